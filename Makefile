@@ -1,0 +1,39 @@
+# Every target sets up what it needs; a fresh machine has python3 (3.11 to 3.13), make and gcc.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test slow lint format speed clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/.done: pyproject.toml constraints.txt
+	@echo "Setting up .venv (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/.done ## Score two untrained methods on fake scenes, from nothing to tables
+	@$(BIN)/python tests/demo.py demo
+
+test: .venv/.done ## Run all quick tests
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: .venv/.done ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/.done ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.done ## Format and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+speed: .venv/.done ## Time measuring against a straight implementation and against reading
+	$(BIN)/python tests/speed/measure.py
+
+clean: ## Delete what the other targets made
+	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find benchmark models tests -name __pycache__ -type d -exec rm -rf {} +

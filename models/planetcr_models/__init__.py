@@ -1,0 +1,1 @@
+"""Networks for cloud removal. They follow in a later release; nothing is here yet."""
