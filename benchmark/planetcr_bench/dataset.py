@@ -1,0 +1,441 @@
+"""A folder in the official layout in, scenes out. The only file that opens the dataset's files.
+
+Layout: ``<split>/<product>_<season>/<product>_<season>_<aoi>/<product>_<season>_<aoi>_p_<n>``
+with ``.npy`` for the cloud mask and ``.tif`` for the other products.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import re
+import tomllib
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from planetcr_bench.errors import DatasetError, SceneError
+from planetcr_bench.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
+from planetcr_bench.vocabulary import (
+    OPTICAL_SIZE,
+    PRODUCTS,
+    SAR_RESOLUTION_M,
+    SAR_SIZE,
+    SPLITS,
+    SUFFIX,
+)
+
+DEFAULT_TRACK = "planet-cr"
+"""Track of a dataset that does not name itself in ``dataset.toml``."""
+
+_OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
+EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+    "planet_cloudfree": (("uint16",), _OPTICAL),
+    "planet_cloudy": (("uint16",), _OPTICAL),
+    "S1": (("float32", "float64"), (2, SAR_SIZE, SAR_SIZE)),
+    "landcover": (("uint8",), (1, SAR_SIZE, SAR_SIZE)),
+    "cloudmask": (("bool",), (OPTICAL_SIZE, OPTICAL_SIZE)),
+}
+"""Accepted dtypes and the shape of each product's file."""
+
+_STEM = re.compile(
+    rf"(?P<product>{'|'.join(PRODUCTS)})_(?P<season>[a-z]+)_(?P<aoi>\d+)_p_(?P<patch>\d+)"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SceneFiles:
+    """Where the five files of one scene lie: its identity, without its pixels.
+
+    Sorts by season, AOI and patch number.
+    """
+
+    season: str
+    aoi_number: int
+    patch: int
+    split_folder: str
+
+    @property
+    def name(self) -> str:
+        """Name that the scene's files share, such as ``summer_33_p_1``."""
+        return f"{self.season}_{self.aoi_number}_p_{self.patch}"
+
+    @property
+    def aoi(self) -> str:
+        """Area of interest, such as ``summer_33``."""
+        return f"{self.season}_{self.aoi_number}"
+
+    @property
+    def split(self) -> str:
+        """Name of the folder that holds the scene's products."""
+        return Path(self.split_folder).name
+
+    def path(self, product: str) -> Path:
+        """File of one product."""
+        folder = f"{product}_{self.season}"
+        stem = f"{folder}_{self.aoi_number}"
+        return Path(self.split_folder, folder, stem, f"{stem}_p_{self.patch}{SUFFIX[product]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """Decoded pixels of one file and where they lie on Earth.
+
+    Attributes:
+        pixels: As stored, before any scaling.
+        crs: Empty where the file has none.
+        transform: None where the file has none.
+    """
+
+    pixels: NDArray[Any]
+    crs: str = ""
+    transform: Affine | None = None
+
+
+def read_raster(path: Path) -> Raster:
+    """Decode one GeoTIFF or ``.npy`` file as it is stored.
+
+    Raises:
+        DatasetError: The file is missing or cannot be decoded.
+    """
+    try:
+        if path.suffix == ".npy":
+            return Raster(np.load(path, allow_pickle=False))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                transform = None if source.transform == Affine.identity() else source.transform
+                crs = source.crs.to_string() if source.crs else ""
+                return Raster(source.read(), crs, transform)
+    except (OSError, ValueError, EOFError, RasterioError) as error:
+        reason = "no such file" if not path.exists() else f"cannot be read ({_first_line(error)})"
+        raise DatasetError(f"{path}: {reason}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
+
+
+def read_product(files: SceneFiles, product: str) -> Raster:
+    """Decode one product of a scene.
+
+    Raises:
+        DatasetError: The file is missing, cannot be decoded, or has another dtype or shape than
+            the official layout; the message names file, expected and got.
+    """
+    path = files.path(product)
+    raster = read_raster(path)
+    dtypes, shape = EXPECTED[product]
+    if raster.pixels.dtype.name not in dtypes:
+        expected = " or ".join(dtypes)
+        raise DatasetError(f"{path}: expected {expected}, got {raster.pixels.dtype.name}")
+    if raster.pixels.shape != shape:
+        raise DatasetError(f"{path}: expected shape {shape}, got {raster.pixels.shape}")
+    if product == "S1" and not np.isfinite(raster.pixels).any(axis=(1, 2)).all():
+        raise DatasetError(f"{path}: expected numbers in both bands, got a band of only NaN")
+    return raster
+
+
+def read_scene(files: SceneFiles) -> Scene:
+    """Read the five files of a scene, with the values of the authors' loader.
+
+    Raises:
+        DatasetError: A file is missing, unreadable or not as the official layout has it.
+        SceneError: The products do not lie on one grid.
+    """
+    return scene_from_rasters(
+        files, {product: read_product(files, product) for product in PRODUCTS}
+    )
+
+
+def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
+    """Turn the decoded products of one scene into a :class:`Scene`.
+
+    Raises:
+        SceneError: The products do not lie on one grid.
+    """
+    disagreements = grid_disagreements(files, rasters)
+    if disagreements:
+        raise SceneError(disagreements[0])
+    clear = rasters["planet_cloudfree"]
+    codes = rasters["landcover"].pixels[0]
+    return Scene(
+        name=files.name,
+        split=files.split,
+        season=files.season,
+        aoi=files.aoi,
+        patch=files.patch,
+        cloudy=reflectance(rasters["planet_cloudy"].pixels),
+        clear=reflectance(clear.pixels),
+        sar=backscatter(rasters["S1"].pixels),
+        land_cover=upsample(land_cover_classes(codes), clear.pixels.shape[-2:]),
+        cloud_mask=rasters["cloudmask"].pixels,
+        crs=clear.crs,
+        transform=clear.transform or Affine.identity(),
+    )
+
+
+def grid_disagreements(files: SceneFiles, rasters: dict[str, Raster]) -> list[str]:
+    """Compare the grid of each georeferenced product with the clear image's.
+
+    The optical images must share one grid. The 10 m products of the real release start up to
+    2 m away from it, so their corners may differ by up to one SAR pixel.
+
+    Returns:
+        One line per product that disagrees, naming the file.
+    """
+    clear = rasters["planet_cloudfree"]
+    lines = []
+    for product in ("planet_cloudy", "S1", "landcover"):
+        raster = rasters.get(product)
+        if raster is None or raster.transform is None or clear.transform is None:
+            continue
+        path = files.path(product)
+        if raster.crs != clear.crs:
+            lines.append(f"{path}: expected the clear image's CRS {clear.crs}, got {raster.crs}")
+            continue
+        distance = _corner_distance_m(raster, clear)
+        limit = 0.01 if product == "planet_cloudy" else SAR_RESOLUTION_M
+        if distance > limit:
+            lines.append(
+                f"{path}: expected corners within {limit:g} m of the clear image's, "
+                f"got {distance:.2f} m"
+            )
+    return lines
+
+
+def _corner_distance_m(a: Raster, b: Raster) -> float:
+    return float(np.abs(corners(a) - corners(b)).max())
+
+
+def corners(raster: Raster) -> NDArray[np.float64]:
+    """Coordinates of the first and the last corner of a georeferenced raster, shape (2, 2)."""
+    transform = raster.transform or Affine.identity()
+    height, width = raster.pixels.shape[-2:]
+    return np.array([transform * (0, 0), transform * (width, height)], np.float64)
+
+
+# --- Finding the scenes ---------------------------------------------------------------------
+
+
+def find_splits(data: Path) -> list[str]:
+    """Splits that a dataset folder holds.
+
+    Raises:
+        DatasetError: There is none; the message says what was expected where.
+    """
+    if not data.is_dir():
+        raise DatasetError(f"{data}: expected a dataset folder, found no such folder")
+    splits = [split for split in SPLITS if (data / split).is_dir()]
+    if not splits:
+        inside = any(data.glob("planet_cloudfree_*"))
+        hint = f"; give its parent, {data.resolve().parent}" if inside else ""
+        raise DatasetError(
+            f"{data}: expected a folder that holds train/ or test/, found none{hint}"
+        )
+    return splits
+
+
+def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path]]:
+    """Walk a split and note which products each scene has.
+
+    Args:
+        data: Folder that holds ``train/`` and ``test/``.
+        split: Name of the split.
+
+    Returns:
+        Scene to bit set of its products (bit i is ``PRODUCTS[i]``), and the files of the product
+        folders that are not where or what the layout says.
+    """
+    root = str(data / split)
+    found: dict[SceneFiles, int] = {}
+    strays: list[Path] = []
+    for bit, product in enumerate(PRODUCTS):
+        for folder in _folders(root, f"{product}_"):
+            for aoi_folder in _folders(folder.path, f"{folder.name}_"):
+                for entry in os.scandir(aoi_folder.path):
+                    files = _parse(entry.name, product, aoi_folder.name, root)
+                    if files is not None:
+                        found[files] = found.get(files, 0) | 1 << bit
+                    elif not _is_side_file(entry.name):
+                        strays.append(Path(entry.path))
+    return found, sorted(strays)
+
+
+def _is_side_file(name: str) -> bool:
+    return name.startswith(".") or name.endswith(".aux.xml")
+
+
+def _folders(folder: str, prefix: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if entry.name.startswith(prefix) and entry.is_dir()]
+
+
+def _parse(name: str, product: str, aoi_folder: str, root: str) -> SceneFiles | None:
+    prefix, suffix = f"{aoi_folder}_p_", SUFFIX[product]
+    patch = name[len(prefix) : -len(suffix)]
+    if not (name.startswith(prefix) and name.endswith(suffix) and patch.isdecimal()):
+        return None
+    _, _, place = aoi_folder.partition(f"{product}_")
+    season, _, aoi = place.rpartition("_")
+    if not aoi.isdecimal() or str(int(aoi)) != aoi or str(int(patch)) != patch:
+        return None
+    return SceneFiles(season, int(aoi), int(patch), root)
+
+
+ALL_PRODUCTS = (1 << len(PRODUCTS)) - 1
+
+
+def missing_products(found: int) -> list[str]:
+    """Products that a bit set of :func:`find_files` lacks."""
+    return [product for bit, product in enumerate(PRODUCTS) if not found & 1 << bit]
+
+
+def find_scenes(data: Path, split: str, scene_list: Path | None = None) -> list[SceneFiles]:
+    """Complete scenes of a split, in a fixed order.
+
+    Args:
+        data: Folder that holds ``train/`` and ``test/``.
+        split: Name of the split.
+        scene_list: Authors' CSV list to take the scenes from, instead of walking the folder.
+
+    Returns:
+        Scenes sorted by season, AOI and patch number.
+
+    Raises:
+        DatasetError: No such split, no scene, or a scene without all of its products.
+    """
+    splits = find_splits(data)
+    if split not in splits:
+        raise DatasetError(f"{data}: expected a split {split!r}, found only {', '.join(splits)}")
+    if scene_list is not None:
+        found = {files: _present(files) for files in read_scene_list(scene_list, data, split)}
+    else:
+        found, _ = find_files(data, split)
+    if not found:
+        raise DatasetError(f"{data / split}: expected scenes in the official layout, found none")
+    problems = [
+        f"{files.path(product)}: no such file"
+        for files in sorted(found)
+        if found[files] != ALL_PRODUCTS
+        for product in missing_products(found[files])
+    ]
+    if problems:
+        raise DatasetError(
+            f"{data / split}: expected five files for each of {len(found)} scenes; "
+            f"`planetcr-bench check` shows the whole state",
+            problems,
+        )
+    return sorted(found)
+
+
+def _present(files: SceneFiles) -> int:
+    return sum(files.path(product).is_file() << bit for bit, product in enumerate(PRODUCTS))
+
+
+def read_scene_list(path: Path, data: Path, split: str) -> list[SceneFiles]:
+    """Read one of the authors' lists: no header, five columns in the order of ``PRODUCTS``.
+
+    Paths are relative to the split's folder or to the dataset's.
+
+    Raises:
+        DatasetError: The list cannot be read, or a line does not name the five files of one scene.
+    """
+    root = str(data / split)
+    scenes = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            rows = [row for row in csv.reader(lines) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: cannot be read as a CSV list ({error})") from error
+    for number, row in enumerate(rows, start=1):
+        scenes.append(_scene_of_row(row, root, f"{path}, line {number}"))
+    repeated = [files.name for files, count in Counter(scenes).items() if count > 1]
+    if repeated:
+        raise DatasetError(f"{path}: expected each scene once, got twice: {', '.join(repeated)}")
+    return scenes
+
+
+def _scene_of_row(row: Sequence[str], root: str, where: str) -> SceneFiles:
+    if len(row) != len(PRODUCTS):
+        raise DatasetError(f"{where}: expected {len(PRODUCTS)} columns, got {len(row)}")
+    split = Path(root).name
+    scenes = set()
+    for product, cell in zip(PRODUCTS, row, strict=True):
+        parts = [part for part in re.split(r"[\\/]", cell.strip()) if part not in ("", ".")]
+        match = _STEM.fullmatch(Path(parts[-1]).stem) if parts else None
+        if match is None or match["product"] != product:
+            raise DatasetError(f"{where}: expected the path of a {product} file, got {cell!r}")
+        files = SceneFiles(match["season"], int(match["aoi"]), int(match["patch"]), root)
+        if Path(*parts[parts[0] == split :]) != files.path(product).relative_to(root):
+            raise DatasetError(
+                f"{where}: expected {files.path(product).relative_to(root)}, got {cell!r}"
+            )
+        scenes.add(files)
+    if len(scenes) != 1:
+        raise DatasetError(f"{where}: expected five files of one scene, got {len(scenes)} scenes")
+    return scenes.pop()
+
+
+def read_track(data: Path) -> str:
+    """Name of the track that results on a dataset belong to.
+
+    A dataset names itself in ``dataset.toml`` (``track = "…"``) beside its splits; the official
+    release has no such file and is ``planet-cr``.
+
+    Raises:
+        DatasetError: ``dataset.toml`` cannot be read or names no valid track.
+    """
+    path = data / "dataset.toml"
+    if not path.exists():
+        return DEFAULT_TRACK
+    try:
+        track = tomllib.loads(path.read_text(encoding="utf-8")).get("track")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as TOML ({error})") from error
+    if not isinstance(track, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
+        raise DatasetError(f'{path}: expected track = "name" in small letters, got {track!r}')
+    return track
+
+
+# --- Fingerprints ---------------------------------------------------------------------------
+
+
+def pixel_digest(pixels: NDArray[Any]) -> bytes:
+    """SHA-256 of decoded pixels with their dtype and shape, the same for any compression."""
+    little = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+    digest = hashlib.sha256(f"{little.dtype.str} {little.shape} ".encode())
+    digest.update(little.data)
+    return digest.digest()
+
+
+def scene_digest(rasters: dict[str, Raster]) -> bytes:
+    """SHA-256 over the pixel digests of a scene's products, in the order of ``PRODUCTS``."""
+    return hashlib.sha256(
+        b"".join(pixel_digest(rasters[product].pixels) for product in PRODUCTS)
+    ).digest()
+
+
+def split_fingerprint(digests: Iterable[tuple[str, bytes]]) -> str:
+    """Fingerprint of a split from (scene name, scene digest) pairs in any order."""
+    return _fingerprint(f"{name} {digest.hex()}" for name, digest in digests)
+
+
+def dataset_fingerprint(splits: dict[str, str]) -> str:
+    """Fingerprint of a dataset from the fingerprints of its splits."""
+    return _fingerprint(f"{split} {fingerprint}" for split, fingerprint in splits.items())
+
+
+def _fingerprint(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

@@ -1,0 +1,55 @@
+"""Every refusal of planetcr-bench, as one family of exceptions.
+
+::
+
+    BenchError              what a user can mend; the commands print it and exit with 1
+    ├── DatasetError        a dataset folder, a list of scenes or one of their files
+    │   └── SceneError      one scene whose products do not fit together
+    ├── PredictionError     a folder of predictions or one of its files
+    ├── LedgerError         a ledger or a results folder
+    └── MissingExtraError   a package that is installed by an extra
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class BenchError(Exception):
+    """Something that the user can mend.
+
+    Args:
+        message: Who: expected what, got what; then the remedy if one exists.
+        problems: One line per offending file, printed under the message.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[type[BenchError], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.message, self.problems)  # worker processes send errors home
+
+    def __str__(self) -> str:
+        return "\n  ".join((self.message, *self.problems))
+
+
+class DatasetError(BenchError):
+    """A dataset folder, a list of scenes or one of their files is not as it must be."""
+
+
+class SceneError(DatasetError):
+    """The products of one scene do not fit together."""
+
+
+class PredictionError(BenchError):
+    """A folder of predictions, or one of its files, cannot be scored."""
+
+
+class LedgerError(BenchError):
+    """A ledger or a results folder cannot be read, or ledgers cannot be put side by side."""
+
+
+class MissingExtraError(BenchError):
+    """A package is needed that only an extra installs."""

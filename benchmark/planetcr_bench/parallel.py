@@ -1,0 +1,152 @@
+"""A function and many items in, results in order out: worker processes, bounded memory, a bar."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from planetcr_bench.errors import BenchError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+FEW = 32
+"""Fewer items than this are not worth the start of worker processes."""
+
+
+def worker_count(workers: int | None, items: int) -> int:
+    """Worker processes to start; 0 means that the calling process does the work itself.
+
+    Args:
+        workers: What the user asked for; None leaves the choice to us.
+        items: How many items there are.
+    """
+    if workers is not None:
+        return min(workers, items)
+    processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
+    return 0 if items < FEW else min(processors or 1, 16)
+
+
+def run_batches(
+    function: Callable[[Sequence[Item]], list[Result]],
+    items: Sequence[Item],
+    *,
+    workers: int | None = None,
+    batch: int = 16,
+) -> Iterator[Result]:
+    """Call a function on batches of items, in worker processes, and yield its results in order.
+
+    At most three batches per worker are under way, so memory does not grow with the items.
+
+    Args:
+        function: Takes a batch and returns one result per item; must be importable by name.
+        items: What to work on.
+        workers: See :func:`worker_count`.
+        batch: Items that travel together.
+
+    Raises:
+        BenchError: A worker process died, for lack of memory as a rule.
+    """
+    batches = (items[start : start + batch] for start in range(0, len(items), batch))
+    count = worker_count(workers, len(items))
+    if not count:
+        for some in batches:
+            yield from function(some)
+        return
+    waiting: deque[Future[list[Result]]] = deque()
+    with ProcessPoolExecutor(
+        count, mp_context=_context(function), initializer=_die_with_parent
+    ) as pool:
+        try:
+            for some in batches:
+                waiting.append(pool.submit(function, some))
+                if len(waiting) >= 3 * count:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise BenchError(
+                "a worker process died, for lack of memory as a rule; try fewer --workers or a "
+                "smaller --batch, then run the same command again"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _context(function: Callable[..., object]) -> multiprocessing.context.BaseContext:
+    """Processes that share no threads or locks with this one, and import the module only once."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    module = getattr(function, "func", function).__module__
+    context.set_forkserver_preload([module])
+    return context
+
+
+def _die_with_parent() -> None:
+    """Let a worker end when its parent was killed, instead of waiting for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(process: multiprocessing.process.BaseProcess) -> None:
+    process.join()
+    os._exit(1)
+
+
+class _RateColumn(ProgressColumn):
+    """Scenes per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "  –/s", style="progress.data.speed")
+
+
+def track(
+    results: Iterator[Result], what: str, total: int, *, done: int = 0, quiet: bool = False
+) -> Iterator[Result]:
+    """Pass results on and show how far they are, with rate and time left, on standard error.
+
+    Args:
+        results: To pass on.
+        what: Verb and noun before the bar.
+        total: Items in all.
+        done: Items that an earlier, interrupted run has done.
+        quiet: Show nothing.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total, completed=done)
+        for result in results:
+            yield result
+            progress.advance(task)

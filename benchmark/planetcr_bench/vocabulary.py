@@ -1,0 +1,97 @@
+"""The words of the benchmark and their order: products, bands, classes, bins, units.
+
+Everything that prints a table or names a column takes its words from here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PRODUCTS: Final = ("planet_cloudfree", "planet_cloudy", "S1", "landcover", "cloudmask")
+"""Folder names of a quartet and its mask, in the order of the authors' CSV lists."""
+
+SUFFIX: Final = {product: ".npy" if product == "cloudmask" else ".tif" for product in PRODUCTS}
+
+SPLITS: Final = ("train", "val", "test")
+SEASONS: Final = ("spring", "summer", "fall", "winter")
+
+OPTICAL_BANDS: Final = ("blue", "green", "red", "nir")
+"""Order in the files. The paper writes "Blue, Red, Green"; the samples' spectra say otherwise."""
+
+SAR_BANDS: Final = ("vv", "vh")
+
+OPTICAL_SIZE: Final = 300
+"""Pixels along one side of an optical patch at 3 m (paper, Sec. 3.1)."""
+
+SAR_SIZE: Final = 90
+"""Pixels along one side of a SAR or land-cover patch at 10 m (paper, Sec. 3.1)."""
+
+OPTICAL_RESOLUTION_M: Final = 3.0
+SAR_RESOLUTION_M: Final = 10.0
+
+DN_PER_REFLECTANCE: Final = 10_000
+"""Digital numbers of the optical files per unit of reflectance (paper, Sec. 5.1)."""
+
+SAR_RANGE_DB: Final = ((-25.0, 0.0), (-32.5, 0.0))
+"""Clip range of VV and of VH before rescaling to [0, 1] (paper, Sec. 5.1)."""
+
+LAND_COVER: Final = ("forest", "rangeland", "agriculture", "urban", "barren", "water")
+"""The six classes, in the order of Tab. 2; their position is their index in a land-cover map."""
+
+UNKNOWN: Final = len(LAND_COVER)
+"""Index of pixels that belong to none of the six classes; they count in overall figures only."""
+
+LAND_COVER_NAMES: Final = (*LAND_COVER, "unknown")
+
+WORLDCOVER_CLASS: Final = {
+    10: 0,  # tree cover
+    20: 1,  # shrubland
+    30: 1,  # grassland
+    40: 2,  # cropland
+    50: 3,  # built-up
+    60: 4,  # bare or sparse vegetation
+    80: 5,  # permanent water
+    90: 5,  # herbaceous wetland: water in the authors' loader
+    70: UNKNOWN,  # snow and ice
+    95: UNKNOWN,  # mangroves
+    100: UNKNOWN,  # moss and lichen
+    0: UNKNOWN,  # WorldCover's nodata; the authors' loader would call it forest
+}
+"""WorldCover code to class index: the authors' mapping, with nodata as unknown."""
+
+SKY: Final = ("cloud", "rim", "clear")
+"""A pixel is under the cloud mask, within :data:`RIM_M` of it, or farther away."""
+
+RIM_M: Final = 30.0
+
+COVER_BINS: Final = ("0-20", "20-40", "40-60", "60-80", "80-100")
+"""Cloud-cover bins of Fig. 5 in percent of the whole patch: [0, 20), … [80, 100]."""
+
+
+def cover_bin(cloud_cover: float) -> str:
+    """Name the Fig. 5 bin of a cloud cover.
+
+    Args:
+        cloud_cover: Share of cloudy pixels of the whole patch, in [0, 1].
+
+    Returns:
+        One of :data:`COVER_BINS`; a cover on an edge belongs to the bin above, 1.0 to the last.
+
+    Example:
+        >>> cover_bin(0.2), cover_bin(1.0)
+        ('20-40', '80-100')
+    """
+    return COVER_BINS[min(int(cloud_cover * 5), 4)]
+
+
+PAPER_METHODS: Final = {
+    "mcgan": "McGAN",
+    "spa_gan": "SpA GAN",
+    "sar_opt_cgan": "SAR-Opt-cGAN",
+    "dsen2_cr": "DSen2-CR",
+    "glf_cr": "GLF-CR",
+    "align_cr_no_sar": "Align-CR w/o SAR",
+    "align_cr_no_align": "Align-CR w/o Align",
+    "align_cr": "Align-CR",
+}
+"""Name of a run to the paper's name of the method, in the order of its tables."""
