@@ -1,0 +1,294 @@
+"""Arrays of one scene in, sums per group of pixels out: the arithmetic of a measurement on a CPU.
+
+Compiled loops in float64 that touch each pixel once and keep what they need in cache; no image
+is unfolded and no map is stored but SSIM's. Plain IEEE arithmetic in a fixed order: the same scene
+gives the same bits whatever else runs. ``gpu.py`` says the same in tensors and is this file's test.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from planetcr_bench.ledger import GROUPS, SUMS
+from planetcr_bench.protocols import Protocol
+from planetcr_bench.vocabulary import OPTICAL_RESOLUTION_M, RIM_M, SKY
+
+_T = TypeVar("_T", bound=np.generic)
+
+Array = NDArray[np.float64]
+Image = NDArray[np.float32] | Array
+
+TAPS: Final = 11
+SIGMA: Final = 1.5
+SSIM_C1: Final = 0.01**2
+SSIM_C2: Final = 0.03**2
+"""Window and constants of SSIM (Wang et al., 2004) for reflectance, whose range is 1."""
+
+_POSITION = {name: position for position, name in enumerate(SUMS)}
+_PIXELS, _VALUES = _POSITION["pixels"], _POSITION["values"]
+_ABSOLUTE, _SQUARED = _POSITION["absolute_error"], _POSITION["squared_error"]
+_ANGLE, _ANGLE_PIXELS = _POSITION["angle_deg"], _POSITION["angle_pixels"]
+_SSIM, _SSIM_PIXELS = _POSITION["ssim"], _POSITION["ssim_pixels"]
+_NDVI, _NDVI_PIXELS = _POSITION["ndvi_error"], _POSITION["ndvi_pixels"]
+_OUT_OF_RANGE = _POSITION["out_of_range"]
+_PREDICTION_CLOUDY, _CLOUDY_CLEAR = _POSITION["prediction_cloudy"], _POSITION["cloudy_clear"]
+_INPUT_SQUARED = _POSITION["input_squared_error"]
+_INPUT_ANGLE, _INPUT_ANGLE_PIXELS = _POSITION["input_angle_deg"], _POSITION["input_angle_pixels"]
+_INPUT_SSIM = _POSITION["input_ssim"]
+
+_DEGREES: Final = 180 / math.pi
+
+_compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+
+
+def gaussian_taps(centre: float) -> Array:
+    """Weights of SSIM's Gaussian window along one axis, shape (11,), summing to one.
+
+    Args:
+        centre: Position of the peak: 5 for a symmetric window; the authors' released tester has
+            5.5, half a pixel down and right.
+    """
+    weights: Array = np.exp(-((np.arange(TAPS) - centre) ** 2) / (2 * SIGMA**2))
+    weights /= weights.sum()
+    return weights
+
+
+@_compiled
+def _add_ssim(images: Image, target: Image, taps: Array, share: float, similarity: Array) -> None:
+    """Add share × the SSIM maps of one band: images (K, H, W), similarity (K, H - 10, W - 10)."""
+    count, height, width = images.shape
+    w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
+    planes = np.empty((1 + 3 * count, height, width))
+    for y in range(height):
+        for x in range(width):
+            t = np.float64(target[y, x])
+            planes[0, y, x] = t
+            for k in range(count):
+                i = np.float64(images[k, y, x])
+                planes[3 * k + 1, y, x] = i
+                planes[3 * k + 2, y, x] = i * i + t * t
+                planes[3 * k + 3, y, x] = i * t
+    line = np.empty(width)
+    smooth = np.empty((1 + 3 * count, width - TAPS + 1))
+    for y in range(height - TAPS + 1):
+        for plane in range(1 + 3 * count):
+            source = planes[plane, y : y + TAPS]
+            for x in range(width):
+                line[x] = (
+                    w0 * source[0, x]
+                    + w1 * source[1, x]
+                    + w2 * source[2, x]
+                    + w3 * source[3, x]
+                    + w4 * source[4, x]
+                    + w5 * source[5, x]
+                    + w6 * source[6, x]
+                    + w7 * source[7, x]
+                    + w8 * source[8, x]
+                    + w9 * source[9, x]
+                    + w10 * source[10, x]
+                )
+            for x in range(width - TAPS + 1):
+                smooth[plane, x] = (
+                    w0 * line[x]
+                    + w1 * line[x + 1]
+                    + w2 * line[x + 2]
+                    + w3 * line[x + 3]
+                    + w4 * line[x + 4]
+                    + w5 * line[x + 5]
+                    + w6 * line[x + 6]
+                    + w7 * line[x + 7]
+                    + w8 * line[x + 8]
+                    + w9 * line[x + 9]
+                    + w10 * line[x + 10]
+                )
+        target_mean = smooth[0]
+        for k in range(count):
+            image_mean, squares, products = smooth[3 * k + 1 : 3 * k + 4]
+            for x in range(width - TAPS + 1):
+                means = image_mean[x] * target_mean[x]
+                mean_squares = image_mean[x] * image_mean[x] + target_mean[x] * target_mean[x]
+                similarity[k, y, x] += (
+                    share
+                    * (2 * means + SSIM_C1)
+                    * (2 * (products[x] - means) + SSIM_C2)
+                    / ((mean_squares + SSIM_C1) * (squares[x] - mean_squares + SSIM_C2))
+                )
+
+
+def ssim_maps(images: Image, target: Image, *, centre: float = 5.0, padding: int = 0) -> Array:
+    """Structural similarity at each pixel (Wang et al., 2004; paper, Sec. 5.2), mean over bands.
+
+    Gaussian window of 11 taps and σ = 1.5 px, population variances, constants for a range of 1.
+
+    Args:
+        images: Reflectance, shape (K, B, H, W).
+        target: Reflectance, shape (B, H, W).
+        centre: See :func:`gaussian_taps`.
+        padding: Rings of zeros put around all images first; the authors' tester has 5.
+
+    Returns:
+        Similarity in [-1, 1] where the window fits, shape (K, H + 2 · padding - 10, W +
+        2 · padding - 10). With the defaults its mean is scikit-image's ``structural_similarity``.
+    """
+    taps = gaussian_taps(centre)
+    bands, height, width = target.shape
+    frame = 2 * padding - TAPS + 1
+    similarity = np.zeros((len(images), height + frame, width + frame))
+    if padding:
+        border = ((0, 0), (padding, padding), (padding, padding))
+        images = np.pad(images, ((0, 0), *border)).astype(images.dtype, copy=False)
+        target = np.pad(target, border).astype(target.dtype, copy=False)
+    for band in range(bands):
+        _add_ssim(np.ascontiguousarray(images[:, band]), target[band], taps, 1 / bands, similarity)
+    return similarity
+
+
+@_compiled
+def _angle_deg(dot: float, image_norm: float, target_norm: float, floor: float) -> float:
+    """Spectral angle from squared norms; nan where a norm is zero and there is no floor."""
+    cosine = dot / math.sqrt(max(image_norm, floor) * max(target_norm, floor))
+    if cosine >= 1.0:
+        return 0.0
+    if cosine <= -1.0:
+        return 180.0
+    return math.acos(cosine) * _DEGREES
+
+
+@_compiled
+def _ndvi(red: float, near_infrared: float) -> float:
+    """NDVI clipped to [-1, 1]; nan where the two bands do not sum to more than zero."""
+    red, near_infrared = np.float64(red), np.float64(near_infrared)
+    total = red + near_infrared
+    if not total > 0:
+        return math.nan
+    return min(1.0, max(-1.0, (near_infrared - red) / total))
+
+
+@_compiled
+def _add_pixels(
+    images: Image, clear: Image, group: NDArray[np.uint8], floor: float, sums: Array
+) -> None:
+    """Add all sums but SSIM's: images (2, B, H, W), group (H, W), sums (groups, columns)."""
+    bands, height, width = clear.shape
+    per_pixel = np.empty((11, width))
+    absolute, squared, outside, from_cloudy, input_absolute, input_squared = per_pixel[:6]
+    dot, prediction_norm, input_dot, input_norm, clear_norm = per_pixel[6:]
+    for y in range(height):
+        per_pixel[:] = 0.0
+        for band in range(bands):
+            for x in range(width):
+                p = np.float64(images[0, band, y, x])
+                c = np.float64(images[1, band, y, x])
+                t = np.float64(clear[band, y, x])
+                absolute[x] += abs(p - t)
+                squared[x] += (p - t) * (p - t)
+                outside[x] += 1.0 if (p < 0) | (p > 1) else 0.0
+                from_cloudy[x] += abs(p - c)
+                input_absolute[x] += abs(c - t)
+                input_squared[x] += (c - t) * (c - t)
+                dot[x] += p * t
+                prediction_norm[x] += p * p
+                input_dot[x] += c * t
+                input_norm[x] += c * c
+                clear_norm[x] += t * t
+        for x in range(width):
+            row = sums[group[y, x]]
+            row[_PIXELS] += 1
+            row[_VALUES] += bands
+            row[_ABSOLUTE] += absolute[x]
+            row[_SQUARED] += squared[x]
+            row[_OUT_OF_RANGE] += outside[x]
+            row[_PREDICTION_CLOUDY] += from_cloudy[x]
+            row[_CLOUDY_CLEAR] += input_absolute[x]
+            row[_INPUT_SQUARED] += input_squared[x]
+            angle = _angle_deg(dot[x], prediction_norm[x], clear_norm[x], floor)
+            if not math.isnan(angle):
+                row[_ANGLE] += angle
+                row[_ANGLE_PIXELS] += 1
+            angle = _angle_deg(input_dot[x], input_norm[x], clear_norm[x], floor)
+            if not math.isnan(angle):
+                row[_INPUT_ANGLE] += angle
+                row[_INPUT_ANGLE_PIXELS] += 1
+            change = _ndvi(images[0, 2, y, x], images[0, 3, y, x]) - _ndvi(
+                clear[2, y, x], clear[3, y, x]
+            )
+            if not math.isnan(change):
+                row[_NDVI] += abs(change)
+                row[_NDVI_PIXELS] += 1
+
+
+@_compiled
+def _add_ssim_sums(similarity: Array, group: NDArray[np.uint8], sums: Array) -> None:
+    height, width = group.shape
+    for y in range(height):
+        for x in range(width):
+            row = sums[group[y, x]]
+            row[_SSIM] += similarity[0, y, x]
+            row[_SSIM_PIXELS] += 1
+            row[_INPUT_SSIM] += similarity[1, y, x]
+
+
+def measure(images: Image, clear: Image, group: NDArray[np.uint8], protocol: Protocol) -> Array:
+    """Sums of one scene under one protocol.
+
+    Args:
+        images: What a method returned (not clipped) and what it was given, reflectance, shape
+            (2, 4, H, W).
+        clear: What it should have returned, shape (4, H, W).
+        group: Class index × 3 + sky index of each pixel, shape (H, W).
+        protocol: Its window is cut out of the centre of all arrays.
+
+    Returns:
+        Shape (``GROUPS``, len(``SUMS``)), columns in the order of ``SUMS``.
+    """
+    sums = np.zeros((GROUPS, len(SUMS)))
+    images, clear, group = (centre_crop(array, protocol.window) for array in (images, clear, group))
+    _add_pixels(images, clear, group, protocol.sam_norm_floor, sums)
+    similarity = ssim_maps(
+        images, clear, centre=protocol.ssim_centre, padding=protocol.ssim_padding
+    )
+    _add_ssim_sums(similarity, centre_crop(group, similarity.shape[-1]), sums)
+    return sums
+
+
+def centre_crop(array: NDArray[_T], size: int) -> NDArray[_T]:
+    """Square of pixels around the centre, contiguous; size 0 is the whole array.
+
+    The offset is (H - size) // 2: rows and columns 70 … 229 for 160 of 300.
+    """
+    top, left = ((side - size) // 2 if size else 0 for side in array.shape[-2:])
+    cut = array[..., top : top + size, left : left + size] if size else array
+    return np.ascontiguousarray(cut)
+
+
+def sky_of(cloud_mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Sort pixels into cloud, rim and clear.
+
+    The rim is every unmasked pixel whose centre lies within 30 m of the centre of a masked one.
+
+    Args:
+        cloud_mask: True where cloudy, shape (H, W), at 3 m.
+
+    Returns:
+        Index into ``SKY``, shape (H, W), uint8.
+    """
+    radius = int(RIM_M / OPTICAL_RESOLUTION_M)
+    height, width = cloud_mask.shape
+    near = np.zeros((height + 2 * radius, width), np.bool_)
+    counts = np.zeros((height, width + 2 * radius + 1), np.int32)
+    np.cumsum(cloud_mask, axis=1, out=counts[:, radius + 1 : radius + 1 + width])
+    counts[:, radius + 1 + width :] = counts[:, radius + width, None]
+    for offset in range(radius + 1):
+        half = math.isqrt(radius**2 - offset**2)
+        reached = counts[:, radius + half + 1 :][:, :width] > counts[:, radius - half :][:, :width]
+        near[radius - offset : radius - offset + height] |= reached
+        near[radius + offset : radius + offset + height] |= reached
+    sky = np.full(cloud_mask.shape, SKY.index("clear"), np.uint8)
+    sky[near[radius : radius + height]] = SKY.index("rim")
+    sky[cloud_mask] = SKY.index("cloud")
+    return sky

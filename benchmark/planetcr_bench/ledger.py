@@ -1,0 +1,222 @@
+"""Raw additive sums of every scene in, parquet out, and back. Nothing above opens an image again.
+
+One row per scene × protocol × land-cover class × sky that has pixels. Rows of disjoint scenes merge
+by concatenation; every score is a ratio of sums of rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.vocabulary import LAND_COVER_NAMES, SKY
+
+SCHEMA_VERSION: Final = 1
+"""Raised when a column changes its meaning; ledgers of two versions are never put side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the ledger: its type and what it holds."""
+
+    type: pa.DataType
+    meaning: str
+
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+
+IDENTITY: Final[dict[str, Column]] = {
+    "scene": Column(_TEXT, "Name of the scene, <season>_<aoi>_p_<patch>."),
+    "split": Column(_TEXT, "train, val or test."),
+    "season": Column(_TEXT, "Season of the AOI."),
+    "aoi": Column(_TEXT, "Area of interest; patches of one AOI are not independent."),
+    "patch": Column(pa.int64(), "Number of the patch within its AOI, from 0."),
+    "cloud_cover": Column(
+        pa.float64(), "Cloudy share of the whole patch, 0 to 1, in any protocol."
+    ),
+    "prediction_sha256": Column(_TEXT, "Of the prediction's decoded pixels, dtype and shape."),
+    "protocol": Column(_TEXT, "official or full."),
+    "land_cover": Column(_TEXT, "One of the six classes, or unknown."),
+    "sky": Column(_TEXT, "cloud, rim (clear, within 30 m of cloud) or clear."),
+}
+
+SUMS: Final[dict[str, Column]] = {
+    "pixels": Column(pa.int64(), "Pixels of the row, at least 1."),
+    "values": Column(pa.int64(), "Pixels × 4 bands."),
+    "absolute_error": Column(pa.float64(), "Σ |prediction − clear| over values, reflectance, ≥ 0."),
+    "squared_error": Column(
+        pa.float64(), "Σ (prediction − clear)² over values, reflectance², ≥ 0."
+    ),
+    "angle_deg": Column(
+        pa.float64(), "Σ spectral angle to clear over pixels, degrees, 0 to 180 each."
+    ),
+    "angle_pixels": Column(pa.int64(), "Pixels whose angle is defined (both spectra non-zero)."),
+    "ssim": Column(pa.float64(), "Σ band-mean SSIM map over pixels, −1 to 1 each."),
+    "ssim_pixels": Column(pa.int64(), "Pixels at which the protocol defines SSIM."),
+    "ndvi_error": Column(
+        pa.float64(), "Σ |NDVI of prediction − NDVI of clear| over pixels, 0 to 2 each."
+    ),
+    "ndvi_pixels": Column(pa.int64(), "Pixels where red + NIR > 0 in prediction and clear."),
+    "out_of_range": Column(
+        pa.int64(), "Values of the prediction below 0 or above 1; measured as is."
+    ),
+    "prediction_cloudy": Column(
+        pa.float64(), "Σ |prediction − cloudy| over values, reflectance, ≥ 0."
+    ),
+    "cloudy_clear": Column(
+        pa.float64(), "Σ |cloudy − clear| over values: absolute error of the input."
+    ),
+    "input_squared_error": Column(
+        pa.float64(), "Σ (cloudy − clear)² over values, reflectance², ≥ 0."
+    ),
+    "input_angle_deg": Column(pa.float64(), "Σ spectral angle of cloudy to clear, degrees."),
+    "input_angle_pixels": Column(pa.int64(), "Pixels where the input's angle is defined."),
+    "input_ssim": Column(pa.float64(), "Σ band-mean SSIM map of cloudy over the same ssim_pixels."),
+}
+
+COLUMNS: Final = {**IDENTITY, **SUMS}
+
+SCHEMA: Final = pa.schema(
+    [pa.field(name, column.type, nullable=False) for name, column in COLUMNS.items()]
+)
+_METADATA_KEY = b"planetcr_bench"
+
+GROUPS: Final = len(LAND_COVER_NAMES) * len(SKY)
+"""Rows that a scene can have in one protocol: group = class index × 3 + sky index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Rows of one method on one dataset, and where they come from.
+
+    Attributes:
+        frame: One row per scene × protocol × class × sky, columns as :data:`COLUMNS`.
+        provenance: What ``run.json`` holds.
+    """
+
+    frame: pd.DataFrame
+    provenance: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the method's run."""
+        return str(self.provenance["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSums:
+    """What measuring one scene yields.
+
+    Attributes:
+        identity: Values of the identity columns from ``scene`` to ``prediction_sha256``.
+        sums: Protocol to sums, shape (:data:`GROUPS`, len(:data:`SUMS`)).
+    """
+
+    identity: Mapping[str, object]
+    sums: Mapping[str, NDArray[np.float64]]
+
+
+def ledger_table(scenes: Sequence[SceneSums]) -> pa.Table:
+    """Typed rows of measured scenes: one per protocol and group that has pixels, in that order."""
+    chunks: list[NDArray[np.float64]] = []
+    identities: dict[str, list[object]] = {name: [] for name in IDENTITY}
+    for scene in scenes:
+        for protocol, sums in scene.sums.items():
+            groups = np.flatnonzero(sums[:, 0])
+            chunks.append(sums[groups])
+            for group in groups.tolist():
+                land_cover, sky = divmod(group, len(SKY))
+                for name, value in scene.identity.items():
+                    identities[name].append(value)
+                identities["protocol"].append(protocol)
+                identities["land_cover"].append(LAND_COVER_NAMES[land_cover])
+                identities["sky"].append(SKY[sky])
+    values = np.concatenate(chunks) if chunks else np.empty((0, len(SUMS)))
+    arrays = [pa.array(identities[name], column.type) for name, column in IDENTITY.items()]
+    for index, column in enumerate(SUMS.values()):
+        dtype = np.int64 if pa.types.is_integer(column.type) else np.float64
+        arrays.append(pa.array(values[:, index].astype(dtype)))
+    return pa.table(arrays, schema=SCHEMA)
+
+
+def write_ledger(path: Path, table: pa.Table, provenance: Mapping[str, object]) -> None:
+    """Write a ledger with its provenance as metadata; the same rows give the same data pages."""
+    text = json.dumps(provenance, ensure_ascii=False, sort_keys=True)
+    pq.write_table(
+        table.replace_schema_metadata({_METADATA_KEY: text.encode()}), path, compression="zstd"
+    )
+
+
+def read_ledger(path: Path) -> Ledger:
+    """Read a ledger, given as its file or as the results folder that holds it.
+
+    Raises:
+        LedgerError: There is none, it is not a ledger, it is of another schema version, or it
+            breaks a rule of its columns.
+    """
+    file = path / "ledger.parquet" if path.is_dir() else path
+    if not file.is_file():
+        raise LedgerError(f"{path}: expected a results folder with ledger.parquet, found none")
+    if path.is_dir() and not (path / "run.json").is_file():
+        raise LedgerError(
+            f"{path}: expected run.json beside the ledger, found none: the evaluation did not "
+            "finish; run the same evaluate command again"
+        )
+    try:
+        table = pq.read_table(file)
+        provenance = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise LedgerError(f"{file}: expected a ledger of planetcr-bench, cannot read it") from error
+    version = provenance.get("ledger_schema") if isinstance(provenance, dict) else None
+    if version != SCHEMA_VERSION:
+        raise LedgerError(
+            f"{file}: expected ledger schema {SCHEMA_VERSION}, got {version}; evaluate again with "
+            "this version"
+        )
+    if table.column_names != list(COLUMNS):
+        raise LedgerError(f"{file}: expected the columns {', '.join(COLUMNS)}")
+    frame = table.to_pandas(ignore_metadata=True)
+    check_rows(frame, str(file))
+    return Ledger(frame, provenance)
+
+
+def check_rows(frame: pd.DataFrame, where: str) -> None:
+    """Refuse rows that no measurement can have written.
+
+    Raises:
+        LedgerError: Names the ledger and the rule that is broken.
+    """
+    numbers = frame[list(SUMS)].to_numpy(np.float64)
+    rules = {
+        "at least one row": len(frame) > 0,
+        "finite sums": bool(np.isfinite(numbers).all()),
+        "sums of at least zero, save ssim": bool(
+            (frame[[name for name in SUMS if "ssim" not in name]] >= 0).all(axis=None)
+        ),
+        "pixels in every row, and 4 values for each": bool(
+            (frame["pixels"] > 0).all() and (frame["values"] == 4 * frame["pixels"]).all()
+        ),
+        "known protocols, classes and skies": bool(
+            frame["protocol"].isin(list(PROTOCOLS)).all()
+            and frame["land_cover"].isin(LAND_COVER_NAMES).all()
+            and frame["sky"].isin(SKY).all()
+        ),
+        "each scene × protocol × class × sky once": not bool(
+            frame.duplicated(["split", "scene", "protocol", "land_cover", "sky"]).any()
+        ),
+        "a cloud cover between 0 and 1": bool(frame["cloud_cover"].between(0, 1).all()),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise LedgerError(f"{where}: expected {rule}, found otherwise")
