@@ -1,0 +1,309 @@
+"""A folder of predictions and a dataset in, ledger rows out: batches, processes, devices, resume.
+
+Measured scenes are kept in small parts beside the results until all are done, so that a run which
+was interrupted, however rudely, goes on where it stopped and ends with the same ledger.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from planetcr_bench import kernels
+from planetcr_bench.dataset import (
+    SceneFiles,
+    grid_disagreements,
+    pixel_digest,
+    read_product,
+)
+from planetcr_bench.errors import PredictionError, SceneError
+from planetcr_bench.ledger import SCHEMA, SceneSums, ledger_table
+from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.predictions import Card, Predictions, read_prediction
+from planetcr_bench.protocols import PROTOCOLS, Protocol
+from planetcr_bench.scene import Image, land_cover_classes, reflectance, upsample
+from planetcr_bench.storage import write_whole
+from planetcr_bench.vocabulary import OPTICAL_SIZE, SKY
+
+FLUSH_SECONDS: Final = 2.0
+"""Longest time for which measured scenes live in memory alone."""
+
+_MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
+"""Products that a measurement reads; SAR is the networks' business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One scene and its prediction."""
+
+    scene: SceneFiles
+    prediction: Path
+
+    def state(self) -> str:
+        """Size and time of the prediction's file; a changed file is measured again."""
+        status = self.prediction.stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """What a measurement needs of one scene, decoded.
+
+    Attributes:
+        identity: Identity columns of the ledger, up to ``prediction_sha256``.
+        images: Prediction and cloudy image, shape (2, 4, H, W), float32; a prediction of the
+            centre crop comes with the crop of all the others.
+        clear: Shape (4, H, W), float32.
+        group: Class index × 3 + sky index, shape (H, W), uint8.
+    """
+
+    identity: Mapping[str, object]
+    images: Image
+    clear: Image
+    group: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one job: sums, or the line that says why not.
+
+    Attributes:
+        job: The scene and its prediction.
+        state: Size and time of the prediction's file when it was read.
+        result: Sums, or a problem of the prediction in one line.
+    """
+
+    job: Job
+    state: str
+    result: SceneSums | str
+
+
+def protocols_of(size: int) -> list[Protocol]:
+    """Protocols that predictions of a size allow: a centre crop has no whole patch."""
+    return [protocol for protocol in PROTOCOLS.values() if size in (OPTICAL_SIZE, protocol.window)]
+
+
+def read_arrays(job: Job, card: Card) -> Arrays:
+    """Decode one scene and its prediction.
+
+    Raises:
+        DatasetError: The scene is broken.
+        PredictionError: The prediction is.
+    """
+    files = job.scene
+    rasters = {product: read_product(files, product) for product in _MEASURED}
+    disagreements = grid_disagreements(files, rasters)
+    if disagreements:
+        raise SceneError(disagreements[0])
+    prediction, stored = read_prediction(job.prediction, card, rasters["planet_cloudfree"])
+    mask = rasters["cloudmask"].pixels
+    sky = kernels.sky_of(mask)
+    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), sky.shape)
+    size = prediction.shape[-1]
+    cloudy, clear = (
+        reflectance(kernels.centre_crop(rasters[product].pixels, size))
+        for product in ("planet_cloudy", "planet_cloudfree")
+    )
+    identity = {
+        "scene": files.name,
+        "split": files.split,
+        "season": files.season,
+        "aoi": files.aoi,
+        "patch": files.patch,
+        "cloud_cover": float(mask.mean()),
+        "prediction_sha256": pixel_digest(stored).hex(),
+    }
+    group = kernels.centre_crop(land_cover * np.uint8(len(SKY)) + sky, size)
+    return Arrays(identity, np.stack([prediction, cloudy]), clear, group)
+
+
+def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
+    """Sums of one scene under each protocol, on the CPU."""
+    sums = {
+        protocol.name: kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
+        for protocol in protocols
+    }
+    return SceneSums(arrays.identity, sums)
+
+
+def _read_batch(card: Card, jobs: Sequence[Job]) -> list[tuple[Job, str, Arrays | str]]:
+    read: list[tuple[Job, str, Arrays | str]] = []
+    for job in jobs:
+        state = job.state()
+        try:
+            read.append((job, state, read_arrays(job, card)))
+        except PredictionError as error:
+            read.append((job, state, error.message))
+    return read
+
+
+def _measure_batch(card: Card, protocols: Sequence[Protocol], jobs: Sequence[Job]) -> list[Outcome]:
+    return [
+        Outcome(job, state, arrays if isinstance(arrays, str) else measure_scene(arrays, protocols))
+        for job, state, arrays in _read_batch(card, jobs)
+    ]
+
+
+def _measure_on_gpu(
+    batches: Iterator[tuple[Job, str, Arrays | str]],
+    protocols: Sequence[Protocol],
+    device: str,
+    batch: int,
+) -> Iterator[Outcome]:
+    from planetcr_bench import gpu  # torch is an extra
+
+    while some := list(islice(batches, batch)):
+        sums = iter(
+            gpu.measure([a for _, _, a in some if not isinstance(a, str)], protocols, device)
+        )
+        for job, state, arrays in some:
+            yield Outcome(job, state, arrays if isinstance(arrays, str) else next(sums))
+
+
+def measure(
+    predictions: Predictions,
+    identity: Mapping[str, object],
+    partial_folder: Path,
+    *,
+    device: str = "cpu",
+    workers: int | None = None,
+    batch: int = 16,
+    quiet: bool = False,
+) -> tuple[pa.Table, list[str]]:
+    """Measure every usable prediction of a folder.
+
+    Args:
+        predictions: From :func:`~planetcr_bench.predictions.find_predictions`.
+        identity: All settings that change a number, and nothing else; parts that an earlier run
+            left under another identity are thrown away.
+        partial_folder: Where measured scenes are kept until the caller has published them.
+        device: ``cpu``, or a CUDA device as torch names it.
+        workers: See :func:`~planetcr_bench.parallel.worker_count`.
+        batch: Scenes that travel together to a worker or to the device.
+        quiet: Show no progress.
+
+    Returns:
+        Ledger rows, sorted by scene whatever the order of measuring; and one line for each
+        prediction that turned out unusable.
+
+    Raises:
+        DatasetError: A scene of the dataset is broken.
+        BenchError: A worker died.
+    """
+    protocols = protocols_of(predictions.size)
+    parts = Parts(partial_folder, identity)
+    jobs = {files: Job(files, path) for files, path in sorted(predictions.files.items())}
+    done = parts.load({files.name: job.state() for files, job in jobs.items()})
+    waiting = [job for files, job in jobs.items() if files.name not in done]
+    if device == "cpu":
+        work = functools.partial(_measure_batch, predictions.card, protocols)
+        outcomes = run_batches(work, waiting, workers=workers, batch=batch)
+    else:
+        read = functools.partial(_read_batch, predictions.card)
+        arrays = run_batches(read, waiting, workers=workers, batch=batch)
+        outcomes = _measure_on_gpu(arrays, protocols, device, batch)
+    problems = []
+    for outcome in track(outcomes, "Measure", len(jobs), done=len(done), quiet=quiet):
+        if isinstance(outcome.result, str):
+            problems.append(outcome.result)
+        else:
+            parts.add(outcome.result, outcome.state)
+    return parts.finish([files.name for files in jobs]), problems
+
+
+class Parts:
+    """Measured scenes of an unfinished run, in small parquet files.
+
+    Args:
+        folder: Made if it is absent; parts of another identity in it are deleted.
+        identity: All settings that change a number.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:
+        self._folder = folder
+        self._fresh: list[SceneSums] = []
+        self._states: list[str] = []
+        self._flushed = time.monotonic()
+        text = json.dumps(identity, sort_keys=True)
+        stamp = folder / "identity.json"
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != text:
+            self.clear()
+            folder.mkdir(parents=True)
+            write_whole(stamp, text.encode())
+        self._tables: list[pa.Table] = []
+
+    def load(self, states: Mapping[str, str]) -> set[str]:
+        """Take over parts of an interrupted run.
+
+        Args:
+            states: Scene name to the present state of its prediction's file.
+
+        Returns:
+            Names of the scenes that need no second measurement.
+        """
+        done: set[str] = set()
+        for path in sorted(self._folder.glob("part-*.parquet")):
+            table = pq.read_table(path)
+            scenes = table["scene"].to_pylist()
+            fresh = [
+                states.get(scene) == state and scene not in done
+                for scene, state in zip(scenes, table["state"].to_pylist(), strict=True)
+            ]
+            self._tables.append(table.filter(pa.array(fresh, pa.bool_())).select(SCHEMA.names))
+            done.update(scene for scene, is_fresh in zip(scenes, fresh, strict=True) if is_fresh)
+        return done
+
+    def add(self, scene: SceneSums, state: str) -> None:
+        """Keep one measured scene; every few seconds the new ones go to disk."""
+        self._fresh.append(scene)
+        self._states.append(state)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flushed = time.monotonic()
+        if not self._fresh:
+            return
+        table = ledger_table(self._fresh)
+        state_of = {
+            str(scene.identity["scene"]): state
+            for scene, state in zip(self._fresh, self._states, strict=True)
+        }
+        states = pa.array([state_of[name] for name in table["scene"].to_pylist()], pa.string())
+        sink = pa.BufferOutputStream()
+        pq.write_table(table.append_column("state", states), sink)
+        name = f"part-{time.time_ns():020d}.parquet"
+        write_whole(self._folder / name, sink.getvalue().to_pybytes())
+        self._tables.append(table)
+        self._fresh, self._states = [], []
+
+    def finish(self, order: Sequence[str]) -> pa.Table:
+        """All rows, scenes in the given order."""
+        self._flush()
+        if not self._tables:
+            return SCHEMA.empty_table()
+        table = pa.concat_tables(self._tables, promote_options="none").combine_chunks()
+        rank = {name: position for position, name in enumerate(order)}
+        ranks = np.array([rank[name] for name in table["scene"].to_pylist()], np.int64)
+        table = table.take(np.argsort(ranks, kind="stable"))
+        for index, field in enumerate(SCHEMA):
+            if pa.types.is_dictionary(field.type):  # one dictionary, whatever the parts had
+                text = table.column(index).cast(pa.string()).combine_chunks()
+                table = table.set_column(index, field, text.dictionary_encode())
+        return table
+
+    def clear(self) -> None:
+        """Delete the parts: they are published, or belong to another run."""
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
