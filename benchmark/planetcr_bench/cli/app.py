@@ -1,0 +1,70 @@
+"""The command line: errors of the family in, one clear message and exit code 1 out."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from planetcr_bench import __version__
+from planetcr_bench.cli import check, compare, evaluate, predict
+from planetcr_bench.errors import BenchError
+
+
+class _Group(TyperGroup):
+    """Commands whose known errors become a message on standard error and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            message = str(error)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            message = f"{where}{error.strerror or error}"
+        except KeyboardInterrupt:
+            typer.secho("stopped; the same command goes on where it stopped", err=True)
+            raise typer.Exit(130) from None
+        typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
+        typer.echo(message, err=True)
+        raise typer.Exit(1)
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Score cloud removal on Planet-CR: MAE, PSNR, SAM and SSIM, overall, per land-cover class "
+    "and per cloud-cover bin.",
+)
+
+app.command("check")(check.check)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"planetcr-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``planetcr-bench``."""
+    app(prog_name="planetcr-bench", args=sys.argv[1:])

@@ -1,0 +1,29 @@
+"""``planetcr-bench check``: is this dataset whole and sound?"""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from planetcr_bench.cli import options
+
+
+def check(
+    data: options.Data,
+    workers: options.Workers = None,
+    batch: options.Batch = 16,
+    as_json: options.Json = False,
+) -> None:
+    """Audit a dataset: files, grids, value ranges, splits. Exit code 1 if anything is broken."""
+    from planetcr_bench.audit import audit
+
+    report = audit(data, workers=workers, batch=batch, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+    else:
+        from planetcr_bench.cli.terminal import print_audit
+
+        print_audit(report)
+    if not report.ok:
+        raise typer.Exit(1)

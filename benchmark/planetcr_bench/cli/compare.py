@@ -1,0 +1,56 @@
+"""``planetcr-bench compare``: several runs in one table and one figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planetcr_bench.cli import options
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Results folders (results/<track>/<name>) or ledgers.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for table2.* and fig5.*.",
+            show_default="<results>/comparison/",
+        ),
+    ] = None,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published", help="Show the paper's Tab. 2 beside the official protocol, set apart."
+        ),
+    ] = False,
+    class_pool: options.Pool = None,
+    as_json: options.Json = False,
+) -> None:
+    """Put runs on one dataset side by side: Tab. 2 and Fig. 5 with all of them."""
+    from planetcr_bench.ledger import read_ledger
+    from planetcr_bench.report import write_tables
+    from planetcr_bench.tables import check_comparable, summary
+
+    ledgers = [read_ledger(run) for run in runs]
+    check_comparable(ledgers)
+    out = out or _results_folder(runs[0], ledgers[0].provenance["track"]) / "comparison"
+    out.mkdir(parents=True, exist_ok=True)
+    write_tables(out, ledgers, pool=class_pool, published=published)
+    if as_json:
+        typer.echo(json.dumps([summary(run) for run in ledgers], ensure_ascii=False))
+        return
+    from planetcr_bench.cli.terminal import print_runs
+
+    print_runs(ledgers, pool=class_pool, published=published)
+    typer.echo(f"Table and figure: {out}")
+
+
+def _results_folder(run: Path, track: str) -> Path:
+    """The folder of all results that a run lies in: <results>/<track>/<name>."""
+    beside = run.parent if run.is_dir() else run.parent.parent
+    return beside.parent if beside.name == track else beside

@@ -1,0 +1,72 @@
+"""``planetcr-bench evaluate``: score a folder of predictions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planetcr_bench.cli import options
+
+
+def evaluate(
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder of predictions, one file per scene (.tif or .npy).")
+    ],
+    data: options.DataOption = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split to score: train, val or test.", show_default="test")
+    ] = None,
+    scene_list: options.SceneList = None,
+    results: options.Results = Path("results"),
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run.", show_default="the folder's name")
+    ] = None,
+    workers: options.Workers = None,
+    batch: options.Batch = 16,
+    device: options.Device = "auto",
+    class_pool: options.Pool = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing",
+            help="Score what is usable and mark the run incomplete for good.",
+        ),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Score predictions: Tab. 2 and Fig. 5 of the paper, and a ledger to derive anything else.
+
+    Nothing is scored unless every scene of the split has one usable prediction.
+    """
+    from planetcr_bench import evaluate as run
+
+    ledger, folder, problems = run.evaluate(
+        predictions,
+        results,
+        data=data,
+        split=split,
+        scene_list=scene_list,
+        name=name,
+        workers=workers,
+        batch=batch,
+        device=device,
+        class_pool=class_pool,
+        allow_missing=allow_missing,
+        command=["planetcr-bench", *sys.argv[1:]],
+        quiet=as_json,
+    )
+    for problem in problems:
+        typer.echo(f"left out: {problem}", err=True)
+    if as_json:
+        from planetcr_bench.tables import summary
+
+        typer.echo(json.dumps(summary(ledger), ensure_ascii=False, allow_nan=False))
+        return
+    from planetcr_bench.cli.terminal import print_runs
+
+    print_runs([ledger], pool=class_pool)
+    typer.echo(f"Results: {folder} (start with report.md)")

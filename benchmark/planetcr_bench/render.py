@@ -1,0 +1,272 @@
+"""Tables in, text out: Markdown, LaTeX, CSV, JSON and the terminal, all from the same blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import pandas as pd
+from rich.table import Table
+
+from planetcr_bench.ledger import Ledger
+from planetcr_bench.protocols import Pool, Protocol
+from planetcr_bench.published import SOURCE, published_table2
+from planetcr_bench.tables import (
+    LABEL,
+    METRICS,
+    cover_table,
+    coverage,
+    in_paper_order,
+    score_table,
+    sky_table,
+    table2,
+)
+from planetcr_bench.vocabulary import LAND_COVER
+
+DIGITS: Final = 4
+"""Digits after the point, as in the paper's tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A table of ready-made text.
+
+    Attributes:
+        title: Printed above it.
+        header: Names of the columns; the first names the rows.
+        rows: Cells, one list per row.
+        kinds: Kind of each row; a line is drawn where it turns into or out of ``published``.
+        notes: Lines printed under it: signatures, coverage, sources.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    kinds: Sequence[str]
+    notes: Sequence[str] = field(default_factory=list)
+
+    def breaks(self) -> list[int]:
+        """Rows before which a line separates published figures from measured ones."""
+        return [
+            index
+            for index in range(1, len(self.rows))
+            if (self.kinds[index] == "published") != (self.kinds[index - 1] == "published")
+        ]
+
+
+def number(value: object, *, sign: bool = False) -> str:
+    """A figure as text: a dash where nothing was measured, ∞ for a perfect match."""
+    if not isinstance(value, int | float) or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    rounded = round(value, DIGITS) + 0.0  # no negative zero
+    return f"{rounded:+.{DIGITS}f}" if sign else f"{rounded:.{DIGITS}f}"
+
+
+def table2_blocks(
+    ledgers: Sequence[Ledger],
+    protocol: Protocol,
+    *,
+    pool: Pool | None = None,
+    published: bool = False,
+) -> list[Block]:
+    """Tab. 2 (a) and (b), and how many scenes and AOIs stand behind each cell.
+
+    Args:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+        pool: How per-class figures are put together, if not as the protocol does.
+        published: Add the paper's rows; only the ``official`` protocol can be put beside them.
+    """
+    frame = table2(ledgers, protocol, pool=pool)
+    notes = _notes(ledgers)
+    if published and protocol.name == "official":
+        frame = pd.concat([frame, published_table2()], ignore_index=True)
+        notes = [*notes, f"Rows marked (published): {SOURCE}."]
+    parts = [("(a) MAE and PSNR", "mae", "psnr"), ("(b) SAM and SSIM", "sam_deg", "ssim")]
+    blocks = []
+    for title, by_class, other in parts:
+        signatures = [
+            f"per class: {protocol.signature(by_class, pool)}",
+            f"overall: {protocol.signature(by_class)}, {protocol.signature(other)}",
+        ]
+        blocks.append(
+            Block(
+                f"Tab. 2 {title}, protocol {protocol.name}",
+                ["Method", *map(_title, LAND_COVER), LABEL[by_class], LABEL[other]],
+                [_figures(row, by_class, other) for row in frame.to_dict("records")],
+                frame["kind"].tolist(),
+                [*signatures, *notes],
+            )
+        )
+    return [*blocks, _counts(frame, protocol, _notes(ledgers))]
+
+
+def _figures(row: Mapping[Hashable, object], by_class: str, other: str) -> list[str]:
+    names = [*(f"{by_class}_{land_cover}" for land_cover in LAND_COVER), by_class, other]
+    sign = row["kind"] == "gain"
+    return [str(row["row"]), *(number(row.get(name), sign=sign) for name in names)]
+
+
+def _counts(frame: pd.DataFrame, protocol: Protocol, notes: Sequence[str]) -> Block:
+    measured = frame[frame["kind"] == "measured"]
+    rows = []
+    for row in measured.to_dict("records"):
+        cells = [f"{row[f'scenes_{name}']:.0f} / {row[f'aois_{name}']:.0f}" for name in LAND_COVER]
+        rows.append([row["row"], *cells, f"{row['scenes']:.0f} / {row['aois']:.0f}"])
+    return Block(
+        f"Scenes / AOIs behind each cell of Tab. 2, protocol {protocol.name}",
+        ["Method", *map(_title, LAND_COVER), "Overall"],
+        rows,
+        ["measured"] * len(rows),
+        notes,
+    )
+
+
+def pool_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
+    """Overall figures pooled both ways: as the mean of scenes' figures, and over all pixels."""
+    rows, kinds = [], []
+    pools: tuple[Pool, ...] = ("scene-mean", "pixels")
+    for pool in pools:
+        frame = score_table(ledgers, protocol, pool)
+        for row in frame.to_dict("records"):
+            rows.append([str(row["row"]), pool, *(number(row[metric]) for metric in METRICS)])
+            kinds.append(str(row["kind"]))
+    notes = [f"{pool}: {protocol.signature('all', pool)}" for pool in pools]
+    title = f"Overall, scenes pooled in two ways, protocol {protocol.name}"
+    header = ["Method", "pool", *(LABEL[name] for name in METRICS)]
+    return Block(title, header, rows, kinds, [*notes, *_notes(ledgers)])
+
+
+def sky_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
+    """Scores under the cloud mask, on its rim (30 m) and under clear sky."""
+    return _group_block(
+        "Under cloud, on its rim and clear", sky_table(ledgers, protocol), "sky", ledgers, protocol
+    )
+
+
+def cover_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
+    """Scores per cloud-cover bin: the figures of Fig. 5."""
+    return _group_block(
+        "Fig. 5 as a table: cloud cover of the whole patch in %",
+        cover_table(ledgers, protocol),
+        "cover_bin",
+        ledgers,
+        protocol,
+    )
+
+
+def _group_block(
+    title: str, table: pd.DataFrame, by: str, ledgers: Sequence[Ledger], protocol: Protocol
+) -> Block:
+    rows = [
+        [
+            str(row["row"]),
+            str(row[by]),
+            *(number(row[metric]) for metric in METRICS),
+            f"{row['scenes']} / {row['aois']}",
+            f"{row['pixels']}",
+        ]
+        for row in table.to_dict("records")
+    ]
+    header = [
+        "Method",
+        by.replace("_", " "),
+        *(LABEL[name] for name in METRICS),
+        "scenes / AOIs",
+        "pixels",
+    ]
+    notes = [protocol.signature("all"), *_notes(ledgers)]
+    return Block(f"{title}, protocol {protocol.name}", header, rows, table["kind"].tolist(), notes)
+
+
+def _notes(ledgers: Sequence[Ledger]) -> list[str]:
+    return [
+        f"{run.name} is incomplete: {coverage(run)}."
+        for run in in_paper_order(ledgers)
+        if not run.provenance["complete"]
+    ]
+
+
+def _title(word: str) -> str:
+    return word.capitalize()
+
+
+def to_markdown(block: Block) -> str:
+    """A block as a Markdown table under its title."""
+    lines = [f"**{block.title}**", "", _pipes(block.header)]
+    lines.append(_pipes([":--", *["--:"] * (len(block.header) - 1)]))
+    lines += [_pipes(row) for row in block.rows]
+    lines += ["", *(f"_{note}_  " for note in block.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+_LATEX: Final = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "|": r"\textbar{}",
+        "↓": r"$\downarrow$",
+        "↑": r"$\uparrow$",
+        "°": r"\textdegree{}",
+        "∞": r"$\infty$",
+        "−": "$-$",
+        "–": "--",
+    }
+)
+
+
+def to_latex(block: Block) -> str:
+    """A block as a LaTeX table; needs the package booktabs."""
+    breaks = block.breaks()
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{block.title.translate(_LATEX)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(block.header) - 1)}}}",
+        r"\toprule",
+        _ampersands(block.header),
+        r"\midrule",
+    ]
+    for index, row in enumerate(block.rows):
+        lines += [r"\midrule"] * (index in breaks) + [_ampersands(row)]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\footnotesize {note.translate(_LATEX)}" for note in block.notes]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _ampersands(cells: Sequence[str]) -> str:
+    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+
+
+def to_rich(block: Block) -> Table:
+    """A block for the terminal."""
+    table = Table(
+        title=block.title,
+        caption="\n".join(block.notes),
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+    )
+    for index, name in enumerate(block.header):
+        table.add_column(name, justify="right" if index else "left", no_wrap=True)
+    breaks = {index - 1 for index in block.breaks()}
+    styles = {"published": "dim italic", "gain": "cyan", "input": "dim"}
+    for index, (row, kind) in enumerate(zip(block.rows, block.kinds, strict=True)):
+        table.add_row(*row, style=styles.get(kind), end_section=index in breaks)
+    return table

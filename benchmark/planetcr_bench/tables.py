@@ -1,0 +1,292 @@
+"""Ledgers in, tables out: Tab. 2 of the paper, Fig. 5's bins, skies, and any other grouping."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from planetcr_bench import scores
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.ledger import SUMS, Ledger
+from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
+from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, cover_bin
+
+METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
+HIGHER_IS_BETTER: Final = {"mae": False, "psnr": True, "sam_deg": False, "ssim": True}
+LABEL: Final = {"mae": "MAE ↓", "psnr": "PSNR ↑ [dB]", "sam_deg": "SAM ↓ [°]", "ssim": "SSIM ↑"}
+
+INPUT: Final = "Cloudy (input)"
+"""Name of the row that scores the untouched cloudy image."""
+
+Of = Literal["prediction", "input"]
+
+_BEHIND: Final = ["pixels", "scenes", "aois"]
+
+_SUMS_OF_INPUT: Final = {
+    "absolute_error": "cloudy_clear",
+    "squared_error": "input_squared_error",
+    "angle_deg": "input_angle_deg",
+    "angle_pixels": "input_angle_pixels",
+    "ssim": "input_ssim",
+}
+
+
+def score_groups(
+    frame: pd.DataFrame,
+    protocol: Protocol,
+    by: Sequence[str] = (),
+    *,
+    of: Of = "prediction",
+    pool: Pool | None = None,
+) -> pd.DataFrame:
+    """Scores of each group of ledger rows.
+
+    Args:
+        frame: Rows of a ledger, all protocols.
+        protocol: Which to report.
+        by: Columns that name a group, such as ``land_cover``; also ``cover_bin``. None: one group.
+        of: The prediction, or the cloudy input measured on the same pixels.
+        pool: Other pooling than the protocol's own.
+
+    Returns:
+        One row per group that has pixels, indexed by ``by``: ``mae``, ``psnr``, ``sam_deg``,
+        ``ssim``, and what stands behind them: ``pixels``, ``scenes``, ``aois``.
+    """
+    rows = frame[frame["protocol"] == protocol.name]
+    keys = list(by) or ["all"]
+    rows = rows.assign(all="all", cover_bin=[cover_bin(cover) for cover in rows["cloud_cover"]])
+    grouped = rows.groupby(keys, observed=True)
+    behind = pd.DataFrame(
+        {
+            "pixels": grouped["pixels"].sum(),
+            "scenes": grouped["scene"].nunique(),
+            "aois": grouped["aoi"].nunique(),
+        }
+    )
+    if (pool or protocol.pool) == "pixels":
+        figures = _figures(grouped[list(SUMS)].sum(), protocol, of)
+    else:
+        scenes = rows.groupby([*keys, "scene"], observed=True)[list(SUMS)].sum()
+        figures = _figures(scenes, protocol, of).groupby(level=keys, observed=True).mean()
+    return figures.join(behind)
+
+
+def _figures(sums: pd.DataFrame, protocol: Protocol, of: Of) -> pd.DataFrame:
+    column = {name: _SUMS_OF_INPUT.get(name, name) if of == "input" else name for name in SUMS}
+    take = {name: sums[column[name]].to_numpy() for name in SUMS}
+    return pd.DataFrame(
+        {
+            "mae": scores.mae(take["absolute_error"], take["values"]),
+            "psnr": scores.psnr(
+                take["squared_error"], take["values"], perfect=protocol.perfect_psnr
+            ),
+            "sam_deg": scores.sam_deg(take["angle_deg"], take["angle_pixels"]),
+            "ssim": scores.ssim(take["ssim"], take["ssim_pixels"]),
+        },
+        index=sums.index,
+    )
+
+
+def coverage(ledger: Ledger) -> str:
+    """``12 of 20 scenes``, from the provenance of a run."""
+    return f"{ledger.provenance['scenes']} of {ledger.provenance['expected_scenes']} scenes"
+
+
+def method_label(ledger: Ledger) -> str:
+    """Name of a run in tables and figures; an incomplete one shows its coverage."""
+    return ledger.name if ledger.provenance["complete"] else f"{ledger.name} ({coverage(ledger)})"
+
+
+def in_paper_order(ledgers: Iterable[Ledger]) -> list[Ledger]:
+    """Other methods in the order given, then those of the paper in its order."""
+    rank = {name: position for position, name in enumerate(PAPER_METHODS)}
+    return sorted(ledgers, key=lambda run: rank.get(re.sub(r"\W+", "_", run.name.lower()), -1))
+
+
+def check_comparable(ledgers: Sequence[Ledger]) -> None:
+    """Refuse to put runs side by side that did not score the same dataset.
+
+    Raises:
+        LedgerError: Names the two runs and the setting in which they differ.
+    """
+    first = ledgers[0]
+    for other in ledgers[1:]:
+        for key in ("track", "split", "fingerprint"):
+            if other.provenance[key] != first.provenance[key]:
+                raise LedgerError(
+                    f"{other.name}: expected the same {key} as {first.name}, "
+                    f"{first.provenance[key]!r}, got {other.provenance[key]!r}; only runs on one "
+                    "dataset can be compared"
+                )
+    names = [ledger.name for ledger in ledgers]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise LedgerError(f"expected runs of different names, got twice: {', '.join(repeated)}")
+
+
+def measured_protocols(ledgers: Sequence[Ledger]) -> list[Protocol]:
+    """Protocols that every ledger has rows of."""
+    return [
+        protocol
+        for protocol in PROTOCOLS.values()
+        if all((ledger.frame["protocol"] == protocol.name).any() for ledger in ledgers)
+    ]
+
+
+def table2(
+    ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
+) -> pd.DataFrame:
+    """Tab. 2: figures per land-cover class and overall, of the input, each method, and its gain.
+
+    Args:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+        pool: How per-class figures are put together, if not as the protocol does.
+
+    Returns:
+        One line per row of the table: ``row`` (its name), ``kind`` (``input``, ``measured`` or
+        ``gain``), ``scenes``, ``aois``, the four metrics, and for each class ``<metric>_<class>``,
+        ``scenes_<class>`` and ``aois_<class>``. Gains are positive where the method is better.
+    """
+    rows = []
+    for label, kind, ledger, of in _runs(ledgers):
+        figures = _table2_row(ledger, protocol, of, pool)
+        rows.append({"row": label, "kind": kind, **figures})
+        if kind == "measured":
+            gain = _gain(figures, _table2_row(ledger, protocol, "input", pool))
+            rows.append({"row": f"{label}: gain", "kind": "gain", **gain})
+    return pd.DataFrame(rows)
+
+
+def _table2_row(ledger: Ledger, protocol: Protocol, of: Of, pool: Pool | None) -> dict[str, float]:
+    overall = score_groups(ledger.frame, protocol, of=of)
+    by_class = score_groups(ledger.frame, protocol, ["land_cover"], of=of, pool=pool)
+    row = {name: overall[name].iloc[0] for name in ("scenes", "aois", *METRICS)}
+    for land_cover in LAND_COVER:
+        known = land_cover in by_class.index
+        for name in (*METRICS, "scenes", "aois"):
+            missing = math.nan if name in METRICS else 0
+            row[f"{name}_{land_cover}"] = by_class.loc[land_cover, name] if known else missing
+    return row
+
+
+def _gain(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    gain = dict(after)
+    for name in after:
+        for metric, higher in HIGHER_IS_BETTER.items():
+            if name == metric or name.startswith(f"{metric}_"):
+                both_perfect = np.isposinf(after[name]) and np.isposinf(before[name])
+                difference = 0.0 if both_perfect else after[name] - before[name]
+                gain[name] = difference if higher else -difference
+    return gain
+
+
+def _runs(ledgers: Sequence[Ledger]) -> list[tuple[str, str, Ledger, Of]]:
+    """The input's row, from the run that covers most scenes, and one row per run."""
+    widest = max(ledgers, key=lambda ledger: ledger.provenance["scenes"])
+    runs: list[tuple[str, str, Ledger, Of]] = [(INPUT, "input", widest, "input")]
+    runs += [(method_label(run), "measured", run, "prediction") for run in in_paper_order(ledgers)]
+    return runs
+
+
+def score_table(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) -> pd.DataFrame:
+    """Overall scores of the input and of each method, pooled as asked.
+
+    Returns:
+        Columns ``row``, ``kind``, the four metrics, ``pixels``, ``scenes``, ``aois``.
+    """
+    parts = [
+        score_groups(ledger.frame, protocol, of=of, pool=pool).assign(row=label, kind=kind)
+        for label, kind, ledger, of in _runs(ledgers)
+    ]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", *METRICS, *_BEHIND]]
+
+
+def group_table(
+    ledgers: Sequence[Ledger], protocol: Protocol, by: str, order: Sequence[str]
+) -> pd.DataFrame:
+    """Scores per group of one column, of the input and of each method.
+
+    Args:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+        by: ``cover_bin``, ``sky``, ``land_cover``, ``season`` or another identity column.
+        order: Groups to show, in this order; groups without pixels stay, with nan and zero.
+
+    Returns:
+        Columns ``row``, ``kind``, ``by``, the four metrics, ``pixels``, ``scenes``, ``aois``.
+    """
+    parts = []
+    for label, kind, ledger, of in _runs(ledgers):
+        part = score_groups(ledger.frame, protocol, [by], of=of).reindex(list(order))
+        part[_BEHIND] = part[_BEHIND].fillna(0).astype(int)
+        parts.append(part.rename_axis(by).reset_index().assign(row=label, kind=kind))
+    return pd.concat(parts, ignore_index=True)[["row", "kind", by, *METRICS, *_BEHIND]]
+
+
+def cover_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Fig. 5 as a table: :func:`group_table` over the five cloud-cover bins."""
+    return group_table(ledgers, protocol, "cover_bin", COVER_BINS)
+
+
+def sky_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Scores under cloud, on its rim and under clear sky: :func:`group_table` over skies."""
+    return group_table(ledgers, protocol, "sky", SKY)
+
+
+def summary(ledger: Ledger) -> dict[str, object]:
+    """All scores of a run as one object of plain numbers: ``scores.json``.
+
+    Returns:
+        ``name``, ``track``, ``complete``, ``scenes``, ``aois`` and ``protocols``; a number that was
+        not measured, or is infinite, is None.
+    """
+    return {
+        "name": ledger.name,
+        "track": ledger.provenance["track"],
+        "complete": ledger.provenance["complete"],
+        "scenes": int(ledger.frame["scene"].nunique()),
+        "aois": int(ledger.frame["aoi"].nunique()),
+        "protocols": {
+            name: {
+                "signature": protocol.signature("all"),
+                "overall": _plain(ledger, protocol, [], ["all"], METRICS)["all"],
+                "by_class": _plain(
+                    ledger, protocol, ["land_cover"], LAND_COVER, ("mae", "sam_deg", "pixels")
+                ),
+                "by_cover": _plain(
+                    ledger, protocol, ["cover_bin"], COVER_BINS, ("scenes", *METRICS)
+                ),
+                "by_sky": _plain(ledger, protocol, ["sky"], SKY, (*METRICS, "pixels")),
+            }
+            for name, protocol in PROTOCOLS.items()
+        },
+    }
+
+
+def _plain(
+    ledger: Ledger,
+    protocol: Protocol,
+    by: Sequence[str],
+    groups: Sequence[str],
+    names: Sequence[str],
+) -> dict[str, dict[str, float | int | None]]:
+    table = score_groups(ledger.frame, protocol, by).reindex(list(groups))[list(names)]
+    return {
+        group: {
+            str(name): _plain_number(value, count=name not in METRICS)
+            for name, value in row.items()
+        }
+        for group, row in zip(groups, table.to_dict("records"), strict=True)
+    }
+
+
+def _plain_number(value: float, *, count: bool) -> float | int | None:
+    if count:
+        return 0 if math.isnan(value) else int(value)
+    return float(value) if math.isfinite(value) else None

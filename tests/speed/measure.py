@@ -1,0 +1,165 @@
+"""How fast is a measurement? Prints ratios, measured side by side in one run on the same scenes.
+
+Our measuring of both protocols against (b) the official formulas written straight down in float32,
+once on the centre crop and once on the whole patch: one scene at a time, SSIM as depthwise 11 × 11
+convolutions, SAM as einsum, classes as boolean masks. And against the bare time to read the files.
+
+    python tests/speed/measure.py [--scenes 60] [--processes 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import conv2d
+
+from planetcr_bench.dataset import find_scenes, read_product, read_raster
+from planetcr_bench.measure import Arrays, Job, measure_scene, read_arrays
+from planetcr_bench.predict import predict
+from planetcr_bench.predictions import Card
+from planetcr_bench.protocols import PROTOCOLS
+
+MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
+
+
+# --- (b) the official formulas, straight --------------------------------------------------------
+
+
+def window() -> torch.Tensor:
+    taps = torch.exp(-((torch.arange(11) - 5.5) ** 2) / (2 * 1.5**2))
+    taps /= taps.sum()
+    return torch.outer(taps, taps).expand(4, 1, 11, 11).contiguous()
+
+
+def straight_ssim(p: torch.Tensor, t: torch.Tensor, w: torch.Tensor) -> float:
+    smooth = functools.partial(conv2d, weight=w, padding=5, groups=4)
+    mean_p, mean_t = smooth(p), smooth(t)
+    var_p, var_t = smooth(p * p) - mean_p**2, smooth(t * t) - mean_t**2
+    covariance = smooth(p * t) - mean_p * mean_t
+    top = (2 * mean_p * mean_t + 1e-4) * (2 * covariance + 9e-4)
+    return float((top / ((mean_p**2 + mean_t**2 + 1e-4) * (var_p + var_t + 9e-4))).mean())
+
+
+def straight_sam(p: np.ndarray, t: np.ndarray) -> np.ndarray:
+    floor = np.float32(2.0**-10)
+    dot = np.einsum("bhw,bhw->hw", p, t)
+    norms = np.maximum(np.einsum("bhw,bhw->hw", p, p), floor) * np.maximum(
+        np.einsum("bhw,bhw->hw", t, t), floor
+    )
+    return np.degrees(np.arccos(np.clip(dot / np.sqrt(norms), -1, 1)))
+
+
+def straight(
+    prediction: np.ndarray, clear: np.ndarray, classes: np.ndarray, w: torch.Tensor
+) -> list:
+    error = np.abs(prediction - clear)
+    psnr = 20 * np.log10(1 / np.sqrt(np.mean((prediction - clear) ** 2)))
+    angle = straight_sam(prediction, clear)
+    figures = [error.mean(), psnr, angle.mean()]
+    figures.append(
+        straight_ssim(torch.from_numpy(prediction)[None], torch.from_numpy(clear)[None], w)
+    )
+    for index in range(7):
+        mask = classes == index
+        if mask.any():
+            figures += [error[:, mask].mean(), angle[mask].mean()]
+    return figures
+
+
+def straight_both_windows(scenes: Sequence[Arrays], w: torch.Tensor) -> None:
+    crop = np.s_[..., 70:230, 70:230]
+    for scene in scenes:
+        p, t, c = scene.images[0], scene.clear, scene.group // 3
+        straight(*(np.ascontiguousarray(array[crop]) for array in (p, t, c)), w)
+        straight(p, t, c, w)
+
+
+# --- Timing -------------------------------------------------------------------------------------
+
+
+def seconds(function: Callable[[], object], repeat: int = 3) -> float:
+    """Median of several runs after one that does not count."""
+    function()
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def ours(scenes: Sequence[Arrays]) -> None:
+    for scene in scenes:
+        measure_scene(scene, list(PROTOCOLS.values()))
+
+
+def read_bare(jobs: Sequence[Job]) -> list[int]:
+    """Decode exactly the files that a measurement decodes, and do nothing with them."""
+    for job in jobs:
+        for product in MEASURED:
+            read_product(job.scene, product)
+        read_raster(job.prediction)
+    return [1] * len(jobs)
+
+
+def read_and_measure(jobs: Sequence[Job]) -> list[int]:
+    for job in jobs:
+        measure_scene(read_arrays(job, Card()), list(PROTOCOLS.values()))
+    return [1] * len(jobs)
+
+
+def in_processes(function: Callable[[Sequence], object], items: Sequence, processes: int) -> float:
+    """Seconds for all items, shared out over warm processes of one thread each."""
+    parts = [items[index::processes] for index in range(processes)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return seconds(lambda: list(pool.map(function, parts)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.processes)
+    with tempfile.TemporaryDirectory() as folder:
+        from scenes import write_dataset
+
+        data = write_dataset(Path(folder, "data"), test=options.scenes, train=0)
+        out = Path(folder, "preds")
+        predict("mean-fill", data, out, quiet=True)
+        jobs = [Job(files, out / f"{files.name}.tif") for files in find_scenes(data, "test")]
+        scenes = [read_arrays(job, Card()) for job in jobs[:24]]
+        report(jobs, scenes, options.processes)
+
+
+def report(jobs: Sequence[Job], scenes: Sequence[Arrays], processes: int) -> None:
+    n, m = len(jobs), len(scenes)
+    straight_ms = 1e3 / m * seconds(lambda: straight_both_windows(scenes, window()))
+    one_ms = 1e3 / m * seconds(lambda: ours(scenes))
+    ours_ms = 1e3 / m * in_processes(ours, scenes, processes)
+    read_ms = 1e3 / n * in_processes(read_bare, jobs, processes)
+    whole_ms = 1e3 / n * in_processes(read_and_measure, jobs, processes)
+    print(f"Milliseconds per scene of 4 × 300 × 300, {processes} cores, medians of 3 runs")
+    print(f"  (b) official formulas, straight, float32, crop + patch  {straight_ms:8.2f}")
+    print(f"  (a) ours, both protocols, prediction + input, float64   {ours_ms:8.2f}")
+    print(f"      the same on one core                                {one_ms:8.2f}")
+    print(f"  read the files of a scene                               {read_ms:8.2f}")
+    print(f"  read and measure                                        {whole_ms:8.2f}")
+    print(f"Arithmetic, (b) / (a):               {straight_ms / ours_ms:5.1f} × faster")
+    print(
+        f"Read and measure / read:             {whole_ms / read_ms:5.2f} (floor 1: reading alone)"
+    )
+    print(f"Share of the time that reads files:  {100 * read_ms / whole_ms:5.1f} %")
+
+
+if __name__ == "__main__":
+    main()
