@@ -59,17 +59,18 @@ def gaussian_taps(centre: float) -> Array:
 
 
 @_compiled
-def _add_ssim(images: Image, target: Image, taps: Array, share: float, similarity: Array) -> None:
-    """Add share × the SSIM maps of one band: images (K, H, W), similarity (K, H - 10, W - 10)."""
-    count, height, width = images.shape
+def _add_ssim(images: Image, target: Image, band: int, taps: Array, similarity: Array) -> None:
+    """Add a band's share of the SSIM maps: images (K, B, H, W), similarity (K, H - 10, W - 10)."""
+    count, bands, height, width = images.shape
+    share = 1 / bands
     w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
     planes = np.empty((1 + 3 * count, height, width))
     for y in range(height):
         for x in range(width):
-            t = np.float64(target[y, x])
+            t = np.float64(target[band, y, x])
             planes[0, y, x] = t
             for k in range(count):
-                i = np.float64(images[k, y, x])
+                i = np.float64(images[k, band, y, x])
                 planes[3 * k + 1, y, x] = i
                 planes[3 * k + 2, y, x] = i * i + t * t
                 planes[3 * k + 3, y, x] = i * t
@@ -108,16 +109,19 @@ def _add_ssim(images: Image, target: Image, taps: Array, share: float, similarit
                 )
         target_mean = smooth[0]
         for k in range(count):
-            image_mean, squares, products = smooth[3 * k + 1 : 3 * k + 4]
+            image_mean, squares = smooth[3 * k + 1], smooth[3 * k + 2]
+            products, total = smooth[3 * k + 3], similarity[k, y]
             for x in range(width - TAPS + 1):
                 means = image_mean[x] * target_mean[x]
                 mean_squares = image_mean[x] * image_mean[x] + target_mean[x] * target_mean[x]
-                similarity[k, y, x] += (
+                line[x] = (
                     share
                     * (2 * means + SSIM_C1)
                     * (2 * (products[x] - means) + SSIM_C2)
                     / ((mean_squares + SSIM_C1) * (squares[x] - mean_squares + SSIM_C2))
                 )
+            for x in range(width - TAPS + 1):  # apart: mixed with the sums it is not vectorised
+                total[x] += line[x]
 
 
 def ssim_maps(images: Image, target: Image, *, centre: float = 5.0, padding: int = 0) -> Array:
@@ -144,14 +148,13 @@ def ssim_maps(images: Image, target: Image, *, centre: float = 5.0, padding: int
         images = np.pad(images, ((0, 0), *border)).astype(images.dtype, copy=False)
         target = np.pad(target, border).astype(target.dtype, copy=False)
     for band in range(bands):
-        _add_ssim(np.ascontiguousarray(images[:, band]), target[band], taps, 1 / bands, similarity)
+        _add_ssim(images, target, band, taps, similarity)
     return similarity
 
 
 @_compiled
-def _angle_deg(dot: float, image_norm: float, target_norm: float, floor: float) -> float:
-    """Spectral angle from squared norms; nan where a norm is zero and there is no floor."""
-    cosine = dot / math.sqrt(max(image_norm, floor) * max(target_norm, floor))
+def _angle_deg(cosine: float) -> float:
+    """Angle of a cosine that rounding may have pushed past 1; nan where it is nan."""
     if cosine >= 1.0:
         return 0.0
     if cosine <= -1.0:
@@ -196,6 +199,10 @@ def _add_pixels(
                 input_dot[x] += c * t
                 input_norm[x] += c * c
                 clear_norm[x] += t * t
+        for x in range(width):  # a norm of zero without a floor gives nan: no angle
+            norm = max(clear_norm[x], floor)
+            dot[x] /= math.sqrt(max(prediction_norm[x], floor) * norm)
+            input_dot[x] /= math.sqrt(max(input_norm[x], floor) * norm)
         for x in range(width):
             row = sums[group[y, x]]
             row[_PIXELS] += 1
@@ -206,11 +213,11 @@ def _add_pixels(
             row[_PREDICTION_CLOUDY] += from_cloudy[x]
             row[_CLOUDY_CLEAR] += input_absolute[x]
             row[_INPUT_SQUARED] += input_squared[x]
-            angle = _angle_deg(dot[x], prediction_norm[x], clear_norm[x], floor)
+            angle = _angle_deg(dot[x])
             if not math.isnan(angle):
                 row[_ANGLE] += angle
                 row[_ANGLE_PIXELS] += 1
-            angle = _angle_deg(input_dot[x], input_norm[x], clear_norm[x], floor)
+            angle = _angle_deg(input_dot[x])
             if not math.isnan(angle):
                 row[_INPUT_ANGLE] += angle
                 row[_INPUT_ANGLE_PIXELS] += 1
@@ -278,17 +285,30 @@ def sky_of(cloud_mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         Index into ``SKY``, shape (H, W), uint8.
     """
     radius = int(RIM_M / OPTICAL_RESOLUTION_M)
-    height, width = cloud_mask.shape
-    near = np.zeros((height + 2 * radius, width), np.bool_)
-    counts = np.zeros((height, width + 2 * radius + 1), np.int32)
-    np.cumsum(cloud_mask, axis=1, out=counts[:, radius + 1 : radius + 1 + width])
-    counts[:, radius + 1 + width :] = counts[:, radius + width, None]
-    for offset in range(radius + 1):
-        half = math.isqrt(radius**2 - offset**2)
-        reached = counts[:, radius + half + 1 :][:, :width] > counts[:, radius - half :][:, :width]
-        near[radius - offset : radius - offset + height] |= reached
-        near[radius + offset : radius + offset + height] |= reached
-    sky = np.full(cloud_mask.shape, SKY.index("clear"), np.uint8)
-    sky[near[radius : radius + height]] = SKY.index("rim")
+    near = _within(cloud_mask, radius)
+    sky = np.where(near, np.uint8(SKY.index("rim")), np.uint8(SKY.index("clear")))
     sky[cloud_mask] = SKY.index("cloud")
     return sky
+
+
+@_compiled
+def _within(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """True where a pixel of the mask lies within a radius in pixels, centre to centre."""
+    height, width = mask.shape
+    across = np.empty((height, width), np.uint8)  # to the nearest masked pixel of the same row
+    for y in range(height):
+        distance = radius + 1
+        for x in range(width):
+            distance = 0 if mask[y, x] else min(distance + 1, radius + 1)
+            across[y, x] = distance
+        distance = radius + 1
+        for x in range(width - 1, -1, -1):
+            distance = 0 if mask[y, x] else min(distance + 1, radius + 1)
+            across[y, x] = min(across[y, x], distance)
+    near = np.zeros((height, width), np.bool_)
+    for y in range(height):
+        for other in range(max(0, y - radius), min(height, y + radius + 1)):
+            reach = np.uint8(math.sqrt(radius**2 - (other - y) ** 2))
+            for x in range(width):
+                near[y, x] |= across[other, x] <= reach
+    return near

@@ -247,14 +247,14 @@ def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArr
         raise PredictionError(error.message) from error
     pixels = raster.pixels
     _check_grid(path, raster, clear)
+    if pixels.dtype.kind == "u":
+        scale = card.scale or DN_PER_REFLECTANCE
+        return np.divide(pixels, np.float32(scale), dtype=np.float32), pixels
     if not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
         raise PredictionError(
             f"{path}: expected numbers, got {count} values that are NaN or infinite"
         )
-    if pixels.dtype.kind == "u":
-        scale = card.scale or DN_PER_REFLECTANCE
-        return pixels.astype(np.float32) / np.float32(scale), pixels
     if card.scale is None:
         mean = float(np.abs(pixels).mean(dtype=np.float64))
         if mean > LARGEST_MEAN:

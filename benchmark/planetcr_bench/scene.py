@@ -87,9 +87,8 @@ def reflectance(digital_numbers: NDArray[np.uint16]) -> Image:
     Returns:
         float32 in [0, 1]: clipped at 10 000, then divided by it.
     """
-    return np.minimum(digital_numbers, DN_PER_REFLECTANCE).astype(np.float32) / np.float32(
-        DN_PER_REFLECTANCE
-    )
+    clipped = np.minimum(digital_numbers, np.uint16(DN_PER_REFLECTANCE))
+    return np.divide(clipped, np.float32(DN_PER_REFLECTANCE), dtype=np.float32)
 
 
 def backscatter(decibels: NDArray[np.floating]) -> Image:
