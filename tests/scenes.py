@@ -6,11 +6,12 @@ Not a simulator: plausible enough that every rule of the benchmark has something
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
+from affine import Affine
 from scipy import ndimage
 
 from planetcr_bench.dataset import SceneFiles
@@ -123,8 +124,8 @@ def write_tif(
 ) -> None:
     """Write bands (B, H, W) as a GeoTIFF; without a CRS, without any georeference."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    grid = {"crs": crs, "transform": from_origin(*corner, size_m, size_m)} if crs else {}
-    with rasterio.open(
+    grid = {"crs": crs, "transform": Affine(size_m, 0, corner[0], 0, -size_m, corner[1])} if crs else {}
+    with warnings.catch_warnings(action="ignore"), rasterio.open(
         path,
         "w",
         driver="GTiff",

@@ -22,6 +22,7 @@ FLOORS = [
     {"report"},
     {"evaluate"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 

@@ -223,7 +223,7 @@ def corners(raster: Raster) -> NDArray[np.float64]:
     """Coordinates of the first and the last corner of a georeferenced raster, shape (2, 2)."""
     transform = raster.transform or Affine.identity()
     height, width = raster.pixels.shape[-2:]
-    return np.array([transform * (0, 0), transform * (width, height)], np.float64)
+    return np.array([transform @ (0, 0), transform @ (width, height)], np.float64)
 
 
 # --- Finding the scenes ---------------------------------------------------------------------

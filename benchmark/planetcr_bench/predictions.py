@@ -278,7 +278,7 @@ def _check_grid(path: Path, raster: Raster, clear: Raster) -> None:
     if raster.transform is None or clear.transform is None:
         return
     offset = (clear.pixels.shape[-1] - raster.pixels.shape[-1]) // 2
-    expected = clear.transform * Affine.translation(offset, offset)
+    expected = clear.transform @ Affine.translation(offset, offset)
     if not raster.transform.almost_equals(expected, 0.01):
         raise PredictionError(
             f"{path}: expected the scene's grid {_grid(expected)}, got {_grid(raster.transform)}"

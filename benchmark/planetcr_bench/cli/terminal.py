@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Table
 
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Pool
 from planetcr_bench.render import cover_block, pool_block, sky_block, table2_blocks, to_rich
 from planetcr_bench.tables import measured_protocols
+
+if TYPE_CHECKING:  # decodes images, which printing tables does not need
+    from planetcr_bench.audit import Report
 
 
 def console() -> Console:
@@ -29,3 +35,25 @@ def print_runs(
         for block in blocks:
             out.print(to_rich(block))
             out.print()
+
+
+def print_audit(report: Report) -> None:
+    """Print what a dataset holds, then what is worth a word, then what is broken."""
+    out = console()
+    parts = ("seasons", "land_cover", "cloud_cover")
+    for split, found in report.splits.items():
+        title = f"{split}: {found.scenes} scenes ({found.complete_scenes} sound), {found.aois} AOIs"
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for name in ("Season", "scenes", "Land cover", "pixels", "Cloud cover [%]", "scenes"):
+            table.add_column(name, justify="right" if name in ("scenes", "pixels") else "left")
+        for cells in zip_longest(*(getattr(found, part).items() for part in parts)):
+            table.add_row(*(str(cell) for pair in cells for cell in pair or ("", "")))
+        out.print(table)
+        out.print(f"fingerprint of {split}: {found.fingerprint or 'none'}\n", highlight=False)
+    for warning in report.warnings:
+        out.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+    for problem in report.problems:
+        out.print(f"broken: {problem}", style="red", highlight=False, markup=False)
+    out.print(f"dataset fingerprint: {report.fingerprint or 'none'}", highlight=False)
+    verdict = "sound" if report.ok else f"{len(report.problems)} problems"
+    out.print(f"{report.data} ({report.track}): {verdict}", highlight=False, markup=False)

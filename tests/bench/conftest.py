@@ -1,0 +1,70 @@
+"""Fake datasets and the command line, for every test of the benchmark."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from scenes import write_dataset
+
+from planetcr_bench.predict import predict
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's cache, or takes a dataset from the environment."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    patch.delenv("PLANETCR_DATA", raising=False)
+    patch.setenv("COLUMNS", "200")
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six test scenes and two training scenes; read only."""
+    return write_dataset(tmp_path_factory.mktemp("data"), test=6, train=2)
+
+
+@pytest.fixture
+def preds(data: Path, tmp_path: Path) -> Path:
+    """Predictions of mean-fill for the six test scenes; free to be broken."""
+    predict("mean-fill", data, tmp_path / "preds", quiet=True)
+    return tmp_path / "preds"
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run the real command in an empty folder."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "planetcr_bench", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def scores(cli: Cli) -> Callable[..., dict]:
+    """Run `evaluate --json` and return its object."""
+
+    def run(*arguments: object) -> dict:
+        done = cli("evaluate", *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run

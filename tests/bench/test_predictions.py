@@ -1,0 +1,323 @@
+"""One file per scene, in any accepted form; everything else is refused in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from scenes import write_tif
+
+from planetcr_bench.dataset import SceneFiles, find_scenes, read_product, read_scene
+from planetcr_bench.errors import PredictionError
+from planetcr_bench.predict import predict
+from planetcr_bench.predictions import (
+    Card,
+    find_predictions,
+    read_card,
+    read_prediction,
+    write_card,
+    write_prediction,
+)
+from planetcr_bench.untrained import METHODS, copy_cloudy, mean_fill
+
+
+@pytest.fixture
+def scene(data: Path) -> SceneFiles:
+    return find_scenes(data, "test")[0]
+
+
+def problems_of(folder: Path, scenes: list[SceneFiles]) -> list[str]:
+    return find_predictions(folder, Card(), scenes).problems
+
+
+def image(seed: int = 0, size: int = 300) -> np.ndarray:
+    return np.random.default_rng(seed).random((4, size, size)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{name}.tif",
+        "{name}.tiff",
+        "deep/er/{name}.tif",
+        "planet_cloudfree_{name}.tif",
+        "planet_cloudy_{name}.tif",
+        "test/planet_cloudfree_{season}/planet_cloudfree_{aoi}/planet_cloudfree_{name}.tif",
+    ],
+)
+def test_a_file_is_matched_by_its_scene_s_name(
+    tmp_path: Path, scene: SceneFiles, place: str
+) -> None:
+    path = tmp_path / place.format(name=scene.name, season=scene.season, aoi=scene.aoi)
+    write_tif(path, np.ones((4, 300, 300), np.uint16), (0, 0), 3, None)
+    found = find_predictions(tmp_path, Card(), [scene])
+    assert found.files == {scene: path}
+    assert not found.problems
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float16", "float32", "float64", ">u2", ">f4"])
+@pytest.mark.parametrize("size", [300, 160])
+def test_arrays_are_read_in_the_scale_of_their_dtype(
+    tmp_path: Path, scene: SceneFiles, dtype: str, size: int
+) -> None:
+    stored = image(size=size)
+    integer = np.dtype(dtype).kind == "u"
+    stored = (stored * (10_000 if integer else 1)).astype(dtype)
+    np.save(tmp_path / f"{scene.name}.npy", stored)
+    found = find_predictions(tmp_path, Card(), [scene])
+    assert found.size == size
+    read, pixels = read_prediction(
+        found.files[scene], Card(), read_product(scene, "planet_cloudfree")
+    )
+    assert (pixels == stored).all()
+    expected = stored.astype(np.float32) / np.float32(10_000 if integer else 1)
+    assert (read == expected).all()
+    assert read.dtype == np.float32
+
+
+def test_a_declared_scale_counts(tmp_path: Path, scene: SceneFiles) -> None:
+    np.save(tmp_path / f"{scene.name}.npy", image() * 255)
+    clear = read_product(scene, "planet_cloudfree")
+    path = tmp_path / f"{scene.name}.npy"
+    read, _ = read_prediction(path, Card(scale=255), clear)
+    np.testing.assert_allclose(read, image(), rtol=1e-6)
+    with pytest.raises(PredictionError, match="looks like digital numbers; declare its scale"):
+        read_prediction(path, Card(), clear)
+    assert read_prediction(path, Card(scale=1), clear)[0].max() > 200
+
+
+def test_values_out_of_range_are_kept(tmp_path: Path, scene: SceneFiles) -> None:
+    np.save(tmp_path / f"{scene.name}.npy", image() * 3 - 1)
+    read, _ = read_prediction(
+        tmp_path / f"{scene.name}.npy", Card(), read_product(scene, "planet_cloudfree")
+    )
+    assert read.min() < -0.9
+    assert read.max() > 1.9
+
+
+REFUSED = {
+    "expected a prediction, found no such file": lambda path: None,
+    "expected an image, cannot be read": lambda path: path.write_bytes(b"II*\0nonsense"),
+    "got uint8": lambda path: write_tif(path, np.ones((4, 300, 300), "u1"), (0, 0), 3, None),
+    "got int16": lambda path: write_tif(path, np.ones((4, 300, 300), "i2"), (0, 0), 3, None),
+    r"got \(3, 300, 300\)": lambda path: write_tif(
+        path, np.ones((3, 300, 300), "u2"), (0, 0), 3, None
+    ),
+    r"got \(4, 256, 256\)": lambda path: write_tif(
+        path, np.ones((4, 256, 256), "u2"), (0, 0), 3, None
+    ),
+    "put the bands first": lambda path: np.save(path.with_suffix(".npy"), np.ones((300, 300, 4))),
+    "got float16|got complex": lambda path: np.save(
+        path.with_suffix(".npy"), np.ones((4, 300, 300), complex)
+    ),
+    r"cannot be read \(.*Python objects": lambda path: np.save(
+        path.with_suffix(".npy"), np.array([{}], object), allow_pickle=True
+    ),
+    "expected .tif, .tiff, .npy, got .png": lambda path: path.with_suffix(".png").touch(),
+    "expected one prediction of": lambda path: (
+        np.save(path.with_suffix(".npy"), image()),
+        write_tif(path, np.ones((4, 300, 300), "u2"), (0, 0), 3, None),
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_scored_is_one_line_before_anything_is_read(
+    tmp_path: Path, scene: SceneFiles, message: str
+) -> None:
+    REFUSED[message](tmp_path / f"{scene.name}.tif")
+    found = problems_of(tmp_path, [scene])
+    matching = [line for line in found if re.search(message, line)]
+    assert len(matching) == 1, found
+    assert scene.name in matching[0]
+    assert "\n" not in matching[0]
+
+
+def test_every_surplus_file_is_named(tmp_path: Path, scene: SceneFiles) -> None:
+    write_tif(tmp_path / f"{scene.name}.tif", np.ones((4, 300, 300), "u2"), (0, 0), 3, None)
+    for name in ("summer_9_p_9.tif", "thumbnail.png", "sub/x.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("README.md", "train.log", ".hidden", "predictions.toml", f"{scene.name}.tif.aux.xml"):
+        (tmp_path / name).touch()
+    found = problems_of(tmp_path, [scene])
+    assert len(found) == 3
+    assert all("got a surplus one" in line for line in found)
+
+
+def test_crops_and_whole_patches_do_not_mix(tmp_path: Path, data: Path) -> None:
+    first, second = find_scenes(data, "test")[:2]
+    np.save(tmp_path / f"{first.name}.npy", image())
+    np.save(tmp_path / f"{second.name}.npy", image(size=160))
+    (line,) = problems_of(tmp_path, [first, second])
+    assert second.name in line
+    assert "expected 300 × 300 pixels like other predictions" in line
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_refused(
+    tmp_path: Path, scene: SceneFiles, value: float
+) -> None:
+    stored = image()
+    stored[2, 5, 5:7] = value
+    path = tmp_path / f"{scene.name}.npy"
+    np.save(path, stored)
+    with pytest.raises(PredictionError, match="got 2 values that are NaN or infinite"):
+        read_prediction(path, Card(), read_product(scene, "planet_cloudfree"))
+
+
+def test_values_beyond_float32_are_refused(tmp_path: Path, scene: SceneFiles) -> None:
+    path = tmp_path / f"{scene.name}.npy"
+    stored = image().astype(np.float64)
+    stored[0, 0, 0] = 1e300
+    np.save(path, stored)
+    with pytest.raises(PredictionError, match="fit float32"):
+        read_prediction(path, Card(scale=1), read_product(scene, "planet_cloudfree"))
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path, scene: SceneFiles) -> None:
+    clear = read_product(scene, "planet_cloudfree")
+    path = tmp_path / f"{scene.name}.tif"
+    write_prediction(path, image(), clear)
+    path.write_bytes(path.read_bytes()[:-200_000])
+    with pytest.raises(PredictionError, match="cannot be read"):
+        found = find_predictions(tmp_path, Card(), [scene])
+        if found.problems:
+            raise PredictionError(found.problems[0])
+        read_prediction(path, Card(), clear)
+
+
+@pytest.mark.parametrize(
+    ("size", "shift", "crs", "fits"),
+    [
+        (300, 0, True, True),
+        (300, 3, True, False),
+        (300, 210, True, False),
+        (160, 210, True, True),
+        (160, 0, True, False),
+        (300, 0, False, True),
+    ],
+)
+def test_a_georeference_must_be_the_scene_s(
+    tmp_path: Path, scene: SceneFiles, size: int, shift: float, crs: bool, fits: bool
+) -> None:
+    clear = read_product(scene, "planet_cloudfree")
+    corner = (clear.transform.c + shift, clear.transform.f - shift)
+    path = tmp_path / f"{scene.name}.tif"
+    write_tif(path, np.ones((4, size, size), "u2"), corner, 3, clear.crs if crs else None)
+    if fits:
+        read_prediction(path, Card(), clear)
+    else:
+        with pytest.raises(PredictionError, match="expected the scene's grid"):
+            read_prediction(path, Card(), clear)
+    write_tif(path, np.ones((4, size, size), "u2"), corner, 3, "EPSG:3857")
+    with pytest.raises(PredictionError, match="expected the scene's CRS"):
+        read_prediction(path, Card(), clear)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path, scene: SceneFiles) -> None:
+    clear = read_product(scene, "planet_cloudfree")
+    path = tmp_path / f"{scene.name}.tif"
+    write_prediction(path, image(), clear)
+    read, _ = read_prediction(path, Card(), clear)
+    np.testing.assert_allclose(read, image(), atol=0.5001e-4)
+    with rasterio.open(path) as source:
+        assert (source.crs.to_string(), source.transform) == (clear.crs, clear.transform)
+        assert source.compression.value == "DEFLATE"
+        assert source.nodata is None
+
+
+# --- predictions.toml -----------------------------------------------------------------------
+
+
+def test_a_card_survives_the_disk(tmp_path: Path) -> None:
+    card = Card(method='a "b" ü', split="test", scale=10_000, dataset="/d", fingerprint="f")
+    write_card(tmp_path, card)
+    assert read_card(tmp_path) == card
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scal = 1", "unknown key 'scal'; did you mean 'scale'"),
+        ("zzz = 1", "unknown key 'zzz'; known are method"),
+        ("scale = 0", "positive number, got 0"),
+        ("scale = true", "positive number, got True"),
+        ('scale = "1"', "positive number"),
+        ("scale = nan", "positive number"),
+        ("method = 3", "expected method to be text"),
+        ("= x", "cannot be read as TOML"),
+    ],
+)
+def test_a_card_that_says_nonsense_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "predictions.toml").write_text(text)
+    with pytest.raises(PredictionError, match=message):
+        read_card(tmp_path)
+
+
+def test_no_folder_is_an_error_and_no_card_is_none(tmp_path: Path) -> None:
+    assert read_card(tmp_path) == Card()
+    with pytest.raises(PredictionError, match="found no such folder"):
+        read_card(tmp_path / "none")
+
+
+# --- Methods without training ---------------------------------------------------------------
+
+
+def test_copy_cloudy_returns_the_input(scene: SceneFiles) -> None:
+    loaded = read_scene(scene)
+    assert (copy_cloudy(loaded) == loaded.cloudy).all()
+
+
+def test_mean_fill_touches_cloud_alone(scene: SceneFiles) -> None:
+    loaded = read_scene(scene)
+    filled = mean_fill(loaded)
+    mask = loaded.cloud_mask
+    assert (filled[:, ~mask] == loaded.cloudy[:, ~mask]).all()
+    expected = loaded.cloudy[:, ~mask].mean(1, dtype=np.float64)
+    np.testing.assert_allclose(filled[:, mask], np.tile(expected[:, None], mask.sum()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("all_cloud", [True, False])
+def test_mean_fill_of_no_clear_and_of_no_cloudy_pixel(scene: SceneFiles, all_cloud: bool) -> None:
+    loaded = read_scene(scene)
+    loaded.cloud_mask[:] = all_cloud
+    filled = mean_fill(loaded)
+    assert np.isfinite(filled).all()
+    if all_cloud:
+        np.testing.assert_allclose(filled[:, 0, 0], loaded.cloudy.mean((1, 2)), rtol=1e-5)
+    else:
+        assert (filled == loaded.cloudy).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_predict_writes_a_folder_that_has_no_problems(
+    data: Path, tmp_path: Path, method: str
+) -> None:
+    out = tmp_path / "preds"
+    assert predict(method, data, out, quiet=True) == 6
+    assert predict(method, data, out, quiet=True) == 6
+    scenes = find_scenes(data, "test")
+    assert not problems_of(out, scenes)
+    card = read_card(out)
+    assert (card.method, card.split, card.scale) == (method, "test", 10_000)
+    assert len(list(out.iterdir())) == 7
+
+
+def test_predict_never_mixes_with_what_is_there(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "preds"
+    predict("mean-fill", data, out, quiet=True)
+    with pytest.raises(PredictionError, match="holds predictions of mean-fill"):
+        predict("copy-cloudy", data, out, quiet=True)
+    with pytest.raises(PredictionError, match="holds predictions of mean-fill"):
+        predict("mean-fill", data, out, split="train", quiet=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.doc").touch()
+    with pytest.raises(PredictionError, match="expected a new or empty folder"):
+        predict("mean-fill", data, tmp_path / "other", quiet=True)
+    with pytest.raises(PredictionError, match="found a file"):
+        predict("mean-fill", data, tmp_path / "other" / "thesis.doc", quiet=True)
