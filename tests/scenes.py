@@ -1,6 +1,6 @@
 """Fake scenes in the true folder structure, from a seed: `python tests/scenes.py OUT --test 20`.
 
-Not a simulator: plausible enough that every rule of the benchmark has something to act on, and fast.
+Not a simulator: just plausible enough that every rule of the benchmark has something to act on.
 """
 
 from __future__ import annotations
@@ -124,19 +124,26 @@ def write_tif(
 ) -> None:
     """Write bands (B, H, W) as a GeoTIFF; without a CRS, without any georeference."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    grid = {"crs": crs, "transform": Affine(size_m, 0, corner[0], 0, -size_m, corner[1])} if crs else {}
-    with warnings.catch_warnings(action="ignore"), rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        dtype=pixels.dtype,
-        count=pixels.shape[0],
-        height=pixels.shape[1],
-        width=pixels.shape[2],
-        nodata=nodata,
-        compress=compress,
-        **grid,
-    ) as target:
+    grid = (
+        {"crs": crs, "transform": Affine(size_m, 0, corner[0], 0, -size_m, corner[1])}
+        if crs
+        else {}
+    )
+    with (
+        warnings.catch_warnings(action="ignore"),
+        rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            dtype=pixels.dtype,
+            count=pixels.shape[0],
+            height=pixels.shape[1],
+            width=pixels.shape[2],
+            nodata=nodata,
+            compress=compress,
+            **grid,
+        ) as target,
+    ):
         target.write(pixels)
 
 

@@ -247,10 +247,11 @@ def _pixel_sizes(files: SceneFiles, rasters: Mapping[str, Raster]) -> list[str]:
 
 
 def _impossible_values(files: SceneFiles, rasters: Mapping[str, Raster]) -> list[str]:
-    lines = []
-    for product in ("planet_cloudfree", "planet_cloudy"):
-        if product in rasters and np.ptp(rasters[product].pixels) == 0:
-            lines.append(f"{files.path(product)}: expected an image, got one value everywhere")
+    lines = [
+        f"{files.path(product)}: expected an image, got one value everywhere"
+        for product in ("planet_cloudfree", "planet_cloudy")
+        if product in rasters and np.ptp(rasters[product].pixels) == 0
+    ]
     if "S1" in rasters:
         pixels = rasters["S1"].pixels
         low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
@@ -371,7 +372,7 @@ def _summarised(warnings: Iterable[tuple[str, str]]) -> list[str]:
     for kind, where in warnings:
         by_kind[kind].append(where)
     lines = []
-    for kind, where in by_kind.items():
-        more = f" and {len(where) - SHOWN} more" if len(where) > SHOWN else ""
-        lines.append(f"{kind} ({len(where)}): {', '.join(where[:SHOWN])}{more}")
+    for kind, places in by_kind.items():
+        more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+        lines.append(f"{kind} ({len(places)}): {', '.join(places[:SHOWN])}{more}")
     return lines

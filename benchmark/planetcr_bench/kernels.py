@@ -8,7 +8,7 @@ gives the same bits whatever else runs. ``gpu.py`` says the same in tensors and 
 from __future__ import annotations
 
 import math
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numba
 import numpy as np
@@ -21,7 +21,7 @@ from planetcr_bench.vocabulary import OPTICAL_RESOLUTION_M, RIM_M, SKY
 _T = TypeVar("_T", bound=np.generic)
 
 Array = NDArray[np.float64]
-Image = NDArray[np.float32] | Array
+Image = NDArray[np.floating[Any]]
 
 TAPS: Final = 11
 SIGMA: Final = 1.5
@@ -59,11 +59,9 @@ def gaussian_taps(centre: float) -> Array:
 
 
 @_compiled
-def _add_ssim(images: Image, target: Image, band: int, taps: Array, similarity: Array) -> None:
-    """Add a band's share of the SSIM maps: images (K, B, H, W), similarity (K, H - 10, W - 10)."""
-    count, bands, height, width = images.shape
-    share = 1 / bands
-    w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
+def _ssim_planes(images: Image, target: Image, band: int) -> Array:
+    """What SSIM filters in one band: t, then i, i² + t² and i · t of each of K images."""
+    count, _, height, width = images.shape
     planes = np.empty((1 + 3 * count, height, width))
     for y in range(height):
         for x in range(width):
@@ -74,10 +72,18 @@ def _add_ssim(images: Image, target: Image, band: int, taps: Array, similarity: 
                 planes[3 * k + 1, y, x] = i
                 planes[3 * k + 2, y, x] = i * i + t * t
                 planes[3 * k + 3, y, x] = i * t
+    return planes
+
+
+@_compiled
+def _add_ssim(planes: Array, taps: Array, share: float, similarity: Array) -> None:
+    """Add share × the SSIM maps of a band: planes (1 + 3K, H, W), similarity (K, H−10, W−10)."""
+    height, width = planes.shape[1:]
+    w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
     line = np.empty(width)
-    smooth = np.empty((1 + 3 * count, width - TAPS + 1))
+    smooth = np.empty((len(planes), width - TAPS + 1))
     for y in range(height - TAPS + 1):
-        for plane in range(1 + 3 * count):
+        for plane in range(len(planes)):
             source = planes[plane, y : y + TAPS]
             for x in range(width):
                 line[x] = (
@@ -108,7 +114,7 @@ def _add_ssim(images: Image, target: Image, band: int, taps: Array, similarity: 
                     + w10 * line[x + 10]
                 )
         target_mean = smooth[0]
-        for k in range(count):
+        for k in range(len(similarity)):
             image_mean, squares = smooth[3 * k + 1], smooth[3 * k + 2]
             products, total = smooth[3 * k + 3], similarity[k, y]
             for x in range(width - TAPS + 1):
@@ -148,7 +154,7 @@ def ssim_maps(images: Image, target: Image, *, centre: float = 5.0, padding: int
         images = np.pad(images, ((0, 0), *border)).astype(images.dtype, copy=False)
         target = np.pad(target, border).astype(target.dtype, copy=False)
     for band in range(bands):
-        _add_ssim(images, target, band, taps, similarity)
+        _add_ssim(_ssim_planes(images, target, band), taps, 1 / bands, similarity)
     return similarity
 
 
@@ -254,7 +260,8 @@ def measure(images: Image, clear: Image, group: NDArray[np.uint8], protocol: Pro
         Shape (``GROUPS``, len(``SUMS``)), columns in the order of ``SUMS``.
     """
     sums = np.zeros((GROUPS, len(SUMS)))
-    images, clear, group = (centre_crop(array, protocol.window) for array in (images, clear, group))
+    images = centre_crop(images, protocol.window)
+    clear, group = centre_crop(clear, protocol.window), centre_crop(group, protocol.window)
     _add_pixels(images, clear, group, protocol.sam_norm_floor, sums)
     similarity = ssim_maps(
         images, clear, centre=protocol.ssim_centre, padding=protocol.ssim_padding

@@ -156,6 +156,6 @@ def _remarks(ledger: Ledger) -> list[str]:
 _FOOT = (
     "The *gain* rows are improvements over the untouched cloudy input on the same scenes, positive "
     "where the method is better. *Cloud*, *rim* and *clear* are pixels under the cloud mask, "
-    "within 30 m of it, and farther away; the mask misses haze, so clear pixels are not identical in the "
-    "two dates. A dash means that nothing was measured."
+    "within 30 m of it, and farther away; the mask misses haze, so clear pixels are not identical "
+    "in the two dates. A dash means that nothing was measured."
 )

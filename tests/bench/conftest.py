@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from scenes import write_dataset
 
 from planetcr_bench.predict import predict
+from scenes import write_dataset
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scenes import write_dataset, write_scene, write_tif
 
 from planetcr_bench.audit import audit
 from planetcr_bench.dataset import SceneFiles, find_scenes, read_product
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.vocabulary import PRODUCTS
+from scenes import write_dataset, write_scene, write_tif
 
 
 def rewrite(files: SceneFiles, product: str, change: Callable[[np.ndarray], None]) -> None:
@@ -154,9 +154,7 @@ def test_overlapping_ground_of_two_splits_is_worth_a_word(tmp_path: Path) -> Non
         ("landcover", 0, "nodata"),
     ],
 )
-def test_odd_values_are_worth_a_word(
-    tmp_path: Path, product: str, value: float, word: str
-) -> None:
+def test_odd_values_are_worth_a_word(tmp_path: Path, product: str, value: float, word: str) -> None:
     files = write_scene(tmp_path)
     rewrite(files, product, put(value))
     report = audit(tmp_path, workers=0)

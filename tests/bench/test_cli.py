@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli
 
+from conftest import Cli
 from planetcr_bench import __version__
 from planetcr_bench.dataset import find_scenes
 
 
 @pytest.fixture
-def runs(cli: Cli, data: Path, tmp_path: Path) -> list[str]:
+def runs(cli: Cli, data: Path) -> list[str]:
     """Both untrained methods, predicted and scored."""
     for method in ("copy-cloudy", "mean-fill"):
         assert cli("predict", method, "--data", data).returncode == 0
@@ -94,9 +94,7 @@ def test_missing_predictions_are_named_one_per_line(
     assert "left out: " in done.stderr
 
 
-def test_mistakes_end_in_one_clear_message(
-    cli: Cli, data: Path, preds: Path, tmp_path: Path
-) -> None:
+def test_mistakes_end_in_one_clear_message(cli: Cli, preds: Path, tmp_path: Path) -> None:
     assert_refused(cli("evaluate", "nowhere"), "nowhere", "no such folder")
     assert_refused(cli("evaluate", preds, "--data", "nowhere"), "nowhere", "no such folder")
     assert_refused(cli("evaluate", preds, "--split", "val"), "'val'")

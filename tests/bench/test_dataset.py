@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from scenes import write_dataset, write_scene, write_tif
 
 from planetcr_bench.dataset import (
     ALL_PRODUCTS,
@@ -27,6 +26,7 @@ from planetcr_bench.dataset import (
 from planetcr_bench.errors import DatasetError, SceneError
 from planetcr_bench.fingerprint import digest_scenes, fingerprint_of
 from planetcr_bench.vocabulary import PRODUCTS
+from scenes import write_dataset, write_scene, write_tif
 
 
 def csv_line(files: SceneFiles, *, root: Path | None = None) -> str:
@@ -144,7 +144,10 @@ BREAKAGES = {
         "planet_cloudy",
         lambda path: write_tif(path, np.ones((3, 300, 300), np.uint16), (0, 0), 3, "EPSG:32601"),
     ),
-    "expected bool, got uint8": ("cloudmask", lambda path: np.save(path, np.ones((300, 300), "u1"))),
+    "expected bool, got uint8": (
+        "cloudmask",
+        lambda path: np.save(path, np.ones((300, 300), "u1")),
+    ),
     "a band of only NaN": (
         "S1",
         lambda path: write_tif(path, np.full((2, 90, 90), np.nan), (0, 0), 10, "EPSG:32601"),

@@ -15,7 +15,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose
-from scenes import write_dataset, write_scene
 from skimage.metrics import structural_similarity
 
 from planetcr_bench import measure as measuring
@@ -26,6 +25,7 @@ from planetcr_bench.ledger import Ledger, read_ledger
 from planetcr_bench.predict import predict
 from planetcr_bench.predictions import read_card
 from planetcr_bench.tables import summary
+from scenes import write_dataset, write_scene
 
 
 def run(preds: Path, results: Path, **options) -> tuple[Ledger, Path, list[str]]:
@@ -112,7 +112,7 @@ def test_the_tensor_path_gives_the_same_ledger(
 ) -> None:
     """What CUDA would run, on the CPU: torch's device cpu, through the batched path."""
     loops, _, _ = run(preds, tmp_path / "a")
-    monkeypatch.setattr("planetcr_bench.evaluate.choose_device", lambda device: "cpu:0")
+    monkeypatch.setattr("planetcr_bench.evaluate.choose_device", lambda _: "cpu:0")
     tensors, _, _ = run(preds, tmp_path / "b", batch=4)
     for name in loops.frame:
         if loops.frame[name].dtype.kind == "f":
@@ -171,9 +171,7 @@ def test_a_centre_crop_is_measured_in_official_alone_and_alike(
     crops = tmp_path / "crops"
     crops.mkdir()
     for files in find_scenes(data, "test"):
-        np.save(
-            crops / f"{files.name}.npy", read_product_of(preds, files)[:, 70:230, 70:230]
-        )
+        np.save(crops / f"{files.name}.npy", read_product_of(preds, files)[:, 70:230, 70:230])
     ledger, out, _ = run(crops, tmp_path / "results", data=data)
     ours, theirs = summary(ledger)["protocols"], summary(whole)["protocols"]
     assert ours["official"] == theirs["official"]
@@ -304,7 +302,7 @@ def test_a_prediction_that_changed_after_the_interruption_is_measured_again(
 
 
 def test_parts_of_other_settings_are_not_taken_over(preds: Path, tmp_path: Path) -> None:
-    path = sorted(preds.glob("*.tif"))[0]
+    path = min(preds.glob("*.tif"))
     good = path.read_bytes()
     path.write_bytes(good[:-100_000])
     with pytest.raises(PredictionError):

@@ -138,7 +138,7 @@ def test_all_zero_images_have_sums_and_no_angle() -> None:
 
 @pytest.mark.parametrize("protocol", [OFFICIAL, FULL], ids=lambda protocol: protocol.name)
 def test_a_perfect_match_has_no_error_no_angle_and_full_similarity(protocol) -> None:
-    pair, target, group = images()
+    _, target, group = images()
     target[:, :20, :20] = 0.5
     sums = total(measure(np.stack([target, target]), target, group, protocol))
     assert sums["absolute_error"] == sums["squared_error"] == sums["angle_deg"] == 0

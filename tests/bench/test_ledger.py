@@ -91,3 +91,13 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     write_ledger(tmp_path / "a.parquet", ledger_table([make_scene_sums(0)]), ledger.provenance)
     with pytest.raises(LedgerError, match="schema 1, got 99"):
         read_ledger(tmp_path / "a.parquet")
+
+
+def test_the_documentation_says_what_the_code_says() -> None:
+    text = (Path(__file__).resolve().parents[2] / "benchmark" / "README.md").read_text()
+    for name, column in COLUMNS.items():
+        meaning = column.meaning.replace("|", r"\|")
+        assert any(
+            line.startswith(f"| `{name}` |") and line.endswith(f"| {meaning} |")
+            for line in text.splitlines()
+        ), name

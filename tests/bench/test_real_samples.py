@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli
 from numpy.testing import assert_allclose
 
+from conftest import Cli
 from planetcr_bench import kernels
 from planetcr_bench.audit import audit
 from planetcr_bench.dataset import find_scenes, read_scene
@@ -69,7 +69,11 @@ def test_the_reader_gives_what_the_authors_loader_gives(split: str, region: str)
 def test_official_is_the_authors_tester(split: str, region: str, prediction: str) -> None:
     expected, scene = golden()["samples"][split][region][prediction], scene_of(split)
     image = scene.cloudy if prediction == "cloudy" else scene.clear
-    pair, clear, group = np.stack([image, scene.cloudy]), scene.clear, scene.land_cover * np.uint8(3)
+    pair, clear, group = (
+        np.stack([image, scene.cloudy]),
+        scene.clear,
+        scene.land_cover * np.uint8(3),
+    )
     arrays = [crop(array, region) for array in (pair, clear, group)]
     sums = kernels.measure(*arrays, _official_on(region))
     figures = _figures(sums.sum(0))
