@@ -32,7 +32,7 @@ format: .venv/.done ## Format and mend what can be mended
 	$(BIN)/ruff format .
 
 speed: .venv/.done ## Time measuring against a straight implementation and against reading
-	$(BIN)/python tests/speed/measure.py
+	PYTHONPATH=tests $(BIN)/python tests/speed/measure.py
 
 clean: ## Delete what the other targets made
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

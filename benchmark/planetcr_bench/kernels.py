@@ -29,6 +29,9 @@ SSIM_C1: Final = 0.01**2
 SSIM_C2: Final = 0.03**2
 """Window and constants of SSIM (Wang et al., 2004) for reflectance, whose range is 1."""
 
+STRIP: Final = 24
+"""Rows of SSIM worked out together: few enough to stay in cache, and even."""
+
 _POSITION = {name: position for position, name in enumerate(SUMS)}
 _PIXELS, _VALUES = _POSITION["pixels"], _POSITION["values"]
 _ABSOLUTE, _SQUARED = _POSITION["absolute_error"], _POSITION["squared_error"]
@@ -59,75 +62,112 @@ def gaussian_taps(centre: float) -> Array:
 
 
 @_compiled
-def _ssim_planes(images: Image, target: Image, band: int) -> Array:
-    """What SSIM filters in one band: t, then i, i² + t² and i · t of each of K images."""
-    count, _, height, width = images.shape
-    planes = np.empty((1 + 3 * count, height, width))
-    for y in range(height):
+def _fill_planes(
+    images: Image, target: Image, band: int, top: int, rows: int, planes: Array
+) -> None:
+    """Write what SSIM filters: t, then i, i² + t² and i · t of each image, from row top on."""
+    width = target.shape[2]
+    for row in range(rows):
+        y = top + row
         for x in range(width):
-            t = np.float64(target[band, y, x])
-            planes[0, y, x] = t
-            for k in range(count):
-                i = np.float64(images[k, band, y, x])
-                planes[3 * k + 1, y, x] = i
-                planes[3 * k + 2, y, x] = i * i + t * t
-                planes[3 * k + 3, y, x] = i * t
-    return planes
+            planes[0, row, x] = target[band, y, x]
+        for k in range(len(images)):
+            for x in range(width):
+                i, t = np.float64(images[k, band, y, x]), np.float64(target[band, y, x])
+                planes[3 * k + 1, row, x] = i
+                planes[3 * k + 2, row, x] = i * i + t * t
+                planes[3 * k + 3, row, x] = i * t
 
 
 @_compiled
-def _add_ssim(planes: Array, taps: Array, share: float, similarity: Array) -> None:
-    """Add share × the SSIM maps of a band: planes (1 + 3K, H, W), similarity (K, H−10, W−10)."""
-    height, width = planes.shape[1:]
+def _add_ssim(images: Image, target: Image, taps: Array, similarity: Array) -> None:
+    """Add the band means of the SSIM maps of K images to similarity (K, H−10, W−10)."""
+    bands, _, width = target.shape
+    count, out_height, out_width = similarity.shape
+    planes = np.zeros((1 + 3 * count, STRIP + TAPS, width))
+    smooth = np.empty((2, 1 + 3 * count, out_width))
+    upper, lower, line = np.empty(width), np.empty(width), np.empty(out_width)
+    for band in range(bands):
+        for top in range(0, out_height, STRIP):
+            rows = min(STRIP, out_height - top)
+            _fill_planes(images, target, band, top, rows + TAPS - 1, planes)
+            for row in range(0, rows, 2):
+                for plane in range(len(planes)):
+                    _filter_down(planes[plane, row : row + TAPS + 1], taps, upper, lower)
+                    _filter_across(upper, taps, smooth[0, plane])
+                    _filter_across(lower, taps, smooth[1, plane])
+                for one in range(min(2, rows - row)):
+                    for k in range(count):
+                        _compare(smooth[one, 0], smooth[one, 3 * k + 1 : 3 * k + 4], line)
+                        for x in range(out_width):
+                            similarity[k, top + row + one, x] += line[x] / bands
+
+
+@_compiled
+def _filter_down(source: Array, taps: Array, upper: Array, lower: Array) -> None:
+    """Filter 12 lines down to two: both in one go, for reading them is what takes the time."""
     w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
-    line = np.empty(width)
-    smooth = np.empty((len(planes), width - TAPS + 1))
-    for y in range(height - TAPS + 1):
-        for plane in range(len(planes)):
-            source = planes[plane, y : y + TAPS]
-            for x in range(width):
-                line[x] = (
-                    w0 * source[0, x]
-                    + w1 * source[1, x]
-                    + w2 * source[2, x]
-                    + w3 * source[3, x]
-                    + w4 * source[4, x]
-                    + w5 * source[5, x]
-                    + w6 * source[6, x]
-                    + w7 * source[7, x]
-                    + w8 * source[8, x]
-                    + w9 * source[9, x]
-                    + w10 * source[10, x]
-                )
-            for x in range(width - TAPS + 1):
-                smooth[plane, x] = (
-                    w0 * line[x]
-                    + w1 * line[x + 1]
-                    + w2 * line[x + 2]
-                    + w3 * line[x + 3]
-                    + w4 * line[x + 4]
-                    + w5 * line[x + 5]
-                    + w6 * line[x + 6]
-                    + w7 * line[x + 7]
-                    + w8 * line[x + 8]
-                    + w9 * line[x + 9]
-                    + w10 * line[x + 10]
-                )
-        target_mean = smooth[0]
-        for k in range(len(similarity)):
-            image_mean, squares = smooth[3 * k + 1], smooth[3 * k + 2]
-            products, total = smooth[3 * k + 3], similarity[k, y]
-            for x in range(width - TAPS + 1):
-                means = image_mean[x] * target_mean[x]
-                mean_squares = image_mean[x] * image_mean[x] + target_mean[x] * target_mean[x]
-                line[x] = (
-                    share
-                    * (2 * means + SSIM_C1)
-                    * (2 * (products[x] - means) + SSIM_C2)
-                    / ((mean_squares + SSIM_C1) * (squares[x] - mean_squares + SSIM_C2))
-                )
-            for x in range(width - TAPS + 1):  # apart: mixed with the sums it is not vectorised
-                total[x] += line[x]
+    for x in range(len(upper)):
+        s1, s2, s3, s4, s5 = source[1, x], source[2, x], source[3, x], source[4, x], source[5, x]
+        s6, s7, s8, s9, s10 = source[6, x], source[7, x], source[8, x], source[9, x], source[10, x]
+        upper[x] = (
+            w0 * source[0, x]
+            + w1 * s1
+            + w2 * s2
+            + w3 * s3
+            + w4 * s4
+            + w5 * s5
+            + w6 * s6
+            + w7 * s7
+            + w8 * s8
+            + w9 * s9
+            + w10 * s10
+        )
+        lower[x] = (
+            w0 * s1
+            + w1 * s2
+            + w2 * s3
+            + w3 * s4
+            + w4 * s5
+            + w5 * s6
+            + w6 * s7
+            + w7 * s8
+            + w8 * s9
+            + w9 * s10
+            + w10 * source[11, x]
+        )
+
+
+@_compiled
+def _filter_across(line: Array, taps: Array, smooth: Array) -> None:
+    w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
+    for x in range(len(smooth)):
+        smooth[x] = (
+            w0 * line[x]
+            + w1 * line[x + 1]
+            + w2 * line[x + 2]
+            + w3 * line[x + 3]
+            + w4 * line[x + 4]
+            + w5 * line[x + 5]
+            + w6 * line[x + 6]
+            + w7 * line[x + 7]
+            + w8 * line[x + 8]
+            + w9 * line[x + 9]
+            + w10 * line[x + 10]
+        )
+
+
+@_compiled
+def _compare(target_mean: Array, smooth: Array, similarity: Array) -> None:
+    """SSIM of one line from filtered t and filtered i, i² + t² and i · t."""
+    for x in range(len(similarity)):
+        means = smooth[0, x] * target_mean[x]
+        mean_squares = smooth[0, x] * smooth[0, x] + target_mean[x] * target_mean[x]
+        similarity[x] = (
+            (2 * means + SSIM_C1)
+            * (2 * (smooth[2, x] - means) + SSIM_C2)
+            / ((mean_squares + SSIM_C1) * (smooth[1, x] - mean_squares + SSIM_C2))
+        )
 
 
 def ssim_maps(images: Image, target: Image, *, centre: float = 5.0, padding: int = 0) -> Array:
@@ -146,26 +186,53 @@ def ssim_maps(images: Image, target: Image, *, centre: float = 5.0, padding: int
         2 · padding - 10). With the defaults its mean is scikit-image's ``structural_similarity``.
     """
     taps = gaussian_taps(centre)
-    bands, height, width = target.shape
+    _, height, width = target.shape
     frame = 2 * padding - TAPS + 1
     similarity = np.zeros((len(images), height + frame, width + frame))
     if padding:
         border = ((0, 0), (padding, padding), (padding, padding))
         images = np.pad(images, ((0, 0), *border)).astype(images.dtype, copy=False)
         target = np.pad(target, border).astype(target.dtype, copy=False)
-    for band in range(bands):
-        _add_ssim(_ssim_planes(images, target, band), taps, 1 / bands, similarity)
+    _add_ssim(images, target, taps, similarity)
     return similarity
+
+
+_ARCSINE: Final = tuple(
+    np.polynomial.Chebyshev.interpolate(
+        lambda z: np.arcsin(np.sqrt(z)) / np.sqrt(z), deg=14, domain=(0, 0.25)
+    )
+    .convert(kind=np.polynomial.Polynomial)
+    .coef[::-1]
+    .tolist()
+)
+"""arcsin(s) / s as a polynomial in s² for s in [0, 1/2], highest power first, to 1e-16."""
 
 
 @_compiled
 def _angle_deg(cosine: float) -> float:
-    """Angle of a cosine that rounding may have pushed past 1; nan where it is nan."""
-    if cosine >= 1.0:
-        return 0.0
-    if cosine <= -1.0:
-        return 180.0
-    return math.acos(cosine) * _DEGREES
+    """Angle of a cosine that rounding may have pushed past 1; nan where it is nan.
+
+    Without branches, so that loops over it are vectorised; ``math.acos`` is not. Within 1e-13°.
+    """
+    cosine = min(cosine, 1.0)
+    cosine = -1.0 if cosine < -1.0 else cosine  # noqa: FURB136 - max() may lose nan
+    steep = abs(cosine) > 0.5
+    square = 0.5 - 0.5 * abs(cosine) if steep else cosine * cosine
+    sine = math.sqrt(square) if steep else cosine
+    series = 0.0
+    for coefficient in _ARCSINE:
+        series = series * square + coefficient
+    arcsine = sine * series
+    angle = 2 * arcsine if steep else math.pi / 2 - arcsine
+    angle = math.pi - angle if cosine < -0.5 else angle
+    return angle * _DEGREES
+
+
+@_compiled
+def _to_angles(cosines: Array) -> None:
+    """Turn cosines into degrees in place; only a loop of its own is vectorised."""
+    for x in range(len(cosines)):
+        cosines[x] = _angle_deg(cosines[x])
 
 
 @_compiled
@@ -187,6 +254,7 @@ def _add_pixels(
     per_pixel = np.empty((11, width))
     absolute, squared, outside, from_cloudy, input_absolute, input_squared = per_pixel[:6]
     dot, prediction_norm, input_dot, input_norm, clear_norm = per_pixel[6:]
+    angle, input_angle = np.empty(width), np.empty(width)
     for y in range(height):
         per_pixel[:] = 0.0
         for band in range(bands):
@@ -207,8 +275,10 @@ def _add_pixels(
                 clear_norm[x] += t * t
         for x in range(width):  # a norm of zero without a floor gives nan: no angle
             norm = max(clear_norm[x], floor)
-            dot[x] /= math.sqrt(max(prediction_norm[x], floor) * norm)
-            input_dot[x] /= math.sqrt(max(input_norm[x], floor) * norm)
+            angle[x] = dot[x] / math.sqrt(max(prediction_norm[x], floor) * norm)
+            input_angle[x] = input_dot[x] / math.sqrt(max(input_norm[x], floor) * norm)
+        _to_angles(angle)
+        _to_angles(input_angle)
         for x in range(width):
             row = sums[group[y, x]]
             row[_PIXELS] += 1
@@ -219,13 +289,11 @@ def _add_pixels(
             row[_PREDICTION_CLOUDY] += from_cloudy[x]
             row[_CLOUDY_CLEAR] += input_absolute[x]
             row[_INPUT_SQUARED] += input_squared[x]
-            angle = _angle_deg(dot[x])
-            if not math.isnan(angle):
-                row[_ANGLE] += angle
+            if not math.isnan(angle[x]):
+                row[_ANGLE] += angle[x]
                 row[_ANGLE_PIXELS] += 1
-            angle = _angle_deg(input_dot[x])
-            if not math.isnan(angle):
-                row[_INPUT_ANGLE] += angle
+            if not math.isnan(input_angle[x]):
+                row[_INPUT_ANGLE] += input_angle[x]
                 row[_INPUT_ANGLE_PIXELS] += 1
             change = _ndvi(images[0, 2, y, x], images[0, 3, y, x]) - _ndvi(
                 clear[2, y, x], clear[3, y, x]

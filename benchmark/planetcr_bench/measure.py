@@ -137,22 +137,25 @@ def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
     return SceneSums(arrays.identity, sums)
 
 
+def _read(card: Card, job: Job) -> tuple[Job, str, Arrays | str]:
+    state = job.state()
+    try:
+        return job, state, read_arrays(job, card)
+    except PredictionError as error:
+        return job, state, error.message
+
+
 def _read_batch(card: Card, jobs: Sequence[Job]) -> list[tuple[Job, str, Arrays | str]]:
-    read: list[tuple[Job, str, Arrays | str]] = []
-    for job in jobs:
-        state = job.state()
-        try:
-            read.append((job, state, read_arrays(job, card)))
-        except PredictionError as error:
-            read.append((job, state, error.message))
-    return read
+    return [_read(card, job) for job in jobs]
 
 
 def _measure_batch(card: Card, protocols: Sequence[Protocol], jobs: Sequence[Job]) -> list[Outcome]:
-    return [
-        Outcome(job, state, arrays if isinstance(arrays, str) else measure_scene(arrays, protocols))
-        for job, state, arrays in _read_batch(card, jobs)
-    ]
+    outcomes = []
+    for job in jobs:  # one scene in memory, and in cache, at a time
+        _, state, arrays = _read(card, job)
+        result = arrays if isinstance(arrays, str) else measure_scene(arrays, protocols)
+        outcomes.append(Outcome(job, state, result))
+    return outcomes
 
 
 def _measure_on_gpu(

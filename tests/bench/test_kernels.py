@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from planetcr_bench.kernels import centre_crop, gaussian_taps, measure, sky_of, ssim_maps
+from planetcr_bench.kernels import (
+    _angle_deg,
+    centre_crop,
+    gaussian_taps,
+    measure,
+    sky_of,
+    ssim_maps,
+)
 from planetcr_bench.ledger import GROUPS, SUMS
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.vocabulary import SKY
@@ -51,6 +58,40 @@ def test_full_ssim_is_scikit_image_s() -> None:
             channel_axis=0,
         )
         assert_allclose(sums[column] / sums["ssim_pixels"], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [11, 12, 33, 34, 35, 58, 83])
+def test_ssim_is_scikit_image_s_whatever_the_height(size: int) -> None:
+    """Lines are filtered in strips and in pairs; the last of both may be short."""
+    pair, target, _ = images(size, size)
+    maps = ssim_maps(pair, target)
+    for similarity, image in zip(maps, pair, strict=True):
+        _, expected = structural_similarity(
+            image.astype(np.float64),
+            target.astype(np.float64),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1.0,
+            channel_axis=0,
+            full=True,
+        )
+        assert_allclose(similarity, expected.mean(axis=0)[5:-5, 5:-5], rtol=1e-9, atol=1e-12)
+
+
+@given(st.floats(-1, 1))
+@example(1.0)
+@example(-1.0)
+@example(0.5)
+@example(-0.5)
+@example(1 - 2**-53)
+def test_angle_is_the_arccosine(cosine: float) -> None:
+    assert_allclose(_angle_deg(cosine), np.degrees(np.arccos(cosine)), rtol=1e-14, atol=0)
+
+
+def test_angle_of_a_cosine_that_is_none() -> None:
+    assert [_angle_deg(cosine) for cosine in (1 + 1e-15, -1 - 1e-15)] == [0, 180]
+    assert np.isnan(_angle_deg(np.nan))
 
 
 def test_full_psnr_is_scikit_image_s() -> None:
