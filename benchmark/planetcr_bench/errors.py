@@ -3,6 +3,7 @@
 ::
 
     BenchError              what a user can mend; the commands print it and exit with 1
+    ├── UsageError          an option that makes no sense; exit with 2
     ├── DatasetError        a dataset folder, a list of scenes or one of their files
     │   └── SceneError      one scene whose products do not fit together
     ├── PredictionError     a folder of predictions or one of its files
@@ -13,6 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 
 class BenchError(Exception):
@@ -22,6 +24,8 @@ class BenchError(Exception):
         message: Who: expected what, got what; then the remedy if one exists.
         problems: One line per offending file, printed under the message.
     """
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -33,6 +37,12 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         return "\n  ".join((self.message, *self.problems))
+
+
+class UsageError(BenchError):
+    """An option has a value that makes no sense."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class DatasetError(BenchError):

@@ -24,7 +24,13 @@ import pyarrow as pa
 
 from planetcr_bench import __version__
 from planetcr_bench.dataset import SceneFiles, find_scenes, read_track
-from planetcr_bench.errors import BenchError, DatasetError, MissingExtraError, PredictionError
+from planetcr_bench.errors import (
+    BenchError,
+    DatasetError,
+    MissingExtraError,
+    PredictionError,
+    UsageError,
+)
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.ledger import SCHEMA_VERSION, Ledger, write_ledger
 from planetcr_bench.measure import measure, protocols_of
@@ -136,7 +142,8 @@ def choose_device(device: str) -> str:
 
     Raises:
         MissingExtraError: CUDA is asked for and PyTorch is not installed.
-        BenchError: An unknown device, or CUDA is asked for and not there.
+        UsageError: An unknown device.
+        BenchError: CUDA is asked for and not there.
     """
     if device == "cpu":
         return device
@@ -145,7 +152,7 @@ def choose_device(device: str) -> str:
         if not driver or importlib.util.find_spec("torch") is None:
             return "cpu"
     elif re.fullmatch(r"cuda(:\d+)?", device) is None:
-        raise BenchError(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}")
+        raise UsageError(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}")
     elif importlib.util.find_spec("torch") is None:
         raise MissingExtraError(
             "--device cuda needs PyTorch: pip install 'planetcr-bench[gpu]', or use --device cpu"
@@ -204,6 +211,7 @@ def evaluate(
         DatasetError: The dataset is not found or broken.
         PredictionError: A prediction is missing, surplus or unusable and ``allow_missing`` is not
             given, or none is usable.
+        UsageError: The name or the device makes no sense.
         BenchError: Another process writes to the same results.
     """
     started = datetime.now(UTC)
@@ -215,7 +223,7 @@ def evaluate(
     )
     name = name or folder.resolve().name
     if not re.fullmatch(r"[\w][\w.+ -]*", name):
-        raise BenchError(f"--name: expected letters, digits and . + - _, got {name!r}")
+        raise UsageError(f"--name: expected letters, digits and . + - _, got {name!r}")
     predictions = find_predictions(folder, card, dataset.scenes)
     _fail_closed(predictions, dataset, predictions.problems, allow_missing)
     out = results / dataset.track / name

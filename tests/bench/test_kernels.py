@@ -44,19 +44,25 @@ def total(sums: np.ndarray) -> dict[str, float]:
     return {name: float(column.sum()) for name, column in by_name(sums).items()}
 
 
+def scikit_image_ssim(image: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean and maps (B, H, W), with the settings of Wang et al. (2004)."""
+    return structural_similarity(
+        image.astype(np.float64),
+        target.astype(np.float64),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=1.0,
+        channel_axis=0,
+        full=True,
+    )
+
+
 def test_full_ssim_is_scikit_image_s() -> None:
     pair, target, group = images()
     sums = total(measure(pair, target, group, FULL))
     for index, column in ((0, "ssim"), (1, "input_ssim")):
-        expected = structural_similarity(
-            pair[index].astype(np.float64),
-            target.astype(np.float64),
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=1.0,
-            channel_axis=0,
-        )
+        expected = scikit_image_ssim(pair[index], target)[0]
         assert_allclose(sums[column] / sums["ssim_pixels"], expected, rtol=1e-12)
 
 
@@ -66,17 +72,8 @@ def test_ssim_is_scikit_image_s_whatever_the_height(size: int) -> None:
     pair, target, _ = images(size, size)
     maps = ssim_maps(pair, target)
     for similarity, image in zip(maps, pair, strict=True):
-        _, expected = structural_similarity(
-            image.astype(np.float64),
-            target.astype(np.float64),
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=1.0,
-            channel_axis=0,
-            full=True,
-        )
-        assert_allclose(similarity, expected.mean(axis=0)[5:-5, 5:-5], rtol=1e-9, atol=1e-12)
+        expected = scikit_image_ssim(image, target)[1].mean(axis=0)[5:-5, 5:-5]
+        assert_allclose(similarity, expected, rtol=1e-9, atol=1e-12)
 
 
 @given(st.floats(-1, 1))

@@ -1,4 +1,4 @@
-"""The command line: errors of the family in, one clear message and exit code 1 out."""
+"""The command line: errors of the family in, one clear message and exit code 1 or 2 out."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from planetcr_bench.errors import BenchError
 
 
 class _Group(TyperGroup):
-    """Commands whose known errors become a message on standard error and exit code 1."""
+    """Commands whose known errors become a message on standard error and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            message = str(error)
+            message, exit_code = str(error), error.exit_code
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            message = f"{where}{error.strerror or error}"
+            message, exit_code = f"{where}{error.strerror or error}", 1
         except KeyboardInterrupt:
             typer.secho("stopped; the same command goes on where it stopped", err=True)
             raise typer.Exit(130) from None
         typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
         typer.echo(message, err=True)
-        raise typer.Exit(1)
+        raise typer.Exit(exit_code)
 
 
 app = typer.Typer(

@@ -47,4 +47,5 @@ def predict(
     if as_json:
         typer.echo(json.dumps({"method": method, "out": str(out), "scenes": count}))
     else:
-        typer.echo(f"{count} predictions in {out}; next: planetcr-bench evaluate {out}")
+        noun = "prediction" if count == 1 else "predictions"
+        typer.echo(f"{count} {noun} in {out}; next: planetcr-bench evaluate {out}")
