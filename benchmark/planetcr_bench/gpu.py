@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from planetcr_bench.arrays import Arrays
 from planetcr_bench.kernels import SSIM_C1, SSIM_C2, TAPS, gaussian_taps
 from planetcr_bench.ledger import GROUPS, SUMS, SceneSums
 from planetcr_bench.protocols import Protocol
-
-if TYPE_CHECKING:
-    from planetcr_bench.measure import Arrays
 
 
 def measure(

@@ -21,57 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from planetcr_bench import kernels
-from planetcr_bench.dataset import (
-    SceneFiles,
-    grid_disagreements,
-    pixel_digest,
-    read_product,
-)
-from planetcr_bench.errors import PredictionError, SceneError
+from planetcr_bench.arrays import Arrays, Job, read_arrays
+from planetcr_bench.errors import PredictionError
 from planetcr_bench.ledger import SCHEMA, SceneSums, ledger_table
 from planetcr_bench.parallel import run_batches, track
-from planetcr_bench.predictions import Card, Predictions, read_prediction
+from planetcr_bench.predictions import Card, Predictions
 from planetcr_bench.protocols import PROTOCOLS, Protocol
-from planetcr_bench.scene import Image, land_cover_classes, reflectance, upsample
 from planetcr_bench.storage import write_whole
-from planetcr_bench.vocabulary import OPTICAL_SIZE, SKY
+from planetcr_bench.vocabulary import OPTICAL_SIZE
 
 FLUSH_SECONDS: Final = 2.0
 """Longest time for which measured scenes live in memory alone."""
-
-_MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
-"""Products that a measurement reads; SAR is the networks' business."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One scene and its prediction."""
-
-    scene: SceneFiles
-    prediction: Path
-
-    def state(self) -> str:
-        """Size and time of the prediction's file; a changed file is measured again."""
-        status = self.prediction.stat()
-        return f"{status.st_size} {status.st_mtime_ns}"
-
-
-@dataclass(frozen=True, slots=True)
-class Arrays:
-    """What a measurement needs of one scene, decoded.
-
-    Attributes:
-        identity: Identity columns of the ledger, up to ``prediction_sha256``.
-        images: Prediction and cloudy image, shape (2, 4, H, W), float32; a prediction of the
-            centre crop comes with the crop of all the others.
-        clear: Shape (4, H, W), float32.
-        group: Class index × 3 + sky index, shape (H, W), uint8.
-    """
-
-    identity: Mapping[str, object]
-    images: Image
-    clear: Image
-    group: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,40 +52,6 @@ class Outcome:
 def protocols_of(size: int) -> list[Protocol]:
     """Protocols that predictions of a size allow: a centre crop has no whole patch."""
     return [protocol for protocol in PROTOCOLS.values() if size in (OPTICAL_SIZE, protocol.window)]
-
-
-def read_arrays(job: Job, card: Card) -> Arrays:
-    """Decode one scene and its prediction.
-
-    Raises:
-        DatasetError: The scene is broken.
-        PredictionError: The prediction is.
-    """
-    files = job.scene
-    rasters = {product: read_product(files, product) for product in _MEASURED}
-    disagreements = grid_disagreements(files, rasters)
-    if disagreements:
-        raise SceneError(disagreements[0])
-    prediction, stored = read_prediction(job.prediction, card, rasters["planet_cloudfree"])
-    mask = rasters["cloudmask"].pixels
-    sky = kernels.sky_of(mask)
-    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), sky.shape)
-    size = prediction.shape[-1]
-    cloudy, clear = (
-        reflectance(kernels.centre_crop(rasters[product].pixels, size))
-        for product in ("planet_cloudy", "planet_cloudfree")
-    )
-    identity = {
-        "scene": files.name,
-        "split": files.split,
-        "season": files.season,
-        "aoi": files.aoi,
-        "patch": files.patch,
-        "cloud_cover": float(mask.mean()),
-        "prediction_sha256": pixel_digest(stored).hex(),
-    }
-    group = kernels.centre_crop(land_cover * np.uint8(len(SKY)) + sky, size)
-    return Arrays(identity, np.stack([prediction, cloudy]), clear, group)
 
 
 def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:

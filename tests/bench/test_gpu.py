@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from planetcr_bench import gpu, kernels
+from planetcr_bench.arrays import Arrays
 from planetcr_bench.ledger import GROUPS, SUMS
-from planetcr_bench.measure import Arrays
 from planetcr_bench.protocols import PROTOCOLS
 
 

@@ -23,15 +23,13 @@ import numpy as np
 import torch
 from torch.nn.functional import conv2d
 
+from planetcr_bench.arrays import MEASURED, Arrays, Job, read_arrays
 from planetcr_bench.dataset import find_scenes, read_product, read_raster
-from planetcr_bench.measure import Arrays, Job, measure_scene, read_arrays
+from planetcr_bench.measure import measure_scene
 from planetcr_bench.parallel import start_worker
 from planetcr_bench.predict import predict
 from planetcr_bench.predictions import Card
 from planetcr_bench.protocols import PROTOCOLS
-
-MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
-
 
 # --- (b) the official formulas, straight --------------------------------------------------------
 

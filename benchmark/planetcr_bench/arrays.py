@@ -1,0 +1,85 @@
+"""One scene and its prediction on disk in, the arrays that a measurement needs out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planetcr_bench import kernels
+from planetcr_bench.dataset import SceneFiles, grid_disagreements, pixel_digest, read_product
+from planetcr_bench.errors import SceneError
+from planetcr_bench.predictions import Card, read_prediction
+from planetcr_bench.scene import Image, land_cover_classes, reflectance, upsample
+from planetcr_bench.vocabulary import SKY
+
+MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
+"""Products that a measurement reads; SAR is the networks' business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One scene and its prediction."""
+
+    scene: SceneFiles
+    prediction: Path
+
+    def state(self) -> str:
+        """Size and time of the prediction's file; a changed file is measured again."""
+        status = self.prediction.stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """What a measurement needs of one scene, decoded.
+
+    Attributes:
+        identity: Identity columns of the ledger, up to ``prediction_sha256``.
+        images: Prediction and cloudy image, shape (2, 4, H, W), float32; a prediction of the
+            centre crop comes with the crop of all the others.
+        clear: Shape (4, H, W), float32.
+        group: Class index × 3 + sky index, shape (H, W), uint8.
+    """
+
+    identity: Mapping[str, object]
+    images: Image
+    clear: Image
+    group: NDArray[np.uint8]
+
+
+def read_arrays(job: Job, card: Card) -> Arrays:
+    """Decode one scene and its prediction.
+
+    Raises:
+        DatasetError: The scene is broken.
+        PredictionError: The prediction is.
+    """
+    files = job.scene
+    rasters = {product: read_product(files, product) for product in MEASURED}
+    disagreements = grid_disagreements(files, rasters)
+    if disagreements:
+        raise SceneError(disagreements[0])
+    prediction, stored = read_prediction(job.prediction, card, rasters["planet_cloudfree"])
+    mask = rasters["cloudmask"].pixels
+    sky = kernels.sky_of(mask)
+    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), sky.shape)
+    size = prediction.shape[-1]
+    cloudy, clear = (
+        reflectance(kernels.centre_crop(rasters[product].pixels, size))
+        for product in ("planet_cloudy", "planet_cloudfree")
+    )
+    identity = {
+        "scene": files.name,
+        "split": files.split,
+        "season": files.season,
+        "aoi": files.aoi,
+        "patch": files.patch,
+        "cloud_cover": float(mask.mean()),
+        "prediction_sha256": pixel_digest(stored).hex(),
+    }
+    group = kernels.centre_crop(land_cover * np.uint8(len(SKY)) + sky, size)
+    return Arrays(identity, np.stack([prediction, cloudy]), clear, group)
