@@ -28,9 +28,10 @@ class Job:
     prediction: Path
 
     def state(self) -> str:
-        """Size and time of the prediction's file; a changed file is measured again."""
+        """Which file the prediction is, its size and times; another one is measured again."""
         status = self.prediction.stat()
-        return f"{status.st_size} {status.st_mtime_ns}"
+        times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+        return f"{self.prediction.resolve()} {status.st_ino} {status.st_size} {times}"
 
 
 @dataclass(frozen=True, slots=True)

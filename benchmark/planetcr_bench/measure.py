@@ -40,7 +40,7 @@ class Outcome:
 
     Attributes:
         job: The scene and its prediction.
-        state: Size and time of the prediction's file when it was read.
+        state: What ``Job.state`` gave when it was read.
         result: Sums, or a problem of the prediction in one line.
     """
 
@@ -183,7 +183,11 @@ class Parts:
         """
         done: set[str] = set()
         for path in sorted(self._folder.glob("part-*.parquet")):
-            table = pq.read_table(path)
+            try:
+                table = pq.read_table(path)
+            except (OSError, pa.ArrowException):
+                path.unlink()  # damaged: its scenes are measured again
+                continue
             scenes = table["scene"].to_pylist()
             fresh = [
                 states.get(scene) == state and scene not in done

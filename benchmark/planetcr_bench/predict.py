@@ -17,7 +17,7 @@ from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.parallel import run_batches, track
 from planetcr_bench.predictions import CARD, Card, read_card, write_card, write_prediction
 from planetcr_bench.untrained import METHODS
-from planetcr_bench.vocabulary import DN_PER_REFLECTANCE, PRODUCTS
+from planetcr_bench.vocabulary import PRODUCTS
 
 
 def predict(
@@ -54,7 +54,6 @@ def predict(
     card = Card(
         method=method,
         split=split,
-        scale=DN_PER_REFLECTANCE,
         dataset=str(data.resolve()),
         fingerprint=fingerprint_of(scenes, workers=workers, quiet=quiet),
     )

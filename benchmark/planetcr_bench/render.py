@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from planetcr_bench.ledger import Ledger
@@ -264,7 +265,7 @@ def to_rich(block: Block) -> Table:
         title_style="bold",
     )
     for index, name in enumerate(block.header):
-        table.add_column(name, justify="right" if index else "left", no_wrap=True)
+        table.add_column(escape(name), justify="right" if index else "left", no_wrap=True)
     breaks = {index - 1 for index in block.breaks()}
     styles = {"published": "dim italic", "gain": "cyan", "input": "dim"}
     for index, (row, kind) in enumerate(zip(block.rows, block.kinds, strict=True)):

@@ -147,7 +147,7 @@ def _remarks(ledger: Ledger) -> list[str]:
     outside, values = int(rows["out_of_range"].sum()), int(rows["values"].sum())
     if outside:
         remarks.append(
-            f"{outside} of {values} predicted values ({100 * outside / values:.2g} %) lie outside "
+            f"{outside} of {values} predicted values ({outside / values:.2%}) lie outside "
             "[0, 1]; they are measured as they are."
         )
     return remarks

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from planetcr_bench.ledger import Ledger
@@ -33,8 +34,14 @@ def print_runs(
         blocks = table2_blocks(ledgers, protocol, pool=pool, published=published)
         blocks += [block(ledgers, protocol) for block in (sky_block, cover_block, pool_block)]
         for block in blocks:
-            out.print(to_rich(block))
+            _print_whole(out, to_rich(block))
             out.print()
+
+
+def _print_whole(out: Console, table: Table) -> None:
+    """Print a table at its own width: a narrow terminal breaks its lines, but cuts no number."""
+    needed = Measurement.get(out, out.options.update(max_width=1000), table).maximum
+    Console(width=max(out.width, needed)).print(table)
 
 
 def print_audit(report: Report) -> None:
