@@ -307,7 +307,7 @@ def test_predict_writes_a_folder_that_has_no_problems(
     scenes = find_scenes(data, "test")
     assert not problems_of(out, scenes)
     card = read_card(out)
-    assert (card.method, card.split, card.scale) == (method, "test", 10_000)
+    assert (card.method, card.split, card.scale) == (method, "test", None)
     assert len(list(out.iterdir())) == 7
 
 
