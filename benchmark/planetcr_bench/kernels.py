@@ -214,8 +214,7 @@ def _angle_deg(cosine: float) -> float:
 
     Without branches, so that loops over it are vectorised; ``math.acos`` is not. Within 1e-13°.
     """
-    cosine = min(cosine, 1.0)
-    cosine = -1.0 if cosine < -1.0 else cosine  # noqa: FURB136 - max() may lose nan
+    cosine = max(min(cosine, 1.0), -1.0)
     steep = abs(cosine) > 0.5
     square = 0.5 - 0.5 * abs(cosine) if steep else cosine * cosine
     sine = math.sqrt(square) if steep else cosine
