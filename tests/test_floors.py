@@ -15,7 +15,7 @@ PACKAGE = Path(planetcr_bench.__file__).parent
 
 FLOORS = [
     {"vocabulary", "errors", "protocols", "scores", "storage"},
-    {"scene", "ledger"},
+    {"scene", "ledger", "simulation"},
     {"kernels", "dataset", "parallel", "untrained", "published"},
     {"predictions", "fingerprint", "tables", "audit"},
     {"arrays", "predict", "render", "figures"},
@@ -23,6 +23,15 @@ FLOORS = [
     {"measure"},
     {"report"},
     {"evaluate"},
+    {"simulate.noise", "simulate.catalogue"},
+    {"simulate.resampling", "simulate.place"},
+    {"simulate.land"},
+    {"simulate.sky", "simulate.materials"},
+    {"simulate.survey"},
+    {"simulate.surface"},
+    {"simulate.optical", "simulate.radar", "simulate.land_cover"},
+    {"simulate.scene"},
+    {"simulate.writer"},
     {"cli"},
     {"__main__"},
 ]
@@ -43,18 +52,27 @@ def imported(file: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module and id(node) not in typing_only:
             first, _, rest = node.module.partition(".")
             if first == "planetcr_bench":
-                names = [rest.partition(".")[0]] if rest else [alias.name for alias in node.names]
-                found |= set(names)
-    return found - {"__version__"}
+                inside = PACKAGE.joinpath(*rest.split("."))
+                whole = [f"{rest}.{alias.name}".strip(".") for alias in node.names]
+                found |= set(whole) if inside.is_dir() else {rest}
+    return {"cli" if name.startswith("cli") else name for name in found} - {"__version__"}
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.glob("*.py")), ids=lambda file: file.stem)
+FILES = sorted(file for file in PACKAGE.rglob("*.py") if "cli" not in file.parts)
+
+
+def name_of(file: Path) -> str:
+    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_a_file_imports_only_from_floors_below_its_own(file: Path) -> None:
+    name = name_of(file)
     if file.stem == "__init__":
         assert imported(file) == set()
         return
-    assert file.stem in FLOOR, f"give {file.stem} a floor"
-    above = {name for name in imported(file) if FLOOR[name] >= FLOOR[file.stem]}
+    assert name in FLOOR, f"give {name} a floor"
+    above = {other for other in imported(file) if FLOOR[other] >= FLOOR[name]}
     assert not above
 
 

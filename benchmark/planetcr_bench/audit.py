@@ -22,11 +22,13 @@ from planetcr_bench.dataset import (
     read_product,
     read_track,
     scene_digest,
+    shortfall,
     split_fingerprint,
 )
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.parallel import run_batches, track
 from planetcr_bench.scene import land_cover_classes, upsample
+from planetcr_bench.simulation import read_simulation
 from planetcr_bench.vocabulary import (
     COVER_BINS,
     DN_PER_REFLECTANCE,
@@ -157,6 +159,7 @@ def audit(
         problems += [f"{path}: expected nothing here by the official layout" for path in strays]
         if not found:
             problems.append(f"{data / split}: expected scenes in the official layout, found none")
+        problems += _unfinished(data, split, len(found))
         inspected = run_batches(inspect_scenes, sorted(found), workers=workers, batch=batch)
         inspected = track(inspected, f"Check {split}", len(found), quiet=quiet)
         states[split] = list(inspected)
@@ -177,8 +180,17 @@ def audit(
     )
 
 
+def _unfinished(data: Path, split: str, found: int) -> list[str]:
+    try:
+        line = shortfall(data, split, found)
+    except DatasetError:
+        return []  # told once, by _track
+    return [line] if line else []
+
+
 def _track(data: Path, problems: list[str]) -> str | None:
     try:
+        read_simulation(data)
         return read_track(data)
     except DatasetError as error:
         problems.append(error.message)

@@ -10,7 +10,6 @@ import csv
 import hashlib
 import os
 import re
-import tomllib
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from planetcr_bench.errors import DatasetError, SceneError
 from planetcr_bench.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
+from planetcr_bench.simulation import METADATA, read_metadata, read_simulation
 from planetcr_bench.vocabulary import (
     OPTICAL_SIZE,
     PRODUCTS,
@@ -320,9 +320,14 @@ def find_scenes(data: Path, split: str, scene_list: Path | None = None) -> list[
     if split not in splits:
         raise DatasetError(f"{data}: expected a split {split!r}, found only {', '.join(splits)}")
     if scene_list is not None:
-        found = {files: _present(files) for files in read_scene_list(scene_list, data, split)}
+        found = {
+            files: present_products(files) for files in read_scene_list(scene_list, data, split)
+        }
     else:
         found, _ = find_files(data, split)
+        unfinished = shortfall(data, split, sum(bits == ALL_PRODUCTS for bits in found.values()))
+        if unfinished:
+            raise DatasetError(unfinished)
     if not found:
         raise DatasetError(f"{data / split}: expected scenes in the official layout, found none")
     problems = [
@@ -340,7 +345,8 @@ def find_scenes(data: Path, split: str, scene_list: Path | None = None) -> list[
     return sorted(found)
 
 
-def _present(files: SceneFiles) -> int:
+def present_products(files: SceneFiles) -> int:
+    """Bit set of the products of a scene whose files exist; bit i is ``PRODUCTS[i]``."""
     return sum(files.path(product).is_file() << bit for bit, product in enumerate(PRODUCTS))
 
 
@@ -397,16 +403,37 @@ def read_track(data: Path) -> str:
     Raises:
         DatasetError: ``dataset.toml`` cannot be read or names no valid track.
     """
-    path = data / "dataset.toml"
+    path = data / METADATA
     if not path.exists():
         return DEFAULT_TRACK
-    try:
-        track = tomllib.loads(path.read_text(encoding="utf-8")).get("track")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read as TOML ({error})") from error
+    track = read_metadata(data).get("track")
     if not isinstance(track, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
         raise DatasetError(f'{path}: expected track = "name" in small letters, got {track!r}')
     return track
+
+
+def simulated_identity(data: Path, split: str) -> str | None:
+    """What decides the scenes of a split of a simulated dataset; None for any other dataset.
+
+    Raises:
+        DatasetError: ``dataset.toml`` is broken.
+    """
+    simulation = read_simulation(data)
+    if simulation is None or split == "test":
+        return simulation.identity if simulation else None
+    return f"{simulation.identity}, {simulation.scenes(split)} scenes"
+
+
+def shortfall(data: Path, split: str, found: int) -> str | None:
+    """A line about a simulated split that has not the scenes it declares; None where it has."""
+    simulation = read_simulation(data)
+    expected = simulation.scenes(split) if simulation else None
+    if expected is None or found == expected:
+        return None
+    return (
+        f"{data / split}: expected {expected} scenes by {METADATA}, found {found}; "
+        "run the same `planetcr-bench simulate` again, it goes on where it stopped"
+    )
 
 
 # --- Fingerprints ---------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from planetcr_bench import __version__
-from planetcr_bench.cli import check, compare, evaluate, predict
+from planetcr_bench.cli import check, compare, evaluate, predict, simulate
 from planetcr_bench.errors import BenchError
 
 
@@ -41,6 +41,7 @@ app = typer.Typer(
     "and per cloud-cover bin.",
 )
 
+app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
