@@ -23,7 +23,7 @@ import filelock
 import pyarrow as pa
 
 from planetcr_bench import __version__
-from planetcr_bench.dataset import SceneFiles, find_scenes, read_track
+from planetcr_bench.dataset import SceneFiles, find_scenes, read_track, simulated_identity
 from planetcr_bench.errors import (
     BenchError,
     DatasetError,
@@ -59,6 +59,7 @@ class Dataset:
         track: Name of the results' track: the dataset's, with the split unless it is ``test``.
         scenes: All scenes of the split, or of the list that was given.
         fingerprint: Of these scenes.
+        simulation: Identity of a simulated split; None for any other dataset.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class Dataset:
     track: str
     scenes: list[SceneFiles]
     fingerprint: str
+    simulation: str | None
 
 
 def find_dataset(
@@ -102,16 +104,17 @@ def find_dataset(
     split = split or card.split or "test"
     scenes = find_scenes(folder, split, scene_list)
     fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
-    if card.fingerprint is not None and card.fingerprint != fingerprint:
+    simulation = simulated_identity(folder, split)
+    same = simulation is not None and card.simulation == simulation  # but for rounding
+    if card.fingerprint not in (None, fingerprint) and not same:
         raise DatasetError(
             f"{folder}: expected the dataset of {predictions / CARD}, fingerprint "
-            f"{card.fingerprint[:12]}…, got {fingerprint[:12]}…; if it lies elsewhere,",
+            f"{str(card.fingerprint)[:12]}…, got {fingerprint[:12]}…; if it lies elsewhere,",
             _THREE_WAYS,
         )
     track = read_track(folder)
-    return Dataset(
-        folder, split, track if split == "test" else f"{track}-{split}", scenes, fingerprint
-    )
+    track = track if split == "test" else f"{track}-{split}"
+    return Dataset(folder, split, track, scenes, fingerprint, simulation)
 
 
 def _dataset_folder(predictions: Path, card: Card, data: Path | None) -> tuple[Path, str]:
@@ -280,6 +283,7 @@ def _identity(dataset: Dataset, predictions: Predictions) -> dict[str, object]:
         "ledger_schema": SCHEMA_VERSION,
         "protocols": {protocol.name: protocol.signature("all") for protocol in protocols},
         "fingerprint": dataset.fingerprint,
+        "simulation": dataset.simulation,
         "scale": predictions.card.scale,
         "judge": None,
     }

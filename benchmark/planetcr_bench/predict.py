@@ -11,6 +11,7 @@ from planetcr_bench.dataset import (
     find_scenes,
     read_product,
     scene_from_rasters,
+    simulated_identity,
 )
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.fingerprint import fingerprint_of
@@ -56,6 +57,7 @@ def predict(
         split=split,
         dataset=str(data.resolve()),
         fingerprint=fingerprint_of(scenes, workers=workers, quiet=quiet),
+        simulation=simulated_identity(data, split),
     )
     _claim(out, card)
     write = partial(_predict_batch, method, out)

@@ -53,6 +53,7 @@ class Card:
             1 for float.
         dataset: Where the dataset lay.
         fingerprint: Of the split, as ``planetcr-bench check`` prints it.
+        simulation: Identity of a simulated split, which another machine simulates again.
     """
 
     method: str | None = None
@@ -60,6 +61,7 @@ class Card:
     scale: float | None = None
     dataset: str | None = None
     fingerprint: str | None = None
+    simulation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from planetcr_bench.tables import (
     cover_table,
     coverage,
     in_paper_order,
+    rounding_note,
     score_table,
     sky_table,
     table2,
@@ -185,11 +186,12 @@ def _group_block(
 
 
 def _notes(ledgers: Sequence[Ledger]) -> list[str]:
+    rounding = rounding_note(ledgers)
     return [
         f"{run.name} is incomplete: {coverage(run)}."
         for run in in_paper_order(ledgers)
         if not run.provenance["complete"]
-    ]
+    ] + ([rounding] if rounding else [])
 
 
 def _title(word: str) -> str:

@@ -121,6 +121,7 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
         "Scored": f"{coverage(ledger)}, {frame['aoi'].nunique()} AOIs",
         "Method": run["method"] or "not stated",
         "Dataset fingerprint": f"`{run['fingerprint']}`",
+        **({"Simulated": run["simulation"]} if run.get("simulation") else {}),
         "Predictions": f"`{run['predictions']}`",
         "Tool": f"planetcr-bench {run['tool_version']}, ledger schema {run['ledger_schema']}",
         "Command": f"`{run['command']}`",

@@ -111,12 +111,17 @@ def in_paper_order(ledgers: Iterable[Ledger]) -> list[Ledger]:
 def check_comparable(ledgers: Sequence[Ledger]) -> None:
     """Refuse to put runs side by side that did not score the same dataset.
 
+    A simulated dataset is the same where version, preset, seed, size and the number of scenes are:
+    another machine may round a value by 1 DN, which :func:`rounding_note` then says.
+
     Raises:
         LedgerError: Names the two runs and the setting in which they differ.
     """
     first = ledgers[0]
     for other in ledgers[1:]:
         for key in ("track", "split", "fingerprint"):
+            if key == "fingerprint" and _simulated_alike(first, other):
+                continue
             if other.provenance[key] != first.provenance[key]:
                 raise LedgerError(
                     f"{other.name}: expected the same {key} as {first.name}, "
@@ -127,6 +132,24 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise LedgerError(f"expected runs of different names, got twice: {', '.join(repeated)}")
+
+
+def _simulated_alike(first: Ledger, other: Ledger) -> bool:
+    keys = ("simulation", "expected_scenes")
+    return first.provenance.get("simulation") is not None and all(
+        first.provenance[key] == other.provenance.get(key) for key in keys
+    )
+
+
+def rounding_note(ledgers: Sequence[Ledger]) -> str | None:
+    """A sentence for runs on one simulated dataset that two machines made; None for all others."""
+    if len({ledger.provenance["fingerprint"] for ledger in ledgers}) == 1:
+        return None
+    return (
+        f"Simulated on more than one machine ({ledgers[0].provenance['simulation']}): version, "
+        "seed and size agree, the fingerprints do not; values may differ by rounding, 1 DN here "
+        "and there."
+    )
 
 
 def measured_protocols(ledgers: Sequence[Ledger]) -> list[Protocol]:
