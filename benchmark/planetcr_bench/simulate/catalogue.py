@@ -254,19 +254,17 @@ class Preset:
     Attributes:
         shift_m: Least and largest offset along each axis; both None: normal, see ``shift_std_m``.
         shift_std_m: Standard deviation of the offset along each axis where no range is given.
-        margin_px: Optical pixels around a patch that its products may reach for.
     """
 
     shift_m: tuple[float, float] | None
     shift_std_m: float
-    margin_px: int
 
 
 SHIFT_LIMIT_M: Final = 12.0
 
 PRESETS: Final = {
-    "standard": Preset(shift_m=None, shift_std_m=4.0, margin_px=20),
-    "misaligned": Preset(shift_m=(25.0, 40.0), shift_std_m=0.0, margin_px=34),
+    "standard": Preset(shift_m=None, shift_std_m=4.0),
+    "misaligned": Preset(shift_m=(25.0, 40.0), shift_std_m=0.0),
 }
 """``standard`` has the offsets found in the two public samples (0 to 4 m per axis); ``misaligned``
 is where alignment can be exercised, and is never mixed with it."""

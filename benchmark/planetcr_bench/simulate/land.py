@@ -227,22 +227,20 @@ def scores_on(place: Place, fields: Fields) -> dict[str, Field]:
 
 
 def levels_of(place: Place, fields: Fields) -> dict[str, float]:
-    """Level of each score above which its kind of land begins, from fields of the whole AOI."""
-    crop, range_, forest, town, bare, water = place.shares.tolist()
-    fields_open = max(crop + range_ + bare, 1e-3)
-    shares = {
-        "crop": crop / fields_open,
-        "shrub": SHRUB_SHARE,
-        "bare": bare / max(range_ + bare, 1e-3),
-        "forest": forest / max(1 - water - town, 1e-3),
-        "town": town / max(1 - water, 1e-3),
-        "water": water,
-    }
+    """Level of each score above which its kind of land begins, from fields of the whole AOI.
+
+    One kind after the other takes its share of what those before it have left.
+    """
+    crop, _, forest, town, bare, water = place.shares.tolist()
+    shares = {"water": water, "town": town, "forest": forest, "crop": crop, "bare": bare}
     scores = scores_on(place, fields)
-    return {
-        kind: float(np.quantile(scores[kind], 1 - min(max(share, 0.0), 1.0)))
-        for kind, share in shares.items()
-    }
+    levels = {"shrub": float(np.quantile(scores["shrub"], 1 - SHRUB_SHARE))}
+    left = np.ones(fields.grid.shape, bool)
+    for kind, share in shares.items():
+        part = min(share / max(float(left.mean()), 1e-6), 1.0)
+        levels[kind] = float(np.quantile(scores[kind][left], 1 - part))
+        left &= scores[kind] <= levels[kind]
+    return levels
 
 
 @dataclass(frozen=True, slots=True)

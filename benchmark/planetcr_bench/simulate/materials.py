@@ -25,8 +25,8 @@ TREE_KINDS: Final = 8
 
 ROOF_KINDS: Final = 256
 
-_FINE_PLANTS: Final = (0.011, 0.026, 0.036, 0.008)  # crop, grass, shrub, bare
-_BROAD_PLANTS: Final = (0.0, 0.12, 0.11, 0.05)
+_FINE_PLANTS: Final = (0.009, 0.020, 0.028, 0.006)  # crop, grass, shrub, bare
+_BROAD_PLANTS: Final = (0.0, 0.10, 0.09, 0.045)
 _MOIST_DB: Final = np.array((1.3, 0.8), np.float32)
 _FLOOD_DB: Final = np.array((5.0, 4.0), np.float32)
 
@@ -85,7 +85,7 @@ def materials_of(place: Place, fields: Fields) -> Materials:
         tree=tree, floor=floor, street=street, yard=street + 1, paved=street + 2,
         water=street + 3, beach=street + 4, wetland=street + 5, bridge=street + 6, roof=roof,
     )  # fmt: skip
-    table.texture[2] = 0.03
+    table.texture[2] = 0.025
     for cover in (CROP, GRASS, SHRUB, BARE):
         _fill_open_land(table, place, fields.chance, cover)
     _fill_trees(table, place)
@@ -139,13 +139,13 @@ def _fill_open_land(table: Materials, place: Place, chance: Field, cover: int) -
         slope = leaf - 0.4 * known.DRY_PLANTS[band] - 0.6 * soil
         table.plant_slope[band, rows] = np.where(wet, 0.3, 1) * slope
     mixed = np.minimum(4 * green * (1 - green), 1)
-    broad = 0.01 + 0.096 * mixed if cover == CROP else _BROAD_PLANTS[cover]
+    broad = 0.01 + 0.08 * mixed if cover == CROP else _BROAD_PLANTS[cover]
     table.texture[:4, rows] = np.stack(
         [
             np.full_like(green, _FINE_PLANTS[cover]),
             np.broadcast_to(np.float32(broad), green.shape),
-            0.010 + 0.018 * bare,
-            -0.03 - 0.11 * bare,
+            0.008 + 0.014 * bare,
+            -0.03 - 0.09 * bare,
         ]
     )
     canopy = np.minimum(1.05 * green + 0.25 * dry, 1)
@@ -169,7 +169,7 @@ def _fill_trees(table: Materials, place: Place) -> None:
     gain = np.exp(place.draws.normals("tree", TREE_KINDS, 0.08))
     table.spectrum[:, trees] = spectrum[:, None] * gain
     table.plant_slope[:, trees] = np.array([[-0.012], [-0.012], [-0.012], [0.12]])
-    table.texture[:, trees] = np.array([[0], [0.22], [0.02], [0], [0.11]])
+    table.texture[:, trees] = np.array([[0], [0.18], [0.015], [0], [0.085]])
     floor = 0.5 * spectrum + 0.25 * place.soil + 0.05 * known.DRY_PLANTS
     table.spectrum[:, floors] = (floor * np.array([0.70, 0.70, 0.70, 0.76]))[:, None]
     table.texture[4, floors] = 0.08
@@ -188,7 +188,7 @@ def _fill_town(table: Materials, place: Place) -> None:
     yard = sealed * (0.6 * known.CONCRETE + 0.4 * place.soil) + (1 - sealed) * garden
     table.spectrum[:, table.yard] = yard
     table.spectrum[:, table.paved] = known.ASPHALT
-    table.texture[2, [table.street, table.yard]] = 0.07, 0.14
+    table.texture[2, [table.street, table.yard]] = 0.06, 0.11
     table.ground_db[:, table.street] = known.STREET_DB
     table.ground_db[:, table.yard] = known.YARD_DB
     table.ground_db[:, table.paved] = known.PAVED_DB

@@ -204,6 +204,18 @@ def uniforms(key: int, first: NDArray[np.int64], second: NDArray[np.int64], coun
 
 
 @compiled
+def _weigh(t: Any) -> Any:
+    """Weights of the four lattice points around a position, t beyond the second of them."""
+    s = 1 - t
+    return (
+        s * s * s / 6,
+        (3 * t * t * t - 6 * t * t + 4) / 6,
+        (3 * s * s * s - 6 * s * s + 4) / 6,
+        t * t * t / 6,
+    )
+
+
+@compiled
 def _spline_axis(
     start: float, step: float, cell: float, first: NDArray[np.int64], weights: Field
 ) -> None:
@@ -211,13 +223,8 @@ def _spline_axis(
     for i in range(len(first)):
         position = (start + (i + 0.5) * step) / cell
         whole = math.floor(position)
-        t = position - whole
-        s = 1 - t
         first[i] = np.int64(whole)
-        weights[i, 0] = s * s * s / 6
-        weights[i, 1] = (3 * t * t * t - 6 * t * t + 4) / 6
-        weights[i, 2] = (3 * s * s * s - 6 * s * s + 4) / 6
-        weights[i, 3] = t * t * t / 6
+        weights[i] = _weigh(position - whole)
 
 
 @compiled
@@ -262,22 +269,38 @@ def _add_streaks(
     """Like :func:`_add_spline`, with cells long × short pixels turned by an angle."""
     top, left, step = grid
     cosine, sine = math.cos(angle), math.sin(angle)
-    weights_a, weights_b = np.empty((1, 4), np.float32), np.empty((1, 4), np.float32)
-    first_a, first_b = np.empty(1, np.int64), np.empty(1, np.int64)
+    bottom, right = top + step * out.shape[0], left + step * out.shape[1]
+    along = (left * cosine, right * cosine), (top * sine, bottom * sine)
+    across = (top * cosine, bottom * cosine), (-left * sine, -right * sine)
+    first_a = math.floor((min(along[0]) + min(along[1])) / long)
+    first_b = math.floor((min(across[0]) + min(across[1])) / short)
+    lattice = np.empty(
+        (
+            math.floor((max(along[0]) + max(along[1])) / long) - first_a + 4,
+            math.floor((max(across[0]) + max(across[1])) / short) - first_b + 4,
+        ),
+        np.float32,
+    )
+    for m in range(lattice.shape[0]):
+        bits = _row_bits(key, first_a + m)
+        for n in range(lattice.shape[1]):
+            lattice[m, n] = np.float32(gain) * _normal(_bits(bits, first_b + n))
     for i in range(out.shape[0]):
         y = top + (i + 0.5) * step
         for j in range(out.shape[1]):
             x = left + (j + 0.5) * step
-            _spline_axis(x * cosine + y * sine, 0.0, long, first_a, weights_a)
-            _spline_axis(y * cosine - x * sine, 0.0, short, first_b, weights_b)
-            total = np.float32(0)
-            for m in range(4):
-                bits = _row_bits(key, first_a[0] + m)
-                line = np.float32(0)
-                for n in range(4):
-                    line += weights_b[0, n] * _normal(_bits(bits, first_b[0] + n))
-                total += weights_a[0, m] * line
-            out[i, j] += np.float32(gain) * total
+            a, b = (x * cosine + y * sine) / long, (y * cosine - x * sine) / short
+            m, n = math.floor(a), math.floor(b)
+            weights_a, weights_b = _weigh(np.float32(a - m)), _weigh(np.float32(b - n))
+            for p in range(4):
+                line = lattice[m - first_a + p]
+                q = n - first_b
+                out[i, j] += weights_a[p] * (
+                    weights_b[0] * line[q]
+                    + weights_b[1] * line[q + 1]
+                    + weights_b[2] * line[q + 2]
+                    + weights_b[3] * line[q + 3]
+                )
 
 
 def noise(key: int, grid: Grid, cell: float) -> Field:

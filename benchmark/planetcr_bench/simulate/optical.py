@@ -178,11 +178,11 @@ def _relief_of_clouds(place: Place, clouds: Clouds) -> Field:
 def _adjacent_light(ground: Field, margin: int) -> Field:
     """Reflectance of the surroundings, whose light a cloud mixes: blocks, blurred, enlarged."""
     size, block = ground.shape[0], _ADJACENCY_PX
-    blocks = math.ceil(size / block)
-    means = resample(ground, box(blocks, size, block, 0), box(blocks, size, block, 0))
+    blocks = (size - 2 * margin) // block + 2  # one more on each side of the patch
+    average = box(blocks, size, block, margin - block)
     smooth = gaussian(blocks, blocks, 1, 0, 1.2)
-    means = resample(means, smooth, smooth)
-    axis = linear(size - 2 * margin, blocks, 1 / block, margin / block)
+    means = resample(resample(ground, average, average), smooth, smooth)
+    axis = linear(size - 2 * margin, blocks, 1 / block, 1)
     return resample(means, axis, axis)
 
 

@@ -40,7 +40,7 @@ _SUN_DECLINATION_DEG: Final = dict(zip(SEASONS, (10.0, 20.0, -5.0, -19.0), stric
 """In the northern hemisphere; the signs change in the southern one, whose seasons are its own."""
 
 _HOUR_ANGLE_DEG: Final = 30.0  # PlanetScope passes at about ten o'clock
-_BLOCK_KM: Final = 22
+_BLOCK_KM: Final = 11.5
 _BLOCKS: Final = 28
 
 
@@ -190,8 +190,8 @@ class Place:
         regions = self.landscape.regions
         longitude, latitude = regions[int(self.draws.uniform("region") * len(regions))]
         block_row, block_column = divmod(self.number - 1, _BLOCKS)
-        up = (block_row - _BLOCKS / 2) * _BLOCK_KM + self.draws.uniform("up", 0, 10)
-        right = (block_column - _BLOCKS / 2) * _BLOCK_KM + self.draws.uniform("right", 0, 10)
+        up = (block_row - _BLOCKS / 2) * _BLOCK_KM + self.draws.uniform("up", 0, 0.6)
+        right = (block_column - _BLOCKS / 2) * _BLOCK_KM + self.draws.uniform("right", 0, 0.6)
         latitude += up / 110.6
         longitude += right / (111.3 * math.cos(math.radians(latitude)))
         zone = int((longitude + 180) // 6) + 1

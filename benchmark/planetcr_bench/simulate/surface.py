@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from planetcr_bench.simulate.catalogue import BARE, CROP, PRESETS
+from planetcr_bench.simulate.catalogue import BARE, CROP
 from planetcr_bench.simulate.land import (
     Fields,
     Index,
@@ -39,6 +39,10 @@ from planetcr_bench.simulate.noise import (
 from planetcr_bench.simulate.place import Line, Place
 from planetcr_bench.simulate.resampling import blur, taps
 from planetcr_bench.simulate.survey import Survey, window_of
+
+MARGIN_PX: Final = 34
+"""Optical pixels around a patch that its products reach for: SAR that is 40 m off, what leans over
+it, its blur; and the light around it, apart from where the window's own border is felt."""
 
 _QUANTILES: Final = np.array(
     [NormalDist().inv_cdf(min(max(i / 4096, 1e-4), 1 - 1e-4)) for i in range(4097)], np.float32
@@ -119,7 +123,7 @@ def surface_of(survey: Survey, patch: int) -> Surface:
         survey: Of the patch's AOI.
         patch: Number of the patch, 1 … 144.
     """
-    place, margin = survey.place, PRESETS[survey.place.preset].margin_px
+    place, margin = survey.place, MARGIN_PX
     grid = window_of(patch, margin)
     fields = fields_on(place, grid)
     kinds = kinds_on(place, fields, survey.levels)
@@ -146,7 +150,7 @@ def surface_of(survey: Survey, patch: int) -> Surface:
     index[_beach(place, kinds)] = materials.beach
     index[water] = materials.water
     index[bridges] = materials.bridge
-    tree = fields.parcels.label % TREE_KINDS
+    tree = (fields.chance[6] * TREE_KINDS).astype(np.intp)[fields.parcels.label]
     ground = np.where(woods, materials.floor + tree, index)
     top = np.where(woods & ~crowns, ground, index)
     top = np.where(crowns, materials.tree + tree, top)

@@ -1,0 +1,66 @@
+"""The state of the ground: what stands where, and what it is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from planetcr_bench.simulate.place import Place
+from planetcr_bench.simulate.surface import MARGIN_PX, Surface, shifted, surface_of
+from planetcr_bench.simulate.survey import survey_of
+
+
+@pytest.fixture(scope="module")
+def city() -> Surface:
+    """A patch of a city."""
+    place = next(p for p in (Place(0, n) for n in range(1, 50)) if p.landscape_name == "city")
+    survey = survey_of(place)
+    some = (surface_of(survey, patch) for patch in survey.patches[:10])
+    return max(some, key=lambda s: 0 if s.town is None else s.town.buildings.mean())
+
+
+def test_objects_exclude_each_other(city: Surface) -> None:
+    assert city.town is not None
+    assert city.town.buildings.mean() > 0.1
+    assert not (city.town.buildings & city.town.streets).any()
+    assert not (city.town.buildings & city.crowns).any()
+    assert not (city.water & (city.crowns | city.woods | city.town.buildings)).any()
+
+
+def test_what_is_seen_from_above_has_the_code_of_what_stands_there(city: Surface) -> None:
+    codes = city.materials.code[city.top]
+    assert city.town is not None
+    assert set(np.unique(codes[city.town.buildings])) == {50}
+    assert set(np.unique(codes[city.crowns])) <= {10}
+    assert set(np.unique(codes)) <= {10, 20, 30, 40, 50, 60, 80, 90}
+
+
+def test_reflectance_is_possible_and_bands_belong_together(city: Surface) -> None:
+    image = city.reflectance
+    assert image.dtype == np.float32
+    assert image.min() >= 0.004
+    assert image.max() <= 0.95
+    assert np.corrcoef(image[0].ravel(), image[1].ravel())[0, 1] > 0.8
+
+
+def test_patches_that_touch_share_their_ground() -> None:
+    survey = survey_of(Place(0, 6))
+    margin = MARGIN_PX
+    left, right = surface_of(survey, 30), surface_of(survey, 31)
+    inside = np.s_[..., margin:-margin, :]  # where both margins hold, the filters' own rim aside
+    ours = left.reflectance[inside][..., 300 + 12 : 368 - 12]
+    theirs = right.reflectance[inside][..., 12 : 68 - 12]
+    assert_allclose(ours, theirs, atol=2e-3)
+    assert_array_equal(left.water[:, 312:356], right.water[:, 12:56])
+    kinds = [s.materials.code[s.top] for s in (left, right)]
+    assert (kinds[0][:, 312:356] == kinds[1][:, 12:56]).mean() > 0.999
+
+
+def test_a_mask_moves_by_whole_pixels() -> None:
+    mask = np.zeros((5, 5), bool)
+    mask[2, 1] = True
+    assert shifted(mask, 1, 2)[3, 3]
+    assert shifted(mask, -2, -1)[0, 0]
+    assert not shifted(mask, 3, 0).any()
+    assert shifted(mask, 0, 0)[2, 1]
