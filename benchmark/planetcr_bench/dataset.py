@@ -425,15 +425,23 @@ def simulated_identity(data: Path, split: str) -> str | None:
 
 
 def shortfall(data: Path, split: str, found: int) -> str | None:
-    """A line about a simulated split that has not the scenes it declares; None where it has."""
+    """A line about a simulated split that has not the scenes it declares; None where it has.
+
+    Args:
+        data: Folder that holds the splits.
+        split: Name of the split.
+        found: Scenes it has.
+    """
     simulation = read_simulation(data)
     expected = simulation.scenes(split) if simulation else None
     if expected is None or found == expected:
         return None
-    return (
-        f"{data / split}: expected {expected} scenes by {METADATA}, found {found}; "
+    remedy = (
         "run the same `planetcr-bench simulate` again, it goes on where it stopped"
+        if found < expected
+        else "simulate it anew in an empty folder"
     )
+    return f"{data / split}: expected {expected} scenes by {METADATA}, found {found}; {remedy}"
 
 
 # --- Fingerprints ---------------------------------------------------------------------------

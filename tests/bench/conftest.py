@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from planetcr_bench.predict import predict
+from planetcr_bench.simulate.writer import simulate
 from scenes import write_dataset
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -32,6 +33,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six test scenes and two training scenes; read only."""
     return write_dataset(tmp_path_factory.mktemp("data"), test=6, train=2)
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny simulated dataset: ten test scenes and four training scenes; read only."""
+    folder = tmp_path_factory.mktemp("simulated") / "tiny"
+    simulate(folder, size="tiny", workers=0, quiet=True)
+    return folder
 
 
 @pytest.fixture

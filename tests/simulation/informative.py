@@ -20,8 +20,10 @@ from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from planetcr_bench.scene import nearest_index
-from planetcr_bench.simulate.place import Place
+from planetcr_bench.simulate.place import TRAIN_AOIS, Place
+from planetcr_bench.simulate.radar import sar_image
 from planetcr_bench.simulate.scene import Quartet, Truth, quartet_of, truth_of
+from planetcr_bench.simulate.surface import surface_of
 from planetcr_bench.simulate.survey import survey_of
 
 THICK = 9.0
@@ -33,7 +35,8 @@ RADII_PX = (10, 30, 90)
 SAR_SIGMAS = (0.7, 1.5, 4.0)
 BANDS = "BGRN"
 VARIANTS = {
-    "optical only": ("optical",),
+    "surroundings only": ("around",),
+    "optical: cloudy pixel and surroundings": ("optical",),
     "+ SAR as delivered": ("optical", "delivered"),
     "+ SAR at its true place": ("optical", "aligned"),
     "+ SAR of another scene (control)": ("optical", "foreign"),
@@ -59,14 +62,17 @@ def samples_of(place: Place, rank: int) -> Samples | None:
         return None
     rng = np.random.default_rng([place.seed, place.number, patch])
     pixels = np.unravel_index(rng.choice(thick, PER_SCENE, replace=False), (300, 300))
-    other = quartet_of(survey_of(Place(place.seed, place.number % 660 + 1)), 1 + patch % 144)
+    other = survey_of(Place(place.seed, place.number % TRAIN_AOIS + 1))
+    foreign = sar_image(surface_of(other, patch))
+    optical = optical_inputs(quartet)[:, *pixels].T
     border = ndimage.maximum_filter(truth.codes, 7) != ndimage.minimum_filter(truth.codes, 7)
     return Samples(
         {
-            "optical": optical_inputs(quartet)[:, *pixels].T,
+            "around": optical[:, 4:],
+            "optical": optical,
             "delivered": sar_inputs(quartet.sar, quartet.cloud_mask, None)[:, *pixels].T,
             "aligned": sar_inputs(quartet.sar, quartet.cloud_mask, truth)[:, *pixels].T,
-            "foreign": sar_inputs(other.sar, quartet.cloud_mask, None)[:, *pixels].T,
+            "foreign": sar_inputs(foreign, quartet.cloud_mask, None)[:, *pixels].T,
         },
         quartet.clear[:, *pixels].T / 1e4,
         border[pixels],
