@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed clean
+.PHONY: help demo test slow lint format speed calibrate informative clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,8 +31,16 @@ format: .venv/.done ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-speed: .venv/.done ## Time measuring against a straight implementation and against reading
+speed: .venv/.done ## Time measuring and simulating, side by side with reading the files
 	PYTHONPATH=tests $(BIN)/python tests/speed/measure.py
+	$(BIN)/python tests/speed/simulate.py
+
+calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrate REAL=PLANET_CR
+	$(BIN)/planetcr-bench simulate build/calibration --size demo
+	$(BIN)/python tests/simulation/calibrate.py build/calibration $(if $(REAL),--real $(REAL)) --out build/calibration.png
+
+informative: .venv/.done ## Show what SAR tells under cloud, and that nothing leaks (10 minutes)
+	$(BIN)/python tests/simulation/informative.py
 
 clean: ## Delete what the other targets made
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -360,6 +360,21 @@ def test_the_dataset_is_the_option_s_else_the_environment_s_else_the_card_s(
     run(preds, tmp_path / "b", data=data)
 
 
+def test_predictions_of_a_simulation_are_scored_where_it_was_simulated_anew(
+    simulated: Path, tmp_path: Path
+) -> None:
+    """Another machine rounds some values otherwise: other fingerprint, same simulation."""
+    predict("copy-cloudy", simulated, tmp_path / "preds", quiet=True)
+    card = tmp_path / "preds" / "predictions.toml"
+    text = card.read_text().replace(read_card(tmp_path / "preds").fingerprint, "0" * 64)
+    card.write_text(text)
+    ledger, _, _ = run(tmp_path / "preds", tmp_path / "results")
+    assert ledger.provenance["simulation"] == "sim-v1 standard, seed 0, size tiny"
+    card.write_text(text.replace("seed 0", "seed 1"))
+    with pytest.raises(DatasetError, match="fingerprint"):
+        run(tmp_path / "preds", tmp_path / "results")
+
+
 def test_a_dataset_that_nothing_names_or_that_is_gone_lists_the_three_ways(
     preds: Path, tmp_path: Path
 ) -> None:

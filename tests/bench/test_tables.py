@@ -13,11 +13,13 @@ from ledgers import make_ledger
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.render import table2_blocks
 from planetcr_bench.tables import (
     check_comparable,
     cover_table,
     in_paper_order,
     measured_protocols,
+    rounding_note,
     score_groups,
     score_table,
     sky_table,
@@ -148,6 +150,37 @@ def test_what_was_not_measured_is_null() -> None:
 def test_runs_on_different_data_are_not_put_side_by_side(key: str) -> None:
     with pytest.raises(LedgerError, match=f"same {key}"):
         check_comparable([make_ledger("a"), make_ledger("b", **{key: "other"})])
+
+
+def test_a_dataset_simulated_on_two_machines_is_one_dataset_and_tables_say_so() -> None:
+    same = "sim-v1 standard, seed 0, size tiny"
+    runs = [
+        make_ledger("a", simulation=same),
+        make_ledger("b", simulation=same, fingerprint="0" * 64),
+    ]
+    check_comparable(runs)
+    for block in table2_blocks(runs, OFFICIAL):
+        assert any(same in note and "1 DN" in note for note in block.notes)
+    assert rounding_note(runs[:1]) is None
+    assert not any("machine" in note for note in table2_blocks(runs[:1], OFFICIAL)[0].notes)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"simulation": "sim-v1 standard, seed 1, size tiny"},
+        {"simulation": None},
+        {"expected_scenes": 9},
+    ],
+)
+def test_another_seed_or_size_is_another_dataset(facts: dict) -> None:
+    first = {"simulation": "sim-v1 standard, seed 0, size tiny"}
+    runs = [
+        make_ledger("a", **first),
+        make_ledger("b", **{**first, "fingerprint": "0" * 64, **facts}),
+    ]
+    with pytest.raises(LedgerError, match="same fingerprint"):
+        check_comparable(runs)
 
 
 def test_runs_need_different_names() -> None:

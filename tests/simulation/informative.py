@@ -220,7 +220,7 @@ def report(preset: str, results: list[dict[str, np.ndarray]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--aois", type=int, default=60, help="training AOIs; half as many to test")
+    parser.add_argument("--aois", type=int, default=100, help="training AOIs; half as many to test")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
