@@ -6,9 +6,10 @@
     land       a place and a grid -> fields, parcels and the kinds of land on it
     sky        a place and a grid -> optical thickness of cloud and haze, and the cloud mask
     survey     a place -> what is known of the whole AOI before any pixel of it: levels, windows
-    surface    a survey and a window -> the state of the ground: materials, objects, reflectance
+    objects    kinds of land -> what stands on them: rivers, roads, towns, trees
+    surface    a survey and a patch -> the state of the ground: materials, light, reflectance
     optical, radar, land_cover    one renderer per product, from that state
-    scene      a survey and a window -> the quartet, and its hidden truth
+    scene      a survey and a patch -> the quartet, and its hidden truth
     writer     a size and a seed -> a dataset on disk
 
 Everything random is a function of a key and a position in the AOI (``noise``), so that patches that

@@ -101,7 +101,8 @@ def _worked_fields(surface: Surface) -> NDArray[np.bool_]:
         return np.zeros(surface.grid.shape, bool)
     worked = uniforms(place.key("work"), parcels.column, parcels.row, 1)[0] < 0.04
     field = surface.kinds.open_land == CROP
-    field &= ~(surface.crowns | surface.woods | surface.kinds.town | surface.water)
+    objects = surface.objects
+    field &= ~(objects.crowns | objects.woods | surface.kinds.town | objects.water)
     return np.asarray(worked[parcels.label] & field)
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from planetcr_bench.simulate.catalogue import BUILDING_DB, LOOKS, NOISE_DB
 from planetcr_bench.simulate.materials import roof_echoes
 from planetcr_bench.simulate.noise import Field, Grid, noise, white
+from planetcr_bench.simulate.objects import Town
 from planetcr_bench.simulate.place import Place
 from planetcr_bench.simulate.resampling import Axis, blur, gaussian, resample, taps
-from planetcr_bench.simulate.surface import Surface, Town, shifted
+from planetcr_bench.simulate.surface import Surface, shifted
 from planetcr_bench.vocabulary import (
     OPTICAL_RESOLUTION_M,
     SAR_RESOLUTION_M,
@@ -84,6 +85,7 @@ def _sampling(surface: Surface, axis: int) -> Axis:
 def _power(surface: Surface, channel: int, rough: Field) -> Field:
     """Linear backscatter of each 3 m pixel: the ground, trees that lean over it, buildings."""
     place, table, index = surface.place, surface.materials, surface.ground
+    crowns, woods, town = surface.objects.crowns, surface.objects.woods, surface.objects.town
     decibels = table.ground_db[channel][index]
     decibels += table.plant_db[channel][index] * surface.vigour
     decibels += table.moist_db[channel][index] * surface.fields.moisture
@@ -91,13 +93,13 @@ def _power(surface: Surface, channel: int, rough: Field) -> Field:
     lean = round(0.5 * place.tree_height_m * place.cot_incidence / 3) * place.look
     leaves = table.ground_db[channel, table.tree]
     tree = np.exp(np.float32(_DECIBEL) * (leaves + 0.7 * rough + 0.6 * surface.fields.mosaic))
-    power = np.where(shifted(surface.crowns, 0, lean), tree, power)
-    leaning = shifted(surface.woods, 0, lean)
-    facing, behind = leaning & ~surface.woods, surface.woods & ~leaning
+    power = np.where(shifted(crowns, 0, lean), tree, power)
+    leaning = shifted(woods, 0, lean)
+    facing, behind = leaning & ~woods, woods & ~leaning
     power += facing * (0.7 * power + 0.4 * tree)
     power *= 1 - np.float32(0.5) * behind
-    if surface.town is not None:
-        power += _buildings(place, surface.town) * np.float32(10 ** (BUILDING_DB[channel] / 10))
+    if town is not None:
+        power += _buildings(place, town) * np.float32(10 ** (BUILDING_DB[channel] / 10))
     steep = np.float32(-26 * place.look * place.relief) * surface.slope_x
     power *= np.exp(np.clip(steep, -0.7, 0.7))
     return np.asarray(power + np.float32(10 ** (NOISE_DB[channel] / 10)))

@@ -26,8 +26,9 @@ def bare_of_objects(preset: str = "standard", number: int = 4) -> Surface:
         mosaic=0 * found.fields.mosaic,
         elevation=0 * found.fields.elevation,
     )
+    objects = replace(found.objects, crowns=nothing, woods=nothing, water=nothing, town=None)
     return replace(
-        found, fields=fields, crowns=nothing, woods=nothing, water=nothing, town=None,
+        found, fields=fields, objects=objects,
         ground=np.full(found.grid.shape, SHRUB, np.intp), vigour=0 * found.vigour,
         slope_x=0 * found.slope_x,
     )  # fmt: skip

@@ -17,22 +17,22 @@ def city() -> Surface:
     place = next(p for p in (Place(0, n) for n in range(1, 50)) if p.landscape_name == "city")
     survey = survey_of(place)
     some = (surface_of(survey, patch) for patch in survey.patches[:10])
-    return max(some, key=lambda s: 0 if s.town is None else s.town.buildings.mean())
+    return max(some, key=lambda s: (s.materials.code[s.top] == 50).mean())
 
 
 def test_objects_exclude_each_other(city: Surface) -> None:
-    assert city.town is not None
-    assert city.town.buildings.mean() > 0.1
-    assert not (city.town.buildings & city.town.streets).any()
-    assert not (city.town.buildings & city.crowns).any()
-    assert not (city.water & (city.crowns | city.woods | city.town.buildings)).any()
+    objects, town = city.objects, city.objects.town
+    assert town is not None
+    assert town.buildings.mean() > 0.1
+    assert not (town.buildings & (town.streets | objects.crowns)).any()
+    assert not (objects.water & (objects.crowns | objects.woods | town.buildings)).any()
 
 
 def test_what_is_seen_from_above_has_the_code_of_what_stands_there(city: Surface) -> None:
     codes = city.materials.code[city.top]
-    assert city.town is not None
-    assert set(np.unique(codes[city.town.buildings])) == {50}
-    assert set(np.unique(codes[city.crowns])) <= {10}
+    assert city.objects.town is not None
+    assert set(np.unique(codes[city.objects.town.buildings])) == {50}
+    assert set(np.unique(codes[city.objects.crowns])) <= {10}
     assert set(np.unique(codes)) <= {10, 20, 30, 40, 50, 60, 80, 90}
 
 
@@ -52,7 +52,7 @@ def test_patches_that_touch_share_their_ground() -> None:
     ours = left.reflectance[inside][..., 300 + 12 : 368 - 12]
     theirs = right.reflectance[inside][..., 12 : 68 - 12]
     assert_allclose(ours, theirs, atol=2e-3)
-    assert_array_equal(left.water[:, 312:356], right.water[:, 12:56])
+    assert_array_equal(left.objects.water[:, 312:356], right.objects.water[:, 12:56])
     kinds = [s.materials.code[s.top] for s in (left, right)]
     assert (kinds[0][:, 312:356] == kinds[1][:, 12:56]).mean() > 0.999
 
