@@ -13,7 +13,8 @@ from planetcr_bench.cli import options
 
 def predict(
     method: Annotated[
-        str, typer.Argument(help="copy-cloudy or mean-fill; neither needs training.")
+        str,  # written out: reading METHODS would make --help wait for numpy
+        typer.Argument(help="copy-cloudy, mean-fill or sar-regression; none needs training."),
     ],
     data: options.DataOption = None,
     out: Annotated[
@@ -31,7 +32,7 @@ def predict(
     from planetcr_bench.untrained import METHODS
 
     if method not in METHODS:
-        raise typer.BadParameter(f"expected {' or '.join(METHODS)}, got {method!r}")
+        raise typer.BadParameter(f"expected {', '.join(METHODS)}, got {method!r}")
     out = out or Path("preds", method)
     folder = data_folder(data)
     count = run(
