@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from planetcr_bench import __version__
-from planetcr_bench.cli import check, compare, evaluate, predict, simulate
+from planetcr_bench.cli import check, compare, evaluate, gallery, predict, simulate
 from planetcr_bench.errors import BenchError
 
 
@@ -46,6 +46,7 @@ app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("gallery")(gallery.gallery)
 
 
 def _print_version(value: bool) -> None:
