@@ -1,38 +1,72 @@
-"""`make demo`: the main job from nothing to tables, on fake scenes, with the real commands."""
+"""`make demo`: the main job from nothing to tables and pictures, with the real commands.
+
+python tests/demo.py FOLDER
+"""
 
 from __future__ import annotations
 
 import shlex
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
-from scenes import write_dataset
-
-SCENES = 60
-METHODS = ("copy-cloudy", "mean-fill")
+METHODS = ("copy-cloudy", "mean-fill", "sar-regression")
+TRACK = "sim-v1-demo"
 
 
-def command(*words: str, folder: Path) -> None:
-    """Show a command as a user would type it, and run it."""
+def command(*words: str, folder: Path, until: str | None = "") -> None:
+    """Show a command as a user would type it, run it, and show what it prints.
+
+    Args:
+        words: The command's.
+        folder: Where it runs.
+        until: Shows the lines before the one that begins so; "": the last line alone; None: all.
+    """
     print(f"\n$ planetcr-bench {shlex.join(words)}", flush=True)
-    subprocess.run([sys.executable, "-m", "planetcr_bench", *words], cwd=folder, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "planetcr_bench", *words],
+        cwd=folder,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    lines = done.stdout.splitlines()
+    if until == "":
+        lines = lines[-1:]
+    elif until is not None:
+        lines = list(takewhile(lambda line: not line.startswith(until), lines))
+    print("\n".join(lines), flush=True)
+    if done.returncode:
+        sys.exit(done.returncode)  # the command has said why
 
 
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
-    print(f"Writing {SCENES} fake scenes to {folder}/data (no real imagery is in this repository)")
-    write_dataset(folder / "data", test=SCENES)
+    folder.mkdir(parents=True, exist_ok=True)
+    command("simulate", "data", "--size", "demo", folder=folder)
     command("check", "data", folder=folder)
     for method in METHODS:
         command("predict", method, "--data", "data", folder=folder)
         command("evaluate", f"preds/{method}", folder=folder)
-    command("compare", *(f"results/fake/{method}" for method in METHODS), folder=folder)
+    runs = [f"results/{TRACK}/{method}" for method in METHODS]
+    command("compare", *runs, folder=folder, until="Scenes / AOIs")
+    print("(Tab. 2 alone is shown here; the command prints more.)")
+    pictures = [f"preds/{method}" for method in METHODS[1:]]
+    command("gallery", *pictures, "--data", "data", "--out", "gallery.png", folder=folder)
     print(
-        f"\nAll of it lies in {folder}/. Look at {folder}/results/comparison/fig5.png and at\n"
-        f"{folder}/results/fake/mean-fill/report.md. Next: put your own predictions, one file per\n"
-        f"scene, into a folder and run: .venv/bin/planetcr-bench evaluate YOUR_FOLDER "
-        f"--data {folder}/data"
+        f"""
+All of it lies in {folder}/:
+  data/                      the simulated dataset, in the official layout
+  preds/                     predictions of three methods that need no training
+  results/{TRACK}/       a folder per method: start with report.md
+  results/comparison/        Tab. 2 and Fig. 5 of all three
+  gallery.png                cloudy, SAR, predictions, clear, errors of five scenes
+
+Next: put your own predictions, one file per scene of data/test, into a folder and run
+  .venv/bin/planetcr-bench evaluate YOUR_FOLDER --data {folder}/data
+Real data in the official layout works the same. The open track itself is
+  .venv/bin/planetcr-bench simulate SIM --size full"""
     )
 
 
