@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from planetcr_bench.dataset import SceneFiles, read_scene
+from planetcr_bench.parallel import start_worker
 from planetcr_bench.simulate.catalogue import PRESETS
 from planetcr_bench.simulate.land_cover import worldcover
 from planetcr_bench.simulate.optical import changed_surface, clear_image, clouds_over, cloudy_image
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=4, help="per AOI")
     options = parser.parse_args()
     clock: Clock = {}
+    start_worker()  # as the processes that simulate do: memory that is freed is kept
     with tempfile.TemporaryDirectory() as name:
         one_scene({}, Place(1, 1), 0, Path(name))  # compiles
         for number in range(661, 661 + options.aois):
