@@ -204,7 +204,7 @@ def _check_room(out: Path, simulation: Simulation) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise BenchError(
-            f"{out}: expected {needed / 1e9:.1f} GB of free disk space, found {free / 1e9:.1f}; "
+            f"{out}: expected {needed / 1e6:,.0f} MB of free disk space, found {free / 1e6:,.0f}; "
             "choose another disk, a smaller --size or fewer --train scenes"
         )
 

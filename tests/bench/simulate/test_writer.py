@@ -178,7 +178,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10**9)
     monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(BenchError, match=r"16\.0 GB of free disk space, found 1\.0"):
+    with pytest.raises(BenchError, match=r"16,042 MB of free disk space, found 1,000"):
         simulate(tmp_path / "sim", size="full", quiet=True)
     assert not (tmp_path / "sim").exists()
 
