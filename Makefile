@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help demo test slow lint format speed calibrate informative clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 .venv/.done: pyproject.toml constraints.txt
 	@echo "Setting up .venv (a few minutes the first time)"
@@ -13,7 +13,7 @@ help: ## Show this list
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: .venv/.done ## Score two untrained methods on fake scenes, from nothing to tables
+demo: .venv/.done ## Score three untrained methods on the simulated benchmark: tables and pictures
 	@$(BIN)/python tests/demo.py demo
 
 test: .venv/.done ## Run all quick tests
