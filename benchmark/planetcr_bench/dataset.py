@@ -412,13 +412,23 @@ def read_track(data: Path) -> str:
     return track
 
 
-def simulated_identity(data: Path, split: str) -> str | None:
-    """What decides the scenes of a split of a simulated dataset; None for any other dataset.
+def simulated_identity(data: Path, split: str, scene_list: Path | None = None) -> str | None:
+    """What decides the scenes of a split of a simulated dataset.
+
+    Args:
+        data: Folder that holds the splits.
+        split: Name of the split.
+        scene_list: List that the scenes are taken from, if not all of the split are.
+
+    Returns:
+        None for scenes of a list, and for any other dataset: only its fingerprint tells what it is.
 
     Raises:
         DatasetError: ``dataset.toml`` is broken.
     """
     simulation = read_simulation(data)
+    if scene_list is not None or (simulation and simulation.scenes(split) is None):
+        return None
     if simulation is None or split == "test":
         return simulation.identity if simulation else None
     return f"{simulation.identity}, {simulation.scenes(split)} scenes"

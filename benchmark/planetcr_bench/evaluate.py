@@ -104,7 +104,7 @@ def find_dataset(
     split = split or card.split or "test"
     scenes = find_scenes(folder, split, scene_list)
     fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
-    simulation = simulated_identity(folder, split)
+    simulation = simulated_identity(folder, split, scene_list)
     same = simulation is not None and card.simulation == simulation  # but for rounding
     if card.fingerprint not in (None, fingerprint) and not same:
         raise DatasetError(

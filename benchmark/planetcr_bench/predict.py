@@ -57,7 +57,7 @@ def predict(
         split=split,
         dataset=str(data.resolve()),
         fingerprint=fingerprint_of(scenes, workers=workers, quiet=quiet),
-        simulation=simulated_identity(data, split),
+        simulation=simulated_identity(data, split, scene_list),
     )
     _claim(out, card)
     write = partial(_predict_batch, method, out)

@@ -134,11 +134,24 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
         raise LedgerError(f"expected runs of different names, got twice: {', '.join(repeated)}")
 
 
+ROUNDING: Final = 0.01
+"""Largest relative difference of the input's error in a scene that rounding can explain."""
+
+
 def _simulated_alike(first: Ledger, other: Ledger) -> bool:
+    """Whether two runs scored one simulation: by its name, and by the error of the input."""
     keys = ("simulation", "expected_scenes")
-    return first.provenance.get("simulation") is not None and all(
-        first.provenance[key] == other.provenance.get(key) for key in keys
+    if first.provenance.get("simulation") is None or any(
+        first.provenance[key] != other.provenance.get(key) for key in keys
+    ):
+        return False
+    ours, theirs = (
+        ledger.frame.groupby(["protocol", "scene"])["cloudy_clear"].sum()
+        for ledger in (first, other)
     )
+    both = pd.concat([ours, theirs], axis=1, join="inner")
+    apart = (both.iloc[:, 0] - both.iloc[:, 1]).abs()
+    return bool((apart <= ROUNDING * both.iloc[:, 0]).all())
 
 
 def rounding_note(ledgers: Sequence[Ledger]) -> str | None:

@@ -370,6 +370,8 @@ def test_predictions_of_a_simulation_are_scored_where_it_was_simulated_anew(
     card.write_text(text)
     ledger, _, _ = run(tmp_path / "preds", tmp_path / "results")
     assert ledger.provenance["simulation"] == "sim-v1 standard, seed 0, size tiny"
+    with pytest.raises(DatasetError, match="fingerprint"):  # a list is a choice of scenes
+        run(tmp_path / "preds", tmp_path / "results", scene_list=simulated / "test.csv")
     card.write_text(text.replace("seed 0", "seed 1"))
     with pytest.raises(DatasetError, match="fingerprint"):
         run(tmp_path / "preds", tmp_path / "results")

@@ -59,7 +59,7 @@ class Objects:
         crowns: Trees, in and outside of woods.
         roads: Share of each pixel that is road, 0 to 1.
         paved: Paved roads.
-        bridges: Roads over water.
+        bridges: Roads over rivers.
         town_area: Settled land.
         town: Streets and buildings; None where there are none.
     """
@@ -97,7 +97,7 @@ def objects_on(place: Place, fields: Fields, kinds: Kinds, crown_noise: Field) -
         crowns &= ~(town.buildings | town.streets)
     return Objects(
         water, _wetland(place, fields, kinds, town_area), _beach(place, kinds), woods, crowns,
-        roads, paved, bridges, town_area, town,
+        roads, paved, bridges & ~kinds.water, town_area, town,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from planetcr_bench.simulate.sky import (
     shadow_shift,
     sky_of,
 )
-from planetcr_bench.simulate.surface import Surface
+from planetcr_bench.simulate.surface import Surface, hillshade
 from planetcr_bench.vocabulary import DN_PER_REFLECTANCE
 
 _NOISE_DN: Final = np.array((11.0, 9.0, 10.0, 14.0), np.float32)
@@ -31,6 +31,7 @@ _NOISE_SHARE: Final = 0.006
 
 _CLEAR_HAZE_COLOUR: Final = np.array((1.2, 1.0, 0.85, 0.5), np.float32)
 _OFFSET_COLOUR: Final = np.array((1.15, 1.0, 0.9, 0.6), np.float32)
+_CLOUD_EDGE_PX: Final = 6  # what the blur and the slope of clouds reach for
 _ADJACENCY_PX: Final = 20
 """Side of the blocks whose light mixes under a cloud; blurred further to some 150 m."""
 
@@ -68,8 +69,8 @@ def _recorded(surface: Surface, image: Field, date: str) -> NDArray[np.uint16]:
 def changed_surface(surface: Surface) -> Field:
     """Reflectance of the ground on the cloudy date, without any cloud.
 
-    The calibration of the satellite, plants and moisture differ a little; some fields were worked;
-    the image lies a fraction of a pixel beside the other.
+    The sun stands some degrees elsewhere; the calibration of the satellite and the plants differ a
+    little; some fields were worked; the image lies a fraction of a pixel beside the other.
 
     Returns:
         Shape (4, H, W) with the margin.
@@ -79,7 +80,10 @@ def changed_surface(surface: Surface) -> Field:
     gain = np.exp(draws.normals("gain", 4, 0.06) + draws.normal("gain of all", 0, 0.05))
     offset = max(draws.normal("offset", 0.006, 0.009), -0.003) * _OFFSET_COLOUR
     drift = np.float32(abs(draws.normal("drift", 0, 0.05))) * noise(place.key("drift"), grid, 80)
-    visible, infrared = np.exp(drift), np.exp(-0.6 * drift)
+    water = surface.objects.water
+    light = hillshade(place, surface.fields, water, place.cloudy_to_sun)
+    light /= hillshade(place, surface.fields, water, place.site.to_sun)
+    visible, infrared = light * np.exp(drift), light * np.exp(-0.6 * drift)
     down, right = np.clip(draws.normals("registration", 2, 0.5), -1.5, 1.5).tolist()
     rows = linear(grid.height, grid.height, 1, down)
     columns = linear(grid.width, grid.width, 1, right)
@@ -118,22 +122,30 @@ class Clouds:
         haze: Optical thickness of the haze in blue.
         sunlight: Share of the direct sunlight that reaches the ground beside or beneath them, 0
             to 1; clouds that cast no separate shadow leave it at 1.
+        shading: Brightness of the clouds: sunward sides above 1, far sides below; 0.75 to 1.25.
     """
 
     thickness: Field
     haze: Field
     sunlight: Field
+    shading: Field
 
 
 def clouds_over(place: Place, grid: Grid) -> Clouds:
     """Work out the sky over a patch; the sun's rays come in from beyond its borders."""
-    thickness = cloud_thickness(place, grid)
+    edge = _CLOUD_EDGE_PX
+    wide = Grid(grid.top - edge, grid.left - edge, grid.height + 2 * edge, grid.width + 2 * edge)
+    patch = np.s_[edge:-edge, edge:-edge]
+    thickness = cloud_thickness(place, wide)
     sunlight = np.ones(grid.shape, np.float32)
     if place.cloud_family.casts_shadow:
-        above = cloud_thickness(place, grid.moved(*shadow_shift(place)), finest=12)
-        dimming = np.float32(1.6 * BACKSCATTERED) * blur(above, taps(2.5, 4))
+        above = cloud_thickness(place, wide.moved(*shadow_shift(place)), finest=12)
+        dimming = np.float32(1.6 * BACKSCATTERED) * blur(above, taps(2.5, 4))[patch]
         sunlight = np.asarray(1 / (1 + dimming))
-    return Clouds(thickness, haze_thickness(place, grid), sunlight)
+    shading = _sides_of_clouds(place, thickness)[patch]
+    return Clouds(
+        np.ascontiguousarray(thickness[patch]), haze_thickness(place, grid), sunlight, shading
+    )
 
 
 def cloudy_image(surface: Surface, ground: Field, clouds: Clouds) -> NDArray[np.uint16]:
@@ -154,7 +166,6 @@ def cloudy_image(surface: Surface, ground: Field, clouds: Clouds) -> NDArray[np.
     white_cloud = sky.brightness * (np.array((1, 1.045, 1.075, 1.14)) + tints)
     uneven = 0.018 * noise(place.key("cloud colour"), window, 100)
     uneven_nir = 0.014 * noise(place.key("cloud colour nir"), window, 75)
-    shading = _relief_of_clouds(place, clouds)
     image = np.empty((4, *window.shape), np.float32)
     for band in range(4):
         colour = 1 + np.float32(band - 1.5) * uneven + (uneven_nir if band == 3 else 0)
@@ -162,16 +173,15 @@ def cloudy_image(surface: Surface, ground: Field, clouds: Clouds) -> NDArray[np.
             ground[band][surface.inner], _adjacent_light(ground[band], margin),
             clouds.thickness, clouds.haze * HAZE_COLOUR[band],
             clouds.sunlight + (1 - clouds.sunlight) * DIFFUSE_SHARE[band],
-            float(white_cloud[band]) * shading * colour, image[band],
+            float(white_cloud[band]) * clouds.shading * colour, image[band],
         )  # fmt: skip
     return _recorded(surface, image, "cloudy")
 
 
-def _relief_of_clouds(place: Place, clouds: Clouds) -> Field:
+def _sides_of_clouds(place: Place, thickness: Field) -> Field:
     """Brightness of the sunward and the far sides of clouds, 0.75 to 1.25."""
-    tops = blur(reflected(clouds.thickness), taps(2, 4))
-    down, right = np.gradient(tops)
-    to_sun_down, to_sun_right = place.site.to_sun
+    down, right = np.gradient(blur(reflected(thickness), taps(2, 4)))
+    to_sun_down, to_sun_right = place.cloudy_to_sun
     facing = -(right * np.float32(to_sun_right) + down * np.float32(to_sun_down))
     return np.asarray(np.clip(1 + np.float32(3.2) * facing, 0.75, 1.25))
 
@@ -194,8 +204,9 @@ def _overlay(
 ) -> None:  # fmt: skip
     """Light from the cloud, and what comes through it of the ground: details fade first.
 
-    Two streams without absorption: a layer sends back R and lets 1 − R through, twice, with light
-    going to and fro between it and the ground.
+    After two streams without absorption: a layer sends back R and lets (1 − R)(1 − 0.3 R) through
+    on both ways together, more than (1 − R)² as clouds scatter forwards; light goes to and fro
+    between it and the ground.
     """
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):

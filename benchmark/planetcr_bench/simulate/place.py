@@ -198,10 +198,11 @@ class Place:
         beyond = math.radians(longitude - (6 * zone - 183)) * math.cos(math.radians(latitude))
         north = 0.9996 * _meridian_m(latitude)
         azimuth, elevation = _sun(latitude, self.season)
+        south = latitude < 0.15  # an AOI across the equator counts as southern: no negative north
         return Site(
-            epsg=(32700 if latitude < 0 else 32600) + zone,
+            epsg=(32700 if south else 32600) + zone,
             east=int(500_000 + 0.9996 * 6_378_000 * beyond) // 10 * 10,
-            north=int(north + (1e7 if latitude < 0 else 0)) // 10 * 10,
+            north=int(north + (1e7 if south else 0)) // 10 * 10,
             sun_azimuth=azimuth,
             sun_elevation=elevation,
         )
@@ -344,7 +345,10 @@ class Place:
 
     @cached_property
     def look(self) -> int:
-        """+1 where the radar looks to the right on the image, −1 where to the left."""
+        """+1 where the radar stands to the right of the image, −1 where to the left.
+
+        Whatever is high leans towards it: a layover.
+        """
         return 1 if self.draws.happens("look", 0.5) else -1
 
     @cached_property
@@ -366,10 +370,19 @@ class Place:
 
     @cached_property
     def parallax_px(self) -> float:
-        """Optical pixels along the radar's look per standard deviation of elevation."""
-        return min(abs(self.draws.normal("parallax", 0, 1.0)), 2.0) * self.look
+        """Columns that SAR looks up at per standard deviation of elevation.
+
+        High ground is shown nearer to the radar, so a column shows what lies away from it.
+        """
+        return min(abs(self.draws.normal("parallax", 0, 1.0)), 2.0) * -self.look
 
     # --- Dates and sky ----------------------------------------------------------------------
+
+    @cached_property
+    def cloudy_to_sun(self) -> tuple[float, float]:
+        """Unit vector down and right to the sun of the cloudy date, some degrees elsewhere."""
+        azimuth = self.site.sun_azimuth + math.radians(self.draws.normal("sun turn", 0, 6))
+        return -math.cos(azimuth), math.sin(azimuth)
 
     @cached_property
     def clear_haze(self) -> float:

@@ -100,7 +100,8 @@ def _power(surface: Surface, channel: int, rough: Field) -> Field:
     power *= 1 - np.float32(0.5) * behind
     if town is not None:
         power += _buildings(place, town) * np.float32(10 ** (BUILDING_DB[channel] / 10))
-    steep = np.float32(-26 * place.look * place.relief) * surface.slope_x
+    rise = np.gradient(surface.fields.elevation, axis=1)
+    steep = np.float32(-26 * place.look * place.relief) * rise
     power *= np.exp(np.clip(steep, -0.7, 0.7))
     return np.asarray(power + np.float32(10 ** (NOISE_DB[channel] / 10)))
 

@@ -114,7 +114,7 @@ def reflected(thickness: Field) -> Field:
 def shadow_shift(place: Place) -> tuple[float, float]:
     """Optical pixels down and right from a point on the ground to the cloud that shades it."""
     away = sky_of(place).base_height_m / math.tan(place.site.sun_elevation) / OPTICAL_RESOLUTION_M
-    down, right = place.site.to_sun
+    down, right = place.cloudy_to_sun
     return away * down, away * right
 
 

@@ -45,7 +45,6 @@ class Surface:
         top: Material seen from above, shape of the grid.
         ground: Material under trees and roofs.
         vigour: Deviation of the plants from their material's mean.
-        slope_x: Rise of the ground to the right per pixel.
         reflectance: Of the clear date at 3 m, shape (4, H, W), after the camera's blur.
     """
 
@@ -59,7 +58,6 @@ class Surface:
     top: Index
     ground: Index
     vigour: Field
-    slope_x: Field
     reflectance: Field
 
     @property
@@ -85,7 +83,7 @@ def surface_of(survey: Survey, patch: int) -> Surface:
     objects = objects_on(place, fields, kinds, crown_noise)
     ground, top = _materials_on(fields, kinds, materials, objects)
     light = _cultivation(place, fields, kinds, objects) * _shadows(place, objects)
-    hill, slope_x = _hillshade(place, fields, objects.water)
+    hill = hillshade(place, fields, objects.water, place.site.to_sun)
     vigour = np.empty(grid.shape, np.float32)
     image = np.empty((4, *grid.shape), np.float32)
     _reflect(
@@ -96,7 +94,7 @@ def surface_of(survey: Survey, patch: int) -> Surface:
     np.clip(image, 0.004, 0.95, out=image)
     image = np.stack([blur(band, _OPTICS) for band in image])
     return Surface(
-        place, grid, margin, fields, kinds, objects, materials, top, ground, vigour, slope_x, image
+        place, grid, margin, fields, kinds, objects, materials, top, ground, vigour, image
     )
 
 
@@ -179,14 +177,20 @@ def _shadows(place: Place, objects: Objects) -> Field:
     return light
 
 
-def _hillshade(place: Place, fields: Fields, water: Mask) -> tuple[Field, Field]:
-    """Brightness of slopes that face the sun or not, and the rise to the right."""
+def hillshade(place: Place, fields: Fields, water: Mask, to_sun: tuple[float, float]) -> Field:
+    """Brightness of slopes that face the sun or not, 0.6 to 1.4; water is level.
+
+    Args:
+        place: The AOI.
+        fields: What the land follows.
+        water: Lakes and rivers.
+        to_sun: Unit vector down and right that points to the sun.
+    """
     down, right = np.gradient(fields.elevation)
-    to_sun_down, to_sun_right = place.site.to_sun
-    facing = right * np.float32(-to_sun_right) + down * np.float32(-to_sun_down)
+    facing = -(right * np.float32(to_sun[1]) + down * np.float32(to_sun[0]))
     hill = np.asarray(np.clip(1 + np.float32(22 * place.relief) * facing, 0.6, 1.4))
     hill[water] = 1
-    return hill, np.asarray(right)
+    return hill
 
 
 @compiled

@@ -6,6 +6,7 @@ scene counts only once it has all five.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -21,7 +22,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
-from planetcr_bench.dataset import ALL_PRODUCTS, SceneFiles, present_products
+from planetcr_bench.dataset import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError, UsageError
 from planetcr_bench.parallel import run_batches, track, worker_count
 from planetcr_bench.simulate.catalogue import PRESETS
@@ -39,8 +40,16 @@ from planetcr_bench.vocabulary import (
 TRAIN_LIMIT: Final = 60_000
 """Training scenes of all 660 AOIs together (paper, Sec. 3.1)."""
 
-SCENE_BYTES: Final = 1_671_000
-"""Bytes of one scene's files, as in the official release: nothing is compressed."""
+FILE_BYTES: Final = {
+    "planet_cloudfree": 721_006,
+    "planet_cloudy": 721_006,
+    "S1": 130_080,
+    "landcover": 8_460,
+    "cloudmask": 90_128,
+}
+"""Bytes of each file of a scene, as in the official release: nothing is compressed."""
+
+SCENE_BYTES: Final = sum(FILE_BYTES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +133,12 @@ def simulate(
         )
     jobs = jobs_of(simulation)
     _check_folder(out, simulation)
+    if truth is not None:
+        _check_folder(truth, simulation)
     _check_room(out, simulation)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_metadata(out, simulation)
+    for folder in (out, truth) if truth is not None else (out,):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_metadata(folder, simulation)
     total = sum(job.scenes for job in jobs)
     count = worker_count(workers, total)
     written = run_batches(partial(write_aois, out, truth), jobs, workers=count, batch=1)
@@ -252,11 +264,18 @@ def _write_scene(out: Path, truth: Path | None, place: Place, rank: int) -> Scen
     survey = survey_of(place)
     patch = survey.patches[rank]
     files = SceneFiles(place.season, place.number, patch, str(out / place.split))
-    if present_products(files) != ALL_PRODUCTS:
+    if not _is_whole(files):
         write_quartet(files, quartet_of(survey, patch), place)
     if truth is not None and not (truth / f"{files.name}.npz").exists():
         _write_truth(truth / f"{files.name}.npz", truth_of(place, patch))
     return files
+
+
+def _is_whole(files: SceneFiles) -> bool:
+    """Whether all five files are there and none was cut off, as by a power failure."""
+    paths = [files.path(product) for product in PRODUCTS]
+    sizes = [path.stat().st_size if path.is_file() else None for path in paths]
+    return sizes == [FILE_BYTES[product] for product in PRODUCTS]
 
 
 def write_quartet(files: SceneFiles, quartet: Quartet, place: Place) -> None:
@@ -289,7 +308,8 @@ def _save(path: Path, content: bytes | memoryview) -> None:
         half.write_bytes(content)
         half.replace(path)
     except OSError as error:
-        half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
         raise BenchError(
             f"{path}: cannot be written ({error.strerror}); the same command goes on from here "
             "once it can"

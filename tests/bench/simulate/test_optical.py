@@ -11,8 +11,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from planetcr_bench.simulate import optical, sky
 from planetcr_bench.simulate.catalogue import BACKSCATTERED, HAZE_COLOUR
 from planetcr_bench.simulate.noise import Grid
-from planetcr_bench.simulate.optical import Clouds, clear_image, clouds_over, cloudy_image
+from planetcr_bench.simulate.optical import (
+    Clouds,
+    changed_surface,
+    clear_image,
+    clouds_over,
+    cloudy_image,
+)
 from planetcr_bench.simulate.place import Place
+from planetcr_bench.simulate.scene import truth_of
 from planetcr_bench.simulate.surface import Surface, surface_of
 from planetcr_bench.simulate.survey import survey_of
 
@@ -29,7 +36,7 @@ def surface() -> Surface:
 
 def layer(thickness: float = 0, haze: float = 0, sunlight: float = 1) -> Clouds:
     return Clouds(
-        *(np.full((300, 300), value, np.float32) for value in (thickness, haze, sunlight))
+        *(np.full((300, 300), value, np.float32) for value in (thickness, haze, sunlight, 1))
     )
 
 
@@ -97,6 +104,46 @@ def test_details_fade_before_the_mean_does(surface: Surface) -> None:
     through = (1 - back) * (1 - 0.3 * back) / (1 - 0.9 * back * 0.375)
     assert contrast[1] / contrast[0] == pytest.approx(np.exp(-1) * through, rel=0.02)
     assert contrast[2] < 0.05 * contrast[0]
+
+
+def test_the_side_of_a_cloud_that_faces_the_sun_is_brighter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def round_cloud(_: Place, grid: Grid, **__: float) -> np.ndarray:
+        distance = np.hypot(grid.y - 1650, grid.x - 1650)
+        return np.maximum(0, 20 - distance / 4).astype(np.float32)
+
+    monkeypatch.setattr(optical, "cloud_thickness", round_cloud)
+    place = Place(0, 1)
+    shading = clouds_over(place, Grid(1500, 1500, 300, 300)).shading
+    down, right = place.cloudy_to_sun
+    near = shading[round(150 + 40 * down), round(150 + 40 * right)]
+    far = shading[round(150 - 40 * down), round(150 - 40 * right)]
+    assert near > 1.005
+    assert far < 0.995
+
+
+def test_the_dates_differ_by_the_change_and_not_by_its_opposite() -> None:
+    place = Place(0, 2)
+    surface = surface_of(survey_of(place), 40)
+    clear = clear_image(surface) / 1e4
+    cloudy = cloudy_image(surface, changed_surface(surface), layer()) / 1e4
+    change = truth_of(place, 40).change
+    for band in range(4):
+        difference = (cloudy - clear)[band]
+        assert np.corrcoef(difference.ravel(), change[band].ravel())[0, 1] > 0.5
+        haze = place.clear_haze * (1.2, 1, 0.85, 0.5)[band]  # is in the clear image alone
+        assert difference.mean() == pytest.approx(change[band].mean() - haze, abs=0.001)
+
+
+def test_some_fields_were_worked_between_the_dates_in_half_of_the_aois() -> None:
+    shares = []
+    for number in range(1, 17):
+        surface = surface_of(survey_of(Place(0, number)), 40)
+        field = surface.kinds.open_land == 0
+        shares.append(optical._worked_fields(surface)[field].mean() if field.any() else 0)
+    assert 3 <= np.count_nonzero(shares) <= 13
+    assert max(shares) < 0.5
 
 
 def test_the_shadow_is_the_cloud_displaced_from_the_sun() -> None:

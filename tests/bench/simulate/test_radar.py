@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from planetcr_bench.simulate import radar
 from planetcr_bench.simulate.catalogue import LOOKS, NOISE_DB, SHRUB
+from planetcr_bench.simulate.objects import Town
 from planetcr_bench.simulate.place import Place
 from planetcr_bench.simulate.radar import displacement_m, sar_image
 from planetcr_bench.simulate.surface import Surface, surface_of
@@ -30,7 +31,6 @@ def bare_of_objects(preset: str = "standard", number: int = 4) -> Surface:
     return replace(
         found, fields=fields, objects=objects,
         ground=np.full(found.grid.shape, SHRUB, np.intp), vigour=0 * found.vigour,
-        slope_x=0 * found.slope_x,
     )  # fmt: skip
 
 
@@ -52,25 +52,80 @@ def test_a_flat_ground_has_the_mean_of_its_table_and_the_looks_of_its_channel() 
         assert looks == pytest.approx(LOOKS[channel], rel=0.1)
 
 
-@pytest.mark.usefixtures("_smooth")
+@pytest.fixture
+def _silent(monkeypatch: pytest.MonkeyPatch, _smooth: None) -> None:
+    """No speckle either, so that an edge can be found to a fraction of a pixel."""
+    monkeypatch.setattr(radar, "_speckle", lambda *_: np.ones((90, 90), np.float32))
+
+
+@pytest.mark.usefixtures("_silent")
 @pytest.mark.parametrize("preset", ["standard", "misaligned"])
-def test_an_edge_stands_where_the_displacement_says(
-    preset: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        radar, "_speckle", lambda *_: np.ones((90, 90), np.float32)
-    )  # so that the edge can be found to a fraction of a pixel
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("height", [0.0, 1.5])
+def test_an_edge_stands_where_the_displacement_says(preset: str, axis: int, height: float) -> None:
     surface = bare_of_objects(preset)
+    fields = replace(surface.fields, elevation=surface.fields.elevation + np.float32(height))
     ground = surface.ground.copy()
-    ground[:, surface.margin + 150 :] = surface.materials.water
-    image = sar_image(replace(surface, ground=ground))[0].mean(0)
+    half = slice(surface.margin + 150, None)
+    ground[(half, slice(None)) if axis == 0 else (slice(None), half)] = surface.materials.water
+    surface = replace(surface, ground=ground, fields=fields)
+    image = sar_image(surface)[0].mean(1 - axis)
     power = 10 ** (image / 10)
     level = (power[:5].mean() + power[-5:].mean()) / 2
     crossing = np.interp(-level, -power, np.arange(90) + 0.5)
-    _, right = surface.place.site.coarse_offset_px
-    seen_m = crossing * 10 + 3 * right
-    moved_m = displacement_m(surface)[1].mean()
-    assert seen_m == pytest.approx(450 + moved_m, abs=1.0)
+    seen_m = crossing * 10 + 3 * surface.place.site.coarse_offset_px[axis]
+    assert seen_m == pytest.approx(450 + displacement_m(surface)[axis].mean(), abs=1.0)
+
+
+def place_that_looks(look: int) -> int:
+    """An AOI with hills and trees high enough to lean; a look of +1: the radar is on the right."""
+    return next(
+        n
+        for n, place in ((n, Place(0, n)) for n in range(1, 200))
+        if place.look == look and place.relief > 0.02 and place.tree_height_m > 8
+    )
+
+
+@pytest.mark.parametrize("look", [-1, 1])
+def test_high_ground_is_shown_nearer_to_the_radar(look: int) -> None:
+    flat = bare_of_objects(number=place_that_looks(look))
+    high = replace(flat, fields=replace(flat.fields, elevation=flat.fields.elevation + 2))
+    moved = displacement_m(high)[1] - displacement_m(flat)[1]
+    assert (moved * look >= 0).all()
+
+
+@pytest.mark.usefixtures("_smooth")
+@pytest.mark.parametrize("look", [-1, 1])
+def test_woods_are_bright_towards_the_radar_and_dark_behind(look: int) -> None:
+    flat = bare_of_objects(number=place_that_looks(look))
+    middle = flat.margin + 150
+    block = np.zeros(flat.grid.shape, bool)
+    block[:, middle - 40 : middle + 40] = True
+    wooded = replace(flat, objects=replace(flat.objects, woods=block))
+    rough = np.zeros(flat.grid.shape, np.float32)
+    gain = (radar._power(wooded, 0, rough) / radar._power(flat, 0, rough))[50]
+    left, right = gain[middle - 41 : middle - 39].copy(), gain[middle + 39 : middle + 41].copy()
+    near, far = (right, left) if look > 0 else (left, right)
+    assert near.max() > 1.3
+    assert far.min() < 0.7
+
+
+@pytest.mark.usefixtures("_smooth")
+@pytest.mark.parametrize("look", [-1, 1])
+def test_slopes_and_walls_that_face_the_radar_are_bright(look: int) -> None:
+    flat = bare_of_objects(number=place_that_looks(look))
+    middle, rough = flat.margin + 150, np.zeros(flat.grid.shape, np.float32)
+    ramp = np.tile(np.arange(flat.grid.width, dtype=np.float32) * np.float32(0.05), (368, 1))
+    hill = replace(flat, fields=replace(flat.fields, elevation=ramp))
+    gain = radar._power(hill, 0, rough)[50, middle] / radar._power(flat, 0, rough)[50, middle]
+    assert (gain < 1) == (look > 0)  # rising to the right, it turns away from a radar there
+    block = np.zeros(flat.grid.shape, bool)
+    block[:, middle - 40 : middle + 40] = True
+    town = Town(np.zeros_like(block), block, np.zeros(block.shape, np.intp), 0.0)
+    echo = radar._buildings(flat.place, town)[50]
+    walls = np.flatnonzero(echo > 1.5 * np.median(echo[echo > 0]))
+    assert walls.size == 1
+    assert (walls[0] > middle) == (look > 0)
 
 
 def test_neighbours_share_speckle_as_in_the_real_samples() -> None:

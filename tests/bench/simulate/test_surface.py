@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from planetcr_bench.simulate.objects import Town
 from planetcr_bench.simulate.place import Place
-from planetcr_bench.simulate.surface import MARGIN_PX, Surface, shifted, surface_of
+from planetcr_bench.simulate.surface import (
+    MARGIN_PX,
+    Surface,
+    _shadows,
+    hillshade,
+    shifted,
+    surface_of,
+)
 from planetcr_bench.simulate.survey import survey_of
 
 
@@ -64,3 +74,28 @@ def test_a_mask_moves_by_whole_pixels() -> None:
     assert shifted(mask, -2, -1)[0, 0]
     assert not shifted(mask, 3, 0).any()
     assert shifted(mask, 0, 0)[2, 1]
+
+
+def test_shade_falls_on_the_side_away_from_the_sun() -> None:
+    place = next(p for p in (Place(0, n) for n in range(1, 60)) if p.site.to_sun[1] > 0.9)
+    flat = surface_of(survey_of(place), 40)
+    one, nothing = np.zeros(flat.grid.shape, bool), np.zeros(flat.grid.shape, bool)
+    one[100:104, 100:104] = True
+    objects = replace(flat.objects, crowns=one, woods=nothing, water=nothing, town=None)
+    light = _shadows(place, objects)
+    assert light[100:104, 99].min() == pytest.approx(0.8)  # the sun stands in the east, right
+    assert light[100:104, 104].max() == 1
+    town = Town(nothing, one, np.zeros(one.shape, np.intp), 0.0)
+    light = _shadows(place, replace(objects, crowns=nothing, town=town))
+    assert light[100:104, 99].min() == pytest.approx(0.62)
+    assert light[100:104, 104].max() == 1
+
+
+def test_slopes_that_face_the_sun_are_brighter() -> None:
+    place = next(p for p in (Place(0, n) for n in range(1, 60)) if p.relief > 0.05)
+    surface = surface_of(survey_of(place), 40)
+    down, right = np.gradient(surface.fields.elevation)
+    for to_sun in ((0.0, 1.0), (1.0, 0.0)):
+        hill = hillshade(place, surface.fields, np.zeros(surface.grid.shape, bool), to_sun)
+        rise = down * to_sun[0] + right * to_sun[1]  # ground that rises to the sun turns away
+        assert np.corrcoef(hill.ravel(), rise.ravel())[0, 1] < -0.9
