@@ -427,10 +427,10 @@ def simulated_identity(data: Path, split: str, scene_list: Path | None = None) -
         DatasetError: ``dataset.toml`` is broken.
     """
     simulation = read_simulation(data)
-    if scene_list is not None or (simulation and simulation.scenes(split) is None):
+    if simulation is None or simulation.scenes(split) is None or scene_list is not None:
         return None
-    if simulation is None or split == "test":
-        return simulation.identity if simulation else None
+    if split == "test":
+        return simulation.identity
     return f"{simulation.identity}, {simulation.scenes(split)} scenes"
 
 

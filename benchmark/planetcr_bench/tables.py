@@ -146,12 +146,12 @@ def _simulated_alike(first: Ledger, other: Ledger) -> bool:
     ):
         return False
     ours, theirs = (
-        ledger.frame.groupby(["protocol", "scene"])["cloudy_clear"].sum()
+        ledger.frame.groupby(["protocol", "scene"], observed=True)["cloudy_clear"].sum()
         for ledger in (first, other)
     )
     both = pd.concat([ours, theirs], axis=1, join="inner")
     apart = (both.iloc[:, 0] - both.iloc[:, 1]).abs()
-    return bool((apart <= ROUNDING * both.iloc[:, 0]).all())
+    return not both.empty and bool((apart <= ROUNDING * both.iloc[:, 0]).all())
 
 
 def rounding_note(ledgers: Sequence[Ledger]) -> str | None:

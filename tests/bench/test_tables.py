@@ -165,6 +165,15 @@ def test_a_dataset_simulated_on_two_machines_is_one_dataset_and_tables_say_so() 
     assert not any("machine" in note for note in table2_blocks(runs[:1], OFFICIAL)[0].notes)
 
 
+def test_runs_without_a_scene_in_common_are_not_taken_for_one_simulation() -> None:
+    facts = {"simulation": "sim-v1 standard, seed 0, size tiny"}
+    first = make_ledger("a", **facts)
+    other = make_ledger("b", fingerprint="0" * 64, **facts)
+    elsewhere = other.frame.assign(scene=other.frame["scene"].astype(str) + "0")
+    with pytest.raises(LedgerError, match="same fingerprint"):
+        check_comparable([first, Ledger(elsewhere, other.provenance)])
+
+
 @pytest.mark.parametrize(
     "facts",
     [

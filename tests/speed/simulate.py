@@ -15,7 +15,6 @@ import numpy as np
 
 from planetcr_bench.dataset import SceneFiles, read_scene
 from planetcr_bench.parallel import start_worker
-from planetcr_bench.simulate.catalogue import PRESETS
 from planetcr_bench.simulate.land_cover import worldcover
 from planetcr_bench.simulate.optical import changed_surface, clear_image, clouds_over, cloudy_image
 from planetcr_bench.simulate.place import Place
@@ -64,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         one_scene({}, Place(1, 1), 0, Path(name))  # compiles
         for number in range(661, 661 + options.aois):
-            place = Place(0, number, next(iter(PRESETS)))
+            place = Place(0, number)
             timed(clock, "survey of an AOI", lambda place=place: survey_of(place))
             for rank in range(options.scenes):
                 one_scene(clock, place, rank, Path(name))

@@ -10,9 +10,10 @@ import contextlib
 import io
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -142,7 +143,7 @@ def simulate(
     total = sum(job.scenes for job in jobs)
     count = worker_count(workers, total)
     written = run_batches(partial(write_aois, out, truth), jobs, workers=count, batch=1)
-    scenes = _one_by_one(written)
+    scenes = chain.from_iterable(written)
     names: dict[str, list[SceneFiles]] = {"test": [], "train": []}
     for files in track(scenes, f"Simulate {simulation.track}", total, quiet=quiet):
         names[files.split].append(files)
@@ -227,11 +228,6 @@ def _write_metadata(out: Path, simulation: Simulation) -> None:
         entries
     )
     write_whole(out / METADATA, text.encode())
-
-
-def _one_by_one(batches: Iterator[list[SceneFiles]]) -> Iterator[SceneFiles]:
-    for some in batches:
-        yield from some
 
 
 def _write_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
