@@ -1,1 +1,23 @@
-"""Networks for cloud removal. They follow in a later release; nothing is here yet."""
+"""Networks for cloud removal: Align-CR, its two ablations and five baselines.
+
+>>> from planetcr_models import create_model, list_models
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from planetcr_models.restorer import Restorer as Restorer
+    from planetcr_models.zoo import create_model as create_model
+    from planetcr_models.zoo import list_models as list_models
+
+_HOME = {"Restorer": "restorer", "create_model": "zoo", "list_models": "zoo"}
+
+
+def __getattr__(name: str) -> Any:  # importing the package must not import torch
+    from importlib import import_module
+
+    if name in _HOME:
+        return getattr(import_module(f"planetcr_models.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
