@@ -81,17 +81,27 @@ class Restorer(nn.Module):
 
     def _check(self, cloudy: Tensor, sar: Tensor) -> None:
         who = self.method or type(self).__name__
-        if cloudy.ndim != 4 or cloudy.shape[1] != self.bands or min(cloudy.shape[-2:]) < SMALLEST:
+        if cloudy.ndim != 4 or cloudy.shape[1] != self.bands:
             raise InputError(
-                f"{who}: expected cloudy images of shape (B, {self.bands}, H, W) with H and W of "
-                f"{SMALLEST} or more, got {tuple(cloudy.shape)}"
+                f"{who}: expected cloudy images of shape (B, {self.bands}, H, W), got "
+                f"{tuple(cloudy.shape)}"
             )
+        refuse_small(who, tuple(cloudy.shape[-2:]))
         expected = (cloudy.shape[0], SAR_BANDS)
         if self.uses_sar and (sar.ndim != 4 or tuple(sar.shape[:2]) != expected or 0 in sar.shape):
             raise InputError(
                 f"{who}: expected SAR images of shape ({expected[0]}, {SAR_BANDS}, h, w), got "
                 f"{tuple(sar.shape)}"
             )
+
+
+def refuse_small(who: str, size: tuple[int, ...]) -> None:
+    """Raise InputError for an image of less than 32 pixels in height or width."""
+    if min(size) < SMALLEST:
+        raise InputError(
+            f"{who}: expected images of {SMALLEST} x {SMALLEST} pixels or more, got "
+            f"{' x '.join(map(str, size))}"
+        )
 
 
 def upsample(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from planetcr_models.align_cr import AlignCR, AlignCRNoSar
 from planetcr_models.errors import ModelError
+from planetcr_models.glf_cr import GLFCR
 from planetcr_models.restorer import Restorer
 
 
@@ -18,7 +20,8 @@ class Method:
     Attributes:
         title: Its name in the literature.
         paper: Authors, title and venue.
-        network: Builds it; its keywords are the options of :func:`create_model`.
+        network: Builds it.
+        fixed: Keywords of ``network`` that make it this method and no other.
         provenance: ``re-implementation`` of published code, or ``reconstruction`` from a text.
         licence: Of the authors' code, as published; ours is Apache-2.0 and none of theirs.
         weights: What pretrained weights exist, and whether they can be loaded.
@@ -30,9 +33,55 @@ class Method:
     provenance: str
     licence: str
     weights: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def options(self) -> dict[str, Any]:
+        """Options of :func:`create_model` and their defaults, which are the paper's."""
+        keywords = inspect.signature(self.network).parameters.values()
+        return {word.name: word.default for word in keywords if word.name not in self.fixed}
 
 
-METHODS: Final[dict[str, Method]] = {}
+_PLANET_CR = (
+    "Xu, Shi, Ebel, Yang, Zhu: High-Resolution Cloud Removal with Multi-Modal and Multi-Resolution "
+    "Data Fusion: A New Baseline and Benchmark"
+)
+
+METHODS: Final[dict[str, Method]] = {
+    "glf_cr": Method(
+        title="GLF-CR",
+        paper="Xu, Shi, Ebel, Yu, Xia, Yang, Zhu: GLF-CR: SAR-Enhanced Cloud Removal with "
+        "Global-Local Fusion, ISPRS Journal 192, 2022",
+        network=GLFCR,
+        provenance="re-implementation",
+        licence="none stated",
+        weights="none for four bands; the authors' files load when there are some",
+    ),
+    "align_cr_no_sar": Method(
+        title="Align-CR w/o SAR",
+        paper=_PLANET_CR,
+        network=AlignCRNoSar,
+        provenance="reconstruction",
+        licence="no code",
+        weights="none",
+    ),
+    "align_cr_no_align": Method(
+        title="Align-CR w/o Align",
+        paper=_PLANET_CR,
+        network=AlignCR,
+        fixed={"align": False},
+        provenance="reconstruction",
+        licence="no code",
+        weights="none",
+    ),
+    "align_cr": Method(
+        title="Align-CR",
+        paper=_PLANET_CR,
+        network=AlignCR,
+        provenance="re-implementation",
+        licence="none stated",
+        weights="announced, not released; the authors' files load when there are some",
+    ),
+}
 
 
 def list_models() -> tuple[str, ...]:
@@ -45,8 +94,7 @@ def create_model(name: str, **options: Any) -> Restorer:
 
     Args:
         name: One of :func:`list_models`.
-        **options: Keywords of the network's class, such as ``width=32``; the defaults are the
-            paper's.
+        **options: Such as ``width=32``; see :meth:`Method.options`.
 
     Returns:
         The network, in training mode.
@@ -56,11 +104,11 @@ def create_model(name: str, **options: Any) -> Restorer:
     """
     if name not in METHODS:
         raise ModelError(f"{name}: no such model; there are {', '.join(METHODS)}")
-    network = METHODS[name].network
-    known = inspect.signature(network).parameters
+    method = METHODS[name]
+    known = method.options()
     surplus = [option for option in options if option not in known]
     if surplus:
         raise ModelError(f"{name}: has no option {', '.join(surplus)}; it has {', '.join(known)}")
-    model = network(**options)
+    model = method.network(**method.fixed, **options)
     model.method, model.options = name, dict(options)
     return model
