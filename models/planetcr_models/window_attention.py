@@ -78,11 +78,13 @@ class WindowAttention(nn.Module):
         stream = self.projections.split(to_windows(tokens, self.shift), self.heads)
         bias = self.position_bias()
 
-        def attend(query: Tensor, key: Tensor, value: Tensor, region: Tensor) -> tuple[Tensor, ...]:
-            logits = (query @ key.mT).add_(_places(bias, region))
+        def attend(
+            query: Tensor, key: Tensor, value: Tensor, *region: Tensor
+        ) -> tuple[Tensor, ...]:
+            logits = (query @ key.mT).add_(_places(bias, *region))
             return (logits.softmax(-1) @ value,)
 
-        (attended,) = _by_windows(attend, *stream, _regions(tokens, self.shift))
+        (attended,) = _by_windows(attend, *stream, *_regions(tokens, self.shift))
         return from_windows(self.projections.merge(attended), tokens.shape, self.shift)
 
 
@@ -120,19 +122,19 @@ class JointWindowAttention(nn.Module):
             sar_query: Tensor,
             sar_key: Tensor,
             sar_value: Tensor,
-            region: Tensor,
+            *region: Tensor,
         ) -> tuple[Tensor, ...]:
             logits, sar_logits = query @ key.mT, sar_query @ sar_key.mT
             apart = sar_logits - logits
             gate = torch.matmul(mix.expand(len(apart), -1, -1), apart.flatten(2))
             gate = gate.add_(mix_bias[:, None]).sigmoid_().view_as(apart)
-            places = _places(bias, region)
+            places = _places(bias, *region)
             logits = logits.addcmul_(apart, gate).add_(places)
             sar_logits = sar_logits.add_(places)
             return logits.softmax(-1) @ value, sar_logits.softmax(-1) @ sar_value
 
         regions = _regions(optical, self.shift)
-        attended, sar_attended = _by_windows(attend, *stream, *radar, regions)
+        attended, sar_attended = _by_windows(attend, *stream, *radar, *regions)
         return (
             from_windows(self.optical.merge(attended), optical.shape, self.shift),
             from_windows(self.sar.merge(sar_attended), sar.shape, self.shift),
@@ -163,23 +165,27 @@ def from_windows(windows: Tensor, shape: tuple[int, ...], shift: int) -> Tensor:
     return tokens.roll((shift, shift), (1, 2)) if shift else tokens
 
 
-def _regions(tokens: Tensor, shift: int) -> Tensor:
+def _regions(tokens: Tensor, shift: int) -> list[Tensor]:
     """Which part of the image each token of shifted windows is from, (windows, 64).
 
     A cyclic shift brings opposite borders of the image into one window; they may not attend to
-    each other.
+    each other. Without a shift there is nothing to tell.
     """
+    if not shift:
+        return []
     batch, height, width, _ = tokens.shape
 
     def beyond(size: int) -> Tensor:
         return torch.arange(size, device=tokens.device) >= size - shift
 
     region = 2 * beyond(height).int()[:, None] + beyond(width).int()
-    return to_windows(region[None, :, :, None], 0).squeeze(-1).repeat(batch, 1)
+    return [to_windows(region[None, :, :, None], 0).squeeze(-1).repeat(batch, 1)]
 
 
-def _places(bias: Tensor, region: Tensor) -> Tensor:
+def _places(bias: Tensor, region: Tensor | None = None) -> Tensor:
     """Position bias, and -100 between tokens of different regions: (windows, heads, 64, 64)."""
+    if region is None:
+        return bias
     strangers = region[:, None, :, None] != region[:, None, None, :]
     return bias + FORBIDDEN * strangers.to(bias.dtype)
 
