@@ -63,7 +63,7 @@ def predict_and_filter(
     Returns:
         Shape (B, C, H, W).
     """
-    if torch.compiler.is_exporting():
+    if torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling():
         return apply_kernels(features, F.leaky_relu(F.conv2d(hidden, weight, bias), slope))
     device = features.device.type
     if torch.is_autocast_enabled(device):
@@ -79,7 +79,8 @@ def _filter(features: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, slop
         if _fused(features):
             from planetcr_models.triton_filter import filter_forward
 
-            return filter_forward(features, F.conv2d(hidden, weight, bias), slope)
+            work = _Work(features, hidden, weight, bias)
+            return filter_forward(_channels_first(work.features), work.predict(), slope)
         work = _Work(features, hidden, weight, bias)
         total = torch.zeros_like(work.features, dtype=_sum_dtype(features))
         for strip in work.strips():
@@ -175,15 +176,18 @@ def _backward_fused(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from planetcr_models.triton_filter import filter_backward
 
-    raw = F.conv2d(hidden, weight, bias)
-    to_features, to_raw = filter_backward(gradient, features, raw, slope)
-    flat = _channels_last(to_raw).flatten(0, 2)
-    pixels = _channels_last(hidden)
+    work = _Work(features, hidden, weight, bias)
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    to_features, to_raw = filter_backward(
+        gradient, _channels_first(work.features), work.predict(), slope, reuse=True
+    )
+    flat = to_raw.permute(0, 3, 4, 2, 1).flatten(0, 2).flatten(1)
+    to_taps = (flat.mT @ work.hidden.flatten(0, 2)).view_as(work.taps)
     return (
-        to_features.contiguous(memory_format=torch.channels_last),
-        _channels_first((flat @ weight.flatten(1)).view(pixels.shape)),
-        (flat.mT @ pixels.flatten(0, 2)).view(weight.shape),
-        flat.sum(0),
+        to_features,
+        _channels_first((flat @ work.taps.flatten(0, 2)).view_as(work.hidden)),
+        to_taps.permute(2, 0, 1, 3).reshape(weight.shape),
+        flat.sum(0).view_as(work.bias).permute(2, 0, 1).reshape(bias.shape),
     )
 
 
@@ -199,6 +203,11 @@ class _Work:
         self.hidden = _channels_last(hidden).contiguous()
         self.features = _channels_last(features).contiguous()
         self.padded = _replicate(self.features, self.size // 2)
+
+    def predict(self) -> Tensor:
+        """Raw kernels of the whole batch, (B, C, k · k, H, W), channels innermost in memory."""
+        raw = F.linear(self.hidden, self.taps.flatten(0, 2), self.bias.flatten())
+        return raw.unflatten(-1, (self.size**2, -1)).permute(0, 4, 3, 1, 2)
 
     def strips(self) -> Iterator[_Strip]:
         """Every image from top to bottom, in strips whose kernels share one piece of memory."""
@@ -282,4 +291,4 @@ def _has_triton() -> bool:
 
 
 def _fused(features: Tensor) -> bool:
-    return features.is_cuda and features.dtype != torch.float64 and _has_triton()
+    return features.is_cuda and _has_triton()

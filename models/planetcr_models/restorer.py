@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class Restorer(nn.Module):
         options: Options with which it was made.
     """
 
-    uses_sar: ClassVar[bool] = True
+    uses_sar: bool = True
     multiple: int = 1
     dead_parameters: tuple[str, ...] = ()
 

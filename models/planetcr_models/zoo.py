@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from planetcr_models.align_cr import AlignCR, AlignCRNoSar
+from planetcr_models.dsen2_cr import DSen2CR
 from planetcr_models.errors import ModelError
 from planetcr_models.glf_cr import GLFCR
+from planetcr_models.mcgan import McGAN
 from planetcr_models.restorer import Restorer
+from planetcr_models.sar_opt_cgan import SarOptCGAN
+from planetcr_models.spa_gan import SpAGAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,44 @@ _PLANET_CR = (
 )
 
 METHODS: Final[dict[str, Method]] = {
+    "mcgan": Method(
+        title="McGAN",
+        paper="Enomoto, Sakurada, Wang, Fukui, Matsuoka, Nakamura, Kawaguchi: Filmy Cloud Removal "
+        "on Satellite Imagery with Multispectral Conditional Generative Adversarial Nets, CVPR "
+        "Workshops 2017",
+        network=McGAN,
+        provenance="re-implementation",
+        licence="academic use only",
+        weights="for visible bands and a clean near-infrared, on a file host; they load where four "
+        "bands come out",
+    ),
+    "spa_gan": Method(
+        title="SpA GAN",
+        paper="Pan: Cloud Removal for Remote Sensing Imagery via Spatial Attention Generative "
+        "Adversarial Network, arXiv 2009.13015, 2020",
+        network=SpAGAN,
+        provenance="re-implementation",
+        licence="MIT",
+        weights="published for three bands (RICE1, RICE2); they load, and agree",
+    ),
+    "sar_opt_cgan": Method(
+        title="SAR-Opt-cGAN",
+        paper="Grohnfeldt, Schmitt, Zhu: A Conditional Generative Adversarial Network to Fuse SAR "
+        "and Multispectral Optical Data for Cloud Removal from Sentinel-2 Images, IGARSS 2018",
+        network=SarOptCGAN,
+        provenance="reconstruction",
+        licence="no code",
+        weights="none",
+    ),
+    "dsen2_cr": Method(
+        title="DSen2-CR",
+        paper="Meraner, Ebel, Zhu, Schmitt: Cloud removal in Sentinel-2 imagery using a deep "
+        "residual neural network and SAR-optical data fusion, ISPRS Journal 166, 2020",
+        network=DSen2CR,
+        provenance="re-implementation",
+        licence="GPL-3.0; the Planet-CR authors' port: none stated",
+        weights="none for four bands; the Planet-CR authors' files load when there are some",
+    ),
     "glf_cr": Method(
         title="GLF-CR",
         paper="Xu, Shi, Ebel, Yu, Xia, Yang, Zhu: GLF-CR: SAR-Enhanced Cloud Removal with "
