@@ -13,7 +13,7 @@ from planetcr_models.restorer import Restorer
 _ALIGN = {"width": 16, "growth": 8, "stages": 2, "layers": 2, "extractors": 1}
 NARROW: dict[str, dict[str, Any]] = {
     "mcgan": {"width": 4, "depth": 5},
-    "spa_gan": {"width": 4},
+    "spa_gan": {"width": 8},
     "sar_opt_cgan": {"width": 4, "depth": 5},
     "dsen2_cr": {"width": 8, "blocks": 2},
     "glf_cr": {"width": 16, "growth": 8, "stages": 2, "layers": 2, "drop_path": 0.0},
