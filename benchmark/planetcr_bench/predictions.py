@@ -54,6 +54,12 @@ class Card:
         dataset: Where the dataset lay.
         fingerprint: Of the split, as ``planetcr-bench check`` prints it.
         simulation: Identity of a simulated split, which another machine simulates again.
+        weights: SHA-256 of the network's file of weights, or how else it got them.
+        code: SHA-256 of the user's file that makes the network.
+        options: Options of the network, ``key=value`` with commas between.
+        crop: ``official`` where the network saw the centre crop alone.
+        autocast: Lower precision in which the network ran.
+        tiles: Side and overlap of the tiles in which it saw an image.
     """
 
     method: str | None = None
@@ -62,6 +68,12 @@ class Card:
     dataset: str | None = None
     fingerprint: str | None = None
     simulation: str | None = None
+    weights: str | None = None
+    code: str | None = None
+    options: str | None = None
+    crop: str | None = None
+    autocast: str | None = None
+    tiles: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,14 +289,27 @@ def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArr
 def _check_grid(path: Path, raster: Raster, clear: Raster) -> None:
     if raster.crs and clear.crs and raster.crs != clear.crs:
         raise PredictionError(f"{path}: expected the scene's CRS {clear.crs}, got {raster.crs}")
-    if raster.transform is None or clear.transform is None:
+    expected = centre_grid(clear, raster.pixels.shape[-2:])
+    if expected is None or raster.transform is None:
         return
-    offset = (clear.pixels.shape[-1] - raster.pixels.shape[-1]) // 2
-    expected = clear.transform @ Affine.translation(offset, offset)
     if not raster.transform.almost_equals(expected, 0.01):
         raise PredictionError(
             f"{path}: expected the scene's grid {_grid(expected)}, got {_grid(raster.transform)}"
         )
+
+
+def centre_grid(raster: Raster, size: tuple[int, ...]) -> Affine | None:
+    """Pixel to coordinates of a raster's centre crop; None where it has no georeference.
+
+    Args:
+        raster: The whole.
+        size: (H, W) of the crop.
+    """
+    if raster.transform is None:
+        return None
+    whole = raster.pixels.shape[-2:]
+    top, left = ((side - crop) // 2 for side, crop in zip(whole, size, strict=True))
+    return raster.transform @ Affine.translation(left, top)
 
 
 def _grid(transform: Affine) -> str:
@@ -299,7 +324,7 @@ def write_prediction(path: Path, image: Image, clear: Raster) -> None:
     Args:
         path: Ends in ``.tif``.
         image: Reflectance, shape (4, H, W); clipped to what uint16 holds, rounded to 1 / 10 000.
-        clear: Gives CRS and transform.
+        clear: Gives CRS and transform; an image that is smaller is its centre.
     """
     numbers = np.rint(np.clip(image, 0, 6.5535) * DN_PER_REFLECTANCE).astype(np.uint16)
     bands, height, width = numbers.shape
@@ -315,7 +340,7 @@ def write_prediction(path: Path, image: Image, clear: Raster) -> None:
             height=height,
             width=width,
             crs=clear.crs or None,
-            transform=clear.transform,
+            transform=centre_grid(clear, (height, width)),
             compress="deflate",
             predictor=2,
         ) as target:

@@ -8,11 +8,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planetcr_models.inference import restore_batch as restore_batch
+    from planetcr_models.inference import restore_tiled as restore_tiled
     from planetcr_models.restorer import Restorer as Restorer
+    from planetcr_models.weights import load_model as load_model
+    from planetcr_models.weights import load_weights as load_weights
+    from planetcr_models.weights import save_model as save_model
     from planetcr_models.zoo import create_model as create_model
     from planetcr_models.zoo import list_models as list_models
 
-_HOME = {"Restorer": "restorer", "create_model": "zoo", "list_models": "zoo"}
+_HOME = {
+    "Restorer": "restorer",
+    "create_model": "zoo",
+    "list_models": "zoo",
+    "load_model": "weights",
+    "load_weights": "weights",
+    "restore_batch": "inference",
+    "restore_tiled": "inference",
+    "save_model": "weights",
+}
 
 
 def __getattr__(name: str) -> Any:  # importing the package must not import torch

@@ -47,7 +47,7 @@ class Method:
 
 _PLANET_CR = (
     "Xu, Shi, Ebel, Yang, Zhu: High-Resolution Cloud Removal with Multi-Modal and Multi-Resolution "
-    "Data Fusion: A New Baseline and Benchmark"
+    "Data Fusion: A New Baseline and Benchmark, arXiv 2301.03432, 2023"
 )
 
 METHODS: Final[dict[str, Method]] = {

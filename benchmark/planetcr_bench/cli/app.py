@@ -9,8 +9,9 @@ import typer
 from typer.core import TyperGroup
 
 from planetcr_bench import __version__
-from planetcr_bench.cli import check, compare, evaluate, gallery, predict, simulate
+from planetcr_bench.cli import check, compare, evaluate, gallery, models, predict, simulate
 from planetcr_bench.errors import BenchError
+from planetcr_models.errors import ModelError
 
 
 class _Group(TyperGroup):
@@ -21,6 +22,8 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except BenchError as error:
             message, exit_code = str(error), error.exit_code
+        except ModelError as error:
+            message, exit_code = str(error), 1
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             message, exit_code = f"{where}{error.strerror or error}", 1
@@ -45,6 +48,7 @@ app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("gallery")(gallery.gallery)
 

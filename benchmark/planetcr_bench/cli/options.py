@@ -37,3 +37,54 @@ Pool = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+# --- Of networks ----------------------------------------------------------------------------
+
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE|random",
+        help="Weights of the network: safetensors, or a checkpoint of the method's authors. "
+        "random: none, to try things out.",
+    ),
+]
+NetworkOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="KEY=VALUE",
+        help="Option of the network, such as width=32; repeatable. `planetcr-bench models NAME` "
+        "lists them.",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, help="Of weights that no file gives.", show_default="0"),
+]
+Autocast = Annotated[
+    Literal["off", "bf16"] | None,
+    typer.Option(
+        help="bf16: less precise and faster on a GPU. off: float32, the same on every device.",
+        show_default="off",
+    ),
+]
+Crop = Annotated[
+    Literal["full", "official"] | None,
+    typer.Option(
+        help="official: the network sees the centre 160 x 160 alone, as in the authors' tester, "
+        "and only that is written.",
+        show_default="full",
+    ),
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        min=32,
+        help="Side of overlapping tiles, for networks that a whole image makes too large.",
+        show_default="the whole image",
+    ),
+]
+Overlap = Annotated[
+    int | None,
+    typer.Option(min=0, help="Least overlap of tiles, in pixels.", show_default="a quarter"),
+]

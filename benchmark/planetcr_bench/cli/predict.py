@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from planetcr_bench.cli import options
+from planetcr_bench.errors import UsageError
 
 
 def predict(
     method: Annotated[
-        str,  # written out: reading METHODS would make --help wait for numpy
-        typer.Argument(help="copy-cloudy, mean-fill or sar-regression; none needs training."),
+        str,  # written out: reading the methods would make --help wait for numpy and PyTorch
+        typer.Argument(
+            help="copy-cloudy, mean-fill or sar-regression, which need no training; a network of "
+            "`planetcr-bench models`; or one of your own, net.py:build."
+        ),
     ],
+    weights: options.Weights = None,
     data: options.DataOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to.", show_default="preds/METHOD")
@@ -23,30 +28,85 @@ def predict(
     split: options.Split = "test",
     scene_list: options.SceneList = None,
     workers: options.Workers = None,
-    batch: options.Batch = 16,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Scenes, or tiles, that a network sees at a time.",
+            show_default="1; on a GPU 8",
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    autocast: options.Autocast = None,
+    crop: options.Crop = None,
+    tile: options.Tile = None,
+    overlap: options.Overlap = None,
+    option: options.NetworkOptions = None,
+    seed: options.Seed = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write one prediction per scene, as GeoTIFF, in the form that `evaluate` takes."""
-    from planetcr_bench.evaluate import data_folder
+    """Write one prediction per scene, as GeoTIFF, in the form that `evaluate` takes.
+
+    net.py:build is a function that returns a torch.nn.Module with forward(cloudy, sar) -> clear.
+
+    A network goes on where it was stopped when the same command is given again.
+    """
+    from planetcr_bench.evaluate import choose_device, data_folder
     from planetcr_bench.predict import predict as run
+    from planetcr_bench.predict import predict_with
     from planetcr_bench.untrained import METHODS
 
-    if method not in METHODS:
-        raise typer.BadParameter(f"expected {', '.join(METHODS)}, got {method!r}")
-    out = out or Path("preds", method)
-    folder = data_folder(data)
-    count = run(
-        method,
-        folder,
-        out,
-        split=split,
-        scene_list=scene_list,
-        workers=workers,
-        batch=batch,
-        quiet=as_json,
-    )
-    if as_json:
-        typer.echo(json.dumps({"method": method, "out": str(out), "scenes": count}))
+    common: dict[str, Any] = {
+        "split": split, "scene_list": scene_list, "workers": workers, "quiet": as_json
+    }  # fmt: skip
+    if method in METHODS:
+        _refuse(
+            method,
+            weights=weights, autocast=autocast, crop=crop, tile=tile, overlap=overlap,
+            option=option or None, seed=seed,
+        )  # fmt: skip
+        out = out or Path("preds", method)
+        written, kept = run(method, data_folder(data), out, batch=batch or 16, **common), 0
     else:
-        noun = "prediction" if count == 1 else "predictions"
-        typer.echo(f"{count} {noun} in {out}; next: planetcr-bench evaluate {out}")
+        from planetcr_bench.cli.extras import need_networks
+
+        need_networks()
+        from planetcr_bench.cli.network import Settings, as_function, open_network
+
+        if overlap is not None and tile is None:
+            raise UsageError("--overlap is of tiles: give --tile too")
+        place = choose_device(device)
+        settings = Settings(
+            device=place,
+            batch=batch or (1 if place == "cpu" else 8),
+            autocast=autocast or "off",
+            tile=tile,
+            overlap=tile // 4 if tile and overlap is None else overlap or 0,
+        )
+        out = out or Path("preds", Path(method.partition(":")[0]).stem)
+        network, card = open_network(
+            method, weights=weights, options=option or (), seed=seed or 0, settings=settings
+        )
+        written, kept = predict_with(
+            as_function(network, settings),
+            data_folder(data),
+            out,
+            card=card,
+            crop=crop or "full",
+            batch=settings.batch,
+            **common,
+        )
+    scenes = written + kept
+    if as_json:
+        said = {"method": method, "out": str(out), "scenes": scenes, "kept": kept}
+        typer.echo(json.dumps(said))
+        return
+    noun = "prediction" if scenes == 1 else "predictions"
+    before = f" ({kept} of them there before)" if kept else ""
+    typer.echo(f"{scenes} {noun} in {out}{before}; next: planetcr-bench evaluate {out}")
+
+
+def _refuse(method: str, **given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"--{name} is for networks, and {method} is none")

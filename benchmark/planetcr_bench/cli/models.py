@@ -1,0 +1,121 @@
+"""``planetcr-bench models``: which networks there are, and what to know of each."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from planetcr_bench.cli import options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="Method to show in full, with its options.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the networks: inputs, parameters, multiply-accumulates, paper, licence, weights."""
+    from planetcr_bench.cli.extras import need_networks
+
+    need_networks()
+    from planetcr_bench.cli.network import known_method
+    from planetcr_models import list_models
+
+    if name is not None:
+        known_method(name)
+    cards = [_card(method) for method in ([name] if name else list_models())]
+    if as_json:
+        typer.echo(json.dumps(cards[0] if name else cards, ensure_ascii=False))
+        return
+    from planetcr_bench.cli.terminal import console
+
+    out = console()
+    out.print(_sheet(cards[0]) if name else _table(cards))
+    if not name:
+        out.print("[dim]planetcr-bench models NAME shows one in full.[/]", highlight=False)
+
+
+def _card(name: str) -> dict[str, Any]:
+    from planetcr_models.cost import COSTS
+    from planetcr_models.zoo import METHODS
+
+    method, cost = METHODS[name], COSTS[name]
+    sar = getattr(method.network, "uses_sar", True)
+    return {
+        "name": name,
+        "title": method.title,
+        "inputs": ["cloudy", "sar"] if sar else ["cloudy"],
+        "parameters": cost.parameters,
+        "macs": {str(side): macs for side, macs in cost.macs.items()},
+        "paper": method.paper,
+        "provenance": method.provenance,
+        "licence": method.licence,
+        "weights": method.weights,
+        "options": method.options(),
+    }
+
+
+def _table(cards: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        title="Networks; GMAC: billion multiply-accumulates to restore one image of that side",
+        title_justify="left",
+        title_style="bold",
+    )
+    for heading in ("Name", "SAR"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("Param.", "GMAC 160", "GMAC 300"):
+        table.add_column(heading, justify="right")
+    for heading in ("Paper", "Licence of its code", "Weights"):
+        table.add_column(heading, overflow="fold")
+    for card in cards:
+        table.add_row(
+            card["name"],
+            "yes" if "sar" in card["inputs"] else "no",
+            _millions(card["parameters"]),
+            *(f"{macs / 1e9:,.0f}" for macs in card["macs"].values()),
+            _short(card["paper"]),
+            card["licence"],
+            card["weights"],
+        )
+    return table
+
+
+def _sheet(card: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=card["title"], title_justify="left", title_style="bold", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = {
+        "Name": card["name"],
+        "Inputs": ", ".join(card["inputs"]),
+        "Parameters": f"{card['parameters']:,}",
+        **{f"GMAC at {side}": f"{macs / 1e9:,.2f}" for side, macs in card["macs"].items()},
+        "Paper": card["paper"],
+        "Provenance": card["provenance"],
+        "Licence of its code": card["licence"],
+        "Weights": card["weights"],
+        "Options": ", ".join(f"{key}={value}" for key, value in card["options"].items()),
+    }
+    for heading, text in rows.items():
+        table.add_row(heading, text)
+    return table
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:.2f} M"
+
+
+def _short(paper: str) -> str:
+    """First author and year, if there is one."""
+    authors, _, rest = paper.partition(":")
+    first, _, others = authors.partition(",")
+    years = [word for word in rest.replace(",", " ").split() if word.isdecimal() and len(word) == 4]
+    return " ".join([first, "et al."][: 2 if others else 1] + years[-1:])

@@ -1,0 +1,303 @@
+"""A name or a user's file in, a network as a function of numpy batches out; needs PyTorch."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.predict import Restore
+from planetcr_bench.predictions import Card
+from planetcr_bench.scene import Image
+from planetcr_bench.untrained import METHODS as UNTRAINED
+from planetcr_bench.vocabulary import OPTICAL_BANDS
+from planetcr_models.errors import ModelError
+from planetcr_models.inference import Autocast, restore_batch, restore_tiled
+from planetcr_models.restorer import Restorer
+from planetcr_models.weights import load_state, load_weights
+from planetcr_models.zoo import METHODS, create_model, list_models
+
+RANDOM: Final = Path("random")
+"""What stands for a file of weights where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a network runs; all but device and batch change its numbers.
+
+    Attributes:
+        device: As torch names it.
+        batch: Images, or tiles, that it sees at a time.
+        autocast: ``off`` or ``bf16``.
+        tile: Side of tiles; None for whole images.
+        overlap: Of tiles.
+    """
+
+    device: str = "cpu"
+    batch: int = 1
+    autocast: Autocast = "off"
+    tile: int | None = None
+    overlap: int = 0
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is a user's file, such as ``net.py:build``."""
+    return name.endswith(".py") or ":" in name
+
+
+def open_network(
+    name: str, *, weights: Path | None, options: Sequence[str], seed: int, settings: Settings
+) -> tuple[nn.Module, Card]:
+    """Make a network and fill it with its weights.
+
+    Args:
+        name: A method, or a user's file and function.
+        weights: File of weights, or ``random``; a user's function may fill its network itself.
+        options: ``key=value`` each.
+        seed: Of what no file gives.
+        settings: Written into the card.
+
+    Returns:
+        The network, and the card of its predictions.
+
+    Raises:
+        UsageError: No such method or option, or no weights.
+        BenchError: The user's file, or what it makes, is no network.
+        CheckpointError: The weights are not this network's.
+    """
+    torch.manual_seed(seed)
+    model, card = (_own if is_own(name) else _ours)(name, weights, options, seed)
+    return model, replace(
+        card,
+        autocast=None if settings.autocast == "off" else settings.autocast,
+        tiles=None if settings.tile is None else f"{settings.tile}, overlap {settings.overlap}",
+    )
+
+
+def as_function(model: nn.Module, settings: Settings) -> Restore:
+    """The network as a function of numpy batches, on the device, in float32 throughout."""
+    torch.backends.cudnn.allow_tf32 = False  # the same numbers on every device
+    if settings.tile is None:
+        return partial(restore_batch, model, device=settings.device, autocast=settings.autocast)
+    return partial(_restore_in_tiles, model, settings)
+
+
+def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: Image) -> Image:
+    assert settings.tile is not None
+    restored = [
+        restore_tiled(
+            model, *scene, tile=settings.tile, overlap=settings.overlap, batch=settings.batch,
+            device=settings.device, autocast=settings.autocast,
+        )
+        for scene in zip(cloudy, sar, strict=True)
+    ]  # fmt: skip
+    return np.stack(restored)
+
+
+# --- Networks of the package ----------------------------------------------------------------
+
+
+def _ours(
+    name: str, weights: Path | None, options: Sequence[str], seed: int
+) -> tuple[Restorer, Card]:
+    known_method(name)
+    wanted = _known_options(name, options)
+    if weights is None:
+        raise UsageError(
+            f"{name}: expected --weights FILE; known weights of {name}: {METHODS[name].weights}. "
+            "--weights random tries the command out without any"
+        )
+    if weights == RANDOM:
+        model, origin = create_model(name, **wanted), f"random, seed {seed}"
+        shown = f"{name} (untrained)"
+    else:
+        model, origin, shown = load_weights(name, weights, **wanted), _sha256(weights), name
+    if model.bands != len(OPTICAL_BANDS):
+        raise BenchError(
+            f"{weights}: expected a network of {len(OPTICAL_BANDS)} bands, as the dataset has, got "
+            f"one of {model.bands}"
+        )
+    return model, Card(method=shown, weights=origin, options=_as_text(model.options))
+
+
+def known_method(name: str) -> None:
+    """Raise UsageError unless there is a network of this name."""
+    if name not in METHODS:
+        known = [*UNTRAINED, *list_models()]
+        near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
+        near = near or difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}? There are" if near else "there are"
+        raise UsageError(
+            f"{name}: no such method; {hint} {', '.join(known)}; a network of your own is "
+            "net.py:build"
+        )
+
+
+def _known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """Options of a method, each of the type of its default."""
+    defaults = METHODS[name].options()
+    values = _parse(options)
+    for key, value in values.items():
+        if key not in defaults:
+            near = difflib.get_close_matches(key, defaults, 1)
+            hint = f"did you mean {near[0]!r}? It" if near else "it"
+            raise UsageError(f"--option: {name} has no {key!r}; {hint} has {', '.join(defaults)}")
+        kind = type(defaults[key])
+        if type(value) not in ((float, int) if kind is float else (kind,)):
+            raise UsageError(f"--option: expected {key} like {defaults[key]!r}, got {value!r}")
+    return values
+
+
+def _parse(options: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for option in options:
+        key, sign, text = option.partition("=")
+        if not sign or not key.isidentifier():
+            raise UsageError(f"--option: expected key=value, such as width=32, got {option!r}")
+        if key in values:
+            raise UsageError(f"--option: expected {key} once, got it twice")
+        try:
+            values[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[key] = text
+    return values
+
+
+def _as_text(options: Mapping[str, Any]) -> str | None:
+    return ", ".join(f"{key}={options[key]}" for key in sorted(options)) or None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- A user's own ---------------------------------------------------------------------------
+
+
+class Own(nn.Module):
+    """A user's network, whose mistakes become one message that says where.
+
+    Args:
+        network: Called with cloudy images and SAR.
+        name: For messages.
+        file: The user's file.
+    """
+
+    def __init__(self, network: nn.Module, name: str, file: Path) -> None:
+        super().__init__()
+        self.network, self.name, self.file = network, name, file
+        self.multiple = int(getattr(network, "multiple", 1))
+
+    def forward(self, cloudy: Tensor, sar: Tensor) -> Tensor:
+        """(B, 4, H, W) and (B, 2, h, w) to (B, 4, H, W)."""
+        try:
+            restored = self.network(cloudy, sar)
+        except (BenchError, ModelError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise BenchError(_where(error, self.file, f"{self.name}: forward")) from error
+        if not isinstance(restored, Tensor):
+            raise BenchError(
+                f"{self.name}: expected forward to return a tensor, got {type(restored).__name__}"
+            )
+        if restored.shape != cloudy.shape:
+            raise BenchError(
+                f"{self.name}: expected forward to return images of shape {tuple(cloudy.shape)}, "
+                f"got {tuple(restored.shape)}"
+            )
+        return restored
+
+
+def _own(
+    name: str, weights: Path | None, options: Sequence[str], seed: int
+) -> tuple[nn.Module, Card]:
+    place, _, function = name.rpartition(":") if ":" in name else (name, "", "")
+    file = Path(place)
+    if file.suffix != ".py" or not function.isidentifier():
+        raise UsageError(f"{name}: expected a file and a function in it, such as net.py:build")
+    if weights == RANDOM:
+        raise UsageError(
+            f"{name}: expected a file of weights or none at all; without, the network keeps those "
+            f"that {function}() gives it"
+        )
+    values = _parse(options)
+    if not file.is_file():
+        raise BenchError(f"{file}: no such file")
+    network = _call(_function(_run(file), function, file), values, name, file)
+    if weights is not None:
+        load_state(network, weights)
+    return Own(network, name, file), Card(
+        method=f"{file.name}:{function}",
+        weights=f"of {function}(), seed {seed}" if weights is None else _sha256(weights),
+        code=_sha256(file),
+        options=_as_text(values),
+    )
+
+
+def _run(file: Path) -> ModuleType:
+    """Import a user's file under a name of its own; it finds its neighbours as a script does."""
+    spec = importlib.util.spec_from_file_location(f"_own_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise BenchError(_where(error, file, str(file))) from error
+    return module
+
+
+def _function(module: ModuleType, function: str, file: Path) -> Callable[..., object]:
+    found: object = getattr(module, function, None)
+    if not callable(found):
+        functions = [
+            name
+            for name, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        ]
+        near = difflib.get_close_matches(function, functions, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(functions)}"
+        raise BenchError(f"{file}: has no function {function!r}{hint if functions else ''}")
+    return found
+
+
+def _call(
+    build: Callable[..., object], values: Mapping[str, Any], name: str, file: Path
+) -> nn.Module:
+    try:
+        network = build(**values)
+    except (Exception, SystemExit) as error:
+        raise BenchError(_where(error, file, name)) from error
+    if not isinstance(network, nn.Module):
+        raise BenchError(f"{name}: expected it to return a torch.nn.Module, got {network!r:.80}")
+    return network
+
+
+def _where(error: BaseException, file: Path, what: str) -> str:
+    """A user's mistake in one line: the innermost place in the user's files, and what it was."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
+    folder = str(file.resolve().parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if str(Path(frame.filename).resolve()).startswith(folder)]
+    own = [frame for frame in own if "site-packages" not in frame.filename]
+    where = f"{own[-1].filename}, line {own[-1].lineno}" if own else what
+    text = " ".join(str(error).split())
+    return f"{where}: {type(error).__name__}{f': {text}' if text else ''}"

@@ -1,0 +1,306 @@
+"""A network and images of any size in, restored images out: batches, tiles, devices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise, product
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from planetcr_models.errors import InputError, ModelError
+from planetcr_models.restorer import SAR_BANDS, margins, refuse_small
+
+Autocast = Literal["off", "bf16"]
+
+TILE: Final = 512
+"""Side of a tile by default, in pixels."""
+
+OVERLAP: Final = 96
+"""Of neighbouring tiles by default; DSen2-CR, which looks 34 pixels far, is exact with it."""
+
+BLENDED: Final = 1 / 4
+"""Share of an overlap in which one tile gives way to the next; the rest of it is margin."""
+
+
+class Raster(Protocol):
+    """What can be sliced: an array, a memory map, a tensor, a file opened by a library."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Bands, height, width."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """A part, as an array or a tensor."""
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that is there.
+
+    Raises:
+        ModelError: CUDA is asked for and not there, or a device of another kind.
+    """
+    name = str(device)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name != "cpu" and not re.fullmatch(r"cuda(:\d+)?", name):
+        raise ModelError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}")
+    number = int(name.partition(":")[2] or 0)
+    if name != "cpu" and (not torch.cuda.is_available() or number >= torch.cuda.device_count()):
+        raise ModelError(f"device: expected {name}, PyTorch finds no such GPU; use cpu")
+    return torch.device(name)
+
+
+def restore_batch(
+    model: nn.Module,
+    cloudy: NDArray[np.floating],
+    sar: NDArray[np.floating],
+    *,
+    device: str | torch.device | None = None,
+    autocast: Autocast = "off",
+) -> NDArray[np.float32]:
+    """Restore images of one size, whole.
+
+    Args:
+        model: Runs in evaluation mode; its own mode is restored.
+        cloudy: Reflectance in [0, 1], shape (B, bands, H, W).
+        sar: VV and VH in [0, 1] over the same extent, shape (B, 2, h, w), on any grid.
+        device: See :func:`choose_device`; the network stays there. By default where it is.
+        autocast: ``bf16`` is faster on a GPU; it changes the third digit, so it is never chosen
+            unasked.
+
+    Returns:
+        Reflectance, shape (B, bands, H, W), as the network gives it: neither clipped nor checked
+        for numbers that are not finite.
+
+    Raises:
+        InputError: A shape that the network cannot take.
+        ModelError: No such device, or too little memory on it.
+    """
+    with _ready(model, device, autocast) as run:
+        return run(_tensor(cloudy), _tensor(sar))
+
+
+def restore_tiled(
+    model: nn.Module,
+    cloudy: Raster,
+    sar: Raster,
+    *,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    batch: int = 1,
+    device: str | torch.device | None = None,
+    autocast: Autocast = "off",
+    out: NDArray[np.float32] | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> NDArray[np.float32]:
+    """Restore an image of any size in overlapping tiles that are blended into each other.
+
+    The image is extended as for an untiled run, SAR brought to its grid by the same rule, and tiles
+    begin at multiples of the network's ``multiple``, so that the windows of its attention are those
+    of the untiled run. In the middle quarter of each overlap one tile gives way to the next,
+    linearly; the outer three eighths of a tile's side are not used.
+
+    A network that looks no further than three eighths of the overlap gives the untiled result, to
+    1e-5; DSen2-CR does, with the default overlap. Align-CR and GLF-CR look as far as the image
+    goes, but less and less: with fresh weights and the default overlap they are below 1e-5 too.
+    McGAN and SAR-Opt-cGAN see an image as a whole by design, and a tile as an image of its own.
+
+    Memory is bounded by ``batch`` tiles where ``cloudy``, ``sar`` and ``out`` lie on disk.
+
+    Args:
+        model: Runs in evaluation mode; its own mode is restored.
+        cloudy: Reflectance in [0, 1], shape (bands, H, W); only parts of it are read at a time.
+        sar: VV and VH in [0, 1] over the same extent, shape (2, h, w), on any grid.
+        tile: Side of a tile, rounded up to a multiple that the network can take.
+        overlap: Least overlap of neighbouring tiles, rounded up likewise.
+        batch: Tiles that the network sees at a time.
+        device: See :func:`choose_device`; the network stays there. By default where it is.
+        autocast: See :func:`restore_batch`.
+        out: Where to write, shape (bands, H, W), such as a ``numpy.memmap``; else a new array.
+        progress: Called with the tiles that are done, and with all there are.
+
+    Returns:
+        ``out``: reflectance, not clipped.
+
+    Raises:
+        InputError: A shape, type, tile or overlap that makes no sense.
+        ModelError: No such device, or too little memory on it.
+    """
+    bands, *size = _checked_shape(cloudy, sar)
+    if out is None:
+        out = np.empty((bands, *size), np.float32)
+    if out.shape != (bands, *size) or out.dtype.kind != "f":
+        raise InputError(
+            f"out: expected floats of shape {(bands, *size)}, got {out.dtype} of shape {out.shape}"
+        )
+    multiple = int(getattr(model, "multiple", 1))
+    rows, columns = (_Axis.of(side, tile, overlap, multiple) for side in size)
+    places = list(product(range(len(rows.starts)), range(len(columns.starts))))
+    out[...] = 0
+    done = 0
+    with _ready(model, device, autocast) as run:
+        while some := places[done : done + batch]:
+            images = torch.stack([_read(cloudy, rows, columns, place) for place in some])
+            radar = torch.stack([_read(sar, rows, columns, place) for place in some])
+            for place, image in zip(some, run(images, radar), strict=True):
+                _blend_in(out, image, rows, columns, place)
+            done += len(some)
+            if progress is not None:
+                progress(done, len(places))
+    return out
+
+
+class _Axis:
+    """How one axis of an image is extended and cut into tiles.
+
+    Args:
+        size: Pixels of the image.
+        before: Pixels that the extension adds before them.
+        side: Pixels of a tile.
+        starts: Where tiles begin, in pixels of the extended axis.
+        ramp: Pixels in which a tile gives way to the next.
+    """
+
+    def __init__(self, size: int, before: int, side: int, starts: list[int], ramp: int) -> None:
+        self.size, self.before, self.side, self.starts = size, before, side, starts
+        middles = [(last + side + first) / 2 for last, first in pairwise(starts)]
+        self._ramps = [(middle - ramp / 2, middle + ramp / 2) for middle in middles]
+
+    @classmethod
+    def of(cls, size: int, tile: int, overlap: int, multiple: int) -> _Axis:
+        """The fewest tiles, evenly spread over the axis."""
+        before, after = margins(size, multiple)
+        whole = before + size + after
+        side, least = (-(-pixels // multiple) * multiple for pixels in (tile, overlap))
+        side = min(side, whole)
+        if side < whole and not 0 <= least < side:
+            raise InputError(
+                f"expected tiles larger than their overlap, got {tile} and {overlap} pixels"
+                f"{f', rounded up to {side} and {least}' if multiple > 1 else ''}"
+            )
+        steps = -(-(whole - side) // (side - least)) if side < whole else 0
+        units = (whole - side) // multiple
+        starts = [units * i // steps * multiple for i in range(steps + 1)] if steps else [0]
+        return cls(size, before, side, starts, max(1, round(least * BLENDED)))
+
+    def pixels(self, tile: int) -> NDArray[np.intp]:
+        """Pixels of the image that a tile shows, mirrored at the borders as ``mirror_pad`` does."""
+        period = max(1, 2 * (self.size - 1))
+        position = (np.arange(self.side) + self.starts[tile] - self.before) % period
+        return np.minimum(position, period - position)
+
+    def weight(self, tile: int) -> tuple[slice, slice, NDArray[np.float32]]:
+        """Where a tile counts, in itself and in the image, and how much there.
+
+        Each ramp rises from 0 to 1 between two tiles, and a tile's weight is its own ramp less the
+        next one's: in every pixel the weights of all tiles sum to one.
+        """
+        position = np.arange(0.5, self.side, dtype=np.float64) + self.starts[tile]
+        weight = self._rise(tile, position) - self._rise(tile + 1, position)
+        inside = position - 0.5 - self.before
+        used = np.flatnonzero((weight > 0) & (inside >= 0) & (inside < self.size))
+        first, last = int(used[0]), int(used[-1]) + 1
+        start = self.starts[tile] - self.before
+        there = slice(start + first, start + last)
+        return slice(first, last), there, weight[first:last].astype(np.float32)
+
+    def _rise(self, tile: int, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        if tile == 0:
+            return np.ones_like(position)
+        if tile == len(self.starts):
+            return np.zeros_like(position)
+        low, high = self._ramps[tile - 1]
+        return ((position - low) / (high - low)).clip(0, 1)
+
+
+def _read(image: Raster, rows: _Axis, columns: _Axis, place: tuple[int, int]) -> Tensor:
+    """One tile of an image, or of SAR on a grid of its own: (bands, side, side)."""
+    part: list[slice] = []
+    indices = []
+    for axis, tile, source in zip((rows, columns), place, image.shape[-2:], strict=True):
+        pixels = (2 * axis.pixels(tile) + 1) * source // (2 * axis.size)  # as upsample has it
+        first = int(pixels.min())
+        part.append(slice(first, int(pixels.max()) + 1))
+        indices.append(torch.from_numpy(pixels - first))
+    block = _tensor(image[:, part[0], part[1]])
+    row, column = (index.to(block.device) for index in indices)
+    return block.index_select(1, row).index_select(2, column)
+
+
+def _tensor(values: NDArray[Any] | Tensor) -> Tensor:
+    kind = values.dtype
+    is_float = kind.is_floating_point if isinstance(kind, torch.dtype) else kind.kind == "f"
+    if not is_float:
+        raise InputError(f"expected reflectance and SAR in [0, 1] as floats, got {kind}")
+    if isinstance(values, Tensor):
+        return values
+    return torch.from_numpy(np.array(values, values.dtype.newbyteorder("=")))  # of any byte order
+
+
+def _blend_in(
+    out: NDArray[np.float32],
+    image: NDArray[np.float32],
+    rows: _Axis,
+    columns: _Axis,
+    place: tuple[int, int],
+) -> None:
+    down, row, high = rows.weight(place[0])
+    across, column, wide = columns.weight(place[1])
+    out[:, row, column] += image[:, down, across] * (high[:, None] * wide)
+
+
+def _checked_shape(cloudy: Raster, sar: Raster) -> tuple[int, ...]:
+    shape = tuple(cloudy.shape)
+    if len(shape) != 3:
+        raise InputError(f"cloudy: expected an image of shape (bands, H, W), got {shape}")
+    refuse_small("cloudy", shape[1:])
+    if len(sar.shape) != 3 or sar.shape[0] != SAR_BANDS or 0 in sar.shape:
+        raise InputError(
+            f"sar: expected an image of shape ({SAR_BANDS}, h, w), got {tuple(sar.shape)}"
+        )
+    return shape
+
+
+@contextmanager
+def _ready(
+    model: nn.Module, device: str | torch.device | None, autocast: Autocast
+) -> Iterator[Callable[[Tensor, Tensor], NDArray[np.float32]]]:
+    """The network as a function of tensors, in evaluation mode on its device for the while."""
+    if autocast not in ("off", "bf16"):
+        raise ModelError(f"autocast: expected off or bf16, got {autocast!r}")
+    weights = next(model.parameters(), torch.empty(0))
+    place = weights.device if device is None else choose_device(device)
+    model.to(place)
+
+    def run(cloudy: Tensor, sar: Tensor) -> NDArray[np.float32]:
+        images, radar = (x.to(place, weights.dtype) for x in (cloudy, sar))
+        try:
+            with torch.autocast(place.type, torch.bfloat16, enabled=autocast == "bf16"):
+                restored = model(images, radar)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"{place}: {len(cloudy)} images of {' x '.join(map(str, cloudy.shape[-2:]))} "
+                "pixels do not fit its memory; take fewer at a time, or smaller tiles"
+            ) from error
+        return restored.float().cpu().numpy()
+
+    with evaluating(model), torch.inference_mode():
+        yield run
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode for the while, and each of its parts back after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

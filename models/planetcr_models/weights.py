@@ -1,0 +1,232 @@
+"""A network in, a file of its weights out, and back: safetensors that say what they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from planetcr_models.errors import CheckpointError, ModelError
+from planetcr_models.official import load_checkpoint
+from planetcr_models.restorer import Restorer
+from planetcr_models.zoo import METHODS, create_model
+
+FORMAT: Final = "planetcr_models"
+"""How our files name themselves in their metadata."""
+
+VERSION: Final = "1"
+"""Of the metadata; raised when older versions of this package could not read it."""
+
+LISTED: Final = 5
+"""Names that an error lists before it counts the others."""
+
+
+def save_model(model: Restorer, path: Path | str) -> Path:
+    """Write the weights of a network with its method and options, in one step.
+
+    Args:
+        model: Made by :func:`~planetcr_models.zoo.create_model` or loaded by this package.
+        path: File to write, ``.safetensors`` by custom; a file that is there is replaced.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ModelError: It is unknown how to make the network.
+    """
+    path = Path(path)
+    if not model.method:
+        raise ModelError(
+            f"{type(model).__name__}: expected a network made by create_model, whose method and "
+            "options are known; save others by safetensors.torch.save_file(model.state_dict(), …)"
+        )
+    said = {"format": FORMAT, "version": VERSION, "method": model.method}
+    said["options"] = json.dumps(dict(model.options))
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        weights = {key: value.to("cpu", copy=True) for key, value in model.state_dict().items()}
+        save_file({key: value.contiguous() for key, value in weights.items()}, beside, said)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
+    """Make the network again that :func:`save_model` wrote.
+
+    Args:
+        path: The file.
+        method: Refuse the weights of any other method.
+
+    Returns:
+        The network, in evaluation mode, in float64 if the weights are, otherwise in float32.
+
+    Raises:
+        CheckpointError: The file cannot be read, is no such file, or holds other weights.
+    """
+    path = Path(path)
+    weights, said = _read_safetensors(path)
+    name, options = _method_of(path, said)
+    if method not in (None, name):
+        raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
+    try:
+        model = create_model(name, **options)
+    except (ModelError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: names a network that cannot be made ({error}); update planetcr-bench"
+        ) from error
+    _load(model, path, weights)
+    return model.eval()
+
+
+def load_weights(name: str, path: Path | str, **options: Any) -> Restorer:
+    """Load a method's weights from a file of ours, or from one that its authors' code wrote.
+
+    Args:
+        name: One of :func:`~planetcr_models.zoo.list_models`.
+        path: Written by :func:`save_model`, or see
+            :func:`~planetcr_models.official.load_checkpoint`.
+        **options: Those the weights must have been made with; nothing need be said, for the file
+            says it, or its authors' code knows one size.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds other weights.
+        ModelError: No such method, or none whose authors' code writes files.
+    """
+    path = Path(path)
+    model = load_model(path, method=name) if _is_safetensors(path) else load_checkpoint(name, path)
+    has = METHODS[name].options() | dict(model.options)
+    unlike = [f"{key}={has.get(key, 'unknown')}" for key in options if has.get(key) != options[key]]
+    if unlike:
+        wanted = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise CheckpointError(
+            f"{path}: expected weights of {name} with {wanted}, got {', '.join(unlike)}; the file "
+            "says what it needs, so no options are needed"
+        )
+    return model
+
+
+def load_state(model: nn.Module, path: Path | str) -> None:
+    """Load the weights of any network: every one of its own, no other.
+
+    Args:
+        model: Takes the weights.
+        path: Safetensors, or a state dict as ``torch.save`` writes it, read without running any
+            code that it may hold.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds other weights.
+    """
+    path = Path(path)
+    _load(model, path, _read_safetensors(path)[0] if _is_safetensors(path) else _unpickle(path))
+
+
+def _is_safetensors(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return path.suffix == ".safetensors"
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file."""
+    _expect_file(path)
+    try:
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: is no safetensors file, or a damaged one; copy or download it again"
+        ) from error
+
+
+def _unpickle(path: Path) -> dict[str, Tensor]:
+    """The state dict of a file that ``torch.save`` wrote."""
+    _expect_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        if "weights_only" in str(error) and "GLOBAL" in str(error):
+            raise CheckpointError(
+                f"{path}: holds objects other than weights, which are not loaded, for safety; save "
+                "the network's state_dict() alone"
+            ) from error
+        raise CheckpointError(
+            f"{path}: is no file of weights, or a damaged one; copy or download it again"
+        ) from error
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
+        raise CheckpointError(
+            f"{path}: expected a dictionary of weights and nothing else; save the network's "
+            "state_dict() alone"
+        )
+    return dict(content)
+
+
+def _expect_file(path: Path) -> None:
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: expected a file of weights, found {found}")
+
+
+def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Method and options that a file names."""
+    if said.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected a file that planetcr_models.save_model wrote, found safetensors of "
+            "another origin; load them into a network of create_model and save that by save_model"
+        )
+    if said.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path}: expected version {VERSION} of the form, got {said.get('version')}; update "
+            "planetcr-bench"
+        )
+    try:
+        return said["method"], dict(json.loads(said["options"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: names no method and options; save it anew") from error
+
+
+def _load(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Fill a network, all of it; its precision becomes double where the file's is."""
+    expected = model.state_dict()
+    missing = [key for key in expected if key not in weights]
+    surplus = [key for key in weights if key not in expected]
+    shapes = [
+        f"{key} expected {tuple(expected[key].shape)}, got {tuple(value.shape)}"
+        for key, value in weights.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    kinds = (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
+    problems = [f"{kind}: {_some(found)}" for kind, found in kinds if found]
+    if problems:
+        who = getattr(model, "method", "") or type(model).__name__
+        raise CheckpointError(f"{path}: expected the weights of this {who}, got others", problems)
+    broken = [key for key, value in weights.items() if not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path}: holds nan or infinity in {_some(broken)}; take a file from before the "
+            "training diverged"
+        )
+    if any(value.dtype == torch.float64 for value in weights.values()):
+        model.double()
+    model.load_state_dict(weights)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
