@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed calibrate informative clean
+.PHONY: help demo test slow lint format speed networks calibrate informative clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -34,6 +34,9 @@ format: .venv/.done ## Format and mend what can be mended
 speed: .venv/.done ## Time measuring and simulating, side by side with reading the files
 	PYTHONPATH=tests $(BIN)/python tests/speed/measure.py
 	$(BIN)/python tests/speed/simulate.py
+
+networks: .venv/.done ## Time Align-CR and GLF-CR beside their published form (10 minutes on a CPU)
+	PYTHONPATH=tests/models $(BIN)/python tests/speed/networks.py
 
 calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrate REAL=PLANET_CR
 	$(BIN)/planetcr-bench simulate build/calibration --size demo

@@ -10,37 +10,62 @@ from pathlib import Path
 import pytest
 
 import planetcr_bench
+import planetcr_models
 
-PACKAGE = Path(planetcr_bench.__file__).parent
+BENCH = Path(planetcr_bench.__file__).parent
+MODELS = Path(planetcr_models.__file__).parent
 
-FLOORS = [
-    {"vocabulary", "errors", "protocols", "scores", "storage"},
-    {"scene", "ledger", "simulation"},
-    {"kernels", "dataset", "parallel", "untrained", "published"},
-    {"predictions", "fingerprint", "tables", "audit"},
-    {"arrays", "predict", "render", "figures"},
-    {"gpu"},
-    {"measure"},
-    {"report"},
-    {"evaluate"},
-    {"gallery"},
-    {"simulate.noise", "simulate.catalogue"},
-    {"simulate.resampling", "simulate.place"},
-    {"simulate.land"},
-    {"simulate.sky", "simulate.materials"},
-    {"simulate.survey", "simulate.objects"},
-    {"simulate.surface"},
-    {"simulate.optical", "simulate.radar", "simulate.land_cover"},
-    {"simulate.scene"},
-    {"simulate.writer"},
-    {"cli"},
-    {"__main__"},
-]
-FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
+FLOORS = {
+    BENCH: [
+        {"vocabulary", "errors", "protocols", "scores", "storage"},
+        {"scene", "ledger", "simulation"},
+        {"kernels", "dataset", "parallel", "untrained", "published"},
+        {"predictions", "fingerprint", "tables", "audit"},
+        {"arrays", "predict", "render", "figures"},
+        {"gpu"},
+        {"measure"},
+        {"report"},
+        {"evaluate"},
+        {"gallery"},
+        {"simulate.noise", "simulate.catalogue"},
+        {"simulate.resampling", "simulate.place"},
+        {"simulate.land"},
+        {"simulate.sky", "simulate.materials"},
+        {"simulate.survey", "simulate.objects"},
+        {"simulate.surface"},
+        {"simulate.optical", "simulate.radar", "simulate.land_cover"},
+        {"simulate.scene"},
+        {"simulate.writer"},
+        {"cli"},
+        {"__main__"},
+    ],
+    MODELS: [
+        {"errors"},
+        {"restorer", "triton_filter"},
+        {"dynamic_filter", "deformable", "window_attention", "losses"},
+        {"layers"},
+        {"align_cr", "glf_cr", "dsen2_cr", "mcgan", "spa_gan"},
+        {"sar_opt_cgan", "discriminators"},
+        {"zoo"},
+        {"official", "inference", "export"},
+        {"weights", "cost"},
+    ],
+}
+FLOOR = {
+    (package, name): level
+    for package, floors in FLOORS.items()
+    for level, names in enumerate(floors)
+    for name in names
+}
+
+
+def package_of(file: Path) -> Path:
+    return next(package for package in FLOORS if file.is_relative_to(package))
 
 
 def imported(file: Path) -> set[str]:
-    """Modules of our own that a file imports at run time."""
+    """Modules of its own package that a file imports at run time."""
+    package = package_of(file)
     tree = ast.parse(file.read_text())
     typing_only = {
         id(node)
@@ -50,30 +75,36 @@ def imported(file: Path) -> set[str]:
     }
     found = set()
     for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            dotted = [alias.name.partition(".") for alias in node.names]
+            found |= {rest for first, _, rest in dotted if first == package.name and rest}
         if isinstance(node, ast.ImportFrom) and node.module and id(node) not in typing_only:
             first, _, rest = node.module.partition(".")
-            if first == "planetcr_bench":
-                inside = PACKAGE.joinpath(*rest.split("."))
+            if first == package.name:
+                inside = package.joinpath(*rest.split("."))
                 whole = [f"{rest}.{alias.name}".strip(".") for alias in node.names]
                 found |= set(whole) if inside.is_dir() else {rest}
     return {"cli" if name.startswith("cli") else name for name in found} - {"__version__"}
 
 
-FILES = sorted(file for file in PACKAGE.rglob("*.py") if "cli" not in file.parts)
+FILES = sorted(
+    file for package in FLOORS for file in package.rglob("*.py") if "cli" not in file.parts
+)
 
 
 def name_of(file: Path) -> str:
-    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(file.relative_to(package_of(file)).with_suffix("").parts)
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_a_file_imports_only_from_floors_below_its_own(file: Path) -> None:
-    name = name_of(file)
+    package, name = package_of(file), name_of(file)
     if file.stem == "__init__":
         assert imported(file) == set()
         return
-    assert name in FLOOR, f"give {name} a floor"
-    above = {other for other in imported(file) if FLOOR[other] >= FLOOR[name]}
+    assert (package, name) in FLOOR, f"give {name} a floor"
+    floor = FLOOR[package, name]
+    above = {other for other in imported(file) if FLOOR[package, other] >= floor}
     assert not above
 
 

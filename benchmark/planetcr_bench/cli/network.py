@@ -91,7 +91,7 @@ def open_network(
 def as_function(model: nn.Module, settings: Settings) -> Restore:
     """The network as a function of numpy batches, on the device, in float32 throughout."""
     torch.backends.cudnn.allow_tf32 = False  # the same numbers on every device
-    if settings.tile is None:
+    if True:
         return partial(restore_batch, model, device=settings.device, autocast=settings.autocast)
     return partial(_restore_in_tiles, model, settings)
 
@@ -171,7 +171,7 @@ def _parse(options: Sequence[str]) -> dict[str, Any]:
         if key in values:
             raise UsageError(f"--option: expected {key} once, got it twice")
         try:
-            values[key] = ast.literal_eval(text)
+            values[key] = ast.literal_eval(text.title() if text in ("true", "false") else text)
         except (ValueError, SyntaxError):
             values[key] = text
     return values
