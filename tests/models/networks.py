@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from planetcr_models import create_model
 from planetcr_models.restorer import Restorer
 
-_ALIGN = {"width": 16, "growth": 8, "stages": 2, "layers": 2, "extractors": 1}
+_ALIGN = {"width": 16, "growth": 8, "stages": 2, "layers": 1, "extractors": 1}
 NARROW: dict[str, dict[str, Any]] = {
     "mcgan": {"width": 4, "depth": 5},
     "spa_gan": {"width": 8},
