@@ -130,3 +130,12 @@ def test_models_know_nothing_of_the_benchmark() -> None:
     assert files
     for file in files:
         assert "planetcr_bench" not in file.read_text(), file
+
+
+def test_of_the_benchmark_only_the_commands_know_of_models() -> None:
+    for file in FILES:
+        assert package_of(file) == MODELS or "planetcr_models" not in file.read_text(), file
+
+
+def test_predicting_with_a_function_of_arrays_needs_no_tensors() -> None:
+    assert not {"torch", "safetensors"} & modules_after("import planetcr_bench.predict")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -197,7 +198,8 @@ def test_the_table_of_models_fits_and_the_card_of_one_has_its_options(cli: Cli) 
         assert card["options"]["bands"] == 4
     table = cli("models").stdout
     assert all(name in table for name in list_models())
-    assert "Grohnfeldt et al. 2018" in table
+    assert all(word in table for word in ("Grohnfeldt", "et al. 2018", "1,701", "54.42 M"))
+    assert max(map(len, table.splitlines())) <= 160
     sheet = cli("models", "align_cr").stdout
     assert "45,528,532" in sheet
     assert "stages=6" in sheet
@@ -219,7 +221,7 @@ def test_a_network_of_one_s_own_takes_options_and_weights(own: Path, tmp_path: P
     model, filled = opened(f"{own}:build", weights=tmp_path / "w.pt")
     tiled = as_function(model, Settings(tile=32, overlap=8))(cloudy, sar)
     assert tiled == pytest.approx(1.25)
-    assert card.code == filled.code
+    assert card.code == filled.code == hashlib.sha256(OWN.encode()).hexdigest()
     assert card.weights != filled.weights
     torch.save({"biass": torch.zeros(1)}, tmp_path / "w.pt")
     with pytest.raises(ModelError, match="surplus: biass"):
@@ -292,6 +294,36 @@ def test_so_is_one_in_its_forward(own: Path, what: str, words: str) -> None:
 def test_wrong_usage_is_told_apart(name: str, options: list[str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         opened(name, *options)
+
+
+def test_settings_decide_what_the_network_sees() -> None:
+    class Sees(nn.Module):
+        def forward(self, cloudy: torch.Tensor, sar: torch.Tensor) -> torch.Tensor:
+            seen.append((*cloudy.shape, sar.shape[-1]))
+            return cloudy
+
+    cloudy, sar = np.ones((2, 4, 100, 40), np.float32), np.ones((2, 2, 30, 12), np.float32)
+    for settings, expected in (
+        (Settings(), [(2, 4, 100, 40, 12)]),
+        (Settings(tile=60, overlap=20, batch=3), [(2, 4, 60, 40, 40)] * 2),
+        (Settings(tile=60, overlap=20, batch=1), [(1, 4, 60, 40, 40)] * 4),
+    ):
+        seen: list[tuple[int, ...]] = []
+        assert_array_equal(as_function(Sees(), settings)(cloudy, sar), cloudy)
+        assert seen == expected
+
+
+def test_a_seed_decides_weights_that_no_file_gives() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        model, _ = open_network(
+            "dsen2_cr", weights=Path("random"), options=["width=4", "blocks=0"], seed=seed,
+            settings=Settings(),
+        )  # fmt: skip
+        return model.head.weight
+
+    first, again, other = weights(1), weights(1), weights(2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_options_reach_the_network_and_other_bands_are_refused(tmp_path: Path) -> None:
@@ -413,7 +445,7 @@ def test_products_of_two_places_are_refused(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     sar = read_product(files, "S1").pixels
     write_tif(files.path("S1"), sar, (0, 0), 10, "EPSG:32601")
-    with pytest.raises(SceneError, match="S1_summer_500_p_1.* expected the clear image's CRS"):
+    with pytest.raises(SceneError, match=r"S1_summer_500_p_1.* expected the clear image's CRS"):
         read_inputs(files)
 
 

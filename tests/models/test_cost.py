@@ -70,7 +70,7 @@ def test_a_convolution_and_a_dynamic_filter_are_counted_by_hand() -> None:
 def test_counting_leaves_the_network_as_it_is() -> None:
     model = narrow("mcgan").train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    assert count_macs(model) == count_macs(model.double())
+    assert count_macs(model, (32, 32)) == count_macs(model.double(), (32, 32))
     model.float()
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

@@ -61,19 +61,24 @@ def _card(name: str) -> dict[str, Any]:
 
 
 def _table(cards: list[dict[str, Any]]) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(
         title="Networks; GMAC: billion multiply-accumulates to restore one image of that side",
         title_justify="left",
         title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for heading in ("Name", "SAR"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("Param.", "GMAC 160", "GMAC 300"):
-        table.add_column(heading, justify="right")
-    for heading in ("Paper", "Licence of its code", "Weights"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("Param.", "GMAC\n160", "GMAC\n300"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Paper", max_width=12, overflow="fold")
+    table.add_column("Licence of\nits code", max_width=14, overflow="fold")
+    table.add_column("Weights", overflow="fold")
     for card in cards:
         table.add_row(
             card["name"],
