@@ -28,6 +28,12 @@ _HOME = {
     "save_model": "weights",
 }
 
+__all__ = list(_HOME)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])
+
 
 def __getattr__(name: str) -> Any:  # importing the package must not import torch
     from importlib import import_module

@@ -71,7 +71,7 @@ class AlignCR(Restorer):
         align: bool = True,
     ) -> None:
         super().__init__(bands=bands)
-        _expect_sensible(width, growth, stages, layers, extractors, heads)
+        _expect_sensible(bands, width, growth, stages, layers, extractors, heads)
         self.stem, self.stem_sar = conv3(4 * bands, width), conv3(4 * SAR_BANDS, width)
         self.extract, self.extract_sar = (
             _extractors(width, extractors),
@@ -130,7 +130,7 @@ class AlignCRNoSar(Restorer):
         heads: int = 8,
     ) -> None:
         super().__init__(bands=bands)
-        _expect_sensible(width, growth, stages, layers, extractors, heads)
+        _expect_sensible(bands, width, growth, stages, layers, extractors, heads)
         self.stem = conv3(4 * bands, width)
         self.extract = _extractors(width, extractors)
         self.stages = nn.ModuleList(
@@ -350,9 +350,14 @@ def _extractors(width: int, number: int) -> nn.Sequential:
 
 
 def _expect_sensible(
-    width: int, growth: int, stages: int, layers: int, extractors: int, heads: int
+    bands: int, width: int, growth: int, stages: int, layers: int, extractors: int, heads: int
 ) -> None:
-    if min(width, growth, stages, layers, heads) < 1 or extractors < 0:
-        raise ModelError("align_cr: expected widths, stages, layers and heads of 1 or more")
+    if min(bands, growth, stages, layers, heads) < 1 or width < 2 or extractors < 0:
+        raise ModelError(
+            "align_cr: expected bands, growth, stages, layers and heads of 1 or more, a width of 2 "
+            f"or more and extractors of 0 or more, got bands={bands}, growth={growth}, "
+            f"stages={stages}, layers={layers}, heads={heads}, width={width}, "
+            f"extractors={extractors}"
+        )
     if width % heads:
         raise ModelError(f"align_cr: expected a width that {heads} heads divide, got {width}")

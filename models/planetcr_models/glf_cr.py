@@ -51,8 +51,12 @@ class GLFCR(Restorer):
         drop_path: float = 0.2,
     ) -> None:
         super().__init__(bands=bands)
-        if min(width, growth, stages, layers, heads) < 1:
-            raise ModelError("glf_cr: expected widths, stages, layers and heads of 1 or more")
+        if min(bands, width, growth, stages, layers, heads) < 1:
+            raise ModelError(
+                "glf_cr: expected bands, width, growth, stages, layers and heads of 1 or more, got "
+                f"bands={bands}, width={width}, growth={growth}, stages={stages}, "
+                f"layers={layers}, heads={heads}"
+            )
         if growth % heads:
             raise ModelError(f"glf_cr: expected a growth that {heads} heads divide, got {growth}")
         if not 0 <= drop_path < 1:

@@ -92,7 +92,7 @@ def restore_tiled(
     sar: Raster,
     *,
     tile: int = TILE,
-    overlap: int = OVERLAP,
+    overlap: int | None = None,
     batch: int = 1,
     device: str | torch.device | None = None,
     autocast: Autocast = "off",
@@ -118,8 +118,9 @@ def restore_tiled(
         cloudy: Reflectance in [0, 1], shape (bands, H, W); only parts of it are read at a time.
         sar: VV and VH in [0, 1] over the same extent, shape (2, h, w), on any grid.
         tile: Side of a tile, rounded up to a multiple that the network can take.
-        overlap: Least overlap of neighbouring tiles, rounded up likewise.
-        batch: Tiles that the network sees at a time.
+        overlap: Least overlap of neighbouring tiles, rounded up likewise; by default 96, or a
+            quarter of a tile where that is less.
+        batch: Tiles that the network sees at a time, 1 or more.
         device: See :func:`choose_device`; the network stays there. By default where it is.
         autocast: See :func:`restore_batch`.
         out: Where to write, shape (bands, H, W), such as a ``numpy.memmap``; else a new array.
@@ -129,7 +130,8 @@ def restore_tiled(
         ``out``: reflectance, not clipped.
 
     Raises:
-        InputError: A shape, type, tile or overlap that makes no sense.
+        InputError: A shape, type, tile, overlap or batch that makes no sense, or an ``out`` that
+            shares memory with an input.
         ModelError: No such device, or too little memory on it.
     """
     bands, *size = _checked_shape(cloudy, sar)
@@ -139,6 +141,13 @@ def restore_tiled(
         raise InputError(
             f"out: expected floats of shape {(bands, *size)}, got {out.dtype} of shape {out.shape}"
         )
+    if batch < 1:
+        raise InputError(f"batch: expected 1 tile or more at a time, got {batch}")
+    for name, image in (("cloudy", cloudy), ("sar", sar)):
+        array = image.numpy(force=True) if isinstance(image, Tensor) else image
+        if isinstance(array, np.ndarray) and np.may_share_memory(out, array):
+            raise InputError(f"out: expected memory of its own, got that of {name}")
+    overlap = min(OVERLAP, tile // 4) if overlap is None else overlap
     multiple = int(getattr(model, "multiple", 1))
     rows, columns = (_Axis.of(side, tile, overlap, multiple) for side in size)
     places = list(product(range(len(rows.starts)), range(len(columns.starts))))
@@ -180,9 +189,10 @@ class _Axis:
         side, least = (-(-pixels // multiple) * multiple for pixels in (tile, overlap))
         side = min(side, whole)
         if side < whole and not 0 <= least < side:
+            rounded = (side, least) != (tile, overlap)
             raise InputError(
                 f"expected tiles larger than their overlap, got {tile} and {overlap} pixels"
-                f"{f', rounded up to {side} and {least}' if multiple > 1 else ''}"
+                f"{f', rounded up to {side} and {least}' if rounded else ''}"
             )
         steps = -(-(whole - side) // (side - least)) if side < whole else 0
         units = (whole - side) // multiple

@@ -119,5 +119,10 @@ class Reconstruction(nn.Module):
 
 
 def unshuffle(image: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, 4 C, H/2, W/2), a block's four pixels as channels; channels-last."""
-    return F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last)
+    """(B, C, H, W) to (B, 4 C, H/2, W/2), a block's four pixels as channels.
+
+    On CUDA in channels-last, which its convolutions like best. On a CPU that gains a few per cent
+    and doubles the rounding errors.
+    """
+    features = F.pixel_unshuffle(image, 2)
+    return features.contiguous(memory_format=torch.channels_last) if image.is_cuda else features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ IGNORED = ("attn_mask", "relative_position_index")
 
 OPTIONAL = ("num_batches_tracked",)
 """Last parts of the names of buffers that older versions of PyTorch did not write."""
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+"""Types that weights may have."""
 
 LISTED = 5
 """Names that an error lists before it counts the others."""
@@ -293,12 +297,13 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _unpickle(path: Path) -> Any:
     """What a file holds, if it is weights and containers; nothing in it is executed."""
-    if path.is_dir() or not path.exists():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(f"{path}: expected a checkpoint file, found {found}")
     try:
+        if path.is_dir():
+            raise CheckpointError(f"{path}: expected a checkpoint file, found a folder")
         with path.open("rb") as file:
             start = file.read(16)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: expected a checkpoint file, found no such file") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     if not start:
@@ -310,7 +315,9 @@ def _unpickle(path: Path) -> Any:
                 f"{kind} file"
             )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old forms; the error below says enough
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if "GLOBAL" in str(error):
             raise CheckpointError(
@@ -328,7 +335,7 @@ def _is_ordinary(key: object, value: object) -> bool:
         and isinstance(value, Tensor)
         and value.layout == torch.strided
         and value.device.type == "cpu"
-        and not (value.is_quantized or value.is_complex())
+        and (value.dtype in FLOATS or _ends(key, IGNORED + OPTIONAL))
     )
 
 

@@ -61,12 +61,14 @@ class Restorer(nn.Module):
             Reflectance, not clipped, of the shape and dtype of ``cloudy``.
 
         Raises:
-            InputError: A shape that does not fit.
+            InputError: A shape that does not fit, or numbers that are no floats.
         """
         self._check(cloudy, sar)
         height, width = cloudy.shape[-2:]
         image = mirror_pad(cloudy, self.multiple)
-        radar = mirror_pad(upsample(sar, (height, width)), self.multiple) if self.uses_sar else sar
+        radar = sar
+        if self.uses_sar:
+            radar = mirror_pad(upsample(sar, (height, width)), self.multiple).to(cloudy.dtype)
         restored = self.restore(image, radar)
         return _cut(restored, (height, width)).to(cloudy.dtype)
 
@@ -81,12 +83,20 @@ class Restorer(nn.Module):
 
     def _check(self, cloudy: Tensor, sar: Tensor) -> None:
         who = self.method or type(self).__name__
+        if not cloudy.is_floating_point():
+            raise InputError(
+                f"{who}: expected reflectance in [0, 1] as floats, got cloudy images of "
+                f"{cloudy.dtype}"
+            )
         if cloudy.ndim != 4 or cloudy.shape[1] != self.bands:
             raise InputError(
                 f"{who}: expected cloudy images of shape (B, {self.bands}, H, W), got "
                 f"{tuple(cloudy.shape)}"
             )
         refuse_small(who, tuple(cloudy.shape[-2:]))
+        if self.uses_sar and not (isinstance(sar, Tensor) and sar.is_floating_point()):
+            got = f"a tensor of {sar.dtype}" if isinstance(sar, Tensor) else type(sar).__name__
+            raise InputError(f"{who}: expected SAR in [0, 1] as a tensor of floats, got {got}")
         expected = (cloudy.shape[0], SAR_BANDS)
         if self.uses_sar and (sar.ndim != 4 or tuple(sar.shape[:2]) != expected or 0 in sar.shape):
             raise InputError(

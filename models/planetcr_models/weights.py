@@ -39,6 +39,7 @@ def save_model(model: Restorer, path: Path | str) -> Path:
 
     Raises:
         ModelError: It is unknown how to make the network.
+        OSError: The file cannot be written.
     """
     path = Path(path)
     if not model.method:
@@ -49,6 +50,7 @@ def save_model(model: Restorer, path: Path | str) -> Path:
     said = {"format": FORMAT, "version": VERSION, "method": model.method}
     said["options"] = json.dumps(dict(model.options))
     beside = path.with_name(f".{path.name}.partial")
+    beside.touch()  # an OSError here says what safetensors would not
     try:
         weights = {key: value.to("cpu", copy=True) for key, value in model.state_dict().items()}
         save_file({key: value.contiguous() for key, value in weights.items()}, beside, said)
@@ -78,7 +80,7 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
         raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
     try:
         model = create_model(name, **options)
-    except (ModelError, TypeError) as error:
+    except (ModelError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: names a network that cannot be made ({error}); update planetcr-bench"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -142,7 +143,7 @@ def create_model(name: str, **options: Any) -> Restorer:
         The network, in training mode.
 
     Raises:
-        ModelError: There is no such method, or it has no such option.
+        ModelError: There is no such method, it has no such option, or a value makes no sense.
     """
     if name not in METHODS:
         raise ModelError(f"{name}: no such model; there are {', '.join(METHODS)}")
@@ -151,6 +152,23 @@ def create_model(name: str, **options: Any) -> Restorer:
     surplus = [option for option in options if option not in known]
     if surplus:
         raise ModelError(f"{name}: has no option {', '.join(surplus)}; it has {', '.join(known)}")
+    strange = [
+        f"{option}={value!r}"
+        for option, value in options.items()
+        if not _is_like(value, known[option])
+    ]
+    if strange:
+        raise ModelError(
+            f"{name}: expected {', '.join(f'{key}={known[key]!r}' for key in options)} or other "
+            f"values of these types, got {', '.join(strange)}"
+        )
     model = method.network(**method.fixed, **options)
     model.method, model.options = name, dict(options)
     return model
+
+
+def _is_like(value: object, default: object) -> bool:
+    """Whether an option has the type of its default; a finite number may be whole."""
+    if isinstance(default, float):
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    return type(value) is type(default)

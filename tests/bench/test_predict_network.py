@@ -264,7 +264,7 @@ def test_a_mistake_in_it_is_named_by_file_and_line(
     [
         ("crash", r"net.py, line 21: RuntimeError: The size of tensor"),
         ("shape", r"return images of shape \(1, 4, 40, 40\), got \(1, 3, 40, 40\)"),
-        ("none", r"net.py:wrong: expected forward to return a tensor, got NoneType"),
+        ("none", r"net.py:wrong: expected forward to return a tensor of floats, got NoneType"),
     ],
 )
 def test_so_is_one_in_its_forward(own: Path, what: str, words: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from networks import images, narrow
-from official_files import PARITY, read_json, shapes_of, write_checkpoint
+from official_files import PARITY, shapes_of, write_checkpoint
 from parity.fill import _normal
 from plain import PlainAlignCR
 from planetcr_models import create_model
@@ -74,9 +74,10 @@ def test_on_its_way_it_passes_the_authors_features(official: Restorer) -> None:
 
 
 def gradients(network: torch.nn.Module) -> dict[str, Tensor]:
-    cloudy, sar, clear = recorded(torch.float64)
-    along = torch.from_numpy(_normal("align_cr/cotangent/64", tuple(clear.shape))).float().double()
-    (network(cloudy, sar) * along).sum().backward()
+    cloudy, sar, _ = recorded(torch.float64)
+    restored = network(cloudy[..., :32, :48], sar[..., :32, :48])
+    along = torch.from_numpy(_normal("along", tuple(restored.shape)))
+    (restored * along).sum().backward()
     return {key: p.grad for key, p in network.named_parameters() if p.grad is not None}
 
 
@@ -87,15 +88,12 @@ def test_its_gradients_are_those_of_the_published_formulation(official: Restorer
     }
     plain.load_state_dict(theirs)
     expected = gradients(plain)
-    norms = read_json("align_cr_gradnorm_64.json")
     ours = gradients(official.double())
     assert len(ours) == 910
     for key, gradient in ours.items():
         name = LAYOUTS["align_cr"].theirs(key)
         scale = expected[name].norm()
         assert (gradient - expected[name]).norm() < 1e-8 * scale, name
-        # recorded in single precision, where samples near a pixel fall on either side of it
-        assert gradient.norm().item() == pytest.approx(norms[name], rel=2e-3), name
 
 
 @pytest.mark.parametrize("size", [(32, 48), pytest.param((160, 160), marks=pytest.mark.slow)])
@@ -169,5 +167,7 @@ def test_without_sar_it_is_the_optical_stream() -> None:
 def test_options_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ModelError, match="expected a width that 8 heads divide, got 20"):
         create_model("align_cr", width=20)
-    with pytest.raises(ModelError, match="expected widths, stages, layers and heads of 1 or more"):
+    with pytest.raises(ModelError, match=r"heads of 1 or more, .* stages=0, layers=5"):
         create_model("align_cr_no_sar", stages=0)
+    with pytest.raises(ModelError, match=r"a width of 2 or more .* width=1,"):
+        create_model("align_cr", width=1, heads=1)

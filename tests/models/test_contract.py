@@ -41,6 +41,16 @@ def test_an_unknown_name_or_option_is_refused() -> None:
 
 
 @every_model
+def test_a_value_of_another_type_or_without_sense_is_refused(name: str) -> None:
+    for bands in ("4", 4.0, True, None):
+        with pytest.raises(ModelError, match=rf"{name}: expected bands=4 or other values of these"):
+            create_model(name, bands=bands)
+    for bands in (0, -8):
+        with pytest.raises(ModelError, match=rf"of 1 or more.*bands={bands}"):
+            create_model(name, **NARROW[name] | {"bands": bands})
+
+
+@every_model
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (160, 160), (64, 300)])
 def test_any_size_gives_an_image_of_that_size(name: str, size: tuple[int, int]) -> None:
     model = narrow(name).eval()
@@ -215,6 +225,12 @@ def test_images_of_another_shape_are_refused(name: str) -> None:
         model(cloudy[:, :3], sar)
     with pytest.raises(InputError, match=rf"^{name}: expected images of 32 x 32 pixels or more"):
         model(cloudy[..., :31], sar)
+    with pytest.raises(InputError, match=rf"^{name}: expected reflectance in \[0, 1\] as floats"):
+        model((255 * cloudy).byte(), sar)
     if model.uses_sar:
         with pytest.raises(InputError, match=rf"^{name}: expected SAR images of shape \(2, 2, h"):
             model(cloudy, sar[:1])
+        with pytest.raises(InputError, match=rf"^{name}: expected SAR in \[0, 1\] as a tensor of"):
+            model(cloudy, sar.long())
+        with torch.no_grad():
+            assert torch.equal(model(cloudy, sar), model(cloudy, sar.double()))

@@ -66,6 +66,14 @@ def test_float32_is_near() -> None:
     assert_close(sample_and_mix(*single).double(), exact, rtol=0, atol=2e-4)
 
 
+def test_its_kernels_start_within_a_reach() -> None:
+    torch.manual_seed(0)
+    weight = DeformableConv2d(96, 8).weight.detach()
+    reach = 1 / (9 * 96) ** 0.5
+    assert 0.99 * reach < weight.abs().max() <= reach
+    assert weight.std().item() == pytest.approx(reach / 3**0.5, rel=0.02)
+
+
 def test_it_starts_as_half_a_convolution() -> None:
     torch.manual_seed(0)
     layer = DeformableConv2d(16, 4)

@@ -87,6 +87,14 @@ def test_the_height_of_the_strips_changes_nothing(monkeypatch: pytest.MonkeyPatc
         assert_close(got, want, rtol=1e-12, atol=1e-12)
 
 
+def test_a_kernel_of_exactly_zero_has_the_gradient_of_pytorchs_leaky_relu() -> None:
+    features, hidden, weight, bias = problem()
+    tensors = features, hidden.detach().zero_().requires_grad_(), weight, (0 * bias).detach()
+    tensors[3].requires_grad_()
+    ours = torch.autograd.grad(predict_and_filter(*tensors, slope=SLOPE).sum(), tensors[3])
+    assert_close(ours, torch.autograd.grad(written_out(*tensors).sum(), tensors[3]))
+
+
 def test_the_gradient_is_that_of_finite_differences() -> None:
     tensors = problem(batch=1, channels=2, size=(4, 3), taps=9)
     assert torch.autograd.gradcheck(lambda *t: predict_and_filter(*t, slope=SLOPE), tensors)

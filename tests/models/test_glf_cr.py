@@ -88,6 +88,18 @@ def test_layers_are_dropped_in_training_only_and_ever_more_often() -> None:
     assert any(not torch.equal(draws[0], draw) for draw in draws)
 
 
+def test_all_that_a_layer_adds_to_its_convolution_may_be_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DropPath, "forward", lambda _, change: torch.zeros_like(change))
+    layer = narrow("glf_cr").stages[0].layers[1]
+    optical, sar = torch.rand(2, 1, 24, 16, 16).unbind()
+    for got, conv, image in zip(
+        layer(optical, sar), (layer.conv, layer.conv_sar), (optical, sar), strict=True
+    ):
+        assert_close(got, conv(image).relu())
+
+
 def test_dropping_keeps_the_mean() -> None:
     torch.manual_seed(0)
     dropped = DropPath(0.25).train()(torch.ones(20_000, 1, 1, 1))

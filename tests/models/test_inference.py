@@ -246,3 +246,18 @@ def test_what_makes_no_sense_is_refused() -> None:
         given = {"cloudy": cloudy, "sar": sar, "tile": 32, "overlap": 0} | change
         with pytest.raises(InputError, match=words):
             restore_tiled(model, given.pop("cloudy"), given.pop("sar"), **given)
+
+
+def test_what_would_be_silently_wrong_is_refused() -> None:
+    model = narrow("dsen2_cr").eval()
+    cloudy, sar = (image[0].numpy() for image in images(1, (64, 48)))
+    for batch in (0, -1):
+        with pytest.raises(
+            InputError, match=f"batch: expected 1 tile or more at a time, got {batch}"
+        ):
+            restore_tiled(model, cloudy, sar, batch=batch)
+    kept = cloudy.copy()
+    with pytest.raises(InputError, match="out: expected memory of its own, got that of cloudy"):
+        restore_tiled(model, cloudy, sar, out=cloudy)
+    assert np.array_equal(cloudy, kept)
+    assert restore_tiled(model, cloudy, sar, tile=32).shape == cloudy.shape  # overlap follows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,20 @@ def test_safetensors_are_refused_by_name(weights: dict[str, Tensor], tmp_path: P
     safetensors.torch.save_file(weights, path)
     with pytest.raises(CheckpointError, match="found a safetensors file"):
         load_checkpoint("spa_gan", path)
+
+
+@pytest.mark.parametrize("cast", [Tensor.long, Tensor.bool])
+def test_weights_of_another_kind_of_number_are_refused(
+    cast: Callable[[Tensor], Tensor], weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.save({key: cast(value) for key, value in weights.items()}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="holds something else under"):
+        load_checkpoint("spa_gan", tmp_path / "w.pth")
+
+
+def test_a_path_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read: File name too long"):
+        load_checkpoint("spa_gan", tmp_path / ("w" * 300))
 
 
 def test_a_path_without_a_file_is_refused(tmp_path: Path) -> None:

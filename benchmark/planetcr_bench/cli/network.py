@@ -201,7 +201,14 @@ class Own(nn.Module):
     def __init__(self, network: nn.Module, name: str, file: Path) -> None:
         super().__init__()
         self.network, self.name, self.file = network, name, file
-        self.multiple = int(getattr(network, "multiple", 1))
+        self.multiple = getattr(network, "multiple", 1)
+        if type(self.multiple) is not int or self.multiple < 1:
+            raise BenchError(
+                f"{name}: expected its multiple to be a whole number of 1 or more, got "
+                f"{self.multiple!r}"
+            )
+        if any(tensor.is_meta for tensor in network.state_dict().values()):
+            raise BenchError(f"{name}: expected a network with weights, got one on 'meta'")
 
     def forward(self, cloudy: Tensor, sar: Tensor) -> Tensor:
         """(B, 4, H, W) and (B, 2, h, w) to (B, 4, H, W)."""
@@ -209,11 +216,12 @@ class Own(nn.Module):
             restored = self.network(cloudy, sar)
         except (BenchError, ModelError, torch.OutOfMemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BenchError(_where(error, self.file, f"{self.name}: forward")) from error
-        if not isinstance(restored, Tensor):
+        if not isinstance(restored, Tensor) or not restored.is_floating_point():
+            kind = restored.dtype if isinstance(restored, Tensor) else type(restored).__name__
             raise BenchError(
-                f"{self.name}: expected forward to return a tensor, got {type(restored).__name__}"
+                f"{self.name}: expected forward to return a tensor of floats, got {kind}"
             )
         if restored.shape != cloudy.shape:
             raise BenchError(

@@ -59,7 +59,7 @@ NetworkOptions = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(min=0, help="Of weights that no file gives.", show_default="0"),
+    typer.Option(min=0, max=2**63 - 1, help="Of weights that no file gives.", show_default="0"),
 ]
 Autocast = Annotated[
     Literal["off", "bf16"] | None,
