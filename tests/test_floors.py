@@ -41,7 +41,7 @@ FLOORS = {
     ],
     MODELS: [
         {"errors"},
-        {"restorer", "triton_filter"},
+        {"restorer", "triton_filter", "checkpoint"},
         {"dynamic_filter", "deformable", "window_attention", "losses"},
         {"layers"},
         {"align_cr", "glf_cr", "dsen2_cr", "mcgan", "spa_gan"},

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from planetcr_models.checkpoint import differences, expect_file, expect_finite, some, unpickle
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.restorer import OPTICAL_BANDS, SAR_BANDS, Restorer
 from planetcr_models.zoo import METHODS, create_model
@@ -30,9 +30,6 @@ OPTIONAL = ("num_batches_tracked",)
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 """Types that weights may have."""
-
-LISTED = 5
-"""Names that an error lists before it counts the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +245,7 @@ def load_checkpoint(name: str, path: Path | str) -> Restorer:
     fresh = {key: value for key, value in model.state_dict().items() if not _ends(key, IGNORED)}
     ours = {layout.theirs(key): key for key in fresh}
     _expect_same_weights(name, path, {key: fresh[ours[key]] for key in ours}, weights)
-    _expect_finite(path, weights)
+    expect_finite(path, weights)
     double = any(value.dtype == torch.float64 for value in weights.values())
     model.to(torch.float64 if double else torch.float32)
     model.load_state_dict({ours[key]: value for key, value in weights.items()}, strict=False)
@@ -274,7 +271,7 @@ def _bands(layout: Layout, weights: Mapping[str, Tensor]) -> int:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Named weights of a file, without what is wrapped around them."""
-    content = _unpickle(path)
+    content = _open(path)
     if isinstance(content, Mapping) and OUTER in content:
         content = content[OUTER]
     if not isinstance(content, Mapping) or not content:
@@ -286,7 +283,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     if strange:
         raise CheckpointError(
             f"{path}: expected a dictionary of weights, or one under the key {OUTER!r}, but holds "
-            f"something else under {_some(strange)}; save the network's state_dict()"
+            f"something else under {some(strange)}; save the network's state_dict()"
         )
     weights = dict(content)
     for prefix in PREFIXES:
@@ -295,15 +292,12 @@ def _read(path: Path) -> dict[str, Tensor]:
     return {key: value for key, value in weights.items() if not _ends(key, IGNORED)}
 
 
-def _unpickle(path: Path) -> Any:
-    """What a file holds, if it is weights and containers; nothing in it is executed."""
+def _open(path: Path) -> Any:
+    """What a file holds, if it is of the authors' form."""
+    expect_file(path, "a checkpoint file")
     try:
-        if path.is_dir():
-            raise CheckpointError(f"{path}: expected a checkpoint file, found a folder")
         with path.open("rb") as file:
             start = file.read(16)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: expected a checkpoint file, found no such file") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     if not start:
@@ -314,19 +308,7 @@ def _unpickle(path: Path) -> Any:
                 f"{path}: expected a PyTorch checkpoint as the authors' code writes it, found a "
                 f"{kind} file"
             )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old forms; the error below says enough
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        if "GLOBAL" in str(error):
-            raise CheckpointError(
-                f"{path}: holds objects other than weights, which are not loaded, for safety; save "
-                "the network's state_dict() alone"
-            ) from error
-        raise CheckpointError(
-            f"{path}: is no PyTorch checkpoint, or a damaged one; copy or download it again"
-        ) from error
+    return unpickle(path, "PyTorch checkpoint")
 
 
 def _is_ordinary(key: object, value: object) -> bool:
@@ -343,15 +325,8 @@ def _expect_same_weights(
     name: str, path: Path, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]
 ) -> None:
     """Refuse missing and surplus names and other shapes; all names are the authors'."""
-    missing = [key for key in expected if key not in weights and not _ends(key, OPTIONAL)]
-    surplus = [key for key in weights if key not in expected]
-    shapes = [
-        f"{key} expected {tuple(expected[key].shape)}, got {tuple(value.shape)}"
-        for key, value in weights.items()
-        if key in expected and value.shape != expected[key].shape
-    ]
-    kinds = (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
-    problems = [f"{kind}: {_some(found)}" for kind, found in kinds if found]
+    optional = [key for key in expected if _ends(key, OPTIONAL)]
+    problems = differences(expected, weights, optional=optional)
     if not problems:
         return
     owners = [
@@ -363,20 +338,5 @@ def _expect_same_weights(
     raise CheckpointError(f"{path}: does not hold the weights of {name}; {remedy}", problems)
 
 
-def _expect_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
-    broken = [key for key, value in weights.items() if not value.double().isfinite().all()]
-    if broken:
-        raise CheckpointError(
-            f"{path}: holds nan or infinity in {_some(broken)}; take a file from before the "
-            "training diverged"
-        )
-
-
 def _ends(key: str, last_parts: tuple[str, ...]) -> bool:
     return key.rpartition(".")[2] in last_parts
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")

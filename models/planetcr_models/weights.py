@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from planetcr_models.checkpoint import differences, expect_file, expect_finite, unpickle
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.official import load_checkpoint
 from planetcr_models.restorer import Restorer
@@ -22,9 +23,6 @@ FORMAT: Final = "planetcr_models"
 
 VERSION: Final = "1"
 """Of the metadata; raised when older versions of this package could not read it."""
-
-LISTED: Final = 5
-"""Names that an error lists before it counts the others."""
 
 
 def save_model(model: Restorer, path: Path | str) -> Path:
@@ -130,7 +128,7 @@ def load_state(model: nn.Module, path: Path | str) -> None:
         CheckpointError: The file cannot be read, or holds other weights.
     """
     path = Path(path)
-    _load(model, path, _read_safetensors(path)[0] if _is_safetensors(path) else _unpickle(path))
+    _load(model, path, _read_safetensors(path)[0] if _is_safetensors(path) else _state_dict(path))
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -143,7 +141,7 @@ def _is_safetensors(path: Path) -> bool:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a file."""
-    _expect_file(path)
+    expect_file(path, "a file of weights")
     try:
         with safe_open(path, "pt") as file:
             names = file.keys()
@@ -154,20 +152,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def _unpickle(path: Path) -> dict[str, Tensor]:
+def _state_dict(path: Path) -> dict[str, Tensor]:
     """The state dict of a file that ``torch.save`` wrote."""
-    _expect_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        if "weights_only" in str(error) and "GLOBAL" in str(error):
-            raise CheckpointError(
-                f"{path}: holds objects other than weights, which are not loaded, for safety; save "
-                "the network's state_dict() alone"
-            ) from error
-        raise CheckpointError(
-            f"{path}: is no file of weights, or a damaged one; copy or download it again"
-        ) from error
+    expect_file(path, "a file of weights")
+    content = unpickle(path, "file of weights")
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
@@ -176,12 +164,6 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
             "state_dict() alone"
         )
     return dict(content)
-
-
-def _expect_file(path: Path) -> None:
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(f"{path}: expected a file of weights, found {found}")
 
 
 def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
@@ -204,31 +186,11 @@ def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]
 
 def _load(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:
     """Fill a network, all of it; its precision becomes double where the file's is."""
-    expected = model.state_dict()
-    missing = [key for key in expected if key not in weights]
-    surplus = [key for key in weights if key not in expected]
-    shapes = [
-        f"{key} expected {tuple(expected[key].shape)}, got {tuple(value.shape)}"
-        for key, value in weights.items()
-        if key in expected and value.shape != expected[key].shape
-    ]
-    kinds = (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
-    problems = [f"{kind}: {_some(found)}" for kind, found in kinds if found]
+    problems = differences(model.state_dict(), weights)
     if problems:
         who = getattr(model, "method", "") or type(model).__name__
         raise CheckpointError(f"{path}: expected the weights of this {who}, got others", problems)
-    broken = [key for key, value in weights.items() if not value.isfinite().all()]
-    if broken:
-        raise CheckpointError(
-            f"{path}: holds nan or infinity in {_some(broken)}; take a file from before the "
-            "training diverged"
-        )
+    expect_finite(path, weights)
     if any(value.dtype == torch.float64 for value in weights.values()):
         model.double()
     model.load_state_dict(weights)
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
