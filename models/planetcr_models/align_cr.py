@@ -1,8 +1,8 @@
 """Align-CR: SAR features are moved onto the optical ones before they are fused (paper, Sec. 4).
 
 Two streams at half resolution run through stages of the same form: align SAR by deformable
-convolutions (eq. 3 to 5), refine both streams in a dense block with joint attention, fuse SAR into
-the optical features. The sum of all is a correction of the cloudy image.
+convolutions (eq. 4, 6, 7), refine both streams in a dense block with joint attention, fuse SAR into
+the optical features (eq. 5). The sum of all is a correction of the cloudy image.
 """
 
 from __future__ import annotations
@@ -316,7 +316,7 @@ class AlignmentLevel(nn.Module):
 
 
 class Alignment(nn.Module):
-    """SAR features moved onto the optical ones: two pyramids, then EDVR's cascade (eq. 3 to 5).
+    """SAR features moved onto the optical ones: two pyramids, then EDVR's cascade (eq. 6, 7).
 
     Args:
         width: Channels of each stream, a multiple of ``groups``.

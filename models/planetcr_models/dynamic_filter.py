@@ -108,14 +108,8 @@ def _filter_backward(
 
 
 @_filter_backward.register_fake
-def _(
-    gradient: Tensor,  # noqa: ARG001
-    features: Tensor,
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    slope: float,  # noqa: ARG001
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(_: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    features, hidden, weight, bias, _slope = inputs
     return (
         torch.empty_like(features, memory_format=torch.channels_last),
         torch.empty_like(hidden, memory_format=torch.channels_last),
@@ -124,7 +118,7 @@ def _(
     )
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001  torch's
     *tensors, ctx.slope = inputs
     ctx.save_for_backward(*tensors)
 

@@ -7,7 +7,8 @@ import importlib.util
 import io
 import logging
 import warnings
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -58,8 +59,7 @@ def export_onnx(
     example = (torch.rand(batch, model.bands, *size), torch.rand(batch, SAR_BANDS, height, width))
     beside = path.with_name(f".{path.name}.partial")
     try:
-        with torch.no_grad(), warnings.catch_warnings(), _quiet():
-            warnings.simplefilter("ignore")  # of the exporter's own making
+        with torch.no_grad(), _quiet():
             torch.onnx.export(
                 frozen,
                 example,
@@ -81,17 +81,18 @@ def export_onnx(
     return path
 
 
-class _quiet(redirect_stdout[io.StringIO]):  # noqa: N801  a context manager, used as a verb
-    """Keep the exporter's progress and advice to itself."""
-
-    def __init__(self) -> None:
-        super().__init__(io.StringIO())
-
-    def __enter__(self) -> io.StringIO:
-        self._before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        return super().__enter__()
-
-    def __exit__(self, *exception: object) -> None:
-        logging.disable(self._before)
-        super().__exit__(*exception)  # type: ignore[arg-type]
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress, advice and dumps to itself; an error says what matters."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

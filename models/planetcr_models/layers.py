@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from planetcr_models.dynamic_filter import predict_and_filter
 
 FILTER_SIZE = 5
-"""Height and width of the dynamic local filter (paper, Sec. 4.3)."""
+"""Height and width of the dynamic local filter (paper, Sec. 4.2.2)."""
 
 SLOPE = 0.1
 """Of every leaky ReLU."""
@@ -45,7 +45,7 @@ class Residual(nn.Module):
 class LocalFusion(nn.Module):
     """Fuse SAR into optical features by a filter of its own per pixel and channel (SLFC).
 
-    GLF-CR's local fusion, which Align-CR took over (paper, Sec. 4.3). The kernels are predicted
+    GLF-CR's local fusion, which Align-CR took over (paper, Sec. 4.2.2). The kernels are predicted
     from both streams, pass a leaky ReLU and are not normalised. Then each stream takes a gated part
     of its difference from the other.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ SMALLEST = 32
 """Least height and width of an image."""
 
 
-class Restorer(nn.Module):
+class Restorer(nn.Module, ABC):
     """A network that removes clouds from one image, with or without the help of SAR.
 
     A subclass writes :meth:`restore`, which sees images on one grid whose sides are multiples of
@@ -72,6 +73,7 @@ class Restorer(nn.Module):
         restored = self.restore(image, radar)
         return _cut(restored, (height, width)).to(cloudy.dtype)
 
+    @abstractmethod
     def restore(self, cloudy: Tensor, sar: Tensor) -> Tensor:
         """Restore images on one grid: (B, bands, H, W) and (B, 2, H, W) to (B, bands, H, W).
 
@@ -79,7 +81,6 @@ class Restorer(nn.Module):
             cloudy: Reflectance in [0, 1]; H and W are multiples of ``multiple``.
             sar: On the optical grid; untouched, on its own, where the network does not use it.
         """
-        raise NotImplementedError
 
     def _check(self, cloudy: Tensor, sar: Tensor) -> None:
         who = self.method or type(self).__name__

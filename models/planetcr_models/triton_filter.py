@@ -91,7 +91,7 @@ def _forward(features: Tensor, taps: Tensor, slope: float) -> Tensor:
 
 
 @_forward.register_fake
-def _(features: Tensor, taps: Tensor, slope: float) -> Tensor:  # noqa: ARG001
+def _(features: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(features)
 
 
@@ -104,12 +104,7 @@ def _backward(
 
 
 @_backward.register_fake
-def _(
-    gradient: Tensor,  # noqa: ARG001
-    features: Tensor,
-    taps: Tensor,
-    slope: float,  # noqa: ARG001
-) -> tuple[Tensor, Tensor]:
+def _(_: Tensor, features: Tensor, taps: Tensor, *_more: Any) -> tuple[Tensor, Tensor]:
     return torch.empty_like(features), torch.empty_like(taps)
 
 
@@ -119,7 +114,7 @@ def _backward_in_place(gradient: Tensor, features: Tensor, taps: Tensor, slope: 
 
 
 @_backward_in_place.register_fake
-def _(gradient: Tensor, features: Tensor, taps: Tensor, slope: float) -> Tensor:  # noqa: ARG001
+def _(_: Tensor, features: Tensor, *_more: Any) -> Tensor:
     return torch.empty_like(features)
 
 
@@ -382,7 +377,7 @@ def _fold_tile(
     padded_channel: tl.tensor,
     padded_y: tl.tensor,
     padded_x: tl.tensor,
-    slope: tl.constexpr,  # noqa: ARG001
+    slope: tl.constexpr,  # noqa: ARG001  _launch gives it to every kernel
     size: tl.constexpr,
     wide: tl.constexpr,
     index: tl.constexpr,

@@ -1,7 +1,7 @@
 """Tokens in, tokens out: self-attention within windows, of one image or of two that compare notes.
 
-Tokens are pixels, channels last: (B, H, W, C). GLF-CR's joint attention of optical and SAR features
-(Sec. III-B of its paper), which Align-CR took over (Sec. 4.3 of the paper).
+Tokens are pixels, channels last: (B, H, W, C). GLF-CR's joint attention of optical and SAR
+features, which Align-CR took over (paper, Sec. 4.2.2).
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ def create_model(name: str, **options: Any) -> Restorer:
     strange = [
         f"{option}={value!r}"
         for option, value in options.items()
-        if not _is_like(value, known[option])
+        if not is_like(value, known[option])
     ]
     if strange:
         raise ModelError(
@@ -167,8 +167,10 @@ def create_model(name: str, **options: Any) -> Restorer:
     return model
 
 
-def _is_like(value: object, default: object) -> bool:
+def is_like(value: object, default: object) -> bool:
     """Whether an option has the type of its default; a finite number may be whole."""
     if isinstance(default, float):
-        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return math.isfinite(value)
     return type(value) is type(default)

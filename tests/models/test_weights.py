@@ -169,6 +169,13 @@ def test_any_network_takes_its_own_weights_and_no_others(form: str, tmp_path: Pa
         load_state(fresh, path)
 
 
+def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+    network = nn.Conv2d(4, 4, 1)
+    torch.save({key: value.long() for key, value in network.state_dict().items()}, tmp_path / "w")
+    with pytest.raises(CheckpointError, match=r"of another type: weight expected torch\.float32"):
+        load_state(network, tmp_path / "w")
+
+
 def test_a_pickle_that_runs_code_or_holds_something_else_is_refused(tmp_path: Path) -> None:
     network, path = nn.Conv2d(4, 4, 1), tmp_path / "net.pt"
     torch.save(network, path)

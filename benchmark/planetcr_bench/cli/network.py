@@ -29,7 +29,7 @@ from planetcr_models.errors import ModelError
 from planetcr_models.inference import Autocast, restore_batch, restore_tiled
 from planetcr_models.restorer import Restorer
 from planetcr_models.weights import load_state, load_weights
-from planetcr_models.zoo import METHODS, create_model, list_models
+from planetcr_models.zoo import METHODS, create_model, is_like, list_models
 
 RANDOM: Final = Path("random")
 """What stands for a file of weights where there is none."""
@@ -156,8 +156,7 @@ def _known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
             near = difflib.get_close_matches(key, defaults, 1)
             hint = f"did you mean {near[0]!r}? It" if near else "it"
             raise UsageError(f"--option: {name} has no {key!r}; {hint} has {', '.join(defaults)}")
-        kind = type(defaults[key])
-        if type(value) not in ((float, int) if kind is float else (kind,)):
+        if not is_like(value, defaults[key]):
             raise UsageError(f"--option: expected {key} like {defaults[key]!r}, got {value!r}")
     return values
 
