@@ -13,7 +13,7 @@ from planetcr_bench import kernels
 from planetcr_bench.dataset import SceneFiles, grid_disagreements, pixel_digest, read_product
 from planetcr_bench.errors import SceneError
 from planetcr_bench.predictions import Card, read_prediction
-from planetcr_bench.scene import Image, land_cover_classes, reflectance, upsample
+from planetcr_bench.scene import Image, Scene, land_cover_classes, reflectance, upsample
 from planetcr_bench.vocabulary import SKY
 
 MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
@@ -84,3 +84,18 @@ def read_arrays(job: Job, card: Card) -> Arrays:
     }
     group = kernels.centre_crop(land_cover * np.uint8(len(SKY)) + sky, size)
     return Arrays(identity, np.stack([prediction, cloudy]), clear, group)
+
+
+def scene_arrays(scene: Scene, prediction: Image) -> Arrays:
+    """What a measurement needs of a scene and a prediction of the whole patch, both in memory."""
+    identity = {
+        "scene": scene.name,
+        "split": scene.split,
+        "season": scene.season,
+        "aoi": scene.aoi,
+        "patch": scene.patch,
+        "cloud_cover": scene.cloud_cover,
+        "prediction_sha256": "",
+    }
+    group = scene.land_cover * np.uint8(len(SKY)) + kernels.sky_of(scene.cloud_mask)
+    return Arrays(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)

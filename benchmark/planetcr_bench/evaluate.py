@@ -310,8 +310,10 @@ def _only_writer(unfinished: Path, out: Path) -> Iterator[None]:
         raise BenchError(
             f"{out}: another evaluation writes there; wait, or choose --name"
         ) from error
-    with lock:
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _environment() -> dict[str, str]:

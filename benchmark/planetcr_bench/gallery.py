@@ -25,14 +25,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from planetcr_bench import kernels
-from planetcr_bench.arrays import Job, read_arrays
+from planetcr_bench.arrays import Job, read_arrays, scene_arrays
 from planetcr_bench.dataset import SceneFiles, read_product, read_track
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
 from planetcr_bench.evaluate import find_dataset
 from planetcr_bench.ledger import SUMS
 from planetcr_bench.predictions import Predictions, find_predictions, read_card
 from planetcr_bench.protocols import PROTOCOLS, Protocol
-from planetcr_bench.scene import Image, backscatter, upsample
+from planetcr_bench.scene import Image, Scene, backscatter, upsample
 from planetcr_bench.scores import mae, psnr
 from planetcr_bench.storage import write_whole
 from planetcr_bench.vocabulary import OPTICAL_BANDS, OPTICAL_SIZE, SAR_RANGE_DB
@@ -277,9 +277,7 @@ def read_row(files: SceneFiles, found: Sequence[Predictions], protocol: Protocol
         kernels.measure(arrays.images, arrays.clear, arrays.group, protocol).sum(axis=0)
         for arrays in all_arrays
     ]
-    decibels = backscatter(read_product(files, "S1").pixels)[0]
-    low, high = SAR_RANGE_DB[0]
-    vv = upsample(low + decibels * np.float32(high - low), (OPTICAL_SIZE, OPTICAL_SIZE))
+    vv = _vv_db(backscatter(read_product(files, "S1").pixels))
     return Row(
         scene=files.name,
         cloud_cover=_cloud_cover(files),
@@ -292,6 +290,31 @@ def read_row(files: SceneFiles, found: Sequence[Predictions], protocol: Protocol
             *(_scores(one, "absolute_error", "squared_error", protocol) for one in sums),
         ],
     )
+
+
+def scene_row(scene: Scene, prediction: Image) -> Row:
+    """A scene and one prediction of the whole patch, both in memory, scored in ``full``."""
+    protocol = PROTOCOLS["full"]
+    arrays = scene_arrays(scene, prediction)
+    sums = kernels.measure(arrays.images, arrays.clear, arrays.group, protocol).sum(axis=0)
+    return Row(
+        scene=scene.name,
+        cloud_cover=scene.cloud_cover,
+        cloudy=scene.cloudy,
+        vv=_vv_db(scene.sar),
+        clear=scene.clear,
+        predictions=[prediction],
+        scores=[
+            _scores(sums, "cloudy_clear", "input_squared_error", protocol),
+            _scores(sums, "absolute_error", "squared_error", protocol),
+        ],
+    )
+
+
+def _vv_db(sar: Image) -> NDArray[np.float32]:
+    """VV in decibels on the optical grid, of SAR in [0, 1] on its own."""
+    low, high = SAR_RANGE_DB[0]
+    return upsample(low + sar[0] * np.float32(high - low), (OPTICAL_SIZE, OPTICAL_SIZE))
 
 
 def _scores(

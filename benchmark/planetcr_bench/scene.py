@@ -145,7 +145,7 @@ def upsample(image: NDArray[_T], size: tuple[int, int]) -> NDArray[_T]:
     """
     rows = nearest_index(size[0], image.shape[-2])
     columns = nearest_index(size[1], image.shape[-1])
-    return image[..., rows[:, None], columns]
+    return image.take(rows, axis=-2).take(columns, axis=-1)
 
 
 _CLASS_OF_CODE = np.full(256, UNKNOWN, np.uint8)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from planetcr_models.errors import CheckpointError
@@ -102,3 +104,69 @@ def some(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is one of safetensors, by its first bytes; by its name, if it is not there."""
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return path.suffix == ".safetensors"
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file.
+
+    Raises:
+        CheckpointError: It is no safetensors file, or a damaged one.
+    """
+    expect_file(path, "a file of weights")
+    try:
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: is no safetensors file, or a damaged one; copy or download it again"
+        ) from error
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors in one step; a file that is there is replaced.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.partial")
+    beside.touch()  # an OSError here says what safetensors would not
+    try:
+        weights = {key: value.to("cpu", copy=True) for key, value in tensors.items()}
+        weights = {key: value.contiguous() for key, value in weights.items()}
+        try:
+            save_file(weights, beside, dict(metadata))
+        except SafetensorError as error:
+            raise OSError(f"{path}: cannot be written ({error})") from error
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The state dict of a file that ``torch.save`` wrote; nothing in it is executed.
+
+    Raises:
+        CheckpointError: It is damaged, or holds anything else.
+    """
+    expect_file(path, "a file of weights")
+    content = unpickle(path, "file of weights")
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
+        raise CheckpointError(
+            f"{path}: expected a dictionary of weights and nothing else; save the network's "
+            "state_dict() alone"
+        )
+    return dict(content)

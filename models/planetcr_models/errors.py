@@ -5,7 +5,8 @@
     ModelError              what a user can mend
     ├── InputError          images that a network cannot take; also a ValueError
     ├── CheckpointError     a file of weights that is not what it should be
-    └── ExportError         a network that another runtime cannot express
+    ├── ExportError         a network that another runtime cannot express
+    └── TrainingError       a run that cannot begin, go on, or be gone on with
 """
 
 from __future__ import annotations
@@ -43,3 +44,7 @@ class CheckpointError(ModelError):
 
 class ExportError(ModelError):
     """A network cannot be expressed in the form that was asked for."""
+
+
+class TrainingError(ModelError):
+    """A training run cannot begin or go on; what it has kept so far is intact."""

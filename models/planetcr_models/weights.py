@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from planetcr_models.checkpoint import differences, expect_file, expect_finite, unpickle
+from planetcr_models.checkpoint import (
+    differences,
+    expect_finite,
+    is_safetensors,
+    read_safetensors,
+    read_state_dict,
+    write_safetensors,
+)
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.official import load_checkpoint
 from planetcr_models.restorer import Restorer
@@ -47,14 +52,7 @@ def save_model(model: Restorer, path: Path | str) -> Path:
         )
     said = {"format": FORMAT, "version": VERSION, "method": model.method}
     said["options"] = json.dumps(dict(model.options))
-    beside = path.with_name(f".{path.name}.partial")
-    beside.touch()  # an OSError here says what safetensors would not
-    try:
-        weights = {key: value.to("cpu", copy=True) for key, value in model.state_dict().items()}
-        save_file({key: value.contiguous() for key, value in weights.items()}, beside, said)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_safetensors(path, model.state_dict(), said)
     return path
 
 
@@ -72,7 +70,7 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
         CheckpointError: The file cannot be read, is no such file, or holds other weights.
     """
     path = Path(path)
-    weights, said = _read_safetensors(path)
+    weights, said = read_safetensors(path)
     name, options = _method_of(path, said)
     if method not in (None, name):
         raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
@@ -104,7 +102,7 @@ def load_weights(name: str, path: Path | str, **options: Any) -> Restorer:
         ModelError: No such method, or none whose authors' code writes files.
     """
     path = Path(path)
-    model = load_model(path, method=name) if _is_safetensors(path) else load_checkpoint(name, path)
+    model = load_model(path, method=name) if is_safetensors(path) else load_checkpoint(name, path)
     has = METHODS[name].options() | dict(model.options)
     unlike = [f"{key}={has.get(key, 'unknown')}" for key in options if has.get(key) != options[key]]
     if unlike:
@@ -128,42 +126,7 @@ def load_state(model: nn.Module, path: Path | str) -> None:
         CheckpointError: The file cannot be read, or holds other weights.
     """
     path = Path(path)
-    _load(model, path, _read_safetensors(path)[0] if _is_safetensors(path) else _state_dict(path))
-
-
-def _is_safetensors(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(9)[8:] == b"{"
-    except OSError:
-        return path.suffix == ".safetensors"
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a file."""
-    expect_file(path, "a file of weights")
-    try:
-        with safe_open(path, "pt") as file:
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: is no safetensors file, or a damaged one; copy or download it again"
-        ) from error
-
-
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    """The state dict of a file that ``torch.save`` wrote."""
-    expect_file(path, "a file of weights")
-    content = unpickle(path, "file of weights")
-    if not isinstance(content, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
-        raise CheckpointError(
-            f"{path}: expected a dictionary of weights and nothing else; save the network's "
-            "state_dict() alone"
-        )
-    return dict(content)
+    _load(model, path, read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path))
 
 
 def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]]:

@@ -65,7 +65,7 @@ def test_a_file_is_replaced_in_one_step(saved: Path, monkeypatch: pytest.MonkeyP
         path.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("planetcr_models.weights.save_file", fail)
+    monkeypatch.setattr("planetcr_models.checkpoint.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         save_model(narrow("dsen2_cr", seed=1), saved)
     assert saved.read_bytes() == before

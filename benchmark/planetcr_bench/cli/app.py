@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from planetcr_bench import __version__
-from planetcr_bench.cli import check, compare, evaluate, gallery, models, predict, simulate
+from planetcr_bench.cli import check, compare, evaluate, gallery, models, predict, simulate, train
 from planetcr_bench.errors import BenchError
 from planetcr_models.errors import ModelError
 
@@ -48,6 +48,7 @@ app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("gallery")(gallery.gallery)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from planetcr_bench.errors import MissingExtraError
@@ -10,10 +11,23 @@ NETWORKS = ("torch", "safetensors")
 """Packages without which there are no networks."""
 
 
+TRAINING = (*NETWORKS, "lightning", "segmentation_models_pytorch")
+"""Packages without which nothing can be trained."""
+
+
 def need_networks() -> None:
     """Raise MissingExtraError unless networks can be made."""
-    missing = [package for package in NETWORKS if find_spec(package) is None]
+    _need("networks need", NETWORKS, "models")
+
+
+def need_training() -> None:
+    """Raise MissingExtraError unless networks can be trained."""
+    _need("training needs", TRAINING, "train")
+
+
+def _need(what: str, packages: Sequence[str], extra: str) -> None:
+    missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise MissingExtraError(
-            f"networks need {' and '.join(missing)}: pip install 'planetcr-bench[models]'"
+            f"{what} {' and '.join(missing)}: pip install 'planetcr-bench[{extra}]'"
         )

@@ -27,7 +27,7 @@ def models(
     from planetcr_models import list_models
 
     if name is not None:
-        known_method(name)
+        known_method(name, others=("judge",), own=False)
     cards = [_card(method) for method in ([name] if name else list_models())]
     if as_json:
         typer.echo(json.dumps(cards[0] if name else cards, ensure_ascii=False))
@@ -42,8 +42,12 @@ def models(
 
 def _card(name: str) -> dict[str, Any]:
     from planetcr_models.cost import COSTS
+    from planetcr_models.recipes import RECIPES, SOURCES
     from planetcr_models.zoo import METHODS
 
+    recipe = {"recipe": RECIPES[name].plain(), "recipe_source": SOURCES[name]}
+    if name == "judge":
+        return {"name": name, "title": "Judge: DeepLabv3+ with ResNet-50", **recipe}
     method, cost = METHODS[name], COSTS[name]
     sar = getattr(method.network, "uses_sar", True)
     return {
@@ -57,6 +61,7 @@ def _card(name: str) -> dict[str, Any]:
         "licence": method.licence,
         "weights": method.weights,
         "options": method.options(),
+        **recipe,
     }
 
 
@@ -98,17 +103,20 @@ def _sheet(card: dict[str, Any]) -> Table:
     table = Table(title=card["title"], title_justify="left", title_style="bold", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    rows = {
-        "Name": card["name"],
-        "Inputs": ", ".join(card["inputs"]),
-        "Parameters": f"{card['parameters']:,}",
-        **{f"GMAC at {side}": f"{macs / 1e9:,.2f}" for side, macs in card["macs"].items()},
-        "Paper": card["paper"],
-        "Provenance": card["provenance"],
-        "Licence of its code": card["licence"],
-        "Weights": card["weights"],
-        "Options": ", ".join(f"{key}={value}" for key, value in card["options"].items()),
-    }
+    rows = {"Name": card["name"]}
+    if "parameters" in card:
+        rows |= {
+            "Inputs": ", ".join(card["inputs"]),
+            "Parameters": f"{card['parameters']:,}",
+            **{f"GMAC at {side}": f"{macs / 1e9:,.2f}" for side, macs in card["macs"].items()},
+            "Paper": card["paper"],
+            "Provenance": card["provenance"],
+            "Licence of its code": card["licence"],
+            "Weights": card["weights"],
+            "Options": ", ".join(f"{key}={value}" for key, value in card["options"].items()),
+        }
+    rows["Recipe"] = "\n".join(f"{key} = {value}" for key, value in card["recipe"].items())
+    rows["Source of it"] = card["recipe_source"]
     for heading, text in rows.items():
         table.add_row(heading, text)
     return table

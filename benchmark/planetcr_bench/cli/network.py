@@ -114,8 +114,8 @@ def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: 
 def _ours(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[Restorer, Card]:
-    known_method(name)
-    wanted = _known_options(name, options)
+    known_method(name, others=[*UNTRAINED] if weights is None else ())
+    wanted = known_options(name, options)
     if weights is None:
         raise UsageError(
             f"{name}: expected --weights FILE; known weights of {name}: {METHODS[name].weights}. "
@@ -134,23 +134,28 @@ def _ours(
     return model, Card(method=shown, weights=origin, options=_as_text(model.options))
 
 
-def known_method(name: str) -> None:
-    """Raise UsageError unless there is a network of this name."""
-    if name not in METHODS:
-        known = [*UNTRAINED, *list_models()]
-        near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
-        near = near or difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}? There are" if near else "there are"
-        raise UsageError(
-            f"{name}: no such method; {hint} {', '.join(known)}; a network of your own is "
-            "net.py:build"
-        )
+def known_method(name: str, *, others: Sequence[str] = (), own: bool = True) -> None:
+    """Raise UsageError unless there is a network of this name.
+
+    Args:
+        name: As the user gave it.
+        others: What the command takes beside networks.
+        own: It also takes a user's file.
+    """
+    if name in METHODS or name in others:
+        return
+    known = [*others, *list_models()]
+    near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
+    near = near or difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}? There are" if near else "there are"
+    yours = "; a network of your own is net.py:build" if own else ""
+    raise UsageError(f"{name}: no such method; {hint} {', '.join(known)}{yours}")
 
 
-def _known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
+def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
     """Options of a method, each of the type of its default."""
     defaults = METHODS[name].options()
-    values = _parse(options)
+    values = parse_options(options, "--option")
     for key, value in values.items():
         if key not in defaults:
             near = difflib.get_close_matches(key, defaults, 1)
@@ -161,14 +166,23 @@ def _known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _parse(options: Sequence[str]) -> dict[str, Any]:
+def parse_options(options: Sequence[str], word: str) -> dict[str, Any]:
+    """``key=value`` pairs as a table of Python's values; what is none stays text.
+
+    Args:
+        options: As the user gave them.
+        word: Option of the command, for messages.
+
+    Raises:
+        UsageError: One is no such pair, or a key comes twice.
+    """
     values: dict[str, Any] = {}
     for option in options:
         key, sign, text = option.partition("=")
-        if not sign or not key.isidentifier():
-            raise UsageError(f"--option: expected key=value, such as width=32, got {option!r}")
+        if not sign or not key.replace(".", "_").isidentifier():
+            raise UsageError(f"{word}: expected key=value, such as width=32, got {option!r}")
         if key in values:
-            raise UsageError(f"--option: expected {key} once, got it twice")
+            raise UsageError(f"{word}: expected {key} once, got it twice")
         try:
             values[key] = ast.literal_eval(text.title() if text in ("true", "false") else text)
         except (ValueError, SyntaxError):
@@ -242,7 +256,7 @@ def _own(
             f"{name}: expected a file of weights or none at all; without, the network keeps those "
             f"that {function}() gives it"
         )
-    values = _parse(options)
+    values = parse_options(options, "--option")
     if not file.is_file():
         raise BenchError(f"{file}: no such file")
     network = _call(_function(_run(file), function, file), values, name, file)

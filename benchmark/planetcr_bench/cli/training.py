@@ -1,0 +1,444 @@
+"""A request in, a run of training out: scenes, network, recipe, scores put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import filelock
+import numpy as np
+import tomli_w
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from planetcr_bench import __version__
+from planetcr_bench.cli.network import known_method, known_options, parse_options
+from planetcr_bench.dataset import SceneFiles, find_scenes, find_splits, read_scene, read_track
+from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.evaluate import choose_device, data_folder
+from planetcr_bench.fingerprint import fingerprint_of
+from planetcr_bench.held_out import hold_out, some_scenes
+from planetcr_bench.ledger import SceneSums
+from planetcr_bench.scene import Scene
+from planetcr_bench.storage import write_whole
+from planetcr_bench.training_data import FilePatches, PackedPatches, build_pack
+from planetcr_bench.validation import draw_maps, draw_restored, measure, overall
+from planetcr_bench.vocabulary import LAND_COVER
+from planetcr_models import training as engine
+from planetcr_models.errors import TrainingError
+from planetcr_models.inference import Autocast, restore_batch
+from planetcr_models.judge import Judge, classify, load_encoder, save_judge
+from planetcr_models.land_cover import confusion, iou, miou, pixel_accuracy
+from planetcr_models.objectives import Objective, initialise, objective_of, objective_of_judge
+from planetcr_models.recipes import RECIPES, Recipe
+from planetcr_models.weights import save_model
+from planetcr_models.zoo import create_model, is_like
+
+JUDGE: Final = "judge"
+RECIPE: Final = "recipe.toml"
+"""File of a run that says what it is."""
+
+DRAWN: Final = 4
+"""Validation scenes in a picture."""
+
+JUDGE_OPTIONS: Final[Mapping[str, Any]] = {
+    "encoder": "resnet50",
+    "output_stride": 16,
+    "rates": (12, 24, 36),
+    "separable": True,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for; see the options of ``planetcr-bench train``."""
+
+    name: str
+    data: Path | None
+    out: Path
+    changes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    encoder_weights: str | None = None
+    val_share: float = 0.05
+    val_scenes: int = 200
+    scene_list: Path | None = None
+    pack: Path | None = None
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: engine.Precision = "32"
+    parts: int = 1
+    workers: int | None = None
+    quiet: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that a run needs, made from a request."""
+
+    objective: Objective
+    patches: FilePatches | PackedPatches
+    validation: engine.Validation | None
+    identity: Mapping[str, Any]
+    save: Callable[[nn.Module, Path, Mapping[str, float]], object]
+    settings: engine.Settings
+
+
+def run(request: Request) -> dict[str, Any] | None:
+    """Train, or go on.
+
+    Returns:
+        ``name``, ``out``, ``steps``, ``best_epoch`` and its ``scores``; None in all processes of a
+        run but the first.
+
+    Raises:
+        BenchError: The dataset, the options or the folder are not as they must be.
+        ModelError: So are recipe or network, or training failed.
+    """
+    prepared = prepare(request)
+    fabric = engine.make_fabric(prepared.settings)
+    fabric.launch()
+    with _only_writer(request.out, mine=fabric.is_global_zero):
+        if fabric.is_global_zero:
+            _claim(request, prepared)
+        outcome = engine.train(
+            prepared.objective,
+            prepared.patches,
+            request.out,
+            save=prepared.save,
+            identity=prepared.identity,
+            validation=prepared.validation,
+            settings=prepared.settings,
+            fabric=fabric,
+        )
+    if not fabric.is_global_zero:
+        return None
+    return {
+        "name": request.name,
+        "out": str(request.out),
+        "steps": outcome.steps,
+        "best_epoch": outcome.epoch,
+        "scores": outcome.scores,
+    }
+
+
+def farewell(request: Request, outcome: Mapping[str, Any]) -> str:
+    """What became of a run, and what comes next, in words."""
+    best = request.out / engine.BEST
+    said = f"{outcome['steps']} steps in all; best: epoch {outcome['best_epoch']}"
+    if outcome["scores"]:
+        shown = RestorerScores.shown if request.name != JUDGE else JudgeScores.shown
+        scores = outcome["scores"]
+        said += f" ({', '.join(f'{key} {scores[key]:.4g}' for key in shown)})"
+    else:
+        said += ", the last, for there was no validation"
+    if request.name == JUDGE:
+        return f"{said}\nJudge: {best}, its card beside it"
+    return f"{said}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
+
+
+def rehearse(request: Request) -> dict[str, Any]:
+    """What a run would be, and how long it would take on this machine; nothing is kept.
+
+    Returns:
+        ``name``, ``identity``, ``steps``, speeds in samples per second of the ``loader`` alone and
+        of the ``step`` alone, ``validation_seconds`` after each epoch, and ``hours`` in all.
+    """
+    prepared = prepare(request)
+    speed = engine.rehearse(
+        prepared.objective, prepared.patches, prepared.validation, prepared.settings
+    )
+    recipe = prepared.objective.recipe
+    per_epoch = speed.steps * recipe.batch / min(speed.loader, speed.step)
+    hours = recipe.epochs * (per_epoch + speed.validation_seconds) / 3600
+    return {
+        "name": request.name,
+        "identity": dict(prepared.identity),
+        "steps": speed.steps * recipe.epochs,
+        "loader": speed.loader,
+        "step": speed.step,
+        "validation_seconds": speed.validation_seconds,
+        "hours": hours,
+    }
+
+
+def told(rehearsal: Mapping[str, Any]) -> str:
+    """A rehearsal in words."""
+    width = max(map(len, rehearsal["identity"]))
+    lines = [f"{key:{width}}  {value}" for key, value in rehearsal["identity"].items()]
+    hint = ""
+    if rehearsal["loader"] < rehearsal["step"]:
+        hint = "; reading is the bottleneck: give --pack, or more --workers"
+    speed = (
+        f"{rehearsal['steps']} steps; loader alone {rehearsal['loader']:.1f} samples/s, step alone "
+        f"{rehearsal['step']:.1f} samples/s{hint}"
+    )
+    time = (
+        f"about {rehearsal['hours']:.2g} hours on this machine, with "
+        f"{rehearsal['validation_seconds']:.0f} s of validation an epoch"
+    )
+    return "\n".join([*lines, "", speed, time])
+
+
+# --- From words to things -------------------------------------------------------------------
+
+
+def prepare(request: Request) -> Prepared:
+    """Find scenes, make network and recipe.
+
+    Raises:
+        BenchError: The dataset or an option is not as it must be.
+        ModelError: A recipe that makes no sense, or weights that do not fit.
+    """
+    known_method(request.name, others=(JUDGE,), own=False)
+    if request.name != JUDGE and request.encoder_weights is not None:
+        raise UsageError(f"--encoder-weights is of the judge, not of {request.name}")
+    recipe = recipe_of(request.name, request.changes)
+    choose_device(request.device)
+    data = data_folder(request.data)
+    learnt, held = _scenes(request, data)
+    workers = _workers(request)
+    identity: dict[str, Any] = {
+        "name": request.name,
+        "track": read_track(data),
+        "training_scenes": len(learnt),
+        "training_fingerprint": fingerprint_of(learnt, quiet=request.quiet),
+        "validation_scenes": len(held),
+        "validation_fingerprint": fingerprint_of(held, quiet=request.quiet) if held else "none",
+        "precision": request.precision,
+        "parts": request.parts,
+        **recipe.plain(),
+    }
+    patches: FilePatches | PackedPatches = FilePatches(learnt)
+    if request.pack is not None:
+        name = identity["training_fingerprint"][:16]
+        patches = build_pack(learnt, request.pack, name=name, quiet=request.quiet)
+    torch.manual_seed(recipe.seed)
+    judge, autocast = request.name == JUDGE, _autocast(request.precision)
+    objective, options = (_judge if judge else _restorer)(request, recipe, patches)
+    identity |= {f"option.{key}": value for key, value in options.items()}
+    scores = (JudgeScores if judge else RestorerScores)(held, autocast) if held else None
+    return Prepared(
+        objective=objective,
+        patches=patches,
+        validation=scores,
+        identity=identity,
+        save=partial(_save_judge, identity) if judge else _save_restorer,
+        settings=engine.Settings(
+            device=request.device,
+            devices=request.devices,
+            nodes=request.nodes,
+            precision=request.precision,
+            parts=request.parts,
+            workers=workers,
+            quiet=request.quiet,
+        ),
+    )
+
+
+def recipe_of(name: str, changes: Sequence[str]) -> Recipe:
+    """The recipe of a method, with changes as ``key=value``.
+
+    Raises:
+        UsageError: A change that is none.
+        ModelError: One that the recipe cannot take.
+    """
+    return RECIPES[name].changed(**parse_options(changes, "--set"))
+
+
+def _scenes(request: Request, data: Path) -> tuple[list[SceneFiles], list[SceneFiles]]:
+    """Scenes to learn from, and scenes to validate on; never of the test split."""
+    scenes = find_scenes(data, "train", request.scene_list)
+    if request.val_share == 0:
+        return scenes, []
+    if "val" in find_splits(data) and request.scene_list is None:
+        return scenes, some_scenes(find_scenes(data, "val"), request.val_scenes)
+    learnt, held = hold_out(scenes, share=request.val_share)
+    return learnt, some_scenes(held, request.val_scenes)
+
+
+def _workers(request: Request) -> int:
+    if request.workers is not None:
+        return request.workers
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    on_gpu = choose_device(request.device) != "cpu"
+    return min(processors // request.devices, 16) if on_gpu else 0  # a CPU has enough to do
+
+
+def _autocast(precision: engine.Precision) -> Autocast:
+    return "bf16" if precision == "bf16" else "off"
+
+
+def _restorer(
+    request: Request, recipe: Recipe, patches: FilePatches | PackedPatches
+) -> tuple[Objective, Mapping[str, Any]]:
+    del patches
+    network = create_model(request.name, **known_options(request.name, request.options))
+    if recipe.initialisation == "he_uniform":
+        initialise(network)
+    return objective_of(network, recipe), network.options
+
+
+def _judge(
+    request: Request, recipe: Recipe, patches: FilePatches | PackedPatches
+) -> tuple[Objective, Mapping[str, Any]]:
+    options = parse_options(request.options, "--option")
+    for key, value in options.items():
+        if key not in JUDGE_OPTIONS:
+            raise UsageError(f"--option: judge has no {key!r}; it has {', '.join(JUDGE_OPTIONS)}")
+        if not is_like(value, JUDGE_OPTIONS[key]):
+            raise UsageError(f"--option: expected {key} like {JUDGE_OPTIONS[key]!r}, got {value!r}")
+    judge = Judge(**options)
+    if request.encoder_weights is not None:
+        source = request.encoder_weights
+        load_encoder(judge, source if source == "imagenet" else Path(source))
+        options["encoder_weights"] = Path(source).name
+    options = {key: str(value) for key, value in options.items()}
+    return objective_of_judge(judge, recipe, patches), options
+
+
+def _save_restorer(network: nn.Module, path: Path, scores: Mapping[str, float]) -> None:
+    del scores
+    save_model(network, path)  # type: ignore[arg-type]  # a Restorer, as _restorer made it
+
+
+def _save_judge(
+    identity: Mapping[str, Any], judge: nn.Module, path: Path, scores: Mapping[str, float]
+) -> None:
+    card = {**{key: identity[key] for key in ("track", "training_fingerprint", "training_scenes")}}
+    card |= {key: identity[key] for key in ("validation_fingerprint", "validation_scenes")}
+    card["scores"] = {key: None if np.isnan(value) else value for key, value in scores.items()}
+    card["encoder_weights"] = identity.get("option.encoder_weights", "random")
+    save_judge(judge, path, card)  # type: ignore[arg-type]  # a Judge, as _judge made it
+
+
+# --- The folder of a run --------------------------------------------------------------------
+
+
+def _claim(request: Request, prepared: Prepared) -> None:
+    """Make the folder ours, or refuse; write what the run is."""
+    out = request.out
+    if (out / engine.CHECKPOINT).exists():
+        state = engine.read_checkpoint(out / engine.CHECKPOINT)
+        engine.expect_same_run(out / engine.CHECKPOINT, state["identity"], prepared.identity)
+    elif (
+        any(not path.name.startswith(".") for path in out.iterdir()) and not (out / RECIPE).exists()
+    ):
+        raise TrainingError(
+            f"{out}: expected a new or empty folder, or one that this command began, found other "
+            "files there; choose another --out"
+        )
+    said = {
+        "version": __version__,
+        "command": " ".join(request.command),
+        "identity": dict(prepared.identity),
+    }
+    write_whole(out / RECIPE, tomli_w.dumps(said).encode())
+
+
+@contextmanager
+def _only_writer(out: Path, *, mine: bool) -> Iterator[None]:
+    if not mine:
+        yield
+        return
+    if out.exists() and not out.is_dir():
+        raise BenchError(f"{out}: expected a folder, found a file; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise BenchError(f"{out}: another run trains there; wait, or choose another --out") from (
+            error
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# --- Scores ---------------------------------------------------------------------------------
+
+
+class RestorerScores:
+    """The benchmark's own scores, in both protocols, of whole validation scenes.
+
+    Args:
+        scenes: At least one.
+        autocast: As in training.
+    """
+
+    criterion = "psnr_full"
+    shown: tuple[str, ...] = ("psnr_full", "ssim_full", "psnr_official")
+
+    def __init__(self, scenes: Sequence[SceneFiles], autocast: Autocast) -> None:
+        self.scenes, self.autocast = scenes, autocast
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[SceneSums]:
+        """Sums of scenes by number."""
+        found = (read_scene(self.scenes[number]) for number in scenes)
+        return [measure(scene, self._restore(network, scene)) for scene in found]
+
+    def scores(self, measured: Sequence[SceneSums]) -> dict[str, float]:
+        """Over all scenes."""
+        return overall(measured)
+
+    def picture(self, network: nn.Module, path: Path) -> None:
+        """Cloudy, SAR, restored, clear, error."""
+        scenes = [read_scene(files) for files in some_scenes(self.scenes, DRAWN)]
+        draw_restored(scenes, [self._restore(network, scene) for scene in scenes], path)
+
+    def _restore(self, network: nn.Module, scene: Scene) -> NDArray[np.float32]:
+        images = restore_batch(network, scene.cloudy[None], scene.sar[None], autocast=self.autocast)
+        image: NDArray[np.float32] = np.nan_to_num(images[0], nan=0, posinf=1e3, neginf=-1e3)
+        return image
+
+
+class JudgeScores:
+    """mIoU and pixel accuracy of a judge on cloud-free validation scenes.
+
+    Args:
+        scenes: At least one.
+        autocast: As in training.
+    """
+
+    criterion = "miou"
+    shown: tuple[str, ...] = ("miou", "pixel_accuracy")
+
+    def __init__(self, scenes: Sequence[SceneFiles], autocast: Autocast) -> None:
+        self.scenes, self.autocast = scenes, autocast
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[NDArray[np.int64]]:
+        """Confusion matrices of scenes by number."""
+        found = (read_scene(self.scenes[number]) for number in scenes)
+        return [confusion(self._map(network, scene), scene.land_cover) for scene in found]
+
+    def scores(self, measured: Sequence[NDArray[np.int64]]) -> dict[str, float]:
+        """Of the confusion matrix that all scenes have together."""
+        matrix = np.sum(measured, axis=0)
+        return {"miou": miou(matrix), "pixel_accuracy": pixel_accuracy(matrix)} | {
+            f"iou_{name}": float(value) for name, value in zip(LAND_COVER, iou(matrix), strict=True)
+        }
+
+    def picture(self, network: nn.Module, path: Path) -> None:
+        """Clear, land cover, what the judge sees."""
+        scenes = [read_scene(files) for files in some_scenes(self.scenes, DRAWN)]
+        draw_maps(scenes, [self._map(network, scene) for scene in scenes], path)
+
+    def _map(self, network: nn.Module, scene: Scene) -> NDArray[np.uint8]:
+        assert isinstance(network, Judge)
+        seen: NDArray[np.uint8] = classify(network, scene.clear[None], autocast=self.autocast)
+        return seen.reshape(scene.land_cover.shape)

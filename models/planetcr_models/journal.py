@@ -1,0 +1,196 @@
+"""Steps and epochs of a training run in; tables, TensorBoard files, a bar and lines out."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+STEPS, EPOCHS = "steps.csv", "epochs.csv"
+"""Tables of a run: one row a step, one row an epoch."""
+
+SHOWN_EVERY = 10
+"""Steps between two points of a TensorBoard curve."""
+
+
+class Journal:
+    """What a run tells of itself, from some step on; rows of later steps are forgotten.
+
+    Args:
+        folder: Of the run; None in a process that writes nothing.
+        first: Step that comes next.
+        steps: Of the whole run.
+        epochs: Of the whole run.
+        batch: Images of a step.
+        quiet: Show nothing on the terminal.
+    """
+
+    def __init__(
+        self, folder: Path | None, *, first: int, steps: int, epochs: int, batch: int, quiet: bool
+    ) -> None:
+        self.batch, self.epochs = batch, epochs
+        quiet = quiet or folder is None
+        self._steps = _Sheet(folder and folder / STEPS, first)
+        self._epochs = _Sheet(folder and folder / EPOCHS, first)
+        self._board: Any = folder and _board(folder / "tensorboard", first)
+        self._console = Console(stderr=True, quiet=quiet)
+        self._started, self._waited, self._since = time.monotonic(), 0.0, 0
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), _Rate(batch), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        shown = self._console.is_terminal and not quiet
+        self._bar = Progress(*columns, console=self._console, disable=not shown)
+        self._task = self._bar.add_task(f"epoch {1}/{epochs}", total=steps, completed=first)
+        self._bar.start()
+
+    def step(self, step: int, epoch: int, row: Mapping[str, float], *, waited: float) -> None:
+        """Note a step.
+
+        Args:
+            step: Steps done, with this one.
+            epoch: It belongs to, from 1.
+            row: Learning rate and losses.
+            waited: Seconds that were spent waiting for its data.
+        """
+        self._since += 1
+        self._waited += waited
+        self._steps.add({"step": step, "epoch": epoch, **row})
+        if self._board is not None and step % SHOWN_EVERY == 0:
+            for name, value in row.items():
+                self._board.add_scalar(f"train/{name}", value, step)
+        loss = next(iter(row.values()))
+        self._bar.update(
+            self._task,
+            completed=step,
+            description=f"epoch {epoch}/{self.epochs}  loss {loss:.4g}",
+        )
+
+    def epoch(
+        self,
+        step: int,
+        epoch: int,
+        scores: Mapping[str, float],
+        *,
+        shown: Sequence[str] = (),
+        note: str = "",
+    ) -> None:
+        """Note an epoch, with the speed of its steps and the share of time its data took.
+
+        Args:
+            step: Steps done.
+            epoch: Epochs done.
+            scores: Of the validation scenes.
+            shown: Those that are told on the terminal.
+            note: Put at the end of the line.
+        """
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        speed = {
+            "samples_per_second": self._since * self.batch / seconds,
+            "waited_for_data": self._waited / seconds,
+        }
+        self._epochs.add({"step": step, "epoch": epoch, **scores, **speed})
+        if self._board is not None:
+            for name, value in {**scores, **speed}.items():
+                self._board.add_scalar(f"epoch/{name}", value, step)
+        said = [f"{name} {value:.4g}" for name, value in scores.items() if name in shown]
+        said.append(
+            f"{speed['samples_per_second']:.1f} samples/s, {speed['waited_for_data']:.0%} of the "
+            "time waiting for data"
+        )
+        self._console.print(
+            f"epoch {epoch}/{self.epochs}: {', '.join(said)}{note}", highlight=False, soft_wrap=True
+        )
+
+    def restart(self) -> None:
+        """Start the clock of the next epoch, after work that is none of its steps."""
+        self._started, self._waited, self._since = time.monotonic(), 0.0, 0
+
+    def say(self, line: str) -> None:
+        """Tell something on the terminal."""
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Write what is still to be written."""
+        self._bar.stop()
+        self._steps.close()
+        self._epochs.close()
+        if self._board is not None:
+            self._board.close()
+
+
+class _Sheet:
+    """A CSV table whose first row decides its columns."""
+
+    def __init__(self, path: Path | None, first: int) -> None:
+        if path is None:
+            self._file: TextIO = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  closed by close
+            self._writer = None
+            return
+        columns = _forget_after(path, first)
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._writer = self._write(columns) if columns else None
+
+    def _write(self, columns: Sequence[str]) -> csv.DictWriter[str]:
+        return csv.DictWriter(self._file, columns, extrasaction="ignore", lineterminator="\n")
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        if self._writer is None:
+            self._writer = self._write(list(row))
+            self._writer.writeheader()
+        self._writer.writerow(row)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _forget_after(path: Path, step: int) -> list[str]:
+    """Cut off rows of later steps, and one that was half written; the columns that are left."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as lines:
+        header, *rows = [*csv.reader(lines)] or [[]]
+    kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+    beside = path.with_name(f".{path.name}.partial")
+    with beside.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *kept] if kept else [])
+    beside.replace(path)
+    return header if kept else []
+
+
+def _board(folder: Path, first: int) -> Any:
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=first + 1)
+
+
+class _Rate(ProgressColumn):
+    """Samples per second."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.batch = batch
+
+    def render(self, task: Task) -> Text:
+        """Of the last steps."""
+        rate = f"{task.speed * self.batch:.1f}" if task.speed else "–"
+        return Text(f"{rate} samples/s", style="progress.data.speed")

@@ -1,0 +1,62 @@
+"""What training reads: pixels of one place over one extent, whole or cropped."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+PRODUCTS: Final = ("cloudy", "clear", "sar", "cloud_mask", "land_cover")
+"""Names of the arrays of a patch."""
+
+
+class Patch(Protocol):
+    """Pixels of one place. Optical grid H x W, radar grid h x w, over the same extent."""
+
+    @property
+    def cloudy(self) -> NDArray[np.float32]:
+        """Reflectance in [0, 1], shape (bands, H, W)."""
+
+    @property
+    def clear(self) -> NDArray[np.float32]:
+        """The cloud-free image, likewise."""
+
+    @property
+    def sar(self) -> NDArray[np.float32]:
+        """VV and VH in [0, 1], shape (2, h, w)."""
+
+    @property
+    def cloud_mask(self) -> NDArray[np.bool_]:
+        """True for cloud, shape (H, W)."""
+
+    @property
+    def land_cover(self) -> NDArray[np.uint8]:
+        """Class index of each optical pixel, shape (H, W)."""
+
+
+class Patches(Protocol):
+    """A sequence of square patches of one size, of which windows can be read cheaply."""
+
+    @property
+    def side(self) -> int:
+        """Optical pixels along a patch."""
+
+    @property
+    def cell(self) -> int:
+        """Optical pixels after which the optical and the radar grid meet again.
+
+        Windows begin and end at multiples of it: 10 for 3 m and 10 m (3 radar pixels).
+        """
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, *, top: int = 0, left: int = 0, size: int | None = None) -> Patch:
+        """Read a square window of a patch.
+
+        Args:
+            index: Of the patch.
+            top: First optical row, a multiple of ``cell``.
+            left: First optical column, likewise.
+            size: Side in optical pixels, likewise; by default the whole patch.
+        """
