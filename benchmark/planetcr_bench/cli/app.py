@@ -9,7 +9,17 @@ import typer
 from typer.core import TyperGroup
 
 from planetcr_bench import __version__
-from planetcr_bench.cli import check, compare, evaluate, gallery, models, predict, simulate, train
+from planetcr_bench.cli import (
+    check,
+    compare,
+    evaluate,
+    gallery,
+    models,
+    predict,
+    reproduce,
+    simulate,
+    train,
+)
 from planetcr_bench.errors import BenchError
 from planetcr_models.errors import ModelError
 
@@ -49,6 +59,7 @@ app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("reproduce")(reproduce.reproduce)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("gallery")(gallery.gallery)

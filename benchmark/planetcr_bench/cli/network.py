@@ -125,7 +125,7 @@ def _ours(
         model, origin = create_model(name, **wanted), f"random, seed {seed}"
         shown = f"{name} (untrained)"
     else:
-        model, origin, shown = load_weights(name, weights, **wanted), _sha256(weights), name
+        model, origin, shown = load_weights(name, weights, **wanted), sha256_of(weights), name
     if model.bands != len(OPTICAL_BANDS):
         raise BenchError(
             f"{weights}: expected a network of {len(OPTICAL_BANDS)} bands, as the dataset has, got "
@@ -194,7 +194,8 @@ def _as_text(options: Mapping[str, Any]) -> str | None:
     return ", ".join(f"{key}={options[key]}" for key in sorted(options)) or None
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -264,8 +265,8 @@ def _own(
         load_state(network, weights)
     return Own(network, name, file), Card(
         method=f"{file.name}:{function}",
-        weights=f"of {function}(), seed {seed}" if weights is None else _sha256(weights),
-        code=_sha256(file),
+        weights=f"of {function}(), seed {seed}" if weights is None else sha256_of(weights),
+        code=sha256_of(file),
         options=_as_text(values),
     )
 

@@ -197,33 +197,15 @@ def prepare(request: Request) -> Prepared:
         BenchError: The dataset or an option is not as it must be.
         ModelError: A recipe that makes no sense, or weights that do not fit.
     """
-    known_method(request.name, others=(JUDGE,), own=False)
-    if request.name != JUDGE and request.encoder_weights is not None:
-        raise UsageError(f"--encoder-weights is of the judge, not of {request.name}")
-    recipe = recipe_of(request.name, request.changes)
     choose_device(request.device)
-    data = data_folder(request.data)
-    learnt, held = _scenes(request, data)
-    workers = _workers(request)
-    identity: dict[str, Any] = {
-        "name": request.name,
-        "track": read_track(data),
-        "training_scenes": len(learnt),
-        "training_fingerprint": fingerprint_of(learnt, quiet=request.quiet),
-        "validation_scenes": len(held),
-        "validation_fingerprint": fingerprint_of(held, quiet=request.quiet) if held else "none",
-        "precision": request.precision,
-        "parts": request.parts,
-        **recipe.plain(),
-    }
+    recipe, identity, learnt, held = identify(request)
     patches: FilePatches | PackedPatches = FilePatches(learnt)
     if request.pack is not None:
         name = identity["training_fingerprint"][:16]
         patches = build_pack(learnt, request.pack, name=name, quiet=request.quiet)
     torch.manual_seed(recipe.seed)
     judge, autocast = request.name == JUDGE, _autocast(request.precision)
-    objective, options = (_judge if judge else _restorer)(request, recipe, patches)
-    identity |= {f"option.{key}": value for key, value in options.items()}
+    objective = (_judge if judge else _restorer)(request, recipe, patches)
     scores = (JudgeScores if judge else RestorerScores)(held, autocast) if held else None
     return Prepared(
         objective=objective,
@@ -237,10 +219,63 @@ def prepare(request: Request) -> Prepared:
             nodes=request.nodes,
             precision=request.precision,
             parts=request.parts,
-            workers=workers,
+            workers=_workers(request),
             quiet=request.quiet,
         ),
     )
+
+
+def identify(
+    request: Request,
+) -> tuple[Recipe, dict[str, Any], list[SceneFiles], list[SceneFiles]]:
+    """Recipe and scenes of a run, and all that decides its result; makes no network.
+
+    Returns:
+        Recipe, identity, scenes to learn from, scenes to validate on.
+
+    Raises:
+        BenchError: The dataset or an option is not as it must be.
+        ModelError: A recipe that makes no sense.
+    """
+    known_method(request.name, others=(JUDGE,), own=False)
+    if request.name != JUDGE and request.encoder_weights is not None:
+        raise UsageError(f"--encoder-weights is of the judge, not of {request.name}")
+    recipe = recipe_of(request.name, request.changes)
+    options = _options(request)
+    data = data_folder(request.data)
+    learnt, held = _scenes(request, data)
+    identity: dict[str, Any] = {
+        "name": request.name,
+        "track": read_track(data),
+        "training_scenes": len(learnt),
+        "training_fingerprint": fingerprint_of(learnt, quiet=request.quiet),
+        "validation_scenes": len(held),
+        "validation_fingerprint": fingerprint_of(held, quiet=request.quiet) if held else "none",
+        "precision": request.precision,
+        "parts": request.parts,
+        **recipe.plain(),
+        **{f"option.{key}": _plain(value) for key, value in options.items()},
+    }
+    if request.encoder_weights is not None:
+        identity["encoder_weights"] = Path(request.encoder_weights).name
+    return recipe, identity, learnt, held
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _options(request: Request) -> dict[str, Any]:
+    """Options of the network, checked."""
+    if request.name != JUDGE:
+        return known_options(request.name, request.options)
+    options = parse_options(request.options, "--option")
+    for key, value in options.items():
+        if key not in JUDGE_OPTIONS:
+            raise UsageError(f"--option: judge has no {key!r}; it has {', '.join(JUDGE_OPTIONS)}")
+        if not is_like(value, JUDGE_OPTIONS[key]):
+            raise UsageError(f"--option: expected {key} like {JUDGE_OPTIONS[key]!r}, got {value!r}")
+    return options
 
 
 def recipe_of(name: str, changes: Sequence[str]) -> Recipe:
@@ -276,32 +311,20 @@ def _autocast(precision: engine.Precision) -> Autocast:
     return "bf16" if precision == "bf16" else "off"
 
 
-def _restorer(
-    request: Request, recipe: Recipe, patches: FilePatches | PackedPatches
-) -> tuple[Objective, Mapping[str, Any]]:
+def _restorer(request: Request, recipe: Recipe, patches: FilePatches | PackedPatches) -> Objective:
     del patches
-    network = create_model(request.name, **known_options(request.name, request.options))
+    network = create_model(request.name, **_options(request))
     if recipe.initialisation == "he_uniform":
         initialise(network)
-    return objective_of(network, recipe), network.options
+    return objective_of(network, recipe)
 
 
-def _judge(
-    request: Request, recipe: Recipe, patches: FilePatches | PackedPatches
-) -> tuple[Objective, Mapping[str, Any]]:
-    options = parse_options(request.options, "--option")
-    for key, value in options.items():
-        if key not in JUDGE_OPTIONS:
-            raise UsageError(f"--option: judge has no {key!r}; it has {', '.join(JUDGE_OPTIONS)}")
-        if not is_like(value, JUDGE_OPTIONS[key]):
-            raise UsageError(f"--option: expected {key} like {JUDGE_OPTIONS[key]!r}, got {value!r}")
-    judge = Judge(**options)
+def _judge(request: Request, recipe: Recipe, patches: FilePatches | PackedPatches) -> Objective:
+    judge = Judge(**_options(request))
     if request.encoder_weights is not None:
         source = request.encoder_weights
         load_encoder(judge, source if source == "imagenet" else Path(source))
-        options["encoder_weights"] = Path(source).name
-    options = {key: str(value) for key, value in options.items()}
-    return objective_of_judge(judge, recipe, patches), options
+    return objective_of_judge(judge, recipe, patches)
 
 
 def _save_restorer(network: nn.Module, path: Path, scores: Mapping[str, float]) -> None:
@@ -315,7 +338,7 @@ def _save_judge(
     card = {**{key: identity[key] for key in ("track", "training_fingerprint", "training_scenes")}}
     card |= {key: identity[key] for key in ("validation_fingerprint", "validation_scenes")}
     card["scores"] = {key: None if np.isnan(value) else value for key, value in scores.items()}
-    card["encoder_weights"] = identity.get("option.encoder_weights", "random")
+    card["encoder_weights"] = identity.get("encoder_weights", "random")
     save_judge(judge, path, card)  # type: ignore[arg-type]  # a Judge, as _judge made it
 
 

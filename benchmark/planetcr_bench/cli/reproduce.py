@@ -1,0 +1,88 @@
+"""``planetcr-bench reproduce``: from a dataset to the reference tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from planetcr_bench.cli import options
+
+
+def reproduce(
+    data: options.Data,
+    out: Annotated[
+        Path, typer.Option(help="Working folder: runs of training, predictions, what is done.")
+    ] = Path("runs/reproduce"),
+    results: options.Results = Path("results"),
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with methods, and changes of recipes and networks."),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="Only this method; repeatable.", show_default="all eight"),
+    ] = None,
+    device: options.Device = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="GPUs to train on.")] = 1,
+    precision: Annotated[
+        Literal["32", "bf16", "fp16"], typer.Option(help="Of training; see `train`.")
+    ] = "32",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes per device that read.", show_default="by processors"),
+    ] = None,
+    pack: Annotated[
+        bool, typer.Option(help="Decode the training scenes once, 1.6 MB a scene; see `train`.")
+    ] = True,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show the plan, with hours measured from a few steps of each method."
+        ),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Train the judge and all networks, predict, evaluate, and make the tables and figures.
+
+    A step is skipped when its inputs and its output are unchanged; the same command goes on where
+    it stopped. Without --config this is the road to the paper's tables; on one GPU it takes days.
+    """
+    from planetcr_bench.cli.extras import need_training
+
+    need_training()
+    from planetcr_bench.cli import reproduction
+    from planetcr_bench.plan import describe, run_plan
+
+    wish = reproduction.read_wish(
+        reproduction.Wish(
+            data=data,
+            out=out,
+            results=results,
+            config=config,
+            methods=tuple(method or ()),
+            device=device,
+            devices=devices,
+            precision=precision,
+            workers=workers,
+            pack=pack,
+        )
+    )
+    steps = reproduction.plan_of(wish)
+    memory = out / reproduction.MEMORY
+    if dry_run:
+        steps = reproduction.plan_of(wish, reproduction.estimate(wish, steps))
+        rows = describe(steps, memory)
+        if as_json:
+            typer.echo(json.dumps([asdict(row) for row in rows]))
+            return
+        typer.echo("\n".join(reproduction.as_lines(rows)))
+        return
+    ran = run_plan(steps, memory, say=lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(json.dumps({"ran": ran, "steps": len(steps)}))
+        return
+    typer.echo(f"{len(ran)} of {len(steps)} steps ran; tables and figures: {results}/comparison")

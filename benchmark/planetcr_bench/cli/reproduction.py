@@ -1,0 +1,314 @@
+"""A dataset in, the plan of its reference tables out: steps that are commands of this program."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from planetcr_bench import __version__
+from planetcr_bench.cli import training
+from planetcr_bench.cli.network import known_method, sha256_of
+from planetcr_bench.dataset import find_scenes, read_track
+from planetcr_bench.errors import BenchError, PredictionError, UsageError
+from planetcr_bench.fingerprint import fingerprint_of
+from planetcr_bench.ledger import SCHEMA_VERSION
+from planetcr_bench.plan import Row, Step, describe
+from planetcr_bench.predictions import CARD, read_card
+from planetcr_bench.untrained import METHODS as UNTRAINED
+from planetcr_models import training as engine
+from planetcr_models.errors import ModelError
+from planetcr_models.recipes import RECIPES
+from planetcr_models.zoo import list_models
+
+MEMORY: Final = "plan.json"
+"""File of the working folder that knows which steps are done."""
+
+SETTINGS: Final = ("methods", "untrained", "suffix", "all")
+"""Keys of a plan's file beside the names of methods."""
+
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be reproduced, and how; see the options of ``planetcr-bench reproduce``."""
+
+    data: Path
+    out: Path
+    results: Path
+    config: Path | None = None
+    methods: tuple[str, ...] = ()
+    device: str = "auto"
+    devices: int = 1
+    precision: engine.Precision = "32"
+    workers: int | None = None
+    pack: bool = True
+    tables: Table = field(default_factory=dict)
+
+
+def read_wish(wish: Wish) -> Wish:
+    """The same with what its file says.
+
+    The file has ``methods`` and ``untrained`` (names), ``suffix`` (put behind the names of runs,
+    for networks that are not the published ones), and a table for ``judge``, for a method, or
+    for ``all`` of them, with changes of the recipe and ``options`` of the network.
+
+    Raises:
+        UsageError: The file cannot be read, or says something unknown.
+    """
+    said: dict[str, Any] = {}
+    if wish.config is not None:
+        try:
+            said = tomllib.loads(wish.config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"{wish.config}: cannot be read as TOML ({error})") from error
+    known = [*SETTINGS, *RECIPES]
+    for key, value in said.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}? It" if near else "it"
+            raise UsageError(f"{wish.config}: has {key!r}; {hint} may have {', '.join(known)}")
+        kind = {"methods": list, "untrained": list, "suffix": str}.get(key, dict)
+        if not isinstance(value, kind):
+            raise UsageError(f"{wish.config}: expected {key} to be a {kind.__name__}")
+    methods = wish.methods or tuple(said.get("methods", list_models()))
+    for name in methods:
+        known_method(name, own=False)
+    for name in said.get("untrained", ()):
+        if name not in UNTRAINED:
+            raise UsageError(
+                f"{wish.config}: untrained: expected {', '.join(UNTRAINED)}, got {name}"
+            )
+    return replace(wish, methods=methods, tables=said)
+
+
+def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
+    """Every step from the dataset to the tables, in order.
+
+    Args:
+        wish: As :func:`read_wish` gives it.
+        hours: Name of a step to how long it takes.
+
+    Raises:
+        BenchError: The dataset lacks a split, or an option makes no sense.
+        ModelError: A recipe makes no sense.
+    """
+    hours = hours or {}
+    track = read_track(wish.data)
+    seen = fingerprint_of(find_scenes(wish.data, "test"))
+    suffix = str(wish.tables.get("suffix", ""))
+    runs = {name: f"{name}{suffix}" for name in wish.methods}
+    runs |= {name: name for name in wish.tables.get("untrained", ("copy-cloudy", "mean-fill"))}
+    steps = []
+    for name in ("judge", *wish.methods):
+        request = request_of(wish, name)
+        _, identity, _, _ = training.identify(request)
+        weights = request.out / engine.BEST
+        made = (weights, weights.with_suffix(".json")) if name == "judge" else (weights,)
+        steps.append(
+            Step(
+                name=f"train {name}",
+                run=_Train(request, identity, train_arguments(request)),
+                inputs={key: str(value) for key, value in identity.items()},
+                writes=made,
+                hours=hours.get(f"train {name}"),
+            )
+        )
+    for name, run in runs.items():
+        predictions, result = wish.out / "preds" / run, wish.results / track / run
+        arguments = ["predict", name, "--data", str(wish.data), "--out", str(predictions)]
+        trained = name in RECIPES
+        weights = wish.out / "train" / name / engine.BEST
+        if trained:
+            arguments += ["--weights", str(weights), "--device", wish.device]
+        steps.append(
+            Step(
+                name=f"predict {run}",
+                run=_Predict(predictions, weights if trained else None, arguments),
+                inputs={"test": seen, "version": __version__},
+                reads=(weights,) if trained else (),
+                writes=(predictions,),
+                hours=hours.get(f"predict {name}"),
+            )
+        )
+        arguments = [
+            "evaluate", str(predictions), "--data", str(wish.data), "--results",
+            str(wish.results), "--name", run, "--device", wish.device,
+        ]  # fmt: skip
+        steps.append(
+            Step(
+                name=f"evaluate {run}",
+                run=_Command(arguments),
+                inputs={"version": __version__, "schema": str(SCHEMA_VERSION)},
+                reads=(predictions,),
+                writes=(result / "ledger.parquet", result / "run.json"),
+            )
+        )
+    ledgers = [wish.results / track / run for run in runs.values()]
+    comparison = wish.results / "comparison"
+    arguments = ["compare", *map(str, ledgers), "--out", str(comparison)]
+    if track == "planet-cr":
+        arguments.append("--published")
+    steps.append(
+        Step(
+            name="tables and figures",
+            run=_Command(arguments),
+            inputs={"runs": ", ".join(runs.values()), "version": __version__},
+            reads=tuple(ledger / "ledger.parquet" for ledger in ledgers),
+            writes=(comparison,),
+        )
+    )
+    return steps
+
+
+def request_of(wish: Wish, name: str) -> training.Request:
+    """The request to train one method, or the judge."""
+    shared = {} if name == "judge" else wish.tables.get("all", {})
+    table = {**shared, **wish.tables.get(name, {})}
+    options = table.pop("options", {})
+    encoder = table.pop("encoder_weights", None)
+    val_scenes = table.pop("val_scenes", None)
+    return training.Request(
+        name=name,
+        data=wish.data,
+        out=wish.out / "train" / name,
+        changes=tuple(f"{key}={value}" for key, value in table.items()),
+        options=tuple(f"{key}={value}" for key, value in options.items()),
+        encoder_weights=encoder,
+        pack=wish.out / "pack" if wish.pack else None,
+        device=wish.device,
+        devices=wish.devices,
+        precision=wish.precision,
+        workers=wish.workers,
+        **({} if val_scenes is None else {"val_scenes": val_scenes}),
+    )
+
+
+def train_arguments(request: training.Request) -> list[str]:
+    """A request as a command."""
+    given: dict[str, Any] = {
+        "--data": request.data,
+        "--out": request.out,
+        "--pack": request.pack,
+        "--encoder-weights": request.encoder_weights,
+        "--val-scenes": request.val_scenes,
+        "--device": request.device,
+        "--devices": request.devices,
+        "--precision": request.precision,
+        "--workers": request.workers,
+    }
+    return [
+        "train",
+        request.name,
+        *(word for key, value in given.items() if value is not None for word in (key, str(value))),
+        *(word for change in request.changes for word in ("--set", change)),
+        *(word for option in request.options for word in ("--option", option)),
+    ]
+
+
+def estimate(wish: Wish, steps: Sequence[Step]) -> dict[str, float]:
+    """Hours of training and predicting that a plan has before it, from a few steps of each.
+
+    A network whose steps cannot be measured, for lack of memory as a rule, has none.
+    """
+    waiting = {row.name for row in describe(steps, wish.out / MEMORY) if row.state != "done"}
+    scenes = len(find_scenes(wish.data, "test"))
+    hours: dict[str, float] = {}
+    for name in ("judge", *wish.methods):
+        if f"train {name}" not in waiting:
+            continue
+        try:
+            found = training.rehearse(replace(request_of(wish, name), pack=None, quiet=True))
+        except ModelError:
+            continue
+        hours[f"train {name}"] = found["hours"]
+        held = found["identity"]["validation_scenes"]
+        if held:
+            hours[f"predict {name}"] = found["validation_seconds"] / held * scenes / 3600
+    return hours
+
+
+def as_lines(rows: Sequence[Row]) -> list[str]:
+    """A plan in words, one line a step, and the hours of all that is to be done."""
+    width = max(len(row.name) for row in rows)
+    lines = []
+    for row in rows:
+        about = f"{row.hours:8.2f} h" if row.hours is not None and row.state != "done" else " " * 10
+        lines.append(f"{row.name:{width}}  {about}  {row.state}{f': {row.why}' if row.why else ''}")
+    known = [row.hours for row in rows if row.hours is not None and row.state != "done"]
+    lines.append(f"{'all that is measured':{width}}  {sum(known):8.2f} h")
+    return lines
+
+
+# --- What a step does -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A command of this program, in a process of its own."""
+
+    arguments: list[str]
+
+    def __call__(self) -> None:
+        print(f"$ planetcr-bench {shlex.join(self.arguments)}", file=sys.stderr, flush=True)
+        done = subprocess.run(  # noqa: S603  # this program, with arguments made above
+            [sys.executable, "-m", "planetcr_bench", *self.arguments],
+            check=False,
+            stdout=subprocess.DEVNULL,
+        )
+        if done.returncode == 130:
+            raise KeyboardInterrupt
+        if done.returncode:
+            raise BenchError(
+                f"planetcr-bench {shlex.join(self.arguments)}: failed, see above; what was done "
+                "before is kept, the same command goes on from here"
+            )
+
+
+@dataclass(frozen=True)
+class _Train:
+    request: training.Request
+    identity: Mapping[str, Any]
+    arguments: list[str]
+
+    def __call__(self) -> None:
+        """Train; a run of another recipe or dataset is put aside, for it took long to make."""
+        checkpoint = self.request.out / engine.CHECKPOINT
+        if checkpoint.exists():
+            there = engine.read_checkpoint(checkpoint)["identity"]
+            if dict(there) != dict(self.identity):
+                _put_aside(self.request.out)
+        _Command(self.arguments)()
+
+
+@dataclass(frozen=True)
+class _Predict:
+    folder: Path
+    weights: Path | None
+    arguments: list[str]
+
+    def __call__(self) -> None:
+        """Predict; predictions of other weights are thrown away, for they are soon made again."""
+        if (self.folder / CARD).exists() and self.weights is not None:
+            try:
+                same = read_card(self.folder).weights == sha256_of(self.weights)
+            except PredictionError:
+                same = False
+            if not same:
+                shutil.rmtree(self.folder)
+        _Command(self.arguments)()
+
+
+def _put_aside(folder: Path) -> None:
+    number = 1
+    while folder.with_name(f"{folder.name}.old-{number}").exists():
+        number += 1
+    folder.rename(folder.with_name(f"{folder.name}.old-{number}"))
