@@ -318,6 +318,14 @@ def _grid(transform: Affine) -> str:
     )
 
 
+def digital_numbers(image: Image) -> NDArray[np.uint16]:
+    """Reflectance as it is stored: clipped to what uint16 holds, rounded to 1 / 10 000."""
+    numbers: NDArray[np.uint16] = np.rint(np.clip(image, 0, 6.5535) * DN_PER_REFLECTANCE).astype(
+        np.uint16
+    )
+    return numbers
+
+
 def write_prediction(path: Path, image: Image, clear: Raster) -> None:
     """Write a prediction as ``evaluate`` takes it, in one step.
 
@@ -326,7 +334,7 @@ def write_prediction(path: Path, image: Image, clear: Raster) -> None:
         image: Reflectance, shape (4, H, W); clipped to what uint16 holds, rounded to 1 / 10 000.
         clear: Gives CRS and transform; an image that is smaller is its centre.
     """
-    numbers = np.rint(np.clip(image, 0, 6.5535) * DN_PER_REFLECTANCE).astype(np.uint16)
+    numbers = digital_numbers(image)
     bands, height, width = numbers.shape
     partial = path.with_name(f".{path.name}")
     with warnings.catch_warnings():

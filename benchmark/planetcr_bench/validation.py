@@ -24,10 +24,11 @@ from planetcr_bench.gallery import (
 )
 from planetcr_bench.ledger import SceneSums, ledger_table
 from planetcr_bench.measure import measure_scene
+from planetcr_bench.predictions import digital_numbers
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.scene import Image, Scene
 from planetcr_bench.tables import score_groups
-from planetcr_bench.vocabulary import LAND_COVER_NAMES
+from planetcr_bench.vocabulary import DN_PER_REFLECTANCE, LAND_COVER_NAMES
 
 METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
 
@@ -44,13 +45,17 @@ LAND_COVER_COLOURS: Final = (
 
 
 def measure(scene: Scene, prediction: Image) -> SceneSums:
-    """Sums of one scene under both protocols.
+    """Sums of one scene under both protocols: what ``predict`` and ``evaluate`` would come to.
 
     Args:
         scene: With its clear image.
-        prediction: Of the whole patch, reflectance, shape (4, 300, 300), not clipped.
+        prediction: Of the whole patch, reflectance, shape (4, 300, 300); counts as it would be
+            stored, in whole digital numbers of 0 or more.
     """
-    return measure_scene(scene_arrays(scene, prediction), list(PROTOCOLS.values()))
+    stored = np.divide(
+        digital_numbers(prediction), np.float32(DN_PER_REFLECTANCE), dtype=np.float32
+    )
+    return measure_scene(scene_arrays(scene, stored), list(PROTOCOLS.values()))
 
 
 def overall(measured: Sequence[SceneSums]) -> dict[str, float]:

@@ -40,7 +40,7 @@ class Crops(Dataset[Batch]):
     """
 
     def __init__(self, patches: Patches, *, crop: int, turns: bool, seed: int) -> None:
-        if crop > patches.side or crop % patches.cell:
+        if not patches.cell <= crop <= patches.side or crop % patches.cell:
             largest = patches.side - patches.side % patches.cell
             raise ModelError(
                 f"crop: expected a multiple of {patches.cell} pixels up to {largest}, so that "

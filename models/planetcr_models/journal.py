@@ -49,7 +49,7 @@ class Journal:
         self._steps = _Sheet(folder and folder / STEPS, first)
         self._epochs = _Sheet(folder and folder / EPOCHS, first)
         self._board: Any = folder and _board(folder / "tensorboard", first)
-        self._console = Console(stderr=True, quiet=quiet)
+        self._console = Console(stderr=True, quiet=quiet, markup=False, emoji=False)
         self._started, self._waited, self._since = time.monotonic(), 0.0, 0
         columns = (
             TextColumn("{task.description}"), BarColumn(), _Rate(batch), TimeElapsedColumn(),
@@ -165,8 +165,9 @@ def _forget_after(path: Path, step: int) -> list[str]:
     """Cut off rows of later steps, and one that was half written; the columns that are left."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as lines:
-        header, *rows = [*csv.reader(lines)] or [[]]
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1].splitlines()
+    header, *rows = [*csv.reader(whole)] or [[]]
     kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
     beside = path.with_name(f".{path.name}.partial")
     with beside.open("w", newline="", encoding="utf-8") as file:

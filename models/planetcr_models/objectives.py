@@ -241,6 +241,8 @@ def objective_of(network: Restorer, recipe: Recipe) -> Objective:
     if isinstance(recipe.loss, Adversarial):
         return Duel(network, recipe)
     loss = recipe.loss
+    if isinstance(loss, CrossEntropy):
+        raise ModelError(f"{loss.name}: is no loss for {network.method}")
 
     def regression(network: nn.Module, batch: Batch) -> Tensor:
         restored = network(batch["cloudy"], batch["sar"])
@@ -264,7 +266,6 @@ def objective_of(network: Restorer, recipe: Recipe) -> Objective:
                 )
             case L1():
                 return losses.l1(restored, batch["clear"])
-        raise ModelError(f"{loss.name}: is no loss for {network}")
 
     return Supervised(network, recipe, regression)
 

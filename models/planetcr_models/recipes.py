@@ -307,10 +307,10 @@ RECIPES: Final[dict[str, Recipe]] = {
 """Of every method of :func:`~planetcr_models.zoo.list_models`, and of the judge (Sec. 5.3)."""
 
 SOURCES: Final[dict[str, str]] = {
-    "mcgan": "loss, optimizer and initialisation of its authors' code; epochs, batch and schedule "
-    "are ours, for the Planet-CR paper states none",
-    "spa_gan": "loss, optimizer and initialisation of its author's code, with the attention target "
-    "of its README; epochs, batch and schedule are ours",
+    "mcgan": "loss, optimizer and initialisation of its authors' first code, which has no weight "
+    "decay; epochs, batch and schedule are ours, for the Planet-CR paper states none",
+    "spa_gan": "loss, optimizer and initialisation of its author's code, without its weight decay "
+    "of 1e-5 and with the attention target of its README; epochs, batch and schedule are ours",
     "sar_opt_cgan": "pix2pix's, which it extends; epochs, batch and schedule are ours",
     "dsen2_cr": "the Planet-CR authors' code, at the paper's batch; the original: NAdam at 7e-5, 8 "
     "epochs, batch 16",

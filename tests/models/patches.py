@@ -1,4 +1,4 @@
-"""Made-up patches: smooth land, white clouds, radar that knows the land."""
+"""Made-up patches: smooth land, white clouds that let two fifths of it through, radar that knows it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ class MadeUp:
 
     Args:
         count: How many.
-        side: In optical pixels, a multiple of 10.
+        side: In optical pixels, a multiple of the cell.
+        cell: Optical pixels over the same extent as a whole number of radar pixels.
     """
 
-    cell = 10
-
-    def __init__(self, count: int, *, side: int = 40, seed: int = 0) -> None:
+    def __init__(self, count: int, *, side: int = 40, cell: int = 10, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
 
         def smooth(bands: int, size: int) -> torch.Tensor:
@@ -32,15 +31,15 @@ class MadeUp:
                 0, 1
             )
 
-        self.side = side
+        self.side, self.cell = side, cell
         land = smooth(4, side)
         scale = torch.tensor([0.08, 0.12, 0.16, 0.4]).view(1, 4, 1, 1)
         self.clear = ((0.5 + land) / 1.5 * scale).float().numpy()
         cover = smooth(1, side)
-        self.mask = (cover > 0.5).numpy()[:, 0]
-        thick = ((cover - 0.4) * 4).clamp(0, 1).numpy()
+        thick = ((cover - 0.4) * 3).clamp(0, 0.6).numpy()
+        self.mask = thick[:, 0] > 0
         self.cloudy = (self.clear * (1 - thick) + 0.8 * thick).astype(np.float32)
-        radar = F.interpolate(land[:, :2], (3 * side // 10,) * 2, mode="area")
+        radar = F.interpolate(land[:, :2], (side // cell * (3 * cell // 10),) * 2, mode="area")
         self.sar = radar.float().numpy()
         self.land_cover = (land[:, 0] * 6.99).byte().numpy()
 
@@ -50,7 +49,10 @@ class MadeUp:
     def read(self, index: int, *, top: int = 0, left: int = 0, size: int | None = None) -> Patch:
         size = size or self.side
         rows, columns = slice(top, top + size), slice(left, left + size)
-        coarse = tuple(slice(3 * x // 10, 3 * (x + size) // 10) for x in (top, left))
+        radar = 3 * self.cell // 10  # pixels of a cell
+        coarse = tuple(
+            slice(x // self.cell * radar, (x + size) // self.cell * radar) for x in (top, left)
+        )
         return SimpleNamespace(
             cloudy=self.cloudy[index, :, rows, columns],
             clear=self.clear[index, :, rows, columns],

@@ -321,6 +321,8 @@ def _restorer(request: Request, recipe: Recipe, patches: FilePatches | PackedPat
 
 def _judge(request: Request, recipe: Recipe, patches: FilePatches | PackedPatches) -> Objective:
     judge = Judge(**_options(request))
+    if recipe.initialisation == "he_uniform":
+        initialise(judge)
     if request.encoder_weights is not None:
         source = request.encoder_weights
         load_encoder(judge, source if source == "imagenet" else Path(source))
