@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed networks calibrate informative clean
+.PHONY: help demo test slow lint format speed loader networks learn calibrate informative clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -37,6 +37,13 @@ speed: .venv/.done ## Time measuring and simulating, side by side with reading t
 
 networks: .venv/.done ## Time Align-CR and GLF-CR beside their published form (10 minutes on a CPU)
 	PYTHONPATH=tests/models $(BIN)/python tests/speed/networks.py
+
+loader: .venv/.done ## Time reading of training crops, from GeoTIFFs and from the pack
+	$(BIN)/python tests/speed/loader.py
+
+learn: .venv/.done ## Train four narrow networks on a CPU (an hour): results/sim-v1-small
+	$(BIN)/planetcr-bench simulate build/learn/sim --size demo --train 240
+	$(BIN)/planetcr-bench reproduce build/learn/sim --config tests/learn.toml --out build/learn/work --results results/sim-v1-small
 
 calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrate REAL=PLANET_CR
 	$(BIN)/planetcr-bench simulate build/calibration --size demo

@@ -124,9 +124,11 @@ def make_fabric(settings: Settings) -> Fabric:
 
     Raises:
         ModelError: CUDA is asked for and not there.
-        TrainingError: More GPUs are asked for than there are.
+        TrainingError: More GPUs are asked for than there are, or fp16 on a CPU.
     """
     kind = choose_device(settings.device).type
+    if settings.precision == "fp16" and kind == "cpu":
+        raise TrainingError("precision: fp16 is for GPUs; on a CPU use bf16 or 32")
     there = torch.cuda.device_count() if kind == "cuda" else settings.devices
     if settings.devices > there:
         raise TrainingError(f"devices: expected up to {there} GPUs, got {settings.devices}")

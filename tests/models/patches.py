@@ -1,4 +1,4 @@
-"""Made-up patches: smooth land, white clouds that let two fifths of it through, radar that knows it."""
+"""Made-up patches: smooth land, clouds that let two fifths of it through, radar that knows it."""
 
 from __future__ import annotations
 

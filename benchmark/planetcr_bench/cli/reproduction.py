@@ -79,6 +79,8 @@ def read_wish(wish: Wish) -> Wish:
         kind = {"methods": list, "untrained": list, "suffix": str}.get(key, dict)
         if not isinstance(value, kind):
             raise UsageError(f"{wish.config}: expected {key} to be a {kind.__name__}")
+        if kind is dict and not isinstance(value.get("options", {}), dict):
+            raise UsageError(f"{wish.config}: expected {key}.options to be a table")
     methods = wish.methods or tuple(said.get("methods", list_models()))
     for name in methods:
         known_method(name, own=False)

@@ -1,0 +1,129 @@
+"""One command walks from a dataset to tables, and knows what is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from planetcr_bench.cli.app import app
+from test_train import planetcr
+
+CONFIG = """
+methods = ["dsen2_cr"]
+untrained = []
+suffix = "-narrow"
+[all]
+epochs = 2
+batch = 2
+crop = 40
+val_scenes = 1
+[dsen2_cr]
+learning_rate = 1e-3
+options = { width = 8, blocks = 1 }
+[judge]
+epochs = 1
+batch = 2
+crop = 100
+val_scenes = 1
+options = { encoder = "resnet18" }
+"""
+STEPS = [
+    "train judge",
+    "train dsen2_cr",
+    "predict dsen2_cr-narrow",
+    "evaluate dsen2_cr-narrow",
+    "tables and figures",
+]
+
+
+def said(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, [str(word) for word in arguments])
+    assert not isinstance(done.exception, Exception), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
+    config = write(tmp_path / "plan.toml", CONFIG)
+    words = [
+        "reproduce", simulated, "--config", config, "--out", tmp_path / "work",
+        "--results", tmp_path / "results",
+    ]  # fmt: skip
+    done = planetcr(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("5 of 5 steps ran")
+    assert "$ planetcr-bench train dsen2_cr --data" in done.stderr
+    tables = {path.name for path in (tmp_path / "results" / "comparison").iterdir()}
+    assert {"table2.md", "table2.tex", "fig5.png"} <= tables
+    assert "dsen2_cr-narrow" in (tmp_path / "results" / "comparison" / "table2.md").read_text()
+    code, out, _ = said(*words, "--json")
+    assert (code, json.loads(out)["ran"]) == (0, [])
+    write(config, CONFIG.replace("learning_rate = 1e-3", "learning_rate = 2e-3"))
+    code, out, _ = said(*words, "--dry-run", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert list(rows) == STEPS
+    assert [row["state"] for row in rows.values()] == ["done", "stale", "waits", "waits", "waits"]
+    assert rows["train dsen2_cr"]["why"] == "input learning_rate changed"
+    assert rows["train dsen2_cr"]["hours"] > 0
+    weights = tmp_path / "work" / "train" / "dsen2_cr" / "best.safetensors"
+    before = weights.read_bytes()
+    done = planetcr(*words)
+    assert done.stdout.startswith("4 of 5 steps ran"), done.stderr
+    assert weights.read_bytes() != before
+    aside = tmp_path / "work" / "train" / "dsen2_cr.old-1"
+    assert (aside / "best.safetensors").read_bytes() == before
+
+
+def test_a_step_that_fails_is_named_and_nothing_is_lost(simulated: Path, tmp_path: Path) -> None:
+    config = write(tmp_path / "plan.toml", CONFIG.replace("crop = 100", "crop = 95"))
+    done = planetcr("reproduce", simulated, "--config", config, "--out", tmp_path / "work")
+    assert done.returncode == 1
+    assert "crop: expected a multiple of 10 pixels" in done.stderr
+    assert "planetcr-bench train judge" in done.stderr
+    assert "failed, see above" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_plan_of_the_paper_has_all_networks_in_its_order(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planetcr_bench.cli.reproduction.estimate", lambda *_: {"train mcgan": 2})
+    code, out, _ = said("reproduce", simulated, "--out", tmp_path / "work", "--dry-run")
+    assert code == 0
+    trained = [line.split()[1] for line in out.splitlines() if line.startswith("train ")]
+    assert trained == [
+        "judge", "mcgan", "spa_gan", "sar_opt_cgan", "dsen2_cr", "glf_cr", "align_cr_no_sar",
+        "align_cr_no_align", "align_cr",
+    ]  # fmt: skip
+    assert "2.00 h  never run" in out
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methods = ['dsen2']", "did you mean 'dsen2_cr'?"),
+        ("method = ['dsen2_cr']", "did you mean 'methods'?"),
+        ("methods = 'dsen2_cr'", "expected methods to be a list"),
+        ("untrained = ['mean']", "untrained: expected copy-cloudy, mean-fill"),
+        ("[align_cr]\nepoch = 3", "did you mean 'epochs'?"),
+        ("[align_cr]\noptions = { wide = 3 }", "align_cr has no 'wide'"),
+        ("[align_cr]\noptions = 3", "align_cr.options"),
+        ("not toml", "cannot be read as TOML"),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_refused(
+    text: str, message: str, simulated: Path, tmp_path: Path
+) -> None:
+    config = write(tmp_path / "plan.toml", text)
+    code, _, err = said("reproduce", simulated, "--config", config, "--out", tmp_path / "work")
+    assert code in (1, 2)
+    assert message in err
+    assert not (tmp_path / "work").exists()
