@@ -149,7 +149,7 @@ def test_every_method_learns_four_scenes_by_heart(name: str, tmp_path: Path) -> 
     steps, options, changes = OVERFIT[name]
     four = MadeUp(4, side=32, cell=32)
     per_band = np.broadcast_to(four.clear.mean((0, 2, 3), keepdims=True), four.clear.shape)
-    assert decibels(four.cloudy, four.clear) < 10
+    assert decibels(four.cloudy, four.clear) < 15
     assert decibels(per_band, four.clear) < 31
     linear: dict[str, Scalar] = {"decay": "linear", "constant_epochs": steps // 2}
     whole: dict[str, Scalar] = {"epochs": steps, "batch": 4, "crop": 32}
