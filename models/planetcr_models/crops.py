@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Iterator
 from multiprocessing import get_all_start_methods
 from typing import Any
@@ -135,6 +136,12 @@ def _order(patches: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng((seed, epoch)).permutation(patches)
 
 
+def _outlive_signals(_: int) -> None:
+    """Leave it to the run to end its readers: who is asked to stop finishes a step first."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoader[Batch]:
     """Read batches, in worker processes that start once for the whole run.
 
@@ -151,5 +158,6 @@ def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoad
         num_workers=workers,
         pin_memory=pin,
         multiprocessing_context=context if workers else None,
+        worker_init_fn=_outlive_signals if workers else None,
         prefetch_factor=4 if workers else None,
     )

@@ -231,6 +231,7 @@ def train(
                 run.save()
                 saved = time.monotonic()
             if stopping and run.step < total:
+                fabric.barrier()  # who leaves before the checkpoint is written ends all
                 raise KeyboardInterrupt
     return Outcome(run.step, run.best.epoch, run.best.scores)
 
@@ -384,11 +385,13 @@ class _Run:
             self.average.load_state_dict(state["average"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
 
-    def save(self) -> None:
-        """Write the checkpoint in one step; only one process does."""
+    def expect_numbers(self) -> None:
+        """Raise TrainingError before weights that are no numbers take the place of good ones."""
+        networks = [*self.objective.networks.values(), self.network]
         broken = [
             name
-            for name, value in self.objective.network.state_dict().items()
+            for network in networks
+            for name, value in network.state_dict().items()
             if not value.isfinite().all()
         ]
         if broken:
@@ -396,6 +399,10 @@ class _Run:
                 f"step {self.step}: weights are no numbers any more ({broken[0]}); "
                 f"{_advice(self.out)}"
             )
+
+    def save(self) -> None:
+        """Write the checkpoint in one step; only one process does."""
+        self.expect_numbers()
         if not self.fabric.is_global_zero:
             return
         state = {
@@ -484,6 +491,7 @@ def _finish_epoch(
     else:
         run.best = _Best(epoch)
     run_is_best = run.best.epoch == epoch
+    run.expect_numbers()
     if fabric.is_global_zero:
         if validation is not None:
             pictures = run.out / "pictures"

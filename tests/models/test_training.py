@@ -339,6 +339,8 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match=r"step 4: weights are no numbers .*last.ckpt is kept"):
         run("dsen2_cr", tmp_path, validation=Spoiling(1.0, 0.0))
+    for file in (BEST, LAST):
+        assert all(value.isfinite().all() for value in load_model(tmp_path / file).parameters())
     assert read_checkpoint(tmp_path / CHECKPOINT)["step"] == 2
 
 
