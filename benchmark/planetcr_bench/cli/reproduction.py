@@ -81,7 +81,7 @@ def read_wish(wish: Wish) -> Wish:
             raise UsageError(f"{wish.config}: expected {key} to be a {kind.__name__}")
         if kind is dict and not isinstance(value.get("options", {}), dict):
             raise UsageError(f"{wish.config}: expected {key}.options to be a table")
-    methods = wish.methods or tuple(said.get("methods", list_models()))
+    methods = tuple(dict.fromkeys(wish.methods or said.get("methods", list_models())))
     for name in methods:
         known_method(name, own=False)
     for name in said.get("untrained", ()):
@@ -134,7 +134,7 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
         steps.append(
             Step(
                 name=f"predict {run}",
-                run=_Predict(predictions, weights if trained else None, arguments),
+                run=_Predict(predictions, seen, weights if trained else None, arguments),
                 inputs={"test": seen, "version": __version__},
                 reads=(weights,) if trained else (),
                 writes=(predictions,),
@@ -294,14 +294,17 @@ class _Train:
 @dataclass(frozen=True)
 class _Predict:
     folder: Path
+    fingerprint: str
     weights: Path | None
     arguments: list[str]
 
     def __call__(self) -> None:
-        """Predict; predictions of other weights are thrown away, for they are soon made again."""
-        if (self.folder / CARD).exists() and self.weights is not None:
+        """Predict; those of other weights or scenes are thrown away, for they are soon made."""
+        if (self.folder / CARD).exists():
+            weights = None if self.weights is None else sha256_of(self.weights)
             try:
-                same = read_card(self.folder).weights == sha256_of(self.weights)
+                card = read_card(self.folder)
+                same = (card.weights, card.fingerprint) == (weights, self.fingerprint)
             except PredictionError:
                 same = False
             if not same:
