@@ -17,8 +17,8 @@ MODELS = Path(planetcr_models.__file__).parent
 
 FLOORS = {
     BENCH: [
-        {"vocabulary", "errors", "protocols", "scores", "storage"},
-        {"scene", "ledger", "simulation"},
+        {"vocabulary", "errors", "protocols", "scores"},
+        {"scene", "ledger", "simulation", "storage"},
         {"kernels", "dataset", "parallel", "untrained", "published", "plan"},
         {"predictions", "fingerprint", "tables", "audit", "held_out"},
         {"arrays", "predict", "render", "figures", "training_data"},

@@ -11,15 +11,13 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import filelock
 import pyarrow as pa
 
 from planetcr_bench import __version__
@@ -36,7 +34,7 @@ from planetcr_bench.ledger import SCHEMA_VERSION, Ledger, write_ledger
 from planetcr_bench.measure import measure, protocols_of
 from planetcr_bench.predictions import CARD, Card, Predictions, find_predictions, read_card
 from planetcr_bench.protocols import Pool
-from planetcr_bench.storage import write_whole
+from planetcr_bench.storage import only_one, write_whole
 
 DATA_VARIABLE: Final = "PLANETCR_DATA"
 
@@ -232,7 +230,8 @@ def evaluate(
     out = results / dataset.track / name
     unfinished = out.with_name(f".{name}.unfinished")
     unfinished.mkdir(parents=True, exist_ok=True)
-    with _only_writer(unfinished, out):
+    refusal = f"{out}: another evaluation writes there; wait, or choose --name"
+    with only_one(unfinished / "lock", refusal):
         identity = _identity(dataset, predictions)
         table, problems = measure(
             predictions,
@@ -299,21 +298,6 @@ def _fail_closed(
             "as an incomplete run with --allow-missing",
             problems,
         )
-
-
-@contextmanager
-def _only_writer(unfinished: Path, out: Path) -> Iterator[None]:
-    lock = filelock.FileLock(unfinished / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise BenchError(
-            f"{out}: another evaluation writes there; wait, or choose --name"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _environment() -> dict[str, str]:

@@ -15,16 +15,13 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
-
 from planetcr_bench.errors import BenchError
-from planetcr_bench.storage import write_whole
+from planetcr_bench.storage import only_one, write_whole
 
 State = Literal["done", "stale", "never run", "waits"]
 Files = dict[str, str | None]
@@ -126,7 +123,8 @@ def run_plan(steps: Sequence[Step], memory: Path, *, say: Callable[[str], None])
     _check(steps, memory)
     memory.parent.mkdir(parents=True, exist_ok=True)
     ran = []
-    with _only_run(memory):
+    refusal = f"{memory.parent}: another run works there; wait for it, or choose another folder"
+    with only_one(memory.with_name(f".{memory.name}.lock"), refusal):
         known = load(memory)
         for number, step in enumerate(steps, start=1):
             label = f"[{number}/{len(steps)}] {step.name}"
@@ -229,21 +227,6 @@ def _save(memory: Memory) -> None:
 
 def _seal(known: Any) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _only_run(memory: Path) -> Iterator[None]:
-    lock = filelock.FileLock(memory.with_name(f".{memory.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise BenchError(
-            f"{memory.parent}: another run works there; wait for it, or choose another folder"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _run(step: Step, memory: Memory) -> None:

@@ -1,9 +1,15 @@
-"""Bytes in, a file out: whole or not at all."""
+"""Bytes in, a file out: whole or not at all; and a folder that one process writes to at a time."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import filelock
+
+from planetcr_bench.errors import BenchError
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -18,3 +24,25 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def only_one(lock: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock for the while, or refuse; the lock of a process that was killed is free.
+
+    Args:
+        lock: File beside what is written.
+        refusal: What to say if another process holds it.
+
+    Raises:
+        BenchError: Another process holds it.
+    """
+    held = filelock.FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise BenchError(refusal) from error
+    try:
+        yield
+    finally:
+        held.release()

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,26 +90,23 @@ class TrainingPatch:
 # --- From files -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FilePatches:
-    """Patches that are decoded from their five files each time: slow, and needs no room.
-
-    Attributes:
-        scenes: The scenes, in the order of their indices.
-    """
+class _Patches(ABC):
+    """What patches from files and from a pack share: their size, and how windows are cut."""
 
     side: ClassVar[int] = OPTICAL_SIZE
     cell: ClassVar[int] = CELL
 
-    scenes: Sequence[SceneFiles]
-
-    def __len__(self) -> int:
-        return len(self.scenes)
+    @abstractmethod
+    def __len__(self) -> int: ...
 
     @property
+    @abstractmethod
     def names(self) -> list[str]:
         """Name of each scene."""
-        return [files.name for files in self.scenes]
+
+    @abstractmethod
+    def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
+        """Records, and where among them the scene's is."""
 
     def read(
         self, index: int, *, top: int = 0, left: int = 0, size: int | None = None
@@ -123,12 +121,34 @@ class FilePatches:
 
         Raises:
             UsageError: The window cuts through SAR pixels or leaves the patch.
-            DatasetError: A file is missing, unreadable or not as the official layout has it.
-            SceneError: The products do not lie on one grid.
+            DatasetError: A file is missing, unreadable or not as the official layout has it; or a
+                pack is missing, damaged, or one of other scenes by now.
+            SceneError: The products of a scene do not lie on one grid.
         """
         window = _window_of(top, left, size)
-        files = self.scenes[index]
-        return _cut(_record_of(_read_rasters(files)), 0, window)
+        return _cut(*self._records_with(index), window)
+
+
+@dataclass(frozen=True)
+class FilePatches(_Patches):
+    """Patches that are decoded from their five files each time: slow, and needs no room.
+
+    Attributes:
+        scenes: The scenes, in the order of their indices.
+    """
+
+    scenes: Sequence[SceneFiles]
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each scene."""
+        return [files.name for files in self.scenes]
+
+    def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
+        return _record_of(_read_rasters(self.scenes[index])), 0
 
 
 def _read_rasters(files: SceneFiles) -> dict[str, Raster]:
@@ -190,8 +210,8 @@ def _cut(records: NDArray[np.void], index: int, window: _Window) -> TrainingPatc
 
 
 @dataclass(frozen=True)
-class PackedPatches:
-    """Patches of a pack, mapped into memory when the first one is read.
+class PackedPatches(_Patches):
+    """Patches of a pack, mapped into memory when the first one is read; the numbers of the files.
 
     To another process only the path and the fingerprint travel; it maps the file for itself.
 
@@ -200,9 +220,6 @@ class PackedPatches:
         fingerprint: Of the scenes that the pack must hold.
     """
 
-    side: ClassVar[int] = OPTICAL_SIZE
-    cell: ClassVar[int] = CELL
-
     path: Path
     fingerprint: str
 
@@ -210,33 +227,15 @@ class PackedPatches:
         return type(self), (self.path, self.fingerprint)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._opened[0])
 
     @property
     def names(self) -> list[str]:
         """Name of each scene."""
         return self._opened[1]
 
-    def read(
-        self, index: int, *, top: int = 0, left: int = 0, size: int | None = None
-    ) -> TrainingPatch:
-        """Read a square window of a patch: the numbers of :meth:`FilePatches.read`.
-
-        Args:
-            index: Of the patch.
-            top: First optical row, a multiple of 10, as ``left`` and ``size``.
-            left: First optical column.
-            size: Side in optical pixels; by default the whole patch.
-
-        Raises:
-            UsageError: The window cuts through SAR pixels or leaves the patch.
-            DatasetError: The pack is missing, damaged, or one of other scenes by now.
-        """
-        return _cut(self._records, index, _window_of(top, left, size))
-
-    @property
-    def _records(self) -> NDArray[np.void]:
-        return self._opened[0]
+    def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
+        return self._opened[0], index
 
     @cached_property
     def _opened(self) -> tuple[NDArray[np.void], list[str]]:

@@ -82,8 +82,8 @@ def restore_batch(
         InputError: A shape that the network cannot take.
         ModelError: No such device, or too little memory on it.
     """
-    with _ready(model, device, autocast) as run:
-        return run(_tensor(cloudy), _tensor(sar))
+    with ready(model, device, autocast) as run:
+        return _array(run(_tensor(cloudy), _tensor(sar)))
 
 
 def restore_tiled(
@@ -153,11 +153,11 @@ def restore_tiled(
     places = list(product(range(len(rows.starts)), range(len(columns.starts))))
     out[...] = 0
     done = 0
-    with _ready(model, device, autocast) as run:
+    with ready(model, device, autocast) as run:
         while some := places[done : done + batch]:
             images = torch.stack([_read(cloudy, rows, columns, place) for place in some])
             radar = torch.stack([_read(sar, rows, columns, place) for place in some])
-            for place, image in zip(some, run(images, radar), strict=True):
+            for place, image in zip(some, _array(run(images, radar)), strict=True):
                 _blend_in(out, image, rows, columns, place)
             done += len(some)
             if progress is not None:
@@ -243,6 +243,10 @@ def _read(image: Raster, rows: _Axis, columns: _Axis, place: tuple[int, int]) ->
     return block.index_select(1, row).index_select(2, column)
 
 
+def _array(images: Tensor) -> NDArray[np.float32]:
+    return images.float().cpu().numpy()
+
+
 def _tensor(values: NDArray[Any] | Tensor) -> Tensor:
     kind = values.dtype
     is_float = kind.is_floating_point if isinstance(kind, torch.dtype) else kind.kind == "f"
@@ -278,27 +282,38 @@ def _checked_shape(cloudy: Raster, sar: Raster) -> tuple[int, ...]:
 
 
 @contextmanager
-def _ready(
+def ready(
     model: nn.Module, device: str | torch.device | None, autocast: Autocast
-) -> Iterator[Callable[[Tensor, Tensor], NDArray[np.float32]]]:
-    """The network as a function of tensors, in evaluation mode on its device for the while."""
+) -> Iterator[Callable[..., Tensor]]:
+    """A network as a function of tensors, in evaluation mode on its device for the while.
+
+    Args:
+        model: Its own mode is restored afterwards; it stays on the device.
+        device: See :func:`choose_device`; by default where it is.
+        autocast: See :func:`restore_batch`.
+
+    Yields:
+        A function of batches of images, of any device and precision; its result is the network's.
+
+    Raises:
+        ModelError: No such device or precision, or too little memory.
+    """
     if autocast not in ("off", "bf16"):
         raise ModelError(f"autocast: expected off or bf16, got {autocast!r}")
     weights = next(model.parameters(), torch.empty(0))
     place = weights.device if device is None else choose_device(device)
     model.to(place)
 
-    def run(cloudy: Tensor, sar: Tensor) -> NDArray[np.float32]:
-        images, radar = (x.to(place, weights.dtype) for x in (cloudy, sar))
+    def run(*images: Tensor) -> Tensor:
         try:
             with torch.autocast(place.type, torch.bfloat16, enabled=autocast == "bf16"):
-                restored = model(images, radar)
+                return model(*(x.to(place, weights.dtype) for x in images))
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"{place}: {len(cloudy)} images of {' x '.join(map(str, cloudy.shape[-2:]))} "
-                "pixels do not fit its memory; take fewer at a time, or smaller tiles"
+                f"{place}: {len(images[0])} images of "
+                f"{' x '.join(map(str, images[0].shape[-2:]))} pixels do not fit its memory; take "
+                "fewer at a time, or smaller tiles"
             ) from error
-        return restored.float().cpu().numpy()
 
     with evaluating(model), torch.inference_mode():
         yield run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -122,10 +121,6 @@ class Journal:
         """Start the clock of the next epoch, after work that is none of its steps."""
         self._started, self._waited, self._since = time.monotonic(), 0.0, 0
 
-    def say(self, line: str) -> None:
-        """Tell something on the terminal."""
-        self._console.print(line, highlight=False, soft_wrap=True)
-
     def close(self) -> None:
         """Write what is still to be written."""
         self._bar.stop()
@@ -139,26 +134,28 @@ class _Sheet:
     """A CSV table whose first row decides its columns."""
 
     def __init__(self, path: Path | None, first: int) -> None:
-        if path is None:
-            self._file: TextIO = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  closed by close
-            self._writer = None
-            return
-        columns = _forget_after(path, first)
-        self._file = path.open("a", newline="", encoding="utf-8")
-        self._writer = self._write(columns) if columns else None
-
-    def _write(self, columns: Sequence[str]) -> csv.DictWriter[str]:
-        return csv.DictWriter(self._file, columns, extrasaction="ignore", lineterminator="\n")
+        self._file: TextIO | None = None
+        self._columns: list[str] = []
+        if path is not None:
+            self._columns = _forget_after(path, first)
+            self._file = path.open("a", newline="", encoding="utf-8")
 
     def add(self, row: Mapping[str, Any]) -> None:
-        if self._writer is None:
-            self._writer = self._write(list(row))
-            self._writer.writeheader()
-        self._writer.writerow(row)
+        if self._file is None:
+            return
+        first = not self._columns
+        self._columns = self._columns or list(row)
+        table = csv.DictWriter(
+            self._file, self._columns, extrasaction="ignore", lineterminator="\n"
+        )
+        if first:
+            table.writeheader()
+        table.writerow(row)
         self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _forget_after(path: Path, step: int) -> list[str]:

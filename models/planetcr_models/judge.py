@@ -29,7 +29,7 @@ from planetcr_models.checkpoint import (
     write_safetensors,
 )
 from planetcr_models.errors import CheckpointError, InputError, ModelError
-from planetcr_models.inference import Autocast, choose_device, evaluating
+from planetcr_models.inference import Autocast, ready
 from planetcr_models.land_cover import CLASSES
 from planetcr_models.restorer import OPTICAL_BANDS, margins, mirror_pad, refuse_small
 from planetcr_models.weights import load_state
@@ -164,7 +164,7 @@ class Judge(nn.Module):
             InputError: A shape that does not fit, numbers that are no floats, or a single image in
                 training, of which batch normalisation finds no variance.
         """
-        self._check(image)
+        self.check(image)
         height, width = image.shape[-2:]
         image = image.to(self.mean.dtype).clamp(0, 1)
         image = (image - self.mean[:, None, None]) / self.std[:, None, None]
@@ -172,7 +172,8 @@ class Judge(nn.Module):
         top, left = (margins(side, MULTIPLE)[0] for side in (height, width))
         return logits[..., top : top + height, left : left + width]
 
-    def _check(self, image: Tensor) -> None:
+    def check(self, image: Tensor) -> None:
+        """Raise InputError unless :meth:`forward` takes such images."""
         if not image.is_floating_point():
             raise InputError(
                 f"judge: expected reflectance in [0, 1] as floats, got images of {image.dtype}"
@@ -211,23 +212,12 @@ def classify(
         InputError: A shape that does not fit, or numbers that are no floats or not finite.
         ModelError: No such device, or too little memory on it.
     """
-    if autocast not in ("off", "bf16"):
-        raise ModelError(f"autocast: expected off or bf16, got {autocast!r}")
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         raise InputError("images: expected finite reflectance, got nan or infinity")
-    place = judge.mean.device if device is None else choose_device(device)
-    judge.to(place)
     tensor = torch.from_numpy(np.array(images, images.dtype.newbyteorder("=")))  # any byte order
-    with evaluating(judge), torch.inference_mode():
-        try:
-            with torch.autocast(place.type, torch.bfloat16, enabled=autocast == "bf16"):
-                logits: Tensor = judge(tensor.to(place))
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"{place}: {len(images)} images of {' x '.join(map(str, images.shape[-2:]))} "
-                "pixels do not fit its memory; take fewer at a time"
-            ) from error
-        return logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    with ready(judge, device, autocast) as run:
+        judge.check(tensor)
+        return run(tensor).argmax(dim=1).to(torch.uint8).cpu().numpy()
 
 
 # --- Files --------------------------------------------------------------------------------------

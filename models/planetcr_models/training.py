@@ -51,18 +51,15 @@ DIVERGED: Final = 10.0
 
 
 class Validation(Protocol):
-    """Scores of a network on scenes that it does not learn from.
-
-    Attributes:
-        criterion: Key of :meth:`scores` whose largest value is the best.
-        shown: Keys that are told on the terminal.
-    """
+    """Scores of a network on scenes that it does not learn from."""
 
     @property
-    def criterion(self) -> str: ...  # noqa: D102  said above
+    def criterion(self) -> str:
+        """Key of :meth:`scores` whose largest value is the best."""
 
     @property
-    def shown(self) -> Sequence[str]: ...  # noqa: D102  said above
+    def shown(self) -> Sequence[str]:
+        """Keys that are told on the terminal."""
 
     def __len__(self) -> int: ...
 

@@ -452,7 +452,7 @@ def test_what_it_cannot_classify_is_refused(judge: Judge) -> None:
     with pytest.raises(InputError, match=r"^judge: expected reflectance .* got images of torch"):
         classify(judge, np.zeros((1, 4, 32, 32), np.uint16))
     with pytest.raises(ModelError, match=r"^autocast: expected off or bf16, got 'fp8'"):
-        classify(judge, np.zeros((1, 4, 32, 32), np.float32), autocast="fp8")  # type: ignore[arg-type]
+        classify(judge, np.zeros((1, 4, 32, 32), np.float32), autocast="fp8")
     with pytest.raises(ModelError, match=r"^device: expected auto, cpu"):
         classify(judge, np.zeros((1, 4, 32, 32), np.float32), device="tpu")
 
@@ -648,7 +648,7 @@ def test_a_card_that_json_cannot_hold_is_refused_and_nothing_written(
 def test_a_disk_that_fills_leaves_the_old_judge(
     judge: Judge, saved: Path, written: tuple[bytes, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(weights: object, path: Path, said: object) -> None:  # noqa: ARG001
+    def fail(_: object, path: Path, __: object) -> None:
         path.write_bytes(b"half")
         raise OSError("disk full")
 

@@ -38,6 +38,23 @@ Pool = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
+# --- Of training ----------------------------------------------------------------------------
+
+Devices = Annotated[int, typer.Option(min=1, help="GPUs of a machine, or processes on a CPU.")]
+Precision = Annotated[
+    Literal["32", "bf16", "fp16"],
+    typer.Option(help="bf16, fp16: compute with less where it does no harm; faster on a GPU."),
+]
+Readers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Processes per device that read training scenes.",
+        show_default="by processors",
+    ),
+]
+
 # --- Of networks ----------------------------------------------------------------------------
 
 Weights = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -27,14 +27,9 @@ def reproduce(
         typer.Option("--method", help="Only this method; repeatable.", show_default="all eight"),
     ] = None,
     device: options.Device = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="GPUs to train on.")] = 1,
-    precision: Annotated[
-        Literal["32", "bf16", "fp16"], typer.Option(help="Of training; see `train`.")
-    ] = "32",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes per device that read.", show_default="by processors"),
-    ] = None,
+    devices: options.Devices = 1,
+    precision: options.Precision = "32",
+    workers: options.Readers = None,
     pack: Annotated[
         bool, typer.Option(help="Decode the training scenes once, 1.6 MB a scene; see `train`.")
     ] = True,

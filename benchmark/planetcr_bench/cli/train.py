@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -75,22 +75,16 @@ def train(
         ),
     ] = None,
     device: options.Device = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
+    devices: options.Devices = 1,
     num_nodes: Annotated[
         int, typer.Option(min=1, help="Machines, as torchrun or Slurm start them.")
     ] = 1,
-    precision: Annotated[
-        Literal["32", "bf16", "fp16"],
-        typer.Option(help="bf16, fp16: compute with less where it does no harm; faster on a GPU."),
-    ] = "32",
+    precision: options.Precision = "32",
     accumulate: Annotated[
         int,
         typer.Option(min=1, help="Run each batch through in so many parts, to save memory."),
     ] = 1,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes per device that read.", show_default="by processors"),
-    ] = None,
+    workers: options.Readers = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show recipe and data, measure the speed, train nothing."),

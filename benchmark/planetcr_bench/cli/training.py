@@ -10,42 +10,34 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import filelock
 import numpy as np
 import tomli_w
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from planetcr_bench import __version__
+from planetcr_bench.cli.held_out_scores import JudgeScores, RestorerScores
 from planetcr_bench.cli.network import known_method, known_options, parse_options
-from planetcr_bench.dataset import SceneFiles, find_scenes, find_splits, read_scene, read_track
+from planetcr_bench.dataset import SceneFiles, find_scenes, find_splits, read_track
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluate import choose_device, data_folder
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.held_out import hold_out, some_scenes
-from planetcr_bench.ledger import SceneSums
-from planetcr_bench.scene import Scene
-from planetcr_bench.storage import write_whole
+from planetcr_bench.storage import only_one, write_whole
 from planetcr_bench.training_data import FilePatches, PackedPatches, build_pack
-from planetcr_bench.validation import draw_maps, draw_restored, measure, overall
-from planetcr_bench.vocabulary import LAND_COVER
 from planetcr_models import training as engine
 from planetcr_models.errors import TrainingError
-from planetcr_models.inference import Autocast, restore_batch
-from planetcr_models.judge import Judge, classify, load_encoder, save_judge
-from planetcr_models.land_cover import confusion, iou, miou, pixel_accuracy
+from planetcr_models.inference import Autocast
+from planetcr_models.judge import Judge, load_encoder, save_judge
 from planetcr_models.objectives import Objective, initialise, objective_of, objective_of_judge
 from planetcr_models.recipes import RECIPES, Recipe
+from planetcr_models.restorer import Restorer
 from planetcr_models.weights import save_model
 from planetcr_models.zoo import create_model, is_like
 
 JUDGE: Final = "judge"
 RECIPE: Final = "recipe.toml"
 """File of a run that says what it is."""
-
-DRAWN: Final = 4
-"""Validation scenes in a picture."""
 
 JUDGE_OPTIONS: Final[Mapping[str, Any]] = {
     "encoder": "resnet50",
@@ -331,17 +323,24 @@ def _judge(request: Request, recipe: Recipe, patches: FilePatches | PackedPatche
 
 def _save_restorer(network: nn.Module, path: Path, scores: Mapping[str, float]) -> None:
     del scores
-    save_model(network, path)  # type: ignore[arg-type]  # a Restorer, as _restorer made it
+    assert isinstance(network, Restorer)
+    save_model(network, path)
 
 
 def _save_judge(
     identity: Mapping[str, Any], judge: nn.Module, path: Path, scores: Mapping[str, float]
 ) -> None:
-    card = {**{key: identity[key] for key in ("track", "training_fingerprint", "training_scenes")}}
-    card |= {key: identity[key] for key in ("validation_fingerprint", "validation_scenes")}
+    assert isinstance(judge, Judge)
+    data = (
+        "training_fingerprint",
+        "training_scenes",
+        "validation_fingerprint",
+        "validation_scenes",
+    )
+    card = {key: identity[key] for key in ("track", *data)}
     card["scores"] = {key: None if np.isnan(value) else value for key, value in scores.items()}
     card["encoder_weights"] = identity.get("encoder_weights", "random")
-    save_judge(judge, path, card)  # type: ignore[arg-type]  # a Judge, as _judge made it
+    save_judge(judge, path, card)
 
 
 # --- The folder of a run --------------------------------------------------------------------
@@ -376,94 +375,5 @@ def _only_writer(out: Path, *, mine: bool) -> Iterator[None]:
     if out.exists() and not out.is_dir():
         raise BenchError(f"{out}: expected a folder, found a file; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise BenchError(f"{out}: another run trains there; wait, or choose another --out") from (
-            error
-        )
-    try:
+    with only_one(out / ".lock", f"{out}: another run trains there; wait, or choose another --out"):
         yield
-    finally:
-        lock.release()
-
-
-# --- Scores ---------------------------------------------------------------------------------
-
-
-class RestorerScores:
-    """The benchmark's own scores, in both protocols, of whole validation scenes.
-
-    Args:
-        scenes: At least one.
-        autocast: As in training.
-    """
-
-    criterion = "psnr_full"
-    shown: tuple[str, ...] = ("psnr_full", "ssim_full", "psnr_official")
-
-    def __init__(self, scenes: Sequence[SceneFiles], autocast: Autocast) -> None:
-        self.scenes, self.autocast = scenes, autocast
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[SceneSums]:
-        """Sums of scenes by number."""
-        found = (read_scene(self.scenes[number]) for number in scenes)
-        return [measure(scene, self._restore(network, scene)) for scene in found]
-
-    def scores(self, measured: Sequence[SceneSums]) -> dict[str, float]:
-        """Over all scenes."""
-        return overall(measured)
-
-    def picture(self, network: nn.Module, path: Path) -> None:
-        """Cloudy, SAR, restored, clear, error."""
-        scenes = [read_scene(files) for files in some_scenes(self.scenes, DRAWN)]
-        draw_restored(scenes, [self._restore(network, scene) for scene in scenes], path)
-
-    def _restore(self, network: nn.Module, scene: Scene) -> NDArray[np.float32]:
-        images = restore_batch(network, scene.cloudy[None], scene.sar[None], autocast=self.autocast)
-        image: NDArray[np.float32] = np.nan_to_num(images[0], nan=0, posinf=1e3, neginf=-1e3)
-        return image
-
-
-class JudgeScores:
-    """mIoU and pixel accuracy of a judge on cloud-free validation scenes.
-
-    Args:
-        scenes: At least one.
-        autocast: As in training.
-    """
-
-    criterion = "miou"
-    shown: tuple[str, ...] = ("miou", "pixel_accuracy")
-
-    def __init__(self, scenes: Sequence[SceneFiles], autocast: Autocast) -> None:
-        self.scenes, self.autocast = scenes, autocast
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[NDArray[np.int64]]:
-        """Confusion matrices of scenes by number."""
-        found = (read_scene(self.scenes[number]) for number in scenes)
-        return [confusion(self._map(network, scene), scene.land_cover) for scene in found]
-
-    def scores(self, measured: Sequence[NDArray[np.int64]]) -> dict[str, float]:
-        """Of the confusion matrix that all scenes have together."""
-        matrix = np.sum(measured, axis=0)
-        return {"miou": miou(matrix), "pixel_accuracy": pixel_accuracy(matrix)} | {
-            f"iou_{name}": float(value) for name, value in zip(LAND_COVER, iou(matrix), strict=True)
-        }
-
-    def picture(self, network: nn.Module, path: Path) -> None:
-        """Clear, land cover, what the judge sees."""
-        scenes = [read_scene(files) for files in some_scenes(self.scenes, DRAWN)]
-        draw_maps(scenes, [self._map(network, scene) for scene in scenes], path)
-
-    def _map(self, network: nn.Module, scene: Scene) -> NDArray[np.uint8]:
-        assert isinstance(network, Judge)
-        seen: NDArray[np.uint8] = classify(network, scene.clear[None], autocast=self.autocast)
-        return seen.reshape(scene.land_cover.shape)
