@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -135,13 +137,14 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def write_safetensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors in one step; a file that is there is replaced.
+    """Write tensors in one step; a file that is there is replaced. Equal content, equal bytes.
 
     Raises:
         OSError: The file cannot be written.
     """
     beside = path.with_name(f".{path.name}.partial")
     beside.touch()  # an OSError here says what safetensors would not
+    mode = beside.stat().st_mode  # safetensors makes files that nobody else can read
     try:
         weights = {key: value.to("cpu", copy=True) for key, value in tensors.items()}
         weights = {key: value.contiguous() for key, value in weights.items()}
@@ -149,9 +152,24 @@ def write_safetensors(
             save_file(weights, beside, dict(metadata))
         except SafetensorError as error:
             raise OSError(f"{path}: cannot be written ({error})") from error
+        beside.chmod(mode)
+        _sort_metadata(beside)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the entries of a file's metadata in order; safetensors writes them as chance has it."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(text.ljust(size))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

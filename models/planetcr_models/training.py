@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import signal
 import threading
 import time
@@ -432,6 +433,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
             except RuntimeError as error:  # what torch makes of a full disk
                 raise OSError(f"{path}: cannot be written, the disk may be full") from error
             file.flush()
+            os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.testing import assert_close
 
 from networks import NARROW, images, narrow
 from planetcr_models import create_model, list_models
@@ -56,6 +57,15 @@ def test_a_network_in_any_memory_layout_is_written(tmp_path: Path) -> None:
     model.blocks[0].second.weight = model.blocks[0].first.weight
     again = load_model(save_model(model, tmp_path / "tied"))
     assert torch.equal(again.blocks[0].second.weight, model.blocks[0].first.weight)
+
+
+def test_equal_weights_make_equal_files_that_others_can_read(tmp_path: Path) -> None:
+    model = narrow("dsen2_cr")
+    files = [save_model(model, tmp_path / f"{number}.safetensors") for number in range(8)]
+    assert len({path.read_bytes() for path in files}) == 1
+    (tmp_path / "plain").touch()
+    assert {path.stat().st_mode for path in files} == {(tmp_path / "plain").stat().st_mode}
+    assert_close(load_model(files[0]).state_dict(), model.state_dict())
 
 
 def test_a_file_is_replaced_in_one_step(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
