@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise, product
 from typing import Any, Final, Literal, Protocol
 
@@ -315,8 +315,14 @@ def ready(
                 "fewer at a time, or smaller tiles"
             ) from error
 
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode(), _same_on_every_device():
         yield run
+
+
+def _same_on_every_device() -> AbstractContextManager[None]:
+    """Convolutions of a GPU in float32, as a CPU's are, not in TF32."""
+    now = torch.backends.cudnn
+    return now.flags(now.enabled, now.benchmark, now.benchmark_limit, now.deterministic, False)
 
 
 @contextmanager

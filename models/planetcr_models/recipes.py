@@ -89,6 +89,8 @@ LOSSES: Final[dict[str, type[Loss]]] = {
 }
 _REGRESSION: Final = ("charbonnier", "carl", "l1")
 
+LARGEST_SEED: Final = 2**31 - 1
+
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "optimizer": ("adam", "nadam", "sgd"),
     "decay": ("none", "halve", "linear", "poly"),
@@ -260,6 +262,8 @@ def _expect_sense(table: Mapping[str, Any]) -> None:
             continue
         low = least.get(key, 0)
         below_one = key in ("ema", "beta1", "beta2")
+        if key == "seed" and value > LARGEST_SEED:
+            raise ModelError(f"recipe: expected seed to be up to {LARGEST_SEED}, got {value!r}")
         if not math.isfinite(value) or value < low or (below_one and value >= 1):
             limits = "[0, 1)" if below_one else f"{low} or more"
             raise ModelError(f"recipe: expected {key} to be {limits}, got {value!r}")

@@ -23,6 +23,9 @@ from typing import Any, Final, Literal, Protocol
 import torch
 import torch.distributed
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.plugins.precision.amp import MixedPrecision
 from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -45,7 +48,6 @@ BEST, LAST = "best.safetensors", "last.safetensors"
 FORMAT: Final = "planetcr_models training 1"
 
 Precision = Literal["32", "bf16", "fp16"]
-_PRECISION: Final[dict[str, Any]] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 DIVERGED: Final = 10.0
 """Times its lowest that the smoothed loss may rise to."""
@@ -122,7 +124,8 @@ def make_fabric(settings: Settings) -> Fabric:
 
     Raises:
         ModelError: CUDA is asked for and not there.
-        TrainingError: More GPUs are asked for than there are, or fp16 on a CPU.
+        TrainingError: More GPUs are asked for than there are, fp16 on a CPU, or another number of
+            processes than torchrun or Slurm has started.
     """
     kind = choose_device(settings.device).type
     if settings.precision == "fp16" and kind == "cpu":
@@ -130,15 +133,43 @@ def make_fabric(settings: Settings) -> Fabric:
     there = torch.cuda.device_count() if kind == "cuda" else settings.devices
     if settings.devices > there:
         raise TrainingError(f"devices: expected up to {there} GPUs, got {settings.devices}")
-    several = settings.devices * settings.nodes > 1
-    strategy = DDPStrategy(broadcast_buffers=False) if several else "auto"
+    wanted = settings.devices * settings.nodes
+    started = _processes()
+    if started not in (None, wanted):
+        raise TrainingError(
+            f"devices: expected as many as the {started} processes that were started, got {wanted} "
+            f"({settings.devices} devices on each of {settings.nodes} nodes)"
+        )
+    plugins: list[Any] = []
+    if settings.precision != "32":
+        plugins = [_Autocast("bf16-mixed" if settings.precision == "bf16" else "16-mixed", kind)]
     return Fabric(
         accelerator=kind,
         devices=settings.devices,
         num_nodes=settings.nodes,
-        strategy=strategy,
-        precision=_PRECISION[settings.precision],
+        strategy=DDPStrategy(broadcast_buffers=False) if wanted > 1 else "auto",
+        plugins=plugins,
     )
+
+
+def _processes() -> int | None:
+    """How many processes torchrun or Slurm has started; None if neither has."""
+    if TorchElasticEnvironment.detect():
+        return int(os.environ["WORLD_SIZE"])
+    if SLURMEnvironment.detect():
+        return int(os.environ.get("SLURM_NTASKS", "1"))
+    return None
+
+
+class _Autocast(MixedPrecision):
+    """Less precision where torch says that it does no harm; images enter as they are.
+
+    Lightning's own rounds them, and with them every network's sum of image and correction.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """Leave images in float32."""
+        return data
 
 
 def train(
@@ -186,8 +217,9 @@ def train(
         raise TrainingError(
             "parts: a GAN's batch normalisation wants its batch whole; use a smaller batch instead"
         )
-    run = _Run(objective, out, fabric, dict(identity), per_epoch, recipe.ema)
+    run = _Run(objective, out, fabric, dict(identity), recipe.ema)
     run.restore()
+    _expect_same_step(fabric, run.step, out)
     total = recipe.epochs * per_epoch
     batches = Batches(
         len(patches),
@@ -275,6 +307,8 @@ def rehearse(
 ) -> Speed:
     """Measure reading, a few steps and the validation of a scene on one device; nothing is kept.
 
+    It sees one device's share of a batch; several devices are taken to be as fast each.
+
     Args:
         objective: Its weights are changed.
         patches: To learn from.
@@ -285,12 +319,15 @@ def rehearse(
     Raises:
         ModelError: See :func:`train`.
     """
-    settings = replace(settings or Settings(), devices=1, nodes=1)
-    recipe, fabric = objective.recipe, make_fabric(settings)
+    settings = settings or Settings()
+    world = settings.devices * settings.nodes
+    recipe, fabric = objective.recipe, make_fabric(replace(settings, devices=1, nodes=1))
     crops = Crops(patches, crop=recipe.crop, turns=recipe.turns, seed=recipe.seed)
-    per_epoch = steps_per_epoch(len(patches), recipe.batch, 1, settings.parts)
+    per_epoch = steps_per_epoch(len(patches), recipe.batch, world, settings.parts)
     total = recipe.epochs * per_epoch
-    batches = Batches(len(patches), batch=recipe.batch, seed=recipe.seed, last=total + 1)
+    batches = Batches(
+        len(patches), batch=recipe.batch, seed=recipe.seed, last=total + 1, world=world
+    )
     on_gpu = fabric.device.type == "cuda"
     loader = iter(load(crops, batches, workers=settings.workers, pin=on_gpu))
     first = fabric.to_device(next(loader))
@@ -312,7 +349,7 @@ def rehearse(
         steps=per_epoch,
         loader=recipe.batch / reading,
         step=recipe.batch / learning,
-        validation_seconds=validating * len(validation or ()),
+        validation_seconds=validating * len(validation or ()) / world,
     )
 
 
@@ -344,11 +381,10 @@ class _Run:
         out: Path,
         fabric: Fabric,
         identity: dict[str, Any],
-        per_epoch: int,
         ema: float,
     ) -> None:
         self.objective, self.out, self.fabric = objective, out, fabric
-        self.identity, self.per_epoch = identity, per_epoch
+        self.identity = identity
         self.step, self.best = 0, _Best()
         objective.prepare(fabric)
         self.average = (
@@ -471,6 +507,16 @@ def expect_same_run(path: Path, there: Mapping[str, Any], here: Mapping[str, Any
         )
 
 
+def _expect_same_step(fabric: Fabric, step: int, out: Path) -> None:
+    """Raise TrainingError unless all processes have read the same checkpoint."""
+    steps = torch.as_tensor(fabric.all_gather(torch.tensor(step, device=fabric.device)))
+    if steps.min() != steps.max():
+        raise TrainingError(
+            f"{out / CHECKPOINT}: expected all processes to go on from one step, got "
+            f"{sorted(set(steps.tolist()))}; lay the folder where every node can read it"
+        )
+
+
 def _finish_epoch(
     run: _Run,
     epoch: int,
@@ -484,7 +530,7 @@ def _finish_epoch(
         mine = range(fabric.global_rank, len(validation), fabric.world_size)
         scores = validation.scores(_gathered(fabric, validation.measure(run.network, mine)))
         criterion = scores[validation.criterion]
-        if criterion > run.best.criterion:
+        if criterion > run.best.criterion or not run.best.epoch:  # the first may be nan
             run.best = _Best(epoch, criterion, scores)
             note = " · best so far"
     else:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from planetcr_bench.cli.app import app
+from planetcr_bench.cli.reproduction import Wish, read_wish, request_of, train_arguments
+from planetcr_bench.cli.reproduction import _Predict as predict_step
+from planetcr_bench.dataset import find_scenes
+from planetcr_bench.fingerprint import fingerprint_of
+from planetcr_bench.predictions import read_card
 from test_train import planetcr
 
 CONFIG = """
@@ -106,6 +113,30 @@ def test_the_plan_of_the_paper_has_all_networks_in_its_order(
     assert not (tmp_path / "work").exists()
 
 
+def test_what_training_takes_can_be_said_for_each_method(tmp_path: Path) -> None:
+    text = "[dsen2_cr]\naccumulate = 2\nval_share = 0.25\nclip = 1.0\noptions = { width = 8 }"
+    config = write(tmp_path / "plan.toml", text)
+    wish = read_wish(Wish(data=Path("sim"), out=Path("o"), results=Path("r"), config=config))
+    words = " ".join(train_arguments(request_of(wish, "dsen2_cr")))
+    for option in ("--accumulate 2", "--val-share 0.25", "--set clip=1.0", "--option width=8"):
+        assert option in words
+    assert "--accumulate 1" in " ".join(train_arguments(request_of(wish, "glf_cr")))
+
+
+def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(simulated, data)
+    out = tmp_path / "preds" / "mean-fill"
+    words = ["predict", "mean-fill", "--data", str(data), "--out", str(out)]
+    said(*words)
+    mask = next((data / "test").rglob("*.npy"))
+    np.save(mask, ~np.load(mask))
+    seen = fingerprint_of(find_scenes(data, "test"))
+    assert "made otherwise" in said(*words)[2]
+    predict_step(out, seen, None, words)()
+    assert read_card(out).fingerprint == seen
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -116,6 +147,9 @@ def test_the_plan_of_the_paper_has_all_networks_in_its_order(
         ("[align_cr]\nepoch = 3", "did you mean 'epochs'?"),
         ("[align_cr]\noptions = { wide = 3 }", "align_cr has no 'wide'"),
         ("[align_cr]\noptions = 3", "align_cr.options"),
+        ("methods = [3]", "expected methods to be names"),
+        ("[judge]\nval_scenes = 'a'", "judge.val_scenes: got 'a'"),
+        ("[judge]\nencoder_weights = 5", "judge.encoder_weights: got 5"),
         ("not toml", "cannot be read as TOML"),
     ],
 )

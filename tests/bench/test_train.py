@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from matplotlib import image as mpimg
 from typer.testing import CliRunner
 
@@ -208,6 +210,7 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
         (["judge", "--encoder-weights", "nowhere.pth"], 1, "nowhere.pth: expected"),
         (["dsen2_cr", "--encoder-weights", "x.pth"], 2, "is of the judge, not of dsen2_cr"),
         (["dsen2_cr", "--val-share", "1.5"], 2, "--val-share"),
+        (["dsen2_cr", "--set", "seed=99999999999"], 1, "expected seed to be up to 2147483647"),
         (["dsen2_cr", "--accumulate", "5"], 1, "multiple of 5"),
         (["mcgan", "--accumulate", "2", "--option", "width=4"], 1, "wants its batch whole"),
         (["dsen2_cr", "--batch", "64"], 1, "a batch of 64, got 2"),
@@ -244,6 +247,47 @@ def test_a_folder_of_something_else_is_left_alone(simulated: Path, tmp_path: Pat
     code, said = refused(*words, "--out", tmp_path / "thesis.txt")
     assert code == 1
     assert "expected a folder, found a file" in said
+
+
+def test_weights_whose_checkpoint_is_gone_are_not_overwritten(
+    whole: Path, simulated: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "tidied"
+    shutil.copytree(whole, out)
+    (out / "last.ckpt").unlink()
+    before = (out / "best.safetensors").read_bytes()
+    code, said = refused("train", "dsen2_cr", "--data", simulated, "--out", out, "--batch", 2)
+    assert code == 1
+    assert "holds weights and no last.ckpt" in said
+    assert (out / "best.safetensors").read_bytes() == before
+
+
+def test_other_weights_of_the_encoder_are_another_run(simulated: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "encoder.pth"
+    words = ["train", "judge", "--data", simulated, "--out", tmp_path / "judge", "--batch", 2]
+    words += ["--crop", 40, "--epochs", 1, "--option", "encoder=resnet18", "--val-share", 0]
+    words += ["--encoder-weights", weights, "--json"]
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
+    assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
+    card = read_card(tmp_path / "judge" / "best.safetensors")
+    assert card["encoder_weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
+    code, said = refused(*words)
+    assert code == 1
+    assert "encoder_weights: " in said
+
+
+def test_a_folder_that_is_refused_ends_all_processes_with_one_message(
+    simulated: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = planetcr(
+        "train", "dsen2_cr", "--data", simulated, "--out", tmp_path, "--batch", 2,
+        "--option", "width=8", "--devices", 2,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("expected a new or empty folder") == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_a_run_of_another_method_is_not_overwritten(whole: Path, simulated: Path) -> None:

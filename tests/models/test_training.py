@@ -413,6 +413,34 @@ def test_less_precision_learns_nearly_the_same(tmp_path: Path) -> None:
     assert losses[0] != losses[1]
 
 
+def test_images_enter_the_network_unrounded_in_any_precision(tmp_path: Path) -> None:
+    seen = []
+    recipe = recipe_of("dsen2_cr", epochs=1)
+    network = create_model("dsen2_cr", **NARROW["dsen2_cr"])
+    network.register_forward_hook(lambda _, inputs, out: seen.append((*inputs, out)))
+    train(
+        objective_of(network, recipe), MadeUp(4, side=50), tmp_path, save=save, identity={},
+        settings=Settings(device="cpu", quiet=True, precision="bf16"),
+    )  # fmt: skip
+    assert {image.dtype for images in seen for image in images} == {torch.float32}
+    cloudy, _, restored = seen[-1]
+    assert not torch.equal(restored, restored.bfloat16().float())
+    assert not torch.equal(cloudy, cloudy.bfloat16().float())
+
+
+def test_as_many_devices_as_processes_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for devices in (1, 3):
+        with pytest.raises(TrainingError, match=rf"as the 2 processes .* got {devices}"):
+            make_fabric(Settings(device="cpu", devices=devices))
+
+
+def test_scores_that_are_never_numbers_still_leave_a_best_epoch(tmp_path: Path) -> None:
+    assert run("dsen2_cr", tmp_path, epochs=2, validation=Scores(np.nan, np.nan)).epoch == 1
+    assert (tmp_path / BEST).exists()
+
+
 def test_a_rehearsal_measures_and_keeps_nothing(tmp_path: Path) -> None:
     recipe = recipe_of("dsen2_cr")
     objective = objective_of(create_model("dsen2_cr", **NARROW["dsen2_cr"]), recipe)

@@ -90,7 +90,6 @@ def open_network(
 
 def as_function(model: nn.Module, settings: Settings) -> Restore:
     """The network as a function of numpy batches, on the device, in float32 throughout."""
-    torch.backends.cudnn.allow_tf32 = False  # the same numbers on every device
     if settings.tile is None:
         return partial(restore_batch, model, device=settings.device, autocast=settings.autocast)
     return partial(_restore_in_tiles, model, settings)

@@ -34,6 +34,22 @@ MEMORY: Final = "plan.json"
 SETTINGS: Final = ("methods", "untrained", "suffix", "all")
 """Keys of a plan's file beside the names of methods."""
 
+RUN: Final = {
+    "encoder_weights": "encoder_weights",
+    "val_share": "val_share",
+    "val_scenes": "val_scenes",
+    "accumulate": "parts",
+}
+"""Options of ``train`` that a table may hold beside the recipe's keys, and a request's word."""
+
+KINDS: Final = {
+    "encoder_weights": str,
+    "val_share": float | int,
+    "val_scenes": int,
+    "accumulate": int,
+    "options": dict,
+}
+
 Table = Mapping[str, Any]
 
 
@@ -70,17 +86,8 @@ def read_wish(wish: Wish) -> Wish:
             said = tomllib.loads(wish.config.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise UsageError(f"{wish.config}: cannot be read as TOML ({error})") from error
-    known = [*SETTINGS, *RECIPES]
     for key, value in said.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}? It" if near else "it"
-            raise UsageError(f"{wish.config}: has {key!r}; {hint} may have {', '.join(known)}")
-        kind = {"methods": list, "untrained": list, "suffix": str}.get(key, dict)
-        if not isinstance(value, kind):
-            raise UsageError(f"{wish.config}: expected {key} to be a {kind.__name__}")
-        if kind is dict and not isinstance(value.get("options", {}), dict):
-            raise UsageError(f"{wish.config}: expected {key}.options to be a table")
+        _expect_entry(wish.config, key, value)
     methods = tuple(dict.fromkeys(wish.methods or said.get("methods", list_models())))
     for name in methods:
         known_method(name, own=False)
@@ -90,6 +97,23 @@ def read_wish(wish: Wish) -> Wish:
                 f"{wish.config}: untrained: expected {', '.join(UNTRAINED)}, got {name}"
             )
     return replace(wish, methods=methods, tables=said)
+
+
+def _expect_entry(file: Path | None, key: str, value: Any) -> None:
+    """Raise UsageError unless a plan's file may say this."""
+    known = [*SETTINGS, *RECIPES]
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]!r}? It" if near else "it"
+        raise UsageError(f"{file}: has {key!r}; {hint} may have {', '.join(known)}")
+    kind = {"methods": list, "untrained": list, "suffix": str}.get(key, dict)
+    if not isinstance(value, kind):
+        raise UsageError(f"{file}: expected {key} to be a {kind.__name__}")
+    if kind is list and not all(isinstance(name, str) for name in value):
+        raise UsageError(f"{file}: expected {key} to be names")
+    for word, like in KINDS.items() if kind is dict else ():
+        if word in value and not isinstance(value[word], like):
+            raise UsageError(f"{file}: {key}.{word}: got {value[word]!r}")
 
 
 def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
@@ -120,6 +144,7 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
                 name=f"train {name}",
                 run=_Train(request, identity, train_arguments(request)),
                 inputs={key: str(value) for key, value in identity.items()},
+                reads=_encoder_file(request),
                 writes=made,
                 hours=hours.get(f"train {name}"),
             )
@@ -176,22 +201,25 @@ def request_of(wish: Wish, name: str) -> training.Request:
     shared = {} if name == "judge" else wish.tables.get("all", {})
     table = {**shared, **wish.tables.get(name, {})}
     options = table.pop("options", {})
-    encoder = table.pop("encoder_weights", None)
-    val_scenes = table.pop("val_scenes", None)
+    own = {RUN[key]: table.pop(key) for key in RUN if key in table}
     return training.Request(
         name=name,
         data=wish.data,
         out=wish.out / "train" / name,
         changes=tuple(f"{key}={value}" for key, value in table.items()),
         options=tuple(f"{key}={value}" for key, value in options.items()),
-        encoder_weights=encoder,
         pack=wish.out / "pack" if wish.pack else None,
         device=wish.device,
         devices=wish.devices,
         precision=wish.precision,
         workers=wish.workers,
-        **({} if val_scenes is None else {"val_scenes": val_scenes}),
+        **own,
     )
+
+
+def _encoder_file(request: training.Request) -> tuple[Path, ...]:
+    source = request.encoder_weights
+    return () if source in (None, "imagenet") else (Path(str(source)),)
 
 
 def train_arguments(request: training.Request) -> list[str]:
@@ -201,7 +229,9 @@ def train_arguments(request: training.Request) -> list[str]:
         "--out": request.out,
         "--pack": request.pack,
         "--encoder-weights": request.encoder_weights,
+        "--val-share": request.val_share,
         "--val-scenes": request.val_scenes,
+        "--accumulate": request.parts,
         "--device": request.device,
         "--devices": request.devices,
         "--precision": request.precision,
@@ -228,7 +258,8 @@ def estimate(wish: Wish, steps: Sequence[Step]) -> dict[str, float]:
         if f"train {name}" not in waiting:
             continue
         try:
-            found = training.rehearse(replace(request_of(wish, name), pack=None, quiet=True))
+            request = replace(request_of(wish, name), pack=None, quiet=True)
+            found = training.rehearse(request, packed=wish.pack)
         except ModelError:
             continue
         hours[f"train {name}"] = found["hours"]

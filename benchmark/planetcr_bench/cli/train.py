@@ -59,8 +59,8 @@ def train(
     val_share: Annotated[
         float,
         typer.Option(
-            help="Part of the training AOIs to hold out for validation; 0: no validation. Not used "
-            "where the dataset has a split val.",
+            help="Part of the training AOIs to hold out for validation, unless the dataset has a "
+            "split val and no --list is given; 0: no validation at all.",
         ),
     ] = 0.05,
     val_scenes: Annotated[
@@ -87,7 +87,10 @@ def train(
     workers: options.Readers = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show recipe and data, measure the speed, train nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Show recipe and data, measure the speed, train nothing; --pack is made.",
+        ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:

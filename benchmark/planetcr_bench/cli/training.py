@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import nn
 
 from planetcr_bench import __version__
 from planetcr_bench.cli.held_out_scores import JudgeScores, RestorerScores
-from planetcr_bench.cli.network import known_method, known_options, parse_options
+from planetcr_bench.cli.network import known_method, known_options, parse_options, sha256_of
 from planetcr_bench.dataset import SceneFiles, find_scenes, find_splits, read_track
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluate import choose_device, data_folder
@@ -26,7 +27,8 @@ from planetcr_bench.held_out import hold_out, some_scenes
 from planetcr_bench.storage import only_one, write_whole
 from planetcr_bench.training_data import FilePatches, PackedPatches, build_pack
 from planetcr_models import training as engine
-from planetcr_models.errors import TrainingError
+from planetcr_models.checkpoint import expect_file
+from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.inference import Autocast
 from planetcr_models.judge import Judge, load_encoder, save_judge
 from planetcr_models.objectives import Objective, initialise, objective_of, objective_of_judge
@@ -97,9 +99,17 @@ def run(request: Request) -> dict[str, Any] | None:
     prepared = prepare(request)
     fabric = engine.make_fabric(prepared.settings)
     fabric.launch()
-    with _only_writer(request.out, mine=fabric.is_global_zero):
+    with ExitStack() as held:
+        refusal: Exception | None = None
         if fabric.is_global_zero:
-            _claim(request, prepared)
+            try:
+                held.enter_context(_claim(request, prepared))
+            except (BenchError, ModelError, OSError) as error:
+                refusal = error
+        if fabric.broadcast(refusal is not None):  # all processes leave, one says why
+            if refusal is not None:
+                raise refusal
+            return None
         outcome = engine.train(
             prepared.objective,
             prepared.patches,
@@ -136,8 +146,12 @@ def farewell(request: Request, outcome: Mapping[str, Any]) -> str:
     return f"{said}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
 
 
-def rehearse(request: Request) -> dict[str, Any]:
-    """What a run would be, and how long it would take on this machine; nothing is kept.
+def rehearse(request: Request, *, packed: bool = False) -> dict[str, Any]:
+    """What a run would be, and how long it would take on this machine; only a pack is kept.
+
+    Args:
+        request: The run.
+        packed: Take reading to cost no time, as from a pack that there is not yet.
 
     Returns:
         ``name``, ``identity``, ``steps``, speeds in samples per second of the ``loader`` alone and
@@ -148,7 +162,9 @@ def rehearse(request: Request) -> dict[str, Any]:
         prepared.objective, prepared.patches, prepared.validation, prepared.settings
     )
     recipe = prepared.objective.recipe
-    per_epoch = speed.steps * recipe.batch / min(speed.loader, speed.step)
+    pace = speed.step if packed else min(speed.loader, speed.step)
+    share = recipe.batch / (request.devices * request.nodes)
+    per_epoch = speed.steps * share / pace
     hours = recipe.epochs * (per_epoch + speed.validation_seconds) / 3600
     return {
         "name": request.name,
@@ -249,8 +265,16 @@ def identify(
         **{f"option.{key}": _plain(value) for key, value in options.items()},
     }
     if request.encoder_weights is not None:
-        identity["encoder_weights"] = Path(request.encoder_weights).name
+        identity["encoder_weights"] = _origin(request.encoder_weights)
     return recipe, identity, learnt, held
+
+
+def _origin(encoder_weights: str) -> str:
+    """What a judge's encoder begins with: the hash of a file, or the word for the cached one."""
+    if encoder_weights == "imagenet":
+        return encoder_weights
+    expect_file(Path(encoder_weights), "a file of weights")
+    return sha256_of(Path(encoder_weights))
 
 
 def _plain(value: Any) -> Any:
@@ -346,34 +370,37 @@ def _save_judge(
 # --- The folder of a run --------------------------------------------------------------------
 
 
-def _claim(request: Request, prepared: Prepared) -> None:
-    """Make the folder ours, or refuse; write what the run is."""
-    out = request.out
-    if (out / engine.CHECKPOINT).exists():
-        state = engine.read_checkpoint(out / engine.CHECKPOINT)
-        engine.expect_same_run(out / engine.CHECKPOINT, state["identity"], prepared.identity)
-    elif (
-        any(not path.name.startswith(".") for path in out.iterdir()) and not (out / RECIPE).exists()
-    ):
-        raise TrainingError(
-            f"{out}: expected a new or empty folder, or one that this command began, found other "
-            "files there; choose another --out"
-        )
-    said = {
-        "version": __version__,
-        "command": " ".join(request.command),
-        "identity": dict(prepared.identity),
-    }
-    write_whole(out / RECIPE, tomli_w.dumps(said).encode())
-
-
 @contextmanager
-def _only_writer(out: Path, *, mine: bool) -> Iterator[None]:
-    if not mine:
-        yield
-        return
+def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
+    """Hold the folder for the while, or refuse; write what the run is."""
+    out = request.out
     if out.exists() and not out.is_dir():
         raise BenchError(f"{out}: expected a folder, found a file; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     with only_one(out / ".lock", f"{out}: another run trains there; wait, or choose another --out"):
+        _expect_ours(out, prepared.identity)
+        said = {
+            "version": __version__,
+            "command": shlex.join(request.command),
+            "identity": dict(prepared.identity),
+        }
+        write_whole(out / RECIPE, tomli_w.dumps(said).encode())
         yield
+
+
+def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
+    """Raise TrainingError unless a folder is new, empty, or of this very run."""
+    checkpoint = out / engine.CHECKPOINT
+    if checkpoint.exists():
+        engine.expect_same_run(checkpoint, engine.read_checkpoint(checkpoint)["identity"], identity)
+        return
+    if any((out / name).exists() for name in (engine.BEST, engine.LAST)):
+        raise TrainingError(
+            f"{out}: holds weights and no {engine.CHECKPOINT}, without which their run cannot go "
+            "on; choose another --out"
+        )
+    if not (out / RECIPE).exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+        raise TrainingError(
+            f"{out}: expected a new or empty folder, or one that this command began, found other "
+            "files there; choose another --out"
+        )
