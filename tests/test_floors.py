@@ -51,8 +51,10 @@ FLOORS = {
         {"official", "inference", "export"},
         {"weights", "cost"},
         {"judge"},
-        {"objectives"},
+        {"objectives", "devices"},
+        {"run_state"},
         {"training"},
+        {"rehearsal"},
     ],
 }
 FLOOR = {

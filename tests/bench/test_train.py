@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from planetcr_bench.cli.app import app
 from planetcr_models import load_model
 from planetcr_models.judge import load_judge, read_card
-from planetcr_models.training import read_checkpoint
+from planetcr_models.run_state import read_checkpoint
 
 NARROW = [
     "--option", "width=8", "--option", "growth=4", "--option", "stages=1", "--option", "layers=1",

@@ -19,6 +19,7 @@ from torch.testing import assert_close
 from networks import narrow
 from patches import MadeUp
 from planetcr_models.crops import Batch, Batches, Crops, load
+from planetcr_models.devices import Settings, make_fabric
 from planetcr_models.discriminators import PatchDiscriminator, TwoStemDiscriminator
 from planetcr_models.errors import ModelError
 from planetcr_models.judge import Judge
@@ -42,7 +43,6 @@ from planetcr_models.recipes import (
     Recipe,
 )
 from planetcr_models.restorer import upsample
-from planetcr_models.training import Settings, make_fabric
 
 GANS = ("mcgan", "spa_gan", "sar_opt_cgan")
 

@@ -19,20 +19,13 @@ from torch.testing import assert_close
 from networks import NARROW
 from patches import MadeUp
 from planetcr_models import create_model, list_models, load_model, restore_batch, save_model
+from planetcr_models.devices import Settings, make_fabric
 from planetcr_models.errors import CheckpointError, ModelError, TrainingError
 from planetcr_models.objectives import objective_of
 from planetcr_models.recipes import RECIPES, Recipe, Scalar
-from planetcr_models.training import (
-    BEST,
-    CHECKPOINT,
-    LAST,
-    Outcome,
-    Settings,
-    make_fabric,
-    read_checkpoint,
-    rehearse,
-    train,
-)
+from planetcr_models.rehearsal import rehearse
+from planetcr_models.run_state import BEST, CHECKPOINT, LAST, read_checkpoint
+from planetcr_models.training import Outcome, train
 
 QUIET = Settings(device="cpu", quiet=True)
 

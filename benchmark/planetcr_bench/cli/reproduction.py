@@ -23,9 +23,10 @@ from planetcr_bench.ledger import SCHEMA_VERSION
 from planetcr_bench.plan import Row, Step, describe
 from planetcr_bench.predictions import CARD, read_card
 from planetcr_bench.untrained import METHODS as UNTRAINED
-from planetcr_models import training as engine
+from planetcr_models.devices import Precision
 from planetcr_models.errors import ModelError
 from planetcr_models.recipes import RECIPES
+from planetcr_models.run_state import BEST, CHECKPOINT, read_checkpoint
 from planetcr_models.zoo import list_models
 
 MEMORY: Final = "plan.json"
@@ -64,7 +65,7 @@ class Wish:
     methods: tuple[str, ...] = ()
     device: str = "auto"
     devices: int = 1
-    precision: engine.Precision = "32"
+    precision: Precision = "32"
     workers: int | None = None
     pack: bool = True
     tables: Table = field(default_factory=dict)
@@ -137,7 +138,7 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
     for name in ("judge", *wish.methods):
         request = request_of(wish, name)
         _, identity, _, _ = training.identify(request)
-        weights = request.out / engine.BEST
+        weights = request.out / BEST
         made = (weights, weights.with_suffix(".json")) if name == "judge" else (weights,)
         steps.append(
             Step(
@@ -153,7 +154,7 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
         predictions, result = wish.out / "preds" / run, wish.results / track / run
         arguments = ["predict", name, "--data", str(wish.data), "--out", str(predictions)]
         trained = name in RECIPES
-        weights = wish.out / "train" / name / engine.BEST
+        weights = wish.out / "train" / name / BEST
         if trained:
             arguments += ["--weights", str(weights), "--device", wish.device]
         steps.append(
@@ -314,9 +315,9 @@ class _Train:
 
     def __call__(self) -> None:
         """Train; a run of another recipe or dataset is put aside, for it took long to make."""
-        checkpoint = self.request.out / engine.CHECKPOINT
+        checkpoint = self.request.out / CHECKPOINT
         if checkpoint.exists():
-            there = engine.read_checkpoint(checkpoint)["identity"]
+            there = read_checkpoint(checkpoint)["identity"]
             if dict(there) != dict(self.identity):
                 _put_aside(self.request.out)
         _Command(self.arguments)()

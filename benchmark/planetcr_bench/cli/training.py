@@ -26,14 +26,17 @@ from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.held_out import hold_out, some_scenes
 from planetcr_bench.storage import only_one, write_whole
 from planetcr_bench.training_data import FilePatches, PackedPatches, build_pack
-from planetcr_models import training as engine
 from planetcr_models.checkpoint import expect_file
+from planetcr_models.devices import Precision, Settings, make_fabric
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.inference import Autocast
 from planetcr_models.judge import Judge, load_encoder, save_judge
 from planetcr_models.objectives import Objective, initialise, objective_of, objective_of_judge
 from planetcr_models.recipes import RECIPES, Recipe
+from planetcr_models.rehearsal import rehearse as measure_speed
 from planetcr_models.restorer import Restorer
+from planetcr_models.run_state import BEST, CHECKPOINT, LAST, expect_same_run, read_checkpoint
+from planetcr_models.training import Validation, train
 from planetcr_models.weights import save_model
 from planetcr_models.zoo import create_model, is_like
 
@@ -66,7 +69,7 @@ class Request:
     device: str = "auto"
     devices: int = 1
     nodes: int = 1
-    precision: engine.Precision = "32"
+    precision: Precision = "32"
     parts: int = 1
     workers: int | None = None
     quiet: bool = False
@@ -79,10 +82,10 @@ class Prepared:
 
     objective: Objective
     patches: FilePatches | PackedPatches
-    validation: engine.Validation | None
+    validation: Validation | None
     identity: Mapping[str, Any]
     save: Callable[[nn.Module, Path, Mapping[str, float]], object]
-    settings: engine.Settings
+    settings: Settings
 
 
 def run(request: Request) -> dict[str, Any] | None:
@@ -97,7 +100,7 @@ def run(request: Request) -> dict[str, Any] | None:
         ModelError: So are recipe or network, or training failed.
     """
     prepared = prepare(request)
-    fabric = engine.make_fabric(prepared.settings)
+    fabric = make_fabric(prepared.settings)
     fabric.launch()
     with ExitStack() as held:
         refusal: Exception | None = None
@@ -110,7 +113,7 @@ def run(request: Request) -> dict[str, Any] | None:
             if refusal is not None:
                 raise refusal
             return None
-        outcome = engine.train(
+        outcome = train(
             prepared.objective,
             prepared.patches,
             request.out,
@@ -133,7 +136,7 @@ def run(request: Request) -> dict[str, Any] | None:
 
 def farewell(request: Request, outcome: Mapping[str, Any]) -> str:
     """What became of a run, and what comes next, in words."""
-    best = request.out / engine.BEST
+    best = request.out / BEST
     said = f"{outcome['steps']} steps in all; best: epoch {outcome['best_epoch']}"
     if outcome["scores"]:
         shown = RestorerScores.shown if request.name != JUDGE else JudgeScores.shown
@@ -158,7 +161,7 @@ def rehearse(request: Request, *, packed: bool = False) -> dict[str, Any]:
         of the ``step`` alone, ``validation_seconds`` after each epoch, and ``hours`` in all.
     """
     prepared = prepare(request)
-    speed = engine.rehearse(
+    speed = measure_speed(
         prepared.objective, prepared.patches, prepared.validation, prepared.settings
     )
     recipe = prepared.objective.recipe
@@ -221,7 +224,7 @@ def prepare(request: Request) -> Prepared:
         validation=scores,
         identity=identity,
         save=partial(_save_judge, identity) if judge else _save_restorer,
-        settings=engine.Settings(
+        settings=Settings(
             device=request.device,
             devices=request.devices,
             nodes=request.nodes,
@@ -323,7 +326,7 @@ def _workers(request: Request) -> int:
     return min(processors // request.devices, 16) if on_gpu else 0  # a CPU has enough to do
 
 
-def _autocast(precision: engine.Precision) -> Autocast:
+def _autocast(precision: Precision) -> Autocast:
     return "bf16" if precision == "bf16" else "off"
 
 
@@ -390,13 +393,13 @@ def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
 
 def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
     """Raise TrainingError unless a folder is new, empty, or of this very run."""
-    checkpoint = out / engine.CHECKPOINT
+    checkpoint = out / CHECKPOINT
     if checkpoint.exists():
-        engine.expect_same_run(checkpoint, engine.read_checkpoint(checkpoint)["identity"], identity)
+        expect_same_run(checkpoint, read_checkpoint(checkpoint)["identity"], identity)
         return
-    if any((out / name).exists() for name in (engine.BEST, engine.LAST)):
+    if any((out / name).exists() for name in (BEST, LAST)):
         raise TrainingError(
-            f"{out}: holds weights and no {engine.CHECKPOINT}, without which their run cannot go "
+            f"{out}: holds weights and no {CHECKPOINT}, without which their run cannot go "
             "on; choose another --out"
         )
     if not (out / RECIPE).exists() and any(not path.name.startswith(".") for path in out.iterdir()):

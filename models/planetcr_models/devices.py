@@ -1,0 +1,97 @@
+"""Where and how a run computes, in words, in; Lightning Fabric's devices and processes out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.plugins.precision.amp import MixedPrecision
+from lightning.fabric.strategies.ddp import DDPStrategy
+
+from planetcr_models.errors import TrainingError
+from planetcr_models.inference import choose_device
+
+Precision = Literal["32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where and how a run computes; of these, only precision and parts change its numbers.
+
+    Attributes:
+        device: ``auto``, ``cpu`` or ``cuda``.
+        devices: Of each node; each holds an equal share of a batch.
+        nodes: Machines, as torchrun or Slurm start them.
+        precision: ``32``, or ``bf16`` or ``fp16`` where the network may compute with less.
+        parts: A batch is run through in so many parts, to save memory.
+        workers: Processes per device that read.
+        save_minutes: Longest time between two checkpoints.
+        quiet: Show nothing on the terminal.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: Precision = "32"
+    parts: int = 1
+    workers: int = 0
+    save_minutes: float = 10.0
+    quiet: bool = False
+
+
+def make_fabric(settings: Settings) -> Fabric:
+    """Devices and processes to train on.
+
+    Raises:
+        ModelError: CUDA is asked for and not there.
+        TrainingError: More GPUs are asked for than there are, fp16 on a CPU, or another number of
+            processes than torchrun or Slurm has started.
+    """
+    kind = choose_device(settings.device).type
+    if settings.precision == "fp16" and kind == "cpu":
+        raise TrainingError("precision: fp16 is for GPUs; on a CPU use bf16 or 32")
+    there = torch.cuda.device_count() if kind == "cuda" else settings.devices
+    if settings.devices > there:
+        raise TrainingError(f"devices: expected up to {there} GPUs, got {settings.devices}")
+    wanted = settings.devices * settings.nodes
+    started = _processes()
+    if started not in (None, wanted):
+        raise TrainingError(
+            f"devices: expected as many as the {started} processes that were started, got {wanted} "
+            f"({settings.devices} devices on each of {settings.nodes} nodes)"
+        )
+    plugins: list[Any] = []
+    if settings.precision != "32":
+        plugins = [_Autocast("bf16-mixed" if settings.precision == "bf16" else "16-mixed", kind)]
+    return Fabric(
+        accelerator=kind,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        strategy=DDPStrategy(broadcast_buffers=False) if wanted > 1 else "auto",
+        plugins=plugins,
+    )
+
+
+def _processes() -> int | None:
+    """How many processes torchrun or Slurm has started; None if neither has."""
+    if TorchElasticEnvironment.detect():
+        return int(os.environ["WORLD_SIZE"])
+    if SLURMEnvironment.detect():
+        return int(os.environ.get("SLURM_NTASKS", "1"))
+    return None
+
+
+class _Autocast(MixedPrecision):
+    """Less precision where torch says that it does no harm; images enter as they are.
+
+    Lightning's own rounds them, and with them every network's sum of image and correction.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """Leave images in float32."""
+        return data
