@@ -118,7 +118,7 @@ def _(_: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001  torch's
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001  torch calls it so
     *tensors, ctx.slope = inputs
     ctx.save_for_backward(*tensors)
 
