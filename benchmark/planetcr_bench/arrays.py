@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench import kernels
-from planetcr_bench.dataset import SceneFiles, grid_disagreements, pixel_digest, read_product
+from planetcr_bench.dataset import (
+    SceneFiles,
+    centre_of,
+    grid_disagreements,
+    pixel_digest,
+    read_product,
+    read_thickness,
+)
 from planetcr_bench.errors import SceneError
+from planetcr_bench.ledger import PLAIN_GROUPS
 from planetcr_bench.predictions import Card, read_prediction
 from planetcr_bench.scene import Image, Scene, land_cover_classes, reflectance, upsample
-from planetcr_bench.vocabulary import SKY
+from planetcr_bench.vocabulary import SKY, THICKNESS_EDGES
 
 MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
 """Products that a measurement reads; SAR is the networks' business."""
@@ -22,10 +31,17 @@ MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One scene and its prediction."""
+    """One scene and its prediction.
+
+    Attributes:
+        scene: Its files.
+        prediction: File of the prediction.
+        truth: Folder that holds the scene's hidden truth, if it is simulated and told.
+    """
 
     scene: SceneFiles
     prediction: Path
+    truth: Path | None = None
 
     def state(self) -> str:
         """Which file the prediction is, its size and times; another one is measured again."""
@@ -43,7 +59,7 @@ class Arrays:
         images: Prediction and cloudy image, shape (2, 4, H, W), float32; a prediction of the
             centre crop comes with the crop of all the others.
         clear: Shape (4, H, W), float32.
-        group: Class index × 3 + sky index, shape (H, W), uint8.
+        group: As in :data:`~planetcr_bench.ledger.GROUPS`, shape (H, W), uint8.
     """
 
     identity: Mapping[str, object]
@@ -73,6 +89,7 @@ def read_arrays(job: Job, card: Card) -> Arrays:
         reflectance(kernels.centre_crop(rasters[product].pixels, size))
         for product in ("planet_cloudy", "planet_cloudfree")
     )
+    longitude, latitude = centre_of(rasters["planet_cloudfree"])
     identity = {
         "scene": files.name,
         "split": files.split,
@@ -80,10 +97,20 @@ def read_arrays(job: Job, card: Card) -> Arrays:
         "aoi": files.aoi,
         "patch": files.patch,
         "cloud_cover": float(mask.mean()),
+        "longitude": longitude,
+        "latitude": latitude,
         "prediction_sha256": pixel_digest(stored).hex(),
     }
-    group = kernels.centre_crop(land_cover * np.uint8(len(SKY)) + sky, size)
+    group = _plain_groups(land_cover, sky)
+    if job.truth is not None:
+        thickness = np.digitize(read_thickness(job.truth, files), THICKNESS_EDGES) + 1
+        group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
+    group = kernels.centre_crop(group, size)
     return Arrays(identity, np.stack([prediction, cloudy]), clear, group)
+
+
+def _plain_groups(land_cover: NDArray[np.uint8], sky: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return land_cover * np.uint8(len(SKY)) + sky
 
 
 def scene_arrays(scene: Scene, prediction: Image) -> Arrays:
@@ -95,7 +122,9 @@ def scene_arrays(scene: Scene, prediction: Image) -> Arrays:
         "aoi": scene.aoi,
         "patch": scene.patch,
         "cloud_cover": scene.cloud_cover,
+        "longitude": math.nan,
+        "latitude": math.nan,
         "prediction_sha256": "",
     }
-    group = scene.land_cover * np.uint8(len(SKY)) + kernels.sky_of(scene.cloud_mask)
+    group = _plain_groups(scene.land_cover, kernels.sky_of(scene.cloud_mask))
     return Arrays(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)

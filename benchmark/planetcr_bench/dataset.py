@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import os
 import re
 import warnings
@@ -16,12 +17,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.warp import transform
 
 from planetcr_bench.errors import DatasetError, SceneError
 from planetcr_bench.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
@@ -452,6 +456,53 @@ def shortfall(data: Path, split: str, found: int) -> str | None:
         else "simulate it anew in an empty folder"
     )
     return f"{data / split}: expected {expected} scenes by {METADATA}, found {found}; {remedy}"
+
+
+# --- Where a scene lies, and what made it --------------------------------------------------
+
+
+def centre_of(raster: Raster) -> tuple[float, float]:
+    """Longitude and latitude of a raster's centre, degrees, to 1e-6; nan where it has no place."""
+    crs = CRS.from_string(raster.crs) if raster.crs else CRS()
+    if raster.transform is None or not (crs.is_projected or crs.is_geographic):
+        return math.nan, math.nan
+    height, width = raster.pixels.shape[-2:]
+    place = raster.transform
+    x = place.c + place.a * width / 2 + place.b * height / 2
+    y = place.f + place.d * width / 2 + place.e * height / 2
+    (longitude,), (latitude,) = transform(crs, "EPSG:4326", [x], [y])[:2]
+    known = abs(longitude) <= 180 and abs(latitude) <= 90
+    return (round(longitude, 6), round(latitude, 6)) if known else (math.nan, math.nan)
+
+
+def read_thickness(truth: Path, files: SceneFiles) -> NDArray[np.float32]:
+    """Optical thickness of the clouds over a simulated scene, shape (300, 300).
+
+    Args:
+        truth: Folder of hidden truth, as ``simulate`` writes it.
+        files: The scene.
+
+    Raises:
+        DatasetError: There is no such file, or it cannot be read.
+    """
+    path = truth / f"{files.name}.npz"
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            thickness = np.asarray(stored["cloud_thickness"], np.float32)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{path}: expected the hidden truth of the scene, found none; run the same "
+            "`planetcr-bench simulate` with --truth again"
+        ) from error
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise DatasetError(
+            f"{path}: expected the hidden truth of a scene, cannot read it"
+        ) from error
+    if thickness.shape != (OPTICAL_SIZE, OPTICAL_SIZE) or not (thickness >= 0).all():
+        raise DatasetError(
+            f"{path}: expected an optical thickness of 0 or more, shape (300, 300), found otherwise"
+        )
+    return thickness
 
 
 # --- Fingerprints ---------------------------------------------------------------------------

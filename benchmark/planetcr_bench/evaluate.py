@@ -30,10 +30,12 @@ from planetcr_bench.errors import (
     UsageError,
 )
 from planetcr_bench.fingerprint import fingerprint_of
+from planetcr_bench.judging import Bench, Judge
 from planetcr_bench.ledger import SCHEMA_VERSION, Ledger, write_ledger
 from planetcr_bench.measure import measure, protocols_of
 from planetcr_bench.predictions import CARD, Card, Predictions, find_predictions, read_card
 from planetcr_bench.protocols import Pool
+from planetcr_bench.simulation import read_simulation
 from planetcr_bench.storage import only_one, write_whole
 
 DATA_VARIABLE: Final = "PLANETCR_DATA"
@@ -184,6 +186,8 @@ def evaluate(
     device: str = "auto",
     class_pool: Pool | None = None,
     allow_missing: bool = False,
+    judges: Sequence[Judge] = (),
+    truth: Path | None = None,
     command: Sequence[str] = (),
     quiet: bool = False,
 ) -> tuple[Ledger, Path, list[str]]:
@@ -201,6 +205,8 @@ def evaluate(
         device: See :func:`choose_device`.
         class_pool: How the report puts per-class figures together, if not as each protocol does.
         allow_missing: Score what is there, and mark the run incomplete for good.
+        judges: That tell the land cover of the predictions (Tab. 3).
+        truth: Folder of the hidden truth of a simulated dataset, for errors by optical thickness.
         command: Written into ``run.json``.
         quiet: Show no progress.
 
@@ -212,12 +218,13 @@ def evaluate(
         DatasetError: The dataset is not found or broken.
         PredictionError: A prediction is missing, surplus or unusable and ``allow_missing`` is not
             given, or none is usable.
-        UsageError: The name or the device makes no sense.
+        UsageError: The name, the device or the judges make no sense.
         BenchError: Another process writes to the same results.
     """
     started = datetime.now(UTC)
     clock = time.monotonic()
     device = choose_device(device)
+    judges = sorted(judges, key=lambda judge: judge.key)
     card = read_card(folder)
     dataset = find_dataset(
         folder, card, data=data, split=split, scene_list=scene_list, workers=workers, quiet=quiet
@@ -227,16 +234,20 @@ def evaluate(
         raise UsageError(f"--name: expected letters, digits and . + - _, got {name!r}")
     predictions = find_predictions(folder, card, dataset.scenes)
     _fail_closed(predictions, dataset, predictions.problems, allow_missing)
+    _expect_truth(truth, dataset)
+    bench = _bench(judges, dataset, predictions)
     out = results / dataset.track / name
     unfinished = out.with_name(f".{name}.unfinished")
     unfinished.mkdir(parents=True, exist_ok=True)
     refusal = f"{out}: another evaluation writes there; wait, or choose --name"
     with only_one(unfinished / "lock", refusal):
-        identity = _identity(dataset, predictions)
+        identity = _identity(dataset, predictions, judges, truth)
         table, problems = measure(
             predictions,
             identity,
             unfinished / "parts",
+            truth=truth,
+            bench=bench,
             device=device,
             workers=workers,
             batch=batch,
@@ -274,7 +285,33 @@ def evaluate(
     return ledger, out, problems
 
 
-def _identity(dataset: Dataset, predictions: Predictions) -> dict[str, object]:
+def _expect_truth(truth: Path | None, dataset: Dataset) -> None:
+    """Refuse truth of another simulation."""
+    if truth is None:
+        return
+    here = read_simulation(dataset.folder)
+    if here is None:
+        raise UsageError(f"--truth: is of simulated datasets, which {dataset.folder} is not")
+    there = read_simulation(truth)
+    if there is None or there.identity != here.identity:
+        raise DatasetError(
+            f"{truth}: expected the hidden truth of {here.identity}, found "
+            f"{there.identity if there else 'none'}; `planetcr-bench simulate --truth` writes it"
+        )
+
+
+def _bench(judges: Sequence[Judge], dataset: Dataset, predictions: Predictions) -> Bench | None:
+    keys = [judge.key for judge in judges]
+    if len(set(keys)) < len(keys):
+        raise UsageError(f"--judge: expected each judge once, got {', '.join(keys)}")
+    if not judges:
+        return None
+    return Bench(judges, dataset.fingerprint, protocols_of(predictions.size))
+
+
+def _identity(
+    dataset: Dataset, predictions: Predictions, judges: Sequence[Judge], truth: Path | None
+) -> dict[str, object]:
     """Every setting that changes a number, and no other: never device, workers or batch."""
     protocols = protocols_of(predictions.size)
     return {
@@ -284,7 +321,8 @@ def _identity(dataset: Dataset, predictions: Predictions) -> dict[str, object]:
         "fingerprint": dataset.fingerprint,
         "simulation": dataset.simulation,
         "scale": predictions.card.scale,
-        "judge": None,
+        "judges": {judge.key: dict(judge.facts) for judge in judges},
+        "truth": truth is not None,
     }
 
 

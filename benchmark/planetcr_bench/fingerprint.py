@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import platformdirs
-
 from planetcr_bench.dataset import SceneFiles, read_product, scene_digest, split_fingerprint
 from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.storage import cache_folder, remember
 from planetcr_bench.vocabulary import PRODUCTS
 
 
@@ -53,7 +51,7 @@ def fingerprint_of(
     digests = run_batches(digest_scenes, scenes, workers=workers)
     digests = track(digests, "Fingerprint of the dataset", len(scenes), quiet=quiet)
     fingerprint = split_fingerprint(digests)
-    _remember(memory, fingerprint)
+    remember(memory, json.dumps({"fingerprint": fingerprint}).encode())
     return fingerprint
 
 
@@ -67,8 +65,7 @@ def _memory(scenes: Sequence[SceneFiles]) -> Path:
             state.update(
                 f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode()
             )
-    folder = platformdirs.user_cache_path("planetcr-bench") / "fingerprints"
-    return folder / f"{state.hexdigest()}.json"
+    return cache_folder("fingerprints") / f"{state.hexdigest()}.json"
 
 
 def _recall(memory: Path) -> str | None:
@@ -77,13 +74,3 @@ def _recall(memory: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return fingerprint if isinstance(fingerprint, str) and len(fingerprint) == 64 else None
-
-
-def _remember(memory: Path, fingerprint: str) -> None:
-    partial = memory.with_name(f"{memory.name}.{os.getpid()}")
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"fingerprint": fingerprint}))
-        partial.replace(memory)
-    except OSError:
-        partial.unlink(missing_ok=True)  # a full or read-only cache costs time, nothing else

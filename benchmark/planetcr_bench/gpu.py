@@ -64,11 +64,12 @@ def _measure(images: Tensor, clear: Tensor, group: Tensor, protocol: Protocol) -
     ssim = _ssim_maps(images, clear, protocol)
     border = (group.shape[-1] - ssim.shape[-1]) // 2
     ssim = torch.nn.functional.pad(ssim, (border,) * 4, value=math.nan)
+    absolute, input_absolute = ((image - clear).abs().sum(1) for image in (prediction, cloudy))
     ones = torch.ones_like(angle[:, 0])
     maps = {
         "pixels": ones,
         "values": ones * clear.shape[1],
-        "absolute_error": (prediction - clear).abs().sum(1),
+        "absolute_error": absolute,
         "squared_error": (prediction - clear).square().sum(1),
         "angle_deg": angle[:, 0].nan_to_num(),
         "angle_pixels": _counted(angle[:, 0]),
@@ -77,8 +78,9 @@ def _measure(images: Tensor, clear: Tensor, group: Tensor, protocol: Protocol) -
         "ndvi_error": ndvi_error.nan_to_num(),
         "ndvi_pixels": _counted(ndvi_error),
         "out_of_range": ((prediction < 0) | (prediction > 1)).double().sum(1),
+        "worse_pixels": (absolute > input_absolute).double(),
         "prediction_cloudy": (prediction - cloudy).abs().sum(1),
-        "cloudy_clear": (cloudy - clear).abs().sum(1),
+        "cloudy_clear": input_absolute,
         "input_squared_error": (cloudy - clear).square().sum(1),
         "input_angle_deg": angle[:, 1].nan_to_num(),
         "input_angle_pixels": _counted(angle[:, 1]),
@@ -86,9 +88,13 @@ def _measure(images: Tensor, clear: Tensor, group: Tensor, protocol: Protocol) -
     }
     stacked = torch.stack([maps[name] for name in SUMS], -1).flatten(1, 2)
     groups = torch.arange(GROUPS, device=group.device)[:, None]
-    members = [(scene == groups).double() for scene in group.flatten(1)]
     # One matrix product per scene: scattered additions come in no fixed order on CUDA.
-    return torch.stack([member @ values for member, values in zip(members, stacked, strict=True)])
+    return torch.stack(
+        [
+            (scene == groups).double() @ values
+            for scene, values in zip(group.flatten(1), stacked, strict=True)
+        ]
+    )
 
 
 def _crop(tensor: Tensor, size: int) -> Tensor:

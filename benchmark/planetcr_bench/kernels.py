@@ -39,6 +39,7 @@ _ANGLE, _ANGLE_PIXELS = _POSITION["angle_deg"], _POSITION["angle_pixels"]
 _SSIM, _SSIM_PIXELS = _POSITION["ssim"], _POSITION["ssim_pixels"]
 _NDVI, _NDVI_PIXELS = _POSITION["ndvi_error"], _POSITION["ndvi_pixels"]
 _OUT_OF_RANGE = _POSITION["out_of_range"]
+_WORSE = _POSITION["worse_pixels"]
 _PREDICTION_CLOUDY, _CLOUDY_CLEAR = _POSITION["prediction_cloudy"], _POSITION["cloudy_clear"]
 _INPUT_SQUARED = _POSITION["input_squared_error"]
 _INPUT_ANGLE, _INPUT_ANGLE_PIXELS = _POSITION["input_angle_deg"], _POSITION["input_angle_pixels"]
@@ -285,6 +286,7 @@ def _add_pixels(
             row[_ABSOLUTE] += absolute[x]
             row[_SQUARED] += squared[x]
             row[_OUT_OF_RANGE] += outside[x]
+            row[_WORSE] += 1.0 if absolute[x] > input_absolute[x] else 0.0
             row[_PREDICTION_CLOUDY] += from_cloudy[x]
             row[_CLOUDY_CLEAR] += input_absolute[x]
             row[_INPUT_SQUARED] += input_squared[x]
@@ -320,7 +322,7 @@ def measure(images: Image, clear: Image, group: NDArray[np.uint8], protocol: Pro
         images: What a method returned (not clipped) and what it was given, reflectance, shape
             (2, 4, H, W).
         clear: What it should have returned, shape (4, H, W).
-        group: Class index × 3 + sky index of each pixel, shape (H, W).
+        group: Of each pixel, as ``GROUPS`` says, shape (H, W).
         protocol: Its window is cut out of the centre of all arrays.
 
     Returns:

@@ -1,14 +1,15 @@
 """Raw additive sums of every scene in, parquet out, and back. Nothing above opens an image again.
 
-One row per scene × protocol × land-cover class × sky that has pixels. Rows of disjoint scenes merge
-by concatenation; every score is a ratio of sums of rows.
+One row per scene × protocol × land-cover class × sky × optical thickness that has pixels. Rows of
+disjoint scenes merge by concatenation; every score is a ratio of sums of rows.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.vocabulary import LAND_COVER_NAMES, SKY
+from planetcr_bench.vocabulary import LAND_COVER, LAND_COVER_NAMES, SKY, THICKNESS
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised when a column changes its meaning; ledgers of two versions are never put side by side."""
 
 
@@ -45,10 +46,13 @@ IDENTITY: Final[dict[str, Column]] = {
     "cloud_cover": Column(
         pa.float64(), "Cloudy share of the whole patch, 0 to 1, in any protocol."
     ),
+    "longitude": Column(pa.float64(), "Of the patch's centre, degrees east; nan if unknown."),
+    "latitude": Column(pa.float64(), "Of the patch's centre, degrees north; nan if unknown."),
     "prediction_sha256": Column(_TEXT, "Of the prediction's decoded pixels, dtype and shape."),
     "protocol": Column(_TEXT, "official or full."),
     "land_cover": Column(_TEXT, "One of the six classes, or unknown."),
     "sky": Column(_TEXT, "cloud, rim (clear, within 30 m of cloud) or clear."),
+    "thickness": Column(_TEXT, "Bin of the optical thickness of cloud; unknown without truth."),
 }
 
 SUMS: Final[dict[str, Column]] = {
@@ -71,6 +75,9 @@ SUMS: Final[dict[str, Column]] = {
     "out_of_range": Column(
         pa.int64(), "Values of the prediction below 0 or above 1; measured as is."
     ),
+    "worse_pixels": Column(
+        pa.int64(), "Pixels whose Σ |prediction − clear| over bands exceeds Σ |cloudy − clear|."
+    ),
     "prediction_cloudy": Column(
         pa.float64(), "Σ |prediction − cloudy| over values, reflectance, ≥ 0."
     ),
@@ -86,14 +93,54 @@ SUMS: Final[dict[str, Column]] = {
 }
 
 COLUMNS: Final = {**IDENTITY, **SUMS}
+"""Columns of every ledger; each judge adds :func:`judged_columns`."""
 
-SCHEMA: Final = pa.schema(
-    [pa.field(name, column.type, nullable=False) for name, column in COLUMNS.items()]
-)
+JUDGED_IMAGES: Final = ("prediction", "cloudy")
+"""Images whose land cover a judge tells, each beside what it tells of the clear image."""
+
+JUDGED: Final = len(JUDGED_IMAGES) * len(LAND_COVER) ** 2
+"""Columns of one judge."""
+
 _METADATA_KEY = b"planetcr_bench"
 
-GROUPS: Final = len(LAND_COVER_NAMES) * len(SKY)
-"""Rows that a scene can have in one protocol: group = class index × 3 + sky index."""
+PLAIN_GROUPS: Final = len(LAND_COVER_NAMES) * len(SKY)
+"""Groups of pixels of one thickness: group = class index × 3 + sky index."""
+
+GROUPS: Final = PLAIN_GROUPS * len(THICKNESS)
+"""Rows that a scene can have in one protocol; :data:`PLAIN_GROUPS` × thickness index is added."""
+
+
+def judged_columns(judge: str) -> dict[str, Column]:
+    """Columns that one judge adds: pixels by what it takes clear and judged image for.
+
+    Their sums over the first class are the pixels per predicted class; those over the second, the
+    pixels per class of the clear image.
+
+    Args:
+        judge: Its key in the provenance's ``judges``.
+
+    Returns:
+        ``judge_<judge>_<image>_<class in the clear image>_<class in this image>`` for each image
+        of :data:`JUDGED_IMAGES`, in the order of an array (image, clear class, class).
+    """
+    return {
+        f"judge_{judge}_{image}_{before}_{after}": Column(
+            pa.int64(),
+            f"Pixels that judge {judge} takes for {before} in the clear image and for {after} in "
+            f"the {image}.",
+        )
+        for image, before, after in product(JUDGED_IMAGES, LAND_COVER, LAND_COVER)
+    }
+
+
+def schema_of(judges: Sequence[str] = ()) -> pa.Schema:
+    """Columns and types of a ledger, with those of the judges behind the others."""
+    columns = dict(COLUMNS)
+    for judge in judges:
+        columns |= judged_columns(judge)
+    return pa.schema(
+        [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +160,11 @@ class Ledger:
         """Name of the method's run."""
         return str(self.provenance["name"])
 
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """Keys of the judges that it holds columns of."""
+        return tuple(self.provenance["judges"])
+
 
 @dataclass(frozen=True, slots=True)
 class SceneSums:
@@ -121,33 +173,42 @@ class SceneSums:
     Attributes:
         identity: Values of the identity columns from ``scene`` to ``prediction_sha256``.
         sums: Protocol to sums, shape (:data:`GROUPS`, len(:data:`SUMS`)).
+        judged: Protocol to pixels, shape (:data:`GROUPS`, judges × :data:`JUDGED`).
     """
 
     identity: Mapping[str, object]
     sums: Mapping[str, NDArray[np.float64]]
+    judged: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
-def ledger_table(scenes: Sequence[SceneSums]) -> pa.Table:
+def ledger_table(scenes: Sequence[SceneSums], judges: Sequence[str] = ()) -> pa.Table:
     """Typed rows of measured scenes: one per protocol and group that has pixels, in that order."""
+    schema = schema_of(judges)
     chunks: list[NDArray[np.float64]] = []
+    judged = [np.empty((0, JUDGED * len(judges)), np.int64)]
     identities: dict[str, list[object]] = {name: [] for name in IDENTITY}
     for scene in scenes:
         for protocol, sums in scene.sums.items():
             groups = np.flatnonzero(sums[:, 0])
             chunks.append(sums[groups])
+            if judges:
+                judged.append(scene.judged[protocol][groups])
             for group in groups.tolist():
-                land_cover, sky = divmod(group, len(SKY))
+                thickness, plain = divmod(group, PLAIN_GROUPS)
+                land_cover, sky = divmod(plain, len(SKY))
                 for name, value in scene.identity.items():
                     identities[name].append(value)
                 identities["protocol"].append(protocol)
                 identities["land_cover"].append(LAND_COVER_NAMES[land_cover])
                 identities["sky"].append(SKY[sky])
+                identities["thickness"].append(THICKNESS[thickness])
     values = np.concatenate(chunks) if chunks else np.empty((0, len(SUMS)))
     arrays = [pa.array(identities[name], column.type) for name, column in IDENTITY.items()]
     for index, column in enumerate(SUMS.values()):
         dtype = np.int64 if pa.types.is_integer(column.type) else np.float64
         arrays.append(pa.array(values[:, index].astype(dtype)))
-    return pa.table(arrays, schema=SCHEMA)
+    arrays += [pa.array(column) for column in np.concatenate(judged).T]
+    return pa.table(arrays, schema=schema)
 
 
 def write_ledger(path: Path, table: pa.Table, provenance: Mapping[str, object]) -> None:
@@ -184,14 +245,34 @@ def read_ledger(path: Path) -> Ledger:
             f"{file}: expected ledger schema {SCHEMA_VERSION}, got {version}; evaluate again with "
             "this version"
         )
-    if table.column_names != list(COLUMNS):
-        raise LedgerError(f"{file}: expected the columns {', '.join(COLUMNS)}")
+    judges = provenance.get("judges")
+    if not isinstance(judges, dict) or table.column_names != schema_of(list(judges)).names:
+        raise LedgerError(
+            f"{file}: expected the columns {', '.join(COLUMNS)}, and those of its judges"
+        )
     frame = table.to_pandas(ignore_metadata=True)
-    check_rows(frame, str(file))
+    check_rows(frame, str(file), list(judges))
     return Ledger(frame, provenance)
 
 
-def check_rows(frame: pd.DataFrame, where: str) -> None:
+def judged_pixels(frame: pd.DataFrame, judge: str, image: str) -> NDArray[np.int64]:
+    """Pixels of ledger rows by what a judge takes them for.
+
+    Args:
+        frame: Rows of a ledger that this judge read.
+        judge: Its key.
+        image: One of :data:`JUDGED_IMAGES`.
+
+    Returns:
+        Shape (rows, 6, 6): class in the clear image × class in this image.
+    """
+    prefix = f"judge_{judge}_{image}_"
+    names = [name for name in judged_columns(judge) if name.startswith(prefix)]
+    pixels = frame[names].to_numpy(np.int64)
+    return pixels.reshape(-1, len(LAND_COVER), len(LAND_COVER))
+
+
+def check_rows(frame: pd.DataFrame, where: str, judges: Sequence[str] = ()) -> None:
     """Refuse rows that no measurement can have written.
 
     Raises:
@@ -207,16 +288,38 @@ def check_rows(frame: pd.DataFrame, where: str) -> None:
         "pixels in every row, and 4 values for each": bool(
             (frame["pixels"] > 0).all() and (frame["values"] == 4 * frame["pixels"]).all()
         ),
-        "known protocols, classes and skies": bool(
+        "known protocols, classes, skies and thickness": bool(
             frame["protocol"].isin(list(PROTOCOLS)).all()
             and frame["land_cover"].isin(LAND_COVER_NAMES).all()
             and frame["sky"].isin(SKY).all()
+            and frame["thickness"].isin(THICKNESS).all()
         ),
-        "each scene × protocol × class × sky once": not bool(
-            frame.duplicated(["split", "scene", "protocol", "land_cover", "sky"]).any()
+        "each scene × protocol × class × sky × thickness once": not bool(
+            frame.duplicated(["split", "scene", "protocol", "land_cover", "sky", "thickness"]).any()
         ),
         "a cloud cover between 0 and 1": bool(frame["cloud_cover"].between(0, 1).all()),
+        "longitude and latitude in degrees, both or none": bool(
+            (
+                (frame["longitude"].between(-180, 180) & frame["latitude"].between(-90, 90))
+                | (frame["longitude"].isna() & frame["latitude"].isna())
+            ).all()
+        ),
+        "no more worse pixels than pixels": bool((frame["worse_pixels"] <= frame["pixels"]).all()),
+        "one reading of every pixel by each judge": all(
+            _is_read_once(frame, judge) for judge in judges
+        ),
     }
     for rule, holds in rules.items():
         if not holds:
             raise LedgerError(f"{where}: expected {rule}, found otherwise")
+
+
+def _is_read_once(frame: pd.DataFrame, judge: str) -> bool:
+    """Whether a judge's counts are those of the rows' pixels, and of one reading of clear."""
+    prediction, cloudy = (judged_pixels(frame, judge, image) for image in JUDGED_IMAGES)
+    return bool(
+        (prediction >= 0).all()
+        and (cloudy >= 0).all()
+        and (prediction.sum((1, 2)) == frame["pixels"].to_numpy()).all()
+        and (prediction.sum(2) == cloudy.sum(2)).all()
+    )

@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from planetcr_bench import kernels
 from planetcr_bench.arrays import Arrays, Job, read_arrays
 from planetcr_bench.errors import PredictionError
-from planetcr_bench.ledger import SCHEMA, SceneSums, ledger_table
+from planetcr_bench.judging import Bench
+from planetcr_bench.ledger import SceneSums, ledger_table, schema_of
 from planetcr_bench.parallel import run_batches, track
 from planetcr_bench.predictions import Card, Predictions
 from planetcr_bench.protocols import PROTOCOLS, Protocol
@@ -42,11 +43,13 @@ class Outcome:
         job: The scene and its prediction.
         state: What ``Job.state`` gave when it was read.
         result: Sums, or a problem of the prediction in one line.
+        arrays: Of the scene, if judges are to see it.
     """
 
     job: Job
     state: str
     result: SceneSums | str
+    arrays: Arrays | None = None
 
 
 def protocols_of(size: int) -> list[Protocol]:
@@ -75,12 +78,17 @@ def _read_batch(card: Card, jobs: Sequence[Job]) -> list[tuple[Job, str, Arrays 
     return [_read(card, job) for job in jobs]
 
 
-def _measure_batch(card: Card, protocols: Sequence[Protocol], jobs: Sequence[Job]) -> list[Outcome]:
+def _measure_batch(
+    card: Card, protocols: Sequence[Protocol], keep: bool, jobs: Sequence[Job]
+) -> list[Outcome]:
     outcomes = []
-    for job in jobs:  # one scene in memory, and in cache, at a time
+    for job in jobs:  # one scene in memory, and in cache, at a time, unless judges are to see it
         _, state, arrays = _read(card, job)
-        result = arrays if isinstance(arrays, str) else measure_scene(arrays, protocols)
-        outcomes.append(Outcome(job, state, result))
+        if isinstance(arrays, str):
+            outcomes.append(Outcome(job, state, arrays))
+        else:
+            sums = measure_scene(arrays, protocols)
+            outcomes.append(Outcome(job, state, sums, arrays if keep else None))
     return outcomes
 
 
@@ -97,7 +105,20 @@ def _measure_on_gpu(
             gpu.measure([a for _, _, a in some if not isinstance(a, str)], protocols, device)
         )
         for job, state, arrays in some:
-            yield Outcome(job, state, arrays if isinstance(arrays, str) else next(sums))
+            if isinstance(arrays, str):
+                yield Outcome(job, state, arrays)
+            else:
+                yield Outcome(job, state, next(sums), arrays)
+
+
+def _judge(outcomes: Iterator[Outcome], bench: Bench, batch: int) -> Iterator[Outcome]:
+    while some := list(islice(outcomes, batch)):
+        seen = iter(bench.count([one.arrays for one in some if one.arrays is not None]))
+        for one in some:
+            if isinstance(one.result, str):
+                yield one
+            else:
+                yield replace(one, result=replace(one.result, judged=next(seen)), arrays=None)
 
 
 def measure(
@@ -105,6 +126,8 @@ def measure(
     identity: Mapping[str, object],
     partial_folder: Path,
     *,
+    truth: Path | None = None,
+    bench: Bench | None = None,
     device: str = "cpu",
     workers: int | None = None,
     batch: int = 16,
@@ -117,6 +140,8 @@ def measure(
         identity: All settings that change a number, and nothing else; parts that an earlier run
             left under another identity are thrown away.
         partial_folder: Where measured scenes are kept until the caller has published them.
+        truth: Folder of the hidden truth of simulated scenes.
+        bench: Judges that are to see the predictions, in this process.
         device: ``cpu``, or a CUDA device as torch names it.
         workers: See :func:`~planetcr_bench.parallel.worker_count`.
         batch: Scenes that travel together to a worker or to the device.
@@ -131,17 +156,19 @@ def measure(
         BenchError: A worker died.
     """
     protocols = protocols_of(predictions.size)
-    parts = Parts(partial_folder, identity)
-    jobs = {files: Job(files, path) for files, path in sorted(predictions.files.items())}
+    parts = Parts(partial_folder, identity, bench.keys if bench else ())
+    jobs = {files: Job(files, path, truth) for files, path in sorted(predictions.files.items())}
     done = parts.load({files.name: job.state() for files, job in jobs.items()})
     waiting = [job for files, job in jobs.items() if files.name not in done]
     if device == "cpu":
-        work = functools.partial(_measure_batch, predictions.card, protocols)
+        work = functools.partial(_measure_batch, predictions.card, protocols, bench is not None)
         outcomes = run_batches(work, waiting, workers=workers, batch=batch)
     else:
         read = functools.partial(_read_batch, predictions.card)
         arrays = run_batches(read, waiting, workers=workers, batch=batch)
         outcomes = _measure_on_gpu(arrays, protocols, device, batch)
+    if bench is not None:
+        outcomes = _judge(outcomes, bench, batch)
     problems = []
     for outcome in track(outcomes, "Measure", len(jobs), done=len(done), quiet=quiet):
         if isinstance(outcome.result, str):
@@ -157,10 +184,13 @@ class Parts:
     Args:
         folder: Made if it is absent; parts of another identity in it are deleted.
         identity: All settings that change a number.
+        judges: Keys of the judges that see the scenes.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, identity: Mapping[str, object], judges: Sequence[str] = ()
+    ) -> None:
+        self._folder, self._judges, self._schema = folder, judges, schema_of(judges)
         self._fresh: list[SceneSums] = []
         self._states: list[str] = []
         self._flushed = time.monotonic()
@@ -193,7 +223,9 @@ class Parts:
                 states.get(scene) == state and scene not in done
                 for scene, state in zip(scenes, table["state"].to_pylist(), strict=True)
             ]
-            self._tables.append(table.filter(pa.array(fresh, pa.bool_())).select(SCHEMA.names))
+            self._tables.append(
+                table.filter(pa.array(fresh, pa.bool_())).select(self._schema.names)
+            )
             done.update(scene for scene, is_fresh in zip(scenes, fresh, strict=True) if is_fresh)
         return done
 
@@ -208,7 +240,7 @@ class Parts:
         self._flushed = time.monotonic()
         if not self._fresh:
             return
-        table = ledger_table(self._fresh)
+        table = ledger_table(self._fresh, self._judges)
         state_of = {
             str(scene.identity["scene"]): state
             for scene, state in zip(self._fresh, self._states, strict=True)
@@ -225,12 +257,12 @@ class Parts:
         """All rows, scenes in the given order."""
         self._flush()
         if not self._tables:
-            return SCHEMA.empty_table()
+            return self._schema.empty_table()
         table = pa.concat_tables(self._tables, promote_options="none").combine_chunks()
         rank = {name: position for position, name in enumerate(order)}
         ranks = np.array([rank[name] for name in table["scene"].to_pylist()], np.int64)
         table = table.take(np.argsort(ranks, kind="stable"))
-        for index, field in enumerate(SCHEMA):
+        for index, field in enumerate(self._schema):
             if pa.types.is_dictionary(field.type):  # one dictionary, whatever the parts had
                 text = table.column(index).cast(pa.string()).combine_chunks()
                 table = table.set_column(index, field, text.dictionary_encode())

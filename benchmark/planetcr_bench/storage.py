@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
+import platformdirs
 
 from planetcr_bench.errors import BenchError
 
@@ -24,6 +25,23 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def cache_folder(what: str) -> Path:
+    """Folder of things of one kind that can be worked out again, in the user's cache."""
+    return platformdirs.user_cache_path("planetcr-bench") / what
+
+
+def remember(memory: Path, content: bytes) -> None:
+    """Write a file of the cache, if possible: a full or read-only one costs time, nothing else."""
+    partial = memory.with_name(f"{memory.name}.{os.getpid()}")
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(memory)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Everything that prints a table or names a column takes its words from here.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 PRODUCTS: Final = ("planet_cloudfree", "planet_cloudy", "S1", "landcover", "cloudmask")
@@ -63,6 +64,17 @@ SKY: Final = ("cloud", "rim", "clear")
 """A pixel is under the cloud mask, within :data:`RIM_M` of it, or farther away."""
 
 RIM_M: Final = 30.0
+
+THICKNESS_EDGES: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Optical thickness of cloud between the bins of :data:`THICKNESS`."""
+
+THICKNESS: Final = (
+    "unknown",
+    "0-0.25",
+    *(f"{low:g}-{high:g}" for low, high in pairwise(THICKNESS_EDGES)),
+    "16-",
+)
+"""Bins of the optical thickness over a pixel, [0, 0.25), …; known of simulated scenes alone."""
 
 COVER_BINS: Final = ("0-20", "20-40", "40-60", "60-80", "80-100")
 """Cloud-cover bins of Fig. 5 in percent of the whole patch: [0, 20), … [80, 100]."""

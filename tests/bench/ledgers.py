@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from planetcr_bench.ledger import GROUPS, SCHEMA_VERSION, SUMS, Ledger, SceneSums, ledger_table
+from planetcr_bench.ledger import (
+    GROUPS,
+    JUDGED,
+    PLAIN_GROUPS,
+    SCHEMA_VERSION,
+    SUMS,
+    Ledger,
+    SceneSums,
+    ledger_table,
+)
 from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.vocabulary import LAND_COVER_NAMES, SKY
 
 
 def make_scene_sums(
-    index: int, *, seed: int = 0, protocols: tuple[str, ...] = ("official", "full")
+    index: int,
+    *,
+    seed: int = 0,
+    protocols: tuple[str, ...] = ("official", "full"),
+    judges: int = 0,
 ) -> SceneSums:
     """Sums of one scene; three scenes make an AOI, cloud cover walks through the five bins."""
     rng = np.random.default_rng([seed, index])
-    sums = {}
+    sums, judged = {}, {}
     for protocol in protocols:
-        pixels = rng.integers(0, 3000, GROUPS) * (rng.random(GROUPS) < 0.6)
-        pixels[0] += 1
+        pixels = np.zeros(GROUPS, np.int64)
+        plain = pixels[:PLAIN_GROUPS]
+        plain += rng.integers(0, 3000, PLAIN_GROUPS) * (rng.random(PLAIN_GROUPS) < 0.6)
+        plain[0] += 1
         total = 25_600 if protocol == "official" else 90_000
-        pixels[-1] += max(0, total - pixels.sum())
+        plain[-1] += max(0, total - plain.sum())
         columns = {
             "pixels": pixels,
             "values": 4 * pixels,
@@ -27,12 +43,16 @@ def make_scene_sums(
             "ssim_pixels": pixels,
             "ndvi_pixels": pixels,
             "out_of_range": pixels // 100,
+            "worse_pixels": pixels // 10,
         }
         scale = {"angle_deg": 8.0, "input_angle_deg": 20.0, "ssim": 0.8, "input_ssim": 0.6}
         for name in SUMS:
             if name not in columns:
                 columns[name] = pixels * rng.uniform(0.5, 1.0, GROUPS) * scale.get(name, 0.05)
         sums[protocol] = np.stack([columns[name] for name in SUMS], 1).astype(np.float64)
+        judged[protocol] = np.concatenate(
+            [make_readings(pixels, rng) for _ in range(judges)] or [np.zeros((GROUPS, 0), int)], 1
+        )
     identity = {
         "scene": f"summer_{index // 3}_p_{index}",
         "split": "test",
@@ -40,16 +60,35 @@ def make_scene_sums(
         "aoi": f"summer_{index // 3}",
         "patch": index,
         "cloud_cover": (index % 5) / 5 + 0.1,
+        "longitude": 10.0 + index // 3,
+        "latitude": 47.0 - index // 3,
         "prediction_sha256": f"{index:064x}",
     }
-    return SceneSums(identity, sums)
+    return SceneSums(identity, sums, judged)
+
+
+def make_readings(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a judge could have read in groups of so many pixels, shape (groups, JUDGED)."""
+    truth = np.arange(GROUPS) // len(SKY) % len(LAND_COVER_NAMES)
+    favour = np.eye(len(LAND_COVER_NAMES), 6)[truth] * 6 + 1  # the true class, more often than not
+    clear = rng.multinomial(pixels, favour / favour.sum(1, keepdims=True))
+    images = []
+    for faithful in (9, 2):  # the prediction is read like the clear image more than the cloudy is
+        kept = np.eye(6) * faithful + 1
+        images.append(rng.multinomial(clear, kept / kept.sum(1, keepdims=True)))
+    return np.stack(images, 1).reshape(GROUPS, JUDGED)
 
 
 def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **provenance) -> Ledger:
     """A ledger with the provenance of a complete run."""
     protocols = provenance.pop("protocols", ("official", "full"))
+    judges = provenance.pop("judges", ())
     table = ledger_table(
-        [make_scene_sums(index, seed=seed, protocols=protocols) for index in range(scenes)]
+        [
+            make_scene_sums(index, seed=seed, protocols=protocols, judges=len(judges))
+            for index in range(scenes)
+        ],
+        judges,
     )
     facts = {
         "name": name,
@@ -64,7 +103,7 @@ def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **prov
         "protocols": {name: PROTOCOLS[name].signature("all") for name in protocols},
         "fingerprint": "f" * 64,
         "scale": None,
-        "judge": None,
+        "judges": {judge: {"name": f"fake {judge}", "sha256": judge * 8} for judge in judges},
         **provenance,
     }
     return Ledger(table.to_pandas(ignore_metadata=True), facts)

@@ -143,7 +143,8 @@ def test_two_samples_pool_as_the_authors_functions_do() -> None:
         sums = kernels.measure(pair, scene.clear, scene.land_cover * np.uint8(3), OFFICIAL)
         identity = {
             "scene": scene.name, "split": split, "season": scene.season, "aoi": scene.aoi,
-            "patch": scene.patch, "cloud_cover": scene.cloud_cover, "prediction_sha256": "",
+            "patch": scene.patch, "cloud_cover": scene.cloud_cover, "longitude": 0.0,
+            "latitude": 0.0, "prediction_sha256": "",
         }  # fmt: skip
         scenes.append(SceneSums(identity, {"official": sums}))
     frame = ledger_table(scenes).to_pandas()

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from planetcr_bench.cli import options
+from planetcr_bench.cli.extras import need_judges
+from planetcr_bench.errors import UsageError
 
 
 def evaluate(
@@ -36,14 +38,32 @@ def evaluate(
             help="Score what is usable and mark the run incomplete for good.",
         ),
     ] = False,
+    judge: options.Judges = None,
+    autocast: options.Autocast = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="Hidden truth of a simulated dataset, from `simulate --truth`: the report then "
+            "shows errors by optical thickness of cloud."
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Score predictions: Tab. 2 and Fig. 5 of the paper, and a ledger to derive anything else.
 
+    With a judge also Tab. 3 and Fig. 6: what land cover it tells from the predictions.
     Nothing is scored unless every scene of the split has one usable prediction.
     """
     from planetcr_bench import evaluate as run
 
+    if autocast is not None and not judge:
+        raise UsageError("--autocast: is of judges; give one with --judge")
+    judges = []
+    if judge:
+        need_judges()
+        from planetcr_bench.cli.judges import load_all  # PyTorch is an extra
+
+        judges = load_all(judge, device=device, autocast=autocast or "off")
     ledger, folder, problems = run.evaluate(
         predictions,
         results,
@@ -56,6 +76,8 @@ def evaluate(
         device=device,
         class_pool=class_pool,
         allow_missing=allow_missing,
+        judges=judges,
+        truth=truth,
         command=["planetcr-bench", *sys.argv[1:]],
         quiet=as_json,
     )

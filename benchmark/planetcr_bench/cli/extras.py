@@ -15,6 +15,11 @@ TRAINING = (*NETWORKS, "lightning", "segmentation_models_pytorch")
 """Packages without which nothing can be trained."""
 
 
+def need_judges() -> None:
+    """Raise MissingExtraError unless a judge can be loaded."""
+    _need("judges need", (*NETWORKS, "segmentation_models_pytorch"), "train")
+
+
 def need_networks() -> None:
     """Raise MissingExtraError unless networks can be made."""
     _need("networks need", NETWORKS, "models")

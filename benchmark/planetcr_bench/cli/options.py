@@ -36,6 +36,15 @@ Pool = Annotated[
         "in official, pixels in full.",
     ),
 ]
+Judges = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--judge",
+        metavar="FILE",
+        help="Judge of land cover, from `train judge`; repeatable: several show whether a ranking "
+        "hangs on the judge.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 # --- Of training ----------------------------------------------------------------------------
