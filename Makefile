@@ -31,9 +31,10 @@ format: .venv/.done ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-speed: .venv/.done ## Time measuring and simulating, side by side with reading the files
+speed: .venv/.done ## Time measuring, judging and simulating, side by side with reading the files
 	PYTHONPATH=tests $(BIN)/python tests/speed/measure.py
 	$(BIN)/python tests/speed/simulate.py
+	$(BIN)/python tests/speed/judge.py
 
 networks: .venv/.done ## Time Align-CR and GLF-CR beside their published form (10 minutes on a CPU)
 	PYTHONPATH=tests/models $(BIN)/python tests/speed/networks.py

@@ -17,15 +17,18 @@ MODELS = Path(planetcr_models.__file__).parent
 
 FLOORS = {
     BENCH: [
-        {"vocabulary", "errors", "protocols", "scores"},
-        {"scene", "ledger", "simulation", "storage"},
-        {"kernels", "dataset", "parallel", "untrained", "published", "plan"},
+        {"vocabulary", "errors", "protocols"},
+        {"scene", "scores", "ledger", "simulation", "storage"},
+        {"kernels", "dataset", "parallel", "untrained", "published", "plan", "semantics"},
         {"predictions", "fingerprint", "tables", "audit", "held_out"},
-        {"arrays", "predict", "render", "figures", "training_data"},
-        {"gpu"},
+        {"arrays", "predict", "render", "figures", "semantic_tables", "training_data"},
+        {"semantic_blocks", "semantic_figures"},
+        {"gpu", "judging"},
         {"measure"},
         {"report"},
         {"evaluate"},
+        {"panels", "selection"},
+        {"sheet"},
         {"gallery"},
         {"validation"},
         {"simulate.noise", "simulate.catalogue"},

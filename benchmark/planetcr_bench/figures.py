@@ -1,4 +1,7 @@
-"""The table of cloud-cover bins in, Fig. 5 of the paper out: as a figure, then as PNG and SVG."""
+"""The table of cloud-cover bins in, Fig. 5 of the paper out: as a figure, then as PNG and SVG.
+
+What any figure over cloud-cover bins needs is here too: rows, lines, counts, legend and caption.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +46,19 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h")
 
 _SOLID: Final = {"markeredgecolor": "white", "markeredgewidth": 0.5}  # tells overlaps apart
 _INPUT_LINE: Final = {"color": "#808080", "marker": "d", "linestyle": "--"}
-_WIDTH_INCH: Final = 7.0
+COUNTS: Final = "n: scenes in the bin. AOIs: areas of interest that they come from."
+"""What :func:`label_counts` writes, for the caption."""
+
+WIDTH_INCH: Final = 7.0
+"""Of a figure across a page."""
+
 _TOP: Final = 0.94
 """Where a perfect PSNR is drawn, as a share of the panel's height."""
-_CAPTION_CHARACTERS: Final = 150
+CAPTION_CHARACTERS: Final = 150
+"""In a line of a caption across a page."""
+
 _NAME_CHARACTERS: Final = 42
-_STYLE: Final[list[Any]] = [
+STYLE: Final[list[Any]] = [
     "default",  # whatever a user's matplotlibrc says, the same table gives the same bytes
     {
         "font.family": "DejaVu Sans",
@@ -71,8 +81,8 @@ _STYLE: Final[list[Any]] = [
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One line of the figure: its name, its five bins and how it looks."""
+class Row:
+    """One line of a figure: its name, its five bins and how it looks."""
 
     name: str
     is_input: bool
@@ -80,10 +90,12 @@ class _Row:
     line: dict[str, Any]
 
     def values(self, metric: str) -> NDArray[np.float64]:
+        """One per bin, nan where there is none."""
         return self.bins[metric].to_numpy(np.float64)
 
     @property
     def few(self) -> NDArray[np.bool_]:
+        """Bins with too few scenes to lean on."""
         return self.bins["scenes"].to_numpy(np.float64) < FEW_SCENES
 
 
@@ -100,26 +112,38 @@ def cover_figure(table: pd.DataFrame, protocol: Protocol, *, note: str = "") -> 
     Returns:
         A figure 7 inches wide that belongs to no window and to no pyplot state.
     """
-    rows = _rows(table)
-    with matplotlib.style.context(_STYLE):
+    rows = cover_rows(table)
+    with matplotlib.style.context(STYLE):
         figure = Figure(layout="constrained", dpi=200)
         for metric, axes in zip(METRICS, figure.subplots(2, 2).flat, strict=True):
             _draw_panel(axes, metric, rows)
-        for axes in figure.axes[2:]:
-            _label_counts(axes, next(row for row in rows if row.is_input))
-        legend_lines = _add_legend(figure, rows)
-        caption_lines = _add_caption(figure, table, protocol, note)
-        figure.set_size_inches(_WIDTH_INCH, 5.1 + 0.17 * legend_lines + 0.1 * caption_lines)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # PNG and SVG share one layout, however often saved
+        label_counts(figure.axes[2:], rows)
+        finish(figure, rows, _caption(figure, table, protocol, note), height_inch=5.1)
     return figure
+
+
+def finish(figure: Figure, rows: Sequence[Row], caption: str, *, height_inch: float) -> None:
+    """Put a legend above the panels and a caption below them, and settle the layout for good.
+
+    Args:
+        figure: With its panels, laid out by constraints; becomes 7 inches wide.
+        rows: Entries of the legend; none: no legend.
+        caption: Lines of text.
+        height_inch: Of the figure without legend and caption.
+    """
+    lines = _add_legend(figure, rows) if rows else 0
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize=6, color="#404040", parse_math=False)
+    height_inch += 0.17 * lines + 0.1 * len(caption.splitlines())
+    figure.set_size_inches(WIDTH_INCH, height_inch)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # PNG and SVG share one layout, however often saved
 
 
 def save_figure(figure: Figure, folder: Path, stem: str) -> None:
     """Write ``stem.png`` (200 dpi) and ``stem.svg``; the same figure gives the same bytes.
 
     Args:
-        figure: What :func:`cover_figure` returns.
+        figure: What :func:`cover_figure` returns, or another that :func:`finish` has settled.
         folder: Where to, made if need be.
         stem: Name of both files without suffix.
     """
@@ -127,7 +151,7 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> None:
     metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None}}
     for suffix, entries in metadata.items():
         stream = io.BytesIO()
-        with matplotlib.style.context(_STYLE):
+        with matplotlib.style.context(STYLE):
             figure.savefig(stream, format=suffix, dpi=200, metadata=entries)
         partial = folder / f".{stem}.{suffix}.partial"
         try:
@@ -137,8 +161,13 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _rows(table: pd.DataFrame) -> list[_Row]:
-    rows: list[_Row] = []
+def cover_rows(table: pd.DataFrame) -> list[Row]:
+    """Lines of a figure, in the order of the table; the input is grey, a method has its own look.
+
+    Args:
+        table: Columns ``row``, ``kind``, ``cover_bin``, and what is drawn.
+    """
+    rows: list[Row] = []
     methods = 0
     for (kind, name), part in table.groupby(["kind", "row"], sort=False):
         line = _INPUT_LINE
@@ -147,25 +176,23 @@ def _rows(table: pd.DataFrame) -> list[_Row]:
             line = {"color": colour, "marker": marker, "linestyle": "-"}
             methods += 1
         bins = part.set_index("cover_bin").reindex(COVER_BINS)
-        rows.append(_Row(str(name), kind == "input", bins, {**_SOLID, **line}))
+        rows.append(Row(str(name), kind == "input", bins, {**_SOLID, **line}))
     return rows
 
 
-def _draw_panel(axes: Axes, metric: str, rows: Sequence[_Row]) -> None:
+def _draw_panel(axes: Axes, metric: str, rows: Sequence[Row]) -> None:
     methods = [row for row in rows if not row.is_input]
     crowded = len(methods) > CROWD and _finite(methods, metric).size > 0
     shown = _finite(methods if crowded else rows, metric)
     perfect = np.isinf([row.values(metric) for row in rows]).any(axis=0)
-    axes.set_title(LABEL[metric])
-    axes.set_xlim(-0.4, len(COVER_BINS) - 0.6)
-    axes.set_xticks(range(len(COVER_BINS)), [_percent(name) for name in COVER_BINS])
+    start_panel(axes, LABEL[metric])
     axes.margins(y=0.2 if perfect.any() else 0.12 if crowded else 0.06)
     if metric in ("mae", "sam_deg"):
         _widen(axes, shown)
     for row in sorted(rows, key=lambda row: row.is_input):
         if row.is_input and crowded:
             axes.set_ylim(axes.get_ylim())  # the methods are drawn: keep what they need
-        _draw_row(axes, row, row.values(metric))
+        draw_row(axes, row, row.values(metric))
         if row.is_input:
             _label_beyond(axes, row.values(metric))
     for position in np.flatnonzero(perfect):
@@ -174,7 +201,14 @@ def _draw_panel(axes: Axes, metric: str, rows: Sequence[_Row]) -> None:
         axes.set_yticks([])
 
 
-def _finite(rows: Sequence[_Row], metric: str) -> NDArray[np.float64]:
+def start_panel(axes: Axes, title: str) -> None:
+    """Give a panel its title and the five bins."""
+    axes.set_title(title)
+    axes.set_xlim(-0.4, len(COVER_BINS) - 0.6)
+    axes.set_xticks(range(len(COVER_BINS)), [_percent(name) for name in COVER_BINS])
+
+
+def _finite(rows: Sequence[Row], metric: str) -> NDArray[np.float64]:
     values = np.concatenate([row.values(metric) for row in rows])
     return np.extract(np.isfinite(values), values)
 
@@ -190,8 +224,16 @@ def _widen(axes: Axes, values: NDArray[np.float64]) -> None:
     axes.set_title(f"{axes.get_title()}, log scale")
 
 
-def _draw_row(axes: Axes, row: _Row, values: NDArray[np.float64]) -> None:
-    bins = np.arange(len(values))
+def draw_row(axes: Axes, row: Row, values: NDArray[np.float64], *, shift: float = 0.0) -> None:
+    """Draw a row's line: a gap where a value is nan, its top where it is infinite.
+
+    Args:
+        axes: The panel.
+        row: Its look, and the scenes behind each bin.
+        values: One per bin.
+        shift: To the right, in bins.
+    """
+    bins = np.arange(len(values)) + shift
     finite, infinite = np.isfinite(values), np.isinf(values)
     order = 1.9 if row.is_input else 2.0
     line = {**row.line, "markevery": finite & ~row.few, "zorder": order}
@@ -226,21 +268,23 @@ def _percent(cover_bin: str) -> str:
     return f"{cover_bin.replace('-', '–')} %"
 
 
-def _label_counts(axes: Axes, row: _Row) -> None:
-    counts = row.bins[["scenes", "aois"]].fillna(0)
+def label_counts(panels: Sequence[Axes], rows: Sequence[Row]) -> None:
+    """Write scenes and AOIs under the bins of panels, as the input has them."""
+    counts = next(row for row in rows if row.is_input).bins[["scenes", "aois"]].fillna(0)
     labels = [
         f"{_percent(str(name))}\nn = {int(scenes):,}\nAOIs = {int(aois):,}"
         for name, scenes, aois in counts.itertuples()
     ]
-    axes.set_xticks(range(len(COVER_BINS)), labels)
-    axes.set_xlabel("cloud cover of the patch")
+    for axes in panels:
+        axes.set_xticks(range(len(COVER_BINS)), labels)
+        axes.set_xlabel("cloud cover of the patch")
 
 
-def _add_legend(figure: Figure, rows: Sequence[_Row]) -> int:
+def _add_legend(figure: Figure, rows: Sequence[Row]) -> int:
     """Put one legend above the panels and say how many lines of text it takes."""
     names = [textwrap.fill(row.name, _NAME_CHARACTERS) for row in rows]
     longest = max(len(line) for name in names for line in name.splitlines())
-    columns = min(len(names), max(1, int(_WIDTH_INCH / (0.6 + 0.068 * longest))))
+    columns = min(len(names), max(1, int(WIDTH_INCH / (0.6 + 0.068 * longest))))
     columns = math.ceil(len(names) / math.ceil(len(names) / columns))  # 5 and 5, not 6 and 4
     legend = figure.legend(
         [Line2D([], [], **row.line) for row in rows],
@@ -254,28 +298,42 @@ def _add_legend(figure: Figure, rows: Sequence[_Row]) -> int:
     return math.ceil(sum(name.count("\n") + 1 for name in names) / columns)
 
 
-def _add_caption(figure: Figure, table: pd.DataFrame, protocol: Protocol, note: str) -> int:
-    """Put the caption below the panels and say how many lines it takes."""
+def _caption(figure: Figure, table: pd.DataFrame, protocol: Protocol, note: str) -> str:
     drawn = {text.get_text()[0] for axes in figure.axes for text in axes.texts}
+    arrow = "Number with an arrow: the input, beyond the axis."
+    return caption_lines(
+        [
+            COUNTS,
+            *few_sentences(table),
+            *(["∞: perfect match."] if "∞" in drawn else []),
+            *([arrow] if drawn & {"↑", "↓"} else []),
+            *coverage_sentences(table),
+        ],
+        [protocol.signature("all")],
+        note,
+    )
+
+
+def few_sentences(table: pd.DataFrame) -> list[str]:
+    """What a hollow marker is, if there is one."""
+    few = table["scenes"].between(1, FEW_SCENES - 1).any()
+    return [f"Hollow marker: fewer than {FEW_SCENES} scenes."] if few else []
+
+
+def coverage_sentences(table: pd.DataFrame) -> list[str]:
+    """Where to look for coverage, if rows differ in their scenes."""
     per_bin = table.pivot_table(index="cover_bin", columns=["kind", "row"], values="scenes")
-    sentences = {
-        "n: scenes in the bin. AOIs: areas of interest that they come from.": True,
-        f"Hollow marker: fewer than {FEW_SCENES} scenes.": (
-            table["scenes"].between(1, FEW_SCENES - 1).any()
-        ),
-        "∞: perfect match.": "∞" in drawn,
-        "Number with an arrow: the input, beyond the axis.": bool(drawn & {"↑", "↓"}),
-        "Methods scored on fewer than n scenes carry their coverage in the legend.": (
-            per_bin.nunique(axis=1).gt(1).any()
-        ),
-    }
-    said = _wrap(" ".join(sentence for sentence, holds in sentences.items() if holds))
+    if not per_bin.nunique(axis=1).gt(1).any():
+        return []
+    return ["Methods scored on fewer than n scenes carry their coverage in the legend."]
+
+
+def caption_lines(sentences: Sequence[str], signatures: Sequence[str], note: str = "") -> str:
+    """Lines of a caption: sentences, then signatures, then a note; each begins a line."""
     # A signature has no spaces to break at; after "|" it may go on in the next line.
-    signature = _wrap(protocol.signature("all").replace("|", "| ")).replace("| ", "|")
-    caption = "\n".join(filter(None, (said, signature, _wrap(note))))
-    figure.supxlabel(caption, x=0.01, ha="left", fontsize=6, color="#404040", parse_math=False)
-    return len(caption.splitlines())
+    signed = [_wrap(signature.replace("|", "| ")).replace("| ", "|") for signature in signatures]
+    return "\n".join(filter(None, (_wrap(" ".join(sentences)), *signed, _wrap(note))))
 
 
 def _wrap(text: str) -> str:
-    return textwrap.fill(text, _CAPTION_CHARACTERS, break_on_hyphens=False)
+    return textwrap.fill(text, CAPTION_CHARACTERS, break_on_hyphens=False)

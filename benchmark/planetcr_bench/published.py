@@ -34,8 +34,17 @@ def published_table2() -> pd.DataFrame:
 
 
 def published_table3() -> pd.DataFrame:
-    """Tab. 3 of the paper: ``input``, ``cloud_cover`` (or overall), ``mIoU`` and ``PA`` in %."""
-    return _read("published_table3.csv")
+    """Tab. 3 of the paper in the form of :func:`~planetcr_bench.semantic_tables.table3`.
+
+    Returns:
+        One line per image or method and bin of cloud cover, in the paper's order: ``row``, ``kind``
+        and ``judge`` (both ``published``), ``cover_bin`` (a bin or ``overall``), ``miou`` and
+        ``pa`` in percent.
+    """
+    names = {"input": "row", "cloud_cover": "cover_bin", "mIoU": "miou", "PA": "pa"}
+    table = _read("published_table3.csv").rename(columns=names)
+    table["row"] += " (published)"
+    return table.assign(kind="published", judge="published")
 
 
 def _read(name: str) -> pd.DataFrame:

@@ -58,14 +58,14 @@ class Block:
         ]
 
 
-def number(value: object, *, sign: bool = False) -> str:
+def number(value: object, *, sign: bool = False, digits: int = DIGITS) -> str:
     """A figure as text: a dash where nothing was measured, ∞ for a perfect match."""
     if not isinstance(value, int | float) or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    rounded = round(value, DIGITS) + 0.0  # no negative zero
-    return f"{rounded:+.{DIGITS}f}" if sign else f"{rounded:.{DIGITS}f}"
+    rounded = round(value, digits) + 0.0  # no negative zero
+    return f"{rounded:+.{digits}f}" if sign else f"{rounded:.{digits}f}"
 
 
 def table2_blocks(
@@ -84,7 +84,7 @@ def table2_blocks(
         published: Add the paper's rows; only the ``official`` protocol can be put beside them.
     """
     frame = table2(ledgers, protocol, pool=pool)
-    notes = _notes(ledgers)
+    notes = coverage_notes(ledgers)
     if published and protocol.name == "official":
         frame = pd.concat([frame, published_table2()], ignore_index=True)
         notes = [*notes, f"Rows marked (published): {SOURCE}."]
@@ -104,7 +104,7 @@ def table2_blocks(
                 [*signatures, *notes],
             )
         )
-    return [*blocks, _counts(frame, protocol, _notes(ledgers))]
+    return [*blocks, _counts(frame, protocol, coverage_notes(ledgers))]
 
 
 def _figures(row: Mapping[Hashable, object], by_class: str, other: str) -> list[str]:
@@ -140,7 +140,7 @@ def pool_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
     notes = [f"{pool}: {protocol.signature('all', pool)}" for pool in pools]
     title = f"Overall, scenes pooled in two ways, protocol {protocol.name}"
     header = ["Method", "pool", *(LABEL[name] for name in METRICS)]
-    return Block(title, header, rows, kinds, [*notes, *_notes(ledgers)])
+    return Block(title, header, rows, kinds, [*notes, *coverage_notes(ledgers)])
 
 
 def sky_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
@@ -181,11 +181,12 @@ def _group_block(
         "scenes / AOIs",
         "pixels",
     ]
-    notes = [protocol.signature("all"), *_notes(ledgers)]
+    notes = [protocol.signature("all"), *coverage_notes(ledgers)]
     return Block(f"{title}, protocol {protocol.name}", header, rows, table["kind"].tolist(), notes)
 
 
-def _notes(ledgers: Sequence[Ledger]) -> list[str]:
+def coverage_notes(ledgers: Sequence[Ledger]) -> list[str]:
+    """What stands under every table of runs: which are incomplete, and where they were made."""
     rounding = rounding_note(ledgers)
     return [
         f"{run.name} is incomplete: {coverage(run)}."
@@ -269,7 +270,7 @@ def to_rich(block: Block) -> Table:
     for index, name in enumerate(block.header):
         table.add_column(escape(name), justify="right" if index else "left", no_wrap=True)
     breaks = {index - 1 for index in block.breaks()}
-    styles = {"published": "dim italic", "gain": "cyan", "input": "dim"}
+    styles = {"published": "dim italic", "gain": "cyan", "input": "dim", "spread": "dim"}
     for index, (row, kind) in enumerate(zip(block.rows, block.kinds, strict=True)):
         table.add_row(*row, style=styles.get(kind), end_section=index in breaks)
     return table

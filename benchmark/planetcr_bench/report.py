@@ -1,4 +1,4 @@
-"""Ledgers in, the files that people read out: tables, Fig. 5, scores and a one-page report."""
+"""Ledgers in, the files that people read out: tables, figures, scores and a one-page report."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
 from planetcr_bench.figures import cover_figure, save_figure
 from planetcr_bench.ledger import Ledger
-from planetcr_bench.protocols import PROTOCOLS, Pool
+from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.published import published_table2
 from planetcr_bench.render import (
     Block,
@@ -23,8 +23,18 @@ from planetcr_bench.render import (
     to_latex,
     to_markdown,
 )
+from planetcr_bench.semantic_blocks import table3_blocks
+from planetcr_bench.semantic_figures import discrepancy_figure, transition_figure
+from planetcr_bench.semantic_tables import over_judges, published_rows, table3
+from planetcr_bench.semantics import judges_of, signature
 from planetcr_bench.storage import write_whole
 from planetcr_bench.tables import cover_table, coverage, measured_protocols, summary, table2
+
+JUDGED_FILES: Final = (
+    *(f"table3.{suffix}" for suffix in ("md", "tex", "csv", "json")),
+    *(f"{stem}.{suffix}" for stem in ("fig6", "transitions") for suffix in ("png", "svg")),
+)
+"""What only runs that a judge has read have; removed where it is left from others."""
 
 
 def all_table2_blocks(
@@ -43,23 +53,70 @@ def write_tables(
 ) -> None:
     """Write ``table2.md``, ``.tex``, ``.csv`` and ``.json``, and ``fig5.png`` and ``.svg``.
 
+    Where judges have read the runs, also :data:`JUDGED_FILES`.
+
     Args:
         folder: Where to; files of the same names are replaced, each in one step.
         ledgers: Runs on one dataset.
         pool: How per-class figures are put together, if not as each protocol does.
         published: Add the paper's rows, in the ``official`` protocol.
+
+    Raises:
+        LedgerError: Different judges have read the runs; nothing is written.
     """
+    judged = bool(judges_of(ledgers))
     blocks = all_table2_blocks(ledgers, pool=pool, published=published)
     frame = _table2_frame(ledgers, pool=pool, published=published)
-    _write(folder / "table2.md", "\n".join(map(to_markdown, blocks)))
-    _write(folder / "table2.tex", "\n".join(map(to_latex, blocks)))
-    _write(folder / "table2.csv", frame.to_csv(index=False))
-    records = [
-        {name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")
-    ]
-    _write(folder / "table2.json", json.dumps(records, indent=2, ensure_ascii=False) + "\n")
+    _write_blocks(folder / "table2", blocks, frame)
     official = PROTOCOLS["official"]
     save_figure(cover_figure(cover_table(ledgers, official), official), folder, "fig5")
+    if judged:
+        _write_table3(folder, ledgers, published=published)
+    else:
+        for name in JUDGED_FILES:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _write_table3(folder: Path, ledgers: Sequence[Ledger], *, published: bool) -> None:
+    blocks = [
+        block
+        for protocol in measured_protocols(ledgers)
+        for block in table3_blocks(ledgers, protocol, published=published, details=True)
+    ]
+    _write_blocks(folder / "table3", blocks, _table3_frame(ledgers, published=published))
+    official = PROTOCOLS["official"]
+    save_figure(discrepancy_figure(ledgers, official), folder, "fig6")
+    save_figure(transition_figure(ledgers, official), folder, "transitions")
+
+
+def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> None:
+    """Write a table as ``.md`` and ``.tex``, and at full precision as ``.csv`` and ``.json``."""
+    _write(path.with_suffix(".md"), "\n".join(map(to_markdown, blocks)))
+    _write(path.with_suffix(".tex"), "\n".join(map(to_latex, blocks)))
+    _write(path.with_suffix(".csv"), frame.to_csv(index=False))
+    rows = frame.astype(object).to_dict("records")
+    records = [{name: _plain(value) for name, value in row.items()} for row in rows]
+    _write(path.with_suffix(".json"), json.dumps(records, indent=2, ensure_ascii=False) + "\n")
+
+
+def _table3_frame(ledgers: Sequence[Ledger], *, published: bool) -> pd.DataFrame:
+    """Tab. 3 of all protocols at full precision, per judge, and over them if there are several."""
+    frames = []
+    for protocol in measured_protocols(ledgers):
+        judges = list(judges_of(ledgers))
+        frame = table3(ledgers, protocol)
+        if len(judges) > 1:
+            frame = pd.concat([frame, over_judges(frame)], ignore_index=True)
+        frame[["absent", "unread"]] = frame[["absent", "unread"]].map(", ".join)
+        frame = frame.astype(dict.fromkeys(("pixels", "scenes", "aois"), "Int64"))
+        signatures = {judge: signature("mIoU", protocol, [judge]) for judge in judges}
+        over_all = signature("mIoU", protocol, judges)
+        frame.insert(0, "signature", frame["judge"].map(signatures).fillna(over_all))
+        if published and protocol.name == "official":
+            frame = pd.concat([frame, published_rows()], ignore_index=True)
+        frame.insert(0, "protocol", protocol.name)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
 
 
 def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bool) -> pd.DataFrame:
@@ -76,8 +133,8 @@ def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bo
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
     return value
 
 
@@ -111,7 +168,24 @@ def report(ledger: Ledger, run: Mapping[str, Any], *, pool: Pool | None = None) 
         blocks += [block([ledger], protocol) for block in (sky_block, cover_block, pool_block)]
     parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger)]
     parts += ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
+    parts += _semantic_section(ledger, protocols)
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _semantic_section(ledger: Ledger, protocols: Sequence[Protocol]) -> list[str]:
+    """Tab. 3 and what belongs to it; nothing where no judge has read the run."""
+    if not ledger.judges:
+        return []
+    blocks = [
+        block for protocol in protocols for block in table3_blocks([ledger], protocol, details=True)
+    ]
+    return [
+        "## Semantic recovery",
+        "![Points below the cloud-free image per cloud-cover bin](fig6.png)",
+        "![What the judge takes each class of the clear image for](transitions.png)",
+        *map(to_markdown, blocks),
+        _SEMANTIC_FOOT,
+    ]
 
 
 def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
@@ -159,4 +233,10 @@ _FOOT = (
     "where the method is better. *Cloud*, *rim* and *clear* are pixels under the cloud mask, "
     "within 30 m of it, and farther away; the mask misses haze, so clear pixels are not identical "
     "in the two dates. A dash means that nothing was measured."
+)
+
+_SEMANTIC_FOOT = (
+    "A *judge* is a network that tells land cover from an image, learnt from clear ones. "
+    "*Cloud-Free* is what it tells from the clear image: its own limit. *Agreement* takes its "
+    "reading of the clear image for the truth, so that its faults cancel."
 )

@@ -14,6 +14,7 @@ from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.ledger import SUMS, Ledger
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
+from planetcr_bench.semantics import judged_summary
 from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, cover_bin
 
 METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
@@ -108,8 +109,13 @@ def in_paper_order(ledgers: Iterable[Ledger]) -> list[Ledger]:
     return sorted(ledgers, key=lambda run: rank.get(re.sub(r"\W+", "_", run.name.lower()), -1))
 
 
+def widest(ledgers: Iterable[Ledger]) -> Ledger:
+    """The run that covers most scenes, the first of several: it speaks for the dataset's images."""
+    return max(ledgers, key=lambda ledger: int(ledger.provenance["scenes"]))
+
+
 def check_comparable(ledgers: Sequence[Ledger]) -> None:
-    """Refuse to put runs side by side that did not score the same dataset.
+    """Refuse to put runs side by side that did not score the same dataset in the same way.
 
     A simulated dataset is the same where version, preset, seed, size and the number of scenes are:
     another machine may round a value by 1 DN, which :func:`rounding_note` then says.
@@ -127,6 +133,13 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
                     f"{other.name}: expected the same {key} as {first.name}, "
                     f"{first.provenance[key]!r}, got {other.provenance[key]!r}; only runs on one "
                     "dataset can be compared"
+                )
+        theirs, ours = other.provenance["protocols"], first.provenance["protocols"]
+        for protocol in theirs.keys() & ours.keys():
+            if theirs[protocol] != ours[protocol]:
+                raise LedgerError(
+                    f"{other.name}: expected protocol {protocol} as of {first.name}, "
+                    f"{ours[protocol]}, got {theirs[protocol]}; evaluate both with one version"
                 )
     names = [ledger.name for ledger in ledgers]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -224,8 +237,7 @@ def _gain(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, 
 
 def _runs(ledgers: Sequence[Ledger]) -> list[tuple[str, str, Ledger, Of]]:
     """The input's row, from the run that covers most scenes, and one row per run."""
-    widest = max(ledgers, key=lambda ledger: ledger.provenance["scenes"])
-    runs: list[tuple[str, str, Ledger, Of]] = [(INPUT, "input", widest, "input")]
+    runs: list[tuple[str, str, Ledger, Of]] = [(INPUT, "input", widest(ledgers), "input")]
     runs += [(method_label(run), "measured", run, "prediction") for run in in_paper_order(ledgers)]
     return runs
 
@@ -279,8 +291,8 @@ def summary(ledger: Ledger) -> dict[str, object]:
     """All scores of a run as one object of plain numbers: ``scores.json``.
 
     Returns:
-        ``name``, ``track``, ``complete``, ``scenes``, ``aois`` and ``protocols``; a number that was
-        not measured, or is infinite, is None.
+        ``name``, ``track``, ``complete``, ``scenes``, ``aois`` and ``protocols``, each with what
+        the judges tell; a number that was not measured, or is infinite, is None.
     """
     return {
         "name": ledger.name,
@@ -299,6 +311,7 @@ def summary(ledger: Ledger) -> dict[str, object]:
                     ledger, protocol, ["cover_bin"], COVER_BINS, ("scenes", *METRICS)
                 ),
                 "by_sky": _plain(ledger, protocol, ["sky"], SKY, (*METRICS, "pixels")),
+                "judges": judged_summary(ledger, protocol),
             }
             for name, protocol in PROTOCOLS.items()
         },

@@ -11,10 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from planetcr_bench.cli.app import app
-from planetcr_bench.cli.reproduction import Wish, read_wish, request_of, train_arguments
+from planetcr_bench.cli.network import sha256_of
+from planetcr_bench.cli.reproduction import Wish, plan_of, read_wish, request_of, train_arguments
 from planetcr_bench.cli.reproduction import _Predict as predict_step
 from planetcr_bench.dataset import find_scenes
 from planetcr_bench.fingerprint import fingerprint_of
+from planetcr_bench.ledger import read_ledger
 from planetcr_bench.predictions import read_card
 from test_train import planetcr
 
@@ -68,7 +70,10 @@ def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith("5 of 5 steps ran")
     assert "$ planetcr-bench train dsen2_cr --data" in done.stderr
     tables = {path.name for path in (tmp_path / "results" / "comparison").iterdir()}
-    assert {"table2.md", "table2.tex", "fig5.png"} <= tables
+    assert {"table2.md", "table2.tex", "fig5.png", "table3.md", "fig6.png"} <= tables
+    judge = sha256_of(tmp_path / "work" / "train" / "judge" / "best.safetensors")
+    ledger = read_ledger(tmp_path / "results" / "sim-v1-tiny" / "dsen2_cr-narrow")
+    assert ledger.judges == (judge[:8],)
     assert "dsen2_cr-narrow" in (tmp_path / "results" / "comparison" / "table2.md").read_text()
     code, out, _ = said(*words, "--json")
     assert (code, json.loads(out)["ran"]) == (0, [])
@@ -121,6 +126,34 @@ def test_what_training_takes_can_be_said_for_each_method(tmp_path: Path) -> None
     for option in ("--accumulate 2", "--val-share 0.25", "--set clip=1.0", "--option width=8"):
         assert option in words
     assert "--accumulate 1" in " ".join(train_arguments(request_of(wish, "glf_cr")))
+
+
+def test_further_judges_differ_by_seed_and_table_and_see_every_run(
+    simulated: Path, tmp_path: Path
+) -> None:
+    text = CONFIG + "[judge-3]\n[judge-2]\nepochs = 2\noptions = { encoder = 'resnet34' }\n"
+    config = write(tmp_path / "plan.toml", text)
+    wish = read_wish(
+        Wish(data=simulated, out=tmp_path / "o", results=tmp_path / "r", config=config)
+    )
+    steps = plan_of(wish)
+    assert [step.name for step in steps[:3]] == ["train judge", "train judge-2", "train judge-3"]
+    first, second, third = (" ".join(train_arguments(request_of(wish, f"judge{n}"))) for n in (
+        "", "-2", "-3"
+    ))  # fmt: skip
+    for words, seed, epochs, encoder in (
+        (second, 8, 2, "resnet34"), (third, 9, 1, "resnet18")
+    ):  # fmt: skip
+        assert words.startswith("train judge --data")
+        for option in (f"seed={seed}", f"epochs={epochs}", f"encoder={encoder}", "batch=2"):
+            assert f"{option} " in f"{words} "
+    assert "seed=" not in first
+    evaluate = next(step for step in steps if step.name.startswith("evaluate"))
+    weights = [
+        tmp_path / "o" / "train" / f"judge{n}" / "best.safetensors" for n in ("", "-2", "-3")
+    ]
+    assert evaluate.reads[1:] == tuple(weights)
+    assert " ".join(evaluate.run.arguments).count("--judge") == 3
 
 
 def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ def test_summary_is_plain_json_of_the_agreed_form() -> None:
     assert list(result) == ["name", "track", "complete", "scenes", "aois", "protocols"]
     assert (result["scenes"], result["aois"]) == (10, 4)
     for name, scores in result["protocols"].items():
-        assert list(scores) == ["signature", "overall", "by_class", "by_cover", "by_sky"]
+        parts = ["signature", "overall", "by_class", "by_cover", "by_sky", "judges"]
+        assert list(scores) == parts
         assert scores["signature"] == PROTOCOLS[name].signature("all")
         assert list(scores["overall"]) == ["mae", "psnr", "sam_deg", "ssim"]
         assert list(scores["by_class"]) == list(LAND_COVER)

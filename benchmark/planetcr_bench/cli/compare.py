@@ -18,26 +18,41 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for table2.* and fig5.*.",
+            help="Folder for table2.*, fig5.* and, of judged runs, table3.*, fig6.* and "
+            "transitions.*.",
             show_default="<results>/comparison/",
         ),
     ] = None,
     published: Annotated[
         bool,
         typer.Option(
-            "--published", help="Show the paper's Tab. 2 beside the official protocol, set apart."
+            "--published",
+            help="Show the paper's Tab. 2 and 3 beside the official protocol, set apart.",
         ),
     ] = False,
     class_pool: options.Pool = None,
+    no_judge: Annotated[
+        bool,
+        typer.Option(
+            "--no-judge", help="Leave out Tab. 3 and Fig. 6: runs that different judges have read."
+        ),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Put runs on one dataset side by side: Tab. 2 and Fig. 5 with all of them."""
+    """Put runs on one dataset side by side: Tab. 2 and Fig. 5 with all of them.
+
+    Of runs that a judge has read also Tab. 3 and Fig. 6.
+    """
     from planetcr_bench.ledger import read_ledger
     from planetcr_bench.report import write_tables
+    from planetcr_bench.semantics import check_judges, without_judges
     from planetcr_bench.tables import check_comparable, summary
 
     ledgers = [read_ledger(run) for run in runs]
     check_comparable(ledgers)
+    if no_judge:
+        ledgers = [without_judges(ledger) for ledger in ledgers]
+    check_judges(ledgers)
     out = out or _results_folder(runs[0], ledgers[0].provenance["track"]) / "comparison"
     out.mkdir(parents=True, exist_ok=True)
     write_tables(out, ledgers, pool=class_pool, published=published)
@@ -47,7 +62,7 @@ def compare(
     from planetcr_bench.cli.terminal import print_runs
 
     print_runs(ledgers, pool=class_pool, published=published)
-    typer.echo(f"Table and figure: {out}")
+    typer.echo(f"Tables and figures: {out}")
 
 
 def _results_folder(run: Path, track: str) -> Path:

@@ -15,11 +15,11 @@ from planetcr_bench.dataset import SceneFiles, read_scene
 from planetcr_bench.held_out import some_scenes
 from planetcr_bench.ledger import SceneSums
 from planetcr_bench.scene import Image, Scene
+from planetcr_bench.scores import confusion, iou, miou, pixel_accuracy
 from planetcr_bench.validation import draw_maps, draw_restored, measure, overall
 from planetcr_bench.vocabulary import LAND_COVER
 from planetcr_models.inference import Autocast, restore_batch
 from planetcr_models.judge import Judge, classify
-from planetcr_models.land_cover import confusion, iou, miou, pixel_accuracy
 
 DRAWN: Final = 4
 """Validation scenes in a picture."""
@@ -101,9 +101,9 @@ class JudgeScores(HeldOutScores):
     def scores(self, measured: Sequence[NDArray[np.int64]]) -> dict[str, float]:
         """Of the confusion matrix that all scenes have together."""
         matrix = np.sum(measured, axis=0)
-        return {"miou": miou(matrix), "pixel_accuracy": pixel_accuracy(matrix)} | {
-            f"iou_{name}": float(value) for name, value in zip(LAND_COVER, iou(matrix), strict=True)
-        }
+        pooled = {"miou": float(miou(matrix)), "pixel_accuracy": float(pixel_accuracy(matrix))}
+        classes = zip(LAND_COVER, iou(matrix).tolist(), strict=True)
+        return pooled | {f"iou_{name}": value for name, value in classes}
 
     def picture(self, network: nn.Module, path: Path) -> None:
         """Clear, land cover, what the judge sees."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 import shutil
 import subprocess
@@ -35,6 +36,9 @@ MEMORY: Final = "plan.json"
 SETTINGS: Final = ("methods", "untrained", "suffix", "all")
 """Keys of a plan's file beside the names of methods."""
 
+_FURTHER_JUDGE: Final = re.compile(rf"{training.JUDGE}-([2-9])")
+"""Tables of judges beside the first, which show whether a ranking hangs on the judge."""
+
 RUN: Final = {
     "encoder_weights": "encoder_weights",
     "val_share": "val_share",
@@ -48,6 +52,7 @@ KINDS: Final = {
     "val_share": float | int,
     "val_scenes": int,
     "accumulate": int,
+    "seed": int,
     "options": dict,
 }
 
@@ -76,7 +81,9 @@ def read_wish(wish: Wish) -> Wish:
 
     The file has ``methods`` and ``untrained`` (names), ``suffix`` (put behind the names of runs,
     for networks that are not the published ones), and a table for ``judge``, for a method, or
-    for ``all`` of them, with changes of the recipe and ``options`` of the network.
+    for ``all`` of them, with changes of the recipe and ``options`` of the network. A table
+    ``judge-2``, ``judge-3``, … adds a judge, which differs from the first by its seed and by what
+    the table says.
 
     Raises:
         UsageError: The file cannot be read, or says something unknown.
@@ -103,7 +110,7 @@ def read_wish(wish: Wish) -> Wish:
 def _expect_entry(file: Path | None, key: str, value: Any) -> None:
     """Raise UsageError unless a plan's file may say this."""
     known = [*SETTINGS, *RECIPES]
-    if key not in known:
+    if key not in known and not _FURTHER_JUDGE.fullmatch(key):
         near = difflib.get_close_matches(key, known, 1)
         hint = f"did you mean {near[0]!r}? It" if near else "it"
         raise UsageError(f"{file}: has {key!r}; {hint} may have {', '.join(known)}")
@@ -134,12 +141,13 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
     suffix = str(wish.tables.get("suffix", ""))
     runs = {name: f"{name}{suffix}" for name in wish.methods}
     runs |= {name: name for name in wish.tables.get("untrained", ("copy-cloudy", "mean-fill"))}
+    judges = {name: wish.out / "train" / name / BEST for name in judges_of(wish)}
     steps = []
-    for name in ("judge", *wish.methods):
+    for name in (*judges, *wish.methods):
         request = request_of(wish, name)
         _, identity, _, _ = training.identify(request)
         weights = request.out / BEST
-        made = (weights, weights.with_suffix(".json")) if name == "judge" else (weights,)
+        made = (weights, weights.with_suffix(".json")) if name in judges else (weights,)
         steps.append(
             Step(
                 name=f"train {name}",
@@ -170,13 +178,14 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
         arguments = [
             "evaluate", str(predictions), "--data", str(wish.data), "--results",
             str(wish.results), "--name", run, "--device", wish.device,
+            *(word for judge in judges.values() for word in ("--judge", str(judge))),
         ]  # fmt: skip
         steps.append(
             Step(
                 name=f"evaluate {run}",
                 run=_Command(arguments),
                 inputs={"version": __version__, "schema": str(SCHEMA_VERSION)},
-                reads=(predictions,),
+                reads=(predictions, *judges.values()),
                 writes=(result / "ledger.parquet", result / "run.json"),
             )
         )
@@ -197,14 +206,26 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
     return steps
 
 
+def judges_of(wish: Wish) -> list[str]:
+    """Names of the judges: ``judge``, and those that the file adds."""
+    return [training.JUDGE, *sorted(filter(_FURTHER_JUDGE.fullmatch, wish.tables))]
+
+
 def request_of(wish: Wish, name: str) -> training.Request:
-    """The request to train one method, or the judge."""
-    shared = {} if name == "judge" else wish.tables.get("all", {})
-    table = {**shared, **wish.tables.get(name, {})}
+    """The request to train one method, or a judge."""
+    own_table = wish.tables.get(name, {})
+    if further := _FURTHER_JUDGE.fullmatch(name):
+        first = wish.tables.get(training.JUDGE, {})
+        seed = first.get("seed", RECIPES[training.JUDGE].seed) + int(further[1]) - 1
+        table = {**first, "seed": seed, **own_table}
+    elif name == training.JUDGE:
+        table = dict(own_table)
+    else:
+        table = {**wish.tables.get("all", {}), **own_table}
     options = table.pop("options", {})
     own = {RUN[key]: table.pop(key) for key in RUN if key in table}
     return training.Request(
-        name=name,
+        name=training.JUDGE if further else name,
         data=wish.data,
         out=wish.out / "train" / name,
         changes=tuple(f"{key}={value}" for key, value in table.items()),
@@ -255,7 +276,7 @@ def estimate(wish: Wish, steps: Sequence[Step]) -> dict[str, float]:
     waiting = {row.name for row in describe(steps, wish.out / MEMORY) if row.state != "done"}
     scenes = len(find_scenes(wish.data, "test"))
     hours: dict[str, float] = {}
-    for name in ("judge", *wish.methods):
+    for name in (*judges_of(wish), *wish.methods):
         if f"train {name}" not in waiting:
             continue
         try:

@@ -14,6 +14,7 @@ from rich.table import Table
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Pool
 from planetcr_bench.render import cover_block, pool_block, sky_block, table2_blocks, to_rich
+from planetcr_bench.semantic_blocks import table3_blocks
 from planetcr_bench.tables import measured_protocols
 
 if TYPE_CHECKING:  # decodes images, which printing tables does not need
@@ -28,11 +29,12 @@ def console() -> Console:
 def print_runs(
     ledgers: Sequence[Ledger], *, pool: Pool | None = None, published: bool = False
 ) -> None:
-    """Print Tab. 2, the figures of Fig. 5 and the scores by sky, in each protocol."""
+    """Print Tab. 2 and 3, the figures of Fig. 5 and the scores by sky, in each protocol."""
     out = console()
     for protocol in measured_protocols(ledgers):
         blocks = table2_blocks(ledgers, protocol, pool=pool, published=published)
         blocks += [block(ledgers, protocol) for block in (sky_block, cover_block, pool_block)]
+        blocks += table3_blocks(ledgers, protocol, published=published)
         for block in blocks:
             _print_whole(out, to_rich(block))
             out.print()
