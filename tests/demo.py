@@ -44,24 +44,25 @@ def command(*words: str, folder: Path, until: str | None = "") -> None:
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     folder.mkdir(parents=True, exist_ok=True)
-    command("simulate", "data", "--size", "demo", folder=folder)
+    command("simulate", "data", "--size", "demo", "--truth", "truth", folder=folder)
     command("check", "data", folder=folder)
     for method in METHODS:
         command("predict", method, "--data", "data", folder=folder)
-        command("evaluate", f"preds/{method}", folder=folder)
+        command("evaluate", f"preds/{method}", "--truth", "truth", folder=folder)
     runs = [f"results/{TRACK}/{method}" for method in METHODS]
     command("compare", *runs, folder=folder, until="Scenes / AOIs")
     print("(Tab. 2 alone is shown here; the command prints more.)")
     pictures = [f"preds/{method}" for method in METHODS[1:]]
-    command("gallery", *pictures, "--data", "data", "--out", "gallery.png", folder=folder)
+    command("gallery", "data", *pictures, "--out", "gallery.png", folder=folder)
     print(
         f"""
 All of it lies in {folder}/:
   data/                      the simulated dataset, in the official layout
+  truth/                     what is hidden under its clouds, for the report
   preds/                     predictions of three methods that need no training
   results/{TRACK}/       a folder per method: start with report.md
-  results/comparison/        Tab. 2 and Fig. 5 of all three
-  gallery.png                cloudy, SAR, predictions, clear, errors of five scenes
+  results/comparison/        Tab. 2 and Fig. 5 of all three; diagnosis.md: where and how they fail
+  gallery.png                cloudy, SAR, land cover, predictions, clear, errors of five scenes
 
 Next: put your own predictions, one file per scene of data/test, into a folder and run
   .venv/bin/planetcr-bench evaluate YOUR_FOLDER --data {folder}/data

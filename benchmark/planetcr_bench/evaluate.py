@@ -356,7 +356,7 @@ def _publish(
     class_pool: Pool | None,
 ) -> None:
     """Write all files of a run elsewhere, then move them; run.json comes last: the run is whole."""
-    from planetcr_bench.report import write_report  # matplotlib takes a second to import
+    from planetcr_bench.report import SOMETIMES, write_report  # matplotlib takes a second to import
 
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
@@ -366,5 +366,8 @@ def _publish(
     write_whole(staged / "run.json", text.encode())
     out.mkdir(exist_ok=True)
     (out / "run.json").unlink(missing_ok=True)
+    for name in SOMETIMES:
+        if not (staged / name).exists():
+            (out / name).unlink(missing_ok=True)  # of an earlier run
     for file in sorted(staged.iterdir(), key=lambda file: file.name == "run.json"):
         file.replace(out / file.name)

@@ -1,100 +1,104 @@
 """Folders of predictions and a dataset in, Fig. 4 of the paper out: scenes side by side, as images.
 
-Nothing is flattered: all optical panels of a scene share the stretch of its clear image, and all
-errors and all SAR panels of a figure share one scale.
+Which scenes says ``selection.py``, how a panel looks ``panels.py``, and where it lies ``sheet.py``.
 """
 
 from __future__ import annotations
 
-import difflib
-import io
-import math
 import re
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from planetcr_bench import kernels
-from planetcr_bench.arrays import Job, read_arrays, scene_arrays
-from planetcr_bench.dataset import SceneFiles, read_product, read_track
+from planetcr_bench.arrays import Arrays, Job, read_arrays, scene_arrays
+from planetcr_bench.dataset import SceneFiles, read_scene, read_track
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
-from planetcr_bench.evaluate import find_dataset
+from planetcr_bench.evaluate import Dataset, find_dataset
+from planetcr_bench.judging import Judge
 from planetcr_bench.ledger import SUMS
+from planetcr_bench.panels import (
+    ANGLE_SCALES,
+    ERROR_SCALES,
+    INFRARED,
+    PERCENTILES,
+    SAR_DB,
+    TRUE_COLOUR,
+    Panel,
+    angle_map,
+    colour_map,
+    error_map,
+    land_cover_panel,
+    map_panel,
+    optical_panels,
+    sar_panel,
+    upper_end,
+)
 from planetcr_bench.predictions import Predictions, find_predictions, read_card
 from planetcr_bench.protocols import PROTOCOLS, Protocol
-from planetcr_bench.scene import Image, Scene, backscatter, upsample
+from planetcr_bench.scene import Image, Scene, upsample
 from planetcr_bench.scores import mae, psnr
-from planetcr_bench.storage import write_whole
-from planetcr_bench.vocabulary import OPTICAL_BANDS, OPTICAL_SIZE, SAR_RANGE_DB
+from planetcr_bench.selection import (
+    BY_SCORE,
+    COLUMN,
+    By,
+    Pick,
+    class_shares,
+    cloud_cover,
+    named_scenes,
+    ranked_scenes,
+    scene_scores,
+    scenes_of_classes,
+    spread_scenes,
+)
+from planetcr_bench.sheet import FORMATS, Bar, Block, Line, Sheet, save_figure, sheet_figure
+from planetcr_bench.tables import HIGHER_IS_BETTER
+from planetcr_bench.vocabulary import (
+    LAND_COVER,
+    OPTICAL_SIZE,
+    PAPER_METHODS,
+    SAR_BANDS,
+    SAR_RANGE_DB,
+)
 
-FORMATS: Final = (".png", ".pdf", ".svg")
+ROWS: Final[dict[str, str]] = {
+    "infrared": "Infrared",
+    "error": "Error",
+    "angle": "Angle",
+    "judge": "Judge",
+}
+"""Further lines of panels under each scene, in their order, and their names on the page."""
 
-MOST_FOLDERS: Final = 6
+BARS: Final[dict[str, tuple[str, Sequence[float]]]] = {
+    "error": ("Absolute error [reflectance]", ERROR_SCALES),
+    "angle": ("Spectral angle [°]", ANGLE_SCALES),
+}
+"""Rows of maps: label and possible upper ends of their colour bars."""
+
+BEFORE: Final = ("Cloudy", "SAR VV", "SAR VH", "Land cover")
+"""Titles of the columns before those of the methods; the clear image comes after them."""
+
+MOST_FOLDERS: Final = 8
+"""As many methods as the paper's Fig. 4 has; a figure with more columns would fit no page."""
+
 MOST_SCENES: Final = 20
-"""A figure with more columns or rows than these would fit no page."""
-
-TRUE_COLOUR: Final = ("red", "green", "blue")
-INFRARED: Final = ("nir", "red", "green")
-"""Bands that red, green and blue on the page stand for."""
-
-PERCENTILES: Final = (2.0, 98.0)
-"""Of the clear image's drawn bands: black, and the middle of the range.
-
-White is as far above the upper one as black is below it: a hazy image is brighter than anything in
-the clear one, and would otherwise be drawn as a white square.
-"""
-
-GAMMA: Final = 0.6
-"""Exponent of the stretch; it gives the lower half of the range, the clear image, more shades."""
-
-VV_DB: Final = (-22.0, -2.0)
-"""Backscatter of the blackest and the whitest shade of every SAR panel."""
-
-ERROR_SCALES: Final = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-"""Reflectance at the upper end of the error's colour bar: the first that few errors exceed."""
-
-_DPI: Final = 300
-_GUTTER, _GAP = 8, 22  # between panels, and between groups of panels, in pixels
-_MARGIN, _LABEL = 16, 80  # around the figure, and left of each row
-_LINE, _SMALL = 36, 27  # height of a line of text: titles, and what is below panels
-_BAR: Final = 22  # height of the colour bar
-_CHARACTER: Final = 13  # width of one in the caption, a little more than the average
-_TITLE_CHARACTERS: Final = 17
-_STYLE: Final[list[Any]] = [
-    "default",  # whatever a user's matplotlibrc says, the same images give the same bytes
-    {
-        "font.family": "DejaVu Sans",
-        "font.size": 6,
-        "axes.linewidth": 0.4,
-        "xtick.major.size": 2,
-        "xtick.major.width": 0.4,
-        "xtick.major.pad": 1.5,
-        "svg.fonttype": "none",
-        "svg.hashsalt": "planetcr-bench",
-        "pdf.fonttype": 42,
-    },
-]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DrawnScene:
     """One scene as it is drawn; all images have the same H and W.
 
     Attributes:
-        scene: Name of the scene.
+        scene: Its name.
         cloud_cover: Of the whole patch, in [0, 1].
         cloudy: Reflectance, shape (4, H, W).
-        vv: VV backscatter in dB on the optical grid, shape (H, W).
+        sar_db: Backscatter of VV and VH in dB on the optical grid, shape (2, H, W).
+        land_cover: Index into ``LAND_COVER_NAMES``, shape (H, W).
         clear: Reflectance, shape (4, H, W).
         predictions: Reflectance of each folder's image, shape (4, H, W), not clipped.
         scores: MAE (reflectance) and PSNR (dB) of the cloudy image, then of each prediction.
@@ -103,218 +107,234 @@ class Row:
     scene: str
     cloud_cover: float
     cloudy: Image
-    vv: NDArray[np.float32]
+    sar_db: NDArray[np.float32]
+    land_cover: NDArray[np.uint8]
     clear: Image
     predictions: Sequence[Image]
     scores: Sequence[tuple[float, float]]
 
 
 def gallery(
+    data: Path,
     folders: Sequence[Path],
     out: Path,
     *,
-    data: Path | None = None,
     split: str | None = None,
     scene_list: Path | None = None,
     names: Sequence[str] = (),
-    count: int = 5,
-    infrared: bool = False,
+    count: int | None = None,
+    pick: Pick | None = None,
+    by: By | None = None,
+    rows: Sequence[str] = ("error",),
+    judge: Judge | None = None,
     quiet: bool = False,
 ) -> list[str]:
     """Draw scenes and what methods made of them.
 
     Args:
-        folders: One to six folders of predictions; a folder's name is the title of its columns.
+        data: Folder that holds ``train/`` and ``test/``.
+        folders: One to eight folders of predictions; a folder's name is the title of its column,
+            the paper's name of a method if it is one of ``PAPER_METHODS``.
         out: File to write; its suffix (.png, .pdf or .svg) is the format.
-        data: See :func:`~planetcr_bench.evaluate.find_dataset`, like ``split`` and ``scene_list``.
-        split: Split that was predicted.
+        split: See :func:`~planetcr_bench.evaluate.find_dataset`, like ``scene_list``.
         scene_list: Authors' CSV list to take the scenes from.
-        names: Scenes to draw, in this order; without any, :func:`choose_scenes` does.
-        count: How many scenes to choose.
-        infrared: Draw near-infrared, red and green instead of red, green and blue.
+        names: Scenes to draw, in this order; without any, ``pick`` chooses.
+        count: How many scenes to choose, by default 5; one for each of the six classes.
+        pick: ``spread`` (the default): see :func:`~planetcr_bench.selection.spread_scenes`;
+            ``classes``: :func:`~planetcr_bench.selection.scenes_of_classes`; ``best``, ``median``
+            or ``worst``: :func:`~planetcr_bench.selection.ranked_scenes`, by the first folder.
+        by: Score that ranks, by default ``psnr``.
+        rows: Lines of panels to draw under each scene, of :data:`ROWS`.
+        judge: Tells land cover from images; draws the line ``judge``.
         quiet: Show no progress.
 
     Returns:
         Names of the scenes that were drawn, from top to bottom.
 
     Raises:
-        UsageError: Too many folders or scenes, or an unknown format.
-        DatasetError: The dataset is not found or broken, or has no scene of a given name.
-        PredictionError: A scene that is drawn has no usable prediction in one of the folders.
+        UsageError: Too many folders or scenes, an unknown format, or options that do not go
+            together.
+        DatasetError: The dataset is broken, or has no scene of a given name.
+        PredictionError: A scene that is drawn, or ranked, has no usable prediction.
     """
-    _check_request(folders, out, max(len(names), count if not names else 0))
+    count = count or (len(LAND_COVER) if pick == "classes" else 5)
+    _check_request(folders, out, len(names) or count)
+    _check_options(names, pick, by, rows, judge)
     for folder in folders:  # refuses predictions of another split or dataset
         dataset = find_dataset(
             folder, read_card(folder), data=data, split=split, scene_list=scene_list, quiet=quiet
         )
-        data, split = dataset.folder, dataset.split
-    if names:
-        scenes = named_scenes(dataset.scenes, names)
+        split = dataset.split
+    if pick in BY_SCORE:
+        found = _predictions(folders, dataset.scenes)
+        scenes = _ranked(found, dataset.scenes, pick, by or "psnr", count, quiet=quiet)
     else:
-        covers = {files: _cloud_cover(files) for files in dataset.scenes}
-        scenes = choose_scenes(covers, count)
-    found = [_predictions_of(folder, scenes) for folder in folders]
-    size = min(predictions.size for predictions in found)
-    protocol = PROTOCOLS["full" if size == OPTICAL_SIZE else "official"]
-    rows = [read_row(files, found, protocol, size) for files in scenes]
-    note = f"Dataset: {read_track(dataset.folder)}, split {dataset.split}."
-    figure = gallery_figure(rows, _titles(folders), protocol, infrared=infrared, note=note)
-    save_gallery(figure, out)
+        scenes = _chosen(dataset.scenes, names, pick, count)
+        found = _predictions(folders, scenes)
+    if not scenes:
+        raise DatasetError(f"{data}: expected a scene to choose by {pick}, found none")
+    for predictions in found:
+        _expect_all(predictions, scenes, "drawn; mend these files, or choose others with --scene")
+    protocol, titles = _protocol(found), method_titles(folders)
+    drawn = [read_drawn(files, found, protocol) for files in scenes]
+    how = "chosen by name" if names else _how(pick, by or "psnr", titles[0], protocol, len(scenes))
+    note = _shown(dataset, len(scenes), how)
+    figure = gallery_figure(drawn, titles, protocol, rows=rows, judge=judge, note=note)
+    save_figure(figure, out)
     return [files.name for files in scenes]
 
 
 def _check_request(folders: Sequence[Path], out: Path, scenes: int) -> None:
     if out.suffix.lower() not in FORMATS or out.is_dir():
         raise UsageError(f"--out: expected a file that ends in {', '.join(FORMATS)}, got {out}")
-    if len(folders) > MOST_FOLDERS:
+    if not 1 <= len(folders) <= MOST_FOLDERS:
         raise UsageError(f"expected 1 to {MOST_FOLDERS} folders of predictions, got {len(folders)}")
     if not 1 <= scenes <= MOST_SCENES:
         raise UsageError(f"expected 1 to {MOST_SCENES} scenes, got {scenes}")
 
 
-def _titles(folders: Sequence[Path]) -> list[str]:
-    """Names of the folders, each with as many of its parents as it takes to tell them apart."""
+def _check_options(
+    names: Sequence[str],
+    pick: Pick | None,
+    by: By | None,
+    rows: Sequence[str],
+    judge: Judge | None,
+) -> None:
+    if names and pick:
+        raise UsageError(f"--pick: expected no choice beside scenes by --scene, got {pick}")
+    if by and pick not in BY_SCORE:
+        raise UsageError(f"--by: expected --pick {', '.join(BY_SCORE)} with it, got {pick}")
+    if unknown := [row for row in rows if row not in ROWS]:
+        raise UsageError(f"--row: expected {', '.join(ROWS)}, got {', '.join(unknown)}")
+    if "judge" in rows and judge is None:
+        raise UsageError("--row judge: expected a judge; give its file with --judge")
+
+
+def method_titles(folders: Sequence[Path]) -> list[str]:
+    """Names of methods: the paper's where a folder is named as it names the method's run.
+
+    Other names are those of the folders, each with as many of its parents as it takes to tell all
+    apart.
+    """
     parts = [folder.resolve().parts for folder in folders]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(set(parts)):
             break
-    return names
+    return [PAPER_METHODS.get(name, name) for name in names]
 
 
 # --- Which scenes ---------------------------------------------------------------------------
 
 
-def choose_scenes(covers: Mapping[SceneFiles, float], count: int) -> list[SceneFiles]:
-    """Choose scenes spread over cloud cover, seasons and AOIs; the same ones every time.
-
-    The range of cloud cover is cut into ``count`` equal parts; with five they are the bins of
-    Fig. 5. Of the scenes near the middle of a part, one of a season and an AOI that had the fewest
-    turns is taken. A part without scenes takes the scene that is nearest to it.
-
-    Args:
-        covers: Cloud cover of each scene, in [0, 1].
-        count: How many to choose; all, if there are no more.
-
-    Returns:
-        Scenes in the order of their cloud cover.
-    """
-    chosen: list[SceneFiles] = []
-    for part in range(count):
-        left = [files for files in covers if files not in chosen]
-        if left:
-            chosen.append(_nearest_scene(left, covers, (part + 0.5) / count, 0.5 / count, chosen))
-    return sorted(chosen, key=lambda files: (covers[files], files))
+def _predictions(folders: Sequence[Path], scenes: Sequence[SceneFiles]) -> list[Predictions]:
+    return [find_predictions(folder, read_card(folder), scenes) for folder in folders]
 
 
-def _nearest_scene(
-    left: Sequence[SceneFiles],
-    covers: Mapping[SceneFiles, float],
-    middle: float,
-    reach: float,
-    chosen: Sequence[SceneFiles],
-) -> SceneFiles:
-    def rank(files: SceneFiles) -> tuple[int, int, int, float, SceneFiles]:
-        distance = abs(covers[files] - middle)
-        ring = 0 if distance <= reach / 2 else 1 if distance < reach else 2
-        if ring == 2:  # outside of its part, nothing counts but how far
-            return ring, 0, 0, distance, files
-        season = sum(files.season == other.season for other in chosen)
-        aoi = sum(files.aoi == other.aoi for other in chosen)
-        return ring, aoi, season, distance, files
-
-    return min(left, key=rank)
+def _expect_all(predictions: Predictions, scenes: Sequence[SceneFiles], what: str) -> None:
+    """Refuse a folder that lacks scenes; what else lies in it does not matter."""
+    missing = [files.name for files in scenes if files not in predictions.files]
+    if missing:
+        wanted = re.compile(rf"({'|'.join(missing)})(?!\d)")
+        raise PredictionError(
+            f"{predictions.folder}: expected a prediction of each scene that is {what}",
+            [problem for problem in predictions.problems if wanted.search(problem)],
+        )
 
 
-def named_scenes(scenes: Sequence[SceneFiles], names: Sequence[str]) -> list[SceneFiles]:
-    """Scenes of the given names, in their order, each once.
-
-    Raises:
-        DatasetError: There is no scene of a name; the message has those that are spelled alike.
-    """
-    by_name = {files.name: files for files in scenes}
-    for name in names:
-        if name not in by_name:
-            near = difflib.get_close_matches(name, by_name, 3, 0.5)
-            hint = f"; did you mean {', '.join(near)}?" if near else f", such as {min(by_name)}"
-            raise DatasetError(
-                f"--scene: expected one of the {len(scenes)} scenes of {scenes[0].split_folder}, "
-                f"got {name!r}{hint}"
-            )
-    return [by_name[name] for name in dict.fromkeys(names)]
+def _protocol(found: Sequence[Predictions]) -> Protocol:
+    """The one that all predictions allow: a centre crop has no whole patch."""
+    size = min(predictions.size for predictions in found)
+    return PROTOCOLS["full" if size == OPTICAL_SIZE else "official"]
 
 
-def _cloud_cover(files: SceneFiles) -> float:
-    return float(read_product(files, "cloudmask").pixels.mean())
+def _chosen(
+    scenes: Sequence[SceneFiles], names: Sequence[str], pick: Pick | None, count: int
+) -> list[SceneFiles]:
+    if names:
+        return named_scenes(scenes, names)
+    covers = {files: cloud_cover(files) for files in scenes}
+    if pick == "classes":
+        return scenes_of_classes(covers, {files: class_shares(files) for files in scenes}, count)
+    return spread_scenes(covers, count)
+
+
+def _ranked(
+    found: Sequence[Predictions],
+    scenes: Sequence[SceneFiles],
+    pick: Pick,
+    by: By,
+    count: int,
+    *,
+    quiet: bool,
+) -> list[SceneFiles]:
+    _expect_all(found[0], scenes, "ranked")
+    scores = scene_scores(found[0], _protocol(found), by, quiet=quiet)
+    return named_scenes(scenes, ranked_scenes(scores, pick, by, count))
+
+
+def _how(pick: Pick | None, by: By, method: str, protocol: Protocol, count: int) -> str:
+    """How scenes were chosen, for the caption."""
+    if pick not in BY_SCORE:
+        over = " and the classes of land cover" if pick == "classes" else ", seasons and areas"
+        return f"chosen evenly over cloud cover{over}"
+    score = f"{by.upper()} of {method} (protocol {protocol.name})"
+    if pick == "median":
+        return f"nearest to the median {score}" + ", the nearest first" * (count > 1)
+    end = "highest" if HIGHER_IS_BETTER[COLUMN[by]] == (pick == "best") else "lowest"
+    return f"with the {end} {score}" + f", the {end} first" * (count > 1)
+
+
+def _shown(dataset: Dataset, count: int, how: str) -> str:
+    """Which scenes these are, for the caption."""
+    total, origin = len(dataset.scenes), f"{read_track(dataset.folder)} (split {dataset.split})"
+    if count < total:
+        verb = "is" if count == 1 else "are"
+        return f"Shown {verb} {count} of the {total} scenes of {origin}, {how}."
+    return f"Shown {'is the only scene' if count == 1 else f'are all {count} scenes'} of {origin}."
 
 
 # --- What is drawn --------------------------------------------------------------------------
 
 
-def _predictions_of(folder: Path, scenes: Sequence[SceneFiles]) -> Predictions:
-    """Predictions of the scenes that are drawn; what else lies in the folder does not matter."""
-    found = find_predictions(folder, read_card(folder), scenes)
-    missing = [files.name for files in scenes if files not in found.files]
-    if missing:
-        wanted = re.compile(rf"({'|'.join(missing)})(?!\d)")
-        raise PredictionError(
-            f"{folder}: expected a prediction of each scene that is drawn; mend these files, or "
-            "choose other scenes with --scene",
-            [problem for problem in found.problems if wanted.search(problem)],
-        )
-    return found
-
-
-def read_row(files: SceneFiles, found: Sequence[Predictions], protocol: Protocol, size: int) -> Row:
-    """Read a scene and its predictions, cut to the centre where one of them is, and score them.
+def read_drawn(files: SceneFiles, found: Sequence[Predictions], protocol: Protocol) -> DrawnScene:
+    """Read a scene and its predictions, cut to the protocol's window, and score them.
 
     Raises:
         DatasetError: The scene is broken.
         PredictionError: A prediction is.
     """
-    all_arrays = [read_arrays(Job(files, one.files[files]), one.card) for one in found]
+    arrays = [read_arrays(Job(files, one.files[files]), one.card) for one in found]
+    return _drawn(read_scene(files), arrays, protocol)
+
+
+def drawn_scene(scene: Scene, prediction: Image) -> DrawnScene:
+    """A scene and one prediction of the whole patch, both in memory, scored in ``full``."""
+    return _drawn(scene, [scene_arrays(scene, prediction)], PROTOCOLS["full"])
+
+
+def _drawn(scene: Scene, predicted: Sequence[Arrays], protocol: Protocol) -> DrawnScene:
     sums = [
         kernels.measure(arrays.images, arrays.clear, arrays.group, protocol).sum(axis=0)
-        for arrays in all_arrays
+        for arrays in predicted
     ]
-    vv = _vv_db(backscatter(read_product(files, "S1").pixels))
-    return Row(
-        scene=files.name,
-        cloud_cover=_cloud_cover(files),
-        cloudy=kernels.centre_crop(all_arrays[0].images[1], size),
-        vv=kernels.centre_crop(vv, size),
-        clear=kernels.centre_crop(all_arrays[0].clear, size),
-        predictions=[kernels.centre_crop(arrays.images[0], size) for arrays in all_arrays],
+    low, high = (
+        np.array(ends, np.float32)[:, None, None] for ends in zip(*SAR_RANGE_DB, strict=True)
+    )
+    sar_db = upsample(low + scene.sar * (high - low), (OPTICAL_SIZE, OPTICAL_SIZE))
+    return DrawnScene(
+        scene=scene.name,
+        cloud_cover=scene.cloud_cover,
+        cloudy=kernels.centre_crop(scene.cloudy, protocol.window),
+        sar_db=kernels.centre_crop(sar_db, protocol.window),
+        land_cover=kernels.centre_crop(scene.land_cover, protocol.window),
+        clear=kernels.centre_crop(scene.clear, protocol.window),
+        predictions=[kernels.centre_crop(one.images[0], protocol.window) for one in predicted],
         scores=[
             _scores(sums[0], "cloudy_clear", "input_squared_error", protocol),
             *(_scores(one, "absolute_error", "squared_error", protocol) for one in sums),
         ],
     )
-
-
-def scene_row(scene: Scene, prediction: Image) -> Row:
-    """A scene and one prediction of the whole patch, both in memory, scored in ``full``."""
-    protocol = PROTOCOLS["full"]
-    arrays = scene_arrays(scene, prediction)
-    sums = kernels.measure(arrays.images, arrays.clear, arrays.group, protocol).sum(axis=0)
-    return Row(
-        scene=scene.name,
-        cloud_cover=scene.cloud_cover,
-        cloudy=scene.cloudy,
-        vv=_vv_db(scene.sar),
-        clear=scene.clear,
-        predictions=[prediction],
-        scores=[
-            _scores(sums, "cloudy_clear", "input_squared_error", protocol),
-            _scores(sums, "absolute_error", "squared_error", protocol),
-        ],
-    )
-
-
-def _vv_db(sar: Image) -> NDArray[np.float32]:
-    """VV in decibels on the optical grid, of SAR in [0, 1] on its own."""
-    low, high = SAR_RANGE_DB[0]
-    return upsample(low + sar[0] * np.float32(high - low), (OPTICAL_SIZE, OPTICAL_SIZE))
 
 
 def _scores(
@@ -326,198 +346,121 @@ def _scores(
     return float(mae(column[absolute], column["values"])), float(decibels)
 
 
-def error_map(prediction: Image, clear: Image) -> NDArray[np.float64]:
-    """Mean absolute error over the bands at each pixel: reflectance, shape (H, W)."""
-    error: NDArray[np.float64] = np.abs(prediction - clear, dtype=np.float64).mean(axis=0)
-    return error
-
-
-def stretch_limits(
-    clear: Image, bands: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Black and white of all optical panels of a scene, from its clear image alone.
-
-    True colour has one range for its three bands, which keeps its hues. Near-infrared is several
-    times as bright as red over plants: beside it each band has a range of its own.
-
-    Args:
-        clear: Reflectance, shape (4, H, W).
-        bands: The three that are drawn.
-
-    Returns:
-        Reflectance of black and of white in each band, both of shape (3,).
-    """
-    axis = (1, 2) if "nir" in bands else None
-    black, middle = np.percentile(_drawn(clear, bands), PERCENTILES, axis=axis)
-    white = np.maximum(2 * middle - black, black + 1e-4)
-    return np.broadcast_to(black, 3), np.broadcast_to(white, 3)
-
-
-def stretched(
-    image: Image, limits: tuple[NDArray[np.float64], NDArray[np.float64]], bands: Sequence[str]
-) -> NDArray[np.float64]:
-    """Colours of an image, in [0, 1], shape (H, W, 3); what lies beyond the limits is clipped."""
-    black, white = limits
-    shades = (_drawn(image, bands).transpose(1, 2, 0) - black) / (white - black)
-    colours: NDArray[np.float64] = np.clip(shades, 0, 1) ** GAMMA
-    return colours
-
-
-def _drawn(image: Image, bands: Sequence[str]) -> Image:
-    return image[[OPTICAL_BANDS.index(band) for band in bands]]
-
-
-def error_scale(rows: Sequence[Row]) -> float:
-    """Upper end of the colour bar: of :data:`ERROR_SCALES`, the first that at most 2 % exceed."""
-    errors = [error_map(image, row.clear) for row in rows for image in row.predictions]
-    high = np.percentile(np.stack(errors), 98)
-    return next((scale for scale in ERROR_SCALES if high <= scale), ERROR_SCALES[-1])
-
-
 # --- The figure -----------------------------------------------------------------------------
 
 
-class _Grid:
-    """Where everything lies, in pixels from the top left corner.
-
-    Panels are drawn at a whole multiple of their pixels, so that none is resampled.
-
-    Args:
-        size: Side of the images.
-        titles: Of the columns, wrapped.
-        folders: How many columns predictions take.
-        rows: How many rows there are.
-        caption: Is wrapped to the width of the columns left of the errors.
-    """
-
-    def __init__(
-        self, size: int, titles: Sequence[str], folders: int, rows: int, caption: str
-    ) -> None:
-        self.panel = size * math.ceil(OPTICAL_SIZE / size)
-        self.lefts, left = [], _MARGIN + _LABEL
-        for column in range(len(titles)):
-            left += _GAP if column in (2, 2 + folders, 3 + folders) else 0
-            self.lefts.append(left)
-            left += self.panel + _GUTTER
-        self.width = left - _GUTTER + _MARGIN
-        self.head = _MARGIN + _LINE * max(title.count("\n") + 1 for title in titles)
-        self.pitch = self.panel + _SMALL + 12
-        self.foot = self.head + rows * self.pitch + 8
-        self.first_error = self.lefts[3 + folders]
-        characters = (self.first_error - _GAP - self.lefts[0]) // _CHARACTER
-        self.caption = textwrap.wrap(caption, characters, break_on_hyphens=False)
-        below = max(_SMALL * len(self.caption), _BAR + 2 * _SMALL + 14)
-        self.height = self.foot + below + _MARGIN
-
-    def add(self, figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes of the given place and size in pixels."""
-        x, y = left / self.width, 1 - (top + height) / self.height
-        return figure.add_axes((x, y, width / self.width, height / self.height))
-
-    def write(self, figure: Figure, left: float, top: float, text: str, **look: Any) -> None:
-        """Text at a place in pixels."""
-        figure.text(left / self.width, 1 - top / self.height, text, parse_math=False, **look)
-
-
 def gallery_figure(
-    rows: Sequence[Row],
+    scenes: Sequence[DrawnScene],
     names: Sequence[str],
     protocol: Protocol,
     *,
-    infrared: bool = False,
+    rows: Sequence[str] = ("error",),
+    judge: Judge | None = None,
     note: str = "",
 ) -> Figure:
-    """Fig. 4: a row per scene; cloudy, SAR, predictions, clear, and the predictions' errors.
+    """Fig. 4: each scene a block: cloudy, SAR, land cover, predictions, clear; and what is asked.
 
     Args:
-        rows: At least one; all of one size and with one prediction per name.
+        scenes: At least one; all of one size and with one prediction per name.
         names: Titles of the predictions.
-        protocol: The one that the rows were scored with.
-        infrared: Draw near-infrared, red and green instead of red, green and blue.
-        note: Last sentence of the caption, such as the name of the dataset.
+        protocol: The one that the scenes were scored with.
+        rows: Lines of panels to draw under each scene, of :data:`ROWS`.
+        judge: Draws the line ``judge``.
+        note: First sentence of the caption, such as which scenes these are.
 
     Returns:
-        A figure that belongs to no window and to no pyplot state, 300 pixels an inch.
+        See :func:`~planetcr_bench.sheet.sheet_figure`.
     """
-    wrapped = [textwrap.fill(name, _TITLE_CHARACTERS) for name in names]
-    errors = [f"Error of\n{name}" for name in wrapped]
-    titles = ["Cloudy", "SAR (VV)", *wrapped, "Clear", *errors]
-    size, bands = rows[0].clear.shape[-1], INFRARED if infrared else TRUE_COLOUR
-    caption = _caption(bands, protocol, size, note)
-    grid = _Grid(size, titles, len(names), len(rows), caption)
-    scale = error_scale(rows)
-    with matplotlib.style.context(_STYLE):
-        figure = Figure(figsize=(grid.width / _DPI, grid.height / _DPI), dpi=_DPI)
-        for left, title in zip(grid.lefts, titles, strict=True):
-            middle = left + grid.panel / 2
-            grid.write(figure, middle, grid.head - 6, title, ha="center", va="bottom", size=7)
-        for number, row in enumerate(rows):
-            _draw_row(figure, grid, grid.head + number * grid.pitch, row, bands, scale)
-        _draw_foot(figure, grid, scale)
-    return figure
+    asked = [row for row in ROWS if (row in rows if row != "judge" else judge is not None)]
+    maps = {row: [_maps(scene, row, protocol) for scene in scenes] for row in asked if row in BARS}
+    ends = {
+        row: upper_end([one for of_scene in maps[row] for one in of_scene[1:]], BARS[row][1])
+        for row in maps
+    }  # of what methods leave: by the scale of clouds, all of it would be black
+    lines = [Line()]
+    for row in asked:
+        bar = Bar(colour_map(row), ends[row], BARS[row][0]) if row in BARS else None
+        lines.append(Line(ROWS[row], bar))
+    blocks, classes = [], set[int]()
+    for number, scene in enumerate(scenes):
+        judged = judge.classify(np.stack(_images(scene))) if judge else ()
+        panels: dict[str, list[Panel]] = {
+            "infrared": optical_panels(_images(scene), scene.clear, INFRARED),
+            "judge": [land_cover_panel(seen) for seen in judged],
+        }
+        for row, end in ends.items():
+            panels[row] = [map_panel(one, row, end) for one in maps[row][number]]
+        rest = [_under_columns(panels[row], len(names)) for row in asked]
+        title = f"{scene.scene}, cloud cover {100 * scene.cloud_cover:.0f} %"
+        blocks.append(Block(title, [_first_line(scene), *rest]))
+        classes.update(*(np.unique(seen).tolist() for seen in (scene.land_cover, *judged)))
+    grey = any(bool(np.isnan(one).any()) for of_scene in maps.get("angle", ()) for one in of_scene)
+    caption = " ".join([note, *_caption(scenes[0], protocol, asked, judge, grey=grey)]).strip()
+    columns = [*BEFORE, *names, "Clear"]
+    return sheet_figure(Sheet(columns, lines, blocks, sorted(classes), caption))
 
 
-def _draw_row(
-    figure: Figure, grid: _Grid, top: float, row: Row, bands: Sequence[str], scale: float
-) -> None:
-    limits = stretch_limits(row.clear, bands)
-    optical = [stretched(image, limits, bands) for image in (*row.predictions, row.clear)]
-    grey = {"cmap": "gray", "vmin": VV_DB[0], "vmax": VV_DB[1]}
-    heat = {"cmap": "magma", "vmin": 0, "vmax": scale}
-    panels: list[tuple[NDArray[Any], dict[str, Any]]] = [
-        (stretched(row.cloudy, limits, bands), {}),
-        (row.vv, grey),
-        *((image, {}) for image in optical),
-        *((error_map(image, row.clear), heat) for image in row.predictions),
+def _images(scene: DrawnScene) -> list[Image]:
+    return [scene.cloudy, *scene.predictions, scene.clear]
+
+
+def _maps(scene: DrawnScene, row: str, protocol: Protocol) -> list[NDArray[np.float64]]:
+    """How far the cloudy image and each prediction are from the clear one, shape (H, W) each."""
+    if row == "error":
+        return [error_map(image, scene.clear) for image in _images(scene)[:-1]]
+    floor = protocol.sam_norm_floor
+    return [angle_map(image, scene.clear, floor=floor) for image in _images(scene)[:-1]]
+
+
+def _first_line(scene: DrawnScene) -> list[Panel]:
+    below = [
+        (f"{error:.4f}", f"{decibels:.2f}".replace("inf", "∞").replace("-", "−"))
+        for error, decibels in scene.scores
     ]
-    for left, (image, look) in zip(grid.lefts, panels, strict=True):
-        axes = grid.add(figure, left, top, grid.panel, grid.panel)
-        axes.imshow(image, interpolation="nearest", **look)
-        axes.set_axis_off()
-    scored = [grid.lefts[0], *grid.lefts[2 : 2 + len(row.predictions)]]
-    for left, (absolute, decibels) in zip(scored, row.scores, strict=True):
-        text = f"{absolute:.4f} | {decibels:.2f} dB".replace("inf", "∞")
-        where = (left + grid.panel / 2, top + grid.panel + 6)
-        grid.write(figure, *where, text, ha="center", va="top")
-    label = f"{row.scene}\ncloud {100 * row.cloud_cover:.0f} %"
-    where = (_MARGIN + _LABEL - 10, top + grid.panel / 2)
-    grid.write(figure, *where, label, ha="right", va="center", rotation=90, multialignment="center")
+    cloudy, *others = optical_panels(_images(scene), scene.clear, TRUE_COLOUR, below)
+    sar = [sar_panel(one, band) for one, band in zip(scene.sar_db, SAR_BANDS, strict=True)]
+    return [cloudy, *sar, land_cover_panel(scene.land_cover), *others]
 
 
-def _draw_foot(figure: Figure, grid: _Grid, scale: float) -> None:
-    """The caption, and below the errors their colour bar."""
-    look = {"ha": "left", "va": "top", "color": "#404040", "linespacing": 1.1}
-    grid.write(figure, grid.lefts[0], grid.foot, "\n".join(grid.caption), **look)
-    width = grid.lefts[-1] + grid.panel - grid.first_error
-    axes = grid.add(figure, grid.first_error, grid.foot + 2, width, _BAR)
-    colours = ScalarMappable(Normalize(0, scale), "magma")
-    bar = figure.colorbar(colours, cax=axes, orientation="horizontal", extend="max")
-    bar.set_ticks([0, scale / 2, scale], labels=["0", f"{scale / 2:g}", f"{scale:g}"])
-    bar.set_label("error [reflectance]", labelpad=1)
+def _under_columns(panels: Sequence[Panel], methods: int) -> list[Panel | None]:
+    """Panels of the cloudy image, the methods and, if there is one, the clear image."""
+    none = [None] * (len(BEFORE) - 1)
+    return [panels[0], *none, *panels[1:], *[None] * (methods + 2 - len(panels))]
 
 
-def _caption(bands: Sequence[str], protocol: Protocol, size: int, note: str) -> str:
+def _caption(
+    scene: DrawnScene,
+    protocol: Protocol,
+    rows: Sequence[str],
+    judge: Judge | None,
+    *,
+    grey: bool,
+) -> list[str]:
+    """Sentences that say how everything was drawn."""
+    size = scene.clear.shape[-1]
     window = "the whole patch" if size == OPTICAL_SIZE else f"the centre {size} × {size} pixels"
     low, high = PERCENTILES
-    kind, whose = ("infrared", "each band") if "nir" in bands else ("true", "its three bands")
-    black, white = (f"{decibels:g} dB".replace("-", "−") for decibels in VV_DB)
-    return (
-        f"Optical images in {kind} colour ({', '.join(bands).replace('nir', 'near-infrared')}); "
-        f"all of a row with one stretch, taken from its clear image: from the {low:g}nd percentile "
-        f"of {whose} (black) to twice as far as the "
-        f"{high:g}th (white), gamma {GAMMA:g}. SAR: VV backscatter, "
-        f"{black} (black) to {white} (white). Below the images: MAE [reflectance] "
-        f"| PSNR over all four bands and {window} (protocol {protocol.name}). Error: mean over "
-        f"the four bands of |prediction − clear|. {note}"
-    ).strip()
-
-
-def save_gallery(figure: Figure, out: Path) -> None:
-    """Write the figure as its suffix says, whole or not at all; the same figure, the same bytes."""
-    kind = out.suffix.lower().removeprefix(".")
-    metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    stream = io.BytesIO()
-    with matplotlib.style.context(_STYLE):
-        figure.savefig(stream, format=kind, dpi=_DPI, metadata=metadata[kind])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, stream.getvalue())
+    vv, vh = (f"{SAR_DB[band][0]:g} to {SAR_DB[band][1]:g} dB" for band in SAR_BANDS)
+    undefined = " (grey: a spectrum of zeros has none)" if grey else ""
+    of_row: dict[str, str] = {
+        "infrared": "Infrared: near-infrared, red and green as red, green and blue, each band "
+        "stretched between the same percentiles of its own in the clear image.",
+        "error": "Error: |image − clear|, mean over the four bands, on one scale in all scenes.",
+        "angle": "Angle: spectral angle between image and clear image, on one scale in all "
+        f"scenes{undefined}.",
+        "judge": f"Judge: land cover that {judge.name if judge else 'none'} tells from the image.",
+    }
+    optical = (
+        "Optical images are in true colour, all of a scene with one stretch, taken from its clear "
+        f"image: the {low:g}nd percentile of its red, green and blue values is black, the "
+        f"{high:g}th white."
+    )
+    below = (
+        "Below the images: MAE [reflectance] and PSNR [dB] against the clear image, over all four "
+        f"bands and {window} (protocol {protocol.name})."
+    )
+    sar = f"SAR: backscatter from black to white, VV {vv}, VH {vh}.".replace("-", "−")
+    land_cover = (
+        "Land cover: classes from ESA WorldCover, in its colours (rangeland in that of shrubland)."
+    )
+    return [optical, sar, land_cover, below, *(of_row[row] for row in rows)]

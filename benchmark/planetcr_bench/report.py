@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from planetcr_bench.diagnosis_report import DIAGNOSIS_FILES, write_diagnosis
 from planetcr_bench.figures import cover_figure, save_figure
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
@@ -35,6 +36,9 @@ JUDGED_FILES: Final = (
     *(f"{stem}.{suffix}" for stem in ("fig6", "transitions") for suffix in ("png", "svg")),
 )
 """What only runs that a judge has read have; removed where it is left from others."""
+
+SOMETIMES: Final = (*JUDGED_FILES, *DIAGNOSIS_FILES)
+"""Files that not every run has."""
 
 
 def all_table2_blocks(
@@ -156,11 +160,26 @@ def write_report(
     write_tables(folder, [ledger], pool=pool)
     scores = json.dumps(summary(ledger), indent=2, ensure_ascii=False, allow_nan=False)
     _write(folder / "scores.json", scores + "\n")
-    _write(folder / "report.md", report(ledger, run, pool=pool))
+    failures = write_diagnosis(folder, [ledger])
+    _write(folder / "report.md", report(ledger, run, pool=pool, failures=failures))
 
 
-def report(ledger: Ledger, run: Mapping[str, Any], *, pool: Pool | None = None) -> str:
-    """One page about one run, in Markdown."""
+def write_comparison(
+    folder: Path, ledgers: Sequence[Ledger], *, pool: Pool | None = None, published: bool = False
+) -> None:
+    """Write :func:`write_tables`, and ``diagnosis.md`` with its pictures, of several runs."""
+    write_tables(folder, ledgers, pool=pool, published=published)
+    _write(folder / "diagnosis.md", _page(write_diagnosis(folder, ledgers)))
+
+
+def report(
+    ledger: Ledger,
+    run: Mapping[str, Any],
+    *,
+    pool: Pool | None = None,
+    failures: Sequence[str] = (),
+) -> str:
+    """One page about one run, in Markdown; ``failures`` is the chapter of where it fails."""
     protocols = measured_protocols([ledger])
     blocks: list[Block] = []
     for protocol in protocols:
@@ -168,7 +187,10 @@ def report(ledger: Ledger, run: Mapping[str, Any], *, pool: Pool | None = None) 
         blocks += [block([ledger], protocol) for block in (sky_block, cover_block, pool_block)]
     parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger)]
     parts += ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
-    parts += _semantic_section(ledger, protocols)
+    return _page([*parts, *_semantic_section(ledger, protocols), *failures])
+
+
+def _page(parts: Sequence[str]) -> str:
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 

@@ -60,8 +60,8 @@ def make_scene_sums(
         "aoi": f"summer_{index // 3}",
         "patch": index,
         "cloud_cover": (index % 5) / 5 + 0.1,
-        "longitude": 10.0 + index // 3,
-        "latitude": 47.0 - index // 3,
+        "longitude": 10.0 + index // 3 % 40,
+        "latitude": 47.0 - index // 3 % 30,
         "prediction_sha256": f"{index:064x}",
     }
     return SceneSums(identity, sums, judged)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
+import rasterio
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.testing import assert_allclose, assert_array_equal
@@ -17,43 +22,81 @@ from numpy.testing import assert_allclose, assert_array_equal
 from conftest import Cli
 from planetcr_bench.dataset import SceneFiles, find_scenes, read_product, read_scene
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
+from planetcr_bench.evaluate import evaluate
 from planetcr_bench.gallery import (
-    ERROR_SCALES,
-    FORMATS,
-    INFRARED,
     MOST_FOLDERS,
-    TRUE_COLOUR,
-    VV_DB,
-    Row,
-    _predictions_of,
-    _titles,
-    choose_scenes,
-    error_map,
+    ROWS,
+    DrawnScene,
+    _predictions,
+    drawn_scene,
     gallery,
     gallery_figure,
-    named_scenes,
-    read_row,
-    save_gallery,
+    method_titles,
+    read_drawn,
+)
+from planetcr_bench.panels import (
+    ANGLE_SCALES,
+    ERROR_SCALES,
+    INFRARED,
+    LAND_COVER_COLOURS,
+    SAR_DB,
+    TRUE_COLOUR,
+    angle_map,
+    error_map,
+    land_cover_panel,
     stretch_limits,
     stretched,
+    upper_end,
 )
 from planetcr_bench.predict import predict
 from planetcr_bench.predictions import Card, write_card
 from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.scene import upsample
-from planetcr_bench.vocabulary import COVER_BINS, SEASONS, cover_bin
+from planetcr_bench.scene import land_cover_classes, upsample
+from planetcr_bench.selection import (
+    class_shares,
+    named_scenes,
+    ranked_scenes,
+    scenes_of_classes,
+    spread_scenes,
+)
+from planetcr_bench.sheet import FORMATS, PAGE_INCH, save_figure
+from planetcr_bench.tables import METRICS, score_groups
+from planetcr_bench.validation import draw_maps, draw_restored
+from planetcr_bench.vocabulary import (
+    COVER_BINS,
+    LAND_COVER,
+    LAND_COVER_NAMES,
+    PAPER_METHODS,
+    SEASONS,
+    UNKNOWN,
+    cover_bin,
+)
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 
 
-def make_row(scene: str = "summer_1_p_1", *, folders: int = 2, seed: int = 0) -> Row:
+class Brightness:
+    """A judge to whom each class is a step of near-infrared."""
+
+    key = "1a2b3c4d"
+    name = "brightness 1a2b3c4d"
+    facts: Mapping[str, Any] = {"name": name, "sha256": "1a2b3c4d" * 8}
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        return (images[:, 3] * 20).clip(0, 5).astype(np.uint8)
+
+
+def make_drawn(
+    scene: str = "summer_1_p_1", *, folders: int = 2, seed: int = 0, size: int = 300
+) -> DrawnScene:
     rng = np.random.default_rng(seed)
-    clear = rng.uniform(0.02, 0.2, (4, 300, 300)).astype(np.float32)
-    return Row(
+    clear = rng.uniform(0.02, 0.2, (4, size, size)).astype(np.float32)
+    return DrawnScene(
         scene=scene,
         cloud_cover=0.374,
         cloudy=clear + np.float32(0.3),
-        vv=rng.uniform(-25, 0, (300, 300)).astype(np.float32),
+        sar_db=rng.uniform(-30, 0, (2, size, size)).astype(np.float32),
+        land_cover=rng.integers(0, 7, (size, size), np.uint8),
         clear=clear,
         predictions=[clear + np.float32(0.005 * (1 + number)) for number in range(folders)],
         scores=[(0.3, 10.4), *((0.01, 40.0) for _ in range(folders))],
@@ -68,11 +111,27 @@ def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.texts]
 
 
+def caption(figure: Figure) -> str:
+    return " ".join(words(figure)[-1].split())
+
+
+def bars(figure: Figure) -> list[tuple[str, list[str]]]:
+    """Labels and ticks of the colour bars."""
+    return [
+        (axes.get_title(), [tick.get_text() for tick in axes.get_xticklabels()])
+        for axes in figure.axes
+        if not axes.images
+    ]
+
+
 @pytest.fixture(scope="module")
-def drawn() -> tuple[list[Row], Figure]:
-    """Two scenes, two methods."""
-    rows = [make_row(), make_row("winter_12_p_345", seed=1)]
-    return rows, gallery_figure(rows, ["align_cr", "_a$b$"], FULL, note="Dataset: fake.")
+def drawn() -> tuple[list[DrawnScene], Figure]:
+    """Two scenes, two methods, every row."""
+    scenes = [make_drawn(), make_drawn("winter_12_p_345", seed=1)]
+    figure = gallery_figure(
+        scenes, ["net", "_a$b$"], FULL, rows=list(ROWS), judge=Brightness(), note="Two scenes."
+    )
+    return scenes, figure
 
 
 @pytest.fixture(scope="module")
@@ -87,44 +146,61 @@ def folders(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 # --- What the panels hold -------------------------------------------------------------------
 
 
-def test_a_row_is_cloudy_sar_predictions_clear_errors(drawn: tuple[list[Row], Figure]) -> None:
-    rows, figure = drawn
-    images = panels(figure)
-    assert len(images) == 2 * 7
-    for row, part in zip(rows, (images[:7], images[7:]), strict=True):
-        limits = stretch_limits(row.clear, TRUE_COLOUR)
-        optical = [row.cloudy, *row.predictions, row.clear]
-        for panel, image in zip([part[0], *part[2:5]], optical, strict=True):
-            assert_array_equal(panel.get_array(), stretched(image, limits, TRUE_COLOUR))
-        assert_array_equal(part[1].get_array(), row.vv)
-        for panel, image in zip(part[5:], row.predictions, strict=True):
-            expected = np.abs(image.astype(float) - row.clear).mean(axis=0)
-            assert_allclose(panel.get_array(), expected, rtol=1e-12)
+def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_rows_below(
+    drawn: tuple[list[DrawnScene], Figure],
+) -> None:
+    scenes, figure = drawn
+    images = [panel.get_array() for panel in panels(figure)]
+    assert len(images) == 2 * (7 + 4 + 3 + 3 + 4)
+    for scene, part in zip(scenes, (images[:21], images[21:]), strict=True):
+        optical = [scene.cloudy, *scene.predictions, scene.clear]
+        for bands, shown in ((TRUE_COLOUR, [part[0], *part[4:7]]), (INFRARED, part[7:11])):
+            limits = stretch_limits(scene.clear, bands)
+            for panel, image in zip(shown, optical, strict=True):
+                assert_array_equal(panel, stretched(image, limits, bands))
+        assert_array_equal(part[1:3], scene.sar_db)
+        assert_array_equal(part[3], land_cover_panel(scene.land_cover).pixels)
+        clear = scene.clear.astype(float)
+        for error, angle, image in zip(part[11:14], part[14:17], optical[:3], strict=True):
+            assert_allclose(error, np.abs(image.astype(float) - clear).mean(axis=0), rtol=1e-6)
+            lengths = np.linalg.norm(image.astype(float), axis=0) * np.linalg.norm(clear, axis=0)
+            cosine = np.einsum("bhw,bhw->hw", image.astype(float), clear) / lengths
+            assert_allclose(np.cos(np.radians(angle.astype(float))), cosine, atol=1e-9)
+        for seen, image in zip(part[17:], optical, strict=True):
+            assert_array_equal(seen, land_cover_panel(Brightness().classify(image[None])[0]).pixels)
 
 
-def test_the_stretch_of_a_row_comes_from_its_clear_image_alone() -> None:
-    row = make_row()
-    black, white = stretch_limits(row.clear, TRUE_COLOUR)
-    low, high = np.percentile(row.clear[:3], [2, 98])
-    assert_allclose(black, low)
-    assert_allclose(white - high, high - low)
-    assert len(set(black)) == len(set(white)) == 1  # one range for all three keeps the hue
-    colours = stretched(row.clear, (black, white), TRUE_COLOUR)
+def test_rows_are_drawn_only_where_asked_for_and_in_one_order() -> None:
+    scene = make_drawn()
+    plain = gallery_figure([scene], ["a", "b"], FULL, rows=[])
+    assert len(panels(plain)) == 7
+    assert bars(plain) == []
+    assert not any(name in words(plain) for name in ROWS.values())
+    figure = gallery_figure([scene], ["a", "b"], FULL, rows=["angle", "infrared"])
+    assert [word for word in words(figure) if word in ROWS.values()] == ["Infrared", "Angle"]
+
+
+def test_the_stretch_of_a_scene_is_2_to_98_percent_of_its_clear_image_alone() -> None:
+    scene = make_drawn()
+    black, white = stretch_limits(scene.clear, TRUE_COLOUR)
+    low, high = np.percentile(scene.clear[:3], [2, 98])
+    assert_allclose((black, white), [[low] * 3, [high] * 3])  # one range for all keeps the hue
+    colours = stretched(scene.clear, (black, white), TRUE_COLOUR)
     assert colours.shape == (300, 300, 3)
-    assert ((colours == 0).mean(), (colours == 1).mean()) == (pytest.approx(0.02, abs=0.001), 0)
-    assert_array_equal(np.argsort(colours[0, 0]), np.argsort(row.clear[[2, 1, 0], 0, 0]))
+    assert_allclose([(colours == 0).mean(), (colours == 1).mean()], 0.02, atol=0.001)
+    inside = (scene.clear[2] > low) & (scene.clear[2] < high)
+    linear = (scene.clear[2] - low) / (high - low)
+    assert_allclose(colours[..., 0][inside], linear[inside], atol=1e-6)
+    assert (stretched(scene.cloudy, (black, white), TRUE_COLOUR) == 1).all()
 
 
 def test_infrared_colours_are_nir_red_green_each_with_its_own_range() -> None:
-    clear = make_row().clear * np.array([1, 1, 1, 4], np.float32)[:, None, None]
+    clear = make_drawn().clear * np.array([1, 1, 1, 4], np.float32)[:, None, None]
     limits = stretch_limits(clear, INFRARED)
-    assert limits[1][0] > 3 * limits[1][1]
+    assert_allclose(limits, np.percentile(clear[[3, 2, 1]], [2, 98], axis=(1, 2)), rtol=1e-6)
     colours = stretched(clear, limits, INFRARED)
     for shade, band in zip(colours.transpose(2, 0, 1), (3, 2, 1), strict=True):
-        assert np.corrcoef(shade.ravel(), clear[band].ravel())[0, 1] > 0.97
-    assert "infrared colour (near-infrared, red, green)" in " ".join(
-        words(gallery_figure([make_row()], ["a", "b"], FULL, infrared=True))[-1].split()
-    )
+        assert np.corrcoef(shade.ravel(), clear[band].ravel())[0, 1] > 0.99
 
 
 def test_a_flat_clear_image_can_be_drawn() -> None:
@@ -133,55 +209,157 @@ def test_a_flat_clear_image_can_be_drawn() -> None:
     assert np.isfinite(stretched(flat, limits, TRUE_COLOUR)).all()
 
 
-def test_sar_and_errors_have_one_scale_in_the_whole_figure(
-    drawn: tuple[list[Row], Figure],
+def test_land_cover_has_the_colours_of_worldcover_and_unknown_land_is_striped() -> None:
+    classes = np.repeat(np.arange(7, dtype=np.uint8), 40)[:, None].repeat(280, axis=1)
+    shown = land_cover_panel(classes).pixels
+    for number, colour in enumerate(LAND_COVER_COLOURS[:UNKNOWN]):
+        assert {mpl.colors.to_hex(pixel) for pixel in shown[classes == number]} == {colour}
+    stripes = (shown[classes == UNKNOWN] < 0.9).all(axis=1).mean()
+    assert 0.1 < stripes < 0.5
+    figure = gallery_figure([make_drawn()], ["a", "b"], FULL)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(LAND_COVER_NAMES)
+
+
+def test_the_legend_has_the_classes_that_are_drawn() -> None:
+    scene = make_drawn()
+    scene.land_cover[:] = 3
+    for judge, classes in ((None, ["urban"]), (Brightness(), [*LAND_COVER])):
+        figure = gallery_figure([scene], ["a", "b"], FULL, judge=judge)
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == classes
+
+
+def test_sar_errors_and_angles_have_one_scale_in_the_whole_figure(
+    drawn: tuple[list[DrawnScene], Figure],
 ) -> None:
-    images = panels(drawn[1])
-    assert {image.get_clim() for image in (images[1], images[8])} == {VV_DB}
-    assert {image.get_clim() for image in images[5:7] + images[12:]} == {(0, ERROR_SCALES[0])}
-    bar = drawn[1].axes[-1]
-    assert bar.get_xlabel() == "error [reflectance]"
-    assert [label.get_text() for label in bar.get_xticklabels()] == ["0", "0.01", "0.02"]
+    scenes, figure = drawn
+    images = panels(figure)
+    assert [images[at].get_clim() for at in (1, 22, 2, 23)] == [SAR_DB["vv"]] * 2 + [
+        SAR_DB["vh"]
+    ] * 2
+    assert {image.get_clim() for image in images[11:14] + images[32:35]} == {(0, 0.02)}
+    angles = [angle_map(i, scene.clear) for scene in scenes for i in scene.predictions]
+    end = next(scale for scale in ANGLE_SCALES if np.percentile(angles, 98) <= scale)
+    assert {image.get_clim() for image in images[14:17] + images[35:38]} == {(0, end)}
+    assert bars(figure) == 2 * [
+        ("Absolute error [reflectance]", ["0", "0.01", "0.02"]),
+        ("Spectral angle [°]", ["0", f"{end / 2:g}", f"{end:g}"]),
+    ]
 
 
-def test_panels_are_not_resampled(drawn: tuple[list[Row], Figure]) -> None:
-    """The pixels of the PNG are those of the images, one for one."""
-    rows, figure = drawn
+def test_a_scale_ends_where_few_pixels_are_beyond_it() -> None:
+    values = np.linspace(0, 0.11, 10_000).reshape(100, 100)
+    assert upper_end([values], ERROR_SCALES) == 0.15
+    values[:1] = 0.9
+    assert upper_end([values[:60]], ERROR_SCALES) == 0.1
+    assert upper_end([values * 100], ERROR_SCALES) == 1
+    assert upper_end([values * np.nan], ERROR_SCALES) == ERROR_SCALES[0]
+
+
+def test_pixels_without_an_angle_are_grey_and_the_caption_says_so() -> None:
+    scene = make_drawn()
+    scene.predictions[0][:, :10] = 0
+    angle = angle_map(scene.predictions[0], scene.clear)
+    assert_array_equal(np.isnan(angle), np.arange(300)[:, None].repeat(300, axis=1) < 10)
+    assert np.isfinite(angle_map(scene.predictions[0], scene.clear, floor=2.0**-10)).all()
+    assert "(grey: a spectrum of zeros has none)" in caption(
+        gallery_figure([scene], ["a", "b"], FULL, rows=["angle"])
+    )
+
+
+@pytest.mark.parametrize(("folders", "size"), [(2, 300), (8, 300), (1, 160)])
+def test_panels_are_not_resampled(folders: int, size: int) -> None:
+    """The pixels of the PNG are those of the images, or whole squares of them."""
+    scene = make_drawn(folders=folders, size=size)
+    names = [f"m{number}" for number in range(folders)]
+    figure = gallery_figure([scene], names, FULL if size == 300 else OFFICIAL)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=300)
+    figure.savefig(stream, format="png", dpi=figure.dpi)
     page = mpl.image.imread(io.BytesIO(stream.getvalue()))
-    box = figure.axes[4].get_position()
-    left, top = round(box.x0 * page.shape[1]), round((1 - box.y1) * page.shape[0])
-    clear = stretched(rows[0].clear, stretch_limits(rows[0].clear, TRUE_COLOUR), TRUE_COLOUR)
-    assert_allclose(page[top : top + 300, left : left + 300, :3], clear, atol=1.01 / 255)
+    limits = stretch_limits(scene.clear, TRUE_COLOUR)
+    drawn = [axes for axes in figure.axes if axes.images and axes.images[0].get_array().ndim == 3]
+    for axes, image in ((drawn[0], scene.cloudy), (drawn[-1], scene.clear)):
+        box, times = axes.get_position(), -(-300 // size)
+        side = times * size
+        left, top = round(box.x0 * page.shape[1]), round((1 - box.y1) * page.shape[0])
+        expected = stretched(image, limits, TRUE_COLOUR).repeat(times, axis=0).repeat(times, axis=1)
+        shown = page[top : top + side, left : left + side, :3]
+        assert_allclose(shown, expected, atol=1.01 / 255)
 
 
-def test_texts_name_columns_and_rows_and_give_scores(drawn: tuple[list[Row], Figure]) -> None:
+def test_svg_and_pdf_hold_the_pixels_as_they_are_and_text_as_text(
+    drawn: tuple[list[DrawnScene], Figure], tmp_path: Path
+) -> None:
+    for suffix in ("svg", "pdf"):
+        save_figure(drawn[1], tmp_path / f"g.{suffix}")
+    svg = (tmp_path / "g.svg").read_text(encoding="utf-8")
+    assert len(re.findall('<image[^>]* width="300" height="300"', svg)) == 42
+    assert ">winter_12_p_345, cloud cover 37 %</text>" in svg
+    pdf = (tmp_path / "g.pdf").read_bytes()
+    assert pdf.count(b"/Width 300") == 42
+    assert b"/FontFile2" in pdf  # TrueType, as publishers ask for
+    assert b"/Type3" not in pdf
+
+
+def test_texts_name_columns_and_rows_and_give_scores(
+    drawn: tuple[list[DrawnScene], Figure],
+) -> None:
     texts = words(drawn[1])
-    titles = ["Cloudy", "SAR (VV)", "align_cr", "_a$b$", "Clear", "Error of\nalign_cr"]
-    assert texts[:6] == titles
-    assert "winter_12_p_345\ncloud 37 %" in texts
-    assert texts.count("0.0100 | 40.00 dB") == 4
-    assert texts.count("0.3000 | 10.40 dB") == 2
-    caption = " ".join(texts[-1].split())
-    assert "taken from its clear image: from the 2nd percentile of its three bands" in caption
-    assert "−22 dB (black) to −2 dB (white)" in caption
-    assert "the whole patch (protocol full)" in caption
-    assert caption.endswith("Dataset: fake.")
+    columns = ["Cloudy", "SAR VV", "SAR VH", "Land cover", "net", "_a$b$", "Clear"]
+    assert texts[:8] == ["summer_1_p_1, cloud cover 37 %", *columns]
+    assert texts.count("Cloudy") == 1
+    assert "winter_12_p_345, cloud cover 37 %" in texts
+    assert texts.count("0.0100\n40.00") == 4
+    assert texts.count("0.3000\n10.40") == 2
+    assert [texts.count(name) for name in ROWS.values()] == [2, 2, 2, 2]
+    wide = words(gallery_figure([make_drawn()], ["a", "b"], FULL))
+    assert wide.count("0.0100 | 40.00") == 2
 
 
-@pytest.mark.parametrize("folders", [1, 2, MOST_FOLDERS])
-def test_nothing_overlaps_or_leaves_the_page(folders: int) -> None:
-    rows = [make_row("summer_1234_p_1234", folders=folders), make_row(folders=folders)]
-    names = [f"a_rather_long_name_of_a_method_{number}" for number in range(folders)]
-    figure = gallery_figure(rows, names, OFFICIAL, note="Dataset: planet-cr, split test.")
-    boxes = [text.get_window_extent() for text in figure.texts]
-    boxes += [axes.get_tightbbox() for axes in figure.axes]
-    for index, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[index + 1 :])
-        assert min(box.x0, box.y0) >= 0
-        assert box.x1 <= figure.bbox.x1
-        assert box.y1 <= figure.bbox.y1
+def test_the_caption_says_how_everything_is_drawn(
+    drawn: tuple[list[DrawnScene], Figure],
+) -> None:
+    text = caption(drawn[1])
+    assert text.startswith("Two scenes. Optical images are in true colour, all of a scene with one")
+    for part in (
+        "taken from its clear image: the 2nd percentile of its red, green and blue values is black",
+        "the 98th white",
+        "VV −22 to −2 dB, VH −29 to −9 dB",
+        "MAE [reflectance] and PSNR [dB] against the clear image",
+        "the whole patch (protocol full)",
+        "each band stretched between the same percentiles of its own in the clear image",
+        "Error: |image − clear|, mean over the four bands, on one scale in all scenes.",
+        "Angle: spectral angle between image and clear image, on one scale in all scenes.",
+        "Judge: land cover that brightness 1a2b3c4d tells from the image.",
+    ):
+        assert part in text
+    plain = caption(gallery_figure([make_drawn()], ["a", "b"], FULL, rows=[]))
+    assert not any(f"{name}: " in plain for name in ROWS.values())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("folders", [1, 3, MOST_FOLDERS])
+@pytest.mark.parametrize("rows", [[], list(ROWS)], ids=["plain", "rows"])
+def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: list[str]) -> None:
+    scenes = [make_drawn("summer_1234_p_1234", folders=folders)] * count
+    names = [f"a_rather_long_name_of-a-method{number}" for number in range(folders)]
+    if folders == MOST_FOLDERS:
+        names = list(PAPER_METHODS.values())
+    judge = Brightness() if rows else None
+    figure = gallery_figure(scenes, names, OFFICIAL, rows=rows, judge=judge, note="Long. " * 20)
+    renderer = RendererAgg(1, 1, figure.dpi)  # measures texts as one of the page's size does
+    boxes = [text.get_window_extent(renderer) for text in figure.texts]
+    boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
+    boxes += [legend.get_tightbbox(renderer) for legend in figure.legends]
+    edges = np.array([box.extents for box in boxes])
+    low, high = edges[:, None, :2], edges[:, None, 2:]
+    apart = ((high <= edges[:, :2]) | (low >= edges[:, 2:])).any(axis=2)
+    assert (apart | np.eye(len(edges), dtype=bool)).all()
+    assert edges.min() >= 0
+    assert (edges[:, 2:] <= figure.bbox.max).all()
+    assert figure.get_figwidth() <= PAGE_INCH[0]
+    assert count > 2 or figure.get_figheight() <= PAGE_INCH[1]
+    assert {text.get_fontsize() for text in figure.texts} in ({5.0}, {6.0})
+    assert figure.dpi >= 300
 
 
 # --- Which scenes ---------------------------------------------------------------------------
@@ -198,7 +376,7 @@ def make_covers(count: int, seed: int = 0) -> dict[SceneFiles, float]:
 
 def test_five_scenes_are_one_per_bin_near_its_middle_and_spread() -> None:
     covers = make_covers(400)
-    chosen = choose_scenes(covers, 5)
+    chosen = spread_scenes(covers, 5)
     assert [cover_bin(covers[files]) for files in chosen] == list(COVER_BINS)
     assert_allclose([covers[files] for files in chosen], [0.1, 0.3, 0.5, 0.7, 0.9], atol=0.05)
     assert len({files.aoi for files in chosen}) == 5
@@ -209,16 +387,16 @@ def test_five_scenes_are_one_per_bin_near_its_middle_and_spread() -> None:
 def test_the_choice_depends_on_the_scenes_alone_not_on_their_order(count: int) -> None:
     covers = make_covers(60)
     backwards = dict(reversed(covers.items()))
-    chosen = choose_scenes(covers, count)
-    assert choose_scenes(backwards, count) == chosen
+    chosen = spread_scenes(covers, count)
+    assert spread_scenes(backwards, count) == chosen
     assert len(set(chosen)) == count
 
 
 def test_few_scenes_are_all_drawn_and_empty_bins_take_the_nearest() -> None:
     covers = make_covers(3)
-    assert set(choose_scenes(covers, 5)) == set(covers)
+    assert set(spread_scenes(covers, 5)) == set(covers)
     low = {files: cover / 5 for files, cover in make_covers(40).items()}
-    chosen = choose_scenes(low, 5)
+    chosen = spread_scenes(low, 5)
     assert len(chosen) == 5
     assert max(low.values()) == low[chosen[-1]]
 
@@ -235,6 +413,106 @@ def test_scenes_are_found_by_name_in_the_order_given() -> None:
         named_scenes(scenes, ["zzz"])
 
 
+def test_classes_take_turns_each_with_a_scene_that_it_prevails_in() -> None:
+    covers = make_covers(400)
+    rng = np.random.default_rng(1)
+    shares = {files: rng.dirichlet(np.full(6, 0.3)) for files in covers}
+    chosen = scenes_of_classes(covers, shares, 12)
+    prevailing = [int(shares[files].argmax()) for files in chosen]
+    assert prevailing == sorted([*range(6)] * 2)
+    parts = sorted(int(covers[files] * 12) for files in chosen)
+    assert parts == list(range(12))  # and with them spread over cloud cover
+    assert scenes_of_classes(dict(reversed(covers.items())), shares, 12) == chosen
+
+
+def test_a_class_that_prevails_nowhere_takes_the_scene_of_which_it_covers_most() -> None:
+    covers = make_covers(40)
+    shares = {files: np.array([0.6, 0.4 - at / 100, 0, 0, 0, 0]) for at, files in enumerate(covers)}
+    chosen = scenes_of_classes(covers, shares, 3)
+    assert len(chosen) == 3
+    assert next(iter(covers)) in chosen  # rangeland's; the four others are nowhere
+    unknown = {files: np.zeros(6) for files in covers}
+    assert scenes_of_classes(covers, unknown, 3) == []
+    assert len(scenes_of_classes(covers, shares, 50)) == 40
+
+
+def test_shares_of_classes_are_those_of_the_pixels(data: Path) -> None:
+    for files in find_scenes(data, "test"):
+        classes = land_cover_classes(read_product(files, "landcover").pixels[0])
+        expected = [(classes == number).mean() for number in range(len(LAND_COVER))]
+        assert_allclose(class_shares(files), expected)
+
+
+@pytest.mark.parametrize("by", ["mae", "psnr", "sam", "ssim"])
+def test_best_worst_and_median_are_those_of_a_plain_sort(by: str) -> None:
+    rng = np.random.default_rng(0)
+    scores = {f"s{number:02}": float(value) for number, value in enumerate(rng.integers(0, 9, 31))}
+    sign = -1 if by in ("psnr", "ssim") else 1
+    best = sorted(scores, key=lambda name: (sign * scores[name], name))
+    worst = sorted(scores, key=lambda name: (-sign * scores[name], name))
+    middle = sorted(scores.values())[15]
+    median = sorted(scores, key=lambda name: (abs(scores[name] - middle), name))
+    series = pd.Series(scores).sample(frac=1, random_state=1)
+    for pick, expected in (("best", best), ("worst", worst), ("median", median)):
+        assert ranked_scenes(series, pick, by, 7) == expected[:7]
+
+
+def test_crops_are_ranked_by_the_official_protocol(
+    data: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    errors = {}
+    for files in find_scenes(data, "test"):
+        with rasterio.open(folders[0] / f"{files.name}.tif") as source:
+            crop = source.read()[:, 70:230, 70:230]
+        (tmp_path / "crops").mkdir(exist_ok=True)
+        np.save(tmp_path / "crops" / f"{files.name}.npy", crop)
+        clear = read_scene(files).clear[:, 70:230, 70:230]
+        errors[files.name] = np.abs(crop / 1e4 - clear).mean()
+    out = tmp_path / "g.svg"
+    drawn = gallery(data, [tmp_path / "crops"], out, pick="worst", by="mae", count=3, quiet=True)
+    assert drawn == sorted(errors, key=lambda name: -errors[name])[:3]
+    assert "MAE of crops (protocol official)" in " ".join(
+        re.sub(r"<[^>]*>", " ", out.read_text("utf-8")).split()
+    )
+
+
+def test_perfect_scenes_and_scenes_without_a_score_are_ranked_too() -> None:
+    scores = pd.Series({"a": np.inf, "b": np.nan, "c": 30.0, "d": np.inf})
+    assert ranked_scenes(scores, "best", "psnr", 9) == ["a", "d", "c"]
+    assert ranked_scenes(scores, "median", "psnr", 9) == ["a", "d", "c"]
+    assert ranked_scenes(scores, "worst", "psnr", 1) == ["c"]
+
+
+def test_picks_by_score_are_those_that_evaluate_would_rank_so(
+    simulated: Path, tmp_path: Path
+) -> None:
+    preds = tmp_path / "mean-fill"
+    predict("mean-fill", simulated, preds, quiet=True)
+    ledger, _, _ = evaluate(preds, tmp_path / "results", data=simulated, quiet=True)
+    table = score_groups(ledger.frame, FULL, ["scene"])
+    names = {"mae": "mae", "psnr": "psnr", "sam": "sam_deg", "ssim": "ssim"}
+    for by, metric in names.items():
+        assert metric in METRICS
+        values = table[metric].to_dict()
+        sign = -1 if by in ("psnr", "ssim") else 1
+        for pick, key in (
+            ("best", lambda name: (sign * values[name], name)),  # noqa: B023  # used at once
+            ("worst", lambda name: (-sign * values[name], name)),  # noqa: B023  # used at once
+        ):
+            out = tmp_path / "g.svg"
+            drawn = gallery(simulated, [preds], out, pick=pick, by=by, count=2, rows=[], quiet=True)
+            assert drawn == sorted(values, key=key)[:2]
+    middle = np.median(list(values.values()))
+    drawn = gallery(
+        simulated, [preds], tmp_path / "g.svg", pick="median", by="ssim", count=1, quiet=True
+    )
+    assert drawn == [min(values, key=lambda name: (abs(values[name] - middle), name))]
+    svg = (tmp_path / "g.svg").read_text(encoding="utf-8")
+    assert "nearest to the median SSIM of mean-fill (protocol full)" in " ".join(
+        re.sub(r"<[^>]*>", " ", svg).split()
+    )
+
+
 # --- From folders to a file -----------------------------------------------------------------
 
 
@@ -242,7 +520,7 @@ def test_scores_are_those_of_evaluate(
     data: Path, folders: list[Path], tmp_path: Path, scores: Callable[..., dict]
 ) -> None:
     """One scene alone in a list: its scores below the panels are the run's."""
-    (name,) = gallery(folders, tmp_path / "one.svg", data=data, count=1, quiet=True)
+    (name,) = gallery(data, folders, tmp_path / "one.svg", count=1, quiet=True)
     scene = next(files for files in find_scenes(data, "test") if files.name == name)
     products = ("planet_cloudfree", "planet_cloudy", "S1", "landcover", "cloudmask")
     row = ",".join(str(scene.path(product).relative_to(data)) for product in products)
@@ -253,37 +531,56 @@ def test_scores_are_those_of_evaluate(
     result = scores(only, "--data", data, "--list", tmp_path / "list.csv")
     overall = result["protocols"]["full"]["overall"]
     svg = (tmp_path / "one.svg").read_text(encoding="utf-8")
-    assert f"{overall['mae']:.4f} | {overall['psnr']:.2f} dB" in svg
+    assert f"{overall['mae']:.4f} | {overall['psnr']:.2f}<" in svg
 
 
-def test_the_error_panel_s_mean_is_the_mae_below_the_image(data: Path, folders: list[Path]) -> None:
-    scene = find_scenes(data, "test")[0]
-    found = [_predictions_of(folder, [scene]) for folder in folders]
-    row = read_row(scene, found, FULL, 300)
-    assert_allclose(row.scores[0], row.scores[2], atol=2e-3)  # copy-cloudy, rounded to uint16
-    for image, (absolute, decibels) in zip(row.predictions, row.scores[1:], strict=True):
-        error = image.astype(np.float64) - row.clear
-        assert_allclose(error_map(image, row.clear).mean(), absolute, rtol=1e-9)
+def test_a_drawn_scene_is_what_the_files_hold(data: Path, folders: list[Path]) -> None:
+    files = find_scenes(data, "test")[0]
+    drawn = read_drawn(files, _predictions(folders, [files]), FULL)
+    assert_allclose(drawn.scores[0], drawn.scores[2], atol=2e-3)  # copy-cloudy, rounded to uint16
+    for folder, image, (absolute, decibels) in zip(
+        folders, drawn.predictions, drawn.scores[1:], strict=True
+    ):
+        with rasterio.open(folder / f"{files.name}.tif") as source:
+            assert_allclose(image, source.read() / 1e4, atol=1e-6)
+        error = image.astype(np.float64) - drawn.clear
+        assert_allclose(error_map(image, drawn.clear).mean(), absolute, rtol=1e-9)
         assert_allclose(-10 * np.log10((error**2).mean()), decibels, rtol=1e-9)
-    decibels = read_product(scene, "S1").pixels[0]
-    assert_allclose(row.vv, upsample(decibels.clip(-25, 0), (300, 300)), atol=1e-5)
-    assert row.cloud_cover == read_scene(scene).cloud_cover
+    scene, decibels = read_scene(files), read_product(files, "S1").pixels
+    expected = [decibels[0].clip(-25, 0), decibels[1].clip(-32.5, 0)]
+    assert_allclose(drawn.sar_db, upsample(np.stack(expected), (300, 300)), atol=1e-5)
+    assert_array_equal(drawn.land_cover, scene.land_cover)
+    assert drawn.cloud_cover == scene.cloud_cover
+
+
+@pytest.mark.parametrize("protocol", [FULL, OFFICIAL], ids=["full", "official"])
+def test_the_mean_of_an_angle_panel_is_sam(
+    data: Path, folders: list[Path], tmp_path: Path, protocol: Any
+) -> None:
+    ledger, _, _ = evaluate(folders[0], tmp_path, data=data, quiet=True)
+    expected = score_groups(ledger.frame, protocol, ["scene"], pool="pixels")["sam_deg"]
+    for files in find_scenes(data, "test")[:2]:
+        drawn = read_drawn(files, _predictions(folders, [files]), protocol)
+        angle = angle_map(drawn.predictions[0], drawn.clear, floor=protocol.sam_norm_floor)
+        assert_allclose(np.nanmean(angle), expected[files.name], rtol=1e-6)
 
 
 def test_a_centre_crop_cuts_all_panels(data: Path, folders: list[Path], tmp_path: Path) -> None:
     scene = find_scenes(data, "test")[1]
-    cut = read_scene(scene).clear[:, 70:230, 70:230]
+    whole = read_scene(scene)
+    cut = whole.clear[:, 70:230, 70:230]
     np.save(tmp_path / f"{scene.name}.npy", cut)
-    found = [_predictions_of(folder, [scene]) for folder in (tmp_path, folders[0])]
-    row = read_row(scene, found, OFFICIAL, 160)
-    assert_array_equal(row.clear, cut)
-    images = [row.cloudy, row.clear, *row.predictions]
+    found = _predictions([tmp_path, folders[0]], [scene])
+    drawn = read_drawn(scene, found, OFFICIAL)
+    assert_array_equal(drawn.clear, cut)
+    images = [drawn.cloudy, drawn.clear, *drawn.predictions]
     assert {image.shape for image in images} == {(4, 160, 160)}
-    assert row.vv.shape == (160, 160)
-    assert row.scores[1] == (0, 100)
-    figure = gallery_figure([row], ["perfect", "mean-fill"], OFFICIAL)
-    assert "the centre 160 × 160 pixels (protocol official)" in " ".join(words(figure)[-1].split())
-    gallery([tmp_path], tmp_path / "crop.png", data=data, names=[scene.name], quiet=True)
+    assert drawn.sar_db.shape == (2, 160, 160)
+    assert_array_equal(drawn.land_cover, whole.land_cover[70:230, 70:230])
+    assert drawn.scores[1] == (0, 100)
+    figure = gallery_figure([drawn], ["perfect", "mean-fill"], OFFICIAL)
+    assert "the centre 160 × 160 pixels (protocol official)" in caption(figure)
+    gallery(data, [tmp_path], tmp_path / "crop.png", names=[scene.name], quiet=True)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -291,23 +588,35 @@ def test_the_same_input_gives_the_same_bytes(
     data: Path, folders: list[Path], tmp_path: Path, suffix: str
 ) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / "new" / f"b{suffix}"
-    gallery(folders, first, data=data, count=2, quiet=True)
+    draw = {"count": 2, "rows": list(ROWS), "judge": Brightness(), "quiet": True}
+    gallery(data, folders, first, **draw)
     with mpl.rc_context({"font.size": 20, "image.cmap": "jet", "svg.fonttype": "path"}):
         before = dict(mpl.rcParams)
-        gallery(folders, second, data=data, count=2, quiet=True)
+        gallery(data, folders, second, **draw)
         assert dict(mpl.rcParams) == before
     assert first.read_bytes() == second.read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {first.name, "new"}
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(
-    drawn: tuple[list[Row], Figure], tmp_path: Path
+    drawn: tuple[list[DrawnScene], Figure], tmp_path: Path
 ) -> None:
-    (tmp_path / "g.png").write_text("old")
-    (tmp_path / ".g.png.partial").mkdir()  # in the way, as a full disk would be
+    (tmp_path / "g.svg").write_text("old")
+    (tmp_path / ".g.svg.partial").mkdir()  # in the way, as a full disk would be
     with pytest.raises(OSError, match="partial"):
-        save_gallery(drawn[1], tmp_path / "g.png")
-    assert (tmp_path / "g.png").read_text() == "old"
+        save_figure(drawn[1], tmp_path / "g.svg")
+    assert (tmp_path / "g.svg").read_text() == "old"
+
+
+def test_training_draws_its_pictures_in_the_same_way(data: Path, tmp_path: Path) -> None:
+    scenes = [read_scene(files) for files in find_scenes(data, "test")[:2]]
+    drawn = drawn_scene(scenes[0], scenes[0].cloudy)
+    assert drawn.scores[0] == drawn.scores[1]
+    draw_restored(scenes, [scene.cloudy for scene in scenes], tmp_path / "restored.png")
+    draw_maps(scenes, [scene.land_cover for scene in scenes], tmp_path / "maps.png")
+    assert mpl.image.imread(tmp_path / "restored.png").std() > 0.05
+    page = mpl.image.imread(tmp_path / "maps.png")
+    assert page.shape[1] == pytest.approx(3 * 300, rel=0.1)
 
 
 # --- Refusals -------------------------------------------------------------------------------
@@ -318,13 +627,44 @@ def test_a_missing_prediction_is_named_and_others_do_not_matter(
 ) -> None:
     first, second, *_ = (files.name for files in find_scenes(data, "test"))
     (preds / f"{first}.tif").unlink()
-    gallery([preds], tmp_path / "g.png", data=data, names=[second], quiet=True)
+    gallery(data, [preds], tmp_path / "g.png", names=[second], quiet=True)
     with pytest.raises(PredictionError) as refusal:
-        gallery([*folders, preds], tmp_path / "h.png", data=data, names=[second, first], quiet=True)
+        gallery(data, [*folders, preds], tmp_path / "h.png", names=[second, first], quiet=True)
     assert refusal.value.problems == (
         f"{preds / first}.tif: expected a prediction, found no such file",
     )
     assert not (tmp_path / "h.png").exists()
+
+
+def test_a_rank_needs_every_prediction_of_the_first_folder_and_those_drawn_of_others(
+    data: Path, preds: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "g.png"
+    worst, second, *_ = gallery(data, folders, out, pick="worst", count=6, rows=[], quiet=True)
+    (preds / f"{second}.tif").unlink()
+    drawn = gallery(data, [folders[0], preds], out, pick="worst", count=1, rows=[], quiet=True)
+    assert drawn == [worst]
+    for first, others, problem in (
+        (preds, folders, "that is ranked"),
+        (folders[0], [preds], "that is drawn"),
+    ):
+        with pytest.raises(PredictionError, match=problem) as refusal:
+            gallery(data, [first, *others], out, pick="worst", count=2, quiet=True)
+        assert refusal.value.problems == (
+            f"{preds / second}.tif: expected a prediction, found no such file",
+        )
+
+
+def test_a_prediction_that_turns_out_broken_is_named_where_scenes_are_ranked(
+    data: Path, preds: Path, tmp_path: Path
+) -> None:
+    name = find_scenes(data, "test")[2].name
+    (preds / f"{name}.tif").unlink()
+    np.save(preds / f"{name}.npy", np.full((4, 300, 300), np.nan, np.float32))
+    with pytest.raises(PredictionError, match="by whose scores scenes are chosen") as refusal:
+        gallery(data, [preds], tmp_path / "g.png", pick="best", count=1, quiet=True)
+    assert len(refusal.value.problems) == 1
+    assert f"{name}.npy: expected numbers" in refusal.value.problems[0]
 
 
 def test_predictions_of_another_dataset_are_refused(
@@ -332,30 +672,46 @@ def test_predictions_of_another_dataset_are_refused(
 ) -> None:
     write_card(preds, Card(split="test", fingerprint="f" * 64))
     with pytest.raises(DatasetError, match="expected the dataset of"):
-        gallery([folders[0], preds], tmp_path / "g.png", data=data, quiet=True)
+        gallery(data, [folders[0], preds], tmp_path / "g.png", quiet=True)
     write_card(preds, Card(split="train"))
     with pytest.raises(PredictionError, match="expected predictions of the split 'test'"):
-        gallery([folders[0], preds], tmp_path / "g.png", data=data, quiet=True)
+        gallery(data, [folders[0], preds], tmp_path / "g.png", quiet=True)
 
 
 @pytest.mark.parametrize("out", ["g.jpg", "g", "folder.png"])
 def test_an_unknown_format_is_refused_before_anything_is_read(tmp_path: Path, out: str) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UsageError, match=r"--out: expected a file that ends in \.png, \.pdf"):
-        gallery([tmp_path / "nowhere"], tmp_path / out)
+        gallery(tmp_path, [tmp_path / "nowhere"], tmp_path / out)
 
 
-def test_too_many_folders_or_scenes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected 1 to 6 folders of predictions, got 7"):
-        gallery([tmp_path] * 7, tmp_path / "g.png")
-    with pytest.raises(UsageError, match="expected 1 to 20 scenes, got 21"):
-        gallery([tmp_path], tmp_path / "g.png", count=21)
+@pytest.mark.parametrize(
+    ("folders", "options", "message"),
+    [
+        (9, {}, "expected 1 to 8 folders of predictions, got 9"),
+        (1, {"count": 21}, "expected 1 to 20 scenes, got 21"),
+        (1, {"names": ["a"], "pick": "best"}, "--pick: expected no choice beside scenes by"),
+        (1, {"by": "mae"}, "--by: expected --pick best, median, worst with it, got None"),
+        (1, {"by": "mae", "pick": "classes"}, "got classes"),
+        (1, {"rows": ["judge"]}, "--row judge: expected a judge; give its file with --judge"),
+        (1, {"rows": ["haze"]}, "--row: expected infrared, error, angle, judge, got haze"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused(
+    tmp_path: Path, folders: int, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        gallery(tmp_path, [tmp_path] * folders, tmp_path / "g.png", **options)
 
 
 def test_folders_of_one_name_are_told_apart_by_their_parents() -> None:
-    assert _titles([Path("a/net"), Path("b/other")]) == ["net", "other"]
-    assert _titles([Path("a/net"), Path("b/net")]) == ["a/net", "b/net"]
-    assert _titles([Path("a/net"), Path("a/net")]) == ["net", "net"]
+    assert method_titles([Path("a/net"), Path("b/other")]) == ["net", "other"]
+    assert method_titles([Path("a/net"), Path("b/net")]) == ["a/net", "b/net"]
+    assert method_titles([Path("a/net"), Path("a/net")]) == ["net", "net"]
+
+
+def test_a_folder_named_as_a_run_of_the_paper_s_has_the_paper_s_name() -> None:
+    assert method_titles([Path(f"a/{name}") for name in PAPER_METHODS]) == [*PAPER_METHODS.values()]
 
 
 # --- The command ----------------------------------------------------------------------------
@@ -364,12 +720,19 @@ def test_folders_of_one_name_are_told_apart_by_their_parents() -> None:
 def test_the_command_draws_and_says_where(
     cli: Cli, data: Path, folders: list[Path], tmp_path: Path
 ) -> None:
-    done = cli("gallery", *folders, "--data", data, "--out", "deep/er/fig4.png")
+    done = cli("gallery", data, *folders, "--out", "deep/er/fig4.png")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "5 scenes in deep/er/fig4.png\n"
     assert (tmp_path / "deep/er/fig4.png").stat().st_size > 50_000
-    done = cli("gallery", folders[0], "--scene", find_scenes(data, "test")[3].name, "--infrared")
+    name = find_scenes(data, "test")[3].name
+    done = cli("gallery", data, folders[0], "--scene", name, "--row", "angle", "--row", "infrared")
     assert done.stdout == "1 scene in gallery.png\n", done.stderr
+    options = ("--pick", "worst", "--by", "sam", "--row", "none", "--scenes", 2)
+    done = cli("gallery", data, *folders, *options, "--out", "worst.svg")
+    assert done.stdout == "2 scenes in worst.svg\n", done.stderr
+    text = " ".join(re.sub(r"<[^>]*>", " ", (tmp_path / "worst.svg").read_text("utf-8")).split())
+    assert "with the highest SAM of mean-fill (protocol full), the highest first" in text
+    assert "Error" not in text
 
 
 def test_mistakes_end_in_one_clear_message(
@@ -381,10 +744,12 @@ def test_mistakes_end_in_one_clear_message(
         ([preds, "--scene", name], 1, f"{name}.tif: expected a prediction, found no such file"),
         ([preds, "--scene", f"{name}0"], 1, f"did you mean {name}"),
         ([preds, "--out", "g.jpg"], 2, "expected a file that ends in .png, .pdf, .svg"),
-        ([preds, "--scenes", 0], 2, "--scenes"),
+        ([preds, "--row", "none", "--row", "error"], 2, "--row none: expected no other row"),
+        ([preds, "--row", "judge"], 2, "give its file with --judge"),
+        ([preds, "--judge", "no.safetensors"], 1, "no.safetensors"),
         (["nowhere"], 1, "no such folder"),
     ):
-        done = cli("gallery", *arguments, "--data", data)
+        done = cli("gallery", data, *arguments)
         assert done.returncode == code, done.stderr
         assert expected in " ".join(done.stderr.split())
         assert "Traceback" not in done.stderr

@@ -44,7 +44,7 @@ def compare(
     Of runs that a judge has read also Tab. 3 and Fig. 6.
     """
     from planetcr_bench.ledger import read_ledger
-    from planetcr_bench.report import write_tables
+    from planetcr_bench.report import write_comparison
     from planetcr_bench.semantics import check_judges, without_judges
     from planetcr_bench.tables import check_comparable, summary
 
@@ -55,7 +55,7 @@ def compare(
     check_judges(ledgers)
     out = out or _results_folder(runs[0], ledgers[0].provenance["track"]) / "comparison"
     out.mkdir(parents=True, exist_ok=True)
-    write_tables(out, ledgers, pool=class_pool, published=published)
+    write_comparison(out, ledgers, pool=class_pool, published=published)
     if as_json:
         typer.echo(json.dumps([summary(run) for run in ledgers], ensure_ascii=False))
         return

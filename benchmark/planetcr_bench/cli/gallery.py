@@ -2,52 +2,100 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from planetcr_bench.cli import options
+from planetcr_bench.cli.extras import need_judges
+from planetcr_bench.errors import UsageError
+
+
+class Row(StrEnum):
+    """Lines of panels; typer reads no list of literals."""
+
+    infrared = "infrared"
+    error = "error"
+    angle = "angle"
+    judge = "judge"
+    none = "none"
 
 
 def gallery(
+    data: options.Data,
     predictions: Annotated[
-        list[Path], typer.Argument(help="One to six folders of predictions; one column each.")
+        list[Path], typer.Argument(help="One to eight folders of predictions; one column each.")
     ],
-    data: options.DataOption = None,
     out: Annotated[Path, typer.Option(help="File to write: .png, .pdf or .svg.")] = Path(
         "gallery.png"
     ),
     scenes: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1,
-            help="How many scenes to choose, evenly over cloud cover; 5 is one per bin of Fig. 5.",
+            min=1, help="How many scenes to choose.", show_default="5, with --pick classes 6"
         ),
-    ] = 5,
+    ] = None,
     scene: Annotated[
         list[str] | None,
         typer.Option(help="Scene to draw, by its name; repeatable, and none is chosen then."),
+    ] = None,
+    pick: Annotated[
+        Literal["spread", "classes", "best", "median", "worst"] | None,
+        typer.Option(
+            help="spread: evenly over cloud cover (5 scenes are one per bin of Fig. 5), seasons "
+            "and AOIs. classes: the classes of land cover take turns, each with a scene that it "
+            "prevails in. The others: by a score of the first folder.",
+            show_default="spread",
+        ),
+    ] = None,
+    by: Annotated[
+        Literal["mae", "psnr", "sam", "ssim"] | None,
+        typer.Option(help="Score for best, median or worst.", show_default="psnr"),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Split of the dataset.", show_default="test")
     ] = None,
     scene_list: options.SceneList = None,
-    infrared: Annotated[
-        bool, typer.Option("--infrared", help="Colours from near-infrared, red and green.")
-    ] = False,
+    row: Annotated[
+        list[Row] | None,
+        typer.Option(
+            help="Line of panels under each scene: false colour, absolute error, spectral angle, "
+            "the judge's maps; repeatable.",
+            show_default="error",
+        ),
+    ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Judge of land cover, from `train judge`; draws the row judge."
+        ),
+    ] = None,
+    device: options.Device = "auto",
 ) -> None:
-    """Draw scenes: cloudy, SAR, predictions, clear and errors, as Fig. 4 of the paper does."""
+    """Draw scenes as Fig. 4 of the paper does: cloudy, SAR, land cover, predictions, clear."""
+    if row and Row.none in row and len(row) > 1:
+        raise UsageError(f"--row none: expected no other row, got {', '.join(row)}")
     from planetcr_bench.gallery import gallery as run
 
+    loaded = None
+    if judge is not None:
+        need_judges()
+        from planetcr_bench.cli.judges import load  # PyTorch is an extra
+
+        loaded = load(judge, device=device)
     drawn = run(
+        data,
         predictions,
         out,
-        data=data,
         split=split,
         scene_list=scene_list,
         names=scene or (),
         count=scenes,
-        infrared=infrared,
+        pick=pick,
+        by=by,
+        rows=[name.value for name in row or [Row.error] if name is not Row.none],
+        judge=loaded,
     )
     typer.echo(f"{len(drawn)} {'scene' if len(drawn) == 1 else 'scenes'} in {out}")
