@@ -17,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.ledger import SUMS, Ledger
+from planetcr_bench.ledger import DISTANCE_ROUNDING, SUMS, Ledger
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.tables import (
     HIGHER_IS_BETTER,
     METRICS,
+    SUMS_OF_INPUT,
     in_paper_order,
     measured_protocols,
     method_label,
@@ -43,10 +44,6 @@ POOL: Final[Pool] = "pixels"
 TRIANGLE: Final = ("residual", "recovery", "invention")
 """Shares that :func:`triangle` gives, in this order."""
 
-ROUNDING: Final = 1e-9
-"""How far sums may break the triangle inequality, relative to their total: what adding a patch's
-values in float64 can lose."""
-
 ORDER: Final = {
     "sky": SKY,
     "land_cover": LAND_COVER,
@@ -64,13 +61,6 @@ PASTES: Final[dict[str, tuple[str, ...]]] = {
 """Skies under which a composite keeps the input's pixels."""
 
 _ADDITIVE: Final = METRICS[:3]  # SSIM of a composite does not follow from its parts
-
-_SUMS_OF_INPUT: Final = {
-    "absolute_error": "cloudy_clear",
-    "squared_error": "input_squared_error",
-    "angle_deg": "input_angle_deg",
-    "angle_pixels": "input_angle_pixels",
-}
 
 
 def triangle(
@@ -115,7 +105,7 @@ def triangle(
     )
     twice = np.stack([a + d - b, b + d - a, a + b - d], axis=-1)
     total = (a + b + d)[..., None]
-    if (twice < -ROUNDING * total).any():
+    if (twice < -DISTANCE_ROUNDING * total).any():
         raise LedgerError(
             "expected distances between prediction, cloudy and clear of which none is greater than "
             "the other two together, found otherwise"
@@ -252,7 +242,7 @@ def paste_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
             pasted = rows["sky"].isin(skies)
             taken = {
                 ours: rows[ours].mask(pasted, rows[theirs])
-                for ours, theirs in _SUMS_OF_INPUT.items()
+                for ours, theirs in SUMS_OF_INPUT.items()
             }
             figures = score_groups(rows.assign(**taken), protocol, pool=POOL)[list(_ADDITIVE)]
             share = rows.loc[pasted, "pixels"].sum() / rows["pixels"].sum()

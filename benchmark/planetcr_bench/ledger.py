@@ -101,6 +101,10 @@ JUDGED_IMAGES: Final = ("prediction", "cloudy")
 JUDGED: Final = len(JUDGED_IMAGES) * len(LAND_COVER) ** 2
 """Columns of one judge."""
 
+DISTANCE_ROUNDING: Final = 1e-9
+"""How far the sums of a row may break the triangle inequality, relative to their total: more than
+adding a patch's values in float64 can lose."""
+
 _METADATA_KEY = b"planetcr_bench"
 
 PLAIN_GROUPS: Final = len(LAND_COVER_NAMES) * len(SKY)
@@ -279,6 +283,7 @@ def check_rows(frame: pd.DataFrame, where: str, judges: Sequence[str] = ()) -> N
         LedgerError: Names the ledger and the rule that is broken.
     """
     numbers = frame[list(SUMS)].to_numpy(np.float64)
+    distances = frame[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
     rules = {
         "at least one row": len(frame) > 0,
         "finite sums": bool(np.isfinite(numbers).all()),
@@ -303,6 +308,9 @@ def check_rows(frame: pd.DataFrame, where: str, judges: Sequence[str] = ()) -> N
                 (frame["longitude"].between(-180, 180) & frame["latitude"].between(-90, 90))
                 | (frame["longitude"].isna() & frame["latitude"].isna())
             ).all()
+        ),
+        "distances between prediction, cloudy and clear that none exceeds the other two": bool(
+            (2 * distances.max(axis=1) <= (1 + DISTANCE_ROUNDING) * distances.sum(axis=1)).all()
         ),
         "no more worse pixels than pixels": bool((frame["worse_pixels"] <= frame["pixels"]).all()),
         "one reading of every pixel by each judge": all(

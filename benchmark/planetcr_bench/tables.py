@@ -28,13 +28,14 @@ Of = Literal["prediction", "input"]
 
 _BEHIND: Final = ["pixels", "scenes", "aois"]
 
-_SUMS_OF_INPUT: Final = {
+SUMS_OF_INPUT: Final = {
     "absolute_error": "cloudy_clear",
     "squared_error": "input_squared_error",
     "angle_deg": "input_angle_deg",
     "angle_pixels": "input_angle_pixels",
     "ssim": "input_ssim",
 }
+"""Columns that score the prediction, and those that score the input in their place."""
 
 
 def score_groups(
@@ -78,7 +79,7 @@ def score_groups(
 
 
 def _figures(sums: pd.DataFrame, protocol: Protocol, of: Of) -> pd.DataFrame:
-    column = {name: _SUMS_OF_INPUT.get(name, name) if of == "input" else name for name in SUMS}
+    column = {name: SUMS_OF_INPUT.get(name, name) if of == "input" else name for name in SUMS}
     take = {name: sums[column[name]].to_numpy() for name in SUMS}
     return pd.DataFrame(
         {

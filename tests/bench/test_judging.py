@@ -43,6 +43,12 @@ def scenes(data: Path, preds: Path) -> list[Arrays]:
     ]
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures_of_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take seconds a run, and test_report.py looks at them."""
+    monkeypatch.setattr("planetcr_bench.report.write_diagnosis", lambda *_: [])
+
+
 def run(preds: Path, results: Path, **options):
     return evaluate(preds, results, device="cpu", quiet=True, **options)
 

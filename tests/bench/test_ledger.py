@@ -62,6 +62,13 @@ BREAKAGES = {
     "known protocols": lambda frame: frame.assign(sky="dusk"),
     "once": lambda frame: pd.concat([frame, frame]),
     "cloud cover": lambda frame: frame.assign(cloud_cover=1.5),
+    "thickness": lambda frame: frame.assign(thickness="9"),
+    "longitude": lambda frame: frame.assign(longitude=200.0),
+    "both or none": lambda frame: frame.assign(latitude=float("nan")),
+    "worse pixels": lambda frame: frame.assign(worse_pixels=frame["pixels"] + 1),
+    "none exceeds the other two": lambda frame: frame.assign(
+        absolute_error=frame["prediction_cloudy"] + 1.1 * frame["cloudy_clear"]
+    ),
     "at least one row": lambda frame: frame.iloc[:0],
 }
 
