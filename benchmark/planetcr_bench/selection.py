@@ -178,7 +178,7 @@ def scene_scores(
             problems,
         )
     frame = table.to_pandas(ignore_metadata=True)
-    return score_groups(frame, protocol, ["scene"], pool="pixels")[COLUMN[by]]  # of one scene
+    return score_groups(frame, protocol, ["scene"])[COLUMN[by]]
 
 
 def ranked_scenes(scores: pd.Series[float], pick: Pick, by: By, count: int) -> list[str]:

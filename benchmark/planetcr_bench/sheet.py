@@ -185,6 +185,7 @@ class _Layout:
             "\n".join(_wrapped(re.findall(r"[^\s_/-]*[\s_/-]?", title), self._ems(self.panel)))
             for title in sheet.columns
         ]
+        self.texts = any(panel and panel.below for panel in sheet.blocks[0].lines[0])
         self.heads: list[int] = []
         self.tops: list[list[list[int]]] = []  # of block, strip and line
         self.legend = self._stack(len(sheet.blocks), len(sheet.lines))
@@ -232,8 +233,8 @@ class _Layout:
                 if self.has_titles(block):
                     rows = max(self.titles[column].count("\n") + 1 for column in strip)
                     y += self.points(self.line(rows))
-                texts = self.points(self.line(1 if self.dpi <= COMFORTABLE else 2))
-                below = [texts, *[self.points(_GUTTER)] * (lines - 1)]
+                texts = self.line(1 if self.dpi <= COMFORTABLE else 2) if self.texts else _GUTTER
+                below = [self.points(texts), *[self.points(_GUTTER)] * (lines - 1)]
                 tops = [y + self.panel * line + sum(below[:line]) for line in range(lines)]
                 self.tops[-1].append(tops)
                 y = tops[-1] + self.panel + below[-1] + self.points(1)

@@ -73,7 +73,9 @@ def score_groups(
     if (pool or protocol.pool) == "pixels":
         figures = _figures(grouped[list(SUMS)].sum(), protocol, of)
     else:
-        scenes = rows.groupby([*keys, "scene"], observed=True)[list(SUMS)].sum()
+        scenes = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)[
+            list(SUMS)
+        ].sum()
         figures = _figures(scenes, protocol, of).groupby(level=keys, observed=True).mean()
     return figures.join(behind)
 

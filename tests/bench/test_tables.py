@@ -215,3 +215,14 @@ def test_methods_of_the_paper_come_in_its_order_after_all_others() -> None:
 def test_an_incomplete_run_shows_its_coverage_in_every_row() -> None:
     ledger = make_ledger("half", complete=False, expected_scenes=20)
     assert "half (10 of 20 scenes)" in table2([ledger], OFFICIAL)["row"].tolist()
+
+
+def test_a_scene_is_a_group_like_any_other() -> None:
+    frame = make_ledger().frame
+    for protocol in PROTOCOLS.values():
+        scenes = score_groups(frame, protocol, ["scene"])
+        alone = frame[frame["scene"] == scenes.index[3]]
+        pd.testing.assert_frame_equal(
+            scenes.iloc[[3]].reset_index(drop=True),
+            score_groups(alone, protocol).reset_index(drop=True),
+        )

@@ -76,7 +76,7 @@ class RestorerScores(HeldOutScores):
         return overall(measured)
 
     def picture(self, network: nn.Module, path: Path) -> None:
-        """Cloudy, SAR, restored, clear, error."""
+        """Cloudy, SAR, land cover, restored, clear, error."""
         scenes = self._drawn()
         draw_restored(scenes, [self._restore(network, scene) for scene in scenes], path)
 
