@@ -134,8 +134,11 @@ def test_further_judges_differ_by_seed_and_table_and_see_every_run(
     text = CONFIG + "[judge-3]\n[judge-2]\nepochs = 2\noptions = { encoder = 'resnet34' }\n"
     config = write(tmp_path / "plan.toml", text)
     wish = read_wish(
-        Wish(data=simulated, out=tmp_path / "o", results=tmp_path / "r", config=config)
-    )
+        Wish(
+            data=simulated, out=tmp_path / "o", results=tmp_path / "r", config=config,
+            truth=Path("told"),
+        )
+    )  # fmt: skip
     steps = plan_of(wish)
     assert [step.name for step in steps[:3]] == ["train judge", "train judge-2", "train judge-3"]
     first, second, third = (" ".join(train_arguments(request_of(wish, f"judge{n}"))) for n in (
@@ -154,6 +157,7 @@ def test_further_judges_differ_by_seed_and_table_and_see_every_run(
     ]
     assert evaluate.reads[1:] == tuple(weights)
     assert " ".join(evaluate.run.arguments).count("--judge") == 3
+    assert evaluate.run.arguments[-2:] == ["--truth", "told"]
 
 
 def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Path) -> None:

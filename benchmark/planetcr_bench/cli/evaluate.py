@@ -40,13 +40,7 @@ def evaluate(
     ] = False,
     judge: options.Judges = None,
     autocast: options.Autocast = None,
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            help="Hidden truth of a simulated dataset, from `simulate --truth`: the report then "
-            "shows errors by optical thickness of cloud."
-        ),
-    ] = None,
+    truth: options.Truth = None,
     as_json: options.Json = False,
 ) -> None:
     """Score predictions: Tab. 2 and Fig. 5 of the paper, and a ledger to derive anything else.

@@ -45,6 +45,13 @@ Judges = Annotated[
         "hangs on the judge.",
     ),
 ]
+Truth = Annotated[
+    Path | None,
+    typer.Option(
+        help="Hidden truth of a simulated dataset, from `simulate --truth`: reports then show "
+        "errors by optical thickness of cloud."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 # --- Of training ----------------------------------------------------------------------------

@@ -33,6 +33,7 @@ def reproduce(
     pack: Annotated[
         bool, typer.Option(help="Decode the training scenes once, 1.6 MB a scene; see `train`.")
     ] = True,
+    truth: options.Truth = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -64,6 +65,7 @@ def reproduce(
             precision=precision,
             workers=workers,
             pack=pack,
+            truth=truth,
         )
     )
     steps = reproduction.plan_of(wish)

@@ -73,6 +73,7 @@ class Wish:
     precision: Precision = "32"
     workers: int | None = None
     pack: bool = True
+    truth: Path | None = None
     tables: Table = field(default_factory=dict)
 
 
@@ -179,12 +180,17 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
             "evaluate", str(predictions), "--data", str(wish.data), "--results",
             str(wish.results), "--name", run, "--device", wish.device,
             *(word for judge in judges.values() for word in ("--judge", str(judge))),
+            *(("--truth", str(wish.truth)) if wish.truth is not None else ()),
         ]  # fmt: skip
         steps.append(
             Step(
                 name=f"evaluate {run}",
                 run=_Command(arguments),
-                inputs={"version": __version__, "schema": str(SCHEMA_VERSION)},
+                inputs={
+                    "version": __version__,
+                    "schema": str(SCHEMA_VERSION),
+                    "truth": str(wish.truth is not None),
+                },
                 reads=(predictions, *judges.values()),
                 writes=(result / "ledger.parquet", result / "run.json"),
             )
