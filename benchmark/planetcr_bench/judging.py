@@ -91,6 +91,8 @@ class Bench:
             Per scene, protocol to pixels, shape (:data:`GROUPS`, judges × :data:`JUDGED`), in the
             order of :func:`~planetcr_bench.ledger.judged_columns`.
         """
+        if not scenes:
+            return []
         counts: list[dict[str, NDArray[np.int64]]] = [{} for _ in scenes]
         references = [
             self._references(judge, folder, scenes)

@@ -152,7 +152,7 @@ class Ledger:
     """Rows of one method on one dataset, and where they come from.
 
     Attributes:
-        frame: One row per scene × protocol × class × sky, columns as :data:`COLUMNS`.
+        frame: One row per scene × protocol × class × sky × thickness, columns as :data:`COLUMNS`.
         provenance: What ``run.json`` holds.
     """
 

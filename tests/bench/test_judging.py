@@ -175,6 +175,10 @@ def test_nothing_hangs_on_workers_or_batch_or_the_measuring_device(
         )
 
 
+def test_no_scenes_are_no_counts() -> None:
+    assert Bench([ShadeJudge()], "a" * 64, BOTH).count([]) == []
+
+
 def test_a_judge_twice_is_refused(preds: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="each judge once"):
         run(preds, tmp_path / "results", judges=[ShadeJudge(), ShadeJudge()])
