@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -267,6 +268,7 @@ def evaluate(
             "expected_scenes": len(dataset.scenes),
             "method": card.method,
             **identity,
+            "judges": {judge.key: dict(judge.facts) for judge in judges},
         }
         run = {
             **provenance,
@@ -301,9 +303,9 @@ def _expect_truth(truth: Path | None, dataset: Dataset) -> None:
 
 
 def _bench(judges: Sequence[Judge], dataset: Dataset, predictions: Predictions) -> Bench | None:
-    keys = [judge.key for judge in judges]
-    if len(set(keys)) < len(keys):
-        raise UsageError(f"--judge: expected each judge once, got {', '.join(keys)}")
+    for one, other in pairwise(judges):  # in the order of their keys
+        if one.key == other.key:
+            raise UsageError(f"--judge: expected each judge once, got {one.name} twice")
     if not judges:
         return None
     return Bench(judges, dataset.fingerprint, protocols_of(predictions.size))
@@ -321,7 +323,7 @@ def _identity(
         "fingerprint": dataset.fingerprint,
         "simulation": dataset.simulation,
         "scale": predictions.card.scale,
-        "judges": {judge.key: dict(judge.facts) for judge in judges},
+        "judges": {judge.key: judge.facts["sha256"] for judge in judges},
         "truth": truth is not None,
     }
 

@@ -26,6 +26,9 @@ from planetcr_bench.vocabulary import LAND_COVER
 
 CLASSES: Final = len(LAND_COVER)
 
+VERSION: Final = 1
+"""Of the maps that are remembered; raised when a judge is shown images in another way."""
+
 Maps = NDArray[np.uint8]
 
 
@@ -71,7 +74,7 @@ class Bench:
         self, judges: Sequence[Judge], fingerprint: str, allowed: Sequence[protocols.Protocol]
     ) -> None:
         self.judges, self._protocols = judges, allowed
-        self._folders = [_folder(judge, fingerprint) for judge in judges]
+        self._folders = [_folder(judge, fingerprint, allowed) for judge in judges]
 
     @property
     def keys(self) -> list[str]:
@@ -163,9 +166,10 @@ def tally(group: NDArray[np.uint8], references: Maps, seen: Maps) -> NDArray[np.
     return pixels.reshape(GROUPS, JUDGED).astype(np.int64)
 
 
-def _folder(judge: Judge, fingerprint: str) -> Path:
+def _folder(judge: Judge, fingerprint: str, allowed: Sequence[protocols.Protocol]) -> Path:
     """Where a judge's maps of a dataset are remembered: a name of all that decides them."""
-    text = f"{fingerprint} {judge.facts['sha256']} {judge.key}"
+    windows = " ".join(f"{protocol.name}:{protocol.window}" for protocol in allowed)
+    text = f"v{VERSION} {fingerprint} {judge.facts['sha256']} {judge.key} {windows}"
     return cache_folder("judged") / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.vocabulary import LAND_COVER, LAND_COVER_NAMES, SKY, THICKNESS
+from planetcr_bench.vocabulary import (
+    COVER_BINS,
+    LAND_COVER,
+    LAND_COVER_NAMES,
+    SKY,
+    THICKNESS,
+    cover_bin,
+)
 
 SCHEMA_VERSION: Final = 2
 """Raised when a column changes its meaning; ledgers of two versions are never put side by side."""
@@ -257,6 +264,13 @@ def read_ledger(path: Path) -> Ledger:
     frame = table.to_pandas(ignore_metadata=True)
     check_rows(frame, str(file), list(judges))
     return Ledger(frame, provenance)
+
+
+def cover_bins(frame: pd.DataFrame) -> pd.Series[Any]:
+    """Cloud-cover bin of each row, named as in ``COVER_BINS``."""
+    covers = frame["cloud_cover"]
+    bins = covers.map({cover: cover_bin(cover) for cover in covers.unique()})
+    return bins.astype(pd.CategoricalDtype(list(COVER_BINS), ordered=True))
 
 
 def judged_pixels(frame: pd.DataFrame, judge: str, image: str) -> NDArray[np.int64]:

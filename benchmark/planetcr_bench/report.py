@@ -82,12 +82,13 @@ def write_tables(
 
 
 def _write_table3(folder: Path, ledgers: Sequence[Ledger], *, published: bool) -> None:
-    blocks = [
-        block
-        for protocol in measured_protocols(ledgers)
-        for block in table3_blocks(ledgers, protocol, published=published, details=True)
-    ]
-    _write_blocks(folder / "table3", blocks, _table3_frame(ledgers, published=published))
+    blocks: list[Block] = []
+    frames = []
+    for protocol in measured_protocols(ledgers):
+        table = table3(ledgers, protocol)
+        blocks += table3_blocks(ledgers, protocol, table=table, published=published, details=True)
+        frames.append(_table3_frame(table, ledgers, protocol, published=published))
+    _write_blocks(folder / "table3", blocks, pd.concat(frames, ignore_index=True))
     official = PROTOCOLS["official"]
     save_figure(discrepancy_figure(ledgers, official), folder, "fig6")
     save_figure(transition_figure(ledgers, official), folder, "transitions")
@@ -103,24 +104,22 @@ def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> N
     _write(path.with_suffix(".json"), json.dumps(records, indent=2, ensure_ascii=False) + "\n")
 
 
-def _table3_frame(ledgers: Sequence[Ledger], *, published: bool) -> pd.DataFrame:
-    """Tab. 3 of all protocols at full precision, per judge, and over them if there are several."""
-    frames = []
-    for protocol in measured_protocols(ledgers):
-        judges = list(judges_of(ledgers))
-        frame = table3(ledgers, protocol)
-        if len(judges) > 1:
-            frame = pd.concat([frame, over_judges(frame)], ignore_index=True)
-        frame[["absent", "unread"]] = frame[["absent", "unread"]].map(", ".join)
-        frame = frame.astype(dict.fromkeys(("pixels", "scenes", "aois"), "Int64"))
-        signatures = {judge: signature("mIoU", protocol, [judge]) for judge in judges}
-        over_all = signature("mIoU", protocol, judges)
-        frame.insert(0, "signature", frame["judge"].map(signatures).fillna(over_all))
-        if published and protocol.name == "official":
-            frame = pd.concat([frame, published_rows()], ignore_index=True)
-        frame.insert(0, "protocol", protocol.name)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+def _table3_frame(
+    frame: pd.DataFrame, ledgers: Sequence[Ledger], protocol: Protocol, *, published: bool
+) -> pd.DataFrame:
+    """Tab. 3 at full precision, per judge, and over them if there are several."""
+    judges = list(judges_of(ledgers))
+    spread = [over_judges(frame)] if len(judges) > 1 else []
+    frame = pd.concat([frame, *spread], ignore_index=True)
+    frame[["absent", "unread"]] = frame[["absent", "unread"]].map(", ".join)
+    frame = frame.astype(dict.fromkeys(("pixels", "scenes", "aois"), "Int64"))
+    signatures = {judge: signature("mIoU", protocol, [judge]) for judge in judges}
+    over_all = signature("mIoU", protocol, judges)
+    frame.insert(0, "signature", frame["judge"].map(signatures).fillna(over_all))
+    if published and protocol.name == "official":
+        frame = pd.concat([frame, published_rows()], ignore_index=True)
+    frame.insert(0, "protocol", protocol.name)
+    return frame
 
 
 def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bool) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from planetcr_bench.semantic_tables import (
     swapped,
     table3,
 )
-from planetcr_bench.semantics import BINS, OVERALL, SCORES, judges_of, signature
+from planetcr_bench.semantics import BINS, LEAST_WAY, OVERALL, SCORES, judges_of, signature
 from planetcr_bench.vocabulary import LAND_COVER
 
 DIGITS: Final = 2
@@ -43,6 +43,7 @@ def table3_blocks(
     ledgers: Sequence[Ledger],
     protocol: Protocol,
     *,
+    table: pd.DataFrame | None = None,
     published: bool = False,
     details: bool = False,
 ) -> list[Block]:
@@ -51,6 +52,7 @@ def table3_blocks(
     Args:
         ledgers: Runs on one dataset.
         protocol: Which to report.
+        table: What :func:`~planetcr_bench.semantic_tables.table3` gives for them, if at hand.
         published: Add the paper's rows; only the ``official`` protocol can be put beside them.
         details: Add Fig. 6 as a table, agreement, classes, and Tab. 3 of each of several judges.
 
@@ -62,7 +64,9 @@ def table3_blocks(
     """
     if not judges_of(ledgers):
         return []
-    page = _Page.of(ledgers, protocol, published)
+    if table is None:
+        table = table3(ledgers, protocol)
+    page = _Page.of(ledgers, protocol, table, published)
     blocks = [
         page.over_bins("Tab. 3: mIoU and PA in %", "", ("clear", "input", *_METHODS)),
         page.over_bins(
@@ -71,6 +75,7 @@ def table3_blocks(
             _METHODS,
             notes=[
                 "Recovery: 100 (method − Cloudy) / (Cloud-Free − Cloudy), on the method's scenes.",
+                *(["Recovery is the mean of what each judge gives."] if page.several else []),
                 *_nothing_to_recover(page.table),
             ],
         ),
@@ -122,14 +127,16 @@ class _Page:
     paper: pd.DataFrame
 
     @classmethod
-    def of(cls, ledgers: Sequence[Ledger], protocol: Protocol, published: bool) -> _Page:
+    def of(
+        cls, ledgers: Sequence[Ledger], protocol: Protocol, table: pd.DataFrame, published: bool
+    ) -> _Page:
         paper = published_rows()
         shown = published and protocol.name == "official"
         return cls(
             ledgers,
             protocol,
             judges_of(ledgers),
-            table3(ledgers, protocol),
+            table,
             paper if shown else paper.iloc[:0],
         )
 
@@ -243,7 +250,7 @@ def _unread_notes(page: _Page) -> list[str]:
 
 
 def _nothing_to_recover(table: pd.DataFrame) -> list[str]:
-    """A line for each judge that tells no more from clear images than from cloudy ones."""
+    """A line for each judge that tells hardly more from clear images than from cloudy ones."""
     cloudy = table[(table["kind"] == "input") & (table["scenes"] > 0)]
     lines = []
     for judge, rows in cloudy.groupby("judge", sort=False):
@@ -256,8 +263,8 @@ def _nothing_to_recover(table: pd.DataFrame) -> list[str]:
         ]
         if places:
             lines.append(
-                f"No recovery in {', '.join(places)}: there judge {judge} tells no more from "
-                "Cloud-Free than from Cloudy."
+                f"No recovery in {', '.join(places)}: there judge {judge} tells less than "
+                f"{LEAST_WAY:g} point more from Cloud-Free than from Cloudy."
             )
     return lines
 

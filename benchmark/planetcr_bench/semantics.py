@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.ledger import Ledger, judged_pixels
+from planetcr_bench.ledger import Ledger, cover_bins, judged_pixels
 from planetcr_bench.protocols import Protocol
-from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, cover_bin
+from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER
 
 Image = Literal["clear", "cloudy", "prediction"]
 
@@ -36,6 +36,9 @@ MEASURES: Final = (
     *(f"{score}_agreement" for score in SCORES),
 )
 """Columns of :func:`judged_scores` that are figures."""
+
+LEAST_WAY: Final = 1.0
+"""Points from Cloudy to Cloud-Free below which recovery is not told: it would be noise."""
 
 VERSION: Final = 1
 """Raised when a figure of the same ledger becomes another."""
@@ -133,22 +136,26 @@ def _rows(ledger: Ledger, protocol: Protocol) -> pd.DataFrame:
     """
     frame = ledger.frame
     known = (frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)
-    names = ["scene", "aoi", "land_cover", "pixels", "cloud_cover"]
-    rows = frame.loc[known, names].astype({"land_cover": object})
-    bins = [cover_bin(cover) for cover in rows["cloud_cover"]]
-    return rows.assign(cover_bin=bins, position=np.flatnonzero(known))
+    rows = frame.loc[known, ["scene", "aoi", "land_cover", "pixels", "cloud_cover"]]
+    classes = rows["land_cover"].astype(pd.CategoricalDtype(list(LAND_COVER)))
+    return rows.assign(
+        land_cover=classes, cover_bin=cover_bins(rows), position=np.flatnonzero(known)
+    )
 
 
 def _readings(ledger: Ledger, rows: pd.DataFrame, judge: str, image: Image) -> NDArray[np.int64]:
     """:func:`readings` of some rows of a ledger."""
     read = judged_pixels(ledger.frame, judge, "cloudy" if image == "cloudy" else "prediction")
-    pixels = read[rows["position"]]
+    classes = len(LAND_COVER)
+    flat = np.zeros((len(BINS) * classes, classes, classes), np.int64)
+    if len(rows):
+        group = rows["cover_bin"].cat.codes * classes + rows["land_cover"].cat.codes
+        order = np.argsort(group, kind="stable")
+        groups, starts = np.unique(group.to_numpy()[order], return_index=True)
+        flat[groups] = np.add.reduceat(read[rows["position"].to_numpy()[order]], starts)
+    total: NDArray[np.int64] = flat.reshape(len(BINS), classes, classes, classes)
     if image == "clear":
-        pixels = pixels.sum(2, keepdims=True) * np.eye(len(LAND_COVER), dtype=np.int64)
-    bins = [COVER_BINS.index(name) for name in rows["cover_bin"]]
-    truth = [LAND_COVER.index(name) for name in rows["land_cover"]]
-    total = np.zeros((len(BINS), *(len(LAND_COVER),) * 3), np.int64)
-    np.add.at(total, (bins, truth), pixels)
+        total = total.sum(3, keepdims=True) * np.eye(classes, dtype=np.int64)
     total[-1] = total.sum(0)
     return total
 
@@ -162,7 +169,7 @@ def judged_scores(ledger: Ledger, judge: str, protocol: Protocol, image: Image) 
         - ``miou``, ``pa``: against the truth;
         - ``…_discrepancy``: what the clear image has more (Fig. 6);
         - ``…_recovery``: on the scale from 0, the cloudy image, to 100, the clear one; nan where
-          the judge tells no more from the clear image;
+          the clear image has not :data:`LEAST_WAY` more;
         - ``…_agreement``: with what the judge takes the clear image for, as if that were the truth;
 
         then ``pixels``, ``scenes`` and ``aois`` of known land, and two tuples of classes that are
@@ -214,20 +221,20 @@ def recovery(value: ArrayLike, *, clear: ArrayLike, cloudy: ArrayLike) -> NDArra
     """A score on the scale on which the cloudy image has 0 and the clear one 100.
 
     Args:
-        value: Scores, in any unit, shape (...).
+        value: Scores in percent, shape (...).
         clear: Of the clear image, shape (...).
         cloudy: Of the cloudy image, shape (...).
 
     Returns:
         Percent, shape (...), below 0 where the score is worse than that of the cloudy image; nan
-        where the clear image has no more than the cloudy one: there is nothing to recover.
+        where the clear image has not :data:`LEAST_WAY` points more: there is nothing to recover.
 
     Example:
         >>> recovery([20.0, 40.0], clear=[50.0, 30.0], cloudy=[10.0, 30.0])
         array([25., nan])
     """
     low, high = np.asarray(cloudy, np.float64), np.asarray(clear, np.float64)
-    span = np.where(high > low, high - low, np.nan)
+    span = np.where(high - low >= LEAST_WAY, high - low, np.nan)
     result: NDArray[np.float64] = 100 * ((np.asarray(value, np.float64) - low) / span)
     return result
 

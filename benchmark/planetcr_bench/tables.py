@@ -12,10 +12,10 @@ import pandas as pd
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.ledger import SUMS, Ledger
+from planetcr_bench.ledger import SUMS, Ledger, cover_bins
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.semantics import judged_summary
-from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, cover_bin
+from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY
 
 METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
 HIGHER_IS_BETTER: Final = {"mae": False, "psnr": True, "sam_deg": False, "ssim": True}
@@ -61,7 +61,7 @@ def score_groups(
     """
     rows = frame[frame["protocol"] == protocol.name]
     keys = list(by) or ["all"]
-    rows = rows.assign(all="all", cover_bin=[cover_bin(cover) for cover in rows["cloud_cover"]])
+    rows = rows.assign(all="all", cover_bin=cover_bins(rows))
     grouped = rows.groupby(keys, observed=True)
     behind = pd.DataFrame(
         {

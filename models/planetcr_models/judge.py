@@ -379,8 +379,8 @@ def _options_of(path: Path, said: Mapping[str, str]) -> dict[str, Any]:
     """Options that a file names."""
     if FORMAT not in said:
         raise CheckpointError(
-            f"{path}: expected a file that planetcr_models.judge.save_judge wrote, found "
-            "safetensors of another origin"
+            f"{path}: expected a judge, as `planetcr-bench train judge` or save_judge writes it, "
+            "found safetensors of another origin"
         )
     try:
         entry = json.loads(said[FORMAT])

@@ -175,8 +175,33 @@ def test_nothing_hangs_on_workers_or_batch_or_the_measuring_device(
         )
 
 
-def test_no_scenes_are_no_counts() -> None:
-    assert Bench([ShadeJudge()], "a" * 64, BOTH).count([]) == []
+@pytest.mark.parametrize("allow_missing", [True, False])
+def test_a_batch_without_a_usable_prediction_is_no_stumbling_block(
+    preds: Path, tmp_path: Path, allow_missing: bool
+) -> None:
+    first = min(preds.glob("*.tif"))
+    first.write_bytes(first.read_bytes()[:-100_000])
+    options = {"batch": 1, "judges": [ShadeJudge()], "allow_missing": allow_missing}
+    if allow_missing:
+        ledger, _, problems = run(preds, tmp_path / "results", **options)
+        assert (len(problems), ledger.frame["scene"].nunique()) == (1, 5)
+    else:
+        with pytest.raises(PredictionError, match=first.name):
+            run(preds, tmp_path / "results", **options)
+
+
+def test_what_a_card_says_is_no_setting_that_changes_a_number(preds: Path, tmp_path: Path) -> None:
+    """An interrupted run goes on though the judge's card came or went."""
+    path = max(preds.glob("*.tif"))
+    good = path.read_bytes()
+    path.write_bytes(good[:-100_000])
+    with pytest.raises(PredictionError):
+        run(preds, tmp_path / "results", judges=[ShadeJudge()])
+    path.write_bytes(good)
+    judge = ShadeJudge()
+    judge.facts = {**judge.facts, "scores": {"miou": 0.5}}
+    run(preds, tmp_path / "results", judges=[judge])
+    assert sum(shape[0] for shape in judge.shown) == 2 * 3  # the scene that was left
 
 
 def test_a_judge_twice_is_refused(preds: Path, tmp_path: Path) -> None:
@@ -223,7 +248,11 @@ def test_clear_and_cloudy_are_seen_once_per_dataset_and_judge(scenes: list[Array
     for one, other in zip(first, again, strict=True):
         for name in one:
             assert_array_equal(one[name], other[name])
-    for bench in (Bench([judge], "b" * 64, BOTH), Bench([ShadeJudge(7)], "a" * 64, BOTH)):
+    for bench in (
+        Bench([judge], "b" * 64, BOTH),
+        Bench([ShadeJudge(7)], "a" * 64, BOTH),
+        Bench([ShadeJudge(key=f"{judge.key}-bf16")], "a" * 64, BOTH),
+    ):
         seen = bench.judges[0]
         seen.shown.clear()
         bench.count(scenes)
@@ -367,7 +396,8 @@ def test_what_is_no_judge_ends_in_one_clear_message(
     for arguments, code, says in (
         (("--judge", tmp_path / "none.safetensors"), 1, "none.safetensors"),
         (("--judge", odd), 1, "odd.safetensors"),
-        (("--judge", judge_file, "--judge", twin), 1, "same judge"),
+        (("--judge", judge_file, "--judge", twin), 2, "each judge once"),
+        (("--judge", tmp_path), 1, "found a folder"),
         (("--autocast", "bf16"), 2, "--judge"),
         (("--judge", judge_file, "--device", "cuda"), 1, "cpu"),
     ):

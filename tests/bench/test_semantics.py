@@ -260,7 +260,8 @@ def test_recovery_is_0_for_cloudy_and_100_for_clear(seed: int) -> None:
 
 
 def test_nothing_is_recovered_where_the_clear_image_tells_no_more() -> None:
-    assert np.isnan(recovery(np.array([50.0, 60.0]), clear=40, cloudy=[40, 45])).all()
+    assert np.isnan(recovery([50.0, 60.0, 40.0], clear=40, cloudy=[40, 45, 39.1])).all()
+    assert recovery(50.0, clear=40, cloudy=39) == 1100
     maps = make_maps(0.5)
     backwards = Maps(maps.cover, maps.truth, maps.cloudy, maps.clear, maps.prediction)
     block = table3_blocks([ledger_of([backwards])], OFFICIAL)[1]
@@ -268,7 +269,7 @@ def test_nothing_is_recovered_where_the_clear_image_tells_no_more() -> None:
     (note,) = [note for note in block.notes if note.startswith("No recovery")]
     assert note == (
         "No recovery in 40–60 % mIoU, 40–60 % PA, Overall mIoU, Overall PA: there judge aaaaaaaa "
-        "tells no more from Cloud-Free than from Cloudy."
+        "tells less than 1 point more from Cloud-Free than from Cloudy."
     )
 
 
@@ -606,3 +607,13 @@ def test_the_report_of_a_judged_run_has_its_own_section(hand_made: Ledger) -> No
     assert "](transitions.png)" in text
     assert "**Tab. 3: mIoU and PA in %, protocol official**" in text
     assert "Semantic" not in report(without_judges(hand_made), run)
+
+
+def test_the_dataset_s_own_rows_come_from_the_run_that_covers_most() -> None:
+    part = make_ledger("part", judges=(ONE,), scenes=4, expected_scenes=10, complete=False)
+    whole = make_ledger("whole", judges=(ONE,), scenes=10)
+    alone = table3([whole], FULL).set_index(["row", "cover_bin"])
+    both = table3([part, whole], FULL).set_index(["row", "cover_bin"])
+    for name in ("Cloud-Free", "Cloudy"):
+        assert_allclose(both.loc[name, "miou"], alone.loc[name, "miou"], rtol=0)
+        assert both.loc[(name, "overall"), "scenes"] == 10

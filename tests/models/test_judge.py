@@ -619,7 +619,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "the card is of another file": lambda path: path.write_bytes(
         path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])
     ),
-    r"save_judge wrote, found safetensors of another origin": lambda path: change(
+    r"save_judge writes it, found safetensors of another origin": lambda path: change(
         path, {"format": "planetcr_models"}
     ),
     "expected version 1 of the form, got 2": lambda path: change(

@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.errors import BenchError
 from planetcr_bench.evaluate import choose_device
 from planetcr_bench.scene import Image
 from planetcr_bench.vocabulary import LAND_COVER
@@ -41,7 +40,8 @@ class FileJudge:
         if options["bands"] != 4 or options["classes"] != len(LAND_COVER):
             raise CheckpointError(
                 f"{path}: expected a judge of 4 bands and {len(LAND_COVER)} classes, got "
-                f"{options['bands']} and {options['classes']}"
+                f"{options['bands']} and {options['classes']}; `planetcr-bench train judge` makes "
+                "one"
             )
         self._device, self._autocast = device, autocast
         with path.open("rb") as file:
@@ -86,22 +86,17 @@ def load(path: Path, *, device: str = "auto", autocast: Autocast = "off") -> Fil
         CheckpointError: The file is missing, damaged, or no judge of the benchmark's classes.
         BenchError: The device is not there.
     """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "none"
+        raise CheckpointError(
+            f"{path}: expected the file of a judge, found {found}; `planetcr-bench train judge` "
+            "writes it as best.safetensors"
+        )
     return FileJudge(path, choose_device(device), autocast)
 
 
 def load_all(
     paths: Sequence[Path], *, device: str = "auto", autocast: Autocast = "off"
 ) -> list[FileJudge]:
-    """Load several judges, each once.
-
-    Raises:
-        BenchError: The same judge twice.
-    """
-    judges = [load(path, device=device, autocast=autocast) for path in paths]
-    for number, judge in enumerate(judges):
-        twin = next((i for i in range(number) if judges[i].key == judge.key), None)
-        if twin is not None:
-            raise BenchError(
-                f"{paths[number]}: is the same judge as {paths[twin]}; give each judge once"
-            )
-    return judges
+    """Load several judges: see :func:`load`."""
+    return [load(path, device=device, autocast=autocast) for path in paths]
