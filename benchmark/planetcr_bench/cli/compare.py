@@ -18,8 +18,8 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for table2.*, fig5.* and, of judged runs, table3.*, fig6.* and "
-            "transitions.*.",
+            help="Folder for table2.*, fig5.*, diagnosis.md with its pictures and, of judged runs, "
+            "table3.*, fig6.* and transitions.*.",
             show_default="<results>/comparison/",
         ),
     ] = None,
@@ -41,7 +41,7 @@ def compare(
 ) -> None:
     """Put runs on one dataset side by side: Tab. 2 and Fig. 5 with all of them.
 
-    Of runs that a judge has read also Tab. 3 and Fig. 6.
+    Of runs that a judge has read also Tab. 3 and Fig. 6; diagnosis.md says where and how all fail.
     """
     from planetcr_bench.ledger import read_ledger
     from planetcr_bench.report import write_comparison
