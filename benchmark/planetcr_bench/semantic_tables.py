@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
@@ -44,6 +44,19 @@ def judged_runs(ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str, Ledger, I
         yield method_label(run), "measured", run, "prediction"
 
 
+def _per_judge_and_row(
+    scores: Callable[[Ledger, str, Protocol, Image], pd.DataFrame],
+    ledgers: Sequence[Ledger],
+    protocol: Protocol,
+) -> list[pd.DataFrame]:
+    """What each judge gives for each row of Tab. 3; none where no run is judged."""
+    return [
+        scores(ledger, judge, protocol, image).reset_index().assign(row=row, kind=kind, judge=judge)
+        for judge in judges_of(ledgers)
+        for row, kind, ledger, image in judged_runs(ledgers)
+    ]
+
+
 def table3(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
     """Tab. 3: what each judge tells from the clear, the cloudy and each method's images.
 
@@ -61,13 +74,7 @@ def table3(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
     Raises:
         LedgerError: Different judges have read the runs.
     """
-    parts = [
-        judged_scores(ledger, judge, protocol, image)
-        .reset_index()
-        .assign(row=row, kind=kind, judge=judge)
-        for judge in judges_of(ledgers)
-        for row, kind, ledger, image in judged_runs(ledgers)
-    ]
+    parts = _per_judge_and_row(judged_scores, ledgers, protocol)
     names = ["row", "kind", "judge", "cover_bin", *MEASURES, "pixels", "scenes", "aois"]
     names += ["absent", "unread"]
     return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)
@@ -121,14 +128,7 @@ def class_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
         One line per row, judge and class: ``row``, ``kind``, ``judge``, ``land_cover``, and what
         :func:`~planetcr_bench.semantics.class_scores` gives.
     """
-    parts = [
-        class_scores(ledger, judge, protocol, image)
-        .reset_index()
-        .assign(row=row, kind=kind, judge=judge)
-        for judge in judges_of(ledgers)
-        for row, kind, ledger, image in judged_runs(ledgers)
-    ]
-    table = pd.concat(parts, ignore_index=True)
+    table = pd.concat(_per_judge_and_row(class_scores, ledgers, protocol), ignore_index=True)
     return table[["row", "kind", "judge", "land_cover", "iou", "recall", "pixels"]]
 
 
