@@ -5,8 +5,9 @@ Which scenes says ``selection.py``, how a panel looks ``panels.py``, and where i
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,14 +57,25 @@ from planetcr_bench.selection import (
     scenes_of_classes,
     spread_scenes,
 )
-from planetcr_bench.sheet import FORMATS, Bar, Block, Line, Sheet, save_figure, sheet_figure
+from planetcr_bench.sheet import (
+    FORMATS,
+    Bar,
+    Block,
+    Line,
+    Sheet,
+    fitting_layout,
+    save_figure,
+    sheet_figure,
+)
 from planetcr_bench.tables import HIGHER_IS_BETTER
 from planetcr_bench.vocabulary import (
+    DN_PER_REFLECTANCE,
     LAND_COVER,
     OPTICAL_SIZE,
     PAPER_METHODS,
     SAR_BANDS,
     SAR_RANGE_DB,
+    UNKNOWN,
 )
 
 ROWS: Final[dict[str, str]] = {
@@ -86,7 +98,8 @@ BEFORE: Final = ("Cloudy", "SAR VV", "SAR VH", "Land cover")
 MOST_FOLDERS: Final = 8
 """As many methods as the paper's Fig. 4 has; a figure with more columns would fit no page."""
 
-MOST_SCENES: Final = 20
+MOST_SCENES: Final = 10
+"""As many as fit a page where they have the fewest panels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,25 +170,22 @@ def gallery(
         DatasetError: The dataset is broken, or has no scene of a given name.
         PredictionError: A scene that is drawn, or ranked, has no usable prediction.
     """
-    count = count or (len(LAND_COVER) if pick == "classes" else 5)
-    _check_request(folders, out, len(names) or count)
-    _check_options(names, pick, by, rows, judge)
-    for folder in folders:  # refuses predictions of another split or dataset
-        dataset = find_dataset(
-            folder, read_card(folder), data=data, split=split, scene_list=scene_list, quiet=quiet
-        )
-        split = dataset.split
+    check_out(out)
+    _check_options(names, count, pick, by, rows, judge)
+    count = len(set(names)) or count or (len(LAND_COVER) if pick == "classes" else 5)
+    _check_numbers(folders, count)
+    dataset = _dataset(data, folders, split, scene_list, quiet=quiet)
+    titles, asked = method_titles(folders), _asked(rows, judge)
+    fitting_layout(_blank_sheet(titles, asked, min(count, len(dataset.scenes))))
     if pick in BY_SCORE:
-        found = _predictions(folders, dataset.scenes)
+        found = _predictions(folders, dataset.scenes, "ranked or drawn")
         scenes = _ranked(found, dataset.scenes, pick, by or "psnr", count, quiet=quiet)
     else:
         scenes = _chosen(dataset.scenes, names, pick, count)
-        found = _predictions(folders, scenes)
+        found = _predictions(folders, scenes, "drawn")
     if not scenes:
         raise DatasetError(f"{data}: expected a scene to choose by {pick}, found none")
-    for predictions in found:
-        _expect_all(predictions, scenes, "drawn; mend these files, or choose others with --scene")
-    protocol, titles = _protocol(found), method_titles(folders)
+    protocol = _protocol(found)
     drawn = [read_drawn(files, found, protocol) for files in scenes]
     how = "chosen by name" if names else _how(pick, by or "psnr", titles[0], protocol, len(scenes))
     note = _shown(dataset, len(scenes), how)
@@ -184,9 +194,27 @@ def gallery(
     return [files.name for files in scenes]
 
 
-def _check_request(folders: Sequence[Path], out: Path, scenes: int) -> None:
-    if out.suffix.lower() not in FORMATS or out.is_dir():
+def check_out(out: Path) -> None:
+    """Refuse a file that could not be written, before the work that it is for.
+
+    Raises:
+        UsageError: An unknown format, a folder, or a file in a folder that cannot be written.
+    """
+    if out.is_dir():
+        raise UsageError(f"--out: expected a file, {out} is a folder; give a file in it")
+    if out.suffix.lower() not in FORMATS:
         raise UsageError(f"--out: expected a file that ends in {', '.join(FORMATS)}, got {out}")
+    nearest = next(folder for folder in out.absolute().parents if os.access(folder, os.F_OK))
+    if not nearest.is_dir():
+        raise UsageError(f"--out: cannot write {out}, {nearest} is no folder; choose another file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"--out: cannot write {out}, {nearest} may not be written to; choose a file elsewhere, "
+            "or mend the permissions of that folder"
+        )
+
+
+def _check_numbers(folders: Sequence[Path], scenes: int) -> None:
     if not 1 <= len(folders) <= MOST_FOLDERS:
         raise UsageError(f"expected 1 to {MOST_FOLDERS} folders of predictions, got {len(folders)}")
     if not 1 <= scenes <= MOST_SCENES:
@@ -195,15 +223,19 @@ def _check_request(folders: Sequence[Path], out: Path, scenes: int) -> None:
 
 def _check_options(
     names: Sequence[str],
+    count: int | None,
     pick: Pick | None,
     by: By | None,
     rows: Sequence[str],
     judge: Judge | None,
 ) -> None:
+    if names and count:
+        raise UsageError(f"--scenes: expected no number beside scenes by --scene, got {count}")
     if names and pick:
         raise UsageError(f"--pick: expected no choice beside scenes by --scene, got {pick}")
     if by and pick not in BY_SCORE:
-        raise UsageError(f"--by: expected --pick {', '.join(BY_SCORE)} with it, got {pick}")
+        got = f"--pick {pick}" if pick else "no --pick"
+        raise UsageError(f"--by: expected --pick {', '.join(BY_SCORE)} with it, got {got}")
     if unknown := [row for row in rows if row not in ROWS]:
         raise UsageError(f"--row: expected {', '.join(ROWS)}, got {', '.join(unknown)}")
     if "judge" in rows and judge is None:
@@ -227,19 +259,54 @@ def method_titles(folders: Sequence[Path]) -> list[str]:
 # --- Which scenes ---------------------------------------------------------------------------
 
 
-def _predictions(folders: Sequence[Path], scenes: Sequence[SceneFiles]) -> list[Predictions]:
-    return [find_predictions(folder, read_card(folder), scenes) for folder in folders]
-
-
-def _expect_all(predictions: Predictions, scenes: Sequence[SceneFiles], what: str) -> None:
-    """Refuse a folder that lacks scenes; what else lies in it does not matter."""
-    missing = [files.name for files in scenes if files not in predictions.files]
-    if missing:
-        wanted = re.compile(rf"({'|'.join(missing)})(?!\d)")
-        raise PredictionError(
-            f"{predictions.folder}: expected a prediction of each scene that is {what}",
-            [problem for problem in predictions.problems if wanted.search(problem)],
+def _dataset(
+    data: Path,
+    folders: Sequence[Path],
+    split: str | None,
+    scene_list: Path | None,
+    *,
+    quiet: bool,
+) -> Dataset:
+    """The one that all folders hold predictions of."""
+    if not data.is_dir():
+        raise DatasetError(
+            f"{data}: expected the folder that holds train/ and test/, got no folder"
         )
+    cards = [(folder, read_card(folder)) for folder in folders]
+    for folder, card in cards:  # refuses predictions of another split or dataset
+        try:
+            dataset = find_dataset(
+                folder, card, data=data, split=split, scene_list=scene_list, quiet=quiet
+            )
+        except DatasetError as error:
+            if not any("--data" in problem for problem in error.problems):
+                raise
+            what, _, _ = error.message.partition("; if it lies")
+            raise DatasetError(
+                f"{what}; give as DATA the dataset that these predictions were made on"
+            ) from error
+        split = dataset.split
+    return dataset
+
+
+def _predictions(
+    folders: Sequence[Path], scenes: Sequence[SceneFiles], what: str
+) -> list[Predictions]:
+    """Of all folders; refuse those that lack scenes, what else lies in them does not matter."""
+    found = [find_predictions(folder, read_card(folder), scenes) for folder in folders]
+    lacking: dict[Path, list[str]] = {}
+    for one in found:
+        missing = [files.name for files in scenes if files not in one.files]
+        wanted = re.compile(rf"({'|'.join(missing)})(?!\d)")
+        if missing:
+            lacking[one.folder] = [line for line in one.problems if wanted.search(line)]
+    if lacking:
+        raise PredictionError(
+            f"{', '.join(map(str, lacking))}: expected a prediction of each scene that is {what}; "
+            "write these files again, or choose other scenes with --scene",
+            [line for lines in lacking.values() for line in lines],
+        )
+    return found
 
 
 def _protocol(found: Sequence[Predictions]) -> Protocol:
@@ -268,16 +335,18 @@ def _ranked(
     *,
     quiet: bool,
 ) -> list[SceneFiles]:
-    _expect_all(found[0], scenes, "ranked")
     scores = scene_scores(found[0], _protocol(found), by, quiet=quiet)
     return named_scenes(scenes, ranked_scenes(scores, pick, by, count))
 
 
 def _how(pick: Pick | None, by: By, method: str, protocol: Protocol, count: int) -> str:
     """How scenes were chosen, for the caption."""
+    if pick == "classes":
+        over = "for its land cover" if count == 1 else "evenly over the classes of land cover"
+        return f"chosen {over}, of a cloud cover near the median"
     if pick not in BY_SCORE:
-        over = " and the classes of land cover" if pick == "classes" else ", seasons and areas"
-        return f"chosen evenly over cloud cover{over}"
+        one = "that with the cloud cover nearest to 50 %"
+        return one if count == 1 else "chosen evenly over cloud cover, seasons and areas"
     score = f"{by.upper()} of {method} (protocol {protocol.name})"
     if pick == "median":
         return f"nearest to the median {score}" + ", the nearest first" * (count > 1)
@@ -304,7 +373,12 @@ def read_drawn(files: SceneFiles, found: Sequence[Predictions], protocol: Protoc
         DatasetError: The scene is broken.
         PredictionError: A prediction is.
     """
-    arrays = [read_arrays(Job(files, one.files[files]), one.card) for one in found]
+    try:
+        arrays = [read_arrays(Job(files, one.files[files]), one.card) for one in found]
+    except PredictionError as error:
+        raise PredictionError(
+            f"{error.message}; write this file again, or choose other scenes with --scene",
+        ) from error
     return _drawn(read_scene(files), arrays, protocol)
 
 
@@ -371,33 +445,68 @@ def gallery_figure(
     Returns:
         See :func:`~planetcr_bench.sheet.sheet_figure`.
     """
-    asked = [row for row in ROWS if (row in rows if row != "judge" else judge is not None)]
+    asked = _asked(rows, judge)
     maps = {row: [_maps(scene, row, protocol) for scene in scenes] for row in asked if row in BARS}
-    ends = {
-        row: upper_end([one for of_scene in maps[row] for one in of_scene[1:]], BARS[row][1])
-        for row in maps
-    }  # of what methods leave: by the scale of clouds, all of it would be black
-    lines = [Line()]
-    for row in asked:
-        bar = Bar(colour_map(row), ends[row], BARS[row][0]) if row in BARS else None
-        lines.append(Line(ROWS[row], bar))
-    blocks, classes = [], set[int]()
+    ends = {row: upper_end(_counting(scenes, maps[row]), BARS[row][1]) for row in maps}
+    blocks = []
     for number, scene in enumerate(scenes):
-        judged = judge.classify(np.stack(_images(scene))) if judge else ()
-        panels: dict[str, list[Panel]] = {
-            "infrared": optical_panels(_images(scene), scene.clear, INFRARED),
-            "judge": [land_cover_panel(seen) for seen in judged],
-        }
-        for row, end in ends.items():
-            panels[row] = [map_panel(one, row, end) for one in maps[row][number]]
-        rest = [_under_columns(panels[row], len(names)) for row in asked]
+        own = {row: [map_panel(one, row, ends[row]) for one in maps[row][number]] for row in maps}
+        own |= {row: _land_panels(scene, row, judge) for row in asked if row not in maps}
+        rest = [_under_columns(own[row], len(names)) for row in asked]
         title = f"{scene.scene}, cloud cover {100 * scene.cloud_cover:.0f} %"
         blocks.append(Block(title, [_first_line(scene), *rest]))
-        classes.update(*(np.unique(seen).tolist() for seen in (scene.land_cover, *judged)))
     grey = any(bool(np.isnan(one).any()) for of_scene in maps.get("angle", ()) for one in of_scene)
-    caption = " ".join([note, *_caption(scenes[0], protocol, asked, judge, grey=grey)]).strip()
+    size = scenes[0].clear.shape[-1]
+    caption = " ".join([note, *_caption(size, protocol, asked, judge, grey=grey)]).strip()
+    return sheet_figure(Sheet([*BEFORE, *names, "Clear"], _lines(asked, ends), blocks, caption))
+
+
+def _blank_sheet(names: Sequence[str], asked: Sequence[str], scenes: int) -> Sheet:
+    """As large as the figure of so many scenes will be, to refuse it before anything is measured.
+
+    Only the figure itself knows whether its panels are crops and how long its caption is.
+    """
+    panel = Panel(np.zeros((OPTICAL_SIZE, OPTICAL_SIZE)), ("0", "0"), classes=range(UNKNOWN))
+    rest = [[panel] * (len(names) + (1 if row in BARS else 2)) for row in asked]
     columns = [*BEFORE, *names, "Clear"]
-    return sheet_figure(Sheet(columns, lines, blocks, sorted(classes), caption))
+    block = Block("", [[panel] * len(columns), *(_under_columns(r, len(names)) for r in rest)])
+    caption = _caption(OPTICAL_SIZE, PROTOCOLS["full"], asked, None, grey=False)
+    text = " ".join([caption[0], *caption])  # the note is about as long as the first sentence
+    return Sheet(columns, _lines(asked, dict.fromkeys(BARS, 1.0)), [block] * scenes, text)
+
+
+def _asked(rows: Sequence[str], judge: Judge | None) -> list[str]:
+    """Rows to draw, in their order; a judge is given only for its row."""
+    return [row for row in ROWS if (row in rows if row != "judge" else judge is not None)]
+
+
+def _lines(asked: Sequence[str], ends: Mapping[str, float]) -> list[Line]:
+    """What the first line of panels and the rows that are asked for have in common."""
+    bars = {row: Bar(colour_map(row), ends[row], BARS[row][0]) for row in asked if row in BARS}
+    return [Line(), *(Line(ROWS[row], bars.get(row)) for row in asked)]
+
+
+def _counting(
+    scenes: Sequence[DrawnScene], maps: Sequence[Sequence[NDArray[np.float64]]]
+) -> list[NDArray[np.float64]]:
+    """Maps that set the scale: of what methods leave, as by that of clouds all would be black.
+
+    A prediction that is the cloudy image, but for rounding, counts only if all are.
+    """
+    left: list[NDArray[np.float64]] = []
+    untouched: list[NDArray[np.float64]] = []
+    for scene, (_, *of_methods) in zip(scenes, maps, strict=True):
+        for image, values in zip(scene.predictions, of_methods, strict=True):
+            change = np.abs(np.clip(image, 0, 1) - scene.cloudy).max()
+            (left if change > 1 / DN_PER_REFLECTANCE else untouched).append(values)
+    return left or untouched
+
+
+def _land_panels(scene: DrawnScene, row: str, judge: Judge | None) -> list[Panel]:
+    """Panels of the rows that no colour bar explains."""
+    if row == "judge" and judge:
+        return [land_cover_panel(seen) for seen in judge.classify(np.stack(_images(scene)))]
+    return optical_panels(_images(scene), scene.clear, INFRARED)
 
 
 def _images(scene: DrawnScene) -> list[Image]:
@@ -429,7 +538,7 @@ def _under_columns(panels: Sequence[Panel], methods: int) -> list[Panel | None]:
 
 
 def _caption(
-    scene: DrawnScene,
+    size: int,
     protocol: Protocol,
     rows: Sequence[str],
     judge: Judge | None,
@@ -437,7 +546,6 @@ def _caption(
     grey: bool,
 ) -> list[str]:
     """Sentences that say how everything was drawn."""
-    size = scene.clear.shape[-1]
     window = "the whole patch" if size == OPTICAL_SIZE else f"the centre {size} × {size} pixels"
     low, high = PERCENTILES
     vv, vh = (f"{SAR_DB[band][0]:g} to {SAR_DB[band][1]:g} dB" for band in SAR_BANDS)
@@ -445,9 +553,8 @@ def _caption(
     of_row: dict[str, str] = {
         "infrared": "Infrared: near-infrared, red and green as red, green and blue, each band "
         "stretched between the same percentiles of its own in the clear image.",
-        "error": "Error: |image − clear|, mean over the four bands, on one scale in all scenes.",
-        "angle": "Angle: spectral angle between image and clear image, on one scale in all "
-        f"scenes{undefined}.",
+        "error": "Error: |image − clear|, mean over the four bands.",
+        "angle": f"Angle: spectral angle between image and clear image{undefined}.",
         "judge": f"Judge: land cover that {judge.name if judge else 'none'} tells from the image.",
     }
     optical = (
@@ -463,4 +570,12 @@ def _caption(
     land_cover = (
         "Land cover: classes from ESA WorldCover, in its colours (rangeland in that of shrubland)."
     )
-    return [optical, sar, land_cover, below, *(of_row[row] for row in rows)]
+    scaled = " and ".join(f"{row}s" for row in BARS if row in rows).capitalize()
+    scale = (
+        f"{scaled} have one scale{' each' * (' ' in scaled)} in all scenes, whose end is the first "
+        "round number that at most 2 % of pixels exceed in at least half of the methods' panels "
+        "(those that are the cloudy image left out, unless all are); larger values have the "
+        "last colour."
+    )
+    sentences = [optical, sar, land_cover, below, *(of_row[row] for row in rows)]
+    return [*sentences, scale] if scaled else sentences

@@ -43,7 +43,7 @@ STRIPES: Final = "#a0a0a0"
 """Colour of the stripes of unknown land, which would otherwise be as white as the page."""
 
 ERROR_SCALES: Final = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-"""Reflectance at the upper end of the error's colour bar: the first that few errors exceed."""
+"""Reflectance at the upper end of the error's colour bar, of which :func:`upper_end` takes one."""
 
 ANGLE_SCALES: Final = (2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 90.0, 180.0)
 """Degrees at the upper end of the angle's colour bar."""
@@ -66,12 +66,14 @@ class Panel:
         below: Short texts under it.
         colours: Colour map of numbers.
         limits: Numbers at its two ends.
+        classes: Of land cover, that the legend must explain.
     """
 
     pixels: NDArray[np.floating[Any]]
     below: Sequence[str] = ()
     colours: Colormap | None = None
     limits: tuple[float, float] | None = None
+    classes: Sequence[int] = ()
 
 
 def optical_panels(
@@ -143,7 +145,7 @@ def land_cover_panel(classes: NDArray[np.uint8]) -> Panel:
     period = max(classes.shape[0] // 25, 2)
     stripes = (classes == UNKNOWN) & ((rows + columns) % period < period / 4)
     colours[stripes] = to_rgb(STRIPES)
-    return Panel(colours)
+    return Panel(colours, classes=np.unique(classes).tolist())
 
 
 def map_panel(values: NDArray[np.float64], what: str, upper: float) -> Panel:
@@ -182,8 +184,16 @@ def angle_map(image: Image, clear: Image, *, floor: float = 0.0) -> NDArray[np.f
 
 
 def upper_end(maps: Sequence[NDArray[np.float64]], scales: Sequence[float]) -> float:
-    """Upper end of a colour bar: of some scales, the first that at most 2 % of pixels exceed."""
-    values = np.stack(maps)
-    values = values[np.isfinite(values)]
-    high = np.percentile(values, 98) if values.size else 0.0
-    return next((scale for scale in scales if high <= scale), scales[-1])
+    """Upper end of a colour bar that a method which fails does not set.
+
+    Args:
+        maps: All panels that the bar is for; nan is left out.
+        scales: Possible ends, growing.
+
+    Returns:
+        The first end that, in at least half of the panels, at most 2 % of pixels exceed.
+    """
+    finite = [values[np.isfinite(values)] for values in maps]
+    highs = [np.percentile(values, 98) for values in finite if values.size]
+    middle = np.percentile(highs, 50, method="lower") if highs else 0.0
+    return next((scale for scale in scales if middle <= scale), scales[-1])

@@ -30,6 +30,10 @@ BY_SCORE: Final = ("best", "median", "worst")
 COLUMN: Final = {"mae": "mae", "psnr": "psnr", "sam": "sam_deg", "ssim": "ssim"}
 """Scores that scenes are ranked by, and their columns in tables."""
 
+NEAR_MEDIAN: Final = 0.1
+"""As far from the median cloud cover as a scene of a class may lie while others count more: half a
+bin of Fig. 5."""
+
 
 def named_scenes(scenes: Sequence[SceneFiles], names: Sequence[str]) -> list[SceneFiles]:
     """Scenes of the given names, in their order, each once.
@@ -70,7 +74,8 @@ def spread_scenes(covers: Mapping[SceneFiles, float], count: int) -> list[SceneF
     for part in range(count):
         left = [files for files in covers if files not in chosen]
         if left:
-            chosen.append(_nearest_scene(left, covers, part, count, chosen))
+            middle, reach = (part + 0.5) / count, 0.5 / count
+            chosen.append(_nearest_scene(left, covers, middle, reach, chosen))
     return sorted(chosen, key=lambda files: (covers[files], files))
 
 
@@ -79,12 +84,13 @@ def scenes_of_classes(
     shares: Mapping[SceneFiles, NDArray[np.float64]],
     count: int,
 ) -> list[SceneFiles]:
-    """Choose scenes evenly over the six classes of land cover and, with them, over cloud cover.
+    """Choose scenes evenly over the six classes of land cover, all under about as much cloud.
 
     The classes take turns, in the order of Tab. 2. A class takes one of the scenes that it
     prevails in; if none is left, the one of which it covers most; if it is in none, it has no turn.
-    Of several it takes, as :func:`spread_scenes` does, one near the middle of the part of cloud
-    cover that is next.
+    Of several it takes one near the median cloud cover of all scenes, so that classes differ by
+    their land and not by their clouds; of those near it, one of a season and an AOI that had the
+    fewest turns.
 
     Args:
         covers: Cloud cover of each scene, in [0, 1].
@@ -94,13 +100,14 @@ def scenes_of_classes(
     Returns:
         Scenes in the order of their classes, those of one class in that of their cloud cover.
     """
+    middle = float(np.median(list(covers.values()) or [0.5]))
     chosen: dict[SceneFiles, int] = {}
     for turn in range(count * len(LAND_COVER)):
         land_cover = turn % len(LAND_COVER)
         left = [files for files in covers if files not in chosen and shares[files][land_cover] > 0]
         if left and len(chosen) < count:
             own = _scenes_of_class(left, shares, land_cover)
-            files = _nearest_scene(own, covers, len(chosen), count, list(chosen))
+            files = _nearest_scene(own, covers, middle, NEAR_MEDIAN, list(chosen))
             chosen[files] = land_cover
     return sorted(chosen, key=lambda files: (chosen[files], covers[files], files))
 
@@ -118,16 +125,16 @@ def _scenes_of_class(
 def _nearest_scene(
     left: Sequence[SceneFiles],
     covers: Mapping[SceneFiles, float],
-    part: int,
-    count: int,
+    middle: float,
+    reach: float,
     chosen: Sequence[SceneFiles],
 ) -> SceneFiles:
-    middle, reach = (part + 0.5) / count, 0.5 / count
+    """One near a cloud cover; of those within half the reach, one unlike the chosen ones."""
 
     def rank(files: SceneFiles) -> tuple[int, int, int, float, SceneFiles]:
         distance = abs(covers[files] - middle)
         ring = 0 if distance <= reach / 2 else 1 if distance < reach else 2
-        if ring == 2:  # outside of its part, nothing counts but how far
+        if ring == 2:  # beyond reach, nothing counts but how far
             return ring, 0, 0, distance, files
         season = sum(files.season == other.season for other in chosen)
         aoi = sum(files.aoi == other.aoi for other in chosen)
@@ -174,7 +181,8 @@ def scene_scores(
         table, problems = measure(predictions, {}, Path(folder, "parts"), quiet=quiet)
     if problems:
         raise PredictionError(
-            f"{predictions.folder}: expected usable predictions, by whose scores scenes are chosen",
+            f"{predictions.folder}: expected usable predictions, by whose scores scenes are "
+            "chosen; write these files again, or choose scenes without a score",
             problems,
         )
     frame = table.to_pandas(ignore_metadata=True)

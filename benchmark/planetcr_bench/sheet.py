@@ -1,17 +1,18 @@
 """Panels in, a page out: blocks of panels under titles, with colour bars, a legend and a caption.
 
-Print decides all sizes: the page is at most as wide and, if it can be, as high as the text of a
-paper, no text is smaller than 5 points, and every pixel of an image is a pixel of the page.
+Print decides all sizes: the page is at most as wide and as high as the text of a paper, or there
+is none; no text is smaller than 5 points, and every pixel of an image is a pixel of the page.
 """
 
 from __future__ import annotations
 
 import functools
 import io
+import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.textpath import text_to_path
 
+from planetcr_bench.errors import UsageError
 from planetcr_bench.panels import LAND_COVER_COLOURS, STRIPES, Panel
 from planetcr_bench.storage import write_whole
 from planetcr_bench.vocabulary import LAND_COVER_NAMES, OPTICAL_SIZE, UNKNOWN
@@ -34,17 +36,17 @@ FORMATS: Final = (".png", ".pdf", ".svg")
 PAGE_INCH: Final = (7.2, 9.4)
 """Width and height of the text of a paper's page."""
 
-RESOLUTIONS: Final = range(300, 601, 5)
-"""Pixels an inch, of which the first that fits the page is taken: panels of 1 inch or less."""
+RESOLUTIONS: Final = range(300, 661, 5)
+"""Pixels an inch, of which the first that fits the page is taken: panels of 1 to 0.45 inches."""
 
 COMFORTABLE: Final = 410
-"""Blocks are folded into several strips where a finer resolution would be needed: panels of less
-than 3/4 inch are hard to read."""
+"""Blocks take another form where a finer resolution would be needed: panels of less than 3/4 inch
+are hard to read."""
 
 MOST_STRIPS: Final = 3
 
 FOLD: Final = 1.1
-"""How many times as large panels must become for another fold, where none are comfortable."""
+"""How many times as large panels must become for another form, where none are comfortable."""
 
 # All in points, 72 an inch.
 _MARGIN, _GUTTER, _LABEL = 3.0, 2.5, 8.0  # around the page; between panels; left of panels
@@ -53,6 +55,7 @@ _LEADING: Final = 1.15  # lines of text to their size
 _LARGE, _SMALL = 6.0, 5.0  # of text, on comfortable pages and on others
 _BAR: Final = (110.0, 4.5)
 _ENTRY: Final = 10.0  # widest of the legend, to the size of its text
+_SPACE: Final = 0.33  # width of a space, to the size of its text
 
 _STYLE: Final[list[Any]] = [
     "default",  # whatever a user's matplotlibrc says, the same images give the same bytes
@@ -64,7 +67,7 @@ _STYLE: Final[list[Any]] = [
         "xtick.major.size": 1.5,
         "xtick.major.width": 0.4,
         "xtick.major.pad": 1,
-        "svg.fonttype": "none",
+        "svg.fonttype": "path",  # a reader without the font would see another one
         "svg.hashsalt": "planetcr-bench",
         "pdf.fonttype": 42,
     },
@@ -73,7 +76,7 @@ _STYLE: Final[list[Any]] = [
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A colour bar, in the room that empty panels of its line leave.
+    """A colour bar, in the room that empty panels of its line leave, or below the last block.
 
     Attributes:
         colours: Of the line's panels.
@@ -110,15 +113,21 @@ class Sheet:
         columns: Titles, one per panel of a line.
         lines: One per line of a block; only the first has texts below its panels.
         blocks: At least one; panels all of one size.
-        classes: Of land cover, that the legend explains.
         caption: Whole sentences.
+        beside: Lines that stand at the right of the first instead of below it, and their columns.
     """
 
     columns: Sequence[str]
     lines: Sequence[Line]
     blocks: Sequence[Block]
-    classes: Sequence[int] = ()
     caption: str = ""
+    beside: Sequence[tuple[Line, range]] = ()
+
+    @property
+    def classes(self) -> list[int]:
+        """Of land cover, that the legend explains."""
+        panels = (panel for block in self.blocks for line in block.lines for panel in line)
+        return sorted({number for panel in panels if panel for number in panel.classes})
 
 
 def sheet_figure(sheet: Sheet) -> Figure:
@@ -127,14 +136,17 @@ def sheet_figure(sheet: Sheet) -> Figure:
     Returns:
         A figure that belongs to no window and to no pyplot state, at the resolution in which a
         pixel of an image is a pixel of the page.
+
+    Raises:
+        UsageError: It does not fit a page; the message says how many scenes do.
     """
-    layout = _best_layout(sheet)
+    layout = fitting_layout(sheet)
     with matplotlib.style.context([*_STYLE, {"font.size": layout.size}]):
         size = (layout.width / layout.dpi, layout.height / layout.dpi)
         page = _Page(layout, Figure(figsize=size, dpi=layout.dpi))
-        for number, block in enumerate(sheet.blocks):
-            page.draw_block(number, block, sheet.lines)
-        page.draw_foot(sheet.classes)
+        for number, block in enumerate(layout.sheet.blocks):
+            page.draw_block(number, block)
+        page.draw_foot()
     return page.figure
 
 
@@ -149,19 +161,73 @@ def save_figure(figure: Figure, out: Path) -> None:
     write_whole(out, stream.getvalue())
 
 
-def _best_layout(sheet: Sheet) -> _Layout:
-    """As few strips as give panels of a comfortable size; else as give nearly the largest."""
-    found = []
-    for strips in range(1, min(MOST_STRIPS, len(sheet.columns)) + 1):
-        layouts = (_Layout(sheet, strips, dpi) for dpi in RESOLUTIONS)
-        layout = next((one for one in layouts if one.fits), _Layout(sheet, strips, RESOLUTIONS[-1]))
-        if layout.dpi <= COMFORTABLE:
+def fitting_layout(sheet: Sheet) -> Layout:
+    """The form in which a sheet is drawn; to ask for it early is to refuse it early.
+
+    Raises:
+        UsageError: It does not fit a page; the message says how many scenes do.
+    """
+    layout = _best_layout(sheet)
+    if layout is None:
+        width, height = PAGE_INCH
+        raise UsageError(
+            f"expected what fits a page of {width} × {height} in, got {_scenes(len(sheet.blocks))} "
+            f"with {len(sheet.columns)} columns and {len(sheet.lines)} rows; {_remedy(sheet)}"
+        )
+    return layout
+
+
+def _remedy(sheet: Sheet) -> str:
+    fewer = (replace(sheet, blocks=sheet.blocks[:count]) for count in range(1, len(sheet.blocks)))
+    if most := sum(1 for _ in itertools.takewhile(_best_layout, fewer)):
+        fit = "fits" if most == 1 else "fit"
+        return (
+            f"at most {_scenes(most)} of this form {fit} on a page; draw fewer (--scenes), fewer "
+            "rows (--row), or fewer methods"
+        )
+    return "not even one scene of this form fits on a page; draw fewer rows (--row) or methods"
+
+
+def _scenes(count: int) -> str:
+    return f"{count} {'scene' if count == 1 else 'scenes'}"
+
+
+def _best_layout(sheet: Sheet) -> Layout | None:
+    """The first form that gives panels of a comfortable size; else one of nearly the largest."""
+    forms = [(sheet, 1), *([(_unfolded(sheet), 1)] if len(sheet.lines) > 1 else [])]
+    forms += [(sheet, strips) for strips in range(2, min(MOST_STRIPS, len(sheet.columns)) + 1)]
+    found: list[Layout] = []
+    for form, strips in forms:
+        layouts = (Layout(form, strips, dpi) for dpi in RESOLUTIONS)
+        layout = next((one for one in layouts if one.fits), None)
+        if layout and layout.dpi <= COMFORTABLE:
             return layout
-        found.append(layout)
-    return min(found, key=lambda layout: layout.dpi * FOLD ** len(layout.strips))
+        found += [layout] if layout else []
+    return min(found, key=lambda one: one.dpi * FOLD**one.folds, default=None)
 
 
-class _Layout:
+def _unfolded(sheet: Sheet) -> Sheet:
+    """The same panels with all lines of a block in one: few columns use the width of a page so."""
+    shown = [
+        [column for column, panel in enumerate(panels) if panel is not None]
+        for panels in sheet.blocks[0].lines
+    ]
+    titles = [
+        f"{line.name}: {sheet.columns[column]}" if line.name else sheet.columns[column]
+        for line, columns in zip(sheet.lines, shown, strict=True)
+        for column in columns
+    ]
+    ends = itertools.accumulate(map(len, shown))
+    places = [range(end - len(columns), end) for columns, end in zip(shown, ends, strict=True)]
+    blocks = []
+    for block in sheet.blocks:
+        pairs = zip(block.lines, shown, strict=True)
+        blocks.append(Block(block.title, [[line[at] for line, kept in pairs for at in kept]]))
+    first, *others = zip(sheet.lines, places, strict=True)
+    return Sheet(titles, [first[0]], blocks, sheet.caption, others)
+
+
+class Layout:
     """Where everything lies, in pixels from the top left corner.
 
     Args:
@@ -171,7 +237,7 @@ class _Layout:
     """
 
     def __init__(self, sheet: Sheet, strips: int, dpi: int) -> None:
-        self.dpi = dpi
+        self.sheet, self.dpi = sheet, dpi
         self.size = _LARGE if dpi <= COMFORTABLE else _SMALL
         first = next(panel for panel in sheet.blocks[0].lines[0] if panel is not None)
         side = first.pixels.shape[0]
@@ -180,21 +246,31 @@ class _Layout:
         left = self.points(_MARGIN + (_LABEL if any(line.name for line in sheet.lines) else 0))
         pitch = self.panel + self.points(_GUTTER)
         self.lefts = [left + pitch * place for strip in self.strips for place in range(len(strip))]
+        for _, columns in sheet.beside:
+            for column in range(columns.start, len(self.lefts)):
+                self.lefts[column] += self.points(_GAP)
         self.width = max(self.lefts) + self.panel + self.points(_MARGIN)
         self.titles = [
             "\n".join(_wrapped(re.findall(r"[^\s_/-]*[\s_/-]?", title), self._ems(self.panel)))
             for title in sheet.columns
         ]
         self.texts = any(panel and panel.below for panel in sheet.blocks[0].lines[0])
+        self.bars = 0  # top of those below the last block
         self.heads: list[int] = []
         self.tops: list[list[list[int]]] = []  # of block, strip and line
         self.legend = self._stack(len(sheet.blocks), len(sheet.lines))
         self.legend_columns = max(int(self._ems(self.width) / _ENTRY), 1)
-        rows = math.ceil(len(sheet.classes) / self.legend_columns)
+        self.classes = sheet.classes
+        rows = math.ceil(len(self.classes) / self.legend_columns)
         self.foot = self.legend + self.points(rows * 1.6 * self.size + (2 if rows else 0))
         room = self._ems(self.width - self.lefts[0] - self.points(_MARGIN))
         self.caption = _wrapped(re.findall(r"\S+\s?", sheet.caption), room)
         self.height = self.foot + self.points(self.line(len(self.caption)) + _MARGIN)
+
+    @property
+    def folds(self) -> int:
+        """How far it is from all columns beside each other with all lines below each other."""
+        return len(self.strips) - 1 + bool(self.sheet.beside)
 
     @property
     def fits(self) -> bool:
@@ -239,6 +315,10 @@ class _Layout:
                 self.tops[-1].append(tops)
                 y = tops[-1] + self.panel + below[-1] + self.points(1)
             y += self.points(_GAP)
+        if any(line.bar for line, _ in self.sheet.beside):
+            text = self.size * _LEADING
+            self.bars = self.tops[-1][-1][-1] + self.panel + self.points(text + 4)
+            y = max(y, self.bars + self.points(_BAR[1] + 2.5 + text + _GAP))
         return y
 
 
@@ -250,26 +330,29 @@ def _wrapped(words: Sequence[str], room: float) -> list[str]:
         room: Width of a line, in sizes of the font.
     """
     pieces = [piece for word in words for piece in ([word] if _width(word) <= room else word)]
-    lines = [""]
+    lines, used = [""], 0.0
     for piece in pieces:
-        if lines[-1] and _width(lines[-1] + piece) > room:
+        width = _width(piece.rstrip())
+        if lines[-1] and used + width > room:
             lines.append("")
+            used = 0.0
         lines[-1] += piece
+        used += width + _SPACE * piece.count(" ")
     return [line.rstrip() for line in lines if line]
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def _width(text: str) -> float:
-    """Of a line of text, in sizes of the font, with a little room for rounding to pixels."""
+    """Of a word, in sizes of the font, with a little room for rounding to pixels."""
     font = FontProperties(family="DejaVu Sans", size=100)
-    width, _, _ = text_to_path.get_text_width_height_descent(text.rstrip(), font, ismath=False)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     return 1.03 * float(width) / 100
 
 
 class _Page:
     """A figure that is drawn into by pixels from its top left corner."""
 
-    def __init__(self, layout: _Layout, figure: Figure) -> None:
+    def __init__(self, layout: Layout, figure: Figure) -> None:
         self.layout, self.figure = layout, figure
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
@@ -283,7 +366,7 @@ class _Page:
         x, y = left / self.layout.width, 1 - top / self.layout.height
         self.figure.text(x, y, text, parse_math=False, **look)
 
-    def draw_block(self, number: int, block: Block, lines: Sequence[Line]) -> None:
+    def draw_block(self, number: int, block: Block) -> None:
         """Title, and all strips."""
         layout = self.layout
         head = layout.heads[number] + layout.points(_HEAD - 3)
@@ -293,7 +376,7 @@ class _Page:
                 middle = layout.lefts[column] + layout.panel / 2
                 look = {"ha": "center", "va": "baseline", "linespacing": 1.1}
                 self.write(middle, tops[0] - layout.points(2.5), layout.titles[column], **look)
-            for line, panels, top in zip(lines, block.lines, tops, strict=True):
+            for line, panels, top in zip(layout.sheet.lines, block.lines, tops, strict=True):
                 self._draw_line(line, {column: panels[column] for column in strip}, top)
 
     def _draw_line(self, line: Line, panels: dict[int, Panel | None], top: int) -> None:
@@ -334,22 +417,26 @@ class _Page:
             text = layout.beside(panel.below)
             self.write(*where, text, ha="center", va="top", linespacing=1.1)
 
-    def _draw_bar(self, bar: Bar, left: int, right: int, middle: float) -> None:
+    def _draw_bar(self, bar: Bar, left: int, right: int, top: float) -> None:
         layout = self.layout
         width = min(layout.points(_BAR[0]), 0.8 * (right - left))
-        axes = self.axes((left + right - width) / 2, middle, width, layout.points(_BAR[1]))
+        axes = self.axes((left + right - width) / 2, top, width, layout.points(_BAR[1]))
         colours = ScalarMappable(Normalize(0, bar.upper), bar.colours)
         drawn = self.figure.colorbar(colours, cax=axes, orientation="horizontal", extend="max")
         drawn.set_ticks([0, bar.upper / 2, bar.upper], labels=_ticks(bar.upper))
         axes.set_title(bar.label, fontsize=layout.size, pad=2.5)
 
-    def draw_foot(self, classes: Sequence[int]) -> None:
-        """The legend of land cover and the caption."""
+    def draw_foot(self) -> None:
+        """Colour bars of lines beside the first, the legend of land cover, and the caption."""
         layout = self.layout
         left = layout.lefts[0]
-        if classes:
+        for line, columns in layout.sheet.beside:
+            if line.bar:
+                right = layout.lefts[columns[-1]] + layout.panel
+                self._draw_bar(line.bar, layout.lefts[columns[0]], right, layout.bars)
+        if layout.classes:
             self.figure.legend(
-                handles=[_entry(number) for number in classes],
+                handles=[_entry(number) for number in layout.classes],
                 loc="upper left",
                 bbox_to_anchor=(left / layout.width, 1 - layout.legend / layout.height),
                 ncols=layout.legend_columns,

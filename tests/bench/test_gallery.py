@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -18,13 +19,17 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.testing import assert_allclose, assert_array_equal
+from skimage.metrics import peak_signal_noise_ratio
 
 from conftest import Cli
+from planetcr_bench.cli.gallery import Row
+from planetcr_bench.cli.gallery import gallery as command
 from planetcr_bench.dataset import SceneFiles, find_scenes, read_product, read_scene
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
 from planetcr_bench.evaluate import evaluate
 from planetcr_bench.gallery import (
     MOST_FOLDERS,
+    MOST_SCENES,
     ROWS,
     DrawnScene,
     _predictions,
@@ -54,6 +59,7 @@ from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.scene import land_cover_classes, upsample
 from planetcr_bench.selection import (
     class_shares,
+    cloud_cover,
     named_scenes,
     ranked_scenes,
     scene_scores,
@@ -117,8 +123,8 @@ def caption(figure: Figure) -> str:
 
 
 def said(svg: Path) -> str:
-    """All texts of a picture."""
-    return " ".join(re.sub(r"<[^>]*>", " ", svg.read_text("utf-8")).split())
+    """All texts of a picture; beside each path there is a comment that says what it spells."""
+    return " ".join(re.findall(r"<!-- (.*?) -->", svg.read_text("utf-8")))
 
 
 def bars(figure: Figure) -> list[tuple[str, list[str]]]:
@@ -244,7 +250,8 @@ def test_sar_errors_and_angles_have_one_scale_in_the_whole_figure(
     ] * 2
     assert {image.get_clim() for image in images[11:14] + images[32:35]} == {(0, 0.02)}
     angles = [angle_map(i, scene.clear) for scene in scenes for i in scene.predictions]
-    end = next(scale for scale in ANGLE_SCALES if np.percentile(angles, 98) <= scale)
+    middle = sorted(np.percentile(angle, 98) for angle in angles)[1]
+    end = next(scale for scale in ANGLE_SCALES if middle <= scale)
     assert {image.get_clim() for image in images[14:17] + images[35:38]} == {(0, end)}
     assert bars(figure) == 2 * [
         ("Absolute error [reflectance]", ["0", "0.01", "0.02"]),
@@ -259,6 +266,29 @@ def test_a_scale_ends_where_few_pixels_are_beyond_it() -> None:
     assert upper_end([values[:60]], ERROR_SCALES) == 0.1
     assert upper_end([values * 100], ERROR_SCALES) == 1
     assert upper_end([values * np.nan], ERROR_SCALES) == ERROR_SCALES[0]
+    holes = np.where(values < 0.05, np.nan, values)
+    assert upper_end([holes, holes * np.nan], ERROR_SCALES) == 0.15
+
+
+def test_a_method_that_fails_does_not_darken_the_others() -> None:
+    """One of two, or two of four; with three of five most of the figure is what they do."""
+    flat = [np.full((10, 10), error) for error in (0.04, 0.9, 0.03, 0.8, 0.7)]
+    assert [upper_end(flat[:count], ERROR_SCALES) for count in (2, 4, 5)] == [0.05, 0.05, 1]
+    scene = make_drawn(folders=2)
+    scene.predictions[1][:] = 0.9
+    figure = gallery_figure([scene], ["good", "white"], FULL)
+    assert {image.get_clim() for image in panels(figure)[7:]} == {(0, 0.02)}
+
+
+def test_the_untouched_input_sets_a_scale_only_where_there_is_nothing_else() -> None:
+    scene = make_drawn(folders=3)
+    for prediction in scene.predictions[1:]:
+        prediction[:] = np.rint(scene.cloudy * 1e4) / 1e4  # as copy-cloudy is stored
+    figure = gallery_figure([scene], ["good", "copy", "copy again"], FULL)
+    assert {image.get_clim() for image in panels(figure)[8:]} == {(0, 0.02)}
+    scene.predictions[0][:] = scene.cloudy
+    figure = gallery_figure([scene], ["a", "b", "c"], FULL)
+    assert {image.get_clim() for image in panels(figure)[8:]} == {(0, 0.5)}
 
 
 def test_pixels_without_an_angle_are_grey_and_the_caption_says_so() -> None:
@@ -292,14 +322,15 @@ def test_panels_are_not_resampled(folders: int, size: int) -> None:
         assert_allclose(shown, expected, atol=1.01 / 255)
 
 
-def test_svg_and_pdf_hold_the_pixels_as_they_are_and_text_as_text(
+def test_svg_and_pdf_hold_the_pixels_as_they_are_and_bring_their_letters(
     drawn: tuple[list[DrawnScene], Figure], tmp_path: Path
 ) -> None:
     for suffix in ("svg", "pdf"):
         save_figure(drawn[1], tmp_path / f"g.{suffix}")
     svg = (tmp_path / "g.svg").read_text(encoding="utf-8")
     assert len(re.findall('<image[^>]* width="300" height="300"', svg)) == 42
-    assert ">winter_12_p_345, cloud cover 37 %</text>" in svg
+    assert "winter_12_p_345, cloud cover 37 %" in said(tmp_path / "g.svg")
+    assert "<text" not in svg  # a reader without the font would see another one
     pdf = (tmp_path / "g.pdf").read_bytes()
     assert pdf.count(b"/Width 300") == 42
     assert b"/FontFile2" in pdf  # TrueType, as publishers ask for
@@ -333,24 +364,41 @@ def test_the_caption_says_how_everything_is_drawn(
         "MAE [reflectance] and PSNR [dB] against the clear image",
         "the whole patch (protocol full)",
         "each band stretched between the same percentiles of its own in the clear image",
-        "Error: |image − clear|, mean over the four bands, on one scale in all scenes.",
-        "Angle: spectral angle between image and clear image, on one scale in all scenes.",
+        "Error: |image − clear|, mean over the four bands.",
+        "Angle: spectral angle between image and clear image.",
+        "Errors and angles have one scale each in all scenes, whose end is the first round number",
+        "that at most 2 % of pixels exceed in at least half of the methods' panels",
+        "larger values have the last colour.",
         "Judge: land cover that brightness 1a2b3c4d tells from the image.",
     ):
         assert part in text
     plain = caption(gallery_figure([make_drawn()], ["a", "b"], FULL, rows=[]))
     assert not any(f"{name}: " in plain for name in ROWS.values())
+    assert "scale" not in plain
+    assert "Errors have one scale in" in caption(gallery_figure([make_drawn()], ["a", "b"], FULL))
 
 
-@pytest.mark.parametrize("count", [2, 5])
-@pytest.mark.parametrize("folders", [1, 3, MOST_FOLDERS])
-@pytest.mark.parametrize("rows", [[], list(ROWS)], ids=["plain", "rows"])
+@pytest.mark.parametrize(
+    ("folders", "count", "rows"),
+    [
+        (1, 2, []),
+        (1, 5, ["error"]),
+        (1, 5, ["error", "angle"]),
+        (1, 2, list(ROWS)),
+        (2, 5, ["error", "judge"]),
+        (3, 2, list(ROWS)),
+        (3, 6, ["error"]),
+        (MOST_FOLDERS, 5, ["error"]),
+        (MOST_FOLDERS, 2, list(ROWS)),
+        (MOST_FOLDERS, MOST_SCENES - 1, []),
+    ],
+)
 def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: list[str]) -> None:
     scenes = [make_drawn("summer_1234_p_1234", folders=folders)] * count
     names = [f"a_rather_long_name_of-a-method{number}" for number in range(folders)]
     if folders == MOST_FOLDERS:
         names = list(PAPER_METHODS.values())
-    judge = Brightness() if rows else None
+    judge = Brightness() if "judge" in rows else None
     figure = gallery_figure(scenes, names, OFFICIAL, rows=rows, judge=judge, note="Long. " * 20)
     renderer = RendererAgg(1, 1, figure.dpi)  # measures texts as one of the page's size does
     boxes = [text.get_window_extent(renderer) for text in figure.texts]
@@ -363,9 +411,48 @@ def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: lis
     assert edges.min() >= 0
     assert (edges[:, 2:] <= figure.bbox.max).all()
     assert figure.get_figwidth() <= PAGE_INCH[0]
-    assert count > 2 or figure.get_figheight() <= PAGE_INCH[1]
+    assert figure.get_figheight() <= PAGE_INCH[1]
     assert {text.get_fontsize() for text in figure.texts} in ({5.0}, {6.0})
     assert figure.dpi >= 300
+
+
+@pytest.mark.parametrize(
+    ("folders", "count", "rows", "inch"),
+    [(1, 5, ["error"], 0.8), (1, 5, ["error", "angle"], 0.6), (3, 6, ["error"], 0.5)],
+)
+def test_rows_stand_beside_the_scene_where_that_makes_panels_larger(
+    folders: int, count: int, rows: list[str], inch: float
+) -> None:
+    names = [f"method {number}" for number in range(folders)]
+    figure = gallery_figure([make_drawn(folders=folders)] * count, names, FULL, rows=rows)
+    assert figure.get_figwidth() > 6.8
+    assert 300 / figure.dpi > inch
+    columns = len(names) + 5
+    titles = [" ".join(word.split()) for word in words(figure)]
+    assert titles[columns + 1 : columns + 3] == ["Error: Cloudy", "Error: method 0"]
+    assert len(bars(figure)) == len(rows)  # below the last scene
+    maps = panels(figure)[columns : columns + folders + 1]
+    assert all(image.get_cmap().name == "magma" for image in maps)
+    tops = {round(axes.get_position().y1, 6) for axes in figure.axes if axes.images}
+    assert len(tops) == count
+
+
+def test_what_fits_no_page_is_refused_with_how_much_would(
+    data: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    scene, names = make_drawn(folders=3), ["a", "b", "c"]
+    with pytest.raises(UsageError, match=r"got 6 scenes .* at most 4 scenes of this form fit on"):
+        gallery_figure([scene] * 6, names, FULL, rows=["error", "angle"])
+    figure = gallery_figure([scene] * 4, names, FULL, rows=["error", "angle"])
+    assert figure.get_figheight() <= PAGE_INCH[1]
+    with pytest.raises(UsageError, match=rf"{MOST_SCENES} scenes with 6 columns .* draw fewer"):
+        gallery_figure([make_drawn(folders=1)] * MOST_SCENES, ["a"], FULL)
+    with pytest.raises(UsageError, match="not even one scene of this form fits on a page"):
+        gallery_figure([make_drawn(folders=1)], ["long " * 999], FULL)
+    (nothing := tmp_path / "nothing").mkdir()  # would be missed next
+    request = {"count": 6, "rows": ["infrared", "error", "angle"], "quiet": True}
+    with pytest.raises(UsageError, match=r"at most \d scenes of this form"):
+        gallery(data, [*folders, nothing], tmp_path / "g.png", pick="best", **request)
 
 
 # --- Which scenes ---------------------------------------------------------------------------
@@ -426,9 +513,20 @@ def test_classes_take_turns_each_with_a_scene_that_it_prevails_in() -> None:
     chosen = scenes_of_classes(covers, shares, 12)
     prevailing = [int(shares[files].argmax()) for files in chosen]
     assert prevailing == sorted([*range(6)] * 2)
-    parts = sorted(int(covers[files] * 12) for files in chosen)
-    assert parts == list(range(12))  # and with them spread over cloud cover
     assert scenes_of_classes(dict(reversed(covers.items())), shares, 12) == chosen
+
+
+def test_scenes_of_classes_do_not_differ_by_their_clouds() -> None:
+    """All are near the median cover of the split, and of AOIs that were not yet shown."""
+    covers = {files: cover**3 for files, cover in make_covers(1200).items()}
+    shares = {
+        files: np.eye(6)[at % 6] for at, files in enumerate(sorted(covers, key=covers.__getitem__))
+    }
+    chosen = scenes_of_classes(covers, shares, 6)
+    median = np.median(list(covers.values()))
+    assert_allclose([covers[files] for files in chosen], median, atol=0.05)
+    assert len({files.aoi for files in chosen}) == 6
+    assert {files.season for files in chosen} == set(SEASONS)
 
 
 def test_a_class_that_prevails_nowhere_takes_the_scene_of_which_it_covers_most() -> None:
@@ -494,7 +592,7 @@ def test_picks_by_score_are_those_that_evaluate_would_rank_so(
     predict("mean-fill", simulated, preds, quiet=True)
     ledger, _, _ = evaluate(preds, tmp_path / "results", data=simulated, quiet=True)
     table = score_groups(ledger.frame, FULL, ["scene"])
-    (found,) = _predictions([preds], find_scenes(simulated, "test"))
+    (found,) = _predictions([preds], find_scenes(simulated, "test"), "ranked")
     measured = scene_scores(found, FULL, "sam", quiet=True)
     assert measured.to_dict() == table["sam_deg"].to_dict()
     scores = table["ssim"].to_dict()
@@ -522,13 +620,36 @@ def test_scores_are_those_of_evaluate(data: Path, folders: list[Path], tmp_path:
     shutil.copy(folders[0] / f"{name}.tif", only)
     ledger, _, _ = evaluate(only, tmp_path, data=data, scene_list=tmp_path / "list.csv", quiet=True)
     overall = summary(ledger)["protocols"]["full"]["overall"]
-    svg = (tmp_path / "one.svg").read_text(encoding="utf-8")
-    assert f"{overall['mae']:.4f} | {overall['psnr']:.2f}<" in svg
+    assert f" {overall['mae']:.4f} | {overall['psnr']:.2f} " in said(tmp_path / "one.svg")
+
+
+def test_scores_below_the_cloudy_image_are_its_own(
+    data: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    """Computed from the files by scikit-image; the methods' follow in the order of columns."""
+    files = find_scenes(data, "test")[0]
+    gallery(data, folders, tmp_path / "g.svg", names=[files.name], rows=[], quiet=True)
+    with (
+        rasterio.open(files.path("planet_cloudfree")) as clear,
+        rasterio.open(files.path("planet_cloudy")) as cloudy,
+        rasterio.open(folders[0] / f"{files.name}.tif") as filled,
+    ):
+        truth, *images = (
+            np.clip(source.read().astype(float) / 1e4, 0, 1) for source in (clear, cloudy, filled)
+        )
+    expected = [
+        f"{np.abs(image - truth).mean():.4f} | "
+        f"{peak_signal_noise_ratio(truth, image, data_range=1):.2f}"
+        for image in (images[0], images[1], images[0])  # the second folder holds the input
+    ]
+    shown = re.findall(r"\d\.\d{4} \| \d+\.\d\d", said(tmp_path / "g.svg"))
+    assert shown == expected
+    assert shown[0] != shown[1]
 
 
 def test_a_drawn_scene_is_what_the_files_hold(data: Path, folders: list[Path]) -> None:
     files = find_scenes(data, "test")[0]
-    drawn = read_drawn(files, _predictions(folders, [files]), FULL)
+    drawn = read_drawn(files, _predictions(folders, [files], "drawn"), FULL)
     assert_allclose(drawn.scores[0], drawn.scores[2], atol=2e-3)  # copy-cloudy, rounded to uint16
     for folder, image, (absolute, decibels) in zip(
         folders, drawn.predictions, drawn.scores[1:], strict=True
@@ -550,7 +671,7 @@ def test_the_mean_of_an_angle_panel_is_sam(data: Path, folders: list[Path], tmp_
     files = find_scenes(data, "test")[1]
     for protocol in (FULL, OFFICIAL):
         expected = score_groups(ledger.frame, protocol, ["scene"], pool="pixels")["sam_deg"]
-        drawn = read_drawn(files, _predictions(folders, [files]), protocol)
+        drawn = read_drawn(files, _predictions(folders, [files], "drawn"), protocol)
         angle = angle_map(drawn.predictions[0], drawn.clear, floor=protocol.sam_norm_floor)
         assert_allclose(np.nanmean(angle), expected[files.name], rtol=1e-6)
 
@@ -560,7 +681,7 @@ def test_a_centre_crop_cuts_all_panels(data: Path, folders: list[Path], tmp_path
     whole = read_scene(scene)
     cut = whole.clear[:, 70:230, 70:230]
     np.save(tmp_path / f"{scene.name}.npy", cut)
-    found = _predictions([tmp_path, folders[0]], [scene])
+    found = _predictions([tmp_path, folders[0]], [scene], "drawn")
     drawn = read_drawn(scene, found, OFFICIAL)
     assert_array_equal(drawn.clear, cut)
     images = [drawn.cloudy, drawn.clear, *drawn.predictions]
@@ -580,7 +701,7 @@ def test_the_same_input_gives_the_same_bytes(
     first, second = tmp_path / f"a{suffix}", tmp_path / "new" / f"b{suffix}"
     draw = {"count": 1, "rows": list(ROWS), "judge": Brightness(), "quiet": True}
     gallery(data, folders, first, **draw)
-    with mpl.rc_context({"font.size": 20, "image.cmap": "jet", "svg.fonttype": "path"}):
+    with mpl.rc_context({"font.size": 20, "image.cmap": "jet", "svg.fonttype": "none"}):
         before = dict(mpl.rcParams)
         gallery(data, folders, second, **draw)
         assert dict(mpl.rcParams) == before
@@ -626,23 +747,40 @@ def test_a_missing_prediction_is_named_and_others_do_not_matter(
     assert not (tmp_path / "h.png").exists()
 
 
-def test_a_rank_needs_every_prediction_of_the_first_folder_and_those_drawn_of_others(
-    data: Path, preds: Path, folders: list[Path], tmp_path: Path
+def test_a_rank_needs_every_prediction_of_all_folders_before_it_begins(
+    data: Path,
+    preds: Path,
+    folders: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out = tmp_path / "g.png"
-    worst, second, *_ = gallery(data, folders, out, pick="worst", count=6, rows=[], quiet=True)
-    (preds / f"{second}.tif").unlink()
-    drawn = gallery(data, [folders[0], preds], out, pick="worst", count=1, rows=[], quiet=True)
-    assert drawn == [worst]
-    for first, others, problem in (
-        (preds, folders, "that is ranked"),
-        (folders[0], [preds], "that is drawn"),
-    ):
-        with pytest.raises(PredictionError, match=problem) as refusal:
-            gallery(data, [first, *others], out, pick="worst", count=2, quiet=True)
-        assert refusal.value.problems == (
-            f"{preds / second}.tif: expected a prediction, found no such file",
-        )
+    names = [files.name for files in find_scenes(data, "test")]
+    (other := tmp_path / "other").mkdir()
+    for name in names[1:]:
+        shutil.copy(folders[0] / f"{name}.tif", other)
+    (preds / f"{names[2]}.tif").unlink()
+    monkeypatch.setattr(
+        "planetcr_bench.gallery.scene_scores", lambda *_, **__: pytest.fail("ranks")
+    )
+    with pytest.raises(PredictionError, match="of each scene that is ranked or drawn") as refusal:
+        gallery(data, [folders[0], preds, other], tmp_path / "g.png", pick="worst", quiet=True)
+    assert refusal.value.problems == (
+        f"{preds / names[2]}.tif: expected a prediction, found no such file",
+        f"{other / names[0]}.tif: expected a prediction, found no such file",
+    )
+
+
+def test_a_file_that_was_cut_off_is_named_with_what_to_do(
+    data: Path, preds: Path, tmp_path: Path
+) -> None:
+    name = find_scenes(data, "test")[0].name
+    path = preds / f"{name}.tif"
+    path.write_bytes(path.read_bytes()[:-2000])
+    again = "write this file again, or choose other scenes with --scene"
+    with pytest.raises(PredictionError, match=rf"{name}\.tif: cannot be read .*; {again}"):
+        gallery(data, [preds], tmp_path / "g.png", names=[name], quiet=True)
+    with pytest.raises(PredictionError, match="write these files again, or choose scenes without"):
+        gallery(data, [preds], tmp_path / "g.png", pick="best", quiet=True)
 
 
 def test_a_prediction_that_turns_out_broken_is_named_where_scenes_are_ranked(
@@ -661,28 +799,55 @@ def test_predictions_of_another_dataset_are_refused(
     data: Path, preds: Path, folders: list[Path], tmp_path: Path
 ) -> None:
     write_card(preds, Card(split="test", fingerprint="f" * 64))
-    with pytest.raises(DatasetError, match="expected the dataset of"):
+    with pytest.raises(DatasetError, match=r"expected the dataset of .*; give as DATA") as refusal:
         gallery(data, [folders[0], preds], tmp_path / "g.png", quiet=True)
+    assert "--data" not in str(refusal.value)
+    with pytest.raises(DatasetError, match="expected the folder that holds train/") as refusal:
+        gallery(tmp_path / "nowhere", [preds], tmp_path / "g.png", quiet=True)
+    assert "--data" not in str(refusal.value)
     write_card(preds, Card(split="train"))
     with pytest.raises(PredictionError, match="expected predictions of the split 'test'"):
         gallery(data, [folders[0], preds], tmp_path / "g.png", quiet=True)
 
 
-@pytest.mark.parametrize("out", ["g.jpg", "g", "folder.png"])
-def test_an_unknown_format_is_refused_before_anything_is_read(tmp_path: Path, out: str) -> None:
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("g.jpg", r"--out: expected a file that ends in \.png, \.pdf, \.svg, got .*g\.jpg"),
+        ("g", r"--out: expected a file that ends in \.png, \.pdf"),
+        ("folder.png", r"--out: expected a file, .*folder\.png is a folder; give a file in it"),
+        ("file/g.png", r"cannot write .*file/g\.png, .*file is no folder; choose another file"),
+        ("file/deep/g.png", r"cannot write .*g\.png, .*file is no folder; choose another file"),
+        ("locked/new/g.png", r"new/g\.png, .*locked may not be written to; choose a file elsew"),
+    ],
+)
+def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
+) -> None:
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(UsageError, match=r"--out: expected a file that ends in \.png, \.pdf"):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "file").touch()
+    before, access = sorted(tmp_path.rglob("*")), os.access
+
+    def access_of_a_user(path: Path, mode: int) -> bool:  # root may write everywhere
+        return access(path, mode) and not (path == tmp_path / "locked" and mode & os.W_OK)
+
+    monkeypatch.setattr(os, "access", access_of_a_user)
+    with pytest.raises(UsageError, match=message):
         gallery(tmp_path, [tmp_path / "nowhere"], tmp_path / out)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
     ("folders", "options", "message"),
     [
         (9, {}, "expected 1 to 8 folders of predictions, got 9"),
-        (1, {"count": 21}, "expected 1 to 20 scenes, got 21"),
+        (1, {"count": 11}, "expected 1 to 10 scenes, got 11"),
+        (1, {"names": list("abcdefghijk")}, "expected 1 to 10 scenes, got 11"),
+        (1, {"names": ["a"], "count": 5}, "--scenes: expected no number beside scenes by --scene"),
         (1, {"names": ["a"], "pick": "best"}, "--pick: expected no choice beside scenes by"),
-        (1, {"by": "mae"}, "--by: expected --pick best, median, worst with it, got None"),
-        (1, {"by": "mae", "pick": "classes"}, "got classes"),
+        (1, {"by": "mae"}, "--by: expected --pick best, median, worst with it, got no --pick"),
+        (1, {"by": "mae", "pick": "classes"}, "got --pick classes"),
         (1, {"rows": ["judge"]}, "--row judge: expected a judge; give its file with --judge"),
         (1, {"rows": ["haze"]}, "--row: expected infrared, error, angle, judge, got haze"),
     ],
@@ -724,6 +889,34 @@ def test_the_command_draws_and_says_where(
     assert "Error" not in text
 
 
+def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_path: Path) -> None:
+    out, covers = tmp_path / "g.svg", {f.name: cloud_cover(f) for f in find_scenes(data, "test")}
+    (name,) = gallery(data, folders[:1], out, count=1, rows=[], quiet=True)
+    assert abs(covers[name] - 0.5) == min(abs(cover - 0.5) for cover in covers.values())
+    assert "(split test), that with the cloud cover nearest to 50 %." in said(out)
+    gallery(data, folders[:1], out, count=1, pick="classes", rows=[], quiet=True)
+    assert "chosen for its land cover, of a cloud cover near the median." in said(out)
+    gallery(data, folders[:1], out, count=2, pick="classes", rows=[], quiet=True)
+    assert "evenly over the classes of land cover, of a cloud cover near the median." in said(out)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"row": [Row.none], "judge": Path("a.safe")}, "--row none: .* which draws a row, got a.s"),
+        ({"device": "cpu"}, "--device: expected it with --judge, which alone uses it, got cpu"),
+        ({"judge": Path("no.safe"), "out": Path("g.gif")}, "--out: expected a file that ends in"),
+        ({"scene": ["a"], "scenes": 2}, "--scenes: expected no number beside scenes by --scene"),
+        ({"row": [Row.judge]}, "give its file with --judge"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_before_anything_is_read(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        command(tmp_path, [tmp_path], **{"out": tmp_path / "g.png"} | options)
+
+
 def test_mistakes_end_in_one_clear_message(
     cli: Cli, data: Path, preds: Path, tmp_path: Path
 ) -> None:
@@ -732,7 +925,6 @@ def test_mistakes_end_in_one_clear_message(
     for arguments, code, expected in (
         ([preds, "--scene", name], 1, f"{name}.tif: expected a prediction, found no such file"),
         ([preds, "--row", "none", "--row", "error"], 2, "--row none: expected no other row"),
-        ([preds, "--row", "judge"], 2, "give its file with --judge"),
         ([preds, "--judge", "no.safetensors"], 1, "no.safetensors"),
         (["nowhere"], 1, "no such folder"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -46,7 +47,7 @@ def gallery(
         typer.Option(
             help="spread: evenly over cloud cover (5 scenes are one per bin of Fig. 5), seasons "
             "and AOIs. classes: the classes of land cover take turns, each with a scene that it "
-            "prevails in. The others: by a score of the first folder.",
+            "prevails in, near the median cloud cover. The others: by a score of the first folder.",
             show_default="spread",
         ),
     ] = None,
@@ -75,10 +76,11 @@ def gallery(
     device: options.Device = "auto",
 ) -> None:
     """Draw scenes as Fig. 4 of the paper does: cloudy, SAR, land cover, predictions, clear."""
-    if row and Row.none in row and len(row) > 1:
-        raise UsageError(f"--row none: expected no other row, got {', '.join(row)}")
+    _check_options(row or [], judge, device)
+    from planetcr_bench.gallery import check_out
     from planetcr_bench.gallery import gallery as run
 
+    check_out(out)  # before the judge is read
     loaded = None
     if judge is not None:
         need_judges()
@@ -99,3 +101,12 @@ def gallery(
         judge=loaded,
     )
     typer.echo(f"{len(drawn)} {'scene' if len(drawn) == 1 else 'scenes'} in {out}")
+
+
+def _check_options(rows: Sequence[Row], judge: Path | None, device: str) -> None:
+    if Row.none in rows and len(rows) > 1:
+        raise UsageError(f"--row none: expected no other row, got {', '.join(rows)}")
+    if Row.none in rows and judge:
+        raise UsageError(f"--row none: expected no --judge, which draws a row, got {judge}")
+    if device != "auto" and judge is None:
+        raise UsageError(f"--device: expected it with --judge, which alone uses it, got {device}")
