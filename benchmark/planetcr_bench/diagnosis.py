@@ -8,6 +8,8 @@ not defined.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Final
 
@@ -17,12 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.ledger import DISTANCE_ROUNDING, SUMS, Ledger
+from planetcr_bench.ledger import COLUMNS, DISTANCE_ROUNDING, SUMS, Ledger, cover_bins
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.tables import (
     HIGHER_IS_BETTER,
     METRICS,
     SUMS_OF_INPUT,
+    Of,
     in_paper_order,
     measured_protocols,
     method_label,
@@ -35,7 +38,6 @@ from planetcr_bench.vocabulary import (
     SEASONS,
     SKY,
     THICKNESS,
-    cover_bin,
 )
 
 POOL: Final[Pool] = "pixels"
@@ -60,7 +62,8 @@ PASTES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Skies under which a composite keeps the input's pixels."""
 
-_ADDITIVE: Final = METRICS[:3]  # SSIM of a composite does not follow from its parts
+ADDITIVE: Final = METRICS[:3]
+"""Metrics of a composite that follow from the sums of its parts; SSIM's window reaches across."""
 
 
 def triangle(
@@ -140,64 +143,155 @@ def gain(metric: str, after: ArrayLike, before: ArrayLike) -> NDArray[np.float64
     return difference if HIGHER_IS_BETTER[metric] else 0.0 - difference
 
 
-def group_figures(frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = ()) -> pd.DataFrame:
-    """Everything that the sums of groups of ledger rows tell of a method and its input.
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """Runs on one dataset in one protocol, and the tables of their failures, each made once.
 
-    Args:
-        frame: Rows of a ledger, all protocols.
-        protocol: Which to report.
-        by: Columns that name a group; also ``cover_bin``. None: one group, ``all``.
-
-    Returns:
-        One row per group that has pixels, indexed by ``by``: each metric of the prediction
-        (``mae``), of the input (``input_mae``) and the gain (``gain_mae``, positive where the
-        method is better); ``changed``, mean absolute difference to cloudy, reflectance; ``worse``,
-        share of pixels whose error exceeds the input's; shares of :func:`triangle`; ``pixels``,
-        ``scenes``, ``aois``.
-    """
-    figures = score_groups(frame, protocol, by, pool=POOL)
-    before = score_groups(frame, protocol, by, of="input", pool=POOL)
-    for metric in METRICS:
-        figures[f"input_{metric}"] = before[metric]
-        figures[f"gain_{metric}"] = gain(metric, figures[metric], before[metric])
-    rows = frame[frame["protocol"] == protocol.name]
-    rows = rows.assign(all="all", cover_bin=[cover_bin(cover) for cover in rows["cloud_cover"]])
-    sums = rows.groupby(list(by) or ["all"], observed=True)[list(SUMS)].sum()
-    figures["changed"] = scores.mae(sums["prediction_cloudy"], sums["values"])
-    figures["worse"] = sums["worse_pixels"] / sums["pixels"]
-    figures[list(TRIANGLE)] = triangle(
-        sums["absolute_error"], sums["prediction_cloudy"], sums["cloudy_clear"]
-    )
-    return figures
-
-
-def failure_table(
-    ledgers: Sequence[Ledger], protocol: Protocol, by: Sequence[str] = ()
-) -> pd.DataFrame:
-    """:func:`group_figures` of each method.
-
-    Args:
+    Attributes:
         ledgers: Runs on one dataset.
         protocol: Which to report.
-        by: Columns that name a group; none: ``all``.
-
-    Returns:
-        ``row``, the columns of ``by``, then all figures. Columns of :data:`ORDER` hold its groups
-        in its order, those without pixels with nan and zero, and no others: pixels of unknown land
-        count elsewhere. Other columns hold the groups that the method has.
     """
-    keys = list(by) or ["all"]
-    parts = []
-    for run in in_paper_order(ledgers):
-        figures = group_figures(run.frame, protocol, by)
-        if all(key in ORDER for key in keys):
-            figures = figures.reindex(_every([ORDER[key] for key in keys], keys))
-        part = figures.reset_index().assign(row=method_label(run))
-        parts.append(part.astype(dict.fromkeys(keys, object)))
-    table = pd.concat(parts, ignore_index=True)
-    behind = ["pixels", "scenes", "aois"]
-    table[behind] = table[behind].fillna(0).astype(int)
-    return table[["row", *(name for name in table if name != "row")]]
+
+    ledgers: Sequence[Ledger]
+    protocol: Protocol
+    _made: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def _rows(self) -> list[tuple[str, pd.DataFrame]]:
+        """Name and rows of each run in the paper's order, with ``all`` and ``cover_bin``."""
+        return [
+            (method_label(run), _rows_of(run.frame, self.protocol))
+            for run in in_paper_order(self.ledgers)
+        ]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all runs were scored on all scenes of the dataset."""
+        return all(run.provenance["complete"] for run in self.ledgers)
+
+    def failures(self, *by: str) -> pd.DataFrame:
+        """Everything that the sums of groups of ledger rows tell of each method and its input.
+
+        Args:
+            by: Columns that name a group; also ``cover_bin``. None: one group, ``all``.
+
+        Returns:
+            ``row`` and the columns of ``by``; each metric of the prediction (``mae``), of the input
+            (``input_mae``) and the gain (``gain_mae``, positive where the method is better);
+            ``changed``, mean absolute difference to cloudy, reflectance; ``worse``, share of pixels
+            whose error exceeds the input's; shares of :func:`triangle`; ``pixels``, ``scenes``,
+            ``aois``. Columns of :data:`ORDER` hold its groups in its order, those without pixels
+            with nan and zero, and no others: pixels of unknown land count elsewhere. Other columns
+            hold the groups that the method has. Not to be changed: it is made once.
+        """
+        if by not in self._made:
+            keys = list(by) or ["all"]
+            parts = [_group_sums(rows, keys).assign(row=name) for name, rows in self._rows]
+            sums = pd.concat(parts, ignore_index=True)
+            self._made[by] = sums[["row", *keys]].join(_figures(sums, self.protocol))
+        return self._made[by]
+
+    @cached_property
+    def harm(self) -> pd.DataFrame:
+        """What each method did under cloud, on its rim and under clear sky, and to all pixels.
+
+        ``row``, ``sky`` (``cloud``, ``rim``, ``clear``, ``all``), ``input_mae``, ``mae``,
+        ``changed``, ``worse``, ``pixels``, ``scenes``.
+        """
+        names = ["row", "sky", "input_mae", "mae", "changed", "worse", "pixels", "scenes"]
+        overall = self.failures().rename(columns={"all": "sky"})
+        return _run_by_run([self.failures("sky"), overall])[names]
+
+    @cached_property
+    def paste(self) -> pd.DataFrame:
+        """What keeping the input's pixels where the sky is clear would gain each method.
+
+        Exact: :data:`ADDITIVE` metrics of the composite follow from the sums of its parts. A line
+        per method and key of :data:`PASTES`: ``row``, ``pasted``, ``share`` (of pixels that the
+        composite takes from the input), ``mae``, ``psnr``, ``sam_deg``, and ``gain_…`` of each over
+        pasting nothing, positive where pasting helps.
+        """
+        lines = []
+        for name, rows in self._rows:
+            by_sky = _group_sums(rows, ["sky"])
+            for pasted, skies in PASTES.items():
+                lines.append({"row": name, "pasted": pasted, **_composite(by_sky, skies)})
+        table = pd.DataFrame(lines)
+        table[list(ADDITIVE)] = _scores(table, self.protocol)[list(ADDITIVE)]
+        nothing = table[table["pasted"] == "nothing"].set_index("row").loc[table["row"]]
+        for metric in ADDITIVE:
+            table[f"gain_{metric}"] = gain(metric, table[metric], nothing[metric])
+        gains = [f"gain_{metric}" for metric in ADDITIVE]
+        return table[["row", "pasted", "share", *ADDITIVE, *gains]]
+
+    @cached_property
+    def scenes(self) -> pd.DataFrame:
+        """Figures of each scene.
+
+        As :meth:`failures` by ``scene``, with ``cloud_cover``, ``cover_bin`` and ``land_cover``,
+        the class of most of its pixels.
+        """
+        facts: list[pd.DataFrame] = []
+        known: set[str] = set()
+        for _, rows in self._rows:
+            new = rows[~rows["scene"].isin(known)]
+            facts += [_scene_facts(new)] if len(new) else []
+            known |= set(new["scene"].unique())
+        return self.failures("scene").merge(
+            pd.concat(facts), left_on="scene", right_index=True, how="left"
+        )
+
+    @cached_property
+    def aois(self) -> pd.DataFrame:
+        """Figures of each area of interest.
+
+        As :meth:`failures` by ``aoi``, with the means over its scenes of ``longitude`` and
+        ``latitude`` (degrees, nan where no scene has a place) and ``cloud_cover``.
+        """
+        names = ["longitude", "latitude", "cloud_cover"]
+        means = []
+        for row, rows in self._rows:
+            of_aoi = rows.drop_duplicates("scene").groupby("aoi", observed=True)
+            means.append(of_aoi[names].mean().reset_index().assign(row=row))
+        every = pd.concat(means).astype({"aoi": object})
+        return self.failures("aoi").merge(every, on=["row", "aoi"], how="left")
+
+    @cached_property
+    def triangle(self) -> pd.DataFrame:
+        """Shares of residual cloud, recovery and invention of each method and of its parts.
+
+        A line per method and group: ``row``, ``by`` (``all``, ``sky``, ``land_cover`` or
+        ``cover_bin``), ``group``, the shares of :func:`triangle`, ``mae``, ``pixels``, ``scenes``.
+        """
+        parts = [self.failures().rename(columns={"all": "group"}).assign(by="all")]
+        parts += [
+            self.failures(by).rename(columns={by: "group"}).assign(by=by)
+            for by in ("sky", "land_cover", "cover_bin")
+        ]
+        return _run_by_run(parts)[["row", "by", "group", *TRIANGLE, "mae", "pixels", "scenes"]]
+
+    @cached_property
+    def told(self) -> Diagnosis | None:
+        """Of the runs whose evaluation knew how thick the simulated clouds are; None without."""
+        known = [run for run in self.ledgers if (run.frame["thickness"] != THICKNESS[0]).any()]
+        if len(known) == len(self.ledgers):
+            return self
+        return Diagnosis(known, self.protocol) if known else None
+
+
+def _rows_of(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    rows = frame.loc[frame["protocol"] == protocol.name, list(COLUMNS)]
+    return rows.assign(all="all", cover_bin=cover_bins(rows))
+
+
+def _group_sums(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Sums of groups of one run's rows, and how many scenes and AOIs they come from."""
+    grouped = rows.groupby(list(keys), observed=True)
+    sums = grouped[list(SUMS)].sum()
+    sums["scenes"], sums["aois"] = grouped["scene"].nunique(), grouped["aoi"].nunique()
+    if all(key in ORDER for key in keys):
+        sums = sums.reindex(_every([ORDER[key] for key in keys], keys), fill_value=0)
+    return sums.reset_index().astype(dict.fromkeys(keys, object))
 
 
 def _every(orders: Sequence[Sequence[str]], keys: Sequence[str]) -> pd.Index:
@@ -207,69 +301,47 @@ def _every(orders: Sequence[Sequence[str]], keys: Sequence[str]) -> pd.Index:
     return pd.MultiIndex.from_tuples(list(product(*orders)), names=list(keys))
 
 
-def harm_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """What each method did under cloud, on its rim and under clear sky, and to all pixels.
+def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """What each line of sums tells: the columns of :meth:`Diagnosis.failures`."""
+    figures = _scores(sums, protocol)
+    before = _scores(sums, protocol, "input")
+    for metric in METRICS:
+        figures[f"input_{metric}"] = before[metric]
+        figures[f"gain_{metric}"] = gain(metric, figures[metric], before[metric])
+    figures["changed"] = scores.mae(sums["prediction_cloudy"], sums["values"])
+    figures["worse"] = sums["worse_pixels"] / sums["pixels"]
+    figures[list(TRIANGLE)] = triangle(
+        sums["absolute_error"], sums["prediction_cloudy"], sums["cloudy_clear"]
+    )
+    return figures.join(sums[["pixels", "scenes", "aois"]])
 
-    Returns:
-        ``row``, ``sky`` (``cloud``, ``rim``, ``clear``, ``all``), ``input_mae``, ``mae``,
-        ``changed``, ``worse``, ``pixels``, ``scenes``.
-    """
-    by_sky = failure_table(ledgers, protocol, ["sky"])
-    overall = failure_table(ledgers, protocol).rename(columns={"all": "sky"})
-    names = ["row", "sky", "input_mae", "mae", "changed", "worse", "pixels", "scenes"]
-    table = pd.concat([by_sky, overall], ignore_index=True)[names]
-    runs = list(overall["row"])  # a method's skies, then its whole
-    return table.sort_values(
+
+def _scores(sums: pd.DataFrame, protocol: Protocol, of: Of = "prediction") -> pd.DataFrame:
+    """The metrics of each line of sums, as of a ledger row that is a group of its own."""
+    lines = sums[list(SUMS)].assign(
+        line=range(len(sums)), protocol=protocol.name, scene="", aoi="", cloud_cover=0.0
+    )
+    return score_groups(lines, protocol, ["line"], of=of, pool=POOL)[list(METRICS)]
+
+
+def _run_by_run(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Lines of all tables, those of one run together, runs in the order of the first table."""
+    runs = list(dict.fromkeys(parts[0]["row"]))
+    return pd.concat(parts, ignore_index=True).sort_values(
         "row", key=lambda rows: rows.map(runs.index), kind="stable", ignore_index=True
     )
 
 
-def paste_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """What keeping the input's pixels where the sky is clear would gain each method.
-
-    Exact: MAE, PSNR and SAM of the composite follow from the sums of its parts. SSIM does not, its
-    window reaches across their border.
-
-    Returns:
-        A line per method and key of :data:`PASTES`: ``row``, ``pasted``, ``share`` (of pixels that
-        the composite takes from the input), ``mae``, ``psnr``, ``sam_deg``, and ``gain_…`` of each
-        over pasting nothing, positive where pasting helps.
-    """
-    parts = []
-    for run in in_paper_order(ledgers):
-        rows = run.frame[run.frame["protocol"] == protocol.name]
-        for name, skies in PASTES.items():
-            pasted = rows["sky"].isin(skies)
-            taken = {
-                ours: rows[ours].mask(pasted, rows[theirs])
-                for ours, theirs in SUMS_OF_INPUT.items()
-            }
-            figures = score_groups(rows.assign(**taken), protocol, pool=POOL)[list(_ADDITIVE)]
-            share = rows.loc[pasted, "pixels"].sum() / rows["pixels"].sum()
-            parts.append(figures.assign(row=method_label(run), pasted=name, share=share))
-    table = pd.concat(parts, ignore_index=True)
-    nothing = table[table["pasted"] == "nothing"].set_index("row").loc[table["row"]]
-    for metric in _ADDITIVE:
-        table[f"gain_{metric}"] = gain(metric, table[metric], nothing[metric])
-    gains = [f"gain_{metric}" for metric in _ADDITIVE]
-    return table[["row", "pasted", "share", *_ADDITIVE, *gains]]
+def _composite(by_sky: pd.DataFrame, skies: Sequence[str]) -> dict[str, float]:
+    """Sums of a prediction with the input's pixels under some skies, and the share of those."""
+    kept = by_sky["sky"].isin(skies)
+    taken = {ours: by_sky[ours].mask(kept, by_sky[its]) for ours, its in SUMS_OF_INPUT.items()}
+    sums = by_sky.assign(**taken)[list(SUMS)].sum()
+    share = by_sky.loc[kept, "pixels"].sum() / by_sky["pixels"].sum()
+    return {"share": float(share), **{str(name): value for name, value in sums.items()}}
 
 
-def scene_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """Figures of each scene.
-
-    Returns:
-        As :func:`failure_table` by ``scene``, with ``cloud_cover``, ``cover_bin`` and
-        ``land_cover``, the class of most of its pixels.
-    """
-    table = failure_table(ledgers, protocol, ["scene"])
-    facts = pd.concat([_scene_facts(run.frame, protocol) for run in in_paper_order(ledgers)])
-    facts = facts[~facts.index.duplicated()]
-    return table.merge(facts, left_on="scene", right_index=True, how="left")
-
-
-def _scene_facts(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    rows = frame[frame["protocol"] == protocol.name]
+def _scene_facts(rows: pd.DataFrame) -> pd.DataFrame:
     pixels = rows.pivot_table(
         index="scene", columns="land_cover", values="pixels", aggfunc="sum", observed=True
     )
@@ -277,76 +349,29 @@ def _scene_facts(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     prevailing = (
         pixels.reindex(columns=list(LAND_COVER_NAMES), fill_value=0).fillna(0).idxmax(axis=1)
     )
-    cover = rows.groupby("scene", observed=True)["cloud_cover"].first()
-    bins = cover.map(cover_bin)
-    return pd.DataFrame({"cloud_cover": cover, "cover_bin": bins, "land_cover": prevailing})
+    facts = rows.groupby("scene", observed=True)[["cloud_cover", "cover_bin"]].first()
+    return facts.astype({"cover_bin": object}).assign(land_cover=prevailing)
 
 
 def extremes(table: pd.DataFrame, by: str, *, name: str = "scene", count: int = 5) -> pd.DataFrame:
     """Lines with the lowest and with the highest figure of each method.
 
     Args:
-        table: Of :func:`scene_table` or :func:`aoi_table`.
+        table: :attr:`Diagnosis.scenes` or :attr:`Diagnosis.aois`.
         by: A figure of which more is better, such as ``psnr`` or ``gain_psnr``.
         name: Column that settles ties.
         count: Lines of each end, at most.
 
     Returns:
         The table's lines with ``end``: of each method the ``worst``, from the worst on, then the
-        ``best``, from the best on; no line twice.
+        ``best``, from the best on; no line and no figure at both ends, so none where all are equal.
     """
     parts = []
     for _, lines in table[table[by].notna()].groupby("row", sort=False):
         rising = lines.sort_values([by, name], ascending=[True, True])
-        worst = rising.head(min(count, -(-len(rising) // 2)))
-        rest = lines.drop(worst.index).sort_values([by, name], ascending=[False, True])
-        parts += [worst.assign(end="worst"), rest.head(count).assign(end="best")]
+        beaten = rising[rising[by] < rising[by].iloc[-1]]
+        worst = beaten.head(min(count, -(-len(rising) // 2)))
+        falling = lines.sort_values([by, name], ascending=[False, True])
+        best = falling[falling[by] > worst[by].max()].head(count)
+        parts += [worst.assign(end="worst"), best.assign(end="best")]
     return pd.concat(parts, ignore_index=True) if parts else table.head(0).assign(end="")
-
-
-def aoi_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """Figures of each area of interest.
-
-    Returns:
-        As :func:`failure_table` by ``aoi``, with the means over its scenes of ``longitude`` and
-        ``latitude`` (degrees, nan where no scene has a place) and ``cloud_cover``.
-    """
-    table = failure_table(ledgers, protocol, ["aoi"])
-    names = ["longitude", "latitude", "cloud_cover"]
-    for run in in_paper_order(ledgers):
-        rows = run.frame[run.frame["protocol"] == protocol.name].drop_duplicates("scene")
-        means = rows.groupby("aoi", observed=True)[names].mean()
-        mine = table["row"] == method_label(run)
-        table.loc[mine, names] = means.loc[table.loc[mine, "aoi"]].to_numpy()
-    return table
-
-
-def triangle_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """Shares of residual cloud, recovery and invention of each method, overall and in its parts.
-
-    Returns:
-        A line per method and group: ``row``, ``by`` (``all``, ``sky``, ``land_cover`` or
-        ``cover_bin``), ``group``, the shares of :func:`triangle`, ``mae``, ``pixels``, ``scenes``.
-    """
-    parts = []
-    for run in in_paper_order(ledgers):
-        for by in ("all", "sky", "land_cover", "cover_bin"):
-            table = failure_table([run], protocol, [] if by == "all" else [by])
-            parts.append(table.rename(columns={by: "group"}).assign(by=by))
-    names = ["row", "by", "group", *TRIANGLE, "mae", "pixels", "scenes"]
-    return pd.concat(parts, ignore_index=True)[names]
-
-
-def told_truth(ledgers: Sequence[Ledger]) -> list[Ledger]:
-    """Runs whose evaluation knew how thick the simulated clouds are."""
-    return [run for run in ledgers if (run.frame["thickness"] != THICKNESS[0]).any()]
-
-
-def thickness_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame | None:
-    """Figures per bin of the optical thickness of cloud, of the runs that were told the truth.
-
-    Returns:
-        As :func:`failure_table` by ``thickness``; None where no run knows any.
-    """
-    told = told_truth(ledgers)
-    return failure_table(told, protocol, ["thickness"]) if told else None

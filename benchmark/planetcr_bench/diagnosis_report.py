@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,34 +12,29 @@ from typing import Final
 import pandas as pd
 from matplotlib.figure import Figure
 
-from planetcr_bench.diagnosis import (
-    TRIANGLE,
-    aoi_table,
-    extremes,
-    failure_table,
-    harm_table,
-    paste_table,
-    scene_table,
-    signature,
-    thickness_table,
-    triangle_table,
-    widest_protocol,
+from planetcr_bench.diagnosis import ADDITIVE, TRIANGLE, Diagnosis, signature, widest_protocol
+from planetcr_bench.diagnosis_blocks import (
+    SCENE_ENDS,
+    aoi_blocks,
+    class_cover_blocks,
+    harm_block,
+    listed_scenes,
+    paste_block,
+    percent,
+    scene_blocks,
+    season_block,
+    thickness_blocks,
+    triangle_block,
 )
 from planetcr_bench.diagnosis_figures import class_cover_figure, sky_figure, thickness_figure
 from planetcr_bench.diagnosis_map import aoi_figure
 from planetcr_bench.diagnosis_triangle import triangle_figure
 from planetcr_bench.figures import save_figure
 from planetcr_bench.ledger import Ledger
-from planetcr_bench.protocols import Protocol
-from planetcr_bench.render import Block, coverage_notes, number, to_markdown
-from planetcr_bench.tables import LABEL, METRICS
-from planetcr_bench.vocabulary import COVER_BINS
+from planetcr_bench.render import Block, number, to_markdown
+from planetcr_bench.storage import write_whole
 
 TITLE: Final = "Where and how it fails"
-
-_GAIN: Final = "PSNR gain [dB]"
-_SCORES: Final = [*(LABEL[metric] for metric in METRICS), _GAIN]
-_SHARES: Final = ["residual cloud [%]", "recovery [%]", "invention [%]"]
 
 _SKIES: Final = (
     "*Cloud* are pixels under the mask, *rim* those within 30 m of it, *clear* those farther away. "
@@ -50,8 +47,8 @@ _SKIES: Final = (
 _TRIANGLE: Final = (
     "With the L1 distances a = Σ|prediction − clear|, b = Σ|prediction − cloudy| and "
     "d = Σ|cloudy − clear|: *residual cloud* (a + d − b) / 2, what is left of the way from cloudy "
-    "to clear; *recovery* (b + d − a) / 2, what was gone of it; *invention* (a + b − d) / 2, what "
-    "lies off the way or beyond its ends. The error is residual cloud and invention, "
+    "to clear; *recovery* (b + d − a) / 2, what was covered of it; *invention* (a + b − d) / 2, "
+    "what lies off the way or beyond its ends. The error is residual cloud and invention, "
     "a = (a + d − b) / 2 + (a + b − d) / 2. Shares are of the sum of the three, (a + b + d) / 2: a "
     "copy of the input is all residual cloud, a perfect image all recovery. Where the input is "
     "nearly clear there is no way to go, and what little error there is may be all invention."
@@ -62,210 +59,85 @@ _THICKNESS: Final = (
 )
 _EXTREMES: Final = (
     "Scenes and AOIs with the lowest and the highest figures; equal ones stand in the order of "
-    "their names, and none is listed twice."
+    "their names. No figure is listed as worst and as best: a method whose figures are all equal "
+    "is not listed."
 )
 
 
-def harm_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
-    """What each method did to pixels by sky: :func:`~planetcr_bench.diagnosis.harm_table`."""
-    rows = [
-        [
-            str(line["row"]),
-            str(line["sky"]),
-            *(number(line[name]) for name in ("input_mae", "mae", "changed")),
-            _percent(line["worse"]),
-            f"{line['scenes']}",
-            f"{line['pixels']}",
-        ]
-        for line in harm_table(ledgers, protocol).to_dict("records")
+def results(of: Diagnosis) -> str:
+    """What came out, two or three sentences a run, as a list in Markdown."""
+    return "\n".join(f"- **{name}**: {_result(of, str(name))}" for name in of.failures()["row"])
+
+
+def _result(of: Diagnosis, name: str) -> str:
+    """The result of one run, from the lines of its tables."""
+    clear = _line(of.harm, row=name, sky="clear")
+    overall = _line(of.triangle, row=name, by="all")
+    texts = []
+    if clear["pixels"]:
+        texts.append(
+            f"Under clear sky MAE goes from {number(clear['input_mae'])} to "
+            f"{number(clear['mae'])}, and {percent(clear['worse'])} % of these pixels are made "
+            "worse."
+        )
+        texts.append(_pasting(_line(of.paste, row=name, pasted="clear")["gain_mae"]))
+    if not math.isnan(overall["residual"]):
+        residual, recovery, invention = (percent(overall[share]) for share in TRIANGLE)
+        texts.append(
+            f"Of all pixels together: residual cloud {residual} %, recovery {recovery} %, "
+            f"invention {invention} %."
+        )
+    return " ".join(texts) or "No pixel under clear sky, and no difference between the images."
+
+
+def _line(table: pd.DataFrame, **chosen: str) -> dict[Hashable, float]:
+    """The one line of a table in which columns have these values."""
+    for column, value in chosen.items():
+        table = table[table[column] == value]
+    (line,) = table.to_dict("records")
+    return line
+
+
+def _pasting(gained: float) -> str:
+    """What keeping the input's clear pixels does to the MAE of all pixels."""
+    amount = number(abs(gained))
+    if float(amount) == 0:
+        return "Keeping the input's pixels there would leave the MAE of all pixels at what it is."
+    verb = "lower" if gained > 0 else "raise"
+    return f"Keeping the input's pixels there would {verb} the MAE of all pixels by {amount}."
+
+
+def _without_ends(of: Diagnosis) -> list[str]:
+    """What to say where there are no scenes or AOIs to choose from."""
+    single = [
+        name
+        for name, table in (("scene", of.scenes), ("AOI", of.aois))
+        if len(set(table[name.lower()])) == 1
     ]
-    header = ["Method", "sky", "input's MAE", "MAE ↓", "changed", "worse ↓ [%]", "scenes", "pixels"]
-    return _block("Do no harm: by sky", header, rows, ledgers, protocol, metric="mae")
-
-
-def paste_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
-    """What pasting clear pixels back would gain: ``paste_table``."""
-    rows = [
-        [
-            str(line["row"]),
-            str(line["pasted"]),
-            _percent(line["share"]),
-            *(number(line[metric]) for metric in METRICS[:3]),
-            *(number(line[f"gain_{metric}"], sign=True) for metric in METRICS[:3]),
-        ]
-        for line in paste_table(ledgers, protocol).to_dict("records")
-    ]
-    labels = [LABEL[metric] for metric in METRICS[:3]]
-    gains = ["MAE gain", _GAIN, "SAM gain [°]"]
-    header = ["Method", "pasted", "of pixels [%]", *labels, *gains]
-    note = "SSIM of a composite does not follow from the sums of its parts and is left out."
-    return _block("The input's clear pixels pasted back", header, rows, ledgers, protocol, note)
-
-
-def class_cover_blocks(ledgers: Sequence[Ledger], protocol: Protocol) -> list[Block]:
-    """MAE and gain in PSNR per class and cloud-cover bin."""
-    table = failure_table(ledgers, protocol, ["land_cover", "cover_bin"])
-    errors = [f"{number(line['mae'])} ({line['scenes']})" for line in table.to_dict("records")]
-    gains = [number(gain, sign=True, digits=2) for gain in table["gain_psnr"].tolist()]
-    blocks = []
-    for title, metric, cells in (
-        ("MAE per class and cloud cover in %, scenes in brackets", "mae", errors),
-        ("Gain in PSNR over the input per class and cloud cover in %, dB", "psnr", gains),
-    ):
-        rows: dict[tuple[str, str], list[str]] = {}
-        for row, land_cover, cell in zip(table["row"], table["land_cover"], cells, strict=True):
-            rows.setdefault((str(row), str(land_cover)), []).append(cell)
-        lines = [[*names, *texts] for names, texts in rows.items()]
-        header = ["Method", "class", *COVER_BINS]
-        blocks.append(_block(title, header, lines, ledgers, protocol, metric=metric))
-    return blocks
-
-
-def season_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
-    """Scores by season."""
-    table = failure_table(ledgers, protocol, ["season"])
-    header = ["Method", "season", *_SCORES, "scenes"]
-    return _block("By season", header, _score_rows(table, ["season"]), ledgers, protocol)
-
-
-def aoi_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
-    """AOIs with the lowest and the highest PSNR."""
-    table = extremes(aoi_table(ledgers, protocol), "psnr", name="aoi", count=_count(ledgers))
-    place = [
-        f"{number(north, digits=2)}, {number(east, digits=2)}"
-        for north, east in zip(table["latitude"], table["longitude"], strict=True)
-    ]
-    cover = [_percent(share) for share in table["cloud_cover"]]
-    rows = _score_rows(table.assign(place=place, cover=cover), ["end", "aoi", "place", "cover"])
-    header = ["Method", "", "AOI", "latitude, longitude [°]", "mean cloud cover [%]", *_SCORES]
-    title = "AOIs with the lowest and the highest PSNR"
-    return _block(title, [*header, "scenes"], rows, ledgers, protocol)
-
-
-def scene_blocks(ledgers: Sequence[Ledger], protocol: Protocol) -> list[Block]:
-    """Worst and best scenes, by PSNR and by its gain over the input."""
-    table = scene_table(ledgers, protocol)
-    blocks = []
-    for by, words in (("psnr", "PSNR"), ("gain_psnr", "gain in PSNR over the input")):
-        lines = extremes(table, by, count=_count(ledgers))
-        rows = [
-            [
-                *(str(line[name]) for name in ("row", "end", "scene")),
-                _percent(line["cloud_cover"]),
-                str(line["land_cover"]),
-                number(line["mae"]),
-                number(line["psnr"], digits=2),
-                number(line["gain_psnr"], sign=True, digits=2),
-            ]
-            for line in lines.to_dict("records")
-        ]
-        header = ["Method", "", "scene", "cloud cover [%]", "most of it", "MAE ↓", LABEL["psnr"]]
-        title = f"Worst and best scenes by {words}"
-        blocks.append(_block(title, [*header, _GAIN], rows, ledgers, protocol))
-    return blocks
-
-
-def triangle_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
-    """Shares of residual cloud, recovery and invention; of several methods, fewer groups."""
-    table = triangle_table(ledgers, protocol)
-    if len(ledgers) > 1:
-        table = table[table["by"].isin(["all", "sky"])]
-    rows = [
-        [
-            str(line["row"]),
-            _group(str(line["by"]), str(line["group"])),
-            *(_percent(line[share]) for share in TRIANGLE),
-            number(line["mae"]),
-            f"{line['scenes']}",
-        ]
-        for line in table.to_dict("records")
-    ]
-    header = ["Method", "pixels", *_SHARES, "MAE ↓", "scenes"]
-    title = "Residual cloud, recovery, invention"
-    return _block(title, header, rows, ledgers, protocol, metric="mae")
-
-
-def _group(by: str, group: str) -> str:
-    return f"{group} % cloud cover" if by == "cover_bin" else group
-
-
-def thickness_blocks(ledgers: Sequence[Ledger], protocol: Protocol) -> list[Block]:
-    """Scores and shares per optical thickness; no block where no run was told the truth."""
-    table = thickness_table(ledgers, protocol)
-    if table is None:
-        return []
-    rows = [
-        [
-            str(line["row"]),
-            str(line["thickness"]),
-            *(number(line[name]) for name in ("input_mae", *METRICS)),
-            *(_percent(line[share]) for share in TRIANGLE),
-            f"{line['scenes']}",
-            f"{line['pixels']}",
-        ]
-        for line in table.to_dict("records")
-    ]
-    scores = ["input's MAE", *(LABEL[metric] for metric in METRICS)]
-    header = ["Method", "thickness", *scores, *_SHARES, "scenes", "pixels"]
-    return [_block("By optical thickness of the cloud", header, rows, ledgers, protocol)]
-
-
-def _count(ledgers: Sequence[Ledger]) -> int:
-    """Lines of either end that a table of extremes shows per method."""
-    return 5 if len(ledgers) == 1 else 2
-
-
-def _percent(share: object) -> str:
-    return number(100 * share, digits=1) if isinstance(share, float) else number(share)
-
-
-def _score_rows(table: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
-    return [
-        [
-            *(str(line[name]) for name in ("row", *names)),
-            *(number(line[metric]) for metric in METRICS),
-            number(line["gain_psnr"], sign=True),
-            f"{line['scenes']}",
-        ]
-        for line in table.to_dict("records")
-    ]
-
-
-def _block(
-    title: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    ledgers: Sequence[Ledger],
-    protocol: Protocol,
-    *notes: str,
-    metric: str = "all",
-) -> Block:
-    signed = [signature(protocol, metric), *notes, *coverage_notes(ledgers)]
-    kinds = ["measured"] * len(rows)
-    return Block(f"{title}, protocol {protocol.name}", header, rows, kinds, signed)
+    return [f"There is one {name}: none is the worst or the best." for name in single]
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
     """A part of the chapter: picture, what to know, tables."""
 
-    blocks: Callable[[Sequence[Ledger], Protocol], list[Block]]
+    blocks: Callable[[Diagnosis], list[Block]]
     text: str = ""
     stem: str = ""
     alt: str = ""
-    figure: Callable[[Sequence[Ledger], Protocol], Figure | None] = lambda *_: None
+    figure: Callable[[Diagnosis], Figure | None] = lambda _: None
 
 
 _SECTIONS: Final = (
     _Section(
-        lambda *of: [harm_block(*of), paste_block(*of)],
+        lambda of: [harm_block(of), paste_block(of)],
         _SKIES,
         "sky",
         "Errors by sky, pixels made worse, and the gain of pasting clear pixels back",
         sky_figure,
     ),
     _Section(
-        lambda *of: [triangle_block(*of)],
+        lambda of: [triangle_block(of)],
         _TRIANGLE,
         "triangle",
         "Residual cloud, recovery and invention",
@@ -275,44 +147,107 @@ _SECTIONS: Final = (
         class_cover_blocks, "", "class_cover", "Error per class and cloud cover", class_cover_figure
     ),
     _Section(thickness_blocks, _THICKNESS, "thickness", "By optical thickness", thickness_figure),
-    _Section(lambda *of: [season_block(*of)]),
-    _Section(lambda *of: [aoi_block(*of)], _EXTREMES, "aois", "Map of the AOIs", aoi_figure),
-    _Section(scene_blocks),
+    _Section(lambda of: [season_block(of)]),
+    _Section(
+        lambda of: [*aoi_blocks(of), *scene_blocks(of)],
+        _EXTREMES,
+        "aois",
+        "Map of the AOIs",
+        aoi_figure,
+    ),
 )
 
-DIAGNOSIS_FILES: Final = tuple(
-    f"{section.stem}.{suffix}" for section in _SECTIONS if section.stem for suffix in ("png", "svg")
+_DATA: Final = "diagnosis.json"
+
+DIAGNOSIS_FILES: Final = (
+    *(
+        f"{section.stem}.{suffix}"
+        for section in _SECTIONS
+        if section.stem
+        for suffix in ("png", "svg")
+    ),
+    _DATA,
 )
-"""Pictures of the chapter; a run without truth or without places lacks some of them."""
+"""Pictures of the chapter, and its tables at full precision; a run without truth or without places
+lacks some pictures."""
 
 
-def diagnosis_blocks(ledgers: Sequence[Ledger], protocol: Protocol) -> list[Block]:
+def chapter_blocks(of: Diagnosis) -> list[Block]:
     """All tables of the chapter, in its order."""
-    return [block for section in _SECTIONS for block in section.blocks(ledgers, protocol)]
+    return [block for section in _SECTIONS for block in section.blocks(of)]
+
+
+def chapter_tables(of: Diagnosis) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
+    """What stands behind the chapter, at full precision, and the metrics that each table has.
+
+    Of scenes only those that the chapter lists; of all, the ledger tells.
+    """
+    ends = [listed_scenes(of, by).assign(by=by) for by in SCENE_ENDS]
+    every = ("all",)
+    tables = {
+        "harm": (of.harm, ("mae",)),
+        "paste": (of.paste, ADDITIVE),
+        "triangle": (of.triangle, ("mae",)),
+        "class_cover": (of.failures("land_cover", "cover_bin"), every),
+        "season": (of.failures("season"), every),
+        "aois": (of.aois, every),
+        "scenes": (pd.concat(ends), every),
+    }
+    return tables | ({"thickness": (of.told.failures("thickness"), every)} if of.told else {})
+
+
+def _to_json(of: Diagnosis) -> str:
+    """The tables as a list; a line per row, so that two versions can be compared."""
+    texts = []
+    for name, (table, metrics) in chapter_tables(of).items():
+        signed = ", ".join(signature(of.protocol, metric) for metric in metrics)
+        head = {"table": name, "protocol": of.protocol.name, "signature": signed}
+        rows = [
+            json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
+            for row in table.astype(object).to_dict("records")
+        ]
+        body = ",\n  ".join(rows)
+        texts.append(f'{json.dumps(head, ensure_ascii=False)[:-1]}, "rows": [\n  {body}\n]}}')
+    return "[\n" + ",\n".join(texts) + "\n]\n"
+
+
+def _plain(row: Mapping[Hashable, object]) -> dict[str, object]:
+    """A row whose numbers JSON knows: what was not measured, or is infinite, is null."""
+    return {
+        str(name): None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
 
 
 def write_diagnosis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
-    """Write the pictures and say in Markdown where and how methods fail.
+    """Write pictures and tables, and say in Markdown where and how methods fail.
 
     Args:
         folder: Where :data:`DIAGNOSIS_FILES` go; old ones that do not apply any more are removed.
         ledgers: Runs on one dataset.
 
     Returns:
-        Parts of a report that stands in the same folder: heading, texts, links, tables; of the
-        protocol ``full`` where all runs have it.
+        Parts of a report that stands in the same folder: heading, results, texts, links, tables; of
+        the protocol ``full`` where all runs have it.
     """
-    protocol = widest_protocol(ledgers)
-    parts = [f"## {TITLE}"]
+    of = Diagnosis(ledgers, widest_protocol(ledgers))
+    parts = [f"## {TITLE}", results(of)]
     for section in _SECTIONS:
-        blocks = section.blocks(ledgers, protocol)
-        figure = section.figure(ledgers, protocol)
-        if figure is not None:
-            save_figure(figure, folder, section.stem)
-            parts.append(f"![{section.alt}]({section.stem}.png)")
-        elif section.stem:
-            for suffix in ("png", "svg"):
-                (folder / f"{section.stem}.{suffix}").unlink(missing_ok=True)
+        blocks = section.blocks(of)
+        parts += _picture(folder, section, of)
         parts += [section.text] if section.text and blocks else []
         parts += map(to_markdown, blocks)
-    return parts
+    write_whole(folder / _DATA, _to_json(of).encode())
+    return [*parts, *_without_ends(of)]
+
+
+def _picture(folder: Path, section: _Section, of: Diagnosis) -> list[str]:
+    """Save the picture of a section and link it, or remove an old one."""
+    figure = section.figure(of)
+    if figure is not None:
+        save_figure(figure, folder, section.stem)
+        return [f"![{section.alt}]({section.stem}.png)"]
+    if section.stem:
+        for suffix in ("png", "svg"):
+            (folder / f"{section.stem}.{suffix}").unlink(missing_ok=True)
+    return []

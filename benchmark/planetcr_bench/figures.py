@@ -1,6 +1,7 @@
 """The table of cloud-cover bins in, Fig. 5 of the paper out: as a figure, then as PNG and SVG.
 
-What any figure over cloud-cover bins needs is here too: rows, lines, counts, legend and caption.
+What any figure needs is here too: colours, markers, style, panels, legend, caption and files; and
+what any figure over cloud-cover bins needs: rows, lines and counts.
 """
 
 from __future__ import annotations
@@ -8,19 +9,21 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench.protocols import Protocol
 from planetcr_bench.tables import LABEL, METRICS
@@ -44,8 +47,17 @@ COLOURS: Final = (
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h")
 """One more than the colours, so that a pair of both comes back only after 110 methods."""
 
-_SOLID: Final = {"markeredgecolor": "white", "markeredgewidth": 0.5}  # tells overlaps apart
-_INPUT_LINE: Final = {"color": "#808080", "marker": "d", "linestyle": "--"}
+EDGE: Final[dict[str, Any]] = {"markeredgecolor": "white", "markeredgewidth": 0.5}
+"""Of a marker: tells overlapping ones apart."""
+
+SKY_LOOK: Final = {
+    "cloud": {"color": "#0072B2", "marker": "o"},
+    "rim": {"color": "#E69F00", "marker": "s"},
+    "clear": {"color": "#009E73", "marker": "^"},
+}
+"""Colour and marker of each sky, apart for all eyes."""
+
+INPUT_LOOK: Final = {"color": "#808080", "marker": "d", "linestyle": "--"}
 COUNTS: Final = "n: scenes in the bin. AOIs: areas of interest that they come from."
 """What :func:`label_counts` writes, for the caption."""
 
@@ -74,7 +86,7 @@ STYLE: Final[list[Any]] = [
         "xtick.labelsize": 7,
         "lines.linewidth": 1.2,
         "lines.markersize": 6,
-        "svg.fonttype": "none",
+        "svg.fonttype": "path",  # text looks the same where DejaVu Sans is missing
         "svg.hashsalt": "planetcr-bench",
     },
 ]
@@ -113,13 +125,43 @@ def cover_figure(table: pd.DataFrame, protocol: Protocol, *, note: str = "") -> 
         A figure 7 inches wide that belongs to no window and to no pyplot state.
     """
     rows = cover_rows(table)
-    with matplotlib.style.context(STYLE):
-        figure = Figure(layout="constrained", dpi=200)
+    with page() as figure:
         for metric, axes in zip(METRICS, figure.subplots(2, 2).flat, strict=True):
             _draw_panel(axes, metric, rows)
         label_counts(figure.axes[2:], rows)
         finish(figure, rows, _caption(figure, table, protocol, note), height_inch=5.1)
     return figure
+
+
+@contextmanager
+def page(settings: Mapping[str, object] | None = None) -> Iterator[Figure]:
+    """An empty figure in the benchmark's style, for :func:`finish` to settle within the block.
+
+    Args:
+        settings: Of matplotlib, beside :data:`STYLE`.
+    """
+    with matplotlib.style.context([*STYLE, dict(settings or {})]):
+        yield Figure(layout="constrained", dpi=200)
+
+
+def panels(figure: Figure, count: int, columns: int) -> list[tuple[Axes, bool, bool]]:
+    """Panels of a figure line by line; places that are left over stay empty.
+
+    Args:
+        figure: Without panels.
+        count: How many.
+        columns: How many side by side.
+
+    Returns:
+        Of each the axes, whether it is the first of its line, and the last of its column.
+    """
+    grid = list(figure.subplots(math.ceil(count / columns), columns, squeeze=False).flat)
+    for empty in grid[count:]:
+        empty.set_axis_off()
+    return [
+        (axes, index % columns == 0, index + columns >= count)
+        for index, axes in enumerate(grid[:count])
+    ]
 
 
 def finish(figure: Figure, rows: Sequence[Row], caption: str, *, height_inch: float) -> None:
@@ -170,14 +212,26 @@ def cover_rows(table: pd.DataFrame) -> list[Row]:
     rows: list[Row] = []
     methods = 0
     for (kind, name), part in table.groupby(["kind", "row"], sort=False):
-        line = _INPUT_LINE
+        line = INPUT_LOOK
         if kind != "input":
-            colour, marker = COLOURS[methods % len(COLOURS)], MARKERS[methods % len(MARKERS)]
-            line = {"color": colour, "marker": marker, "linestyle": "-"}
+            line = {**look(methods), "linestyle": "-"}
             methods += 1
         bins = part.set_index("cover_bin").reindex(COVER_BINS)
-        rows.append(Row(str(name), kind == "input", bins, {**_SOLID, **line}))
+        rows.append(Row(str(name), kind == "input", bins, {**EDGE, **line}))
     return rows
+
+
+def look(method: int) -> dict[str, str]:
+    """Colour and marker of a method, by its position among those of a figure."""
+    return {
+        "color": COLOURS[method % len(COLOURS)],
+        "marker": MARKERS[method % len(MARKERS)],
+    }
+
+
+def entry(name: str, **look: Any) -> Row:
+    """An entry of a legend that stands for a marker, or for what else it is told to."""
+    return Row(name, False, pd.DataFrame(), {"linestyle": "none", **look})
 
 
 def _draw_panel(axes: Axes, metric: str, rows: Sequence[Row]) -> None:
@@ -187,8 +241,8 @@ def _draw_panel(axes: Axes, metric: str, rows: Sequence[Row]) -> None:
     perfect = np.isinf([row.values(metric) for row in rows]).any(axis=0)
     start_panel(axes, LABEL[metric])
     axes.margins(y=0.2 if perfect.any() else 0.12 if crowded else 0.06)
-    if metric in ("mae", "sam_deg"):
-        _widen(axes, shown)
+    if metric in ("mae", "sam_deg") and far_apart(shown):
+        take_logarithm(axes, "y")
     for row in sorted(rows, key=lambda row: row.is_input):
         if row.is_input and crowded:
             axes.set_ylim(axes.get_ylim())  # the methods are drawn: keep what they need
@@ -213,27 +267,41 @@ def _finite(rows: Sequence[Row], metric: str) -> NDArray[np.float64]:
     return np.extract(np.isfinite(values), values)
 
 
-def _widen(axes: Axes, values: NDArray[np.float64]) -> None:
-    """Take a logarithmic axis for values that are too far apart for a linear one."""
-    if not values.size or values.min() <= 0 or values.max() <= LOG_SPREAD * values.min():
-        return
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+def far_apart(values: ArrayLike) -> bool:
+    """Whether errors need a logarithm: finite ones are positive and spread over the limit."""
+    numbers = np.asarray(values, np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    return bool(finite.size) and 0 < LOG_SPREAD * float(finite.min()) < float(finite.max())
+
+
+def log_ticks(axis: Axis) -> None:
+    """Give a logarithmic axis of errors few and plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.set_minor_locator(NullLocator())
+    plain_numbers(axis)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write numbers without an exponent and without zeros at their end."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def take_logarithm(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis of errors logarithmic and say so in the panel's title."""
+    axes.set(**{f"{which}scale": "log"})
+    log_ticks(axes.xaxis if which == "x" else axes.yaxis)
     axes.set_title(f"{axes.get_title()}, log scale")
 
 
-def draw_row(axes: Axes, row: Row, values: NDArray[np.float64], *, shift: float = 0.0) -> None:
+def draw_row(axes: Axes, row: Row, values: NDArray[np.float64]) -> None:
     """Draw a row's line: a gap where a value is nan, its top where it is infinite.
 
     Args:
         axes: The panel.
         row: Its look, and the scenes behind each bin.
         values: One per bin.
-        shift: To the right, in bins.
     """
-    bins = np.arange(len(values)) + shift
+    bins = np.arange(len(values))
     finite, infinite = np.isfinite(values), np.isinf(values)
     order = 1.9 if row.is_input else 2.0
     line = {**row.line, "markevery": finite & ~row.few, "zorder": order}
@@ -259,7 +327,7 @@ def _label_beyond(axes: Axes, values: NDArray[np.float64]) -> None:
 
 def _write(axes: Axes, text: str, position: int, height: float, *, va: str) -> None:
     where: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": va}
-    colour = "black" if text == "∞" else _INPUT_LINE["color"]
+    colour = "black" if text == "∞" else INPUT_LOOK["color"]
     paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
     axes.text(position, height, text, color=colour, size=7, zorder=1.95, bbox=paper, **where)
 
@@ -326,6 +394,27 @@ def coverage_sentences(table: pd.DataFrame) -> list[str]:
     if not per_bin.nunique(axis=1).gt(1).any():
         return []
     return ["Methods scored on fewer than n scenes carry their coverage in the legend."]
+
+
+def behind(overall: pd.DataFrame, *, complete: bool) -> str:
+    """How many scenes and pixels a figure shows, in a sentence.
+
+    Args:
+        overall: ``scenes`` and ``pixels`` of each method.
+        complete: Whether all methods were scored on all scenes.
+    """
+    most = overall.sort_values("scenes", ascending=False, kind="stable").iloc[0]
+    scenes = int(most["scenes"])
+    text = f"n = {scenes:,} scene{'s' * (scenes != 1)}, {short(int(most['pixels']))} pixels"
+    return f"{text}{'' if complete else '; fewer where a name says so'}."
+
+
+def short(count: int) -> str:
+    """A count in three digits: 512, 25.6k, 1.23M."""
+    for power, letter in ((9, "G"), (6, "M"), (3, "k")):
+        if count >= 10**power:
+            return f"{count / 10**power:.3g}{letter}"
+    return str(count)
 
 
 def caption_lines(sentences: Sequence[str], signatures: Sequence[str], note: str = "") -> str:

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.figures import (
     COUNTS,
-    STYLE,
     Row,
     caption_lines,
     cover_rows,
@@ -27,8 +25,12 @@ from planetcr_bench.figures import (
     few_sentences,
     finish,
     label_counts,
+    page,
+    panels,
+    short,
     start_panel,
 )
+from planetcr_bench.heat_maps import MOST_COLUMNS, columns_for, ink, name_cells
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Protocol
 from planetcr_bench.semantic_tables import judged_runs, over_judges, table3
@@ -41,7 +43,6 @@ _SHIFT: Final = 0.09  # between rows that have error bars, in bins
 _SHADE: Final = 0.6  # exponent of the share: small ones show, too
 _KEPT, _TURNED = colormaps["Blues"], colormaps["Oranges"]  # apart for all eyes, and in grey
 _EMPTY: Final = (0.9, 0.9, 0.9)
-_COLUMNS: Final = 3
 _READING: Final = (
     "Row: what the judge takes pixels for in the clear image. Column: in the image that the panel "
     "names. Number: per cent of the row. Blue: the same class; orange: another."
@@ -67,13 +68,14 @@ def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: s
     judges = _expect_judges(ledgers)
     table = _discrepancies(ledgers, protocol)
     rows = cover_rows(table)
-    with matplotlib.style.context(STYLE):
-        figure = Figure(layout="constrained", dpi=200)
+    with page() as figure:
         for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
             start_panel(axes, TITLE[score])
             _draw_score(axes, score, rows, spread=len(judges) > 1)
         label_counts(figure.axes, rows)
-        bars = f"Point: mean of {len(judges)} judges. Bar: from the lowest to the highest."
+        bars = (
+            f"Point: mean of {len(judges)} judges. Bar beside it: from the lowest to the highest."
+        )
         sentences = [
             "Line at 0: the cloud-free image.",
             *([bars] if len(judges) > 1 else []),
@@ -113,22 +115,28 @@ def _discrepancies(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFram
 def _draw_score(axes: Axes, score: str, rows: Sequence[Row], *, spread: bool) -> None:
     axes.axhline(0, color="black", linewidth=0.8, zorder=1.5, label="_clear")
     for index, row in enumerate(rows):
-        shift = _SHIFT * (index - (len(rows) - 1) / 2) * min(1, 7 / len(rows)) * spread
-        mean = row.values(f"{score}_discrepancy")
         if spread:
-            low, high = (row.values(f"{score}_discrepancy_{end}") for end in ("lowest", "highest"))
-            axes.errorbar(
-                np.arange(len(mean)) + shift,
-                mean,
-                yerr=np.maximum([mean - low, high - mean], 0),  # a mean may round below its least
-                fmt="none",
-                ecolor=row.line["color"],
-                elinewidth=0.9,
-                capsize=1.8,
-                zorder=1.8,
-                label="_spread",
-            )
-        draw_row(axes, row, mean, shift=shift)
+            shift = _SHIFT * (index - (len(rows) - 1) / 2) * min(1, 7 / len(rows))
+            _draw_spread(axes, score, row, shift)
+        draw_row(axes, row, row.values(f"{score}_discrepancy"))
+
+
+def _draw_spread(axes: Axes, score: str, row: Row, shift: float) -> None:
+    """Draw the bars of a row beside its points: the line itself stays above its bins."""
+    mean, low, high = (
+        row.values(f"{score}_discrepancy{end}") for end in ("", "_lowest", "_highest")
+    )
+    axes.errorbar(
+        np.arange(len(mean)) + shift,
+        mean,
+        yerr=np.maximum([mean - low, high - mean], 0),  # a mean may round below its least
+        fmt="_",
+        markersize=3.5,
+        color=row.line["color"],
+        elinewidth=0.9,
+        zorder=1.8,
+        label="_spread",
+    )
 
 
 def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: str = "") -> Figure:
@@ -147,20 +155,22 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
         LedgerError: No judge has read any, or different judges have.
     """
     judges = _expect_judges(ledgers)
-    panels = list(_matrices(ledgers, protocol, judges))
-    columns = min(len(panels), _COLUMNS) if len(panels) != 4 else 2
-    lines = math.ceil(len(panels) / columns)
-    with matplotlib.style.context([*STYLE, {"axes.grid": False}]):
-        figure = Figure(layout="constrained", dpi=200)
-        grid = figure.subplots(lines, columns, squeeze=False)
-        for index, axes in enumerate(grid.flat):
-            if index >= len(panels):
-                axes.set_axis_off()
-                continue
-            _draw_matrix(axes, *panels[index], small=columns == _COLUMNS)
-            _label_classes(axes, left=index % columns == 0, below=index + columns >= len(panels))
+    matrices = list(_matrices(ledgers, protocol, judges))
+    columns = columns_for(len(matrices))
+    lines = math.ceil(len(matrices) / columns)
+    across, down = "class in this image", "class in the clear image"
+    with page({"axes.grid": False}) as figure:
+        for (name, pixels), (axes, left, below) in zip(
+            matrices, panels(figure, len(matrices), columns), strict=True
+        ):
+            _draw_matrix(axes, name, pixels, small=columns == MOST_COLUMNS)
+            name_cells(
+                axes, LAND_COVER, LAND_COVER, left=left, below=below, across=across, down=down
+            )
+            for label in axes.get_xticklabels():
+                label.set(rotation=40, ha="right", rotation_mode="anchor")
         added = f", added over {len(judges)} judges" if len(judges) > 1 else ""
-        empty = any((pixels.sum(1) == 0).any() for _, pixels in panels)
+        empty = any((pixels.sum(1) == 0).any() for _, pixels in matrices)
         sentences = [
             _READING,
             f"Right of a row: its pixels{added}. In a title: share of all that stay.",
@@ -172,7 +182,7 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
         # Heights at which cells are about square.
         title_lines = 1 + max(axes.get_title().count("\n") for axes in figure.axes)
         panel_inch = 5.1 / columns + 0.05 + 0.15 * title_lines
-        hanging = 0.65 * (len(panels) % columns > 0)  # class names below the last line but one
+        hanging = 0.65 * (len(matrices) % columns > 0)  # class names below the last line but one
         finish(figure, [], caption, height_inch=0.85 + lines * panel_inch + hanging)
     return figure
 
@@ -197,7 +207,6 @@ def _draw_matrix(axes: Axes, name: str, pixels: NDArray[np.int64], *, small: boo
     axes.imshow(image, interpolation="nearest", aspect="auto")
     size = 5.5 if small else 7.5
     for (row, column), value in np.ndenumerate(share):
-        dark = image[row, column] @ (0.299, 0.587, 0.114) < 0.55
         axes.text(
             column,
             row,
@@ -205,27 +214,13 @@ def _draw_matrix(axes: Axes, name: str, pixels: NDArray[np.int64], *, small: boo
             ha="center",
             va="center",
             fontsize=size,
-            color="white" if dark else "black",
+            color=ink(image[row, column]),
         )
     for row, count in enumerate(rows[:, 0]):
-        axes.text(5.62, row, _short(int(count)), va="center", fontsize=size - 0.5, color="#606060")
+        axes.text(5.62, row, short(int(count)), va="center", fontsize=size - 0.5, color="#606060")
     kept = np.trace(pixels) / max(pixels.sum(), 1)
     title = textwrap.fill(f"{name} ({100 * kept:.1f}\N{NO-BREAK SPACE}%)", 27 if small else 32)
     axes.set_title(title, fontsize=7 if small else 9, parse_math=False)
-
-
-def _label_classes(axes: Axes, *, left: bool, below: bool) -> None:
-    ticks = range(len(LAND_COVER))
-    axes.set_yticks(ticks, LAND_COVER if left else [""] * len(LAND_COVER))
-    axes.set_xticks(ticks, LAND_COVER if below else [""] * len(LAND_COVER))
-    axes.tick_params(length=0, labelsize=6.5)
-    axes.spines[:].set_visible(False)
-    for label in axes.get_xticklabels():
-        label.set(rotation=40, ha="right", rotation_mode="anchor")
-    if left:
-        axes.set_ylabel("class in the clear image", fontsize=7)
-    if below:
-        axes.set_xlabel("class in this image", fontsize=7)
 
 
 def _whole_percent(share: float) -> str:
@@ -234,11 +229,3 @@ def _whole_percent(share: float) -> str:
     if share > 0 and percent < 1:
         return "<1"
     return ">99" if share < 1 and percent == 100 else f"{percent}"
-
-
-def _short(count: int) -> str:
-    """A count in three digits: 512, 25.6k, 1.23M."""
-    for power, letter in ((9, "G"), (6, "M"), (3, "k")):
-        if count >= 10**power:
-            return f"{count / 10**power:.3g}{letter}"
-    return str(count)

@@ -15,23 +15,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
 
 from ledgers import make_ledger
+from planetcr_bench import diagnosis
 from planetcr_bench.arrays import scene_arrays
 from planetcr_bench.dataset import find_scenes, read_scene
 from planetcr_bench.diagnosis import (
-    PASTES,
     TRIANGLE,
-    aoi_table,
+    Diagnosis,
     extremes,
-    failure_table,
     gain,
-    harm_table,
-    paste_table,
-    scene_table,
     signature,
-    thickness_table,
-    told_truth,
     triangle,
-    triangle_table,
     widest_protocol,
 )
 from planetcr_bench.errors import LedgerError
@@ -77,7 +70,7 @@ def noisy(scene: Scene) -> np.ndarray:
 
 
 def shares_of(ledger: Ledger, by: Sequence[str] = ()) -> np.ndarray:
-    return failure_table([ledger], FULL, by)[list(TRIANGLE)].to_numpy()
+    return Diagnosis([ledger], FULL).failures(*by)[list(TRIANGLE)].to_numpy()
 
 
 def expected_shares(scenes: Sequence[Scene], predict: Predict) -> np.ndarray:
@@ -176,9 +169,14 @@ def test_rounding_is_forgiven_and_corrupt_sums_are_refused() -> None:
 
 
 @pytest.mark.parametrize("protocol", [OFFICIAL, FULL])
-@pytest.mark.parametrize("pasted", list(PASTES))
-def test_pasting_is_exact(some_scenes: list[Scene], protocol, pasted: str) -> None:
-    kept = [SKY.index(sky) for sky in PASTES[pasted]]
+@pytest.mark.parametrize(
+    ("pasted", "skies"),
+    [("nothing", []), ("clear", ["clear"]), ("clear and rim", ["clear", "rim"])],
+)
+def test_pasting_is_exact(
+    some_scenes: list[Scene], protocol, pasted: str, skies: list[str]
+) -> None:
+    kept = [SKY.index(sky) for sky in skies]
 
     def composite(scene: Scene) -> np.ndarray:
         sky = sky_of(scene.cloud_mask)
@@ -187,7 +185,9 @@ def test_pasting_is_exact(some_scenes: list[Scene], protocol, pasted: str) -> No
 
     built = score_groups(measured(some_scenes, composite).frame, protocol, pool="pixels")
     plain = score_groups(measured(some_scenes, noisy).frame, protocol, pool="pixels")
-    table = paste_table([measured(some_scenes, noisy)], protocol).set_index("pasted").loc[pasted]
+    paste = Diagnosis([measured(some_scenes, noisy)], protocol).paste.set_index("pasted")
+    assert list(paste.index) == ["nothing", "clear", "clear and rim"]
+    table = paste.loc[pasted]
     for metric, sign in (("mae", -1), ("psnr", 1), ("sam_deg", -1)):
         assert table[metric] == pytest.approx(built[metric].iloc[0], rel=1e-12)
         gained = sign * (built[metric].iloc[0] - plain[metric].iloc[0])
@@ -197,16 +197,16 @@ def test_pasting_is_exact(some_scenes: list[Scene], protocol, pasted: str) -> No
 def test_pasting_pays_where_a_method_harms_and_costs_where_it_helps(
     some_scenes: list[Scene],
 ) -> None:
-    harm = paste_table([measured(some_scenes, noisy)], FULL).set_index("pasted")
+    harm = Diagnosis([measured(some_scenes, noisy)], FULL).paste.set_index("pasted")
     assert harm.loc["clear", "gain_mae"] > 0
-    help_ = paste_table([measured(some_scenes, lambda s: s.clear)], FULL).set_index("pasted")
+    help_ = Diagnosis([measured(some_scenes, lambda s: s.clear)], FULL).paste.set_index("pasted")
     assert (help_.loc["clear", ["gain_mae", "gain_sam_deg"]] < 0).all()
     assert help_.loc["clear", "gain_psnr"] == -np.inf
     assert help_.loc["nothing", "gain_psnr"] == 0
 
 
 def test_harm_agrees_with_the_images(some_scenes: list[Scene]) -> None:
-    table = harm_table([measured(some_scenes, noisy)], FULL).set_index("sky")
+    table = Diagnosis([measured(some_scenes, noisy)], FULL).harm.set_index("sky")
     assert list(table.index) == [*SKY, "all"]
     images = {"sky": [], "p": [], "c": [], "t": []}
     for scene in some_scenes:
@@ -232,7 +232,7 @@ def test_harm_agrees_with_the_images(some_scenes: list[Scene]) -> None:
 def test_groups_agree_with_sums_taken_by_hand() -> None:
     ledger = make_ledger(scenes=12)
     rows = ledger.frame[ledger.frame["protocol"] == "full"]
-    table = failure_table([ledger], FULL, ["land_cover", "cover_bin"])
+    table = Diagnosis([ledger], FULL).failures("land_cover", "cover_bin")
     assert len(table) == len(LAND_COVER) * len(COVER_BINS)
     for line in table.to_dict("records"):
         low = COVER_BINS.index(line["cover_bin"]) / 5
@@ -253,7 +253,7 @@ def test_groups_agree_with_sums_taken_by_hand() -> None:
 
 def test_skies_are_parts_of_the_whole() -> None:
     ledgers = [make_ledger("one", scenes=7), make_ledger("other", scenes=7, seed=1)]
-    table = harm_table(ledgers, FULL)
+    table = Diagnosis(ledgers, FULL).harm
     assert list(table["row"]) == ["one"] * 4 + ["other"] * 4
     for _, lines in table.groupby("row"):
         skies, whole = lines[lines["sky"] != "all"], lines[lines["sky"] == "all"].iloc[0]
@@ -265,13 +265,13 @@ def test_skies_are_parts_of_the_whole() -> None:
 
 def test_seasons_and_skies_that_do_not_occur_are_listed_empty() -> None:
     ledger = make_ledger(scenes=4)
-    seasons = failure_table([ledger], FULL, ["season"]).set_index("season")
+    seasons = Diagnosis([ledger], FULL).failures("season").set_index("season")
     assert list(seasons.index) == list(SEASONS)
     assert list(seasons["scenes"]) == [0, 4, 0, 0]
     assert np.isnan(seasons.loc["winter", "mae"])
     clear = Ledger(ledger.frame[ledger.frame["sky"] == "clear"], ledger.provenance)
-    assert list(harm_table([clear], FULL)["pixels"] > 0) == [False, False, True, True]
-    assert paste_table([clear], FULL)["share"].tolist() == [0, 1, 1]
+    assert list(Diagnosis([clear], FULL).harm["pixels"] > 0) == [False, False, True, True]
+    assert Diagnosis([clear], FULL).paste["share"].tolist() == [0, 1, 1]
 
 
 def test_worst_and_best_scenes_settle_ties_by_name_and_are_listed_once() -> None:
@@ -290,14 +290,44 @@ def test_worst_and_best_scenes_settle_ties_by_name_and_are_listed_once() -> None
         ("best", "e"),
     ]
     assert list(extremes(table, "psnr", count=9)["scene"]) == ["a", "b", "d", "c", "e"]
-    same = table.assign(psnr=1.0)
-    assert list(extremes(same, "psnr", count=2)["scene"]) == ["a", "b", "c", "d"]
-    assert list(extremes(table.head(1), "psnr")["end"]) == ["worst"]
+
+
+def ends_of(*psnr: float, count: int = 2) -> list[tuple[str, float]]:
+    table = pd.DataFrame({"row": "m", "scene": list("abcdefgh")[: len(psnr)], "psnr": psnr})
+    lines = extremes(table, "psnr", count=count)
+    return list(zip(lines["end"], lines["psnr"], strict=True))
+
+
+def test_no_figure_is_worst_and_best_at_once() -> None:
+    inf = np.inf
+    assert ends_of(inf, inf, inf) == []
+    assert ends_of(20.0, 20.0) == []
+    assert ends_of(20.0) == []
+    assert ends_of(inf, 20.0, inf, inf) == [("worst", 20), ("best", inf), ("best", inf)]
+    assert ends_of(20.0, 20.0, 20.0, 30.0) == [("worst", 20), ("worst", 20), ("best", 30)]
+    assert ends_of(20.0, np.nan, np.nan) == []
+
+
+def test_each_grouping_is_added_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    add = diagnosis._group_sums
+
+    def spy(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+        asked.append(tuple(keys))
+        return add(rows, keys)
+
+    monkeypatch.setattr(diagnosis, "_group_sums", spy)
+    of = Diagnosis([make_ledger("a", scenes=4), make_ledger("b", scenes=4)], FULL)
+    for _ in range(2):
+        tables = of.harm, of.triangle, of.scenes, of.aois, of.failures("season")
+        assert all(len(table) for table in tables)
+    groupings = [(name,) for name in ("all", "sky", "land_cover", "cover_bin", "scene", "aoi")]
+    assert sorted(asked) == sorted(2 * [*groupings, ("season",)])
 
 
 def test_scenes_know_their_cover_and_prevailing_class() -> None:
     ledger = make_ledger(scenes=5)
-    table = scene_table([ledger], OFFICIAL).set_index("scene")
+    table = Diagnosis([ledger], OFFICIAL).scenes.set_index("scene")
     rows = ledger.frame[ledger.frame["protocol"] == "official"]
     for scene, part in rows.groupby("scene", observed=True):
         pixels = part.groupby("land_cover", observed=True)["pixels"].sum()
@@ -310,7 +340,7 @@ def test_an_aoi_lies_in_the_middle_of_its_scenes() -> None:
     ledger = make_ledger(scenes=6)
     frame = ledger.frame.assign(longitude=ledger.frame["patch"] % 3 + 10.0)
     frame.loc[frame["aoi"] == "summer_1", ["longitude", "latitude"]] = np.nan
-    table = aoi_table([Ledger(frame, ledger.provenance)], FULL).set_index("aoi")
+    table = Diagnosis([Ledger(frame, ledger.provenance)], FULL).aois.set_index("aoi")
     assert table.loc["summer_0", "longitude"] == pytest.approx(11)
     assert table.loc["summer_0", "latitude"] == pytest.approx(47)
     assert np.isnan(table.loc["summer_1", ["longitude", "latitude"]].astype(float)).all()
@@ -329,13 +359,14 @@ def with_truth(ledger: Ledger) -> Ledger:
 
 def test_thickness_is_a_grouping_of_the_runs_that_know_it() -> None:
     blind, other = make_ledger("blind", scenes=3), make_ledger("told", scenes=3, seed=2)
-    assert thickness_table([blind], FULL) is None
+    assert Diagnosis([blind], FULL).told is None
     told = with_truth(other)
-    assert [run.name for run in told_truth([blind, told])] == ["told"]
-    table = thickness_table([blind, told], FULL)
-    assert table is not None
+    known_runs = Diagnosis([blind, told], FULL).told
+    assert known_runs is not None
+    assert [run.name for run in known_runs.ledgers] == ["told"]
+    table = known_runs.failures("thickness")
     assert list(table["thickness"]) == list(THICKNESS[1:])
-    by_sky = failure_table([told], FULL, ["sky"])
+    by_sky = Diagnosis([told], FULL).failures("sky")
     by_sky = by_sky.assign(thickness=by_sky["sky"].map(BIN_OF)).drop(columns="sky")
     known = table[table["pixels"] > 0].set_index("thickness")
     expected = by_sky.set_index("thickness").loc[known.index]
@@ -343,7 +374,7 @@ def test_thickness_is_a_grouping_of_the_runs_that_know_it() -> None:
 
 
 def test_the_triangle_is_told_of_all_pixels_and_of_their_parts() -> None:
-    table = triangle_table([make_ledger(scenes=5)], FULL)
+    table = Diagnosis([make_ledger(scenes=5)], FULL).triangle
     counts = table.groupby("by", sort=False)["group"].count()
     assert counts.to_dict() == {"all": 1, "sky": 3, "land_cover": 6, "cover_bin": 5}
     assert_allclose(table[list(TRIANGLE)].sum(axis=1), 1)

@@ -27,9 +27,10 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
     assert out == tmp_path / "results" / "fake" / "preds"
     assert not problems
     assert sorted(path.name for path in out.iterdir()) == [
-        "aois.png", "aois.svg", "class_cover.png", "class_cover.svg", "fig5.png", "fig5.svg",
-        "ledger.parquet", "report.md", "run.json", "scores.json", "sky.png", "sky.svg",
-        "table2.csv", "table2.json", "table2.md", "table2.tex", "triangle.png", "triangle.svg",
+        "aois.png", "aois.svg", "class_cover.png", "class_cover.svg", "diagnosis.json",
+        "fig5.png", "fig5.svg", "ledger.parquet", "report.md", "run.json", "scores.json",
+        "sky.png", "sky.svg", "table2.csv", "table2.json", "table2.md", "table2.tex",
+        "triangle.png", "triangle.svg",
     ]  # fmt: skip
     assert [path.name for path in out.parent.iterdir()] == ["preds"]
     facts = json.loads((out / "run.json").read_text())
