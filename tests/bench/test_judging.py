@@ -190,20 +190,6 @@ def test_a_batch_without_a_usable_prediction_is_no_stumbling_block(
             run(preds, tmp_path / "results", **options)
 
 
-def test_what_a_card_says_is_no_setting_that_changes_a_number(preds: Path, tmp_path: Path) -> None:
-    """An interrupted run goes on though the judge's card came or went."""
-    path = max(preds.glob("*.tif"))
-    good = path.read_bytes()
-    path.write_bytes(good[:-100_000])
-    with pytest.raises(PredictionError):
-        run(preds, tmp_path / "results", judges=[ShadeJudge()])
-    path.write_bytes(good)
-    judge = ShadeJudge()
-    judge.facts = {**judge.facts, "scores": {"miou": 0.5}}
-    run(preds, tmp_path / "results", judges=[judge])
-    assert sum(shape[0] for shape in judge.shown) == 2 * 3  # the scene that was left
-
-
 def test_a_judge_twice_is_refused(preds: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="each judge once"):
         run(preds, tmp_path / "results", judges=[ShadeJudge(), ShadeJudge()])
@@ -221,7 +207,10 @@ def test_parts_that_another_judge_saw_are_not_taken_over(preds: Path, tmp_path: 
     pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
 
 
-def test_parts_that_the_same_judge_saw_are(preds: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("card", [{}, {"scores": {"miou": 0.5}}])
+def test_parts_that_the_same_judge_saw_are_whatever_its_card_says(
+    preds: Path, tmp_path: Path, card: dict
+) -> None:
     path = max(preds.glob("*.tif"))
     good = path.read_bytes()
     path.write_bytes(good[:-100_000])
@@ -229,6 +218,7 @@ def test_parts_that_the_same_judge_saw_are(preds: Path, tmp_path: Path) -> None:
         run(preds, tmp_path / "results", judges=[ShadeJudge()])
     path.write_bytes(good)
     judge = ShadeJudge()
+    judge.facts = {**judge.facts, **card}
     resumed, _, _ = run(preds, tmp_path / "results", judges=[judge])
     assert sum(shape[0] for shape in judge.shown) == 2 * 3  # one scene: three images, two windows
     fresh, _, _ = run(preds, tmp_path / "fresh", judges=[judge])

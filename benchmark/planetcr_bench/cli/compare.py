@@ -18,8 +18,8 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for table2.*, fig5.*, diagnosis.md and .json with their pictures and, of judged "
-            "runs, table3.*, fig6.* and transitions.*.",
+            help="Folder for table2.*, fig5.*, diagnosis.md and .json with their pictures and, of "
+            "judged runs, table3.*, fig6.* and transitions.*.",
             show_default="<results>/comparison/",
         ),
     ] = None,
