@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed loader networks learn calibrate informative clean
+.PHONY: help demo test slow lint format speed loader networks learn calibrate informative board clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -56,6 +56,9 @@ calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrat
 
 informative: .venv/.done ## Show what SAR tells under cloud, and that nothing leaks (10 minutes)
 	$(BIN)/python tests/simulation/informative.py
+
+board: .venv/.done ## Build the leaderboard of results/: open build/site/index.html
+	@$(BIN)/planetcr-bench leaderboard results --out build/site
 
 clean: ## Delete what the other targets made
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

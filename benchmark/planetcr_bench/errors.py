@@ -8,6 +8,7 @@
     │   └── SceneError      one scene whose products do not fit together
     ├── PredictionError     a folder of predictions or one of its files
     ├── LedgerError         a ledger or a results folder
+    ├── SubmissionError     an entry that was sent to the board
     └── MissingExtraError   a package that is installed by an extra
 """
 
@@ -59,6 +60,10 @@ class PredictionError(BenchError):
 
 class LedgerError(BenchError):
     """A ledger or a results folder cannot be read, or ledgers cannot be put side by side."""
+
+
+class SubmissionError(BenchError):
+    """An entry that was sent to the board, its card or its archive, cannot be trusted."""
 
 
 class MissingExtraError(BenchError):

@@ -282,7 +282,8 @@ def evaluate(
             "seconds": round(time.monotonic() - clock, 3),
         }
         ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
-        _publish(unfinished / "staged", out, ledger, table, run, class_pool)
+        strip = _strip(dataset, predictions, ledger)
+        _publish(unfinished / "staged", out, ledger, table, run, class_pool, strip)
         shutil.rmtree(unfinished)
     return ledger, out, problems
 
@@ -349,6 +350,17 @@ def _environment() -> dict[str, str]:
     return {"python": platform.python_version(), "platform": platform.platform(), **versions}
 
 
+def _strip(dataset: Dataset, predictions: Predictions, ledger: Ledger) -> bytes:
+    """Sample pictures for the leaderboard; none of images that may not be passed on."""
+    if dataset.simulation is None:
+        return b""
+    from planetcr_bench.samples import sample_strip
+
+    covers = dict(ledger.frame.groupby("scene", observed=True)["cloud_cover"].first())
+    by_name = {files.name: files for files in predictions.files}
+    return sample_strip(predictions, {by_name[name]: cover for name, cover in covers.items()})
+
+
 def _publish(
     staged: Path,
     out: Path,
@@ -356,9 +368,11 @@ def _publish(
     table: pa.Table,
     run: dict[str, Any],
     class_pool: Pool | None,
+    strip: bytes,
 ) -> None:
     """Write all files of a run elsewhere, then move them; run.json comes last: the run is whole."""
     from planetcr_bench.report import SOMETIMES, write_report  # matplotlib takes a second to import
+    from planetcr_bench.samples import SAMPLES
 
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
@@ -366,9 +380,11 @@ def _publish(
     write_report(staged, ledger, run, pool=class_pool)
     text = json.dumps(run, indent=2, ensure_ascii=False) + "\n"
     write_whole(staged / "run.json", text.encode())
+    if strip:
+        (staged / SAMPLES).write_bytes(strip)
     out.mkdir(exist_ok=True)
     (out / "run.json").unlink(missing_ok=True)
-    for name in SOMETIMES:
+    for name in (*SOMETIMES, SAMPLES):
         if not (staged / name).exists():
             (out / name).unlink(missing_ok=True)  # of an earlier run
     for file in sorted(staged.iterdir(), key=lambda file: file.name == "run.json"):

@@ -14,6 +14,7 @@ from planetcr_bench.cli import (
     compare,
     evaluate,
     gallery,
+    leaderboard,
     models,
     predict,
     reproduce,
@@ -63,6 +64,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("gallery")(gallery.gallery)
+app.command("leaderboard")(leaderboard.leaderboard)
 
 
 def _print_version(value: bool) -> None:

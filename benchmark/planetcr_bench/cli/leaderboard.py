@@ -1,0 +1,50 @@
+"""``planetcr-bench leaderboard``: results in, one static page out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planetcr_bench.cli import options
+
+
+def leaderboard(
+    results: Annotated[Path, typer.Argument(help="Folder of results, results/<track>/<name>/.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for index.html, leaderboard.md, leaderboard.json and .bib."),
+    ] = Path("site"),
+    as_json: options.Json = False,
+) -> None:
+    """Build the leaderboard: one page that opens from disk, and its tables.
+
+    A broken folder of results is named with its reason and left out; the board is still built.
+    """
+    from planetcr_bench.errors import LedgerError
+    from planetcr_bench.leaderboard.entries import read_entries
+    from planetcr_bench.leaderboard.page import FILES, write_board
+
+    entries, problems = read_entries(results)
+    for problem in problems:
+        typer.secho(f"left out: {problem}", fg="yellow", err=True)
+    if not entries:
+        raise LedgerError(
+            f"{results}: expected results of planetcr-bench evaluate, found none that are whole; "
+            "nothing is written"
+        )
+    write_board(out, entries)
+    if as_json:
+        told = {
+            "out": str(out),
+            "files": list(FILES),
+            "entries": [entry.folder for entry in entries],
+            "left_out": problems,
+        }
+        typer.echo(json.dumps(told, ensure_ascii=False))
+        return
+    typer.echo(
+        f"{len(entries)} entries, {len(problems)} left out; open {out / 'index.html'} in a browser"
+    )

@@ -1,0 +1,202 @@
+"""A ``card.toml`` in, what an entry says of itself out, or every fault of the card at once.
+
+A card comes from strangers and ends on a page: only plain text of modest length passes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from planetcr_bench.errors import SubmissionError
+
+INPUTS: Final = ("optical", "sar")
+"""What a method may look at: the cloudy optical image, and Sentinel-1."""
+
+YEARS: Final = (1970, 2100)
+LARGEST_CARD: Final = 64_000
+"""Bytes of ``card.toml``."""
+
+LONGEST: Final = {"method": 60, "bibtex": 4000, "notes": 2000, "training_data": 1000}
+"""Characters of a field; 300 of any other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryCard:
+    """What ``card.toml`` says of an entry.
+
+    Attributes:
+        method: Name of the method, as the board shows it.
+        authors: Who made it, one name each.
+        licence: Of the code, or "none".
+        year: Of the method.
+        inputs: Some of :data:`INPUTS`.
+        training_data: What it was trained on; "none" for a method that learns nothing.
+        extra_data: Anything beyond the training split; "none".
+        hardware: On which it was trained and run.
+        paper: Title or address.
+        code: Address.
+        parameters: How many numbers were learnt.
+        macs: Multiply–adds for one patch of 300 × 300 pixels.
+        bibtex: One entry.
+        notes: Anything else.
+    """
+
+    method: str
+    authors: tuple[str, ...]
+    licence: str
+    year: int
+    inputs: tuple[str, ...]
+    training_data: str
+    extra_data: str
+    hardware: str
+    paper: str = ""
+    code: str = ""
+    parameters: int | None = None
+    macs: int | None = None
+    bibtex: str = ""
+    notes: str = ""
+
+
+def read_entry_card(path: Path) -> EntryCard:
+    """Read and check a card.
+
+    Raises:
+        SubmissionError: It cannot be read as TOML, or lists every key that is unknown or missing
+            and every value that is not as it must be.
+    """
+    try:
+        data = path.read_bytes()
+        if len(data) > LARGEST_CARD:
+            raise SubmissionError(f"{path}: expected at most {LARGEST_CARD} bytes")
+        entries = tomllib.loads(data.decode())
+    except (OSError, ValueError) as error:
+        raise SubmissionError(f"{path}: cannot be read as TOML ({error})") from error
+    problems = faults(entries)
+    if problems:
+        raise SubmissionError(
+            f"{path}: expected a card as `planetcr-bench submit --template` prints it",
+            [f"{path}: {problem}" for problem in problems],
+        )
+    lists = {key: tuple(value) for key, value in entries.items() if isinstance(value, list)}
+    return EntryCard(**{**entries, **lists})
+
+
+def faults(entries: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with the content of a card, one line each."""
+    known = [field.name for field in fields(EntryCard)]
+    found = []
+    for key in entries:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            found.append(f"unknown key {key!r}; {hint}")
+    for name in known:
+        if name in entries:
+            found += [f"{name}: {fault}" for fault in _CHECKS[name](name, entries[name])]
+        elif name in REQUIRED:
+            found.append(f"{name}: expected it to be given, it is missing")
+    return found
+
+
+REQUIRED: Final = (
+    "method", "authors", "licence", "year", "inputs", "training_data", "extra_data", "hardware",
+)  # fmt: skip
+
+
+def _text(name: str, value: object) -> list[str]:
+    if not isinstance(value, str):
+        return [f"expected text, got {value!r}"]
+    if not value.strip():
+        return ["expected text, got none"]
+    longest = LONGEST.get(name, 300)
+    found = []
+    if len(value) > longest:
+        found.append(f"expected at most {longest} characters, got {len(value)}")
+    lines = "\n\t" if name in ("bibtex", "notes") else ""
+    odd = sorted({one for one in value if one not in lines and unicodedata.category(one)[0] == "C"})
+    if odd:
+        found.append(f"expected no control characters, got {', '.join(map(ascii, odd[:3]))}")
+    if "<" in value or ">" in value or re.search(r"&#?\w+;", value):
+        found.append("expected plain text, got what looks like HTML ('<', '>' or '&…;')")
+    if re.search(r"\b(?:javascript|vbscript|data)\s*:\s*\S*[(,;]", value, re.IGNORECASE):
+        found.append("expected plain text, got what looks like a script")
+    return found
+
+
+def _method(name: str, value: object) -> list[str]:
+    found = _text(name, value)
+    if not found and not re.fullmatch(r"\w[\w.,+& /()'-]*", str(value)):
+        found.append(f"expected letters, digits, blanks and . , + & - _ / ( ) ', got {value!r}")
+    return found
+
+
+def _address(name: str, value: object) -> list[str]:
+    found = _text(name, value)
+    if found or not re.match(r"[a-z][a-z0-9+.-]*:", str(value), re.IGNORECASE):
+        return found or ([] if name == "paper" else [f"expected an address, got {value!r}"])
+    try:
+        parts = urlsplit(str(value))
+    except ValueError as error:
+        return [f"expected an address, got {value!r} ({error})"]
+    if parts.scheme in ("http", "https"):
+        return [] if parts.hostname and " " not in str(value) else ["expected a whole address"]
+    title = name == "paper" and " " in str(value)
+    return [] if title else [f"expected an address that begins with https://, got {value!r}"]
+
+
+def _names(name: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not 0 < len(value) <= 100:
+        return [f"expected a list of names, got {value!r}"]
+    return [fault for one in value for fault in _text(name, one)]
+
+
+def _inputs(_name: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not value or any(one not in INPUTS for one in value):
+        return [f"expected some of {', '.join(INPUTS)}, got {value!r}"]
+    return [] if len(set(value)) == len(value) else [f"expected each once, got {value!r}"]
+
+
+def _count(_name: str, value: object) -> list[str]:
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**16
+    return [] if whole else [f"expected a whole number of at least 0, got {value!r}"]
+
+
+def _year(_name: str, value: object) -> list[str]:
+    low, high = YEARS
+    whole = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    return [] if whole else [f"expected a year from {low} to {high}, got {value!r}"]
+
+
+def _bibtex(name: str, value: object) -> list[str]:
+    found = _text(name, value)
+    if not found and not (
+        re.fullmatch(r"\s*@\w+\s*\{\s*[^\s,{}]+\s*,.*\}\s*", str(value), re.DOTALL)
+        and str(value).count("{") == str(value).count("}")
+    ):
+        found.append("expected one BibTeX entry, @type{key, …}, with its braces closed")
+    return found
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, object], list[str]]]] = {
+    **dict.fromkeys(
+        ("licence", "training_data", "extra_data", "hardware", "notes"),
+        _text,
+    ),
+    "method": _method,
+    "authors": _names,
+    "year": _year,
+    "inputs": _inputs,
+    "paper": _address,
+    "code": _address,
+    "parameters": _count,
+    "macs": _count,
+    "bibtex": _bibtex,
+}

@@ -1,0 +1,256 @@
+"""Entries in, boards out: what may be ranked together, and the sums that the page draws from.
+
+A board is one track, one dataset and one protocol. Nothing of two boards is ever put side by side.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.leaderboard.entries import Entry
+from planetcr_bench.ledger import SUMS, Ledger, cover_bins, judged_columns
+from planetcr_bench.protocols import PROTOCOLS, Protocol
+from planetcr_bench.tables import METRICS, SUMS_OF_INPUT, Of, check_comparable, score_groups, widest
+from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, LAND_COVER_NAMES, SKY
+
+NUMERATORS: Final = {
+    "mae": "absolute_error",
+    "psnr": "squared_error",
+    "sam_deg": "angle_deg",
+    "ssim": "ssim",
+}
+DENOMINATORS: Final = {
+    "mae": "values",
+    "psnr": "values",
+    "sam_deg": "angle_pixels",
+    "ssim": "ssim_pixels",
+}
+ALL: Final = "all"
+AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "sky": SKY}
+"""What the page can filter by, and the values of each in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Entries that were measured on one dataset in one way.
+
+    Attributes:
+        track: Name of the track, with the dataset's fingerprint where one track has several.
+        protocol: How they were measured.
+        entries: In the order of their folders.
+    """
+
+    track: str
+    protocol: Protocol
+    entries: tuple[Entry, ...]
+
+    @property
+    def ledgers(self) -> list[Ledger]:
+        """Of the entries, in their order."""
+        return [entry.ledger for entry in self.entries]
+
+
+def boards_of(entries: Sequence[Entry]) -> list[Board]:
+    """Sort entries into boards.
+
+    Returns:
+        Boards in the order of their tracks, the protocols of each in the order of ``PROTOCOLS``.
+        Runs of one track on datasets that differ go to boards of their own, the largest of which
+        keeps the track's name; each of the others is named by its fingerprint too. An entry that
+        was not measured in a protocol is on the other's board alone.
+    """
+    by_track: dict[str, list[list[Entry]]] = {}
+    for entry in entries:
+        groups = by_track.setdefault(_track(entry), [])
+        for group in groups:
+            if _alike(group[0], entry):
+                group.append(entry)
+                break
+        else:
+            groups.append([entry])
+    boards = []
+    for track, groups in sorted(by_track.items()):
+        for rank, group in enumerate(sorted(groups, key=len, reverse=True)):
+            fingerprint = str(group[0].run["fingerprint"])[:8]
+            name = track if rank == 0 else f"{track} ({fingerprint})"
+            boards += [
+                Board(name, protocol, tuple(members))
+                for protocol in PROTOCOLS.values()
+                if (members := [one for one in group if protocol.name in one.run["protocols"]])
+            ]
+    return boards
+
+
+def _track(entry: Entry) -> str:
+    split = str(entry.run["split"])
+    track = str(entry.run["track"])
+    return track if split == "test" or track.endswith(f"-{split}") else f"{track}-{split}"
+
+
+def _alike(first: Entry, other: Entry) -> bool:
+    """Whether two runs may stand in one table; judges are told apart column by column."""
+    try:
+        check_comparable([first.ledger, other.ledger])
+    except LedgerError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class Arrays:
+    """Arrays of the page, each kept once however many entries share it."""
+
+    texts: dict[str, str]
+
+    def add(self, values: NDArray[Any]) -> str:
+        """Keep numbers as little-endian float32 in base64.
+
+        Returns:
+            The key under which the page finds them.
+        """
+        data = np.ascontiguousarray(values, "<f4").tobytes()
+        key = hashlib.sha256(data).hexdigest()[:12]
+        self.texts.setdefault(key, base64.b64encode(data).decode())
+        return key
+
+
+def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
+    """Sums of every entry of a board by AOI and by what the page filters.
+
+    Pooled over pixels, a cell is AOI × class × bin × sky, and any selection adds its cells. As a
+    mean over scenes, selections do not add: every class × bin and every bin × sky has a cell, with
+    ``all`` for what is not told apart, and a selection is one cell per AOI.
+
+    Returns:
+        ``aois`` (names), ``additive``, ``index`` (key of an array: cells × 4, positions of AOI,
+        class, bin and sky; the number of values stands for all), and per entry, and for the input,
+        keys of the arrays of ``NUMERATORS`` and ``DENOMINATORS``, one number per cell.
+    """
+    additive = board.protocol.pool == "pixels"
+    runs: list[tuple[str, Ledger, Of]] = [("input", widest(board.ledgers), "input")]
+    runs += [(entry.name, entry.ledger, "prediction") for entry in board.entries]
+    cut = _added if additive else _averaged
+    tables = {name: cut(ledger, board.protocol, of) for name, ledger, of in runs}
+    index = tables["input"].index
+    for table in tables.values():
+        index = index.union(table.index)
+    aois = sorted(set(index.get_level_values("aoi")))
+    places = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]
+    positions = [
+        place.get_indexer(pd.Index(index.get_level_values(level)))
+        for level, place in enumerate(places)
+    ]
+    return {
+        "aois": aois,
+        "additive": additive,
+        "index": arrays.add(np.stack(positions, 1)),
+        "sums": {
+            name: {
+                str(column): arrays.add(values.to_numpy())
+                for column, values in table.reindex(index, fill_value=0.0).items()
+            }
+            for name, table in tables.items()
+        },
+    }
+
+
+def _rows(ledger: Ledger, protocol: Protocol, columns: Sequence[str] = tuple(SUMS)) -> pd.DataFrame:
+    """Some columns of a ledger's rows in one protocol, and what cells are told apart by."""
+    names = ["aoi", "scene", "protocol", "cloud_cover", "land_cover", "sky", *columns]
+    rows = ledger.frame.loc[ledger.frame["protocol"] == protocol.name, names]
+    rows = rows.assign(cover_bin=cover_bins(rows))
+    return rows.astype(dict.fromkeys(["aoi", "scene", *AXES], object))
+
+
+def _added(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
+    """Sums of pixels per AOI × class × bin × sky, as ``<numerator or denominator>_<metric>``."""
+    rows = _rows(ledger, protocol)
+    sums = rows.groupby(["aoi", *AXES])[list(SUMS)].sum()
+    own = SUMS_OF_INPUT if of == "input" else {}
+    parts = {}
+    for metric in METRICS:
+        for part, names in (("top", NUMERATORS), ("bottom", DENOMINATORS)):
+            parts[f"{part}_{metric}"] = sums[own.get(names[metric], names[metric])]
+    return pd.DataFrame(parts).astype(float)
+
+
+def _averaged(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
+    """Sums of scenes' scores per AOI, and how many scenes have one, for every selection."""
+    frame = _rows(ledger, protocol)
+    tables = []
+    for by in ((), ("land_cover",), ("sky",)):
+        scenes = score_groups(
+            frame, protocol, ["aoi", "cover_bin", "scene", *by], of=of, pool="pixels"
+        )
+        flat = scenes[list(METRICS)].reset_index().astype({"cover_bin": object})
+        flat = flat.assign(**{axis: ALL for axis in ("land_cover", "sky") if axis not in by})
+        tables += [flat, flat.assign(cover_bin=ALL)]
+    grouped = pd.concat(tables).groupby(["aoi", *AXES])[list(METRICS)]
+    tops, bottoms = grouped.sum().add_prefix("top_"), grouped.count().add_prefix("bottom_")
+    return tops.join(bottoms).astype(float)
+
+
+def judged_cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
+    """What each judge tells, by AOI × class × bin.
+
+    Returns:
+        Per judge that has read an entry: ``name``, ``index`` (key of an array: cells × 3), and
+        ``read``: for ``clear``, ``cloudy`` and every entry it has read, the key of an array (cells
+        × 6), pixels by the class that it takes them for; the cell's class is the true one.
+    """
+    result: dict[str, Any] = {}
+    aois = sorted({str(aoi) for ledger in board.ledgers for aoi in ledger.frame["aoi"].unique()})
+    places = [pd.Index(aois), pd.Index(LAND_COVER), pd.Index(COVER_BINS)]
+    for judge, name in _judges(board).items():
+        readers = [entry for entry in board.entries if judge in entry.ledger.judges]
+        speaker = widest([entry.ledger for entry in readers])
+        tables = {image: _read(speaker, board.protocol, judge, image) for image in _STILL}
+        for entry in readers:
+            tables[entry.name] = _read(entry.ledger, board.protocol, judge, "prediction")
+        index = tables["clear"].index
+        for table in tables.values():
+            index = index.union(table.index)
+        positions = [
+            place.get_indexer(pd.Index(index.get_level_values(level)))
+            for level, place in enumerate(places)
+        ]
+        result[judge] = {
+            "name": name,
+            "index": arrays.add(np.stack(positions, 1)),
+            "read": {
+                key: arrays.add(table.reindex(index, fill_value=0).to_numpy())
+                for key, table in tables.items()
+            },
+        }
+    return result
+
+
+_STILL: Final = ("clear", "cloudy")
+
+
+def _judges(board: Board) -> dict[str, str]:
+    """Key to name of every judge, in the order of the keys."""
+    facts: dict[str, Mapping[str, Any]] = {}
+    for ledger in board.ledgers:
+        facts |= ledger.provenance["judges"]
+    return {key: str(facts[key]["name"]) for key in sorted(facts)}
+
+
+def _read(ledger: Ledger, protocol: Protocol, judge: str, image: str) -> pd.DataFrame:
+    source = "cloudy" if image == "cloudy" else "prediction"
+    names = [name for name in judged_columns(judge) if f"_{source}_" in name]
+    rows = _rows(ledger, protocol, names)
+    rows = rows[rows["land_cover"].isin(LAND_COVER)]
+    counts = rows.groupby(["aoi", "land_cover", "cover_bin"])[names].sum()
+    cube = counts.to_numpy().reshape(len(counts), len(LAND_COVER), len(LAND_COVER))
+    seen = cube.sum(2 if image == "clear" else 1)
+    return pd.DataFrame(seen, counts.index, list(LAND_COVER))

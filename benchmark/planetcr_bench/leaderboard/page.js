@@ -1,0 +1,694 @@
+"use strict";
+// Everything on the page is worked out here from sums per area of interest; text is only ever text.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const METRICS = {
+  mae: { label: "MAE", unit: "", digits: 4, up: false, of: (ratio) => ratio },
+  psnr: { label: "PSNR", unit: "dB", digits: 2, up: true, of: (ratio) => -10 * Math.log10(ratio) },
+  sam_deg: { label: "SAM", unit: "°", digits: 2, up: false, of: (ratio) => ratio },
+  ssim: { label: "SSIM", unit: "", digits: 4, up: true, of: (ratio) => ratio },
+  miou: { label: "mIoU", unit: "%", digits: 1, up: true, judged: true },
+  pa: { label: "PA", unit: "%", digits: 1, up: true, judged: true },
+};
+const LEVEL = 0.05;
+const COLOURS = 8;
+const INPUT = "Cloudy (input)";
+const AXES = ["land_cover", "cover_bin", "sky"];
+const START = { board: "0", land_cover: "all", cover_bin: "all", sky: "all", inputs: "all", judge: "",
+  sort: "psnr", down: "1", a: "", b: "", entry: "" };
+const state = { ...START };
+const at = (id) => document.getElementById(id);
+
+// ---------------------------------------------------------------- arrays and sums
+
+const decoded = new Map();
+
+function numbers(key) {
+  if (!decoded.has(key)) {
+    const letters = atob(DATA.arrays[key]);
+    const bytes = new Uint8Array(letters.length);
+    for (let i = 0; i < letters.length; i += 1) bytes[i] = letters.charCodeAt(i);
+    decoded.set(key, new Float32Array(bytes.buffer)); // little-endian, as every browser's machine is
+  }
+  return decoded.get(key);
+}
+
+/** What a function returned for the same words before. */
+function remembered(memory, words, work) {
+  const key = JSON.stringify(words);
+  if (!memory.has(key)) memory.set(key, work());
+  return memory.get(key);
+}
+
+const cellsChosen = new Map();
+
+/** Cells of a board that a selection adds, each with the position of its AOI. */
+function chosenCells(board, selection) {
+  return remembered(cellsChosen, [board.id, selection], () => findCells(board, selection));
+}
+
+function findCells(board, selection) {
+  const index = numbers(board.cells.index);
+  const wanted = AXES.map((axis) => {
+    const position = DATA.axes[axis].indexOf(selection[axis]);
+    return position < 0 ? (board.cells.additive ? -1 : DATA.axes[axis].length) : position;
+  });
+  const cells = [];
+  for (let i = 0; i < index.length / 4; i += 1) {
+    if (wanted.every((position, axis) => position < 0 || index[4 * i + axis + 1] === position)) {
+      cells.push([i, index[4 * i]]);
+    }
+  }
+  return cells;
+}
+
+/** Sums per AOI of one metric of one entry: what a ratio is made of, above and below. */
+function ratioSums(board, name, metric, selection) {
+  const cells = chosenCells(board, selection);
+  const tops = numbers(board.cells.sums[name][`top_${metric}`]);
+  const bottoms = numbers(board.cells.sums[name][`bottom_${metric}`]);
+  const parts = board.cells.aois.map(() => [0, 0]);
+  for (const [cell, aoi] of cells) {
+    parts[aoi][0] += tops[cell];
+    parts[aoi][1] += bottoms[cell];
+  }
+  const of = board.cells.additive ? METRICS[metric].of : (ratio) => ratio;
+  return { parts, of: ([top, bottom]) => (bottom > 0 ? of(top / bottom) : NaN), empty: (part) => part[1] === 0 };
+}
+
+/** Confusion matrices per AOI, flat 6 × 6: true class × class that the judge reads. */
+function judgedSums(board, name, metric, selection) {
+  const judge = board.judges[state.judge];
+  const classes = DATA.axes.land_cover.length - 1;
+  const key = judge && judge.read[name];
+  if (!key || selection.sky !== "all") return null;
+  const index = numbers(judge.index);
+  const pixels = numbers(key);
+  const bin = DATA.axes.cover_bin.indexOf(selection.cover_bin);
+  const parts = board.cells.aois.map(() => new Array(classes * classes).fill(0));
+  for (let i = 0; i < index.length / 3; i += 1) {
+    if (bin >= 0 && index[3 * i + 2] !== bin) continue;
+    for (let seen = 0; seen < classes; seen += 1) {
+      parts[index[3 * i]][index[3 * i + 1] * classes + seen] += pixels[classes * i + seen];
+    }
+  }
+  const only = DATA.axes.land_cover.indexOf(selection.land_cover);
+  const of = (matrix) => (metric === "miou" ? meanIou(matrix, classes, only) : accuracy(matrix, classes, only));
+  return { parts, of, empty: (part) => part.every((count) => count === 0) };
+}
+
+function meanIou(matrix, classes, only) {
+  const found = [];
+  for (let one = 0; one < classes; one += 1) {
+    if (only >= 0 && one !== only) continue;
+    let truth = 0;
+    let seen = 0;
+    for (let other = 0; other < classes; other += 1) {
+      truth += matrix[one * classes + other];
+      seen += matrix[other * classes + one];
+    }
+    const hits = matrix[one * classes + one];
+    if (truth > 0) found.push(hits / (truth + seen - hits));
+  }
+  return found.length ? (100 * found.reduce((sum, iou) => sum + iou, 0)) / found.length : NaN;
+}
+
+function accuracy(matrix, classes, only) {
+  let hits = 0;
+  let all = 0;
+  for (let one = 0; one < classes; one += 1) {
+    if (only >= 0 && one !== only) continue;
+    hits += matrix[one * classes + one];
+    for (let other = 0; other < classes; other += 1) all += matrix[one * classes + other];
+  }
+  return all > 0 ? (100 * hits) / all : NaN;
+}
+
+function sumsOf(board, name, metric, selection) {
+  return (METRICS[metric].judged ? judgedSums : ratioSums)(board, name, metric, selection);
+}
+
+// ---------------------------------------------------------------- statistics
+
+function total(parts) {
+  return parts[0].map((_, place) => parts.reduce((sum, part) => sum + part[place], 0));
+}
+
+/** A score of all AOIs, and of all but each that has anything: what a jackknife needs. */
+function leaveOneOut(sums) {
+  if (!sums || !sums.parts.length) return { value: NaN, without: [] };
+  const all = total(sums.parts);
+  const without = sums.parts.map((part) =>
+    sums.empty(part) ? null : sums.of(all.map((sum, place) => sum - part[place])));
+  return { value: sums.of(all), without };
+}
+
+/** Half-width of the 95 % interval and standard error of values that leave out one AOI each. */
+function spread(without) {
+  const values = without.filter((value) => value !== null);
+  const count = values.length;
+  if (count < 2 || !values.every(Number.isFinite)) return { half: NaN, error: NaN, freedom: 0 };
+  const mean = values.reduce((sum, value) => sum + value, 0) / count;
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  const error = Math.sqrt((squares * (count - 1)) / count);
+  return { half: tQuantile(1 - LEVEL / 2, count - 1) * error, error, freedom: count - 1 };
+}
+
+/** Difference of two methods on the same AOIs: value, half-width, and p of no difference. */
+function paired(one, other) {
+  const value = one.value - other.value;
+  const without = one.without.map((left, aoi) =>
+    left === null && other.without[aoi] === null ? null
+      : (left === null ? one.value : left) - (other.without[aoi] === null ? other.value : other.without[aoi]));
+  if (without.every((left) => left === null || left === 0) && value === 0) return { value, half: 0, p: 1 };
+  const { half, error, freedom } = spread(without);
+  const p = error > 0 ? 2 * (1 - tCdf(Math.abs(value) / error, freedom)) : NaN;
+  return { value, half, p };
+}
+
+function tCdf(t, freedom) {
+  return 1 - 0.5 * incompleteBeta(freedom / 2, 0.5, freedom / (freedom + t * t));
+}
+
+const quantiles = new Map();
+
+function tQuantile(share, freedom) {
+  if (!quantiles.has(freedom)) {
+    let [low, high] = [0, 1e4];
+    for (let step = 0; step < 100; step += 1) {
+      const middle = (low + high) / 2;
+      if (tCdf(middle, freedom) < share) low = middle; else high = middle;
+    }
+    quantiles.set(freedom, low);
+  }
+  return quantiles.get(freedom);
+}
+
+/** Regularised incomplete beta function by its continued fraction (Lentz). */
+function incompleteBeta(a, b, x) {
+  if (x <= 0) return 0;
+  if (x >= 1) return 1;
+  if (x > (a + 1) / (a + b + 2)) return 1 - incompleteBeta(b, a, 1 - x);
+  const front = Math.exp(a * Math.log(x) + b * Math.log1p(-x) - logBeta(a, b)) / a;
+  const safe = (value) => (Math.abs(value) < 1e-300 ? 1e-300 : value);
+  let c = 1;
+  let d = 1 / safe(1 - ((a + b) * x) / (a + 1));
+  let fraction = d;
+  for (let m = 1; m < 300; m += 1) {
+    const steps = [
+      (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m)),
+      (-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1)),
+    ];
+    const before = fraction;
+    for (const step of steps) {
+      d = 1 / safe(1 + step * d);
+      c = safe(1 + step / c);
+      fraction *= d * c;
+    }
+    if (Math.abs(fraction - before) < 1e-15 * Math.abs(fraction)) break;
+  }
+  return front * fraction;
+}
+
+function logBeta(a, b) {
+  return logGamma(a) + logGamma(b) - logGamma(a + b);
+}
+
+/** Stirling's series, after moving the argument beyond 10. */
+function logGamma(x) {
+  let shift = 0;
+  let z = x;
+  while (z < 10) {
+    shift -= Math.log(z);
+    z += 1;
+  }
+  const tail = 1 / (12 * z) - 1 / (360 * z ** 3) + 1 / (1260 * z ** 5) - 1 / (1680 * z ** 7);
+  return shift + (z - 0.5) * Math.log(z) - z + 0.5 * Math.log(2 * Math.PI) + tail;
+}
+
+/** Holm's correction, in the order given. */
+function holm(values) {
+  const order = values.map((_, i) => i).sort((i, j) => values[i] - values[j]);
+  const corrected = new Array(values.length);
+  let least = 0;
+  order.forEach((i, rank) => {
+    least = Math.max(least, Math.min(1, (values.length - rank) * values[i]));
+    corrected[i] = least;
+  });
+  return corrected;
+}
+
+/** Letters of ranked methods: neighbours in rank that share one cannot be told apart. */
+function letters(ranked) {
+  const pairs = [];
+  for (let i = 0; i < ranked.length; i += 1) {
+    for (let j = i + 1; j < ranked.length; j += 1) pairs.push([i, j, paired(ranked[i], ranked[j]).p]);
+  }
+  const corrected = holm(pairs.map((pair) => (Number.isNaN(pair[2]) ? 1 : pair[2])));
+  const apart = ranked.map(() => new Set());
+  pairs.forEach(([i, j], k) => { if (corrected[k] < LEVEL) apart[i].add(j); });
+  const found = ranked.map(() => "");
+  let reached = -1;
+  let count = 0;
+  for (let i = 0; i < ranked.length; i += 1) {
+    let end = i;
+    while (end + 1 < ranked.length && !anyApart(apart, i, end + 1)) end += 1;
+    if (end > reached) {
+      for (let k = i; k <= end; k += 1) found[k] += letter(count);
+      count += 1;
+      reached = end;
+    }
+  }
+  return found;
+}
+
+function anyApart(apart, from, to) {
+  for (let k = from; k < to; k += 1) if (apart[k].has(to)) return true;
+  return false;
+}
+
+function letter(count) {
+  const name = String.fromCharCode(97 + (count % 26));
+  return count < 26 ? name : `${name}${Math.floor(count / 26)}`;
+}
+
+// ---------------------------------------------------------------- words and elements
+
+function text(value, digits, sign = false) {
+  if (value === Infinity) return "∞";
+  if (!Number.isFinite(value)) return "–";
+  const rounded = Number(value.toFixed(digits)) + 0;
+  return `${sign && rounded > 0 ? "+" : ""}${rounded.toFixed(digits)}`.replace("-", "−");
+}
+
+function make(tag, content, attributes = {}) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  for (const part of [content].flat()) if (part !== null && part !== undefined) element.append(part);
+  return element;
+}
+
+function draw(tag, attributes, content = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (content !== "") element.append(content);
+  return element;
+}
+
+function fill(select, options, value) {
+  select.replaceChildren(...options.map(([key, label]) => make("option", label, { value: key })));
+  select.value = value;
+}
+
+function labelled(score, digits) {
+  const parts = [text(score.value, digits)];
+  if (Number.isFinite(score.half)) parts.push(make("span", ` ± ${text(score.half, digits)}`, { class: "pm" }));
+  return parts;
+}
+
+// ---------------------------------------------------------------- the page
+
+const board = () => DATA.boards[Number(state.board)];
+const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_bin, sky: state.sky });
+
+function shown() {
+  return board().entries.filter((entry) =>
+    state.inputs === "all"
+      || (state.inputs === "sar") === entry.inputs.includes("sar") && entry.inputs.length > 0);
+}
+
+function columns() {
+  return Object.keys(METRICS).filter((metric) => !METRICS[metric].judged || state.judge);
+}
+
+const scoresSeen = new Map();
+
+/** Scores of the input and of every shown entry in every column, for the selection. */
+function scored() {
+  return remembered(scoresSeen, [board().id, selection(), state.inputs, state.judge], score);
+}
+
+function score() {
+  const each = (name) => Object.fromEntries(columns().map((metric) => {
+    const key = METRICS[metric].judged && name === "input" ? "cloudy" : name;
+    const left = leaveOneOut(sumsOf(board(), key, metric, selection()));
+    return [metric, { ...left, half: spread(left.without).half }];
+  }));
+  const rows = shown().map((entry) => ({ entry, scores: each(entry.name) }));
+  return { rows, input: board().entries.length ? each("input") : null };
+}
+
+function ranked(rows) {
+  const metric = state.sort;
+  const better = METRICS[metric] && METRICS[metric].up ? -1 : 1;
+  const way = state.down === "1" ? 1 : -1;
+  const key = (row) => row.scores[metric].value;
+  const sorted = [...rows].sort((one, other) => {
+    if (metric === "method") return way * one.entry.method.localeCompare(other.entry.method, "en");
+    const [left, right] = [key(one), key(other)];
+    if (Number.isNaN(left) || Number.isNaN(right)) return Number.isNaN(left) - Number.isNaN(right);
+    return left === right ? 0 : way * better * (left - right);
+  });
+  return [...sorted.filter((row) => row.entry.complete), ...sorted.filter((row) => !row.entry.complete)];
+}
+
+function rankings(rows) {
+  if (state.sort === "method") return new Map();
+  const better = METRICS[state.sort].up ? -1 : 1;
+  const whole = rows
+    .filter((row) => row.entry.complete && !Number.isNaN(row.scores[state.sort].value))
+    .sort((one, other) => better * (one.scores[state.sort].value - other.scores[state.sort].value) || 0);
+  const groups = letters(whole.map((row) => row.scores[state.sort]));
+  return new Map(whole.map((row, place) => [row.entry.name, { rank: place + 1, letters: groups[place] }]));
+}
+
+function heading(key, label) {
+  const active = state.sort === key;
+  const button = make("button", `${label}${active ? (state.down === "1" ? " ▾" : " ▴") : ""}`, { type: "button" });
+  button.addEventListener("click", () => change({ sort: key, down: active && state.down === "1" ? "0" : "1" }));
+  const order = active ? (state.down === "1" ? "descending" : "ascending") : "none";
+  const reading = key !== "method" && METRICS[key].up ? order
+    : { descending: "ascending", ascending: "descending", none: "none" }[order];
+  return make("th", button, { scope: "col", "aria-sort": reading, "data-key": key });
+}
+
+function showTable(rows, input) {
+  const places = rankings(rows);
+  const head = [make("th", "Rank", { scope: "col" }), heading("method", "Method"),
+    ...columns().map((metric) => heading(metric, titled(metric))),
+    make("th", "Inputs", { scope: "col" }), make("th", "Status", { scope: "col" }), make("th", "Scenes", { scope: "col" })];
+  const body = ranked(rows).map((row) => tableRow(row, places.get(row.entry.name)));
+  if (input) {
+    body.push(make("tr", [make("td", ""), make("th", INPUT, { scope: "row", class: "text" }),
+      ...columns().map((metric) => make("td", labelled(input[metric], METRICS[metric].digits))),
+      make("td", ""), make("td", ""), make("td", "")], { class: "apart", "data-name": "input" }));
+  }
+  at("table").replaceChildren(
+    make("caption", captionOf(), { class: "note" }), make("thead", make("tr", head)), make("tbody", body));
+}
+
+function titled(metric) {
+  const { label, unit, up } = METRICS[metric];
+  return `${label} ${up ? "↑" : "↓"}${unit ? ` [${unit}]` : ""}`;
+}
+
+function captionOf() {
+  const parts = AXES.filter((axis) => state[axis] !== "all").map((axis) => named(axis, state[axis]));
+  return `${board().track}, protocol ${board().protocol}: ${parts.length ? parts.join(", ") : "all pixels"}`;
+}
+
+function named(axis, value) {
+  return { land_cover: value, cover_bin: `cloud cover ${value.replace("-", "–")} %`, sky: `${value} pixels` }[axis];
+}
+
+function tableRow({ entry, scores }, place) {
+  const name = make("button", entry.method, { type: "button", class: "name" });
+  name.addEventListener("click", () => { change({ entry: entry.name }); at("entry-title").scrollIntoView(); });
+  const cells = columns().map((metric) => {
+    const content = labelled(scores[metric], METRICS[metric].digits);
+    if (place && metric === state.sort) content.splice(1, 0, make("span", place.letters, { class: "letters" }));
+    const best = place && metric === state.sort && place.letters.includes("a");
+    return make("td", content, { "data-metric": metric, ...(best ? { class: "best" } : {}) });
+  });
+  return make("tr", [
+    make("td", place ? String(place.rank) : "–"), make("th", name, { scope: "row", class: "text" }), ...cells,
+    make("td", entry.inputs.length ? inputsOf(entry) : "not stated"),
+    make("td", make("span", entry.status, { class: `badge ${entry.status}` })),
+    make("td", entry.complete ? String(entry.scenes) : `${entry.coverage}, not ranked`),
+  ], { "data-name": entry.name, ...(entry.complete ? {} : { class: "apart" }) });
+}
+
+function inputsOf(entry) {
+  return entry.inputs.includes("sar") ? "with SAR" : "optical";
+}
+
+// ---------------------------------------------------------------- charts
+
+function curves(metric, value) {
+  const order = ranked(scored().rows).filter((row) => row.entry.complete).map((row) => row.entry.name);
+  const names = [...order.map((name, place) => [name, place < COLOURS ? `k${place}` : "other"]), ["input", "input"]];
+  return names.map(([name, style]) => ({
+    name, style, values: DATA.axes.cover_bin.map((bin) => value(name, { ...selection(), cover_bin: bin })),
+  }));
+}
+
+function scoreIn(name, metric, chosen) {
+  const key = METRICS[metric].judged && name === "input" ? "cloudy" : name;
+  return leaveTotal(sumsOf(board(), key, metric, chosen));
+}
+
+function leaveTotal(sums) {
+  return sums && sums.parts.length ? sums.of(total(sums.parts)) : NaN;
+}
+
+function showCharts() {
+  const metric = METRICS[state.sort] && !METRICS[state.sort].judged ? state.sort : "psnr";
+  const lines = board().entries.length ? curves(metric, (name, chosen) => scoreIn(name, metric, chosen)) : [];
+  chart(at("fig5"), lines, `${titled(metric)} per cloud-cover bin, as Fig. 5 of the paper`, METRICS[metric].digits);
+  const gap = (name, chosen) => scoreIn("clear", "miou", chosen) - scoreIn(name, "miou", chosen);
+  const judged = state.judge && state.sky === "all" ? curves("miou", gap) : [];
+  at("fig6").hidden = !state.judge;
+  chart(at("fig6"), judged, state.sky === "all"
+    ? "mIoU points below the cloud-free image, as Fig. 6 of the paper; lower is better"
+    : "Judges' readings are not told apart by sky", 1);
+  showLegend(lines);
+}
+
+function showLegend(lines) {
+  at("legend").replaceChildren(...lines.filter((line) => line.style !== "other").map((line) => {
+    const key = draw("svg", { viewBox: "0 0 32 14", "aria-hidden": "true" });
+    key.append(draw("line", { x1: 0, x2: 32, y1: 7, y2: 7, class: `curve ${line.style}` }), marker(16, 7, line.style));
+    return make("li", [key, methodOf(line.name)]);
+  }));
+  const rest = lines.filter((line) => line.style === "other").length;
+  if (rest) at("legend").append(make("li", `${rest} others, grey`));
+}
+
+function methodOf(name) {
+  const entry = board().entries.find((one) => one.name === name);
+  return entry ? entry.method : INPUT;
+}
+
+function marker(x, y, style) {
+  const shape = Number(style.slice(1)) % 4 || 0;
+  const paths = ["M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z", "M-4 -4h8v8h-8z", "M0 -5l5 9h-10z", "M0 -5l5 5l-5 5l-5 -5z"];
+  return draw("path", { d: paths[shape], transform: `translate(${x} ${y})`, class: `point ${style}` });
+}
+
+function chart(figure, lines, caption, digits) {
+  const values = lines.flatMap((line) => line.values).filter(Number.isFinite);
+  if (!values.length) {
+    figure.replaceChildren(make("figcaption", `${caption}: nothing was measured`));
+    return;
+  }
+  const [width, height, left, bottom, top] = [520, 300, 52, 34, 10];
+  const ticks = ticksOf(Math.min(...values), Math.max(...values));
+  const [low, high] = [ticks[0], ticks[ticks.length - 1]];
+  const x = (bin) => left + ((bin + 0.5) * (width - left - 8)) / DATA.axes.cover_bin.length;
+  const y = (value) => height - bottom - ((value - low) / (high - low)) * (height - bottom - top);
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": caption });
+  for (const tick of ticks) {
+    svg.append(draw("line", { x1: left, x2: width - 8, y1: y(tick), y2: y(tick), class: "grid" }),
+      draw("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, tickText(tick, ticks)));
+  }
+  DATA.axes.cover_bin.forEach((bin, place) => svg.append(
+    draw("text", { x: x(place), y: height - 18, "text-anchor": "middle" }, bin.replace("-", "–"))));
+  svg.append(draw("text", { x: (width + left) / 2, y: height - 3, "text-anchor": "middle" }, "cloud cover of the patch [%]"));
+  for (const line of [...lines].reverse()) svg.append(...curve(line, x, y, digits));
+  figure.replaceChildren(svg, make("figcaption", caption));
+}
+
+function curve(line, x, y, digits) {
+  const points = line.values.map((value, bin) => [x(bin), y(value), value]).filter((point) => Number.isFinite(point[2]));
+  const path = draw("path", { d: points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join(""),
+    class: `curve ${line.style}`, "data-name": line.name });
+  const spoken = line.values.map((value, bin) => `${DATA.axes.cover_bin[bin]} %: ${text(value, digits)}`).join(", ");
+  path.append(draw("title", {}, `${methodOf(line.name)}: ${spoken}`));
+  return [path, ...(line.style === "other" ? [] : points.map(([px, py]) => marker(px, py, line.style)))];
+}
+
+function ticksOf(low, high) {
+  const span = high - low || Math.abs(high) || 1;
+  const power = 10 ** Math.floor(Math.log10(span / 4));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => span / size <= 6);
+  const first = Math.floor(low / step);
+  const last = Math.max(Math.ceil(high / step), first + 1);
+  return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
+}
+
+function tickText(tick, ticks) {
+  const step = ticks[1] - ticks[0];
+  return text(tick, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+}
+
+// ---------------------------------------------------------------- pairs, cards, published figures
+
+function showPair(rows) {
+  const one = rows.find((row) => row.entry.name === state.a);
+  const other = rows.find((row) => row.entry.name === state.b);
+  if (!one || !other) {
+    at("pair").replaceChildren(make("tbody", make("tr", make("td", "Two methods are needed."))));
+    return;
+  }
+  const head = ["Score", one.entry.method, other.entry.method, "Difference, 95 % interval", "p", "Better"];
+  const partial = !one.entry.complete || !other.entry.complete;
+  const body = columns().map((metric) => {
+    const [left, right] = [one.scores[metric], other.scores[metric]];
+    const { digits, up } = METRICS[metric];
+    const { value, half, p } = partial ? { value: NaN, half: NaN, p: NaN } : paired(left, right);
+    const first = (value > 0) === up;
+    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "cannot be told" : (first ? one : other).entry.method;
+    return make("tr", [make("th", titled(metric), { scope: "row" }), make("td", text(left.value, digits)),
+      make("td", text(right.value, digits)),
+      make("td", `${text(value, digits, true)}${Number.isFinite(half) ? ` ± ${text(half, digits)}` : ""}`),
+      make("td", Number.isNaN(p) ? "–" : p < 0.001 ? "< 0.001" : text(p, 3)), make("td", verdict)], { "data-metric": metric });
+  });
+  at("pair").replaceChildren(
+    make("caption", partial ? "An incomplete entry covers other scenes: no difference is taken." : `${captionOf()}; p of this one comparison`, { class: "note" }),
+    make("thead", make("tr", head.map((title) => make("th", title, { scope: "col" })))), make("tbody", body));
+}
+
+const CARD = { authors: "Authors", year: "Year", paper: "Paper", code: "Code", licence: "Licence", inputs: "Inputs",
+  training_data: "Training data", extra_data: "Beyond the training split", parameters: "Parameters",
+  macs: "Multiply–adds per patch", hardware: "Hardware", notes: "Notes" };
+
+function showCard() {
+  const entry = board().entries.find((one) => one.name === state.entry);
+  if (!entry) {
+    at("card").replaceChildren();
+    return;
+  }
+  const list = [["Status", entry.status], ["Scored", entry.coverage]];
+  for (const [key, label] of Object.entries(CARD)) {
+    const value = entry.card && entry.card[key];
+    if (value !== null && value !== undefined && value !== "" && value.length !== 0) list.push([label, said(value)]);
+  }
+  if (!entry.card) list.push(["Card", "none: run by the maintainers without a card"]);
+  for (const [label, value] of Object.entries(entry.run)) list.push([label, value]);
+  const parts = [make("dl", list.flatMap(([term, value]) => [make("dt", term), make("dd", value)]))];
+  if (entry.samples) {
+    parts.push(make("figure", [make("img", "", { src: entry.samples, alt: `Sample scenes of ${entry.method}` }),
+      make("figcaption", "Sample scenes: cloudy, prediction, cloud-free.")]));
+  }
+  if (entry.card && entry.card.bibtex) parts.push(make("pre", entry.card.bibtex));
+  at("card").replaceChildren(...parts);
+}
+
+function said(value) {
+  if (Array.isArray(value)) return value.join(", ");
+  if (typeof value === "number" && value > 9999) return value.toLocaleString("en");
+  const address = String(value);
+  return /^https?:\/\/[^\s]+$/.test(address) ? make("a", address, { href: address, rel: "noopener nofollow ugc" }) : address;
+}
+
+function showPublished() {
+  const rows = board().published;
+  at("apart").hidden = !rows.length;
+  if (!rows.length) return;
+  at("apart-note").textContent = `${DATA.published.source}. Overall and per class as printed; nothing here is ranked.`;
+  const classes = DATA.axes.land_cover.slice(0, -1);
+  const head = ["Method", ...Object.keys(METRICS).slice(0, 4).map(titled),
+    ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
+  const body = rows.map((row) => [row.row, ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
+    ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
+  at("published").replaceChildren(...plainTable("Tab. 2", head, body));
+  const bins = [...DATA.axes.cover_bin, "overall"];
+  const names = [...new Set(DATA.published.table3.map((row) => row.row))];
+  const figures = names.map((name) => [name, ...["miou", "pa"].flatMap((score) => bins.map((bin) => {
+    const cell = DATA.published.table3.find((row) => row.row === name && row.cover_bin === bin);
+    return printed(cell && cell[score], 2);
+  }))]);
+  const titles = ["mIoU", "PA"].flatMap((score) => bins.map((bin) => `${score} ${bin}`));
+  at("published3").replaceChildren(...plainTable("Tab. 3, percent", ["Image", ...titles], figures));
+}
+
+function printed(value, digits) {
+  return value === null || value === undefined ? "–" : value.toFixed(digits);
+}
+
+function plainTable(caption, head, rows) {
+  return [make("caption", caption, { class: "note" }),
+    make("thead", make("tr", head.map((title) => make("th", title, { scope: "col" })))),
+    make("tbody", rows.map(([name, ...cells]) => make("tr",
+      [make("th", name, { scope: "row" }), ...cells.map((cell) => make("td", cell))], { class: "apart" })))];
+}
+
+// ---------------------------------------------------------------- state and address
+
+function showFilters() {
+  const words = { land_cover: "all classes", cover_bin: "all", sky: "all" };
+  for (const axis of AXES) {
+    const options = DATA.axes[axis].map((value) => [value, axis === "cover_bin" ? `${value.replace("-", "–")} %` : value]);
+    fill(at(axis), [["all", words[axis]], ...options], state[axis]);
+  }
+  at("sky").disabled = !board().cells.additive && state.land_cover !== "all";
+  fill(at("judge"), Object.entries(board().judges).map(([key, judge]) => [key, judge.name]), state.judge);
+  at("judge").disabled = !state.judge;
+  const methods = board().entries.map((entry) => [entry.name, entry.method]);
+  for (const id of ["a", "b", "entry"]) fill(at(id), methods, state[id]);
+  at("board").value = state.board;
+  at("inputs").value = state.inputs;
+}
+
+/** Keep the state possible: names that the board has, and no split that it cannot make. */
+function settle() {
+  if (!DATA.boards[Number(state.board)]) state.board = START.board;
+  for (const axis of AXES) if (!DATA.axes[axis].includes(state[axis])) state[axis] = "all";
+  if (!board().cells.additive && state.land_cover !== "all") state.sky = "all";
+  if (!["optical", "sar"].includes(state.inputs)) state.inputs = "all";
+  const judges = Object.keys(board().judges);
+  if (!judges.includes(state.judge)) state.judge = judges[0] || "";
+  if (state.sort !== "method" && !columns().includes(state.sort)) state.sort = START.sort;
+  const names = board().entries.map((entry) => entry.name);
+  const known = (name, fallback) => (names.includes(name) ? name : fallback || "");
+  const best = names.length ? ranked(scored().rows).map((row) => row.entry.name) : [];
+  state.a = known(state.a, best[0] || names[0]);
+  state.b = known(state.b, best.find((name) => name !== state.a) || names[0]);
+  state.entry = known(state.entry, best[0] || names[0]);
+}
+
+function show() {
+  settle();
+  showFilters();
+  for (const part of document.querySelectorAll(".measured")) part.hidden = !board().entries.length;
+  const { rows, input } = scored();
+  showTable(rows, input);
+  at("about").textContent = board().entries.length
+    ? `${board().scenes} scenes of ${board().cells.aois.length} AOIs. Signature: ${board().signature}` : "No measured entry yet.";
+  const partial = rows.filter((row) => !row.entry.complete).length;
+  at("notes").textContent = `${board().cells.aois.length} AOIs; ± is half a 95 % interval over AOIs; methods that share a letter cannot be told apart.`
+    + (partial ? ` ${partial} incomplete: not ranked.` : "") + (board().remark ? ` ${board().remark}` : "");
+  showCharts();
+  showPair(rows);
+  showCard();
+  showPublished();
+  at("status").textContent = `${rows.length} of ${board().entries.length} entries. ${captionOf()}.`;
+}
+
+function change(wanted) {
+  Object.assign(state, wanted);
+  show();
+  const address = new URLSearchParams(Object.entries(state).filter(([key, value]) => value !== START[key] && key !== "board"));
+  address.set("board", board().id);
+  history.replaceState(null, "", `#${address}`);
+}
+
+function readAddress() {
+  const address = new URLSearchParams(location.hash.slice(1));
+  Object.assign(state, START);
+  for (const [key, value] of address) if (key in START && key !== "board") state[key] = value;
+  const place = DATA.boards.findIndex((one) => one.id === address.get("board"));
+  state.board = String(Math.max(place, 0));
+}
+
+for (const id of ["board", ...AXES, "inputs", "judge", "a", "b", "entry"]) {
+  at(id).addEventListener("change", (event) => change({ [id]: event.target.value }));
+}
+at("filters").addEventListener("submit", (event) => event.preventDefault());
+at("reset").addEventListener("click", () => change({ land_cover: "all", cover_bin: "all", sky: "all", inputs: "all" }));
+window.addEventListener("hashchange", () => { readAddress(); show(); });
+fill(at("board"), DATA.boards.map((one, place) => [String(place), `${one.track}, ${one.protocol}`]), "0");
+at("bibtex").textContent = DATA.bibtex;
+at("main").hidden = false;
+readAddress();
+show();

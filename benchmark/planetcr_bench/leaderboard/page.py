@@ -1,0 +1,266 @@
+"""Boards in, the page that opens from disk out: HTML, Markdown, JSON and BibTeX.
+
+The same entries give the same bytes: nothing here knows the time or the machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from planetcr_bench import __version__
+from planetcr_bench.dataset import DEFAULT_TRACK
+from planetcr_bench.leaderboard.boards import (
+    AXES,
+    Arrays,
+    Board,
+    boards_of,
+    cells_of,
+    judged_cells_of,
+)
+from planetcr_bench.leaderboard.entries import Entry
+from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.published import SOURCE, published_table2, published_table3
+from planetcr_bench.render import Block, number, to_markdown
+from planetcr_bench.semantics import judged_scores
+from planetcr_bench.storage import write_whole
+from planetcr_bench.tables import (
+    HIGHER_IS_BETTER,
+    LABEL,
+    METRICS,
+    coverage,
+    rounding_note,
+    score_groups,
+)
+
+FILES: Final = ("index.html", "leaderboard.md", "leaderboard.json", "leaderboard.bib")
+
+PAPER_BIBTEX: Final = """\
+@article{xu2023aligncr,
+  title  = {High-Resolution Cloud Removal with Multi-Modal and Multi-Resolution Data Fusion:
+            A New Baseline and Benchmark},
+  author = {Xu, Fang and Shi, Yilei and Ebel, Patrick and Yang, Wen and Zhu, Xiao Xiang},
+  year   = {2023},
+  note   = {Planet-CR and Align-CR}
+}
+"""
+
+
+def write_board(out: Path, entries: Sequence[Entry]) -> None:
+    """Write :data:`FILES`, each in one step; other files of the folder are left alone."""
+    boards = boards_of(entries)
+    summaries = [summary(board) for board in boards]
+    bibtex = bibliography(entries)
+    data = payload(boards, summaries, bibtex)
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "index.html": page(data),
+        "leaderboard.md": markdown(boards, summaries),
+        "leaderboard.json": _json({"version": __version__, "boards": summaries}, indent=2) + "\n",
+        "leaderboard.bib": bibtex,
+    }
+    for name in FILES:
+        write_whole(out / name, texts[name].encode())
+
+
+def summary(board: Board) -> dict[str, Any]:
+    """Scores of a board as plain numbers, ranked by PSNR, incomplete entries last and unranked."""
+    entries = [_summary(entry, board) for entry in board.entries]
+    entries.sort(key=lambda entry: (not entry["complete"], -(entry["scores"]["psnr"] or -math.inf)))
+    for rank, entry in enumerate(entries, 1):
+        entry["rank"] = rank if entry["complete"] else None
+    return {
+        "id": f"{board.track}/{board.protocol.name}".replace(" ", ""),
+        "track": board.track,
+        "protocol": board.protocol.name,
+        "signature": board.protocol.signature("all"),
+        "scenes": max(int(entry.run["expected_scenes"]) for entry in board.entries),
+        "remark": rounding_note(board.ledgers) or "",
+        "entries": entries,
+    }
+
+
+def _summary(entry: Entry, board: Board) -> dict[str, Any]:
+    scores = score_groups(entry.ledger.frame, board.protocol)[list(METRICS)].iloc[0]
+    judged = {}
+    for judge, facts in entry.run["judges"].items():
+        table = judged_scores(entry.ledger, judge, board.protocol, "prediction")
+        overall = table[["miou", "pa"]].to_dict("index")["overall"]
+        figures = {str(score): _plain(value) for score, value in overall.items()}
+        judged[judge] = {"name": facts["name"], **figures}
+    return {
+        "name": entry.name,
+        "method": entry.method,
+        "folder": entry.folder,
+        "status": entry.status,
+        "complete": bool(entry.run["complete"]),
+        "coverage": coverage(entry.ledger),
+        "scenes": int(entry.run["scenes"]),
+        "aois": int(entry.ledger.frame["aoi"].nunique()),
+        "inputs": list(entry.card.inputs) if entry.card else [],
+        "scores": {metric: _plain(value) for metric, value in scores.items()},
+        "judges": judged,
+        "card": asdict(entry.card) if entry.card else None,
+    }
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def payload(
+    boards: Sequence[Board], summaries: Sequence[Mapping[str, Any]], bibtex: str
+) -> dict[str, Any]:
+    """All that the page knows: boards, their sums, published figures."""
+    arrays = Arrays({})
+    shown = [
+        {
+            **{key: told[key] for key in ("id", "track", "protocol", "signature", "remark")},
+            "scenes": told["scenes"],
+            "cells": cells_of(board, arrays),
+            "judges": judged_cells_of(board, arrays),
+            "entries": [_shown(entry, board, told) for entry in board.entries],
+            "published": [],
+        }
+        for board, told in zip(boards, summaries, strict=True)
+    ]
+    _add_published(shown, arrays)
+    return {
+        "axes": {axis: list(values) for axis, values in AXES.items()},
+        "boards": shown,
+        "published": {
+            "source": SOURCE[0].upper() + SOURCE[1:],
+            "table3": _records(published_table3()),
+        },
+        "bibtex": bibtex,
+        "arrays": arrays.texts,
+    }
+
+
+def _shown(entry: Entry, board: Board, told: Mapping[str, Any]) -> dict[str, Any]:
+    mine = next(one for one in told["entries"] if one["name"] == entry.name)
+    keys = ("name", "method", "status", "complete", "coverage", "scenes", "inputs", "card")
+    run = {
+        "Folder": entry.folder,
+        "Dataset fingerprint": str(entry.run["fingerprint"]),
+        "Simulated": str(entry.run.get("simulation") or ""),
+        "Measured by": f"planetcr-bench {entry.run['tool_version']}, protocol "
+        f"{board.protocol.name}",
+        "Command": str(entry.run.get("command", "")),
+    }
+    facts = {label: value for label, value in run.items() if value}
+    return {**{key: mine[key] for key in keys}, "run": facts, "samples": entry.samples}
+
+
+def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
+    """Put the paper's rows on the official board of its track, which they make if need be."""
+    official = PROTOCOLS["official"]
+    home = [one for one in shown if (one["track"], one["protocol"]) == (DEFAULT_TRACK, "official")]
+    if not home:
+        cells = {"aois": [], "additive": False, "index": arrays.add(np.empty(0)), "sums": {}}
+        home = [
+            {
+                "id": f"{DEFAULT_TRACK}/official",
+                "track": DEFAULT_TRACK,
+                "protocol": official.name,
+                "signature": official.signature("all"),
+                "remark": "",
+                "scenes": 0,
+                "cells": cells,
+                "judges": {},
+                "entries": [],
+            }
+        ]
+        shown += home
+    home[0]["published"] = _records(published_table2())
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        for row in frame.astype(object).to_dict("records")
+    ]
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """The page, whole in one file, allowed to run its own script and nothing else."""
+    style, script, skeleton = (_part(f"page.{suffix}") for suffix in ("css", "js", "html"))
+    return Template(skeleton).substitute(
+        version=__version__,
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        data=_json(data).replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"),
+    )
+
+
+def _part(name: str) -> str:
+    return (files("planetcr_bench.leaderboard") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    separators = (",", ":") if indent is None else None
+    return json.dumps(
+        value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators
+    )
+
+
+def markdown(boards: Sequence[Board], summaries: Sequence[Mapping[str, Any]]) -> str:
+    """Ranks of every board, and the paper's figures apart from them."""
+    parts = ["# Leaderboard\n", "Ranked by PSNR. Incomplete entries are shown and not ranked.\n"]
+    blocks = [_ranks(board, told) for board, told in zip(boards, summaries, strict=True)]
+    return "\n".join([*parts, *(to_markdown(block) for block in [*blocks, _published_block()])])
+
+
+def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
+    rows = [
+        [
+            str(entry["rank"] or "–"),
+            _one_line(entry["method"]),
+            *(number(entry["scores"][metric]) for metric in METRICS),
+            "+".join(entry["inputs"]) or "–",
+            entry["status"],
+            entry["coverage"],
+        ]
+        for entry in told["entries"]
+    ]
+    header = ["Rank", "Method", *(LABEL[name] for name in METRICS), "Inputs", "Status", "Scored"]
+    notes = [told["signature"], *([told["remark"]] if told["remark"] else [])]
+    title = f"Track {board.track}, protocol {board.protocol.name}"
+    return Block(title, header, rows, ["measured"] * len(rows), notes)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _published_block() -> Block:
+    rows = [
+        [str(row["row"]), *(number(row[metric]) for metric in HIGHER_IS_BETTER)]
+        for row in published_table2().to_dict("records")
+    ]
+    header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER)]
+    title = f"Track {DEFAULT_TRACK}, protocol official: published, not measured here"
+    return Block(title, header, rows, ["published"] * len(rows), [SOURCE])
+
+
+def bibliography(entries: Sequence[Entry]) -> str:
+    """BibTeX of the paper and of every entry's card, each text once, in the order of folders."""
+    texts = [entry.card.bibtex.strip() for entry in entries if entry.card and entry.card.bibtex]
+    return "\n".join(dict.fromkeys([PAPER_BIBTEX, *(f"{text}\n" for text in texts)]))

@@ -1,0 +1,44 @@
+"""Results folders made from made-up ledgers, for boards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+
+from planetcr_bench.ledger import Ledger, schema_of, write_ledger
+
+CARD = """\
+method = "{method}"
+authors = ["A. Author", "B. Author"]
+licence = "MIT"
+year = 2026
+inputs = {inputs}
+training_data = "training split of sim-v1"
+extra_data = "none"
+parameters = 1234567
+hardware = "one CPU"
+bibtex = "@misc{{{key}, title = {{A method}}, year = {{2026}}}}"
+"""
+
+
+def put(results: Path, ledger: Ledger, *, card: str | None = None, status: str = "") -> Path:
+    """Write a ledger as the results folder of a whole run."""
+    folder = results / str(ledger.provenance["track"]) / ledger.name
+    folder.mkdir(parents=True)
+    table = pa.Table.from_pandas(ledger.frame, schema_of(ledger.judges), preserve_index=False)
+    write_ledger(folder / "ledger.parquet", table, ledger.provenance)
+    run = {**ledger.provenance, "command": f"planetcr-bench evaluate {ledger.name}"}
+    (folder / "run.json").write_text(json.dumps(run))
+    if card is not None:
+        (folder / "card.toml").write_text(card)
+    if status:
+        (folder / "status.json").write_text(json.dumps({"status": status}))
+    return folder
+
+
+def make_card(method: str, *, sar: bool = False) -> str:
+    """The least that a card says."""
+    inputs = '["optical", "sar"]' if sar else '["optical"]'
+    return CARD.format(method=method, inputs=inputs, key=method.replace(" ", ""))

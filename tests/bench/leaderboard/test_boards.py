@@ -1,0 +1,162 @@
+"""Boards never mix, and the sums that the page holds give the tables' figures for any selection."""
+
+from __future__ import annotations
+
+import base64
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from boards import put
+from ledgers import make_ledger
+from planetcr_bench.leaderboard.boards import (
+    ALL,
+    AXES,
+    Arrays,
+    Board,
+    boards_of,
+    cells_of,
+    judged_cells_of,
+)
+from planetcr_bench.leaderboard.entries import Entry, read_entries
+from planetcr_bench.ledger import cover_bins
+from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.semantics import judged_scores
+from planetcr_bench.tables import METRICS, score_groups
+from planetcr_bench.vocabulary import LAND_COVER
+
+
+def entries_of(tmp_path: Path, *ledgers) -> list[Entry]:
+    for number, ledger in enumerate(ledgers):
+        put(tmp_path / str(number), ledger)
+    return read_entries(tmp_path)[0]
+
+
+def test_tracks_protocols_datasets_and_splits_have_boards_of_their_own(tmp_path: Path) -> None:
+    entries = entries_of(
+        tmp_path,
+        make_ledger("a"),
+        make_ledger("b"),
+        make_ledger("crop", protocols=("official",)),
+        make_ledger("elsewhere", fingerprint="e" * 64),
+        make_ledger("other track", track="sim"),
+        make_ledger("training", split="train"),
+    )
+    boards = [
+        (board.track, board.protocol.name, [entry.name for entry in board.entries])
+        for board in boards_of(entries)
+    ]
+    assert boards == [
+        ("fake", "official", ["a", "b", "crop"]),
+        ("fake", "full", ["a", "b"]),
+        ("fake (eeeeeeee)", "official", ["elsewhere"]),
+        ("fake (eeeeeeee)", "full", ["elsewhere"]),
+        ("fake-train", "official", ["training"]),
+        ("fake-train", "full", ["training"]),
+        ("sim", "official", ["other track"]),
+        ("sim", "full", ["other track"]),
+    ]
+
+
+def numbers(arrays: Arrays, key: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(arrays.texts[key]), "<f4").astype(float)
+
+
+def asked(cells: dict[str, Any], arrays: Arrays, name: str, selection: dict[str, str]) -> list:
+    """What the page does: choose cells, add, divide."""
+    index = numbers(arrays, cells["index"]).reshape(-1, 4).astype(int)
+    chosen = np.ones(len(index), bool)
+    for column, (axis, values) in enumerate(AXES.items(), 1):
+        wanted = selection[axis]
+        if wanted != ALL:
+            chosen &= index[:, column] == list(values).index(wanted)
+        elif not cells["additive"]:
+            chosen &= index[:, column] == len(values)
+    found = []
+    for metric in METRICS:
+        top, bottom = (
+            numbers(arrays, cells["sums"][name][f"{part}_{metric}"])[chosen].sum()
+            for part in ("top", "bottom")
+        )
+        ratio = top / bottom if bottom else np.nan
+        found.append(-10 * np.log10(ratio) if metric == "psnr" and cells["additive"] else ratio)
+    return found
+
+
+def expected(frame: pd.DataFrame, protocol: str, of: str, selection: dict[str, str]) -> list:
+    frame = frame.assign(cover_bin=cover_bins(frame))
+    for axis, wanted in selection.items():
+        if wanted != ALL:
+            frame = frame[frame[axis] == wanted]
+    if frame[frame["protocol"] == protocol].empty:
+        return [np.nan] * len(METRICS)
+    return score_groups(frame, PROTOCOLS[protocol], of=of)[list(METRICS)].iloc[0].tolist()
+
+
+@pytest.mark.parametrize("protocol", ["official", "full"])
+def test_any_selection_of_cells_gives_the_scores_of_its_rows(tmp_path: Path, protocol: str) -> None:
+    entries = entries_of(tmp_path, make_ledger("a", scenes=9), make_ledger("b", scenes=9, seed=3))
+    board = Board("fake", PROTOCOLS[protocol], tuple(entries))
+    arrays = Arrays({})
+    cells = cells_of(board, arrays)
+    for choice in product(*([ALL, *values[::2]] for values in AXES.values())):
+        selection = dict(zip(AXES, choice, strict=True))
+        if protocol == "official" and ALL not in (selection["land_cover"], selection["sky"]):
+            continue  # the page does not offer it: scene means of both at once are not kept
+        for name, of, entry in (
+            ("a", "prediction", 0),
+            ("b", "prediction", 1),
+            ("input", "input", 0),
+        ):
+            assert_allclose(
+                asked(cells, arrays, name, selection),
+                expected(entries[entry].ledger.frame, protocol, of, selection),
+                rtol=1e-6,
+                err_msg=str((name, selection)),
+            )
+
+
+def test_an_incomplete_entry_has_sums_of_its_own_scenes(tmp_path: Path) -> None:
+    part = make_ledger("part", scenes=4, complete=False, expected_scenes=9)
+    entries = entries_of(tmp_path, make_ledger("whole", scenes=9), part)
+    board = Board("fake", PROTOCOLS["full"], tuple(entries))
+    arrays = Arrays({})
+    everything = dict.fromkeys(AXES, ALL)
+    assert_allclose(
+        asked(cells_of(board, arrays), arrays, "part", everything),
+        expected(part.frame, "full", "prediction", everything),
+        rtol=1e-6,
+    )
+
+
+def test_judges_are_kept_apart_and_give_tab_3(tmp_path: Path) -> None:
+    first, second = make_ledger("a", judges=("j1", "j2")), make_ledger("b", seed=2, judges=("j2",))
+    entries = entries_of(tmp_path, first, second, make_ledger("unread"))
+    board = Board("fake", PROTOCOLS["full"], tuple(entries))
+    arrays = Arrays({})
+    judged = judged_cells_of(board, arrays)
+    assert {judge: sorted(facts["read"]) for judge, facts in judged.items()} == {
+        "j1": ["a", "clear", "cloudy"],
+        "j2": ["a", "b", "clear", "cloudy"],
+    }
+    index = numbers(arrays, judged["j2"]["index"]).reshape(-1, 3).astype(int)
+    for name, ledger, image in (("b", second, "prediction"), ("clear", first, "clear")):
+        seen = numbers(arrays, judged["j2"]["read"][name]).reshape(-1, 6)
+        matrix = np.zeros((6, 6))
+        np.add.at(matrix, index[:, 1], seen)
+        table = judged_scores(ledger, "j2", PROTOCOLS["full"], image)
+        assert 100 * np.trace(matrix) / matrix.sum() == pytest.approx(table.loc["overall", "pa"])
+        assert matrix.shape == (len(LAND_COVER),) * 2
+
+
+def test_equal_arrays_are_kept_once(tmp_path: Path) -> None:
+    same = [make_ledger(name) for name in ("a", "b")]
+    board = Board("fake", PROTOCOLS["full"], tuple(entries_of(tmp_path, *same)))
+    arrays = Arrays({})
+    sums = cells_of(board, arrays)["sums"]
+    assert sums["a"] == sums["b"]

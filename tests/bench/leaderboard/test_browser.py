@@ -1,0 +1,325 @@
+"""The page in a real browser, opened from disk: what it shows is what Python computes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from boards import make_card, put
+from ledgers import make_ledger
+from planetcr_bench.leaderboard.entries import read_entries
+from planetcr_bench.leaderboard.page import write_board
+from planetcr_bench.ledger import Ledger, cover_bins
+from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.semantics import judged_scores
+from planetcr_bench.tables import score_groups
+
+REQUIRED = "PLANETCR_BROWSER"
+"""Set where a missing browser must fail the tests instead of skipping them."""
+
+EVIL = "<img src=x onerror=alert(1)>"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+SCENES = 24
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"{REQUIRED} is set and no chromium is installed")
+        pytest.skip("no chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, Ledger]:
+    near = make_ledger("near", scenes=SCENES, judges=("j1",))
+    apart = near.frame.copy()
+    apart["squared_error"] *= 1 + 0.02 * (apart["patch"] // 3)
+    return {
+        "near": near,
+        "nearly": Ledger(
+            apart, {**near.provenance, "name": "nearly", "judges": near.provenance["judges"]}
+        ),
+        "other": make_ledger("other", scenes=SCENES, seed=4, judges=("j1",)),
+        "part": make_ledger("part", scenes=9, seed=5, complete=False, expected_scenes=SCENES),
+    }
+
+
+@pytest.fixture(scope="module")
+def site(runs: dict[str, Ledger], tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("board")
+    for name, ledger in runs.items():
+        put(folder / "results", ledger, card=make_card(name, sar=name == "other"))
+    put(folder / "results", make_ledger("alone", track="sim-v1", scenes=6))
+    entries, problems = read_entries(folder / "results")
+    assert problems == []
+    evil = [
+        replace(entry, card=replace(entry.card, hardware=EVIL, notes=EVIL)) if entry.card else entry
+        for entry in entries
+    ]
+    write_board(folder, evil)
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture
+def page(browser, site: str) -> Iterator:
+    page = browser.new_page()
+    noise: list[str] = []
+    page.on("console", lambda message: noise.append(message.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.on("dialog", lambda dialog: noise.append(dialog.message))
+    page.on(
+        "request",
+        lambda request: (
+            noise.append(request.url)
+            if "file:" not in request.url and "data:" not in request.url
+            else None
+        ),
+    )
+    page.goto(site + "#board=fake/full")
+    yield page
+    assert noise == []
+    page.close()
+
+
+def column(page, metric: str) -> dict[str, str]:
+    cells = page.locator(f"#table tbody tr td[data-metric={metric}]").all()
+    rows = page.locator("#table tbody tr[data-name]").all()
+    names = [row.get_attribute("data-name") for row in rows]
+    names.remove("input")
+    return dict(zip(names, (cell.inner_text() for cell in cells), strict=True))
+
+
+def figure(text: str) -> float:
+    return float(re.match(r"[−\d.]+", text)[0].replace("−", "-"))
+
+
+def halfwidth(text: str) -> float:
+    return float(text.rpartition("±")[2])
+
+
+def names(page) -> list[str]:
+    return [row.get_attribute("data-name") for row in page.locator("#table tbody tr").all()]
+
+
+def test_columns_sort_both_ways_by_mouse_and_keyboard_and_incomplete_stay_last(page) -> None:
+    values = {name: figure(text) for name, text in column(page, "psnr").items()}
+    whole = sorted((name for name in values if name != "part"), key=values.get, reverse=True)
+    assert names(page) == [*whole, "part", "input"]
+    header = page.locator("#table th[data-key=psnr]")
+    assert header.get_attribute("aria-sort") == "descending"
+    header.locator("button").press("Enter")
+    assert names(page) == [*whole[::-1], "part", "input"]
+    assert page.locator("#table th[data-key=psnr]").get_attribute("aria-sort") == "ascending"
+    page.locator("#table th[data-key=mae] button").click()
+    mae = {name: figure(text) for name, text in column(page, "mae").items() if name != "part"}
+    assert names(page)[:3] == sorted(mae, key=mae.get)
+    assert page.locator("#table tr[data-name=part] td").first.inner_text() == "–"
+
+
+FILTERS = [
+    {},
+    {"land_cover": "water"},
+    {"cover_bin": "40-60"},
+    {"land_cover": "forest", "cover_bin": "80-100", "sky": "cloud"},
+    {"sky": "clear"},
+]
+
+
+CASES = [
+    (protocol, wanted)
+    for protocol in ("full", "official")
+    for wanted in FILTERS
+    if protocol == "full" or not {"land_cover", "sky"} <= wanted.keys()  # not offered
+]
+
+
+@pytest.mark.parametrize(("protocol", "wanted"), CASES)
+def test_filters_show_the_scores_of_the_rows_they_name(page, runs, protocol, wanted) -> None:
+    page.select_option("#board", label=f"fake, {protocol}")
+    for axis, value in wanted.items():
+        page.select_option(f"#{axis}", value)
+    for metric, digits in (("mae", 4), ("psnr", 2), ("sam_deg", 2), ("ssim", 4)):
+        shown = column(page, metric)
+        for name, ledger in runs.items():
+            frame = ledger.frame.assign(cover_bin=cover_bins(ledger.frame))
+            for axis, value in wanted.items():
+                frame = frame[frame[axis] == value]
+            known = score_groups(frame, PROTOCOLS[protocol])[metric].iloc[0]
+            assert figure(shown[name]) == pytest.approx(known, abs=0.51 * 10**-digits)
+
+
+def jackknife(values: np.ndarray) -> float:
+    """Standard error of a score from what it is without each AOI."""
+    count = len(values)
+    return float(np.sqrt((count - 1) / count * ((values - values.mean()) ** 2).sum()))
+
+
+def without_each(frame, metric: str) -> np.ndarray:
+    protocol = PROTOCOLS["full"]
+    return np.array(
+        [
+            score_groups(frame[frame["aoi"] != aoi], protocol)[metric].iloc[0]
+            for aoi in sorted(frame["aoi"].unique())
+        ]
+    )
+
+
+def test_intervals_and_paired_p_are_those_of_the_jackknife(page, runs) -> None:
+    left = {name: without_each(runs[name].frame, "psnr") for name in ("near", "nearly")}
+    freedom = SCENES // 3 - 1
+    half = stats.t.ppf(0.975, freedom) * jackknife(left["near"])
+    assert halfwidth(column(page, "psnr")["near"]) == pytest.approx(half, abs=0.006)
+    page.select_option("#a", "near")
+    page.select_option("#b", "nearly")
+    cells = page.locator("#pair tr[data-metric=psnr] td").all_inner_texts()
+    ratio = [
+        score_groups(runs[name].frame, PROTOCOLS["full"])["psnr"].iloc[0]
+        for name in ("near", "nearly")
+    ]
+    error = jackknife(left["near"] - left["nearly"])
+    p = 2 * stats.t.sf(abs(ratio[0] - ratio[1]) / error, freedom)
+    assert figure(cells[2].lstrip("+")) == pytest.approx(ratio[0] - ratio[1], abs=0.006)
+    assert halfwidth(cells[2]) == pytest.approx(stats.t.ppf(0.975, freedom) * error, abs=0.006)
+    assert cells[3] == ("< 0.001" if p < 0.001 else f"{p:.3f}")
+    assert cells[4] == ("near" if p < 0.05 else "cannot be told")
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 7, 30, 119])
+def test_student_s_t_is_scipy_s(page, freedom: int) -> None:
+    for t in (0.0, 0.3, 1.0, 2.5, 8.0, 40.0):
+        told = page.evaluate(f"tCdf({t}, {freedom})")
+        assert told == pytest.approx(stats.t.cdf(t, freedom), abs=1e-10)
+    assert page.evaluate(f"tQuantile(0.975, {freedom})") == pytest.approx(
+        stats.t.ppf(0.975, freedom), rel=1e-8
+    )
+
+
+def test_holm_is_the_step_down_rule(page) -> None:
+    assert page.evaluate("holm([0.01, 0.04, 0.03, 0.9])") == pytest.approx([0.04, 0.09, 0.09, 0.9])
+
+
+def test_letters_join_neighbours_that_cannot_be_told_apart(page) -> None:
+    told = page.evaluate(
+        """(() => {
+          const method = (value, noise) => (
+            { value, without: noise.map((step) => value + step / 11) });
+          const noise = [1, -1, 2, -2, 1.5, -1.5, 0.5, -0.5, 1, -1, 0, 0];
+          const other = noise.map((x) => -x);
+          return letters([method(30, noise), method(29.9, other), method(10, noise)]);
+        })()"""
+    )
+    assert told == ["a", "a", "b"]
+
+
+def test_inputs_filter_and_reset(page) -> None:
+    page.select_option("#inputs", "sar")
+    assert names(page) == ["other", "input"]
+    page.select_option("#inputs", "optical")
+    assert set(names(page)) == {"near", "nearly", "part", "input"}
+    page.click("#reset")
+    assert len(names(page)) == 5
+
+
+def test_judge_s_columns_are_tab_3(page, runs) -> None:
+    for name in ("near", "other"):
+        table = judged_scores(runs[name], "j1", PROTOCOLS["full"], "prediction")
+        assert figure(column(page, "miou")[name]) == pytest.approx(
+            table.loc["overall", "miou"], abs=0.051
+        )
+    assert column(page, "miou")["part"] == "–"
+
+
+def test_charts_follow_the_filter(page, runs) -> None:
+    page.select_option("#land_cover", "urban")
+    title = page.locator("#fig5 path[data-name=other] title").text_content()
+    frame = runs["other"].frame
+    frame = frame[frame["land_cover"] == "urban"]
+    known = score_groups(frame, PROTOCOLS["full"], ["cover_bin"])["psnr"]
+    shown = [float(value) for value in re.findall(r"%: ([\d.]+)", title)]
+    assert shown == pytest.approx(known.tolist(), abs=0.006)
+    assert page.locator("#fig6 svg").count() == 1
+
+
+def test_an_address_leads_back_to_what_was_shown(page) -> None:
+    page.select_option("#cover_bin", "20-40")
+    page.locator("#table th[data-key=ssim] button").click()
+    page.locator("#table tr[data-name=other] .name").click()
+    address, shown = page.url, page.locator("#table").inner_text()
+    page.goto("about:blank")
+    page.goto(address)
+    assert page.locator("#table").inner_text() == shown
+    assert page.locator("#entry").input_value() == "other"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "board=none",
+        "sort=x&sky=y&judge=z&entry=%3Cimg%3E",
+        "board=fake/official&sky=cloud&land_cover=water",
+        "%",
+    ],
+)
+def test_a_wrong_address_shows_the_board_all_the_same(page, site: str, address: str) -> None:
+    page.goto("about:blank")
+    page.goto(f"{site}#{address}")
+    assert page.locator("#table tbody tr").count() > 1
+
+
+def test_text_of_cards_stays_text(page) -> None:
+    page.select_option("#entry", "near")
+    assert EVIL in page.locator("#card").inner_text()
+    assert page.locator("#card img").count() == 0
+
+
+def test_published_rows_stand_apart_on_their_own_board(page) -> None:
+    assert not page.locator("#apart").is_visible()
+    page.select_option("#board", label="planet-cr, official")
+    assert page.locator("#published tbody tr").count() == 8
+    assert "30.4785" in page.locator("#published").inner_text()
+    assert page.locator("#table tbody tr").count() == 0
+
+
+def test_every_control_has_a_name_and_tables_have_captions(page) -> None:
+    for control in page.locator("select, button").all():
+        assert control.evaluate("(one) => one.labels?.length || one.textContent.trim().length")
+    for table in page.locator("table:visible").all():
+        assert table.locator("caption").count() == 1
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.locator("h1").count() == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast_and_a_phone_does_not_scroll_sideways(browser, site, scheme) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page.goto(site)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    contrasts = page.evaluate(
+        """[...document.querySelectorAll("td,th,p,dd,label,.pm,.badge,a,button")].map((one) => {
+          const light = (text) => {
+            const [r, g, b] = text.match(/[\\d.]+/g).map((x) => x / 255)
+              .map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const paper = light(getComputedStyle(document.body).backgroundColor);
+          const ink = light(getComputedStyle(one).color);
+          return (Math.max(paper, ink) + 0.05) / (Math.min(paper, ink) + 0.05);
+        })"""
+    )
+    assert min(contrasts) >= 4.5
+    page.close()

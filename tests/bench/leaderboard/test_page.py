@@ -1,0 +1,118 @@
+"""The files of the board: the same bytes again, no network, no text of a card that is markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from boards import make_card, put
+from ledgers import make_ledger
+from planetcr_bench.cli.app import app
+from planetcr_bench.leaderboard.entries import read_entries
+from planetcr_bench.leaderboard.page import FILES, write_board
+from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.tables import score_groups
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    put(folder, make_ledger("plain"))
+    put(folder, make_ledger("carded", seed=1), card=make_card("Carded"), status="verified")
+    put(folder, make_ledger("part", scenes=4, complete=False, expected_scenes=10))
+    return folder
+
+
+def board(*arguments: object):
+    return CliRunner().invoke(app, ["leaderboard", *map(str, arguments)])
+
+
+def test_the_same_results_give_the_same_bytes(results: Path, tmp_path: Path) -> None:
+    for out in ("one", "two"):
+        assert board(results, "--out", tmp_path / out).exit_code == 0
+    for name in FILES:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_json_holds_the_scores_and_ranks_only_what_is_complete(results: Path, tmp_path) -> None:
+    board(results, "--out", tmp_path)
+    boards = json.loads((tmp_path / "leaderboard.json").read_text())["boards"]
+    assert [one["id"] for one in boards] == ["fake/official", "fake/full"]
+    for one in boards:
+        entries = {entry["name"]: entry for entry in one["entries"]}
+        assert sorted(entry["rank"] or 0 for entry in entries.values()) == [0, 1, 2]
+        assert entries["part"]["rank"] is None
+        assert entries["part"]["coverage"] == "4 of 10 scenes"
+        frame = make_ledger("carded", seed=1).frame
+        psnr = score_groups(frame, PROTOCOLS[one["protocol"]])["psnr"].iloc[0]
+        assert entries["carded"]["scores"]["psnr"] == pytest.approx(psnr)
+
+
+def test_markdown_shows_coverage_and_sets_published_figures_apart(results: Path, tmp_path) -> None:
+    board(results, "--out", tmp_path)
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "4 of 10 scenes" in text
+    measured, published = text.split("published, not measured here**")
+    assert "(published)" not in measured
+    assert "Align-CR (published)" in published
+
+
+def test_bibtex_has_the_paper_and_every_card_once(results: Path, tmp_path: Path) -> None:
+    put(results, make_ledger("again", seed=2), card=make_card("Carded"))
+    board(results, "--out", tmp_path)
+    text = (tmp_path / "leaderboard.bib").read_text()
+    assert text.count("@article{xu2023aligncr") == 1
+    assert text.count("@misc{Carded") == 1
+
+
+def test_a_broken_folder_is_told_and_left_out(results: Path, tmp_path: Path) -> None:
+    broken = put(results, make_ledger("broken"))
+    (broken / "ledger.parquet").write_bytes(b"PAR1")
+    result = board(results, "--out", tmp_path / "site")
+    assert result.exit_code == 0
+    assert f"left out: {broken / 'ledger.parquet'}" in result.stderr
+    assert "3 entries, 1 left out" in result.stdout
+    assert "broken" not in (tmp_path / "site" / "leaderboard.json").read_text()
+
+
+def test_without_any_result_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    result = board(tmp_path / "results", "--out", tmp_path / "site")
+    assert result.exit_code == 1
+    assert "nothing is written" in result.stderr
+    assert not (tmp_path / "site").exists()
+
+
+def test_only_the_page_s_own_script_and_style_may_run(results: Path, tmp_path: Path) -> None:
+    board(results, "--out", tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)[1]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    for tag, directive in (("style", "style-src"), ("script", "script-src")):
+        (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+    assert not re.search(r'(src|href)="https?:', page)
+    assert not re.search(r"\son[a-z]+=|\sstyle=", page)
+
+
+def test_text_of_cards_cannot_close_the_data_or_open_a_tag(results: Path, tmp_path: Path) -> None:
+    entries, _ = read_entries(results)
+    evil = "</script><script>alert(1)</script><!--"
+    (carded,) = (entry for entry in entries if entry.card)
+    carded = replace(carded, card=replace(carded.card, method=evil, hardware=evil))
+    write_board(tmp_path, [carded])
+    page = (tmp_path / "index.html").read_text()
+    assert "alert(1)" in page
+    assert page.count("<script") == 2
+    assert "<!--" not in page
+    data = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1]
+    assert json.loads(data)["boards"][0]["entries"][0]["method"] == evil
