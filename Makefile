@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed loader networks learn calibrate informative board clean
+.PHONY: help demo test slow lint format speed loader networks learn calibrate informative coverage board clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -31,10 +31,11 @@ format: .venv/.done ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-speed: .venv/.done ## Time measuring, judging and simulating, side by side with reading the files
+speed: .venv/.done ## Time measuring, judging, simulating and intervals, side by side with plain ways
 	PYTHONPATH=tests $(BIN)/python tests/speed/measure.py
 	$(BIN)/python tests/speed/simulate.py
 	$(BIN)/python tests/speed/judge.py
+	PYTHONPATH=tests/bench $(BIN)/python tests/speed/intervals.py
 
 networks: .venv/.done ## Time Align-CR and GLF-CR beside their published form (10 minutes on a CPU)
 	PYTHONPATH=tests/models $(BIN)/python tests/speed/networks.py
@@ -56,6 +57,9 @@ calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrat
 
 informative: .venv/.done ## Show what SAR tells under cloud, and that nothing leaks (10 minutes)
 	$(BIN)/python tests/simulation/informative.py
+
+coverage: .venv/.done ## Show how often intervals hold the truth, for AOIs and for patches (minutes)
+	$(BIN)/python tests/simulation/coverage.py
 
 board: .venv/.done ## Build the leaderboard of results/: open build/site/index.html
 	@$(BIN)/planetcr-bench leaderboard results --out build/site

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 import pandas as pd
@@ -41,6 +42,7 @@ class Block:
         rows: Cells, one list per row.
         kinds: Kind of each row; a line is drawn where it turns into or out of ``published``.
         notes: Lines printed under it: signatures, coverage, sources.
+        bold: Positions (row, column) of the best cells and of all tied with them, for LaTeX.
     """
 
     title: str
@@ -48,6 +50,7 @@ class Block:
     rows: Sequence[Sequence[str]]
     kinds: Sequence[str]
     notes: Sequence[str] = field(default_factory=list)
+    bold: frozenset[tuple[int, int]] = frozenset()
 
     def breaks(self) -> list[int]:
         """Rows before which a line separates published figures from measured ones."""
@@ -74,6 +77,7 @@ def table2_blocks(
     *,
     pool: Pool | None = None,
     published: bool = False,
+    best: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> list[Block]:
     """Tab. 2 (a) and (b), and how many scenes and AOIs stand behind each cell.
 
@@ -82,6 +86,7 @@ def table2_blocks(
         protocol: Which to report.
         pool: How per-class figures are put together, if not as the protocol does.
         published: Add the paper's rows; only the ``official`` protocol can be put beside them.
+        best: Metric to the runs that are best overall or tied with it; bold in LaTeX.
     """
     frame = table2(ledgers, protocol, pool=pool)
     notes = coverage_notes(ledgers)
@@ -102,9 +107,23 @@ def table2_blocks(
                 [_figures(row, by_class, other) for row in frame.to_dict("records")],
                 frame["kind"].tolist(),
                 [*signatures, *notes],
+                _bold(frame, [(by_class, -2), (other, -1)], best),
             )
         )
     return [*blocks, _counts(frame, protocol, coverage_notes(ledgers))]
+
+
+def _bold(
+    frame: pd.DataFrame, columns: Sequence[tuple[str, int]], best: Mapping[str, Collection[str]]
+) -> frozenset[tuple[int, int]]:
+    """Cells of overall figures of the best runs; columns are counted from the end."""
+    width = len(LAND_COVER) + 1 + len(columns)
+    return frozenset(
+        (row, width + column)
+        for metric, column in columns
+        for row, name in enumerate(frame["row"])
+        if frame["kind"].iloc[row] == "measured" and name in best.get(metric, ())
+    )
 
 
 def _figures(row: Mapping[Hashable, object], by_class: str, other: str) -> list[str]:
@@ -231,6 +250,7 @@ _LATEX: Final = str.maketrans(
         "∞": r"$\infty$",
         "−": "$-$",
         "–": "--",
+        "±": r"$\pm$",
     }
 )
 
@@ -248,14 +268,17 @@ def to_latex(block: Block) -> str:
         r"\midrule",
     ]
     for index, row in enumerate(block.rows):
-        lines += [r"\midrule"] * (index in breaks) + [_ampersands(row)]
+        bold = {column for line, column in block.bold if line == index}
+        lines += [r"\midrule"] * (index in breaks) + [_ampersands(row, bold)]
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\footnotesize {note.translate(_LATEX)}" for note in block.notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def _ampersands(cells: Sequence[str]) -> str:
-    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+def _ampersands(cells: Sequence[str], bold: Collection[int] = ()) -> str:
+    texts = [cell.translate(_LATEX) for cell in cells]
+    shown = [rf"\textbf{{{text}}}" if at in bold else text for at, text in enumerate(texts)]
+    return " & ".join(shown) + r" \\"
 
 
 def to_rich(block: Block) -> Table:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import pandas as pd
@@ -28,6 +29,8 @@ from planetcr_bench.semantic_blocks import table3_blocks
 from planetcr_bench.semantic_figures import discrepancy_figure, transition_figure
 from planetcr_bench.semantic_tables import over_judges, published_rows, table3
 from planetcr_bench.semantics import judges_of, signature
+from planetcr_bench.statistic_blocks import best_of, statistic_blocks, statistic_frame
+from planetcr_bench.statistics import Standing, standings
 from planetcr_bench.storage import write_whole
 from planetcr_bench.tables import cover_table, coverage, measured_protocols, summary, table2
 
@@ -41,19 +44,52 @@ SOMETIMES: Final = (*JUDGED_FILES, *DIAGNOSIS_FILES)
 """Files that not every run has."""
 
 
+Standings = Mapping[str, Sequence[Standing]]
+"""Protocol to the standings of all scores in it."""
+
+
 def all_table2_blocks(
-    ledgers: Sequence[Ledger], *, pool: Pool | None = None, published: bool = False
+    ledgers: Sequence[Ledger],
+    *,
+    pool: Pool | None = None,
+    published: bool = False,
+    told: Standings = MappingProxyType({}),
 ) -> list[Block]:
-    """Tab. 2 in every protocol that all runs were measured in."""
+    """Tab. 2 in every protocol that all runs were measured in; ``told`` makes the best bold."""
     return [
         block
         for protocol in measured_protocols(ledgers)
-        for block in table2_blocks(ledgers, protocol, pool=pool, published=published)
+        for block in table2_blocks(
+            ledgers,
+            protocol,
+            pool=pool,
+            published=published,
+            best=best_of(told.get(protocol.name, ())),
+        )
+    ]
+
+
+def all_standings(ledgers: Sequence[Ledger]) -> dict[str, list[Standing]]:
+    """Standings of the runs in every protocol that all were measured in."""
+    return {protocol.name: standings(ledgers, protocol) for protocol in measured_protocols(ledgers)}
+
+
+def all_statistic_blocks(ledgers: Sequence[Ledger], told: Standings) -> list[Block]:
+    """Intervals and paired differences in every protocol that all runs were measured in."""
+    return [
+        block
+        for name, standing in told.items()
+        for block in statistic_blocks(ledgers, PROTOCOLS[name], standing)
     ]
 
 
 def write_tables(
-    folder: Path, ledgers: Sequence[Ledger], *, pool: Pool | None = None, published: bool = False
+    folder: Path,
+    ledgers: Sequence[Ledger],
+    *,
+    pool: Pool | None = None,
+    published: bool = False,
+    told: Standings = MappingProxyType({}),
 ) -> None:
     """Write ``table2.md``, ``.tex``, ``.csv`` and ``.json``, and ``fig5.png`` and ``.svg``.
 
@@ -64,12 +100,13 @@ def write_tables(
         ledgers: Runs on one dataset.
         pool: How per-class figures are put together, if not as each protocol does.
         published: Add the paper's rows, in the ``official`` protocol.
+        told: Of several runs; the best and all tied with it are bold in ``table2.tex``.
 
     Raises:
         LedgerError: Different judges have read the runs; nothing is written.
     """
     judged = bool(judges_of(ledgers))
-    blocks = all_table2_blocks(ledgers, pool=pool, published=published)
+    blocks = all_table2_blocks(ledgers, pool=pool, published=published, told=told)
     frame = _table2_frame(ledgers, pool=pool, published=published)
     _write_blocks(folder / "table2", blocks, frame)
     official = PROTOCOLS["official"]
@@ -164,10 +201,24 @@ def write_report(
 
 
 def write_comparison(
-    folder: Path, ledgers: Sequence[Ledger], *, pool: Pool | None = None, published: bool = False
+    folder: Path,
+    ledgers: Sequence[Ledger],
+    *,
+    pool: Pool | None = None,
+    published: bool = False,
+    told: Standings | None = None,
 ) -> None:
-    """Write :func:`write_tables`, and ``diagnosis.md`` with its pictures, of several runs."""
-    write_tables(folder, ledgers, pool=pool, published=published)
+    """Write what :func:`write_tables` does of several runs, and what can be told of them.
+
+    ``statistics.md``, ``.tex``, ``.csv`` and ``.json`` have intervals and paired differences,
+    ``diagnosis.md`` with its pictures where and how the runs fail. ``told`` saves working the
+    standings out again.
+    """
+    told = all_standings(ledgers) if told is None else told
+    write_tables(folder, ledgers, pool=pool, published=published, told=told)
+    frames = [statistic_frame(PROTOCOLS[name], standing) for name, standing in told.items()]
+    blocks = all_statistic_blocks(ledgers, told)
+    _write_blocks(folder / "statistics", blocks, pd.concat(frames, ignore_index=True))
     _write(folder / "diagnosis.md", _page(write_diagnosis(folder, ledgers)))
 
 

@@ -18,8 +18,8 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for table2.*, fig5.*, diagnosis.md and .json with their pictures and, of "
-            "judged runs, table3.*, fig6.* and transitions.*.",
+            help="Folder for table2.*, fig5.*, statistics.*, diagnosis.md and .json with their "
+            "pictures and, of judged runs, table3.*, fig6.* and transitions.*.",
             show_default="<results>/comparison/",
         ),
     ] = None,
@@ -41,10 +41,11 @@ def compare(
 ) -> None:
     """Put runs on one dataset side by side: Tab. 2 and Fig. 5 with all of them.
 
+    Every score has a 95 % interval over AOIs, every two runs their paired difference with its p.
     Of runs that a judge has read also Tab. 3 and Fig. 6; diagnosis.md says where and how all fail.
     """
     from planetcr_bench.ledger import read_ledger
-    from planetcr_bench.report import write_comparison
+    from planetcr_bench.report import all_standings, write_comparison
     from planetcr_bench.semantics import check_judges, without_judges
     from planetcr_bench.tables import check_comparable, summary
 
@@ -55,13 +56,15 @@ def compare(
     check_judges(ledgers)
     out = out or _results_folder(runs[0], ledgers[0].provenance["track"]) / "comparison"
     out.mkdir(parents=True, exist_ok=True)
-    write_comparison(out, ledgers, pool=class_pool, published=published)
+    told = all_standings(ledgers)
+    write_comparison(out, ledgers, pool=class_pool, published=published, told=told)
     if as_json:
         typer.echo(json.dumps([summary(run) for run in ledgers], ensure_ascii=False))
         return
-    from planetcr_bench.cli.terminal import print_runs
+    from planetcr_bench.cli.terminal import print_runs, print_standings
 
     print_runs(ledgers, pool=class_pool, published=published)
+    print_standings(ledgers, told)
     typer.echo(f"Tables and figures: {out}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,11 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from planetcr_bench.ledger import Ledger
-from planetcr_bench.protocols import Pool
+from planetcr_bench.protocols import PROTOCOLS, Pool
 from planetcr_bench.render import cover_block, pool_block, sky_block, table2_blocks, to_rich
 from planetcr_bench.semantic_blocks import table3_blocks
+from planetcr_bench.statistic_blocks import statistic_blocks
+from planetcr_bench.statistics import Standing
 from planetcr_bench.tables import measured_protocols
 
 if TYPE_CHECKING:  # decodes images, which printing tables does not need
@@ -36,6 +38,15 @@ def print_runs(
         blocks += [block(ledgers, protocol) for block in (sky_block, cover_block, pool_block)]
         blocks += table3_blocks(ledgers, protocol, published=published)
         for block in blocks:
+            _print_whole(out, to_rich(block))
+            out.print()
+
+
+def print_standings(ledgers: Sequence[Ledger], told: Mapping[str, Sequence[Standing]]) -> None:
+    """Print scores with their intervals and ties, and paired differences, in each protocol."""
+    out = console()
+    for name, standings in told.items():
+        for block in statistic_blocks(ledgers, PROTOCOLS[name], standings):
             _print_whole(out, to_rich(block))
             out.print()
 
