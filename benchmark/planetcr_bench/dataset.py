@@ -117,7 +117,7 @@ def read_raster(path: Path) -> Raster:
             return Raster(np.load(path, allow_pickle=False))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as source:
+            with rasterio.open(path, driver="GTiff") as source:  # no format that names other files
                 transform = None if source.transform == Affine.identity() else source.transform
                 crs = source.crs.to_string() if source.crs else ""
                 return Raster(source.read(), crs, transform)

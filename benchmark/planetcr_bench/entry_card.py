@@ -77,7 +77,7 @@ def read_entry_card(path: Path) -> EntryCard:
         if len(data) > LARGEST_CARD:
             raise SubmissionError(f"{path}: expected at most {LARGEST_CARD} bytes")
         entries = tomllib.loads(data.decode())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SubmissionError(f"{path}: cannot be read as TOML ({error})") from error
     problems = faults(entries)
     if problems:
@@ -116,11 +116,21 @@ def _text(name: str, value: object) -> list[str]:
         return [f"expected text, got {value!r}"]
     if not value.strip():
         return ["expected text, got none"]
-    longest = LONGEST.get(name, 300)
+    lines = "\n\t" if name in ("bibtex", "notes") else ""
+    return text_faults(value, longest=LONGEST.get(name, 300), lines=lines)
+
+
+def text_faults(value: str, *, longest: int, lines: str = "") -> list[str]:
+    """What keeps a stranger's text from being plain.
+
+    Args:
+        value: The text.
+        longest: Characters that it may have.
+        lines: Control characters that it may have.
+    """
     found = []
     if len(value) > longest:
         found.append(f"expected at most {longest} characters, got {len(value)}")
-    lines = "\n\t" if name in ("bibtex", "notes") else ""
     odd = sorted({one for one in value if one not in lines and unicodedata.category(one)[0] == "C"})
     if odd:
         found.append(f"expected no control characters, got {', '.join(map(ascii, odd[:3]))}")

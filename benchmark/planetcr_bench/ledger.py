@@ -294,8 +294,14 @@ def check_rows(frame: pd.DataFrame, where: str, judges: Sequence[str] = ()) -> N
     """Refuse rows that no measurement can have written.
 
     Raises:
-        LedgerError: Names the ledger and the rule that is broken.
+        LedgerError: Names the ledger and the first rule that is broken.
     """
+    for rule in broken_rules(frame, judges):
+        raise LedgerError(f"{where}: expected {rule}, found otherwise")
+
+
+def broken_rules(frame: pd.DataFrame, judges: Sequence[str] = ()) -> list[str]:
+    """Rules of single rows that a ledger breaks, in words."""
     numbers = frame[list(SUMS)].to_numpy(np.float64)
     distances = frame[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
     rules = {
@@ -331,9 +337,7 @@ def check_rows(frame: pd.DataFrame, where: str, judges: Sequence[str] = ()) -> N
             _is_read_once(frame, judge) for judge in judges
         ),
     }
-    for rule, holds in rules.items():
-        if not holds:
-            raise LedgerError(f"{where}: expected {rule}, found otherwise")
+    return [rule for rule, holds in rules.items() if not holds]
 
 
 def _is_read_once(frame: pd.DataFrame, judge: str) -> bool:

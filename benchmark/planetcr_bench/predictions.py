@@ -38,6 +38,9 @@ CROP_SIZE: Final = 160
 
 DTYPES: Final = ("uint16", "float16", "float32", "float64")
 
+LARGEST_BLOCK: Final = 2048
+"""Side of the largest tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
+
 LARGEST_MEAN: Final = 2.0
 """Largest mean |reflectance| of a float image of no declared scale; above it looks like DN."""
 
@@ -172,7 +175,7 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
             )
         else:
             try:
-                headers[scene] = paths[0], _header_size(paths[0])
+                headers[scene] = paths[0], header_size(paths[0])
             except PredictionError as error:
                 problems.append(error.message)
     size = max((size for _, size in headers.values()), default=OPTICAL_SIZE)
@@ -211,7 +214,7 @@ def _surplus(path: Path, scenes: int) -> str:
     return f"{path}: expected files named after the {scenes} scenes of the split, got a surplus one"
 
 
-def _header_size(path: Path) -> int:
+def header_size(path: Path) -> int:
     """Side of an image, from its header alone.
 
     Raises:
@@ -220,12 +223,13 @@ def _header_size(path: Path) -> int:
     try:
         if path.suffix.lower() == ".npy":
             header = np.load(path, mmap_mode="r", allow_pickle=False)
-            dtype, shape = header.dtype.name, header.shape
+            dtype, shape, block = header.dtype.name, header.shape, 0
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                with rasterio.open(path) as source:
+                with rasterio.open(path, driver="GTiff") as source:
                     dtype, shape = source.dtypes[0], (source.count, *source.shape)
+                    block = max(max(sides) for sides in source.block_shapes)
     except (OSError, ValueError, EOFError, RasterioError) as error:
         raise PredictionError(f"{path}: expected an image, cannot be read ({error})") from error
     if dtype not in DTYPES:
@@ -237,6 +241,10 @@ def _header_size(path: Path) -> int:
         raise PredictionError(
             f"{path}: expected shape {accepted[0]}, or {accepted[1]} for the centre crop, "
             f"got {shape}{turned}"
+        )
+    if block > LARGEST_BLOCK:
+        raise PredictionError(
+            f"{path}: expected tiles of at most {LARGEST_BLOCK} pixels a side, got {block}"
         )
     return int(shape[-1])
 
