@@ -18,7 +18,16 @@ MODELS = Path(planetcr_models.__file__).parent
 FLOORS = {
     BENCH: [
         {"vocabulary", "errors", "protocols"},
-        {"scene", "scores", "ledger", "simulation", "storage", "entry_card", "safe_archive"},
+        {
+            "scene",
+            "scores",
+            "ledger",
+            "simulation",
+            "storage",
+            "entry_card",
+            "safe_archive",
+            "sent_json",
+        },
         {
             "kernels",
             "dataset",
@@ -30,6 +39,7 @@ FLOORS = {
             "consistency",
         },
         {"predictions", "fingerprint", "tables", "audit", "held_out", "heat_maps"},
+        {"manifest", "sent_ledger"},
         {"statistics"},
         {"arrays", "predict", "render", "figures", "semantic_tables", "training_data", "diagnosis"},
         {
@@ -48,6 +58,9 @@ FLOORS = {
         {"sheet"},
         {"gallery"},
         {"leaderboard.entries"},
+        {"sent_entry"},
+        {"submission_check"},
+        {"submission"},
         {"leaderboard.boards"},
         {"leaderboard.page"},
         {"validation"},

@@ -10,10 +10,12 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+import tomli_w
 
 from planetcr_bench.errors import SubmissionError
 
@@ -26,6 +28,32 @@ LARGEST_CARD: Final = 64_000
 
 LONGEST: Final = {"method": 60, "bibtex": 4000, "notes": 2000, "training_data": 1000}
 """Characters of a field; 300 of any other."""
+
+
+TEMPLATE: Final = """\
+# Who made the method and how. Plain text; every key that is not marked optional is needed.
+method = ""            # as the leaderboard shows it, at most 60 characters
+authors = [""]         # one name each
+licence = ""           # of the code, such as "MIT"; "none" if it is not published
+year = 2026            # of the method
+inputs = ["optical"]   # add "sar" if it looks at Sentinel-1
+training_data = ""     # what it was trained on; "none" for a method that learns nothing
+extra_data = ""        # anything beyond the training split: pre-training, other images; or "none"
+hardware = ""          # on which it was trained and run, and for how long
+
+# Optional:
+# paper = ""           # title or address
+# code = ""            # address, https://…
+# parameters = 0       # how many numbers were learnt; `planetcr-bench models NAME` counts them
+# macs = 0             # multiply–adds for one patch of 300 × 300 pixels
+# bibtex = '''
+# @article{key,
+#   title = {…},
+# }
+# '''
+# notes = ""
+"""
+"""A card to be filled in; refused as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +115,12 @@ def read_entry_card(path: Path) -> EntryCard:
         )
     lists = {key: tuple(value) for key, value in entries.items() if isinstance(value, list)}
     return EntryCard(**{**entries, **lists})
+
+
+def to_toml(card: EntryCard) -> str:
+    """What :func:`read_entry_card` reads as this card; nothing else that was in its file."""
+    given = {key: value for key, value in asdict(card).items() if value not in (None, "")}
+    return tomli_w.dumps(given, multiline_strings=True)
 
 
 def faults(entries: Mapping[str, Any]) -> list[str]:

@@ -112,7 +112,7 @@ DISTANCE_ROUNDING: Final = 1e-9
 """How far the sums of a row may break the triangle inequality, relative to their total: more than
 adding a patch's values in float64 can lose."""
 
-_METADATA_KEY = b"planetcr_bench"
+METADATA_KEY = b"planetcr_bench"
 
 PLAIN_GROUPS: Final = len(LAND_COVER_NAMES) * len(SKY)
 """Groups of pixels of one thickness: group = class index × 3 + sky index."""
@@ -226,7 +226,7 @@ def write_ledger(path: Path, table: pa.Table, provenance: Mapping[str, object]) 
     """Write a ledger with its provenance as metadata; the same rows give the same data pages."""
     text = json.dumps(provenance, ensure_ascii=False, sort_keys=True)
     pq.write_table(
-        table.replace_schema_metadata({_METADATA_KEY: text.encode()}), path, compression="zstd"
+        table.replace_schema_metadata({METADATA_KEY: text.encode()}), path, compression="zstd"
     )
 
 
@@ -247,7 +247,7 @@ def read_ledger(path: Path) -> Ledger:
         )
     try:
         table = pq.read_table(file)
-        provenance = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+        provenance = json.loads((table.schema.metadata or {})[METADATA_KEY])
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise LedgerError(f"{file}: expected a ledger of planetcr-bench, cannot read it") from error
     version = provenance.get("ledger_schema") if isinstance(provenance, dict) else None

@@ -111,7 +111,7 @@ def read_card(folder: Path) -> Card:
         return Card()
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PredictionError(f"{path}: cannot be read as TOML ({error})") from error
     known = list(asdict(Card()))
     for key, value in entries.items():
@@ -154,8 +154,8 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
     by_name = {files.name: files for files in scenes}
     candidates: dict[SceneFiles, list[Path]] = {}
     problems = []
-    for path in _walk(folder):
-        scene = by_name.get(_scene_name(path))
+    for path in image_files(folder):
+        scene = by_name.get(scene_name(path))
         if scene is None:
             problems.append(_surplus(path, len(scenes)))
         elif path.suffix.lower() not in FORMATS:
@@ -191,7 +191,8 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
     return Predictions(folder, card, files, size, problems)
 
 
-def _walk(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """Files at any depth of a folder, save hidden ones and :data:`NOTES`."""
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -203,7 +204,8 @@ def _walk(folder: Path) -> list[Path]:
     return found
 
 
-def _scene_name(path: Path) -> str:
+def scene_name(path: Path) -> str:
+    """Scene that a file's name says, with or without the name of a product before it."""
     for product in PRODUCTS:
         if path.stem.startswith(f"{product}_"):
             return path.stem.removeprefix(f"{product}_")

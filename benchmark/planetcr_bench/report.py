@@ -228,8 +228,17 @@ def report(
     *,
     pool: Pool | None = None,
     failures: Sequence[str] = (),
+    pictures: bool = True,
 ) -> str:
-    """One page about one run, in Markdown; ``failures`` is the chapter of where it fails."""
+    """One page about one run, in Markdown.
+
+    Args:
+        ledger: The run.
+        run: What ``run.json`` holds.
+        pool: See :func:`write_tables`.
+        failures: The chapter of where it fails.
+        pictures: Point to the figures of :func:`write_report` beside the page.
+    """
     protocols = measured_protocols([ledger])
     blocks: list[Block] = []
     for protocol in protocols:
@@ -237,7 +246,8 @@ def report(
         blocks += [block([ledger], protocol) for block in (sky_block, cover_block, pool_block)]
     parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger)]
     parts += ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
-    return _page([*parts, *_semantic_section(ledger, protocols), *failures])
+    parts += [*_semantic_section(ledger, protocols), *failures]
+    return _page([part for part in parts if pictures or not part.startswith("![")])
 
 
 def _page(parts: Sequence[str]) -> str:

@@ -151,7 +151,8 @@ def _problems(members: Sequence[_Member], limits: Limits) -> list[str]:
 
 
 def _faults(member: _Member, limits: Limits) -> list[str]:
-    found = [*_name_faults(member.name), *member.faults]
+    root = member.folder and member.name == "."
+    found = [*([] if root else _name_faults(member.name)), *member.faults]
     ending = PurePosixPath(member.name).suffix
     if not member.folder and ending not in ENDINGS:
         found.append(f"expected an ending of {', '.join(sorted(ENDINGS))}, got {_shown(ending)}")
@@ -434,7 +435,7 @@ def _tar_member(info: tarfile.TarInfo) -> _Member:
         info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not info.issparse()
     )
     return _Member(
-        name=info.name,
+        name=info.name.removeprefix("./") or ".",  # as `tar -C entry .` writes names
         folder=info.isdir(),
         size=info.size,
         packed=info.size,

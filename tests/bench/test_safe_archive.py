@@ -132,7 +132,7 @@ def test_an_archive_with_entries_for_its_folders_comes_out(tmp_path: Path, kind:
         ("/etc/card.toml", "absolute"),
         ("../card.toml", "hidden part"),
         ("a/../../card.toml", "hidden part"),
-        ("./card.toml", "pack the folder by its name"),
+        (".//card.toml", "part that is empty"),
         (".", "hidden part"),
         (".hidden.toml", "hidden part"),
         (".git/card.toml", "hidden part"),
@@ -160,6 +160,18 @@ def test_a_name_that_is_not_plain_is_refused(tmp_path: Path, name: str, reason: 
         archive.parent.mkdir()
         (problem,) = refusal(pack(archive, {name: b"x", "good.toml": b"y"})).splitlines()
         assert reason in problem
+
+
+def test_a_tar_of_what_a_folder_holds_comes_out(tmp_path: Path) -> None:
+    """``tar -C entry .`` names the folder itself, and begins all names with it."""
+    (tmp_path / "from/predictions").mkdir(parents=True)
+    (tmp_path / "from/card.toml").write_bytes(b"x")
+    (tmp_path / "from/predictions/a.npy").write_bytes(b"y")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "from", ".")
+    (tmp_path / "out").mkdir()
+    extract(tmp_path / "a.tar", tmp_path / "out")
+    assert contents(tmp_path / "out") == {"card.toml": b"x", "predictions/a.npy": b"y"}
 
 
 def test_a_name_that_goes_on_after_a_nul_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from planetcr_bench.cli import (
     predict,
     reproduce,
     simulate,
+    submit,
     train,
 )
 from planetcr_bench.errors import BenchError
@@ -64,6 +65,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("gallery")(gallery.gallery)
+app.command("submit")(submit.submit)
 app.command("leaderboard")(leaderboard.leaderboard)
 
 

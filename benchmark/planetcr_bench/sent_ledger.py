@@ -1,0 +1,152 @@
+"""A ledger file from a stranger in, a ledger out, or every reason why it is none.
+
+Sizes and types are looked at before any row is read, and what the file says of its run before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from planetcr_bench.consistency import ledger_faults, record_faults, unclean
+from planetcr_bench.errors import SubmissionError
+from planetcr_bench.ledger import METADATA_KEY, Ledger, schema_of
+from planetcr_bench.sent_json import parse_object, read_object
+
+LARGEST_LEDGER: Final = 64_000_000
+"""Bytes of the file; 3,000 scenes with three judges take some 10 million."""
+
+MOST_CELLS: Final = 100_000_000
+"""Rows × columns; a file of a few bytes may unpack to any number of rows."""
+
+LARGEST_RECORD: Final = 1_000_000
+"""Bytes of what a ledger says of its run, and of ``run.json``."""
+
+RUN: Final[Mapping[str, tuple[type, ...]]] = {
+    "problems": (list,),
+    "dataset": (str,),
+    "predictions": (str,),
+    "command": (str,),
+    "device": (str,),
+    "environment": (dict,),
+    "started": (str,),
+    "seconds": (int, float),
+}
+"""What ``run.json`` adds to a ledger's record, and the types of it."""
+
+
+def read_sent_ledger(path: Path) -> Ledger:
+    """Read a ledger of which nothing is believed.
+
+    Raises:
+        SubmissionError: Lists everything that is wrong with it.
+    """
+    try:
+        if path.stat().st_size > LARGEST_LEDGER:
+            raise SubmissionError(f"{path}: expected at most {LARGEST_LEDGER} bytes")
+        with pq.ParquetFile(path) as file:
+            return _read(path, file)
+    except (OSError, ValueError, pa.ArrowException, MemoryError) as error:
+        raise SubmissionError(
+            f"{path}: expected a ledger of planetcr-bench, cannot be read ({error})"
+        ) from error
+
+
+def _read(path: Path, file: pq.ParquetFile) -> Ledger:
+    rows, columns = file.metadata.num_rows, file.metadata.num_columns
+    if rows * columns > MOST_CELLS:
+        raise SubmissionError(f"{path}: expected at most {MOST_CELLS} cells, got {rows * columns}")
+    record = _record(path, file.schema_arrow.metadata or {})
+    _refuse(path, record_faults(record))
+    schema = schema_of(list(record["judges"]))
+    _refuse(path, _column_faults(file.schema_arrow, schema))
+    table = file.read()
+    _refuse(path, [f"{name}: expected no gaps" for name in schema.names if table[name].null_count])
+    ledger = Ledger(table.to_pandas(ignore_metadata=True), record)
+    _refuse(path, ledger_faults(ledger))
+    return ledger
+
+
+def _record(path: Path, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    if METADATA_KEY not in metadata:
+        raise SubmissionError(
+            f"{path}: expected a ledger of planetcr-bench, it does not say of what run"
+        )
+    where = f"{path}: what it says of its run"
+    return parse_object(metadata[METADATA_KEY], where, LARGEST_RECORD)
+
+
+def _column_faults(found: pa.Schema, expected: pa.Schema) -> list[str]:
+    names = set(expected.names)
+    surplus = [f"{name[:80]!r}: unknown column" for name in found.names if name not in names]
+    lacking = [f"{name}: expected this column, found none" for name in names - set(found.names)]
+    other = [
+        f"{field.name}: expected {field.type}, got {str(found.field(field.name).type)[:80]}"
+        for field in expected
+        if found.names.count(field.name) == 1 and found.field(field.name).type != field.type
+    ]
+    if not (surplus or lacking or other) and found.names != expected.names:
+        other = ["expected the columns in the order of a ledger, each once"]
+    return [*surplus, *sorted(lacking), *other]
+
+
+def _refuse(path: Path, problems: list[str]) -> None:
+    if problems:
+        message = f"{path}: expected a ledger that planetcr-bench can have measured"
+        raise SubmissionError(message, [f"{path}: {problem}" for problem in problems])
+
+
+def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a stranger's ``run.json``.
+
+    Args:
+        path: The file.
+        record: What the ledger says of the run; must be said here too.
+
+    Raises:
+        SubmissionError: Lists everything that is wrong with it.
+    """
+    run = read_object(path, LARGEST_RECORD)
+    known = [*record, *RUN]
+    found = [f"{key[:80]!r}: unknown" for key in run if key not in known]
+    found += [f"{key}: expected it to be given, it is missing" for key in known if key not in run]
+    found += [
+        f"{key}: expected what the ledger says, {str(record[key])[:80]}, got {str(run[key])[:80]}"
+        for key in record
+        if key in run and (type(run[key]) is not type(record[key]) or run[key] != record[key])
+    ]
+    for key, kinds in RUN.items():
+        if key in run and type(run[key]) not in kinds:
+            found.append(f"{key}: expected {kinds[-1].__name__}, got {type(run[key]).__name__}")
+    if record["complete"] and run.get("problems"):
+        found.append("problems: expected none of a complete run")
+    own = {key: run[key] for key in RUN.keys() & run.keys()}
+    found += unclean(own, depth=3)
+    if found:
+        message = f"{path}: expected the record of the ledger's run"
+        raise SubmissionError(message, [f"{path}: {problem}" for problem in found])
+    return run
+
+
+def public_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``run.json`` says, without the folders of the machine that it was made on."""
+    return {key: _without_folders(value) if key in RUN else value for key, value in run.items()}
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    return _plain(value) if isinstance(value, str) else value
+
+
+def _plain(text: str) -> str:
+    """A text whose paths are cut to their last part and whose oddities are question marks."""
+    words = [word.rpartition("/")[2] or word for word in text.split(" ")]
+    cut = " ".join(words)[:1000]
+    return "".join("?" if one in "<>&" or not one.isprintable() else one for one in cut)

@@ -1,0 +1,225 @@
+"""Predictions and a card in, an entry to send out; a checked entry in, a run of the board out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
+from planetcr_bench.errors import SubmissionError, UsageError
+from planetcr_bench.evaluate import evaluate
+from planetcr_bench.leaderboard.entries import CARD, STATUS
+from planetcr_bench.ledger import Ledger, schema_of, write_ledger
+from planetcr_bench.manifest import MANIFEST, Listed, list_predictions, write_manifest
+from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
+from planetcr_bench.report import report, write_report
+from planetcr_bench.samples import SAMPLES
+from planetcr_bench.sent_entry import FILES, LEDGER, PREDICTIONS, REPORT, RUN
+from planetcr_bench.sent_ledger import public_run
+from planetcr_bench.storage import only_one
+from planetcr_bench.submission_check import Checked, Scrutiny, check
+
+ZIP: Final = ".zip"
+_STAMP: Final = (1980, 1, 1, 0, 0, 0)
+"""Time of all files in an archive, so that the same entry gives the same bytes."""
+
+
+def pack(
+    predictions: Path,
+    card: Path,
+    out: Path | None,
+    *,
+    results: Path,
+    with_predictions: bool = False,
+    replace_old: bool = False,
+    **options: Any,
+) -> tuple[Path, Ledger, list[str]]:
+    """Score predictions and pack them as an entry, checked as the receiving side does.
+
+    Args:
+        predictions: Folder of predictions.
+        card: Of the entry, ``card.toml``.
+        out: Folder or ``.zip`` to write; None for ``submissions/<name>``.
+        results: Where the scores go as well, see
+            :func:`~planetcr_bench.evaluate.evaluate`.
+        with_predictions: Pack the images too, for the board to measure again.
+        replace_old: Replace what is at ``out``.
+        options: Of :func:`~planetcr_bench.evaluate.evaluate`.
+
+    Returns:
+        What was written, the ledger, and the problems that ``allow_missing`` let pass.
+
+    Raises:
+        SubmissionError: The card is not as it must be, ``out`` is there, or the entry would be
+            refused.
+        BenchError: See :func:`~planetcr_bench.evaluate.evaluate`.
+    """
+    entry_card = read_entry_card(card)
+    name = options.get("name") or predictions.resolve().name
+    out = out or Path("submissions", name)
+    _refuse_old(out, replace_old=replace_old)
+    ledger, run_folder, problems = evaluate(predictions, results, **options)
+    run = public_run(json.loads((run_folder / RUN).read_text(encoding="utf-8")))
+    files = _files_of(predictions, ledger)
+    with _staged(out, replace_old=replace_old) as staged:
+        entry = staged / "entry"
+        entry.mkdir()
+        listed = list_predictions(ledger, files.items())
+        _write_entry(entry, entry_card, ledger, run, listed)
+        if with_predictions:
+            _copy_predictions(predictions, entry / PREDICTIONS, files, listed)
+        (staged / "work").mkdir()
+        try:
+            check(entry, staged / "work", Scrutiny(workers=options.get("workers"), quiet=True))
+        except SubmissionError as error:
+            message = f"{predictions}: expected what the receiving side takes, it would refuse this"
+            raise SubmissionError(message, error.problems or [error.message]) from error
+        if out.suffix == ZIP:
+            _zip(entry, staged / "packed", out.stem)
+            entry = staged / "packed"
+        _put(entry, out)
+    return out, ledger, problems
+
+
+def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
+    """Scene of the ledger to the file of its prediction."""
+    scenes = set(ledger.frame["scene"].unique())
+    found = {scene_name(path): path for path in image_files(predictions)}
+    return {scene: path for scene, path in found.items() if scene in scenes}
+
+
+def _write_entry(
+    folder: Path,
+    card: EntryCard,
+    ledger: Ledger,
+    run: Mapping[str, Any],
+    listed: Sequence[Listed],
+) -> None:
+    (folder / CARD).write_text(to_toml(card), encoding="utf-8")
+    write_manifest(folder / MANIFEST, listed)
+    _write_ledger(folder / LEDGER, ledger)
+    _write_json(folder / RUN, run)
+    page = report(ledger, run, pictures=False)
+    (folder / REPORT).write_text(page, encoding="utf-8")
+
+
+def _write_ledger(path: Path, ledger: Ledger) -> None:
+    schema = schema_of(ledger.judges)
+    table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
+    write_ledger(path, table, ledger.provenance)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def _copy_predictions(
+    predictions: Path, target: Path, files: Mapping[str, Path], listed: Sequence[Listed]
+) -> None:
+    target.mkdir()
+    for one in listed:
+        shutil.copyfile(files[one.scene], target / one.name)
+    write_card(target, replace(read_card(predictions), dataset=None))
+
+
+def _zip(folder: Path, path: Path, name: str) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            member = zipfile.ZipInfo(f"{name}/{file.relative_to(folder).as_posix()}", _STAMP)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o100644 << 16
+            member.file_size = file.stat().st_size
+            with file.open("rb") as source, archive.open(member, "w") as target:
+                shutil.copyfileobj(source, target, 2**20)
+
+
+# --- Accepting --------------------------------------------------------------------------------
+
+
+def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
+    """Put a checked entry among the results that the board is built from.
+
+    Everything is written anew from the ledger that was checked; of what was sent, the card's
+    fields, the sums and the record of the run alone remain.
+
+    Args:
+        entry: From :func:`~planetcr_bench.submission_check.check`.
+        results: Folder of results.
+        replace_old: Replace a run of the same name.
+
+    Returns:
+        ``<results>/<track>/<name>``.
+
+    Raises:
+        SubmissionError: A run of this name is there.
+        BenchError: Another process accepts the same entry.
+    """
+    out = results / str(entry.run["track"]) / entry.ledger.name
+    with _staged(out, replace_old=replace_old) as staged:
+        run = staged / "run"
+        run.mkdir()
+        _write_ledger(run / LEDGER, entry.ledger)
+        write_report(run, entry.ledger, entry.run)
+        (run / CARD).write_text(to_toml(entry.card), encoding="utf-8")
+        _write_json(run / STATUS, {"status": entry.status, "checked": entry.told})
+        if entry.samples:
+            (run / SAMPLES).write_bytes(entry.samples)
+        _write_json(run / RUN, entry.run)
+        _put(run, out)
+    return out
+
+
+@contextmanager
+def _staged(out: Path, *, replace_old: bool) -> Iterator[Path]:
+    """A folder beside ``out`` to write to, which one process has and nobody sees afterwards."""
+    staged = out.with_name(f".{out.name}.entry.unfinished")
+    staged.mkdir(parents=True, exist_ok=True)
+    with only_one(staged / "lock", f"{out}: another process writes there; wait for it"):
+        _clear(staged, out)  # what a process that was killed has left
+        try:
+            _refuse_old(out, replace_old=replace_old)
+            yield staged
+        finally:
+            _clear(staged, out)
+            shutil.rmtree(staged, ignore_errors=True)
+
+
+_OLD: Final = "old"
+"""Name of what is replaced, for as long as nothing is in its place."""
+
+
+def _clear(staged: Path, out: Path) -> None:
+    """Put back what was moved out of the way for nothing, and delete the rest."""
+    if (staged / _OLD).exists() and not out.exists():
+        (staged / _OLD).rename(out)
+    for left in staged.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.name != "lock":
+            left.unlink()
+
+
+def _put(made: Path, out: Path) -> None:
+    """Move a folder or file to its place."""
+    if out.exists():
+        out.rename(made.with_name(_OLD))
+    made.rename(out)
+
+
+def _refuse_old(out: Path, *, replace_old: bool) -> None:
+    if not out.exists():
+        return
+    if not replace_old:
+        raise SubmissionError(f"{out}: expected nothing of this name, it is there; see --replace")
+    inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if (inside and not inside & {*FILES}) if out.is_dir() else out.suffix != ZIP:
+        raise UsageError(f"--replace: expected an entry at {out}, found something else")

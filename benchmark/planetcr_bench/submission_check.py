@@ -1,0 +1,330 @@
+"""An entry that was sent in, what may be believed of it out, or every reason why it is refused.
+
+Where the board has the dataset, the entry is held against what the board measures itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from planetcr_bench.consistency import DRIFT, OF_THE_INPUT, differing, judged_input
+from planetcr_bench.dataset import SceneFiles
+from planetcr_bench.entry_card import EntryCard
+from planetcr_bench.errors import SubmissionError
+from planetcr_bench.evaluate import Dataset, evaluate, find_dataset
+from planetcr_bench.judging import Bench, Judge
+from planetcr_bench.leaderboard.entries import read_entries
+from planetcr_bench.ledger import SUMS, Ledger, judged_columns
+from planetcr_bench.manifest import digests_of
+from planetcr_bench.measure import measure, protocols_of
+from planetcr_bench.predictions import Card, Predictions
+from planetcr_bench.samples import SAMPLES
+from planetcr_bench.sent_entry import LEDGER, RUN, SentEntry, attempt, open_entry, read_entry
+from planetcr_bench.sent_json import read_object
+from planetcr_bench.sent_ledger import LARGEST_RECORD, public_run
+from planetcr_bench.vocabulary import OPTICAL_SIZE
+
+SAMPLE: Final = 32
+"""Scenes that are measured again, if not told otherwise."""
+
+ALIKE: Final = 0.01
+"""Relative difference of sums between two machines that simulated the same; and of judges' counts,
+which threads and devices move at ties."""
+
+_WITNESSES: Final = 3
+"""Runs on the board that a ledger is held against."""
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrutiny:
+    """What the receiving side holds an entry against.
+
+    Attributes:
+        data: Dataset; without one, nothing is measured again.
+        scene_list: Authors' CSV list to take the scenes from.
+        results: Folder of results that are believed; the entry's input must be theirs.
+        sample: Scenes to measure again; None for all, which verifies an entry with predictions.
+        seed: Of the choice; the sender must not know it before.
+        judges: That read the measured scenes again.
+        workers: See :func:`~planetcr_bench.parallel.worker_count`.
+        command: Written into the ``run.json`` of a verified entry.
+        quiet: Show no progress.
+    """
+
+    data: Path | None = None
+    scene_list: Path | None = None
+    results: Path | None = None
+    sample: int | None = SAMPLE
+    seed: int = 0
+    judges: Sequence[Judge] = ()
+    workers: int | None = None
+    command: Sequence[str] = ()
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What may be believed of an entry.
+
+    Attributes:
+        card: Who and how.
+        ledger: The one that was sent or, if all was measured again, the board's own.
+        run: Of that ledger.
+        status: ``verified`` or ``claimed``.
+        told: What was checked and what was not, a line each.
+        samples: Pictures of the predictions as JPEG; empty but for verified simulated ones.
+    """
+
+    card: EntryCard
+    ledger: Ledger
+    run: dict[str, Any]
+    status: str
+    told: list[str]
+    samples: bytes = b""
+
+
+@dataclass(slots=True)
+class _Case:
+    """An entry with a ledger, what it is held against, and what came of it so far."""
+
+    sent: SentEntry
+    ledger: Ledger
+    scrutiny: Scrutiny
+    work: Path
+    told: list[str] = field(default_factory=list)
+    own: tuple[Ledger, dict[str, Any], bytes] | None = None
+
+    @property
+    def record(self) -> Record:
+        return self.ledger.provenance
+
+    def refuse(self, faults: Sequence[str]) -> None:
+        self.sent.faults += [f"{LEDGER}: {fault}" for fault in faults]
+
+
+def check(path: Path, work: Path, scrutiny: Scrutiny) -> Checked:
+    """Check an entry.
+
+    Args:
+        path: Folder, or archive of one; is only read.
+        work: An empty folder for what is unpacked and measured.
+        scrutiny: What to hold it against.
+
+    Raises:
+        SubmissionError: Lists every reason why it cannot be believed.
+        DatasetError: The dataset to hold it against is not found or broken.
+    """
+    folder = open_entry(path, work / "entry")
+    sent = read_entry(folder, workers=scrutiny.workers, quiet=scrutiny.quiet)
+    case = None
+    if sent.ledger is not None:
+        case = _Case(sent, sent.ledger, scrutiny, work)
+        _hold_against_board(case)
+        _hold_against_dataset(case)
+    if sent.faults or case is None or sent.card is None or sent.run is None:
+        lines = [_printable(line.replace(f"{folder}/", "")) for line in sent.faults]
+        raise SubmissionError(f"{path}: expected an entry that can be believed, refused", lines)
+    held = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
+    told = [f"card, record, ledger and manifest are sound and agree; {held} were sent", *case.told]
+    if case.own is None:
+        run = public_run(sent.run)
+        return Checked(card=sent.card, ledger=case.ledger, run=run, status="claimed", told=told)
+    ledger, run, samples = case.own
+    return Checked(
+        card=sent.card, ledger=ledger, run=run, status="verified", told=told, samples=samples
+    )
+
+
+def _printable(line: str) -> str:
+    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    return shown if len(shown) <= 1000 else f"{shown[:1000]}…"
+
+
+# --- Against runs that are believed -----------------------------------------------------------
+
+
+def _hold_against_board(case: _Case) -> None:
+    """What hangs on the dataset alone must be as in other runs on it."""
+    results = case.scrutiny.results
+    if results is None:
+        return
+    entries, _ = read_entries(results)
+    others = [entry for entry in entries if _alike(entry.ledger.provenance, case.record)]
+    others.sort(key=lambda entry: entry.status != "verified")
+    for entry in others[:_WITNESSES]:
+        known = entry.ledger
+        wrong = _differences(case.ledger, known, whole=False)
+        expected, got = (one["expected_scenes"] for one in (known.provenance, case.record))
+        if expected != got:
+            wrong.append(f"expected_scenes: expected {expected}, got {got}")
+        where = results / entry.folder
+        case.refuse([f"differs from {where}, a run on the same dataset: {one}" for one in wrong])
+    count = len(others[:_WITNESSES])
+    case.told.append(
+        f"its input is that of {count} runs in {results}"
+        if others
+        else f"no run in {results} is on its dataset; its input was held against none"
+    )
+
+
+def _alike(one: Record, other: Record) -> bool:
+    """Whether two records are of one dataset, but for rounding."""
+    same = one["fingerprint"] == other["fingerprint"]
+    return one["track"] == other["track"] and (
+        same or (one["simulation"] is not None and one["simulation"] == other["simulation"])
+    )
+
+
+def _differences(sent: Ledger, known: Ledger, *, whole: bool) -> list[str]:
+    """Where two ledgers of one dataset differ: in the input alone, or in all sums."""
+    same = sent.provenance["fingerprint"] == known.provenance["fingerprint"]
+    shared = _shared_judges(sent, known)
+    judged = [name for key in shared for name in judged_columns(key)]
+    sums, counts = (list(SUMS), judged) if whole else (OF_THE_INPUT, judged_input(shared))
+    found = differing(sent, known, sums, drift=DRIFT if same else ALIKE)
+    return found + differing(sent, known, counts, drift=ALIKE)
+
+
+def _shared_judges(one: Ledger, other: Ledger) -> list[str]:
+    """Keys of the judges that read both runs."""
+    ours, theirs = one.provenance["judges"], other.provenance["judges"]
+    return [key for key in ours if key in theirs and ours[key]["sha256"] == theirs[key]["sha256"]]
+
+
+# --- Against the dataset ----------------------------------------------------------------------
+
+
+def _hold_against_dataset(case: _Case) -> None:
+    """Measure again what can be measured."""
+    scrutiny = case.scrutiny
+    if scrutiny.data is None:
+        case.told.append("it was not held against the dataset; give that with --data")
+        return
+    dataset = find_dataset(
+        case.sent.folder,
+        Card(),
+        data=scrutiny.data,
+        split=case.record["split"],
+        scene_list=scrutiny.scene_list,
+        workers=scrutiny.workers,
+        quiet=scrutiny.quiet,
+    )
+    by_name = {files.name: files for files in dataset.scenes}
+    wrong = _dataset_faults(case.ledger, dataset, by_name)
+    if wrong:
+        case.refuse(wrong)
+        return
+    scenes = sorted(by_name[name] for name in digests_of(case.ledger))
+    if scrutiny.sample is None and case.sent.predictions is not None:
+        _verify(case, case.sent.predictions, dataset)
+        return
+    count = len(scenes) if scrutiny.sample is None else min(scrutiny.sample, len(scenes))
+    drawn = np.random.default_rng(scrutiny.seed).choice(len(scenes), count, replace=False)
+    if count:
+        _measure_again(case, dataset, [scenes[index] for index in drawn])
+
+
+def _dataset_faults(
+    ledger: Ledger, dataset: Dataset, by_name: Mapping[str, SceneFiles]
+) -> list[str]:
+    record = ledger.provenance
+    here = {
+        "track": dataset.track,
+        "simulation": dataset.simulation,
+        "expected_scenes": len(dataset.scenes),
+        "fingerprint": dataset.fingerprint,
+    }
+    if dataset.simulation is not None and record["simulation"] == dataset.simulation:
+        del here["fingerprint"]  # another machine rounds otherwise
+    found = [
+        f"{key}: expected {value} by the dataset, got {record[key]}"
+        for key, value in here.items()
+        if record[key] != value
+    ]
+    surplus = sorted(digests_of(ledger).keys() - by_name.keys())
+    if surplus:
+        found.append(f"{len(surplus)} scenes are not in the dataset, first {surplus[0]}")
+    return found
+
+
+def _measure_again(case: _Case, dataset: Dataset, chosen: Sequence[SceneFiles]) -> None:
+    """Measure some scenes from the predictions; without them, what hangs on the input alone."""
+    sent, scrutiny = case.sent, case.scrutiny
+    whole = sent.predictions is not None
+    if sent.predictions is not None:
+        files = {scene: sent.files[scene.name] for scene in chosen}
+        predictions = replace(sent.predictions, files=files)
+    else:
+        files = {scene: scene.path("planet_cloudy") for scene in chosen}
+        predictions = Predictions(dataset.folder, Card(), files, OPTICAL_SIZE)
+    protocols = protocols_of(predictions.size)
+    judges = [judge for judge in scrutiny.judges if judge.key in case.ledger.judges]
+    table, problems = measure(
+        predictions,
+        {},
+        case.work / "parts",
+        bench=Bench(judges, dataset.fingerprint, protocols) if judges else None,
+        workers=scrutiny.workers,
+        quiet=scrutiny.quiet,
+    )
+    provenance = {
+        "fingerprint": dataset.fingerprint,
+        "protocols": {protocol.name: protocol.signature("all") for protocol in protocols},
+        "judges": {judge.key: judge.facts for judge in judges},
+    }
+    own = Ledger(table.to_pandas(ignore_metadata=True), provenance)
+    sent.faults += problems
+    wrong = _differences(case.ledger, own, whole=whole)
+    case.refuse([f"measured again, {one}" for one in wrong])
+    what = "measured again from the predictions" if whole else "held against the dataset's input"
+    case.told.append(f"{len(chosen)} scenes, drawn with seed {scrutiny.seed}, were {what}")
+    _tell_unread(case, own)
+
+
+def _tell_unread(case: _Case, own: Ledger) -> None:
+    """Name the judges whose counts nobody here repeated."""
+    shared = _shared_judges(case.ledger, own)
+    for key, facts in case.record["judges"].items():
+        if key not in shared:
+            case.told.append(f"judge {facts['name']} was not asked again; give it with --judge")
+
+
+def _verify(case: _Case, predictions: Predictions, dataset: Dataset) -> None:
+    """Evaluate the predictions as if they were the board's own."""
+    scrutiny, record = case.scrutiny, case.record
+    done = attempt(
+        case.sent.faults,
+        evaluate,
+        predictions.folder,
+        case.work / "results",
+        data=dataset.folder,
+        split=dataset.split,
+        scene_list=scrutiny.scene_list,
+        name=record["name"],
+        workers=scrutiny.workers,
+        device="cpu",
+        allow_missing=not record["complete"],
+        judges=scrutiny.judges,
+        command=scrutiny.command,
+        quiet=scrutiny.quiet,
+    )
+    if done is None:
+        return
+    own, out, _ = done
+    scenes = own.provenance["scenes"]
+    wrong = _differences(case.ledger, own, whole=True)
+    if scenes != record["scenes"]:
+        wrong.append(f"expected {scenes} scenes, got {record['scenes']}")
+    case.refuse([f"measured again, {one}" for one in wrong])
+    case.told.append(f"all {scenes} scenes were measured again from the predictions")
+    _tell_unread(case, own)
+    strip = out / SAMPLES
+    run = public_run(read_object(out / RUN, LARGEST_RECORD))
+    case.own = own, run, strip.read_bytes() if strip.exists() else b""
