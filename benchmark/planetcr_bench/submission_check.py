@@ -156,7 +156,11 @@ def _hold_against_board(case: _Case) -> None:
     if results is None:
         return
     entries, _ = read_entries(results)
-    others = [entry for entry in entries if _alike(entry.ledger.provenance, case.record)]
+    others = [
+        entry
+        for entry in entries
+        if entry.name != case.ledger.name and _alike(entry.ledger.provenance, case.record)
+    ]
     others.sort(key=lambda entry: entry.status != "verified")
     for entry in others[:_WITNESSES]:
         known = entry.ledger
