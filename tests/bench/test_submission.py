@@ -1,0 +1,271 @@
+"""What is packed and what is accepted: whole or not at all, and only what was checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from planetcr_bench import submission
+from planetcr_bench.entry_card import TEMPLATE, read_entry_card
+from planetcr_bench.errors import PredictionError, SubmissionError, UsageError
+from planetcr_bench.leaderboard.entries import read_entries
+from planetcr_bench.ledger import read_ledger
+from planetcr_bench.predict import predict
+from planetcr_bench.sent_entry import FILES
+from planetcr_bench.submission import accept, pack
+from planetcr_bench.submission_check import Checked, Scrutiny, check
+
+CARD = Path(__file__).parents[2] / "results/sim-v1-small/sim-v1-demo/mean-fill/card.toml"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ledgers_alone() -> Iterator[None]:
+    """Evaluate without drawing."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("planetcr_bench.report.write_report", lambda *_, **__: None)
+    patch.setattr("planetcr_bench.submission.write_report", lambda *_, **__: None)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def mine(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions for the six scenes of the fake dataset; read only."""
+    folder = tmp_path_factory.mktemp("made") / "mine"
+    predict("mean-fill", data, folder, quiet=True)
+    return folder
+
+
+def packed(mine: Path, out: Path, data: Path, **options: object) -> Path:
+    results = out.parent / "results"
+    return pack(mine, CARD, out, results=results, data=data, workers=0, quiet=True, **options)[0]
+
+
+def checked(entry: Path, work: Path, **scrutiny: object) -> Checked:
+    work.mkdir()
+    return check(entry, work, Scrutiny(workers=0, quiet=True, **scrutiny))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# --- Packing ----------------------------------------------------------------------------------
+
+
+def test_an_entry_holds_card_manifest_ledger_record_and_report(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    out = packed(mine, tmp_path / "entry", data)
+    assert contents(out).keys() == set(FILES)
+    assert read_entry_card(out / "card.toml") == read_entry_card(CARD)
+    ledger = read_ledger(out)
+    assert ledger.frame.equals(read_ledger(tmp_path / "results/fake/mine").frame)
+    for one in json.loads((out / "manifest.json").read_text())["files"]:
+        assert one["bytes"] == (mine / one["name"]).stat().st_size
+    report = (out / "report.md").read_text()
+    assert "6 of 6 scenes" in report
+    assert "](fig5.png)" not in report
+    assert [path.name for path in tmp_path.iterdir()] in (
+        ["entry", "results"],
+        ["results", "entry"],
+    )
+
+
+def test_no_folder_of_this_machine_is_packed(mine: Path, data: Path, tmp_path: Path) -> None:
+    command = ["planetcr-bench", "submit", str(mine), "--data", str(data)]
+    out = packed(mine, tmp_path / "entry", data, with_predictions=True, command=command)
+    for name, content in contents(out).items():
+        assert str(tmp_path.parent).encode() not in content, name
+        assert str(data.parent).encode() not in content, name
+    assert json.loads((out / "run.json").read_text())["command"] == (
+        "planetcr-bench submit mine --data data0"
+    )
+
+
+def test_images_are_packed_byte_for_byte_if_asked_for(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    out = packed(mine, tmp_path / "entry", data, with_predictions=True)
+    images = {path.name: path.read_bytes() for path in mine.glob("*.tif")}
+    sent = contents(out / "predictions")
+    assert "dataset" not in sent.pop("predictions.toml").decode()
+    assert sent == images
+
+
+def test_images_of_any_name_that_is_taken_are_packed_by_their_scene(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    turned = tmp_path / "turned"
+    for path in mine.glob("*.tif"):
+        (turned / path.stem).mkdir(parents=True)
+        shutil.copyfile(path, turned / path.stem / f"planet_cloudfree_{path.stem}.TIF")
+    out = packed(turned, tmp_path / "entry", data, with_predictions=True)
+    names = {path.name for path in (out / "predictions").glob("*.tif")}
+    assert names == {path.name for path in mine.glob("*.tif")}
+
+
+def test_an_archive_is_the_same_bytes_whenever_it_is_made(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    entry = packed(mine, tmp_path / "entry", data)
+    submission._zip(entry, tmp_path / "one.zip", "entry")
+    later = time.time() + 1e6
+    for path in entry.rglob("*"):
+        os.utime(path, (later, later))
+        path.chmod(0o600)
+    submission._zip(entry, tmp_path / "two.zip", "entry")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        assert sorted(archive.namelist()) == sorted(f"entry/{name}" for name in FILES)
+
+
+def test_a_bad_card_is_refused_before_anything_is_measured(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "card.toml").write_text(TEMPLATE)
+    with pytest.raises(SubmissionError, match="expected a card as") as refused:
+        pack(mine, tmp_path / "card.toml", tmp_path / "e", results=tmp_path / "r", data=data)
+    assert len(refused.value.problems) == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["card.toml"]
+
+
+def test_a_filled_template_is_a_card(tmp_path: Path) -> None:
+    filled = TEMPLATE.replace('""', '"none"').replace("# paper", "paper")
+    (tmp_path / "card.toml").write_text(filled)
+    assert read_entry_card(tmp_path / "card.toml").paper == "none"
+    whole = filled.replace('# code = "none"', 'code = "https://example.org"')
+    lines = [line.removeprefix("# ") for line in whole.splitlines()]
+    text = "\n".join(line for line in lines if not line.startswith(("Who", "Optional")))
+    (tmp_path / "card.toml").write_text(text.replace("{…}", "{A}"))
+    assert read_entry_card(tmp_path / "card.toml").bibtex.startswith("@article")
+
+
+def test_an_entry_that_is_there_is_not_replaced_unasked(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    out = packed(mine, tmp_path / "entry", data)
+    before = contents(tmp_path)
+    with pytest.raises(SubmissionError, match="--replace"):
+        packed(mine, out, data)
+    assert contents(tmp_path) == before
+    packed(mine, out, data, with_predictions=True, replace_old=True)
+    assert (out / "predictions").is_dir()
+
+
+def test_a_folder_that_is_no_entry_is_never_replaced(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/chapter.md").write_text("years")
+    (tmp_path / "photo.jpg").write_text("the only one")
+    for name in ("thesis", "photo.jpg"):
+        with pytest.raises(UsageError, match="something else"):
+            packed(mine, tmp_path / name, data, replace_old=True)
+    assert (tmp_path / "thesis/chapter.md").read_text() == "years"
+    assert (tmp_path / "photo.jpg").read_text() == "the only one"
+
+
+def test_nothing_is_packed_of_predictions_that_cannot_be_scored(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    few = Path(shutil.copytree(mine, tmp_path / "few"))
+    min(few.glob("*.tif")).unlink()
+    with pytest.raises(PredictionError):
+        packed(few, tmp_path / "entry", data)
+    assert [path.name for path in tmp_path.iterdir()] == ["few"]
+
+
+def test_what_the_receiving_side_would_refuse_is_not_packed(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    odd = Path(shutil.copytree(mine, tmp_path / "odd"))
+    (odd / "predictions.toml").write_text('method = "<b>bold</b>"')
+    with pytest.raises(SubmissionError, match="would refuse") as refused:
+        packed(odd, tmp_path / "entry", data)
+    assert "method: expected plain text" in refused.value.problems[0]
+    assert not (tmp_path / "entry").exists()
+
+
+# --- Accepting --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(mine: Path, data: Path, tmp_path: Path) -> Checked:
+    return checked(packed(mine, tmp_path / "entry", data), tmp_path / "work")
+
+
+def test_an_accepted_entry_is_a_run_of_the_board(found: Checked, tmp_path: Path) -> None:
+    out = accept(found, tmp_path / "board")
+    assert out == tmp_path / "board/fake/mine"
+    (entry,), problems = read_entries(tmp_path / "board")
+    assert not problems
+    assert (entry.status, entry.card) == ("claimed", found.card)
+    assert entry.ledger.frame.equals(found.ledger.frame)
+    assert json.loads((out / "status.json").read_text())["checked"] == found.told
+
+
+def test_of_what_was_sent_only_what_was_checked_remains(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    entry = packed(mine, tmp_path / "entry", data)
+    (entry / "report.md").write_text("# We are the best\n<script>")
+    card = (entry / "card.toml").read_text()
+    (entry / "card.toml").write_text(f"# <script>alert(1)</script>\n{card}")
+    out = accept(checked(entry, tmp_path / "work"), tmp_path / "board")
+    for name, content in contents(out).items():
+        assert b"script>" not in content, name
+
+
+def test_pictures_of_a_sent_entry_are_not_taken_unless_drawn_here(
+    simulated: Path, tmp_path: Path
+) -> None:
+    predict("copy-cloudy", simulated, tmp_path / "copy", quiet=True)
+    entry = packed(tmp_path / "copy", tmp_path / "entry", simulated, with_predictions=True)
+    claimed = checked(entry, tmp_path / "one", data=simulated, sample=2)
+    assert not (accept(claimed, tmp_path / "board") / "samples.jpg").exists()
+    verified = checked(entry, tmp_path / "two", data=simulated, sample=None)
+    out = accept(verified, tmp_path / "board", replace_old=True)
+    assert (out / "samples.jpg").read_bytes() == verified.samples != b""
+    assert read_entries(tmp_path / "board")[0][0].status == "verified"
+
+
+def test_a_run_of_the_same_name_is_not_replaced_unasked(found: Checked, tmp_path: Path) -> None:
+    accept(found, tmp_path / "board")
+    before = contents(tmp_path / "board")
+    with pytest.raises(SubmissionError, match="--replace"):
+        accept(found, tmp_path / "board")
+    assert contents(tmp_path / "board") == before
+
+
+def test_what_stops_half_way_leaves_the_old_run(
+    found: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = accept(found, tmp_path / "board")
+    before = contents(tmp_path / "board")
+
+    def stop(*_: object) -> None:
+        raise OSError("no space left")
+
+    for step in ("planetcr_bench.submission.write_report", "planetcr_bench.submission._write_json"):
+        with monkeypatch.context() as patch:
+            patch.setattr(step, stop)
+            with pytest.raises(OSError, match="no space"):
+                accept(found, tmp_path / "board", replace_old=True)
+        assert contents(tmp_path / "board") == before
+    staged = out.with_name(".mine.entry.unfinished")  # killed between the two moves
+    staged.mkdir()
+    out.rename(staged / "old")
+    accept(found, tmp_path / "board", replace_old=True)
+    assert contents(tmp_path / "board").keys() == before.keys()
