@@ -108,8 +108,8 @@ def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
     if len(judges) > MOST_JUDGES:
         found.append(f"judges: expected at most {MOST_JUDGES}, got {len(judges)}")
     for key, facts in judges.items():
-        known = isinstance(facts, dict) and {"name", "sha256"} <= facts.keys()
-        if not known or re.fullmatch(JUDGE_KEY, key) is None:
+        texts = [facts.get(name) for name in ("name", "sha256")] if isinstance(facts, dict) else [0]
+        if not all(isinstance(text, str) for text in texts) or re.fullmatch(JUDGE_KEY, key) is None:
             found.append(f"judges: expected a short key with name and sha256, got {key[:60]!r}")
     return found
 
@@ -163,7 +163,7 @@ def ledger_faults(ledger: Ledger) -> list[str]:
     found = [f"expected {rule}" for rule in broken_rules(frame, ledger.judges)]
     if found:
         return found  # the rules below take those for granted
-    for rule, broken in {**_row_rules(frame), **_identity_rules(ledger)}.items():
+    for rule, broken in {**_row_rules(ledger), **_identity_rules(ledger)}.items():
         if broken.any():
             found.append(_told(frame, rule, broken))
     found += _scene_faults(ledger)
@@ -178,8 +178,10 @@ def _told(frame: pd.DataFrame, rule: str, broken: Flags) -> str:
     return f"expected {rule}; broken in {int(broken.sum())} rows, first {first['scene']} ({cell})"
 
 
-def _row_rules(frame: pd.DataFrame) -> dict[str, Flags]:
+def _row_rules(ledger: Ledger) -> dict[str, Flags]:
     """Rule to the rows that break it."""
+    frame = ledger.frame
+    judged = [name for judge in ledger.judges for name in judged_columns(judge)]
     sums = {name: frame[name].to_numpy(np.float64) for name in SUMS}
     more, error, square = 1 + ROUNDING, sums["absolute_error"], sums["squared_error"]
     given, given_square = sums["cloudy_clear"], sums["input_squared_error"]
@@ -187,6 +189,11 @@ def _row_rules(frame: pd.DataFrame) -> dict[str, Flags]:
     bound = 1 + SSIM_ROUNDING
     worse = sums["worse_pixels"]
     return {
+        "no count above a patch's pixels": (  # of larger ones, sums of int64 may come out as any
+            frame[["pixels", *judged]] > OPTICAL_SIZE**2
+        )
+        .any(axis=1)
+        .to_numpy(),
         "(Σ|e|)² ≤ n·Σe² of the prediction": error**2 > values * square * more,
         "Σe² ≤ (Σ|e|)² of the prediction": square > error**2 * more,
         "(Σ|e|)² ≤ n·Σe² of the input": given**2 > values * given_square * more,
@@ -270,7 +277,7 @@ def _part_faults(frame: pd.DataFrame) -> list[str]:
     """The centre of a scene has no more of anything than all of it."""
     keys = [*_CELL, "thickness"]
     centre, whole = (
-        frame[frame["protocol"] == name].set_index(keys)[list(_PARTS)].astype(np.float64)
+        frame[frame["protocol"] == name].groupby(keys, observed=True)[list(_PARTS)].sum()
         for name in ("official", "full")
     )
     above = centre > (1 + ROUNDING) * whole.reindex(centre.index).fillna(0)
