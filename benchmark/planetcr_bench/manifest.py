@@ -15,11 +15,14 @@ from planetcr_bench.sent_json import read_object
 from planetcr_bench.storage import write_whole
 
 MANIFEST: Final = "manifest.json"
-LARGEST_MANIFEST: Final = 4_000_000
-"""Bytes; some 20,000 scenes."""
+LARGEST_MANIFEST: Final = 2_000_000
+"""Bytes."""
+
+MOST_FILES: Final = 10_000
+"""Predictions of one entry; the test split has 3,000 scenes."""
 
 _VERSION: Final = 1
-_NAME: Final = r"(?P<scene>[a-z]+_\d+_p_\d+)\.(?:tif|tiff|npy)"
+_NAME: Final = r"(?P<scene>[a-z]{1,20}_[0-9]{1,6}_p_[0-9]{1,6})\.(?:tif|tiff|npy)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,20 @@ def read_manifest(path: Path) -> list[Listed]:
         SubmissionError: Lists everything that is wrong with it.
     """
     value = read_object(path, LARGEST_MANIFEST)
-    head = {"manifest", "files"}
-    if value.keys() != head or value["manifest"] != _VERSION or type(value["files"]) is not list:
+    version, files = value.get("manifest"), value.get("files")
+    known = value.keys() == {"manifest", "files"}
+    if not known or version is True or version != _VERSION or not isinstance(files, list):
         raise SubmissionError(f'{path}: expected {{"manifest": {_VERSION}, "files": […]}}')
+    if len(files) > MOST_FILES:
+        raise SubmissionError(f"{path}: expected at most {MOST_FILES} files, got {len(files)}")
     found = [
         f"{path}: file {number}: {fault}"
-        for number, one in enumerate(value["files"], 1)
+        for number, one in enumerate(files, 1)
         for fault in _faults(one)
     ]
     if found:
         raise SubmissionError(f"{path}: expected a manifest as `submit` writes it", found)
-    listed = [Listed(**one) for one in value["files"]]
+    listed = [Listed(**one) for one in files]
     scenes = [one.scene for one in listed]
     if scenes != sorted(set(scenes)):
         raise SubmissionError(f"{path}: expected each scene once and in order of names")
@@ -106,7 +112,7 @@ def _faults(one: object) -> list[str]:
     if matched is None or matched["scene"] != one["scene"]:
         found.append(f"expected a scene and its file <scene>.tif or .npy, got {one['name'][:80]!r}")
     if one["bytes"] <= 0:
-        found.append(f"bytes: expected more than none, got {one['bytes']}")
+        found.append(f"bytes: expected more than none, got {one['bytes']!r:.80}")
     if re.fullmatch(r"[0-9a-f]{64}", one["sha256"]) is None:
         found.append(f"sha256: expected 64 hexadecimal digits, got {one['sha256'][:80]!r}")
     return found

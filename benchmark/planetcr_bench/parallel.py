@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from planetcr_bench.errors import BenchError
+from planetcr_bench.errors import BenchError, SubmissionError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,6 +34,8 @@ Result = TypeVar("Result")
 FEW = 32
 """Fewer items than this are not worth the start of worker processes."""
 
+_CONFINED_BYTES = 4 << 30
+"""Address space of a process that decodes a stranger's bytes."""
 
 _KEPT_BYTES = 31 << 20  # glibc takes no block of 32 MiB or more as a measure
 
@@ -96,6 +99,34 @@ def run_batches(
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def apart(function: Callable[[Item], Result], argument: Item, *, lost: str) -> Result:
+    """Call a function in a process of its own, which may crash and has little memory.
+
+    Args:
+        function: Importable by name.
+        argument: Of the function.
+        lost: What to say if the process dies.
+
+    Raises:
+        SubmissionError: The process died.
+    """
+    try:
+        with ProcessPoolExecutor(
+            1, mp_context=_context(function), initializer=_start_confined
+        ) as pool:
+            return pool.submit(function, argument).result()
+    except BrokenProcessPool as error:
+        raise SubmissionError(lost) from error
+
+
+def _start_confined() -> None:
+    start_worker()
+    with suppress(ImportError, ValueError, OSError):  # where the system knows no limits
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_CONFINED_BYTES, _CONFINED_BYTES))
 
 
 def _context(function: Callable[..., object]) -> multiprocessing.context.BaseContext:

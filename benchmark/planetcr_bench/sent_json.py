@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from planetcr_bench.errors import SubmissionError
+
+DEEPEST: Final = 50
+"""Lists and objects within each other; of many more, printing fails where reading did not."""
 
 
 def read_object(path: Path, most: int) -> dict[str, Any]:
@@ -42,12 +45,26 @@ def parse_object(text: bytes, where: str, most: int) -> dict[str, Any]:
     if len(text) > most:
         raise SubmissionError(f"{where}: expected at most {most} bytes")
     try:
-        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        value = json.loads(text.decode(), parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise SubmissionError(f"{where}: expected JSON, cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise SubmissionError(f"{where}: expected an object, got {type(value).__name__}")
+    if _is_deep(value):
+        raise SubmissionError(f"{where}: expected at most {DEEPEST} levels of nesting")
     return value
+
+
+def _is_deep(value: object) -> bool:
+    level: list[object] = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def _finite(text: str) -> float:

@@ -1,27 +1,37 @@
 """A ledger file from a stranger in, a ledger out, or every reason why it is none.
 
 Sizes and types are looked at before any row is read, and what the file says of its run before that.
+A broken file can crash or confuse the library that decodes it, so another process does that.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from planetcr_bench.consistency import ledger_faults, record_faults, unclean
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.ledger import METADATA_KEY, Ledger, schema_of
+from planetcr_bench.parallel import apart
 from planetcr_bench.sent_json import parse_object, read_object
 
 LARGEST_LEDGER: Final = 64_000_000
 """Bytes of the file; 3,000 scenes with three judges take some 10 million."""
 
-MOST_CELLS: Final = 100_000_000
+MOST_CELLS: Final = 50_000_000
 """Rows × columns; a file of a few bytes may unpack to any number of rows."""
+
+LARGEST_UNPACKED: Final = 400_000_000
+"""Bytes of all columns by what the file says; a few bytes may unpack to a text of any length."""
+
+LONGEST_TEXT: Final = 100
+"""Bytes of a text in a row; a long one is kept once and read for each row."""
 
 LARGEST_RECORD: Final = 1_000_000
 """Bytes of what a ledger says of its run, and of ``run.json``."""
@@ -45,30 +55,64 @@ def read_sent_ledger(path: Path) -> Ledger:
     Raises:
         SubmissionError: Lists everything that is wrong with it.
     """
+    record, rows = apart(_decode, path, lost=f"{path}: {_UNREADABLE} (its bytes crash the reader)")
+    table = pa.ipc.open_stream(rows).read_all()
+    ledger = Ledger(table.to_pandas(ignore_metadata=True), record)
+    _refuse(path, ledger_faults(ledger))
+    return ledger
+
+
+_UNREADABLE: Final = "expected a ledger of planetcr-bench, cannot be read"
+
+
+def _decode(path: Path) -> tuple[dict[str, Any], bytes]:
+    """What a file says of its run, and its rows as an Arrow stream; in another process."""
     try:
         if path.stat().st_size > LARGEST_LEDGER:
             raise SubmissionError(f"{path}: expected at most {LARGEST_LEDGER} bytes")
         with pq.ParquetFile(path) as file:
-            return _read(path, file)
+            record, table = _read(path, file)
     except (OSError, ValueError, pa.ArrowException, MemoryError) as error:
+        raise SubmissionError(f"{path}: {_UNREADABLE} ({error})") from error
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return record, sink.getvalue().to_pybytes()
+
+
+def _read(path: Path, file: pq.ParquetFile) -> tuple[dict[str, Any], pa.Table]:
+    cells, unpacked = _sizes(file.metadata)
+    if cells > MOST_CELLS:
+        raise SubmissionError(f"{path}: expected at most {MOST_CELLS} cells, got {cells}")
+    if unpacked > LARGEST_UNPACKED:
         raise SubmissionError(
-            f"{path}: expected a ledger of planetcr-bench, cannot be read ({error})"
-        ) from error
-
-
-def _read(path: Path, file: pq.ParquetFile) -> Ledger:
-    rows, columns = file.metadata.num_rows, file.metadata.num_columns
-    if rows * columns > MOST_CELLS:
-        raise SubmissionError(f"{path}: expected at most {MOST_CELLS} cells, got {rows * columns}")
+            f"{path}: expected at most {LARGEST_UNPACKED} bytes unpacked, got {unpacked}"
+        )
     record = _record(path, file.schema_arrow.metadata or {})
     _refuse(path, record_faults(record))
     schema = schema_of(list(record["judges"]))
     _refuse(path, _column_faults(file.schema_arrow, schema))
-    table = file.read()
+    table = file.read().unify_dictionaries()
+    table.validate(full=True)
     _refuse(path, [f"{name}: expected no gaps" for name in schema.names if table[name].null_count])
-    ledger = Ledger(table.to_pandas(ignore_metadata=True), record)
-    _refuse(path, ledger_faults(ledger))
-    return ledger
+    long = [name for name in schema.names if _longest(table[name]) > LONGEST_TEXT]
+    _refuse(path, [f"{name}: expected texts of at most {LONGEST_TEXT} bytes" for name in long])
+    return record, table
+
+
+def _sizes(metadata: pq.FileMetaData) -> tuple[int, int]:
+    """Cells and bytes that reading gives: of the groups, as the number for the file may lie."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    rows = max(metadata.num_rows, sum(group.num_rows for group in groups))
+    return rows * metadata.num_columns, sum(group.total_byte_size for group in groups)
+
+
+def _longest(column: pa.ChunkedArray) -> int:
+    """Bytes of the longest text of a column, 0 of one of numbers."""
+    if not pa.types.is_dictionary(column.type):
+        return 0
+    lengths = [pc.max(pc.binary_length(chunk.dictionary)).as_py() for chunk in column.chunks]
+    return max((length or 0 for length in lengths), default=0)
 
 
 def _record(path: Path, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -115,13 +159,16 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     found = [f"{key[:80]!r}: unknown" for key in run if key not in known]
     found += [f"{key}: expected it to be given, it is missing" for key in known if key not in run]
     found += [
-        f"{key}: expected what the ledger says, {str(record[key])[:80]}, got {str(run[key])[:80]}"
+        f"{key}: expected what the ledger says, {record[key]!r:.80}, got {run[key]!r:.80}"
         for key in record
         if key in run and (type(run[key]) is not type(record[key]) or run[key] != record[key])
     ]
     for key, kinds in RUN.items():
         if key in run and type(run[key]) not in kinds:
             found.append(f"{key}: expected {kinds[-1].__name__}, got {type(run[key]).__name__}")
+    seconds = run.get("seconds")
+    if type(seconds) in RUN["seconds"] and not 0 <= run["seconds"] < 1e9:
+        found.append(f"seconds: expected 0 to 1e9, got {seconds!r:.80}")
     if record["complete"] and run.get("problems"):
         found.append("problems: expected none of a complete run")
     own = {key: run[key] for key in RUN.keys() & run.keys()}
@@ -147,6 +194,7 @@ def _without_folders(value: Any) -> Any:
 
 def _plain(text: str) -> str:
     """A text whose paths are cut to their last part and whose oddities are question marks."""
-    words = [word.rpartition("/")[2] or word for word in text.split(" ")]
+    words = [word.rstrip("/").rpartition("/")[2] for word in text.split(" ")]
     cut = " ".join(words)[:1000]
-    return "".join("?" if one in "<>&" or not one.isprintable() else one for one in cut)
+    shown = "".join("?" if one in "<>&`[]|" or not one.isprintable() else one for one in cut)
+    return re.sub(r"\b(javascript|vbscript|data)(\s*):", r"\1\2?", shown, flags=re.IGNORECASE)
