@@ -108,8 +108,10 @@ def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
     if len(judges) > MOST_JUDGES:
         found.append(f"judges: expected at most {MOST_JUDGES}, got {len(judges)}")
     for key, facts in judges.items():
-        texts = [facts.get(name) for name in ("name", "sha256")] if isinstance(facts, dict) else [0]
-        if not all(isinstance(text, str) for text in texts) or re.fullmatch(JUDGE_KEY, key) is None:
+        known = isinstance(facts, dict) and all(
+            isinstance(facts.get(name), str) for name in ("name", "sha256")
+        )
+        if not known or re.fullmatch(JUDGE_KEY, key) is None:
             found.append(f"judges: expected a short key with name and sha256, got {key[:60]!r}")
     return found
 
@@ -182,6 +184,7 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
     """Rule to the rows that break it."""
     frame = ledger.frame
     judged = [name for judge in ledger.judges for name in judged_columns(judge)]
+    counts = frame[["pixels", *judged]].to_numpy(np.int64)  # so large that their sums wrap around?
     sums = {name: frame[name].to_numpy(np.float64) for name in SUMS}
     more, error, square = 1 + ROUNDING, sums["absolute_error"], sums["squared_error"]
     given, given_square = sums["cloudy_clear"], sums["input_squared_error"]
@@ -189,11 +192,7 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
     bound = 1 + SSIM_ROUNDING
     worse = sums["worse_pixels"]
     return {
-        "no count above a patch's pixels": (  # of larger ones, sums of int64 may come out as any
-            frame[["pixels", *judged]] > OPTICAL_SIZE**2
-        )
-        .any(axis=1)
-        .to_numpy(),
+        "no count above a patch's pixels": (counts > OPTICAL_SIZE**2).any(1),
         "(Σ|e|)² ≤ n·Σe² of the prediction": error**2 > values * square * more,
         "Σe² ≤ (Σ|e|)² of the prediction": square > error**2 * more,
         "(Σ|e|)² ≤ n·Σe² of the input": given**2 > values * given_square * more,
@@ -224,7 +223,7 @@ def _identity_rules(ledger: Ledger) -> dict[str, Flags]:
     scenes = frame["scene"].astype(str)
     season, aoi, patch = (frame[name].astype(str) for name in ("season", "aoi", "patch"))
     named = (scenes == aoi + "_p_" + patch) & (aoi.str.rpartition("_")[0] == season)
-    plain = scenes.str.fullmatch(r"[a-z]{1,20}_\d{1,6}_p_\d{1,6}")
+    plain = scenes.str.fullmatch(r"[a-z]{1,20}_[0-9]{1,6}_p_[0-9]{1,6}")
     digest = frame["prediction_sha256"].astype(str).str.fullmatch(r"[0-9a-f]{64}")
     return {
         "scenes named <season>_<aoi>_p_<patch> after their columns": ~(named & plain).to_numpy(),
