@@ -173,44 +173,61 @@ def weights(aois: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> Float
     return rng.multinomial(aois, np.full(aois, 1 / aois), resamples).astype(np.float64)
 
 
+def leaving_out(aois: int) -> Floats:
+    """Weights that leave out one AOI at a time: a jackknife, as the leaderboard's page draws it.
+
+    Returns:
+        Shape (AOIs, AOIs), ones but for the diagonal.
+    """
+    return np.ones((aois, aois)) - np.eye(aois)
+
+
 def resampled(sums: AoiSums, drawn: Floats) -> Floats:
     """Score of every resample, shape (resamples,)."""
     return sums.score(drawn @ sums.parts)
 
 
-def half_width(replicates: ArrayLike, aois: int) -> float:
+def half_width(replicates: ArrayLike, aois: int, *, left_out: bool = False) -> float:
     r"""Half of the interval of a score: :math:`t_{n-1}\,\sqrt{n/(n-1)}\,s`.
 
     :math:`s` is the spread over resamples. It is :math:`\sqrt{(n-1)/n}` too small for
     :math:`n` AOIs, and the normal quantile too; with 12 AOIs percentiles of the resamples would
     cover some 90 % instead of 95.
 
+    Args:
+        replicates: Score of every resample.
+        aois: How many AOIs were drawn from.
+        left_out: The resamples are those of :func:`leaving_out`: :math:`t_{n-1}\,\sqrt{n-1}\,s`.
+
     Returns:
         In the unit of the score; nan for fewer than two AOIs or a score that is not finite in
         every resample.
     """
-    return float(stats.t.ppf(1 - LEVEL / 2, aois - 1)) * _error(replicates, aois)
+    return float(stats.t.ppf(1 - LEVEL / 2, aois - 1)) * _error(replicates, aois, left_out)
 
 
-def _error(replicates: ArrayLike, aois: int) -> float:
+def _error(replicates: ArrayLike, aois: int, left_out: bool) -> float:
     values = np.asarray(replicates, np.float64)
     if aois < 2 or not np.isfinite(values).all():
         return float("nan")
-    return float(values.std() * np.sqrt(aois / (aois - 1)))
+    return float(values.std() * np.sqrt(aois - 1 if left_out else aois / (aois - 1)))
 
 
-def estimate(sums: AoiSums, drawn: Floats) -> Estimate:
-    """A score and its 95 % interval over AOIs."""
-    half = half_width(resampled(sums, drawn), len(sums.aois))
+def estimate(sums: AoiSums, drawn: Floats, *, left_out: bool = False) -> Estimate:
+    """A score and its 95 % interval over AOIs; see :func:`half_width`."""
+    half = half_width(resampled(sums, drawn), len(sums.aois), left_out=left_out)
     return Estimate(sums.value, sums.value - half, sums.value + half)
 
 
-def differences(runs: dict[str, AoiSums], drawn: Floats) -> list[Difference]:
+def differences(
+    runs: dict[str, AoiSums], drawn: Floats, *, left_out: bool = False
+) -> list[Difference]:
     """Every pair of runs, compared on the same resamples.
 
     Args:
         runs: Name to sums of one score, all over the same AOIs.
-        drawn: See :func:`weights`.
+        drawn: See :func:`weights`, or :func:`leaving_out`.
+        left_out: See :func:`half_width`.
 
     Raises:
         LedgerError: Two runs cover different AOIs.
@@ -220,10 +237,10 @@ def differences(runs: dict[str, AoiSums], drawn: Floats) -> list[Difference]:
         if sums.aois != runs[first].aois:
             raise LedgerError(f"{name}: expected the AOIs of {first}; differences need the same")
     drawings = {name: resampled(sums, drawn) for name, sums in runs.items()}
-    found = [
-        (first, second, *_difference(runs[first], runs[second], drawings[first], drawings[second]))
-        for first, second in combinations(runs, 2)
-    ]
+    found = []
+    for first, second in combinations(runs, 2):
+        both = (drawings[first], drawings[second])
+        found.append((first, second, *_difference(runs[first], runs[second], *both, left_out)))
     corrected = holm([p for *_, p in found])
     return [
         Difference(first, second, value, value - half, value + half, p, float(p_holm))
@@ -232,7 +249,7 @@ def differences(runs: dict[str, AoiSums], drawn: Floats) -> list[Difference]:
 
 
 def _difference(
-    first: AoiSums, second: AoiSums, drawn_first: Floats, drawn_second: Floats
+    first: AoiSums, second: AoiSums, drawn_first: Floats, drawn_second: Floats, left_out: bool
 ) -> tuple[float, float, float]:
     """Value, half-width and p of one pair."""
     aois = len(first.aois)
@@ -241,11 +258,11 @@ def _difference(
     value = first.value - second.value
     with np.errstate(invalid="ignore"):
         apart = drawn_first - drawn_second
-    error = _error(apart, aois)
+    error = _error(apart, aois, left_out)
     if np.isnan(error):
         return value, error, float("nan")
     p = 2 * stats.t.sf(abs(value) / error, aois - 1) if error > 0 else float(value == 0)
-    return value, half_width(apart, aois), float(p)
+    return value, half_width(apart, aois, left_out=left_out), float(p)
 
 
 def holm(p: Sequence[float]) -> Floats:
@@ -337,7 +354,12 @@ _FIRST_GROUP: Final = re.compile(r"a(?!\d)")
 
 
 def standings(
-    ledgers: Sequence[Ledger], protocol: Protocol, *, resamples: int = RESAMPLES, seed: int = SEED
+    ledgers: Sequence[Ledger],
+    protocol: Protocol,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    left_out: bool = False,
 ) -> list[Standing]:
     """Every score of runs on one dataset, with intervals, ties and paired differences.
 
@@ -346,6 +368,7 @@ def standings(
         protocol: That all were measured in.
         resamples: How often AOIs are drawn.
         seed: Of the drawing, the same for all runs.
+        left_out: Leave out one AOI at a time instead, as the leaderboard's page does.
 
     Raises:
         LedgerError: The runs are not on one dataset.
@@ -361,9 +384,13 @@ def standings(
         for one in sums.values():
             count = len(one.aois)
             if count not in drawn:
-                drawn[count] = weights(count, resamples=resamples, seed=seed)
+                drawn[count] = (
+                    leaving_out(count)
+                    if left_out
+                    else weights(count, resamples=resamples, seed=seed)
+                )
         whole = {run.name: sums[run.name] for run in ledgers if run.provenance["complete"]}
-        found.append(_standing(metric, judge, sums, whole, drawn))
+        found.append(_standing(metric, judge, sums, whole, drawn, left_out))
     return found
 
 
@@ -373,10 +400,13 @@ def _standing(
     sums: dict[str, AoiSums],
     whole: dict[str, AoiSums],
     drawn: dict[int, Floats],
+    left_out: bool,
 ) -> Standing:
-    estimates = {name: estimate(one, drawn[len(one.aois)]) for name, one in sums.items()}
+    estimates = {
+        name: estimate(one, drawn[len(one.aois)], left_out=left_out) for name, one in sums.items()
+    }
     aois = max(len(one.aois) for one in (whole or sums).values())
-    pairs = differences(whole, drawn[aois]) if len(whole) > 1 else []
+    pairs = differences(whole, drawn[aois], left_out=left_out) if len(whole) > 1 else []
     better = -1 if HIGHER_IS_BETTER.get(metric, True) else 1
     ranked = sorted(whole, key=lambda name: better * estimates[name].value)
     letters = tie_letters(ranked, pairs) if len(whole) > 1 else {}

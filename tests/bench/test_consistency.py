@@ -424,10 +424,7 @@ DEGREES = "longitude and latitude in degrees, both or none"
         ({"absolute_error": times(20)}, ERRORS),
         ({"prediction_cloudy": times(0.5)}, ERRORS),
         ({"cloudy_clear": times(0.5)}, ERRORS),
-        (
-            {"worse_pixels": 28_314},
-            "no more worse pixels than pixels",
-        ),
+        ({"worse_pixels": 28_314}, "no more worse pixels than pixels"),
     ],
 )
 def test_a_row_that_cannot_be_is_named(
@@ -786,9 +783,7 @@ def test_only_scenes_and_protocols_that_both_have_are_compared(ledger: Ledger) -
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.integers(0, 67), st.sampled_from(list(SUMS)), st.floats(1.5, 10), st.booleans()
-)  # fmt: skip
+@given(st.integers(0, 67), st.sampled_from(list(SUMS)), st.floats(1.5, 10), st.booleans())
 def test_a_sum_of_any_weight_that_was_scaled_is_named(
     ledger: Ledger, row: int, column: str, factor: float, swapped: bool
 ) -> None:

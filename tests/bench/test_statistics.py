@@ -29,6 +29,7 @@ from planetcr_bench.statistics import (
     differences,
     estimate,
     holm,
+    leaving_out,
     resampled,
     resolution,
     standings,
@@ -125,6 +126,19 @@ def test_the_spread_of_a_ratio_is_that_of_scipy_s_bootstrap() -> None:
     )
     half = stats.t.ppf(0.975, 24) * np.sqrt(25 / 24) * theirs.standard_error
     assert_allclose(found.high - found.value, half, rtol=0.03)
+
+
+@pytest.mark.parametrize("aois", [2, 12, 120])
+def test_leaving_out_each_aoi_once_gives_student_s_interval_of_a_mean_too(aois: int) -> None:
+    values = np.random.default_rng(aois).normal(30, 4, aois)
+    sums, drawn = ratio_of(values), leaving_out(aois)
+    found = estimate(sums, drawn, left_out=True)
+    expected = stats.t(aois - 1, values.mean(), stats.sem(values)).interval(0.95)
+    assert_allclose([found.low, found.high], expected)
+    other = ratio_of(values + np.random.default_rng(1).normal(1, 1, aois))
+    (pair,) = differences({"one": sums, "two": other}, drawn, left_out=True)
+    ours = values - other.parts[:, 0]
+    assert_allclose(pair.p, stats.ttest_1samp(ours, 0).pvalue)
 
 
 def test_each_aoi_is_drawn_as_often_as_chance_has_it() -> None:

@@ -407,7 +407,7 @@ function tableRow({ entry, scores }, place) {
   const cells = columns().map((metric) => {
     const content = labelled(scores[metric], METRICS[metric].digits);
     if (place && metric === state.sort) content.splice(1, 0, make("span", place.letters, { class: "letters" }));
-    const best = place && metric === state.sort && place.letters.includes("a");
+    const best = place && metric === state.sort && /a(?!\d)/.test(place.letters);
     return make("td", content, { "data-metric": metric, ...(best ? { class: "best" } : {}) });
   });
   return make("tr", [

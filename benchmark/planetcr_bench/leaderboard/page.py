@@ -21,6 +21,7 @@ import pandas as pd
 
 from planetcr_bench import __version__
 from planetcr_bench.dataset import DEFAULT_TRACK
+from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.boards import (
     AXES,
     Arrays,
@@ -33,7 +34,9 @@ from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.published import SOURCE, published_table2, published_table3
 from planetcr_bench.render import Block, number, to_markdown
-from planetcr_bench.semantics import judged_scores
+from planetcr_bench.semantics import judged_scores, without_judges
+from planetcr_bench.statistic_blocks import DIGITS
+from planetcr_bench.statistics import Standing, standings
 from planetcr_bench.storage import write_whole
 from planetcr_bench.tables import (
     HIGHER_IS_BETTER,
@@ -76,7 +79,8 @@ def write_board(out: Path, entries: Sequence[Entry]) -> None:
 
 def summary(board: Board) -> dict[str, Any]:
     """Scores of a board as plain numbers, ranked by PSNR, incomplete entries last and unranked."""
-    entries = [_summary(entry, board) for entry in board.entries]
+    told = {one.metric: one for one in _standings(board)}
+    entries = [_summary(entry, board, told) for entry in board.entries]
     entries.sort(key=lambda entry: (not entry["complete"], -(entry["scores"]["psnr"] or -math.inf)))
     for rank, entry in enumerate(entries, 1):
         entry["rank"] = rank if entry["complete"] else None
@@ -91,7 +95,16 @@ def summary(board: Board) -> dict[str, Any]:
     }
 
 
-def _summary(entry: Entry, board: Board) -> dict[str, Any]:
+def _standings(board: Board) -> list[Standing]:
+    """Of all scores but judges'; none where complete runs, as claimed, have not the same AOIs."""
+    ledgers = [without_judges(ledger) for ledger in board.ledgers]
+    try:
+        return standings(ledgers, board.protocol, left_out=True)
+    except LedgerError:
+        return []
+
+
+def _summary(entry: Entry, board: Board, told: Mapping[str, Standing]) -> dict[str, Any]:
     scores = score_groups(entry.ledger.frame, board.protocol)[list(METRICS)].iloc[0]
     judged = {}
     for judge, facts in entry.run["judges"].items():
@@ -110,6 +123,11 @@ def _summary(entry: Entry, board: Board) -> dict[str, Any]:
         "aois": int(entry.ledger.frame["aoi"].nunique()),
         "inputs": list(entry.card.inputs) if entry.card else [],
         "scores": {metric: _plain(value) for metric, value in scores.items()},
+        "intervals": {
+            metric: [_plain(one.estimates[entry.name].low), _plain(one.estimates[entry.name].high)]
+            for metric, one in told.items()
+        },
+        "ties": {metric: one.letters.get(entry.name, "") for metric, one in told.items()},
         "judges": judged,
         "card": asdict(entry.card) if entry.card else None,
     }
@@ -233,7 +251,7 @@ def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
         [
             str(entry["rank"] or "–"),
             _one_line(entry["method"]),
-            *(number(entry["scores"][metric]) for metric in METRICS),
+            *(_score(entry, metric) for metric in METRICS),
             "+".join(entry["inputs"]) or "–",
             entry["status"],
             entry["coverage"],
@@ -241,9 +259,25 @@ def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
         for entry in told["entries"]
     ]
     header = ["Rank", "Method", *(LABEL[name] for name in METRICS), "Inputs", "Status", "Scored"]
-    notes = [told["signature"], *([told["remark"]] if told["remark"] else [])]
+    notes = [told["signature"], *([told["remark"]] if told["remark"] else []), _TIES]
     title = f"Track {board.track}, protocol {board.protocol.name}"
     return Block(title, header, rows, ["measured"] * len(rows), notes)
+
+
+_TIES: Final = (
+    "± is half a 95 % interval over AOIs, leaving out one at a time; methods that share a letter "
+    "cannot be told apart in that score (paired differences, Holm-corrected)."
+)
+
+
+def _score(entry: Mapping[str, Any], metric: str) -> str:
+    """A score, half its interval and its letters, with the digits that ``compare`` gives."""
+    digits = DIGITS[metric]
+    low, high = entry["intervals"].get(metric, (None, None))
+    width = None if low is None or high is None else (high - low) / 2
+    parts = [number(entry["scores"][metric], digits=digits)]
+    parts += [] if width is None else [f"± {number(width, digits=digits)}"]
+    return " ".join([*parts, *filter(None, [entry["ties"].get(metric, "")])])
 
 
 def _one_line(text: str) -> str:

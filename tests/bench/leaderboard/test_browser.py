@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,6 +199,27 @@ def test_intervals_and_paired_p_are_those_of_the_jackknife(page, runs) -> None:
     assert halfwidth(cells[2]) == pytest.approx(stats.t.ppf(0.975, freedom) * error, abs=0.006)
     assert cells[3] == ("< 0.001" if p < 0.001 else f"{p:.3f}")
     assert cells[4] == ("near" if p < 0.05 else "cannot be told")
+
+
+@pytest.mark.parametrize("protocol", ["official", "full"])
+def test_the_page_and_the_other_files_say_the_same(page, site: str, protocol: str) -> None:
+    page.goto(f"{site}#board=fake/{protocol}")
+    folder = Path(site.removeprefix("file://")).parent
+    boards = json.loads((folder / "leaderboard.json").read_text())["boards"]
+    (told,) = [one for one in boards if one["id"] == f"fake/{protocol}"]
+    lines = (folder / "leaderboard.md").read_text().partition(f"fake, protocol {protocol}")[2]
+    for metric, digits in (("mae", 4), ("psnr", 2), ("sam_deg", 2), ("ssim", 4)):
+        page.locator(f"#table th[data-key={metric}] button").click()  # letters stand there alone
+        shown = column(page, metric)
+        for entry in told["entries"]:
+            low, high = entry["intervals"][metric]
+            text = shown[entry["name"]]
+            assert halfwidth(text) == pytest.approx((high - low) / 2, abs=0.51 * 10**-digits)
+            letters = entry["ties"][metric]
+            assert re.sub(r"[^a-z]", "", text) == letters
+            assert bool(letters) == entry["complete"]
+            half = f"{entry['scores'][metric]:.{digits}f} ± {(high - low) / 2:.{digits}f} {letters}"
+            assert f"| {half.rstrip()} |" in lines
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 7, 30, 119])
