@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from planetcr_bench.entry_card import text_faults
 from planetcr_bench.ledger import SCHEMA_VERSION, SUMS, Ledger, broken_rules, judged_columns
 from planetcr_bench.protocols import PROTOCOLS, Protocol
-from planetcr_bench.vocabulary import OPTICAL_SIZE, SPLITS
+from planetcr_bench.vocabulary import OPTICAL_SIZE, SPLITS, THICKNESS
 
 ROUNDING: Final = 1e-6
 """Relative error of a sum that adding up cannot exceed."""
@@ -170,8 +170,8 @@ def ledger_faults(ledger: Ledger) -> list[str]:
             found.append(_told(frame, rule, broken))
     found += _scene_faults(ledger)
     if "full" in ledger.provenance["protocols"]:
-        found += _part_faults(frame) + _cover_faults(frame)
-    return found
+        found += _part_faults(frame)
+    return found + _cover_faults(frame)
 
 
 def _told(frame: pd.DataFrame, rule: str, broken: Flags) -> str:
@@ -190,7 +190,8 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
     given, given_square = sums["cloudy_clear"], sums["input_squared_error"]
     pixels, values = sums["pixels"], sums["values"]
     bound = 1 + SSIM_ROUNDING
-    worse = sums["worse_pixels"]
+    worse, copied = sums["worse_pixels"], sums["prediction_cloudy"] == 0
+    floored = (frame["protocol"] == "official").to_numpy()  # no spectrum is without an angle
     return {
         "no count above a patch's pixels": (counts > OPTICAL_SIZE**2).any(1),
         "(Σ|e|)² ≤ n·Σe² of the prediction": error**2 > values * square * more,
@@ -200,6 +201,13 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
         "an error above the input's only with worse pixels": (worse == 0) & (error > given * more),
         "an error below the input's only with better pixels": (worse == pixels)
         & (error * more < given),
+        "the input's own errors of what is the input": copied
+        & ~(
+            np.isclose(square, given_square, ROUNDING, ROUNDING * ROUNDING)
+            & np.isclose(sums["angle_deg"], sums["input_angle_deg"], ROUNDING, ROUNDING * pixels)
+        ),
+        "an angle of every pixel in protocol official": floored
+        & ((sums["angle_pixels"] != pixels) | (sums["input_angle_pixels"] != pixels)),
         "no more values out of range than values": sums["out_of_range"] > values,
         "angles of 0 to 180° at no more than all pixels": (
             (sums["angle_pixels"] > pixels)
@@ -225,12 +233,15 @@ def _identity_rules(ledger: Ledger) -> dict[str, Flags]:
     named = (scenes == aoi + "_p_" + patch) & (aoi.str.rpartition("_")[0] == season)
     plain = scenes.str.fullmatch(r"[a-z]{1,20}_[0-9]{1,6}_p_[0-9]{1,6}")
     digest = frame["prediction_sha256"].astype(str).str.fullmatch(r"[0-9a-f]{64}")
+    untold = (frame["thickness"] == THICKNESS[0]).to_numpy()
     return {
         "scenes named <season>_<aoi>_p_<patch> after their columns": ~(named & plain).to_numpy(),
         "scenes of the record's split": (
             frame["split"].astype(str) != ledger.provenance["split"]
         ).to_numpy(),
         "a SHA-256 of each prediction": ~digest.to_numpy(),
+        "an optical thickness where the truth was given, and only there": untold
+        == ledger.provenance["truth"],
     }
 
 
@@ -289,11 +300,14 @@ def _part_faults(frame: pd.DataFrame) -> list[str]:
 
 
 def _cover_faults(frame: pd.DataFrame) -> list[str]:
-    """Cloud cover is the share of pixels under cloud."""
-    rows = frame[frame["protocol"] == "full"]
+    """Cloud cover is the share of pixels under cloud, be they in the protocol's window or not."""
+    name = max(frame["protocol"].unique(), key=lambda name: _pixels_of(PROTOCOLS[name])[0])
+    rows = frame[frame["protocol"] == name]
     cloudy = rows["pixels"].where(rows["sky"] == "cloud", 0).groupby(rows["scene"], observed=True)
     covers = rows.groupby("scene", observed=True)["cloud_cover"].first()
-    off = (cloudy.sum() / OPTICAL_SIZE**2 - covers).abs() > ROUNDING
+    unseen = covers - cloudy.sum() / OPTICAL_SIZE**2
+    most = 1 - _pixels_of(PROTOCOLS[name])[0] / OPTICAL_SIZE**2
+    off = (unseen < -ROUNDING) | (unseen > most + ROUNDING)
     return _scenes_told("the cloud cover that its pixels under cloud give", off)
 
 
@@ -324,9 +338,12 @@ def differing(
     found = []
     for column in columns:
         right, told = ours[column].astype(np.float64), theirs[column].astype(np.float64)
-        counted = ours[column].dtype.kind == "i"
-        tipped = TIPPED if counted and column not in ("pixels", "values") else 0
-        allowed = drift * (pixels if counted else right.abs()) + ROUNDING * pixels + tipped
+        if ours[column].dtype.kind == "f":
+            allowed = drift * right.abs() + ROUNDING * pixels
+        elif column in ("pixels", "values"):
+            allowed = 0 * right if drift <= DRIFT else drift * right  # 0: the very same scenes
+        else:
+            allowed = drift * pixels + TIPPED
         off = (right - told).abs() > allowed
         if off.any():
             first = off.index[off][0]
@@ -335,6 +352,32 @@ def differing(
                 f"{right[first]:.8g}, got {told[first]:.8g}"
             )
     return found
+
+
+def misplaced(sent: Ledger, known: Ledger, *, drift: float = DRIFT) -> list[str]:
+    """Facts of scenes, but for their sums, in which two ledgers differ.
+
+    Args:
+        sent: The stranger's.
+        known: Measured, or believed; only scenes of both are compared.
+        drift: Difference of the cloud cover that is let pass.
+    """
+    facts = ["cloud_cover", "longitude", "latitude"]
+    theirs, ours = (
+        frame.groupby(frame["scene"].astype(str))[facts].first() for frame in _shared(sent, known)
+    )
+    theirs = theirs.reindex(ours.index)
+    limits = {"cloud_cover": drift, "longitude": _DEGREES, "latitude": _DEGREES}
+    found = []
+    for fact, limit in limits.items():
+        off = ~np.isclose(theirs[fact], ours[fact], 0, limit, equal_nan=True)
+        if off.any():
+            found.append(f"{fact}: {int(off.sum())} scenes differ, first {ours.index[off][0]}")
+    return found
+
+
+_DEGREES: Final = 1e-4
+"""A few metres."""
 
 
 def judged_input(judges: Sequence[str]) -> list[str]:

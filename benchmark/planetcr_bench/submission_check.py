@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from planetcr_bench.consistency import DRIFT, OF_THE_INPUT, differing, judged_input
+from planetcr_bench.consistency import DRIFT, OF_THE_INPUT, differing, judged_input, misplaced
 from planetcr_bench.dataset import SceneFiles
 from planetcr_bench.entry_card import EntryCard
 from planetcr_bench.errors import SubmissionError
@@ -168,6 +168,9 @@ def _hold_against_board(case: _Case) -> None:
         expected, got = (one["expected_scenes"] for one in (known.provenance, case.record))
         if expected != got:
             wrong.append(f"expected_scenes: expected {expected}, got {got}")
+        strange = sorted(digests_of(case.ledger).keys() - digests_of(known).keys())
+        if strange and known.provenance["complete"]:
+            wrong.append(f"{len(strange)} scenes are not in it, first {strange[0]}")
         where = results / entry.folder
         case.refuse([f"differs from {where}, a run on the same dataset: {one}" for one in wrong])
     count = len(others[:_WITNESSES])
@@ -192,7 +195,8 @@ def _differences(sent: Ledger, known: Ledger, *, whole: bool) -> list[str]:
     shared = _shared_judges(sent, known)
     judged = [name for key in shared for name in judged_columns(key)]
     sums, counts = (list(SUMS), judged) if whole else (OF_THE_INPUT, judged_input(shared))
-    found = differing(sent, known, sums, drift=DRIFT if same else ALIKE)
+    drift = DRIFT if same else ALIKE
+    found = misplaced(sent, known, drift=drift) + differing(sent, known, sums, drift=drift)
     return found + differing(sent, known, counts, drift=ALIKE)
 
 

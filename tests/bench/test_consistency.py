@@ -25,6 +25,7 @@ from planetcr_bench.consistency import (
     differing,
     judged_input,
     ledger_faults,
+    misplaced,
     record_faults,
     unclean,
 )
@@ -540,7 +541,10 @@ COVER = "expected each scene to have the cloud cover that its pixels under cloud
         ),
         (
             CENTRE,
-            {"pixels": plus(1), "values": plus(4)},
+            {
+                **dict.fromkeys(("pixels", "angle_pixels", "input_angle_pixels"), plus(1)),
+                "values": plus(4),
+            },
             "expected each scene to have 25600 pixels in protocol official; 1 have not",
         ),
         (
@@ -666,8 +670,7 @@ def test_pixels_whose_sum_wraps_around_are_named(ledger: Ledger) -> None:
     more = [empty.assign(thickness=word) for word in THICKNESS[1:5]]
     frame = pd.concat([ledger.frame, *more]).astype(ledger.frame.dtypes)
     assert frame.groupby(["scene", "protocol"])["pixels"].sum().isin([25_600, 90_000]).all()
-    (line,) = ledger_faults(with_rows(ledger, frame))
-    assert line.startswith(f"{MOST} 8 rows")
+    assert ledger_faults(with_rows(ledger, frame))[0].startswith(f"{MOST} 8 rows")
 
 
 def judge_counts(ledger: Ledger, image: str) -> list[str]:
@@ -797,3 +800,69 @@ def test_a_sum_of_any_weight_that_was_scaled_is_named(
     pair = (replace(ledger, frame=frame), ledger)
     (line,) = differing(*(pair[::-1] if swapped else pair), [*{column, "ssim", "angle_pixels"}])
     assert line.startswith(f"{column}: 1 cells differ, first {scene} ({protocol}, ")
+
+
+# --- What else must agree -----------------------------------------------------------------------
+
+
+def test_a_copy_of_the_input_has_the_input_s_errors(ledger: Ledger) -> None:
+    """Of a row that is the input itself, no error can be better."""
+    frame = ledger.frame
+    same = {
+        "absolute_error": frame["cloudy_clear"], "squared_error": frame["input_squared_error"],
+        "angle_deg": frame["input_angle_deg"], "angle_pixels": frame["input_angle_pixels"],
+        "prediction_cloudy": 0.0, "worse_pixels": 0,
+    }  # fmt: skip
+    copied = with_rows(ledger, frame.assign(**same))
+    assert ledger_faults(copied) == []
+    for column in ("squared_error", "angle_deg"):
+        better = with_rows(ledger, copied.frame.assign(**{column: frame[column] * 0.99}))
+        assert "the input's own errors of what is the input" in "\n".join(ledger_faults(better))
+
+
+def test_every_pixel_of_the_official_protocol_has_an_angle(ledger: Ledger) -> None:
+    for column in ("angle_pixels", "input_angle_pixels"):
+        (line,) = ledger_faults(tampered(ledger, CENTRE, **{column: plus(-1)}))
+        assert line.startswith("expected an angle of every pixel in protocol official; broken in 1")
+
+
+def test_thickness_is_told_if_and_only_if_the_truth_was_given(ledger: Ledger) -> None:
+    rule = "expected an optical thickness where the truth was given, and only there; broken in "
+    (line,) = ledger_faults(tampered(ledger, {}, thickness=THICKNESS[1]))
+    assert line.startswith(rule)
+    (line,) = ledger_faults(replace(ledger, provenance={**ledger.provenance, "truth": True}))
+    assert line.startswith(rule)
+
+
+def test_a_cloud_cover_that_the_centre_rules_out_is_named(ledger: Ledger) -> None:
+    """Of a crop alone, the cover may be anything that the pixels outside of it allow."""
+    frame, record = ledger.frame, ledger.provenance
+    only = {"official": record["protocols"]["official"]}
+    crop = Ledger(frame[frame["protocol"] == "official"], {**record, "protocols": only})
+    assert ledger_faults(crop) == []
+    cloudy = crop.frame["pixels"].where(crop.frame["sky"] == "cloud", 0)
+    seen = cloudy.groupby(crop.frame["scene"].astype(str)).sum()
+    least, most = seen / 90_000, 1 - (25_600 - seen) / 90_000
+    for share, faults in ((least, 0), (most, 0), (least - 0.001, 1), (most + 0.001, 1)):
+        covers = crop.frame["scene"].astype(str).map(share)
+        possible = covers.between(0, 1)
+        told = with_rows(crop, crop.frame.assign(cloud_cover=covers.clip(0, 1)))
+        lines = ledger_faults(told)
+        assert len(lines) == (faults if possible.any() else 0)
+        assert all(COVER in line for line in lines)
+
+
+def test_scenes_elsewhere_or_under_other_clouds_are_named(ledger: Ledger) -> None:
+    assert misplaced(ledger, ledger) == []
+    for fact in ("cloud_cover", "longitude", "latitude"):
+        moved = tampered(ledger, SCENE, **{fact: plus(0.005)})
+        (line,) = misplaced(moved, ledger)
+        assert line == f"{fact}: 1 scenes differ, first fall_663_p_56"
+    assert misplaced(tampered(ledger, SCENE, cloud_cover=plus(0.005)), ledger, drift=0.01) == []
+
+
+def test_pixels_of_the_very_same_scenes_are_the_very_same(ledger: Ledger) -> None:
+    one = tampered(ledger, FULL, pixels=plus(1))
+    (line,) = differing(one, ledger, ["pixels"])
+    assert line.startswith("pixels: 1 cells differ")
+    assert differing(one, ledger, ["pixels"], drift=0.01) == []

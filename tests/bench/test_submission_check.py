@@ -566,7 +566,9 @@ def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path, pac
     assert "expected_scenes: expected 10" in refusal(entry, results=packed.parent / "results")
 
 
-def test_scenes_that_the_dataset_has_not_are_named(entry: Path, simulated: Path) -> None:
+def test_scenes_that_the_dataset_has_not_are_named(
+    entry: Path, simulated: Path, packed: Path
+) -> None:
     def change(ledger: Ledger) -> None:
         frame, old = ledger.frame, ledger.frame.loc[0, "scene"]
         rows = frame["scene"] == old
@@ -577,6 +579,9 @@ def test_scenes_that_the_dataset_has_not_are_named(entry: Path, simulated: Path)
     shutil.rmtree(entry / "predictions")
     rewrite(entry, change, listed=True)
     assert "1 scenes are not in the dataset, first" in refusal(entry, data=simulated)
+    rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
+    lines = refusal(entry, results=packed.parent / "results")
+    assert "a run on the same dataset: 1 scenes are not in it, first" in lines
 
 
 def test_an_accepted_entry_is_believed_by_the_next(
