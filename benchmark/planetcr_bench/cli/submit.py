@@ -111,7 +111,14 @@ def submit(
             rich_help_panel=_CHECK,
         ),
     ] = False,
-    data: options.DataOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Dataset: the folder that holds train/ and test/. To pack, else the environment "
+            "variable PLANETCR_DATA, else what predictions.toml names; --check without it "
+            "measures nothing again.",
+        ),
+    ] = None,
     scene_list: options.SceneList = None,
     results: Annotated[
         Path | None,
