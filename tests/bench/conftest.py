@@ -43,6 +43,16 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def ledgers_alone() -> Iterator[None]:
+    """Evaluate and accept without drawing."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("planetcr_bench.report.write_report", lambda *_, **__: None)
+    patch.setattr("planetcr_bench.submission.write_report", lambda *_, **__: None)
+    yield
+    patch.undo()
+
+
 @pytest.fixture
 def preds(data: Path, tmp_path: Path) -> Path:
     """Predictions of mean-fill for the six test scenes; free to be broken."""

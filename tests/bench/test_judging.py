@@ -27,6 +27,8 @@ from planetcr_bench.vocabulary import LAND_COVER, LAND_COVER_NAMES, SKY
 
 BOTH = list(PROTOCOLS.values())
 
+pytestmark = pytest.mark.usefixtures("ledgers_alone")
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -41,12 +43,6 @@ def scenes(data: Path, preds: Path) -> list[Arrays]:
         read_arrays(Job(files, preds / f"{files.name}.tif"), card)
         for files in find_scenes(data, "test")[:3]
     ]
-
-
-@pytest.fixture(autouse=True)
-def _ledgers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports take seconds a run, and test_report.py looks at them."""
-    monkeypatch.setattr("planetcr_bench.report.write_report", lambda *_, **__: None)
 
 
 def run(preds: Path, results: Path, **options):

@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,7 @@ from planetcr_bench.submission_check import Checked, Scrutiny, check
 
 CARD = Path(__file__).parents[2] / "results/sim-v1-small/sim-v1-demo/mean-fill/card.toml"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _ledgers_alone() -> Iterator[None]:
-    """Evaluate without drawing."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("planetcr_bench.report.write_report", lambda *_, **__: None)
-    patch.setattr("planetcr_bench.submission.write_report", lambda *_, **__: None)
-    yield
-    patch.undo()
+pytestmark = pytest.mark.usefixtures("ledgers_alone")
 
 
 @pytest.fixture(scope="module")

@@ -31,17 +31,10 @@ from planetcr_bench.submission_check import Checked, Scrutiny, check
 CARD = Path(__file__).parents[2] / "results/sim-v1-small/sim-v1-demo/mean-fill/card.toml"
 Tamper = Callable[[Path], None]
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ledgers_alone() -> None:
-    """Evaluate without drawing."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("planetcr_bench.report.write_report", lambda *_, **__: None)
-    patch.setattr("planetcr_bench.submission.write_report", lambda *_, **__: None)
-    yield
-    patch.undo()
+pytestmark = [
+    pytest.mark.usefixtures("ledgers_alone"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 
 
 @pytest.fixture(scope="module")

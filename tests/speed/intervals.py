@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
+from stopwatch import seconds
 
 from ledgers import make_ledger
 from planetcr_bench.ledger import Ledger
@@ -31,17 +30,6 @@ def full_ledger(name: str, *, scenes: int, aois: int, seed: int) -> Ledger:
     run = make_ledger(name, scenes=scenes, seed=seed)
     aoi = "summer_" + (run.frame["patch"] * aois // scenes).astype(str)
     return replace(run, frame=run.frame.assign(aoi=aoi.astype("category")))
-
-
-def seconds(function: Callable[[], object], repeat: int = 3) -> float:
-    """Median of several runs after one that does not count."""
-    function()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def plain_loop(run: Ledger, protocol: Protocol, resamples: int) -> list[pd.Series]:

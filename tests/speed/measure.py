@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import functools
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from stopwatch import seconds
 from torch.nn.functional import conv2d
 
 from planetcr_bench.arrays import MEASURED, Arrays, Job, read_arrays
@@ -84,17 +84,6 @@ def straight_both_windows(scenes: Sequence[Arrays], w: torch.Tensor) -> None:
 
 
 # --- Timing -------------------------------------------------------------------------------------
-
-
-def seconds(function: Callable[[], object], repeat: int = 5) -> float:
-    """Median of several runs after one that does not count."""
-    function()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def ours(jobs: Sequence[Job]) -> None:
