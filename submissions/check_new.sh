@@ -4,16 +4,17 @@
 #   submissions/check_new.sh OLD NEW
 #
 # OLD is believed: its results are witnesses. NEW is only read. Entries on a simulated track are held
-# against that dataset, which is simulated in the current folder. Exits with 1 if one is refused.
+# against that dataset, which is simulated in the current folder. Exits with 1 if one is refused, or
+# if its dataset cannot be simulated.
 set -uo pipefail
 shopt -s nullglob dotglob
 old="$1" new="$2" status=0
 
-dataset_of() { # prints the folder of the dataset of a track, simulating it the first time
+dataset_of() { # prints the folder of a simulated track's dataset, made the first time; else nothing
   case "$1" in
     sim-v1-tiny | sim-v1-demo) size="${1#sim-v1-}" ;;
     sim-v1) size=full ;;
-    *) return ;;
+    *) return 0 ;;
   esac
   planetcr-bench simulate "simulated/$size" --size "$size" --train 0 >&2 && echo "simulated/$size"
 }
@@ -31,7 +32,12 @@ for entry in "$new"/submissions/*; do
     continue
   fi
   track="$(python3 -c 'import json, sys; print(json.load(sys.stdin)["track"])' <<<"$facts")"
-  data="$(dataset_of "$track")"
+  if ! data="$(dataset_of "$track")"; then
+    echo "error: $track cannot be simulated; the entry is not checked" >&2
+    status=1
+    continue
+  fi
+  [[ -n "$data" ]] || echo "NOT held against the dataset of $track: it is not at hand here"
   planetcr-bench submit --check "$entry" --results "$old/results" \
     ${data:+--data "$data" --sample all} || status=1
 done

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from planetcr_bench.entry_card import text_faults
 from planetcr_bench.ledger import SCHEMA_VERSION, SUMS, Ledger, broken_rules, judged_columns
 from planetcr_bench.protocols import PROTOCOLS, Protocol
-from planetcr_bench.vocabulary import OPTICAL_SIZE, SPLITS, THICKNESS
+from planetcr_bench.simulation import TEST_SCENES, Simulation
+from planetcr_bench.vocabulary import OPTICAL_SIZE, RUN_NAME, SPLITS, THICKNESS
 
 ROUNDING: Final = 1e-6
 """Relative error of a sum that adding up cannot exceed."""
@@ -49,8 +50,13 @@ RECORD: Final[Mapping[str, tuple[type, ...]]] = {
 }
 """What a ledger says of its run, and the types of it."""
 
+_SIMULATION: Final = (
+    r"(sim-v[0-9]{1,3}) (standard|misaligned), seed ([0-9]{1,19}), size "
+    rf"({'|'.join(TEST_SCENES)})"
+)
+
 _PATTERNS: Final = {
-    "name": r"\w[\w.+ -]{0,79}",
+    "name": RUN_NAME,
     "track": r"[a-z0-9][a-z0-9.-]{0,79}",
     "split": "|".join(SPLITS),
     "fingerprint": r"[0-9a-f]{64}",
@@ -92,7 +98,8 @@ def record_faults(record: Mapping[str, Any]) -> list[str]:
     for key, pattern in _PATTERNS.items():
         if key in typed and re.fullmatch(pattern, typed[key]) is None:
             found.append(f"{key}: expected what matches {pattern}, got {typed[key][:100]!r}")
-    return sorted(found) + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+    found = sorted(found) or _simulation_faults(typed)
+    return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
 
 
 def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
@@ -128,6 +135,31 @@ def _count_faults(record: Mapping[str, Any]) -> list[str]:
         found.append(f"scenes: expected 1 to {expected}, got {scenes}")
     if record["complete"] and scenes != expected:
         found.append(f"complete: expected false for {scenes} of {expected} scenes, got true")
+    return found
+
+
+def _simulation_faults(record: Mapping[str, Any]) -> list[str]:
+    """A simulation has a track of its own and so many scenes; no other track is simulated."""
+    if not {"simulation", "track", "split", "expected_scenes"} <= record.keys():
+        return []
+    said, track, split = record["simulation"], record["track"], record["split"]
+    if said is None:
+        own = "expected a simulation, or the track of a dataset that is none"
+        return [f"track: {own}, got {track[:60]!r}"] if track.startswith("sim-") else []
+    known = re.fullmatch(_SIMULATION, said)
+    if known is None:
+        return [f"simulation: expected its version, preset, seed and size, got {said[:100]!r}"]
+    version, preset, seed, size = known.groups()
+    test = TEST_SCENES[size]
+    simulation = Simulation(version, preset, int(seed), size, test, train_scenes=0)
+    expected = simulation.track if split == "test" else f"{simulation.track}-{split}"
+    found = []
+    if track != expected:
+        found.append(f"track: expected {expected} by its simulation, got {track[:60]!r}")
+    if split == "test" and record["expected_scenes"] != test:
+        found.append(
+            f"expected_scenes: expected {test} by its simulation, got {record['expected_scenes']}"
+        )
     return found
 
 

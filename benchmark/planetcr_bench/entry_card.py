@@ -6,6 +6,7 @@ A card comes from strangers and ends on a page: only plain text of modest length
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import tomllib
 import unicodedata
@@ -221,12 +222,19 @@ def _year(_name: str, value: object) -> list[str]:
 
 def _bibtex(name: str, value: object) -> list[str]:
     found = _text(name, value)
-    if not found and not (
-        re.fullmatch(r"\s*@\w+\s*\{\s*[^\s,{}]+\s*,.*\}\s*", str(value), re.DOTALL)
-        and str(value).count("{") == str(value).count("}")
-    ):
+    text = str(value).strip()
+    begins = re.match(r"@(?!string|comment|preamble)\w+\s*\{\s*[^\s,{}]+\s*,", text, re.IGNORECASE)
+    depths = list(itertools.accumulate({"{": 1, "}": -1}.get(one, 0) for one in text))
+    closes = 0 in depths[text.find("{") :] and depths.index(0, text.find("{")) == len(text) - 1
+    if not found and not (begins and closes):
         found.append("expected one BibTeX entry, @type{key, …}, with its braces closed")
+    if not found and (command := re.search(_TEX_COMMAND, text)):
+        found.append(f"expected no TeX but accents, got {command[0]}")
     return found
+
+
+_TEX_COMMAND: Final = r"\\[A-Za-z]{3,}"
+"""Accents and letters such as ``\\c``, ``\\ss`` and ``\\"`` are shorter."""
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], list[str]]]] = {

@@ -38,6 +38,7 @@ from planetcr_bench.predictions import CARD, Card, Predictions, find_predictions
 from planetcr_bench.protocols import Pool
 from planetcr_bench.simulation import read_simulation
 from planetcr_bench.storage import only_one, write_whole
+from planetcr_bench.vocabulary import RUN_NAME
 
 DATA_VARIABLE: Final = "PLANETCR_DATA"
 
@@ -233,8 +234,7 @@ def evaluate(
         folder, card, data=data, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
     name = name or folder.resolve().name
-    if not re.fullmatch(r"[\w][\w.+ -]*", name):
-        raise UsageError(f"--name: expected letters, digits and . + - _, got {name!r}")
+    check_name(name)
     predictions = find_predictions(folder, card, dataset.scenes)
     _fail_closed(predictions, dataset, predictions.problems, allow_missing)
     _expect_truth(truth, dataset)
@@ -289,6 +289,19 @@ def evaluate(
         _publish(staged, out, ledger, table, run, class_pool, strip, tables=tables)
         shutil.rmtree(unfinished)
     return ledger, out, problems
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of a run that could not be a folder everywhere.
+
+    Raises:
+        UsageError: See :data:`~planetcr_bench.vocabulary.RUN_NAME`.
+    """
+    if not re.fullmatch(RUN_NAME, name):
+        raise UsageError(
+            "--name: expected at most 80 letters of English, digits, blanks and . + - _, with no "
+            f"blank or dot at an end, got {name!r}"
+        )
 
 
 def _expect_truth(truth: Path | None, dataset: Dataset) -> None:

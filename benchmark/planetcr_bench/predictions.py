@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -216,6 +217,13 @@ def _surplus(path: Path, scenes: int) -> str:
     return f"{path}: expected files named after the {scenes} scenes of the split, got a surplus one"
 
 
+_UNREADABLE: Final = (
+    OSError, ValueError, EOFError, RasterioError, OverflowError, SyntaxError, TokenError, TypeError,
+    RecursionError, MemoryError,
+)  # fmt: skip
+"""What numpy and GDAL say of a broken header; that of a ``.npy`` is a text in Python."""
+
+
 def header_size(path: Path) -> int:
     """Side of an image, from its header alone.
 
@@ -232,7 +240,7 @@ def header_size(path: Path) -> int:
                 with rasterio.open(path, driver="GTiff") as source:
                     dtype, shape = source.dtypes[0], (source.count, *source.shape)
                     block = max(max(sides) for sides in source.block_shapes)
-    except (OSError, ValueError, EOFError, RasterioError) as error:
+    except _UNREADABLE as error:
         raise PredictionError(f"{path}: expected an image, cannot be read ({error})") from error
     if dtype not in DTYPES:
         raise PredictionError(f"{path}: expected uint16 or float32, got {dtype}")

@@ -15,6 +15,9 @@ METADATA: Final = "dataset.toml"
 VERSION: Final = "sim-v1"
 """Version of the simulated world, raised whenever its pixels change."""
 
+TEST_SCENES: Final = {"tiny": 10, "demo": 108, "full": 3_000}
+"""Size to scenes of its test split."""
+
 
 @dataclass(frozen=True, slots=True)
 class Simulation:

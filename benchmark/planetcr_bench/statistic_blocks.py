@@ -90,7 +90,7 @@ def _notes(protocol: Protocol, standings: Sequence[Standing]) -> list[str]:
         if one.judge is None and math.isfinite(gap := resolution(one.pairs))
     ]
     if seen:
-        notes.append(f"Gaps below {', '.join(seen)} cannot be seen with {aois} AOIs.")
+        notes.append(f"Most gaps below {', '.join(seen)} cannot be seen with {aois} AOIs.")
     return notes
 
 

@@ -284,28 +284,28 @@ def holm(p: Sequence[float]) -> Floats:
 
 
 def tie_letters(ranked: Sequence[str], pairs: Sequence[Difference]) -> dict[str, str]:
-    """Letters of ranked runs: those that share one cannot be told apart.
+    """Letters of ranked runs: two share one if, and only if, they cannot be told apart.
 
-    Being told apart is not transitive, so a run may carry several letters. A group is a run of
-    neighbours in rank of which no two are told apart, as long as it goes.
+    Being told apart is not transitive, so a run may carry several letters. A letter stands for as
+    many runs as can be of which no two are told apart (insert and absorb; Piepho 2004).
 
     Args:
         ranked: Names, best first.
         pairs: Of all of them; nan tells nothing apart.
     """
     apart = {frozenset((pair.first, pair.second)) for pair in pairs if pair.p_holm < LEVEL}
+    groups = [frozenset(range(len(ranked)))]
+    for first, second in combinations(range(len(ranked)), 2):
+        if frozenset((ranked[first], ranked[second])) in apart:
+            both = [group for group in groups if first in group and second in group]
+            kept = [group for group in groups if group not in both]
+            parts = {group - {one} for group in both for one in (first, second)} - set(kept)
+            others = [*kept, *parts]
+            groups = kept + [one for one in parts if not any(one < other for other in others)]
     letters = dict.fromkeys(ranked, "")
-    reached = groups = 0
-    for start in range(len(ranked)):
-        end = start + 1
-        while end < len(ranked) and not any(
-            frozenset((ranked[end], other)) in apart for other in ranked[start:end]
-        ):
-            end += 1
-        if end > reached:
-            for name in ranked[start:end]:
-                letters[name] += _letter(groups)
-            reached, groups = end, groups + 1
+    for number, group in enumerate(sorted(map(sorted, groups))):
+        for place in group:
+            letters[ranked[place]] += _letter(number)
     return letters
 
 
@@ -347,10 +347,12 @@ class Standing:
     @property
     def best(self) -> list[str]:
         """The best run and all that cannot be told from it; empty without a comparison."""
-        return [name for name, letters in self.letters.items() if _FIRST_GROUP.match(letters)]
+        groups = {name: set(_LETTER.findall(letters)) for name, letters in self.letters.items()}
+        first = next(iter(groups.values()), set())
+        return [name for name, own in groups.items() if own & first]
 
 
-_FIRST_GROUP: Final = re.compile(r"a(?!\d)")
+_LETTER: Final = re.compile(r"[a-z]\d*")
 
 
 def standings(

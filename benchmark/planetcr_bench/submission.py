@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
 from planetcr_bench.errors import SubmissionError, UsageError
-from planetcr_bench.evaluate import evaluate
+from planetcr_bench.evaluate import check_name, evaluate
 from planetcr_bench.leaderboard.entries import CARD, STATUS
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 from planetcr_bench.manifest import MANIFEST, Listed, list_predictions, write_manifest
 from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
 from planetcr_bench.report import report, write_report
+from planetcr_bench.safe_archive import ARCHIVES
 from planetcr_bench.samples import SAMPLES
 from planetcr_bench.sent_entry import FILES, LEDGER, PREDICTIONS, REPORT, RUN
 from planetcr_bench.sent_ledger import public_run
@@ -64,7 +65,10 @@ def pack(
     """
     entry_card = read_entry_card(card)
     name = options.get("name") or predictions.resolve().name
+    check_name(name)
     out = out or Path("submissions", name)
+    if out.suffix != ZIP and out.name.lower().endswith(ARCHIVES):
+        raise UsageError(f"--out: expected a folder or {ZIP}, got {out}")
     _refuse_old(out, replace_old=replace_old)
     ledger, run_folder, problems = evaluate(predictions, results, **options)
     run = public_run(json.loads((run_folder / RUN).read_text(encoding="utf-8")))

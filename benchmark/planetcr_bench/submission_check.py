@@ -173,6 +173,10 @@ def _hold_against_board(case: _Case) -> None:
             wrong.append(f"{len(strange)} scenes are not in it, first {strange[0]}")
         where = results / entry.folder
         case.refuse([f"differs from {where}, a run on the same dataset: {one}" for one in wrong])
+    digests = digests_of(case.ledger)
+    for entry in others:
+        if digests_of(entry.ledger) == digests:
+            case.told.append(f"its predictions are those of {results / entry.folder}, every one")
     count = len(others[:_WITNESSES])
     case.told.append(
         f"its input is that of {count} runs in {results}"
@@ -237,6 +241,8 @@ def _hold_against_dataset(case: _Case) -> None:
     drawn = np.random.default_rng(scrutiny.seed).choice(len(scenes), count, replace=False)
     if count:
         _measure_again(case, dataset, [scenes[index] for index in drawn])
+    else:
+        case.told.append("it is of the dataset; nothing was measured again")
 
 
 def _dataset_faults(

@@ -65,6 +65,9 @@ SKY: Final = ("cloud", "rim", "clear")
 
 RIM_M: Final = 30.0
 
+RUN_NAME: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.+ -]{0,78}[A-Za-z0-9_+-])?"
+"""Names of runs: folders on any disk, and no two that only look alike."""
+
 THICKNESS_EDGES: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Optical thickness of cloud between the bins of :data:`THICKNESS`."""
 

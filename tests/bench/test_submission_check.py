@@ -436,6 +436,17 @@ def small(path: Path) -> None:
     np.save(path, np.zeros((4, 160, 160), np.uint16))
 
 
+def negative(path: Path) -> None:
+    header = {"descr": "<u2", "fortran_order": False, "shape": (4, -300, 300)}
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+
+
+def brackets(path: Path) -> None:
+    """A header that is no end of a text in Python."""
+    path.write_bytes(b"\x93NUMPY\x01\x00" + (3000).to_bytes(2, "little") + b"(" * 3000)
+
+
 def longer_than_its_file(path: Path) -> None:
     stream = io.BytesIO()
     header = {"descr": "<u2", "fortran_order": False, "shape": (4, 300, 300)}
@@ -453,6 +464,8 @@ def longer_than_its_file(path: Path) -> None:
         (infinite, ".npy", "expected finite numbers"),
         (small, ".npy", "expected 300 × 300 pixels"),
         (longer_than_its_file, ".npy", "cannot be read"),
+        (negative, ".npy", "cannot be read"),
+        (brackets, ".npy", "cannot be read"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -531,15 +544,16 @@ def test_sums_that_cannot_be_are_named_without_a_dataset(entry: Path) -> None:
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({"track": "sim-v1"}, "track: expected sim-v1-tiny by the dataset, got sim-v1"),
-        ({"simulation": None, "fingerprint": "0" * 64}, "fingerprint: expected"),
+        ({}, "track: expected sim-v1-tiny by the dataset, got mine"),
+        ({"fingerprint": "0" * 64}, "fingerprint: expected"),
         ({"expected_scenes": 11, "complete": False}, "expected_scenes: expected 10 by the dataset"),
     ],
 )
 def test_a_record_that_is_not_the_datasets_is_refused(
     entry: Path, simulated: Path, facts: dict, reason: str
 ) -> None:
-    rewrite(entry, lambda ledger: ledger.provenance.update(facts))
+    other = {"track": "mine", "simulation": None, **facts}
+    rewrite(entry, lambda ledger: ledger.provenance.update(other))
     assert checked(entry).status == "claimed"
     assert reason in refusal(entry, data=simulated)
 
@@ -554,9 +568,36 @@ def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path, pac
 
     shutil.rmtree(entry / "predictions")
     rewrite(entry, change, listed=True)
+    assert "expected_scenes: expected 10 by its simulation, got 5" in refusal(entry)
+    rewrite(entry, lambda ledger: ledger.provenance.update(track="mine", simulation=None))
     assert checked(entry).run["complete"]
-    assert "expected_scenes: expected 10" in refusal(entry, data=simulated)
-    assert "expected_scenes: expected 10" in refusal(entry, results=packed.parent / "results")
+    assert "expected_scenes: expected 10 by the dataset" in refusal(entry, data=simulated)
+    results = Path(shutil.copytree(packed.parent / "results", entry.parent / "results"))
+    (known,) = results.glob("*/*")
+    rewrite(known, lambda ledger: ledger.provenance.update(track="mine", simulation=None))
+    assert "expected_scenes: expected 10, got 5" in refusal(entry, results=results)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"track": "planet-cr"}, "track: expected sim-v1-tiny by its simulation, got 'planet-cr'"),
+        ({"track": "sim-v1"}, "track: expected sim-v1-tiny by its simulation, got 'sim-v1'"),
+        ({"simulation": None}, "track: expected a simulation, or the track of a dataset that is"),
+        ({"simulation": "my own"}, "simulation: expected its version, preset, seed and size"),
+        ({"simulation": "sim-v1 standard, seed 1, size tiny"}, "expected sim-v1-tiny-seed1 by"),
+        ({"simulation": "sim-v1 standard, seed 0, size full"}, "expected_scenes: expected 3000"),
+    ],
+)
+def test_tracks_do_not_mix(entry: Path, facts: dict, reason: str) -> None:
+    rewrite(entry, lambda ledger: ledger.provenance.update(facts))
+    assert reason in refusal(entry)
+
+
+def test_predictions_of_another_run_are_told(packed: Path, entry: Path) -> None:
+    rewrite(entry, lambda ledger: ledger.provenance.update(name="mine"))
+    told = checked(entry, results=packed.parent / "results").told
+    assert any(line.startswith("its predictions are those of ") for line in told)
 
 
 def test_scenes_that_the_dataset_has_not_are_named(

@@ -44,6 +44,9 @@ def refused(*arguments: object) -> tuple[int, str]:
         (["--check", "entry", "--sample", "some"], "expected a number of scenes or all"),
         (["--check", "entry", "--sample", "-1"], "expected a number of scenes or all"),
         (["--check", "entry", "--results", "nowhere"], "nowhere is none"),
+        (["preds", "--card", CARD, "--name", ".."], "--name: expected"),
+        (["preds", "--card", CARD, "--name", "猫"], "--name: expected"),
+        (["preds", "--card", CARD, "--out", "entry.tar.gz"], "--out: expected a folder or .zip"),
         (["preds", "--card", "card.toml", "--accept"], "--accept: is for --check"),
         (["preds", "--card", "card.toml", "--seed", "1"], "--seed: is for --check"),
     ],
@@ -126,10 +129,12 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
     (new / "submissions/link").symlink_to("/etc")
     (new / "submissions/README.md").write_text("# changed")
     (old / "results").mkdir()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
     done = subprocess.run(
         [SUBMISSIONS / "check_new.sh", old, new],
         cwd=tmp_path,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -142,6 +147,15 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
     assert f"{new / 'submissions/link'}: expected a folder, got a link" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "evil").exists()
+    (new / "submissions/bad/run.json").unlink()
+    (tmp_path / "simulated").rename(tmp_path / "kept")
+    (tmp_path / "simulated").write_text("in the way")  # simulating fails: nothing is sound
+    done = subprocess.run(
+        done.args, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "sim-v1-tiny cannot be simulated; the entry is not checked" in done.stderr
+    assert "sound" not in done.stdout
 
 
 def test_the_example_is_a_whole_sound_entry_of_the_full_benchmark(tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ function paired(one, other) {
       : (left === null ? one.value : left) - (other.without[aoi] === null ? other.value : other.without[aoi]));
   if (without.every((left) => left === null || left === 0) && value === 0) return { value, half: 0, p: 1 };
   const { half, error, freedom } = spread(without);
+  if (error === 0) return { value, half, p: value === 0 ? 1 : 0 };
   const p = error > 0 ? 2 * (1 - tCdf(Math.abs(value) / error, freedom)) : NaN;
   return { value, half, p };
 }
@@ -238,33 +239,43 @@ function holm(values) {
   return corrected;
 }
 
-/** Letters of ranked methods: neighbours in rank that share one cannot be told apart. */
+/** Letters of ranked methods: two share one if, and only if, they cannot be told apart. */
 function letters(ranked) {
   const pairs = [];
   for (let i = 0; i < ranked.length; i += 1) {
     for (let j = i + 1; j < ranked.length; j += 1) pairs.push([i, j, paired(ranked[i], ranked[j]).p]);
   }
   const corrected = holm(pairs.map((pair) => (Number.isNaN(pair[2]) ? 1 : pair[2])));
-  const apart = ranked.map(() => new Set());
-  pairs.forEach(([i, j], k) => { if (corrected[k] < LEVEL) apart[i].add(j); });
-  const found = ranked.map(() => "");
-  let reached = -1;
-  let count = 0;
-  for (let i = 0; i < ranked.length; i += 1) {
-    let end = i;
-    while (end + 1 < ranked.length && !anyApart(apart, i, end + 1)) end += 1;
-    if (end > reached) {
-      for (let k = i; k <= end; k += 1) found[k] += letter(count);
-      count += 1;
-      reached = end;
-    }
-  }
+  return lettersOf(ranked.length, pairs.filter((pair, k) => corrected[k] < LEVEL));
+}
+
+/** Insert and absorb: groups of as many as can be of which no two are apart, a letter each. */
+function lettersOf(count, apart) {
+  const within = (small, large) => small.every((one) => large.includes(one));
+  let groups = [Array.from({ length: count }, (_, i) => i)];
+  apart.forEach(([i, j]) => {
+    const both = groups.filter((group) => group.includes(i) && group.includes(j));
+    const kept = groups.filter((group) => !both.includes(group));
+    both.forEach((group) => [i, j].forEach((one) => {
+      const part = group.filter((member) => member !== one);
+      if (!kept.some((other) => within(part, other))) kept.push(part);
+    }));
+    groups = kept.filter((one) => !kept.some((other) => other !== one && within(one, other)));
+  });
+  const found = new Array(count).fill("");
+  groups.sort(byMembers).forEach((group, place) => group.forEach((one) => { found[one] += letter(place); }));
   return found;
 }
 
-function anyApart(apart, from, to) {
-  for (let k = from; k < to; k += 1) if (apart[k].has(to)) return true;
-  return false;
+function byMembers(one, other) {
+  const place = one.findIndex((member, k) => member !== other[k]);
+  return place < 0 || other[place] === undefined ? one.length - other.length : one[place] - other[place];
+}
+
+/** Whether two strings of letters share one; "a1" is a letter of its own. */
+function sharesLetter(one, other) {
+  const own = one.match(/[a-z]\d*/g) || [];
+  return (other.match(/[a-z]\d*/g) || []).some((mark) => own.includes(mark));
 }
 
 function letter(count) {
@@ -359,7 +370,9 @@ function rankings(rows) {
     .filter((row) => row.entry.complete && !Number.isNaN(row.scores[state.sort].value))
     .sort((one, other) => better * (one.scores[state.sort].value - other.scores[state.sort].value) || 0);
   const groups = letters(whole.map((row) => row.scores[state.sort]));
-  return new Map(whole.map((row, place) => [row.entry.name, { rank: place + 1, letters: groups[place] }]));
+  return new Map(whole.map((row, place) => [row.entry.name, {
+    rank: place + 1, letters: groups[place], best: sharesLetter(groups[place], groups[0]),
+  }]));
 }
 
 function heading(key, label) {
@@ -407,7 +420,7 @@ function tableRow({ entry, scores }, place) {
   const cells = columns().map((metric) => {
     const content = labelled(scores[metric], METRICS[metric].digits);
     if (place && metric === state.sort) content.splice(1, 0, make("span", place.letters, { class: "letters" }));
-    const best = place && metric === state.sort && /a(?!\d)/.test(place.letters);
+    const best = place && metric === state.sort && place.best;
     return make("td", content, { "data-metric": metric, ...(best ? { class: "best" } : {}) });
   });
   return make("tr", [

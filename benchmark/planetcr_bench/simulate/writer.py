@@ -30,7 +30,13 @@ from planetcr_bench.simulate.catalogue import PRESETS
 from planetcr_bench.simulate.place import TEST_AOIS, TRAIN_AOIS, Place
 from planetcr_bench.simulate.scene import Quartet, Truth, quartet_of, truth_of
 from planetcr_bench.simulate.survey import survey_of, window_of
-from planetcr_bench.simulation import METADATA, VERSION, Simulation, read_simulation
+from planetcr_bench.simulation import (
+    METADATA,
+    TEST_SCENES,
+    VERSION,
+    Simulation,
+    read_simulation,
+)
 from planetcr_bench.storage import write_whole
 from planetcr_bench.vocabulary import (
     OPTICAL_RESOLUTION_M,
@@ -76,9 +82,9 @@ class Size:
 
 
 SIZES: Final = {
-    "tiny": Size(test_aois=5, test_scenes=10, train_aois=2, train_scenes=4),
-    "demo": Size(test_aois=12, test_scenes=108, train_aois=12, train_scenes=60),
-    "full": Size(TEST_AOIS, 3_000, TRAIN_AOIS, 6_600),
+    "tiny": Size(test_aois=5, test_scenes=TEST_SCENES["tiny"], train_aois=2, train_scenes=4),
+    "demo": Size(test_aois=12, test_scenes=TEST_SCENES["demo"], train_aois=12, train_scenes=60),
+    "full": Size(TEST_AOIS, TEST_SCENES["full"], TRAIN_AOIS, 6_600),
 }
 
 

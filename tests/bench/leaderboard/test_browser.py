@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from planetcr_bench.leaderboard.page import write_board
 from planetcr_bench.ledger import Ledger, cover_bins
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.semantics import judged_scores
+from planetcr_bench.statistics import Difference, tie_letters
 from planetcr_bench.tables import score_groups
 
 REQUIRED = "PLANETCR_BROWSER"
@@ -247,6 +250,21 @@ def test_letters_join_neighbours_that_cannot_be_told_apart(page) -> None:
         })()"""
     )
     assert told == ["a", "a", "b"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_letters_are_those_of_python(page, seed: int) -> None:
+    chance = random.Random(seed)
+    names = [f"run {index}" for index in range(8)]
+    both = list(itertools.combinations(range(8), 2))
+    apart = [pair for pair in both if chance.random() < 0.4]
+    pairs = [
+        Difference(names[one], names[other], 0, 0, 0, 0, 0 if (one, other) in apart else 1)
+        for one, other in both
+    ]
+    told = page.evaluate(f"lettersOf(8, {json.dumps(apart)})")
+    assert told == list(tie_letters(names, pairs).values())
+    assert page.evaluate("[sharesLetter('a1', 'a'), sharesLetter('ba1', 'a1')]") == [False, True]
 
 
 def test_inputs_filter_and_reset(page) -> None:
