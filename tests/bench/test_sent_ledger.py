@@ -52,7 +52,7 @@ def ledger() -> Ledger:
     scenes = whole.frame["scene"].astype(str)
     frame = whole.frame[scenes == scenes.min()][list(COLUMNS)]
     texts = [name for name, column in COLUMNS.items() if column.type == TEXT]
-    one = {"judges": {}, "scenes": 1, "expected_scenes": 1}
+    one = {"judges": {}, "scenes": 1, "expected_scenes": 1, "track": "mine", "simulation": None}
     return Ledger(frame.astype(dict.fromkeys(texts, str)), {**whole.provenance, **one})
 
 
