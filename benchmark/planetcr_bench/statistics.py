@@ -286,27 +286,31 @@ def holm(p: Sequence[float]) -> Floats:
 def tie_letters(ranked: Sequence[str], pairs: Sequence[Difference]) -> dict[str, str]:
     """Letters of ranked runs: two share one if, and only if, they cannot be told apart.
 
-    Being told apart is not transitive, so a run may carry several letters. A letter stands for as
-    many runs as can be of which no two are told apart (insert and absorb; Piepho 2004).
+    Being told apart is not transitive, so a run may carry several letters. Pair by pair, best
+    first, a letter goes to two that none joins yet, and to all others that tie with its runs.
 
     Args:
         ranked: Names, best first.
         pairs: Of all of them; nan tells nothing apart.
     """
     apart = {frozenset((pair.first, pair.second)) for pair in pairs if pair.p_holm < LEVEL}
-    groups = [frozenset(range(len(ranked)))]
-    for first, second in combinations(range(len(ranked)), 2):
-        if frozenset((ranked[first], ranked[second])) in apart:
-            both = [group for group in groups if first in group and second in group]
-            kept = [group for group in groups if group not in both]
-            parts = {group - {one} for group in both for one in (first, second)} - set(kept)
-            others = [*kept, *parts]
-            groups = kept + [one for one in parts if not any(one < other for other in others)]
-    letters = dict.fromkeys(ranked, "")
-    for number, group in enumerate(sorted(map(sorted, groups))):
-        for place in group:
-            letters[ranked[place]] += _letter(number)
-    return letters
+    joined: set[frozenset[str]] = set()
+    groups: list[list[str]] = []
+    for place, first in enumerate(ranked):
+        for second in ranked[place + 1 :]:
+            if frozenset((first, second)) not in apart | joined:
+                group = [first, second]
+                for other in ranked:
+                    tied = all(frozenset((other, one)) not in apart for one in group)
+                    group += [other] if tied and other not in group else []
+                groups.append(group)
+                joined |= {frozenset(both) for both in combinations(group, 2)}
+        if not any(first in group for group in groups):
+            groups.append([first])
+    return {
+        name: "".join(_letter(number) for number, group in enumerate(groups) if name in group)
+        for name in ranked
+    }
 
 
 def _letter(number: int) -> str:

@@ -249,27 +249,25 @@ function letters(ranked) {
   return lettersOf(ranked.length, pairs.filter((pair, k) => corrected[k] < LEVEL));
 }
 
-/** Insert and absorb: groups of as many as can be of which no two are apart, a letter each. */
+/** Pair by pair, best first: a letter to two that none joins yet, and to all that tie with its methods. */
 function lettersOf(count, apart) {
-  const within = (small, large) => small.every((one) => large.includes(one));
-  let groups = [Array.from({ length: count }, (_, i) => i)];
-  apart.forEach(([i, j]) => {
-    const both = groups.filter((group) => group.includes(i) && group.includes(j));
-    const kept = groups.filter((group) => !both.includes(group));
-    both.forEach((group) => [i, j].forEach((one) => {
-      const part = group.filter((member) => member !== one);
-      if (!kept.some((other) => within(part, other))) kept.push(part);
-    }));
-    groups = kept.filter((one) => !kept.some((other) => other !== one && within(one, other)));
-  });
-  const found = new Array(count).fill("");
-  groups.sort(byMembers).forEach((group, place) => group.forEach((one) => { found[one] += letter(place); }));
-  return found;
-}
-
-function byMembers(one, other) {
-  const place = one.findIndex((member, k) => member !== other[k]);
-  return place < 0 || other[place] === undefined ? one.length - other.length : one[place] - other[place];
+  const marks = new Set(apart.flatMap(([i, j]) => [`${i} ${j}`, `${j} ${i}`]));
+  const groups = [];
+  for (let i = 0; i < count; i += 1) {
+    for (let j = i + 1; j < count; j += 1) {
+      const joined = groups.some((group) => group.includes(i) && group.includes(j));
+      if (!joined && !marks.has(`${i} ${j}`)) {
+        const group = [i, j];
+        for (let k = 0; k < count; k += 1) {
+          if (!group.includes(k) && group.every((one) => !marks.has(`${k} ${one}`))) group.push(k);
+        }
+        groups.push(group);
+      }
+    }
+    if (!groups.some((group) => group.includes(i))) groups.push([i]);
+  }
+  return Array.from({ length: count }, (_, i) => (
+    groups.map((group, place) => (group.includes(i) ? letter(place) : "")).join("")));
 }
 
 /** Whether two strings of letters share one; "a1" is a letter of its own. */

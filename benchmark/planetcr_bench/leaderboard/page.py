@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 
 from planetcr_bench import __version__
-from planetcr_bench.dataset import DEFAULT_TRACK
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.boards import (
     AXES,
@@ -46,6 +45,7 @@ from planetcr_bench.tables import (
     rounding_note,
     score_groups,
 )
+from planetcr_bench.vocabulary import DEFAULT_TRACK
 
 FILES: Final = ("index.html", "leaderboard.md", "leaderboard.json", "leaderboard.bib")
 
