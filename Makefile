@@ -44,6 +44,7 @@ loader: .venv/.done ## Time reading of training crops, from GeoTIFFs and from th
 	$(BIN)/python tests/speed/loader.py
 
 learn: .venv/.done ## Train four narrow networks on a CPU (an hour): results/sim-v1-small
+	rm -f results/sim-v1-small/sim-v1-demo/*/status.json # of the ledgers that are replaced
 	$(BIN)/planetcr-bench simulate build/learn/sim --size demo --train 240
 	$(BIN)/planetcr-bench reproduce build/learn/sim --config tests/learn.toml --out build/learn/work --results results/sim-v1-small
 	$(BIN)/planetcr-bench train dsen2_cr --data build/learn/sim --pack build/learn/work/pack --out build/learn/work/train/dsen2_cr_no_sar --val-scenes 24 --epochs 30 --batch 4 --crop 80 --set learning_rate=1e-3 --set decay=linear --set constant_epochs=15 --set ema=0.99 --option width=24 --option blocks=4 --option use_sar=false

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +34,12 @@ from planetcr_bench.statistic_blocks import best_of, statistic_blocks, statistic
 from planetcr_bench.statistics import Standing, standings
 from planetcr_bench.storage import write_whole
 from planetcr_bench.tables import cover_table, coverage, measured_protocols, summary, table2
+
+ALWAYS: Final = (
+    *(f"table2.{suffix}" for suffix in ("md", "tex", "csv", "json")),
+    *("fig5.png", "fig5.svg", "scores.json", "report.md"),
+)
+"""What every run has beside its ledger and ``run.json``."""
 
 JUDGED_FILES: Final = (
     *(f"table3.{suffix}" for suffix in ("md", "tex", "csv", "json")),
@@ -275,7 +282,7 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
     rows = {
         "Track, split": f"{run['track']}, {run['split']}",
         "Scored": f"{coverage(ledger)}, {frame['aoi'].nunique()} AOIs",
-        "Method": run["method"] or "not stated",
+        "Method": _escaped(run["method"] or "not stated"),
         "Dataset fingerprint": f"`{run['fingerprint']}`",
         **({"Simulated": run["simulation"]} if run.get("simulation") else {}),
         "Predictions": f"`{run['predictions']}`",
@@ -284,6 +291,11 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
         "Measured": f"{run['started']}, {run['seconds']:.1f} s on {run['device']}",
     }
     return "\n".join(["| | |", "|:--|:--|", *(f"| {key} | {text} |" for key, text in rows.items())])
+
+
+def _escaped(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>()#!|])", r"\\\1", text)
 
 
 def _remarks(ledger: Ledger) -> list[str]:

@@ -96,7 +96,8 @@ def extract(archive: Path, target: Path, *, limits: Limits = LIMITS) -> None:
         raise SubmissionError(f"{target}: expected an empty folder, got files in it")
     with _all_or_nothing(target):
         members, broken = _listed(archive, limits)
-        _refuse(archive, [*_problems(members, limits), *broken])
+        problems = [] if broken and not members else _problems(members, limits)
+        _refuse(archive, [*problems, *broken])
         _refuse(archive, _unpacked(archive, members, target, limits))
 
 
@@ -108,7 +109,8 @@ def inspect(folder: Path, *, limits: Limits = LIMITS) -> None:
     """
     try:
         if not stat.S_ISDIR(folder.lstat().st_mode):
-            raise SubmissionError(f"{folder}: expected a folder, got a link or a file")
+            message = f"{folder}: expected a folder, got a link or a file; give the folder itself"
+            raise SubmissionError(message)
         members = list(itertools.islice(_walk_folder(folder), limits.files + 1))
     except OSError as error:
         raise SubmissionError(f"{folder}: cannot be read ({error})") from error
@@ -344,6 +346,7 @@ class _Xz(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    # typeshed has it take any buffer; BufferedReader gives a memoryview
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._decoder.eof:
             fed = self._packed.read(_CHUNK) if self._decoder.needs_input else b""

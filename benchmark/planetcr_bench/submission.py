@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +16,11 @@ import pyarrow as pa
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
 from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.evaluate import check_name, evaluate
-from planetcr_bench.leaderboard.entries import CARD, STATUS
+from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 from planetcr_bench.manifest import MANIFEST, Listed, list_predictions, write_manifest
 from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
-from planetcr_bench.report import report, write_report
+from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
 from planetcr_bench.safe_archive import ARCHIVES
 from planetcr_bench.samples import SAMPLES
 from planetcr_bench.sent_entry import FILES, LEDGER, PREDICTIONS, REPORT, RUN
@@ -38,7 +38,7 @@ def pack(
     card: Path,
     out: Path | None,
     *,
-    results: Path,
+    results: Path | None = None,
     with_predictions: bool = False,
     replace_old: bool = False,
     **options: Any,
@@ -49,10 +49,10 @@ def pack(
         predictions: Folder of predictions.
         card: Of the entry, ``card.toml``.
         out: Folder or ``.zip`` to write; None for ``submissions/<name>``.
-        results: Where the scores go as well, see
-            :func:`~planetcr_bench.evaluate.evaluate`.
+        results: Folder of results to which the run goes too, with its tables, see
+            :func:`~planetcr_bench.evaluate.evaluate`; None leaves nothing but the entry.
         with_predictions: Pack the images too, for the board to measure again.
-        replace_old: Replace what is at ``out``.
+        replace_old: Replace an entry at ``out``.
         options: Of :func:`~planetcr_bench.evaluate.evaluate`.
 
     Returns:
@@ -61,19 +61,20 @@ def pack(
     Raises:
         SubmissionError: The card is not as it must be, ``out`` is there, or the entry would be
             refused.
+        UsageError: The name or ``out`` makes no sense, or what is to be replaced is no entry.
         BenchError: See :func:`~planetcr_bench.evaluate.evaluate`.
     """
     entry_card = read_entry_card(card)
     name = options.get("name") or predictions.resolve().name
     check_name(name)
     out = out or Path("submissions", name)
-    if out.suffix != ZIP and out.name.lower().endswith(ARCHIVES):
-        raise UsageError(f"--out: expected a folder or {ZIP}, got {out}")
-    _refuse_old(out, replace_old=replace_old)
-    ledger, run_folder, problems = evaluate(predictions, results, **options)
-    run = public_run(json.loads((run_folder / RUN).read_text(encoding="utf-8")))
-    files = _files_of(predictions, ledger)
-    with _staged(out, replace_old=replace_old) as staged:
+    _check_out(out, predictions)
+    with _staged(out, _is_entry, replace_old=replace_old) as staged:
+        ledger, run_folder, problems = evaluate(
+            predictions, results or staged / "results", tables=results is not None, **options
+        )
+        run = public_run(json.loads((run_folder / RUN).read_text(encoding="utf-8")))
+        files = _files_of(predictions, ledger)
         entry = staged / "entry"
         entry.mkdir()
         listed = list_predictions(ledger, files.items())
@@ -91,6 +92,28 @@ def pack(
             entry = staged / "packed"
         _put(entry, out)
     return out, ledger, problems
+
+
+def _check_out(out: Path, predictions: Path) -> None:
+    """Refuse a place that is, holds or lies in what is read, or where the user stands."""
+    if out.suffix != ZIP and out.name.lower().endswith(ARCHIVES):
+        raise UsageError(f"--out: expected a folder or {ZIP}, got {out}")
+    whole, read, here = out.resolve(), predictions.resolve(), Path.cwd()
+    if whole == read or whole in read.parents or read in whole.parents:
+        raise UsageError(f"--out: expected a place apart from the predictions, got {out}")
+    if whole == here or whole in here.parents:
+        raise UsageError(f"--out: expected a folder to make, got {out}, which this one lies in")
+
+
+def _is_entry(path: Path) -> bool:
+    """Whether nothing is lost by replacing what lies there: an entry and nothing else."""
+    if path.is_dir():
+        inside = {one.name for one in path.iterdir()}
+        return not inside or {MANIFEST, LEDGER} <= inside <= {*FILES, PREDICTIONS}
+    if path.suffix != ZIP or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return {MANIFEST, LEDGER} <= {Path(name).name for name in archive.namelist()}
 
 
 def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
@@ -158,23 +181,30 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
     Args:
         entry: From :func:`~planetcr_bench.submission_check.check`.
         results: Folder of results.
-        replace_old: Replace a run of the same name.
+        replace_old: Replace the run of the same name and track, wherever it lies.
 
     Returns:
-        ``<results>/<track>/<name>``.
+        Its folder, ``<results>/<track>/<name>`` if it replaces none.
 
     Raises:
-        SubmissionError: A run of this name is there.
+        SubmissionError: A run of this name and track is there, or several are.
+        UsageError: The folder to be replaced holds anything else.
         BenchError: Another process accepts the same entry.
     """
-    out = results / str(entry.run["track"]) / entry.ledger.name
-    with _staged(out, replace_old=replace_old) as staged:
+    track, name = str(entry.run["track"]), entry.ledger.name
+    same = runs_named(results, track, name)
+    if len(same) > 1:
+        message = f"{results}: expected one run {name} of track {track} to replace, found several"
+        raise SubmissionError(message, [str(one) for one in same])
+    out = same[0] if same else results / track / name
+    with _staged(out, _is_run, replace_old=replace_old) as staged:
         run = staged / "run"
         run.mkdir()
         _write_ledger(run / LEDGER, entry.ledger)
         write_report(run, entry.ledger, entry.run)
         (run / CARD).write_text(to_toml(entry.card), encoding="utf-8")
-        _write_json(run / STATUS, {"status": entry.status, "checked": entry.told})
+        status = status_of(run, entry.status)
+        _write_json(run / STATUS, {**status, "checked": entry.told})
         if entry.samples:
             (run / SAMPLES).write_bytes(entry.samples)
         _write_json(run / RUN, entry.run)
@@ -182,15 +212,29 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
     return out
 
 
+def _is_run(path: Path) -> bool:
+    """Whether nothing is lost by replacing what lies there: a run and nothing else."""
+    known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
+    return path.is_dir() and {one.name for one in path.iterdir()} <= known
+
+
 @contextmanager
-def _staged(out: Path, *, replace_old: bool) -> Iterator[Path]:
-    """A folder beside ``out`` to write to, which one process has and nobody sees afterwards."""
+def _staged(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -> Iterator[Path]:
+    """A folder beside ``out`` to write to, which one process has and nobody sees afterwards.
+
+    Args:
+        out: What will be written, whole.
+        replaces: Whether what is there may go.
+        replace_old: It shall.
+    """
     staged = out.with_name(f".{out.name}.entry.unfinished")
+    if not staged.exists():
+        _refuse_old(out, replaces, replace_old=replace_old)  # before anything is made
     staged.mkdir(parents=True, exist_ok=True)
     with only_one(staged / "lock", f"{out}: another process writes there; wait for it"):
         _clear(staged, out)  # what a process that was killed has left
         try:
-            _refuse_old(out, replace_old=replace_old)
+            _refuse_old(out, replaces, replace_old=replace_old)
             yield staged
         finally:
             _clear(staged, out)
@@ -219,11 +263,10 @@ def _put(made: Path, out: Path) -> None:
     made.rename(out)
 
 
-def _refuse_old(out: Path, *, replace_old: bool) -> None:
+def _refuse_old(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -> None:
     if not out.exists():
         return
     if not replace_old:
         raise SubmissionError(f"{out}: expected nothing of this name, it is there; see --replace")
-    inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if (inside and not inside & {*FILES}) if out.is_dir() else out.suffix != ZIP:
-        raise UsageError(f"--replace: expected an entry at {out}, found something else")
+    if not replaces(out):
+        raise UsageError(f"--replace: expected nothing but what it replaces at {out}, found more")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from planetcr_bench.leaderboard.entries import status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 
 CARD = """\
@@ -34,7 +35,7 @@ def put(results: Path, ledger: Ledger, *, card: str | None = None, status: str =
     if card is not None:
         (folder / "card.toml").write_text(card)
     if status:
-        (folder / "status.json").write_text(json.dumps({"status": status}))
+        (folder / "status.json").write_text(json.dumps(status_of(folder, status)))
     return folder
 
 

@@ -14,7 +14,7 @@ from ledgers import make_ledger
 from planetcr_bench.evaluate import evaluate
 from planetcr_bench.ledger import Ledger, read_ledger
 from planetcr_bench.predictions import read_card
-from planetcr_bench.report import SOMETIMES, write_comparison, write_report
+from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_comparison, write_report
 from planetcr_bench.tables import summary
 
 
@@ -32,6 +32,9 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
         "sky.png", "sky.svg", "table2.csv", "table2.json", "table2.md", "table2.tex",
         "triangle.png", "triangle.svg",
     ]  # fmt: skip
+    written = {path.name for path in out.iterdir()}
+    assert set(ALWAYS) <= written
+    assert written <= {*ALWAYS, *SOMETIMES, "ledger.parquet", "run.json"}
     assert [path.name for path in out.parent.iterdir()] == ["preds"]
     facts = json.loads((out / "run.json").read_text())
     assert facts["command"] == "planetcr-bench 'x y'"
@@ -84,3 +87,14 @@ def test_runs_of_different_judges_write_nothing(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="--no-judge"):
         write_comparison(tmp_path, runs)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_method_s_name_is_text_and_no_markdown() -> None:
+    name = r"[a](http://b) ![c](http://d) | `e` \input{f}"
+    ledger = make_ledger(method=name)
+    run = {**ledger.provenance, "predictions": "p", "command": "c", "started": "s"}
+    page = report(ledger, {**run, "seconds": 1.0, "device": "cpu"})
+    line = next(line for line in page.splitlines() if line.startswith("| Method |"))
+    shown = line.removeprefix("| Method | ").removesuffix(" |")
+    assert re.sub(r"\\(.)", r"\1", shown) == name
+    assert not re.search(r"(?<!\\)[\[\]|`!]", shown)

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from planetcr_bench import submission
 from planetcr_bench.entry_card import TEMPLATE, read_entry_card
 from planetcr_bench.errors import PredictionError, SubmissionError, UsageError
+from planetcr_bench.evaluate import evaluate
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.ledger import read_ledger
 from planetcr_bench.predict import predict
@@ -155,6 +157,64 @@ def test_an_entry_that_is_there_is_not_replaced_unasked(
     assert (out / "predictions").is_dir()
 
 
+def test_without_results_nothing_but_the_entry_is_left(
+    mine: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, *_ = pack(mine, CARD, None, data=data, workers=0, quiet=True)
+    assert out == Path("submissions/mine")
+    assert contents(tmp_path).keys() == {f"submissions/mine/{name}" for name in FILES}
+
+
+@pytest.mark.parametrize("kept", ["card.toml", "manifest.json", "ledger.parquet", "run.json"])
+def test_a_folder_with_a_file_of_an_entry_and_more_is_never_replaced(
+    mine: Path, data: Path, tmp_path: Path, kept: str
+) -> None:
+    out = packed(mine, tmp_path / "entry", data)
+    (out / "thesis.txt").write_text("years")
+    with pytest.raises(UsageError, match="found more"):
+        packed(mine, out, data, replace_old=True)
+    (tmp_path / "half").mkdir()
+    shutil.copy(out / kept, tmp_path / "half")
+    with pytest.raises(UsageError, match="found more"):
+        packed(mine, tmp_path / "half", data, replace_old=True)
+    assert (out / "thesis.txt").read_text() == "years"
+    assert (tmp_path / "half" / kept).exists()
+
+
+def test_predictions_are_never_replaced_by_their_entry(
+    mine: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(shutil.copytree(mine, tmp_path / "own" / "preds"))
+    before = contents(own)
+    monkeypatch.chdir(own.parent)
+    for out in (own, own.parent, own / "entry", Path("preds"), Path("preds/../preds")):
+        with pytest.raises(UsageError, match="apart from the predictions"):
+            packed(own, out, data, replace_old=True)
+    (tmp_path / "elsewhere/deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere/deep")
+    for out in (Path(), Path(".."), tmp_path / "elsewhere"):
+        with pytest.raises(UsageError, match="which this one lies in"):
+            packed(own, out, data, replace_old=True)
+    assert contents(own) == before
+
+
+def test_an_archive_is_replaced_by_an_archive_of_an_entry_alone(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos.zip"
+    with zipfile.ZipFile(photos, "w") as archive:
+        archive.writestr("photo.jpg", "the only one")
+    (tmp_path / "no.zip").write_text("no archive")
+    for path in (photos, tmp_path / "no.zip"):
+        before = path.read_bytes()
+        with pytest.raises(UsageError, match="found more"):
+            packed(mine, path, data, replace_old=True)
+        assert path.read_bytes() == before
+    out = packed(mine, tmp_path / "entry.zip", data)
+    assert packed(mine, out, data, replace_old=True) == out
+
+
 def test_a_folder_that_is_no_entry_is_never_replaced(
     mine: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -162,7 +222,7 @@ def test_a_folder_that_is_no_entry_is_never_replaced(
     (tmp_path / "thesis/chapter.md").write_text("years")
     (tmp_path / "photo.jpg").write_text("the only one")
     for name in ("thesis", "photo.jpg"):
-        with pytest.raises(UsageError, match="something else"):
+        with pytest.raises(UsageError, match="found more"):
             packed(mine, tmp_path / name, data, replace_old=True)
     assert (tmp_path / "thesis/chapter.md").read_text() == "years"
     assert (tmp_path / "photo.jpg").read_text() == "the only one"
@@ -238,6 +298,47 @@ def test_a_run_of_the_same_name_is_not_replaced_unasked(found: Checked, tmp_path
     with pytest.raises(SubmissionError, match="--replace"):
         accept(found, tmp_path / "board")
     assert contents(tmp_path / "board") == before
+
+
+def test_a_run_of_the_same_name_is_found_wherever_it_lies(found: Checked, tmp_path: Path) -> None:
+    """Two runs of one name are both left out by the board: nobody takes a run off it by a name."""
+    first = accept(found, tmp_path / "board")
+    deep = tmp_path / "board/more/fake/other-folder"
+    deep.parent.mkdir(parents=True)
+    first.rename(deep)
+    with pytest.raises(SubmissionError, match="other-folder"):
+        accept(found, tmp_path / "board")
+    assert accept(found, tmp_path / "board", replace_old=True) == deep
+    entries, problems = read_entries(tmp_path / "board")
+    assert ([entry.folder for entry in entries], problems) == (["more/fake/other-folder"], [])
+    shutil.copytree(deep, tmp_path / "board/again")
+    with pytest.raises(SubmissionError, match="found several"):
+        accept(found, tmp_path / "board", replace_old=True)
+
+
+def test_what_lies_beside_a_run_is_not_lost_with_it(found: Checked, tmp_path: Path) -> None:
+    out = accept(found, tmp_path / "board")
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="found more"):
+        accept(found, tmp_path / "board", replace_old=True)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_status_does_not_outlive_its_ledger(
+    found: Checked, mine: Path, data: Path, tmp_path: Path
+) -> None:
+    """Whoever evaluates other predictions into an accepted run does not inherit its status."""
+    out = accept(replace(found, status="verified"), tmp_path / "board")
+    options = {"data": data, "name": "mine", "quiet": True, "workers": 0}
+    evaluate(mine, tmp_path / "board", **options)
+    assert read_entries(tmp_path / "board")[0][0].status == "verified"  # the very same ledger
+    predict("copy-cloudy", data, tmp_path / "other", quiet=True)
+    evaluate(tmp_path / "other", tmp_path / "board", **options)
+    entries, (problem,) = read_entries(tmp_path / "board")
+    assert not entries
+    assert "it is of another one; accept the entry again, or delete this file" in problem
+    (out / "status.json").unlink()
+    assert read_entries(tmp_path / "board")[0][0].status == "claimed"
 
 
 def test_what_stops_half_way_leaves_the_old_run(

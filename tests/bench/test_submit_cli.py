@@ -49,6 +49,8 @@ def refused(*arguments: object) -> tuple[int, str]:
         (["preds", "--card", CARD, "--out", "entry.tar.gz"], "--out: expected a folder or .zip"),
         (["preds", "--card", "card.toml", "--accept"], "--accept: is for --check"),
         (["preds", "--card", "card.toml", "--seed", "1"], "--seed: is for --check"),
+        (["--template", "--card", "card.toml"], "--card: is not for --template"),
+        (["--check", CARD, "--accept", "--results", CARD], "expected a folder of results"),
     ],
 )
 def test_options_that_make_no_sense_are_wrong_usage(arguments: list[str], reason: str) -> None:
@@ -123,6 +125,7 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
          data=simulated, quiet=True, workers=0)  # fmt: skip
     patch.undo()
     shutil.copytree(new, old)
+    shutil.copytree(new / "submissions/good", old / "submissions/gone")
     shutil.copytree(new / "submissions/good", new / "submissions/a second; $(touch evil)")
     bad = Path(shutil.copytree(new / "submissions/good", new / "submissions/bad"))
     (bad / "run.json").write_text("{}")
@@ -140,7 +143,8 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
         check=False,
     )
     assert done.returncode == 1
-    assert done.stdout.endswith("\n3 new or changed entries\n")
+    assert done.stdout.endswith("\nREMOVED: gone\n\n3 new or changed entries\n")
+    assert "REPLACES" not in done.stdout
     assert "copy (sim-v1-tiny): sound, claimed; 10 of 10 scenes" in done.stdout
     assert "10 scenes, drawn with seed" in done.stdout
     assert "run.json: name: expected it to be given" in done.stderr
@@ -148,6 +152,7 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "evil").exists()
     (new / "submissions/bad/run.json").unlink()
+    (new / "submissions/good/report.md").write_text("# other")
     (tmp_path / "simulated").rename(tmp_path / "kept")
     (tmp_path / "simulated").write_text("in the way")  # simulating fails: nothing is sound
     done = subprocess.run(
@@ -156,6 +161,7 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
     assert done.returncode == 1
     assert "sim-v1-tiny cannot be simulated; the entry is not checked" in done.stderr
     assert "sound" not in done.stdout
+    assert "== good\nREPLACES the entry that was there\n" in done.stdout
 
 
 def test_the_example_is_a_whole_sound_entry_of_the_full_benchmark(tmp_path: Path) -> None:

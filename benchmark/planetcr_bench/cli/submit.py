@@ -123,8 +123,9 @@ def submit(
     results: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of all results. An entry is held against its runs on the same dataset.",
-            show_default="results, to pack and to accept",
+            help="Folder of results. To pack: the run goes there too. --check: the entry is held "
+            "against its runs. --accept: the entry goes there.",
+            show_default="results, to accept; else none",
         ),
     ] = None,
     replace: Annotated[
@@ -149,6 +150,7 @@ def submit(
     given: dict[str, Any] = {"data": data, "scene_list": scene_list, "workers": workers}
     given |= {"results": results, "judges": _judges(judge, device)}
     if template:
+        _refuse({**packing, **checking}, "is not for --template")
         from planetcr_bench.entry_card import TEMPLATE
 
         typer.echo(TEMPLATE, nl=False)
@@ -222,7 +224,6 @@ def _pack(
     if predictions is None:
         raise UsageError("submit: expected a folder of predictions")
     command = ["planetcr-bench", *sys.argv[1:]]
-    results = results or Path("results")
     written, ledger, problems = pack(
         predictions, card, out, results=results, command=command, quiet=as_json, **options
     )
@@ -253,7 +254,8 @@ def _check(
     if accept and results is None:
         results = Path("results")
     witness = results if results is not None and results.is_dir() else None
-    if witness is None and results is not None and not accept:
+    new = accept and results is not None and not results.exists()
+    if witness is None and results is not None and not new:
         raise UsageError(f"--results: expected a folder of results, {results} is none")
     command = ["planetcr-bench", *sys.argv[1:]]
     scrutiny = Scrutiny(results=witness, command=command, quiet=as_json, **options)

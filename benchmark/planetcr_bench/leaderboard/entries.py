@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,15 +103,43 @@ def _read_entry(folder: Path, where: str) -> Entry:
                 f"{folder / 'run.json'}: expected {key} as in ledger.parquet, {value!r}, got "
                 f"{run.get(key)!r}; run.json and the ledger are of two runs"
             )
-    status = "claimed"
-    if (folder / STATUS).exists():
-        status = _read_object(folder / STATUS).get("status", "")
-        if status not in STATUSES:
-            raise LedgerError(
-                f"{folder / STATUS}: expected status {' or '.join(STATUSES)}, got {status!r}"
-            )
     card = read_entry_card(folder / CARD) if (folder / CARD).exists() else None
-    return Entry(where, ledger, run, card, status, _samples(folder / SAMPLES))
+    return Entry(where, ledger, run, card, _status(folder), _samples(folder / SAMPLES))
+
+
+def status_of(folder: Path, status: str) -> dict[str, str]:
+    """What ``status.json`` of a run says: the status, and of which ledger it is."""
+    ledger = (folder / "ledger.parquet").read_bytes()
+    return {"status": status, "ledger_sha256": hashlib.sha256(ledger).hexdigest()}
+
+
+def _status(folder: Path) -> str:
+    path = folder / STATUS
+    if not path.exists():
+        return "claimed"
+    told = _read_object(path)
+    status = told.get("status", "")
+    if status not in STATUSES:
+        raise LedgerError(f"{path}: expected status {' or '.join(STATUSES)}, got {status!r}")
+    if told.get("ledger_sha256") != status_of(folder, status)["ledger_sha256"]:
+        raise LedgerError(
+            f"{path}: expected the status of this ledger.parquet, it is of another one; accept the "
+            "entry again, or delete this file: then the run is claimed"
+        )
+    return str(status)
+
+
+def runs_named(results: Path, track: str, name: str) -> list[Path]:
+    """Folders of runs of a name in a track, wherever below a folder of results they lie."""
+    found = []
+    for folder in _runs(results) if results.is_dir() else []:
+        try:
+            run = _read_object(folder / "run.json")
+        except (OSError, LedgerError):
+            continue  # the board names it and leaves it out
+        if (run.get("track"), run.get("name")) == (track, name):
+            found.append(folder)
+    return found
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -160,3 +160,13 @@ def test_equal_arrays_are_kept_once(tmp_path: Path) -> None:
     arrays = Arrays({})
     sums = cells_of(board, arrays)["sums"]
     assert sums["a"] == sums["b"]
+
+
+def test_the_dataset_of_verified_runs_has_the_name_of_the_track(tmp_path: Path) -> None:
+    """However many are claimed on another one."""
+    for name in ("a", "b", "c"):
+        put(tmp_path, make_ledger(name, fingerprint="0" * 64))
+    put(tmp_path, make_ledger("known", fingerprint="1" * 64), status="verified")
+    boards = boards_of(read_entries(tmp_path)[0])
+    names = {board.track: [entry.name for entry in board.entries] for board in boards}
+    assert names == {"fake": ["known"], "fake (00000000)": ["a", "b", "c"]}

@@ -47,6 +47,10 @@ def swap_run(folder: Path) -> None:
         (lambda folder: (folder / "run.json").write_text("[]"), "expected an object"),
         (lambda folder: (folder / "card.toml").write_text("methd = 1"), "method"),
         (lambda folder: (folder / "status.json").write_text('{"status": "best"}'), "'best'"),
+        (
+            lambda folder: (folder / "status.json").write_text('{"status": "verified"}'),
+            "of another one",
+        ),
         (lambda folder: (folder / "samples.jpg").write_text("<svg>"), "expected a JPEG"),
     ],
 )
