@@ -8,7 +8,7 @@
 # if its dataset cannot be simulated.
 set -uo pipefail
 shopt -s nullglob dotglob
-old="$1" new="$2" status=0
+old="${1:?usage: check_new.sh OLD NEW}" new="${2:?usage: check_new.sh OLD NEW}" status=0
 
 dataset_of() { # prints the folder of a simulated track's dataset, made the first time; else nothing
   case "$1" in
@@ -26,6 +26,7 @@ for entry in "$new"/submissions/*; do
   diff -r --no-dereference -q -- "$entry" "$old/submissions/$name" >/dev/null 2>&1 && continue
   checked=$((checked + 1))
   printf '\n== %q\n' "$name"
+  [[ ! -e "$old/submissions/$name" ]] || echo "REPLACES the entry that was there"
   # Sound in itself first: only then is it known of what track it is.
   if ! facts="$(planetcr-bench submit --check "$entry" --results "$old/results" --json)"; then
     status=1
@@ -40,6 +41,9 @@ for entry in "$new"/submissions/*; do
   [[ -n "$data" ]] || echo "NOT held against the dataset of $track: it is not at hand here"
   planetcr-bench submit --check "$entry" --results "$old/results" \
     ${data:+--data "$data" --sample all} || status=1
+done
+for entry in "$old"/submissions/*; do
+  [[ -e "$new/submissions/${entry##*/}" ]] || printf '\nREMOVED: %q\n' "${entry##*/}"
 done
 printf '\n%d new or changed entries\n' "$checked"
 exit "$status"

@@ -17,7 +17,14 @@ from planetcr_bench.entry_card import text_faults
 from planetcr_bench.ledger import SCHEMA_VERSION, SUMS, Ledger, broken_rules, judged_columns
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.simulation import TEST_SCENES, Simulation
-from planetcr_bench.vocabulary import OPTICAL_SIZE, RUN_NAME, SPLITS, THICKNESS
+from planetcr_bench.vocabulary import (
+    DEFAULT_TRACK,
+    OPTICAL_SIZE,
+    PLANET_CR_TEST_SCENES,
+    RUN_NAME,
+    SPLITS,
+    THICKNESS,
+)
 
 ROUNDING: Final = 1e-6
 """Relative error of a sum that adding up cannot exceed."""
@@ -98,7 +105,7 @@ def record_faults(record: Mapping[str, Any]) -> list[str]:
     for key, pattern in _PATTERNS.items():
         if key in typed and re.fullmatch(pattern, typed[key]) is None:
             found.append(f"{key}: expected what matches {pattern}, got {typed[key][:100]!r}")
-    found = sorted(found) or _simulation_faults(typed)
+    found = sorted(found) or _track_faults(typed)
     return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
 
 
@@ -138,14 +145,17 @@ def _count_faults(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _simulation_faults(record: Mapping[str, Any]) -> list[str]:
-    """A simulation has a track of its own and so many scenes; no other track is simulated."""
+def _track_faults(record: Mapping[str, Any]) -> list[str]:
+    """A simulation has a track of its own and so many scenes, Planet-CR too; no other is known."""
     if not {"simulation", "track", "split", "expected_scenes"} <= record.keys():
         return []
     said, track, split = record["simulation"], record["track"], record["split"]
     if said is None:
         own = "expected a simulation, or the track of a dataset that is none"
-        return [f"track: {own}, got {track[:60]!r}"] if track.startswith("sim-") else []
+        found = [f"track: {own}, got {track[:60]!r}"] if track.startswith("sim-") else []
+        if (track, split) == (DEFAULT_TRACK, "test"):
+            found += _scenes_of(record, PLANET_CR_TEST_SCENES, "track")
+        return found
     known = re.fullmatch(_SIMULATION, said)
     if known is None:
         return [f"simulation: expected its version, preset, seed and size, got {said[:100]!r}"]
@@ -156,11 +166,12 @@ def _simulation_faults(record: Mapping[str, Any]) -> list[str]:
     found = []
     if track != expected:
         found.append(f"track: expected {expected} by its simulation, got {track[:60]!r}")
-    if split == "test" and record["expected_scenes"] != test:
-        found.append(
-            f"expected_scenes: expected {test} by its simulation, got {record['expected_scenes']}"
-        )
-    return found
+    return found + (_scenes_of(record, test, "simulation") if split == "test" else [])
+
+
+def _scenes_of(record: Mapping[str, Any], scenes: int, what: str) -> list[str]:
+    got = record["expected_scenes"]
+    return [f"expected_scenes: expected {scenes} by its {what}, got {got}"] if got != scenes else []
 
 
 def unclean(value: object, where: str = "", *, longest: int = 1000, depth: int = 6) -> list[str]:

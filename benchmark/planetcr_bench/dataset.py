@@ -31,6 +31,7 @@ from planetcr_bench.errors import DatasetError, SceneError
 from planetcr_bench.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.simulation import METADATA, read_metadata, read_simulation
 from planetcr_bench.vocabulary import (
+    DEFAULT_TRACK,
     OPTICAL_SIZE,
     PRODUCTS,
     SAR_RESOLUTION_M,
@@ -38,9 +39,6 @@ from planetcr_bench.vocabulary import (
     SPLITS,
     SUFFIX,
 )
-
-DEFAULT_TRACK = "planet-cr"
-"""Track of a dataset that does not name itself in ``dataset.toml``."""
 
 _OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
 EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {

@@ -204,10 +204,16 @@ def _predictions_card(folder: Path, ledger: Ledger) -> Card:
     if path.exists() and path.stat().st_size > LARGEST_CARD:
         raise SubmissionError(f"{path}: expected at most {LARGEST_CARD} bytes")
     card = read_card(folder)
-    expected = {"scale": ledger.provenance["scale"], "method": ledger.provenance["method"]}
+    record = ledger.provenance
+    expected = {"scale": record["scale"], "method": record["method"], "dataset": None}
+    for key in ("split", "fingerprint", "simulation"):
+        if getattr(card, key) is not None:
+            expected[key] = record[key]
+    if card.simulation is not None:
+        expected.pop("fingerprint", None)  # another machine rounds otherwise
     wrong = [
         f"{path}: expected {key} = {value!r} by the ledger, got {getattr(card, key)!r}"
-        for key, value in {**expected, "dataset": None}.items()
+        for key, value in expected.items()
         if getattr(card, key) != value
     ]
     if wrong:

@@ -18,7 +18,7 @@ from planetcr_bench.entry_card import EntryCard
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluate import Dataset, evaluate, find_dataset
 from planetcr_bench.judging import Bench, Judge
-from planetcr_bench.leaderboard.entries import read_entries
+from planetcr_bench.leaderboard.entries import Entry, read_entries
 from planetcr_bench.ledger import SUMS, Ledger, judged_columns
 from planetcr_bench.manifest import digests_of
 from planetcr_bench.measure import measure, protocols_of
@@ -38,6 +38,9 @@ which threads and devices move at ties."""
 
 _WITNESSES: Final = 3
 """Runs on the board that a ledger is held against."""
+
+_COPIED: Final = 0.1
+"""Share of predictions in common with another run from which it is told."""
 
 Record = Mapping[str, Any]
 
@@ -156,33 +159,52 @@ def _hold_against_board(case: _Case) -> None:
     if results is None:
         return
     entries, _ = read_entries(results)
-    others = [
-        entry
-        for entry in entries
-        if entry.name != case.ledger.name and _alike(entry.ledger.provenance, case.record)
-    ]
+    digests = digests_of(case.ledger)
+    others = []
+    for entry in entries:
+        shared = len(digests.items() & digests_of(entry.ledger).items())
+        itself = entry.name == case.ledger.name and shared == len(digests)
+        if _alike(entry.ledger.provenance, case.record) and not itself:
+            others.append(entry)
+        if shared >= _COPIED * len(digests):
+            where = results / entry.folder
+            case.told.append(f"{shared} of its {len(digests)} predictions are those of {where}")
     others.sort(key=lambda entry: entry.status != "verified")
     for entry in others[:_WITNESSES]:
-        known = entry.ledger
-        wrong = _differences(case.ledger, known, whole=False)
-        expected, got = (one["expected_scenes"] for one in (known.provenance, case.record))
-        if expected != got:
-            wrong.append(f"expected_scenes: expected {expected}, got {got}")
-        strange = sorted(digests_of(case.ledger).keys() - digests_of(known).keys())
-        if strange and known.provenance["complete"]:
-            wrong.append(f"{len(strange)} scenes are not in it, first {strange[0]}")
-        where = results / entry.folder
-        case.refuse([f"differs from {where}, a run on the same dataset: {one}" for one in wrong])
-    digests = digests_of(case.ledger)
-    for entry in others:
-        if digests_of(entry.ledger) == digests:
-            case.told.append(f"its predictions are those of {results / entry.folder}, every one")
-    count = len(others[:_WITNESSES])
-    case.told.append(
-        f"its input is that of {count} runs in {results}"
-        if others
-        else f"no run in {results} is on its dataset; its input was held against none"
-    )
+        _hold_against(case, entry, results)
+    if others:
+        count = len(others[:_WITNESSES])
+        case.told.append(f"its input was held against {count} runs in {results}")
+    else:
+        _hold_against_track(case, entries, results)
+
+
+def _hold_against(case: _Case, entry: Entry, results: Path) -> None:
+    """What hangs on the dataset alone must be as in another run on it."""
+    known = entry.ledger
+    wrong = _differences(case.ledger, known, whole=False)
+    expected, got = (one["expected_scenes"] for one in (known.provenance, case.record))
+    if expected != got:
+        wrong.append(f"expected_scenes: expected {expected}, got {got}")
+    strange = sorted(digests_of(case.ledger).keys() - digests_of(known).keys())
+    if strange and known.provenance["complete"]:
+        wrong.append(f"{len(strange)} scenes are not in it, first {strange[0]}")
+    where = results / entry.folder
+    case.refuse([f"differs from {where}, a run on the same dataset: {one}" for one in wrong])
+
+
+def _hold_against_track(case: _Case, entries: Sequence[Entry], results: Path) -> None:
+    """A track has one dataset: that of its verified runs."""
+    here = [entry for entry in entries if entry.run["track"] == case.record["track"]]
+    verified = [entry for entry in here if entry.status == "verified"]
+    if verified:
+        expected, got = verified[0].run["fingerprint"], case.record["fingerprint"]
+        where = results / verified[0].folder
+        case.refuse(
+            [f"fingerprint: expected {expected[:12]}… of {where}, verified, got {got[:12]}…"]
+        )
+    told = f"none of {len(here)} runs of its track" if here else "no run of its track"
+    case.told.append(f"{told} in {results} is on its dataset; its input was held against none")
 
 
 def _alike(one: Record, other: Record) -> bool:

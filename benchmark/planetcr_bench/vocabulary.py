@@ -65,6 +65,12 @@ SKY: Final = ("cloud", "rim", "clear")
 
 RIM_M: Final = 30.0
 
+DEFAULT_TRACK: Final = "planet-cr"
+"""Track of a dataset that does not name itself in ``dataset.toml``."""
+
+PLANET_CR_TEST_SCENES: Final = 3_000
+"""Of the test split of Planet-CR (paper, Sec. 3)."""
+
 RUN_NAME: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.+ -]{0,78}[A-Za-z0-9_+-])?"
 """Names of runs: folders on any disk, and no two that only look alike."""
 

@@ -346,7 +346,7 @@ def test_another_way_of_measuring_is_named(
         {"scale": 1},
         {"scale": 10_000.0},
         {"method": None},
-        {"simulation": None, "track": "planet-cr"},
+        {"simulation": None, "track": "mine"},
         {"judges": {}},
         {"truth": True},
         {"complete": False},  # a surplus file makes it so

@@ -10,6 +10,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,10 @@ def refusal(path: Path, **scrutiny: object) -> str:
 
 def first_image(entry: Path) -> Path:
     return min((entry / "predictions").glob("*.tif"))
+
+
+def first_digest(entry: Path) -> str:
+    return json.loads((entry / "manifest.json").read_text())["files"][0]["sha256"]
 
 
 def rewrite(entry: Path, change: Callable[[Ledger], object], *, listed: bool = False) -> None:
@@ -238,9 +243,16 @@ def test_a_judge_that_is_at_hand_is_asked_again(
 
 def test_runs_on_the_board_are_witnesses_of_the_input(packed: Path, entry: Path) -> None:
     results = packed.parent / "results"
-    assert "no run in" in "\n".join(checked(entry, results=results).told)  # no witness of itself
+    told = "\n".join(checked(entry, results=results).told)
+    assert "none of 1 runs of its track in" in told  # no witness of itself
     rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
-    assert f"its input is that of 1 runs in {results}" in checked(entry, results=results).told
+    held = f"its input was held against 1 runs in {results}"
+    assert held in checked(entry, results=results).told
+    rewrite(entry, lambda ledger: ledger.provenance.update(name="honest"))
+    one = first_digest(entry)
+    rewrite(entry, lambda ledger: ledger.frame.replace({one: "0" * 64}, inplace=False), listed=True)
+    shutil.rmtree(entry / "predictions")
+    assert held in checked(entry, results=results).told  # a name does not choose its witness
 
 
 # --- Archives and folders ---------------------------------------------------------------------
@@ -354,6 +366,9 @@ def turned_bytes(entry: Path) -> None:
         (put("predictions/predictions.toml", b'method = "mean-fill"\ndataset = "/etc"'), "dataset"),
         (put("predictions/predictions.toml", b'method = "x"'), "expected method = 'mean-fill'"),
         (put("predictions/predictions.toml", b"scale = 1.0"), "expected scale = None"),
+        (put("predictions/predictions.toml", b'split = "val"'), "expected split = 'test'"),
+        (put("predictions/predictions.toml", b'fingerprint = "f"'), "expected fingerprint = "),
+        (put("predictions/predictions.toml", b'simulation = "s"'), "expected simulation = "),
         (put("predictions/predictions.toml", b"#" * 70_000), "expected at most 64000 bytes"),
     ],
 )
@@ -553,6 +568,7 @@ def test_a_record_that_is_not_the_datasets_is_refused(
     entry: Path, simulated: Path, facts: dict, reason: str
 ) -> None:
     other = {"track": "mine", "simulation": None, **facts}
+    shutil.rmtree(entry / "predictions")
     rewrite(entry, lambda ledger: ledger.provenance.update(other))
     assert checked(entry).status == "claimed"
     assert reason in refusal(entry, data=simulated)
@@ -582,6 +598,10 @@ def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path, pac
     ("facts", "reason"),
     [
         ({"track": "planet-cr"}, "track: expected sim-v1-tiny by its simulation, got 'planet-cr'"),
+        (
+            {"track": "planet-cr", "simulation": None},
+            "expected_scenes: expected 3000 by its track, got 10",
+        ),
         ({"track": "sim-v1"}, "track: expected sim-v1-tiny by its simulation, got 'sim-v1'"),
         ({"simulation": None}, "track: expected a simulation, or the track of a dataset that is"),
         ({"simulation": "my own"}, "simulation: expected its version, preset, seed and size"),
@@ -596,8 +616,29 @@ def test_tracks_do_not_mix(entry: Path, facts: dict, reason: str) -> None:
 
 def test_predictions_of_another_run_are_told(packed: Path, entry: Path) -> None:
     rewrite(entry, lambda ledger: ledger.provenance.update(name="mine"))
-    told = checked(entry, results=packed.parent / "results").told
-    assert any(line.startswith("its predictions are those of ") for line in told)
+    results = packed.parent / "results"
+    told = f"of its 10 predictions are those of {results / 'sim-v1-tiny/honest'}"
+    assert f"10 {told}" in checked(entry, results=results).told
+    one = first_digest(entry)
+    rewrite(entry, lambda ledger: ledger.frame.replace({one: "0" * 64}, inplace=False), listed=True)
+    shutil.rmtree(entry / "predictions")
+    assert f"9 {told}" in checked(entry, results=results).told
+
+
+def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Path) -> None:
+    shutil.rmtree(entry / "predictions")
+    other = {"track": "mine", "simulation": None, "fingerprint": "1" * 64}
+    rewrite(entry, lambda ledger: ledger.provenance.update(other))
+    accept(replace(checked(entry), status="verified"), tmp_path / "board")
+    forged = {"name": "forged", "fingerprint": "0" * 64}
+    rewrite(entry, lambda ledger: ledger.provenance.update(forged))
+    assert checked(entry).status == "claimed"
+    lines = refusal(entry, results=tmp_path / "board")
+    assert "fingerprint: expected 111111111111… of " in lines
+    (claimed,) = (tmp_path / "board").glob("*/*/status.json")
+    claimed.unlink()
+    told = checked(entry, results=tmp_path / "board").told
+    assert any(line.startswith("none of 1 runs of its track in ") for line in told)
 
 
 def test_scenes_that_the_dataset_has_not_are_named(
@@ -625,7 +666,7 @@ def test_an_accepted_entry_is_believed_by_the_next(
     assert json.loads((folder / "status.json").read_text())["status"] == "claimed"
     rewrite(entry, lambda ledger: ledger.provenance.update(name="second"))
     told = checked(entry, results=tmp_path / "board").told
-    assert f"its input is that of 1 runs in {tmp_path / 'board'}" in told
+    assert f"its input was held against 1 runs in {tmp_path / 'board'}" in told
 
 
 def test_predictions_that_cannot_be_scored_are_no_traceback(

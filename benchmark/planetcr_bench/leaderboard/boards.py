@@ -64,9 +64,9 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
 
     Returns:
         Boards in the order of their tracks, the protocols of each in the order of ``PROTOCOLS``.
-        Runs of one track on datasets that differ go to boards of their own, the largest of which
-        keeps the track's name; each of the others is named by its fingerprint too. An entry that
-        was not measured in a protocol is on the other's board alone.
+        Runs of one track on datasets that differ go to boards of their own. The one with most
+        verified runs, else with most, keeps the track's name; each of the others is named by its
+        fingerprint too. An entry that was not measured in a protocol is on the other's board alone.
     """
     by_track: dict[str, list[list[Entry]]] = {}
     for entry in entries:
@@ -79,7 +79,7 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
             groups.append([entry])
     boards = []
     for track, groups in sorted(by_track.items()):
-        for rank, group in enumerate(sorted(groups, key=len, reverse=True)):
+        for rank, group in enumerate(sorted(groups, key=_weight, reverse=True)):
             fingerprint = str(group[0].run["fingerprint"])[:8]
             name = track if rank == 0 else f"{track} ({fingerprint})"
             boards += [
@@ -88,6 +88,10 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
                 if (members := [one for one in group if protocol.name in one.run["protocols"]])
             ]
     return boards
+
+
+def _weight(group: Sequence[Entry]) -> tuple[int, int]:
+    return sum(entry.status == "verified" for entry in group), len(group)
 
 
 def _track(entry: Entry) -> str:
