@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
@@ -203,7 +203,7 @@ def half_width(replicates: ArrayLike, aois: int, *, left_out: bool = False) -> f
         In the unit of the score; nan for fewer than two AOIs or a score that is not finite in
         every resample.
     """
-    return float(stats.t.ppf(1 - LEVEL / 2, aois - 1)) * _error(replicates, aois, left_out)
+    return float(special.stdtrit(aois - 1, 1 - LEVEL / 2)) * _error(replicates, aois, left_out)
 
 
 def _error(replicates: ArrayLike, aois: int, left_out: bool) -> float:
@@ -261,7 +261,7 @@ def _difference(
     error = _error(apart, aois, left_out)
     if np.isnan(error):
         return value, error, float("nan")
-    p = 2 * stats.t.sf(abs(value) / error, aois - 1) if error > 0 else float(value == 0)
+    p = 2 * special.stdtr(aois - 1, -abs(value) / error) if error > 0 else float(value == 0)
     return value, half_width(apart, aois, left_out=left_out), float(p)
 
 
