@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from planetcr_bench.cli.app import app
 from planetcr_bench.predict import predict
 from planetcr_bench.simulate.writer import simulate
 from scenes import write_dataset
@@ -72,19 +75,39 @@ def preds(data: Path, tmp_path: Path) -> Path:
     return tmp_path / "preds"
 
 
+def run_program(
+    folder: Path, *arguments: object, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command in a folder, in a process of its own: seconds to start."""
+    return subprocess.run(
+        [sys.executable, "-m", "planetcr_bench", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+def program(tmp_path: Path) -> Cli:
     """Run the real command in an empty folder."""
+    return partial(run_program, tmp_path)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run the command in the same folder, in this process; what would be a traceback fails."""
 
     def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "planetcr_bench", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = [str(word) for word in arguments]
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", ["planetcr-bench", *words])
+            done = CliRunner().invoke(app, words, env=environment, prog_name="planetcr-bench")
+        if isinstance(done.exception, Exception):
+            raise done.exception
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
     return run
 

@@ -11,18 +11,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Cli
+from conftest import Cli, run_program
 from planetcr_bench import __version__
 from planetcr_bench.dataset import find_scenes
 
+pytestmark = pytest.mark.usefixtures("ledgers_alone")
+
+
+@pytest.fixture(scope="module")
+def road(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which both untrained methods are predicted and scored, and what that said."""
+    folder = tmp_path_factory.mktemp("road")
+    for method in ("copy-cloudy", "mean-fill"):
+        assert run_program(folder, "predict", method, "--data", data).returncode == 0
+        done = run_program(folder, "evaluate", f"preds/{method}")
+        assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
 
 @pytest.fixture
-def runs(cli: Cli, data: Path) -> list[str]:
-    """Both untrained methods, predicted and scored."""
-    for method in ("copy-cloudy", "mean-fill"):
-        assert cli("predict", method, "--data", data).returncode == 0
-        done = cli("evaluate", f"preds/{method}")
-        assert done.returncode == 0, done.stderr
+def runs(road: tuple[Path, str], tmp_path: Path) -> list[str]:
+    """Both runs, copied to where commands are run."""
+    shutil.copytree(road[0], tmp_path, dirs_exist_ok=True)
     return [f"results/fake/{method}" for method in ("copy-cloudy", "mean-fill")]
 
 
@@ -34,9 +44,9 @@ def assert_refused(done, *words: str, code: int = 1) -> None:
     assert not done.stdout
 
 
-def test_version_and_help_answer_at_once(cli: Cli) -> None:
+def test_version_and_help_answer_at_once(cli: Cli, program: Cli) -> None:
     start = time.perf_counter()
-    assert cli("--version").stdout == f"planetcr-bench {__version__}\n"
+    assert program("--version").stdout == f"planetcr-bench {__version__}\n"
     assert time.perf_counter() - start < 5
     text = cli("--help").stdout
     assert all(command in text for command in ("check", "predict", "evaluate", "compare"))
@@ -46,12 +56,11 @@ def test_version_and_help_answer_at_once(cli: Cli) -> None:
 
 
 def test_the_whole_road_prints_tables_and_says_where_all_lies(
-    cli: Cli, runs: list[str], tmp_path: Path
+    cli: Cli, road: tuple[Path, str], runs: list[str], tmp_path: Path
 ) -> None:
-    done = cli("evaluate", "preds/mean-fill")
     for words in ("Tab. 2 (a)", "Forest", "mean-fill: gain", "Cloudy (input)", "protocol full",
                   "rim", "80-100", "Results: results/fake/mean-fill"):  # fmt: skip
-        assert words in done.stdout
+        assert words in road[1]
     done = cli("compare", *runs, "--published")
     assert done.returncode == 0, done.stderr
     assert "Align-CR (published)" in done.stdout
@@ -94,8 +103,10 @@ def test_missing_predictions_are_named_one_per_line(
     assert "left out: " in done.stderr
 
 
-def test_mistakes_end_in_one_clear_message(cli: Cli, preds: Path, tmp_path: Path) -> None:
-    assert_refused(cli("evaluate", "nowhere"), "nowhere", "no such folder")
+def test_mistakes_end_in_one_clear_message(
+    cli: Cli, program: Cli, preds: Path, tmp_path: Path
+) -> None:
+    assert_refused(program("evaluate", "nowhere"), "nowhere", "no such folder")
     assert_refused(cli("evaluate", preds, "--data", "nowhere"), "nowhere", "no such folder")
     assert_refused(cli("evaluate", preds, "--split", "val"), "'val'")
     assert_refused(cli("evaluate", preds, "--device", "tpu"), "tpu", "expected auto, cpu", code=2)

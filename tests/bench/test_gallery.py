@@ -79,6 +79,8 @@ from planetcr_bench.vocabulary import (
     cover_bin,
 )
 
+pytestmark = pytest.mark.usefixtures("ledgers_alone")
+
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 
 

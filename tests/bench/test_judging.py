@@ -357,6 +357,7 @@ def test_the_command_lets_a_file_judge(
     assert np.abs(counted - theirs).sum() <= 20  # pixels at a tie of two classes
 
 
+@pytest.mark.slow
 def test_autocast_makes_another_judge(cli, preds: Path, judge_file: Path, tmp_path: Path) -> None:
     path = sorted(preds.glob("*.tif"))
     for extra in path[1:]:

@@ -17,6 +17,8 @@ from planetcr_bench.vocabulary import LAND_COVER, UNKNOWN
 OFFSETS = np.array((0.01, 0.02, 0.03, 0.05, 0.08, 0.13, 0.0))
 """Added to every band of each class; the last is that of unknown pixels."""
 
+pytestmark = pytest.mark.usefixtures("ledgers_alone")
+
 Predict = Callable[[Scene], np.ndarray]
 
 
@@ -24,7 +26,7 @@ Predict = Callable[[Scene], np.ndarray]
 def measured(
     simulated: Path, tmp_path: Path, scores: Callable[..., dict]
 ) -> Callable[[Predict], dict]:
-    """Write a prediction of every test scene, and measure them with the real command."""
+    """Write a prediction of every test scene, and measure them by the command."""
 
     def run(predict: Predict) -> dict:
         folder = tmp_path / "preds"

@@ -28,6 +28,8 @@ from planetcr_models import create_model, list_models, save_model
 from planetcr_models.errors import ModelError
 from scenes import write_scene, write_tif
 
+pytestmark = pytest.mark.usefixtures("ledgers_alone")
+
 OWN = '''
 import torch
 from torch import nn
@@ -175,14 +177,14 @@ def test_mistakes_end_in_one_message(
     assert not done.stdout
 
 
-def test_without_pytorch_networks_say_what_to_install(cli: Cli, tmp_path: Path) -> None:
+def test_without_pytorch_networks_say_what_to_install(program: Cli, tmp_path: Path) -> None:
     """A package that cannot be found stands for one that is not installed."""
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u; f = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'torch' else f(name, *a)\n"
     )
     for command in (["models"], ["predict", "align_cr"]):
-        done = cli(*command, PYTHONPATH=str(tmp_path))
+        done = program(*command, PYTHONPATH=str(tmp_path))
         assert done.returncode == 1
         assert "networks need torch: pip install 'planetcr-bench[models]'" in done.stderr
 

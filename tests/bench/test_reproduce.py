@@ -59,6 +59,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
     config = write(tmp_path / "plan.toml", CONFIG)
     words = [

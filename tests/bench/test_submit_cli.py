@@ -115,6 +115,7 @@ def test_both_sides_of_a_submission(
     assert "authors: expected it to be given" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Path) -> None:
     """Entries that were there are not looked at; one bad entry does not hide the others."""
     predict("copy-cloudy", simulated, tmp_path / "copy", quiet=True)

@@ -105,6 +105,7 @@ def test_validation_scores_are_those_of_evaluate(whole: Path, simulated: Path) -
             assert row[f"{metric}_{protocol}"] == pytest.approx(found, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(whole: Path, simulated: Path, tmp_path: Path) -> None:
     done = planetcr(
         "train", "align_cr", "--data", simulated, "--out", tmp_path / "two", *NARROW, *SHORT,
@@ -277,6 +278,7 @@ def test_other_weights_of_the_encoder_are_another_run(simulated: Path, tmp_path:
     assert "encoder_weights: " in said
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_refused_ends_all_processes_with_one_message(
     simulated: Path, tmp_path: Path
 ) -> None:

@@ -17,6 +17,12 @@ from planetcr_models.export import export_onnx
 from planetcr_models.restorer import upsample
 
 every_model = pytest.mark.parametrize("name", list_models())
+HEAVY = ("glf_cr", "align_cr_no_align", "align_cr")
+every_model_in_time = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in HEAVY else ()) for name in list_models()],
+)
+"""Of some networks in the slow tests alone, where each takes half a minute."""
 
 
 def test_the_methods_are_those_of_the_paper() -> None:
@@ -185,7 +191,7 @@ def compiled_agrees(name: str, backend: str) -> None:
             assert_close(parameter.grad, expected[key], rtol=1e-6, atol=1e-7, msg=key)
 
 
-@every_model
+@every_model_in_time
 def test_it_compiles_as_one_graph(name: str) -> None:
     compiled_agrees(name, "aot_eager")
 
@@ -196,7 +202,7 @@ def test_it_compiles_to_machine_code(name: str) -> None:
     compiled_agrees(name, "inductor")
 
 
-@every_model
+@every_model_in_time
 def test_onnx_gives_the_same(name: str, tmp_path: Path) -> None:
     model = narrow(name).train()
     cloudy, sar = images(1, (64, 48))

@@ -132,12 +132,15 @@ OVERFIT: dict[str, tuple[int, dict[str, Any], dict[str, Scalar]]] = {
 }  # fmt: skip
 """Steps, options of the network and changes of the recipe with which four scenes are learnt."""
 
+QUICK = ("sar_opt_cgan", "dsen2_cr")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list_models() if name not in QUICK]
+
 
 def decibels(images: np.ndarray[Any, Any], clear: np.ndarray[Any, Any]) -> float:
     return float(-10 * np.log10(np.square(images - clear).mean()))
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_every_method_learns_four_scenes_by_heart(name: str, tmp_path: Path) -> None:
     steps, options, changes = OVERFIT[name]
     four = MadeUp(4, side=32, cell=32)
