@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,9 @@ from scenes import write_dataset
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 LONGEST = (
-    "test_training", "test_cli", "test_contract", "test_reproduce", "test_train", "test_judging",
-    "test_report", "test_gallery", "test_predict_network", "test_submit_cli",
+    "test_train", "test_evaluate", "test_diagnosis_figures", "test_cli", "test_gallery",
+    "test_triton_filter", "test_browser", "test_training", "test_reproduce", "test_judging",
+    "test_report", "test_contract", "test_submission_check", "test_semantics",
 )  # fmt: skip
 """Files that take longest come first, so that all processes of a run end together."""
 
@@ -42,6 +45,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("COLUMNS", "200")
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workers_that_start_at_once() -> None:
+    """One server forks the workers of all tests: it has all imported that any command's would."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        multiprocessing.set_forkserver_preload([
+            f"planetcr_bench.{module}"
+            for module in (
+                "audit", "fingerprint", "measure", "predict", "sent_entry", "sent_ledger",
+                "simulate.writer", "training_data",
+            )
+        ])  # fmt: skip
+        forkserver.ensure_running()
 
 
 @pytest.fixture(scope="session")

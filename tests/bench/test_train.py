@@ -77,6 +77,7 @@ def test_a_run_leaves_weights_tables_curves_and_pictures(whole: Path) -> None:
         assert mpimg.imread(whole / "pictures" / f"epoch-00{number}.png").std() > 0.05
 
 
+@pytest.mark.slow
 def test_validation_scores_are_those_of_evaluate(whole: Path, simulated: Path) -> None:
     """Predict and evaluate the held-out scene by the commands: the same figures."""
     scene = read_checkpoint(whole / "last.ckpt")["identity"]

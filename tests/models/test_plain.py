@@ -149,6 +149,7 @@ def align_cr_gradients(align_cr) -> dict[str, Tensor]:
     return {name: gradient for name, gradient in found if gradient is not None}
 
 
+@pytest.mark.slow
 def test_align_cr_has_the_published_gradients(align_cr_gradients):
     # Recorded in float32, where samples near a pixel's edge fall to its other side: one norm of
     # the 910 is 1.08e-3 off. That ours are right, the next test shows without the record.
@@ -156,6 +157,7 @@ def test_align_cr_has_the_published_gradients(align_cr_gradients):
     assert norms == pytest.approx(read_json("align_cr_gradnorm_64.json"), rel=1.2e-3)
 
 
+@pytest.mark.slow
 def test_align_cr_has_the_gradients_that_finite_differences_have(align_cr, align_cr_gradients):
     norm = torch.stack([gradient.norm() for gradient in align_cr_gradients.values()]).norm()
     step, losses = 1e-9, []  # wider steps cross the edges of pixels
