@@ -126,6 +126,7 @@ def test_two_processes_learn_what_one_does(whole: Path, simulated: Path, tmp_pat
     ]
 
 
+@pytest.mark.slow
 def test_who_is_killed_goes_on_with_the_same_losses(
     whole: Path, simulated: Path, tmp_path: Path
 ) -> None:
