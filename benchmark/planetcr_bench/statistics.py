@@ -298,7 +298,8 @@ def tie_letters(ranked: Sequence[str], pairs: Sequence[Difference]) -> dict[str,
     groups: list[list[str]] = []
     for place, first in enumerate(ranked):
         for second in ranked[place + 1 :]:
-            if frozenset((first, second)) not in apart | joined:
+            pair = frozenset((first, second))
+            if pair not in apart and pair not in joined:
                 group = [first, second]
                 for other in ranked:
                     tied = all(frozenset((other, one)) not in apart for one in group)

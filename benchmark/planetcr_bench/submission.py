@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import pyarrow as pa
@@ -19,7 +21,8 @@ from planetcr_bench.evaluate import check_name, evaluate
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 from planetcr_bench.manifest import MANIFEST, Listed, list_predictions, write_manifest
-from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
+from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
+from planetcr_bench.predictions import FORMATS, image_files, read_card, scene_name, write_card
 from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
 from planetcr_bench.safe_archive import ARCHIVES
 from planetcr_bench.samples import SAMPLES
@@ -71,7 +74,7 @@ def pack(
     _check_out(out, predictions)
     with _staged(out, _is_entry, replace_old=replace_old) as staged:
         ledger, run_folder, problems = evaluate(
-            predictions, results or staged / "results", tables=results is not None, **options
+            predictions, results or staged / _MEASURED, tables=results is not None, **options
         )
         run = public_run(json.loads((run_folder / RUN).read_text(encoding="utf-8")))
         files = _files_of(predictions, ledger)
@@ -88,9 +91,9 @@ def pack(
             message = f"{predictions}: expected what the receiving side takes, it would refuse this"
             raise SubmissionError(message, error.problems or [error.message]) from error
         if out.suffix == ZIP:
-            _zip(entry, staged / "packed", out.stem)
-            entry = staged / "packed"
-        _put(entry, out)
+            _zip(entry, staged / _MADE, out.stem)
+        else:
+            entry.rename(staged / _MADE)
     return out, ledger, problems
 
 
@@ -108,12 +111,23 @@ def _check_out(out: Path, predictions: Path) -> None:
 def _is_entry(path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: an entry and nothing else."""
     if path.is_dir():
-        inside = {one.name for one in path.iterdir()}
-        return not inside or {MANIFEST, LEDGER} <= inside <= {*FILES, PREDICTIONS}
-    if path.suffix != ZIP or not zipfile.is_zipfile(path):
+        files = [one for one in path.rglob("*") if one.is_symlink() or not one.is_dir()]
+        names = {one.relative_to(path).as_posix() for one in files}
+        return not any(path.iterdir()) or _are_of_an_entry(names)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = [name for name in archive.namelist() if not name.endswith("/")]
+    except (OSError, zipfile.BadZipFile):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return {MANIFEST, LEDGER} <= {Path(name).name for name in archive.namelist()}
+    tops = {name.partition("/")[0] for name in inside}
+    top = f"{tops.pop()}/" if len(tops) == 1 else ""
+    return path.suffix == ZIP and _are_of_an_entry({name.removeprefix(top) for name in inside})
+
+
+def _are_of_an_entry(names: set[str]) -> bool:
+    rest = map(PurePosixPath, names - {*FILES, f"{PREDICTIONS}/{PREDICTIONS_CARD}"})
+    images = all(one.parts[:-1] == (PREDICTIONS,) and one.suffix.lower() in FORMATS for one in rest)
+    return {MANIFEST, LEDGER} <= names and images
 
 
 def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
@@ -188,7 +202,7 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
 
     Raises:
         SubmissionError: A run of this name and track is there, or several are.
-        UsageError: The folder to be replaced holds anything else.
+        UsageError: ``results`` is a run, or the folder to be replaced holds anything else.
         BenchError: Another process accepts the same entry.
     """
     track, name = str(entry.run["track"]), entry.ledger.name
@@ -197,8 +211,10 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
         message = f"{results}: expected one run {name} of track {track} to replace, found several"
         raise SubmissionError(message, [str(one) for one in same])
     out = same[0] if same else results / track / name
-    with _staged(out, _is_run, replace_old=replace_old) as staged:
-        run = staged / "run"
+    if out == results:
+        raise UsageError(f"--results: expected a folder of runs, {results} is a run itself")
+    with _staged(out, partial(_is_run, track, name), replace_old=replace_old) as staged:
+        run = staged / _MADE
         run.mkdir()
         _write_ledger(run / LEDGER, entry.ledger)
         write_report(run, entry.ledger, entry.run)
@@ -208,19 +224,30 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
         if entry.samples:
             (run / SAMPLES).write_bytes(entry.samples)
         _write_json(run / RUN, entry.run)
-        _put(run, out)
     return out
 
 
-def _is_run(path: Path) -> bool:
-    """Whether nothing is lost by replacing what lies there: a run and nothing else."""
+def _is_run(track: str, name: str, path: Path) -> bool:
+    """Whether nothing is lost by replacing what lies there: the run, or half of one."""
     known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
-    return path.is_dir() and {one.name for one in path.iterdir()} <= known
+    inside = {one.name for one in path.iterdir()} if path.is_dir() else {""}
+    half = not inside or (LEDGER in inside and RUN not in inside)
+    return inside <= known and (half or path in runs_named(path, track, name))
+
+
+_MADE: Final = "made"
+"""Name of what takes the place of ``out``."""
+
+_OLD: Final = "old"
+"""Name of what is replaced, for as long as nothing is in its place."""
+
+_MEASURED: Final = "measured"
+"""Name of a folder of results that an interrupted call leaves for the next one."""
 
 
 @contextmanager
 def _staged(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -> Iterator[Path]:
-    """A folder beside ``out`` to write to, which one process has and nobody sees afterwards.
+    """A folder beside ``out`` that one process has: ``made`` in it takes its place at the end.
 
     Args:
         out: What will be written, whole.
@@ -233,40 +260,40 @@ def _staged(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -
     staged.mkdir(parents=True, exist_ok=True)
     with only_one(staged / "lock", f"{out}: another process writes there; wait for it"):
         _clear(staged, out)  # what a process that was killed has left
+        interrupted = False
         try:
             _refuse_old(out, replaces, replace_old=replace_old)
             yield staged
+            _refuse_old(out, replaces, replace_old=replace_old)  # it may have come there meanwhile
+            if out.exists():
+                out.rename(staged / _OLD)
+            (staged / _MADE).rename(out)
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
         finally:
             _clear(staged, out)
-            shutil.rmtree(staged, ignore_errors=True)
-
-
-_OLD: Final = "old"
-"""Name of what is replaced, for as long as nothing is in its place."""
+            if not (interrupted and (staged / _MEASURED).exists()):
+                shutil.rmtree(staged, ignore_errors=True)
 
 
 def _clear(staged: Path, out: Path) -> None:
-    """Put back what was moved out of the way for nothing, and delete the rest."""
+    """Put back what was moved out of the way for nothing; delete all but what was measured."""
     if (staged / _OLD).exists() and not out.exists():
         (staged / _OLD).rename(out)
     for left in staged.iterdir():
-        if left.is_dir():
+        if left.is_dir() and left.name != _MEASURED:
             shutil.rmtree(left)
-        elif left.name != "lock":
+        elif not left.is_dir() and left.name != "lock":
             left.unlink()
 
 
-def _put(made: Path, out: Path) -> None:
-    """Move a folder or file to its place."""
-    if out.exists():
-        out.rename(made.with_name(_OLD))
-    made.rename(out)
-
-
 def _refuse_old(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -> None:
-    if not out.exists():
+    if not os.path.lexists(out):
         return
     if not replace_old:
         raise SubmissionError(f"{out}: expected nothing of this name, it is there; see --replace")
+    if out.is_symlink():
+        raise UsageError(f"--replace: expected no link at {out}; give what it points to")
     if not replaces(out):
         raise UsageError(f"--replace: expected nothing but what it replaces at {out}, found more")

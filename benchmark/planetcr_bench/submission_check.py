@@ -160,29 +160,32 @@ def _hold_against_board(case: _Case) -> None:
         return
     entries, _ = read_entries(results)
     digests = digests_of(case.ledger)
-    others = []
+    others, alike = [], []
     for entry in entries:
         shared = len(digests.items() & digests_of(entry.ledger).items())
-        itself = entry.name == case.ledger.name and shared == len(digests)
-        if _alike(entry.ledger.provenance, case.record) and not itself:
-            others.append(entry)
         if shared >= _COPIED * len(digests):
             where = results / entry.folder
             case.told.append(f"{shared} of its {len(digests)} predictions are those of {where}")
-    others.sort(key=lambda entry: entry.status != "verified")
-    for entry in others[:_WITNESSES]:
+        if entry.name == case.ledger.name and shared == len(digests) and entry.status != "verified":
+            continue  # what was sent before, and may have been wrong
+        others.append(entry)
+        if _alike(entry.ledger.provenance, case.record):
+            alike.append(entry)
+    alike.sort(key=lambda entry: entry.status != "verified")
+    for entry in alike[:_WITNESSES]:
         _hold_against(case, entry, results)
-    if others:
-        count = len(others[:_WITNESSES])
+    if alike:
+        count = len(alike[:_WITNESSES])
         case.told.append(f"its input was held against {count} runs in {results}")
     else:
-        _hold_against_track(case, entries, results)
+        _hold_against_track(case, others, results)
 
 
 def _hold_against(case: _Case, entry: Entry, results: Path) -> None:
-    """What hangs on the dataset alone must be as in another run on it."""
+    """What hangs on the dataset alone must be as in another run on it; all, of same predictions."""
     known = entry.ledger
-    wrong = _differences(case.ledger, known, whole=False)
+    same = digests_of(case.ledger) == digests_of(known)
+    wrong = _differences(case.ledger, known, whole=same and entry.status == "verified")
     expected, got = (one["expected_scenes"] for one in (known.provenance, case.record))
     if expected != got:
         wrong.append(f"expected_scenes: expected {expected}, got {got}")
@@ -193,9 +196,9 @@ def _hold_against(case: _Case, entry: Entry, results: Path) -> None:
     case.refuse([f"differs from {where}, a run on the same dataset: {one}" for one in wrong])
 
 
-def _hold_against_track(case: _Case, entries: Sequence[Entry], results: Path) -> None:
-    """A track has one dataset: that of its verified runs."""
-    here = [entry for entry in entries if entry.run["track"] == case.record["track"]]
+def _hold_against_track(case: _Case, others: Sequence[Entry], results: Path) -> None:
+    """A track has one dataset: that of its verified runs, none of which is on this one."""
+    here = [entry for entry in others if entry.run["track"] == case.record["track"]]
     verified = [entry for entry in here if entry.status == "verified"]
     if verified:
         expected, got = verified[0].run["fingerprint"], case.record["fingerprint"]
@@ -203,7 +206,7 @@ def _hold_against_track(case: _Case, entries: Sequence[Entry], results: Path) ->
         case.refuse(
             [f"fingerprint: expected {expected[:12]}… of {where}, verified, got {got[:12]}…"]
         )
-    told = f"none of {len(here)} runs of its track" if here else "no run of its track"
+    told = f"none of {len(here)} other runs of its track" if here else "no other run of its track"
     case.told.append(f"{told} in {results} is on its dataset; its input was held against none")
 
 

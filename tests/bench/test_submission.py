@@ -215,6 +215,84 @@ def test_an_archive_is_replaced_by_an_archive_of_an_entry_alone(
     assert packed(mine, out, data, replace_old=True) == out
 
 
+def test_an_archive_that_holds_more_than_an_entry_is_not_replaced(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    out = packed(mine, tmp_path / "entry.zip", data, with_predictions=True)
+    packed(mine, out, data, replace_old=True)
+    whole = out.read_bytes()
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr("entry/thesis.txt", "years")
+    for content in (out.read_bytes(), whole[:200] + b"?" * 2000 + whole[2200:]):
+        out.write_bytes(content)
+        damaged = b"????" in content
+        if damaged:
+            out.write_bytes(content[: content.rindex(b"PK\1\2")] + b"?" * 50 + content[-22:])
+        before = out.read_bytes()
+        with pytest.raises(UsageError, match="found more"):
+            packed(mine, out, data, replace_old=True)
+        assert out.read_bytes() == before
+
+
+def test_what_lies_beside_the_images_of_an_entry_is_not_lost(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    out = packed(mine, tmp_path / "entry", data, with_predictions=True)
+    packed(mine, out, data, with_predictions=True, replace_old=True)
+    (out / "predictions/notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="found more"):
+        packed(mine, out, data, replace_old=True)
+    assert (out / "predictions/notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_a_link_is_neither_followed_nor_replaced(
+    mine: Path, data: Path, tmp_path: Path, target: str
+) -> None:
+    packed(mine, tmp_path / "elsewhere", data)
+    (tmp_path / "entry").symlink_to(target)
+    with pytest.raises(SubmissionError, match="--replace"):
+        packed(mine, tmp_path / "entry", data)
+    with pytest.raises(UsageError, match="expected no link"):
+        packed(mine, tmp_path / "entry", data, replace_old=True)
+    assert (tmp_path / "entry").readlink() == Path(target)
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "entry", "results"}
+
+
+@pytest.mark.parametrize("replace_old", [False, True])
+def test_what_comes_there_while_scoring_is_not_lost(
+    mine: Path, data: Path, tmp_path: Path, replace_old: bool
+) -> None:
+    """The very run, for example, if somebody packs to where it will be."""
+    out = tmp_path / "results/fake/mine"
+    with pytest.raises((SubmissionError, UsageError), match=r"it is there|found more"):
+        pack(mine, CARD, out, results=tmp_path / "results", data=data, workers=0, quiet=True,
+             replace_old=replace_old)  # fmt: skip
+    assert read_ledger(out).name == "mine"
+    assert [path.name for path in out.parent.iterdir()] == ["mine"]
+
+
+def test_what_was_measured_before_an_interruption_is_there_for_the_next_call(
+    mine: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, found = tmp_path / "entry", []
+
+    def stopped(predictions: Path, results: Path, **options: object) -> object:
+        found.extend(path.name for path in results.rglob("run.json"))
+        done = evaluate(predictions, results, **options)
+        if not found:
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(submission, "evaluate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pack(mine, CARD, out, data=data, workers=0, quiet=True)
+    assert not out.exists()
+    pack(mine, CARD, out, data=data, workers=0, quiet=True)
+    assert found == ["run.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["entry"]
+
+
 def test_a_folder_that_is_no_entry_is_never_replaced(
     mine: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -322,6 +400,33 @@ def test_what_lies_beside_a_run_is_not_lost_with_it(found: Checked, tmp_path: Pa
     with pytest.raises(UsageError, match="found more"):
         accept(found, tmp_path / "board", replace_old=True)
     assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_of_another_name_and_half_a_run_are_told_apart(
+    found: Checked, tmp_path: Path
+) -> None:
+    """The one is somebody's, the other is what an accident left."""
+    out = accept(found, tmp_path / "board")
+    record = (out / "run.json").read_text()
+    (out / "run.json").write_text(record.replace('"mine"', '"other"'))
+    with pytest.raises(UsageError, match="found more"):
+        accept(found, tmp_path / "board", replace_old=True)
+    (out / "run.json").unlink()
+    accept(found, tmp_path / "board", replace_old=True)
+    assert (out / "run.json").read_text() == record
+    shutil.rmtree(out)
+    out.mkdir()
+    (out / "card.toml").write_text("mine")
+    with pytest.raises(UsageError, match="found more"):
+        accept(found, tmp_path / "board", replace_old=True)
+
+
+def test_a_run_is_no_folder_of_runs(
+    found: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(accept(found, tmp_path / "board"))
+    with pytest.raises(UsageError, match="is a run itself"):
+        accept(found, Path(), replace_old=True)
 
 
 def test_a_status_does_not_outlive_its_ledger(

@@ -244,7 +244,7 @@ def test_a_judge_that_is_at_hand_is_asked_again(
 def test_runs_on_the_board_are_witnesses_of_the_input(packed: Path, entry: Path) -> None:
     results = packed.parent / "results"
     told = "\n".join(checked(entry, results=results).told)
-    assert "none of 1 runs of its track in" in told  # no witness of itself
+    assert "no other run of its track in" in told  # no witness of itself
     rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
     held = f"its input was held against 1 runs in {results}"
     assert held in checked(entry, results=results).told
@@ -638,7 +638,24 @@ def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Pat
     (claimed,) = (tmp_path / "board").glob("*/*/status.json")
     claimed.unlink()
     told = checked(entry, results=tmp_path / "board").told
-    assert any(line.startswith("none of 1 runs of its track in ") for line in told)
+    assert any(line.startswith("none of 1 other runs of its track in ") for line in told)
+
+
+def test_a_verified_run_is_a_witness_of_its_own_predictions(entry: Path, tmp_path: Path) -> None:
+    """Sent again, it is sound; with the same predictions, nobody sends other sums."""
+    accept(replace(checked(entry), status="verified"), tmp_path / "board")
+    again = checked(entry, results=tmp_path / "board")
+    assert f"its input was held against 1 runs in {tmp_path / 'board'}" in again.told
+    accept(again, tmp_path / "board", replace_old=True)
+    accept(replace(again, status="verified"), tmp_path / "board", replace_old=True)
+
+    def better(ledger: Ledger) -> None:
+        ledger.frame["ssim"] = (ledger.frame["ssim"] + ledger.frame["ssim_pixels"]) / 2
+
+    rewrite(entry, better)
+    shutil.rmtree(entry / "predictions")
+    assert checked(entry).status == "claimed"
+    assert "ssim: 192 cells differ" in refusal(entry, results=tmp_path / "board")
 
 
 def test_scenes_that_the_dataset_has_not_are_named(

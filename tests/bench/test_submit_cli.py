@@ -107,6 +107,9 @@ def test_both_sides_of_a_submission(
     assert str(tmp_path) not in json.dumps(run)
     page = cli("leaderboard", board)
     assert page.stdout.startswith("1 entries, 0 left out")
+    done = cli("submit", "--check", entry, "--accept", "--results", tmp_path)
+    assert done.returncode == 2
+    assert "--results: expected a folder that the entry lies outside of" in done.stderr
     (entry / "card.toml").write_text("method = '<b>'\ncolour = 1")
     done = cli("submit", "--check", entry)
     assert done.returncode == 1
