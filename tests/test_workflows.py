@@ -42,13 +42,52 @@ def test_commands_of_a_workflow_are_sound_and_of_this_program(workflow: Path) ->
     subprocess.run(["bash", "-n", script], check=True)
 
 
-def test_a_pull_request_is_checked_by_the_branch_that_it_goes_to() -> None:
-    tool, sent = [
-        step for step in steps_of(ROOT / ".github/workflows/submission.yml")
-        if step.get("uses", "").startswith("actions/checkout")
-    ]  # fmt: skip
-    assert tool["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
-    assert (tool["with"]["path"], sent["with"]["path"]) == ("board", "sent")
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        (["submissions/new/card.toml"], 0),
+        (["submissions/new/card.toml", "results/submissions/evil/status.json"], 1),
+        (["submissions/new/card.toml", "benchmark/submissions/code.py"], 1),
+        (["submissions/new/card.toml", "submissions.py"], 1),
+    ],
+)
+def test_a_pull_request_is_checked_by_the_branch_that_it_goes_to(
+    tmp_path: Path, changed: list[str], status: int
+) -> None:
+    """The commands of the workflow, on a merge as GitHub makes it."""
+    sent, head = tmp_path / "sent", ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+
+    def git(*words: str) -> None:
+        subprocess.run([*head, *words], cwd=sent, check=True, capture_output=True)
+
+    def commit(*names: str) -> None:
+        for name in names:
+            (sent / name).parent.mkdir(parents=True, exist_ok=True)
+            (sent / name).write_text("")
+        git("add", "-A")
+        git("commit", "-m", "one")
+
+    sent.mkdir()
+    git("init", "-b", "main")
+    commit("tool", "submissions/old/card.toml")
+    git("checkout", "-b", "theirs")
+    commit(*changed)
+    git("checkout", "main")
+    commit("results/later")  # what came to the branch since is no change of theirs
+    git("merge", "--no-ff", "theirs", "-m", "both")
+    checkout, *steps = steps_of(ROOT / ".github/workflows/submission.yml")
+    assert checkout["with"]["path"] == "sent"
+    assert checkout["with"]["fetch-depth"] == 2
+    worktree, guard = (step["run"] for step in steps if "git -C sent" in step.get("run", ""))
+    subprocess.run(["bash", "-e", "-c", worktree], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "board/results/later").exists()
+    assert not (tmp_path / "board/submissions/new").exists()
+    done = subprocess.run(
+        ["bash", "-e", "-c", guard], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    for name in changed:
+        assert (name in done.stdout) == (not name.startswith("submissions/"))
     text = (ROOT / ".github/workflows/submission.yml").read_text()
     assert "sent/" not in text.replace("board/submissions/check_new.sh board sent", "")
 
