@@ -17,7 +17,7 @@ from planetcr_models.export import export_onnx
 from planetcr_models.restorer import upsample
 
 every_model = pytest.mark.parametrize("name", list_models())
-HEAVY = ("mcgan", "spa_gan", "glf_cr", "align_cr_no_align", "align_cr")
+HEAVY = ("mcgan", "spa_gan", "sar_opt_cgan", "glf_cr", "align_cr_no_align", "align_cr")
 every_model_in_time = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name in HEAVY else ()) for name in list_models()],

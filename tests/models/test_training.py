@@ -132,7 +132,7 @@ OVERFIT: dict[str, tuple[int, dict[str, Any], dict[str, Scalar]]] = {
 }  # fmt: skip
 """Steps, options of the network and changes of the recipe with which four scenes are learnt."""
 
-QUICK = ("sar_opt_cgan", "dsen2_cr")
+QUICK = ("dsen2_cr",)
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list_models() if name not in QUICK]
 
 
