@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def test_commands_of_a_workflow_are_sound_and_of_this_program(workflow: Path) ->
         (["submissions/new/card.toml", "results/submissions/evil/status.json"], 1),
         (["submissions/new/card.toml", "benchmark/submissions/code.py"], 1),
         (["submissions/new/card.toml", "submissions.py"], 1),
+        (["submissions/check_new.sh"], 1),
+        (["submissions"], 1),
     ],
 )
 def test_a_pull_request_is_checked_by_the_branch_that_it_goes_to(
@@ -62,6 +65,8 @@ def test_a_pull_request_is_checked_by_the_branch_that_it_goes_to(
 
     def commit(*names: str) -> None:
         for name in names:
+            if (sent / name).is_dir():  # a file, or a link, in the place of all entries
+                shutil.rmtree(sent / name)
             (sent / name).parent.mkdir(parents=True, exist_ok=True)
             (sent / name).write_text("")
         git("add", "-A")
@@ -87,7 +92,7 @@ def test_a_pull_request_is_checked_by_the_branch_that_it_goes_to(
     )
     assert done.returncode == status, done.stderr
     for name in changed:
-        assert (name in done.stdout) == (not name.startswith("submissions/"))
+        assert (f"\t{name}\n" in done.stdout) == (not name.startswith("submissions/new/"))
     text = (ROOT / ".github/workflows/submission.yml").read_text()
     assert "sent/" not in text.replace("board/submissions/check_new.sh board sent", "")
 

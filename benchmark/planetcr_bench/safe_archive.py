@@ -61,7 +61,7 @@ _LONGEST_READ: Final = 2**23
 _MOST_MEMORY: Final = 2**27
 _SMALL: Final = 1_000_000
 _ENCRYPTED: Final = 0x1 | 0x40 | 0x2000
-_BROKEN: Final = (
+BROKEN: Final = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error,
     ArithmeticError, EOFError, LookupError, OSError, RuntimeError, ValueError,
 )  # fmt: skip
@@ -247,7 +247,7 @@ def _listed(archive: Path, limits: Limits) -> tuple[list[_Member], list[str]]:
     try:
         for member, _ in itertools.islice(_walk(archive, limits), limits.files + 1):
             members.append(member)  # one by one: an error keeps what came before
-    except _BROKEN as error:
+    except BROKEN as error:
         return members, [f"cannot be read ({error})"]
     return members, []
 
@@ -259,9 +259,9 @@ def _unpacked(archive: Path, members: Sequence[_Member], target: Path, limits: L
         for member, (_, opened) in zip(members, _walk(archive, limits), strict=True):
             try:
                 found += _write(member, opened, target)
-            except _BROKEN as error:
+            except BROKEN as error:
                 found.append(f"{_shown(member.name)}: cannot be read ({error})")
-    except _BROKEN as error:
+    except BROKEN as error:
         found.append(f"cannot be read ({error})")
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -20,11 +20,17 @@ from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.evaluate import check_name, evaluate
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
-from planetcr_bench.manifest import MANIFEST, Listed, list_predictions, write_manifest
+from planetcr_bench.manifest import (
+    LARGEST_MANIFEST,
+    MANIFEST,
+    Listed,
+    list_predictions,
+    write_manifest,
+)
 from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions import FORMATS, image_files, read_card, scene_name, write_card
+from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
 from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
-from planetcr_bench.safe_archive import ARCHIVES
+from planetcr_bench.safe_archive import ARCHIVES, BROKEN
 from planetcr_bench.samples import SAMPLES
 from planetcr_bench.sent_entry import FILES, LEDGER, PREDICTIONS, REPORT, RUN
 from planetcr_bench.sent_ledger import public_run
@@ -71,7 +77,7 @@ def pack(
     name = options.get("name") or predictions.resolve().name
     check_name(name)
     out = out or Path("submissions", name)
-    _check_out(out, predictions)
+    _check_out(out, predictions, results)
     with _staged(out, _is_entry, replace_old=replace_old) as staged:
         ledger, run_folder, problems = evaluate(
             predictions, results or staged / _MEASURED, tables=results is not None, **options
@@ -97,37 +103,58 @@ def pack(
     return out, ledger, problems
 
 
-def _check_out(out: Path, predictions: Path) -> None:
-    """Refuse a place that is, holds or lies in what is read, or where the user stands."""
+def _check_out(out: Path, predictions: Path, results: Path | None) -> None:
+    """Refuse a place that is, holds or lies in another folder of the call, or holds this one."""
     if out.suffix != ZIP and out.name.lower().endswith(ARCHIVES):
         raise UsageError(f"--out: expected a folder or {ZIP}, got {out}")
-    whole, read, here = out.resolve(), predictions.resolve(), Path.cwd()
-    if whole == read or whole in read.parents or read in whole.parents:
+    if _overlap(out, predictions):
         raise UsageError(f"--out: expected a place apart from the predictions, got {out}")
+    whole, here = out.resolve(), Path.cwd()
     if whole == here or whole in here.parents:
         raise UsageError(f"--out: expected a folder to make, got {out}, which this one lies in")
+    if results is not None and _overlap(out, results):
+        raise UsageError(f"--out: expected a place apart from --results, got {out}")
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Whether two places are one, or one lies in the other."""
+    one, other = one.resolve(), other.resolve()
+    return one == other or one in other.parents or other in one.parents
 
 
 def _is_entry(path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: an entry and nothing else."""
     if path.is_dir():
-        files = [one for one in path.rglob("*") if one.is_symlink() or not one.is_dir()]
-        names = {one.relative_to(path).as_posix() for one in files}
-        return not any(path.iterdir()) or _are_of_an_entry(names)
+        names = {one.relative_to(path).as_posix() for one in path.rglob("*")}
+        manifest = path / MANIFEST
+        listed = manifest.read_bytes() if manifest.is_file() else b""
+        return not names or _are_of_an_entry(names, listed)
+    return path.suffix == ZIP and path.is_file() and _is_archive_of_an_entry(path)
+
+
+def _is_archive_of_an_entry(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             inside = [name for name in archive.namelist() if not name.endswith("/")]
-    except (OSError, zipfile.BadZipFile):
+            tops = {name.partition("/")[0] for name in inside}
+            top = f"{tops.pop()}/" if len(tops) == 1 else ""
+            file.seek(0)
+            more = file.read(4) != b"PK\3\4" or archive.comment  # before the archive, or after it
+            with archive.open(f"{top}{MANIFEST}") as manifest:
+                listed = manifest.read(LARGEST_MANIFEST)
+    except BROKEN:
         return False
-    tops = {name.partition("/")[0] for name in inside}
-    top = f"{tops.pop()}/" if len(tops) == 1 else ""
-    return path.suffix == ZIP and _are_of_an_entry({name.removeprefix(top) for name in inside})
+    return not more and _are_of_an_entry({name.removeprefix(top) for name in inside}, listed)
 
 
-def _are_of_an_entry(names: set[str]) -> bool:
-    rest = map(PurePosixPath, names - {*FILES, f"{PREDICTIONS}/{PREDICTIONS_CARD}"})
-    images = all(one.parts[:-1] == (PREDICTIONS,) and one.suffix.lower() in FORMATS for one in rest)
-    return {MANIFEST, LEDGER} <= names and images
+def _are_of_an_entry(names: set[str], manifest: bytes) -> bool:
+    """Whether files and folders are those of an entry with this manifest, and no others."""
+    try:
+        images = {f"{PREDICTIONS}/{one['name']}" for one in json.loads(manifest)["files"]}
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return False
+    known = {*FILES, PREDICTIONS, f"{PREDICTIONS}/{PREDICTIONS_CARD}", *images}
+    return {MANIFEST, LEDGER} <= names <= known
 
 
 def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
@@ -186,6 +213,28 @@ def _zip(folder: Path, path: Path, name: str) -> None:
 # --- Accepting --------------------------------------------------------------------------------
 
 
+def check_results(entry: Path, results: Path) -> None:
+    """Refuse a folder of results in which an entry cannot be accepted.
+
+    Args:
+        entry: Folder or archive that was sent.
+        results: Need not be there.
+
+    Raises:
+        UsageError: It is a run itself, or it and the folder of the entry overlap.
+    """
+    _refuse_run(results)
+    if entry.is_dir() and _overlap(entry, results):  # the board would take the entry for a run
+        raise UsageError(
+            f"--results: expected a folder apart from the entry {entry}, got {results}"
+        )
+
+
+def _refuse_run(results: Path) -> None:
+    if any((results / name).exists() for name in (LEDGER, RUN)):
+        raise UsageError(f"--results: expected a folder of runs, {results} is a run itself")
+
+
 def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
     """Put a checked entry among the results that the board is built from.
 
@@ -205,14 +254,13 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
         UsageError: ``results`` is a run, or the folder to be replaced holds anything else.
         BenchError: Another process accepts the same entry.
     """
+    _refuse_run(results)
     track, name = str(entry.run["track"]), entry.ledger.name
     same = runs_named(results, track, name)
     if len(same) > 1:
         message = f"{results}: expected one run {name} of track {track} to replace, found several"
         raise SubmissionError(message, [str(one) for one in same])
     out = same[0] if same else results / track / name
-    if out == results:
-        raise UsageError(f"--results: expected a folder of runs, {results} is a run itself")
     with _staged(out, partial(_is_run, track, name), replace_old=replace_old) as staged:
         run = staged / _MADE
         run.mkdir()
@@ -242,7 +290,7 @@ _OLD: Final = "old"
 """Name of what is replaced, for as long as nothing is in its place."""
 
 _MEASURED: Final = "measured"
-"""Name of a folder of results that an interrupted call leaves for the next one."""
+"""Name of a folder of results that a call leaves for the next one if it does not get to its end."""
 
 
 @contextmanager
@@ -255,12 +303,14 @@ def _staged(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -
         replace_old: It shall.
     """
     staged = out.with_name(f".{out.name}.entry.unfinished")
+    if staged.is_symlink():
+        raise UsageError(f"{staged}: expected no link there, what is unfinished goes there")
     if not staged.exists():
         _refuse_old(out, replaces, replace_old=replace_old)  # before anything is made
     staged.mkdir(parents=True, exist_ok=True)
     with only_one(staged / "lock", f"{out}: another process writes there; wait for it"):
         _clear(staged, out)  # what a process that was killed has left
-        interrupted = False
+        done = False
         try:
             _refuse_old(out, replaces, replace_old=replace_old)
             yield staged
@@ -268,12 +318,10 @@ def _staged(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -
             if out.exists():
                 out.rename(staged / _OLD)
             (staged / _MADE).rename(out)
-        except KeyboardInterrupt:
-            interrupted = True
-            raise
+            done = True
         finally:
             _clear(staged, out)
-            if not (interrupted and (staged / _MEASURED).exists()):
+            if done or not (staged / _MEASURED).exists():
                 shutil.rmtree(staged, ignore_errors=True)
 
 
@@ -296,4 +344,5 @@ def _refuse_old(out: Path, replaces: Callable[[Path], bool], *, replace_old: boo
     if out.is_symlink():
         raise UsageError(f"--replace: expected no link at {out}; give what it points to")
     if not replaces(out):
-        raise UsageError(f"--replace: expected nothing but what it replaces at {out}, found more")
+        what = f"nothing but what it replaces at {out}"
+        raise UsageError(f"--replace: expected {what}, found more, or it broken; move it away")

@@ -37,7 +37,7 @@ ALIKE: Final = 0.01
 which threads and devices move at ties."""
 
 _WITNESSES: Final = 3
-"""Runs on the board that a ledger is held against."""
+"""Runs on the board that a ledger is held against, and all verified ones of the same images."""
 
 _COPIED: Final = 0.1
 """Share of predictions in common with another run from which it is told."""
@@ -108,6 +108,12 @@ class _Case:
     def record(self) -> Record:
         return self.ledger.provenance
 
+    @property
+    def measured_whole(self) -> bool:
+        """Whether the board measures all predictions itself: nothing overrules what it finds."""
+        everything = self.scrutiny.data is not None and self.scrutiny.sample is None
+        return everything and self.sent.predictions is not None
+
     def refuse(self, faults: Sequence[str]) -> None:
         self.sent.faults += [f"{LEDGER}: {fault}" for fault in faults]
 
@@ -160,20 +166,25 @@ def _hold_against_board(case: _Case) -> None:
         return
     entries, _ = read_entries(results)
     digests = digests_of(case.ledger)
-    others, alike = [], []
+    others, alike, copied = [], [], []
     for entry in entries:
-        shared = len(digests.items() & digests_of(entry.ledger).items())
-        if shared >= _COPIED * len(digests):
-            where = results / entry.folder
-            case.told.append(f"{shared} of its {len(digests)} predictions are those of {where}")
-        if entry.name == case.ledger.name and shared == len(digests) and entry.status != "verified":
+        where, verified = results / entry.folder, entry.status == "verified"
+        shared = {scene for scene, _ in digests.items() & digests_of(entry.ledger).items()}
+        if len(shared) >= _COPIED * len(digests):
+            told = f"{len(shared)} of its {len(digests)} predictions are those of {where}"
+            case.told.append(f"{told}, verified" if verified else told)
+        if entry.name == case.ledger.name and len(shared) == len(digests) and not verified:
             continue  # what was sent before, and may have been wrong
         others.append(entry)
         if _alike(entry.ledger.provenance, case.record):
             alike.append(entry)
+            copied += [(entry, shared)] if verified and shared else []
     alike.sort(key=lambda entry: entry.status != "verified")
     for entry in alike[:_WITNESSES]:
         _hold_against(case, entry, results)
+    if not case.measured_whole:
+        for entry, shared in copied:
+            _hold_against_images(case, entry, shared, results)
     if alike:
         count = len(alike[:_WITNESSES])
         case.told.append(f"its input was held against {count} runs in {results}")
@@ -182,10 +193,9 @@ def _hold_against_board(case: _Case) -> None:
 
 
 def _hold_against(case: _Case, entry: Entry, results: Path) -> None:
-    """What hangs on the dataset alone must be as in another run on it; all, of same predictions."""
+    """What hangs on the dataset alone must be as in another run on it."""
     known = entry.ledger
-    same = digests_of(case.ledger) == digests_of(known)
-    wrong = _differences(case.ledger, known, whole=same and entry.status == "verified")
+    wrong = _differences(case.ledger, known, whole=False)
     expected, got = (one["expected_scenes"] for one in (known.provenance, case.record))
     if expected != got:
         wrong.append(f"expected_scenes: expected {expected}, got {got}")
@@ -194,6 +204,18 @@ def _hold_against(case: _Case, entry: Entry, results: Path) -> None:
         wrong.append(f"{len(strange)} scenes are not in it, first {strange[0]}")
     where = results / entry.folder
     case.refuse([f"differs from {where}, a run on the same dataset: {one}" for one in wrong])
+
+
+def _hold_against_images(case: _Case, entry: Entry, scenes: set[str], results: Path) -> None:
+    """Of images that the board has measured itself, all sums must be the same.
+
+    Their scale may be another one: then the images must be sent, and all be measured again.
+    """
+    frame = case.ledger.frame
+    sent = replace(case.ledger, frame=frame[frame["scene"].isin(scenes)])
+    wrong = _differences(sent, entry.ledger, whole=True)
+    what = f"{results / entry.folder}, verified, of the same images (--sample all overrules it)"
+    case.refuse([f"differs from {what}: {one}" for one in wrong])
 
 
 def _hold_against_track(case: _Case, others: Sequence[Entry], results: Path) -> None:

@@ -14,13 +14,13 @@ import pytest
 
 from planetcr_bench import submission
 from planetcr_bench.entry_card import TEMPLATE, read_entry_card
-from planetcr_bench.errors import PredictionError, SubmissionError, UsageError
+from planetcr_bench.errors import DatasetError, PredictionError, SubmissionError, UsageError
 from planetcr_bench.evaluate import evaluate
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.ledger import read_ledger
 from planetcr_bench.predict import predict
 from planetcr_bench.sent_entry import FILES
-from planetcr_bench.submission import accept, pack
+from planetcr_bench.submission import accept, check_results, pack
 from planetcr_bench.submission_check import Checked, Scrutiny, check
 
 CARD = Path(__file__).parents[2] / "results/sim-v1-small/sim-v1-demo/mean-fill/card.toml"
@@ -223,15 +223,30 @@ def test_an_archive_that_holds_more_than_an_entry_is_not_replaced(
     whole = out.read_bytes()
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("entry/thesis.txt", "years")
-    for content in (out.read_bytes(), whole[:200] + b"?" * 2000 + whole[2200:]):
+    newer = bytearray(whole)
+    newer[whole.index(b"PK\1\2") + 6] = 99  # the version of the format that it needs
+    last = whole.rindex(b"PK\1\2")
+    kept = {
+        "another file": out.read_bytes(),
+        "before it": b"years" + whole,
+        "after it": whole[:-2] + b"\5\0years",
+        "damaged list": whole[:last] + b"?" * 50 + whole[-22:],
+        "damaged manifest": whole.replace(b"manifest.json", b"manifest.jsom", 1),
+        "unknown version": bytes(newer),
+    }
+    for content in kept.values():
         out.write_bytes(content)
-        damaged = b"????" in content
-        if damaged:
-            out.write_bytes(content[: content.rindex(b"PK\1\2")] + b"?" * 50 + content[-22:])
-        before = out.read_bytes()
         with pytest.raises(UsageError, match="found more"):
             packed(mine, out, data, replace_old=True)
-        assert out.read_bytes() == before
+        assert out.read_bytes() == content
+    out.write_bytes(whole)
+    packed(mine, out, data, replace_old=True)
+
+
+def test_a_pipe_is_not_waited_for(mine: Path, data: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    with pytest.raises(UsageError, match="found more"):
+        packed(mine, tmp_path / "pipe.zip", data, replace_old=True)
 
 
 def test_what_lies_beside_the_images_of_an_entry_is_not_lost(
@@ -239,10 +254,20 @@ def test_what_lies_beside_the_images_of_an_entry_is_not_lost(
 ) -> None:
     out = packed(mine, tmp_path / "entry", data, with_predictions=True)
     packed(mine, out, data, with_predictions=True, replace_old=True)
-    (out / "predictions/notes.txt").write_text("mine")
+    image = next((out / "predictions").glob("*.tif"))
+    for name in ("notes.txt", "holiday.tif", f"{image.name}/deep.tif"):
+        other = Path(shutil.copytree(out, tmp_path / "other"))
+        (other / "predictions" / image.name).unlink()
+        (other / "predictions" / name).parent.mkdir(exist_ok=True)
+        (other / "predictions" / name).write_text("mine")
+        with pytest.raises(UsageError, match="found more"):
+            packed(mine, other, data, replace_old=True)
+        assert (other / "predictions" / name).read_text() == "mine"
+        shutil.rmtree(other)
+    (out / "notes").mkdir()
     with pytest.raises(UsageError, match="found more"):
         packed(mine, out, data, replace_old=True)
-    assert (out / "predictions/notes.txt").read_text() == "mine"
+    assert (out / "notes").is_dir()
 
 
 @pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
@@ -261,15 +286,34 @@ def test_a_link_is_neither_followed_nor_replaced(
 
 @pytest.mark.parametrize("replace_old", [False, True])
 def test_what_comes_there_while_scoring_is_not_lost(
-    mine: Path, data: Path, tmp_path: Path, replace_old: bool
+    mine: Path, data: Path, tmp_path: Path, replace_old: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The very run, for example, if somebody packs to where it will be."""
-    out = tmp_path / "results/fake/mine"
+    out = tmp_path / "entry"
+
+    def meanwhile(*arguments: object, **options: object) -> object:
+        out.mkdir()
+        (out / "thesis.txt").write_text("years")
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(submission, "evaluate", meanwhile)
     with pytest.raises((SubmissionError, UsageError), match=r"it is there|found more"):
-        pack(mine, CARD, out, results=tmp_path / "results", data=data, workers=0, quiet=True,
-             replace_old=replace_old)  # fmt: skip
-    assert read_ledger(out).name == "mine"
-    assert [path.name for path in out.parent.iterdir()] == ["mine"]
+        packed(mine, out, data, replace_old=replace_old)
+    assert contents(out) == {"thesis.txt": b"years"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["entry", "results"]
+
+
+def test_an_entry_and_the_results_do_not_overlap(
+    mine: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would lie where the run will be, or be taken for a run; said before anything is scored."""
+    monkeypatch.setattr(submission, "evaluate", None)
+    results = tmp_path / "results"
+    for out in (results, results / "fake/mine", tmp_path / "results.zip/.."):
+        with pytest.raises(UsageError, match="apart from --results"):
+            pack(mine, CARD, out, results=results, data=data)
+    with pytest.raises(UsageError, match="apart from --results"):
+        pack(mine, CARD, tmp_path / "entry", results=tmp_path / "entry/board", data=data)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_was_measured_before_an_interruption_is_there_for_the_next_call(
@@ -288,9 +332,22 @@ def test_what_was_measured_before_an_interruption_is_there_for_the_next_call(
     with pytest.raises(KeyboardInterrupt):
         pack(mine, CARD, out, data=data, workers=0, quiet=True)
     assert not out.exists()
+    with pytest.raises(DatasetError):  # a typing error costs nothing of it
+        pack(mine, CARD, out, data=data / "typo", workers=0, quiet=True)
+    assert not out.exists()
+    found.clear()
     pack(mine, CARD, out, data=data, workers=0, quiet=True)
     assert found == ["run.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["entry"]
+
+
+def test_what_is_unfinished_goes_to_no_link(mine: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/old").write_text("years")
+    (tmp_path / ".entry.entry.unfinished").symlink_to("elsewhere")
+    with pytest.raises(UsageError, match="expected no link there"):
+        packed(mine, tmp_path / "entry", data)
+    assert (tmp_path / "elsewhere/old").read_text() == "years"
 
 
 def test_a_folder_that_is_no_entry_is_never_replaced(
@@ -424,9 +481,23 @@ def test_a_run_of_another_name_and_half_a_run_are_told_apart(
 def test_a_run_is_no_folder_of_runs(
     found: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(accept(found, tmp_path / "board"))
-    with pytest.raises(UsageError, match="is a run itself"):
-        accept(found, Path(), replace_old=True)
+    run = accept(found, tmp_path / "board")
+    other = run.rename(run.with_name("other"))
+    (other / "ledger.parquet").unlink()
+    monkeypatch.chdir(other)
+    for results in (Path(), other):
+        with pytest.raises(UsageError, match="is a run itself"):
+            accept(found, results, replace_old=True)
+
+
+def test_an_entry_is_accepted_apart_from_itself(mine: Path, data: Path, tmp_path: Path) -> None:
+    """The board would take a folder for a run; an archive may lie anywhere."""
+    entry = packed(mine, tmp_path / "sent/entry", data)
+    for results in (entry, entry / "board", tmp_path / "sent", entry / "../../sent"):
+        with pytest.raises(UsageError, match=r"apart from the entry|a run itself"):
+            check_results(entry, results)
+    check_results(entry, tmp_path / "board")
+    check_results(packed(mine, tmp_path / "sent/entry.zip", data), tmp_path / "sent")
 
 
 def test_a_status_does_not_outlive_its_ledger(

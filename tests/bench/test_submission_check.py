@@ -658,6 +658,64 @@ def test_a_verified_run_is_a_witness_of_its_own_predictions(entry: Path, tmp_pat
     assert "ssim: 192 cells differ" in refusal(entry, results=tmp_path / "board")
 
 
+def test_sums_of_images_that_the_board_has_measured_are_never_others(
+    entry: Path, tmp_path: Path
+) -> None:
+    """However many other verified runs there are, and whichever scenes were exchanged or left."""
+    board, honest = tmp_path / "board", Path(shutil.copytree(entry, tmp_path / "honest"))
+    shutil.rmtree(entry / "predictions")
+    known = read_ledger(honest).frame["prediction_sha256"].astype(str).unique().tolist()
+    for name in ("a", "b", "c"):
+        rewrite(entry, lambda ledger, name=name: ledger.provenance.update(name=name))
+        fresh = {digest: name + digest[1:] for digest in known}
+        rewrite(entry, lambda ledger, fresh=fresh: ledger.frame.replace(fresh), listed=True)
+        accept(replace(checked(entry), status="verified"), board)
+        known = list(fresh.values())
+    accept(replace(checked(honest), status="verified"), board)
+    shutil.rmtree(honest / "predictions")
+
+    def better(ledger: Ledger) -> pd.DataFrame:
+        frame = ledger.frame
+        frame["ssim"] = (frame["ssim"] + frame["ssim_pixels"]) / 2
+        return frame.replace({first_digest(honest): "0" * 64})
+
+    def fewer(ledger: Ledger) -> pd.DataFrame:
+        frame = ledger.frame
+        ledger.provenance.update(name="fewer", complete=False, scenes=9)
+        return frame[frame["scene"] != frame["scene"].iloc[0]]
+
+    assert checked(honest, results=board).status == "claimed"
+    what = "honest, verified, of the same images (--sample all overrules it): ssim: "
+    rewrite(honest, better, listed=True)
+    assert checked(honest).status == "claimed"
+    assert what in refusal(honest, results=board)
+    rewrite(honest, fewer, listed=True)
+    assert checked(honest).status == "claimed"
+    assert what in refusal(honest, results=board)
+
+
+def test_what_the_board_measures_itself_overrules_what_it_knew(
+    simulated: Path, entry: Path, packed: Path, tmp_path: Path
+) -> None:
+    """A wrong scale was verified; the right one makes other sums of the same images."""
+    board = tmp_path / "board"
+    preds = Path(shutil.copytree(packed.parent / "honest", tmp_path / "honest"))
+    card = preds / "predictions.toml"
+    card.write_text(f"scale = 12000.0\n{card.read_text()}")
+    wrong, *_ = pack(preds, CARD, tmp_path / "wrong", data=simulated, with_predictions=True,
+                     quiet=True, workers=0)  # fmt: skip
+    everything = {"data": simulated, "sample": None}
+    accept(checked(wrong, **everything), board)
+    lines = refusal(entry, results=board, data=simulated)
+    assert "(--sample all overrules it): absolute_error: " in lines
+    right = checked(entry, results=board, **everything)
+    where = board / "sim-v1-tiny/honest"
+    assert f"10 of its 10 predictions are those of {where}, verified" in right.told
+    assert right.status == "verified"
+    accept(right, board, replace_old=True)
+    assert read_ledger(where).provenance["scale"] is None
+
+
 def test_scenes_that_the_dataset_has_not_are_named(
     entry: Path, simulated: Path, packed: Path
 ) -> None:

@@ -109,7 +109,7 @@ def test_both_sides_of_a_submission(
     assert page.stdout.startswith("1 entries, 0 left out")
     done = cli("submit", "--check", entry, "--accept", "--results", tmp_path)
     assert done.returncode == 2
-    assert "--results: expected a folder that the entry lies outside of" in done.stderr
+    assert "--results: expected a folder apart from the entry" in done.stderr
     (entry / "card.toml").write_text("method = '<b>'\ncolour = 1")
     done = cli("submit", "--check", entry)
     assert done.returncode == 1

@@ -257,8 +257,8 @@ def _check(
     new = accept and results is not None and not results.exists()
     if witness is None and results is not None and not new:
         raise UsageError(f"--results: expected a folder of results, {results} is none")
-    if accept and results is not None and results.resolve() in entry.resolve().parents:
-        raise UsageError(f"--results: expected a folder that the entry lies outside of, {entry}")
+    if accept and results is not None:
+        submission.check_results(entry, results)
     command = ["planetcr-bench", *sys.argv[1:]]
     scrutiny = Scrutiny(results=witness, command=command, quiet=as_json, **options)
     with tempfile.TemporaryDirectory(prefix="planetcr-entry-") as work:

@@ -145,7 +145,7 @@ def runs_named(results: Path, track: str, name: str) -> list[Path]:
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LedgerError(f"{path}: expected JSON, cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise LedgerError(f"{path}: expected an object, got {type(value).__name__}")
