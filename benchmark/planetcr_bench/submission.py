@@ -344,5 +344,5 @@ def _refuse_old(out: Path, replaces: Callable[[Path], bool], *, replace_old: boo
     if out.is_symlink():
         raise UsageError(f"--replace: expected no link at {out}; give what it points to")
     if not replaces(out):
-        what = f"nothing but what it replaces at {out}"
-        raise UsageError(f"--replace: expected {what}, found more, or it broken; move it away")
+        what = f"nothing but what it replaces at {out}, whole"
+        raise UsageError(f"--replace: expected {what}; found more, or less; move that away")
