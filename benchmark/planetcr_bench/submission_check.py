@@ -109,10 +109,10 @@ class _Case:
         return self.ledger.provenance
 
     @property
-    def measured_whole(self) -> bool:
-        """Whether the board measures all predictions itself: nothing overrules what it finds."""
+    def measured_whole(self) -> Predictions | None:
+        """All predictions, if the board measures them itself: nothing overrules what it finds."""
         everything = self.scrutiny.data is not None and self.scrutiny.sample is None
-        return everything and self.sent.predictions is not None
+        return self.sent.predictions if everything else None
 
     def refuse(self, faults: Sequence[str]) -> None:
         self.sent.faults += [f"{LEDGER}: {fault}" for fault in faults]
@@ -182,7 +182,7 @@ def _hold_against_board(case: _Case) -> None:
     alike.sort(key=lambda entry: entry.status != "verified")
     for entry in alike[:_WITNESSES]:
         _hold_against(case, entry, results)
-    if not case.measured_whole:
+    if case.measured_whole is None:
         for entry, shared in copied:
             _hold_against_images(case, entry, shared, results)
     if alike:
@@ -281,8 +281,8 @@ def _hold_against_dataset(case: _Case) -> None:
         case.refuse(wrong)
         return
     scenes = sorted(by_name[name] for name in digests_of(case.ledger))
-    if scrutiny.sample is None and case.sent.predictions is not None:
-        _verify(case, case.sent.predictions, dataset)
+    if case.measured_whole is not None:
+        _verify(case, case.measured_whole, dataset)
         return
     count = len(scenes) if scrutiny.sample is None else min(scrutiny.sample, len(scenes))
     drawn = np.random.default_rng(scrutiny.seed).choice(len(scenes), count, replace=False)
