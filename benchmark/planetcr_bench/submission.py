@@ -290,7 +290,7 @@ _OLD: Final = "old"
 """Name of what is replaced, for as long as nothing is in its place."""
 
 _MEASURED: Final = "measured"
-"""Name of a folder of results that a call leaves for the next one if it does not get to its end."""
+"""Name of a folder of results; an evaluation that was cut off there goes on next time."""
 
 
 @contextmanager
@@ -321,7 +321,7 @@ def _staged(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -
             done = True
         finally:
             _clear(staged, out)
-            if done or not (staged / _MEASURED).exists():
+            if done or not any((staged / _MEASURED).glob("*/.*.unfinished")):
                 shutil.rmtree(staged, ignore_errors=True)
 
 

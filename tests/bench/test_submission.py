@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from planetcr_bench import measure as measuring
 from planetcr_bench import submission
 from planetcr_bench.entry_card import TEMPLATE, read_entry_card
 from planetcr_bench.errors import DatasetError, PredictionError, SubmissionError, UsageError
@@ -316,28 +317,33 @@ def test_an_entry_and_the_results_do_not_overlap(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_was_measured_before_an_interruption_is_there_for_the_next_call(
+def test_what_was_measured_before_an_interruption_is_not_measured_again(
     mine: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, found = tmp_path / "entry", []
+    out, measured, original = tmp_path / "entry", [], measuring.measure_scene
 
-    def stopped(predictions: Path, results: Path, **options: object) -> object:
-        found.extend(path.name for path in results.rglob("run.json"))
-        done = evaluate(predictions, results, **options)
-        if not found:
+    def stopped(*arguments: object) -> object:
+        if len(measured) == 4:
             raise KeyboardInterrupt
-        return done
+        measured.append(1)
+        return original(*arguments)
 
-    monkeypatch.setattr(submission, "evaluate", stopped)
+    def counted(*arguments: object) -> object:
+        measured.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(measuring, "FLUSH_SECONDS", 0.0)
+    options = {"workers": 0, "batch": 1, "quiet": True}
+    monkeypatch.setattr(measuring, "measure_scene", stopped)
     with pytest.raises(KeyboardInterrupt):
-        pack(mine, CARD, out, data=data, workers=0, quiet=True)
-    assert not out.exists()
+        pack(mine, CARD, out, data=data, **options)
     with pytest.raises(DatasetError):  # a typing error costs nothing of it
-        pack(mine, CARD, out, data=data / "typo", workers=0, quiet=True)
+        pack(mine, CARD, out, data=data / "typo", **options)
     assert not out.exists()
-    found.clear()
-    pack(mine, CARD, out, data=data, workers=0, quiet=True)
-    assert found == ["run.json"]
+    measured.clear()
+    monkeypatch.setattr(measuring, "measure_scene", counted)
+    pack(mine, CARD, out, data=data, **options)
+    assert 2 <= len(measured) < 6
     assert [path.name for path in tmp_path.iterdir()] == ["entry"]
 
 
@@ -379,9 +385,9 @@ def test_what_the_receiving_side_would_refuse_is_not_packed(
     odd = Path(shutil.copytree(mine, tmp_path / "odd"))
     (odd / "predictions.toml").write_text('method = "<b>bold</b>"')
     with pytest.raises(SubmissionError, match="would refuse") as refused:
-        packed(odd, tmp_path / "entry", data)
+        pack(odd, CARD, tmp_path / "entry", data=data, workers=0, quiet=True)
     assert "method: expected plain text" in refused.value.problems[0]
-    assert not (tmp_path / "entry").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["odd"]
 
 
 # --- Accepting --------------------------------------------------------------------------------
