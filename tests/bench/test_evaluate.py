@@ -36,10 +36,18 @@ def rows(folder: Path) -> pd.DataFrame:
     return read_ledger(folder).frame
 
 
+@pytest.fixture
+def reports() -> None:
+    """For tests that look at a report or its tables."""
+
+
 @pytest.fixture(autouse=True)
-def _no_pictures_of_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take seconds a run, and test_report.py looks at them."""
-    monkeypatch.setattr("planetcr_bench.report.write_diagnosis", lambda *_: [])
+def _nothing_is_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports take seconds a run, and test_report.py looks at them."""
+    if "reports" in request.fixturenames:
+        monkeypatch.setattr("planetcr_bench.report.write_diagnosis", lambda *_: [])
+    else:
+        monkeypatch.setattr("planetcr_bench.report.write_report", lambda *_, **__: None)
 
 
 def test_figures_are_what_libraries_compute_on_the_same_images(
@@ -151,6 +159,7 @@ def test_black_predictions_of_odd_scenes(
     assert result["full"]["overall"]["mae"] > 0
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_centre_crop_is_measured_in_official_alone_and_alike(
     data: Path, preds: Path, tmp_path: Path
 ) -> None:
@@ -202,6 +211,7 @@ def test_problems_that_only_pixels_show_are_all_named(preds: Path, tmp_path: Pat
     assert not list((tmp_path / "results").rglob("run.json"))
 
 
+@pytest.mark.usefixtures("reports")
 def test_an_incomplete_run_is_marked_for_good(preds: Path, tmp_path: Path) -> None:
     names = break_folder(preds)
     ledger, out, problems = run(preds, tmp_path / "results", allow_missing=True)
@@ -314,6 +324,7 @@ def test_two_runs_never_write_to_one_place(preds: Path, tmp_path: Path) -> None:
         run(preds, tmp_path / "results")
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_second_run_replaces_the_first_and_leaves_other_files(
     preds: Path, tmp_path: Path
 ) -> None:
