@@ -1,0 +1,344 @@
+"""Open, read and parse files that somebody else may have written.
+
+Nothing here blocks, takes more memory than the caller allows, or shows a traceback: a FIFO, a
+device, a directory named like an image, a header that promises gigabytes, and a text that nests
+ten thousand deep each give one error of the class that the caller names.
+"""
+
+from __future__ import annotations
+
+import ast
+import codecs
+import json
+import math
+import os
+import re
+import stat
+import tomllib
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from planetcr_bench.errors import BenchError
+
+LARGEST_TEXT: Final = 2_000_000
+"""Bytes of a card, a list or a description, unless the caller knows better."""
+
+LARGEST_IMAGE: Final = 2_000_000_000
+"""Bytes of one image file."""
+
+DEEPEST: Final = 50
+"""Levels of nesting of a TOML or JSON text, and parts of one dotted key."""
+
+MOST_KEYS: Final = 20_000
+"""Keys, tables and parts of dotted keys of a TOML text."""
+
+MOST_DIGITS: Final = 30
+"""Digits of one number; JSON and TOML readers take time that grows with their square."""
+
+_KINDS: Final = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def printable(text: object) -> str:
+    r"""A name or text from a stranger, safe to print on a terminal in one line.
+
+    Control characters, escape sequences, line breaks, lone surrogates and marks that turn the
+    direction of writing are shown as escapes; everything else is left as it is.
+
+    Example:
+        >>> printable("a" + chr(27) + "[2Jb" + chr(10) + "é")
+        'a\\x1b[2Jb\\né'
+    """
+    return "".join(
+        one.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else one
+        for one in str(text)
+    )
+
+
+def open_regular(path: str | Path, most: int, *, error: type[BenchError] = BenchError) -> IO[bytes]:
+    """Open a regular file, or a link to one, for reading; never blocks.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have; checked before the first one is read.
+        error: Class of what is raised.
+
+    Raises:
+        BenchError: It does not exist, is no regular file, or is larger.
+    """
+    shown = printable(path)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        kind = next((name for is_kind, name in _KINDS if is_kind(Path(path).stat().st_mode)), None)
+        if kind is not None:  # asked before it is opened: opening a device may do something
+            raise error(f"{shown}: expected a regular file, got {kind}; remove it")
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise error(f"{shown}: cannot be read ({reason})") from problem
+    stream = os.fdopen(descriptor, "rb")
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_size <= most:
+        return stream
+    stream.close()
+    if stat.S_ISREG(found.st_mode):
+        raise error(f"{shown}: expected at most {most:,} bytes, got {found.st_size:,}")
+    raise error(f"{shown}: expected a regular file, got something else; remove it")
+
+
+def check_regular(path: str | Path, most: int, *, error: type[BenchError] = BenchError) -> None:
+    """Refuse what :func:`open_regular` would; for files that a library opens by their path."""
+    open_regular(path, most, error=error).close()
+
+
+def read_bytes(
+    path: str | Path, most: int = LARGEST_TEXT, *, error: type[BenchError] = BenchError
+) -> bytes:
+    """All bytes of a regular file.
+
+    Raises:
+        BenchError: See :func:`open_regular`; a file that grows past ``most`` is refused too.
+    """
+    with open_regular(path, most, error=error) as stream:
+        try:
+            data = stream.read(most + 1)
+        except OSError as problem:
+            raise error(f"{printable(path)}: cannot be read ({problem.strerror})") from problem
+    if len(data) > most:
+        raise error(f"{printable(path)}: expected at most {most:,} bytes, got more")
+    return data
+
+
+def decode(data: bytes, where: str, *, error: type[BenchError] = BenchError) -> str:
+    """UTF-8, with or without a byte order mark, or UTF-16 with one, to text.
+
+    Raises:
+        BenchError: It is in another encoding.
+    """
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = data[: problem.start].count(b"\n") + 1
+        raise error(
+            f"{printable(where)}: expected text in UTF-8, line {line} has the byte "
+            f"0x{data[problem.start]:02x}; save the file as UTF-8"
+        ) from problem
+
+
+def read_text(
+    path: str | Path, most: int = LARGEST_TEXT, *, error: type[BenchError] = BenchError
+) -> str:
+    """Text of a regular file; see :func:`read_bytes` and :func:`decode`."""
+    return decode(read_bytes(path, most, error=error), str(path), error=error)
+
+
+# --- TOML and JSON --------------------------------------------------------------------------
+
+_TOML_OPAQUE: Final = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*+(?:""")?'
+    r"|'''(?:[^']|'(?!''))*+(?:''')?"
+    r'|"(?:[^"\\\n]|\\.)*+"?'
+    r"|'[^'\n]*+'?"
+    r"|#[^\n]*+",
+    re.DOTALL,
+)
+"""Strings and comments; one that is not closed ends with the text, so the scan is linear."""
+
+_DOTTED: Final = re.compile(r"(?<![\w\-])[\w\-]++(?:[ \t]*+\.[ \t]*+[\w\-]++)+")
+_LONG_NUMBER: Final = re.compile(rf"(?<![\w.\-])[+-]?(?:0[xob])?[0-9a-fA-F_]{{{MOST_DIGITS + 1},}}")
+
+
+def read_toml(
+    path: str | Path, most: int = LARGEST_TEXT, *, error: type[BenchError] = BenchError
+) -> dict[str, Any]:
+    """Content of a TOML file; see :func:`parse_toml`."""
+    return parse_toml(read_bytes(path, most, error=error), str(path), error=error)
+
+
+def parse_toml(
+    data: bytes | str, where: str, *, error: type[BenchError] = BenchError
+) -> dict[str, Any]:
+    """Parse TOML under limits on depth, keys and digits that hold before anything is built.
+
+    Args:
+        data: The text; bytes as :func:`decode` takes them.
+        where: What it is, for messages.
+        error: Class of what is raised.
+
+    Raises:
+        BenchError: No TOML, or past a limit.
+    """
+    text = data if isinstance(data, str) else decode(data, where, error=error)
+    shown = printable(where)
+    excess = _toml_excess(_TOML_OPAQUE.sub(_quoted, text))
+    if excess:
+        raise error(f"{shown}: expected {excess}")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{shown}: cannot be read as TOML ({printable(problem)[:300]})") from problem
+
+
+def _quoted(found: re.Match[str]) -> str:
+    return "" if found[0].startswith("#") else "s"
+
+
+def _toml_excess(bare: str) -> str | None:
+    """What a text without strings and comments has too much of."""
+    parts = [len(found[0].split(".")) for found in _DOTTED.finditer(bare)]
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", bare):
+        depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
+        deepest = max(deepest, depth)
+    if max(deepest, *parts, 0) > DEEPEST:
+        return f"at most {DEEPEST} levels of nesting"
+    if bare.count("=") + bare.count("[") + sum(parts) > MOST_KEYS:
+        return f"at most {MOST_KEYS:,} keys, tables and lists"
+    if _LONG_NUMBER.search(bare):
+        return f"numbers of at most {MOST_DIGITS} digits"
+    return None
+
+
+def read_json(
+    path: str | Path, most: int = LARGEST_TEXT, *, error: type[BenchError] = BenchError
+) -> dict[str, Any]:
+    """Content of a JSON file; see :func:`parse_json`."""
+    return parse_json(read_bytes(path, most, error=error), str(path), error=error)
+
+
+def parse_json(
+    data: bytes | str, where: str, *, error: type[BenchError] = BenchError
+) -> dict[str, Any]:
+    """Parse a JSON object of plain finite values under the same limits as TOML.
+
+    Raises:
+        BenchError: No JSON, no object, nested too deep, a number that is not finite or too long,
+            or text that is no valid Unicode.
+    """
+    text = data if isinstance(data, str) else decode(data, where, error=error)
+    shown = printable(where)
+    try:
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
+    except (ValueError, RecursionError) as problem:
+        raise error(
+            f"{shown}: expected JSON, cannot be read ({printable(problem)[:300]})"
+        ) from problem
+    if not isinstance(value, dict):
+        raise error(f"{shown}: expected an object, got {type(value).__name__}")
+    for depth, one in _nodes(value):
+        if depth > DEEPEST:
+            raise error(f"{shown}: expected at most {DEEPEST} levels of nesting")
+        if isinstance(one, str) and any("\ud800" <= letter <= "\udfff" for letter in one):
+            raise error(f"{shown}: expected text of valid Unicode, got a lone surrogate")
+    return value
+
+
+def _nodes(value: object) -> Iterator[tuple[int, object]]:
+    """Every value and key with its depth, without recursion; deeper ones only to the limit."""
+    waiting = [(0, value)]
+    while waiting:
+        depth, one = waiting.pop()
+        yield depth, one
+        if isinstance(one, dict):
+            waiting += [(depth + 1, inner) for pair in one.items() for inner in pair]
+        elif isinstance(one, list):
+            waiting += [(depth + 1, inner) for inner in one]
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS + 1:
+        raise ValueError(f"a number of {len(text)} digits; at most {MOST_DIGITS} are read")
+    return int(text)
+
+
+# --- .npy -----------------------------------------------------------------------------------
+
+_MAGIC: Final = b"\x93NUMPY"
+_ZIP: Final = b"PK\x03\x04"
+_LONGEST_HEADER: Final = 10_000
+
+
+def npy_header(
+    path: str | Path, *, error: type[BenchError] = BenchError
+) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+    """What a ``.npy`` file says of itself, believed only as far as its size goes.
+
+    Returns:
+        dtype (boolean, integer, unsigned, float or complex; never structured or of objects),
+        shape, whether it is in Fortran's order, and the bytes before the first value.
+
+    Raises:
+        BenchError: It is no regular file, a zip (``.npz``), malformed, of another kind of dtype,
+            or not of the size that dtype and shape give.
+    """
+    with open_regular(path, LARGEST_IMAGE, error=error) as stream:
+        return _npy_header(stream, printable(path), error)
+
+
+def _npy_header(
+    stream: IO[bytes], shown: str, error: type[BenchError]
+) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+    size = os.fstat(stream.fileno()).st_size
+    start = stream.read(8)
+    if start.startswith(_ZIP):
+        raise error(f"{shown}: expected one array (.npy), got a zip (.npz); save with numpy.save")
+    if not start.startswith(_MAGIC) or len(start) < 8 or start[6] not in (1, 2, 3):
+        raise error(f"{shown}: expected an array as numpy.save writes it, cannot be read")
+    width = 2 if start[6] == 1 else 4
+    length = int.from_bytes(stream.read(width), "little")
+    text = stream.read(min(length, _LONGEST_HEADER + 1))
+    if length > _LONGEST_HEADER or len(text) != length:
+        raise error(
+            f"{shown}: expected a header of at most {_LONGEST_HEADER} bytes, cannot be read"
+        )
+    try:
+        header = ast.literal_eval(text.decode("utf-8" if start[6] == 3 else "latin1"))
+        descr, order, shape = (header[key] for key in ("descr", "fortran_order", "shape"))
+        dtype = npy_format.descr_to_dtype(descr)
+    except Exception as problem:  # it is a text in Python, which can fail in any way
+        raise error(
+            f"{shown}: expected an array as numpy.save writes it, its header is broken"
+        ) from problem
+    if not isinstance(descr, str) or dtype.kind not in "buifc":
+        raise error(f"{shown}: expected numbers, got {dtype}")
+    plain = isinstance(shape, tuple) and all(type(side) is int and side >= 0 for side in shape)
+    if not plain or not isinstance(order, bool) or len(shape) > 8:
+        raise error(f"{shown}: expected an array as numpy.save writes it, its header is broken")
+    offset, needed = 8 + width + length, math.prod(shape) * dtype.itemsize
+    if size != offset + needed:
+        raise error(
+            f"{shown}: expected {needed:,} bytes of values for shape {shape} of {dtype}, got "
+            f"{size - offset:,}; the file is cut off or not what it says"
+        )
+    return dtype, shape, order, offset
+
+
+def read_npy(path: str | Path, *, error: type[BenchError] = BenchError) -> NDArray[Any]:
+    """Array of a ``.npy`` file; see :func:`npy_header`."""
+    with open_regular(path, LARGEST_IMAGE, error=error) as stream:
+        dtype, shape, fortran, _ = _npy_header(stream, printable(path), error)
+        flat = np.empty(math.prod(shape), dtype)
+        if stream.readinto(flat.view(np.uint8).data) != flat.nbytes:  # type: ignore[attr-defined]
+            raise error(f"{printable(path)}: cannot be read, it changed meanwhile")
+    return flat.reshape(shape, order="F" if fortran else "C")
