@@ -18,6 +18,7 @@ MODELS = Path(planetcr_models.__file__).parent
 FLOORS = {
     BENCH: [
         {"vocabulary", "errors", "protocols"},
+        {"untrusted"},
         {
             "scene",
             "scores",
