@@ -27,7 +27,6 @@ FLOORS = {
             "storage",
             "entry_card",
             "safe_archive",
-            "sent_json",
         },
         {
             "kernels",

@@ -16,7 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
-from planetcr_bench.errors import SubmissionError, UsageError
+from planetcr_bench.errors import BenchError, SubmissionError, UsageError
 from planetcr_bench.evaluate import check_name, evaluate
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
@@ -33,9 +33,10 @@ from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
 from planetcr_bench.safe_archive import ARCHIVES, BROKEN
 from planetcr_bench.samples import SAMPLES
 from planetcr_bench.sent_entry import FILES, LEDGER, PREDICTIONS, REPORT, RUN
-from planetcr_bench.sent_ledger import public_run
+from planetcr_bench.sent_ledger import LARGEST_RECORD, public_run
 from planetcr_bench.storage import only_one
 from planetcr_bench.submission_check import Checked, Scrutiny, check
+from planetcr_bench.untrusted import parse_json, read_bytes, read_json
 
 ZIP: Final = ".zip"
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)
@@ -82,7 +83,7 @@ def pack(
         ledger, run_folder, problems = evaluate(
             predictions, results or staged / _MEASURED, tables=results is not None, **options
         )
-        run = public_run(json.loads((run_folder / RUN).read_text(encoding="utf-8")))
+        run = public_run(read_json(run_folder / RUN, LARGEST_RECORD))
         files = _files_of(predictions, ledger)
         entry = staged / "entry"
         entry.mkdir()
@@ -127,7 +128,7 @@ def _is_entry(path: Path) -> bool:
     if path.is_dir():
         names = {one.relative_to(path).as_posix() for one in path.rglob("*")}
         manifest = path / MANIFEST
-        listed = manifest.read_bytes() if manifest.is_file() else b""
+        listed = read_bytes(manifest, LARGEST_MANIFEST) if manifest.is_file() else b""
         return not names or _are_of_an_entry(names, listed)
     return path.suffix == ZIP and path.is_file() and _is_archive_of_an_entry(path)
 
@@ -150,8 +151,9 @@ def _is_archive_of_an_entry(path: Path) -> bool:
 def _are_of_an_entry(names: set[str], manifest: bytes) -> bool:
     """Whether files and folders are those of an entry with this manifest, and no others."""
     try:
-        images = {f"{PREDICTIONS}/{one['name']}" for one in json.loads(manifest)["files"]}
-    except (ValueError, TypeError, LookupError, RecursionError):
+        listed = parse_json(manifest, MANIFEST)["files"]
+        images = {f"{PREDICTIONS}/{one['name']}" for one in listed}
+    except (BenchError, TypeError, LookupError):
         return False
     known = {*FILES, PREDICTIONS, f"{PREDICTIONS}/{PREDICTIONS_CARD}", *images}
     return {MANIFEST, LEDGER} <= names <= known
