@@ -383,15 +383,17 @@ def _contents(path: Path) -> dict[str, object] | None:
 
 def _content(name: str, opened: Callable[[int], IO[bytes]]) -> object:
     with opened(LIMITS.file_bytes) as stream:
-        if name.rpartition("/")[2] == REPORT:
+        last = name.rpartition("/")[2]
+        if last == REPORT:
             return ""  # follows from the others
-        if name.rpartition("/")[2] != RUN:
+        if last not in (RUN, STATUS):
             return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
         said = parse_json(stream.read(LARGEST_RECORD), name)
-    return {key: said[key] for key in said if key not in _TIMES}
+    return {key: said[key] for key in said if key not in _BY_CHANCE}
 
 
-_TIMES: Final = ("started", "seconds")
+_BY_CHANCE: Final = ("started", "seconds", "checked")
+"""What the next measurement says otherwise: times, and which scenes were drawn."""
 
 
 def _clear(staged: Path, out: Path) -> None:
