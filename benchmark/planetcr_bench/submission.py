@@ -349,8 +349,8 @@ def _has_card(card: EntryCard, path: Path) -> bool:
     try:
         if path.is_dir():
             return read_bytes(path / CARD) == text
-        with zipfile.ZipFile(path) as archive, archive.open(f"{path.stem}/{CARD}") as stream:
-            return stream.read(len(text) + 1) == text
+        with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
+            return archive.open(f"{path.stem}/{CARD}").read(len(text) + 1) == text
     except (BenchError, *BROKEN):
         return False
 
@@ -372,7 +372,7 @@ def _contents(path: Path) -> dict[str, object] | None:
                 file.relative_to(path).as_posix(): _content(file.name, partial(open_regular, file))
                 for file in files
             }
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
             return {
                 info.filename: _content(info.filename, lambda _, info=info: archive.open(info))
                 for info in archive.infolist()
