@@ -18,6 +18,8 @@ MODELS = Path(planetcr_models.__file__).parent
 FLOORS = {
     BENCH: [
         {"vocabulary", "errors", "protocols"},
+        {"untrusted"},
+        {"folders", "grids", "raster_files"},
         {
             "scene",
             "scores",

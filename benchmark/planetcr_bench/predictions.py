@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -20,27 +20,24 @@ import rasterio
 import tomli_w
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
 from planetcr_bench.dataset import Raster, SceneFiles, read_raster
 from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.folders import IMAGES, affixes, ending, grouped, image_files, told_affixes
+from planetcr_bench.grids import crs_name, grid_name, same_crs
+from planetcr_bench.raster_files import Header, header_fault, header_of, open_geotiff
 from planetcr_bench.scene import Image
+from planetcr_bench.untrusted import npy_header, printable, read_toml
 from planetcr_bench.vocabulary import DN_PER_REFLECTANCE, OPTICAL_BANDS, OPTICAL_SIZE, PRODUCTS
 
 CARD: Final = "predictions.toml"
 """File beside the predictions that says where they come from; optional."""
 
-FORMATS: Final = (".tif", ".tiff", ".npy")
-NOTES: Final = (".md", ".txt", ".json", ".toml", ".csv", ".log", ".yaml", ".yml", ".xml")
-"""Endings of files that may lie beside predictions and are left alone."""
-
 CROP_SIZE: Final = 160
 """Side of the centre crop that may be given instead of the whole patch."""
 
 DTYPES: Final = ("uint16", "float16", "float32", "float64")
-
-LARGEST_BLOCK: Final = 2048
-"""Side of the largest tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
 
 LARGEST_MEAN: Final = 2.0
 """Largest mean |reflectance| of a float image of no declared scale; above it looks like DN."""
@@ -108,25 +105,22 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     if not folder.is_dir():
         raise PredictionError(f"{folder}: expected a folder of predictions, found no such folder")
-    if not path.exists():
+    if not os.path.lexists(path):
         return Card()
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise PredictionError(f"{path}: cannot be read as TOML ({error})") from error
+    entries = read_toml(path, error=PredictionError)
     known = list(asdict(Card()))
     for key, value in entries.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-            raise PredictionError(f"{path}: unknown key {key!r}{hint}")
+            raise PredictionError(f"{path}: unknown key {key!r:.200}{hint}")
         if key == "scale":
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
                 raise PredictionError(
-                    f"{path}: expected scale to be a positive number, got {value!r}"
+                    f"{path}: expected scale to be a positive number, got {value!r:.200}"
                 )
         elif not isinstance(value, str):
-            raise PredictionError(f"{path}: expected {key} to be text, got {value!r}")
+            raise PredictionError(f"{path}: expected {key} to be text, got {value!r:.200}")
     return Card(**entries)
 
 
@@ -152,33 +146,21 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
     Returns:
         Usable files and a line per problem; nothing is raised for a bad file.
     """
-    by_name = {files.name: files for files in scenes}
-    candidates: dict[SceneFiles, list[Path]] = {}
-    problems = []
-    for path in image_files(folder):
-        scene = by_name.get(scene_name(path))
-        if scene is None:
-            problems.append(_surplus(path, len(scenes)))
-        elif path.suffix.lower() not in FORMATS:
-            problems.append(
-                f"{path}: expected {', '.join(FORMATS)}, got {path.suffix or 'no ending'}"
-            )
-        else:
-            candidates.setdefault(scene, []).append(path)
+    candidates, problems, misnamed = _matched(folder, scenes)
     headers: dict[SceneFiles, tuple[Path, int]] = {}
     for scene in scenes:
         paths = candidates.get(scene, [])
-        if not paths:
-            problems.append(f"{folder / scene.name}.tif: expected a prediction, found no such file")
-        elif len(paths) > 1:
+        if len(paths) > 1:
             problems.append(
                 f"{paths[1]}: expected one prediction of {scene.name}, got also {paths[0]}"
             )
-        else:
+        elif paths:
             try:
                 headers[scene] = paths[0], header_size(paths[0])
             except PredictionError as error:
                 problems.append(error.message)
+        elif scene.name not in misnamed:
+            problems.append(f"{folder / scene.name}.tif: expected a prediction, found no such file")
     size = max((size for _, size in headers.values()), default=OPTICAL_SIZE)
     files = {}
     for scene, (path, own) in headers.items():
@@ -192,17 +174,26 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
     return Predictions(folder, card, files, size, problems)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Files at any depth of a folder, save hidden ones and :data:`NOTES`."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(root, name)
-            for name in sorted(names)
-            if not name.startswith(".") and not name.lower().endswith(NOTES)
-        ]
-    return found
+def _matched(
+    folder: Path, scenes: Sequence[SceneFiles]
+) -> tuple[dict[SceneFiles, list[Path]], list[str], set[str]]:
+    """Scene to its files; a line per file that is none; scenes whose files are named otherwise."""
+    by_name = {files.name: files for files in scenes}
+    candidates: dict[SceneFiles, list[Path]] = {}
+    problems, surplus = [], []
+    for path in image_files(folder, error=PredictionError):
+        scene = by_name.get(scene_name(path))
+        if scene is None:
+            surplus.append(path)
+        elif ending(path) not in IMAGES:
+            problems.append(
+                f"{printable(path)}: expected {', '.join(IMAGES)}, got "
+                f"{printable(path.suffix) or 'no ending'}"
+            )
+        else:
+            candidates.setdefault(scene, []).append(path)
+    lines, misnamed = _surplus(folder, surplus, by_name)
+    return candidates, problems + lines, misnamed
 
 
 def scene_name(path: Path) -> str:
@@ -213,15 +204,33 @@ def scene_name(path: Path) -> str:
     return path.stem
 
 
-def _surplus(path: Path, scenes: int) -> str:
-    return f"{path}: expected files named after the {scenes} scenes of the split, got a surplus one"
+def _surplus(
+    folder: Path, paths: Sequence[Path], scenes: Mapping[str, SceneFiles]
+) -> tuple[list[str], set[str]]:
+    """Lines about files that are no scene's, and the scenes of those that have a word too much."""
+    core = re.compile(r"(?<![a-z])[a-z]+_[0-9]+_p_[0-9]+")
+    known = ((path, _affixes(path.stem, core, scenes)) for path in paths)
+    groups, rest = grouped(known)
+    lines = [
+        f"{printable(path)}: expected files named after the {len(scenes)} scenes of the split, got "
+        "a surplus one"
+        for path in rest
+    ]
+    for (before, behind), files in groups.items():
+        first, scene = files[0]
+        lines.append(
+            f"{folder}: expected files named after scenes, such as {scene}{ending(first)}, got "
+            f"{len(files)} with {told_affixes(before, behind)} the scene's name, such as "
+            f"{printable(first.name)}; rename or remove them"
+        )
+    return lines, {scene for files in groups.values() for _, scene in files}
 
 
-_UNREADABLE: Final = (
-    OSError, ValueError, EOFError, RasterioError, OverflowError, SyntaxError, TokenError, TypeError,
-    RecursionError, MemoryError,
-)  # fmt: skip
-"""What numpy and GDAL say of a broken header; that of a ``.npy`` is a text in Python."""
+def _affixes(
+    stem: str, core: re.Pattern[str], scenes: Mapping[str, SceneFiles]
+) -> tuple[str, str, str] | None:
+    found = affixes(stem, core)
+    return found if found is not None and found[1] in scenes else None
 
 
 def header_size(path: Path) -> int:
@@ -230,33 +239,30 @@ def header_size(path: Path) -> int:
     Raises:
         PredictionError: Unreadable, or of a dtype or shape that cannot be scored.
     """
-    try:
-        if path.suffix.lower() == ".npy":
-            header = np.load(path, mmap_mode="r", allow_pickle=False)
-            dtype, shape, block = header.dtype.name, header.shape, 0
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                with rasterio.open(path, driver="GTiff") as source:
-                    dtype, shape = source.dtypes[0], (source.count, *source.shape)
-                    block = max(max(sides) for sides in source.block_shapes)
-    except _UNREADABLE as error:
-        raise PredictionError(f"{path}: expected an image, cannot be read ({error})") from error
-    if dtype not in DTYPES:
-        raise PredictionError(f"{path}: expected uint16 or float32, got {dtype}")
-    bands = len(OPTICAL_BANDS)
-    accepted = [(bands, size, size) for size in (OPTICAL_SIZE, CROP_SIZE)]
-    if shape not in accepted:
-        turned = "; put the bands first" if (shape[-1:] + shape[:-1]) in accepted else ""
+    if ending(path) == ".npy":
+        dtype, shape, _, _ = npy_header(path, error=PredictionError)
+        header = Header(dtype.name, shape)
+    else:
+        with open_geotiff(path, error=PredictionError) as source:
+            header = header_of(source)
+    expect_image(path, header)
+    return int(header.shape[-1])
+
+
+def expect_image(path: Path, header: Header) -> None:
+    """Refuse a file that cannot be scored, by its header.
+
+    Raises:
+        PredictionError: It is of another dtype or shape, of several pages, or of too large tiles.
+    """
+    if header.dtype not in DTYPES:
         raise PredictionError(
-            f"{path}: expected shape {accepted[0]}, or {accepted[1]} for the centre crop, "
-            f"got {shape}{turned}"
+            f"{printable(path)}: expected uint16 or float32, got {printable(header.dtype)}"
         )
-    if block > LARGEST_BLOCK:
-        raise PredictionError(
-            f"{path}: expected tiles of at most {LARGEST_BLOCK} pixels a side, got {block}"
-        )
-    return int(shape[-1])
+    sizes = (OPTICAL_SIZE, CROP_SIZE)
+    fault = header_fault(header, tuple((len(OPTICAL_BANDS), size, size) for size in sizes))
+    if fault:
+        raise PredictionError(f"{printable(path)}: {fault}")
 
 
 def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArray[Any]]:
@@ -274,7 +280,7 @@ def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArr
         PredictionError: Unreadable, not finite, of an unclear scale, or on another grid.
     """
     try:
-        raster = read_raster(path)
+        raster = read_raster(path, partial(expect_image, path))
     except DatasetError as error:
         raise PredictionError(error.message) from error
     pixels = raster.pixels
@@ -305,14 +311,17 @@ def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArr
 
 
 def _check_grid(path: Path, raster: Raster, clear: Raster) -> None:
-    if raster.crs and clear.crs and raster.crs != clear.crs:
-        raise PredictionError(f"{path}: expected the scene's CRS {clear.crs}, got {raster.crs}")
+    if raster.crs and clear.crs and not same_crs(raster.crs, clear.crs):
+        raise PredictionError(
+            f"{path}: expected the scene's CRS {crs_name(clear.crs)}, got {crs_name(raster.crs)}"
+        )
     expected = centre_grid(clear, raster.pixels.shape[-2:])
     if expected is None or raster.transform is None:
         return
     if not raster.transform.almost_equals(expected, 0.01):
         raise PredictionError(
-            f"{path}: expected the scene's grid {_grid(expected)}, got {_grid(raster.transform)}"
+            f"{path}: expected the scene's grid {grid_name(expected)}, got "
+            f"{grid_name(raster.transform)}"
         )
 
 
@@ -328,12 +337,6 @@ def centre_grid(raster: Raster, size: tuple[int, ...]) -> Affine | None:
     whole = raster.pixels.shape[-2:]
     top, left = ((side - crop) // 2 for side, crop in zip(whole, size, strict=True))
     return raster.transform @ Affine.translation(left, top)
-
-
-def _grid(transform: Affine) -> str:
-    return (
-        f"(corner {transform.c:.2f}, {transform.f:.2f}; pixel {transform.a:g}, {transform.e:g} m)"
-    )
 
 
 def digital_numbers(image: Image) -> NDArray[np.uint16]:
