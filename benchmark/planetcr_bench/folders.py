@@ -35,7 +35,7 @@ _LITTER_STARTS: Final = ("._", ".trash-", ".nfs", ".fuse_hidden", "~$")
 
 _LITTER_ENDS: Final = (
     ".aux.xml", ".tif.xml", ".tiff.xml", ".aux", ".ovr", ".msk", ".rrd", ".tfw", ".tifw", ".tiffw",
-    ".tfwx", ".wld", ".prj", ".imd", ".rpb", ".rpc", ".til", ".pvl", "_rpc.txt", ".points",
+    ".tfwx", ".wld", ".prj", ".imd", ".rpb", ".rpc", ".til", ".pvl", "_rpc.txt", ".points", ".tab",
     ".vat.dbf", ".vat.cpg", ".qml", ".qmd", ".lyr", ".lyrx", ".sidecar",
     ":zone.identifier", ":encryptable", ".lnk", ".webloc", ".url",
 )  # fmt: skip

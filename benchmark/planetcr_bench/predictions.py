@@ -213,7 +213,7 @@ def _surplus(
     groups, rest = grouped(known)
     lines = [
         f"{printable(path)}: expected files named after the {len(scenes)} scenes of the split, got "
-        "a surplus one"
+        + ("a surplus one" if path.exists() else "a link that leads nowhere")
         for path in rest
     ]
     for (before, behind), files in groups.items():
