@@ -85,6 +85,17 @@ def other_spelling(path: Path) -> Path | None:
     return next((one for one in spellings if os.path.lexists(one)), None)
 
 
+def leads_up(path: Path) -> bool:
+    """Whether a path is a link to a folder that it lies in, at any height."""
+    if not path.is_symlink():
+        return False
+    here = path.parent.resolve()
+    try:
+        return path.resolve() in (here, *here.parents)
+    except (OSError, RuntimeError):  # a link to itself
+        return False
+
+
 def image_files(folder: Path, *, error: type[BenchError] = BenchError) -> list[Path]:
     """Files at any depth of a folder, save what :func:`lies_beside` images; sorted per folder.
 
