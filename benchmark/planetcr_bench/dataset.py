@@ -77,7 +77,8 @@ LARGEST_TRUTH: Final = 20_000_000
 """Bytes of a scene's hidden truth."""
 
 _STEM = re.compile(
-    rf"(?P<product>{'|'.join(PRODUCTS)})_(?P<season>[a-z]+)_(?P<aoi>[0-9]{1,9})_p_(?P<patch>[0-9]{1,9})"
+    rf"(?P<product>{'|'.join(PRODUCTS)})_(?P<season>[a-z]+)"
+    r"_(?P<aoi>[0-9]{1,9})_p_(?P<patch>[0-9]{1,9})"
 )
 
 
