@@ -20,6 +20,7 @@ FLOORS = {
         {"vocabulary", "errors", "protocols"},
         {
             "scene",
+            "pixel_checks",
             "scores",
             "ledger",
             "simulation",

@@ -13,8 +13,8 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -24,16 +24,35 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import transform
 
 from planetcr_bench.errors import DatasetError, SceneError
+from planetcr_bench.pixel_checks import (
+    PixelFault,
+    Tags,
+    band_order,
+    expect_codes,
+    expect_decibels,
+    expect_digital_numbers,
+    expect_no_holes,
+    expect_reflectance,
+    has_scale,
+    is_convention,
+    nodata_pixels,
+    scaled,
+    told_scale,
+)
 from planetcr_bench.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.simulation import METADATA, read_metadata, read_simulation
 from planetcr_bench.vocabulary import (
     DEFAULT_TRACK,
+    DN_PER_REFLECTANCE,
+    OPTICAL_BANDS,
     OPTICAL_SIZE,
     PRODUCTS,
+    SAR_BANDS,
     SAR_RESOLUTION_M,
     SAR_SIZE,
     SPLITS,
@@ -97,15 +116,21 @@ class Raster:
         pixels: As stored, before any scaling.
         crs: Empty where the file has none.
         transform: None where the file has none.
+        tags: What the file says of its pixels.
     """
 
     pixels: NDArray[Any]
     crs: str = ""
     transform: Affine | None = None
+    tags: Tags = Tags()
 
 
-def read_raster(path: Path) -> Raster:
+def read_raster(path: Path, bands: int = len(OPTICAL_BANDS)) -> Raster:
     """Decode one GeoTIFF or ``.npy`` file as it is stored.
+
+    Args:
+        path: The file.
+        bands: How many are expected; one more, if it is an alpha band, becomes a mask.
 
     Raises:
         DatasetError: The file is missing or cannot be decoded.
@@ -118,10 +143,61 @@ def read_raster(path: Path) -> Raster:
             with rasterio.open(path, driver="GTiff") as source:  # no format that names other files
                 transform = None if source.transform == Affine.identity() else source.transform
                 crs = source.crs.to_string() if source.crs else ""
-                return Raster(source.read(), crs, transform)
+                tags = _tags_of(source, path, bands)
+                return Raster(source.read(image_bands(source, bands)), crs, transform, tags)
     except (OSError, ValueError, EOFError, RasterioError) as error:
         reason = "no such file" if not path.exists() else f"cannot be read ({_first_line(error)})"
         raise DatasetError(f"{path}: {reason}") from error
+
+
+def image_bands(source: Any, bands: int) -> list[int]:
+    """Numbers of the bands of an opened GeoTIFF, without the alpha band behind those expected.
+
+    Only a band more than expected is an alpha band: a colour that a writer gave to one of them
+    proves nothing.
+    """
+    numbers: list[int] = list(source.indexes)
+    if len(numbers) == bands + 1 and source.colorinterp[-1] == ColorInterp.alpha:
+        numbers.pop()
+    return numbers
+
+
+def _tags_of(source: Any, path: Path, bands: int) -> Tags:
+    count = len(image_bands(source, bands))
+    return Tags(
+        tuple(source.nodatavals[:count]),
+        tuple(source.scales[:count]),
+        tuple(source.offsets[:count]),
+        tuple(name or "" for name in source.descriptions[:count]),
+        _hidden(source, path, count),
+    )
+
+
+def _hidden(source: Any, path: Path, count: int) -> NDArray[np.bool_] | None:
+    """Where an alpha band, or a mask in the file or beside it, hides the pixel."""
+    if source.count > count:
+        alpha = source.read(source.count)
+        hidden: NDArray[np.bool_] = alpha != max(alpha.max(), 1)
+        return hidden
+    _expect_plain_mask(path.with_name(f"{path.name}.msk"))
+    no_mask = {MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha}
+    masked = [
+        band
+        for band, flags in zip(source.indexes, source.mask_flag_enums, strict=True)
+        if no_mask.isdisjoint(flags)
+    ]
+    return (source.read_masks(masked) == 0).any(0) if masked else None
+
+
+def _expect_plain_mask(path: Path) -> None:
+    """Refuse a mask beside an image that is no GeoTIFF: GDAL would open any format by that name."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            if stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+                return
+    elif not path.is_symlink() and not path.exists():
+        return
+    raise ValueError(f"the mask beside it, {path.name}, is no GeoTIFF")
 
 
 def _first_line(error: BaseException) -> str:
@@ -130,23 +206,114 @@ def _first_line(error: BaseException) -> str:
 
 
 def read_product(files: SceneFiles, product: str) -> Raster:
-    """Decode one product of a scene.
+    """Decode one product of a scene: its pixels as the file means them by its tags.
+
+    Bands are brought in order where the file names them, scale and offset are applied, nodata and
+    masks are holes of the SAR image and unknown land cover. Files without tags come as stored.
 
     Raises:
-        DatasetError: The file is missing, cannot be decoded, or has another dtype or shape than
-            the official layout; the message names file, expected and got.
+        DatasetError: The file is missing, cannot be decoded, has another dtype or shape than
+            the official layout, or numbers that cannot be what the product is; the message names
+            file, expected and got.
     """
     path = files.path(product)
-    raster = read_raster(path)
     dtypes, shape = EXPECTED[product]
+    raster = read_raster(path, _BANDS[product])
     if raster.pixels.dtype.name not in dtypes:
         expected = " or ".join(dtypes)
         raise DatasetError(f"{path}: expected {expected}, got {raster.pixels.dtype.name}")
     if raster.pixels.shape != shape:
         raise DatasetError(f"{path}: expected shape {shape}, got {raster.pixels.shape}")
-    if product == "S1" and not np.isfinite(raster.pixels).any(axis=(1, 2)).all():
-        raise DatasetError(f"{path}: expected numbers in both bands, got a band of only NaN")
+    try:
+        return _MEANT[product](raster) if product in _MEANT else raster
+    except PixelFault as fault:
+        raise DatasetError(f"{path}: {fault}") from fault
+
+
+# --- What the pixels of a product mean ------------------------------------------------------
+
+
+def _in_order(raster: Raster, bands: Sequence[str]) -> Raster:
+    """Bands in the expected order, as far as the file names them."""
+    order = band_order(raster.tags.names, bands)
+    if order is None:
+        return raster
+    tags = raster.tags
+    nodata, scales, offsets = (
+        tuple(some[band] for band in order) for some in (tags.nodata, tags.scales, tags.offsets)
+    )
+    tags = Tags(nodata, scales, offsets, tuple(bands), tags.hidden)
+    return replace(raster, pixels=np.ascontiguousarray(raster.pixels[order]), tags=tags)
+
+
+def _meant_optical(raster: Raster) -> Raster:
+    """Digital numbers in the order of the bands; nodata of 0 stays 0, as in the authors' loader."""
+    raster = _in_order(raster, OPTICAL_BANDS)
+    tags = raster.tags
+    others = tuple(None if value == 0 else value for value in tags.nodata)
+    expect_no_holes(raster.pixels, replace(tags, nodata=others))
+    if has_scale(tags) and not is_convention(tags, DN_PER_REFLECTANCE):
+        values = scaled(raster.pixels, tags)
+        expect_reflectance(values, remedy=f"; its tags say {told_scale(tags)}")
+        empty = nodata_pixels(raster.pixels, tags.nodata)
+        if empty is not None:
+            values[empty] = 0
+        numbers = np.clip(np.rint(values * DN_PER_REFLECTANCE), 0, 65535).astype(np.uint16)
+        raster = replace(raster, pixels=numbers)
+    if not raster.pixels.any():
+        raise PixelFault("expected an image, got 0 everywhere")
+    expect_digital_numbers(raster.pixels)
     return raster
+
+
+def empty_pixels(raster: Raster) -> int:
+    """Pixels of an optical product that hold its own nodata of 0 in any band."""
+    if raster.pixels.all():
+        return 0
+    empty = nodata_pixels(raster.pixels, raster.tags.nodata)
+    return 0 if empty is None else int(empty.any(0).sum())
+
+
+def _meant_radar(raster: Raster) -> Raster:
+    """Backscatter in dB, VV before VH; nodata and masked pixels are holes, which are NaN."""
+    raster = _in_order(raster, SAR_BANDS)
+    pixels, tags = raster.pixels, raster.tags
+    holes = nodata_pixels(pixels, tags.nodata)
+    if has_scale(tags):
+        pixels = scaled(pixels, tags).astype(pixels.dtype)
+    if holes is not None:
+        pixels = np.where(holes, pixels.dtype.type(np.nan), pixels)
+    if tags.hidden is not None:
+        pixels = np.where(tags.hidden, pixels.dtype.type(np.nan), pixels)
+    if not np.isfinite(pixels).any(axis=(1, 2)).all():
+        raise PixelFault("expected numbers in both bands, got a band of only NaN or nodata")
+    expect_decibels(pixels)
+    return replace(raster, pixels=pixels)
+
+
+def _meant_codes(raster: Raster) -> Raster:
+    """WorldCover codes; nodata and masked pixels have its code for nodata, which is 0."""
+    pixels, tags = raster.pixels, raster.tags
+    if has_scale(tags):
+        raise PixelFault(f"expected codes, got a file of {told_scale(tags)}; remove these tags")
+    holes = nodata_pixels(pixels, tags.nodata)
+    for empty in (holes, tags.hidden):
+        if empty is not None:
+            pixels = np.where(empty, np.uint8(0), pixels)
+    expect_codes(pixels)
+    return replace(raster, pixels=pixels)
+
+
+_MEANT: dict[str, Callable[[Raster], Raster]] = {
+    "planet_cloudfree": _meant_optical,
+    "planet_cloudy": _meant_optical,
+    "S1": _meant_radar,
+    "landcover": _meant_codes,
+}
+
+_BANDS = {
+    product: shape[0] if len(shape) == 3 else 0 for product, (_, shape) in EXPECTED.items()
+}
 
 
 def read_scene(files: SceneFiles) -> Scene:

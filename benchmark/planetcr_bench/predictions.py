@@ -22,8 +22,24 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from planetcr_bench.dataset import Raster, SceneFiles, read_raster
+from planetcr_bench.dataset import Raster, SceneFiles, image_bands, read_raster
 from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.pixel_checks import (
+    DIMMEST,
+    LARGEST_STORED_REFLECTANCE,
+    PixelFault,
+    Tags,
+    band_order,
+    dim_cause,
+    expect_digital_numbers,
+    expect_no_holes,
+    expect_reflectance,
+    has_scale,
+    is_convention,
+    number,
+    scaled,
+    told_scale,
+)
 from planetcr_bench.scene import Image
 from planetcr_bench.vocabulary import DN_PER_REFLECTANCE, OPTICAL_BANDS, OPTICAL_SIZE, PRODUCTS
 
@@ -41,9 +57,6 @@ DTYPES: Final = ("uint16", "float16", "float32", "float64")
 
 LARGEST_BLOCK: Final = 2048
 """Side of the largest tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
-
-LARGEST_MEAN: Final = 2.0
-"""Largest mean |reflectance| of a float image of no declared scale; above it looks like DN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,14 +251,14 @@ def header_size(path: Path) -> int:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 with rasterio.open(path, driver="GTiff") as source:
-                    dtype, shape = source.dtypes[0], (source.count, *source.shape)
+                    bands = len(image_bands(source, len(OPTICAL_BANDS)))
+                    dtype, shape = source.dtypes[0], (bands, *source.shape)
                     block = max(max(sides) for sides in source.block_shapes)
     except _UNREADABLE as error:
         raise PredictionError(f"{path}: expected an image, cannot be read ({error})") from error
     if dtype not in DTYPES:
         raise PredictionError(f"{path}: expected uint16 or float32, got {dtype}")
-    bands = len(OPTICAL_BANDS)
-    accepted = [(bands, size, size) for size in (OPTICAL_SIZE, CROP_SIZE)]
+    accepted = [(len(OPTICAL_BANDS), size, size) for size in (OPTICAL_SIZE, CROP_SIZE)]
     if shape not in accepted:
         turned = "; put the bands first" if (shape[-1:] + shape[:-1]) in accepted else ""
         raise PredictionError(
@@ -271,37 +284,131 @@ def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArr
         Reflectance, float32, shape (4, H, W), not clipped; and the pixels as stored.
 
     Raises:
-        PredictionError: Unreadable, not finite, of an unclear scale, or on another grid.
+        PredictionError: Unreadable, not finite, of an unclear scale, of other bands, with pixels
+            that its own nodata, mask or alpha band hides, or on another grid.
     """
     try:
         raster = read_raster(path)
     except DatasetError as error:
         raise PredictionError(error.message) from error
-    pixels = raster.pixels
     _check_grid(path, raster, clear)
-    if pixels.dtype.kind == "u":
-        scale = card.scale or DN_PER_REFLECTANCE
-        return np.divide(pixels, np.float32(scale), dtype=np.float32), pixels
+    try:
+        return _meant(raster, card), raster.pixels
+    except PixelFault as fault:
+        raise PredictionError(f"{path}: {fault}") from fault
+
+
+def _meant(raster: Raster, card: Card) -> Image:
+    """Reflectance of a prediction: its bands by their names, its numbers by their scale."""
+    pixels, tags = raster.pixels, raster.tags
+    expect_no_holes(pixels, tags)
+    order = band_order(tags.names, OPTICAL_BANDS)
     if not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
-        raise PredictionError(
-            f"{path}: expected numbers, got {count} values that are NaN or infinite"
-        )
-    if card.scale is None:
-        mean = float(np.abs(pixels).mean(dtype=np.float64))
-        if mean > LARGEST_MEAN:
-            raise PredictionError(
-                f"{path}: expected reflectance in [0, 1], got a float image of mean {mean:.4g} "
-                f"that looks like digital numbers; declare its scale in {CARD} (scale = 10000, or "
-                "scale = 1 if these are reflectances)"
-            )
-    with np.errstate(over="ignore"):
-        image = (pixels / np.float64(card.scale or 1)).astype(np.float32)
+        raise PixelFault(f"expected numbers, got {count} values that are NaN or infinite")
+    image = _scaled(pixels, tags, card)
     if not np.isfinite(image).all():
-        raise PredictionError(
-            f"{path}: expected values that fit float32, got {np.abs(pixels).max():.3g}"
+        raise PixelFault(f"expected values that fit float32, got {np.abs(pixels).max():.3g}")
+    if card.scale != 1:
+        expect_reflectance(image, remedy=_remedy(tags, card))
+    return image if order is None else np.ascontiguousarray(image[order])
+
+
+def _scaled(pixels: NDArray[Any], tags: Tags, card: Card) -> Image:
+    """Pixels in reflectance, by the card's scale, by the file's tags, or as the dtype has it.
+
+    Raises:
+        PixelFault: Two of the three contradict each other.
+    """
+    scale = _scale(pixels, card)
+    if scale >= DIMMEST and pixels.dtype.kind == "u":
+        expect_digital_numbers(pixels)
+    if has_scale(tags) and not is_convention(tags, scale):
+        if card.scale is not None:
+            raise PixelFault(
+                f"its tags say {told_scale(tags)}, but {CARD} declares scale = "
+                f"{number(card.scale)}; remove one of the two"
+            )
+        values = scaled(pixels, tags)
+        _expect_not_dimmed(pixels, values, tags)
+        return values.astype(np.float32)
+    if pixels.dtype.kind == "u":
+        return np.divide(pixels, np.float32(scale), dtype=np.float32)
+    largest = float(np.abs(pixels).max())
+    if scale >= DIMMEST and 0 < largest <= LARGEST_STORED_REFLECTANCE:
+        raise PixelFault(
+            f"{CARD} declares scale = {number(scale)}, but its largest value is {largest:.3g}, "
+            "which looks like reflectance; remove the scale"
         )
-    return image, pixels
+    with np.errstate(over="ignore"):
+        image: Image = (pixels / np.float64(scale)).astype(np.float32)
+    return image
+
+
+def _scale(pixels: NDArray[Any], card: Card) -> float:
+    return card.scale or (DN_PER_REFLECTANCE if pixels.dtype.kind == "u" else 1)
+
+
+def _expect_not_dimmed(pixels: NDArray[Any], values: NDArray[np.float64], tags: Tags) -> None:
+    """Refuse reflectance whose tags would scale it down once more."""
+    stored, meant = float(pixels.max()), float(values.max())
+    if 0 < stored <= LARGEST_STORED_REFLECTANCE and meant < DIMMEST / DN_PER_REFLECTANCE:
+        raise PixelFault(
+            f"its tags say {told_scale(tags)}, but its largest value is {stored:.3g}, which looks "
+            "like reflectance already; remove the tags"
+        )
+
+
+def _remedy(tags: Tags, card: Card) -> str:
+    if has_scale(tags):
+        return f"; its tags say {told_scale(tags)}"
+    if card.scale is not None:
+        return f"; {CARD} declares scale = {number(card.scale)}"
+    return (
+        f"; declare its scale in {CARD} (scale = {DN_PER_REFLECTANCE}, scale = 100 for percent, or "
+        "scale = 1 if these are reflectances)"
+    )
+
+
+def expect_units(predictions: Predictions) -> None:
+    """Refuse a folder in which no image holds a number as large as its scale asks for.
+
+    One image may be as dark as it likes. The first that is bright enough ends the search, so that
+    of a folder in order one file is read.
+
+    Raises:
+        PredictionError: All images are dimmer than :data:`~planetcr_bench.pixel_checks.DIMMEST` of
+            10 000, and not black floats; none of them declares its scale.
+    """
+    if predictions.card.scale is not None or not predictions.files:
+        return
+    brightest, whole = 0.0, False
+    for path in predictions.files.values():
+        try:
+            raster = read_raster(path)
+        except DatasetError:
+            return  # named when it is measured
+        pixels = raster.pixels
+        largest = float(np.abs(pixels).max())
+        if has_scale(raster.tags) or not largest <= DIMMEST / DN_PER_REFLECTANCE * _scale(
+            pixels, predictions.card
+        ):
+            return
+        brightest, whole = max(brightest, largest), whole or pixels.dtype.kind == "u"
+    if whole:
+        raise PredictionError(
+            f"{predictions.folder}: expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, "
+            f"got {len(predictions.files)} images whose largest value is {number(brightest)}: it "
+            f"looks like {dim_cause(brightest)}; write them anew, or declare the scale in {CARD} "
+            f"(scale = {DN_PER_REFLECTANCE} if these images are meant to be so dark)"
+        )
+    if brightest > 0:
+        raise PredictionError(
+            f"{predictions.folder}: expected reflectance in [0, 1], got {len(predictions.files)} "
+            f"images whose largest value is {brightest:.3g}: was it divided by "
+            f"{DN_PER_REFLECTANCE} twice? Write them anew, or declare scale = 1 in {CARD} if these "
+            "images are meant to be so dark"
+        )
 
 
 def _check_grid(path: Path, raster: Raster, clear: Raster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,7 @@ from planetcr_bench.cli import (
     submit,
     train,
 )
-from planetcr_bench.errors import BenchError
+from planetcr_bench.errors import BenchError, BenchWarning
 from planetcr_models.errors import ModelError
 
 
@@ -31,7 +32,10 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", BenchWarning)
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except BenchError as error:
             message, exit_code = str(error), error.exit_code
         except ModelError as error:
@@ -45,6 +49,18 @@ class _Group(TyperGroup):
         typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
         typer.echo(message, err=True)
         raise typer.Exit(exit_code)
+
+
+_show_others = warnings.showwarning
+
+
+def _show_warning(message: Any, category: type[Warning], *rest: Any) -> None:
+    """Print a warning of ours as one line; leave all others as they are."""
+    if not issubclass(category, BenchWarning):
+        _show_others(message, category, *rest)
+        return
+    typer.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
+    typer.echo(message, err=True)
 
 
 app = typer.Typer(
