@@ -18,9 +18,11 @@ MODELS = Path(planetcr_models.__file__).parent
 FLOORS = {
     BENCH: [
         {"vocabulary", "errors", "protocols"},
+        {"untrusted"},
+        {"folders", "grids", "pixel_checks"},
+        {"raster_files", "product_pixels"},
         {
             "scene",
-            "pixel_checks",
             "scores",
             "ledger",
             "simulation",
@@ -40,7 +42,7 @@ FLOORS = {
             "consistency",
         },
         {"predictions", "fingerprint", "tables", "audit", "held_out", "heat_maps"},
-        {"manifest", "sent_ledger"},
+        {"manifest", "sent_ledger", "plausibility"},
         {"statistics"},
         {"arrays", "predict", "render", "figures", "semantic_tables", "training_data", "diagnosis"},
         {

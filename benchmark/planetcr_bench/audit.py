@@ -21,6 +21,8 @@ from planetcr_bench.dataset import (
     find_files,
     find_splits,
     grid_disagreements,
+    misnamed,
+    no_scenes,
     read_product,
     read_track,
     scene_digest,
@@ -28,6 +30,7 @@ from planetcr_bench.dataset import (
     split_fingerprint,
 )
 from planetcr_bench.errors import DatasetError
+from planetcr_bench.grids import rotation_name
 from planetcr_bench.parallel import run_batches, track
 from planetcr_bench.pixel_checks import mask_looks_inverted, too_dark
 from planetcr_bench.scene import land_cover_classes, upsample
@@ -158,20 +161,27 @@ def audit(
         DatasetError: The folder holds no split at all.
     """
     problems: list[str] = []
+    renamed: set[str] = set()
     warnings: list[tuple[str, str]] = []
     states: dict[str, list[SceneState]] = {}
     for split in find_splits(data):
         found, strays = find_files(data, split)
-        problems += [f"{path}: expected nothing here by the official layout" for path in strays]
-        if not found:
-            problems.append(f"{data / split}: expected scenes in the official layout, found none")
+        others = misnamed(data / split, strays)
+        problems += others.lines
+        problems += [
+            f"{path}: expected nothing here by the official layout" for path in others.strays
+        ]
+        renamed |= others.missing
+        if not found and not others.lines:
+            problems.append(no_scenes(data, split))
         problems += _unfinished(data, split, len(found))
         inspected = run_batches(inspect_scenes, sorted(found), workers=workers, batch=batch)
         inspected = track(inspected, f"Check {split}", len(found), quiet=quiet)
         states[split] = list(inspected)
         problems += [f"{data / split}: {fault}" for fault in _split_faults(states[split])]
     everything = [state for split in states.values() for state in split]
-    problems += [line for state in everything for line in state.problems]
+    lines = [line for state in everything for line in state.problems]
+    problems += [line for line in lines if line not in renamed]
     problems += _in_two_splits(states)
     warnings += [warning for state in everything for warning in state.warnings]
     warnings += _overlaps(states) + _inverted_masks(states)
@@ -269,9 +279,10 @@ def _pixel_sizes(files: SceneFiles, rasters: Mapping[str, Raster]) -> list[str]:
         expected = OPTICAL_RESOLUTION_M if product.startswith("planet") else SAR_RESOLUTION_M
         got = raster.transform.a, -raster.transform.e
         if np.abs(np.subtract(got, expected)).max() > 0.01 * expected:
+            rotation = rotation_name(raster.transform)
             lines.append(
                 f"{files.path(product)}: expected pixels of {expected:g} m, "
-                f"got {got[0]:g} × {got[1]:g}"
+                f"got {got[0]:g} × {got[1]:g}" + (f", {rotation}" if rotation else "")
             )
     return lines
 
@@ -318,7 +329,9 @@ def _optical_warnings(path: str, raster: Raster) -> list[tuple[str, str]]:
         kind = "pixels of value 0, which is the file's own nodata and is scored as reflectance 0"
         noted.append((kind, f"{path} ({empty} pixels)"))
     elif zeros:
-        noted.append(("pixels of value 0, which are scored as they are", f"{path} ({zeros} pixels)"))
+        noted.append(
+            ("pixels of value 0, which are scored as they are", f"{path} ({zeros} pixels)")
+        )
     return noted
 
 

@@ -23,9 +23,18 @@ from planetcr_bench.pixel_checks import too_dark
 from planetcr_bench.storage import cache_folder, remember
 from planetcr_bench.vocabulary import PRODUCTS
 
-
 SHOWN: Final = 3
 """Scenes that a warning of many names."""
+
+
+def digest_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes]]:
+    """Name and digest of each scene, from its decoded pixels.
+
+    Raises:
+        DatasetError: A file is missing, unreadable, not as the official layout has it, or holds
+            numbers that cannot be what its product is.
+    """
+    return [(one.name, one.digest) for one in _decode_scenes(scenes)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +48,7 @@ class _Decoded:
 
 
 def _decode_scenes(scenes: Sequence[SceneFiles]) -> list[_Decoded]:
-    """Decode all products of some scenes.
-
-    Raises:
-        DatasetError: A file is missing, unreadable, not as the official layout has it, or holds
-            numbers that cannot be what its product is.
-    """
+    """Decode all products of some scenes; raises what :func:`digest_scenes` does."""
     return [_decode(files) for files in scenes]
 
 
@@ -76,8 +80,7 @@ def fingerprint_of(
         64 hexadecimal digits.
 
     Raises:
-        DatasetError: A file is missing, unreadable, not as the official layout has it, or holds
-            numbers that cannot be what its product is; or all images are too dark for DN.
+        DatasetError: See :func:`digest_scenes`; or all images are too dark for DN.
 
     Warns:
         BenchWarning: Images have pixels of their own nodata 0, which are taken for reflectance 0.

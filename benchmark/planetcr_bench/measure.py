@@ -26,7 +26,8 @@ from planetcr_bench.errors import PredictionError
 from planetcr_bench.judging import Bench
 from planetcr_bench.ledger import SceneSums, ledger_table, schema_of
 from planetcr_bench.parallel import run_batches, track
-from planetcr_bench.predictions import Card, Predictions, expect_units
+from planetcr_bench.plausibility import expect_units
+from planetcr_bench.predictions import Card, Predictions
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.storage import write_whole
 from planetcr_bench.vocabulary import OPTICAL_SIZE

@@ -1,7 +1,7 @@
-"""Pixels and what their file says of them in; the pixels as they are meant out, or why they cannot be.
+"""Pixels and what their file says of them in; what they mean out, or why that cannot be.
 
 Pure functions of arrays and tags, for datasets and predictions alike. Whoever reads a file puts its
-name before the words of a :class:`PixelFault`.
+name before the words of a :class:`PixelError`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SMALLEST_DARK_SHARE: Final = 0.01
 """Smallest share of a SAR image in dB that lies below :data:`DARK_DB`."""
 
 
-class PixelFault(ValueError):
+class PixelError(ValueError):
     """Pixels do not mean what they must; the text says what was expected, what was found."""
 
 
@@ -72,6 +72,9 @@ class Tags:
     offsets: tuple[float, ...] = ()
     names: tuple[str, ...] = ()
     hidden: NDArray[np.bool_] | None = None
+
+
+NO_TAGS: Final = Tags()
 
 
 def number(value: float) -> str:
@@ -121,17 +124,17 @@ def expect_no_holes(pixels: NDArray[Any], tags: Tags) -> None:
     """Refuse an image with pixels of its own nodata, or that a mask or alpha hides.
 
     Raises:
-        PixelFault: It has.
+        PixelError: It has.
     """
     nodata = told_nodata(pixels, tags)
     if nodata is not None:
         count, value = nodata
-        raise PixelFault(
+        raise PixelError(
             f"expected numbers for every pixel, but {count} pixels are its own nodata {value}; "
             "fill them, or remove the nodata tag if these are values (gdal_edit.py -unsetnodata)"
         )
     if tags.hidden is not None and tags.hidden.any():
-        raise PixelFault(
+        raise PixelError(
             f"expected numbers for every pixel, but {int(tags.hidden.sum())} pixels are hidden by "
             "its own mask or alpha band; fill them, or remove the mask if these are values"
         )
@@ -171,7 +174,7 @@ def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
         Index of each expected band in the file; None where the file's order is the expected.
 
     Raises:
-        PixelFault: The names are other bands, or tell some bands to be elsewhere without telling
+        PixelError: The names are other bands, or tell some bands to be elsewhere without telling
             where the others are.
     """
     meant = _meant(names)
@@ -181,7 +184,7 @@ def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
     wrong = [one for one, band in zip(meant, bands, strict=False) if one not in (None, band)]
     if wrong:
         told = ", ".join(printable(name) if name else "(no name)" for name in names)
-        raise PixelFault(
+        raise PixelError(
             f"expected the bands {', '.join(bands)}, but the file names its bands {told}; write "
             "them in this order, and name all of them or none"
         )
@@ -249,15 +252,15 @@ def scaled(pixels: NDArray[Any], tags: Tags) -> NDArray[np.float64]:
     """Pixels times scale plus offset, band by band.
 
     Raises:
-        PixelFault: A scale is not a positive number, or an offset is none; or whole numbers have an
+        PixelError: A scale is not a positive number, or an offset is none; or whole numbers have an
             offset without a scale, so that their unit is unknown.
     """
     if not all(np.isfinite(one) and one > 0 for one in tags.scales) or not all(
         np.isfinite(one) for one in tags.offsets
     ):
-        raise PixelFault(f"expected tags that make sense, got {told_scale(tags)}; remove them")
+        raise PixelError(f"expected tags that make sense, got {told_scale(tags)}; remove them")
     if pixels.dtype.kind != "f" and any(one == 1 for one in tags.scales):
-        raise PixelFault(
+        raise PixelError(
             f"expected tags that turn {pixels.dtype.name} into reflectance, got "
             f"{told_scale(tags)}; remove them, or apply them and write reflectance as float32"
         )
@@ -277,7 +280,7 @@ def expect_reflectance(image: NDArray[np.floating], *, remedy: str = "") -> None
         remedy: What else the reader may do.
 
     Raises:
-        PixelFault: More than :data:`LARGEST_SHARE` of the values lie beyond :data:`FARTHEST`, or
+        PixelError: More than :data:`LARGEST_SHARE` of the values lie beyond :data:`FARTHEST`, or
             their mean is that of digital numbers.
     """
     low, high = float(image.min()), float(image.max())
@@ -287,7 +290,7 @@ def expect_reflectance(image: NDArray[np.floating], *, remedy: str = "") -> None
     share = float(((image < FARTHEST[0]) | (image > FARTHEST[1])).mean())
     if mean > LARGEST_MEAN:
         kind = "percent" if high <= LARGEST_PERCENT else "digital numbers"
-        raise PixelFault(
+        raise PixelError(
             f"expected reflectance in [0, 1], got an image of mean {mean:.4g} that looks like "
             f"{kind}{remedy}"
         )
@@ -298,21 +301,21 @@ def expect_reflectance(image: NDArray[np.floating], *, remedy: str = "") -> None
         f"({low:.3g} to {high:.3g})"
     )
     if -1.2 <= low < 0 and high <= 1.2:
-        raise PixelFault(
+        raise PixelError(
             f"{told}; it looks like the scale [-1, 1] of a network's output: write (x + 1) / 2"
             f"{remedy}"
         )
-    raise PixelFault(f"{told}; were its values scaled or shifted otherwise?{remedy}")
+    raise PixelError(f"{told}; were its values scaled or shifted otherwise?{remedy}")
 
 
 def expect_digital_numbers(pixels: NDArray[Any]) -> None:
     """Refuse whole numbers that were reflectance before they were cast.
 
     Raises:
-        PixelFault: The largest is 1.
+        PixelError: The largest is 1.
     """
     if int(pixels.max()) == 1:
-        raise PixelFault(
+        raise PixelError(
             f"expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, got "
             f"{pixels.dtype.name} whose largest value is 1: it looks like reflectance that was "
             f"cast to whole numbers; multiply by {DN_PER_REFLECTANCE} before, or write float32"
@@ -352,7 +355,7 @@ def expect_decibels(pixels: NDArray[np.floating]) -> None:
         pixels: Shape (2, h, w); NaN is a hole.
 
     Raises:
-        PixelFault: A band has no negative value, or hardly any of both bands is as dark as land and
+        PixelError: A band has no negative value, or hardly any of both bands is as dark as land and
             water are in dB.
     """
     finite = pixels[np.isfinite(pixels)]
@@ -376,7 +379,7 @@ def expect_decibels(pixels: NDArray[np.floating]) -> None:
         likely = "dB without their sign; write them negative"
     else:
         likely = "bytes or digital numbers; write the calibrated backscatter in dB"
-    raise PixelFault(
+    raise PixelError(
         f"expected backscatter in dB, got {got} ({low:.3g} to {high:.3g}): it looks like {likely}"
     )
 
@@ -389,13 +392,13 @@ def expect_codes(codes: NDArray[np.uint8]) -> None:
     """Refuse land cover that is not in WorldCover's codes.
 
     Raises:
-        PixelFault: There is a code that does not exist.
+        PixelError: There is a code that does not exist.
     """
     if _IS_CODE[codes].all():
         return
     unknown = sorted({*np.unique(codes).tolist()} - {*WORLDCOVER_CLASS})
     hint = "; are these numbers of classes?" if max(unknown) <= len(WORLDCOVER_CLASS) else ""
-    raise PixelFault(f"expected WorldCover codes, got {', '.join(map(str, unknown))}{hint}")
+    raise PixelError(f"expected WorldCover codes, got {', '.join(map(str, unknown))}{hint}")
 
 
 # --- What looks wrong, and may be right -------------------------------------------------------
@@ -431,7 +434,7 @@ def mask_looks_inverted(
 def colour_likeness(
     image: NDArray[np.float32], cloudy: NDArray[np.float32], clear: NDArray[np.bool_]
 ) -> float | None:
-    """Correlation of red minus blue between an image and the input, over clear pixels.
+    """How red minus blue goes together in an image and in the input, over clear pixels.
 
     About 1 for a method that leaves clear pixels as they are, and about -1 where red and blue are
     swapped.
@@ -450,6 +453,12 @@ def colour_likeness(
     own, given = (
         (one[red][clear] - one[blue][clear]).astype(np.float64) for one in (image, cloudy)
     )
-    own, given = own - own.mean(), given - given.mean()
-    spread = float(np.sqrt((own @ own) * (given @ given)))
-    return float(own @ given) / spread if spread > 1e-6 else None
+    likeness = _cosine(own - own.mean(), given - given.mean())
+    whole = _cosine(own, given)  # a shift of a colour is no swap
+    return None if likeness is None or whole is None else max(likeness, whole)
+
+
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
+    """Cosine of the angle between two vectors; None where one is hardly more than 0."""
+    length = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / length if length > 1e-6 * len(a) else None

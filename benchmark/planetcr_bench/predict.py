@@ -25,6 +25,7 @@ from planetcr_bench.dataset import (
 )
 from planetcr_bench.errors import DatasetError, PredictionError, SceneError
 from planetcr_bench.fingerprint import fingerprint_of
+from planetcr_bench.folders import is_litter, other_spelling
 from planetcr_bench.parallel import run_batches, track
 from planetcr_bench.predictions import (
     CARD,
@@ -181,10 +182,11 @@ def _claim(out: Path, card: Card) -> None:
     """Make the folder ours, or refuse: predictions of two methods must never lie mixed."""
     if out.exists() and not out.is_dir():
         raise PredictionError(f"{out}: expected a folder, found a file")
-    files = {path.name for path in out.iterdir()} if out.exists() else set()
+    inside = [path.name for path in out.iterdir()] if out.exists() else []
+    files = {name for name in inside if not name.startswith(".") and not is_litter(name)}
     if files and CARD not in files:
         raise PredictionError(f"{out}: expected a new or empty folder, found other files there")
-    if any(name != CARD and not name.startswith(".") for name in files):
+    if any(name != CARD for name in files):
         there, here = (
             asdict(replace(c, dataset=None, simulation=None)) for c in (read_card(out), card)
         )
@@ -217,7 +219,9 @@ def _predict_batch(method: str, out: Path, scenes: Sequence[SceneFiles]) -> list
 
 
 def _file(out: Path, files: SceneFiles) -> Path:
-    return out / f"{files.name}.tif"
+    """Where the prediction of a scene belongs; an earlier one's ending may be spelt otherwise."""
+    rule = out / f"{files.name}.tif"
+    return rule if rule.exists() else other_spelling(rule) or rule
 
 
 def _are_whole(out: Path, size: int, scenes: Sequence[SceneFiles]) -> list[bool]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -20,17 +20,18 @@ import rasterio
 import tomli_w
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
-from planetcr_bench.dataset import Raster, SceneFiles, image_bands, read_raster
+from planetcr_bench.dataset import Raster, SceneFiles, read_raster
 from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.folders import IMAGES, affixes, ending, grouped, image_files, told_affixes
+from planetcr_bench.grids import crs_name, grid_name, same_crs
 from planetcr_bench.pixel_checks import (
     DIMMEST,
     LARGEST_STORED_REFLECTANCE,
-    PixelFault,
+    PixelError,
     Tags,
     band_order,
-    dim_cause,
     expect_digital_numbers,
     expect_no_holes,
     expect_reflectance,
@@ -40,23 +41,18 @@ from planetcr_bench.pixel_checks import (
     scaled,
     told_scale,
 )
+from planetcr_bench.raster_files import Header, header_fault, header_of, open_geotiff
 from planetcr_bench.scene import Image
+from planetcr_bench.untrusted import npy_header, printable, read_toml
 from planetcr_bench.vocabulary import DN_PER_REFLECTANCE, OPTICAL_BANDS, OPTICAL_SIZE, PRODUCTS
 
 CARD: Final = "predictions.toml"
 """File beside the predictions that says where they come from; optional."""
 
-FORMATS: Final = (".tif", ".tiff", ".npy")
-NOTES: Final = (".md", ".txt", ".json", ".toml", ".csv", ".log", ".yaml", ".yml", ".xml")
-"""Endings of files that may lie beside predictions and are left alone."""
-
 CROP_SIZE: Final = 160
 """Side of the centre crop that may be given instead of the whole patch."""
 
 DTYPES: Final = ("uint16", "float16", "float32", "float64")
-
-LARGEST_BLOCK: Final = 2048
-"""Side of the largest tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,25 +117,22 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     if not folder.is_dir():
         raise PredictionError(f"{folder}: expected a folder of predictions, found no such folder")
-    if not path.exists():
+    if not os.path.lexists(path):
         return Card()
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise PredictionError(f"{path}: cannot be read as TOML ({error})") from error
+    entries = read_toml(path, error=PredictionError)
     known = list(asdict(Card()))
     for key, value in entries.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-            raise PredictionError(f"{path}: unknown key {key!r}{hint}")
+            raise PredictionError(f"{path}: unknown key {key!r:.200}{hint}")
         if key == "scale":
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
                 raise PredictionError(
-                    f"{path}: expected scale to be a positive number, got {value!r}"
+                    f"{path}: expected scale to be a positive number, got {value!r:.200}"
                 )
         elif not isinstance(value, str):
-            raise PredictionError(f"{path}: expected {key} to be text, got {value!r}")
+            raise PredictionError(f"{path}: expected {key} to be text, got {value!r:.200}")
     return Card(**entries)
 
 
@@ -165,33 +158,21 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
     Returns:
         Usable files and a line per problem; nothing is raised for a bad file.
     """
-    by_name = {files.name: files for files in scenes}
-    candidates: dict[SceneFiles, list[Path]] = {}
-    problems = []
-    for path in image_files(folder):
-        scene = by_name.get(scene_name(path))
-        if scene is None:
-            problems.append(_surplus(path, len(scenes)))
-        elif path.suffix.lower() not in FORMATS:
-            problems.append(
-                f"{path}: expected {', '.join(FORMATS)}, got {path.suffix or 'no ending'}"
-            )
-        else:
-            candidates.setdefault(scene, []).append(path)
+    candidates, problems, misnamed = _matched(folder, scenes)
     headers: dict[SceneFiles, tuple[Path, int]] = {}
     for scene in scenes:
         paths = candidates.get(scene, [])
-        if not paths:
-            problems.append(f"{folder / scene.name}.tif: expected a prediction, found no such file")
-        elif len(paths) > 1:
+        if len(paths) > 1:
             problems.append(
                 f"{paths[1]}: expected one prediction of {scene.name}, got also {paths[0]}"
             )
-        else:
+        elif paths:
             try:
                 headers[scene] = paths[0], header_size(paths[0])
             except PredictionError as error:
                 problems.append(error.message)
+        elif scene.name not in misnamed:
+            problems.append(f"{folder / scene.name}.tif: expected a prediction, found no such file")
     size = max((size for _, size in headers.values()), default=OPTICAL_SIZE)
     files = {}
     for scene, (path, own) in headers.items():
@@ -205,17 +186,26 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
     return Predictions(folder, card, files, size, problems)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Files at any depth of a folder, save hidden ones and :data:`NOTES`."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(root, name)
-            for name in sorted(names)
-            if not name.startswith(".") and not name.lower().endswith(NOTES)
-        ]
-    return found
+def _matched(
+    folder: Path, scenes: Sequence[SceneFiles]
+) -> tuple[dict[SceneFiles, list[Path]], list[str], set[str]]:
+    """Scene to its files; a line per file that is none; scenes whose files are named otherwise."""
+    by_name = {files.name: files for files in scenes}
+    candidates: dict[SceneFiles, list[Path]] = {}
+    problems, surplus = [], []
+    for path in image_files(folder, error=PredictionError):
+        scene = by_name.get(scene_name(path))
+        if scene is None:
+            surplus.append(path)
+        elif ending(path) not in IMAGES:
+            problems.append(
+                f"{printable(path)}: expected {', '.join(IMAGES)}, got "
+                f"{printable(path.suffix) or 'no ending'}"
+            )
+        else:
+            candidates.setdefault(scene, []).append(path)
+    lines, misnamed = _surplus(folder, surplus, by_name)
+    return candidates, problems + lines, misnamed
 
 
 def scene_name(path: Path) -> str:
@@ -226,15 +216,33 @@ def scene_name(path: Path) -> str:
     return path.stem
 
 
-def _surplus(path: Path, scenes: int) -> str:
-    return f"{path}: expected files named after the {scenes} scenes of the split, got a surplus one"
+def _surplus(
+    folder: Path, paths: Sequence[Path], scenes: Mapping[str, SceneFiles]
+) -> tuple[list[str], set[str]]:
+    """Lines about files that are no scene's, and the scenes of those that have a word too much."""
+    core = re.compile(r"(?<![a-z])[a-z]+_[0-9]+_p_[0-9]+")
+    known = ((path, _affixes(path.stem, core, scenes)) for path in paths)
+    groups, rest = grouped(known)
+    lines = [
+        f"{printable(path)}: expected files named after the {len(scenes)} scenes of the split, got "
+        "a surplus one"
+        for path in rest
+    ]
+    for (before, behind), files in groups.items():
+        first, scene = files[0]
+        lines.append(
+            f"{folder}: expected files named after scenes, such as {scene}{ending(first)}, got "
+            f"{len(files)} with {told_affixes(before, behind)} the scene's name, such as "
+            f"{printable(first.name)}; rename or remove them"
+        )
+    return lines, {scene for files in groups.values() for _, scene in files}
 
 
-_UNREADABLE: Final = (
-    OSError, ValueError, EOFError, RasterioError, OverflowError, SyntaxError, TokenError, TypeError,
-    RecursionError, MemoryError,
-)  # fmt: skip
-"""What numpy and GDAL say of a broken header; that of a ``.npy`` is a text in Python."""
+def _affixes(
+    stem: str, core: re.Pattern[str], scenes: Mapping[str, SceneFiles]
+) -> tuple[str, str, str] | None:
+    found = affixes(stem, core)
+    return found if found is not None and found[1] in scenes else None
 
 
 def header_size(path: Path) -> int:
@@ -243,33 +251,30 @@ def header_size(path: Path) -> int:
     Raises:
         PredictionError: Unreadable, or of a dtype or shape that cannot be scored.
     """
-    try:
-        if path.suffix.lower() == ".npy":
-            header = np.load(path, mmap_mode="r", allow_pickle=False)
-            dtype, shape, block = header.dtype.name, header.shape, 0
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                with rasterio.open(path, driver="GTiff") as source:
-                    bands = len(image_bands(source, len(OPTICAL_BANDS)))
-                    dtype, shape = source.dtypes[0], (bands, *source.shape)
-                    block = max(max(sides) for sides in source.block_shapes)
-    except _UNREADABLE as error:
-        raise PredictionError(f"{path}: expected an image, cannot be read ({error})") from error
-    if dtype not in DTYPES:
-        raise PredictionError(f"{path}: expected uint16 or float32, got {dtype}")
-    accepted = [(len(OPTICAL_BANDS), size, size) for size in (OPTICAL_SIZE, CROP_SIZE)]
-    if shape not in accepted:
-        turned = "; put the bands first" if (shape[-1:] + shape[:-1]) in accepted else ""
+    if ending(path) == ".npy":
+        dtype, shape, _, _ = npy_header(path, error=PredictionError)
+        header = Header(dtype.name, shape)
+    else:
+        with open_geotiff(path, error=PredictionError) as source:
+            header = header_of(source, len(OPTICAL_BANDS))
+    expect_image(path, header)
+    return int(header.shape[-1])
+
+
+def expect_image(path: Path, header: Header) -> None:
+    """Refuse a file that cannot be scored, by its header.
+
+    Raises:
+        PredictionError: It is of another dtype or shape, of several pages, or of too large tiles.
+    """
+    if header.dtype not in DTYPES:
         raise PredictionError(
-            f"{path}: expected shape {accepted[0]}, or {accepted[1]} for the centre crop, "
-            f"got {shape}{turned}"
+            f"{printable(path)}: expected uint16 or float32, got {printable(header.dtype)}"
         )
-    if block > LARGEST_BLOCK:
-        raise PredictionError(
-            f"{path}: expected tiles of at most {LARGEST_BLOCK} pixels a side, got {block}"
-        )
-    return int(shape[-1])
+    sizes = (OPTICAL_SIZE, CROP_SIZE)
+    fault = header_fault(header, tuple((len(OPTICAL_BANDS), size, size) for size in sizes))
+    if fault:
+        raise PredictionError(f"{printable(path)}: {fault}")
 
 
 def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArray[Any]]:
@@ -288,13 +293,13 @@ def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArr
             that its own nodata, mask or alpha band hides, or on another grid.
     """
     try:
-        raster = read_raster(path)
+        raster = read_raster(path, partial(expect_image, path))
     except DatasetError as error:
         raise PredictionError(error.message) from error
     _check_grid(path, raster, clear)
     try:
         return _meant(raster, card), raster.pixels
-    except PixelFault as fault:
+    except PixelError as fault:
         raise PredictionError(f"{path}: {fault}") from fault
 
 
@@ -305,10 +310,10 @@ def _meant(raster: Raster, card: Card) -> Image:
     order = band_order(tags.names, OPTICAL_BANDS)
     if not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
-        raise PixelFault(f"expected numbers, got {count} values that are NaN or infinite")
+        raise PixelError(f"expected numbers, got {count} values that are NaN or infinite")
     image = _scaled(pixels, tags, card)
     if not np.isfinite(image).all():
-        raise PixelFault(f"expected values that fit float32, got {np.abs(pixels).max():.3g}")
+        raise PixelError(f"expected values that fit float32, got {np.abs(pixels).max():.3g}")
     if card.scale != 1:
         expect_reflectance(image, remedy=_remedy(tags, card))
     return image if order is None else np.ascontiguousarray(image[order])
@@ -318,14 +323,14 @@ def _scaled(pixels: NDArray[Any], tags: Tags, card: Card) -> Image:
     """Pixels in reflectance, by the card's scale, by the file's tags, or as the dtype has it.
 
     Raises:
-        PixelFault: Two of the three contradict each other.
+        PixelError: Two of the three contradict each other.
     """
-    scale = _scale(pixels, card)
+    scale = scale_of(pixels, card)
     if scale >= DIMMEST and pixels.dtype.kind == "u":
         expect_digital_numbers(pixels)
     if has_scale(tags) and not is_convention(tags, scale):
         if card.scale is not None:
-            raise PixelFault(
+            raise PixelError(
                 f"its tags say {told_scale(tags)}, but {CARD} declares scale = "
                 f"{number(card.scale)}; remove one of the two"
             )
@@ -333,19 +338,25 @@ def _scaled(pixels: NDArray[Any], tags: Tags, card: Card) -> Image:
         _expect_not_dimmed(pixels, values, tags)
         return values.astype(np.float32)
     if pixels.dtype.kind == "u":
-        return np.divide(pixels, np.float32(scale), dtype=np.float32)
+        return _divided(pixels, np.float32(scale))
     largest = float(np.abs(pixels).max())
     if scale >= DIMMEST and 0 < largest <= LARGEST_STORED_REFLECTANCE:
-        raise PixelFault(
+        raise PixelError(
             f"{CARD} declares scale = {number(scale)}, but its largest value is {largest:.3g}, "
             "which looks like reflectance; remove the scale"
         )
+    return _divided(pixels, np.float64(scale))
+
+
+def _divided(pixels: NDArray[Any], scale: np.floating) -> Image:
+    """Pixels by a number of the precision that counts; what float32 does not hold is infinite."""
     with np.errstate(over="ignore"):
-        image: Image = (pixels / np.float64(scale)).astype(np.float32)
+        image: Image = np.divide(pixels, scale).astype(np.float32)
     return image
 
 
-def _scale(pixels: NDArray[Any], card: Card) -> float:
+def scale_of(pixels: NDArray[Any], card: Card) -> float:
+    """Number that means a reflectance of 1, by the card or else by the dtype."""
     return card.scale or (DN_PER_REFLECTANCE if pixels.dtype.kind == "u" else 1)
 
 
@@ -353,7 +364,7 @@ def _expect_not_dimmed(pixels: NDArray[Any], values: NDArray[np.float64], tags: 
     """Refuse reflectance whose tags would scale it down once more."""
     stored, meant = float(pixels.max()), float(values.max())
     if 0 < stored <= LARGEST_STORED_REFLECTANCE and meant < DIMMEST / DN_PER_REFLECTANCE:
-        raise PixelFault(
+        raise PixelError(
             f"its tags say {told_scale(tags)}, but its largest value is {stored:.3g}, which looks "
             "like reflectance already; remove the tags"
         )
@@ -370,56 +381,18 @@ def _remedy(tags: Tags, card: Card) -> str:
     )
 
 
-def expect_units(predictions: Predictions) -> None:
-    """Refuse a folder in which no image holds a number as large as its scale asks for.
-
-    One image may be as dark as it likes. The first that is bright enough ends the search, so that
-    of a folder in order one file is read.
-
-    Raises:
-        PredictionError: All images are dimmer than :data:`~planetcr_bench.pixel_checks.DIMMEST` of
-            10 000, and not black floats; none of them declares its scale.
-    """
-    if predictions.card.scale is not None or not predictions.files:
-        return
-    brightest, whole = 0.0, False
-    for path in predictions.files.values():
-        try:
-            raster = read_raster(path)
-        except DatasetError:
-            return  # named when it is measured
-        pixels = raster.pixels
-        largest = float(np.abs(pixels).max())
-        if has_scale(raster.tags) or not largest <= DIMMEST / DN_PER_REFLECTANCE * _scale(
-            pixels, predictions.card
-        ):
-            return
-        brightest, whole = max(brightest, largest), whole or pixels.dtype.kind == "u"
-    if whole:
-        raise PredictionError(
-            f"{predictions.folder}: expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, "
-            f"got {len(predictions.files)} images whose largest value is {number(brightest)}: it "
-            f"looks like {dim_cause(brightest)}; write them anew, or declare the scale in {CARD} "
-            f"(scale = {DN_PER_REFLECTANCE} if these images are meant to be so dark)"
-        )
-    if brightest > 0:
-        raise PredictionError(
-            f"{predictions.folder}: expected reflectance in [0, 1], got {len(predictions.files)} "
-            f"images whose largest value is {brightest:.3g}: was it divided by "
-            f"{DN_PER_REFLECTANCE} twice? Write them anew, or declare scale = 1 in {CARD} if these "
-            "images are meant to be so dark"
-        )
-
-
 def _check_grid(path: Path, raster: Raster, clear: Raster) -> None:
-    if raster.crs and clear.crs and raster.crs != clear.crs:
-        raise PredictionError(f"{path}: expected the scene's CRS {clear.crs}, got {raster.crs}")
+    if raster.crs and clear.crs and not same_crs(raster.crs, clear.crs):
+        raise PredictionError(
+            f"{path}: expected the scene's CRS {crs_name(clear.crs)}, got {crs_name(raster.crs)}"
+        )
     expected = centre_grid(clear, raster.pixels.shape[-2:])
     if expected is None or raster.transform is None:
         return
     if not raster.transform.almost_equals(expected, 0.01):
         raise PredictionError(
-            f"{path}: expected the scene's grid {_grid(expected)}, got {_grid(raster.transform)}"
+            f"{path}: expected the scene's grid {grid_name(expected)}, got "
+            f"{grid_name(raster.transform)}"
         )
 
 
@@ -435,12 +408,6 @@ def centre_grid(raster: Raster, size: tuple[int, ...]) -> Affine | None:
     whole = raster.pixels.shape[-2:]
     top, left = ((side - crop) // 2 for side, crop in zip(whole, size, strict=True))
     return raster.transform @ Affine.translation(left, top)
-
-
-def _grid(transform: Affine) -> str:
-    return (
-        f"(corner {transform.c:.2f}, {transform.f:.2f}; pixel {transform.a:g}, {transform.e:g} m)"
-    )
 
 
 def digital_numbers(image: Image) -> NDArray[np.uint16]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
 from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.evaluate import check_name, evaluate
+from planetcr_bench.folders import IMAGES, ending, image_files, is_litter
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 from planetcr_bench.manifest import (
@@ -28,7 +29,7 @@ from planetcr_bench.manifest import (
     write_manifest,
 )
 from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
+from planetcr_bench.predictions import read_card, scene_name, write_card
 from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
 from planetcr_bench.safe_archive import ARCHIVES, BROKEN
 from planetcr_bench.samples import SAMPLES
@@ -125,7 +126,9 @@ def _overlap(one: Path, other: Path) -> bool:
 def _is_entry(path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: an entry and nothing else."""
     if path.is_dir():
-        names = {one.relative_to(path).as_posix() for one in path.rglob("*")}
+        names = {
+            one.relative_to(path).as_posix() for one in path.rglob("*") if not is_litter(one.name)
+        }
         manifest = path / MANIFEST
         listed = manifest.read_bytes() if manifest.is_file() else b""
         return not names or _are_of_an_entry(names, listed)
@@ -160,7 +163,8 @@ def _are_of_an_entry(names: set[str], manifest: bytes) -> bool:
 def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
     """Scene of the ledger to the file of its prediction."""
     scenes = set(ledger.frame["scene"].unique())
-    found = {scene_name(path): path for path in image_files(predictions)}
+    images = [path for path in image_files(predictions) if ending(path) in IMAGES]
+    found = {scene_name(path): path for path in images}
     return {scene: path for scene, path in found.items() if scene in scenes}
 
 
@@ -278,7 +282,9 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
 def _is_run(track: str, name: str, path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: the run, or half of one."""
     known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
-    inside = {one.name for one in path.iterdir()} if path.is_dir() else {""}
+    inside = (
+        {one.name for one in path.iterdir() if not is_litter(one.name)} if path.is_dir() else {""}
+    )
     half = not inside or (LEDGER in inside and RUN not in inside)
     return inside <= known and (half or path in runs_named(path, track, name))
 

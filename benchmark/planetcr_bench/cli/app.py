@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -54,13 +54,20 @@ class _Group(TyperGroup):
 _show_others = warnings.showwarning
 
 
-def _show_warning(message: Any, category: type[Warning], *rest: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Print a warning of ours as one line; leave all others as they are."""
     if not issubclass(category, BenchWarning):
-        _show_others(message, category, *rest)
+        _show_others(message, category, filename, lineno, file, line)
         return
     typer.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
-    typer.echo(message, err=True)
+    typer.echo(str(message), err=True)
 
 
 app = typer.Typer(

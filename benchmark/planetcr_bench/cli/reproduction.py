@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from planetcr_bench.ledger import SCHEMA_VERSION
 from planetcr_bench.plan import Row, Step, describe
 from planetcr_bench.predictions import CARD, read_card
 from planetcr_bench.untrained import METHODS as UNTRAINED
+from planetcr_bench.untrusted import read_toml
 from planetcr_models.devices import Precision
 from planetcr_models.errors import ModelError
 from planetcr_models.recipes import RECIPES
@@ -91,10 +91,7 @@ def read_wish(wish: Wish) -> Wish:
     """
     said: dict[str, Any] = {}
     if wish.config is not None:
-        try:
-            said = tomllib.loads(wish.config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{wish.config}: cannot be read as TOML ({error})") from error
+        said = read_toml(wish.config, error=UsageError)
     for key, value in said.items():
         _expect_entry(wish.config, key, value)
     methods = tuple(dict.fromkeys(wish.methods or said.get("methods", list_models())))
