@@ -22,12 +22,11 @@ from planetcr_bench.vocabulary import (
     WORLDCOVER_CLASS,
 )
 
-FARTHEST: Final = (-0.05, 1.25)
-"""Reflectance beyond these is no overshoot: a noisy method goes a little below 0 over dark water,
-and the brightest clouds lie a little above 1."""
+OVERSHOOT: Final = 0.05
+"""Reflectance by which a noisy method goes below 0 over dark water, or above what is there."""
 
-LARGEST_SHARE: Final = 0.2
-"""Largest share of an image's values beyond :data:`FARTHEST`."""
+LARGEST_SHARE: Final = 0.2, 0.1
+"""Largest shares of an image's values that lie below, and above, by more than :data:`OVERSHOOT`."""
 
 LARGEST_MEAN: Final = 2.0
 """Largest mean |reflectance| of an image of no declared scale; above it looks like DN."""
@@ -38,8 +37,8 @@ DIMMEST: Final = 255
 LARGEST_STORED_REFLECTANCE: Final = 1.5
 """Largest number, greater than 0, of images that hold reflectance and not DN."""
 
-LARGEST_PERCENT: Final = 125
-"""Largest number of images in percent, clouds included."""
+IMPOSSIBLE: Final = 10.0
+"""No reflectance lies beyond this, on either side."""
 
 LARGEST_POWER: Final = 1000.0
 """Numbers up to this may be linear power of bright targets; above, they are no backscatter."""
@@ -272,38 +271,46 @@ def scaled(pixels: NDArray[Any], tags: Tags) -> NDArray[np.float64]:
 # --- Reflectance ------------------------------------------------------------------------------
 
 
-def expect_reflectance(image: NDArray[np.floating], *, remedy: str = "") -> None:
-    """Refuse an image of which a large share is no reflectance.
+def expect_reflectance(
+    image: NDArray[np.floating], *, brightest: float = np.inf, remedy: str = ""
+) -> None:
+    """Refuse an image that is no reflectance.
 
     Args:
         image: Meant as reflectance, any shape.
+        brightest: Above this, as below 0, only few values may lie.
         remedy: What else the reader may do.
 
     Raises:
-        PixelError: More than :data:`LARGEST_SHARE` of the values lie beyond :data:`FARTHEST`, or
-            their mean is that of digital numbers.
+        PixelError: More of the values lie outside than :data:`LARGEST_SHARE`, their mean is that of
+            digital numbers, or some are impossible.
     """
     low, high = float(image.min()), float(image.max())
-    if low >= FARTHEST[0] and high <= FARTHEST[1]:
+    if low >= -OVERSHOOT and high <= min(brightest + OVERSHOOT, LARGEST_MEAN):
         return
     mean = float(np.abs(image).mean(dtype=np.float64))
-    share = float(((image < FARTHEST[0]) | (image > FARTHEST[1])).mean())
+    impossible = np.abs(image) > IMPOSSIBLE
+    if 0 < (count := int(impossible.sum())) < LARGEST_SHARE[0] * image.size:
+        raise PixelError(
+            f"expected reflectance in [0, 1], got {count} values that cannot be any "
+            f"({number(low)} to {number(high)}): are they nodata without a tag? Fill them"
+        )
     if mean > LARGEST_MEAN:
-        kind = "percent" if high <= LARGEST_PERCENT else "digital numbers"
         raise PixelError(
             f"expected reflectance in [0, 1], got an image of mean {mean:.4g} that looks like "
-            f"{kind}{remedy}"
+            f"digital numbers{remedy}"
         )
-    if share <= LARGEST_SHARE:
+    below = float((image < -OVERSHOOT).mean())
+    above = float((image > brightest + OVERSHOOT).mean())
+    if below <= LARGEST_SHARE[0] and above <= LARGEST_SHARE[1]:
         return
     told = (
-        f"expected reflectance in [0, 1], got {share:.0%} of the values far outside it "
+        f"expected reflectance in [0, 1], got {below + above:.0%} of the values far outside it "
         f"({low:.3g} to {high:.3g})"
     )
-    if -1.2 <= low < 0 and high <= 1.2:
+    if -1.2 <= low < -OVERSHOOT and high <= 1.2:
         raise PixelError(
             f"{told}; it looks like the scale [-1, 1] of a network's output: write (x + 1) / 2"
-            f"{remedy}"
         )
     raise PixelError(f"{told}; were its values scaled or shifted otherwise?{remedy}")
 
@@ -315,18 +322,21 @@ def expect_digital_numbers(pixels: NDArray[Any]) -> None:
         PixelError: The largest is 1.
     """
     if int(pixels.max()) == 1:
+        cause, remedy = dim_cause(1)
         raise PixelError(
             f"expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, got "
-            f"{pixels.dtype.name} whose largest value is 1: it looks like reflectance that was "
-            f"cast to whole numbers; multiply by {DN_PER_REFLECTANCE} before, or write float32"
+            f"{pixels.dtype.name} whose largest value is 1: it looks like {cause}; {remedy}"
         )
 
 
-def dim_cause(largest: float) -> str:
-    """What images look like whose largest stored value is so small for digital numbers."""
+def dim_cause(largest: float) -> tuple[str, str]:
+    """What images look like whose largest stored value is so small for DN, and the remedy."""
     if largest <= LARGEST_STORED_REFLECTANCE:
-        return "reflectance that was not multiplied, or cast to whole numbers"
-    return "percent" if largest <= LARGEST_PERCENT else "bytes"
+        return (
+            "reflectance that was cast to whole numbers",
+            f"multiply by {DN_PER_REFLECTANCE} before, or write float32",
+        )
+    return "percent or bytes", f"multiply to reflectance × {DN_PER_REFLECTANCE}"
 
 
 def too_dark(largest: Sequence[int]) -> str:
@@ -338,10 +348,10 @@ def too_dark(largest: Sequence[int]) -> str:
     brightest = max(largest, default=DIMMEST + 1)
     if brightest > DIMMEST:
         return ""
+    cause, remedy = dim_cause(brightest)
     return (
         f"expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, got images of "
-        f"{len(largest)} scenes whose largest value is {brightest}: it looks like "
-        f"{dim_cause(brightest)}"
+        f"{len(largest)} scenes whose largest value is {brightest}: it looks like {cause}; {remedy}"
     )
 
 
@@ -360,7 +370,7 @@ def expect_decibels(pixels: NDArray[np.floating]) -> None:
     """
     finite = pixels[np.isfinite(pixels)]
     without = [
-        name
+        name.upper()
         for name, band in zip(SAR_BANDS, pixels, strict=True)
         if not (band < 0).any() and np.isfinite(band).any()
     ]
@@ -434,7 +444,7 @@ def mask_looks_inverted(
 def colour_likeness(
     image: NDArray[np.float32], cloudy: NDArray[np.float32], clear: NDArray[np.bool_]
 ) -> float | None:
-    """How red minus blue goes together in an image and in the input, over clear pixels.
+    """Correlation of red minus blue between an image and the input, over clear pixels.
 
     About 1 for a method that leaves clear pixels as they are, and about -1 where red and blue are
     swapped.
@@ -453,12 +463,6 @@ def colour_likeness(
     own, given = (
         (one[red][clear] - one[blue][clear]).astype(np.float64) for one in (image, cloudy)
     )
-    likeness = _cosine(own - own.mean(), given - given.mean())
-    whole = _cosine(own, given)  # a shift of a colour is no swap
-    return None if likeness is None or whole is None else max(likeness, whole)
-
-
-def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
-    """Cosine of the angle between two vectors; None where one is hardly more than 0."""
-    length = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / length if length > 1e-6 * len(a) else None
+    own, given = own - own.mean(), given - given.mean()
+    spread = float(np.sqrt((own @ own) * (given @ given)))
+    return float(own @ given) / spread if spread > 1e-6 * len(own) else None

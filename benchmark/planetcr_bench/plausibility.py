@@ -20,8 +20,12 @@ from planetcr_bench.vocabulary import DN_PER_REFLECTANCE
 MOST_SCENES: Final = 24
 """Scenes that are looked at, at most, to tell whether red and blue are swapped."""
 
-MOST_ALIKE: Final = -0.3
-"""Mean likeness of colours below which they probably are."""
+ALIKE: Final = 0.3
+"""A likeness of colours as no image has whose red and blue are swapped; where it is below the
+opposite on average, they probably are."""
+
+FEW_SCENES: Final = 3, 0.5
+"""Of so few scenes or fewer, the likeness must lie below the opposite of this."""
 
 
 def expect_units(predictions: Predictions) -> None:
@@ -50,11 +54,13 @@ def expect_units(predictions: Predictions) -> None:
             return
         brightest, whole = max(brightest, largest), whole or pixels.dtype.kind == "u"
     if whole:
+        cause, remedy = dim_cause(brightest)
+        scales = "" if brightest <= 1 else "255 for bytes, 100 for percent, "
         raise PredictionError(
             f"{predictions.folder}: expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, "
             f"got {len(predictions.files)} images whose largest value is {number(brightest)}: it "
-            f"looks like {dim_cause(brightest)}; write them anew, or declare the scale in {CARD} "
-            f"(scale = {DN_PER_REFLECTANCE} if these images are meant to be so dark)"
+            f"looks like {cause}; {remedy}, or declare the scale in {CARD} (scale = {scales}"
+            f"{DN_PER_REFLECTANCE} if these images are meant to be so dark)"
         )
     if brightest > 0:
         raise PredictionError(
@@ -77,17 +83,17 @@ def swapped_colours(predictions: Predictions) -> str:
             likeness = _likeness(files, path, predictions)
         except BenchError:
             continue  # named where it is measured
-        if likeness is None:
-            continue
-        if likeness > 0:
+        if likeness is not None and likeness > ALIKE:
             return ""
-        told.append(likeness)
-    if not told or np.mean(told) > MOST_ALIKE:
+        if likeness is not None:
+            told.append(likeness)
+    few, sure = FEW_SCENES
+    if not told or np.mean(told) > -(sure if len(told) <= few else ALIKE):
         return ""
     return (
         f"{predictions.folder}: red and blue are probably swapped: over clear pixels, red minus "
-        f"blue runs against the input's in all {len(told)} scenes that were looked at; the order "
-        "is blue, green, red, near-infrared"
+        f"blue runs against the input's in {sum(one < 0 for one in told)} of {len(told)} scenes "
+        "looked at; the order is blue, green, red, near-infrared"
     )
 
 

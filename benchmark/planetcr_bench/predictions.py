@@ -6,6 +6,7 @@ Fail closed: whatever is missing, surplus or not as it must be is named, never s
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import warnings
@@ -277,13 +278,16 @@ def expect_image(path: Path, header: Header) -> None:
         raise PredictionError(f"{printable(path)}: {fault}")
 
 
-def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArray[Any]]:
+def read_prediction(
+    path: Path, card: Card, clear: Raster, *, brightest: float = math.inf
+) -> tuple[Image, NDArray[Any]]:
     """Read one prediction.
 
     Args:
         path: File that :func:`find_predictions` accepted.
         card: Gives the scale, if it is declared.
         clear: The scene's clear image, whose grid a georeferenced prediction must share.
+        brightest: Largest reflectance of the scene; only few values may lie above it.
 
     Returns:
         Reflectance, float32, shape (4, H, W), not clipped; and the pixels as stored.
@@ -298,12 +302,12 @@ def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArr
         raise PredictionError(error.message) from error
     _check_grid(path, raster, clear)
     try:
-        return _meant(raster, card), raster.pixels
+        return _meant(raster, card, brightest), raster.pixels
     except PixelError as fault:
         raise PredictionError(f"{path}: {fault}") from fault
 
 
-def _meant(raster: Raster, card: Card) -> Image:
+def _meant(raster: Raster, card: Card, brightest: float) -> Image:
     """Reflectance of a prediction: its bands by their names, its numbers by their scale."""
     pixels, tags = raster.pixels, raster.tags
     expect_no_holes(pixels, tags)
@@ -315,7 +319,7 @@ def _meant(raster: Raster, card: Card) -> Image:
     if not np.isfinite(image).all():
         raise PixelError(f"expected values that fit float32, got {np.abs(pixels).max():.3g}")
     if card.scale != 1:
-        expect_reflectance(image, remedy=_remedy(tags, card))
+        expect_reflectance(image, brightest=brightest, remedy=_remedy(tags, card))
     return image if order is None else np.ascontiguousarray(image[order])
 
 
@@ -376,8 +380,8 @@ def _remedy(tags: Tags, card: Card) -> str:
     if card.scale is not None:
         return f"; {CARD} declares scale = {number(card.scale)}"
     return (
-        f"; declare its scale in {CARD} (scale = {DN_PER_REFLECTANCE}, scale = 100 for percent, or "
-        "scale = 1 if these are reflectances)"
+        f"; declare its scale in {CARD} (scale = {DN_PER_REFLECTANCE}, 255 for bytes, 100 for "
+        "percent, or scale = 1 if these are reflectances)"
     )
 
 

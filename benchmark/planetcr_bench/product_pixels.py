@@ -53,7 +53,9 @@ def optical(pixels: NDArray[Any], tags: Tags) -> Tagged:
             values[empty] = 0
         pixels = np.clip(np.rint(values * DN_PER_REFLECTANCE), 0, 65535).astype(np.uint16)
     if not pixels.any():
-        raise PixelError("expected an image, got 0 everywhere")
+        raise PixelError(
+            "expected an image, got 0 everywhere: is it nodata, or reflectance that was cast?"
+        )
     expect_digital_numbers(pixels)
     return pixels, tags
 

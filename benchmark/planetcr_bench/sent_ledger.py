@@ -174,8 +174,9 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         found.append(f"seconds: expected 0 to 1e9, got {seconds!r:.80}")
     if record["complete"] and run.get("problems"):
         found.append("problems: expected none of a complete run")
-    if not isinstance(run.get(NOTES, []), list):
-        found.append(f"{NOTES}: expected list, got {type(run[NOTES]).__name__}")
+    notes = run.get(NOTES, [])
+    if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
+        found.append(f"{NOTES}: expected a list of texts")
     own = {key: run[key] for key in (RUN.keys() | {NOTES}) & run.keys()}
     found += unclean(own, depth=3)
     if found:
