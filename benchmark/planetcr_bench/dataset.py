@@ -31,6 +31,7 @@ from planetcr_bench.folders import (
     affixes,
     ending,
     grouped,
+    leads_up,
     lies_beside,
     other_spelling,
     told_affixes,
@@ -87,7 +88,8 @@ LARGEST_TRUTH: Final = 20_000_000
 """Bytes of a scene's hidden truth."""
 
 _STEM = re.compile(
-    rf"(?P<product>{'|'.join(PRODUCTS)})_(?P<season>[a-z]+)_(?P<aoi>\d+)_p_(?P<patch>\d+)"
+    rf"(?P<product>{'|'.join(PRODUCTS)})_(?P<season>[a-z]+)"
+    r"_(?P<aoi>[0-9]{1,9})_p_(?P<patch>[0-9]{1,9})"
 )
 
 
@@ -336,7 +338,9 @@ def _splits(data: Path) -> list[Path]:
 
 
 def _holds_products(folder: Path) -> bool:
-    return any(product.is_dir() for product in folder.glob("planet_cloudfree_*"))
+    """Whether a folder is laid out as a split; those of a product end in the number of an AOI."""
+    found = folder.glob("planet_cloudfree_*")
+    return any(not path.name[-1].isdecimal() and path.is_dir() for path in found)
 
 
 def _nested_split(folder: Path) -> Path | None:
@@ -356,7 +360,12 @@ def _inner_folders(folder: Path) -> list[Path]:
         inside = sorted(folder.iterdir())[:100]
     except OSError:
         return []
-    return [path for path in inside if not lies_beside(path.name) and path.is_dir()]
+    return [
+        path
+        for path in inside
+        if not (lies_beside(path.name) or path.name.startswith(PRODUCTS) or leads_up(path))
+        and path.is_dir()
+    ]
 
 
 def no_scenes(data: Path, split: str) -> str:
@@ -393,7 +402,7 @@ def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path
                     files = _parse(entry.name, product, aoi_folder.name, root)
                     if files is not None:
                         names.setdefault(files, []).append(entry.name)
-                    elif not lies_beside(entry.name):
+                    elif not (lies_beside(entry.name) or leads_up(Path(entry.path))):
                         strays.append(Path(entry.path))
                 for files, spelt in names.items():
                     found[files] = found.get(files, 0) | 1 << bit
@@ -418,7 +427,9 @@ def _folders(folder: str, prefix: str) -> list[os.DirEntry[str]]:
     return [
         entry
         for entry in _entries(folder)
-        if entry.name.startswith(prefix) and Path(entry.path).is_dir()
+        if entry.name.startswith(prefix)
+        and Path(entry.path).is_dir()
+        and not leads_up(Path(entry.path))
     ]
 
 

@@ -35,7 +35,7 @@ from planetcr_bench.errors import (
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.judging import Bench, Judge
 from planetcr_bench.ledger import SCHEMA_VERSION, Ledger, write_ledger
-from planetcr_bench.measure import measure, protocols_of
+from planetcr_bench.measure import measure, pixel_problems, protocols_of
 from planetcr_bench.plausibility import swapped_colours
 from planetcr_bench.predictions import CARD, Card, Predictions, find_predictions, read_card
 from planetcr_bench.protocols import Pool
@@ -242,7 +242,9 @@ def evaluate(
     name = name or folder.resolve().name
     check_name(name)
     predictions = find_predictions(folder, card, dataset.scenes)
-    _fail_closed(predictions, dataset, predictions.problems, allow_missing)
+    if predictions.problems and not allow_missing:  # nothing is scored, so name all there is
+        others = pixel_problems(predictions, workers=workers, batch=batch, quiet=quiet)
+        _fail_closed(predictions, dataset, [*predictions.problems, *others], allow_missing)
     _expect_truth(truth, dataset)
     bench = _bench(judges, dataset, predictions)
     out = results / dataset.track / name

@@ -35,7 +35,7 @@ _LITTER_STARTS: Final = ("._", ".trash-", ".nfs", ".fuse_hidden", "~$")
 
 _LITTER_ENDS: Final = (
     ".aux.xml", ".tif.xml", ".tiff.xml", ".aux", ".ovr", ".msk", ".rrd", ".tfw", ".tifw", ".tiffw",
-    ".tfwx", ".wld", ".prj", ".imd", ".rpb", ".rpc", ".til", ".pvl", "_rpc.txt", ".points",
+    ".tfwx", ".wld", ".prj", ".imd", ".rpb", ".rpc", ".til", ".pvl", "_rpc.txt", ".points", ".tab",
     ".vat.dbf", ".vat.cpg", ".qml", ".qmd", ".lyr", ".lyrx", ".sidecar",
     ":zone.identifier", ":encryptable", ".lnk", ".webloc", ".url",
 )  # fmt: skip
@@ -83,6 +83,17 @@ def other_spelling(path: Path) -> Path | None:
         for letters in itertools.product(*((one, one.upper()) for one in end[1:]))
     )
     return next((one for one in spellings if os.path.lexists(one)), None)
+
+
+def leads_up(path: Path) -> bool:
+    """Whether a path is a link to a folder that it lies in, at any height."""
+    if not path.is_symlink():
+        return False
+    here = path.parent.resolve()
+    try:
+        return path.resolve() in (here, *here.parents)
+    except (OSError, RuntimeError):  # a link to itself
+        return False
 
 
 def image_files(folder: Path, *, error: type[BenchError] = BenchError) -> list[Path]:

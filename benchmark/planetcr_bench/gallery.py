@@ -299,7 +299,11 @@ def _predictions(
         missing = [files.name for files in scenes if files not in one.files]
         wanted = re.compile(rf"({'|'.join(missing)})(?!\d)")
         if missing:
-            lacking[one.folder] = [line for line in one.problems if wanted.search(line)]
+            lacking[one.folder] = [
+                line
+                for line in one.problems
+                if wanted.search(line) or line.startswith(f"{one.folder}: ")  # of many files
+            ]
     if lacking:
         raise PredictionError(
             f"{', '.join(map(str, lacking))}: expected a prediction of each scene that is {what}; "

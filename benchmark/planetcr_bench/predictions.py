@@ -140,9 +140,29 @@ def read_card(folder: Path) -> Card:
 def write_card(folder: Path, card: Card) -> None:
     """Write ``predictions.toml`` in one step."""
     entries = {key: value for key, value in asdict(card).items() if value is not None}
-    partial = folder / f".{CARD}"
-    partial.write_text(tomli_w.dumps(entries), encoding="utf-8")
-    partial.replace(folder / CARD)
+    unfinished = _fresh(folder / f".{CARD}")
+    unfinished.write_text(tomli_w.dumps(entries), encoding="utf-8")
+    _move(unfinished, folder / CARD)
+
+
+def _fresh(path: Path) -> Path:
+    """A path at which nothing lies: neither what a killed process left, nor a FIFO to wait at."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return path
+
+
+def _move(unfinished: Path, path: Path) -> None:
+    try:
+        unfinished.replace(path)
+    except OSError as error:  # a folder of this name
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> PredictionError:
+    return PredictionError(f"{printable(path)}: cannot be written ({error.strerror}); remove it")
 
 
 def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> Predictions:
@@ -226,7 +246,7 @@ def _surplus(
     groups, rest = grouped(known)
     lines = [
         f"{printable(path)}: expected files named after the {len(scenes)} scenes of the split, got "
-        "a surplus one"
+        + ("a surplus one" if path.exists() else "a link that leads nowhere")
         for path in rest
     ]
     for (before, behind), files in groups.items():
@@ -432,11 +452,11 @@ def write_prediction(path: Path, image: Image, clear: Raster) -> None:
     """
     numbers = digital_numbers(image)
     bands, height, width = numbers.shape
-    partial = path.with_name(f".{path.name}")
+    unfinished = _fresh(path.with_name(f".{path.name}"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(
-            partial,
+            unfinished,
             "w",
             driver="GTiff",
             dtype="uint16",
@@ -449,4 +469,4 @@ def write_prediction(path: Path, image: Image, clear: Raster) -> None:
             predictor=2,
         ) as target:
             target.write(numbers)
-    partial.replace(path)
+    _move(unfinished, path)

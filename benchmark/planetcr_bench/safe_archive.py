@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final, cast
 
 from planetcr_bench.errors import SubmissionError
-from planetcr_bench.folders import ending, is_litter
+from planetcr_bench.folders import IMAGES, is_litter
 
 ENDINGS: Final = frozenset({".toml", ".json", ".parquet", ".md", ".tif", ".tiff", ".npy"})
 """Files that an entry may have."""
@@ -158,9 +158,9 @@ def _problems(members: Sequence[_Member], limits: Limits) -> list[str]:
 def _faults(member: _Member, limits: Limits) -> list[str]:
     root = member.folder and member.name == "."
     found = [*([] if root else _name_faults(member.name)), *member.faults]
-    if not member.folder and ending(member.name) not in ENDINGS:
-        suffix = _shown(PurePosixPath(member.name).suffix)
-        found.append(f"expected an ending of {', '.join(sorted(ENDINGS))}, got {suffix}")
+    suffix = PurePosixPath(member.name).suffix
+    if not member.folder and suffix not in ENDINGS and suffix.lower() not in IMAGES:
+        found.append(f"expected an ending of {', '.join(sorted(ENDINGS))}, got {_shown(suffix)}")
     if member.folder and member.size:
         found.append(f"expected nothing in the entry of a folder, got {member.size} bytes")
     if not 0 <= member.size <= limits.file_bytes:

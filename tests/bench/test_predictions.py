@@ -100,7 +100,7 @@ def test_values_out_of_range_are_kept(tmp_path: Path, scene: SceneFiles) -> None
 
 REFUSED = {
     "expected a prediction, found no such file": lambda _: None,
-    "expected an image, cannot be read": lambda path: path.write_bytes(b"II*\0nonsense"),
+    "cannot be read": lambda path: path.write_bytes(b"II*\0nonsense"),
     "got uint8": lambda path: write_tif(path, np.ones((4, 300, 300), "u1"), (0, 0), 3, None),
     "got int16": lambda path: write_tif(path, np.ones((4, 300, 300), "i2"), (0, 0), 3, None),
     r"got \(3, 300, 300\)": lambda path: write_tif(
@@ -113,7 +113,7 @@ REFUSED = {
     "got float16|got complex": lambda path: np.save(
         path.with_suffix(".npy"), np.ones((4, 300, 300), complex)
     ),
-    r"cannot be read \(.*Python objects": lambda path: np.save(
+    "expected numbers, got object": lambda path: np.save(
         path.with_suffix(".npy"), np.array([{}], object), allow_pickle=True
     ),
     "expected .tif, .tiff, .npy, got .png": lambda path: path.with_suffix(".png").touch(),
