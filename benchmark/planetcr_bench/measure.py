@@ -26,6 +26,7 @@ from planetcr_bench.errors import PredictionError
 from planetcr_bench.judging import Bench
 from planetcr_bench.ledger import SceneSums, ledger_table, schema_of
 from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.plausibility import expect_units
 from planetcr_bench.predictions import Card, Predictions
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.storage import write_whole
@@ -187,8 +188,10 @@ def measure(
 
     Raises:
         DatasetError: A scene of the dataset is broken.
+        PredictionError: All predictions are in a wrong unit.
         BenchError: A worker died.
     """
+    expect_units(predictions)
     protocols = protocols_of(predictions.size)
     parts = Parts(partial_folder, identity, bench.keys if bench else ())
     jobs = {files: Job(files, path, truth) for files, path in sorted(predictions.files.items())}

@@ -27,6 +27,7 @@ from planetcr_bench.errors import DatasetError, PredictionError, SceneError
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.folders import is_litter, other_spelling
 from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.pixel_checks import PixelError, expect_reflectance
 from planetcr_bench.predictions import (
     CARD,
     CROP_SIZE,
@@ -48,6 +49,9 @@ All are float32 in [0, 1]; SAR has its native grid over the extent of the images
 
 Crop = Literal["full", "official"]
 """What a network sees: the whole patch, or the centre 160 × 160 pixels, as the authors' does."""
+
+RANDOM_WEIGHTS: Final = "random"
+"""How a card begins to name weights that were learnt from nothing."""
 
 READ_TOGETHER: Final = 4
 """Scenes that a worker reads at a time; three such batches per worker lie ready."""
@@ -132,7 +136,7 @@ def predict_with(
     Raises:
         DatasetError: The dataset is not as it must be.
         PredictionError: ``out`` holds something else, or a result is no image: of another shape,
-            or with numbers that are not finite.
+            with numbers that are not finite, or not in reflectance.
     """
     if crop == "official":
         card = replace(card, crop=crop)
@@ -150,7 +154,7 @@ def predict_with(
     }
     waiting = [files for files in scenes if files not in kept]
     inputs = run_batches(partial(_read_inputs, size), waiting, workers=workers, batch=READ_TOGETHER)
-    written = _restore_all(restore, _batches(inputs, batch), out, card.method or "the method")
+    written = _restore_all(restore, _batches(inputs, batch), out, card)
     progress = track(written, f"Predict {card.method}", len(scenes), done=len(kept), quiet=quiet)
     return sum(progress), len(kept)
 
@@ -319,7 +323,7 @@ def _shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
 
 
 def _restore_all(
-    restore: Restore, batches: Iterator[list[Inputs]], out: Path, method: str
+    restore: Restore, batches: Iterator[list[Inputs]], out: Path, card: Card
 ) -> Iterator[int]:
     """Restore and write batch after batch; a thread compresses one while the next is restored."""
     with ThreadPoolExecutor(1) as writer:
@@ -327,7 +331,7 @@ def _restore_all(
         for some in batches:
             cloudy = np.stack([one.cloudy.pixels for one in some])
             images = restore(cloudy, np.stack([one.sar for one in some]))
-            _expect_images(images, some, cloudy.shape, method)
+            _expect_images(images, some, cloudy.shape, card)
             while writing:
                 writing.popleft().result()
                 yield 1
@@ -340,8 +344,9 @@ def _restore_all(
 
 
 def _expect_images(
-    images: NDArray[np.floating], some: Sequence[Inputs], shape: tuple[int, ...], method: str
+    images: NDArray[np.floating], some: Sequence[Inputs], shape: tuple[int, ...], card: Card
 ) -> None:
+    method = card.method or "the method"
     if images.shape != shape:
         raise PredictionError(f"{method}: expected images of shape {shape}, got {images.shape}")
     problems = [
@@ -351,3 +356,10 @@ def _expect_images(
     ]
     if problems:
         raise PredictionError(f"{method}: expected numbers for every pixel, got others", problems)
+    if (card.weights or "").startswith(RANDOM_WEIGHTS):
+        return  # a trial of the command: what it returns means nothing
+    for one, image in zip(some, images, strict=True):
+        try:
+            expect_reflectance(image)
+        except PixelError as error:
+            raise PredictionError(f"{method}: {one.files.name}: {error}") from error

@@ -251,7 +251,7 @@ def report(
     for protocol in protocols:
         blocks += table2_blocks([ledger], protocol, pool=pool)
         blocks += [block([ledger], protocol) for block in (sky_block, cover_block, pool_block)]
-    parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger)]
+    parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger, run.get("notes", []))]
     parts += ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
     parts += [*_semantic_section(ledger, protocols), *failures]
     return _page([part for part in parts if pictures or not part.startswith("![")])
@@ -298,9 +298,9 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#!|])", r"\\\1", text)
 
 
-def _remarks(ledger: Ledger) -> list[str]:
+def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
     """What a reader must know before any number: coverage, protocols, values out of range."""
-    remarks = []
+    remarks = [_escaped(note) for note in notes]
     if not ledger.provenance["complete"]:
         remarks.append(
             f"**Incomplete: {coverage(ledger)} are scored.** The figures hold for these scenes "

@@ -48,6 +48,9 @@ RUN: Final[Mapping[str, tuple[type, ...]]] = {
 }
 """What ``run.json`` adds to a ledger's record, and the types of it."""
 
+NOTES: Final = "notes"
+"""List of what is suspicious of the predictions; a ``run.json`` of none has it not."""
+
 
 def read_sent_ledger(path: Path) -> Ledger:
     """Read a ledger of which nothing is believed.
@@ -156,7 +159,7 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """
     run = read_object(path, LARGEST_RECORD)
     known = [*record, *RUN]
-    found = [f"{key[:80]!r}: unknown" for key in run if key not in known]
+    found = [f"{key[:80]!r}: unknown" for key in run if key not in (*known, NOTES)]
     found += [f"{key}: expected it to be given, it is missing" for key in known if key not in run]
     found += [
         f"{key}: expected what the ledger says, {record[key]!r:.80}, got {run[key]!r:.80}"
@@ -171,7 +174,10 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         found.append(f"seconds: expected 0 to 1e9, got {seconds!r:.80}")
     if record["complete"] and run.get("problems"):
         found.append("problems: expected none of a complete run")
-    own = {key: run[key] for key in RUN.keys() & run.keys()}
+    notes = run.get(NOTES, [])
+    if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
+        found.append(f"{NOTES}: expected a list of texts")
+    own = {key: run[key] for key in (RUN.keys() | {NOTES}) & run.keys()}
     found += unclean(own, depth=3)
     if found:
         message = f"{path}: expected the record of the ledger's run"
@@ -181,7 +187,10 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def public_run(run: Mapping[str, Any]) -> dict[str, Any]:
     """What ``run.json`` says, without the folders of the machine that it was made on."""
-    return {key: _without_folders(value) if key in RUN else value for key, value in run.items()}
+    return {
+        key: _without_folders(value) if key in (*RUN, NOTES) else value
+        for key, value in run.items()
+    }
 
 
 def _without_folders(value: Any) -> Any:
