@@ -148,9 +148,9 @@ SCORES: dict[str, Callable[[World, int], AoiSums]] = {
 
 
 @cache
-def truths(kind: str) -> dict[str, float]:
+def truths(kind: str, many: int = MANY) -> dict[str, float]:
     """Scores of a very large world."""
-    world = draw_world(kind, MANY, np.random.default_rng(1))
+    world = draw_world(kind, many, np.random.default_rng(1))
     return {score: sums(world, 0).value for score, sums in SCORES.items()}
 
 
@@ -170,11 +170,11 @@ class Rates:
 
 
 def rates(
-    kind: str, aois: int, *, worlds: int, resamples: int = RESAMPLES, seed: int = 0
+    kind: str, aois: int, *, worlds: int, resamples: int = RESAMPLES, many: int = MANY
 ) -> dict[str, Rates]:
     """What :class:`Rates` says of every score."""
-    rng = np.random.default_rng([seed, aois])
-    true = truths(kind)
+    rng = np.random.default_rng([0, aois])
+    true = truths(kind, many)
     counts = {score: np.zeros(3) for score in SCORES}
     for _ in range(worlds):
         world = draw_world(kind, aois, rng)
@@ -193,10 +193,10 @@ def holds(sums: AoiSums, truth: float, *, resamples: int = 0) -> bool:
     return found.low <= truth <= found.high
 
 
-def patches_as_places(aois: int, *, worlds: int) -> float:
+def patches_as_places(aois: int, *, worlds: int, many: int = MANY) -> float:
     """Coverage of the mistake: MAE of equal sizes, every patch taken for a place of its own."""
     rng = np.random.default_rng([2, aois])
-    true, hits = truths("equal sizes")["MAE"], 0
+    true, hits = truths("equal sizes", many)["MAE"], 0
     for _ in range(worlds):
         world = draw_world("equal sizes", aois, rng)
         errors = 0.04 * np.exp(world.log_error[0] / 2)
