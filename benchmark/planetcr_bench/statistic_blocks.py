@@ -128,8 +128,8 @@ def _interval_notes(standings: Sequence[Standing]) -> list[str]:
 
 
 _EFFECTIVE: Final = (
-    "AOIs: the effective number that a score hangs on, (Σ e)² / Σ e² over the errors e of the AOIs "
-    "that have the score; over their scenes for a mean of scenes' PSNR."
+    "AOIs: the effective number that a score hangs on (Kish), the squared sum of the AOIs' errors "
+    "over the sum of their squares; of their scenes, for a mean of scenes' PSNR."
 )
 
 

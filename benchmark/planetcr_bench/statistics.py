@@ -177,20 +177,27 @@ def aoi_sums(
     rows = ledger.frame[ledger.frame["protocol"] == protocol.name]
     if protocol.pool == "pixels":
         sums = rows.groupby("aoi", observed=True)[list(_RATIOS[metric])].sum()
-        return _ratio_sums(metric, sums, _pooled(metric, protocol), decibels=False)
+        return ratio_sums(metric, sums, _pooled(metric, protocol), decibels=False)
     scenes = score_groups(rows[_PLAIN], protocol, ["aoi", "scene"])[[metric]]
     grouped = scenes.groupby(level="aoi", observed=True)[metric]
     sums = pd.DataFrame({"sum": grouped.sum(), "count": grouped.count()})
-    return _ratio_sums(metric, sums, scores.mae, decibels=metric == "psnr")
+    return ratio_sums(metric, sums, scores.mae, decibels=metric == "psnr")
 
 
 _PLAIN: Final = ["protocol", "aoi", "scene", "cloud_cover", *SUMS]
 
 
-def _ratio_sums(
+def ratio_sums(
     metric: str, sums: pd.DataFrame, ratio: Callable[[Floats, Floats], Floats], *, decibels: bool
 ) -> AoiSums:
-    """A ratio of two sums, what is above and below it in the columns of a row per AOI."""
+    """One score as a ratio of two sums.
+
+    Args:
+        metric: One of ``METRICS``.
+        sums: A row per AOI: what is above and what is below.
+        ratio: Both to scores.
+        decibels: What is above are scenes' PSNRs, which are no errors.
+    """
     named = sums.set_axis(sums.index.astype(str)).sort_index()  # categories: order of appearance
     top, bottom = named.to_numpy(np.float64).T
     errors = bottom if decibels else np.maximum(bottom - top, 0) if metric == "ssim" else top

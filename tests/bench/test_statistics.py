@@ -650,15 +650,15 @@ def half_of(values: np.ndarray) -> float:
 
 
 def test_intervals_over_aois_hold_the_truth_and_equal_methods_are_seldom_told_apart() -> None:
-    for one in rates("unequal sizes", 30, worlds=150, resamples=200, many=10_000).values():
+    for one in rates("unequal sizes", 30, worlds=80, resamples=200, many=10_000).values():
         assert 0.90 <= one.page <= one.compare <= 1
         assert one.alarms < 0.12
 
 
 def test_rare_hard_aois_defeat_every_interval_of_a_dozen() -> None:
-    found = rates("rare hard AOIs", 12, worlds=100, resamples=200, many=10_000)["PSNR, pixels"]
+    found = rates("rare hard AOIs", 12, worlds=80, resamples=200, many=10_000)["PSNR, pixels"]
     assert found.page <= found.compare < 0.85
 
 
 def test_patches_taken_for_places_do_not_hold_the_truth() -> None:
-    assert patches_as_places(30, worlds=60, many=10_000) < 0.8
+    assert patches_as_places(15, worlds=40, many=10_000) < 0.8
