@@ -305,8 +305,7 @@ def freedom(sizes: Floats) -> float:
 
 def student(level: float, freedom: float | Floats) -> Floats:
     """Quantile of |t|: what it exceeds with a chance of ``level``."""
-    quantile: Floats = special.stdtrit(freedom, 1 - level / 2)
-    return quantile
+    return np.asarray(special.stdtrit(freedom, 1 - level / 2), np.float64)
 
 
 @lru_cache(maxsize=4)
@@ -416,12 +415,10 @@ def differences(runs: dict[str, AoiSums]) -> list[Difference]:
     same = _same(values[left], values[right]) & _same(without[left], without[right]).all(1)
     value, p = np.where(same, 0.0, value), np.where(same, 1.0, p)
     error = np.where(same, np.where(np.isnan(degrees), np.nan, 0.0), error)
-    names = list(runs)
+    facts = np.stack([value, error, degrees, p, holm(p.tolist())], 1).tolist()
     return [
-        Difference(names[left[k]], names[right[k]], *map(float, told), float(p_holm))
-        for k, (told, p_holm) in enumerate(
-            zip(zip(value, error, degrees, p, strict=True), holm(p), strict=True)
-        )
+        Difference(first, second, *each)
+        for (first, second), each in zip(combinations(runs, 2), facts, strict=True)
     ]
 
 
