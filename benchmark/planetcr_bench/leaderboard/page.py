@@ -314,14 +314,14 @@ def _detectable_note(told: Mapping[str, Any]) -> str:
                 f"{number(found[kind], digits=DIGITS[metric])}{UNIT[metric]}"
                 for kind in ("alone", "corrected")
             )
-            gaps.append(f"{LABEL[metric].split()[0]} {alone} ({corrected})")
+            among = f" ({corrected})" if found["pairs"] > 1 else ""
+            gaps.append(f"{LABEL[metric].split()[0]} {alone}{among}")
     if not gaps:
         return ""
     pairs = max(found["pairs"] for found in told["detectable"].values())
-    return (
-        "Detectable differences, below which most gaps cannot be seen (in parentheses, "
-        f"Holm-corrected: the first of {pairs}): {', '.join(gaps)}."
-    )
+    among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
+    head = f"Detectable differences, below which most gaps cannot be seen{among}"
+    return f"{head}: {', '.join(gaps)}."
 
 
 def _score(entry: Mapping[str, Any], metric: str) -> str:
