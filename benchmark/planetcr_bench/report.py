@@ -33,7 +33,14 @@ from planetcr_bench.semantics import judges_of, signature
 from planetcr_bench.statistic_blocks import best_of, statistic_blocks, statistic_frame
 from planetcr_bench.statistics import Standing, standings
 from planetcr_bench.storage import write_whole
-from planetcr_bench.tables import cover_table, coverage, measured_protocols, summary, table2
+from planetcr_bench.tables import (
+    cover_table,
+    coverage,
+    floor_row,
+    measured_protocols,
+    summary,
+    table2,
+)
 
 ALWAYS: Final = (
     *(f"table2.{suffix}" for suffix in ("md", "tex", "csv", "json")),
@@ -171,6 +178,9 @@ def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bo
     frames = []
     for protocol in measured_protocols(ledgers):
         frame = table2(ledgers, protocol, pool=pool)
+        floor = floor_row(ledgers, protocol, pool=pool)
+        if floor is not None:
+            frame = pd.concat([frame, pd.DataFrame([floor])], ignore_index=True)
         if published and protocol.name == "official":
             frame = pd.concat([frame, published_table2()], ignore_index=True)
         frame.insert(0, "protocol", protocol.name)

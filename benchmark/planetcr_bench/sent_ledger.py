@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from planetcr_bench.consistency import ledger_faults, record_faults, unclean
 from planetcr_bench.errors import SubmissionError
-from planetcr_bench.ledger import METADATA_KEY, Ledger, schema_of
+from planetcr_bench.ledger import FLOOR_SUMS, METADATA_KEY, Ledger, schema_of
 from planetcr_bench.parallel import apart
 from planetcr_bench.sent_json import parse_object, read_object
 
@@ -93,7 +93,8 @@ def _read(path: Path, file: pq.ParquetFile) -> tuple[dict[str, Any], pa.Table]:
         )
     record = _record(path, file.schema_arrow.metadata or {})
     _refuse(path, record_faults(record))
-    schema = schema_of(list(record["judges"]))
+    floor = not FLOOR_SUMS.keys().isdisjoint(file.schema_arrow.names)
+    schema = schema_of(sorted(record["judges"]), floor=floor)
     _refuse(path, _column_faults(file.schema_arrow, schema))
     table = file.read().unify_dictionaries()
     table.validate(full=True)
