@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from planetcr_bench.entry_card import text_faults
 from planetcr_bench.ledger import (
     FLOOR_SUMS,
+    RECORD,
     SCHEMA_VERSION,
     SUMS,
     Ledger,
@@ -44,25 +45,6 @@ DRIFT: Final = 1e-4
 
 TIPPED: Final = 2
 """Pixels of a cell that other hardware may put on the other side of a threshold."""
-
-RECORD: Final[Mapping[str, tuple[type, ...]]] = {
-    "name": (str,),
-    "track": (str,),
-    "split": (str,),
-    "complete": (bool,),
-    "scenes": (int,),
-    "expected_scenes": (int,),
-    "method": (str, type(None)),
-    "tool_version": (str,),
-    "ledger_schema": (int,),
-    "protocols": (dict,),
-    "fingerprint": (str,),
-    "simulation": (str, type(None)),
-    "scale": (int, float, type(None)),
-    "judges": (dict,),
-    "truth": (bool,),
-}
-"""What a ledger says of its run, and the types of it."""
 
 _SIMULATION: Final = (
     r"(sim-v[0-9]{1,3}) (standard|misaligned), seed ([0-9]{1,19}), size "
