@@ -110,7 +110,8 @@ def pack(
 def _refuse_unnamed(predictions: Path, options: Mapping[str, Any]) -> None:
     """Refuse a dataset without a name before anything is measured: the board has no such track."""
     given = {key: options.get(key) for key in ("data", "split", "scene_list", "workers")}
-    dataset = find_dataset(predictions, read_card(predictions), quiet=True, **given)
+    quiet = bool(options.get("quiet"))
+    dataset = find_dataset(predictions, read_card(predictions), quiet=quiet, **given)
     if read_track(dataset.folder, dataset.split) == UNNAMED:
         raise SubmissionError(f"{dataset.folder}: {NAME_IT}")
 

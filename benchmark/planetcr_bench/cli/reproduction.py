@@ -311,7 +311,10 @@ def estimate(wish: Wish, steps: Sequence[Step]) -> dict[str, float]:
     scenes = len(find_scenes(wish.data, "test"))
     hours: dict[str, float] = {}
     for name in (*judges_of(wish), *wish.methods):
-        if not waiting & {f"train {name}", *(f"predict {run}" for run in runs_of(wish, name))}:
+        if not waiting & {
+            f"train {name}",
+            *(f"predict {run}" for run in runs_of(wish, name).values()),
+        }:
             continue
         try:
             request = replace(request_of(wish, name), pack=None, quiet=True)
