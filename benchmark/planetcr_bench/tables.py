@@ -136,11 +136,12 @@ def input_note(ledgers: Sequence[Ledger]) -> str:
     """A sentence under every table of runs: what the networks saw."""
     found: dict[str, list[str]] = {}
     for run in in_paper_order(ledgers):
-        found.setdefault(input_crop(run), []).append(run.name)
+        names = found.setdefault(input_crop(run), [])
+        names += [] if _MARK.search(run.name) else [run.name]
     if len(found) == 1:
         return f"Input crop: {_SEEN[next(iter(found))]}."
-    told = "; ".join(f"{_SEEN[tag]}: {', '.join(names)}" for tag, names in found.items())
-    return f"Input crops differ, which moves official figures. {told}."
+    told = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
+    return f"Input crops differ, which moves official figures. {'; '.join(told)}."
 
 
 _SEEN: Final = {

@@ -157,13 +157,18 @@ def test_runs_of_several_inputs_are_marked_and_of_one_are_not() -> None:
 
 
 def test_every_table_says_what_the_networks_saw() -> None:
-    one = [make_ledger("a", scenes=2, judges=(JUDGE,), input_crop="160")]
+    one = [
+        make_ledger(name, scenes=6, seed=seed, judges=(JUDGE,), input_crop="160")
+        for seed, name in enumerate("ac")
+    ]
     for block in blocks_of(one):
         assert any(note.startswith("Input crop: 160 (") for note in block.notes), block.title
-    two = [*one, make_ledger("b", scenes=2, judges=(JUDGE,), seed=1)]
+    two = [one[0], make_ledger("b", scenes=6, judges=(JUDGE,), seed=1)]
     for block in table2_blocks(two, OFFICIAL) + table3_blocks(two, OFFICIAL, details=True):
         (note,) = [note for note in block.notes if note.startswith("Input crops differ")]
         assert "160 × 160 alone): a; unknown (" in note
+    (marked_note,) = {block.notes[-1] for block in table2_blocks(marked(two), OFFICIAL)}
+    assert "160 × 160 alone); unknown (" in marked_note
 
 
 @_no_pictures
