@@ -22,7 +22,7 @@ from planetcr_bench.statistics import (
     Standing,
     resolution,
 )
-from planetcr_bench.tables import LABEL, METRICS, in_paper_order, method_label
+from planetcr_bench.tables import LABEL, METRICS, in_paper_order, input_note, method_label
 
 DIGITS: Final = {"mae": 4, "psnr": 2, "sam_deg": 2, "ssim": 4, "miou": 1, "pa": 1}
 UNIT: Final = {
@@ -188,7 +188,7 @@ def _pair_block(
         ["Runs", "score", "difference", "95 % interval", "p", "p (Holm)"],
         rows,
         ["measured"] * len(rows),
-        [protocol.signature("all"), *_pair_notes(standings)],
+        [protocol.signature("all"), *_pair_notes(standings), input_note(ledgers)],
     )
 
 

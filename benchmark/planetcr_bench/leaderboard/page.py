@@ -45,7 +45,7 @@ from planetcr_bench.tables import (
     rounding_note,
     score_groups,
 )
-from planetcr_bench.vocabulary import DEFAULT_TRACK
+from planetcr_bench.vocabulary import PLANET_CR
 
 FILES: Final = ("index.html", "leaderboard.md", "leaderboard.json", "leaderboard.bib")
 
@@ -216,13 +216,13 @@ def _shown(entry: Entry, board: Board, told: Mapping[str, Any]) -> dict[str, Any
 def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
     """Put the paper's rows on the official board of its track, which they make if need be."""
     official = PROTOCOLS["official"]
-    home = [one for one in shown if (one["track"], one["protocol"]) == (DEFAULT_TRACK, "official")]
+    home = [one for one in shown if (one["track"], one["protocol"]) == (PLANET_CR, "official")]
     if not home:
         cells = {"aois": [], "additive": False, "index": arrays.add(np.empty(0)), "sums": {}}
         home = [
             {
-                "id": f"{DEFAULT_TRACK}/official",
-                "track": DEFAULT_TRACK,
+                "id": f"{PLANET_CR}/official",
+                "track": PLANET_CR,
                 "protocol": official.name,
                 "signature": official.signature("all"),
                 "remark": "",
@@ -346,7 +346,7 @@ def _published_block() -> Block:
         for row in published_table2().to_dict("records")
     ]
     header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER)]
-    title = f"Track {DEFAULT_TRACK}, protocol official: published, not measured here"
+    title = f"Track {PLANET_CR}, protocol official: published, not measured here"
     return Block(title, header, rows, ["published"] * len(rows), [SOURCE])
 
 
