@@ -173,15 +173,17 @@ def floor_row(
         return None
     run = widest(measured)
     row = FLOOR if run.provenance["complete"] else f"{FLOOR} ({coverage(run)})"
-    overall = floor_groups(run.frame, protocol).iloc[0]
+    (overall,) = floor_groups(run.frame, protocol).to_dict("records")
     by_class = floor_groups(run.frame, protocol, ["land_cover"], pool=pool)
-    by_class = by_class.reindex(list(LAND_COVER)).fillna({"scenes": 0, "aois": 0})
+    by_class = by_class.reindex(list(LAND_COVER))
+    counts = ["scenes", "aois"]
+    by_class[counts] = by_class[counts].fillna(0).astype(int)
     figures = {
         f"{name}_{land_cover}": value
         for land_cover, line in zip(LAND_COVER, by_class.to_dict("records"), strict=True)
         for name, value in line.items()
     }
-    return {"row": row, "kind": "floor", **overall.to_dict(), **figures}
+    return {"row": row, "kind": "floor", **{str(n): x for n, x in overall.items()}, **figures}
 
 
 def input_crop(ledger: Ledger) -> str:
