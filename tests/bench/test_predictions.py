@@ -304,7 +304,7 @@ def test_the_scene_s_system_in_other_words_is_the_scene_s(
     corner = (clear.transform.c, clear.transform.f)
     path = tmp_path / f"{scene.name}.tif"
     said = text.format(code, zone=code % 100)
-    write_tif(path, np.ones((4, 300, 300), "u2"), corner, 3, said)
+    write_tif(path, np.full((4, 300, 300), 9, "u2"), corner, 3, said)
     read_prediction(path, Card(), clear)
 
 
