@@ -14,13 +14,17 @@ from rich.text import Text
 
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Pool, Protocol
-from planetcr_bench.published import SOURCE, published_table2
+from planetcr_bench.published import SEEN, SOURCE, published_table2, refuse_published
 from planetcr_bench.tables import (
     LABEL,
     METRICS,
+    SCENE_MEAN,
+    SCENE_MEAN_LABEL,
     cover_table,
     coverage,
+    floor_row,
     in_paper_order,
+    input_note,
     rounding_note,
     score_table,
     sky_table,
@@ -80,7 +84,7 @@ def table2_blocks(
     published: bool = False,
     best: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> list[Block]:
-    """Tab. 2 (a) and (b), and how many scenes and AOIs stand behind each cell.
+    """Tab. 2 (a) and (b), SAM's noise floor, and the scenes and AOIs behind each cell.
 
     Args:
         ledgers: Runs on one dataset.
@@ -92,26 +96,66 @@ def table2_blocks(
     frame = table2(ledgers, protocol, pool=pool)
     notes = coverage_notes(ledgers)
     if published and protocol.name == "official":
+        refuse_published(ledgers)
         frame = pd.concat([frame, published_table2()], ignore_index=True)
-        notes = [*notes, f"Rows marked (published): {SOURCE}."]
+        notes = [*notes, f"Rows marked (published): {SOURCE}. {SEEN}"]
     parts = [("(a) MAE and PSNR", "mae", "psnr"), ("(b) SAM and SSIM", "sam_deg", "ssim")]
     blocks = []
     for title, by_class, other in parts:
+        means = [SCENE_MEAN] if other == "psnr" and SCENE_MEAN in frame else []
         signatures = [
             f"per class: {protocol.signature(by_class, pool)}",
             f"overall: {protocol.signature(by_class)}, {protocol.signature(other)}",
+            *(f"scene mean: {protocol.signature(other, 'scene-mean')}" for _ in means),
         ]
+        labels = [LABEL[by_class], LABEL[other], *(SCENE_MEAN_LABEL for _ in means)]
         blocks.append(
             Block(
                 f"Tab. 2 {title}, protocol {protocol.name}",
-                ["Method", *map(_title, LAND_COVER), LABEL[by_class], LABEL[other]],
-                [_figures(row, by_class, other) for row in frame.to_dict("records")],
+                ["Method", *map(_title, LAND_COVER), *labels],
+                [_figures(row, by_class, other, *means) for row in frame.to_dict("records")],
                 frame["kind"].tolist(),
                 [*signatures, *notes],
                 _bold(frame, [(by_class, -2), (other, -1)], best),
             )
         )
+    blocks += _floor_blocks(ledgers, protocol, pool)
     return [*blocks, _counts(frame, protocol, coverage_notes(ledgers))]
+
+
+_UNDER_FLOOR: Final = (
+    "A perfect prediction scores these angles: equal spectra whose squared norm is under the floor "
+    "are not at 0° (a brighter one comes nearer). Shares are of all pixels of a class, and of all."
+)
+
+
+def _floor_blocks(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | None) -> list[Block]:
+    """What SAM gives for equal images; none where the protocol has no floor or it is not known."""
+    row = floor_row(ledgers, protocol, pool=pool)
+    if row is None:
+        return []
+    angles = [row[name] for name in (*(f"sam_deg_{name}" for name in LAND_COVER), "sam_deg")]
+    shares = [row[name] for name in (*(f"under_floor_{n}" for n in LAND_COVER), "under_floor")]
+    notes = [
+        f"per class: {protocol.signature('sam_deg', pool)}",
+        f"overall: {protocol.signature('sam_deg')}",
+        _UNDER_FLOOR,
+    ]
+    return [
+        Block(
+            f"Noise floor of SAM, protocol {protocol.name}",
+            ["", *map(_title, LAND_COVER), "Overall"],
+            [
+                [f"{row['row']} [°]", *map(number, angles)],
+                [
+                    "pixels under the floor [%]",
+                    *(number(100 * float(str(x)), digits=2) for x in shares),
+                ],
+            ],
+            ["floor", "floor"],
+            [*notes, *coverage_notes(ledgers)],
+        )
+    ]
 
 
 def _bold(
@@ -127,8 +171,8 @@ def _bold(
     )
 
 
-def _figures(row: Mapping[Hashable, object], by_class: str, other: str) -> list[str]:
-    names = [*(f"{by_class}_{land_cover}" for land_cover in LAND_COVER), by_class, other]
+def _figures(row: Mapping[Hashable, object], by_class: str, *others: str) -> list[str]:
+    names = [*(f"{by_class}_{land_cover}" for land_cover in LAND_COVER), by_class, *others]
     sign = row["kind"] == "gain"
     return [str(row["row"]), *(number(row.get(name), sign=sign) for name in names)]
 
@@ -206,13 +250,14 @@ def _group_block(
 
 
 def coverage_notes(ledgers: Sequence[Ledger]) -> list[str]:
-    """What stands under every table of runs: which are incomplete, and where they were made."""
+    """What stands under every table of runs: input crops, incomplete runs, other machines."""
     rounding = rounding_note(ledgers)
-    return [
+    incomplete = [
         f"{run.name} is incomplete: {coverage(run)}."
         for run in in_paper_order(ledgers)
         if not run.provenance["complete"]
-    ] + ([rounding] if rounding else [])
+    ]
+    return [input_note(ledgers), *incomplete, *([rounding] if rounding else [])]
 
 
 def _title(word: str) -> str:

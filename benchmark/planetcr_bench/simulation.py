@@ -72,9 +72,7 @@ def read_metadata(data: Path) -> dict[str, Any]:
         DatasetError: ``dataset.toml`` cannot be read.
     """
     path = data / METADATA
-    if not os.path.lexists(path):
-        return {}
-    return read_toml(path, error=DatasetError)
+    return read_toml(path, error=DatasetError) if os.path.lexists(path) else {}
 
 
 def read_simulation(data: Path) -> Simulation | None:

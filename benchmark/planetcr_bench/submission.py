@@ -16,9 +16,12 @@ from typing import IO, Any, Final
 
 import pyarrow as pa
 
+from planetcr_bench.consistency import NAME_IT
+from planetcr_bench.dataset import read_track
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
 from planetcr_bench.errors import BenchError, SubmissionError, UsageError
-from planetcr_bench.evaluate import check_name, evaluate
+from planetcr_bench.evaluate import check_name, evaluate, find_dataset
+from planetcr_bench.folders import IMAGES, ending, image_files, is_litter
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 from planetcr_bench.manifest import (
@@ -29,7 +32,7 @@ from planetcr_bench.manifest import (
     write_manifest,
 )
 from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
+from planetcr_bench.predictions import read_card, scene_name, write_card
 from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
 from planetcr_bench.safe_archive import ARCHIVES, BROKEN, LIMITS
 from planetcr_bench.samples import SAMPLES
@@ -38,6 +41,7 @@ from planetcr_bench.sent_ledger import LARGEST_RECORD, public_run
 from planetcr_bench.storage import only_one
 from planetcr_bench.submission_check import Checked, Scrutiny, check
 from planetcr_bench.untrusted import open_regular, parse_json, read_bytes, read_json
+from planetcr_bench.vocabulary import UNNAMED
 
 ZIP: Final = ".zip"
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)
@@ -70,8 +74,8 @@ def pack(
         What was written, the ledger, and the problems that ``allow_missing`` let pass.
 
     Raises:
-        SubmissionError: The card is not as it must be, ``out`` is there, or the entry would be
-            refused.
+        SubmissionError: The card is not as it must be, ``out`` is there, the dataset has no name,
+            or the entry would be refused.
         UsageError: The name or ``out`` makes no sense, or what is to be replaced is no entry.
         BenchError: See :func:`~planetcr_bench.evaluate.evaluate`.
     """
@@ -81,6 +85,7 @@ def pack(
     out = out or Path("submissions", name)
     _check_out(out, predictions, results)
     has_card = partial(_has_card, entry_card)
+    _refuse_unnamed(predictions, options)
     with _staged(out, _is_entry, replace_old=replace_old, is_like=has_card) as staged:
         ledger, run_folder, problems = evaluate(
             predictions, results or staged / _MEASURED, tables=results is not None, **options
@@ -106,6 +111,15 @@ def pack(
     return out, ledger, problems
 
 
+def _refuse_unnamed(predictions: Path, options: Mapping[str, Any]) -> None:
+    """Refuse a dataset without a name before anything is measured: the board has no such track."""
+    given = {key: options.get(key) for key in ("data", "split", "scene_list", "workers")}
+    quiet = bool(options.get("quiet"))
+    dataset = find_dataset(predictions, read_card(predictions), quiet=quiet, **given)
+    if read_track(dataset.folder, dataset.split) == UNNAMED:
+        raise SubmissionError(f"{dataset.folder}: {NAME_IT}")
+
+
 def _check_out(out: Path, predictions: Path, results: Path | None) -> None:
     """Refuse a place that is, holds or lies in another folder of the call, or holds this one."""
     if out.suffix != ZIP and out.name.lower().endswith(ARCHIVES):
@@ -128,7 +142,9 @@ def _overlap(one: Path, other: Path) -> bool:
 def _is_entry(path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: an entry and nothing else."""
     if path.is_dir():
-        names = {one.relative_to(path).as_posix() for one in path.rglob("*")}
+        names = {
+            one.relative_to(path).as_posix() for one in path.rglob("*") if not is_litter(one.name)
+        }
         manifest = path / MANIFEST
         listed = read_bytes(manifest, LARGEST_MANIFEST) if manifest.is_file() else b""
         return not names or _are_of_an_entry(names, listed)
@@ -164,7 +180,8 @@ def _are_of_an_entry(names: set[str], manifest: bytes) -> bool:
 def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
     """Scene of the ledger to the file of its prediction."""
     scenes = set(ledger.frame["scene"].unique())
-    found = {scene_name(path): path for path in image_files(predictions)}
+    images = [path for path in image_files(predictions) if ending(path) in IMAGES]
+    found = {scene_name(path): path for path in images}
     return {scene: path for scene, path in found.items() if scene in scenes}
 
 
@@ -184,7 +201,7 @@ def _write_entry(
 
 
 def _write_ledger(path: Path, ledger: Ledger) -> None:
-    schema = schema_of(ledger.judges)
+    schema = schema_of(ledger.judges, floor=ledger.has_floor)
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(path, table, ledger.provenance)
 
@@ -283,7 +300,9 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
 def _is_run(track: str, name: str, path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: the run, or half of one."""
     known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
-    inside = {one.name for one in path.iterdir()} if path.is_dir() else {""}
+    inside = (
+        {one.name for one in path.iterdir() if not is_litter(one.name)} if path.is_dir() else {""}
+    )
     half = not inside or (LEDGER in inside and RUN not in inside)
     return inside <= known and (half or path in runs_named(path, track, name))
 

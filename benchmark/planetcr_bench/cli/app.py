@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+import warnings
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -22,7 +23,7 @@ from planetcr_bench.cli import (
     submit,
     train,
 )
-from planetcr_bench.errors import BenchError
+from planetcr_bench.errors import BenchError, BenchWarning
 from planetcr_models.errors import ModelError
 
 
@@ -31,7 +32,10 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", BenchWarning)
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except BenchError as error:
             lines, exit_code = (error.message, *error.problems), error.exit_code
         except ModelError as error:
@@ -47,6 +51,25 @@ class _Group(TyperGroup):
         typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
         typer.echo("\n  ".join(map(printable, lines)), err=True)
         raise typer.Exit(exit_code)
+
+
+_show_others = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of ours as one line; leave all others as they are."""
+    if not issubclass(category, BenchWarning):
+        _show_others(message, category, filename, lineno, file, line)
+        return
+    typer.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
+    typer.echo(str(message), err=True)
 
 
 app = typer.Typer(
