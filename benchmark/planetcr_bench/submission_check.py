@@ -172,6 +172,8 @@ def _hold_against_board(case: _Case) -> None:
     if results is None:
         return
     entries, _ = read_entries(results)
+    if not entries:
+        return  # as if there were no folder: what a killed command began there is none
     digests = digests_of(case.ledger)
     others, alike, copied = [], [], []
     for entry in entries:

@@ -14,6 +14,7 @@ many there were.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -190,7 +191,13 @@ def kill_and_repeat(
     return len(kills), bad
 
 
+PRELOADED = ("submission", "predict", "simulate.writer", "leaderboard.page", "report")
+"""What commands import, here once for all forks."""
+
+
 if __name__ == "__main__":
+    for _name in PRELOADED:
+        importlib.import_module(f"planetcr_bench.{_name}")
     _template, _work, _spread, *_words = sys.argv[1:]
     _kills, _bad = kill_and_repeat(Path(_template), Path(_work), int(_spread), _words, print)
     print(f"{_bad} of {_kills} kills")

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -269,3 +270,74 @@ def test_run_json_of_a_pipe_is_none(stored: Path, tmp_path: Path) -> None:
 
 def test_what_is_read_is_what_was_written(stored: Path) -> None:
     assert json.loads(json.dumps(dict(read_ledger(stored).provenance))) == make_ledger().provenance
+
+
+# --- Datasets and predictions -------------------------------------------------------------------
+
+PREDICTION = "preds/spring_500_p_1.tif"
+MASK = "data/test/cloudmask_spring/cloudmask_spring_500/cloudmask_spring_500_p_1.npy"
+CLOUDY = "data/test/planet_cloudy_spring/planet_cloudy_spring_500/planet_cloudy_spring_500_p_1.tif"
+EVALUATE = ["evaluate", "preds", "--data", "data", "--workers", "0"]
+
+
+@pytest.fixture
+def own(data: Path, preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dataset and predictions of one's own, free to be broken."""
+    assert preds.parent == tmp_path
+    shutil.copytree(data, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (PREDICTION, EVALUATE),
+        (PREDICTION, ["gallery", "data", "preds", "--out", "g.png"]),
+        (PREDICTION, ["submit", "preds", "--card", "card.toml", "--data", "data"]),
+        ("preds/predictions.toml", EVALUATE),
+        ("list.csv", [*EVALUATE, "--list", "list.csv"]),
+        (MASK, EVALUATE),
+        (MASK, ["check", "data", "--workers", "0"]),
+        (CLOUDY, EVALUATE),
+        (CLOUDY, ["predict", "mean-fill", "--data", "data", "--out", "out", "--workers", "0"]),
+        ("data/dataset.toml", EVALUATE),
+    ],
+)
+@pytest.mark.parametrize("make", [pipe, zeros])
+def test_no_command_waits_for_what_is_no_file(
+    own: Path, place: str, words: list[str], make: Callable[[Path], None]
+) -> None:
+    card = Path(__file__).parents[2] / "results/sim-v1-small/sim-v1-demo/mean-fill/card.toml"
+    shutil.copyfile(card, own / "card.toml")
+    (own / place).unlink(missing_ok=True)
+    make(own / place)
+    code, said = told(*words)
+    assert code == 1
+    if words[0] != "check":  # tells it on standard output
+        assert said.startswith("error: ")
+    expect_plain(said)
+
+
+@pytest.mark.parametrize("kind", ["npz", "structured", "huge", "broken", "objects"])
+@pytest.mark.parametrize("words", [EVALUATE, ["submit", "preds", "--card", "c", "--data", "data"]])
+def test_arrays_that_are_none_are_refused_per_file(own: Path, words: list[str], kind: str) -> None:
+    card = Path(__file__).parents[2] / "results/sim-v1-small/sim-v1-demo/mean-fill/card.toml"
+    shutil.copyfile(card, own / "c")
+    (own / PREDICTION).unlink()
+    path = (own / PREDICTION).with_suffix(".npy")
+    with path.open("wb") as stream:
+        if kind == "npz":
+            np.savez(stream, np.zeros(3))
+        elif kind == "structured":
+            np.save(stream, np.zeros(4, [("a", "u2")]))
+        elif kind == "objects":
+            np.save(stream, np.array([{}]), allow_pickle=True)
+        else:
+            shape = "(4, 20000, 20000)" if kind == "huge" else "(((("
+            head = f"{{'descr': '<u2', 'fortran_order': False, 'shape': {shape}}}".encode()
+            stream.write(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+    code, said = told(*words)
+    assert code == 1
+    assert len(said.splitlines()) == 2
+    assert path.name in said
