@@ -53,6 +53,9 @@ Crop = Literal["full", "official"]
 RANDOM_WEIGHTS: Final = "random"
 """How a card begins to name weights that were learnt from nothing."""
 
+FARTHEST: Final = 0.15
+"""As of any image, but more: a network that has hardly learnt is none of another scale."""
+
 READ_TOGETHER: Final = 4
 """Scenes that a worker reads at a time; three such batches per worker lie ready."""
 
@@ -360,6 +363,6 @@ def _expect_images(
         return  # a trial of the command: what it returns means nothing
     for one, image in zip(some, images, strict=True):
         try:
-            expect_reflectance(image)
+            expect_reflectance(image, farthest=FARTHEST)
         except PixelError as error:
             raise PredictionError(f"{method}: {one.files.name}: {error}") from error
