@@ -126,9 +126,8 @@ def _overlap(one: Path, other: Path) -> bool:
 def _is_entry(path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: an entry and nothing else."""
     if path.is_dir():
-        names = {
-            one.relative_to(path).as_posix() for one in path.rglob("*") if not is_litter(one.name)
-        }
+        inside = (one.relative_to(path) for one in path.rglob("*"))
+        names = {one.as_posix() for one in inside if not any(map(is_litter, one.parts))}
         manifest = path / MANIFEST
         listed = manifest.read_bytes() if manifest.is_file() else b""
         return not names or _are_of_an_entry(names, listed)
