@@ -202,6 +202,11 @@ def test_a_dataset_at_another_depth_says_which_folder_to_give(
     with pytest.raises(DatasetError) as refusal:
         find_scenes(tmp_path / "d" / given, "test")
     assert remedy.format(tmp_path / "d") in refusal.value.message
+    try:
+        told = "\n".join(audit(tmp_path / "d" / given, workers=0).problems)
+    except DatasetError as error:
+        told = error.message
+    assert refusal.value.message in told
 
 
 @pytest.mark.parametrize(
