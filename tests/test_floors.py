@@ -19,7 +19,8 @@ FLOORS = {
     BENCH: [
         {"vocabulary", "errors", "protocols"},
         {"untrusted"},
-        {"folders", "grids", "raster_files"},
+        {"folders", "grids", "pixel_checks"},
+        {"raster_files", "product_pixels"},
         {
             "scene",
             "scores",
@@ -28,7 +29,6 @@ FLOORS = {
             "storage",
             "entry_card",
             "safe_archive",
-            "sent_json",
         },
         {
             "kernels",
@@ -41,7 +41,7 @@ FLOORS = {
             "consistency",
         },
         {"predictions", "fingerprint", "tables", "audit", "held_out", "heat_maps"},
-        {"manifest", "sent_ledger"},
+        {"manifest", "sent_ledger", "plausibility"},
         {"statistics"},
         {"arrays", "predict", "render", "figures", "semantic_tables", "training_data", "diagnosis"},
         {

@@ -15,7 +15,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,17 @@ from planetcr_bench.folders import (
     told_affixes,
 )
 from planetcr_bench.grids import crs_name, crs_text, rotation_name, same_crs
-from planetcr_bench.raster_files import Accept, Header, header_fault, header_of, open_geotiff
+from planetcr_bench.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
+from planetcr_bench.product_pixels import MEANT
+from planetcr_bench.raster_files import (
+    Accept,
+    Header,
+    header_fault,
+    header_of,
+    image_bands,
+    open_geotiff,
+    tags_of,
+)
 from planetcr_bench.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.simulation import METADATA, read_metadata, read_simulation
 from planetcr_bench.untrusted import (
@@ -48,13 +58,16 @@ from planetcr_bench.untrusted import (
     read_text,
 )
 from planetcr_bench.vocabulary import (
-    DEFAULT_TRACK,
+    OPTICAL_BANDS,
     OPTICAL_SIZE,
+    PLANET_CR,
+    PLANET_CR_SAMPLES,
     PRODUCTS,
     SAR_RESOLUTION_M,
     SAR_SIZE,
     SPLITS,
     SUFFIX,
+    UNNAMED,
 )
 
 _OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
@@ -125,19 +138,24 @@ class Raster:
         pixels: As stored, before any scaling.
         crs: Empty where the file has none.
         transform: None where the file has none.
+        tags: What the file says of its pixels.
     """
 
     pixels: NDArray[Any]
     crs: str = ""
     transform: Affine | None = None
+    tags: Tags = NO_TAGS
 
 
-def read_raster(path: Path, accept: Accept | None = None) -> Raster:
+def read_raster(
+    path: Path, accept: Accept | None = None, *, bands: int = len(OPTICAL_BANDS)
+) -> Raster:
     """Decode one GeoTIFF or ``.npy`` file as it is stored.
 
     Args:
         path: The file; its ending says which it is, in any capitals.
         accept: Looks at the header, and raises before a file is decoded that must not be.
+        bands: How many are expected; one more, if it is an alpha band, becomes a mask.
 
     Raises:
         DatasetError: The file is missing, no regular file, or cannot be decoded.
@@ -151,23 +169,41 @@ def read_raster(path: Path, accept: Accept | None = None) -> Raster:
         return Raster(read_npy(path, error=DatasetError))
     with open_geotiff(path, error=DatasetError) as source:
         if accept is not None:
-            accept(header_of(source))
+            accept(header_of(source, bands))
         grid = None if source.transform == Affine.identity() else source.transform
-        return Raster(source.read(), crs_text(source.crs), grid)
+        tags = tags_of(source, path, bands)
+        return Raster(source.read(image_bands(source, bands)), crs_text(source.crs), grid, tags)
 
 
 def read_product(files: SceneFiles, product: str) -> Raster:
-    """Decode one product of a scene.
+    """Decode one product of a scene: its pixels as the file means them by its tags.
+
+    Bands are brought in order where the file names them, scale and offset are applied, nodata and
+    masks are holes of the SAR image and unknown land cover. Files without tags come as stored.
 
     Raises:
-        DatasetError: The file is missing, cannot be decoded, or has another dtype or shape than
-            the official layout; the message names file, expected and got.
+        DatasetError: The file is missing, cannot be decoded, has another dtype or shape than
+            the official layout, or numbers that cannot be what the product is; the message names
+            file, expected and got.
     """
     path = files.path(product)
-    raster = read_raster(path, partial(_expect_layout, path, product))
-    if product == "S1" and not np.isfinite(raster.pixels).any(axis=(1, 2)).all():
-        raise DatasetError(f"{path}: expected numbers in both bands, got a band of only NaN")
-    return raster
+    bands = EXPECTED[product][1][0]
+    raster = read_raster(path, partial(_expect_layout, path, product), bands=bands)
+    if product not in MEANT:
+        return raster
+    try:
+        pixels, tags = MEANT[product](raster.pixels, raster.tags)
+    except PixelError as fault:
+        raise DatasetError(f"{path}: {fault}") from fault
+    return replace(raster, pixels=pixels, tags=tags)
+
+
+def empty_pixels(raster: Raster) -> int:
+    """Pixels of an optical product that hold its own nodata of 0 in any band."""
+    if raster.pixels.all():
+        return 0
+    empty = nodata_pixels(raster.pixels, raster.tags.nodata)
+    return 0 if empty is None else int(empty.any(0).sum())
 
 
 def _expect_layout(path: Path, product: str, header: Header) -> None:
@@ -572,22 +608,41 @@ def _scene_of_row(row: Sequence[str], root: str, where: str) -> SceneFiles:
     return scenes.pop()
 
 
-def read_track(data: Path) -> str:
+def read_track(data: Path, split: str | None = None) -> str:
     """Name of the track that results on a dataset belong to.
 
-    A dataset names itself in ``dataset.toml`` (``track = "…"``) beside its splits; the official
-    release has no such file and is ``planet-cr``.
+    A dataset names itself in ``dataset.toml`` (``track = "…"``) beside its splits. The official
+    release has no such file: it is known by the pixels of the scene that its authors publish of
+    the split, or of any split where they publish none. Everything else is ``unnamed``.
+
+    Args:
+        data: Folder that holds the splits.
+        split: The one that is scored.
 
     Raises:
         DatasetError: ``dataset.toml`` cannot be read or names no valid track.
     """
-    path = data / METADATA
-    if not path.exists():
-        return DEFAULT_TRACK
     track = read_metadata(data).get("track")
+    if track is None:
+        splits = [split] if split in PLANET_CR_SAMPLES else list(PLANET_CR_SAMPLES)
+        return PLANET_CR if any(_is_release(data, one) for one in splits) else UNNAMED
     if not isinstance(track, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
+        path = data / METADATA
         raise DatasetError(f'{path}: expected track = "name" in small letters, got {track!r}')
     return track
+
+
+def _is_release(data: Path, split: str) -> bool:
+    """Whether a split holds the scene that the authors publish of it, pixel by pixel."""
+    season, aoi, patch, digest = PLANET_CR_SAMPLES[split]
+    files = SceneFiles(season, aoi, patch, str(data / split))
+    if present_products(files) != ALL_PRODUCTS:
+        return False
+    try:
+        rasters = {product: read_product(files, product) for product in PRODUCTS}
+    except DatasetError:
+        return False
+    return scene_digest(rasters).hex() == digest
 
 
 def simulated_identity(data: Path, split: str, scene_list: Path | None = None) -> str | None:

@@ -6,6 +6,7 @@ Fail closed: whatever is missing, surplus or not as it must be is named, never s
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import warnings
@@ -26,10 +27,32 @@ from planetcr_bench.dataset import Raster, SceneFiles, read_raster
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.folders import IMAGES, affixes, ending, grouped, image_files, told_affixes
 from planetcr_bench.grids import crs_name, grid_name, same_crs
+from planetcr_bench.pixel_checks import (
+    DIMMEST,
+    LARGEST_STORED_REFLECTANCE,
+    PixelError,
+    Tags,
+    band_order,
+    expect_digital_numbers,
+    expect_no_holes,
+    expect_reflectance,
+    has_scale,
+    is_convention,
+    number,
+    scaled,
+    told_scale,
+)
 from planetcr_bench.raster_files import Header, header_fault, header_of, open_geotiff
 from planetcr_bench.scene import Image
 from planetcr_bench.untrusted import npy_header, printable, read_toml
-from planetcr_bench.vocabulary import DN_PER_REFLECTANCE, OPTICAL_BANDS, OPTICAL_SIZE, PRODUCTS
+from planetcr_bench.vocabulary import (
+    DN_PER_REFLECTANCE,
+    INPUT_CROPS,
+    OPTICAL_BANDS,
+    OPTICAL_SIZE,
+    PRODUCTS,
+    UNKNOWN_INPUT,
+)
 
 CARD: Final = "predictions.toml"
 """File beside the predictions that says where they come from; optional."""
@@ -38,9 +61,6 @@ CROP_SIZE: Final = 160
 """Side of the centre crop that may be given instead of the whole patch."""
 
 DTYPES: Final = ("uint16", "float16", "float32", "float64")
-
-LARGEST_MEAN: Final = 2.0
-"""Largest mean |reflectance| of a float image of no declared scale; above it looks like DN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +78,7 @@ class Card:
         weights: SHA-256 of the network's file of weights, or how else it got them.
         code: SHA-256 of the user's file that makes the network.
         options: Options of the network, ``key=value`` with commas between.
-        crop: ``official`` where the network saw the centre crop alone.
+        crop: What the network saw, a key of :data:`~planetcr_bench.vocabulary.INPUT_CROPS`.
         autocast: Lower precision in which the network ran.
         tiles: Side and overlap of the tiles in which it saw an image.
     """
@@ -96,6 +116,24 @@ class Predictions:
     problems: list[str] = field(default_factory=list)
 
 
+def input_crop_of(predictions: Predictions) -> str:
+    """What the network saw, as figures are tagged: ``160``, ``whole``, or ``unknown``.
+
+    The size of the files does not tell: a centre may have been cut out of a whole prediction.
+
+    Raises:
+        PredictionError: The card says that the network saw the centre alone, and files are larger.
+    """
+    crop = predictions.card.crop
+    if crop == "official" and predictions.files and predictions.size != CROP_SIZE:
+        raise PredictionError(
+            f"{predictions.folder / CARD}: expected files of {CROP_SIZE} × {CROP_SIZE} pixels from "
+            f"a network that saw no more (crop = 'official'), got {predictions.size} × "
+            f"{predictions.size}; correct the card (crop = 'whole' for whole patches)"
+        )
+    return UNKNOWN_INPUT if crop is None else INPUT_CROPS[crop]
+
+
 def read_card(folder: Path) -> Card:
     """Read ``predictions.toml``; an absent one says nothing.
 
@@ -121,6 +159,11 @@ def read_card(folder: Path) -> Card:
                 )
         elif not isinstance(value, str):
             raise PredictionError(f"{path}: expected {key} to be text, got {value!r:.200}")
+        elif key == "crop" and value not in INPUT_CROPS:
+            raise PredictionError(
+                f"{path}: expected crop to be 'official' (the network saw the centre "
+                f"{CROP_SIZE} × {CROP_SIZE} alone) or 'whole' (whole patches), got {value!r:.80}"
+            )
     return Card(**entries)
 
 
@@ -264,7 +307,7 @@ def header_size(path: Path) -> int:
         header = Header(dtype.name, shape)
     else:
         with open_geotiff(path, error=PredictionError) as source:
-            header = header_of(source)
+            header = header_of(source, len(OPTICAL_BANDS))
     expect_image(path, header)
     return int(header.shape[-1])
 
@@ -285,49 +328,111 @@ def expect_image(path: Path, header: Header) -> None:
         raise PredictionError(f"{printable(path)}: {fault}")
 
 
-def read_prediction(path: Path, card: Card, clear: Raster) -> tuple[Image, NDArray[Any]]:
+def read_prediction(
+    path: Path, card: Card, clear: Raster, *, brightest: float = math.inf
+) -> tuple[Image, NDArray[Any]]:
     """Read one prediction.
 
     Args:
         path: File that :func:`find_predictions` accepted.
         card: Gives the scale, if it is declared.
         clear: The scene's clear image, whose grid a georeferenced prediction must share.
+        brightest: Largest reflectance of the scene; only few values may lie above it.
 
     Returns:
         Reflectance, float32, shape (4, H, W), not clipped; and the pixels as stored.
 
     Raises:
-        PredictionError: Unreadable, not finite, of an unclear scale, or on another grid.
+        PredictionError: Unreadable, not finite, of an unclear scale, of other bands, with pixels
+            that its own nodata, mask or alpha band hides, or on another grid.
     """
     try:
         raster = read_raster(path, partial(expect_image, path))
     except DatasetError as error:
         raise PredictionError(error.message) from error
-    pixels = raster.pixels
     _check_grid(path, raster, clear)
-    if pixels.dtype.kind == "u":
-        scale = card.scale or DN_PER_REFLECTANCE
-        return np.divide(pixels, np.float32(scale), dtype=np.float32), pixels
+    try:
+        return _meant(raster, card, brightest), raster.pixels
+    except PixelError as fault:
+        raise PredictionError(f"{path}: {fault}") from fault
+
+
+def _meant(raster: Raster, card: Card, brightest: float) -> Image:
+    """Reflectance of a prediction: its bands by their names, its numbers by their scale."""
+    pixels, tags = raster.pixels, raster.tags
+    expect_no_holes(pixels, tags)
+    order = band_order(tags.names, OPTICAL_BANDS)
     if not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
-        raise PredictionError(
-            f"{path}: expected numbers, got {count} values that are NaN or infinite"
-        )
-    if card.scale is None:
-        mean = float(np.abs(pixels).mean(dtype=np.float64))
-        if mean > LARGEST_MEAN:
-            raise PredictionError(
-                f"{path}: expected reflectance in [0, 1], got a float image of mean {mean:.4g} "
-                f"that looks like digital numbers; declare its scale in {CARD} (scale = 10000, or "
-                "scale = 1 if these are reflectances)"
-            )
-    with np.errstate(over="ignore"):
-        image = (pixels / np.float64(card.scale or 1)).astype(np.float32)
+        raise PixelError(f"expected numbers, got {count} values that are NaN or infinite")
+    image = _scaled(pixels, tags, card)
     if not np.isfinite(image).all():
-        raise PredictionError(
-            f"{path}: expected values that fit float32, got {np.abs(pixels).max():.3g}"
+        raise PixelError(f"expected values that fit float32, got {np.abs(pixels).max():.3g}")
+    if card.scale != 1:
+        expect_reflectance(image, brightest=brightest, remedy=_remedy(tags, card))
+    return image if order is None else np.ascontiguousarray(image[order])
+
+
+def _scaled(pixels: NDArray[Any], tags: Tags, card: Card) -> Image:
+    """Pixels in reflectance, by the card's scale, by the file's tags, or as the dtype has it.
+
+    Raises:
+        PixelError: Two of the three contradict each other.
+    """
+    scale = scale_of(pixels, card)
+    if scale >= DIMMEST and pixels.dtype.kind == "u":
+        expect_digital_numbers(pixels)
+    if has_scale(tags) and not is_convention(tags, scale):
+        if card.scale is not None:
+            raise PixelError(
+                f"its tags say {told_scale(tags)}, but {CARD} declares scale = "
+                f"{number(card.scale)}; remove one of the two"
+            )
+        values = scaled(pixels, tags)
+        _expect_not_dimmed(pixels, values, tags)
+        return values.astype(np.float32)
+    if pixels.dtype.kind == "u":
+        return _divided(pixels, np.float32(scale))
+    largest = float(np.abs(pixels).max())
+    if scale >= DIMMEST and 0 < largest <= LARGEST_STORED_REFLECTANCE:
+        raise PixelError(
+            f"{CARD} declares scale = {number(scale)}, but its largest value is {largest:.3g}, "
+            "which looks like reflectance; remove the scale"
         )
-    return image, pixels
+    return _divided(pixels, np.float64(scale))
+
+
+def _divided(pixels: NDArray[Any], scale: np.floating) -> Image:
+    """Pixels by a number of the precision that counts; what float32 does not hold is infinite."""
+    with np.errstate(over="ignore"):
+        image: Image = np.divide(pixels, scale).astype(np.float32)
+    return image
+
+
+def scale_of(pixels: NDArray[Any], card: Card) -> float:
+    """Number that means a reflectance of 1, by the card or else by the dtype."""
+    return card.scale or (DN_PER_REFLECTANCE if pixels.dtype.kind == "u" else 1)
+
+
+def _expect_not_dimmed(pixels: NDArray[Any], values: NDArray[np.float64], tags: Tags) -> None:
+    """Refuse reflectance whose tags would scale it down once more."""
+    stored, meant = float(pixels.max()), float(values.max())
+    if 0 < stored <= LARGEST_STORED_REFLECTANCE and meant < DIMMEST / DN_PER_REFLECTANCE:
+        raise PixelError(
+            f"its tags say {told_scale(tags)}, but its largest value is {stored:.3g}, which looks "
+            "like reflectance already; remove the tags"
+        )
+
+
+def _remedy(tags: Tags, card: Card) -> str:
+    if has_scale(tags):
+        return f"; its tags say {told_scale(tags)}"
+    if card.scale is not None:
+        return f"; {CARD} declares scale = {number(card.scale)}"
+    return (
+        f"; declare its scale in {CARD} (scale = {DN_PER_REFLECTANCE}, 255 for bytes, 100 for "
+        "percent, or scale = 1 if these are reflectances)"
+    )
 
 
 def _check_grid(path: Path, raster: Raster, clear: Raster) -> None:

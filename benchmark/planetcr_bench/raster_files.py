@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from planetcr_bench.errors import BenchError
+from planetcr_bench.pixel_checks import Tags
 from planetcr_bench.untrusted import LARGEST_IMAGE, check_regular, printable
 
 if TYPE_CHECKING:
@@ -112,14 +116,77 @@ def reason(problem: BaseException) -> str:
     return printable((str(cause).splitlines() or [type(cause).__name__])[0])
 
 
-def header_of(source: DatasetReader) -> Header:
-    """What an opened GeoTIFF says of its pixels."""
+def header_of(source: DatasetReader, bands: int) -> Header:
+    """What an opened GeoTIFF says of its pixels.
+
+    Args:
+        source: The file.
+        bands: How many are expected; see :func:`image_bands`.
+    """
     return Header(
         source.dtypes[0],
-        (source.count, *source.shape),
+        (len(image_bands(source, bands)), *source.shape),
         max(max(sides) for sides in source.block_shapes),
         max(len(source.subdatasets), 1),
     )
+
+
+def image_bands(source: DatasetReader, bands: int) -> list[int]:
+    """Numbers of the bands of an opened GeoTIFF, without the alpha band behind those expected.
+
+    Only a band more than expected is an alpha band: a colour that a writer gave to one of them
+    proves nothing.
+    """
+    numbers: list[int] = list(source.indexes)
+    if len(numbers) == bands + 1 and source.colorinterp[-1] == ColorInterp.alpha:
+        numbers.pop()
+    return numbers
+
+
+def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
+    """What an opened GeoTIFF says of its bands; masks and alpha are decoded.
+
+    Args:
+        source: The file.
+        path: Where it lies.
+        bands: How many are expected; see :func:`image_bands`.
+
+    Raises:
+        ValueError: The mask beside it is no GeoTIFF.
+    """
+    count = len(image_bands(source, bands))
+    return Tags(
+        tuple(source.nodatavals[:count]),
+        tuple(source.scales[:count]),
+        tuple(source.offsets[:count]),
+        tuple(name or "" for name in source.descriptions[:count]),
+        _hidden(source, path, count),
+    )
+
+
+def _hidden(source: DatasetReader, path: Path, count: int) -> NDArray[np.bool_] | None:
+    """Where an alpha band, or a mask in the file or beside it, hides the pixel."""
+    if source.count > count:
+        alpha = source.read(source.count)
+        hidden: NDArray[np.bool_] = alpha != max(alpha.max(), 1)
+        return hidden
+    _expect_geotiff(path.with_name(f"{path.name}.msk"))
+    no_mask = {MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha}
+    masked = [
+        band
+        for band, flags in zip(source.indexes, source.mask_flag_enums, strict=True)
+        if no_mask.isdisjoint(flags)
+    ]
+    return (source.read_masks(masked) == 0).any(0) if masked else None
+
+
+def _expect_geotiff(mask: Path) -> None:
+    """Refuse a mask of another format: GDAL would open any, and some name other files."""
+    if mask.is_file():
+        with mask.open("rb") as stream:
+            start = stream.read(4)
+        if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise ValueError(f"the mask beside it, {mask.name}, is no GeoTIFF")
 
 
 def header_fault(header: Header, accepted: tuple[tuple[int, ...], ...]) -> str:

@@ -151,7 +151,7 @@ def test_black_predictions_of_odd_scenes(
 ) -> None:
     data, preds, scenes = odd
     for files in scenes:
-        np.save(preds / f"{files.name}.npy", np.zeros((4, 300, 300), np.uint16))
+        np.save(preds / f"{files.name}.npy", np.zeros((4, 300, 300), np.float32))
     ledger, _, _ = run(preds, tmp_path / "results", data=data)
     result = summary(ledger)["protocols"]
     assert result["official"]["overall"]["sam_deg"] == pytest.approx(90, abs=1e-9)

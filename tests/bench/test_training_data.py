@@ -51,7 +51,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[SceneFiles]:
     sar = rng.uniform(-40, 5, (2, 90, 90)).astype(np.float32)
     sar[:, 10:20] = np.nan
     write_tif(scenes[1].path("S1"), sar, (0, 0), 10, None)
-    codes = rng.choice(np.array([0, 10, 70, 80, 95, 99], np.uint8), (1, 90, 90))
+    codes = rng.choice(np.array([0, 10, 70, 80, 95, 100], np.uint8), (1, 90, 90))
     write_tif(scenes[1].path("landcover"), codes, (0, 0), 10, None)
     return scenes
 
