@@ -29,7 +29,6 @@ FLOORS = {
             "storage",
             "entry_card",
             "safe_archive",
-            "sent_json",
         },
         {
             "kernels",

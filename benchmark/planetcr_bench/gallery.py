@@ -186,7 +186,7 @@ def gallery(
     if not scenes:
         raise DatasetError(f"{data}: expected a scene to choose by {pick}, found none")
     protocol = _protocol(found)
-    drawn = [read_drawn(files, found, protocol) for files in scenes]
+    drawn = _read_all(scenes, found, protocol)
     how = "chosen by name" if names else _how(pick, by or "psnr", titles[0], protocol, len(scenes))
     note = _shown(dataset, len(scenes), how)
     figure = gallery_figure(drawn, titles, protocol, rows=rows, judge=judge, note=note)
@@ -360,7 +360,10 @@ def _how(pick: Pick | None, by: By, method: str, protocol: Protocol, count: int)
 
 def _shown(dataset: Dataset, count: int, how: str) -> str:
     """Which scenes these are, for the caption."""
-    total, origin = len(dataset.scenes), f"{read_track(dataset.folder)} (split {dataset.split})"
+    total, origin = (
+        len(dataset.scenes),
+        f"{read_track(dataset.folder, dataset.split)} (split {dataset.split})",
+    )
     if count < total:
         verb = "is" if count == 1 else "are"
         return f"Shown {verb} {count} of the {total} scenes of {origin}, {how}."
@@ -368,6 +371,27 @@ def _shown(dataset: Dataset, count: int, how: str) -> str:
 
 
 # --- What is drawn --------------------------------------------------------------------------
+
+
+def _read_all(
+    scenes: Sequence[SceneFiles], found: Sequence[Predictions], protocol: Protocol
+) -> list[DrawnScene]:
+    """Read what is drawn; all predictions that cannot be are named at once."""
+    drawn, problems = [], []
+    for files in scenes:
+        try:
+            drawn.append(read_drawn(files, found, protocol))
+        except PredictionError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        folders = ", ".join(str(one.folder) for one in found)
+        raise PredictionError(
+            f"{folders}: expected a prediction of each scene that is drawn",
+            [one.message for one in problems],
+        )
+    return drawn
 
 
 def read_drawn(files: SceneFiles, found: Sequence[Predictions], protocol: Protocol) -> DrawnScene:

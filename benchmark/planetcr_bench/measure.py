@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from planetcr_bench import kernels
 from planetcr_bench.arrays import Arrays, Job, read_arrays
@@ -64,7 +65,15 @@ def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
         protocol.name: kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
         for protocol in protocols
     }
-    return SceneSums(arrays.identity, sums)
+    return SceneSums(arrays.identity, sums, floor=floor_of(arrays, protocols))
+
+
+def floor_of(arrays: Arrays, protocols: Sequence[Protocol]) -> dict[str, NDArray[np.float64]]:
+    """Sums of the noise floor of SAM under each protocol; of any device, on the CPU."""
+    return {
+        protocol.name: kernels.measure_floor(arrays.clear, arrays.group, protocol)
+        for protocol in protocols
+    }
 
 
 def _read(card: Card, job: Job) -> tuple[Job, str, Arrays | str]:
@@ -143,7 +152,8 @@ def _measure_on_gpu(
             if isinstance(arrays, str):
                 yield Outcome(job, state, arrays)
             else:
-                yield Outcome(job, state, next(sums), arrays)
+                measured = replace(next(sums), floor=floor_of(arrays, protocols))
+                yield Outcome(job, state, measured, arrays)
 
 
 def _judge(outcomes: Iterator[Outcome], bench: Bench, batch: int) -> Iterator[Outcome]:
@@ -227,7 +237,8 @@ class Parts:
     def __init__(
         self, folder: Path, identity: Mapping[str, object], judges: Sequence[str] = ()
     ) -> None:
-        self._folder, self._judges, self._schema = folder, judges, schema_of(judges)
+        self._folder, self._judges = folder, judges
+        self._schema = schema_of(judges, floor=True)
         self._fresh: list[SceneSums] = []
         self._states: list[str] = []
         self._flushed = time.monotonic()
@@ -254,6 +265,9 @@ class Parts:
                 table = pq.read_table(path)
             except (OSError, pa.ArrowException):
                 path.unlink()  # damaged: its scenes are measured again
+                continue
+            if table.column_names != [*self._schema.names, "state"]:
+                path.unlink()  # of a version that measured less: the same
                 continue
             scenes = table["scene"].to_pylist()
             fresh = [

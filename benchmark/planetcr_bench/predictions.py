@@ -45,7 +45,14 @@ from planetcr_bench.pixel_checks import (
 from planetcr_bench.raster_files import Header, header_fault, header_of, open_geotiff
 from planetcr_bench.scene import Image
 from planetcr_bench.untrusted import npy_header, printable, read_toml
-from planetcr_bench.vocabulary import DN_PER_REFLECTANCE, OPTICAL_BANDS, OPTICAL_SIZE, PRODUCTS
+from planetcr_bench.vocabulary import (
+    DN_PER_REFLECTANCE,
+    INPUT_CROPS,
+    OPTICAL_BANDS,
+    OPTICAL_SIZE,
+    PRODUCTS,
+    UNKNOWN_INPUT,
+)
 
 CARD: Final = "predictions.toml"
 """File beside the predictions that says where they come from; optional."""
@@ -71,7 +78,7 @@ class Card:
         weights: SHA-256 of the network's file of weights, or how else it got them.
         code: SHA-256 of the user's file that makes the network.
         options: Options of the network, ``key=value`` with commas between.
-        crop: ``official`` where the network saw the centre crop alone.
+        crop: What the network saw, a key of :data:`~planetcr_bench.vocabulary.INPUT_CROPS`.
         autocast: Lower precision in which the network ran.
         tiles: Side and overlap of the tiles in which it saw an image.
     """
@@ -109,6 +116,24 @@ class Predictions:
     problems: list[str] = field(default_factory=list)
 
 
+def input_crop_of(predictions: Predictions) -> str:
+    """What the network saw, as figures are tagged: ``160``, ``whole``, or ``unknown``.
+
+    The size of the files does not tell: a centre may have been cut out of a whole prediction.
+
+    Raises:
+        PredictionError: The card says that the network saw the centre alone, and files are larger.
+    """
+    crop = predictions.card.crop
+    if crop == "official" and predictions.files and predictions.size != CROP_SIZE:
+        raise PredictionError(
+            f"{predictions.folder / CARD}: expected files of {CROP_SIZE} × {CROP_SIZE} pixels from "
+            f"a network that saw no more (crop = 'official'), got {predictions.size} × "
+            f"{predictions.size}; correct the card (crop = 'whole' for whole patches)"
+        )
+    return UNKNOWN_INPUT if crop is None else INPUT_CROPS[crop]
+
+
 def read_card(folder: Path) -> Card:
     """Read ``predictions.toml``; an absent one says nothing.
 
@@ -134,6 +159,11 @@ def read_card(folder: Path) -> Card:
                 )
         elif not isinstance(value, str):
             raise PredictionError(f"{path}: expected {key} to be text, got {value!r:.200}")
+        elif key == "crop" and value not in INPUT_CROPS:
+            raise PredictionError(
+                f"{path}: expected crop to be 'official' (the network saw the centre "
+                f"{CROP_SIZE} × {CROP_SIZE} alone) or 'whole' (whole patches), got {value!r:.80}"
+            )
     return Card(**entries)
 
 
@@ -213,20 +243,31 @@ def _matched(
     """Scene to its files; a line per file that is none; scenes whose files are named otherwise."""
     by_name = {files.name: files for files in scenes}
     candidates: dict[SceneFiles, list[Path]] = {}
-    problems, surplus = [], []
+    others: dict[str, list[Path]] = {}
+    surplus = []
     for path in image_files(folder, error=PredictionError):
         scene = by_name.get(scene_name(path))
         if scene is None:
             surplus.append(path)
         elif ending(path) not in IMAGES:
-            problems.append(
-                f"{printable(path)}: expected {', '.join(IMAGES)}, got "
-                f"{printable(path.suffix) or 'no ending'}"
-            )
+            others.setdefault(ending(path), []).append(path)
         else:
             candidates.setdefault(scene, []).append(path)
     lines, misnamed = _surplus(folder, surplus, by_name)
-    return candidates, problems + lines, misnamed
+    misnamed |= {scene_name(path) for paths in others.values() for path in paths}
+    return candidates, [*_other_endings(folder, others), *lines], misnamed
+
+
+def _other_endings(folder: Path, others: Mapping[str, Sequence[Path]]) -> list[str]:
+    """One line per ending that no image has, whatever the number of files."""
+    lines = []
+    for end, paths in others.items():
+        first, got = printable(paths[0]), printable(end) or "no ending"
+        one = len(paths) == 1
+        where = first if one else folder
+        more = "" if one else f" in {len(paths)} files, such as {first}"
+        lines.append(f"{where}: expected {', '.join(IMAGES)}, got {got}{more}")
+    return lines
 
 
 def scene_name(path: Path) -> str:
