@@ -644,7 +644,7 @@ def _is_release(data: Path, split: str) -> bool:
         return False
     try:
         rasters = {product: read_product(files, product) for product in PRODUCTS}
-    except DatasetError:
+    except (DatasetError, SceneError):
         return False
     return scene_digest(rasters).hex() == digest
 

@@ -390,8 +390,8 @@ def _has_card(card: EntryCard, path: Path) -> bool:
     try:
         if path.is_dir():
             return read_bytes(path / CARD) == text
-        with zipfile.ZipFile(path) as archive, archive.open(f"{path.stem}/{CARD}") as stream:
-            return stream.read(len(text) + 1) == text
+        with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
+            return archive.open(f"{path.stem}/{CARD}").read(len(text) + 1) == text
     except (BenchError, *BROKEN):
         return False
 
@@ -413,7 +413,7 @@ def _contents(path: Path) -> dict[str, object] | None:
                 file.relative_to(path).as_posix(): _content(file.name, partial(open_regular, file))
                 for file in files
             }
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
             return {
                 info.filename: _content(info.filename, lambda _, info=info: archive.open(info))
                 for info in archive.infolist()
@@ -424,15 +424,17 @@ def _contents(path: Path) -> dict[str, object] | None:
 
 def _content(name: str, opened: Callable[[int], IO[bytes]]) -> object:
     with opened(LIMITS.file_bytes) as stream:
-        if name.rpartition("/")[2] == REPORT:
+        last = name.rpartition("/")[2]
+        if last == REPORT:
             return ""  # follows from the others
-        if name.rpartition("/")[2] != RUN:
+        if last not in (RUN, STATUS):
             return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
         said = parse_json(stream.read(LARGEST_RECORD), name)
-    return {key: said[key] for key in said if key not in _TIMES}
+    return {key: said[key] for key in said if key not in _BY_CHANCE}
 
 
-_TIMES: Final = ("started", "seconds")
+_BY_CHANCE: Final = ("started", "seconds", "checked")
+"""What the next measurement says otherwise: times, and which scenes were drawn."""
 
 
 def _clear(staged: Path, out: Path) -> None:
