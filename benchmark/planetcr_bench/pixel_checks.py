@@ -144,7 +144,7 @@ def expect_no_holes(pixels: NDArray[Any], tags: Tags) -> None:
 # --- Names of bands ---------------------------------------------------------------------------
 
 _WORDS: Final = {
-    "blue": "blue", "green": "green", "red": "red", "nir": "nir", "infrared": "nir",
+    "blue": "blue", "green": "green", "red": "red", "nir": "nir", "ir": "nir",
     "vv": "vv", "vh": "vh",
 }  # fmt: skip
 _FOREIGN: Final = frozenset((
@@ -217,7 +217,7 @@ def _number_in(name: str) -> str | None:
 
 def _word_in(name: str) -> str | None:
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()
-    text = re.sub(r"near[\s_-]*infra[\s_-]*red", "nir", text).replace("rededge", "edge")
+    text = re.sub(r"infra[\s_-]*red", "nir", text).replace("rededge", "edge")
     words = set(re.findall(r"[a-z]+", text))
     found = {_WORDS[word] for word in words & _WORDS.keys()}
     if words & _FOREIGN or len(found) > 1:
