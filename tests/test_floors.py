@@ -18,6 +18,9 @@ MODELS = Path(planetcr_models.__file__).parent
 FLOORS = {
     BENCH: [
         {"vocabulary", "errors", "protocols"},
+        {"untrusted"},
+        {"folders", "grids", "pixel_checks"},
+        {"raster_files", "product_pixels"},
         {
             "scene",
             "scores",
@@ -26,7 +29,6 @@ FLOORS = {
             "storage",
             "entry_card",
             "safe_archive",
-            "sent_json",
         },
         {
             "kernels",
@@ -39,7 +41,7 @@ FLOORS = {
             "consistency",
         },
         {"predictions", "fingerprint", "tables", "audit", "held_out", "heat_maps"},
-        {"manifest", "sent_ledger"},
+        {"manifest", "sent_ledger", "plausibility"},
         {"statistics"},
         {"arrays", "predict", "render", "figures", "semantic_tables", "training_data", "diagnosis"},
         {

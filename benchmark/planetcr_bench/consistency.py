@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from planetcr_bench.entry_card import text_faults
 from planetcr_bench.ledger import (
     FLOOR_SUMS,
+    RECORD,
     SCHEMA_VERSION,
     SUMS,
     Ledger,
@@ -25,12 +26,15 @@ from planetcr_bench.ledger import (
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.simulation import TEST_SCENES, Simulation
 from planetcr_bench.vocabulary import (
-    DEFAULT_TRACK,
+    INPUT_CROPS,
     OPTICAL_SIZE,
+    PLANET_CR,
     PLANET_CR_TEST_SCENES,
     RUN_NAME,
     SPLITS,
     THICKNESS,
+    UNKNOWN_INPUT,
+    UNNAMED,
 )
 
 ROUNDING: Final = 1e-6
@@ -45,24 +49,13 @@ DRIFT: Final = 1e-4
 TIPPED: Final = 2
 """Pixels of a cell that other hardware may put on the other side of a threshold."""
 
-RECORD: Final[Mapping[str, tuple[type, ...]]] = {
-    "name": (str,),
-    "track": (str,),
-    "split": (str,),
-    "complete": (bool,),
-    "scenes": (int,),
-    "expected_scenes": (int,),
-    "method": (str, type(None)),
-    "tool_version": (str,),
-    "ledger_schema": (int,),
-    "protocols": (dict,),
-    "fingerprint": (str,),
-    "simulation": (str, type(None)),
-    "scale": (int, float, type(None)),
-    "judges": (dict,),
-    "truth": (bool,),
-}
-"""What a ledger says of its run, and the types of it."""
+MAY_BE_SAID: Final[Mapping[str, tuple[type, ...]]] = {"input_crop": (str,)}
+"""What ledgers of earlier versions do not say."""
+
+NAME_IT: Final = (
+    'expected a dataset that has a name, got none; write track = "name" into its dataset.toml '
+    f'(track = "{PLANET_CR}" for a copy of the release) and evaluate again'
+)
 
 _SIMULATION: Final = (
     r"(sim-v[0-9]{1,3}) (standard|misaligned), seed ([0-9]{1,19}), size "
@@ -75,6 +68,7 @@ _PATTERNS: Final = {
     "split": "|".join(SPLITS),
     "fingerprint": r"[0-9a-f]{64}",
     "tool_version": r"[\w.+!-]{1,40}",
+    "input_crop": "|".join((*INPUT_CROPS.values(), UNKNOWN_INPUT)),
 }
 JUDGE_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
 MOST_JUDGES: Final = 10
@@ -100,10 +94,11 @@ Flags = NDArray[np.bool_]
 
 def record_faults(record: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with the provenance of a ledger, one line each."""
-    found = [f"{key}: unknown" for key in record if key not in RECORD]
+    known = {**RECORD, **MAY_BE_SAID}
+    found = [f"{key}: unknown" for key in record if key not in known]
     found += [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
     typed = {}
-    for key, kinds in RECORD.items():
+    for key, kinds in known.items():
         if key in record and type(record[key]) not in kinds:
             names = " or ".join(kind.__name__ for kind in kinds)
             found.append(f"{key}: expected {names}, got {type(record[key]).__name__}")
@@ -123,6 +118,10 @@ def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
         expected = PROTOCOLS[name].signature("all") if name in PROTOCOLS else "no such protocol"
         if signature != expected:
             found.append(f"protocol {name!r}: expected {expected}, got {signature!r}")
+    if "full" in protocols and record.get("input_crop") == INPUT_CROPS["official"]:
+        found.append(
+            f"input_crop: expected whole patches behind protocol full, got {record['input_crop']}"
+        )
     if record.get("ledger_schema", SCHEMA_VERSION) != SCHEMA_VERSION:
         found.append(f"ledger_schema: expected {SCHEMA_VERSION}; evaluate with this version")
     judges = record.get("judges", {})
@@ -160,7 +159,9 @@ def _track_faults(record: Mapping[str, Any]) -> list[str]:
     if said is None:
         own = "expected a simulation, or the track of a dataset that is none"
         found = [f"track: {own}, got {track[:60]!r}"] if track.startswith("sim-") else []
-        if (track, split) == (DEFAULT_TRACK, "test"):
+        if track in (UNNAMED, *(f"{UNNAMED}-{one}" for one in SPLITS)):
+            found.append(f"track: {NAME_IT}")
+        if (track, split) == (PLANET_CR, "test"):
             found += _scenes_of(record, PLANET_CR_TEST_SCENES, "track")
         return found
     known = re.fullmatch(_SIMULATION, said)

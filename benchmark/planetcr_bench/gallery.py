@@ -299,7 +299,11 @@ def _predictions(
         missing = [files.name for files in scenes if files not in one.files]
         wanted = re.compile(rf"({'|'.join(missing)})(?!\d)")
         if missing:
-            lacking[one.folder] = [line for line in one.problems if wanted.search(line)]
+            lacking[one.folder] = [
+                line
+                for line in one.problems
+                if wanted.search(line) or line.startswith(f"{one.folder}: ")  # of many files
+            ]
     if lacking:
         raise PredictionError(
             f"{', '.join(map(str, lacking))}: expected a prediction of each scene that is {what}; "
@@ -356,7 +360,10 @@ def _how(pick: Pick | None, by: By, method: str, protocol: Protocol, count: int)
 
 def _shown(dataset: Dataset, count: int, how: str) -> str:
     """Which scenes these are, for the caption."""
-    total, origin = len(dataset.scenes), f"{read_track(dataset.folder)} (split {dataset.split})"
+    total, origin = (
+        len(dataset.scenes),
+        f"{read_track(dataset.folder, dataset.split)} (split {dataset.split})",
+    )
     if count < total:
         verb = "is" if count == 1 else "are"
         return f"Shown {verb} {count} of the {total} scenes of {origin}, {how}."

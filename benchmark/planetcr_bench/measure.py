@@ -27,6 +27,7 @@ from planetcr_bench.errors import PredictionError
 from planetcr_bench.judging import Bench
 from planetcr_bench.ledger import SceneSums, ledger_table, schema_of
 from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.plausibility import expect_units
 from planetcr_bench.predictions import Card, Predictions
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.storage import write_whole
@@ -85,6 +86,40 @@ def _read(card: Card, job: Job) -> tuple[Job, str, Arrays | str]:
 
 def _read_batch(card: Card, jobs: Sequence[Job]) -> list[tuple[Job, str, Arrays | str]]:
     return [_read(card, job) for job in jobs]
+
+
+def _problems_batch(card: Card, jobs: Sequence[Job]) -> list[str]:
+    """A line for each job: empty, or why its prediction cannot be scored."""
+    read = (_read(card, job)[2] for job in jobs)
+    return [found if isinstance(found, str) else "" for found in read]
+
+
+def pixel_problems(
+    predictions: Predictions,
+    *,
+    workers: int | None = None,
+    batch: int = 16,
+    quiet: bool = False,
+) -> list[str]:
+    """Decode predictions whose headers passed, without measuring them.
+
+    Args:
+        predictions: From :func:`~planetcr_bench.predictions.find_predictions`.
+        workers: See :func:`~planetcr_bench.parallel.worker_count`.
+        batch: Scenes that travel together to a worker.
+        quiet: Show no progress.
+
+    Returns:
+        One line for each prediction that cannot be scored.
+
+    Raises:
+        DatasetError: A scene of the dataset is broken.
+        BenchError: A worker died.
+    """
+    jobs = [Job(files, path) for files, path in sorted(predictions.files.items())]
+    work = functools.partial(_problems_batch, predictions.card)
+    lines = run_batches(work, jobs, workers=workers, batch=batch)
+    return [line for line in track(lines, "Look for problems", len(jobs), quiet=quiet) if line]
 
 
 def _measure_batch(
@@ -163,8 +198,10 @@ def measure(
 
     Raises:
         DatasetError: A scene of the dataset is broken.
+        PredictionError: All predictions are in a wrong unit.
         BenchError: A worker died.
     """
+    expect_units(predictions)
     protocols = protocols_of(predictions.size)
     parts = Parts(partial_folder, identity, bench.keys if bench else ())
     jobs = {files: Job(files, path, truth) for files, path in sorted(predictions.files.items())}

@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import Final
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Pool, Protocol
-from planetcr_bench.published import SOURCE, published_table2
+from planetcr_bench.published import SEEN, SOURCE, published_table2, refuse_published
 from planetcr_bench.tables import (
     LABEL,
     METRICS,
@@ -24,11 +24,13 @@ from planetcr_bench.tables import (
     coverage,
     floor_row,
     in_paper_order,
+    input_note,
     rounding_note,
     score_table,
     sky_table,
     table2,
 )
+from planetcr_bench.untrusted import printable
 from planetcr_bench.vocabulary import LAND_COVER
 
 DIGITS: Final = 4
@@ -94,8 +96,9 @@ def table2_blocks(
     frame = table2(ledgers, protocol, pool=pool)
     notes = coverage_notes(ledgers)
     if published and protocol.name == "official":
+        refuse_published(ledgers)
         frame = pd.concat([frame, published_table2()], ignore_index=True)
-        notes = [*notes, f"Rows marked (published): {SOURCE}."]
+        notes = [*notes, f"Rows marked (published): {SOURCE}. {SEEN}"]
     parts = [("(a) MAE and PSNR", "mae", "psnr"), ("(b) SAM and SSIM", "sam_deg", "ssim")]
     blocks = []
     for title, by_class, other in parts:
@@ -247,13 +250,14 @@ def _group_block(
 
 
 def coverage_notes(ledgers: Sequence[Ledger]) -> list[str]:
-    """What stands under every table of runs: which are incomplete, and where they were made."""
+    """What stands under every table of runs: input crops, incomplete runs, other machines."""
     rounding = rounding_note(ledgers)
-    return [
+    incomplete = [
         f"{run.name} is incomplete: {coverage(run)}."
         for run in in_paper_order(ledgers)
         if not run.provenance["complete"]
-    ] + ([rounding] if rounding else [])
+    ]
+    return [input_note(ledgers), *incomplete, *([rounding] if rounding else [])]
 
 
 def _title(word: str) -> str:
@@ -270,7 +274,7 @@ def to_markdown(block: Block) -> str:
 
 
 def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 _LATEX: Final = str.maketrans(
@@ -318,7 +322,7 @@ def to_latex(block: Block) -> str:
 
 
 def _ampersands(cells: Sequence[str], bold: Collection[int] = ()) -> str:
-    texts = [cell.translate(_LATEX) for cell in cells]
+    texts = [printable(cell).translate(_LATEX) for cell in cells]
     shown = [rf"\textbf{{{text}}}" if at in bold else text for at, text in enumerate(texts)]
     return " & ".join(shown) + r" \\"
 
@@ -326,16 +330,17 @@ def _ampersands(cells: Sequence[str], bold: Collection[int] = ()) -> str:
 def to_rich(block: Block) -> Table:
     """A block for the terminal."""
     table = Table(
-        title=block.title,
-        caption="\n".join(block.notes),
+        title=Text(printable(block.title)),
+        caption=Text("\n".join(map(printable, block.notes))),
         title_justify="left",
         caption_justify="left",
         title_style="bold",
     )
     for index, name in enumerate(block.header):
-        table.add_column(escape(name), justify="right" if index else "left", no_wrap=True)
+        table.add_column(Text(printable(name)), justify="right" if index else "left", no_wrap=True)
     breaks = {index - 1 for index in block.breaks()}
     styles = {"published": "dim italic", "gain": "cyan", "input": "dim", "spread": "dim"}
     for index, (row, kind) in enumerate(zip(block.rows, block.kinds, strict=True)):
-        table.add_row(*row, style=styles.get(kind), end_section=index in breaks)
+        cells = [Text(printable(cell)) for cell in row]
+        table.add_row(*cells, style=styles.get(kind), end_section=index in breaks)
     return table

@@ -19,7 +19,7 @@ from planetcr_bench.consistency import ledger_faults, record_faults, unclean
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.ledger import FLOOR_SUMS, METADATA_KEY, Ledger, schema_of
 from planetcr_bench.parallel import apart
-from planetcr_bench.sent_json import parse_object, read_object
+from planetcr_bench.untrusted import parse_json, read_json
 
 LARGEST_LEDGER: Final = 64_000_000
 """Bytes of the file; 3,000 scenes with three judges take some 10 million."""
@@ -47,6 +47,9 @@ RUN: Final[Mapping[str, tuple[type, ...]]] = {
     "seconds": (int, float),
 }
 """What ``run.json`` adds to a ledger's record, and the types of it."""
+
+NOTES: Final = "notes"
+"""List of what is suspicious of the predictions; a ``run.json`` of none has it not."""
 
 
 def read_sent_ledger(path: Path) -> Ledger:
@@ -122,7 +125,9 @@ def _record(path: Path, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
             f"{path}: expected a ledger of planetcr-bench, it does not say of what run"
         )
     where = f"{path}: what it says of its run"
-    return parse_object(metadata[METADATA_KEY], where, LARGEST_RECORD)
+    if len(metadata[METADATA_KEY]) > LARGEST_RECORD:
+        raise SubmissionError(f"{where}: expected at most {LARGEST_RECORD} bytes")
+    return parse_json(metadata[METADATA_KEY], where, error=SubmissionError)
 
 
 def _column_faults(found: pa.Schema, expected: pa.Schema) -> list[str]:
@@ -155,9 +160,9 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SubmissionError: Lists everything that is wrong with it.
     """
-    run = read_object(path, LARGEST_RECORD)
+    run = read_json(path, LARGEST_RECORD, error=SubmissionError)
     known = [*record, *RUN]
-    found = [f"{key[:80]!r}: unknown" for key in run if key not in known]
+    found = [f"{key[:80]!r}: unknown" for key in run if key not in (*known, NOTES)]
     found += [f"{key}: expected it to be given, it is missing" for key in known if key not in run]
     found += [
         f"{key}: expected what the ledger says, {record[key]!r:.80}, got {run[key]!r:.80}"
@@ -172,7 +177,10 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         found.append(f"seconds: expected 0 to 1e9, got {seconds!r:.80}")
     if record["complete"] and run.get("problems"):
         found.append("problems: expected none of a complete run")
-    own = {key: run[key] for key in RUN.keys() & run.keys()}
+    notes = run.get(NOTES, [])
+    if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
+        found.append(f"{NOTES}: expected a list of texts")
+    own = {key: run[key] for key in (RUN.keys() | {NOTES}) & run.keys()}
     found += unclean(own, depth=3)
     if found:
         message = f"{path}: expected the record of the ledger's run"
@@ -182,7 +190,10 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def public_run(run: Mapping[str, Any]) -> dict[str, Any]:
     """What ``run.json`` says, without the folders of the machine that it was made on."""
-    return {key: _without_folders(value) if key in RUN else value for key, value in run.items()}
+    return {
+        key: _without_folders(value) if key in (*RUN, NOTES) else value
+        for key, value in run.items()
+    }
 
 
 def _without_folders(value: Any) -> Any:

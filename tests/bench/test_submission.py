@@ -154,6 +154,7 @@ def test_an_entry_that_is_there_is_not_replaced_unasked(
     with pytest.raises(SubmissionError, match="--replace"):
         packed(mine, out, data)
     assert contents(tmp_path) == before
+    (out / ".DS_Store").touch()  # someone looked at it
     packed(mine, out, data, with_predictions=True, replace_old=True)
     assert (out / "predictions").is_dir()
 

@@ -26,10 +26,11 @@ def leaderboard(
     from planetcr_bench.errors import LedgerError
     from planetcr_bench.leaderboard.entries import read_entries
     from planetcr_bench.leaderboard.page import FILES, write_board
+    from planetcr_bench.untrusted import printable
 
     entries, problems = read_entries(results)
     for problem in problems:
-        typer.secho(f"left out: {problem}", fg="yellow", err=True)
+        typer.secho(f"left out: {printable(problem)}", fg="yellow", err=True)
     if not entries:
         raise LedgerError(
             f"{results}: expected results of planetcr-bench evaluate, found none that are whole; "

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -34,8 +34,8 @@ from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.published import SOURCE, published_table2, published_table3
 from planetcr_bench.render import Block, number, to_markdown
 from planetcr_bench.semantics import judged_scores, without_judges
-from planetcr_bench.statistic_blocks import DIGITS
-from planetcr_bench.statistics import Standing, standings
+from planetcr_bench.statistic_blocks import DIGITS, UNIT
+from planetcr_bench.statistics import Standing, resolution, standings
 from planetcr_bench.storage import write_whole
 from planetcr_bench.tables import (
     HIGHER_IS_BETTER,
@@ -45,7 +45,7 @@ from planetcr_bench.tables import (
     rounding_note,
     score_groups,
 )
-from planetcr_bench.vocabulary import DEFAULT_TRACK
+from planetcr_bench.vocabulary import PLANET_CR
 
 FILES: Final = ("index.html", "leaderboard.md", "leaderboard.json", "leaderboard.bib")
 
@@ -79,7 +79,8 @@ def write_board(out: Path, entries: Sequence[Entry]) -> None:
 
 def summary(board: Board) -> dict[str, Any]:
     """Scores of a board as plain numbers, ranked by PSNR, incomplete entries last and unranked."""
-    told = {one.metric: one for one in _standings(board)}
+    comparable, found = _standings(board)
+    told = {one.metric: one for one in found}
     entries = [_summary(entry, board, told) for entry in board.entries]
     entries.sort(key=lambda entry: (not entry["complete"], -(entry["scores"]["psnr"] or -math.inf)))
     for rank, entry in enumerate(entries, 1):
@@ -91,17 +92,39 @@ def summary(board: Board) -> dict[str, Any]:
         "signature": board.protocol.signature("all"),
         "scenes": max(int(entry.run["expected_scenes"]) for entry in board.entries),
         "remark": rounding_note(board.ledgers) or "",
+        "comparable": comparable,
+        "detectable": {metric: _detectable(one) for metric, one in told.items()},
         "entries": entries,
     }
 
 
-def _standings(board: Board) -> list[Standing]:
-    """Of all scores but judges'; none where complete runs, as claimed, have not the same AOIs."""
+def _standings(board: Board) -> tuple[bool, list[Standing]]:
+    """Whether complete runs, as claimed, have the same AOIs, and what can be told of all scores.
+
+    Of judges' scores nothing. Intervals are by Student's t alone, as the page finds them again for
+    any filter; of runs that are not comparable there is nothing else.
+    """
     ledgers = [without_judges(ledger) for ledger in board.ledgers]
     try:
-        return standings(ledgers, board.protocol, left_out=True)
+        return True, standings(ledgers, board.protocol, resamples=0)
     except LedgerError:
-        return []
+        alone = [standings([ledger], board.protocol, resamples=0) for ledger in ledgers]
+        estimates = [
+            {name: found for one in same for name, found in one.estimates.items()}
+            for same in zip(*alone, strict=True)
+        ]
+        return False, [
+            replace(one, estimates=found) for one, found in zip(alone[0], estimates, strict=True)
+        ]
+
+
+def _detectable(standing: Standing) -> dict[str, Any]:
+    """Gaps below which most pairs cannot be told apart: of one pair alone, and Holm-corrected."""
+    return {
+        "alone": _plain(resolution(standing.pairs)),
+        "corrected": _plain(resolution(standing.pairs, corrected=True)),
+        "pairs": len(standing.pairs),
+    }
 
 
 def _summary(entry: Entry, board: Board, told: Mapping[str, Standing]) -> dict[str, Any]:
@@ -127,6 +150,12 @@ def _summary(entry: Entry, board: Board, told: Mapping[str, Standing]) -> dict[s
             metric: [_plain(one.estimates[entry.name].low), _plain(one.estimates[entry.name].high)]
             for metric, one in told.items()
         },
+        "effective_aois": {
+            metric: _plain(one.estimates[entry.name].effective) for metric, one in told.items()
+        },
+        "freedom": {
+            metric: _plain(one.estimates[entry.name].freedom) for metric, one in told.items()
+        },
         "ties": {metric: one.letters.get(entry.name, "") for metric, one in told.items()},
         "judges": judged,
         "card": asdict(entry.card) if entry.card else None,
@@ -144,7 +173,10 @@ def payload(
     arrays = Arrays({})
     shown = [
         {
-            **{key: told[key] for key in ("id", "track", "protocol", "signature", "remark")},
+            **{
+                key: told[key]
+                for key in ("id", "track", "protocol", "signature", "remark", "comparable")
+            },
             "scenes": told["scenes"],
             "cells": cells_of(board, arrays),
             "judges": judged_cells_of(board, arrays),
@@ -184,16 +216,17 @@ def _shown(entry: Entry, board: Board, told: Mapping[str, Any]) -> dict[str, Any
 def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
     """Put the paper's rows on the official board of its track, which they make if need be."""
     official = PROTOCOLS["official"]
-    home = [one for one in shown if (one["track"], one["protocol"]) == (DEFAULT_TRACK, "official")]
+    home = [one for one in shown if (one["track"], one["protocol"]) == (PLANET_CR, "official")]
     if not home:
         cells = {"aois": [], "additive": False, "index": arrays.add(np.empty(0)), "sums": {}}
         home = [
             {
-                "id": f"{DEFAULT_TRACK}/official",
-                "track": DEFAULT_TRACK,
+                "id": f"{PLANET_CR}/official",
+                "track": PLANET_CR,
                 "protocol": official.name,
                 "signature": official.signature("all"),
                 "remark": "",
+                "comparable": True,
                 "scenes": 0,
                 "cells": cells,
                 "judges": {},
@@ -259,24 +292,47 @@ def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
         for entry in told["entries"]
     ]
     header = ["Rank", "Method", *(LABEL[name] for name in METRICS), "Inputs", "Status", "Scored"]
-    notes = [told["signature"], *([told["remark"]] if told["remark"] else []), _TIES]
+    notes = list(filter(None, [told["signature"], told["remark"], _TIES, _detectable_note(told)]))
     title = f"Track {board.track}, protocol {board.protocol.name}"
     return Block(title, header, rows, ["measured"] * len(rows), notes)
 
 
 _TIES: Final = (
-    "± is half a 95 % interval over AOIs, leaving out one at a time; methods that share a letter "
-    "cannot be told apart in that score (paired differences, Holm-corrected)."
+    "[low, high] is the 95 % interval over AOIs (jackknife, Student's t; `compare` widens it where "
+    "a bootstrap finds t too narrow), n the effective number of AOIs that the score hangs on; "
+    "methods that share a letter cannot be told apart in that score (paired differences, "
+    "Holm-corrected)."
 )
 
 
+def _detectable_note(told: Mapping[str, Any]) -> str:
+    """The gaps of every score below which most pairs cannot be told apart."""
+    gaps = []
+    for metric, found in told["detectable"].items():
+        if found["alone"] is not None:
+            alone, corrected = (
+                f"{number(found[kind], digits=DIGITS[metric])}{UNIT[metric]}"
+                for kind in ("alone", "corrected")
+            )
+            among = f" ({corrected})" if found["pairs"] > 1 else ""
+            gaps.append(f"{LABEL[metric].split()[0]} {alone}{among}")
+    if not gaps:
+        return ""
+    pairs = max(found["pairs"] for found in told["detectable"].values())
+    among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
+    head = f"Detectable differences, below which most gaps cannot be seen{among}"
+    return f"{head}: {', '.join(gaps)}."
+
+
 def _score(entry: Mapping[str, Any], metric: str) -> str:
-    """A score, half its interval and its letters, with the digits that ``compare`` gives."""
-    digits = DIGITS[metric]
-    low, high = entry["intervals"].get(metric, (None, None))
-    width = None if low is None or high is None else (high - low) / 2
-    parts = [number(entry["scores"][metric], digits=digits)]
-    parts += [] if width is None else [f"± {number(width, digits=digits)}"]
+    """A score, its interval, its AOIs and its letters, with the digits that ``compare`` gives."""
+    low, high = (
+        number(end, digits=DIGITS[metric]) for end in entry["intervals"].get(metric, (None, None))
+    )
+    parts = [number(entry["scores"][metric], digits=DIGITS[metric])]
+    parts += [] if "–" in (low, high) else [f"[{low}, {high}]"]
+    effective = entry["effective_aois"].get(metric)
+    parts += [] if effective is None else [f"n {number(effective, digits=1)}"]
     return " ".join([*parts, *filter(None, [entry["ties"].get(metric, "")])])
 
 
@@ -290,7 +346,7 @@ def _published_block() -> Block:
         for row in published_table2().to_dict("records")
     ]
     header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER)]
-    title = f"Track {DEFAULT_TRACK}, protocol official: published, not measured here"
+    title = f"Track {PLANET_CR}, protocol official: published, not measured here"
     return Block(title, header, rows, ["published"] * len(rows), [SOURCE])
 
 
