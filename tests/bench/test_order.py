@@ -226,7 +226,7 @@ def test_no_byte_of_a_table_page_or_json_hangs_on_the_order_of_rows_or_dictionar
     runs: list[Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("cover_figure", "discrepancy_figure", "transition_figure", "save_figure"):
-        monkeypatch.setattr(f"planetcr_bench.report.{name}", lambda *_: None)
+        monkeypatch.setattr(f"planetcr_bench.report.{name}", lambda *_, **__: None)
     monkeypatch.setattr("planetcr_bench.diagnosis_report._picture", lambda *_: [])
     made, other = differing(runs, tmp_path)
     assert {
