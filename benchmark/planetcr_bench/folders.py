@@ -86,12 +86,12 @@ def other_spelling(path: Path) -> Path | None:
 
 
 def leads_up(path: Path) -> bool:
-    """Whether a path is a link to a folder that it lies in, at any height."""
+    """Whether a path is a link to a folder that it lies in, at any height and through any links."""
     if not path.is_symlink():
         return False
-    here = path.parent.resolve()
     try:
-        return path.resolve() in (here, *here.parents)
+        above = {parent.resolve() for parent in path.absolute().parents}
+        return path.resolve() in above.union(*(folder.parents for folder in above))
     except (OSError, RuntimeError):  # a link to itself
         return False
 

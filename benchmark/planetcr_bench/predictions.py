@@ -243,20 +243,31 @@ def _matched(
     """Scene to its files; a line per file that is none; scenes whose files are named otherwise."""
     by_name = {files.name: files for files in scenes}
     candidates: dict[SceneFiles, list[Path]] = {}
-    problems, surplus = [], []
+    others: dict[str, list[Path]] = {}
+    surplus = []
     for path in image_files(folder, error=PredictionError):
         scene = by_name.get(scene_name(path))
         if scene is None:
             surplus.append(path)
         elif ending(path) not in IMAGES:
-            problems.append(
-                f"{printable(path)}: expected {', '.join(IMAGES)}, got "
-                f"{printable(path.suffix) or 'no ending'}"
-            )
+            others.setdefault(ending(path), []).append(path)
         else:
             candidates.setdefault(scene, []).append(path)
     lines, misnamed = _surplus(folder, surplus, by_name)
-    return candidates, problems + lines, misnamed
+    misnamed |= {scene_name(path) for paths in others.values() for path in paths}
+    return candidates, [*_other_endings(folder, others), *lines], misnamed
+
+
+def _other_endings(folder: Path, others: Mapping[str, Sequence[Path]]) -> list[str]:
+    """One line per ending that no image has, whatever the number of files."""
+    lines = []
+    for end, paths in others.items():
+        first, got = printable(paths[0]), printable(end) or "no ending"
+        one = len(paths) == 1
+        where = first if one else folder
+        more = "" if one else f" in {len(paths)} files, such as {first}"
+        lines.append(f"{where}: expected {', '.join(IMAGES)}, got {got}{more}")
+    return lines
 
 
 def scene_name(path: Path) -> str:
