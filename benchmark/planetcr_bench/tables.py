@@ -172,7 +172,7 @@ def floor_row(
     if not (protocol.sam_norm_floor and measured):
         return None
     run = widest(measured)
-    row = FLOOR if run.provenance["complete"] else f"{FLOOR} ({coverage(run)})"
+    row = covered(FLOOR, run)
     (overall,) = floor_groups(run.frame, protocol).to_dict("records")
     by_class = floor_groups(run.frame, protocol, ["land_cover"], pool=pool)
     by_class = by_class.reindex(list(LAND_COVER))
