@@ -19,6 +19,8 @@ FLOORS = {
     BENCH: [
         {"vocabulary", "errors", "protocols"},
         {
+            "compiled",
+            "projections",
             "scene",
             "scores",
             "ledger",

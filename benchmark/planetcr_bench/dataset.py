@@ -28,6 +28,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import transform
 
 from planetcr_bench.errors import DatasetError, SceneError
+from planetcr_bench.projections import use_own_database
 from planetcr_bench.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.simulation import METADATA, read_metadata, read_simulation
 from planetcr_bench.vocabulary import (
@@ -39,6 +40,8 @@ from planetcr_bench.vocabulary import (
     SPLITS,
     SUFFIX,
 )
+
+use_own_database()
 
 _OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
 EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {

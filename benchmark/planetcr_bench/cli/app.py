@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -39,12 +38,26 @@ class _Group(TyperGroup):
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             message, exit_code = f"{where}{error.strerror or error}", 1
+        except UnicodeEncodeError as error:
+            message, exit_code = _unwritable(error), 1
         except KeyboardInterrupt:
             typer.secho("stopped; the same command goes on where it stopped", err=True)
             raise typer.Exit(130) from None
         typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
         typer.echo(message, err=True)
         raise typer.Exit(exit_code)
+
+
+def _unwritable(error: UnicodeEncodeError) -> str:
+    """A file's name with bytes that this locale does not know, which nothing can write down."""
+    if error.reason != "surrogates not allowed":
+        raise error
+    from planetcr_bench.untrusted import printable
+
+    return (
+        f"{printable(error.object)}: expected a name in the letters of this system, got others; "
+        "rename it, or set PYTHONUTF8=1 if the system knows UTF-8 alone"
+    )
 
 
 app = typer.Typer(
@@ -85,8 +98,3 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-def main() -> None:
-    """Run the command line; the entry point of ``planetcr-bench``."""
-    app(prog_name="planetcr-bench", args=sys.argv[1:])
