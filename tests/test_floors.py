@@ -79,7 +79,7 @@ FLOORS = {
         {"__main__"},
     ],
     MODELS: [
-        {"errors", "patches", "journal"},
+        {"errors", "patches", "journal", "wrappers"},
         {"restorer", "triton_filter", "checkpoint", "crops", "recipes"},
         {"dynamic_filter", "deformable", "window_attention", "losses", "land_cover"},
         {"layers"},

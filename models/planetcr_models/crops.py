@@ -215,7 +215,7 @@ def reading(loader: DataLoader[Any]) -> Iterator[Iterator[Batch]]:
             reader.kill()  # they heed no other signal, and Python would wait for them at its end
 
 
-def _batches(loader: DataLoader[Any]) -> Generator[Batch]:
+def _batches(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
     with _told(loader.num_workers):
         if loader.num_workers:
             _try_semaphores(loader.num_workers)
@@ -245,11 +245,13 @@ def _told(workers: int) -> Iterator[None]:
         starts = isinstance(error, OSError) and error.filename is None
         if not workers or not (starts or any(sign in said for sign in signs)):
             raise
-        reason = getattr(error, "strerror", None) or said.partition("\n")[0]
+        reason = (
+            getattr(error, "strerror", None) or said.partition("\n")[0].partition(" for file")[0]
+        )
         raise TrainingError(
-            f"{workers} processes that read training scenes cannot work ({reason}); as a rule "
-            "/dev/shm is too small: give the container more (docker run --shm-size=8g), or take "
-            "fewer --workers; 0 reads without any"
+            f"--workers {workers}: the processes that read training scenes cannot work ({reason}); "
+            "as a rule shared memory is too small: give the container more (docker run "
+            "--shm-size=8g), or take fewer --workers; 0 reads without any"
         ) from error
 
 

@@ -249,9 +249,7 @@ def load_encoder(judge: Judge, source: Path | str) -> Path:
         raise ModelError(f"judge: expected 3 bands or more, to which colours map, got {bands}")
     path = _cached(name) if source == "imagenet" else Path(source)
     weights = read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path)
-    weights = {
-        key: value for key, value in unwrapped(weights).items() if not key.startswith("fc.")
-    }
+    weights = {key: value for key, value in unwrapped(weights).items() if not key.startswith("fc.")}
     state: dict[str, Tensor] = judge.network.encoder.state_dict()
     stem = state["conv1.weight"]
     expected = state | {"conv1.weight": stem[:, :1].expand(-1, _COLOURS, -1, -1)}
