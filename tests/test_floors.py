@@ -20,6 +20,7 @@ FLOORS = {
         {"vocabulary", "errors", "protocols"},
         {
             "compiled",
+            "fonts",
             "projections",
             "scene",
             "scores",
