@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import tomli_w
 import torch
+import typer
 from torch import nn
 
 from planetcr_bench import __version__
@@ -23,7 +24,7 @@ from planetcr_bench.dataset import SceneFiles, find_scenes, find_splits, read_tr
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluate import choose_device, data_folder
 from planetcr_bench.fingerprint import fingerprint_of
-from planetcr_bench.held_out import hold_out, some_scenes
+from planetcr_bench.held_out import hold_out, remark, some_scenes
 from planetcr_bench.storage import only_one, write_whole
 from planetcr_bench.training_data import FilePatches, PackedPatches, build_pack
 from planetcr_models.checkpoint import expect_file
@@ -253,6 +254,10 @@ def prepare(request: Request) -> Prepared:
     """
     choose_device(request.device)
     recipe, identity, learnt, held = identify(request)
+    if held and held[0].split_folder == learnt[0].split_folder and not request.quiet:
+        said = remark(learnt, held, share=request.val_share)
+        if said and os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run speaks
+            typer.echo(said, err=True)
     patches: FilePatches | PackedPatches = FilePatches(learnt)
     if request.pack is not None:
         name = identity["training_fingerprint"][:16]
