@@ -39,6 +39,7 @@ from planetcr_bench.folders import (
 from planetcr_bench.grids import crs_name, crs_text, rotation_name, same_crs
 from planetcr_bench.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
 from planetcr_bench.product_pixels import MEANT
+from planetcr_bench.projections import use_own_database
 from planetcr_bench.raster_files import (
     Accept,
     Header,
@@ -69,6 +70,8 @@ from planetcr_bench.vocabulary import (
     SUFFIX,
     UNNAMED,
 )
+
+use_own_database()
 
 _OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
 EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
