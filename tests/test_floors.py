@@ -17,7 +17,7 @@ MODELS = Path(planetcr_models.__file__).parent
 
 FLOORS = {
     BENCH: [
-        {"vocabulary", "errors", "protocols"},
+        {"vocabulary", "errors", "protocols", "json_values"},
         {
             "scene",
             "scores",
@@ -27,6 +27,7 @@ FLOORS = {
             "entry_card",
             "safe_archive",
             "sent_json",
+            "untrusted",
         },
         {
             "kernels",

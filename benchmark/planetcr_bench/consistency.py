@@ -57,6 +57,10 @@ RECORD: Final[Mapping[str, tuple[type, ...]]] = {
 }
 """What a ledger says of its run, and the types of it."""
 
+INPUT_CROPS: Final = ("160", "whole", "unknown")
+"""What a network was shown of a patch: its centre alone, all of it, or nobody says. A ledger may
+say so under ``input_crop``."""
+
 _SIMULATION: Final = (
     r"(sim-v[0-9]{1,3}) (standard|misaligned), seed ([0-9]{1,19}), size "
     rf"({'|'.join(TEST_SCENES)})"
@@ -71,6 +75,9 @@ _PATTERNS: Final = {
 }
 JUDGE_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
 MOST_JUDGES: Final = 10
+
+MOST_SCENES: Final = 1_000_000
+"""Of a split; a number far above that of any dataset of patches."""
 
 OF_THE_INPUT: Final = (
     "pixels", "cloudy_clear", "input_squared_error", "input_angle_deg", "input_angle_pixels",
@@ -93,8 +100,24 @@ Flags = NDArray[np.bool_]
 
 def record_faults(record: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with the provenance of a ledger, one line each."""
-    found = [f"{key}: unknown" for key in record if key not in RECORD]
-    found += [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
+    unknown = [f"{key}: unknown" for key in record if key not in (*RECORD, "input_crop")]
+    typed, odd = _typed(record)
+    found = sorted(unknown + odd) or _track_faults(typed)
+    return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+
+
+def shape_faults(record: Mapping[str, Any]) -> list[str]:
+    """What keeps the provenance of a ledger from being shown: keys, types, counts and texts.
+
+    Less than :func:`record_faults`: tracks and keys that are not known pass.
+    """
+    typed, odd = _typed(record)
+    return sorted(odd) + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+
+
+def _typed(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Values of known keys that are of the right type, and what is wrong with the others."""
+    found = [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
     typed = {}
     for key, kinds in RECORD.items():
         if key in record and type(record[key]) not in kinds:
@@ -102,11 +125,13 @@ def record_faults(record: Mapping[str, Any]) -> list[str]:
             found.append(f"{key}: expected {names}, got {type(record[key]).__name__}")
         elif key in record:
             typed[key] = record[key]
+    crop = record.get("input_crop", INPUT_CROPS[-1])
+    if not isinstance(crop, str) or crop not in INPUT_CROPS:
+        found.append(f"input_crop: expected {', '.join(INPUT_CROPS)}, got {crop!r:.80}")
     for key, pattern in _PATTERNS.items():
         if key in typed and re.fullmatch(pattern, typed[key]) is None:
             found.append(f"{key}: expected what matches {pattern}, got {typed[key][:100]!r}")
-    found = sorted(found) or _track_faults(typed)
-    return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+    return typed, found
 
 
 def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
@@ -138,6 +163,8 @@ def _count_faults(record: Mapping[str, Any]) -> list[str]:
     if not {"scenes", "expected_scenes", "complete"} <= record.keys():
         return found
     scenes, expected = record["scenes"], record["expected_scenes"]
+    if expected > MOST_SCENES:
+        found.append(f"expected_scenes: expected at most {MOST_SCENES}, got {expected}")
     if not 0 < scenes <= expected:
         found.append(f"scenes: expected 1 to {expected}, got {scenes}")
     if record["complete"] and scenes != expected:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import SUMS, Ledger, cover_bins
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.semantics import judged_summary
@@ -295,7 +296,7 @@ def summary(ledger: Ledger) -> dict[str, object]:
 
     Returns:
         ``name``, ``track``, ``complete``, ``scenes``, ``aois`` and ``protocols``, each with what
-        the judges tell; a number that was not measured, or is infinite, is None.
+        the judges tell; a number that was not measured is None, an infinite one is ``"inf"``.
     """
     return {
         "name": ledger.name,
@@ -327,7 +328,7 @@ def _plain(
     by: Sequence[str],
     groups: Sequence[str],
     names: Sequence[str],
-) -> dict[str, dict[str, float | int | None]]:
+) -> dict[str, dict[str, object]]:
     table = score_groups(ledger.frame, protocol, by).reindex(list(groups))[list(names)]
     return {
         group: {
@@ -338,7 +339,7 @@ def _plain(
     }
 
 
-def _plain_number(value: float, *, count: bool) -> float | int | None:
+def _plain_number(value: float, *, count: bool) -> object:
     if count:
         return 0 if math.isnan(value) else int(value)
-    return float(value) if math.isfinite(value) else None
+    return to_json_value(float(value))

@@ -102,7 +102,9 @@ def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **prov
         "ledger_schema": SCHEMA_VERSION,
         "protocols": {name: PROTOCOLS[name].signature("all") for name in protocols},
         "fingerprint": "f" * 64,
+        "simulation": None,
         "scale": None,
+        "truth": False,
         "judges": {judge: {"name": f"fake {judge}", "sha256": judge * 8} for judge in judges},
         **provenance,
     }

@@ -38,12 +38,12 @@ def swap_run(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (spoil_ledger, "cannot read it"),
+        (spoil_ledger, "cannot be read"),
         (swap_run, "expected complete as in ledger.parquet"),
         (lambda folder: (folder / "run.json").unlink(), "did not finish"),
         (lambda folder: (folder / "ledger.parquet").unlink(), "found none"),
         (lambda folder: (folder / "run.json").write_text("{"), "expected JSON"),
-        (lambda folder: (folder / "run.json").write_bytes(b"\xff"), "expected JSON"),
+        (lambda folder: (folder / "run.json").write_bytes(b"\xff"), "expected text in UTF-8"),
         (lambda folder: (folder / "run.json").write_text("[]"), "expected an object"),
         (lambda folder: (folder / "card.toml").write_text("methd = 1"), "method"),
         (lambda folder: (folder / "status.json").write_text('{"status": "best"}'), "'best'"),
