@@ -114,7 +114,9 @@ def read_entries(results: Path) -> tuple[list[Entry], list[str]]:
         LedgerError: There is no such folder.
     """
     if not results.is_dir():
-        raise LedgerError(f"{printable(results)}: expected a folder of results, found none")
+        raise LedgerError(
+            f"{printable(results)}: expected a folder of results, found no such folder"
+        )
     folders, problems = _runs(results)
     entries = []
     for folder in folders:

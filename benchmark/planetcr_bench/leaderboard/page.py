@@ -210,6 +210,8 @@ def payload(
         },
         "bibtex": bibtex,
         "verified_only": verified,
+        "statuses": STATUS_WORDS,
+        "crops": _CROPS,
         "arrays": arrays.texts,
     }
 
@@ -280,6 +282,7 @@ def page(data: Mapping[str, Any]) -> str:
         style_hash=_hash(style),
         script=script,
         script_hash=_hash(script),
+        **{status: words[0].upper() + words[1:] for status, words in STATUS_WORDS.items()},
         data=_json(data).replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"),
     )
 
