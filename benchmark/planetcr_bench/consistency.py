@@ -18,12 +18,15 @@ from planetcr_bench.ledger import SCHEMA_VERSION, SUMS, Ledger, broken_rules, ju
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.simulation import TEST_SCENES, Simulation
 from planetcr_bench.vocabulary import (
-    DEFAULT_TRACK,
+    INPUT_CROPS,
     OPTICAL_SIZE,
+    PLANET_CR,
     PLANET_CR_TEST_SCENES,
     RUN_NAME,
     SPLITS,
     THICKNESS,
+    UNKNOWN_INPUT,
+    UNNAMED,
 )
 
 ROUNDING: Final = 1e-6
@@ -57,9 +60,13 @@ RECORD: Final[Mapping[str, tuple[type, ...]]] = {
 }
 """What a ledger says of its run, and the types of it."""
 
-INPUT_CROPS: Final = ("160", "whole", "unknown")
-"""What a network was shown of a patch: its centre alone, all of it, or nobody says. A ledger may
-say so under ``input_crop``."""
+MAY_BE_SAID: Final[Mapping[str, tuple[type, ...]]] = {"input_crop": (str,)}
+"""What ledgers of earlier versions do not say."""
+
+NAME_IT: Final = (
+    'expected a dataset that has a name, got none; write track = "name" into its dataset.toml '
+    f'(track = "{PLANET_CR}" for a copy of the release) and evaluate again'
+)
 
 _SIMULATION: Final = (
     r"(sim-v[0-9]{1,3}) (standard|misaligned), seed ([0-9]{1,19}), size "
@@ -72,6 +79,7 @@ _PATTERNS: Final = {
     "split": "|".join(SPLITS),
     "fingerprint": r"[0-9a-f]{64}",
     "tool_version": r"[\w.+!-]{1,40}",
+    "input_crop": "|".join((*INPUT_CROPS.values(), UNKNOWN_INPUT)),
 }
 JUDGE_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
 MOST_JUDGES: Final = 10
@@ -100,7 +108,7 @@ Flags = NDArray[np.bool_]
 
 def record_faults(record: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with the provenance of a ledger, one line each."""
-    unknown = [f"{key}: unknown" for key in record if key not in (*RECORD, "input_crop")]
+    unknown = [f"{key}: unknown" for key in record if key not in {**RECORD, **MAY_BE_SAID}]
     typed, odd = _typed(record)
     found = sorted(unknown + odd) or _track_faults(typed)
     return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
@@ -119,15 +127,12 @@ def _typed(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Values of known keys that are of the right type, and what is wrong with the others."""
     found = [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
     typed = {}
-    for key, kinds in RECORD.items():
+    for key, kinds in {**RECORD, **MAY_BE_SAID}.items():
         if key in record and type(record[key]) not in kinds:
             names = " or ".join(kind.__name__ for kind in kinds)
             found.append(f"{key}: expected {names}, got {type(record[key]).__name__}")
         elif key in record:
             typed[key] = record[key]
-    crop = record.get("input_crop", INPUT_CROPS[-1])
-    if not isinstance(crop, str) or crop not in INPUT_CROPS:
-        found.append(f"input_crop: expected {', '.join(INPUT_CROPS)}, got {crop!r:.80}")
     for key, pattern in _PATTERNS.items():
         if key in typed and re.fullmatch(pattern, typed[key]) is None:
             found.append(f"{key}: expected what matches {pattern}, got {typed[key][:100]!r}")
@@ -141,6 +146,10 @@ def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
         expected = PROTOCOLS[name].signature("all") if name in PROTOCOLS else "no such protocol"
         if signature != expected:
             found.append(f"protocol {name!r}: expected {expected}, got {signature!r}")
+    if "full" in protocols and record.get("input_crop") == INPUT_CROPS["official"]:
+        found.append(
+            f"input_crop: expected whole patches behind protocol full, got {record['input_crop']}"
+        )
     if record.get("ledger_schema", SCHEMA_VERSION) != SCHEMA_VERSION:
         found.append(f"ledger_schema: expected {SCHEMA_VERSION}; evaluate with this version")
     judges = record.get("judges", {})
@@ -180,7 +189,9 @@ def _track_faults(record: Mapping[str, Any]) -> list[str]:
     if said is None:
         own = "expected a simulation, or the track of a dataset that is none"
         found = [f"track: {own}, got {track[:60]!r}"] if track.startswith("sim-") else []
-        if (track, split) == (DEFAULT_TRACK, "test"):
+        if track in (UNNAMED, *(f"{UNNAMED}-{one}" for one in SPLITS)):
+            found.append(f"track: {NAME_IT}")
+        if (track, split) == (PLANET_CR, "test"):
             found += _scenes_of(record, PLANET_CR_TEST_SCENES, "track")
         return found
     known = re.fullmatch(_SIMULATION, said)

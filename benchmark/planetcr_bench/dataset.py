@@ -31,13 +31,15 @@ from planetcr_bench.errors import DatasetError, SceneError
 from planetcr_bench.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.simulation import METADATA, read_metadata, read_simulation
 from planetcr_bench.vocabulary import (
-    DEFAULT_TRACK,
     OPTICAL_SIZE,
+    PLANET_CR,
+    PLANET_CR_SAMPLES,
     PRODUCTS,
     SAR_RESOLUTION_M,
     SAR_SIZE,
     SPLITS,
     SUFFIX,
+    UNNAMED,
 )
 
 _OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
@@ -396,22 +398,41 @@ def _scene_of_row(row: Sequence[str], root: str, where: str) -> SceneFiles:
     return scenes.pop()
 
 
-def read_track(data: Path) -> str:
+def read_track(data: Path, split: str | None = None) -> str:
     """Name of the track that results on a dataset belong to.
 
-    A dataset names itself in ``dataset.toml`` (``track = "…"``) beside its splits; the official
-    release has no such file and is ``planet-cr``.
+    A dataset names itself in ``dataset.toml`` (``track = "…"``) beside its splits. The official
+    release has no such file: it is known by the pixels of the scene that its authors publish of
+    the split, or of any split where they publish none. Everything else is ``unnamed``.
+
+    Args:
+        data: Folder that holds the splits.
+        split: The one that is scored.
 
     Raises:
         DatasetError: ``dataset.toml`` cannot be read or names no valid track.
     """
-    path = data / METADATA
-    if not path.exists():
-        return DEFAULT_TRACK
     track = read_metadata(data).get("track")
+    if track is None:
+        splits = [split] if split in PLANET_CR_SAMPLES else list(PLANET_CR_SAMPLES)
+        return PLANET_CR if any(_is_release(data, one) for one in splits) else UNNAMED
     if not isinstance(track, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
+        path = data / METADATA
         raise DatasetError(f'{path}: expected track = "name" in small letters, got {track!r}')
     return track
+
+
+def _is_release(data: Path, split: str) -> bool:
+    """Whether a split holds the scene that the authors publish of it, pixel by pixel."""
+    season, aoi, patch, digest = PLANET_CR_SAMPLES[split]
+    files = SceneFiles(season, aoi, patch, str(data / split))
+    if present_products(files) != ALL_PRODUCTS:
+        return False
+    try:
+        rasters = {product: read_product(files, product) for product in PRODUCTS}
+    except DatasetError:
+        return False
+    return scene_digest(rasters).hex() == digest
 
 
 def simulated_identity(data: Path, split: str, scene_list: Path | None = None) -> str | None:

@@ -34,6 +34,7 @@ from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.render import Block, number, to_markdown
 from planetcr_bench.storage import write_whole
+from planetcr_bench.tables import input_crop, input_note, method_label
 
 TITLE: Final = "Where and how it fails"
 
@@ -126,7 +127,7 @@ class _Section:
     text: str = ""
     stem: str = ""
     alt: str = ""
-    figure: Callable[[Diagnosis], Figure | None] = lambda _: None
+    figure: Callable[..., Figure | None] = lambda _of, *, note="": None  # noqa: ARG005
 
 
 _SECTIONS: Final = (
@@ -200,9 +201,11 @@ def chapter_tables(of: Diagnosis) -> dict[str, tuple[pd.DataFrame, tuple[str, ..
 def _to_json(of: Diagnosis) -> str:
     """The tables as a list; a line per row, so that two versions can be compared."""
     texts = []
+    crops = {method_label(run): input_crop(run) for run in of.ledgers}
     for name, (table, metrics) in chapter_tables(of).items():
         signed = ", ".join(signature(of.protocol, metric) for metric in metrics)
-        head = {"table": name, "protocol": of.protocol.name, "signature": signed}
+        head: dict[str, object] = {"table": name, "protocol": of.protocol.name}
+        head |= {"signature": signed, "input_crop": crops}
         rows = [
             json.dumps(to_json_value(row), ensure_ascii=False, allow_nan=False)
             for row in table.astype(object).to_dict("records")
@@ -236,7 +239,7 @@ def write_diagnosis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
 
 def _picture(folder: Path, section: _Section, of: Diagnosis) -> list[str]:
     """Save the picture of a section and link it, or remove an old one."""
-    figure = section.figure(of)
+    figure = section.figure(of, note=input_note(of.ledgers))
     if figure is not None:
         save_figure(figure, folder, section.stem)
         return [f"![{section.alt}]({section.stem}.png)"]

@@ -34,7 +34,14 @@ from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.judging import Bench, Judge
 from planetcr_bench.ledger import SCHEMA_VERSION, Ledger, write_ledger
 from planetcr_bench.measure import measure, protocols_of
-from planetcr_bench.predictions import CARD, Card, Predictions, find_predictions, read_card
+from planetcr_bench.predictions import (
+    CARD,
+    Card,
+    Predictions,
+    find_predictions,
+    input_crop_of,
+    read_card,
+)
 from planetcr_bench.protocols import Pool
 from planetcr_bench.simulation import read_simulation
 from planetcr_bench.storage import only_one, write_whole
@@ -114,7 +121,7 @@ def find_dataset(
             f"{str(card.fingerprint)[:12]}…, got {fingerprint[:12]}…; if it lies elsewhere,",
             _THREE_WAYS,
         )
-    track = read_track(folder)
+    track = read_track(folder, split)
     track = track if split == "test" else f"{track}-{split}"
     return Dataset(folder, split, track, scenes, fingerprint, simulation)
 
@@ -237,6 +244,7 @@ def evaluate(
     check_name(name)
     predictions = find_predictions(folder, card, dataset.scenes)
     _fail_closed(predictions, dataset, predictions.problems, allow_missing)
+    input_crop = input_crop_of(predictions)
     _expect_truth(truth, dataset)
     bench = _bench(judges, dataset, predictions)
     out = results / dataset.track / name
@@ -269,6 +277,7 @@ def evaluate(
             "scenes": len(scored),
             "expected_scenes": len(dataset.scenes),
             "method": card.method,
+            "input_crop": input_crop,
             **identity,
             "judges": {judge.key: dict(judge.facts) for judge in judges},
         }

@@ -356,7 +356,10 @@ def _how(pick: Pick | None, by: By, method: str, protocol: Protocol, count: int)
 
 def _shown(dataset: Dataset, count: int, how: str) -> str:
     """Which scenes these are, for the caption."""
-    total, origin = len(dataset.scenes), f"{read_track(dataset.folder)} (split {dataset.split})"
+    total, origin = (
+        len(dataset.scenes),
+        f"{read_track(dataset.folder, dataset.split)} (split {dataset.split})",
+    )
     if count < total:
         verb = "is" if count == 1 else "are"
         return f"Shown {verb} {count} of the {total} scenes of {origin}, {how}."

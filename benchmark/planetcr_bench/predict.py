@@ -45,7 +45,7 @@ Restore = Callable[[Image, Image], NDArray[np.floating]]
 All are float32 in [0, 1]; SAR has its native grid over the extent of the images.
 """
 
-Crop = Literal["full", "official"]
+Crop = Literal["whole", "official"]
 """What a network sees: the whole patch, or the centre 160 × 160 pixels, as the authors' does."""
 
 READ_TOGETHER: Final = 4
@@ -85,10 +85,10 @@ def predict(
         DatasetError: The dataset is not as it must be.
         PredictionError: ``out`` holds something else.
     """
+    card = Card(method=method, crop="whole")
     scenes = _begin(
-        Card(method=method), data, out, split=split, scene_list=scene_list, workers=workers,
-        quiet=quiet,
-    )  # fmt: skip
+        card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
+    )
     write = partial(_predict_batch, method, out)
     written = run_batches(write, scenes, workers=workers, batch=batch)
     return sum(track(written, f"Predict {method}", len(scenes), quiet=quiet))
@@ -102,7 +102,7 @@ def predict_with(
     card: Card,
     split: str = "test",
     scene_list: Path | None = None,
-    crop: Crop = "full",
+    crop: Crop = "whole",
     workers: int | None = None,
     batch: int = 1,
     quiet: bool = False,
@@ -133,12 +133,11 @@ def predict_with(
         PredictionError: ``out`` holds something else, or a result is no image: of another shape,
             or with numbers that are not finite.
     """
-    if crop == "official":
-        card = replace(card, crop=crop)
+    card = replace(card, crop=crop)
     scenes = _begin(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
-    size = OPTICAL_SIZE if crop == "full" else CROP_SIZE
+    size = OPTICAL_SIZE if crop == "whole" else CROP_SIZE
     there = [files for files in scenes if _file(out, files).exists()]
     kept = {
         files

@@ -25,7 +25,14 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from planetcr_bench.dataset import Raster, SceneFiles, read_raster
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.scene import Image
-from planetcr_bench.vocabulary import DN_PER_REFLECTANCE, OPTICAL_BANDS, OPTICAL_SIZE, PRODUCTS
+from planetcr_bench.vocabulary import (
+    DN_PER_REFLECTANCE,
+    INPUT_CROPS,
+    OPTICAL_BANDS,
+    OPTICAL_SIZE,
+    PRODUCTS,
+    UNKNOWN_INPUT,
+)
 
 CARD: Final = "predictions.toml"
 """File beside the predictions that says where they come from; optional."""
@@ -61,7 +68,7 @@ class Card:
         weights: SHA-256 of the network's file of weights, or how else it got them.
         code: SHA-256 of the user's file that makes the network.
         options: Options of the network, ``key=value`` with commas between.
-        crop: ``official`` where the network saw the centre crop alone.
+        crop: What the network saw, a key of :data:`~planetcr_bench.vocabulary.INPUT_CROPS`.
         autocast: Lower precision in which the network ran.
         tiles: Side and overlap of the tiles in which it saw an image.
     """
@@ -99,6 +106,24 @@ class Predictions:
     problems: list[str] = field(default_factory=list)
 
 
+def input_crop_of(predictions: Predictions) -> str:
+    """What the network saw, as figures are tagged: ``160``, ``whole``, or ``unknown``.
+
+    The size of the files does not tell: a centre may have been cut out of a whole prediction.
+
+    Raises:
+        PredictionError: The card says that the network saw the centre alone, and files are larger.
+    """
+    crop = predictions.card.crop
+    if crop == "official" and predictions.files and predictions.size != CROP_SIZE:
+        raise PredictionError(
+            f"{predictions.folder / CARD}: expected files of {CROP_SIZE} × {CROP_SIZE} pixels from "
+            f"a network that saw no more (crop = 'official'), got {predictions.size} × "
+            f"{predictions.size}; correct the card (crop = 'whole' for whole patches)"
+        )
+    return UNKNOWN_INPUT if crop is None else INPUT_CROPS[crop]
+
+
 def read_card(folder: Path) -> Card:
     """Read ``predictions.toml``; an absent one says nothing.
 
@@ -127,6 +152,11 @@ def read_card(folder: Path) -> Card:
                 )
         elif not isinstance(value, str):
             raise PredictionError(f"{path}: expected {key} to be text, got {value!r}")
+        elif key == "crop" and value not in INPUT_CROPS:
+            raise PredictionError(
+                f"{path}: expected crop to be 'official' (the network saw the centre "
+                f"{CROP_SIZE} × {CROP_SIZE} alone) or 'whole' (whole patches), got {value!r:.80}"
+            )
     return Card(**entries)
 
 

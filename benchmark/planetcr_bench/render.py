@@ -14,13 +14,14 @@ from rich.table import Table
 
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Pool, Protocol
-from planetcr_bench.published import SOURCE, published_table2
+from planetcr_bench.published import SEEN, SOURCE, published_table2, refuse_published
 from planetcr_bench.tables import (
     LABEL,
     METRICS,
     cover_table,
     coverage,
     in_paper_order,
+    input_note,
     rounding_note,
     score_table,
     sky_table,
@@ -91,8 +92,9 @@ def table2_blocks(
     frame = table2(ledgers, protocol, pool=pool)
     notes = coverage_notes(ledgers)
     if published and protocol.name == "official":
+        refuse_published(ledgers)
         frame = pd.concat([frame, published_table2()], ignore_index=True)
-        notes = [*notes, f"Rows marked (published): {SOURCE}."]
+        notes = [*notes, f"Rows marked (published): {SOURCE}. {SEEN}"]
     parts = [("(a) MAE and PSNR", "mae", "psnr"), ("(b) SAM and SSIM", "sam_deg", "ssim")]
     blocks = []
     for title, by_class, other in parts:
@@ -205,13 +207,14 @@ def _group_block(
 
 
 def coverage_notes(ledgers: Sequence[Ledger]) -> list[str]:
-    """What stands under every table of runs: which are incomplete, and where they were made."""
+    """What stands under every table of runs: input crops, incomplete runs, other machines."""
     rounding = rounding_note(ledgers)
-    return [
+    incomplete = [
         f"{run.name} is incomplete: {coverage(run)}."
         for run in in_paper_order(ledgers)
         if not run.provenance["complete"]
-    ] + ([rounding] if rounding else [])
+    ]
+    return [input_note(ledgers), *incomplete, *([rounding] if rounding else [])]
 
 
 def _title(word: str) -> str:

@@ -16,7 +16,7 @@ from planetcr_bench.figures import cover_figure, save_figure
 from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.published import published_table2
+from planetcr_bench.published import published_table2, refuse_published
 from planetcr_bench.render import (
     Block,
     cover_block,
@@ -33,7 +33,17 @@ from planetcr_bench.semantics import judges_of, signature
 from planetcr_bench.statistic_blocks import best_of, statistic_blocks, statistic_frame
 from planetcr_bench.statistics import Standing, standings
 from planetcr_bench.storage import write_whole
-from planetcr_bench.tables import cover_table, coverage, measured_protocols, summary, table2
+from planetcr_bench.tables import (
+    cover_table,
+    coverage,
+    input_crop,
+    input_note,
+    marked,
+    measured_protocols,
+    method_label,
+    summary,
+    table2,
+)
 
 ALWAYS: Final = (
     *(f"table2.{suffix}" for suffix in ("md", "tex", "csv", "json")),
@@ -110,14 +120,18 @@ def write_tables(
         told: Of several runs; the best and all tied with it are bold in ``table2.tex``.
 
     Raises:
-        LedgerError: Different judges have read the runs; nothing is written.
+        LedgerError: Different judges have read the runs, or published figures are no match for
+            them; nothing is written.
     """
+    if published:
+        refuse_published(ledgers)
     judged = bool(judges_of(ledgers))
     blocks = all_table2_blocks(ledgers, pool=pool, published=published, told=told)
     frame = _table2_frame(ledgers, pool=pool, published=published)
     _write_blocks(folder / "table2", blocks, frame)
-    official = PROTOCOLS["official"]
-    save_figure(cover_figure(cover_table(ledgers, official), official), folder, "fig5")
+    drawn = measured_protocols(ledgers)[0]
+    note = input_note(ledgers)
+    save_figure(cover_figure(cover_table(ledgers, drawn), drawn, note=note), folder, "fig5")
     if judged:
         _write_table3(folder, ledgers, published=published)
     else:
@@ -133,9 +147,9 @@ def _write_table3(folder: Path, ledgers: Sequence[Ledger], *, published: bool) -
         blocks += table3_blocks(ledgers, protocol, table=table, published=published, details=True)
         frames.append(_table3_frame(table, ledgers, protocol, published=published))
     _write_blocks(folder / "table3", blocks, pd.concat(frames, ignore_index=True))
-    official = PROTOCOLS["official"]
-    save_figure(discrepancy_figure(ledgers, official), folder, "fig6")
-    save_figure(transition_figure(ledgers, official), folder, "transitions")
+    drawn, note = measured_protocols(ledgers)[0], input_note(ledgers)
+    save_figure(discrepancy_figure(ledgers, drawn, note=note), folder, "fig6")
+    save_figure(transition_figure(ledgers, drawn, note=note), folder, "transitions")
 
 
 def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> None:
@@ -160,6 +174,9 @@ def _table3_frame(
     signatures = {judge: signature("mIoU", protocol, [judge]) for judge in judges}
     over_all = signature("mIoU", protocol, judges)
     frame.insert(0, "signature", frame["judge"].map(signatures).fillna(over_all))
+    crops = {method_label(run): input_crop(run) for run in ledgers}
+    named = frame["row"].where(frame["kind"] == "measured")
+    frame.insert(1, "input_crop", named.map(crops).astype(object))
     if published and protocol.name == "official":
         frame = pd.concat([frame, published_rows()], ignore_index=True)
     frame.insert(0, "protocol", protocol.name)
@@ -213,14 +230,28 @@ def write_comparison(
 
     ``statistics.md``, ``.tex``, ``.csv`` and ``.json`` have intervals and paired differences,
     ``diagnosis.md`` with its pictures where and how the runs fail. ``told`` saves working the
-    standings out again.
+    standings out again; without it, runs of several input crops are
+    :func:`~planetcr_bench.tables.marked`.
     """
-    told = all_standings(ledgers) if told is None else told
+    if told is None:
+        ledgers = marked(ledgers, always=published)
+        told = all_standings(ledgers)
     write_tables(folder, ledgers, pool=pool, published=published, told=told)
     frames = [statistic_frame(PROTOCOLS[name], standing) for name, standing in told.items()]
     blocks = all_statistic_blocks(ledgers, told)
-    _write_blocks(folder / "statistics", blocks, pd.concat(frames, ignore_index=True))
+    frame = _with_origin(pd.concat(frames, ignore_index=True), ledgers)
+    _write_blocks(folder / "statistics", blocks, frame)
     _write(folder / "diagnosis.md", _page(write_diagnosis(folder, ledgers)))
+
+
+def _with_origin(frame: pd.DataFrame, ledgers: Sequence[Ledger]) -> pd.DataFrame:
+    """Statistics with what belongs to each figure: input crops, and scenes of how many."""
+    crops = {run.name: input_crop(run) for run in ledgers}
+    told = frame.assign(
+        input_crop=frame["run"].map(crops),
+        coverage=frame["run"].map({run.name: coverage(run) for run in ledgers}),
+    )
+    return told.assign(minus_input_crop=told["minus"].map(crops)) if "minus" in told else told
 
 
 def report(
@@ -277,6 +308,7 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
         "Track, split": f"{run['track']}, {run['split']}",
         "Scored": f"{coverage(ledger)}, {frame['aoi'].nunique()} AOIs",
         "Method": _escaped(run["method"] or "not stated"),
+        "Input crop": input_note([ledger]).removeprefix("Input crop: ").removesuffix("."),
         "Dataset fingerprint": f"`{run['fingerprint']}`",
         **({"Simulated": run["simulation"]} if run.get("simulation") else {}),
         "Predictions": f"`{run['predictions']}`",

@@ -23,7 +23,7 @@ from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
 from planetcr_bench.predictions import CROP_SIZE, Card, Predictions, header_size, read_card
 from planetcr_bench.safe_archive import extract, inspect
 from planetcr_bench.sent_ledger import read_sent_ledger, read_sent_run
-from planetcr_bench.vocabulary import OPTICAL_SIZE
+from planetcr_bench.vocabulary import INPUT_CROPS, OPTICAL_SIZE, UNKNOWN_INPUT
 
 LEDGER: Final = "ledger.parquet"
 RUN: Final = "run.json"
@@ -216,6 +216,10 @@ def _predictions_card(folder: Path, ledger: Ledger) -> Card:
         for key, value in expected.items()
         if getattr(card, key) != value
     ]
+    tag = UNKNOWN_INPUT if card.crop is None else INPUT_CROPS[card.crop]
+    if record.get("input_crop", tag) != tag:  # earlier versions did not say
+        told = f"input_crop {record['input_crop']!r} by the ledger"
+        wrong.append(f"{path}: expected a crop of {told}, got {card.crop!r}")
     if wrong:
         raise SubmissionError(f"{path}: expected what the ledger says", wrong)
     return card

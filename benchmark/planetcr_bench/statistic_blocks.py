@@ -13,7 +13,7 @@ from planetcr_bench.protocols import Protocol
 from planetcr_bench.render import Block, coverage_notes, number
 from planetcr_bench.semantics import judges_of
 from planetcr_bench.statistics import LEVEL, RESAMPLES, SEED, Difference, Standing, resolution
-from planetcr_bench.tables import LABEL, METRICS, in_paper_order, method_label
+from planetcr_bench.tables import LABEL, METRICS, in_paper_order, input_note, method_label
 
 DIGITS: Final = {"mae": 4, "psnr": 2, "sam_deg": 2, "ssim": 4, "miou": 1, "pa": 1}
 UNIT: Final = {"mae": "", "psnr": " dB", "sam_deg": "°", "ssim": "", "miou": " points"}
@@ -123,7 +123,7 @@ def _pair_block(
         ["Runs", "score", "difference", "95 % interval", "p", "p (Holm)"],
         rows,
         ["measured"] * len(rows),
-        _notes(protocol, standings)[:2],
+        [*_notes(protocol, standings)[:2], input_note(ledgers)],
     )
 
 

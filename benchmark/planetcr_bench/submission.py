@@ -15,9 +15,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from planetcr_bench.consistency import NAME_IT
+from planetcr_bench.dataset import read_track
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
 from planetcr_bench.errors import SubmissionError, UsageError
-from planetcr_bench.evaluate import check_name, evaluate
+from planetcr_bench.evaluate import check_name, evaluate, find_dataset
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 from planetcr_bench.manifest import (
@@ -36,6 +38,7 @@ from planetcr_bench.sent_entry import FILES, LEDGER, PREDICTIONS, REPORT, RUN
 from planetcr_bench.sent_ledger import public_run
 from planetcr_bench.storage import only_one
 from planetcr_bench.submission_check import Checked, Scrutiny, check
+from planetcr_bench.vocabulary import UNNAMED
 
 ZIP: Final = ".zip"
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)
@@ -68,8 +71,8 @@ def pack(
         What was written, the ledger, and the problems that ``allow_missing`` let pass.
 
     Raises:
-        SubmissionError: The card is not as it must be, ``out`` is there, or the entry would be
-            refused.
+        SubmissionError: The card is not as it must be, ``out`` is there, the dataset has no name,
+            or the entry would be refused.
         UsageError: The name or ``out`` makes no sense, or what is to be replaced is no entry.
         BenchError: See :func:`~planetcr_bench.evaluate.evaluate`.
     """
@@ -78,6 +81,7 @@ def pack(
     check_name(name)
     out = out or Path("submissions", name)
     _check_out(out, predictions, results)
+    _refuse_unnamed(predictions, options)
     with _staged(out, _is_entry, replace_old=replace_old) as staged:
         ledger, run_folder, problems = evaluate(
             predictions, results or staged / _MEASURED, tables=results is not None, **options
@@ -101,6 +105,15 @@ def pack(
         else:
             entry.rename(staged / _MADE)
     return out, ledger, problems
+
+
+def _refuse_unnamed(predictions: Path, options: Mapping[str, Any]) -> None:
+    """Refuse a dataset without a name before anything is measured: the board has no such track."""
+    given = {key: options.get(key) for key in ("data", "split", "scene_list", "workers")}
+    quiet = bool(options.get("quiet"))
+    dataset = find_dataset(predictions, read_card(predictions), quiet=quiet, **given)
+    if read_track(dataset.folder, dataset.split) == UNNAMED:
+        raise SubmissionError(f"{dataset.folder}: {NAME_IT}")
 
 
 def _check_out(out: Path, predictions: Path, results: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import SUMS, Ledger, cover_bins
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.semantics import judged_summary
-from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY
+from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, UNKNOWN_INPUT
 
 METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
 HIGHER_IS_BETTER: Final = {"mae": False, "psnr": True, "sam_deg": False, "ssim": True}
@@ -97,6 +98,60 @@ def _figures(sums: pd.DataFrame, protocol: Protocol, of: Of) -> pd.DataFrame:
     )
 
 
+def input_crop(ledger: Ledger) -> str:
+    """What the network saw, the tag of a run: ``160``, ``whole``, or ``unknown``."""
+    return str(ledger.provenance.get("input_crop", UNKNOWN_INPUT))
+
+
+def marked(ledgers: Sequence[Ledger], *, always: bool = False) -> list[Ledger]:
+    """The same runs, with what the network saw in each name where that is not the same of all.
+
+    So no table or figure made of them shows two tags unmarked.
+
+    Args:
+        ledgers: Runs on one dataset.
+        always: Mark all, as beside published figures.
+
+    Returns:
+        Runs in the order of the paper's table, such as ``align_cr (input 160)``.
+    """
+    runs = in_paper_order(ledgers)
+    if not always and len({input_crop(run) for run in runs}) == 1:
+        return runs
+    return [
+        run
+        if _MARK.search(run.name)  # marked before: names of runs have no brackets
+        else replace(run, provenance={**run.provenance, "name": f"{run.name} {_mark(run)}"})
+        for run in runs
+    ]
+
+
+_MARK: Final = re.compile(r" \(input \w+\)$")
+
+
+def _mark(run: Ledger) -> str:
+    return f"(input {input_crop(run)})"
+
+
+def input_note(ledgers: Sequence[Ledger]) -> str:
+    """A sentence under every table of runs: what the networks saw."""
+    found: dict[str, list[str]] = {}
+    for run in in_paper_order(ledgers):
+        names = found.setdefault(input_crop(run), [])
+        names += [] if _MARK.search(run.name) else [run.name]
+    if len(found) == 1:
+        return f"Input crop: {_SEEN[next(iter(found))]}."
+    told = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
+    return f"Input crops differ, which moves official figures. {'; '.join(told)}."
+
+
+_SEEN: Final = {
+    "160": "160 (the network saw the centre 160 × 160 alone)",
+    "whole": "whole (it saw whole patches)",
+    UNKNOWN_INPUT: "unknown (the predictions' card does not say what the network saw)",
+}
+
+
 def coverage(ledger: Ledger) -> str:
     """``12 of 20 scenes``, from the provenance of a run."""
     return f"{ledger.provenance['scenes']} of {ledger.provenance['expected_scenes']} scenes"
@@ -104,7 +159,12 @@ def coverage(ledger: Ledger) -> str:
 
 def method_label(ledger: Ledger) -> str:
     """Name of a run in tables and figures; an incomplete one shows its coverage."""
-    return ledger.name if ledger.provenance["complete"] else f"{ledger.name} ({coverage(ledger)})"
+    return covered(ledger.name, ledger)
+
+
+def covered(name: str, ledger: Ledger) -> str:
+    """A row's name, with the scenes that stand behind it unless the run has all."""
+    return name if ledger.provenance["complete"] else f"{name} ({coverage(ledger)})"
 
 
 def in_paper_order(ledgers: Iterable[Ledger]) -> list[Ledger]:
@@ -182,6 +242,21 @@ def rounding_note(ledgers: Sequence[Ledger]) -> str | None:
     )
 
 
+def of_protocol(ledger: Ledger, name: str) -> Ledger:
+    """A run with nothing but what it has in one protocol.
+
+    Raises:
+        LedgerError: It was not measured in it.
+    """
+    protocols = ledger.provenance["protocols"]
+    if name not in protocols:
+        raise LedgerError(
+            f"{ledger.name}: expected protocol {name}, it was measured in {', '.join(protocols)}"
+        )
+    rows = ledger.frame[ledger.frame["protocol"] == name]
+    return Ledger(rows, {**ledger.provenance, "protocols": {name: protocols[name]}})
+
+
 def measured_protocols(ledgers: Sequence[Ledger]) -> list[Protocol]:
     """Protocols that every ledger has rows of."""
     return [
@@ -203,16 +278,18 @@ def table2(
 
     Returns:
         One line per row of the table: ``row`` (its name), ``kind`` (``input``, ``measured`` or
-        ``gain``), ``scenes``, ``aois``, the four metrics, and for each class ``<metric>_<class>``,
-        ``scenes_<class>`` and ``aois_<class>``. Gains are positive where the method is better.
+        ``gain``), ``input_crop`` (of a method), ``scenes``, ``aois``, the four metrics, and for
+        each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``. Gains are positive
+        where the method is better.
     """
     rows = []
     for label, kind, ledger, of in _runs(ledgers):
         figures = _table2_row(ledger, protocol, of, pool)
-        rows.append({"row": label, "kind": kind, **figures})
+        tag = input_crop(ledger) if kind == "measured" else None
+        rows.append({"row": label, "kind": kind, "input_crop": tag, **figures})
         if kind == "measured":
             gain = _gain(figures, _table2_row(ledger, protocol, "input", pool))
-            rows.append({"row": f"{label}: gain", "kind": "gain", **gain})
+            rows.append({"row": f"{label}: gain", "kind": "gain", "input_crop": tag, **gain})
     return pd.DataFrame(rows)
 
 
@@ -241,7 +318,8 @@ def _gain(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, 
 
 def _runs(ledgers: Sequence[Ledger]) -> list[tuple[str, str, Ledger, Of]]:
     """The input's row, from the run that covers most scenes, and one row per run."""
-    runs: list[tuple[str, str, Ledger, Of]] = [(INPUT, "input", widest(ledgers), "input")]
+    whole = widest(ledgers)
+    runs: list[tuple[str, str, Ledger, Of]] = [(covered(INPUT, whole), "input", whole, "input")]
     runs += [(method_label(run), "measured", run, "prediction") for run in in_paper_order(ledgers)]
     return runs
 
@@ -295,13 +373,16 @@ def summary(ledger: Ledger) -> dict[str, object]:
     """All scores of a run as one object of plain numbers: ``scores.json``.
 
     Returns:
-        ``name``, ``track``, ``complete``, ``scenes``, ``aois`` and ``protocols``, each with what
-        the judges tell; a number that was not measured is None, an infinite one is ``"inf"``.
+        ``name``, ``track``, ``complete``, ``input_crop``, ``expected_scenes``, ``scenes``, ``aois``
+        and ``protocols``, each with what the judges tell; a number that was not measured is None,
+        an infinite one is ``"inf"``.
     """
     return {
         "name": ledger.name,
         "track": ledger.provenance["track"],
         "complete": ledger.provenance["complete"],
+        "input_crop": input_crop(ledger),
+        "expected_scenes": ledger.provenance["expected_scenes"],
         "scenes": int(ledger.frame["scene"].nunique()),
         "aois": int(ledger.frame["aoi"].nunique()),
         "protocols": {

@@ -21,11 +21,12 @@ from planetcr_bench.dataset import (
     read_scene,
     read_scene_list,
     read_track,
+    scene_digest,
     split_fingerprint,
 )
 from planetcr_bench.errors import DatasetError, SceneError
 from planetcr_bench.fingerprint import digest_scenes, fingerprint_of
-from planetcr_bench.vocabulary import PRODUCTS
+from planetcr_bench.vocabulary import PLANET_CR_SAMPLES, PRODUCTS
 from scenes import write_dataset, write_scene, write_tif
 
 
@@ -197,14 +198,39 @@ def test_cloudy_and_clear_share_their_grid_exactly(tmp_path: Path) -> None:
         read_scene(files)
 
 
-def test_a_track_is_named_by_the_dataset_or_is_planet_cr(tmp_path: Path) -> None:
-    assert read_track(tmp_path) == "planet-cr"
-    (tmp_path / "dataset.toml").write_text('track = "sim-v1"')
-    assert read_track(tmp_path) == "sim-v1"
-    for text in ('track = "../x"', "track = 1", "", "track = ["):
+def test_a_track_is_named_by_the_dataset_or_there_is_none(tmp_path: Path) -> None:
+    assert read_track(tmp_path) == "unnamed"
+    (tmp_path / "dataset.toml").write_text("")
+    assert read_track(tmp_path) == "unnamed"
+    for name in ("sim-v1", "planet-cr"):
+        (tmp_path / "dataset.toml").write_text(f'track = "{name}"')
+        assert read_track(tmp_path) == name
+    for text in ('track = "../x"', "track = 1", "track = ["):
         (tmp_path / "dataset.toml").write_text(text)
         with pytest.raises(DatasetError, match=r"dataset\.toml"):
             read_track(tmp_path)
+
+
+def test_the_release_is_known_by_the_pixels_of_its_published_scene_of_the_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_scene(tmp_path, "test", "summer", 33, 1)
+    write_scene(tmp_path, "train", "fall", 1, 457)
+    assert read_track(tmp_path) == "unnamed"  # its names alone prove nothing
+    digest = scene_digest({product: read_product(files, product) for product in PRODUCTS}).hex()
+    known = {**PLANET_CR_SAMPLES, "test": ("summer", 33, 1, digest)}
+    monkeypatch.setattr("planetcr_bench.dataset.PLANET_CR_SAMPLES", known)
+    assert [read_track(tmp_path, split) for split in ("test", "train", None)] == [
+        "planet-cr", "unnamed", "planet-cr",
+    ]  # fmt: skip
+    mask = np.load(files.path("cloudmask"))
+    mask[7, 7] ^= True
+    np.save(files.path("cloudmask"), mask)
+    assert read_track(tmp_path, "test") == "unnamed"
+    files.path("planet_cloudy").write_bytes(b"broken")
+    assert read_track(tmp_path, "test") == "unnamed"
+    files.path("planet_cloudy").unlink()
+    assert read_track(tmp_path, "test") == "unnamed"
 
 
 def test_the_fingerprint_is_of_the_pixels_not_of_the_files(tmp_path: Path) -> None:

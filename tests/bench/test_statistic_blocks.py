@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from boards import put
-from ledgers import make_ledger
+from ledgers import as_planet_cr, make_ledger
 from planetcr_bench.cli.compare import compare
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.ledger import Ledger
@@ -196,7 +196,8 @@ def test_latex_makes_the_best_and_those_tied_with_them_bold(
     best = best_of(standings(runs, OFFICIAL, resamples=300))
     assert best == dict.fromkeys(METRICS, best["mae"])
     assert sorted(best["mae"]) == ["also good", "good"]
-    for block in table2_blocks(runs, OFFICIAL, published=published, best=best)[:2]:
+    whole = [as_planet_cr(run) for run in runs]
+    for block in table2_blocks(whole, OFFICIAL, published=published, best=best)[:2]:
         bold = {}
         for line in to_latex(block).splitlines():
             cells = line.removesuffix(r" \\").split(" & ")
@@ -221,7 +222,8 @@ def test_each_column_is_bold_by_its_own_score(runs: list[Ledger]) -> None:
 
 def test_published_rows_and_the_input_are_never_bold(runs: list[Ledger]) -> None:
     best = {"mae": ["Align-CR (published)", "Cloudy (input)", "good: gain", "good"]}
-    block = table2_blocks(runs, OFFICIAL, published=True, best=best)[0]
+    whole = [as_planet_cr(run) for run in runs]
+    block = table2_blocks(whole, OFFICIAL, published=True, best=best)[0]
     assert set(best["mae"]) <= {row[0] for row in block.rows}
     assert {block.rows[row][0] for row, _ in block.bold} == {"good"}
 
@@ -256,7 +258,7 @@ def test_compare_prints_and_writes_what_can_be_told(
     runs: list[Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [put(tmp_path, run) for run in runs]
-    compare(folders, out=tmp_path / "out", published=True)
+    compare(folders, out=tmp_path / "out")
     shown = " ".join(capsys.readouterr().out.split())  # notes are broken into lines
     for words in ("Scores ± half a 95 % interval over AOIs, protocol official", "good − bad",
                   "Paired differences, every pair, protocol full", "p (Holm)", "Most gaps below",
@@ -270,7 +272,8 @@ def test_compare_prints_and_writes_what_can_be_told(
             assert all(cell in shown for row in block.rows for cell in row)
     frame = pd.concat([statistic_frame(PROTOCOLS[name], found) for name, found in whole.items()])
     written = pd.read_csv(tmp_path / "out" / "statistics.csv")
-    assert list(written) == list(frame)
+    assert list(written) == [*frame, "input_crop", "coverage", "minus_input_crop"]
+    assert set(written["input_crop"]) == {"unknown"}
     np.testing.assert_allclose(written["low"], frame["low"], rtol=1e-15)
     records = json.loads((tmp_path / "out" / "statistics.json").read_text())
     assert len(records) == len(frame) == 2 * 4 * (3 + 3)
@@ -291,6 +294,7 @@ def test_compare_takes_an_incomplete_run_and_refuses_other_aois(
     records = json.loads((tmp_path / "out" / "statistics.json").read_text())
     of_half = [row for row in records if row["run"] == "half"]
     assert [row["letters"] for row in of_half] == [None] * 8
+    assert {row["coverage"] for row in of_half} == {"12 of 24 scenes"}
     assert all(row["low"] < row["value"] < row["high"] for row in of_half)
     assert "half" not in {row["minus"] for row in records}
     fewer = put(tmp_path, worse("fewer", 1, scenes=12))

@@ -22,9 +22,9 @@ from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.tables import METRICS, SUMS_OF_INPUT, Of, check_comparable, score_groups, widest
 from planetcr_bench.vocabulary import (
     COVER_BINS,
-    DEFAULT_TRACK,
     LAND_COVER,
     LAND_COVER_NAMES,
+    PLANET_CR,
     PLANET_CR_TEST_SCENES,
     SKY,
 )
@@ -69,7 +69,7 @@ class Board:
     @property
     def is_official(self) -> bool:
         """Whether the paper's figures may stand beside it."""
-        return (self.track, self.protocol.name) == (DEFAULT_TRACK, "official")
+        return (self.track, self.protocol.name) == (PLANET_CR, "official")
 
     @property
     def ledgers(self) -> list[Ledger]:
@@ -121,7 +121,7 @@ def _is_itself(group: Sequence[Entry]) -> bool:
     Which pixels Planet-CR has, a board cannot know; that its test split has 3,000 scenes it can.
     """
     scenes = int(group[0].run["expected_scenes"])
-    return _track(group[0]) != DEFAULT_TRACK or scenes == PLANET_CR_TEST_SCENES
+    return _track(group[0]) != PLANET_CR or scenes == PLANET_CR_TEST_SCENES
 
 
 def _free_name(track: str, group: Sequence[Entry], taken: set[str]) -> str:

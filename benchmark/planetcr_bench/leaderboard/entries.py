@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from planetcr_bench.consistency import INPUT_CROPS, shape_faults
+from planetcr_bench.consistency import shape_faults
 from planetcr_bench.entry_card import LARGEST_CARD, EntryCard, read_entry_card
 from planetcr_bench.errors import BenchError, LedgerError
 from planetcr_bench.ledger import SUMS, Ledger, check_rows
@@ -27,6 +27,7 @@ from planetcr_bench.sent_ledger import (
     decode_ledger,
     run_type_faults,
 )
+from planetcr_bench.tables import input_crop
 from planetcr_bench.untrusted import check_regular, printable, read_bytes, read_json
 
 LEDGER: Final = "ledger.parquet"
@@ -96,8 +97,8 @@ class Entry:
 
     @property
     def input_crop(self) -> str:
-        """One of ``INPUT_CROPS``."""
-        return str(self.run.get("input_crop", INPUT_CROPS[-1]))
+        """What the network was shown of a patch: ``160``, ``whole`` or ``unknown``."""
+        return input_crop(self.ledger)
 
 
 def read_entries(results: Path) -> tuple[list[Entry], list[str]]:

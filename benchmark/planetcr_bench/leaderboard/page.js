@@ -681,7 +681,7 @@ function showPublished() {
   const classes = DATA.axes.land_cover.slice(0, -1);
   const head = ["Method", "Input crop", ...Object.keys(METRICS).slice(0, 4).map(titled),
     ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
-  const body = rows.map((row) => [row.row, cropOf("160"), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
+  const body = rows.map((row) => [row.row, cropOf(row.input_crop), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
     ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
   at("published").replaceChildren(...plainTable("Tab. 2", head, body));
   const bins = [...DATA.axes.cover_bin, "overall"];

@@ -34,7 +34,7 @@ from planetcr_bench.leaderboard.boards import (
 )
 from planetcr_bench.leaderboard.entries import Entry, predictions_of
 from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.published import SOURCE, published_table2, published_table3
+from planetcr_bench.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.render import Block, number, to_markdown
 from planetcr_bench.semantics import judged_scores, without_judges
 from planetcr_bench.statistic_blocks import DIGITS
@@ -49,7 +49,7 @@ from planetcr_bench.tables import (
     score_groups,
 )
 from planetcr_bench.untrusted import printable
-from planetcr_bench.vocabulary import DEFAULT_TRACK
+from planetcr_bench.vocabulary import PLANET_CR
 
 FILES: Final = ("index.html", "leaderboard.md", "leaderboard.json", "leaderboard.bib")
 
@@ -247,13 +247,13 @@ _CROPS: Final = {
 def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
     """Put the paper's rows on the official board of its track, which they make if need be."""
     official = PROTOCOLS["official"]
-    home = [one for one in shown if one["id"] == f"{DEFAULT_TRACK}/{official.name}"]
+    home = [one for one in shown if one["id"] == f"{PLANET_CR}/{official.name}"]
     if not home:
         cells = {"aois": [], "additive": False, "index": arrays.add(np.empty(0)), "sums": {}}
         home = [
             {
-                "id": f"{DEFAULT_TRACK}/official",
-                "track": DEFAULT_TRACK,
+                "id": f"{PLANET_CR}/official",
+                "track": PLANET_CR,
                 "protocol": official.name,
                 "simulated": False,
                 "signature": official.signature("all"),
@@ -387,12 +387,16 @@ def _one_line(text: str) -> str:
 
 def _published_block() -> Block:
     rows = [
-        [str(row["row"]), *(number(row[metric]) for metric in HIGHER_IS_BETTER), "160"]
+        [
+            str(row["row"]),
+            *(number(row[metric]) for metric in HIGHER_IS_BETTER),
+            str(row["input_crop"]),
+        ]
         for row in published_table2().to_dict("records")
     ]
     header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER), "Input crop"]
-    title = f"Track {DEFAULT_TRACK}, protocol official: published, not measured here"
-    return Block(title, header, rows, ["published"] * len(rows), [SOURCE])
+    title = f"Track {PLANET_CR}, protocol official: published, not measured here"
+    return Block(title, header, rows, ["published"] * len(rows), [SOURCE, SEEN])
 
 
 def bibliography(entries: Sequence[Entry]) -> str:
