@@ -18,6 +18,7 @@ MODELS = Path(planetcr_models.__file__).parent
 FLOORS = {
     BENCH: [
         {"vocabulary", "errors", "protocols", "json_values"},
+        {"untrusted"},
         {
             "scene",
             "scores",
@@ -26,8 +27,6 @@ FLOORS = {
             "storage",
             "entry_card",
             "safe_archive",
-            "sent_json",
-            "untrusted",
         },
         {
             "kernels",

@@ -14,7 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planetcr_bench.entry_card import text_faults
-from planetcr_bench.ledger import SCHEMA_VERSION, SUMS, Ledger, broken_rules, judged_columns
+from planetcr_bench.ledger import (
+    RECORD,
+    SCHEMA_VERSION,
+    SUMS,
+    Ledger,
+    broken_rules,
+    judged_columns,
+)
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.simulation import TEST_SCENES, Simulation
 from planetcr_bench.vocabulary import (
@@ -40,25 +47,6 @@ DRIFT: Final = 1e-4
 
 TIPPED: Final = 2
 """Pixels of a cell that other hardware may put on the other side of a threshold."""
-
-RECORD: Final[Mapping[str, tuple[type, ...]]] = {
-    "name": (str,),
-    "track": (str,),
-    "split": (str,),
-    "complete": (bool,),
-    "scenes": (int,),
-    "expected_scenes": (int,),
-    "method": (str, type(None)),
-    "tool_version": (str,),
-    "ledger_schema": (int,),
-    "protocols": (dict,),
-    "fingerprint": (str,),
-    "simulation": (str, type(None)),
-    "scale": (int, float, type(None)),
-    "judges": (dict,),
-    "truth": (bool,),
-}
-"""What a ledger says of its run, and the types of it."""
 
 MAY_BE_SAID: Final[Mapping[str, tuple[type, ...]]] = {"input_crop": (str,)}
 """What ledgers of earlier versions do not say."""

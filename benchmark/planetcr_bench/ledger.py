@@ -7,6 +7,7 @@ disjoint scenes merge by concatenation; every score is a ratio of sums of rows.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -21,10 +22,12 @@ from numpy.typing import NDArray
 
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.untrusted import check_regular, parse_json, printable
 from planetcr_bench.vocabulary import (
     COVER_BINS,
     LAND_COVER,
     LAND_COVER_NAMES,
+    RUN_NAME,
     SKY,
     THICKNESS,
     cover_bin,
@@ -101,6 +104,31 @@ SUMS: Final[dict[str, Column]] = {
 
 COLUMNS: Final = {**IDENTITY, **SUMS}
 """Columns of every ledger; each judge adds :func:`judged_columns`."""
+
+RECORD: Final[Mapping[str, tuple[type, ...]]] = {
+    "name": (str,),
+    "track": (str,),
+    "split": (str,),
+    "complete": (bool,),
+    "scenes": (int,),
+    "expected_scenes": (int,),
+    "method": (str, type(None)),
+    "tool_version": (str,),
+    "ledger_schema": (int,),
+    "protocols": (dict,),
+    "fingerprint": (str,),
+    "simulation": (str, type(None)),
+    "scale": (int, float, type(None)),
+    "judges": (dict,),
+    "truth": (bool,),
+}
+"""What a ledger says of its run, and the types of it."""
+
+LARGEST_LEDGER: Final = 1_000_000_000
+"""Bytes of a file."""
+
+LARGEST_UNPACKED: Final = 2_000_000_000
+"""Bytes of all its columns, by what it says; a few bytes may unpack to a text of any length."""
 
 JUDGED_IMAGES: Final = ("prediction", "cloudy")
 """Images whose land cover a judge tells, each beside what it tells of the clear image."""
@@ -255,25 +283,46 @@ def read_ledger(path: Path) -> Ledger:
             f"{path}: expected run.json beside the ledger, found none: the evaluation did not "
             "finish; run the same evaluate command again"
         )
+    check_regular(file, LARGEST_LEDGER, error=LedgerError)
     try:
-        table = pq.read_table(file)
-        provenance = json.loads((table.schema.metadata or {})[METADATA_KEY])
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        with pq.ParquetFile(file) as stored:
+            provenance = _provenance(file, stored)
+            table = stored.read()
+            frame = table.to_pandas(ignore_metadata=True)
+    except (OSError, pa.ArrowException, KeyError, ValueError, MemoryError) as error:
         raise LedgerError(f"{file}: expected a ledger of planetcr-bench, cannot read it") from error
-    version = provenance.get("ledger_schema") if isinstance(provenance, dict) else None
+    check_rows(frame, str(file), list(provenance["judges"]))
+    return Ledger(frame, provenance)
+
+
+def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
+    """What a ledger says of its run, once that and its columns are as they must be."""
+    metadata = stored.metadata
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    if sum(group.total_byte_size for group in groups) > LARGEST_UNPACKED:
+        raise LedgerError(f"{file}: expected at most {LARGEST_UNPACKED:,} bytes unpacked, got more")
+    where = f"{file}: what it says of its run"
+    said = (stored.schema_arrow.metadata or {})[METADATA_KEY]
+    provenance = parse_json(said, where, error=LedgerError)
+    version = provenance.get("ledger_schema")
     if version != SCHEMA_VERSION:
         raise LedgerError(
-            f"{file}: expected ledger schema {SCHEMA_VERSION}, got {version}; evaluate again with "
-            "this version"
+            f"{file}: expected ledger schema {SCHEMA_VERSION}, got {printable(version)[:80]}; "
+            "evaluate again with this version"
         )
-    judges = provenance.get("judges")
-    if not isinstance(judges, dict) or table.column_names != schema_of(list(judges)).names:
+    odd = [key for key, kinds in RECORD.items() if type(provenance.get(key)) not in kinds]
+    if odd:
+        raise LedgerError(f"{where}: expected a value of its type for each of {', '.join(odd)}")
+    if re.fullmatch(RUN_NAME, provenance["name"]) is None:
+        raise LedgerError(f"{where}: expected a name as --name takes it, got another")
+    for facts in provenance["judges"].values():
+        if not isinstance(facts, dict) or not {"name", "sha256"} <= facts.keys():
+            raise LedgerError(f"{where}: expected name and sha256 of each judge, got others")
+    if not stored.schema_arrow.equals(schema_of(list(provenance["judges"]))):
         raise LedgerError(
             f"{file}: expected the columns {', '.join(COLUMNS)}, and those of its judges"
         )
-    frame = table.to_pandas(ignore_metadata=True)
-    check_rows(frame, str(file), list(judges))
-    return Ledger(frame, provenance)
+    return provenance
 
 
 def cover_bins(frame: pd.DataFrame) -> pd.Series[Any]:

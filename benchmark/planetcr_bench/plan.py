@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from planetcr_bench.errors import BenchError
 from planetcr_bench.storage import only_one, write_whole
+from planetcr_bench.untrusted import read_bytes
 
 State = Literal["done", "stale", "never run", "waits"]
 Files = dict[str, str | None]
@@ -194,13 +195,11 @@ def load(path: Path) -> Memory:
     """Read the memory of a plan; where there is no file, nothing has finished yet.
 
     Raises:
-        BenchError: The file is not as it was written. Nothing in it is believed.
-        OSError: The file cannot be read.
+        BenchError: The file cannot be read, or is not as it was written. Nothing in it is believed.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return Memory(path, {}, {})
+    content = read_bytes(path, 10**9)
     try:
         written = json.loads(content)
         known = written["known"]

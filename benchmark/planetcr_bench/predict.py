@@ -180,10 +180,11 @@ def _claim(out: Path, card: Card) -> None:
     """Make the folder ours, or refuse: predictions of two methods must never lie mixed."""
     if out.exists() and not out.is_dir():
         raise PredictionError(f"{out}: expected a folder, found a file")
-    files = {path.name for path in out.iterdir()} if out.exists() else set()
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    files = {name for name in names if not name.startswith(".")}  # hidden: begun and killed
     if files and CARD not in files:
         raise PredictionError(f"{out}: expected a new or empty folder, found other files there")
-    if any(name != CARD and not name.startswith(".") for name in files):
+    if files - {CARD}:
         there, here = (
             asdict(replace(c, dataset=None, simulation=None)) for c in (read_card(out), card)
         )

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Final
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Pool, Protocol
@@ -27,6 +27,7 @@ from planetcr_bench.tables import (
     sky_table,
     table2,
 )
+from planetcr_bench.untrusted import printable
 from planetcr_bench.vocabulary import LAND_COVER
 
 DIGITS: Final = 4
@@ -231,7 +232,7 @@ def to_markdown(block: Block) -> str:
 
 
 def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 _LATEX: Final = str.maketrans(
@@ -279,7 +280,7 @@ def to_latex(block: Block) -> str:
 
 
 def _ampersands(cells: Sequence[str], bold: Collection[int] = ()) -> str:
-    texts = [cell.translate(_LATEX) for cell in cells]
+    texts = [printable(cell).translate(_LATEX) for cell in cells]
     shown = [rf"\textbf{{{text}}}" if at in bold else text for at, text in enumerate(texts)]
     return " & ".join(shown) + r" \\"
 
@@ -287,16 +288,17 @@ def _ampersands(cells: Sequence[str], bold: Collection[int] = ()) -> str:
 def to_rich(block: Block) -> Table:
     """A block for the terminal."""
     table = Table(
-        title=block.title,
-        caption="\n".join(block.notes),
+        title=Text(printable(block.title)),
+        caption=Text("\n".join(map(printable, block.notes))),
         title_justify="left",
         caption_justify="left",
         title_style="bold",
     )
     for index, name in enumerate(block.header):
-        table.add_column(escape(name), justify="right" if index else "left", no_wrap=True)
+        table.add_column(Text(printable(name)), justify="right" if index else "left", no_wrap=True)
     breaks = {index - 1 for index in block.breaks()}
     styles = {"published": "dim italic", "gain": "cyan", "input": "dim", "spread": "dim"}
     for index, (row, kind) in enumerate(zip(block.rows, block.kinds, strict=True)):
-        table.add_row(*row, style=styles.get(kind), end_section=index in breaks)
+        cells = [Text(printable(cell)) for cell in row]
+        table.add_row(*cells, style=styles.get(kind), end_section=index in breaks)
     return table

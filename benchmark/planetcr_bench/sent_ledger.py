@@ -20,7 +20,7 @@ from planetcr_bench.consistency import ledger_faults, record_faults, unclean
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.ledger import METADATA_KEY, Ledger, schema_of
 from planetcr_bench.parallel import apart
-from planetcr_bench.sent_json import parse_object, read_object
+from planetcr_bench.untrusted import parse_json, read_json
 
 LARGEST_LEDGER: Final = 64_000_000
 """Bytes of the file; 3,000 scenes with three judges take some 10 million."""
@@ -139,7 +139,9 @@ def _record(path: Path, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
             f"{path}: expected a ledger of planetcr-bench, it does not say of what run"
         )
     where = f"{path}: what it says of its run"
-    return parse_object(metadata[METADATA_KEY], where, LARGEST_RECORD)
+    if len(metadata[METADATA_KEY]) > LARGEST_RECORD:
+        raise SubmissionError(f"{where}: expected at most {LARGEST_RECORD} bytes")
+    return parse_json(metadata[METADATA_KEY], where, error=SubmissionError)
 
 
 def _column_faults(found: pa.Schema, expected: pa.Schema) -> list[str]:
@@ -172,7 +174,7 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SubmissionError: Lists everything that is wrong with it.
     """
-    run = read_object(path, LARGEST_RECORD)
+    run = read_json(path, LARGEST_RECORD, error=SubmissionError)
     known = [*record, *RUN]
     found = [f"{key[:80]!r}: unknown" for key in run if key not in known]
     found += [f"{key}: expected it to be given, it is missing" for key in known if key not in run]

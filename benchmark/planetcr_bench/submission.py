@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pyarrow as pa
 
 from planetcr_bench.consistency import NAME_IT
 from planetcr_bench.dataset import read_track
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
-from planetcr_bench.errors import SubmissionError, UsageError
+from planetcr_bench.errors import BenchError, SubmissionError, UsageError
 from planetcr_bench.evaluate import check_name, evaluate, find_dataset
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
@@ -32,12 +33,13 @@ from planetcr_bench.manifest import (
 from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
 from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
 from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
-from planetcr_bench.safe_archive import ARCHIVES, BROKEN
+from planetcr_bench.safe_archive import ARCHIVES, BROKEN, LIMITS
 from planetcr_bench.samples import SAMPLES
 from planetcr_bench.sent_entry import FILES, LEDGER, PREDICTIONS, REPORT, RUN
-from planetcr_bench.sent_ledger import public_run
+from planetcr_bench.sent_ledger import LARGEST_RECORD, public_run
 from planetcr_bench.storage import only_one
 from planetcr_bench.submission_check import Checked, Scrutiny, check
+from planetcr_bench.untrusted import open_regular, parse_json, read_bytes, read_json
 from planetcr_bench.vocabulary import UNNAMED
 
 ZIP: Final = ".zip"
@@ -82,11 +84,12 @@ def pack(
     out = out or Path("submissions", name)
     _check_out(out, predictions, results)
     _refuse_unnamed(predictions, options)
-    with _staged(out, _is_entry, replace_old=replace_old) as staged:
+    has_card = partial(_has_card, entry_card)
+    with _staged(out, _is_entry, replace_old=replace_old, is_like=has_card) as staged:
         ledger, run_folder, problems = evaluate(
             predictions, results or staged / _MEASURED, tables=results is not None, **options
         )
-        run = public_run(json.loads((run_folder / RUN).read_text(encoding="utf-8")))
+        run = public_run(read_json(run_folder / RUN, LARGEST_RECORD))
         files = _files_of(predictions, ledger)
         entry = staged / "entry"
         entry.mkdir()
@@ -140,7 +143,7 @@ def _is_entry(path: Path) -> bool:
     if path.is_dir():
         names = {one.relative_to(path).as_posix() for one in path.rglob("*")}
         manifest = path / MANIFEST
-        listed = manifest.read_bytes() if manifest.is_file() else b""
+        listed = read_bytes(manifest, LARGEST_MANIFEST) if manifest.is_file() else b""
         return not names or _are_of_an_entry(names, listed)
     return path.suffix == ZIP and path.is_file() and _is_archive_of_an_entry(path)
 
@@ -163,8 +166,9 @@ def _is_archive_of_an_entry(path: Path) -> bool:
 def _are_of_an_entry(names: set[str], manifest: bytes) -> bool:
     """Whether files and folders are those of an entry with this manifest, and no others."""
     try:
-        images = {f"{PREDICTIONS}/{one['name']}" for one in json.loads(manifest)["files"]}
-    except (ValueError, TypeError, LookupError, RecursionError):
+        listed = parse_json(manifest, MANIFEST)["files"]
+        images = {f"{PREDICTIONS}/{one['name']}" for one in listed}
+    except (BenchError, TypeError, LookupError):
         return False
     known = {*FILES, PREDICTIONS, f"{PREDICTIONS}/{PREDICTIONS_CARD}", *images}
     return {MANIFEST, LEDGER} <= names <= known
@@ -274,7 +278,8 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
         message = f"{results}: expected one run {name} of track {track} to replace, found several"
         raise SubmissionError(message, [str(one) for one in same])
     out = same[0] if same else results / track / name
-    with _staged(out, partial(_is_run, track, name), replace_old=replace_old) as staged:
+    is_run = partial(_is_run, track, name)
+    with _staged(out, is_run, replace_old=replace_old, is_like=is_run) as staged:
         run = staged / _MADE
         run.mkdir()
         _write_ledger(run / LEDGER, entry.ledger)
@@ -307,35 +312,99 @@ _MEASURED: Final = "measured"
 
 
 @contextmanager
-def _staged(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -> Iterator[Path]:
+def _staged(
+    out: Path,
+    replaces: Callable[[Path], bool],
+    *,
+    replace_old: bool,
+    is_like: Callable[[Path], bool],
+) -> Iterator[Path]:
     """A folder beside ``out`` that one process has: ``made`` in it takes its place at the end.
 
     Args:
         out: What will be written, whole.
         replaces: Whether what is there may go.
         replace_old: It shall.
+        is_like: Whether what is there may be what will be made: then that is made and compared. A
+            command that was killed when all was in its place must not fail the next time.
     """
     staged = out.with_name(f".{out.name}.entry.unfinished")
     if staged.is_symlink():
         raise UsageError(f"{staged}: expected no link there, what is unfinished goes there")
-    if not staged.exists():
+    maybe_done = os.path.lexists(out) and not replace_old and is_like(out)
+    if not maybe_done and not staged.exists():
         _refuse_old(out, replaces, replace_old=replace_old)  # before anything is made
     staged.mkdir(parents=True, exist_ok=True)
     with only_one(staged / "lock", f"{out}: another process writes there; wait for it"):
         _clear(staged, out)  # what a process that was killed has left
         done = False
         try:
-            _refuse_old(out, replaces, replace_old=replace_old)
+            if not maybe_done:
+                _refuse_old(out, replaces, replace_old=replace_old)
             yield staged
-            _refuse_old(out, replaces, replace_old=replace_old)  # it may have come there meanwhile
-            if out.exists():
-                out.rename(staged / _OLD)
-            (staged / _MADE).rename(out)
-            done = True
+            done = maybe_done and _is_same(out, staged / _MADE)
+            if not done:
+                # what is not replaced may have come there meanwhile
+                _refuse_old(out, replaces, replace_old=replace_old)
+                if out.exists():
+                    out.rename(staged / _OLD)
+                (staged / _MADE).rename(out)
+                done = True
         finally:
             _clear(staged, out)
             if done or not any((staged / _MEASURED).glob("*/.*.unfinished")):
                 shutil.rmtree(staged, ignore_errors=True)
+
+
+def _has_card(card: EntryCard, path: Path) -> bool:
+    """Whether an entry that is there has this card."""
+    text = to_toml(card).encode()
+    try:
+        if path.is_dir():
+            return read_bytes(path / CARD) == text
+        with zipfile.ZipFile(path) as archive, archive.open(f"{path.stem}/{CARD}") as stream:
+            return stream.read(len(text) + 1) == text
+    except (BenchError, *BROKEN):
+        return False
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two entries or runs hold the same, but for when they were measured."""
+    if one.is_symlink() or one.is_dir() != other.is_dir() or not one.exists():
+        return False
+    first, second = _contents(one), _contents(other)
+    return first is not None and first == second
+
+
+def _contents(path: Path) -> dict[str, object] | None:
+    """Digest of each file, by its name; of a run's record all but its times; None for no entry."""
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if not file.is_dir())
+            return {
+                file.relative_to(path).as_posix(): _content(file.name, partial(open_regular, file))
+                for file in files
+            }
+        with zipfile.ZipFile(path) as archive:
+            return {
+                info.filename: _content(info.filename, lambda _, info=info: archive.open(info))
+                for info in archive.infolist()
+            }
+    except (BenchError, *BROKEN):
+        return None
+
+
+def _content(name: str, opened: Callable[[int], IO[bytes]]) -> object:
+    with opened(LIMITS.file_bytes) as stream:
+        if name.rpartition("/")[2] == REPORT:
+            return ""  # follows from the others
+        if name.rpartition("/")[2] != RUN:
+            return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+        said = parse_json(stream.read(LARGEST_RECORD), name)
+    return {key: said[key] for key in said if key not in _TIMES}
+
+
+_TIMES: Final = ("started", "seconds")
 
 
 def _clear(staged: Path, out: Path) -> None:

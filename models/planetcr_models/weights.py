@@ -14,6 +14,7 @@ from planetcr_models.checkpoint import (
     differences,
     expect_finite,
     is_safetensors,
+    parse_options,
     read_safetensors,
     read_state_dict,
     write_safetensors,
@@ -75,8 +76,12 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
     if method not in (None, name):
         raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
     try:
+        with torch.device("meta"):  # takes no memory, whatever the file says
+            _expect_same(create_model(name, **options), path, weights)
         model = create_model(name, **options)
-    except (ModelError, TypeError, RuntimeError) as error:
+    except CheckpointError:
+        raise
+    except (ModelError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: names a network that cannot be made ({error}); update planetcr-bench"
         ) from error
@@ -142,18 +147,23 @@ def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]
             "planetcr-bench"
         )
     try:
-        return said["method"], dict(json.loads(said["options"]))
-    except (KeyError, ValueError, TypeError) as error:
+        return said["method"], parse_options(said["options"])
+    except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: names no method and options; save it anew") from error
 
 
 def _load(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:
     """Fill a network, all of it; its precision becomes double where the file's is."""
-    problems = differences(model.state_dict(), weights)
-    if problems:
-        who = getattr(model, "method", "") or type(model).__name__
-        raise CheckpointError(f"{path}: expected the weights of this {who}, got others", problems)
+    _expect_same(model, path, weights)
     expect_finite(path, weights)
     if any(value.dtype == torch.float64 for value in weights.values()):
         model.double()
     model.load_state_dict(weights)
+
+
+def _expect_same(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError unless a file holds every weight of a network, and no other."""
+    problems = differences(model.state_dict(), weights)
+    if problems:
+        who = getattr(model, "method", "") or type(model).__name__
+        raise CheckpointError(f"{path}: expected the weights of this {who}, got others", problems)

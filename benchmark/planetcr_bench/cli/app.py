@@ -33,17 +33,19 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            message, exit_code = str(error), error.exit_code
+            lines, exit_code = (error.message, *error.problems), error.exit_code
         except ModelError as error:
-            message, exit_code = str(error), 1
+            lines, exit_code = (error.message, *error.problems), 1
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            message, exit_code = f"{where}{error.strerror or error}", 1
+            lines, exit_code = (f"{where}{error.strerror or error}",), 1
         except KeyboardInterrupt:
             typer.secho("stopped; the same command goes on where it stopped", err=True)
             raise typer.Exit(130) from None
+        from planetcr_bench.untrusted import printable  # --help must start fast
+
         typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
-        typer.echo(message, err=True)
+        typer.echo("\n  ".join(map(printable, lines)), err=True)
         raise typer.Exit(exit_code)
 
 

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from planetcr_bench.plan import Row, Step, describe
 from planetcr_bench.predict import Crop
 from planetcr_bench.predictions import CARD, read_card
 from planetcr_bench.untrained import METHODS as UNTRAINED
+from planetcr_bench.untrusted import read_toml
 from planetcr_bench.vocabulary import PLANET_CR, PLANET_CR_TEST_SCENES
 from planetcr_models.devices import Precision
 from planetcr_models.errors import ModelError
@@ -96,10 +96,7 @@ def read_wish(wish: Wish) -> Wish:
     """
     said: dict[str, Any] = {}
     if wish.config is not None:
-        try:
-            said = tomllib.loads(wish.config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{wish.config}: cannot be read as TOML ({error})") from error
+        said = read_toml(wish.config, error=UsageError)
     for key, value in said.items():
         _expect_entry(wish.config, key, value)
     methods = tuple(dict.fromkeys(wish.methods or said.get("methods", list_models())))

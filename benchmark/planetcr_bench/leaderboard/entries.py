@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from planetcr_bench.consistency import shape_faults
-from planetcr_bench.entry_card import LARGEST_CARD, EntryCard, read_entry_card
+from planetcr_bench.entry_card import EntryCard, read_entry_card
 from planetcr_bench.errors import BenchError, LedgerError
 from planetcr_bench.ledger import SUMS, Ledger, check_rows
 from planetcr_bench.samples import SAMPLES
@@ -186,10 +186,7 @@ def _link_faults(link: Path) -> list[str]:
 def _read_entry(folder: Path, where: str) -> Entry:
     ledger = _read_ledger(folder)
     run = _read_run(folder / RUN, ledger.provenance)
-    card = None
-    if os.path.lexists(folder / CARD):
-        check_regular(folder / CARD, LARGEST_CARD, error=LedgerError)
-        card = read_entry_card(folder / CARD)
+    card = read_entry_card(folder / CARD) if os.path.lexists(folder / CARD) else None
     where = printable(where)
     return Entry(where, ledger, run, card, _status(folder), _samples(folder / SAMPLES))
 
