@@ -64,7 +64,7 @@ calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrat
 informative: .venv/.done ## Show what SAR tells under cloud, and that nothing leaks (10 minutes)
 	$(BIN)/python tests/simulation/informative.py
 
-coverage: .venv/.done ## Show how often intervals hold the truth, for AOIs and for patches (minutes)
+coverage: .venv/.done ## Show how often intervals hold the truth and equal methods are told apart (minutes)
 	$(BIN)/python tests/simulation/coverage.py
 
 board: .venv/.done ## Build the leaderboard of results/: open build/site/index.html

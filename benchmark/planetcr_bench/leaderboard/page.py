@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -37,8 +37,8 @@ from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.render import Block, number, to_markdown
 from planetcr_bench.semantics import judged_scores, without_judges
-from planetcr_bench.statistic_blocks import DIGITS
-from planetcr_bench.statistics import Standing, standings
+from planetcr_bench.statistic_blocks import DIGITS, UNIT
+from planetcr_bench.statistics import Standing, resolution, standings
 from planetcr_bench.storage import write_whole
 from planetcr_bench.tables import (
     HIGHER_IS_BETTER,
@@ -92,7 +92,8 @@ def write_board(out: Path, entries: Sequence[Entry], *, verified: bool = False) 
 
 def summary(board: Board) -> dict[str, Any]:
     """Scores of a board as JSON has them, ranked by PSNR, incomplete entries last and unranked."""
-    told = {one.metric: one for one in _standings(board)}
+    comparable, found = _standings(board)
+    told = {one.metric: one for one in found}
     stand_ins = _stand_ins(board)
     by_name = {entry.name: _summary(entry, board, told, stand_ins) for entry in board.entries}
 
@@ -115,6 +116,8 @@ def summary(board: Board) -> dict[str, Any]:
         "signature": board.protocol.signature("all"),
         "scenes": int(board.entries[0].run["expected_scenes"]),
         "remark": rounding_note(board.ledgers) or "",
+        "comparable": comparable,
+        "detectable": {metric: _detectable(one) for metric, one in told.items()},
         "entries": entries,
     }
 
@@ -132,13 +135,33 @@ def _stand_ins(board: Board) -> dict[str, str]:
     return {name: min(group)[2] for group in same.values() for _, _, name in group}
 
 
-def _standings(board: Board) -> list[Standing]:
-    """Of all scores but judges'; none where complete runs, as claimed, have not the same AOIs."""
+def _standings(board: Board) -> tuple[bool, list[Standing]]:
+    """Whether complete runs, as claimed, have the same AOIs, and what can be told of all scores.
+
+    Of judges' scores nothing. Intervals are by Student's t alone, as the page finds them again for
+    any filter; of runs that are not comparable there is nothing else.
+    """
     ledgers = [without_judges(ledger) for ledger in board.ledgers]
     try:
-        return standings(ledgers, board.protocol, left_out=True)
+        return True, standings(ledgers, board.protocol, resamples=0)
     except LedgerError:
-        return []
+        alone = [standings([ledger], board.protocol, resamples=0) for ledger in ledgers]
+        estimates = [
+            {name: found for one in same for name, found in one.estimates.items()}
+            for same in zip(*alone, strict=True)
+        ]
+        return False, [
+            replace(one, estimates=found) for one, found in zip(alone[0], estimates, strict=True)
+        ]
+
+
+def _detectable(standing: Standing) -> dict[str, Any]:
+    """Gaps below which most pairs cannot be told apart: of one pair alone, and Holm-corrected."""
+    return {
+        "alone": to_json_value(resolution(standing.pairs)),
+        "corrected": to_json_value(resolution(standing.pairs, corrected=True)),
+        "pairs": len(standing.pairs),
+    }
 
 
 def _summary(
@@ -170,6 +193,10 @@ def _summary(
             metric: [one.estimates[entry.name].low, one.estimates[entry.name].high]
             for metric, one in told.items()
         },
+        "effective_aois": {
+            metric: one.estimates[entry.name].effective for metric, one in told.items()
+        },
+        "freedom": {metric: one.estimates[entry.name].freedom for metric, one in told.items()},
         "ties": {metric: one.letters.get(entry.name, "") for metric, one in told.items()},
         "judges": judged,
         "card": asdict(entry.card) if entry.card else None,
@@ -177,7 +204,9 @@ def _summary(
     return {key: to_json_value(value) for key, value in result.items()}
 
 
-_OF_BOARD: Final = ("id", "track", "protocol", "simulated", "signature", "remark", "scenes")
+_OF_BOARD: Final = (
+    "id", "track", "protocol", "simulated", "signature", "remark", "scenes", "comparable",
+)  # fmt: skip
 
 
 def payload(
@@ -258,6 +287,7 @@ def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
                 "simulated": False,
                 "signature": official.signature("all"),
                 "remark": "",
+                "comparable": True,
                 "scenes": 0,
                 "cells": cells,
                 "counts": {"index": cells["index"], "scenes": {}},
@@ -341,7 +371,7 @@ def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
     crop = ["Input crop"] if official else []
     scores = [LABEL[name] for name in METRICS]
     header = ["Rank", "Method", *scores, "Inputs", *crop, "Training", "Status", "Scored"]
-    notes = [told["signature"], *([told["remark"]] if told["remark"] else []), _TIES]
+    notes = list(filter(None, [told["signature"], told["remark"], _TIES, _detectable_note(told)]))
     notes += [_CROP_NOTE] if official else []
     track = f"{board.track} (simulated)" if board.simulated else board.track
     title = f"Track {track}, protocol {board.protocol.name}"
@@ -367,17 +397,42 @@ def _escaped(text: str) -> str:
 
 
 _TIES: Final = (
-    "± is half a 95 % interval over AOIs, leaving out one at a time; methods that share a letter "
-    "cannot be told apart in that score (paired differences, Holm-corrected)."
+    "[low, high] is the 95 % interval over AOIs (jackknife, Student's t; `compare` widens it where "
+    "a bootstrap finds t too narrow), n the effective number of AOIs that the score hangs on; "
+    "methods that share a letter cannot be told apart in that score (paired differences, "
+    "Holm-corrected)."
 )
 
 
+def _detectable_note(told: Mapping[str, Any]) -> str:
+    """The gaps of every score below which most pairs cannot be told apart."""
+    gaps = []
+    for metric, found in told["detectable"].items():
+        if found["alone"] is not None:
+            alone, corrected = (
+                f"{number(from_json_value(found[kind]), digits=DIGITS[metric])}{UNIT[metric]}"
+                for kind in ("alone", "corrected")
+            )
+            gaps.append(f"{LABEL[metric].split()[0]} {alone} ({corrected})")
+    if not gaps:
+        return ""
+    pairs = max(found["pairs"] for found in told["detectable"].values())
+    return (
+        "Detectable differences, below which most gaps cannot be seen (in parentheses, "
+        f"Holm-corrected: the first of {pairs}): {', '.join(gaps)}."
+    )
+
+
 def _score(entry: Mapping[str, Any], metric: str) -> str:
-    """A score, half its interval and its letters, with the digits that ``compare`` gives."""
-    digits = DIGITS[metric]
-    low, high = map(from_json_value, entry["intervals"].get(metric, (None, None)))
-    parts = [number(from_json_value(entry["scores"][metric]), digits=digits)]
-    parts += [f"± {number((high - low) / 2, digits=digits)}"] if math.isfinite(high - low) else []
+    """A score, its interval, its AOIs and its letters, with the digits that ``compare`` gives."""
+    low, high = (
+        number(from_json_value(end), digits=DIGITS[metric])
+        for end in entry["intervals"].get(metric, (None, None))
+    )
+    parts = [number(from_json_value(entry["scores"][metric]), digits=DIGITS[metric])]
+    parts += [] if "–" in (low, high) else [f"[{low}, {high}]"]
+    effective = from_json_value(entry["effective_aois"].get(metric))
+    parts += [] if math.isnan(effective) else [f"n {number(effective, digits=1)}"]
     return " ".join([*parts, *filter(None, [entry["ties"].get(metric, "")])])
 
 
