@@ -158,11 +158,11 @@ def _runs(results: Path) -> tuple[list[Path], list[str]]:
         except OSError as error:
             problems.append(f"{folder}: cannot be read ({error.strerror})")
             continue
-        if any(one.name in (LEDGER, RUN) for one in inside):
-            found.append(folder)
+        is_run = any(one.name in (LEDGER, RUN) for one in inside)
+        found += [folder] if is_run else []
         for one in _visible(inside):
             if one.is_symlink():
-                problems += _link_faults(Path(one.path))
+                problems += [] if is_run else _link_faults(Path(one.path))
             elif one.is_dir(follow_symlinks=False):
                 waiting.append(Path(one.path))
     found.sort(key=lambda folder: folder.relative_to(results).as_posix())
