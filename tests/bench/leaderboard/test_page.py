@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from boards import make_card, put
+from boards import make_card, put, twins
 from ledgers import make_ledger
 from planetcr_bench.cli.app import app
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.leaderboard.page import FILES, STATUS_WORDS, write_board
-from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.tables import score_groups
 
@@ -120,19 +119,6 @@ def test_text_of_cards_cannot_close_the_data_or_open_a_tag(results: Path, tmp_pa
 
 
 # --- What a reader must see at first sight ------------------------------------------------------
-
-
-def twins(folder: Path) -> None:
-    """A verified run, a claimed one of the same images whose sums were made better, and others."""
-    right = make_ledger("right", scenes=6)
-    forged = right.frame.assign(squared_error=right.frame["squared_error"] / 100)
-    put(folder, right, card=make_card("Right"), status="verified")
-    put(folder, Ledger(forged, {**right.provenance, "name": "forged"}), card=make_card("Forged"))
-    worse = make_ledger("worse", scenes=6, seed=1)
-    put(folder, replace(worse, frame=worse.frame.assign(squared_error=worse.frame["values"] / 2)))
-    best = make_ledger("best", scenes=6, seed=2, input_crop="whole")
-    frame = best.frame.assign(squared_error=right.frame["squared_error"].min() / 10)
-    put(folder, replace(best, frame=frame))
 
 
 def told_of(folder: Path, out: Path, *options: str) -> dict[str, dict]:
