@@ -17,7 +17,7 @@ MODELS = Path(planetcr_models.__file__).parent
 
 FLOORS = {
     BENCH: [
-        {"vocabulary", "errors", "protocols"},
+        {"vocabulary", "errors", "protocols", "json_values"},
         {"untrusted"},
         {"folders", "grids", "pixel_checks"},
         {"raster_files", "product_pixels"},

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import tomli_w
 import torch
 import typer
@@ -25,6 +24,7 @@ from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluate import choose_device, data_folder
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.held_out import hold_out, remark, some_scenes
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.storage import only_one, write_whole
 from planetcr_bench.training_data import FilePatches, PackedPatches, build_pack
 from planetcr_bench.untrusted import parse_toml, read_text, read_toml
@@ -415,7 +415,7 @@ def _save_judge(
         "validation_scenes",
     )
     card = {key: identity[key] for key in ("track", *data)}
-    card["scores"] = {key: None if np.isnan(value) else value for key, value in scores.items()}
+    card["scores"] = to_json_value(scores)
     card["encoder_weights"] = identity.get("encoder_weights", "random")
     save_judge(judge, path, card)
 
