@@ -17,11 +17,14 @@ MODELS = Path(planetcr_models.__file__).parent
 
 FLOORS = {
     BENCH: [
-        {"vocabulary", "errors", "protocols"},
+        {"vocabulary", "errors", "protocols", "json_values"},
         {"untrusted"},
         {"folders", "grids", "pixel_checks"},
         {"raster_files", "product_pixels"},
         {
+            "compiled",
+            "fonts",
+            "projections",
             "scene",
             "scores",
             "ledger",
@@ -79,7 +82,7 @@ FLOORS = {
         {"__main__"},
     ],
     MODELS: [
-        {"errors", "patches", "journal"},
+        {"errors", "patches", "journal", "wrappers"},
         {"restorer", "triton_filter", "checkpoint", "crops", "recipes"},
         {"dynamic_filter", "deformable", "window_attention", "losses", "land_cover"},
         {"layers"},

@@ -73,6 +73,9 @@ _PATTERNS: Final = {
 JUDGE_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
 MOST_JUDGES: Final = 10
 
+MOST_SCENES: Final = 1_000_000
+"""Of a split; a number far above that of any dataset of patches."""
+
 OF_THE_INPUT: Final = (
     "pixels", "cloudy_clear", "input_squared_error", "input_angle_deg", "input_angle_pixels",
     "ssim_pixels", "input_ssim",
@@ -94,11 +97,26 @@ Flags = NDArray[np.bool_]
 
 def record_faults(record: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with the provenance of a ledger, one line each."""
-    known = {**RECORD, **MAY_BE_SAID}
-    found = [f"{key}: unknown" for key in record if key not in known]
-    found += [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
+    unknown = [f"{key}: unknown" for key in record if key not in {**RECORD, **MAY_BE_SAID}]
+    typed, odd = _typed(record)
+    found = sorted(unknown + odd) or _track_faults(typed)
+    return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+
+
+def shape_faults(record: Mapping[str, Any]) -> list[str]:
+    """What keeps the provenance of a ledger from being shown: keys, types, counts and texts.
+
+    Less than :func:`record_faults`: tracks and keys that are not known pass.
+    """
+    typed, odd = _typed(record)
+    return sorted(odd) + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+
+
+def _typed(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Values of known keys that are of the right type, and what is wrong with the others."""
+    found = [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
     typed = {}
-    for key, kinds in known.items():
+    for key, kinds in {**RECORD, **MAY_BE_SAID}.items():
         if key in record and type(record[key]) not in kinds:
             names = " or ".join(kind.__name__ for kind in kinds)
             found.append(f"{key}: expected {names}, got {type(record[key]).__name__}")
@@ -107,8 +125,7 @@ def record_faults(record: Mapping[str, Any]) -> list[str]:
     for key, pattern in _PATTERNS.items():
         if key in typed and re.fullmatch(pattern, typed[key]) is None:
             found.append(f"{key}: expected what matches {pattern}, got {typed[key][:100]!r}")
-    found = sorted(found) or _track_faults(typed)
-    return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+    return typed, found
 
 
 def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
@@ -144,6 +161,8 @@ def _count_faults(record: Mapping[str, Any]) -> list[str]:
     if not {"scenes", "expected_scenes", "complete"} <= record.keys():
         return found
     scenes, expected = record["scenes"], record["expected_scenes"]
+    if expected > MOST_SCENES:
+        found.append(f"expected_scenes: expected at most {MOST_SCENES}, got {expected}")
     if not 0 < scenes <= expected:
         found.append(f"scenes: expected 1 to {expected}, got {scenes}")
     if record["complete"] and scenes != expected:

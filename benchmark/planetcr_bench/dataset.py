@@ -39,6 +39,7 @@ from planetcr_bench.folders import (
 from planetcr_bench.grids import crs_name, crs_text, rotation_name, same_crs
 from planetcr_bench.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
 from planetcr_bench.product_pixels import MEANT
+from planetcr_bench.projections import use_own_database
 from planetcr_bench.raster_files import (
     Accept,
     Header,
@@ -69,6 +70,8 @@ from planetcr_bench.vocabulary import (
     SUFFIX,
     UNNAMED,
 )
+
+use_own_database()
 
 _OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
 EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
@@ -541,12 +544,16 @@ def find_scenes(data: Path, split: str, scene_list: Path | None = None) -> list[
             raise DatasetError(unfinished, others.lines)
     if not found:
         raise DatasetError(f"{scene_list}: expected scenes, found none")
+    if not any(found.values()) and _nested_split(data / split) is not None:
+        raise DatasetError(no_scenes(data, split))
     missing = [
         _missing(files.path(product))
         for files in sorted(found)
         if found[files] != ALL_PRODUCTS
         for product in missing_products(found[files])
     ]
+    if missing and scene_list is not None:
+        others = misnamed(data / split, find_files(data, split)[1])
     problems = [*others.lines, *(line for line in missing if line not in others.missing)]
     if missing:
         raise DatasetError(
@@ -640,7 +647,7 @@ def _is_release(data: Path, split: str) -> bool:
         return False
     try:
         rasters = {product: read_product(files, product) for product in PRODUCTS}
-    except DatasetError:
+    except (DatasetError, SceneError):
         return False
     return scene_digest(rasters).hex() == digest
 

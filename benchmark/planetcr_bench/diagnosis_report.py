@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,7 @@ from planetcr_bench.diagnosis_figures import class_cover_figure, sky_figure, thi
 from planetcr_bench.diagnosis_map import aoi_figure
 from planetcr_bench.diagnosis_triangle import triangle_figure
 from planetcr_bench.figures import save_figure
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.render import Block, number, to_markdown
 from planetcr_bench.storage import write_whole
@@ -206,20 +207,12 @@ def _to_json(of: Diagnosis) -> str:
         head: dict[str, object] = {"table": name, "protocol": of.protocol.name}
         head |= {"signature": signed, "input_crop": crops}
         rows = [
-            json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
+            json.dumps(to_json_value(row), ensure_ascii=False, allow_nan=False)
             for row in table.astype(object).to_dict("records")
         ]
         body = ",\n  ".join(rows)
         texts.append(f'{json.dumps(head, ensure_ascii=False)[:-1]}, "rows": [\n  {body}\n]}}')
     return "[\n" + ",\n".join(texts) + "\n]\n"
-
-
-def _plain(row: Mapping[Hashable, object]) -> dict[str, object]:
-    """A row whose numbers JSON knows: what was not measured, or is infinite, is null."""
-    return {
-        str(name): None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
-    }
 
 
 def write_diagnosis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:

@@ -27,7 +27,9 @@ YEARS: Final = (1970, 2100)
 LARGEST_CARD: Final = 64_000
 """Bytes of ``card.toml``."""
 
-LONGEST: Final = {"method": 60, "bibtex": 4000, "notes": 2000, "training_data": 1000}
+LONGEST: Final = {
+    "method": 60, "bibtex": 4000, "notes": 2000, "training_data": 1000, "training": 80,
+}  # fmt: skip
 """Characters of a field; 300 of any other."""
 
 
@@ -43,6 +45,7 @@ extra_data = ""        # anything beyond the training split: pre-training, other
 hardware = ""          # on which it was trained and run, and for how long
 
 # Optional:
+# training = ""        # in a few words beside the method's name: "narrow, 20 minutes on a CPU"
 # paper = ""           # title or address
 # code = ""            # address, https://...
 # parameters = 0       # how many numbers were learnt; `planetcr-bench models NAME` counts them
@@ -70,6 +73,8 @@ class EntryCard:
         training_data: What it was trained on; "none" for a method that learns nothing.
         extra_data: Anything beyond the training split; "none".
         hardware: On which it was trained and run.
+        training: In a few words what a reader must know at first sight, such as a narrow network
+            that was trained for minutes; stands beside the method's name.
         paper: Title or address.
         code: Address.
         parameters: How many numbers were learnt.
@@ -86,6 +91,7 @@ class EntryCard:
     training_data: str
     extra_data: str
     hardware: str
+    training: str = ""
     paper: str = ""
     code: str = ""
     parameters: int | None = None
@@ -243,7 +249,7 @@ _TEX_COMMAND: Final = r"\\[A-Za-z]{3,}"
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], list[str]]]] = {
     **dict.fromkeys(
-        ("licence", "training_data", "extra_data", "hardware", "notes"),
+        ("licence", "training_data", "extra_data", "hardware", "training", "notes"),
         _text,
     ),
     "method": _method,

@@ -86,12 +86,12 @@ def other_spelling(path: Path) -> Path | None:
 
 
 def leads_up(path: Path) -> bool:
-    """Whether a path is a link to a folder that it lies in, at any height."""
+    """Whether a path is a link to a folder that it lies in, at any height and through any links."""
     if not path.is_symlink():
         return False
-    here = path.parent.resolve()
     try:
-        return path.resolve() in (here, *here.parents)
+        above = {parent.resolve() for parent in path.absolute().parents}
+        return path.resolve() in above.union(*(folder.parents for folder in above))
     except (OSError, RuntimeError):  # a link to itself
         return False
 
@@ -167,14 +167,23 @@ def grouped(
         names: Files and what :func:`affixes` says of their names.
 
     Returns:
-        What stands before and behind to the files of which it does and their parts that matter;
-        and the files of which nothing is known.
+        What stands before and behind to the files of which it does and their parts that matter,
+        with ``…`` for numbers in which they differ; and the files of which nothing is known.
     """
-    groups: dict[tuple[str, str], list[tuple[Path, str]]] = {}
+    alike: dict[tuple[str, str], list[tuple[Path, tuple[str, str, str]]]] = {}
     rest = []
     for path, known in names:
         if known is None or not (known[0] or known[2]):
             rest.append(path)
         else:
-            groups.setdefault((known[0], known[2]), []).append((path, known[1]))
+            key = _NUMBER.sub("…", known[0]), _NUMBER.sub("…", known[2])
+            alike.setdefault(key, []).append((path, known))
+    groups = {}
+    for pattern, members in alike.items():
+        literal = {(known[0], known[2]) for _, known in members}
+        shared = literal.pop() if len(literal) == 1 else pattern
+        groups[shared] = [(path, known[1]) for path, known in members]
     return groups, rest
+
+
+_NUMBER: Final = re.compile("[0-9]+")

@@ -279,7 +279,8 @@ def _ranks(texts: pd.Categorical, order: Sequence[str]) -> NDArray[np.int64]:
     names = sorted(texts.categories, key=lambda name: (place.get(name, len(place)), _key(name)))
     rank = {name: at for at, name in enumerate(names)}
     ranks = np.array([*(rank[name] for name in texts.categories), -1], np.int64)
-    return ranks[texts.codes]
+    found: NDArray[np.int64] = ranks[texts.codes]
+    return found
 
 
 def _key(name: str) -> tuple[object, ...]:
@@ -288,7 +289,7 @@ def _key(name: str) -> tuple[object, ...]:
     for at in range(1, len(parts), 2):
         digits = str(parts[at]).lstrip("0")
         parts[at] = (len(digits), digits)
-    return (*parts, str(name))
+    return tuple(parts), str(name)
 
 
 def _named_in_order(texts: pd.Categorical) -> pd.Categorical:

@@ -25,8 +25,10 @@ from planetcr_bench.vocabulary import (
 OVERSHOOT: Final = 0.05
 """Reflectance by which a noisy method goes below 0 over dark water, or above what is there."""
 
-LARGEST_SHARE: Final = 0.2, 0.1
-"""Largest shares of an image's values that lie below, and above, by more than :data:`OVERSHOOT`."""
+FARTHEST: Final = 0.05
+"""Largest mean distance of an image's values from where they may lie, in reflectance.
+
+Of images in [-1, 1] it is 0.3 to 0.9; of a network that has hardly learnt, 0.02."""
 
 LARGEST_MEAN: Final = 2.0
 """Largest mean |reflectance| of an image of no declared scale; above it looks like DN."""
@@ -142,7 +144,7 @@ def expect_no_holes(pixels: NDArray[Any], tags: Tags) -> None:
 # --- Names of bands ---------------------------------------------------------------------------
 
 _WORDS: Final = {
-    "blue": "blue", "green": "green", "red": "red", "nir": "nir", "infrared": "nir",
+    "blue": "blue", "green": "green", "red": "red", "nir": "nir", "ir": "nir",
     "vv": "vv", "vh": "vh",
 }  # fmt: skip
 _FOREIGN: Final = frozenset((
@@ -215,7 +217,7 @@ def _number_in(name: str) -> str | None:
 
 def _word_in(name: str) -> str | None:
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()
-    text = re.sub(r"near[\s_-]*infra[\s_-]*red", "nir", text).replace("rededge", "edge")
+    text = re.sub(r"infra[\s_-]*red", "nir", text).replace("rededge", "edge")
     words = set(re.findall(r"[a-z]+", text))
     found = {_WORDS[word] for word in words & _WORDS.keys()}
     if words & _FOREIGN or len(found) > 1:
@@ -272,25 +274,30 @@ def scaled(pixels: NDArray[Any], tags: Tags) -> NDArray[np.float64]:
 
 
 def expect_reflectance(
-    image: NDArray[np.floating], *, brightest: float = np.inf, remedy: str = ""
+    image: NDArray[np.floating],
+    *,
+    brightest: float = np.inf,
+    farthest: float = FARTHEST,
+    remedy: str = "",
 ) -> None:
     """Refuse an image that is no reflectance.
 
     Args:
         image: Meant as reflectance, any shape.
         brightest: Above this, as below 0, only few values may lie.
+        farthest: Largest mean distance of the values from where they may lie.
         remedy: What else the reader may do.
 
     Raises:
-        PixelError: More of the values lie outside than :data:`LARGEST_SHARE`, their mean is that of
-            digital numbers, or some are impossible.
+        PixelError: A large share of the values lies far outside, their mean is that of digital
+            numbers, or some are impossible.
     """
     low, high = float(image.min()), float(image.max())
     if low >= -OVERSHOOT and high <= min(brightest + OVERSHOOT, LARGEST_MEAN):
         return
     mean = float(np.abs(image).mean(dtype=np.float64))
     impossible = np.abs(image) > IMPOSSIBLE
-    if 0 < (count := int(impossible.sum())) < LARGEST_SHARE[0] * image.size:
+    if 0 < (count := int(impossible.sum())) < image.size / 4:
         raise PixelError(
             f"expected reflectance in [0, 1], got {count} values that cannot be any "
             f"({number(low)} to {number(high)}): are they nodata without a tag? Fill them"
@@ -300,19 +307,20 @@ def expect_reflectance(
             f"expected reflectance in [0, 1], got an image of mean {mean:.4g} that looks like "
             f"digital numbers{remedy}"
         )
-    below = float((image < -OVERSHOOT).mean())
-    above = float((image > brightest + OVERSHOOT).mean())
-    if below <= LARGEST_SHARE[0] and above <= LARGEST_SHARE[1]:
+    under = np.maximum(-OVERSHOOT - image, 0)
+    over = np.maximum(image - (brightest + OVERSHOOT), 0)
+    if float((under + over).mean(dtype=np.float64)) <= farthest:
         return
+    below, above = float((under > 0).mean()), float((over > 0).mean())
     told = (
         f"expected reflectance in [0, 1], got {below + above:.0%} of the values far outside it "
         f"({low:.3g} to {high:.3g})"
     )
-    if -1.2 <= low < -OVERSHOOT and high <= 1.2:
+    if below > 0.5 and low >= -1.2 and high <= 1.2:
         raise PixelError(
             f"{told}; it looks like the scale [-1, 1] of a network's output: write (x + 1) / 2"
         )
-    raise PixelError(f"{told}; were its values scaled or shifted otherwise?{remedy}")
+    raise PixelError(f"{told}; it looks scaled or shifted otherwise{remedy}")
 
 
 def expect_digital_numbers(pixels: NDArray[Any]) -> None:

@@ -28,47 +28,58 @@ FEW_SCENES: Final = 3, 0.5
 """Of so few scenes or fewer, the likeness must lie below the opposite of this."""
 
 
+DARKER: Final = 4.0
+"""Factor by which bytes, percent and whole reflectance are darker than their scenes, at least."""
+
+
 def expect_units(predictions: Predictions) -> None:
     """Refuse a folder in which no image holds a number as large as its scale asks for.
 
-    One image may be as dark as it likes. The first that is bright enough ends the search, so that
-    of a folder in order one file is read.
+    One image may be as dark as it likes, and so may all whose scenes are. The first that is bright
+    enough ends the search, so that of a folder in order one file is read.
 
     Raises:
         PredictionError: All images are dimmer than :data:`~planetcr_bench.pixel_checks.DIMMEST` of
-            10 000, and not black floats; none of them declares its scale.
+            10 000, darker than their scenes by far, and not black floats; no scale is declared.
     """
-    if predictions.card.scale is not None or not predictions.files:
+    if predictions.card.scale is not None:
         return
-    brightest, whole = 0.0, False
-    for path in predictions.files.values():
+    brightest, whole, darker = 0.0, False, False
+    for files, path in predictions.files.items():
         try:
             raster = read_raster(path, partial(expect_image, path))
         except BenchError:
-            return  # named when it is measured
-        pixels = raster.pixels
-        largest = float(np.abs(pixels).max())
-        if has_scale(raster.tags) or not largest <= DIMMEST / DN_PER_REFLECTANCE * scale_of(
-            pixels, predictions.card
-        ):
+            continue  # named when it is measured
+        largest = float(np.abs(raster.pixels).max())
+        meant = largest / scale_of(raster.pixels, predictions.card)
+        if has_scale(raster.tags) or not meant <= DIMMEST / DN_PER_REFLECTANCE:
             return
-        brightest, whole = max(brightest, largest), whole or pixels.dtype.kind == "u"
+        darker = darker or _is_darker(meant, files)
+        brightest, whole = max(brightest, largest), whole or raster.pixels.dtype.kind == "u"
+    if not darker:
+        return
+    count = len(predictions.files)
     if whole:
         cause, remedy = dim_cause(brightest)
         scales = "" if brightest <= 1 else "255 for bytes, 100 for percent, "
         raise PredictionError(
             f"{predictions.folder}: expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, "
-            f"got {len(predictions.files)} images whose largest value is {number(brightest)}: it "
-            f"looks like {cause}; {remedy}, or declare the scale in {CARD} (scale = {scales}"
+            f"got {count} images whose largest value is {number(brightest)}: it looks like "
+            f"{cause}; {remedy}, or declare the scale in {CARD} (scale = {scales}"
             f"{DN_PER_REFLECTANCE} if these images are meant to be so dark)"
         )
     if brightest > 0:
         raise PredictionError(
-            f"{predictions.folder}: expected reflectance in [0, 1], got {len(predictions.files)} "
-            f"images whose largest value is {brightest:.3g}: was it divided by "
-            f"{DN_PER_REFLECTANCE} twice? Write them anew, or declare scale = 1 in {CARD} if these "
-            "images are meant to be so dark"
+            f"{predictions.folder}: expected reflectance in [0, 1], got {count} images whose "
+            f"largest value is {brightest:.3g}: was it divided by {DN_PER_REFLECTANCE} twice? "
+            f"Write them anew, or declare scale = 1 in {CARD} if they are meant to be so dark"
         )
+
+
+def _is_darker(brightest: float, files: SceneFiles) -> bool:
+    """Whether a scene is far brighter than the brightest value of its prediction."""
+    clear = read_product(files, "planet_cloudfree").pixels
+    return float(clear.max()) / DN_PER_REFLECTANCE > DARKER * brightest
 
 
 def swapped_colours(predictions: Predictions) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,6 +54,9 @@ Crop = Literal["whole", "official"]
 
 RANDOM_WEIGHTS: Final = "random"
 """How a card begins to name weights that were learnt from nothing."""
+
+FARTHEST: Final = 0.15
+"""As of any image, but more: a network that has hardly learnt is none of another scale."""
 
 READ_TOGETHER: Final = 4
 """Scenes that a worker reads at a time; three such batches per worker lie ready."""
@@ -153,6 +158,8 @@ def predict_with(
     }
     waiting = [files for files in scenes if files not in kept]
     inputs = run_batches(partial(_read_inputs, size), waiting, workers=workers, batch=READ_TOGETHER)
+    if not quiet:
+        restore = _foretelling(restore, len(waiting))
     written = _restore_all(restore, _batches(inputs, batch), out, card)
     progress = track(written, f"Predict {card.method}", len(scenes), done=len(kept), quiet=quiet)
     return sum(progress), len(kept)
@@ -321,6 +328,42 @@ def _shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
     return inputs.cloudy.pixels.shape, inputs.sar.shape
 
 
+def _foretelling(restore: Restore, scenes: int) -> Restore:
+    """Say after the first scenes how long all will take, where that is long."""
+    told = False
+
+    def restore_and_tell(cloudy: Image, sar: Image) -> NDArray[np.floating]:
+        nonlocal told
+        started = time.perf_counter()
+        images = restore(cloudy, sar)
+        if not told:
+            told = True
+            said = forecast((time.perf_counter() - started) / len(cloudy), scenes)
+            if said:
+                print(said, file=sys.stderr, flush=True)
+        return images
+
+    return restore_and_tell
+
+
+def forecast(seconds: float, scenes: int) -> str:
+    """What to say of scenes that take long, by what one of them took; nothing of others.
+
+    Args:
+        seconds: One scene took. Under two it may be the start alone that took them.
+        scenes: There are to do.
+
+    Example:
+        >>> forecast(40, 3000)
+        'about 40 s per scene, 3,000 scenes: 33 hours'
+    """
+    whole = seconds * scenes
+    if seconds < 2 or whole < 60:
+        return ""
+    time_ = f"{whole / 3600:,.0f} hours" if whole >= 7200 else f"{whole / 60:.0f} minutes"
+    return f"about {seconds:.0f} s per scene, {scenes:,} scenes: {time_}"
+
+
 def _restore_all(
     restore: Restore, batches: Iterator[list[Inputs]], out: Path, card: Card
 ) -> Iterator[int]:
@@ -359,6 +402,6 @@ def _expect_images(
         return  # a trial of the command: what it returns means nothing
     for one, image in zip(some, images, strict=True):
         try:
-            expect_reflectance(image)
+            expect_reflectance(image, farthest=FARTHEST)
         except PixelError as error:
             raise PredictionError(f"{method}: {one.files.name}: {error}") from error

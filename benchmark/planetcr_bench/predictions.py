@@ -243,20 +243,31 @@ def _matched(
     """Scene to its files; a line per file that is none; scenes whose files are named otherwise."""
     by_name = {files.name: files for files in scenes}
     candidates: dict[SceneFiles, list[Path]] = {}
-    problems, surplus = [], []
+    others: dict[str, list[Path]] = {}
+    surplus = []
     for path in image_files(folder, error=PredictionError):
         scene = by_name.get(scene_name(path))
         if scene is None:
             surplus.append(path)
         elif ending(path) not in IMAGES:
-            problems.append(
-                f"{printable(path)}: expected {', '.join(IMAGES)}, got "
-                f"{printable(path.suffix) or 'no ending'}"
-            )
+            others.setdefault(ending(path), []).append(path)
         else:
             candidates.setdefault(scene, []).append(path)
     lines, misnamed = _surplus(folder, surplus, by_name)
-    return candidates, problems + lines, misnamed
+    misnamed |= {scene_name(path) for paths in others.values() for path in paths}
+    return candidates, [*_other_endings(folder, others), *lines], misnamed
+
+
+def _other_endings(folder: Path, others: Mapping[str, Sequence[Path]]) -> list[str]:
+    """One line per ending that no image has, whatever the number of files."""
+    lines = []
+    for end, paths in others.items():
+        first, got = printable(paths[0]), printable(end) or "no ending"
+        one = len(paths) == 1
+        where = first if one else folder
+        more = "" if one else f" in {len(paths)} files, such as {first}"
+        lines.append(f"{where}: expected {', '.join(IMAGES)}, got {got}{more}")
+    return lines
 
 
 def scene_name(path: Path) -> str:
@@ -271,14 +282,21 @@ def _surplus(
     folder: Path, paths: Sequence[Path], scenes: Mapping[str, SceneFiles]
 ) -> tuple[list[str], set[str]]:
     """Lines about files that are no scene's, and the scenes of those that have a word too much."""
-    core = re.compile(r"(?<![a-z])[a-z]+_[0-9]+_p_[0-9]+")
-    known = ((path, _affixes(path.stem, core, scenes)) for path in paths)
-    groups, rest = grouped(known)
+    seasons = sorted({files.season for files in scenes.values()}, key=len, reverse=True)
+    core = re.compile(rf"(?:{'|'.join(map(re.escape, seasons))})_[0-9]+_p_[0-9]+")
+    groups, rest = grouped((path, _affixes(path.stem, core, scenes)) for path in paths)
+    large = [path for path in rest if path.stem.lower() in scenes]
     lines = [
         f"{printable(path)}: expected files named after the {len(scenes)} scenes of the split, got "
         + ("a surplus one" if path.exists() else "a link that leads nowhere")
         for path in rest
+        if path.stem.lower() not in scenes
     ]
+    if large:
+        lines.append(
+            f"{folder}: expected names in small letters, such as {large[0].stem.lower()}, got "
+            f"{len(large)} with capitals, such as {printable(large[0].name)}; rename them"
+        )
     for (before, behind), files in groups.items():
         first, scene = files[0]
         lines.append(
@@ -286,7 +304,8 @@ def _surplus(
             f"{len(files)} with {told_affixes(before, behind)} the scene's name, such as "
             f"{printable(first.name)}; rename or remove them"
         )
-    return lines, {scene for files in groups.values() for _, scene in files}
+    named = {scene for files in groups.values() for _, scene in files}
+    return lines, named | {path.stem.lower() for path in large}
 
 
 def _affixes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 
 from planetcr_bench.diagnosis_report import DIAGNOSIS_FILES, write_diagnosis
 from planetcr_bench.figures import cover_figure, save_figure
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.published import published_table2, refuse_published
@@ -159,8 +159,8 @@ def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> N
     _write(path.with_suffix(".tex"), "\n".join(map(to_latex, blocks)))
     _write(path.with_suffix(".csv"), frame.to_csv(index=False))
     rows = frame.astype(object).to_dict("records")
-    records = [{name: _plain(value) for name, value in row.items()} for row in rows]
-    _write(path.with_suffix(".json"), json.dumps(records, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(to_json_value(rows), indent=2, ensure_ascii=False, allow_nan=False)
+    _write(path.with_suffix(".json"), text + "\n")
 
 
 def _table3_frame(
@@ -198,12 +198,6 @@ def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bo
         frame.insert(1, "class_pool", pool or protocol.pool)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
-
-
-def _plain(value: object) -> object:
-    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import Ledger, cover_bins, judged_pixels
 from planetcr_bench.protocols import Protocol
 from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER
@@ -293,9 +294,9 @@ def judged_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
     return result
 
 
-def _plain(row: pd.Series[Any]) -> dict[str, float | int | None]:
+def _plain(row: pd.Series[Any]) -> dict[str, object]:
     counts = ("scenes", "pixels")
     return {
-        str(name): int(value) if name in counts else float(value) if np.isfinite(value) else None
+        str(name): int(value) if name in counts else to_json_value(float(value))
         for name, value in row.items()
     }

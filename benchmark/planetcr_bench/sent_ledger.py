@@ -7,7 +7,8 @@ A broken file can crash or confuse the library that decodes it, so another proce
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,23 +59,38 @@ def read_sent_ledger(path: Path) -> Ledger:
     Raises:
         SubmissionError: Lists everything that is wrong with it.
     """
-    record, rows = apart(_decode, path, lost=f"{path}: {_UNREADABLE} (its bytes crash the reader)")
-    table = pa.ipc.open_stream(rows).read_all()
-    ledger = Ledger(table.to_pandas(ignore_metadata=True), record)
+    ledger = decode_ledger(path, record_faults)
     _refuse(path, ledger_faults(ledger))
     return ledger
 
 
+def decode_ledger(path: Path, faults: RecordFaults) -> Ledger:
+    """Decode a ledger under limits, in another process; its rows may say anything.
+
+    Args:
+        path: The file, a regular one.
+        faults: What is wrong with what the ledger says of its run; importable by name.
+
+    Raises:
+        SubmissionError: It is too large, no ledger, or lists the faults of its record or columns.
+    """
+    lost = f"{path}: {_UNREADABLE} (its bytes crash the reader)"
+    record, rows = apart(partial(_decode, faults=faults), path, lost=lost)
+    table = pa.ipc.open_stream(rows).read_all()
+    return Ledger(table.to_pandas(ignore_metadata=True), record)
+
+
+RecordFaults = Callable[[Mapping[str, Any]], list[str]]
 _UNREADABLE: Final = "expected a ledger of planetcr-bench, cannot be read"
 
 
-def _decode(path: Path) -> tuple[dict[str, Any], bytes]:
+def _decode(path: Path, faults: RecordFaults = record_faults) -> tuple[dict[str, Any], bytes]:
     """What a file says of its run, and its rows as an Arrow stream; in another process."""
     try:
         if path.stat().st_size > LARGEST_LEDGER:
             raise SubmissionError(f"{path}: expected at most {LARGEST_LEDGER} bytes")
         with pq.ParquetFile(path) as file:
-            record, table = _read(path, file)
+            record, table = _read(path, file, faults)
     except (OSError, ValueError, pa.ArrowException, MemoryError) as error:
         raise SubmissionError(f"{path}: {_UNREADABLE} ({error})") from error
     sink = pa.BufferOutputStream()
@@ -83,7 +99,9 @@ def _decode(path: Path) -> tuple[dict[str, Any], bytes]:
     return record, sink.getvalue().to_pybytes()
 
 
-def _read(path: Path, file: pq.ParquetFile) -> tuple[dict[str, Any], pa.Table]:
+def _read(
+    path: Path, file: pq.ParquetFile, faults: RecordFaults
+) -> tuple[dict[str, Any], pa.Table]:
     cells, unpacked = _sizes(file.metadata)
     if cells > MOST_CELLS:
         raise SubmissionError(f"{path}: expected at most {MOST_CELLS} cells, got {cells}")
@@ -92,7 +110,7 @@ def _read(path: Path, file: pq.ParquetFile) -> tuple[dict[str, Any], pa.Table]:
             f"{path}: expected at most {LARGEST_UNPACKED} bytes unpacked, got {unpacked}"
         )
     record = _record(path, file.schema_arrow.metadata or {})
-    _refuse(path, record_faults(record))
+    _refuse(path, faults(record))
     floor = not FLOOR_SUMS.keys().isdisjoint(file.schema_arrow.names)
     schema = schema_of(sorted(record["judges"]), floor=floor)
     _refuse(path, _column_faults(file.schema_arrow, schema))
@@ -169,12 +187,7 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         for key in record
         if key in run and (type(run[key]) is not type(record[key]) or run[key] != record[key])
     ]
-    for key, kinds in RUN.items():
-        if key in run and type(run[key]) not in kinds:
-            found.append(f"{key}: expected {kinds[-1].__name__}, got {type(run[key]).__name__}")
-    seconds = run.get("seconds")
-    if type(seconds) in RUN["seconds"] and not 0 <= run["seconds"] < 1e9:
-        found.append(f"seconds: expected 0 to 1e9, got {seconds!r:.80}")
+    found += run_type_faults(run)
     if record["complete"] and run.get("problems"):
         found.append("problems: expected none of a complete run")
     notes = run.get(NOTES, [])
@@ -186,6 +199,19 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         message = f"{path}: expected the record of the ledger's run"
         raise SubmissionError(message, [f"{path}: {problem}" for problem in found])
     return run
+
+
+def run_type_faults(run: Mapping[str, Any]) -> list[str]:
+    """What of :data:`RUN` is of a wrong type or range, one line each."""
+    found = [
+        f"{key}: expected {kinds[-1].__name__}, got {type(run[key]).__name__}"
+        for key, kinds in RUN.items()
+        if key in run and type(run[key]) not in kinds
+    ]
+    seconds = run.get("seconds")
+    if type(seconds) in RUN["seconds"] and not 0 <= run["seconds"] < 1e9:
+        found.append(f"seconds: expected 0 to 1e9, got {seconds!r:.80}")
+    return found
 
 
 def public_run(run: Mapping[str, Any]) -> dict[str, Any]:

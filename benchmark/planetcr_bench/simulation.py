@@ -72,7 +72,9 @@ def read_metadata(data: Path) -> dict[str, Any]:
         DatasetError: ``dataset.toml`` cannot be read.
     """
     path = data / METADATA
-    return read_toml(path, error=DatasetError) if os.path.lexists(path) else {}
+    if not os.path.lexists(path):
+        return {}
+    return read_toml(path, error=DatasetError)
 
 
 def read_simulation(data: Path) -> Simulation | None:

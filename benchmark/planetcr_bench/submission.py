@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from planetcr_bench.consistency import NAME_IT
-from planetcr_bench.dataset import read_track
+from planetcr_bench.dataset import Raster, read_track
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
-from planetcr_bench.errors import BenchError, SubmissionError, UsageError
+from planetcr_bench.errors import BenchError, PredictionError, SubmissionError, UsageError
 from planetcr_bench.evaluate import check_name, evaluate, find_dataset
 from planetcr_bench.folders import IMAGES, ending, image_files, is_litter
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
@@ -32,7 +33,7 @@ from planetcr_bench.manifest import (
     write_manifest,
 )
 from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions import read_card, scene_name, write_card
+from planetcr_bench.predictions import Card, read_card, read_prediction, scene_name, write_card
 from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
 from planetcr_bench.safe_archive import ARCHIVES, BROKEN, LIMITS
 from planetcr_bench.samples import SAMPLES
@@ -41,7 +42,7 @@ from planetcr_bench.sent_ledger import LARGEST_RECORD, public_run
 from planetcr_bench.storage import only_one
 from planetcr_bench.submission_check import Checked, Scrutiny, check
 from planetcr_bench.untrusted import open_regular, parse_json, read_bytes, read_json
-from planetcr_bench.vocabulary import UNNAMED
+from planetcr_bench.vocabulary import OPTICAL_BANDS, OPTICAL_SIZE, UNNAMED
 
 ZIP: Final = ".zip"
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)
@@ -142,9 +143,8 @@ def _overlap(one: Path, other: Path) -> bool:
 def _is_entry(path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: an entry and nothing else."""
     if path.is_dir():
-        names = {
-            one.relative_to(path).as_posix() for one in path.rglob("*") if not is_litter(one.name)
-        }
+        inside = (one.relative_to(path) for one in path.rglob("*"))
+        names = {one.as_posix() for one in inside if not any(map(is_litter, one.parts))}
         manifest = path / MANIFEST
         listed = read_bytes(manifest, LARGEST_MANIFEST) if manifest.is_file() else b""
         return not names or _are_of_an_entry(names, listed)
@@ -215,9 +215,31 @@ def _copy_predictions(
     predictions: Path, target: Path, files: Mapping[str, Path], listed: Sequence[Listed]
 ) -> None:
     target.mkdir()
+    card = read_card(predictions)
+    lacking = []
     for one in listed:
         shutil.copyfile(files[one.scene], target / one.name)
-    write_card(target, replace(read_card(predictions), dataset=None))
+        if not _means_the_same(files[one.scene], target / one.name, card):
+            lacking.append(f"{files[one.scene]}: the file beside it is not packed")
+    if lacking:
+        raise SubmissionError(
+            f"{predictions}: expected images that say themselves how they are read, but files "
+            "beside them (.aux.xml) give scales or names of bands; write these into the images",
+            lacking,
+        )
+    write_card(target, replace(card, dataset=None))
+
+
+def _means_the_same(image: Path, alone: Path, card: Card) -> bool:
+    """Whether an image is read without the file that GDAL keeps beside it as it is with it."""
+    if not any(image.with_name(f"{name}.aux.xml").exists() for name in (image.name, image.stem)):
+        return True
+    nowhere = Raster(np.empty((len(OPTICAL_BANDS), OPTICAL_SIZE, OPTICAL_SIZE), np.uint16))
+    try:
+        with_it, without = (read_prediction(path, card, nowhere)[0] for path in (image, alone))
+    except PredictionError:
+        return False
+    return np.array_equal(with_it, without)
 
 
 def _zip(folder: Path, path: Path, name: str) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import SUMS, Ledger, cover_bins
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.semantics import judged_summary
@@ -172,7 +173,7 @@ def floor_row(
     if not (protocol.sam_norm_floor and measured):
         return None
     run = widest(measured)
-    row = FLOOR if run.provenance["complete"] else f"{FLOOR} ({coverage(run)})"
+    row = covered(FLOOR, run)
     (overall,) = floor_groups(run.frame, protocol).to_dict("records")
     by_class = floor_groups(run.frame, protocol, ["land_cover"], pool=pool)
     by_class = by_class.reindex(list(LAND_COVER))
@@ -469,7 +470,7 @@ def summary(ledger: Ledger) -> dict[str, object]:
         ``name``, ``track``, ``complete``, ``input_crop``, ``expected_scenes``, ``scenes``, ``aois``
         and ``protocols``, each with what the judges tell, ``psnr_scene_mean`` where pixels are
         pooled, and ``sam_floor`` where norms are floored, None of a ledger that has not measured
-        it; a number that was not measured, or is infinite, is None.
+        it; a number that was not measured is None, an infinite one is ``"inf"``.
     """
     return {
         "name": ledger.name,
@@ -509,7 +510,7 @@ def _plain(
     by: Sequence[str],
     groups: Sequence[str],
     names: Sequence[str],
-) -> dict[str, dict[str, float | int | None]]:
+) -> dict[str, dict[str, object]]:
     table = score_groups(ledger.frame, protocol, by).reindex(list(groups))[list(names)]
     return {
         group: {
@@ -540,7 +541,7 @@ def _plain_floor(ledger: Ledger, protocol: Protocol) -> dict[str, object] | None
     return {"overall": parts.pop("all"), "by_class": parts}
 
 
-def _plain_number(value: float, *, count: bool) -> float | int | None:
+def _plain_number(value: float, *, count: bool) -> object:
     if count:
         return 0 if math.isnan(value) else int(value)
-    return float(value) if math.isfinite(value) else None
+    return to_json_value(float(value))

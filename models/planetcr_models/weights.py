@@ -22,6 +22,7 @@ from planetcr_models.checkpoint import (
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.official import load_checkpoint
 from planetcr_models.restorer import Restorer
+from planetcr_models.wrappers import unwrapped
 from planetcr_models.zoo import METHODS, create_model
 
 FORMAT: Final = "planetcr_models"
@@ -154,7 +155,9 @@ def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]
 
 def _load(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:
     """Fill a network, all of it; its precision becomes double where the file's is."""
-    problems = differences(model.state_dict(), weights)
+    expected = model.state_dict()
+    weights = unwrapped(weights, expected)
+    problems = differences(expected, weights)
     if problems:
         who = getattr(model, "method", "") or type(model).__name__
         raise CheckpointError(f"{path}: expected the weights of this {who}, got others", problems)

@@ -74,7 +74,7 @@ def make_scene_sums(
         "cloud_cover": (index % 5) / 5 + 0.1,
         "longitude": 10.0 + index // 3 % 40,
         "latitude": 47.0 - index // 3 % 30,
-        "prediction_sha256": f"{index:064x}",
+        "prediction_sha256": f"{seed:032x}{index:032x}",
     }
     return SceneSums(identity, sums, judged, floors)
 
@@ -98,9 +98,7 @@ def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **prov
     floor = provenance.pop("floor", False)
     table = ledger_table(
         [
-            make_scene_sums(
-                index, seed=seed, protocols=protocols, judges=len(judges), floor=floor
-            )
+            make_scene_sums(index, seed=seed, protocols=protocols, judges=len(judges), floor=floor)
             for index in range(scenes)
         ],
         judges,

@@ -203,6 +203,11 @@ def test_a_dataset_at_another_depth_says_which_folder_to_give(
     with pytest.raises(DatasetError) as refusal:
         find_scenes(tmp_path / "d" / given, "test")
     assert remedy.format(tmp_path / "d") in refusal.value.message
+    try:
+        told = "\n".join(audit(tmp_path / "d" / given, workers=0).problems)
+    except DatasetError as error:
+        told = error.message
+    assert refusal.value.message in told
 
 
 @pytest.mark.parametrize(
@@ -226,6 +231,22 @@ def test_names_that_share_a_word_too_much_are_one_line(
     (line,) = refusal.value.problems
     assert told in line
     assert audit(tmp_path, workers=0).problems == [line]
+
+
+def test_a_list_of_scenes_hides_neither_depth_nor_names(tmp_path: Path) -> None:
+    files = [write_scene(tmp_path, patch=patch) for patch in (1, 2)]
+    (tmp_path / "list.csv").write_text("\n".join(map(csv_line, files)))
+    for path in (one.path("S1") for one in files):
+        path.rename(path.with_name(f"{path.stem}_db.tif"))
+    with pytest.raises(DatasetError) as refusal:
+        find_scenes(tmp_path, "test", tmp_path / "list.csv")
+    (line,) = refusal.value.problems
+    assert "got 2 files with '_db' behind it" in line
+    (tmp_path / "test").rename(tmp_path / "made")
+    (tmp_path / "test").mkdir()
+    (tmp_path / "made").rename(tmp_path / "test" / "test")
+    with pytest.raises(DatasetError, match=f"give {tmp_path}/test, or move"):
+        find_scenes(tmp_path, "test", tmp_path / "list.csv")
 
 
 @pytest.mark.usefixtures("in_time")

@@ -82,3 +82,12 @@ def test_an_ending_is_found_in_any_capitals(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     assert other_spelling(tmp_path / "a.tif") == tmp_path / name
     assert other_spelling(tmp_path / "a.npy") is None
+
+
+def test_links_that_lead_to_each_other_lead_up_in_the_end(tmp_path: Path) -> None:
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "link").symlink_to(tmp_path / other)
+    assert not leads_up(tmp_path / "a" / "link")
+    assert leads_up(tmp_path / "a" / "link" / "link")
+    assert image_files(tmp_path) == []

@@ -183,9 +183,11 @@ def test_scenes_are_sorted_by_the_value_of_their_numbers() -> None:
     part = frame.iloc[::-1]
     names = in_order(part)["scene"].cat.categories.tolist()
     assert names == [f"summer_{index // 3}_p_{index}" for index in range(12)]
-    odd = pd.DataFrame({"scene": pd.Categorical(["a_10", f"a_{'9' * 5000}", "a_09", "a_9", "b"])})
+    odd = pd.DataFrame(
+        {"scene": pd.Categorical(["a_10", f"a_{'9' * 5000}", "a_09", "b1", "a_9", "b"])}
+    )
     found = in_order(odd)["scene"].astype(str).tolist()
-    assert found == ["a_09", "a_9", "a_10", f"a_{'9' * 5000}", "b"]
+    assert found == ["a_09", "a_9", "a_10", f"a_{'9' * 5000}", "b", "b1"]
 
 
 RUN = {
@@ -224,7 +226,7 @@ def test_no_byte_of_a_table_page_or_json_hangs_on_the_order_of_rows_or_dictionar
     runs: list[Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("cover_figure", "discrepancy_figure", "transition_figure", "save_figure"):
-        monkeypatch.setattr(f"planetcr_bench.report.{name}", lambda *_: None)
+        monkeypatch.setattr(f"planetcr_bench.report.{name}", lambda *_, **__: None)
     monkeypatch.setattr("planetcr_bench.diagnosis_report._picture", lambda *_: [])
     made, other = differing(runs, tmp_path)
     assert {

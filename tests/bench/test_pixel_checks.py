@@ -83,6 +83,7 @@ def test_hidden_pixels_are_counted_and_a_mask_that_hides_none_passes() -> None:
         ("r", "g", "b", "n"),
         ("Red", "Green", "Blue", "Near-Infrared"),
         ("RED", "GREEN", "BLUE", "near infrared"),
+        ("red (B4)", "green (B3)", "blue (B2)", "Near-IR"),
         ("SurfaceReflectanceRed", "BandGreen", "BandBlue", "BandNir"),
         ("B04", "B03", "B02", "B08"),
         ("B4", "B3", "B2", "B8A"),

@@ -77,6 +77,23 @@ def test_one_black_image_is_no_other_unit(
     expect_units(folder(tmp_path, scenes[:2], image))
 
 
+def test_images_as_dark_as_their_scenes_are_no_other_unit(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data", test=1)
+    (files,) = find_scenes(tmp_path / "data", "test")
+    night = np.minimum(dn(files), 200)
+    write_tif(files.path("planet_cloudfree"), night, (0, 0), 3, None)
+    expect_units(folder(tmp_path / "preds", [files], lambda _: night))
+
+
+def test_a_file_that_cannot_be_read_does_not_end_the_search(
+    tmp_path: Path, scenes: list[SceneFiles]
+) -> None:
+    dark = folder(tmp_path, scenes[:2], lambda files: np.rint(dn(files) / 100).astype("u2"))
+    dark.files[scenes[0]].write_bytes(b"nonsense")
+    with pytest.raises(PredictionError, match="percent or bytes"):
+        expect_units(dark)
+
+
 def test_a_folder_of_black_floats_is_black(tmp_path: Path, scenes: list[SceneFiles]) -> None:
     expect_units(folder(tmp_path, scenes[:2], lambda _: np.zeros((4, 300, 300), "f4")))
 

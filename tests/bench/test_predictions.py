@@ -216,6 +216,33 @@ def test_names_that_share_a_beginning_or_an_end_are_one_line(
     assert f"got 6 with {told} the scene's name" in line
 
 
+def test_names_that_differ_in_a_number_are_one_line(tmp_path: Path, data: Path) -> None:
+    scenes = find_scenes(data, "test")
+    for number, scene in enumerate(scenes):
+        (tmp_path / f"{number:03}pred{scene.name}.tif").touch()
+    (line,) = problems_of(tmp_path, scenes)
+    assert "got 6 with '…pred' before the scene's name" in line
+
+
+def test_names_in_capitals_are_one_line(tmp_path: Path, data: Path) -> None:
+    scenes = find_scenes(data, "test")
+    for scene in scenes:
+        (tmp_path / f"{scene.name}.tif".upper()).touch()
+    (line,) = problems_of(tmp_path, scenes)
+    assert "got 6 with capitals" in line
+
+
+@pytest.mark.parametrize("end", [".png", ".npz", ""])
+def test_files_of_an_ending_that_is_not_read_are_one_line(
+    tmp_path: Path, data: Path, end: str
+) -> None:
+    scenes = find_scenes(data, "test")
+    for scene in scenes:
+        (tmp_path / f"{scene.name}{end}").touch()
+    (line,) = problems_of(tmp_path, scenes)
+    assert f"expected .tif, .tiff, .npy, got {end or 'no ending'} in 6 files" in line
+
+
 def test_names_that_share_an_end_hide_no_other_problem(tmp_path: Path, data: Path) -> None:
     scenes = find_scenes(data, "test")
     for scene in scenes[:3]:

@@ -128,7 +128,7 @@ def test_pages_are_counted(tmp_path: Path, pages: int, bands: int, got: str) -> 
         ):
             target.write(np.ones((bands, 300, 300), np.uint16))
     with open_geotiff(path, error=DatasetError) as source:
-        assert header_of(source).pages == pages
+        assert header_of(source, 4).pages == pages
     wanted = rf"got {pages} pages {got}; write one image of four bands"
     with pytest.raises(PredictionError, match=wanted):
         header_size(path)

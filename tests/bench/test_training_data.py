@@ -213,7 +213,7 @@ def test_a_broken_scene_is_named_and_leaves_nothing(few: list[SceneFiles], tmp_p
 
 def test_products_on_two_grids_are_refused(tmp_path: Path) -> None:
     files = write_scene(tmp_path / "data")
-    sar = np.zeros((2, 90, 90), np.float32)
+    sar = np.full((2, 90, 90), -10, np.float32)
     write_tif(files.path("S1"), sar, (0, 0), 10, "EPSG:32601")
     for read in (
         lambda: FilePatches([files]).read(0),

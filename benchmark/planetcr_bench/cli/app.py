@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Annotated, Any, TextIO
 
@@ -43,6 +42,8 @@ class _Group(TyperGroup):
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             lines, exit_code = (f"{where}{error.strerror or error}",), 1
+        except UnicodeEncodeError as error:
+            lines, exit_code = (_unwritable(error),), 1
         except KeyboardInterrupt:
             typer.secho("stopped; the same command goes on where it stopped", err=True)
             raise typer.Exit(130) from None
@@ -69,7 +70,21 @@ def _show_warning(
         _show_others(message, category, filename, lineno, file, line)
         return
     typer.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
-    typer.echo(str(message), err=True)
+    from planetcr_bench.untrusted import printable  # --help must start fast
+
+    typer.echo(printable(message), err=True)
+
+
+def _unwritable(error: UnicodeEncodeError) -> str:
+    """A file's name with bytes that this locale does not know, which nothing can write down."""
+    if error.reason != "surrogates not allowed":
+        raise error
+    from planetcr_bench.untrusted import printable
+
+    return (
+        f"{printable(error.object)}: expected a name in the letters of this system, got others; "
+        "rename it, or set PYTHONUTF8=1 if the system knows UTF-8 alone"
+    )
 
 
 app = typer.Typer(
@@ -110,8 +125,3 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-def main() -> None:
-    """Run the command line; the entry point of ``planetcr-bench``."""
-    app(prog_name="planetcr-bench", args=sys.argv[1:])

@@ -15,7 +15,7 @@ const LEVEL = 0.05;
 const COLOURS = 8;
 const INPUT = "Cloudy (input)";
 const AXES = ["land_cover", "cover_bin", "sky"];
-const START = { board: "0", land_cover: "all", cover_bin: "all", sky: "all", inputs: "all", judge: "",
+const START = { board: "0", land_cover: "all", cover_bin: "all", sky: "all", inputs: "all", verified: "", judge: "",
   sort: "psnr", down: "1", a: "", b: "", entry: "" };
 const state = { ...START };
 const at = (id) => document.getElementById(id);
@@ -84,6 +84,35 @@ function ratios(parts, metric, additive) {
     ssim: ([top, bottom]) => Math.max(bottom - top, 0),
   }[metric] || (([top]) => top);
   return { parts, of: ([top, bottom]) => (bottom > 0 ? of(top / bottom) : NaN), size: (part) => part[1], errors, metric };
+}
+
+const countsSeen = new Map();
+
+/** How many scenes and AOIs of an entry a selection has. */
+function behind(name, chosen = selection()) {
+  return remembered(countsSeen, [board().id, name, chosen], () => countBehind(board(), name, chosen));
+}
+
+function countBehind({ counts }, name, chosen) {
+  const index = numbers(counts.index);
+  const scenes = numbers(counts.scenes[name]);
+  const wanted = AXES.map((axis) => {
+    const position = DATA.axes[axis].indexOf(chosen[axis]);
+    return position >= 0 ? position : axis === "cover_bin" ? -1 : DATA.axes[axis].length;
+  });
+  const perAoi = new Map();
+  for (let i = 0; i < scenes.length; i += 1) {
+    if (scenes[i] > 0 && wanted.every((position, axis) => position < 0 || index[4 * i + axis + 1] === position)) {
+      perAoi.set(index[4 * i], (perAoi.get(index[4 * i]) || 0) + scenes[i]);
+    }
+  }
+  return { scenes: [...perAoi.values()].reduce((sum, count) => sum + count, 0), aois: perAoi.size };
+}
+
+/** The most scenes that any entry of the board has of a selection, as far as we know all there are. */
+function behindBoard(chosen = selection()) {
+  return board().entries.map((entry) => behind(entry.name, chosen))
+    .reduce((most, one) => (one.scenes > most.scenes ? one : most), { scenes: 0, aois: 0 });
 }
 
 /** Confusion matrices per AOI, flat 6 × 6: true class × class that the judge reads. */
@@ -495,8 +524,9 @@ const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_
 
 function shown() {
   return board().entries.filter((entry) =>
-    state.inputs === "all"
-      || (state.inputs === "sar") === entry.inputs.includes("sar") && entry.inputs.length > 0);
+    (!state.verified || entry.status === "verified")
+      && (state.inputs === "all"
+        || (state.inputs === "sar") === entry.inputs.includes("sar") && entry.inputs.length > 0));
 }
 
 function columns() {
@@ -507,7 +537,7 @@ const scoresSeen = new Map();
 
 /** Scores of the input and of every shown entry in every column, for the selection. */
 function scored() {
-  return remembered(scoresSeen, [board().id, selection(), state.inputs, state.judge], score);
+  return remembered(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.judge], score);
 }
 
 function score() {
@@ -519,31 +549,55 @@ function score() {
   return { rows, input: board().entries.length ? each("input") : null };
 }
 
-function ranked(rows) {
-  const metric = state.sort;
-  const better = METRICS[metric] && METRICS[metric].up ? -1 : 1;
-  const way = state.down === "1" ? 1 : -1;
-  const key = (row) => row.scores[metric].value;
-  const sorted = [...rows].sort((one, other) => {
-    if (metric === "method") return way * one.entry.method.localeCompare(other.entry.method, "en");
+/** The row whose place each row takes: of the same predictions a verified one's, else the worst one's. */
+function standIns(rows) {
+  const { up } = METRICS[state.sort];
+  const badness = (row) => (up ? -1 : 1) * row.scores[state.sort].value;
+  const verified = (row) => (row.entry.status === "verified" ? 1 : 0);
+  return new Map(rows.map((row) => {
+    const same = rows.filter((other) => other === row || row.entry.same_predictions.includes(other.entry.name));
+    same.sort((one, other) => verified(other) - verified(one) || badness(other) - badness(one) || byName(one, other));
+    return [row, same[0]];
+  }));
+}
+
+function byName(one, other) {
+  return one.entry.name < other.entry.name ? -1 : 1;
+}
+
+/** Rows from best to worst, or the other way; what has no score comes last, the same predictions side by side. */
+function sorted(rows, way) {
+  if (state.sort === "method") {
+    return [...rows].sort((one, other) => way * one.entry.method.localeCompare(other.entry.method, "en"));
+  }
+  const better = METRICS[state.sort].up ? -1 : 1;
+  const stands = standIns(rows);
+  const key = (row) => stands.get(row).scores[state.sort].value;
+  return [...rows].sort((one, other) => {
     const [left, right] = [key(one), key(other)];
     if (Number.isNaN(left) || Number.isNaN(right)) return Number.isNaN(left) - Number.isNaN(right);
-    return left === right ? 0 : way * better * (left - right);
+    if (left !== right) return way * better * (left - right);
+    const [first, second] = [stands.get(one), stands.get(other)];
+    if (first !== second) return byName(first, second);
+    return (other === second ? 1 : 0) - (one === first ? 1 : 0);
   });
-  return [...sorted.filter((row) => row.entry.complete), ...sorted.filter((row) => !row.entry.complete)];
+}
+
+function ranked(rows) {
+  const all = sorted(rows, state.down === "1" ? 1 : -1);
+  return [...all.filter((row) => row.entry.complete), ...all.filter((row) => !row.entry.complete)];
 }
 
 function rankings(rows) {
   showDetectable(null);
   if (state.sort === "method") return new Map();
-  const better = METRICS[state.sort].up ? -1 : 1;
-  const whole = rows
-    .filter((row) => row.entry.complete && !Number.isNaN(row.scores[state.sort].value))
-    .sort((one, other) => better * (one.scores[state.sort].value - other.scores[state.sort].value) || 0);
+  const stands = standIns(rows);
+  const whole = sorted(rows, 1).filter((row) => row.entry.complete && !Number.isNaN(row.scores[state.sort].value));
+  const order = [...new Set(whole.map((row) => stands.get(row)))];
   const told = board().comparable ? compared(whole.map((row) => row.scores[state.sort])) : null;
   showDetectable(told);
   return new Map(whole.map((row, place) => [row.entry.name, {
-    rank: place + 1, letters: told ? told.letters[place] : "",
+    rank: order.indexOf(stands.get(row)) + 1, letters: told ? told.letters[place] : "",
     best: Boolean(told) && sharesLetter(told.letters[place], told.letters[0]),
   }]));
 }
@@ -571,15 +625,23 @@ function showTable(rows, input) {
   const places = rankings(rows);
   const head = [make("th", "Rank", { scope: "col" }), heading("method", "Method"),
     ...columns().map((metric) => heading(metric, titled(metric))),
-    make("th", "Inputs", { scope: "col" }), make("th", "Status", { scope: "col" }), make("th", "Scenes", { scope: "col" })];
+    ...["Inputs", "Scenes", "AOIs"].map((title) => make("th", title, { scope: "col" }))];
   const body = ranked(rows).map((row) => tableRow(row, places.get(row.entry.name)));
   if (input) {
     body.push(make("tr", [make("td", ""), make("th", INPUT, { scope: "row", class: "text" }),
       ...columns().map((metric) => make("td", labelled(input[metric], METRICS[metric].digits))),
-      make("td", ""), make("td", ""), make("td", "")], { class: "apart", "data-name": "input" }));
+      make("td", ""), ...countCells(behindBoard())], { class: "apart", "data-name": "input" }));
   }
   at("table").replaceChildren(
     make("caption", captionOf(), { class: "note" }), make("thead", make("tr", head)), make("tbody", body));
+}
+
+function isOfficial() {
+  return board().protocol === "official";
+}
+
+function countCells({ scenes, aois }, words = "") {
+  return [make("td", `${scenes}${words}`, { "data-count": "scenes" }), make("td", String(aois), { "data-count": "aois" })];
 }
 
 function titled(metric) {
@@ -589,7 +651,12 @@ function titled(metric) {
 
 function captionOf() {
   const parts = AXES.filter((axis) => state[axis] !== "all").map((axis) => named(axis, state[axis]));
-  return `${board().track}, protocol ${board().protocol}: ${parts.length ? parts.join(", ") : "all pixels"}`;
+  const track = board().simulated ? `${board().track} (simulated)` : board().track;
+  return `${track}, protocol ${board().protocol}: ${parts.length ? parts.join(", ") : "all pixels"}${board().entries.length ? `; ${countsOf(behindBoard())}` : ""}`;
+}
+
+function countsOf({ scenes, aois }) {
+  return `${scenes} ${scenes === 1 ? "scene" : "scenes"} of ${aois} ${aois === 1 ? "AOI" : "AOIs"}`;
 }
 
 function named(axis, value) {
@@ -606,11 +673,25 @@ function tableRow({ entry, scores }, place) {
     return make("td", content, { "data-metric": metric, ...(best ? { class: "best" } : {}) });
   });
   return make("tr", [
-    make("td", place ? String(place.rank) : "–"), make("th", name, { scope: "row", class: "text" }), ...cells,
+    make("td", place ? String(place.rank) : "–"), make("th", [name, ...badges(entry)], { scope: "row", class: "text" }), ...cells,
     make("td", entry.inputs.length ? inputsOf(entry) : "not stated"),
-    make("td", make("span", entry.status, { class: `badge ${entry.status}` })),
-    make("td", entry.complete ? String(entry.scenes) : `${entry.coverage}, not ranked`),
+    ...countCells(behind(entry.name), entry.complete ? "" : ` (${entry.coverage} in all, not ranked)`),
   ], { "data-name": entry.name, ...(entry.complete ? {} : { class: "apart" }) });
+}
+
+/** What must be known of an entry at first sight. */
+function badges(entry) {
+  const same = entry.same_predictions.map(methodOf).join(", ");
+  return [
+    [entry.status, entry.status, DATA.statuses[entry.status]],
+    ...(isOfficial() ? [[`input crop ${cropOf(entry.input_crop)}`, "crop", DATA.crops[entry.input_crop]]] : []),
+    ...(entry.training ? [[entry.training, "warned", "How it was trained, as its card says"]] : []),
+    ...(same ? [[`same predictions as ${same}: one rank`, "same", "Equal pixel by pixel"]] : []),
+  ].flatMap(([words, style, title]) => [" ", make("span", words, { class: `badge ${style}`, title })]);
+}
+
+function cropOf(crop) {
+  return crop === "160" ? "160 × 160" : crop;
 }
 
 function inputsOf(entry) {
@@ -748,7 +829,7 @@ function showPair(rows) {
 
 const CARD = { authors: "Authors", year: "Year", paper: "Paper", code: "Code", licence: "Licence", inputs: "Inputs",
   training_data: "Training data", extra_data: "Beyond the training split", parameters: "Parameters",
-  macs: "Multiply–adds per patch", hardware: "Hardware", notes: "Notes" };
+  macs: "Multiply–adds per patch", hardware: "Hardware", training: "Training", notes: "Notes" };
 
 function showCard() {
   const entry = board().entries.find((one) => one.name === state.entry);
@@ -756,7 +837,7 @@ function showCard() {
     at("card").replaceChildren();
     return;
   }
-  const list = [["Status", entry.status], ["Scored", entry.coverage]];
+  const list = [["Status", `${entry.status}: ${DATA.statuses[entry.status]}`], ["Scored", entry.coverage]];
   for (const [key, label] of Object.entries(CARD)) {
     const value = entry.card && entry.card[key];
     if (value !== null && value !== undefined && value !== "" && value.length !== 0) list.push([label, said(value)]);
@@ -785,9 +866,9 @@ function showPublished() {
   if (!rows.length) return;
   at("apart-note").textContent = `${DATA.published.source}. Overall and per class as printed; nothing here is ranked.`;
   const classes = DATA.axes.land_cover.slice(0, -1);
-  const head = ["Method", ...Object.keys(METRICS).slice(0, 4).map(titled),
+  const head = ["Method", "Input crop", ...Object.keys(METRICS).slice(0, 4).map(titled),
     ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
-  const body = rows.map((row) => [row.row, ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
+  const body = rows.map((row) => [row.row, cropOf(row.input_crop), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
     ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
   at("published").replaceChildren(...plainTable("Tab. 2", head, body));
   const bins = [...DATA.axes.cover_bin, "overall"];
@@ -826,6 +907,7 @@ function showFilters() {
   for (const id of ["a", "b", "entry"]) fill(at(id), methods, state[id]);
   at("board").value = state.board;
   at("inputs").value = state.inputs;
+  at("verified").checked = state.verified === "1";
 }
 
 /** Keep the state possible: names that the board has, and no split that it cannot make. */
@@ -834,6 +916,7 @@ function settle() {
   for (const axis of AXES) if (!DATA.axes[axis].includes(state[axis])) state[axis] = "all";
   if (!board().cells.additive && state.land_cover !== "all") state.sky = "all";
   if (!["optical", "sar"].includes(state.inputs)) state.inputs = "all";
+  if (state.verified !== "1") state.verified = "";
   const judges = Object.keys(board().judges);
   if (!judges.includes(state.judge)) state.judge = judges[0] || "";
   if (state.sort !== "method" && !columns().includes(state.sort)) state.sort = START.sort;
@@ -851,17 +934,43 @@ function show() {
   for (const part of document.querySelectorAll(".measured")) part.hidden = !board().entries.length;
   const { rows, input } = scored();
   showTable(rows, input);
-  at("about").textContent = board().entries.length
-    ? `${board().scenes} scenes of ${board().cells.aois.length} AOIs. Signature: ${board().signature}` : "No measured entry yet.";
-  const partial = rows.filter((row) => !row.entry.complete).length;
-  at("notes").textContent = `[low, high] is the 95 % interval over AOIs, and under it stands how many AOIs the score hangs on; `
-    + "methods that share a letter cannot be told apart."
-    + (partial ? ` ${partial} incomplete: not ranked.` : "") + (board().remark ? ` ${board().remark}` : "");
+  showAbout();
+  showNotes(rows);
   showCharts();
   showPair(rows);
   showCard();
   showPublished();
   at("status").textContent = `${rows.length} of ${board().entries.length} entries. ${captionOf()}.`;
+}
+
+function showAbout() {
+  if (!board().entries.length) {
+    at("about").textContent = "No measured entry yet.";
+    return;
+  }
+  const everything = { land_cover: "all", cover_bin: "all", sky: "all" };
+  const chosen = AXES.some((axis) => state[axis] !== "all");
+  const { aois } = behindBoard(everything);
+  const size = chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${board().scenes} of ${aois}.` : `${board().scenes} scenes of ${aois} AOIs.`;
+  at("about").replaceChildren(
+    ...(board().simulated ? [make("span", "simulated", { class: "badge warned" }), " These scenes were simulated. "] : []),
+    ...(DATA.verified_only ? ["Verified entries alone. "] : []), `${size} Signature: ${board().signature}`);
+}
+
+function showNotes(rows) {
+  const entries = rows.map((row) => row.entry);
+  const partial = entries.filter((entry) => !entry.complete).length;
+  const statuses = [...new Set(entries.map((entry) => entry.status))].sort();
+  const crops = new Set(entries.map((entry) => entry.input_crop));
+  at("notes").replaceChildren(...[
+    `${countsOf(behindBoard())}; [low, high] is the 95 % interval over AOIs, and under it stands how many AOIs the score hangs on; `
+      + "methods that share a letter cannot be told apart.",
+    partial ? `${partial} incomplete: not ranked.` : "",
+    board().remark,
+    isOfficial() ? "Input crop: what the network was shown of a patch; official figures hang on it." : "",
+    isOfficial() && crops.size > 1 ? "Rows of different input crops stand here: hold only those of one against each other." : "",
+    ...statuses.map((status) => `${status[0].toUpperCase()}${status.slice(1)}: ${DATA.statuses[status]}`),
+  ].filter(Boolean).map((words) => make("span", `${words} `)));
 }
 
 function change(wanted) {
@@ -883,10 +992,11 @@ function readAddress() {
 for (const id of ["board", ...AXES, "inputs", "judge", "a", "b", "entry"]) {
   at(id).addEventListener("change", (event) => change({ [id]: event.target.value }));
 }
+at("verified").addEventListener("change", (event) => change({ verified: event.target.checked ? "1" : "" }));
 at("filters").addEventListener("submit", (event) => event.preventDefault());
-at("reset").addEventListener("click", () => change({ land_cover: "all", cover_bin: "all", sky: "all", inputs: "all" }));
+at("reset").addEventListener("click", () => change({ land_cover: "all", cover_bin: "all", sky: "all", inputs: "all", verified: "" }));
 window.addEventListener("hashchange", () => { readAddress(); show(); });
-fill(at("board"), DATA.boards.map((one, place) => [String(place), `${one.track}, ${one.protocol}`]), "0");
+fill(at("board"), DATA.boards.map((one, place) => [String(place), `${one.track}, ${one.protocol}${one.simulated ? " (simulated)" : ""}`]), "0");
 at("bibtex").textContent = DATA.bibtex;
 at("main").hidden = false;
 readAddress();

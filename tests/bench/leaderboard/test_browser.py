@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from boards import make_card, put
+from boards import make_card, put, twins
 from ledgers import make_ledger
 from planetcr_bench import scores
 from planetcr_bench.leaderboard.entries import read_entries
@@ -66,6 +66,7 @@ def browser() -> Iterator:
 def runs() -> dict[str, Ledger]:
     near = make_ledger("near", scenes=SCENES, judges=("j1",))
     apart = near.frame.copy()
+    apart["prediction_sha256"] = "other images"
     apart["squared_error"] *= 1 + 0.02 * (apart["patch"] // 3)
     return {
         "near": near,
@@ -393,8 +394,10 @@ def test_letters_of_200_methods_come_at_once(functions) -> None:
 
 def test_complete_runs_over_other_aois_are_not_compared(browser, tmp_path: Path) -> None:
     """As a claim may have it: an interval each, no letters, no differences, and the page agrees."""
-    for seed, (name, scenes) in enumerate((("long", 24), ("short", 18))):
-        put(tmp_path / "results", make_ledger(name, scenes=scenes, seed=seed))
+    put(tmp_path / "results", make_ledger("many", scenes=24))
+    few = make_ledger("few", scenes=24, seed=1)
+    frame = few.frame.assign(aoi="summer_" + (few.frame["patch"] // 4).astype(str))
+    put(tmp_path / "results", replace(few, frame=frame))
     write_board(tmp_path, read_entries(tmp_path / "results")[0])
     (told,) = [
         one
@@ -511,3 +514,117 @@ def test_text_has_contrast_and_a_phone_does_not_scroll_sideways(browser, site, s
     )
     assert min(contrasts) >= 4.5
     page.close()
+
+
+# --- What a reader must see at first sight ------------------------------------------------------
+
+
+def counts(page, name: str) -> tuple[str, str]:
+    row = page.locator(f"#table tr[data-name='{name}']")
+    scenes, aois = (row.locator(f"[data-count={what}]").inner_text() for what in ("scenes", "aois"))
+    return scenes, aois
+
+
+@pytest.mark.parametrize("protocol", ["official", "full"])
+def test_counts_are_those_of_what_the_filters_choose(page, runs, protocol: str) -> None:
+    page.select_option("#board", label=f"fake, {protocol}")
+    assert counts(page, "near") == (str(SCENES), str(SCENES // 3))
+    assert counts(page, "part") == (f"9 (9 of {SCENES} scenes in all, not ranked)", "3")
+    page.select_option("#land_cover", "water")
+    page.select_option("#cover_bin", "40-60")
+    for name in ("near", "other", "part"):
+        frame = runs[name].frame.assign(cover_bin=cover_bins(runs[name].frame))
+        chosen = (frame["cover_bin"] == "40-60") & (frame["land_cover"] == "water")
+        frame = frame[chosen & (frame["protocol"] == protocol)]
+        scenes, aois = counts(page, name)
+        assert int(scenes.split()[0]) == frame["scene"].nunique()
+        assert int(aois) == frame["aoi"].nunique()
+    assert f"out of {SCENES} of {SCENES // 3}" in page.locator("#about").inner_text()
+    assert f"{SCENES} scenes" not in page.locator("#table caption").inner_text()
+
+
+@pytest.fixture(scope="module")
+def odd_site(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Twins, a simulated track, and runs of the oddest values that the board takes."""
+    folder = tmp_path_factory.mktemp("odd")
+    twins(folder / "results")
+    card = make_card("Narrow") + 'training = "narrow, trained for 3 minutes on a CPU"\n'
+    made = make_ledger("n", scenes=3, track="sim-v1", simulation="sim-v1 standard, seed 0")
+    put(folder / "results", made, card=card)
+    odd = make_ledger("odd", scenes=3, track="odd", judges=("j1",))
+    errors = ["squared_error", "angle_deg", "ssim"]
+    none = ["angle_pixels", "ssim_pixels", "angle_deg", "ssim"]
+    for name, change in (
+        ("zero", dict.fromkeys(errors, 0.0)),
+        ("large", {"squared_error": 1e29, "ssim": -1e29, "angle_deg": 1e29}),
+        ("tiny", dict.fromkeys(errors, 1e-300)),
+        ("unmeasured", dict.fromkeys(none, 0)),
+        ("names", {"aoi": "</script>\x1b[2J"}),
+    ):
+        facts = {**odd.provenance, "name": name}
+        put(folder / "results", Ledger(odd.frame.assign(**change), facts))
+    entries, problems = read_entries(folder / "results")
+    assert problems == []
+    write_board(folder, entries)
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture
+def odd_page(browser, odd_site: str) -> Iterator:
+    page = browser.new_page()
+    noise: list[str] = []
+    page.on("console", lambda message: noise.append(message.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.goto(odd_site + "#board=fake/full")
+    yield page
+    assert noise == []
+    page.close()
+
+
+def ranks(page) -> dict[str, str]:
+    rows = page.locator("#table tbody tr[data-name]").all()
+    return {row.get_attribute("data-name"): row.locator("td").first.inner_text() for row in rows}
+
+
+def test_the_same_predictions_share_a_rank_on_the_page_too(odd_page) -> None:
+    expected = {"best": "1", "right": "2", "forged": "2", "worse": "3", "input": ""}
+    assert list(ranks(odd_page).items()) == list(expected.items())
+    forged = odd_page.locator("#table tr[data-name=forged] th").inner_text()
+    assert "same predictions as Right: one rank" in forged
+    odd_page.locator("#table th[data-key=psnr] button").click()
+    assert list(ranks(odd_page)) == ["worse", "right", "forged", "best", "input"]
+
+
+def test_verified_entries_are_ranked_alone_by_a_switch(odd_page) -> None:
+    odd_page.check("#verified")
+    assert ranks(odd_page) == {"right": "1", "input": ""}
+    assert "verified=1" in odd_page.url
+    assert "Claimed:" not in odd_page.locator("#notes").inner_text()
+    odd_page.click("#reset")
+    assert len(ranks(odd_page)) == 5
+    assert "Claimed: only the sums were sent" in odd_page.locator("#notes").inner_text()
+
+
+def test_badges_say_what_was_simulated_how_it_was_trained_and_shown(odd_page) -> None:
+    assert "input crop" not in odd_page.locator("#table").inner_text()
+    odd_page.select_option("#board", label="fake, official")
+    assert "input crop whole" in odd_page.locator("#table tr[data-name=best] th").inner_text()
+    assert "input crop unknown" in odd_page.locator("#table tr[data-name=right] th").inner_text()
+    assert "Rows of different input crops" in odd_page.locator("#notes").inner_text()
+    odd_page.select_option("#board", label="sim-v1, full (simulated)")
+    assert "simulated" in odd_page.locator("#about .warned").inner_text()
+    badges = odd_page.locator("#table tr[data-name=n] th .badge").all_inner_texts()
+    assert badges == ["claimed", "narrow, trained for 3 minutes on a CPU"]
+
+
+def test_the_page_takes_every_value_that_the_board_does(odd_page) -> None:
+    for protocol in ("official", "full"):
+        odd_page.select_option("#board", label=f"odd, {protocol}")
+        assert len(ranks(odd_page)) == 6
+        for metric in ("mae", "psnr", "sam_deg", "ssim", "miou"):
+            odd_page.locator(f"#table th[data-key={metric}] button").click()
+            assert odd_page.locator("#fig5 figcaption").count() == 1
+        odd_page.select_option("#cover_bin", "80-100")
+        assert {counts(odd_page, name) for name in ("zero", "large")} == {("0", "0")}
+        odd_page.select_option("#cover_bin", "all")
+    assert "∞" in odd_page.locator("#table tr[data-name=zero] td[data-metric=psnr]").inner_text()
