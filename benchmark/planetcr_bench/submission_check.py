@@ -169,11 +169,9 @@ def _short(line: str) -> str:
 def _hold_against_board(case: _Case) -> None:
     """What hangs on the dataset alone must be as in other runs on it."""
     results = case.scrutiny.results
-    if results is None:
-        return
-    entries, _ = read_entries(results)
-    if not entries:
-        return  # as if there were no folder: what a killed command began there is none
+    entries, _ = ([], []) if results is None else read_entries(results)
+    if results is None or not entries:
+        return  # a folder that a killed command began is none
     digests = digests_of(case.ledger)
     others, alike, copied = [], [], []
     for entry in entries:
