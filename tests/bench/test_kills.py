@@ -65,7 +65,7 @@ def kill(name: str, spread: int, template: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("name", "spread"), [("predict", 3), ("submit a zip", 2)])
+@pytest.mark.parametrize(("name", "spread"), [("predict", 3)])
 def test_a_killed_command_ends_as_if_it_had_not_been_killed(
     name: str, spread: int, template: Path, tmp_path: Path
 ) -> None:
