@@ -410,20 +410,22 @@ def _contents(path: Path) -> dict[str, object] | None:
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if not file.is_dir())
             return {
-                file.relative_to(path).as_posix(): _content(file.name, partial(open_regular, file))
+                file.relative_to(path).as_posix(): _content(
+                    file.name, open_regular(file, LIMITS.file_bytes)
+                )
                 for file in files
             }
         with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
             return {
-                info.filename: _content(info.filename, lambda _, info=info: archive.open(info))
+                info.filename: _content(info.filename, archive.open(info))
                 for info in archive.infolist()
             }
     except (BenchError, *BROKEN):
         return None
 
 
-def _content(name: str, opened: Callable[[int], IO[bytes]]) -> object:
-    with opened(LIMITS.file_bytes) as stream:
+def _content(name: str, opened: IO[bytes]) -> object:
+    with opened as stream:
         last = name.rpartition("/")[2]
         if last == REPORT:
             return ""  # follows from the others
