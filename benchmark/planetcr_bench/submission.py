@@ -415,11 +415,15 @@ def _contents(path: Path) -> dict[str, object] | None:
             }
         with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
             return {
-                info.filename: _content(info.filename, lambda _, info=info: archive.open(info))
+                info.filename: _content(info.filename, partial(_member, archive, info))
                 for info in archive.infolist()
             }
     except (BenchError, *BROKEN):
         return None
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, _most: int) -> IO[bytes]:
+    return archive.open(info)
 
 
 def _content(name: str, opened: Callable[[int], IO[bytes]]) -> object:
