@@ -300,7 +300,10 @@ def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [to_json_value(row) for row in frame.astype(object).to_dict("records")]
+    return [
+        {str(key): to_json_value(value) for key, value in row.items()}
+        for row in frame.astype(object).to_dict("records")
+    ]
 
 
 def page(data: Mapping[str, Any]) -> str:
