@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Any, TypeVar
 
 import numpy as np
@@ -192,6 +192,7 @@ def _context(function: Callable[..., object]) -> multiprocessing.context.BaseCon
     context = multiprocessing.get_context("forkserver")
     module = getattr(function, "func", function).__module__
     context.set_forkserver_preload([module])
+    resource_tracker.ensure_running()  # which would let signals through again
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:  # whoever is asked to stop says so, not the processes that it has started
         forkserver.ensure_running()

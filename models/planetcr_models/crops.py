@@ -7,7 +7,14 @@ import os
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from multiprocessing import active_children, forkserver, get_all_start_methods, get_context, queues
+from multiprocessing import (
+    active_children,
+    forkserver,
+    get_all_start_methods,
+    get_context,
+    queues,
+    resource_tracker,
+)
 from typing import Any
 
 import numpy as np
@@ -264,6 +271,7 @@ def _try_semaphores(workers: int) -> None:
     tried = [context.Queue() for _ in range(workers + 1)], context.Event()
     del tried
     if context.get_start_method() == "forkserver":
+        resource_tracker.ensure_running()  # which would let signals through again
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             forkserver.ensure_running()
