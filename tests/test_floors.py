@@ -19,7 +19,12 @@ FLOORS = {
     BENCH: [
         {"vocabulary", "errors", "protocols", "json_values"},
         {"untrusted"},
+        {"folders", "grids", "pixel_checks"},
+        {"raster_files", "product_pixels"},
         {
+            "compiled",
+            "fonts",
+            "projections",
             "scene",
             "scores",
             "ledger",
@@ -39,7 +44,7 @@ FLOORS = {
             "consistency",
         },
         {"predictions", "fingerprint", "tables", "audit", "held_out", "heat_maps"},
-        {"manifest", "sent_ledger"},
+        {"manifest", "sent_ledger", "plausibility"},
         {"statistics"},
         {"arrays", "predict", "render", "figures", "semantic_tables", "training_data", "diagnosis"},
         {
@@ -77,7 +82,7 @@ FLOORS = {
         {"__main__"},
     ],
     MODELS: [
-        {"errors", "patches", "journal"},
+        {"errors", "patches", "journal", "wrappers"},
         {"restorer", "triton_filter", "checkpoint", "crops", "recipes"},
         {"dynamic_filter", "deformable", "window_attention", "losses", "land_cover"},
         {"layers"},

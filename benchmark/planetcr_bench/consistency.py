@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from planetcr_bench.entry_card import text_faults
 from planetcr_bench.ledger import (
+    FLOOR_SUMS,
     RECORD,
     SCHEMA_VERSION,
     SUMS,
@@ -79,7 +80,7 @@ OF_THE_INPUT: Final = (
     "pixels", "cloudy_clear", "input_squared_error", "input_angle_deg", "input_angle_pixels",
     "ssim_pixels", "input_ssim",
 )  # fmt: skip
-"""Columns that hang on the dataset alone, whatever was predicted."""
+"""Columns that hang on the dataset alone, whatever was predicted; :func:`floor_columns` too."""
 
 _PARTS: Final = (
     "pixels", "absolute_error", "squared_error", "ndvi_error", "ndvi_pixels", "out_of_range",
@@ -277,6 +278,11 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
         ),
         "an angle of every pixel in protocol official": floored
         & ((sums["angle_pixels"] != pixels) | (sums["input_angle_pixels"] != pixels)),
+        **(
+            {"the clear image's own angle of what is clear": _own_angle(frame, sums)}
+            if ledger.has_floor
+            else {}
+        ),
         "no more values out of range than values": sums["out_of_range"] > values,
         "angles of 0 to 180° at no more than all pixels": (
             (sums["angle_pixels"] > pixels)
@@ -293,6 +299,16 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
             (sums["ndvi_pixels"] > pixels) | (sums["ndvi_error"] > 2 * sums["ndvi_pixels"] * more)
         ),
     }
+
+
+def _own_angle(frame: pd.DataFrame, sums: Mapping[str, NDArray[np.float64]]) -> Flags:
+    """Rows in which an image that is the clear one has another angle to it than that to itself."""
+    own = frame["self_angle_deg"].to_numpy(np.float64)
+    room = 10 * ROUNDING * sums["pixels"]  # of a cosine of 1, an angle keeps half the digits
+    broken = np.zeros(len(frame), np.bool_)
+    for error, angle in (("absolute_error", "angle_deg"), ("cloudy_clear", "input_angle_deg")):
+        broken |= (sums[error] == 0) & ~np.isclose(sums[angle], own, ROUNDING, room)
+    return broken
 
 
 def _identity_rules(ledger: Ledger) -> dict[str, Flags]:
@@ -443,6 +459,18 @@ def misplaced(sent: Ledger, known: Ledger, *, drift: float = DRIFT) -> list[str]
         if off.any():
             found.append(f"{fact}: {int(off.sum())} scenes differ, first {ours.index[off][0]}")
     return found
+
+
+def floor_columns(sent: Ledger, known: Ledger) -> list[str]:
+    """Columns of the noise floor of SAM in which two ledgers can be held against each other.
+
+    The angle of a pixel leaps where its norm is at the floor, so images that another machine has
+    rounded otherwise agree in the number of such pixels alone.
+    """
+    if not (sent.has_floor and known.has_floor):
+        return []
+    same = sent.provenance["fingerprint"] == known.provenance["fingerprint"]
+    return list(FLOOR_SUMS) if same else ["floored_pixels"]
 
 
 _DEGREES: Final = 1e-4

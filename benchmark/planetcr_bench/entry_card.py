@@ -47,12 +47,12 @@ hardware = ""          # on which it was trained and run, and for how long
 # Optional:
 # training = ""        # in a few words beside the method's name: "narrow, 20 minutes on a CPU"
 # paper = ""           # title or address
-# code = ""            # address, https://…
+# code = ""            # address, https://...
 # parameters = 0       # how many numbers were learnt; `planetcr-bench models NAME` counts them
-# macs = 0             # multiply–adds for one patch of 300 × 300 pixels
+# macs = 0             # multiply-adds for one patch of 300 x 300 pixels
 # bibtex = '''
 # @article{key,
-#   title = {…},
+#   title = {...},
 # }
 # '''
 # notes = ""

@@ -25,6 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from planetcr_bench.fonts import unwarned, write_all_letters
 from planetcr_bench.protocols import Protocol
 from planetcr_bench.tables import LABEL, METRICS
 from planetcr_bench.vocabulary import COVER_BINS
@@ -140,7 +141,7 @@ def page(settings: Mapping[str, object] | None = None) -> Iterator[Figure]:
     Args:
         settings: Of matplotlib, beside :data:`STYLE`.
     """
-    with matplotlib.style.context([*STYLE, dict(settings or {})]):
+    with matplotlib.style.context([*STYLE, dict(settings or {})]), unwarned():
         yield Figure(layout="constrained", dpi=200)
 
 
@@ -177,6 +178,7 @@ def finish(figure: Figure, rows: Sequence[Row], caption: str, *, height_inch: fl
     figure.supxlabel(caption, x=0.01, ha="left", fontsize=6, color="#404040", parse_math=False)
     height_inch += 0.17 * lines + 0.1 * len(caption.splitlines())
     figure.set_size_inches(WIDTH_INCH, height_inch)
+    write_all_letters(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # PNG and SVG share one layout, however often saved
 
@@ -193,7 +195,7 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> None:
     metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None}}
     for suffix, entries in metadata.items():
         stream = io.BytesIO()
-        with matplotlib.style.context(STYLE):
+        with matplotlib.style.context(STYLE), unwarned():
             figure.savefig(stream, format=suffix, dpi=200, metadata=entries)
         partial = folder / f".{stem}.{suffix}.partial"
         try:

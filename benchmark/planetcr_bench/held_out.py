@@ -59,6 +59,25 @@ def hold_out(
     )
 
 
+def remark(learnt: Sequence[SceneFiles], held: Sequence[SceneFiles], *, share: float) -> str:
+    """What to say of a division that is far from the share asked for; nothing of any other.
+
+    Args:
+        learnt: Scenes to train on.
+        held: Scenes that :func:`hold_out` has held out.
+        share: That was asked for.
+    """
+    scenes = len(learnt) + len(held)
+    if len(held) < max(0.2, 2 * share) * scenes:
+        return ""
+    places = [len({(files.season, files.aoi) for files in some}) for some in (learnt, held)]
+    return (
+        f"validation: {len(held)} of {scenes} training scenes are held out "
+        f"({len(held) / scenes:.0%}, where {share:.0%} was asked for), for AOIs are held out whole "
+        f"and there are only {sum(places)}; --val-share 0 trains on all of them"
+    )
+
+
 def some_scenes(scenes: Sequence[SceneFiles], count: int, *, seed: int = 0) -> list[SceneFiles]:
     """At most so many of the scenes, spread over their AOIs and the same at every call.
 

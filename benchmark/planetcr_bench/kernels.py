@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from typing import Any, Final, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.ledger import GROUPS, SUMS
+from planetcr_bench.compiled import compiled
+from planetcr_bench.ledger import FLOOR_SUMS, GROUPS, SUMS
 from planetcr_bench.protocols import Protocol
 from planetcr_bench.vocabulary import OPTICAL_RESOLUTION_M, RIM_M, SKY
 
@@ -47,8 +47,6 @@ _INPUT_SSIM = _POSITION["input_ssim"]
 
 _DEGREES: Final = 180 / math.pi
 
-_compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
-
 
 def gaussian_taps(centre: float) -> Array:
     """Weights of SSIM's Gaussian window along one axis, shape (11,), summing to one.
@@ -62,7 +60,7 @@ def gaussian_taps(centre: float) -> Array:
     return weights
 
 
-@_compiled
+@compiled
 def _fill_planes(
     images: Image, target: Image, band: int, top: int, rows: int, planes: Array
 ) -> None:
@@ -80,7 +78,7 @@ def _fill_planes(
                 planes[3 * k + 3, row, x] = i * t
 
 
-@_compiled
+@compiled
 def _add_ssim(images: Image, target: Image, taps: Array, similarity: Array) -> None:
     """Add the band means of the SSIM maps of K images to similarity (K, H−10, W−10)."""
     bands, _, width = target.shape
@@ -104,7 +102,7 @@ def _add_ssim(images: Image, target: Image, taps: Array, similarity: Array) -> N
                             similarity[k, top + row + one, x] += line[x] / bands
 
 
-@_compiled
+@compiled
 def _filter_down(source: Array, taps: Array, upper: Array, lower: Array) -> None:
     """Filter 12 lines down to two: both in one go, for reading them is what takes the time."""
     w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
@@ -139,7 +137,7 @@ def _filter_down(source: Array, taps: Array, upper: Array, lower: Array) -> None
         )
 
 
-@_compiled
+@compiled
 def _filter_across(line: Array, taps: Array, smooth: Array) -> None:
     w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
     for x in range(len(smooth)):
@@ -158,7 +156,7 @@ def _filter_across(line: Array, taps: Array, smooth: Array) -> None:
         )
 
 
-@_compiled
+@compiled
 def _compare(target_mean: Array, smooth: Array, similarity: Array) -> None:
     """SSIM of one line from filtered t and filtered i, i² + t² and i · t."""
     for x in range(len(similarity)):
@@ -209,7 +207,7 @@ _ARCSINE: Final = tuple(
 """arcsin(s) / s as a polynomial in s² for s in [0, 1/2], highest power first, to 1e-16."""
 
 
-@_compiled
+@compiled
 def _angle_deg(cosine: float) -> float:
     """Angle of a cosine that rounding may have pushed past 1; nan where it is nan.
 
@@ -228,14 +226,14 @@ def _angle_deg(cosine: float) -> float:
     return angle * _DEGREES
 
 
-@_compiled
+@compiled
 def _to_angles(cosines: Array) -> None:
     """Turn cosines into degrees in place; only a loop of its own is vectorised."""
     for x in range(len(cosines)):
         cosines[x] = _angle_deg(cosines[x])
 
 
-@_compiled
+@compiled
 def _ndvi(red: float, near_infrared: float) -> float:
     """NDVI clipped to [-1, 1]; nan where the two bands do not sum to more than zero."""
     red, near_infrared = np.float64(red), np.float64(near_infrared)
@@ -245,7 +243,7 @@ def _ndvi(red: float, near_infrared: float) -> float:
     return min(1.0, max(-1.0, (near_infrared - red) / total))
 
 
-@_compiled
+@compiled
 def _add_pixels(
     images: Image, clear: Image, group: NDArray[np.uint8], floor: float, sums: Array
 ) -> None:
@@ -304,7 +302,7 @@ def _add_pixels(
                 row[_NDVI_PIXELS] += 1
 
 
-@_compiled
+@compiled
 def _add_ssim_sums(similarity: Array, group: NDArray[np.uint8], sums: Array) -> None:
     height, width = group.shape
     for y in range(height):
@@ -339,6 +337,27 @@ def measure(images: Image, clear: Image, group: NDArray[np.uint8], protocol: Pro
     return sums
 
 
+def measure_floor(clear: Image, group: NDArray[np.uint8], protocol: Protocol) -> Array:
+    """What SAM gives for the clear image against itself: more than 0 where its norm is floored.
+
+    Args:
+        clear: Shape (4, H, W).
+        group: Of each pixel, as ``GROUPS`` says, shape (H, W).
+        protocol: Its window is cut out of the centre of both arrays.
+
+    Returns:
+        Shape (``GROUPS``, len(``FLOOR_SUMS``)), columns in the order of ``FLOOR_SUMS``.
+    """
+    sums = np.zeros((GROUPS, len(FLOOR_SUMS)))
+    if protocol.sam_norm_floor:
+        clear, group = centre_crop(clear, protocol.window), centre_crop(group, protocol.window)
+        cosine = np.square(clear, dtype=np.float64).sum(0) / protocol.sam_norm_floor
+        floored = cosine < 1
+        sums[:, 0] = np.bincount(group[floored], np.arccos(cosine[floored]) * _DEGREES, GROUPS)
+        sums[:, 1] = np.bincount(group[floored], minlength=GROUPS)
+    return sums
+
+
 def centre_crop(array: NDArray[_T], size: int) -> NDArray[_T]:
     """Square of pixels around the centre, contiguous; size 0 is the whole array.
 
@@ -367,7 +386,7 @@ def sky_of(cloud_mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return sky
 
 
-@_compiled
+@compiled
 def _within(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """True where a pixel of the mask lies within a radius in pixels, centre to centre."""
     height, width = mask.shape

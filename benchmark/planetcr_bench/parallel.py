@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -38,6 +41,12 @@ FEW = 32
 
 _CONFINED_BYTES = 4 << 30
 """Address space of a process that decodes a stranger's bytes."""
+
+_AHEAD = 3
+"""Batches per worker that are under way."""
+
+_GRACE_SECONDS = 1.0
+"""Time to finish what is under way, after an error and before the end."""
 
 _KEPT_BYTES = 31 << 20  # glibc takes no block of 32 MiB or more as a measure
 
@@ -84,13 +93,11 @@ def run_batches(
             yield from function(some)
         return
     waiting: deque[Future[list[Result]]] = deque()
-    with ProcessPoolExecutor(
-        count, mp_context=_context(function), initializer=start_worker
-    ) as pool:
+    with _workers(count, function, start_worker) as submit:
         try:
             for some in batches:
-                waiting.append(pool.submit(function, some))
-                if len(waiting) >= 3 * count:
+                waiting.append(submit(function, some))
+                if len(waiting) >= _AHEAD * count:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
@@ -99,8 +106,6 @@ def run_batches(
                 "a worker process died, for lack of memory as a rule; try fewer --workers or a "
                 "smaller --batch, then run the same command again"
             ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def apart(function: Callable[[Item], Result], argument: Item, *, lost: str) -> Result:
@@ -115,12 +120,61 @@ def apart(function: Callable[[Item], Result], argument: Item, *, lost: str) -> R
         SubmissionError: The process died.
     """
     try:
-        with ProcessPoolExecutor(
-            1, mp_context=_context(function), initializer=_start_confined
-        ) as pool:
-            return pool.submit(function, argument).result()
+        with _workers(1, function, _start_confined) as submit:
+            result: Result = submit(function, argument).result()
+            return result
     except BrokenProcessPool as error:
         raise SubmissionError(lost) from error
+
+
+@contextmanager
+def _workers(
+    count: int, function: Callable[..., object], initializer: Callable[[], None]
+) -> Iterator[Callable[..., Future[Any]]]:
+    """Worker processes for the while: a function that gives them work; none outlives an error."""
+    others = set(multiprocessing.active_children())
+    given: deque[Future[Any]] = deque(maxlen=_AHEAD * count)
+    with _started():
+        pool = ProcessPoolExecutor(count, mp_context=_context(function), initializer=initializer)
+
+    def submit(work: Callable[..., Any], argument: Any) -> Future[Any]:
+        with _started():
+            given.append(pool.submit(work, argument))
+        return given[-1]
+
+    try:
+        yield submit
+    except BaseException:
+        try:
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(given, _GRACE_SECONDS)
+        finally:
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _started() -> Iterator[None]:
+    """Say in one line why processes cannot start."""
+    try:
+        yield
+    except (OSError, EOFError, ImportError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BenchError(
+            f"worker processes cannot be started ({reason}){_shared_memory()}; free some, or give "
+            "the container more (docker run --shm-size=1g), or do without: --workers 0"
+        ) from error
+
+
+def _shared_memory() -> str:
+    """How much shared memory is left, where the system tells."""
+    place = "/dev/shm"  # noqa: S108  # nothing of ours is written there by name
+    with suppress(OSError):
+        return f"; {place} has {shutil.disk_usage(place).free >> 10:,} kB free"
+    return ""
 
 
 def _start_confined() -> None:
@@ -138,6 +192,11 @@ def _context(function: Callable[..., object]) -> multiprocessing.context.BaseCon
     context = multiprocessing.get_context("forkserver")
     module = getattr(function, "func", function).__module__
     context.set_forkserver_preload([module])
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:  # whoever is asked to stop says so, not the processes that it has started
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return context
 
 
@@ -149,6 +208,7 @@ def start_worker() -> None:
     when a large block is freed, and fetching it anew for every scene can cost as much time as
     the arithmetic.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent ends it
     np.empty(_KEPT_BYTES, np.uint8)
     parent = multiprocessing.parent_process()
     if parent is not None:

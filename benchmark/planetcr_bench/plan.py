@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from planetcr_bench.errors import BenchError
+from planetcr_bench.folders import leads_up
 from planetcr_bench.storage import only_one, write_whole
 from planetcr_bench.untrusted import read_bytes
 
@@ -286,7 +287,9 @@ def _files(path: Path, memory: Memory) -> Files:
         return {key: _digest(path, key, memory)}
     files: Files = {}
     for folder, folders, names in os.walk(path, onerror=_refuse, followlinks=True):
-        folders[:] = [name for name in folders if _counts(name)]
+        folders[:] = [
+            name for name in folders if _counts(name) and not leads_up(Path(folder, name))
+        ]
         below = Path(folder).relative_to(path)
         for name in filter(_counts, names):
             inside = posixpath.join(key, (below / name).as_posix())

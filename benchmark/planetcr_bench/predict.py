@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +27,9 @@ from planetcr_bench.dataset import (
 )
 from planetcr_bench.errors import DatasetError, PredictionError, SceneError
 from planetcr_bench.fingerprint import fingerprint_of
+from planetcr_bench.folders import is_litter, other_spelling
 from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.pixel_checks import PixelError, expect_reflectance
 from planetcr_bench.predictions import (
     CARD,
     CROP_SIZE,
@@ -47,6 +51,12 @@ All are float32 in [0, 1]; SAR has its native grid over the extent of the images
 
 Crop = Literal["whole", "official"]
 """What a network sees: the whole patch, or the centre 160 × 160 pixels, as the authors' does."""
+
+RANDOM_WEIGHTS: Final = "random"
+"""How a card begins to name weights that were learnt from nothing."""
+
+FARTHEST: Final = 0.15
+"""As of any image, but more: a network that has hardly learnt is none of another scale."""
 
 READ_TOGETHER: Final = 4
 """Scenes that a worker reads at a time; three such batches per worker lie ready."""
@@ -131,7 +141,7 @@ def predict_with(
     Raises:
         DatasetError: The dataset is not as it must be.
         PredictionError: ``out`` holds something else, or a result is no image: of another shape,
-            or with numbers that are not finite.
+            with numbers that are not finite, or not in reflectance.
     """
     card = replace(card, crop=crop)
     scenes = _begin(
@@ -148,7 +158,9 @@ def predict_with(
     }
     waiting = [files for files in scenes if files not in kept]
     inputs = run_batches(partial(_read_inputs, size), waiting, workers=workers, batch=READ_TOGETHER)
-    written = _restore_all(restore, _batches(inputs, batch), out, card.method or "the method")
+    if not quiet:
+        restore = _foretelling(restore, len(waiting))
+    written = _restore_all(restore, _batches(inputs, batch), out, card)
     progress = track(written, f"Predict {card.method}", len(scenes), done=len(kept), quiet=quiet)
     return sum(progress), len(kept)
 
@@ -180,11 +192,11 @@ def _claim(out: Path, card: Card) -> None:
     """Make the folder ours, or refuse: predictions of two methods must never lie mixed."""
     if out.exists() and not out.is_dir():
         raise PredictionError(f"{out}: expected a folder, found a file")
-    names = {path.name for path in out.iterdir()} if out.exists() else set()
-    files = {name for name in names if not name.startswith(".")}  # hidden: begun and killed
+    inside = [path.name for path in out.iterdir()] if out.exists() else []
+    files = {name for name in inside if not name.startswith(".") and not is_litter(name)}
     if files and CARD not in files:
         raise PredictionError(f"{out}: expected a new or empty folder, found other files there")
-    if files - {CARD}:
+    if any(name != CARD for name in files):
         there, here = (
             asdict(replace(c, dataset=None, simulation=None)) for c in (read_card(out), card)
         )
@@ -217,7 +229,9 @@ def _predict_batch(method: str, out: Path, scenes: Sequence[SceneFiles]) -> list
 
 
 def _file(out: Path, files: SceneFiles) -> Path:
-    return out / f"{files.name}.tif"
+    """Where the prediction of a scene belongs; an earlier one's ending may be spelt otherwise."""
+    rule = out / f"{files.name}.tif"
+    return rule if rule.exists() else other_spelling(rule) or rule
 
 
 def _are_whole(out: Path, size: int, scenes: Sequence[SceneFiles]) -> list[bool]:
@@ -314,8 +328,44 @@ def _shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
     return inputs.cloudy.pixels.shape, inputs.sar.shape
 
 
+def _foretelling(restore: Restore, scenes: int) -> Restore:
+    """Say after the first scenes how long all will take, where that is long."""
+    told = False
+
+    def restore_and_tell(cloudy: Image, sar: Image) -> NDArray[np.floating]:
+        nonlocal told
+        started = time.perf_counter()
+        images = restore(cloudy, sar)
+        if not told:
+            told = True
+            said = forecast((time.perf_counter() - started) / len(cloudy), scenes)
+            if said:
+                print(said, file=sys.stderr, flush=True)
+        return images
+
+    return restore_and_tell
+
+
+def forecast(seconds: float, scenes: int) -> str:
+    """What to say of scenes that take long, by what one of them took; nothing of others.
+
+    Args:
+        seconds: One scene took. Under two it may be the start alone that took them.
+        scenes: There are to do.
+
+    Example:
+        >>> forecast(40, 3000)
+        'about 40 s per scene, 3,000 scenes: 33 hours'
+    """
+    whole = seconds * scenes
+    if seconds < 2 or whole < 60:
+        return ""
+    time_ = f"{whole / 3600:,.0f} hours" if whole >= 7200 else f"{whole / 60:.0f} minutes"
+    return f"about {seconds:.0f} s per scene, {scenes:,} scenes: {time_}"
+
+
 def _restore_all(
-    restore: Restore, batches: Iterator[list[Inputs]], out: Path, method: str
+    restore: Restore, batches: Iterator[list[Inputs]], out: Path, card: Card
 ) -> Iterator[int]:
     """Restore and write batch after batch; a thread compresses one while the next is restored."""
     with ThreadPoolExecutor(1) as writer:
@@ -323,7 +373,7 @@ def _restore_all(
         for some in batches:
             cloudy = np.stack([one.cloudy.pixels for one in some])
             images = restore(cloudy, np.stack([one.sar for one in some]))
-            _expect_images(images, some, cloudy.shape, method)
+            _expect_images(images, some, cloudy.shape, card)
             while writing:
                 writing.popleft().result()
                 yield 1
@@ -336,8 +386,9 @@ def _restore_all(
 
 
 def _expect_images(
-    images: NDArray[np.floating], some: Sequence[Inputs], shape: tuple[int, ...], method: str
+    images: NDArray[np.floating], some: Sequence[Inputs], shape: tuple[int, ...], card: Card
 ) -> None:
+    method = card.method or "the method"
     if images.shape != shape:
         raise PredictionError(f"{method}: expected images of shape {shape}, got {images.shape}")
     problems = [
@@ -347,3 +398,10 @@ def _expect_images(
     ]
     if problems:
         raise PredictionError(f"{method}: expected numbers for every pixel, got others", problems)
+    if (card.weights or "").startswith(RANDOM_WEIGHTS):
+        return  # a trial of the command: what it returns means nothing
+    for one, image in zip(some, images, strict=True):
+        try:
+            expect_reflectance(image, farthest=FARTHEST)
+        except PixelError as error:
+            raise PredictionError(f"{method}: {one.files.name}: {error}") from error

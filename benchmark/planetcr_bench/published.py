@@ -87,7 +87,8 @@ def refuse_published(ledgers: Sequence[Ledger]) -> None:
             "split 'test'": (said["split"] == "test", f"{said['split']!r}"),
             f"all {PLANET_CR_TEST_SCENES:,} scenes": (
                 said["complete"] and said["scenes"] == PLANET_CR_TEST_SCENES,
-                f"{said['scenes']:,} of {said['expected_scenes']:,}",
+                f"{said['scenes']:,} of {said['expected_scenes']:,}"
+                + ("" if said["complete"] else ", an incomplete run"),
             ),
         }
         for expected, (holds, got) in wrong.items():

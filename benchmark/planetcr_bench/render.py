@@ -18,8 +18,11 @@ from planetcr_bench.published import SEEN, SOURCE, published_table2, refuse_publ
 from planetcr_bench.tables import (
     LABEL,
     METRICS,
+    SCENE_MEAN,
+    SCENE_MEAN_LABEL,
     cover_table,
     coverage,
+    floor_row,
     in_paper_order,
     input_note,
     rounding_note,
@@ -81,7 +84,7 @@ def table2_blocks(
     published: bool = False,
     best: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> list[Block]:
-    """Tab. 2 (a) and (b), and how many scenes and AOIs stand behind each cell.
+    """Tab. 2 (a) and (b), SAM's noise floor, and the scenes and AOIs behind each cell.
 
     Args:
         ledgers: Runs on one dataset.
@@ -99,21 +102,60 @@ def table2_blocks(
     parts = [("(a) MAE and PSNR", "mae", "psnr"), ("(b) SAM and SSIM", "sam_deg", "ssim")]
     blocks = []
     for title, by_class, other in parts:
+        means = [SCENE_MEAN] if other == "psnr" and SCENE_MEAN in frame else []
         signatures = [
             f"per class: {protocol.signature(by_class, pool)}",
             f"overall: {protocol.signature(by_class)}, {protocol.signature(other)}",
+            *(f"scene mean: {protocol.signature(other, 'scene-mean')}" for _ in means),
         ]
+        labels = [LABEL[by_class], LABEL[other], *(SCENE_MEAN_LABEL for _ in means)]
         blocks.append(
             Block(
                 f"Tab. 2 {title}, protocol {protocol.name}",
-                ["Method", *map(_title, LAND_COVER), LABEL[by_class], LABEL[other]],
-                [_figures(row, by_class, other) for row in frame.to_dict("records")],
+                ["Method", *map(_title, LAND_COVER), *labels],
+                [_figures(row, by_class, other, *means) for row in frame.to_dict("records")],
                 frame["kind"].tolist(),
                 [*signatures, *notes],
                 _bold(frame, [(by_class, -2), (other, -1)], best),
             )
         )
+    blocks += _floor_blocks(ledgers, protocol, pool)
     return [*blocks, _counts(frame, protocol, coverage_notes(ledgers))]
+
+
+_UNDER_FLOOR: Final = (
+    "A perfect prediction scores these angles: equal spectra whose squared norm is under the floor "
+    "are not at 0° (a brighter one comes nearer). Shares are of all pixels of a class, and of all."
+)
+
+
+def _floor_blocks(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | None) -> list[Block]:
+    """What SAM gives for equal images; none where the protocol has no floor or it is not known."""
+    row = floor_row(ledgers, protocol, pool=pool)
+    if row is None:
+        return []
+    angles = [row[name] for name in (*(f"sam_deg_{name}" for name in LAND_COVER), "sam_deg")]
+    shares = [row[name] for name in (*(f"under_floor_{n}" for n in LAND_COVER), "under_floor")]
+    notes = [
+        f"per class: {protocol.signature('sam_deg', pool)}",
+        f"overall: {protocol.signature('sam_deg')}",
+        _UNDER_FLOOR,
+    ]
+    return [
+        Block(
+            f"Noise floor of SAM, protocol {protocol.name}",
+            ["", *map(_title, LAND_COVER), "Overall"],
+            [
+                [f"{row['row']} [°]", *map(number, angles)],
+                [
+                    "pixels under the floor [%]",
+                    *(number(100 * float(str(x)), digits=2) for x in shares),
+                ],
+            ],
+            ["floor", "floor"],
+            [*notes, *coverage_notes(ledgers)],
+        )
+    ]
 
 
 def _bold(
@@ -129,8 +171,8 @@ def _bold(
     )
 
 
-def _figures(row: Mapping[Hashable, object], by_class: str, other: str) -> list[str]:
-    names = [*(f"{by_class}_{land_cover}" for land_cover in LAND_COVER), by_class, other]
+def _figures(row: Mapping[Hashable, object], by_class: str, *others: str) -> list[str]:
+    names = [*(f"{by_class}_{land_cover}" for land_cover in LAND_COVER), by_class, *others]
     sign = row["kind"] == "gain"
     return [str(row["row"]), *(number(row.get(name), sign=sign) for name in names)]
 

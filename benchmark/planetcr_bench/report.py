@@ -36,6 +36,7 @@ from planetcr_bench.storage import write_whole
 from planetcr_bench.tables import (
     cover_table,
     coverage,
+    floor_row,
     input_crop,
     input_note,
     marked,
@@ -188,6 +189,9 @@ def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bo
     frames = []
     for protocol in measured_protocols(ledgers):
         frame = table2(ledgers, protocol, pool=pool)
+        floor = floor_row(ledgers, protocol, pool=pool)
+        if floor is not None:
+            frame = pd.concat([frame, pd.DataFrame([floor])], ignore_index=True)
         if published and protocol.name == "official":
             frame = pd.concat([frame, published_table2()], ignore_index=True)
         frame.insert(0, "protocol", protocol.name)
@@ -276,7 +280,7 @@ def report(
     for protocol in protocols:
         blocks += table2_blocks([ledger], protocol, pool=pool)
         blocks += [block([ledger], protocol) for block in (sky_block, cover_block, pool_block)]
-    parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger)]
+    parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger, run.get("notes", []))]
     parts += ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
     parts += [*_semantic_section(ledger, protocols), *failures]
     return _page([part for part in parts if pictures or not part.startswith("![")])
@@ -324,9 +328,9 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#!|])", r"\\\1", text)
 
 
-def _remarks(ledger: Ledger) -> list[str]:
+def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
     """What a reader must know before any number: coverage, protocols, values out of range."""
-    remarks = []
+    remarks = [_escaped(note) for note in notes]
     if not ledger.provenance["complete"]:
         remarks.append(
             f"**Incomplete: {coverage(ledger)} are scored.** The figures hold for these scenes "

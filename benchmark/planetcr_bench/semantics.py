@@ -106,7 +106,7 @@ def judges_of(ledgers: Sequence[Ledger]) -> dict[str, str]:
     facts: Mapping[str, Any] = next(
         (ledger.provenance["judges"] for ledger in ledgers if ledger.judges), {}
     )
-    return {key: str(judge["name"]) for key, judge in facts.items()}
+    return {key: str(facts[key]["name"]) for key in sorted(facts)}
 
 
 def without_judges(ledger: Ledger) -> Ledger:
@@ -138,7 +138,8 @@ def _rows(ledger: Ledger, protocol: Protocol) -> pd.DataFrame:
     frame = ledger.frame
     known = (frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)
     rows = frame.loc[known, ["scene", "aoi", "land_cover", "pixels", "cloud_cover"]]
-    classes = rows["land_cover"].astype(pd.CategoricalDtype(list(LAND_COVER)))
+    # by name: from categories in another order, astype may keep codes as they are
+    classes = pd.Categorical(rows["land_cover"].astype(str), list(LAND_COVER))
     return rows.assign(
         land_cover=classes, cover_bin=cover_bins(rows), position=np.flatnonzero(known)
     )

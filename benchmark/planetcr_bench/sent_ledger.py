@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from planetcr_bench.consistency import ledger_faults, record_faults, unclean
 from planetcr_bench.errors import SubmissionError
-from planetcr_bench.ledger import METADATA_KEY, Ledger, schema_of
+from planetcr_bench.ledger import FLOOR_SUMS, METADATA_KEY, Ledger, schema_of
 from planetcr_bench.parallel import apart
 from planetcr_bench.untrusted import parse_json, read_json
 
@@ -48,6 +48,9 @@ RUN: Final[Mapping[str, tuple[type, ...]]] = {
     "seconds": (int, float),
 }
 """What ``run.json`` adds to a ledger's record, and the types of it."""
+
+NOTES: Final = "notes"
+"""List of what is suspicious of the predictions; a ``run.json`` of none has it not."""
 
 
 def read_sent_ledger(path: Path) -> Ledger:
@@ -108,7 +111,8 @@ def _read(
         )
     record = _record(path, file.schema_arrow.metadata or {})
     _refuse(path, faults(record))
-    schema = schema_of(list(record["judges"]))
+    floor = not FLOOR_SUMS.keys().isdisjoint(file.schema_arrow.names)
+    schema = schema_of(sorted(record["judges"]), floor=floor)
     _refuse(path, _column_faults(file.schema_arrow, schema))
     table = file.read().unify_dictionaries()
     table.validate(full=True)
@@ -176,7 +180,7 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """
     run = read_json(path, LARGEST_RECORD, error=SubmissionError)
     known = [*record, *RUN]
-    found = [f"{key[:80]!r}: unknown" for key in run if key not in known]
+    found = [f"{key[:80]!r}: unknown" for key in run if key not in (*known, NOTES)]
     found += [f"{key}: expected it to be given, it is missing" for key in known if key not in run]
     found += [
         f"{key}: expected what the ledger says, {record[key]!r:.80}, got {run[key]!r:.80}"
@@ -186,7 +190,10 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     found += run_type_faults(run)
     if record["complete"] and run.get("problems"):
         found.append("problems: expected none of a complete run")
-    own = {key: run[key] for key in RUN.keys() & run.keys()}
+    notes = run.get(NOTES, [])
+    if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
+        found.append(f"{NOTES}: expected a list of texts")
+    own = {key: run[key] for key in (RUN.keys() | {NOTES}) & run.keys()}
     found += unclean(own, depth=3)
     if found:
         message = f"{path}: expected the record of the ledger's run"
@@ -209,7 +216,10 @@ def run_type_faults(run: Mapping[str, Any]) -> list[str]:
 
 def public_run(run: Mapping[str, Any]) -> dict[str, Any]:
     """What ``run.json`` says, without the folders of the machine that it was made on."""
-    return {key: _without_folders(value) if key in RUN else value for key, value in run.items()}
+    return {
+        key: _without_folders(value) if key in (*RUN, NOTES) else value
+        for key, value in run.items()
+    }
 
 
 def _without_folders(value: Any) -> Any:

@@ -27,6 +27,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.textpath import text_to_path
 
 from planetcr_bench.errors import UsageError
+from planetcr_bench.fonts import families, unwarned, write_all_letters
 from planetcr_bench.panels import LAND_COVER_COLOURS, STRIPES, Panel
 from planetcr_bench.storage import write_whole
 from planetcr_bench.vocabulary import LAND_COVER_NAMES, OPTICAL_SIZE, UNKNOWN
@@ -147,6 +148,7 @@ def sheet_figure(sheet: Sheet) -> Figure:
         for number, block in enumerate(layout.sheet.blocks):
             page.draw_block(number, block)
         page.draw_foot()
+        write_all_letters(page.figure)
     return page.figure
 
 
@@ -155,7 +157,7 @@ def save_figure(figure: Figure, out: Path) -> None:
     kind = out.suffix.lower().removeprefix(".")
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     stream = io.BytesIO()
-    with matplotlib.style.context(_STYLE):
+    with matplotlib.style.context(_STYLE), unwarned():
         figure.savefig(stream, format=kind, dpi=figure.dpi, metadata=metadata[kind])
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, stream.getvalue())
@@ -344,8 +346,9 @@ def _wrapped(words: Sequence[str], room: float) -> list[str]:
 @functools.lru_cache(maxsize=1 << 14)
 def _width(text: str) -> float:
     """Of a word, in sizes of the font, with a little room for rounding to pixels."""
-    font = FontProperties(family="DejaVu Sans", size=100)
-    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    font = FontProperties(family=families(text), size=100)
+    with unwarned():
+        width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     return 1.03 * float(width) / 100
 
 

@@ -300,7 +300,7 @@ def freedom(sizes: Floats) -> float:
     form = np.outer(off, off) * spread
     form -= form.mean(0)
     form -= form.mean(1, keepdims=True)
-    return float(np.trace(form) ** 2 / (form**2).sum())
+    return min(float(np.trace(form) ** 2 / (form**2).sum()), len(shares) - 1.0)
 
 
 def student(level: float, freedom: float | Floats) -> Floats:

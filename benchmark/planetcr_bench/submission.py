@@ -14,13 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from planetcr_bench.consistency import NAME_IT
-from planetcr_bench.dataset import read_track
+from planetcr_bench.dataset import Raster, read_track
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
-from planetcr_bench.errors import BenchError, SubmissionError, UsageError
+from planetcr_bench.errors import BenchError, PredictionError, SubmissionError, UsageError
 from planetcr_bench.evaluate import check_name, evaluate, find_dataset
+from planetcr_bench.folders import IMAGES, ending, image_files, is_litter
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 from planetcr_bench.manifest import (
@@ -31,7 +33,7 @@ from planetcr_bench.manifest import (
     write_manifest,
 )
 from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
+from planetcr_bench.predictions import Card, read_card, read_prediction, scene_name, write_card
 from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
 from planetcr_bench.safe_archive import ARCHIVES, BROKEN, LIMITS
 from planetcr_bench.samples import SAMPLES
@@ -40,7 +42,7 @@ from planetcr_bench.sent_ledger import LARGEST_RECORD, public_run
 from planetcr_bench.storage import only_one
 from planetcr_bench.submission_check import Checked, Scrutiny, check
 from planetcr_bench.untrusted import open_regular, parse_json, read_bytes, read_json
-from planetcr_bench.vocabulary import UNNAMED
+from planetcr_bench.vocabulary import OPTICAL_BANDS, OPTICAL_SIZE, UNNAMED
 
 ZIP: Final = ".zip"
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)
@@ -83,8 +85,8 @@ def pack(
     check_name(name)
     out = out or Path("submissions", name)
     _check_out(out, predictions, results)
-    _refuse_unnamed(predictions, options)
     has_card = partial(_has_card, entry_card)
+    _refuse_unnamed(predictions, options)
     with _staged(out, _is_entry, replace_old=replace_old, is_like=has_card) as staged:
         ledger, run_folder, problems = evaluate(
             predictions, results or staged / _MEASURED, tables=results is not None, **options
@@ -141,7 +143,8 @@ def _overlap(one: Path, other: Path) -> bool:
 def _is_entry(path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: an entry and nothing else."""
     if path.is_dir():
-        names = {one.relative_to(path).as_posix() for one in path.rglob("*")}
+        inside = (one.relative_to(path) for one in path.rglob("*"))
+        names = {one.as_posix() for one in inside if not any(map(is_litter, one.parts))}
         manifest = path / MANIFEST
         listed = read_bytes(manifest, LARGEST_MANIFEST) if manifest.is_file() else b""
         return not names or _are_of_an_entry(names, listed)
@@ -177,7 +180,8 @@ def _are_of_an_entry(names: set[str], manifest: bytes) -> bool:
 def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
     """Scene of the ledger to the file of its prediction."""
     scenes = set(ledger.frame["scene"].unique())
-    found = {scene_name(path): path for path in image_files(predictions)}
+    images = [path for path in image_files(predictions) if ending(path) in IMAGES]
+    found = {scene_name(path): path for path in images}
     return {scene: path for scene, path in found.items() if scene in scenes}
 
 
@@ -197,7 +201,7 @@ def _write_entry(
 
 
 def _write_ledger(path: Path, ledger: Ledger) -> None:
-    schema = schema_of(ledger.judges)
+    schema = schema_of(ledger.judges, floor=ledger.has_floor)
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(path, table, ledger.provenance)
 
@@ -211,9 +215,31 @@ def _copy_predictions(
     predictions: Path, target: Path, files: Mapping[str, Path], listed: Sequence[Listed]
 ) -> None:
     target.mkdir()
+    card = read_card(predictions)
+    lacking = []
     for one in listed:
         shutil.copyfile(files[one.scene], target / one.name)
-    write_card(target, replace(read_card(predictions), dataset=None))
+        if not _means_the_same(files[one.scene], target / one.name, card):
+            lacking.append(f"{files[one.scene]}: the file beside it is not packed")
+    if lacking:
+        raise SubmissionError(
+            f"{predictions}: expected images that say themselves how they are read, but files "
+            "beside them (.aux.xml) give scales or names of bands; write these into the images",
+            lacking,
+        )
+    write_card(target, replace(card, dataset=None))
+
+
+def _means_the_same(image: Path, alone: Path, card: Card) -> bool:
+    """Whether an image is read without the file that GDAL keeps beside it as it is with it."""
+    if not any(image.with_name(f"{name}.aux.xml").exists() for name in (image.name, image.stem)):
+        return True
+    nowhere = Raster(np.empty((len(OPTICAL_BANDS), OPTICAL_SIZE, OPTICAL_SIZE), np.uint16))
+    try:
+        with_it, without = (read_prediction(path, card, nowhere)[0] for path in (image, alone))
+    except PredictionError:
+        return False
+    return np.array_equal(with_it, without)
 
 
 def _zip(folder: Path, path: Path, name: str) -> None:
@@ -296,7 +322,9 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
 def _is_run(track: str, name: str, path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: the run, or half of one."""
     known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
-    inside = {one.name for one in path.iterdir()} if path.is_dir() else {""}
+    inside = (
+        {one.name for one in path.iterdir() if not is_litter(one.name)} if path.is_dir() else {""}
+    )
     half = not inside or (LEDGER in inside and RUN not in inside)
     return inside <= known and (half or path in runs_named(path, track, name))
 
@@ -362,8 +390,8 @@ def _has_card(card: EntryCard, path: Path) -> bool:
     try:
         if path.is_dir():
             return read_bytes(path / CARD) == text
-        with zipfile.ZipFile(path) as archive, archive.open(f"{path.stem}/{CARD}") as stream:
-            return stream.read(len(text) + 1) == text
+        with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
+            return archive.open(f"{path.stem}/{CARD}").read(len(text) + 1) == text
     except (BenchError, *BROKEN):
         return False
 
@@ -385,26 +413,32 @@ def _contents(path: Path) -> dict[str, object] | None:
                 file.relative_to(path).as_posix(): _content(file.name, partial(open_regular, file))
                 for file in files
             }
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
             return {
-                info.filename: _content(info.filename, lambda _, info=info: archive.open(info))
+                info.filename: _content(info.filename, partial(_member, archive, info))
                 for info in archive.infolist()
             }
     except (BenchError, *BROKEN):
         return None
 
 
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, _most: int) -> IO[bytes]:
+    return archive.open(info)
+
+
 def _content(name: str, opened: Callable[[int], IO[bytes]]) -> object:
     with opened(LIMITS.file_bytes) as stream:
-        if name.rpartition("/")[2] == REPORT:
+        last = name.rpartition("/")[2]
+        if last == REPORT:
             return ""  # follows from the others
-        if name.rpartition("/")[2] != RUN:
+        if last not in (RUN, STATUS):
             return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
         said = parse_json(stream.read(LARGEST_RECORD), name)
-    return {key: said[key] for key in said if key not in _TIMES}
+    return {key: said[key] for key in said if key not in _BY_CHANCE}
 
 
-_TIMES: Final = ("started", "seconds")
+_BY_CHANCE: Final = ("started", "seconds", "checked")
+"""What the next measurement says otherwise: times, and which scenes were drawn."""
 
 
 def _clear(staged: Path, out: Path) -> None:

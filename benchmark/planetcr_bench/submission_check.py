@@ -12,7 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from planetcr_bench.consistency import DRIFT, OF_THE_INPUT, differing, judged_input, misplaced
+from planetcr_bench.consistency import (
+    DRIFT,
+    OF_THE_INPUT,
+    differing,
+    floor_columns,
+    judged_input,
+    misplaced,
+)
 from planetcr_bench.dataset import SceneFiles
 from planetcr_bench.entry_card import EntryCard
 from planetcr_bench.errors import SubmissionError
@@ -246,6 +253,7 @@ def _differences(sent: Ledger, known: Ledger, *, whole: bool) -> list[str]:
     shared = _shared_judges(sent, known)
     judged = [name for key in shared for name in judged_columns(key)]
     sums, counts = (list(SUMS), judged) if whole else (OF_THE_INPUT, judged_input(shared))
+    sums = [*sums, *floor_columns(sent, known)]
     drift = DRIFT if same else ALIKE
     found = misplaced(sent, known, drift=drift) + differing(sent, known, sums, drift=drift)
     return found + differing(sent, known, counts, drift=ALIKE)

@@ -23,6 +23,14 @@ METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
 HIGHER_IS_BETTER: Final = {"mae": False, "psnr": True, "sam_deg": False, "ssim": True}
 LABEL: Final = {"mae": "MAE ↓", "psnr": "PSNR ↑ [dB]", "sam_deg": "SAM ↓ [°]", "ssim": "SSIM ↑"}
 
+SCENE_MEAN: Final = "psnr_scene_mean"
+"""Column of the mean over scenes of each scene's PSNR, where a protocol pools pixels."""
+
+SCENE_MEAN_LABEL: Final = "PSNR, scene mean ↑ [dB]"
+
+FLOOR: Final = "Cloud-Free against itself"
+"""Name of the row with the noise floor of SAM."""
+
 INPUT: Final = "Cloudy (input)"
 """Name of the row that scores the untouched cloudy image."""
 
@@ -96,6 +104,87 @@ def _figures(sums: pd.DataFrame, protocol: Protocol, of: Of) -> pd.DataFrame:
         },
         index=sums.index,
     )
+
+
+def psnr_scene_mean(
+    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, of: Of = "prediction"
+) -> pd.Series[float]:
+    """Mean over scenes of each scene's PSNR, of each group of ledger rows.
+
+    The PSNR of pooled pixels hangs on the scenes with the largest errors; methods may rank
+    otherwise in this one. Scenes without pixels of a group do not count in it; a perfect scene
+    makes the mean infinite, unless the protocol gives a perfect match decibels.
+
+    Args:
+        frame: See :func:`score_groups`, like ``protocol``, ``by`` and ``of``.
+        protocol: Which to report.
+        by: Columns that name a group.
+        of: The prediction, or the cloudy input.
+
+    Returns:
+        Decibels, indexed by ``by``.
+    """
+    return score_groups(frame, protocol, by, of=of, pool="scene-mean")["psnr"]
+
+
+def floor_groups(
+    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, pool: Pool | None = None
+) -> pd.DataFrame:
+    """Noise floor of SAM: what the clear image scores against itself where norms are floored.
+
+    Args:
+        frame: Rows of a ledger that has ``FLOOR_SUMS``.
+        protocol: See :func:`score_groups`, like ``by`` and ``pool``.
+        by: Columns that name a group.
+        pool: Of the angle.
+
+    Returns:
+        One row per group: ``sam_deg``, pooled as a method's; ``under_floor``, share of all pixels
+        of the group whose squared norm is under the floor; and ``scenes`` and ``aois``.
+    """
+    ways = {"self_angle_deg": pool, "floored_pixels": "pixels"}
+    angle, share = (
+        score_groups(
+            frame.assign(angle_deg=frame[name], angle_pixels=frame["pixels"]),
+            protocol,
+            by,
+            pool=way,
+        )
+        for name, way in ways.items()
+    )
+    return angle[["sam_deg", "scenes", "aois"]].assign(under_floor=share["sam_deg"])
+
+
+def floor_row(
+    ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
+) -> dict[str, object] | None:
+    """A row of Tab. 2 with the noise floor of SAM: of the dataset, whatever was predicted.
+
+    Args:
+        ledgers: Runs on one dataset; the one that covers most scenes speaks for all.
+        protocol: Which to report.
+        pool: How per-class figures are put together, if not as the protocol does.
+
+    Returns:
+        ``row``, ``kind`` (``floor``), ``scenes``, ``aois``, ``sam_deg``, ``under_floor``, and each
+        of these for each class; None where the protocol has no floor or no run has measured it.
+    """
+    measured = [ledger for ledger in ledgers if ledger.has_floor]
+    if not (protocol.sam_norm_floor and measured):
+        return None
+    run = widest(measured)
+    row = covered(FLOOR, run)
+    (overall,) = floor_groups(run.frame, protocol).to_dict("records")
+    by_class = floor_groups(run.frame, protocol, ["land_cover"], pool=pool)
+    by_class = by_class.reindex(list(LAND_COVER))
+    counts = ["scenes", "aois"]
+    by_class[counts] = by_class[counts].fillna(0).astype(int)
+    figures = {
+        f"{name}_{land_cover}": value
+        for land_cover, line in zip(LAND_COVER, by_class.to_dict("records"), strict=True)
+        for name, value in line.items()
+    }
+    return {"row": row, "kind": "floor", **{str(n): x for n, x in overall.items()}, **figures}
 
 
 def input_crop(ledger: Ledger) -> str:
@@ -279,8 +368,9 @@ def table2(
     Returns:
         One line per row of the table: ``row`` (its name), ``kind`` (``input``, ``measured`` or
         ``gain``), ``input_crop`` (of a method), ``scenes``, ``aois``, the four metrics, and for
-        each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``. Gains are positive
-        where the method is better.
+        each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``; where the protocol
+        pools pixels, also ``psnr_scene_mean``, overall and per class. Gains are positive where the
+        method is better.
     """
     rows = []
     for label, kind, ledger, of in _runs(ledgers):
@@ -302,6 +392,10 @@ def _table2_row(ledger: Ledger, protocol: Protocol, of: Of, pool: Pool | None) -
         for name in (*METRICS, "scenes", "aois"):
             missing = math.nan if name in METRICS else 0
             row[f"{name}_{land_cover}"] = by_class.loc[land_cover, name] if known else missing
+    if protocol.pool == "pixels":
+        row[SCENE_MEAN] = float(psnr_scene_mean(ledger.frame, protocol, of=of).iloc[0])
+        means = psnr_scene_mean(ledger.frame, protocol, ["land_cover"], of=of)
+        row |= {f"{SCENE_MEAN}_{name}": means.get(name, math.nan) for name in LAND_COVER}
     return row
 
 
@@ -374,8 +468,9 @@ def summary(ledger: Ledger) -> dict[str, object]:
 
     Returns:
         ``name``, ``track``, ``complete``, ``input_crop``, ``expected_scenes``, ``scenes``, ``aois``
-        and ``protocols``, each with what the judges tell; a number that was not measured is None,
-        an infinite one is ``"inf"``.
+        and ``protocols``, each with what the judges tell, ``psnr_scene_mean`` where pixels are
+        pooled, and ``sam_floor`` where norms are floored, None of a ledger that has not measured
+        it; a number that was not measured is None, an infinite one is ``"inf"``.
     """
     return {
         "name": ledger.name,
@@ -388,7 +483,10 @@ def summary(ledger: Ledger) -> dict[str, object]:
         "protocols": {
             name: {
                 "signature": protocol.signature("all"),
-                "overall": _plain(ledger, protocol, [], ["all"], METRICS)["all"],
+                "overall": {
+                    **_plain(ledger, protocol, [], ["all"], METRICS)["all"],
+                    **_plain_scene_mean(ledger, protocol),
+                },
                 "by_class": _plain(
                     ledger, protocol, ["land_cover"], LAND_COVER, ("mae", "sam_deg", "pixels")
                 ),
@@ -396,6 +494,9 @@ def summary(ledger: Ledger) -> dict[str, object]:
                     ledger, protocol, ["cover_bin"], COVER_BINS, ("scenes", *METRICS)
                 ),
                 "by_sky": _plain(ledger, protocol, ["sky"], SKY, (*METRICS, "pixels")),
+                **(
+                    {"sam_floor": _plain_floor(ledger, protocol)} if protocol.sam_norm_floor else {}
+                ),
                 "judges": judged_summary(ledger, protocol),
             }
             for name, protocol in PROTOCOLS.items()
@@ -418,6 +519,26 @@ def _plain(
         }
         for group, row in zip(groups, table.to_dict("records"), strict=True)
     }
+
+
+def _plain_scene_mean(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
+    if protocol.pool != "pixels":
+        return {}
+    means = psnr_scene_mean(ledger.frame, protocol)
+    return {SCENE_MEAN: _plain_number(means.get("all", math.nan), count=False)}
+
+
+def _plain_floor(ledger: Ledger, protocol: Protocol) -> dict[str, object] | None:
+    """Noise floor of SAM, overall and per class."""
+    if not ledger.has_floor:
+        return None
+    names = ["sam_deg", "under_floor"]
+    parts = {}
+    for by, groups in (([], ["all"]), (["land_cover"], list(LAND_COVER))):
+        table = floor_groups(ledger.frame, protocol, by).reindex(groups)[names]
+        for group, line in zip(groups, table.to_dict("records"), strict=True):
+            parts[group] = {str(n): _plain_number(x, count=False) for n, x in line.items()}
+    return {"overall": parts.pop("all"), "by_class": parts}
 
 
 def _plain_number(value: float, *, count: bool) -> object:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
-from collections.abc import Iterator
-from multiprocessing import get_all_start_methods
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from multiprocessing import active_children, forkserver, get_all_start_methods, get_context, queues
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from planetcr_models.errors import ModelError
+from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.patches import PRODUCTS, Patches
 
 Batch = dict[str, Tensor]
@@ -136,14 +138,30 @@ def _order(patches: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng((seed, epoch)).permutation(patches)
 
 
-def _outlive_signals(_: int) -> None:
-    """Leave it to the run to end its readers: who is asked to stop finishes a step first."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+class _Whole(Dataset[Any]):
+    """Batches, or why there is none: what goes wrong in a reader is told where it is waited for.
+
+    Args:
+        crops: To read.
+    """
+
+    def __init__(self, crops: Crops) -> None:
+        self.crops = crops
+
+    def __getitems__(self, draws: list[Draw]) -> Batch | Exception:
+        """The crops of a batch."""
+        try:
+            return dict(default_collate([self.crops[draw] for draw in draws]))
+        except Exception as error:  # noqa: BLE001  # raised by the process that waits
+            return error
 
 
-def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoader[Batch]:
-    """Read batches, in worker processes that start once for the whole run.
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoader[Any]:
+    """Read batches, in worker processes that start once for the whole run; see :func:`reading`.
 
     Args:
         crops: What to read.
@@ -153,11 +171,101 @@ def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoad
     """
     context = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
     return DataLoader(
-        crops,
+        _Whole(crops),
         batch_sampler=batches,
         num_workers=workers,
+        collate_fn=_as_it_is,
         pin_memory=pin,
         multiprocessing_context=context if workers else None,
-        worker_init_fn=_outlive_signals if workers else None,
+        worker_init_fn=_begin if workers else None,
         prefetch_factor=4 if workers else None,
     )
+
+
+def _begin(_: int) -> None:
+    """Prepare a reader.
+
+    It leaves it to the run to end it: who is asked to stop finishes a step first. And what cannot
+    be sent ends it, instead of being waited for ever.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    queues.Queue._on_queue_feeder_error = staticmethod(_leave)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _leave(*_: object) -> None:
+    os._exit(1)
+
+
+@contextmanager
+def reading(loader: DataLoader[Any]) -> Iterator[Iterator[Batch]]:
+    """Batches, one after the other; no reader outlives the block, whatever ends it.
+
+    Raises:
+        TrainingError: Readers cannot be started, or end before their time.
+        Exception: What reading a patch raises.
+    """
+    others = set(active_children())
+    batches = _batches(loader)
+    try:
+        yield batches
+    finally:
+        batches.close()
+        for reader in set(active_children()) - others:
+            reader.kill()  # they heed no other signal, and Python would wait for them at its end
+
+
+def _batches(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
+    with _told(loader.num_workers):
+        if loader.num_workers:
+            _try_semaphores(loader.num_workers)
+        batches = iter(loader)
+    try:
+        while True:
+            with _told(loader.num_workers):
+                batch = next(batches, None)
+                if isinstance(batch, Exception):
+                    raise batch
+            if batch is None:
+                return
+            yield batch
+    finally:
+        if loader.num_workers:  # at once: a traceback may hold on to it
+            batches._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+@contextmanager
+def _told(workers: int) -> Iterator[None]:
+    """Say in one line what keeps readers from their work."""
+    try:
+        yield
+    except (OSError, EOFError, RuntimeError) as error:
+        said = str(error)
+        signs = ("DataLoader", "shared memory", "shm", "Too many open files")
+        starts = isinstance(error, OSError) and error.filename is None
+        if not workers or not (starts or any(sign in said for sign in signs)):
+            raise
+        reason = (
+            getattr(error, "strerror", None) or said.partition("\n")[0].partition(" for file")[0]
+        )
+        raise TrainingError(
+            f"--workers {workers}: the processes that read training scenes cannot work ({reason}); "
+            "as a rule shared memory is too small: give the container more (docker run "
+            "--shm-size=8g), or take fewer --workers; 0 reads without any"
+        ) from error
+
+
+def _try_semaphores(workers: int) -> None:
+    """Raise OSError where a loader would, which then cannot be taken apart again.
+
+    And start the process that forks readers, which shall not hear what is said to this one.
+    """
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    tried = [context.Queue() for _ in range(workers + 1)], context.Event()
+    del tried
+    if context.get_start_method() == "forkserver":
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from planetcr_models.errors import InputError, ModelError
-from planetcr_models.restorer import SAR_BANDS, margins, refuse_small
+from planetcr_models.restorer import SAR_BANDS, SMALLEST, margins, refuse_small
 
 Autocast = Literal["off", "bf16"]
 
@@ -26,6 +27,12 @@ OVERLAP: Final = 96
 
 BLENDED: Final = 1 / 4
 """Share of an overlap in which one tile gives way to the next; the rest of it is margin."""
+
+
+LOWEST: Final = -0.5
+HIGHEST: Final = 2.0
+"""What an image in [0, 1] may reach: reflectance of haze and glint lies outside, digital numbers,
+decibels and images in [-1, 1] lie far outside."""
 
 
 class Raster(Protocol):
@@ -79,11 +86,15 @@ def restore_batch(
         for numbers that are not finite.
 
     Raises:
-        InputError: A shape that the network cannot take.
+        InputError: A shape that the network cannot take, values that are not finite, or far
+            outside of [0, 1].
         ModelError: No such device, or too little memory on it.
     """
     with ready(model, device, autocast) as run:
-        return _array(run(_tensor(cloudy), _tensor(sar)))
+        images, radar = _tensor(cloudy), _tensor(sar)
+        expect_range("cloudy", images)
+        expect_range("sar", radar)
+        return _array(run(images, radar))
 
 
 def restore_tiled(
@@ -130,11 +141,13 @@ def restore_tiled(
         ``out``: reflectance, not clipped.
 
     Raises:
-        InputError: A shape, type, tile, overlap or batch that makes no sense, or an ``out`` that
-            shares memory with an input.
+        InputError: A shape, type, tile, overlap or batch that makes no sense, values that are not
+            finite or far outside of [0, 1], or an ``out`` that shares memory with an input. Each
+            tile is looked at as it is read; an ``out`` that was begun is said to be incomplete.
         ModelError: No such device, or too little memory on it.
     """
-    bands, *size = _checked_shape(cloudy, sar)
+    bands, *size = _checked_shape(cloudy, sar, getattr(model, "bands", None))
+    theirs = out is not None
     if out is None:
         out = np.empty((bands, *size), np.float32)
     if out.shape != (bands, *size) or out.dtype.kind != "f":
@@ -153,10 +166,13 @@ def restore_tiled(
     places = list(product(range(len(rows.starts)), range(len(columns.starts))))
     out[...] = 0
     done = 0
-    with ready(model, device, autocast) as run:
+    with (
+        _incomplete(lambda: done if theirs else 0, len(places)),
+        ready(model, device, autocast) as run,
+    ):
         while some := places[done : done + batch]:
-            images = torch.stack([_read(cloudy, rows, columns, place) for place in some])
-            radar = torch.stack([_read(sar, rows, columns, place) for place in some])
+            images = torch.stack([_read("cloudy", cloudy, rows, columns, place) for place in some])
+            radar = torch.stack([_read("sar", sar, rows, columns, place) for place in some])
             for place, image in zip(some, _array(run(images, radar)), strict=True):
                 _blend_in(out, image, rows, columns, place)
             done += len(some)
@@ -229,7 +245,57 @@ class _Axis:
         return ((position - low) / (high - low)).clip(0, 1)
 
 
-def _read(image: Raster, rows: _Axis, columns: _Axis, place: tuple[int, int]) -> Tensor:
+@contextmanager
+def _incomplete(done: Callable[[], int], tiles: int) -> Iterator[None]:
+    """Say how far ``out`` is filled, where an error leaves it so."""
+    try:
+        yield
+    except ModelError as error:
+        if not done():
+            raise
+        raise type(error)(
+            f"{error.message}; out is incomplete: {done()} of {tiles} tiles are in it"
+        ) from error
+
+
+def expect_range(who: str, image: Tensor) -> None:
+    """Refuse an image, or a part of one, that is in other units than networks take.
+
+    Values a little outside of [0, 1] pass, for reflectance has such.
+
+    Args:
+        who: ``cloudy`` or ``sar``.
+        image: Of any shape.
+
+    Raises:
+        InputError: Values that are not finite, or far outside of [0, 1].
+    """
+    low, high = (float(value) for value in torch.aminmax(image.detach()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        count = int((~image.isfinite()).sum())
+        raise InputError(
+            f"{who}: expected a number for every pixel, got nan or infinity {count} times; fill "
+            "holes and borders first, as numpy.nan_to_num does, and leave them out of the result"
+        )
+    if low >= LOWEST and high <= HIGHEST:
+        return
+    if who == "cloudy":
+        likely = (
+            "reflectance times 10,000 as a rule: divide by 10,000"
+            if high > HIGHEST
+            else "images scaled to [-1, 1] as a rule: (image + 1) / 2"
+        )
+    else:
+        likely = (
+            "digital numbers or linear power as a rule: turn them into dB, then into [0, 1]"
+            if high > HIGHEST
+            else "dB as a rule: clip VV to [-25, 0] and VH to [-32.5, 0], then (VV + 25) / 25 and "
+            "(VH + 32.5) / 32.5"
+        )
+    raise InputError(f"{who}: expected values in [0, 1], got {low:.4g} to {high:.4g}: {likely}")
+
+
+def _read(who: str, image: Raster, rows: _Axis, columns: _Axis, place: tuple[int, int]) -> Tensor:
     """One tile of an image, or of SAR on a grid of its own: (bands, side, side)."""
     part: list[slice] = []
     indices = []
@@ -239,6 +305,14 @@ def _read(image: Raster, rows: _Axis, columns: _Axis, place: tuple[int, int]) ->
         part.append(slice(first, int(pixels.max()) + 1))
         indices.append(torch.from_numpy(pixels - first))
     block = _tensor(image[:, part[0], part[1]])
+    try:
+        expect_range(who, block)
+    except InputError as error:
+        where = ", ".join(
+            f"{name} {at.start} to {at.stop - 1}"
+            for name, at in zip(("rows", "columns"), part, strict=True)
+        )
+        raise InputError(f"{error.message} ({where})") from error
     row, column = (index.to(block.device) for index in indices)
     return block.index_select(1, row).index_select(2, column)
 
@@ -269,10 +343,20 @@ def _blend_in(
     out[:, row, column] += image[:, down, across] * (high[:, None] * wide)
 
 
-def _checked_shape(cloudy: Raster, sar: Raster) -> tuple[int, ...]:
+def _checked_shape(cloudy: Raster, sar: Raster, bands: int | None) -> tuple[int, ...]:
     shape = tuple(cloudy.shape)
+    wanted = "bands" if bands is None else bands
     if len(shape) != 3:
-        raise InputError(f"cloudy: expected an image of shape (bands, H, W), got {shape}")
+        raise InputError(f"cloudy: expected an image of shape ({wanted}, H, W), got {shape}")
+    for who, of, count in (("cloudy", shape, bands), ("sar", tuple(sar.shape), SAR_BANDS)):
+        last = of[-1] == count if count is not None else of[-1] < min(SMALLEST, of[0])
+        if len(of) == 3 and last and of[0] != count:
+            raise InputError(
+                f"{who}: expected an image of shape ({count or wanted}, H, W), got {of}; put the "
+                "bands first, as numpy.moveaxis(image, -1, 0) does"
+            )
+    if bands is not None and shape[0] != bands:
+        raise InputError(f"cloudy: expected an image of shape ({bands}, H, W), got {shape}")
     refuse_small("cloudy", shape[1:])
     if len(sar.shape) != 3 or sar.shape[0] != SAR_BANDS or 0 in sar.shape:
         raise InputError(

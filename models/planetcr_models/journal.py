@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -26,6 +27,10 @@ STEPS, EPOCHS = "steps.csv", "epochs.csv"
 
 SHOWN_EVERY = 10
 """Steps between two points of a TensorBoard curve."""
+
+
+LONGEST_SILENCE = 600
+"""Seconds after which a log gets a line in any case."""
 
 
 class Journal:
@@ -55,6 +60,7 @@ class Journal:
             TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         shown = self._console.is_terminal and not quiet
+        self._lines = None if quiet or shown else _Lines(self._console, first, steps, epochs)
         self._bar = Progress(*columns, console=self._console, disable=not shown)
         self._task = self._bar.add_task(f"epoch {1}/{epochs}", total=steps, completed=first)
         self._bar.start()
@@ -75,6 +81,8 @@ class Journal:
             for name, value in row.items():
                 self._board.add_scalar(f"train/{name}", value, step)
         loss = next(iter(row.values()))
+        if self._lines is not None:
+            self._lines.step(step, epoch, loss)
         self._bar.update(
             self._task,
             completed=step,
@@ -128,6 +136,50 @@ class Journal:
         self._epochs.close()
         if self._board is not None:
             self._board.close()
+
+
+class _Lines:
+    """What a log gets instead of a bar: a line every so many steps, some hundreds in all.
+
+    Args:
+        console: That is no terminal.
+        first: Step that comes next.
+        steps: Of the whole run.
+        epochs: Of the whole run.
+    """
+
+    def __init__(self, console: Console, first: int, steps: int, epochs: int) -> None:
+        self._console, self._steps, self._epochs = console, steps, epochs
+        self._every = readable_interval(steps)
+        self._first, self._began = first, time.monotonic()
+        self._last, self._told = first, self._began
+
+    def step(self, step: int, epoch: int, loss: float) -> None:
+        """Tell of a step if it is its turn, or if nothing has been told for long."""
+        now = time.monotonic()
+        alive = step == self._first + 1 or now - self._told > LONGEST_SILENCE
+        if step % self._every and not alive:
+            return
+        pace = (step - self._last) / max(now - self._told, 1e-9)
+        left = (self._steps - step) * (now - self._began) / (step - self._first)
+        hours, minutes = divmod(round(left / 60), 60)
+        self._console.print(
+            f"step {step}/{self._steps} (epoch {epoch}/{self._epochs}): loss {loss:.4g}, "
+            f"{pace:.3g} steps/s, {hours}:{minutes:02} h left",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._last, self._told = step, now
+
+
+def readable_interval(steps: int) -> int:
+    """Steps between two lines, 1, 2 or 5 times a power of ten: so that there are 200 to 500."""
+    interval = 1
+    for factor in itertools.cycle((2, 2.5, 2)):
+        if steps <= 500 * interval:
+            break
+        interval = round(interval * factor)
+    return interval
 
 
 class _Sheet:

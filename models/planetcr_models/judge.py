@@ -34,6 +34,7 @@ from planetcr_models.inference import Autocast, ready
 from planetcr_models.land_cover import CLASSES
 from planetcr_models.restorer import OPTICAL_BANDS, margins, mirror_pad, refuse_small
 from planetcr_models.weights import load_state
+from planetcr_models.wrappers import unwrapped
 
 ENCODERS: Final = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 """The paper's is resnet50."""
@@ -249,7 +250,7 @@ def load_encoder(judge: Judge, source: Path | str) -> Path:
         raise ModelError(f"judge: expected 3 bands or more, to which colours map, got {bands}")
     path = _cached(name) if source == "imagenet" else Path(source)
     weights = read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path)
-    weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
+    weights = {key: value for key, value in unwrapped(weights).items() if not key.startswith("fc.")}
     state: dict[str, Tensor] = judge.network.encoder.state_dict()
     stem = state["conv1.weight"]
     expected = state | {"conv1.weight": stem[:, :1].expand(-1, _COLOURS, -1, -1)}

@@ -14,13 +14,14 @@ from torch import Tensor
 from planetcr_models.checkpoint import differences, expect_file, expect_finite, some, unpickle
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.restorer import OPTICAL_BANDS, SAR_BANDS, Restorer
+from planetcr_models.wrappers import unwrapped
 from planetcr_models.zoo import METHODS, create_model
 
 OUTER = "network"
 """Under which the Planet-CR authors' training scripts keep the weights."""
 
-PREFIXES = ("module.", "gen.gen.")
-"""Of every name in a file, where the network was saved within another module."""
+PREFIX = "gen.gen."
+"""Of every name in a file, where the network was saved within another of its authors'."""
 
 IGNORED = ("attn_mask", "relative_position_index")
 """Last parts of the names of buffers that follow from the image size."""
@@ -285,10 +286,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path}: expected a dictionary of weights, or one under the key {OUTER!r}, but holds "
             f"something else under {some(strange)}; save the network's state_dict()"
         )
-    weights = dict(content)
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in weights):
-            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    weights = unwrapped(content)
+    if all(key.startswith(PREFIX) for key in weights):
+        weights = {key.removeprefix(PREFIX): value for key, value in weights.items()}
     return {key: value for key, value in weights.items() if not _ends(key, IGNORED)}
 
 

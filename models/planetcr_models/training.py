@@ -23,9 +23,8 @@ import torch
 import torch.distributed
 from lightning.fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from planetcr_models.crops import Batch, Batches, Crops, load
+from planetcr_models.crops import Batch, Batches, Crops, load, reading
 from planetcr_models.devices import Settings, make_fabric
 from planetcr_models.errors import TrainingError
 from planetcr_models.journal import Journal
@@ -148,8 +147,8 @@ def train(
     loader = load(crops, batches, workers=settings.workers, pin=on_gpu)
     guard = _Guard(objective.main, out)
     saved = time.monotonic()
-    with contextlib.closing(journal), _asked_to_stop() as stop:
-        for batch, waited in _timed(loader):
+    with contextlib.closing(journal), _asked_to_stop() as stop, reading(loader) as read:
+        for batch, waited in _timed(read):
             step, epoch = run.step, run.step // per_epoch + 1
             _seed(recipe.seed, step, fabric.global_rank)
             objective.set_rate(recipe.factor(step, per_epoch))
@@ -230,9 +229,8 @@ def _gathered(fabric: Fabric, measured: list[Any]) -> list[Any]:
     return [one for part in parts for one in part]
 
 
-def _timed(loader: DataLoader[Batch]) -> Iterator[tuple[Batch, float]]:
+def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
     """Batches, and the seconds that each was waited for."""
-    batches = iter(loader)
     while True:
         started = time.perf_counter()
         batch = next(batches, None)

@@ -22,6 +22,7 @@ from planetcr_models.checkpoint import (
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.official import load_checkpoint
 from planetcr_models.restorer import Restorer
+from planetcr_models.wrappers import unwrapped
 from planetcr_models.zoo import METHODS, create_model
 
 FORMAT: Final = "planetcr_models"
@@ -77,14 +78,14 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
         raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
     try:
         with torch.device("meta"):  # takes no memory, whatever the file says
-            _expect_same(create_model(name, **options), path, weights)
-        model = create_model(name, **options)
-    except CheckpointError:
-        raise
+            problems = differences(create_model(name, **options).state_dict(), weights)
+        model = None if problems else create_model(name, **options)
     except (ModelError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: names a network that cannot be made ({error}); update planetcr-bench"
         ) from error
+    if model is None:
+        raise CheckpointError(f"{path}: expected the weights of this {name}, got others", problems)
     _load(model, path, weights)
     return model.eval()
 
@@ -154,16 +155,13 @@ def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]
 
 def _load(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:
     """Fill a network, all of it; its precision becomes double where the file's is."""
-    _expect_same(model, path, weights)
+    expected = model.state_dict()
+    weights = unwrapped(weights, expected)
+    problems = differences(expected, weights)
+    if problems:
+        who = getattr(model, "method", "") or type(model).__name__
+        raise CheckpointError(f"{path}: expected the weights of this {who}, got others", problems)
     expect_finite(path, weights)
     if any(value.dtype == torch.float64 for value in weights.values()):
         model.double()
     model.load_state_dict(weights)
-
-
-def _expect_same(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Raise CheckpointError unless a file holds every weight of a network, and no other."""
-    problems = differences(model.state_dict(), weights)
-    if problems:
-        who = getattr(model, "method", "") or type(model).__name__
-        raise CheckpointError(f"{path}: expected the weights of this {who}, got others", problems)

@@ -122,7 +122,9 @@ def _run_here(folder: Path, words: list[str], killer: Killer, said: int) -> int:
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder but for its times, and every folder."""
     return {
-        path.relative_to(folder).as_posix(): _content(path) for path in sorted(folder.rglob("*"))
+        path.relative_to(folder).as_posix(): _content(path)
+        for path in sorted(folder.rglob("*"))
+        if path.parent.name != "tensorboard"  # its files are named by the time
     }
 
 
@@ -139,6 +141,8 @@ def _timeless(name: str, content: bytes) -> bytes:
     if name.endswith("run.json"):
         said = json.loads(content)
         return json.dumps({key: said[key] for key in said if key not in TIMES}).encode()
+    if name.endswith("epochs.csv"):  # the last two columns are speeds
+        return b"".join(b",".join(line.split(b",")[:-2]) for line in content.splitlines())
     if name.endswith("report.md"):
         return re.sub(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:+]+|[0-9.]+ s\b", b"then", content)
     return content

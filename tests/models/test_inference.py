@@ -233,7 +233,7 @@ def test_a_device_is_there_or_refused() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     model, (cloudy, sar) = Grid(16), scene(64, 64)
     refused: list[tuple[str, dict[str, Any]]] = [
-        (r"cloudy: expected an image of shape \(bands, H, W\)", {"cloudy": cloudy[None]}),
+        (r"cloudy: expected an image of shape \(4, H, W\)", {"cloudy": cloudy[None]}),
         ("cloudy: expected images of 32 x 32 pixels or more", {"cloudy": cloudy[:, :31]}),
         (r"sar: expected an image of shape \(2, h, w\), got \(1, 19", {"sar": sar[:1]}),
         ("expected reflectance and SAR .* as floats, got uint16", {"cloudy": cloudy.astype("u2")}),

@@ -1,5 +1,18 @@
 """The commands. Each file reads its options, calls one function and prints; nothing is computed."""
 
-from planetcr_bench.cli.app import main
+from __future__ import annotations
 
-__all__ = ["main"]
+import sys
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``planetcr-bench``."""
+    try:
+        from planetcr_bench.cli.app import app
+        from planetcr_bench.cli.surroundings import settle
+
+        settle()
+        app(prog_name="planetcr-bench", args=sys.argv[1:])
+    except KeyboardInterrupt:  # before a command began
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

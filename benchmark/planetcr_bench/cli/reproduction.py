@@ -319,9 +319,8 @@ def estimate(wish: Wish, steps: Sequence[Step]) -> dict[str, float]:
         except ModelError:
             continue
         hours[f"train {name}"] = found["hours"]
-        held = found["identity"]["validation_scenes"]
-        if held:
-            hours[f"predict {name}"] = found["validation_seconds"] / held * scenes / 3600
+        if found["scene_seconds"]:
+            hours[f"predict {name}"] = found["scene_seconds"] * scenes / 3600
     return hours
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import tomli_w
 import torch
+import typer
 from torch import nn
 
 from planetcr_bench import __version__
@@ -22,7 +23,7 @@ from planetcr_bench.dataset import SceneFiles, find_scenes, find_splits, read_tr
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluate import choose_device, data_folder
 from planetcr_bench.fingerprint import fingerprint_of
-from planetcr_bench.held_out import hold_out, some_scenes
+from planetcr_bench.held_out import hold_out, remark, some_scenes
 from planetcr_bench.json_values import to_json_value
 from planetcr_bench.storage import only_one, write_whole
 from planetcr_bench.training_data import FilePatches, PackedPatches, build_pack
@@ -160,25 +161,34 @@ def rehearse(request: Request, *, packed: bool = False) -> dict[str, Any]:
 
     Returns:
         ``name``, ``identity``, ``steps``, speeds in samples per second of the ``loader`` alone and
-        of the ``step`` alone, ``validation_seconds`` after each epoch, and ``hours`` in all.
+        of the ``step`` alone on all devices together, ``scene_seconds`` to validate a scene on one,
+        ``validation_seconds`` after each epoch, and ``hours`` in all; and ``device``, batch and
+        memory, as :class:`~planetcr_models.rehearsal.Speed` says.
     """
     prepared = prepare(request)
     speed = measure_speed(
         prepared.objective, prepared.patches, prepared.validation, prepared.settings
     )
     recipe = prepared.objective.recipe
-    pace = speed.step if packed else min(speed.loader, speed.step)
-    share = recipe.batch / (request.devices * request.nodes)
-    per_epoch = speed.steps * share / pace
-    hours = recipe.epochs * (per_epoch + speed.validation_seconds) / 3600
     return {
         "name": request.name,
         "identity": dict(prepared.identity),
         "steps": speed.steps * recipe.epochs,
         "loader": speed.loader,
         "step": speed.step,
+        "scene_seconds": speed.scene_seconds,
         "validation_seconds": speed.validation_seconds,
-        "hours": hours,
+        "hours": speed.hours(epochs=recipe.epochs, batch=recipe.batch, packed=packed),
+        "device": speed.device,
+        "devices": request.devices * request.nodes,
+        "batch": recipe.batch,
+        "crop": recipe.crop,
+        "parts": request.parts,
+        "tried_images": speed.images,
+        "tried_crop": speed.crop,
+        "peak_bytes": speed.peak_bytes,
+        "step_bytes": speed.step_bytes,
+        "memory_bytes": speed.memory_bytes,
     }
 
 
@@ -190,14 +200,48 @@ def told(rehearsal: Mapping[str, Any]) -> str:
     if rehearsal["loader"] < rehearsal["step"]:
         hint = "; reading is the bottleneck: give --pack, or more --workers"
     speed = (
-        f"{rehearsal['steps']} steps; loader alone {rehearsal['loader']:.1f} samples/s, step alone "
-        f"{rehearsal['step']:.1f} samples/s{hint}"
+        f"{rehearsal['steps']:,} steps; loader alone {rehearsal['loader']:.3g} samples/s, step "
+        f"alone {rehearsal['step']:.3g} samples/s{hint}"
     )
     time = (
-        f"about {rehearsal['hours']:.2g} hours on this machine, with "
-        f"{rehearsal['validation_seconds']:.0f} s of validation an epoch"
+        f"about {_plainly(rehearsal['hours'])} on this machine, with "
+        f"{rehearsal['validation_seconds']:,.0f} s of validation an epoch"
     )
-    return "\n".join([*lines, "", speed, time])
+    return "\n".join([*lines, "", *_told_of_memory(rehearsal), speed, time])
+
+
+def _told_of_memory(rehearsal: Mapping[str, Any]) -> list[str]:
+    """Device, batch, and the memory that each step takes."""
+    images, crop, crops = (rehearsal[key] for key in ("tried_images", "tried_crop", "crop"))
+    share = rehearsal["batch"] // (rehearsal["devices"] * rehearsal["parts"])
+    whole = (images, crop) == (share, crops)
+    peak, step, there = (
+        rehearsal[key] / 1e9 for key in ("peak_bytes", "step_bytes", "memory_bytes")
+    )
+    noun = "image" if images == 1 else "images"
+    said = f"measured on {images} {noun} of {crop} x {crop} pixels"
+    said += f", which took {peak:.1f} GB" if peak else ""
+    parts = f" in {rehearsal['parts']} parts" if rehearsal["parts"] > 1 else ""
+    devices = f" over {rehearsal['devices']} devices" if rehearsal["devices"] > 1 else ""
+    lines = [
+        f"device: {rehearsal['device']}{f', {there:.0f} GB' if there else ''}",
+        f"batch: {rehearsal['batch']} crops of {crops} x {crops} pixels{devices}{parts}; {said}",
+    ]
+    if step and not whole:
+        lines.append(f"memory: a step would take about {step:.0f} GB")
+        if there and step > there:
+            lines[-1] += (
+                f", more than the {there:.0f} GB there are: use a smaller --batch, or "
+                "--accumulate to run it through in parts"
+            )
+    return lines
+
+
+def _plainly(hours: float) -> str:
+    """Hours as one would say them."""
+    if hours >= 10:
+        return f"{hours:,.0f} hours"
+    return f"{hours:.1f} hours" if hours >= 1 else f"{hours:.2g} hours"
 
 
 # --- From words to things -------------------------------------------------------------------
@@ -212,6 +256,10 @@ def prepare(request: Request) -> Prepared:
     """
     choose_device(request.device)
     recipe, identity, learnt, held = identify(request)
+    if held and held[0].split_folder == learnt[0].split_folder and not request.quiet:
+        said = remark(learnt, held, share=request.val_share)
+        if said and os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run speaks
+            typer.echo(said, err=True)
     patches: FilePatches | PackedPatches = FilePatches(learnt)
     if request.pack is not None:
         name = identity["training_fingerprint"][:16]

@@ -272,7 +272,7 @@ def _counted(ledger: Ledger, protocol: Protocol) -> pd.Series[Any]:
     return pd.concat(parts).groupby(["aoi", *AXES])["scene"].nunique()
 
 
-def _positions(index: pd.MultiIndex) -> NDArray[Any]:
+def _positions(index: pd.Index[Any]) -> NDArray[Any]:
     """Of AOI, class, bin and sky of each cell, among the names in their order."""
     aois = sorted(set(index.get_level_values("aoi")))
     places = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]

@@ -236,7 +236,7 @@ function freedomOf(sizes) {
     if (i === j) trace += centred;
     norm += centred ** 2;
   }));
-  return trace ** 2 / norm;
+  return Math.min(trace ** 2 / norm, known.length - 1);
 }
 
 /** Standard error of a score from what it is without each AOI that tells anything: a jackknife. */

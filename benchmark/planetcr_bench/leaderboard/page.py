@@ -300,7 +300,10 @@ def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [to_json_value(row) for row in frame.astype(object).to_dict("records")]
+    return [
+        {str(key): to_json_value(value) for key, value in row.items()}
+        for row in frame.astype(object).to_dict("records")
+    ]
 
 
 def page(data: Mapping[str, Any]) -> str:
@@ -413,14 +416,14 @@ def _detectable_note(told: Mapping[str, Any]) -> str:
                 f"{number(from_json_value(found[kind]), digits=DIGITS[metric])}{UNIT[metric]}"
                 for kind in ("alone", "corrected")
             )
-            gaps.append(f"{LABEL[metric].split()[0]} {alone} ({corrected})")
+            among = f" ({corrected})" if found["pairs"] > 1 else ""
+            gaps.append(f"{LABEL[metric].split()[0]} {alone}{among}")
     if not gaps:
         return ""
     pairs = max(found["pairs"] for found in told["detectable"].values())
-    return (
-        "Detectable differences, below which most gaps cannot be seen (in parentheses, "
-        f"Holm-corrected: the first of {pairs}): {', '.join(gaps)}."
-    )
+    among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
+    head = f"Detectable differences, below which most gaps cannot be seen{among}"
+    return f"{head}: {', '.join(gaps)}."
 
 
 def _score(entry: Mapping[str, Any], metric: str) -> str:

@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from planetcr_bench.compiled import compiled
 from planetcr_bench.simulate.catalogue import BARE, CROP, GRASS, SHRUB
-from planetcr_bench.simulate.noise import Field, Grid, compiled, fractal, noise, uniforms
+from planetcr_bench.simulate.noise import Field, Grid, fractal, noise, uniforms
 from planetcr_bench.simulate.place import AOI_PX, Place
 
 Mask = NDArray[np.bool_]

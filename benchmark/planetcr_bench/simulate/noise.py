@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+from planetcr_bench.compiled import compiled
 
-compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+Field = NDArray[np.float32]
 
 _STANDARD = NormalDist()
 _STEPS = 4096

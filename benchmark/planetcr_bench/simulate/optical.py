@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from planetcr_bench.compiled import compiled
 from planetcr_bench.simulate.catalogue import BACKSCATTERED, CROP, DIFFUSE_SHARE, HAZE_COLOUR
-from planetcr_bench.simulate.noise import Field, Grid, compiled, noise, uniforms, white
+from planetcr_bench.simulate.noise import Field, Grid, noise, uniforms, white
 from planetcr_bench.simulate.place import Place
 from planetcr_bench.simulate.resampling import blur, box, gaussian, linear, resample, taps
 from planetcr_bench.simulate.sky import (

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.simulate.noise import Field, compiled
+from planetcr_bench.compiled import compiled
+from planetcr_bench.simulate.noise import Field
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from planetcr_bench.compiled import compiled
 from planetcr_bench.simulate.catalogue import BACKSCATTERED
 from planetcr_bench.simulate.land import Mask
-from planetcr_bench.simulate.noise import Field, Grid, compiled, fractal, noise, streaks, white
+from planetcr_bench.simulate.noise import Field, Grid, fractal, noise, streaks, white
 from planetcr_bench.simulate.place import AOI_PX, Place
 from planetcr_bench.vocabulary import OPTICAL_RESOLUTION_M
 

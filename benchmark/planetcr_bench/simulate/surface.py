@@ -12,10 +12,11 @@ from typing import Final
 
 import numpy as np
 
+from planetcr_bench.compiled import compiled
 from planetcr_bench.simulate.catalogue import BARE, CROP
 from planetcr_bench.simulate.land import Fields, Index, Kinds, Mask, fields_on, kinds_on
 from planetcr_bench.simulate.materials import TREE_KINDS, Materials, materials_of
-from planetcr_bench.simulate.noise import Field, Grid, compiled, noise, white
+from planetcr_bench.simulate.noise import Field, Grid, noise, white
 from planetcr_bench.simulate.objects import Objects, objects_on
 from planetcr_bench.simulate.place import Place
 from planetcr_bench.simulate.resampling import blur, taps

@@ -115,6 +115,15 @@ def page(browser, site: str) -> Iterator:
     page.close()
 
 
+@pytest.fixture(scope="module")
+def functions(browser, site: str) -> Iterator:
+    """A page whose functions are called, and which nobody changes."""
+    page = browser.new_page()
+    page.goto(site)
+    yield page
+    page.close()
+
+
 def column(page, metric: str) -> dict[str, str]:
     cells = page.locator(f"#table tbody tr td[data-metric={metric}]").all()
     rows = page.locator("#table tbody tr[data-name]").all()
@@ -218,10 +227,10 @@ def javascript(page, expression: str, *arguments: object) -> object:
 
 @pytest.mark.parametrize("additive", [True, False])
 @pytest.mark.parametrize("metric", METRICS)
-def test_intervals_are_those_of_python(page, metric: str, additive: bool) -> None:
+def test_intervals_are_those_of_python(functions, metric: str, additive: bool) -> None:
     for seed in range(3):
         parts = made_sums(seed, additive=additive)[metric]
-        told = javascript(page, "estimate(ratios(given[0], given[1], given[2]))",
+        told = javascript(functions, "estimate(ratios(given[0], given[1], given[2]))",
                           parts.tolist(), metric, additive)  # fmt: skip
         known = estimate(python_sums(metric, parts, additive=additive))
         assert known.freedom < 10.5
@@ -230,10 +239,10 @@ def test_intervals_are_those_of_python(page, metric: str, additive: bool) -> Non
 
 
 @pytest.mark.parametrize("metric", ["miou", "pa"])
-def test_intervals_of_judges_are_those_of_python(page, metric: str) -> None:
+def test_intervals_of_judges_are_those_of_python(functions, metric: str) -> None:
     rng = np.random.default_rng(5)
     matrices = rng.poisson(rng.lognormal(4, 1, (9, 6, 6)) * (1 + 5 * np.eye(6))).astype(float)
-    told = javascript(page, "estimate(matrices(given[0], given[1], -1))",
+    told = javascript(functions, "estimate(matrices(given[0], given[1], -1))",
                       matrices.reshape(9, 36).tolist(), metric)  # fmt: skip
     known = estimate(judged_sums(map(str, range(9)), matrices, metric))
     assert [told[name] for name in NUMBERS] == pytest.approx(facts(known), rel=1e-8)
@@ -241,7 +250,7 @@ def test_intervals_of_judges_are_those_of_python(page, metric: str) -> None:
 
 @pytest.mark.parametrize("additive", [True, False])
 @pytest.mark.parametrize("metric", METRICS)
-def test_comparisons_are_those_of_python(page, metric: str, additive: bool) -> None:
+def test_comparisons_are_those_of_python(functions, metric: str, additive: bool) -> None:
     """Differences, their p, letters and detectable differences; the last two runs are one."""
     runs = {f"run {seed}": made_sums(seed, additive=additive)[metric] for seed in range(5)}
     runs["run 0 again"] = runs["run 0"]
@@ -250,7 +259,7 @@ def test_comparisons_are_those_of_python(page, metric: str, additive: bool) -> N
     ranked = sorted(sums, key=lambda name: better * sums[name].value)
     known = differences({name: sums[name] for name in ranked})
     told = javascript(
-        page,
+        functions,
         "compared(given[0].map((parts) => estimate(ratios(parts, given[1], given[2]))))",
         [runs[name].tolist() for name in ranked],
         metric,
@@ -267,12 +276,12 @@ def test_comparisons_are_those_of_python(page, metric: str, additive: bool) -> N
     assert told["corrected"] == pytest.approx(resolution(known, corrected=True), rel=1e-8)
 
 
-def test_few_and_odd_aois_are_those_of_python(page) -> None:
+def test_few_and_odd_aois_are_those_of_python(functions) -> None:
     """None, one and two AOIs; no error at all, and none without one AOI."""
     for tops in ([], [3], [3, 4], [0, 0, 0], [0, 0, 1]):
         parts = np.stack([tops, np.ones(len(tops))], 1) if tops else np.zeros((0, 2))
         for metric in METRICS:
-            told = javascript(page, "estimate(ratios(given[0], given[1], true))",
+            told = javascript(functions, "estimate(ratios(given[0], given[1], true))",
                               parts.tolist(), metric)  # fmt: skip
             known = estimate(python_sums(metric, parts, additive=True)) if tops else None
             expected = facts(known) if known else [np.nan, np.nan, np.nan, np.nan, 0, np.nan]
@@ -294,6 +303,11 @@ def test_the_page_and_the_other_files_say_the_same(page, site: str, protocol: st
             text = shown[entry["name"]]
             assert ends(text) == pytest.approx([low, high], abs=0.51 * 10**-digits)
             effective = entry["effective_aois"][metric]
+            known = [entry["scores"][metric], low, high, entry["freedom"][metric], effective]
+            own = "scored().rows.find((row) => row.entry.name === given[0]).scores[given[1]]"
+            found = javascript(page, own, entry["name"], metric)
+            found = [found[name] for name in ("value", "low", "high", "freedom", "effective")]
+            assert found == pytest.approx(known, rel=2e-6)  # from sums as the page has, float32
             assert f"{effective:.1f} of {entry['aois']} AOIs" in text
             letters = entry["ties"][metric]
             row = page.locator(f"#table tr[data-name='{entry['name']}'] .letters")
@@ -325,18 +339,20 @@ def test_a_pair_has_its_difference_interval_and_p(page, runs) -> None:
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 7, 30, 119, 6.37])
-def test_student_s_t_is_scipy_s(page, freedom: float) -> None:
+def test_student_s_t_is_scipy_s(functions, freedom: float) -> None:
     for t in (0.0, 0.3, 1.0, 2.5, 8.0, 40.0):
-        told = page.evaluate(f"tTail({t}, {freedom})")
+        told = functions.evaluate(f"tTail({t}, {freedom})")
         assert told == pytest.approx(2 * stats.t.sf(t, freedom), rel=1e-9)
     for level in (0.05, 0.05 / 28, 0.05 / 19_900):
-        assert page.evaluate(f"student({level}, {freedom})") == pytest.approx(
+        assert functions.evaluate(f"student({level}, {freedom})") == pytest.approx(
             stats.t.isf(level / 2, freedom), rel=1e-8
         )
 
 
-def test_holm_is_the_step_down_rule(page) -> None:
-    assert page.evaluate("holm([0.01, 0.04, 0.03, 0.9])") == pytest.approx([0.04, 0.09, 0.09, 0.9])
+def test_holm_is_the_step_down_rule(functions) -> None:
+    assert functions.evaluate("holm([0.01, 0.04, 0.03, 0.9])") == pytest.approx(
+        [0.04, 0.09, 0.09, 0.9]
+    )
 
 
 def letters_of(runs: int, apart: Collection[tuple[int, int]]) -> list[str]:
@@ -350,27 +366,30 @@ def letters_of(runs: int, apart: Collection[tuple[int, int]]) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_letters_are_those_of_python(page, seed: int) -> None:
+def test_letters_are_those_of_python(functions, seed: int) -> None:
     """Of eight runs, and of so many with so few ties that insertion is given up."""
     chance = random.Random(seed)
     runs, share = (8, 0.4) if seed < 3 else (40, 0.3)
     both = list(itertools.combinations(range(runs), 2))
     apart = {pair for pair in both if chance.random() < share}
-    told = page.evaluate(f"lettersOf({runs}, {json.dumps(sorted(apart))})")
+    told = functions.evaluate(f"lettersOf({runs}, {json.dumps(sorted(apart))})")
     assert told == letters_of(runs, apart)
 
 
-def test_letters_of_200_methods_come_at_once(page) -> None:
+def test_letters_of_200_methods_come_at_once(functions) -> None:
     apart = {(i, j) for i, j in itertools.combinations(range(200), 2) if j - i > 30}
     told, milliseconds = javascript(
-        page,
+        functions,
         "{ const start = performance.now(); const told = lettersOf(200, given[0]); "
         "return [told, performance.now() - start]; }",
         sorted(apart),
     )
     assert told == letters_of(200, apart)
     assert milliseconds < 3000
-    assert page.evaluate("[sharesLetter('a1', 'a'), sharesLetter('ba1', 'a1')]") == [False, True]
+    assert functions.evaluate("[sharesLetter('a1', 'a'), sharesLetter('ba1', 'a1')]") == [
+        False,
+        True,
+    ]
 
 
 def test_complete_runs_over_other_aois_are_not_compared(browser, tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""PROJ's database: rasterio's own, whatever another installation has left in the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from planetcr_bench.errors import BenchError
+
+VARIABLES: Final = ("PROJ_LIB", "PROJ_DATA")
+"""By which QGIS, PostGIS or conda lead their own PROJ to its database, and all others with it."""
+
+
+def use_own_database() -> None:
+    """Let PROJ read the database that rasterio brings, in this process and those it starts.
+
+    Raises:
+        BenchError: rasterio brings none, and the one that the environment names cannot be read.
+    """
+    named = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    if not named:
+        return
+    if (Path(rasterio.__file__).parent / "proj_data" / "proj.db").is_file():
+        for name in named:
+            del os.environ[name]
+        return
+    try:
+        CRS.from_epsg(4326)
+    except CRSError as error:
+        said = ", ".join(f"{name}={value}" for name, value in named.items())
+        raise BenchError(
+            f"{said}: expected the folder of a database that rasterio's PROJ can read, got "
+            f"another; unset {' and '.join(named)}"
+        ) from error

@@ -1,0 +1,58 @@
+"""Names of weights as a wrapped network has them in, as the network itself has them out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from torch import Tensor
+
+WRAPPERS: Final = ("module", "_orig_mod")
+"""Parts that torch's DataParallel and DistributedDataParallel, and ``torch.compile``, put in."""
+
+
+def unwrapped(
+    weights: Mapping[str, Tensor], expected: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """Weights under the names of the network that was wrapped, however often and by what.
+
+    Args:
+        weights: Of a file, by name.
+        expected: Names of the network, which may itself have parts that are called ``module``, or
+            be wrapped. Names that are the network's are left as they are.
+
+    Returns:
+        The same weights, in the same order; under their own names where it cannot be told which
+        parts of these are wrappers.
+    """
+    if expected is None:
+        return _renamed(weights, {})
+    names = set(weights)
+    if names & set(expected) == names:
+        return dict(weights)
+    outer = dict(weights)
+    while prefix := _common(outer):
+        outer = {name.removeprefix(prefix): value for name, value in outer.items()}
+        if set(outer) == set(expected):
+            return outer
+    bare = {_bare(name): name for name in expected}
+    return _renamed(weights, bare if len(bare) == len(expected) else {})
+
+
+def _renamed(weights: Mapping[str, Tensor], theirs: Mapping[str, str]) -> dict[str, Tensor]:
+    """Weights without the wrappers in their names, or as they are if two would have one name."""
+    plain = {_bare(name): value for name, value in weights.items()}
+    if len(plain) < len(weights):
+        return dict(weights)
+    return {theirs.get(name, name): value for name, value in plain.items()}
+
+
+def _common(names: Iterable[str]) -> str | None:
+    """A wrapper that all names begin with."""
+    some = [*names]
+    prefixes = (f"{wrapper}." for wrapper in WRAPPERS)
+    return next((p for p in prefixes if some and all(one.startswith(p) for one in some)), None)
+
+
+def _bare(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
