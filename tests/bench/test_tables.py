@@ -93,7 +93,7 @@ def test_a_perfect_match_is_100_in_official_and_infinite_in_full() -> None:
     ledger.frame["squared_error"] = 0.0
     assert score_groups(ledger.frame, OFFICIAL).iloc[0]["psnr"] == 100
     assert score_groups(ledger.frame, FULL).iloc[0]["psnr"] == np.inf
-    assert summary(ledger)["protocols"]["full"]["overall"]["psnr"] is None
+    assert summary(ledger)["protocols"]["full"]["overall"]["psnr"] == "inf"
 
 
 def test_an_absent_class_is_a_hole_not_a_zero() -> None:
