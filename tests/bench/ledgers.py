@@ -98,9 +98,7 @@ def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **prov
     floor = provenance.pop("floor", False)
     table = ledger_table(
         [
-            make_scene_sums(
-                index, seed=seed, protocols=protocols, judges=len(judges), floor=floor
-            )
+            make_scene_sums(index, seed=seed, protocols=protocols, judges=len(judges), floor=floor)
             for index in range(scenes)
         ],
         judges,
