@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from ledgers import make_ledger
+from ledgers import as_planet_cr, make_ledger
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.published import published_table2, published_table3
 from planetcr_bench.render import (
@@ -51,7 +51,7 @@ def test_tables_carry_their_signatures_and_counts() -> None:
 
 
 def test_published_rows_stand_apart_and_only_beside_official() -> None:
-    ledgers = [make_ledger()]
+    ledgers = [as_planet_cr(make_ledger())]
     a = table2_blocks(ledgers, OFFICIAL, published=True)[0]
     assert a.kinds == ["input", "measured", "gain", *["published"] * 8]
     assert a.breaks() == [3]
@@ -96,7 +96,7 @@ def test_markdown_keeps_its_columns_whatever_a_name_holds() -> None:
 
 
 def test_the_terminal_shows_every_cell() -> None:
-    block = table2_blocks([make_ledger()], OFFICIAL, published=True)[1]
+    block = table2_blocks([as_planet_cr(make_ledger())], OFFICIAL, published=True)[1]
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(to_rich(block))
     text = console.export_text()
