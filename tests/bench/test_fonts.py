@@ -6,12 +6,12 @@ import warnings
 from pathlib import Path
 
 import pytest
-from test_figures import OFFICIAL, make_row, make_table
 
 from planetcr_bench import fonts
 from planetcr_bench.figures import cover_figure, save_figure
 from planetcr_bench.sheet import _width
 from planetcr_bench.tables import INPUT
+from test_figures import OFFICIAL, make_row, make_table
 
 
 def rare_letter() -> tuple[str, str]:
