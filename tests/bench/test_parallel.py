@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +18,16 @@ from planetcr_bench.errors import BenchError
 
 
 def test_workers_do_not_hear_of_ctrl_c_from_their_first_moment_on() -> None:
-    assert [*parallel.run_batches(blocked, range(2), workers=1)] == [True, True]
+    code = (
+        "from planetcr_bench.parallel import run_batches\nfrom parallel_work import blocked\n"
+        "print(*run_batches(blocked, range(2), workers=1))"
+    )  # in a process of its own, for this one may have started workers' parent otherwise
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.stdout == "True True\n", done.stderr
 
 
 def test_no_worker_outlives_an_error() -> None:
