@@ -44,14 +44,18 @@ networks: .venv/.done ## Time Align-CR and GLF-CR beside their published form (1
 loader: .venv/.done ## Time reading of training crops, from GeoTIFFs and from the pack
 	$(BIN)/python tests/speed/loader.py
 
+UNTRAINED := copy-cloudy mean-fill sar-regression
+LEARNT := $(addsuffix -narrow,align_cr_no_sar align_cr dsen2_cr_no_sar dsen2_cr sar_opt_cgan)
 learn: .venv/.done ## Train four narrow networks on a CPU (an hour): results/sim-v1-small
 	rm -f results/sim-v1-small/sim-v1-demo/*/status.json # of the ledgers that are replaced
 	$(BIN)/planetcr-bench simulate build/learn/sim --size demo --train 240
 	$(BIN)/planetcr-bench reproduce build/learn/sim --config tests/learn.toml --out build/learn/work --results results/sim-v1-small
 	$(BIN)/planetcr-bench train dsen2_cr --data build/learn/sim --pack build/learn/work/pack --out build/learn/work/train/dsen2_cr_no_sar --val-scenes 24 --epochs 30 --batch 4 --crop 80 --set learning_rate=1e-3 --set decay=linear --set constant_epochs=15 --set ema=0.99 --option width=24 --option blocks=4 --option use_sar=false
 	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow
-	$(BIN)/planetcr-bench evaluate build/learn/work/preds/dsen2_cr_no_sar-narrow --data build/learn/sim --results results/sim-v1-small $(foreach judge,judge judge-2 judge-3,--judge build/learn/work/train/$(judge)/best.safetensors)
-	$(BIN)/planetcr-bench compare $(foreach run,copy-cloudy mean-fill sar-regression align_cr_no_sar-narrow align_cr-narrow dsen2_cr_no_sar-narrow dsen2_cr-narrow sar_opt_cgan-narrow,results/sim-v1-small/sim-v1-demo/$(run))
+	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow-crop160 --crop official
+	for run in narrow narrow-crop160; do $(BIN)/planetcr-bench evaluate build/learn/work/preds/dsen2_cr_no_sar-$$run --data build/learn/sim --results results/sim-v1-small $(foreach judge,judge judge-2 judge-3,--judge build/learn/work/train/$(judge)/best.safetensors) || exit 1; done
+	$(BIN)/planetcr-bench compare --protocol official --out results/sim-v1-small/comparison/official $(foreach run,$(UNTRAINED) $(LEARNT:=-crop160),results/sim-v1-small/sim-v1-demo/$(run))
+	$(BIN)/planetcr-bench compare --protocol full --out results/sim-v1-small/comparison/full $(foreach run,$(UNTRAINED) $(LEARNT),results/sim-v1-small/sim-v1-demo/$(run))
 
 calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrate REAL=PLANET_CR
 	$(BIN)/planetcr-bench simulate build/calibration --size demo
@@ -60,7 +64,7 @@ calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrat
 informative: .venv/.done ## Show what SAR tells under cloud, and that nothing leaks (10 minutes)
 	$(BIN)/python tests/simulation/informative.py
 
-coverage: .venv/.done ## Show how often intervals hold the truth, for AOIs and for patches (minutes)
+coverage: .venv/.done ## Show how often intervals hold the truth and equal methods are told apart (minutes)
 	$(BIN)/python tests/simulation/coverage.py
 
 board: .venv/.done ## Build the leaderboard of results/: open build/site/index.html

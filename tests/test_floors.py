@@ -17,7 +17,10 @@ MODELS = Path(planetcr_models.__file__).parent
 
 FLOORS = {
     BENCH: [
-        {"vocabulary", "errors", "protocols"},
+        {"vocabulary", "errors", "protocols", "json_values"},
+        {"untrusted"},
+        {"folders", "grids", "pixel_checks"},
+        {"raster_files", "product_pixels"},
         {
             "compiled",
             "fonts",
@@ -29,7 +32,6 @@ FLOORS = {
             "storage",
             "entry_card",
             "safe_archive",
-            "sent_json",
         },
         {
             "kernels",
@@ -42,7 +44,7 @@ FLOORS = {
             "consistency",
         },
         {"predictions", "fingerprint", "tables", "audit", "held_out", "heat_maps"},
-        {"manifest", "sent_ledger"},
+        {"manifest", "sent_ledger", "plausibility"},
         {"statistics"},
         {"arrays", "predict", "render", "figures", "semantic_tables", "training_data", "diagnosis"},
         {

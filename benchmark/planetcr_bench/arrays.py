@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from planetcr_bench import kernels
 from planetcr_bench.dataset import (
+    Raster,
     SceneFiles,
     centre_of,
     grid_disagreements,
@@ -23,7 +24,7 @@ from planetcr_bench.errors import SceneError
 from planetcr_bench.ledger import PLAIN_GROUPS
 from planetcr_bench.predictions import Card, read_prediction
 from planetcr_bench.scene import Image, Scene, land_cover_classes, reflectance, upsample
-from planetcr_bench.vocabulary import SKY, THICKNESS_EDGES
+from planetcr_bench.vocabulary import DN_PER_REFLECTANCE, SKY, THICKNESS_EDGES
 
 MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
 """Products that a measurement reads; SAR is the networks' business."""
@@ -80,7 +81,9 @@ def read_arrays(job: Job, card: Card) -> Arrays:
     disagreements = grid_disagreements(files, rasters)
     if disagreements:
         raise SceneError(disagreements[0])
-    prediction, stored = read_prediction(job.prediction, card, rasters["planet_cloudfree"])
+    prediction, stored = read_prediction(
+        job.prediction, card, rasters["planet_cloudfree"], brightest=_brightest(rasters)
+    )
     mask = rasters["cloudmask"].pixels
     sky = kernels.sky_of(mask)
     land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), sky.shape)
@@ -107,6 +110,12 @@ def read_arrays(job: Job, card: Card) -> Arrays:
         group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
     group = kernels.centre_crop(group, size)
     return Arrays(identity, np.stack([prediction, cloudy]), clear, group)
+
+
+def _brightest(rasters: Mapping[str, Raster]) -> float:
+    """Largest reflectance of the optical images, or 1 where they are darker."""
+    both = (rasters["planet_cloudfree"], rasters["planet_cloudy"])
+    return max(1.0, *(float(raster.pixels.max()) / DN_PER_REFLECTANCE for raster in both))
 
 
 def _plain_groups(land_cover: NDArray[np.uint8], sky: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planetcr_bench.dataset import (
     Raster,
     SceneFiles,
     corners,
     dataset_fingerprint,
+    empty_pixels,
     find_files,
     find_splits,
     grid_disagreements,
+    misnamed,
+    no_scenes,
     read_product,
     read_track,
     scene_digest,
@@ -26,7 +30,9 @@ from planetcr_bench.dataset import (
     split_fingerprint,
 )
 from planetcr_bench.errors import DatasetError
+from planetcr_bench.grids import rotation_name
 from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.pixel_checks import mask_looks_inverted, too_dark
 from planetcr_bench.scene import land_cover_classes, upsample
 from planetcr_bench.simulation import read_simulation
 from planetcr_bench.vocabulary import (
@@ -38,7 +44,6 @@ from planetcr_bench.vocabulary import (
     PRODUCTS,
     SAR_RESOLUTION_M,
     SEASONS,
-    WORLDCOVER_CLASS,
     cover_bin,
 )
 
@@ -124,6 +129,8 @@ class SceneState:
         land_cover: Pixels at 3 m per class, with unknown; None where not decoded.
         cloud_cover: Cloudy share; None where not decoded.
         place: CRS, left, bottom, right, top of the clear image; None where unknown.
+        largest: Largest digital number of the optical images; None where not decoded.
+        inverted: Whether the cloud mask looks inverted; None where that cannot be told.
         problems: Lines that name a file.
         warnings: (kind, file) of what is worth a word.
     """
@@ -133,6 +140,8 @@ class SceneState:
     land_cover: tuple[int, ...] | None
     cloud_cover: float | None
     place: tuple[str, float, float, float, float] | None
+    largest: int | None = None
+    inverted: bool | None = None
     problems: list[str] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
 
@@ -152,22 +161,30 @@ def audit(
         DatasetError: The folder holds no split at all.
     """
     problems: list[str] = []
+    renamed: set[str] = set()
     warnings: list[tuple[str, str]] = []
     states: dict[str, list[SceneState]] = {}
     for split in find_splits(data):
         found, strays = find_files(data, split)
-        problems += [f"{path}: expected nothing here by the official layout" for path in strays]
-        if not found:
-            problems.append(f"{data / split}: expected scenes in the official layout, found none")
+        others = misnamed(data / split, strays)
+        problems += others.lines
+        problems += [
+            f"{path}: expected nothing here by the official layout" for path in others.strays
+        ]
+        renamed |= others.missing
+        if not found and not others.lines:
+            problems.append(no_scenes(data, split))
         problems += _unfinished(data, split, len(found))
         inspected = run_batches(inspect_scenes, sorted(found), workers=workers, batch=batch)
         inspected = track(inspected, f"Check {split}", len(found), quiet=quiet)
         states[split] = list(inspected)
+        problems += [f"{data / split}: {fault}" for fault in _split_faults(states[split])]
     everything = [state for split in states.values() for state in split]
-    problems += [line for state in everything for line in state.problems]
+    lines = [line for state in everything for line in state.problems]
+    problems += [line for line in lines if line not in renamed]
     problems += _in_two_splits(states)
     warnings += [warning for state in everything for warning in state.warnings]
-    warnings += _overlaps(states)
+    warnings += _overlaps(states) + _inverted_masks(states)
     splits = {split: _split_report(state) for split, state in states.items()}
     fingerprints = {split: report.fingerprint or "" for split, report in splits.items()}
     return Report(
@@ -216,6 +233,7 @@ def inspect_scene(files: SceneFiles) -> SceneState:
             problems.append(error.message)
     clear, mask = rasters.get("planet_cloudfree"), rasters.get("cloudmask")
     codes = rasters.get("landcover")
+    optical = [raster for product, raster in rasters.items() if product.startswith("planet")]
     if clear is not None:
         problems += grid_disagreements(files, rasters)
     problems += _pixel_sizes(files, rasters) + _impossible_values(files, rasters)
@@ -225,8 +243,18 @@ def inspect_scene(files: SceneFiles) -> SceneState:
         land_cover=_class_pixels(codes) if codes is not None else None,
         cloud_cover=float(mask.pixels.mean()) if mask is not None else None,
         place=_place(clear) if clear is not None else None,
+        largest=max((int(raster.pixels.max()) for raster in optical), default=None),
+        inverted=_inverted(rasters),
         problems=problems,
         warnings=_warnings(files, rasters),
+    )
+
+
+def _inverted(rasters: Mapping[str, Raster]) -> bool | None:
+    if not {"planet_cloudy", "planet_cloudfree", "cloudmask"} <= rasters.keys():
+        return None
+    return mask_looks_inverted(
+        *(rasters[name].pixels for name in ("planet_cloudy", "planet_cloudfree", "cloudmask"))
     )
 
 
@@ -251,9 +279,10 @@ def _pixel_sizes(files: SceneFiles, rasters: Mapping[str, Raster]) -> list[str]:
         expected = OPTICAL_RESOLUTION_M if product.startswith("planet") else SAR_RESOLUTION_M
         got = raster.transform.a, -raster.transform.e
         if np.abs(np.subtract(got, expected)).max() > 0.01 * expected:
+            rotation = rotation_name(raster.transform)
             lines.append(
                 f"{files.path(product)}: expected pixels of {expected:g} m, "
-                f"got {got[0]:g} × {got[1]:g}"
+                f"got {got[0]:g} × {got[1]:g}" + (f", {rotation}" if rotation else "")
             )
     return lines
 
@@ -271,11 +300,6 @@ def _impossible_values(files: SceneFiles, rasters: Mapping[str, Raster]) -> list
             lines.append(
                 f"{files.path('S1')}: expected backscatter in dB, got {low:.3g} to {high:.3g}"
             )
-    if "landcover" in rasters:
-        unknown = sorted(set(np.unique(rasters["landcover"].pixels).tolist()) - {*WORLDCOVER_CLASS})
-        if unknown:
-            codes = ", ".join(map(str, unknown))
-            lines.append(f"{files.path('landcover')}: expected WorldCover codes, got {codes}")
     return lines
 
 
@@ -284,20 +308,46 @@ def _warnings(files: SceneFiles, rasters: Mapping[str, Raster]) -> list[tuple[st
     for product, raster in rasters.items():
         path, pixels = str(files.path(product)), raster.pixels
         if product.startswith("planet"):
-            noted += [(f"values above {DN_PER_REFLECTANCE}, which are clipped", path)] * bool(
-                (pixels > DN_PER_REFLECTANCE).any()
-            )
-            noted += [("pixels of value 0, which are scored as they are", path)] * bool(
-                (pixels == 0).any()
-            )
-        if product == "S1" and not np.isfinite(pixels).all():
-            noted.append(("holes (NaN), filled with the mean of their band", path))
+            noted += _optical_warnings(path, raster)
+        if product == "S1":
+            noted += _radar_warnings(path, pixels)
         if product == "landcover" and (pixels == 0).any():
             noted.append(("WorldCover nodata, counted as unknown", path))
         if product != "cloudmask" and (raster.transform is None or not raster.crs):
             noted.append(("no georeference, so grids cannot be compared", path))
     if files.season not in SEASONS:
         noted.append((f"a season other than {', '.join(SEASONS)}", files.name))
+    return noted
+
+
+def _optical_warnings(path: str, raster: Raster) -> list[tuple[str, str]]:
+    noted = []
+    if (raster.pixels > DN_PER_REFLECTANCE).any():
+        noted.append((f"values above {DN_PER_REFLECTANCE}, which are clipped", path))
+    empty, zeros = empty_pixels(raster), int((raster.pixels == 0).any(0).sum())
+    if empty:
+        kind = "pixels of value 0, which is the file's own nodata and is scored as reflectance 0"
+        noted.append((kind, f"{path} ({empty} pixels)"))
+    elif zeros:
+        noted.append(
+            ("pixels of value 0, which are scored as they are", f"{path} ({zeros} pixels)")
+        )
+    return noted
+
+
+def _radar_warnings(path: str, pixels: NDArray[np.floating]) -> list[tuple[str, str]]:
+    noted = []
+    finite = np.isfinite(pixels)
+    holes, zeros = int((~finite).any(0).sum()), int((pixels == 0).all(0).sum())
+    if holes:
+        kind = "holes (NaN, nodata or masked), filled with the mean of their band"
+        noted.append((kind, f"{path} ({holes} pixels)"))
+    if zeros:
+        kind = "pixels of 0 dB in both bands, which are probably holes without a nodata tag"
+        noted.append((kind, f"{path} ({zeros} pixels)"))
+    vv, vh = (float(band[good].mean()) for band, good in zip(pixels, finite, strict=True))
+    if vh > vv:
+        noted.append(("VH brighter than VV, so the two bands are probably swapped", path))
     return noted
 
 
@@ -320,6 +370,28 @@ def _split_report(states: Sequence[SceneState]) -> SplitReport:
         land_cover=dict(zip(LAND_COVER_NAMES, pixels.tolist(), strict=True)),
         cloud_cover={name: bins[name] for name in COVER_BINS},
     )
+
+
+def _split_faults(states: Sequence[SceneState]) -> list[str]:
+    """What only all scenes of a split together tell."""
+    faults = [too_dark([state.largest for state in states if state.largest is not None])]
+    told = [state.inverted for state in states if state.inverted is not None]
+    if sum(told) > len(told) / 2:
+        faults.append(
+            "expected cloud masks that are True for cloud, got masks that look inverted, bright "
+            f"where clear and dark where cloudy, in {sum(told)} of {len(told)} scenes"
+        )
+    return [fault for fault in faults if fault]
+
+
+def _inverted_masks(states: Mapping[str, Sequence[SceneState]]) -> list[tuple[str, str]]:
+    kind = "cloud masks that look inverted: bright where clear, dark where cloudy"
+    return [
+        (kind, str(state.files.path("cloudmask")))
+        for some in states.values()
+        for state in some
+        if state.inverted
+    ]
 
 
 def _in_two_splits(states: Mapping[str, Sequence[SceneState]]) -> list[str]:

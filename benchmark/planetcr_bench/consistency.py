@@ -14,16 +14,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planetcr_bench.entry_card import text_faults
-from planetcr_bench.ledger import SCHEMA_VERSION, SUMS, Ledger, broken_rules, judged_columns
+from planetcr_bench.ledger import (
+    FLOOR_SUMS,
+    RECORD,
+    SCHEMA_VERSION,
+    SUMS,
+    Ledger,
+    broken_rules,
+    judged_columns,
+)
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.simulation import TEST_SCENES, Simulation
 from planetcr_bench.vocabulary import (
-    DEFAULT_TRACK,
+    INPUT_CROPS,
     OPTICAL_SIZE,
+    PLANET_CR,
     PLANET_CR_TEST_SCENES,
     RUN_NAME,
     SPLITS,
     THICKNESS,
+    UNKNOWN_INPUT,
+    UNNAMED,
 )
 
 ROUNDING: Final = 1e-6
@@ -38,24 +49,13 @@ DRIFT: Final = 1e-4
 TIPPED: Final = 2
 """Pixels of a cell that other hardware may put on the other side of a threshold."""
 
-RECORD: Final[Mapping[str, tuple[type, ...]]] = {
-    "name": (str,),
-    "track": (str,),
-    "split": (str,),
-    "complete": (bool,),
-    "scenes": (int,),
-    "expected_scenes": (int,),
-    "method": (str, type(None)),
-    "tool_version": (str,),
-    "ledger_schema": (int,),
-    "protocols": (dict,),
-    "fingerprint": (str,),
-    "simulation": (str, type(None)),
-    "scale": (int, float, type(None)),
-    "judges": (dict,),
-    "truth": (bool,),
-}
-"""What a ledger says of its run, and the types of it."""
+MAY_BE_SAID: Final[Mapping[str, tuple[type, ...]]] = {"input_crop": (str,)}
+"""What ledgers of earlier versions do not say."""
+
+NAME_IT: Final = (
+    'expected a dataset that has a name, got none; write track = "name" into its dataset.toml '
+    f'(track = "{PLANET_CR}" for a copy of the release) and evaluate again'
+)
 
 _SIMULATION: Final = (
     r"(sim-v[0-9]{1,3}) (standard|misaligned), seed ([0-9]{1,19}), size "
@@ -68,15 +68,19 @@ _PATTERNS: Final = {
     "split": "|".join(SPLITS),
     "fingerprint": r"[0-9a-f]{64}",
     "tool_version": r"[\w.+!-]{1,40}",
+    "input_crop": "|".join((*INPUT_CROPS.values(), UNKNOWN_INPUT)),
 }
 JUDGE_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
 MOST_JUDGES: Final = 10
+
+MOST_SCENES: Final = 1_000_000
+"""Of a split; a number far above that of any dataset of patches."""
 
 OF_THE_INPUT: Final = (
     "pixels", "cloudy_clear", "input_squared_error", "input_angle_deg", "input_angle_pixels",
     "ssim_pixels", "input_ssim",
 )  # fmt: skip
-"""Columns that hang on the dataset alone, whatever was predicted."""
+"""Columns that hang on the dataset alone, whatever was predicted; :func:`floor_columns` too."""
 
 _PARTS: Final = (
     "pixels", "absolute_error", "squared_error", "ndvi_error", "ndvi_pixels", "out_of_range",
@@ -93,10 +97,26 @@ Flags = NDArray[np.bool_]
 
 def record_faults(record: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with the provenance of a ledger, one line each."""
-    found = [f"{key}: unknown" for key in record if key not in RECORD]
-    found += [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
+    unknown = [f"{key}: unknown" for key in record if key not in {**RECORD, **MAY_BE_SAID}]
+    typed, odd = _typed(record)
+    found = sorted(unknown + odd) or _track_faults(typed)
+    return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+
+
+def shape_faults(record: Mapping[str, Any]) -> list[str]:
+    """What keeps the provenance of a ledger from being shown: keys, types, counts and texts.
+
+    Less than :func:`record_faults`: tracks and keys that are not known pass.
+    """
+    typed, odd = _typed(record)
+    return sorted(odd) + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+
+
+def _typed(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Values of known keys that are of the right type, and what is wrong with the others."""
+    found = [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
     typed = {}
-    for key, kinds in RECORD.items():
+    for key, kinds in {**RECORD, **MAY_BE_SAID}.items():
         if key in record and type(record[key]) not in kinds:
             names = " or ".join(kind.__name__ for kind in kinds)
             found.append(f"{key}: expected {names}, got {type(record[key]).__name__}")
@@ -105,8 +125,7 @@ def record_faults(record: Mapping[str, Any]) -> list[str]:
     for key, pattern in _PATTERNS.items():
         if key in typed and re.fullmatch(pattern, typed[key]) is None:
             found.append(f"{key}: expected what matches {pattern}, got {typed[key][:100]!r}")
-    found = sorted(found) or _track_faults(typed)
-    return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+    return typed, found
 
 
 def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
@@ -116,6 +135,10 @@ def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
         expected = PROTOCOLS[name].signature("all") if name in PROTOCOLS else "no such protocol"
         if signature != expected:
             found.append(f"protocol {name!r}: expected {expected}, got {signature!r}")
+    if "full" in protocols and record.get("input_crop") == INPUT_CROPS["official"]:
+        found.append(
+            f"input_crop: expected whole patches behind protocol full, got {record['input_crop']}"
+        )
     if record.get("ledger_schema", SCHEMA_VERSION) != SCHEMA_VERSION:
         found.append(f"ledger_schema: expected {SCHEMA_VERSION}; evaluate with this version")
     judges = record.get("judges", {})
@@ -138,6 +161,8 @@ def _count_faults(record: Mapping[str, Any]) -> list[str]:
     if not {"scenes", "expected_scenes", "complete"} <= record.keys():
         return found
     scenes, expected = record["scenes"], record["expected_scenes"]
+    if expected > MOST_SCENES:
+        found.append(f"expected_scenes: expected at most {MOST_SCENES}, got {expected}")
     if not 0 < scenes <= expected:
         found.append(f"scenes: expected 1 to {expected}, got {scenes}")
     if record["complete"] and scenes != expected:
@@ -153,7 +178,9 @@ def _track_faults(record: Mapping[str, Any]) -> list[str]:
     if said is None:
         own = "expected a simulation, or the track of a dataset that is none"
         found = [f"track: {own}, got {track[:60]!r}"] if track.startswith("sim-") else []
-        if (track, split) == (DEFAULT_TRACK, "test"):
+        if track in (UNNAMED, *(f"{UNNAMED}-{one}" for one in SPLITS)):
+            found.append(f"track: {NAME_IT}")
+        if (track, split) == (PLANET_CR, "test"):
             found += _scenes_of(record, PLANET_CR_TEST_SCENES, "track")
         return found
     known = re.fullmatch(_SIMULATION, said)
@@ -251,6 +278,11 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
         ),
         "an angle of every pixel in protocol official": floored
         & ((sums["angle_pixels"] != pixels) | (sums["input_angle_pixels"] != pixels)),
+        **(
+            {"the clear image's own angle of what is clear": _own_angle(frame, sums)}
+            if ledger.has_floor
+            else {}
+        ),
         "no more values out of range than values": sums["out_of_range"] > values,
         "angles of 0 to 180° at no more than all pixels": (
             (sums["angle_pixels"] > pixels)
@@ -267,6 +299,16 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
             (sums["ndvi_pixels"] > pixels) | (sums["ndvi_error"] > 2 * sums["ndvi_pixels"] * more)
         ),
     }
+
+
+def _own_angle(frame: pd.DataFrame, sums: Mapping[str, NDArray[np.float64]]) -> Flags:
+    """Rows in which an image that is the clear one has another angle to it than that to itself."""
+    own = frame["self_angle_deg"].to_numpy(np.float64)
+    room = 10 * ROUNDING * sums["pixels"]  # of a cosine of 1, an angle keeps half the digits
+    broken = np.zeros(len(frame), np.bool_)
+    for error, angle in (("absolute_error", "angle_deg"), ("cloudy_clear", "input_angle_deg")):
+        broken |= (sums[error] == 0) & ~np.isclose(sums[angle], own, ROUNDING, room)
+    return broken
 
 
 def _identity_rules(ledger: Ledger) -> dict[str, Flags]:
@@ -417,6 +459,18 @@ def misplaced(sent: Ledger, known: Ledger, *, drift: float = DRIFT) -> list[str]
         if off.any():
             found.append(f"{fact}: {int(off.sum())} scenes differ, first {ours.index[off][0]}")
     return found
+
+
+def floor_columns(sent: Ledger, known: Ledger) -> list[str]:
+    """Columns of the noise floor of SAM in which two ledgers can be held against each other.
+
+    The angle of a pixel leaps where its norm is at the floor, so images that another machine has
+    rounded otherwise agree in the number of such pixels alone.
+    """
+    if not (sent.has_floor and known.has_floor):
+        return []
+    same = sent.provenance["fingerprint"] == known.provenance["fingerprint"]
+    return list(FLOOR_SUMS) if same else ["floored_pixels"]
 
 
 _DEGREES: Final = 1e-4

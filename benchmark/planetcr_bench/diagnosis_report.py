@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,9 +30,11 @@ from planetcr_bench.diagnosis_figures import class_cover_figure, sky_figure, thi
 from planetcr_bench.diagnosis_map import aoi_figure
 from planetcr_bench.diagnosis_triangle import triangle_figure
 from planetcr_bench.figures import save_figure
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.render import Block, number, to_markdown
 from planetcr_bench.storage import write_whole
+from planetcr_bench.tables import input_crop, input_note, method_label
 
 TITLE: Final = "Where and how it fails"
 
@@ -125,7 +127,7 @@ class _Section:
     text: str = ""
     stem: str = ""
     alt: str = ""
-    figure: Callable[[Diagnosis], Figure | None] = lambda _: None
+    figure: Callable[..., Figure | None] = lambda _of, *, note="": None  # noqa: ARG005
 
 
 _SECTIONS: Final = (
@@ -199,24 +201,18 @@ def chapter_tables(of: Diagnosis) -> dict[str, tuple[pd.DataFrame, tuple[str, ..
 def _to_json(of: Diagnosis) -> str:
     """The tables as a list; a line per row, so that two versions can be compared."""
     texts = []
+    crops = {method_label(run): input_crop(run) for run in of.ledgers}
     for name, (table, metrics) in chapter_tables(of).items():
         signed = ", ".join(signature(of.protocol, metric) for metric in metrics)
-        head = {"table": name, "protocol": of.protocol.name, "signature": signed}
+        head: dict[str, object] = {"table": name, "protocol": of.protocol.name}
+        head |= {"signature": signed, "input_crop": crops}
         rows = [
-            json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
+            json.dumps(to_json_value(row), ensure_ascii=False, allow_nan=False)
             for row in table.astype(object).to_dict("records")
         ]
         body = ",\n  ".join(rows)
         texts.append(f'{json.dumps(head, ensure_ascii=False)[:-1]}, "rows": [\n  {body}\n]}}')
     return "[\n" + ",\n".join(texts) + "\n]\n"
-
-
-def _plain(row: Mapping[Hashable, object]) -> dict[str, object]:
-    """A row whose numbers JSON knows: what was not measured, or is infinite, is null."""
-    return {
-        str(name): None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
-    }
 
 
 def write_diagnosis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
@@ -243,7 +239,7 @@ def write_diagnosis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
 
 def _picture(folder: Path, section: _Section, of: Diagnosis) -> list[str]:
     """Save the picture of a section and link it, or remove an old one."""
-    figure = section.figure(of)
+    figure = section.figure(of, note=input_note(of.ledgers))
     if figure is not None:
         save_figure(figure, folder, section.stem)
         return [f"![{section.alt}]({section.stem}.png)"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 import tomli_w
 
 from planetcr_bench.errors import SubmissionError
+from planetcr_bench.untrusted import read_toml
 
 INPUTS: Final = ("optical", "sar")
 """What a method may look at: the cloudy optical image, and Sentinel-1."""
@@ -27,7 +27,9 @@ YEARS: Final = (1970, 2100)
 LARGEST_CARD: Final = 64_000
 """Bytes of ``card.toml``."""
 
-LONGEST: Final = {"method": 60, "bibtex": 4000, "notes": 2000, "training_data": 1000}
+LONGEST: Final = {
+    "method": 60, "bibtex": 4000, "notes": 2000, "training_data": 1000, "training": 80,
+}  # fmt: skip
 """Characters of a field; 300 of any other."""
 
 
@@ -43,13 +45,14 @@ extra_data = ""        # anything beyond the training split: pre-training, other
 hardware = ""          # on which it was trained and run, and for how long
 
 # Optional:
+# training = ""        # in a few words beside the method's name: "narrow, 20 minutes on a CPU"
 # paper = ""           # title or address
-# code = ""            # address, https://…
+# code = ""            # address, https://...
 # parameters = 0       # how many numbers were learnt; `planetcr-bench models NAME` counts them
-# macs = 0             # multiply–adds for one patch of 300 × 300 pixels
+# macs = 0             # multiply-adds for one patch of 300 x 300 pixels
 # bibtex = '''
 # @article{key,
-#   title = {…},
+#   title = {...},
 # }
 # '''
 # notes = ""
@@ -70,6 +73,8 @@ class EntryCard:
         training_data: What it was trained on; "none" for a method that learns nothing.
         extra_data: Anything beyond the training split; "none".
         hardware: On which it was trained and run.
+        training: In a few words what a reader must know at first sight, such as a narrow network
+            that was trained for minutes; stands beside the method's name.
         paper: Title or address.
         code: Address.
         parameters: How many numbers were learnt.
@@ -86,6 +91,7 @@ class EntryCard:
     training_data: str
     extra_data: str
     hardware: str
+    training: str = ""
     paper: str = ""
     code: str = ""
     parameters: int | None = None
@@ -101,13 +107,7 @@ def read_entry_card(path: Path) -> EntryCard:
         SubmissionError: It cannot be read as TOML, or lists every key that is unknown or missing
             and every value that is not as it must be.
     """
-    try:
-        data = path.read_bytes()
-        if len(data) > LARGEST_CARD:
-            raise SubmissionError(f"{path}: expected at most {LARGEST_CARD} bytes")
-        entries = tomllib.loads(data.decode())
-    except (OSError, ValueError, RecursionError) as error:
-        raise SubmissionError(f"{path}: cannot be read as TOML ({error})") from error
+    entries = read_toml(path, LARGEST_CARD, error=SubmissionError)
     problems = faults(entries)
     if problems:
         raise SubmissionError(
@@ -132,7 +132,7 @@ def faults(entries: Mapping[str, Any]) -> list[str]:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            found.append(f"unknown key {key!r}; {hint}")
+            found.append(f"unknown key {_shown(key)}; {hint}")
     for name in known:
         if name in entries:
             found += [f"{name}: {fault}" for fault in _CHECKS[name](name, entries[name])]
@@ -146,9 +146,18 @@ REQUIRED: Final = (
 )  # fmt: skip
 
 
+def _shown(value: object) -> str:
+    """What was given instead, cut to what fits into a line."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+_LONGEST_SHOWN: Final = 100
+
+
 def _text(name: str, value: object) -> list[str]:
     if not isinstance(value, str):
-        return [f"expected text, got {value!r}"]
+        return [f"expected text, got {_shown(value)}"]
     if not value.strip():
         return ["expected text, got none"]
     lines = "\n\t" if name in ("bibtex", "notes") else ""
@@ -179,45 +188,46 @@ def text_faults(value: str, *, longest: int, lines: str = "") -> list[str]:
 def _method(name: str, value: object) -> list[str]:
     found = _text(name, value)
     if not found and not re.fullmatch(r"\w[\w.,+& /()'-]*", str(value)):
-        found.append(f"expected letters, digits, blanks and . , + & - _ / ( ) ', got {value!r}")
+        wanted = "letters, digits, blanks and . , + & - _ / ( ) '"
+        found.append(f"expected {wanted}, got {_shown(value)}")
     return found
 
 
 def _address(name: str, value: object) -> list[str]:
     found = _text(name, value)
     if found or not re.match(r"[a-z][a-z0-9+.-]*:", str(value), re.IGNORECASE):
-        return found or ([] if name == "paper" else [f"expected an address, got {value!r}"])
+        return found or ([] if name == "paper" else [f"expected an address, got {_shown(value)}"])
     try:
         parts = urlsplit(str(value))
     except ValueError as error:
-        return [f"expected an address, got {value!r} ({error})"]
+        return [f"expected an address, got {_shown(value)} ({error})"]
     if parts.scheme in ("http", "https"):
         return [] if parts.hostname and " " not in str(value) else ["expected a whole address"]
     title = name == "paper" and " " in str(value)
-    return [] if title else [f"expected an address that begins with https://, got {value!r}"]
+    return [] if title else [f"expected an address that begins with https://, got {_shown(value)}"]
 
 
 def _names(name: str, value: object) -> list[str]:
     if not isinstance(value, list) or not 0 < len(value) <= 100:
-        return [f"expected a list of names, got {value!r}"]
+        return [f"expected a list of names, got {_shown(value)}"]
     return [fault for one in value for fault in _text(name, one)]
 
 
 def _inputs(_name: str, value: object) -> list[str]:
     if not isinstance(value, list) or not value or any(one not in INPUTS for one in value):
-        return [f"expected some of {', '.join(INPUTS)}, got {value!r}"]
-    return [] if len(set(value)) == len(value) else [f"expected each once, got {value!r}"]
+        return [f"expected some of {', '.join(INPUTS)}, got {_shown(value)}"]
+    return [] if len(set(value)) == len(value) else [f"expected each once, got {_shown(value)}"]
 
 
 def _count(_name: str, value: object) -> list[str]:
     whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**16
-    return [] if whole else [f"expected a whole number of at least 0, got {value!r}"]
+    return [] if whole else [f"expected a whole number of at least 0, got {_shown(value)}"]
 
 
 def _year(_name: str, value: object) -> list[str]:
     low, high = YEARS
     whole = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    return [] if whole else [f"expected a year from {low} to {high}, got {value!r}"]
+    return [] if whole else [f"expected a year from {low} to {high}, got {_shown(value)}"]
 
 
 def _bibtex(name: str, value: object) -> list[str]:
@@ -239,7 +249,7 @@ _TEX_COMMAND: Final = r"\\[A-Za-z]{3,}"
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], list[str]]]] = {
     **dict.fromkeys(
-        ("licence", "training_data", "extra_data", "hardware", "notes"),
+        ("licence", "training_data", "extra_data", "hardware", "training", "notes"),
         _text,
     ),
     "method": _method,

@@ -1,4 +1,4 @@
-"""Every refusal of planetcr-bench, as one family of exceptions.
+"""Every refusal of planetcr-bench, as one family of exceptions; and its warning.
 
 ::
 
@@ -68,3 +68,7 @@ class SubmissionError(BenchError):
 
 class MissingExtraError(BenchError):
     """A package is needed that only an extra installs."""
+
+
+class BenchWarning(UserWarning):
+    """Something that is measured as it is and that the user should know; the commands print it."""

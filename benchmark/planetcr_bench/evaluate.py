@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from planetcr_bench import __version__
 from planetcr_bench.dataset import SceneFiles, find_scenes, read_track, simulated_identity
 from planetcr_bench.errors import (
     BenchError,
+    BenchWarning,
     DatasetError,
     MissingExtraError,
     PredictionError,
@@ -33,8 +35,16 @@ from planetcr_bench.errors import (
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.judging import Bench, Judge
 from planetcr_bench.ledger import SCHEMA_VERSION, Ledger, write_ledger
-from planetcr_bench.measure import measure, protocols_of
-from planetcr_bench.predictions import CARD, Card, Predictions, find_predictions, read_card
+from planetcr_bench.measure import measure, pixel_problems, protocols_of
+from planetcr_bench.plausibility import swapped_colours
+from planetcr_bench.predictions import (
+    CARD,
+    Card,
+    Predictions,
+    find_predictions,
+    input_crop_of,
+    read_card,
+)
 from planetcr_bench.protocols import Pool
 from planetcr_bench.simulation import read_simulation
 from planetcr_bench.storage import only_one, write_whole
@@ -114,7 +124,7 @@ def find_dataset(
             f"{str(card.fingerprint)[:12]}…, got {fingerprint[:12]}…; if it lies elsewhere,",
             _THREE_WAYS,
         )
-    track = read_track(folder)
+    track = read_track(folder, split)
     track = track if split == "test" else f"{track}-{split}"
     return Dataset(folder, split, track, scenes, fingerprint, simulation)
 
@@ -224,6 +234,9 @@ def evaluate(
             given, or none is usable.
         UsageError: The name, the device or the judges make no sense.
         BenchError: Another process writes to the same results.
+
+    Warns:
+        BenchWarning: Red and blue of the predictions are probably swapped.
     """
     started = datetime.now(UTC)
     clock = time.monotonic()
@@ -236,7 +249,10 @@ def evaluate(
     name = name or folder.resolve().name
     check_name(name)
     predictions = find_predictions(folder, card, dataset.scenes)
-    _fail_closed(predictions, dataset, predictions.problems, allow_missing)
+    if predictions.problems and not allow_missing:  # nothing is scored, so name all there is
+        others = pixel_problems(predictions, workers=workers, batch=batch, quiet=quiet)
+        _fail_closed(predictions, dataset, [*predictions.problems, *others], allow_missing)
+    input_crop = input_crop_of(predictions)
     _expect_truth(truth, dataset)
     bench = _bench(judges, dataset, predictions)
     out = results / dataset.track / name
@@ -269,6 +285,7 @@ def evaluate(
             "scenes": len(scored),
             "expected_scenes": len(dataset.scenes),
             "method": card.method,
+            "input_crop": input_crop,
             **identity,
             "judges": {judge.key: dict(judge.facts) for judge in judges},
         }
@@ -283,11 +300,16 @@ def evaluate(
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),
         }
+        swapped = swapped_colours(predictions)
+        if swapped:
+            run["notes"] = [swapped]
         ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
         strip = _strip(dataset, predictions, ledger)
         staged = unfinished / "staged"
         _publish(staged, out, ledger, table, run, class_pool, strip, tables=tables)
         shutil.rmtree(unfinished)
+    if swapped:
+        warnings.warn(swapped, BenchWarning, stacklevel=2)
     return ledger, out, problems
 
 

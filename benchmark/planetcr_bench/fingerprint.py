@@ -4,25 +4,63 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from planetcr_bench.dataset import SceneFiles, read_product, scene_digest, split_fingerprint
+from planetcr_bench.dataset import (
+    SceneFiles,
+    empty_pixels,
+    read_product,
+    scene_digest,
+    split_fingerprint,
+)
+from planetcr_bench.errors import BenchWarning, DatasetError
 from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.pixel_checks import too_dark
 from planetcr_bench.storage import cache_folder, remember
 from planetcr_bench.vocabulary import PRODUCTS
+
+SHOWN: Final = 3
+"""Scenes that a warning of many names."""
 
 
 def digest_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes]]:
     """Name and digest of each scene, from its decoded pixels.
 
     Raises:
-        DatasetError: A file is missing, unreadable or not as the official layout has it.
+        DatasetError: A file is missing, unreadable, not as the official layout has it, or holds
+            numbers that cannot be what its product is.
     """
-    return [
-        (files.name, scene_digest({product: read_product(files, product) for product in PRODUCTS}))
-        for files in scenes
-    ]
+    return [(one.name, one.digest) for one in _decode_scenes(scenes)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What decoding a scene told: its name and digest, its largest DN, its pixels of nodata 0."""
+
+    name: str
+    digest: bytes
+    largest: int
+    empty: int
+
+
+def _decode_scenes(scenes: Sequence[SceneFiles]) -> list[_Decoded]:
+    """Decode all products of some scenes; raises what :func:`digest_scenes` does."""
+    return [_decode(files) for files in scenes]
+
+
+def _decode(files: SceneFiles) -> _Decoded:
+    rasters = {product: read_product(files, product) for product in PRODUCTS}
+    optical = rasters["planet_cloudfree"], rasters["planet_cloudy"]
+    return _Decoded(
+        files.name,
+        scene_digest(rasters),
+        max(int(raster.pixels.max()) for raster in optical),
+        sum(empty_pixels(raster) for raster in optical),
+    )
 
 
 def fingerprint_of(
@@ -42,17 +80,44 @@ def fingerprint_of(
         64 hexadecimal digits.
 
     Raises:
-        DatasetError: See :func:`digest_scenes`.
+        DatasetError: See :func:`digest_scenes`; or all images are too dark for DN.
+
+    Warns:
+        BenchWarning: Images have pixels of their own nodata 0, which are taken for reflectance 0.
     """
     memory = _memory(scenes)
-    remembered = _recall(memory)
-    if remembered is not None:
-        return remembered
-    digests = run_batches(digest_scenes, scenes, workers=workers)
-    digests = track(digests, "Fingerprint of the dataset", len(scenes), quiet=quiet)
-    fingerprint = split_fingerprint(digests)
-    remember(memory, json.dumps({"fingerprint": fingerprint}).encode())
-    return fingerprint
+    known = _recall(memory)
+    if known is None:
+        decoded = run_batches(_decode_scenes, scenes, workers=workers)
+        known = _known(
+            list(track(decoded, "Fingerprint of the dataset", len(scenes), quiet=quiet)),
+            scenes[0].split_folder if scenes else "",
+        )
+        remember(memory, json.dumps(known).encode())
+    if known["note"]:
+        warnings.warn(known["note"], BenchWarning, stacklevel=2)
+    return known["fingerprint"]
+
+
+def _known(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
+    """Fingerprint and note of decoded scenes, as they are remembered."""
+    fault = too_dark([one.largest for one in decoded])
+    if fault:
+        raise DatasetError(f"{where}: {fault}")
+    empty = [one for one in decoded if one.empty]
+    note = ""
+    if empty:
+        shown = ", ".join(f"{one.name} ({one.empty})" for one in empty[:SHOWN])
+        more = f" and {len(empty) - SHOWN} more" if len(empty) > SHOWN else ""
+        note = (
+            f"{where}: images of {len(empty)} of {len(decoded)} scenes have pixels of their own "
+            f"nodata 0, which are taken for reflectance 0, as the authors' loader does: {shown}"
+            f"{more}"
+        )
+    return {
+        "fingerprint": split_fingerprint((one.name, one.digest) for one in decoded),
+        "note": note,
+    }
 
 
 def _memory(scenes: Sequence[SceneFiles]) -> Path:
@@ -68,9 +133,11 @@ def _memory(scenes: Sequence[SceneFiles]) -> Path:
     return cache_folder("fingerprints") / f"{state.hexdigest()}.json"
 
 
-def _recall(memory: Path) -> str | None:
+def _recall(memory: Path) -> dict[str, str] | None:
     try:
-        fingerprint = json.loads(memory.read_text())["fingerprint"]
+        known = json.loads(memory.read_text())
+        fingerprint, note = known["fingerprint"], known["note"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return fingerprint if isinstance(fingerprint, str) and len(fingerprint) == 64 else None
+        return None  # none, or an earlier version's, which checked less
+    whole = isinstance(fingerprint, str) and len(fingerprint) == 64 and isinstance(note, str)
+    return {"fingerprint": fingerprint, "note": note} if whole else None

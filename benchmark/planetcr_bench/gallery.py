@@ -40,7 +40,7 @@ from planetcr_bench.panels import (
     sar_panel,
     upper_end,
 )
-from planetcr_bench.predictions import Predictions, find_predictions, read_card
+from planetcr_bench.predictions import Predictions, find_predictions, input_crop_of, read_card
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.scene import Image, Scene, upsample
 from planetcr_bench.scores import mae, psnr
@@ -186,9 +186,9 @@ def gallery(
     if not scenes:
         raise DatasetError(f"{data}: expected a scene to choose by {pick}, found none")
     protocol = _protocol(found)
-    drawn = [read_drawn(files, found, protocol) for files in scenes]
+    drawn = _read_all(scenes, found, protocol)
     how = "chosen by name" if names else _how(pick, by or "psnr", titles[0], protocol, len(scenes))
-    note = _shown(dataset, len(scenes), how)
+    note = _shown(dataset, len(scenes), how) + _seen(titles, found, protocol)
     figure = gallery_figure(drawn, titles, protocol, rows=rows, judge=judge, note=note)
     save_figure(figure, out)
     return [files.name for files in scenes]
@@ -299,7 +299,11 @@ def _predictions(
         missing = [files.name for files in scenes if files not in one.files]
         wanted = re.compile(rf"({'|'.join(missing)})(?!\d)")
         if missing:
-            lacking[one.folder] = [line for line in one.problems if wanted.search(line)]
+            lacking[one.folder] = [
+                line
+                for line in one.problems
+                if wanted.search(line) or line.startswith(f"{one.folder}: ")  # of many files
+            ]
     if lacking:
         raise PredictionError(
             f"{', '.join(map(str, lacking))}: expected a prediction of each scene that is {what}; "
@@ -356,14 +360,44 @@ def _how(pick: Pick | None, by: By, method: str, protocol: Protocol, count: int)
 
 def _shown(dataset: Dataset, count: int, how: str) -> str:
     """Which scenes these are, for the caption."""
-    total, origin = len(dataset.scenes), f"{read_track(dataset.folder)} (split {dataset.split})"
+    total, track = len(dataset.scenes), read_track(dataset.folder, dataset.split)
+    origin = f"{track} (split {dataset.split})"
     if count < total:
         verb = "is" if count == 1 else "are"
         return f"Shown {verb} {count} of the {total} scenes of {origin}, {how}."
     return f"Shown {'is the only scene' if count == 1 else f'are all {count} scenes'} of {origin}."
 
 
+def _seen(titles: Sequence[str], found: Sequence[Predictions], protocol: Protocol) -> str:
+    """What each network saw, for the caption: official figures hang on it."""
+    if protocol.name != "official":
+        return ""
+    told = (f"{title} {input_crop_of(one)}" for title, one in zip(titles, found, strict=True))
+    return f" Input crop: {', '.join(told)}."
+
+
 # --- What is drawn --------------------------------------------------------------------------
+
+
+def _read_all(
+    scenes: Sequence[SceneFiles], found: Sequence[Predictions], protocol: Protocol
+) -> list[DrawnScene]:
+    """Read what is drawn; all predictions that cannot be are named at once."""
+    drawn, problems = [], []
+    for files in scenes:
+        try:
+            drawn.append(read_drawn(files, found, protocol))
+        except PredictionError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        folders = ", ".join(str(one.folder) for one in found)
+        raise PredictionError(
+            f"{folders}: expected a prediction of each scene that is drawn",
+            [one.message for one in problems],
+        )
+    return drawn
 
 
 def read_drawn(files: SceneFiles, found: Sequence[Predictions], protocol: Protocol) -> DrawnScene:

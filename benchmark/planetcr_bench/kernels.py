@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.compiled import compiled
-from planetcr_bench.ledger import GROUPS, SUMS
+from planetcr_bench.ledger import FLOOR_SUMS, GROUPS, SUMS
 from planetcr_bench.protocols import Protocol
 from planetcr_bench.vocabulary import OPTICAL_RESOLUTION_M, RIM_M, SKY
 
@@ -334,6 +334,27 @@ def measure(images: Image, clear: Image, group: NDArray[np.uint8], protocol: Pro
         images, clear, centre=protocol.ssim_centre, padding=protocol.ssim_padding
     )
     _add_ssim_sums(similarity, centre_crop(group, similarity.shape[-1]), sums)
+    return sums
+
+
+def measure_floor(clear: Image, group: NDArray[np.uint8], protocol: Protocol) -> Array:
+    """What SAM gives for the clear image against itself: more than 0 where its norm is floored.
+
+    Args:
+        clear: Shape (4, H, W).
+        group: Of each pixel, as ``GROUPS`` says, shape (H, W).
+        protocol: Its window is cut out of the centre of both arrays.
+
+    Returns:
+        Shape (``GROUPS``, len(``FLOOR_SUMS``)), columns in the order of ``FLOOR_SUMS``.
+    """
+    sums = np.zeros((GROUPS, len(FLOOR_SUMS)))
+    if protocol.sam_norm_floor:
+        clear, group = centre_crop(clear, protocol.window), centre_crop(group, protocol.window)
+        cosine = np.square(clear, dtype=np.float64).sum(0) / protocol.sam_norm_floor
+        floored = cosine < 1
+        sums[:, 0] = np.bincount(group[floored], np.arccos(cosine[floored]) * _DEGREES, GROUPS)
+        sums[:, 1] = np.bincount(group[floored], minlength=GROUPS)
     return sums
 
 

@@ -7,6 +7,7 @@ disjoint scenes merge by concatenation; every score is a ratio of sums of rows.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -21,10 +22,12 @@ from numpy.typing import NDArray
 
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.untrusted import check_regular, parse_json, printable
 from planetcr_bench.vocabulary import (
     COVER_BINS,
     LAND_COVER,
     LAND_COVER_NAMES,
+    RUN_NAME,
     SKY,
     THICKNESS,
     cover_bin,
@@ -102,6 +105,51 @@ SUMS: Final[dict[str, Column]] = {
 COLUMNS: Final = {**IDENTITY, **SUMS}
 """Columns of every ledger; each judge adds :func:`judged_columns`."""
 
+FLOOR_SUMS: Final[dict[str, Column]] = {
+    "self_angle_deg": Column(
+        pa.float64(),
+        "Σ spectral angle of clear to itself, degrees, 0 to 90 each: 0 but under a floor.",
+    ),
+    "floored_pixels": Column(
+        pa.int64(), "Pixels whose squared norm in clear is under the protocol's floor."
+    ),
+}
+"""Columns behind the others that tell the noise floor of SAM; ledgers of earlier versions have
+none of them, and then it was not measured."""
+
+ROW_ORDER: Final[dict[str, Sequence[str]]] = {
+    "protocol": tuple(PROTOCOLS),
+    "thickness": THICKNESS,
+    "land_cover": LAND_COVER_NAMES,
+    "sky": SKY,
+}
+"""Order of the rows of one scene, by the first of these columns first."""
+
+RECORD: Final[Mapping[str, tuple[type, ...]]] = {
+    "name": (str,),
+    "track": (str,),
+    "split": (str,),
+    "complete": (bool,),
+    "scenes": (int,),
+    "expected_scenes": (int,),
+    "method": (str, type(None)),
+    "tool_version": (str,),
+    "ledger_schema": (int,),
+    "protocols": (dict,),
+    "fingerprint": (str,),
+    "simulation": (str, type(None)),
+    "scale": (int, float, type(None)),
+    "judges": (dict,),
+    "truth": (bool,),
+}
+"""What a ledger says of its run, and the types of it."""
+
+LARGEST_LEDGER: Final = 1_000_000_000
+"""Bytes of a file."""
+
+LARGEST_UNPACKED: Final = 2_000_000_000
+"""Bytes of all its columns, by what it says; a few bytes may unpack to a text of any length."""
+
 JUDGED_IMAGES: Final = ("prediction", "cloudy")
 """Images whose land cover a judge tells, each beside what it tells of the clear image."""
 
@@ -144,9 +192,14 @@ def judged_columns(judge: str) -> dict[str, Column]:
     }
 
 
-def schema_of(judges: Sequence[str] = ()) -> pa.Schema:
-    """Columns and types of a ledger, with those of the judges behind the others."""
-    columns = dict(COLUMNS)
+def schema_of(judges: Sequence[str] = (), *, floor: bool = False) -> pa.Schema:
+    """Columns and types of a ledger, with those of the judges behind the others.
+
+    Args:
+        judges: Keys of the judges that have read it.
+        floor: Whether it has :data:`FLOOR_SUMS`.
+    """
+    columns = {**COLUMNS, **(FLOOR_SUMS if floor else {})}
     for judge in judges:
         columns |= judged_columns(judge)
     return pa.schema(
@@ -159,12 +212,17 @@ class Ledger:
     """Rows of one method on one dataset, and where they come from.
 
     Attributes:
-        frame: One row per scene × protocol × class × sky × thickness, columns as :data:`COLUMNS`.
+        frame: One row per scene × protocol × class × sky × thickness, columns as :data:`COLUMNS`;
+            put :func:`in_order`, so that no figure hangs on the order in which rows were given.
         provenance: What ``run.json`` holds.
     """
 
     frame: pd.DataFrame
     provenance: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Put the rows in order."""
+        object.__setattr__(self, "frame", in_order(self.frame))
 
     @property
     def name(self) -> str:
@@ -173,8 +231,74 @@ class Ledger:
 
     @property
     def judges(self) -> tuple[str, ...]:
-        """Keys of the judges that it holds columns of."""
-        return tuple(self.provenance["judges"])
+        """Keys of the judges that it holds columns of, in their order."""
+        return tuple(sorted(self.provenance["judges"]))
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether the noise floor of SAM was measured."""
+        return FLOOR_SUMS.keys() <= set(self.frame.columns)
+
+
+def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows and categories of a ledger in the order in which measuring writes them.
+
+    The same rows give the same bits, whatever order a file has them in, or its dictionaries: rows
+    by scene (numbers within a name by their value), then by :data:`ROW_ORDER`; categories of texts
+    in the order of the rows, and none that no row has.
+
+    Args:
+        frame: Rows of a ledger; columns that it lacks order nothing.
+
+    Returns:
+        The same frame if it is in order, else another one, numbered from 0.
+    """
+    texts = {
+        name: pd.Categorical(frame[name])
+        for name, column in IDENTITY.items()
+        if column.type == _TEXT and name in frame
+    }
+    keys = [name for name in ("scene", "split", *ROW_ORDER) if name in texts]
+    ranks = [_ranks(texts[name], ROW_ORDER.get(name, ())) for name in keys]
+    order = np.lexsort(ranks[::-1]) if ranks else np.arange(len(frame))
+    numbered = pd.RangeIndex(len(frame))
+    if (order != numbered).any() or not frame.index.equals(numbered):
+        frame = frame.take(order).reset_index(drop=True)
+    for name, text in texts.items():
+        kind, named = frame[name].dtype, _named_in_order(text[order])
+        if isinstance(kind, pd.CategoricalDtype) and not (
+            kind.categories.equals(named.categories) and not kind.ordered
+        ):
+            frame = frame.assign(**{name: named})
+    return frame
+
+
+def _ranks(texts: pd.Categorical, order: Sequence[str]) -> NDArray[np.int64]:
+    """Place of each text by the order given, then by its letters and numbers; -1 for none."""
+    place = {name: at for at, name in enumerate(order)}
+    names = sorted(texts.categories, key=lambda name: (place.get(name, len(place)), _key(name)))
+    rank = {name: at for at, name in enumerate(names)}
+    ranks = np.array([*(rank[name] for name in texts.categories), -1], np.int64)
+    found: NDArray[np.int64] = ranks[texts.codes]
+    return found
+
+
+def _key(name: str) -> tuple[object, ...]:
+    """By which texts are sorted: numbers within them by their value, which may be of any size."""
+    parts: list[object] = list(re.split(r"([0-9]+)", str(name)))
+    for at in range(1, len(parts), 2):
+        digits = str(parts[at]).lstrip("0")
+        parts[at] = (len(digits), digits)
+    return tuple(parts), str(name)
+
+
+def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
+    """The same texts, with categories in the order in which they come, and no others."""
+    used = pd.unique(texts.codes)
+    used = used[used >= 0]
+    rank = np.full(len(texts.categories) + 1, -1)
+    rank[used] = np.arange(len(used))
+    return pd.Categorical.from_codes(rank[texts.codes], texts.categories.take(used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,23 +309,32 @@ class SceneSums:
         identity: Values of the identity columns from ``scene`` to ``prediction_sha256``.
         sums: Protocol to sums, shape (:data:`GROUPS`, len(:data:`SUMS`)).
         judged: Protocol to pixels, shape (:data:`GROUPS`, judges × :data:`JUDGED`).
+        floor: Protocol to sums, shape (:data:`GROUPS`, len(:data:`FLOOR_SUMS`)); empty if the noise
+            floor of SAM was not measured.
     """
 
     identity: Mapping[str, object]
     sums: Mapping[str, NDArray[np.float64]]
     judged: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    floor: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def ledger_table(scenes: Sequence[SceneSums], judges: Sequence[str] = ()) -> pa.Table:
-    """Typed rows of measured scenes: one per protocol and group that has pixels, in that order."""
-    schema = schema_of(judges)
+    """Typed rows of measured scenes: one per protocol and group that has pixels, in that order.
+
+    They have :data:`FLOOR_SUMS` where all scenes have.
+    """
+    floor = bool(scenes) and all(scene.floor for scene in scenes)
+    schema = schema_of(judges, floor=floor)
+    columns = {**SUMS, **(FLOOR_SUMS if floor else {})}
     chunks: list[NDArray[np.float64]] = []
     judged = [np.empty((0, JUDGED * len(judges)), np.int64)]
     identities: dict[str, list[object]] = {name: [] for name in IDENTITY}
     for scene in scenes:
         for protocol, sums in scene.sums.items():
             groups = np.flatnonzero(sums[:, 0])
-            chunks.append(sums[groups])
+            floors = [scene.floor[protocol][groups]] if floor else []
+            chunks.append(np.concatenate([sums[groups], *floors], 1))
             if judges:
                 judged.append(scene.judged[protocol][groups])
             for group in groups.tolist():
@@ -213,9 +346,9 @@ def ledger_table(scenes: Sequence[SceneSums], judges: Sequence[str] = ()) -> pa.
                 identities["land_cover"].append(LAND_COVER_NAMES[land_cover])
                 identities["sky"].append(SKY[sky])
                 identities["thickness"].append(THICKNESS[thickness])
-    values = np.concatenate(chunks) if chunks else np.empty((0, len(SUMS)))
+    values = np.concatenate(chunks) if chunks else np.empty((0, len(columns)))
     arrays = [pa.array(identities[name], column.type) for name, column in IDENTITY.items()]
-    for index, column in enumerate(SUMS.values()):
+    for index, column in enumerate(columns.values()):
         dtype = np.int64 if pa.types.is_integer(column.type) else np.float64
         arrays.append(pa.array(values[:, index].astype(dtype)))
     arrays += [pa.array(column) for column in np.concatenate(judged).T]
@@ -255,25 +388,47 @@ def read_ledger(path: Path) -> Ledger:
             f"{path}: expected run.json beside the ledger, found none: the evaluation did not "
             "finish; run the same evaluate command again"
         )
+    check_regular(file, LARGEST_LEDGER, error=LedgerError)
     try:
-        table = pq.read_table(file)
-        provenance = json.loads((table.schema.metadata or {})[METADATA_KEY])
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        with pq.ParquetFile(file) as stored:
+            provenance = _provenance(file, stored)
+            table = stored.read()
+            frame = table.to_pandas(ignore_metadata=True)
+    except (OSError, pa.ArrowException, KeyError, ValueError, MemoryError) as error:
         raise LedgerError(f"{file}: expected a ledger of planetcr-bench, cannot read it") from error
-    version = provenance.get("ledger_schema") if isinstance(provenance, dict) else None
+    check_rows(frame, str(file), list(provenance["judges"]))
+    return Ledger(frame, provenance)
+
+
+def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
+    """What a ledger says of its run, once that and its columns are as they must be."""
+    metadata = stored.metadata
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    if sum(group.total_byte_size for group in groups) > LARGEST_UNPACKED:
+        raise LedgerError(f"{file}: expected at most {LARGEST_UNPACKED:,} bytes unpacked, got more")
+    where = f"{file}: what it says of its run"
+    said = (stored.schema_arrow.metadata or {})[METADATA_KEY]
+    provenance = parse_json(said, where, error=LedgerError)
+    version = provenance.get("ledger_schema")
     if version != SCHEMA_VERSION:
         raise LedgerError(
-            f"{file}: expected ledger schema {SCHEMA_VERSION}, got {version}; evaluate again with "
-            "this version"
+            f"{file}: expected ledger schema {SCHEMA_VERSION}, got {printable(version)[:80]}; "
+            "evaluate again with this version"
         )
-    judges = provenance.get("judges")
-    if not isinstance(judges, dict) or table.column_names != schema_of(list(judges)).names:
+    odd = [key for key, kinds in RECORD.items() if type(provenance.get(key)) not in kinds]
+    if odd:
+        raise LedgerError(f"{where}: expected a value of its type for each of {', '.join(odd)}")
+    if re.fullmatch(RUN_NAME, provenance["name"]) is None:
+        raise LedgerError(f"{where}: expected a name as --name takes it, got another")
+    for facts in provenance["judges"].values():
+        if not isinstance(facts, dict) or not {"name", "sha256"} <= facts.keys():
+            raise LedgerError(f"{where}: expected name and sha256 of each judge, got others")
+    floor = FLOOR_SUMS.keys() <= set(stored.schema_arrow.names)
+    if not stored.schema_arrow.equals(schema_of(sorted(provenance["judges"]), floor=floor)):
         raise LedgerError(
             f"{file}: expected the columns {', '.join(COLUMNS)}, and those of its judges"
         )
-    frame = table.to_pandas(ignore_metadata=True)
-    check_rows(frame, str(file), list(judges))
-    return Ledger(frame, provenance)
+    return provenance
 
 
 def cover_bins(frame: pd.DataFrame) -> pd.Series[Any]:
@@ -343,11 +498,28 @@ def broken_rules(frame: pd.DataFrame, judges: Sequence[str] = ()) -> list[str]:
             (2 * distances.max(axis=1) <= (1 + DISTANCE_ROUNDING) * distances.sum(axis=1)).all()
         ),
         "no more worse pixels than pixels": bool((frame["worse_pixels"] <= frame["pixels"]).all()),
+        "a noise floor of 0 to 90° at the pixels under it, and only there": _is_floor(frame),
         "one reading of every pixel by each judge": all(
             _is_read_once(frame, judge) for judge in judges
         ),
     }
     return [rule for rule, holds in rules.items() if not holds]
+
+
+def _is_floor(frame: pd.DataFrame) -> bool:
+    """Whether the clear image can be at such angles to itself; where not told, nothing is wrong."""
+    if not FLOOR_SUMS.keys() <= set(frame.columns):
+        return True
+    angle, floored = frame["self_angle_deg"], frame["floored_pixels"]
+    exact = [name for name, protocol in PROTOCOLS.items() if not protocol.sam_norm_floor]
+    return bool(
+        np.isfinite(angle.to_numpy(np.float64)).all()
+        and ((angle > 0) == (floored > 0)).all()
+        and (angle >= 0).all()
+        and (angle <= (90 + 1e-9) * floored).all()
+        and (floored <= frame["pixels"]).all()
+        and not floored[frame["protocol"].isin(exact)].any()
+    )
 
 
 def _is_read_once(frame: pd.DataFrame, judge: str) -> bool:

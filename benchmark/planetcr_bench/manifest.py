@@ -11,8 +11,8 @@ from typing import Final
 
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.ledger import Ledger
-from planetcr_bench.sent_json import read_object
 from planetcr_bench.storage import write_whole
+from planetcr_bench.untrusted import read_json
 
 MANIFEST: Final = "manifest.json"
 LARGEST_MANIFEST: Final = 2_000_000
@@ -78,7 +78,7 @@ def read_manifest(path: Path) -> list[Listed]:
     Raises:
         SubmissionError: Lists everything that is wrong with it.
     """
-    value = read_object(path, LARGEST_MANIFEST)
+    value = read_json(path, LARGEST_MANIFEST, error=SubmissionError)
     version, files = value.get("manifest"), value.get("files")
     known = value.keys() == {"manifest", "files"}
     if not known or version is True or version != _VERSION or not isinstance(files, list):

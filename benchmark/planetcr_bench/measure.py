@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from planetcr_bench import kernels
 from planetcr_bench.arrays import Arrays, Job, read_arrays
@@ -26,6 +27,7 @@ from planetcr_bench.errors import PredictionError
 from planetcr_bench.judging import Bench
 from planetcr_bench.ledger import SceneSums, ledger_table, schema_of
 from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.plausibility import expect_units
 from planetcr_bench.predictions import Card, Predictions
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.storage import write_whole
@@ -63,7 +65,15 @@ def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
         protocol.name: kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
         for protocol in protocols
     }
-    return SceneSums(arrays.identity, sums)
+    return SceneSums(arrays.identity, sums, floor=floor_of(arrays, protocols))
+
+
+def floor_of(arrays: Arrays, protocols: Sequence[Protocol]) -> dict[str, NDArray[np.float64]]:
+    """Sums of the noise floor of SAM under each protocol; of any device, on the CPU."""
+    return {
+        protocol.name: kernels.measure_floor(arrays.clear, arrays.group, protocol)
+        for protocol in protocols
+    }
 
 
 def _read(card: Card, job: Job) -> tuple[Job, str, Arrays | str]:
@@ -76,6 +86,40 @@ def _read(card: Card, job: Job) -> tuple[Job, str, Arrays | str]:
 
 def _read_batch(card: Card, jobs: Sequence[Job]) -> list[tuple[Job, str, Arrays | str]]:
     return [_read(card, job) for job in jobs]
+
+
+def _problems_batch(card: Card, jobs: Sequence[Job]) -> list[str]:
+    """A line for each job: empty, or why its prediction cannot be scored."""
+    read = (_read(card, job)[2] for job in jobs)
+    return [found if isinstance(found, str) else "" for found in read]
+
+
+def pixel_problems(
+    predictions: Predictions,
+    *,
+    workers: int | None = None,
+    batch: int = 16,
+    quiet: bool = False,
+) -> list[str]:
+    """Decode predictions whose headers passed, without measuring them.
+
+    Args:
+        predictions: From :func:`~planetcr_bench.predictions.find_predictions`.
+        workers: See :func:`~planetcr_bench.parallel.worker_count`.
+        batch: Scenes that travel together to a worker.
+        quiet: Show no progress.
+
+    Returns:
+        One line for each prediction that cannot be scored.
+
+    Raises:
+        DatasetError: A scene of the dataset is broken.
+        BenchError: A worker died.
+    """
+    jobs = [Job(files, path) for files, path in sorted(predictions.files.items())]
+    work = functools.partial(_problems_batch, predictions.card)
+    lines = run_batches(work, jobs, workers=workers, batch=batch)
+    return [line for line in track(lines, "Look for problems", len(jobs), quiet=quiet) if line]
 
 
 def _measure_batch(
@@ -108,7 +152,8 @@ def _measure_on_gpu(
             if isinstance(arrays, str):
                 yield Outcome(job, state, arrays)
             else:
-                yield Outcome(job, state, next(sums), arrays)
+                measured = replace(next(sums), floor=floor_of(arrays, protocols))
+                yield Outcome(job, state, measured, arrays)
 
 
 def _judge(outcomes: Iterator[Outcome], bench: Bench, batch: int) -> Iterator[Outcome]:
@@ -153,8 +198,10 @@ def measure(
 
     Raises:
         DatasetError: A scene of the dataset is broken.
+        PredictionError: All predictions are in a wrong unit.
         BenchError: A worker died.
     """
+    expect_units(predictions)
     protocols = protocols_of(predictions.size)
     parts = Parts(partial_folder, identity, bench.keys if bench else ())
     jobs = {files: Job(files, path, truth) for files, path in sorted(predictions.files.items())}
@@ -190,7 +237,8 @@ class Parts:
     def __init__(
         self, folder: Path, identity: Mapping[str, object], judges: Sequence[str] = ()
     ) -> None:
-        self._folder, self._judges, self._schema = folder, judges, schema_of(judges)
+        self._folder, self._judges = folder, judges
+        self._schema = schema_of(judges, floor=True)
         self._fresh: list[SceneSums] = []
         self._states: list[str] = []
         self._flushed = time.monotonic()
@@ -217,6 +265,9 @@ class Parts:
                 table = pq.read_table(path)
             except (OSError, pa.ArrowException):
                 path.unlink()  # damaged: its scenes are measured again
+                continue
+            if table.column_names != [*self._schema.names, "state"]:
+                path.unlink()  # of a version that measured less: the same
                 continue
             scenes = table["scene"].to_pylist()
             fresh = [

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,6 +31,7 @@ from rich.progress import (
 from rich.text import Text
 
 from planetcr_bench.errors import BenchError, SubmissionError
+from planetcr_bench.untrusted import printable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -252,7 +254,7 @@ def track(
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total, completed=done)
+        task = progress.add_task(escape(printable(what)), total=total, completed=done)
         for result in results:
             yield result
             progress.advance(task)

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from planetcr_bench.errors import BenchError
+from planetcr_bench.folders import leads_up
 from planetcr_bench.storage import only_one, write_whole
+from planetcr_bench.untrusted import read_bytes
 
 State = Literal["done", "stale", "never run", "waits"]
 Files = dict[str, str | None]
@@ -194,13 +196,11 @@ def load(path: Path) -> Memory:
     """Read the memory of a plan; where there is no file, nothing has finished yet.
 
     Raises:
-        BenchError: The file is not as it was written. Nothing in it is believed.
-        OSError: The file cannot be read.
+        BenchError: The file cannot be read, or is not as it was written. Nothing in it is believed.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return Memory(path, {}, {})
+    content = read_bytes(path, 10**9)
     try:
         written = json.loads(content)
         known = written["known"]
@@ -287,7 +287,9 @@ def _files(path: Path, memory: Memory) -> Files:
         return {key: _digest(path, key, memory)}
     files: Files = {}
     for folder, folders, names in os.walk(path, onerror=_refuse, followlinks=True):
-        folders[:] = [name for name in folders if _counts(name)]
+        folders[:] = [
+            name for name in folders if _counts(name) and not leads_up(Path(folder, name))
+        ]
         below = Path(folder).relative_to(path)
         for name in filter(_counts, names):
             inside = posixpath.join(key, (below / name).as_posix())

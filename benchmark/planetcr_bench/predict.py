@@ -27,7 +27,9 @@ from planetcr_bench.dataset import (
 )
 from planetcr_bench.errors import DatasetError, PredictionError, SceneError
 from planetcr_bench.fingerprint import fingerprint_of
+from planetcr_bench.folders import is_litter, other_spelling
 from planetcr_bench.parallel import run_batches, track
+from planetcr_bench.pixel_checks import PixelError, expect_reflectance
 from planetcr_bench.predictions import (
     CARD,
     CROP_SIZE,
@@ -47,8 +49,14 @@ Restore = Callable[[Image, Image], NDArray[np.floating]]
 All are float32 in [0, 1]; SAR has its native grid over the extent of the images.
 """
 
-Crop = Literal["full", "official"]
+Crop = Literal["whole", "official"]
 """What a network sees: the whole patch, or the centre 160 × 160 pixels, as the authors' does."""
+
+RANDOM_WEIGHTS: Final = "random"
+"""How a card begins to name weights that were learnt from nothing."""
+
+FARTHEST: Final = 0.15
+"""As of any image, but more: a network that has hardly learnt is none of another scale."""
 
 READ_TOGETHER: Final = 4
 """Scenes that a worker reads at a time; three such batches per worker lie ready."""
@@ -87,10 +95,10 @@ def predict(
         DatasetError: The dataset is not as it must be.
         PredictionError: ``out`` holds something else.
     """
+    card = Card(method=method, crop="whole")
     scenes = _begin(
-        Card(method=method), data, out, split=split, scene_list=scene_list, workers=workers,
-        quiet=quiet,
-    )  # fmt: skip
+        card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
+    )
     write = partial(_predict_batch, method, out)
     written = run_batches(write, scenes, workers=workers, batch=batch)
     return sum(track(written, f"Predict {method}", len(scenes), quiet=quiet))
@@ -104,7 +112,7 @@ def predict_with(
     card: Card,
     split: str = "test",
     scene_list: Path | None = None,
-    crop: Crop = "full",
+    crop: Crop = "whole",
     workers: int | None = None,
     batch: int = 1,
     quiet: bool = False,
@@ -133,14 +141,13 @@ def predict_with(
     Raises:
         DatasetError: The dataset is not as it must be.
         PredictionError: ``out`` holds something else, or a result is no image: of another shape,
-            or with numbers that are not finite.
+            with numbers that are not finite, or not in reflectance.
     """
-    if crop == "official":
-        card = replace(card, crop=crop)
+    card = replace(card, crop=crop)
     scenes = _begin(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
-    size = OPTICAL_SIZE if crop == "full" else CROP_SIZE
+    size = OPTICAL_SIZE if crop == "whole" else CROP_SIZE
     there = [files for files in scenes if _file(out, files).exists()]
     kept = {
         files
@@ -153,7 +160,7 @@ def predict_with(
     inputs = run_batches(partial(_read_inputs, size), waiting, workers=workers, batch=READ_TOGETHER)
     if not quiet:
         restore = _foretelling(restore, len(waiting))
-    written = _restore_all(restore, _batches(inputs, batch), out, card.method or "the method")
+    written = _restore_all(restore, _batches(inputs, batch), out, card)
     progress = track(written, f"Predict {card.method}", len(scenes), done=len(kept), quiet=quiet)
     return sum(progress), len(kept)
 
@@ -185,10 +192,11 @@ def _claim(out: Path, card: Card) -> None:
     """Make the folder ours, or refuse: predictions of two methods must never lie mixed."""
     if out.exists() and not out.is_dir():
         raise PredictionError(f"{out}: expected a folder, found a file")
-    files = {path.name for path in out.iterdir()} if out.exists() else set()
+    inside = [path.name for path in out.iterdir()] if out.exists() else []
+    files = {name for name in inside if not name.startswith(".") and not is_litter(name)}
     if files and CARD not in files:
         raise PredictionError(f"{out}: expected a new or empty folder, found other files there")
-    if any(name != CARD and not name.startswith(".") for name in files):
+    if any(name != CARD for name in files):
         there, here = (
             asdict(replace(c, dataset=None, simulation=None)) for c in (read_card(out), card)
         )
@@ -221,7 +229,9 @@ def _predict_batch(method: str, out: Path, scenes: Sequence[SceneFiles]) -> list
 
 
 def _file(out: Path, files: SceneFiles) -> Path:
-    return out / f"{files.name}.tif"
+    """Where the prediction of a scene belongs; an earlier one's ending may be spelt otherwise."""
+    rule = out / f"{files.name}.tif"
+    return rule if rule.exists() else other_spelling(rule) or rule
 
 
 def _are_whole(out: Path, size: int, scenes: Sequence[SceneFiles]) -> list[bool]:
@@ -355,7 +365,7 @@ def forecast(seconds: float, scenes: int) -> str:
 
 
 def _restore_all(
-    restore: Restore, batches: Iterator[list[Inputs]], out: Path, method: str
+    restore: Restore, batches: Iterator[list[Inputs]], out: Path, card: Card
 ) -> Iterator[int]:
     """Restore and write batch after batch; a thread compresses one while the next is restored."""
     with ThreadPoolExecutor(1) as writer:
@@ -363,7 +373,7 @@ def _restore_all(
         for some in batches:
             cloudy = np.stack([one.cloudy.pixels for one in some])
             images = restore(cloudy, np.stack([one.sar for one in some]))
-            _expect_images(images, some, cloudy.shape, method)
+            _expect_images(images, some, cloudy.shape, card)
             while writing:
                 writing.popleft().result()
                 yield 1
@@ -376,8 +386,9 @@ def _restore_all(
 
 
 def _expect_images(
-    images: NDArray[np.floating], some: Sequence[Inputs], shape: tuple[int, ...], method: str
+    images: NDArray[np.floating], some: Sequence[Inputs], shape: tuple[int, ...], card: Card
 ) -> None:
+    method = card.method or "the method"
     if images.shape != shape:
         raise PredictionError(f"{method}: expected images of shape {shape}, got {images.shape}")
     problems = [
@@ -387,3 +398,10 @@ def _expect_images(
     ]
     if problems:
         raise PredictionError(f"{method}: expected numbers for every pixel, got others", problems)
+    if (card.weights or "").startswith(RANDOM_WEIGHTS):
+        return  # a trial of the command: what it returns means nothing
+    for one, image in zip(some, images, strict=True):
+        try:
+            expect_reflectance(image, farthest=FARTHEST)
+        except PixelError as error:
+            raise PredictionError(f"{method}: {one.files.name}: {error}") from error

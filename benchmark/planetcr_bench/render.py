@@ -9,23 +9,28 @@ from types import MappingProxyType
 from typing import Final
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Pool, Protocol
-from planetcr_bench.published import SOURCE, published_table2
+from planetcr_bench.published import SEEN, SOURCE, published_table2, refuse_published
 from planetcr_bench.tables import (
     LABEL,
     METRICS,
+    SCENE_MEAN,
+    SCENE_MEAN_LABEL,
     cover_table,
     coverage,
+    floor_row,
     in_paper_order,
+    input_note,
     rounding_note,
     score_table,
     sky_table,
     table2,
 )
+from planetcr_bench.untrusted import printable
 from planetcr_bench.vocabulary import LAND_COVER
 
 DIGITS: Final = 4
@@ -79,7 +84,7 @@ def table2_blocks(
     published: bool = False,
     best: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> list[Block]:
-    """Tab. 2 (a) and (b), and how many scenes and AOIs stand behind each cell.
+    """Tab. 2 (a) and (b), SAM's noise floor, and the scenes and AOIs behind each cell.
 
     Args:
         ledgers: Runs on one dataset.
@@ -91,26 +96,66 @@ def table2_blocks(
     frame = table2(ledgers, protocol, pool=pool)
     notes = coverage_notes(ledgers)
     if published and protocol.name == "official":
+        refuse_published(ledgers)
         frame = pd.concat([frame, published_table2()], ignore_index=True)
-        notes = [*notes, f"Rows marked (published): {SOURCE}."]
+        notes = [*notes, f"Rows marked (published): {SOURCE}. {SEEN}"]
     parts = [("(a) MAE and PSNR", "mae", "psnr"), ("(b) SAM and SSIM", "sam_deg", "ssim")]
     blocks = []
     for title, by_class, other in parts:
+        means = [SCENE_MEAN] if other == "psnr" and SCENE_MEAN in frame else []
         signatures = [
             f"per class: {protocol.signature(by_class, pool)}",
             f"overall: {protocol.signature(by_class)}, {protocol.signature(other)}",
+            *(f"scene mean: {protocol.signature(other, 'scene-mean')}" for _ in means),
         ]
+        labels = [LABEL[by_class], LABEL[other], *(SCENE_MEAN_LABEL for _ in means)]
         blocks.append(
             Block(
                 f"Tab. 2 {title}, protocol {protocol.name}",
-                ["Method", *map(_title, LAND_COVER), LABEL[by_class], LABEL[other]],
-                [_figures(row, by_class, other) for row in frame.to_dict("records")],
+                ["Method", *map(_title, LAND_COVER), *labels],
+                [_figures(row, by_class, other, *means) for row in frame.to_dict("records")],
                 frame["kind"].tolist(),
                 [*signatures, *notes],
                 _bold(frame, [(by_class, -2), (other, -1)], best),
             )
         )
+    blocks += _floor_blocks(ledgers, protocol, pool)
     return [*blocks, _counts(frame, protocol, coverage_notes(ledgers))]
+
+
+_UNDER_FLOOR: Final = (
+    "A perfect prediction scores these angles: equal spectra whose squared norm is under the floor "
+    "are not at 0° (a brighter one comes nearer). Shares are of all pixels of a class, and of all."
+)
+
+
+def _floor_blocks(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | None) -> list[Block]:
+    """What SAM gives for equal images; none where the protocol has no floor or it is not known."""
+    row = floor_row(ledgers, protocol, pool=pool)
+    if row is None:
+        return []
+    angles = [row[name] for name in (*(f"sam_deg_{name}" for name in LAND_COVER), "sam_deg")]
+    shares = [row[name] for name in (*(f"under_floor_{n}" for n in LAND_COVER), "under_floor")]
+    notes = [
+        f"per class: {protocol.signature('sam_deg', pool)}",
+        f"overall: {protocol.signature('sam_deg')}",
+        _UNDER_FLOOR,
+    ]
+    return [
+        Block(
+            f"Noise floor of SAM, protocol {protocol.name}",
+            ["", *map(_title, LAND_COVER), "Overall"],
+            [
+                [f"{row['row']} [°]", *map(number, angles)],
+                [
+                    "pixels under the floor [%]",
+                    *(number(100 * float(str(x)), digits=2) for x in shares),
+                ],
+            ],
+            ["floor", "floor"],
+            [*notes, *coverage_notes(ledgers)],
+        )
+    ]
 
 
 def _bold(
@@ -126,8 +171,8 @@ def _bold(
     )
 
 
-def _figures(row: Mapping[Hashable, object], by_class: str, other: str) -> list[str]:
-    names = [*(f"{by_class}_{land_cover}" for land_cover in LAND_COVER), by_class, other]
+def _figures(row: Mapping[Hashable, object], by_class: str, *others: str) -> list[str]:
+    names = [*(f"{by_class}_{land_cover}" for land_cover in LAND_COVER), by_class, *others]
     sign = row["kind"] == "gain"
     return [str(row["row"]), *(number(row.get(name), sign=sign) for name in names)]
 
@@ -205,13 +250,14 @@ def _group_block(
 
 
 def coverage_notes(ledgers: Sequence[Ledger]) -> list[str]:
-    """What stands under every table of runs: which are incomplete, and where they were made."""
+    """What stands under every table of runs: input crops, incomplete runs, other machines."""
     rounding = rounding_note(ledgers)
-    return [
+    incomplete = [
         f"{run.name} is incomplete: {coverage(run)}."
         for run in in_paper_order(ledgers)
         if not run.provenance["complete"]
-    ] + ([rounding] if rounding else [])
+    ]
+    return [input_note(ledgers), *incomplete, *([rounding] if rounding else [])]
 
 
 def _title(word: str) -> str:
@@ -228,7 +274,7 @@ def to_markdown(block: Block) -> str:
 
 
 def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 _LATEX: Final = str.maketrans(
@@ -276,7 +322,7 @@ def to_latex(block: Block) -> str:
 
 
 def _ampersands(cells: Sequence[str], bold: Collection[int] = ()) -> str:
-    texts = [cell.translate(_LATEX) for cell in cells]
+    texts = [printable(cell).translate(_LATEX) for cell in cells]
     shown = [rf"\textbf{{{text}}}" if at in bold else text for at, text in enumerate(texts)]
     return " & ".join(shown) + r" \\"
 
@@ -284,16 +330,17 @@ def _ampersands(cells: Sequence[str], bold: Collection[int] = ()) -> str:
 def to_rich(block: Block) -> Table:
     """A block for the terminal."""
     table = Table(
-        title=block.title,
-        caption="\n".join(block.notes),
+        title=Text(printable(block.title)),
+        caption=Text("\n".join(map(printable, block.notes))),
         title_justify="left",
         caption_justify="left",
         title_style="bold",
     )
     for index, name in enumerate(block.header):
-        table.add_column(escape(name), justify="right" if index else "left", no_wrap=True)
+        table.add_column(Text(printable(name)), justify="right" if index else "left", no_wrap=True)
     breaks = {index - 1 for index in block.breaks()}
     styles = {"published": "dim italic", "gain": "cyan", "input": "dim", "spread": "dim"}
     for index, (row, kind) in enumerate(zip(block.rows, block.kinds, strict=True)):
-        table.add_row(*row, style=styles.get(kind), end_section=index in breaks)
+        cells = [Text(printable(cell)) for cell in row]
+        table.add_row(*cells, style=styles.get(kind), end_section=index in breaks)
     return table

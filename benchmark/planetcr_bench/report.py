@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +13,10 @@ import pandas as pd
 
 from planetcr_bench.diagnosis_report import DIAGNOSIS_FILES, write_diagnosis
 from planetcr_bench.figures import cover_figure, save_figure
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.published import published_table2
+from planetcr_bench.published import published_table2, refuse_published
 from planetcr_bench.render import (
     Block,
     cover_block,
@@ -33,7 +33,18 @@ from planetcr_bench.semantics import judges_of, signature
 from planetcr_bench.statistic_blocks import best_of, statistic_blocks, statistic_frame
 from planetcr_bench.statistics import Standing, standings
 from planetcr_bench.storage import write_whole
-from planetcr_bench.tables import cover_table, coverage, measured_protocols, summary, table2
+from planetcr_bench.tables import (
+    cover_table,
+    coverage,
+    floor_row,
+    input_crop,
+    input_note,
+    marked,
+    measured_protocols,
+    method_label,
+    summary,
+    table2,
+)
 
 ALWAYS: Final = (
     *(f"table2.{suffix}" for suffix in ("md", "tex", "csv", "json")),
@@ -110,14 +121,18 @@ def write_tables(
         told: Of several runs; the best and all tied with it are bold in ``table2.tex``.
 
     Raises:
-        LedgerError: Different judges have read the runs; nothing is written.
+        LedgerError: Different judges have read the runs, or published figures are no match for
+            them; nothing is written.
     """
+    if published:
+        refuse_published(ledgers)
     judged = bool(judges_of(ledgers))
     blocks = all_table2_blocks(ledgers, pool=pool, published=published, told=told)
     frame = _table2_frame(ledgers, pool=pool, published=published)
     _write_blocks(folder / "table2", blocks, frame)
-    official = PROTOCOLS["official"]
-    save_figure(cover_figure(cover_table(ledgers, official), official), folder, "fig5")
+    drawn = measured_protocols(ledgers)[0]
+    note = input_note(ledgers)
+    save_figure(cover_figure(cover_table(ledgers, drawn), drawn, note=note), folder, "fig5")
     if judged:
         _write_table3(folder, ledgers, published=published)
     else:
@@ -133,9 +148,9 @@ def _write_table3(folder: Path, ledgers: Sequence[Ledger], *, published: bool) -
         blocks += table3_blocks(ledgers, protocol, table=table, published=published, details=True)
         frames.append(_table3_frame(table, ledgers, protocol, published=published))
     _write_blocks(folder / "table3", blocks, pd.concat(frames, ignore_index=True))
-    official = PROTOCOLS["official"]
-    save_figure(discrepancy_figure(ledgers, official), folder, "fig6")
-    save_figure(transition_figure(ledgers, official), folder, "transitions")
+    drawn, note = measured_protocols(ledgers)[0], input_note(ledgers)
+    save_figure(discrepancy_figure(ledgers, drawn, note=note), folder, "fig6")
+    save_figure(transition_figure(ledgers, drawn, note=note), folder, "transitions")
 
 
 def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> None:
@@ -144,8 +159,8 @@ def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> N
     _write(path.with_suffix(".tex"), "\n".join(map(to_latex, blocks)))
     _write(path.with_suffix(".csv"), frame.to_csv(index=False))
     rows = frame.astype(object).to_dict("records")
-    records = [{name: _plain(value) for name, value in row.items()} for row in rows]
-    _write(path.with_suffix(".json"), json.dumps(records, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(to_json_value(rows), indent=2, ensure_ascii=False, allow_nan=False)
+    _write(path.with_suffix(".json"), text + "\n")
 
 
 def _table3_frame(
@@ -160,6 +175,9 @@ def _table3_frame(
     signatures = {judge: signature("mIoU", protocol, [judge]) for judge in judges}
     over_all = signature("mIoU", protocol, judges)
     frame.insert(0, "signature", frame["judge"].map(signatures).fillna(over_all))
+    crops = {method_label(run): input_crop(run) for run in ledgers}
+    named = frame["row"].where(frame["kind"] == "measured")
+    frame.insert(1, "input_crop", named.map(crops).astype(object))
     if published and protocol.name == "official":
         frame = pd.concat([frame, published_rows()], ignore_index=True)
     frame.insert(0, "protocol", protocol.name)
@@ -171,18 +189,15 @@ def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bo
     frames = []
     for protocol in measured_protocols(ledgers):
         frame = table2(ledgers, protocol, pool=pool)
+        floor = floor_row(ledgers, protocol, pool=pool)
+        if floor is not None:
+            frame = pd.concat([frame, pd.DataFrame([floor])], ignore_index=True)
         if published and protocol.name == "official":
             frame = pd.concat([frame, published_table2()], ignore_index=True)
         frame.insert(0, "protocol", protocol.name)
         frame.insert(1, "class_pool", pool or protocol.pool)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
-
-
-def _plain(value: object) -> object:
-    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value
 
 
 def _write(path: Path, text: str) -> None:
@@ -219,14 +234,28 @@ def write_comparison(
 
     ``statistics.md``, ``.tex``, ``.csv`` and ``.json`` have intervals and paired differences,
     ``diagnosis.md`` with its pictures where and how the runs fail. ``told`` saves working the
-    standings out again.
+    standings out again; without it, runs of several input crops are
+    :func:`~planetcr_bench.tables.marked`.
     """
-    told = all_standings(ledgers) if told is None else told
+    if told is None:
+        ledgers = marked(ledgers, always=published)
+        told = all_standings(ledgers)
     write_tables(folder, ledgers, pool=pool, published=published, told=told)
     frames = [statistic_frame(PROTOCOLS[name], standing) for name, standing in told.items()]
     blocks = all_statistic_blocks(ledgers, told)
-    _write_blocks(folder / "statistics", blocks, pd.concat(frames, ignore_index=True))
+    frame = _with_origin(pd.concat(frames, ignore_index=True), ledgers)
+    _write_blocks(folder / "statistics", blocks, frame)
     _write(folder / "diagnosis.md", _page(write_diagnosis(folder, ledgers)))
+
+
+def _with_origin(frame: pd.DataFrame, ledgers: Sequence[Ledger]) -> pd.DataFrame:
+    """Statistics with what belongs to each figure: input crops, and scenes of how many."""
+    crops = {run.name: input_crop(run) for run in ledgers}
+    told = frame.assign(
+        input_crop=frame["run"].map(crops),
+        coverage=frame["run"].map({run.name: coverage(run) for run in ledgers}),
+    )
+    return told.assign(minus_input_crop=told["minus"].map(crops)) if "minus" in told else told
 
 
 def report(
@@ -251,7 +280,7 @@ def report(
     for protocol in protocols:
         blocks += table2_blocks([ledger], protocol, pool=pool)
         blocks += [block([ledger], protocol) for block in (sky_block, cover_block, pool_block)]
-    parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger)]
+    parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger, run.get("notes", []))]
     parts += ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
     parts += [*_semantic_section(ledger, protocols), *failures]
     return _page([part for part in parts if pictures or not part.startswith("![")])
@@ -283,6 +312,7 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
         "Track, split": f"{run['track']}, {run['split']}",
         "Scored": f"{coverage(ledger)}, {frame['aoi'].nunique()} AOIs",
         "Method": _escaped(run["method"] or "not stated"),
+        "Input crop": input_note([ledger]).removeprefix("Input crop: ").removesuffix("."),
         "Dataset fingerprint": f"`{run['fingerprint']}`",
         **({"Simulated": run["simulation"]} if run.get("simulation") else {}),
         "Predictions": f"`{run['predictions']}`",
@@ -298,9 +328,9 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#!|])", r"\\\1", text)
 
 
-def _remarks(ledger: Ledger) -> list[str]:
+def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
     """What a reader must know before any number: coverage, protocols, values out of range."""
-    remarks = []
+    remarks = [_escaped(note) for note in notes]
     if not ledger.provenance["complete"]:
         remarks.append(
             f"**Incomplete: {coverage(ledger)} are scored.** The figures hold for these scenes "

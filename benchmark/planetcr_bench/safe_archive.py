@@ -2,6 +2,8 @@
 
 An archive is read twice: first its list of members, of which every fault is named, then, only if
 there is none, their bytes. What the archive says of itself is compared with the bytes that come.
+What systems leave behind, as ``__MACOSX`` and ``.DS_Store`` in Finder's archives, is passed over
+and never unpacked.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final, cast
 
 from planetcr_bench.errors import SubmissionError
+from planetcr_bench.folders import IMAGES, is_litter
 
 ENDINGS: Final = frozenset({".toml", ".json", ".parquet", ".md", ".tif", ".tiff", ".npy"})
 """Files that an entry may have."""
@@ -155,9 +158,9 @@ def _problems(members: Sequence[_Member], limits: Limits) -> list[str]:
 def _faults(member: _Member, limits: Limits) -> list[str]:
     root = member.folder and member.name == "."
     found = [*([] if root else _name_faults(member.name)), *member.faults]
-    ending = PurePosixPath(member.name).suffix
-    if not member.folder and ending not in ENDINGS:
-        found.append(f"expected an ending of {', '.join(sorted(ENDINGS))}, got {_shown(ending)}")
+    suffix = PurePosixPath(member.name).suffix
+    if not member.folder and suffix not in ENDINGS and suffix.lower() not in IMAGES:
+        found.append(f"expected an ending of {', '.join(sorted(ENDINGS))}, got {_shown(suffix)}")
     if member.folder and member.size:
         found.append(f"expected nothing in the entry of a folder, got {member.size} bytes")
     if not 0 <= member.size <= limits.file_bytes:
@@ -224,6 +227,8 @@ def _walk_folder(folder: Path, above: str = "") -> Iterator[_Member]:
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
+        if is_litter(entry.name):
+            continue
         status = entry.stat(follow_symlinks=False)
         name, inner = above + entry.name, stat.S_ISDIR(status.st_mode)
         size = 0 if inner else status.st_size
@@ -235,10 +240,23 @@ def _walk_folder(folder: Path, above: str = "") -> Iterator[_Member]:
 
 
 def _walk(archive: Path, limits: Limits) -> _Walk:
-    ending = next((ending for ending in ARCHIVES if archive.name.lower().endswith(ending)), None)
-    if ending is None or not archive.is_file():
+    kind = next((one for one in ARCHIVES if archive.name.lower().endswith(one)), None)
+    if kind is None or not archive.is_file():
         raise ValueError(f"expected a file that ends in {', '.join(ARCHIVES)}")
-    return _walk_zip(archive, limits) if ending == ".zip" else _walk_tar(archive, ending, limits)
+    walk = _walk_zip(archive, limits) if kind == ".zip" else _walk_tar(archive, kind, limits)
+    return _without_litter(walk, limits)
+
+
+def _without_litter(walk: _Walk, limits: Limits) -> _Walk:
+    """Members that count; Finder's archives have one that does not for each that does."""
+    passed = 0
+    for member, opened in walk:
+        if not any(is_litter(part) for part in member.name.split("/")):
+            yield member, opened
+            continue
+        passed += 1
+        if passed > limits.files:
+            raise ValueError(f"more than {limits.files} files that systems leave behind")
 
 
 def _listed(archive: Path, limits: Limits) -> tuple[list[_Member], list[str]]:
@@ -295,7 +313,7 @@ def _walk_zip(archive: Path, limits: Limits) -> _Walk:
         if packed.read(4) != b"PK\3\4":
             raise zipfile.BadZipFile("File is not a zip file")
         with zipfile.ZipFile(packed) as zipped:
-            infos = zipped.infolist()[: limits.files + 1]
+            infos = zipped.infolist()[: 2 * limits.files + 1]
             overlapping = _overlapping(packed, infos, zipped.start_dir)
             for info in infos:
                 member = _zip_member(info, overlapping=info.header_offset in overlapping)

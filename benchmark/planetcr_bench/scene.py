@@ -94,7 +94,7 @@ def reflectance(digital_numbers: NDArray[np.uint16]) -> Image:
 def backscatter(decibels: NDArray[np.floating]) -> Image:
     """SAR values as networks see them (paper, Sec. 5.1): clipped per band, rescaled to [0, 1].
 
-    Holes (NaN) take the mean of their band before clipping.
+    Holes (NaN or infinite) take the mean of their band before clipping.
 
     Args:
         decibels: VV and VH in dB, shape (2, h, w), at least one number in each band.
@@ -105,7 +105,7 @@ def backscatter(decibels: NDArray[np.floating]) -> Image:
     scaled = np.empty(decibels.shape, np.float32)
     for band, (low, high) in enumerate(SAR_RANGE_DB):
         values = decibels[band].astype(np.float32)
-        holes = np.isnan(values)
+        holes = ~np.isfinite(values)
         if holes.any():
             values[holes] = np.mean(decibels[band][~holes], dtype=np.float64)
         scaled[band] = (np.clip(values, low, high) - np.float32(low)) / np.float32(high - low)

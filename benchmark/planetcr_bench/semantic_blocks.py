@@ -10,7 +10,7 @@ import pandas as pd
 
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Protocol
-from planetcr_bench.published import SOURCE
+from planetcr_bench.published import SEEN, SOURCE, refuse_published
 from planetcr_bench.render import Block, coverage_notes, number
 from planetcr_bench.semantic_tables import (
     CLEAR,
@@ -132,6 +132,8 @@ class _Page:
     ) -> _Page:
         paper = published_rows()
         shown = published and protocol.name == "official"
+        if shown:
+            refuse_published(ledgers)
         return cls(
             ledgers,
             protocol,
@@ -190,7 +192,7 @@ class _Page:
             [
                 *self.notes([f"{prefix}{NAME[score]}" for score in SCORES], judge),
                 *notes,
-                *([f"Rows marked (published): {SOURCE}."] if len(paper) else []),
+                *([f"Rows marked (published): {SOURCE}. {SEEN}"] if len(paper) else []),
             ],
         )
 
@@ -227,7 +229,7 @@ def _bin(name: str) -> str:
 def _left_out_notes(table: pd.DataFrame, column: str, words: str) -> list[str]:
     """One line for the dataset, and one for each run whose scenes lack other classes."""
     found = left_out(table, column)
-    usual = found[CLEAR]
+    usual = next(iter(found.values()))  # of the clear images, which come first
     lines = {words: usual}
     lines |= {f"{words}, {row}": bins for row, bins in found.items() if bins != usual}
     return [f"{text}: {_in_bins(bins)}." for text, bins in lines.items() if bins]

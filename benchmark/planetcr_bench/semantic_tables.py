@@ -22,7 +22,7 @@ from planetcr_bench.semantics import (
     judges_of,
     recovery,
 )
-from planetcr_bench.tables import in_paper_order, method_label, widest
+from planetcr_bench.tables import covered, in_paper_order, method_label, widest
 
 CLEAR: Final = "Cloud-Free"
 CLOUDY: Final = "Cloudy"
@@ -38,8 +38,8 @@ def judged_runs(ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str, Ledger, I
     The first two show the dataset's own images, as the judged run that covers most scenes has them.
     """
     whole = widest(ledger for ledger in ledgers if ledger.judges)
-    yield CLEAR, "clear", whole, "clear"
-    yield CLOUDY, "input", whole, "cloudy"
+    yield covered(CLEAR, whole), "clear", whole, "clear"
+    yield covered(CLOUDY, whole), "input", whole, "cloudy"
     for run in in_paper_order(ledgers):
         yield method_label(run), "measured", run, "prediction"
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import Ledger, cover_bins, judged_pixels
 from planetcr_bench.protocols import Protocol
 from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER
@@ -105,7 +106,7 @@ def judges_of(ledgers: Sequence[Ledger]) -> dict[str, str]:
     facts: Mapping[str, Any] = next(
         (ledger.provenance["judges"] for ledger in ledgers if ledger.judges), {}
     )
-    return {key: str(judge["name"]) for key, judge in facts.items()}
+    return {key: str(facts[key]["name"]) for key in sorted(facts)}
 
 
 def without_judges(ledger: Ledger) -> Ledger:
@@ -137,7 +138,8 @@ def _rows(ledger: Ledger, protocol: Protocol) -> pd.DataFrame:
     frame = ledger.frame
     known = (frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)
     rows = frame.loc[known, ["scene", "aoi", "land_cover", "pixels", "cloud_cover"]]
-    classes = rows["land_cover"].astype(pd.CategoricalDtype(list(LAND_COVER)))
+    # by name: from categories in another order, astype may keep codes as they are
+    classes = pd.Categorical(rows["land_cover"].astype(str), list(LAND_COVER))
     return rows.assign(
         land_cover=classes, cover_bin=cover_bins(rows), position=np.flatnonzero(known)
     )
@@ -292,9 +294,9 @@ def judged_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
     return result
 
 
-def _plain(row: pd.Series[Any]) -> dict[str, float | int | None]:
+def _plain(row: pd.Series[Any]) -> dict[str, object]:
     counts = ("scenes", "pixels")
     return {
-        str(name): int(value) if name in counts else float(value) if np.isfinite(value) else None
+        str(name): int(value) if name in counts else to_json_value(float(value))
         for name, value in row.items()
     }

@@ -15,6 +15,7 @@ import numpy as np
 from planetcr_bench.dataset import pixel_digest, read_raster
 from planetcr_bench.entry_card import LARGEST_CARD, EntryCard, read_entry_card
 from planetcr_bench.errors import BenchError, SubmissionError
+from planetcr_bench.folders import is_litter, with_small_ending
 from planetcr_bench.leaderboard.entries import CARD
 from planetcr_bench.ledger import Ledger
 from planetcr_bench.manifest import MANIFEST, Listed, digests_of, manifest_faults, read_manifest
@@ -23,7 +24,7 @@ from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
 from planetcr_bench.predictions import CROP_SIZE, Card, Predictions, header_size, read_card
 from planetcr_bench.safe_archive import extract, inspect
 from planetcr_bench.sent_ledger import read_sent_ledger, read_sent_run
-from planetcr_bench.vocabulary import OPTICAL_SIZE
+from planetcr_bench.vocabulary import INPUT_CROPS, OPTICAL_SIZE, UNKNOWN_INPUT
 
 LEDGER: Final = "ledger.parquet"
 RUN: Final = "run.json"
@@ -93,8 +94,13 @@ def open_entry(path: Path, target: Path) -> Path:
         path = target
     else:
         inspect(path)
-    inner = list(path.iterdir())
+    inner = _inside(path)
     return inner[0] if len(inner) == 1 and inner[0].is_dir() else path
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder, save what systems leave behind."""
+    return [path for path in folder.iterdir() if not is_litter(path.name)]
 
 
 def read_entry(folder: Path, *, workers: int | None = None, quiet: bool = False) -> SentEntry:
@@ -127,7 +133,7 @@ def read_entry(folder: Path, *, workers: int | None = None, quiet: bool = False)
 def _present(sent: SentEntry) -> set[str]:
     """Known names that are there and of the right kind; whatever else is there is a fault."""
     known = {*FILES, PREDICTIONS}
-    paths = {path.name: path for path in sent.folder.iterdir()}
+    paths = {path.name: path for path in _inside(sent.folder)}
     lacking = [name for name in FILES if name not in paths]
     surplus = sorted(paths.keys() - known)
     turned = sorted(
@@ -152,7 +158,8 @@ def _read_predictions(
     side = OPTICAL_SIZE if "full" in ledger.provenance["protocols"] else CROP_SIZE
     wrong = _file_faults(folder, listed)
     digests = digests_of(ledger)
-    files = {one.scene: folder / one.name for one in listed if (folder / one.name).is_file()}
+    there = {with_small_ending(path.name): path for path in _inside(folder) if path.is_file()}
+    files = {one.scene: there[one.name] for one in listed if one.name in there}
     work = [(path, digests.get(scene, ""), side) for scene, path in files.items()]
     lines = run_batches(_image_faults, work, workers=workers)
     wrong += [line for line in track(lines, "Decode predictions", len(work), quiet=quiet) if line]
@@ -165,7 +172,7 @@ def _read_predictions(
 
 def _file_faults(folder: Path, listed: Sequence[Listed]) -> list[str]:
     sizes = {one.name: one.bytes for one in listed}
-    there = {path.name: path.lstat().st_size for path in folder.iterdir()}
+    there = {with_small_ending(path.name): path.lstat().st_size for path in _inside(folder)}
     there.pop(PREDICTIONS_CARD, None)
     found = []
     for name in sorted(sizes.keys() | there.keys()):
@@ -216,6 +223,10 @@ def _predictions_card(folder: Path, ledger: Ledger) -> Card:
         for key, value in expected.items()
         if getattr(card, key) != value
     ]
+    tag = UNKNOWN_INPUT if card.crop is None else INPUT_CROPS[card.crop]
+    if record.get("input_crop", tag) != tag:  # earlier versions did not say
+        told = f"input_crop {record['input_crop']!r} by the ledger"
+        wrong.append(f"{path}: expected a crop of {told}, got {card.crop!r}")
     if wrong:
         raise SubmissionError(f"{path}: expected what the ledger says", wrong)
     return card

@@ -7,7 +7,8 @@ A broken file can crash or confuse the library that decodes it, so another proce
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +18,9 @@ import pyarrow.parquet as pq
 
 from planetcr_bench.consistency import ledger_faults, record_faults, unclean
 from planetcr_bench.errors import SubmissionError
-from planetcr_bench.ledger import METADATA_KEY, Ledger, schema_of
+from planetcr_bench.ledger import FLOOR_SUMS, METADATA_KEY, Ledger, schema_of
 from planetcr_bench.parallel import apart
-from planetcr_bench.sent_json import parse_object, read_object
+from planetcr_bench.untrusted import parse_json, read_json
 
 LARGEST_LEDGER: Final = 64_000_000
 """Bytes of the file; 3,000 scenes with three judges take some 10 million."""
@@ -48,6 +49,9 @@ RUN: Final[Mapping[str, tuple[type, ...]]] = {
 }
 """What ``run.json`` adds to a ledger's record, and the types of it."""
 
+NOTES: Final = "notes"
+"""List of what is suspicious of the predictions; a ``run.json`` of none has it not."""
+
 
 def read_sent_ledger(path: Path) -> Ledger:
     """Read a ledger of which nothing is believed.
@@ -55,23 +59,38 @@ def read_sent_ledger(path: Path) -> Ledger:
     Raises:
         SubmissionError: Lists everything that is wrong with it.
     """
-    record, rows = apart(_decode, path, lost=f"{path}: {_UNREADABLE} (its bytes crash the reader)")
-    table = pa.ipc.open_stream(rows).read_all()
-    ledger = Ledger(table.to_pandas(ignore_metadata=True), record)
+    ledger = decode_ledger(path, record_faults)
     _refuse(path, ledger_faults(ledger))
     return ledger
 
 
+def decode_ledger(path: Path, faults: RecordFaults) -> Ledger:
+    """Decode a ledger under limits, in another process; its rows may say anything.
+
+    Args:
+        path: The file, a regular one.
+        faults: What is wrong with what the ledger says of its run; importable by name.
+
+    Raises:
+        SubmissionError: It is too large, no ledger, or lists the faults of its record or columns.
+    """
+    lost = f"{path}: {_UNREADABLE} (its bytes crash the reader)"
+    record, rows = apart(partial(_decode, faults=faults), path, lost=lost)
+    table = pa.ipc.open_stream(rows).read_all()
+    return Ledger(table.to_pandas(ignore_metadata=True), record)
+
+
+RecordFaults = Callable[[Mapping[str, Any]], list[str]]
 _UNREADABLE: Final = "expected a ledger of planetcr-bench, cannot be read"
 
 
-def _decode(path: Path) -> tuple[dict[str, Any], bytes]:
+def _decode(path: Path, faults: RecordFaults = record_faults) -> tuple[dict[str, Any], bytes]:
     """What a file says of its run, and its rows as an Arrow stream; in another process."""
     try:
         if path.stat().st_size > LARGEST_LEDGER:
             raise SubmissionError(f"{path}: expected at most {LARGEST_LEDGER} bytes")
         with pq.ParquetFile(path) as file:
-            record, table = _read(path, file)
+            record, table = _read(path, file, faults)
     except (OSError, ValueError, pa.ArrowException, MemoryError) as error:
         raise SubmissionError(f"{path}: {_UNREADABLE} ({error})") from error
     sink = pa.BufferOutputStream()
@@ -80,7 +99,9 @@ def _decode(path: Path) -> tuple[dict[str, Any], bytes]:
     return record, sink.getvalue().to_pybytes()
 
 
-def _read(path: Path, file: pq.ParquetFile) -> tuple[dict[str, Any], pa.Table]:
+def _read(
+    path: Path, file: pq.ParquetFile, faults: RecordFaults
+) -> tuple[dict[str, Any], pa.Table]:
     cells, unpacked = _sizes(file.metadata)
     if cells > MOST_CELLS:
         raise SubmissionError(f"{path}: expected at most {MOST_CELLS} cells, got {cells}")
@@ -89,8 +110,9 @@ def _read(path: Path, file: pq.ParquetFile) -> tuple[dict[str, Any], pa.Table]:
             f"{path}: expected at most {LARGEST_UNPACKED} bytes unpacked, got {unpacked}"
         )
     record = _record(path, file.schema_arrow.metadata or {})
-    _refuse(path, record_faults(record))
-    schema = schema_of(list(record["judges"]))
+    _refuse(path, faults(record))
+    floor = not FLOOR_SUMS.keys().isdisjoint(file.schema_arrow.names)
+    schema = schema_of(sorted(record["judges"]), floor=floor)
     _refuse(path, _column_faults(file.schema_arrow, schema))
     table = file.read().unify_dictionaries()
     table.validate(full=True)
@@ -121,7 +143,9 @@ def _record(path: Path, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
             f"{path}: expected a ledger of planetcr-bench, it does not say of what run"
         )
     where = f"{path}: what it says of its run"
-    return parse_object(metadata[METADATA_KEY], where, LARGEST_RECORD)
+    if len(metadata[METADATA_KEY]) > LARGEST_RECORD:
+        raise SubmissionError(f"{where}: expected at most {LARGEST_RECORD} bytes")
+    return parse_json(metadata[METADATA_KEY], where, error=SubmissionError)
 
 
 def _column_faults(found: pa.Schema, expected: pa.Schema) -> list[str]:
@@ -154,24 +178,22 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SubmissionError: Lists everything that is wrong with it.
     """
-    run = read_object(path, LARGEST_RECORD)
+    run = read_json(path, LARGEST_RECORD, error=SubmissionError)
     known = [*record, *RUN]
-    found = [f"{key[:80]!r}: unknown" for key in run if key not in known]
+    found = [f"{key[:80]!r}: unknown" for key in run if key not in (*known, NOTES)]
     found += [f"{key}: expected it to be given, it is missing" for key in known if key not in run]
     found += [
         f"{key}: expected what the ledger says, {record[key]!r:.80}, got {run[key]!r:.80}"
         for key in record
         if key in run and (type(run[key]) is not type(record[key]) or run[key] != record[key])
     ]
-    for key, kinds in RUN.items():
-        if key in run and type(run[key]) not in kinds:
-            found.append(f"{key}: expected {kinds[-1].__name__}, got {type(run[key]).__name__}")
-    seconds = run.get("seconds")
-    if type(seconds) in RUN["seconds"] and not 0 <= run["seconds"] < 1e9:
-        found.append(f"seconds: expected 0 to 1e9, got {seconds!r:.80}")
+    found += run_type_faults(run)
     if record["complete"] and run.get("problems"):
         found.append("problems: expected none of a complete run")
-    own = {key: run[key] for key in RUN.keys() & run.keys()}
+    notes = run.get(NOTES, [])
+    if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
+        found.append(f"{NOTES}: expected a list of texts")
+    own = {key: run[key] for key in (RUN.keys() | {NOTES}) & run.keys()}
     found += unclean(own, depth=3)
     if found:
         message = f"{path}: expected the record of the ledger's run"
@@ -179,9 +201,25 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return run
 
 
+def run_type_faults(run: Mapping[str, Any]) -> list[str]:
+    """What of :data:`RUN` is of a wrong type or range, one line each."""
+    found = [
+        f"{key}: expected {kinds[-1].__name__}, got {type(run[key]).__name__}"
+        for key, kinds in RUN.items()
+        if key in run and type(run[key]) not in kinds
+    ]
+    seconds = run.get("seconds")
+    if type(seconds) in RUN["seconds"] and not 0 <= run["seconds"] < 1e9:
+        found.append(f"seconds: expected 0 to 1e9, got {seconds!r:.80}")
+    return found
+
+
 def public_run(run: Mapping[str, Any]) -> dict[str, Any]:
     """What ``run.json`` says, without the folders of the machine that it was made on."""
-    return {key: _without_folders(value) if key in RUN else value for key, value in run.items()}
+    return {
+        key: _without_folders(value) if key in (*RUN, NOTES) else value
+        for key, value in run.items()
+    }
 
 
 def _without_folders(value: Any) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from planetcr_bench.errors import DatasetError
+from planetcr_bench.untrusted import read_toml
 
 METADATA: Final = "dataset.toml"
 """File beside the splits in which a dataset names itself; the official release has none."""
@@ -71,12 +72,9 @@ def read_metadata(data: Path) -> dict[str, Any]:
         DatasetError: ``dataset.toml`` cannot be read.
     """
     path = data / METADATA
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read as TOML ({error})") from error
+    return read_toml(path, error=DatasetError)
 
 
 def read_simulation(data: Path) -> Simulation | None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import IO
 
 import filelock
 import platformdirs
@@ -14,7 +18,10 @@ from planetcr_bench.errors import BenchError
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file in one step: a reader sees the old content or the new, never a part."""
+    """Write a file in one step: a reader sees the old content or the new, never a part.
+
+    What a killed process leaves, ``.NAME.partial``, is overwritten when the file is written again.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as stream:
@@ -27,6 +34,53 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def write_shared(path: Path, content: bytes | memoryview) -> None:
+    """Write a file in one step that other processes may write at the same time.
+
+    What a killed process leaves, ``.NAME.NUMBER.partial``, goes with :func:`sweep`.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as stream:
+            with suppress(OSError):  # where the disk knows no locks, nothing is swept either
+                _lock(stream)
+            stream.write(content)
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes left of :func:`write_shared`, at any depth below a folder.
+
+    A file that is being written is locked, from whichever machine. The number of its process would
+    say less: several machines, or containers, may share a disk.
+    """
+    for path in folder.rglob(".*.partial"):
+        if re.fullmatch(r"\..+\.[0-9a-f]+\.partial", path.name) and not path.is_symlink():
+            with suppress(OSError), path.open("rb+") as stream:
+                _lock(stream)
+                path.unlink()
+
+
+def _lock(stream: IO[bytes]) -> None:
+    """Hold a lock on an open file until it is closed.
+
+    Raises:
+        OSError: Another process holds it, or the disk knows no locks.
+    """
+    with suppress(ImportError):  # Windows, which deletes no file that is open
+        import fcntl
+
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def cache_folder(what: str) -> Path:
     """Folder of things of one kind that can be worked out again, in the user's cache."""
     return platformdirs.user_cache_path("planetcr-bench") / what
@@ -34,14 +88,14 @@ def cache_folder(what: str) -> Path:
 
 def remember(memory: Path, content: bytes) -> None:
     """Write a file of the cache, if possible: a full or read-only one costs time, nothing else."""
-    partial = memory.with_name(f"{memory.name}.{os.getpid()}")
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(memory)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with suppress(OSError):
+        _sweep_once(memory.parent)
+        write_shared(memory, content)
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    sweep(folder)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,13 +12,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
+import numpy as np
 import pyarrow as pa
 
+from planetcr_bench.consistency import NAME_IT
+from planetcr_bench.dataset import Raster, read_track
 from planetcr_bench.entry_card import EntryCard, read_entry_card, to_toml
-from planetcr_bench.errors import SubmissionError, UsageError
-from planetcr_bench.evaluate import check_name, evaluate
+from planetcr_bench.errors import BenchError, PredictionError, SubmissionError, UsageError
+from planetcr_bench.evaluate import check_name, evaluate, find_dataset
+from planetcr_bench.folders import IMAGES, ending, image_files, is_litter
 from planetcr_bench.leaderboard.entries import CARD, STATUS, runs_named, status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 from planetcr_bench.manifest import (
@@ -28,14 +33,16 @@ from planetcr_bench.manifest import (
     write_manifest,
 )
 from planetcr_bench.predictions import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions import image_files, read_card, scene_name, write_card
+from planetcr_bench.predictions import Card, read_card, read_prediction, scene_name, write_card
 from planetcr_bench.report import ALWAYS, SOMETIMES, report, write_report
-from planetcr_bench.safe_archive import ARCHIVES, BROKEN
+from planetcr_bench.safe_archive import ARCHIVES, BROKEN, LIMITS
 from planetcr_bench.samples import SAMPLES
 from planetcr_bench.sent_entry import FILES, LEDGER, PREDICTIONS, REPORT, RUN
-from planetcr_bench.sent_ledger import public_run
+from planetcr_bench.sent_ledger import LARGEST_RECORD, public_run
 from planetcr_bench.storage import only_one
 from planetcr_bench.submission_check import Checked, Scrutiny, check
+from planetcr_bench.untrusted import open_regular, parse_json, read_bytes, read_json
+from planetcr_bench.vocabulary import OPTICAL_BANDS, OPTICAL_SIZE, UNNAMED
 
 ZIP: Final = ".zip"
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)
@@ -68,8 +75,8 @@ def pack(
         What was written, the ledger, and the problems that ``allow_missing`` let pass.
 
     Raises:
-        SubmissionError: The card is not as it must be, ``out`` is there, or the entry would be
-            refused.
+        SubmissionError: The card is not as it must be, ``out`` is there, the dataset has no name,
+            or the entry would be refused.
         UsageError: The name or ``out`` makes no sense, or what is to be replaced is no entry.
         BenchError: See :func:`~planetcr_bench.evaluate.evaluate`.
     """
@@ -78,11 +85,13 @@ def pack(
     check_name(name)
     out = out or Path("submissions", name)
     _check_out(out, predictions, results)
-    with _staged(out, _is_entry, replace_old=replace_old) as staged:
+    has_card = partial(_has_card, entry_card)
+    _refuse_unnamed(predictions, options)
+    with _staged(out, _is_entry, replace_old=replace_old, is_like=has_card) as staged:
         ledger, run_folder, problems = evaluate(
             predictions, results or staged / _MEASURED, tables=results is not None, **options
         )
-        run = public_run(json.loads((run_folder / RUN).read_text(encoding="utf-8")))
+        run = public_run(read_json(run_folder / RUN, LARGEST_RECORD))
         files = _files_of(predictions, ledger)
         entry = staged / "entry"
         entry.mkdir()
@@ -101,6 +110,15 @@ def pack(
         else:
             entry.rename(staged / _MADE)
     return out, ledger, problems
+
+
+def _refuse_unnamed(predictions: Path, options: Mapping[str, Any]) -> None:
+    """Refuse a dataset without a name before anything is measured: the board has no such track."""
+    given = {key: options.get(key) for key in ("data", "split", "scene_list", "workers")}
+    quiet = bool(options.get("quiet"))
+    dataset = find_dataset(predictions, read_card(predictions), quiet=quiet, **given)
+    if read_track(dataset.folder, dataset.split) == UNNAMED:
+        raise SubmissionError(f"{dataset.folder}: {NAME_IT}")
 
 
 def _check_out(out: Path, predictions: Path, results: Path | None) -> None:
@@ -125,9 +143,10 @@ def _overlap(one: Path, other: Path) -> bool:
 def _is_entry(path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: an entry and nothing else."""
     if path.is_dir():
-        names = {one.relative_to(path).as_posix() for one in path.rglob("*")}
+        inside = (one.relative_to(path) for one in path.rglob("*"))
+        names = {one.as_posix() for one in inside if not any(map(is_litter, one.parts))}
         manifest = path / MANIFEST
-        listed = manifest.read_bytes() if manifest.is_file() else b""
+        listed = read_bytes(manifest, LARGEST_MANIFEST) if manifest.is_file() else b""
         return not names or _are_of_an_entry(names, listed)
     return path.suffix == ZIP and path.is_file() and _is_archive_of_an_entry(path)
 
@@ -150,8 +169,9 @@ def _is_archive_of_an_entry(path: Path) -> bool:
 def _are_of_an_entry(names: set[str], manifest: bytes) -> bool:
     """Whether files and folders are those of an entry with this manifest, and no others."""
     try:
-        images = {f"{PREDICTIONS}/{one['name']}" for one in json.loads(manifest)["files"]}
-    except (ValueError, TypeError, LookupError, RecursionError):
+        listed = parse_json(manifest, MANIFEST)["files"]
+        images = {f"{PREDICTIONS}/{one['name']}" for one in listed}
+    except (BenchError, TypeError, LookupError):
         return False
     known = {*FILES, PREDICTIONS, f"{PREDICTIONS}/{PREDICTIONS_CARD}", *images}
     return {MANIFEST, LEDGER} <= names <= known
@@ -160,7 +180,8 @@ def _are_of_an_entry(names: set[str], manifest: bytes) -> bool:
 def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
     """Scene of the ledger to the file of its prediction."""
     scenes = set(ledger.frame["scene"].unique())
-    found = {scene_name(path): path for path in image_files(predictions)}
+    images = [path for path in image_files(predictions) if ending(path) in IMAGES]
+    found = {scene_name(path): path for path in images}
     return {scene: path for scene, path in found.items() if scene in scenes}
 
 
@@ -180,7 +201,7 @@ def _write_entry(
 
 
 def _write_ledger(path: Path, ledger: Ledger) -> None:
-    schema = schema_of(ledger.judges)
+    schema = schema_of(ledger.judges, floor=ledger.has_floor)
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(path, table, ledger.provenance)
 
@@ -194,9 +215,31 @@ def _copy_predictions(
     predictions: Path, target: Path, files: Mapping[str, Path], listed: Sequence[Listed]
 ) -> None:
     target.mkdir()
+    card = read_card(predictions)
+    lacking = []
     for one in listed:
         shutil.copyfile(files[one.scene], target / one.name)
-    write_card(target, replace(read_card(predictions), dataset=None))
+        if not _means_the_same(files[one.scene], target / one.name, card):
+            lacking.append(f"{files[one.scene]}: the file beside it is not packed")
+    if lacking:
+        raise SubmissionError(
+            f"{predictions}: expected images that say themselves how they are read, but files "
+            "beside them (.aux.xml) give scales or names of bands; write these into the images",
+            lacking,
+        )
+    write_card(target, replace(card, dataset=None))
+
+
+def _means_the_same(image: Path, alone: Path, card: Card) -> bool:
+    """Whether an image is read without the file that GDAL keeps beside it as it is with it."""
+    if not any(image.with_name(f"{name}.aux.xml").exists() for name in (image.name, image.stem)):
+        return True
+    nowhere = Raster(np.empty((len(OPTICAL_BANDS), OPTICAL_SIZE, OPTICAL_SIZE), np.uint16))
+    try:
+        with_it, without = (read_prediction(path, card, nowhere)[0] for path in (image, alone))
+    except PredictionError:
+        return False
+    return np.array_equal(with_it, without)
 
 
 def _zip(folder: Path, path: Path, name: str) -> None:
@@ -261,7 +304,8 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
         message = f"{results}: expected one run {name} of track {track} to replace, found several"
         raise SubmissionError(message, [str(one) for one in same])
     out = same[0] if same else results / track / name
-    with _staged(out, partial(_is_run, track, name), replace_old=replace_old) as staged:
+    is_run = partial(_is_run, track, name)
+    with _staged(out, is_run, replace_old=replace_old, is_like=is_run) as staged:
         run = staged / _MADE
         run.mkdir()
         _write_ledger(run / LEDGER, entry.ledger)
@@ -278,7 +322,9 @@ def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
 def _is_run(track: str, name: str, path: Path) -> bool:
     """Whether nothing is lost by replacing what lies there: the run, or half of one."""
     known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
-    inside = {one.name for one in path.iterdir()} if path.is_dir() else {""}
+    inside = (
+        {one.name for one in path.iterdir() if not is_litter(one.name)} if path.is_dir() else {""}
+    )
     half = not inside or (LEDGER in inside and RUN not in inside)
     return inside <= known and (half or path in runs_named(path, track, name))
 
@@ -294,35 +340,103 @@ _MEASURED: Final = "measured"
 
 
 @contextmanager
-def _staged(out: Path, replaces: Callable[[Path], bool], *, replace_old: bool) -> Iterator[Path]:
+def _staged(
+    out: Path,
+    replaces: Callable[[Path], bool],
+    *,
+    replace_old: bool,
+    is_like: Callable[[Path], bool],
+) -> Iterator[Path]:
     """A folder beside ``out`` that one process has: ``made`` in it takes its place at the end.
 
     Args:
         out: What will be written, whole.
         replaces: Whether what is there may go.
         replace_old: It shall.
+        is_like: Whether what is there may be what will be made: then that is made and compared. A
+            command that was killed when all was in its place must not fail the next time.
     """
     staged = out.with_name(f".{out.name}.entry.unfinished")
     if staged.is_symlink():
         raise UsageError(f"{staged}: expected no link there, what is unfinished goes there")
-    if not staged.exists():
+    maybe_done = os.path.lexists(out) and not replace_old and is_like(out)
+    if not maybe_done and not staged.exists():
         _refuse_old(out, replaces, replace_old=replace_old)  # before anything is made
     staged.mkdir(parents=True, exist_ok=True)
     with only_one(staged / "lock", f"{out}: another process writes there; wait for it"):
         _clear(staged, out)  # what a process that was killed has left
         done = False
         try:
-            _refuse_old(out, replaces, replace_old=replace_old)
+            if not maybe_done:
+                _refuse_old(out, replaces, replace_old=replace_old)
             yield staged
-            _refuse_old(out, replaces, replace_old=replace_old)  # it may have come there meanwhile
-            if out.exists():
-                out.rename(staged / _OLD)
-            (staged / _MADE).rename(out)
-            done = True
+            done = maybe_done and _is_same(out, staged / _MADE)
+            if not done:
+                # what is not replaced may have come there meanwhile
+                _refuse_old(out, replaces, replace_old=replace_old)
+                if out.exists():
+                    out.rename(staged / _OLD)
+                (staged / _MADE).rename(out)
+                done = True
         finally:
             _clear(staged, out)
             if done or not any((staged / _MEASURED).glob("*/.*.unfinished")):
                 shutil.rmtree(staged, ignore_errors=True)
+
+
+def _has_card(card: EntryCard, path: Path) -> bool:
+    """Whether an entry that is there has this card."""
+    text = to_toml(card).encode()
+    try:
+        if path.is_dir():
+            return read_bytes(path / CARD) == text
+        with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
+            return archive.open(f"{path.stem}/{CARD}").read(len(text) + 1) == text
+    except (BenchError, *BROKEN):
+        return False
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two entries or runs hold the same, but for when they were measured."""
+    if one.is_symlink() or one.is_dir() != other.is_dir() or not one.exists():
+        return False
+    first, second = _contents(one), _contents(other)
+    return first is not None and first == second
+
+
+def _contents(path: Path) -> dict[str, object] | None:
+    """Digest of each file, by its name; of a run's record all but its times; None for no entry."""
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if not file.is_dir())
+            return {
+                file.relative_to(path).as_posix(): _content(
+                    file.name, open_regular(file, LIMITS.file_bytes)
+                )
+                for file in files
+            }
+        with open_regular(path, LIMITS.total_bytes) as file, zipfile.ZipFile(file) as archive:
+            return {
+                info.filename: _content(info.filename, archive.open(info))
+                for info in archive.infolist()
+            }
+    except (BenchError, *BROKEN):
+        return None
+
+
+def _content(name: str, opened: IO[bytes]) -> object:
+    with opened as stream:
+        last = name.rpartition("/")[2]
+        if last == REPORT:
+            return ""  # follows from the others
+        if last not in (RUN, STATUS):
+            return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+        said = parse_json(stream.read(LARGEST_RECORD), name)
+    return {key: said[key] for key in said if key not in _BY_CHANCE}
+
+
+_BY_CHANCE: Final = ("started", "seconds", "checked")
+"""What the next measurement says otherwise: times, and which scenes were drawn."""
 
 
 def _clear(staged: Path, out: Path) -> None:

@@ -12,7 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from planetcr_bench.consistency import DRIFT, OF_THE_INPUT, differing, judged_input, misplaced
+from planetcr_bench.consistency import (
+    DRIFT,
+    OF_THE_INPUT,
+    differing,
+    floor_columns,
+    judged_input,
+    misplaced,
+)
 from planetcr_bench.dataset import SceneFiles
 from planetcr_bench.entry_card import EntryCard
 from planetcr_bench.errors import SubmissionError
@@ -25,8 +32,8 @@ from planetcr_bench.measure import measure, protocols_of
 from planetcr_bench.predictions import Card, Predictions
 from planetcr_bench.samples import SAMPLES
 from planetcr_bench.sent_entry import LEDGER, RUN, SentEntry, attempt, open_entry, read_entry
-from planetcr_bench.sent_json import read_object
 from planetcr_bench.sent_ledger import LARGEST_RECORD, public_run
+from planetcr_bench.untrusted import printable, read_json
 from planetcr_bench.vocabulary import OPTICAL_SIZE
 
 SAMPLE: Final = 32
@@ -138,7 +145,7 @@ def check(path: Path, work: Path, scrutiny: Scrutiny) -> Checked:
         _hold_against_board(case)
         _hold_against_dataset(case)
     if sent.faults or case is None or sent.card is None or sent.run is None:
-        lines = [_printable(line.replace(f"{folder}/", "")) for line in sent.faults]
+        lines = [_short(line.replace(f"{folder}/", "")) for line in sent.faults]
         raise SubmissionError(f"{path}: expected an entry that can be believed, refused", lines)
     held = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
     told = [f"card, record, ledger and manifest are sound and agree; {held} were sent", *case.told]
@@ -151,8 +158,8 @@ def check(path: Path, work: Path, scrutiny: Scrutiny) -> Checked:
     )
 
 
-def _printable(line: str) -> str:
-    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+def _short(line: str) -> str:
+    shown = printable(line)
     return shown if len(shown) <= 1000 else f"{shown[:1000]}…"
 
 
@@ -162,9 +169,9 @@ def _printable(line: str) -> str:
 def _hold_against_board(case: _Case) -> None:
     """What hangs on the dataset alone must be as in other runs on it."""
     results = case.scrutiny.results
-    if results is None:
-        return
-    entries, _ = read_entries(results)
+    entries, _ = ([], []) if results is None else read_entries(results)
+    if results is None or not entries:
+        return  # a folder that a killed command began is none
     digests = digests_of(case.ledger)
     others, alike, copied = [], [], []
     for entry in entries:
@@ -246,6 +253,7 @@ def _differences(sent: Ledger, known: Ledger, *, whole: bool) -> list[str]:
     shared = _shared_judges(sent, known)
     judged = [name for key in shared for name in judged_columns(key)]
     sums, counts = (list(SUMS), judged) if whole else (OF_THE_INPUT, judged_input(shared))
+    sums = [*sums, *floor_columns(sent, known)]
     drift = DRIFT if same else ALIKE
     found = misplaced(sent, known, drift=drift) + differing(sent, known, sums, drift=drift)
     return found + differing(sent, known, counts, drift=ALIKE)
@@ -388,5 +396,5 @@ def _verify(case: _Case, predictions: Predictions, dataset: Dataset) -> None:
     case.told.append(f"all {scenes} scenes were measured again from the predictions")
     _tell_unread(case, own)
     strip = out / SAMPLES
-    run = public_run(read_object(out / RUN, LARGEST_RECORD))
+    run = public_run(read_json(out / RUN, LARGEST_RECORD))
     case.own = own, run, strip.read_bytes() if strip.exists() else b""

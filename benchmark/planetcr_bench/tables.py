@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -12,14 +13,23 @@ import pandas as pd
 
 from planetcr_bench import scores
 from planetcr_bench.errors import LedgerError
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.ledger import SUMS, Ledger, cover_bins
 from planetcr_bench.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.semantics import judged_summary
-from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY
+from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, UNKNOWN_INPUT
 
 METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
 HIGHER_IS_BETTER: Final = {"mae": False, "psnr": True, "sam_deg": False, "ssim": True}
 LABEL: Final = {"mae": "MAE ↓", "psnr": "PSNR ↑ [dB]", "sam_deg": "SAM ↓ [°]", "ssim": "SSIM ↑"}
+
+SCENE_MEAN: Final = "psnr_scene_mean"
+"""Column of the mean over scenes of each scene's PSNR, where a protocol pools pixels."""
+
+SCENE_MEAN_LABEL: Final = "PSNR, scene mean ↑ [dB]"
+
+FLOOR: Final = "Cloud-Free against itself"
+"""Name of the row with the noise floor of SAM."""
 
 INPUT: Final = "Cloudy (input)"
 """Name of the row that scores the untouched cloudy image."""
@@ -96,6 +106,141 @@ def _figures(sums: pd.DataFrame, protocol: Protocol, of: Of) -> pd.DataFrame:
     )
 
 
+def psnr_scene_mean(
+    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, of: Of = "prediction"
+) -> pd.Series[float]:
+    """Mean over scenes of each scene's PSNR, of each group of ledger rows.
+
+    The PSNR of pooled pixels hangs on the scenes with the largest errors; methods may rank
+    otherwise in this one. Scenes without pixels of a group do not count in it; a perfect scene
+    makes the mean infinite, unless the protocol gives a perfect match decibels.
+
+    Args:
+        frame: See :func:`score_groups`, like ``protocol``, ``by`` and ``of``.
+        protocol: Which to report.
+        by: Columns that name a group.
+        of: The prediction, or the cloudy input.
+
+    Returns:
+        Decibels, indexed by ``by``.
+    """
+    return score_groups(frame, protocol, by, of=of, pool="scene-mean")["psnr"]
+
+
+def floor_groups(
+    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, pool: Pool | None = None
+) -> pd.DataFrame:
+    """Noise floor of SAM: what the clear image scores against itself where norms are floored.
+
+    Args:
+        frame: Rows of a ledger that has ``FLOOR_SUMS``.
+        protocol: See :func:`score_groups`, like ``by`` and ``pool``.
+        by: Columns that name a group.
+        pool: Of the angle.
+
+    Returns:
+        One row per group: ``sam_deg``, pooled as a method's; ``under_floor``, share of all pixels
+        of the group whose squared norm is under the floor; and ``scenes`` and ``aois``.
+    """
+    ways = {"self_angle_deg": pool, "floored_pixels": "pixels"}
+    angle, share = (
+        score_groups(
+            frame.assign(angle_deg=frame[name], angle_pixels=frame["pixels"]),
+            protocol,
+            by,
+            pool=way,
+        )
+        for name, way in ways.items()
+    )
+    return angle[["sam_deg", "scenes", "aois"]].assign(under_floor=share["sam_deg"])
+
+
+def floor_row(
+    ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
+) -> dict[str, object] | None:
+    """A row of Tab. 2 with the noise floor of SAM: of the dataset, whatever was predicted.
+
+    Args:
+        ledgers: Runs on one dataset; the one that covers most scenes speaks for all.
+        protocol: Which to report.
+        pool: How per-class figures are put together, if not as the protocol does.
+
+    Returns:
+        ``row``, ``kind`` (``floor``), ``scenes``, ``aois``, ``sam_deg``, ``under_floor``, and each
+        of these for each class; None where the protocol has no floor or no run has measured it.
+    """
+    measured = [ledger for ledger in ledgers if ledger.has_floor]
+    if not (protocol.sam_norm_floor and measured):
+        return None
+    run = widest(measured)
+    row = covered(FLOOR, run)
+    (overall,) = floor_groups(run.frame, protocol).to_dict("records")
+    by_class = floor_groups(run.frame, protocol, ["land_cover"], pool=pool)
+    by_class = by_class.reindex(list(LAND_COVER))
+    counts = ["scenes", "aois"]
+    by_class[counts] = by_class[counts].fillna(0).astype(int)
+    figures = {
+        f"{name}_{land_cover}": value
+        for land_cover, line in zip(LAND_COVER, by_class.to_dict("records"), strict=True)
+        for name, value in line.items()
+    }
+    return {"row": row, "kind": "floor", **{str(n): x for n, x in overall.items()}, **figures}
+
+
+def input_crop(ledger: Ledger) -> str:
+    """What the network saw, the tag of a run: ``160``, ``whole``, or ``unknown``."""
+    return str(ledger.provenance.get("input_crop", UNKNOWN_INPUT))
+
+
+def marked(ledgers: Sequence[Ledger], *, always: bool = False) -> list[Ledger]:
+    """The same runs, with what the network saw in each name where that is not the same of all.
+
+    So no table or figure made of them shows two tags unmarked.
+
+    Args:
+        ledgers: Runs on one dataset.
+        always: Mark all, as beside published figures.
+
+    Returns:
+        Runs in the order of the paper's table, such as ``align_cr (input 160)``.
+    """
+    runs = in_paper_order(ledgers)
+    if not always and len({input_crop(run) for run in runs}) == 1:
+        return runs
+    return [
+        run
+        if _MARK.search(run.name)  # marked before: names of runs have no brackets
+        else replace(run, provenance={**run.provenance, "name": f"{run.name} {_mark(run)}"})
+        for run in runs
+    ]
+
+
+_MARK: Final = re.compile(r" \(input \w+\)$")
+
+
+def _mark(run: Ledger) -> str:
+    return f"(input {input_crop(run)})"
+
+
+def input_note(ledgers: Sequence[Ledger]) -> str:
+    """A sentence under every table of runs: what the networks saw."""
+    found: dict[str, list[str]] = {}
+    for run in in_paper_order(ledgers):
+        names = found.setdefault(input_crop(run), [])
+        names += [] if _MARK.search(run.name) else [run.name]
+    if len(found) == 1:
+        return f"Input crop: {_SEEN[next(iter(found))]}."
+    told = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
+    return f"Input crops differ, which moves official figures. {'; '.join(told)}."
+
+
+_SEEN: Final = {
+    "160": "160 (the network saw the centre 160 × 160 alone)",
+    "whole": "whole (it saw whole patches)",
+    UNKNOWN_INPUT: "unknown (the predictions' card does not say what the network saw)",
+}
+
+
 def coverage(ledger: Ledger) -> str:
     """``12 of 20 scenes``, from the provenance of a run."""
     return f"{ledger.provenance['scenes']} of {ledger.provenance['expected_scenes']} scenes"
@@ -103,7 +248,12 @@ def coverage(ledger: Ledger) -> str:
 
 def method_label(ledger: Ledger) -> str:
     """Name of a run in tables and figures; an incomplete one shows its coverage."""
-    return ledger.name if ledger.provenance["complete"] else f"{ledger.name} ({coverage(ledger)})"
+    return covered(ledger.name, ledger)
+
+
+def covered(name: str, ledger: Ledger) -> str:
+    """A row's name, with the scenes that stand behind it unless the run has all."""
+    return name if ledger.provenance["complete"] else f"{name} ({coverage(ledger)})"
 
 
 def in_paper_order(ledgers: Iterable[Ledger]) -> list[Ledger]:
@@ -181,6 +331,21 @@ def rounding_note(ledgers: Sequence[Ledger]) -> str | None:
     )
 
 
+def of_protocol(ledger: Ledger, name: str) -> Ledger:
+    """A run with nothing but what it has in one protocol.
+
+    Raises:
+        LedgerError: It was not measured in it.
+    """
+    protocols = ledger.provenance["protocols"]
+    if name not in protocols:
+        raise LedgerError(
+            f"{ledger.name}: expected protocol {name}, it was measured in {', '.join(protocols)}"
+        )
+    rows = ledger.frame[ledger.frame["protocol"] == name]
+    return Ledger(rows, {**ledger.provenance, "protocols": {name: protocols[name]}})
+
+
 def measured_protocols(ledgers: Sequence[Ledger]) -> list[Protocol]:
     """Protocols that every ledger has rows of."""
     return [
@@ -202,16 +367,19 @@ def table2(
 
     Returns:
         One line per row of the table: ``row`` (its name), ``kind`` (``input``, ``measured`` or
-        ``gain``), ``scenes``, ``aois``, the four metrics, and for each class ``<metric>_<class>``,
-        ``scenes_<class>`` and ``aois_<class>``. Gains are positive where the method is better.
+        ``gain``), ``input_crop`` (of a method), ``scenes``, ``aois``, the four metrics, and for
+        each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``; where the protocol
+        pools pixels, also ``psnr_scene_mean``, overall and per class. Gains are positive where the
+        method is better.
     """
     rows = []
     for label, kind, ledger, of in _runs(ledgers):
         figures = _table2_row(ledger, protocol, of, pool)
-        rows.append({"row": label, "kind": kind, **figures})
+        tag = input_crop(ledger) if kind == "measured" else None
+        rows.append({"row": label, "kind": kind, "input_crop": tag, **figures})
         if kind == "measured":
             gain = _gain(figures, _table2_row(ledger, protocol, "input", pool))
-            rows.append({"row": f"{label}: gain", "kind": "gain", **gain})
+            rows.append({"row": f"{label}: gain", "kind": "gain", "input_crop": tag, **gain})
     return pd.DataFrame(rows)
 
 
@@ -224,6 +392,10 @@ def _table2_row(ledger: Ledger, protocol: Protocol, of: Of, pool: Pool | None) -
         for name in (*METRICS, "scenes", "aois"):
             missing = math.nan if name in METRICS else 0
             row[f"{name}_{land_cover}"] = by_class.loc[land_cover, name] if known else missing
+    if protocol.pool == "pixels":
+        row[SCENE_MEAN] = float(psnr_scene_mean(ledger.frame, protocol, of=of).iloc[0])
+        means = psnr_scene_mean(ledger.frame, protocol, ["land_cover"], of=of)
+        row |= {f"{SCENE_MEAN}_{name}": means.get(name, math.nan) for name in LAND_COVER}
     return row
 
 
@@ -240,7 +412,8 @@ def _gain(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, 
 
 def _runs(ledgers: Sequence[Ledger]) -> list[tuple[str, str, Ledger, Of]]:
     """The input's row, from the run that covers most scenes, and one row per run."""
-    runs: list[tuple[str, str, Ledger, Of]] = [(INPUT, "input", widest(ledgers), "input")]
+    whole = widest(ledgers)
+    runs: list[tuple[str, str, Ledger, Of]] = [(covered(INPUT, whole), "input", whole, "input")]
     runs += [(method_label(run), "measured", run, "prediction") for run in in_paper_order(ledgers)]
     return runs
 
@@ -294,19 +467,26 @@ def summary(ledger: Ledger) -> dict[str, object]:
     """All scores of a run as one object of plain numbers: ``scores.json``.
 
     Returns:
-        ``name``, ``track``, ``complete``, ``scenes``, ``aois`` and ``protocols``, each with what
-        the judges tell; a number that was not measured, or is infinite, is None.
+        ``name``, ``track``, ``complete``, ``input_crop``, ``expected_scenes``, ``scenes``, ``aois``
+        and ``protocols``, each with what the judges tell, ``psnr_scene_mean`` where pixels are
+        pooled, and ``sam_floor`` where norms are floored, None of a ledger that has not measured
+        it; a number that was not measured is None, an infinite one is ``"inf"``.
     """
     return {
         "name": ledger.name,
         "track": ledger.provenance["track"],
         "complete": ledger.provenance["complete"],
+        "input_crop": input_crop(ledger),
+        "expected_scenes": ledger.provenance["expected_scenes"],
         "scenes": int(ledger.frame["scene"].nunique()),
         "aois": int(ledger.frame["aoi"].nunique()),
         "protocols": {
             name: {
                 "signature": protocol.signature("all"),
-                "overall": _plain(ledger, protocol, [], ["all"], METRICS)["all"],
+                "overall": {
+                    **_plain(ledger, protocol, [], ["all"], METRICS)["all"],
+                    **_plain_scene_mean(ledger, protocol),
+                },
                 "by_class": _plain(
                     ledger, protocol, ["land_cover"], LAND_COVER, ("mae", "sam_deg", "pixels")
                 ),
@@ -314,6 +494,9 @@ def summary(ledger: Ledger) -> dict[str, object]:
                     ledger, protocol, ["cover_bin"], COVER_BINS, ("scenes", *METRICS)
                 ),
                 "by_sky": _plain(ledger, protocol, ["sky"], SKY, (*METRICS, "pixels")),
+                **(
+                    {"sam_floor": _plain_floor(ledger, protocol)} if protocol.sam_norm_floor else {}
+                ),
                 "judges": judged_summary(ledger, protocol),
             }
             for name, protocol in PROTOCOLS.items()
@@ -327,7 +510,7 @@ def _plain(
     by: Sequence[str],
     groups: Sequence[str],
     names: Sequence[str],
-) -> dict[str, dict[str, float | int | None]]:
+) -> dict[str, dict[str, object]]:
     table = score_groups(ledger.frame, protocol, by).reindex(list(groups))[list(names)]
     return {
         group: {
@@ -338,7 +521,27 @@ def _plain(
     }
 
 
-def _plain_number(value: float, *, count: bool) -> float | int | None:
+def _plain_scene_mean(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
+    if protocol.pool != "pixels":
+        return {}
+    means = psnr_scene_mean(ledger.frame, protocol)
+    return {SCENE_MEAN: _plain_number(means.get("all", math.nan), count=False)}
+
+
+def _plain_floor(ledger: Ledger, protocol: Protocol) -> dict[str, object] | None:
+    """Noise floor of SAM, overall and per class."""
+    if not ledger.has_floor:
+        return None
+    names = ["sam_deg", "under_floor"]
+    parts = {}
+    for by, groups in (([], ["all"]), (["land_cover"], list(LAND_COVER))):
+        table = floor_groups(ledger.frame, protocol, by).reindex(groups)[names]
+        for group, line in zip(groups, table.to_dict("records"), strict=True):
+            parts[group] = {str(n): _plain_number(x, count=False) for n, x in line.items()}
+    return {"overall": parts.pop("all"), "by_class": parts}
+
+
+def _plain_number(value: float, *, count: bool) -> object:
     if count:
         return 0 if math.isnan(value) else int(value)
-    return float(value) if math.isfinite(value) else None
+    return to_json_value(float(value))

@@ -36,6 +36,7 @@ from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.parallel import run_batches, track
 from planetcr_bench.scene import Image, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.storage import write_whole
+from planetcr_bench.untrusted import check_regular, read_bytes
 from planetcr_bench.vocabulary import (
     DN_PER_REFLECTANCE,
     OPTICAL_BANDS,
@@ -64,6 +65,9 @@ RECORD: Final = np.dtype(
     ]
 )
 """A scene in a pack: reflectance × 10 000, at most 10 000; backscatter in [0, 1]; class indices."""
+
+_LARGEST_PACK: Final = 2**50
+_LARGEST_CONTENTS: Final = 2**26
 
 _PACKED_TOGETHER = 4  # scenes; three such batches per worker lie in memory
 
@@ -395,20 +399,24 @@ def _contents_path(path: Path) -> Path:
 
 def _read_contents(path: Path) -> dict[str, Any]:
     """What a pack says of itself; nothing where it was not finished."""
+    beside = _contents_path(path)
+    if not os.path.lexists(beside):
+        return {}
     try:
-        contents = json.loads(_contents_path(path).read_bytes())
-    except (OSError, ValueError):
+        contents = json.loads(read_bytes(beside, _LARGEST_CONTENTS, error=DatasetError))
+    except (ValueError, RecursionError):
         return {}
     return contents if isinstance(contents, dict) else {}
 
 
 def _map(path: Path) -> NDArray[np.void]:
+    if not os.path.lexists(path):
+        raise DatasetError(f"{path}: no such pack; start again, it is built anew")
+    check_regular(path, _LARGEST_PACK, error=DatasetError)
     try:
         records = np.load(path, mmap_mode="r", allow_pickle=False)
         size = path.stat().st_size
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such pack; start again, it is built anew") from error
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # its header is a text in Python, which can fail in any way
         raise _damaged(path, "a whole file", str(error)) from error
     if not isinstance(records, np.memmap) or records.dtype != RECORD or records.ndim != 1:
         raise _damaged(path, "records of scenes", "something else")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import codecs
+import itertools
 import json
 import math
 import os
@@ -36,10 +37,10 @@ DEEPEST: Final = 50
 """Levels of nesting of a TOML or JSON text, and parts of one dotted key."""
 
 MOST_KEYS: Final = 20_000
-"""Keys, tables and parts of dotted keys of a TOML text."""
+"""Keys, tables, elements and parts of dotted keys of a TOML text."""
 
 MOST_DIGITS: Final = 30
-"""Digits of one number; JSON and TOML readers take time that grows with their square."""
+"""Digits of a whole number; reading and printing more takes time that grows with their square."""
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a directory"),
@@ -135,7 +136,7 @@ def decode(data: bytes, where: str, *, error: type[BenchError] = BenchError) -> 
         line = data[: problem.start].count(b"\n") + 1
         raise error(
             f"{printable(where)}: expected text in UTF-8, line {line} has the byte "
-            f"0x{data[problem.start]:02x}; save the file as UTF-8"
+            f"0x{problem.object[problem.start]:02x}; save the file as UTF-8"
         ) from problem
 
 
@@ -149,17 +150,20 @@ def read_text(
 # --- TOML and JSON --------------------------------------------------------------------------
 
 _TOML_OPAQUE: Final = re.compile(
-    r'"""(?:[^"\\]|\\.|"(?!""))*+(?:""")?'
-    r"|'''(?:[^']|'(?!''))*+(?:''')?"
-    r'|"(?:[^"\\\n]|\\.)*+"?'
+    r'"""(?:[^"\\]++|\\.|"(?!""))*+"{0,5}+'
+    r"|'''(?:[^']++|'(?!''))*+'{0,5}+"
+    r'|"(?:[^"\\\n]++|\\.)*+"?'
     r"|'[^'\n]*+'?"
     r"|#[^\n]*+",
     re.DOTALL,
 )
-"""Strings and comments; one that is not closed ends with the text, so the scan is linear."""
+"""Strings and comments, as long as TOML has them; the scan is linear in broken texts too."""
 
+_LONGEST_WORD: Final = 1_000
+"""Characters of a number, a date or a name without quotes; tomllib takes 100 bytes for each."""
+
+_LONG_WORD: Final = re.compile(rf"(?<![\w+\-.:])[\w+\-.:]{{{_LONGEST_WORD + 1}}}")
 _DOTTED: Final = re.compile(r"(?<![\w\-])[\w\-]++(?:[ \t]*+\.[ \t]*+[\w\-]++)+")
-_LONG_NUMBER: Final = re.compile(rf"(?<![\w.\-])[+-]?(?:0[xob])?[0-9a-fA-F_]{{{MOST_DIGITS + 1},}}")
 
 
 def read_toml(
@@ -188,9 +192,11 @@ def parse_toml(
     if excess:
         raise error(f"{shown}: expected {excess}")
     try:
-        return tomllib.loads(text)
+        value = tomllib.loads(text)
     except (ValueError, RecursionError) as problem:
         raise error(f"{shown}: cannot be read as TOML ({printable(problem)[:300]})") from problem
+    _refuse_odd(value, shown, error)
+    return value
 
 
 def _quoted(found: re.Match[str]) -> str:
@@ -199,17 +205,17 @@ def _quoted(found: re.Match[str]) -> str:
 
 def _toml_excess(bare: str) -> str | None:
     """What a text without strings and comments has too much of."""
-    parts = [len(found[0].split(".")) for found in _DOTTED.finditer(bare)]
-    depth = deepest = 0
+    deepest = max((found[0].count(".") + 1 for found in _DOTTED.finditer(bare)), default=0)
+    depth = 0
     for bracket in re.findall(r"[\[\]{}]", bare):
         depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
         deepest = max(deepest, depth)
-    if max(deepest, *parts, 0) > DEEPEST:
+    if deepest > DEEPEST:
         return f"at most {DEEPEST} levels of nesting"
-    if bare.count("=") + bare.count("[") + sum(parts) > MOST_KEYS:
-        return f"at most {MOST_KEYS:,} keys, tables and lists"
-    if _LONG_NUMBER.search(bare):
-        return f"numbers of at most {MOST_DIGITS} digits"
+    if sum(map(bare.count, "=[,.")) > MOST_KEYS:
+        return f"at most {MOST_KEYS:,} keys, tables and elements"
+    if _LONG_WORD.search(bare):
+        return f"numbers and names of at most {_LONGEST_WORD:,} characters"
     return None
 
 
@@ -239,24 +245,38 @@ def parse_json(
         ) from problem
     if not isinstance(value, dict):
         raise error(f"{shown}: expected an object, got {type(value).__name__}")
-    for depth, one in _nodes(value):
-        if depth > DEEPEST:
-            raise error(f"{shown}: expected at most {DEEPEST} levels of nesting")
-        if isinstance(one, str) and any("\ud800" <= letter <= "\udfff" for letter in one):
-            raise error(f"{shown}: expected text of valid Unicode, got a lone surrogate")
+    _refuse_odd(value, shown, error)
     return value
 
 
+def _refuse_odd(value: object, shown: str, error: type[BenchError]) -> None:
+    """Refuse what was read where it would fail later: when it is printed, hashed or walked."""
+    for depth, one in _nodes(value):
+        if depth > DEEPEST:
+            raise error(f"{shown}: expected at most {DEEPEST} levels of nesting")
+        if isinstance(one, int) and abs(one) >= 10**MOST_DIGITS:
+            raise error(f"{shown}: expected numbers of at most {MOST_DIGITS} digits")
+        if isinstance(one, str) and _SURROGATE.search(one):
+            raise error(f"{shown}: expected text of valid Unicode, got a lone surrogate")
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
 def _nodes(value: object) -> Iterator[tuple[int, object]]:
-    """Every value and key with its depth, without recursion; deeper ones only to the limit."""
-    waiting = [(0, value)]
-    while waiting:
-        depth, one = waiting.pop()
-        yield depth, one
-        if isinstance(one, dict):
-            waiting += [(depth + 1, inner) for pair in one.items() for inner in pair]
-        elif isinstance(one, list):
-            waiting += [(depth + 1, inner) for inner in one]
+    """Every value and key with its depth, without recursion and with memory for one branch."""
+    branch = [iter((value,))]
+    while branch:
+        for one in branch[-1]:
+            yield len(branch) - 1, one
+            if isinstance(one, dict):
+                branch.append(itertools.chain.from_iterable(one.items()))
+                break
+            if isinstance(one, list):
+                branch.append(iter(one))
+                break
+        else:
+            branch.pop()
 
 
 def _finite(text: str) -> float:
@@ -267,7 +287,7 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if len(text) > MOST_DIGITS + 1:
+    if len(text.lstrip("-")) > MOST_DIGITS:
         raise ValueError(f"a number of {len(text)} digits; at most {MOST_DIGITS} are read")
     return int(text)
 
@@ -314,7 +334,7 @@ def _npy_header(
         )
     try:
         header = ast.literal_eval(text.decode("utf-8" if start[6] == 3 else "latin1"))
-        descr, order, shape = (header[key] for key in ("descr", "fortran_order", "shape"))
+        descr, order, shape = (header.pop(key) for key in ("descr", "fortran_order", "shape"))
         dtype = npy_format.descr_to_dtype(descr)
     except Exception as problem:  # it is a text in Python, which can fail in any way
         raise error(
@@ -323,7 +343,8 @@ def _npy_header(
     if not isinstance(descr, str) or dtype.kind not in "buifc":
         raise error(f"{shown}: expected numbers, got {dtype}")
     plain = isinstance(shape, tuple) and all(type(side) is int and side >= 0 for side in shape)
-    if not plain or not isinstance(order, bool) or len(shape) > 8:
+    whole = plain and len(shape) <= 8 and math.prod(side or 1 for side in shape) <= LARGEST_IMAGE
+    if header or not whole or not isinstance(order, bool):
         raise error(f"{shown}: expected an array as numpy.save writes it, its header is broken")
     offset, needed = 8 + width + length, math.prod(shape) * dtype.itemsize
     if size != offset + needed:

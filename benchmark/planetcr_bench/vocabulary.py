@@ -60,13 +60,35 @@ WORLDCOVER_CLASS: Final = {
 }
 """WorldCover code to class index: the authors' mapping, with nodata as unknown."""
 
+INPUT_CROPS: Final = {"official": "160", "whole": "whole"}
+"""What ``crop`` of a prediction card may say of what the network saw, and the tag that figures of
+such predictions carry: the centre 160 × 160 alone, as the authors' testers show it, or whole
+patches."""
+
+UNKNOWN_INPUT: Final = "unknown"
+"""Tag of figures of predictions whose card does not say."""
+
 SKY: Final = ("cloud", "rim", "clear")
 """A pixel is under the cloud mask, within :data:`RIM_M` of it, or farther away."""
 
 RIM_M: Final = 30.0
 
-DEFAULT_TRACK: Final = "planet-cr"
-"""Track of a dataset that does not name itself in ``dataset.toml``."""
+PLANET_CR: Final = "planet-cr"
+"""Track of the real release, and of a copy that names itself so in ``dataset.toml``."""
+
+UNNAMED: Final = "unnamed"
+"""Track of any other dataset that does not name itself."""
+
+PLANET_CR_SAMPLES: Final = {
+    "test": (
+        "summer", 33, 1, "462b9fd0edb47822551c4416d7dd14270b26e7b132ce123ee54571a62cc19a06"
+    ),
+    "train": (
+        "fall", 1, 457, "71977c9e19d6da1aa9c676459510dfa0e24d228839d812de5e3ba92a0613231d"
+    ),
+}  # fmt: skip
+"""The two scenes of the release that the authors publish, by split: season, AOI and patch number,
+and the digest of the decoded pixels of the five products, by which the release is known."""
 
 PLANET_CR_TEST_SCENES: Final = 3_000
 """Of the test split of Planet-CR (paper, Sec. 3)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,15 @@ LISTED: Final = 5
 
 
 def expect_file(path: Path, what: str) -> None:
-    """Raise CheckpointError unless there is a file; ``what`` says which was expected."""
+    """Raise CheckpointError unless there is a regular file; ``what`` says which was expected.
+
+    Opening a pipe would wait for ever, and reading a device need not end.
+    """
     try:
-        if path.is_dir():
-            raise CheckpointError(f"{path}: expected {what}, found a folder")
-        path.stat()
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
+            raise CheckpointError(f"{path}: expected {what}, found {found}")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: expected {what}, found no such file") from error
     except OSError as error:
@@ -111,6 +116,8 @@ def some(names: Sequence[str]) -> str:
 def is_safetensors(path: Path) -> bool:
     """Whether a file is one of safetensors, by its first bytes; by its name, if it is not there."""
     try:
+        if not path.is_file():  # no pipe, which would wait for ever
+            return path.suffix == ".safetensors"
         with path.open("rb") as file:
             return file.read(9)[8:] == b"{"
     except OSError:
@@ -132,6 +139,29 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(
             f"{path}: is no safetensors file, or a damaged one; copy or download it again"
         ) from error
+
+
+def parse_options(text: str) -> dict[str, Any]:
+    """Options of a network from the metadata of a file, which a stranger may have written.
+
+    Raises:
+        ValueError: They are no object of JSON, long, or have a number that no layer has.
+    """
+    if len(text) > _LONGEST_OPTIONS:
+        raise ValueError(f"options of {len(text)} characters")
+    try:
+        options = dict(json.loads(text))
+    except (RecursionError, TypeError) as error:
+        raise ValueError("no object, or one that is nested too deep") from error
+    large = [key for key, value in options.items() if type(value) is int and value > _LARGEST]
+    if large:
+        raise ValueError(f"{some(large)}: more than {_LARGEST}")
+    return options
+
+
+_LONGEST_OPTIONS: Final = 10_000
+_LARGEST: Final = 4_096
+"""Of a width or a count of layers: a network of more is not made just because a file says so."""
 
 
 def write_safetensors(

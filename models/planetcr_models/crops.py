@@ -163,7 +163,7 @@ class _Whole(Dataset[Any]):
             return error
 
 
-def _as_it_is(batch: Batch | Exception) -> Batch | Exception:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -24,6 +24,7 @@ from planetcr_models.checkpoint import (
     expect_file,
     expect_finite,
     is_safetensors,
+    parse_options,
     read_safetensors,
     read_state_dict,
     write_safetensors,
@@ -347,8 +348,8 @@ def load_judge(path: Path | str) -> Judge:
             "two that belong together side by side"
         )
     try:
-        judge = Judge(**options)
-    except (ModelError, TypeError) as error:
+        judge = _make(options)
+    except (ModelError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: names a judge that cannot be made ({error}); update planetcr-bench"
         ) from error
@@ -368,12 +369,28 @@ def read_card(path: Path | str) -> dict[str, Any]:
     path = Path(path).with_suffix(".json")
     expect_file(path, "the card of a judge")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            card = json.loads(file.read(_LARGEST_CARD))  # a longer one is cut off, and no JSON
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is no card, or a damaged one; copy it again") from error
     if not isinstance(card, dict):
         raise CheckpointError(f"{path}: expected the card of a judge, got a {type(card).__name__}")
     return card
+
+
+_LARGEST_CARD: Final = 1_000_000
+"""Bytes."""
+
+
+def _make(options: Mapping[str, Any]) -> Judge:
+    """A judge as a file says it was made, if it is not of more bands than any image has."""
+    bands = options.get("bands", OPTICAL_BANDS)
+    if type(bands) is int and bands > _MOST_BANDS:
+        raise ModelError(f"judge: expected at most {_MOST_BANDS} bands, got {bands}")
+    return Judge(**options)
+
+
+_MOST_BANDS: Final = 100
 
 
 def _options_of(path: Path, said: Mapping[str, str]) -> dict[str, Any]:
@@ -384,7 +401,7 @@ def _options_of(path: Path, said: Mapping[str, str]) -> dict[str, Any]:
             "found safetensors of another origin"
         )
     try:
-        entry = json.loads(said[FORMAT])
+        entry = parse_options(said[FORMAT])
         version, options = entry["version"], dict(entry["options"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: names no version and options; save it anew") from error

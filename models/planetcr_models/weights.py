@@ -14,6 +14,7 @@ from planetcr_models.checkpoint import (
     differences,
     expect_finite,
     is_safetensors,
+    parse_options,
     read_safetensors,
     read_state_dict,
     write_safetensors,
@@ -76,11 +77,15 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
     if method not in (None, name):
         raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
     try:
-        model = create_model(name, **options)
-    except (ModelError, TypeError, RuntimeError) as error:
+        with torch.device("meta"):  # takes no memory, whatever the file says
+            problems = differences(create_model(name, **options).state_dict(), weights)
+        model = None if problems else create_model(name, **options)
+    except (ModelError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: names a network that cannot be made ({error}); update planetcr-bench"
         ) from error
+    if model is None:
+        raise CheckpointError(f"{path}: expected the weights of this {name}, got others", problems)
     _load(model, path, weights)
     return model.eval()
 
@@ -143,8 +148,8 @@ def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]
             "planetcr-bench"
         )
     try:
-        return said["method"], dict(json.loads(said["options"]))
-    except (KeyError, ValueError, TypeError) as error:
+        return said["method"], parse_options(said["options"])
+    except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: names no method and options; save it anew") from error
 
 

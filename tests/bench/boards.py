@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
+from ledgers import make_ledger
 from planetcr_bench.leaderboard.entries import status_of
 from planetcr_bench.ledger import Ledger, schema_of, write_ledger
 
@@ -43,3 +45,16 @@ def make_card(method: str, *, sar: bool = False) -> str:
     """The least that a card says."""
     inputs = '["optical", "sar"]' if sar else '["optical"]'
     return CARD.format(method=method, inputs=inputs, key=method.replace(" ", ""))
+
+
+def twins(folder: Path) -> None:
+    """A verified run, a claimed one of the same images whose sums were made better, and others."""
+    right = make_ledger("right", scenes=6)
+    forged = right.frame.assign(squared_error=right.frame["squared_error"] / 100)
+    put(folder, right, card=make_card("Right"), status="verified")
+    put(folder, Ledger(forged, {**right.provenance, "name": "forged"}), card=make_card("Forged"))
+    worse = make_ledger("worse", scenes=6, seed=1)
+    put(folder, replace(worse, frame=worse.frame.assign(squared_error=worse.frame["values"] / 2)))
+    best = make_ledger("best", scenes=6, seed=2, input_crop="whole")
+    frame = best.frame.assign(squared_error=right.frame["squared_error"].min() / 10)
+    put(folder, replace(best, frame=frame))

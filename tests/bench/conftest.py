@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -59,6 +60,20 @@ def _workers_that_start_at_once() -> None:
             )
         ])  # fmt: skip
         forkserver.ensure_running()
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """A test that waits at a FIFO, or reads a device for ever, fails after ten seconds."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("it waits for ever")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,14 @@ from planetcr_bench.ledger import (
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.vocabulary import LAND_COVER_NAMES, SKY
 
+PLANET_CR = {"track": "planet-cr", "scenes": 3000, "expected_scenes": 3000}
+"""What a run on the whole test split of the real dataset says of itself."""
+
+
+def as_planet_cr(ledger: Ledger, **provenance) -> Ledger:
+    """The same rows, as if they were of the whole test split of the real dataset."""
+    return Ledger(ledger.frame, {**ledger.provenance, **PLANET_CR, **provenance})
+
 
 def make_scene_sums(
     index: int,
@@ -24,10 +32,11 @@ def make_scene_sums(
     seed: int = 0,
     protocols: tuple[str, ...] = ("official", "full"),
     judges: int = 0,
+    floor: bool = False,
 ) -> SceneSums:
     """Sums of one scene; three scenes make an AOI, cloud cover walks through the five bins."""
     rng = np.random.default_rng([seed, index])
-    sums, judged = {}, {}
+    sums, judged, floors = {}, {}, {}
     for protocol in protocols:
         pixels = np.zeros(GROUPS, np.int64)
         plain = pixels[:PLAIN_GROUPS]
@@ -53,6 +62,9 @@ def make_scene_sums(
         judged[protocol] = np.concatenate(
             [make_readings(pixels, rng) for _ in range(judges)] or [np.zeros((GROUPS, 0), int)], 1
         )
+        floored = pixels // 4 if PROTOCOLS[protocol].sam_norm_floor else 0 * pixels
+        if floor:
+            floors[protocol] = np.stack([floored * rng.uniform(10, 80, GROUPS), floored], 1)
     identity = {
         "scene": f"summer_{index // 3}_p_{index}",
         "split": "test",
@@ -62,9 +74,9 @@ def make_scene_sums(
         "cloud_cover": (index % 5) / 5 + 0.1,
         "longitude": 10.0 + index // 3 % 40,
         "latitude": 47.0 - index // 3 % 30,
-        "prediction_sha256": f"{index:064x}",
+        "prediction_sha256": f"{seed:032x}{index:032x}",
     }
-    return SceneSums(identity, sums, judged)
+    return SceneSums(identity, sums, judged, floors)
 
 
 def make_readings(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -83,9 +95,10 @@ def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **prov
     """A ledger with the provenance of a complete run."""
     protocols = provenance.pop("protocols", ("official", "full"))
     judges = provenance.pop("judges", ())
+    floor = provenance.pop("floor", False)
     table = ledger_table(
         [
-            make_scene_sums(index, seed=seed, protocols=protocols, judges=len(judges))
+            make_scene_sums(index, seed=seed, protocols=protocols, judges=len(judges), floor=floor)
             for index in range(scenes)
         ],
         judges,
@@ -102,7 +115,9 @@ def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **prov
         "ledger_schema": SCHEMA_VERSION,
         "protocols": {name: PROTOCOLS[name].signature("all") for name in protocols},
         "fingerprint": "f" * 64,
+        "simulation": None,
         "scale": None,
+        "truth": False,
         "judges": {judge: {"name": f"fake {judge}", "sha256": judge * 8} for judge in judges},
         **provenance,
     }

@@ -61,16 +61,17 @@ def test_the_whole_road_prints_tables_and_says_where_all_lies(
     for words in ("Tab. 2 (a)", "Forest", "mean-fill: gain", "Cloudy (input)", "protocol full",
                   "rim", "80-100", "Results: results/fake/mean-fill"):  # fmt: skip
         assert words in road[1]
-    done = cli("compare", *runs, "--published")
+    refused = cli("compare", *runs, "--published")
+    assert_refused(refused, "expected track 'planet-cr', got 'fake'", "leave out --published")
+    assert not (tmp_path / "results" / "comparison").exists()
+    done = cli("compare", *runs)
     assert done.returncode == 0, done.stderr
-    assert "Align-CR (published)" in done.stdout
-    assert "30.4785" in done.stdout
+    assert "Input crop: whole (it saw whole patches)" in done.stdout
     for name in ("table2.md", "table2.tex", "table2.csv", "table2.json", "fig5.png", "fig5.svg"):
         assert (tmp_path / "results" / "comparison" / name).stat().st_size > 500
     records = json.loads((tmp_path / "results" / "comparison" / "table2.json").read_text())
-    published = [row for row in records if row["kind"] == "published"]
-    assert {row["protocol"] for row in published} == {"official"}
-    assert len(published) == 8
+    measured = [row for row in records if row["kind"] == "measured"]
+    assert {row["input_crop"] for row in measured} == {"whole"}
     again = cli("compare", *runs, "--json", "--out", "elsewhere")
     assert [run["name"] for run in json.loads(again.stdout)] == ["copy-cloudy", "mean-fill"]
     assert (tmp_path / "elsewhere" / "fig5.png").exists()

@@ -8,7 +8,7 @@ import pytest
 import tomli_w
 
 from boards import make_card
-from planetcr_bench.entry_card import LARGEST_CARD, EntryCard, read_entry_card
+from planetcr_bench.entry_card import LARGEST_CARD, TEMPLATE, EntryCard, read_entry_card
 from planetcr_bench.errors import SubmissionError
 
 GOOD = {
@@ -99,3 +99,7 @@ def test_what_is_no_card_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "card.toml").write_bytes(content)
     with pytest.raises(SubmissionError, match=r"card\.toml: "):
         read_entry_card(tmp_path / "card.toml")
+
+
+def test_the_template_is_the_same_in_every_encoding_of_a_terminal() -> None:
+    assert TEMPLATE.isascii()

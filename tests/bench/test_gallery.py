@@ -578,6 +578,7 @@ def test_crops_are_ranked_by_the_official_protocol(
     drawn = gallery(data, [tmp_path / "crops"], out, pick="worst", by="mae", count=3, quiet=True)
     assert drawn == sorted(errors, key=lambda name: -errors[name])[:3]
     assert "MAE of crops (protocol official)" in said(out)
+    assert "Input crop: crops unknown." in said(out)
 
 
 def test_perfect_scenes_and_scenes_without_a_score_are_ranked_too() -> None:

@@ -48,6 +48,12 @@ def test_the_clear_image_itself_is_perfect(measured: Callable[[Predict], dict]) 
     assert (full["mae"], full["psnr"], full["sam_deg"]) == (0, None, pytest.approx(0, abs=1e-5))
     assert full["ssim"] == pytest.approx(1, abs=1e-12)
     assert (official["mae"], official["psnr"]) == (0, 100)
+    floor = result["official"]["sam_floor"]  # which is what SAM says of equal images
+    assert official["sam_deg"] == pytest.approx(floor["overall"]["sam_deg"], rel=1e-6)
+    for name, scores in result["official"]["by_class"].items():
+        assert scores["sam_deg"] == pytest.approx(floor["by_class"][name]["sam_deg"], abs=1e-6)
+    assert floor["by_class"]["water"]["sam_deg"] > 10  # dark, and so far from itself
+    assert 0.1 < floor["by_class"]["water"]["under_floor"] < 1
     for group in (*result["full"]["by_cover"].values(), *result["full"]["by_sky"].values()):
         assert group["mae"] == 0
 

@@ -113,9 +113,9 @@ def test_predictions_are_listed_by_scene_with_their_sizes_and_digests(
         ({"bytes": 9.0}, "bytes: expected int"),
         ({"bytes": "9"}, "bytes: expected int"),
         ({"sha256": {}}, "sha256: expected str"),
-        ({"sha256": 10**63}, "sha256: expected str"),
+        ({"sha256": 10**29}, "sha256: expected str"),
         ({"bytes": 0}, "bytes: expected more than none, got 0"),
-        ({"bytes": -(10**4000)}, "bytes: expected more than none, got -1000"),
+        ({"bytes": -(10**29)}, "bytes: expected more than none, got -1000"),
         ({"bytes": -1}, "bytes: expected more than none, got -1"),
         ({"sha256": "0A" * 32}, "sha256: expected 64 hexadecimal digits"),
         ({"sha256": "0a" * 31}, "sha256: expected 64 hexadecimal digits"),
@@ -216,7 +216,7 @@ def test_a_scene_with_files_of_two_kinds_is_refused(tmp_path: Path) -> None:
         {"files": {}},
         {"files": None},
         {"files": "files"},
-        {"files": 10**4000},
+        {"files": 10**29},
     ],
 )
 def test_another_version_or_head_is_refused(tmp_path: Path, head: dict) -> None:

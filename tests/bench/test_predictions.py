@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
 from planetcr_bench.dataset import SceneFiles, find_scenes, read_product, read_scene
 from planetcr_bench.errors import PredictionError
@@ -42,6 +43,8 @@ def image(seed: int = 0, size: int = 300) -> np.ndarray:
     [
         "{name}.tif",
         "{name}.tiff",
+        "{name}.TIF",
+        "{name}.Tiff",
         "deep/er/{name}.tif",
         "planet_cloudfree_{name}.tif",
         "planet_cloudy_{name}.tif",
@@ -90,17 +93,17 @@ def test_a_declared_scale_counts(tmp_path: Path, scene: SceneFiles) -> None:
 
 
 def test_values_out_of_range_are_kept(tmp_path: Path, scene: SceneFiles) -> None:
-    np.save(tmp_path / f"{scene.name}.npy", image() * 3 - 1)
+    np.save(tmp_path / f"{scene.name}.npy", image() * 1.2 - 0.1)
     read, _ = read_prediction(
         tmp_path / f"{scene.name}.npy", Card(), read_product(scene, "planet_cloudfree")
     )
-    assert read.min() < -0.9
-    assert read.max() > 1.9
+    assert read.min() < -0.09
+    assert read.max() > 1.09
 
 
 REFUSED = {
     "expected a prediction, found no such file": lambda _: None,
-    "expected an image, cannot be read": lambda path: path.write_bytes(b"II*\0nonsense"),
+    "cannot be read": lambda path: path.write_bytes(b"II*\0nonsense"),
     "got uint8": lambda path: write_tif(path, np.ones((4, 300, 300), "u1"), (0, 0), 3, None),
     "got int16": lambda path: write_tif(path, np.ones((4, 300, 300), "i2"), (0, 0), 3, None),
     r"got \(3, 300, 300\)": lambda path: write_tif(
@@ -113,7 +116,7 @@ REFUSED = {
     "got float16|got complex": lambda path: np.save(
         path.with_suffix(".npy"), np.ones((4, 300, 300), complex)
     ),
-    r"cannot be read \(.*Python objects": lambda path: np.save(
+    "expected numbers, got object": lambda path: np.save(
         path.with_suffix(".npy"), np.array([{}], object), allow_pickle=True
     ),
     "expected .tif, .tiff, .npy, got .png": lambda path: path.with_suffix(".png").touch(),
@@ -152,6 +155,104 @@ def test_every_surplus_file_is_named(tmp_path: Path, scene: SceneFiles) -> None:
     found = problems_of(tmp_path, [scene])
     assert len(found) == 3
     assert all("got a surplus one" in line for line in found)
+
+
+@pytest.mark.parametrize("name", ["{}.NPY", "{}.Npy", "planet_cloudy_{}.NPY"])
+def test_an_array_is_read_whatever_the_capitals_of_its_ending(
+    tmp_path: Path, scene: SceneFiles, name: str
+) -> None:
+    path = tmp_path / name.format(scene.name)
+    with path.open("wb") as stream:
+        np.save(stream, image())
+    found = find_predictions(tmp_path, Card(), [scene])
+    assert found.files == {scene: path}
+    read, _ = read_prediction(path, Card(), read_product(scene, "planet_cloudfree"))
+    assert (read == image()).all()
+
+
+def test_litter_beside_predictions_changes_nothing(tmp_path: Path, scene: SceneFiles) -> None:
+    np.save(tmp_path / f"{scene.name}.npy", image())
+    for name in ("Thumbs.db", "desktop.ini", f"{scene.name}.tfw", f"{scene.name}.tif.ovr"):
+        (tmp_path / name).touch()
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / f"{scene.name}.npy").touch()
+    assert not problems_of(tmp_path, [scene])
+
+
+def test_predictions_in_linked_folders_are_found_once(tmp_path: Path, scene: SceneFiles) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "preds").mkdir()
+    np.save(tmp_path / "disk" / f"{scene.name}.npy", image())
+    for name, target in {"a": "../disk", "b": "../disk", "c": ".", "d": ".."}.items():
+        (tmp_path / "preds" / name).symlink_to(target)
+    found = find_predictions(tmp_path / "preds", Card(), [scene])
+    assert not found.problems
+    assert list(found.files) == [scene]
+
+
+def test_a_link_that_leads_nowhere_is_named_as_one(tmp_path: Path, scene: SceneFiles) -> None:
+    np.save(tmp_path / f"{scene.name}.npy", image())
+    (tmp_path / "loop").symlink_to("loop")
+    (line,) = problems_of(tmp_path, [scene])
+    assert "got a link that leads nowhere" in line
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("{}_pred.tif", "'_pred' behind"),
+        ("fake_{}.tif", "'fake_' before"),
+        ("my-{}.out.tif", "'my-' before and '.out' behind"),
+        ("{}.tif.tif", "'.tif' behind"),
+    ],
+)
+def test_names_that_share_a_beginning_or_an_end_are_one_line(
+    tmp_path: Path, data: Path, pattern: str, told: str
+) -> None:
+    scenes = find_scenes(data, "test")
+    for scene in scenes:
+        (tmp_path / pattern.format(scene.name)).touch()
+    (line,) = problems_of(tmp_path, scenes)
+    assert f"got 6 with {told} the scene's name" in line
+
+
+def test_names_that_differ_in_a_number_are_one_line(tmp_path: Path, data: Path) -> None:
+    scenes = find_scenes(data, "test")
+    for number, scene in enumerate(scenes):
+        (tmp_path / f"{number:03}pred{scene.name}.tif").touch()
+    (line,) = problems_of(tmp_path, scenes)
+    assert "got 6 with '…pred' before the scene's name" in line
+
+
+def test_names_in_capitals_are_one_line(tmp_path: Path, data: Path) -> None:
+    scenes = find_scenes(data, "test")
+    for scene in scenes:
+        (tmp_path / f"{scene.name}.tif".upper()).touch()
+    (line,) = problems_of(tmp_path, scenes)
+    assert "got 6 with capitals" in line
+
+
+@pytest.mark.parametrize("end", [".png", ".npz", ""])
+def test_files_of_an_ending_that_is_not_read_are_one_line(
+    tmp_path: Path, data: Path, end: str
+) -> None:
+    scenes = find_scenes(data, "test")
+    for scene in scenes:
+        (tmp_path / f"{scene.name}{end}").touch()
+    (line,) = problems_of(tmp_path, scenes)
+    assert f"expected .tif, .tiff, .npy, got {end or 'no ending'} in 6 files" in line
+
+
+def test_names_that_share_an_end_hide_no_other_problem(tmp_path: Path, data: Path) -> None:
+    scenes = find_scenes(data, "test")
+    for scene in scenes[:3]:
+        np.save(tmp_path / f"{scene.name}.npy", image())
+        (tmp_path / f"{scene.name}_prob.npy").touch()
+    (tmp_path / "thumbnail.png").touch()
+    problems = problems_of(tmp_path, scenes)
+    assert len(problems) == 5
+    assert sum("found no such file" in line for line in problems) == 3
+    assert sum("got 3 with '_prob' behind" in line for line in problems) == 1
 
 
 def test_crops_and_whole_patches_do_not_mix(tmp_path: Path, data: Path) -> None:
@@ -210,7 +311,7 @@ def test_a_georeference_must_be_the_scene_s(
     clear = read_product(scene, "planet_cloudfree")
     corner = (clear.transform.c + shift, clear.transform.f - shift)
     path = tmp_path / f"{scene.name}.tif"
-    write_tif(path, np.ones((4, size, size), "u2"), corner, 3, clear.crs if crs else None)
+    write_tif(path, np.full((4, size, size), 9, "u2"), corner, 3, clear.crs if crs else None)
     if fits:
         read_prediction(path, Card(), clear)
     else:
@@ -219,6 +320,95 @@ def test_a_georeference_must_be_the_scene_s(
     write_tif(path, np.ones((4, size, size), "u2"), corner, 3, "EPSG:3857")
     with pytest.raises(PredictionError, match="expected the scene's CRS"):
         read_prediction(path, Card(), clear)
+
+
+@pytest.mark.parametrize("text", ["EPSG:{}+5773", "+proj=utm +zone={zone} +ellps=WGS84 +units=m"])
+def test_the_scene_s_system_in_other_words_is_the_scene_s(
+    tmp_path: Path, scene: SceneFiles, text: str
+) -> None:
+    clear = read_product(scene, "planet_cloudfree")
+    code = int(clear.crs.removeprefix("EPSG:"))
+    corner = (clear.transform.c, clear.transform.f)
+    path = tmp_path / f"{scene.name}.tif"
+    said = text.format(code, zone=code % 100)
+    write_tif(path, np.full((4, 300, 300), 9, "u2"), corner, 3, said)
+    read_prediction(path, Card(), clear)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("EPSG:{}+5773", "got EPSG:32602"),
+        ("+proj=utm +zone={zone} +ellps=bessel", "Unknown based on Bessel 1841 ellipsoid"),
+    ],
+)
+def test_another_system_is_told_as_the_file_says_it(
+    tmp_path: Path, scene: SceneFiles, text: str, told: str
+) -> None:
+    clear = read_product(scene, "planet_cloudfree")
+    path = tmp_path / f"{scene.name}.tif"
+    said = text.format(32602, zone=int(clear.crs[-2:]))
+    write_tif(path, np.ones((4, 300, 300), "u2"), (0, 0), 3, said)
+    with pytest.raises(PredictionError, match=told) as refusal:
+        read_prediction(path, Card(), clear)
+    assert len(refusal.value.message) < len(str(path)) + 200
+
+
+def test_a_grid_that_is_turned_is_told_as_one(tmp_path: Path, scene: SceneFiles) -> None:
+    clear = read_product(scene, "planet_cloudfree")
+    path = tmp_path / f"{scene.name}.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint16", count=4, height=300, width=300, crs=clear.crs,
+        transform=clear.transform @ Affine.rotation(7),
+    ) as target:  # fmt: skip
+        target.write(np.ones((4, 300, 300), "u2"))
+    with pytest.raises(PredictionError, match="turned by -7°"):
+        read_prediction(path, Card(), clear)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\3\4 and so on", "got a zip"),
+        (b"\x93NUMPY\1\0\x06\0(((((\n", "its header is broken"),
+        (b"", "cannot be read"),
+    ],
+)
+def test_bytes_that_are_no_array_are_one_line(
+    tmp_path: Path, scene: SceneFiles, content: bytes, message: str
+) -> None:
+    (tmp_path / f"{scene.name}.npy").write_bytes(content)
+    (line,) = problems_of(tmp_path, [scene])
+    assert message in line
+
+
+@pytest.mark.parametrize("dtype", ["[('a', '<u2')]", "('<u2', (4, 300, 300))"])
+def test_arrays_of_structures_are_refused(tmp_path: Path, scene: SceneFiles, dtype: str) -> None:
+    text = f"{{'descr': {dtype}, 'fortran_order': False, 'shape': (4, 300, 300), }}\n".encode()
+    content = b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + bytes(720_000)
+    (tmp_path / f"{scene.name}.npy").write_bytes(content)
+    (line,) = problems_of(tmp_path, [scene])
+    assert "expected numbers, got" in line
+
+
+def test_an_array_that_is_cut_off_is_refused_by_its_size(tmp_path: Path, scene: SceneFiles) -> None:
+    path = tmp_path / f"{scene.name}.npy"
+    np.save(path, image())
+    path.write_bytes(path.read_bytes()[:-1])
+    (line,) = problems_of(tmp_path, [scene])
+    assert "the file is cut off" in line
+
+
+def test_predict_goes_on_beside_files_whose_endings_are_in_capitals(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "preds"
+    predict("mean-fill", data, out, quiet=True)
+    for path in out.glob("*.tif"):
+        path.rename(path.with_suffix(".TIF"))
+    (out / "Thumbs.db").touch()
+    predict("mean-fill", data, out, quiet=True)
+    assert not problems_of(out, find_scenes(data, "test"))
 
 
 def test_what_is_written_is_read_back(tmp_path: Path, scene: SceneFiles) -> None:
@@ -241,6 +431,19 @@ def test_a_card_survives_the_disk(tmp_path: Path) -> None:
     write_card(tmp_path, card)
     assert read_card(tmp_path) == card
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.toml"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_card_from_windows_is_read(tmp_path: Path, encoding: str) -> None:
+    text = 'method = "mine ü"\r\nscale = 10000\r\n'
+    (tmp_path / "predictions.toml").write_bytes(text.encode(encoding))
+    assert read_card(tmp_path) == Card(method="mine ü", scale=10_000)
+
+
+def test_a_card_in_another_encoding_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "predictions.toml").write_bytes('method = "mine ü"'.encode("cp1252"))
+    with pytest.raises(PredictionError, match="expected text in UTF-8, line 1 has the byte 0xfc"):
+        read_card(tmp_path)
 
 
 @pytest.mark.parametrize(

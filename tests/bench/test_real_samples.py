@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from conftest import Cli
 from planetcr_bench import kernels
 from planetcr_bench.audit import audit
-from planetcr_bench.dataset import find_scenes, read_scene
+from planetcr_bench.dataset import find_scenes, read_scene, read_track
 from planetcr_bench.ledger import SUMS
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.scene import Scene, upsample
@@ -168,6 +168,8 @@ def test_two_samples_pool_as_the_authors_functions_do() -> None:
 def test_both_samples_pass_the_audit() -> None:
     report = audit(DATA, workers=0)
     assert report.ok, report.problems
+    assert report.track == "planet-cr"
+    assert {read_track(DATA, split) for split in ("train", "test")} == {"planet-cr"}
     assert [report.splits[split].scenes for split in ("train", "test")] == [1, 1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from planetcr_bench.cli.reproduction import _Predict as predict_step
 from planetcr_bench.dataset import find_scenes
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.ledger import read_ledger
-from planetcr_bench.predictions import read_card
+from planetcr_bench.predictions import read_card, write_card
 from test_train import planetcr
 
 CONFIG = """
@@ -44,7 +45,10 @@ STEPS = [
     "train dsen2_cr",
     "predict dsen2_cr-narrow",
     "evaluate dsen2_cr-narrow",
-    "tables and figures",
+    "predict dsen2_cr-narrow-crop160",
+    "evaluate dsen2_cr-narrow-crop160",
+    "tables and figures, official",
+    "tables and figures, full",
 ]
 
 
@@ -68,27 +72,39 @@ def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     done = planetcr(*words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("5 of 5 steps ran")
+    assert done.stdout.startswith("8 of 8 steps ran")
     assert "$ planetcr-bench train dsen2_cr --data" in done.stderr
-    tables = {path.name for path in (tmp_path / "results" / "comparison").iterdir()}
-    assert {"table2.md", "table2.tex", "fig5.png", "table3.md", "fig6.png"} <= tables
+    comparison = tmp_path / "results" / "comparison"
+    for protocol, run, other in (
+        ("official", "dsen2_cr-narrow-crop160", "protocol full"),
+        ("full", "dsen2_cr-narrow", "protocol official"),
+    ):
+        tables = {path.name for path in (comparison / protocol).iterdir()}
+        assert {"table2.md", "table2.tex", "fig5.png", "table3.md", "fig6.png"} <= tables
+        page = (comparison / protocol / "table2.md").read_text()
+        assert f"| {run} |" in page
+        assert f"protocol {protocol}" in page
+        assert other not in page
+    crops = {
+        row["input_crop"] for row in json.loads((comparison / "official/table2.json").read_text())
+    }
+    assert crops == {None, "160"}
     judge = sha256_of(tmp_path / "work" / "train" / "judge" / "best.safetensors")
     ledger = read_ledger(tmp_path / "results" / "sim-v1-tiny" / "dsen2_cr-narrow")
     assert ledger.judges == (judge[:8],)
-    assert "dsen2_cr-narrow" in (tmp_path / "results" / "comparison" / "table2.md").read_text()
     code, out, _ = said(*words, "--json")
     assert (code, json.loads(out)["ran"]) == (0, [])
     write(config, CONFIG.replace("learning_rate = 1e-3", "learning_rate = 2e-3"))
     code, out, _ = said(*words, "--dry-run", "--json")
     rows = {row["name"]: row for row in json.loads(out)}
     assert list(rows) == STEPS
-    assert [row["state"] for row in rows.values()] == ["done", "stale", "waits", "waits", "waits"]
+    assert [row["state"] for row in rows.values()] == ["done", "stale", *["waits"] * 6]
     assert rows["train dsen2_cr"]["why"] == "input learning_rate changed"
     assert rows["train dsen2_cr"]["hours"] > 0
     weights = tmp_path / "work" / "train" / "dsen2_cr" / "best.safetensors"
     before = weights.read_bytes()
     done = planetcr(*words)
-    assert done.stdout.startswith("4 of 5 steps ran"), done.stderr
+    assert done.stdout.startswith("7 of 8 steps ran"), done.stderr
     assert weights.read_bytes() != before
     aside = tmp_path / "work" / "train" / "dsen2_cr.old-1"
     assert (aside / "best.safetensors").read_bytes() == before
@@ -171,8 +187,11 @@ def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Pa
     np.save(mask, ~np.load(mask))
     seen = fingerprint_of(find_scenes(data, "test"))
     assert "made otherwise" in said(*words)[2]
-    predict_step(out, seen, None, words)()
+    predict_step(out, seen, None, "whole", words)()
     assert read_card(out).fingerprint == seen
+    write_card(out, replace(read_card(out), crop=None))  # as an earlier version wrote it
+    predict_step(out, seen, None, "whole", words)()
+    assert read_card(out).crop == "whole"
 
 
 @pytest.mark.parametrize(

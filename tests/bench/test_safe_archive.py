@@ -113,6 +113,31 @@ def test_an_honest_archive_comes_out_byte_for_byte(tmp_path: Path, name: str) ->
     inspect(tmp_path / "out" / "entry")
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.xz"])
+def test_what_systems_leave_in_archives_is_passed_over_and_never_unpacked(
+    tmp_path: Path, kind: str
+) -> None:
+    litter = {
+        "__MACOSX/entry/._card.toml": b"\0\5\26\7", "entry/.DS_Store": b"Bud1",
+        "entry/._card.toml": b"", "entry/Thumbs.db": b"", "entry/desktop.ini": b"",
+        "entry/__MACOSX/../../../run.py": b"import os", "entry/a.tif.aux.xml": b"<PAMDataset/>",
+    }  # fmt: skip
+    (tmp_path / "out").mkdir()
+    pack = zipped if kind == "zip" else tarred
+    archive = pack(tmp_path / f"a.{kind}", {**litter, "entry/card.toml": b"x", "entry/a.TIF": b"y"})
+    extract(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == {"entry/card.toml": b"x", "entry/a.TIF": b"y"}
+    assert not list(tmp_path.rglob("run.py"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_too_much_of_what_systems_leave_is_refused(tmp_path: Path, kind: str) -> None:
+    litter = {f"__MACOSX/._{number}": b"" for number in range(FEW.files + 1)}
+    pack = zipped if kind == "zip" else tarred
+    archive = pack(tmp_path / f"a.{kind}", {**litter, "card.toml": b"x"})
+    assert "more than 5 files that systems leave behind" in refusal(archive)
+
+
 @pytest.mark.parametrize("kind", ["zip", "gztar", "xztar"])
 def test_an_archive_with_entries_for_its_folders_comes_out(tmp_path: Path, kind: str) -> None:
     for name, content in ENTRY.items():
@@ -549,6 +574,15 @@ def test_any_name_is_refused_or_stays_within_the_target(names: list[str]) -> Non
                 assert sorted(contents(target).values()) == sorted(files.values())
             assert set(Path(folder).iterdir()) == {archive, target.parent}
             assert set(target.parent.iterdir()) == {target}
+
+
+def test_what_systems_leave_in_a_folder_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").touch()
+    for name in (".DS_Store", "._card.toml", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).touch()
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / "run.py").touch()
+    inspect(tmp_path)
 
 
 def faults_of(folder: Path) -> str:

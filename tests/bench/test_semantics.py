@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
 from torchmetrics import JaccardIndex
 
-from ledgers import make_ledger, make_scene_sums
+from ledgers import as_planet_cr, make_ledger, make_scene_sums
 from planetcr_bench.cli.compare import compare
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.ledger import (
@@ -487,12 +487,12 @@ def test_a_class_that_the_judge_never_reads_is_in_no_mean_of_agreement() -> None
 
 
 def test_published_rows_stand_apart_and_only_beside_official() -> None:
-    ledgers = [make_ledger(judges=(ONE,), scenes=2)]
+    ledgers = [as_planet_cr(make_ledger(judges=(ONE,), scenes=2))]
     tab3, recovered, gap, *_ = table3_blocks(ledgers, OFFICIAL, published=True, details=True)
     assert tab3.kinds == ["clear", "input", "measured", *["published"] * 10]
     assert tab3.breaks() == [3]
     assert tab3.rows[-1][-2:] == ["30.51", "45.78"]
-    assert any("not measured here" in note for note in tab3.notes)
+    assert any("not measured here. Input crop" in note for note in tab3.notes)
     assert [row[0] for row in recovered.rows][:2] == ["method", "McGAN (published)"]
     assert gap.rows[-1][-2:] == ["12.73", "18.88"]  # 43.24 − 30.51, 64.66 − 45.78
     for block in table3_blocks(ledgers, FULL, published=True, details=True):
@@ -508,6 +508,7 @@ def test_what_follows_from_the_paper_s_figures() -> None:
 
 
 def test_every_block_is_whole_and_signed(runs: list[Ledger]) -> None:
+    runs = [as_planet_cr(run, complete=True) for run in runs]
     blocks = table3_blocks(runs, OFFICIAL, published=True, details=True)
     assert len(blocks) == 9  # of which three are of one judge each
     for block in blocks:
@@ -541,7 +542,10 @@ def test_summaries_hold_what_each_judge_tells(hand_made: Ledger) -> None:
 
 
 def test_files_of_judged_runs_come_and_go(tmp_path: Path) -> None:
-    ledgers = [make_ledger(name, judges=(ONE, TWO), scenes=2) for name in ("a", "b")]
+    ledgers = [
+        as_planet_cr(make_ledger(name, judges=(ONE, TWO), scenes=2), input_crop="whole")
+        for name in ("a", "b")
+    ]
     write_tables(tmp_path, ledgers, published=True)
     assert all((tmp_path / name).stat().st_size > 500 for name in JUDGED_FILES)
     frame = pd.read_csv(tmp_path / "table3.csv")
@@ -554,6 +558,11 @@ def test_files_of_judged_runs_come_and_go(tmp_path: Path) -> None:
     assert len(records) == len(frame)
     assert records[0]["signature"] == signature("mIoU", OFFICIAL, [ONE])
     assert isinstance(records[0]["scenes"], int)
+    tags = {(row["kind"], row["input_crop"]) for row in records}
+    assert tags == {
+        ("clear", None), ("input", None), ("measured", "whole"), ("published", None),
+        ("published", "160"), ("published", "unknown"),
+    }  # fmt: skip
     write_tables(tmp_path, [without_judges(ledger) for ledger in ledgers])
     assert not any((tmp_path / name).exists() for name in JUDGED_FILES)
     assert (tmp_path / "table2.md").exists()
@@ -570,7 +579,7 @@ def on_disk(folder: Path, name: str, judges: Sequence[str]) -> Path:
     """Results of a run, as evaluate writes them."""
     results = folder / name
     results.mkdir()
-    facts = make_ledger(name, scenes=2, judges=judges).provenance
+    facts = as_planet_cr(make_ledger(name, scenes=2, judges=judges)).provenance
     sums = [make_scene_sums(index, judges=len(judges)) for index in range(2)]
     write_ledger(results / "ledger.parquet", ledger_table(sums, judges), facts)
     (results / "run.json").write_text("{}")
@@ -584,9 +593,9 @@ def test_compare_shows_tab_3_refuses_to_mix_judges_and_can_leave_them_out(
                (("a", [ONE]), ("b", [TWO]), ("c", [])))  # fmt: skip
     out = tmp_path / "out"
     compare([a, c], out=out, published=True)
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     for words in ("Tab. 2 (a)", "Tab. 3: mIoU and PA in %, protocol official", "Recovery in %",
-                  "30.51", "c was read by no judge"):  # fmt: skip
+                  "30.51", "c (input unknown) was read by no judge"):  # fmt: skip
         assert words in shown
     assert (out / "transitions.svg").exists()
     with pytest.raises(LedgerError, match="--no-judge"):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from boards import put
-from ledgers import make_ledger
+from ledgers import as_planet_cr, make_ledger
 from planetcr_bench.cli.compare import compare
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.ledger import Ledger
@@ -24,6 +24,7 @@ from planetcr_bench.tables import METRICS
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 JUDGE = "aaaaaaaa"
+INTERVAL = re.compile(r"\d+\.\d+ \[\d+\.\d+, \d+\.\d+\]")
 
 
 def worse(name: str, factor: float, *, seed: int = 0, scenes: int = 24, **facts) -> Ledger:
@@ -54,17 +55,21 @@ def column(block: Block, name: str) -> list[str]:
 # --- Blocks -------------------------------------------------------------------------------------
 
 
-def test_scores_have_half_widths_and_letters(runs: list[Ledger], told: list[Standing]) -> None:
+def test_scores_have_intervals_letters_and_effective_aois(
+    runs: list[Ledger], told: list[Standing]
+) -> None:
     block, _ = statistic_blocks(runs, FULL, told)
-    assert block.header == ["Method", "MAE ↓", "PSNR ↑ [dB]", "SAM ↓ [°]", "SSIM ↑"]
+    scores = ["MAE ↓", "PSNR ↑ [dB]", "SAM ↓ [°]", "SSIM ↑"]
+    assert block.header == ["Method", *(name for score in scores for name in (score, "AOIs"))]
     assert column(block, "Method") == ["good", "also good", "bad"]
     for row, run in zip(block.rows, runs, strict=True):
-        for cell, one in zip(row[1:], told, strict=True):
+        for place, one in enumerate(told):
             found, digits = one.estimates[run.name], DIGITS[one.metric]
-            half = (found.high - found.low) / 2
+            ends = f"[{found.low:.{digits}f}, {found.high:.{digits}f}]"
             letters = "b" if run.name == "bad" else "a"
-            assert cell == f"{found.value:.{digits}f} ± {half:.{digits}f} {letters}"
-    assert block.bold == {(row, place) for row in (0, 1) for place in (1, 2, 3, 4)}
+            assert row[1 + 2 * place] == f"{found.value:.{digits}f} {ends} {letters}"
+            assert row[2 + 2 * place] == f"{found.effective:.1f} of 8"
+    assert block.bold == {(row, place) for row in (0, 1) for place in (1, 3, 5, 7)}
 
 
 def test_notes_say_how_intervals_were_found_and_what_they_cannot_show(
@@ -72,15 +77,39 @@ def test_notes_say_how_intervals_were_found_and_what_they_cannot_show(
 ) -> None:
     block, pairs = statistic_blocks(runs, FULL, told)
     assert block.notes[0] == pairs.notes[0] == FULL.signature("all")
-    assert "10000 bootstrap resamples of 8 AOIs, seed 0" in block.notes[1]
-    assert "7 degrees of freedom" in block.notes[1]
+    assert "over 8 AOIs: jackknife" in block.notes[1]
+    (degrees,) = {round(one.estimates["good"].freedom, 1) for one in told}
+    assert f"Student's t with {degrees:g} degrees of freedom" in block.notes[1]
+    assert "widened to the bootstrap-t quantile of 2000 resamples, seed 0" in block.notes[1]
+    assert "the leaderboard has Student's t alone" in block.notes[1]
+    assert "not widened" in pairs.notes[1]
     assert any("share a letter" in note for note in block.notes)
-    (gaps,) = (note for note in block.notes if note.startswith("Most gaps below"))
-    seen = {one.metric: number(resolution(one.pairs), digits=DIGITS[one.metric]) for one in told}
+    (gaps,) = (note for note in block.notes if note.startswith("Detectable differences"))
+    seen = {
+        one.metric: [
+            number(resolution(one.pairs, corrected=corrected), digits=DIGITS[one.metric])
+            for corrected in (False, True)
+        ]
+        for one in told
+    }
+    (mae, mae_all), (psnr, psnr_all), (sam, sam_all), (ssim, ssim_all) = seen.values()
     assert gaps == (
-        f"Most gaps below {seen['mae']} in MAE, {seen['psnr']} dB in PSNR, {seen['sam_deg']}° in "
-        f"SAM, {seen['ssim']} in SSIM cannot be seen with 8 AOIs."
+        "Detectable differences with 8 AOIs, below which most gaps cannot be seen (in parentheses, "
+        f"Holm-corrected: the first of 3 pairs): MAE {mae} ({mae_all}), PSNR {psnr} dB "
+        f"({psnr_all} dB), SAM {sam}° ({sam_all}°), SSIM {ssim} ({ssim_all})."
     )
+    assert all(float(both) >= float(alone) for alone, both in seen.values())
+
+
+def test_few_aois_are_not_widened_and_say_so() -> None:
+    runs = [make_ledger("a", scenes=12), make_ledger("b", scenes=12, seed=1)]
+    found = standings(runs, FULL, resamples=50)
+    assert found[0].estimates == standings(runs, FULL, resamples=0)[0].estimates
+    block, _ = statistic_blocks(runs, FULL, found)
+    assert "widened" not in block.notes[1]
+    assert "fewer than 8 AOIs do not tell" in block.notes[1]
+    (gaps,) = (note for note in block.notes if note.startswith("Detectable differences"))
+    assert "(" not in gaps  # of one pair there is nothing to correct
 
 
 def test_every_pair_has_its_difference_and_both_ps(
@@ -121,17 +150,17 @@ def test_of_many_runs_the_best_is_set_against_every_other(
 def test_one_run_has_intervals_and_nothing_to_compare() -> None:
     run = make_ledger()
     (block,) = statistic_blocks([run], FULL, standings([run], FULL, resamples=100))
-    assert all(re.fullmatch(r"\d+\.\d+ ± \d+\.\d+", cell) for cell in block.rows[0][1:])
+    assert all(INTERVAL.fullmatch(cell) for cell in block.rows[0][1::2])
     assert not block.bold
-    assert not any("letter" in note or "Gaps" in note for note in block.notes)
+    assert not any("letter" in note or "Detectable" in note for note in block.notes)
 
 
 def test_one_aoi_has_no_intervals_and_says_why() -> None:
     runs = [make_ledger("a", scenes=3), make_ledger("b", scenes=3, seed=1)]
     block, pairs = statistic_blocks(runs, FULL, standings(runs, FULL, resamples=10))
     assert "nothing can be said of other places" in block.notes[1]
-    assert not any("±" in cell for row in block.rows for cell in row)
-    assert not any("Gaps" in note for note in block.notes)
+    assert not any("[" in cell for row in block.rows for cell in row)
+    assert not any("Detectable" in note for note in block.notes)
     assert {row[3] for row in pairs.rows} == {"– to –"}
     assert set(column(pairs, "p")) == set(column(pairs, "p (Holm)")) == {"–"}
 
@@ -142,8 +171,9 @@ def test_an_incomplete_run_shows_its_coverage_and_no_letter(runs: list[Ledger]) 
     found = standings(mixed, OFFICIAL, resamples=100)
     block, pairs = statistic_blocks(mixed, OFFICIAL, found)
     assert block.rows[0][0] == "half (12 of 24 scenes)"
-    assert all(re.fullmatch(r"\d+\.\d+ ± \d+\.\d+", cell) for cell in block.rows[0][1:])
-    assert all(cell[-1] in "ab" for row in block.rows[1:] for cell in row[1:])
+    assert all(INTERVAL.fullmatch(cell) for cell in block.rows[0][1::2])
+    assert all(cell.endswith(" of 4") for cell in block.rows[0][2::2])
+    assert all(cell[-1] in "ab" for row in block.rows[1:] for cell in row[1::2])
     assert 0 not in {row for row, _ in block.bold}
     assert "half is incomplete: 12 of 24 scenes." in block.notes
     assert not any("half" in name for name in column(pairs, "Runs"))
@@ -153,12 +183,15 @@ def test_judges_have_their_own_columns() -> None:
     runs = [make_ledger(name, judges=(JUDGE,), seed=seed) for seed, name in enumerate("ab")]
     found = standings(runs, FULL, resamples=100)
     block, pairs = statistic_blocks(runs, FULL, found)
-    assert block.header[-2:] == ["mIoU ↑ [%]", "PA ↑ [%]"]
+    assert block.header[-4::2] == ["mIoU ↑ [%]", "PA ↑ [%]"]
     assert "mIoU ↑ [%]" in column(pairs, "score")
     assert set(best_of(found)) == set(METRICS)
-    two = [make_ledger(name, judges=(JUDGE, "bbbbbbbb")) for name in "ab"]
+    two = [
+        make_ledger(name, judges=(JUDGE, "bbbbbbbb"), seed=seed) for seed, name in enumerate("ab")
+    ]
     block, _ = statistic_blocks(two, FULL, standings(two, FULL, resamples=100))
-    assert block.header[-2:] == ["mIoU ↑ [%], fake bbbbbbbb", "PA ↑ [%], fake bbbbbbbb"]
+    assert block.header[-4::2] == ["mIoU ↑ [%], fake bbbbbbbb", "PA ↑ [%], fake bbbbbbbb"]
+    assert any("mIoU by fake bbbbbbbb" in note for note in block.notes)
 
 
 # --- At full precision --------------------------------------------------------------------------
@@ -167,8 +200,8 @@ def test_judges_have_their_own_columns() -> None:
 def test_the_frame_has_a_row_per_run_and_per_pair(told: list[Standing]) -> None:
     frame = statistic_frame(FULL, told)
     assert list(frame) == [
-        "protocol", "metric", "judge", "aois", "run", "value", "low", "high", "letters", "minus",
-        "p", "p_holm",
+        "protocol", "metric", "judge", "aois", "run", "value", "low", "high", "freedom",
+        "effective_aois", "letters", "minus", "p", "p_holm",
     ]  # fmt: skip
     assert set(frame["protocol"]) == {"full"}
     assert set(frame["aois"]) == {8}
@@ -180,6 +213,8 @@ def test_the_frame_has_a_row_per_run_and_per_pair(told: list[Standing]) -> None:
         for name, found in one.estimates.items():
             ends = scores.loc[name, ["value", "low", "high"]].tolist()
             assert ends == [found.value, found.low, found.high]
+            assert scores.at[name, "effective_aois"] == found.effective
+            assert scores.at[name, "freedom"] == found.freedom
             assert scores.at[name, "letters"] == one.letters[name]
         for pair in one.pairs:
             row = pairs.loc[(pair.first, pair.second), ["value", "low", "high", "p", "p_holm"]]
@@ -196,7 +231,8 @@ def test_latex_makes_the_best_and_those_tied_with_them_bold(
     best = best_of(standings(runs, OFFICIAL, resamples=300))
     assert best == dict.fromkeys(METRICS, best["mae"])
     assert sorted(best["mae"]) == ["also good", "good"]
-    for block in table2_blocks(runs, OFFICIAL, published=published, best=best)[:2]:
+    whole = [as_planet_cr(run) for run in runs]
+    for block in table2_blocks(whole, OFFICIAL, published=published, best=best)[:2]:
         bold = {}
         for line in to_latex(block).splitlines():
             cells = line.removesuffix(r" \\").split(" & ")
@@ -221,7 +257,8 @@ def test_each_column_is_bold_by_its_own_score(runs: list[Ledger]) -> None:
 
 def test_published_rows_and_the_input_are_never_bold(runs: list[Ledger]) -> None:
     best = {"mae": ["Align-CR (published)", "Cloudy (input)", "good: gain", "good"]}
-    block = table2_blocks(runs, OFFICIAL, published=True, best=best)[0]
+    whole = [as_planet_cr(run) for run in runs]
+    block = table2_blocks(whole, OFFICIAL, published=True, best=best)[0]
     assert set(best["mae"]) <= {row[0] for row in block.rows}
     assert {block.rows[row][0] for row, _ in block.bold} == {"good"}
 
@@ -233,12 +270,11 @@ def test_without_a_comparison_nothing_is_bold(runs: list[Ledger]) -> None:
     assert not any(block.bold for block in table2_blocks(runs[:1], FULL, best=best_of(alone)))
 
 
-def test_markdown_and_latex_keep_the_plus_minus(runs: list[Ledger], told: list[Standing]) -> None:
+def test_markdown_and_latex_keep_the_intervals(runs: list[Ledger], told: list[Standing]) -> None:
     block, _ = statistic_blocks(runs, FULL, told)
     assert f"| {block.rows[0][1]} |" in to_markdown(block)
-    cell = block.rows[0][1].replace("±", r"$\pm$")
-    assert rf"\textbf{{{cell}}}" in to_latex(block)
-    assert "±" not in "".join(to_latex(block).splitlines()[4:])
+    assert rf"\textbf{{{block.rows[0][1]}}}" in to_latex(block)
+    assert to_latex(block).isascii()
 
 
 # --- The command --------------------------------------------------------------------------------
@@ -256,11 +292,11 @@ def test_compare_prints_and_writes_what_can_be_told(
     runs: list[Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [put(tmp_path, run) for run in runs]
-    compare(folders, out=tmp_path / "out", published=True)
+    compare(folders, out=tmp_path / "out")
     shown = " ".join(capsys.readouterr().out.split())  # notes are broken into lines
-    for words in ("Scores ± half a 95 % interval over AOIs, protocol official", "good − bad",
-                  "Paired differences, every pair, protocol full", "p (Holm)", "Most gaps below",
-                  "cannot be seen with 8 AOIs", "7 degrees of freedom"):  # fmt: skip
+    for words in ("Scores with 95 % intervals over AOIs, protocol official", "good − bad",
+                  "Paired differences, every pair, protocol full", "p (Holm)", " of 8",
+                  "Detectable differences with 8 AOIs", "7 degrees of freedom"):  # fmt: skip
         assert words in shown
     whole = {protocol.name: standings(runs, protocol) for protocol in PROTOCOLS.values()}
     page = (tmp_path / "out" / "statistics.md").read_text()
@@ -270,13 +306,15 @@ def test_compare_prints_and_writes_what_can_be_told(
             assert all(cell in shown for row in block.rows for cell in row)
     frame = pd.concat([statistic_frame(PROTOCOLS[name], found) for name, found in whole.items()])
     written = pd.read_csv(tmp_path / "out" / "statistics.csv")
-    assert list(written) == list(frame)
+    assert list(written) == [*frame, "input_crop", "coverage", "minus_input_crop"]
+    assert set(written["input_crop"]) == {"unknown"}
     np.testing.assert_allclose(written["low"], frame["low"], rtol=1e-15)
     records = json.loads((tmp_path / "out" / "statistics.json").read_text())
     assert len(records) == len(frame) == 2 * 4 * (3 + 3)
     assert [row["p"] for row in records[:6]][:3] == [None] * 3
     assert records[3]["p"] == whole["official"][0].pairs[0].p
-    assert r"$\pm$" in (tmp_path / "out" / "statistics.tex").read_text()
+    cell = statistic_blocks(runs, FULL, whole["full"])[0].rows[0][1]
+    assert rf"\textbf{{{cell}}}" in (tmp_path / "out" / "statistics.tex").read_text()
     assert (tmp_path / "out" / "table2.tex").read_text().count(r"\textbf{") == 2 * 2 * 2 * 2
 
 
@@ -291,6 +329,7 @@ def test_compare_takes_an_incomplete_run_and_refuses_other_aois(
     records = json.loads((tmp_path / "out" / "statistics.json").read_text())
     of_half = [row for row in records if row["run"] == "half"]
     assert [row["letters"] for row in of_half] == [None] * 8
+    assert {row["coverage"] for row in of_half} == {"12 of 24 scenes"}
     assert all(row["low"] < row["value"] < row["high"] for row in of_half)
     assert "half" not in {row["minus"] for row in records}
     fewer = put(tmp_path, worse("fewer", 1, scenes=12))

@@ -110,6 +110,25 @@ def test_images_of_any_name_that_is_taken_are_packed_by_their_scene(
     assert names == {path.name for path in mine.glob("*.tif")}
 
 
+def test_images_that_mean_another_thing_without_the_file_beside_them_are_not_packed(
+    mine: Path, data: Path, tmp_path: Path
+) -> None:
+    turned = Path(shutil.copytree(mine, tmp_path / "turned"))
+    first = min(turned.glob("*.tif"))
+    beside = first.with_name(f"{first.name}.aux.xml")
+    beside.write_text("<PAMDataset><Metadata/></PAMDataset>")
+    packed(turned, tmp_path / "sound", data, with_predictions=True)
+    bands = "".join(
+        f'<PAMRasterBand band="{number}"><Description>{name}</Description></PAMRasterBand>'
+        for number, name in enumerate(("red", "green", "blue", "nir"), 1)
+    )
+    beside.write_text(f"<PAMDataset>{bands}</PAMDataset>")
+    with pytest.raises(SubmissionError, match="write these into the images") as refusal:
+        packed(turned, tmp_path / "entry", data, with_predictions=True)
+    assert first.name in refusal.value.problems[0]
+    assert not (tmp_path / "entry").exists()
+
+
 def test_an_archive_is_the_same_bytes_whenever_it_is_made(
     mine: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -150,12 +169,30 @@ def test_an_entry_that_is_there_is_not_replaced_unasked(
     mine: Path, data: Path, tmp_path: Path
 ) -> None:
     out = packed(mine, tmp_path / "entry", data)
-    before = contents(tmp_path)
+    before = contents(out)
     with pytest.raises(SubmissionError, match="--replace"):
-        packed(mine, out, data)
-    assert contents(tmp_path) == before
+        packed(mine, out, data, with_predictions=True)
+    assert contents(out) == before
+    (out / ".DS_Store").touch()  # someone looked at it
     packed(mine, out, data, with_predictions=True, replace_old=True)
     assert (out / "predictions").is_dir()
+
+
+@pytest.mark.parametrize("name", ["entry", "entry.zip"])
+def test_an_entry_that_is_there_already_is_done(
+    mine: Path, data: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that was killed when all was in its place must not fail the next time."""
+    out = packed(mine, tmp_path / name, data)
+    before = contents(out) if out.is_dir() else out.read_bytes()
+    assert packed(mine, out, data) == out
+    assert (contents(out) if out.is_dir() else out.read_bytes()) == before
+    other = tmp_path / "other.toml"
+    other.write_text(CARD.read_text().replace("make learn", "make it"))
+    monkeypatch.setattr(submission, "evaluate", None)  # another card is told before any work
+    with pytest.raises(SubmissionError, match="--replace"):
+        pack(mine, other, out, data=data, workers=0, quiet=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "other.toml", "results"]
 
 
 def test_without_results_nothing_but_the_entry_is_left(
@@ -248,6 +285,8 @@ def test_a_pipe_is_not_waited_for(mine: Path, data: Path, tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "pipe.zip")
     with pytest.raises(UsageError, match="found more"):
         packed(mine, tmp_path / "pipe.zip", data, replace_old=True)
+    with pytest.raises(SubmissionError, match="it is there"):
+        packed(mine, tmp_path / "pipe.zip", data)
 
 
 def test_what_lies_beside_the_images_of_an_entry_is_not_lost(
@@ -434,11 +473,17 @@ def test_pictures_of_a_sent_entry_are_not_taken_unless_drawn_here(
 
 
 def test_a_run_of_the_same_name_is_not_replaced_unasked(found: Checked, tmp_path: Path) -> None:
-    accept(found, tmp_path / "board")
+    out = accept(found, tmp_path / "board")
     before = contents(tmp_path / "board")
     with pytest.raises(SubmissionError, match="--replace"):
-        accept(found, tmp_path / "board")
+        accept(other(found), tmp_path / "board")
     assert contents(tmp_path / "board") == before
+    assert accept(found, tmp_path / "board") == out  # the same is there, and done
+    assert contents(tmp_path / "board") == before
+
+
+def other(found: Checked) -> Checked:
+    return replace(found, card=replace(found.card, notes="of another card"))
 
 
 def test_a_run_of_the_same_name_is_found_wherever_it_lies(found: Checked, tmp_path: Path) -> None:
@@ -448,7 +493,7 @@ def test_a_run_of_the_same_name_is_found_wherever_it_lies(found: Checked, tmp_pa
     deep.parent.mkdir(parents=True)
     first.rename(deep)
     with pytest.raises(SubmissionError, match="other-folder"):
-        accept(found, tmp_path / "board")
+        accept(other(found), tmp_path / "board")
     assert accept(found, tmp_path / "board", replace_old=True) == deep
     entries, problems = read_entries(tmp_path / "board")
     assert ([entry.folder for entry in entries], problems) == (["more/fake/other-folder"], [])

@@ -155,6 +155,25 @@ def test_it_is_taken_as_an_archive_of_its_folder_or_its_files(
     assert "predictions of 10 scenes" in checked(Path(archive)).told[0]
 
 
+@pytest.mark.parametrize("archive", [True, False])
+def test_what_finder_leaves_and_endings_in_capitals_do_not_matter(
+    entry: Path, tmp_path: Path, archive: bool
+) -> None:
+    for path in (entry / "predictions").glob("*.tif"):
+        path.rename(path.with_suffix(".TIF"))
+        (path.parent / f"._{path.name}").write_bytes(b"\0\5\26\7")
+    for folder in (entry, entry / "predictions"):
+        (folder / ".DS_Store").touch()
+    if archive:
+        (tmp_path / "up").mkdir()
+        entry.rename(tmp_path / "up" / "entry")
+        (tmp_path / "up" / "__MACOSX" / "entry").mkdir(parents=True)
+        (tmp_path / "up" / "__MACOSX" / "entry" / "._card.toml").touch()
+        (tmp_path / "up" / ".DS_Store").touch()
+        entry = Path(shutil.make_archive(str(tmp_path / "mac"), "zip", tmp_path / "up", "."))
+    assert "predictions of 10 scenes" in checked(entry).told[0]
+
+
 def test_predictions_need_not_be_sent(entry: Path, simulated: Path) -> None:
     shutil.rmtree(entry / "predictions")
     found = checked(entry, data=simulated, sample=None)
@@ -472,15 +491,15 @@ def longer_than_its_file(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "ending", "reason"),
     [
-        (pickled, ".npy", "cannot be read"),
+        (pickled, ".npy", "expected numbers, got object"),
         (huge, ".tif", "expected shape (4, 300, 300)"),
         (huge_tiles, ".tif", "expected tiles of at most 2048"),
         (reference, ".tif", "cannot be read"),
         (infinite, ".npy", "expected finite numbers"),
         (small, ".npy", "expected 300 × 300 pixels"),
-        (longer_than_its_file, ".npy", "cannot be read"),
-        (negative, ".npy", "cannot be read"),
-        (brackets, ".npy", "cannot be read"),
+        (longer_than_its_file, ".npy", "the file is cut off"),
+        (negative, ".npy", "its header is broken"),
+        (brackets, ".npy", "its header is broken"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

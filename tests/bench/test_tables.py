@@ -93,7 +93,7 @@ def test_a_perfect_match_is_100_in_official_and_infinite_in_full() -> None:
     ledger.frame["squared_error"] = 0.0
     assert score_groups(ledger.frame, OFFICIAL).iloc[0]["psnr"] == 100
     assert score_groups(ledger.frame, FULL).iloc[0]["psnr"] == np.inf
-    assert summary(ledger)["protocols"]["full"]["overall"]["psnr"] is None
+    assert summary(ledger)["protocols"]["full"]["overall"]["psnr"] == "inf"
 
 
 def test_an_absent_class_is_a_hole_not_a_zero() -> None:
@@ -126,13 +126,18 @@ def test_both_poolings_of_the_overall_figures_are_at_hand() -> None:
 
 def test_summary_is_plain_json_of_the_agreed_form() -> None:
     result = json.loads(json.dumps(summary(make_ledger()), allow_nan=False))
-    assert list(result) == ["name", "track", "complete", "scenes", "aois", "protocols"]
+    assert list(result) == [
+        "name", "track", "complete", "input_crop", "expected_scenes", "scenes", "aois", "protocols",
+    ]  # fmt: skip
+    assert (result["input_crop"], result["expected_scenes"]) == ("unknown", 10)
     assert (result["scenes"], result["aois"]) == (10, 4)
     for name, scores in result["protocols"].items():
         parts = ["signature", "overall", "by_class", "by_cover", "by_sky", "judges"]
-        assert list(scores) == parts
+        assert [part for part in scores if part != "sam_floor"] == parts
+        assert ("sam_floor" in scores) == (name == "official")
         assert scores["signature"] == PROTOCOLS[name].signature("all")
-        assert list(scores["overall"]) == ["mae", "psnr", "sam_deg", "ssim"]
+        mean = [] if name == "official" else ["psnr_scene_mean"]
+        assert list(scores["overall"]) == ["mae", "psnr", "sam_deg", "ssim", *mean]
         assert list(scores["by_class"]) == list(LAND_COVER)
         assert list(scores["by_cover"]) == list(COVER_BINS)
         assert list(scores["by_cover"]["0-20"]) == ["scenes", "mae", "psnr", "sam_deg", "ssim"]

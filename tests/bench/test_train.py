@@ -19,7 +19,9 @@ from matplotlib import image as mpimg
 from typer.testing import CliRunner
 
 from planetcr_bench.cli.app import app
+from planetcr_bench.cli.training import _expect_ours
 from planetcr_models import load_model
+from planetcr_models.errors import TrainingError
 from planetcr_models.judge import load_judge, read_card
 from planetcr_models.run_state import read_checkpoint
 
@@ -263,6 +265,22 @@ def test_weights_whose_checkpoint_is_gone_are_not_overwritten(
     assert code == 1
     assert "holds weights and no last.ckpt" in said
     assert (out / "best.safetensors").read_bytes() == before
+
+
+def test_a_run_killed_between_its_first_weights_and_its_first_checkpoint_begins_anew(
+    whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    shutil.copytree(whole, out)
+    identity = read_checkpoint(out / "last.ckpt")["identity"]
+    (out / "last.ckpt").unlink()
+    with pytest.raises(TrainingError, match=r"holds weights and no last\.ckpt"):
+        _expect_ours(out, identity)  # three epochs would be lost
+    epochs = (out / "epochs.csv").read_text().splitlines(keepends=True)
+    (out / "epochs.csv").write_text("".join(epochs[:2]))
+    _expect_ours(out, identity)
+    with pytest.raises(TrainingError, match=r"holds weights and no last\.ckpt"):
+        _expect_ours(out, {**identity, "seed": 5})
 
 
 def test_other_weights_of_the_encoder_are_another_run(simulated: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import signal
@@ -50,7 +51,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[SceneFiles]:
     sar = rng.uniform(-40, 5, (2, 90, 90)).astype(np.float32)
     sar[:, 10:20] = np.nan
     write_tif(scenes[1].path("S1"), sar, (0, 0), 10, None)
-    codes = rng.choice(np.array([0, 10, 70, 80, 95, 99], np.uint8), (1, 90, 90))
+    codes = rng.choice(np.array([0, 10, 70, 80, 95, 100], np.uint8), (1, 90, 90))
     write_tif(scenes[1].path("landcover"), codes, (0, 0), 10, None)
     return scenes
 
@@ -212,7 +213,7 @@ def test_a_broken_scene_is_named_and_leaves_nothing(few: list[SceneFiles], tmp_p
 
 def test_products_on_two_grids_are_refused(tmp_path: Path) -> None:
     files = write_scene(tmp_path / "data")
-    sar = np.zeros((2, 90, 90), np.float32)
+    sar = np.full((2, 90, 90), -10, np.float32)
     write_tif(files.path("S1"), sar, (0, 0), 10, "EPSG:32601")
     for read in (
         lambda: FilePatches([files]).read(0),
@@ -262,6 +263,18 @@ def test_a_folder_that_cannot_be_made_is_refused(few: list[SceneFiles], tmp_path
     (tmp_path / "file").touch()
     with pytest.raises(BenchError, match="cannot be written"):
         build_pack(few, tmp_path / "file", name="train")
+
+
+@pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize("name", ["train.npy", "train.json"])
+def test_what_stands_in_place_of_a_pack_is_not_waited_for(
+    few: list[SceneFiles], tmp_path: Path, name: str
+) -> None:
+    pack = build_pack(few, tmp_path, name="train", quiet=True)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DatasetError, match=f"{name}: expected a regular file, got a FIFO"):
+        len(PackedPatches(pack.path, pack.fingerprint))
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -207,3 +210,54 @@ def test_the_package_is_imported_without_torch_and_names_what_it_has() -> None:
         "[getattr(planetcr_models, name) for name in planetcr_models._HOME]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- Strangers' files ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "[" * 100_000,
+        '{"width": ' + "[" * 900 + "]" * 900 + "}",
+        '{"width": ' + "9" * 5000 + "}",
+        '{"width": 1000000000}',
+        '{"width": 4000}',
+        '{"blocks": 1000000000}',
+        '{"blocks": -1}',
+        '{"width": true}',
+        '{"width": "\\ud800"}',
+        '["width"]',
+        "7",
+        '{"bands": 0}',
+        " " * 20_000 + "{}",
+    ],
+    ids=lambda text: text[:24],
+)
+def test_a_network_is_made_of_the_options_of_a_file_only_if_its_weights_fit(
+    saved: Path, options: str
+) -> None:
+    said = {"format": "planetcr_models", "version": "1", "method": "dsen2_cr", "options": options}
+    save_file(load_file(saved), saved, said)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError):
+        load_model(saved)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_weights_that_are_no_file_are_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "net.safetensors"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(path)
+    for load in (
+        load_model,
+        partial(load_weights, "dsen2_cr"),
+        partial(load_state, nn.Linear(1, 1)),
+    ):
+        with pytest.raises(CheckpointError, match="expected a"):
+            load(path)

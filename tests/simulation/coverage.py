@@ -1,138 +1,229 @@
-"""How often 95 % intervals hold the truth, when patches of one AOI are alike.
+"""How often 95 % intervals hold the truth, and how often equal methods are told apart.
 
 Worlds are drawn whose true scores are known: AOIs differ in difficulty, patches within them less,
-and AOIs have 15 to 35 patches. Run as ``python tests/simulation/coverage.py``; takes minutes.
+and two methods that are equally good err differently in each AOI. Run as ``python
+tests/simulation/coverage.py``; takes minutes on one core.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.statistics import LEVEL, AoiSums, differences, estimate, weights
+from planetcr_bench import scores
+from planetcr_bench.statistics import (
+    LEVEL,
+    RESAMPLES,
+    AoiSums,
+    differences,
+    estimate,
+    judged_sums,
+)
+from planetcr_bench.vocabulary import LAND_COVER
 
-AOI_SPREAD, PATCH_SPREAD = 0.6, 0.4
-"""Of the logarithm of the mean squared error, between AOIs and within one."""
+AOI_SPREAD, PATCH_SPREAD, METHOD_SPREAD = 0.6, 0.4, 0.2
+"""Of the logarithm of the mean squared error: between AOIs, within one, and between two equal
+methods' levels in one AOI."""
 
-VALUES = 360_000
-MEAN_LOG = -6.0
-METHOD_SPREAD = 0.2
-"""Of the logarithm of two equal methods' ratio, between AOIs."""
+PATCHES = 25
+"""Per AOI, on average."""
+
+SIZE_SPREAD = 0.5
+"""Of the logarithm of an AOI's patches where sizes differ."""
+
+MANY = 100_000
+"""AOIs of the world that tells the true scores."""
+
+AOIS = (12, 30, 60, 120)
 
 Floats = NDArray[np.float64]
-
-
-def pooled_psnr(sums: Floats) -> Floats:
-    """Of squared errors and values, shape (..., 2)."""
-    return -10 * np.log10(sums[..., 0] / sums[..., 1])
-
-
-def mean(sums: Floats) -> Floats:
-    """Of sums and counts, shape (..., 2)."""
-    return sums[..., 0] / sums[..., 1]
-
-
-TRUTH = {
-    "MAE": np.exp(MEAN_LOG / 2 + (AOI_SPREAD**2 + PATCH_SPREAD**2) / 8),
-    "PSNR, pixels": -10 * (MEAN_LOG + (AOI_SPREAD**2 + PATCH_SPREAD**2) / 2) / np.log(10),
-    "PSNR, scene mean": -10 * MEAN_LOG / np.log(10),
-}
+Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
 class World:
-    """Patches of a drawn world: the AOI of each and the logarithm of its mean squared error."""
+    """AOIs of a drawn world, and two methods' patches in them.
 
-    aoi: NDArray[np.int64]
+    Attributes:
+        patches: Of each AOI, shape (AOIs,).
+        log_error: Of each patch's mean squared error, shape (2, patches).
+        cover: Share of each class in each AOI, shape (AOIs, classes).
+    """
+
+    patches: NDArray[np.int64]
     log_error: Floats
+    cover: Floats
 
 
-def draw_world(rng: np.random.Generator, aois: int) -> World:
-    """A world of so many AOIs."""
-    aoi = np.repeat(np.arange(aois), rng.integers(15, 36, aois))
-    level = rng.normal(0, AOI_SPREAD, aois)[aoi]
-    return World(aoi, MEAN_LOG + level + rng.normal(0, PATCH_SPREAD, len(aoi)))
+def _equal(rng: Rng, aois: int) -> tuple[Floats, Floats]:
+    return rng.normal(0, AOI_SPREAD, aois), np.ones(aois)
 
 
-def score_sums(world: World, metric: str) -> tuple[Floats, object]:
-    """Sums per patch of one score, shape (patches, 2), and the score of sums."""
-    ones = np.ones(len(world.aoi))
-    if metric == "MAE":
-        return np.stack([np.exp(world.log_error / 2), ones], 1), mean
-    if metric == "PSNR, pixels":
-        return np.stack([np.exp(world.log_error), ones], 1) * VALUES, pooled_psnr
-    return np.stack([-10 * world.log_error / np.log(10), ones], 1), mean
+def _unequal(rng: Rng, aois: int) -> tuple[Floats, Floats]:
+    return rng.normal(0, AOI_SPREAD, aois), np.exp(rng.normal(0, SIZE_SPREAD, aois))
 
 
-def aoi_level(world: World, metric: str) -> AoiSums:
-    """Sums per AOI, as the benchmark resamples them."""
-    patches, score = score_sums(world, metric)
-    parts = np.zeros((world.aoi.max() + 1, 2))
-    np.add.at(parts, world.aoi, patches)
-    return AoiSums(tuple(map(str, range(len(parts)))), parts, score)
+def _heavy(rng: Rng, aois: int) -> tuple[Floats, Floats]:
+    spread = np.where(rng.random(aois) < 0.15, 1.3, 0.4)  # as wide in all, kurtosis 9
+    return rng.normal(0, spread), np.ones(aois)
 
 
-def patch_level(world: World, metric: str) -> AoiSums:
-    """The mistake: every patch an independent place."""
-    patches, score = score_sums(world, metric)
-    return AoiSums(tuple(map(str, range(len(patches)))), patches, score)
+def _rare(rng: Rng, aois: int) -> tuple[Floats, Floats]:
+    hard = rng.random(aois) < 0.05  # squared errors of 20 times as much
+    return rng.normal(0, AOI_SPREAD, aois) + 3 * hard, np.ones(aois)
 
 
-def coverage(
-    aois: int, metric: str, *, worlds: int, resamples: int, seed: int = 0
-) -> tuple[float, float]:
-    """Share of worlds whose interval holds the truth: resampling AOIs, and resampling patches."""
-    rng = np.random.default_rng([seed, aois])
-    drawn = weights(aois, resamples=resamples)
-    hits = np.zeros(2)
+def _tied(rng: Rng, aois: int) -> tuple[Floats, Floats]:
+    common, own = rng.normal(size=(2, aois))
+    size = SIZE_SPREAD * (0.7 * common + np.sqrt(1 - 0.7**2) * own)
+    return AOI_SPREAD * common, np.exp(size)
+
+
+WORLDS: dict[str, Callable[[Rng, int], tuple[Floats, Floats]]] = {
+    "equal sizes": _equal,
+    "unequal sizes": _unequal,
+    "heavy tails": _heavy,
+    "rare hard AOIs": _rare,
+    "size tied to difficulty": _tied,
+}
+"""AOIs' levels of the logarithm of the squared error, and their relative sizes."""
+
+
+def draw_world(kind: str, aois: int, rng: Rng) -> World:
+    """A world of one of :data:`WORLDS`, of so many AOIs."""
+    level, size = WORLDS[kind](rng, aois)
+    even = np.exp(SIZE_SPREAD**2 / 2) if size.min() != size.max() else 1  # the mean of sizes
+    patches = np.maximum(np.round(PATCHES * size / even), 1).astype(np.int64)
+    levels = level + rng.normal(0, METHOD_SPREAD, (2, aois))
+    log_error = np.repeat(levels, patches, axis=1)
+    log_error += rng.normal(0, PATCH_SPREAD, log_error.shape[1])
+    return World(patches, log_error, rng.dirichlet(np.full(len(LAND_COVER), 0.5), aois))
+
+
+def _ratio(of: Callable[[Floats], Floats], **facts: object) -> Callable[[World, int], AoiSums]:
+    """A mean over patches, and what to do with it."""
+
+    def sums(world: World, method: int) -> AoiSums:
+        return sums_of(of(world.log_error[method]), world.patches, **facts)
+
+    return sums
+
+
+def sums_of(
+    values: Floats, patches: NDArray[np.int64], *, log: bool = False, decibels: bool = False
+) -> AoiSums:
+    """AOIs' sums of patches' values, patches of an AOI side by side."""
+    top = np.add.reduceat(values, np.concatenate([[0], np.cumsum(patches)[:-1]]))
+    parts = np.stack([top, patches], 1)
+    ratio = scores.psnr if decibels else scores.mae
+    names = tuple(map(str, range(len(patches))))
+    return AoiSums(names, parts, lambda sums: ratio(sums[..., 0], sums[..., 1]), parts[:, 1], top,
+                   log)  # fmt: skip
+
+
+def _miou(world: World, method: int) -> AoiSums:
+    """Of a judge that reads fewer pixels rightly where the error is large."""
+    right = sums_of(1 / (1 + np.exp(0.8 * world.log_error[method] - 1.2)), world.patches).parts
+    share = (right[:, 0] / right[:, 1])[:, None, None]
+    classes = len(LAND_COVER)
+    read = np.where(np.eye(classes), share, (1 - share) / (classes - 1))
+    pixels = 90_000 * world.patches[:, None] * world.cover
+    return judged_sums(map(str, range(len(pixels))), pixels[:, :, None] * read, "miou")
+
+
+SCORES: dict[str, Callable[[World, int], AoiSums]] = {
+    "MAE": _ratio(lambda log_error: 0.04 * np.exp(log_error / 2), log=True),
+    "PSNR, pixels": _ratio(lambda log_error: 0.003 * np.exp(log_error), decibels=True),
+    "PSNR, scene mean": _ratio(lambda log_error: 25 - 10 * log_error / np.log(10)),
+    "SAM": _ratio(lambda log_error: 6 * np.exp(log_error / 2)),
+    "SSIM": _ratio(lambda log_error: 1 / (1 + np.exp(log_error - 1.7))),
+    "mIoU": _miou,
+}
+"""Each from a world and one of its two methods, found as the benchmark finds it."""
+
+
+@cache
+def truths(kind: str, many: int = MANY) -> dict[str, float]:
+    """Scores of a very large world."""
+    world = draw_world(kind, many, np.random.default_rng(1))
+    return {score: sums(world, 0).value for score, sums in SCORES.items()}
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Shares of worlds.
+
+    Attributes:
+        page: Whose interval by Student's t alone, as on the leaderboard's page, holds the truth.
+        compare: Whose widened interval does, as ``compare`` prints it.
+        alarms: In which two equally good methods are told apart.
+    """
+
+    page: float
+    compare: float
+    alarms: float
+
+
+def rates(
+    kind: str, aois: int, *, worlds: int, resamples: int = RESAMPLES, many: int = MANY
+) -> dict[str, Rates]:
+    """What :class:`Rates` says of every score."""
+    rng = np.random.default_rng([0, aois])
+    true = truths(kind, many)
+    counts = {score: np.zeros(3) for score in SCORES}
     for _ in range(worlds):
-        world = draw_world(rng, aois)
-        patches = patch_level(world, metric)
-        for way, (sums, chosen) in enumerate(
-            [
-                (aoi_level(world, metric), drawn),
-                (patches, weights(len(patches.aois), resamples=min(resamples, 200), seed=1)),
-            ]
-        ):
-            found = estimate(sums, chosen)
-            hits[way] += found.low <= TRUTH[metric] <= found.high
-    return float(hits[0] / worlds), float(hits[1] / worlds)
+        world = draw_world(kind, aois, rng)
+        for score, sums in SCORES.items():
+            one, other = sums(world, 0), sums(world, 1)
+            held = holds(one, true[score])
+            wider = held or holds(one, true[score], resamples=resamples)  # never narrower
+            (pair,) = differences({"one": one, "other": other})
+            counts[score] += held, wider, pair.p < LEVEL
+    return {score: Rates(*map(float, count / worlds)) for score, count in counts.items()}
 
 
-def false_alarms(aois: int, *, worlds: int, resamples: int, seed: int = 0) -> float:
-    """Share of worlds in which two equally good methods are told apart in pooled PSNR."""
-    rng = np.random.default_rng([seed, aois, 1])
-    drawn = weights(aois, resamples=resamples)
-    alarms = 0
+def holds(sums: AoiSums, truth: float, *, resamples: int = 0) -> bool:
+    """Whether the interval holds the truth."""
+    found = estimate(sums, resamples=resamples)
+    return found.low <= truth <= found.high
+
+
+def patches_as_places(aois: int, *, worlds: int, many: int = MANY) -> float:
+    """Coverage of the mistake: MAE of equal sizes, every patch taken for a place of its own."""
+    rng = np.random.default_rng([2, aois])
+    true, hits = truths("equal sizes", many)["MAE"], 0
     for _ in range(worlds):
-        world = draw_world(rng, aois)
-        runs = {}
-        for name in "ab":
-            own = rng.normal(0, METHOD_SPREAD, aois)[world.aoi]
-            runs[name] = aoi_level(World(world.aoi, world.log_error + own), "PSNR, pixels")
-        (pair,) = differences(runs, drawn)
-        alarms += pair.p < LEVEL
-    return alarms / worlds
+        world = draw_world("equal sizes", aois, rng)
+        errors = 0.04 * np.exp(world.log_error[0] / 2)
+        hits += holds(sums_of(errors, np.ones(len(errors), np.int64), log=True), true)
+    return hits / worlds
 
 
 def main() -> None:
-    """Print the table."""
+    """Print two tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=1000)
-    parser.add_argument("--resamples", type=int, default=500)
     args = parser.parse_args()
-    sizes = {"worlds": args.worlds, "resamples": args.resamples}
-    print("| AOIs | score | resampling AOIs | resampling patches | false alarms, paired |")
-    print("|--:|:--|--:|--:|--:|")
-    for aois in (12, 30, 60, 120):
-        alarms = false_alarms(aois, **sizes)
-        for metric in TRUTH:
-            ours, theirs = coverage(aois, metric, **sizes)
-            last = f"{alarms:.1%}" if metric == "PSNR, pixels" else ""
-            print(f"| {aois} | {metric} | {ours:.1%} | {theirs:.1%} | {last} |", flush=True)
+    found = {
+        (kind, aois): rates(kind, aois, worlds=args.worlds) for kind in WORLDS for aois in AOIS
+    }
+    print(f"Intervals of 95 % that hold the truth, of {args.worlds} worlds: page / compare\n")
+    _print(found, lambda one: f"{100 * one.page:.1f} / {100 * one.compare:.1f}")
+    print("\nEqual methods told apart at 5 %, of as many pairs\n")
+    _print(found, lambda one: f"{100 * one.alarms:.1f}")
+    mistake = patches_as_places(30, worlds=args.worlds)
+    print(f"\nMAE, equal sizes, 30 AOIs, patches taken for places: {mistake:.1%} hold the truth")
+
+
+def _print(found: dict[tuple[str, int], dict[str, Rates]], cell: Callable[[Rates], str]) -> None:
+    print(f"| World | AOIs | {' | '.join(SCORES)} |\n|:--|--:|{'--:|' * len(SCORES)}")
+    for (kind, aois), scored in found.items():
+        print(f"| {kind} | {aois} | {' | '.join(cell(scored[score]) for score in SCORES)} |")
 
 
 if __name__ == "__main__":

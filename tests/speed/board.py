@@ -32,7 +32,7 @@ def make_entries(methods: int, scenes: int) -> list[Entry]:
     entries = []
     for number in range(methods):
         rng = np.random.default_rng(number)
-        frame = base.frame.copy()
+        frame = base.frame.assign(prediction_sha256=f"{number:064x}")
         for name in SUMS:
             frame[name] *= (1 + 0.01 * number) * rng.normal(1, 0.01, len(frame))
         facts = {**base.provenance, "name": f"method {number}"}

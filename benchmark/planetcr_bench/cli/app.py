@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import warnings
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -21,7 +22,7 @@ from planetcr_bench.cli import (
     submit,
     train,
 )
-from planetcr_bench.errors import BenchError
+from planetcr_bench.errors import BenchError, BenchWarning
 from planetcr_models.errors import ModelError
 
 
@@ -30,22 +31,48 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", BenchWarning)
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except BenchError as error:
-            message, exit_code = str(error), error.exit_code
+            lines, exit_code = (error.message, *error.problems), error.exit_code
         except ModelError as error:
-            message, exit_code = str(error), 1
+            lines, exit_code = (error.message, *error.problems), 1
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            message, exit_code = f"{where}{error.strerror or error}", 1
+            lines, exit_code = (f"{where}{error.strerror or error}",), 1
         except UnicodeEncodeError as error:
-            message, exit_code = _unwritable(error), 1
+            lines, exit_code = (_unwritable(error),), 1
         except KeyboardInterrupt:
             typer.secho("stopped; the same command goes on where it stopped", err=True)
             raise typer.Exit(130) from None
+        from planetcr_bench.untrusted import printable  # --help must start fast
+
         typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
-        typer.echo(message, err=True)
+        typer.echo("\n  ".join(map(printable, lines)), err=True)
         raise typer.Exit(exit_code)
+
+
+_show_others = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of ours as one line; leave all others as they are."""
+    if not issubclass(category, BenchWarning):
+        _show_others(message, category, filename, lineno, file, line)
+        return
+    typer.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
+    from planetcr_bench.untrusted import printable  # --help must start fast
+
+    typer.echo(printable(message), err=True)
 
 
 def _unwritable(error: UnicodeEncodeError) -> str:

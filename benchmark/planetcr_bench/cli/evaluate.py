@@ -49,6 +49,7 @@ def evaluate(
     Nothing is scored unless every scene of the split has one usable prediction.
     """
     from planetcr_bench import evaluate as run
+    from planetcr_bench.untrusted import printable
 
     if autocast is not None and not judge:
         raise UsageError("--autocast: is of judges; give one with --judge")
@@ -76,7 +77,7 @@ def evaluate(
         quiet=as_json,
     )
     for problem in problems:
-        typer.echo(f"left out: {problem}", err=True)
+        typer.echo(f"left out: {printable(problem)}", err=True)
     if as_json:
         from planetcr_bench.tables import summary
 

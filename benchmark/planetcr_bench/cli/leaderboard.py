@@ -17,6 +17,9 @@ def leaderboard(
         Path,
         typer.Option(help="Folder for index.html, leaderboard.md, leaderboard.json and .bib."),
     ] = Path("site"),
+    verified: Annotated[
+        bool, typer.Option("--verified", help="Show and rank verified entries alone.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Build the leaderboard: one page that opens from disk, and its tables.
@@ -26,25 +29,31 @@ def leaderboard(
     from planetcr_bench.errors import LedgerError
     from planetcr_bench.leaderboard.entries import read_entries
     from planetcr_bench.leaderboard.page import FILES, write_board
+    from planetcr_bench.untrusted import printable
 
     entries, problems = read_entries(results)
-    for problem in problems:
+    for problem in problems:  # printable lines
         typer.secho(f"left out: {problem}", fg="yellow", err=True)
+    claimed = [entry.folder for entry in entries if verified and entry.status != "verified"]
+    entries = [entry for entry in entries if entry.folder not in claimed]
     if not entries:
+        what = "verified results" if claimed else "results of planetcr-bench evaluate"
         raise LedgerError(
-            f"{results}: expected results of planetcr-bench evaluate, found none that are whole; "
-            "nothing is written"
+            f"{printable(results)}: expected {what}, found none that are whole; nothing is written"
         )
-    write_board(out, entries)
+    write_board(out, entries, verified=verified)
     if as_json:
         told = {
             "out": str(out),
             "files": list(FILES),
             "entries": [entry.folder for entry in entries],
             "left_out": problems,
+            "claimed": claimed,
         }
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
+    unproven = f", {len(claimed)} claimed and not shown" if claimed else ""
     typer.echo(
-        f"{len(entries)} entries, {len(problems)} left out; open {out / 'index.html'} in a browser"
+        f"{len(entries)} entries, {len(problems)} left out{unproven}; open {out / 'index.html'} in "
+        "a browser"
     )

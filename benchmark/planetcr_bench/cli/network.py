@@ -24,6 +24,7 @@ from planetcr_bench.predict import Restore
 from planetcr_bench.predictions import Card
 from planetcr_bench.scene import Image
 from planetcr_bench.untrained import METHODS as UNTRAINED
+from planetcr_bench.untrusted import check_regular
 from planetcr_bench.vocabulary import OPTICAL_BANDS
 from planetcr_models.errors import ModelError
 from planetcr_models.inference import Autocast, restore_batch, restore_tiled
@@ -194,7 +195,8 @@ def _as_text(options: Mapping[str, Any]) -> str | None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
+    """SHA-256 of a regular file, as hexadecimal digits."""
+    check_regular(path, 2**40)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -102,11 +102,11 @@ Autocast = Annotated[
     ),
 ]
 Crop = Annotated[
-    Literal["full", "official"] | None,
+    Literal["whole", "official"] | None,
     typer.Option(
         help="official: the network sees the centre 160 x 160 alone, as in the authors' tester, "
-        "and only that is written.",
-        show_default="full",
+        "and only that is written; whole: it sees the patch. Figures are tagged with it.",
+        show_default="whole",
     ),
 ]
 Tile = Annotated[

@@ -92,7 +92,7 @@ def predict(
             data_folder(data),
             out,
             card=card,
-            crop=crop or "full",
+            crop=crop or "whole",
             batch=settings.batch,
             **common,
         )

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,8 +21,11 @@ from planetcr_bench.errors import BenchError, PredictionError, UsageError
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.ledger import SCHEMA_VERSION
 from planetcr_bench.plan import Row, Step, describe
+from planetcr_bench.predict import Crop
 from planetcr_bench.predictions import CARD, read_card
 from planetcr_bench.untrained import METHODS as UNTRAINED
+from planetcr_bench.untrusted import read_toml
+from planetcr_bench.vocabulary import PLANET_CR, PLANET_CR_TEST_SCENES
 from planetcr_models.devices import Precision
 from planetcr_models.errors import ModelError
 from planetcr_models.recipes import RECIPES
@@ -32,6 +34,9 @@ from planetcr_models.zoo import list_models
 
 MEMORY: Final = "plan.json"
 """File of the working folder that knows which steps are done."""
+
+CENTRE: Final = "-crop160"
+"""Put behind the name of a run whose network saw the centre 160 × 160 alone."""
 
 SETTINGS: Final = ("methods", "untrained", "suffix", "all")
 """Keys of a plan's file beside the names of methods."""
@@ -91,10 +96,7 @@ def read_wish(wish: Wish) -> Wish:
     """
     said: dict[str, Any] = {}
     if wish.config is not None:
-        try:
-            said = tomllib.loads(wish.config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{wish.config}: cannot be read as TOML ({error})") from error
+        said = read_toml(wish.config, error=UsageError)
     for key, value in said.items():
         _expect_entry(wish.config, key, value)
     methods = tuple(dict.fromkeys(wish.methods or said.get("methods", list_models())))
@@ -128,6 +130,10 @@ def _expect_entry(file: Path | None, key: str, value: Any) -> None:
 def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
     """Every step from the dataset to the tables, in order.
 
+    A network predicts twice, from whole patches and from the centre that the authors' testers show
+    it (:data:`CENTRE`): tables of ``full`` are made from the former runs, of ``official`` from the
+    latter.
+
     Args:
         wish: As :func:`read_wish` gives it.
         hours: Name of a step to how long it takes.
@@ -137,11 +143,13 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
         ModelError: A recipe makes no sense.
     """
     hours = hours or {}
-    track = read_track(wish.data)
-    seen = fingerprint_of(find_scenes(wish.data, "test"))
-    suffix = str(wish.tables.get("suffix", ""))
-    runs = {name: f"{name}{suffix}" for name in wish.methods}
-    runs |= {name: name for name in wish.tables.get("untrained", ("copy-cloudy", "mean-fill"))}
+    track = read_track(wish.data, "test")
+    scenes = find_scenes(wish.data, "test")
+    seen = fingerprint_of(scenes)
+    untrained = {name: name for name in wish.tables.get("untrained", ("copy-cloudy", "mean-fill"))}
+    whole, centre = (
+        {runs_of(wish, name)[crop]: name for name in wish.methods} for crop in ("whole", "official")
+    )
     judges = {name: wish.out / "train" / name / BEST for name in judges_of(wish)}
     steps = []
     for name in (*judges, *wish.methods):
@@ -159,18 +167,20 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
                 hours=hours.get(f"train {name}"),
             )
         )
-    for name, run in runs.items():
+    for run, name in {**untrained, **whole, **centre}.items():
         predictions, result = wish.out / "preds" / run, wish.results / track / run
         arguments = ["predict", name, "--data", str(wish.data), "--out", str(predictions)]
         trained = name in RECIPES
+        crop: Crop = "official" if run in centre else "whole"
         weights = wish.out / "train" / name / BEST
         if trained:
             arguments += ["--weights", str(weights), "--device", wish.device]
+            arguments += ["--crop", crop]
         steps.append(
             Step(
                 name=f"predict {run}",
-                run=_Predict(predictions, seen, weights if trained else None, arguments),
-                inputs={"test": seen, "version": __version__},
+                run=_Predict(predictions, seen, weights if trained else None, crop, arguments),
+                inputs={"test": seen, "version": __version__, "crop": crop},
                 reads=(weights,) if trained else (),
                 writes=(predictions,),
                 hours=hours.get(f"predict {name}"),
@@ -195,21 +205,35 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
                 writes=(result / "ledger.parquet", result / "run.json"),
             )
         )
-    ledgers = [wish.results / track / run for run in runs.values()]
-    comparison = wish.results / "comparison"
-    arguments = ["compare", *map(str, ledgers), "--out", str(comparison)]
-    if track == "planet-cr":
-        arguments.append("--published")
-    steps.append(
-        Step(
-            name="tables and figures",
-            run=_Command(arguments),
-            inputs={"runs": ", ".join(runs.values()), "version": __version__},
-            reads=tuple(ledger / "ledger.parquet" for ledger in ledgers),
-            writes=(comparison,),
+    published = track == PLANET_CR and len(scenes) == PLANET_CR_TEST_SCENES
+    for protocol, networks in (("official", centre), ("full", whole)):
+        ledgers = [wish.results / track / run for run in (*untrained, *networks)]
+        comparison = comparison_of(wish.results, protocol)
+        arguments = ["compare", *map(str, ledgers)]
+        arguments += ["--protocol", protocol, "--out", str(comparison)]
+        if published and protocol == "official":
+            arguments.append("--published")
+        steps.append(
+            Step(
+                name=f"tables and figures, {protocol}",
+                run=_Command(arguments),
+                inputs={"runs": ", ".join((*untrained, *networks)), "version": __version__},
+                reads=tuple(ledger / "ledger.parquet" for ledger in ledgers),
+                writes=(comparison,),
+            )
         )
-    )
     return steps
+
+
+def comparison_of(results: Path, protocol: str) -> Path:
+    """Folder of the tables and figures of all runs in one protocol."""
+    return results / "comparison" / protocol
+
+
+def runs_of(wish: Wish, name: str) -> dict[Crop, str]:
+    """What a method's network sees to the name of the run that is made of it; none of a judge."""
+    run = f"{name}{wish.tables.get('suffix', '')}"
+    return {"whole": run, "official": f"{run}{CENTRE}"} if name in wish.methods else {}
 
 
 def judges_of(wish: Wish) -> list[str]:
@@ -277,13 +301,17 @@ def train_arguments(request: training.Request) -> list[str]:
 def estimate(wish: Wish, steps: Sequence[Step]) -> dict[str, float]:
     """Hours of training and predicting that a plan has before it, from a few steps of each.
 
-    A network whose steps cannot be measured, for lack of memory as a rule, has none.
+    Predicting from the centre is taken to last as long as from whole patches; it lasts less. A
+    network whose steps cannot be measured, for lack of memory as a rule, has none.
     """
     waiting = {row.name for row in describe(steps, wish.out / MEMORY) if row.state != "done"}
     scenes = len(find_scenes(wish.data, "test"))
     hours: dict[str, float] = {}
     for name in (*judges_of(wish), *wish.methods):
-        if f"train {name}" not in waiting:
+        if not waiting & {
+            f"train {name}",
+            *(f"predict {run}" for run in runs_of(wish, name).values()),
+        }:
             continue
         try:
             request = replace(request_of(wish, name), pack=None, quiet=True)
@@ -354,15 +382,17 @@ class _Predict:
     folder: Path
     fingerprint: str
     weights: Path | None
+    crop: Crop
     arguments: list[str]
 
     def __call__(self) -> None:
-        """Predict; those of other weights or scenes are thrown away, for they are soon made."""
+        """Predict; those of other weights, scenes or crops are thrown away: they are soon made."""
         if (self.folder / CARD).exists():
             weights = None if self.weights is None else sha256_of(self.weights)
             try:
                 card = read_card(self.folder)
-                same = (card.weights, card.fingerprint) == (weights, self.fingerprint)
+                there = (card.weights, card.fingerprint, card.crop)
+                same = there == (weights, self.fingerprint, self.crop)
             except PredictionError:
                 same = False
             if not same:

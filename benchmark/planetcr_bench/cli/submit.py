@@ -218,6 +218,7 @@ def _pack(
     **options: Any,
 ) -> None:
     from planetcr_bench.submission import pack
+    from planetcr_bench.untrusted import printable
 
     if card is None:
         raise UsageError("--card: expected a card; `planetcr-bench submit --template` prints one")
@@ -228,7 +229,7 @@ def _pack(
         predictions, card, out, results=results, command=command, quiet=as_json, **options
     )
     for problem in problems:
-        typer.echo(f"left out: {problem}", err=True)
+        typer.echo(f"left out: {printable(problem)}", err=True)
     told = {"entry": str(written), "name": ledger.name, "track": ledger.provenance["track"]}
     if as_json:
         typer.echo(json.dumps(told, ensure_ascii=False))
@@ -248,6 +249,7 @@ def _check(
 ) -> None:
     from planetcr_bench import submission
     from planetcr_bench.submission_check import Scrutiny, check
+    from planetcr_bench.untrusted import printable
 
     if replace and not accept:
         raise UsageError("--replace: is for packing and for --accept")
@@ -283,6 +285,6 @@ def _check(
         f"{told['name']} ({told['track']}): sound, {found.status}; {coverage(found.ledger)}{ranked}"
     )
     for line in found.told:
-        typer.echo(f"  {line}")
+        typer.echo(f"  {printable(line)}")
     if accept:
         typer.echo(f"Accepted: {told['accepted']}")

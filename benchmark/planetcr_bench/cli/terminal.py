@@ -18,6 +18,7 @@ from planetcr_bench.semantic_blocks import table3_blocks
 from planetcr_bench.statistic_blocks import statistic_blocks
 from planetcr_bench.statistics import Standing
 from planetcr_bench.tables import measured_protocols
+from planetcr_bench.untrusted import printable
 
 if TYPE_CHECKING:  # decodes images, which printing tables does not need
     from planetcr_bench.audit import Report
@@ -71,9 +72,10 @@ def print_audit(report: Report) -> None:
         out.print(table)
         out.print(f"fingerprint of {split}: {found.fingerprint or 'none'}\n", highlight=False)
     for warning in report.warnings:
-        out.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+        out.print(f"warning: {printable(warning)}", style="yellow", highlight=False, markup=False)
     for problem in report.problems:
-        out.print(f"broken: {problem}", style="red", highlight=False, markup=False)
+        out.print(f"broken: {printable(problem)}", style="red", highlight=False, markup=False)
     out.print(f"dataset fingerprint: {report.fingerprint or 'none'}", highlight=False)
     verdict = "sound" if report.ok else f"{len(report.problems)} problems"
-    out.print(f"{report.data} ({report.track}): {verdict}", highlight=False, markup=False)
+    where = printable(f"{report.data} ({report.track})")
+    out.print(f"{where}: {verdict}", highlight=False, markup=False)

@@ -105,6 +105,7 @@ def train(
 
     need_training()
     from planetcr_bench.cli import training
+    from planetcr_bench.json_values import to_json_value
 
     request = training.Request(
         name=name,
@@ -128,13 +129,17 @@ def train(
     )
     if dry_run:
         rehearsal = training.rehearse(request)
-        typer.echo(json.dumps(rehearsal) if as_json else training.told(rehearsal))
+        typer.echo(
+            json.dumps(to_json_value(rehearsal), allow_nan=False)
+            if as_json
+            else training.told(rehearsal)
+        )
         return
     outcome = training.run(request)
     if outcome is None:  # another process of the same run speaks
         return
     if as_json:
-        typer.echo(json.dumps(outcome))
+        typer.echo(json.dumps(to_json_value(outcome), allow_nan=False))
         return
     typer.echo(training.farewell(request, outcome))
 

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import tomli_w
 import torch
 import typer
@@ -25,12 +24,15 @@ from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluate import choose_device, data_folder
 from planetcr_bench.fingerprint import fingerprint_of
 from planetcr_bench.held_out import hold_out, remark, some_scenes
+from planetcr_bench.json_values import to_json_value
 from planetcr_bench.storage import only_one, write_whole
 from planetcr_bench.training_data import FilePatches, PackedPatches, build_pack
+from planetcr_bench.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.checkpoint import expect_file
 from planetcr_models.devices import Precision, Settings, make_fabric
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.inference import Autocast
+from planetcr_models.journal import EPOCHS
 from planetcr_models.judge import Judge, load_encoder, save_judge
 from planetcr_models.objectives import Objective, initialise, objective_of, objective_of_judge
 from planetcr_models.recipes import RECIPES, Recipe
@@ -413,7 +415,7 @@ def _save_judge(
         "validation_scenes",
     )
     card = {key: identity[key] for key in ("track", *data)}
-    card["scores"] = {key: None if np.isnan(value) else value for key, value in scores.items()}
+    card["scores"] = to_json_value(scores)
     card["encoder_weights"] = identity.get("encoder_weights", "random")
     save_judge(judge, path, card)
 
@@ -445,7 +447,7 @@ def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
     if checkpoint.exists():
         expect_same_run(checkpoint, read_checkpoint(checkpoint)["identity"], identity)
         return
-    if any((out / name).exists() for name in (BEST, LAST)):
+    if any((out / name).exists() for name in (BEST, LAST)) and not _was_killed_early(out, identity):
         raise TrainingError(
             f"{out}: holds weights and no {CHECKPOINT}, without which their run cannot go "
             "on; choose another --out"
@@ -455,3 +457,14 @@ def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
             f"{out}: expected a new or empty folder, or one that this command began, found other "
             "files there; choose another --out"
         )
+
+
+def _was_killed_early(out: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a folder is of this very run, killed before its first checkpoint: no more is lost."""
+    try:
+        said = read_toml(out / RECIPE).get("identity")
+        epochs = read_text(out / EPOCHS).count("\n") if (out / EPOCHS).exists() else 0
+    except BenchError:
+        return False
+    header = 1
+    return said == parse_toml(tomli_w.dumps(dict(identity)), RECIPE) and epochs <= header + 1

@@ -20,7 +20,14 @@ from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.ledger import SUMS, Ledger, cover_bins, judged_columns
 from planetcr_bench.protocols import PROTOCOLS, Protocol
 from planetcr_bench.tables import METRICS, SUMS_OF_INPUT, Of, check_comparable, score_groups, widest
-from planetcr_bench.vocabulary import COVER_BINS, LAND_COVER, LAND_COVER_NAMES, SKY
+from planetcr_bench.vocabulary import (
+    COVER_BINS,
+    LAND_COVER,
+    LAND_COVER_NAMES,
+    PLANET_CR,
+    PLANET_CR_TEST_SCENES,
+    SKY,
+)
 
 NUMERATORS: Final = {
     "mae": "absolute_error",
@@ -44,7 +51,8 @@ class Board:
     """Entries that were measured on one dataset in one way.
 
     Attributes:
-        track: Name of the track, with the dataset's fingerprint where one track has several.
+        track: Name of the track, with the dataset's fingerprint where one track has several, or
+            where it is not the dataset that the track's name stands for.
         protocol: How they were measured.
         entries: In the order of their folders.
     """
@@ -52,6 +60,16 @@ class Board:
     track: str
     protocol: Protocol
     entries: tuple[Entry, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the scenes were simulated."""
+        return any(entry.simulated for entry in self.entries)
+
+    @property
+    def is_official(self) -> bool:
+        """Whether the paper's figures may stand beside it."""
+        return (self.track, self.protocol.name) == (PLANET_CR, "official")
 
     @property
     def ledgers(self) -> list[Ledger]:
@@ -66,7 +84,8 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
         Boards in the order of their tracks, the protocols of each in the order of ``PROTOCOLS``.
         Runs of one track on datasets that differ go to boards of their own. The one with most
         verified runs, else with most, keeps the track's name; each of the others is named by its
-        fingerprint too. An entry that was not measured in a protocol is on the other's board alone.
+        fingerprint too, and so is a dataset called Planet-CR that has not as many test scenes. An
+        entry that was not measured in a protocol is on the other's board alone.
     """
     by_track: dict[str, list[list[Entry]]] = {}
     for entry in entries:
@@ -79,9 +98,10 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
             groups.append([entry])
     boards = []
     for track, groups in sorted(by_track.items()):
-        for rank, group in enumerate(sorted(groups, key=_weight, reverse=True)):
-            fingerprint = str(group[0].run["fingerprint"])[:8]
-            name = track if rank == 0 else f"{track} ({fingerprint})"
+        names: set[str] = set()
+        for group in sorted(groups, key=_weight, reverse=True):
+            name = _free_name(track, group, names)
+            names.add(name)
             boards += [
                 Board(name, protocol, tuple(members))
                 for protocol in PROTOCOLS.values()
@@ -90,8 +110,29 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
     return boards
 
 
-def _weight(group: Sequence[Entry]) -> tuple[int, int]:
-    return sum(entry.status == "verified" for entry in group), len(group)
+def _weight(group: Sequence[Entry]) -> tuple[bool, int, int]:
+    verified = sum(entry.status == "verified" for entry in group)
+    return _is_itself(group), verified, len(group)
+
+
+def _is_itself(group: Sequence[Entry]) -> bool:
+    """Whether runs are of the dataset that the name of their track stands for, as far as we know.
+
+    Which pixels Planet-CR has, a board cannot know; that its test split has 3,000 scenes it can.
+    """
+    scenes = int(group[0].run["expected_scenes"])
+    return _track(group[0]) != PLANET_CR or scenes == PLANET_CR_TEST_SCENES
+
+
+def _free_name(track: str, group: Sequence[Entry], taken: set[str]) -> str:
+    """Name of a board that no other has: links lead to boards by their names."""
+    if not taken and _is_itself(group):
+        return track
+    fingerprint = str(group[0].run["fingerprint"])[:8]
+    names = (
+        f"{track} ({fingerprint}{more})" for more in ("", *(f", {n}" for n in range(2, 10**6)))
+    )
+    return next(name for name in names if name not in taken)
 
 
 def _track(entry: Entry) -> str:
@@ -102,6 +143,8 @@ def _track(entry: Entry) -> str:
 
 def _alike(first: Entry, other: Entry) -> bool:
     """Whether two runs may stand in one table; judges are told apart column by column."""
+    if first.run["expected_scenes"] != other.run["expected_scenes"]:
+        return False
     try:
         check_comparable([first.ledger, other.ledger])
     except LedgerError:
@@ -148,15 +191,10 @@ def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
     for table in tables.values():
         index = index.union(table.index)
     aois = sorted(set(index.get_level_values("aoi")))
-    places = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]
-    positions = [
-        place.get_indexer(pd.Index(index.get_level_values(level)))
-        for level, place in enumerate(places)
-    ]
     return {
         "aois": aois,
         "additive": additive,
-        "index": arrays.add(np.stack(positions, 1)),
+        "index": arrays.add(_positions(index)),
         "sums": {
             name: {
                 str(column): arrays.add(values.to_numpy())
@@ -201,6 +239,50 @@ def _averaged(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
     grouped = pd.concat(tables).groupby(["aoi", *AXES])[list(METRICS)]
     tops, bottoms = grouped.sum().add_prefix("top_"), grouped.count().add_prefix("bottom_")
     return tops.join(bottoms).astype(float)
+
+
+def counts_of(board: Board, arrays: Arrays) -> dict[str, Any]:
+    """How many scenes of every AOI stand behind any selection of the page.
+
+    Returns:
+        ``index`` (key of an array: cells × 4, positions of AOI, class, bin and sky; of class and
+        sky the number of values stands for all), and under ``scenes`` per entry the key of an
+        array, scenes per cell. Bins add up, for a scene is in one.
+    """
+    tables = {entry.name: _counted(entry.ledger, board.protocol) for entry in board.entries}
+    index = next(iter(tables.values())).index
+    for table in tables.values():
+        index = index.union(table.index)
+    return {
+        "index": arrays.add(_positions(index)),
+        "scenes": {
+            name: arrays.add(table.reindex(index, fill_value=0).to_numpy())
+            for name, table in tables.items()
+        },
+    }
+
+
+def _counted(ledger: Ledger, protocol: Protocol) -> pd.Series[Any]:
+    rows = _rows(ledger, protocol, ())
+    plain = rows[["aoi", "scene", *AXES]].drop_duplicates()
+    parts = []
+    for told in ((), ("land_cover",), ("sky",), ("land_cover", "sky")):
+        all_else = {axis: ALL for axis in ("land_cover", "sky") if axis not in told}
+        parts.append(plain.assign(**all_else).drop_duplicates())
+    return pd.concat(parts).groupby(["aoi", *AXES])["scene"].nunique()
+
+
+def _positions(index: pd.Index[Any]) -> NDArray[Any]:
+    """Of AOI, class, bin and sky of each cell, among the names in their order."""
+    aois = sorted(set(index.get_level_values("aoi")))
+    places = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]
+    return np.stack(
+        [
+            place.get_indexer(pd.Index(index.get_level_values(level)))
+            for level, place in enumerate(places)
+        ],
+        1,
+    )
 
 
 def judged_cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:

@@ -1,20 +1,37 @@
-"""A folder of results in, the entries of the board out; what is broken is named and left out."""
+"""A folder of results in, the entries of the board out; what is broken is named and left out.
+
+Any folder may come from a stranger: files are regular and of modest size, ledgers are decoded apart
+under limits, and every value that the board shows has its type and range.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from planetcr_bench.consistency import shape_faults
 from planetcr_bench.entry_card import EntryCard, read_entry_card
 from planetcr_bench.errors import BenchError, LedgerError
-from planetcr_bench.ledger import Ledger, read_ledger
+from planetcr_bench.ledger import SUMS, Ledger, check_rows
 from planetcr_bench.samples import SAMPLES
+from planetcr_bench.sent_ledger import (
+    LARGEST_LEDGER,
+    LARGEST_RECORD,
+    decode_ledger,
+    run_type_faults,
+)
+from planetcr_bench.tables import input_crop
+from planetcr_bench.untrusted import check_regular, printable, read_bytes, read_json
 
+LEDGER: Final = "ledger.parquet"
+RUN: Final = "run.json"
 CARD: Final = "card.toml"
 STATUS: Final = "status.json"
 STATUSES: Final = ("verified", "claimed")
@@ -22,6 +39,18 @@ STATUSES: Final = ("verified", "claimed")
 
 LARGEST_SAMPLES: Final = 200_000
 """Bytes of a strip; larger ones would make the page slow to load."""
+
+LARGEST_SUM: Final = 1e30
+"""Of one row: as many rows as a ledger may have add up to less than the page's float32 hold."""
+
+LARGEST_COUNT: Final = 10**12
+"""Of one row: as many rows as a ledger may have add up to less than int64 holds."""
+
+MOST_AOIS: Final = 10_000
+"""The page leaves out each of them in turn."""
+
+LONGEST_LINE: Final = 500
+"""Characters of the reason why a folder is left out."""
 
 _JPEG: Final = b"\xff\xd8\xff"
 
@@ -56,6 +85,21 @@ class Entry:
         """Name of the method: the card's, else the run's."""
         return self.card.method if self.card else self.name
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the scenes were simulated."""
+        return bool(self.run.get("simulation")) or str(self.run["track"]).startswith("sim-")
+
+    @property
+    def training(self) -> str:
+        """How long it was trained on what, in a few words; empty where its card does not say."""
+        return self.card.training if self.card else ""
+
+    @property
+    def input_crop(self) -> str:
+        """What the network was shown of a patch: ``160``, ``whole`` or ``unknown``."""
+        return input_crop(self.ledger)
+
 
 def read_entries(results: Path) -> tuple[list[Entry], list[str]]:
     """Read every run below a folder of results.
@@ -64,66 +108,160 @@ def read_entries(results: Path) -> tuple[list[Entry], list[str]]:
         results: Folder that holds ``<track>/<name>/`` at any depth.
 
     Returns:
-        The entries in the order of their folders, and one line for each folder that is broken or
-        unfinished and was left out.
+        The entries in the order of their folders, and one printable line for each folder that is
+        broken or unfinished and was left out.
 
     Raises:
         LedgerError: There is no such folder.
     """
     if not results.is_dir():
-        raise LedgerError(f"{results}: expected a folder of results, found no such folder")
-    entries, problems = [], []
-    for folder in _runs(results):
+        raise LedgerError(
+            f"{printable(results)}: expected a folder of results, found no such folder"
+        )
+    folders, problems = _runs(results)
+    entries = []
+    for folder in folders:
         try:
             entries.append(_read_entry(folder, folder.relative_to(results).as_posix()))
         except BenchError as error:
-            problems.append(str(error))
+            problems.append(_reason(error))
         except (OSError, ValueError) as error:
             problems.append(f"{folder}: cannot be read ({error})")
-    return _without_repeats(entries, results, problems)
+    kept = _without_repeats(entries, results, problems)
+    return kept, [_line(problem) for problem in problems]
 
 
-def _runs(results: Path) -> list[Path]:
-    """Folders that hold a ledger or the record of a run; hidden ones are unfinished runs."""
-    found = {path.parent for name in ("ledger.parquet", "run.json") for path in results.rglob(name)}
-    visible = [
-        folder
-        for folder in found
-        if not any(part.startswith(".") for part in folder.relative_to(results).parts)
-    ]
-    return sorted(visible, key=lambda folder: folder.relative_to(results).as_posix())
+def _reason(error: BenchError) -> str:
+    """The first thing that is wrong, and how many more there are."""
+    if not error.problems:
+        return error.message
+    more = len(error.problems) - 1
+    return f"{error.problems[0]}, and {more} more" if more else error.problems[0]
+
+
+def _line(problem: str) -> str:
+    shown = printable(problem)
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[:LONGEST_LINE]}…"
+
+
+def _runs(results: Path) -> tuple[list[Path], list[str]]:
+    """Folders that hold a ledger or the record of a run, and what cannot be looked into.
+
+    Hidden folders are unfinished runs. Links are not followed: they may lead anywhere, also back.
+    """
+    found, problems = [], []
+    waiting = [results]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            inside = list(os.scandir(folder))
+        except OSError as error:
+            problems.append(f"{folder}: cannot be read ({error.strerror})")
+            continue
+        is_run = any(one.name in (LEDGER, RUN) for one in inside)
+        found += [folder] if is_run else []
+        for one in _visible(inside):
+            if one.is_symlink():
+                problems += [] if is_run else _link_faults(Path(one.path))
+            elif one.is_dir(follow_symlinks=False):
+                waiting.append(Path(one.path))
+    found.sort(key=lambda folder: folder.relative_to(results).as_posix())
+    return found, sorted(problems)
+
+
+def _visible(inside: Sequence[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+    return (one for one in inside if not one.name.startswith(".") and one.name not in (LEDGER, RUN))
+
+
+def _link_faults(link: Path) -> list[str]:
+    """A link to a folder, or one that leads nowhere, as one to itself does; links to files pass."""
+    try:
+        leads_to_folder = link.stat() and link.is_dir()
+    except OSError as error:
+        return [f"{link}: a link that leads nowhere ({error.strerror})"]
+    what = "a link to a folder, which the board does not follow; put the folder here"
+    return [f"{link}: {what}"] if leads_to_folder else []
 
 
 def _read_entry(folder: Path, where: str) -> Entry:
-    ledger = read_ledger(folder)
-    run = _read_object(folder / "run.json")
-    for key, value in ledger.provenance.items():
-        if run.get(key) != value:
-            raise LedgerError(
-                f"{folder / 'run.json'}: expected {key} as in ledger.parquet, {value!r}, got "
-                f"{run.get(key)!r}; run.json and the ledger are of two runs"
-            )
-    card = read_entry_card(folder / CARD) if (folder / CARD).exists() else None
+    ledger = _read_ledger(folder)
+    run = _read_run(folder / RUN, ledger.provenance)
+    card = read_entry_card(folder / CARD) if os.path.lexists(folder / CARD) else None
+    where = printable(where)
     return Entry(where, ledger, run, card, _status(folder), _samples(folder / SAMPLES))
+
+
+def _read_ledger(folder: Path) -> Ledger:
+    """A ledger whose values the board can add up and show, decoded under limits."""
+    path = folder / LEDGER
+    if not os.path.lexists(path):
+        raise LedgerError(f"{folder}: expected a results folder with {LEDGER}, found none")
+    if not os.path.lexists(folder / RUN):
+        raise LedgerError(
+            f"{folder}: expected {RUN} beside the ledger, found none: the evaluation did not "
+            "finish; run the same evaluate command again"
+        )
+    check_regular(path, LARGEST_LEDGER, error=LedgerError)
+    ledger = decode_ledger(path, shape_faults)
+    check_rows(ledger.frame, str(path), list(ledger.judges))
+    for rule in _broken(ledger):
+        raise LedgerError(f"{path}: expected {rule}, found otherwise")
+    return ledger
+
+
+def _broken(ledger: Ledger) -> list[str]:
+    """Rules of whole ledgers without which figures are wrong or cannot be worked out."""
+    frame, record = ledger.frame, ledger.provenance
+    identity = frame[["scene", "aoi", "cloud_cover", "prediction_sha256"]].drop_duplicates()
+    scenes = frame["scene"].nunique()
+    measured = len(frame[["scene", "protocol"]].drop_duplicates())
+    counts = frame.select_dtypes(np.integer)
+    rules = {
+        f"{record['scenes']} scenes as its record says": scenes == record["scenes"],
+        "one AOI, cloud cover and prediction of each scene": len(identity) == scenes,
+        "the protocols of its record": set(frame["protocol"].unique()) == set(record["protocols"]),
+        "each scene in every protocol": measured == scenes * len(record["protocols"]),
+        f"at most {MOST_AOIS} AOIs": frame["aoi"].nunique() <= MOST_AOIS,
+        f"sums of at most {LARGEST_SUM:g}": bool(
+            (frame[list(SUMS)].abs() <= LARGEST_SUM).all(axis=None)
+        ),
+        f"counts of at most {LARGEST_COUNT:g}": bool((counts <= LARGEST_COUNT).all(axis=None)),
+    }
+    return [rule for rule, holds in rules.items() if not holds]
+
+
+def _read_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``run.json`` says: what the ledger says, and more of known types."""
+    run = read_json(path, LARGEST_RECORD, error=LedgerError)
+    for key, value in record.items():
+        if type(run.get(key)) is not type(value) or run.get(key) != value:
+            raise LedgerError(
+                f"{path}: expected {key} as in {LEDGER}, {value!r:.80}, got "
+                f"{run.get(key)!r:.80}; {RUN} and the ledger are of two runs"
+            )
+    for fault in run_type_faults(run):
+        raise LedgerError(f"{path}: {fault}")
+    return run
 
 
 def status_of(folder: Path, status: str) -> dict[str, str]:
     """What ``status.json`` of a run says: the status, and of which ledger it is."""
-    ledger = (folder / "ledger.parquet").read_bytes()
+    ledger = read_bytes(folder / LEDGER, LARGEST_LEDGER, error=LedgerError)
     return {"status": status, "ledger_sha256": hashlib.sha256(ledger).hexdigest()}
 
 
 def _status(folder: Path) -> str:
     path = folder / STATUS
-    if not path.exists():
+    if not os.path.lexists(path):
         return "claimed"
-    told = _read_object(path)
+    told = read_json(path, error=LedgerError)
     status = told.get("status", "")
     if status not in STATUSES:
-        raise LedgerError(f"{path}: expected status {' or '.join(STATUSES)}, got {status!r}")
+        expected = " or ".join(STATUSES)
+        raise LedgerError(f"{path}: expected status {expected}, got {status!r:.80}")
     if told.get("ledger_sha256") != status_of(folder, status)["ledger_sha256"]:
         raise LedgerError(
-            f"{path}: expected the status of this ledger.parquet, it is of another one; accept the "
+            f"{path}: expected the status of this {LEDGER}, it is of another one; accept the "
             "entry again, or delete this file: then the run is claimed"
         )
     return str(status)
@@ -132,45 +270,40 @@ def _status(folder: Path) -> str:
 def runs_named(results: Path, track: str, name: str) -> list[Path]:
     """Folders of runs of a name in a track, wherever below a folder of results they lie."""
     found = []
-    for folder in _runs(results) if results.is_dir() else []:
+    for folder in _runs(results)[0] if results.is_dir() else []:
         try:
-            run = _read_object(folder / "run.json")
-        except (OSError, LedgerError):
+            run = read_json(folder / RUN, LARGEST_RECORD, error=LedgerError)
+        except BenchError:
             continue  # the board names it and leaves it out
         if (run.get("track"), run.get("name")) == (track, name):
             found.append(folder)
     return found
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise LedgerError(f"{path}: expected JSON, cannot be read ({error})") from error
-    if not isinstance(value, dict):
-        raise LedgerError(f"{path}: expected an object, got {type(value).__name__}")
-    return value
-
-
 def _samples(path: Path) -> str:
-    if not path.exists():
+    if not os.path.lexists(path):
         return ""
-    data = path.read_bytes()
-    if not data.startswith(_JPEG) or len(data) > LARGEST_SAMPLES:
+    data = read_bytes(path, LARGEST_SAMPLES, error=LedgerError)
+    if not data.startswith(_JPEG):
         raise LedgerError(f"{path}: expected a JPEG of at most {LARGEST_SAMPLES} bytes")
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
-def _without_repeats(
-    entries: Sequence[Entry], results: Path, problems: list[str]
-) -> tuple[list[Entry], list[str]]:
+def _without_repeats(entries: Sequence[Entry], results: Path, problems: list[str]) -> list[Entry]:
     """Two runs of one name in one track cannot both be meant: neither is shown."""
     by_name: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         by_name.setdefault((entry.run["track"], entry.name), []).append(entry)
-    kept = [group[0] for group in by_name.values() if len(group) == 1]
     for (track, name), group in by_name.items():
         if len(group) > 1:
             folders = ", ".join(str(results / entry.folder) for entry in group)
             problems.append(f"{folders}: expected one run {name} in track {track}, got several")
-    return kept, problems
+    return [group[0] for group in by_name.values() if len(group) == 1]
+
+
+def predictions_of(ledger: Ledger) -> str:
+    """A digest of all predictions of a run and of their scale: equal for the same images."""
+    pairs = ledger.frame[["scene", "prediction_sha256"]].drop_duplicates().astype(str)
+    lines = sorted(pairs["scene"] + " " + pairs["prediction_sha256"])
+    text = "\n".join([repr(ledger.provenance["scale"]), *lines])
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -3,18 +3,19 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const METRICS = {
-  mae: { label: "MAE", unit: "", digits: 4, up: false, of: (ratio) => ratio },
-  psnr: { label: "PSNR", unit: "dB", digits: 2, up: true, of: (ratio) => -10 * Math.log10(ratio) },
-  sam_deg: { label: "SAM", unit: "°", digits: 2, up: false, of: (ratio) => ratio },
-  ssim: { label: "SSIM", unit: "", digits: 4, up: true, of: (ratio) => ratio },
-  miou: { label: "mIoU", unit: "%", digits: 1, up: true, judged: true },
-  pa: { label: "PA", unit: "%", digits: 1, up: true, judged: true },
+  mae: { label: "MAE", unit: "", digits: 4, up: false, of: (ratio) => ratio, log: true, possible: [0, Infinity] },
+  psnr: { label: "PSNR", unit: "dB", digits: 2, up: true, of: (ratio) => -10 * Math.log10(ratio),
+    possible: [-Infinity, Infinity] },
+  sam_deg: { label: "SAM", unit: "°", digits: 2, up: false, of: (ratio) => ratio, possible: [0, 180] },
+  ssim: { label: "SSIM", unit: "", digits: 4, up: true, of: (ratio) => ratio, possible: [-1, 1] },
+  miou: { label: "mIoU", unit: "%", digits: 1, up: true, judged: true, possible: [0, 100] },
+  pa: { label: "PA", unit: "%", digits: 1, up: true, judged: true, possible: [0, 100] },
 };
 const LEVEL = 0.05;
 const COLOURS = 8;
 const INPUT = "Cloudy (input)";
 const AXES = ["land_cover", "cover_bin", "sky"];
-const START = { board: "0", land_cover: "all", cover_bin: "all", sky: "all", inputs: "all", judge: "",
+const START = { board: "0", land_cover: "all", cover_bin: "all", sky: "all", inputs: "all", verified: "", judge: "",
   sort: "psnr", down: "1", a: "", b: "", entry: "" };
 const state = { ...START };
 const at = (id) => document.getElementById(id);
@@ -72,8 +73,46 @@ function ratioSums(board, name, metric, selection) {
     parts[aoi][0] += tops[cell];
     parts[aoi][1] += bottoms[cell];
   }
-  const of = board.cells.additive ? METRICS[metric].of : (ratio) => ratio;
-  return { parts, of: ([top, bottom]) => (bottom > 0 ? of(top / bottom) : NaN), empty: (part) => part[1] === 0 };
+  return ratios(parts, metric, board.cells.additive);
+}
+
+/** A ratio of sums: what it is of any, what each AOI's size is and what it counts as error there. */
+function ratios(parts, metric, additive) {
+  const of = additive ? METRICS[metric].of : (ratio) => ratio;
+  const errors = {
+    psnr: ([top, bottom]) => (additive ? top : bottom), // decibels of scenes: no sum of errors
+    ssim: ([top, bottom]) => Math.max(bottom - top, 0),
+  }[metric] || (([top]) => top);
+  return { parts, of: ([top, bottom]) => (bottom > 0 ? of(top / bottom) : NaN), size: (part) => part[1], errors, metric };
+}
+
+const countsSeen = new Map();
+
+/** How many scenes and AOIs of an entry a selection has. */
+function behind(name, chosen = selection()) {
+  return remembered(countsSeen, [board().id, name, chosen], () => countBehind(board(), name, chosen));
+}
+
+function countBehind({ counts }, name, chosen) {
+  const index = numbers(counts.index);
+  const scenes = numbers(counts.scenes[name]);
+  const wanted = AXES.map((axis) => {
+    const position = DATA.axes[axis].indexOf(chosen[axis]);
+    return position >= 0 ? position : axis === "cover_bin" ? -1 : DATA.axes[axis].length;
+  });
+  const perAoi = new Map();
+  for (let i = 0; i < scenes.length; i += 1) {
+    if (scenes[i] > 0 && wanted.every((position, axis) => position < 0 || index[4 * i + axis + 1] === position)) {
+      perAoi.set(index[4 * i], (perAoi.get(index[4 * i]) || 0) + scenes[i]);
+    }
+  }
+  return { scenes: [...perAoi.values()].reduce((sum, count) => sum + count, 0), aois: perAoi.size };
+}
+
+/** The most scenes that any entry of the board has of a selection, as far as we know all there are. */
+function behindBoard(chosen = selection()) {
+  return board().entries.map((entry) => behind(entry.name, chosen))
+    .reduce((most, one) => (one.scenes > most.scenes ? one : most), { scenes: 0, aois: 0 });
 }
 
 /** Confusion matrices per AOI, flat 6 × 6: true class × class that the judge reads. */
@@ -92,9 +131,20 @@ function judgedSums(board, name, metric, selection) {
       parts[index[3 * i]][index[3 * i + 1] * classes + seen] += pixels[classes * i + seen];
     }
   }
-  const only = DATA.axes.land_cover.indexOf(selection.land_cover);
+  return matrices(parts, metric, DATA.axes.land_cover.indexOf(selection.land_cover));
+}
+
+/** A score of confusion matrices, of all classes or of only one, with sizes and errors as `ratios`. */
+function matrices(parts, metric, only) {
+  const classes = Math.sqrt(parts.length ? parts[0].length : 0);
   const of = (matrix) => (metric === "miou" ? meanIou(matrix, classes, only) : accuracy(matrix, classes, only));
-  return { parts, of, empty: (part) => part.every((count) => count === 0) };
+  const chosen = Array.from({ length: classes }, (_, one) => one).filter((one) => only < 0 || one === only);
+  const hits = (matrix) => chosen.reduce((sum, one) => sum + matrix[one * classes + one], 0);
+  const size = (matrix) => matrix.reduce((sum, count, place) => {
+    const [truth, seen] = [Math.floor(place / classes), place % classes];
+    return sum + (only < 0 || truth === only || (metric === "miou" && seen === only) ? count : 0);
+  }, 0);
+  return { parts, of, size, errors: (matrix) => size(matrix) - hits(matrix), metric };
 }
 
 function meanIou(matrix, classes, only) {
@@ -134,55 +184,120 @@ function total(parts) {
   return parts[0].map((_, place) => parts.reduce((sum, part) => sum + part[place], 0));
 }
 
-/** A score of all AOIs, and of all but each that has anything: what a jackknife needs. */
-function leaveOneOut(sums) {
-  if (!sums || !sums.parts.length) return { value: NaN, without: [] };
+// The same engine as in Python's statistics.py, which explains it; tests hold the two together.
+
+const UNKNOWN = { value: NaN, low: NaN, high: NaN, freedom: NaN, aois: 0, effective: NaN, without: [], told: [] };
+
+/** A score of all AOIs with its interval, and what a comparison needs: the score without each AOI. */
+function estimate(sums) {
+  if (!sums || !sums.parts.length) return UNKNOWN;
   const all = total(sums.parts);
-  const without = sums.parts.map((part) =>
-    sums.empty(part) ? null : sums.of(all.map((sum, place) => sum - part[place])));
-  return { value: sums.of(all), without };
+  const value = sums.of(all);
+  const sizes = sums.parts.map(sums.size);
+  const without = sums.parts.map((part) => sums.of(all.map((sum, place) => sum - part[place])));
+  const told = sizes.map((size) => size > 0);
+  const freedom = freedomOf(sizes);
+  const { log, possible } = METRICS[sums.metric];
+  const [scale, back] = log ? [Math.log, Math.exp] : [(x) => x, (x) => x];
+  const same = Number.isFinite(value) && without.every((left) => left === value);
+  const aois = told.filter((one) => one).length;
+  const error = same && aois > 1 ? 0 : errorOf(without.map(scale), told);
+  const [low, high] = [-1, 1].map((sign) => {
+    const end = back(scale(value) + sign * student(LEVEL, freedom) * error);
+    return Math.min(Math.max(end, possible[0]), possible[1]);
+  });
+  return { value, low, high, freedom, aois, effective: effectiveOf(sums.parts.map(sums.errors), sizes), without, told };
 }
 
-/** Half-width of the 95 % interval and standard error of values that leave out one AOI each. */
-function spread(without) {
-  const values = without.filter((value) => value !== null);
-  const count = values.length;
-  if (count < 2 || !values.every(Number.isFinite)) return { half: NaN, error: NaN, freedom: 0 };
-  const mean = values.reduce((sum, value) => sum + value, 0) / count;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  const error = Math.sqrt((squares * (count - 1)) / count);
-  return { half: tQuantile(1 - LEVEL / 2, count - 1) * error, error, freedom: count - 1 };
+/** How many AOIs a score hangs on: (Σ e)² / Σ e² over the errors of AOIs (Kish 1965). */
+function effectiveOf(errors, sizes) {
+  const sum = (values) => values.reduce((found, value) => found + value, 0);
+  const total = sum(errors);
+  const counted = total > 0 && total < Infinity ? errors : sizes;
+  return sum(counted) ** 2 / sum(counted.map((value) => value ** 2));
 }
 
-/** Difference of two methods on the same AOIs: value, half-width, and p of no difference. */
+/** Degrees of freedom of a jackknife error, from the AOIs' sizes (Satterthwaite 1946). */
+function freedomOf(sizes) {
+  const known = sizes.filter((size) => size > 0);
+  const sum = known.reduce((found, size) => found + size, 0);
+  if (known.length < 2) return NaN;
+  const shares = known.map((size) => size / sum);
+  const off = shares.map((share) => share / (1 - share));
+  const squares = shares.reduce((found, share) => found + share ** 2, 0);
+  const form = shares.map((one, i) => shares.map((other, j) =>
+    off[i] * off[j] * ((i === j ? 1 : 0) - one - other + squares)));
+  const means = form.map((row) => row.reduce((found, value) => found + value, 0) / row.length);
+  const mean = means.reduce((found, value) => found + value, 0) / means.length;
+  let trace = 0;
+  let norm = 0;
+  form.forEach((row, i) => row.forEach((value, j) => {
+    const centred = value - means[i] - means[j] + mean;
+    if (i === j) trace += centred;
+    norm += centred ** 2;
+  }));
+  return Math.min(trace ** 2 / norm, known.length - 1);
+}
+
+/** Standard error of a score from what it is without each AOI that tells anything: a jackknife. */
+function errorOf(without, told) {
+  let count = 0;
+  let mean = 0;
+  for (let i = 0; i < without.length; i += 1) if (told[i]) { count += 1; mean += without[i]; }
+  mean /= count;
+  let squares = 0;
+  for (let i = 0; i < without.length; i += 1) if (told[i]) squares += (without[i] - mean) ** 2;
+  return count > 1 && Number.isFinite(squares) ? Math.sqrt(((count - 1) / count) * squares) : NaN;
+}
+
+/** Difference of two methods on the same AOIs: value, standard error, and p of no difference. */
 function paired(one, other) {
+  const freedom = Math.min(one.freedom, other.freedom);
+  const same = one.without.every((left, aoi) => alike(left, other.without[aoi])) && alike(one.value, other.value);
+  if (same) return { value: 0, error: Number.isNaN(freedom) ? NaN : 0, freedom, p: 1 };
   const value = one.value - other.value;
-  const without = one.without.map((left, aoi) =>
-    left === null && other.without[aoi] === null ? null
-      : (left === null ? one.value : left) - (other.without[aoi] === null ? other.value : other.without[aoi]));
-  if (without.every((left) => left === null || left === 0) && value === 0) return { value, half: 0, p: 1 };
-  const { half, error, freedom } = spread(without);
-  if (error === 0) return { value, half, p: value === 0 ? 1 : 0 };
-  const p = error > 0 ? 2 * (1 - tCdf(Math.abs(value) / error, freedom)) : NaN;
-  return { value, half, p };
+  const error = errorOf(one.without.map((left, aoi) => left - other.without[aoi]),
+    one.told.map((told, aoi) => told || other.told[aoi]));
+  const p = error === 0 ? (value === 0 ? 1 : 0) : tTail(Math.abs(value) / error, freedom);
+  return { value, error, freedom, p };
 }
 
-function tCdf(t, freedom) {
-  return 1 - 0.5 * incompleteBeta(freedom / 2, 0.5, freedom / (freedom + t * t));
+function alike(one, other) {
+  return one === other || Math.abs(one - other) <= 1e-12 * Math.abs(other) || (Number.isNaN(one) && Number.isNaN(other));
+}
+
+/** Half of the interval of a difference, corrected for so many comparisons as in Holm's first step. */
+function halfOf(pair, comparisons = 1) {
+  return student(LEVEL / comparisons, pair.freedom) * pair.error;
+}
+
+/** Gap below which most pairs cannot be told apart: the median half-width. */
+function resolution(pairs, comparisons) {
+  const halves = pairs.filter((pair) => pair.p < 1).map((pair) => halfOf(pair, comparisons))
+    .filter(Number.isFinite).sort((one, other) => one - other);
+  const middle = halves.length / 2;
+  return halves.length ? (halves[Math.ceil(middle) - 1] + halves[Math.floor(middle)]) / 2 : NaN;
+}
+
+/** The chance that |t| is larger. */
+function tTail(t, freedom) {
+  return t >= 0 && freedom > 0 ? incompleteBeta(freedom / 2, 0.5, freedom / (freedom + t * t)) : NaN;
 }
 
 const quantiles = new Map();
 
-function tQuantile(share, freedom) {
-  if (!quantiles.has(freedom)) {
-    let [low, high] = [0, 1e4];
-    for (let step = 0; step < 100; step += 1) {
+/** What |t| exceeds with a chance of `level`. */
+function student(level, freedom) {
+  return remembered(quantiles, [level, freedom], () => {
+    if (!(freedom > 0)) return NaN;
+    let [low, high] = [0, 1];
+    while (tTail(high, freedom) > level) high *= 2;
+    for (let step = 0; step < 60; step += 1) {
       const middle = (low + high) / 2;
-      if (tCdf(middle, freedom) < share) low = middle; else high = middle;
+      if (tTail(middle, freedom) > level) low = middle; else high = middle;
     }
-    quantiles.set(freedom, low);
-  }
-  return quantiles.get(freedom);
+    return low;
+  });
 }
 
 /** Regularised incomplete beta function by its continued fraction (Lentz). */
@@ -239,35 +354,116 @@ function holm(values) {
   return corrected;
 }
 
-/** Letters of ranked methods: two share one if, and only if, they cannot be told apart. */
-function letters(ranked) {
+/** Letters of ranked methods, and the differences that can be detected: of one pair, and of all, corrected. */
+function compared(ranked) {
+  const places = [];
   const pairs = [];
   for (let i = 0; i < ranked.length; i += 1) {
-    for (let j = i + 1; j < ranked.length; j += 1) pairs.push([i, j, paired(ranked[i], ranked[j]).p]);
+    for (let j = i + 1; j < ranked.length; j += 1) {
+      places.push([i, j]);
+      pairs.push(paired(ranked[i], ranked[j]));
+    }
   }
-  const corrected = holm(pairs.map((pair) => (Number.isNaN(pair[2]) ? 1 : pair[2])));
-  return lettersOf(ranked.length, pairs.filter((pair, k) => corrected[k] < LEVEL));
+  const corrected = holm(pairs.map((pair) => (Number.isNaN(pair.p) ? 1 : pair.p)));
+  return { pairs, letters: lettersOf(ranked.length, places.filter((_, k) => corrected[k] < LEVEL)),
+    alone: resolution(pairs, 1), corrected: resolution(pairs, pairs.length) };
 }
 
-/** Pair by pair, best first: a letter to two that none joins yet, and to all that tie with its methods. */
-function lettersOf(count, apart) {
-  const marks = new Set(apart.flatMap(([i, j]) => [`${i} ${j}`, `${j} ${i}`]));
-  const groups = [];
-  for (let i = 0; i < count; i += 1) {
-    for (let j = i + 1; j < count; j += 1) {
-      const joined = groups.some((group) => group.includes(i) && group.includes(j));
-      if (!joined && !marks.has(`${i} ${j}`)) {
-        const group = [i, j];
-        for (let k = 0; k < count; k += 1) {
-          if (!group.includes(k) && group.every((one) => !marks.has(`${k} ${one}`))) group.push(k);
+/** Letters by places that are told apart: two share one if, and only if, they are not (Piepho 2004). */
+function lettersOf(count, told) {
+  const apart = new Array(count).fill(0n);
+  for (const [i, j] of told) apart[Math.min(i, j)] |= 1n << BigInt(Math.max(i, j));
+  const marks = new Array(count).fill("");
+  letterGroups(apart).forEach((group, place) => group.forEach((i) => { marks[i] += letter(place); }));
+  return marks;
+}
+
+const MANY = 4; // columns per method beyond which insertion is given up
+
+/** Groups of methods with a letter in common: insertion, absorption and sweeping of columns of bits. */
+function letterGroups(apart) {
+  let columns = [(1n << BigInt(apart.length)) - 1n];
+  for (let i = 0; i < apart.length; i += 1) {
+    const bit = 1n << BigInt(i);
+    const split = columns.filter((column) => column & bit && column & apart[i]);
+    columns = columns.filter((column) => !(column & bit && column & apart[i]));
+    columns = absorb(columns, split.map((column) => column & ~apart[i]));
+    columns = absorb(columns, split.map((column) => column & ~bit));
+    if (columns.length > MANY * apart.length) {
+      columns = cover(apart);
+      break;
+    }
+  }
+  return sweep(columns.map(members), apart.length).sort(byMembers);
+}
+
+function members(column) {
+  const bits = column.toString(2);
+  const found = [];
+  for (let i = 0; i < bits.length; i += 1) if (bits[bits.length - 1 - i] === "1") found.push(i);
+  return found;
+}
+
+function byMembers(one, other) {
+  for (let i = 0; i < Math.min(one.length, other.length); i += 1) if (one[i] !== other[i]) return one[i] - other[i];
+  return one.length - other.length;
+}
+
+/** Columns and those of the new ones that lie in no other. */
+function absorb(columns, added) {
+  let kept = columns;
+  for (const column of added) {
+    if (!kept.some((other) => (column & other) === column)) {
+      kept = [...kept.filter((other) => (other & column) !== other), column];
+    }
+  }
+  return kept;
+}
+
+/** Columns that join every two methods that are not told apart, pair by pair, best first. */
+function cover(apart) {
+  const everyone = (1n << BigInt(apart.length)) - 1n;
+  const bit = (i) => 1n << BigInt(i);
+  const ties = apart.map((others) => everyone & ~others);
+  apart.forEach((others, i) => members(others).forEach((j) => { ties[j] &= ~bit(i); }));
+  const joined = apart.map((_, i) => bit(i));
+  const columns = [];
+  ties.forEach((tied, i) => {
+    for (let left = tied & ~joined[i]; left; left = tied & ~joined[i]) {
+      let column = bit(i);
+      let common = tied & ~bit(i);
+      for (const j of [...members(left), ...members(common)]) {
+        if (common & bit(j)) {
+          column |= bit(j);
+          common &= ties[j] & ~bit(j);
         }
-        groups.push(group);
+      }
+      for (const j of members(column)) joined[j] |= column;
+      columns.push(column);
+    }
+    if (!columns.some((column) => column & bit(i))) columns.push(bit(i));
+  });
+  return columns;
+}
+
+/** Take methods out of groups, last first, whose ties other groups tell as well. */
+function sweep(groups, count) {
+  const shared = new Uint32Array(count * count);
+  const add = (i, j, step) => { shared[i * count + j] += step; };
+  for (const group of groups) for (const i of group) for (const j of group) add(i, j, 1);
+  return [...groups].sort(byMembers).reverse().map((all) => {
+    let group = all;
+    for (const i of [...all].reverse()) {
+      if (group.every((j) => shared[i * count + j] > 1)) {
+        for (const j of group) {
+          add(i, j, -1);
+          if (j !== i) add(j, i, -1);
+        }
+        group = group.filter((j) => j !== i);
       }
     }
-    if (!groups.some((group) => group.includes(i))) groups.push([i]);
-  }
-  return Array.from({ length: count }, (_, i) => (
-    groups.map((group, place) => (group.includes(i) ? letter(place) : "")).join("")));
+    return group;
+  }).filter((group) => group.length);
 }
 
 /** Whether two strings of letters share one; "a1" is a letter of its own. */
@@ -309,9 +505,15 @@ function fill(select, options, value) {
   select.value = value;
 }
 
+/** A score, its interval, and how many AOIs it hangs on. */
 function labelled(score, digits) {
   const parts = [text(score.value, digits)];
-  if (Number.isFinite(score.half)) parts.push(make("span", ` ± ${text(score.half, digits)}`, { class: "pm" }));
+  const known = Number.isFinite(score.high - score.low);
+  if (known) parts.push(make("span", `[${text(score.low, digits)}, ${text(score.high, digits)}]`, { class: "pm" }));
+  if (Number.isFinite(score.effective)) {
+    const hangs = `The score hangs on as many AOIs as ${text(score.effective, 1)} of equal error, of ${score.aois}.`;
+    parts.push(make("span", `${text(score.effective, 1)} of ${score.aois} AOIs`, { class: "pm effective", title: hangs }));
+  }
   return parts;
 }
 
@@ -322,8 +524,9 @@ const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_
 
 function shown() {
   return board().entries.filter((entry) =>
-    state.inputs === "all"
-      || (state.inputs === "sar") === entry.inputs.includes("sar") && entry.inputs.length > 0);
+    (!state.verified || entry.status === "verified")
+      && (state.inputs === "all"
+        || (state.inputs === "sar") === entry.inputs.includes("sar") && entry.inputs.length > 0));
 }
 
 function columns() {
@@ -334,43 +537,78 @@ const scoresSeen = new Map();
 
 /** Scores of the input and of every shown entry in every column, for the selection. */
 function scored() {
-  return remembered(scoresSeen, [board().id, selection(), state.inputs, state.judge], score);
+  return remembered(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.judge], score);
 }
 
 function score() {
   const each = (name) => Object.fromEntries(columns().map((metric) => {
     const key = METRICS[metric].judged && name === "input" ? "cloudy" : name;
-    const left = leaveOneOut(sumsOf(board(), key, metric, selection()));
-    return [metric, { ...left, half: spread(left.without).half }];
+    return [metric, estimate(sumsOf(board(), key, metric, selection()))];
   }));
   const rows = shown().map((entry) => ({ entry, scores: each(entry.name) }));
   return { rows, input: board().entries.length ? each("input") : null };
 }
 
-function ranked(rows) {
-  const metric = state.sort;
-  const better = METRICS[metric] && METRICS[metric].up ? -1 : 1;
-  const way = state.down === "1" ? 1 : -1;
-  const key = (row) => row.scores[metric].value;
-  const sorted = [...rows].sort((one, other) => {
-    if (metric === "method") return way * one.entry.method.localeCompare(other.entry.method, "en");
+/** The row whose place each row takes: of the same predictions a verified one's, else the worst one's. */
+function standIns(rows) {
+  const { up } = METRICS[state.sort];
+  const badness = (row) => (up ? -1 : 1) * row.scores[state.sort].value;
+  const verified = (row) => (row.entry.status === "verified" ? 1 : 0);
+  return new Map(rows.map((row) => {
+    const same = rows.filter((other) => other === row || row.entry.same_predictions.includes(other.entry.name));
+    same.sort((one, other) => verified(other) - verified(one) || badness(other) - badness(one) || byName(one, other));
+    return [row, same[0]];
+  }));
+}
+
+function byName(one, other) {
+  return one.entry.name < other.entry.name ? -1 : 1;
+}
+
+/** Rows from best to worst, or the other way; what has no score comes last, the same predictions side by side. */
+function sorted(rows, way) {
+  if (state.sort === "method") {
+    return [...rows].sort((one, other) => way * one.entry.method.localeCompare(other.entry.method, "en"));
+  }
+  const better = METRICS[state.sort].up ? -1 : 1;
+  const stands = standIns(rows);
+  const key = (row) => stands.get(row).scores[state.sort].value;
+  return [...rows].sort((one, other) => {
     const [left, right] = [key(one), key(other)];
     if (Number.isNaN(left) || Number.isNaN(right)) return Number.isNaN(left) - Number.isNaN(right);
-    return left === right ? 0 : way * better * (left - right);
+    if (left !== right) return way * better * (left - right);
+    const [first, second] = [stands.get(one), stands.get(other)];
+    if (first !== second) return byName(first, second);
+    return (other === second ? 1 : 0) - (one === first ? 1 : 0);
   });
-  return [...sorted.filter((row) => row.entry.complete), ...sorted.filter((row) => !row.entry.complete)];
+}
+
+function ranked(rows) {
+  const all = sorted(rows, state.down === "1" ? 1 : -1);
+  return [...all.filter((row) => row.entry.complete), ...all.filter((row) => !row.entry.complete)];
 }
 
 function rankings(rows) {
+  showDetectable(null);
   if (state.sort === "method") return new Map();
-  const better = METRICS[state.sort].up ? -1 : 1;
-  const whole = rows
-    .filter((row) => row.entry.complete && !Number.isNaN(row.scores[state.sort].value))
-    .sort((one, other) => better * (one.scores[state.sort].value - other.scores[state.sort].value) || 0);
-  const groups = letters(whole.map((row) => row.scores[state.sort]));
+  const stands = standIns(rows);
+  const whole = sorted(rows, 1).filter((row) => row.entry.complete && !Number.isNaN(row.scores[state.sort].value));
+  const order = [...new Set(whole.map((row) => stands.get(row)))];
+  const told = board().comparable ? compared(whole.map((row) => row.scores[state.sort])) : null;
+  showDetectable(told);
   return new Map(whole.map((row, place) => [row.entry.name, {
-    rank: place + 1, letters: groups[place], best: sharesLetter(groups[place], groups[0]),
+    rank: order.indexOf(stands.get(row)) + 1, letters: told ? told.letters[place] : "",
+    best: Boolean(told) && sharesLetter(told.letters[place], told.letters[0]),
   }]));
+}
+
+/** The gap in the sorted score below which most pairs cannot be told apart, alone and corrected. */
+function showDetectable(told) {
+  const known = told && Number.isFinite(told.alone);
+  const { label, unit, digits } = METRICS[state.sort] || {};
+  const size = (gap) => `${text(gap, digits)}${unit ? ` ${unit === "%" ? "points" : unit}` : ""}`;
+  at("detectable").textContent = known ? `Detectable difference in ${label}: of most pairs, gaps below ${size(told.alone)} `
+    + `cannot be seen${told.pairs.length > 1 ? `, below ${size(told.corrected)} with all ${told.pairs.length} pairs corrected (Holm)` : ""}.` : "";
 }
 
 function heading(key, label) {
@@ -387,15 +625,23 @@ function showTable(rows, input) {
   const places = rankings(rows);
   const head = [make("th", "Rank", { scope: "col" }), heading("method", "Method"),
     ...columns().map((metric) => heading(metric, titled(metric))),
-    make("th", "Inputs", { scope: "col" }), make("th", "Status", { scope: "col" }), make("th", "Scenes", { scope: "col" })];
+    ...["Inputs", "Scenes", "AOIs"].map((title) => make("th", title, { scope: "col" }))];
   const body = ranked(rows).map((row) => tableRow(row, places.get(row.entry.name)));
   if (input) {
     body.push(make("tr", [make("td", ""), make("th", INPUT, { scope: "row", class: "text" }),
       ...columns().map((metric) => make("td", labelled(input[metric], METRICS[metric].digits))),
-      make("td", ""), make("td", ""), make("td", "")], { class: "apart", "data-name": "input" }));
+      make("td", ""), ...countCells(behindBoard())], { class: "apart", "data-name": "input" }));
   }
   at("table").replaceChildren(
     make("caption", captionOf(), { class: "note" }), make("thead", make("tr", head)), make("tbody", body));
+}
+
+function isOfficial() {
+  return board().protocol === "official";
+}
+
+function countCells({ scenes, aois }, words = "") {
+  return [make("td", `${scenes}${words}`, { "data-count": "scenes" }), make("td", String(aois), { "data-count": "aois" })];
 }
 
 function titled(metric) {
@@ -405,7 +651,12 @@ function titled(metric) {
 
 function captionOf() {
   const parts = AXES.filter((axis) => state[axis] !== "all").map((axis) => named(axis, state[axis]));
-  return `${board().track}, protocol ${board().protocol}: ${parts.length ? parts.join(", ") : "all pixels"}`;
+  const track = board().simulated ? `${board().track} (simulated)` : board().track;
+  return `${track}, protocol ${board().protocol}: ${parts.length ? parts.join(", ") : "all pixels"}${board().entries.length ? `; ${countsOf(behindBoard())}` : ""}`;
+}
+
+function countsOf({ scenes, aois }) {
+  return `${scenes} ${scenes === 1 ? "scene" : "scenes"} of ${aois} ${aois === 1 ? "AOI" : "AOIs"}`;
 }
 
 function named(axis, value) {
@@ -422,11 +673,25 @@ function tableRow({ entry, scores }, place) {
     return make("td", content, { "data-metric": metric, ...(best ? { class: "best" } : {}) });
   });
   return make("tr", [
-    make("td", place ? String(place.rank) : "–"), make("th", name, { scope: "row", class: "text" }), ...cells,
+    make("td", place ? String(place.rank) : "–"), make("th", [name, ...badges(entry)], { scope: "row", class: "text" }), ...cells,
     make("td", entry.inputs.length ? inputsOf(entry) : "not stated"),
-    make("td", make("span", entry.status, { class: `badge ${entry.status}` })),
-    make("td", entry.complete ? String(entry.scenes) : `${entry.coverage}, not ranked`),
+    ...countCells(behind(entry.name), entry.complete ? "" : ` (${entry.coverage} in all, not ranked)`),
   ], { "data-name": entry.name, ...(entry.complete ? {} : { class: "apart" }) });
+}
+
+/** What must be known of an entry at first sight. */
+function badges(entry) {
+  const same = entry.same_predictions.map(methodOf).join(", ");
+  return [
+    [entry.status, entry.status, DATA.statuses[entry.status]],
+    ...(isOfficial() ? [[`input crop ${cropOf(entry.input_crop)}`, "crop", DATA.crops[entry.input_crop]]] : []),
+    ...(entry.training ? [[entry.training, "warned", "How it was trained, as its card says"]] : []),
+    ...(same ? [[`same predictions as ${same}: one rank`, "same", "Equal pixel by pixel"]] : []),
+  ].flatMap(([words, style, title]) => [" ", make("span", words, { class: `badge ${style}`, title })]);
+}
+
+function cropOf(crop) {
+  return crop === "160" ? "160 × 160" : crop;
 }
 
 function inputsOf(entry) {
@@ -546,7 +811,9 @@ function showPair(rows) {
   const body = columns().map((metric) => {
     const [left, right] = [one.scores[metric], other.scores[metric]];
     const { digits, up } = METRICS[metric];
-    const { value, half, p } = partial ? { value: NaN, half: NaN, p: NaN } : paired(left, right);
+    const apart = partial || !board().comparable ? { value: NaN, error: NaN, freedom: NaN, p: NaN } : paired(left, right);
+    const { value, p } = apart;
+    const half = halfOf(apart);
     const first = (value > 0) === up;
     const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "cannot be told" : (first ? one : other).entry.method;
     return make("tr", [make("th", titled(metric), { scope: "row" }), make("td", text(left.value, digits)),
@@ -555,13 +822,14 @@ function showPair(rows) {
       make("td", Number.isNaN(p) ? "–" : p < 0.001 ? "< 0.001" : text(p, 3)), make("td", verdict)], { "data-metric": metric });
   });
   at("pair").replaceChildren(
-    make("caption", partial ? "An incomplete entry covers other scenes: no difference is taken." : `${captionOf()}; p of this one comparison`, { class: "note" }),
+    make("caption", partial ? "An incomplete entry covers other scenes: no difference is taken."
+      : !board().comparable ? "Entries cover other AOIs: no difference is taken." : `${captionOf()}; p of this one comparison`, { class: "note" }),
     make("thead", make("tr", head.map((title) => make("th", title, { scope: "col" })))), make("tbody", body));
 }
 
 const CARD = { authors: "Authors", year: "Year", paper: "Paper", code: "Code", licence: "Licence", inputs: "Inputs",
   training_data: "Training data", extra_data: "Beyond the training split", parameters: "Parameters",
-  macs: "Multiply–adds per patch", hardware: "Hardware", notes: "Notes" };
+  macs: "Multiply–adds per patch", hardware: "Hardware", training: "Training", notes: "Notes" };
 
 function showCard() {
   const entry = board().entries.find((one) => one.name === state.entry);
@@ -569,7 +837,7 @@ function showCard() {
     at("card").replaceChildren();
     return;
   }
-  const list = [["Status", entry.status], ["Scored", entry.coverage]];
+  const list = [["Status", `${entry.status}: ${DATA.statuses[entry.status]}`], ["Scored", entry.coverage]];
   for (const [key, label] of Object.entries(CARD)) {
     const value = entry.card && entry.card[key];
     if (value !== null && value !== undefined && value !== "" && value.length !== 0) list.push([label, said(value)]);
@@ -598,9 +866,9 @@ function showPublished() {
   if (!rows.length) return;
   at("apart-note").textContent = `${DATA.published.source}. Overall and per class as printed; nothing here is ranked.`;
   const classes = DATA.axes.land_cover.slice(0, -1);
-  const head = ["Method", ...Object.keys(METRICS).slice(0, 4).map(titled),
+  const head = ["Method", "Input crop", ...Object.keys(METRICS).slice(0, 4).map(titled),
     ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
-  const body = rows.map((row) => [row.row, ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
+  const body = rows.map((row) => [row.row, cropOf(row.input_crop), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
     ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
   at("published").replaceChildren(...plainTable("Tab. 2", head, body));
   const bins = [...DATA.axes.cover_bin, "overall"];
@@ -639,6 +907,7 @@ function showFilters() {
   for (const id of ["a", "b", "entry"]) fill(at(id), methods, state[id]);
   at("board").value = state.board;
   at("inputs").value = state.inputs;
+  at("verified").checked = state.verified === "1";
 }
 
 /** Keep the state possible: names that the board has, and no split that it cannot make. */
@@ -647,6 +916,7 @@ function settle() {
   for (const axis of AXES) if (!DATA.axes[axis].includes(state[axis])) state[axis] = "all";
   if (!board().cells.additive && state.land_cover !== "all") state.sky = "all";
   if (!["optical", "sar"].includes(state.inputs)) state.inputs = "all";
+  if (state.verified !== "1") state.verified = "";
   const judges = Object.keys(board().judges);
   if (!judges.includes(state.judge)) state.judge = judges[0] || "";
   if (state.sort !== "method" && !columns().includes(state.sort)) state.sort = START.sort;
@@ -664,16 +934,43 @@ function show() {
   for (const part of document.querySelectorAll(".measured")) part.hidden = !board().entries.length;
   const { rows, input } = scored();
   showTable(rows, input);
-  at("about").textContent = board().entries.length
-    ? `${board().scenes} scenes of ${board().cells.aois.length} AOIs. Signature: ${board().signature}` : "No measured entry yet.";
-  const partial = rows.filter((row) => !row.entry.complete).length;
-  at("notes").textContent = `${board().cells.aois.length} AOIs; ± is half a 95 % interval over AOIs; methods that share a letter cannot be told apart.`
-    + (partial ? ` ${partial} incomplete: not ranked.` : "") + (board().remark ? ` ${board().remark}` : "");
+  showAbout();
+  showNotes(rows);
   showCharts();
   showPair(rows);
   showCard();
   showPublished();
   at("status").textContent = `${rows.length} of ${board().entries.length} entries. ${captionOf()}.`;
+}
+
+function showAbout() {
+  if (!board().entries.length) {
+    at("about").textContent = "No measured entry yet.";
+    return;
+  }
+  const everything = { land_cover: "all", cover_bin: "all", sky: "all" };
+  const chosen = AXES.some((axis) => state[axis] !== "all");
+  const { aois } = behindBoard(everything);
+  const size = chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${board().scenes} of ${aois}.` : `${board().scenes} scenes of ${aois} AOIs.`;
+  at("about").replaceChildren(
+    ...(board().simulated ? [make("span", "simulated", { class: "badge warned" }), " These scenes were simulated. "] : []),
+    ...(DATA.verified_only ? ["Verified entries alone. "] : []), `${size} Signature: ${board().signature}`);
+}
+
+function showNotes(rows) {
+  const entries = rows.map((row) => row.entry);
+  const partial = entries.filter((entry) => !entry.complete).length;
+  const statuses = [...new Set(entries.map((entry) => entry.status))].sort();
+  const crops = new Set(entries.map((entry) => entry.input_crop));
+  at("notes").replaceChildren(...[
+    `${countsOf(behindBoard())}; [low, high] is the 95 % interval over AOIs, and under it stands how many AOIs the score hangs on; `
+      + "methods that share a letter cannot be told apart.",
+    partial ? `${partial} incomplete: not ranked.` : "",
+    board().remark,
+    isOfficial() ? "Input crop: what the network was shown of a patch; official figures hang on it." : "",
+    isOfficial() && crops.size > 1 ? "Rows of different input crops stand here: hold only those of one against each other." : "",
+    ...statuses.map((status) => `${status[0].toUpperCase()}${status.slice(1)}: ${DATA.statuses[status]}`),
+  ].filter(Boolean).map((words) => make("span", `${words} `)));
 }
 
 function change(wanted) {
@@ -695,10 +992,11 @@ function readAddress() {
 for (const id of ["board", ...AXES, "inputs", "judge", "a", "b", "entry"]) {
   at(id).addEventListener("change", (event) => change({ [id]: event.target.value }));
 }
+at("verified").addEventListener("change", (event) => change({ verified: event.target.checked ? "1" : "" }));
 at("filters").addEventListener("submit", (event) => event.preventDefault());
-at("reset").addEventListener("click", () => change({ land_cover: "all", cover_bin: "all", sky: "all", inputs: "all" }));
+at("reset").addEventListener("click", () => change({ land_cover: "all", cover_bin: "all", sky: "all", inputs: "all", verified: "" }));
 window.addEventListener("hashchange", () => { readAddress(); show(); });
-fill(at("board"), DATA.boards.map((one, place) => [String(place), `${one.track}, ${one.protocol}`]), "0");
+fill(at("board"), DATA.boards.map((one, place) => [String(place), `${one.track}, ${one.protocol}${one.simulated ? " (simulated)" : ""}`]), "0");
 at("bibtex").textContent = DATA.bibtex;
 at("main").hidden = false;
 readAddress();

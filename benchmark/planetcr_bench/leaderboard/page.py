@@ -9,8 +9,9 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -21,21 +22,23 @@ import pandas as pd
 
 from planetcr_bench import __version__
 from planetcr_bench.errors import LedgerError
+from planetcr_bench.json_values import from_json_value, to_json_value
 from planetcr_bench.leaderboard.boards import (
     AXES,
     Arrays,
     Board,
     boards_of,
     cells_of,
+    counts_of,
     judged_cells_of,
 )
-from planetcr_bench.leaderboard.entries import Entry
+from planetcr_bench.leaderboard.entries import Entry, predictions_of
 from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.published import SOURCE, published_table2, published_table3
+from planetcr_bench.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.render import Block, number, to_markdown
 from planetcr_bench.semantics import judged_scores, without_judges
-from planetcr_bench.statistic_blocks import DIGITS
-from planetcr_bench.statistics import Standing, standings
+from planetcr_bench.statistic_blocks import DIGITS, UNIT
+from planetcr_bench.statistics import Standing, resolution, standings
 from planetcr_bench.storage import write_whole
 from planetcr_bench.tables import (
     HIGHER_IS_BETTER,
@@ -45,7 +48,8 @@ from planetcr_bench.tables import (
     rounding_note,
     score_groups,
 )
-from planetcr_bench.vocabulary import DEFAULT_TRACK
+from planetcr_bench.untrusted import printable
+from planetcr_bench.vocabulary import PLANET_CR
 
 FILES: Final = ("index.html", "leaderboard.md", "leaderboard.json", "leaderboard.bib")
 
@@ -60,17 +64,26 @@ PAPER_BIBTEX: Final = """\
 """
 
 
-def write_board(out: Path, entries: Sequence[Entry]) -> None:
-    """Write :data:`FILES`, each in one step; other files of the folder are left alone."""
+def write_board(out: Path, entries: Sequence[Entry], *, verified: bool = False) -> None:
+    """Write :data:`FILES`, each in one step; other files of the folder are left alone.
+
+    Args:
+        out: Folder, made if need be.
+        entries: What to show.
+        verified: These are the verified ones alone, which the files then say.
+    """
     boards = boards_of(entries)
     summaries = [summary(board) for board in boards]
     bibtex = bibliography(entries)
-    data = payload(boards, summaries, bibtex)
+    data = payload(boards, summaries, bibtex, verified=verified)
     out.mkdir(parents=True, exist_ok=True)
     texts = {
         "index.html": page(data),
-        "leaderboard.md": markdown(boards, summaries),
-        "leaderboard.json": _json({"version": __version__, "boards": summaries}, indent=2) + "\n",
+        "leaderboard.md": markdown(boards, summaries, verified=verified),
+        "leaderboard.json": _json(
+            {"version": __version__, "verified_only": verified, "boards": summaries}, indent=2
+        )
+        + "\n",
         "leaderboard.bib": bibtex,
     }
     for name in FILES:
@@ -78,75 +91,138 @@ def write_board(out: Path, entries: Sequence[Entry]) -> None:
 
 
 def summary(board: Board) -> dict[str, Any]:
-    """Scores of a board as plain numbers, ranked by PSNR, incomplete entries last and unranked."""
-    told = {one.metric: one for one in _standings(board)}
-    entries = [_summary(entry, board, told) for entry in board.entries]
-    entries.sort(key=lambda entry: (not entry["complete"], -(entry["scores"]["psnr"] or -math.inf)))
-    for rank, entry in enumerate(entries, 1):
-        entry["rank"] = rank if entry["complete"] else None
+    """Scores of a board as JSON has them, ranked by PSNR, incomplete entries last and unranked."""
+    comparable, found = _standings(board)
+    told = {one.metric: one for one in found}
+    stand_ins = _stand_ins(board)
+    by_name = {entry.name: _summary(entry, board, told, stand_ins) for entry in board.entries}
+
+    def place(entry: Mapping[str, Any]) -> tuple[bool, float, str, bool]:
+        first = by_name[stand_ins[entry["name"]]]  # the same images stand side by side
+        psnr = from_json_value(first["scores"]["psnr"])
+        worst_first = math.inf if math.isnan(psnr) else -psnr
+        return not entry["complete"], worst_first, first["name"], entry is not first
+
+    entries = sorted(by_name.values(), key=place)
+    ranked = list(dict.fromkeys(stand_ins[entry["name"]] for entry in entries if entry["complete"]))
+    for entry in entries:
+        rank = ranked.index(stand_ins[entry["name"]]) + 1 if entry["complete"] else None
+        entry["rank"] = rank
     return {
         "id": f"{board.track}/{board.protocol.name}".replace(" ", ""),
         "track": board.track,
         "protocol": board.protocol.name,
+        "simulated": board.simulated,
         "signature": board.protocol.signature("all"),
-        "scenes": max(int(entry.run["expected_scenes"]) for entry in board.entries),
+        "scenes": int(board.entries[0].run["expected_scenes"]),
         "remark": rounding_note(board.ledgers) or "",
+        "comparable": comparable,
+        "detectable": {metric: _detectable(one) for metric, one in told.items()},
         "entries": entries,
     }
 
 
-def _standings(board: Board) -> list[Standing]:
-    """Of all scores but judges'; none where complete runs, as claimed, have not the same AOIs."""
+def _stand_ins(board: Board) -> dict[str, str]:
+    """Each entry's name, and that of the one whose place it shares: of all of the same predictions.
+
+    A verified one speaks for all; of claimed ones, whose sums may differ, the worst.
+    """
+    same: dict[str, list[tuple[bool, float, str]]] = {}
+    for entry in board.entries:
+        psnr = float(score_groups(entry.ledger.frame, board.protocol)["psnr"].iloc[0])
+        claimed = entry.status != "verified"
+        same.setdefault(predictions_of(entry.ledger), []).append((claimed, psnr, entry.name))
+    return {name: min(group)[2] for group in same.values() for _, _, name in group}
+
+
+def _standings(board: Board) -> tuple[bool, list[Standing]]:
+    """Whether complete runs, as claimed, have the same AOIs, and what can be told of all scores.
+
+    Of judges' scores nothing. Intervals are by Student's t alone, as the page finds them again for
+    any filter; of runs that are not comparable there is nothing else.
+    """
     ledgers = [without_judges(ledger) for ledger in board.ledgers]
     try:
-        return standings(ledgers, board.protocol, left_out=True)
+        return True, standings(ledgers, board.protocol, resamples=0)
     except LedgerError:
-        return []
+        alone = [standings([ledger], board.protocol, resamples=0) for ledger in ledgers]
+        estimates = [
+            {name: found for one in same for name, found in one.estimates.items()}
+            for same in zip(*alone, strict=True)
+        ]
+        return False, [
+            replace(one, estimates=found) for one, found in zip(alone[0], estimates, strict=True)
+        ]
 
 
-def _summary(entry: Entry, board: Board, told: Mapping[str, Standing]) -> dict[str, Any]:
+def _detectable(standing: Standing) -> dict[str, Any]:
+    """Gaps below which most pairs cannot be told apart: of one pair alone, and Holm-corrected."""
+    return {
+        "alone": to_json_value(resolution(standing.pairs)),
+        "corrected": to_json_value(resolution(standing.pairs, corrected=True)),
+        "pairs": len(standing.pairs),
+    }
+
+
+def _summary(
+    entry: Entry, board: Board, told: Mapping[str, Standing], stand_ins: Mapping[str, str]
+) -> dict[str, Any]:
     scores = score_groups(entry.ledger.frame, board.protocol)[list(METRICS)].iloc[0]
     judged = {}
     for judge, facts in entry.run["judges"].items():
         table = judged_scores(entry.ledger, judge, board.protocol, "prediction")
         overall = table[["miou", "pa"]].to_dict("index")["overall"]
-        figures = {str(score): _plain(value) for score, value in overall.items()}
-        judged[judge] = {"name": facts["name"], **figures}
-    return {
+        judged[judge] = {"name": facts["name"], **overall}
+    same = [name for name in stand_ins if stand_ins[name] == stand_ins[entry.name]]
+    result = {
         "name": entry.name,
         "method": entry.method,
         "folder": entry.folder,
         "status": entry.status,
+        "simulated": entry.simulated,
+        "training": entry.training,
+        "input_crop": entry.input_crop,
+        "same_predictions": [name for name in same if name != entry.name],
         "complete": bool(entry.run["complete"]),
         "coverage": coverage(entry.ledger),
         "scenes": int(entry.run["scenes"]),
         "aois": int(entry.ledger.frame["aoi"].nunique()),
         "inputs": list(entry.card.inputs) if entry.card else [],
-        "scores": {metric: _plain(value) for metric, value in scores.items()},
+        "scores": scores.to_dict(),
         "intervals": {
-            metric: [_plain(one.estimates[entry.name].low), _plain(one.estimates[entry.name].high)]
+            metric: [one.estimates[entry.name].low, one.estimates[entry.name].high]
             for metric, one in told.items()
         },
+        "effective_aois": {
+            metric: one.estimates[entry.name].effective for metric, one in told.items()
+        },
+        "freedom": {metric: one.estimates[entry.name].freedom for metric, one in told.items()},
         "ties": {metric: one.letters.get(entry.name, "") for metric, one in told.items()},
         "judges": judged,
         "card": asdict(entry.card) if entry.card else None,
     }
+    return {key: to_json_value(value) for key, value in result.items()}
 
 
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+_OF_BOARD: Final = (
+    "id", "track", "protocol", "simulated", "signature", "remark", "scenes", "comparable",
+)  # fmt: skip
 
 
 def payload(
-    boards: Sequence[Board], summaries: Sequence[Mapping[str, Any]], bibtex: str
+    boards: Sequence[Board],
+    summaries: Sequence[Mapping[str, Any]],
+    bibtex: str,
+    *,
+    verified: bool = False,
 ) -> dict[str, Any]:
     """All that the page knows: boards, their sums, published figures."""
     arrays = Arrays({})
     shown = [
         {
-            **{key: told[key] for key in ("id", "track", "protocol", "signature", "remark")},
-            "scenes": told["scenes"],
+            **{key: told[key] for key in _OF_BOARD},
             "cells": cells_of(board, arrays),
+            "counts": counts_of(board, arrays),
             "judges": judged_cells_of(board, arrays),
             "entries": [_shown(entry, board, told) for entry in board.entries],
             "published": [],
@@ -162,40 +238,59 @@ def payload(
             "table3": _records(published_table3()),
         },
         "bibtex": bibtex,
+        "verified_only": verified,
+        "statuses": STATUS_WORDS,
+        "crops": _CROPS,
         "arrays": arrays.texts,
     }
 
 
 def _shown(entry: Entry, board: Board, told: Mapping[str, Any]) -> dict[str, Any]:
     mine = next(one for one in told["entries"] if one["name"] == entry.name)
-    keys = ("name", "method", "status", "complete", "coverage", "scenes", "inputs", "card")
     run = {
         "Folder": entry.folder,
         "Dataset fingerprint": str(entry.run["fingerprint"]),
         "Simulated": str(entry.run.get("simulation") or ""),
+        "Input crop": _CROPS[entry.input_crop],
         "Measured by": f"planetcr-bench {entry.run['tool_version']}, protocol "
         f"{board.protocol.name}",
-        "Command": str(entry.run.get("command", "")),
+        "Command": printable(entry.run.get("command", ""))[:_LONGEST_COMMAND],
     }
     facts = {label: value for label, value in run.items() if value}
-    return {**{key: mine[key] for key in keys}, "run": facts, "samples": entry.samples}
+    shown = {key: mine[key] for key in _OF_ENTRY}
+    return {**shown, "run": facts, "samples": entry.samples}
+
+
+_OF_ENTRY: Final = (
+    "name", "method", "status", "complete", "coverage", "scenes", "inputs", "card", "simulated",
+    "training", "input_crop", "same_predictions",
+)  # fmt: skip
+_LONGEST_COMMAND: Final = 1000
+_CROPS: Final = {
+    "160": "the network was shown the centre 160 × 160 alone",
+    "whole": "the network was shown whole patches",
+    "unknown": "nobody says whether the network was shown whole patches or their centre alone",
+}
 
 
 def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
     """Put the paper's rows on the official board of its track, which they make if need be."""
     official = PROTOCOLS["official"]
-    home = [one for one in shown if (one["track"], one["protocol"]) == (DEFAULT_TRACK, "official")]
+    home = [one for one in shown if one["id"] == f"{PLANET_CR}/{official.name}"]
     if not home:
         cells = {"aois": [], "additive": False, "index": arrays.add(np.empty(0)), "sums": {}}
         home = [
             {
-                "id": f"{DEFAULT_TRACK}/official",
-                "track": DEFAULT_TRACK,
+                "id": f"{PLANET_CR}/official",
+                "track": PLANET_CR,
                 "protocol": official.name,
+                "simulated": False,
                 "signature": official.signature("all"),
                 "remark": "",
+                "comparable": True,
                 "scenes": 0,
                 "cells": cells,
+                "counts": {"index": cells["index"], "scenes": {}},
                 "judges": {},
                 "entries": [],
             }
@@ -206,7 +301,7 @@ def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        {str(key): to_json_value(value) for key, value in row.items()}
         for row in frame.astype(object).to_dict("records")
     ]
 
@@ -220,6 +315,7 @@ def page(data: Mapping[str, Any]) -> str:
         style_hash=_hash(style),
         script=script,
         script_hash=_hash(script),
+        **{status: words[0].upper() + words[1:] for status, words in STATUS_WORDS.items()},
         data=_json(data).replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"),
     )
 
@@ -239,44 +335,107 @@ def _json(value: object, indent: int | None = None) -> str:
     )
 
 
-def markdown(boards: Sequence[Board], summaries: Sequence[Mapping[str, Any]]) -> str:
+STATUS_WORDS: Final = {
+    "verified": "the board has the predictions and measured all of them itself, on its own copy of "
+    "the dataset. That proves the figures, not how the predictions were made.",
+    "claimed": "only the sums were sent. They may be true; nobody but the sender measured them, "
+    "and sums that agree with each other can be made up.",
+    "published": "figures of a paper, without sums; set apart and never ranked.",
+}
+"""What each status proves."""
+
+
+def markdown(
+    boards: Sequence[Board], summaries: Sequence[Mapping[str, Any]], *, verified: bool = False
+) -> str:
     """Ranks of every board, and the paper's figures apart from them."""
     parts = ["# Leaderboard\n", "Ranked by PSNR. Incomplete entries are shown and not ranked.\n"]
+    parts += ["**Verified entries alone; claimed ones are left out.**\n"] if verified else []
+    parts += ["\n".join(f"- **{name}**: {words}" for name, words in STATUS_WORDS.items()) + "\n"]
     blocks = [_ranks(board, told) for board, told in zip(boards, summaries, strict=True)]
     return "\n".join([*parts, *(to_markdown(block) for block in [*blocks, _published_block()])])
 
 
 def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
+    official = board.protocol.name == "official"
     rows = [
         [
             str(entry["rank"] or "–"),
-            _one_line(entry["method"]),
+            _named(entry),
             *(_score(entry, metric) for metric in METRICS),
             "+".join(entry["inputs"]) or "–",
+            *([entry["input_crop"]] if official else []),
+            _escaped(entry["training"]) or "–",
             entry["status"],
             entry["coverage"],
         ]
         for entry in told["entries"]
     ]
-    header = ["Rank", "Method", *(LABEL[name] for name in METRICS), "Inputs", "Status", "Scored"]
-    notes = [told["signature"], *([told["remark"]] if told["remark"] else []), _TIES]
-    title = f"Track {board.track}, protocol {board.protocol.name}"
+    crop = ["Input crop"] if official else []
+    scores = [LABEL[name] for name in METRICS]
+    header = ["Rank", "Method", *scores, "Inputs", *crop, "Training", "Status", "Scored"]
+    notes = list(filter(None, [told["signature"], told["remark"], _TIES, _detectable_note(told)]))
+    notes += [_CROP_NOTE] if official else []
+    track = f"{board.track} (simulated)" if board.simulated else board.track
+    title = f"Track {track}, protocol {board.protocol.name}"
     return Block(title, header, rows, ["measured"] * len(rows), notes)
 
 
-_TIES: Final = (
-    "± is half a 95 % interval over AOIs, leaving out one at a time; methods that share a letter "
-    "cannot be told apart in that score (paired differences, Holm-corrected)."
+_CROP_NOTE: Final = (
+    "Input crop: what the network was shown of a patch, the centre 160 × 160 alone as in the "
+    "authors' tester, or all of it; official PSNR differs between the two. Only figures of one "
+    "input crop can be held against each other."
 )
 
 
+def _named(entry: Mapping[str, Any]) -> str:
+    same = ", ".join(entry["same_predictions"])
+    method = _one_line(entry["method"])
+    return f"{method} (same predictions as {same}: one rank)" if same else method
+
+
+def _escaped(text: str) -> str:
+    """A stranger's text, of which Markdown makes nothing."""
+    return re.sub(r"([\\`*_\[\]!#])", r"\\\1", printable(text))
+
+
+_TIES: Final = (
+    "[low, high] is the 95 % interval over AOIs (jackknife, Student's t; `compare` widens it where "
+    "a bootstrap finds t too narrow), n the effective number of AOIs that the score hangs on; "
+    "methods that share a letter cannot be told apart in that score (paired differences, "
+    "Holm-corrected)."
+)
+
+
+def _detectable_note(told: Mapping[str, Any]) -> str:
+    """The gaps of every score below which most pairs cannot be told apart."""
+    gaps = []
+    for metric, found in told["detectable"].items():
+        if found["alone"] is not None:
+            alone, corrected = (
+                f"{number(from_json_value(found[kind]), digits=DIGITS[metric])}{UNIT[metric]}"
+                for kind in ("alone", "corrected")
+            )
+            among = f" ({corrected})" if found["pairs"] > 1 else ""
+            gaps.append(f"{LABEL[metric].split()[0]} {alone}{among}")
+    if not gaps:
+        return ""
+    pairs = max(found["pairs"] for found in told["detectable"].values())
+    among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
+    head = f"Detectable differences, below which most gaps cannot be seen{among}"
+    return f"{head}: {', '.join(gaps)}."
+
+
 def _score(entry: Mapping[str, Any], metric: str) -> str:
-    """A score, half its interval and its letters, with the digits that ``compare`` gives."""
-    digits = DIGITS[metric]
-    low, high = entry["intervals"].get(metric, (None, None))
-    width = None if low is None or high is None else (high - low) / 2
-    parts = [number(entry["scores"][metric], digits=digits)]
-    parts += [] if width is None else [f"± {number(width, digits=digits)}"]
+    """A score, its interval, its AOIs and its letters, with the digits that ``compare`` gives."""
+    low, high = (
+        number(from_json_value(end), digits=DIGITS[metric])
+        for end in entry["intervals"].get(metric, (None, None))
+    )
+    parts = [number(from_json_value(entry["scores"][metric]), digits=DIGITS[metric])]
+    parts += [] if "–" in (low, high) else [f"[{low}, {high}]"]
+    effective = from_json_value(entry["effective_aois"].get(metric))
+    parts += [] if math.isnan(effective) else [f"n {number(effective, digits=1)}"]
     return " ".join([*parts, *filter(None, [entry["ties"].get(metric, "")])])
 
 
@@ -286,12 +445,16 @@ def _one_line(text: str) -> str:
 
 def _published_block() -> Block:
     rows = [
-        [str(row["row"]), *(number(row[metric]) for metric in HIGHER_IS_BETTER)]
+        [
+            str(row["row"]),
+            *(number(row[metric]) for metric in HIGHER_IS_BETTER),
+            str(row["input_crop"]),
+        ]
         for row in published_table2().to_dict("records")
     ]
-    header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER)]
-    title = f"Track {DEFAULT_TRACK}, protocol official: published, not measured here"
-    return Block(title, header, rows, ["published"] * len(rows), [SOURCE])
+    header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER), "Input crop"]
+    title = f"Track {PLANET_CR}, protocol official: published, not measured here"
+    return Block(title, header, rows, ["published"] * len(rows), [SOURCE, SEEN])
 
 
 def bibliography(entries: Sequence[Entry]) -> str:

@@ -6,9 +6,7 @@ scene counts only once it has all five.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -37,7 +35,7 @@ from planetcr_bench.simulation import (
     Simulation,
     read_simulation,
 )
-from planetcr_bench.storage import write_whole
+from planetcr_bench.storage import sweep, write_shared, write_whole
 from planetcr_bench.vocabulary import (
     OPTICAL_RESOLUTION_M,
     PRODUCTS,
@@ -145,6 +143,7 @@ def simulate(
     _check_room(out, simulation)
     for folder in (out, truth) if truth is not None else (out,):
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         _write_metadata(folder, simulation)
     total = sum(job.scenes for job in jobs)
     count = worker_count(workers, total)
@@ -192,7 +191,7 @@ def _check_folder(out: Path, simulation: Simulation) -> None:
     """Refuse a folder that holds anything but a part of this very dataset."""
     if out.exists() and not out.is_dir():
         raise DatasetError(f"{out}: expected a folder, found a file")
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or all(path.name.endswith(".partial") for path in out.iterdir()):
         return
     there = read_simulation(out)
     if there is None:
@@ -304,14 +303,9 @@ def write_quartet(files: SceneFiles, quartet: Quartet, place: Place) -> None:
 
 
 def _save(path: Path, content: bytes | memoryview) -> None:
-    half = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_bytes(content)
-        half.replace(path)
+        write_shared(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            half.unlink(missing_ok=True)
         raise BenchError(
             f"{path}: cannot be written ({error.strerror}); the same command goes on from here "
             "once it can"

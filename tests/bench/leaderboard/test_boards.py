@@ -21,6 +21,7 @@ from planetcr_bench.leaderboard.boards import (
     Board,
     boards_of,
     cells_of,
+    counts_of,
     judged_cells_of,
 )
 from planetcr_bench.leaderboard.entries import Entry, read_entries
@@ -170,3 +171,48 @@ def test_the_dataset_of_verified_runs_has_the_name_of_the_track(tmp_path: Path) 
     boards = boards_of(read_entries(tmp_path)[0])
     names = {board.track: [entry.name for entry in board.entries] for board in boards}
     assert names == {"fake": ["known"], "fake (00000000)": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize("protocol", ["official", "full"])
+def test_the_counts_of_any_selection_are_those_of_its_rows(tmp_path: Path, protocol: str) -> None:
+    part = make_ledger("part", scenes=4, seed=2, complete=False, expected_scenes=9)
+    entries = entries_of(tmp_path, make_ledger("a", scenes=9), part)
+    arrays = Arrays({})
+    counts = counts_of(Board("fake", PROTOCOLS[protocol], tuple(entries)), arrays)
+    index = numbers(arrays, counts["index"]).reshape(-1, 4).astype(int)
+    for entry in entries:
+        frame = entry.ledger.frame.assign(cover_bin=cover_bins(entry.ledger.frame))
+        frame = frame[frame["protocol"] == protocol]
+        scenes = numbers(arrays, counts["scenes"][entry.name])
+        for choice in product(*([ALL, *values] for values in AXES.values())):
+            rows, chosen = frame, np.ones(len(index), bool)
+            for column, (axis, wanted) in enumerate(zip(AXES, choice, strict=True), 1):
+                rows = rows if wanted == ALL else rows[rows[axis] == wanted]
+                if wanted != ALL or axis != "cover_bin":
+                    chosen &= index[:, column] == [*AXES[axis], ALL].index(wanted)
+            assert scenes[chosen].sum() == rows["scene"].nunique(), choice
+            told = np.unique(index[chosen & (scenes > 0), 0])
+            assert len(told) == rows["aoi"].nunique(), choice
+
+
+def test_planet_cr_is_what_has_its_3000_test_scenes(tmp_path: Path) -> None:
+    whole = make_ledger("whole", scenes=2, track="planet-cr", complete=False, expected_scenes=3000)
+    few = [
+        make_ledger(name, scenes=2, track="planet-cr", fingerprint="0" * 64) for name in ("a", "b")
+    ]
+    boards = boards_of(entries_of(tmp_path, *few, whole))
+    names = {board.track: [entry.name for entry in board.entries] for board in boards}
+    assert names == {"planet-cr": ["whole"], "planet-cr (00000000)": ["a", "b"]}
+    assert [board.is_official for board in boards] == [True, False, False, False]
+    alone = boards_of(read_entries(tmp_path / "0")[0])
+    assert {board.track for board in alone} == {"planet-cr (00000000)"}
+
+
+def test_no_two_boards_have_one_name(tmp_path: Path) -> None:
+    """Runs that contradict each other about one dataset, as strangers' may."""
+    few = [
+        make_ledger(f"of {count}", scenes=2, complete=False, expected_scenes=count)
+        for count in (3, 4, 5)
+    ]
+    boards = boards_of(entries_of(tmp_path, *few))
+    assert len({(board.track, board.protocol.name) for board in boards}) == len(boards) == 6

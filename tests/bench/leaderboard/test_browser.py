@@ -8,23 +8,36 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from boards import make_card, put
+from boards import make_card, put, twins
 from ledgers import make_ledger
+from planetcr_bench import scores
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.leaderboard.page import write_board
 from planetcr_bench.ledger import Ledger, cover_bins
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.semantics import judged_scores
-from planetcr_bench.statistics import Difference, tie_letters
-from planetcr_bench.tables import score_groups
+from planetcr_bench.statistics import (
+    AoiSums,
+    Difference,
+    Estimate,
+    aoi_sums,
+    differences,
+    estimate,
+    judged_sums,
+    ratio_sums,
+    resolution,
+    tie_letters,
+)
+from planetcr_bench.tables import HIGHER_IS_BETTER, METRICS, score_groups
 
 REQUIRED = "PLANETCR_BROWSER"
 """Set where a missing browser must fail the tests instead of skipping them."""
@@ -53,6 +66,7 @@ def browser() -> Iterator:
 def runs() -> dict[str, Ledger]:
     near = make_ledger("near", scenes=SCENES, judges=("j1",))
     apart = near.frame.copy()
+    apart["prediction_sha256"] = "other images"
     apart["squared_error"] *= 1 + 0.02 * (apart["patch"] // 3)
     return {
         "near": near,
@@ -101,6 +115,15 @@ def page(browser, site: str) -> Iterator:
     page.close()
 
 
+@pytest.fixture(scope="module")
+def functions(browser, site: str) -> Iterator:
+    """A page whose functions are called, and which nobody changes."""
+    page = browser.new_page()
+    page.goto(site)
+    yield page
+    page.close()
+
+
 def column(page, metric: str) -> dict[str, str]:
     cells = page.locator(f"#table tbody tr td[data-metric={metric}]").all()
     rows = page.locator("#table tbody tr[data-name]").all()
@@ -115,6 +138,11 @@ def figure(text: str) -> float:
 
 def halfwidth(text: str) -> float:
     return float(text.rpartition("±")[2])
+
+
+def ends(text: str) -> list[float]:
+    """The interval of a cell."""
+    return [figure(end) for end in re.search(r"\[(.*)\]", text)[1].split(", ")]
 
 
 def names(page) -> list[str]:
@@ -168,40 +196,96 @@ def test_filters_show_the_scores_of_the_rows_they_name(page, runs, protocol, wan
             assert figure(shown[name]) == pytest.approx(known, abs=0.51 * 10**-digits)
 
 
-def jackknife(values: np.ndarray) -> float:
-    """Standard error of a score from what it is without each AOI."""
-    count = len(values)
-    return float(np.sqrt((count - 1) / count * ((values - values.mean()) ** 2).sum()))
+NUMBERS = ("value", "low", "high", "freedom", "aois", "effective")
 
 
-def without_each(frame, metric: str) -> np.ndarray:
-    protocol = PROTOCOLS["full"]
-    return np.array(
-        [
-            score_groups(frame[frame["aoi"] != aoi], protocol)[metric].iloc[0]
-            for aoi in sorted(frame["aoi"].unique())
-        ]
+def facts(found: Estimate) -> list[float]:
+    return [getattr(found, name) for name in NUMBERS]
+
+
+def made_sums(seed: int, *, additive: bool) -> dict[str, np.ndarray]:
+    """Sums above and below every score in AOIs of very different sizes, one of them empty."""
+    rng = np.random.default_rng(seed)
+    sizes = np.round(np.append(rng.lognormal(3, 1, 11), 0)) * (1e5 if additive else 1)
+    scores = {"mae": 0.05, "psnr": 0.003 if additive else 25, "sam_deg": 8, "ssim": 0.7}
+    return {
+        metric: np.stack([sizes * scale * rng.uniform(0.5, 1.4, 12), sizes], 1)
+        for metric, scale in scores.items()
+    }
+
+
+def python_sums(metric: str, parts: np.ndarray, *, additive: bool) -> AoiSums:
+    """As ``aoi_sums`` makes them of a ledger."""
+    frame = pd.DataFrame(parts, [f"aoi {place:02}" for place in range(len(parts))])
+    ratio = scores.psnr if additive and metric == "psnr" else scores.mae
+    return ratio_sums(metric, frame, ratio, decibels=metric == "psnr" and not additive)
+
+
+def javascript(page, expression: str, *arguments: object) -> object:
+    return page.evaluate(f"(given) => {expression}", arguments)
+
+
+@pytest.mark.parametrize("additive", [True, False])
+@pytest.mark.parametrize("metric", METRICS)
+def test_intervals_are_those_of_python(functions, metric: str, additive: bool) -> None:
+    for seed in range(3):
+        parts = made_sums(seed, additive=additive)[metric]
+        told = javascript(functions, "estimate(ratios(given[0], given[1], given[2]))",
+                          parts.tolist(), metric, additive)  # fmt: skip
+        known = estimate(python_sums(metric, parts, additive=additive))
+        assert known.freedom < 10.5
+        assert known.aois == 11
+        assert [told[name] for name in NUMBERS] == pytest.approx(facts(known), rel=1e-8)
+
+
+@pytest.mark.parametrize("metric", ["miou", "pa"])
+def test_intervals_of_judges_are_those_of_python(functions, metric: str) -> None:
+    rng = np.random.default_rng(5)
+    matrices = rng.poisson(rng.lognormal(4, 1, (9, 6, 6)) * (1 + 5 * np.eye(6))).astype(float)
+    told = javascript(functions, "estimate(matrices(given[0], given[1], -1))",
+                      matrices.reshape(9, 36).tolist(), metric)  # fmt: skip
+    known = estimate(judged_sums(map(str, range(9)), matrices, metric))
+    assert [told[name] for name in NUMBERS] == pytest.approx(facts(known), rel=1e-8)
+
+
+@pytest.mark.parametrize("additive", [True, False])
+@pytest.mark.parametrize("metric", METRICS)
+def test_comparisons_are_those_of_python(functions, metric: str, additive: bool) -> None:
+    """Differences, their p, letters and detectable differences; the last two runs are one."""
+    runs = {f"run {seed}": made_sums(seed, additive=additive)[metric] for seed in range(5)}
+    runs["run 0 again"] = runs["run 0"]
+    sums = {name: python_sums(metric, parts, additive=additive) for name, parts in runs.items()}
+    better = -1 if HIGHER_IS_BETTER[metric] else 1
+    ranked = sorted(sums, key=lambda name: better * sums[name].value)
+    known = differences({name: sums[name] for name in ranked})
+    told = javascript(
+        functions,
+        "compared(given[0].map((parts) => estimate(ratios(parts, given[1], given[2]))))",
+        [runs[name].tolist() for name in ranked],
+        metric,
+        additive,
     )
+    for one, other in zip(told["pairs"], known, strict=True):
+        shown = [one[name] for name in ("value", "error", "freedom", "p")]
+        assert shown == pytest.approx(
+            [other.value, other.error, other.freedom, other.p], rel=1e-7, abs=1e-12
+        )
+    assert 1 in [one["p"] for one in told["pairs"]]
+    assert told["letters"] == list(tie_letters(ranked, known).values())
+    assert told["alone"] == pytest.approx(resolution(known), rel=1e-8)
+    assert told["corrected"] == pytest.approx(resolution(known, corrected=True), rel=1e-8)
 
 
-def test_intervals_and_paired_p_are_those_of_the_jackknife(page, runs) -> None:
-    left = {name: without_each(runs[name].frame, "psnr") for name in ("near", "nearly")}
-    freedom = SCENES // 3 - 1
-    half = stats.t.ppf(0.975, freedom) * jackknife(left["near"])
-    assert halfwidth(column(page, "psnr")["near"]) == pytest.approx(half, abs=0.006)
-    page.select_option("#a", "near")
-    page.select_option("#b", "nearly")
-    cells = page.locator("#pair tr[data-metric=psnr] td").all_inner_texts()
-    ratio = [
-        score_groups(runs[name].frame, PROTOCOLS["full"])["psnr"].iloc[0]
-        for name in ("near", "nearly")
-    ]
-    error = jackknife(left["near"] - left["nearly"])
-    p = 2 * stats.t.sf(abs(ratio[0] - ratio[1]) / error, freedom)
-    assert figure(cells[2].lstrip("+")) == pytest.approx(ratio[0] - ratio[1], abs=0.006)
-    assert halfwidth(cells[2]) == pytest.approx(stats.t.ppf(0.975, freedom) * error, abs=0.006)
-    assert cells[3] == ("< 0.001" if p < 0.001 else f"{p:.3f}")
-    assert cells[4] == ("near" if p < 0.05 else "cannot be told")
+def test_few_and_odd_aois_are_those_of_python(functions) -> None:
+    """None, one and two AOIs; no error at all, and none without one AOI."""
+    for tops in ([], [3], [3, 4], [0, 0, 0], [0, 0, 1]):
+        parts = np.stack([tops, np.ones(len(tops))], 1) if tops else np.zeros((0, 2))
+        for metric in METRICS:
+            told = javascript(functions, "estimate(ratios(given[0], given[1], true))",
+                              parts.tolist(), metric)  # fmt: skip
+            known = estimate(python_sums(metric, parts, additive=True)) if tops else None
+            expected = facts(known) if known else [np.nan, np.nan, np.nan, np.nan, 0, np.nan]
+            assert [told[name] for name in NUMBERS] == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize("protocol", ["official", "full"])
@@ -217,54 +301,120 @@ def test_the_page_and_the_other_files_say_the_same(page, site: str, protocol: st
         for entry in told["entries"]:
             low, high = entry["intervals"][metric]
             text = shown[entry["name"]]
-            assert halfwidth(text) == pytest.approx((high - low) / 2, abs=0.51 * 10**-digits)
+            assert ends(text) == pytest.approx([low, high], abs=0.51 * 10**-digits)
+            effective = entry["effective_aois"][metric]
+            known = [entry["scores"][metric], low, high, entry["freedom"][metric], effective]
+            own = "scored().rows.find((row) => row.entry.name === given[0]).scores[given[1]]"
+            found = javascript(page, own, entry["name"], metric)
+            found = [found[name] for name in ("value", "low", "high", "freedom", "effective")]
+            assert found == pytest.approx(known, rel=2e-6)  # from sums as the page has, float32
+            assert f"{effective:.1f} of {entry['aois']} AOIs" in text
             letters = entry["ties"][metric]
-            assert re.sub(r"[^a-z]", "", text) == letters
+            row = page.locator(f"#table tr[data-name='{entry['name']}'] .letters")
+            assert row.all_inner_texts() == [letters] * entry["complete"]
             assert bool(letters) == entry["complete"]
-            half = f"{entry['scores'][metric]:.{digits}f} ± {(high - low) / 2:.{digits}f} {letters}"
-            assert f"| {half.rstrip()} |" in lines
+            interval = f"[{low:.{digits}f}, {high:.{digits}f}]"
+            line = f"{entry['scores'][metric]:.{digits}f} {interval} n {effective:.1f} {letters}"
+            assert f"| {line.rstrip()} |" in lines
+        gaps = told["detectable"][metric]
+        note = page.locator("#detectable").inner_text()
+        for kind in ("alone", "corrected"):
+            assert f"{gaps[kind]:.{digits}f}" in note
+            assert f"{gaps[kind]:.{digits}f}" in lines
+        assert gaps["pairs"] == 3
+        assert "all 3 pairs corrected" in note
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 7, 30, 119])
-def test_student_s_t_is_scipy_s(page, freedom: int) -> None:
+def test_a_pair_has_its_difference_interval_and_p(page, runs) -> None:
+    full = PROTOCOLS["full"]
+    sums = {name: aoi_sums(runs[name], full, "psnr") for name in ("near", "nearly")}
+    (known,) = differences(sums)
+    page.select_option("#a", "near")
+    page.select_option("#b", "nearly")
+    cells = page.locator("#pair tr[data-metric=psnr] td").all_inner_texts()
+    assert figure(cells[2].lstrip("+")) == pytest.approx(known.value, abs=0.006)
+    assert halfwidth(cells[2]) == pytest.approx(known.half_width(), abs=0.006)
+    assert cells[3] == ("< 0.001" if known.p < 0.001 else f"{known.p:.3f}")
+    assert cells[4] == ("near" if known.p < 0.05 else "cannot be told")
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 7, 30, 119, 6.37])
+def test_student_s_t_is_scipy_s(functions, freedom: float) -> None:
     for t in (0.0, 0.3, 1.0, 2.5, 8.0, 40.0):
-        told = page.evaluate(f"tCdf({t}, {freedom})")
-        assert told == pytest.approx(stats.t.cdf(t, freedom), abs=1e-10)
-    assert page.evaluate(f"tQuantile(0.975, {freedom})") == pytest.approx(
-        stats.t.ppf(0.975, freedom), rel=1e-8
+        told = functions.evaluate(f"tTail({t}, {freedom})")
+        assert told == pytest.approx(2 * stats.t.sf(t, freedom), rel=1e-9)
+    for level in (0.05, 0.05 / 28, 0.05 / 19_900):
+        assert functions.evaluate(f"student({level}, {freedom})") == pytest.approx(
+            stats.t.isf(level / 2, freedom), rel=1e-8
+        )
+
+
+def test_holm_is_the_step_down_rule(functions) -> None:
+    assert functions.evaluate("holm([0.01, 0.04, 0.03, 0.9])") == pytest.approx(
+        [0.04, 0.09, 0.09, 0.9]
     )
 
 
-def test_holm_is_the_step_down_rule(page) -> None:
-    assert page.evaluate("holm([0.01, 0.04, 0.03, 0.9])") == pytest.approx([0.04, 0.09, 0.09, 0.9])
-
-
-def test_letters_join_neighbours_that_cannot_be_told_apart(page) -> None:
-    told = page.evaluate(
-        """(() => {
-          const method = (value, noise) => (
-            { value, without: noise.map((step) => value + step / 11) });
-          const noise = [1, -1, 2, -2, 1.5, -1.5, 0.5, -0.5, 1, -1, 0, 0];
-          const other = noise.map((x) => -x);
-          return letters([method(30, noise), method(29.9, other), method(10, noise)]);
-        })()"""
-    )
-    assert told == ["a", "a", "b"]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_letters_are_those_of_python(page, seed: int) -> None:
-    chance = random.Random(seed)
-    names = [f"run {index}" for index in range(8)]
-    both = list(itertools.combinations(range(8), 2))
-    apart = [pair for pair in both if chance.random() < 0.4]
+def letters_of(runs: int, apart: Collection[tuple[int, int]]) -> list[str]:
+    """By Python."""
+    names = [f"run {index}" for index in range(runs)]
     pairs = [
-        Difference(names[one], names[other], 0, 0, 0, 0, 0 if (one, other) in apart else 1)
-        for one, other in both
+        Difference(names[one], names[other], 0, 0, 9, 0, 0 if (one, other) in apart else 1)
+        for one, other in itertools.combinations(range(runs), 2)
     ]
-    told = page.evaluate(f"lettersOf(8, {json.dumps(apart)})")
-    assert told == list(tie_letters(names, pairs).values())
-    assert page.evaluate("[sharesLetter('a1', 'a'), sharesLetter('ba1', 'a1')]") == [False, True]
+    return list(tie_letters(names, pairs).values())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_letters_are_those_of_python(functions, seed: int) -> None:
+    """Of eight runs, and of so many with so few ties that insertion is given up."""
+    chance = random.Random(seed)
+    runs, share = (8, 0.4) if seed < 3 else (40, 0.3)
+    both = list(itertools.combinations(range(runs), 2))
+    apart = {pair for pair in both if chance.random() < share}
+    told = functions.evaluate(f"lettersOf({runs}, {json.dumps(sorted(apart))})")
+    assert told == letters_of(runs, apart)
+
+
+def test_letters_of_200_methods_come_at_once(functions) -> None:
+    apart = {(i, j) for i, j in itertools.combinations(range(200), 2) if j - i > 30}
+    told, milliseconds = javascript(
+        functions,
+        "{ const start = performance.now(); const told = lettersOf(200, given[0]); "
+        "return [told, performance.now() - start]; }",
+        sorted(apart),
+    )
+    assert told == letters_of(200, apart)
+    assert milliseconds < 3000
+    assert functions.evaluate("[sharesLetter('a1', 'a'), sharesLetter('ba1', 'a1')]") == [
+        False,
+        True,
+    ]
+
+
+def test_complete_runs_over_other_aois_are_not_compared(browser, tmp_path: Path) -> None:
+    """As a claim may have it: an interval each, no letters, no differences, and the page agrees."""
+    put(tmp_path / "results", make_ledger("many", scenes=24))
+    few = make_ledger("few", scenes=24, seed=1)
+    frame = few.frame.assign(aoi="summer_" + (few.frame["patch"] // 4).astype(str))
+    put(tmp_path / "results", replace(few, frame=frame))
+    write_board(tmp_path, read_entries(tmp_path / "results")[0])
+    (told,) = [
+        one
+        for one in json.loads((tmp_path / "leaderboard.json").read_text())["boards"]
+        if one["id"] == "fake/full"
+    ]
+    assert told["comparable"] is False
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri() + "#board=fake/full")
+    for entry in told["entries"]:
+        assert entry["ties"] == dict.fromkeys(METRICS, "")
+        assert ends(column(page, "psnr")[entry["name"]]) == pytest.approx(
+            entry["intervals"]["psnr"], abs=0.006
+        )
+    assert page.locator("#table .letters").all_inner_texts() == ["", ""]
+    assert "no difference is taken" in page.locator("#pair").inner_text()
+    page.close()
 
 
 def test_inputs_filter_and_reset(page) -> None:
@@ -364,3 +514,117 @@ def test_text_has_contrast_and_a_phone_does_not_scroll_sideways(browser, site, s
     )
     assert min(contrasts) >= 4.5
     page.close()
+
+
+# --- What a reader must see at first sight ------------------------------------------------------
+
+
+def counts(page, name: str) -> tuple[str, str]:
+    row = page.locator(f"#table tr[data-name='{name}']")
+    scenes, aois = (row.locator(f"[data-count={what}]").inner_text() for what in ("scenes", "aois"))
+    return scenes, aois
+
+
+@pytest.mark.parametrize("protocol", ["official", "full"])
+def test_counts_are_those_of_what_the_filters_choose(page, runs, protocol: str) -> None:
+    page.select_option("#board", label=f"fake, {protocol}")
+    assert counts(page, "near") == (str(SCENES), str(SCENES // 3))
+    assert counts(page, "part") == (f"9 (9 of {SCENES} scenes in all, not ranked)", "3")
+    page.select_option("#land_cover", "water")
+    page.select_option("#cover_bin", "40-60")
+    for name in ("near", "other", "part"):
+        frame = runs[name].frame.assign(cover_bin=cover_bins(runs[name].frame))
+        chosen = (frame["cover_bin"] == "40-60") & (frame["land_cover"] == "water")
+        frame = frame[chosen & (frame["protocol"] == protocol)]
+        scenes, aois = counts(page, name)
+        assert int(scenes.split()[0]) == frame["scene"].nunique()
+        assert int(aois) == frame["aoi"].nunique()
+    assert f"out of {SCENES} of {SCENES // 3}" in page.locator("#about").inner_text()
+    assert f"{SCENES} scenes" not in page.locator("#table caption").inner_text()
+
+
+@pytest.fixture(scope="module")
+def odd_site(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Twins, a simulated track, and runs of the oddest values that the board takes."""
+    folder = tmp_path_factory.mktemp("odd")
+    twins(folder / "results")
+    card = make_card("Narrow") + 'training = "narrow, trained for 3 minutes on a CPU"\n'
+    made = make_ledger("n", scenes=3, track="sim-v1", simulation="sim-v1 standard, seed 0")
+    put(folder / "results", made, card=card)
+    odd = make_ledger("odd", scenes=3, track="odd", judges=("j1",))
+    errors = ["squared_error", "angle_deg", "ssim"]
+    none = ["angle_pixels", "ssim_pixels", "angle_deg", "ssim"]
+    for name, change in (
+        ("zero", dict.fromkeys(errors, 0.0)),
+        ("large", {"squared_error": 1e29, "ssim": -1e29, "angle_deg": 1e29}),
+        ("tiny", dict.fromkeys(errors, 1e-300)),
+        ("unmeasured", dict.fromkeys(none, 0)),
+        ("names", {"aoi": "</script>\x1b[2J"}),
+    ):
+        facts = {**odd.provenance, "name": name}
+        put(folder / "results", Ledger(odd.frame.assign(**change), facts))
+    entries, problems = read_entries(folder / "results")
+    assert problems == []
+    write_board(folder, entries)
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture
+def odd_page(browser, odd_site: str) -> Iterator:
+    page = browser.new_page()
+    noise: list[str] = []
+    page.on("console", lambda message: noise.append(message.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.goto(odd_site + "#board=fake/full")
+    yield page
+    assert noise == []
+    page.close()
+
+
+def ranks(page) -> dict[str, str]:
+    rows = page.locator("#table tbody tr[data-name]").all()
+    return {row.get_attribute("data-name"): row.locator("td").first.inner_text() for row in rows}
+
+
+def test_the_same_predictions_share_a_rank_on_the_page_too(odd_page) -> None:
+    expected = {"best": "1", "right": "2", "forged": "2", "worse": "3", "input": ""}
+    assert list(ranks(odd_page).items()) == list(expected.items())
+    forged = odd_page.locator("#table tr[data-name=forged] th").inner_text()
+    assert "same predictions as Right: one rank" in forged
+    odd_page.locator("#table th[data-key=psnr] button").click()
+    assert list(ranks(odd_page)) == ["worse", "right", "forged", "best", "input"]
+
+
+def test_verified_entries_are_ranked_alone_by_a_switch(odd_page) -> None:
+    odd_page.check("#verified")
+    assert ranks(odd_page) == {"right": "1", "input": ""}
+    assert "verified=1" in odd_page.url
+    assert "Claimed:" not in odd_page.locator("#notes").inner_text()
+    odd_page.click("#reset")
+    assert len(ranks(odd_page)) == 5
+    assert "Claimed: only the sums were sent" in odd_page.locator("#notes").inner_text()
+
+
+def test_badges_say_what_was_simulated_how_it_was_trained_and_shown(odd_page) -> None:
+    assert "input crop" not in odd_page.locator("#table").inner_text()
+    odd_page.select_option("#board", label="fake, official")
+    assert "input crop whole" in odd_page.locator("#table tr[data-name=best] th").inner_text()
+    assert "input crop unknown" in odd_page.locator("#table tr[data-name=right] th").inner_text()
+    assert "Rows of different input crops" in odd_page.locator("#notes").inner_text()
+    odd_page.select_option("#board", label="sim-v1, full (simulated)")
+    assert "simulated" in odd_page.locator("#about .warned").inner_text()
+    badges = odd_page.locator("#table tr[data-name=n] th .badge").all_inner_texts()
+    assert badges == ["claimed", "narrow, trained for 3 minutes on a CPU"]
+
+
+def test_the_page_takes_every_value_that_the_board_does(odd_page) -> None:
+    for protocol in ("official", "full"):
+        odd_page.select_option("#board", label=f"odd, {protocol}")
+        assert len(ranks(odd_page)) == 6
+        for metric in ("mae", "psnr", "sam_deg", "ssim", "miou"):
+            odd_page.locator(f"#table th[data-key={metric}] button").click()
+            assert odd_page.locator("#fig5 figcaption").count() == 1
+        odd_page.select_option("#cover_bin", "80-100")
+        assert {counts(odd_page, name) for name in ("zero", "large")} == {("0", "0")}
+        odd_page.select_option("#cover_bin", "all")
+    assert "∞" in odd_page.locator("#table tr[data-name=zero] td[data-metric=psnr]").inner_text()

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from boards import make_card, put
 from ledgers import make_ledger
-from planetcr_bench.errors import LedgerError
-from planetcr_bench.leaderboard.entries import read_entries
+from planetcr_bench.consistency import shape_faults
+from planetcr_bench.entry_card import read_entry_card
+from planetcr_bench.errors import LedgerError, SubmissionError
+from planetcr_bench.leaderboard.entries import read_entries, runs_named
+from planetcr_bench.samples import SAMPLES
+from planetcr_bench.sent_ledger import LARGEST_LEDGER, _decode
 
 
 def test_entries_come_with_card_and_status_in_the_order_of_their_folders(tmp_path: Path) -> None:
@@ -38,12 +48,12 @@ def swap_run(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (spoil_ledger, "cannot read it"),
+        (spoil_ledger, "cannot be read"),
         (swap_run, "expected complete as in ledger.parquet"),
         (lambda folder: (folder / "run.json").unlink(), "did not finish"),
         (lambda folder: (folder / "ledger.parquet").unlink(), "found none"),
         (lambda folder: (folder / "run.json").write_text("{"), "expected JSON"),
-        (lambda folder: (folder / "run.json").write_bytes(b"\xff"), "expected JSON"),
+        (lambda folder: (folder / "run.json").write_bytes(b"\xff"), "expected text in UTF-8"),
         (lambda folder: (folder / "run.json").write_text("[]"), "expected an object"),
         (lambda folder: (folder / "card.toml").write_text("methd = 1"), "method"),
         (lambda folder: (folder / "status.json").write_text('{"status": "best"}'), "'best'"),
@@ -83,3 +93,208 @@ def test_unfinished_runs_are_no_entries(tmp_path: Path) -> None:
 def test_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="no such folder"):
         read_entries(tmp_path / "none")
+
+
+# --- Folders from strangers -------------------------------------------------------------------
+
+RECORD_OF_ONE = make_ledger("odd", scenes=1, judges=("j1",)).provenance
+ODD_VALUES = [None, True, -1, 10**25, 1e300, "", "\x1b[31m", "x" * 2000, [[]], {"a": {"b": 1}}]
+PASSES = {
+    ("simulation", None), ("simulation", ""), ("scale", None), ("method", None), ("method", ""),
+    ("complete", True), ("truth", True),
+}  # fmt: skip
+"""Odd values that mean something."""
+
+
+@pytest.mark.parametrize("key", sorted(RECORD_OF_ONE))
+def test_every_key_of_a_record_has_a_type_and_a_rule(key: str) -> None:
+    assert shape_faults(RECORD_OF_ONE) == []
+    less = {name: value for name, value in RECORD_OF_ONE.items() if name != key}
+    assert shape_faults(less)
+    for value in ODD_VALUES:
+        passes = any(key == name and value is known for name, known in PASSES)
+        assert bool(shape_faults({**RECORD_OF_ONE, key: value})) != passes, (key, value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"protocols": {"official": 1}},
+        {"protocols": {"none": "such"}},
+        {"protocols": {}},
+        {"judges": {"j1": None}},
+        {"judges": {"j1": {"name": [], "sha256": {}}}},
+        {"judges": {"../j": {"name": "x", "sha256": "x"}}},
+        {"scenes": 2},
+        {"scenes": 0, "expected_scenes": 0},
+        {"expected_scenes": 10**9, "complete": False},
+        {"scale": 0},
+        {"input_crop": "170"},
+        {"input_crop": ["160"]},
+        {"simulation": "<script>"},
+    ],
+)
+def test_values_within_a_record_are_looked_at(change: dict) -> None:
+    assert shape_faults({**RECORD_OF_ONE, **change})
+
+
+def test_every_column_has_its_type(tmp_path: Path) -> None:
+    """In this process, which is quicker."""
+    folder = put(tmp_path, make_ledger("odd", scenes=1))
+    table = pq.read_table(folder / "ledger.parquet")
+    count = len(table)
+    others = [
+        pa.array([{"a": 1}] * count), pa.array([[1]] * count), pa.array(["x"] * count),
+        pa.array([True] * count), pa.array([1.5] * count, pa.float32()), pa.nulls(count),
+        pa.array([b"\xff"] * count),
+    ]  # fmt: skip
+    for index, name in enumerate(table.column_names):
+        for other in [others[index % len(others)], others[(index + 3) % len(others)]]:
+            column = pa.field(name, other.type)
+            pq.write_table(table.set_column(index, column, other), folder / "ledger.parquet")
+            with pytest.raises(SubmissionError) as refused:
+                _decode(folder / "ledger.parquet", shape_faults)
+            assert any(f"{name}: expected" in line for line in refused.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"aoi": "one", "scene": "one"}, "expected 3 scenes as its record says"),
+        (
+            {"prediction_sha256": [str(row) for row in range(10**4)]},
+            "one AOI, cloud cover and pred",
+        ),
+        ({"squared_error": 1e31}, "expected sums of at most 1e+30"),
+        ({"ndvi_pixels": 2**62}, "expected counts of at most 1e+12"),
+        ({"ssim": float("inf")}, "expected finite sums"),
+    ],
+)
+def test_rows_that_cannot_be_shown_are_named(tmp_path: Path, change: dict, reason: str) -> None:
+    ledger = make_ledger("odd", scenes=3)
+    rows = len(ledger.frame)
+    columns = {name: one[:rows] if isinstance(one, list) else one for name, one in change.items()}
+    frame = ledger.frame.assign(**columns)
+    if "scene" in change:
+        frame = frame.drop_duplicates(["scene", "protocol", "land_cover", "sky", "thickness"])
+    put(tmp_path, replace(ledger, frame=frame))
+    entries, (problem,) = read_entries(tmp_path)
+    assert entries == []
+    assert reason in problem
+
+
+def test_each_scene_is_measured_in_every_protocol(tmp_path: Path) -> None:
+    """Else an AOI would be on the page of one protocol, and the readings of its judges not."""
+    ledger = make_ledger("odd", scenes=6)
+    frame = ledger.frame[(ledger.frame["protocol"] == "official") | (ledger.frame["patch"] < 3)]
+    put(tmp_path, replace(ledger, frame=frame))
+    assert "each scene in every protocol" in read_entries(tmp_path)[1][0]
+
+
+def fifo(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def directory(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def device(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to("/dev/zero")
+
+
+def link_to_itself(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFOs")
+@pytest.mark.parametrize(
+    "name", ["ledger.parquet", "run.json", "card.toml", "status.json", SAMPLES]
+)
+@pytest.mark.parametrize("make", [fifo, directory, device, link_to_itself])
+def test_what_is_no_regular_file_is_named_and_never_read(tmp_path: Path, name: str, make) -> None:
+    folder = put(tmp_path, make_ledger("odd", scenes=1), card=make_card("Odd"))
+    make(folder / name)
+    entries, (problem,) = read_entries(tmp_path)
+    assert entries == []
+    assert str(folder / name) in problem
+    assert "expected a regular file" in problem or "cannot be read" in problem
+    assert runs_named(tmp_path, "fake", "odd") == ([] if name == "run.json" else [folder])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"name": NaN}', b'{"a": ' + b"9" * 5000 + b"}", b'{"a": ' + b"[" * 10_000,
+        b'{"a": "\\ud800"}', b" " * 3_000_000, b"\x00",
+    ],
+)  # fmt: skip
+def test_a_bomb_in_place_of_a_record_is_named(tmp_path: Path, text: bytes) -> None:
+    folder = put(tmp_path, make_ledger("odd", scenes=1))
+    for name in ("status.json", "run.json"):
+        (folder / name).write_bytes(text)
+        _, (problem,) = read_entries(tmp_path)
+        assert name in problem
+        assert len(problem) < 600
+    assert runs_named(tmp_path, "fake", "odd") == []
+
+
+def test_links_to_folders_are_named_and_not_followed(tmp_path: Path) -> None:
+    put(tmp_path / "results", make_ledger("good", scenes=1))
+    put(tmp_path / "elsewhere", make_ledger("linked", scenes=1))
+    for name, target in (("here", "."), ("up", ".."), ("other", "../elsewhere"), ("me", "me")):
+        (tmp_path / "results" / name).symlink_to(target)
+    (tmp_path / "results" / "notes.md").symlink_to("fake/good/run.json")
+    entries, problems = read_entries(tmp_path / "results")
+    assert [entry.name for entry in entries] == ["good"]
+    reasons = {Path(line.partition(": ")[0]).name: line for line in problems}
+    assert sorted(reasons) == ["here", "me", "other", "up"]
+    assert "leads nowhere" in reasons.pop("me")
+    assert all("does not follow" in line for line in reasons.values())
+
+
+def test_a_ledger_is_decoded_under_the_limits_of_entries_that_are_sent(tmp_path: Path) -> None:
+    folder = put(tmp_path, make_ledger("bomb", scenes=1))
+    table = pq.read_table(folder / "ledger.parquet")
+    texts = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), ["x" * 200])
+    index = table.column_names.index("aoi")
+    table = table.set_column(index, pa.field("aoi", texts.type), texts)
+    pq.write_table(table, folder / "ledger.parquet")
+    assert "aoi: expected texts of at most 100 bytes" in read_entries(tmp_path)[1][0]
+    with (folder / "ledger.parquet").open("wb") as stream:
+        stream.truncate(LARGEST_LEDGER + 1)
+    assert f"expected at most {LARGEST_LEDGER:,} bytes" in read_entries(tmp_path)[1][0]
+
+
+def test_names_of_folders_are_printed_without_control_characters(tmp_path: Path) -> None:
+    odd = tmp_path / "a\x1b[2J\nb"
+    put(odd, make_ledger("shown", scenes=1))
+    (put(odd, make_ledger("broken", scenes=1)) / "run.json").write_text("{\x1b")
+    (entry,), (problem,) = read_entries(tmp_path)
+    assert entry.folder == "a\\x1b[2J\\nb/fake/shown"
+    assert problem.isprintable()
+
+
+def test_a_run_of_the_same_facts_in_other_types_is_another_run(tmp_path: Path) -> None:
+    folder = put(tmp_path, make_ledger("odd", scenes=1))
+    run = json.loads((folder / "run.json").read_text())
+    for change, reason in (({"complete": 1}, "complete"), ({"command": ["x"]}, "command")):
+        (folder / "run.json").write_text(json.dumps({**run, **change}))
+        assert f"{reason}" in read_entries(tmp_path)[1][0]
+
+
+CURVES = Path(__file__).parents[3] / "results/sim-v1-small/curves"
+
+
+@pytest.mark.parametrize("curve", sorted(CURVES.glob("*_*.csv")), ids=lambda path: path.stem)
+def test_narrow_runs_say_how_many_minutes_they_were_trained(curve: Path) -> None:
+    """As their curves have it: samples of each epoch by their pace."""
+    epochs = pd.read_csv(curve)
+    samples = 4 * epochs["step"].diff().fillna(epochs["step"])
+    minutes = (samples / epochs["samples_per_second"]).sum() / 60
+    card = read_entry_card(CURVES.parent / f"sim-v1-demo/{curve.stem}-narrow/card.toml")
+    assert card.training == f"narrow, trained for {minutes:.0f} minutes on a CPU"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from boards import make_card, put
+from boards import make_card, put, twins
 from ledgers import make_ledger
 from planetcr_bench.cli.app import app
 from planetcr_bench.leaderboard.entries import read_entries
-from planetcr_bench.leaderboard.page import FILES, write_board
+from planetcr_bench.leaderboard.page import FILES, STATUS_WORDS, write_board
 from planetcr_bench.protocols import PROTOCOLS
 from planetcr_bench.tables import score_groups
 
@@ -116,3 +116,97 @@ def test_text_of_cards_cannot_close_the_data_or_open_a_tag(results: Path, tmp_pa
     assert "<!--" not in page
     data = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1]
     assert json.loads(data)["boards"][0]["entries"][0]["method"] == evil
+
+
+# --- What a reader must see at first sight ------------------------------------------------------
+
+
+def told_of(folder: Path, out: Path, *options: str) -> dict[str, dict]:
+    assert board(folder, "--out", out, *options).exit_code == 0
+    boards = json.loads((out / "leaderboard.json").read_text())["boards"]
+    return {one["id"]: {entry["name"]: entry for entry in one["entries"]} for one in boards}
+
+
+def test_the_same_predictions_are_one_rank_and_a_verified_run_speaks_for_them(tmp_path) -> None:
+    twins(tmp_path / "results")
+    full = told_of(tmp_path / "results", tmp_path)["fake/full"]
+    assert {name: entry["rank"] for name, entry in full.items()} == {
+        "best": 1,
+        "right": 2,
+        "forged": 2,
+        "worse": 3,
+    }
+    assert list(full) == ["best", "right", "forged", "worse"]
+    assert full["forged"]["same_predictions"] == ["right"]
+    assert full["worse"]["same_predictions"] == []
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "| 2 | Forged (same predictions as right: one rank) |" in text
+
+
+def test_another_scale_makes_other_predictions_of_the_same_files(tmp_path: Path) -> None:
+    for name, scale in (("a", None), ("b", 1.0)):
+        put(tmp_path / "results", make_ledger(name, scenes=3, scale=scale))
+    full = told_of(tmp_path / "results", tmp_path)["fake/full"]
+    assert [entry["same_predictions"] for entry in full.values()] == [[], []]
+
+
+def test_verified_entries_can_be_ranked_alone(tmp_path: Path) -> None:
+    twins(tmp_path / "results")
+    full = told_of(tmp_path / "results", tmp_path, "--verified")["fake/full"]
+    assert {name: entry["rank"] for name, entry in full.items()} == {"right": 1}
+    assert json.loads((tmp_path / "leaderboard.json").read_text())["verified_only"] is True
+    assert "Verified entries alone" in (tmp_path / "leaderboard.md").read_text()
+    (tmp_path / "results/fake/right/status.json").unlink()
+    result = board(tmp_path / "results", "--out", tmp_path, "--verified")
+    assert result.exit_code == 1
+    assert "expected verified results" in result.stderr
+
+
+def test_what_each_status_proves_is_said_on_the_page_and_in_markdown(results, tmp_path) -> None:
+    board(results, "--out", tmp_path)
+    for name in ("index.html", "leaderboard.md"):
+        text = (tmp_path / name).read_text()
+        for words in STATUS_WORDS.values():
+            assert words[1:] in text
+
+
+def test_what_was_simulated_and_how_it_was_trained_is_shown(tmp_path: Path) -> None:
+    card = make_card("Narrow") + 'training = "narrow, [3](x) minutes"\n'
+    ledger = make_ledger("n", scenes=3, track="sim-v1", simulation="sim-v1 standard, seed 0")
+    put(tmp_path / "results", ledger, card=card)
+    full = told_of(tmp_path / "results", tmp_path)["sim-v1/full"]
+    assert (full["n"]["simulated"], full["n"]["training"]) == (True, "narrow, [3](x) minutes")
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "**Track sim-v1 (simulated), protocol full**" in text
+    assert r"| narrow, \[3\](x) minutes |" in text
+
+
+def test_official_figures_say_what_the_network_was_shown(tmp_path: Path) -> None:
+    twins(tmp_path / "results")
+    told = told_of(tmp_path / "results", tmp_path)
+    crops = {name: entry["input_crop"] for name, entry in told["fake/official"].items()}
+    assert crops == {"right": "unknown", "forged": "unknown", "worse": "unknown", "best": "whole"}
+    official = (tmp_path / "leaderboard.md").read_text().partition("protocol official")[2]
+    assert "| Input crop |" in official
+    assert re.search(r"best .*\| whole \|", official)
+    published = official.partition("published, not measured here**")[2]
+    assert re.search(r"Align-CR \(published\).*\| 160 \|", published)
+
+
+def test_infinity_is_not_what_was_not_measured(tmp_path: Path) -> None:
+    ledger = make_ledger("perfect", scenes=3)
+    put(tmp_path / "results", replace(ledger, frame=ledger.frame.assign(squared_error=0.0)))
+    put(tmp_path / "results", make_ledger("other", scenes=3, seed=1))
+    full = told_of(tmp_path / "results", tmp_path)["fake/full"]
+    assert full["perfect"]["scores"]["psnr"] == "inf"
+    assert full["perfect"]["rank"] == 1
+    assert "| 1 | perfect |" in (tmp_path / "leaderboard.md").read_text()
+    assert "∞" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_what_a_killed_command_left_goes_with_the_same_command(results, tmp_path) -> None:
+    board(results, "--out", tmp_path / "one")
+    for name in FILES:
+        (tmp_path / "one" / f".{name}.partial").write_bytes(b"half")
+    board(results, "--out", tmp_path / "one")
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(FILES)

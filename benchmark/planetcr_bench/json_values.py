@@ -1,0 +1,39 @@
+"""Numbers in, what JSON can hold out: null is what was not measured, and nothing else is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+
+def to_json_value(value: object) -> object:
+    """A value of a table as JSON has it; of a mapping or list, all values in it.
+
+    Returns:
+        None for nan and for what pandas has in place of a missing value; ``"inf"`` or ``"-inf"``
+        for what is infinite; a plain number for one of numpy; anything else as it is.
+
+    Example:
+        >>> [to_json_value(value) for value in (1.5, math.nan, math.inf, -math.inf)]
+        [1.5, None, 'inf', '-inf']
+    """
+    if isinstance(value, Mapping):
+        return {str(key): to_json_value(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json_value(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return None if type(value).__name__ in ("NAType", "NaTType") else value
+
+
+def from_json_value(value: object) -> float:
+    """The number that :func:`to_json_value` wrote.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    return math.nan if value is None else float(str(value))
