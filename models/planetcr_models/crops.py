@@ -181,7 +181,7 @@ def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoad
         _Whole(crops),
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]  # batches come whole
+        collate_fn=_as_it_is,
         pin_memory=pin,
         multiprocessing_context=context if workers else None,
         worker_init_fn=_begin if workers else None,
