@@ -149,8 +149,11 @@ def _workers(
             pool.shutdown(wait=False, cancel_futures=True)
             wait(given, _GRACE_SECONDS)
         finally:
-            for process in set(multiprocessing.active_children()) - others:
+            ours = set(multiprocessing.active_children()) - others
+            for process in ours:
                 process.kill()
+            for process in ours:
+                process.join(_GRACE_SECONDS)
         raise
     finally:
         pool.shutdown(cancel_futures=True)

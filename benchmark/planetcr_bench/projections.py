@@ -28,7 +28,8 @@ def use_own_database() -> None:
     if (Path(rasterio.__file__).parent / "proj_data" / "proj.db").is_file():
         for name in named:
             del os.environ[name]
-        return
+        with rasterio.Env():  # tells PROJ where to look, which may have looked elsewhere already
+            return
     try:
         CRS.from_epsg(4326)
     except CRSError as error:

@@ -220,6 +220,7 @@ def reading(loader: DataLoader[Any]) -> Iterator[Iterator[Batch]]:
         batches.close()
         for reader in set(active_children()) - others:
             reader.kill()  # they heed no other signal, and Python would wait for them at its end
+            reader.join(1)
 
 
 def _batches(loader: DataLoader[Any]) -> Generator[Batch, None, None]:

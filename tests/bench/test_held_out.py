@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from planetcr_bench.dataset import SceneFiles
 from planetcr_bench.errors import DatasetError, UsageError
-from planetcr_bench.held_out import hold_out, some_scenes
+from planetcr_bench.held_out import hold_out, remark, some_scenes
 from planetcr_bench.vocabulary import SEASONS
 
 
@@ -124,3 +124,12 @@ def test_some_scenes_are_spread_over_aois_in_any_order_of_the_scenes(
 def test_fewer_than_no_scenes_are_refused() -> None:
     with pytest.raises(UsageError, match="at least 0, got -1"):
         some_scenes(scenes_of(2), -1)
+
+
+def test_a_division_far_from_the_share_asked_for_is_said() -> None:
+    tiny = hold_out(scenes_of(2, 2), share=0.05)
+    assert "2 of 4 training scenes are held out (50%, where 5% was asked for)" in remark(
+        *tiny, share=0.05
+    )
+    assert not remark(*hold_out(scenes_of(*[1] * 60), share=0.05), share=0.05)
+    assert not remark(*hold_out(scenes_of(2, 2), share=0.5), share=0.5)

@@ -21,7 +21,7 @@ from conftest import Cli
 from planetcr_bench.cli.network import Settings, as_function, open_network
 from planetcr_bench.dataset import find_scenes, read_product, read_scene
 from planetcr_bench.errors import BenchError, DatasetError, PredictionError, SceneError, UsageError
-from planetcr_bench.predict import _batches, predict_with, read_inputs
+from planetcr_bench.predict import _batches, forecast, predict_with, read_inputs
 from planetcr_bench.predictions import Card, read_card, write_prediction
 from planetcr_bench.scene import upsample
 from planetcr_models import create_model, list_models, save_model
@@ -91,7 +91,8 @@ def copy(cloudy: np.ndarray, sar: np.ndarray) -> np.ndarray:  # noqa: ARG001
 
 def run_copy(data: Path, out: Path, restore: Callable[..., Any] = copy, **options: Any) -> Any:
     card = options.pop("card", Card(method="copy"))
-    return predict_with(restore, data, out, card=card, workers=0, quiet=True, **options)
+    options = {"quiet": True, **options}
+    return predict_with(restore, data, out, card=card, workers=0, **options)
 
 
 # --- The command ----------------------------------------------------------------------------
@@ -473,3 +474,14 @@ def test_a_scene_without_sar_or_without_place_on_earth(tmp_path: Path) -> None:
     files.path("S1").write_bytes(b"II*\0nonsense")
     with pytest.raises(DatasetError, match=r"S1_summer_500_p_1\.tif: cannot be read"):
         read_inputs(files)
+
+
+def test_scenes_that_take_long_are_foretold(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    assert forecast(40, 3000) == "about 40 s per scene, 3,000 scenes: 33 hours"
+    assert forecast(40, 10) == "about 40 s per scene, 10 scenes: 7 minutes"
+    assert not forecast(1, 100_000)
+    monkeypatch.setattr("planetcr_bench.predict.forecast", lambda _, scenes: f"{scenes} to do")
+    run_copy(simulated, tmp_path / "out", quiet=False)
+    assert capsys.readouterr().err.count(f"{len(scenes_of(simulated))} to do") == 1

@@ -60,3 +60,18 @@ class MadeUp:
             cloud_mask=self.mask[index, rows, columns],
             land_cover=self.land_cover[index, rows, columns],
         )
+
+
+class Failing(MadeUp):
+    """Patches that cannot be read.
+
+    Args:
+        error: Why.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(6)
+        self.error = error
+
+    def read(self, *_: int, **__: int | None) -> Patch:
+        raise self.error

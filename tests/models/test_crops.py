@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
 
@@ -12,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from patches import MadeUp
-from planetcr_models.crops import Batch, Batches, Crops, load, turned
-from planetcr_models.errors import ModelError
+from patches import Failing, MadeUp
+from planetcr_models.crops import Batch, Batches, Crops, load, reading, turned
+from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.patches import PRODUCTS
 from planetcr_models.restorer import upsample
 
@@ -309,3 +311,37 @@ def test_more_patches_in_a_batch_than_there_are_are_refused() -> None:
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ModelError, match=r"batch: expected a multiple of the 5 devices .* got 12"):
         Batches(20, batch=12, seed=0, last=1, world=5)
+
+
+# --- what goes wrong in a reader ------------------------------------------------------------------
+
+NO_ROOM = RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: Success (0)")
+
+
+@pytest.mark.parametrize(
+    ("problem", "raised", "words"),
+    [
+        (ModelError("p.tif: is broken"), ModelError, "^p.tif: is broken$"),
+        (NO_ROOM, TrainingError, r"--workers 2: .*shared memory\(shm\)\).*--shm-size"),
+    ],
+)
+def test_what_goes_wrong_in_a_reader_is_one_line_and_leaves_no_process(
+    problem: Exception, raised: type[Exception], words: str
+) -> None:
+    crops = Crops(Failing(problem), crop=20, turns=False, seed=7)
+    loader = load(crops, Batches(6, batch=2, seed=7, last=9), workers=2, pin=False)
+    with pytest.raises(raised, match=words) as kept, reading(loader) as read:
+        next(read)
+    assert kept.value.__traceback__ is not None  # as a traceback that is shown holds on to all
+    assert not multiprocessing.active_children()
+
+
+def test_readers_that_cannot_start_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("planetcr_models.crops._try_semaphores", refuse)
+    crops = Crops(MadeUp(6), crop=20, turns=False, seed=7)
+    loader = load(crops, Batches(6, batch=2, seed=7, last=9), workers=1, pin=False)
+    with pytest.raises(TrainingError, match="No space left on device"), reading(loader) as read:
+        next(read)

@@ -261,3 +261,42 @@ def test_what_would_be_silently_wrong_is_refused() -> None:
         restore_tiled(model, cloudy, sar, out=cloudy)
     assert np.array_equal(cloudy, kept)
     assert restore_tiled(model, cloudy, sar, tile=32).shape == cloudy.shape  # overlap follows
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        (r"cloudy: expected values .* divide by 10,000 \(rows", {"cloudy": lambda x: x * 10_000}),
+        (r"cloudy: .*\(image \+ 1\) / 2", {"cloudy": lambda x: x * 2 - 1.2}),
+        ("sar: expected values .* dB as a rule", {"sar": lambda x: x * -20}),
+        ("sar: .* linear power", {"sar": lambda x: x * 255}),
+        ("cloudy: expected a number for every pixel", {"cloudy": lambda x: x / (x > x.mean())}),
+        ("sar: expected a number for every pixel", {"sar": lambda x: x * np.float32(np.nan)}),
+        ("cloudy: .* put the bands first", {"cloudy": lambda x: np.moveaxis(x, 0, -1)}),
+        ("sar: .* put the bands first", {"sar": lambda x: np.moveaxis(x, 0, -1)}),
+        (r"cloudy: expected an image of shape \(4, H, W\)", {"cloudy": lambda x: x[:3]}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_images_in_other_units_or_orders_are_refused_with_the_likely_cause(
+    words: str, change: dict[str, Any]
+) -> None:
+    cloudy, sar = scene(64, 64)
+    given = {"cloudy": cloudy, "sar": sar}
+    given |= {name: act(given[name]) for name, act in change.items()}
+    with pytest.raises(InputError, match=words):
+        restore_tiled(Grid(16), given["cloudy"], given["sar"], tile=32, overlap=0)
+
+
+def test_reflectance_a_little_outside_of_its_range_passes() -> None:
+    cloudy, sar = scene(64, 64)
+    cloudy[:, 0, 0], cloudy[:, 1, 1] = 1.4, -0.02
+    assert restore_tiled(Grid(16), cloudy, sar, tile=32, overlap=0).shape == cloudy.shape
+
+
+def test_an_output_that_an_error_leaves_half_written_is_said_to_be_so() -> None:
+    cloudy, sar = scene(64, 64)
+    cloudy[:, 40:, 40:] = np.nan
+    out = np.empty_like(cloudy)
+    with pytest.raises(InputError, match="out is incomplete: 3 of 4 tiles are in it"):
+        restore_tiled(Grid(16), cloudy, sar, tile=32, overlap=0, out=out)

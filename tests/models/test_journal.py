@@ -11,7 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from planetcr_models import journal as journal_module
-from planetcr_models.journal import EPOCHS, SHOWN_EVERY, STEPS, Journal
+from planetcr_models.journal import EPOCHS, SHOWN_EVERY, STEPS, Journal, readable_interval
 
 
 def opened(folder: Path | None, *, first: int = 0, quiet: bool = True) -> Journal:
@@ -208,6 +208,7 @@ def test_a_line_tells_of_each_epoch(
     out, said = capfd.readouterr()
     assert out == ""
     assert said.splitlines() == [
+        "step 1/40 (epoch 1/4): loss 1, 0.167 steps/s, 0:04 h left",
         "epoch 1/4: psnr 30.12, 2.0 samples/s, 50% of the time waiting for data · best so far",
     ]
 
@@ -262,3 +263,25 @@ def test_tables_do_without_tensorboard(tmp_path: Path, monkeypatch: pytest.Monke
     run(tmp_path, 0, 10)
     assert not (tmp_path / "tensorboard").exists()
     assert len(rows(tmp_path / STEPS)) == 10
+
+
+# --- lines where there is no terminal -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1, 30, 500, 501, 24_000, 750_000])
+def test_a_log_gets_some_hundred_lines_of_any_run(steps: int) -> None:
+    lines = steps / readable_interval(steps)
+    assert min(steps, 200) <= lines <= 500
+
+
+def test_without_a_terminal_steps_are_told_in_lines(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = opened(tmp_path, first=10, quiet=False)
+    for step in range(11, 15):
+        journal.step(step, 2, {"loss": 0.25}, waited=0.0)
+    journal.close()
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("step")]
+    assert len(lines) == 4
+    assert lines[0].startswith("step 11/40 (epoch 2/4): loss 0.25, ")
+    assert all("steps/s" in line and "h left" in line for line in lines)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +25,7 @@ from planetcr_models.devices import Settings, make_fabric
 from planetcr_models.errors import CheckpointError, ModelError, TrainingError
 from planetcr_models.objectives import objective_of
 from planetcr_models.recipes import RECIPES, Recipe, Scalar
-from planetcr_models.rehearsal import rehearse
+from planetcr_models.rehearsal import Speed, rehearse
 from planetcr_models.run_state import BEST, CHECKPOINT, LAST, read_checkpoint
 from planetcr_models.training import Outcome, train
 
@@ -444,3 +446,31 @@ def test_a_rehearsal_measures_and_keeps_nothing(tmp_path: Path) -> None:
     assert speed.steps == 2
     assert min(speed.loader, speed.step, speed.validation_seconds) > 0
     assert not list(tmp_path.iterdir())
+
+
+def test_hours_of_a_run_follow_from_the_pace_of_all_devices_together() -> None:
+    speed = Speed(steps=100, loader=50.0, step=20.0, scene_seconds=1, validation_seconds=400)
+    assert speed.hours(epochs=9, batch=40) == pytest.approx(9 * (100 * 40 / 20 + 400) / 3600)
+    slow = replace(speed, loader=10.0)
+    assert slow.hours(epochs=9, batch=40) == pytest.approx(9 * (100 * 40 / 10 + 400) / 3600)
+    assert slow.hours(epochs=9, batch=40, packed=True) == speed.hours(epochs=9, batch=40)
+
+
+def test_a_rehearsal_stays_small_where_steps_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of("dsen2_cr").changed(crop=100, batch=4)
+    objective = objective_of(create_model("dsen2_cr", **NARROW["dsen2_cr"]), recipe)
+    tried: list[tuple[int, ...]] = []
+    step = objective.step
+
+    def slow(batch: dict[str, torch.Tensor], **options: int) -> dict[str, torch.Tensor]:
+        tried.append(tuple(batch["cloudy"].shape))
+        time.sleep(0.2)
+        return step(batch, **options)
+
+    monkeypatch.setattr(objective, "step", slow)
+    speed = rehearse(objective, MadeUp(5, side=100), None, QUIET, seconds=0.3)
+    assert (speed.images, speed.crop) == (1, 80)
+    assert set(tried) == {(1, 4, 80, 80)}
+    assert speed.step == pytest.approx(1 / (0.2 * (100 / 80) ** 2), rel=0.5)
+    assert speed.device.startswith("cpu")
+    assert speed.step_bytes >= speed.peak_bytes > 0

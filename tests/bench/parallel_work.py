@@ -1,0 +1,20 @@
+"""What worker processes are given in tests; they import it by its name."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+
+
+def blocked(items: Sequence[int]) -> list[bool]:
+    """Whether this process hears of Ctrl-C, once per item."""
+    deaf = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return [deaf] * len(items)
+
+
+def fail_or_sleep(items: Sequence[int]) -> list[int]:
+    if 0 in items:
+        raise ValueError("zero")
+    time.sleep(60)
+    return [*items]
