@@ -16,6 +16,7 @@ from planetcr_bench.ledger import Ledger
 from planetcr_bench.protocols import Pool, Protocol
 from planetcr_bench.published import SEEN, SOURCE, published_table2, refuse_published
 from planetcr_bench.tables import (
+    FLOOR,
     LABEL,
     METRICS,
     SCENE_MEAN,
@@ -136,6 +137,7 @@ def _floor_blocks(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | No
         return []
     angles = [row[name] for name in (*(f"sam_deg_{name}" for name in LAND_COVER), "sam_deg")]
     shares = [row[name] for name in (*(f"under_floor_{n}" for n in LAND_COVER), "under_floor")]
+    part = str(row["row"]).removeprefix(FLOOR)  # " (n of N scenes)" of an incomplete run
     notes = [
         f"per class: {protocol.signature('sam_deg', pool)}",
         f"overall: {protocol.signature('sam_deg')}",
@@ -148,7 +150,7 @@ def _floor_blocks(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | No
             [
                 [f"{row['row']} [°]", *map(number, angles)],
                 [
-                    "pixels under the floor [%]",
+                    f"pixels under the floor{part} [%]",
                     *(number(100 * float(str(x)), digits=2) for x in shares),
                 ],
             ],

@@ -326,7 +326,7 @@ def test_official_tables_come_from_the_centre_and_full_ones_from_whole_patches(
     done = [Row(name, "done", "", None) for name in steps if name != f"predict {centre}"]
     waiting = [*done, Row(f"predict {centre}", "never run", "", None)]
     monkeypatch.setattr("planetcr_bench.cli.reproduction.describe", lambda *_: waiting)
-    pace = {"hours": 2.0, "validation_seconds": 36.0, "identity": {"validation_scenes": 1}}
+    pace = {"hours": 2.0, "scene_seconds": 36.0, "identity": {"validation_scenes": 1}}
     monkeypatch.setattr("planetcr_bench.cli.training.rehearse", lambda *_, **__: pace)
     hours = estimate(wish, list(steps.values()))
     assert hours["predict dsen2_cr"] == pytest.approx(0.1)  # 36 s × 10 scenes, whatever remains

@@ -138,7 +138,7 @@ def test_perfect_predictions_of_odd_scenes(
     result = summary(ledger)["protocols"]
     assert result["official"]["overall"]["mae"] == 0
     assert result["official"]["overall"]["psnr"] == 100
-    assert result["full"]["overall"]["psnr"] is None
+    assert result["full"]["overall"]["psnr"] == "inf"
     assert_allclose(result["full"]["overall"]["ssim"], 1, rtol=1e-12)
     assert result["full"]["overall"]["sam_deg"] == 0
     assert [result["full"]["by_cover"][name]["scenes"] for name in ("0-20", "80-100")] == [1, 1]

@@ -690,6 +690,12 @@ function badges(entry) {
   ].flatMap(([words, style, title]) => [" ", make("span", words, { class: `badge ${style}`, title })]);
 }
 
+// A method, with its input crop where the official figures of several crops stand side by side.
+function markedMethod(entry) {
+  const crops = new Set(board().entries.map((one) => one.input_crop));
+  return isOfficial() && crops.size > 1 ? `${entry.method} (input ${cropOf(entry.input_crop)})` : entry.method;
+}
+
 function cropOf(crop) {
   return crop === "160" ? "160 × 160" : crop;
 }
@@ -742,7 +748,7 @@ function showLegend(lines) {
 
 function methodOf(name) {
   const entry = board().entries.find((one) => one.name === name);
-  return entry ? entry.method : INPUT;
+  return entry ? markedMethod(entry) : INPUT;
 }
 
 function marker(x, y, style) {
@@ -806,7 +812,7 @@ function showPair(rows) {
     at("pair").replaceChildren(make("tbody", make("tr", make("td", "Two methods are needed."))));
     return;
   }
-  const head = ["Score", one.entry.method, other.entry.method, "Difference, 95 % interval", "p", "Better"];
+  const head = ["Score", markedMethod(one.entry), markedMethod(other.entry), "Difference, 95 % interval", "p", "Better"];
   const partial = !one.entry.complete || !other.entry.complete;
   const body = columns().map((metric) => {
     const [left, right] = [one.scores[metric], other.scores[metric]];
@@ -815,7 +821,7 @@ function showPair(rows) {
     const { value, p } = apart;
     const half = halfOf(apart);
     const first = (value > 0) === up;
-    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "cannot be told" : (first ? one : other).entry.method;
+    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "cannot be told" : markedMethod((first ? one : other).entry);
     return make("tr", [make("th", titled(metric), { scope: "row" }), make("td", text(left.value, digits)),
       make("td", text(right.value, digits)),
       make("td", `${text(value, digits, true)}${Number.isFinite(half) ? ` ± ${text(half, digits)}` : ""}`),
@@ -903,7 +909,7 @@ function showFilters() {
   at("sky").disabled = !board().cells.additive && state.land_cover !== "all";
   fill(at("judge"), Object.entries(board().judges).map(([key, judge]) => [key, judge.name]), state.judge);
   at("judge").disabled = !state.judge;
-  const methods = board().entries.map((entry) => [entry.name, entry.method]);
+  const methods = board().entries.map((entry) => [entry.name, markedMethod(entry)]);
   for (const id of ["a", "b", "entry"]) fill(at(id), methods, state[id]);
   at("board").value = state.board;
   at("inputs").value = state.inputs;
