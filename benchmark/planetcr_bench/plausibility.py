@@ -51,6 +51,8 @@ def expect_units(predictions: Predictions) -> None:
         except BenchError:
             continue  # named when it is measured
         largest = float(np.abs(raster.pixels).max())
+        if not np.isfinite(largest):
+            continue  # named as well
         meant = largest / scale_of(raster.pixels, predictions.card)
         if has_scale(raster.tags) or not meant <= DIMMEST / DN_PER_REFLECTANCE:
             return

@@ -29,6 +29,7 @@ from planetcr_bench.folders import IMAGES, affixes, ending, grouped, image_files
 from planetcr_bench.grids import crs_name, grid_name, same_crs
 from planetcr_bench.pixel_checks import (
     DIMMEST,
+    IMPOSSIBLE,
     LARGEST_STORED_REFLECTANCE,
     PixelError,
     Tags,
@@ -389,6 +390,11 @@ def _meant(raster: Raster, card: Card, brightest: float) -> Image:
         raise PixelError(f"expected values that fit float32, got {np.abs(pixels).max():.3g}")
     if card.scale != 1:
         expect_reflectance(image, brightest=brightest, remedy=_remedy(tags, card))
+    elif (largest := float(np.abs(image).max())) > IMPOSSIBLE:
+        raise PixelError(
+            f"{CARD} declares scale = 1, but its largest value is {number(largest)}, which no "
+            "reflectance reaches; remove the scale, or declare what means a reflectance of 1"
+        )
     return image if order is None else np.ascontiguousarray(image[order])
 
 

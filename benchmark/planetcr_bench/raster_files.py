@@ -113,6 +113,8 @@ def _upper(path: str) -> str:
 def reason(problem: BaseException) -> str:
     """What an error says, in one line."""
     cause = problem.__cause__ or problem
+    if isinstance(cause, UnicodeEncodeError):
+        return "GDAL opens no names that are not valid UTF-8; rename the file or its folder"
     return printable((str(cause).splitlines() or [type(cause).__name__])[0])
 
 

@@ -130,6 +130,11 @@ def decode(data: bytes, where: str, *, error: type[BenchError] = BenchError) -> 
         BenchError: It is in another encoding.
     """
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not utf16 and b"\0" in data:
+        raise error(
+            f"{printable(where)}: expected text in UTF-8, got zero bytes, as UTF-16 without a byte "
+            "order mark has them; save the file as UTF-8"
+        )
     try:
         return data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as problem:

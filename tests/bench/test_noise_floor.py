@@ -247,6 +247,8 @@ def test_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:
     part = make_ledger("part", scenes=3, complete=False, expected_scenes=9, floor=True)
     row = floor_row([part], OFFICIAL)
     assert row["row"] == "Cloud-Free against itself (3 of 9 scenes)"
+    (block,) = (one for one in table2_blocks([part], OFFICIAL) if "floor" in one.title)
+    assert all("(3 of 9 scenes)" in line[0] for line in block.rows)
 
 
 def test_scores_say_it_or_null() -> None:

@@ -94,6 +94,13 @@ def test_a_file_that_cannot_be_read_does_not_end_the_search(
         expect_units(dark)
 
 
+def test_an_image_of_nan_does_not_end_the_search(tmp_path: Path, scenes: list[SceneFiles]) -> None:
+    predictions = folder(tmp_path, scenes, lambda files: np.rint(dn(files) / 10_000).astype("u2"))
+    np.save(tmp_path / f"{scenes[0].name}.npy", np.full((4, 300, 300), np.nan, "f4"))
+    with pytest.raises(PredictionError, match="cast to whole numbers"):
+        expect_units(predictions)
+
+
 def test_a_folder_of_black_floats_is_black(tmp_path: Path, scenes: list[SceneFiles]) -> None:
     expect_units(folder(tmp_path, scenes[:2], lambda _: np.zeros((4, 300, 300), "f4")))
 

@@ -169,7 +169,7 @@ def test_text_is_read_in_every_encoding_that_says_what_it_is(encoding: str) -> N
         (b'a = "B\xe4ume"', "line 1 has the byte 0xe4"),
         (b'\xef\xbb\xbfa = 1\nb = "\xe4"', "line 2 has the byte 0xe4"),
         (b"\xff\xfea", "line 1 has the byte 0x61"),
-        ("a = 1".encode("utf-16-le"), "TOML"),
+        ("a = 1".encode("utf-16-le"), "UTF-16 without a byte order mark"),
         ("a = 1".encode("utf-32"), "TOML"),
         (b"\xff", "line 1 has the byte 0xff"),
         (b"\xed\xa0\x80 = 1", "line 1 has the byte 0xed"),  # a lone surrogate
