@@ -138,7 +138,7 @@ def _workers(
         pool = ProcessPoolExecutor(count, mp_context=_context(function), initializer=initializer)
 
     def submit(work: Callable[..., Any], argument: Any) -> Future[Any]:
-        with _started():
+        with _uninterrupted(), _started():
             given.append(pool.submit(work, argument))
         return given[-1]
 
@@ -157,6 +157,23 @@ def _workers(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until processes have started: of half a one nobody would know."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

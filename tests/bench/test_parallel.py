@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -52,3 +53,21 @@ def test_where_workers_cannot_start_it_is_one_line(
     with pytest.raises(BenchError, match=r"cannot be started.*--workers 0") as told:
         [*parallel.run_batches(blocked, [1, 2], workers=2)]
     assert "\n" not in str(told.value)
+
+
+def test_ctrl_c_waits_until_processes_have_started() -> None:
+    done = []
+
+    def start() -> None:
+        with parallel._uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append("started")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == ["started"]
