@@ -14,8 +14,8 @@ import rasterio
 from affine import Affine
 from scipy import ndimage
 
-from planetcr_bench.dataset import SceneFiles
-from planetcr_bench.vocabulary import SEASONS
+from planetcr_bench.constants import SEASONS
+from planetcr_bench.data.layout import SceneFiles
 
 # WorldCover code to reflectance of blue, green, red, NIR and backscatter of VV, VH in dB.
 COVER = {

@@ -167,7 +167,7 @@ def test_help_needs_no_heavy_library() -> None:
 
 
 def test_reading_ledgers_and_printing_tables_needs_no_tensors() -> None:
-    statement = "import planetcr_bench.render, planetcr_bench.report"
+    statement = "import planetcr_bench.report.table, planetcr_bench.report.report"
     assert not {"torch", "numba", "rasterio"} & modules_after(statement)
 
 
@@ -185,4 +185,4 @@ def test_of_the_benchmark_only_the_commands_know_of_models() -> None:
 
 
 def test_predicting_with_a_function_of_arrays_needs_no_tensors() -> None:
-    assert not {"torch", "safetensors"} & modules_after("import planetcr_bench.predict")
+    assert not {"torch", "safetensors"} & modules_after("import planetcr_bench.predictions.predict")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from planetcr_models.inference import restore_batch as restore_batch
     from planetcr_models.inference import restore_tiled as restore_tiled
-    from planetcr_models.restorer import Restorer as Restorer
-    from planetcr_models.weights import load_model as load_model
-    from planetcr_models.weights import load_weights as load_weights
-    from planetcr_models.weights import save_model as save_model
-    from planetcr_models.zoo import create_model as create_model
-    from planetcr_models.zoo import list_models as list_models
+    from planetcr_models.networks.base import Restorer as Restorer
+    from planetcr_models.networks.registry import create_model as create_model
+    from planetcr_models.networks.registry import list_models as list_models
+    from planetcr_models.weights.files import load_model as load_model
+    from planetcr_models.weights.files import load_weights as load_weights
+    from planetcr_models.weights.files import save_model as save_model
 
 _HOME = {
     "Restorer": "restorer",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from planetcr_models.errors import InputError, ModelError
-from planetcr_models.restorer import SAR_BANDS, SMALLEST, margins, refuse_small
+from planetcr_models.networks.base import SAR_BANDS, SMALLEST, margins, refuse_small
 
 Autocast = Literal["off", "bf16"]
 

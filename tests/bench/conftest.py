@@ -17,8 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from planetcr_bench.cli.app import app
-from planetcr_bench.predict import predict
-from planetcr_bench.simulate.writer import simulate
+from planetcr_bench.predictions.predict import predict
+from planetcr_bench.simulation.writer import simulate
 from scenes import write_dataset
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -55,8 +55,9 @@ def _workers_that_start_at_once() -> None:
         multiprocessing.set_forkserver_preload([
             f"planetcr_bench.{module}"
             for module in (
-                "audit", "fingerprint", "measure", "predict", "sent_entry", "sent_ledger",
-                "simulate.writer", "training_data",
+                "data.fingerprint", "data.integrity", "data.patches", "evaluation.runner",
+                "leaderboard.sent_ledger", "predictions.predict", "simulation.writer",
+                "submission.entry",
             )
         ])  # fmt: skip
         forkserver.ensure_running()
@@ -94,8 +95,8 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ledgers_alone() -> Iterator[None]:
     """Evaluate and accept without drawing."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("planetcr_bench.report.write_report", lambda *_, **__: None)
-    patch.setattr("planetcr_bench.submission.write_report", lambda *_, **__: None)
+    patch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
+    patch.setattr("planetcr_bench.submission.pack.write_report", lambda *_, **__: None)
     yield
     patch.undo()
 

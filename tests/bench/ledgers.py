@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from planetcr_bench.ledger import (
+from planetcr_bench.constants import LAND_COVER_NAMES, SKY
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.results.ledger import (
     GROUPS,
     JUDGED,
     PLAIN_GROUPS,
@@ -14,8 +16,6 @@ from planetcr_bench.ledger import (
     SceneSums,
     ledger_table,
 )
-from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.vocabulary import LAND_COVER_NAMES, SKY
 
 PLANET_CR = {"track": "planet-cr", "scenes": 3000, "expected_scenes": 3000}
 """What a run on the whole test split of the real dataset says of itself."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from planetcr_models import create_model
-from planetcr_models.restorer import Restorer
+from planetcr_models.networks.base import Restorer
 
 _ALIGN = {"width": 16, "growth": 8, "stages": 2, "layers": 1, "extractors": 1}
 NARROW: dict[str, dict[str, Any]] = {

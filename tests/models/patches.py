@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from planetcr_models.patches import Patch
+from planetcr_models.training.patches import Patch
 
 
 class MadeUp:

@@ -16,7 +16,7 @@ from torch import Tensor
 from networks import images, narrow
 from planetcr_models.errors import InputError, ModelError
 from planetcr_models.inference import Raster, _Axis, choose_device, restore_batch, restore_tiled
-from planetcr_models.restorer import Restorer, upsample
+from planetcr_models.networks.base import Restorer, upsample
 
 
 class Grid(Restorer):

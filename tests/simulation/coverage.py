@@ -15,8 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench import scores
-from planetcr_bench.statistics import (
+from planetcr_bench.analysis.significance import (
     LEVEL,
     RESAMPLES,
     AoiSums,
@@ -24,7 +23,8 @@ from planetcr_bench.statistics import (
     estimate,
     judged_sums,
 )
-from planetcr_bench.vocabulary import LAND_COVER
+from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.metrics import scores
 
 AOI_SPREAD, PATCH_SPREAD, METHOD_SPREAD = 0.6, 0.4, 0.2
 """Of the logarithm of the mean squared error: between AOIs, within one, and between two equal

@@ -19,12 +19,12 @@ import numpy as np
 from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from planetcr_bench.scene import nearest_index
-from planetcr_bench.simulate.place import TRAIN_AOIS, Place
-from planetcr_bench.simulate.radar import sar_image
-from planetcr_bench.simulate.scene import Quartet, Truth, quartet_of, truth_of
-from planetcr_bench.simulate.surface import surface_of
-from planetcr_bench.simulate.survey import survey_of
+from planetcr_bench.data.scene import nearest_index
+from planetcr_bench.simulation.place import TRAIN_AOIS, Place
+from planetcr_bench.simulation.radar import sar_image
+from planetcr_bench.simulation.scene import Quartet, Truth, quartet_of, truth_of
+from planetcr_bench.simulation.surface import surface_of
+from planetcr_bench.simulation.survey import survey_of
 
 THICK = 9.0
 """Optical thickness from which a cloud counts as thick: it sends back 40 % of the light."""

@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 from ledgers import make_ledger
 from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.leaderboard.page import write_board
-from planetcr_bench.ledger import Ledger
+from planetcr_bench.results.ledger import Ledger
 
 SUMS = ["absolute_error", "squared_error", "angle_deg", "ssim"]
 

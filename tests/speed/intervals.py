@@ -16,10 +16,10 @@ import pandas as pd
 from stopwatch import seconds
 
 from ledgers import make_ledger
-from planetcr_bench.ledger import Ledger
-from planetcr_bench.protocols import PROTOCOLS, Protocol
-from planetcr_bench.statistics import RESAMPLES, standings
-from planetcr_bench.tables import score_groups
+from planetcr_bench.analysis.significance import RESAMPLES, standings
+from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.results.aggregate import score_groups
+from planetcr_bench.results.ledger import Ledger
 
 JUDGE = "aaaaaaaa"
 

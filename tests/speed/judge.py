@@ -20,16 +20,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from planetcr_bench.arrays import Arrays, Job, read_arrays
-from planetcr_bench.cli.judges import FileJudge, load
-from planetcr_bench.dataset import find_scenes
-from planetcr_bench.judging import Bench
-from planetcr_bench.measure import measure_scene
-from planetcr_bench.predict import predict
-from planetcr_bench.predictions import read_card
-from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.simulate.writer import simulate
-from planetcr_models.judge import Judge, save_judge
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
+from planetcr_bench.evaluation.runner import measure_scene
+from planetcr_bench.evaluation.segmenters import Bench
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.networks.segmenter import FileJudge, load
+from planetcr_bench.predictions.format import read_card
+from planetcr_bench.predictions.predict import predict
+from planetcr_bench.simulation.writer import simulate
+from planetcr_models.segmentation.deeplab import Judge, save_judge
 
 BOTH = list(PROTOCOLS.values())
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from planetcr_bench.dataset import SceneFiles, find_scenes
-from planetcr_bench.parallel import start_worker
-from planetcr_bench.simulate.writer import simulate
-from planetcr_bench.training_data import FilePatches, PackedPatches, build_pack
-from planetcr_bench.vocabulary import PRODUCTS
+from planetcr_bench.constants import PRODUCTS
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.patches import FilePatches, PackedPatches, build_pack
+from planetcr_bench.simulation.writer import simulate
+from planetcr_bench.utils.parallel import start_worker
 
 Window = tuple[int, int, int]
 SIZE = 160

@@ -23,13 +23,13 @@ import torch
 from stopwatch import seconds
 from torch.nn.functional import conv2d
 
-from planetcr_bench.arrays import MEASURED, Arrays, Job, read_arrays
-from planetcr_bench.dataset import find_scenes, read_product, read_raster
-from planetcr_bench.measure import measure_scene
-from planetcr_bench.parallel import start_worker
-from planetcr_bench.predict import predict
-from planetcr_bench.predictions import Card
-from planetcr_bench.protocols import PROTOCOLS
+from planetcr_bench.data.layout import find_scenes, read_product, read_raster
+from planetcr_bench.evaluation.loading import MEASURED, Arrays, Job, read_arrays
+from planetcr_bench.evaluation.runner import measure_scene
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.predictions.format import Card
+from planetcr_bench.predictions.predict import predict
+from planetcr_bench.utils.parallel import start_worker
 
 # --- (b) the official formulas, straight --------------------------------------------------------
 

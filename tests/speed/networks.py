@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from parity.fill import rule_a, rule_b
 from plain import PlainAlignCR, PlainGLFCR
-from planetcr_models.official import load_checkpoint
+from planetcr_models.weights.authors import load_checkpoint
 
 PLAIN: dict[str, Callable[[], nn.Module]] = {
     "align_cr": PlainAlignCR,

@@ -13,17 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-from planetcr_bench.dataset import SceneFiles, read_scene
-from planetcr_bench.parallel import start_worker
-from planetcr_bench.simulate.land_cover import worldcover
-from planetcr_bench.simulate.optical import changed_surface, clear_image, clouds_over, cloudy_image
-from planetcr_bench.simulate.place import Place
-from planetcr_bench.simulate.radar import sar_image
-from planetcr_bench.simulate.scene import quartet_of
-from planetcr_bench.simulate.sky import mask_on
-from planetcr_bench.simulate.surface import surface_of
-from planetcr_bench.simulate.survey import survey_of, window_of
-from planetcr_bench.simulate.writer import write_quartet
+from planetcr_bench.data.layout import SceneFiles, read_scene
+from planetcr_bench.simulation.land_cover import worldcover
+from planetcr_bench.simulation.optical import (
+    changed_surface,
+    clear_image,
+    clouds_over,
+    cloudy_image,
+)
+from planetcr_bench.simulation.place import Place
+from planetcr_bench.simulation.radar import sar_image
+from planetcr_bench.simulation.scene import quartet_of
+from planetcr_bench.simulation.sky import mask_on
+from planetcr_bench.simulation.surface import surface_of
+from planetcr_bench.simulation.survey import survey_of, window_of
+from planetcr_bench.simulation.writer import write_quartet
+from planetcr_bench.utils.parallel import start_worker
 
 Clock = dict[str, list[float]]
 PATCHES = 25

@@ -47,7 +47,7 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             typer.secho("stopped; the same command goes on where it stopped", err=True)
             raise typer.Exit(130) from None
-        from planetcr_bench.untrusted import printable  # --help must start fast
+        from planetcr_bench.utils.untrusted import printable  # --help must start fast
 
         typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
         typer.echo("\n  ".join(map(printable, lines)), err=True)
@@ -70,7 +70,7 @@ def _show_warning(
         _show_others(message, category, filename, lineno, file, line)
         return
     typer.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
-    from planetcr_bench.untrusted import printable  # --help must start fast
+    from planetcr_bench.utils.untrusted import printable  # --help must start fast
 
     typer.echo(printable(message), err=True)
 
@@ -79,7 +79,7 @@ def _unwritable(error: UnicodeEncodeError) -> str:
     """A file's name with bytes that this locale does not know, which nothing can write down."""
     if error.reason != "surrogates not allowed":
         raise error
-    from planetcr_bench.untrusted import printable
+    from planetcr_bench.utils.untrusted import printable
 
     return (
         f"{printable(error.object)}: expected a name in the letters of this system, got others; "

@@ -16,7 +16,7 @@ def check(
     as_json: options.Json = False,
 ) -> None:
     """Audit a dataset: files, grids, value ranges, splits. Exit code 1 if anything is broken."""
-    from planetcr_bench.audit import audit
+    from planetcr_bench.data.integrity import audit
 
     report = audit(data, workers=workers, batch=batch, quiet=as_json)
     if as_json:

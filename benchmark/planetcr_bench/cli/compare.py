@@ -50,11 +50,11 @@ def compare(
     Every score has a 95 % interval over AOIs, every two runs their paired difference with its p.
     Of runs that a judge has read also Tab. 3 and Fig. 6; diagnosis.md says where and how all fail.
     """
-    from planetcr_bench.ledger import read_ledger
-    from planetcr_bench.published import refuse_published
-    from planetcr_bench.report import all_standings, write_comparison
-    from planetcr_bench.semantics import check_judges, without_judges
-    from planetcr_bench.tables import check_comparable, marked, of_protocol, summary
+    from planetcr_bench.analysis.segmentation import check_judges, without_judges
+    from planetcr_bench.report.report import all_standings, write_comparison
+    from planetcr_bench.results.aggregate import check_comparable, marked, of_protocol, summary
+    from planetcr_bench.results.ledger import read_ledger
+    from planetcr_bench.results.published import refuse_published
 
     if published and protocol == "full":
         raise UsageError("--published: the paper's figures are of protocol official alone")

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from planetcr_bench.cli import options
-from planetcr_bench.cli.extras import need_judges
 from planetcr_bench.errors import UsageError
+from planetcr_bench.utils.extras import need_judges
 
 
 def evaluate(
@@ -48,15 +48,15 @@ def evaluate(
     With a judge also Tab. 3 and Fig. 6: what land cover it tells from the predictions.
     Nothing is scored unless every scene of the split has one usable prediction.
     """
-    from planetcr_bench import evaluate as run
-    from planetcr_bench.untrusted import printable
+    from planetcr_bench import api as run
+    from planetcr_bench.utils.untrusted import printable
 
     if autocast is not None and not judge:
         raise UsageError("--autocast: is of judges; give one with --judge")
     judges = []
     if judge:
         need_judges()
-        from planetcr_bench.cli.judges import load_all  # PyTorch is an extra
+        from planetcr_bench.networks.segmenter import load_all  # PyTorch is an extra
 
         judges = load_all(judge, device=device, autocast=autocast or "off")
     ledger, folder, problems = run.evaluate(
@@ -79,7 +79,7 @@ def evaluate(
     for problem in problems:
         typer.echo(f"left out: {printable(problem)}", err=True)
     if as_json:
-        from planetcr_bench.tables import summary
+        from planetcr_bench.results.aggregate import summary
 
         typer.echo(json.dumps(summary(ledger), ensure_ascii=False, allow_nan=False))
         return

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from planetcr_bench.cli import options
-from planetcr_bench.cli.extras import need_judges
 from planetcr_bench.errors import UsageError
+from planetcr_bench.utils.extras import need_judges
 
 
 class Row(StrEnum):
@@ -77,14 +77,14 @@ def gallery(
 ) -> None:
     """Draw scenes as Fig. 4 of the paper does: cloudy, SAR, land cover, predictions, clear."""
     _check_options(row or [], judge, device)
-    from planetcr_bench.gallery import check_out
-    from planetcr_bench.gallery import gallery as run
+    from planetcr_bench.gallery.gallery import check_out
+    from planetcr_bench.gallery.gallery import gallery as run
 
     check_out(out)  # before the judge is read
     loaded = None
     if judge is not None:
         need_judges()
-        from planetcr_bench.cli.judges import load  # PyTorch is an extra
+        from planetcr_bench.networks.segmenter import load  # PyTorch is an extra
 
         loaded = load(judge, device=device)
     drawn = run(

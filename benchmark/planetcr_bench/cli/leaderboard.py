@@ -29,7 +29,7 @@ def leaderboard(
     from planetcr_bench.errors import LedgerError
     from planetcr_bench.leaderboard.entries import read_entries
     from planetcr_bench.leaderboard.page import FILES, write_board
-    from planetcr_bench.untrusted import printable
+    from planetcr_bench.utils.untrusted import printable
 
     entries, problems = read_entries(results)
     for problem in problems:  # printable lines

@@ -20,10 +20,10 @@ def models(
     as_json: options.Json = False,
 ) -> None:
     """List the networks: inputs, parameters, multiply-accumulates, paper, licence, weights."""
-    from planetcr_bench.cli.extras import need_networks
+    from planetcr_bench.utils.extras import need_networks
 
     need_networks()
-    from planetcr_bench.cli.network import known_method
+    from planetcr_bench.networks.loading import known_method
     from planetcr_models import list_models
 
     if name is not None:
@@ -41,9 +41,9 @@ def models(
 
 
 def _card(name: str) -> dict[str, Any]:
-    from planetcr_models.cost import COSTS
-    from planetcr_models.recipes import RECIPES, SOURCES
-    from planetcr_models.zoo import METHODS
+    from planetcr_models.complexity import COSTS
+    from planetcr_models.networks.registry import METHODS
+    from planetcr_models.training.recipes import RECIPES, SOURCES
 
     recipe = {"recipe": RECIPES[name].plain(), "recipe_source": SOURCES[name]}
     if name == "judge":

@@ -51,10 +51,10 @@ def predict(
 
     A network goes on where it was stopped when the same command is given again.
     """
-    from planetcr_bench.evaluate import choose_device, data_folder
-    from planetcr_bench.predict import predict as run
-    from planetcr_bench.predict import predict_with
-    from planetcr_bench.untrained import METHODS
+    from planetcr_bench.api import choose_device, data_folder
+    from planetcr_bench.predictions.baselines import METHODS
+    from planetcr_bench.predictions.predict import predict as run
+    from planetcr_bench.predictions.predict import predict_with
 
     common: dict[str, Any] = {
         "split": split, "scene_list": scene_list, "workers": workers, "quiet": as_json
@@ -68,10 +68,10 @@ def predict(
         out = out or Path("preds", method)
         written, kept = run(method, data_folder(data), out, batch=batch or 16, **common), 0
     else:
-        from planetcr_bench.cli.extras import need_networks
+        from planetcr_bench.utils.extras import need_networks
 
         need_networks()
-        from planetcr_bench.cli.network import Settings, as_function, open_network
+        from planetcr_bench.networks.loading import Settings, as_function, open_network
 
         if overlap is not None and tile is None:
             raise UsageError("--overlap is of tiles: give --tile too")

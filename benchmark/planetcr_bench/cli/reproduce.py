@@ -47,11 +47,11 @@ def reproduce(
     A step is skipped when its inputs and its output are unchanged; the same command goes on where
     it stopped. Without --config this is the road to the paper's tables; on one GPU it takes days.
     """
-    from planetcr_bench.cli.extras import need_training
+    from planetcr_bench.utils.extras import need_training
 
     need_training()
-    from planetcr_bench.cli import reproduction
-    from planetcr_bench.plan import describe, run_plan
+    from planetcr_bench.networks import reproduction
+    from planetcr_bench.networks.plan import describe, run_plan
 
     wish = reproduction.read_wish(
         reproduction.Wish(

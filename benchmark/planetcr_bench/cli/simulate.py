@@ -50,7 +50,7 @@ def simulate(
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from planetcr_bench.simulate.writer import simulate as run
+    from planetcr_bench.simulation.writer import simulate as run
 
     simulation = run(
         out, size=size, seed=seed, train=train, preset=preset, truth=truth, workers=workers,

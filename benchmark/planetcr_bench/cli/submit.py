@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planetcr_bench.cli import options
-from planetcr_bench.cli.extras import need_judges
 from planetcr_bench.errors import UsageError
+from planetcr_bench.utils.extras import need_judges
 
 if TYPE_CHECKING:  # --help must start fast
-    from planetcr_bench.judging import Judge
+    from planetcr_bench.evaluation.segmenters import Judge
 
 _PACK = "Pack"
 _CHECK = "Check (--check)"
@@ -151,7 +151,7 @@ def submit(
     given |= {"results": results, "judges": _judges(judge, device)}
     if template:
         _refuse({**packing, **checking}, "is not for --template")
-        from planetcr_bench.entry_card import TEMPLATE
+        from planetcr_bench.leaderboard.card import TEMPLATE
 
         typer.echo(TEMPLATE, nl=False)
     elif check is not None:
@@ -190,7 +190,7 @@ def _refuse(given: dict[str, Any], reason: str) -> None:
 
 
 def _sample(text: str | None) -> int | None:
-    from planetcr_bench.submission_check import SAMPLE
+    from planetcr_bench.submission.check import SAMPLE
 
     if text in (None, "all"):
         return SAMPLE if text is None else None
@@ -203,7 +203,7 @@ def _judges(files: list[Path] | None, device: str) -> Sequence[Judge]:
     if not files:
         return []
     need_judges()
-    from planetcr_bench.cli.judges import load_all  # PyTorch is an extra
+    from planetcr_bench.networks.segmenter import load_all  # PyTorch is an extra
 
     return load_all(files, device=device, autocast="off")
 
@@ -217,8 +217,8 @@ def _pack(
     as_json: bool,
     **options: Any,
 ) -> None:
-    from planetcr_bench.submission import pack
-    from planetcr_bench.untrusted import printable
+    from planetcr_bench.submission.pack import pack
+    from planetcr_bench.utils.untrusted import printable
 
     if card is None:
         raise UsageError("--card: expected a card; `planetcr-bench submit --template` prints one")
@@ -247,9 +247,9 @@ def _check(
     as_json: bool,
     **options: Any,
 ) -> None:
-    from planetcr_bench import submission
-    from planetcr_bench.submission_check import Scrutiny, check
-    from planetcr_bench.untrusted import printable
+    from planetcr_bench.submission import pack as submission
+    from planetcr_bench.submission.check import Scrutiny, check
+    from planetcr_bench.utils.untrusted import printable
 
     if replace and not accept:
         raise UsageError("--replace: is for packing and for --accept")
@@ -278,7 +278,7 @@ def _check(
     if as_json:
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
-    from planetcr_bench.tables import coverage
+    from planetcr_bench.results.aggregate import coverage
 
     ranked = "" if told["complete"] else ", incomplete: never ranked"
     typer.echo(

@@ -11,17 +11,17 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from planetcr_bench.ledger import Ledger
-from planetcr_bench.protocols import PROTOCOLS, Pool
-from planetcr_bench.render import cover_block, pool_block, sky_block, table2_blocks, to_rich
-from planetcr_bench.semantic_blocks import table3_blocks
-from planetcr_bench.statistic_blocks import statistic_blocks
-from planetcr_bench.statistics import Standing
-from planetcr_bench.tables import measured_protocols
-from planetcr_bench.untrusted import printable
+from planetcr_bench.analysis.significance import Standing
+from planetcr_bench.metrics.protocols import PROTOCOLS, Pool
+from planetcr_bench.report.segmentation import table3_blocks
+from planetcr_bench.report.significance import statistic_blocks
+from planetcr_bench.report.table import cover_block, pool_block, sky_block, table2_blocks, to_rich
+from planetcr_bench.results.aggregate import measured_protocols
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.utils.untrusted import printable
 
 if TYPE_CHECKING:  # decodes images, which printing tables does not need
-    from planetcr_bench.audit import Report
+    from planetcr_bench.data.integrity import Report
 
 
 def console() -> Console:

@@ -101,11 +101,11 @@ def train(
     Its folder holds best.safetensors and last.safetensors for `predict NAME --weights`, the recipe,
     steps.csv, epochs.csv, curves for TensorBoard and pictures of a few validation scenes.
     """
-    from planetcr_bench.cli.extras import need_training
+    from planetcr_bench.utils.extras import need_training
 
     need_training()
-    from planetcr_bench.cli import training
-    from planetcr_bench.json_values import to_json_value
+    from planetcr_bench.networks import training
+    from planetcr_bench.utils.json_values import to_json_value
 
     request = training.Request(
         name=name,

@@ -15,12 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from planetcr_bench.errors import LedgerError
-from planetcr_bench.leaderboard.entries import Entry
-from planetcr_bench.ledger import SUMS, Ledger, cover_bins, judged_columns
-from planetcr_bench.protocols import PROTOCOLS, Protocol
-from planetcr_bench.tables import METRICS, SUMS_OF_INPUT, Of, check_comparable, score_groups, widest
-from planetcr_bench.vocabulary import (
+from planetcr_bench.constants import (
     COVER_BINS,
     LAND_COVER,
     LAND_COVER_NAMES,
@@ -28,6 +23,18 @@ from planetcr_bench.vocabulary import (
     PLANET_CR_TEST_SCENES,
     SKY,
 )
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.leaderboard.entries import Entry
+from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.results.aggregate import (
+    METRICS,
+    SUMS_OF_INPUT,
+    Of,
+    check_comparable,
+    score_groups,
+    widest,
+)
+from planetcr_bench.results.ledger import SUMS, Ledger, cover_bins, judged_columns
 
 NUMERATORS: Final = {
     "mae": "absolute_error",

@@ -16,19 +16,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from planetcr_bench.consistency import shape_faults
-from planetcr_bench.entry_card import EntryCard, read_entry_card
 from planetcr_bench.errors import BenchError, LedgerError
-from planetcr_bench.ledger import SUMS, Ledger, check_rows
-from planetcr_bench.samples import SAMPLES
-from planetcr_bench.sent_ledger import (
+from planetcr_bench.gallery.thumbnails import SAMPLES
+from planetcr_bench.leaderboard.card import EntryCard, read_entry_card
+from planetcr_bench.leaderboard.consistency import shape_faults
+from planetcr_bench.leaderboard.sent_ledger import (
     LARGEST_LEDGER,
     LARGEST_RECORD,
     decode_ledger,
     run_type_faults,
 )
-from planetcr_bench.tables import input_crop
-from planetcr_bench.untrusted import check_regular, printable, read_bytes, read_json
+from planetcr_bench.results.aggregate import input_crop
+from planetcr_bench.results.ledger import SUMS, Ledger, check_rows
+from planetcr_bench.utils.untrusted import check_regular, printable, read_bytes, read_json
 
 LEDGER: Final = "ledger.parquet"
 RUN: Final = "run.json"

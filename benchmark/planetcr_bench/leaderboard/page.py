@@ -21,8 +21,10 @@ import numpy as np
 import pandas as pd
 
 from planetcr_bench import __version__
+from planetcr_bench.analysis.segmentation import judged_scores, without_judges
+from planetcr_bench.analysis.significance import Standing, resolution, standings
+from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.json_values import from_json_value, to_json_value
 from planetcr_bench.leaderboard.boards import (
     AXES,
     Arrays,
@@ -33,14 +35,10 @@ from planetcr_bench.leaderboard.boards import (
     judged_cells_of,
 )
 from planetcr_bench.leaderboard.entries import Entry, predictions_of
-from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.published import SEEN, SOURCE, published_table2, published_table3
-from planetcr_bench.render import Block, number, to_markdown
-from planetcr_bench.semantics import judged_scores, without_judges
-from planetcr_bench.statistic_blocks import DIGITS, UNIT
-from planetcr_bench.statistics import Standing, resolution, standings
-from planetcr_bench.storage import write_whole
-from planetcr_bench.tables import (
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.report.significance import DIGITS, UNIT
+from planetcr_bench.report.table import Block, number, to_markdown
+from planetcr_bench.results.aggregate import (
     HIGHER_IS_BETTER,
     LABEL,
     METRICS,
@@ -48,8 +46,10 @@ from planetcr_bench.tables import (
     rounding_note,
     score_groups,
 )
-from planetcr_bench.untrusted import printable
-from planetcr_bench.vocabulary import PLANET_CR
+from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
+from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.json_values import from_json_value, to_json_value
+from planetcr_bench.utils.untrusted import printable
 
 FILES: Final = ("index.html", "leaderboard.md", "leaderboard.json", "leaderboard.bib")
 

@@ -14,6 +14,8 @@ from numpy.testing import assert_allclose
 
 from boards import put
 from ledgers import make_ledger
+from planetcr_bench.analysis.segmentation import judged_scores
+from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.leaderboard.boards import (
     ALL,
     AXES,
@@ -25,11 +27,9 @@ from planetcr_bench.leaderboard.boards import (
     judged_cells_of,
 )
 from planetcr_bench.leaderboard.entries import Entry, read_entries
-from planetcr_bench.ledger import cover_bins
-from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.semantics import judged_scores
-from planetcr_bench.tables import METRICS, score_groups
-from planetcr_bench.vocabulary import LAND_COVER
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.results.aggregate import METRICS, score_groups
+from planetcr_bench.results.ledger import cover_bins
 
 
 def entries_of(tmp_path: Path, *ledgers) -> list[Entry]:

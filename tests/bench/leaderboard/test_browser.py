@@ -19,13 +19,8 @@ from scipy import stats
 
 from boards import make_card, put, twins
 from ledgers import make_ledger
-from planetcr_bench import scores
-from planetcr_bench.leaderboard.entries import read_entries
-from planetcr_bench.leaderboard.page import write_board
-from planetcr_bench.ledger import Ledger, cover_bins
-from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.semantics import judged_scores
-from planetcr_bench.statistics import (
+from planetcr_bench.analysis.segmentation import judged_scores
+from planetcr_bench.analysis.significance import (
     AoiSums,
     Difference,
     Estimate,
@@ -37,7 +32,12 @@ from planetcr_bench.statistics import (
     resolution,
     tie_letters,
 )
-from planetcr_bench.tables import HIGHER_IS_BETTER, METRICS, score_groups
+from planetcr_bench.leaderboard.entries import read_entries
+from planetcr_bench.leaderboard.page import write_board
+from planetcr_bench.metrics import scores
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.results.aggregate import HIGHER_IS_BETTER, METRICS, score_groups
+from planetcr_bench.results.ledger import Ledger, cover_bins
 
 REQUIRED = "PLANETCR_BROWSER"
 """Set where a missing browser must fail the tests instead of skipping them."""

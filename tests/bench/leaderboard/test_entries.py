@@ -15,12 +15,13 @@ import pytest
 
 from boards import make_card, put
 from ledgers import make_ledger
-from planetcr_bench.consistency import shape_faults
-from planetcr_bench.entry_card import read_entry_card
+from paths import ROOT
 from planetcr_bench.errors import LedgerError, SubmissionError
+from planetcr_bench.gallery.thumbnails import SAMPLES
+from planetcr_bench.leaderboard.card import read_entry_card
+from planetcr_bench.leaderboard.consistency import shape_faults
 from planetcr_bench.leaderboard.entries import read_entries, runs_named
-from planetcr_bench.samples import SAMPLES
-from planetcr_bench.sent_ledger import LARGEST_LEDGER, _decode
+from planetcr_bench.leaderboard.sent_ledger import LARGEST_LEDGER, _decode
 
 
 def test_entries_come_with_card_and_status_in_the_order_of_their_folders(tmp_path: Path) -> None:
@@ -287,7 +288,7 @@ def test_a_run_of_the_same_facts_in_other_types_is_another_run(tmp_path: Path) -
         assert f"{reason}" in read_entries(tmp_path)[1][0]
 
 
-CURVES = Path(__file__).parents[3] / "results/sim-v1-small/curves"
+CURVES = ROOT / "results/sim-v1-small/curves"
 
 
 @pytest.mark.parametrize("curve", sorted(CURVES.glob("*_*.csv")), ids=lambda path: path.stem)

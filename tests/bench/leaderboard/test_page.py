@@ -17,8 +17,8 @@ from ledgers import make_ledger
 from planetcr_bench.cli.app import app
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.leaderboard.page import FILES, STATUS_WORDS, write_board
-from planetcr_bench.protocols import PROTOCOLS
-from planetcr_bench.tables import score_groups
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.results.aggregate import score_groups
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from planetcr_models.official import load_checkpoint
+from planetcr_models.weights.authors import load_checkpoint
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,1 @@
+"""Statistics over ledgers: significance, segmentation scores, error analysis."""

@@ -1,0 +1,377 @@
+r"""Ledgers in, tables of where and how a method fails out: skies, classes, places, the triangle.
+
+All figures here are ratios of pooled pixels, whatever the protocol's own pool, so that parts add up
+to the whole: the signature says ``pool:pixels``. Only SAM and SSIM leave pixels out, where they are
+not defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from planetcr_bench.constants import (
+    COVER_BINS,
+    LAND_COVER,
+    LAND_COVER_NAMES,
+    SEASONS,
+    SKY,
+    THICKNESS,
+)
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.metrics import scores
+from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
+from planetcr_bench.results.aggregate import (
+    HIGHER_IS_BETTER,
+    METRICS,
+    SUMS_OF_INPUT,
+    Of,
+    in_paper_order,
+    measured_protocols,
+    method_label,
+    score_groups,
+)
+from planetcr_bench.results.ledger import COLUMNS, DISTANCE_ROUNDING, SUMS, Ledger, cover_bins
+
+POOL: Final[Pool] = "pixels"
+"""Of every figure here."""
+
+TRIANGLE: Final = ("residual", "recovery", "invention")
+"""Shares that :func:`triangle` gives, in this order."""
+
+ORDER: Final = {
+    "sky": SKY,
+    "land_cover": LAND_COVER,
+    "cover_bin": COVER_BINS,
+    "season": SEASONS,
+    "thickness": THICKNESS[1:],
+}
+"""Groups of the columns that have a fixed order; those without pixels are listed all the same."""
+
+PASTES: Final[dict[str, tuple[str, ...]]] = {
+    "nothing": (),
+    "clear": ("clear",),
+    "clear and rim": ("clear", "rim"),
+}
+"""Skies under which a composite keeps the input's pixels."""
+
+ADDITIVE: Final = METRICS[:3]
+"""Metrics of a composite that follow from the sums of its parts; SSIM's window reaches across."""
+
+
+def triangle(
+    absolute_error: ArrayLike, prediction_cloudy: ArrayLike, cloudy_clear: ArrayLike
+) -> NDArray[np.float64]:
+    r"""Where a prediction lies between the cloudy image and the truth, or off the way.
+
+    With the :math:`L_1` distances between prediction :math:`p`, cloudy input :math:`c` and truth
+    :math:`t`, :math:`a = \sum|p-t|`, :math:`b = \sum|p-c|`, :math:`d = \sum|c-t|`, the Gromov
+    products
+
+    .. math:: \mathrm{residual} = \tfrac{a+d-b}{2}, \quad \mathrm{recovery} = \tfrac{b+d-a}{2},
+              \quad \mathrm{invention} = \tfrac{a+b-d}{2}
+
+    split the error, :math:`a = \mathrm{residual} + \mathrm{invention}`, and the way that there was
+    to go, :math:`d = \mathrm{residual} + \mathrm{recovery}`. None is negative, and all are additive
+    over values. A value between cloudy and true is part residual cloud, part recovery, and no
+    invention; what lies beyond either is invention. Returned are their shares of
+    :math:`(a+b+d)/2`, the sum of the three.
+
+    Args:
+        absolute_error: :math:`a`, any unit, shape (...).
+        prediction_cloudy: :math:`b`, of the same values.
+        cloudy_clear: :math:`d`, of the same values.
+
+    Returns:
+        Shares of residual cloud, recovery and invention, each in [0, 1] and 1 together, shape
+        (..., 3); nan where all three images agree.
+
+    Raises:
+        LedgerError: One distance is greater than the other two together, beyond rounding.
+
+    Example:
+        >>> triangle([0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.5, 0.5, 0.0])  # a copy, perfect, clear
+        array([[ 1.,  0.,  0.],
+               [ 0.,  1.,  0.],
+               [nan, nan, nan]])
+    """
+    a, b, d = (
+        np.asarray(sums, np.float64)
+        for sums in np.broadcast_arrays(absolute_error, prediction_cloudy, cloudy_clear)
+    )
+    twice = np.stack([a + d - b, b + d - a, a + b - d], axis=-1)
+    total = (a + b + d)[..., None]
+    if (twice < -DISTANCE_ROUNDING * total).any():
+        raise LedgerError(
+            "expected distances between prediction, cloudy and clear of which none is greater than "
+            "the other two together, found otherwise"
+        )
+    shares = np.full(twice.shape, np.nan)
+    np.divide(np.maximum(twice, 0), total, out=shares, where=total > 0)
+    return shares
+
+
+def widest_protocol(ledgers: Sequence[Ledger]) -> Protocol:
+    """The protocol to diagnose: ``full`` where all runs were measured in it, else ``official``."""
+    full = PROTOCOLS["full"]
+    return full if full in measured_protocols(ledgers) else PROTOCOLS["official"]
+
+
+def signature(protocol: Protocol, metric: str = "all") -> str:
+    """What says how the figures of this file were computed."""
+    return protocol.signature(metric, POOL)
+
+
+def gain(metric: str, after: ArrayLike, before: ArrayLike) -> NDArray[np.float64]:
+    """How much better the first is, positive for better; 0 between two perfect PSNR.
+
+    Args:
+        metric: One of ``METRICS``.
+        after: Scores, shape (...).
+        before: Scores, shape (...).
+    """
+    after, before = np.asarray(after, np.float64), np.asarray(before, np.float64)
+    with np.errstate(invalid="ignore"):
+        difference = np.where(after == before, 0.0, after - before)
+    return difference if HIGHER_IS_BETTER[metric] else 0.0 - difference
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """Runs on one dataset in one protocol, and the tables of their failures, each made once.
+
+    Attributes:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+    """
+
+    ledgers: Sequence[Ledger]
+    protocol: Protocol
+    _made: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def _rows(self) -> list[tuple[str, pd.DataFrame]]:
+        """Name and rows of each run in the paper's order, with ``all`` and ``cover_bin``."""
+        return [
+            (method_label(run), _rows_of(run.frame, self.protocol))
+            for run in in_paper_order(self.ledgers)
+        ]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all runs were scored on all scenes of the dataset."""
+        return all(run.provenance["complete"] for run in self.ledgers)
+
+    def failures(self, *by: str) -> pd.DataFrame:
+        """Everything that the sums of groups of ledger rows tell of each method and its input.
+
+        Args:
+            by: Columns that name a group; also ``cover_bin``. None: one group, ``all``.
+
+        Returns:
+            ``row`` and the columns of ``by``; each metric of the prediction (``mae``), of the input
+            (``input_mae``) and the gain (``gain_mae``, positive where the method is better);
+            ``changed``, mean absolute difference to cloudy, reflectance; ``worse``, share of pixels
+            whose error exceeds the input's; shares of :func:`triangle`; ``pixels``, ``scenes``,
+            ``aois``. Columns of :data:`ORDER` hold its groups in its order, those without pixels
+            with nan and zero, and no others: pixels of unknown land count elsewhere. Other columns
+            hold the groups that the method has. Not to be changed: it is made once.
+        """
+        if by not in self._made:
+            keys = list(by) or ["all"]
+            parts = [_group_sums(rows, keys).assign(row=name) for name, rows in self._rows]
+            sums = pd.concat(parts, ignore_index=True)
+            self._made[by] = sums[["row", *keys]].join(_figures(sums, self.protocol))
+        return self._made[by]
+
+    @cached_property
+    def harm(self) -> pd.DataFrame:
+        """What each method did under cloud, on its rim and under clear sky, and to all pixels.
+
+        ``row``, ``sky`` (``cloud``, ``rim``, ``clear``, ``all``), ``input_mae``, ``mae``,
+        ``changed``, ``worse``, ``pixels``, ``scenes``.
+        """
+        names = ["row", "sky", "input_mae", "mae", "changed", "worse", "pixels", "scenes"]
+        overall = self.failures().rename(columns={"all": "sky"})
+        return _run_by_run([self.failures("sky"), overall])[names]
+
+    @cached_property
+    def paste(self) -> pd.DataFrame:
+        """What keeping the input's pixels where the sky is clear would gain each method.
+
+        Exact: :data:`ADDITIVE` metrics of the composite follow from the sums of its parts. A line
+        per method and key of :data:`PASTES`: ``row``, ``pasted``, ``share`` (of pixels that the
+        composite takes from the input), ``mae``, ``psnr``, ``sam_deg``, and ``gain_…`` of each over
+        pasting nothing, positive where pasting helps.
+        """
+        lines = []
+        for name, rows in self._rows:
+            by_sky = _group_sums(rows, ["sky"])
+            for pasted, skies in PASTES.items():
+                lines.append({"row": name, "pasted": pasted, **_composite(by_sky, skies)})
+        table = pd.DataFrame(lines)
+        table[list(ADDITIVE)] = _scores(table, self.protocol)[list(ADDITIVE)]
+        nothing = table[table["pasted"] == "nothing"].set_index("row").loc[table["row"]]
+        for metric in ADDITIVE:
+            table[f"gain_{metric}"] = gain(metric, table[metric], nothing[metric])
+        gains = [f"gain_{metric}" for metric in ADDITIVE]
+        return table[["row", "pasted", "share", *ADDITIVE, *gains]]
+
+    @cached_property
+    def scenes(self) -> pd.DataFrame:
+        """Figures of each scene.
+
+        As :meth:`failures` by ``scene``, with ``cloud_cover``, ``cover_bin`` and ``land_cover``,
+        the class of most of its pixels.
+        """
+        facts: list[pd.DataFrame] = []
+        known: set[str] = set()
+        for _, rows in self._rows:
+            new = rows[~rows["scene"].isin(known)]
+            facts += [_scene_facts(new)] if len(new) else []
+            known |= set(new["scene"].unique())
+        return self.failures("scene").merge(
+            pd.concat(facts), left_on="scene", right_index=True, how="left"
+        )
+
+    @cached_property
+    def aois(self) -> pd.DataFrame:
+        """Figures of each area of interest.
+
+        As :meth:`failures` by ``aoi``, with the means over its scenes of ``longitude`` and
+        ``latitude`` (degrees, nan where no scene has a place) and ``cloud_cover``.
+        """
+        names = ["longitude", "latitude", "cloud_cover"]
+        means = []
+        for row, rows in self._rows:
+            of_aoi = rows.drop_duplicates("scene").groupby("aoi", observed=True)
+            means.append(of_aoi[names].mean().reset_index().assign(row=row))
+        every = pd.concat(means).astype({"aoi": object})
+        return self.failures("aoi").merge(every, on=["row", "aoi"], how="left")
+
+    @cached_property
+    def triangle(self) -> pd.DataFrame:
+        """Shares of residual cloud, recovery and invention of each method and of its parts.
+
+        A line per method and group: ``row``, ``by`` (``all``, ``sky``, ``land_cover`` or
+        ``cover_bin``), ``group``, the shares of :func:`triangle`, ``mae``, ``pixels``, ``scenes``.
+        """
+        parts = [self.failures().rename(columns={"all": "group"}).assign(by="all")]
+        parts += [
+            self.failures(by).rename(columns={by: "group"}).assign(by=by)
+            for by in ("sky", "land_cover", "cover_bin")
+        ]
+        return _run_by_run(parts)[["row", "by", "group", *TRIANGLE, "mae", "pixels", "scenes"]]
+
+    @cached_property
+    def told(self) -> Diagnosis | None:
+        """Of the runs whose evaluation knew how thick the simulated clouds are; None without."""
+        known = [run for run in self.ledgers if (run.frame["thickness"] != THICKNESS[0]).any()]
+        if len(known) == len(self.ledgers):
+            return self
+        return Diagnosis(known, self.protocol) if known else None
+
+
+def _rows_of(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    rows = frame.loc[frame["protocol"] == protocol.name, list(COLUMNS)]
+    return rows.assign(all="all", cover_bin=cover_bins(rows))
+
+
+def _group_sums(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Sums of groups of one run's rows, and how many scenes and AOIs they come from."""
+    grouped = rows.groupby(list(keys), observed=True)
+    sums = grouped[list(SUMS)].sum()
+    sums["scenes"], sums["aois"] = grouped["scene"].nunique(), grouped["aoi"].nunique()
+    if all(key in ORDER for key in keys):
+        sums = sums.reindex(_every([ORDER[key] for key in keys], keys), fill_value=0)
+    return sums.reset_index().astype(dict.fromkeys(keys, object))
+
+
+def _every(orders: Sequence[Sequence[str]], keys: Sequence[str]) -> pd.Index:
+    """All groups of the columns, as an index of the kind that ``groupby`` makes."""
+    if len(keys) == 1:
+        return pd.Index(list(orders[0]), name=keys[0])
+    return pd.MultiIndex.from_tuples(list(product(*orders)), names=list(keys))
+
+
+def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """What each line of sums tells: the columns of :meth:`Diagnosis.failures`."""
+    figures = _scores(sums, protocol)
+    before = _scores(sums, protocol, "input")
+    for metric in METRICS:
+        figures[f"input_{metric}"] = before[metric]
+        figures[f"gain_{metric}"] = gain(metric, figures[metric], before[metric])
+    figures["changed"] = scores.mae(sums["prediction_cloudy"], sums["values"])
+    figures["worse"] = sums["worse_pixels"] / sums["pixels"]
+    figures[list(TRIANGLE)] = triangle(
+        sums["absolute_error"], sums["prediction_cloudy"], sums["cloudy_clear"]
+    )
+    return figures.join(sums[["pixels", "scenes", "aois"]])
+
+
+def _scores(sums: pd.DataFrame, protocol: Protocol, of: Of = "prediction") -> pd.DataFrame:
+    """The metrics of each line of sums, as of a ledger row that is a group of its own."""
+    lines = sums[list(SUMS)].assign(
+        line=range(len(sums)), protocol=protocol.name, scene="", aoi="", cloud_cover=0.0
+    )
+    return score_groups(lines, protocol, ["line"], of=of, pool=POOL)[list(METRICS)]
+
+
+def _run_by_run(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Lines of all tables, those of one run together, runs in the order of the first table."""
+    runs = list(dict.fromkeys(parts[0]["row"]))
+    return pd.concat(parts, ignore_index=True).sort_values(
+        "row", key=lambda rows: rows.map(runs.index), kind="stable", ignore_index=True
+    )
+
+
+def _composite(by_sky: pd.DataFrame, skies: Sequence[str]) -> dict[str, float]:
+    """Sums of a prediction with the input's pixels under some skies, and the share of those."""
+    kept = by_sky["sky"].isin(skies)
+    taken = {ours: by_sky[ours].mask(kept, by_sky[its]) for ours, its in SUMS_OF_INPUT.items()}
+    sums = by_sky.assign(**taken)[list(SUMS)].sum()
+    share = by_sky.loc[kept, "pixels"].sum() / by_sky["pixels"].sum()
+    return {"share": float(share), **{str(name): value for name, value in sums.items()}}
+
+
+def _scene_facts(rows: pd.DataFrame) -> pd.DataFrame:
+    pixels = rows.pivot_table(
+        index="scene", columns="land_cover", values="pixels", aggfunc="sum", observed=True
+    )
+    pixels.columns = pixels.columns.astype(str)
+    prevailing = (
+        pixels.reindex(columns=list(LAND_COVER_NAMES), fill_value=0).fillna(0).idxmax(axis=1)
+    )
+    facts = rows.groupby("scene", observed=True)[["cloud_cover", "cover_bin"]].first()
+    return facts.astype({"cover_bin": object}).assign(land_cover=prevailing)
+
+
+def extremes(table: pd.DataFrame, by: str, *, name: str = "scene", count: int = 5) -> pd.DataFrame:
+    """Lines with the lowest and with the highest figure of each method.
+
+    Args:
+        table: :attr:`Diagnosis.scenes` or :attr:`Diagnosis.aois`.
+        by: A figure of which more is better, such as ``psnr`` or ``gain_psnr``.
+        name: Column that settles ties.
+        count: Lines of each end, at most.
+
+    Returns:
+        The table's lines with ``end``: of each method the ``worst``, from the worst on, then the
+        ``best``, from the best on; no line and no figure at both ends, so none where all are equal.
+    """
+    parts = []
+    for _, lines in table[table[by].notna()].groupby("row", sort=False):
+        rising = lines.sort_values([by, name], ascending=[True, True])
+        beaten = rising[rising[by] < rising[by].iloc[-1]]
+        worst = beaten.head(min(count, -(-len(rising) // 2)))
+        falling = lines.sort_values([by, name], ascending=[False, True])
+        best = falling[falling[by] > worst[by].max()].head(count)
+        parts += [worst.assign(end="worst"), best.assign(end="best")]
+    return pd.concat(parts, ignore_index=True) if parts else table.head(0).assign(end="")

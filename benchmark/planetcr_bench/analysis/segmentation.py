@@ -1,0 +1,302 @@
+"""A judged ledger in, how much land cover its images still tell out (paper, Sec. 5.3).
+
+Whatever a judge is asked, the answer is a confusion matrix that sums the rows of a ledger: against
+the true land cover, or against what the judge takes the clear image for. Pixels of unknown land
+count nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from planetcr_bench.constants import COVER_BINS, LAND_COVER
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.metrics import scores
+from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.results.ledger import Ledger, cover_bins, judged_pixels
+from planetcr_bench.utils.json_values import to_json_value
+
+Image = Literal["clear", "cloudy", "prediction"]
+
+OVERALL: Final = "overall"
+BINS: Final = (*COVER_BINS, OVERALL)
+"""Columns of Tab. 3; overall is the pool of all scenes, not the mean of the bins."""
+
+SCORES: Final = ("miou", "pa")
+"""Against the true land cover, in percent."""
+
+MEASURES: Final = (
+    *SCORES,
+    *(f"{score}_discrepancy" for score in SCORES),
+    *(f"{score}_recovery" for score in SCORES),
+    *(f"{score}_agreement" for score in SCORES),
+)
+"""Columns of :func:`judged_scores` that are figures."""
+
+LEAST_WAY: Final = 1.0
+"""Points from Cloudy to Cloud-Free below which recovery is not told: it would be noise."""
+
+VERSION: Final = 1
+"""Raised when a figure of the same ledger becomes another."""
+
+
+def signature(metric: str, protocol: Protocol, judges: Sequence[str]) -> str:
+    """One line that says how a figure was computed.
+
+    Args:
+        metric: ``mIoU``, ``PA``, ``IoU`` or ``recall``; with ``agreement`` before it, the truth is
+            what the judge takes the clear image for.
+        protocol: Whose window the judge saw.
+        judges: Their keys.
+
+    Example:
+        >>> from planetcr_bench.metrics.protocols import PROTOCOLS
+        >>> signature("PA", PROTOCOLS["full"], ["1a2b3c4d"])
+        'PA|full|window:patch|pool:pixels|unknown:ignored|judge:1a2b3c4d|v1'
+    """
+    parts = [
+        metric,
+        protocol.name,
+        f"window:centre{protocol.window}" if protocol.window else "window:patch",
+        "pool:pixels",
+        *(["classes:present in truth"] if "IoU" in metric else []),
+        "unknown:ignored",
+        *(f"judge:{judge}" for judge in judges),
+        f"v{VERSION}",
+    ]
+    return "|".join(parts)
+
+
+def check_judges(ledgers: Sequence[Ledger]) -> None:
+    """Refuse runs that different judges have read; runs that none has read may stand beside.
+
+    Raises:
+        LedgerError: Names two runs, their judges, and what to do.
+    """
+    judged = [ledger for ledger in ledgers if ledger.judges]
+    for other in judged[1:]:
+        if _hashes(other) != _hashes(judged[0]):
+            raise LedgerError(
+                f"{other.name}: expected the same judges as {judged[0].name}, {_names(judged[0])}, "
+                f"got {_names(other)}; evaluate again with the same --judge files, or compare "
+                "without Tab. 3: --no-judge"
+            )
+
+
+def _hashes(ledger: Ledger) -> dict[str, str]:
+    return {key: facts["sha256"] for key, facts in ledger.provenance["judges"].items()}
+
+
+def _names(ledger: Ledger) -> str:
+    return ", ".join(facts["name"] for facts in ledger.provenance["judges"].values())
+
+
+def judges_of(ledgers: Sequence[Ledger]) -> dict[str, str]:
+    """Keys and names of the judges that have read the runs; empty where none has.
+
+    Raises:
+        LedgerError: Different judges have read them.
+    """
+    check_judges(ledgers)
+    facts: Mapping[str, Any] = next(
+        (ledger.provenance["judges"] for ledger in ledgers if ledger.judges), {}
+    )
+    return {key: str(facts[key]["name"]) for key in sorted(facts)}
+
+
+def without_judges(ledger: Ledger) -> Ledger:
+    """The same run, as if no judge had read it."""
+    return Ledger(ledger.frame, {**ledger.provenance, "judges": {}})
+
+
+def readings(ledger: Ledger, judge: str, protocol: Protocol, image: Image) -> NDArray[np.int64]:
+    """Pixels of known land by cloud cover, true class, and what a judge takes them for.
+
+    Args:
+        ledger: That the judge has read.
+        judge: Its key.
+        protocol: Whose window it saw.
+        image: Which; ``clear`` is read as it is read.
+
+    Returns:
+        Shape (bins, 6, 6, 6), the last bin being all scenes: true class × class in the clear image
+        × class in this image. Any of the three may be summed out.
+    """
+    return _readings(ledger, _rows(ledger, protocol), judge, image)
+
+
+def _rows(ledger: Ledger, protocol: Protocol) -> pd.DataFrame:
+    """Rows of known land in one protocol: where, how many pixels, in which bin of cloud cover.
+
+    Their ``position`` in the ledger leads to what judges count there.
+    """
+    frame = ledger.frame
+    known = (frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)
+    rows = frame.loc[known, ["scene", "aoi", "land_cover", "pixels", "cloud_cover"]]
+    # by name: from categories in another order, astype may keep codes as they are
+    classes = pd.Categorical(rows["land_cover"].astype(str), list(LAND_COVER))
+    return rows.assign(
+        land_cover=classes, cover_bin=cover_bins(rows), position=np.flatnonzero(known)
+    )
+
+
+def _readings(ledger: Ledger, rows: pd.DataFrame, judge: str, image: Image) -> NDArray[np.int64]:
+    """:func:`readings` of some rows of a ledger."""
+    read = judged_pixels(ledger.frame, judge, "cloudy" if image == "cloudy" else "prediction")
+    classes = len(LAND_COVER)
+    flat = np.zeros((len(BINS) * classes, classes, classes), np.int64)
+    if len(rows):
+        group = rows["cover_bin"].cat.codes * classes + rows["land_cover"].cat.codes
+        order = np.argsort(group, kind="stable")
+        groups, starts = np.unique(group.to_numpy()[order], return_index=True)
+        flat[groups] = np.add.reduceat(read[rows["position"].to_numpy()[order]], starts)
+    total: NDArray[np.int64] = flat.reshape(len(BINS), classes, classes, classes)
+    if image == "clear":
+        total = total.sum(3, keepdims=True) * np.eye(classes, dtype=np.int64)
+    total[-1] = total.sum(0)
+    return total
+
+
+def judged_scores(ledger: Ledger, judge: str, protocol: Protocol, image: Image) -> pd.DataFrame:
+    """What a judge tells from one image of a run's scenes, beside their clear and cloudy images.
+
+    Returns:
+        One row per bin of :data:`BINS`, in percent and percentage points:
+
+        - ``miou``, ``pa``: against the truth;
+        - ``…_discrepancy``: what the clear image has more (Fig. 6);
+        - ``…_recovery``: on the scale from 0, the cloudy image, to 100, the clear one; nan where
+          the clear image has not :data:`LEAST_WAY` more;
+        - ``…_agreement``: with what the judge takes the clear image for, as if that were the truth;
+
+        then ``pixels``, ``scenes`` and ``aois`` of known land, and two tuples of classes that are
+        in no mean: ``absent`` from the truth, and ``unread`` by the judge in the clear image, where
+        that stands for the truth. A judge that has not read the run gives nan.
+    """
+    rows = _rows(ledger, protocol)
+    table = pd.DataFrame(
+        index=pd.Index(BINS, name="cover_bin"), columns=list(MEASURES), dtype=float
+    )
+    table["unread"] = pd.Series([()] * len(BINS), list(BINS), object)
+    if judge in ledger.judges:
+        seen = {of: _readings(ledger, rows, judge, of) for of in ("clear", "cloudy", "prediction")}
+        truth = {of: _scores(pixels.sum(2)) for of, pixels in seen.items()}
+        reading = seen[image].sum(1)
+        agreement = _scores(reading)
+        for score in SCORES:
+            clear, cloudy, value = (truth[of][score] for of in ("clear", "cloudy", image))
+            table[score] = value
+            table[f"{score}_discrepancy"] = clear - value
+            table[f"{score}_recovery"] = recovery(value, clear=clear, cloudy=cloudy)
+            table[f"{score}_agreement"] = agreement[score]
+        table["unread"] = [_without(pixels) for pixels in reading.sum(2)]
+    both = pd.concat([rows, rows.assign(cover_bin=OVERALL)])
+    grouped = both.groupby("cover_bin")
+    pixels = both.pivot_table("pixels", "cover_bin", "land_cover", "sum", observed=True)
+    counts = {
+        "pixels": grouped["pixels"].sum(),
+        "scenes": grouped["scene"].nunique(),
+        "aois": grouped["aoi"].nunique(),
+    }
+    for name, count in counts.items():
+        table[name] = count.reindex(BINS, fill_value=0)
+    held = pixels.reindex(index=list(BINS), columns=list(LAND_COVER)).fillna(0)
+    table["absent"] = [_without(row) for row in held.to_numpy()]
+    return table
+
+
+def _without(pixels: NDArray[Any]) -> tuple[str, ...]:
+    """Classes that have no pixels, of shape (6,)."""
+    return tuple(name for name, count in zip(LAND_COVER, pixels, strict=True) if count == 0)
+
+
+def _scores(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    return {"miou": 100 * scores.miou(matrix), "pa": 100 * scores.pixel_accuracy(matrix)}
+
+
+def recovery(value: ArrayLike, *, clear: ArrayLike, cloudy: ArrayLike) -> NDArray[np.float64]:
+    """A score on the scale on which the cloudy image has 0 and the clear one 100.
+
+    Args:
+        value: Scores in percent, shape (...).
+        clear: Of the clear image, shape (...).
+        cloudy: Of the cloudy image, shape (...).
+
+    Returns:
+        Percent, shape (...), below 0 where the score is worse than that of the cloudy image; nan
+        where the clear image has not :data:`LEAST_WAY` points more: there is nothing to recover.
+
+    Example:
+        >>> recovery([20.0, 40.0], clear=[50.0, 30.0], cloudy=[10.0, 30.0])
+        array([25., nan])
+    """
+    low, high = np.asarray(cloudy, np.float64), np.asarray(clear, np.float64)
+    span = np.where(high - low >= LEAST_WAY, high - low, np.nan)
+    result: NDArray[np.float64] = 100 * ((np.asarray(value, np.float64) - low) / span)
+    return result
+
+
+def class_scores(ledger: Ledger, judge: str, protocol: Protocol, image: Image) -> pd.DataFrame:
+    """IoU and recall of each class over all scenes, against the truth.
+
+    Returns:
+        One row per class: ``iou`` and ``recall`` in percent, nan where the class is not in the
+        truth or the judge has not read the run, and ``pixels``, those of the class.
+    """
+    rows = _rows(ledger, protocol)
+    pixels = rows.groupby("land_cover")["pixels"].sum()
+    table = pd.DataFrame({"iou": np.nan, "recall": np.nan}, pd.Index(LAND_COVER, name="land_cover"))
+    if judge in ledger.judges:
+        matrix = readings(ledger, judge, protocol, image)[-1].sum(1)
+        table["iou"], table["recall"] = 100 * scores.iou(matrix), 100 * scores.recall(matrix)
+    return table.assign(pixels=pixels.reindex(list(LAND_COVER), fill_value=0))
+
+
+def transitions(
+    ledger: Ledger, judge: str, protocol: Protocol, image: Image = "prediction"
+) -> NDArray[np.int64]:
+    """Pixels by what a judge takes them for in the clear image and in another.
+
+    Its faults cancel as far as it makes them in both images.
+
+    Returns:
+        Shape (6, 6): class in the clear image × class in this image.
+    """
+    matrix: NDArray[np.int64] = readings(ledger, judge, protocol, image)[-1].sum(0)
+    return matrix
+
+
+def judged_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
+    """What the judges of a run tell in one protocol, as plain numbers.
+
+    Returns:
+        Key of a judge to ``name``, ``unit``, ``signature``, ``overall``, ``by_class`` and
+        ``by_cover``; a number that was not measured is None.
+    """
+    result: dict[str, object] = {}
+    for judge, name in judges_of([ledger]).items():
+        table = judged_scores(ledger, judge, protocol, "prediction")
+        classes = class_scores(ledger, judge, protocol, "prediction")
+        bins = {str(key): _plain(row) for key, row in table[[*MEASURES, "scenes"]].iterrows()}
+        result[judge] = {
+            "name": name,
+            "unit": "percent",
+            "signature": signature("mIoU", protocol, [judge]),
+            "overall": bins.pop(OVERALL),
+            "by_class": {str(key): _plain(row) for key, row in classes.iterrows()},
+            "by_cover": bins,
+        }
+    return result
+
+
+def _plain(row: pd.Series[Any]) -> dict[str, object]:
+    counts = ("scenes", "pixels")
+    return {
+        str(name): int(value) if name in counts else to_json_value(float(value))
+        for name, value in row.items()
+    }

@@ -1,0 +1,186 @@
+"""Judged ledgers in, tables out: Tab. 3 of the paper, its judges' spread, classes and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from planetcr_bench.analysis.segmentation import (
+    MEASURES,
+    OVERALL,
+    SCORES,
+    Image,
+    class_scores,
+    judged_scores,
+    judges_of,
+    recovery,
+)
+from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.results.aggregate import covered, in_paper_order, method_label, widest
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.published import published_table3
+
+CLEAR: Final = "Cloud-Free"
+CLOUDY: Final = "Cloudy"
+"""Rows of Tab. 3 for the images of the dataset itself."""
+
+SPREAD: Final = {"mean": "mean", "lowest": "min", "highest": "max"}
+"""What :func:`over_judges` makes of several judges' figures."""
+
+
+def judged_runs(ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str, Ledger, Image]]:
+    """Rows of Tab. 3: name, kind, run and image.
+
+    The first two show the dataset's own images, as the judged run that covers most scenes has them.
+    """
+    whole = widest(ledger for ledger in ledgers if ledger.judges)
+    yield covered(CLEAR, whole), "clear", whole, "clear"
+    yield covered(CLOUDY, whole), "input", whole, "cloudy"
+    for run in in_paper_order(ledgers):
+        yield method_label(run), "measured", run, "prediction"
+
+
+def _per_judge_and_row(
+    scores: Callable[[Ledger, str, Protocol, Image], pd.DataFrame],
+    ledgers: Sequence[Ledger],
+    protocol: Protocol,
+) -> list[pd.DataFrame]:
+    """What each judge gives for each row of Tab. 3; none where no run is judged."""
+    return [
+        scores(ledger, judge, protocol, image).reset_index().assign(row=row, kind=kind, judge=judge)
+        for judge in judges_of(ledgers)
+        for row, kind, ledger, image in judged_runs(ledgers)
+    ]
+
+
+def table3(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Tab. 3: what each judge tells from the clear, the cloudy and each method's images.
+
+    A method is set against the clear and the cloudy images of its own scenes.
+
+    Args:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+
+    Returns:
+        One line per row, judge and bin of cloud cover: ``row``, ``kind`` (``clear``, ``input`` or
+        ``measured``), ``judge``, ``cover_bin``, and what
+        ``judged_scores`` gives; no line where no run is judged.
+
+    Raises:
+        LedgerError: Different judges have read the runs.
+    """
+    parts = _per_judge_and_row(judged_scores, ledgers, protocol)
+    names = ["row", "kind", "judge", "cover_bin", *MEASURES, "pixels", "scenes", "aois"]
+    names += ["absent", "unread"]
+    return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)
+
+
+def over_judges(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, lowest and highest figure over the judges of :func:`table3` or :func:`class_table`.
+
+    Returns:
+        The table's form, ``judge`` being ``mean``, ``lowest`` or ``highest``; a figure that one
+        judge does not give has none, and ``unread``, which is one judge's own, is empty.
+    """
+    measured = [name for name in table if name in (*MEASURES, "iou", "recall")]
+    keys = ["row", "kind", "cover_bin" if "cover_bin" in table else "land_cover"]
+    first = table[table["judge"] == table["judge"].iloc[0]].set_index(keys)
+    grouped = table.groupby(keys, sort=False)[measured]
+    whole = grouped.count() == table["judge"].nunique()
+    parts: list[pd.DataFrame] = []
+    for judge, reduce in SPREAD.items():
+        part = first.assign(judge=judge)
+        if "unread" in part:
+            part["unread"] = pd.Series([()] * len(part), part.index, object)
+        part[measured] = grouped.agg(reduce).where(whole)  # both in the order of first
+        parts.append(part.reset_index()[list(table)])
+    return pd.concat(parts, ignore_index=True)
+
+
+def published_rows() -> pd.DataFrame:
+    """Tab. 3 of the paper in the form of :func:`table3`, with what follows from its figures.
+
+    Returns:
+        Without counts, absent classes and agreement, which the paper does not tell.
+    """
+    table = published_table3()
+    images = table.set_index(["row", "cover_bin"])[list(SCORES)]
+    for score in SCORES:
+        clear, cloudy = (
+            images.loc[f"{image} (published)"].loc[table["cover_bin"], score].to_numpy()
+            for image in (CLEAR, CLOUDY)
+        )
+        table[f"{score}_discrepancy"] = clear - table[score]
+        table[f"{score}_recovery"] = recovery(table[score], clear=clear, cloudy=cloudy)
+        table[f"{score}_agreement"] = np.nan
+    return table
+
+
+def class_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """IoU and recall of each class over all scenes, in the rows of Tab. 3.
+
+    Returns:
+        One line per row, judge and class: ``row``, ``kind``, ``judge``, ``land_cover``, and what
+        ``class_scores`` gives.
+    """
+    table = pd.concat(_per_judge_and_row(class_scores, ledgers, protocol), ignore_index=True)
+    return table[["row", "kind", "judge", "land_cover", "iou", "recall", "pixels"]]
+
+
+def rank_table(ledgers: Sequence[Ledger], table: pd.DataFrame) -> pd.DataFrame:
+    """Place of each complete run by overall mIoU, with each judge.
+
+    Args:
+        ledgers: Runs on one dataset.
+        table: What :func:`table3` gives for them.
+
+    Returns:
+        One row per run that is judged and complete, a column per judge; 1 is the best, equals
+        share a place.
+    """
+    ranked = [run.name for run in ledgers if run.judges and run.provenance["complete"]]
+    rows = table[(table["kind"] == "measured") & table["row"].isin(ranked)]
+    overall = rows[rows["cover_bin"] == OVERALL]
+    wide = overall.pivot_table("miou", "row", "judge", sort=False, dropna=False)
+    return wide.rank(ascending=False, method="min").astype("Int64")
+
+
+def swapped(ranks: pd.DataFrame) -> list[str]:
+    """Pairs of runs that the judges do not rank alike, in words.
+
+    Args:
+        ranks: What :func:`rank_table` gives.
+
+    Returns:
+        One phrase per pair, such as ``a and b (a ahead with 1a2b3c4d, b with 5e6f7a8b)``.
+    """
+    phrases = []
+    for one, other in combinations(ranks.index, 2):
+        ahead = ranks.columns[ranks.loc[one] < ranks.loc[other]]
+        behind = ranks.columns[ranks.loc[one] > ranks.loc[other]]
+        if len(ahead) and len(behind):
+            first, second = ", ".join(ahead), ", ".join(behind)
+            phrases.append(f"{one} and {other} ({one} ahead with {first}, {other} with {second})")
+    return phrases
+
+
+def left_out(table: pd.DataFrame, column: str = "absent") -> dict[str, dict[str, tuple[str, ...]]]:
+    """Classes that are in no mean of a row's bins.
+
+    Args:
+        table: What :func:`table3` gives for one judge.
+        column: ``absent`` from the truth, or ``unread`` by the judge in the clear images.
+
+    Returns:
+        Row to bin to classes, for bins that have figures; empty where all classes are there.
+    """
+    found: dict[str, dict[str, tuple[str, ...]]] = {row: {} for row in table["row"]}
+    rows = table[table["pa"].notna() & (table[column].map(len) > 0)]
+    for row, cover, classes in rows[["row", "cover_bin", column]].itertuples(index=False):
+        found[row][cover] = classes
+    return found

@@ -1,0 +1,435 @@
+"""A folder of predictions in, a folder of results out: find, measure, publish."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from planetcr_bench import __version__
+from planetcr_bench.constants import RUN_NAME
+from planetcr_bench.data.fingerprint import fingerprint_of
+from planetcr_bench.data.layout import SceneFiles, find_scenes, read_track, simulated_identity
+from planetcr_bench.data.metadata import read_simulation
+from planetcr_bench.errors import (
+    BenchError,
+    BenchWarning,
+    DatasetError,
+    MissingExtraError,
+    PredictionError,
+    UsageError,
+)
+from planetcr_bench.evaluation.runner import measure, pixel_problems, protocols_of
+from planetcr_bench.evaluation.segmenters import Bench, Judge
+from planetcr_bench.metrics.protocols import Pool
+from planetcr_bench.predictions.format import (
+    CARD,
+    Card,
+    Predictions,
+    find_predictions,
+    input_crop_of,
+    read_card,
+)
+from planetcr_bench.predictions.units import swapped_colours
+from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, write_ledger
+from planetcr_bench.utils.files import only_one, write_whole
+
+DATA_VARIABLE: Final = "PLANETCR_DATA"
+
+_THREE_WAYS: Final = (
+    "give the dataset with --data FOLDER (the folder that holds train/ and test/)",
+    f"or set the environment variable {DATA_VARIABLE} to that folder",
+    f'or name it in {CARD} beside the predictions (dataset = "FOLDER")',
+)
+
+_PACKAGES: Final = ("numpy", "numba", "pandas", "pyarrow", "rasterio", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The scenes that predictions are scored on.
+
+    Attributes:
+        folder: Folder that holds ``train/`` and ``test/``.
+        split: Split that is scored.
+        track: Name of the results' track: the dataset's, with the split unless it is ``test``.
+        scenes: All scenes of the split, or of the list that was given.
+        fingerprint: Of these scenes.
+        simulation: Identity of a simulated split; None for any other dataset.
+    """
+
+    folder: Path
+    split: str
+    track: str
+    scenes: list[SceneFiles]
+    fingerprint: str
+    simulation: str | None
+
+
+def find_dataset(
+    predictions: Path,
+    card: Card,
+    *,
+    data: Path | None = None,
+    split: str | None = None,
+    scene_list: Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Dataset:
+    """Find the dataset that predictions belong to.
+
+    Args:
+        predictions: Folder of predictions, for messages.
+        card: What its ``predictions.toml`` says.
+        data: Dataset folder; else the environment variable, else the card names it.
+        split: Split; else the card names it, else ``test``.
+        scene_list: Authors' CSV list to take the scenes from.
+        workers: For the fingerprint.
+        quiet: Show no progress.
+
+    Raises:
+        DatasetError: None is found, or not the one that the predictions were made on.
+    """
+    folder, source = _dataset_folder(predictions, card, data)
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder, but {source} names it", _THREE_WAYS)
+    if split is not None and card.split is not None and split != card.split:
+        raise PredictionError(
+            f"{predictions / CARD}: expected predictions of the split {split!r}, got {card.split!r}"
+        )
+    split = split or card.split or "test"
+    scenes = find_scenes(folder, split, scene_list)
+    fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
+    simulation = simulated_identity(folder, split, scene_list)
+    same = simulation is not None and card.simulation == simulation  # but for rounding
+    if card.fingerprint not in (None, fingerprint) and not same:
+        raise DatasetError(
+            f"{folder}: expected the dataset of {predictions / CARD}, fingerprint "
+            f"{str(card.fingerprint)[:12]}…, got {fingerprint[:12]}…; if it lies elsewhere,",
+            _THREE_WAYS,
+        )
+    track = read_track(folder, split)
+    track = track if split == "test" else f"{track}-{split}"
+    return Dataset(folder, split, track, scenes, fingerprint, simulation)
+
+
+def _dataset_folder(predictions: Path, card: Card, data: Path | None) -> tuple[Path, str]:
+    if data is not None:
+        return data, "--data"
+    if os.environ.get(DATA_VARIABLE):
+        return Path(os.environ[DATA_VARIABLE]), DATA_VARIABLE
+    if card.dataset:
+        return predictions / card.dataset, str(predictions / CARD)
+    raise DatasetError(
+        f"{predictions}: expected to know its dataset, nothing names one", _THREE_WAYS
+    )
+
+
+def data_folder(data: Path | None) -> Path:
+    """The dataset that a command without predictions works on.
+
+    Raises:
+        DatasetError: Neither the option nor the environment names one.
+    """
+    if data is None and not os.environ.get(DATA_VARIABLE):
+        raise DatasetError("expected to know the dataset, nothing names one", _THREE_WAYS[:2])
+    return data or Path(os.environ[DATA_VARIABLE])
+
+
+def choose_device(device: str) -> str:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that is there.
+
+    Raises:
+        MissingExtraError: CUDA is asked for and PyTorch is not installed.
+        UsageError: An unknown device.
+        BenchError: CUDA is asked for and not there.
+    """
+    if device == "cpu":
+        return device
+    if device == "auto":
+        driver = ctypes.util.find_library("cuda") is not None
+        if not driver or importlib.util.find_spec("torch") is None:
+            return "cpu"
+    elif re.fullmatch(r"cuda(:\d+)?", device) is None:
+        raise UsageError(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}")
+    elif importlib.util.find_spec("torch") is None:
+        raise MissingExtraError(
+            "--device cuda needs PyTorch: pip install 'planetcr-bench[gpu]', or use --device cpu"
+        )
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if available else "cpu"
+    number = int(device.partition(":")[2] or 0)
+    if not available or number >= torch.cuda.device_count():
+        raise BenchError(
+            f"--device: expected {device}, PyTorch finds no such GPU; use --device cpu"
+        )
+    return device
+
+
+def evaluate(
+    folder: Path,
+    results: Path,
+    *,
+    data: Path | None = None,
+    split: str | None = None,
+    scene_list: Path | None = None,
+    name: str | None = None,
+    workers: int | None = None,
+    batch: int = 16,
+    device: str = "auto",
+    class_pool: Pool | None = None,
+    allow_missing: bool = False,
+    judges: Sequence[Judge] = (),
+    truth: Path | None = None,
+    command: Sequence[str] = (),
+    tables: bool = True,
+    quiet: bool = False,
+) -> tuple[Ledger, Path, list[str]]:
+    """Score a folder of predictions and publish the results.
+
+    Args:
+        folder: Folder of predictions.
+        results: Folder of all results; this run's go to ``<results>/<track>/<name>/``.
+        data: See :func:`find_dataset`, like ``split`` and ``scene_list``.
+        split: Split to score.
+        scene_list: Authors' CSV list to take the scenes from.
+        name: Name of the run; by default the folder's.
+        workers: See ``worker_count``.
+        batch: Scenes that travel together to a worker or to the device.
+        device: See :func:`choose_device`.
+        class_pool: How the report puts per-class figures together, if not as each protocol does.
+        allow_missing: Score what is there, and mark the run incomplete for good.
+        judges: That tell the land cover of the predictions (Tab. 3).
+        truth: Folder of the hidden truth of a simulated dataset, for errors by optical thickness.
+        command: Written into ``run.json``.
+        tables: Write tables, figures and the report, not the ledger alone.
+        quiet: Show no progress.
+
+    Returns:
+        The ledger, the folder it was published to, and the problems that ``allow_missing`` let
+        pass, one line each.
+
+    Raises:
+        DatasetError: The dataset is not found or broken.
+        PredictionError: A prediction is missing, surplus or unusable and ``allow_missing`` is not
+            given, or none is usable.
+        UsageError: The name, the device or the judges make no sense.
+        BenchError: Another process writes to the same results.
+
+    Warns:
+        BenchWarning: Red and blue of the predictions are probably swapped.
+    """
+    started = datetime.now(UTC)
+    clock = time.monotonic()
+    device = choose_device(device)
+    judges = sorted(judges, key=lambda judge: judge.key)
+    card = read_card(folder)
+    dataset = find_dataset(
+        folder, card, data=data, split=split, scene_list=scene_list, workers=workers, quiet=quiet
+    )
+    name = name or folder.resolve().name
+    check_name(name)
+    predictions = find_predictions(folder, card, dataset.scenes)
+    if predictions.problems and not allow_missing:  # nothing is scored, so name all there is
+        others = pixel_problems(predictions, workers=workers, batch=batch, quiet=quiet)
+        _fail_closed(predictions, dataset, [*predictions.problems, *others], allow_missing)
+    input_crop = input_crop_of(predictions)
+    _expect_truth(truth, dataset)
+    bench = _bench(judges, dataset, predictions)
+    out = results / dataset.track / name
+    unfinished = out.with_name(f".{name}.unfinished")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    refusal = f"{out}: another evaluation writes there; wait, or choose --name"
+    with only_one(unfinished / "lock", refusal):
+        identity = _identity(dataset, predictions, judges, truth)
+        table, problems = measure(
+            predictions,
+            identity,
+            unfinished / "parts",
+            truth=truth,
+            bench=bench,
+            device=device,
+            workers=workers,
+            batch=batch,
+            quiet=quiet,
+        )
+        problems = [*predictions.problems, *problems]
+        _fail_closed(predictions, dataset, problems, allow_missing)
+        scored = set(table["scene"].to_pylist())
+        if not scored:
+            raise PredictionError(f"{folder}: expected a usable prediction, found none", problems)
+        provenance: dict[str, Any] = {
+            "name": name,
+            "track": dataset.track,
+            "split": dataset.split,
+            "complete": len(scored) == len(dataset.scenes) and not problems,
+            "scenes": len(scored),
+            "expected_scenes": len(dataset.scenes),
+            "method": card.method,
+            "input_crop": input_crop,
+            **identity,
+            "judges": {judge.key: dict(judge.facts) for judge in judges},
+        }
+        run = {
+            **provenance,
+            "problems": problems,
+            "dataset": str(dataset.folder),
+            "predictions": str(folder),
+            "command": shlex.join(command),
+            "device": device,
+            "environment": _environment(),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 3),
+        }
+        swapped = swapped_colours(predictions)
+        if swapped:
+            run["notes"] = [swapped]
+        ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
+        strip = _strip(dataset, predictions, ledger)
+        staged = unfinished / "staged"
+        _publish(staged, out, ledger, table, run, class_pool, strip, tables=tables)
+        shutil.rmtree(unfinished)
+    if swapped:
+        warnings.warn(swapped, BenchWarning, stacklevel=2)
+    return ledger, out, problems
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of a run that could not be a folder everywhere.
+
+    Raises:
+        UsageError: See ``RUN_NAME``.
+    """
+    if not re.fullmatch(RUN_NAME, name):
+        raise UsageError(
+            "--name: expected at most 80 letters of English, digits, blanks and . + - _, with no "
+            f"blank or dot at an end, got {name!r}"
+        )
+
+
+def _expect_truth(truth: Path | None, dataset: Dataset) -> None:
+    """Refuse truth of another simulation."""
+    if truth is None:
+        return
+    here = read_simulation(dataset.folder)
+    if here is None:
+        raise UsageError(f"--truth: is of simulated datasets, which {dataset.folder} is not")
+    there = read_simulation(truth)
+    if there is None or there.identity != here.identity:
+        raise DatasetError(
+            f"{truth}: expected the hidden truth of {here.identity}, found "
+            f"{there.identity if there else 'none'}; `planetcr-bench simulate --truth` writes it"
+        )
+
+
+def _bench(judges: Sequence[Judge], dataset: Dataset, predictions: Predictions) -> Bench | None:
+    for one, other in pairwise(judges):  # in the order of their keys
+        if one.key == other.key:
+            raise UsageError(f"--judge: expected each judge once, got {one.name} twice")
+    if not judges:
+        return None
+    return Bench(judges, dataset.fingerprint, protocols_of(predictions.size))
+
+
+def _identity(
+    dataset: Dataset, predictions: Predictions, judges: Sequence[Judge], truth: Path | None
+) -> dict[str, object]:
+    """Every setting that changes a number, and no other: never device, workers or batch."""
+    protocols = protocols_of(predictions.size)
+    return {
+        "tool_version": __version__,
+        "ledger_schema": SCHEMA_VERSION,
+        "protocols": {protocol.name: protocol.signature("all") for protocol in protocols},
+        "fingerprint": dataset.fingerprint,
+        "simulation": dataset.simulation,
+        "scale": predictions.card.scale,
+        "judges": {judge.key: judge.facts["sha256"] for judge in judges},
+        "truth": truth is not None,
+    }
+
+
+def _fail_closed(
+    predictions: Predictions, dataset: Dataset, problems: Sequence[str], allow_missing: bool
+) -> None:
+    if problems and not allow_missing:
+        raise PredictionError(
+            f"{predictions.folder}: expected one usable prediction for each of "
+            f"{len(dataset.scenes)} scenes, nothing is scored; mend these files, or score the rest "
+            "as an incomplete run with --allow-missing",
+            problems,
+        )
+
+
+def _environment() -> dict[str, str]:
+    versions = {
+        package: version(package)
+        for package in _PACKAGES
+        if importlib.util.find_spec(package) is not None
+    }
+    return {"python": platform.python_version(), "platform": platform.platform(), **versions}
+
+
+def _strip(dataset: Dataset, predictions: Predictions, ledger: Ledger) -> bytes:
+    """Sample pictures for the leaderboard; none of images that may not be passed on."""
+    if dataset.simulation is None:
+        return b""
+    from planetcr_bench.gallery.thumbnails import sample_strip
+
+    covers = dict(ledger.frame.groupby("scene", observed=True)["cloud_cover"].first())
+    by_name = {files.name: files for files in predictions.files}
+    return sample_strip(predictions, {by_name[name]: cover for name, cover in covers.items()})
+
+
+def _publish(
+    staged: Path,
+    out: Path,
+    ledger: Ledger,
+    table: pa.Table,
+    run: dict[str, Any],
+    class_pool: Pool | None,
+    strip: bytes,
+    *,
+    tables: bool,
+) -> None:
+    """Write all files of a run elsewhere, then move them; run.json comes last: the run is whole."""
+    from planetcr_bench.gallery.thumbnails import SAMPLES
+    from planetcr_bench.report.report import (  # matplotlib takes a second to import
+        SOMETIMES,
+        write_report,
+    )
+
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    write_ledger(staged / "ledger.parquet", table, ledger.provenance)
+    if tables:
+        write_report(staged, ledger, run, pool=class_pool)
+    text = json.dumps(run, indent=2, ensure_ascii=False) + "\n"
+    write_whole(staged / "run.json", text.encode())
+    if strip:
+        (staged / SAMPLES).write_bytes(strip)
+    out.mkdir(exist_ok=True)
+    (out / "run.json").unlink(missing_ok=True)
+    for name in (*SOMETIMES, SAMPLES):
+        if not (staged / name).exists():
+            (out / name).unlink(missing_ok=True)  # of an earlier run
+    for file in sorted(staged.iterdir(), key=lambda file: file.name == "run.json"):
+        file.replace(out / file.name)

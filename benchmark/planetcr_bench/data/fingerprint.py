@@ -1,0 +1,143 @@
+"""A split in, its fingerprint out: computed once, remembered for as long as no file changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from planetcr_bench.constants import PRODUCTS
+from planetcr_bench.data.layout import (
+    SceneFiles,
+    empty_pixels,
+    read_product,
+    scene_digest,
+    split_fingerprint,
+)
+from planetcr_bench.data.pixel_checks import too_dark
+from planetcr_bench.errors import BenchWarning, DatasetError
+from planetcr_bench.utils.files import cache_folder, remember
+from planetcr_bench.utils.parallel import run_batches, track
+
+SHOWN: Final = 3
+"""Scenes that a warning of many names."""
+
+
+def digest_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes]]:
+    """Name and digest of each scene, from its decoded pixels.
+
+    Raises:
+        DatasetError: A file is missing, unreadable, not as the official layout has it, or holds
+            numbers that cannot be what its product is.
+    """
+    return [(one.name, one.digest) for one in _decode_scenes(scenes)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What decoding a scene told: its name and digest, its largest DN, its pixels of nodata 0."""
+
+    name: str
+    digest: bytes
+    largest: int
+    empty: int
+
+
+def _decode_scenes(scenes: Sequence[SceneFiles]) -> list[_Decoded]:
+    """Decode all products of some scenes; raises what :func:`digest_scenes` does."""
+    return [_decode(files) for files in scenes]
+
+
+def _decode(files: SceneFiles) -> _Decoded:
+    rasters = {product: read_product(files, product) for product in PRODUCTS}
+    optical = rasters["planet_cloudfree"], rasters["planet_cloudy"]
+    return _Decoded(
+        files.name,
+        scene_digest(rasters),
+        max(int(raster.pixels.max()) for raster in optical),
+        sum(empty_pixels(raster) for raster in optical),
+    )
+
+
+def fingerprint_of(
+    scenes: Sequence[SceneFiles], *, workers: int | None = None, quiet: bool = False
+) -> str:
+    """Fingerprint of a split's scenes, over decoded pixels, the same for any compression.
+
+    The result is remembered in the user's cache folder under the names, sizes and times of the
+    files, so that only the first call on a dataset decodes it.
+
+    Args:
+        scenes: All scenes of the split.
+        workers: See ``worker_count``.
+        quiet: Show no progress.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        DatasetError: See :func:`digest_scenes`; or all images are too dark for DN.
+
+    Warns:
+        BenchWarning: Images have pixels of their own nodata 0, which are taken for reflectance 0.
+    """
+    memory = _memory(scenes)
+    known = _recall(memory)
+    if known is None:
+        decoded = run_batches(_decode_scenes, scenes, workers=workers)
+        known = _known(
+            list(track(decoded, "Fingerprint of the dataset", len(scenes), quiet=quiet)),
+            scenes[0].split_folder if scenes else "",
+        )
+        remember(memory, json.dumps(known).encode())
+    if known["note"]:
+        warnings.warn(known["note"], BenchWarning, stacklevel=2)
+    return known["fingerprint"]
+
+
+def _known(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
+    """Fingerprint and note of decoded scenes, as they are remembered."""
+    fault = too_dark([one.largest for one in decoded])
+    if fault:
+        raise DatasetError(f"{where}: {fault}")
+    empty = [one for one in decoded if one.empty]
+    note = ""
+    if empty:
+        shown = ", ".join(f"{one.name} ({one.empty})" for one in empty[:SHOWN])
+        more = f" and {len(empty) - SHOWN} more" if len(empty) > SHOWN else ""
+        note = (
+            f"{where}: images of {len(empty)} of {len(decoded)} scenes have pixels of their own "
+            f"nodata 0, which are taken for reflectance 0, as the authors' loader does: {shown}"
+            f"{more}"
+        )
+    return {
+        "fingerprint": split_fingerprint((one.name, one.digest) for one in decoded),
+        "note": note,
+    }
+
+
+def _memory(scenes: Sequence[SceneFiles]) -> Path:
+    """File that remembers a fingerprint, named after the state of all files of the scenes."""
+    state = hashlib.sha256()
+    for files in scenes:
+        for product in PRODUCTS:
+            path = files.path(product).resolve()
+            status = path.stat()
+            state.update(
+                f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode()
+            )
+    return cache_folder("fingerprints") / f"{state.hexdigest()}.json"
+
+
+def _recall(memory: Path) -> dict[str, str] | None:
+    try:
+        known = json.loads(memory.read_text())
+        fingerprint, note = known["fingerprint"], known["note"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # none, or an earlier version's, which checked less
+    whole = isinstance(fingerprint, str) and len(fingerprint) == 64 and isinstance(note, str)
+    return {"fingerprint": fingerprint, "note": note} if whole else None

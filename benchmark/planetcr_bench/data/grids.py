@@ -1,0 +1,172 @@
+"""Coordinate systems and grids in, whether they are one and the same out; and words for them.
+
+Only what decides where a pixel lies counts: the horizontal part of a system, however it is
+written. A datum that a file calls unknown is no other datum.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from typing import Any, Final
+
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+
+from planetcr_bench.utils.untrusted import printable
+
+_LONGEST_NAME: Final = 80
+
+Json = dict[str, Any]
+
+
+def crs_text(crs: CRS | None) -> str:
+    """The horizontal part of a coordinate system as text; empty where there is none.
+
+    Returns:
+        ``EPSG:…`` where it is one of those, else its definition.
+    """
+    return _text_of(crs.to_wkt()) if crs else ""
+
+
+@lru_cache(maxsize=512)
+def _text_of(wkt: str) -> str:
+    crs = CRS.from_wkt(wkt)
+    try:
+        flat = CRS.from_user_input(json.dumps(_without_heights(crs.to_dict(projjson=True))))
+        code = flat.to_epsg()
+        return f"EPSG:{code}" if code and CRS.from_epsg(code) == flat else str(flat.to_wkt())
+    except (RasterioError, ValueError, KeyError, TypeError):
+        return str(crs.to_string())
+
+
+@lru_cache(maxsize=512)
+def same_crs(one: str, other: str) -> bool:
+    """Whether two texts of :func:`crs_text` are of one coordinate system, by PROJ's equality."""
+    if one == other or not (one and other):
+        return one == other
+    ours, theirs = CRS.from_user_input(one), CRS.from_user_input(other)
+    if ours == theirs:
+        return True
+    try:
+        first, second = (
+            _east_first(_without_heights(crs.to_dict(projjson=True))) for crs in (ours, theirs)
+        )
+        _share_datum(first, second)
+        ours, theirs = (CRS.from_user_input(json.dumps(one)) for one in (first, second))
+    except (RasterioError, ValueError, KeyError, TypeError):
+        return False
+    return bool(ours == theirs)
+
+
+def crs_name(text: str) -> str:
+    """What a coordinate system is called, in short: its code, its name, or its projection."""
+    if len(text) <= _LONGEST_NAME and "[" not in text:
+        return printable(text) or "none"
+    try:
+        said = CRS.from_user_input(text).to_dict(projjson=True)
+        said = said.get("source_crs", said)
+    except (RasterioError, ValueError):
+        return "an unknown one"
+    name = str(said.get("name") or "")
+    if not name or _is_unknown(name):
+        parts = (said.get("conversion", {}).get("name"), _datum(said).get("name"))
+        known = [str(part) for part in parts if part and part != "unnamed"]
+        name = f"one without a name ({', '.join(known)})" if known else "one without a name"
+    shown = printable(name)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[:_LONGEST_NAME]}…"
+
+
+def grid_name(transform: Affine) -> str:
+    """Corner, pixel size and rotation of a grid, in short."""
+    pixel = f"pixel {transform.a:g}, {transform.e:g} m"
+    if rotated := rotation_name(transform):
+        width, height = math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
+        pixel = f"pixel {width:g}, {-height:g} m, {rotated}"
+    return f"(corner {transform.c:.2f}, {transform.f:.2f}; {pixel})"
+
+
+def rotation_name(transform: Affine) -> str:
+    """How a grid is turned or skewed; empty where it is not."""
+    if not (transform.b or transform.d):
+        return ""
+    rows = math.degrees(math.atan2(transform.d, transform.a))
+    columns = math.degrees(math.atan2(transform.b, -transform.e))
+    if abs(rows - columns) < 1e-6:
+        return f"turned by {rows:.3g}°"
+    return f"rows turned by {rows:.3g}°, columns by {columns:.3g}°"
+
+
+# --- PROJJSON -------------------------------------------------------------------------------
+
+
+def _without_heights(crs: Json) -> Json:
+    """The horizontal part of a system, without a shift of its datum by nothing."""
+    if crs["type"] == "CompoundCRS":
+        return _without_heights(crs["components"][0])
+    if crs["type"] == "BoundCRS" and not any(
+        one["value"] for one in crs["transformation"]["parameters"]
+    ):
+        return _without_heights(crs["source_crs"])
+    flat = {key: _flat(value) if key == "base_crs" else value for key, value in crs.items()}
+    return _flat(flat)
+
+
+def _flat(crs: Json) -> Json:
+    axes = crs.get("coordinate_system", {}).get("axis", [])
+    flat = [axis for axis in axes if axis["direction"] not in ("up", "down")]
+    return crs if len(flat) == len(axes) else _with_axes(crs, flat)
+
+
+def _east_first(crs: Json) -> Json:
+    """The same with its axes in the order in which images have them."""
+    axes = crs.get("coordinate_system", {}).get("axis", [])
+    ordered = sorted(axes, key=lambda axis: axis["direction"] not in ("east", "west"))
+    return crs if ordered == axes else _with_axes(crs, ordered)
+
+
+def _with_axes(crs: Json, axes: list[Json]) -> Json:
+    system = {**crs["coordinate_system"], "axis": axes}
+    plain = {key: value for key, value in crs.items() if key != "id"}  # no longer the one of a code
+    return {**plain, "coordinate_system": system}
+
+
+def _share_datum(one: Json, other: Json) -> None:
+    """Give a system of unknown datum the other's, if their ellipsoids are the same."""
+    for mine, theirs in ((one, other), (other, one)):
+        datum, known = _datum(mine), _datum(theirs)
+        if _is_unknown(str(datum.get("name", ""))) and _ellipsoid(datum) == _ellipsoid(known):
+            base = mine.get("base_crs", mine)
+            base.pop("datum", None)
+            base.pop("datum_ensemble", None)
+            base |= {
+                key: theirs.get("base_crs", theirs)[key]
+                for key in ("datum", "datum_ensemble")
+                if key in theirs.get("base_crs", theirs)
+            }
+
+
+def _datum(crs: Json) -> Json:
+    base = crs.get("base_crs", crs)
+    found: Json = base.get("datum") or base.get("datum_ensemble") or {}
+    return found
+
+
+def _is_unknown(name: str) -> bool:
+    words = name.lower().replace("_", " ")
+    return words.startswith(("unknown", "unnamed", "not specified", "user defined"))
+
+
+def _ellipsoid(datum: Json) -> tuple[float, float]:
+    said = datum["ellipsoid"]
+    axis = _number(said.get("semi_major_axis", said.get("radius", 0)))
+    if "inverse_flattening" in said:
+        return axis, round(float(said["inverse_flattening"]), 6)
+    minor = _number(said.get("semi_minor_axis", axis))
+    return axis, round(axis / (axis - minor), 6) if axis != minor else 0.0
+
+
+def _number(value: Any) -> float:
+    return float(value["value"] if isinstance(value, dict) else value)

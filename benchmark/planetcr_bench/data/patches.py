@@ -1,0 +1,433 @@
+"""Scenes in, patches to train on out: read from the files, or from one memory-mapped pack of them.
+
+Both give the same numbers. A pack is ``<name>.npy``, one record per scene, and ``<name>.json``,
+which says what it was made of; it is written last, so that a pack without it is no pack.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Final, cast
+
+import filelock
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import (
+    DN_PER_REFLECTANCE,
+    OPTICAL_BANDS,
+    OPTICAL_SIZE,
+    PRODUCTS,
+    SAR_BANDS,
+    SAR_SIZE,
+)
+from planetcr_bench.data.fingerprint import fingerprint_of
+from planetcr_bench.data.layout import (
+    Raster,
+    SceneFiles,
+    grid_disagreements,
+    read_product,
+    scene_digest,
+    split_fingerprint,
+)
+from planetcr_bench.data.scene import Image, backscatter, land_cover_classes, reflectance, upsample
+from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
+from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.untrusted import check_regular, read_bytes
+
+CELL: Final = OPTICAL_SIZE // math.gcd(OPTICAL_SIZE, SAR_SIZE)
+"""Optical pixels after which the optical and the SAR grid meet again."""
+
+SAR_CELL: Final = CELL * SAR_SIZE // OPTICAL_SIZE
+"""SAR pixels over the same distance."""
+
+PACK_VERSION: Final = 1
+"""Changes with :data:`RECORD` and with the meaning of its numbers."""
+
+RECORD: Final = np.dtype(
+    [
+        ("cloudy", "<u2", (len(OPTICAL_BANDS), OPTICAL_SIZE, OPTICAL_SIZE)),
+        ("clear", "<u2", (len(OPTICAL_BANDS), OPTICAL_SIZE, OPTICAL_SIZE)),
+        ("sar", "<f4", (len(SAR_BANDS), SAR_SIZE, SAR_SIZE)),
+        ("cloud_mask", "?", (OPTICAL_SIZE, OPTICAL_SIZE)),
+        ("land_cover", "u1", (SAR_SIZE, SAR_SIZE)),
+    ]
+)
+"""A scene in a pack: reflectance × 10 000, at most 10 000; backscatter in [0, 1]; class indices."""
+
+_LARGEST_PACK: Final = 2**50
+_LARGEST_CONTENTS: Final = 2**26
+
+_PACKED_TOGETHER = 4  # scenes; three such batches per worker lie in memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPatch:
+    """Pixels of one place, whole or cropped; each array is contiguous and the caller's own.
+
+    Attributes:
+        cloudy: Reflectance in [0, 1], float32, shape (4, H, W).
+        clear: The cloud-free image, likewise.
+        sar: VV and VH in [0, 1] at 10 m, float32, shape (2, 3H/10, 3W/10).
+        cloud_mask: True for cloud, shape (H, W).
+        land_cover: Index into ``LAND_COVER_NAMES`` of each optical pixel, uint8, shape (H, W).
+    """
+
+    cloudy: Image
+    clear: Image
+    sar: Image
+    cloud_mask: NDArray[np.bool_]
+    land_cover: NDArray[np.uint8]
+
+
+# --- From files -----------------------------------------------------------------------------
+
+
+class _Patches(ABC):
+    """What patches from files and from a pack share: their size, and how windows are cut."""
+
+    side: ClassVar[int] = OPTICAL_SIZE
+    cell: ClassVar[int] = CELL
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Name of each scene."""
+
+    @abstractmethod
+    def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
+        """Records, and where among them the scene's is."""
+
+    def read(
+        self, index: int, *, top: int = 0, left: int = 0, size: int | None = None
+    ) -> TrainingPatch:
+        """Read a square window of a patch.
+
+        Args:
+            index: Of the patch.
+            top: First optical row, a multiple of 10, as ``left`` and ``size``.
+            left: First optical column.
+            size: Side in optical pixels; by default the whole patch.
+
+        Raises:
+            UsageError: The window cuts through SAR pixels or leaves the patch.
+            DatasetError: A file is missing, unreadable or not as the official layout has it; or a
+                pack is missing, damaged, or one of other scenes by now.
+            SceneError: The products of a scene do not lie on one grid.
+        """
+        window = _window_of(top, left, size)
+        return _cut(*self._records_with(index), window)
+
+
+@dataclass(frozen=True)
+class FilePatches(_Patches):
+    """Patches that are decoded from their five files each time: slow, and needs no room.
+
+    Attributes:
+        scenes: The scenes, in the order of their indices.
+    """
+
+    scenes: Sequence[SceneFiles]
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each scene."""
+        return [files.name for files in self.scenes]
+
+    def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
+        return _record_of(_read_rasters(self.scenes[index])), 0
+
+
+def _read_rasters(files: SceneFiles) -> dict[str, Raster]:
+    rasters = {product: read_product(files, product) for product in PRODUCTS}
+    disagreements = grid_disagreements(files, rasters)
+    if disagreements:
+        raise SceneError(disagreements[0])
+    return rasters
+
+
+def _record_of(rasters: dict[str, Raster]) -> NDArray[np.void]:
+    """The five products of a scene as one record, shape (1,)."""
+    record = np.empty(1, RECORD)
+    limit = np.uint16(DN_PER_REFLECTANCE)
+    np.minimum(rasters["planet_cloudy"].pixels, limit, out=record["cloudy"][0])
+    np.minimum(rasters["planet_cloudfree"].pixels, limit, out=record["clear"][0])
+    record["sar"] = backscatter(rasters["S1"].pixels)
+    record["cloud_mask"] = rasters["cloudmask"].pixels
+    record["land_cover"] = land_cover_classes(rasters["landcover"].pixels[0])
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A square window: where it lies on the optical grid and on the SAR grid."""
+
+    size: int
+    fine: tuple[slice, slice]
+    coarse: tuple[slice, slice]
+
+
+def _window_of(top: int, left: int, size: int | None) -> _Window:
+    size = OPTICAL_SIZE if size is None else size
+    inside = min(top, left) >= 0 and size > 0 and max(top, left) + size <= OPTICAL_SIZE
+    if not inside or any(value % CELL for value in (top, left, size)):
+        raise UsageError(
+            f"expected a window whose top, left and size are multiples of {CELL} optical pixels "
+            f"({SAR_CELL} SAR pixels) within {OPTICAL_SIZE} × {OPTICAL_SIZE}, got top {top}, left "
+            f"{left}, size {size}"
+        )
+    fine = (slice(top, top + size), slice(left, left + size))
+    coarse = [slice(*(end // CELL * SAR_CELL for end in (s.start, s.stop))) for s in fine]
+    return _Window(size, fine, (coarse[0], coarse[1]))
+
+
+def _cut(records: NDArray[np.void], index: int, window: _Window) -> TrainingPatch:
+    """A window of one record; nothing outside it is touched."""
+    fine, coarse = (index, ..., *window.fine), (index, ..., *window.coarse)
+    return TrainingPatch(
+        cloudy=reflectance(records["cloudy"][fine]),
+        clear=reflectance(records["clear"][fine]),
+        sar=np.array(records["sar"][coarse], np.float32, order="C"),
+        cloud_mask=np.array(records["cloud_mask"][fine], order="C"),
+        land_cover=upsample(records["land_cover"][coarse], (window.size, window.size)),
+    )
+
+
+# --- From a pack ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PackedPatches(_Patches):
+    """Patches of a pack, mapped into memory when the first one is read; the numbers of the files.
+
+    To another process only the path and the fingerprint travel; it maps the file for itself.
+
+    Attributes:
+        path: The ``.npy`` file.
+        fingerprint: Of the scenes that the pack must hold.
+    """
+
+    path: Path
+    fingerprint: str
+
+    def __reduce__(self) -> tuple[type[PackedPatches], tuple[Path, str]]:
+        return type(self), (self.path, self.fingerprint)
+
+    def __len__(self) -> int:
+        return len(self._opened[0])
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each scene."""
+        return self._opened[1]
+
+    def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
+        return self._opened[0], index
+
+    @cached_property
+    def _opened(self) -> tuple[NDArray[np.void], list[str]]:
+        """Records and names; what the file says of itself is read after it is mapped.
+
+        So a pack that is replaced in between is refused: the new records come only after the old
+        words are gone.
+        """
+        records = _map(self.path)
+        contents = _read_contents(self.path)
+        made = (contents.get("version"), contents.get("fingerprint"))
+        if made != (PACK_VERSION, self.fingerprint):
+            raise DatasetError(
+                f"{self.path}: expected the pack of the scenes with fingerprint "
+                f"{self.fingerprint[:12]}…, found another; it was replaced meanwhile, start again"
+            )
+        names = contents["names"]
+        if len(names) != len(records):
+            raise _damaged(self.path, f"{len(names)} records", str(len(records)))
+        return records, names
+
+
+def build_pack(
+    scenes: Sequence[SceneFiles],
+    folder: Path,
+    *,
+    name: str,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> PackedPatches:
+    """Open the pack of the scenes, once it is built if there is none of the very same pixels.
+
+    Of several processes that call this at once, one builds and the others wait. A process that is
+    killed leaves the earlier pack or none, and the next call builds.
+
+    Args:
+        scenes: What to pack, in the order of the indices.
+        folder: Where the pack lies; made.
+        name: Name of the pack, such as ``train``; a pack of other scenes by that name is replaced.
+        workers: See ``worker_count``.
+        quiet: Show no progress.
+
+    Raises:
+        DatasetError: There is no scene, a file of one is not as it must be, or the pack is damaged.
+        BenchError: The disk has not enough room, or the folder cannot be written.
+    """
+    path = folder / f"{name}.npy"
+    if not scenes:
+        raise DatasetError(f"{path}: expected scenes to pack, got none")
+    with _only_builder(path):
+        fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
+        contents = {
+            "version": PACK_VERSION,
+            "fingerprint": fingerprint,
+            "count": len(scenes),
+            "names": [files.name for files in scenes],
+        }
+        if not path.exists() or _read_contents(path) != contents:
+            _build(scenes, path, contents, workers=workers, quiet=quiet)
+        pack = PackedPatches(path, fingerprint)
+        len(pack)  # a damaged pack is refused here, not in the middle of an epoch
+    return pack
+
+
+@contextmanager
+def _only_builder(path: Path) -> Iterator[None]:
+    """Wait for other processes; the lock of one that was killed is free."""
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _unwritable(path: Path, error: OSError) -> BenchError:
+    return BenchError(
+        f"{path}: cannot be written ({error.strerror or error}); choose another folder, or train "
+        "without a pack: leave out --pack"
+    )
+
+
+def _build(
+    scenes: Sequence[SceneFiles],
+    path: Path,
+    contents: dict[str, Any],
+    *,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """Write the records elsewhere, then in one step where they belong, then what they are."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    _check_room(path, len(scenes))
+    packed = run_batches(_pack_scenes, scenes, workers=workers, batch=_PACKED_TOGETHER)
+    packed = track(packed, f"Pack {path.stem}", len(scenes), quiet=quiet)
+    try:
+        digests = _write_records(partial, packed, len(scenes))
+        if split_fingerprint(digests) != contents["fingerprint"]:
+            raise DatasetError(
+                f"{scenes[0].split_folder}: expected scenes that stay as they are, but pixels "
+                "changed while they were packed; run the same command again"
+            )
+        _contents_path(path).unlink(missing_ok=True)  # says nothing of the new records
+        partial.replace(path)
+        write_whole(_contents_path(path), json.dumps(contents).encode())
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_room(path: Path, count: int) -> None:
+    """Say before the work that the disk is too small, not after it."""
+    needed = count * RECORD.itemsize
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise BenchError(
+            f"{path}: expected {math.ceil(needed / 1e6):,} MB of free disk space for a pack of "
+            f"{count} scenes, found {free // 10**6:,}; choose a folder on another disk, or train "
+            "without a pack: leave out --pack"
+        )
+
+
+def _pack_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes, NDArray[np.void]]]:
+    """Name, digest and record of each scene."""
+    packed = []
+    for files in scenes:
+        rasters = _read_rasters(files)
+        packed.append((files.name, scene_digest(rasters), _record_of(rasters)))
+    return packed
+
+
+def _write_records(
+    path: Path, packed: Iterator[tuple[str, bytes, NDArray[np.void]]], count: int
+) -> list[tuple[str, bytes]]:
+    """Write a ``.npy`` file record by record: a full disk is an error, as it is not for a map."""
+    digests = []
+    header = {"descr": npy.dtype_to_descr(RECORD), "fortran_order": False, "shape": (count,)}
+    with path.open("wb") as stream:
+        npy.write_array_header_1_0(stream, header)
+        for name, digest, record in packed:
+            stream.write(record.data.cast("B"))
+            digests.append((name, digest))
+        stream.flush()
+        os.fsync(stream.fileno())
+    return digests
+
+
+def _contents_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _read_contents(path: Path) -> dict[str, Any]:
+    """What a pack says of itself; nothing where it was not finished."""
+    beside = _contents_path(path)
+    if not os.path.lexists(beside):
+        return {}
+    try:
+        contents = json.loads(read_bytes(beside, _LARGEST_CONTENTS, error=DatasetError))
+    except (ValueError, RecursionError):
+        return {}
+    return contents if isinstance(contents, dict) else {}
+
+
+def _map(path: Path) -> NDArray[np.void]:
+    if not os.path.lexists(path):
+        raise DatasetError(f"{path}: no such pack; start again, it is built anew")
+    check_regular(path, _LARGEST_PACK, error=DatasetError)
+    try:
+        records = np.load(path, mmap_mode="r", allow_pickle=False)
+        size = path.stat().st_size
+    except Exception as error:  # its header is a text in Python, which can fail in any way
+        raise _damaged(path, "a whole file", str(error)) from error
+    if not isinstance(records, np.memmap) or records.dtype != RECORD or records.ndim != 1:
+        raise _damaged(path, "records of scenes", "something else")
+    whole = records.offset + records.nbytes
+    if size != whole:
+        raise _damaged(path, f"{whole} bytes", str(size))
+    return cast("NDArray[np.void]", records.view(np.ndarray))
+
+
+def _damaged(path: Path, expected: str, got: str) -> DatasetError:
+    return DatasetError(
+        f"{path}: damaged pack: expected {expected}, got {got}; delete it and start again, it is "
+        "built anew"
+    )

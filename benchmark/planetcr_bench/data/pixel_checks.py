@@ -1,0 +1,476 @@
+"""Pixels and what their file says of them in; what they mean out, or why that cannot be.
+
+Pure functions of arrays and tags, for datasets and predictions alike. Whoever reads a file puts its
+name before the words of a :class:`PixelError`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import (
+    DN_PER_REFLECTANCE,
+    OPTICAL_BANDS,
+    SAR_BANDS,
+    WORLDCOVER_CLASS,
+)
+from planetcr_bench.utils.untrusted import printable
+
+OVERSHOOT: Final = 0.05
+"""Reflectance by which a noisy method goes below 0 over dark water, or above what is there."""
+
+FARTHEST: Final = 0.05
+"""Largest mean distance of an image's values from where they may lie, in reflectance.
+
+Of images in [-1, 1] it is 0.3 to 0.9; of a network that has hardly learnt, 0.02."""
+
+LARGEST_MEAN: Final = 2.0
+"""Largest mean |reflectance| of an image of no declared scale; above it looks like DN."""
+
+DIMMEST: Final = 255
+"""No folder of images in DN has this as its largest number; bytes have."""
+
+LARGEST_STORED_REFLECTANCE: Final = 1.5
+"""Largest number, greater than 0, of images that hold reflectance and not DN."""
+
+IMPOSSIBLE: Final = 10.0
+"""No reflectance lies beyond this, on either side."""
+
+LARGEST_POWER: Final = 1000.0
+"""Numbers up to this may be linear power of bright targets; above, they are no backscatter."""
+
+DARK_DB: Final = -1.0
+"""Nearly all backscatter of land and water lies below this."""
+
+SMALLEST_DARK_SHARE: Final = 0.01
+"""Smallest share of a SAR image in dB that lies below :data:`DARK_DB`."""
+
+
+class PixelError(ValueError):
+    """Pixels do not mean what they must; the text says what was expected, what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What a file says of its pixels; by default nothing.
+
+    Attributes:
+        nodata: Of each band; None where a band has none.
+        scales: Of each band; 1 says nothing.
+        offsets: Of each band; 0 says nothing.
+        names: Of each band; empty says nothing.
+        hidden: True where a mask or an alpha band hides the pixel, shape (H, W); None: nowhere.
+    """
+
+    nodata: tuple[float | None, ...] = ()
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+    hidden: NDArray[np.bool_] | None = None
+
+
+NO_TAGS: Final = Tags()
+
+
+def number(value: float) -> str:
+    """A number as a tag would spell it."""
+    return f"{value:.10g}"
+
+
+# --- Nodata and masks -------------------------------------------------------------------------
+
+
+def nodata_pixels(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_] | None:
+    """Where each band holds its own nodata, shape (B, H, W); None: nowhere."""
+    found: NDArray[np.bool_] | None = None
+    for band, value in enumerate(nodata):
+        if value is None:
+            continue
+        same = _equal(pixels[band], value)
+        if same.any():
+            found = np.zeros(pixels.shape, bool) if found is None else found
+            found[band] = same
+    return found
+
+
+def _equal(band: NDArray[Any], value: float) -> NDArray[np.bool_]:
+    """Where a band holds a value; as a number of the band's dtype, if that has it."""
+    if np.isnan(value):
+        return np.isnan(band) if band.dtype.kind == "f" else np.zeros(band.shape, bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        own = np.float64(value).astype(band.dtype)
+    if band.dtype.kind != "f" and float(own) != value:
+        return np.zeros(band.shape, bool)
+    same: NDArray[np.bool_] = band == own
+    return same
+
+
+def told_nodata(pixels: NDArray[Any], tags: Tags) -> tuple[int, str] | None:
+    """How many pixels are nodata in any band, and which numbers that are; None: none is."""
+    found = nodata_pixels(pixels, tags.nodata)
+    if found is None:
+        return None
+    values = [tags.nodata[band] for band in np.flatnonzero(found.any((1, 2)))]
+    told = ", ".join(dict.fromkeys(number(value) for value in values if value is not None))
+    return int(found.any(0).sum()), told
+
+
+def expect_no_holes(pixels: NDArray[Any], tags: Tags) -> None:
+    """Refuse an image with pixels of its own nodata, or that a mask or alpha hides.
+
+    Raises:
+        PixelError: It has.
+    """
+    nodata = told_nodata(pixels, tags)
+    if nodata is not None:
+        count, value = nodata
+        raise PixelError(
+            f"expected numbers for every pixel, but {count} pixels are its own nodata {value}; "
+            "fill them, or remove the nodata tag if these are values (gdal_edit.py -unsetnodata)"
+        )
+    if tags.hidden is not None and tags.hidden.any():
+        raise PixelError(
+            f"expected numbers for every pixel, but {int(tags.hidden.sum())} pixels are hidden by "
+            "its own mask or alpha band; fill them, or remove the mask if these are values"
+        )
+
+
+# --- Names of bands ---------------------------------------------------------------------------
+
+_WORDS: Final = {
+    "blue": "blue", "green": "green", "red": "red", "nir": "nir", "ir": "nir",
+    "vv": "vv", "vh": "vh",
+}  # fmt: skip
+_FOREIGN: Final = frozenset((
+    "alpha", "cirrus", "coastal", "edge", "hh", "hv", "mask", "ndvi", "pan", "panchromatic",
+    "swir", "thermal", "yellow",
+))  # fmt: skip
+_LETTERS: Final = {"b": "blue", "g": "green", "r": "red", "n": "nir", "i": "nir", "nir": "nir"}
+_NUMBERED: Final = (
+    {"2": "blue", "3": "green", "4": "red", "8": "nir"},  # Sentinel-2
+    {"2": "blue", "3": "green", "4": "red", "8a": "nir"},
+    {"2": "blue", "3": "green", "4": "red", "5": "nir"},  # Landsat 8
+    {"2": "blue", "4": "green", "6": "red", "8": "nir"},  # PlanetScope of eight bands
+)
+
+
+def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
+    """Where each band lies by the names that a file gives its bands.
+
+    Words (``Blue``, ``near-infrared``, ``Sigma0_VV``), letters (``B, G, R, N``) and numbers of
+    Sentinel-2, Landsat 8 and PlanetScope (``B02, B03, B04, B08``) are known. Names that say nothing
+    of a band (``Band 1``, ``prediction``) prove nothing, and so does the lack of them.
+
+    Args:
+        names: Of the file's bands, in their order; empty for none.
+        bands: The expected, in theirs.
+
+    Returns:
+        Index of each expected band in the file; None where the file's order is the expected.
+
+    Raises:
+        PixelError: The names are other bands, or tell some bands to be elsewhere without telling
+            where the others are.
+    """
+    meant = _meant(names)
+    if set(meant) == set(bands) and len(meant) == len(bands):
+        order = [meant.index(band) for band in bands]
+        return None if order == sorted(order) else order
+    wrong = [one for one, band in zip(meant, bands, strict=False) if one not in (None, band)]
+    if wrong:
+        told = ", ".join(printable(name) if name else "(no name)" for name in names)
+        raise PixelError(
+            f"expected the bands {', '.join(bands)}, but the file names its bands {told}; write "
+            "them in this order, and name all of them or none"
+        )
+    return None
+
+
+def _meant(names: Sequence[str]) -> list[str | None]:
+    """Band that each name means; None where it says nothing; its own text for a foreign band."""
+    plain = [name.strip().casefold() for name in names]
+    if all(name in _LETTERS for name in plain):
+        return [_LETTERS[name] for name in plain]
+    numbers = [_number_in(name) for name in plain]
+    for known in _NUMBERED:
+        if set(numbers) == set(known):
+            return [known[one] for one in numbers if one]
+    if None not in numbers and sorted(map(str, numbers)) == [
+        str(place) for place in range(1, len(numbers) + 1)
+    ]:
+        in_order = numbers == sorted(map(str, numbers))
+        return [None if in_order else f"number {one}" for one in numbers]
+    return [_word_in(name) for name in names]
+
+
+def _number_in(name: str) -> str | None:
+    """The ``8a`` of ``B08A``, ``SR_B8A``, ``Band 8a`` and ``08a``."""
+    match = re.fullmatch(r"(?:(?:.*[^a-z])?b(?:and)?[\s_-]*)?0*(\d{1,2}a?)", name)
+    return match[1] if match else None
+
+
+def _word_in(name: str) -> str | None:
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()
+    text = re.sub(r"infra[\s_-]*red", "nir", text).replace("rededge", "edge")
+    words = set(re.findall(r"[a-z]+", text))
+    found = {_WORDS[word] for word in words & _WORDS.keys()}
+    if words & _FOREIGN or len(found) > 1:
+        return text
+    return found.pop() if found else None
+
+
+# --- Scale and offset -------------------------------------------------------------------------
+
+
+def has_scale(tags: Tags) -> bool:
+    """Whether a file says a scale or an offset."""
+    return any(scale != 1 for scale in tags.scales) or any(offset != 0 for offset in tags.offsets)
+
+
+def told_scale(tags: Tags) -> str:
+    """Scales and offsets, each once."""
+    scales, offsets = (
+        ", ".join(dict.fromkeys(number(one) for one in some))
+        for some in (tags.scales, tags.offsets)
+    )
+    return f"scale {scales} and offset {offsets}"
+
+
+def is_convention(tags: Tags, scale: float) -> bool:
+    """Whether the tags say that stored values are reflectance times a scale, and nothing else."""
+    return all(np.isclose(one * scale, 1, rtol=1e-6, atol=0) for one in tags.scales) and not any(
+        tags.offsets
+    )
+
+
+def scaled(pixels: NDArray[Any], tags: Tags) -> NDArray[np.float64]:
+    """Pixels times scale plus offset, band by band.
+
+    Raises:
+        PixelError: A scale is not a positive number, or an offset is none; or whole numbers have an
+            offset without a scale, so that their unit is unknown.
+    """
+    if not all(np.isfinite(one) and one > 0 for one in tags.scales) or not all(
+        np.isfinite(one) for one in tags.offsets
+    ):
+        raise PixelError(f"expected tags that make sense, got {told_scale(tags)}; remove them")
+    if pixels.dtype.kind != "f" and any(one == 1 for one in tags.scales):
+        raise PixelError(
+            f"expected tags that turn {pixels.dtype.name} into reflectance, got "
+            f"{told_scale(tags)}; remove them, or apply them and write reflectance as float32"
+        )
+    scales, offsets = (np.array(some)[:, None, None] for some in (tags.scales, tags.offsets))
+    values: NDArray[np.float64] = pixels * scales + offsets
+    return values
+
+
+# --- Reflectance ------------------------------------------------------------------------------
+
+
+def expect_reflectance(
+    image: NDArray[np.floating],
+    *,
+    brightest: float = np.inf,
+    farthest: float = FARTHEST,
+    remedy: str = "",
+) -> None:
+    """Refuse an image that is no reflectance.
+
+    Args:
+        image: Meant as reflectance, any shape.
+        brightest: Above this, as below 0, only few values may lie.
+        farthest: Largest mean distance of the values from where they may lie.
+        remedy: What else the reader may do.
+
+    Raises:
+        PixelError: A large share of the values lies far outside, their mean is that of digital
+            numbers, or some are impossible.
+    """
+    low, high = float(image.min()), float(image.max())
+    if low >= -OVERSHOOT and high <= min(brightest + OVERSHOOT, LARGEST_MEAN):
+        return
+    mean = float(np.abs(image).mean(dtype=np.float64))
+    impossible = np.abs(image) > IMPOSSIBLE
+    if 0 < (count := int(impossible.sum())) < image.size / 4:
+        raise PixelError(
+            f"expected reflectance in [0, 1], got {count} values that cannot be any "
+            f"({number(low)} to {number(high)}): are they nodata without a tag? Fill them"
+        )
+    if mean > LARGEST_MEAN:
+        raise PixelError(
+            f"expected reflectance in [0, 1], got an image of mean {mean:.4g} that looks like "
+            f"digital numbers{remedy}"
+        )
+    under = np.maximum(-OVERSHOOT - image, 0)
+    over = np.maximum(image - (brightest + OVERSHOOT), 0)
+    if float((under + over).mean(dtype=np.float64)) <= farthest:
+        return
+    below, above = float((under > 0).mean()), float((over > 0).mean())
+    told = (
+        f"expected reflectance in [0, 1], got {below + above:.0%} of the values far outside it "
+        f"({low:.3g} to {high:.3g})"
+    )
+    if below > 0.5 and low >= -1.2 and high <= 1.2:
+        raise PixelError(
+            f"{told}; it looks like the scale [-1, 1] of a network's output: write (x + 1) / 2"
+        )
+    raise PixelError(f"{told}; it looks scaled or shifted otherwise{remedy}")
+
+
+def expect_digital_numbers(pixels: NDArray[Any]) -> None:
+    """Refuse whole numbers that were reflectance before they were cast.
+
+    Raises:
+        PixelError: The largest is 1.
+    """
+    if int(pixels.max()) == 1:
+        cause, remedy = dim_cause(1)
+        raise PixelError(
+            f"expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, got "
+            f"{pixels.dtype.name} whose largest value is 1: it looks like {cause}; {remedy}"
+        )
+
+
+def dim_cause(largest: float) -> tuple[str, str]:
+    """What images look like whose largest stored value is so small for DN, and the remedy."""
+    if largest <= LARGEST_STORED_REFLECTANCE:
+        return (
+            "reflectance that was cast to whole numbers",
+            f"multiply by {DN_PER_REFLECTANCE} before, or write float32",
+        )
+    return "percent or bytes", f"multiply to reflectance × {DN_PER_REFLECTANCE}"
+
+
+def too_dark(largest: Sequence[int]) -> str:
+    """Why the images of a dataset cannot be in DN; empty where they can be.
+
+    Args:
+        largest: Largest number of each scene.
+    """
+    brightest = max(largest, default=DIMMEST + 1)
+    if brightest > DIMMEST:
+        return ""
+    cause, remedy = dim_cause(brightest)
+    return (
+        f"expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, got images of "
+        f"{len(largest)} scenes whose largest value is {brightest}: it looks like {cause}; {remedy}"
+    )
+
+
+# --- Backscatter and land cover ---------------------------------------------------------------
+
+
+def expect_decibels(pixels: NDArray[np.floating]) -> None:
+    """Refuse backscatter that is not in dB.
+
+    Args:
+        pixels: Shape (2, h, w); NaN is a hole.
+
+    Raises:
+        PixelError: A band has no negative value, or hardly any of both bands is as dark as land and
+            water are in dB.
+    """
+    finite = pixels[np.isfinite(pixels)]
+    without = [
+        name.upper()
+        for name, band in zip(SAR_BANDS, pixels, strict=True)
+        if not (band < 0).any() and np.isfinite(band).any()
+    ]
+    if without:
+        got = f"no negative value in {' and '.join(without)}"
+    elif finite.size and float((finite < DARK_DB).mean()) < SMALLEST_DARK_SHARE:
+        got = f"hardly a value below {DARK_DB:g}"
+    else:
+        return
+    low, high, middle = float(finite.min()), float(finite.max()), float(np.median(finite))
+    if middle <= 1.5 and high <= LARGEST_POWER:
+        likely = "linear power; write 10 · log10(power)"
+        if high <= 1:
+            likely = "linear power (write 10 · log10(power)), or values scaled to [0, 1] already"
+    elif high <= 60:
+        likely = "dB without their sign; write them negative"
+    else:
+        likely = "bytes or digital numbers; write the calibrated backscatter in dB"
+    raise PixelError(
+        f"expected backscatter in dB, got {got} ({low:.3g} to {high:.3g}): it looks like {likely}"
+    )
+
+
+_IS_CODE = np.zeros(256, bool)
+_IS_CODE[list(WORLDCOVER_CLASS)] = True
+
+
+def expect_codes(codes: NDArray[np.uint8]) -> None:
+    """Refuse land cover that is not in WorldCover's codes.
+
+    Raises:
+        PixelError: There is a code that does not exist.
+    """
+    if _IS_CODE[codes].all():
+        return
+    unknown = sorted({*np.unique(codes).tolist()} - {*WORLDCOVER_CLASS})
+    hint = "; are these numbers of classes?" if max(unknown) <= len(WORLDCOVER_CLASS) else ""
+    raise PixelError(f"expected WorldCover codes, got {', '.join(map(str, unknown))}{hint}")
+
+
+# --- What looks wrong, and may be right -------------------------------------------------------
+
+FEWEST_PIXELS: Final = 1000
+"""Fewest pixels that an image is judged by."""
+
+INVERTED_BY: Final = 0.05
+"""Reflectance by which clear pixels must have brightened more than cloudy ones have."""
+
+
+def mask_looks_inverted(
+    cloudy: NDArray[np.uint16], clear: NDArray[np.uint16], mask: NDArray[np.bool_]
+) -> bool | None:
+    """Whether a mask calls clear what cloud has brightened, and cloudy what it has not.
+
+    Args:
+        cloudy: Digital numbers, shape (4, H, W).
+        clear: Of the cloud-free image, likewise.
+        mask: True for cloud, shape (H, W).
+
+    Returns:
+        None where there is too little of either to tell.
+    """
+    count = int(mask.sum())
+    if min(count, mask.size - count) < FEWEST_PIXELS:
+        return None
+    brighter = cloudy[0].astype(np.int32) - clear[0]
+    under, beside = float(brighter[mask].mean()), float(brighter[~mask].mean())
+    return bool(beside - under > INVERTED_BY * DN_PER_REFLECTANCE)
+
+
+def colour_likeness(
+    image: NDArray[np.float32], cloudy: NDArray[np.float32], clear: NDArray[np.bool_]
+) -> float | None:
+    """Correlation of red minus blue between an image and the input, over clear pixels.
+
+    About 1 for a method that leaves clear pixels as they are, and about -1 where red and blue are
+    swapped.
+
+    Args:
+        image: Reflectance, shape (4, H, W).
+        cloudy: Of the input, likewise.
+        clear: True for pixels to look at, shape (H, W).
+
+    Returns:
+        None where there are too few pixels, or one colour alone.
+    """
+    red, blue = OPTICAL_BANDS.index("red"), OPTICAL_BANDS.index("blue")
+    if clear.sum() < FEWEST_PIXELS:
+        return None
+    own, given = (
+        (one[red][clear] - one[blue][clear]).astype(np.float64) for one in (image, cloudy)
+    )
+    own, given = own - own.mean(), given - given.mean()
+    spread = float(np.sqrt((own @ own) * (given @ given)))
+    return float(own @ given) / spread if spread > 1e-6 * len(own) else None

@@ -1,0 +1,218 @@
+"""The path of a GeoTIFF in, an opened dataset and what its header says out.
+
+GDAL is shown nothing but a regular file on this machine, by the driver of its format. Whatever it
+would open beside the file must be one too, or it would wait at a FIFO for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from planetcr_bench.data.pixel_checks import Tags
+from planetcr_bench.errors import BenchError
+from planetcr_bench.utils.untrusted import LARGEST_IMAGE, check_regular, printable
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+LARGEST_BLOCK: Final = 2048
+"""Side of the largest tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
+
+_BESIDE_NAME: Final = (".aux.xml", ".aux", ".msk", ".ovr", ".msk.ovr")
+_BESIDE_STEM: Final = (
+    ".aux.xml",
+    ".aux",
+    ".tfw",
+    ".tifw",
+    ".tiffw",
+    ".wld",
+    ".tab",
+    ".imd",
+    ".rpb",
+)
+"""What GDAL looks for beside ``a.tif``, behind its name and instead of its ending."""
+
+UNREADABLE: Final = (
+    OSError, ValueError, EOFError, RasterioError, OverflowError, MemoryError,
+)  # fmt: skip
+"""What GDAL and rasterio say of a broken file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its pixels before any is decoded.
+
+    Attributes:
+        dtype: Name of the numbers' type.
+        shape: Of the pixels, (bands, H, W) in a GeoTIFF.
+        block: Longest side of the tiles or strips of a TIFF.
+        pages: Images in a TIFF that are no masks or overviews.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    block: int = 0
+    pages: int = 1
+
+
+Accept = Callable[[Header], None]
+"""Raises unless a file is one that may be decoded."""
+
+
+@contextmanager
+def open_geotiff(path: Path, *, error: type[BenchError]) -> Iterator[DatasetReader]:
+    """Open a GeoTIFF on this machine for reading.
+
+    Args:
+        path: The file, or a link to it.
+        error: Class of what is raised.
+
+    Raises:
+        BenchError: It, or what GDAL would open beside it, is no regular file; or it, or what is
+            done with it in the ``with`` block, cannot be read.
+    """
+    check_regular(path, LARGEST_IMAGE, error=error)
+    for beside in _sidecars(path):
+        check_regular(beside, LARGEST_IMAGE, error=error)
+    whole = path.absolute()  # a relative one may look like an address
+    if whole.parts[1:2] and whole.parts[1].startswith("vsi"):
+        raise error(f"{printable(path)}: expected a place that GDAL takes for none of its own")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(whole, driver="GTiff") as source:  # no format that names other files
+                yield source
+    except UNREADABLE as problem:
+        raise error(f"{printable(path)}: cannot be read ({reason(problem)})") from problem
+
+
+def _sidecars(path: Path) -> list[Path]:
+    beside = [f"{path}{end}" for end in _BESIDE_NAME]
+    beside += [f"{path.parent / path.stem}{end}" for end in _BESIDE_STEM]
+    spellings = [one for end in beside for one in (end, _upper(end))]
+    return [Path(one) for one in spellings if os.path.lexists(one)]
+
+
+def _upper(path: str) -> str:
+    stem, dot, end = path.rpartition(".")
+    return f"{stem}{dot}{end.upper()}"
+
+
+def reason(problem: BaseException) -> str:
+    """What an error says, in one line."""
+    cause = problem.__cause__ or problem
+    if isinstance(cause, UnicodeEncodeError):
+        return "GDAL opens no names that are not valid UTF-8; rename the file or its folder"
+    return printable((str(cause).splitlines() or [type(cause).__name__])[0])
+
+
+def header_of(source: DatasetReader, bands: int) -> Header:
+    """What an opened GeoTIFF says of its pixels.
+
+    Args:
+        source: The file.
+        bands: How many are expected; see :func:`image_bands`.
+    """
+    return Header(
+        source.dtypes[0],
+        (len(image_bands(source, bands)), *source.shape),
+        max(max(sides) for sides in source.block_shapes),
+        max(len(source.subdatasets), 1),
+    )
+
+
+def image_bands(source: DatasetReader, bands: int) -> list[int]:
+    """Numbers of the bands of an opened GeoTIFF, without the alpha band behind those expected.
+
+    Only a band more than expected is an alpha band: a colour that a writer gave to one of them
+    proves nothing.
+    """
+    numbers: list[int] = list(source.indexes)
+    if len(numbers) == bands + 1 and source.colorinterp[-1] == ColorInterp.alpha:
+        numbers.pop()
+    return numbers
+
+
+def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
+    """What an opened GeoTIFF says of its bands; masks and alpha are decoded.
+
+    Args:
+        source: The file.
+        path: Where it lies.
+        bands: How many are expected; see :func:`image_bands`.
+
+    Raises:
+        ValueError: The mask beside it is no GeoTIFF.
+    """
+    count = len(image_bands(source, bands))
+    return Tags(
+        tuple(source.nodatavals[:count]),
+        tuple(source.scales[:count]),
+        tuple(source.offsets[:count]),
+        tuple(name or "" for name in source.descriptions[:count]),
+        _hidden(source, path, count),
+    )
+
+
+def _hidden(source: DatasetReader, path: Path, count: int) -> NDArray[np.bool_] | None:
+    """Where an alpha band, or a mask in the file or beside it, hides the pixel."""
+    if source.count > count:
+        alpha = source.read(source.count)
+        hidden: NDArray[np.bool_] = alpha != max(alpha.max(), 1)
+        return hidden
+    _expect_geotiff(path.with_name(f"{path.name}.msk"))
+    no_mask = {MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha}
+    masked = [
+        band
+        for band, flags in zip(source.indexes, source.mask_flag_enums, strict=True)
+        if no_mask.isdisjoint(flags)
+    ]
+    return (source.read_masks(masked) == 0).any(0) if masked else None
+
+
+def _expect_geotiff(mask: Path) -> None:
+    """Refuse a mask of another format: GDAL would open any, and some name other files."""
+    if mask.is_file():
+        with mask.open("rb") as stream:
+            start = stream.read(4)
+        if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise ValueError(f"the mask beside it, {mask.name}, is no GeoTIFF")
+
+
+def header_fault(header: Header, accepted: tuple[tuple[int, ...], ...]) -> str:
+    """Why a file of such a header cannot be decoded, as the end of a message; empty if it can.
+
+    Args:
+        header: Of the file.
+        accepted: Shapes, the usual one first.
+    """
+    expected = f"expected shape {accepted[0]}"
+    if len(accepted) > 1:
+        expected += f", or {accepted[1]} for the centre crop"
+    if header.pages > 1:
+        bands = _counted(header.shape[0])
+        remedy = f"write one image of {_counted(accepted[0][0])}"
+        return f"{expected}, got {header.pages} pages of {bands}; {remedy}"
+    if header.shape not in accepted:
+        turned = (header.shape[-1:] + header.shape[:-1]) in accepted and len(header.shape) == 3
+        return f"{expected}, got {header.shape}" + ("; put the bands first" if turned else "")
+    if header.block > LARGEST_BLOCK:
+        return f"expected tiles of at most {LARGEST_BLOCK} pixels a side, got {header.block}"
+    return ""
+
+
+def _counted(bands: int) -> str:
+    words = ("no", "one", "two", "three", "four")
+    return f"{words[bands] if bands < len(words) else bands} band{'s' * (bands != 1)}"

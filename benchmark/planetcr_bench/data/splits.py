@@ -1,0 +1,110 @@
+"""Scenes of a split in, scenes to train on and scenes to validate on out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.errors import DatasetError, UsageError
+
+
+def hold_out(
+    scenes: Sequence[SceneFiles], *, share: float = 0.05, seed: int = 0
+) -> tuple[list[SceneFiles], list[SceneFiles]]:
+    """Divide scenes into those to train on and those to validate on, by whole AOIs.
+
+    Patches of an AOI are not independent. Within each season the AOIs are put in the order of
+    SHA-256 of ``"<seed> <aoi>"``, and the first round(share · AOIs) are held out; if these are
+    none in any season, the first AOI of the season with the most is. So a larger share holds out
+    the same AOIs and more, and neither the order of the scenes nor their number in an AOI matters.
+
+    Args:
+        scenes: Scenes of one split.
+        share: Part of the AOIs of each season to hold out, in [0, 1); 0 holds out nothing.
+        seed: Another seed holds out other AOIs.
+
+    Returns:
+        Scenes to train on and scenes to validate on, both sorted.
+
+    Raises:
+        UsageError: The share is outside [0, 1), or leaves nothing to train on.
+        DatasetError: There is but one AOI, and the share is not 0.
+    """
+    if not 0 <= share < 1:
+        raise UsageError(f"--val-share: expected a share of at least 0 and below 1, got {share}")
+    if share == 0:
+        return sorted(scenes), []
+    places = {(files.season, files.aoi) for files in scenes}
+    if len(places) < 2:
+        where = f"{scenes[0].split_folder}: " if scenes else ""
+        raise DatasetError(
+            f"{where}expected scenes of two AOIs or more, to hold out whole AOIs for validation, "
+            f"got {len(places)}; train without validation: --val-share 0"
+        )
+    seasons: dict[str, list[str]] = {}
+    for season, aoi in sorted(places, key=lambda place: _hash(seed, place[1])):
+        seasons.setdefault(season, []).append(aoi)
+    held = {aoi for aois in seasons.values() for aoi in aois[: round(share * len(aois))]}
+    if not held:
+        held = {max(seasons.values(), key=len)[0]}
+    if len(held) == len(places):
+        raise UsageError(
+            f"--val-share: expected a share that leaves AOIs to train on, got {share}, which is "
+            f"all of the {len(places)}"
+        )
+    return (
+        sorted(files for files in scenes if files.aoi not in held),
+        sorted(files for files in scenes if files.aoi in held),
+    )
+
+
+def remark(learnt: Sequence[SceneFiles], held: Sequence[SceneFiles], *, share: float) -> str:
+    """What to say of a division that is far from the share asked for; nothing of any other.
+
+    Args:
+        learnt: Scenes to train on.
+        held: Scenes that :func:`hold_out` has held out.
+        share: That was asked for.
+    """
+    scenes = len(learnt) + len(held)
+    if len(held) < max(0.2, 2 * share) * scenes:
+        return ""
+    places = [len({(files.season, files.aoi) for files in some}) for some in (learnt, held)]
+    return (
+        f"validation: {len(held)} of {scenes} training scenes are held out "
+        f"({len(held) / scenes:.0%}, where {share:.0%} was asked for), for AOIs are held out whole "
+        f"and there are only {sum(places)}; --val-share 0 trains on all of them"
+    )
+
+
+def some_scenes(scenes: Sequence[SceneFiles], count: int, *, seed: int = 0) -> list[SceneFiles]:
+    """At most so many of the scenes, spread over their AOIs and the same at every call.
+
+    The AOIs take turns in the order of their SHA-256, and so do the scenes within each; a larger
+    count gives the same scenes and more.
+
+    Args:
+        scenes: Scenes of one split, in any order.
+        count: How many to take.
+        seed: Another seed takes other scenes.
+
+    Returns:
+        The scenes, sorted.
+
+    Raises:
+        UsageError: The count is negative.
+    """
+    if count < 0:
+        raise UsageError(f"expected a number of scenes of at least 0, got {count}")
+    turns: list[tuple[int, str, SceneFiles]] = []
+    taken: dict[str, int] = {}
+    for files in sorted(scenes, key=lambda files: _hash(seed, files.name)):
+        turn = taken.get(files.aoi, 0)
+        turns.append((turn, _hash(seed, files.aoi), files))
+        taken[files.aoi] = turn + 1
+    return sorted(files for _, _, files in sorted(turns)[:count])
+
+
+def _hash(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()

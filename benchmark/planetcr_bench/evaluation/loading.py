@@ -1,0 +1,139 @@
+"""One scene and its prediction on disk in, the arrays that a measurement needs out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import DN_PER_REFLECTANCE, SKY, THICKNESS_EDGES
+from planetcr_bench.data.layout import (
+    Raster,
+    SceneFiles,
+    centre_of,
+    grid_disagreements,
+    pixel_digest,
+    read_product,
+    read_thickness,
+)
+from planetcr_bench.data.scene import Image, Scene, land_cover_classes, reflectance, upsample
+from planetcr_bench.errors import SceneError
+from planetcr_bench.metrics import kernels
+from planetcr_bench.predictions.format import Card, read_prediction
+from planetcr_bench.results.ledger import PLAIN_GROUPS
+
+MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
+"""Products that a measurement reads; SAR is the networks' business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One scene and its prediction.
+
+    Attributes:
+        scene: Its files.
+        prediction: File of the prediction.
+        truth: Folder that holds the scene's hidden truth, if it is simulated and told.
+    """
+
+    scene: SceneFiles
+    prediction: Path
+    truth: Path | None = None
+
+    def state(self) -> str:
+        """Which file the prediction is, its size and times; another one is measured again."""
+        status = self.prediction.stat()
+        times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+        return f"{self.prediction.resolve()} {status.st_ino} {status.st_size} {times}"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """What a measurement needs of one scene, decoded.
+
+    Attributes:
+        identity: Identity columns of the ledger, up to ``prediction_sha256``.
+        images: Prediction and cloudy image, shape (2, 4, H, W), float32; a prediction of the
+            centre crop comes with the crop of all the others.
+        clear: Shape (4, H, W), float32.
+        group: As in ``GROUPS``, shape (H, W), uint8.
+    """
+
+    identity: Mapping[str, object]
+    images: Image
+    clear: Image
+    group: NDArray[np.uint8]
+
+
+def read_arrays(job: Job, card: Card) -> Arrays:
+    """Decode one scene and its prediction.
+
+    Raises:
+        DatasetError: The scene is broken.
+        PredictionError: The prediction is.
+    """
+    files = job.scene
+    rasters = {product: read_product(files, product) for product in MEASURED}
+    disagreements = grid_disagreements(files, rasters)
+    if disagreements:
+        raise SceneError(disagreements[0])
+    prediction, stored = read_prediction(
+        job.prediction, card, rasters["planet_cloudfree"], brightest=_brightest(rasters)
+    )
+    mask = rasters["cloudmask"].pixels
+    sky = kernels.sky_of(mask)
+    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), sky.shape)
+    size = prediction.shape[-1]
+    cloudy, clear = (
+        reflectance(kernels.centre_crop(rasters[product].pixels, size))
+        for product in ("planet_cloudy", "planet_cloudfree")
+    )
+    longitude, latitude = centre_of(rasters["planet_cloudfree"])
+    identity = {
+        "scene": files.name,
+        "split": files.split,
+        "season": files.season,
+        "aoi": files.aoi,
+        "patch": files.patch,
+        "cloud_cover": float(mask.mean()),
+        "longitude": longitude,
+        "latitude": latitude,
+        "prediction_sha256": pixel_digest(stored).hex(),
+    }
+    group = _plain_groups(land_cover, sky)
+    if job.truth is not None:
+        thickness = np.digitize(read_thickness(job.truth, files), THICKNESS_EDGES) + 1
+        group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
+    group = kernels.centre_crop(group, size)
+    return Arrays(identity, np.stack([prediction, cloudy]), clear, group)
+
+
+def _brightest(rasters: Mapping[str, Raster]) -> float:
+    """Largest reflectance of the optical images, or 1 where they are darker."""
+    both = (rasters["planet_cloudfree"], rasters["planet_cloudy"])
+    return max(1.0, *(float(raster.pixels.max()) / DN_PER_REFLECTANCE for raster in both))
+
+
+def _plain_groups(land_cover: NDArray[np.uint8], sky: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return land_cover * np.uint8(len(SKY)) + sky
+
+
+def scene_arrays(scene: Scene, prediction: Image) -> Arrays:
+    """What a measurement needs of a scene and a prediction of the whole patch, both in memory."""
+    identity = {
+        "scene": scene.name,
+        "split": scene.split,
+        "season": scene.season,
+        "aoi": scene.aoi,
+        "patch": scene.patch,
+        "cloud_cover": scene.cloud_cover,
+        "longitude": math.nan,
+        "latitude": math.nan,
+        "prediction_sha256": "",
+    }
+    group = _plain_groups(scene.land_cover, kernels.sky_of(scene.cloud_mask))
+    return Arrays(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)

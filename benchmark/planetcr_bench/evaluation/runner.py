@@ -1,0 +1,325 @@
+"""A folder of predictions and a dataset in, ledger rows out: batches, processes, devices, resume.
+
+Measured scenes are kept in small parts beside the results until all are done, so that a run which
+was interrupted, however rudely, goes on where it stopped and ends with the same ledger.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import OPTICAL_SIZE
+from planetcr_bench.errors import PredictionError
+from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
+from planetcr_bench.evaluation.segmenters import Bench
+from planetcr_bench.metrics import kernels
+from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.predictions.format import Card, Predictions
+from planetcr_bench.predictions.units import expect_units
+from planetcr_bench.results.ledger import SceneSums, ledger_table, schema_of
+from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.parallel import run_batches, track
+
+FLUSH_SECONDS: Final = 2.0
+"""Longest time for which measured scenes live in memory alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one job: sums, or the line that says why not.
+
+    Attributes:
+        job: The scene and its prediction.
+        state: What ``Job.state`` gave when it was read.
+        result: Sums, or a problem of the prediction in one line.
+        arrays: Of the scene, if judges are to see it.
+    """
+
+    job: Job
+    state: str
+    result: SceneSums | str
+    arrays: Arrays | None = None
+
+
+def protocols_of(size: int) -> list[Protocol]:
+    """Protocols that predictions of a size allow: a centre crop has no whole patch."""
+    return [protocol for protocol in PROTOCOLS.values() if size in (OPTICAL_SIZE, protocol.window)]
+
+
+def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
+    """Sums of one scene under each protocol, on the CPU."""
+    sums = {
+        protocol.name: kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
+        for protocol in protocols
+    }
+    return SceneSums(arrays.identity, sums, floor=floor_of(arrays, protocols))
+
+
+def floor_of(arrays: Arrays, protocols: Sequence[Protocol]) -> dict[str, NDArray[np.float64]]:
+    """Sums of the noise floor of SAM under each protocol; of any device, on the CPU."""
+    return {
+        protocol.name: kernels.measure_floor(arrays.clear, arrays.group, protocol)
+        for protocol in protocols
+    }
+
+
+def _read(card: Card, job: Job) -> tuple[Job, str, Arrays | str]:
+    state = job.state()
+    try:
+        return job, state, read_arrays(job, card)
+    except PredictionError as error:
+        return job, state, error.message
+
+
+def _read_batch(card: Card, jobs: Sequence[Job]) -> list[tuple[Job, str, Arrays | str]]:
+    return [_read(card, job) for job in jobs]
+
+
+def _problems_batch(card: Card, jobs: Sequence[Job]) -> list[str]:
+    """A line for each job: empty, or why its prediction cannot be scored."""
+    read = (_read(card, job)[2] for job in jobs)
+    return [found if isinstance(found, str) else "" for found in read]
+
+
+def pixel_problems(
+    predictions: Predictions,
+    *,
+    workers: int | None = None,
+    batch: int = 16,
+    quiet: bool = False,
+) -> list[str]:
+    """Decode predictions whose headers passed, without measuring them.
+
+    Args:
+        predictions: From ``find_predictions``.
+        workers: See ``worker_count``.
+        batch: Scenes that travel together to a worker.
+        quiet: Show no progress.
+
+    Returns:
+        One line for each prediction that cannot be scored.
+
+    Raises:
+        DatasetError: A scene of the dataset is broken.
+        BenchError: A worker died.
+    """
+    jobs = [Job(files, path) for files, path in sorted(predictions.files.items())]
+    work = functools.partial(_problems_batch, predictions.card)
+    lines = run_batches(work, jobs, workers=workers, batch=batch)
+    return [line for line in track(lines, "Look for problems", len(jobs), quiet=quiet) if line]
+
+
+def _measure_batch(
+    card: Card, protocols: Sequence[Protocol], keep: bool, jobs: Sequence[Job]
+) -> list[Outcome]:
+    outcomes = []
+    for job in jobs:  # one scene in memory, and in cache, at a time, unless judges are to see it
+        _, state, arrays = _read(card, job)
+        if isinstance(arrays, str):
+            outcomes.append(Outcome(job, state, arrays))
+        else:
+            sums = measure_scene(arrays, protocols)
+            outcomes.append(Outcome(job, state, sums, arrays if keep else None))
+    return outcomes
+
+
+def _measure_on_gpu(
+    batches: Iterator[tuple[Job, str, Arrays | str]],
+    protocols: Sequence[Protocol],
+    device: str,
+    batch: int,
+) -> Iterator[Outcome]:
+    from planetcr_bench.evaluation import gpu  # torch is an extra
+
+    while some := list(islice(batches, batch)):
+        sums = iter(
+            gpu.measure([a for _, _, a in some if not isinstance(a, str)], protocols, device)
+        )
+        for job, state, arrays in some:
+            if isinstance(arrays, str):
+                yield Outcome(job, state, arrays)
+            else:
+                measured = replace(next(sums), floor=floor_of(arrays, protocols))
+                yield Outcome(job, state, measured, arrays)
+
+
+def _judge(outcomes: Iterator[Outcome], bench: Bench, batch: int) -> Iterator[Outcome]:
+    while some := list(islice(outcomes, batch)):
+        seen = iter(bench.count([one.arrays for one in some if one.arrays is not None]))
+        for one in some:
+            if isinstance(one.result, str):
+                yield one
+            else:
+                yield replace(one, result=replace(one.result, judged=next(seen)), arrays=None)
+
+
+def measure(
+    predictions: Predictions,
+    identity: Mapping[str, object],
+    partial_folder: Path,
+    *,
+    truth: Path | None = None,
+    bench: Bench | None = None,
+    device: str = "cpu",
+    workers: int | None = None,
+    batch: int = 16,
+    quiet: bool = False,
+) -> tuple[pa.Table, list[str]]:
+    """Measure every usable prediction of a folder.
+
+    Args:
+        predictions: From ``find_predictions``.
+        identity: All settings that change a number, and nothing else; parts that an earlier run
+            left under another identity are thrown away.
+        partial_folder: Where measured scenes are kept until the caller has published them.
+        truth: Folder of the hidden truth of simulated scenes.
+        bench: Judges that are to see the predictions, in this process.
+        device: ``cpu``, or a CUDA device as torch names it.
+        workers: See ``worker_count``.
+        batch: Scenes that travel together to a worker or to the device.
+        quiet: Show no progress.
+
+    Returns:
+        Ledger rows, sorted by scene whatever the order of measuring; and one line for each
+        prediction that turned out unusable.
+
+    Raises:
+        DatasetError: A scene of the dataset is broken.
+        PredictionError: All predictions are in a wrong unit.
+        BenchError: A worker died.
+    """
+    expect_units(predictions)
+    protocols = protocols_of(predictions.size)
+    parts = Parts(partial_folder, identity, bench.keys if bench else ())
+    jobs = {files: Job(files, path, truth) for files, path in sorted(predictions.files.items())}
+    done = parts.load({files.name: job.state() for files, job in jobs.items()})
+    waiting = [job for files, job in jobs.items() if files.name not in done]
+    if device == "cpu":
+        work = functools.partial(_measure_batch, predictions.card, protocols, bench is not None)
+        outcomes = run_batches(work, waiting, workers=workers, batch=batch)
+    else:
+        read = functools.partial(_read_batch, predictions.card)
+        arrays = run_batches(read, waiting, workers=workers, batch=batch)
+        outcomes = _measure_on_gpu(arrays, protocols, device, batch)
+    if bench is not None:
+        outcomes = _judge(outcomes, bench, batch)
+    problems = []
+    for outcome in track(outcomes, "Measure", len(jobs), done=len(done), quiet=quiet):
+        if isinstance(outcome.result, str):
+            problems.append(outcome.result)
+        else:
+            parts.add(outcome.result, outcome.state)
+    return parts.finish([files.name for files in jobs]), problems
+
+
+class Parts:
+    """Measured scenes of an unfinished run, in small parquet files.
+
+    Args:
+        folder: Made if it is absent; parts of another identity in it are deleted.
+        identity: All settings that change a number.
+        judges: Keys of the judges that see the scenes.
+    """
+
+    def __init__(
+        self, folder: Path, identity: Mapping[str, object], judges: Sequence[str] = ()
+    ) -> None:
+        self._folder, self._judges = folder, judges
+        self._schema = schema_of(judges, floor=True)
+        self._fresh: list[SceneSums] = []
+        self._states: list[str] = []
+        self._flushed = time.monotonic()
+        text = json.dumps(identity, sort_keys=True)
+        stamp = folder / "identity.json"
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != text:
+            self.clear()
+            folder.mkdir(parents=True)
+            write_whole(stamp, text.encode())
+        self._tables: list[pa.Table] = []
+
+    def load(self, states: Mapping[str, str]) -> set[str]:
+        """Take over parts of an interrupted run.
+
+        Args:
+            states: Scene name to the present state of its prediction's file.
+
+        Returns:
+            Names of the scenes that need no second measurement.
+        """
+        done: set[str] = set()
+        for path in sorted(self._folder.glob("part-*.parquet")):
+            try:
+                table = pq.read_table(path)
+            except (OSError, pa.ArrowException):
+                path.unlink()  # damaged: its scenes are measured again
+                continue
+            if table.column_names != [*self._schema.names, "state"]:
+                path.unlink()  # of a version that measured less: the same
+                continue
+            scenes = table["scene"].to_pylist()
+            fresh = [
+                states.get(scene) == state and scene not in done
+                for scene, state in zip(scenes, table["state"].to_pylist(), strict=True)
+            ]
+            self._tables.append(
+                table.filter(pa.array(fresh, pa.bool_())).select(self._schema.names)
+            )
+            done.update(scene for scene, is_fresh in zip(scenes, fresh, strict=True) if is_fresh)
+        return done
+
+    def add(self, scene: SceneSums, state: str) -> None:
+        """Keep one measured scene; every few seconds the new ones go to disk."""
+        self._fresh.append(scene)
+        self._states.append(state)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flushed = time.monotonic()
+        if not self._fresh:
+            return
+        table = ledger_table(self._fresh, self._judges)
+        state_of = {
+            str(scene.identity["scene"]): state
+            for scene, state in zip(self._fresh, self._states, strict=True)
+        }
+        states = pa.array([state_of[name] for name in table["scene"].to_pylist()], pa.string())
+        sink = pa.BufferOutputStream()
+        pq.write_table(table.append_column("state", states), sink)
+        name = f"part-{time.time_ns():020d}.parquet"
+        write_whole(self._folder / name, sink.getvalue().to_pybytes())
+        self._tables.append(table)
+        self._fresh, self._states = [], []
+
+    def finish(self, order: Sequence[str]) -> pa.Table:
+        """All rows, scenes in the given order."""
+        self._flush()
+        if not self._tables:
+            return self._schema.empty_table()
+        table = pa.concat_tables(self._tables, promote_options="none").combine_chunks()
+        rank = {name: position for position, name in enumerate(order)}
+        ranks = np.array([rank[name] for name in table["scene"].to_pylist()], np.int64)
+        table = table.take(np.argsort(ranks, kind="stable"))
+        for index, field in enumerate(self._schema):
+            if pa.types.is_dictionary(field.type):  # one dictionary, whatever the parts had
+                text = table.column(index).cast(pa.string()).combine_chunks()
+                table = table.set_column(index, field, text.dictionary_encode())
+        return table
+
+    def clear(self) -> None:
+        """Delete the parts: they are published, or belong to another run."""
+        if self._folder.exists():
+            shutil.rmtree(self._folder)

@@ -1,0 +1,187 @@
+"""Scenes, predictions and judges in, what the judges take their pixels for out, as counts.
+
+A judge is anything that tells land cover from an image (paper, Sec. 5.3); no file of networks is
+opened here. What it takes the clear and the cloudy image of a scene for is worked out once per
+dataset and judge, and remembered in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.data.scene import Image
+from planetcr_bench.evaluation.loading import Arrays
+from planetcr_bench.metrics import kernels, protocols
+from planetcr_bench.results.ledger import GROUPS, JUDGED
+from planetcr_bench.utils.files import cache_folder, remember
+
+CLASSES: Final = len(LAND_COVER)
+
+VERSION: Final = 1
+"""Of the maps that are remembered; raised when a judge is shown images in another way."""
+
+Maps = NDArray[np.uint8]
+
+
+class Judge(Protocol):
+    """Tells the land cover of images; frozen."""
+
+    @property
+    def key(self) -> str:
+        """Names its columns in a ledger: 8 digits of its hash, and how it runs if not in float32.
+
+        Judges that could answer differently have different keys.
+        """
+
+    @property
+    def name(self) -> str:
+        """Short and readable, such as ``resnet50 1a2b3c4d``."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a run's provenance says of it: ``name``, ``sha256``, and what is known of it."""
+
+    def classify(self, images: Image) -> Maps:
+        """Class index of each pixel.
+
+        Args:
+            images: Reflectance, shape (B, 4, H, W); may lie outside [0, 1].
+
+        Returns:
+            Index into ``LAND_COVER``, shape (B, H, W).
+        """
+
+
+class Bench:
+    """Judges beside each other, and what they remember of a dataset.
+
+    Args:
+        judges: Of different keys.
+        fingerprint: Of the scenes.
+        allowed: Protocols that are measured.
+    """
+
+    def __init__(
+        self, judges: Sequence[Judge], fingerprint: str, allowed: Sequence[protocols.Protocol]
+    ) -> None:
+        self.judges, self._protocols = judges, allowed
+        self._folders = [_folder(judge, fingerprint, allowed) for judge in judges]
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the judges, in order."""
+        return [judge.key for judge in self.judges]
+
+    def count(self, scenes: Sequence[Arrays]) -> list[dict[str, NDArray[np.int64]]]:
+        """Let every judge look at the predictions of some scenes.
+
+        Under each protocol it sees that protocol's window alone, so that a prediction of the
+        centre crop is judged as the centre of a whole one is.
+
+        Args:
+            scenes: Decoded, of one size.
+
+        Returns:
+            Per scene, protocol to pixels, shape (:data:`GROUPS`, judges × :data:`JUDGED`), in the
+            order of ``judged_columns``.
+        """
+        if not scenes:
+            return []
+        counts: list[dict[str, NDArray[np.int64]]] = [{} for _ in scenes]
+        references = [
+            self._references(judge, folder, scenes)
+            for judge, folder in zip(self.judges, self._folders, strict=True)
+        ]
+        for protocol in self._protocols:
+            images = np.stack([kernels.centre_crop(s.images[0], protocol.window) for s in scenes])
+            seen = [judge.classify(images) for judge in self.judges]
+            for index, scene in enumerate(scenes):
+                group = kernels.centre_crop(scene.group, protocol.window)
+                parts = [
+                    tally(group, known[index][protocol.name], maps[index])
+                    for known, maps in zip(references, seen, strict=True)
+                ]
+                counts[index][protocol.name] = np.concatenate(parts, axis=1)
+        return counts
+
+    def _references(
+        self, judge: Judge, folder: Path, scenes: Sequence[Arrays]
+    ) -> list[dict[str, Maps]]:
+        """Maps of the clear and the cloudy image of scenes: protocol to shape (2, H, W)."""
+        sides = {
+            protocol.name: kernels.centre_crop(scenes[0].clear, protocol.window).shape[-1]
+            for protocol in self._protocols
+        }
+        files = [folder / f"{scene.identity['scene']}.npz" for scene in scenes]
+        known = [_recall(file, sides) for file in files]
+        new = [index for index, maps in enumerate(known) if maps is None]
+        found: dict[int, dict[str, Maps]] = {index: {} for index in new}
+        for protocol in self._protocols if new else ():
+            pairs = np.concatenate(
+                [
+                    kernels.centre_crop(
+                        np.stack([scenes[index].clear, scenes[index].images[1]]), protocol.window
+                    )
+                    for index in new
+                ]
+            )
+            maps = judge.classify(pairs)
+            for position, index in enumerate(new):
+                found[index][protocol.name] = maps[2 * position : 2 * position + 2]
+        for index, maps_of in found.items():
+            stream = io.BytesIO()
+            np.savez_compressed(stream, allow_pickle=False, **maps_of)
+            remember(files[index], stream.getvalue())
+        return [found[index] if maps is None else maps for index, maps in enumerate(known)]
+
+
+def tally(group: NDArray[np.uint8], references: Maps, seen: Maps) -> NDArray[np.int64]:
+    """Count pixels by what a judge takes them for.
+
+    Args:
+        group: As in ``GROUPS``, shape (H, W).
+        references: Class in the clear and in the cloudy image, shape (2, H, W).
+        seen: Class in the prediction, shape (H, W).
+
+    Returns:
+        Pixels, shape (:data:`GROUPS`, :data:`JUDGED`): prediction, then cloudy; each by class in
+        the clear image × class in this image.
+    """
+    clear, cloudy = references
+    before = group.astype(np.int64) * CLASSES + clear
+    counts = [
+        np.bincount((before * CLASSES + image).ravel(), minlength=GROUPS * CLASSES**2)
+        for image in (seen, cloudy)
+    ]
+    pixels = np.stack([count.reshape(GROUPS, CLASSES**2) for count in counts], axis=1)
+    return pixels.reshape(GROUPS, JUDGED).astype(np.int64)
+
+
+def _folder(judge: Judge, fingerprint: str, allowed: Sequence[protocols.Protocol]) -> Path:
+    """Where a judge's maps of a dataset are remembered: a name of all that decides them."""
+    windows = " ".join(f"{protocol.name}:{protocol.window}" for protocol in allowed)
+    text = f"v{VERSION} {fingerprint} {judge.facts['sha256']} {judge.key} {windows}"
+    return cache_folder("judged") / hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _recall(file: Path, sides: Mapping[str, int]) -> dict[str, Maps] | None:
+    """Remembered maps; None where there are none, or not these."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            maps = {name: stored[name] for name in sides}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+    sound = all(
+        array.dtype == np.uint8 and array.shape == (2, side, side) and array.max() < CLASSES
+        for array, side in zip(maps.values(), sides.values(), strict=True)
+    )
+    return maps if sound else None

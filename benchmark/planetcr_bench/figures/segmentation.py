@@ -1,0 +1,231 @@
+"""Judged ledgers in, Fig. 6 of the paper and pictures of which class became which out."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from planetcr_bench.analysis.segmentation import OVERALL, SCORES, judges_of, signature, transitions
+from planetcr_bench.analysis.segmentation_tables import judged_runs, over_judges, table3
+from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.figures.cloud_cover import (
+    COUNTS,
+    Row,
+    caption_lines,
+    cover_rows,
+    coverage_sentences,
+    draw_row,
+    few_sentences,
+    finish,
+    label_counts,
+    page,
+    panels,
+    short,
+    start_panel,
+)
+from planetcr_bench.figures.heat_map import MOST_COLUMNS, columns_for, ink, name_cells
+from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.results.ledger import Ledger
+
+TITLE: Final = {"miou": "mIoU below Cloud-Free ↓ [points]", "pa": "PA below Cloud-Free ↓ [points]"}
+
+_SHIFT: Final = 0.09  # between rows that have error bars, in bins
+_SHADE: Final = 0.6  # exponent of the share: small ones show, too
+_KEPT, _TURNED = colormaps["Blues"], colormaps["Oranges"]  # apart for all eyes, and in grey
+_EMPTY: Final = (0.9, 0.9, 0.9)
+_READING: Final = (
+    "Row: what the judge takes pixels for in the clear image. Column: in the image that the panel "
+    "names. Number: per cent of the row. Blue: the same class; orange: another."
+)
+
+
+def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: str = "") -> Figure:
+    """Fig. 6: how far mIoU and PA stay below those of the clear image, over cloud-cover bins.
+
+    With several judges a point is their mean and its bar goes from the lowest to the highest.
+
+    Args:
+        ledgers: Runs on one dataset, of which a judge has read one at least.
+        protocol: Which to report.
+        note: Last line of the caption.
+
+    Returns:
+        A figure 7 inches wide that belongs to no window and to no pyplot state.
+
+    Raises:
+        LedgerError: No judge has read any, or different judges have.
+    """
+    judges = _expect_judges(ledgers)
+    table = _discrepancies(ledgers, protocol)
+    rows = cover_rows(table)
+    with page() as figure:
+        for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
+            start_panel(axes, TITLE[score])
+            _draw_score(axes, score, rows, spread=len(judges) > 1)
+        label_counts(figure.axes, rows)
+        bars = (
+            f"Point: mean of {len(judges)} judges. Bar beside it: from the lowest to the highest."
+        )
+        sentences = [
+            "Line at 0: the cloud-free image.",
+            *([bars] if len(judges) > 1 else []),
+            COUNTS,
+            *few_sentences(table),
+            *coverage_sentences(table),
+            *_unjudged(ledgers),
+        ]
+        signatures = [signature(name, protocol, list(judges)) for name in ("mIoU", "PA")]
+        finish(figure, rows, caption_lines(sentences, signatures, note), height_inch=2.9)
+    return figure
+
+
+def _expect_judges(ledgers: Sequence[Ledger]) -> dict[str, str]:
+    judges = judges_of(ledgers)
+    if not judges:
+        raise LedgerError("expected runs that a judge has read; evaluate them again with --judge")
+    return judges
+
+
+def _unjudged(ledgers: Sequence[Ledger]) -> list[str]:
+    names = ", ".join(run.name for run in ledgers if not run.judges)
+    return [f"Read by no judge, and so not drawn: {names}."] if names else []
+
+
+def _discrepancies(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Rows of the figure: the mean over judges, with ``…_lowest`` and ``…_highest`` beside it."""
+    table = over_judges(table3([run for run in ledgers if run.judges], protocol))
+    table = table[(table["kind"] != "clear") & (table["cover_bin"] != OVERALL)]
+    parts = {judge: part.reset_index(drop=True) for judge, part in table.groupby("judge")}
+    names = [f"{score}_discrepancy" for score in SCORES]
+    return parts["mean"].join(
+        [parts[judge][names].add_suffix(f"_{judge}") for judge in ("lowest", "highest")]
+    )
+
+
+def _draw_score(axes: Axes, score: str, rows: Sequence[Row], *, spread: bool) -> None:
+    axes.axhline(0, color="black", linewidth=0.8, zorder=1.5, label="_clear")
+    for index, row in enumerate(rows):
+        if spread:
+            shift = _SHIFT * (index - (len(rows) - 1) / 2) * min(1, 7 / len(rows))
+            _draw_spread(axes, score, row, shift)
+        draw_row(axes, row, row.values(f"{score}_discrepancy"))
+
+
+def _draw_spread(axes: Axes, score: str, row: Row, shift: float) -> None:
+    """Draw the bars of a row beside its points: the line itself stays above its bins."""
+    mean, low, high = (
+        row.values(f"{score}_discrepancy{end}") for end in ("", "_lowest", "_highest")
+    )
+    axes.errorbar(
+        np.arange(len(mean)) + shift,
+        mean,
+        yerr=np.maximum([mean - low, high - mean], 0),  # a mean may round below its least
+        fmt="_",
+        markersize=3.5,
+        color=row.line["color"],
+        elinewidth=0.9,
+        zorder=1.8,
+        label="_spread",
+    )
+
+
+def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: str = "") -> Figure:
+    """What the judges take each class of the clear image for in the cloudy and the restored ones.
+
+    Args:
+        ledgers: Runs on one dataset, of which a judge has read one at least.
+        protocol: Which to report.
+        note: Last line of the caption.
+
+    Returns:
+        A figure 7 inches wide with one panel for the cloudy image and one for each judged run:
+        shares of the pixels of each class of the clear image, added over judges.
+
+    Raises:
+        LedgerError: No judge has read any, or different judges have.
+    """
+    judges = _expect_judges(ledgers)
+    matrices = list(_matrices(ledgers, protocol, judges))
+    columns = columns_for(len(matrices))
+    lines = math.ceil(len(matrices) / columns)
+    across, down = "class in this image", "class in the clear image"
+    with page({"axes.grid": False}) as figure:
+        for (name, pixels), (axes, left, below) in zip(
+            matrices, panels(figure, len(matrices), columns), strict=True
+        ):
+            _draw_matrix(axes, name, pixels, small=columns == MOST_COLUMNS)
+            name_cells(
+                axes, LAND_COVER, LAND_COVER, left=left, below=below, across=across, down=down
+            )
+            for label in axes.get_xticklabels():
+                label.set(rotation=40, ha="right", rotation_mode="anchor")
+        added = f", added over {len(judges)} judges" if len(judges) > 1 else ""
+        empty = any((pixels.sum(1) == 0).any() for _, pixels in matrices)
+        sentences = [
+            _READING,
+            f"Right of a row: its pixels{added}. In a title: share of all that stay.",
+            *(["Grey row: no such pixels."] if empty else []),
+            *_unjudged(ledgers),
+        ]
+        signed = [signature("agreement PA", protocol, list(judges))]
+        caption = caption_lines(sentences, signed, note)
+        # Heights at which cells are about square.
+        title_lines = 1 + max(axes.get_title().count("\n") for axes in figure.axes)
+        panel_inch = 5.1 / columns + 0.05 + 0.15 * title_lines
+        hanging = 0.65 * (len(matrices) % columns > 0)  # class names below the last line but one
+        finish(figure, [], caption, height_inch=0.85 + lines * panel_inch + hanging)
+    return figure
+
+
+def _matrices(
+    ledgers: Sequence[Ledger], protocol: Protocol, judges: Iterable[str]
+) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Name and pixels of each panel."""
+    for name, kind, ledger, image in judged_runs(ledgers):
+        if kind != "clear" and ledger.judges:
+            counts = [transitions(ledger, judge, protocol, image) for judge in judges]
+            yield name, np.sum(counts, axis=0)
+
+
+def _draw_matrix(axes: Axes, name: str, pixels: NDArray[np.int64], *, small: bool) -> None:
+    rows = pixels.sum(1, keepdims=True)
+    share = pixels / np.maximum(rows, 1)
+    shade = 0.85 * share**_SHADE
+    same = np.eye(len(pixels), dtype=bool)[..., None]
+    image = np.where(same, _KEPT(shade)[..., :3], _TURNED(shade)[..., :3])
+    image = np.where(rows[..., None] > 0, image, _EMPTY)
+    axes.imshow(image, interpolation="nearest", aspect="auto")
+    size = 5.5 if small else 7.5
+    for (row, column), value in np.ndenumerate(share):
+        axes.text(
+            column,
+            row,
+            _whole_percent(value) if rows[row, 0] else "–",
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=ink(image[row, column]),
+        )
+    for row, count in enumerate(rows[:, 0]):
+        axes.text(5.62, row, short(int(count)), va="center", fontsize=size - 0.5, color="#606060")
+    kept = np.trace(pixels) / max(pixels.sum(), 1)
+    title = textwrap.fill(f"{name} ({100 * kept:.1f}\N{NO-BREAK SPACE}%)", 27 if small else 32)
+    axes.set_title(title, fontsize=7 if small else 9, parse_math=False)
+
+
+def _whole_percent(share: float) -> str:
+    """A share as 0, <1, 1, …, 99, >99 or 100: neither none nor all is said of less."""
+    percent = round(100 * share)
+    if share > 0 and percent < 1:
+        return "<1"
+    return ">99" if share < 1 and percent == 100 else f"{percent}"

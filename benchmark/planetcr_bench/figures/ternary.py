@@ -1,0 +1,194 @@
+"""Ledgers in, ternary plots of residual cloud, recovery and invention out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from planetcr_bench.analysis.error_analysis import TRIANGLE, Diagnosis, signature
+from planetcr_bench.constants import COVER_BINS, SKY
+from planetcr_bench.figures.cloud_cover import (
+    EDGE,
+    SKY_LOOK,
+    Row,
+    behind,
+    caption_lines,
+    entry,
+    finish,
+    look,
+    page,
+)
+
+CORNERS: Final = {"residual": (0.0, 0.0), "recovery": (0.5, math.sqrt(0.75)), "invention": (1.0, 0)}
+"""Where a share of one lies, in a triangle whose sides are 1 long."""
+
+_TRIANGLE_READING: Final = (
+    "With the L1 distances a = Σ|prediction − clear|, b = Σ|prediction − cloudy| and "
+    "d = Σ|cloudy − clear|: residual cloud (a+d−b)/2, recovery (b+d−a)/2, invention (a+b−d)/2, as "
+    "shares of their sum in %; each number continues the grid line that it is of (left: residual "
+    "cloud, right: recovery, below: invention). A copy of the input is all residual cloud, a "
+    "perfect image all recovery, one far from both all invention."
+)
+_GRID: Final = (0.2, 0.4, 0.6, 0.8)
+_LINE: Final[dict[str, Any]] = {"color": "#DADADA", "linewidth": 0.6, "zorder": 1}
+_TICK: Final = 0.018  # by which a grid line goes on beyond the side, to its number
+_ROTATION: Final = {"residual": -60.0, "recovery": 0.0, "invention": 60.0}
+"""Degrees by which a number of the grid is tilted: it stands in the direction of its line."""
+_MEAN: Final[dict[str, Any]] = {"color": "#D55E00", "marker": "*", "markersize": 11}
+_POINT: Final[dict[str, Any]] = {"linestyle": "none", "zorder": 2, **EDGE}
+_BIN_COLOURS: Final = [colormaps["viridis"](share) for share in (0.95, 0.72, 0.5, 0.27, 0.0)]
+_BIN_MARKERS: Final = ("o", "s", "^", "D", "v")
+
+
+def place_of(shares: ArrayLike) -> NDArray[np.float64]:
+    """Where shares of residual cloud, recovery and invention lie in the triangle.
+
+    Args:
+        shares: As ``triangle`` gives them, shape (..., 3).
+
+    Returns:
+        Right and up, shape (..., 2): the mean of :data:`CORNERS` weighted by the shares.
+    """
+    corners = np.array([CORNERS[share] for share in TRIANGLE])
+    place: NDArray[np.float64] = np.asarray(shares, np.float64) @ corners
+    return place
+
+
+def triangle_figure(of: Diagnosis, *, note: str = "") -> Figure:
+    """Ternary plots of residual cloud, recovery and invention: over cloud cover and over skies.
+
+    Args:
+        of: Runs in one protocol.
+        note: Last line of the caption.
+
+    Returns:
+        A figure 7 inches wide. Left, of one method, its scenes and all pixels; of several, a trail
+        over the cloud-cover bins of each. Right, each method under cloud, on its rim and clear.
+    """
+    names = list(of.failures()["row"])
+    with page({"axes.grid": False}) as figure:
+        left, right = figure.subplots(1, 2)
+        for axes in (left, right):
+            _draw_triangle(axes)
+        if len(names) == 1:
+            left.set_title("Scenes by cloud cover")
+            _draw_scenes(left, of.scenes, of.triangle)
+            right.set_title("Pixels by sky")
+            _draw_skies(right, of.triangle)
+        else:
+            left.set_title("Methods over cloud cover")
+            _draw_trails(left, of.triangle, "cover_bin", COVER_BINS)
+            right.set_title("Methods over skies")
+            _draw_trails(right, of.triangle, "sky", SKY[::-1])
+        legend = _scene_legend() if len(names) == 1 else _method_legend(names)
+        caption = caption_lines(_sentences(of), [signature(of.protocol, "mae")], note)
+        finish(figure, legend, caption, height_inch=3.65)
+    return figure
+
+
+def _sentences(of: Diagnosis) -> list[str]:
+    one = ["Left: one point per scene; star: all pixels."]
+    many = [
+        "Left: from the smallest marker, 0–20 % of cloud cover, to the largest, 80–100 %.",
+        "Right: from the smallest marker, clear, over rim to the largest, cloud.",
+    ]
+    sentences = many if len(of.ledgers) > 1 else one
+    return [_TRIANGLE_READING, *sentences, behind(of.failures(), complete=of.complete)]
+
+
+def _scene_legend() -> list[Row]:
+    bins = [
+        entry(f"{name.replace('-', '–')} %", color=colour, marker=marker, **EDGE)
+        for name, colour, marker in zip(COVER_BINS, _BIN_COLOURS, _BIN_MARKERS, strict=True)
+    ]
+    return [*bins, entry("all pixels", **_MEAN, **EDGE)]
+
+
+def _method_legend(names: Sequence[str]) -> list[Row]:
+    line = {"linestyle": "-", "linewidth": 0.8, **EDGE}
+    return [entry(name, **{**line, **look(index)}) for index, name in enumerate(names)]
+
+
+def _draw_triangle(axes: Axes) -> None:
+    """Draw the frame, the grid at every 20 % with its numbers, and the names of the corners."""
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    axes.set_xlim(-0.06, 1.06)
+    axes.set_ylim(-0.14, 0.94)
+    for index in range(len(TRIANGLE)):
+        for share in _GRID:
+            _draw_grid_line(axes, index, share)
+    ends = [*CORNERS.values(), CORNERS["residual"]]
+    axes.plot(*zip(*ends, strict=True), color="black", linewidth=0.9, zorder=1.5, label="_frame")
+    bold: dict[str, Any] = {"fontweight": "bold", "fontsize": 7.5}
+    axes.text(0.5, CORNERS["recovery"][1] + 0.02, "Recovery", ha="center", va="bottom", **bold)
+    axes.text(-0.05, -0.08, "Residual cloud", ha="left", va="top", **bold)
+    axes.text(1.05, -0.08, "Invention", ha="right", va="top", **bold)
+
+
+def _draw_grid_line(axes: Axes, index: int, share: float) -> None:
+    """Draw where one share is constant, and write it where the line goes on beyond its side.
+
+    Numbers of residual cloud stand on the left side, of recovery on the right, of invention below.
+    """
+    ends = np.zeros((2, 3))
+    ends[:, index] = share
+    ends[0, (index + 1) % 3] = ends[1, (index + 2) % 3] = 1 - share
+    start, end = place_of(ends)
+    outward = (start - end) / np.hypot(*(start - end))
+    tip = start + _TICK * outward
+    axes.plot(*zip(tip, end, strict=True), label="_grid", **_LINE)
+    x, y = tip + 1.4 * _TICK * outward
+    axes.text(
+        x,
+        y,
+        f"{100 * share:.0f}",
+        fontsize=6,
+        color="#606060",
+        ha="center",
+        va="center",
+        rotation=_ROTATION[TRIANGLE[index]],
+        rotation_mode="anchor",
+    )
+
+
+def _draw_scenes(axes: Axes, scenes: pd.DataFrame, table: pd.DataFrame) -> None:
+    for name, colour, marker in zip(COVER_BINS, _BIN_COLOURS, _BIN_MARKERS, strict=True):
+        part = scenes[scenes["cover_bin"] == name]
+        size = 5 if len(scenes) <= 100 else 4
+        places = place_of(part[list(TRIANGLE)])
+        points = {"color": colour, "marker": marker, "markersize": size, **_POINT}
+        axes.plot(places[:, 0], places[:, 1], label=name, **points)
+    x, y = place_of(table.loc[table["by"] == "all", list(TRIANGLE)])[0]
+    axes.plot([x], [y], label="all pixels", zorder=3, **{**_MEAN, **EDGE})
+
+
+def _draw_trails(axes: Axes, table: pd.DataFrame, by: str, order: Sequence[str]) -> None:
+    """Draw a line per method through its groups, markers growing along it."""
+    trails = table[table["by"] == by].groupby("row", sort=False)
+    sizes = np.linspace(7, 36, len(order))
+    for index, (name, trail) in enumerate(trails):
+        places = place_of(trail.set_index("group").loc[list(order), list(TRIANGLE)])
+        kept = np.isfinite(places).all(axis=1)
+        x, y = places[kept].T
+        colour, marker = look(index)["color"], look(index)["marker"]
+        axes.plot(x, y, label=str(name), color=colour, linewidth=0.8, zorder=2)
+        edge: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.4, "zorder": 2.5}
+        axes.scatter(x, y, s=sizes[kept], c=colour, marker=marker, **edge)
+
+
+def _draw_skies(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw one method's skies, and name them beside the triangle."""
+    for name, marker in SKY_LOOK.items():
+        chosen = (table["by"] == "sky") & (table["group"] == name)
+        x, y = place_of(table.loc[chosen, list(TRIANGLE)])[0]
+        axes.plot([x], [y], label=name, markersize=7, **{**marker, **_POINT})
+    axes.legend(loc="upper right", frameon=False, fontsize=7, handletextpad=0.3, borderpad=0)

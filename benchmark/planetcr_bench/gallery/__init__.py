@@ -1,0 +1,1 @@
+"""Scenes side by side as images (Fig. 4 of the paper)."""

@@ -1,0 +1,508 @@
+"""A ledger from a stranger in, every reason why no measurement can have given it out.
+
+What follows from a ledger alone, and from another of the same scenes. Nothing is opened here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import (
+    INPUT_CROPS,
+    OPTICAL_SIZE,
+    PLANET_CR,
+    PLANET_CR_TEST_SCENES,
+    RUN_NAME,
+    SPLITS,
+    THICKNESS,
+    UNKNOWN_INPUT,
+    UNNAMED,
+)
+from planetcr_bench.data.metadata import TEST_SCENES, Simulation
+from planetcr_bench.leaderboard.card import text_faults
+from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.results.ledger import (
+    FLOOR_SUMS,
+    RECORD,
+    SCHEMA_VERSION,
+    SUMS,
+    Ledger,
+    broken_rules,
+    judged_columns,
+)
+
+ROUNDING: Final = 1e-6
+"""Relative error of a sum that adding up cannot exceed."""
+
+SSIM_ROUNDING: Final = 1e-3
+"""By which a value of the SSIM map may leave [−1, 1]: variances are differences of float32."""
+
+DRIFT: Final = 1e-4
+"""Relative difference of a sum that other hardware explains."""
+
+TIPPED: Final = 2
+"""Pixels of a cell that other hardware may put on the other side of a threshold."""
+
+MAY_BE_SAID: Final[Mapping[str, tuple[type, ...]]] = {"input_crop": (str,)}
+"""What ledgers of earlier versions do not say."""
+
+NAME_IT: Final = (
+    'expected a dataset that has a name, got none; write track = "name" into its dataset.toml '
+    f'(track = "{PLANET_CR}" for a copy of the release) and evaluate again'
+)
+
+_SIMULATION: Final = (
+    r"(sim-v[0-9]{1,3}) (standard|misaligned), seed ([0-9]{1,19}), size "
+    rf"({'|'.join(TEST_SCENES)})"
+)
+
+_PATTERNS: Final = {
+    "name": RUN_NAME,
+    "track": r"[a-z0-9][a-z0-9.-]{0,79}",
+    "split": "|".join(SPLITS),
+    "fingerprint": r"[0-9a-f]{64}",
+    "tool_version": r"[\w.+!-]{1,40}",
+    "input_crop": "|".join((*INPUT_CROPS.values(), UNKNOWN_INPUT)),
+}
+JUDGE_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
+MOST_JUDGES: Final = 10
+
+MOST_SCENES: Final = 1_000_000
+"""Of a split; a number far above that of any dataset of patches."""
+
+OF_THE_INPUT: Final = (
+    "pixels", "cloudy_clear", "input_squared_error", "input_angle_deg", "input_angle_pixels",
+    "ssim_pixels", "input_ssim",
+)  # fmt: skip
+"""Columns that hang on the dataset alone, whatever was predicted; :func:`floor_columns` too."""
+
+_PARTS: Final = (
+    "pixels", "absolute_error", "squared_error", "ndvi_error", "ndvi_pixels", "out_of_range",
+    "worse_pixels", "prediction_cloudy", "cloudy_clear", "input_squared_error",
+)  # fmt: skip
+"""Columns that grow with every pixel and mean the same in both protocols."""
+
+_CELL: Final = ["scene", "land_cover", "sky"]
+Flags = NDArray[np.bool_]
+
+
+# --- What a ledger says of its run ----------------------------------------------------------
+
+
+def record_faults(record: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with the provenance of a ledger, one line each."""
+    unknown = [f"{key}: unknown" for key in record if key not in {**RECORD, **MAY_BE_SAID}]
+    typed, odd = _typed(record)
+    found = sorted(unknown + odd) or _track_faults(typed)
+    return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+
+
+def shape_faults(record: Mapping[str, Any]) -> list[str]:
+    """What keeps the provenance of a ledger from being shown: keys, types, counts and texts.
+
+    Less than :func:`record_faults`: tracks and keys that are not known pass.
+    """
+    typed, odd = _typed(record)
+    return sorted(odd) + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+
+
+def _typed(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Values of known keys that are of the right type, and what is wrong with the others."""
+    found = [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
+    typed = {}
+    for key, kinds in {**RECORD, **MAY_BE_SAID}.items():
+        if key in record and type(record[key]) not in kinds:
+            names = " or ".join(kind.__name__ for kind in kinds)
+            found.append(f"{key}: expected {names}, got {type(record[key]).__name__}")
+        elif key in record:
+            typed[key] = record[key]
+    for key, pattern in _PATTERNS.items():
+        if key in typed and re.fullmatch(pattern, typed[key]) is None:
+            found.append(f"{key}: expected what matches {pattern}, got {typed[key][:100]!r}")
+    return typed, found
+
+
+def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
+    protocols = record.get("protocols", {})
+    found = [] if "official" in protocols or "protocols" not in record else ["protocols: none"]
+    for name, signature in protocols.items():
+        expected = PROTOCOLS[name].signature("all") if name in PROTOCOLS else "no such protocol"
+        if signature != expected:
+            found.append(f"protocol {name!r}: expected {expected}, got {signature!r}")
+    if "full" in protocols and record.get("input_crop") == INPUT_CROPS["official"]:
+        found.append(
+            f"input_crop: expected whole patches behind protocol full, got {record['input_crop']}"
+        )
+    if record.get("ledger_schema", SCHEMA_VERSION) != SCHEMA_VERSION:
+        found.append(f"ledger_schema: expected {SCHEMA_VERSION}; evaluate with this version")
+    judges = record.get("judges", {})
+    if len(judges) > MOST_JUDGES:
+        found.append(f"judges: expected at most {MOST_JUDGES}, got {len(judges)}")
+    for key, facts in judges.items():
+        known = isinstance(facts, dict) and all(
+            isinstance(facts.get(name), str) for name in ("name", "sha256")
+        )
+        if not known or re.fullmatch(JUDGE_KEY, key) is None:
+            found.append(f"judges: expected a short key with name and sha256, got {key[:60]!r}")
+    return found
+
+
+def _count_faults(record: Mapping[str, Any]) -> list[str]:
+    scale = record.get("scale")
+    found = []
+    if scale is not None and not 0 < scale < 1e9:
+        found.append(f"scale: expected a positive number, got {scale}")
+    if not {"scenes", "expected_scenes", "complete"} <= record.keys():
+        return found
+    scenes, expected = record["scenes"], record["expected_scenes"]
+    if expected > MOST_SCENES:
+        found.append(f"expected_scenes: expected at most {MOST_SCENES}, got {expected}")
+    if not 0 < scenes <= expected:
+        found.append(f"scenes: expected 1 to {expected}, got {scenes}")
+    if record["complete"] and scenes != expected:
+        found.append(f"complete: expected false for {scenes} of {expected} scenes, got true")
+    return found
+
+
+def _track_faults(record: Mapping[str, Any]) -> list[str]:
+    """A simulation has a track of its own and so many scenes, Planet-CR too; no other is known."""
+    if not {"simulation", "track", "split", "expected_scenes"} <= record.keys():
+        return []
+    said, track, split = record["simulation"], record["track"], record["split"]
+    if said is None:
+        own = "expected a simulation, or the track of a dataset that is none"
+        found = [f"track: {own}, got {track[:60]!r}"] if track.startswith("sim-") else []
+        if track in (UNNAMED, *(f"{UNNAMED}-{one}" for one in SPLITS)):
+            found.append(f"track: {NAME_IT}")
+        if (track, split) == (PLANET_CR, "test"):
+            found += _scenes_of(record, PLANET_CR_TEST_SCENES, "track")
+        return found
+    known = re.fullmatch(_SIMULATION, said)
+    if known is None:
+        return [f"simulation: expected its version, preset, seed and size, got {said[:100]!r}"]
+    version, preset, seed, size = known.groups()
+    test = TEST_SCENES[size]
+    simulation = Simulation(version, preset, int(seed), size, test, train_scenes=0)
+    expected = simulation.track if split == "test" else f"{simulation.track}-{split}"
+    found = []
+    if track != expected:
+        found.append(f"track: expected {expected} by its simulation, got {track[:60]!r}")
+    return found + (_scenes_of(record, test, "simulation") if split == "test" else [])
+
+
+def _scenes_of(record: Mapping[str, Any], scenes: int, what: str) -> list[str]:
+    got = record["expected_scenes"]
+    return [f"expected_scenes: expected {scenes} by its {what}, got {got}"] if got != scenes else []
+
+
+def unclean(value: object, where: str = "", *, longest: int = 1000, depth: int = 6) -> list[str]:
+    """Texts anywhere within a value that are not plain: too long, control characters, markup."""
+    if depth == 0:
+        return [f"{where}: expected no deeper nesting"]
+    if isinstance(value, str):
+        return [f"{where}: {fault}" for fault in text_faults(value, longest=longest)]
+    inner: Sequence[tuple[object, object]] = ()
+    if isinstance(value, Mapping):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    found = []
+    for key, one in inner:
+        name = f"{where}.{key}" if where else str(key)
+        if text_faults(str(key), longest=100):
+            found.append(f"{where}: expected plain keys, got {str(key)[:60]!r}")
+        else:
+            found += unclean(one, name, longest=longest, depth=depth - 1)
+    return found
+
+
+# --- What sums can be -----------------------------------------------------------------------
+
+
+def ledger_faults(ledger: Ledger) -> list[str]:
+    """Everything in a ledger's rows that no measurement can have given, one line each.
+
+    Args:
+        ledger: Of known columns, with a record without faults.
+    """
+    frame = ledger.frame
+    found = [f"expected {rule}" for rule in broken_rules(frame, ledger.judges)]
+    if found:
+        return found  # the rules below take those for granted
+    for rule, broken in {**_row_rules(ledger), **_identity_rules(ledger)}.items():
+        if broken.any():
+            found.append(_told(frame, rule, broken))
+    found += _scene_faults(ledger)
+    if "full" in ledger.provenance["protocols"]:
+        found += _part_faults(frame)
+    return found + _cover_faults(frame)
+
+
+def _told(frame: pd.DataFrame, rule: str, broken: Flags) -> str:
+    first = frame.loc[broken].iloc[0]
+    cell = ", ".join(str(first[name]) for name in ("protocol", "land_cover", "sky"))
+    return f"expected {rule}; broken in {int(broken.sum())} rows, first {first['scene']} ({cell})"
+
+
+def _row_rules(ledger: Ledger) -> dict[str, Flags]:
+    """Rule to the rows that break it."""
+    frame = ledger.frame
+    judged = [name for judge in ledger.judges for name in judged_columns(judge)]
+    counts = frame[["pixels", *judged]].to_numpy(np.int64)  # so large that their sums wrap around?
+    sums = {name: frame[name].to_numpy(np.float64) for name in SUMS}
+    more, error, square = 1 + ROUNDING, sums["absolute_error"], sums["squared_error"]
+    given, given_square = sums["cloudy_clear"], sums["input_squared_error"]
+    pixels, values = sums["pixels"], sums["values"]
+    bound = 1 + SSIM_ROUNDING
+    worse, copied = sums["worse_pixels"], sums["prediction_cloudy"] == 0
+    floored = (frame["protocol"] == "official").to_numpy()  # no spectrum is without an angle
+    return {
+        "no count above a patch's pixels": (counts > OPTICAL_SIZE**2).any(1),
+        "(Σ|e|)² ≤ n·Σe² of the prediction": error**2 > values * square * more,
+        "Σe² ≤ (Σ|e|)² of the prediction": square > error**2 * more,
+        "(Σ|e|)² ≤ n·Σe² of the input": given**2 > values * given_square * more,
+        "Σe² ≤ (Σ|e|)² of the input": given_square > given**2 * more,
+        "an error above the input's only with worse pixels": (worse == 0) & (error > given * more),
+        "an error below the input's only with better pixels": (worse == pixels)
+        & (error * more < given),
+        "the input's own errors of what is the input": copied
+        & ~(
+            np.isclose(square, given_square, ROUNDING, ROUNDING * ROUNDING)
+            & np.isclose(sums["angle_deg"], sums["input_angle_deg"], ROUNDING, ROUNDING * pixels)
+        ),
+        "an angle of every pixel in protocol official": floored
+        & ((sums["angle_pixels"] != pixels) | (sums["input_angle_pixels"] != pixels)),
+        **(
+            {"the clear image's own angle of what is clear": _own_angle(frame, sums)}
+            if ledger.has_floor
+            else {}
+        ),
+        "no more values out of range than values": sums["out_of_range"] > values,
+        "angles of 0 to 180° at no more than all pixels": (
+            (sums["angle_pixels"] > pixels)
+            | (sums["angle_deg"] > 180 * sums["angle_pixels"] * more)
+            | (sums["input_angle_pixels"] > pixels)
+            | (sums["input_angle_deg"] > 180 * sums["input_angle_pixels"] * more)
+        ),
+        "SSIM of −1 to 1 at no more than all pixels": (
+            (sums["ssim_pixels"] > pixels)
+            | (np.abs(sums["ssim"]) > bound * sums["ssim_pixels"])
+            | (np.abs(sums["input_ssim"]) > bound * sums["ssim_pixels"])
+        ),
+        "NDVI errors of 0 to 2 at no more than all pixels": (
+            (sums["ndvi_pixels"] > pixels) | (sums["ndvi_error"] > 2 * sums["ndvi_pixels"] * more)
+        ),
+    }
+
+
+def _own_angle(frame: pd.DataFrame, sums: Mapping[str, NDArray[np.float64]]) -> Flags:
+    """Rows in which an image that is the clear one has another angle to it than that to itself."""
+    own = frame["self_angle_deg"].to_numpy(np.float64)
+    room = 10 * ROUNDING * sums["pixels"]  # of a cosine of 1, an angle keeps half the digits
+    broken = np.zeros(len(frame), np.bool_)
+    for error, angle in (("absolute_error", "angle_deg"), ("cloudy_clear", "input_angle_deg")):
+        broken |= (sums[error] == 0) & ~np.isclose(sums[angle], own, ROUNDING, room)
+    return broken
+
+
+def _identity_rules(ledger: Ledger) -> dict[str, Flags]:
+    frame = ledger.frame
+    scenes = frame["scene"].astype(str)
+    season, aoi, patch = (frame[name].astype(str) for name in ("season", "aoi", "patch"))
+    named = (scenes == aoi + "_p_" + patch) & (aoi.str.rpartition("_")[0] == season)
+    plain = scenes.str.fullmatch(r"[a-z]{1,20}_[0-9]{1,6}_p_[0-9]{1,6}")
+    digest = frame["prediction_sha256"].astype(str).str.fullmatch(r"[0-9a-f]{64}")
+    untold = (frame["thickness"] == THICKNESS[0]).to_numpy()
+    return {
+        "scenes named <season>_<aoi>_p_<patch> after their columns": ~(named & plain).to_numpy(),
+        "scenes of the record's split": (
+            frame["split"].astype(str) != ledger.provenance["split"]
+        ).to_numpy(),
+        "a SHA-256 of each prediction": ~digest.to_numpy(),
+        "an optical thickness where the truth was given, and only there": untold
+        == ledger.provenance["truth"],
+    }
+
+
+def _scene_faults(ledger: Ledger) -> list[str]:
+    """What is wrong with whole scenes: who they are, and how many pixels they have."""
+    frame, record = ledger.frame, ledger.provenance
+    facts = ["split", "season", "aoi", "patch", "cloud_cover", "longitude", "latitude"]
+    facts.append("prediction_sha256")
+    kinds = frame.groupby("scene", observed=True)[facts].nunique(dropna=False)
+    found = _scenes_told("one identity in all its rows", (kinds > 1).any(axis=1))
+    if len(kinds) != record["scenes"]:
+        found.append(f"expected {record['scenes']} scenes by its record, found {len(kinds)}")
+    odd = set(frame["protocol"].unique()) - record["protocols"].keys()
+    if odd:
+        found.append(f"expected the protocols of its record, found {', '.join(sorted(odd))} too")
+    for name in record["protocols"]:
+        protocol = PROTOCOLS[name]
+        rows = frame[frame["protocol"] == name]
+        sums = rows.groupby("scene", observed=True)[["pixels", "ssim_pixels"]].sum()
+        sums = sums.reindex(kinds.index, fill_value=0)
+        pixels, ssim_pixels = _pixels_of(protocol)
+        what = f"{pixels} pixels in protocol {name}"
+        found += _scenes_told(what, sums["pixels"] != pixels)
+        what = f"SSIM at {ssim_pixels} pixels in protocol {name}"
+        found += _scenes_told(what, sums["ssim_pixels"] != ssim_pixels)
+    return found
+
+
+def _pixels_of(protocol: Protocol) -> tuple[int, int]:
+    """Pixels of a scene, and those at which SSIM is defined."""
+    side = protocol.window or OPTICAL_SIZE
+    return side**2, (side - 2 * (5 - protocol.ssim_padding)) ** 2
+
+
+def _scenes_told(what: str, broken: pd.Series[Any]) -> list[str]:
+    names = broken.index[broken].tolist()
+    if not names:
+        return []
+    return [f"expected each scene to have {what}; {len(names)} have not, first {names[0]}"]
+
+
+def _part_faults(frame: pd.DataFrame) -> list[str]:
+    """The centre of a scene has no more of anything than all of it."""
+    keys = [*_CELL, "thickness"]
+    centre, whole = (
+        frame[frame["protocol"] == name].groupby(keys, observed=True)[list(_PARTS)].sum()
+        for name in ("official", "full")
+    )
+    above = centre > (1 + ROUNDING) * whole.reindex(centre.index).fillna(0)
+    return [
+        f"expected no more {name} in the centre (official) than in the whole (full); broken in "
+        f"{int(above[name].sum())} cells, first {above.index[above[name]][0][0]}"
+        for name in _PARTS
+        if above[name].any()
+    ]
+
+
+def _cover_faults(frame: pd.DataFrame) -> list[str]:
+    """Cloud cover is the share of pixels under cloud, be they in the protocol's window or not."""
+    name = max(frame["protocol"].unique(), key=lambda name: _pixels_of(PROTOCOLS[name])[0])
+    rows = frame[frame["protocol"] == name]
+    cloudy = rows["pixels"].where(rows["sky"] == "cloud", 0).groupby(rows["scene"], observed=True)
+    covers = rows.groupby("scene", observed=True)["cloud_cover"].first()
+    unseen = covers - cloudy.sum() / OPTICAL_SIZE**2
+    most = 1 - _pixels_of(PROTOCOLS[name])[0] / OPTICAL_SIZE**2
+    off = (unseen < -ROUNDING) | (unseen > most + ROUNDING)
+    return _scenes_told("the cloud cover that its pixels under cloud give", off)
+
+
+# --- Two ledgers of the same scenes ---------------------------------------------------------
+
+
+def differing(
+    sent: Ledger, known: Ledger, columns: Sequence[str], *, drift: float = DRIFT
+) -> list[str]:
+    """Columns in which two ledgers differ by more than other hardware explains.
+
+    Args:
+        sent: The stranger's.
+        known: Measured, or believed; only scenes and protocols of both are compared.
+        columns: Some of ``SUMS``, or counts of a judge that both have.
+        drift: Relative difference that is let pass in the sum of a cell (scene × class × sky); of
+            counts, this share of its pixels and :data:`TIPPED` more.
+
+    Returns:
+        One line for each column that differs, or one for cells that only one of the two has.
+    """
+    theirs, ours = (_cells(ledger, columns) for ledger in _shared(sent, known))
+    lacking = ours.index.symmetric_difference(theirs.index)
+    if len(lacking):
+        return [f"cells: {len(lacking)} are in one of the two only, first {_place(lacking[0])}"]
+    theirs = theirs.reindex(ours.index)
+    pixels = ours["pixels"].astype(np.float64)
+    found = []
+    for column in columns:
+        right, told = ours[column].astype(np.float64), theirs[column].astype(np.float64)
+        if ours[column].dtype.kind == "f":
+            allowed = drift * right.abs() + ROUNDING * pixels
+        elif column in ("pixels", "values"):
+            allowed = 0 * right if drift <= DRIFT else drift * right  # 0: the very same scenes
+        else:
+            allowed = drift * pixels + TIPPED
+        off = (right - told).abs() > allowed
+        if off.any():
+            first = off.index[off][0]
+            found.append(
+                f"{column}: {int(off.sum())} cells differ, first {_place(first)}: expected "
+                f"{right[first]:.8g}, got {told[first]:.8g}"
+            )
+    return found
+
+
+def misplaced(sent: Ledger, known: Ledger, *, drift: float = DRIFT) -> list[str]:
+    """Facts of scenes, but for their sums, in which two ledgers differ.
+
+    Args:
+        sent: The stranger's.
+        known: Measured, or believed; only scenes of both are compared.
+        drift: Difference of the cloud cover that is let pass.
+    """
+    facts = ["cloud_cover", "longitude", "latitude"]
+    theirs, ours = (
+        frame.groupby(frame["scene"].astype(str))[facts].first() for frame in _shared(sent, known)
+    )
+    theirs = theirs.reindex(ours.index)
+    limits = {"cloud_cover": drift, "longitude": _DEGREES, "latitude": _DEGREES}
+    found = []
+    for fact, limit in limits.items():
+        off = ~np.isclose(theirs[fact], ours[fact], 0, limit, equal_nan=True)
+        if off.any():
+            found.append(f"{fact}: {int(off.sum())} scenes differ, first {ours.index[off][0]}")
+    return found
+
+
+def floor_columns(sent: Ledger, known: Ledger) -> list[str]:
+    """Columns of the noise floor of SAM in which two ledgers can be held against each other.
+
+    The angle of a pixel leaps where its norm is at the floor, so images that another machine has
+    rounded otherwise agree in the number of such pixels alone.
+    """
+    if not (sent.has_floor and known.has_floor):
+        return []
+    same = sent.provenance["fingerprint"] == known.provenance["fingerprint"]
+    return list(FLOOR_SUMS) if same else ["floored_pixels"]
+
+
+_DEGREES: Final = 1e-4
+"""A few metres."""
+
+
+def judged_input(judges: Sequence[str]) -> list[str]:
+    """Columns of judges that hang on the dataset alone: what they take the cloudy image for."""
+    return [
+        name
+        for judge in judges
+        for name in judged_columns(judge)
+        if name.startswith(f"judge_{judge}_cloudy_")
+    ]
+
+
+def _shared(sent: Ledger, known: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of the scenes and protocols that both have."""
+    scenes = set(sent.frame["scene"].unique()) & set(known.frame["scene"].unique())
+    protocols = sent.provenance["protocols"].keys() & known.provenance["protocols"].keys()
+    sent_rows, known_rows = (
+        ledger.frame[ledger.frame["scene"].isin(scenes) & ledger.frame["protocol"].isin(protocols)]
+        for ledger in (sent, known)
+    )
+    return sent_rows, known_rows
+
+
+def _cells(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    keys = [frame[name].astype(str) for name in ("protocol", *_CELL)]  # any optical thickness
+    return frame.groupby(keys)[list(dict.fromkeys(["pixels", *columns]))].sum()
+
+
+def _place(cell: tuple[str, ...]) -> str:
+    protocol, scene, land_cover, sky = cell
+    return f"{scene} ({protocol}, {land_cover}, {sky})"

@@ -1,0 +1,181 @@
+"""Sums in, numbers out: each score divides once what the ledger has added up."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.errors import BenchError
+
+
+def mae(absolute_error: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
+    r"""Mean absolute error (paper, Sec. 5.2), :math:`\sum |e| / n`.
+
+    Args:
+        absolute_error: Sum of absolute errors, reflectance, shape (...).
+        values: How many errors were summed, shape (...).
+
+    Returns:
+        Reflectance, shape (...); nan where nothing was summed.
+
+    Example:
+        >>> mae([0.4, 0.0], [4, 0])
+        array([0.1, nan])
+    """
+    return _ratio(absolute_error, values)
+
+
+def psnr(
+    squared_error: ArrayLike, values: ArrayLike, *, perfect: float = np.inf
+) -> NDArray[np.float64]:
+    r"""Peak signal-to-noise ratio (paper, Sec. 5.2), :math:`10 \log_{10}(n / \sum e^2)`.
+
+    Add the sums of any pixels or scenes first, then call this once: the result is the ratio of the
+    pool. The mean of the ratios of its parts is a different, larger number. The peak is 1.
+
+    Args:
+        squared_error: Sum of squared errors, reflectance², shape (...).
+        values: How many errors were summed, shape (...).
+        perfect: Decibels of a perfect match.
+
+    Returns:
+        Decibels, shape (...); nan where nothing was summed.
+
+    Example:
+        >>> psnr([0.04, 0.0, 0.0], [4, 4, 0])
+        array([20., inf, nan])
+    """
+    with np.errstate(divide="ignore"):
+        decibels = -10 * np.log10(_ratio(squared_error, values))
+    return np.where(np.isposinf(decibels), perfect, decibels)
+
+
+def sam_deg(angle_deg: ArrayLike, angle_pixels: ArrayLike) -> NDArray[np.float64]:
+    """Spectral angle mapper (paper, Sec. 5.2): mean angle of the pixels that have one.
+
+    Args:
+        angle_deg: Sum of angles, degrees, shape (...).
+        angle_pixels: How many pixels had a defined angle, shape (...).
+
+    Returns:
+        Degrees, shape (...); nan where no pixel had an angle.
+    """
+    return _ratio(angle_deg, angle_pixels)
+
+
+def ssim(ssim_sum: ArrayLike, ssim_pixels: ArrayLike) -> NDArray[np.float64]:
+    """Structural similarity (paper, Sec. 5.2): mean of the map.
+
+    Args:
+        ssim_sum: Sum of the map, shape (...).
+        ssim_pixels: How many pixels of the map were summed, shape (...).
+
+    Returns:
+        In [-1, 1], shape (...); nan where nothing was summed.
+    """
+    return _ratio(ssim_sum, ssim_pixels)
+
+
+def confusion(
+    prediction: NDArray[np.integer], land_cover: NDArray[np.integer], classes: int = len(LAND_COVER)
+) -> NDArray[np.int64]:
+    """Count how often each class was taken for each; counts of several images may be added.
+
+    Args:
+        prediction: Class indices, any shape.
+        land_cover: The true ones, of the same shape; any other index is unknown land, which is
+            left out.
+        classes: How many there are.
+
+    Returns:
+        Pixels, shape (classes, classes): a row per true class, a column per predicted one.
+
+    Raises:
+        BenchError: Shapes that differ, numbers that are no indices, or known land of which the
+            prediction names no class.
+    """
+    if prediction.shape != land_cover.shape:
+        raise BenchError(
+            f"prediction: expected the shape of land_cover, {land_cover.shape}, got "
+            f"{prediction.shape}"
+        )
+    for name, labels in (("prediction", prediction), ("land_cover", land_cover)):
+        if labels.dtype.kind not in "iu":
+            raise BenchError(f"{name}: expected class indices as whole numbers, got {labels.dtype}")
+    known = (land_cover >= 0) & (land_cover < classes)
+    truth, guess = land_cover[known].astype(np.int64), prediction[known].astype(np.int64)
+    if ((guess < 0) | (guess >= classes)).any():
+        raise BenchError(
+            f"prediction: expected class indices from 0 to {classes - 1}, got {guess.min()} to "
+            f"{guess.max()}"
+        )
+    pairs = np.bincount(truth * classes + guess, minlength=classes**2)
+    return pairs.reshape(classes, classes).astype(np.int64)
+
+
+def iou(matrix: ArrayLike) -> NDArray[np.float64]:
+    """Intersection over union of each class.
+
+    Args:
+        matrix: Of :func:`confusion`, shape (..., classes, classes), summed over all that counts.
+
+    Returns:
+        Shape (..., classes), in [0, 1]; nan for classes that do not occur in the truth.
+    """
+    pixels = np.asarray(matrix)
+    hits, truth = np.diagonal(pixels, axis1=-2, axis2=-1), pixels.sum(-1)
+    return _ratio(hits, np.where(truth > 0, truth + pixels.sum(-2) - hits, 0))
+
+
+def recall(matrix: ArrayLike) -> NDArray[np.float64]:
+    """Share of the pixels of each true class that is found.
+
+    Args:
+        matrix: Of :func:`confusion`, shape (..., classes, classes), summed over all that counts.
+
+    Returns:
+        Shape (..., classes), in [0, 1]; nan for classes that do not occur in the truth.
+    """
+    pixels = np.asarray(matrix)
+    return _ratio(np.diagonal(pixels, axis1=-2, axis2=-1), pixels.sum(-1))
+
+
+def miou(matrix: ArrayLike) -> NDArray[np.float64]:
+    """Mean intersection over union of the classes that occur in the truth (paper, Tab. 3).
+
+    How the authors take the mean is not said; this one is of the pool, and a class that is
+    predicted where none of it is costs the others only.
+
+    Args:
+        matrix: Of :func:`confusion`, shape (..., classes, classes), summed over all that counts.
+
+    Returns:
+        Shape (...), in [0, 1]; nan where nothing was counted.
+
+    Example:
+        >>> miou([[[3, 1, 0], [0, 4, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 0], [0, 0, 0]]])
+        array([0.775,   nan])
+    """
+    each = iou(matrix)
+    return _ratio(np.nansum(each, axis=-1), np.isfinite(each).sum(-1))
+
+
+def pixel_accuracy(matrix: ArrayLike) -> NDArray[np.float64]:
+    """Share of the pixels of known land whose class is right (paper, Tab. 3).
+
+    Args:
+        matrix: Of :func:`confusion`, shape (..., classes, classes), summed over all that counts.
+
+    Returns:
+        Shape (...), in [0, 1]; nan where nothing was counted.
+    """
+    pixels = np.asarray(matrix)
+    return _ratio(np.trace(pixels, axis1=-2, axis2=-1), pixels.sum((-2, -1)))
+
+
+def _ratio(total: ArrayLike, count: ArrayLike) -> NDArray[np.float64]:
+    total, count = np.asarray(total, np.float64), np.asarray(count, np.float64)
+    ratio: NDArray[np.float64] = np.full(np.broadcast_shapes(total.shape, count.shape), np.nan)
+    np.divide(total, count, out=ratio, where=count > 0)
+    return ratio

@@ -1,0 +1,1 @@
+"""The only bridge to ``planetcr_models``: load, train, validate and apply networks."""

@@ -1,0 +1,326 @@
+"""A name or a user's file in, a network as a function of numpy batches out; needs PyTorch."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from planetcr_bench.constants import OPTICAL_BANDS
+from planetcr_bench.data.scene import Image
+from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
+from planetcr_bench.predictions.format import Card
+from planetcr_bench.predictions.predict import Restore
+from planetcr_bench.utils.untrusted import check_regular
+from planetcr_models.errors import ModelError
+from planetcr_models.inference import Autocast, restore_batch, restore_tiled
+from planetcr_models.networks.base import Restorer
+from planetcr_models.networks.registry import METHODS, create_model, is_like, list_models
+from planetcr_models.weights.files import load_state, load_weights
+
+RANDOM: Final = Path("random")
+"""What stands for a file of weights where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a network runs; all but device and batch change its numbers.
+
+    Attributes:
+        device: As torch names it.
+        batch: Images, or tiles, that it sees at a time.
+        autocast: ``off`` or ``bf16``.
+        tile: Side of tiles; None for whole images.
+        overlap: Of tiles.
+    """
+
+    device: str = "cpu"
+    batch: int = 1
+    autocast: Autocast = "off"
+    tile: int | None = None
+    overlap: int = 0
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is a user's file, such as ``net.py:build``."""
+    return name.endswith(".py") or ":" in name
+
+
+def open_network(
+    name: str, *, weights: Path | None, options: Sequence[str], seed: int, settings: Settings
+) -> tuple[nn.Module, Card]:
+    """Make a network and fill it with its weights.
+
+    Args:
+        name: A method, or a user's file and function.
+        weights: File of weights, or ``random``; a user's function may fill its network itself.
+        options: ``key=value`` each.
+        seed: Of what no file gives.
+        settings: Written into the card.
+
+    Returns:
+        The network, and the card of its predictions.
+
+    Raises:
+        UsageError: No such method or option, or no weights.
+        BenchError: The user's file, or what it makes, is no network.
+        CheckpointError: The weights are not this network's.
+    """
+    torch.manual_seed(seed)
+    model, card = (_own if is_own(name) else _ours)(name, weights, options, seed)
+    return model, replace(
+        card,
+        autocast=None if settings.autocast == "off" else settings.autocast,
+        tiles=None if settings.tile is None else f"{settings.tile}, overlap {settings.overlap}",
+    )
+
+
+def as_function(model: nn.Module, settings: Settings) -> Restore:
+    """The network as a function of numpy batches, on the device, in float32 throughout."""
+    if settings.tile is None:
+        return partial(restore_batch, model, device=settings.device, autocast=settings.autocast)
+    return partial(_restore_in_tiles, model, settings)
+
+
+def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: Image) -> Image:
+    assert settings.tile is not None
+    restored = [
+        restore_tiled(
+            model, *scene, tile=settings.tile, overlap=settings.overlap, batch=settings.batch,
+            device=settings.device, autocast=settings.autocast,
+        )
+        for scene in zip(cloudy, sar, strict=True)
+    ]  # fmt: skip
+    return np.stack(restored)
+
+
+# --- Networks of the package ----------------------------------------------------------------
+
+
+def _ours(
+    name: str, weights: Path | None, options: Sequence[str], seed: int
+) -> tuple[Restorer, Card]:
+    known_method(name, others=[*UNTRAINED] if weights is None else ())
+    wanted = known_options(name, options)
+    if weights is None:
+        raise UsageError(
+            f"{name}: expected --weights FILE; known weights of {name}: {METHODS[name].weights}. "
+            "--weights random tries the command out without any"
+        )
+    if weights == RANDOM:
+        model, origin = create_model(name, **wanted), f"random, seed {seed}"
+        shown = f"{name} (untrained)"
+    else:
+        model, origin, shown = load_weights(name, weights, **wanted), sha256_of(weights), name
+    if model.bands != len(OPTICAL_BANDS):
+        raise BenchError(
+            f"{weights}: expected a network of {len(OPTICAL_BANDS)} bands, as the dataset has, got "
+            f"one of {model.bands}"
+        )
+    return model, Card(method=shown, weights=origin, options=_as_text(model.options))
+
+
+def known_method(name: str, *, others: Sequence[str] = (), own: bool = True) -> None:
+    """Raise UsageError unless there is a network of this name.
+
+    Args:
+        name: As the user gave it.
+        others: What the command takes beside networks.
+        own: It also takes a user's file.
+    """
+    if name in METHODS or name in others:
+        return
+    known = [*others, *list_models()]
+    near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
+    near = near or difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}? There are" if near else "there are"
+    yours = "; a network of your own is net.py:build" if own else ""
+    raise UsageError(f"{name}: no such method; {hint} {', '.join(known)}{yours}")
+
+
+def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """Options of a method, each of the type of its default."""
+    defaults = METHODS[name].options()
+    values = parse_options(options, "--option")
+    for key, value in values.items():
+        if key not in defaults:
+            near = difflib.get_close_matches(key, defaults, 1)
+            hint = f"did you mean {near[0]!r}? It" if near else "it"
+            raise UsageError(f"--option: {name} has no {key!r}; {hint} has {', '.join(defaults)}")
+        if not is_like(value, defaults[key]):
+            raise UsageError(f"--option: expected {key} like {defaults[key]!r}, got {value!r}")
+    return values
+
+
+def parse_options(options: Sequence[str], word: str) -> dict[str, Any]:
+    """``key=value`` pairs as a table of Python's values; what is none stays text.
+
+    Args:
+        options: As the user gave them.
+        word: Option of the command, for messages.
+
+    Raises:
+        UsageError: One is no such pair, or a key comes twice.
+    """
+    values: dict[str, Any] = {}
+    for option in options:
+        key, sign, text = option.partition("=")
+        if not sign or not key.replace(".", "_").isidentifier():
+            raise UsageError(f"{word}: expected key=value, such as width=32, got {option!r}")
+        if key in values:
+            raise UsageError(f"{word}: expected {key} once, got it twice")
+        try:
+            values[key] = ast.literal_eval(text.title() if text in ("true", "false") else text)
+        except (ValueError, SyntaxError):
+            values[key] = text
+    return values
+
+
+def _as_text(options: Mapping[str, Any]) -> str | None:
+    return ", ".join(f"{key}={options[key]}" for key in sorted(options)) or None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a regular file, as hexadecimal digits."""
+    check_regular(path, 2**40)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- A user's own ---------------------------------------------------------------------------
+
+
+class Own(nn.Module):
+    """A user's network, whose mistakes become one message that says where.
+
+    Args:
+        network: Called with cloudy images and SAR.
+        name: For messages.
+        file: The user's file.
+    """
+
+    def __init__(self, network: nn.Module, name: str, file: Path) -> None:
+        super().__init__()
+        self.network, self.name, self.file = network, name, file
+        self.multiple = getattr(network, "multiple", 1)
+        if type(self.multiple) is not int or self.multiple < 1:
+            raise BenchError(
+                f"{name}: expected its multiple to be a whole number of 1 or more, got "
+                f"{self.multiple!r}"
+            )
+        if any(tensor.is_meta for tensor in network.state_dict().values()):
+            raise BenchError(f"{name}: expected a network with weights, got one on 'meta'")
+
+    def forward(self, cloudy: Tensor, sar: Tensor) -> Tensor:
+        """(B, 4, H, W) and (B, 2, h, w) to (B, 4, H, W)."""
+        try:
+            restored = self.network(cloudy, sar)
+        except (BenchError, ModelError, torch.OutOfMemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise BenchError(_where(error, self.file, f"{self.name}: forward")) from error
+        if not isinstance(restored, Tensor) or not restored.is_floating_point():
+            kind = restored.dtype if isinstance(restored, Tensor) else type(restored).__name__
+            raise BenchError(
+                f"{self.name}: expected forward to return a tensor of floats, got {kind}"
+            )
+        if restored.shape != cloudy.shape:
+            raise BenchError(
+                f"{self.name}: expected forward to return images of shape {tuple(cloudy.shape)}, "
+                f"got {tuple(restored.shape)}"
+            )
+        return restored
+
+
+def _own(
+    name: str, weights: Path | None, options: Sequence[str], seed: int
+) -> tuple[nn.Module, Card]:
+    place, _, function = name.rpartition(":") if ":" in name else (name, "", "")
+    file = Path(place)
+    if file.suffix != ".py" or not function.isidentifier():
+        raise UsageError(f"{name}: expected a file and a function in it, such as net.py:build")
+    if weights == RANDOM:
+        raise UsageError(
+            f"{name}: expected a file of weights or none at all; without, the network keeps those "
+            f"that {function}() gives it"
+        )
+    values = parse_options(options, "--option")
+    if not file.is_file():
+        raise BenchError(f"{file}: no such file")
+    network = _call(_function(_run(file), function, file), values, name, file)
+    if weights is not None:
+        load_state(network, weights)
+    return Own(network, name, file), Card(
+        method=f"{file.name}:{function}",
+        weights=f"of {function}(), seed {seed}" if weights is None else sha256_of(weights),
+        code=sha256_of(file),
+        options=_as_text(values),
+    )
+
+
+def _run(file: Path) -> ModuleType:
+    """Import a user's file under a name of its own; it finds its neighbours as a script does."""
+    spec = importlib.util.spec_from_file_location(f"_own_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise BenchError(_where(error, file, str(file))) from error
+    return module
+
+
+def _function(module: ModuleType, function: str, file: Path) -> Callable[..., object]:
+    found: object = getattr(module, function, None)
+    if not callable(found):
+        functions = [
+            name
+            for name, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        ]
+        near = difflib.get_close_matches(function, functions, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(functions)}"
+        raise BenchError(f"{file}: has no function {function!r}{hint if functions else ''}")
+    return found
+
+
+def _call(
+    build: Callable[..., object], values: Mapping[str, Any], name: str, file: Path
+) -> nn.Module:
+    try:
+        network = build(**values)
+    except (Exception, SystemExit) as error:
+        raise BenchError(_where(error, file, name)) from error
+    if not isinstance(network, nn.Module):
+        raise BenchError(f"{name}: expected it to return a torch.nn.Module, got {network!r:.80}")
+    return network
+
+
+def _where(error: BaseException, file: Path, what: str) -> str:
+    """A user's mistake in one line: the innermost place in the user's files, and what it was."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
+    folder = str(file.resolve().parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if str(Path(frame.filename).resolve()).startswith(folder)]
+    own = [frame for frame in own if "site-packages" not in frame.filename]
+    where = f"{own[-1].filename}, line {own[-1].lineno}" if own else what
+    text = " ".join(str(error).split())
+    return f"{where}: {type(error).__name__}{f': {text}' if text else ''}"

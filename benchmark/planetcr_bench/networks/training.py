@@ -1,0 +1,481 @@
+"""A request in, a run of training out: scenes, network, recipe, scores put together."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import tomli_w
+import torch
+import typer
+from torch import nn
+
+from planetcr_bench import __version__
+from planetcr_bench.api import choose_device, data_folder
+from planetcr_bench.data.fingerprint import fingerprint_of
+from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits, read_track
+from planetcr_bench.data.patches import FilePatches, PackedPatches, build_pack
+from planetcr_bench.data.splits import hold_out, remark, some_scenes
+from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.networks.held_out_scores import JudgeScores, RestorerScores
+from planetcr_bench.networks.loading import known_method, known_options, parse_options, sha256_of
+from planetcr_bench.utils.files import only_one, write_whole
+from planetcr_bench.utils.json_values import to_json_value
+from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
+from planetcr_models.errors import ModelError, TrainingError
+from planetcr_models.inference import Autocast
+from planetcr_models.networks.base import Restorer
+from planetcr_models.networks.registry import create_model, is_like
+from planetcr_models.segmentation.deeplab import Judge, load_encoder, save_judge
+from planetcr_models.training.checkpoint import (
+    BEST,
+    CHECKPOINT,
+    LAST,
+    expect_same_run,
+    read_checkpoint,
+)
+from planetcr_models.training.devices import Precision, Settings, make_fabric
+from planetcr_models.training.logger import EPOCHS
+from planetcr_models.training.objectives import (
+    Objective,
+    initialise,
+    objective_of,
+    objective_of_judge,
+)
+from planetcr_models.training.recipes import RECIPES, Recipe
+from planetcr_models.training.throughput import rehearse as measure_speed
+from planetcr_models.training.trainer import Validation, train
+from planetcr_models.weights.checkpoint import expect_file
+from planetcr_models.weights.files import save_model
+
+JUDGE: Final = "judge"
+RECIPE: Final = "recipe.toml"
+"""File of a run that says what it is."""
+
+JUDGE_OPTIONS: Final[Mapping[str, Any]] = {
+    "encoder": "resnet50",
+    "output_stride": 16,
+    "rates": (12, 24, 36),
+    "separable": True,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for; see the options of ``planetcr-bench train``."""
+
+    name: str
+    data: Path | None
+    out: Path
+    changes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    encoder_weights: str | None = None
+    val_share: float = 0.05
+    val_scenes: int = 200
+    scene_list: Path | None = None
+    pack: Path | None = None
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: Precision = "32"
+    parts: int = 1
+    workers: int | None = None
+    quiet: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that a run needs, made from a request."""
+
+    objective: Objective
+    patches: FilePatches | PackedPatches
+    validation: Validation | None
+    identity: Mapping[str, Any]
+    save: Callable[[nn.Module, Path, Mapping[str, float]], object]
+    settings: Settings
+
+
+def run(request: Request) -> dict[str, Any] | None:
+    """Train, or go on.
+
+    Returns:
+        ``name``, ``out``, ``steps``, ``best_epoch`` and its ``scores``; None in all processes of a
+        run but the first.
+
+    Raises:
+        BenchError: The dataset, the options or the folder are not as they must be.
+        ModelError: So are recipe or network, or training failed.
+    """
+    prepared = prepare(request)
+    fabric = make_fabric(prepared.settings)
+    fabric.launch()
+    with ExitStack() as held:
+        refusal: Exception | None = None
+        if fabric.is_global_zero:
+            try:
+                held.enter_context(_claim(request, prepared))
+            except (BenchError, ModelError, OSError) as error:
+                refusal = error
+        if fabric.broadcast(refusal is not None):  # all processes leave, one says why
+            if refusal is not None:
+                raise refusal
+            return None
+        outcome = train(
+            prepared.objective,
+            prepared.patches,
+            request.out,
+            save=prepared.save,
+            identity=prepared.identity,
+            validation=prepared.validation,
+            settings=prepared.settings,
+            fabric=fabric,
+        )
+    if not fabric.is_global_zero:
+        return None
+    return {
+        "name": request.name,
+        "out": str(request.out),
+        "steps": outcome.steps,
+        "best_epoch": outcome.epoch,
+        "scores": outcome.scores,
+    }
+
+
+def farewell(request: Request, outcome: Mapping[str, Any]) -> str:
+    """What became of a run, and what comes next, in words."""
+    best = request.out / BEST
+    said = f"{outcome['steps']} steps in all; best: epoch {outcome['best_epoch']}"
+    if outcome["scores"]:
+        shown = RestorerScores.shown if request.name != JUDGE else JudgeScores.shown
+        scores = outcome["scores"]
+        said += f" ({', '.join(f'{key} {scores[key]:.4g}' for key in shown)})"
+    else:
+        said += ", the last, for there was no validation"
+    if request.name == JUDGE:
+        return f"{said}\nJudge: {best}, its card beside it"
+    return f"{said}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
+
+
+def rehearse(request: Request, *, packed: bool = False) -> dict[str, Any]:
+    """What a run would be, and how long it would take on this machine; only a pack is kept.
+
+    Args:
+        request: The run.
+        packed: Take reading to cost no time, as from a pack that there is not yet.
+
+    Returns:
+        ``name``, ``identity``, ``steps``, speeds in samples per second of the ``loader`` alone and
+        of the ``step`` alone on all devices together, ``scene_seconds`` to validate a scene on one,
+        ``validation_seconds`` after each epoch, and ``hours`` in all; and ``device``, batch and
+        memory, as ``Speed`` says.
+    """
+    prepared = prepare(request)
+    speed = measure_speed(
+        prepared.objective, prepared.patches, prepared.validation, prepared.settings
+    )
+    recipe = prepared.objective.recipe
+    return {
+        "name": request.name,
+        "identity": dict(prepared.identity),
+        "steps": speed.steps * recipe.epochs,
+        "loader": speed.loader,
+        "step": speed.step,
+        "scene_seconds": speed.scene_seconds,
+        "validation_seconds": speed.validation_seconds,
+        "hours": speed.hours(epochs=recipe.epochs, batch=recipe.batch, packed=packed),
+        "device": speed.device,
+        "devices": request.devices * request.nodes,
+        "batch": recipe.batch,
+        "crop": recipe.crop,
+        "parts": request.parts,
+        "tried_images": speed.images,
+        "tried_crop": speed.crop,
+        "peak_bytes": speed.peak_bytes,
+        "step_bytes": speed.step_bytes,
+        "memory_bytes": speed.memory_bytes,
+    }
+
+
+def told(rehearsal: Mapping[str, Any]) -> str:
+    """A rehearsal in words."""
+    width = max(map(len, rehearsal["identity"]))
+    lines = [f"{key:{width}}  {value}" for key, value in rehearsal["identity"].items()]
+    hint = ""
+    if rehearsal["loader"] < rehearsal["step"]:
+        hint = "; reading is the bottleneck: give --pack, or more --workers"
+    speed = (
+        f"{rehearsal['steps']:,} steps; loader alone {rehearsal['loader']:.3g} samples/s, step "
+        f"alone {rehearsal['step']:.3g} samples/s{hint}"
+    )
+    time = (
+        f"about {_plainly(rehearsal['hours'])} on this machine, with "
+        f"{rehearsal['validation_seconds']:,.0f} s of validation an epoch"
+    )
+    return "\n".join([*lines, "", *_told_of_memory(rehearsal), speed, time])
+
+
+def _told_of_memory(rehearsal: Mapping[str, Any]) -> list[str]:
+    """Device, batch, and the memory that each step takes."""
+    images, crop, crops = (rehearsal[key] for key in ("tried_images", "tried_crop", "crop"))
+    share = rehearsal["batch"] // (rehearsal["devices"] * rehearsal["parts"])
+    whole = (images, crop) == (share, crops)
+    peak, step, there = (
+        rehearsal[key] / 1e9 for key in ("peak_bytes", "step_bytes", "memory_bytes")
+    )
+    noun = "image" if images == 1 else "images"
+    said = f"measured on {images} {noun} of {crop} x {crop} pixels"
+    said += f", which took {peak:.1f} GB" if peak else ""
+    parts = f" in {rehearsal['parts']} parts" if rehearsal["parts"] > 1 else ""
+    devices = f" over {rehearsal['devices']} devices" if rehearsal["devices"] > 1 else ""
+    lines = [
+        f"device: {rehearsal['device']}{f', {there:.0f} GB' if there else ''}",
+        f"batch: {rehearsal['batch']} crops of {crops} x {crops} pixels{devices}{parts}; {said}",
+    ]
+    if step and not whole:
+        lines.append(f"memory: a step would take about {step:.0f} GB")
+        if there and step > there:
+            lines[-1] += (
+                f", more than the {there:.0f} GB there are: use a smaller --batch, or "
+                "--accumulate to run it through in parts"
+            )
+    return lines
+
+
+def _plainly(hours: float) -> str:
+    """Hours as one would say them."""
+    if hours >= 10:
+        return f"{hours:,.0f} hours"
+    return f"{hours:.1f} hours" if hours >= 1 else f"{hours:.2g} hours"
+
+
+# --- From words to things -------------------------------------------------------------------
+
+
+def prepare(request: Request) -> Prepared:
+    """Find scenes, make network and recipe.
+
+    Raises:
+        BenchError: The dataset or an option is not as it must be.
+        ModelError: A recipe that makes no sense, or weights that do not fit.
+    """
+    choose_device(request.device)
+    recipe, identity, learnt, held = identify(request)
+    if held and held[0].split_folder == learnt[0].split_folder and not request.quiet:
+        said = remark(learnt, held, share=request.val_share)
+        if said and os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run speaks
+            typer.echo(said, err=True)
+    patches: FilePatches | PackedPatches = FilePatches(learnt)
+    if request.pack is not None:
+        name = identity["training_fingerprint"][:16]
+        patches = build_pack(learnt, request.pack, name=name, quiet=request.quiet)
+    torch.manual_seed(recipe.seed)
+    judge, autocast = request.name == JUDGE, _autocast(request.precision)
+    objective = (_judge if judge else _restorer)(request, recipe, patches)
+    scores = (JudgeScores if judge else RestorerScores)(held, autocast) if held else None
+    return Prepared(
+        objective=objective,
+        patches=patches,
+        validation=scores,
+        identity=identity,
+        save=partial(_save_judge, identity) if judge else _save_restorer,
+        settings=Settings(
+            device=request.device,
+            devices=request.devices,
+            nodes=request.nodes,
+            precision=request.precision,
+            parts=request.parts,
+            workers=_workers(request),
+            quiet=request.quiet,
+        ),
+    )
+
+
+def identify(
+    request: Request,
+) -> tuple[Recipe, dict[str, Any], list[SceneFiles], list[SceneFiles]]:
+    """Recipe and scenes of a run, and all that decides its result; makes no network.
+
+    Returns:
+        Recipe, identity, scenes to learn from, scenes to validate on.
+
+    Raises:
+        BenchError: The dataset or an option is not as it must be.
+        ModelError: A recipe that makes no sense.
+    """
+    known_method(request.name, others=(JUDGE,), own=False)
+    if request.name != JUDGE and request.encoder_weights is not None:
+        raise UsageError(f"--encoder-weights is of the judge, not of {request.name}")
+    recipe = recipe_of(request.name, request.changes)
+    options = _options(request)
+    data = data_folder(request.data)
+    learnt, held = _scenes(request, data)
+    identity: dict[str, Any] = {
+        "name": request.name,
+        "track": read_track(data),
+        "training_scenes": len(learnt),
+        "training_fingerprint": fingerprint_of(learnt, quiet=request.quiet),
+        "validation_scenes": len(held),
+        "validation_fingerprint": fingerprint_of(held, quiet=request.quiet) if held else "none",
+        "precision": request.precision,
+        "parts": request.parts,
+        **recipe.plain(),
+        **{f"option.{key}": _plain(value) for key, value in options.items()},
+    }
+    if request.encoder_weights is not None:
+        identity["encoder_weights"] = _origin(request.encoder_weights)
+    return recipe, identity, learnt, held
+
+
+def _origin(encoder_weights: str) -> str:
+    """What a judge's encoder begins with: the hash of a file, or the word for the cached one."""
+    if encoder_weights == "imagenet":
+        return encoder_weights
+    expect_file(Path(encoder_weights), "a file of weights")
+    return sha256_of(Path(encoder_weights))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _options(request: Request) -> dict[str, Any]:
+    """Options of the network, checked."""
+    if request.name != JUDGE:
+        return known_options(request.name, request.options)
+    options = parse_options(request.options, "--option")
+    for key, value in options.items():
+        if key not in JUDGE_OPTIONS:
+            raise UsageError(f"--option: judge has no {key!r}; it has {', '.join(JUDGE_OPTIONS)}")
+        if not is_like(value, JUDGE_OPTIONS[key]):
+            raise UsageError(f"--option: expected {key} like {JUDGE_OPTIONS[key]!r}, got {value!r}")
+    return options
+
+
+def recipe_of(name: str, changes: Sequence[str]) -> Recipe:
+    """The recipe of a method, with changes as ``key=value``.
+
+    Raises:
+        UsageError: A change that is none.
+        ModelError: One that the recipe cannot take.
+    """
+    return RECIPES[name].changed(**parse_options(changes, "--set"))
+
+
+def _scenes(request: Request, data: Path) -> tuple[list[SceneFiles], list[SceneFiles]]:
+    """Scenes to learn from, and scenes to validate on; never of the test split."""
+    scenes = find_scenes(data, "train", request.scene_list)
+    if request.val_share == 0:
+        return scenes, []
+    if "val" in find_splits(data) and request.scene_list is None:
+        return scenes, some_scenes(find_scenes(data, "val"), request.val_scenes)
+    learnt, held = hold_out(scenes, share=request.val_share)
+    return learnt, some_scenes(held, request.val_scenes)
+
+
+def _workers(request: Request) -> int:
+    if request.workers is not None:
+        return request.workers
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    on_gpu = choose_device(request.device) != "cpu"
+    return min(processors // request.devices, 16) if on_gpu else 0  # a CPU has enough to do
+
+
+def _autocast(precision: Precision) -> Autocast:
+    return "bf16" if precision == "bf16" else "off"
+
+
+def _restorer(request: Request, recipe: Recipe, patches: FilePatches | PackedPatches) -> Objective:
+    del patches
+    network = create_model(request.name, **_options(request))
+    if recipe.initialisation == "he_uniform":
+        initialise(network)
+    return objective_of(network, recipe)
+
+
+def _judge(request: Request, recipe: Recipe, patches: FilePatches | PackedPatches) -> Objective:
+    judge = Judge(**_options(request))
+    if recipe.initialisation == "he_uniform":
+        initialise(judge)
+    if request.encoder_weights is not None:
+        source = request.encoder_weights
+        load_encoder(judge, source if source == "imagenet" else Path(source))
+    return objective_of_judge(judge, recipe, patches)
+
+
+def _save_restorer(network: nn.Module, path: Path, scores: Mapping[str, float]) -> None:
+    del scores
+    assert isinstance(network, Restorer)
+    save_model(network, path)
+
+
+def _save_judge(
+    identity: Mapping[str, Any], judge: nn.Module, path: Path, scores: Mapping[str, float]
+) -> None:
+    assert isinstance(judge, Judge)
+    data = (
+        "training_fingerprint",
+        "training_scenes",
+        "validation_fingerprint",
+        "validation_scenes",
+    )
+    card = {key: identity[key] for key in ("track", *data)}
+    card["scores"] = to_json_value(scores)
+    card["encoder_weights"] = identity.get("encoder_weights", "random")
+    save_judge(judge, path, card)
+
+
+# --- The folder of a run --------------------------------------------------------------------
+
+
+@contextmanager
+def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
+    """Hold the folder for the while, or refuse; write what the run is."""
+    out = request.out
+    if out.exists() and not out.is_dir():
+        raise BenchError(f"{out}: expected a folder, found a file; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    with only_one(out / ".lock", f"{out}: another run trains there; wait, or choose another --out"):
+        _expect_ours(out, prepared.identity)
+        said = {
+            "version": __version__,
+            "command": shlex.join(request.command),
+            "identity": dict(prepared.identity),
+        }
+        write_whole(out / RECIPE, tomli_w.dumps(said).encode())
+        yield
+
+
+def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
+    """Raise TrainingError unless a folder is new, empty, or of this very run."""
+    checkpoint = out / CHECKPOINT
+    if checkpoint.exists():
+        expect_same_run(checkpoint, read_checkpoint(checkpoint)["identity"], identity)
+        return
+    if any((out / name).exists() for name in (BEST, LAST)) and not _was_killed_early(out, identity):
+        raise TrainingError(
+            f"{out}: holds weights and no {CHECKPOINT}, without which their run cannot go "
+            "on; choose another --out"
+        )
+    if not (out / RECIPE).exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+        raise TrainingError(
+            f"{out}: expected a new or empty folder, or one that this command began, found other "
+            "files there; choose another --out"
+        )
+
+
+def _was_killed_early(out: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a folder is of this very run, killed before its first checkpoint: no more is lost."""
+    try:
+        said = read_toml(out / RECIPE).get("identity")
+        epochs = read_text(out / EPOCHS).count("\n") if (out / EPOCHS).exists() else 0
+    except BenchError:
+        return False
+    header = 1
+    return said == parse_toml(tomli_w.dumps(dict(identity)), RECIPE) and epochs <= header + 1

@@ -1,0 +1,1 @@
+"""Folders of predictions: their format, baselines without training, and `predict`."""

@@ -1,0 +1,132 @@
+"""A folder of predictions in, what only several of its images together can tell out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from planetcr_bench.constants import DN_PER_REFLECTANCE
+from planetcr_bench.data.layout import SceneFiles, read_product, read_raster
+from planetcr_bench.data.pixel_checks import DIMMEST, colour_likeness, dim_cause, has_scale, number
+from planetcr_bench.data.scene import reflectance
+from planetcr_bench.errors import BenchError, PredictionError
+from planetcr_bench.metrics.kernels import centre_crop
+from planetcr_bench.predictions.format import (
+    CARD,
+    Predictions,
+    expect_image,
+    read_prediction,
+    scale_of,
+)
+
+MOST_SCENES: Final = 24
+"""Scenes that are looked at, at most, to tell whether red and blue are swapped."""
+
+ALIKE: Final = 0.3
+"""A likeness of colours as no image has whose red and blue are swapped; where it is below the
+opposite on average, they probably are."""
+
+FEW_SCENES: Final = 3, 0.5
+"""Of so few scenes or fewer, the likeness must lie below the opposite of this."""
+
+
+DARKER: Final = 4.0
+"""Factor by which bytes, percent and whole reflectance are darker than their scenes, at least."""
+
+
+def expect_units(predictions: Predictions) -> None:
+    """Refuse a folder in which no image holds a number as large as its scale asks for.
+
+    One image may be as dark as it likes, and so may all whose scenes are. The first that is bright
+    enough ends the search, so that of a folder in order one file is read.
+
+    Raises:
+        PredictionError: All images are dimmer than ``DIMMEST`` of
+            10 000, darker than their scenes by far, and not black floats; no scale is declared.
+    """
+    if predictions.card.scale is not None:
+        return
+    brightest, whole, darker = 0.0, False, False
+    for files, path in predictions.files.items():
+        try:
+            raster = read_raster(path, partial(expect_image, path))
+        except BenchError:
+            continue  # named when it is measured
+        largest = float(np.abs(raster.pixels).max())
+        if not np.isfinite(largest):
+            continue  # named as well
+        meant = largest / scale_of(raster.pixels, predictions.card)
+        if has_scale(raster.tags) or not meant <= DIMMEST / DN_PER_REFLECTANCE:
+            return
+        darker = darker or _is_darker(meant, files)
+        brightest, whole = max(brightest, largest), whole or raster.pixels.dtype.kind == "u"
+    if not darker:
+        return
+    count = len(predictions.files)
+    if whole:
+        cause, remedy = dim_cause(brightest)
+        scales = "" if brightest <= 1 else "255 for bytes, 100 for percent, "
+        raise PredictionError(
+            f"{predictions.folder}: expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, "
+            f"got {count} images whose largest value is {number(brightest)}: it looks like "
+            f"{cause}; {remedy}, or declare the scale in {CARD} (scale = {scales}"
+            f"{DN_PER_REFLECTANCE} if these images are meant to be so dark)"
+        )
+    if brightest > 0:
+        raise PredictionError(
+            f"{predictions.folder}: expected reflectance in [0, 1], got {count} images whose "
+            f"largest value is {brightest:.3g}: was it divided by {DN_PER_REFLECTANCE} twice? "
+            f"Write them anew, or declare scale = 1 in {CARD} if they are meant to be so dark"
+        )
+
+
+def _is_darker(brightest: float, files: SceneFiles) -> bool:
+    """Whether a scene is far brighter than the brightest value of its prediction."""
+    clear = read_product(files, "planet_cloudfree").pixels
+    return float(clear.max()) / DN_PER_REFLECTANCE > DARKER * brightest
+
+
+def swapped_colours(predictions: Predictions) -> str:
+    """A line that says that red and blue are probably swapped; empty where they are not.
+
+    Over clear pixels a method has little to change, so that its red minus blue goes with the
+    input's. A few scenes are read, and no more once one is in order.
+    """
+    told = []
+    for files, path in _spread(sorted(predictions.files.items())):
+        try:
+            likeness = _likeness(files, path, predictions)
+        except BenchError:
+            continue  # named where it is measured
+        if likeness is not None and likeness > ALIKE:
+            return ""
+        if likeness is not None:
+            told.append(likeness)
+    few, sure = FEW_SCENES
+    if not told or np.mean(told) > -(sure if len(told) <= few else ALIKE):
+        return ""
+    return (
+        f"{predictions.folder}: red and blue are probably swapped: over clear pixels, red minus "
+        f"blue runs against the input's in {sum(one < 0 for one in told)} of {len(told)} scenes "
+        "looked at; the order is blue, green, red, near-infrared"
+    )
+
+
+def _spread(items: Sequence[tuple[SceneFiles, Path]]) -> list[tuple[SceneFiles, Path]]:
+    step = max(1, -(-len(items) // MOST_SCENES))
+    return list(items[::step])
+
+
+def _likeness(files: SceneFiles, path: Path, predictions: Predictions) -> float | None:
+    clear = read_product(files, "planet_cloudfree")
+    image, _ = read_prediction(path, predictions.card, clear)
+    size = image.shape[-1]
+    cloudy, mask = (
+        centre_crop(read_product(files, product).pixels, size)
+        for product in ("planet_cloudy", "cloudmask")
+    )
+    return colour_likeness(image, reflectance(cloudy), ~mask)

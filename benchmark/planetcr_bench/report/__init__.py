@@ -1,0 +1,1 @@
+"""Tables, and the reports that are written from them."""

@@ -1,0 +1,316 @@
+"""Judged ledgers in, Tab. 3 of the paper out as blocks of text, with all that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from planetcr_bench.analysis.segmentation import (
+    BINS,
+    LEAST_WAY,
+    OVERALL,
+    SCORES,
+    judges_of,
+    signature,
+)
+from planetcr_bench.analysis.segmentation_tables import (
+    CLEAR,
+    CLOUDY,
+    class_table,
+    left_out,
+    over_judges,
+    published_rows,
+    rank_table,
+    swapped,
+    table3,
+)
+from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.report.table import Block, coverage_notes, number
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.published import SEEN, SOURCE, refuse_published
+
+DIGITS: Final = 2
+"""Digits after the point, as in the paper's Tab. 3."""
+
+NAME: Final = {"miou": "mIoU", "pa": "PA", "iou": "IoU", "recall": "recall"}
+
+_MOST_PAIRS: Final = 6  # of methods that judges rank differently, in one sentence
+
+_METHODS: Final = ("measured", "published")
+
+_FIXED: Final = {"": (), "_discrepancy": (CLEAR,), "_recovery": (CLEAR, CLOUDY), "_agreement": ()}
+"""Rows of the paper that a measure sets to 0 or 100 by its definition."""
+
+
+def table3_blocks(
+    ledgers: Sequence[Ledger],
+    protocol: Protocol,
+    *,
+    table: pd.DataFrame | None = None,
+    published: bool = False,
+    details: bool = False,
+) -> list[Block]:
+    """Tab. 3, what each method recovers, and with several judges how they rank the methods.
+
+    Args:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+        table: What ``table3`` gives for them, if at hand.
+        published: Add the paper's rows; only the ``official`` protocol can be put beside them.
+        details: Add Fig. 6 as a table, agreement, classes, and Tab. 3 of each of several judges.
+
+    Returns:
+        Nothing where no judge has read any run; ranks of two runs or more.
+
+    Raises:
+        LedgerError: Different judges have read the runs.
+    """
+    if not judges_of(ledgers):
+        return []
+    if table is None:
+        table = table3(ledgers, protocol)
+    page = _Page.of(ledgers, protocol, table, published)
+    blocks = [
+        page.over_bins("Tab. 3: mIoU and PA in %", "", ("clear", "input", *_METHODS)),
+        page.over_bins(
+            "Recovery in %: from Cloudy (0) to Cloud-Free (100)",
+            "_recovery",
+            _METHODS,
+            notes=[
+                "Recovery: 100 (method − Cloudy) / (Cloud-Free − Cloudy), on the method's scenes.",
+                *(["Recovery is the mean of what each judge gives."] if page.several else []),
+                *_nothing_to_recover(page.table),
+            ],
+        ),
+    ]
+    ranks = rank_table(ledgers, page.table)
+    blocks += [_rank_block(page, ranks)] if min(ranks.shape) > 1 else []
+    return blocks + (_details(page) if details else [])
+
+
+def _details(page: _Page) -> list[Block]:
+    blocks = [
+        page.over_bins(
+            "Fig. 6 as a table: points below Cloud-Free, on the same scenes",
+            "_discrepancy",
+            ("input", *_METHODS),
+        ),
+        page.over_bins(
+            "Agreement in % with what the judge takes the clear image for",
+            "_agreement",
+            ("input", "measured"),
+            notes=_unread_notes(page),
+        ),
+        _class_block(page),
+    ]
+    if page.several:
+        blocks += [
+            page.over_bins("Tab. 3: mIoU and PA in %", "", ("clear", "input", "measured"), judge)
+            for judge in page.judges
+        ]
+    return blocks
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What all blocks of one protocol are made from.
+
+    Attributes:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+        judges: Keys to names.
+        table: Tab. 3, per judge.
+        paper: The paper's rows; empty if they are not asked for.
+    """
+
+    ledgers: Sequence[Ledger]
+    protocol: Protocol
+    judges: Mapping[str, str]
+    table: pd.DataFrame
+    paper: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls, ledgers: Sequence[Ledger], protocol: Protocol, table: pd.DataFrame, published: bool
+    ) -> _Page:
+        paper = published_rows()
+        shown = published and protocol.name == "official"
+        if shown:
+            refuse_published(ledgers)
+        return cls(
+            ledgers,
+            protocol,
+            judges_of(ledgers),
+            table,
+            paper if shown else paper.iloc[:0],
+        )
+
+    @property
+    def several(self) -> bool:
+        return len(self.judges) > 1
+
+    def title(self, text: str, judge: str | None = None) -> str:
+        if judge is not None:
+            text += f", judge {self.judges[judge]}"
+        elif self.several:
+            text += f", mean of {len(self.judges)} judges"
+        return f"{text}, protocol {self.protocol.name}"
+
+    def notes(self, metrics: Sequence[str], judge: str | None = None) -> list[str]:
+        """Signatures, judges, scenes, absent classes, coverage."""
+        keys = list(self.judges) if judge is None else [judge]
+        table = self.table[self.table["judge"] == keys[0]]
+        clear = table[table["kind"] == "clear"].set_index("cover_bin")
+        counts = (f"{_bin(name)} {clear.scenes[name]} / {clear.aois[name]}" for name in BINS)
+        unjudged = [run.name for run in self.ledgers if not run.judges]
+        return [
+            *(signature(metric, self.protocol, keys) for metric in metrics),
+            f"Judge{'s' * (len(keys) > 1)}: {', '.join(self.judges[key] for key in keys)}.",
+            f"Scenes / AOIs of known land: {', '.join(counts)}.",
+            *_left_out_notes(table, "absent", "In no mean, as not in the truth"),
+            *(f"{name} was read by no judge; evaluate it again with --judge." for name in unjudged),
+            *coverage_notes(self.ledgers),
+        ]
+
+    def over_bins(
+        self,
+        title: str,
+        measure: str,
+        kinds: Collection[str],
+        judge: str | None = None,
+        *,
+        notes: Sequence[str] = (),
+    ) -> Block:
+        """A block of mIoU and PA per bin and overall; with several judges also their spread."""
+        table = over_judges(self.table) if judge is None else self.table
+        rows = table[table["kind"].isin(kinds) & (table["judge"] == judge if judge else True)]
+        paper = self.paper if "published" in kinds else self.paper.iloc[:0]
+        paper = paper[~paper["row"].isin([f"{name} (published)" for name in _FIXED[measure]])]
+        columns = [(name, f"{score}{measure}") for name in BINS for score in SCORES]
+        prefix = "agreement " if measure == "_agreement" else ""
+        return Block(
+            self.title(title, judge),
+            ["Method", *(f"{_bin(name)} {NAME[score]}" for name in BINS for score in SCORES)],
+            *_cells(pd.concat([rows, paper]), "cover_bin", columns, spread=self.several),
+            [
+                *self.notes([f"{prefix}{NAME[score]}" for score in SCORES], judge),
+                *notes,
+                *([f"Rows marked (published): {SOURCE}. {SEEN}"] if len(paper) else []),
+            ],
+        )
+
+
+def _cells(
+    table: pd.DataFrame, by: str, columns: Sequence[tuple[str, str]], *, spread: bool
+) -> tuple[list[list[str]], list[str]]:
+    """Rows and kinds of a block: a method's figures, then their lowest and highest if asked for.
+
+    Args:
+        table: Of the form of ``over_judges``, or one judge's.
+        by: Column whose values make up the columns of the block.
+        columns: A value of ``by`` and the figure to take.
+        spread: Whether to show the spread over judges.
+    """
+    rows, kinds = [], []
+    for (kind, name), row in table.groupby(["kind", "row"], sort=False):
+        for judge, part in row.groupby("judge", sort=False):
+            extreme = judge in ("lowest", "highest")
+            figures = part.set_index(by)
+            values = [figures.at[group, figure] for group, figure in columns]
+            if extreme and (not spread or pd.isna(values).all()):
+                continue
+            cells = [number(value, digits=DIGITS) for value in values]
+            rows.append([f"{name}: {judge}" if extreme else str(name), *cells])
+            kinds.append("spread" if extreme else str(kind))
+    return rows, kinds
+
+
+def _bin(name: str) -> str:
+    return "Overall" if name == OVERALL else f"{name.replace('-', '–')} %"
+
+
+def _left_out_notes(table: pd.DataFrame, column: str, words: str) -> list[str]:
+    """One line for the dataset, and one for each run whose scenes lack other classes."""
+    found = left_out(table, column)
+    usual = next(iter(found.values()))  # of the clear images, which come first
+    lines = {words: usual}
+    lines |= {f"{words}, {row}": bins for row, bins in found.items() if bins != usual}
+    return [f"{text}: {_in_bins(bins)}." for text, bins in lines.items() if bins]
+
+
+def _in_bins(classes: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{_bin(name)} {', '.join(some)}" for name, some in classes.items())
+
+
+def _unread_notes(page: _Page) -> list[str]:
+    return [
+        note
+        for judge, name in page.judges.items()
+        for note in _left_out_notes(
+            page.table[page.table["judge"] == judge],
+            "unread",
+            f"In no mean, as {name} reads it in no clear image",
+        )
+    ]
+
+
+def _nothing_to_recover(table: pd.DataFrame) -> list[str]:
+    """A line for each judge that tells hardly more from clear images than from cloudy ones."""
+    cloudy = table[(table["kind"] == "input") & (table["scenes"] > 0)]
+    lines = []
+    for judge, rows in cloudy.groupby("judge", sort=False):
+        missing = rows.set_index("cover_bin")[[f"{score}_recovery" for score in SCORES]].isna()
+        places = [
+            f"{_bin(name)} {NAME[score]}"
+            for name in missing.index
+            for score in SCORES
+            if missing.at[name, f"{score}_recovery"]
+        ]
+        if places:
+            lines.append(
+                f"No recovery in {', '.join(places)}: there judge {judge} tells less than "
+                f"{LEAST_WAY:g} point more from Cloud-Free than from Cloudy."
+            )
+    return lines
+
+
+def _class_block(page: _Page) -> Block:
+    """IoU and recall per class."""
+    table = class_table(page.ledgers, page.protocol)
+    columns = [(name, score) for name in LAND_COVER for score in ("iou", "recall")]
+    clear = table[(table["kind"] == "clear")].drop_duplicates("land_cover")
+    held = (f"{name} {count}" for name, count in clear[["land_cover", "pixels"]].itertuples(False))
+    return Block(
+        page.title("IoU and recall of each class in %, all scenes"),
+        ["Method", *(f"{name} {NAME[score]}" for name, score in columns)],
+        *_cells(over_judges(table), "land_cover", columns, spread=page.several),
+        [*page.notes(["IoU", "recall"]), f"Pixels in the truth: {', '.join(held)}."],
+    )
+
+
+def _rank_block(page: _Page, ranks: pd.DataFrame) -> Block:
+    """Places by overall mIoU with each judge, and whether they agree."""
+    rows = [[str(name), *map(str, places)] for name, *places in ranks.itertuples()]
+    pairs = swapped(ranks)
+    more = f"; and {len(pairs) - _MOST_PAIRS} more pairs" if len(pairs) > _MOST_PAIRS else ""
+    verdict = (
+        f"The ranking hangs on the judge: {'; '.join(pairs[:_MOST_PAIRS])}{more}."
+        if pairs
+        else "All judges rank the methods alike."
+    )
+    unranked = len(page.ledgers) - len(ranks)
+    return Block(
+        f"Rank by overall mIoU with each judge, protocol {page.protocol.name}",
+        ["Method", *page.judges.values()],
+        rows,
+        ["measured"] * len(rows),
+        [
+            verdict,
+            *(["Incomplete runs and runs without a judge have no rank."] if unranked else []),
+            *page.notes(["mIoU"]),
+        ],
+    )

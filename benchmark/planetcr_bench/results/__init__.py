@@ -1,0 +1,1 @@
+"""Ledgers and what follows from their sums: groups, comparable runs, published figures."""

@@ -1,0 +1,547 @@
+"""Ledgers in, tables out: Tab. 2 of the paper, Fig. 5's bins, skies, and any other grouping."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from planetcr_bench.analysis.segmentation import judged_summary
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, UNKNOWN_INPUT
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.metrics import scores
+from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
+from planetcr_bench.results.ledger import SUMS, Ledger, cover_bins
+from planetcr_bench.utils.json_values import to_json_value
+
+METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
+HIGHER_IS_BETTER: Final = {"mae": False, "psnr": True, "sam_deg": False, "ssim": True}
+LABEL: Final = {"mae": "MAE ↓", "psnr": "PSNR ↑ [dB]", "sam_deg": "SAM ↓ [°]", "ssim": "SSIM ↑"}
+
+SCENE_MEAN: Final = "psnr_scene_mean"
+"""Column of the mean over scenes of each scene's PSNR, where a protocol pools pixels."""
+
+SCENE_MEAN_LABEL: Final = "PSNR, scene mean ↑ [dB]"
+
+FLOOR: Final = "Cloud-Free against itself"
+"""Name of the row with the noise floor of SAM."""
+
+INPUT: Final = "Cloudy (input)"
+"""Name of the row that scores the untouched cloudy image."""
+
+Of = Literal["prediction", "input"]
+
+_BEHIND: Final = ["pixels", "scenes", "aois"]
+
+SUMS_OF_INPUT: Final = {
+    "absolute_error": "cloudy_clear",
+    "squared_error": "input_squared_error",
+    "angle_deg": "input_angle_deg",
+    "angle_pixels": "input_angle_pixels",
+    "ssim": "input_ssim",
+}
+"""Columns that score the prediction, and those that score the input in their place."""
+
+
+def score_groups(
+    frame: pd.DataFrame,
+    protocol: Protocol,
+    by: Sequence[str] = (),
+    *,
+    of: Of = "prediction",
+    pool: Pool | None = None,
+) -> pd.DataFrame:
+    """Scores of each group of ledger rows.
+
+    Args:
+        frame: Rows of a ledger, all protocols.
+        protocol: Which to report.
+        by: Columns that name a group, such as ``land_cover``; also ``cover_bin``. None: one group.
+        of: The prediction, or the cloudy input measured on the same pixels.
+        pool: Other pooling than the protocol's own.
+
+    Returns:
+        One row per group that has pixels, indexed by ``by``: ``mae``, ``psnr``, ``sam_deg``,
+        ``ssim``, and what stands behind them: ``pixels``, ``scenes``, ``aois``.
+    """
+    rows = frame[frame["protocol"] == protocol.name]
+    keys = list(by) or ["all"]
+    rows = rows.assign(all="all", cover_bin=cover_bins(rows))
+    grouped = rows.groupby(keys, observed=True)
+    behind = pd.DataFrame(
+        {
+            "pixels": grouped["pixels"].sum(),
+            "scenes": grouped["scene"].nunique(),
+            "aois": grouped["aoi"].nunique(),
+        }
+    )
+    if (pool or protocol.pool) == "pixels":
+        figures = _figures(grouped[list(SUMS)].sum(), protocol, of)
+    else:
+        scenes = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)[
+            list(SUMS)
+        ].sum()
+        figures = _figures(scenes, protocol, of).groupby(level=keys, observed=True).mean()
+    return figures.join(behind)
+
+
+def _figures(sums: pd.DataFrame, protocol: Protocol, of: Of) -> pd.DataFrame:
+    column = {name: SUMS_OF_INPUT.get(name, name) if of == "input" else name for name in SUMS}
+    take = {name: sums[column[name]].to_numpy() for name in SUMS}
+    return pd.DataFrame(
+        {
+            "mae": scores.mae(take["absolute_error"], take["values"]),
+            "psnr": scores.psnr(
+                take["squared_error"], take["values"], perfect=protocol.perfect_psnr
+            ),
+            "sam_deg": scores.sam_deg(take["angle_deg"], take["angle_pixels"]),
+            "ssim": scores.ssim(take["ssim"], take["ssim_pixels"]),
+        },
+        index=sums.index,
+    )
+
+
+def psnr_scene_mean(
+    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, of: Of = "prediction"
+) -> pd.Series[float]:
+    """Mean over scenes of each scene's PSNR, of each group of ledger rows.
+
+    The PSNR of pooled pixels hangs on the scenes with the largest errors; methods may rank
+    otherwise in this one. Scenes without pixels of a group do not count in it; a perfect scene
+    makes the mean infinite, unless the protocol gives a perfect match decibels.
+
+    Args:
+        frame: See :func:`score_groups`, like ``protocol``, ``by`` and ``of``.
+        protocol: Which to report.
+        by: Columns that name a group.
+        of: The prediction, or the cloudy input.
+
+    Returns:
+        Decibels, indexed by ``by``.
+    """
+    return score_groups(frame, protocol, by, of=of, pool="scene-mean")["psnr"]
+
+
+def floor_groups(
+    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, pool: Pool | None = None
+) -> pd.DataFrame:
+    """Noise floor of SAM: what the clear image scores against itself where norms are floored.
+
+    Args:
+        frame: Rows of a ledger that has ``FLOOR_SUMS``.
+        protocol: See :func:`score_groups`, like ``by`` and ``pool``.
+        by: Columns that name a group.
+        pool: Of the angle.
+
+    Returns:
+        One row per group: ``sam_deg``, pooled as a method's; ``under_floor``, share of all pixels
+        of the group whose squared norm is under the floor; and ``scenes`` and ``aois``.
+    """
+    ways = {"self_angle_deg": pool, "floored_pixels": "pixels"}
+    angle, share = (
+        score_groups(
+            frame.assign(angle_deg=frame[name], angle_pixels=frame["pixels"]),
+            protocol,
+            by,
+            pool=way,
+        )
+        for name, way in ways.items()
+    )
+    return angle[["sam_deg", "scenes", "aois"]].assign(under_floor=share["sam_deg"])
+
+
+def floor_row(
+    ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
+) -> dict[str, object] | None:
+    """A row of Tab. 2 with the noise floor of SAM: of the dataset, whatever was predicted.
+
+    Args:
+        ledgers: Runs on one dataset; the one that covers most scenes speaks for all.
+        protocol: Which to report.
+        pool: How per-class figures are put together, if not as the protocol does.
+
+    Returns:
+        ``row``, ``kind`` (``floor``), ``scenes``, ``aois``, ``sam_deg``, ``under_floor``, and each
+        of these for each class; None where the protocol has no floor or no run has measured it.
+    """
+    measured = [ledger for ledger in ledgers if ledger.has_floor]
+    if not (protocol.sam_norm_floor and measured):
+        return None
+    run = widest(measured)
+    row = covered(FLOOR, run)
+    (overall,) = floor_groups(run.frame, protocol).to_dict("records")
+    by_class = floor_groups(run.frame, protocol, ["land_cover"], pool=pool)
+    by_class = by_class.reindex(list(LAND_COVER))
+    counts = ["scenes", "aois"]
+    by_class[counts] = by_class[counts].fillna(0).astype(int)
+    figures = {
+        f"{name}_{land_cover}": value
+        for land_cover, line in zip(LAND_COVER, by_class.to_dict("records"), strict=True)
+        for name, value in line.items()
+    }
+    return {"row": row, "kind": "floor", **{str(n): x for n, x in overall.items()}, **figures}
+
+
+def input_crop(ledger: Ledger) -> str:
+    """What the network saw, the tag of a run: ``160``, ``whole``, or ``unknown``."""
+    return str(ledger.provenance.get("input_crop", UNKNOWN_INPUT))
+
+
+def marked(ledgers: Sequence[Ledger], *, always: bool = False) -> list[Ledger]:
+    """The same runs, with what the network saw in each name where that is not the same of all.
+
+    So no table or figure made of them shows two tags unmarked.
+
+    Args:
+        ledgers: Runs on one dataset.
+        always: Mark all, as beside published figures.
+
+    Returns:
+        Runs in the order of the paper's table, such as ``align_cr (input 160)``.
+    """
+    runs = in_paper_order(ledgers)
+    if not always and len({input_crop(run) for run in runs}) == 1:
+        return runs
+    return [
+        run
+        if _MARK.search(run.name)  # marked before: names of runs have no brackets
+        else replace(run, provenance={**run.provenance, "name": f"{run.name} {_mark(run)}"})
+        for run in runs
+    ]
+
+
+_MARK: Final = re.compile(r" \(input \w+\)$")
+
+
+def _mark(run: Ledger) -> str:
+    return f"(input {input_crop(run)})"
+
+
+def input_note(ledgers: Sequence[Ledger]) -> str:
+    """A sentence under every table of runs: what the networks saw."""
+    found: dict[str, list[str]] = {}
+    for run in in_paper_order(ledgers):
+        names = found.setdefault(input_crop(run), [])
+        names += [] if _MARK.search(run.name) else [run.name]
+    if len(found) == 1:
+        return f"Input crop: {_SEEN[next(iter(found))]}."
+    told = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
+    return f"Input crops differ, which moves official figures. {'; '.join(told)}."
+
+
+_SEEN: Final = {
+    "160": "160 (the network saw the centre 160 × 160 alone)",
+    "whole": "whole (it saw whole patches)",
+    UNKNOWN_INPUT: "unknown (the predictions' card does not say what the network saw)",
+}
+
+
+def coverage(ledger: Ledger) -> str:
+    """``12 of 20 scenes``, from the provenance of a run."""
+    return f"{ledger.provenance['scenes']} of {ledger.provenance['expected_scenes']} scenes"
+
+
+def method_label(ledger: Ledger) -> str:
+    """Name of a run in tables and figures; an incomplete one shows its coverage."""
+    return covered(ledger.name, ledger)
+
+
+def covered(name: str, ledger: Ledger) -> str:
+    """A row's name, with the scenes that stand behind it unless the run has all."""
+    return name if ledger.provenance["complete"] else f"{name} ({coverage(ledger)})"
+
+
+def in_paper_order(ledgers: Iterable[Ledger]) -> list[Ledger]:
+    """Other methods in the order given, then those of the paper in its order."""
+    rank = {name: position for position, name in enumerate(PAPER_METHODS)}
+    return sorted(ledgers, key=lambda run: rank.get(re.sub(r"\W+", "_", run.name.lower()), -1))
+
+
+def widest(ledgers: Iterable[Ledger]) -> Ledger:
+    """The run that covers most scenes, the first of several: it speaks for the dataset's images."""
+    return max(ledgers, key=lambda ledger: int(ledger.provenance["scenes"]))
+
+
+def check_comparable(ledgers: Sequence[Ledger]) -> None:
+    """Refuse to put runs side by side that did not score the same dataset in the same way.
+
+    A simulated dataset is the same where version, preset, seed, size and the number of scenes are:
+    another machine may round a value by 1 DN, which :func:`rounding_note` then says.
+
+    Raises:
+        LedgerError: Names the two runs and the setting in which they differ.
+    """
+    first = ledgers[0]
+    for other in ledgers[1:]:
+        for key in ("track", "split", "fingerprint"):
+            if key == "fingerprint" and _simulated_alike(first, other):
+                continue
+            if other.provenance[key] != first.provenance[key]:
+                raise LedgerError(
+                    f"{other.name}: expected the same {key} as {first.name}, "
+                    f"{first.provenance[key]!r}, got {other.provenance[key]!r}; only runs on one "
+                    "dataset can be compared"
+                )
+        theirs, ours = other.provenance["protocols"], first.provenance["protocols"]
+        for protocol in theirs.keys() & ours.keys():
+            if theirs[protocol] != ours[protocol]:
+                raise LedgerError(
+                    f"{other.name}: expected protocol {protocol} as of {first.name}, "
+                    f"{ours[protocol]}, got {theirs[protocol]}; evaluate both with one version"
+                )
+    names = [ledger.name for ledger in ledgers]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise LedgerError(f"expected runs of different names, got twice: {', '.join(repeated)}")
+
+
+ROUNDING: Final = 0.01
+"""Largest relative difference of the input's error in a scene that rounding can explain."""
+
+
+def _simulated_alike(first: Ledger, other: Ledger) -> bool:
+    """Whether two runs scored one simulation: by its name, and by the error of the input."""
+    keys = ("simulation", "expected_scenes")
+    if first.provenance.get("simulation") is None or any(
+        first.provenance[key] != other.provenance.get(key) for key in keys
+    ):
+        return False
+    ours, theirs = (
+        ledger.frame.groupby(["protocol", "scene"], observed=True)["cloudy_clear"].sum()
+        for ledger in (first, other)
+    )
+    both = pd.concat([ours, theirs], axis=1, join="inner")
+    apart = (both.iloc[:, 0] - both.iloc[:, 1]).abs()
+    return not both.empty and bool((apart <= ROUNDING * both.iloc[:, 0]).all())
+
+
+def rounding_note(ledgers: Sequence[Ledger]) -> str | None:
+    """A sentence for runs on one simulated dataset that two machines made; None for all others."""
+    if len({ledger.provenance["fingerprint"] for ledger in ledgers}) == 1:
+        return None
+    return (
+        f"Simulated on more than one machine ({ledgers[0].provenance['simulation']}): version, "
+        "seed and size agree, the fingerprints do not; values may differ by rounding, 1 DN here "
+        "and there."
+    )
+
+
+def of_protocol(ledger: Ledger, name: str) -> Ledger:
+    """A run with nothing but what it has in one protocol.
+
+    Raises:
+        LedgerError: It was not measured in it.
+    """
+    protocols = ledger.provenance["protocols"]
+    if name not in protocols:
+        raise LedgerError(
+            f"{ledger.name}: expected protocol {name}, it was measured in {', '.join(protocols)}"
+        )
+    rows = ledger.frame[ledger.frame["protocol"] == name]
+    return Ledger(rows, {**ledger.provenance, "protocols": {name: protocols[name]}})
+
+
+def measured_protocols(ledgers: Sequence[Ledger]) -> list[Protocol]:
+    """Protocols that every ledger has rows of."""
+    return [
+        protocol
+        for protocol in PROTOCOLS.values()
+        if all((ledger.frame["protocol"] == protocol.name).any() for ledger in ledgers)
+    ]
+
+
+def table2(
+    ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
+) -> pd.DataFrame:
+    """Tab. 2: figures per land-cover class and overall, of the input, each method, and its gain.
+
+    Args:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+        pool: How per-class figures are put together, if not as the protocol does.
+
+    Returns:
+        One line per row of the table: ``row`` (its name), ``kind`` (``input``, ``measured`` or
+        ``gain``), ``input_crop`` (of a method), ``scenes``, ``aois``, the four metrics, and for
+        each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``; where the protocol
+        pools pixels, also ``psnr_scene_mean``, overall and per class. Gains are positive where the
+        method is better.
+    """
+    rows = []
+    for label, kind, ledger, of in _runs(ledgers):
+        figures = _table2_row(ledger, protocol, of, pool)
+        tag = input_crop(ledger) if kind == "measured" else None
+        rows.append({"row": label, "kind": kind, "input_crop": tag, **figures})
+        if kind == "measured":
+            gain = _gain(figures, _table2_row(ledger, protocol, "input", pool))
+            rows.append({"row": f"{label}: gain", "kind": "gain", "input_crop": tag, **gain})
+    return pd.DataFrame(rows)
+
+
+def _table2_row(ledger: Ledger, protocol: Protocol, of: Of, pool: Pool | None) -> dict[str, float]:
+    overall = score_groups(ledger.frame, protocol, of=of)
+    by_class = score_groups(ledger.frame, protocol, ["land_cover"], of=of, pool=pool)
+    row = {name: overall[name].iloc[0] for name in ("scenes", "aois", *METRICS)}
+    for land_cover in LAND_COVER:
+        known = land_cover in by_class.index
+        for name in (*METRICS, "scenes", "aois"):
+            missing = math.nan if name in METRICS else 0
+            row[f"{name}_{land_cover}"] = by_class.loc[land_cover, name] if known else missing
+    if protocol.pool == "pixels":
+        row[SCENE_MEAN] = float(psnr_scene_mean(ledger.frame, protocol, of=of).iloc[0])
+        means = psnr_scene_mean(ledger.frame, protocol, ["land_cover"], of=of)
+        row |= {f"{SCENE_MEAN}_{name}": means.get(name, math.nan) for name in LAND_COVER}
+    return row
+
+
+def _gain(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    gain = dict(after)
+    for name in after:
+        for metric, higher in HIGHER_IS_BETTER.items():
+            if name == metric or name.startswith(f"{metric}_"):
+                both_perfect = np.isposinf(after[name]) and np.isposinf(before[name])
+                difference = 0.0 if both_perfect else after[name] - before[name]
+                gain[name] = difference if higher else -difference
+    return gain
+
+
+def _runs(ledgers: Sequence[Ledger]) -> list[tuple[str, str, Ledger, Of]]:
+    """The input's row, from the run that covers most scenes, and one row per run."""
+    whole = widest(ledgers)
+    runs: list[tuple[str, str, Ledger, Of]] = [(covered(INPUT, whole), "input", whole, "input")]
+    runs += [(method_label(run), "measured", run, "prediction") for run in in_paper_order(ledgers)]
+    return runs
+
+
+def score_table(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) -> pd.DataFrame:
+    """Overall scores of the input and of each method, pooled as asked.
+
+    Returns:
+        Columns ``row``, ``kind``, the four metrics, ``pixels``, ``scenes``, ``aois``.
+    """
+    parts = [
+        score_groups(ledger.frame, protocol, of=of, pool=pool).assign(row=label, kind=kind)
+        for label, kind, ledger, of in _runs(ledgers)
+    ]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", *METRICS, *_BEHIND]]
+
+
+def group_table(
+    ledgers: Sequence[Ledger], protocol: Protocol, by: str, order: Sequence[str]
+) -> pd.DataFrame:
+    """Scores per group of one column, of the input and of each method.
+
+    Args:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+        by: ``cover_bin``, ``sky``, ``land_cover``, ``season`` or another identity column.
+        order: Groups to show, in this order; groups without pixels stay, with nan and zero.
+
+    Returns:
+        Columns ``row``, ``kind``, ``by``, the four metrics, ``pixels``, ``scenes``, ``aois``.
+    """
+    parts = []
+    for label, kind, ledger, of in _runs(ledgers):
+        part = score_groups(ledger.frame, protocol, [by], of=of).reindex(list(order))
+        part[_BEHIND] = part[_BEHIND].fillna(0).astype(int)
+        parts.append(part.rename_axis(by).reset_index().assign(row=label, kind=kind))
+    return pd.concat(parts, ignore_index=True)[["row", "kind", by, *METRICS, *_BEHIND]]
+
+
+def cover_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Fig. 5 as a table: :func:`group_table` over the five cloud-cover bins."""
+    return group_table(ledgers, protocol, "cover_bin", COVER_BINS)
+
+
+def sky_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Scores under cloud, on its rim and under clear sky: :func:`group_table` over skies."""
+    return group_table(ledgers, protocol, "sky", SKY)
+
+
+def summary(ledger: Ledger) -> dict[str, object]:
+    """All scores of a run as one object of plain numbers: ``scores.json``.
+
+    Returns:
+        ``name``, ``track``, ``complete``, ``input_crop``, ``expected_scenes``, ``scenes``, ``aois``
+        and ``protocols``, each with what the judges tell, ``psnr_scene_mean`` where pixels are
+        pooled, and ``sam_floor`` where norms are floored, None of a ledger that has not measured
+        it; a number that was not measured is None, an infinite one is ``"inf"``.
+    """
+    return {
+        "name": ledger.name,
+        "track": ledger.provenance["track"],
+        "complete": ledger.provenance["complete"],
+        "input_crop": input_crop(ledger),
+        "expected_scenes": ledger.provenance["expected_scenes"],
+        "scenes": int(ledger.frame["scene"].nunique()),
+        "aois": int(ledger.frame["aoi"].nunique()),
+        "protocols": {
+            name: {
+                "signature": protocol.signature("all"),
+                "overall": {
+                    **_plain(ledger, protocol, [], ["all"], METRICS)["all"],
+                    **_plain_scene_mean(ledger, protocol),
+                },
+                "by_class": _plain(
+                    ledger, protocol, ["land_cover"], LAND_COVER, ("mae", "sam_deg", "pixels")
+                ),
+                "by_cover": _plain(
+                    ledger, protocol, ["cover_bin"], COVER_BINS, ("scenes", *METRICS)
+                ),
+                "by_sky": _plain(ledger, protocol, ["sky"], SKY, (*METRICS, "pixels")),
+                **(
+                    {"sam_floor": _plain_floor(ledger, protocol)} if protocol.sam_norm_floor else {}
+                ),
+                "judges": judged_summary(ledger, protocol),
+            }
+            for name, protocol in PROTOCOLS.items()
+        },
+    }
+
+
+def _plain(
+    ledger: Ledger,
+    protocol: Protocol,
+    by: Sequence[str],
+    groups: Sequence[str],
+    names: Sequence[str],
+) -> dict[str, dict[str, object]]:
+    table = score_groups(ledger.frame, protocol, by).reindex(list(groups))[list(names)]
+    return {
+        group: {
+            str(name): _plain_number(value, count=name not in METRICS)
+            for name, value in row.items()
+        }
+        for group, row in zip(groups, table.to_dict("records"), strict=True)
+    }
+
+
+def _plain_scene_mean(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
+    if protocol.pool != "pixels":
+        return {}
+    means = psnr_scene_mean(ledger.frame, protocol)
+    return {SCENE_MEAN: _plain_number(means.get("all", math.nan), count=False)}
+
+
+def _plain_floor(ledger: Ledger, protocol: Protocol) -> dict[str, object] | None:
+    """Noise floor of SAM, overall and per class."""
+    if not ledger.has_floor:
+        return None
+    names = ["sam_deg", "under_floor"]
+    parts = {}
+    for by, groups in (([], ["all"]), (["land_cover"], list(LAND_COVER))):
+        table = floor_groups(ledger.frame, protocol, by).reindex(groups)[names]
+        for group, line in zip(groups, table.to_dict("records"), strict=True):
+            parts[group] = {str(n): _plain_number(x, count=False) for n, x in line.items()}
+    return {"overall": parts.pop("all"), "by_class": parts}
+
+
+def _plain_number(value: float, *, count: bool) -> object:
+    if count:
+        return 0 if math.isnan(value) else int(value)
+    return to_json_value(float(value))

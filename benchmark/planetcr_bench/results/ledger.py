@@ -1,0 +1,533 @@
+"""Raw additive sums of every scene in, parquet out, and back. Nothing above opens an image again.
+
+One row per scene × protocol × land-cover class × sky × optical thickness that has pixels. Rows of
+disjoint scenes merge by concatenation; every score is a ratio of sums of rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import (
+    COVER_BINS,
+    LAND_COVER,
+    LAND_COVER_NAMES,
+    RUN_NAME,
+    SKY,
+    THICKNESS,
+    cover_bin,
+)
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.utils.untrusted import check_regular, parse_json, printable
+
+SCHEMA_VERSION: Final = 2
+"""Raised when a column changes its meaning; ledgers of two versions are never put side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the ledger: its type and what it holds."""
+
+    type: pa.DataType
+    meaning: str
+
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+
+IDENTITY: Final[dict[str, Column]] = {
+    "scene": Column(_TEXT, "Name of the scene, <season>_<aoi>_p_<patch>."),
+    "split": Column(_TEXT, "train, val or test."),
+    "season": Column(_TEXT, "Season of the AOI."),
+    "aoi": Column(_TEXT, "Area of interest; patches of one AOI are not independent."),
+    "patch": Column(pa.int64(), "Number of the patch within its AOI, from 0."),
+    "cloud_cover": Column(
+        pa.float64(), "Cloudy share of the whole patch, 0 to 1, in any protocol."
+    ),
+    "longitude": Column(pa.float64(), "Of the patch's centre, degrees east; nan if unknown."),
+    "latitude": Column(pa.float64(), "Of the patch's centre, degrees north; nan if unknown."),
+    "prediction_sha256": Column(_TEXT, "Of the prediction's decoded pixels, dtype and shape."),
+    "protocol": Column(_TEXT, "official or full."),
+    "land_cover": Column(_TEXT, "One of the six classes, or unknown."),
+    "sky": Column(_TEXT, "cloud, rim (clear, within 30 m of cloud) or clear."),
+    "thickness": Column(_TEXT, "Bin of the optical thickness of cloud; unknown without truth."),
+}
+
+SUMS: Final[dict[str, Column]] = {
+    "pixels": Column(pa.int64(), "Pixels of the row, at least 1."),
+    "values": Column(pa.int64(), "Pixels × 4 bands."),
+    "absolute_error": Column(pa.float64(), "Σ |prediction − clear| over values, reflectance, ≥ 0."),
+    "squared_error": Column(
+        pa.float64(), "Σ (prediction − clear)² over values, reflectance², ≥ 0."
+    ),
+    "angle_deg": Column(
+        pa.float64(), "Σ spectral angle to clear over pixels, degrees, 0 to 180 each."
+    ),
+    "angle_pixels": Column(pa.int64(), "Pixels whose angle is defined (both spectra non-zero)."),
+    "ssim": Column(pa.float64(), "Σ band-mean SSIM map over pixels, −1 to 1 each."),
+    "ssim_pixels": Column(pa.int64(), "Pixels at which the protocol defines SSIM."),
+    "ndvi_error": Column(
+        pa.float64(), "Σ |NDVI of prediction − NDVI of clear| over pixels, 0 to 2 each."
+    ),
+    "ndvi_pixels": Column(pa.int64(), "Pixels where red + NIR > 0 in prediction and clear."),
+    "out_of_range": Column(
+        pa.int64(), "Values of the prediction below 0 or above 1; measured as is."
+    ),
+    "worse_pixels": Column(
+        pa.int64(), "Pixels whose Σ |prediction − clear| over bands exceeds Σ |cloudy − clear|."
+    ),
+    "prediction_cloudy": Column(
+        pa.float64(), "Σ |prediction − cloudy| over values, reflectance, ≥ 0."
+    ),
+    "cloudy_clear": Column(
+        pa.float64(), "Σ |cloudy − clear| over values: absolute error of the input."
+    ),
+    "input_squared_error": Column(
+        pa.float64(), "Σ (cloudy − clear)² over values, reflectance², ≥ 0."
+    ),
+    "input_angle_deg": Column(pa.float64(), "Σ spectral angle of cloudy to clear, degrees."),
+    "input_angle_pixels": Column(pa.int64(), "Pixels where the input's angle is defined."),
+    "input_ssim": Column(pa.float64(), "Σ band-mean SSIM map of cloudy over the same ssim_pixels."),
+}
+
+COLUMNS: Final = {**IDENTITY, **SUMS}
+"""Columns of every ledger; each judge adds :func:`judged_columns`."""
+
+FLOOR_SUMS: Final[dict[str, Column]] = {
+    "self_angle_deg": Column(
+        pa.float64(),
+        "Σ spectral angle of clear to itself, degrees, 0 to 90 each: 0 but under a floor.",
+    ),
+    "floored_pixels": Column(
+        pa.int64(), "Pixels whose squared norm in clear is under the protocol's floor."
+    ),
+}
+"""Columns behind the others that tell the noise floor of SAM; ledgers of earlier versions have
+none of them, and then it was not measured."""
+
+ROW_ORDER: Final[dict[str, Sequence[str]]] = {
+    "protocol": tuple(PROTOCOLS),
+    "thickness": THICKNESS,
+    "land_cover": LAND_COVER_NAMES,
+    "sky": SKY,
+}
+"""Order of the rows of one scene, by the first of these columns first."""
+
+RECORD: Final[Mapping[str, tuple[type, ...]]] = {
+    "name": (str,),
+    "track": (str,),
+    "split": (str,),
+    "complete": (bool,),
+    "scenes": (int,),
+    "expected_scenes": (int,),
+    "method": (str, type(None)),
+    "tool_version": (str,),
+    "ledger_schema": (int,),
+    "protocols": (dict,),
+    "fingerprint": (str,),
+    "simulation": (str, type(None)),
+    "scale": (int, float, type(None)),
+    "judges": (dict,),
+    "truth": (bool,),
+}
+"""What a ledger says of its run, and the types of it."""
+
+LARGEST_LEDGER: Final = 1_000_000_000
+"""Bytes of a file."""
+
+LARGEST_UNPACKED: Final = 2_000_000_000
+"""Bytes of all its columns, by what it says; a few bytes may unpack to a text of any length."""
+
+JUDGED_IMAGES: Final = ("prediction", "cloudy")
+"""Images whose land cover a judge tells, each beside what it tells of the clear image."""
+
+JUDGED: Final = len(JUDGED_IMAGES) * len(LAND_COVER) ** 2
+"""Columns of one judge."""
+
+DISTANCE_ROUNDING: Final = 1e-9
+"""How far the sums of a row may break the triangle inequality, relative to their total: more than
+adding a patch's values in float64 can lose."""
+
+METADATA_KEY = b"planetcr_bench"
+
+PLAIN_GROUPS: Final = len(LAND_COVER_NAMES) * len(SKY)
+"""Groups of pixels of one thickness: group = class index × 3 + sky index."""
+
+GROUPS: Final = PLAIN_GROUPS * len(THICKNESS)
+"""Rows that a scene can have in one protocol; :data:`PLAIN_GROUPS` × thickness index is added."""
+
+
+def judged_columns(judge: str) -> dict[str, Column]:
+    """Columns that one judge adds: pixels by what it takes clear and judged image for.
+
+    Their sums over the first class are the pixels per predicted class; those over the second, the
+    pixels per class of the clear image.
+
+    Args:
+        judge: Its key in the provenance's ``judges``.
+
+    Returns:
+        ``judge_<judge>_<image>_<class in the clear image>_<class in this image>`` for each image
+        of :data:`JUDGED_IMAGES`, in the order of an array (image, clear class, class).
+    """
+    return {
+        f"judge_{judge}_{image}_{before}_{after}": Column(
+            pa.int64(),
+            f"Pixels that judge {judge} takes for {before} in the clear image and for {after} in "
+            f"the {image}.",
+        )
+        for image, before, after in product(JUDGED_IMAGES, LAND_COVER, LAND_COVER)
+    }
+
+
+def schema_of(judges: Sequence[str] = (), *, floor: bool = False) -> pa.Schema:
+    """Columns and types of a ledger, with those of the judges behind the others.
+
+    Args:
+        judges: Keys of the judges that have read it.
+        floor: Whether it has :data:`FLOOR_SUMS`.
+    """
+    columns = {**COLUMNS, **(FLOOR_SUMS if floor else {})}
+    for judge in judges:
+        columns |= judged_columns(judge)
+    return pa.schema(
+        [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Rows of one method on one dataset, and where they come from.
+
+    Attributes:
+        frame: One row per scene × protocol × class × sky × thickness, columns as :data:`COLUMNS`;
+            put :func:`in_order`, so that no figure hangs on the order in which rows were given.
+        provenance: What ``run.json`` holds.
+    """
+
+    frame: pd.DataFrame
+    provenance: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Put the rows in order."""
+        object.__setattr__(self, "frame", in_order(self.frame))
+
+    @property
+    def name(self) -> str:
+        """Name of the method's run."""
+        return str(self.provenance["name"])
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """Keys of the judges that it holds columns of, in their order."""
+        return tuple(sorted(self.provenance["judges"]))
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether the noise floor of SAM was measured."""
+        return FLOOR_SUMS.keys() <= set(self.frame.columns)
+
+
+def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows and categories of a ledger in the order in which measuring writes them.
+
+    The same rows give the same bits, whatever order a file has them in, or its dictionaries: rows
+    by scene (numbers within a name by their value), then by :data:`ROW_ORDER`; categories of texts
+    in the order of the rows, and none that no row has.
+
+    Args:
+        frame: Rows of a ledger; columns that it lacks order nothing.
+
+    Returns:
+        The same frame if it is in order, else another one, numbered from 0.
+    """
+    texts = {
+        name: pd.Categorical(frame[name])
+        for name, column in IDENTITY.items()
+        if column.type == _TEXT and name in frame
+    }
+    keys = [name for name in ("scene", "split", *ROW_ORDER) if name in texts]
+    ranks = [_ranks(texts[name], ROW_ORDER.get(name, ())) for name in keys]
+    order = np.lexsort(ranks[::-1]) if ranks else np.arange(len(frame))
+    numbered = pd.RangeIndex(len(frame))
+    if (order != numbered).any() or not frame.index.equals(numbered):
+        frame = frame.take(order).reset_index(drop=True)
+    for name, text in texts.items():
+        kind, named = frame[name].dtype, _named_in_order(text[order])
+        if isinstance(kind, pd.CategoricalDtype) and not (
+            kind.categories.equals(named.categories) and not kind.ordered
+        ):
+            frame = frame.assign(**{name: named})
+    return frame
+
+
+def _ranks(texts: pd.Categorical, order: Sequence[str]) -> NDArray[np.int64]:
+    """Place of each text by the order given, then by its letters and numbers; -1 for none."""
+    place = {name: at for at, name in enumerate(order)}
+    names = sorted(texts.categories, key=lambda name: (place.get(name, len(place)), _key(name)))
+    rank = {name: at for at, name in enumerate(names)}
+    ranks = np.array([*(rank[name] for name in texts.categories), -1], np.int64)
+    found: NDArray[np.int64] = ranks[texts.codes]
+    return found
+
+
+def _key(name: str) -> tuple[object, ...]:
+    """By which texts are sorted: numbers within them by their value, which may be of any size."""
+    parts: list[object] = list(re.split(r"([0-9]+)", str(name)))
+    for at in range(1, len(parts), 2):
+        digits = str(parts[at]).lstrip("0")
+        parts[at] = (len(digits), digits)
+    return tuple(parts), str(name)
+
+
+def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
+    """The same texts, with categories in the order in which they come, and no others."""
+    used = pd.unique(texts.codes)
+    used = used[used >= 0]
+    rank = np.full(len(texts.categories) + 1, -1)
+    rank[used] = np.arange(len(used))
+    return pd.Categorical.from_codes(rank[texts.codes], texts.categories.take(used))
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSums:
+    """What measuring one scene yields.
+
+    Attributes:
+        identity: Values of the identity columns from ``scene`` to ``prediction_sha256``.
+        sums: Protocol to sums, shape (:data:`GROUPS`, len(:data:`SUMS`)).
+        judged: Protocol to pixels, shape (:data:`GROUPS`, judges × :data:`JUDGED`).
+        floor: Protocol to sums, shape (:data:`GROUPS`, len(:data:`FLOOR_SUMS`)); empty if the noise
+            floor of SAM was not measured.
+    """
+
+    identity: Mapping[str, object]
+    sums: Mapping[str, NDArray[np.float64]]
+    judged: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    floor: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+def ledger_table(scenes: Sequence[SceneSums], judges: Sequence[str] = ()) -> pa.Table:
+    """Typed rows of measured scenes: one per protocol and group that has pixels, in that order.
+
+    They have :data:`FLOOR_SUMS` where all scenes have.
+    """
+    floor = bool(scenes) and all(scene.floor for scene in scenes)
+    schema = schema_of(judges, floor=floor)
+    columns = {**SUMS, **(FLOOR_SUMS if floor else {})}
+    chunks: list[NDArray[np.float64]] = []
+    judged = [np.empty((0, JUDGED * len(judges)), np.int64)]
+    identities: dict[str, list[object]] = {name: [] for name in IDENTITY}
+    for scene in scenes:
+        for protocol, sums in scene.sums.items():
+            groups = np.flatnonzero(sums[:, 0])
+            floors = [scene.floor[protocol][groups]] if floor else []
+            chunks.append(np.concatenate([sums[groups], *floors], 1))
+            if judges:
+                judged.append(scene.judged[protocol][groups])
+            for group in groups.tolist():
+                thickness, plain = divmod(group, PLAIN_GROUPS)
+                land_cover, sky = divmod(plain, len(SKY))
+                for name, value in scene.identity.items():
+                    identities[name].append(value)
+                identities["protocol"].append(protocol)
+                identities["land_cover"].append(LAND_COVER_NAMES[land_cover])
+                identities["sky"].append(SKY[sky])
+                identities["thickness"].append(THICKNESS[thickness])
+    values = np.concatenate(chunks) if chunks else np.empty((0, len(columns)))
+    arrays = [pa.array(identities[name], column.type) for name, column in IDENTITY.items()]
+    for index, column in enumerate(columns.values()):
+        dtype = np.int64 if pa.types.is_integer(column.type) else np.float64
+        arrays.append(pa.array(values[:, index].astype(dtype)))
+    arrays += [pa.array(column) for column in np.concatenate(judged).T]
+    return pa.table(arrays, schema=schema)
+
+
+def write_ledger(path: Path, table: pa.Table, provenance: Mapping[str, object]) -> None:
+    """Write a ledger with its provenance as metadata; the same rows give the same data pages."""
+    text = json.dumps(provenance, ensure_ascii=False, sort_keys=True)
+    pq.write_table(
+        table.replace_schema_metadata({METADATA_KEY: text.encode()}),
+        path,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=[one.name for one in table.schema if pa.types.is_dictionary(one.type)],
+        # numbers byte by byte: a quarter smaller
+        use_byte_stream_split=[one.name for one in table.schema if _is_number(one.type)],
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def read_ledger(path: Path) -> Ledger:
+    """Read a ledger, given as its file or as the results folder that holds it.
+
+    Raises:
+        LedgerError: There is none, it is not a ledger, it is of another schema version, or it
+            breaks a rule of its columns.
+    """
+    file = path / "ledger.parquet" if path.is_dir() else path
+    if not file.is_file():
+        raise LedgerError(f"{path}: expected a results folder with ledger.parquet, found none")
+    if path.is_dir() and not (path / "run.json").is_file():
+        raise LedgerError(
+            f"{path}: expected run.json beside the ledger, found none: the evaluation did not "
+            "finish; run the same evaluate command again"
+        )
+    check_regular(file, LARGEST_LEDGER, error=LedgerError)
+    try:
+        with pq.ParquetFile(file) as stored:
+            provenance = _provenance(file, stored)
+            table = stored.read()
+            frame = table.to_pandas(ignore_metadata=True)
+    except (OSError, pa.ArrowException, KeyError, ValueError, MemoryError) as error:
+        raise LedgerError(f"{file}: expected a ledger of planetcr-bench, cannot read it") from error
+    check_rows(frame, str(file), list(provenance["judges"]))
+    return Ledger(frame, provenance)
+
+
+def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
+    """What a ledger says of its run, once that and its columns are as they must be."""
+    metadata = stored.metadata
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    if sum(group.total_byte_size for group in groups) > LARGEST_UNPACKED:
+        raise LedgerError(f"{file}: expected at most {LARGEST_UNPACKED:,} bytes unpacked, got more")
+    where = f"{file}: what it says of its run"
+    said = (stored.schema_arrow.metadata or {})[METADATA_KEY]
+    provenance = parse_json(said, where, error=LedgerError)
+    version = provenance.get("ledger_schema")
+    if version != SCHEMA_VERSION:
+        raise LedgerError(
+            f"{file}: expected ledger schema {SCHEMA_VERSION}, got {printable(version)[:80]}; "
+            "evaluate again with this version"
+        )
+    odd = [key for key, kinds in RECORD.items() if type(provenance.get(key)) not in kinds]
+    if odd:
+        raise LedgerError(f"{where}: expected a value of its type for each of {', '.join(odd)}")
+    if re.fullmatch(RUN_NAME, provenance["name"]) is None:
+        raise LedgerError(f"{where}: expected a name as --name takes it, got another")
+    for facts in provenance["judges"].values():
+        if not isinstance(facts, dict) or not {"name", "sha256"} <= facts.keys():
+            raise LedgerError(f"{where}: expected name and sha256 of each judge, got others")
+    floor = FLOOR_SUMS.keys() <= set(stored.schema_arrow.names)
+    if not stored.schema_arrow.equals(schema_of(sorted(provenance["judges"]), floor=floor)):
+        raise LedgerError(
+            f"{file}: expected the columns {', '.join(COLUMNS)}, and those of its judges"
+        )
+    return provenance
+
+
+def cover_bins(frame: pd.DataFrame) -> pd.Series[Any]:
+    """Cloud-cover bin of each row, named as in ``COVER_BINS``."""
+    covers = frame["cloud_cover"]
+    bins = covers.map({cover: cover_bin(cover) for cover in covers.unique()})
+    return bins.astype(pd.CategoricalDtype(list(COVER_BINS), ordered=True))
+
+
+def judged_pixels(frame: pd.DataFrame, judge: str, image: str) -> NDArray[np.int64]:
+    """Pixels of ledger rows by what a judge takes them for.
+
+    Args:
+        frame: Rows of a ledger that this judge read.
+        judge: Its key.
+        image: One of :data:`JUDGED_IMAGES`.
+
+    Returns:
+        Shape (rows, 6, 6): class in the clear image × class in this image.
+    """
+    prefix = f"judge_{judge}_{image}_"
+    names = [name for name in judged_columns(judge) if name.startswith(prefix)]
+    pixels = frame[names].to_numpy(np.int64)
+    return pixels.reshape(-1, len(LAND_COVER), len(LAND_COVER))
+
+
+def check_rows(frame: pd.DataFrame, where: str, judges: Sequence[str] = ()) -> None:
+    """Refuse rows that no measurement can have written.
+
+    Raises:
+        LedgerError: Names the ledger and the first rule that is broken.
+    """
+    for rule in broken_rules(frame, judges):
+        raise LedgerError(f"{where}: expected {rule}, found otherwise")
+
+
+def broken_rules(frame: pd.DataFrame, judges: Sequence[str] = ()) -> list[str]:
+    """Rules of single rows that a ledger breaks, in words."""
+    numbers = frame[list(SUMS)].to_numpy(np.float64)
+    distances = frame[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
+    rules = {
+        "at least one row": len(frame) > 0,
+        "finite sums": bool(np.isfinite(numbers).all()),
+        "sums of at least zero, save ssim": bool(
+            (frame[[name for name in SUMS if "ssim" not in name]] >= 0).all(axis=None)
+        ),
+        "pixels in every row, and 4 values for each": bool(
+            (frame["pixels"] > 0).all() and (frame["values"] == 4 * frame["pixels"]).all()
+        ),
+        "known protocols, classes, skies and thickness": bool(
+            frame["protocol"].isin(list(PROTOCOLS)).all()
+            and frame["land_cover"].isin(LAND_COVER_NAMES).all()
+            and frame["sky"].isin(SKY).all()
+            and frame["thickness"].isin(THICKNESS).all()
+        ),
+        "each scene × protocol × class × sky × thickness once": not bool(
+            frame.duplicated(["split", "scene", "protocol", "land_cover", "sky", "thickness"]).any()
+        ),
+        "a cloud cover between 0 and 1": bool(frame["cloud_cover"].between(0, 1).all()),
+        "longitude and latitude in degrees, both or none": bool(
+            (
+                (frame["longitude"].between(-180, 180) & frame["latitude"].between(-90, 90))
+                | (frame["longitude"].isna() & frame["latitude"].isna())
+            ).all()
+        ),
+        "distances between prediction, cloudy and clear that none exceeds the other two": bool(
+            (2 * distances.max(axis=1) <= (1 + DISTANCE_ROUNDING) * distances.sum(axis=1)).all()
+        ),
+        "no more worse pixels than pixels": bool((frame["worse_pixels"] <= frame["pixels"]).all()),
+        "a noise floor of 0 to 90° at the pixels under it, and only there": _is_floor(frame),
+        "one reading of every pixel by each judge": all(
+            _is_read_once(frame, judge) for judge in judges
+        ),
+    }
+    return [rule for rule, holds in rules.items() if not holds]
+
+
+def _is_floor(frame: pd.DataFrame) -> bool:
+    """Whether the clear image can be at such angles to itself; where not told, nothing is wrong."""
+    if not FLOOR_SUMS.keys() <= set(frame.columns):
+        return True
+    angle, floored = frame["self_angle_deg"], frame["floored_pixels"]
+    exact = [name for name, protocol in PROTOCOLS.items() if not protocol.sam_norm_floor]
+    return bool(
+        np.isfinite(angle.to_numpy(np.float64)).all()
+        and ((angle > 0) == (floored > 0)).all()
+        and (angle >= 0).all()
+        and (angle <= (90 + 1e-9) * floored).all()
+        and (floored <= frame["pixels"]).all()
+        and not floored[frame["protocol"].isin(exact)].any()
+    )
+
+
+def _is_read_once(frame: pd.DataFrame, judge: str) -> bool:
+    """Whether a judge's counts are those of the rows' pixels, and of one reading of clear."""
+    prediction, cloudy = (judged_pixels(frame, judge, image) for image in JUDGED_IMAGES)
+    return bool(
+        (prediction >= 0).all()
+        and (cloudy >= 0).all()
+        and (prediction.sum((1, 2)) == frame["pixels"].to_numpy()).all()
+        and (prediction.sum(2) == cloudy.sum(2)).all()
+    )

@@ -1,0 +1,104 @@
+"""The paper's own figures, as data. Published, never measured here; `official` protocol only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final
+
+import pandas as pd
+
+from planetcr_bench.constants import (
+    INPUT_CROPS,
+    LAND_COVER,
+    PLANET_CR,
+    PLANET_CR_TEST_SCENES,
+    UNKNOWN_INPUT,
+)
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.results.ledger import Ledger
+
+SOURCE: Final = "published by Xu et al. (2023), not measured here"
+
+SEEN: Final = (
+    "Input crop of published figures: 160 for Align-CR and GLF-CR, by the authors' testers; "
+    "unknown for the others."
+)
+"""What the published networks saw."""
+
+_SEEN_CENTRE: Final = ("Align-CR", "GLF-CR")
+
+_METRIC: Final = {"MAE": "mae", "PSNR": "psnr", "SAM": "sam_deg", "SSIM": "ssim"}
+
+
+def published_table2() -> pd.DataFrame:
+    """Tab. 2 of the paper in the form of ``table2``.
+
+    Returns:
+        One line per method in the paper's order: ``row``, ``kind`` (``published``),
+        ``input_crop``, the four metrics and ``<metric>_<class>``; PSNR and SSIM have no figures
+        per class.
+    """
+    long = _read("table2.csv")
+    rows = []
+    for method, figures in long.groupby("method", sort=False):
+        row: dict[str, object] = {"row": f"{method} (published)", "kind": "published"}
+        row["input_crop"] = _input_crop(str(method))
+        for figure in figures.to_dict("records"):
+            metric = _METRIC[str(figure["metric"])]
+            row[metric] = figure["overall"]
+            row |= {f"{metric}_{name}": figure[name] for name in LAND_COVER}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def published_table3() -> pd.DataFrame:
+    """Tab. 3 of the paper in the form of ``table3``.
+
+    Returns:
+        One line per image or method and bin of cloud cover, in the paper's order: ``row``,
+        ``input_crop``, ``kind`` and ``judge`` (both ``published``), ``cover_bin`` (a bin or
+        ``overall``), ``miou`` and ``pa`` in percent.
+    """
+    names = {"input": "row", "cloud_cover": "cover_bin", "mIoU": "miou", "PA": "pa"}
+    table = _read("table3.csv").rename(columns=names)
+    table["input_crop"] = table["row"].map(_input_crop)
+    table["row"] += " (published)"
+    return table.assign(kind="published", judge="published")
+
+
+def _input_crop(method: str) -> str | None:
+    """Tag of a published row; None of an image of the dataset itself."""
+    if method in ("Cloud-Free", "Cloudy"):
+        return None
+    return INPUT_CROPS["official"] if method in _SEEN_CENTRE else UNKNOWN_INPUT
+
+
+def refuse_published(ledgers: Sequence[Ledger]) -> None:
+    """Refuse to put published figures beside runs that were not scored on the same scenes.
+
+    Raises:
+        LedgerError: A run is not of the test split of Planet-CR, or not of all its scenes.
+    """
+    for run in ledgers:
+        said = run.provenance
+        wrong = {
+            f"track {PLANET_CR!r}": (said["track"] == PLANET_CR, f"{said['track']!r}"),
+            "split 'test'": (said["split"] == "test", f"{said['split']!r}"),
+            f"all {PLANET_CR_TEST_SCENES:,} scenes": (
+                said["complete"] and said["scenes"] == PLANET_CR_TEST_SCENES,
+                f"{said['scenes']:,} of {said['expected_scenes']:,}"
+                + ("" if said["complete"] else ", an incomplete run"),
+            ),
+        }
+        for expected, (holds, got) in wrong.items():
+            if not holds:
+                raise LedgerError(
+                    f"{run.name}: published figures are of other scenes: expected {expected}, got "
+                    f"{got}; leave out --published"
+                )
+
+
+def _read(name: str) -> pd.DataFrame:
+    with (files("planetcr_bench.results") / "tables" / name).open(encoding="utf-8") as stream:
+        return pd.read_csv(stream)

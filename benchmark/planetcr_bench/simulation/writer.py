@@ -1,0 +1,344 @@
+"""A size and a seed in, a simulated dataset on disk out: official layout, resumable, whole scenes.
+
+A dataset names itself in ``dataset.toml``. A file has its name only once it is complete, and a
+scene counts only once it has all five.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tomli_w
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.io import MemoryFile
+
+from planetcr_bench.constants import (
+    OPTICAL_RESOLUTION_M,
+    PRODUCTS,
+    SAR_RESOLUTION_M,
+)
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.metadata import (
+    METADATA,
+    TEST_SCENES,
+    VERSION,
+    Simulation,
+    read_simulation,
+)
+from planetcr_bench.errors import BenchError, DatasetError, UsageError
+from planetcr_bench.simulation.catalogue import PRESETS
+from planetcr_bench.simulation.place import TEST_AOIS, TRAIN_AOIS, Place
+from planetcr_bench.simulation.scene import Quartet, Truth, quartet_of, truth_of
+from planetcr_bench.simulation.survey import survey_of, window_of
+from planetcr_bench.utils.files import sweep, write_shared, write_whole
+from planetcr_bench.utils.parallel import run_batches, track, worker_count
+
+TRAIN_LIMIT: Final = 60_000
+"""Training scenes of all 660 AOIs together (paper, Sec. 3.1)."""
+
+FILE_BYTES: Final = {
+    "planet_cloudfree": 721_006,
+    "planet_cloudy": 721_006,
+    "S1": 130_080,
+    "landcover": 8_460,
+    "cloudmask": 90_128,
+}
+"""Bytes of each file of a scene, as in the official release: nothing is compressed."""
+
+SCENE_BYTES: Final = sum(FILE_BYTES.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of the simulated world a dataset holds; a smaller one is a part of a larger one.
+
+    Attributes:
+        test_aois: AOIs of the test split.
+        test_scenes: Scenes of the test split.
+        train_aois: AOIs of the training split.
+        train_scenes: Scenes of the training split, unless asked otherwise.
+    """
+
+    test_aois: int
+    test_scenes: int
+    train_aois: int
+    train_scenes: int
+
+    @property
+    def train_limit(self) -> int:
+        """Most training scenes that can be asked for."""
+        return TRAIN_LIMIT * self.train_aois // TRAIN_AOIS
+
+
+SIZES: Final = {
+    "tiny": Size(test_aois=5, test_scenes=TEST_SCENES["tiny"], train_aois=2, train_scenes=4),
+    "demo": Size(test_aois=12, test_scenes=TEST_SCENES["demo"], train_aois=12, train_scenes=60),
+    "full": Size(TEST_AOIS, TEST_SCENES["full"], TRAIN_AOIS, 6_600),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Scenes of one AOI that are to be written.
+
+    Attributes:
+        place: The AOI.
+        scenes: How many of its patches, in the order of its survey.
+    """
+
+    place: Place
+    scenes: int
+
+
+def simulate(
+    out: Path,
+    *,
+    size: str = "demo",
+    seed: int = 0,
+    train: int | None = None,
+    preset: str = "standard",
+    truth: Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Simulation:
+    """Write a simulated dataset; the same arguments give the same bytes on one machine.
+
+    Args:
+        out: Folder to write to: new, empty, or begun by the same command.
+        size: Key of :data:`SIZES`.
+        seed: Another seed is another world.
+        train: Training scenes, if not the size's own number; may grow from call to call.
+        preset: Key of ``PRESETS``; anything but ``standard`` is another track.
+        truth: Folder for the hidden truth of every scene (``.npz``), outside ``out``.
+        workers: See ``worker_count``.
+        quiet: Show no progress.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: An argument makes no sense.
+        DatasetError: ``out`` holds something else.
+        BenchError: The disk has not enough room, or a file cannot be written.
+    """
+    simulation = _settings(size, seed, train, preset)
+    if truth is not None and truth.resolve().is_relative_to(out.resolve()):
+        raise UsageError(
+            f"--truth: expected a folder outside the dataset {out}, got {truth}: the truth must "
+            "never lie where a method reads"
+        )
+    jobs = jobs_of(simulation)
+    _check_folder(out, simulation)
+    if truth is not None:
+        _check_folder(truth, simulation)
+    _check_room(out, simulation)
+    for folder in (out, truth) if truth is not None else (out,):
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        _write_metadata(folder, simulation)
+    total = sum(job.scenes for job in jobs)
+    count = worker_count(workers, total)
+    written = run_batches(partial(write_aois, out, truth), jobs, workers=count, batch=1)
+    scenes = chain.from_iterable(written)
+    names: dict[str, list[SceneFiles]] = {"test": [], "train": []}
+    for files in track(scenes, f"Simulate {simulation.track}", total, quiet=quiet):
+        names[files.split].append(files)
+    for split, some in names.items():
+        _write_list(out / f"{split}.csv", sorted(some))
+    return simulation
+
+
+def _settings(size: str, seed: int, train: int | None, preset: str) -> Simulation:
+    if size not in SIZES:
+        raise UsageError(f"--size: expected {' or '.join(SIZES)}, got {size!r}")
+    if preset not in PRESETS:
+        raise UsageError(f"--preset: expected {' or '.join(PRESETS)}, got {preset!r}")
+    if seed < 0:
+        raise UsageError(f"--seed: expected a number of at least 0, got {seed}")
+    limit = SIZES[size].train_limit
+    train = SIZES[size].train_scenes if train is None else train
+    if not 0 <= train <= limit:
+        raise UsageError(f"--train: expected 0 to {limit} scenes for size {size}, got {train}")
+    return Simulation(VERSION, preset, seed, size, SIZES[size].test_scenes, train)
+
+
+def jobs_of(simulation: Simulation) -> list[Job]:
+    """Which AOIs give how many scenes; the first AOIs give one more where it does not divide."""
+    size = SIZES[simulation.size]
+    parts = [
+        (TRAIN_AOIS + 1, size.test_aois, simulation.test_scenes),
+        (1, size.train_aois, simulation.train_scenes),
+    ]
+    jobs = []
+    for first, aois, scenes in parts:
+        each, more = divmod(scenes, aois)
+        for index in range(aois):
+            place = Place(simulation.seed, first + index, simulation.preset)
+            jobs.append(Job(place, each + (index < more)))
+    return [job for job in jobs if job.scenes]
+
+
+def _check_folder(out: Path, simulation: Simulation) -> None:
+    """Refuse a folder that holds anything but a part of this very dataset."""
+    if out.exists() and not out.is_dir():
+        raise DatasetError(f"{out}: expected a folder, found a file")
+    if not out.exists() or all(path.name.endswith(".partial") for path in out.iterdir()):
+        return
+    there = read_simulation(out)
+    if there is None:
+        raise DatasetError(
+            f"{out}: expected a new or empty folder, found other files there; choose another"
+        )
+    if there.version != simulation.version:
+        raise DatasetError(
+            f"{out}: holds a dataset of {there.version}, this version of planetcr-bench writes "
+            f"{simulation.version}; choose a new folder, or delete this one"
+        )
+    if there.identity != simulation.identity:
+        raise DatasetError(
+            f"{out}: holds {there.identity}, expected {simulation.identity}; choose a new folder"
+        )
+    if there.train_scenes > simulation.train_scenes:
+        raise DatasetError(
+            f"{out}: holds {there.train_scenes} training scenes, more than the "
+            f"{simulation.train_scenes} asked for; give --train {there.train_scenes}"
+        )
+
+
+def _check_room(out: Path, simulation: Simulation) -> None:
+    """Say before the work that the disk is too small, not after it."""
+    folder = next(parent for parent in (out, *out.resolve().parents) if parent.is_dir())
+    there = sum(1 for _ in out.glob("*/cloudmask_*/*/*.npy")) if out.is_dir() else 0
+    needed = (simulation.test_scenes + simulation.train_scenes - there) * SCENE_BYTES
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise BenchError(
+            f"{out}: expected {needed / 1e6:,.0f} MB of free disk space, found {free / 1e6:,.0f}; "
+            "choose another disk, a smaller --size or fewer --train scenes"
+        )
+
+
+def _write_metadata(out: Path, simulation: Simulation) -> None:
+    entries = {"track": simulation.track, "simulation": asdict(simulation)}
+    text = "# Made by `planetcr-bench simulate`; there is no real imagery in it.\n" + tomli_w.dumps(
+        entries
+    )
+    write_whole(out / METADATA, text.encode())
+
+
+def _write_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
+    """The authors' list: five columns, no header, paths from the split's folder, CRLF."""
+    rows = [
+        ",".join(
+            files.path(product).relative_to(files.split_folder).as_posix() for product in PRODUCTS
+        )
+        for files in scenes
+    ]
+    if rows:
+        write_whole(path, "".join(f"{row}\r\n" for row in rows).encode())
+
+
+# --- One scene ------------------------------------------------------------------------------
+
+
+def write_aois(out: Path, truth: Path | None, jobs: Sequence[Job]) -> list[list[SceneFiles]]:
+    """Write the scenes of some AOIs, save those that are there.
+
+    Raises:
+        BenchError: A file cannot be written.
+    """
+    return [
+        [_write_scene(out, truth, job.place, rank) for rank in range(job.scenes)] for job in jobs
+    ]
+
+
+def _write_scene(out: Path, truth: Path | None, place: Place, rank: int) -> SceneFiles:
+    survey = survey_of(place)
+    patch = survey.patches[rank]
+    files = SceneFiles(place.season, place.number, patch, str(out / place.split))
+    if not _is_whole(files):
+        write_quartet(files, quartet_of(survey, patch), place)
+    if truth is not None and not (truth / f"{files.name}.npz").exists():
+        _write_truth(truth / f"{files.name}.npz", truth_of(place, patch))
+    return files
+
+
+def _is_whole(files: SceneFiles) -> bool:
+    """Whether all five files are there and none was cut off, as by a power failure."""
+    paths = [files.path(product) for product in PRODUCTS]
+    sizes = [path.stat().st_size if path.is_file() else None for path in paths]
+    return sizes == [FILE_BYTES[product] for product in PRODUCTS]
+
+
+def write_quartet(files: SceneFiles, quartet: Quartet, place: Place) -> None:
+    """Write the five files of a scene, each whole or not at all.
+
+    Raises:
+        BenchError: A file cannot be written.
+    """
+    site = place.site
+    window = window_of(files.patch)
+    down, right = (round(edge * OPTICAL_RESOLUTION_M) for edge in (window.top, window.left))
+    optical = site.optical_corner[0] + right, site.optical_corner[1] - down
+    coarse = site.east + right, site.north - down
+    fine_m, coarse_m = OPTICAL_RESOLUTION_M, SAR_RESOLUTION_M
+    contents = {
+        "planet_cloudfree": _geotiff(quartet.clear, site.epsg, optical, fine_m, nodata=0),
+        "planet_cloudy": _geotiff(quartet.cloudy, site.epsg, optical, fine_m, nodata=0),
+        "S1": _geotiff(quartet.sar, site.epsg, coarse, coarse_m),
+        "landcover": _geotiff(quartet.land_cover[None], site.epsg, coarse, coarse_m),
+        "cloudmask": _npy(quartet.cloud_mask),
+    }
+    for product, content in contents.items():
+        _save(files.path(product), content)
+
+
+def _save(path: Path, content: bytes | memoryview) -> None:
+    try:
+        write_shared(path, content)
+    except OSError as error:
+        raise BenchError(
+            f"{path}: cannot be written ({error.strerror}); the same command goes on from here "
+            "once it can"
+        ) from error
+
+
+def _geotiff(
+    pixels: NDArray[Any],
+    epsg: int,
+    corner: tuple[int, int],
+    size_m: float,
+    nodata: int | None = None,
+) -> bytes:
+    """A GeoTIFF as the official files are: strips, bands interleaved, no compression."""
+    bands, height, width = pixels.shape
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", dtype=pixels.dtype, count=bands, height=height, width=width,
+            nodata=nodata, interleave="pixel", crs=f"EPSG:{epsg}",
+            transform=Affine(size_m, 0, corner[0], 0, -size_m, corner[1]),
+        ) as target:  # fmt: skip
+            target.write(pixels)
+        return bytes(memory.getbuffer())
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def _write_truth(path: Path, truth: Truth) -> None:
+    stream = io.BytesIO()
+    arrays = {name: getattr(truth, name) for name in truth.__slots__}
+    np.savez_compressed(stream, **arrays)
+    _save(path, stream.getbuffer())

@@ -1,0 +1,1 @@
+"""Pack, check and accept submitted predictions."""

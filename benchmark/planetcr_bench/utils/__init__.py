@@ -1,0 +1,1 @@
+"""Files, untrusted input, worker processes: helpers that know nothing of the benchmark."""

@@ -1,0 +1,277 @@
+"""A function and many items in, results in order out: worker processes, bounded memory, a bar."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
+from typing import Any, TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from planetcr_bench.errors import BenchError, SubmissionError
+from planetcr_bench.utils.untrusted import printable
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+FEW = 32
+"""Fewer items than this are not worth the start of worker processes."""
+
+_CONFINED_BYTES = 4 << 30
+"""Address space of a process that decodes a stranger's bytes."""
+
+_AHEAD = 3
+"""Batches per worker that are under way."""
+
+_GRACE_SECONDS = 1.0
+"""Time to finish what is under way, after an error and before the end."""
+
+_KEPT_BYTES = 31 << 20  # glibc takes no block of 32 MiB or more as a measure
+
+
+def worker_count(workers: int | None, items: int) -> int:
+    """Worker processes to start; 0 means that the calling process does the work itself.
+
+    Args:
+        workers: What the user asked for; None leaves the choice to us.
+        items: How many items there are.
+    """
+    if workers is not None:
+        return min(workers, items)
+    processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
+    return 0 if items < FEW else min(processors or 1, 16)
+
+
+def run_batches(
+    function: Callable[[Sequence[Item]], list[Result]],
+    items: Sequence[Item],
+    *,
+    workers: int | None = None,
+    batch: int = 16,
+) -> Iterator[Result]:
+    """Call a function on batches of items, in worker processes, and yield its results in order.
+
+    At most three batches per worker are under way, so memory does not grow with the items.
+
+    Args:
+        function: Takes a batch and returns one result per item; must be importable by name.
+        items: What to work on.
+        workers: See :func:`worker_count`.
+        batch: Items that travel together.
+
+    Raises:
+        BenchError: A worker process died, for lack of memory as a rule.
+    """
+    batches = (items[start : start + batch] for start in range(0, len(items), batch))
+    count = worker_count(workers, len(items))
+    if not count:
+        for some in batches:
+            yield from function(some)
+        return
+    waiting: deque[Future[list[Result]]] = deque()
+    with _workers(count, function, start_worker) as submit:
+        try:
+            for some in batches:
+                waiting.append(submit(function, some))
+                if len(waiting) >= _AHEAD * count:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise BenchError(
+                "a worker process died, for lack of memory as a rule; try fewer --workers or a "
+                "smaller --batch, then run the same command again"
+            ) from error
+
+
+def apart(function: Callable[[Item], Result], argument: Item, *, lost: str) -> Result:
+    """Call a function in a process of its own, which may crash and has little memory.
+
+    Args:
+        function: Importable by name.
+        argument: Of the function.
+        lost: What to say if the process dies.
+
+    Raises:
+        SubmissionError: The process died.
+    """
+    try:
+        with _workers(1, function, _start_confined) as submit:
+            result: Result = submit(function, argument).result()
+            return result
+    except BrokenProcessPool as error:
+        raise SubmissionError(lost) from error
+
+
+@contextmanager
+def _workers(
+    count: int, function: Callable[..., object], initializer: Callable[[], None]
+) -> Iterator[Callable[..., Future[Any]]]:
+    """Worker processes for the while: a function that gives them work; none outlives an error."""
+    others = set(multiprocessing.active_children())
+    given: deque[Future[Any]] = deque(maxlen=_AHEAD * count)
+    with _started():
+        pool = ProcessPoolExecutor(count, mp_context=_context(function), initializer=initializer)
+
+    def submit(work: Callable[..., Any], argument: Any) -> Future[Any]:
+        with _uninterrupted(), _started():
+            given.append(pool.submit(work, argument))
+        return given[-1]
+
+    try:
+        yield submit
+    except BaseException:
+        try:
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(given, _GRACE_SECONDS)
+        finally:
+            ours = set(multiprocessing.active_children()) - others
+            for process in ours:
+                process.kill()
+            for process in ours:
+                process.join(_GRACE_SECONDS)
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until processes have started: of half a one nobody would know."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _started() -> Iterator[None]:
+    """Say in one line why processes cannot start."""
+    try:
+        yield
+    except (OSError, EOFError, ImportError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BenchError(
+            f"worker processes cannot be started ({reason}){_shared_memory()}; free some, or give "
+            "the container more (docker run --shm-size=1g), or do without: --workers 0"
+        ) from error
+
+
+def _shared_memory() -> str:
+    """How much shared memory is left, where the system tells."""
+    place = "/dev/shm"  # noqa: S108  # nothing of ours is written there by name
+    with suppress(OSError):
+        return f"; {place} has {shutil.disk_usage(place).free >> 10:,} kB free"
+    return ""
+
+
+def _start_confined() -> None:
+    start_worker()
+    with suppress(ImportError, ValueError, OSError):  # where the system knows no limits
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_CONFINED_BYTES, _CONFINED_BYTES))
+
+
+def _context(function: Callable[..., object]) -> multiprocessing.context.BaseContext:
+    """Processes that share no threads or locks with this one, and import the module only once."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    module = getattr(function, "func", function).__module__
+    context.set_forkserver_preload([module])
+    resource_tracker.ensure_running()  # which would let signals through again
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:  # whoever is asked to stop says so, not the processes that it has started
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return context
+
+
+def start_worker() -> None:
+    """Prepare a fresh worker process.
+
+    It ends when its parent is killed, instead of waiting for work for ever; and it keeps the memory
+    of the arrays that it frees: glibc raises the limit at which memory goes back to the system
+    when a large block is freed, and fetching it anew for every scene can cost as much time as
+    the arithmetic.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent ends it
+    np.empty(_KEPT_BYTES, np.uint8)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(process: multiprocessing.process.BaseProcess) -> None:
+    process.join()
+    os._exit(1)
+
+
+class _RateColumn(ProgressColumn):
+    """Scenes per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "  –/s", style="progress.data.speed")
+
+
+def track(
+    results: Iterator[Result], what: str, total: int, *, done: int = 0, quiet: bool = False
+) -> Iterator[Result]:
+    """Pass results on and show how far they are, with rate and time left, on standard error.
+
+    Args:
+        results: To pass on.
+        what: Verb and noun before the bar.
+        total: Items in all.
+        done: Items that an earlier, interrupted run has done.
+        quiet: Show nothing.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task(escape(printable(what)), total=total, completed=done)
+        for result in results:
+            yield result
+            progress.advance(task)

@@ -1,0 +1,147 @@
+"""GLF-CR: SAR guides the cloud removal globally by joint attention, locally by dynamic filters.
+
+Xu, Shi, Ebel, Yu, Xia, Yang, Zhu: "GLF-CR: SAR-Enhanced Cloud Removal with Global-Local Fusion",
+ISPRS Journal of Photogrammetry and Remote Sensing 192, 2022; here for four optical bands, as the
+authors of Planet-CR run it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from planetcr_models.errors import ModelError
+from planetcr_models.layers.blocks import LocalFusion, Reconstruction, conv3, unshuffle
+from planetcr_models.layers.window_attention import WINDOW, JointWindowAttention, Mlp
+from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer
+
+MLP_RATIO = 2
+"""Hidden channels of the attention layers' perceptrons, in widths."""
+
+
+class GLFCR(Restorer):
+    """GLF-CR: two streams at half resolution, joint attention in every dense layer.
+
+    The authors' network is bound to the size it is built for; this one takes any. Their released
+    weights also hold the masks of that size, which are not needed.
+
+    Args:
+        bands: Optical bands.
+        width: Channels of each stream.
+        growth: Channels that each dense layer adds, a multiple of ``heads``.
+        stages: Number of stages.
+        layers: Dense layers of a stage.
+        heads: Attention heads.
+        drop_path: In training, the share of images in which the last dense layer's attention and
+            perceptron are skipped; rises from zero, layer by layer.
+    """
+
+    multiple = 2 * WINDOW
+
+    def __init__(
+        self,
+        *,
+        bands: int = OPTICAL_BANDS,
+        width: int = 96,
+        growth: int = 48,
+        stages: int = 6,
+        layers: int = 5,
+        heads: int = 8,
+        drop_path: float = 0.2,
+    ) -> None:
+        super().__init__(bands=bands)
+        if min(bands, width, growth, stages, layers, heads) < 1:
+            raise ModelError(
+                "glf_cr: expected bands, width, growth, stages, layers and heads of 1 or more, got "
+                f"bands={bands}, width={width}, growth={growth}, stages={stages}, "
+                f"layers={layers}, heads={heads}"
+            )
+        if growth % heads:
+            raise ModelError(f"glf_cr: expected a growth that {heads} heads divide, got {growth}")
+        if not 0 <= drop_path < 1:
+            raise ModelError(f"glf_cr: expected a drop_path in [0, 1), got {drop_path}")
+        self.shallow = nn.Conv2d(4 * bands, width, 5, padding=2)
+        self.shallow_sar = nn.Conv2d(4 * SAR_BANDS, width, 5, padding=2)
+        self.stem, self.stem_sar = conv3(width, width), conv3(width, width)
+        last = max(stages * layers - 1, 1)
+        rates = [drop_path * i / last for i in range(stages * layers)]
+        self.stages = nn.ModuleList(
+            Stage(width, growth, heads, rates[i * layers : (i + 1) * layers]) for i in range(stages)
+        )
+        self.reconstruct = Reconstruction(width, stages, bands)
+        self.dead_parameters = tuple(
+            f"stages.{stages - 1}.fuse.gate_sar.{part}" for part in ("weight", "bias")
+        )
+
+    def restore(self, cloudy: Tensor, sar: Tensor) -> Tensor:
+        """(B, bands, H, W) and (B, 2, H, W) to (B, bands, H, W); H and W multiples of 16."""
+        shallow = self.shallow(unshuffle(cloudy))
+        optical = self.stem(shallow)
+        radar = self.stem_sar(self.shallow_sar(unshuffle(sar)))
+        features = []
+        for i, stage in enumerate(self.stages, 1):
+            optical, radar = stage(optical, radar, last=i == len(self.stages))
+            features.append(optical)
+        return cloudy + self.reconstruct(features, shallow)
+
+
+class Stage(nn.Module):
+    """Dense layers with joint attention, merged and added to the input; then local fusion."""
+
+    def __init__(self, width: int, growth: int, heads: int, drop_paths: list[float]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            DenseLayer(width + i * growth, growth, heads, WINDOW // 2 * (i % 2), drop_path)
+            for i, drop_path in enumerate(drop_paths)
+        )
+        total = width + len(drop_paths) * growth
+        self.merge, self.merge_sar = conv3(total, width), conv3(total, width)
+        self.fuse = LocalFusion(width)
+
+    def forward(self, optical: Tensor, sar: Tensor, *, last: bool) -> tuple[Tensor, Tensor]:
+        """Two streams (B, width, H, W) to the same; the last stage's SAR is not finished."""
+        grown, grown_sar = optical, sar
+        for layer in self.layers:
+            more, more_sar = layer(grown, grown_sar)
+            grown, grown_sar = torch.cat((grown, more), 1), torch.cat((grown_sar, more_sar), 1)
+        return self.fuse(optical + self.merge(grown), sar + self.merge_sar(grown_sar), last=last)
+
+
+class DenseLayer(nn.Module):
+    """What one dense layer appends to each stream: convolution, joint attention, perceptron."""
+
+    def __init__(
+        self, channels: int, growth: int, heads: int, shift: int, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.conv, self.conv_sar = conv3(channels, growth), conv3(channels, growth)
+        self.attend = JointWindowAttention(growth, heads, shift)
+        self.mlp_norm, self.mlp_norm_sar = nn.LayerNorm(growth), nn.LayerNorm(growth)
+        self.mlp, self.mlp_sar = Mlp(growth, MLP_RATIO * growth), Mlp(growth, MLP_RATIO * growth)
+        self.drop = DropPath(drop_path)
+
+    def forward(self, optical: Tensor, sar: Tensor) -> tuple[Tensor, Tensor]:
+        """Two streams (B, channels, H, W) to two of (B, growth, H, W)."""
+        tokens = F.relu(self.conv(optical)).permute(0, 2, 3, 1)
+        radar = F.relu(self.conv_sar(sar)).permute(0, 2, 3, 1)
+        change, change_sar = self.attend(tokens, radar)
+        tokens, radar = tokens + self.drop(change), radar + self.drop(change_sar)
+        tokens = tokens + self.drop(self.mlp(self.mlp_norm(tokens)))
+        radar = radar + self.drop(self.mlp_sar(self.mlp_norm_sar(radar)))
+        return tokens.permute(0, 3, 1, 2), radar.permute(0, 3, 1, 2)
+
+
+class DropPath(nn.Module):
+    """In training, zero a share of the images and scale up the others; otherwise do nothing."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, change: Tensor) -> Tensor:
+        """(B, ...) to the same."""
+        if not self.training or self.rate == 0:
+            return change
+        kept = torch.rand(len(change), *[1] * (change.ndim - 1), device=change.device) >= self.rate
+        return change * (kept / (1 - self.rate)).to(change.dtype)

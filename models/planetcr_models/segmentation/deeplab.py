@@ -1,0 +1,427 @@
+"""Image in, land cover out: the frozen DeepLabv3+ that says what of the land a method kept.
+
+The paper trains it on cloud-free images and reports its mIoU and pixel accuracy on restored ones
+(Sec. 5.3, Tab. 3, Fig. 6). Of its making the paper says DeepLabv3+ with ResNet-50 and nothing
+else, so figures of one judge compare with each other only: :func:`save_judge` writes beside each
+judge a card with its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from planetcr_models.errors import CheckpointError, InputError, ModelError
+from planetcr_models.inference import Autocast, ready
+from planetcr_models.networks.base import OPTICAL_BANDS, margins, mirror_pad, refuse_small
+from planetcr_models.segmentation.loss import CLASSES
+from planetcr_models.weights.checkpoint import (
+    differences,
+    expect_file,
+    expect_finite,
+    is_safetensors,
+    parse_options,
+    read_safetensors,
+    read_state_dict,
+    write_safetensors,
+)
+from planetcr_models.weights.files import load_state
+from planetcr_models.weights.wrappers import unwrapped
+
+ENCODERS: Final = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+"""The paper's is resnet50."""
+
+MULTIPLE: Final = 16
+"""The sides of what the network sees are multiples of this."""
+
+FORMAT: Final = "planetcr_models.segmentation.deeplab"
+"""How the files of judges name themselves: the one entry of their metadata.
+
+It is one because safetensors writes several in an order of chance, and the hash would differ.
+"""
+
+VERSION: Final = "1"
+"""Of the metadata; raised when older versions of this package could not read it."""
+
+_COLOURS: Final = 3  # red, green, blue: what ImageNet's pictures have
+
+
+class Judge(nn.Module):
+    """DeepLabv3+ on a ResNet, of segmentation_models_pytorch, for images of any size.
+
+    The paper says no more than DeepLabv3+ with ResNet-50 (Sec. 5.3); the other defaults are those
+    of segmentation_models_pytorch. With 300 pixels a side the innermost map has 19, so the outer
+    taps of rates 24 and 36 see padding only.
+
+    Args:
+        bands: Of the image: blue, green, red, near-infrared.
+        classes: Of land cover, 2 to 256.
+        encoder: One of :data:`ENCODERS`, with random weights; see :func:`load_encoder`.
+        output_stride: Image pixels per pixel of the innermost map: 16, or 8, which takes three
+            times the work.
+        rates: Dilation of the three branches that look far.
+        separable: Whether those branches convolve depthwise; False has 12.5 million more weights.
+
+    Attributes:
+        options: Options with which it was made; ``Judge(**judge.options)`` makes its like.
+        mean: What is subtracted from each band, a buffer of shape (bands,); 0 at first.
+        std: What each band is then divided by, likewise; 1 at first.
+
+    Raises:
+        ModelError: Options that make no such network.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        bands: int = OPTICAL_BANDS,
+        classes: int = CLASSES,
+        encoder: str = "resnet50",
+        output_stride: int = 16,
+        rates: Sequence[int] = (12, 24, 36),
+        separable: bool = True,
+    ) -> None:
+        import segmentation_models_pytorch as smp
+
+        super().__init__()
+        if encoder not in ENCODERS:
+            raise ModelError(f"judge: expected an encoder of {', '.join(ENCODERS)}, got {encoder}")
+        if (
+            bands < 1
+            or not 2 <= classes <= 256
+            or output_stride not in (8, 16)
+            or len(rates) != 3
+            or min(rates) < 1
+        ):
+            raise ModelError(
+                "judge: expected 1 band or more, 2 to 256 classes, an output stride of 8 or 16 and "
+                f"three rates of 1 or more, got {bands}, {classes}, {output_stride} and "
+                f"{tuple(rates)}"
+            )
+        self.options: Mapping[str, Any] = {
+            "bands": bands,
+            "classes": classes,
+            "encoder": encoder,
+            "output_stride": output_stride,
+            "rates": tuple(rates),
+            "separable": separable,
+        }
+        self.network = smp.DeepLabV3Plus(
+            encoder_name=encoder,
+            encoder_weights=None,  # anything else would be downloaded
+            encoder_output_stride=output_stride,
+            decoder_atrous_rates=tuple(rates),
+            decoder_aspp_separable=separable,
+            in_channels=bands,
+            classes=classes,
+        )
+        self.register_buffer("mean", torch.zeros(bands))
+        self.register_buffer("std", torch.ones(bands))
+
+    def set_normalisation(self, mean: ArrayLike | Tensor, std: ArrayLike | Tensor) -> None:
+        """Say how the bands of the training images are distributed; it is saved with the weights.
+
+        Args:
+            mean: Of each band's reflectance, shape (bands,).
+            std: Standard deviation likewise, greater than 0.
+
+        Raises:
+            InputError: Another shape, numbers that are not finite, or a deviation of 0 or less.
+        """
+        numbers = [torch.as_tensor(values).to(self.mean) for values in (mean, std)]
+        for name, given in zip(("mean", "std"), numbers, strict=True):
+            if given.shape != self.mean.shape:
+                raise InputError(
+                    f"{name}: expected one number per band, shape {tuple(self.mean.shape)}, got "
+                    f"{tuple(given.shape)}"
+                )
+            if not given.isfinite().all() or (name == "std" and not (given > 0).all()):
+                above = " above 0" if name == "std" else ""
+                raise InputError(f"{name}: expected finite numbers{above}, got {given.tolist()}")
+        self.mean.copy_(numbers[0])
+        self.std.copy_(numbers[1])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Tell the land cover of a batch of images.
+
+        Args:
+            image: Reflectance, shape (B, bands, H, W), H and W at least 32; clamped to [0, 1], for
+                what a method restored may lie outside.
+
+        Returns:
+            Logits, shape (B, classes, H, W).
+
+        Raises:
+            InputError: A shape that does not fit, numbers that are no floats, or a single image in
+                training, of which batch normalisation finds no variance.
+        """
+        self.check(image)
+        height, width = image.shape[-2:]
+        image = image.to(self.mean.dtype).clamp(0, 1)
+        image = (image - self.mean[:, None, None]) / self.std[:, None, None]
+        logits: Tensor = self.network(mirror_pad(image, MULTIPLE))
+        top, left = (margins(side, MULTIPLE)[0] for side in (height, width))
+        return logits[..., top : top + height, left : left + width]
+
+    def check(self, image: Tensor) -> None:
+        """Raise InputError unless :meth:`forward` takes such images."""
+        if not image.is_floating_point():
+            raise InputError(
+                f"judge: expected reflectance in [0, 1] as floats, got images of {image.dtype}"
+            )
+        bands = self.options["bands"]
+        if image.ndim != 4 or image.shape[1] != bands or not len(image):
+            raise InputError(
+                f"judge: expected images of shape (B, {bands}, H, W), got {tuple(image.shape)}"
+            )
+        refuse_small("judge", tuple(image.shape[-2:]))
+        if self.training and len(image) == 1:
+            raise InputError("judge: in training, expected a batch of 2 images or more, got 1")
+
+
+def classify(
+    judge: Judge,
+    images: NDArray[np.floating],
+    *,
+    device: str | torch.device | None = None,
+    autocast: Autocast = "off",
+) -> NDArray[np.uint8]:
+    """Tell the land cover of images of one size.
+
+    Args:
+        judge: Runs in evaluation mode; its own mode is restored.
+        images: Reflectance, shape (B, bands, H, W), H and W at least 32; clamped to [0, 1].
+        device: See ``choose_device``; the judge stays there. By
+            default where it is.
+        autocast: ``bf16`` is faster on a GPU; it changes the class of some pixels, so it is never
+            chosen unasked.
+
+    Returns:
+        Class indices, shape (B, H, W).
+
+    Raises:
+        InputError: A shape that does not fit, or numbers that are no floats or not finite.
+        ModelError: No such device, or too little memory on it.
+    """
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        raise InputError("images: expected finite reflectance, got nan or infinity")
+    tensor = torch.from_numpy(np.array(images, images.dtype.newbyteorder("=")))  # any byte order
+    with ready(judge, device, autocast) as run:
+        judge.check(tensor)
+        return run(tensor).argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+
+# --- Files --------------------------------------------------------------------------------------
+
+
+def load_encoder(judge: Judge, source: Path | str) -> Path:
+    """Start a judge's encoder from weights that were learnt on colour pictures.
+
+    The first convolution's kernels for red, green and blue go to the bands of that colour; further
+    bands (near-infrared) get the mean of the three, and all are scaled by 3 / bands, so that a grey
+    image is answered as before. Nothing is downloaded. Whether the authors started so is not said.
+
+    Args:
+        judge: Of 3 bands or more, beginning with blue, green, red.
+        source: A file of a ResNet as torchvision names its parts, ``.pth`` or safetensors; or the
+            word ``imagenet``, for what segmentation_models_pytorch left in the local cache of
+            huggingface_hub.
+
+    Returns:
+        The file that was read.
+
+    Raises:
+        CheckpointError: There is no such file, it cannot be read, or holds other weights.
+        ModelError: The judge has fewer bands.
+    """
+    name, bands = judge.options["encoder"], judge.options["bands"]
+    if bands < _COLOURS:
+        raise ModelError(f"judge: expected 3 bands or more, to which colours map, got {bands}")
+    path = _cached(name) if source == "imagenet" else Path(source)
+    weights = read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path)
+    weights = {key: value for key, value in unwrapped(weights).items() if not key.startswith("fc.")}
+    state: dict[str, Tensor] = judge.network.encoder.state_dict()
+    stem = state["conv1.weight"]
+    expected = state | {"conv1.weight": stem[:, :1].expand(-1, _COLOURS, -1, -1)}
+    counters = [key for key in state if key.endswith("num_batches_tracked")]  # not in older files
+    problems = differences(expected, weights, optional=counters)
+    if problems:
+        raise CheckpointError(
+            f"{path}: expected the weights of a {name} as torchvision names them, got others; "
+            "take the file of that network, or make the judge with the encoder that the file is of",
+            problems,
+        )
+    expect_finite(path, weights)
+    weights["conv1.weight"] = _by_colour(weights["conv1.weight"], bands)
+    judge.network.encoder.load_state_dict(state | weights)
+    return path
+
+
+def _by_colour(kernel: Tensor, bands: int) -> Tensor:
+    """Kernels for (red, green, blue) as kernels for (blue, green, red, others …)."""
+    others = kernel.mean(dim=1, keepdim=True).expand(-1, bands - _COLOURS, -1, -1)
+    return torch.cat((kernel.flip(1), others), dim=1) * (_COLOURS / bands)
+
+
+def _cached(encoder: str) -> Path:
+    """The file of ImageNet weights that segmentation_models_pytorch would download, if it did."""
+    from huggingface_hub import try_to_load_from_cache
+    from segmentation_models_pytorch import encoders
+
+    settings = encoders.encoders[encoder]["pretrained_settings"]["imagenet"]
+    name, revision = settings["repo_id"], settings["revision"]
+    found = try_to_load_from_cache(name, "model.safetensors", revision=revision)
+    if not isinstance(found, str):
+        raise CheckpointError(
+            f"imagenet: expected model.safetensors of {name}, revision {revision}, in the local "
+            "cache of huggingface_hub, found none, and nothing is downloaded here; give the path "
+            f"of torchvision's file of {encoder} instead, or train from scratch"
+        )
+    return Path(found)
+
+
+def save_judge(judge: Judge, path: Path | str, card: Mapping[str, Any]) -> str:
+    """Write a judge, and beside it a card that says what it is and how well it sees.
+
+    Args:
+        judge: To be written.
+        path: File of the weights, ``.safetensors`` by custom; the card gets the same name with
+            ``.json``. Files that are there are replaced.
+        card: What JSON can hold: fingerprint and track of the data, scores on cloud-free images
+            that were held out, …; ``options`` and ``sha256`` are added. What is not known (nan) is
+            None.
+
+    Returns:
+        SHA-256 of the weights' file; the same weights, normalisation and options have the same.
+
+    Raises:
+        ModelError: The card holds what JSON cannot, or would take the place of the weights.
+        OSError: The files cannot be written.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        raise ModelError(f"{path}: is where the card goes; name the weights .safetensors")
+    options = dict(judge.options)
+    said = {FORMAT: json.dumps({"version": VERSION, "options": options})}
+    beside, card_beside = (path.with_name(f".{path.name}.{part}") for part in ("partial", "card"))
+    try:
+        write_safetensors(beside, judge.state_dict(), said)
+        digest = _sha256(beside)
+        text = _card_text({**card, "options": options, "sha256": digest})
+        card_beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+        card_beside.replace(path.with_suffix(".json"))
+    finally:
+        beside.unlink(missing_ok=True)
+        card_beside.unlink(missing_ok=True)
+    return digest
+
+
+def load_judge(path: Path | str) -> Judge:
+    """Make the judge again that :func:`save_judge` wrote.
+
+    Args:
+        path: The file of the weights. A card that lies beside it must be its own; none need be.
+
+    Returns:
+        The judge, in evaluation mode, in float64 if the weights are, otherwise in float32.
+
+    Raises:
+        CheckpointError: The file cannot be read, is no such file, or is not the card's.
+    """
+    path = Path(path)
+    options = _options_of(path, read_safetensors(path)[1])
+    if path.with_suffix(".json").exists() and read_card(path).get("sha256") != _sha256(path):
+        raise CheckpointError(
+            f"{path.with_suffix('.json')}: the card is of another file than {path.name}; put the "
+            "two that belong together side by side"
+        )
+    try:
+        judge = _make(options)
+    except (ModelError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: names a judge that cannot be made ({error}); update planetcr-bench"
+        ) from error
+    load_state(judge, path)
+    return judge.eval()
+
+
+def read_card(path: Path | str) -> dict[str, Any]:
+    """Read what :func:`save_judge` said of a judge.
+
+    Args:
+        path: The file of the weights, or the card itself.
+
+    Raises:
+        CheckpointError: There is no card, or it cannot be read.
+    """
+    path = Path(path).with_suffix(".json")
+    expect_file(path, "the card of a judge")
+    try:
+        with path.open("rb") as file:
+            card = json.loads(file.read(_LARGEST_CARD))  # a longer one is cut off, and no JSON
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is no card, or a damaged one; copy it again") from error
+    if not isinstance(card, dict):
+        raise CheckpointError(f"{path}: expected the card of a judge, got a {type(card).__name__}")
+    return card
+
+
+_LARGEST_CARD: Final = 1_000_000
+"""Bytes."""
+
+
+def _make(options: Mapping[str, Any]) -> Judge:
+    """A judge as a file says it was made, if it is not of more bands than any image has."""
+    bands = options.get("bands", OPTICAL_BANDS)
+    if type(bands) is int and bands > _MOST_BANDS:
+        raise ModelError(f"judge: expected at most {_MOST_BANDS} bands, got {bands}")
+    return Judge(**options)
+
+
+_MOST_BANDS: Final = 100
+
+
+def _options_of(path: Path, said: Mapping[str, str]) -> dict[str, Any]:
+    """Options that a file names."""
+    if FORMAT not in said:
+        raise CheckpointError(
+            f"{path}: expected a judge, as `planetcr-bench train judge` or save_judge writes it, "
+            "found safetensors of another origin"
+        )
+    try:
+        entry = parse_options(said[FORMAT])
+        version, options = entry["version"], dict(entry["options"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: names no version and options; save it anew") from error
+    if version != VERSION:
+        raise CheckpointError(
+            f"{path}: expected version {VERSION} of the form, got {version}; update planetcr-bench"
+        )
+    return options
+
+
+def _card_text(card: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(card, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"card: expected what JSON can hold ({error}); give plain numbers and text, and None "
+            "for nan"
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Train a network: recipes, losses, objectives, loader, trainer, checkpoints."""

@@ -1,0 +1,189 @@
+"""A run of training to a checkpoint and back: all that it needs to go on as if nothing had been."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from planetcr_models.errors import TrainingError
+from planetcr_models.training.objectives import Objective
+from planetcr_models.weights.checkpoint import expect_file, unpickle
+
+CHECKPOINT: Final = "last.ckpt"
+"""All that a run needs to go on."""
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+"""Weights of the epoch with the best criterion, and of the last one."""
+
+FORMAT: Final = "planetcr_models training 1"
+
+
+@dataclass(slots=True)
+class Best:
+    """The best epoch, from 1; 0 before there is one."""
+
+    epoch: int = 0
+    criterion: float = -math.inf
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+class Run:
+    """A run's state, and its checkpoint file."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        out: Path,
+        fabric: Fabric,
+        identity: dict[str, Any],
+        ema: float,
+    ) -> None:
+        self.objective, self.out, self.fabric = objective, out, fabric
+        self.identity = identity
+        self.step, self.best = 0, Best()
+        objective.prepare(fabric)
+        self.average = (
+            AveragedModel(
+                objective.network, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True
+            )
+            if ema
+            else None
+        )
+
+    @property
+    def network(self) -> nn.Module:
+        """The one that is validated and kept: the averaged one, where there is an average."""
+        return self.objective.network if self.average is None else self.average.module
+
+    def stepped(self) -> None:
+        """Count a step, and let the average follow."""
+        self.step += 1
+        if self.average is not None:
+            self.average.update_parameters(self.objective.network)
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        path = self.out / CHECKPOINT
+        self.out.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            return
+        state = read_checkpoint(path)
+        expect_same_run(path, state["identity"], self.identity)
+        self.step, self.best = state["step"], Best(**state["best"])
+        self.objective.load_state_dict(state["objective"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+
+    def expect_numbers(self) -> None:
+        """Raise TrainingError before weights that are no numbers take the place of good ones."""
+        networks = [*self.objective.networks.values(), self.network]
+        broken = [
+            name
+            for network in networks
+            for name, value in network.state_dict().items()
+            if not value.isfinite().all()
+        ]
+        if broken:
+            raise TrainingError(
+                f"step {self.step}: weights are no numbers any more ({broken[0]}); "
+                f"{advice(self.out)}"
+            )
+
+    def save(self) -> None:
+        """Write the checkpoint in one step; only one process does."""
+        self.expect_numbers()
+        if not self.fabric.is_global_zero:
+            return
+        state = {
+            "format": FORMAT,
+            "identity": self.identity,
+            "step": self.step,
+            "best": {
+                "epoch": self.best.epoch,
+                "criterion": self.best.criterion,
+                "scores": self.best.scores,
+            },
+            "objective": self.objective.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        write_checkpoint(self.out / CHECKPOINT, state)
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint so that a kill or a full disk leaves the one before.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        with beside.open("wb") as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # what torch makes of a full disk
+                raise OSError(f"{path}: cannot be written, the disk may be full") from error
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, without running any code that it may hold.
+
+    Raises:
+        CheckpointError: It cannot be read.
+        TrainingError: It is none of a training run.
+    """
+    expect_file(path, "the checkpoint of a training run")
+    state = unpickle(path, "checkpoint of a training run")
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise TrainingError(
+            f"{path}: expected the checkpoint of a training run of this version, found another "
+            "file; choose another --out"
+        )
+    return state
+
+
+def expect_same_run(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise TrainingError unless a checkpoint is of the run that is asked for."""
+    other = [
+        f"{key}: {there.get(key, 'none')} there, {here.get(key, 'none')} now"
+        for key in {**there, **here}
+        if there.get(key) != here.get(key)
+    ]
+    if other:
+        raise TrainingError(
+            f"{path}: is of another run; choose a new folder with --out, or give the command that "
+            "began it",
+            other,
+        )
+
+
+def expect_same_step(fabric: Fabric, step: int, out: Path) -> None:
+    """Raise TrainingError unless all processes have read the same checkpoint."""
+    steps = torch.as_tensor(fabric.all_gather(torch.tensor(step, device=fabric.device)))
+    if steps.min() != steps.max():
+        raise TrainingError(
+            f"{out / CHECKPOINT}: expected all processes to go on from one step, got "
+            f"{sorted(set(steps.tolist()))}; lay the folder where every node can read it"
+        )
+
+
+def advice(out: Path) -> str:
+    """What is left of a run whose weights went astray, and what to try."""
+    kept = out / CHECKPOINT
+    there = f"{kept} is kept as it was before" if kept.exists() else "there is no checkpoint yet"
+    return f"{there}; try a lower learning_rate, clip=1, or precision 32, in a new folder"

@@ -1,0 +1,280 @@
+"""Patches in, batches of random crops out: the same in any number of processes, from any step."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from multiprocessing import (
+    active_children,
+    forkserver,
+    get_all_start_methods,
+    get_context,
+    queues,
+    resource_tracker,
+)
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from planetcr_models.errors import ModelError, TrainingError
+from planetcr_models.training.patches import PRODUCTS, Patches
+
+Batch = dict[str, Tensor]
+"""``cloudy`` and ``clear`` (B, bands, H, W) and ``sar`` (B, 2, h, w), float32 in [0, 1];
+``cloud_mask`` (B, H, W), boolean; ``land_cover`` (B, H, W), uint8."""
+
+Draw = tuple[int, int]
+"""Epoch and patch: what decides a crop, together with the seed."""
+
+
+class Crops(Dataset[Batch]):
+    """Patches as crops at random places, one a patch and epoch.
+
+    Where a crop lies, and how it is turned, follows from seed, epoch and patch alone: not from the
+    process that reads it, nor from what was read before.
+
+    Args:
+        patches: To crop.
+        crop: Side in optical pixels, a multiple of the patches' ``cell``.
+        turns: Mirror and turn by quarters at random.
+        seed: Of place and turn.
+
+    Raises:
+        ModelError: The crop is larger than the patches, or off their grid.
+    """
+
+    def __init__(self, patches: Patches, *, crop: int, turns: bool, seed: int) -> None:
+        if not patches.cell <= crop <= patches.side or crop % patches.cell:
+            largest = patches.side - patches.side % patches.cell
+            raise ModelError(
+                f"crop: expected a multiple of {patches.cell} pixels up to {largest}, so that "
+                f"optical and radar pixels are cut whole, got {crop}"
+            )
+        self.patches, self.crop, self.turns, self.seed = patches, crop, turns, seed
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        """One crop, without the batch axis."""
+        epoch, index = draw
+        random = np.random.default_rng((self.seed, epoch, index))
+        cells = (self.patches.side - self.crop) // self.patches.cell + 1
+        top, left = (int(cell) * self.patches.cell for cell in random.integers(cells, size=2))
+        patch = self.patches.read(index, top=top, left=left, size=self.crop)
+        turn = int(random.integers(8)) if self.turns else 0
+        return {name: torch.from_numpy(turned(getattr(patch, name), turn)) for name in PRODUCTS}
+
+
+def turned(image: np.ndarray[Any, Any], turn: int) -> np.ndarray[Any, Any]:
+    """One of the eight ways to lay a square: quarter turns, from 4 on of its mirror image.
+
+    Args:
+        image: Shape (..., H, H).
+        turn: 0 to 7; 0 leaves it as it is.
+    """
+    if turn >= 4:
+        image = image[..., ::-1]
+    return np.ascontiguousarray(np.rot90(image, turn % 4, axes=(-2, -1)))
+
+
+class Batches(Sampler[list[Draw]]):
+    """Which patches each step sees, in this process.
+
+    Every epoch has an order of its own, which follows from seed and epoch. A step's batch is cut
+    into equal parts, one a process. The last, incomplete batch of an epoch is dropped.
+
+    Args:
+        patches: How many there are.
+        batch: Patches of a step, over all processes together.
+        seed: Of the order.
+        first: Step to begin at, counted over all epochs.
+        last: Step to end before.
+        rank: This process.
+        world: How many processes there are.
+
+    Raises:
+        ModelError: Too few patches for a batch, or a batch that cannot be shared equally.
+    """
+
+    def __init__(
+        self,
+        patches: int,
+        *,
+        batch: int,
+        seed: int,
+        first: int = 0,
+        last: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if patches < batch:
+            raise ModelError(
+                f"expected training scenes for a batch of {batch}, got {patches}; use a smaller "
+                "--batch"
+            )
+        if batch % world:
+            raise ModelError(
+                f"batch: expected a multiple of the {world} devices that share it, got {batch}"
+            )
+        self.patches, self.batch, self.seed = patches, batch, seed
+        self.first, self.last, self.rank, self.world = first, last, rank, world
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Complete batches of an epoch."""
+        return self.patches // self.batch
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        share = self.batch // self.world
+        for step in range(self.first, self.last):
+            epoch, position = divmod(step, self.steps_per_epoch)
+            start = position * self.batch + self.rank * share
+            order = _order(self.patches, self.seed, epoch)
+            yield [(epoch, int(index)) for index in order[start : start + share]]
+
+
+@functools.lru_cache(2)
+def _order(patches: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng((seed, epoch)).permutation(patches)
+
+
+class _Whole(Dataset[Any]):
+    """Batches, or why there is none: what goes wrong in a reader is told where it is waited for.
+
+    Args:
+        crops: To read.
+    """
+
+    def __init__(self, crops: Crops) -> None:
+        self.crops = crops
+
+    def __getitems__(self, draws: list[Draw]) -> Batch | Exception:
+        """The crops of a batch."""
+        try:
+            return dict(default_collate([self.crops[draw] for draw in draws]))
+        except Exception as error:  # noqa: BLE001  # raised by the process that waits
+            return error
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoader[Any]:
+    """Read batches, in worker processes that start once for the whole run; see :func:`reading`.
+
+    Args:
+        crops: What to read.
+        batches: In which order.
+        workers: Processes; 0 reads between the steps.
+        pin: Lay batches where a GPU can fetch them while it computes.
+    """
+    context = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+    return DataLoader(
+        _Whole(crops),
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin,
+        multiprocessing_context=context if workers else None,
+        worker_init_fn=_begin if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _begin(_: int) -> None:
+    """Prepare a reader.
+
+    It leaves it to the run to end it: who is asked to stop finishes a step first. And what cannot
+    be sent ends it, instead of being waited for ever.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    queues.Queue._on_queue_feeder_error = staticmethod(_leave)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _leave(*_: object) -> None:
+    os._exit(1)
+
+
+@contextmanager
+def reading(loader: DataLoader[Any]) -> Iterator[Iterator[Batch]]:
+    """Batches, one after the other; no reader outlives the block, whatever ends it.
+
+    Raises:
+        TrainingError: Readers cannot be started, or end before their time.
+        Exception: What reading a patch raises.
+    """
+    others = set(active_children())
+    batches = _batches(loader)
+    try:
+        yield batches
+    finally:
+        batches.close()
+        for reader in set(active_children()) - others:
+            reader.kill()  # they heed no other signal, and Python would wait for them at its end
+            reader.join(1)
+
+
+def _batches(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
+    with _told(loader.num_workers):
+        if loader.num_workers:
+            _try_semaphores(loader.num_workers)
+        batches = iter(loader)
+    try:
+        while True:
+            with _told(loader.num_workers):
+                batch = next(batches, None)
+                if isinstance(batch, Exception):
+                    raise batch
+            if batch is None:
+                return
+            yield batch
+    finally:
+        if loader.num_workers:  # at once: a traceback may hold on to it
+            batches._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+@contextmanager
+def _told(workers: int) -> Iterator[None]:
+    """Say in one line what keeps readers from their work."""
+    try:
+        yield
+    except (OSError, EOFError, RuntimeError) as error:
+        said = str(error)
+        signs = ("DataLoader", "shared memory", "shm", "Too many open files")
+        starts = isinstance(error, OSError) and error.filename is None
+        if not workers or not (starts or any(sign in said for sign in signs)):
+            raise
+        reason = (
+            getattr(error, "strerror", None) or said.partition("\n")[0].partition(" for file")[0]
+        )
+        raise TrainingError(
+            f"--workers {workers}: the processes that read training scenes cannot work ({reason}); "
+            "as a rule shared memory is too small: give the container more (docker run "
+            "--shm-size=8g), or take fewer --workers; 0 reads without any"
+        ) from error
+
+
+def _try_semaphores(workers: int) -> None:
+    """Raise OSError where a loader would, which then cannot be taken apart again.
+
+    And start the process that forks readers, which shall not hear what is said to this one.
+    """
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    tried = [context.Queue() for _ in range(workers + 1)], context.Event()
+    del tried
+    if context.get_start_method() == "forkserver":
+        resource_tracker.ensure_running()  # which would let signals through again
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

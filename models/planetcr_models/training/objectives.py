@@ -1,0 +1,378 @@
+"""A network, a recipe and a batch in, one step of training done: by a loss, or in a duel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, NAdam, Optimizer
+
+from planetcr_models.errors import ModelError
+from planetcr_models.networks.base import SAR_BANDS, Restorer, upsample
+from planetcr_models.segmentation.deeplab import Judge
+from planetcr_models.segmentation.loss import CLASSES, class_weights, segmentation_loss
+from planetcr_models.training import losses
+from planetcr_models.training.discriminators import PatchDiscriminator, TwoStemDiscriminator
+from planetcr_models.training.loader import Batch
+from planetcr_models.training.patches import Patches
+from planetcr_models.training.recipes import (
+    L1,
+    Adversarial,
+    Carl,
+    Charbonnier,
+    CrossEntropy,
+    Recipe,
+)
+
+Terms = dict[str, Tensor]
+"""Name of a loss to its value, a scalar."""
+
+
+class Objective(ABC):
+    """The networks that are trained, their optimizers, and what a step does.
+
+    Attributes:
+        network: The one that is wanted in the end.
+        main: Name of the term that falls when training goes well.
+        divisible: Whether a batch may be run through in parts, one after the other.
+    """
+
+    main: str
+    divisible: bool = True
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        self.network, self.recipe = network, recipe
+        dead = set(getattr(network, "dead_parameters", ()))
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name not in dead)
+        self.networks: dict[str, nn.Module] = {"network": network}
+        self.optimizers: dict[str, Optimizer] = {}
+        self.running: dict[str, Any] = {}
+        self.fabric: Fabric
+
+    def prepare(self, fabric: Fabric) -> None:
+        """Lay networks and optimizers on the device, and tie them to other processes' copies."""
+        self.fabric = fabric
+        for name, network in self.networks.items():
+            if fabric.world_size > 1 and fabric.device.type == "cuda":
+                nn.SyncBatchNorm.convert_sync_batchnorm(network)  # of one batch on all devices
+            scales = self.recipe.scales if name == "network" else {}
+            optimizer = optimizer_of(network, self.recipe, scales)
+            self.running[name], self.optimizers[name] = fabric.setup(network, optimizer)
+
+    def set_rate(self, factor: float) -> None:
+        """Set the learning rates, as a factor of the recipe's highest."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self.recipe.learning_rate * group["scale"] * factor
+
+    @abstractmethod
+    def step(self, batch: Batch, *, parts: int = 1) -> Terms:
+        """Learn from a batch.
+
+        Args:
+            batch: On the device.
+            parts: Run through it in so many equal parts, to save memory.
+
+        Returns:
+            Detached losses of this process's share of the batch, before the step.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and optimizers, to go on from."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+    def _descend(self, name: str) -> None:
+        """Follow the gradient that has been gathered, and forget it."""
+        network, optimizer = self.running[name], self.optimizers[name]
+        if self.recipe.clip:
+            self.fabric.clip_gradients(
+                network, optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False
+            )
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+class Supervised(Objective):
+    """One network, one loss: Align-CR and its ablations, DSen2-CR, GLF-CR, the judge.
+
+    Args:
+        network: Trained.
+        recipe: How.
+        loss: Of the network, as something to call, on a batch.
+    """
+
+    main = "loss"
+
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, loss: Callable[[nn.Module, Batch], Tensor]
+    ) -> None:
+        super().__init__(network, recipe)
+        self.loss = loss
+
+    def step(self, batch: Batch, *, parts: int = 1) -> Terms:
+        """See :meth:`Objective.step`."""
+        network = self.running["network"]
+        total = torch.zeros((), device=self.fabric.device)
+        for number, part in enumerate(_parts(batch, parts), start=1):
+            with self.fabric.no_backward_sync(network, enabled=number < parts):
+                loss = self.loss(network, part) / parts
+                self.fabric.backward(loss)
+            total += loss.detach()
+        self._descend("network")
+        return {"loss": total}
+
+
+class Duel(Objective):
+    """A generator and a discriminator that learn from each other: McGAN, SpA GAN, SAR-Opt-cGAN.
+
+    In each step the discriminator learns first, then the generator faces it, with the same restored
+    images.
+
+    Args:
+        network: The generator.
+        recipe: Its loss is ``Adversarial``.
+    """
+
+    main = "l1"
+    divisible = False
+
+    def __init__(self, network: Restorer, recipe: Recipe) -> None:
+        super().__init__(network, recipe)
+        assert isinstance(recipe.loss, Adversarial)
+        self.loss = recipe.loss
+        self.networks["network"] = self.generator = _Generator(
+            network, attentive=self.loss.attention_weight > 0
+        )
+        self.networks["discriminator"] = self.discriminator = _opponent(network, self.loss)
+
+    def step(self, batch: Batch, *, parts: int = 1) -> Terms:
+        """See :meth:`Objective.step`; in one part only."""
+        assert parts == 1
+        restored, attention = self.running["network"](batch["cloudy"], batch["sar"])
+        condition = self._condition(batch)
+        clear, fake = self._shown(batch["clear"]), self._shown(restored)
+
+        judge = self.running["discriminator"]
+        of_fake, of_real = judge(*condition, fake.detach()), judge(*condition, clear)
+        against = losses.adversarial_discriminator(of_fake, of_real, halved=self.loss.halved)
+        self.fabric.backward(against)
+        self._descend("discriminator")
+
+        self.discriminator.requires_grad_(requires_grad=False)
+        with self.fabric.autocast():
+            answer = self.discriminator(*condition, fake)
+        terms = {
+            "adversarial": losses.adversarial_generator(answer.float()),
+            "l1": losses.l1(fake, clear),
+        }
+        loss = terms["adversarial"] + self.loss.l1_weight * terms["l1"]
+        if attention is not None:
+            terms["attention"] = losses.attention(
+                attention,
+                batch["clear"],
+                batch["cloudy"],
+                target=self.loss.attention_target,
+                cloud_mask=batch["cloud_mask"],
+            )
+            loss = loss + self.loss.attention_weight * terms["attention"]
+        self.fabric.backward(loss)
+        self._descend("network")
+        self.discriminator.requires_grad_(requires_grad=True)
+        return {
+            name: term.detach()
+            for name, term in {"loss": loss, **terms, "discriminator": against}.items()
+        }
+
+    def _condition(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the discriminator sees beside the image that it judges."""
+        cloudy = batch["cloudy"]
+        if self.loss.discriminator == "two_stem":
+            return (self._shown(cloudy),)
+        size = cloudy.shape[-2], cloudy.shape[-1]
+        return self._shown(cloudy), self._shown(upsample(batch["sar"], size))
+
+    def _shown(self, image: Tensor) -> Tensor:
+        return 2 * image - 1 if self.loss.symmetric else image
+
+
+class _Generator(nn.Module):
+    """A network whose attention map comes out too, where there is one."""
+
+    def __init__(self, network: Restorer, *, attentive: bool) -> None:
+        super().__init__()
+        if attentive and not hasattr(network, "restore_with_attention"):
+            raise ModelError(
+                f"recipe: expected attention_weight=0 for {network.method}, which has no attention"
+            )
+        self.network, self.attentive = network, attentive
+
+    def forward(self, cloudy: Tensor, sar: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.attentive:
+            attend: Any = self.network.restore_with_attention
+            restored, attention = attend(cloudy, sar)
+            return restored, attention
+        return self.network(cloudy, sar), None
+
+
+def _opponent(network: Restorer, loss: Adversarial) -> nn.Module:
+    if loss.discriminator == "two_stem":
+        return TwoStemDiscriminator(
+            condition_bands=network.bands, image_bands=network.bands, width=loss.width
+        )
+    return PatchDiscriminator(channels=2 * network.bands + SAR_BANDS, width=loss.width)
+
+
+def objective_of(network: Restorer, recipe: Recipe) -> Objective:
+    """What a recipe makes of a network that removes clouds.
+
+    Raises:
+        ModelError: The recipe's loss is not one for such a network.
+    """
+    if isinstance(recipe.loss, Adversarial):
+        return Duel(network, recipe)
+    loss = recipe.loss
+    if isinstance(loss, CrossEntropy):
+        raise ModelError(f"{loss.name}: is no loss for {network.method}")
+
+    def regression(network: nn.Module, batch: Batch) -> Tensor:
+        restored = network(batch["cloudy"], batch["sar"])
+        match loss:
+            case Charbonnier():
+                return losses.charbonnier(
+                    restored,
+                    batch["clear"],
+                    batch["cloud_mask"],
+                    cloud_weight=loss.cloud_weight,
+                    epsilon=loss.epsilon,
+                    alpha=loss.alpha,
+                )
+            case Carl():
+                return losses.carl(
+                    restored,
+                    batch["clear"],
+                    batch["cloudy"],
+                    batch["cloud_mask"],
+                    target_weight=loss.target_weight,
+                )
+            case L1():
+                return losses.l1(restored, batch["clear"])
+
+    return Supervised(network, recipe, regression)
+
+
+def objective_of_judge(judge: Judge, recipe: Recipe, patches: Patches) -> Objective:
+    """What a recipe makes of a judge, whose normalisation is taken from the patches.
+
+    Args:
+        judge: Its buffers ``mean`` and ``std`` are set.
+        recipe: Its loss is ``CrossEntropy``.
+        patches: To learn from; at most 500 of them, evenly spaced, are looked at here.
+
+    Raises:
+        ModelError: A batch of one image, which batch normalisation cannot take, or another loss.
+    """
+    if not isinstance(recipe.loss, CrossEntropy) or recipe.batch < 2:
+        raise ModelError("judge: expected the loss cross_entropy and a batch of 2 or more")
+    mean, std, counts = statistics_of(patches)
+    judge.set_normalisation(mean, std)
+    weights = class_weights(counts) if recipe.loss.class_weights != "none" else None
+
+    def entropy(network: nn.Module, batch: Batch) -> Tensor:
+        known = None if weights is None else weights.to(batch["clear"].device)
+        return segmentation_loss(network(batch["clear"]), batch["land_cover"], class_weights=known)
+
+    return Supervised(judge, recipe, entropy)
+
+
+def statistics_of(
+    patches: Patches,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Mean and standard deviation of each band of the clear images, and pixels of each class."""
+    sums, squares, pixels = 0.0, 0.0, 0
+    counts = np.zeros(256, np.int64)
+    for index in np.linspace(0, len(patches) - 1, min(len(patches), 500)).astype(int):
+        patch = patches.read(int(index))
+        clear = patch.clear.astype(np.float64)
+        sums, squares = sums + clear.sum((1, 2)), squares + np.square(clear).sum((1, 2))
+        pixels += patch.land_cover.size
+        counts += np.bincount(patch.land_cover.ravel(), minlength=256)
+    mean = np.asarray(sums / pixels)
+    deviation = np.sqrt(np.maximum(squares / pixels - mean**2, 1e-8))
+    return mean, deviation, counts[:CLASSES]
+
+
+def optimizer_of(network: nn.Module, recipe: Recipe, scales: Mapping[str, float]) -> Optimizer:
+    """The recipe's optimizer over all weights that learn, grouped by their rates.
+
+    Args:
+        network: Its weights learn where they require gradients.
+        recipe: Names the optimizer and its settings.
+        scales: Part of the network to factor of its rate, kept as ``scale`` of its group.
+
+    Raises:
+        ModelError: The network has no such part.
+    """
+    groups: dict[str, list[nn.Parameter]] = {part: [] for part in ("", *scales)}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            parts = [part for part in scales if f".{part}." in f".{name}."]
+            groups[parts[0] if parts else ""].append(parameter)
+    for part in scales:
+        if not groups[part]:
+            raise ModelError(f"recipe: scale.{part}: the network has no part of this name")
+    weights = [
+        {"params": parameters, "scale": scales.get(part, 1.0)}
+        for part, parameters in groups.items()
+        if parameters
+    ]
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return SGD(weights, lr=rate, momentum=recipe.betas[0], weight_decay=decay)
+    kind = Adam if recipe.optimizer == "adam" else NAdam
+    return kind(weights, lr=rate, betas=recipe.betas, weight_decay=decay)
+
+
+def initialise(network: nn.Module) -> None:
+    """He-uniform kernels, zero biases, and the last convolution at a tenth.
+
+    DSen2-CR's authors start so, but for the tenth: with reflectance in [0, 1] the correction would
+    begin as large as the image.
+
+    Args:
+        network: Changed in place.
+    """
+    layers = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+    ]
+    for layer in layers:
+        nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layers[-1].weight.mul_(0.1)
+
+
+def _parts(batch: Batch, parts: int) -> list[Batch]:
+    if parts == 1:
+        return [batch]
+    cut = {name: values.chunk(parts) for name, values in batch.items()}
+    return [{name: values[i] for name, values in cut.items()} for i in range(parts)]

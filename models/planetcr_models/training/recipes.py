@@ -1,0 +1,328 @@
+"""A method's name in, its training recipe out: loss, optimizer, rates, batch, crop, epochs.
+
+The paper states one setting (Sec. 5.1): 30 epochs, batches of 12, random crops of 160 pixels, Adam
+at 1e-4, at 1e-5 in the alignment blocks, halved every 5 epochs after the first 10. It is
+Align-CR's here, and that of every network that is trained by a regression loss alone. Of its
+baselines the paper states nothing, so losses, optimizers and weights are those of their own papers
+and code, at the same number of epochs and the same batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Final
+
+from planetcr_models.errors import ModelError
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charbonnier:
+    """Align-CR's: ``charbonnier`` (paper, eq. 8)."""
+
+    name: ClassVar[str] = "charbonnier"
+    cloud_weight: float = 5.0
+    epsilon: float = 1e-3
+    alpha: float = 0.45
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carl:
+    """DSen2-CR's: ``carl``."""
+
+    name: ClassVar[str] = "carl"
+    target_weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L1:
+    """Mean absolute error: GLF-CR's."""
+
+    name: ClassVar[str] = "l1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adversarial:
+    """A GAN's: adversarial loss + ``l1_weight`` × L1 + ``attention_weight`` × attention loss.
+
+    Attributes:
+        discriminator: ``two_stem``, McGAN's and SpA GAN's, or ``patch``, pix2pix's, which sees SAR.
+        width: Of the discriminator.
+        symmetric: L1 and discriminator see images in [-1, 1] instead of [0, 1]; L1 is then twice
+            as large.
+        halved: The discriminator minimises half of its loss, as pix2pix's does.
+        l1_weight: Of the mean absolute error.
+        attention_weight: Of ``attention``; 0 for networks without.
+        attention_target: ``l1``, ``signed`` or ``mask``.
+    """
+
+    name: ClassVar[str] = "adversarial"
+    discriminator: str = "two_stem"
+    width: int = 64
+    symmetric: bool = True
+    halved: bool = False
+    l1_weight: float = 100.0
+    attention_weight: float = 0.0
+    attention_target: str = "l1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEntropy:
+    """The judge's: ``segmentation_loss``; unknown is ignored.
+
+    Attributes:
+        class_weights: ``none``, or ``inverse_sqrt`` of how often a class occurs in training.
+    """
+
+    name: ClassVar[str] = "cross_entropy"
+    class_weights: str = "none"
+
+
+Loss = Charbonnier | Carl | L1 | Adversarial | CrossEntropy
+LOSSES: Final[dict[str, type[Loss]]] = {
+    loss.name: loss for loss in (Charbonnier, Carl, L1, Adversarial, CrossEntropy)
+}
+_REGRESSION: Final = ("charbonnier", "carl", "l1")
+
+LARGEST_SEED: Final = 2**31 - 1
+
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "optimizer": ("adam", "nadam", "sgd"),
+    "decay": ("none", "halve", "linear", "poly"),
+    "initialisation": ("authors", "he_uniform"),
+    "discriminator": ("two_stem", "patch"),
+    "attention_target": ("l1", "signed", "mask"),
+    "class_weights": ("none", "inverse_sqrt"),
+}
+"""What a word of a recipe may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a network is trained. What changes its weights, but for data and precision.
+
+    Attributes:
+        loss: What is minimised, and its weights.
+        epochs: Passes over the training scenes; each shows one random crop of every scene.
+        batch: Images of a step, over all devices together; the last incomplete batch is dropped.
+        crop: Side of the random crops, in pixels of 3 m: a multiple of 10, so that crops of the
+            10 m grid are whole pixels.
+        turns: Show crops mirrored and turned by quarters, at random.
+        optimizer: ``adam``, ``nadam`` or ``sgd`` with momentum ``betas[0]``.
+        learning_rate: Highest, of all parts that ``scales`` does not name.
+        scales: Part of the network, as its weights name it, to factor of its learning rate.
+        betas: Of the optimizer.
+        weight_decay: Of the optimizer.
+        decay: How the learning rate falls after the first ``constant_epochs``: ``halve`` every
+            ``halve_every`` epochs; ``linear``, to zero at the end; ``none``; or ``poly``, which
+            falls from the first step on as (1 - step / steps) ** 0.9.
+        constant_epochs: Epochs before ``halve`` or ``linear`` begins.
+        halve_every: Epochs between halvings.
+        warmup_steps: Steps in which the rate rises linearly to its height; at most a tenth of all.
+        initialisation: ``authors``, what ``create_model`` gives; or
+            ``he_uniform``, with zero biases and the last convolution at a tenth.
+        clip: Longest gradient, as its Euclidean norm over a network; 0 for no limit.
+        ema: Decay per step of the exponential moving average of the weights, which is then what is
+            validated and kept; 0 for none.
+        seed: Of weights, order, crops, dropout.
+    """
+
+    loss: Loss
+    epochs: int = 30
+    batch: int = 12
+    crop: int = 160
+    turns: bool = False
+    optimizer: str = "adam"
+    learning_rate: float = 1e-4
+    scales: Mapping[str, float] = field(default_factory=dict)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    decay: str = "halve"
+    constant_epochs: int = 10
+    halve_every: int = 5
+    warmup_steps: int = 0
+    initialisation: str = "authors"
+    clip: float = 0.0
+    ema: float = 0.0
+    seed: int = 7
+
+    def factor(self, step: int, steps_per_epoch: int) -> float:
+        """Factor of the learning rate at a step (paper, Sec. 5.1, for ``halve``).
+
+        Args:
+            step: Steps done before it, from 0.
+            steps_per_epoch: Steps of an epoch.
+
+        Example:
+            >>> recipe = RECIPES["align_cr"]
+            >>> [recipe.factor(epoch, 1) for epoch in (0, 9, 10, 14, 15, 29)]
+            [1.0, 1.0, 0.5, 0.5, 0.25, 0.0625]
+        """
+        epoch, steps = step // steps_per_epoch, self.epochs * steps_per_epoch
+        warmup = min(self.warmup_steps, steps // 10)
+        rise = min(1.0, (step + 1) / (warmup + 1))
+        late = epoch - self.constant_epochs
+        if self.decay == "poly":
+            return rise * (1 - step / steps) ** 0.9
+        if self.decay == "halve" and late >= 0:
+            return rise * 0.5 ** (late // self.halve_every + 1)
+        if self.decay == "linear" and late >= 0:
+            return rise * (1 - (late + 1) / (self.epochs - self.constant_epochs + 1))
+        return rise
+
+    def plain(self) -> dict[str, Scalar]:
+        """The recipe as one flat table of words and numbers, as it is printed and saved.
+
+        ``loss`` is its name, followed by its own weights; ``scales`` and ``betas`` are spelt out as
+        ``scale.align`` and ``beta1``, ``beta2``.
+        """
+        table: dict[str, Scalar] = {"loss": self.loss.name, **dataclasses.asdict(self.loss)}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name == "betas":
+                table |= {"beta1": value[0], "beta2": value[1]}
+            elif one.name == "scales":
+                table |= {f"scale.{part}": factor for part, factor in value.items()}
+            elif one.name != "loss":
+                table[one.name] = value
+        return table
+
+    def changed(self, **changes: Scalar) -> Recipe:
+        """The recipe with other values.
+
+        Args:
+            **changes: Keys as :meth:`plain` has them; ``loss`` may name another regression loss,
+                whose own weights may follow; ``scale.PART`` may name any part.
+
+        Raises:
+            ModelError: No such key, a value of another type, or one that makes no sense.
+        """
+        loss, table = self.loss, self.plain()
+        name = changes.get("loss", loss.name)
+        if name != loss.name:
+            if name not in _REGRESSION or loss.name not in _REGRESSION:
+                raise ModelError(
+                    f"recipe: expected loss={loss.name}"
+                    + (
+                        f" or another of {', '.join(_REGRESSION)}"
+                        if loss.name in _REGRESSION
+                        else ""
+                    )
+                    + f", got {name!r}"
+                )
+            loss = LOSSES[str(name)]()
+            table = dataclasses.replace(self, loss=loss).plain()
+        for key, value in changes.items():
+            table[key] = _fit(key, value, table)
+        own: dict[str, Any] = {one.name: table[one.name] for one in fields(loss)}
+        scales = {
+            key.removeprefix("scale."): float(value)
+            for key, value in table.items()
+            if key.startswith("scale.")
+        }
+        common: dict[str, Any] = {
+            one.name: table[one.name]
+            for one in fields(self)
+            if one.name not in ("loss", "scales", "betas")
+        }
+        betas = float(table["beta1"]), float(table["beta2"])
+        recipe = Recipe(loss=type(loss)(**own), scales=scales, betas=betas, **common)
+        _expect_sense(recipe.plain())
+        return recipe
+
+
+def _fit(key: str, value: Scalar, table: Mapping[str, Scalar]) -> Scalar:
+    """A changed value, of the type that is there."""
+    there = 1.0 if key.startswith("scale.") and key != "scale." else table.get(key)
+    if there is None:
+        near = difflib.get_close_matches(key, table, 1)
+        hint = f"did you mean {near[0]!r}? It has" if near else "it has"
+        raise ModelError(f"recipe: has no {key!r}; {hint} {', '.join(table)}")
+    if isinstance(there, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(there):
+        raise ModelError(f"recipe: expected {key} like {there!r}, got {value!r}")
+    return value
+
+
+def _expect_sense(table: Mapping[str, Any]) -> None:
+    for key, choices in CHOICES.items():
+        if key in table and table[key] not in choices:
+            raise ModelError(
+                f"recipe: expected {key} to be one of {', '.join(choices)}, got {table[key]!r}"
+            )
+    least = {"epochs": 1, "batch": 1, "crop": 1, "halve_every": 1, "width": 1}
+    for key, value in table.items():
+        if isinstance(value, bool | str):
+            continue
+        low = least.get(key, 0)
+        below_one = key in ("ema", "beta1", "beta2")
+        if key == "seed" and value > LARGEST_SEED:
+            raise ModelError(f"recipe: expected seed to be up to {LARGEST_SEED}, got {value!r}")
+        if not math.isfinite(value) or value < low or (below_one and value >= 1):
+            limits = "[0, 1)" if below_one else f"{low} or more"
+            raise ModelError(f"recipe: expected {key} to be {limits}, got {value!r}")
+
+
+_GAN: Final[dict[str, Any]] = {
+    "crop": 250,
+    "betas": (0.5, 0.999),
+    "decay": "linear",
+    "constant_epochs": 15,
+}
+"""What the GANs share. Their papers crop 256 pixels, which is off the 10 m grid; 250 is mirrored
+to 256 inside the networks. Rates are constant for half of the epochs, then fall linearly."""
+
+RECIPES: Final[dict[str, Recipe]] = {
+    "mcgan": Recipe(loss=Adversarial(), learning_rate=2e-4, **_GAN),
+    "spa_gan": Recipe(
+        loss=Adversarial(symmetric=False, attention_weight=1.0),
+        learning_rate=4e-4,
+        **(_GAN | {"crop": 160}),
+    ),
+    "sar_opt_cgan": Recipe(
+        loss=Adversarial(discriminator="patch", halved=True), learning_rate=2e-4, **_GAN
+    ),
+    "dsen2_cr": Recipe(loss=Carl()),
+    "glf_cr": Recipe(loss=L1()),
+    "align_cr_no_sar": Recipe(loss=Charbonnier()),
+    "align_cr_no_align": Recipe(loss=Charbonnier()),
+    "align_cr": Recipe(loss=Charbonnier(), scales={"align": 0.1}),
+    "judge": Recipe(
+        loss=CrossEntropy(),
+        epochs=60,
+        batch=16,
+        crop=250,
+        turns=True,
+        optimizer="sgd",
+        learning_rate=0.01,
+        betas=(0.9, 0.0),
+        weight_decay=1e-4,
+        decay="poly",
+        constant_epochs=0,
+        warmup_steps=1000,
+    ),
+}
+"""Of every method of ``list_models``, and of the judge (Sec. 5.3)."""
+
+SOURCES: Final[dict[str, str]] = {
+    "mcgan": "loss, optimizer and initialisation of its authors' first code, which has no weight "
+    "decay; epochs, batch and schedule are ours, for the Planet-CR paper states none",
+    "spa_gan": "loss, optimizer and initialisation of its author's code, without its weight decay "
+    "of 1e-5 and with the attention target of its README; epochs, batch and schedule are ours",
+    "sar_opt_cgan": "pix2pix's, which it extends; epochs, batch and schedule are ours",
+    "dsen2_cr": "the Planet-CR authors' code, at the paper's batch; the original: NAdam at 7e-5, 8 "
+    "epochs, batch 16",
+    "glf_cr": "the Planet-CR authors' code, at the paper's batch",
+    "align_cr_no_sar": "paper, Sec. 4.2.3 and 5.1",
+    "align_cr_no_align": "paper, Sec. 4.2.3 and 5.1",
+    "align_cr": "paper, Sec. 4.2.3 and 5.1",
+    "judge": "network of the paper's Sec. 5.3, which leaves its training unsaid; ours follows the "
+    "DeepLab papers: SGD, polynomial decay",
+}
+"""Where each recipe comes from."""

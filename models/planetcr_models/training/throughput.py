@@ -1,0 +1,290 @@
+"""An objective and patches in, how fast it would be trained on this machine out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+from lightning.fabric import Fabric
+
+from planetcr_models.errors import TrainingError
+from planetcr_models.training.devices import Settings, make_fabric
+from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
+from planetcr_models.training.objectives import Objective
+from planetcr_models.training.patches import Patches
+from planetcr_models.training.trainer import Validation, enough_memory, steps_per_epoch
+
+MOST_BYTES: Final = 3 << 30
+"""Of a CPU's memory, that a rehearsal expects to take; what a step needs beyond is worked out."""
+
+SMALL: Final = 80
+"""Side in pixels of the smallest crop that is tried."""
+
+_STATE: Final = 3  # a gradient and Adam's two moments, beside each weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What :func:`rehearse` measures.
+
+    Attributes:
+        steps: Of an epoch.
+        loader: Samples per second that all devices together can read, nothing else being done.
+        step: Samples per second that they can learn from, if reading takes no time.
+        scene_seconds: To validate one scene on one device.
+        validation_seconds: After each epoch.
+        device: In words.
+        images: Of the largest batch that was tried.
+        crop: Side of its crops, in pixels.
+        peak_bytes: Memory of the process, or of the GPU, in it; 0 where the system does not say.
+        step_bytes: That a step of the recipe is expected to take on each device, likewise.
+        memory_bytes: That the device has, likewise.
+    """
+
+    steps: int
+    loader: float
+    step: float
+    scene_seconds: float
+    validation_seconds: float
+    device: str = ""
+    images: int = 0
+    crop: int = 0
+    peak_bytes: int = 0
+    step_bytes: int = 0
+    memory_bytes: int = 0
+
+    def hours(self, *, epochs: int, batch: int, packed: bool = False) -> float:
+        """How long a run would take.
+
+        Args:
+            epochs: Of the run.
+            batch: Images of a step, over all devices together.
+            packed: Take reading to cost no time.
+        """
+        pace = self.step if packed else min(self.loader, self.step)
+        return epochs * (self.steps * batch / pace + self.validation_seconds) / 3600
+
+
+def rehearse(
+    objective: Objective,
+    patches: Patches,
+    validation: Validation | None = None,
+    settings: Settings | None = None,
+    *,
+    seconds: float = 8.0,
+) -> Speed:
+    """Measure reading, a few steps and the validation of a scene on one device; nothing is kept.
+
+    Steps begin with one image and grow to a device's share of a batch while time and memory last;
+    where they do not, pace and memory of the share follow from the largest that was tried, by the
+    number of its pixels. Several GPUs are taken to be as fast each; several processes on a CPU
+    share it.
+
+    Args:
+        objective: Its weights are changed.
+        patches: To learn from.
+        validation: Of which one scene is measured.
+        settings: See :class:`Settings`.
+        seconds: To spend on reading, and again on steps, beyond the first of each.
+
+    Raises:
+        ModelError: See :func:`train`; memory does not suffice for one image.
+    """
+    settings = settings or Settings()
+    world = settings.devices * settings.nodes
+    recipe, fabric = objective.recipe, make_fabric(replace(settings, devices=1, nodes=1))
+    crops = Crops(patches, crop=recipe.crop, turns=recipe.turns, seed=recipe.seed)
+    per_epoch = steps_per_epoch(len(patches), recipe.batch, world, settings.parts)
+    total = recipe.epochs * per_epoch
+    batches = Batches(
+        len(patches), batch=recipe.batch, seed=recipe.seed, last=total + 1, world=world
+    )
+    on_gpu = fabric.device.type == "cuda"
+    with reading(load(crops, batches, workers=settings.workers, pin=on_gpu)) as read:
+        share = next(read)
+        reading_seconds = _pace(lambda: next(read), seconds / 2, total)
+    objective.prepare(fabric)
+    objective.set_rate(recipe.factor(0, per_epoch))
+    part = {name: values[: len(values) // settings.parts] for name, values in share.items()}
+    trial = _try_steps(objective, fabric, part, seconds)
+    at_once = world if on_gpu else settings.nodes  # on a CPU they share what one has
+    scene = 0.0
+    if validation is not None:
+        forward = trial.image_seconds * (patches.side / recipe.crop) ** 2 / 3
+        scene = forward if forward > seconds / 2 else _scene_seconds(objective, validation, seconds)
+    return Speed(
+        steps=per_epoch,
+        loader=recipe.batch / reading_seconds,
+        step=at_once / trial.image_seconds,
+        scene_seconds=scene,
+        validation_seconds=scene * len(validation or ()) / at_once,
+        device=_device_name(fabric),
+        images=trial.images,
+        crop=trial.crop,
+        peak_bytes=trial.peak_bytes,
+        step_bytes=trial.step_bytes,
+        memory_bytes=_memory(fabric),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """The largest step that was tried.
+
+    Attributes:
+        images: It saw.
+        crop: Side of them.
+        image_seconds: One image of the recipe takes.
+        peak_bytes: It took.
+        step_bytes: The whole share would take.
+    """
+
+    images: int
+    crop: int
+    image_seconds: float
+    peak_bytes: int
+    step_bytes: int
+
+
+def _try_steps(objective: Objective, fabric: Fabric, share: Batch, seconds: float) -> _Trial:
+    """Try ever larger parts of a device's share of a batch, while time and memory last."""
+    images, crop = len(share["cloudy"]), share["cloudy"].shape[-1]
+    before, limit = _taken(fabric), _limit(fabric)
+    before += _STATE * sum(
+        parameter.numel() * parameter.element_size()
+        for network in objective.networks.values()
+        for parameter in network.parameters()
+    )
+    trial: _Trial | None = None
+    for some, side in _sizes(images, crop):
+        share_of_all = some * side**2 / (images * crop**2)
+        if trial is not None:
+            predicted = before + (trial.step_bytes - before) * share_of_all
+            longer = trial.image_seconds * images * share_of_all
+            if (limit and predicted > limit) or longer > seconds:
+                break
+        batch = fabric.to_device(_smaller(share, some, side))
+        try:
+            took = _step_seconds(objective, batch, some, seconds)
+        except TrainingError:
+            if trial is None:
+                raise
+            break
+        except ValueError:  # batch normalisation wants more than one number
+            continue
+        peak = _peak(fabric)
+        trial = _Trial(
+            images=some,
+            crop=side,
+            image_seconds=took / (images * share_of_all),
+            peak_bytes=peak,
+            step_bytes=round(before + max(0, peak - before) / share_of_all) if peak else 0,
+        )
+    if trial is None:
+        raise TrainingError(
+            f"batch: expected images enough for batch normalisation, got {images}; use a larger "
+            "--batch, or fewer --accumulate"
+        )
+    return trial
+
+
+def _sizes(images: int, crop: int) -> Iterator[tuple[int, int]]:
+    """Images and the side of each, from the smallest step to the recipe's."""
+    if crop > SMALL:
+        yield 1, SMALL
+    some = 1
+    while some < images:
+        yield some, crop
+        some *= 2
+    yield images, crop
+
+
+def _smaller(batch: Batch, images: int, side: int) -> Batch:
+    """The first images of a batch, and the first corner of each."""
+    whole = batch["cloudy"].shape[-1]
+    return {
+        name: values[
+            :images, ..., : values.shape[-2] * side // whole, : values.shape[-1] * side // whole
+        ]
+        for name, values in batch.items()
+    }
+
+
+def _step_seconds(objective: Objective, batch: Batch, images: int, seconds: float) -> float:
+    """Seconds of a step, without the first if it is a short one: that one takes longer."""
+
+    def step() -> None:
+        with enough_memory(images, 1, divisible=objective.divisible):
+            next(iter(objective.step(batch).values())).item()
+
+    first = _pace(step, 0, 1)
+    return first if first > seconds / 2 else _pace(step, seconds / 2, 100)
+
+
+def _scene_seconds(objective: Objective, validation: Validation, seconds: float) -> float:
+    validation.measure(objective.network, [0])  # what is compiled is compiled now
+    return _pace(lambda: validation.measure(objective.network, [0]), seconds / 2, 4)
+
+
+def _pace(act: Callable[[], object], seconds: float, times: int) -> float:
+    """Seconds that it takes on average, measured for so long, at most so many times."""
+    started, done = time.perf_counter(), 0
+    while done < max(times, 1) and (not done or time.perf_counter() - started < seconds):
+        act()
+        done += 1
+    return (time.perf_counter() - started) / done
+
+
+# --- The machine ----------------------------------------------------------------------------
+
+
+def _device_name(fabric: Fabric) -> str:
+    if fabric.device.type == "cuda":
+        return f"{fabric.device} ({torch.cuda.get_device_name(fabric.device)})"
+    return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def _memory(fabric: Fabric) -> int:
+    """Bytes that a device has."""
+    if fabric.device.type == "cuda":
+        return torch.cuda.mem_get_info(fabric.device)[1]
+    with suppress(AttributeError, ValueError, OSError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _limit(fabric: Fabric) -> int:
+    """Bytes that a trial may take; 0 where the system does not say."""
+    if fabric.device.type == "cuda":
+        return torch.cuda.mem_get_info(fabric.device)[0]
+    with suppress(AttributeError, ValueError, OSError):
+        return min(MOST_BYTES, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    return MOST_BYTES
+
+
+def _taken(fabric: Fabric) -> int:
+    """Bytes that are taken now."""
+    if fabric.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(fabric.device)
+        return torch.cuda.memory_allocated(fabric.device)
+    with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _peak(fabric: Fabric) -> int:
+    """Most bytes that were ever taken; 0 where the system does not say."""
+    if fabric.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(fabric.device)
+    with suppress(ImportError):
+        import resource
+
+        unit = 1 if platform.system() == "Darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return 0

@@ -1,0 +1,314 @@
+"""An objective and patches in, a trained network out: steps, checkpoints, validation, devices.
+
+A run is exact: what a step does follows from the recipe, the data and the step's number alone. The
+order of patches, crops, dropout and learning rates are functions of it, so a run that was killed
+goes on from its last checkpoint as if nothing had been, and the same batch gives the same losses on
+one device or on several, but for rounding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, Protocol
+
+import torch
+import torch.distributed
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from planetcr_models.errors import TrainingError
+from planetcr_models.training.checkpoint import BEST, LAST, Best, Run, advice, expect_same_step
+from planetcr_models.training.devices import Settings, make_fabric
+from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
+from planetcr_models.training.logger import Journal
+from planetcr_models.training.objectives import Objective
+from planetcr_models.training.patches import Patches
+
+DIVERGED: Final = 10.0
+"""Times its lowest that the smoothed loss may rise to."""
+
+
+class Validation(Protocol):
+    """Scores of a network on scenes that it does not learn from."""
+
+    @property
+    def criterion(self) -> str:
+        """Key of :meth:`scores` whose largest value is the best."""
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """Keys that are told on the terminal."""
+
+    def __len__(self) -> int: ...
+
+    def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[Any]:
+        """Measure scenes by number; what comes out can be sent to other processes."""
+        ...
+
+    def scores(self, measured: Sequence[Any]) -> dict[str, float]:
+        """Scores of scenes that were measured, by their names in tables and logs."""
+        ...
+
+    def picture(self, network: nn.Module, path: Path) -> None:
+        """Draw a few scenes into a PNG file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        steps: Done, over all of its life.
+        epoch: The best, from 1; the last where nothing was validated.
+        scores: Of that epoch.
+    """
+
+    steps: int
+    epoch: int
+    scores: dict[str, float]
+
+
+def train(
+    objective: Objective,
+    patches: Patches,
+    out: Path,
+    *,
+    save: Callable[[nn.Module, Path, Mapping[str, float]], object],
+    identity: Mapping[str, Any],
+    validation: Validation | None = None,
+    settings: Settings | None = None,
+    fabric: Fabric | None = None,
+) -> Outcome:
+    """Train, from the beginning or from where an earlier call stopped.
+
+    Args:
+        objective: Networks with fresh weights, and their recipe.
+        patches: To learn from.
+        out: Folder of the run; made where there is none.
+        save: Writes weights to a file, with their scores on the validation scenes.
+        identity: All that decides the result, beside what ``objective`` says; a run of another
+            identity is not gone on with.
+        validation: Scored after each epoch.
+        settings: See :class:`Settings`.
+        fabric: Devices, where they are ready already; else made after ``settings``.
+
+    Returns:
+        The best epoch and its scores.
+
+    Raises:
+        TrainingError: The folder holds another run, the loss is no number or has run away, or
+            memory does not suffice. The last checkpoint is as it was.
+        ModelError: A crop, batch or recipe that does not fit.
+        KeyboardInterrupt: It was asked to stop, and has written a checkpoint.
+        OSError: Something cannot be written; what was there before is intact.
+    """
+    settings = settings or Settings()
+    recipe = objective.recipe
+    crops = Crops(patches, crop=recipe.crop, turns=recipe.turns, seed=recipe.seed)
+    if fabric is None:
+        fabric = make_fabric(settings)
+        fabric.launch()
+    per_epoch = steps_per_epoch(len(patches), recipe.batch, fabric.world_size, settings.parts)
+    if settings.parts > 1 and not objective.divisible:
+        raise TrainingError(
+            "parts: a GAN's batch normalisation wants its batch whole; use a smaller batch instead"
+        )
+    run = Run(objective, out, fabric, dict(identity), recipe.ema)
+    run.restore()
+    expect_same_step(fabric, run.step, out)
+    total = recipe.epochs * per_epoch
+    batches = Batches(
+        len(patches),
+        batch=recipe.batch,
+        seed=recipe.seed,
+        first=run.step,
+        last=total,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+    journal = Journal(
+        out if fabric.is_global_zero else None,
+        first=run.step,
+        steps=total,
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        quiet=settings.quiet,
+    )
+    on_gpu = fabric.device.type == "cuda"
+    loader = load(crops, batches, workers=settings.workers, pin=on_gpu)
+    guard = _Guard(objective.main, out)
+    saved = time.monotonic()
+    with contextlib.closing(journal), _asked_to_stop() as stop, reading(loader) as read:
+        for batch, waited in _timed(read):
+            step, epoch = run.step, run.step // per_epoch + 1
+            _seed(recipe.seed, step, fabric.global_rank)
+            objective.set_rate(recipe.factor(step, per_epoch))
+            with enough_memory(recipe.batch, settings.parts, divisible=objective.divisible):
+                terms = objective.step(fabric.to_device(batch), parts=settings.parts)
+            means, stopping = _together(fabric, terms, stop.is_set())
+            guard.check(step + 1, means)
+            run.stepped()
+            rate = recipe.learning_rate * recipe.factor(step, per_epoch)
+            journal.step(step + 1, epoch, {**means, "learning_rate": rate}, waited=waited)
+            if run.step % per_epoch == 0:
+                _finish_epoch(run, epoch, journal, validation, save)
+                saved = time.monotonic()
+            elif stopping or time.monotonic() - saved > 60 * settings.save_minutes:
+                run.save()
+                saved = time.monotonic()
+            if stopping and run.step < total:
+                fabric.barrier()  # who leaves before the checkpoint is written ends all
+                raise KeyboardInterrupt
+    return Outcome(run.step, run.best.epoch, run.best.scores)
+
+
+def steps_per_epoch(patches: int, batch: int, world: int, parts: int) -> int:
+    """Steps of an epoch.
+
+    Raises:
+        ModelError: Too few patches for a batch, or a batch that cannot be cut equally.
+    """
+    if batch % (world * parts):
+        raise TrainingError(
+            f"batch: expected a multiple of {world * parts} ({world} devices, {parts} parts each), "
+            f"got {batch}"
+        )
+    return Batches(patches, batch=batch, seed=0, last=0, world=world).steps_per_epoch
+
+
+def _finish_epoch(
+    run: Run,
+    epoch: int,
+    journal: Journal,
+    validation: Validation | None,
+    save: Callable[[nn.Module, Path, Mapping[str, float]], object],
+) -> None:
+    """Validate, keep what is best, write the checkpoint; in this order, for kills may come."""
+    fabric, scores, note = run.fabric, dict[str, float](), ""
+    if validation is not None:
+        mine = range(fabric.global_rank, len(validation), fabric.world_size)
+        scores = validation.scores(_gathered(fabric, validation.measure(run.network, mine)))
+        criterion = scores[validation.criterion]
+        if criterion > run.best.criterion or not run.best.epoch:  # the first may be nan
+            run.best = Best(epoch, criterion, scores)
+            note = " · best so far"
+    else:
+        run.best = Best(epoch)
+    run_is_best = run.best.epoch == epoch
+    run.expect_numbers()
+    if fabric.is_global_zero:
+        if validation is not None:
+            pictures = run.out / "pictures"
+            pictures.mkdir(exist_ok=True)
+            validation.picture(run.network, pictures / f"epoch-{epoch:03}.png")
+        if run_is_best:
+            save(run.network, run.out / BEST, scores)
+        save(run.network, run.out / LAST, scores)
+    shown = validation.shown if validation is not None else ()
+    journal.epoch(run.step, epoch, scores, shown=shown, note=note)
+    run.save()
+    fabric.barrier()
+    journal.restart()
+
+
+def _gathered(fabric: Fabric, measured: list[Any]) -> list[Any]:
+    """What all processes measured."""
+    if fabric.world_size == 1:
+        return measured
+    parts: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(parts, measured)
+    return [one for part in parts for one in part]
+
+
+def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
+    """Batches, and the seconds that each was waited for."""
+    while True:
+        started = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - started
+
+
+def _seed(seed: int, step: int, rank: int) -> None:
+    """Make dropout and its like a function of the step, as it must be to go on exactly."""
+    torch.manual_seed((seed * 1_000_003 + step) * 4_099 + rank)
+
+
+def _together(
+    fabric: Fabric, terms: Mapping[str, Tensor], stopping: bool
+) -> tuple[dict[str, float], bool]:
+    """Mean losses over all processes, and whether any of them was asked to stop."""
+    values = [*terms.values(), torch.tensor(float(stopping), device=fabric.device)]
+    stacked = torch.stack([value.float().reshape(()) for value in values])
+    reduced: Any = fabric.all_reduce(stacked, reduce_op="mean")
+    *means, stop = reduced.tolist()
+    return dict(zip(terms, means, strict=True)), stop > 0
+
+
+class _Guard:
+    """Stops a run whose loss is no number, or has left where it was for good."""
+
+    def __init__(self, main: str, out: Path) -> None:
+        self.main, self.out = main, out
+        self.smooth = self.lowest = math.inf
+        self.seen = 0
+
+    def check(self, step: int, terms: Mapping[str, float]) -> None:
+        for name, value in terms.items():
+            if not math.isfinite(value):
+                raise TrainingError(f"step {step}: {name} is {value}; {advice(self.out)}")
+        value, self.seen = terms[self.main], self.seen + 1
+        self.smooth = value if self.seen == 1 else 0.98 * self.smooth + 0.02 * value
+        if self.seen >= 100:
+            self.lowest = min(self.lowest, self.smooth)
+            if self.smooth > DIVERGED * self.lowest:
+                raise TrainingError(
+                    f"step {step}: training diverged: {self.main}, smoothed, is {self.smooth:.4g} "
+                    f"and was {self.lowest:.4g}; {advice(self.out)}"
+                )
+
+
+@contextlib.contextmanager
+def enough_memory(batch: int, parts: int, *, divisible: bool) -> Iterator[None]:
+    """Turn a lack of memory into a message that says what helps."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        lacks = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not lacks and "can't allocate memory" not in str(error):
+            raise
+        parts_help = f", or run it through in parts with --accumulate {2 * parts}"
+        raise TrainingError(
+            f"memory does not suffice for a batch of {batch}; use a smaller --batch"
+            f"{parts_help if divisible else ''}, or a smaller --crop"
+        ) from error
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Set once the process is asked to end; a step is finished first, then a checkpoint written."""
+    asked = threading.Event()
+    before: dict[int, Any] = {}
+
+    def ask(number: int, _: FrameType | None) -> None:
+        asked.set()
+        signal.signal(number, before[number])  # asked twice, it stops at once
+
+    if threading.current_thread() is threading.main_thread():
+        for one in (signal.SIGINT, signal.SIGTERM):
+            before[one] = signal.signal(one, ask)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

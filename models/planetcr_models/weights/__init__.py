@@ -1,0 +1,1 @@
+"""Weight files: safetensors, the authors' checkpoints, ONNX."""

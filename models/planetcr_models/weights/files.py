@@ -1,0 +1,167 @@
+"""A network in, a file of its weights out, and back: safetensors that say what they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from planetcr_models.errors import CheckpointError, ModelError
+from planetcr_models.networks.base import Restorer
+from planetcr_models.networks.registry import METHODS, create_model
+from planetcr_models.weights.authors import load_checkpoint
+from planetcr_models.weights.checkpoint import (
+    differences,
+    expect_finite,
+    is_safetensors,
+    parse_options,
+    read_safetensors,
+    read_state_dict,
+    write_safetensors,
+)
+from planetcr_models.weights.wrappers import unwrapped
+
+FORMAT: Final = "planetcr_models"
+"""How our files name themselves in their metadata."""
+
+VERSION: Final = "1"
+"""Of the metadata; raised when older versions of this package could not read it."""
+
+
+def save_model(model: Restorer, path: Path | str) -> Path:
+    """Write the weights of a network with its method and options, in one step.
+
+    Args:
+        model: Made by ``create_model`` or loaded by this package.
+        path: File to write, ``.safetensors`` by custom; a file that is there is replaced.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ModelError: It is unknown how to make the network.
+        OSError: The file cannot be written.
+    """
+    path = Path(path)
+    if not model.method:
+        raise ModelError(
+            f"{type(model).__name__}: expected a network made by create_model, whose method and "
+            "options are known; save others by safetensors.torch.save_file(model.state_dict(), …)"
+        )
+    said = {"format": FORMAT, "version": VERSION, "method": model.method}
+    said["options"] = json.dumps(dict(model.options))
+    write_safetensors(path, model.state_dict(), said)
+    return path
+
+
+def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
+    """Make the network again that :func:`save_model` wrote.
+
+    Args:
+        path: The file.
+        method: Refuse the weights of any other method.
+
+    Returns:
+        The network, in evaluation mode, in float64 if the weights are, otherwise in float32.
+
+    Raises:
+        CheckpointError: The file cannot be read, is no such file, or holds other weights.
+    """
+    path = Path(path)
+    weights, said = read_safetensors(path)
+    name, options = _method_of(path, said)
+    if method not in (None, name):
+        raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
+    try:
+        with torch.device("meta"):  # takes no memory, whatever the file says
+            problems = differences(create_model(name, **options).state_dict(), weights)
+        model = None if problems else create_model(name, **options)
+    except (ModelError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: names a network that cannot be made ({error}); update planetcr-bench"
+        ) from error
+    if model is None:
+        raise CheckpointError(f"{path}: expected the weights of this {name}, got others", problems)
+    _load(model, path, weights)
+    return model.eval()
+
+
+def load_weights(name: str, path: Path | str, **options: Any) -> Restorer:
+    """Load a method's weights from a file of ours, or from one that its authors' code wrote.
+
+    Args:
+        name: One of ``list_models``.
+        path: Written by :func:`save_model`, or see
+            ``load_checkpoint``.
+        **options: Those the weights must have been made with; nothing need be said, for the file
+            says it, or its authors' code knows one size.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds other weights.
+        ModelError: No such method, or none whose authors' code writes files.
+    """
+    path = Path(path)
+    model = load_model(path, method=name) if is_safetensors(path) else load_checkpoint(name, path)
+    has = METHODS[name].options() | dict(model.options)
+    unlike = [f"{key}={has.get(key, 'unknown')}" for key in options if has.get(key) != options[key]]
+    if unlike:
+        wanted = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise CheckpointError(
+            f"{path}: expected weights of {name} with {wanted}, got {', '.join(unlike)}; the file "
+            "says what it needs, so no options are needed"
+        )
+    return model
+
+
+def load_state(model: nn.Module, path: Path | str) -> None:
+    """Load the weights of any network: every one of its own, no other.
+
+    Args:
+        model: Takes the weights.
+        path: Safetensors, or a state dict as ``torch.save`` writes it, read without running any
+            code that it may hold.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds other weights.
+    """
+    path = Path(path)
+    _load(model, path, read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path))
+
+
+def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Method and options that a file names."""
+    if said.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected a file that planetcr_models.save_model wrote, found safetensors of "
+            "another origin; load them into a network of create_model and save that by save_model"
+        )
+    if said.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path}: expected version {VERSION} of the form, got {said.get('version')}; update "
+            "planetcr-bench"
+        )
+    try:
+        return said["method"], parse_options(said["options"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: names no method and options; save it anew") from error
+
+
+def _load(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Fill a network, all of it; its precision becomes double where the file's is."""
+    expected = model.state_dict()
+    weights = unwrapped(weights, expected)
+    problems = differences(expected, weights)
+    if problems:
+        who = getattr(model, "method", "") or type(model).__name__
+        raise CheckpointError(f"{path}: expected the weights of this {who}, got others", problems)
+    expect_finite(path, weights)
+    if any(value.dtype == torch.float64 for value in weights.values()):
+        model.double()
+    model.load_state_dict(weights)

@@ -1,0 +1,395 @@
+"""Where and how a method fails: closed forms on simulated scenes, and sums taken another way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from pandas.testing import assert_frame_equal
+
+from ledgers import make_ledger
+from planetcr_bench.analysis import error_analysis as diagnosis
+from planetcr_bench.analysis.error_analysis import (
+    TRIANGLE,
+    Diagnosis,
+    extremes,
+    gain,
+    signature,
+    triangle,
+    widest_protocol,
+)
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, SEASONS, SKY, THICKNESS
+from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.scene import Scene
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.evaluation.loading import scene_arrays
+from planetcr_bench.evaluation.runner import measure_scene
+from planetcr_bench.metrics.kernels import sky_of
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.results.aggregate import score_groups
+from planetcr_bench.results.ledger import Ledger, ledger_table
+
+OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
+FLOAT32 = 2e-6
+"""Share that rounding predictions to float32 can move."""
+
+Predict = Callable[[Scene], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def some_scenes(simulated: Path) -> list[Scene]:
+    """Four simulated scenes of different cloud cover."""
+    scenes = [read_scene(files) for files in find_scenes(simulated, "test")]
+    chosen = sorted(scenes, key=lambda scene: scene.cloud_cover)[1:9:2]
+    assert chosen[0].cloud_cover < 0.4
+    assert chosen[-1].cloud_cover > 0.6
+    return chosen
+
+
+def measured(scenes: Sequence[Scene], predict: Predict) -> Ledger:
+    """The ledger of predictions of scenes, by the real kernels."""
+    sums = [
+        measure_scene(scene_arrays(scene, predict(scene).astype(np.float32)), (OFFICIAL, FULL))
+        for scene in scenes
+    ]
+    frame = ledger_table(sums).to_pandas(ignore_metadata=True)
+    return Ledger(frame, make_ledger(scenes=1).provenance)
+
+
+def noisy(scene: Scene) -> np.ndarray:
+    """Half of the cloud removed, and noise on all."""
+    rng = np.random.default_rng(scene.patch)
+    return 0.5 * (scene.cloudy + scene.clear) + rng.normal(0, 0.05, scene.clear.shape)
+
+
+def shares_of(ledger: Ledger, by: Sequence[str] = ()) -> np.ndarray:
+    return Diagnosis([ledger], FULL).failures(*by)[list(TRIANGLE)].to_numpy()
+
+
+def expected_shares(scenes: Sequence[Scene], predict: Predict) -> np.ndarray:
+    """By another road: the point between cloudy and clear that lies next to each value."""
+    sums = np.zeros(3)
+    for scene in scenes:
+        t, c = scene.clear.astype(float), scene.cloudy.astype(float)
+        p = predict(scene).astype(np.float32).astype(float)
+        nearest = np.clip(p, np.minimum(c, t), np.maximum(c, t))
+        sums += [abs(nearest - t).sum(), abs(nearest - c).sum(), abs(p - nearest).sum()]
+    return sums / sums.sum()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 0.5, 1.0])
+def test_a_blend_leaves_its_share_of_the_cloud(some_scenes: list[Scene], alpha: float) -> None:
+    ledger = measured(some_scenes, lambda s: alpha * s.cloudy + (1 - alpha) * s.clear)
+    for by in ([], ["sky"], ["cover_bin"], ["land_cover"]):
+        shares = shares_of(ledger, by)
+        known = np.isfinite(shares).all(axis=1)
+        assert known.any()
+        assert_allclose(shares[known], np.tile([alpha, 1 - alpha, 0], (known.sum(), 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.0, 3.0])
+def test_what_overshoots_the_truth_is_invented(some_scenes: list[Scene], beta: float) -> None:
+    ledger = measured(some_scenes, lambda s: s.clear - beta * (s.cloudy - s.clear))
+    expected = [[0, 1 / (1 + beta), beta / (1 + beta)]]
+    assert_allclose(shares_of(ledger), expected, atol=FLOAT32)
+
+
+def test_more_cloud_than_there_was_is_invented(some_scenes: list[Scene]) -> None:
+    ledger = measured(some_scenes, lambda s: s.cloudy + 0.25 * (s.cloudy - s.clear))
+    assert_allclose(shares_of(ledger), [[0.8, 0, 0.2]], atol=FLOAT32)
+
+
+def test_far_from_both_is_invention_but_for_the_way_between_them(
+    some_scenes: list[Scene],
+) -> None:
+    far = 2.0
+    ledger = measured(some_scenes, lambda s: s.clear + far)
+    lift = np.concatenate([(s.cloudy.astype(float) - s.clear).ravel() for s in some_scenes])
+    residual, recovery = np.maximum(lift, 0).sum(), np.maximum(-lift, 0).sum()
+    sums = np.array([residual, recovery, far * lift.size - residual])
+    assert_allclose(shares_of(ledger), [sums / sums.sum()], atol=FLOAT32)
+    assert shares_of(ledger)[0, 2] > 0.8
+
+
+def test_any_prediction_is_split_value_by_value(some_scenes: list[Scene]) -> None:
+    assert_allclose(
+        shares_of(measured(some_scenes, noisy)), [expected_shares(some_scenes, noisy)], atol=1e-9
+    )
+    for scene in some_scenes:
+        (share,) = shares_of(measured([scene], noisy))
+        assert_allclose(share, expected_shares([scene], noisy), atol=1e-9)
+
+
+def test_three_equal_images_have_no_share(some_scenes: list[Scene]) -> None:
+    same = [replace(scene, cloudy=scene.clear) for scene in some_scenes]
+    assert np.isnan(shares_of(measured(same, lambda s: s.clear))).all()
+
+
+# Zero or at least 2**-60: scaled, a number near the smallest float becomes zero.
+VALUES = st.lists(st.floats(2**-60, 1) | st.just(0.0), min_size=3, max_size=3)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=20), st.integers(1, 19))
+def test_shares_are_parts_of_one_and_parts_add_up(values: list[list[float]], cut: int) -> None:
+    p, c, t = np.array(values).T
+    distances = np.stack([abs(p - t), abs(p - c), abs(c - t)])
+    shares = triangle(*distances.sum(1))
+    if not distances.any():
+        assert np.isnan(shares).all()
+        return
+    assert ((shares >= 0) & (shares <= 1)).all()
+    assert shares.sum() == pytest.approx(1)
+    parts = [distances[:, :cut].sum(1), distances[:, cut:].sum(1)]
+    added = sum(np.nan_to_num(triangle(*part)) * part.sum() for part in parts)
+    assert_allclose(added, shares * distances.sum(), atol=1e-9)
+    error, way = distances[0].sum(), distances[2].sum()
+    products = shares * distances.sum() / 2
+    assert_allclose(products[[0, 2]].sum(), error, atol=1e-9)
+    assert_allclose(products[[0, 1]].sum(), way, atol=1e-9)
+
+
+@given(VALUES, st.floats(1e-3, 1e6))
+def test_shares_have_no_unit(values: list[float], scale: float) -> None:
+    p, c, t = values
+    distances = np.array([abs(p - t), abs(p - c), abs(c - t)])
+    assert_allclose(triangle(*(scale * distances)), triangle(*distances), atol=1e-9)
+
+
+def test_rounding_is_forgiven_and_corrupt_sums_are_refused() -> None:
+    assert_allclose(triangle(1.0, 1.0, 2.0 + 1e-12), [0.5, 0.5, 0], atol=1e-12)
+    assert (triangle(1.0, 1.0, 2.0 + 1e-12) >= 0).all()
+    with pytest.raises(LedgerError, match="greater than the other two together"):
+        triangle([0.1, 1.0], [0.1, 1.0], [0.1, 2.001])
+
+
+@pytest.mark.parametrize("protocol", [OFFICIAL, FULL])
+@pytest.mark.parametrize(
+    ("pasted", "skies"),
+    [("nothing", []), ("clear", ["clear"]), ("clear and rim", ["clear", "rim"])],
+)
+def test_pasting_is_exact(
+    some_scenes: list[Scene], protocol, pasted: str, skies: list[str]
+) -> None:
+    kept = [SKY.index(sky) for sky in skies]
+
+    def composite(scene: Scene) -> np.ndarray:
+        sky = sky_of(scene.cloud_mask)
+        predicted = noisy(scene).astype(np.float32)
+        return np.where(np.isin(sky, kept), scene.cloudy, predicted)
+
+    built = score_groups(measured(some_scenes, composite).frame, protocol, pool="pixels")
+    plain = score_groups(measured(some_scenes, noisy).frame, protocol, pool="pixels")
+    paste = Diagnosis([measured(some_scenes, noisy)], protocol).paste.set_index("pasted")
+    assert list(paste.index) == ["nothing", "clear", "clear and rim"]
+    table = paste.loc[pasted]
+    for metric, sign in (("mae", -1), ("psnr", 1), ("sam_deg", -1)):
+        assert table[metric] == pytest.approx(built[metric].iloc[0], rel=1e-12)
+        gained = sign * (built[metric].iloc[0] - plain[metric].iloc[0])
+        assert table[f"gain_{metric}"] == pytest.approx(gained, abs=1e-9)
+
+
+def test_pasting_pays_where_a_method_harms_and_costs_where_it_helps(
+    some_scenes: list[Scene],
+) -> None:
+    harm = Diagnosis([measured(some_scenes, noisy)], FULL).paste.set_index("pasted")
+    assert harm.loc["clear", "gain_mae"] > 0
+    help_ = Diagnosis([measured(some_scenes, lambda s: s.clear)], FULL).paste.set_index("pasted")
+    assert (help_.loc["clear", ["gain_mae", "gain_sam_deg"]] < 0).all()
+    assert help_.loc["clear", "gain_psnr"] == -np.inf
+    assert help_.loc["nothing", "gain_psnr"] == 0
+
+
+def test_harm_agrees_with_the_images(some_scenes: list[Scene]) -> None:
+    table = Diagnosis([measured(some_scenes, noisy)], FULL).harm.set_index("sky")
+    assert list(table.index) == [*SKY, "all"]
+    images = {"sky": [], "p": [], "c": [], "t": []}
+    for scene in some_scenes:
+        images["sky"].append(sky_of(scene.cloud_mask).ravel())
+        arrays = zip(
+            "pct", (noisy(scene).astype(np.float32), scene.cloudy, scene.clear), strict=True
+        )
+        for name, image in arrays:
+            images[name].append(image.reshape(4, -1).astype(float))
+    sky = np.concatenate(images["sky"])
+    p, c, t = (np.concatenate(images[name], axis=1) for name in "pct")
+    for name in (*SKY, "all"):
+        chosen = sky == SKY.index(name) if name != "all" else sky >= 0
+        error, before = (abs(image - t)[:, chosen] for image in (p, c))
+        line = table.loc[name]
+        assert line["pixels"] == chosen.sum()
+        assert line["mae"] == pytest.approx(error.mean())
+        assert line["input_mae"] == pytest.approx(before.mean())
+        assert line["changed"] == pytest.approx(abs(p - c)[:, chosen].mean())
+        assert line["worse"] == pytest.approx((error.sum(0) > before.sum(0)).mean())
+
+
+def test_groups_agree_with_sums_taken_by_hand() -> None:
+    ledger = make_ledger(scenes=12)
+    rows = ledger.frame[ledger.frame["protocol"] == "full"]
+    table = Diagnosis([ledger], FULL).failures("land_cover", "cover_bin")
+    assert len(table) == len(LAND_COVER) * len(COVER_BINS)
+    for line in table.to_dict("records"):
+        low = COVER_BINS.index(line["cover_bin"]) / 5
+        part = rows[
+            (rows["land_cover"] == line["land_cover"])
+            & (rows["cloud_cover"] >= low)
+            & (rows["cloud_cover"] < low + 0.2)
+        ]
+        assert line["pixels"] == part["pixels"].sum()
+        assert line["scenes"] == part["scene"].nunique()
+        if len(part):
+            psnr = -10 * np.log10(part["squared_error"].sum() / part["values"].sum())
+            before = -10 * np.log10(part["input_squared_error"].sum() / part["values"].sum())
+            assert line["psnr"] == pytest.approx(psnr)
+            assert line["gain_psnr"] == pytest.approx(psnr - before)
+            assert line["mae"] == pytest.approx(part["absolute_error"].sum() / part["values"].sum())
+
+
+def test_skies_are_parts_of_the_whole() -> None:
+    ledgers = [make_ledger("one", scenes=7), make_ledger("other", scenes=7, seed=1)]
+    table = Diagnosis(ledgers, FULL).harm
+    assert list(table["row"]) == ["one"] * 4 + ["other"] * 4
+    for _, lines in table.groupby("row"):
+        skies, whole = lines[lines["sky"] != "all"], lines[lines["sky"] == "all"].iloc[0]
+        assert skies["pixels"].sum() == whole["pixels"]
+        for name in ("mae", "input_mae", "changed", "worse"):
+            mean = (skies[name] * skies["pixels"]).sum() / skies["pixels"].sum()
+            assert mean == pytest.approx(whole[name])
+
+
+def test_seasons_and_skies_that_do_not_occur_are_listed_empty() -> None:
+    ledger = make_ledger(scenes=4)
+    seasons = Diagnosis([ledger], FULL).failures("season").set_index("season")
+    assert list(seasons.index) == list(SEASONS)
+    assert list(seasons["scenes"]) == [0, 4, 0, 0]
+    assert np.isnan(seasons.loc["winter", "mae"])
+    clear = Ledger(ledger.frame[ledger.frame["sky"] == "clear"], ledger.provenance)
+    assert list(Diagnosis([clear], FULL).harm["pixels"] > 0) == [False, False, True, True]
+    assert Diagnosis([clear], FULL).paste["share"].tolist() == [0, 1, 1]
+
+
+def test_worst_and_best_scenes_settle_ties_by_name_and_are_listed_once() -> None:
+    table = pd.DataFrame(
+        {
+            "row": "m",
+            "scene": ["b", "a", "e", "d", "c"],
+            "psnr": [20.0, 20.0, np.inf, 30.0, np.inf],
+        }
+    )
+    lines = extremes(table, "psnr", count=2)
+    assert list(zip(lines["end"], lines["scene"], strict=True)) == [
+        ("worst", "a"),
+        ("worst", "b"),
+        ("best", "c"),
+        ("best", "e"),
+    ]
+    assert list(extremes(table, "psnr", count=9)["scene"]) == ["a", "b", "d", "c", "e"]
+
+
+def ends_of(*psnr: float, count: int = 2) -> list[tuple[str, float]]:
+    table = pd.DataFrame({"row": "m", "scene": list("abcdefgh")[: len(psnr)], "psnr": psnr})
+    lines = extremes(table, "psnr", count=count)
+    return list(zip(lines["end"], lines["psnr"], strict=True))
+
+
+def test_no_figure_is_worst_and_best_at_once() -> None:
+    inf = np.inf
+    assert ends_of(inf, inf, inf) == []
+    assert ends_of(20.0, 20.0) == []
+    assert ends_of(20.0) == []
+    assert ends_of(inf, 20.0, inf, inf) == [("worst", 20), ("best", inf), ("best", inf)]
+    assert ends_of(20.0, 20.0, 20.0, 30.0) == [("worst", 20), ("worst", 20), ("best", 30)]
+    assert ends_of(20.0, np.nan, np.nan) == []
+
+
+def test_each_grouping_is_added_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    add = diagnosis._group_sums
+
+    def spy(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+        asked.append(tuple(keys))
+        return add(rows, keys)
+
+    monkeypatch.setattr(diagnosis, "_group_sums", spy)
+    of = Diagnosis([make_ledger("a", scenes=4), make_ledger("b", scenes=4)], FULL)
+    for _ in range(2):
+        tables = of.harm, of.triangle, of.scenes, of.aois, of.failures("season")
+        assert all(len(table) for table in tables)
+    groupings = [(name,) for name in ("all", "sky", "land_cover", "cover_bin", "scene", "aoi")]
+    assert sorted(asked) == sorted(2 * [*groupings, ("season",)])
+
+
+def test_scenes_know_their_cover_and_prevailing_class() -> None:
+    ledger = make_ledger(scenes=5)
+    table = Diagnosis([ledger], OFFICIAL).scenes.set_index("scene")
+    rows = ledger.frame[ledger.frame["protocol"] == "official"]
+    for scene, part in rows.groupby("scene", observed=True):
+        pixels = part.groupby("land_cover", observed=True)["pixels"].sum()
+        assert pixels[table.loc[scene, "land_cover"]] == pixels.max()
+        assert table.loc[scene, "cloud_cover"] == part["cloud_cover"].iloc[0]
+        assert table.loc[scene, "pixels"] == part["pixels"].sum()
+
+
+def test_an_aoi_lies_in_the_middle_of_its_scenes() -> None:
+    ledger = make_ledger(scenes=6)
+    frame = ledger.frame.assign(longitude=ledger.frame["patch"] % 3 + 10.0)
+    frame.loc[frame["aoi"] == "summer_1", ["longitude", "latitude"]] = np.nan
+    table = Diagnosis([Ledger(frame, ledger.provenance)], FULL).aois.set_index("aoi")
+    assert table.loc["summer_0", "longitude"] == pytest.approx(11)
+    assert table.loc["summer_0", "latitude"] == pytest.approx(47)
+    assert np.isnan(table.loc["summer_1", ["longitude", "latitude"]].astype(float)).all()
+    assert table.loc["summer_1", "cloud_cover"] == pytest.approx((0.7 + 0.9 + 0.1) / 3)
+    assert list(table["scenes"]) == [3, 3]
+
+
+BIN_OF = {"cloud": "4-8", "rim": "0.25-0.5", "clear": "0-0.25"}
+
+
+def with_truth(ledger: Ledger) -> Ledger:
+    """A ledger whose skies have one thickness each."""
+    thickness = pd.Categorical(ledger.frame["sky"].map(BIN_OF).astype(str), list(THICKNESS))
+    return Ledger(ledger.frame.assign(thickness=thickness), ledger.provenance)
+
+
+def test_thickness_is_a_grouping_of_the_runs_that_know_it() -> None:
+    blind, other = make_ledger("blind", scenes=3), make_ledger("told", scenes=3, seed=2)
+    assert Diagnosis([blind], FULL).told is None
+    told = with_truth(other)
+    known_runs = Diagnosis([blind, told], FULL).told
+    assert known_runs is not None
+    assert [run.name for run in known_runs.ledgers] == ["told"]
+    table = known_runs.failures("thickness")
+    assert list(table["thickness"]) == list(THICKNESS[1:])
+    by_sky = Diagnosis([told], FULL).failures("sky")
+    by_sky = by_sky.assign(thickness=by_sky["sky"].map(BIN_OF)).drop(columns="sky")
+    known = table[table["pixels"] > 0].set_index("thickness")
+    expected = by_sky.set_index("thickness").loc[known.index]
+    assert_frame_equal(expected, known, check_index_type=False)
+
+
+def test_the_triangle_is_told_of_all_pixels_and_of_their_parts() -> None:
+    table = Diagnosis([make_ledger(scenes=5)], FULL).triangle
+    counts = table.groupby("by", sort=False)["group"].count()
+    assert counts.to_dict() == {"all": 1, "sky": 3, "land_cover": 6, "cover_bin": 5}
+    assert_allclose(table[list(TRIANGLE)].sum(axis=1), 1)
+
+
+def test_full_is_diagnosed_where_all_have_it_and_pixels_are_pooled() -> None:
+    crop = make_ledger("crop", scenes=2, protocols=("official",))
+    assert widest_protocol([make_ledger(scenes=2)]) == FULL
+    assert widest_protocol([make_ledger(scenes=2), crop]) == OFFICIAL
+    assert signature(OFFICIAL, "mae") == "mae|window:centre160|pool:pixels|v1"
+
+
+def test_gains_are_positive_where_better() -> None:
+    assert_array_equal(
+        gain("psnr", [3, np.inf, np.inf, 1], [1, 2, np.inf, np.inf]), [2, np.inf, 0, -np.inf]
+    )
+    assert_array_equal(gain("mae", [1.0, np.nan], [3.0, 1.0]), [2.0, np.nan])

@@ -1,0 +1,628 @@
+"""Tab. 3: from maps of land cover to the table, checked against others' scores of the same maps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
+from torchmetrics import JaccardIndex
+
+from ledgers import as_planet_cr, make_ledger, make_scene_sums
+from planetcr_bench.analysis.segmentation import (
+    BINS,
+    MEASURES,
+    check_judges,
+    class_scores,
+    judged_scores,
+    judges_of,
+    readings,
+    recovery,
+    signature,
+    transitions,
+    without_judges,
+)
+from planetcr_bench.analysis.segmentation_tables import (
+    CLEAR,
+    CLOUDY,
+    class_table,
+    left_out,
+    over_judges,
+    published_rows,
+    rank_table,
+    swapped,
+    table3,
+)
+from planetcr_bench.cli.compare import compare
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, UNKNOWN
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.report.report import JUDGED_FILES, report, write_tables
+from planetcr_bench.report.segmentation import table3_blocks
+from planetcr_bench.report.table import number, to_markdown
+from planetcr_bench.results.aggregate import check_comparable, summary
+from planetcr_bench.results.ledger import (
+    GROUPS,
+    JUDGED,
+    SUMS,
+    Ledger,
+    SceneSums,
+    judged_columns,
+    ledger_table,
+    write_ledger,
+)
+
+OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
+ONE, TWO, THREE = "aaaaaaaa", "bbbbbbbb", "cccccccc"
+
+
+# --- from maps to the table -----------------------------------------------------------------------
+
+
+@dataclass
+class Maps:
+    """What is true in a scene, and what a judge takes each of its images for."""
+
+    cover: float
+    truth: np.ndarray
+    clear: np.ndarray
+    cloudy: np.ndarray
+    prediction: np.ndarray
+
+
+def make_maps(cover: float, *, seed: int = 0, classes: Sequence[int] = range(7)) -> Maps:
+    rng = np.random.default_rng([seed, int(100 * cover)])
+    truth = rng.choice(classes, (24, 24))
+
+    def misread(labels: np.ndarray, share: float) -> np.ndarray:
+        return np.where(rng.random(labels.shape) < share, rng.integers(0, 6, labels.shape), labels)
+
+    clear = misread(np.minimum(truth, 5), 0.4)
+    return Maps(cover, truth, clear, misread(clear, 0.8), misread(clear, 0.3))
+
+
+def ledger_of(scenes: Sequence[Maps], name: str = "method", **provenance: object) -> Ledger:
+    """A ledger of one judge, each row counted pixel by pixel; the sky is clear, all of it."""
+    rows = []
+    for index, maps in enumerate(scenes):
+        sums, judged = np.zeros((GROUPS, len(SUMS))), np.zeros((GROUPS, 2, 6, 6), np.int64)
+        for truth, clear, cloudy, prediction in zip(
+            *(x.ravel() for x in (maps.truth, maps.clear, maps.cloudy, maps.prediction)),
+            strict=True,
+        ):
+            group = 3 * truth + 2
+            sums[group, 0] += 1
+            judged[group, 0, clear, prediction] += 1
+            judged[group, 1, clear, cloudy] += 1
+        identity = {
+            "scene": f"summer_{index}_p_0",
+            "split": "test",
+            "season": "summer",
+            "aoi": f"summer_{index}",
+            "patch": 0,
+            "cloud_cover": maps.cover,
+            "longitude": 0.0,
+            "latitude": 0.0,
+            "prediction_sha256": "",
+        }
+        counts = judged.reshape(GROUPS, JUDGED)
+        rows.append(SceneSums(identity, {"official": sums}, {"official": counts}))
+    facts = make_ledger(name, scenes=1, judges=(ONE,)).provenance
+    frame = ledger_table(rows, [ONE]).to_pandas(ignore_metadata=True)
+    count = {"scenes": len(scenes), "expected_scenes": len(scenes)}
+    return Ledger(frame, {**facts, **count, "protocols": {"official": "?"}, **provenance})
+
+
+COVERS = (0.1, 0.15, 0.2, 0.5, 1.0)  # two scenes in the first bin, none in the fourth
+SCENES = [
+    make_maps(0.1),
+    make_maps(0.15, classes=(0, 1, 6)),
+    make_maps(0.2, classes=(0, 2, 3)),
+    make_maps(0.5, classes=(6,)),
+    make_maps(1.0, classes=(1, 4, 5, 6)),
+]
+BIN_SCENES = dict(zip(BINS, ([0, 1], [2], [], [], [4], range(5)), strict=True))
+
+
+def pooled(scenes: Sequence[Maps], image: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth, clear and image of the known pixels of scenes."""
+    parts = [(x.truth.ravel(), x.clear.ravel(), getattr(x, image).ravel()) for x in scenes]
+    truth, clear, seen = (np.concatenate(column) for column in zip(*parts, strict=True))
+    known = truth != UNKNOWN
+    return truth[known], clear[known], seen[known]
+
+
+def expected(truth: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
+    """Percent of mIoU over the classes in the truth and of accuracy, by scikit-learn."""
+    present = np.unique(truth)
+    macro = jaccard_score(truth, seen, labels=present, average="macro", zero_division=0)
+    return 100 * macro, 100 * np.mean(truth == seen)
+
+
+@pytest.fixture(scope="module")
+def hand_made() -> Ledger:
+    """Not to be changed."""
+    return ledger_of(SCENES)
+
+
+@pytest.mark.parametrize("image", ["clear", "cloudy", "prediction"])
+def test_each_bin_scores_as_scikit_learn_scores_its_pooled_maps(
+    hand_made: Ledger, image: str
+) -> None:
+    table = judged_scores(hand_made, ONE, OFFICIAL, image)
+    for name, numbers in BIN_SCENES.items():
+        row = table.loc[name]
+        scenes = [SCENES[number] for number in numbers]
+        if not scenes:
+            assert row[list(MEASURES)].isna().all()
+            assert row["scenes"] == row["pixels"] == row["aois"] == 0
+            continue
+        truth, clear, seen = pooled(scenes, image)
+        miou, accuracy = expected(truth, seen)
+        assert_allclose((row["miou"], row["pa"]), (miou, accuracy))
+        agreement = expected(clear, seen)
+        assert_allclose((row["miou_agreement"], row["pa_agreement"]), agreement)
+        whole, least = expected(truth, clear), expected(truth, pooled(scenes, "cloudy")[2])
+        found = row[["miou_discrepancy", "pa_discrepancy"]].to_list()
+        assert_allclose(found, (whole[0] - miou, whole[1] - accuracy), atol=1e-10)
+        scale = 100 * (miou - least[0]) / (whole[0] - least[0])
+        assert_allclose(row["miou_recovery"], scale, atol=1e-10)
+        assert row["pixels"] == len(truth)
+        assert row["absent"] == tuple(
+            name for index, name in enumerate(LAND_COVER) if index not in truth
+        )
+
+
+def test_each_bin_scores_as_torchmetrics_scores_scene_after_scene(hand_made: Ledger) -> None:
+    table = judged_scores(hand_made, ONE, OFFICIAL, "prediction")
+    metric = JaccardIndex(task="multiclass", num_classes=6, average="none", ignore_index=UNKNOWN)
+    for maps in SCENES:
+        metric.update(torch.from_numpy(maps.prediction), torch.from_numpy(maps.truth))
+    assert_allclose(table.at["overall", "miou"], 100 * metric.compute().mean(), rtol=1e-6)
+
+
+def test_overall_is_the_pool_and_not_the_mean_of_bins(hand_made: Ledger) -> None:
+    table = judged_scores(hand_made, ONE, OFFICIAL, "prediction")
+    bins = table.loc[list(COVER_BINS)]
+    weighted = (bins["pa"] * bins["pixels"]).sum() / bins["pixels"].sum()
+    assert_allclose(table.at["overall", "pa"], weighted)
+    assert abs(table.at["overall", "miou"] - bins["miou"].mean()) > 1
+
+
+def test_scenes_without_known_land_do_not_count(hand_made: Ledger) -> None:
+    table = judged_scores(hand_made, ONE, OFFICIAL, "prediction")
+    assert table["scenes"].tolist() == [2, 1, 0, 0, 1, 4]
+    assert (readings(hand_made, ONE, OFFICIAL, "prediction")[2] == 0).all()
+
+
+def test_classes_score_as_scikit_learn_scores_them(hand_made: Ledger) -> None:
+    truth, _, seen = pooled(SCENES, "prediction")
+    table = class_scores(hand_made, ONE, OFFICIAL, "prediction")
+    for score, column in ((jaccard_score, "iou"), (recall_score, "recall")):
+        assert_allclose(table[column], 100 * score(truth, seen, average=None))
+    assert_array_equal(table["pixels"], np.bincount(truth, minlength=6))
+
+
+def test_transitions_are_the_confusion_of_two_readings(hand_made: Ledger) -> None:
+    for image in ("prediction", "cloudy"):
+        _, clear, seen = pooled(SCENES, image)
+        theirs = confusion_matrix(clear, seen, labels=range(6))
+        assert_array_equal(transitions(hand_made, ONE, OFFICIAL, image), theirs)
+
+
+# --- laws -----------------------------------------------------------------------------------------
+
+
+SMALL = [make_maps(cover, seed=1) for cover in (0.05, 0.3, 0.7, 0.95)]
+WHOLE = ledger_of(SMALL)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(4)), st.integers(1, 3))
+def test_halves_sum_to_the_whole_in_any_order(order: list[int], cut: int) -> None:
+    frame = WHOLE.frame
+    names = np.array([f"summer_{index}_p_0" for index in order])
+    parts = [frame[frame["scene"].isin(part)] for part in (names[:cut], names[cut:])]
+    halves = [Ledger(part.iloc[::-1], WHOLE.provenance) for part in parts]
+    for image in ("clear", "cloudy", "prediction"):
+        total = sum(readings(half, ONE, OFFICIAL, image) for half in halves)
+        assert_array_equal(total, readings(WHOLE, ONE, OFFICIAL, image))
+    merged = Ledger(pd.concat([half.frame for half in halves]), WHOLE.provenance)
+    pd.testing.assert_frame_equal(
+        judged_scores(merged, ONE, OFFICIAL, "prediction"),
+        judged_scores(WHOLE, ONE, OFFICIAL, "prediction"),
+    )
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6))
+def test_recovery_is_0_for_cloudy_and_100_for_clear(seed: int) -> None:
+    maps = make_maps(0.5, seed=seed)
+    for seen, at in ((maps.cloudy, 0), (maps.clear, 100)):
+        run = ledger_of([Maps(maps.cover, maps.truth, maps.clear, maps.cloudy, seen)])
+        row = judged_scores(run, ONE, OFFICIAL, "prediction").loc["overall"]
+        assert_allclose(row[["miou_recovery", "pa_recovery"]].to_list(), at, atol=1e-9)
+        if at == 100:
+            assert row["miou_agreement"] == row["pa_agreement"] == 100
+            assert row["miou_discrepancy"] == row["pa_discrepancy"] == 0
+    for image, at in (("cloudy", 0), ("clear", 100)):
+        row = judged_scores(run, ONE, OFFICIAL, image).loc["overall"]
+        assert_allclose(row[["miou_recovery", "pa_recovery"]].to_list(), at, atol=1e-9)
+
+
+def test_nothing_is_recovered_where_the_clear_image_tells_no_more() -> None:
+    assert np.isnan(recovery([50.0, 60.0, 40.0], clear=40, cloudy=[40, 45, 39.1])).all()
+    assert recovery(50.0, clear=40, cloudy=39) == 1100
+    maps = make_maps(0.5)
+    backwards = Maps(maps.cover, maps.truth, maps.cloudy, maps.clear, maps.prediction)
+    block = table3_blocks([ledger_of([backwards])], OFFICIAL)[1]
+    assert set(block.rows[0][1:]) == {"–"}
+    (note,) = [note for note in block.notes if note.startswith("No recovery")]
+    assert note == (
+        "No recovery in 40–60 % mIoU, 40–60 % PA, Overall mIoU, Overall PA: there judge aaaaaaaa "
+        "tells less than 1 point more from Cloud-Free than from Cloudy."
+    )
+
+
+def test_each_protocol_has_its_own_counts() -> None:
+    ledger = make_ledger(judges=(ONE,), scenes=3)
+    for protocol in (OFFICIAL, FULL):
+        rows = ledger.frame[ledger.frame["protocol"] == protocol.name]
+        known = rows[rows["land_cover"] != "unknown"]
+        assert readings(ledger, ONE, protocol, "cloudy")[-1].sum() == known["pixels"].sum()
+
+
+# --- several runs, several judges -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Ledger]:
+    """Two whole runs, a part of one and one that no judge has read; not to be changed."""
+    return [
+        make_ledger("align_cr", judges=(ONE, TWO, THREE), scenes=4),
+        make_ledger("mine", judges=(ONE, TWO, THREE), scenes=4, seed=1),
+        make_ledger("part", judges=(ONE, TWO, THREE), scenes=3, complete=False, expected_scenes=4),
+        make_ledger("unjudged", scenes=4),
+    ]
+
+
+@pytest.fixture(scope="module")
+def table(runs: list[Ledger]) -> pd.DataFrame:
+    return table3(runs, OFFICIAL)
+
+
+def test_tab_3_has_the_images_and_then_the_methods_in_paper_order(table: pd.DataFrame) -> None:
+    one = table[table["judge"] == ONE].drop_duplicates("row")
+    names = [CLEAR, CLOUDY, "mine", "part (3 of 4 scenes)", "unjudged", "align_cr"]
+    assert one["row"].tolist() == names
+    assert one["kind"].tolist() == ["clear", "input", *["measured"] * 4]
+    assert len(table) == 6 * 3 * len(BINS)
+
+
+def test_a_run_that_no_judge_has_read_stays_with_dashes_and_a_note(
+    runs: list[Ledger], table: pd.DataFrame
+) -> None:
+    assert table.loc[table["row"] == "unjudged", list(MEASURES)].isna().all(axis=None)
+    for block in table3_blocks(runs, OFFICIAL, details=True)[:2]:
+        (row,) = [row for row in block.rows if row[0] == "unjudged"]
+        assert set(row[1:]) == {"–"}
+        assert "unjudged was read by no judge; evaluate it again with --judge." in block.notes
+
+
+def test_the_spread_over_judges_spans_their_figures(table: pd.DataFrame) -> None:
+    spread = over_judges(table).set_index(["judge", "row", "cover_bin"])
+    each = table.set_index(["judge", "row", "cover_bin"])
+    for measure in ("miou", "pa_recovery", "miou_agreement"):
+        three = [each.at[(judge, "mine", "overall"), measure] for judge in (ONE, TWO, THREE)]
+        found = [spread.at[(kind, "mine", "overall"), measure] for kind in spread.index.levels[0]]
+        assert_allclose(sorted(found), [min(three), np.mean(three), max(three)])
+
+
+def test_a_figure_that_one_judge_lacks_has_no_mean(table: pd.DataFrame) -> None:
+    broken = table.copy()
+    hole = (broken["judge"] == TWO) & (broken["row"] == "mine")
+    broken.loc[hole, "miou_recovery"] = np.nan
+    spread = over_judges(broken)
+    assert spread.loc[spread["row"] == "mine", "miou_recovery"].isna().all()
+    assert spread.loc[spread["row"] == "align_cr", "miou_recovery"].notna().any()
+
+
+def test_one_judge_has_no_spread_and_no_ranks() -> None:
+    ledgers = [make_ledger(name, judges=(ONE,), scenes=2) for name in ("a", "b")]
+    blocks = table3_blocks(ledgers, OFFICIAL, details=True)
+    assert [block.title.partition(":")[0].split(" in ")[0] for block in blocks] == [
+        "Tab. 3", "Recovery", "Fig. 6 as a table", "Agreement", "IoU and recall of each class",
+    ]  # fmt: skip
+    assert [row[0] for row in blocks[0].rows] == [CLEAR, CLOUDY, "a", "b"]
+
+
+def test_ranks_say_whether_they_hang_on_the_judge(runs: list[Ledger], table: pd.DataFrame) -> None:
+    ranks = rank_table(runs, table)
+    assert sorted(ranks.index) == ["align_cr", "mine"]  # the others are in part or not judged
+    overall = table[table["cover_bin"] == "overall"].set_index(["judge", "row"])["miou"]
+    for judge in (ONE, TWO, THREE):
+        better = overall[judge, "mine"] > overall[judge, "align_cr"]
+        assert ranks.at["mine", judge] == (1 if better else 2)
+    alike = pd.DataFrame({ONE: [1, 2, 3], TWO: [1, 2, 2]}, ["a", "b", "c"])
+    assert swapped(alike) == []
+    other = alike.assign(**{THREE: [2, 1, 3]})
+    assert swapped(other) == [f"a and b (a ahead with {ONE}, {TWO}, b with {THREE})"]
+
+
+def with_better(ledger: Ledger, judge: str) -> Ledger:
+    """The same run, but a judge reads its predictions as it reads the clear image."""
+    frame = ledger.frame.copy()
+    names = np.array([x for x in judged_columns(judge) if "_prediction_" in x]).reshape(6, 6)
+    clear = np.stack([frame[list(row)].sum(axis=1) for row in names], 1)
+    frame[names.ravel()] = 0
+    frame[np.diag(names)] = clear
+    return Ledger(frame, ledger.provenance)
+
+
+def test_a_ranking_that_hangs_on_the_judge_is_named_in_the_table() -> None:
+    plain = [make_ledger(name, judges=(ONE, TWO), scenes=3) for name in ("a", "b")]
+    for judges, verdict in (
+        ((ONE, TWO), f"hangs on the judge: a and b (a ahead with {ONE}, b with {TWO})."),
+        ((ONE, ONE), "All judges rank the methods alike."),
+    ):
+        ledgers = [with_better(*pair) for pair in zip(plain, judges, strict=True)]
+        ranks = table3_blocks(ledgers, OFFICIAL)[2]
+        assert verdict in ranks.notes[0]
+        assert ranks.header == ["Method", f"fake {ONE}", f"fake {TWO}"]
+        expected = {(ONE, TWO): [["a", "1", "2"], ["b", "2", "1"]],
+                    (ONE, ONE): [["a", "1", "1"], ["b", "1", "1"]]}[judges]  # fmt: skip
+        assert ranks.rows == expected
+
+
+def test_a_method_is_set_against_the_images_of_its_own_scenes(table: pd.DataFrame) -> None:
+    part = table[(table["row"] == "part (3 of 4 scenes)") & (table["judge"] == ONE)]
+    alone = make_ledger("part", judges=(ONE, TWO, THREE), scenes=3)
+    own = judged_scores(alone, ONE, OFFICIAL, "clear")
+    theirs = part.set_index("cover_bin")
+    assert_allclose(theirs["miou"] + theirs["miou_discrepancy"], own["miou"])
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("judges", [(TWO,), (ONE, TWO)])
+def test_runs_of_different_judges_are_refused(judges: tuple[str, ...]) -> None:
+    ledgers = [make_ledger("a", judges=(ONE,), scenes=1), make_ledger("c", scenes=1)]
+    ledgers.append(make_ledger("b", judges=judges, scenes=1))
+    words = (
+        f"^b: expected the same judges as a, fake {ONE}, got "
+        f"{', '.join(f'fake {judge}' for judge in judges)}; .* --judge .* --no-judge"
+    )
+    for refused in (check_judges, judges_of, lambda runs: table3(runs, OFFICIAL)):
+        with pytest.raises(LedgerError, match=words):
+            refused(ledgers)
+    stripped = [without_judges(ledger) for ledger in ledgers]
+    assert judges_of(stripped) == {}
+    assert table3(stripped, OFFICIAL).empty
+    assert table3_blocks(stripped, OFFICIAL) == []
+
+
+def test_a_judge_of_one_key_and_another_hash_is_another_judge() -> None:
+    other = {ONE: {"name": "x", "sha256": "0"}}
+    run = make_ledger("b", judges=(ONE,), scenes=1)
+    twin = Ledger(run.frame, {**run.provenance, "judges": other})
+    with pytest.raises(LedgerError, match="same judges"):
+        check_judges([make_ledger("a", judges=(ONE,), scenes=1), twin])
+
+
+def test_the_order_of_judges_does_not_matter() -> None:
+    ledgers = [make_ledger("a", judges=(ONE, TWO)), make_ledger("b", judges=(TWO, ONE))]
+    assert list(judges_of(ledgers)) == [ONE, TWO]
+
+
+def test_one_protocol_of_two_signatures_is_refused() -> None:
+    other = make_ledger("b", scenes=1)
+    other.provenance["protocols"]["full"] += "0"
+    with pytest.raises(LedgerError, match=r"^b: expected protocol full as of a, .*; evaluate both"):
+        check_comparable([make_ledger("a", scenes=1), other])
+
+
+# --- text and files -------------------------------------------------------------------------------
+
+
+def test_tab_3_prints_as_the_paper_prints_it(hand_made: Ledger) -> None:
+    block = table3_blocks([hand_made], OFFICIAL)[0]
+    assert block.header[:3] == ["Method", "0–20 % mIoU", "0–20 % PA"]
+    assert block.header[-2:] == ["Overall mIoU", "Overall PA"]
+    cloudy = expected(*pooled(SCENES, "cloudy")[::2])
+    assert block.rows[1][-2:] == [number(value, digits=2) for value in cloudy]
+    assert block.rows[1][5:9] == ["–"] * 4
+    assert block.notes[0] == (
+        "mIoU|official|window:centre160|pool:pixels|classes:present in truth|unknown:ignored|"
+        "judge:aaaaaaaa|v1"
+    )
+    assert signature("PA", FULL, [ONE, TWO]) == (
+        f"PA|full|window:patch|pool:pixels|unknown:ignored|judge:{ONE}|judge:{TWO}|v1"
+    )
+
+
+def test_classes_that_are_in_no_mean_are_named(hand_made: Ledger) -> None:
+    (note,) = [
+        note
+        for note in table3_blocks([hand_made], OFFICIAL)[0].notes
+        if note.startswith("In no mean")
+    ]
+    assert note == (
+        "In no mean, as not in the truth: 20–40 % rangeland, barren, water; "
+        "80–100 % forest, agriculture, urban."
+    )
+    assert "Scenes / AOIs of known land: 0–20 % 2 / 2, 20–40 % 1 / 1" in "".join(
+        table3_blocks([hand_made], OFFICIAL)[0].notes
+    )
+
+
+def test_other_absent_classes_of_a_part_are_named_beside(hand_made: Ledger) -> None:
+    part = ledger_of(SCENES[1:], "part", complete=False, expected_scenes=5)
+    notes = table3_blocks([hand_made, part], OFFICIAL)[0].notes
+    (note,) = [note for note in notes if note.startswith("In no mean, as not in the truth, part")]
+    assert "0–20 % agriculture, urban, barren, water" in note
+    assert "part is incomplete: 4 of 5 scenes." in notes
+
+
+def test_a_class_that_the_judge_never_reads_is_in_no_mean_of_agreement() -> None:
+    maps = make_maps(0.5)
+    maps.clear[maps.clear == 5] = 4
+    run = ledger_of([maps])
+    row = judged_scores(run, ONE, OFFICIAL, "prediction").loc["overall"]
+    assert_allclose(row["miou_agreement"], expected(*pooled([maps], "prediction")[1:])[0])
+    assert (row["unread"], row["absent"]) == (("water",), ())
+    agreement = table3_blocks([run], OFFICIAL, details=True)[3]
+    note = "In no mean, as fake aaaaaaaa reads it in no clear image: 40–60 % water; Overall water."
+    assert note in agreement.notes
+    assert left_out(table3([run], OFFICIAL), "unread")[CLEAR]["overall"] == ("water",)
+
+
+def test_published_rows_stand_apart_and_only_beside_official() -> None:
+    ledgers = [as_planet_cr(make_ledger(judges=(ONE,), scenes=2))]
+    tab3, recovered, gap, *_ = table3_blocks(ledgers, OFFICIAL, published=True, details=True)
+    assert tab3.kinds == ["clear", "input", "measured", *["published"] * 10]
+    assert tab3.breaks() == [3]
+    assert tab3.rows[-1][-2:] == ["30.51", "45.78"]
+    assert any("not measured here. Input crop" in note for note in tab3.notes)
+    assert [row[0] for row in recovered.rows][:2] == ["method", "McGAN (published)"]
+    assert gap.rows[-1][-2:] == ["12.73", "18.88"]  # 43.24 − 30.51, 64.66 − 45.78
+    for block in table3_blocks(ledgers, FULL, published=True, details=True):
+        assert "published" not in block.kinds
+
+
+def test_what_follows_from_the_paper_s_figures() -> None:
+    rows = published_rows().set_index(["row", "cover_bin"])
+    best = rows.loc[("Align-CR (published)", "overall")]
+    assert best["miou_recovery"] == pytest.approx(100 * (30.51 - 11.72) / (43.24 - 11.72))
+    assert (rows.loc["Cloud-Free (published)", "pa_recovery"] == 100).all()
+    assert (rows.loc["Cloudy (published)", "miou_recovery"] == 0).all()
+
+
+def test_every_block_is_whole_and_signed(runs: list[Ledger]) -> None:
+    runs = [as_planet_cr(run, complete=True) for run in runs]
+    blocks = table3_blocks(runs, OFFICIAL, published=True, details=True)
+    assert len(blocks) == 9  # of which three are of one judge each
+    for block in blocks:
+        assert {len(row) for row in block.rows} == {len(block.header)}
+        assert len(block.kinds) == len(block.rows)
+        assert any(f"judge:{ONE}" in note or f"judge:{TWO}" in note or f"judge:{THREE}" in note
+                   for note in block.notes)  # fmt: skip
+        assert to_markdown(block)
+    both = blocks[0].rows, blocks[0].kinds
+    spread = [row[0] for row, kind in zip(*both, strict=True) if kind == "spread"]
+    assert "mine: lowest" in spread
+    assert "unjudged: lowest" not in spread
+
+
+def test_the_class_table_has_all_rows_of_tab_3(runs: list[Ledger], table: pd.DataFrame) -> None:
+    classes = class_table(runs, OFFICIAL)
+    assert classes["row"].unique().tolist() == table["row"].unique().tolist()
+    assert len(classes) == 6 * 3 * len(LAND_COVER)
+
+
+def test_summaries_hold_what_each_judge_tells(hand_made: Ledger) -> None:
+    result = json.loads(json.dumps(summary(hand_made), allow_nan=False))["protocols"]
+    (judge,) = result["official"]["judges"].values()
+    overall = judged_scores(hand_made, ONE, OFFICIAL, "prediction").loc["overall"]
+    assert judge["overall"] == {**{name: overall[name] for name in MEASURES}, "scenes": 4}
+    assert judge["by_cover"]["60-80"] == {**dict.fromkeys(MEASURES), "scenes": 0}
+    assert list(judge["by_cover"]) == list(COVER_BINS)
+    assert list(judge["by_class"]["water"]) == ["iou", "recall", "pixels"]
+    assert set(result["full"]["judges"][ONE]["overall"].values()) == {None, 0}
+    assert summary(without_judges(hand_made))["protocols"]["official"]["judges"] == {}
+
+
+def test_files_of_judged_runs_come_and_go(tmp_path: Path) -> None:
+    ledgers = [
+        as_planet_cr(make_ledger(name, judges=(ONE, TWO), scenes=2), input_crop="whole")
+        for name in ("a", "b")
+    ]
+    write_tables(tmp_path, ledgers, published=True)
+    assert all((tmp_path / name).stat().st_size > 500 for name in JUDGED_FILES)
+    frame = pd.read_csv(tmp_path / "table3.csv")
+    kinds = {ONE, TWO, "mean", "lowest", "highest", "published"}
+    assert set(frame["judge"]) == kinds
+    exact = table3(ledgers, OFFICIAL)
+    both = frame[(frame["protocol"] == "official") & (frame["judge"] == ONE)]
+    assert_array_equal(both["miou"], exact.loc[exact["judge"] == ONE, "miou"])
+    records = json.loads((tmp_path / "table3.json").read_text())
+    assert len(records) == len(frame)
+    assert records[0]["signature"] == signature("mIoU", OFFICIAL, [ONE])
+    assert isinstance(records[0]["scenes"], int)
+    tags = {(row["kind"], row["input_crop"]) for row in records}
+    assert tags == {
+        ("clear", None), ("input", None), ("measured", "whole"), ("published", None),
+        ("published", "160"), ("published", "unknown"),
+    }  # fmt: skip
+    write_tables(tmp_path, [without_judges(ledger) for ledger in ledgers])
+    assert not any((tmp_path / name).exists() for name in JUDGED_FILES)
+    assert (tmp_path / "table2.md").exists()
+
+
+def test_refused_runs_leave_the_files_as_they_were(tmp_path: Path) -> None:
+    ledgers = [make_ledger("a", judges=(ONE,)), make_ledger("b", judges=(TWO,))]
+    with pytest.raises(LedgerError, match="same judges"):
+        write_tables(tmp_path, ledgers)
+    assert not list(tmp_path.iterdir())
+
+
+def on_disk(folder: Path, name: str, judges: Sequence[str]) -> Path:
+    """Results of a run, as evaluate writes them."""
+    results = folder / name
+    results.mkdir()
+    facts = as_planet_cr(make_ledger(name, scenes=2, judges=judges)).provenance
+    sums = [make_scene_sums(index, judges=len(judges)) for index in range(2)]
+    write_ledger(results / "ledger.parquet", ledger_table(sums, judges), facts)
+    (results / "run.json").write_text("{}")
+    return results
+
+
+def test_compare_shows_tab_3_refuses_to_mix_judges_and_can_leave_them_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b, c = (on_disk(tmp_path, name, judges) for name, judges in
+               (("a", [ONE]), ("b", [TWO]), ("c", [])))  # fmt: skip
+    out = tmp_path / "out"
+    compare([a, c], out=out, published=True)
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in ("Tab. 2 (a)", "Tab. 3: mIoU and PA in %, protocol official", "Recovery in %",
+                  "30.51", "c (input unknown) was read by no judge"):  # fmt: skip
+        assert words in shown
+    assert (out / "transitions.svg").exists()
+    with pytest.raises(LedgerError, match="--no-judge"):
+        compare([a, b], out=out)
+    compare([a, b], out=out, no_judge=True)
+    assert "Tab. 3" not in capsys.readouterr().out
+    assert not (out / "table3.md").exists()
+
+
+def test_the_report_of_a_judged_run_has_its_own_section(hand_made: Ledger) -> None:
+    run = {
+        **hand_made.provenance, "predictions": "p", "command": "c", "started": "s", "seconds": 1.0,
+        "device": "cpu",
+    }  # fmt: skip
+    text = report(hand_made, run)
+    assert "## Semantic recovery" in text
+    assert "](fig6.png)" in text
+    assert "](transitions.png)" in text
+    assert "**Tab. 3: mIoU and PA in %, protocol official**" in text
+    assert "Semantic" not in report(without_judges(hand_made), run)
+
+
+def test_the_dataset_s_own_rows_come_from_the_run_that_covers_most() -> None:
+    part = make_ledger("part", judges=(ONE,), scenes=4, expected_scenes=10, complete=False)
+    whole = make_ledger("whole", judges=(ONE,), scenes=10)
+    alone = table3([whole], FULL).set_index(["row", "cover_bin"])
+    both = table3([part, whole], FULL).set_index(["row", "cover_bin"])
+    for name in ("Cloud-Free", "Cloudy"):
+        assert_allclose(both.loc[name, "miou"], alone.loc[name, "miou"], rtol=0)
+        assert both.loc[(name, "overall"), "scenes"] == 10

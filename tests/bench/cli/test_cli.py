@@ -1,0 +1,190 @@
+"""The real command, as a user types it: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Cli, run_program
+from planetcr_bench import __version__
+from planetcr_bench.data.layout import find_scenes
+
+pytestmark = pytest.mark.usefixtures("ledgers_alone")
+
+
+@pytest.fixture(scope="module")
+def road(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which both untrained methods are predicted and scored, and what that said."""
+    folder = tmp_path_factory.mktemp("road")
+    for method in ("copy-cloudy", "mean-fill"):
+        assert run_program(folder, "predict", method, "--data", data).returncode == 0
+        done = run_program(folder, "evaluate", f"preds/{method}")
+        assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture
+def runs(road: tuple[Path, str], tmp_path: Path) -> list[str]:
+    """Both runs, copied to where commands are run."""
+    shutil.copytree(road[0], tmp_path, dirs_exist_ok=True)
+    return [f"results/fake/{method}" for method in ("copy-cloudy", "mean-fill")]
+
+
+def assert_refused(done, *words: str, code: int = 1) -> None:
+    assert done.returncode == code, (done.stdout, done.stderr)
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_version_and_help_answer_at_once(cli: Cli, program: Cli) -> None:
+    start = time.perf_counter()
+    assert program("--version").stdout == f"planetcr-bench {__version__}\n"
+    assert time.perf_counter() - start < 5
+    text = cli("--help").stdout
+    assert all(command in text for command in ("check", "predict", "evaluate", "compare"))
+    for option in ("--data", "--split", "--results", "--name", "--workers", "--batch", "--device",
+                   "--allow-missing", "--json"):  # fmt: skip
+        assert option in cli("evaluate", "--help").stdout
+
+
+def test_the_whole_road_prints_tables_and_says_where_all_lies(
+    cli: Cli, road: tuple[Path, str], runs: list[str], tmp_path: Path
+) -> None:
+    for words in ("Tab. 2 (a)", "Forest", "mean-fill: gain", "Cloudy (input)", "protocol full",
+                  "rim", "80-100", "Results: results/fake/mean-fill"):  # fmt: skip
+        assert words in road[1]
+    refused = cli("compare", *runs, "--published")
+    assert_refused(refused, "expected track 'planet-cr', got 'fake'", "leave out --published")
+    assert not (tmp_path / "results" / "comparison").exists()
+    done = cli("compare", *runs)
+    assert done.returncode == 0, done.stderr
+    assert "Input crop: whole (it saw whole patches)" in done.stdout
+    for name in ("table2.md", "table2.tex", "table2.csv", "table2.json", "fig5.png", "fig5.svg"):
+        assert (tmp_path / "results" / "comparison" / name).stat().st_size > 500
+    records = json.loads((tmp_path / "results" / "comparison" / "table2.json").read_text())
+    measured = [row for row in records if row["kind"] == "measured"]
+    assert {row["input_crop"] for row in measured} == {"whole"}
+    again = cli("compare", *runs, "--json", "--out", "elsewhere")
+    assert [run["name"] for run in json.loads(again.stdout)] == ["copy-cloudy", "mean-fill"]
+    assert (tmp_path / "elsewhere" / "fig5.png").exists()
+
+
+def test_json_is_one_object_and_nothing_else(
+    data: Path, preds: Path, scores: Callable[..., dict]
+) -> None:
+    result = scores(preds, "--data", data, "--name", "mine", "--workers", 0, "--batch", 2)
+    assert (result["name"], result["track"], result["complete"]) == ("mine", "fake", True)
+    assert result["protocols"]["official"]["overall"]["mae"] > 0
+
+
+def test_missing_predictions_are_named_one_per_line(
+    cli: Cli, preds: Path, scores: Callable[..., dict], tmp_path: Path
+) -> None:
+    first, second = sorted(preds.glob("*.tif"))[:2]
+    first.unlink()
+    second.write_bytes(b"")
+    done = cli("evaluate", preds)
+    assert_refused(done, "nothing is scored", "--allow-missing")
+    lines = done.stderr.splitlines()
+    assert [first.stem in line for line in lines].count(True) == 1
+    assert [second.stem in line for line in lines].count(True) == 1
+    assert not (tmp_path / "results").exists()
+    result = scores(preds, "--allow-missing")
+    assert (result["complete"], result["scenes"]) == (False, 4)
+    done = cli("evaluate", preds, "--allow-missing")
+    assert "preds (4 of 6 scenes)" in done.stdout
+    assert "left out: " in done.stderr
+
+
+def test_mistakes_end_in_one_clear_message(
+    cli: Cli, program: Cli, preds: Path, tmp_path: Path
+) -> None:
+    assert_refused(program("evaluate", "nowhere"), "nowhere", "no such folder")
+    assert_refused(cli("evaluate", preds, "--data", "nowhere"), "nowhere", "no such folder")
+    assert_refused(cli("evaluate", preds, "--split", "val"), "'val'")
+    assert_refused(cli("evaluate", preds, "--device", "tpu"), "tpu", "expected auto, cpu", code=2)
+    assert_refused(cli("evaluate", preds, "--name", "../x"), "--name", "'../x'", code=2)
+    assert_refused(cli("predict", "copy-cloudy"), "--data", "PLANETCR_DATA")
+    assert_refused(cli("predict", "copy-cloudy", "--data", tmp_path), "train/ or test/")
+    assert_refused(cli("check", tmp_path / "none"), "no such folder")
+    assert_refused(cli("compare", tmp_path), "expected a results folder")
+    (tmp_path / "file").touch()
+    assert_refused(cli("evaluate", preds, "--results", "file"), "file")
+
+
+def test_wrong_usage_exits_with_two(cli: Cli, preds: Path) -> None:
+    assert cli("evaluate").returncode == 2
+    assert cli("evaluate", preds, "--nonsense").returncode == 2
+    assert cli("evaluate", preds, "--workers", "-1").returncode == 2
+    assert cli("evaluate", preds, "--batch", "0").returncode == 2
+    assert cli("predict", "magic").returncode == 2
+    assert cli("evaluate", preds, "--class-pool", "median").returncode == 2
+
+
+def test_the_environment_names_the_dataset(cli: Cli, data: Path, preds: Path) -> None:
+    (preds / "predictions.toml").unlink()
+    assert_refused(cli("evaluate", preds), "--data", "PLANETCR_DATA", "predictions.toml")
+    assert cli("evaluate", preds, PLANETCR_DATA=str(data)).returncode == 0
+
+
+def test_check_prints_counts_and_a_verdict(cli: Cli, data: Path, tmp_path: Path) -> None:
+    done = cli("check", data)
+    assert done.returncode == 0, done.stderr
+    assert "test: 6 scenes (6 sound), 2 AOIs" in done.stdout
+    assert "fingerprint" in done.stdout
+    report = json.loads(cli("check", data, "--json").stdout)
+    assert report["ok"]
+    assert len(report["fingerprint"]) == 64
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    path = find_scenes(broken, "test")[0].path("planet_cloudy")
+    path.write_bytes(b"nonsense")
+    done = cli("check", broken)
+    assert done.returncode == 1
+    assert str(path) in done.stdout.replace("\n", "")
+    done = cli("check", broken, "--json")
+    assert done.returncode == 1
+    assert any(str(path) in line for line in json.loads(done.stdout)["problems"])
+
+
+def test_runs_on_other_data_or_unfinished_ones_are_not_compared(
+    cli: Cli, runs: list[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    from scenes import write_dataset
+
+    write_dataset(tmp_path / "d2", test=1, seed=5)
+    cli("predict", "copy-cloudy", "--data", "d2", "--out", other)
+    assert cli("evaluate", other).returncode == 0
+    assert_refused(cli("compare", runs[0], "results/fake/other"), "same fingerprint")
+    (tmp_path / runs[0] / "run.json").unlink()
+    assert_refused(cli("compare", runs[0]), "did not finish")
+
+
+def test_a_full_disk_loses_nothing(cli: Cli, preds: Path, tmp_path: Path) -> None:
+    """A folder that cannot be written stands for a full disk: one message, no half-written run."""
+    results = tmp_path / "results"
+    (results / "fake").mkdir(parents=True)
+    (results / "fake" / ".preds.unfinished").write_text("in the way")
+    assert_refused(cli("evaluate", preds), ".preds.unfinished")
+    assert [path.name for path in (results / "fake").iterdir()] == [".preds.unfinished"]
+
+
+def test_float_predictions_that_look_like_numbers_are_refused(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "float"
+    folder.mkdir()
+    for files in find_scenes(data, "test"):
+        np.save(folder / f"{files.name}.npy", np.full((4, 300, 300), 900.0, np.float32))
+    assert_refused(cli("evaluate", folder, "--data", data), "looks like digital numbers")
+    (folder / "predictions.toml").write_text("scale = 10000\n")
+    assert cli("evaluate", folder, "--data", data).returncode == 0

@@ -1,0 +1,268 @@
+"""No figure hangs on the order of a ledger's rows or of its dictionaries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
+from sklearn.metrics import accuracy_score, jaccard_score, recall_score
+
+from ledgers import make_ledger
+from paths import RUNS
+from planetcr_bench.analysis.segmentation import class_scores, judged_scores, transitions
+from planetcr_bench.analysis.segmentation_tables import class_table, table3
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, THICKNESS
+from planetcr_bench.leaderboard.entries import Entry
+from planetcr_bench.leaderboard.page import write_board
+from planetcr_bench.leaderboard.sent_ledger import read_sent_ledger
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.report.report import report, write_comparison
+from planetcr_bench.results.aggregate import summary
+from planetcr_bench.results.ledger import (
+    IDENTITY,
+    ROW_ORDER,
+    Ledger,
+    cover_bins,
+    in_order,
+    read_ledger,
+    schema_of,
+    write_ledger,
+)
+
+RESULTS = RUNS
+OFFICIAL = PROTOCOLS["official"]
+ONE, TWO = "aaaaaaaa", "bbbbbbbb"
+
+
+def shuffled(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """The same rows in another order; texts have categories in any order, with unused ones."""
+    mixed = frame.take(rng.permutation(len(frame))).reset_index(drop=True)
+    for name in IDENTITY:
+        if isinstance(mixed[name].dtype, pd.CategoricalDtype):
+            unused = ROW_ORDER.get(name, ("unused", "0"))
+            names = list(dict.fromkeys([*map(str, mixed[name].cat.categories), *unused]))
+            order = rng.permutation(len(names))
+            mixed[name] = pd.Categorical(mixed[name].astype(str), [names[at] for at in order])
+    return mixed
+
+
+def write_shuffled(ledger: Ledger, path: Path, seed: int) -> Path:
+    """Write a ledger in parts, rows and the dictionaries of each part in any order."""
+    rng = np.random.default_rng(seed)
+    frame = shuffled(ledger.frame, rng)
+    schema = schema_of(ledger.judges, floor=ledger.has_floor)
+    middle = len(frame) // 2
+    halves = [
+        pa.Table.from_pandas(shuffled(half, rng), schema, preserve_index=False)
+        for half in (frame.iloc[:middle], frame.iloc[middle:])
+    ]
+    write_ledger(path, pa.concat_tables(halves), ledger.provenance)
+    return path
+
+
+# --- Tab. 3 ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", ["in order", "by name alone"])
+def test_tab_3_stays_when_classes_appear_in_another_order(
+    kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of the confusion matrix were permuted, and 12.3 was printed for 36.3."""
+    run = read_ledger(RESULTS / "dsen2_cr-narrow")
+    judge, full = run.judges[0], PROTOCOLS["full"]
+    frame, provenance = run.frame, run.provenance
+    assert set(frame["land_cover"].unique()) == set(LAND_COVER)  # in this case it did so
+    table = judged_scores(run, judge, full, "prediction")
+    assert round(table.loc["overall", "miou"], 1) == 36.3
+    classes = class_scores(run, judge, full, "prediction")
+    matrix = transitions(run, judge, full)
+    if kept == "by name alone":
+        monkeypatch.setattr("planetcr_bench.results.ledger.in_order", lambda frame: frame)
+    for scene in ("fall", "summer", "winter"):  # first ones, so that others' classes come first
+        first = frame["scene"].astype(str).str.startswith(scene)
+        rows = pd.concat([frame[first].iloc[::-1], frame[~first]], ignore_index=True)
+        names = rows["land_cover"].astype(str)
+        other = Ledger(rows.assign(land_cover=pd.Categorical(names, names.unique())), provenance)
+        assert_frame_equal(judged_scores(other, judge, full, "prediction"), table)
+        assert_frame_equal(class_scores(other, judge, full, "prediction"), classes)
+        assert (transitions(other, judge, full) == matrix).all()
+
+
+def counted(ledger: Ledger, judge: str, image: str) -> pd.DataFrame:
+    """Pixels of known land by scene's bin, true class, class in clear and class in an image."""
+    rows = ledger.frame[ledger.frame["protocol"] == "official"]
+    rows = rows.assign(cover_bin=cover_bins(rows).astype(str), truth=rows["land_cover"].astype(str))
+    names = [name for name in rows if name.startswith(f"judge_{judge}_{image}_")]
+    rows = rows.drop(columns="pixels")
+    long = rows.melt(["cover_bin", "truth"], names, "cell", "pixels")
+    long[["before", "after"]] = long["cell"].str.rsplit("_", n=2, expand=True)[[1, 2]]
+    keys = ["cover_bin", "truth", "before", "after"]
+    return long[long["truth"] != "unknown"].groupby(keys, as_index=False)["pixels"].sum()
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in RESULTS.iterdir()))
+def test_tab_3_of_shipped_runs_is_that_of_scikit_learn_from_shuffled_ledgers(
+    name: str, tmp_path: Path
+) -> None:
+    run = read_ledger(RESULTS / name)
+    (tmp_path / "a").mkdir()
+    mixed = read_ledger(write_shuffled(run, tmp_path / "a" / "ledger.parquet", seed=len(name)))
+    seen = {"clear": ("prediction", "before"), "cloudy": ("cloudy", "after")}
+    for judge in run.judges:
+        for image in ("clear", "cloudy", "prediction"):
+            source, column = seen.get(image, ("prediction", "after"))
+            cells = counted(run, judge, source)
+            ours = judged_scores(mixed, judge, OFFICIAL, image)
+            for cover in (*(COVER_BINS if image == "prediction" else ()), "overall"):
+                part = cells if cover == "overall" else cells[cells["cover_bin"] == cover]
+                part = part[part["pixels"] > 0]
+                weights = {"sample_weight": part["pixels"]}
+                present = sorted(set(part["truth"]))
+                both = part["truth"], part[column]
+                miou = jaccard_score(*both, labels=present, average="macro", **weights)
+                found = ours.loc[cover, ["miou", "pa"]].to_numpy(float)
+                assert_allclose(found, [100 * miou, 100 * accuracy_score(*both, **weights)], 1e-12)
+        weights = {"sample_weight": cells["pixels"], "labels": list(LAND_COVER), "average": None}
+        table = class_scores(mixed, judge, OFFICIAL, "prediction")
+        for column, score in (("iou", jaccard_score), ("recall", recall_score)):
+            expected = 100 * score(cells["truth"], cells["after"], zero_division=0, **weights)
+            assert_allclose(table[column], expected, 1e-12)
+
+
+# --- All outputs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Ledger]:
+    """A run and a part of another, read by two judges, clouds of known thickness."""
+    made = [
+        make_ledger("a", scenes=12, judges=(ONE, TWO), floor=True),
+        make_ledger("b", scenes=5, judges=(ONE, TWO), seed=2, complete=False, expected_scenes=12),
+    ]
+    told = [name for name in THICKNESS if name != "unknown"]
+    facts = {"simulation": None, "truth": True, "method": None}
+    runs = []
+    for run in made:
+        bins = [told[at % len(told)] for at in range(len(run.frame))]
+        frame = run.frame.assign(thickness=pd.Categorical(bins))
+        aois = frame["aoi"].astype(str).str.replace("_", "_1")  # with one digit and with two
+        frame["aoi"] = pd.Categorical(aois.where(aois != "summer_13", "summer_9"))
+        runs.append(Ledger(frame, {**run.provenance, **facts}))
+    return runs
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_same_rows_make_the_same_ledger(runs: list[Ledger], seed: int) -> None:
+    for run in runs:
+        mixed = shuffled(run.frame, np.random.default_rng(seed))
+        assert_frame_equal(Ledger(mixed, run.provenance).frame, run.frame)
+
+
+def test_rows_in_order_are_left_as_they_are() -> None:
+    """What measuring writes is in order, so that no committed ledger and no figure moves."""
+    for folder in RESULTS.iterdir():
+        frame = read_ledger(folder).frame
+        assert in_order(frame) is frame
+    frame = make_ledger(scenes=12).frame
+    assert in_order(frame) is frame
+
+
+def test_scenes_are_sorted_by_the_value_of_their_numbers() -> None:
+    frame = make_ledger(scenes=12).frame
+    part = frame.iloc[::-1]
+    names = in_order(part)["scene"].cat.categories.tolist()
+    assert names == [f"summer_{index // 3}_p_{index}" for index in range(12)]
+    odd = pd.DataFrame(
+        {"scene": pd.Categorical(["a_10", f"a_{'9' * 5000}", "a_09", "b1", "a_9", "b"])}
+    )
+    found = in_order(odd)["scene"].astype(str).tolist()
+    assert found == ["a_09", "a_9", "a_10", f"a_{'9' * 5000}", "b", "b1"]
+
+
+RUN = {
+    "predictions": "p", "command": "evaluate p", "started": "now", "seconds": 1.0, "device": "cpu",
+}  # fmt: skip
+
+
+def outputs(runs: Sequence[Ledger], folder: Path) -> dict[str, bytes]:
+    """Everything that is made of runs: reports, scores, comparison, board."""
+    (folder / "comparison").mkdir(parents=True)
+    write_comparison(folder / "comparison", runs)
+    entries = [Entry(run.name, run, {**run.provenance, **RUN}, None, "claimed") for run in runs]
+    write_board(folder / "board", entries)
+    (folder / "a.md").write_text(report(runs[0], {**runs[0].provenance, **RUN}))
+    (folder / "a.json").write_text(json.dumps([summary(run) for run in runs]))
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def differing(runs: Sequence[Ledger], folder: Path) -> tuple[set[str], list[str]]:
+    """All files that are made of runs, and those that differ when rows come in another order."""
+    expected = outputs(runs, folder / "given")
+    mixed = [
+        read_ledger(write_shuffled(run, folder / f"{run.name}.parquet", seed))
+        for seed, run in enumerate(runs)
+    ]
+    found = outputs(mixed, folder / "mixed")
+    assert expected.keys() == found.keys()
+    return set(expected), [name for name in expected if expected[name] != found[name]]
+
+
+def test_no_byte_of_a_table_page_or_json_hangs_on_the_order_of_rows_or_dictionaries(
+    runs: list[Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cover_figure", "discrepancy_figure", "transition_figure", "save_figure"):
+        monkeypatch.setattr(f"planetcr_bench.report.report.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("planetcr_bench.report.error_analysis_chapter._picture", lambda *_: [])
+    made, other = differing(runs, tmp_path)
+    assert {
+        "comparison/table2.csv", "comparison/table3.csv", "comparison/statistics.csv",
+        "comparison/diagnosis.json", "comparison/diagnosis.md", "a.md", "a.json",
+        "board/index.html", "board/leaderboard.json", "board/leaderboard.md",
+    } < made  # fmt: skip
+    assert other == []
+
+
+@pytest.mark.slow
+def test_no_line_of_a_figure_hangs_on_the_order_of_rows_or_dictionaries(
+    runs: list[Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Figure.savefig
+    monkeypatch.setattr(  # PNG takes longer than all else
+        Figure, "savefig", lambda *at, **how: how["format"] == "svg" and save(*at, **how)
+    )
+    made, other = differing(runs, tmp_path)
+    stems = ("fig5", "fig6", "transitions", "sky", "triangle", "class_cover", "thickness", "aois")
+    assert {f"comparison/{stem}.svg" for stem in stems} < made
+    assert other == []
+
+
+def test_judges_have_one_order_whatever_the_record_says() -> None:
+    run = make_ledger(judges=(ONE, TWO), scenes=3)
+    judges = dict(reversed(run.provenance["judges"].items()))
+    other = replace(run, provenance={**run.provenance, "judges": judges})
+    assert other.judges == run.judges == (ONE, TWO)
+    for table in (table3, class_table):
+        assert_frame_equal(table([other], OFFICIAL), table([run], OFFICIAL))
+
+
+def test_a_sent_ledger_is_put_in_order_too(tmp_path: Path) -> None:
+    run = read_ledger(RESULTS / "mean-fill")
+    path = write_shuffled(run, tmp_path / "ledger.parquet", 3)
+    assert_frame_equal(read_sent_ledger(path).frame, run.frame)
+    assert json.loads(json.dumps(run.provenance))  # plain

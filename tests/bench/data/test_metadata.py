@@ -1,0 +1,74 @@
+"""What a dataset says of itself, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.layout import shortfall, simulated_identity
+from planetcr_bench.data.metadata import Simulation, read_simulation
+from planetcr_bench.errors import DatasetError
+
+ENTRY = """track = "sim-v1-tiny"
+[simulation]
+version = "sim-v1"
+preset = "standard"
+seed = 0
+size = "tiny"
+test_scenes = 10
+train_scenes = 4
+"""
+
+
+def test_tracks_and_identities_tell_what_differs() -> None:
+    def one(**changes: object) -> Simulation:
+        entries = {"version": "sim-v1", "preset": "standard", "seed": 0, "size": "full",
+                   "test_scenes": 3000, "train_scenes": 6600}  # fmt: skip
+        return Simulation(**{**entries, **changes})
+
+    assert one().track == "sim-v1"
+    assert one(train_scenes=60_000).identity == one().identity
+    others = [one(size="demo"), one(preset="misaligned"), one(seed=2), one(version="sim-v2")]
+    assert [other.track for other in others] == [
+        "sim-v1-demo", "sim-v1-misaligned", "sim-v1-seed2", "sim-v2",
+    ]  # fmt: skip
+    assert len({other.identity for other in (one(), *others)}) == 5
+
+
+def test_a_dataset_that_says_nothing_is_no_simulation(tmp_path: Path) -> None:
+    assert read_simulation(tmp_path) is None
+    assert simulated_identity(tmp_path, "test") is None
+    assert shortfall(tmp_path, "test", 3) is None
+    (tmp_path / "dataset.toml").write_text('track = "mine"\n')
+    assert read_simulation(tmp_path) is None
+
+
+def test_an_entry_is_read_and_counts_its_scenes(tmp_path: Path) -> None:
+    (tmp_path / "dataset.toml").write_text(ENTRY)
+    assert read_simulation(tmp_path) == Simulation("sim-v1", "standard", 0, "tiny", 10, 4)
+    assert simulated_identity(tmp_path, "test") == "sim-v1 standard, seed 0, size tiny"
+    assert simulated_identity(tmp_path, "train") == "sim-v1 standard, seed 0, size tiny, 4 scenes"
+    assert shortfall(tmp_path, "test", 10) is None
+    assert "expected 4 scenes by dataset.toml, found 3" in (shortfall(tmp_path, "train", 3) or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ENTRY.replace("seed = 0", 'seed = "0"'),
+        ENTRY.replace("seed = 0\n", ""),
+        ENTRY + "extra = 1\n",
+        ENTRY.replace("test_scenes = 10", "test_scenes = true"),
+        'track = "x"\nsimulation = "sim-v1"\n',
+        "[simulation\n",
+    ],
+)
+def test_a_broken_entry_is_refused_by_name(text: str, tmp_path: Path) -> None:
+    (tmp_path / "dataset.toml").write_text(text)
+    with pytest.raises(DatasetError, match=r"dataset.toml"):
+        read_simulation(tmp_path)
+    (tmp_path / "test").mkdir()
+    report = audit(tmp_path, workers=0)
+    assert any("dataset.toml" in line for line in report.problems)

@@ -1,0 +1,442 @@
+"""Patches to train on: the files and the pack of them give the same numbers, or a refusal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from planetcr_bench.constants import LAND_COVER_NAMES
+from planetcr_bench.data import patches as training_data
+from planetcr_bench.data.fingerprint import fingerprint_of
+from planetcr_bench.data.layout import SceneFiles, find_scenes, read_scene
+from planetcr_bench.data.patches import (
+    RECORD,
+    FilePatches,
+    PackedPatches,
+    TrainingPatch,
+    build_pack,
+)
+from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
+from scenes import write_dataset, write_scene, write_tif
+
+FIELDS = {"cloudy": 1, "clear": 1, "sar": 0.3, "cloud_mask": 1, "land_cover": 1}
+"""Arrays of a patch, and pixels of each along an optical pixel."""
+DTYPES = ("float32", "float32", "float32", "bool", "uint8")
+
+cells = st.integers(0, 29)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[SceneFiles]:
+    """Six scenes; one with reflectance above 1, holes in SAR, land cover without a class."""
+    root = write_dataset(tmp_path_factory.mktemp("data"), test=6)
+    scenes = find_scenes(root, "test")
+    rng = np.random.default_rng(1)
+    optical = rng.integers(0, 65536, (4, 300, 300), np.uint16)
+    write_tif(scenes[1].path("planet_cloudy"), optical, (0, 0), 3, None)
+    sar = rng.uniform(-40, 5, (2, 90, 90)).astype(np.float32)
+    sar[:, 10:20] = np.nan
+    write_tif(scenes[1].path("S1"), sar, (0, 0), 10, None)
+    codes = rng.choice(np.array([0, 10, 70, 80, 95, 100], np.uint8), (1, 90, 90))
+    write_tif(scenes[1].path("landcover"), codes, (0, 0), 10, None)
+    return scenes
+
+
+@pytest.fixture(scope="module")
+def pack(scenes: list[SceneFiles], tmp_path_factory: pytest.TempPathFactory) -> PackedPatches:
+    """Their pack, made by worker processes; read only."""
+    return build_pack(scenes, tmp_path_factory.mktemp("pack"), name="train", workers=2, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def few(scenes: list[SceneFiles]) -> list[SceneFiles]:
+    return scenes[:2]
+
+
+def assert_equal(patch: TrainingPatch, other: object) -> None:
+    for field in FIELDS:
+        assert_array_equal(getattr(patch, field), getattr(other, field), err_msg=field)
+
+
+def assert_pack_of(pack: PackedPatches, scenes: list[SceneFiles]) -> None:
+    assert pack.names == [files.name for files in scenes]
+    for index, files in enumerate(scenes):
+        assert_equal(pack.read(index), read_scene(files))
+
+
+def copy_of(scenes: list[SceneFiles], folder: Path) -> list[SceneFiles]:
+    """The same scenes in a folder of their own, free to be broken."""
+    root = Path(scenes[0].split_folder).parent
+    shutil.copytree(root, folder)
+    names = {files.name for files in scenes}
+    return [files for files in find_scenes(folder, "test") if files.name in names]
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+# --- The same numbers -----------------------------------------------------------------------
+
+
+def test_files_and_pack_give_the_numbers_of_the_authors_loader(
+    scenes: list[SceneFiles], pack: PackedPatches
+) -> None:
+    patches = FilePatches(scenes)
+    assert len(patches) == len(pack) == 6
+    assert patches.names == pack.names
+    assert (patches.side, patches.cell) == (pack.side, pack.cell) == (300, 10)
+    for index, files in enumerate(scenes):
+        scene = read_scene(files)
+        assert_equal(patches.read(index), scene)
+        assert_equal(pack.read(index), scene)
+
+
+@settings(max_examples=40, deadline=None)
+@given(index=st.integers(0, 5), top=cells, left=cells, cut=st.integers(1, 30))
+def test_a_window_is_the_same_cut_of_the_whole(
+    scenes: list[SceneFiles], pack: PackedPatches, index: int, top: int, left: int, cut: int
+) -> None:
+    size = 10 * min(cut, 30 - max(top, left))
+    window = {"top": 10 * top, "left": 10 * left, "size": size}
+    whole = read_scene(scenes[index])
+    expected = {}
+    for field, ratio in FIELDS.items():
+        rows, columns = (
+            slice(round(start * ratio), round((start + size) * ratio))
+            for start in (10 * top, 10 * left)
+        )
+        expected[field] = getattr(whole, field)[..., rows, columns]
+    for patches in (FilePatches(scenes), pack):
+        assert_equal(patches.read(index, **window), SimpleNamespace(**expected))
+
+
+def test_arrays_are_contiguous_and_the_callers_own(
+    scenes: list[SceneFiles], pack: PackedPatches
+) -> None:
+    for patches in (FilePatches(scenes), pack):
+        for window in ({}, {"top": 10, "left": 30, "size": 160}):
+            patch = patches.read(1, **window)
+            for field, dtype in zip(FIELDS, DTYPES, strict=True):
+                array = getattr(patch, field)
+                assert array.dtype == dtype
+                assert array.flags.c_contiguous
+                assert array.flags.writeable
+                array[:] = 0
+            assert patches.read(1, **window).clear.max() > 0
+    assert pack.read(1).cloudy.max() == 1
+    assert LAND_COVER_NAMES[pack.read(1).land_cover.max()] == "unknown"
+
+
+def test_a_pack_is_a_plain_file_of_numpy(scenes: list[SceneFiles], pack: PackedPatches) -> None:
+    records = np.load(pack.path)
+    assert records.dtype.names == tuple(FIELDS)
+    scene = read_scene(scenes[1])
+    assert_array_equal(records["cloudy"][1], np.rint(1e4 * scene.cloudy))
+    assert_array_equal(records["clear"][1], np.rint(1e4 * scene.clear))
+    assert_array_equal(records["sar"][1], scene.sar)
+    contents = json.loads(pack.path.with_suffix(".json").read_text())
+    assert contents["fingerprint"] == fingerprint_of(scenes)
+    assert (contents["version"], contents["count"], contents["names"]) == (1, 6, pack.names)
+
+
+def test_scenes_have_the_order_that_they_were_given(few: list[SceneFiles], tmp_path: Path) -> None:
+    for order in (few, few[::-1]):
+        assert_pack_of(build_pack(order, tmp_path, name="train", quiet=True), order)
+
+
+def test_to_another_process_only_the_path_travels(pack: PackedPatches) -> None:
+    whole = pack.read(2)
+    pickled = pickle.dumps(pack)
+    assert len(pickled) < 1000
+    assert_equal(pickle.loads(pickled).read(2), whole)
+
+
+# --- Refusals -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"top": 5},
+        {"left": 12, "size": 160},
+        {"size": 155},
+        {"size": 0},
+        {"top": -10, "size": 10},
+        {"left": 150, "size": 160},
+        {"top": 10},
+        {"size": 310},
+    ],
+)
+def test_a_window_of_parts_of_sar_pixels_or_outside_is_refused(
+    scenes: list[SceneFiles], pack: PackedPatches, window: dict[str, int]
+) -> None:
+    for patches in (FilePatches(scenes), pack):
+        with pytest.raises(UsageError, match=r"multiples of 10 optical pixels \(3 SAR pixels\)"):
+            patches.read(0, **window)
+
+
+def test_a_patch_that_is_not_there_ends_the_sequence(
+    scenes: list[SceneFiles], pack: PackedPatches
+) -> None:
+    for patches in (FilePatches(scenes), pack):
+        with pytest.raises(IndexError):
+            patches.read(6)
+
+
+def test_a_broken_scene_is_named_and_leaves_nothing(few: list[SceneFiles], tmp_path: Path) -> None:
+    broken = copy_of(few, tmp_path / "data")
+    path = broken[1].path("S1")
+    write_tif(path, np.zeros((2, 90, 80), np.float32), (0, 0), 10, None)
+    for read in (
+        lambda: FilePatches(broken).read(1),
+        lambda: build_pack(broken, tmp_path / "pack", name="train", quiet=True),
+    ):
+        with pytest.raises(DatasetError, match=f"{path}: expected shape"):
+            read()
+    assert files_in(tmp_path / "pack") == set()
+
+
+def test_products_on_two_grids_are_refused(tmp_path: Path) -> None:
+    files = write_scene(tmp_path / "data")
+    sar = np.full((2, 90, 90), -10, np.float32)
+    write_tif(files.path("S1"), sar, (0, 0), 10, "EPSG:32601")
+    for read in (
+        lambda: FilePatches([files]).read(0),
+        lambda: build_pack([files], tmp_path / "pack", name="train", quiet=True),
+    ):
+        with pytest.raises(SceneError, match=r"S1_summer_500_p_1.tif: expected the clear image's"):
+            read()
+    assert files_in(tmp_path / "pack") == set()
+
+
+def test_no_scene_makes_no_pack(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="expected scenes to pack, got none"):
+        build_pack([], tmp_path, name="val")
+
+
+def test_a_disk_without_room_is_noticed_before_the_work(
+    few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_by_one_that_was_killed = tmp_path / "train.npy.partial"
+    room = 2 * RECORD.itemsize - 1
+
+    def usage(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=0 if left_by_one_that_was_killed.exists() else room)
+
+    monkeypatch.setattr(training_data.shutil, "disk_usage", usage)
+    with pytest.raises(BenchError, match=r"expected 4 MB .* found 3; .* leave out --pack"):
+        build_pack(few, tmp_path, name="train", quiet=True)
+    assert files_in(tmp_path) == set()
+    room += 1
+    left_by_one_that_was_killed.touch()
+    assert_pack_of(build_pack(few, tmp_path, name="train", quiet=True), few)
+
+
+def test_a_disk_that_fills_up_leaves_nothing(
+    few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training_data.os, "fsync", full)
+    with pytest.raises(BenchError, match=r"train.npy: cannot be written \(No space left on device"):
+        build_pack(few, tmp_path, name="train", quiet=True)
+    assert files_in(tmp_path) == set()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(few: list[SceneFiles], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BenchError, match="cannot be written"):
+        build_pack(few, tmp_path / "file", name="train")
+
+
+@pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize("name", ["train.npy", "train.json"])
+def test_what_stands_in_place_of_a_pack_is_not_waited_for(
+    few: list[SceneFiles], tmp_path: Path, name: str
+) -> None:
+    pack = build_pack(few, tmp_path, name="train", quiet=True)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DatasetError, match=f"{name}: expected a regular file, got a FIFO"):
+        len(PackedPatches(pack.path, pack.fingerprint))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda whole: whole[:-1], "expected a whole file"),
+        (lambda whole: whole + b"more", "expected 3206056 bytes, got 3206060"),
+        (lambda whole: whole[:100], "expected a whole file"),
+        (lambda _: b"", "expected a whole file"),
+        (lambda whole: whole.replace(b"(2,)", b"(1,)"), "expected 1603156 bytes, got 3206056"),
+        (lambda whole: whole.replace(b"<f4", b"<i4"), "expected records of scenes"),
+    ],
+)
+def test_a_damaged_pack_is_refused_until_it_is_deleted(
+    few: list[SceneFiles], tmp_path: Path, damage: Callable[[bytes], bytes], message: str
+) -> None:
+    path = build_pack(few, tmp_path, name="train", quiet=True).path
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DatasetError, match=f"{path}: damaged pack: {message}.* delete it"):
+        build_pack(few, tmp_path, name="train", quiet=True)
+    path.unlink()
+    assert_pack_of(build_pack(few, tmp_path, name="train", quiet=True), few)
+
+
+# --- One pack, whatever happens -------------------------------------------------------------
+
+
+def test_a_pack_is_built_once(
+    few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_pack(few, tmp_path, name="train", quiet=True)
+    assert files_in(tmp_path) == {"train.npy", "train.json"}
+    monkeypatch.setattr(training_data, "_build", None)
+    assert_pack_of(build_pack(few, tmp_path, name="train", quiet=True), few)
+
+
+@pytest.mark.parametrize("words", ["", "[]", '{"version": 0}', "missing"])
+def test_a_pack_that_does_not_say_what_it_is_is_built_anew(
+    few: list[SceneFiles], tmp_path: Path, words: str
+) -> None:
+    path = build_pack(few[:1], tmp_path, name="train", quiet=True).path
+    path.with_suffix(".json").write_text(words)
+    if words == "missing":
+        path.with_suffix(".json").unlink()
+    assert_pack_of(build_pack(few, tmp_path, name="train", quiet=True), few)
+
+
+def test_a_pack_of_another_version_is_built_anew(few: list[SceneFiles], tmp_path: Path) -> None:
+    path = build_pack(few, tmp_path, name="train", quiet=True).path
+    contents = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**contents, "version": 0}))
+    with pytest.raises(DatasetError, match="found another"):
+        PackedPatches(path, contents["fingerprint"]).read(0)
+    build_pack(few, tmp_path, name="train", quiet=True).read(0)
+    assert json.loads(path.with_suffix(".json").read_text()) == contents
+
+
+def test_other_pixels_make_another_pack_and_refuse_who_opens_the_old(
+    few: list[SceneFiles], tmp_path: Path
+) -> None:
+    mine = copy_of(few, tmp_path / "data")
+    old = build_pack(mine, tmp_path, name="train", quiet=True)
+    before = old.read(0).cloud_mask
+    np.save(mine[0].path("cloudmask"), ~before)
+    new = build_pack(mine, tmp_path, name="train", quiet=True)
+    assert_pack_of(new, mine)
+    assert_array_equal(old.read(0).cloud_mask, before)
+    with pytest.raises(DatasetError, match=r"train.npy: .* found another; it was replaced"):
+        pickle.loads(pickle.dumps(old)).read(0)
+
+
+def test_pixels_that_change_while_they_are_packed_make_no_pack(
+    few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_data, "fingerprint_of", lambda *_, **__: "0" * 64)
+    with pytest.raises(DatasetError, match="changed while they were packed"):
+        build_pack(few, tmp_path, name="train", quiet=True)
+    assert files_in(tmp_path) == set()
+
+
+SCRIPT = """
+import pickle, sys, time
+from pathlib import Path
+from planetcr_bench.data import patches as training_data
+
+def hang(*_):
+    print("there", flush=True)
+    time.sleep(60)
+
+def build_slowly(*args, build=training_data._build, **options):
+    with open(sys.argv[1] + "/builds", "a") as log:
+        log.write("one\\n")
+    time.sleep(0.7)
+    build(*args, **options)
+
+def build():
+    scenes = pickle.loads(bytes.fromhex(sys.argv[2]))
+    pack = training_data.build_pack(scenes, Path(sys.argv[1]), name="train", workers=0)
+    print(pack.read(len(pack) - 1).cloudy.sum())
+
+"""
+
+
+def started(end: str, folder: Path, scenes: list[SceneFiles]) -> subprocess.Popen[str]:
+    arguments = [str(folder), pickle.dumps(scenes).hex()]
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT + end, *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+BETWEEN_RECORDS = """
+training_data.track = lambda packed, *_, **__: (
+    hang() if index == 1 else one for index, one in enumerate(packed))
+build()
+"""
+BEFORE_THEY_ARE_THERE = """
+def replace(path, target, replace=Path.replace):
+    return hang() if target.suffix == ".npy" else replace(path, target)
+
+Path.replace = replace
+build()
+"""
+BEFORE_THEY_ARE_NAMED = """
+training_data.write_whole = hang
+build()
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "left"),
+    [
+        (BETWEEN_RECORDS, {"train.npy", "train.json", "train.npy.partial"}),
+        (BEFORE_THEY_ARE_THERE, {"train.npy", "train.npy.partial"}),
+        (BEFORE_THEY_ARE_NAMED, {"train.npy"}),
+    ],
+    ids=["between records", "before they are there", "before they are named"],
+)
+def test_who_is_killed_leaves_the_earlier_pack_or_none(
+    scenes: list[SceneFiles], few: list[SceneFiles], tmp_path: Path, end: str, left: set[str]
+) -> None:
+    old = build_pack(few, tmp_path, name="train", quiet=True)
+    with started(end, tmp_path, scenes[2:]) as process:
+        assert process.stdout.readline() == "there\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert files_in(tmp_path) == left
+    again = PackedPatches(old.path, old.fingerprint)
+    if "train.json" in left:
+        assert_pack_of(again, few)
+    else:
+        with pytest.raises(DatasetError):
+            again.read(0)
+    assert_pack_of(build_pack(scenes[2:], tmp_path, name="train", quiet=True), scenes[2:])
+    assert files_in(tmp_path) == {"train.npy", "train.json"}
+
+
+def test_of_two_at_once_one_builds_and_the_other_waits(
+    few: list[SceneFiles], tmp_path: Path
+) -> None:
+    end = "training_data._build = build_slowly\nbuild()"
+    processes = [started(end, tmp_path, few) for _ in range(2)]
+    said = {process.communicate(timeout=60)[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
+    assert said == {f"{read_scene(few[-1]).cloudy.sum()}\n"}
+    assert (tmp_path / "builds").read_text() == "one\n"

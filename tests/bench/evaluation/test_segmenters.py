@@ -1,0 +1,513 @@
+"""What judges see of predictions, counted right, and seen once where once is enough."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from typer.testing import CliRunner
+
+from judges import ShadeJudge
+from planetcr_bench.api import evaluate
+from planetcr_bench.cli.app import app
+from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES, SKY
+from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.errors import LedgerError, PredictionError, UsageError
+from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
+from planetcr_bench.evaluation.segmenters import Bench, tally
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.predictions.format import read_card
+from planetcr_bench.predictions.predict import predict
+from planetcr_bench.results.ledger import GROUPS, JUDGED, judged_pixels, read_ledger
+from planetcr_bench.utils import files as storage
+
+BOTH = list(PROTOCOLS.values())
+
+pytestmark = pytest.mark.usefixtures("ledgers_alone")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(storage.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    return tmp_path / "planetcr-bench" / "judged"
+
+
+@pytest.fixture
+def scenes(data: Path, preds: Path) -> list[Arrays]:
+    card = read_card(preds)
+    return [
+        read_arrays(Job(files, preds / f"{files.name}.tif"), card)
+        for files in find_scenes(data, "test")[:3]
+    ]
+
+
+def run(preds: Path, results: Path, **options):
+    return evaluate(preds, results, device="cpu", quiet=True, **options)
+
+
+def refused(*arguments: object) -> tuple[int, str]:
+    """Exit code and message of a command in this process."""
+    done = CliRunner().invoke(app, [str(word) for word in arguments])
+    assert not isinstance(done.exception, Exception), done.exception
+    return done.exit_code, done.stderr
+
+
+def window(image: np.ndarray, protocol: str) -> np.ndarray:
+    return image[..., 70:230, 70:230] if protocol == "official" else image
+
+
+# --- Counts ---------------------------------------------------------------------------------
+
+
+def test_pixels_are_counted_by_group_and_by_what_three_images_are_taken_for() -> None:
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, GROUPS, (40, 40)).astype(np.uint8)
+    clear, cloudy, seen = rng.integers(0, 6, (3, 40, 40)).astype(np.uint8)
+    expected = np.zeros((GROUPS, 2, 6, 6), np.int64)
+    for y in range(40):
+        for x in range(40):
+            expected[group[y, x], 0, clear[y, x], seen[y, x]] += 1
+            expected[group[y, x], 1, clear[y, x], cloudy[y, x]] += 1
+    counted = tally(group, np.stack([clear, cloudy]), seen)
+    assert_array_equal(counted, expected.reshape(GROUPS, JUDGED))
+
+
+def test_the_ledger_holds_what_each_judge_sees_in_each_window(
+    data: Path, preds: Path, tmp_path: Path
+) -> None:
+    judges = [ShadeJudge(20), ShadeJudge(7)]
+    _, out, _ = run(preds, tmp_path / "results", judges=judges)
+    ledger = read_ledger(out)
+    assert ledger.judges == tuple(sorted(judge.key for judge in judges))
+    assert dict(ledger.provenance["judges"]) == {judge.key: judge.facts for judge in judges}
+    for files in find_scenes(data, "test"):
+        scene = read_scene(files)
+        stored = read_arrays(Job(files, preds / f"{files.name}.tif"), read_card(preds)).images[0]
+        for protocol in ("official", "full"):
+            rows = ledger.frame[
+                (ledger.frame["scene"] == files.name) & (ledger.frame["protocol"] == protocol)
+            ]
+            cover = window(scene.land_cover, protocol)
+            for judge in judges:
+                maps = {
+                    name: judge.classify(window(image, protocol)[None])[0]
+                    for name, image in (
+                        ("clear", scene.clear), ("cloudy", scene.cloudy), ("prediction", stored)
+                    )
+                }  # fmt: skip
+                for name in ("cloudy", "prediction"):
+                    pixels = judged_pixels(rows, judge.key, name)
+                    for truth, word in enumerate(LAND_COVER_NAMES):
+                        mine = pixels[(rows["land_cover"] == word).to_numpy()].sum(axis=0)
+                        there = cover == truth
+                        theirs, _, _ = np.histogram2d(
+                            maps["clear"][there], maps[name][there], bins=(range(7), range(7))
+                        )
+                        assert_array_equal(mine, theirs)
+
+
+def test_columns_of_a_judge_are_named_by_clear_class_and_class(preds: Path, tmp_path: Path) -> None:
+    judge = ShadeJudge()
+    ledger, _, _ = run(preds, tmp_path / "results", judges=[judge])
+    pixels = judged_pixels(ledger.frame, judge.key, "prediction")
+    water, urban = LAND_COVER.index("water"), LAND_COVER.index("urban")
+    named = ledger.frame[f"judge_{judge.key}_prediction_water_urban"]
+    assert_array_equal(named, pixels[:, water, urban])
+
+
+def test_a_copy_of_the_input_is_seen_as_the_input(data: Path, tmp_path: Path) -> None:
+    predict("copy-cloudy", data, tmp_path / "copies", quiet=True)
+    judge = ShadeJudge()
+    ledger, _, _ = run(tmp_path / "copies", tmp_path / "results", judges=[judge])
+    assert_array_equal(
+        judged_pixels(ledger.frame, judge.key, "prediction"),
+        judged_pixels(ledger.frame, judge.key, "cloudy"),
+    )
+
+
+def test_scores_are_those_without_a_judge(preds: Path, tmp_path: Path) -> None:
+    plain, _, _ = run(preds, tmp_path / "a")
+    judged, _, _ = run(preds, tmp_path / "b", judges=[ShadeJudge()])
+    pd.testing.assert_frame_equal(judged.frame[list(plain.frame)], plain.frame)
+
+
+def test_a_centre_crop_is_judged_as_the_centre_of_a_whole(
+    data: Path, preds: Path, tmp_path: Path
+) -> None:
+    judge = ShadeJudge()
+    whole, _, _ = run(preds, tmp_path / "results", judges=[judge])
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for files in find_scenes(data, "test"):
+        stored = read_arrays(Job(files, preds / f"{files.name}.tif"), read_card(preds)).images[0]
+        cut = np.rint(stored[:, 70:230, 70:230] * 10_000).astype(np.uint16)
+        np.save(crops / f"{files.name}.npy", cut)
+    cropped, _, _ = run(crops, tmp_path / "results", data=data, judges=[judge])
+    official = whole.frame[whole.frame["protocol"] == "official"].reset_index(drop=True)
+    for image in ("prediction", "cloudy"):
+        assert_array_equal(
+            judged_pixels(official, judge.key, image),
+            judged_pixels(cropped.frame, judge.key, image),
+        )
+
+
+def test_nothing_hangs_on_workers_or_batch_or_the_measuring_device(
+    preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judges = [ShadeJudge()]
+    first, _, _ = run(preds, tmp_path / "a", workers=0, judges=judges)
+    second, _, _ = run(preds, tmp_path / "b", workers=2, batch=4, judges=judges)
+    pd.testing.assert_frame_equal(first.frame, second.frame)
+    monkeypatch.setattr("planetcr_bench.api.choose_device", lambda _: "cpu:0")
+    tensors, _, _ = run(preds, tmp_path / "c", batch=4, judges=judges)
+    for image in ("prediction", "cloudy"):
+        assert_array_equal(
+            judged_pixels(tensors.frame, judges[0].key, image),
+            judged_pixels(first.frame, judges[0].key, image),
+        )
+
+
+@pytest.mark.parametrize("allow_missing", [True, False])
+def test_a_batch_without_a_usable_prediction_is_no_stumbling_block(
+    preds: Path, tmp_path: Path, allow_missing: bool
+) -> None:
+    first = min(preds.glob("*.tif"))
+    first.write_bytes(first.read_bytes()[:-100_000])
+    options = {"batch": 1, "judges": [ShadeJudge()], "allow_missing": allow_missing}
+    if allow_missing:
+        ledger, _, problems = run(preds, tmp_path / "results", **options)
+        assert (len(problems), ledger.frame["scene"].nunique()) == (1, 5)
+    else:
+        with pytest.raises(PredictionError, match=first.name):
+            run(preds, tmp_path / "results", **options)
+
+
+def test_a_judge_twice_is_refused(preds: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="each judge once"):
+        run(preds, tmp_path / "results", judges=[ShadeJudge(), ShadeJudge()])
+
+
+def test_parts_that_another_judge_saw_are_not_taken_over(preds: Path, tmp_path: Path) -> None:
+    path = min(preds.glob("*.tif"))
+    good = path.read_bytes()
+    path.write_bytes(good[:-100_000])
+    with pytest.raises(PredictionError):
+        run(preds, tmp_path / "results", judges=[ShadeJudge(7)])
+    path.write_bytes(good)
+    resumed, _, _ = run(preds, tmp_path / "results", judges=[ShadeJudge(20)])
+    fresh, _, _ = run(preds, tmp_path / "fresh", judges=[ShadeJudge(20)])
+    pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
+
+
+@pytest.mark.parametrize("card", [{}, {"scores": {"miou": 0.5}}])
+def test_parts_that_the_same_judge_saw_are_whatever_its_card_says(
+    preds: Path, tmp_path: Path, card: dict
+) -> None:
+    path = max(preds.glob("*.tif"))
+    good = path.read_bytes()
+    path.write_bytes(good[:-100_000])
+    with pytest.raises(PredictionError):
+        run(preds, tmp_path / "results", judges=[ShadeJudge()])
+    path.write_bytes(good)
+    judge = ShadeJudge()
+    judge.facts = {**judge.facts, **card}
+    resumed, _, _ = run(preds, tmp_path / "results", judges=[judge])
+    assert sum(shape[0] for shape in judge.shown) == 2 * 3  # one scene: three images, two windows
+    fresh, _, _ = run(preds, tmp_path / "fresh", judges=[judge])
+    pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
+
+
+# --- Memory ---------------------------------------------------------------------------------
+
+
+def test_clear_and_cloudy_are_seen_once_per_dataset_and_judge(scenes: list[Arrays]) -> None:
+    judge = ShadeJudge()
+    first = Bench([judge], "a" * 64, BOTH).count(scenes)
+    assert sum(shape[0] for shape in judge.shown) == 3 * 3 * 2
+    judge.shown.clear()
+    again = Bench([judge], "a" * 64, BOTH).count(scenes)
+    assert judge.shown == [(3, 4, 160, 160), (3, 4, 300, 300)]  # the predictions
+    for one, other in zip(first, again, strict=True):
+        for name in one:
+            assert_array_equal(one[name], other[name])
+    for bench in (
+        Bench([judge], "b" * 64, BOTH),
+        Bench([ShadeJudge(7)], "a" * 64, BOTH),
+        Bench([ShadeJudge(key=f"{judge.key}-bf16")], "a" * 64, BOTH),
+    ):
+        seen = bench.judges[0]
+        seen.shown.clear()
+        bench.count(scenes)
+        assert sum(shape[0] for shape in seen.shown) == 3 * 3 * 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "classes", "shape"])
+def test_a_damaged_memory_is_worked_out_anew(
+    scenes: list[Arrays], cache: Path, damage: str
+) -> None:
+    judge = ShadeJudge()
+    bench = Bench([judge], "a" * 64, BOTH)
+    expected = bench.count(scenes)
+    file = min(cache.rglob("*.npz"))
+    if damage in ("cut", "empty"):
+        file.write_bytes(file.read_bytes()[: 100 if damage == "cut" else 0])
+    else:
+        maps = {"official": np.zeros((2, 160, 160), np.uint8)}
+        if damage != "other":
+            side, kind = (300, 6) if damage == "classes" else (299, 0)
+            maps["full"] = np.full((2, side, side), kind, np.uint8)
+        np.savez(file, **maps)
+    judge.shown.clear()
+    for one, other in zip(expected, bench.count(scenes), strict=True):
+        for name in one:
+            assert_array_equal(one[name], other[name])
+    assert sum(shape[0] for shape in judge.shown) == 3 * 2 + 2 * 2
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(
+    scenes: list[Arrays], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(storage.platformdirs, "user_cache_path", lambda _: tmp_path / "file")
+    judge = ShadeJudge()
+    for _ in range(2):
+        judge.shown.clear()
+        Bench([judge], "a" * 64, BOTH).count(scenes)
+        assert sum(shape[0] for shape in judge.shown) == 3 * 3 * 2
+
+
+# --- Ledgers that no judge can have written --------------------------------------------------
+
+
+@pytest.mark.parametrize("mistake", ["lost", "two readings", "negative", "unnamed"])
+def test_readings_that_cannot_be_are_refused(preds: Path, tmp_path: Path, mistake: str) -> None:
+    from planetcr_bench.results.ledger import schema_of, write_ledger
+
+    judge = ShadeJudge()
+    ledger, out, _ = run(preds, tmp_path / "results", judges=[judge])
+    frame, facts = ledger.frame.copy(), dict(ledger.provenance)
+    prefix = f"judge_{judge.key}_cloudy_"
+    columns = [name for name in frame if name.startswith(prefix)]
+    row = frame[columns].sum(axis=1).idxmax()
+    full = next(name for name in columns if frame.loc[row, name] > 0)
+    if mistake == "lost":
+        frame.loc[row, full] -= 1
+    elif mistake == "two readings":
+        before = full.removeprefix(prefix).split("_")[0]
+        other = next(name for name in columns if not name.startswith(f"{prefix}{before}_"))
+        frame.loc[row, [full, other]] += [-1, 1]
+    elif mistake == "negative":
+        sibling = full.rpartition("_")[0]
+        other = next(name for name in columns if name.startswith(f"{sibling}_") and name != full)
+        count = frame.loc[row, other] + 1
+        frame.loc[row, [full, other]] += [count, -count]
+    else:
+        facts["judges"] = {}
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(frame, schema=schema_of([judge.key]), preserve_index=False)
+    write_ledger(out / "ledger.parquet", table, facts)
+    expected = "its judges" if mistake == "unnamed" else "one reading of every pixel"
+    with pytest.raises(LedgerError, match=expected):
+        read_ledger(out)
+
+
+# --- Files of judges, through the command -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def judge_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
+    from planetcr_models.segmentation.deeplab import Judge, save_judge
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("judge") / "small.safetensors"
+    save_judge(Judge(encoder="resnet18"), path, {"track": "made-up", "scores": {"miou": 0.5}})
+    return path
+
+
+def test_the_command_lets_a_file_judge(
+    cli, data: Path, preds: Path, judge_file: Path, tmp_path: Path
+) -> None:
+    from planetcr_models.segmentation.deeplab import classify, load_judge
+    from planetcr_models.segmentation.deeplab import read_card as read_judge
+
+    done = cli("evaluate", preds, "--judge", judge_file)
+    assert done.returncode == 0, done.stderr
+    ledger = read_ledger(tmp_path / "results" / "fake" / "preds")
+    digest = read_judge(judge_file)["sha256"]
+    assert ledger.judges == (digest[:8],)
+    facts = ledger.provenance["judges"][digest[:8]]
+    assert facts["name"] == f"resnet18 {digest[:8]}"
+    assert (facts["sha256"], facts["track"], facts["scores"]) == (digest, "made-up", {"miou": 0.5})
+    files = find_scenes(data, "test")[0]
+    scene = read_scene(files)
+    judge = load_judge(judge_file)
+    clear, cloudy = classify(judge, np.stack([scene.clear, scene.cloudy]))
+    rows = ledger.frame[
+        (ledger.frame["scene"] == files.name) & (ledger.frame["protocol"] == "full")
+    ]
+    theirs, _, _ = np.histogram2d(clear.ravel(), cloudy.ravel(), bins=(range(7), range(7)))
+    counted = judged_pixels(rows, digest[:8], "cloudy").sum(axis=0)
+    assert np.abs(counted - theirs).sum() <= 20  # pixels at a tie of two classes
+
+
+@pytest.mark.slow
+def test_autocast_makes_another_judge(cli, preds: Path, judge_file: Path, tmp_path: Path) -> None:
+    path = sorted(preds.glob("*.tif"))
+    for extra in path[1:]:
+        extra.unlink()
+    done = cli(
+        "evaluate", preds, "--judge", judge_file, "--autocast", "bf16", "--allow-missing",
+        "--device", "cpu", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "preds"
+    (key,) = read_ledger(tmp_path / "results" / "fake" / "preds").judges
+    assert key.endswith("-bf16")
+
+
+def test_what_is_no_judge_ends_in_one_clear_message(
+    preds: Path, judge_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd = tmp_path / "odd.safetensors"
+    odd.write_bytes(b"nothing")
+    twin = tmp_path / "twin.safetensors"
+    twin.write_bytes(judge_file.read_bytes())
+    for arguments, code, says in (
+        (("--judge", tmp_path / "none.safetensors"), 1, "none.safetensors"),
+        (("--judge", odd), 1, "odd.safetensors"),
+        (("--judge", judge_file, "--judge", twin), 2, "each judge once"),
+        (("--judge", tmp_path), 1, "found a folder"),
+        (("--autocast", "bf16"), 2, "--judge"),
+        (("--judge", judge_file, "--device", "cuda"), 1, "cpu"),
+    ):
+        assert refused("evaluate", preds, *arguments)[0] == code
+        assert says in refused("evaluate", preds, *arguments)[1]
+        assert not (tmp_path / "results" / "fake" / "preds").exists()
+
+
+def test_a_judge_of_other_bands_or_classes_is_refused(preds: Path, tmp_path: Path) -> None:
+    from planetcr_models.segmentation.deeplab import Judge, save_judge
+
+    path = tmp_path / "rgb.safetensors"
+    save_judge(Judge(encoder="resnet18", bands=3), path, {})
+    code, says = refused("evaluate", preds, "--judge", path)
+    assert code == 1
+    assert "expected a judge of 4 bands and 6 classes, got 3 and 6" in says
+
+
+# --- Hidden truth ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The tiny simulation and its hidden truth."""
+    from planetcr_bench.simulation.writer import simulate
+
+    root = tmp_path_factory.mktemp("told")
+    simulate(root / "data", size="tiny", train=0, truth=root / "truth", workers=0, quiet=True)
+    return root / "data", root / "truth"
+
+
+def test_rows_are_split_by_optical_thickness_where_it_is_told(
+    truth: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, hidden = truth
+    predict("mean-fill", data, tmp_path / "preds", quiet=True)
+    plain, _, _ = run(tmp_path / "preds", tmp_path / "a")
+    told, out, _ = run(tmp_path / "preds", tmp_path / "b", truth=hidden)
+    assert set(plain.frame["thickness"]) == {"unknown"}
+    assert (plain.provenance["truth"], told.provenance["truth"]) == (False, True)
+    edges = (0.25, 0.5, 1, 2, 4, 8, 16, np.inf)
+    words = ("0-0.25", "0.25-0.5", "0.5-1", "1-2", "2-4", "4-8", "8-16", "16-")
+    frame = read_ledger(out).frame
+    for files in find_scenes(data, "test"):
+        thickness = np.load(hidden / f"{files.name}.npz")["cloud_thickness"]
+        rows = frame[(frame["scene"] == files.name) & (frame["protocol"] == "full")]
+        for low, high, word in zip((0, *edges), edges, words, strict=False):
+            there = (thickness >= low) & (thickness < high)
+            assert rows.loc[rows["thickness"] == word, "pixels"].sum() == there.sum()
+    keys = ["scene", "protocol", "land_cover", "sky"]
+    told_sums, plain_sums = (
+        ledger.frame.astype(dict.fromkeys(keys, str)).groupby(keys)["squared_error"].sum()
+        for ledger in (told, plain)
+    )
+    pd.testing.assert_series_equal(told_sums, plain_sums, rtol=1e-12)
+
+
+def test_truth_of_something_else_is_refused(
+    truth: tuple[Path, Path], preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    from planetcr_bench.simulation.writer import simulate
+
+    told, hidden = truth
+    predict("copy-cloudy", told, tmp_path / "told", quiet=True)
+    simulate(tmp_path / "x", size="tiny", seed=5, train=0, workers=0, quiet=True)
+    lacking = tmp_path / "lacking"
+    lacking.mkdir()
+    (lacking / "dataset.toml").write_bytes((hidden / "dataset.toml").read_bytes())
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in hidden.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    name = find_scenes(told, "test")[0].name
+    (broken / f"{name}.npz").write_bytes(b"nothing")
+    for folder, where, code, says in (
+        (preds, hidden, 2, "is of simulated datasets"),
+        (tmp_path / "told", tmp_path / "nowhere", 1, "found none"),
+        (tmp_path / "told", tmp_path / "x", 1, "seed 5"),
+        (tmp_path / "told", lacking, 1, f"{name}.npz"),
+        (tmp_path / "told", broken, 1, f"{name}.npz"),
+    ):
+        done = refused("evaluate", folder, "--truth", where)
+        assert (done[0], says in done[1]) == (code, True), done[1]
+    assert not list(tmp_path.rglob("results/**/run.json"))
+
+
+# --- Where scenes lie ------------------------------------------------------------------------
+
+
+def test_scenes_carry_their_centre_in_degrees(truth: tuple[Path, Path], tmp_path: Path) -> None:
+    import rasterio
+    from rasterio.warp import transform_bounds
+
+    data, _ = truth
+    predict("copy-cloudy", data, tmp_path / "preds", quiet=True)
+    ledger, _, _ = run(tmp_path / "preds", tmp_path / "results")
+    for files in find_scenes(data, "test"):
+        with rasterio.open(files.path("planet_cloudfree")) as source:
+            west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+        row = ledger.frame[ledger.frame["scene"] == files.name].iloc[0]
+        assert west < row["longitude"] < east
+        assert south < row["latitude"] < north
+        assert abs(row["longitude"] - (west + east) / 2) < 1e-4
+        assert abs(row["latitude"] - (south + north) / 2) < 1e-4
+
+
+def test_a_scene_without_a_place_has_none() -> None:
+    from affine import Affine
+
+    from planetcr_bench.data.layout import Raster, centre_of
+
+    pixels = np.zeros((4, 300, 300), np.uint16)
+    step = Affine(3, 0, 499_550, 0, -3, 450)
+    assert centre_of(Raster(pixels, "EPSG:32632", step)) == (9.0, 0.0)  # on the central meridian
+    for raster in (
+        Raster(pixels),
+        Raster(pixels, "EPSG:32632"),
+        Raster(pixels, "", step),
+        Raster(pixels, 'LOCAL_CS["somewhere",UNIT["metre",1]]', step),
+    ):
+        assert np.isnan(centre_of(raster)).all()
+
+
+def test_groups_are_class_and_sky_of_scenes_without_truth(scenes: list[Arrays]) -> None:
+    assert max(int(scene.group.max()) for scene in scenes) < len(LAND_COVER_NAMES) * len(SKY)

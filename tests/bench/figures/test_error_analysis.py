@@ -1,0 +1,531 @@
+"""Pictures of failures: what is drawn is what the sums say, in every case and on the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from numpy.testing import assert_allclose, assert_array_equal
+
+from ledgers import make_ledger
+from planetcr_bench.analysis.error_analysis import Diagnosis
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, THICKNESS
+from planetcr_bench.figures.aoi_map import aoi_figure, spread
+from planetcr_bench.figures.error_analysis import class_cover_figure, sky_figure, thickness_figure
+from planetcr_bench.figures.ternary import CORNERS, place_of, triangle_figure
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.report.error_analysis import aoi_blocks, paste_block, scene_blocks, season_block
+from planetcr_bench.report.error_analysis_chapter import (
+    DIAGNOSIS_FILES,
+    chapter_blocks,
+    results,
+    write_diagnosis,
+)
+from planetcr_bench.results.ledger import SUMS, Ledger
+
+OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
+FIGURES = (sky_figure, class_cover_figure, triangle_figure, aoi_figure, thickness_figure)
+
+
+def with_truth(ledger: Ledger) -> Ledger:
+    """A ledger whose every scene has one thickness."""
+    bins = [THICKNESS[1 + patch % 8] for patch in ledger.frame["patch"]]
+    frame = ledger.frame.assign(thickness=pd.Categorical(bins, list(THICKNESS)))
+    return Ledger(frame, ledger.provenance)
+
+
+def changed(ledger: Ledger, **columns: object) -> Ledger:
+    return Ledger(ledger.frame.assign(**columns), ledger.provenance)
+
+
+def with_error(ledger: Ledger, error: pd.Series) -> Ledger:
+    """A ledger of other errors, all of them invention."""
+    way = ledger.frame["cloudy_clear"]
+    return changed(ledger, absolute_error=error, prediction_cloudy=error + way)
+
+
+def only(ledger: Ledger, column: str, *values: str) -> Ledger:
+    return Ledger(ledger.frame[ledger.frame[column].isin(values)], ledger.provenance)
+
+
+def rows_of(ledger: Ledger, **chosen: str) -> pd.Series:
+    """Sums of the rows of ``full`` in which columns have these values."""
+    rows = ledger.frame[ledger.frame["protocol"] == "full"]
+    for column, value in chosen.items():
+        rows = rows[rows[column] == value]
+    return rows[list(SUMS)].sum()
+
+
+def drawn(axes: Axes, label: str) -> np.ndarray:
+    (line,) = [line for line in axes.lines if line.get_label() == label]
+    return np.stack(line.get_data(), axis=-1).astype(float)
+
+
+def caption(figure: Figure) -> str:
+    return " ".join(figure.get_supxlabel().split())
+
+
+def boxes_of(figure: Figure) -> list[Bbox]:
+    """What panels with all that belongs to them, legends and the caption take up, less a pixel."""
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    boxes += [legend.get_window_extent() for legend in figure.legends]
+    boxes += [text.get_window_extent() for text in figure.texts]
+    return [box.padded(-1) for box in boxes if box is not None and box.width]
+
+
+@pytest.fixture(scope="module")
+def two() -> list[Ledger]:
+    return [with_truth(make_ledger(name, scenes=16, seed=seed)) for seed, name in enumerate("ab")]
+
+
+CASES = {
+    "one scene": lambda: [with_truth(make_ledger(scenes=1))],
+    "no cloud": lambda: [only(with_truth(make_ledger(scenes=4)), "sky", "clear")],
+    "all cloud": lambda: [only(with_truth(make_ledger(scenes=4)), "sky", "cloud")],
+    "one class": lambda: [only(with_truth(make_ledger(scenes=4)), "land_cover", "water")],
+    "unknown land": lambda: [only(with_truth(make_ledger(scenes=4)), "land_cover", "unknown")],
+    "perfect": lambda: [
+        changed(
+            with_truth(make_ledger(scenes=4)),
+            absolute_error=0.0,
+            squared_error=0.0,
+            angle_deg=0.0,
+            worse_pixels=0,
+            prediction_cloudy=make_ledger(scenes=4).frame["cloudy_clear"],
+        )
+    ],
+    "three equal images": lambda: [
+        changed(
+            with_truth(make_ledger(scenes=4)),
+            **dict.fromkeys((n for n in SUMS if "error" in n or "cloudy" in n), 0.0),
+            worse_pixels=0,
+        )
+    ],
+    "no angle": lambda: [
+        changed(
+            with_truth(make_ledger(scenes=4)),
+            **dict.fromkeys((name for name in SUMS if "angle" in name), 0),
+        )
+    ],
+    "incomplete": lambda: [
+        with_truth(make_ledger("part", scenes=4, complete=False, expected_scenes=9)),
+        with_truth(make_ledger("whole", scenes=9)),
+    ],
+    "crops": lambda: [with_truth(make_ledger(scenes=3, protocols=("official",)))],
+    "eight": lambda: [
+        with_truth(make_ledger(f"{name} with a long name $x_1$", scenes=3, seed=index))
+        for index, name in enumerate(PAPER_METHODS)
+    ],
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_every_case_is_told_and_drawn_on_the_page(case: str) -> None:
+    ledgers = CASES[case]()
+    protocol = OFFICIAL if case == "crops" else FULL
+    for block in chapter_blocks(Diagnosis(ledgers, protocol)):
+        assert all(len(row) == len(block.header) for row in block.rows), block.title
+        assert "nan" not in " ".join(cell for row in block.rows for cell in row)
+        assert any("pool:pixels" in note for note in block.notes)
+        if case == "incomplete":
+            assert any(row[0] == "part (4 of 9 scenes)" for row in block.rows)
+    for draw in FIGURES:
+        figure = draw(Diagnosis(ledgers, protocol))
+        assert figure is not None
+        assert figure.get_figwidth() == 7
+        assert "pool:pixels" in caption(figure)
+        assert " n = " in caption(figure)
+        assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 6
+        boxes = boxes_of(figure)
+        for index, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[index + 1 :]), draw
+            assert box.x0 >= 0, draw
+            assert box.y0 >= 0, draw
+            assert box.x1 <= figure.bbox.x1, draw
+            assert box.y1 <= figure.bbox.y1, draw
+
+
+def test_dots_by_sky_are_the_errors_of_the_sums(two: list[Ledger]) -> None:
+    errors, worse, gains = sky_figure(Diagnosis(two, FULL)).axes
+    assert [label.get_text() for label in errors.get_yticklabels()] == ["a", "b"]
+    for sky in SKY:
+        sums = [rows_of(ledger, sky=sky) for ledger in two]
+        expected = [part["absolute_error"] / part["values"] for part in sums]
+        assert_allclose(drawn(errors, sky)[:, 0], expected)
+        expected = [part["cloudy_clear"] / part["values"] for part in sums]
+        assert_allclose(drawn(errors, f"_input {sky}")[:, 0], expected)
+        expected = [100 * part["worse_pixels"] / part["pixels"] for part in sums]
+        assert_allclose(drawn(worse, sky)[:, 0], expected)
+        assert_allclose(drawn(errors, sky)[:, 1], np.arange(2) + (SKY.index(sky) - 1) / 4)
+    harmed = [
+        part["absolute_error"] - part["cloudy_clear"]
+        for part in (rows_of(ledger, sky="clear") for ledger in two)
+    ]
+    thousandths = [
+        1000 * harm / rows_of(run)["values"] for harm, run in zip(harmed, two, strict=True)
+    ]
+    assert_allclose(drawn(gains, "clear")[:, 0], thousandths)
+
+
+def test_numbers_in_the_heat_map_are_those_of_the_sums(two: list[Ledger]) -> None:
+    figure = class_cover_figure(Diagnosis(two[:1], FULL))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["Cloudy (input): MAE", "a: MAE", "a: gain in PSNR [dB]"]
+    rows = two[0].frame[two[0].frame["protocol"] == "full"]
+    bins = np.minimum((rows["cloud_cover"] * 5).astype(int), 4)
+    for number, (column, panel) in enumerate((("cloudy_clear", 0), ("absolute_error", 1))):
+        cells = {text.get_position(): text.get_text() for text in figure.axes[panel].texts}
+        for row, land_cover in enumerate(LAND_COVER):
+            for cover in range(len(COVER_BINS)):
+                part = rows[(rows["land_cover"] == land_cover) & (bins == cover)]
+                if not len(part):
+                    assert (cover, row - 0.02) not in cells
+                    continue
+                mae = 1000 * part[column].sum() / part["values"].sum()
+                assert cells[cover, row - 0.02] == f"{mae:.1f}", number
+                assert cells[cover, row + 0.08] == f"{part['scene'].nunique()}"
+    assert "Hatched" not in caption(figure)
+    hatched = class_cover_figure(Diagnosis([only(two[0], "land_cover", "water")], FULL))
+    assert "Hatched: no such pixels." in caption(hatched)
+    assert sum(patch.get_hatch() is not None for patch in hatched.axes[0].patches) == 25
+
+
+def colours_of(axes: Axes) -> np.ndarray:
+    """Red, green and blue of the cells that have pixels, in the order of the table."""
+    filled = [patch for patch in axes.patches if patch.get_fill() and not patch.get_hatch()]
+    return np.array([patch.get_facecolor()[:3] for patch in filled])
+
+
+def test_a_larger_error_is_darker_in_one_scale_of_all_panels(two: list[Ledger]) -> None:
+    of = Diagnosis(two, FULL)
+    table = of.failures("land_cover", "cover_bin")
+    table = table[table["scenes"] > 0]
+    panels = class_cover_figure(of).axes
+    widest = table.groupby("row")["pixels"].sum().idxmax()
+    errors = [table.loc[table["row"] == widest, "input_mae"]]
+    errors += [table.loc[table["row"] == name, "mae"] for name in "ab"]
+    light = np.concatenate([colours_of(axes).sum(axis=1) for axes in panels[:3]])
+    order = np.argsort(np.concatenate(errors))
+    assert (np.diff(light[order]) <= 1e-9).all()
+    assert light[order[0]] - light[order[-1]] > 0.5
+
+
+def test_gains_are_blue_and_losses_red(two: list[Ledger]) -> None:
+    frame = two[0].frame
+    forest = (frame["land_cover"] == "forest").to_numpy()
+    factor = np.where(forest, 4.0, 0.25)  # times the input's squared error
+    run = changed(two[0], squared_error=factor * frame["input_squared_error"])
+    of = Diagnosis([run], FULL)
+    table = of.failures("land_cover", "cover_bin")
+    table = table[table["scenes"] > 0]
+    red, _, blue = colours_of(class_cover_figure(of).axes[2]).T
+    assert ((blue > red) == (table["land_cover"] != "forest")).all()
+    assert ((red > blue) == (table["land_cover"] == "forest")).all()
+
+
+def test_the_four_grid_numbers_of_a_side_point_along_their_lines() -> None:
+    axes = triangle_figure(Diagnosis([make_ledger(scenes=2)], FULL)).axes[0]
+    lines = [line.get_xydata() for line in axes.lines if line.get_label() == "_grid"]
+    numbers = [text for text in axes.texts if text.get_text().isdigit()]
+    assert len(lines) == len(numbers) == 12
+    for (start, end), text in zip(lines, numbers, strict=True):
+        right, up = end - start
+        tilt = np.degrees(np.arctan2(up, right))
+        assert abs(tilt - text.get_rotation()) % 180 == pytest.approx(0, abs=1e-6)
+        beyond = np.subtract(text.get_position(), start)
+        assert np.dot(beyond, end - start) < 0
+        assert abs(beyond[0] * up - beyond[1] * right) < 1e-9
+
+
+def test_panels_say_their_unit(two: list[Ledger]) -> None:
+    of = Diagnosis(two, FULL)
+    thick = thickness_figure(of)
+    assert thick is not None
+    for axes in (sky_figure(of).axes[0], thick.axes[0]):
+        assert axes.get_title().startswith("MAE ↓ [reflectance]")
+    assert sky_figure(of).axes[2].get_title() == "MAE gain of pasting [10⁻³]"
+
+
+def test_corners_are_pure_shares_and_the_middle_is_even() -> None:
+    assert_allclose(place_of(np.eye(3)), list(CORNERS.values()))
+    assert_allclose(place_of([1 / 3, 1 / 3, 1 / 3]), [0.5, np.sqrt(0.75) / 3])
+
+
+def expected_place(sums: pd.Series) -> np.ndarray:
+    a, b, d = sums["absolute_error"], sums["prediction_cloudy"], sums["cloudy_clear"]
+    recovery, invention = (b + d - a) / (a + b + d), (a + b - d) / (a + b + d)
+    return np.array([invention + recovery / 2, recovery * np.sqrt(0.75)])
+
+
+def test_scenes_of_one_method_and_all_its_pixels_lie_where_the_sums_say(two: list[Ledger]) -> None:
+    left, right = triangle_figure(Diagnosis(two[:1], FULL)).axes
+    rows = two[0].frame[two[0].frame["protocol"] == "full"]
+    for index, name in enumerate(COVER_BINS):
+        scenes = rows[(rows["cloud_cover"] * 5).astype(int) == index]["scene"].unique()
+        expected = [expected_place(rows_of(two[0], scene=scene)) for scene in scenes]
+        points = drawn(left, name)
+        assert_allclose(sorted(points.tolist()), sorted(map(list, expected)))
+    assert_allclose(drawn(left, "all pixels"), [expected_place(rows_of(two[0]))])
+    for sky in SKY:
+        assert_allclose(drawn(right, sky), [expected_place(rows_of(two[0], sky=sky))])
+
+
+def test_trails_of_methods_go_from_little_cloud_to_much(two: list[Ledger]) -> None:
+    left, right = triangle_figure(Diagnosis(two, FULL)).axes
+    for ledger in two:
+        skies = [expected_place(rows_of(ledger, sky=sky)) for sky in reversed(SKY)]
+        assert_allclose(drawn(right, ledger.name), skies)
+        bins = np.minimum((ledger.frame["cloud_cover"] * 5).astype(int), 4)
+        parts = [Ledger(ledger.frame[bins == index], {}) for index in range(5)]
+        assert_allclose(drawn(left, ledger.name), [expected_place(rows_of(p)) for p in parts])
+    sizes = [c.get_sizes() for c in left.collections if isinstance(c, PathCollection)]
+    assert all((np.diff(size) > 0).all() for size in sizes)
+
+
+def test_the_map_shows_each_aoi_in_its_place_and_colour(two: list[Ledger]) -> None:
+    figure = aoi_figure(Diagnosis(two[:1], FULL))
+    assert figure is not None
+    (points,) = figure.axes[0].collections
+    aois = sorted(two[0].frame["aoi"].unique(), key=str)
+    where = [[10 + int(aoi[7:]), 47 - int(aoi[7:])] for aoi in aois]
+    assert_array_equal(np.asarray(points.get_offsets()), where)
+    errors = [rows_of(two[0], aoi=aoi) for aoi in aois]
+    expected = [part["absolute_error"] / part["values"] for part in errors]
+    assert_allclose(np.asarray(points.get_array()), expected)
+    assert "1 to 3" in caption(figure)
+    assert "moved" not in caption(figure)
+
+
+def test_aois_of_one_place_stand_apart_and_are_tied_to_it(two: list[Ledger]) -> None:
+    frame = two[0].frame.assign(longitude=10.0, latitude=47.0)
+    figure = aoi_figure(Diagnosis([Ledger(frame, two[0].provenance)], FULL))
+    assert figure is not None
+    axes = figure.axes[0]
+    (points,) = axes.collections
+    shown = np.asarray(points.get_offsets())
+    assert len(np.unique(shown, axis=0)) == 6
+    ties = drawn(axes, "_tie").reshape(6, 3, 2)
+    assert_array_equal(ties[:, 0], [[10, 47]] * 6)
+    assert_array_equal(ties[:, 1], shown)
+    assert np.isnan(ties[:, 2, :]).all()
+    assert_array_equal(drawn(axes, "_place"), [[10, 47]] * 6)
+    above = {line.get_label(): line.get_zorder() > points.get_zorder() for line in axes.lines}
+    assert above == {"_tie": False, "_place": True}
+    assert "moved to its place, a dot." in caption(figure)
+
+
+@pytest.mark.parametrize("step", [0, 14])  # whose places float64 does not scale there and back
+def test_a_lone_aoi_has_not_moved(step: int) -> None:
+    place = {"longitude": 10 + step / 7, "latitude": 47 - step / 11}
+    alone = changed(make_ledger(scenes=1), **place)
+    figure = aoi_figure(Diagnosis([alone], FULL))
+    assert figure is not None
+    assert not len(drawn(figure.axes[0], "_tie"))
+    assert not len(drawn(figure.axes[0], "_place"))
+    assert "moved" not in caption(figure)
+
+
+def test_an_aoi_stands_at_one_place_of_all_maps(two: list[Ledger]) -> None:
+    runs = [changed(run, longitude=10.0, latitude=47.0) for run in two]
+    part = only(runs[1], "aoi", "summer_0", "summer_3")
+    figure = aoi_figure(Diagnosis([runs[0], part], FULL))
+    assert figure is not None
+    every, some = (np.asarray(axes.collections[0].get_offsets()) for axes in figure.axes[:2])
+    assert_array_equal(every[[0, 3]], some)
+
+
+def test_circles_have_the_colours_of_the_bar(two: list[Ledger]) -> None:
+    for factor, scale in ((1.0, "linear"), (9.0, "log")):
+        worse = with_error(two[1], factor * two[1].frame["absolute_error"])
+        figure = aoi_figure(Diagnosis([two[0], worse], FULL))
+        assert figure is not None
+        *maps, bar = figure.axes
+        errors = np.concatenate([np.asarray(axes.collections[0].get_array()) for axes in maps])
+        assert_allclose(bar.get_ylim(), (errors.min(), errors.max()))
+        assert bar.get_yscale() == scale
+        assert bar.get_ylabel() == "MAE [reflectance]"
+        (solid,) = [mesh for mesh in bar.collections if mesh.get_array() is not None]
+        colours = np.concatenate(
+            [axes.collections[0].to_rgba(axes.collections[0].get_array()) for axes in maps]
+        )
+        assert_allclose(colours, solid.cmap(solid.norm(errors)))
+        assert colours[errors.argmin()].sum() > colours[errors.argmax()].sum()
+
+
+BOX = [[0.0, 0.0], [600.0, 300.0]]
+
+
+def test_circles_are_spread_until_they_hardly_overlap() -> None:
+    radii = np.full(30, 2.0)
+    home = np.concatenate([np.full((29, 2), 100.0), [[500.0, 200.0]]])
+    moved = spread(home, radii, BOX)
+    gap = moved[:, None] - moved
+    distance = np.hypot(gap[..., 0], gap[..., 1]) + 9 * np.eye(30)
+    assert distance.min() > 3.9
+    assert np.hypot(*(moved - home).T).max() < 20  # 29 of them fill a circle of about 12
+    assert_array_equal(moved[-1], home[-1])
+
+
+def test_circles_stay_within_the_map() -> None:
+    home, radii = np.full((30, 2), 4.0), np.full(30, 2.0)
+    assert spread(home, radii, BOX).min() >= 2
+
+
+def test_without_a_place_there_is_no_map_and_without_truth_no_thickness(two: list[Ledger]) -> None:
+    nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
+    assert aoi_figure(Diagnosis([nowhere], FULL)) is None
+    assert thickness_figure(Diagnosis([nowhere], FULL)) is None
+    figure = thickness_figure(Diagnosis([nowhere, two[0]], FULL))
+    assert figure is not None
+    assert "Not told the truth, and so not drawn: method." in caption(figure)
+
+
+def test_lines_over_thickness_are_those_of_the_sums(two: list[Ledger]) -> None:
+    figure = thickness_figure(Diagnosis(two, FULL))
+    assert figure is not None
+    mae, residual, recovery, invention = figure.axes
+    for ledger in two:
+        sums = [rows_of(ledger, thickness=name) for name in THICKNESS[1:]]
+        expected = [part["absolute_error"] / part["values"] for part in sums]
+        assert_allclose(drawn(mae, ledger.name)[:, 1], expected)
+        total = sum(drawn(axes, ledger.name)[:, 1] for axes in (residual, recovery, invention))
+        assert_allclose(total, 100)
+        left = [
+            part["absolute_error"] + part["cloudy_clear"] - part["prediction_cloudy"]
+            for part in sums
+        ]
+        way = [part[["absolute_error", "cloudy_clear", "prediction_cloudy"]].sum() for part in sums]
+        assert_allclose(drawn(residual, ledger.name)[:, 1], 100 * np.divide(left, way))
+    labels = [label.get_text() for label in invention.get_xticklabels()]
+    assert labels[0].startswith("0–0.25\n2\n")
+    assert labels[-1].startswith("≥ 16\n")
+
+
+def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_bytes(
+    two: list[Ledger], tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    parts = write_diagnosis(first, two[:1])
+    assert sorted(path.name for path in first.iterdir()) == sorted(DIAGNOSIS_FILES)
+    assert linked(parts) == ["sky", "triangle", "class_cover", "thickness", "aois"]
+    assert parts[1] == results(Diagnosis(two[:1], FULL))
+    assert parts[0] == "## Where and how it fails"
+    text = "\n".join(parts)
+    assert "protocol full" in text
+    assert "(a + d − b) / 2" in text
+    assert "what was covered of it" in text
+    assert "the mask misses haze" in text
+    assert write_diagnosis(second, two[:1]) == parts
+    for name in DIAGNOSIS_FILES:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
+    for name in ("aois.png", "thickness.svg", "fig5.png"):
+        (tmp_path / name).touch()
+    nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
+    assert linked(write_diagnosis(tmp_path, [nowhere])) == ["sky", "triangle", "class_cover"]
+    left = {path.stem for path in tmp_path.iterdir()}
+    assert left == {"sky", "triangle", "class_cover", "diagnosis", "fig5"}
+
+
+def test_the_chapter_begins_with_the_result_of_each_run(two: list[Ledger]) -> None:
+    lines = results(Diagnosis(two, FULL)).splitlines()
+    assert len(lines) == 2
+    for ledger, line in zip(two, lines, strict=True):
+        clear, every = rows_of(ledger, sky="clear"), rows_of(ledger)
+        before, after = clear[["cloudy_clear", "absolute_error"]] / clear["values"]
+        pasted = (clear["absolute_error"] - clear["cloudy_clear"]) / every["values"]
+        a, b, d = every[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
+        shares = 100 * np.array([a + d - b, b + d - a, a + b - d]) / (a + b + d)
+        residual, recovery, invention = shares
+        share = 100 * clear["worse_pixels"] / clear["pixels"]
+        assert line == (
+            f"- **{ledger.name}**: Under clear sky MAE goes from {before:.4f} to {after:.4f}, and "
+            f"{share:.1f} % of these pixels are made worse. "
+            "Keeping the input's pixels there would "
+            f"{'lower' if pasted > 0 else 'raise'} the MAE of all pixels by {abs(pasted):.4f}. "
+            f"Of all pixels together: residual cloud {residual:.1f} %, recovery {recovery:.1f} %, "
+            f"invention {invention:.1f} %."
+        )
+    overcast = results(Diagnosis([only(two[0], "sky", "cloud")], FULL))
+    assert "clear sky" not in overcast
+    assert "residual cloud" in overcast
+    equal = results(Diagnosis(CASES["three equal images"](), FULL))
+    assert "would leave the MAE of all pixels at what it is" in equal
+    assert "residual" not in equal
+    way = two[0].frame["cloudy_clear"]
+    better, worse = with_error(two[0], 0 * way), with_error(two[0], 1.1 * way)
+    assert "would raise" in results(Diagnosis([better], FULL))
+    assert "would lower" in results(Diagnosis([worse], FULL))
+
+
+@pytest.fixture
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take seconds, and other tests look at them."""
+    monkeypatch.setattr("planetcr_bench.report.error_analysis_chapter._picture", lambda *_: [])
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_one_scene_is_neither_the_worst_nor_the_best(tmp_path: Path) -> None:
+    parts = write_diagnosis(tmp_path, [make_ledger(scenes=1)])
+    text = "\n".join(parts)
+    assert "There is one scene: none is the worst or the best." in text
+    assert "There is one AOI: none is the worst or the best." in text
+    assert "orst and best scenes" not in text
+    assert "highest PSNR" not in text
+    of_one_aoi = write_diagnosis(tmp_path, [make_ledger(scenes=3)])
+    assert "There is one AOI: none is the worst or the best." in of_one_aoi
+    assert any("Worst and best scenes" in part for part in of_one_aoi)
+    assert not any("There is one" in part for part in write_diagnosis(tmp_path, [make_ledger()]))
+
+
+def test_perfect_scenes_are_not_the_worst() -> None:
+    of = Diagnosis(CASES["perfect"](), FULL)
+    assert not aoi_blocks(of)
+    assert not scene_blocks(of)
+
+
+def test_tables_say_what_they_hold(two: list[Ledger]) -> None:
+    of = Diagnosis(two[:1], FULL)
+    assert paste_block(of).notes[0] == (
+        "mae|window:patch|pool:pixels|v1, psnr|window:patch|pool:pixels|range:1|perfect:inf|v1, "
+        "sam_deg|window:patch|pool:pixels|zeros:skip|v1"
+    )
+    season = season_block(of)
+    assert season.header[-2:] == ["scenes", "AOIs"]
+    assert [row[-2:] for row in season.rows] == [["0", "0"], ["16", "6"], ["0", "0"], ["0", "0"]]
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_tables_are_written_at_full_precision(two: list[Ledger], tmp_path: Path) -> None:
+    write_diagnosis(tmp_path, two)
+    tables = json.loads((tmp_path / "diagnosis.json").read_text(encoding="utf-8"))
+    assert [table["table"] for table in tables] == [
+        "harm", "paste", "triangle", "class_cover", "season", "aois", "scenes", "thickness",
+    ]  # fmt: skip
+    of = Diagnosis(two, FULL)
+    harm, aois = tables[0], tables[5]
+    assert harm["signature"] == "mae|window:patch|pool:pixels|v1"
+    assert harm["protocol"] == "full"
+    assert [row["mae"] for row in harm["rows"]] == of.harm["mae"].tolist()
+    assert aois["signature"].startswith("full|window:patch|pool:pixels|")
+    assert [row["psnr"] for row in aois["rows"]] == of.aois["psnr"].tolist()
+    assert [row["aoi"] for row in aois["rows"]] == of.aois["aoi"].tolist()
+    assert tables[4]["rows"][0]["mae"] is None
+    assert {row["by"] for row in tables[6]["rows"]} == {"psnr", "gain_psnr"}
+
+
+def linked(parts: Sequence[str]) -> list[str]:
+    return [
+        part.partition("](")[2].removesuffix(".png)") for part in parts if part.startswith("![")
+    ]

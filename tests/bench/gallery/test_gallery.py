@@ -1,0 +1,938 @@
+"""Fig. 4 drawn from small images: what its panels hold, which scenes it shows, what it refuses."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.testing import assert_allclose, assert_array_equal
+from skimage.metrics import peak_signal_noise_ratio
+
+from conftest import Cli
+from planetcr_bench.api import evaluate
+from planetcr_bench.cli.gallery import Row
+from planetcr_bench.cli.gallery import gallery as command
+from planetcr_bench.constants import (
+    COVER_BINS,
+    LAND_COVER,
+    LAND_COVER_NAMES,
+    PAPER_METHODS,
+    SEASONS,
+    UNKNOWN,
+    cover_bin,
+)
+from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product, read_scene
+from planetcr_bench.data.scene import land_cover_classes, upsample
+from planetcr_bench.errors import DatasetError, PredictionError, UsageError
+from planetcr_bench.gallery.figure import FORMATS, PAGE_INCH, save_figure
+from planetcr_bench.gallery.gallery import (
+    MOST_FOLDERS,
+    MOST_SCENES,
+    ROWS,
+    DrawnScene,
+    _predictions,
+    drawn_scene,
+    gallery,
+    gallery_figure,
+    method_titles,
+    read_drawn,
+)
+from planetcr_bench.gallery.panels import (
+    ANGLE_SCALES,
+    ERROR_SCALES,
+    INFRARED,
+    LAND_COVER_COLOURS,
+    SAR_DB,
+    TRUE_COLOUR,
+    angle_map,
+    error_map,
+    land_cover_panel,
+    stretch_limits,
+    stretched,
+    upper_end,
+)
+from planetcr_bench.gallery.selection import (
+    class_shares,
+    cloud_cover,
+    named_scenes,
+    ranked_scenes,
+    scene_scores,
+    scenes_of_classes,
+    spread_scenes,
+)
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.networks.validation import draw_maps, draw_restored
+from planetcr_bench.predictions.format import Card, write_card
+from planetcr_bench.predictions.predict import predict
+from planetcr_bench.results.aggregate import score_groups, summary
+
+pytestmark = pytest.mark.usefixtures("ledgers_alone")
+
+OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
+
+
+class Brightness:
+    """A judge to whom each class is a step of near-infrared."""
+
+    key = "1a2b3c4d"
+    name = "brightness 1a2b3c4d"
+    facts: Mapping[str, Any] = {"name": name, "sha256": "1a2b3c4d" * 8}
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        return (images[:, 3] * 20).clip(0, 5).astype(np.uint8)
+
+
+def make_drawn(
+    scene: str = "summer_1_p_1", *, folders: int = 2, seed: int = 0, size: int = 300
+) -> DrawnScene:
+    rng = np.random.default_rng(seed)
+    clear = rng.uniform(0.02, 0.2, (4, size, size)).astype(np.float32)
+    return DrawnScene(
+        scene=scene,
+        cloud_cover=0.374,
+        cloudy=clear + np.float32(0.3),
+        sar_db=rng.uniform(-30, 0, (2, size, size)).astype(np.float32),
+        land_cover=rng.integers(0, 7, (size, size), np.uint8),
+        clear=clear,
+        predictions=[clear + np.float32(0.005 * (1 + number)) for number in range(folders)],
+        scores=[(0.3, 10.4), *((0.01, 40.0) for _ in range(folders))],
+    )
+
+
+def panels(figure: Figure) -> list[AxesImage]:
+    return [image for axes in figure.axes for image in axes.images]
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def caption(figure: Figure) -> str:
+    return " ".join(words(figure)[-1].split())
+
+
+def said(svg: Path) -> str:
+    """All texts of a picture; beside each path there is a comment that says what it spells."""
+    return " ".join(re.findall(r"<!-- (.*?) -->", svg.read_text("utf-8")))
+
+
+def bars(figure: Figure) -> list[tuple[str, list[str]]]:
+    """Labels and ticks of the colour bars."""
+    return [
+        (axes.get_title(), [tick.get_text() for tick in axes.get_xticklabels()])
+        for axes in figure.axes
+        if not axes.images
+    ]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[list[DrawnScene], Figure]:
+    """Two scenes, two methods, every row."""
+    scenes = [make_drawn(), make_drawn("winter_12_p_345", seed=1)]
+    figure = gallery_figure(
+        scenes, ["net", "_a$b$"], FULL, rows=list(ROWS), judge=Brightness(), note="Two scenes."
+    )
+    return scenes, figure
+
+
+@pytest.fixture(scope="module")
+def folders(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Predictions of two methods for the six test scenes; read only."""
+    root = tmp_path_factory.mktemp("folders")
+    for method in ("mean-fill", "copy-cloudy"):
+        predict(method, data, root / method, quiet=True)
+    return [root / "mean-fill", root / "copy-cloudy"]
+
+
+# --- What the panels hold -------------------------------------------------------------------
+
+
+def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_rows_below(
+    drawn: tuple[list[DrawnScene], Figure],
+) -> None:
+    scenes, figure = drawn
+    images = [panel.get_array() for panel in panels(figure)]
+    assert len(images) == 2 * (7 + 4 + 3 + 3 + 4)
+    for scene, part in zip(scenes, (images[:21], images[21:]), strict=True):
+        optical = [scene.cloudy, *scene.predictions, scene.clear]
+        for bands, shown in ((TRUE_COLOUR, [part[0], *part[4:7]]), (INFRARED, part[7:11])):
+            limits = stretch_limits(scene.clear, bands)
+            for panel, image in zip(shown, optical, strict=True):
+                assert_array_equal(panel, stretched(image, limits, bands))
+        assert_array_equal(part[1:3], scene.sar_db)
+        assert_array_equal(part[3], land_cover_panel(scene.land_cover).pixels)
+        clear = scene.clear.astype(float)
+        for error, angle, image in zip(part[11:14], part[14:17], optical[:3], strict=True):
+            assert_allclose(error, np.abs(image.astype(float) - clear).mean(axis=0), rtol=1e-6)
+            lengths = np.linalg.norm(image.astype(float), axis=0) * np.linalg.norm(clear, axis=0)
+            cosine = np.einsum("bhw,bhw->hw", image.astype(float), clear) / lengths
+            assert_allclose(np.cos(np.radians(angle.astype(float))), cosine, atol=1e-9)
+        for seen, image in zip(part[17:], optical, strict=True):
+            assert_array_equal(seen, land_cover_panel(Brightness().classify(image[None])[0]).pixels)
+
+
+def test_rows_are_drawn_only_where_asked_for_and_in_one_order() -> None:
+    scene = make_drawn()
+    plain = gallery_figure([scene], ["a", "b"], FULL, rows=[])
+    assert len(panels(plain)) == 7
+    assert bars(plain) == []
+    assert not any(name in words(plain) for name in ROWS.values())
+    figure = gallery_figure([scene], ["a", "b"], FULL, rows=["angle", "infrared"])
+    assert [word for word in words(figure) if word in ROWS.values()] == ["Infrared", "Angle"]
+
+
+def test_the_stretch_of_a_scene_is_2_to_98_percent_of_its_clear_image_alone() -> None:
+    scene = make_drawn()
+    black, white = stretch_limits(scene.clear, TRUE_COLOUR)
+    low, high = np.percentile(scene.clear[:3], [2, 98])
+    assert_allclose((black, white), [[low] * 3, [high] * 3])  # one range for all keeps the hue
+    colours = stretched(scene.clear, (black, white), TRUE_COLOUR)
+    assert colours.shape == (300, 300, 3)
+    assert_allclose([(colours == 0).mean(), (colours == 1).mean()], 0.02, atol=0.001)
+    inside = (scene.clear[2] > low) & (scene.clear[2] < high)
+    linear = (scene.clear[2] - low) / (high - low)
+    assert_allclose(colours[..., 0][inside], linear[inside], atol=1e-6)
+    assert (stretched(scene.cloudy, (black, white), TRUE_COLOUR) == 1).all()
+
+
+def test_infrared_colours_are_nir_red_green_each_with_its_own_range() -> None:
+    clear = make_drawn().clear * np.array([1, 1, 1, 4], np.float32)[:, None, None]
+    limits = stretch_limits(clear, INFRARED)
+    assert_allclose(limits, np.percentile(clear[[3, 2, 1]], [2, 98], axis=(1, 2)), rtol=1e-6)
+    colours = stretched(clear, limits, INFRARED)
+    for shade, band in zip(colours.transpose(2, 0, 1), (3, 2, 1), strict=True):
+        assert np.corrcoef(shade.ravel(), clear[band].ravel())[0, 1] > 0.99
+
+
+def test_a_flat_clear_image_can_be_drawn() -> None:
+    flat = np.full((4, 300, 300), 0.1, np.float32)
+    limits = stretch_limits(flat, TRUE_COLOUR)
+    assert np.isfinite(stretched(flat, limits, TRUE_COLOUR)).all()
+
+
+def test_land_cover_has_the_colours_of_worldcover_and_unknown_land_is_striped() -> None:
+    classes = np.repeat(np.arange(7, dtype=np.uint8), 40)[:, None].repeat(280, axis=1)
+    shown = land_cover_panel(classes).pixels
+    for number, colour in enumerate(LAND_COVER_COLOURS[:UNKNOWN]):
+        assert {mpl.colors.to_hex(pixel) for pixel in shown[classes == number]} == {colour}
+    stripes = (shown[classes == UNKNOWN] < 0.9).all(axis=1).mean()
+    assert 0.1 < stripes < 0.5
+    figure = gallery_figure([make_drawn()], ["a", "b"], FULL)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(LAND_COVER_NAMES)
+
+
+def test_the_legend_has_the_classes_that_are_drawn() -> None:
+    scene = make_drawn()
+    scene.land_cover[:] = 3
+    for judge, classes in ((None, ["urban"]), (Brightness(), [*LAND_COVER])):
+        figure = gallery_figure([scene], ["a", "b"], FULL, judge=judge)
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == classes
+
+
+def test_sar_errors_and_angles_have_one_scale_in_the_whole_figure(
+    drawn: tuple[list[DrawnScene], Figure],
+) -> None:
+    scenes, figure = drawn
+    images = panels(figure)
+    assert [images[at].get_clim() for at in (1, 22, 2, 23)] == [SAR_DB["vv"]] * 2 + [
+        SAR_DB["vh"]
+    ] * 2
+    assert {image.get_clim() for image in images[11:14] + images[32:35]} == {(0, 0.02)}
+    angles = [angle_map(i, scene.clear) for scene in scenes for i in scene.predictions]
+    middle = sorted(np.percentile(angle, 98) for angle in angles)[1]
+    end = next(scale for scale in ANGLE_SCALES if middle <= scale)
+    assert {image.get_clim() for image in images[14:17] + images[35:38]} == {(0, end)}
+    assert bars(figure) == 2 * [
+        ("Absolute error [reflectance]", ["0", "0.01", "0.02"]),
+        ("Spectral angle [°]", ["0", f"{end / 2:g}", f"{end:g}"]),
+    ]
+
+
+def test_a_scale_ends_where_few_pixels_are_beyond_it() -> None:
+    values = np.linspace(0, 0.11, 10_000).reshape(100, 100)
+    assert upper_end([values], ERROR_SCALES) == 0.15
+    values[:1] = 0.9
+    assert upper_end([values[:60]], ERROR_SCALES) == 0.1
+    assert upper_end([values * 100], ERROR_SCALES) == 1
+    assert upper_end([values * np.nan], ERROR_SCALES) == ERROR_SCALES[0]
+    holes = np.where(values < 0.05, np.nan, values)
+    assert upper_end([holes, holes * np.nan], ERROR_SCALES) == 0.15
+
+
+def test_a_method_that_fails_does_not_darken_the_others() -> None:
+    """One of two, or two of four; with three of five most of the figure is what they do."""
+    flat = [np.full((10, 10), error) for error in (0.04, 0.9, 0.03, 0.8, 0.7)]
+    assert [upper_end(flat[:count], ERROR_SCALES) for count in (2, 4, 5)] == [0.05, 0.05, 1]
+    scene = make_drawn(folders=2)
+    scene.predictions[1][:] = 0.9
+    figure = gallery_figure([scene], ["good", "white"], FULL)
+    assert {image.get_clim() for image in panels(figure)[7:]} == {(0, 0.02)}
+
+
+def test_the_untouched_input_sets_a_scale_only_where_there_is_nothing_else() -> None:
+    scene = make_drawn(folders=3)
+    for prediction in scene.predictions[1:]:
+        prediction[:] = np.rint(scene.cloudy * 1e4) / 1e4  # as copy-cloudy is stored
+    figure = gallery_figure([scene], ["good", "copy", "copy again"], FULL)
+    assert {image.get_clim() for image in panels(figure)[8:]} == {(0, 0.02)}
+    scene.predictions[0][:] = scene.cloudy
+    figure = gallery_figure([scene], ["a", "b", "c"], FULL)
+    assert {image.get_clim() for image in panels(figure)[8:]} == {(0, 0.5)}
+
+
+def test_pixels_without_an_angle_are_grey_and_the_caption_says_so() -> None:
+    scene = make_drawn()
+    scene.predictions[0][:, :10] = 0
+    angle = angle_map(scene.predictions[0], scene.clear)
+    assert_array_equal(np.isnan(angle), np.arange(300)[:, None].repeat(300, axis=1) < 10)
+    assert np.isfinite(angle_map(scene.predictions[0], scene.clear, floor=2.0**-10)).all()
+    assert "(grey: a spectrum of zeros has none)" in caption(
+        gallery_figure([scene], ["a", "b"], FULL, rows=["angle"])
+    )
+
+
+@pytest.mark.parametrize(("folders", "size"), [(2, 300), (8, 300), (1, 160)])
+def test_panels_are_not_resampled(folders: int, size: int) -> None:
+    """The pixels of the PNG are those of the images, or whole squares of them."""
+    scene = make_drawn(folders=folders, size=size)
+    names = [f"m{number}" for number in range(folders)]
+    figure = gallery_figure([scene], names, FULL if size == 300 else OFFICIAL)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=figure.dpi)
+    page = mpl.image.imread(io.BytesIO(stream.getvalue()))
+    limits = stretch_limits(scene.clear, TRUE_COLOUR)
+    drawn = [axes for axes in figure.axes if axes.images and axes.images[0].get_array().ndim == 3]
+    for axes, image in ((drawn[0], scene.cloudy), (drawn[-1], scene.clear)):
+        box, times = axes.get_position(), -(-300 // size)
+        side = times * size
+        left, top = round(box.x0 * page.shape[1]), round((1 - box.y1) * page.shape[0])
+        expected = stretched(image, limits, TRUE_COLOUR).repeat(times, axis=0).repeat(times, axis=1)
+        shown = page[top : top + side, left : left + side, :3]
+        assert_allclose(shown, expected, atol=1.01 / 255)
+
+
+def test_svg_and_pdf_hold_the_pixels_as_they_are_and_bring_their_letters(
+    drawn: tuple[list[DrawnScene], Figure], tmp_path: Path
+) -> None:
+    for suffix in ("svg", "pdf"):
+        save_figure(drawn[1], tmp_path / f"g.{suffix}")
+    svg = (tmp_path / "g.svg").read_text(encoding="utf-8")
+    assert len(re.findall('<image[^>]* width="300" height="300"', svg)) == 42
+    assert "winter_12_p_345, cloud cover 37 %" in said(tmp_path / "g.svg")
+    assert "<text" not in svg  # a reader without the font would see another one
+    pdf = (tmp_path / "g.pdf").read_bytes()
+    assert pdf.count(b"/Width 300") == 42
+    assert b"/FontFile2" in pdf  # TrueType, as publishers ask for
+    assert b"/Type3" not in pdf
+
+
+def test_texts_name_columns_and_rows_and_give_scores(
+    drawn: tuple[list[DrawnScene], Figure],
+) -> None:
+    texts = words(drawn[1])
+    columns = ["Cloudy", "SAR VV", "SAR VH", "Land cover", "net", "_a$b$", "Clear"]
+    assert texts[:8] == ["summer_1_p_1, cloud cover 37 %", *columns]
+    assert texts.count("Cloudy") == 1
+    assert "winter_12_p_345, cloud cover 37 %" in texts
+    assert texts.count("0.0100\n40.00") == 4
+    assert texts.count("0.3000\n10.40") == 2
+    assert [texts.count(name) for name in ROWS.values()] == [2, 2, 2, 2]
+    wide = words(gallery_figure([make_drawn()], ["a", "b"], FULL))
+    assert wide.count("0.0100 | 40.00") == 2
+
+
+def test_the_caption_says_how_everything_is_drawn(
+    drawn: tuple[list[DrawnScene], Figure],
+) -> None:
+    text = caption(drawn[1])
+    assert text.startswith("Two scenes. Optical images are in true colour, all of a scene with one")
+    for part in (
+        "taken from its clear image: the 2nd percentile of its red, green and blue values is black",
+        "the 98th white",
+        "VV −22 to −2 dB, VH −29 to −9 dB",
+        "MAE [reflectance] and PSNR [dB] against the clear image",
+        "the whole patch (protocol full)",
+        "each band stretched between the same percentiles of its own in the clear image",
+        "Error: |image − clear|, mean over the four bands.",
+        "Angle: spectral angle between image and clear image.",
+        "Errors and angles have one scale each in all scenes, whose end is the first round number",
+        "that at most 2 % of pixels exceed in at least half of the methods' panels",
+        "larger values have the last colour.",
+        "Judge: land cover that brightness 1a2b3c4d tells from the image.",
+    ):
+        assert part in text
+    plain = caption(gallery_figure([make_drawn()], ["a", "b"], FULL, rows=[]))
+    assert not any(f"{name}: " in plain for name in ROWS.values())
+    assert "scale" not in plain
+    assert "Errors have one scale in" in caption(gallery_figure([make_drawn()], ["a", "b"], FULL))
+
+
+@pytest.mark.parametrize(
+    ("folders", "count", "rows"),
+    [
+        (1, 2, []),
+        (1, 5, ["error"]),
+        (1, 5, ["error", "angle"]),
+        (1, 2, list(ROWS)),
+        (2, 5, ["error", "judge"]),
+        (3, 2, list(ROWS)),
+        (3, 6, ["error"]),
+        (MOST_FOLDERS, 5, ["error"]),
+        (MOST_FOLDERS, 2, list(ROWS)),
+        (MOST_FOLDERS, MOST_SCENES - 1, []),
+    ],
+)
+def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: list[str]) -> None:
+    scenes = [make_drawn("summer_1234_p_1234", folders=folders)] * count
+    names = [f"a_rather_long_name_of-a-method{number}" for number in range(folders)]
+    if folders == MOST_FOLDERS:
+        names = list(PAPER_METHODS.values())
+    judge = Brightness() if "judge" in rows else None
+    figure = gallery_figure(scenes, names, OFFICIAL, rows=rows, judge=judge, note="Long. " * 20)
+    renderer = RendererAgg(1, 1, figure.dpi)  # measures texts as one of the page's size does
+    boxes = [text.get_window_extent(renderer) for text in figure.texts]
+    boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
+    boxes += [legend.get_tightbbox(renderer) for legend in figure.legends]
+    edges = np.array([box.extents for box in boxes])
+    low, high = edges[:, None, :2], edges[:, None, 2:]
+    apart = ((high <= edges[:, :2]) | (low >= edges[:, 2:])).any(axis=2)
+    assert (apart | np.eye(len(edges), dtype=bool)).all()
+    assert edges.min() >= 0
+    assert (edges[:, 2:] <= figure.bbox.max).all()
+    assert figure.get_figwidth() <= PAGE_INCH[0]
+    assert figure.get_figheight() <= PAGE_INCH[1]
+    assert {text.get_fontsize() for text in figure.texts} in ({5.0}, {6.0})
+    assert figure.dpi >= 300
+
+
+@pytest.mark.parametrize(
+    ("folders", "count", "rows", "inch"),
+    [(1, 5, ["error"], 0.8), (1, 5, ["error", "angle"], 0.6), (3, 6, ["error"], 0.5)],
+)
+def test_rows_stand_beside_the_scene_where_that_makes_panels_larger(
+    folders: int, count: int, rows: list[str], inch: float
+) -> None:
+    names = [f"method {number}" for number in range(folders)]
+    figure = gallery_figure([make_drawn(folders=folders)] * count, names, FULL, rows=rows)
+    assert figure.get_figwidth() > 6.8
+    assert 300 / figure.dpi > inch
+    columns = len(names) + 5
+    titles = [" ".join(word.split()) for word in words(figure)]
+    assert titles[columns + 1 : columns + 3] == ["Error: Cloudy", "Error: method 0"]
+    assert len(bars(figure)) == len(rows)  # below the last scene
+    maps = panels(figure)[columns : columns + folders + 1]
+    assert all(image.get_cmap().name == "magma" for image in maps)
+    tops = {round(axes.get_position().y1, 6) for axes in figure.axes if axes.images}
+    assert len(tops) == count
+
+
+def test_what_fits_no_page_is_refused_with_how_much_would(
+    data: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    scene, names = make_drawn(folders=3), ["a", "b", "c"]
+    with pytest.raises(UsageError, match=r"got 6 scenes .* at most 4 scenes of this form fit on"):
+        gallery_figure([scene] * 6, names, FULL, rows=["error", "angle"])
+    figure = gallery_figure([scene] * 4, names, FULL, rows=["error", "angle"])
+    assert figure.get_figheight() <= PAGE_INCH[1]
+    with pytest.raises(UsageError, match=rf"{MOST_SCENES} scenes with 6 columns .* draw fewer"):
+        gallery_figure([make_drawn(folders=1)] * MOST_SCENES, ["a"], FULL)
+    with pytest.raises(UsageError, match="not even one scene of this form fits on a page"):
+        gallery_figure([make_drawn(folders=1)], ["long " * 999], FULL)
+    (nothing := tmp_path / "nothing").mkdir()  # would be missed next
+    request = {"count": 6, "rows": ["infrared", "error", "angle"], "quiet": True}
+    with pytest.raises(UsageError, match=r"at most \d scenes of this form"):
+        gallery(data, [*folders, nothing], tmp_path / "g.png", pick="best", **request)
+
+
+# --- Which scenes ---------------------------------------------------------------------------
+
+
+def make_covers(count: int, seed: int = 0) -> dict[SceneFiles, float]:
+    """Scenes of four seasons, ten patches to an AOI, of any cloud cover."""
+    covers = np.random.default_rng(seed).random(count)
+    return {
+        SceneFiles(SEASONS[index // 10 % 4], index // 10, index % 10, "d/test"): float(cover)
+        for index, cover in enumerate(covers)
+    }
+
+
+def test_five_scenes_are_one_per_bin_near_its_middle_and_spread() -> None:
+    covers = make_covers(400)
+    chosen = spread_scenes(covers, 5)
+    assert [cover_bin(covers[files]) for files in chosen] == list(COVER_BINS)
+    assert_allclose([covers[files] for files in chosen], [0.1, 0.3, 0.5, 0.7, 0.9], atol=0.05)
+    assert len({files.aoi for files in chosen}) == 5
+    assert {files.season for files in chosen} == set(SEASONS)
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_the_choice_depends_on_the_scenes_alone_not_on_their_order(count: int) -> None:
+    covers = make_covers(60)
+    backwards = dict(reversed(covers.items()))
+    chosen = spread_scenes(covers, count)
+    assert spread_scenes(backwards, count) == chosen
+    assert len(set(chosen)) == count
+
+
+def test_few_scenes_are_all_drawn_and_empty_bins_take_the_nearest() -> None:
+    covers = make_covers(3)
+    assert set(spread_scenes(covers, 5)) == set(covers)
+    low = {files: cover / 5 for files, cover in make_covers(40).items()}
+    chosen = spread_scenes(low, 5)
+    assert len(chosen) == 5
+    assert max(low.values()) == low[chosen[-1]]
+
+
+def test_scenes_are_found_by_name_in_the_order_given() -> None:
+    scenes = list(make_covers(40))
+    assert named_scenes(scenes, ["fall_2_p_1", "spring_0_p_3", "fall_2_p_1"]) == [
+        scenes[21],
+        scenes[3],
+    ]
+    with pytest.raises(DatasetError, match=r"got 'fall_2_p_11'; did you mean fall_2_p_1,"):
+        named_scenes(scenes, ["fall_2_p_11"])
+    with pytest.raises(DatasetError, match="got 'zzz', such as fall_2_p_0"):
+        named_scenes(scenes, ["zzz"])
+
+
+def test_classes_take_turns_each_with_a_scene_that_it_prevails_in() -> None:
+    covers = make_covers(400)
+    rng = np.random.default_rng(1)
+    shares = {files: rng.dirichlet(np.full(6, 0.3)) for files in covers}
+    chosen = scenes_of_classes(covers, shares, 12)
+    prevailing = [int(shares[files].argmax()) for files in chosen]
+    assert prevailing == sorted([*range(6)] * 2)
+    assert scenes_of_classes(dict(reversed(covers.items())), shares, 12) == chosen
+
+
+def test_scenes_of_classes_do_not_differ_by_their_clouds() -> None:
+    """All are near the median cover of the split, and of AOIs that were not yet shown."""
+    covers = {files: cover**3 for files, cover in make_covers(1200).items()}
+    shares = {
+        files: np.eye(6)[at % 6] for at, files in enumerate(sorted(covers, key=covers.__getitem__))
+    }
+    chosen = scenes_of_classes(covers, shares, 6)
+    median = np.median(list(covers.values()))
+    assert_allclose([covers[files] for files in chosen], median, atol=0.05)
+    assert len({files.aoi for files in chosen}) == 6
+    assert {files.season for files in chosen} == set(SEASONS)
+
+
+def test_a_class_that_prevails_nowhere_takes_the_scene_of_which_it_covers_most() -> None:
+    covers = make_covers(40)
+    shares = {files: np.array([0.6, 0.4 - at / 100, 0, 0, 0, 0]) for at, files in enumerate(covers)}
+    chosen = scenes_of_classes(covers, shares, 3)
+    assert len(chosen) == 3
+    assert next(iter(covers)) in chosen  # rangeland's; the four others are nowhere
+    unknown = {files: np.zeros(6) for files in covers}
+    assert scenes_of_classes(covers, unknown, 3) == []
+    assert len(scenes_of_classes(covers, shares, 50)) == 40
+
+
+def test_shares_of_classes_are_those_of_the_pixels(data: Path) -> None:
+    for files in find_scenes(data, "test"):
+        classes = land_cover_classes(read_product(files, "landcover").pixels[0])
+        expected = [(classes == number).mean() for number in range(len(LAND_COVER))]
+        assert_allclose(class_shares(files), expected)
+
+
+@pytest.mark.parametrize("by", ["mae", "psnr", "sam", "ssim"])
+def test_best_worst_and_median_are_those_of_a_plain_sort(by: str) -> None:
+    rng = np.random.default_rng(0)
+    scores = {f"s{number:02}": float(value) for number, value in enumerate(rng.integers(0, 9, 31))}
+    sign = -1 if by in ("psnr", "ssim") else 1
+    best = sorted(scores, key=lambda name: (sign * scores[name], name))
+    worst = sorted(scores, key=lambda name: (-sign * scores[name], name))
+    middle = sorted(scores.values())[15]
+    median = sorted(scores, key=lambda name: (abs(scores[name] - middle), name))
+    series = pd.Series(scores).sample(frac=1, random_state=1)
+    for pick, expected in (("best", best), ("worst", worst), ("median", median)):
+        assert ranked_scenes(series, pick, by, 7) == expected[:7]
+
+
+def test_crops_are_ranked_by_the_official_protocol(
+    data: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    errors = {}
+    for files in find_scenes(data, "test"):
+        with rasterio.open(folders[0] / f"{files.name}.tif") as source:
+            crop = source.read()[:, 70:230, 70:230]
+        (tmp_path / "crops").mkdir(exist_ok=True)
+        np.save(tmp_path / "crops" / f"{files.name}.npy", crop)
+        clear = read_scene(files).clear[:, 70:230, 70:230]
+        errors[files.name] = np.abs(crop / 1e4 - clear).mean()
+    out = tmp_path / "g.svg"
+    drawn = gallery(data, [tmp_path / "crops"], out, pick="worst", by="mae", count=3, quiet=True)
+    assert drawn == sorted(errors, key=lambda name: -errors[name])[:3]
+    assert "MAE of crops (protocol official)" in said(out)
+    assert "Input crop: crops unknown." in said(out)
+
+
+def test_perfect_scenes_and_scenes_without_a_score_are_ranked_too() -> None:
+    scores = pd.Series({"a": np.inf, "b": np.nan, "c": 30.0, "d": np.inf})
+    assert ranked_scenes(scores, "best", "psnr", 9) == ["a", "d", "c"]
+    assert ranked_scenes(scores, "median", "psnr", 9) == ["a", "d", "c"]
+    assert ranked_scenes(scores, "worst", "psnr", 1) == ["c"]
+
+
+def test_picks_by_score_are_those_that_evaluate_would_rank_so(
+    simulated: Path, tmp_path: Path
+) -> None:
+    preds, out = tmp_path / "mean-fill", tmp_path / "g.svg"
+    predict("mean-fill", simulated, preds, quiet=True)
+    ledger, _, _ = evaluate(preds, tmp_path / "results", data=simulated, quiet=True)
+    table = score_groups(ledger.frame, FULL, ["scene"])
+    (found,) = _predictions([preds], find_scenes(simulated, "test"), "ranked")
+    measured = scene_scores(found, FULL, "sam", quiet=True)
+    assert measured.to_dict() == table["sam_deg"].to_dict()
+    scores = table["ssim"].to_dict()
+    middle = np.median(list(scores.values()))
+    drawn = gallery(simulated, [preds], out, pick="median", by="ssim", count=2, rows=[], quiet=True)
+    assert drawn == sorted(scores, key=lambda name: (abs(scores[name] - middle), name))[:2]
+    assert "nearest to the median SSIM of mean-fill (protocol full), the nearest first" in said(out)
+    drawn = gallery(simulated, [preds], out, pick="worst", count=1, rows=[], quiet=True)
+    assert drawn == [table["psnr"].idxmin()]
+    assert "Shown is 1 of the 10 scenes of sim-v1-tiny (split test), with the lowest" in said(out)
+
+
+# --- From folders to a file -----------------------------------------------------------------
+
+
+def test_scores_are_those_of_evaluate(data: Path, folders: list[Path], tmp_path: Path) -> None:
+    """One scene alone in a list: its scores below the panels are the run's."""
+    (name,) = gallery(data, folders, tmp_path / "one.svg", count=1, quiet=True)
+    scene = next(files for files in find_scenes(data, "test") if files.name == name)
+    products = ("planet_cloudfree", "planet_cloudy", "S1", "landcover", "cloudmask")
+    row = ",".join(str(scene.path(product).relative_to(data)) for product in products)
+    (tmp_path / "list.csv").write_text(row + "\n")
+    only = tmp_path / "only"
+    only.mkdir()
+    shutil.copy(folders[0] / f"{name}.tif", only)
+    ledger, _, _ = evaluate(only, tmp_path, data=data, scene_list=tmp_path / "list.csv", quiet=True)
+    overall = summary(ledger)["protocols"]["full"]["overall"]
+    assert f" {overall['mae']:.4f} | {overall['psnr']:.2f} " in said(tmp_path / "one.svg")
+
+
+def test_scores_below_the_cloudy_image_are_its_own(
+    data: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    """Computed from the files by scikit-image; the methods' follow in the order of columns."""
+    files = find_scenes(data, "test")[0]
+    gallery(data, folders, tmp_path / "g.svg", names=[files.name], rows=[], quiet=True)
+    with (
+        rasterio.open(files.path("planet_cloudfree")) as clear,
+        rasterio.open(files.path("planet_cloudy")) as cloudy,
+        rasterio.open(folders[0] / f"{files.name}.tif") as filled,
+    ):
+        truth, *images = (
+            np.clip(source.read().astype(float) / 1e4, 0, 1) for source in (clear, cloudy, filled)
+        )
+    expected = [
+        f"{np.abs(image - truth).mean():.4f} | "
+        f"{peak_signal_noise_ratio(truth, image, data_range=1):.2f}"
+        for image in (images[0], images[1], images[0])  # the second folder holds the input
+    ]
+    shown = re.findall(r"\d\.\d{4} \| \d+\.\d\d", said(tmp_path / "g.svg"))
+    assert shown == expected
+    assert shown[0] != shown[1]
+
+
+def test_a_drawn_scene_is_what_the_files_hold(data: Path, folders: list[Path]) -> None:
+    files = find_scenes(data, "test")[0]
+    drawn = read_drawn(files, _predictions(folders, [files], "drawn"), FULL)
+    assert_allclose(drawn.scores[0], drawn.scores[2], atol=2e-3)  # copy-cloudy, rounded to uint16
+    for folder, image, (absolute, decibels) in zip(
+        folders, drawn.predictions, drawn.scores[1:], strict=True
+    ):
+        with rasterio.open(folder / f"{files.name}.tif") as source:
+            assert_allclose(image, source.read() / 1e4, atol=1e-6)
+        error = image.astype(np.float64) - drawn.clear
+        assert_allclose(error_map(image, drawn.clear).mean(), absolute, rtol=1e-9)
+        assert_allclose(-10 * np.log10((error**2).mean()), decibels, rtol=1e-9)
+    scene, decibels = read_scene(files), read_product(files, "S1").pixels
+    expected = [decibels[0].clip(-25, 0), decibels[1].clip(-32.5, 0)]
+    assert_allclose(drawn.sar_db, upsample(np.stack(expected), (300, 300)), atol=1e-5)
+    assert_array_equal(drawn.land_cover, scene.land_cover)
+    assert drawn.cloud_cover == scene.cloud_cover
+
+
+def test_the_mean_of_an_angle_panel_is_sam(data: Path, folders: list[Path], tmp_path: Path) -> None:
+    ledger, _, _ = evaluate(folders[0], tmp_path, data=data, quiet=True)
+    files = find_scenes(data, "test")[1]
+    for protocol in (FULL, OFFICIAL):
+        expected = score_groups(ledger.frame, protocol, ["scene"], pool="pixels")["sam_deg"]
+        drawn = read_drawn(files, _predictions(folders, [files], "drawn"), protocol)
+        angle = angle_map(drawn.predictions[0], drawn.clear, floor=protocol.sam_norm_floor)
+        assert_allclose(np.nanmean(angle), expected[files.name], rtol=1e-6)
+
+
+def test_a_centre_crop_cuts_all_panels(data: Path, folders: list[Path], tmp_path: Path) -> None:
+    scene = find_scenes(data, "test")[1]
+    whole = read_scene(scene)
+    cut = whole.clear[:, 70:230, 70:230]
+    np.save(tmp_path / f"{scene.name}.npy", cut)
+    found = _predictions([tmp_path, folders[0]], [scene], "drawn")
+    drawn = read_drawn(scene, found, OFFICIAL)
+    assert_array_equal(drawn.clear, cut)
+    images = [drawn.cloudy, drawn.clear, *drawn.predictions]
+    assert {image.shape for image in images} == {(4, 160, 160)}
+    assert drawn.sar_db.shape == (2, 160, 160)
+    assert_array_equal(drawn.land_cover, whole.land_cover[70:230, 70:230])
+    assert drawn.scores[1] == (0, 100)
+    figure = gallery_figure([drawn], ["perfect", "mean-fill"], OFFICIAL)
+    assert "the centre 160 × 160 pixels (protocol official)" in caption(figure)
+    gallery(data, [tmp_path], tmp_path / "crop.png", names=[scene.name], quiet=True)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_same_input_gives_the_same_bytes(
+    data: Path, folders: list[Path], tmp_path: Path, suffix: str
+) -> None:
+    first, second = tmp_path / f"a{suffix}", tmp_path / "new" / f"b{suffix}"
+    draw = {"count": 1, "rows": list(ROWS), "judge": Brightness(), "quiet": True}
+    gallery(data, folders, first, **draw)
+    with mpl.rc_context({"font.size": 20, "image.cmap": "jet", "svg.fonttype": "none"}):
+        before = dict(mpl.rcParams)
+        gallery(data, folders, second, **draw)
+        assert dict(mpl.rcParams) == before
+    assert first.read_bytes() == second.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {first.name, "new"}
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(
+    drawn: tuple[list[DrawnScene], Figure], tmp_path: Path
+) -> None:
+    (tmp_path / "g.svg").write_text("old")
+    (tmp_path / ".g.svg.partial").mkdir()  # in the way, as a full disk would be
+    with pytest.raises(OSError, match="partial"):
+        save_figure(drawn[1], tmp_path / "g.svg")
+    assert (tmp_path / "g.svg").read_text() == "old"
+
+
+def test_training_draws_its_pictures_in_the_same_way(data: Path, tmp_path: Path) -> None:
+    scenes = [read_scene(files) for files in find_scenes(data, "test")[:2]]
+    drawn = drawn_scene(scenes[0], scenes[0].cloudy)
+    assert drawn.scores[0] == drawn.scores[1]
+    draw_restored(scenes, [scene.cloudy for scene in scenes], tmp_path / "restored.png")
+    draw_maps(scenes, [scene.land_cover for scene in scenes], tmp_path / "maps.png")
+    assert mpl.image.imread(tmp_path / "restored.png").std() > 0.05
+    page = mpl.image.imread(tmp_path / "maps.png")
+    assert page.shape[1] == pytest.approx(3 * 300, rel=0.1)
+
+
+# --- Refusals -------------------------------------------------------------------------------
+
+
+def test_a_missing_prediction_is_named_and_others_do_not_matter(
+    data: Path, preds: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    first, second, *_ = (files.name for files in find_scenes(data, "test"))
+    (preds / f"{first}.tif").unlink()
+    gallery(data, [preds], tmp_path / "g.png", names=[second], quiet=True)
+    with pytest.raises(PredictionError) as refusal:
+        gallery(data, [*folders, preds], tmp_path / "h.png", names=[second, first], quiet=True)
+    assert refusal.value.problems == (
+        f"{preds / first}.tif: expected a prediction, found no such file",
+    )
+    assert not (tmp_path / "h.png").exists()
+
+
+def test_a_rank_needs_every_prediction_of_all_folders_before_it_begins(
+    data: Path,
+    preds: Path,
+    folders: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [files.name for files in find_scenes(data, "test")]
+    (other := tmp_path / "other").mkdir()
+    for name in names[1:]:
+        shutil.copy(folders[0] / f"{name}.tif", other)
+    (preds / f"{names[2]}.tif").unlink()
+    monkeypatch.setattr(
+        "planetcr_bench.gallery.gallery.scene_scores", lambda *_, **__: pytest.fail("ranks")
+    )
+    with pytest.raises(PredictionError, match="of each scene that is ranked or drawn") as refusal:
+        gallery(data, [folders[0], preds, other], tmp_path / "g.png", pick="worst", quiet=True)
+    assert refusal.value.problems == (
+        f"{preds / names[2]}.tif: expected a prediction, found no such file",
+        f"{other / names[0]}.tif: expected a prediction, found no such file",
+    )
+
+
+def test_a_file_that_was_cut_off_is_named_with_what_to_do(
+    data: Path, preds: Path, tmp_path: Path
+) -> None:
+    name = find_scenes(data, "test")[0].name
+    path = preds / f"{name}.tif"
+    path.write_bytes(path.read_bytes()[:-2000])
+    again = "write this file again, or choose other scenes with --scene"
+    with pytest.raises(PredictionError, match=rf"{name}\.tif: cannot be read .*; {again}"):
+        gallery(data, [preds], tmp_path / "g.png", names=[name], quiet=True)
+    with pytest.raises(PredictionError, match="write these files again, or choose scenes without"):
+        gallery(data, [preds], tmp_path / "g.png", pick="best", quiet=True)
+
+
+def test_a_prediction_that_turns_out_broken_is_named_where_scenes_are_ranked(
+    data: Path, preds: Path, tmp_path: Path
+) -> None:
+    name = find_scenes(data, "test")[2].name
+    (preds / f"{name}.tif").unlink()
+    np.save(preds / f"{name}.npy", np.full((4, 300, 300), np.nan, np.float32))
+    with pytest.raises(PredictionError, match="by whose scores scenes are chosen") as refusal:
+        gallery(data, [preds], tmp_path / "g.png", pick="best", count=1, quiet=True)
+    assert len(refusal.value.problems) == 1
+    assert f"{name}.npy: expected numbers" in refusal.value.problems[0]
+
+
+def test_predictions_of_another_dataset_are_refused(
+    data: Path, preds: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    write_card(preds, Card(split="test", fingerprint="f" * 64))
+    with pytest.raises(DatasetError, match=r"expected the dataset of .*; give as DATA") as refusal:
+        gallery(data, [folders[0], preds], tmp_path / "g.png", quiet=True)
+    assert "--data" not in str(refusal.value)
+    with pytest.raises(DatasetError, match="expected the folder that holds train/") as refusal:
+        gallery(tmp_path / "nowhere", [preds], tmp_path / "g.png", quiet=True)
+    assert "--data" not in str(refusal.value)
+    write_card(preds, Card(split="train"))
+    with pytest.raises(PredictionError, match="expected predictions of the split 'test'"):
+        gallery(data, [folders[0], preds], tmp_path / "g.png", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("g.jpg", r"--out: expected a file that ends in \.png, \.pdf, \.svg, got .*g\.jpg"),
+        ("g", r"--out: expected a file that ends in \.png, \.pdf"),
+        ("folder.png", r"--out: expected a file, .*folder\.png is a folder; give a file in it"),
+        ("file/g.png", r"cannot write .*file/g\.png, .*file is no folder; choose another file"),
+        ("file/deep/g.png", r"cannot write .*g\.png, .*file is no folder; choose another file"),
+        ("locked/new/g.png", r"new/g\.png, .*locked may not be written to; choose a file elsew"),
+    ],
+)
+def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "file").touch()
+    before, access = sorted(tmp_path.rglob("*")), os.access
+
+    def access_of_a_user(path: Path, mode: int) -> bool:  # root may write everywhere
+        return access(path, mode) and not (path == tmp_path / "locked" and mode & os.W_OK)
+
+    monkeypatch.setattr(os, "access", access_of_a_user)
+    with pytest.raises(UsageError, match=message):
+        gallery(tmp_path, [tmp_path / "nowhere"], tmp_path / out)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("folders", "options", "message"),
+    [
+        (9, {}, "expected 1 to 8 folders of predictions, got 9"),
+        (1, {"count": 11}, "expected 1 to 10 scenes, got 11"),
+        (1, {"names": list("abcdefghijk")}, "expected 1 to 10 scenes, got 11"),
+        (1, {"names": ["a"], "count": 5}, "--scenes: expected no number beside scenes by --scene"),
+        (1, {"names": ["a"], "pick": "best"}, "--pick: expected no choice beside scenes by"),
+        (1, {"by": "mae"}, "--by: expected --pick best, median, worst with it, got no --pick"),
+        (1, {"by": "mae", "pick": "classes"}, "got --pick classes"),
+        (1, {"rows": ["judge"]}, "--row judge: expected a judge; give its file with --judge"),
+        (1, {"rows": ["haze"]}, "--row: expected infrared, error, angle, judge, got haze"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused(
+    tmp_path: Path, folders: int, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        gallery(tmp_path, [tmp_path] * folders, tmp_path / "g.png", **options)
+
+
+def test_folders_of_one_name_are_told_apart_by_their_parents() -> None:
+    assert method_titles([Path("a/net"), Path("b/other")]) == ["net", "other"]
+    assert method_titles([Path("a/net"), Path("b/net")]) == ["a/net", "b/net"]
+    assert method_titles([Path("a/net"), Path("a/net")]) == ["net", "net"]
+
+
+def test_a_folder_named_as_a_run_of_the_paper_s_has_the_paper_s_name() -> None:
+    assert method_titles([Path(f"a/{name}") for name in PAPER_METHODS]) == [*PAPER_METHODS.values()]
+
+
+# --- The command ----------------------------------------------------------------------------
+
+
+def test_the_command_draws_and_says_where(
+    cli: Cli, data: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    name = find_scenes(data, "test")[3].name
+    rows = ("--row", "angle", "--row", "infrared")
+    done = cli("gallery", data, folders[0], "--scene", name, *rows, "--out", "deep/er/fig4.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1 scene in deep/er/fig4.png\n"
+    assert (tmp_path / "deep/er/fig4.png").stat().st_size > 50_000
+    options = ("--pick", "worst", "--by", "sam", "--row", "none", "--scenes", 2)
+    done = cli("gallery", data, *folders, *options, "--out", "worst.svg")
+    assert done.stdout == "2 scenes in worst.svg\n", done.stderr
+    text = said(tmp_path / "worst.svg")
+    assert "with the highest SAM of mean-fill (protocol full), the highest first" in text
+    assert "Error" not in text
+
+
+def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_path: Path) -> None:
+    out, covers = tmp_path / "g.svg", {f.name: cloud_cover(f) for f in find_scenes(data, "test")}
+    (name,) = gallery(data, folders[:1], out, count=1, rows=[], quiet=True)
+    assert abs(covers[name] - 0.5) == min(abs(cover - 0.5) for cover in covers.values())
+    assert "(split test), that with the cloud cover nearest to 50 %." in said(out)
+    gallery(data, folders[:1], out, count=1, pick="classes", rows=[], quiet=True)
+    assert "chosen for its land cover, of a cloud cover near the median." in said(out)
+    gallery(data, folders[:1], out, count=2, pick="classes", rows=[], quiet=True)
+    assert "evenly over the classes of land cover, of a cloud cover near the median." in said(out)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"row": [Row.none], "judge": Path("a.safe")}, "--row none: .* which draws a row, got a.s"),
+        ({"device": "cpu"}, "--device: expected it with --judge, which alone uses it, got cpu"),
+        ({"judge": Path("no.safe"), "out": Path("g.gif")}, "--out: expected a file that ends in"),
+        ({"scene": ["a"], "scenes": 2}, "--scenes: expected no number beside scenes by --scene"),
+        ({"row": [Row.judge]}, "give its file with --judge"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_before_anything_is_read(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        command(tmp_path, [tmp_path], **{"out": tmp_path / "g.png"} | options)
+
+
+def test_mistakes_end_in_one_clear_message(
+    cli: Cli, data: Path, preds: Path, tmp_path: Path
+) -> None:
+    name = min(path.stem for path in preds.glob("*.tif"))
+    (preds / f"{name}.tif").unlink()
+    for arguments, code, expected in (
+        ([preds, "--scene", name], 1, f"{name}.tif: expected a prediction, found no such file"),
+        ([preds, "--row", "none", "--row", "error"], 2, "--row none: expected no other row"),
+        ([preds, "--judge", "no.safetensors"], 1, "no.safetensors"),
+        (["nowhere"], 1, "no such folder"),
+    ):
+        done = cli("gallery", data, *arguments)
+        assert done.returncode == code, done.stderr
+        assert expected in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.png"))

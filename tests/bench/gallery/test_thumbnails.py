@@ -1,0 +1,54 @@
+"""The strip of pictures of a run: what it shows, and that Planet's images are never in it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from planetcr_bench.api import evaluate
+from planetcr_bench.data.layout import find_scenes, read_product, read_scene
+from planetcr_bench.gallery.panels import TRUE_COLOUR, stretch_limits, stretched
+from planetcr_bench.gallery.thumbnails import GAP, SAMPLES, SIDE, sample_strip
+from planetcr_bench.predictions.format import Card, find_predictions, write_prediction
+from planetcr_bench.predictions.predict import predict
+
+
+def test_it_shows_cloudy_prediction_and_clear_in_the_stretch_of_clear(
+    simulated: Path, tmp_path: Path
+) -> None:
+    scenes = find_scenes(simulated, "test")[:4]
+    for files in scenes:
+        clear = read_product(files, "planet_cloudfree")
+        write_prediction(tmp_path / f"{files.name}.tif", read_scene(files).clear, clear)
+    covers = {files: number / 4 for number, files in enumerate(scenes)}
+    strip = sample_strip(find_predictions(tmp_path, Card(), scenes), covers)
+    picture = np.asarray(Image.open(io.BytesIO(strip)), float) / 255
+    step = SIDE + GAP
+    assert picture.shape == (3 * step - GAP, len(scenes) * step - GAP, 3)
+    assert len(strip) < 100_000
+    cells = picture[: 3 * step].copy()
+    for column, files in enumerate(scenes):
+        scene = read_scene(files)
+        limits = stretch_limits(scene.clear, TRUE_COLOUR)
+        for row, image in enumerate((scene.cloudy, scene.clear, scene.clear)):
+            seen = cells[row * step : row * step + SIDE, column * step : column * step + SIDE]
+            expected = stretched(image, limits, TRUE_COLOUR).reshape(SIDE, 3, SIDE, 3, 3)
+            assert abs(seen - expected.mean((1, 3))).mean() < 0.05
+
+
+@pytest.mark.parametrize("dataset", ["simulated", "data"])
+def test_only_simulated_images_are_passed_on(
+    dataset: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
+    folder = request.getfixturevalue(dataset)
+    predict("copy-cloudy", folder, tmp_path / "preds", quiet=True)
+    _, out, _ = evaluate(tmp_path / "preds", tmp_path / "results", data=folder, quiet=True)
+    assert (out / SAMPLES).exists() == (dataset == "simulated")

@@ -1,0 +1,245 @@
+"""The arithmetic of a measurement against formulas and libraries that were written elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import ndimage
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from planetcr_bench.constants import SKY
+from planetcr_bench.metrics.kernels import (
+    _angle_deg,
+    centre_crop,
+    gaussian_taps,
+    measure,
+    sky_of,
+    ssim_maps,
+)
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.results.ledger import GROUPS, SUMS
+
+OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
+
+
+def images(seed: int = 0, size: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Prediction and input, target, group, with structure, dark pixels and values out of range."""
+    rng = np.random.default_rng(seed)
+    target = ndimage.gaussian_filter(rng.random((4, size, size)), (0, 3, 3))
+    target[:, :20, :20] = 0.01
+    noise = rng.normal(0, 0.1, (2, 4, size, size))
+    pair = np.clip(target + noise, -0.2, 1.3).astype(np.float32)
+    group = rng.integers(0, GROUPS, (size, size)).astype(np.uint8)
+    return pair, target.astype(np.float32), group
+
+
+def by_name(sums: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: sums[..., index] for index, name in enumerate(SUMS)}
+
+
+def total(sums: np.ndarray) -> dict[str, float]:
+    return {name: float(column.sum()) for name, column in by_name(sums).items()}
+
+
+def scikit_image_ssim(image: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean and maps (B, H, W), with the settings of Wang et al. (2004)."""
+    return structural_similarity(
+        image.astype(np.float64),
+        target.astype(np.float64),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=1.0,
+        channel_axis=0,
+        full=True,
+    )
+
+
+def test_full_ssim_is_scikit_image_s() -> None:
+    pair, target, group = images()
+    sums = total(measure(pair, target, group, FULL))
+    for index, column in ((0, "ssim"), (1, "input_ssim")):
+        expected = scikit_image_ssim(pair[index], target)[0]
+        assert_allclose(sums[column] / sums["ssim_pixels"], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [11, 12, 33, 34, 35, 58, 83])
+def test_ssim_is_scikit_image_s_whatever_the_height(size: int) -> None:
+    """Lines are filtered in strips and in pairs; the last of both may be short."""
+    pair, target, _ = images(size, size)
+    maps = ssim_maps(pair, target)
+    for similarity, image in zip(maps, pair, strict=True):
+        expected = scikit_image_ssim(image, target)[1].mean(axis=0)[5:-5, 5:-5]
+        assert_allclose(similarity, expected, rtol=1e-9, atol=1e-12)
+
+
+@given(st.floats(-1, 1))
+@example(1.0)
+@example(-1.0)
+@example(0.5)
+@example(-0.5)
+@example(1 - 2**-53)
+def test_angle_is_the_arccosine(cosine: float) -> None:
+    assert_allclose(_angle_deg(cosine), np.degrees(np.arccos(cosine)), rtol=1e-14, atol=0)
+
+
+def test_angle_of_a_cosine_that_is_none() -> None:
+    assert [_angle_deg(cosine) for cosine in (1 + 1e-15, -1 - 1e-15)] == [0, 180]
+    assert np.isnan(_angle_deg(np.nan))
+
+
+def test_full_psnr_is_scikit_image_s() -> None:
+    pair, target, group = images()
+    sums = total(measure(pair, target, group, FULL))
+    expected = peak_signal_noise_ratio(
+        target.astype(np.float64), pair[0].astype(np.float64), data_range=1.0
+    )
+    assert_allclose(-10 * np.log10(sums["squared_error"] / sums["values"]), expected, rtol=1e-12)
+
+
+def test_full_angle_is_the_arc_cosine_of_the_normalised_dot_product() -> None:
+    pair, target, group = images()
+    sums = total(measure(pair, target, group, FULL))
+    for index, column in ((0, "angle_deg"), (1, "input_angle_deg")):
+        p, t = pair[index].astype(np.float64), target.astype(np.float64)
+        cosine = (p * t).sum(0) / (np.linalg.norm(p, axis=0) * np.linalg.norm(t, axis=0))
+        expected = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+        assert_allclose(sums[column], expected.sum(), rtol=1e-10)
+
+
+def test_official_ssim_is_a_plain_two_dimensional_correlation_with_zeros_around() -> None:
+    pair, target, _ = images()
+    taps = gaussian_taps(5.5)
+    window = np.outer(taps, taps)
+
+    def smooth(plane: np.ndarray) -> np.ndarray:
+        return ndimage.correlate(plane, window, mode="constant", cval=0.0)
+
+    maps = []
+    for x, y in zip(pair[0].astype(np.float64), target.astype(np.float64), strict=True):
+        mean_x, mean_y = smooth(x), smooth(y)
+        var_x, var_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
+        covariance = smooth(x * y) - mean_x * mean_y
+        maps.append(
+            (2 * mean_x * mean_y + 1e-4)
+            * (2 * covariance + 9e-4)
+            / ((mean_x**2 + mean_y**2 + 1e-4) * (var_x + var_y + 9e-4))
+        )
+    assert_allclose(
+        ssim_maps(pair, target, centre=5.5, padding=5)[0], np.mean(maps, 0), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("prediction", "target", "degrees"),
+    [
+        ((0.0,) * 4, (0.0,) * 4, 90.0),
+        ((0.01,) * 4, (0.01,) * 4, 65.82029724121094),
+        ((0.015625,) * 4, (0.015625,) * 4, 0.0),
+        ((0.02,) * 4, (0.02,) * 4, 0.0),
+        ((0.1,) * 4, (0.3,) * 4, 0.0),
+        ((0.2, 0.0, 0.0, 0.0), (0.0, 0.2, 0.0, 0.0), 90.0),
+        ((-0.1,) * 4, (0.1,) * 4, 180.0),
+    ],
+)
+def test_official_angle_of_dark_and_odd_spectra(
+    prediction: tuple[float, ...], target: tuple[float, ...], degrees: float
+) -> None:
+    """Expected values: the authors' released code, run on these spectra."""
+    grid = np.ones((1, 1, 160, 160), np.float32)
+    p = grid[0] * np.float32(prediction)[:, None, None]
+    t = grid[0] * np.float32(target)[:, None, None]
+    sums = total(measure(np.stack([p, p]), t, np.zeros((160, 160), np.uint8), OFFICIAL))
+    assert_allclose(sums["angle_deg"] / sums["angle_pixels"], degrees, rtol=1e-5, atol=1e-4)
+
+
+def test_full_leaves_out_pixels_without_an_angle_and_counts_the_rest() -> None:
+    pair, target, group = images()
+    pair[0, :, :7] = 0
+    target[:, :3] = 0
+    sums = total(measure(pair, target, group, FULL))
+    assert sums["pixels"] - sums["angle_pixels"] == 7 * 200
+    assert sums["pixels"] - sums["input_angle_pixels"] == 3 * 200
+    assert np.isfinite(sums["angle_deg"])
+
+
+def test_all_zero_images_have_sums_and_no_angle() -> None:
+    pair = np.zeros((2, 4, 40, 40), np.float32)
+    sums = total(measure(pair, pair[0], np.zeros((40, 40), np.uint8), FULL))
+    assert sums["absolute_error"] == sums["squared_error"] == sums["angle_pixels"] == 0
+    assert sums["ndvi_pixels"] == 0
+    assert_allclose(sums["ssim"] / sums["ssim_pixels"], 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("protocol", [OFFICIAL, FULL], ids=lambda protocol: protocol.name)
+def test_a_perfect_match_has_no_error_no_angle_and_full_similarity(protocol) -> None:
+    _, target, group = images()
+    target[:, :20, :20] = 0.5
+    sums = total(measure(np.stack([target, target]), target, group, protocol))
+    assert sums["absolute_error"] == sums["squared_error"] == sums["angle_deg"] == 0
+    assert sums["ndvi_error"] == 0
+    assert_allclose(sums["ssim"] / sums["ssim_pixels"], 1.0, rtol=1e-12)
+
+
+def test_every_sum_is_the_sum_over_its_group_of_pixels() -> None:
+    pair, target, group = images()
+    sums = by_name(measure(pair, target, group, FULL))
+    p, c, t = pair[0].astype(float), pair[1].astype(float), target.astype(float)
+    ndvi_p, ndvi_t = ((i[3] - i[2]) / (i[3] + i[2]) for i in (p, t))
+    valid = (p[2] + p[3] > 0) & (t[2] + t[3] > 0)
+    for index in range(GROUPS):
+        mask = group == index
+        assert sums["pixels"][index] == mask.sum()
+        assert sums["values"][index] == 4 * mask.sum()
+        expected = {
+            "absolute_error": abs(p - t)[:, mask].sum(),
+            "squared_error": ((p - t) ** 2)[:, mask].sum(),
+            "prediction_cloudy": abs(p - c)[:, mask].sum(),
+            "cloudy_clear": abs(c - t)[:, mask].sum(),
+            "input_squared_error": ((c - t) ** 2)[:, mask].sum(),
+            "out_of_range": ((p < 0) | (p > 1))[:, mask].sum(),
+            "ndvi_pixels": (mask & valid).sum(),
+            "ndvi_error": abs(np.clip(ndvi_p, -1, 1) - np.clip(ndvi_t, -1, 1))[mask & valid].sum(),
+        }
+        for name, value in expected.items():
+            assert_allclose(sums[name][index], value, rtol=1e-11, err_msg=name)
+
+
+def test_the_groups_sum_to_the_whole() -> None:
+    pair, target, group = images()
+    parts = measure(pair, target, group, OFFICIAL).sum(0)
+    whole = measure(pair, target, np.zeros_like(group), OFFICIAL).sum(0)
+    assert_allclose(parts, whole, rtol=1e-12)
+
+
+def test_official_measures_the_centre_alone() -> None:
+    pair, target, group = images(size=300)
+    before = measure(pair, target, group, OFFICIAL)
+    pair[..., :70, :] = pair[..., 230:, :] = pair[..., :70] = pair[..., 230:] = 7
+    assert (measure(pair, target, group, OFFICIAL) == before).all()
+    assert centre_crop(np.arange(300 * 300).reshape(300, 300), 160)[0, 0] == 70 * 300 + 70
+
+
+@given(
+    st.integers(12, 60),
+    st.integers(12, 60),
+    st.floats(0, 1),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_sky_is_what_a_distance_transform_says(h: int, w: int, share: float, seed: int) -> None:
+    mask = np.random.default_rng(seed).random((h, w)) < share**6
+    if not mask.any():
+        assert (sky_of(mask) == SKY.index("clear")).all()
+        return
+    distance_px = ndimage.distance_transform_edt(~mask)
+    expected = np.where(mask, 0, np.where(distance_px <= 10, 1, 2))
+    assert (sky_of(mask) == expected).all()
+
+
+def test_sky_of_no_cloud_and_of_nothing_but_cloud() -> None:
+    assert (sky_of(np.zeros((300, 300), bool)) == SKY.index("clear")).all()
+    assert (sky_of(np.ones((300, 300), bool)) == SKY.index("cloud")).all()

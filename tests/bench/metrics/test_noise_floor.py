@@ -1,0 +1,320 @@
+"""The noise floor of the official SAM: measured with every scene, kept, printed, and not forged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from pandas.testing import assert_frame_equal
+
+from ledgers import make_ledger, make_scene_sums
+from paths import RUNS
+from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.errors import LedgerError, SubmissionError
+from planetcr_bench.evaluation import gpu
+from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
+from planetcr_bench.evaluation.runner import Parts, _measure_on_gpu, floor_of, measure_scene
+from planetcr_bench.leaderboard.consistency import floor_columns, ledger_faults
+from planetcr_bench.leaderboard.sent_ledger import read_sent_ledger
+from planetcr_bench.metrics import kernels
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.predictions.format import Card
+from planetcr_bench.report.report import write_tables
+from planetcr_bench.report.table import table2_blocks
+from planetcr_bench.results.aggregate import (
+    floor_groups,
+    floor_row,
+    psnr_scene_mean,
+    summary,
+    table2,
+)
+from planetcr_bench.results.ledger import (
+    COLUMNS,
+    FLOOR_SUMS,
+    Ledger,
+    check_rows,
+    ledger_table,
+    read_ledger,
+    schema_of,
+    write_ledger,
+)
+from planetcr_bench.submission.pack import _write_ledger
+from scenes import write_dataset
+
+OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
+OLD = RUNS / "mean-fill"
+
+
+def dark_scene(seed: int = 0) -> Arrays:
+    """A scene whose squared norms lie on both sides of the floor, some of them 0."""
+    rng = np.random.default_rng(seed)
+    clear = (rng.random((4, 300, 300)) ** 3 * 0.05).astype(np.float32)
+    clear[:, 140:150] = 0
+    images = np.stack([clear, clear])
+    return Arrays({"scene": "fall_1_p_1"}, images, clear, rng.integers(0, 21, (300, 300), np.uint8))
+
+
+# --- Measuring ------------------------------------------------------------------------------------
+
+
+def test_it_is_what_the_official_sam_gives_for_equal_images() -> None:
+    scene = dark_scene()
+    angle, floored = kernels.measure_floor(scene.clear, scene.group, OFFICIAL).T
+    sums = kernels.measure(scene.images, scene.clear, scene.group, OFFICIAL)
+    assert_allclose(angle, sums[:, 4], rtol=1e-9, atol=1e-9)
+    norm = np.square(scene.clear[:, 70:230, 70:230].astype(float)).sum(0)
+    group = scene.group[70:230, 70:230]
+    assert 0.1 < (norm < 2**-10).mean() < 0.9
+    for index in range(21):
+        assert floored[index] == ((norm < 2**-10) & (group == index)).sum()
+    black = replace(scene, clear=np.zeros_like(scene.clear))
+    angle, floored = kernels.measure_floor(black.clear, black.group, OFFICIAL).T
+    assert_allclose(angle, 90 * floored)
+    assert floored.sum() == 160**2
+
+
+def test_a_protocol_without_a_floor_has_none() -> None:
+    scene = dark_scene()
+    assert not kernels.measure_floor(scene.clear, scene.group, FULL).any()
+
+
+def test_both_ways_of_measuring_give_it() -> None:
+    scene, protocols = dark_scene(), list(PROTOCOLS.values())
+    alone = measure_scene(scene, protocols)
+    job = Job(None, Path())  # type: ignore[arg-type]  # not read again
+    (outcome,) = _measure_on_gpu(iter([(job, "", scene)]), protocols, "cpu", 1)
+    assert gpu.measure([scene], protocols, "cpu")[0].sums.keys() == outcome.result.floor.keys()
+    for name, floor in floor_of(scene, protocols).items():
+        assert_array_equal(outcome.result.floor[name], floor)
+        assert_array_equal(alone.floor[name], floor)
+
+
+# --- The ledger -----------------------------------------------------------------------------------
+
+
+def test_a_ledger_with_it_survives_the_disk_and_one_without_stays_valid(tmp_path: Path) -> None:
+    ledger = make_ledger(floor=True, judges=("aaaaaaaa",))
+    sums = [make_scene_sums(index, floor=True, judges=1) for index in range(10)]
+    table = ledger_table(sums, ["aaaaaaaa"])
+    assert table.column_names[: len(COLUMNS) + 2] == [*COLUMNS, *FLOOR_SUMS]
+    write_ledger(tmp_path / "a.parquet", table, ledger.provenance)
+    again = read_ledger(tmp_path / "a.parquet")
+    assert again.has_floor
+    assert_frame_equal(again.frame, ledger.frame)
+    _write_ledger(tmp_path / "b.parquet", again)  # as an entry keeps it
+    assert_frame_equal(read_ledger(tmp_path / "b.parquet").frame, ledger.frame)
+    assert not read_ledger(OLD).has_floor
+    half = table.drop_columns(["floored_pixels"])
+    write_ledger(tmp_path / "c.parquet", half, ledger.provenance)
+    with pytest.raises(LedgerError, match="expected the columns"):
+        read_ledger(tmp_path / "c.parquet")
+
+
+def test_scenes_are_measured_again_that_an_earlier_version_measured_without_it(
+    tmp_path: Path,
+) -> None:
+    scene = find_scenes(write_dataset(tmp_path / "data", test=1, train=0), "test")[0]
+    job = Job(scene, scene.path("planet_cloudy"))
+    parts = Parts(tmp_path / "parts", {})
+    parts.add(measure_scene(read_arrays(job, Card()), list(PROTOCOLS.values())), job.state())
+    assert set(FLOOR_SUMS) < set(parts.finish([scene.name]).column_names)
+    (part,) = (tmp_path / "parts").glob("part-*.parquet")
+    pq.write_table(pq.read_table(part).drop_columns(list(FLOOR_SUMS)), part)
+    again = Parts(tmp_path / "parts", {})
+    assert again.load({scene.name: job.state()}) == set()
+    assert again.finish([scene.name]).num_rows == 0
+
+
+IMPOSSIBLE = {
+    "an angle without a pixel": {"floored_pixels": 0},
+    "a pixel without an angle": {"self_angle_deg": 0.0},
+    "an angle above 90°": {"self_angle_deg": 1e9},
+    "no number": {"self_angle_deg": float("nan")},
+    "a negative angle": {"self_angle_deg": -1.0},
+    "more than all pixels": {"floored_pixels": 10**9},
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_what_no_clear_image_can_have_is_refused(what: str) -> None:
+    frame = make_ledger(floor=True, scenes=1).frame
+    with pytest.raises(LedgerError, match="a noise floor of 0 to 90°"):
+        check_rows(frame.assign(**IMPOSSIBLE[what]), "x")
+    check_rows(frame, "x")
+
+
+def test_a_floor_in_a_protocol_that_has_none_is_refused() -> None:
+    frame = make_ledger(floor=True, scenes=1).frame
+    official = frame["protocol"] == "official"
+    moved = frame.assign(
+        self_angle_deg=frame["self_angle_deg"].where(official, 10.0),
+        floored_pixels=frame["floored_pixels"].where(official, 1),
+    )
+    with pytest.raises(LedgerError, match="a noise floor of 0 to 90°"):
+        check_rows(moved, "x")
+
+
+def sent(tmp_path: Path, **changes: object) -> Path:
+    """A real ledger with a floor, as a stranger sends it."""
+    ledger = read_ledger(OLD)
+    official = ledger.frame["protocol"] == "official"
+    floored = (ledger.frame["pixels"] // 10).where(official, 0)
+    frame = ledger.frame.assign(self_angle_deg=15.0 * floored, floored_pixels=floored)
+    frame = frame.assign(**changes)
+    names = schema_of(ledger.judges, floor=True)
+    columns = [field for field in names if field.name in frame and changes.get(field.name, 0) != ()]
+    path = tmp_path / "ledger.parquet"
+    table = pa.Table.from_pandas(frame, pa.schema(columns), preserve_index=False)
+    write_ledger(path, table, ledger.provenance)
+    return path
+
+
+def test_a_sent_ledger_may_have_it_or_not(tmp_path: Path) -> None:
+    found = read_sent_ledger(sent(tmp_path))
+    assert found.has_floor
+    old = Ledger(found.frame.drop(columns=list(FLOOR_SUMS)), found.provenance)
+    assert floor_columns(found, found) == list(FLOOR_SUMS)
+    assert floor_columns(found, old) == floor_columns(old, found) == []
+    rounded = replace(found, provenance={**found.provenance, "fingerprint": "0" * 64})
+    assert floor_columns(found, rounded) == ["floored_pixels"]
+
+
+def test_a_sent_ledger_with_half_of_it_or_nonsense_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SubmissionError) as refused:
+        read_sent_ledger(sent(tmp_path, self_angle_deg=1.0))
+    assert any("a noise floor of 0 to 90°" in line for line in refused.value.problems)
+    table = pq.read_table(sent(tmp_path)).drop_columns(["self_angle_deg"])
+    pq.write_table(table, tmp_path / "half.parquet")
+    with pytest.raises(SubmissionError) as refused:
+        read_sent_ledger(tmp_path / "half.parquet")
+    assert any("self_angle_deg: expected this column" in one for one in refused.value.problems)
+
+
+def test_what_is_clear_has_the_angle_of_the_clear_image() -> None:
+    ledger = make_ledger(floor=True, scenes=1, truth=False)
+    zero = dict.fromkeys(("cloudy_clear", "input_squared_error"), 0.0)
+    same = {"prediction_cloudy": ledger.frame["absolute_error"]}
+    frame = ledger.frame.assign(**zero, **same)
+    right = Ledger(frame.assign(input_angle_deg=frame["self_angle_deg"]), ledger.provenance)
+    rule = "the clear image's own angle of what is clear"
+    assert not any(rule in fault for fault in ledger_faults(right))
+    wrong = Ledger(frame.assign(input_angle_deg=1.0), ledger.provenance)
+    assert any(rule in fault for fault in ledger_faults(wrong))
+
+
+# --- Tables ---------------------------------------------------------------------------------------
+
+
+def test_it_is_pooled_as_sam_is_and_the_share_is_of_all_pixels() -> None:
+    frame = make_ledger(floor=True).frame
+    rows = frame[frame["protocol"] == "official"]
+    water = rows[rows["land_cover"] == "water"]
+    found = floor_groups(frame, OFFICIAL, ["land_cover"]).loc["water"]
+    sums = water.groupby("scene", observed=True)[[*FLOOR_SUMS, "pixels"]].sum()
+    assert_allclose(found["sam_deg"], (sums["self_angle_deg"] / sums["pixels"]).mean())
+    assert_allclose(found["under_floor"], sums["floored_pixels"].sum() / sums["pixels"].sum())
+    pooled = floor_groups(frame, OFFICIAL, ["land_cover"], pool="pixels").loc["water"]
+    assert_allclose(pooled["sam_deg"], sums["self_angle_deg"].sum() / sums["pixels"].sum())
+    assert pooled["under_floor"] == found["under_floor"]
+
+
+def test_tab_2_prints_it_per_class_where_it_was_measured(tmp_path: Path) -> None:
+    old, new = make_ledger("old", scenes=4), make_ledger("new", scenes=4, floor=True)
+    assert [len(table2_blocks([old], one)) for one in (OFFICIAL, FULL)] == [3, 3]
+    assert [len(table2_blocks([old, new], one)) for one in (OFFICIAL, FULL)] == [4, 3]
+    block = table2_blocks([new], OFFICIAL)[2]
+    angles, shares = block.rows
+    assert angles[0] == "Cloud-Free against itself [°]"
+    assert len(angles) == len(shares) == len(block.header) == 2 + len(LAND_COVER)
+    row = floor_row([new], OFFICIAL)
+    assert angles[6] == f"{row['sam_deg_water']:.4f}"
+    assert shares[6] == f"{100 * row['under_floor_water']:.2f}"
+    assert "sam_deg|window:centre160|pool:pixels" in table2_blocks([new], OFFICIAL, pool="pixels")[
+        2
+    ].notes[0]  # fmt: skip
+    write_tables(tmp_path, [new])
+    records = json.loads((tmp_path / "table2.json").read_text())
+    (found,) = [record for record in records if record["kind"] == "floor"]
+    assert (found["row"], found["protocol"]) == ("Cloud-Free against itself", "official")
+    assert found["sam_deg_water"] == row["sam_deg_water"]
+    assert all(type(record["scenes"]) is int for record in records)
+    for suffix in ("md", "tex"):
+        assert "Cloud-Free against itself" in (tmp_path / f"table2.{suffix}").read_text()
+
+
+def test_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:
+    part = make_ledger("part", scenes=3, complete=False, expected_scenes=9, floor=True)
+    row = floor_row([part], OFFICIAL)
+    assert row["row"] == "Cloud-Free against itself (3 of 9 scenes)"
+    (block,) = (one for one in table2_blocks([part], OFFICIAL) if "floor" in one.title)
+    assert all("(3 of 9 scenes)" in line[0] for line in block.rows)
+
+
+def test_scores_say_it_or_null() -> None:
+    new, old = (summary(make_ledger(floor=floor))["protocols"] for floor in (True, False))
+    assert old["official"]["sam_floor"] is None
+    found = new["official"]["sam_floor"]
+    assert list(found) == ["overall", "by_class"]
+    assert list(found["by_class"]) == list(LAND_COVER)
+    assert list(found["overall"]) == ["sam_deg", "under_floor"]
+    assert "sam_floor" not in new["full"]
+
+
+# --- PSNR as a mean over scenes -------------------------------------------------------------------
+
+
+def with_errors(squared: dict[str, float], name: str = "a") -> Ledger:
+    """A run whose mean squared error in each scene is given."""
+    ledger = make_ledger(name, scenes=len(squared))
+    frame = ledger.frame
+    error = frame["scene"].astype(str).map(squared)
+    return Ledger(frame.assign(squared_error=error * frame["values"]), ledger.provenance)
+
+
+SCENES = [f"summer_0_p_{index}" for index in range(3)]
+
+
+def test_the_mean_over_scenes_may_rank_otherwise_than_the_pool() -> None:
+    steady = with_errors(dict.fromkeys(SCENES, 1e-2))
+    moody = with_errors(dict(zip(SCENES, (1e-4, 1e-4, 1e-1), strict=True)), "b")
+    table = table2([steady, moody], FULL).set_index("row")
+    assert_allclose(table.at["a", "psnr_scene_mean"], 20)
+    assert_allclose(table.at["b", "psnr_scene_mean"], (40 + 40 + 10) / 3)
+    assert table.at["b", "psnr"] < table.at["a", "psnr"]
+    gain = table.loc["b: gain", "psnr_scene_mean"]
+    assert_allclose(gain, 30 - table.at["Cloudy (input)", "psnr_scene_mean"])
+    block = table2_blocks([steady, moody], FULL)[0]
+    assert block.header[-1] == "PSNR, scene mean ↑ [dB]"
+    assert [row[-1] for row in block.rows if row[0] in "ab"] == ["20.0000", "30.0000"]
+    assert "scene mean: psnr|window:patch|pool:scene-mean|range:1|perfect:inf|v1" in block.notes
+    assert block.notes[-1] != block.notes[0]
+    assert summary(moody)["protocols"]["full"]["overall"]["psnr_scene_mean"] == pytest.approx(30)
+    assert "psnr_scene_mean" not in table2([steady], OFFICIAL)
+
+
+def test_per_class_it_is_the_mean_over_scenes_that_have_the_class() -> None:
+    run = with_errors(dict(zip(SCENES, (1e-4, 1e-2, 1e-1), strict=True)))
+    absent = (run.frame["land_cover"] == "urban") & (run.frame["scene"] == SCENES[2])
+    part = Ledger(run.frame[~absent], run.provenance)
+    assert_allclose(psnr_scene_mean(part.frame, FULL, ["land_cover"])["urban"], 30)
+    (row,) = table2([part], FULL).query("kind == 'measured'").to_dict("records")
+    assert_allclose(row["psnr_scene_mean_urban"], 30)
+    assert_allclose(row["psnr_scene_mean_water"], (40 + 20 + 10) / 3)
+
+
+def test_a_perfect_scene_makes_the_mean_infinite() -> None:
+    run = with_errors(dict(zip(SCENES, (0.0, 1e-2, 1e-1), strict=True)))
+    mean = partial(psnr_scene_mean, run.frame)
+    assert mean(FULL)["all"] == np.inf
+    assert_allclose(mean(OFFICIAL)["all"], (100 + 20 + 10) / 3)
+    assert table2_blocks([run], FULL)[0].rows[1][-1] == "∞"
+    assert isinstance(mean(FULL, ["scene"]), pd.Series)

@@ -1,0 +1,331 @@
+"""The commands that train, as a user gives them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from matplotlib import image as mpimg
+from typer.testing import CliRunner
+
+from planetcr_bench.cli.app import app
+from planetcr_bench.networks.training import _expect_ours
+from planetcr_models import load_model
+from planetcr_models.errors import TrainingError
+from planetcr_models.segmentation.deeplab import load_judge, read_card
+from planetcr_models.training.checkpoint import read_checkpoint
+
+NARROW = [
+    "--option", "width=8", "--option", "growth=4", "--option", "stages=1", "--option", "layers=1",
+    "--option", "extractors=1",
+]  # fmt: skip
+SHORT = ["--epochs", "3", "--batch", "2", "--crop", "40", "--val-scenes", "1"]
+
+
+def planetcr(*arguments: object, threads: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run the real command."""
+    return subprocess.run(
+        [sys.executable, "-m", "planetcr_bench", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def refused(*arguments: object) -> tuple[int, str]:
+    """Exit code and message of a command that is given something senseless, in this process."""
+    done = CliRunner().invoke(app, [str(word) for word in arguments])
+    assert not isinstance(done.exception, Exception), done.exception
+    return done.exit_code, done.stderr
+
+
+@pytest.fixture(scope="module")
+def whole(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the narrow Align-CR from beginning to end."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done = planetcr("train", "align_cr", "--data", simulated, "--out", out, *NARROW, *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("psnr_full") == 3
+    assert "samples/s" in done.stderr
+    assert f"planetcr-bench predict align_cr --weights {out}/best.safetensors" in done.stdout
+    return out
+
+
+def test_a_run_leaves_weights_tables_curves_and_pictures(whole: Path) -> None:
+    there = {path.name for path in whole.iterdir() if not path.name.startswith(".")}
+    assert there == {
+        "best.safetensors", "last.safetensors", "last.ckpt", "recipe.toml", "steps.csv",
+        "epochs.csv", "pictures", "tensorboard",
+    }  # fmt: skip
+    assert load_model(whole / "best.safetensors").method == "align_cr"
+    epochs = (whole / "epochs.csv").read_text().splitlines()
+    assert len(epochs) == 4
+    for score in ("psnr", "mae", "sam_deg", "ssim"):
+        assert f"{score}_full" in epochs[0]
+        assert f"{score}_official" in epochs[0]
+    for number in (1, 2, 3):
+        assert mpimg.imread(whole / "pictures" / f"epoch-00{number}.png").std() > 0.05
+
+
+@pytest.mark.slow
+def test_validation_scores_are_those_of_evaluate(whole: Path, simulated: Path) -> None:
+    """Predict and evaluate the held-out scene by the commands: the same figures."""
+    scene = read_checkpoint(whole / "last.ckpt")["identity"]
+    assert scene["validation_scenes"] == 1
+    from planetcr_bench.constants import PRODUCTS
+    from planetcr_bench.data.layout import find_scenes
+    from planetcr_bench.data.splits import hold_out, some_scenes
+
+    [files] = some_scenes(hold_out(find_scenes(simulated, "train"))[1], 1)
+    listed = whole.parent / "list.csv"
+    listed.write_text(
+        ",".join(str(files.path(product).relative_to(simulated)) for product in PRODUCTS) + "\n"
+    )
+    common = ["--data", simulated, "--split", "train", "--list", listed]
+    preds = whole.parent / "preds"
+    weights = whole / "last.safetensors"
+    done = planetcr("predict", "align_cr", "--weights", weights, "--out", preds, *common)
+    assert done.returncode == 0, done.stderr
+    done = planetcr("evaluate", preds, *common, "--results", whole.parent / "results", "--json")
+    scores = json.loads(done.stdout)["protocols"]
+    header, *_, last = (whole / "epochs.csv").read_text().splitlines()
+    row = dict(zip(header.split(","), map(float, last.split(",")), strict=True))
+    for protocol in ("full", "official"):
+        for metric in ("mae", "psnr", "sam_deg", "ssim"):
+            found = scores[protocol]["overall"][metric]
+            assert row[f"{metric}_{protocol}"] == pytest.approx(found, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(whole: Path, simulated: Path, tmp_path: Path) -> None:
+    done = planetcr(
+        "train", "align_cr", "--data", simulated, "--out", tmp_path / "two", *NARROW, *SHORT,
+        "--devices", 2,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("steps in all") == 1  # one of them speaks
+    one, two = (
+        [float(line.split(",")[2]) for line in (out / "steps.csv").read_text().splitlines()[1:]]
+        for out in (whole, tmp_path / "two")
+    )
+    assert one == pytest.approx(two, rel=1e-4)
+    assert len(one) == 3
+    epochs = [(out / "epochs.csv").read_text().splitlines() for out in (whole, tmp_path / "two")]
+    assert [line.split(",")[:2] for line in epochs[0]] == [
+        line.split(",")[:2] for line in epochs[1]
+    ]
+
+
+@pytest.mark.slow
+def test_who_is_killed_goes_on_with_the_same_losses(
+    whole: Path, simulated: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    command = ["train", "align_cr", "--data", str(simulated), "--out", str(out), *NARROW, *SHORT]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "planetcr_bench", *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "last.ckpt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert read_checkpoint(out / "last.ckpt")["step"] < 3
+    done = planetcr(*command)
+    assert done.returncode == 0, done.stderr
+    assert (out / "steps.csv").read_text() == (whole / "steps.csv").read_text()
+    one, other = (load_model(way / "last.safetensors").state_dict() for way in (whole, out))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_judge_is_trained_and_says_how_well_it_sees(simulated: Path, tmp_path: Path) -> None:
+    command = [
+        "train", "judge", "--data", simulated, "--out", tmp_path / "judge", "--epochs", 1,
+        "--batch", 2, "--crop", 100, "--option", "encoder=resnet18", "--pack", tmp_path / "pack",
+        "--json",
+    ]  # fmt: skip
+    done = planetcr(*command)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    card = read_card(tmp_path / "judge" / "best.safetensors")
+    assert card["scores"]["miou"] == pytest.approx(said["scores"]["miou"])
+    assert 0 <= card["scores"]["pixel_accuracy"] <= 1
+    assert card["options"]["encoder"] == "resnet18"
+    assert len(card["training_fingerprint"]) == len(card["sha256"]) == 64
+    judge = load_judge(tmp_path / "judge" / "best.safetensors")
+    assert judge.mean[3] > judge.mean[0] > 0  # near-infrared is brighter than blue
+    assert len(list((tmp_path / "pack").glob("*.npy"))) == 1
+    picture = mpimg.imread(tmp_path / "judge" / "pictures" / "epoch-001.png")
+    assert picture.std() > 0.05
+
+
+def test_a_rehearsal_tells_speed_and_hours_and_writes_nothing(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "dsen2_cr", "--data", simulated, "--option", "width=8", *SHORT, "--dry-run"]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.stderr
+    for word in ("loader alone", "step alone", "samples/s", "hours on this machine", "carl"):
+        assert word in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+# --- What is refused ------------------------------------------------------------------------
+
+
+def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path: Path) -> None:
+    shutil.copytree(simulated / "test", tmp_path / "data" / "test")
+    code, said = refused("train", "dsen2_cr", "--data", tmp_path / "data", "--out", tmp_path / "o")
+    assert code == 1
+    assert "expected a split 'train', found only test" in said
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["dsen2_cr", "--crop", "85"], 1, "multiple of 10 pixels up to 300"),
+        (["dsen2_cr", "--crop", "310"], 1, "multiple of 10 pixels up to 300"),
+        (["dsen2_cr", "--set", "learning_rat=1"], 1, "did you mean 'learning_rate'?"),
+        (["dsen2_cr", "--set", "epochs=many"], 1, "expected epochs like 30, got 'many'"),
+        (["dsen2_cr", "--set", "epochs"], 2, "expected key=value"),
+        (["dsen2_cr", "--set", "epochs=2", "--epochs", "3"], 2, "expected epochs once"),
+        (["dsen2_cr", "--option", "widht=8"], 2, "did you mean 'width'?"),
+        (["dsen-cr"], 2, "did you mean 'dsen2_cr'?"),
+        (["judge", "--option", "encoder=vgg"], 1, "expected an encoder of resnet18"),
+        (["judge", "--option", "depth=3"], 2, "judge has no 'depth'"),
+        (["judge", "--batch", "1"], 1, "batch of 2 or more"),
+        (["judge", "--encoder-weights", "nowhere.pth"], 1, "nowhere.pth: expected"),
+        (["dsen2_cr", "--encoder-weights", "x.pth"], 2, "is of the judge, not of dsen2_cr"),
+        (["dsen2_cr", "--val-share", "1.5"], 2, "--val-share"),
+        (["dsen2_cr", "--set", "seed=99999999999"], 1, "expected seed to be up to 2147483647"),
+        (["dsen2_cr", "--accumulate", "5"], 1, "multiple of 5"),
+        (["mcgan", "--accumulate", "2", "--option", "width=4"], 1, "wants its batch whole"),
+        (["dsen2_cr", "--batch", "64"], 1, "a batch of 64, got 2"),
+        (["dsen2_cr", "--data", "nowhere"], 1, "nowhere: expected a dataset folder"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_sentence(
+    words: list[str], code: int, said: str, simulated: Path, tmp_path: Path
+) -> None:
+    data = [] if "--data" in words else ["--data", simulated]
+    batch = [] if "--batch" in words else ["--batch", "2"]
+    found, message = refused("train", *words, *data, *batch, "--out", tmp_path / "out")
+    assert (found, said in message) == (code, True), message
+    assert "Traceback" not in message
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_that_is_not_there_is_refused(simulated: Path, tmp_path: Path) -> None:
+    code, said = refused(
+        "train", "dsen2_cr", "--data", simulated, "--out", tmp_path / "o", "--device", "cuda"
+    )
+    assert code == 1
+    assert "PyTorch finds no such GPU; use --device cpu" in said
+
+
+def test_a_folder_of_something_else_is_left_alone(simulated: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    words = ["train", "dsen2_cr", "--data", simulated, "--batch", 2]
+    code, said = refused(*words, "--out", tmp_path)
+    assert code == 1
+    assert "expected a new or empty folder" in said
+    assert {path.name for path in tmp_path.iterdir()} <= {"thesis.txt", ".lock"}
+    code, said = refused(*words, "--out", tmp_path / "thesis.txt")
+    assert code == 1
+    assert "expected a folder, found a file" in said
+
+
+def test_weights_whose_checkpoint_is_gone_are_not_overwritten(
+    whole: Path, simulated: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "tidied"
+    shutil.copytree(whole, out)
+    (out / "last.ckpt").unlink()
+    before = (out / "best.safetensors").read_bytes()
+    code, said = refused("train", "dsen2_cr", "--data", simulated, "--out", out, "--batch", 2)
+    assert code == 1
+    assert "holds weights and no last.ckpt" in said
+    assert (out / "best.safetensors").read_bytes() == before
+
+
+def test_a_run_killed_between_its_first_weights_and_its_first_checkpoint_begins_anew(
+    whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    shutil.copytree(whole, out)
+    identity = read_checkpoint(out / "last.ckpt")["identity"]
+    (out / "last.ckpt").unlink()
+    with pytest.raises(TrainingError, match=r"holds weights and no last\.ckpt"):
+        _expect_ours(out, identity)  # three epochs would be lost
+    epochs = (out / "epochs.csv").read_text().splitlines(keepends=True)
+    (out / "epochs.csv").write_text("".join(epochs[:2]))
+    _expect_ours(out, identity)
+    with pytest.raises(TrainingError, match=r"holds weights and no last\.ckpt"):
+        _expect_ours(out, {**identity, "seed": 5})
+
+
+def test_other_weights_of_the_encoder_are_another_run(simulated: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "encoder.pth"
+    words = ["train", "judge", "--data", simulated, "--out", tmp_path / "judge", "--batch", 2]
+    words += ["--crop", 40, "--epochs", 1, "--option", "encoder=resnet18", "--val-share", 0]
+    words += ["--encoder-weights", weights, "--json"]
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
+    assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
+    card = read_card(tmp_path / "judge" / "best.safetensors")
+    assert card["encoder_weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
+    code, said = refused(*words)
+    assert code == 1
+    assert "encoder_weights: " in said
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_refused_ends_all_processes_with_one_message(
+    simulated: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = planetcr(
+        "train", "dsen2_cr", "--data", simulated, "--out", tmp_path, "--batch", 2,
+        "--option", "width=8", "--devices", 2,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("expected a new or empty folder") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_of_another_method_is_not_overwritten(whole: Path, simulated: Path) -> None:
+    before = (whole / "last.ckpt").read_bytes()
+    code, said = refused("train", "glf_cr", "--data", simulated, "--out", whole, "--batch", 2)
+    assert code == 1
+    assert "last.ckpt: is of another run" in said
+    assert "name: align_cr there, glf_cr now" in said
+    assert (whole / "last.ckpt").read_bytes() == before
+
+
+def test_the_recipe_of_every_method_is_printed() -> None:
+    for name in ("align_cr", "judge"):
+        done = CliRunner().invoke(app, ["models", name])
+        assert done.exit_code == 0
+        assert "learning_rate = " in done.stdout
+    done = CliRunner().invoke(app, ["models", "align_cr", "--json"])
+    recipe = json.loads(done.stdout)["recipe"]
+    assert (recipe["epochs"], recipe["batch"], recipe["scale.align"]) == (30, 12, 0.1)

@@ -1,0 +1,100 @@
+"""The files of a run and of a comparison: all that belong to it, and none that do not."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from judges import ShadeJudge
+from ledgers import make_ledger
+from planetcr_bench.api import evaluate
+from planetcr_bench.predictions.format import read_card
+from planetcr_bench.report.report import ALWAYS, SOMETIMES, report, write_comparison, write_report
+from planetcr_bench.results.aggregate import summary
+from planetcr_bench.results.ledger import Ledger, read_ledger
+
+
+def run(preds: Path, results: Path, **options) -> tuple[Ledger, Path, list[str]]:
+    return evaluate(preds, results, device="cpu", quiet=True, **options)
+
+
+def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_path: Path) -> None:
+    ledger, out, problems = run(preds, tmp_path / "results", command=["planetcr-bench", "x y"])
+    assert out == tmp_path / "results" / "fake" / "preds"
+    assert not problems
+    assert sorted(path.name for path in out.iterdir()) == [
+        "aois.png", "aois.svg", "class_cover.png", "class_cover.svg", "diagnosis.json",
+        "fig5.png", "fig5.svg", "ledger.parquet", "report.md", "run.json", "scores.json",
+        "sky.png", "sky.svg", "table2.csv", "table2.json", "table2.md", "table2.tex",
+        "triangle.png", "triangle.svg",
+    ]  # fmt: skip
+    written = {path.name for path in out.iterdir()}
+    assert set(ALWAYS) <= written
+    assert written <= {*ALWAYS, *SOMETIMES, "ledger.parquet", "run.json"}
+    assert [path.name for path in out.parent.iterdir()] == ["preds"]
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["command"] == "planetcr-bench 'x y'"
+    assert facts["fingerprint"] == read_card(preds).fingerprint
+    assert (facts["complete"], facts["scenes"], facts["expected_scenes"]) == (True, 6, 6)
+    assert json.loads((out / "scores.json").read_text()) == summary(ledger)
+    again = read_ledger(out)
+    pd.testing.assert_frame_equal(again.frame, ledger.frame)
+    assert again.provenance == ledger.provenance
+
+
+def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
+    ledger = make_ledger(judges=("aaaaaaaa",))
+    facts = {
+        **ledger.provenance, "predictions": "p", "command": "c", "started": "s", "seconds": 1.0,
+        "device": "cpu",
+    }  # fmt: skip
+    write_report(tmp_path, ledger, facts)
+    (tmp_path / "both").mkdir()
+    write_comparison(tmp_path / "both", [ledger, make_ledger("other", judges=("aaaaaaaa",))])
+    for page in (tmp_path / "report.md", tmp_path / "both" / "diagnosis.md"):
+        text = page.read_text()
+        shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+        assert len(shown) >= 4
+        assert all((page.parent / name).is_file() for name in shown)
+        assert "## Where and how it fails" in text
+    assert "## Semantic recovery" in (tmp_path / "report.md").read_text()
+
+
+def test_a_second_run_leaves_nothing_of_the_first_that_does_not_hold_any_more(
+    preds: Path, tmp_path: Path
+) -> None:
+    _, out, _ = run(preds, tmp_path / "results", judges=[ShadeJudge()])
+    assert {"table3.md", "fig6.png", "transitions.svg"} <= {path.name for path in out.iterdir()}
+    (out / "thickness.png").write_bytes(b"of a run with truth")
+    (out / "mine.txt").write_text("a user's own")
+    again, _, _ = run(preds, tmp_path / "results")
+    names = {path.name for path in out.iterdir()}
+    assert "mine.txt" in names
+    judged = {"table3.md", "table3.json", "fig6.png", "transitions.svg", "thickness.png"}
+    assert judged <= set(SOMETIMES)
+    assert names.isdisjoint(judged)
+    assert read_ledger(out).judges == again.judges == ()
+
+
+def test_runs_of_different_judges_write_nothing(tmp_path: Path) -> None:
+    from planetcr_bench.errors import LedgerError
+
+    runs = [make_ledger("a", judges=("aaaaaaaa",)), make_ledger("b", judges=("bbbbbbbb",))]
+    with pytest.raises(LedgerError, match="--no-judge"):
+        write_comparison(tmp_path, runs)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_method_s_name_is_text_and_no_markdown() -> None:
+    name = r"[a](http://b) ![c](http://d) | `e` \input{f}"
+    ledger = make_ledger(method=name)
+    run = {**ledger.provenance, "predictions": "p", "command": "c", "started": "s"}
+    page = report(ledger, {**run, "seconds": 1.0, "device": "cpu"})
+    line = next(line for line in page.splitlines() if line.startswith("| Method |"))
+    shown = line.removeprefix("| Method | ").removesuffix(" |")
+    assert re.sub(r"\\(.)", r"\1", shown) == name
+    assert not re.search(r"(?<!\\)[\[\]|`!]", shown)

@@ -1,0 +1,354 @@
+"""Nothing stands side by side that is not comparable: other scenes, fewer scenes, other inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+
+from ledgers import as_planet_cr, make_ledger
+from paths import RUNS
+from planetcr_bench.analysis.error_analysis import Diagnosis, widest_protocol
+from planetcr_bench.analysis.segmentation_tables import judged_runs
+from planetcr_bench.analysis.significance import standings
+from planetcr_bench.api import evaluate
+from planetcr_bench.errors import LedgerError, PredictionError, SubmissionError
+from planetcr_bench.leaderboard.consistency import record_faults
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.networks.plan import Row
+from planetcr_bench.networks.reproduction import Wish, estimate, plan_of
+from planetcr_bench.predictions.format import read_card
+from planetcr_bench.report.error_analysis_chapter import chapter_blocks
+from planetcr_bench.report.report import report, write_comparison, write_tables
+from planetcr_bench.report.segmentation import table3_blocks
+from planetcr_bench.report.significance import statistic_blocks
+from planetcr_bench.report.table import Block, cover_block, pool_block, sky_block, table2_blocks
+from planetcr_bench.results.aggregate import in_paper_order, marked, of_protocol, summary
+from planetcr_bench.results.ledger import Ledger, read_ledger
+from planetcr_bench.results.published import published_table2, published_table3, refuse_published
+from planetcr_bench.submission.pack import pack
+from scenes import write_dataset
+
+OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
+JUDGE = "aaaaaaaa"
+ENTRY_CARD = RUNS / "mean-fill/card.toml"
+
+_no_pictures = pytest.mark.usefixtures("_without_pictures")
+
+
+@pytest.fixture
+def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables alone: pictures are most of the time and have tests of their own."""
+    for name in ("cover_figure", "discrepancy_figure", "transition_figure", "save_figure"):
+        monkeypatch.setattr(f"planetcr_bench.report.report.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("planetcr_bench.report.error_analysis_chapter._picture", lambda *_: [])
+
+
+# --- Published rows -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"track": "unnamed"}, "expected track 'planet-cr', got 'unnamed'"),
+        ({"track": "sim-v1"}, "expected track 'planet-cr', got 'sim-v1'"),
+        ({"split": "val"}, "expected split 'test', got 'val'"),
+        ({"scenes": 2999, "complete": False}, "expected all 3,000 scenes, got 2,999 of 3,000"),
+        ({"scenes": 1, "expected_scenes": 1}, "expected all 3,000 scenes, got 1 of 1"),
+        ({"complete": False}, "expected all 3,000 scenes"),
+    ],
+)
+def test_published_rows_stand_beside_the_whole_test_split_of_planet_cr_alone(
+    said: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    whole = as_planet_cr(make_ledger("whole", scenes=2, judges=(JUDGE,)))
+    refuse_published([whole])
+    other = as_planet_cr(make_ledger("other", scenes=2, judges=(JUDGE,)), **said)
+    ways: list[Callable[[list[Ledger]], object]] = [
+        refuse_published,
+        lambda runs: table2_blocks(runs, OFFICIAL, published=True),
+        lambda runs: table3_blocks(runs, OFFICIAL, published=True),
+        lambda runs: write_tables(tmp_path, runs, published=True),
+    ]
+    for way in ways:
+        with pytest.raises(LedgerError, match=f"other: .*{reason}.*leave out --published"):
+            way([whole, other])
+    assert not list(tmp_path.iterdir())
+
+
+def test_published_rows_say_what_their_networks_saw() -> None:
+    for table in (published_table2(), published_table3()):
+        seen = dict(zip(table["row"], table["input_crop"], strict=True))
+        assert seen["Align-CR (published)"] == seen["GLF-CR (published)"] == "160"
+        assert seen["DSen2-CR (published)"] == "unknown"
+    assert pd.isna(seen["Cloud-Free (published)"])
+
+
+# --- Incomplete runs ------------------------------------------------------------------------
+
+
+def blocks_of(runs: list[Ledger]) -> list[Block]:
+    """Every table that is made of runs, in both protocols."""
+    blocks = chapter_blocks(Diagnosis(runs, widest_protocol(runs)))
+    for protocol in PROTOCOLS.values():
+        blocks += table2_blocks(runs, protocol)
+        blocks += [block(runs, protocol) for block in (sky_block, cover_block, pool_block)]
+        blocks += table3_blocks(runs, protocol, details=True)
+        blocks += statistic_blocks(runs, protocol, standings(runs, protocol))
+    return blocks
+
+
+def rows_of(blocks: list[Block]) -> list[str]:
+    """First cells of all rows."""
+    return [str(row[0]) for block in blocks for row in block.rows]
+
+
+def test_every_row_of_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:
+    part = make_ledger("part", scenes=6, expected_scenes=10, complete=False, judges=(JUDGE,))
+    whole = make_ledger("whole", scenes=10, judges=(JUDGE,))
+    names = rows_of(blocks_of([part, whole]))
+    of_part = [name for name in names if "part" in name]
+    assert len(of_part) > 30
+    assert all("part (6 of 10 scenes)" in name for name in of_part)
+    assert not any("scenes)" in name for name in names if "part" not in name)
+
+
+def test_without_a_complete_run_the_dataset_s_own_rows_say_it_too() -> None:
+    part = make_ledger("part", scenes=6, expected_scenes=10, complete=False, judges=(JUDGE,))
+    names = rows_of(blocks_of([part]))
+    assert {"Cloudy (input) (6 of 10 scenes)", "Cloud-Free (6 of 10 scenes)"} <= set(names)
+    assert all("(6 of 10 scenes)" in name for name in names)
+    assert all("(6 of 10 scenes)" in name for name, *_ in judged_runs([part]))
+
+
+@_no_pictures
+def test_files_carry_the_coverage_of_an_incomplete_run(tmp_path: Path) -> None:
+    part = make_ledger("part", scenes=6, expected_scenes=10, complete=False, judges=(JUDGE,))
+    whole = make_ledger("whole", scenes=10, judges=(JUDGE,))
+    write_comparison(tmp_path, [whole, part])
+    for name in ("table2", "table3"):
+        rows = {row["row"] for row in json.loads((tmp_path / f"{name}.json").read_text())}
+        assert rows == set(pd.read_csv(tmp_path / f"{name}.csv")["row"])
+        assert not [row for row in rows if "part" in row and "(6 of 10 scenes)" not in row]
+        assert "part (6 of 10 scenes)" in (tmp_path / f"{name}.tex").read_text()
+    for row in json.loads((tmp_path / "statistics.json").read_text()):
+        assert row["coverage"] == ("6" if row["run"] == "part" else "10") + " of 10 scenes"
+    assert summary(part)["expected_scenes"] == 10
+
+
+# --- What the network saw -------------------------------------------------------------------
+
+
+def test_runs_of_several_inputs_are_marked_and_of_one_are_not() -> None:
+    runs = [make_ledger(name, input_crop=crop) for name, crop in
+            (("align_cr", "160"), ("mcgan", "whole"), ("old", "unknown"))]  # fmt: skip
+    names = [run.name for run in marked(runs)]
+    assert names == ["old (input unknown)", "mcgan (input whole)", "align_cr (input 160)"]
+    assert [run.name for run in in_paper_order(marked(marked(runs)))] == names
+    assert [run.name for run in marked([runs[0], make_ledger("b", input_crop="160")])] == [
+        "b", "align_cr",
+    ]  # fmt: skip
+    assert [run.name for run in marked(runs[:1], always=True)] == ["align_cr (input 160)"]
+    assert [run.name for run in marked([make_ledger("a"), runs[2]])] == ["a", "old"]
+
+
+def test_every_table_says_what_the_networks_saw() -> None:
+    one = [
+        make_ledger(name, scenes=6, seed=seed, judges=(JUDGE,), input_crop="160")
+        for seed, name in enumerate("ac")
+    ]
+    for block in blocks_of(one):
+        assert any(note.startswith("Input crop: 160 (") for note in block.notes), block.title
+    two = [one[0], make_ledger("b", scenes=6, judges=(JUDGE,), seed=1)]
+    for block in table2_blocks(two, OFFICIAL) + table3_blocks(two, OFFICIAL, details=True):
+        (note,) = [note for note in block.notes if note.startswith("Input crops differ")]
+        assert "160 × 160 alone): a; unknown (" in note
+    (marked_note,) = {block.notes[-1] for block in table2_blocks(marked(two), OFFICIAL)}
+    assert "160 × 160 alone); unknown (" in marked_note
+
+
+@_no_pictures
+def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
+    runs = [
+        make_ledger(name, scenes=6, judges=(JUDGE,), seed=seed, input_crop=crop)
+        for seed, (name, crop) in enumerate((("net", "160"), ("fill", "whole")))
+    ]
+    write_comparison(tmp_path, runs)
+    names = {"net": "net (input 160)", "fill": "fill (input whole)"}
+    for file in ("table2.md", "table2.tex", "table3.md", "statistics.md", "diagnosis.md"):
+        for line in (tmp_path / file).read_text().splitlines():
+            for name, shown in names.items():
+                if line.startswith((f"| {name}", f"{name} ")):
+                    assert shown in line, (file, line)
+        assert all(shown in (tmp_path / file).read_text() for shown in names.values())
+    for file in ("table2.json", "table3.json", "statistics.json"):
+        for row in json.loads((tmp_path / file).read_text()):
+            name = str(row.get("row") or row["run"])
+            tag = {"net": "160", "fill": "whole"}.get(name.split(" ")[0])
+            assert row["input_crop"] == tag, (file, row)
+    heads = json.loads((tmp_path / "diagnosis.json").read_text())
+    assert heads[0]["input_crop"] == {"net (input 160)": "160", "fill (input whole)": "whole"}
+
+
+def test_a_report_and_scores_say_what_the_network_saw() -> None:
+    ledger = make_ledger(input_crop="160", protocols=("official",))
+    run = {
+        **ledger.provenance, "predictions": "p", "command": "c", "started": "s", "seconds": 1.0,
+        "device": "cpu",
+    }  # fmt: skip
+    text = report(ledger, run, pictures=False)
+    assert "| Input crop | 160 (the network saw the centre 160 × 160 alone) |" in text
+    assert summary(ledger)["input_crop"] == "160"
+    assert summary(make_ledger())["input_crop"] == "unknown"
+
+
+def test_a_comparison_can_be_of_one_protocol() -> None:
+    both = make_ledger()
+    assert set(of_protocol(both, "full").frame["protocol"]) == {"full"}
+    assert list(of_protocol(both, "full").provenance["protocols"]) == ["full"]
+    with pytest.raises(LedgerError, match="expected protocol full, it was measured in official"):
+        of_protocol(make_ledger(protocols=("official",)), "full")
+
+
+def centres(preds: Path, folder: Path) -> Path:
+    """The centre of each prediction, as anybody may cut it out."""
+    folder.mkdir()
+    for path in preds.glob("*.tif"):
+        with rasterio.open(path) as source:
+            np.save(folder / f"{path.stem}.npy", source.read()[:, 70:230, 70:230])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("card", "tag"), [("", "unknown"), ('crop = "whole"', "whole"), ('crop = "official"', "160")]
+)
+def test_a_ledger_carries_what_the_card_says_and_never_guesses_by_size(
+    card: str, tag: str, preds: Path, data: Path, tmp_path: Path
+) -> None:
+    folder = centres(preds, tmp_path / "centres")
+    (folder / "predictions.toml").write_text(card)
+    _, out, _ = evaluate(
+        folder, tmp_path / "results", data=data, device="cpu", workers=0, tables=False, quiet=True
+    )
+    assert read_ledger(out).provenance["input_crop"] == tag
+    assert json.loads((out / "run.json").read_text())["input_crop"] == tag
+
+
+def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path: Path) -> None:
+    card = preds / "predictions.toml"
+    assert read_card(preds).crop == "whole"  # predict always says it
+    text = card.read_text()
+    for value in ("full", "160", ""):
+        card.write_text(text.replace('crop = "whole"', f'crop = "{value}"'))
+        with pytest.raises(PredictionError, match=r"expected crop to be 'official' .* got "):
+            read_card(preds)
+    card.write_text(text.replace('crop = "whole"', 'crop = "official"'))
+    with pytest.raises(PredictionError, match="expected files of 160 × 160 pixels"):
+        evaluate(preds, tmp_path / "r", data=data, device="cpu", workers=0, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({}, None),  # ledgers of earlier versions
+        ({"input_crop": "whole"}, None),
+        ({"input_crop": "unknown"}, None),
+        ({"input_crop": "160"}, "expected whole patches behind protocol full, got 160"),
+        ({"input_crop": "official"}, "expected what matches 160|whole|unknown, got 'official'"),
+        ({"input_crop": None}, "expected str, got NoneType"),
+    ],
+)
+def test_a_ledger_that_was_sent_may_say_what_can_be_true(
+    said: dict[str, object], reason: str | None
+) -> None:
+    honest = make_ledger(simulation=None, truth=False, track="mine").provenance
+    expected = [] if reason is None else [f"input_crop: {reason}"]
+    assert record_faults({**honest, **said}) == expected
+
+
+# --- Datasets without a name ----------------------------------------------------------------
+
+
+def test_predictions_of_a_dataset_without_a_name_are_scored_apart_and_not_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_dataset(tmp_path / "data", test=1, track=None)
+    preds = tmp_path / "preds"
+    preds.mkdir()
+    scene = next(data.rglob("planet_cloudy_*.tif"))
+    (preds / scene.name.removeprefix("planet_cloudy_")).write_bytes(scene.read_bytes())
+    options = {"data": data, "device": "cpu", "workers": 0, "quiet": True}
+    ledger, *_ = evaluate(preds, tmp_path / "results", tables=False, **options)
+    assert ledger.provenance["track"] == "unnamed"
+    assert record_faults({**ledger.provenance, "track": "unnamed"})[0].startswith("track: expected")
+    assert record_faults({**ledger.provenance, "split": "val", "track": "unnamed-val"})
+    monkeypatch.setattr(
+        "planetcr_bench.submission.pack.evaluate", None
+    )  # nothing is measured first
+    with pytest.raises(SubmissionError, match=r'has a name, got none; write track = "name" into'):
+        pack(preds, ENTRY_CARD, tmp_path / "entry", **options)
+    (data / "dataset.toml").write_text('track = "planet-cr"')
+    with pytest.raises(TypeError):  # it goes on to measure
+        pack(preds, ENTRY_CARD, tmp_path / "entry", **options)
+
+
+# --- The reference tables -------------------------------------------------------------------
+
+
+def test_official_tables_come_from_the_centre_and_full_ones_from_whole_patches(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = {"suffix": "-narrow", "untrained": ["mean-fill"]}
+    wish = Wish(
+        data=simulated, out=tmp_path / "o", results=tmp_path / "r", methods=("dsen2_cr",),
+        tables=tables,
+    )  # fmt: skip
+    steps = {step.name: step for step in plan_of(wish)}
+    whole, centre = "dsen2_cr-narrow", "dsen2_cr-narrow-crop160"
+    assert list(steps) == [
+        "train judge", "train dsen2_cr",
+        *(
+            f"{word} {run}"
+            for run in ("mean-fill", whole, centre)
+            for word in ("predict", "evaluate")
+        ),
+        "tables and figures, official", "tables and figures, full",
+    ]  # fmt: skip
+    for run, crop in ((whole, "whole"), (centre, "official")):
+        assert steps[f"predict {run}"].run.arguments[-2:] == ["--crop", crop]
+    for protocol, run in (("official", centre), ("full", whole)):
+        words = steps[f"tables and figures, {protocol}"].run.arguments
+        runs = [str(tmp_path / "r" / "sim-v1-tiny" / name) for name in ("mean-fill", run)]
+        folder = str(tmp_path / "r" / "comparison" / protocol)
+        assert words == ["compare", *runs, "--protocol", protocol, "--out", folder]
+    done = [Row(name, "done", "", None) for name in steps if name != f"predict {centre}"]
+    waiting = [*done, Row(f"predict {centre}", "never run", "", None)]
+    monkeypatch.setattr("planetcr_bench.networks.reproduction.describe", lambda *_: waiting)
+    pace = {"hours": 2.0, "scene_seconds": 36.0, "identity": {"validation_scenes": 1}}
+    monkeypatch.setattr("planetcr_bench.networks.training.rehearse", lambda *_, **__: pace)
+    hours = estimate(wish, list(steps.values()))
+    assert hours["predict dsen2_cr"] == pytest.approx(0.1)  # 36 s × 10 scenes, whatever remains
+    timed = {step.name: step.hours for step in plan_of(wish, hours)}
+    assert timed[f"predict {whole}"] == timed[f"predict {centre}"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("track", "scenes", "shown"), [
+    ("planet-cr", 3000, True), ("planet-cr", 10, False), ("sim-v1", 3000, False),
+])  # fmt: skip
+def test_reproduced_tables_show_published_rows_where_these_may_stand(
+    track: str, scenes: int, shown: bool, simulated: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    place = "planetcr_bench.networks.reproduction"
+    monkeypatch.setattr(f"{place}.read_track", lambda *_: track)
+    monkeypatch.setattr(f"{place}.find_scenes", lambda *_: [None] * scenes)
+    monkeypatch.setattr(f"{place}.fingerprint_of", lambda *_: "f")
+    wish = Wish(data=simulated, out=tmp_path / "o", results=tmp_path / "r")
+    *_, official, full = plan_of(wish)
+    assert ("--published" in official.run.arguments) == shown
+    assert "--published" not in full.run.arguments

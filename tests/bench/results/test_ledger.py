@@ -1,0 +1,112 @@
+"""What is written is read, merges by concatenation, and nonsense is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pandas.testing import assert_frame_equal
+
+from ledgers import make_ledger, make_scene_sums
+from paths import ROOT
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.results.ledger import (
+    COLUMNS,
+    FLOOR_SUMS,
+    GROUPS,
+    SUMS,
+    check_rows,
+    ledger_table,
+    read_ledger,
+    write_ledger,
+)
+
+
+def test_a_ledger_survives_the_disk(tmp_path: Path) -> None:
+    ledger = make_ledger()
+    table = ledger_table([make_scene_sums(index) for index in range(10)])
+    write_ledger(tmp_path / "a.parquet", table, ledger.provenance)
+    again = read_ledger(tmp_path / "a.parquet")
+    assert_frame_equal(again.frame, ledger.frame)
+    assert again.provenance == ledger.provenance
+
+
+def test_there_is_one_row_per_group_with_pixels() -> None:
+    scene = make_scene_sums(3)
+    table = ledger_table([scene])
+    assert table.num_rows == sum((sums[:, 0] > 0).sum() for sums in scene.sums.values())
+    assert table.column_names == list(COLUMNS)
+    first = table.slice(0, 1).to_pylist()[0]
+    assert (first["land_cover"], first["sky"]) == ("forest", "cloud")
+    assert first["pixels"] == scene.sums["official"][0, 0]
+
+
+def test_disjoint_scenes_merge_by_concatenation() -> None:
+    scenes = [make_scene_sums(index) for index in range(4)]
+    halves = pa.concat_tables([ledger_table(scenes[:2]), ledger_table(scenes[2:])])
+    assert_frame_equal(halves.to_pandas(), ledger_table(scenes).to_pandas())
+
+
+def test_every_column_says_what_it_means() -> None:
+    assert all(column.meaning.endswith(".") for column in COLUMNS.values())
+    assert make_scene_sums(0).sums["full"].shape == (GROUPS, len(SUMS))
+
+
+BREAKAGES = {
+    "finite": lambda frame: frame.assign(absolute_error=np.nan),
+    "at least zero": lambda frame: frame.assign(squared_error=-1.0),
+    "pixels in every row": lambda frame: frame.assign(pixels=0),
+    "4 values": lambda frame: frame.assign(values=frame["pixels"] * 3),
+    "known protocols": lambda frame: frame.assign(sky="dusk"),
+    "once": lambda frame: pd.concat([frame, frame]),
+    "cloud cover": lambda frame: frame.assign(cloud_cover=1.5),
+    "thickness": lambda frame: frame.assign(thickness="9"),
+    "longitude": lambda frame: frame.assign(longitude=200.0),
+    "both or none": lambda frame: frame.assign(latitude=float("nan")),
+    "worse pixels": lambda frame: frame.assign(worse_pixels=frame["pixels"] + 1),
+    "none exceeds the other two": lambda frame: frame.assign(
+        absolute_error=frame["prediction_cloudy"] + 1.1 * frame["cloudy_clear"]
+    ),
+    "at least one row": lambda frame: frame.iloc[:0],
+}
+
+
+@pytest.mark.parametrize("rule", BREAKAGES)
+def test_rows_that_no_measurement_can_have_written_are_refused(rule: str) -> None:
+    with pytest.raises(LedgerError, match=rule) as refusal:
+        check_rows(BREAKAGES[rule](make_ledger().frame), "some/ledger.parquet")
+    assert "some/ledger.parquet" in str(refusal.value)
+
+
+def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="found none"):
+        read_ledger(tmp_path)
+    (tmp_path / "ledger.parquet").write_bytes(b"no parquet")
+    with pytest.raises(LedgerError, match="did not finish"):
+        read_ledger(tmp_path)
+    with pytest.raises(LedgerError, match="cannot read it"):
+        read_ledger(tmp_path / "ledger.parquet")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    with pytest.raises(LedgerError, match="cannot read it"):
+        read_ledger(tmp_path / "other.parquet")
+
+
+def test_another_schema_version_is_refused(tmp_path: Path) -> None:
+    ledger = make_ledger(ledger_schema=99)
+    write_ledger(tmp_path / "a.parquet", ledger_table([make_scene_sums(0)]), ledger.provenance)
+    with pytest.raises(LedgerError, match="schema 2, got 99"):
+        read_ledger(tmp_path / "a.parquet")
+
+
+def test_the_documentation_says_what_the_code_says() -> None:
+    text = (ROOT / "benchmark" / "README.md").read_text()
+    for name, column in {**COLUMNS, **FLOOR_SUMS}.items():
+        meaning = column.meaning.replace("|", r"\|")
+        assert any(
+            line.startswith(f"| `{name}` |") and line.endswith(f"| {meaning} |")
+            for line in text.splitlines()
+        ), name

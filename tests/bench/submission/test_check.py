@@ -1,0 +1,784 @@
+"""Entries from strangers: honest ones pass as far as they can be believed, each attack is named."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import rasterio
+import tomli_w
+
+from judges import ShadeJudge
+from paths import RUNS
+from planetcr_bench.api import evaluate
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.errors import SubmissionError
+from planetcr_bench.predictions.predict import predict
+from planetcr_bench.results.ledger import Ledger, read_ledger, schema_of, write_ledger
+from planetcr_bench.submission.check import Checked, Scrutiny, check
+from planetcr_bench.submission.pack import accept, pack
+
+CARD = RUNS / "mean-fill/card.toml"
+Tamper = Callable[[Path], None]
+
+pytestmark = [
+    pytest.mark.usefixtures("ledgers_alone"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def packed(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An honest entry with its predictions; read only. ``results`` lies beside it."""
+    folder = tmp_path_factory.mktemp("packed")
+    predict("mean-fill", simulated, folder / "honest", quiet=True)
+    options = {"data": simulated, "with_predictions": True, "quiet": True, "workers": 0}
+    pack(folder / "honest", CARD, folder / "entry", results=folder / "results", **options)
+    return folder / "entry"
+
+
+@pytest.fixture
+def entry(packed: Path, tmp_path: Path) -> Path:
+    """The honest entry, free to be broken."""
+    return Path(shutil.copytree(packed, tmp_path / "sent"))
+
+
+def checked(path: Path, **scrutiny: object) -> Checked:
+    work = path.parent / f"work-{len(list(path.parent.iterdir()))}"
+    work.mkdir()
+    return check(path, work, Scrutiny(workers=0, quiet=True, **scrutiny))
+
+
+def refusal(path: Path, **scrutiny: object) -> str:
+    """Why an entry is refused, a line each."""
+    with pytest.raises(SubmissionError) as refused:
+        checked(path, **scrutiny)
+    assert str(path) in refused.value.message
+    assert all(line.isprintable() for line in refused.value.problems)
+    return "\n".join(refused.value.problems)
+
+
+def first_image(entry: Path) -> Path:
+    return min((entry / "predictions").glob("*.tif"))
+
+
+def first_digest(entry: Path) -> str:
+    return json.loads((entry / "manifest.json").read_text())["files"][0]["sha256"]
+
+
+def rewrite(entry: Path, change: Callable[[Ledger], object], *, listed: bool = False) -> None:
+    """Change a ledger as a forger would: with the record, and the manifest, made to match.
+
+    Args:
+        entry: Folder.
+        change: Alters rows and record, or returns other rows.
+        listed: Make the manifest match.
+    """
+    ledger = read_ledger(entry)
+    ledger = Ledger(
+        ledger.frame.astype({"scene": str, "prediction_sha256": str}), {**ledger.provenance}
+    )
+    frame = change(ledger)
+    frame = frame if isinstance(frame, pd.DataFrame) else ledger.frame
+    table = pa.Table.from_pandas(frame, schema_of(ledger.judges), preserve_index=False)
+    write_ledger(entry / "ledger.parquet", table, ledger.provenance)
+    run = json.loads((entry / "run.json").read_text())
+    (entry / "run.json").write_text(json.dumps({**run, **ledger.provenance}))
+    if listed:
+        digests = frame.groupby("scene")["prediction_sha256"].first()
+        edit(
+            entry / "manifest.json",
+            lambda manifest: manifest.update(
+                files=[
+                    {"scene": scene, "name": f"{scene}.tif", "bytes": 9, "sha256": digest}
+                    for scene, digest in digests.items()
+                ]
+            ),
+        )
+
+
+def edit(path: Path, change: Callable[[dict], object]) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def relist(entry: Path, path: Path) -> None:
+    """List a file that was exchanged with its new size, and the name it has now."""
+
+    def change(manifest: dict) -> None:
+        for one in manifest["files"]:
+            if one["scene"] == path.stem:
+                one.update(name=path.name, bytes=path.stat().st_size)
+
+    edit(entry / "manifest.json", change)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# --- Honest entries ---------------------------------------------------------------------------
+
+
+def test_an_honest_entry_is_sound_and_only_read(packed: Path, tmp_path: Path) -> None:
+    before = tree(packed)
+    work = tmp_path / "work"
+    work.mkdir()
+    found = check(packed, work, Scrutiny(workers=0, quiet=True))
+    assert (found.status, found.card.method) == ("claimed", "mean-fill")
+    assert "predictions of 10 scenes" in found.told[0]
+    assert "not held against the dataset" in found.told[1]
+    assert found.ledger.frame.equals(read_ledger(packed).frame)
+    assert tree(packed) == before
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+@pytest.mark.parametrize("inner", [True, False], ids=["folder", "files"])
+def test_it_is_taken_as_an_archive_of_its_folder_or_its_files(
+    packed: Path, tmp_path: Path, ending: str, inner: bool
+) -> None:
+    root, base = (packed.parent, "entry") if inner else (packed, ".")
+    kind = {".zip": "zip", ".tar.gz": "gztar"}[ending]
+    archive = shutil.make_archive(str(tmp_path / "sent"), kind, root, base)
+    assert "predictions of 10 scenes" in checked(Path(archive)).told[0]
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_what_finder_leaves_and_endings_in_capitals_do_not_matter(
+    entry: Path, tmp_path: Path, archive: bool
+) -> None:
+    for path in (entry / "predictions").glob("*.tif"):
+        path.rename(path.with_suffix(".TIF"))
+        (path.parent / f"._{path.name}").write_bytes(b"\0\5\26\7")
+    for folder in (entry, entry / "predictions"):
+        (folder / ".DS_Store").touch()
+    if archive:
+        (tmp_path / "up").mkdir()
+        entry.rename(tmp_path / "up" / "entry")
+        (tmp_path / "up" / "__MACOSX" / "entry").mkdir(parents=True)
+        (tmp_path / "up" / "__MACOSX" / "entry" / "._card.toml").touch()
+        (tmp_path / "up" / ".DS_Store").touch()
+        entry = Path(shutil.make_archive(str(tmp_path / "mac"), "zip", tmp_path / "up", "."))
+    assert "predictions of 10 scenes" in checked(entry).told[0]
+
+
+def test_predictions_need_not_be_sent(entry: Path, simulated: Path) -> None:
+    shutil.rmtree(entry / "predictions")
+    found = checked(entry, data=simulated, sample=None)
+    assert found.status == "claimed"
+    assert "no predictions were sent" in found.told[0]
+    assert "10 scenes, drawn with seed 0, were held against the dataset's input" in found.told
+
+
+def test_a_seeded_sample_is_measured_again(entry: Path, simulated: Path) -> None:
+    found = checked(entry, data=simulated, sample=3, seed=7)
+    assert found.status == "claimed"
+    assert "3 scenes, drawn with seed 7, were measured again from the predictions" in found.told
+
+
+def test_measuring_all_again_verifies_and_gives_the_boards_own_ledger(
+    entry: Path, simulated: Path
+) -> None:
+    command = ["planetcr-bench", "submit", "--check", str(entry)]
+    found = checked(entry, data=simulated, sample=None, command=command)
+    assert found.status == "verified"
+    assert found.samples.startswith(b"\xff\xd8\xff")
+    assert found.run["command"] == "planetcr-bench submit --check sent"
+    assert found.ledger.frame.equals(read_ledger(entry).frame)
+
+
+def test_an_incomplete_entry_passes_as_incomplete(
+    simulated: Path, packed: Path, tmp_path: Path
+) -> None:
+    few = Path(shutil.copytree(packed / "predictions", tmp_path / "few"))
+    for path in sorted(few.glob("*.tif"))[:4]:
+        path.unlink()
+    options = {"data": simulated, "allow_missing": True, "with_predictions": True, "workers": 0}
+    out, ledger, problems = pack(
+        few, CARD, tmp_path / "e", results=tmp_path / "results", quiet=True, **options
+    )
+    assert not ledger.provenance["complete"]
+    assert len(problems) == 4
+    assert str(tmp_path) not in (out / "run.json").read_text()
+    for sample in (2, None):
+        assert checked(out, data=simulated, sample=sample).run["scenes"] == 6
+
+
+def test_a_centre_crop_passes(simulated: Path, packed: Path, tmp_path: Path) -> None:
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for path in (packed / "predictions").glob("*.tif"):
+        with rasterio.open(path) as source:
+            np.save(crops / f"{path.stem}.npy", source.read()[:, 70:230, 70:230])
+    out, *_ = pack(
+        crops, CARD, tmp_path / "e.zip", results=tmp_path / "results", data=simulated,
+        with_predictions=True, workers=0, quiet=True,
+    )  # fmt: skip
+    found = checked(out, data=simulated, sample=3)
+    assert list(found.ledger.provenance["protocols"]) == ["official"]
+    assert checked(out, data=simulated, sample=None).status == "verified"
+
+
+def test_a_judge_that_is_at_hand_is_asked_again(
+    packed: Path, simulated: Path, tmp_path: Path
+) -> None:
+    judge = ShadeJudge()
+    options = {"data": simulated, "judges": [judge], "workers": 0, "quiet": True}
+    out, *_ = pack(
+        packed / "predictions", CARD, tmp_path / "e", results=tmp_path / "r", name="judged",
+        with_predictions=True, **options,
+    )  # fmt: skip
+    asked = f"judge {judge.name} was not asked again; give it with --judge"
+    assert asked in checked(out, data=simulated, sample=2).told
+    assert asked not in checked(out, data=simulated, sample=2, judges=[judge]).told
+    column = f"judge_{judge.key}_prediction_"
+
+    def swap(ledger: Ledger) -> None:
+        """Let the judge be right about everything."""
+        names = [name for name in ledger.frame if name.startswith(column)]
+        truth = [name.removeprefix(column).split("_") for name in names]
+        seen = ledger.frame[names].copy()
+        for name in names:
+            ledger.frame[name] = 0
+        for name, (before, _) in zip(names, truth, strict=True):
+            ledger.frame[f"{column}{before}_{before}"] += seen[name]
+
+    rewrite(out, swap)
+    assert checked(out, data=simulated, sample=2).status == "claimed"
+    assert "measured again, judge_" in refusal(out, data=simulated, sample=2, judges=[judge])
+
+
+def test_runs_on_the_board_are_witnesses_of_the_input(packed: Path, entry: Path) -> None:
+    results = packed.parent / "results"
+    told = "\n".join(checked(entry, results=results).told)
+    assert "no other run of its track in" in told  # no witness of itself
+    rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
+    held = f"its input was held against 1 runs in {results}"
+    assert held in checked(entry, results=results).told
+    rewrite(entry, lambda ledger: ledger.provenance.update(name="honest"))
+    one = first_digest(entry)
+    rewrite(entry, lambda ledger: ledger.frame.replace({one: "0" * 64}, inplace=False), listed=True)
+    shutil.rmtree(entry / "predictions")
+    assert held in checked(entry, results=results).told  # a name does not choose its witness
+
+
+# --- Archives and folders ---------------------------------------------------------------------
+
+
+def zip_with(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["../card.toml", "/etc/card.toml", "a/../../card.toml"])
+def test_a_path_out_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
+    archive = zip_with(tmp_path / "a.zip", {name: b"x", "entry/run.json": b"{}"})
+    assert repr(name) in refusal(archive)
+    assert not (tmp_path / "card.toml").exists()
+
+
+def test_a_bomb_is_refused_by_ratio_and_by_count(tmp_path: Path) -> None:
+    bomb = zip_with(tmp_path / "bomb.zip", {"entry/ledger.parquet": bytes(150_000_000)})
+    assert bomb.stat().st_size < 200_000
+    assert "200 times" in refusal(bomb)
+    many = zip_with(tmp_path / "many.zip", {f"e/{index}.npy": b"" for index in range(7_001)})
+    assert "7000 files" in refusal(many)
+
+
+def test_a_link_is_refused_in_an_archive_and_in_a_folder(entry: Path, tmp_path: Path) -> None:
+    link = tarfile.TarInfo("entry/ledger.parquet")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(link)
+    assert "got a link" in refusal(tmp_path / "a.tar")
+    (entry / "card.toml").unlink()
+    (entry / "card.toml").symlink_to("/etc/passwd")
+    assert "'card.toml'" in refusal(entry)
+    assert "root" not in refusal(entry)
+
+
+@pytest.mark.parametrize("name", ["nothing.zip", "card.exe"])
+def test_what_is_no_entry_is_refused(tmp_path: Path, name: str) -> None:
+    if name == "card.exe":
+        (tmp_path / name).write_bytes(b"MZ")
+    with pytest.raises(SubmissionError, match=re.escape(name)):
+        checked(tmp_path / name)
+
+
+# --- Files ------------------------------------------------------------------------------------
+
+
+def remove(name: str) -> Tamper:
+    return lambda entry: (entry / name).unlink()
+
+
+def put(name: str, content: bytes) -> Tamper:
+    def tamper(entry: Path) -> None:
+        (entry / name).parent.mkdir(exist_ok=True, parents=True)
+        (entry / name).write_bytes(content)
+
+    return tamper
+
+
+def card_with(**changes: object) -> Tamper:
+    def tamper(entry: Path) -> None:
+        fields = {
+            "method": "x", "authors": ["A"], "licence": "MIT", "year": 2026, "inputs": ["optical"],
+            "training_data": "none", "extra_data": "none", "hardware": "none", **changes,
+        }  # fmt: skip
+        (entry / "card.toml").write_text(tomli_w.dumps(fields))
+
+    return tamper
+
+
+def swapped_file(entry: Path) -> None:
+    one, other, *_ = sorted((entry / "predictions").glob("*.tif"))
+    shutil.copyfile(one, other)
+    relist(entry, other)
+
+
+def turned_bytes(entry: Path) -> None:
+    with first_image(entry).open("ab") as file:
+        file.write(b"\0")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (remove("card.toml"), "card.toml: expected this file, found none"),
+        (remove("ledger.parquet"), "ledger.parquet: expected this file, found none"),
+        (remove("manifest.json"), "manifest.json: expected this file, found none"),
+        (remove("run.json"), "run.json: expected this file, found none"),
+        (put("notes.md", b"x"), "notes.md: expected only"),
+        (put("more/notes.md", b"x"), "more: expected only"),
+        (put("report.md", bytes(1_000_001)), "report.md: expected at most"),
+        (put("ledger.parquet", b"PAR1 no"), "ledger.parquet: expected a ledger"),
+        (put("run.json", b"[" * 100_000), "run.json: expected JSON"),
+        (put("run.json", b"{}"), "run.json: name: expected it to be given"),
+        (put("manifest.json", b"[]"), "manifest.json: expected an object"),
+        (put("card.toml", b"a = " + b"[" * 50_000), "card.toml: expected at most 50 levels"),
+        (put("card.toml", b"a = \xff\xfe"), "card.toml: expected text in UTF-8"),
+        (card_with(methud="x"), "did you mean 'method'?"),
+        (card_with(notes="<script>alert(1)</script>"), "notes: expected plain text, got what"),
+        (card_with(code="javascript:alert(1)"), "code: expected plain text"),
+        (card_with(method='x" onclick="y'), "method: expected letters"),
+        (card_with(authors=["A\x1b[31m"]), "authors: expected no control characters"),
+        (put("predictions/evil_1_p_1.npy", b"x"), "evil_1_p_1.npy: expected only files that"),
+        (put("predictions/sub/x.npy", b"x"), "predictions/sub: expected only files that"),
+        (lambda entry: first_image(entry).unlink(), "expected this file of manifest.json"),
+        (swapped_file, "expected pixels of SHA-256"),
+        (turned_bytes, "bytes, got"),
+        (put("predictions/predictions.toml", b'method = "mean-fill"\ndataset = "/etc"'), "dataset"),
+        (put("predictions/predictions.toml", b'method = "x"'), "expected method = 'mean-fill'"),
+        (put("predictions/predictions.toml", b"scale = 1.0"), "expected scale = None"),
+        (put("predictions/predictions.toml", b'split = "val"'), "expected split = 'test'"),
+        (put("predictions/predictions.toml", b'fingerprint = "f"'), "expected fingerprint = "),
+        (put("predictions/predictions.toml", b'simulation = "s"'), "expected simulation = "),
+        (put("predictions/predictions.toml", b"#" * 70_000), "expected at most 64000 bytes"),
+    ],
+)
+def test_a_file_that_is_not_as_it_must_be_is_named(
+    entry: Path, tamper: Tamper, reason: str
+) -> None:
+    tamper(entry)
+    assert reason in refusal(entry)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(entry: Path) -> None:
+    shutil.rmtree(entry / "predictions")
+    (entry / "run.json").rename(entry / "x.json")
+    (entry / "x.json").rename(entry / "predictions.json")
+    (entry / "run.json").mkdir()
+    assert "run.json: expected files" in refusal(entry)
+
+
+def test_everything_that_is_wrong_is_listed_at_once(entry: Path, simulated: Path) -> None:
+    card_with(licence="<b>", colour="red")(entry)
+    edit(entry / "run.json", lambda run: run.update(surprise=1, device="<i>"))
+    edit(entry / "manifest.json", lambda manifest: manifest["files"].pop())
+    swapped_file(entry)
+    (entry / "evil.md").write_text("x")
+    lines = refusal(entry, data=simulated)
+    for reason in (
+        "unknown key 'colour'", "licence: expected plain text", "'surprise': unknown",
+        "device: expected plain text", "1 scenes are in the ledger alone", "SHA-256",
+        "evil.md: expected only", "expected only files that manifest.json lists",
+    ):  # fmt: skip
+        assert reason in lines, reason
+
+
+# --- Images -----------------------------------------------------------------------------------
+
+
+class Pickled:
+    """What would run on unpickling."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch pickle-was-opened",)
+
+
+def pickled(path: Path) -> None:
+    np.save(path, np.array([Pickled()], object), allow_pickle=True)
+
+
+def huge(path: Path) -> None:
+    """Six kilobytes that declare 80 gigabytes."""
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint16", count=4, width=100_000, height=100_000,
+        tiled=True, blockxsize=16_384, blockysize=16_384, sparse_ok=True, bigtiff="yes",
+    ):  # fmt: skip
+        pass
+
+
+def huge_tiles(path: Path) -> None:
+    """300 × 300 pixels in one tile of two gigabytes."""
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint16", count=4, width=300, height=300,
+        tiled=True, blockxsize=16_384, blockysize=16_384, sparse_ok=True,
+    ):  # fmt: skip
+        pass
+
+
+def reference(path: Path) -> None:
+    """A virtual raster that reads any other file."""
+    path.write_text(
+        '<VRTDataset rasterXSize="300" rasterYSize="300"><VRTRasterBand dataType="UInt16" band="1">'
+        "<SimpleSource><SourceFilename>/etc/passwd</SourceFilename></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+
+
+def infinite(path: Path) -> None:
+    np.save(path, np.full((4, 300, 300), np.inf, np.float32))
+
+
+def small(path: Path) -> None:
+    np.save(path, np.zeros((4, 160, 160), np.uint16))
+
+
+def negative(path: Path) -> None:
+    header = {"descr": "<u2", "fortran_order": False, "shape": (4, -300, 300)}
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+
+
+def brackets(path: Path) -> None:
+    """A header that is no end of a text in Python."""
+    path.write_bytes(b"\x93NUMPY\x01\x00" + (3000).to_bytes(2, "little") + b"(" * 3000)
+
+
+def longer_than_its_file(path: Path) -> None:
+    stream = io.BytesIO()
+    header = {"descr": "<u2", "fortran_order": False, "shape": (4, 300, 300)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    path.write_bytes(stream.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("write", "ending", "reason"),
+    [
+        (pickled, ".npy", "expected numbers, got object"),
+        (huge, ".tif", "expected shape (4, 300, 300)"),
+        (huge_tiles, ".tif", "expected tiles of at most 2048"),
+        (reference, ".tif", "cannot be read"),
+        (infinite, ".npy", "expected finite numbers"),
+        (small, ".npy", "expected 300 × 300 pixels"),
+        (longer_than_its_file, ".npy", "the file is cut off"),
+        (negative, ".npy", "its header is broken"),
+        (brackets, ".npy", "its header is broken"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_an_image_that_is_an_attack_is_refused_by_its_header(
+    entry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Tamper, ending: str,
+    reason: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    image = first_image(entry)
+    image.unlink()
+    image = image.with_suffix(ending)
+    write(image)
+    relist(entry, image)
+    assert f"predictions/{image.name}: " in refusal(entry)
+    assert reason in refusal(entry)
+    assert not (tmp_path / "pickle-was-opened").exists()
+
+
+# --- Ledgers ----------------------------------------------------------------------------------
+
+
+def better(ledger: Ledger) -> None:
+    """Two percent better in everything that an error is measured by."""
+    frame = ledger.frame
+    for name, factor in (("absolute_error", 0.98), ("squared_error", 0.98**2), ("angle_deg", 0.98)):
+        frame[name] *= factor
+    distances = frame[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
+    frame["prediction_cloudy"] = distances["prediction_cloudy"].clip(
+        (distances["cloudy_clear"] - distances["absolute_error"]).abs(),
+        distances["cloudy_clear"] + distances["absolute_error"],
+    )
+
+
+def test_sums_that_are_too_good_are_caught_by_measuring_again(entry: Path, simulated: Path) -> None:
+    rewrite(entry, better)
+    assert checked(entry).status == "claimed"  # the sums alone could be
+    lines = refusal(entry, data=simulated, sample=2)
+    assert "ledger.parquet: measured again, absolute_error:" in lines
+    assert "ledger.parquet: measured again, squared_error:" in lines
+    assert "measured again, absolute_error:" in refusal(entry, data=simulated, sample=None)
+
+
+def easier(ledger: Ledger) -> None:
+    """Thinner clouds than the dataset has."""
+    for name in ("cloudy_clear", "absolute_error", "prediction_cloudy"):
+        ledger.frame[name] *= 0.9
+    for name in ("input_squared_error", "squared_error"):
+        ledger.frame[name] *= 0.81
+
+
+def test_an_input_that_is_not_the_datasets_is_caught_without_predictions(
+    entry: Path, simulated: Path, packed: Path
+) -> None:
+    shutil.rmtree(entry / "predictions")
+    rewrite(entry, easier)
+    assert checked(entry).status == "claimed"
+    lines = refusal(entry, data=simulated)
+    assert "measured again, cloudy_clear:" in lines
+    assert "measured again, absolute_error:" not in lines  # nobody can know
+    rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
+    lines = refusal(entry, results=packed.parent / "results")
+    assert "a run on the same dataset: cloudy_clear:" in lines
+
+
+def test_sums_that_cannot_be_are_named_without_a_dataset(entry: Path) -> None:
+    def change(ledger: Ledger) -> None:
+        ledger.frame.loc[0, "squared_error"] *= 1e-6
+        ledger.frame.loc[1, "ssim"] = 2.0 * ledger.frame.loc[1, "pixels"]
+
+    rewrite(entry, change)
+    lines = refusal(entry)
+    assert "Σe²" in lines
+    assert "SSIM of −1 to 1" in lines
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({}, "track: expected sim-v1-tiny by the dataset, got mine"),
+        ({"fingerprint": "0" * 64}, "fingerprint: expected"),
+        ({"expected_scenes": 11, "complete": False}, "expected_scenes: expected 10 by the dataset"),
+    ],
+)
+def test_a_record_that_is_not_the_datasets_is_refused(
+    entry: Path, simulated: Path, facts: dict, reason: str
+) -> None:
+    other = {"track": "mine", "simulation": None, **facts}
+    shutil.rmtree(entry / "predictions")
+    rewrite(entry, lambda ledger: ledger.provenance.update(other))
+    assert checked(entry).status == "claimed"
+    assert reason in refusal(entry, data=simulated)
+
+
+def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path, packed: Path) -> None:
+    """Leaving out the hard half, and saying that this is the dataset."""
+    half = sorted(files.name for files in find_scenes(simulated, "test"))[:5]
+
+    def change(ledger: Ledger) -> pd.DataFrame:
+        ledger.provenance.update(scenes=5, expected_scenes=5, name="other")
+        return ledger.frame[ledger.frame["scene"].isin(half)]
+
+    shutil.rmtree(entry / "predictions")
+    rewrite(entry, change, listed=True)
+    assert "expected_scenes: expected 10 by its simulation, got 5" in refusal(entry)
+    rewrite(entry, lambda ledger: ledger.provenance.update(track="mine", simulation=None))
+    assert checked(entry).run["complete"]
+    assert "expected_scenes: expected 10 by the dataset" in refusal(entry, data=simulated)
+    results = Path(shutil.copytree(packed.parent / "results", entry.parent / "results"))
+    (known,) = results.glob("*/*")
+    rewrite(known, lambda ledger: ledger.provenance.update(track="mine", simulation=None))
+    assert "expected_scenes: expected 10, got 5" in refusal(entry, results=results)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"track": "planet-cr"}, "track: expected sim-v1-tiny by its simulation, got 'planet-cr'"),
+        (
+            {"track": "planet-cr", "simulation": None},
+            "expected_scenes: expected 3000 by its track, got 10",
+        ),
+        ({"track": "sim-v1"}, "track: expected sim-v1-tiny by its simulation, got 'sim-v1'"),
+        ({"simulation": None}, "track: expected a simulation, or the track of a dataset that is"),
+        ({"simulation": "my own"}, "simulation: expected its version, preset, seed and size"),
+        ({"simulation": "sim-v1 standard, seed 1, size tiny"}, "expected sim-v1-tiny-seed1 by"),
+        ({"simulation": "sim-v1 standard, seed 0, size full"}, "expected_scenes: expected 3000"),
+    ],
+)
+def test_tracks_do_not_mix(entry: Path, facts: dict, reason: str) -> None:
+    rewrite(entry, lambda ledger: ledger.provenance.update(facts))
+    assert reason in refusal(entry)
+
+
+def test_predictions_of_another_run_are_told(packed: Path, entry: Path) -> None:
+    rewrite(entry, lambda ledger: ledger.provenance.update(name="mine"))
+    results = packed.parent / "results"
+    told = f"of its 10 predictions are those of {results / 'sim-v1-tiny/honest'}"
+    assert f"10 {told}" in checked(entry, results=results).told
+    one = first_digest(entry)
+    rewrite(entry, lambda ledger: ledger.frame.replace({one: "0" * 64}, inplace=False), listed=True)
+    shutil.rmtree(entry / "predictions")
+    assert f"9 {told}" in checked(entry, results=results).told
+
+
+def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Path) -> None:
+    shutil.rmtree(entry / "predictions")
+    other = {"track": "mine", "simulation": None, "fingerprint": "1" * 64}
+    rewrite(entry, lambda ledger: ledger.provenance.update(other))
+    accept(replace(checked(entry), status="verified"), tmp_path / "board")
+    forged = {"name": "forged", "fingerprint": "0" * 64}
+    rewrite(entry, lambda ledger: ledger.provenance.update(forged))
+    assert checked(entry).status == "claimed"
+    lines = refusal(entry, results=tmp_path / "board")
+    assert "fingerprint: expected 111111111111… of " in lines
+    (claimed,) = (tmp_path / "board").glob("*/*/status.json")
+    claimed.unlink()
+    told = checked(entry, results=tmp_path / "board").told
+    assert any(line.startswith("none of 1 other runs of its track in ") for line in told)
+
+
+def test_a_verified_run_is_a_witness_of_its_own_predictions(entry: Path, tmp_path: Path) -> None:
+    """Sent again, it is sound; with the same predictions, nobody sends other sums."""
+    accept(replace(checked(entry), status="verified"), tmp_path / "board")
+    again = checked(entry, results=tmp_path / "board")
+    assert f"its input was held against 1 runs in {tmp_path / 'board'}" in again.told
+    accept(again, tmp_path / "board", replace_old=True)
+    accept(replace(again, status="verified"), tmp_path / "board", replace_old=True)
+
+    def better(ledger: Ledger) -> None:
+        ledger.frame["ssim"] = (ledger.frame["ssim"] + ledger.frame["ssim_pixels"]) / 2
+
+    rewrite(entry, better)
+    shutil.rmtree(entry / "predictions")
+    assert checked(entry).status == "claimed"
+    assert "ssim: 192 cells differ" in refusal(entry, results=tmp_path / "board")
+
+
+def test_sums_of_images_that_the_board_has_measured_are_never_others(
+    entry: Path, tmp_path: Path
+) -> None:
+    """However many other verified runs there are, and whichever scenes were exchanged or left."""
+    board, honest = tmp_path / "board", Path(shutil.copytree(entry, tmp_path / "honest"))
+    shutil.rmtree(entry / "predictions")
+    known = read_ledger(honest).frame["prediction_sha256"].astype(str).unique().tolist()
+    for name in ("a", "b", "c"):
+        rewrite(entry, lambda ledger, name=name: ledger.provenance.update(name=name))
+        fresh = {digest: name + digest[1:] for digest in known}
+        rewrite(entry, lambda ledger, fresh=fresh: ledger.frame.replace(fresh), listed=True)
+        accept(replace(checked(entry), status="verified"), board)
+        known = list(fresh.values())
+    accept(replace(checked(honest), status="verified"), board)
+    shutil.rmtree(honest / "predictions")
+
+    def better(ledger: Ledger) -> pd.DataFrame:
+        frame = ledger.frame
+        frame["ssim"] = (frame["ssim"] + frame["ssim_pixels"]) / 2
+        return frame.replace({first_digest(honest): "0" * 64})
+
+    def fewer(ledger: Ledger) -> pd.DataFrame:
+        frame = ledger.frame
+        ledger.provenance.update(name="fewer", complete=False, scenes=9)
+        return frame[frame["scene"] != frame["scene"].iloc[0]]
+
+    assert checked(honest, results=board).status == "claimed"
+    what = "honest, verified, of the same images (--sample all overrules it): ssim: "
+    rewrite(honest, better, listed=True)
+    assert checked(honest).status == "claimed"
+    assert what in refusal(honest, results=board)
+    rewrite(honest, fewer, listed=True)
+    assert checked(honest).status == "claimed"
+    assert what in refusal(honest, results=board)
+
+
+def test_what_the_board_measures_itself_overrules_what_it_knew(
+    simulated: Path, entry: Path, packed: Path, tmp_path: Path
+) -> None:
+    """A wrong scale was verified; the right one makes other sums of the same images."""
+    board = tmp_path / "board"
+    preds = Path(shutil.copytree(packed.parent / "honest", tmp_path / "honest"))
+    card = preds / "predictions.toml"
+    card.write_text(f"scale = 12000.0\n{card.read_text()}")
+    wrong, *_ = pack(preds, CARD, tmp_path / "wrong", data=simulated, with_predictions=True,
+                     quiet=True, workers=0)  # fmt: skip
+    everything = {"data": simulated, "sample": None}
+    accept(checked(wrong, **everything), board)
+    lines = refusal(entry, results=board, data=simulated)
+    assert "(--sample all overrules it): absolute_error: " in lines
+    right = checked(entry, results=board, **everything)
+    where = board / "sim-v1-tiny/honest"
+    assert f"10 of its 10 predictions are those of {where}, verified" in right.told
+    assert right.status == "verified"
+    accept(right, board, replace_old=True)
+    assert read_ledger(where).provenance["scale"] is None
+
+
+def test_scenes_that_the_dataset_has_not_are_named(
+    entry: Path, simulated: Path, packed: Path
+) -> None:
+    def change(ledger: Ledger) -> None:
+        frame, old = ledger.frame, ledger.frame.loc[0, "scene"]
+        rows = frame["scene"] == old
+        new = f"{frame.loc[0, 'season']}_77777_p_1"
+        frame["aoi"] = frame["aoi"].astype(str)
+        frame.loc[rows, ["scene", "aoi", "patch"]] = new, new.partition("_p_")[0], 1
+
+    shutil.rmtree(entry / "predictions")
+    rewrite(entry, change, listed=True)
+    assert "1 scenes are not in the dataset, first" in refusal(entry, data=simulated)
+    rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
+    lines = refusal(entry, results=packed.parent / "results")
+    assert "a run on the same dataset: 1 scenes are not in it, first" in lines
+
+
+def test_an_accepted_entry_is_believed_by_the_next(
+    entry: Path, packed: Path, tmp_path: Path, simulated: Path
+) -> None:
+    folder = accept(checked(packed, data=simulated, sample=1), tmp_path / "board")
+    assert json.loads((folder / "status.json").read_text())["status"] == "claimed"
+    rewrite(entry, lambda ledger: ledger.provenance.update(name="second"))
+    told = checked(entry, results=tmp_path / "board").told
+    assert f"its input was held against 1 runs in {tmp_path / 'board'}" in told
+
+
+def test_predictions_that_cannot_be_scored_are_no_traceback(
+    packed: Path, simulated: Path, tmp_path: Path
+) -> None:
+    """Digests may be right and the image still not be one that evaluate takes."""
+    floats = tmp_path / "floats"
+    floats.mkdir()
+    for path in (packed / "predictions").glob("*.tif"):
+        with rasterio.open(path) as source:
+            np.save(floats / f"{path.stem}.npy", source.read().astype(np.float32))
+    (floats / "predictions.toml").write_text("scale = 10000")
+    ledger, *_ = evaluate(floats, tmp_path / "r", data=simulated, quiet=True, workers=0)
+    assert ledger.provenance["scale"] == 10000
+    options = {"data": simulated, "with_predictions": True, "workers": 0, "quiet": True}
+    out, *_ = pack(floats, CARD, tmp_path / "e", results=tmp_path / "r", **options)
+    (out / "predictions/predictions.toml").unlink()
+    rewrite(out, lambda ledger: ledger.provenance.update(scale=None))
+    assert "looks like digital numbers" in refusal(out, data=simulated, sample=2)
+    assert "looks like digital numbers" in refusal(out, data=simulated, sample=None)

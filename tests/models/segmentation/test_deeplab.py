@@ -1,0 +1,652 @@
+"""The judge sees what it should, learns as it should, and its files say what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from safetensors.torch import load_file, save_file
+from segmentation_models_pytorch import encoders
+from torch.testing import assert_close
+
+from parity.fill import HERE, filled, image
+from planetcr_models.errors import CheckpointError, InputError, ModelError
+from planetcr_models.segmentation.deeplab import (
+    FORMAT,
+    Judge,
+    classify,
+    load_encoder,
+    load_judge,
+    read_card,
+    save_judge,
+)
+from planetcr_models.segmentation.loss import CLASSES, class_weights, ignored, segmentation_loss
+from planetcr_models.weights.files import load_model
+
+CASE = "smp_dlv3p_r50_4to6_os{}_eval_64x96"
+UNKNOWN = CLASSES
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other take most of the time of networks so small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def small(*, seed: int = 0, **options: Any) -> Judge:
+    """A judge with the least encoder, in evaluation mode."""
+    torch.manual_seed(seed)
+    return Judge(**({"encoder": "resnet18"} | options)).eval()
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    """Not to be changed."""
+    return small()
+
+
+def pictures(*size: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*size, generator=torch.Generator().manual_seed(seed))
+
+
+def labels(*size: int, seed: int = 0, high: int = CLASSES + 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, high, size, dtype=np.uint8)
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [({}, 26_682_006), ({"bands": 3}, 26_678_870), ({"separable": False}, 39_209_622)],
+)
+def test_it_has_as_many_parameters(options: dict, parameters: int) -> None:
+    with torch.device("meta"):
+        model = Judge(**options)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, torch.Tensor]:
+    return filled("smp.json", CASE.format(16))
+
+
+@pytest.mark.parametrize("stride", [16, 8])
+def test_it_answers_as_recorded(stride: int, recorded: dict[str, torch.Tensor]) -> None:
+    with torch.device("meta"):
+        model = Judge(output_stride=stride)
+    model = model.double().to_empty(device="cpu").eval()
+    lacking = model.network.load_state_dict(recorded.copy(), strict=False)
+    assert not lacking.unexpected_keys
+    assert all(key.endswith("num_batches_tracked") for key in lacking.missing_keys)
+    model.set_normalisation(np.zeros(4), np.ones(4))
+    with torch.no_grad():
+        logits = model(image(4, 64, 96))
+    known = json.loads((HERE / "smp.json").read_text())[f"{CASE.format(stride)}/out0"]
+    flat = logits.flatten()
+    ours = {
+        "shape": list(logits.shape),
+        "mean": flat.mean().item(),
+        "std": flat.std(correction=0).item(),
+        "min": flat.min().item(),
+        "max": flat.max().item(),
+        "l2": flat.norm().item(),
+        "first": flat[:4].tolist(),
+        "last": flat[-4:].tolist(),
+    }
+    assert ours.keys() == known.keys()
+    for name, value in known.items():
+        assert ours[name] == pytest.approx(value, rel=0, abs=1e-8), name
+
+
+@pytest.mark.parametrize(
+    ("size", "pad"),
+    [((300, 300), (2, 2, 2, 2)), ((44, 64), (0, 0, 2, 2)), ((37, 50), (7, 7, 5, 6))],
+)
+def test_images_of_any_size_are_mirrored_outwards_and_logits_cut_back(
+    judge: Judge, size: tuple[int, int], pad: tuple[int, ...]
+) -> None:
+    picture = pictures(1, 4, *size)
+    left, right, top, bottom = pad
+    with torch.no_grad():
+        whole = judge.network(F.pad(picture, pad, mode="reflect"))
+        expected = whole[..., top : whole.shape[2] - bottom, left : whole.shape[3] - right]
+        logits = judge(picture)
+    assert logits.shape == (1, CLASSES, *size)
+    assert_close(logits, expected, rtol=0, atol=0)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(32, 50), st.integers(32, 50))
+def test_logits_have_the_size_of_the_image(judge: Judge, height: int, width: int) -> None:
+    with torch.no_grad():
+        assert judge(torch.zeros(1, 4, height, width)).shape == (1, CLASSES, height, width)
+
+
+def test_reflectance_is_clamped_before_it_is_normalised(judge: Judge) -> None:
+    picture = pictures(1, 4, 32, 48) * 3 - 1
+    with torch.no_grad():
+        assert torch.equal(judge(picture), judge(picture.clamp(0, 1)))
+        assert not torch.equal(judge(picture), judge.network(picture))
+
+
+def test_each_band_is_normalised_by_its_own_numbers() -> None:
+    model = small()
+    mean, std = [0.1, 0.2, 0.3, 0.4], np.array([0.5, 1, 2, 4])
+    picture = pictures(1, 4, 32, 32)
+    by_hand = torch.stack([(picture[:, i] - mean[i]) / float(std[i]) for i in range(4)], dim=1)
+    with torch.no_grad():
+        expected = model.network(by_hand)
+        model.set_normalisation(mean, std)
+        assert_close(model(picture), expected)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "words"),
+    [
+        ([0.0] * 3, [1.0] * 4, r"^mean: expected one number per band, shape \(4,\), got \(3,\)"),
+        (0.0, [1.0] * 4, r"^mean: expected one number per band, shape \(4,\), got \(\)"),
+        ([0.0] * 4, [1.0] * 5, r"^std: expected one number per band"),
+        ([0, 0, 0, math.nan], [1.0] * 4, "^mean: expected finite numbers, got"),
+        ([0.0] * 4, [1, 1, 0, 1], r"^std: expected finite numbers above 0, got \[1.0, 1.0, 0.0"),
+    ],
+)
+def test_numbers_that_normalise_nothing_are_refused_and_change_nothing(
+    mean: Any, std: Any, words: str
+) -> None:
+    with torch.device("meta"):
+        model = Judge(encoder="resnet18")
+    model.mean, model.std = torch.zeros(4), torch.ones(4)
+    with pytest.raises(InputError, match=words):
+        model.set_normalisation(mean, std)
+    assert not model.mean.any()
+    assert (model.std == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (torch.zeros(1, 3, 64, 64), r"shape \(B, 4, H, W\), got \(1, 3, 64, 64\)"),
+        (torch.zeros(4, 64, 64), r"shape \(B, 4, H, W\), got \(4, 64, 64\)"),
+        (torch.zeros(0, 4, 64, 64), r"shape \(B, 4, H, W\), got \(0, 4, 64, 64\)"),
+        (torch.zeros(1, 4, 31, 64), "32 x 32 pixels or more, got 31 x 64"),
+        (torch.zeros(1, 4, 64, 64, dtype=torch.int16), "as floats, got images of torch.int16"),
+    ],
+)
+def test_what_is_no_image_is_refused(judge: Judge, picture: torch.Tensor, words: str) -> None:
+    with pytest.raises(InputError, match=f"^judge: expected .*{words}"):
+        judge(picture)
+
+
+def test_it_trains_in_pairs_only() -> None:
+    model = small().train()
+    with pytest.raises(InputError, match=r"^judge: in training, expected a batch of 2 images"):
+        model(pictures(1, 4, 32, 32))
+    loss = segmentation_loss(model(pictures(2, 4, 32, 32)), torch.from_numpy(labels(2, 32, 32)))
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bands": 0},
+        {"classes": 1},
+        {"classes": 257},
+        {"output_stride": 32},
+        {"rates": (6, 12)},
+        {"rates": (0, 6, 12)},
+    ],
+)
+def test_senseless_options_are_refused(options: dict) -> None:
+    with pytest.raises(ModelError, match=r"^judge: expected 1 band or more, 2 to 256 classes"):
+        Judge(**options)
+
+
+def test_an_encoder_of_another_kind_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"^judge: expected an encoder of resnet18, .*, got vgg16"):
+        Judge(encoder="vgg16")
+
+
+def test_its_options_make_its_like() -> None:
+    wanted = {
+        "bands": 5,
+        "classes": 3,
+        "encoder": "resnet34",
+        "output_stride": 8,
+        "rates": (3, 6, 9),
+        "separable": False,
+    }
+    with torch.device("meta"):
+        model = Judge(**wanted)
+        again = Judge(**model.options)
+    assert model.options == again.options == wanted
+    shapes = [{k: v.shape for k, v in x.state_dict().items()} for x in (model, again)]
+    assert shapes[0] == shapes[1]
+    dilations = [conv[0].dilation for conv in model.network.decoder.aspp[0].convs[1:4]]
+    assert dilations == [(3, 3), (6, 6), (9, 9)]
+
+
+# --- loss and weights -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0, 0.25, 3.0, 0.0]])
+def test_the_loss_is_torchs_over_known_pixels(weights: list[float] | None) -> None:
+    logits = torch.randn(2, CLASSES, 9, 7, dtype=torch.float64)
+    cover = torch.from_numpy(labels(2, 9, 7))
+    weight = None if weights is None else torch.tensor(weights)
+    loss = segmentation_loss(logits, cover, class_weights=weight)
+    double = None if weight is None else weight.double()
+    theirs = F.cross_entropy(logits, cover.long(), double, ignore_index=UNKNOWN)
+    assert (cover == UNKNOWN).any()
+    assert_close(loss, theirs)
+
+
+@pytest.mark.parametrize("weight", [None, torch.zeros(CLASSES)])
+def test_the_loss_of_unknown_land_is_zero_and_has_a_gradient(weight: torch.Tensor | None) -> None:
+    logits = torch.randn(2, CLASSES, 4, 4, requires_grad=True)
+    cover = torch.full((2, 4, 4), 0 if weight is not None else 255, dtype=torch.uint8)
+    loss = segmentation_loss(logits, cover, class_weights=weight)
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_the_loss_of_half_precision_is_taken_in_single() -> None:
+    logits = torch.randn(2, CLASSES, 8, 8).bfloat16()
+    cover = torch.from_numpy(labels(2, 8, 8))
+    loss = segmentation_loss(logits, cover)
+    assert loss.dtype == torch.float32
+    assert_close(loss, segmentation_loss(logits.float(), cover))
+
+
+@pytest.mark.parametrize(
+    ("cover", "weight", "words"),
+    [
+        (torch.zeros(2, 9, 9, dtype=torch.uint8), None, r"^land_cover: .* of shape \(2, 8, 8\)"),
+        (torch.zeros(2, 8, 8), None, r"^land_cover: .* whole numbers, .* got torch\.float32"),
+        (torch.zeros(2, 8, 8).long(), torch.ones(7), r"^class_weights: expected shape \(6,\), got"),
+    ],
+)
+def test_land_cover_that_fits_no_logits_is_refused(
+    cover: torch.Tensor, weight: torch.Tensor | None, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        segmentation_loss(torch.zeros(2, CLASSES, 8, 8), cover, class_weights=weight)
+
+
+def test_every_index_that_is_no_class_is_ignored() -> None:
+    found = ignored(torch.tensor([-1, 0, 5, 6, 7, 255]))
+    assert found.tolist() == [True, False, False, True, True, True]
+    assert ignored(torch.tensor([2, 3]), 3).tolist() == [False, True]
+
+
+def test_rare_classes_weigh_more_by_the_root_of_their_frequency() -> None:
+    weights = class_weights([400, 100, 0, 25])
+    assert weights.dtype == torch.float32
+    assert weights[2] == 0
+    assert_close(weights[1] / weights[0], torch.tensor(2.0))
+    assert_close(weights[3] / weights[0], torch.tensor(4.0))
+    assert_close(weights.sum() / 3, torch.tensor(1.0))
+    assert_close(class_weights(np.array([4, 1, 0, 0.25])), weights)  # of any total
+
+
+@pytest.mark.parametrize("counts", [[0, 0], [1, -1], [1, math.nan], [[1, 2]], []])
+def test_counts_that_count_nothing_are_refused(counts: list) -> None:
+    with pytest.raises(InputError, match=r"^counts: expected pixels per class"):
+        class_weights(counts)
+
+
+# --- classification -------------------------------------------------------------------------------
+
+
+def test_it_classifies_in_evaluation_mode_and_returns_to_its_own() -> None:
+    model = small()
+    model.train()
+    model.network.decoder.eval()
+    modes = [module.training for module in model.modules()]
+    statistics = model.network.encoder.bn1.running_mean.clone()
+    pixels = pictures(2, 4, 40, 52).numpy()
+    found = classify(model, pixels)
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(model.network.encoder.bn1.running_mean, statistics)
+    assert (found.shape, found.dtype) == ((2, 40, 52), np.uint8)
+    with torch.no_grad():
+        assert_array_equal(found, model.eval()(torch.from_numpy(pixels)).argmax(1))
+    assert len(np.unique(found)) > 1
+
+
+def test_it_classifies_arrays_of_any_layout(judge: Judge) -> None:
+    pixels = pictures(1, 4, 32, 32).numpy()
+    expected = classify(judge, pixels)
+    assert_array_equal(classify(judge, pixels.astype(">f4")), expected)
+    assert_array_equal(classify(judge, np.asfortranarray(pixels)), expected)
+    pixels.flags.writeable = False
+    assert_array_equal(classify(judge, pixels.astype(np.float64)), expected)
+    assert_array_equal(classify(judge, pixels, device="cpu"), expected)
+    assert (classify(judge, pixels, autocast="bf16") == expected).mean() > 0.8
+
+
+def test_what_it_cannot_classify_is_refused(judge: Judge) -> None:
+    pixels = pictures(1, 4, 32, 32).numpy()
+    pixels[0, 0, 3, 3] = np.nan
+    with pytest.raises(InputError, match=r"^images: expected finite reflectance, got nan"):
+        classify(judge, pixels)
+    with pytest.raises(InputError, match=r"^judge: expected reflectance .* got images of torch"):
+        classify(judge, np.zeros((1, 4, 32, 32), np.uint16))
+    with pytest.raises(ModelError, match=r"^autocast: expected off or bf16, got 'fp8'"):
+        classify(judge, np.zeros((1, 4, 32, 32), np.float32), autocast="fp8")
+    with pytest.raises(ModelError, match=r"^device: expected auto, cpu"):
+        classify(judge, np.zeros((1, 4, 32, 32), np.float32), device="tpu")
+
+
+# --- an encoder's first weights -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def resnet() -> torchvision.models.ResNet:
+    torch.manual_seed(3)
+    return torchvision.models.resnet18(weights=None)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache of huggingface_hub, on a machine without a network."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("form", ["pth", "safetensors", "an older pth"])
+def test_an_encoder_takes_a_file_of_torchvision(
+    form: str, resnet: torchvision.models.ResNet, tmp_path: Path
+) -> None:
+    path = tmp_path / f"resnet18.{form.rpartition(' ')[2]}"
+    state = resnet.state_dict()
+    if form.startswith("an older"):
+        state = {key: v for key, v in state.items() if not key.endswith("num_batches_tracked")}
+    (save_file if form == "safetensors" else torch.save)(state, path)
+    model = small()
+    decoder = {key: value.clone() for key, value in model.network.decoder.state_dict().items()}
+    assert load_encoder(model, path if form == "pth" else str(path)) == path
+    ours = model.network.encoder.state_dict()
+    for key, value in state.items():
+        if not key.startswith(("fc.", "conv1.")):
+            assert torch.equal(ours[key], value), key
+    assert all(torch.equal(model.network.decoder.state_dict()[k], v) for k, v in decoder.items())
+    red, green, blue = resnet.conv1.weight.unbind(1)
+    kernels = torch.stack((blue, green, red, (red + green + blue) / 3), dim=1) * 3 / 4
+    assert_close(ours["conv1.weight"], kernels)
+
+
+def test_a_grey_image_is_answered_as_before(
+    resnet: torchvision.models.ResNet, tmp_path: Path
+) -> None:
+    torch.save(resnet.state_dict(), tmp_path / "r.pth")
+    grey = pictures(1, 1, 64, 64)
+    with torch.no_grad():
+        expected = resnet.conv1(grey.expand(-1, 3, -1, -1))
+        for bands in (3, 4, 6):
+            model = small(bands=bands)
+            load_encoder(model, tmp_path / "r.pth")
+            answer = model.network.encoder.conv1(grey.expand(-1, bands, -1, -1))
+            assert_close(answer, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_files_of_other_networks_are_refused_and_change_nothing(
+    resnet: torchvision.models.ResNet, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.pth"
+    model = small()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    state = resnet.state_dict()
+    with torch.device("meta"):
+        deeper = torchvision.models.resnet34(weights=None).state_dict()
+    zeros = {key: torch.zeros(()).expand(value.shape) for key, value in deeper.items()}
+    others = {
+        r"expected a file of weights, found no such file": None,
+        r"the weights of a resnet18 as .*got others.*\n  surplus: layer1\.2\.conv1\.weight": zeros,
+        r"others.*\n  missing: layer4\.1\.bn2\.bias$": {
+            key: value for key, value in state.items() if key != "layer4.1.bn2.bias"
+        },
+        r"shape: conv1\.weight expected \(64, 3, 7, 7\), got \(64, 4, 7, 7\)": (
+            state | {"conv1.weight": torch.zeros(64, 4, 7, 7)}
+        ),
+        r"holds nan or infinity in bn1\.weight": state
+        | {"bn1.weight": torch.full((64,), torch.inf)},
+        r"expected a dictionary of weights and nothing else": {"state_dict": state},
+        r"holds objects other than weights": resnet,
+    }
+    for words, content in others.items():
+        if content is not None:
+            torch.save(content, path)
+        with pytest.raises(CheckpointError, match=words):
+            load_encoder(model, path)
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+
+
+def test_colours_need_three_bands(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"^judge: expected 3 bands or more, .* got 2"):
+        load_encoder(small(bands=2), tmp_path / "r.pth")
+
+
+def test_imagenet_means_what_the_local_cache_holds(
+    offline: Path, resnet: torchvision.models.ResNet
+) -> None:
+    model = small()
+    with pytest.raises(CheckpointError, match=r"^imagenet: .*resnet18.* nothing is downloaded"):
+        load_encoder(model, "imagenet")
+    settings_ = encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
+    place = offline / f"models--{settings_['repo_id'].replace('/', '--')}"
+    file = place / "snapshots" / settings_["revision"] / "model.safetensors"
+    file.parent.mkdir(parents=True)
+    save_file(resnet.state_dict(), file)
+    (file.parent / "config.json").write_text("{}")
+    assert load_encoder(model, "imagenet") == file
+    assert torch.equal(model.network.encoder.bn1.weight, resnet.bn1.weight)
+    theirs = encoders.get_encoder("resnet18", weights="imagenet")  # the library finds it there too
+    key = "layer4.1.conv2.weight"
+    assert torch.equal(model.network.encoder.state_dict()[key], theirs.state_dict()[key])
+    with pytest.raises(CheckpointError, match=r"^imagenet: expected a file of weights, found no"):
+        load_encoder(model, Path("imagenet"))
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+CARD = {"data": "a1b2", "track": "simulated", "miou": 0.43, "iou": [0.5, None], "options": "?"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str, str]:
+    """Weights, card and hash of a judge whose every buffer has been set."""
+    model = small(rates=(1, 2, 3))
+    model.set_normalisation([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8])
+    path = tmp_path_factory.mktemp("judge") / "judge.safetensors"
+    digest = save_judge(model, path, CARD)
+    return path.read_bytes(), path.with_suffix(".json").read_text(), digest
+
+
+@pytest.fixture
+def saved(written: tuple[bytes, str, str], tmp_path: Path) -> Path:
+    path = tmp_path / "judge.safetensors"
+    path.write_bytes(written[0])
+    path.with_suffix(".json").write_text(written[1])
+    return path
+
+
+def test_a_judge_comes_back_as_it_was(tmp_path: Path) -> None:
+    model = small(rates=(1, 2, 3), classes=4).train()
+    model.set_normalisation([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8])
+    path = tmp_path / "judge.safetensors"
+    digest = save_judge(model, path, CARD)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["judge.json", "judge.safetensors"]
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    again = load_judge(path)
+    assert not again.training
+    assert again.options == model.options
+    assert again.state_dict().keys() == model.state_dict().keys()
+    for key, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value), key
+    picture = pictures(1, 4, 40, 40)
+    with torch.no_grad():
+        assert torch.equal(again(picture), model.eval()(picture))
+
+
+def test_the_same_judge_has_the_same_hash(written: tuple[bytes, str, str], tmp_path: Path) -> None:
+    model = small(rates=(1, 2, 3))
+    model.set_normalisation([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8])
+    assert save_judge(model, tmp_path / "other.safetensors", {}) == written[2]
+    model.mean += 1e-3
+    assert save_judge(model, tmp_path / "other.safetensors", {}) != written[2]
+
+
+def test_a_card_says_what_it_was_told_and_whose_it_is(
+    saved: Path, written: tuple[bytes, str, str]
+) -> None:
+    card = read_card(saved)
+    assert card == read_card(saved.with_suffix(".json"))
+    options = {"encoder": "resnet18", "rates": [1, 2, 3], "bands": 4, "classes": CLASSES}
+    options |= {"output_stride": 16, "separable": True}
+    assert card == CARD | {"options": options, "sha256": written[2]}
+
+
+@pytest.mark.parametrize(
+    "entry", [math.nan, np.arange(3), Path("x"), [1, {"deep": -math.inf}]], ids=str
+)
+def test_a_card_that_json_cannot_hold_is_refused_and_nothing_written(
+    entry: object, judge: Judge, saved: Path, written: tuple[bytes, str, str]
+) -> None:
+    with pytest.raises(ModelError, match=r"^card: expected what JSON can hold .* None for nan"):
+        save_judge(judge, saved, {"miou": entry})
+    assert saved.read_bytes() == written[0]
+    assert saved.with_suffix(".json").read_text() == written[1]
+    assert len(list(saved.parent.iterdir())) == 2
+
+
+def test_a_disk_that_fills_leaves_the_old_judge(
+    judge: Judge, saved: Path, written: tuple[bytes, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object, path: Path, __: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("planetcr_models.weights.checkpoint.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_judge(judge, saved, {})
+    assert saved.read_bytes() == written[0]
+    assert len(list(saved.parent.iterdir())) == 2
+    assert load_judge(saved).options["rates"] == (1, 2, 3)
+
+
+def test_who_reads_the_old_judge_reads_it_to_its_end(
+    judge: Judge, saved: Path, written: tuple[bytes, str, str]
+) -> None:
+    with saved.open("rb") as weights, saved.with_suffix(".json").open() as card:
+        digest = save_judge(judge, saved, {})
+        assert weights.read() == written[0]
+        assert card.read() == written[1]
+    assert read_card(saved)["sha256"] == digest
+
+
+def test_weights_do_not_take_the_place_of_their_card(judge: Judge, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"judge\.json: is where the card goes"):
+        save_judge(judge, tmp_path / "judge.json", {})
+    with pytest.raises(FileNotFoundError):
+        save_judge(judge, tmp_path / "none" / "judge.safetensors", {})
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_judge_needs_no_card_but_no_other_ones(saved: Path) -> None:
+    card = saved.with_suffix(".json")
+    text = card.read_text()
+    other = dict(json.loads(text), sha256="0" * 64)
+    card.write_text(json.dumps(other))
+    with pytest.raises(CheckpointError, match=r"judge\.json: the card is of another file than ju"):
+        load_judge(saved)
+    card.write_text("{}")
+    with pytest.raises(CheckpointError, match="the card is of another file"):
+        load_judge(saved)
+    card.write_text("[]")
+    with pytest.raises(CheckpointError, match="expected the card of a judge, got a list"):
+        load_judge(saved)
+    card.write_bytes(b"\xff{")
+    with pytest.raises(CheckpointError, match="is no card, or a damaged one"):
+        read_card(saved)
+    card.unlink()
+    with pytest.raises(CheckpointError, match=r"judge\.json: expected the card of a judge, found"):
+        read_card(saved)
+    assert isinstance(load_judge(saved), Judge)
+
+
+def change(path: Path, said: dict[str, str] | None = None, **weights: torch.Tensor | None) -> None:
+    """Rewrite a file: other metadata, or weights (None removes one), and no card."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        metadata = json.loads(file.read(size))["__metadata__"]
+    now = load_file(path) | weights
+    save_file({k: v for k, v in now.items() if v is not None}, path, said or metadata)
+    path.with_suffix(".json").unlink()
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "expected a file of weights, found no such file": Path.unlink,
+    "is no safetensors file, or a damaged one": lambda path: path.write_bytes(
+        path.read_bytes()[:-100]
+    ),
+    "the card is of another file": lambda path: path.write_bytes(
+        path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])
+    ),
+    r"save_judge writes it, found safetensors of another origin": lambda path: change(
+        path, {"format": "planetcr_models"}
+    ),
+    "expected version 1 of the form, got 2": lambda path: change(
+        path, {FORMAT: '{"version": "2", "options": {}}'}
+    ),
+    r"names no version and options; save": lambda path: change(path, {FORMAT: "{"}),
+    r"cannot be made \(judge: expected an encoder": lambda path: change(
+        path, {FORMAT: '{"version": "1", "options": {"encoder": "vgg16"}}'}
+    ),
+    r"cannot be made \(.* unexpected keyword argument 'depth'": lambda path: change(
+        path, {FORMAT: '{"version": "1", "options": {"depth": 3}}'}
+    ),
+    "weights of this Judge, got others\n  missing: mean": lambda path: change(path, mean=None),
+    r"of another shape: std expected \(4,\), got \(3,\)": lambda path: change(
+        path, std=torch.ones(3)
+    ),
+    "holds nan or infinity in mean": lambda path: change(path, mean=torch.full((4,), torch.nan)),
+}
+
+
+@pytest.mark.parametrize("words", BROKEN)
+def test_what_is_no_judge_is_refused_with_its_reason(saved: Path, words: str) -> None:
+    BROKEN[words](saved)
+    with pytest.raises(CheckpointError, match=words):
+        load_judge(saved)
+
+
+def test_a_judge_is_no_restorer(saved: Path) -> None:
+    with pytest.raises(CheckpointError, match="safetensors of another origin"):
+        load_model(saved)

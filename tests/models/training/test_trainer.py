@@ -1,0 +1,476 @@
+"""A run: it learns, it goes on exactly, it keeps what is good, and it says why it stops."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from networks import NARROW
+from patches import MadeUp
+from planetcr_models import create_model, list_models, load_model, restore_batch, save_model
+from planetcr_models.errors import CheckpointError, ModelError, TrainingError
+from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, read_checkpoint
+from planetcr_models.training.devices import Settings, make_fabric
+from planetcr_models.training.objectives import objective_of
+from planetcr_models.training.recipes import RECIPES, Recipe, Scalar
+from planetcr_models.training.throughput import Speed, rehearse
+from planetcr_models.training.trainer import Outcome, train
+
+QUIET = Settings(device="cpu", quiet=True)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other take most of the time of networks so small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def recipe_of(name: str, **changes: Scalar) -> Recipe:
+    narrow: dict[str, Scalar] = {"width": 4} if "width" in RECIPES[name].plain() else {}
+    common: dict[str, Scalar] = {"epochs": 3, "batch": 2, "crop": 40}
+    return RECIPES[name].changed(**(narrow | common | changes))
+
+
+def save(network: nn.Module, path: Path, scores: Mapping[str, float]) -> None:
+    del scores
+    save_model(network, path)
+
+
+def run(
+    name: str,
+    out: Path,
+    *,
+    patches: Any = None,
+    validation: Any = None,
+    settings: Settings = QUIET,
+    options: Mapping[str, Any] | None = None,
+    identity: Mapping[str, Any] | None = None,
+    **changes: Scalar,
+) -> Outcome:
+    recipe = recipe_of(name, **changes)
+    torch.manual_seed(recipe.seed)
+    network = create_model(name, **(NARROW[name] | dict(options or {})))
+    return train(
+        objective_of(network, recipe),
+        MadeUp(4, side=50) if patches is None else patches,
+        out,
+        save=save,
+        identity=identity or {"name": name, **recipe.plain()},
+        validation=validation,
+        settings=settings,
+    )
+
+
+class Scores:
+    """A validation whose scores are known beforehand."""
+
+    criterion, shown = "psnr", ("psnr",)
+
+    def __init__(self, *scores: float) -> None:
+        self.left = list(scores)
+        self.networks: list[dict[str, torch.Tensor]] = []
+
+    def __len__(self) -> int:
+        return 1
+
+    def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[float]:
+        assert list(scenes) == [0]
+        self.networks.append({k: v.clone() for k, v in network.state_dict().items()})
+        return [self.left.pop(0)]
+
+    def scores(self, measured: Sequence[float]) -> dict[str, float]:
+        return {"psnr": float(np.mean(measured))}
+
+    def picture(self, network: nn.Module, path: Path) -> None:
+        assert isinstance(network, nn.Module)
+        path.write_bytes(b"a picture")
+
+
+class Failing(MadeUp):
+    """Patches that cannot be read any more after so many times."""
+
+    left = 0
+
+    def read(self, index: int, **window: Any) -> Any:
+        if self.left == 0:
+            raise RuntimeError("pulled the plug")
+        self.left -= 1
+        return super().read(index, **window)
+
+
+# --- It learns ------------------------------------------------------------------------------
+
+ONE = {"stages": 1}
+OVERFIT: dict[str, tuple[int, dict[str, Any], dict[str, Scalar]]] = {
+    "mcgan": (200, {"width": 8}, {"learning_rate": 5e-3}),
+    "spa_gan": (
+        400,
+        {"width": 16, "directional": True},
+        # without a bias anywhere it learns to darken clouds through its attention alone: slowly
+        {"learning_rate": 5e-3, "beta1": 0.9, "l1_weight": 1000.0, "clip": 10.0},
+    ),
+    "sar_opt_cgan": (200, {"width": 8}, {"learning_rate": 5e-3}),
+    "dsen2_cr": (400, {"width": 16}, {"learning_rate": 1e-2}),
+    "glf_cr": (250, ONE, {"learning_rate": 5e-3, "clip": 1.0}),
+    "align_cr_no_sar": (450, ONE, {"learning_rate": 5e-3, "clip": 1.0}),
+    "align_cr_no_align": (250, ONE, {"learning_rate": 5e-3, "clip": 1.0}),
+    "align_cr": (300, ONE, {"learning_rate": 5e-3, "clip": 1.0, "scale.align": 1.0}),
+}  # fmt: skip
+"""Steps, options of the network and changes of the recipe with which four scenes are learnt."""
+
+QUICK = ("dsen2_cr",)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list_models() if name not in QUICK]
+
+
+def decibels(images: np.ndarray[Any, Any], clear: np.ndarray[Any, Any]) -> float:
+    return float(-10 * np.log10(np.square(images - clear).mean()))
+
+
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+def test_every_method_learns_four_scenes_by_heart(name: str, tmp_path: Path) -> None:
+    steps, options, changes = OVERFIT[name]
+    four = MadeUp(4, side=32, cell=32)
+    per_band = np.broadcast_to(four.clear.mean((0, 2, 3), keepdims=True), four.clear.shape)
+    assert decibels(four.cloudy, four.clear) < 15
+    assert decibels(per_band, four.clear) < 31
+    linear: dict[str, Scalar] = {"decay": "linear", "constant_epochs": steps // 2}
+    whole: dict[str, Scalar] = {"epochs": steps, "batch": 4, "crop": 32}
+    run(name, tmp_path, patches=four, options=options, **(linear | whole | changes))
+    learnt = load_model(tmp_path / LAST)
+    assert decibels(restore_batch(learnt, four.cloudy, four.sar), four.clear) >= 35
+
+
+# --- It goes on -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
+    options = {"drop_path": 0.5} if name == "glf_cr" else {}
+    at_each_step = Settings(device="cpu", quiet=True, save_minutes=0)
+    whole = run(name, tmp_path / "whole", options=options)
+    patches = Failing(4, side=50)
+    patches.left = 3 * 2  # three steps of two
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        run(name, tmp_path / "cut", options=options, patches=patches, settings=at_each_step)
+    assert read_checkpoint(tmp_path / "cut" / CHECKPOINT)["step"] == 3
+    assert run(name, tmp_path / "cut", options=options, settings=at_each_step) == whole
+    for table in ("steps.csv",):
+        assert (tmp_path / "cut" / table).read_text() == (tmp_path / "whole" / table).read_text()
+    for file in (LAST, BEST):
+        one, other = (load_model(tmp_path / way / file).state_dict() for way in ("whole", "cut"))
+        assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    first = run("dsen2_cr", tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+    assert run("dsen2_cr", tmp_path) == first
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_is_asked_to_stop_writes_a_checkpoint_first(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    class Asking(MadeUp):
+        reads = 0
+
+        def read(self, index: int, **window: Any) -> Any:
+            self.reads += 1
+            if self.reads == 2 * 2 + 1:  # in the third step
+                os.kill(os.getpid(), number)
+            return super().read(index, **window)
+
+    run("dsen2_cr", tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("dsen2_cr", tmp_path / "cut", patches=Asking(4, side=50))
+    assert read_checkpoint(tmp_path / "cut" / CHECKPOINT)["step"] == 3
+    run("dsen2_cr", tmp_path / "cut")
+    tables = [(tmp_path / way / "steps.csv").read_text() for way in ("whole", "cut")]
+    assert tables[0] == tables[1]
+
+
+def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    run("dsen2_cr", tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(TrainingError, match="another run; choose a new folder") as refused:
+        run("glf_cr", tmp_path, learning_rate=1.0)
+    assert "name: dsen2_cr there, glf_cr now" in str(refused.value)
+    assert "loss: carl there, l1 now" in str(refused.value)
+    assert "learning_rate: 0.0001 there, 1.0 now" in str(refused.value)
+    assert "epochs" not in str(refused.value)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", "a list"])
+def test_a_file_that_is_no_checkpoint_is_refused(content: bytes | str, tmp_path: Path) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / CHECKPOINT).write_bytes(content)
+    else:
+        torch.save([1, 2], tmp_path / CHECKPOINT)
+    with pytest.raises(ModelError, match=rf"{CHECKPOINT}: (is no|expected the) checkpoint"):
+        run("dsen2_cr", tmp_path)
+
+
+def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    torch.save({"format": Trap()}, tmp_path / CHECKPOINT)
+    with pytest.raises(CheckpointError):
+        run("dsen2_cr", tmp_path)
+    assert not (tmp_path / "sprung").exists()
+
+
+# --- It keeps what is good ------------------------------------------------------------------
+
+
+def test_the_best_epoch_is_kept_and_the_last(tmp_path: Path) -> None:
+    scores = Scores(20.0, 30.0, 25.0)
+    assert run("dsen2_cr", tmp_path, validation=scores) == Outcome(6, 2, {"psnr": 30.0})
+    for file, epoch in ((BEST, 1), (LAST, 2)):
+        assert_close(dict(load_model(tmp_path / file).state_dict()), scores.networks[epoch])
+    assert [line.split(",")[:3] for line in (tmp_path / "epochs.csv").read_text().split()] == [
+        ["step", "epoch", "psnr"],
+        ["2", "1", "20.0"],
+        ["4", "2", "30.0"],
+        ["6", "3", "25.0"],
+    ]
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert pictures == ["epoch-001.png", "epoch-002.png", "epoch-003.png"]
+
+
+def test_the_best_is_remembered_by_a_run_that_goes_on(tmp_path: Path) -> None:
+    class Cut(Scores):
+        def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[float]:
+            if len(self.networks) == 2:
+                raise RuntimeError("pulled the plug")
+            return super().measure(network, scenes)
+
+    with pytest.raises(RuntimeError, match="plug"):
+        run("dsen2_cr", tmp_path, validation=Cut(20.0, 30.0, 25.0))
+    best = (tmp_path / BEST).read_bytes()
+    assert run("dsen2_cr", tmp_path, validation=Scores(25.0)).epoch == 2
+    assert (tmp_path / BEST).read_bytes() == best
+
+
+def test_an_average_of_the_weights_is_what_is_kept(tmp_path: Path) -> None:
+    decay = 0.75
+    run("dsen2_cr", tmp_path / "plain", epochs=1, batch=1)
+    weights = []
+    for steps in range(1, 5):
+        patches = Failing(4, side=50)
+        patches.left = steps
+        out = tmp_path / str(steps)
+        with pytest.raises(RuntimeError, match="plug"):
+            run(
+                "dsen2_cr", out, epochs=2, batch=1, patches=patches,
+                settings=Settings(device="cpu", quiet=True, save_minutes=0),
+            )  # fmt: skip
+        state = read_checkpoint(out / CHECKPOINT)
+        assert state["step"] == steps
+        weights.append(state["objective"]["networks"]["network"])
+    run("dsen2_cr", tmp_path / "ema", epochs=1, batch=1, ema=decay)
+    expected = dict(weights[0])
+    for later in weights[1:]:
+        expected = {key: decay * expected[key] + (1 - decay) * later[key] for key in expected}
+    assert_close(dict(load_model(tmp_path / "ema" / LAST).state_dict()), expected)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    run("dsen2_cr", tmp_path, epochs=1, identity={"a": 1})
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # of every file from now on
+    try:
+        with pytest.raises(OSError, match=r"too large|full"):
+            run("dsen2_cr", tmp_path, epochs=2, identity={"a": 1})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    after = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+    assert after[tmp_path / CHECKPOINT] == before[tmp_path / CHECKPOINT]
+    assert after[tmp_path / BEST] == before[tmp_path / BEST]
+    assert not list(tmp_path.glob(".*.partial"))
+    assert read_checkpoint(tmp_path / CHECKPOINT)["step"] == 2
+
+
+# --- It says why it stops -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dsen2_cr", "spa_gan"])
+def test_a_loss_that_is_no_number_stops_the_run(name: str, tmp_path: Path) -> None:
+    patches = MadeUp(4, side=50)
+    patches.clear[0, 0, 20, 20] = np.nan
+    every_step = Settings(device="cpu", quiet=True, save_minutes=0)
+    with pytest.raises(TrainingError, match=r"step \d: (loss|l1) is nan; .*learning_rate"):
+        run(name, tmp_path, batch=1, crop=50, patches=patches, settings=every_step)
+    kept = tmp_path / CHECKPOINT
+    if kept.exists():
+        weights = read_checkpoint(kept)["objective"]["networks"]["network"]
+        assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
+    class Spoiling(Scores):
+        def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[float]:
+            if len(self.networks) == 1:
+                with torch.no_grad():
+                    next(network.parameters()).fill_(torch.inf)
+            return super().measure(network, scenes)
+
+    with pytest.raises(TrainingError, match=r"step 4: weights are no numbers .*last.ckpt is kept"):
+        run("dsen2_cr", tmp_path, validation=Spoiling(1.0, 0.0))
+    for file in (BEST, LAST):
+        assert all(value.isfinite().all() for value in load_model(tmp_path / file).parameters())
+    assert read_checkpoint(tmp_path / CHECKPOINT)["step"] == 2
+
+
+def test_a_run_that_diverges_is_stopped(tmp_path: Path) -> None:
+    class Worse(MadeUp):
+        reads = 0
+
+        def read(self, index: int, **window: Any) -> Any:
+            patch = super().read(index, **window)
+            self.reads += 1
+            if self.reads <= 240:
+                return patch
+            return SimpleNamespace(**(vars(patch) | {"clear": patch.clear + np.float32(50)}))
+
+    with pytest.raises(TrainingError, match=r"step 1\d\d: training diverged: loss, smoothed"):
+        run("dsen2_cr", tmp_path, epochs=100, patches=Worse(4, side=50))
+
+
+def test_too_little_memory_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("planetcr_models.training.objectives.Supervised.step", hungry)
+    monkeypatch.setattr("planetcr_models.training.objectives.Duel.step", hungry)
+    with pytest.raises(
+        TrainingError, match=r"batch of 2; use a smaller --batch, or .*--accumulate 2"
+    ):
+        run("dsen2_cr", tmp_path / "a")
+    with pytest.raises(TrainingError, match="smaller --batch, or a smaller --crop"):
+        run("spa_gan", tmp_path / "b")
+
+
+def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
+    parts = Settings(device="cpu", quiet=True, parts=2)
+    with pytest.raises(TrainingError, match=r"multiple of 2 .* got 3"):
+        run("dsen2_cr", tmp_path, batch=3, settings=parts)
+    with pytest.raises(TrainingError, match="batch normalisation wants its batch whole"):
+        run("mcgan", tmp_path, settings=parts)
+    with pytest.raises(ModelError, match="scenes for a batch of 5, got 4"):
+        run("dsen2_cr", tmp_path, batch=5)
+    with pytest.raises(ModelError, match=r"multiple of 10 pixels up to 50.*got 45"):
+        run("dsen2_cr", tmp_path, crop=45)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ModelError, match="expected cuda, PyTorch finds no such GPU"):
+        make_fabric(Settings(device="cuda"))
+
+
+def test_half_precision_on_a_cpu_is_refused() -> None:
+    with pytest.raises(TrainingError, match="fp16 is for GPUs; on a CPU use bf16 or 32"):
+        make_fabric(Settings(device="cpu", precision="fp16"))
+
+
+def test_less_precision_learns_nearly_the_same(tmp_path: Path) -> None:
+    one, less = (
+        run("dsen2_cr", tmp_path / way, settings=Settings(device="cpu", quiet=True, precision=way))
+        for way in ("32", "bf16")
+    )
+    assert one == less
+    losses = [
+        [
+            float(line.split(",")[2])
+            for line in (tmp_path / way / "steps.csv").open().readlines()[1:]
+        ]
+        for way in ("32", "bf16")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    assert losses[0] != losses[1]
+
+
+def test_images_enter_the_network_unrounded_in_any_precision(tmp_path: Path) -> None:
+    seen = []
+    recipe = recipe_of("dsen2_cr", epochs=1)
+    network = create_model("dsen2_cr", **NARROW["dsen2_cr"])
+    network.register_forward_hook(lambda _, inputs, out: seen.append((*inputs, out)))
+    train(
+        objective_of(network, recipe), MadeUp(4, side=50), tmp_path, save=save, identity={},
+        settings=Settings(device="cpu", quiet=True, precision="bf16"),
+    )  # fmt: skip
+    assert {image.dtype for images in seen for image in images} == {torch.float32}
+    cloudy, _, restored = seen[-1]
+    assert not torch.equal(restored, restored.bfloat16().float())
+    assert not torch.equal(cloudy, cloudy.bfloat16().float())
+
+
+def test_as_many_devices_as_processes_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for devices in (1, 3):
+        with pytest.raises(TrainingError, match=rf"as the 2 processes .* got {devices}"):
+            make_fabric(Settings(device="cpu", devices=devices))
+
+
+def test_scores_that_are_never_numbers_still_leave_a_best_epoch(tmp_path: Path) -> None:
+    assert run("dsen2_cr", tmp_path, epochs=2, validation=Scores(np.nan, np.nan)).epoch == 1
+    assert (tmp_path / BEST).exists()
+
+
+def test_a_rehearsal_measures_and_keeps_nothing(tmp_path: Path) -> None:
+    recipe = recipe_of("dsen2_cr")
+    objective = objective_of(create_model("dsen2_cr", **NARROW["dsen2_cr"]), recipe)
+    speed = rehearse(objective, MadeUp(5, side=50), Scores(*range(99)), QUIET, seconds=0.2)
+    assert speed.steps == 2
+    assert min(speed.loader, speed.step, speed.validation_seconds) > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_hours_of_a_run_follow_from_the_pace_of_all_devices_together() -> None:
+    speed = Speed(steps=100, loader=50.0, step=20.0, scene_seconds=1, validation_seconds=400)
+    assert speed.hours(epochs=9, batch=40) == pytest.approx(9 * (100 * 40 / 20 + 400) / 3600)
+    slow = replace(speed, loader=10.0)
+    assert slow.hours(epochs=9, batch=40) == pytest.approx(9 * (100 * 40 / 10 + 400) / 3600)
+    assert slow.hours(epochs=9, batch=40, packed=True) == speed.hours(epochs=9, batch=40)
+
+
+def test_a_rehearsal_stays_small_where_steps_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of("dsen2_cr").changed(crop=100, batch=4)
+    objective = objective_of(create_model("dsen2_cr", **NARROW["dsen2_cr"]), recipe)
+    tried: list[tuple[int, ...]] = []
+    step = objective.step
+
+    def slow(batch: dict[str, torch.Tensor], **options: int) -> dict[str, torch.Tensor]:
+        tried.append(tuple(batch["cloudy"].shape))
+        time.sleep(0.2)
+        return step(batch, **options)
+
+    monkeypatch.setattr(objective, "step", slow)
+    speed = rehearse(objective, MadeUp(5, side=100), None, QUIET, seconds=0.3)
+    assert (speed.images, speed.crop) == (1, 80)
+    assert set(tried) == {(1, 4, 80, 80)}
+    assert speed.step == pytest.approx(1 / (0.2 * (100 / 80) ** 2), rel=0.5)
+    assert speed.device.startswith("cpu")
+    assert speed.step_bytes >= speed.peak_bytes > 0

@@ -1,0 +1,70 @@
+"""Weights of wrapped networks: their prefixes go, whatever wrapped them, and however often."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from planetcr_models.errors import CheckpointError
+from planetcr_models.weights.files import load_state
+from planetcr_models.weights.wrappers import unwrapped
+
+PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module.")
+
+
+class Plain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = nn.Linear(2, 2)
+
+
+class Named(nn.Module):
+    """Whose own part is called module, beside another of the same name within."""
+
+    def __init__(self, *, both: bool) -> None:
+        super().__init__()
+        self.module = nn.Linear(2, 2)
+        if both:
+            self.weight = nn.Parameter(torch.zeros(2, 2))
+
+
+def saved(network: nn.Module, prefix: str, folder: Path) -> Path:
+    path = folder / "weights.pth"
+    torch.save({f"{prefix}{key}": value for key, value in network.state_dict().items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("kind", ["plain", "named", "both"])
+def test_any_network_takes_weights_of_its_wrapped_self(
+    kind: str, prefix: str, tmp_path: Path
+) -> None:
+    def make() -> nn.Module:
+        return Plain() if kind == "plain" else Named(both=kind == "both")
+
+    theirs, ours = make(), make()
+    load_state(ours, saved(theirs, prefix, tmp_path))
+    for key, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[key], value)
+
+
+def test_a_network_that_is_itself_compiled_in_part_takes_plain_weights() -> None:
+    one = torch.ones(1)
+    assert unwrapped({"a.w": one, "b.w": one}, ["a._orig_mod.w", "b.w"]).keys() == {
+        "a._orig_mod.w",
+        "b.w",
+    }
+    assert unwrapped({"a._orig_mod.w": one}, ["a.w"]).keys() == {"a.w"}
+
+
+def test_names_that_would_become_one_are_left() -> None:
+    both = {"module.a": torch.ones(1), "a": torch.zeros(1)}
+    assert unwrapped(both) == both
+
+
+def test_weights_of_another_network_are_still_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected the weights of this Plain"):
+        load_state(Plain(), saved(nn.Linear(2, 2), "module.", tmp_path))
