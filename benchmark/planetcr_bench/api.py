@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes.util
 import importlib.util
 import json
-import os
 import platform
 import re
 import shlex
@@ -13,7 +11,6 @@ import shutil
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
@@ -24,23 +21,18 @@ import pyarrow as pa
 
 from planetcr_bench import __version__
 from planetcr_bench.constants import RUN_NAME
-from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_track, simulated_identity
 from planetcr_bench.data.metadata import read_simulation
 from planetcr_bench.errors import (
-    BenchError,
     BenchWarning,
     DatasetError,
-    MissingExtraError,
     PredictionError,
     UsageError,
 )
+from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, pixel_problems, protocols_of
 from planetcr_bench.evaluation.segmenters import Bench, Judge
 from planetcr_bench.metrics.protocols import Pool
 from planetcr_bench.predictions.format import (
-    CARD,
-    Card,
     Predictions,
     find_predictions,
     input_crop_of,
@@ -48,141 +40,10 @@ from planetcr_bench.predictions.format import (
 )
 from planetcr_bench.predictions.units import swapped_colours
 from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, write_ledger
+from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import only_one, write_whole
 
-DATA_VARIABLE: Final = "PLANETCR_DATA"
-
-_THREE_WAYS: Final = (
-    "give the dataset with --data FOLDER (the folder that holds train/ and test/)",
-    f"or set the environment variable {DATA_VARIABLE} to that folder",
-    f'or name it in {CARD} beside the predictions (dataset = "FOLDER")',
-)
-
 _PACKAGES: Final = ("numpy", "numba", "pandas", "pyarrow", "rasterio", "torch")
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """The scenes that predictions are scored on.
-
-    Attributes:
-        folder: Folder that holds ``train/`` and ``test/``.
-        split: Split that is scored.
-        track: Name of the results' track: the dataset's, with the split unless it is ``test``.
-        scenes: All scenes of the split, or of the list that was given.
-        fingerprint: Of these scenes.
-        simulation: Identity of a simulated split; None for any other dataset.
-    """
-
-    folder: Path
-    split: str
-    track: str
-    scenes: list[SceneFiles]
-    fingerprint: str
-    simulation: str | None
-
-
-def find_dataset(
-    predictions: Path,
-    card: Card,
-    *,
-    data: Path | None = None,
-    split: str | None = None,
-    scene_list: Path | None = None,
-    workers: int | None = None,
-    quiet: bool = False,
-) -> Dataset:
-    """Find the dataset that predictions belong to.
-
-    Args:
-        predictions: Folder of predictions, for messages.
-        card: What its ``predictions.toml`` says.
-        data: Dataset folder; else the environment variable, else the card names it.
-        split: Split; else the card names it, else ``test``.
-        scene_list: Authors' CSV list to take the scenes from.
-        workers: For the fingerprint.
-        quiet: Show no progress.
-
-    Raises:
-        DatasetError: None is found, or not the one that the predictions were made on.
-    """
-    folder, source = _dataset_folder(predictions, card, data)
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder, but {source} names it", _THREE_WAYS)
-    if split is not None and card.split is not None and split != card.split:
-        raise PredictionError(
-            f"{predictions / CARD}: expected predictions of the split {split!r}, got {card.split!r}"
-        )
-    split = split or card.split or "test"
-    scenes = find_scenes(folder, split, scene_list)
-    fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
-    simulation = simulated_identity(folder, split, scene_list)
-    same = simulation is not None and card.simulation == simulation  # but for rounding
-    if card.fingerprint not in (None, fingerprint) and not same:
-        raise DatasetError(
-            f"{folder}: expected the dataset of {predictions / CARD}, fingerprint "
-            f"{str(card.fingerprint)[:12]}…, got {fingerprint[:12]}…; if it lies elsewhere,",
-            _THREE_WAYS,
-        )
-    track = read_track(folder, split)
-    track = track if split == "test" else f"{track}-{split}"
-    return Dataset(folder, split, track, scenes, fingerprint, simulation)
-
-
-def _dataset_folder(predictions: Path, card: Card, data: Path | None) -> tuple[Path, str]:
-    if data is not None:
-        return data, "--data"
-    if os.environ.get(DATA_VARIABLE):
-        return Path(os.environ[DATA_VARIABLE]), DATA_VARIABLE
-    if card.dataset:
-        return predictions / card.dataset, str(predictions / CARD)
-    raise DatasetError(
-        f"{predictions}: expected to know its dataset, nothing names one", _THREE_WAYS
-    )
-
-
-def data_folder(data: Path | None) -> Path:
-    """The dataset that a command without predictions works on.
-
-    Raises:
-        DatasetError: Neither the option nor the environment names one.
-    """
-    if data is None and not os.environ.get(DATA_VARIABLE):
-        raise DatasetError("expected to know the dataset, nothing names one", _THREE_WAYS[:2])
-    return data or Path(os.environ[DATA_VARIABLE])
-
-
-def choose_device(device: str) -> str:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that is there.
-
-    Raises:
-        MissingExtraError: CUDA is asked for and PyTorch is not installed.
-        UsageError: An unknown device.
-        BenchError: CUDA is asked for and not there.
-    """
-    if device == "cpu":
-        return device
-    if device == "auto":
-        driver = ctypes.util.find_library("cuda") is not None
-        if not driver or importlib.util.find_spec("torch") is None:
-            return "cpu"
-    elif re.fullmatch(r"cuda(:\d+)?", device) is None:
-        raise UsageError(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}")
-    elif importlib.util.find_spec("torch") is None:
-        raise MissingExtraError(
-            "--device cuda needs PyTorch: pip install 'planetcr-bench[gpu]', or use --device cpu"
-        )
-    import torch
-
-    available = torch.cuda.is_available()
-    if device == "auto":
-        return "cuda" if available else "cpu"
-    number = int(device.partition(":")[2] or 0)
-    if not available or number >= torch.cuda.device_count():
-        raise BenchError(
-            f"--device: expected {device}, PyTorch finds no such GPU; use --device cpu"
-        )
-    return device
 
 
 def evaluate(

@@ -14,8 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import planetcr_models.layers.dynamic_filter  # noqa: F401  registers the operator counted below
 from planetcr_models.inference import evaluating
-from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS
-from planetcr_models.weights.onnx import SAR_PER_OPTICAL
+from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, SAR_PER_OPTICAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,8 @@ import numpy as np
 
 from planetcr_bench.constants import LAND_COVER_NAMES, SKY
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.results.ledger import (
-    GROUPS,
-    JUDGED,
-    PLAIN_GROUPS,
-    SCHEMA_VERSION,
-    SUMS,
-    Ledger,
-    SceneSums,
-    ledger_table,
-)
+from planetcr_bench.metrics.sums import GROUPS, JUDGED, PLAIN_GROUPS, SUMS, SceneSums
+from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, ledger_table
 
 PLANET_CR = {"track": "planet-cr", "scenes": 3000, "expected_scenes": 3000}
 """What a run on the whole test split of the real dataset says of itself."""

@@ -17,14 +17,15 @@ import pytest
 from numpy.testing import assert_allclose
 from skimage.metrics import structural_similarity
 
-from planetcr_bench.api import choose_device, evaluate
+from planetcr_bench.api import evaluate
 from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product, read_scene
 from planetcr_bench.errors import BenchError, DatasetError, PredictionError
 from planetcr_bench.evaluation import runner as measuring
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.predictions.predict import predict
-from planetcr_bench.results.aggregate import summary
+from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import Ledger, read_ledger
+from planetcr_bench.utils.devices import choose_device
 from scenes import write_dataset, write_scene
 
 
@@ -107,7 +108,7 @@ def test_the_tensor_path_gives_the_same_ledger(
 ) -> None:
     """What CUDA would run, on the CPU: torch's device cpu, through the batched path."""
     loops, _, _ = run(preds, tmp_path / "a")
-    monkeypatch.setattr("planetcr_bench.api.choose_device", lambda _: "cpu:0")
+    monkeypatch.setattr("planetcr_bench.utils.devices.choose_device", lambda _: "cpu:0")
     tensors, _, _ = run(preds, tmp_path / "b", batch=4)
     for name in loops.frame:
         if loops.frame[name].dtype.kind == "f":

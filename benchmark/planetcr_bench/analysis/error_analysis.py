@@ -28,6 +28,7 @@ from planetcr_bench.constants import (
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
+from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.results.aggregate import (
     HIGHER_IS_BETTER,
     METRICS,
@@ -38,7 +39,7 @@ from planetcr_bench.results.aggregate import (
     method_label,
     score_groups,
 )
-from planetcr_bench.results.ledger import COLUMNS, DISTANCE_ROUNDING, SUMS, Ledger, cover_bins
+from planetcr_bench.results.ledger import COLUMNS, DISTANCE_ROUNDING, Ledger, cover_bins
 
 POOL: Final[Pool] = "pixels"
 """Of every figure here."""

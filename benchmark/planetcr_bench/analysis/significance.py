@@ -23,13 +23,14 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.results.aggregate import (
     HIGHER_IS_BETTER,
     METRICS,
     check_comparable,
     score_groups,
 )
-from planetcr_bench.results.ledger import SUMS, Ledger, judged_pixels
+from planetcr_bench.results.ledger import Ledger, judged_pixels
 
 RESAMPLES: Final = 2000
 SEED: Final = 0

@@ -52,7 +52,8 @@ def compare(
     """
     from planetcr_bench.analysis.segmentation import check_judges, without_judges
     from planetcr_bench.report.report import all_standings, write_comparison
-    from planetcr_bench.results.aggregate import check_comparable, marked, of_protocol, summary
+    from planetcr_bench.report.scores import summary
+    from planetcr_bench.results.aggregate import check_comparable, marked, of_protocol
     from planetcr_bench.results.ledger import read_ledger
     from planetcr_bench.results.published import refuse_published
 

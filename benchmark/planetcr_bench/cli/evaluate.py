@@ -79,7 +79,7 @@ def evaluate(
     for problem in problems:
         typer.echo(f"left out: {printable(problem)}", err=True)
     if as_json:
-        from planetcr_bench.results.aggregate import summary
+        from planetcr_bench.report.scores import summary
 
         typer.echo(json.dumps(summary(ledger), ensure_ascii=False, allow_nan=False))
         return

@@ -51,10 +51,11 @@ def predict(
 
     A network goes on where it was stopped when the same command is given again.
     """
-    from planetcr_bench.api import choose_device, data_folder
+    from planetcr_bench.evaluation.inputs import data_folder
     from planetcr_bench.predictions.baselines import METHODS
     from planetcr_bench.predictions.predict import predict as run
     from planetcr_bench.predictions.predict import predict_with
+    from planetcr_bench.utils.devices import choose_device
 
     common: dict[str, Any] = {
         "split": split, "scene_list": scene_list, "workers": workers, "quiet": as_json

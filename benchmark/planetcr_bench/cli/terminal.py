@@ -13,9 +13,10 @@ from rich.table import Table
 
 from planetcr_bench.analysis.significance import Standing
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool
+from planetcr_bench.report.scores import cover_block, pool_block, sky_block, table2_blocks
 from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.significance import statistic_blocks
-from planetcr_bench.report.table import cover_block, pool_block, sky_block, table2_blocks, to_rich
+from planetcr_bench.report.table import to_rich
 from planetcr_bench.results.aggregate import measured_protocols
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.untrusted import printable

@@ -17,7 +17,7 @@ from torch import Tensor
 from planetcr_bench.evaluation.loading import Arrays
 from planetcr_bench.metrics.kernels import SSIM_C1, SSIM_C2, TAPS, gaussian_taps
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.results.ledger import GROUPS, SUMS, SceneSums
+from planetcr_bench.metrics.sums import GROUPS, SUMS, SceneSums
 
 
 def measure(

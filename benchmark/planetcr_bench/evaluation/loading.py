@@ -23,8 +23,8 @@ from planetcr_bench.data.layout import (
 from planetcr_bench.data.scene import Image, Scene, land_cover_classes, reflectance, upsample
 from planetcr_bench.errors import SceneError
 from planetcr_bench.metrics import kernels
+from planetcr_bench.metrics.sums import PLAIN_GROUPS
 from planetcr_bench.predictions.format import Card, read_prediction
-from planetcr_bench.results.ledger import PLAIN_GROUPS
 
 MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
 """Products that a measurement reads; SAR is the networks' business."""

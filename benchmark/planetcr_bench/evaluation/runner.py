@@ -27,9 +27,10 @@ from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
 from planetcr_bench.evaluation.segmenters import Bench
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import Card, Predictions
 from planetcr_bench.predictions.units import expect_units
-from planetcr_bench.results.ledger import SceneSums, ledger_table, schema_of
+from planetcr_bench.results.ledger import ledger_table, schema_of
 from planetcr_bench.utils.files import write_whole
 from planetcr_bench.utils.parallel import run_batches, track
 

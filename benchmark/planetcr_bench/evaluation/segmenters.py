@@ -21,7 +21,7 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.scene import Image
 from planetcr_bench.evaluation.loading import Arrays
 from planetcr_bench.metrics import kernels, protocols
-from planetcr_bench.results.ledger import GROUPS, JUDGED
+from planetcr_bench.metrics.sums import GROUPS, JUDGED
 from planetcr_bench.utils.files import cache_folder, remember
 
 CLASSES: Final = len(LAND_COVER)

@@ -16,7 +16,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from planetcr_bench.api import Dataset, find_dataset
 from planetcr_bench.constants import (
     DN_PER_REFLECTANCE,
     LAND_COVER,
@@ -29,6 +28,7 @@ from planetcr_bench.constants import (
 from planetcr_bench.data.layout import SceneFiles, read_scene, read_track
 from planetcr_bench.data.scene import Image, Scene, upsample
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
+from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays, scene_arrays
 from planetcr_bench.evaluation.segmenters import Judge
 from planetcr_bench.gallery.figure import (
@@ -74,6 +74,7 @@ from planetcr_bench.gallery.selection import (
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.scores import mae, psnr
+from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.predictions.format import (
     Predictions,
     find_predictions,
@@ -81,7 +82,6 @@ from planetcr_bench.predictions.format import (
     read_card,
 )
 from planetcr_bench.results.aggregate import HIGHER_IS_BETTER
-from planetcr_bench.results.ledger import SUMS
 
 ROWS: Final[dict[str, str]] = {
     "infrared": "Infrared",

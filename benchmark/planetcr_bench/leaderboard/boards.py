@@ -26,6 +26,7 @@ from planetcr_bench.constants import (
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.metrics.sums import SUMS, judged_columns
 from planetcr_bench.results.aggregate import (
     METRICS,
     SUMS_OF_INPUT,
@@ -34,7 +35,7 @@ from planetcr_bench.results.aggregate import (
     score_groups,
     widest,
 )
-from planetcr_bench.results.ledger import SUMS, Ledger, cover_bins, judged_columns
+from planetcr_bench.results.ledger import Ledger, cover_bins
 
 NUMERATORS: Final = {
     "mae": "absolute_error",

@@ -27,15 +27,8 @@ from planetcr_bench.constants import (
 from planetcr_bench.data.metadata import TEST_SCENES, Simulation
 from planetcr_bench.leaderboard.card import text_faults
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.results.ledger import (
-    FLOOR_SUMS,
-    RECORD,
-    SCHEMA_VERSION,
-    SUMS,
-    Ledger,
-    broken_rules,
-    judged_columns,
-)
+from planetcr_bench.metrics.sums import FLOOR_SUMS, SUMS, judged_columns
+from planetcr_bench.results.ledger import RECORD, SCHEMA_VERSION, Ledger, broken_rules
 
 ROUNDING: Final = 1e-6
 """Relative error of a sum that adding up cannot exceed."""

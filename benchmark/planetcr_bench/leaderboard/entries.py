@@ -26,8 +26,9 @@ from planetcr_bench.leaderboard.sent_ledger import (
     decode_ledger,
     run_type_faults,
 )
+from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.results.aggregate import input_crop
-from planetcr_bench.results.ledger import SUMS, Ledger, check_rows
+from planetcr_bench.results.ledger import Ledger, check_rows
 from planetcr_bench.utils.untrusted import check_regular, printable, read_bytes, read_json
 
 LEDGER: Final = "ledger.parquet"

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.consistency import ledger_faults, record_faults, unclean
-from planetcr_bench.results.ledger import FLOOR_SUMS, METADATA_KEY, Ledger, schema_of
+from planetcr_bench.metrics.sums import FLOOR_SUMS
+from planetcr_bench.results.ledger import METADATA_KEY, Ledger, schema_of
 from planetcr_bench.utils.parallel import apart
 from planetcr_bench.utils.untrusted import parse_json, read_json
 

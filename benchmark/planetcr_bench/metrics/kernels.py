@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_RESOLUTION_M, RIM_M, SKY
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.results.ledger import FLOOR_SUMS, GROUPS, SUMS
+from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS
 from planetcr_bench.utils.compiled import compiled
 
 _T = TypeVar("_T", bound=np.generic)

@@ -16,8 +16,8 @@ from planetcr_bench.data.layout import SceneFiles, read_scene
 from planetcr_bench.data.scene import Image, Scene
 from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.metrics.scores import confusion, iou, miou, pixel_accuracy
+from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.networks.validation import draw_maps, draw_restored, measure, overall
-from planetcr_bench.results.ledger import SceneSums
 from planetcr_models.inference import Autocast, restore_batch
 from planetcr_models.segmentation.deeplab import Judge, classify
 

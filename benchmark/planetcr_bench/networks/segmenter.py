@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.api import choose_device
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.scene import Image
+from planetcr_bench.utils.devices import choose_device
 from planetcr_models.errors import CheckpointError
 from planetcr_models.inference import Autocast
 from planetcr_models.segmentation.deeplab import Judge, classify, load_judge, read_card

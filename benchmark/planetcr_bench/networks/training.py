@@ -17,14 +17,15 @@ import typer
 from torch import nn
 
 from planetcr_bench import __version__
-from planetcr_bench.api import choose_device, data_folder
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits, read_track
 from planetcr_bench.data.patches import FilePatches, PackedPatches, build_pack
 from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.evaluation.inputs import data_folder
 from planetcr_bench.networks.held_out_scores import JudgeScores, RestorerScores
 from planetcr_bench.networks.loading import known_method, known_options, parse_options, sha256_of
+from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import only_one, write_whole
 from planetcr_bench.utils.json_values import to_json_value
 from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml

@@ -16,9 +16,10 @@ from planetcr_bench.gallery.figure import Block, Line, Sheet, save_figure, sheet
 from planetcr_bench.gallery.gallery import drawn_scene, gallery_figure
 from planetcr_bench.gallery.panels import TRUE_COLOUR, land_cover_panel, optical_panels
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import digital_numbers
 from planetcr_bench.results.aggregate import METRICS, score_groups
-from planetcr_bench.results.ledger import SceneSums, ledger_table
+from planetcr_bench.results.ledger import ledger_table
 
 
 def measure(scene: Scene, prediction: Image) -> SceneSums:

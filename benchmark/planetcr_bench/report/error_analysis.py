@@ -15,7 +15,8 @@ from planetcr_bench.analysis.error_analysis import (
     signature,
 )
 from planetcr_bench.constants import COVER_BINS
-from planetcr_bench.report.table import Block, coverage_notes, number
+from planetcr_bench.report.scores import coverage_notes
+from planetcr_bench.report.table import Block, number
 from planetcr_bench.results.aggregate import LABEL, METRICS
 
 _GAIN: Final = "PSNR gain [dB]"

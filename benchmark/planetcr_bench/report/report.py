@@ -18,17 +18,10 @@ from planetcr_bench.figures.cloud_cover import cover_figure, save_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.report.error_analysis_chapter import DIAGNOSIS_FILES, write_diagnosis
+from planetcr_bench.report.scores import cover_block, pool_block, sky_block, summary, table2_blocks
 from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.significance import best_of, statistic_blocks, statistic_frame
-from planetcr_bench.report.table import (
-    Block,
-    cover_block,
-    pool_block,
-    sky_block,
-    table2_blocks,
-    to_latex,
-    to_markdown,
-)
+from planetcr_bench.report.table import Block, to_latex, to_markdown
 from planetcr_bench.results.aggregate import (
     cover_table,
     coverage,
@@ -38,7 +31,6 @@ from planetcr_bench.results.aggregate import (
     marked,
     measured_protocols,
     method_label,
-    summary,
     table2,
 )
 from planetcr_bench.results.ledger import Ledger

@@ -29,7 +29,8 @@ from planetcr_bench.analysis.segmentation_tables import (
 )
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.report.table import Block, coverage_notes, number
+from planetcr_bench.report.scores import coverage_notes
+from planetcr_bench.report.table import Block, number
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.published import SEEN, SOURCE, refuse_published
 

@@ -20,7 +20,8 @@ from planetcr_bench.analysis.significance import (
     resolution,
 )
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.report.table import Block, coverage_notes, number
+from planetcr_bench.report.scores import coverage_notes
+from planetcr_bench.report.table import Block, number
 from planetcr_bench.results.aggregate import (
     LABEL,
     METRICS,

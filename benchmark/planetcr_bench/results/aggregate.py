@@ -11,13 +11,12 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 
-from planetcr_bench.analysis.segmentation import judged_summary
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, UNKNOWN_INPUT
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.results.ledger import SUMS, Ledger, cover_bins
-from planetcr_bench.utils.json_values import to_json_value
+from planetcr_bench.metrics.sums import SUMS
+from planetcr_bench.results.ledger import Ledger, cover_bins
 
 METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
 HIGHER_IS_BETTER: Final = {"mae": False, "psnr": True, "sam_deg": False, "ssim": True}
@@ -461,87 +460,3 @@ def cover_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
 def sky_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
     """Scores under cloud, on its rim and under clear sky: :func:`group_table` over skies."""
     return group_table(ledgers, protocol, "sky", SKY)
-
-
-def summary(ledger: Ledger) -> dict[str, object]:
-    """All scores of a run as one object of plain numbers: ``scores.json``.
-
-    Returns:
-        ``name``, ``track``, ``complete``, ``input_crop``, ``expected_scenes``, ``scenes``, ``aois``
-        and ``protocols``, each with what the judges tell, ``psnr_scene_mean`` where pixels are
-        pooled, and ``sam_floor`` where norms are floored, None of a ledger that has not measured
-        it; a number that was not measured is None, an infinite one is ``"inf"``.
-    """
-    return {
-        "name": ledger.name,
-        "track": ledger.provenance["track"],
-        "complete": ledger.provenance["complete"],
-        "input_crop": input_crop(ledger),
-        "expected_scenes": ledger.provenance["expected_scenes"],
-        "scenes": int(ledger.frame["scene"].nunique()),
-        "aois": int(ledger.frame["aoi"].nunique()),
-        "protocols": {
-            name: {
-                "signature": protocol.signature("all"),
-                "overall": {
-                    **_plain(ledger, protocol, [], ["all"], METRICS)["all"],
-                    **_plain_scene_mean(ledger, protocol),
-                },
-                "by_class": _plain(
-                    ledger, protocol, ["land_cover"], LAND_COVER, ("mae", "sam_deg", "pixels")
-                ),
-                "by_cover": _plain(
-                    ledger, protocol, ["cover_bin"], COVER_BINS, ("scenes", *METRICS)
-                ),
-                "by_sky": _plain(ledger, protocol, ["sky"], SKY, (*METRICS, "pixels")),
-                **(
-                    {"sam_floor": _plain_floor(ledger, protocol)} if protocol.sam_norm_floor else {}
-                ),
-                "judges": judged_summary(ledger, protocol),
-            }
-            for name, protocol in PROTOCOLS.items()
-        },
-    }
-
-
-def _plain(
-    ledger: Ledger,
-    protocol: Protocol,
-    by: Sequence[str],
-    groups: Sequence[str],
-    names: Sequence[str],
-) -> dict[str, dict[str, object]]:
-    table = score_groups(ledger.frame, protocol, by).reindex(list(groups))[list(names)]
-    return {
-        group: {
-            str(name): _plain_number(value, count=name not in METRICS)
-            for name, value in row.items()
-        }
-        for group, row in zip(groups, table.to_dict("records"), strict=True)
-    }
-
-
-def _plain_scene_mean(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
-    if protocol.pool != "pixels":
-        return {}
-    means = psnr_scene_mean(ledger.frame, protocol)
-    return {SCENE_MEAN: _plain_number(means.get("all", math.nan), count=False)}
-
-
-def _plain_floor(ledger: Ledger, protocol: Protocol) -> dict[str, object] | None:
-    """Noise floor of SAM, overall and per class."""
-    if not ledger.has_floor:
-        return None
-    names = ["sam_deg", "under_floor"]
-    parts = {}
-    for by, groups in (([], ["all"]), (["land_cover"], list(LAND_COVER))):
-        table = floor_groups(ledger.frame, protocol, by).reindex(groups)[names]
-        for group, line in zip(groups, table.to_dict("records"), strict=True):
-            parts[group] = {str(n): _plain_number(x, count=False) for n, x in line.items()}
-    return {"overall": parts.pop("all"), "by_class": parts}
-
-
-def _plain_number(value: float, *, count: bool) -> object:
-    if count:
-        return 0 if math.isnan(value) else int(value)
-    return to_json_value(float(value))

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,91 +30,49 @@ from planetcr_bench.constants import (
 )
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.sums import (
+    FLOOR_SUMS,
+    JUDGED,
+    JUDGED_IMAGES,
+    PLAIN_GROUPS,
+    SUMS,
+    Column,
+    SceneSums,
+    judged_columns,
+)
 from planetcr_bench.utils.untrusted import check_regular, parse_json, printable
 
 SCHEMA_VERSION: Final = 2
 """Raised when a column changes its meaning; ledgers of two versions are never put side by side."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of the ledger: its type and what it holds."""
-
-    type: pa.DataType
-    meaning: str
-
-
-_TEXT = pa.dictionary(pa.int32(), pa.string())
+ARROW_TYPES: Final = {
+    "text": pa.dictionary(pa.int32(), pa.string()),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+}
+"""Type of a column in a file, by its name."""
 
 IDENTITY: Final[dict[str, Column]] = {
-    "scene": Column(_TEXT, "Name of the scene, <season>_<aoi>_p_<patch>."),
-    "split": Column(_TEXT, "train, val or test."),
-    "season": Column(_TEXT, "Season of the AOI."),
-    "aoi": Column(_TEXT, "Area of interest; patches of one AOI are not independent."),
-    "patch": Column(pa.int64(), "Number of the patch within its AOI, from 0."),
-    "cloud_cover": Column(
-        pa.float64(), "Cloudy share of the whole patch, 0 to 1, in any protocol."
-    ),
-    "longitude": Column(pa.float64(), "Of the patch's centre, degrees east; nan if unknown."),
-    "latitude": Column(pa.float64(), "Of the patch's centre, degrees north; nan if unknown."),
-    "prediction_sha256": Column(_TEXT, "Of the prediction's decoded pixels, dtype and shape."),
-    "protocol": Column(_TEXT, "official or full."),
-    "land_cover": Column(_TEXT, "One of the six classes, or unknown."),
-    "sky": Column(_TEXT, "cloud, rim (clear, within 30 m of cloud) or clear."),
-    "thickness": Column(_TEXT, "Bin of the optical thickness of cloud; unknown without truth."),
+    "scene": Column("text", "Name of the scene, <season>_<aoi>_p_<patch>."),
+    "split": Column("text", "train, val or test."),
+    "season": Column("text", "Season of the AOI."),
+    "aoi": Column("text", "Area of interest; patches of one AOI are not independent."),
+    "patch": Column("int64", "Number of the patch within its AOI, from 0."),
+    "cloud_cover": Column("float64", "Cloudy share of the whole patch, 0 to 1, in any protocol."),
+    "longitude": Column("float64", "Of the patch's centre, degrees east; nan if unknown."),
+    "latitude": Column("float64", "Of the patch's centre, degrees north; nan if unknown."),
+    "prediction_sha256": Column("text", "Of the prediction's decoded pixels, dtype and shape."),
+    "protocol": Column("text", "official or full."),
+    "land_cover": Column("text", "One of the six classes, or unknown."),
+    "sky": Column("text", "cloud, rim (clear, within 30 m of cloud) or clear."),
+    "thickness": Column("text", "Bin of the optical thickness of cloud; unknown without truth."),
 }
 
-SUMS: Final[dict[str, Column]] = {
-    "pixels": Column(pa.int64(), "Pixels of the row, at least 1."),
-    "values": Column(pa.int64(), "Pixels × 4 bands."),
-    "absolute_error": Column(pa.float64(), "Σ |prediction − clear| over values, reflectance, ≥ 0."),
-    "squared_error": Column(
-        pa.float64(), "Σ (prediction − clear)² over values, reflectance², ≥ 0."
-    ),
-    "angle_deg": Column(
-        pa.float64(), "Σ spectral angle to clear over pixels, degrees, 0 to 180 each."
-    ),
-    "angle_pixels": Column(pa.int64(), "Pixels whose angle is defined (both spectra non-zero)."),
-    "ssim": Column(pa.float64(), "Σ band-mean SSIM map over pixels, −1 to 1 each."),
-    "ssim_pixels": Column(pa.int64(), "Pixels at which the protocol defines SSIM."),
-    "ndvi_error": Column(
-        pa.float64(), "Σ |NDVI of prediction − NDVI of clear| over pixels, 0 to 2 each."
-    ),
-    "ndvi_pixels": Column(pa.int64(), "Pixels where red + NIR > 0 in prediction and clear."),
-    "out_of_range": Column(
-        pa.int64(), "Values of the prediction below 0 or above 1; measured as is."
-    ),
-    "worse_pixels": Column(
-        pa.int64(), "Pixels whose Σ |prediction − clear| over bands exceeds Σ |cloudy − clear|."
-    ),
-    "prediction_cloudy": Column(
-        pa.float64(), "Σ |prediction − cloudy| over values, reflectance, ≥ 0."
-    ),
-    "cloudy_clear": Column(
-        pa.float64(), "Σ |cloudy − clear| over values: absolute error of the input."
-    ),
-    "input_squared_error": Column(
-        pa.float64(), "Σ (cloudy − clear)² over values, reflectance², ≥ 0."
-    ),
-    "input_angle_deg": Column(pa.float64(), "Σ spectral angle of cloudy to clear, degrees."),
-    "input_angle_pixels": Column(pa.int64(), "Pixels where the input's angle is defined."),
-    "input_ssim": Column(pa.float64(), "Σ band-mean SSIM map of cloudy over the same ssim_pixels."),
-}
 
 COLUMNS: Final = {**IDENTITY, **SUMS}
 """Columns of every ledger; each judge adds :func:`judged_columns`."""
 
-FLOOR_SUMS: Final[dict[str, Column]] = {
-    "self_angle_deg": Column(
-        pa.float64(),
-        "Σ spectral angle of clear to itself, degrees, 0 to 90 each: 0 but under a floor.",
-    ),
-    "floored_pixels": Column(
-        pa.int64(), "Pixels whose squared norm in clear is under the protocol's floor."
-    ),
-}
-"""Columns behind the others that tell the noise floor of SAM; ledgers of earlier versions have
-none of them, and then it was not measured."""
 
 ROW_ORDER: Final[dict[str, Sequence[str]]] = {
     "protocol": tuple(PROTOCOLS),
@@ -150,46 +107,12 @@ LARGEST_LEDGER: Final = 1_000_000_000
 LARGEST_UNPACKED: Final = 2_000_000_000
 """Bytes of all its columns, by what it says; a few bytes may unpack to a text of any length."""
 
-JUDGED_IMAGES: Final = ("prediction", "cloudy")
-"""Images whose land cover a judge tells, each beside what it tells of the clear image."""
-
-JUDGED: Final = len(JUDGED_IMAGES) * len(LAND_COVER) ** 2
-"""Columns of one judge."""
 
 DISTANCE_ROUNDING: Final = 1e-9
 """How far the sums of a row may break the triangle inequality, relative to their total: more than
 adding a patch's values in float64 can lose."""
 
 METADATA_KEY = b"planetcr_bench"
-
-PLAIN_GROUPS: Final = len(LAND_COVER_NAMES) * len(SKY)
-"""Groups of pixels of one thickness: group = class index × 3 + sky index."""
-
-GROUPS: Final = PLAIN_GROUPS * len(THICKNESS)
-"""Rows that a scene can have in one protocol; :data:`PLAIN_GROUPS` × thickness index is added."""
-
-
-def judged_columns(judge: str) -> dict[str, Column]:
-    """Columns that one judge adds: pixels by what it takes clear and judged image for.
-
-    Their sums over the first class are the pixels per predicted class; those over the second, the
-    pixels per class of the clear image.
-
-    Args:
-        judge: Its key in the provenance's ``judges``.
-
-    Returns:
-        ``judge_<judge>_<image>_<class in the clear image>_<class in this image>`` for each image
-        of :data:`JUDGED_IMAGES`, in the order of an array (image, clear class, class).
-    """
-    return {
-        f"judge_{judge}_{image}_{before}_{after}": Column(
-            pa.int64(),
-            f"Pixels that judge {judge} takes for {before} in the clear image and for {after} in "
-            f"the {image}.",
-        )
-        for image, before, after in product(JUDGED_IMAGES, LAND_COVER, LAND_COVER)
-    }
 
 
 def schema_of(judges: Sequence[str] = (), *, floor: bool = False) -> pa.Schema:
@@ -203,7 +126,10 @@ def schema_of(judges: Sequence[str] = (), *, floor: bool = False) -> pa.Schema:
     for judge in judges:
         columns |= judged_columns(judge)
     return pa.schema(
-        [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
+        [
+            pa.field(name, ARROW_TYPES[column.type], nullable=False)
+            for name, column in columns.items()
+        ]
     )
 
 
@@ -256,7 +182,7 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
     texts = {
         name: pd.Categorical(frame[name])
         for name, column in IDENTITY.items()
-        if column.type == _TEXT and name in frame
+        if column.type == "text" and name in frame
     }
     keys = [name for name in ("scene", "split", *ROW_ORDER) if name in texts]
     ranks = [_ranks(texts[name], ROW_ORDER.get(name, ())) for name in keys]
@@ -301,24 +227,6 @@ def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
     return pd.Categorical.from_codes(rank[texts.codes], texts.categories.take(used))
 
 
-@dataclass(frozen=True, slots=True)
-class SceneSums:
-    """What measuring one scene yields.
-
-    Attributes:
-        identity: Values of the identity columns from ``scene`` to ``prediction_sha256``.
-        sums: Protocol to sums, shape (:data:`GROUPS`, len(:data:`SUMS`)).
-        judged: Protocol to pixels, shape (:data:`GROUPS`, judges × :data:`JUDGED`).
-        floor: Protocol to sums, shape (:data:`GROUPS`, len(:data:`FLOOR_SUMS`)); empty if the noise
-            floor of SAM was not measured.
-    """
-
-    identity: Mapping[str, object]
-    sums: Mapping[str, NDArray[np.float64]]
-    judged: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    floor: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-
-
 def ledger_table(scenes: Sequence[SceneSums], judges: Sequence[str] = ()) -> pa.Table:
     """Typed rows of measured scenes: one per protocol and group that has pixels, in that order.
 
@@ -347,10 +255,11 @@ def ledger_table(scenes: Sequence[SceneSums], judges: Sequence[str] = ()) -> pa.
                 identities["sky"].append(SKY[sky])
                 identities["thickness"].append(THICKNESS[thickness])
     values = np.concatenate(chunks) if chunks else np.empty((0, len(columns)))
-    arrays = [pa.array(identities[name], column.type) for name, column in IDENTITY.items()]
+    arrays = [
+        pa.array(identities[name], ARROW_TYPES[column.type]) for name, column in IDENTITY.items()
+    ]
     for index, column in enumerate(columns.values()):
-        dtype = np.int64 if pa.types.is_integer(column.type) else np.float64
-        arrays.append(pa.array(values[:, index].astype(dtype)))
+        arrays.append(pa.array(values[:, index].astype(column.type)))
     arrays += [pa.array(column) for column in np.concatenate(judged).T]
     return pa.table(arrays, schema=schema)
 

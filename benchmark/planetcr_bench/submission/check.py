@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from planetcr_bench.api import Dataset, evaluate, find_dataset
+from planetcr_bench.api import evaluate
 from planetcr_bench.constants import OPTICAL_SIZE
 from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.errors import SubmissionError
+from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, protocols_of
 from planetcr_bench.evaluation.segmenters import Bench, Judge
 from planetcr_bench.gallery.thumbnails import SAMPLES
@@ -30,8 +31,9 @@ from planetcr_bench.leaderboard.consistency import (
 )
 from planetcr_bench.leaderboard.entries import Entry, read_entries
 from planetcr_bench.leaderboard.sent_ledger import LARGEST_RECORD, public_run
+from planetcr_bench.metrics.sums import SUMS, judged_columns
 from planetcr_bench.predictions.format import Card, Predictions
-from planetcr_bench.results.ledger import SUMS, Ledger, judged_columns
+from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.entry import LEDGER, RUN, SentEntry, attempt, open_entry, read_entry
 from planetcr_bench.submission.manifest import digests_of
 from planetcr_bench.utils.untrusted import printable, read_json

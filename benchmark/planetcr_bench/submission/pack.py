@@ -17,10 +17,11 @@ from typing import IO, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from planetcr_bench.api import check_name, evaluate, find_dataset
+from planetcr_bench.api import check_name, evaluate
 from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE, UNNAMED
 from planetcr_bench.data.layout import Raster, read_track
 from planetcr_bench.errors import BenchError, PredictionError, SubmissionError, UsageError
+from planetcr_bench.evaluation.inputs import find_dataset
 from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card, to_toml
 from planetcr_bench.leaderboard.consistency import NAME_IT

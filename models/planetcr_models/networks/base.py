@@ -17,6 +17,9 @@ OPTICAL_BANDS = 4
 SAR_BANDS = 2
 """VV, VH: Sentinel-1's order."""
 
+SAR_PER_OPTICAL = (3, 10)
+"""A SAR pixel of 10 m is 10/3 optical pixels of 3 m wide."""
+
 SMALLEST = 32
 """Least height and width of an image."""
 

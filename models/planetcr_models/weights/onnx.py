@@ -14,10 +14,7 @@ from pathlib import Path
 import torch
 
 from planetcr_models.errors import ExportError
-from planetcr_models.networks.base import SAR_BANDS, Restorer, refuse_small
-
-SAR_PER_OPTICAL = (3, 10)
-"""A SAR pixel of 10 m is 10/3 optical pixels of 3 m wide."""
+from planetcr_models.networks.base import SAR_BANDS, SAR_PER_OPTICAL, Restorer, refuse_small
 
 
 def export_onnx(

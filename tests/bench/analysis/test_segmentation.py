@@ -46,20 +46,13 @@ from planetcr_bench.cli.compare import compare
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, UNKNOWN
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.sums import GROUPS, JUDGED, SUMS, SceneSums, judged_columns
 from planetcr_bench.report.report import JUDGED_FILES, report, write_tables
+from planetcr_bench.report.scores import summary
 from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.table import number, to_markdown
-from planetcr_bench.results.aggregate import check_comparable, summary
-from planetcr_bench.results.ledger import (
-    GROUPS,
-    JUDGED,
-    SUMS,
-    Ledger,
-    SceneSums,
-    judged_columns,
-    ledger_table,
-    write_ledger,
-)
+from planetcr_bench.results.aggregate import check_comparable
+from planetcr_bench.results.ledger import Ledger, ledger_table, write_ledger
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 ONE, TWO, THREE = "aaaaaaaa", "bbbbbbbb", "cccccccc"

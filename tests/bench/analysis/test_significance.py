@@ -41,8 +41,10 @@ from planetcr_bench.analysis.significance import (
 )
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.results.aggregate import METRICS, score_groups, summary
-from planetcr_bench.results.ledger import SUMS, Ledger, judged_columns, ledger_table, read_ledger
+from planetcr_bench.metrics.sums import SUMS, judged_columns
+from planetcr_bench.report.scores import summary
+from planetcr_bench.results.aggregate import METRICS, score_groups
+from planetcr_bench.results.ledger import Ledger, ledger_table, read_ledger
 from simulation.coverage import patches_as_places, rates
 
 JUDGE = "aaaaaaaa"

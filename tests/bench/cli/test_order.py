@@ -28,7 +28,7 @@ from planetcr_bench.leaderboard.page import write_board
 from planetcr_bench.leaderboard.sent_ledger import read_sent_ledger
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.report.report import report, write_comparison
-from planetcr_bench.results.aggregate import summary
+from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import (
     IDENTITY,
     ROW_ORDER,

@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from paths import ROOT
-from planetcr_bench.api import find_dataset
 from planetcr_bench.cli.app import app
+from planetcr_bench.evaluation.inputs import find_dataset
 from planetcr_bench.predictions.format import Card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import read_ledger

@@ -11,7 +11,7 @@ from planetcr_bench.evaluation import gpu
 from planetcr_bench.evaluation.loading import Arrays
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.results.ledger import GROUPS, SUMS
+from planetcr_bench.metrics.sums import GROUPS, SUMS
 
 
 def arrays(seed: int) -> Arrays:

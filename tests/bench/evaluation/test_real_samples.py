@@ -17,8 +17,8 @@ from planetcr_bench.data.layout import find_scenes, read_scene, read_track
 from planetcr_bench.data.scene import Scene, upsample
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.results.aggregate import score_groups
-from planetcr_bench.results.ledger import SUMS
 
 DATA = SHARED / "data" / "planet-cr-sample"
 pytestmark = [
@@ -133,7 +133,8 @@ def test_the_command_line_gives_the_golden_figures(
 
 def test_two_samples_pool_as_the_authors_functions_do() -> None:
     """Scene means and pixel pools of both samples together, centre crop, prediction = cloudy."""
-    from planetcr_bench.results.ledger import SceneSums, ledger_table
+    from planetcr_bench.metrics.sums import SceneSums
+    from planetcr_bench.results.ledger import ledger_table
 
     scenes = []
     for split in ("train", "test"):

@@ -20,9 +20,10 @@ from planetcr_bench.errors import LedgerError, PredictionError, UsageError
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
 from planetcr_bench.evaluation.segmenters import Bench, tally
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.sums import GROUPS, JUDGED
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.predictions.predict import predict
-from planetcr_bench.results.ledger import GROUPS, JUDGED, judged_pixels, read_ledger
+from planetcr_bench.results.ledger import judged_pixels, read_ledger
 from planetcr_bench.utils import files as storage
 
 BOTH = list(PROTOCOLS.values())
@@ -162,7 +163,7 @@ def test_nothing_hangs_on_workers_or_batch_or_the_measuring_device(
     first, _, _ = run(preds, tmp_path / "a", workers=0, judges=judges)
     second, _, _ = run(preds, tmp_path / "b", workers=2, batch=4, judges=judges)
     pd.testing.assert_frame_equal(first.frame, second.frame)
-    monkeypatch.setattr("planetcr_bench.api.choose_device", lambda _: "cpu:0")
+    monkeypatch.setattr("planetcr_bench.utils.devices.choose_device", lambda _: "cpu:0")
     tensors, _, _ = run(preds, tmp_path / "c", batch=4, judges=judges)
     for image in ("prediction", "cloudy"):
         assert_array_equal(

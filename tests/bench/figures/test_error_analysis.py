@@ -23,6 +23,7 @@ from planetcr_bench.figures.aoi_map import aoi_figure, spread
 from planetcr_bench.figures.error_analysis import class_cover_figure, sky_figure, thickness_figure
 from planetcr_bench.figures.ternary import CORNERS, place_of, triangle_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.report.error_analysis import aoi_blocks, paste_block, scene_blocks, season_block
 from planetcr_bench.report.error_analysis_chapter import (
     DIAGNOSIS_FILES,
@@ -30,7 +31,7 @@ from planetcr_bench.report.error_analysis_chapter import (
     results,
     write_diagnosis,
 )
-from planetcr_bench.results.ledger import SUMS, Ledger
+from planetcr_bench.results.ledger import Ledger
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 FIGURES = (sky_figure, class_cover_figure, triangle_figure, aoi_figure, thickness_figure)

@@ -19,7 +19,8 @@ from planetcr_bench.errors import LedgerError
 from planetcr_bench.figures.cloud_cover import save_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.results.ledger import Ledger, judged_columns
+from planetcr_bench.metrics.sums import judged_columns
+from planetcr_bench.results.ledger import Ledger
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 JUDGES = ("aaaaaaaa", "bbbbbbbb", "cccccccc")

@@ -77,7 +77,8 @@ from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.networks.validation import draw_maps, draw_restored
 from planetcr_bench.predictions.format import Card, write_card
 from planetcr_bench.predictions.predict import predict
-from planetcr_bench.results.aggregate import score_groups, summary
+from planetcr_bench.report.scores import summary
+from planetcr_bench.results.aggregate import score_groups
 
 pytestmark = pytest.mark.usefixtures("ledgers_alone")
 

@@ -36,15 +36,9 @@ from planetcr_bench.leaderboard.consistency import (
     unclean,
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.sums import JUDGED_IMAGES, SUMS, judged_columns
 from planetcr_bench.predictions.format import Card, find_predictions, read_card, write_card
-from planetcr_bench.results.ledger import (
-    COLUMNS,
-    JUDGED_IMAGES,
-    SUMS,
-    Ledger,
-    judged_columns,
-    read_ledger,
-)
+from planetcr_bench.results.ledger import COLUMNS, Ledger, read_ledger
 from scenes import write_dataset, write_scene
 
 RESULTS = RUNS

@@ -29,10 +29,10 @@ from planetcr_bench.leaderboard.sent_ledger import (
     read_sent_ledger,
     read_sent_run,
 )
+from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.results.ledger import (
     COLUMNS,
     METADATA_KEY,
-    SUMS,
     Ledger,
     read_ledger,
     schema_of,

@@ -20,7 +20,7 @@ from planetcr_bench.metrics.kernels import (
     ssim_maps,
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.results.ledger import GROUPS, SUMS
+from planetcr_bench.metrics.sums import GROUPS, SUMS
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 

@@ -27,19 +27,13 @@ from planetcr_bench.leaderboard.consistency import floor_columns, ledger_faults
 from planetcr_bench.leaderboard.sent_ledger import read_sent_ledger
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.sums import FLOOR_SUMS
 from planetcr_bench.predictions.format import Card
 from planetcr_bench.report.report import write_tables
-from planetcr_bench.report.table import table2_blocks
-from planetcr_bench.results.aggregate import (
-    floor_groups,
-    floor_row,
-    psnr_scene_mean,
-    summary,
-    table2,
-)
+from planetcr_bench.report.scores import summary, table2_blocks
+from planetcr_bench.results.aggregate import floor_groups, floor_row, psnr_scene_mean, table2
 from planetcr_bench.results.ledger import (
     COLUMNS,
-    FLOOR_SUMS,
     Ledger,
     check_rows,
     ledger_table,

@@ -14,7 +14,7 @@ from ledgers import make_ledger
 from planetcr_bench.api import evaluate
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, report, write_comparison, write_report
-from planetcr_bench.results.aggregate import summary
+from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import Ledger, read_ledger
 
 

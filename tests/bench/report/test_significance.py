@@ -17,8 +17,9 @@ from planetcr_bench.cli.compare import compare
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.report.report import all_table2_blocks
+from planetcr_bench.report.scores import table2_blocks
 from planetcr_bench.report.significance import DIGITS, best_of, statistic_blocks, statistic_frame
-from planetcr_bench.report.table import Block, number, table2_blocks, to_latex, to_markdown
+from planetcr_bench.report.table import Block, number, to_latex, to_markdown
 from planetcr_bench.results.aggregate import METRICS
 from planetcr_bench.results.ledger import Ledger
 

@@ -11,17 +11,8 @@ from rich.console import Console
 
 from ledgers import as_planet_cr, make_ledger
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.table import (
-    Block,
-    cover_block,
-    number,
-    pool_block,
-    sky_block,
-    table2_blocks,
-    to_latex,
-    to_markdown,
-    to_rich,
-)
+from planetcr_bench.report.scores import cover_block, pool_block, sky_block, table2_blocks
+from planetcr_bench.report.table import Block, number, to_latex, to_markdown, to_rich
 from planetcr_bench.results.published import published_table2, published_table3
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]

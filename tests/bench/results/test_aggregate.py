@@ -13,7 +13,7 @@ from ledgers import make_ledger
 from planetcr_bench.constants import COVER_BINS, LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.table import table2_blocks
+from planetcr_bench.report.scores import summary, table2_blocks
 from planetcr_bench.results.aggregate import (
     check_comparable,
     cover_table,
@@ -23,7 +23,6 @@ from planetcr_bench.results.aggregate import (
     score_groups,
     score_table,
     sky_table,
-    summary,
     table2,
 )
 from planetcr_bench.results.ledger import Ledger

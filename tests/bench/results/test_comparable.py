@@ -25,10 +25,11 @@ from planetcr_bench.networks.reproduction import Wish, estimate, plan_of
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.report.error_analysis_chapter import chapter_blocks
 from planetcr_bench.report.report import report, write_comparison, write_tables
+from planetcr_bench.report.scores import cover_block, pool_block, sky_block, summary, table2_blocks
 from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.significance import statistic_blocks
-from planetcr_bench.report.table import Block, cover_block, pool_block, sky_block, table2_blocks
-from planetcr_bench.results.aggregate import in_paper_order, marked, of_protocol, summary
+from planetcr_bench.report.table import Block
+from planetcr_bench.results.aggregate import in_paper_order, marked, of_protocol
 from planetcr_bench.results.ledger import Ledger, read_ledger
 from planetcr_bench.results.published import published_table2, published_table3, refuse_published
 from planetcr_bench.submission.pack import pack

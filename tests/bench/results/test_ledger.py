@@ -14,11 +14,9 @@ from pandas.testing import assert_frame_equal
 from ledgers import make_ledger, make_scene_sums
 from paths import ROOT
 from planetcr_bench.errors import LedgerError
+from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS
 from planetcr_bench.results.ledger import (
     COLUMNS,
-    FLOOR_SUMS,
-    GROUPS,
-    SUMS,
     check_rows,
     ledger_table,
     read_ledger,

@@ -17,7 +17,8 @@ from planetcr_bench.analysis.error_analysis import Diagnosis
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.report.error_analysis_chapter import _to_json
 from planetcr_bench.report.report import _write_blocks
-from planetcr_bench.results.aggregate import summary, table2
+from planetcr_bench.report.scores import summary
+from planetcr_bench.results.aggregate import table2
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.json_values import from_json_value, to_json_value
 

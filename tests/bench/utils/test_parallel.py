@@ -9,20 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from paths import ROOT
 from parallel_work import blocked, fail_or_sleep
+from paths import ROOT
 from planetcr_bench.errors import BenchError
 from planetcr_bench.utils import parallel
 
 
 def test_workers_do_not_hear_of_ctrl_c_from_their_first_moment_on() -> None:
     code = (
-        "from planetcr_bench.utils.parallel import run_batches\nfrom paths import ROOT
-from parallel_work import blocked\n"
+        "from planetcr_bench.utils.parallel import run_batches\nfrom parallel_work import blocked\n"
         "print(*run_batches(blocked, range(2), workers=1))"
     )  # in a process of its own, for this one may have started workers' parent otherwise
     path = os.pathsep.join([str(ROOT / "tests/bench"), os.environ.get("PYTHONPATH", "")])

@@ -1,0 +1,119 @@
+"""Find the dataset that predictions belong to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from planetcr_bench.data.fingerprint import fingerprint_of
+from planetcr_bench.data.layout import SceneFiles, find_scenes, read_track, simulated_identity
+from planetcr_bench.errors import (
+    DatasetError,
+    PredictionError,
+)
+from planetcr_bench.predictions.format import (
+    CARD,
+    Card,
+)
+
+DATA_VARIABLE: Final = "PLANETCR_DATA"
+
+
+_THREE_WAYS: Final = (
+    "give the dataset with --data FOLDER (the folder that holds train/ and test/)",
+    f"or set the environment variable {DATA_VARIABLE} to that folder",
+    f'or name it in {CARD} beside the predictions (dataset = "FOLDER")',
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The scenes that predictions are scored on.
+
+    Attributes:
+        folder: Folder that holds ``train/`` and ``test/``.
+        split: Split that is scored.
+        track: Name of the results' track: the dataset's, with the split unless it is ``test``.
+        scenes: All scenes of the split, or of the list that was given.
+        fingerprint: Of these scenes.
+        simulation: Identity of a simulated split; None for any other dataset.
+    """
+
+    folder: Path
+    split: str
+    track: str
+    scenes: list[SceneFiles]
+    fingerprint: str
+    simulation: str | None
+
+
+def find_dataset(
+    predictions: Path,
+    card: Card,
+    *,
+    data: Path | None = None,
+    split: str | None = None,
+    scene_list: Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Dataset:
+    """Find the dataset that predictions belong to.
+
+    Args:
+        predictions: Folder of predictions, for messages.
+        card: What its ``predictions.toml`` says.
+        data: Dataset folder; else the environment variable, else the card names it.
+        split: Split; else the card names it, else ``test``.
+        scene_list: Authors' CSV list to take the scenes from.
+        workers: For the fingerprint.
+        quiet: Show no progress.
+
+    Raises:
+        DatasetError: None is found, or not the one that the predictions were made on.
+    """
+    folder, source = _dataset_folder(predictions, card, data)
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder, but {source} names it", _THREE_WAYS)
+    if split is not None and card.split is not None and split != card.split:
+        raise PredictionError(
+            f"{predictions / CARD}: expected predictions of the split {split!r}, got {card.split!r}"
+        )
+    split = split or card.split or "test"
+    scenes = find_scenes(folder, split, scene_list)
+    fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
+    simulation = simulated_identity(folder, split, scene_list)
+    same = simulation is not None and card.simulation == simulation  # but for rounding
+    if card.fingerprint not in (None, fingerprint) and not same:
+        raise DatasetError(
+            f"{folder}: expected the dataset of {predictions / CARD}, fingerprint "
+            f"{str(card.fingerprint)[:12]}…, got {fingerprint[:12]}…; if it lies elsewhere,",
+            _THREE_WAYS,
+        )
+    track = read_track(folder, split)
+    track = track if split == "test" else f"{track}-{split}"
+    return Dataset(folder, split, track, scenes, fingerprint, simulation)
+
+
+def _dataset_folder(predictions: Path, card: Card, data: Path | None) -> tuple[Path, str]:
+    if data is not None:
+        return data, "--data"
+    if os.environ.get(DATA_VARIABLE):
+        return Path(os.environ[DATA_VARIABLE]), DATA_VARIABLE
+    if card.dataset:
+        return predictions / card.dataset, str(predictions / CARD)
+    raise DatasetError(
+        f"{predictions}: expected to know its dataset, nothing names one", _THREE_WAYS
+    )
+
+
+def data_folder(data: Path | None) -> Path:
+    """The dataset that a command without predictions works on.
+
+    Raises:
+        DatasetError: Neither the option nor the environment names one.
+    """
+    if data is None and not os.environ.get(DATA_VARIABLE):
+        raise DatasetError("expected to know the dataset, nothing names one", _THREE_WAYS[:2])
+    return data or Path(os.environ[DATA_VARIABLE])

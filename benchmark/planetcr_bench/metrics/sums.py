@@ -1,0 +1,128 @@
+"""The additive sums of one scene: what is measured, per group of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import (
+    LAND_COVER,
+    LAND_COVER_NAMES,
+    SKY,
+    THICKNESS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the ledger: its type and what it holds."""
+
+    type: str
+    meaning: str
+
+
+SUMS: Final[dict[str, Column]] = {
+    "pixels": Column("int64", "Pixels of the row, at least 1."),
+    "values": Column("int64", "Pixels × 4 bands."),
+    "absolute_error": Column("float64", "Σ |prediction − clear| over values, reflectance, ≥ 0."),
+    "squared_error": Column("float64", "Σ (prediction − clear)² over values, reflectance², ≥ 0."),
+    "angle_deg": Column(
+        "float64", "Σ spectral angle to clear over pixels, degrees, 0 to 180 each."
+    ),
+    "angle_pixels": Column("int64", "Pixels whose angle is defined (both spectra non-zero)."),
+    "ssim": Column("float64", "Σ band-mean SSIM map over pixels, −1 to 1 each."),
+    "ssim_pixels": Column("int64", "Pixels at which the protocol defines SSIM."),
+    "ndvi_error": Column(
+        "float64", "Σ |NDVI of prediction − NDVI of clear| over pixels, 0 to 2 each."
+    ),
+    "ndvi_pixels": Column("int64", "Pixels where red + NIR > 0 in prediction and clear."),
+    "out_of_range": Column("int64", "Values of the prediction below 0 or above 1; measured as is."),
+    "worse_pixels": Column(
+        "int64", "Pixels whose Σ |prediction − clear| over bands exceeds Σ |cloudy − clear|."
+    ),
+    "prediction_cloudy": Column(
+        "float64", "Σ |prediction − cloudy| over values, reflectance, ≥ 0."
+    ),
+    "cloudy_clear": Column(
+        "float64", "Σ |cloudy − clear| over values: absolute error of the input."
+    ),
+    "input_squared_error": Column("float64", "Σ (cloudy − clear)² over values, reflectance², ≥ 0."),
+    "input_angle_deg": Column("float64", "Σ spectral angle of cloudy to clear, degrees."),
+    "input_angle_pixels": Column("int64", "Pixels where the input's angle is defined."),
+    "input_ssim": Column("float64", "Σ band-mean SSIM map of cloudy over the same ssim_pixels."),
+}
+
+
+FLOOR_SUMS: Final[dict[str, Column]] = {
+    "self_angle_deg": Column(
+        "float64",
+        "Σ spectral angle of clear to itself, degrees, 0 to 90 each: 0 but under a floor.",
+    ),
+    "floored_pixels": Column(
+        "int64", "Pixels whose squared norm in clear is under the protocol's floor."
+    ),
+}
+"""Columns behind the others that tell the noise floor of SAM; ledgers of earlier versions have
+none of them, and then it was not measured."""
+
+
+JUDGED_IMAGES: Final = ("prediction", "cloudy")
+"""Images whose land cover a judge tells, each beside what it tells of the clear image."""
+
+
+JUDGED: Final = len(JUDGED_IMAGES) * len(LAND_COVER) ** 2
+"""Columns of one judge."""
+
+
+PLAIN_GROUPS: Final = len(LAND_COVER_NAMES) * len(SKY)
+"""Groups of pixels of one thickness: group = class index × 3 + sky index."""
+
+
+GROUPS: Final = PLAIN_GROUPS * len(THICKNESS)
+"""Rows that a scene can have in one protocol; :data:`PLAIN_GROUPS` × thickness index is added."""
+
+
+def judged_columns(judge: str) -> dict[str, Column]:
+    """Columns that one judge adds: pixels by what it takes clear and judged image for.
+
+    Their sums over the first class are the pixels per predicted class; those over the second, the
+    pixels per class of the clear image.
+
+    Args:
+        judge: Its key in the provenance's ``judges``.
+
+    Returns:
+        ``judge_<judge>_<image>_<class in the clear image>_<class in this image>`` for each image
+        of :data:`JUDGED_IMAGES`, in the order of an array (image, clear class, class).
+    """
+    return {
+        f"judge_{judge}_{image}_{before}_{after}": Column(
+            "int64",
+            f"Pixels that judge {judge} takes for {before} in the clear image and for {after} in "
+            f"the {image}.",
+        )
+        for image, before, after in product(JUDGED_IMAGES, LAND_COVER, LAND_COVER)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSums:
+    """What measuring one scene yields.
+
+    Attributes:
+        identity: Values of the identity columns from ``scene`` to ``prediction_sha256``.
+        sums: Protocol to sums, shape (:data:`GROUPS`, len(:data:`SUMS`)).
+        judged: Protocol to pixels, shape (:data:`GROUPS`, judges × :data:`JUDGED`).
+        floor: Protocol to sums, shape (:data:`GROUPS`, len(:data:`FLOOR_SUMS`)); empty if the noise
+            floor of SAM was not measured.
+    """
+
+    identity: Mapping[str, object]
+    sums: Mapping[str, NDArray[np.float64]]
+    judged: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    floor: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
