@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from planetcr_models.weights.files import save_model as save_model
 
 _HOME = {
-    "Restorer": "restorer",
-    "create_model": "zoo",
-    "list_models": "zoo",
-    "load_model": "weights",
-    "load_weights": "weights",
+    "Restorer": "networks.base",
+    "create_model": "networks.registry",
+    "list_models": "networks.registry",
+    "load_model": "weights.files",
+    "load_weights": "weights.files",
     "restore_batch": "inference",
     "restore_tiled": "inference",
-    "save_model": "weights",
+    "save_model": "weights.files",
 }
 
 __all__ = list(_HOME)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from networks import narrow
+from narrow_networks import narrow
 from planetcr_models import create_model, list_models
 from planetcr_models.complexity import COSTS, count_macs, count_parameters
 from planetcr_models.layers.blocks import LocalFusion

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor
 
-from networks import images, narrow
+from narrow_networks import images, narrow
 from planetcr_models.errors import InputError, ModelError
 from planetcr_models.inference import Raster, _Axis, choose_device, restore_batch, restore_tiled
 from planetcr_models.networks.base import Restorer, upsample

@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 
 import pytest
-from test_figures import OFFICIAL, make_row, make_table
 
+from cover_tables import OFFICIAL, make_row, make_table
 from planetcr_bench.figures import fonts
 from planetcr_bench.figures.cloud_cover import cover_figure, save_figure
 from planetcr_bench.gallery.figure import _width

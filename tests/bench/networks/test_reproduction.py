@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_train import planetcr
 from typer.testing import CliRunner
 
 from planetcr_bench.cli.app import app
@@ -26,6 +25,7 @@ from planetcr_bench.networks.reproduction import (
 from planetcr_bench.networks.reproduction import _Predict as predict_step
 from planetcr_bench.predictions.format import read_card, write_card
 from planetcr_bench.results.ledger import read_ledger
+from programs import planetcr
 
 CONFIG = """
 methods = ["dsen2_cr"]

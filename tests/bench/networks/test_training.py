@@ -24,23 +24,13 @@ from planetcr_models import load_model
 from planetcr_models.errors import TrainingError
 from planetcr_models.segmentation.deeplab import load_judge, read_card
 from planetcr_models.training.checkpoint import read_checkpoint
+from programs import planetcr
 
 NARROW = [
     "--option", "width=8", "--option", "growth=4", "--option", "stages=1", "--option", "layers=1",
     "--option", "extractors=1",
 ]  # fmt: skip
 SHORT = ["--epochs", "3", "--batch", "2", "--crop", "40", "--val-scenes", "1"]
-
-
-def planetcr(*arguments: object, threads: int = 1) -> subprocess.CompletedProcess[str]:
-    """Run the real command."""
-    return subprocess.run(
-        [sys.executable, "-m", "planetcr_bench", *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def refused(*arguments: object) -> tuple[int, str]:

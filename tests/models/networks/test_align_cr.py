@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from networks import images, narrow
+from narrow_networks import images, narrow
 from official_files import PARITY, shapes_of, write_checkpoint
 from parity.fill import _normal
 from plain import PlainAlignCR

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from networks import NARROW, images, narrow
+from narrow_networks import NARROW, images, narrow
 from planetcr_models import create_model, list_models
 from planetcr_models.errors import InputError, ModelError
 from planetcr_models.networks.base import upsample

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from networks import images, narrow
+from narrow_networks import images, narrow
 from official_files import PARITY, shapes_of, write_checkpoint
 from parity.fill import wave
 from plain import PlainGLFCR

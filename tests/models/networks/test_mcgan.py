@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from networks import images, narrow
+from narrow_networks import images, narrow
 from parity.fill import expected, filled, image, load
 from planetcr_models import create_model
 from planetcr_models.errors import InputError, ModelError

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from networks import images, narrow
+from narrow_networks import images, narrow
 from planetcr_models import create_model
 from planetcr_models.errors import ModelError
 from planetcr_models.networks.base import upsample

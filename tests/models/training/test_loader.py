@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from patches import Failing, MadeUp
+from fake_patches import Failing, MadeUp
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.networks.base import upsample
 from planetcr_models.training.loader import Batch, Batches, Crops, load, reading, turned

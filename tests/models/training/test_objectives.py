@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from networks import narrow
-from patches import MadeUp
+from fake_patches import MadeUp
+from narrow_networks import narrow
 from planetcr_models.errors import ModelError
 from planetcr_models.networks.base import upsample
 from planetcr_models.segmentation.deeplab import Judge

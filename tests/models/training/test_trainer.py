@@ -18,8 +18,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from networks import NARROW
-from patches import MadeUp
+from fake_patches import MadeUp
+from narrow_networks import NARROW
 from planetcr_models import create_model, list_models, load_model, restore_batch, save_model
 from planetcr_models.errors import CheckpointError, ModelError, TrainingError
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, read_checkpoint

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.testing import assert_close
 
-from networks import NARROW, images, narrow
+from narrow_networks import NARROW, images, narrow
 from planetcr_models import create_model, list_models
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.weights.authors import LAYOUTS

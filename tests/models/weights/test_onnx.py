@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from networks import narrow
+from narrow_networks import narrow
 from planetcr_models.errors import ExportError, InputError
 from planetcr_models.networks.base import Restorer
 from planetcr_models.weights.onnx import export_onnx
