@@ -32,10 +32,10 @@ format: .venv/.done ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-speed: .venv/.done ## Time measuring, judging, simulating and intervals, side by side with plain ways
+speed: .venv/.done ## Time measuring, segmenting, simulating and intervals, side by side with plain ways
 	PYTHONPATH=tests $(BIN)/python tests/speed/measure.py
 	$(BIN)/python tests/speed/simulate.py
-	$(BIN)/python tests/speed/judge.py
+	$(BIN)/python tests/speed/segmenter.py
 	PYTHONPATH=tests/bench $(BIN)/python tests/speed/intervals.py
 
 networks: .venv/.done ## Time Align-CR and GLF-CR beside their published form (10 minutes on a CPU)
@@ -53,7 +53,7 @@ learn: .venv/.done ## Train four narrow networks on a CPU (an hour): results/sim
 	$(BIN)/planetcr-bench train dsen2_cr --data build/learn/sim --pack build/learn/work/pack --out build/learn/work/train/dsen2_cr_no_sar --val-scenes 24 --epochs 30 --batch 4 --crop 80 --set learning_rate=1e-3 --set decay=linear --set constant_epochs=15 --set ema=0.99 --option width=24 --option blocks=4 --option use_sar=false
 	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow
 	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow-crop160 --crop official
-	for run in narrow narrow-crop160; do $(BIN)/planetcr-bench evaluate build/learn/work/preds/dsen2_cr_no_sar-$$run --data build/learn/sim --results results/sim-v1-small $(foreach judge,judge judge-2 judge-3,--judge build/learn/work/train/$(judge)/best.safetensors) || exit 1; done
+	for run in narrow narrow-crop160; do $(BIN)/planetcr-bench evaluate build/learn/work/preds/dsen2_cr_no_sar-$$run --data build/learn/sim --results results/sim-v1-small $(foreach segmenter,segmenter segmenter-2 segmenter-3,--segmenter build/learn/work/train/$(segmenter)/best.safetensors) || exit 1; done
 	$(BIN)/planetcr-bench compare --protocol official --out results/sim-v1-small/comparison/official $(foreach run,$(UNTRAINED) $(LEARNT:=-crop160),results/sim-v1-small/sim-v1-demo/$(run))
 	$(BIN)/planetcr-bench compare --protocol full --out results/sim-v1-small/comparison/full $(foreach run,$(UNTRAINED) $(LEARNT),results/sim-v1-small/sim-v1-demo/$(run))
 

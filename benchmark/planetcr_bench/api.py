@@ -30,7 +30,7 @@ from planetcr_bench.errors import (
 )
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, pixel_problems, protocols_of
-from planetcr_bench.evaluation.segmenters import Bench, Judge
+from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.metrics.protocols import Pool
 from planetcr_bench.predictions.format import (
     Predictions,
@@ -41,7 +41,7 @@ from planetcr_bench.predictions.format import (
 from planetcr_bench.predictions.units import swapped_colours
 from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, write_ledger
 from planetcr_bench.utils.devices import choose_device
-from planetcr_bench.utils.files import only_one, write_whole
+from planetcr_bench.utils.files import atomic_write, exclusive_lock
 
 _PACKAGES: Final = ("numpy", "numba", "pandas", "pyarrow", "rasterio", "torch")
 
@@ -59,7 +59,7 @@ def evaluate(
     device: str = "auto",
     class_pool: Pool | None = None,
     allow_missing: bool = False,
-    judges: Sequence[Judge] = (),
+    segmenters: Sequence[Segmenter] = (),
     truth: Path | None = None,
     command: Sequence[str] = (),
     tables: bool = True,
@@ -79,7 +79,7 @@ def evaluate(
         device: See :func:`choose_device`.
         class_pool: How the report puts per-class figures together, if not as each protocol does.
         allow_missing: Score what is there, and mark the run incomplete for good.
-        judges: That tell the land cover of the predictions (Tab. 3).
+        segmenters: That tell the land cover of the predictions (Tab. 3).
         truth: Folder of the hidden truth of a simulated dataset, for errors by optical thickness.
         command: Written into ``run.json``.
         tables: Write tables, figures and the report, not the ledger alone.
@@ -93,7 +93,7 @@ def evaluate(
         DatasetError: The dataset is not found or broken.
         PredictionError: A prediction is missing, surplus or unusable and ``allow_missing`` is not
             given, or none is usable.
-        UsageError: The name, the device or the judges make no sense.
+        UsageError: The name, the device or the segmenters make no sense.
         BenchError: Another process writes to the same results.
 
     Warns:
@@ -102,7 +102,7 @@ def evaluate(
     started = datetime.now(UTC)
     clock = time.monotonic()
     device = choose_device(device)
-    judges = sorted(judges, key=lambda judge: judge.key)
+    segmenters = sorted(segmenters, key=lambda segmenter: segmenter.key)
     card = read_card(folder)
     dataset = find_dataset(
         folder, card, data=data, split=split, scene_list=scene_list, workers=workers, quiet=quiet
@@ -115,13 +115,13 @@ def evaluate(
         _fail_closed(predictions, dataset, [*predictions.problems, *others], allow_missing)
     input_crop = input_crop_of(predictions)
     _expect_truth(truth, dataset)
-    bench = _bench(judges, dataset, predictions)
+    bench = _bench(segmenters, dataset, predictions)
     out = results / dataset.track / name
     unfinished = out.with_name(f".{name}.unfinished")
     unfinished.mkdir(parents=True, exist_ok=True)
     refusal = f"{out}: another evaluation writes there; wait, or choose --name"
-    with only_one(unfinished / "lock", refusal):
-        identity = _identity(dataset, predictions, judges, truth)
+    with exclusive_lock(unfinished / "lock", refusal):
+        identity = _identity(dataset, predictions, segmenters, truth)
         table, problems = measure(
             predictions,
             identity,
@@ -148,7 +148,7 @@ def evaluate(
             "method": card.method,
             "input_crop": input_crop,
             **identity,
-            "judges": {judge.key: dict(judge.facts) for judge in judges},
+            "segmenters": {segmenter.key: dict(segmenter.facts) for segmenter in segmenters},
         }
         run = {
             **provenance,
@@ -202,17 +202,19 @@ def _expect_truth(truth: Path | None, dataset: Dataset) -> None:
         )
 
 
-def _bench(judges: Sequence[Judge], dataset: Dataset, predictions: Predictions) -> Bench | None:
-    for one, other in pairwise(judges):  # in the order of their keys
+def _bench(
+    segmenters: Sequence[Segmenter], dataset: Dataset, predictions: Predictions
+) -> SegmenterPool | None:
+    for one, other in pairwise(segmenters):  # in the order of their keys
         if one.key == other.key:
-            raise UsageError(f"--judge: expected each judge once, got {one.name} twice")
-    if not judges:
+            raise UsageError(f"--segmenter: expected each segmenter once, got {one.name} twice")
+    if not segmenters:
         return None
-    return Bench(judges, dataset.fingerprint, protocols_of(predictions.size))
+    return SegmenterPool(segmenters, dataset.fingerprint, protocols_of(predictions.size))
 
 
 def _identity(
-    dataset: Dataset, predictions: Predictions, judges: Sequence[Judge], truth: Path | None
+    dataset: Dataset, predictions: Predictions, segmenters: Sequence[Segmenter], truth: Path | None
 ) -> dict[str, object]:
     """Every setting that changes a number, and no other: never device, workers or batch."""
     protocols = protocols_of(predictions.size)
@@ -223,7 +225,7 @@ def _identity(
         "fingerprint": dataset.fingerprint,
         "simulation": dataset.simulation,
         "scale": predictions.card.scale,
-        "judges": {judge.key: judge.facts["sha256"] for judge in judges},
+        "segmenters": {segmenter.key: segmenter.facts["sha256"] for segmenter in segmenters},
         "truth": truth is not None,
     }
 
@@ -284,7 +286,7 @@ def _publish(
     if tables:
         write_report(staged, ledger, run, pool=class_pool)
     text = json.dumps(run, indent=2, ensure_ascii=False) + "\n"
-    write_whole(staged / "run.json", text.encode())
+    atomic_write(staged / "run.json", text.encode())
     if strip:
         (staged / SAMPLES).write_bytes(strip)
     out.mkdir(exist_ok=True)

@@ -68,10 +68,10 @@ patches."""
 UNKNOWN_INPUT: Final = "unknown"
 """Tag of figures of predictions whose card does not say."""
 
-SKY: Final = ("cloud", "rim", "clear")
-"""A pixel is under the cloud mask, within :data:`RIM_M` of it, or farther away."""
+REGIONS: Final = ("cloud", "edge", "clear")
+"""A pixel is under the cloud mask, within :data:`EDGE_M` of it, or farther away."""
 
-RIM_M: Final = 30.0
+EDGE_M: Final = 30.0
 
 PLANET_CR: Final = "planet-cr"
 """Track of the real release, and of a copy that names itself so in ``dataset.toml``."""

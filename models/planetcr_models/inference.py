@@ -216,7 +216,7 @@ class _Axis:
         return cls(size, before, side, starts, max(1, round(least * BLENDED)))
 
     def pixels(self, tile: int) -> NDArray[np.intp]:
-        """Pixels of the image that a tile shows, mirrored at the borders as ``mirror_pad`` does."""
+        """Pixels of the image in a tile, mirrored at the borders as ``reflect_pad`` does."""
         period = max(1, 2 * (self.size - 1))
         position = (np.arange(self.side) + self.starts[tile] - self.before) % period
         return np.minimum(position, period - position)

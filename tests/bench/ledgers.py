@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from planetcr_bench.constants import LAND_COVER_NAMES, SKY
+from planetcr_bench.constants import LAND_COVER_NAMES, REGIONS
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import GROUPS, JUDGED, PLAIN_GROUPS, SUMS, SceneSums
+from planetcr_bench.metrics.sums import GROUPS, PLAIN_GROUPS, SEGMENTER_WIDTH, SUMS, SceneSums
 from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, ledger_table
 
 PLANET_CR = {"track": "planet-cr", "scenes": 3000, "expected_scenes": 3000}
@@ -23,12 +23,12 @@ def make_scene_sums(
     *,
     seed: int = 0,
     protocols: tuple[str, ...] = ("official", "full"),
-    judges: int = 0,
+    segmenters: int = 0,
     floor: bool = False,
 ) -> SceneSums:
     """Sums of one scene; three scenes make an AOI, cloud cover walks through the five bins."""
     rng = np.random.default_rng([seed, index])
-    sums, judged, floors = {}, {}, {}
+    sums, segmented, floors = {}, {}, {}
     for protocol in protocols:
         pixels = np.zeros(GROUPS, np.int64)
         plain = pixels[:PLAIN_GROUPS]
@@ -51,8 +51,9 @@ def make_scene_sums(
             if name not in columns:
                 columns[name] = pixels * rng.uniform(0.5, 1.0, GROUPS) * scale.get(name, 0.05)
         sums[protocol] = np.stack([columns[name] for name in SUMS], 1).astype(np.float64)
-        judged[protocol] = np.concatenate(
-            [make_readings(pixels, rng) for _ in range(judges)] or [np.zeros((GROUPS, 0), int)], 1
+        segmented[protocol] = np.concatenate(
+            [make_readings(pixels, rng) for _ in range(segmenters)] or [np.zeros((GROUPS, 0), int)],
+            1,
         )
         floored = pixels // 4 if PROTOCOLS[protocol].sam_norm_floor else 0 * pixels
         if floor:
@@ -68,32 +69,34 @@ def make_scene_sums(
         "latitude": 47.0 - index // 3 % 30,
         "prediction_sha256": f"{seed:032x}{index:032x}",
     }
-    return SceneSums(identity, sums, judged, floors)
+    return SceneSums(identity, sums, segmented, floors)
 
 
 def make_readings(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a judge could have read in groups of so many pixels, shape (groups, JUDGED)."""
-    truth = np.arange(GROUPS) // len(SKY) % len(LAND_COVER_NAMES)
+    """What a segmenter could have read in such groups, shape (groups, SEGMENTER_WIDTH)."""
+    truth = np.arange(GROUPS) // len(REGIONS) % len(LAND_COVER_NAMES)
     favour = np.eye(len(LAND_COVER_NAMES), 6)[truth] * 6 + 1  # the true class, more often than not
     clear = rng.multinomial(pixels, favour / favour.sum(1, keepdims=True))
     images = []
     for faithful in (9, 2):  # the prediction is read like the clear image more than the cloudy is
         kept = np.eye(6) * faithful + 1
         images.append(rng.multinomial(clear, kept / kept.sum(1, keepdims=True)))
-    return np.stack(images, 1).reshape(GROUPS, JUDGED)
+    return np.stack(images, 1).reshape(GROUPS, SEGMENTER_WIDTH)
 
 
 def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **provenance) -> Ledger:
     """A ledger with the provenance of a complete run."""
     protocols = provenance.pop("protocols", ("official", "full"))
-    judges = provenance.pop("judges", ())
+    segmenters = provenance.pop("segmenters", ())
     floor = provenance.pop("floor", False)
     table = ledger_table(
         [
-            make_scene_sums(index, seed=seed, protocols=protocols, judges=len(judges), floor=floor)
+            make_scene_sums(
+                index, seed=seed, protocols=protocols, segmenters=len(segmenters), floor=floor
+            )
             for index in range(scenes)
         ],
-        judges,
+        segmenters,
     )
     facts = {
         "name": name,
@@ -110,7 +113,10 @@ def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **prov
         "simulation": None,
         "scale": None,
         "truth": False,
-        "judges": {judge: {"name": f"fake {judge}", "sha256": judge * 8} for judge in judges},
+        "segmenters": {
+            segmenter: {"name": f"fake {segmenter}", "sha256": segmenter * 8}
+            for segmenter in segmenters
+        },
         **provenance,
     }
     return Ledger(table.to_pandas(ignore_metadata=True), facts)

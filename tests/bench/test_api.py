@@ -143,8 +143,8 @@ def test_perfect_predictions_of_odd_scenes(
     assert_allclose(result["full"]["overall"]["ssim"], 1, rtol=1e-12)
     assert result["full"]["overall"]["sam_deg"] == 0
     assert [result["full"]["by_cover"][name]["scenes"] for name in ("0-20", "80-100")] == [1, 1]
-    skies = ledger.frame.groupby("scene", observed=True)["sky"].agg(set)
-    assert skies.to_dict() == {scenes[0].name: {"clear"}, scenes[1].name: {"cloud"}}
+    regions = ledger.frame.groupby("scene", observed=True)["region"].agg(set)
+    assert regions.to_dict() == {scenes[0].name: {"clear"}, scenes[1].name: {"cloud"}}
 
 
 def test_black_predictions_of_odd_scenes(

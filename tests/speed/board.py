@@ -26,7 +26,7 @@ SUMS = ["absolute_error", "squared_error", "angle_deg", "ssim"]
 
 def make_entries(methods: int, scenes: int) -> list[Entry]:
     """Methods whose errors differ by a factor and by noise of a hundredth."""
-    base = make_ledger("m", scenes=scenes, judges=("j1",))
+    base = make_ledger("m", scenes=scenes, segmenters=("j1",))
     aoi = "summer_" + (base.frame["patch"] // 25).astype(str)
     base = replace(base, frame=base.frame.assign(aoi=aoi))
     entries = []

@@ -16,17 +16,17 @@ import pandas as pd
 from stopwatch import seconds
 
 from ledgers import make_ledger
-from planetcr_bench.analysis.significance import RESAMPLES, standings
+from planetcr_bench.analysis.significance import RESAMPLES, metric_comparisons
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import Ledger
 
-JUDGE = "aaaaaaaa"
+SEGMENTER = "aaaaaaaa"
 
 
 def full_ledger(name: str, *, scenes: int, aois: int, seed: int) -> Ledger:
     """A made-up run over as many AOIs as the real test split has."""
-    run = make_ledger(name, scenes=scenes, seed=seed, judges=(JUDGE,))
+    run = make_ledger(name, scenes=scenes, seed=seed, segmenters=(SEGMENTER,))
     aoi = "summer_" + (run.frame["patch"] * aois // scenes).astype(str)
     return replace(run, frame=run.frame.assign(aoi=aoi.astype("category")))
 
@@ -47,11 +47,13 @@ def main() -> None:
     sizes = {"scenes": args.scenes, "aois": args.aois}
     runs = [full_ledger(name, seed=seed, **sizes) for seed, name in enumerate("ab")]
     rows = len(runs[0].frame)
-    print(f"{args.aois} AOIs, {args.scenes} scenes, {rows} ledger rows, one judge")
+    print(f"{args.aois} AOIs, {args.scenes} scenes, {rows} ledger rows, one segmenter")
     for protocol in PROTOCOLS.values():
-        alone = seconds(lambda protocol=protocol: standings(runs[:1], protocol, resamples=0), 3)
-        wide = seconds(lambda protocol=protocol: standings(runs[:1], protocol), 3)
-        two = seconds(lambda protocol=protocol: standings(runs, protocol), 3)
+        alone = seconds(
+            lambda protocol=protocol: metric_comparisons(runs[:1], protocol, resamples=0), 3
+        )
+        wide = seconds(lambda protocol=protocol: metric_comparisons(runs[:1], protocol), 3)
+        two = seconds(lambda protocol=protocol: metric_comparisons(runs, protocol), 3)
         start = time.perf_counter()
         plain_loop(runs[0], protocol, args.loops)
         loop = (time.perf_counter() - start) * args.aois / args.loops

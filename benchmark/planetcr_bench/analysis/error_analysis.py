@@ -1,4 +1,4 @@
-r"""Ledgers in, tables of where and how a method fails out: skies, classes, places, the triangle.
+r"""Ledgers in, tables of where and how a method fails out: regions, classes, places, the triangle.
 
 All figures here are ratios of pooled pixels, whatever the protocol's own pool, so that parts add up
 to the whole: the signature says ``pool:pixels``. Only SAM and SSIM leave pixels out, where they are
@@ -21,8 +21,8 @@ from planetcr_bench.constants import (
     COVER_BINS,
     LAND_COVER,
     LAND_COVER_NAMES,
+    REGIONS,
     SEASONS,
-    SKY,
     THICKNESS,
 )
 from planetcr_bench.errors import LedgerError
@@ -44,11 +44,11 @@ from planetcr_bench.results.ledger import COLUMNS, DISTANCE_ROUNDING, Ledger, co
 POOL: Final[Pool] = "pixels"
 """Of every figure here."""
 
-TRIANGLE: Final = ("residual", "recovery", "invention")
+TRIANGLE: Final = ("residual", "recovery", "hallucination")
 """Shares that :func:`triangle` gives, in this order."""
 
 ORDER: Final = {
-    "sky": SKY,
+    "region": REGIONS,
     "land_cover": LAND_COVER,
     "cover_bin": COVER_BINS,
     "season": SEASONS,
@@ -56,12 +56,12 @@ ORDER: Final = {
 }
 """Groups of the columns that have a fixed order; those without pixels are listed all the same."""
 
-PASTES: Final[dict[str, tuple[str, ...]]] = {
+PASTE_BACKS: Final[dict[str, tuple[str, ...]]] = {
     "nothing": (),
     "clear": ("clear",),
-    "clear and rim": ("clear", "rim"),
+    "clear and edge": ("clear", "edge"),
 }
-"""Skies under which a composite keeps the input's pixels."""
+"""Regions in which a composite keeps the input's pixels."""
 
 ADDITIVE: Final = METRICS[:3]
 """Metrics of a composite that follow from the sums of its parts; SSIM's window reaches across."""
@@ -77,12 +77,12 @@ def triangle(
     products
 
     .. math:: \mathrm{residual} = \tfrac{a+d-b}{2}, \quad \mathrm{recovery} = \tfrac{b+d-a}{2},
-              \quad \mathrm{invention} = \tfrac{a+b-d}{2}
+              \quad \mathrm{hallucination} = \tfrac{a+b-d}{2}
 
-    split the error, :math:`a = \mathrm{residual} + \mathrm{invention}`, and the way that there was
-    to go, :math:`d = \mathrm{residual} + \mathrm{recovery}`. None is negative, and all are additive
-    over values. A value between cloudy and true is part residual cloud, part recovery, and no
-    invention; what lies beyond either is invention. Returned are their shares of
+    split the error, :math:`a = \mathrm{residual} + \mathrm{hallucination}`, and the way that there
+    was to go, :math:`d = \mathrm{residual} + \mathrm{recovery}`. None is negative, and all are
+    additive over values. A value between cloudy and true is part residual cloud, part recovery, and
+    no hallucination; what lies beyond either is hallucination. Returned are their shares of
     :math:`(a+b+d)/2`, the sum of the three.
 
     Args:
@@ -91,7 +91,7 @@ def triangle(
         cloudy_clear: :math:`d`, of the same values.
 
     Returns:
-        Shares of residual cloud, recovery and invention, each in [0, 1] and 1 together, shape
+        Shares of residual cloud, recovery and hallucination, each in [0, 1] and 1 together, shape
         (..., 3); nan where all three images agree.
 
     Raises:
@@ -193,30 +193,30 @@ class Diagnosis:
         return self._made[by]
 
     @cached_property
-    def harm(self) -> pd.DataFrame:
-        """What each method did under cloud, on its rim and under clear sky, and to all pixels.
+    def regions(self) -> pd.DataFrame:
+        """What each method did under cloud, at its edge and in clear pixels, and to all pixels.
 
-        ``row``, ``sky`` (``cloud``, ``rim``, ``clear``, ``all``), ``input_mae``, ``mae``,
+        ``row``, ``region`` (``cloud``, ``edge``, ``clear``, ``all``), ``input_mae``, ``mae``,
         ``changed``, ``worse``, ``pixels``, ``scenes``.
         """
-        names = ["row", "sky", "input_mae", "mae", "changed", "worse", "pixels", "scenes"]
-        overall = self.failures().rename(columns={"all": "sky"})
-        return _run_by_run([self.failures("sky"), overall])[names]
+        names = ["row", "region", "input_mae", "mae", "changed", "worse", "pixels", "scenes"]
+        overall = self.failures().rename(columns={"all": "region"})
+        return _run_by_run([self.failures("region"), overall])[names]
 
     @cached_property
-    def paste(self) -> pd.DataFrame:
-        """What keeping the input's pixels where the sky is clear would gain each method.
+    def paste_back(self) -> pd.DataFrame:
+        """What keeping the input's pixels where the region is clear would gain each method.
 
         Exact: :data:`ADDITIVE` metrics of the composite follow from the sums of its parts. A line
-        per method and key of :data:`PASTES`: ``row``, ``pasted``, ``share`` (of pixels that the
-        composite takes from the input), ``mae``, ``psnr``, ``sam_deg``, and ``gain_…`` of each over
-        pasting nothing, positive where pasting helps.
+        per method and key of :data:`PASTE_BACKS`: ``row``, ``pasted``, ``share`` (of pixels that
+        the composite takes from the input), ``mae``, ``psnr``, ``sam_deg``, and ``gain_…`` of each
+        over pasting nothing, positive where pasting helps.
         """
         lines = []
         for name, rows in self._rows:
-            by_sky = _group_sums(rows, ["sky"])
-            for pasted, skies in PASTES.items():
-                lines.append({"row": name, "pasted": pasted, **_composite(by_sky, skies)})
+            by_region = _group_sums(rows, ["region"])
+            for pasted, regions in PASTE_BACKS.items():
+                lines.append({"row": name, "pasted": pasted, **_composite(by_region, regions)})
         table = pd.DataFrame(lines)
         table[list(ADDITIVE)] = _scores(table, self.protocol)[list(ADDITIVE)]
         nothing = table[table["pasted"] == "nothing"].set_index("row").loc[table["row"]]
@@ -259,15 +259,15 @@ class Diagnosis:
 
     @cached_property
     def triangle(self) -> pd.DataFrame:
-        """Shares of residual cloud, recovery and invention of each method and of its parts.
+        """Shares of residual cloud, recovery and hallucination of each method and of its parts.
 
-        A line per method and group: ``row``, ``by`` (``all``, ``sky``, ``land_cover`` or
+        A line per method and group: ``row``, ``by`` (``all``, ``region``, ``land_cover`` or
         ``cover_bin``), ``group``, the shares of :func:`triangle`, ``mae``, ``pixels``, ``scenes``.
         """
         parts = [self.failures().rename(columns={"all": "group"}).assign(by="all")]
         parts += [
             self.failures(by).rename(columns={by: "group"}).assign(by=by)
-            for by in ("sky", "land_cover", "cover_bin")
+            for by in ("region", "land_cover", "cover_bin")
         ]
         return _run_by_run(parts)[["row", "by", "group", *TRIANGLE, "mae", "pixels", "scenes"]]
 
@@ -333,12 +333,14 @@ def _run_by_run(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def _composite(by_sky: pd.DataFrame, skies: Sequence[str]) -> dict[str, float]:
-    """Sums of a prediction with the input's pixels under some skies, and the share of those."""
-    kept = by_sky["sky"].isin(skies)
-    taken = {ours: by_sky[ours].mask(kept, by_sky[its]) for ours, its in SUMS_OF_INPUT.items()}
-    sums = by_sky.assign(**taken)[list(SUMS)].sum()
-    share = by_sky.loc[kept, "pixels"].sum() / by_sky["pixels"].sum()
+def _composite(by_region: pd.DataFrame, regions: Sequence[str]) -> dict[str, float]:
+    """Sums of a prediction with the input's pixels in some regions, and the share of those."""
+    kept = by_region["region"].isin(regions)
+    taken = {
+        ours: by_region[ours].mask(kept, by_region[its]) for ours, its in SUMS_OF_INPUT.items()
+    }
+    sums = by_region.assign(**taken)[list(SUMS)].sum()
+    share = by_region.loc[kept, "pixels"].sum() / by_region["pixels"].sum()
     return {"share": float(share), **{str(name): value for name, value in sums.items()}}
 
 

@@ -1,8 +1,8 @@
-"""A judged ledger in, how much land cover its images still tell out (paper, Sec. 5.3).
+"""A segmented ledger in, how much land cover its images still tell out (paper, Sec. 5.3).
 
-Whatever a judge is asked, the answer is a confusion matrix that sums the rows of a ledger: against
-the true land cover, or against what the judge takes the clear image for. Pixels of unknown land
-count nowhere.
+Whatever a segmenter is asked, the answer is a confusion matrix that sums the rows of a ledger:
+against the true land cover, or against what the segmenter takes the clear image for. Pixels of
+unknown land count nowhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from planetcr_bench.constants import COVER_BINS, LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.results.ledger import Ledger, cover_bins, judged_pixels
+from planetcr_bench.results.ledger import Ledger, cover_bins, segmenter_counts
 from planetcr_bench.utils.json_values import to_json_value
 
 Image = Literal["clear", "cloudy", "prediction"]
@@ -36,7 +36,7 @@ MEASURES: Final = (
     *(f"{score}_recovery" for score in SCORES),
     *(f"{score}_agreement" for score in SCORES),
 )
-"""Columns of :func:`judged_scores` that are figures."""
+"""Columns of :func:`segmentation_scores` that are figures."""
 
 LEAST_WAY: Final = 1.0
 """Points from Cloudy to Cloud-Free below which recovery is not told: it would be noise."""
@@ -45,19 +45,19 @@ VERSION: Final = 1
 """Raised when a figure of the same ledger becomes another."""
 
 
-def signature(metric: str, protocol: Protocol, judges: Sequence[str]) -> str:
+def signature(metric: str, protocol: Protocol, segmenters: Sequence[str]) -> str:
     """One line that says how a figure was computed.
 
     Args:
         metric: ``mIoU``, ``PA``, ``IoU`` or ``recall``; with ``agreement`` before it, the truth is
-            what the judge takes the clear image for.
-        protocol: Whose window the judge saw.
-        judges: Their keys.
+            what the segmenter takes the clear image for.
+        protocol: Whose window the segmenter saw.
+        segmenters: Their keys.
 
     Example:
         >>> from planetcr_bench.metrics.protocols import PROTOCOLS
         >>> signature("PA", PROTOCOLS["full"], ["1a2b3c4d"])
-        'PA|full|window:patch|pool:pixels|unknown:ignored|judge:1a2b3c4d|v1'
+        'PA|full|window:patch|pool:pixels|unknown:ignored|segmenter:1a2b3c4d|v1'
     """
     parts = [
         metric,
@@ -66,60 +66,62 @@ def signature(metric: str, protocol: Protocol, judges: Sequence[str]) -> str:
         "pool:pixels",
         *(["classes:present in truth"] if "IoU" in metric else []),
         "unknown:ignored",
-        *(f"judge:{judge}" for judge in judges),
+        *(f"segmenter:{segmenter}" for segmenter in segmenters),
         f"v{VERSION}",
     ]
     return "|".join(parts)
 
 
-def check_judges(ledgers: Sequence[Ledger]) -> None:
-    """Refuse runs that different judges have read; runs that none has read may stand beside.
+def check_segmenters(ledgers: Sequence[Ledger]) -> None:
+    """Refuse runs that different segmenters have read; runs that none has read may stand beside.
 
     Raises:
-        LedgerError: Names two runs, their judges, and what to do.
+        LedgerError: Names two runs, their segmenters, and what to do.
     """
-    judged = [ledger for ledger in ledgers if ledger.judges]
-    for other in judged[1:]:
-        if _hashes(other) != _hashes(judged[0]):
+    segmented = [ledger for ledger in ledgers if ledger.segmenters]
+    for other in segmented[1:]:
+        if _hashes(other) != _hashes(segmented[0]):
             raise LedgerError(
-                f"{other.name}: expected the same judges as {judged[0].name}, {_names(judged[0])}, "
-                f"got {_names(other)}; evaluate again with the same --judge files, or compare "
-                "without Tab. 3: --no-judge"
+                f"{other.name}: expected the same segmenters as {segmented[0].name}, "
+                f"{_names(segmented[0])}, got {_names(other)}; evaluate again with the same "
+                "--segmenter files, or compare without Tab. 3: --no-segmenter"
             )
 
 
 def _hashes(ledger: Ledger) -> dict[str, str]:
-    return {key: facts["sha256"] for key, facts in ledger.provenance["judges"].items()}
+    return {key: facts["sha256"] for key, facts in ledger.provenance["segmenters"].items()}
 
 
 def _names(ledger: Ledger) -> str:
-    return ", ".join(facts["name"] for facts in ledger.provenance["judges"].values())
+    return ", ".join(facts["name"] for facts in ledger.provenance["segmenters"].values())
 
 
-def judges_of(ledgers: Sequence[Ledger]) -> dict[str, str]:
-    """Keys and names of the judges that have read the runs; empty where none has.
+def segmenters_of(ledgers: Sequence[Ledger]) -> dict[str, str]:
+    """Keys and names of the segmenters that have read the runs; empty where none has.
 
     Raises:
-        LedgerError: Different judges have read them.
+        LedgerError: Different segmenters have read them.
     """
-    check_judges(ledgers)
+    check_segmenters(ledgers)
     facts: Mapping[str, Any] = next(
-        (ledger.provenance["judges"] for ledger in ledgers if ledger.judges), {}
+        (ledger.provenance["segmenters"] for ledger in ledgers if ledger.segmenters), {}
     )
     return {key: str(facts[key]["name"]) for key in sorted(facts)}
 
 
-def without_judges(ledger: Ledger) -> Ledger:
-    """The same run, as if no judge had read it."""
-    return Ledger(ledger.frame, {**ledger.provenance, "judges": {}})
+def without_segmenters(ledger: Ledger) -> Ledger:
+    """The same run, as if no segmenter had read it."""
+    return Ledger(ledger.frame, {**ledger.provenance, "segmenters": {}})
 
 
-def readings(ledger: Ledger, judge: str, protocol: Protocol, image: Image) -> NDArray[np.int64]:
-    """Pixels of known land by cloud cover, true class, and what a judge takes them for.
+def confusion_by_bin(
+    ledger: Ledger, segmenter: str, protocol: Protocol, image: Image
+) -> NDArray[np.int64]:
+    """Pixels of known land by cloud cover, true class, and what a segmenter takes them for.
 
     Args:
-        ledger: That the judge has read.
-        judge: Its key.
+        ledger: That the segmenter has read.
+        segmenter: Its key.
         protocol: Whose window it saw.
         image: Which; ``clear`` is read as it is read.
 
@@ -127,13 +129,13 @@ def readings(ledger: Ledger, judge: str, protocol: Protocol, image: Image) -> ND
         Shape (bins, 6, 6, 6), the last bin being all scenes: true class × class in the clear image
         × class in this image. Any of the three may be summed out.
     """
-    return _readings(ledger, _rows(ledger, protocol), judge, image)
+    return _readings(ledger, _rows(ledger, protocol), segmenter, image)
 
 
 def _rows(ledger: Ledger, protocol: Protocol) -> pd.DataFrame:
     """Rows of known land in one protocol: where, how many pixels, in which bin of cloud cover.
 
-    Their ``position`` in the ledger leads to what judges count there.
+    Their ``position`` in the ledger leads to what segmenters count there.
     """
     frame = ledger.frame
     known = (frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)
@@ -145,9 +147,13 @@ def _rows(ledger: Ledger, protocol: Protocol) -> pd.DataFrame:
     )
 
 
-def _readings(ledger: Ledger, rows: pd.DataFrame, judge: str, image: Image) -> NDArray[np.int64]:
-    """:func:`readings` of some rows of a ledger."""
-    read = judged_pixels(ledger.frame, judge, "cloudy" if image == "cloudy" else "prediction")
+def _readings(
+    ledger: Ledger, rows: pd.DataFrame, segmenter: str, image: Image
+) -> NDArray[np.int64]:
+    """:func:`confusion_by_bin` of some rows of a ledger."""
+    read = segmenter_counts(
+        ledger.frame, segmenter, "cloudy" if image == "cloudy" else "prediction"
+    )
     classes = len(LAND_COVER)
     flat = np.zeros((len(BINS) * classes, classes, classes), np.int64)
     if len(rows):
@@ -162,8 +168,11 @@ def _readings(ledger: Ledger, rows: pd.DataFrame, judge: str, image: Image) -> N
     return total
 
 
-def judged_scores(ledger: Ledger, judge: str, protocol: Protocol, image: Image) -> pd.DataFrame:
-    """What a judge tells from one image of a run's scenes, beside their clear and cloudy images.
+def segmentation_scores(
+    ledger: Ledger, segmenter: str, protocol: Protocol, image: Image
+) -> pd.DataFrame:
+    """What a segmenter tells from one image of a run's scenes, beside their clear and cloudy
+    images.
 
     Returns:
         One row per bin of :data:`BINS`, in percent and percentage points:
@@ -172,19 +181,22 @@ def judged_scores(ledger: Ledger, judge: str, protocol: Protocol, image: Image) 
         - ``…_discrepancy``: what the clear image has more (Fig. 6);
         - ``…_recovery``: on the scale from 0, the cloudy image, to 100, the clear one; nan where
           the clear image has not :data:`LEAST_WAY` more;
-        - ``…_agreement``: with what the judge takes the clear image for, as if that were the truth;
+        - ``…_agreement``: with what the segmenter takes the clear image for, as if that were the
+          truth;
 
         then ``pixels``, ``scenes`` and ``aois`` of known land, and two tuples of classes that are
-        in no mean: ``absent`` from the truth, and ``unread`` by the judge in the clear image, where
-        that stands for the truth. A judge that has not read the run gives nan.
+        in no mean: ``absent`` from the truth, and ``unread`` by the segmenter in the clear image,
+        where that stands for the truth. A segmenter that has not read the run gives nan.
     """
     rows = _rows(ledger, protocol)
     table = pd.DataFrame(
         index=pd.Index(BINS, name="cover_bin"), columns=list(MEASURES), dtype=float
     )
     table["unread"] = pd.Series([()] * len(BINS), list(BINS), object)
-    if judge in ledger.judges:
-        seen = {of: _readings(ledger, rows, judge, of) for of in ("clear", "cloudy", "prediction")}
+    if segmenter in ledger.segmenters:
+        seen = {
+            of: _readings(ledger, rows, segmenter, of) for of in ("clear", "cloudy", "prediction")
+        }
         truth = {of: _scores(pixels.sum(2)) for of, pixels in seen.items()}
         reading = seen[image].sum(1)
         agreement = _scores(reading)
@@ -241,52 +253,52 @@ def recovery(value: ArrayLike, *, clear: ArrayLike, cloudy: ArrayLike) -> NDArra
     return result
 
 
-def class_scores(ledger: Ledger, judge: str, protocol: Protocol, image: Image) -> pd.DataFrame:
+def class_scores(ledger: Ledger, segmenter: str, protocol: Protocol, image: Image) -> pd.DataFrame:
     """IoU and recall of each class over all scenes, against the truth.
 
     Returns:
         One row per class: ``iou`` and ``recall`` in percent, nan where the class is not in the
-        truth or the judge has not read the run, and ``pixels``, those of the class.
+        truth or the segmenter has not read the run, and ``pixels``, those of the class.
     """
     rows = _rows(ledger, protocol)
     pixels = rows.groupby("land_cover")["pixels"].sum()
     table = pd.DataFrame({"iou": np.nan, "recall": np.nan}, pd.Index(LAND_COVER, name="land_cover"))
-    if judge in ledger.judges:
-        matrix = readings(ledger, judge, protocol, image)[-1].sum(1)
+    if segmenter in ledger.segmenters:
+        matrix = confusion_by_bin(ledger, segmenter, protocol, image)[-1].sum(1)
         table["iou"], table["recall"] = 100 * scores.iou(matrix), 100 * scores.recall(matrix)
     return table.assign(pixels=pixels.reindex(list(LAND_COVER), fill_value=0))
 
 
 def transitions(
-    ledger: Ledger, judge: str, protocol: Protocol, image: Image = "prediction"
+    ledger: Ledger, segmenter: str, protocol: Protocol, image: Image = "prediction"
 ) -> NDArray[np.int64]:
-    """Pixels by what a judge takes them for in the clear image and in another.
+    """Pixels by what a segmenter takes them for in the clear image and in another.
 
     Its faults cancel as far as it makes them in both images.
 
     Returns:
         Shape (6, 6): class in the clear image × class in this image.
     """
-    matrix: NDArray[np.int64] = readings(ledger, judge, protocol, image)[-1].sum(0)
+    matrix: NDArray[np.int64] = confusion_by_bin(ledger, segmenter, protocol, image)[-1].sum(0)
     return matrix
 
 
-def judged_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
-    """What the judges of a run tell in one protocol, as plain numbers.
+def segmentation_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
+    """What the segmenters of a run tell in one protocol, as plain numbers.
 
     Returns:
-        Key of a judge to ``name``, ``unit``, ``signature``, ``overall``, ``by_class`` and
+        Key of a segmenter to ``name``, ``unit``, ``signature``, ``overall``, ``by_class`` and
         ``by_cover``; a number that was not measured is None.
     """
     result: dict[str, object] = {}
-    for judge, name in judges_of([ledger]).items():
-        table = judged_scores(ledger, judge, protocol, "prediction")
-        classes = class_scores(ledger, judge, protocol, "prediction")
+    for segmenter, name in segmenters_of([ledger]).items():
+        table = segmentation_scores(ledger, segmenter, protocol, "prediction")
+        classes = class_scores(ledger, segmenter, protocol, "prediction")
         bins = {str(key): _plain(row) for key, row in table[[*MEASURES, "scenes"]].iterrows()}
-        result[judge] = {
+        result[segmenter] = {
             "name": name,
             "unit": "percent",
-            "signature": signature("mIoU", protocol, [judge]),
+            "signature": signature("mIoU", protocol, [segmenter]),
             "overall": bins.pop(OVERALL),
             "by_class": {str(key): _plain(row) for key, row in classes.iterrows()},
             "by_cover": bins,

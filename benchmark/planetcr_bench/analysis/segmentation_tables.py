@@ -1,4 +1,4 @@
-"""Judged ledgers in, tables out: Tab. 3 of the paper, its judges' spread, classes and ranks."""
+"""Tables of segmentation scores: Tab. 3 of the paper, spread over segmenters, classes, ranks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from planetcr_bench.analysis.segmentation import (
     SCORES,
     Image,
     class_scores,
-    judged_scores,
-    judges_of,
     recovery,
+    segmentation_scores,
+    segmenters_of,
 )
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.results.aggregate import covered, in_paper_order, method_label, widest
@@ -29,36 +29,39 @@ CLOUDY: Final = "Cloudy"
 """Rows of Tab. 3 for the images of the dataset itself."""
 
 SPREAD: Final = {"mean": "mean", "lowest": "min", "highest": "max"}
-"""What :func:`over_judges` makes of several judges' figures."""
+"""What :func:`over_segmenters` makes of several segmenters' figures."""
 
 
-def judged_runs(ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str, Ledger, Image]]:
+def segmented_runs(ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str, Ledger, Image]]:
     """Rows of Tab. 3: name, kind, run and image.
 
-    The first two show the dataset's own images, as the judged run that covers most scenes has them.
+    The first two show the dataset's own images, as the segmented run that covers most scenes has
+    them.
     """
-    whole = widest(ledger for ledger in ledgers if ledger.judges)
+    whole = widest(ledger for ledger in ledgers if ledger.segmenters)
     yield covered(CLEAR, whole), "clear", whole, "clear"
     yield covered(CLOUDY, whole), "input", whole, "cloudy"
     for run in in_paper_order(ledgers):
         yield method_label(run), "measured", run, "prediction"
 
 
-def _per_judge_and_row(
+def _per_segmenter_and_row(
     scores: Callable[[Ledger, str, Protocol, Image], pd.DataFrame],
     ledgers: Sequence[Ledger],
     protocol: Protocol,
 ) -> list[pd.DataFrame]:
-    """What each judge gives for each row of Tab. 3; none where no run is judged."""
+    """What each segmenter gives for each row of Tab. 3; none where no run is segmented."""
     return [
-        scores(ledger, judge, protocol, image).reset_index().assign(row=row, kind=kind, judge=judge)
-        for judge in judges_of(ledgers)
-        for row, kind, ledger, image in judged_runs(ledgers)
+        scores(ledger, segmenter, protocol, image)
+        .reset_index()
+        .assign(row=row, kind=kind, segmenter=segmenter)
+        for segmenter in segmenters_of(ledgers)
+        for row, kind, ledger, image in segmented_runs(ledgers)
     ]
 
 
 def table3(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """Tab. 3: what each judge tells from the clear, the cloudy and each method's images.
+    """Tab. 3: what each segmenter tells from the clear, the cloudy and each method's images.
 
     A method is set against the clear and the cloudy images of its own scenes.
 
@@ -67,34 +70,34 @@ def table3(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
         protocol: Which to report.
 
     Returns:
-        One line per row, judge and bin of cloud cover: ``row``, ``kind`` (``clear``, ``input`` or
-        ``measured``), ``judge``, ``cover_bin``, and what
-        ``judged_scores`` gives; no line where no run is judged.
+        One line per row, segmenter and bin of cloud cover: ``row``, ``kind`` (``clear``, ``input``
+        or ``measured``), ``segmenter``, ``cover_bin``, and what ``segmentation_scores`` gives; no
+        line where no run is segmented.
 
     Raises:
-        LedgerError: Different judges have read the runs.
+        LedgerError: Different segmenters have read the runs.
     """
-    parts = _per_judge_and_row(judged_scores, ledgers, protocol)
-    names = ["row", "kind", "judge", "cover_bin", *MEASURES, "pixels", "scenes", "aois"]
+    parts = _per_segmenter_and_row(segmentation_scores, ledgers, protocol)
+    names = ["row", "kind", "segmenter", "cover_bin", *MEASURES, "pixels", "scenes", "aois"]
     names += ["absent", "unread"]
     return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)
 
 
-def over_judges(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, lowest and highest figure over the judges of :func:`table3` or :func:`class_table`.
+def over_segmenters(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, lowest and highest figure over the segmenters of :func:`table3` or :func:`class_table`.
 
     Returns:
-        The table's form, ``judge`` being ``mean``, ``lowest`` or ``highest``; a figure that one
-        judge does not give has none, and ``unread``, which is one judge's own, is empty.
+        The table's form, ``segmenter`` being ``mean``, ``lowest`` or ``highest``; a figure that one
+        segmenter does not give has none, and ``unread``, which is one segmenter's own, is empty.
     """
     measured = [name for name in table if name in (*MEASURES, "iou", "recall")]
     keys = ["row", "kind", "cover_bin" if "cover_bin" in table else "land_cover"]
-    first = table[table["judge"] == table["judge"].iloc[0]].set_index(keys)
+    first = table[table["segmenter"] == table["segmenter"].iloc[0]].set_index(keys)
     grouped = table.groupby(keys, sort=False)[measured]
-    whole = grouped.count() == table["judge"].nunique()
+    whole = grouped.count() == table["segmenter"].nunique()
     parts: list[pd.DataFrame] = []
-    for judge, reduce in SPREAD.items():
-        part = first.assign(judge=judge)
+    for segmenter, reduce in SPREAD.items():
+        part = first.assign(segmenter=segmenter)
         if "unread" in part:
             part["unread"] = pd.Series([()] * len(part), part.index, object)
         part[measured] = grouped.agg(reduce).where(whole)  # both in the order of first
@@ -125,33 +128,33 @@ def class_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
     """IoU and recall of each class over all scenes, in the rows of Tab. 3.
 
     Returns:
-        One line per row, judge and class: ``row``, ``kind``, ``judge``, ``land_cover``, and what
-        ``class_scores`` gives.
+        One line per row, segmenter and class: ``row``, ``kind``, ``segmenter``, ``land_cover``, and
+        what ``class_scores`` gives.
     """
-    table = pd.concat(_per_judge_and_row(class_scores, ledgers, protocol), ignore_index=True)
-    return table[["row", "kind", "judge", "land_cover", "iou", "recall", "pixels"]]
+    table = pd.concat(_per_segmenter_and_row(class_scores, ledgers, protocol), ignore_index=True)
+    return table[["row", "kind", "segmenter", "land_cover", "iou", "recall", "pixels"]]
 
 
 def rank_table(ledgers: Sequence[Ledger], table: pd.DataFrame) -> pd.DataFrame:
-    """Place of each complete run by overall mIoU, with each judge.
+    """Place of each complete run by overall mIoU, with each segmenter.
 
     Args:
         ledgers: Runs on one dataset.
         table: What :func:`table3` gives for them.
 
     Returns:
-        One row per run that is judged and complete, a column per judge; 1 is the best, equals
-        share a place.
+        One row per run that is segmented and complete, a column per segmenter; 1 is the best,
+        equals share a place.
     """
-    ranked = [run.name for run in ledgers if run.judges and run.provenance["complete"]]
+    ranked = [run.name for run in ledgers if run.segmenters and run.provenance["complete"]]
     rows = table[(table["kind"] == "measured") & table["row"].isin(ranked)]
     overall = rows[rows["cover_bin"] == OVERALL]
-    wide = overall.pivot_table("miou", "row", "judge", sort=False, dropna=False)
+    wide = overall.pivot_table("miou", "row", "segmenter", sort=False, dropna=False)
     return wide.rank(ascending=False, method="min").astype("Int64")
 
 
 def swapped(ranks: pd.DataFrame) -> list[str]:
-    """Pairs of runs that the judges do not rank alike, in words.
+    """Pairs of runs that the segmenters do not rank alike, in words.
 
     Args:
         ranks: What :func:`rank_table` gives.
@@ -173,8 +176,8 @@ def left_out(table: pd.DataFrame, column: str = "absent") -> dict[str, dict[str,
     """Classes that are in no mean of a row's bins.
 
     Args:
-        table: What :func:`table3` gives for one judge.
-        column: ``absent`` from the truth, or ``unread`` by the judge in the clear images.
+        table: What :func:`table3` gives for one segmenter.
+        column: ``absent`` from the truth, or ``unread`` by the segmenter in the clear images.
 
     Returns:
         Row to bin to classes, for bins that have figures; empty where all classes are there.

@@ -1,4 +1,5 @@
-"""Ledgers in, what may be said of them out: intervals, paired differences, ties, resolution.
+"""Ledgers in, what may be said of them out: intervals, paired differences, ties, detectable
+differences.
 
 Patches of one AOI are alike, so AOIs count, never patches. One engine tells everything: what a
 score is without each AOI (jackknife), and Student's t with degrees of freedom from the AOIs' sizes.
@@ -30,7 +31,7 @@ from planetcr_bench.results.aggregate import (
     check_comparable,
     score_groups,
 )
-from planetcr_bench.results.ledger import Ledger, judged_pixels
+from planetcr_bench.results.ledger import Ledger, segmenter_counts
 
 RESAMPLES: Final = 2000
 SEED: Final = 0
@@ -48,7 +49,7 @@ _RATIOS: Final[dict[str, tuple[str, str]]] = {
     "sam_deg": ("angle_deg", "angle_pixels"),
     "ssim": ("ssim", "ssim_pixels"),
 }
-JUDGED_METRICS: Final = ("miou", "pa")
+SEGMENTATION_METRICS: Final = ("miou", "pa")
 
 
 POSSIBLE: Final = {
@@ -165,21 +166,22 @@ class Difference:
 
 
 def aoi_sums(
-    ledger: Ledger, protocol: Protocol, metric: str, *, judge: str | None = None
+    ledger: Ledger, protocol: Protocol, metric: str, *, segmenter: str | None = None
 ) -> AoiSums:
     """Cut one score into sums per AOI.
 
     Args:
         ledger: Of one run.
         protocol: Whose pooling is followed: sums of pixels, or sums of scenes' scores.
-        metric: One of ``METRICS``; with a judge one of :data:`JUDGED_METRICS`, in percent.
-        judge: Key of a judge that has read the run.
+        metric: One of ``METRICS``; with a segmenter one of :data:`SEGMENTATION_METRICS`, in
+        percent.
+        segmenter: Key of a segmenter that has read the run.
 
     Raises:
-        LedgerError: The run has no such judge.
+        LedgerError: The run has no such segmenter.
     """
-    if judge is not None:
-        return _judged(ledger, protocol, metric, judge)
+    if segmenter is not None:
+        return _segmented(ledger, protocol, metric, segmenter)
     rows = ledger.frame[ledger.frame["protocol"] == protocol.name]
     if protocol.pool == "pixels":
         sums = rows.groupby("aoi", observed=True)[list(_RATIOS[metric])].sum()
@@ -224,26 +226,28 @@ def _pooled(metric: str, protocol: Protocol) -> Callable[[Floats, Floats], Float
     return lambda top, bottom: scores.psnr(top, bottom, perfect=protocol.perfect_psnr)
 
 
-def _judged(ledger: Ledger, protocol: Protocol, metric: str, judge: str) -> AoiSums:
-    if judge not in ledger.judges:
-        raise LedgerError(f"{ledger.name}: expected to be read by judge {judge}, it was not")
+def _segmented(ledger: Ledger, protocol: Protocol, metric: str, segmenter: str) -> AoiSums:
+    if segmenter not in ledger.segmenters:
+        raise LedgerError(
+            f"{ledger.name}: expected to be read by segmenter {segmenter}, it was not"
+        )
     frame = ledger.frame
     known = ((frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)).to_numpy()
-    seen = judged_pixels(frame, judge, "prediction")[known].sum(1)
+    seen = segmenter_counts(frame, segmenter, "prediction")[known].sum(1)
     aois, place = np.unique(frame.loc[known, "aoi"].astype(str), return_inverse=True)
     truth = pd.Index(LAND_COVER).get_indexer(pd.Index(frame.loc[known, "land_cover"].astype(str)))
     matrices = np.zeros((len(aois), len(LAND_COVER), len(LAND_COVER)))
     np.add.at(matrices, (place, truth), seen)
-    return judged_sums(aois.tolist(), matrices, metric)
+    return segmenter_sums(aois.tolist(), matrices, metric)
 
 
-def judged_sums(aois: Iterable[str], matrices: Floats, metric: str) -> AoiSums:
-    """One score of a judge from confusion matrices.
+def segmenter_sums(aois: Iterable[str], matrices: Floats, metric: str) -> AoiSums:
+    """One score of a segmenter from confusion matrices.
 
     Args:
         aois: Names of the AOIs.
         matrices: Pixels, shape (AOIs, classes, classes): a row per true class.
-        metric: One of :data:`JUDGED_METRICS`.
+        metric: One of :data:`SEGMENTATION_METRICS`.
     """
     hits, truth = np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(2)
     pixels, right = truth.sum(1), hits.sum(1)
@@ -568,7 +572,7 @@ def _letter(number: int) -> str:
     return chr(ord("a") + place) + (str(turn) if turn else "")
 
 
-def resolution(pairs: Sequence[Difference], *, corrected: bool = False) -> float:
+def detectable_difference(pairs: Sequence[Difference], *, corrected: bool = False) -> float:
     """Gap below which two methods can hardly be told apart: median half-width over pairs.
 
     Args:
@@ -585,12 +589,12 @@ def resolution(pairs: Sequence[Difference], *, corrected: bool = False) -> float
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MetricComparison:
     """One score of several runs, as far as it can be told.
 
     Attributes:
-        metric: One of ``METRICS`` or :data:`JUDGED_METRICS`.
-        judge: Key of the judge of the latter.
+        metric: One of ``METRICS`` or :data:`SEGMENTATION_METRICS`.
+        segmenter: Key of the segmenter of the latter.
         aois: How many the runs cover.
         estimates: Name of every run to its score.
         letters: Ties of the complete runs, best first.
@@ -598,7 +602,7 @@ class Standing:
     """
 
     metric: str
-    judge: str | None
+    segmenter: str | None
     aois: int
     estimates: dict[str, Estimate]
     letters: dict[str, str]
@@ -615,13 +619,13 @@ class Standing:
 _LETTER: Final = re.compile(r"[a-z]\d*")
 
 
-def standings(
+def metric_comparisons(
     ledgers: Sequence[Ledger],
     protocol: Protocol,
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
-) -> list[Standing]:
+) -> list[MetricComparison]:
     """Every score of runs on one dataset, with intervals, ties and paired differences.
 
     Args:
@@ -635,31 +639,35 @@ def standings(
         LedgerError: The runs are not on one dataset.
     """
     check_comparable(ledgers)
-    judges = [judge for judge in ledgers[0].judges if all(judge in run.judges for run in ledgers)]
+    segmenters = [
+        segmenter
+        for segmenter in ledgers[0].segmenters
+        if all(segmenter in run.segmenters for run in ledgers)
+    ]
     asked: list[tuple[str, str | None]] = [(metric, None) for metric in METRICS]
-    asked += [(metric, judge) for judge in judges for metric in JUDGED_METRICS]
+    asked += [(metric, segmenter) for segmenter in segmenters for metric in SEGMENTATION_METRICS]
     complete = [run.name for run in ledgers if run.provenance["complete"]]
     found = []
-    for metric, judge in asked:
-        sums = {run.name: aoi_sums(run, protocol, metric, judge=judge) for run in ledgers}
+    for metric, segmenter in asked:
+        sums = {run.name: aoi_sums(run, protocol, metric, segmenter=segmenter) for run in ledgers}
         estimates = {
             name: estimate(one, resamples=resamples, seed=seed) for name, one in sums.items()
         }
         whole = [name for name in complete if not np.isnan(estimates[name].value)]
-        found.append(_standing(metric, judge, sums, estimates, whole))
+        found.append(_standing(metric, segmenter, sums, estimates, whole))
     return found
 
 
 def _standing(
     metric: str,
-    judge: str | None,
+    segmenter: str | None,
     sums: dict[str, AoiSums],
     estimates: dict[str, Estimate],
     whole: Sequence[str],
-) -> Standing:
+) -> MetricComparison:
     aois = max(len(sums[name].aois) for name in (whole or sums))
     pairs = differences({name: sums[name] for name in whole})
     better = -1 if HIGHER_IS_BETTER.get(metric, True) else 1
     ranked = sorted(whole, key=lambda name: better * estimates[name].value)
     letters = tie_letters(ranked, pairs) if len(whole) > 1 else {}
-    return Standing(metric, judge, aois, estimates, letters, pairs)
+    return MetricComparison(metric, segmenter, aois, estimates, letters, pairs)

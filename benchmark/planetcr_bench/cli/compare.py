@@ -20,7 +20,7 @@ def compare(
         Path | None,
         typer.Option(
             help="Folder for table2.*, fig5.*, statistics.*, diagnosis.md and .json with their "
-            "pictures and, of judged runs, table3.*, fig6.* and transitions.*.",
+            "pictures and, of segmented runs, table3.*, fig6.* and transitions.*.",
             show_default="<results>/comparison/",
         ),
     ] = None,
@@ -37,10 +37,11 @@ def compare(
         typer.Option(help="Only this protocol.", show_default="all that every run was measured in"),
     ] = None,
     class_pool: options.Pool = None,
-    no_judge: Annotated[
+    no_segmenter: Annotated[
         bool,
         typer.Option(
-            "--no-judge", help="Leave out Tab. 3 and Fig. 6: runs that different judges have read."
+            "--no-segmenter",
+            help="Leave out Tab. 3 and Fig. 6: runs that different segmenters have read.",
         ),
     ] = False,
     as_json: options.Json = False,
@@ -48,10 +49,11 @@ def compare(
     """Put runs on one dataset side by side: Tab. 2 and Fig. 5 with all of them.
 
     Every score has a 95 % interval over AOIs, every two runs their paired difference with its p.
-    Of runs that a judge has read also Tab. 3 and Fig. 6; diagnosis.md says where and how all fail.
+    Of runs that a segmenter has read also Tab. 3 and Fig. 6; diagnosis.md says where and how all
+    fail.
     """
-    from planetcr_bench.analysis.segmentation import check_judges, without_judges
-    from planetcr_bench.report.report import all_standings, write_comparison
+    from planetcr_bench.analysis.segmentation import check_segmenters, without_segmenters
+    from planetcr_bench.report.report import all_comparisons, write_comparison
     from planetcr_bench.report.scores import summary
     from planetcr_bench.results.aggregate import check_comparable, marked, of_protocol
     from planetcr_bench.results.ledger import read_ledger
@@ -65,21 +67,21 @@ def compare(
         refuse_published(ledgers)
     if protocol is not None:
         ledgers = [of_protocol(ledger, protocol) for ledger in ledgers]
-    if no_judge:
-        ledgers = [without_judges(ledger) for ledger in ledgers]
-    check_judges(ledgers)
+    if no_segmenter:
+        ledgers = [without_segmenters(ledger) for ledger in ledgers]
+    check_segmenters(ledgers)
     out = out or _results_folder(runs[0], ledgers[0].provenance["track"]) / "comparison"
     out.mkdir(parents=True, exist_ok=True)
     shown = marked(ledgers, always=published)
-    told = all_standings(shown)
+    told = all_comparisons(shown)
     write_comparison(out, shown, pool=class_pool, published=published, told=told)
     if as_json:
         typer.echo(json.dumps([summary(run) for run in ledgers], ensure_ascii=False))
         return
-    from planetcr_bench.cli.terminal import print_runs, print_standings
+    from planetcr_bench.cli.terminal import print_comparisons, print_runs
 
     print_runs(shown, pool=class_pool, published=published)
-    print_standings(shown, told)
+    print_comparisons(shown, told)
     typer.echo(f"Tables and figures: {out}")
 
 

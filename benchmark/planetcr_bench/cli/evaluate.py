@@ -11,7 +11,7 @@ import typer
 
 from planetcr_bench.cli import options
 from planetcr_bench.errors import UsageError
-from planetcr_bench.utils.extras import need_judges
+from planetcr_bench.utils.extras import need_segmenters
 
 
 def evaluate(
@@ -38,27 +38,27 @@ def evaluate(
             help="Score what is usable and mark the run incomplete for good.",
         ),
     ] = False,
-    judge: options.Judges = None,
+    segmenter: options.Segmenters = None,
     autocast: options.Autocast = None,
     truth: options.Truth = None,
     as_json: options.Json = False,
 ) -> None:
     """Score predictions: Tab. 2 and Fig. 5 of the paper, and a ledger to derive anything else.
 
-    With a judge also Tab. 3 and Fig. 6: what land cover it tells from the predictions.
+    With a segmenter also Tab. 3 and Fig. 6: what land cover it tells from the predictions.
     Nothing is scored unless every scene of the split has one usable prediction.
     """
     from planetcr_bench import api as run
     from planetcr_bench.utils.untrusted import printable
 
-    if autocast is not None and not judge:
-        raise UsageError("--autocast: is of judges; give one with --judge")
-    judges = []
-    if judge:
-        need_judges()
+    if autocast is not None and not segmenter:
+        raise UsageError("--autocast: is of segmenters; give one with --segmenter")
+    segmenters = []
+    if segmenter:
+        need_segmenters()
         from planetcr_bench.networks.segmenter import load_all  # PyTorch is an extra
 
-        judges = load_all(judge, device=device, autocast=autocast or "off")
+        segmenters = load_all(segmenter, device=device, autocast=autocast or "off")
     ledger, folder, problems = run.evaluate(
         predictions,
         results,
@@ -71,7 +71,7 @@ def evaluate(
         device=device,
         class_pool=class_pool,
         allow_missing=allow_missing,
-        judges=judges,
+        segmenters=segmenters,
         truth=truth,
         command=["planetcr-bench", *sys.argv[1:]],
         quiet=as_json,

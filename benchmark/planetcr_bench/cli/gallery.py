@@ -11,7 +11,7 @@ import typer
 
 from planetcr_bench.cli import options
 from planetcr_bench.errors import UsageError
-from planetcr_bench.utils.extras import need_judges
+from planetcr_bench.utils.extras import need_segmenters
 
 
 class Row(StrEnum):
@@ -20,7 +20,7 @@ class Row(StrEnum):
     infrared = "infrared"
     error = "error"
     angle = "angle"
-    judge = "judge"
+    segmenter = "segmenter"
     none = "none"
 
 
@@ -63,30 +63,31 @@ def gallery(
         list[Row] | None,
         typer.Option(
             help="Line of panels under each scene: false colour, absolute error, spectral angle, "
-            "the judge's maps; repeatable.",
+            "the segmenter's maps; repeatable.",
             show_default="error",
         ),
     ] = None,
-    judge: Annotated[
+    segmenter: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Judge of land cover, from `train judge`; draws the row judge."
+            metavar="FILE",
+            help="Segmenter of land cover, from `train segmenter`; draws the row segmenter.",
         ),
     ] = None,
     device: options.Device = "auto",
 ) -> None:
     """Draw scenes as Fig. 4 of the paper does: cloudy, SAR, land cover, predictions, clear."""
-    _check_options(row or [], judge, device)
+    _check_options(row or [], segmenter, device)
     from planetcr_bench.gallery.gallery import check_out
     from planetcr_bench.gallery.gallery import gallery as run
 
-    check_out(out)  # before the judge is read
+    check_out(out)  # before the segmenter is read
     loaded = None
-    if judge is not None:
-        need_judges()
+    if segmenter is not None:
+        need_segmenters()
         from planetcr_bench.networks.segmenter import load  # PyTorch is an extra
 
-        loaded = load(judge, device=device)
+        loaded = load(segmenter, device=device)
     drawn = run(
         data,
         predictions,
@@ -98,15 +99,17 @@ def gallery(
         pick=pick,
         by=by,
         rows=[name.value for name in row or [Row.error] if name is not Row.none],
-        judge=loaded,
+        segmenter=loaded,
     )
     typer.echo(f"{len(drawn)} {'scene' if len(drawn) == 1 else 'scenes'} in {out}")
 
 
-def _check_options(rows: Sequence[Row], judge: Path | None, device: str) -> None:
+def _check_options(rows: Sequence[Row], segmenter: Path | None, device: str) -> None:
     if Row.none in rows and len(rows) > 1:
         raise UsageError(f"--row none: expected no other row, got {', '.join(rows)}")
-    if Row.none in rows and judge:
-        raise UsageError(f"--row none: expected no --judge, which draws a row, got {judge}")
-    if device != "auto" and judge is None:
-        raise UsageError(f"--device: expected it with --judge, which alone uses it, got {device}")
+    if Row.none in rows and segmenter:
+        raise UsageError(f"--row none: expected no --segmenter, which draws a row, got {segmenter}")
+    if device != "auto" and segmenter is None:
+        raise UsageError(
+            f"--device: expected it with --segmenter, which alone uses it, got {device}"
+        )

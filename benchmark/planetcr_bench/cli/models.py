@@ -27,7 +27,7 @@ def models(
     from planetcr_models import list_models
 
     if name is not None:
-        known_method(name, others=("judge",), own=False)
+        known_method(name, others=("segmenter",), own=False)
     cards = [_card(method) for method in ([name] if name else list_models())]
     if as_json:
         typer.echo(json.dumps(cards[0] if name else cards, ensure_ascii=False))
@@ -46,8 +46,8 @@ def _card(name: str) -> dict[str, Any]:
     from planetcr_models.training.recipes import RECIPES, SOURCES
 
     recipe = {"recipe": RECIPES[name].plain(), "recipe_source": SOURCES[name]}
-    if name == "judge":
-        return {"name": name, "title": "Judge: DeepLabv3+ with ResNet-50", **recipe}
+    if name == "segmenter":
+        return {"name": name, "title": "Segmenter: DeepLabv3+ with ResNet-50", **recipe}
     method, cost = METHODS[name], COSTS[name]
     sar = getattr(method.network, "uses_sar", True)
     return {

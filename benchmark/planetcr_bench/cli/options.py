@@ -36,13 +36,13 @@ Pool = Annotated[
         "in official, pixels in full.",
     ),
 ]
-Judges = Annotated[
+Segmenters = Annotated[
     list[Path] | None,
     typer.Option(
-        "--judge",
+        "--segmenter",
         metavar="FILE",
-        help="Judge of land cover, from `train judge`; repeatable: several show whether a ranking "
-        "hangs on the judge.",
+        help="Land-cover segmenter, from `train segmenter`; repeatable: several show whether a "
+        "ranking depends on the segmenter.",
     ),
 ]
 Truth = Annotated[

@@ -42,7 +42,7 @@ def reproduce(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train the judge and all networks, predict, evaluate, and make the tables and figures.
+    """Train the segmenter and all networks, predict, evaluate, and make the tables and figures.
 
     A step is skipped when its inputs and its output are unchanged; the same command goes on where
     it stopped. Without --config this is the road to the paper's tables; on one GPU it takes days.
@@ -53,8 +53,8 @@ def reproduce(
     from planetcr_bench.networks import reproduction
     from planetcr_bench.networks.plan import describe, run_plan
 
-    wish = reproduction.read_wish(
-        reproduction.Wish(
+    wish = reproduction.load_config(
+        reproduction.ReproductionConfig(
             data=data,
             out=out,
             results=results,

@@ -14,10 +14,10 @@ import typer
 
 from planetcr_bench.cli import options
 from planetcr_bench.errors import UsageError
-from planetcr_bench.utils.extras import need_judges
+from planetcr_bench.utils.extras import need_segmenters
 
 if TYPE_CHECKING:  # --help must start fast
-    from planetcr_bench.evaluation.segmenters import Judge
+    from planetcr_bench.evaluation.segmenters import Segmenter
 
 _PACK = "Pack"
 _CHECK = "Check (--check)"
@@ -131,7 +131,7 @@ def submit(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace an entry or a run of the same name.")
     ] = False,
-    judge: options.Judges = None,
+    segmenter: options.Segmenters = None,
     device: options.Device = "auto",
     workers: options.Workers = None,
     as_json: options.Json = False,
@@ -148,7 +148,7 @@ def submit(
     packing |= {"--truth": truth}
     checking = {"--sample": sample, "--seed": seed, "--accept": accept}
     given: dict[str, Any] = {"data": data, "scene_list": scene_list, "workers": workers}
-    given |= {"results": results, "judges": _judges(judge, device)}
+    given |= {"results": results, "segmenters": _segmenters(segmenter, device)}
     if template:
         _refuse({**packing, **checking}, "is not for --template")
         from planetcr_bench.leaderboard.card import TEMPLATE
@@ -199,10 +199,10 @@ def _sample(text: str | None) -> int | None:
     return int(text)
 
 
-def _judges(files: list[Path] | None, device: str) -> Sequence[Judge]:
+def _segmenters(files: list[Path] | None, device: str) -> Sequence[Segmenter]:
     if not files:
         return []
-    need_judges()
+    need_segmenters()
     from planetcr_bench.networks.segmenter import load_all  # PyTorch is an extra
 
     return load_all(files, device=device, autocast="off")
@@ -248,7 +248,7 @@ def _check(
     **options: Any,
 ) -> None:
     from planetcr_bench.submission import pack as submission
-    from planetcr_bench.submission.check import Scrutiny, check
+    from planetcr_bench.submission.check import CheckConfig, check
     from planetcr_bench.utils.untrusted import printable
 
     if replace and not accept:
@@ -262,7 +262,7 @@ def _check(
     if accept and results is not None:
         submission.check_results(entry, results)
     command = ["planetcr-bench", *sys.argv[1:]]
-    scrutiny = Scrutiny(results=witness, command=command, quiet=as_json, **options)
+    scrutiny = CheckConfig(results=witness, command=command, quiet=as_json, **options)
     with tempfile.TemporaryDirectory(prefix="planetcr-entry-") as work:
         found = check(entry, Path(work), scrutiny)
     told: dict[str, Any] = {

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from planetcr_bench.analysis.significance import Standing
+from planetcr_bench.analysis.significance import MetricComparison
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool
-from planetcr_bench.report.scores import cover_block, pool_block, sky_block, table2_blocks
+from planetcr_bench.report.scores import cover_block, pool_block, region_block, table2_blocks
 from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.significance import statistic_blocks
 from planetcr_bench.report.table import to_rich
@@ -33,18 +33,20 @@ def console() -> Console:
 def print_runs(
     ledgers: Sequence[Ledger], *, pool: Pool | None = None, published: bool = False
 ) -> None:
-    """Print Tab. 2 and 3, the figures of Fig. 5 and the scores by sky, in each protocol."""
+    """Print Tab. 2 and 3, the figures of Fig. 5 and the scores by region, in each protocol."""
     out = console()
     for protocol in measured_protocols(ledgers):
         blocks = table2_blocks(ledgers, protocol, pool=pool, published=published)
-        blocks += [block(ledgers, protocol) for block in (sky_block, cover_block, pool_block)]
+        blocks += [block(ledgers, protocol) for block in (region_block, cover_block, pool_block)]
         blocks += table3_blocks(ledgers, protocol, published=published)
         for block in blocks:
             _print_whole(out, to_rich(block))
             out.print()
 
 
-def print_standings(ledgers: Sequence[Ledger], told: Mapping[str, Sequence[Standing]]) -> None:
+def print_comparisons(
+    ledgers: Sequence[Ledger], told: Mapping[str, Sequence[MetricComparison]]
+) -> None:
     """Print scores with their intervals and ties, and paired differences, in each protocol."""
     out = console()
     for name, standings in told.items():

@@ -1,4 +1,4 @@
-"""``planetcr-bench train``: train a network, or the judge."""
+"""``planetcr-bench train``: train a network, or the segmenter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from planetcr_bench.cli import options
 
 
 def train(
-    name: Annotated[str, typer.Argument(help="A network of `planetcr-bench models`, or judge.")],
+    name: Annotated[
+        str, typer.Argument(help="A network of `planetcr-bench models`, or segmenter.")
+    ],
     data: options.DataOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run.", show_default="runs/NAME")
@@ -51,8 +53,8 @@ def train(
         str | None,
         typer.Option(
             metavar="FILE|imagenet",
-            help="Of the judge: begin with a ResNet's weights from a file, or with ImageNet's from "
-            "the local cache; nothing is downloaded.",
+            help="Of the segmenter: begin with a ResNet's weights from a file, or with ImageNet's "
+            "from the local cache; nothing is downloaded.",
             show_default="random",
         ),
     ] = None,
@@ -94,7 +96,7 @@ def train(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a network as its paper does, or the judge of Tab. 3.
+    """Train a network as its paper does, or the segmenter of Tab. 3.
 
     The run goes on where it was stopped when the same command is given again.
 
@@ -128,7 +130,7 @@ def train(
         command=("planetcr-bench", *sys.argv[1:]),
     )
     if dry_run:
-        rehearsal = training.rehearse(request)
+        rehearsal = training.estimate_throughput(request)
         typer.echo(
             json.dumps(to_json_value(rehearsal), allow_nan=False)
             if as_json
@@ -141,7 +143,7 @@ def train(
     if as_json:
         typer.echo(json.dumps(to_json_value(outcome), allow_nan=False))
         return
-    typer.echo(training.farewell(request, outcome))
+    typer.echo(training.format_outcome(request, outcome))
 
 
 def _changes(given: list[str] | None, **short: int | None) -> tuple[str, ...]:

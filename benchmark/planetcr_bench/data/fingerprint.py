@@ -20,7 +20,7 @@ from planetcr_bench.data.layout import (
 )
 from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.errors import BenchWarning, DatasetError
-from planetcr_bench.utils.files import cache_folder, remember
+from planetcr_bench.utils.files import cache_folder, cache_write
 from planetcr_bench.utils.parallel import run_batches, track
 
 SHOWN: Final = 3
@@ -86,14 +86,14 @@ def fingerprint_of(
         BenchWarning: Images have pixels of their own nodata 0, which are taken for reflectance 0.
     """
     memory = _memory(scenes)
-    known = _recall(memory)
+    known = _known_fingerprint(memory)
     if known is None:
         decoded = run_batches(_decode_scenes, scenes, workers=workers)
         known = _known(
             list(track(decoded, "Fingerprint of the dataset", len(scenes), quiet=quiet)),
             scenes[0].split_folder if scenes else "",
         )
-        remember(memory, json.dumps(known).encode())
+        cache_write(memory, json.dumps(known).encode())
     if known["note"]:
         warnings.warn(known["note"], BenchWarning, stacklevel=2)
     return known["fingerprint"]
@@ -133,7 +133,7 @@ def _memory(scenes: Sequence[SceneFiles]) -> Path:
     return cache_folder("fingerprints") / f"{state.hexdigest()}.json"
 
 
-def _recall(memory: Path) -> dict[str, str] | None:
+def _known_fingerprint(memory: Path) -> dict[str, str] | None:
     try:
         known = json.loads(memory.read_text())
         fingerprint, note = known["fingerprint"], known["note"]

@@ -42,7 +42,7 @@ from planetcr_bench.data.layout import (
 )
 from planetcr_bench.data.scene import Image, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
-from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.parallel import run_batches, track
 from planetcr_bench.utils.untrusted import check_regular, read_bytes
 
@@ -349,7 +349,7 @@ def _build(
             )
         _contents_path(path).unlink(missing_ok=True)  # says nothing of the new records
         partial.replace(path)
-        write_whole(_contents_path(path), json.dumps(contents).encode())
+        atomic_write(_contents_path(path), json.dumps(contents).encode())
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import DN_PER_REFLECTANCE, SKY, THICKNESS_EDGES
+from planetcr_bench.constants import DN_PER_REFLECTANCE, REGIONS, THICKNESS_EDGES
 from planetcr_bench.data.layout import (
     Raster,
     SceneFiles,
@@ -85,8 +85,8 @@ def read_arrays(job: Job, card: Card) -> Arrays:
         job.prediction, card, rasters["planet_cloudfree"], brightest=_brightest(rasters)
     )
     mask = rasters["cloudmask"].pixels
-    sky = kernels.sky_of(mask)
-    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), sky.shape)
+    region = kernels.region_of(mask)
+    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), region.shape)
     size = prediction.shape[-1]
     cloudy, clear = (
         reflectance(kernels.centre_crop(rasters[product].pixels, size))
@@ -104,7 +104,7 @@ def read_arrays(job: Job, card: Card) -> Arrays:
         "latitude": latitude,
         "prediction_sha256": pixel_digest(stored).hex(),
     }
-    group = _plain_groups(land_cover, sky)
+    group = _plain_groups(land_cover, region)
     if job.truth is not None:
         thickness = np.digitize(read_thickness(job.truth, files), THICKNESS_EDGES) + 1
         group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
@@ -118,8 +118,8 @@ def _brightest(rasters: Mapping[str, Raster]) -> float:
     return max(1.0, *(float(raster.pixels.max()) / DN_PER_REFLECTANCE for raster in both))
 
 
-def _plain_groups(land_cover: NDArray[np.uint8], sky: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return land_cover * np.uint8(len(SKY)) + sky
+def _plain_groups(land_cover: NDArray[np.uint8], region: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return land_cover * np.uint8(len(REGIONS)) + region
 
 
 def scene_arrays(scene: Scene, prediction: Image) -> Arrays:
@@ -135,5 +135,5 @@ def scene_arrays(scene: Scene, prediction: Image) -> Arrays:
         "latitude": math.nan,
         "prediction_sha256": "",
     }
-    group = _plain_groups(scene.land_cover, kernels.sky_of(scene.cloud_mask))
+    group = _plain_groups(scene.land_cover, kernels.region_of(scene.cloud_mask))
     return Arrays(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)

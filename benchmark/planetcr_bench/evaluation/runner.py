@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import OPTICAL_SIZE
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
-from planetcr_bench.evaluation.segmenters import Bench
+from planetcr_bench.evaluation.segmenters import SegmenterPool
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import Card, Predictions
 from planetcr_bench.predictions.units import expect_units
 from planetcr_bench.results.ledger import ledger_table, schema_of
-from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.parallel import run_batches, track
 
 FLUSH_SECONDS: Final = 2.0
@@ -46,7 +46,7 @@ class Outcome:
         job: The scene and its prediction.
         state: What ``Job.state`` gave when it was read.
         result: Sums, or a problem of the prediction in one line.
-        arrays: Of the scene, if judges are to see it.
+        arrays: Of the scene, if segmenters are to see it.
     """
 
     job: Job
@@ -127,7 +127,9 @@ def _measure_batch(
     card: Card, protocols: Sequence[Protocol], keep: bool, jobs: Sequence[Job]
 ) -> list[Outcome]:
     outcomes = []
-    for job in jobs:  # one scene in memory, and in cache, at a time, unless judges are to see it
+    for (
+        job
+    ) in jobs:  # one scene in memory, and in cache, at a time, unless segmenters are to see it
         _, state, arrays = _read(card, job)
         if isinstance(arrays, str):
             outcomes.append(Outcome(job, state, arrays))
@@ -157,14 +159,14 @@ def _measure_on_gpu(
                 yield Outcome(job, state, measured, arrays)
 
 
-def _judge(outcomes: Iterator[Outcome], bench: Bench, batch: int) -> Iterator[Outcome]:
+def _segmenter(outcomes: Iterator[Outcome], bench: SegmenterPool, batch: int) -> Iterator[Outcome]:
     while some := list(islice(outcomes, batch)):
         seen = iter(bench.count([one.arrays for one in some if one.arrays is not None]))
         for one in some:
             if isinstance(one.result, str):
                 yield one
             else:
-                yield replace(one, result=replace(one.result, judged=next(seen)), arrays=None)
+                yield replace(one, result=replace(one.result, segmented=next(seen)), arrays=None)
 
 
 def measure(
@@ -173,7 +175,7 @@ def measure(
     partial_folder: Path,
     *,
     truth: Path | None = None,
-    bench: Bench | None = None,
+    bench: SegmenterPool | None = None,
     device: str = "cpu",
     workers: int | None = None,
     batch: int = 16,
@@ -187,7 +189,7 @@ def measure(
             left under another identity are thrown away.
         partial_folder: Where measured scenes are kept until the caller has published them.
         truth: Folder of the hidden truth of simulated scenes.
-        bench: Judges that are to see the predictions, in this process.
+        bench: Segmenters that are to see the predictions, in this process.
         device: ``cpu``, or a CUDA device as torch names it.
         workers: See ``worker_count``.
         batch: Scenes that travel together to a worker or to the device.
@@ -204,7 +206,7 @@ def measure(
     """
     expect_units(predictions)
     protocols = protocols_of(predictions.size)
-    parts = Parts(partial_folder, identity, bench.keys if bench else ())
+    parts = ResumeStore(partial_folder, identity, bench.keys if bench else ())
     jobs = {files: Job(files, path, truth) for files, path in sorted(predictions.files.items())}
     done = parts.load({files.name: job.state() for files, job in jobs.items()})
     waiting = [job for files, job in jobs.items() if files.name not in done]
@@ -216,7 +218,7 @@ def measure(
         arrays = run_batches(read, waiting, workers=workers, batch=batch)
         outcomes = _measure_on_gpu(arrays, protocols, device, batch)
     if bench is not None:
-        outcomes = _judge(outcomes, bench, batch)
+        outcomes = _segmenter(outcomes, bench, batch)
     problems = []
     for outcome in track(outcomes, "Measure", len(jobs), done=len(done), quiet=quiet):
         if isinstance(outcome.result, str):
@@ -226,20 +228,20 @@ def measure(
     return parts.finish([files.name for files in jobs]), problems
 
 
-class Parts:
+class ResumeStore:
     """Measured scenes of an unfinished run, in small parquet files.
 
     Args:
         folder: Made if it is absent; parts of another identity in it are deleted.
         identity: All settings that change a number.
-        judges: Keys of the judges that see the scenes.
+        segmenters: Keys of the segmenters that see the scenes.
     """
 
     def __init__(
-        self, folder: Path, identity: Mapping[str, object], judges: Sequence[str] = ()
+        self, folder: Path, identity: Mapping[str, object], segmenters: Sequence[str] = ()
     ) -> None:
-        self._folder, self._judges = folder, judges
-        self._schema = schema_of(judges, floor=True)
+        self._folder, self._segmenters = folder, segmenters
+        self._schema = schema_of(segmenters, floor=True)
         self._fresh: list[SceneSums] = []
         self._states: list[str] = []
         self._flushed = time.monotonic()
@@ -248,7 +250,7 @@ class Parts:
         if not stamp.exists() or stamp.read_text(encoding="utf-8") != text:
             self.clear()
             folder.mkdir(parents=True)
-            write_whole(stamp, text.encode())
+            atomic_write(stamp, text.encode())
         self._tables: list[pa.Table] = []
 
     def load(self, states: Mapping[str, str]) -> set[str]:
@@ -292,7 +294,7 @@ class Parts:
         self._flushed = time.monotonic()
         if not self._fresh:
             return
-        table = ledger_table(self._fresh, self._judges)
+        table = ledger_table(self._fresh, self._segmenters)
         state_of = {
             str(scene.identity["scene"]): state
             for scene, state in zip(self._fresh, self._states, strict=True)
@@ -301,7 +303,7 @@ class Parts:
         sink = pa.BufferOutputStream()
         pq.write_table(table.append_column("state", states), sink)
         name = f"part-{time.time_ns():020d}.parquet"
-        write_whole(self._folder / name, sink.getvalue().to_pybytes())
+        atomic_write(self._folder / name, sink.getvalue().to_pybytes())
         self._tables.append(table)
         self._fresh, self._states = [], []
 

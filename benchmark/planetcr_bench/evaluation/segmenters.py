@@ -1,8 +1,8 @@
-"""Scenes, predictions and judges in, what the judges take their pixels for out, as counts.
+"""Scenes, predictions and segmenters in, what the segmenters take their pixels for out, as counts.
 
-A judge is anything that tells land cover from an image (paper, Sec. 5.3); no file of networks is
-opened here. What it takes the clear and the cloudy image of a scene for is worked out once per
-dataset and judge, and remembered in the user's cache folder.
+A segmenter is anything that tells land cover from an image (paper, Sec. 5.3); no file of networks
+is opened here. What it takes the clear and the cloudy image of a scene for is worked out once per
+dataset and segmenter, and remembered in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.scene import Image
 from planetcr_bench.evaluation.loading import Arrays
 from planetcr_bench.metrics import kernels, protocols
-from planetcr_bench.metrics.sums import GROUPS, JUDGED
-from planetcr_bench.utils.files import cache_folder, remember
+from planetcr_bench.metrics.sums import GROUPS, SEGMENTER_WIDTH
+from planetcr_bench.utils.files import cache_folder, cache_write
 
 CLASSES: Final = len(LAND_COVER)
 
 VERSION: Final = 1
-"""Of the maps that are remembered; raised when a judge is shown images in another way."""
+"""Of the maps that are remembered; raised when a segmenter is shown images in another way."""
 
 Maps = NDArray[np.uint8]
 
 
-class Judge(Protocol):
+class Segmenter(Protocol):
     """Tells the land cover of images; frozen."""
 
     @property
     def key(self) -> str:
         """Names its columns in a ledger: 8 digits of its hash, and how it runs if not in float32.
 
-        Judges that could answer differently have different keys.
+        Segmenters that could answer differently have different keys.
         """
 
     @property
@@ -61,60 +61,63 @@ class Judge(Protocol):
         """
 
 
-class Bench:
-    """Judges beside each other, and what they remember of a dataset.
+class SegmenterPool:
+    """Segmenters beside each other, and what they cache_write of a dataset.
 
     Args:
-        judges: Of different keys.
+        segmenters: Of different keys.
         fingerprint: Of the scenes.
         allowed: Protocols that are measured.
     """
 
     def __init__(
-        self, judges: Sequence[Judge], fingerprint: str, allowed: Sequence[protocols.Protocol]
+        self,
+        segmenters: Sequence[Segmenter],
+        fingerprint: str,
+        allowed: Sequence[protocols.Protocol],
     ) -> None:
-        self.judges, self._protocols = judges, allowed
-        self._folders = [_folder(judge, fingerprint, allowed) for judge in judges]
+        self.segmenters, self._protocols = segmenters, allowed
+        self._folders = [_folder(segmenter, fingerprint, allowed) for segmenter in segmenters]
 
     @property
     def keys(self) -> list[str]:
-        """Of the judges, in order."""
-        return [judge.key for judge in self.judges]
+        """Of the segmenters, in order."""
+        return [segmenter.key for segmenter in self.segmenters]
 
     def count(self, scenes: Sequence[Arrays]) -> list[dict[str, NDArray[np.int64]]]:
-        """Let every judge look at the predictions of some scenes.
+        """Let every segmenter look at the predictions of some scenes.
 
         Under each protocol it sees that protocol's window alone, so that a prediction of the
-        centre crop is judged as the centre of a whole one is.
+        centre crop is segmented as the centre of a whole one is.
 
         Args:
             scenes: Decoded, of one size.
 
         Returns:
-            Per scene, protocol to pixels, shape (:data:`GROUPS`, judges × :data:`JUDGED`), in the
-            order of ``judged_columns``.
+            Per scene, protocol to pixels, shape (:data:`GROUPS`, segmenters ×
+            :data:`SEGMENTER_WIDTH`), in the order of ``segmenter_columns``.
         """
         if not scenes:
             return []
         counts: list[dict[str, NDArray[np.int64]]] = [{} for _ in scenes]
         references = [
-            self._references(judge, folder, scenes)
-            for judge, folder in zip(self.judges, self._folders, strict=True)
+            self._references(segmenter, folder, scenes)
+            for segmenter, folder in zip(self.segmenters, self._folders, strict=True)
         ]
         for protocol in self._protocols:
             images = np.stack([kernels.centre_crop(s.images[0], protocol.window) for s in scenes])
-            seen = [judge.classify(images) for judge in self.judges]
+            seen = [segmenter.classify(images) for segmenter in self.segmenters]
             for index, scene in enumerate(scenes):
                 group = kernels.centre_crop(scene.group, protocol.window)
                 parts = [
-                    tally(group, known[index][protocol.name], maps[index])
+                    confusion_counts(group, known[index][protocol.name], maps[index])
                     for known, maps in zip(references, seen, strict=True)
                 ]
                 counts[index][protocol.name] = np.concatenate(parts, axis=1)
         return counts
 
     def _references(
-        self, judge: Judge, folder: Path, scenes: Sequence[Arrays]
+        self, segmenter: Segmenter, folder: Path, scenes: Sequence[Arrays]
     ) -> list[dict[str, Maps]]:
         """Maps of the clear and the cloudy image of scenes: protocol to shape (2, H, W)."""
         sides = {
@@ -122,7 +125,7 @@ class Bench:
             for protocol in self._protocols
         }
         files = [folder / f"{scene.identity['scene']}.npz" for scene in scenes]
-        known = [_recall(file, sides) for file in files]
+        known = [_known_maps(file, sides) for file in files]
         new = [index for index, maps in enumerate(known) if maps is None]
         found: dict[int, dict[str, Maps]] = {index: {} for index in new}
         for protocol in self._protocols if new else ():
@@ -134,18 +137,18 @@ class Bench:
                     for index in new
                 ]
             )
-            maps = judge.classify(pairs)
+            maps = segmenter.classify(pairs)
             for position, index in enumerate(new):
                 found[index][protocol.name] = maps[2 * position : 2 * position + 2]
         for index, maps_of in found.items():
             stream = io.BytesIO()
             np.savez_compressed(stream, allow_pickle=False, **maps_of)
-            remember(files[index], stream.getvalue())
+            cache_write(files[index], stream.getvalue())
         return [found[index] if maps is None else maps for index, maps in enumerate(known)]
 
 
-def tally(group: NDArray[np.uint8], references: Maps, seen: Maps) -> NDArray[np.int64]:
-    """Count pixels by what a judge takes them for.
+def confusion_counts(group: NDArray[np.uint8], references: Maps, seen: Maps) -> NDArray[np.int64]:
+    """Count pixels by what a segmenter takes them for.
 
     Args:
         group: As in ``GROUPS``, shape (H, W).
@@ -153,8 +156,8 @@ def tally(group: NDArray[np.uint8], references: Maps, seen: Maps) -> NDArray[np.
         seen: Class in the prediction, shape (H, W).
 
     Returns:
-        Pixels, shape (:data:`GROUPS`, :data:`JUDGED`): prediction, then cloudy; each by class in
-        the clear image × class in this image.
+        Pixels, shape (:data:`GROUPS`, :data:`SEGMENTER_WIDTH`): prediction, then cloudy; each by
+        class in the clear image × class in this image.
     """
     clear, cloudy = references
     before = group.astype(np.int64) * CLASSES + clear
@@ -163,17 +166,17 @@ def tally(group: NDArray[np.uint8], references: Maps, seen: Maps) -> NDArray[np.
         for image in (seen, cloudy)
     ]
     pixels = np.stack([count.reshape(GROUPS, CLASSES**2) for count in counts], axis=1)
-    return pixels.reshape(GROUPS, JUDGED).astype(np.int64)
+    return pixels.reshape(GROUPS, SEGMENTER_WIDTH).astype(np.int64)
 
 
-def _folder(judge: Judge, fingerprint: str, allowed: Sequence[protocols.Protocol]) -> Path:
-    """Where a judge's maps of a dataset are remembered: a name of all that decides them."""
+def _folder(segmenter: Segmenter, fingerprint: str, allowed: Sequence[protocols.Protocol]) -> Path:
+    """Where a segmenter's maps of a dataset are remembered: a name of all that decides them."""
     windows = " ".join(f"{protocol.name}:{protocol.window}" for protocol in allowed)
-    text = f"v{VERSION} {fingerprint} {judge.facts['sha256']} {judge.key} {windows}"
-    return cache_folder("judged") / hashlib.sha256(text.encode()).hexdigest()[:32]
+    text = f"v{VERSION} {fingerprint} {segmenter.facts['sha256']} {segmenter.key} {windows}"
+    return cache_folder("segmented") / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _recall(file: Path, sides: Mapping[str, int]) -> dict[str, Maps] | None:
+def _known_maps(file: Path, sides: Mapping[str, int]) -> dict[str, Maps] | None:
     """Remembered maps; None where there are none, or not these."""
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:

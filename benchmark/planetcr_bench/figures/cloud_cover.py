@@ -51,12 +51,12 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h")
 EDGE: Final[dict[str, Any]] = {"markeredgecolor": "white", "markeredgewidth": 0.5}
 """Of a marker: tells overlapping ones apart."""
 
-SKY_LOOK: Final = {
+REGION_STYLE: Final = {
     "cloud": {"color": "#0072B2", "marker": "o"},
-    "rim": {"color": "#E69F00", "marker": "s"},
+    "edge": {"color": "#E69F00", "marker": "s"},
     "clear": {"color": "#009E73", "marker": "^"},
 }
-"""Colour and marker of each sky, apart for all eyes."""
+"""Colour and marker of each region, apart for all eyes."""
 
 INPUT_LOOK: Final = {"color": "#808080", "marker": "d", "linestyle": "--"}
 COUNTS: Final = "n: scenes in the bin. AOIs: areas of interest that they come from."

@@ -1,4 +1,4 @@
-"""Ledgers in, pictures of where a method fails out: by sky, by class and cover, by thickness."""
+"""Ledgers in, pictures of where a method fails out: by region, by class and cover, by thickness."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench.analysis.error_analysis import TRIANGLE, Diagnosis, signature
-from planetcr_bench.constants import COVER_BINS, LAND_COVER, SKY
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS
 from planetcr_bench.figures.cloud_cover import (
     EDGE,
     INPUT_LOOK,
-    SKY_LOOK,
+    REGION_STYLE,
     Row,
     behind,
     caption_lines,
@@ -45,10 +45,10 @@ from planetcr_bench.results.aggregate import INPUT
 _SHARE_TITLE: Final = {
     "residual": "Residual cloud ↓ [%]",
     "recovery": "Recovery ↑ [%]",
-    "invention": "Invention ↓ [%]",
+    "hallucination": "Hallucination ↓ [%]",
 }
-_SKY_READING: Final = (
-    "Cloud: under the mask. Rim: within 30 m of it. Clear: farther away; the mask misses haze and "
+_REGION_READING: Final = (
+    "Cloud: under the mask. Edge: within 30 m of it. Clear: farther away; the mask misses haze and "
     "the two dates differ, so the input's error there is not zero. Worse: error of the pixel above "
     "the input's."
 )
@@ -63,9 +63,9 @@ _THICKNESS_READING: Final = (
     "Optical thickness: of the simulated cloud above the pixel; 0–0.25 holds the pixels without "
     "cloud. Lower lines of an axis: scenes and pixels of the bin."
 )
-_PASTE_LOOK: Final[dict[str, dict[str, Any]]] = {
+_PASTE_BACK_STYLE: Final[dict[str, dict[str, Any]]] = {
     "clear": {"color": "#000000", "marker": "D", "markersize": 4.5},
-    "clear and rim": {"color": "#000000", "marker": "D", "markersize": 4.5, "fillstyle": "none"},
+    "clear and edge": {"color": "#000000", "marker": "D", "markersize": 4.5, "fillstyle": "none"},
 }
 _TICK: Final[dict[str, Any]] = {"marker": "|", "markersize": 7, "markeredgewidth": 1.3}
 _HATCHED: Final[dict[str, Any]] = {
@@ -78,8 +78,8 @@ _BAND: Final = "#F4F4F4"
 _SMALL: Final = 6.0
 
 
-def sky_figure(of: Diagnosis, *, note: str = "") -> Figure:
-    """What each method did under cloud, on its rim and under clear sky, and what pasting gains.
+def region_figure(of: Diagnosis, *, note: str = "") -> Figure:
+    """What each method did under cloud, at its edge and in clear pixels, and what pasting gains.
 
     Args:
         of: Runs in one protocol.
@@ -87,28 +87,28 @@ def sky_figure(of: Diagnosis, *, note: str = "") -> Figure:
 
     Returns:
         A figure 7 inches wide that belongs to no window and to no pyplot state, one band per
-        method: MAE by sky beside that of the input on the same pixels, share of pixels made worse,
-        and the gain in MAE of keeping the input's clear pixels.
+        method: MAE by region beside that of the input on the same pixels, share of pixels made
+        worse, and the gain in MAE of keeping the input's clear pixels.
     """
     names = list(of.failures()["row"])
     with page({"axes.grid.axis": "x"}) as figure:
         errors, worse, gains = figure.subplots(1, 3, sharey=True, width_ratios=(1.25, 1, 1))
-        _draw_errors(errors, of.harm, names)
-        _draw_worse(worse, of.harm, names)
-        _draw_gains(gains, of.paste, names)
+        _draw_errors(errors, of.regions, names)
+        _draw_worse(worse, of.regions, names)
+        _draw_gains(gains, of.paste_back, names)
         for axes in figure.axes:
             _draw_bands(axes, names)
-        sentences = [_SKY_READING, _GAIN_READING, behind(of.failures(), complete=of.complete)]
+        sentences = [_REGION_READING, _GAIN_READING, behind(of.failures(), complete=of.complete)]
         caption = caption_lines(sentences, [signature(of.protocol, "mae")], note)
-        finish(figure, _sky_legend(), caption, height_inch=0.75 + 0.4 * len(names))
+        finish(figure, _region_legend(), caption, height_inch=0.75 + 0.4 * len(names))
     return figure
 
 
-def _sky_legend() -> list[Row]:
+def _region_legend() -> list[Row]:
     return [
-        *(entry(name, **marker) for name, marker in SKY_LOOK.items()),
+        *(entry(name, **marker) for name, marker in REGION_STYLE.items()),
         entry("input on the same pixels", color=INPUT_LOOK["color"], **_TICK),
-        *(entry(f"{name} pasted back", **marker) for name, marker in _PASTE_LOOK.items()),
+        *(entry(f"{name} pasted back", **marker) for name, marker in _PASTE_BACK_STYLE.items()),
     ]
 
 
@@ -129,41 +129,44 @@ def _heights(names: Sequence[str], index: int, count: int) -> NDArray[np.float64
     return middle + 0.25 * (index - (count - 1) / 2)
 
 
-def _draw_errors(axes: Axes, harm: pd.DataFrame, names: Sequence[str]) -> None:
+def _draw_errors(axes: Axes, regions: pd.DataFrame, names: Sequence[str]) -> None:
     axes.set_title("MAE ↓ [reflectance]")
-    _widen(axes, "x", harm.loc[harm["sky"] != "all", ["mae", "input_mae"]])
-    for index, sky in enumerate(SKY):
-        lines = harm[harm["sky"] == sky].set_index("row").loc[list(names)]
-        heights, colour = _heights(names, index, len(SKY)), SKY_LOOK[sky]["color"]
+    _widen(axes, "x", regions.loc[regions["region"] != "all", ["mae", "input_mae"]])
+    for index, region in enumerate(REGIONS):
+        lines = regions[regions["region"] == region].set_index("row").loc[list(names)]
+        heights, colour = _heights(names, index, len(REGIONS)), REGION_STYLE[region]["color"]
         axes.hlines(heights, lines["mae"], lines["input_mae"], color=colour, linewidth=0.7)
-        axes.plot(lines["mae"], heights, label=sky, **_dot(sky))
+        axes.plot(lines["mae"], heights, label=region, **_dot(region))
         tick = {"color": colour, "linestyle": "none", **_TICK}
-        axes.plot(lines["input_mae"], heights, label=f"_input {sky}", **tick)
+        axes.plot(lines["input_mae"], heights, label=f"_input {region}", **tick)
 
 
-def _dot(sky: str) -> dict[str, Any]:
-    return {**SKY_LOOK[sky], **EDGE, "markersize": 5, "linestyle": "none"}
+def _dot(region: str) -> dict[str, Any]:
+    return {**REGION_STYLE[region], **EDGE, "markersize": 5, "linestyle": "none"}
 
 
-def _draw_worse(axes: Axes, harm: pd.DataFrame, names: Sequence[str]) -> None:
+def _draw_worse(axes: Axes, regions: pd.DataFrame, names: Sequence[str]) -> None:
     axes.set_title("Pixels made worse ↓ [%]")
-    for index, sky in enumerate(SKY):
-        lines = harm[harm["sky"] == sky].set_index("row").loc[list(names)]
+    for index, region in enumerate(REGIONS):
+        lines = regions[regions["region"] == region].set_index("row").loc[list(names)]
         share = 100 * lines["worse"]
-        axes.plot(share, _heights(names, index, len(SKY)), label=sky, **_dot(sky))
-    most = max(100 * float(harm["worse"].max()), 1.0)
+        axes.plot(share, _heights(names, index, len(REGIONS)), label=region, **_dot(region))
+    most = max(100 * float(regions["worse"].max()), 1.0)
     axes.set_xlim(-0.06 * most, 1.08 * most)
 
 
-def _draw_gains(axes: Axes, paste: pd.DataFrame, names: Sequence[str]) -> None:
+def _draw_gains(axes: Axes, paste_back: pd.DataFrame, names: Sequence[str]) -> None:
     axes.set_title("MAE gain of pasting [10⁻³]")
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
-    for index, (pasted, marker) in enumerate(_PASTE_LOOK.items()):
-        lines = paste[paste["pasted"] == pasted].set_index("row").loc[list(names)]
+    for index, (pasted, marker) in enumerate(_PASTE_BACK_STYLE.items()):
+        lines = paste_back[paste_back["pasted"] == pasted].set_index("row").loc[list(names)]
         thousandths = 1000 * lines["gain_mae"]
-        heights = _heights(names, index, len(_PASTE_LOOK))
+        heights = _heights(names, index, len(_PASTE_BACK_STYLE))
         axes.plot(thousandths, heights, linestyle="none", label=pasted, **marker)
-    low, high = min(0.0, 1000 * paste["gain_mae"].min()), max(0.0, 1000 * paste["gain_mae"].max())
+    low, high = (
+        min(0.0, 1000 * paste_back["gain_mae"].min()),
+        max(0.0, 1000 * paste_back["gain_mae"].max()),
+    )
     margin = 0.12 * (high - low) or 1.0
     axes.set_xlim(low - margin, high + margin)
 

@@ -1,4 +1,4 @@
-"""Judged ledgers in, Fig. 6 of the paper and pictures of which class became which out."""
+"""Segmented ledgers in, Fig. 6 of the paper and pictures of which class became which out."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from planetcr_bench.analysis.segmentation import OVERALL, SCORES, judges_of, signature, transitions
-from planetcr_bench.analysis.segmentation_tables import judged_runs, over_judges, table3
+from planetcr_bench.analysis.segmentation import (
+    OVERALL,
+    SCORES,
+    segmenters_of,
+    signature,
+    transitions,
+)
+from planetcr_bench.analysis.segmentation_tables import over_segmenters, segmented_runs, table3
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.figures.cloud_cover import (
@@ -44,18 +50,18 @@ _SHADE: Final = 0.6  # exponent of the share: small ones show, too
 _KEPT, _TURNED = colormaps["Blues"], colormaps["Oranges"]  # apart for all eyes, and in grey
 _EMPTY: Final = (0.9, 0.9, 0.9)
 _READING: Final = (
-    "Row: what the judge takes pixels for in the clear image. Column: in the image that the panel "
-    "names. Number: per cent of the row. Blue: the same class; orange: another."
+    "Row: what the segmenter takes pixels for in the clear image. Column: in the image that the "
+    "panel names. Number: per cent of the row. Blue: the same class; orange: another."
 )
 
 
 def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: str = "") -> Figure:
     """Fig. 6: how far mIoU and PA stay below those of the clear image, over cloud-cover bins.
 
-    With several judges a point is their mean and its bar goes from the lowest to the highest.
+    With several segmenters a point is their mean and its bar goes from the lowest to the highest.
 
     Args:
-        ledgers: Runs on one dataset, of which a judge has read one at least.
+        ledgers: Runs on one dataset, of which a segmenter has read one at least.
         protocol: Which to report.
         note: Last line of the caption.
 
@@ -63,52 +69,57 @@ def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: s
         A figure 7 inches wide that belongs to no window and to no pyplot state.
 
     Raises:
-        LedgerError: No judge has read any, or different judges have.
+        LedgerError: No segmenter has read any, or different segmenters have.
     """
-    judges = _expect_judges(ledgers)
+    segmenters = _expect_segmenters(ledgers)
     table = _discrepancies(ledgers, protocol)
     rows = cover_rows(table)
     with page() as figure:
         for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
             start_panel(axes, TITLE[score])
-            _draw_score(axes, score, rows, spread=len(judges) > 1)
+            _draw_score(axes, score, rows, spread=len(segmenters) > 1)
         label_counts(figure.axes, rows)
         bars = (
-            f"Point: mean of {len(judges)} judges. Bar beside it: from the lowest to the highest."
+            f"Point: mean of {len(segmenters)} segmenters. "
+            "Bar beside it: from the lowest to the highest."
         )
         sentences = [
             "Line at 0: the cloud-free image.",
-            *([bars] if len(judges) > 1 else []),
+            *([bars] if len(segmenters) > 1 else []),
             COUNTS,
             *few_sentences(table),
             *coverage_sentences(table),
-            *_unjudged(ledgers),
+            *_unsegmented(ledgers),
         ]
-        signatures = [signature(name, protocol, list(judges)) for name in ("mIoU", "PA")]
+        signatures = [signature(name, protocol, list(segmenters)) for name in ("mIoU", "PA")]
         finish(figure, rows, caption_lines(sentences, signatures, note), height_inch=2.9)
     return figure
 
 
-def _expect_judges(ledgers: Sequence[Ledger]) -> dict[str, str]:
-    judges = judges_of(ledgers)
-    if not judges:
-        raise LedgerError("expected runs that a judge has read; evaluate them again with --judge")
-    return judges
+def _expect_segmenters(ledgers: Sequence[Ledger]) -> dict[str, str]:
+    segmenters = segmenters_of(ledgers)
+    if not segmenters:
+        raise LedgerError(
+            "expected runs that a segmenter has read; evaluate them again with --segmenter"
+        )
+    return segmenters
 
 
-def _unjudged(ledgers: Sequence[Ledger]) -> list[str]:
-    names = ", ".join(run.name for run in ledgers if not run.judges)
-    return [f"Read by no judge, and so not drawn: {names}."] if names else []
+def _unsegmented(ledgers: Sequence[Ledger]) -> list[str]:
+    names = ", ".join(run.name for run in ledgers if not run.segmenters)
+    return [f"Read by no segmenter, and so not drawn: {names}."] if names else []
 
 
 def _discrepancies(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """Rows of the figure: the mean over judges, with ``…_lowest`` and ``…_highest`` beside it."""
-    table = over_judges(table3([run for run in ledgers if run.judges], protocol))
+    """Rows of the figure: mean over segmenters, with ``…_lowest`` and ``…_highest`` beside it."""
+    table = over_segmenters(table3([run for run in ledgers if run.segmenters], protocol))
     table = table[(table["kind"] != "clear") & (table["cover_bin"] != OVERALL)]
-    parts = {judge: part.reset_index(drop=True) for judge, part in table.groupby("judge")}
+    parts = {
+        segmenter: part.reset_index(drop=True) for segmenter, part in table.groupby("segmenter")
+    }
     names = [f"{score}_discrepancy" for score in SCORES]
     return parts["mean"].join(
-        [parts[judge][names].add_suffix(f"_{judge}") for judge in ("lowest", "highest")]
+        [parts[segmenter][names].add_suffix(f"_{segmenter}") for segmenter in ("lowest", "highest")]
     )
 
 
@@ -140,22 +151,23 @@ def _draw_spread(axes: Axes, score: str, row: Row, shift: float) -> None:
 
 
 def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: str = "") -> Figure:
-    """What the judges take each class of the clear image for in the cloudy and the restored ones.
+    """What the segmenters take each class of the clear image for in the cloudy and the restored
+    ones.
 
     Args:
-        ledgers: Runs on one dataset, of which a judge has read one at least.
+        ledgers: Runs on one dataset, of which a segmenter has read one at least.
         protocol: Which to report.
         note: Last line of the caption.
 
     Returns:
-        A figure 7 inches wide with one panel for the cloudy image and one for each judged run:
-        shares of the pixels of each class of the clear image, added over judges.
+        A figure 7 inches wide with one panel for the cloudy image and one for each segmented run:
+        shares of the pixels of each class of the clear image, added over segmenters.
 
     Raises:
-        LedgerError: No judge has read any, or different judges have.
+        LedgerError: No segmenter has read any, or different segmenters have.
     """
-    judges = _expect_judges(ledgers)
-    matrices = list(_matrices(ledgers, protocol, judges))
+    segmenters = _expect_segmenters(ledgers)
+    matrices = list(_matrices(ledgers, protocol, segmenters))
     columns = columns_for(len(matrices))
     lines = math.ceil(len(matrices) / columns)
     across, down = "class in this image", "class in the clear image"
@@ -169,15 +181,15 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
             )
             for label in axes.get_xticklabels():
                 label.set(rotation=40, ha="right", rotation_mode="anchor")
-        added = f", added over {len(judges)} judges" if len(judges) > 1 else ""
+        added = f", added over {len(segmenters)} segmenters" if len(segmenters) > 1 else ""
         empty = any((pixels.sum(1) == 0).any() for _, pixels in matrices)
         sentences = [
             _READING,
             f"Right of a row: its pixels{added}. In a title: share of all that stay.",
             *(["Grey row: no such pixels."] if empty else []),
-            *_unjudged(ledgers),
+            *_unsegmented(ledgers),
         ]
-        signed = [signature("agreement PA", protocol, list(judges))]
+        signed = [signature("agreement PA", protocol, list(segmenters))]
         caption = caption_lines(sentences, signed, note)
         # Heights at which cells are about square.
         title_lines = 1 + max(axes.get_title().count("\n") for axes in figure.axes)
@@ -188,12 +200,12 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
 
 
 def _matrices(
-    ledgers: Sequence[Ledger], protocol: Protocol, judges: Iterable[str]
+    ledgers: Sequence[Ledger], protocol: Protocol, segmenters: Iterable[str]
 ) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Name and pixels of each panel."""
-    for name, kind, ledger, image in judged_runs(ledgers):
-        if kind != "clear" and ledger.judges:
-            counts = [transitions(ledger, judge, protocol, image) for judge in judges]
+    for name, kind, ledger, image in segmented_runs(ledgers):
+        if kind != "clear" and ledger.segmenters:
+            counts = [transitions(ledger, segmenter, protocol, image) for segmenter in segmenters]
             yield name, np.sum(counts, axis=0)
 
 

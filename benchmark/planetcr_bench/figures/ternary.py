@@ -1,4 +1,4 @@
-"""Ledgers in, ternary plots of residual cloud, recovery and invention out."""
+"""Ledgers in, ternary plots of residual cloud, recovery and hallucination out."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench.analysis.error_analysis import TRIANGLE, Diagnosis, signature
-from planetcr_bench.constants import COVER_BINS, SKY
+from planetcr_bench.constants import COVER_BINS, REGIONS
 from planetcr_bench.figures.cloud_cover import (
     EDGE,
-    SKY_LOOK,
+    REGION_STYLE,
     Row,
     behind,
     caption_lines,
@@ -27,20 +27,24 @@ from planetcr_bench.figures.cloud_cover import (
     page,
 )
 
-CORNERS: Final = {"residual": (0.0, 0.0), "recovery": (0.5, math.sqrt(0.75)), "invention": (1.0, 0)}
+CORNERS: Final = {
+    "residual": (0.0, 0.0),
+    "recovery": (0.5, math.sqrt(0.75)),
+    "hallucination": (1.0, 0),
+}
 """Where a share of one lies, in a triangle whose sides are 1 long."""
 
 _TRIANGLE_READING: Final = (
     "With the L1 distances a = Σ|prediction − clear|, b = Σ|prediction − cloudy| and "
-    "d = Σ|cloudy − clear|: residual cloud (a+d−b)/2, recovery (b+d−a)/2, invention (a+b−d)/2, as "
-    "shares of their sum in %; each number continues the grid line that it is of (left: residual "
-    "cloud, right: recovery, below: invention). A copy of the input is all residual cloud, a "
-    "perfect image all recovery, one far from both all invention."
+    "d = Σ|cloudy − clear|: residual cloud (a+d−b)/2, recovery (b+d−a)/2, hallucination "
+    "(a+b−d)/2, as shares of their sum in %; each number continues the grid line that it is of "
+    "(left: residual cloud, right: recovery, below: hallucination). A copy of the input is all "
+    "residual cloud, a perfect image all recovery, one far from both all hallucination."
 )
 _GRID: Final = (0.2, 0.4, 0.6, 0.8)
 _LINE: Final[dict[str, Any]] = {"color": "#DADADA", "linewidth": 0.6, "zorder": 1}
 _TICK: Final = 0.018  # by which a grid line goes on beyond the side, to its number
-_ROTATION: Final = {"residual": -60.0, "recovery": 0.0, "invention": 60.0}
+_ROTATION: Final = {"residual": -60.0, "recovery": 0.0, "hallucination": 60.0}
 """Degrees by which a number of the grid is tilted: it stands in the direction of its line."""
 _MEAN: Final[dict[str, Any]] = {"color": "#D55E00", "marker": "*", "markersize": 11}
 _POINT: Final[dict[str, Any]] = {"linestyle": "none", "zorder": 2, **EDGE}
@@ -49,7 +53,7 @@ _BIN_MARKERS: Final = ("o", "s", "^", "D", "v")
 
 
 def place_of(shares: ArrayLike) -> NDArray[np.float64]:
-    """Where shares of residual cloud, recovery and invention lie in the triangle.
+    """Where shares of residual cloud, recovery and hallucination lie in the triangle.
 
     Args:
         shares: As ``triangle`` gives them, shape (..., 3).
@@ -63,7 +67,7 @@ def place_of(shares: ArrayLike) -> NDArray[np.float64]:
 
 
 def triangle_figure(of: Diagnosis, *, note: str = "") -> Figure:
-    """Ternary plots of residual cloud, recovery and invention: over cloud cover and over skies.
+    """Ternary plots of residual cloud, recovery and hallucination, by cover and by region.
 
     Args:
         of: Runs in one protocol.
@@ -71,7 +75,7 @@ def triangle_figure(of: Diagnosis, *, note: str = "") -> Figure:
 
     Returns:
         A figure 7 inches wide. Left, of one method, its scenes and all pixels; of several, a trail
-        over the cloud-cover bins of each. Right, each method under cloud, on its rim and clear.
+        over the cloud-cover bins of each. Right, each method under cloud, at its edge and clear.
     """
     names = list(of.failures()["row"])
     with page({"axes.grid": False}) as figure:
@@ -81,13 +85,13 @@ def triangle_figure(of: Diagnosis, *, note: str = "") -> Figure:
         if len(names) == 1:
             left.set_title("Scenes by cloud cover")
             _draw_scenes(left, of.scenes, of.triangle)
-            right.set_title("Pixels by sky")
-            _draw_skies(right, of.triangle)
+            right.set_title("Pixels by region")
+            _draw_regions(right, of.triangle)
         else:
             left.set_title("Methods over cloud cover")
             _draw_trails(left, of.triangle, "cover_bin", COVER_BINS)
-            right.set_title("Methods over skies")
-            _draw_trails(right, of.triangle, "sky", SKY[::-1])
+            right.set_title("Methods over regions")
+            _draw_trails(right, of.triangle, "region", REGIONS[::-1])
         legend = _scene_legend() if len(names) == 1 else _method_legend(names)
         caption = caption_lines(_sentences(of), [signature(of.protocol, "mae")], note)
         finish(figure, legend, caption, height_inch=3.65)
@@ -98,7 +102,7 @@ def _sentences(of: Diagnosis) -> list[str]:
     one = ["Left: one point per scene; star: all pixels."]
     many = [
         "Left: from the smallest marker, 0–20 % of cloud cover, to the largest, 80–100 %.",
-        "Right: from the smallest marker, clear, over rim to the largest, cloud.",
+        "Right: from the smallest marker, clear, over edge to the largest, cloud.",
     ]
     sentences = many if len(of.ledgers) > 1 else one
     return [_TRIANGLE_READING, *sentences, behind(of.failures(), complete=of.complete)]
@@ -131,13 +135,14 @@ def _draw_triangle(axes: Axes) -> None:
     bold: dict[str, Any] = {"fontweight": "bold", "fontsize": 7.5}
     axes.text(0.5, CORNERS["recovery"][1] + 0.02, "Recovery", ha="center", va="bottom", **bold)
     axes.text(-0.05, -0.08, "Residual cloud", ha="left", va="top", **bold)
-    axes.text(1.05, -0.08, "Invention", ha="right", va="top", **bold)
+    axes.text(1.05, -0.08, "Hallucination", ha="right", va="top", **bold)
 
 
 def _draw_grid_line(axes: Axes, index: int, share: float) -> None:
     """Draw where one share is constant, and write it where the line goes on beyond its side.
 
-    Numbers of residual cloud stand on the left side, of recovery on the right, of invention below.
+    Numbers of residual cloud stand on the left side, of recovery on the right, of hallucination
+    below.
     """
     ends = np.zeros((2, 3))
     ends[:, index] = share
@@ -185,10 +190,10 @@ def _draw_trails(axes: Axes, table: pd.DataFrame, by: str, order: Sequence[str])
         axes.scatter(x, y, s=sizes[kept], c=colour, marker=marker, **edge)
 
 
-def _draw_skies(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw one method's skies, and name them beside the triangle."""
-    for name, marker in SKY_LOOK.items():
-        chosen = (table["by"] == "sky") & (table["group"] == name)
+def _draw_regions(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw one method's regions, and name them beside the triangle."""
+    for name, marker in REGION_STYLE.items():
+        chosen = (table["by"] == "region") & (table["group"] == name)
         x, y = place_of(table.loc[chosen, list(TRIANGLE)])[0]
         axes.plot([x], [y], label=name, markersize=7, **{**marker, **_POINT})
     axes.legend(loc="upper right", frameon=False, fontsize=7, handletextpad=0.3, borderpad=0)

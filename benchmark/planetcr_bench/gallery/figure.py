@@ -30,7 +30,7 @@ from planetcr_bench.constants import LAND_COVER_NAMES, OPTICAL_SIZE, UNKNOWN
 from planetcr_bench.errors import UsageError
 from planetcr_bench.figures.fonts import families, unwarned, write_all_letters
 from planetcr_bench.gallery.panels import LAND_COVER_COLOURS, STRIPES, Panel
-from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.files import atomic_write
 
 FORMATS: Final = (".png", ".pdf", ".svg")
 
@@ -160,7 +160,7 @@ def save_figure(figure: Figure, out: Path) -> None:
     with matplotlib.style.context(_STYLE), unwarned():
         figure.savefig(stream, format=kind, dpi=figure.dpi, metadata=metadata[kind])
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, stream.getvalue())
+    atomic_write(out, stream.getvalue())
 
 
 def fitting_layout(sheet: Sheet) -> Layout:

@@ -30,7 +30,7 @@ from planetcr_bench.data.scene import Image, Scene, upsample
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays, scene_arrays
-from planetcr_bench.evaluation.segmenters import Judge
+from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.gallery.figure import (
     FORMATS,
     Bar,
@@ -87,7 +87,7 @@ ROWS: Final[dict[str, str]] = {
     "infrared": "Infrared",
     "error": "Error",
     "angle": "Angle",
-    "judge": "Judge",
+    "segmenter": "Segmenter",
 }
 """Further lines of panels under each scene, in their order, and their names on the page."""
 
@@ -144,7 +144,7 @@ def gallery(
     pick: Pick | None = None,
     by: By | None = None,
     rows: Sequence[str] = ("error",),
-    judge: Judge | None = None,
+    segmenter: Segmenter | None = None,
     quiet: bool = False,
 ) -> list[str]:
     """Draw scenes and what methods made of them.
@@ -163,7 +163,7 @@ def gallery(
             or ``worst``: ``ranked_scenes``, by the first folder.
         by: Score that ranks, by default ``psnr``.
         rows: Lines of panels to draw under each scene, of :data:`ROWS`.
-        judge: Tells land cover from images; draws the line ``judge``.
+        segmenter: Tells land cover from images; draws the line ``segmenter``.
         quiet: Show no progress.
 
     Returns:
@@ -176,11 +176,11 @@ def gallery(
         PredictionError: A scene that is drawn, or ranked, has no usable prediction.
     """
     check_out(out)
-    _check_options(names, count, pick, by, rows, judge)
+    _check_options(names, count, pick, by, rows, segmenter)
     count = len(set(names)) or count or (len(LAND_COVER) if pick == "classes" else 5)
     _check_numbers(folders, count)
     dataset = _dataset(data, folders, split, scene_list, quiet=quiet)
-    titles, asked = method_titles(folders), _asked(rows, judge)
+    titles, asked = method_titles(folders), _asked(rows, segmenter)
     fitting_layout(_blank_sheet(titles, asked, min(count, len(dataset.scenes))))
     if pick in BY_SCORE:
         found = _predictions(folders, dataset.scenes, "ranked or drawn")
@@ -194,7 +194,7 @@ def gallery(
     drawn = _read_all(scenes, found, protocol)
     how = "chosen by name" if names else _how(pick, by or "psnr", titles[0], protocol, len(scenes))
     note = _shown(dataset, len(scenes), how) + _seen(titles, found, protocol)
-    figure = gallery_figure(drawn, titles, protocol, rows=rows, judge=judge, note=note)
+    figure = gallery_figure(drawn, titles, protocol, rows=rows, segmenter=segmenter, note=note)
     save_figure(figure, out)
     return [files.name for files in scenes]
 
@@ -232,7 +232,7 @@ def _check_options(
     pick: Pick | None,
     by: By | None,
     rows: Sequence[str],
-    judge: Judge | None,
+    segmenter: Segmenter | None,
 ) -> None:
     if names and count:
         raise UsageError(f"--scenes: expected no number beside scenes by --scene, got {count}")
@@ -243,8 +243,8 @@ def _check_options(
         raise UsageError(f"--by: expected --pick {', '.join(BY_SCORE)} with it, got {got}")
     if unknown := [row for row in rows if row not in ROWS]:
         raise UsageError(f"--row: expected {', '.join(ROWS)}, got {', '.join(unknown)}")
-    if "judge" in rows and judge is None:
-        raise UsageError("--row judge: expected a judge; give its file with --judge")
+    if "segmenter" in rows and segmenter is None:
+        raise UsageError("--row segmenter: expected a segmenter; give its file with --segmenter")
 
 
 def method_titles(folders: Sequence[Path]) -> list[str]:
@@ -468,7 +468,7 @@ def gallery_figure(
     protocol: Protocol,
     *,
     rows: Sequence[str] = ("error",),
-    judge: Judge | None = None,
+    segmenter: Segmenter | None = None,
     note: str = "",
 ) -> Figure:
     """Fig. 4: each scene a block: cloudy, SAR, land cover, predictions, clear; and what is asked.
@@ -478,25 +478,25 @@ def gallery_figure(
         names: Titles of the predictions.
         protocol: The one that the scenes were scored with.
         rows: Lines of panels to draw under each scene, of :data:`ROWS`.
-        judge: Draws the line ``judge``.
+        segmenter: Draws the line ``segmenter``.
         note: First sentence of the caption, such as which scenes these are.
 
     Returns:
         See ``sheet_figure``.
     """
-    asked = _asked(rows, judge)
+    asked = _asked(rows, segmenter)
     maps = {row: [_maps(scene, row, protocol) for scene in scenes] for row in asked if row in BARS}
     ends = {row: upper_end(_counting(scenes, maps[row]), BARS[row][1]) for row in maps}
     blocks = []
     for number, scene in enumerate(scenes):
         own = {row: [map_panel(one, row, ends[row]) for one in maps[row][number]] for row in maps}
-        own |= {row: _land_panels(scene, row, judge) for row in asked if row not in maps}
+        own |= {row: _land_panels(scene, row, segmenter) for row in asked if row not in maps}
         rest = [_under_columns(own[row], len(names)) for row in asked]
         title = f"{scene.scene}, cloud cover {100 * scene.cloud_cover:.0f} %"
         blocks.append(Block(title, [_first_line(scene), *rest]))
     grey = any(bool(np.isnan(one).any()) for of_scene in maps.get("angle", ()) for one in of_scene)
     size = scenes[0].clear.shape[-1]
-    caption = " ".join([note, *_caption(size, protocol, asked, judge, grey=grey)]).strip()
+    caption = " ".join([note, *_caption(size, protocol, asked, segmenter, grey=grey)]).strip()
     return sheet_figure(Sheet([*BEFORE, *names, "Clear"], _lines(asked, ends), blocks, caption))
 
 
@@ -514,9 +514,9 @@ def _blank_sheet(names: Sequence[str], asked: Sequence[str], scenes: int) -> She
     return Sheet(columns, _lines(asked, dict.fromkeys(BARS, 1.0)), [block] * scenes, text)
 
 
-def _asked(rows: Sequence[str], judge: Judge | None) -> list[str]:
-    """Rows to draw, in their order; a judge is given only for its row."""
-    return [row for row in ROWS if (row in rows if row != "judge" else judge is not None)]
+def _asked(rows: Sequence[str], segmenter: Segmenter | None) -> list[str]:
+    """Rows to draw, in their order; a segmenter is given only for its row."""
+    return [row for row in ROWS if (row in rows if row != "segmenter" else segmenter is not None)]
 
 
 def _lines(asked: Sequence[str], ends: Mapping[str, float]) -> list[Line]:
@@ -541,10 +541,10 @@ def _counting(
     return left or untouched
 
 
-def _land_panels(scene: DrawnScene, row: str, judge: Judge | None) -> list[Panel]:
+def _land_panels(scene: DrawnScene, row: str, segmenter: Segmenter | None) -> list[Panel]:
     """Panels of the rows that no colour bar explains."""
-    if row == "judge" and judge:
-        return [land_cover_panel(seen) for seen in judge.classify(np.stack(_images(scene)))]
+    if row == "segmenter" and segmenter:
+        return [land_cover_panel(seen) for seen in segmenter.classify(np.stack(_images(scene)))]
     return optical_panels(_images(scene), scene.clear, INFRARED)
 
 
@@ -580,7 +580,7 @@ def _caption(
     size: int,
     protocol: Protocol,
     rows: Sequence[str],
-    judge: Judge | None,
+    segmenter: Segmenter | None,
     *,
     grey: bool,
 ) -> list[str]:
@@ -594,7 +594,8 @@ def _caption(
         "stretched between the same percentiles of its own in the clear image.",
         "error": "Error: |image − clear|, mean over the four bands.",
         "angle": f"Angle: spectral angle between image and clear image{undefined}.",
-        "judge": f"Judge: land cover that {judge.name if judge else 'none'} tells from the image.",
+        "segmenter": f"Segmenter: land cover that {segmenter.name if segmenter else 'none'} "
+        "tells from the image.",
     }
     optical = (
         "Optical images are in true colour, all of a scene with one stretch, taken from its clear "

@@ -21,12 +21,12 @@ from planetcr_bench.constants import (
     LAND_COVER_NAMES,
     PLANET_CR,
     PLANET_CR_TEST_SCENES,
-    SKY,
+    REGIONS,
 )
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.metrics.sums import SUMS, judged_columns
+from planetcr_bench.metrics.sums import SUMS, segmenter_columns
 from planetcr_bench.results.aggregate import (
     METRICS,
     SUMS_OF_INPUT,
@@ -50,7 +50,7 @@ DENOMINATORS: Final = {
     "ssim": "ssim_pixels",
 }
 ALL: Final = "all"
-AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "sky": SKY}
+AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "region": REGIONS}
 """What the page can filter by, and the values of each in their order."""
 
 
@@ -150,7 +150,7 @@ def _track(entry: Entry) -> str:
 
 
 def _alike(first: Entry, other: Entry) -> bool:
-    """Whether two runs may stand in one table; judges are told apart column by column."""
+    """Whether two runs may stand in one table; segmenters are told apart column by column."""
     if first.run["expected_scenes"] != other.run["expected_scenes"]:
         return False
     try:
@@ -181,14 +181,14 @@ class Arrays:
 def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
     """Sums of every entry of a board by AOI and by what the page filters.
 
-    Pooled over pixels, a cell is AOI × class × bin × sky, and any selection adds its cells. As a
-    mean over scenes, selections do not add: every class × bin and every bin × sky has a cell, with
-    ``all`` for what is not told apart, and a selection is one cell per AOI.
+    Pooled over pixels, a cell is AOI × class × bin × region, and any selection adds its cells. As a
+    mean over scenes, selections do not add: every class × bin and every bin × region has a cell,
+    with ``all`` for what is not told apart, and a selection is one cell per AOI.
 
     Returns:
         ``aois`` (names), ``additive``, ``index`` (key of an array: cells × 4, positions of AOI,
-        class, bin and sky; the number of values stands for all), and per entry, and for the input,
-        keys of the arrays of ``NUMERATORS`` and ``DENOMINATORS``, one number per cell.
+        class, bin and region; the number of values stands for all), and per entry, and for the
+        input, keys of the arrays of ``NUMERATORS`` and ``DENOMINATORS``, one number per cell.
     """
     additive = board.protocol.pool == "pixels"
     runs: list[tuple[str, Ledger, Of]] = [("input", widest(board.ledgers), "input")]
@@ -215,14 +215,14 @@ def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
 
 def _rows(ledger: Ledger, protocol: Protocol, columns: Sequence[str] = tuple(SUMS)) -> pd.DataFrame:
     """Some columns of a ledger's rows in one protocol, and what cells are told apart by."""
-    names = ["aoi", "scene", "protocol", "cloud_cover", "land_cover", "sky", *columns]
+    names = ["aoi", "scene", "protocol", "cloud_cover", "land_cover", "region", *columns]
     rows = ledger.frame.loc[ledger.frame["protocol"] == protocol.name, names]
     rows = rows.assign(cover_bin=cover_bins(rows))
     return rows.astype(dict.fromkeys(["aoi", "scene", *AXES], object))
 
 
 def _added(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
-    """Sums of pixels per AOI × class × bin × sky, as ``<numerator or denominator>_<metric>``."""
+    """Sums of pixels per AOI × class × bin × region, as ``<numerator or denominator>_<metric>``."""
     rows = _rows(ledger, protocol)
     sums = rows.groupby(["aoi", *AXES])[list(SUMS)].sum()
     own = SUMS_OF_INPUT if of == "input" else {}
@@ -237,12 +237,12 @@ def _averaged(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
     """Sums of scenes' scores per AOI, and how many scenes have one, for every selection."""
     frame = _rows(ledger, protocol)
     tables = []
-    for by in ((), ("land_cover",), ("sky",)):
+    for by in ((), ("land_cover",), ("region",)):
         scenes = score_groups(
             frame, protocol, ["aoi", "cover_bin", "scene", *by], of=of, pool="pixels"
         )
         flat = scenes[list(METRICS)].reset_index().astype({"cover_bin": object})
-        flat = flat.assign(**{axis: ALL for axis in ("land_cover", "sky") if axis not in by})
+        flat = flat.assign(**{axis: ALL for axis in ("land_cover", "region") if axis not in by})
         tables += [flat, flat.assign(cover_bin=ALL)]
     grouped = pd.concat(tables).groupby(["aoi", *AXES])[list(METRICS)]
     tops, bottoms = grouped.sum().add_prefix("top_"), grouped.count().add_prefix("bottom_")
@@ -253,8 +253,8 @@ def counts_of(board: Board, arrays: Arrays) -> dict[str, Any]:
     """How many scenes of every AOI stand behind any selection of the page.
 
     Returns:
-        ``index`` (key of an array: cells × 4, positions of AOI, class, bin and sky; of class and
-        sky the number of values stands for all), and under ``scenes`` per entry the key of an
+        ``index`` (key of an array: cells × 4, positions of AOI, class, bin and region; of class and
+        region the number of values stands for all), and under ``scenes`` per entry the key of an
         array, scenes per cell. Bins add up, for a scene is in one.
     """
     tables = {entry.name: _counted(entry.ledger, board.protocol) for entry in board.entries}
@@ -274,14 +274,14 @@ def _counted(ledger: Ledger, protocol: Protocol) -> pd.Series[Any]:
     rows = _rows(ledger, protocol, ())
     plain = rows[["aoi", "scene", *AXES]].drop_duplicates()
     parts = []
-    for told in ((), ("land_cover",), ("sky",), ("land_cover", "sky")):
-        all_else = {axis: ALL for axis in ("land_cover", "sky") if axis not in told}
+    for told in ((), ("land_cover",), ("region",), ("land_cover", "region")):
+        all_else = {axis: ALL for axis in ("land_cover", "region") if axis not in told}
         parts.append(plain.assign(**all_else).drop_duplicates())
     return pd.concat(parts).groupby(["aoi", *AXES])["scene"].nunique()
 
 
 def _positions(index: pd.Index[Any]) -> NDArray[Any]:
-    """Of AOI, class, bin and sky of each cell, among the names in their order."""
+    """Of AOI, class, bin and region of each cell, among the names in their order."""
     aois = sorted(set(index.get_level_values("aoi")))
     places = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]
     return np.stack(
@@ -293,23 +293,23 @@ def _positions(index: pd.Index[Any]) -> NDArray[Any]:
     )
 
 
-def judged_cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
-    """What each judge tells, by AOI × class × bin.
+def segmentation_cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
+    """What each segmenter tells, by AOI × class × bin.
 
     Returns:
-        Per judge that has read an entry: ``name``, ``index`` (key of an array: cells × 3), and
+        Per segmenter that has read an entry: ``name``, ``index`` (key of an array: cells × 3), and
         ``read``: for ``clear``, ``cloudy`` and every entry it has read, the key of an array (cells
         × 6), pixels by the class that it takes them for; the cell's class is the true one.
     """
     result: dict[str, Any] = {}
     aois = sorted({str(aoi) for ledger in board.ledgers for aoi in ledger.frame["aoi"].unique()})
     places = [pd.Index(aois), pd.Index(LAND_COVER), pd.Index(COVER_BINS)]
-    for judge, name in _judges(board).items():
-        readers = [entry for entry in board.entries if judge in entry.ledger.judges]
+    for segmenter, name in _segmenters(board).items():
+        readers = [entry for entry in board.entries if segmenter in entry.ledger.segmenters]
         speaker = widest([entry.ledger for entry in readers])
-        tables = {image: _read(speaker, board.protocol, judge, image) for image in _STILL}
+        tables = {image: _read(speaker, board.protocol, segmenter, image) for image in _STILL}
         for entry in readers:
-            tables[entry.name] = _read(entry.ledger, board.protocol, judge, "prediction")
+            tables[entry.name] = _read(entry.ledger, board.protocol, segmenter, "prediction")
         index = tables["clear"].index
         for table in tables.values():
             index = index.union(table.index)
@@ -317,7 +317,7 @@ def judged_cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
             place.get_indexer(pd.Index(index.get_level_values(level)))
             for level, place in enumerate(places)
         ]
-        result[judge] = {
+        result[segmenter] = {
             "name": name,
             "index": arrays.add(np.stack(positions, 1)),
             "read": {
@@ -331,17 +331,17 @@ def judged_cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
 _STILL: Final = ("clear", "cloudy")
 
 
-def _judges(board: Board) -> dict[str, str]:
-    """Key to name of every judge, in the order of the keys."""
+def _segmenters(board: Board) -> dict[str, str]:
+    """Key to name of every segmenter, in the order of the keys."""
     facts: dict[str, Mapping[str, Any]] = {}
     for ledger in board.ledgers:
-        facts |= ledger.provenance["judges"]
+        facts |= ledger.provenance["segmenters"]
     return {key: str(facts[key]["name"]) for key in sorted(facts)}
 
 
-def _read(ledger: Ledger, protocol: Protocol, judge: str, image: str) -> pd.DataFrame:
+def _read(ledger: Ledger, protocol: Protocol, segmenter: str, image: str) -> pd.DataFrame:
     source = "cloudy" if image == "cloudy" else "prediction"
-    names = [name for name in judged_columns(judge) if f"_{source}_" in name]
+    names = [name for name in segmenter_columns(segmenter) if f"_{source}_" in name]
     rows = _rows(ledger, protocol, names)
     rows = rows[rows["land_cover"].isin(LAND_COVER)]
     counts = rows.groupby(["aoi", "land_cover", "cover_bin"])[names].sum()

@@ -27,7 +27,7 @@ from planetcr_bench.constants import (
 from planetcr_bench.data.metadata import TEST_SCENES, Simulation
 from planetcr_bench.leaderboard.card import text_faults
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.metrics.sums import FLOOR_SUMS, SUMS, judged_columns
+from planetcr_bench.metrics.sums import FLOOR_SUMS, SUMS, segmenter_columns
 from planetcr_bench.results.ledger import RECORD, SCHEMA_VERSION, Ledger, broken_rules
 
 ROUNDING: Final = 1e-6
@@ -63,8 +63,8 @@ _PATTERNS: Final = {
     "tool_version": r"[\w.+!-]{1,40}",
     "input_crop": "|".join((*INPUT_CROPS.values(), UNKNOWN_INPUT)),
 }
-JUDGE_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
-MOST_JUDGES: Final = 10
+SEGMENTER_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
+MOST_SEGMENTERS: Final = 10
 
 MOST_SCENES: Final = 1_000_000
 """Of a split; a number far above that of any dataset of patches."""
@@ -81,7 +81,7 @@ _PARTS: Final = (
 )  # fmt: skip
 """Columns that grow with every pixel and mean the same in both protocols."""
 
-_CELL: Final = ["scene", "land_cover", "sky"]
+_CELL: Final = ["scene", "land_cover", "region"]
 Flags = NDArray[np.bool_]
 
 
@@ -134,15 +134,15 @@ def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
         )
     if record.get("ledger_schema", SCHEMA_VERSION) != SCHEMA_VERSION:
         found.append(f"ledger_schema: expected {SCHEMA_VERSION}; evaluate with this version")
-    judges = record.get("judges", {})
-    if len(judges) > MOST_JUDGES:
-        found.append(f"judges: expected at most {MOST_JUDGES}, got {len(judges)}")
-    for key, facts in judges.items():
+    segmenters = record.get("segmenters", {})
+    if len(segmenters) > MOST_SEGMENTERS:
+        found.append(f"segmenters: expected at most {MOST_SEGMENTERS}, got {len(segmenters)}")
+    for key, facts in segmenters.items():
         known = isinstance(facts, dict) and all(
             isinstance(facts.get(name), str) for name in ("name", "sha256")
         )
-        if not known or re.fullmatch(JUDGE_KEY, key) is None:
-            found.append(f"judges: expected a short key with name and sha256, got {key[:60]!r}")
+        if not known or re.fullmatch(SEGMENTER_KEY, key) is None:
+            found.append(f"segmenters: expected a short key with name and sha256, got {key[:60]!r}")
     return found
 
 
@@ -225,7 +225,7 @@ def ledger_faults(ledger: Ledger) -> list[str]:
         ledger: Of known columns, with a record without faults.
     """
     frame = ledger.frame
-    found = [f"expected {rule}" for rule in broken_rules(frame, ledger.judges)]
+    found = [f"expected {rule}" for rule in broken_rules(frame, ledger.segmenters)]
     if found:
         return found  # the rules below take those for granted
     for rule, broken in {**_row_rules(ledger), **_identity_rules(ledger)}.items():
@@ -239,15 +239,17 @@ def ledger_faults(ledger: Ledger) -> list[str]:
 
 def _told(frame: pd.DataFrame, rule: str, broken: Flags) -> str:
     first = frame.loc[broken].iloc[0]
-    cell = ", ".join(str(first[name]) for name in ("protocol", "land_cover", "sky"))
+    cell = ", ".join(str(first[name]) for name in ("protocol", "land_cover", "region"))
     return f"expected {rule}; broken in {int(broken.sum())} rows, first {first['scene']} ({cell})"
 
 
 def _row_rules(ledger: Ledger) -> dict[str, Flags]:
     """Rule to the rows that break it."""
     frame = ledger.frame
-    judged = [name for judge in ledger.judges for name in judged_columns(judge)]
-    counts = frame[["pixels", *judged]].to_numpy(np.int64)  # so large that their sums wrap around?
+    segmented = [name for segmenter in ledger.segmenters for name in segmenter_columns(segmenter)]
+    counts = frame[["pixels", *segmented]].to_numpy(
+        np.int64
+    )  # so large that their sums wrap around?
     sums = {name: frame[name].to_numpy(np.float64) for name in SUMS}
     more, error, square = 1 + ROUNDING, sums["absolute_error"], sums["squared_error"]
     given, given_square = sums["cloudy_clear"], sums["input_squared_error"]
@@ -381,7 +383,9 @@ def _cover_faults(frame: pd.DataFrame) -> list[str]:
     """Cloud cover is the share of pixels under cloud, be they in the protocol's window or not."""
     name = max(frame["protocol"].unique(), key=lambda name: _pixels_of(PROTOCOLS[name])[0])
     rows = frame[frame["protocol"] == name]
-    cloudy = rows["pixels"].where(rows["sky"] == "cloud", 0).groupby(rows["scene"], observed=True)
+    cloudy = (
+        rows["pixels"].where(rows["region"] == "cloud", 0).groupby(rows["scene"], observed=True)
+    )
     covers = rows.groupby("scene", observed=True)["cloud_cover"].first()
     unseen = covers - cloudy.sum() / OPTICAL_SIZE**2
     most = 1 - _pixels_of(PROTOCOLS[name])[0] / OPTICAL_SIZE**2
@@ -400,9 +404,9 @@ def differing(
     Args:
         sent: The stranger's.
         known: Measured, or believed; only scenes and protocols of both are compared.
-        columns: Some of ``SUMS``, or counts of a judge that both have.
-        drift: Relative difference that is let pass in the sum of a cell (scene × class × sky); of
-            counts, this share of its pixels and :data:`TIPPED` more.
+        columns: Some of ``SUMS``, or counts of a segmenter that both have.
+        drift: Relative difference that is let pass in the sum of a cell (scene × class × region);
+            of counts, this share of its pixels and :data:`TIPPED` more.
 
     Returns:
         One line for each column that differs, or one for cells that only one of the two has.
@@ -470,13 +474,13 @@ _DEGREES: Final = 1e-4
 """A few metres."""
 
 
-def judged_input(judges: Sequence[str]) -> list[str]:
-    """Columns of judges that hang on the dataset alone: what they take the cloudy image for."""
+def segmenter_input(segmenters: Sequence[str]) -> list[str]:
+    """Columns of segmenters that hang on the dataset alone: what they take the cloudy image for."""
     return [
         name
-        for judge in judges
-        for name in judged_columns(judge)
-        if name.startswith(f"judge_{judge}_cloudy_")
+        for segmenter in segmenters
+        for name in segmenter_columns(segmenter)
+        if name.startswith(f"segmenter_{segmenter}_cloudy_")
     ]
 
 
@@ -497,5 +501,5 @@ def _cells(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _place(cell: tuple[str, ...]) -> str:
-    protocol, scene, land_cover, sky = cell
-    return f"{scene} ({protocol}, {land_cover}, {sky})"
+    protocol, scene, land_cover, region = cell
+    return f"{scene} ({protocol}, {land_cover}, {region})"

@@ -204,7 +204,7 @@ def _read_ledger(folder: Path) -> Ledger:
         )
     check_regular(path, LARGEST_LEDGER, error=LedgerError)
     ledger = decode_ledger(path, shape_faults)
-    check_rows(ledger.frame, str(path), list(ledger.judges))
+    check_rows(ledger.frame, str(path), list(ledger.segmenters))
     for rule in _broken(ledger):
         raise LedgerError(f"{path}: expected {rule}, found otherwise")
     return ledger

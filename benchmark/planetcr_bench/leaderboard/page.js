@@ -8,14 +8,14 @@ const METRICS = {
     possible: [-Infinity, Infinity] },
   sam_deg: { label: "SAM", unit: "°", digits: 2, up: false, of: (ratio) => ratio, possible: [0, 180] },
   ssim: { label: "SSIM", unit: "", digits: 4, up: true, of: (ratio) => ratio, possible: [-1, 1] },
-  miou: { label: "mIoU", unit: "%", digits: 1, up: true, judged: true, possible: [0, 100] },
-  pa: { label: "PA", unit: "%", digits: 1, up: true, judged: true, possible: [0, 100] },
+  miou: { label: "mIoU", unit: "%", digits: 1, up: true, segmented: true, possible: [0, 100] },
+  pa: { label: "PA", unit: "%", digits: 1, up: true, segmented: true, possible: [0, 100] },
 };
 const LEVEL = 0.05;
 const COLOURS = 8;
 const INPUT = "Cloudy (input)";
-const AXES = ["land_cover", "cover_bin", "sky"];
-const START = { board: "0", land_cover: "all", cover_bin: "all", sky: "all", inputs: "all", verified: "", judge: "",
+const AXES = ["land_cover", "cover_bin", "region"];
+const START = { board: "0", land_cover: "all", cover_bin: "all", region: "all", inputs: "all", verified: "", segmenter: "",
   sort: "psnr", down: "1", a: "", b: "", entry: "" };
 const state = { ...START };
 const at = (id) => document.getElementById(id);
@@ -115,13 +115,13 @@ function behindBoard(chosen = selection()) {
     .reduce((most, one) => (one.scenes > most.scenes ? one : most), { scenes: 0, aois: 0 });
 }
 
-/** Confusion matrices per AOI, flat 6 × 6: true class × class that the judge reads. */
-function judgedSums(board, name, metric, selection) {
-  const judge = board.judges[state.judge];
+/** Confusion matrices per AOI, flat 6 × 6: true class × class that the segmenter reads. */
+function segmenterSums(board, name, metric, selection) {
+  const segmenter = board.segmenters[state.segmenter];
   const classes = DATA.axes.land_cover.length - 1;
-  const key = judge && judge.read[name];
+  const key = segmenter && segmenter.read[name];
   if (!key || selection.sky !== "all") return null;
-  const index = numbers(judge.index);
+  const index = numbers(segmenter.index);
   const pixels = numbers(key);
   const bin = DATA.axes.cover_bin.indexOf(selection.cover_bin);
   const parts = board.cells.aois.map(() => new Array(classes * classes).fill(0));
@@ -175,7 +175,7 @@ function accuracy(matrix, classes, only) {
 }
 
 function sumsOf(board, name, metric, selection) {
-  return (METRICS[metric].judged ? judgedSums : ratioSums)(board, name, metric, selection);
+  return (METRICS[metric].segmented ? segmenterSums : ratioSums)(board, name, metric, selection);
 }
 
 // ---------------------------------------------------------------- statistics
@@ -272,7 +272,7 @@ function halfOf(pair, comparisons = 1) {
 }
 
 /** Gap below which most pairs cannot be told apart: the median half-width. */
-function resolution(pairs, comparisons) {
+function detectable_difference(pairs, comparisons) {
   const halves = pairs.filter((pair) => pair.p < 1).map((pair) => halfOf(pair, comparisons))
     .filter(Number.isFinite).sort((one, other) => one - other);
   const middle = halves.length / 2;
@@ -366,7 +366,7 @@ function compared(ranked) {
   }
   const corrected = holm(pairs.map((pair) => (Number.isNaN(pair.p) ? 1 : pair.p)));
   return { pairs, letters: lettersOf(ranked.length, places.filter((_, k) => corrected[k] < LEVEL)),
-    alone: resolution(pairs, 1), corrected: resolution(pairs, pairs.length) };
+    alone: detectable_difference(pairs, 1), corrected: detectable_difference(pairs, pairs.length) };
 }
 
 /** Letters by places that are told apart: two share one if, and only if, they are not (Piepho 2004). */
@@ -520,7 +520,7 @@ function labelled(score, digits) {
 // ---------------------------------------------------------------- the page
 
 const board = () => DATA.boards[Number(state.board)];
-const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_bin, sky: state.sky });
+const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_bin, region: state.sky });
 
 function shown() {
   return board().entries.filter((entry) =>
@@ -530,19 +530,19 @@ function shown() {
 }
 
 function columns() {
-  return Object.keys(METRICS).filter((metric) => !METRICS[metric].judged || state.judge);
+  return Object.keys(METRICS).filter((metric) => !METRICS[metric].segmented || state.segmenter);
 }
 
 const scoresSeen = new Map();
 
 /** Scores of the input and of every shown entry in every column, for the selection. */
 function scored() {
-  return remembered(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.judge], score);
+  return remembered(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.segmenter], score);
 }
 
 function score() {
   const each = (name) => Object.fromEntries(columns().map((metric) => {
-    const key = METRICS[metric].judged && name === "input" ? "cloudy" : name;
+    const key = METRICS[metric].segmented && name === "input" ? "cloudy" : name;
     return [metric, estimate(sumsOf(board(), key, metric, selection()))];
   }));
   const rows = shown().map((entry) => ({ entry, scores: each(entry.name) }));
@@ -660,7 +660,7 @@ function countsOf({ scenes, aois }) {
 }
 
 function named(axis, value) {
-  return { land_cover: value, cover_bin: `cloud cover ${value.replace("-", "–")} %`, sky: `${value} pixels` }[axis];
+  return { land_cover: value, cover_bin: `cloud cover ${value.replace("-", "–")} %`, region: `${value} pixels` }[axis];
 }
 
 function tableRow({ entry, scores }, place) {
@@ -715,7 +715,7 @@ function curves(metric, value) {
 }
 
 function scoreIn(name, metric, chosen) {
-  const key = METRICS[metric].judged && name === "input" ? "cloudy" : name;
+  const key = METRICS[metric].segmented && name === "input" ? "cloudy" : name;
   return leaveTotal(sumsOf(board(), key, metric, chosen));
 }
 
@@ -724,15 +724,15 @@ function leaveTotal(sums) {
 }
 
 function showCharts() {
-  const metric = METRICS[state.sort] && !METRICS[state.sort].judged ? state.sort : "psnr";
+  const metric = METRICS[state.sort] && !METRICS[state.sort].segmented ? state.sort : "psnr";
   const lines = board().entries.length ? curves(metric, (name, chosen) => scoreIn(name, metric, chosen)) : [];
   chart(at("fig5"), lines, `${titled(metric)} per cloud-cover bin, as Fig. 5 of the paper`, METRICS[metric].digits);
   const gap = (name, chosen) => scoreIn("clear", "miou", chosen) - scoreIn(name, "miou", chosen);
-  const judged = state.judge && state.sky === "all" ? curves("miou", gap) : [];
-  at("fig6").hidden = !state.judge;
-  chart(at("fig6"), judged, state.sky === "all"
+  const segmented = state.segmenter && state.sky === "all" ? curves("miou", gap) : [];
+  at("fig6").hidden = !state.segmenter;
+  chart(at("fig6"), segmented, state.sky === "all"
     ? "mIoU points below the cloud-free image, as Fig. 6 of the paper; lower is better"
-    : "Judges' readings are not told apart by sky", 1);
+    : "Segmenters' readings are not told apart by region", 1);
   showLegend(lines);
 }
 
@@ -901,14 +901,14 @@ function plainTable(caption, head, rows) {
 // ---------------------------------------------------------------- state and address
 
 function showFilters() {
-  const words = { land_cover: "all classes", cover_bin: "all", sky: "all" };
+  const words = { land_cover: "all classes", cover_bin: "all", region: "all" };
   for (const axis of AXES) {
     const options = DATA.axes[axis].map((value) => [value, axis === "cover_bin" ? `${value.replace("-", "–")} %` : value]);
     fill(at(axis), [["all", words[axis]], ...options], state[axis]);
   }
-  at("sky").disabled = !board().cells.additive && state.land_cover !== "all";
-  fill(at("judge"), Object.entries(board().judges).map(([key, judge]) => [key, judge.name]), state.judge);
-  at("judge").disabled = !state.judge;
+  at("region").disabled = !board().cells.additive && state.land_cover !== "all";
+  fill(at("segmenter"), Object.entries(board().segmenters).map(([key, segmenter]) => [key, segmenter.name]), state.segmenter);
+  at("segmenter").disabled = !state.segmenter;
   const methods = board().entries.map((entry) => [entry.name, markedMethod(entry)]);
   for (const id of ["a", "b", "entry"]) fill(at(id), methods, state[id]);
   at("board").value = state.board;
@@ -923,8 +923,8 @@ function settle() {
   if (!board().cells.additive && state.land_cover !== "all") state.sky = "all";
   if (!["optical", "sar"].includes(state.inputs)) state.inputs = "all";
   if (state.verified !== "1") state.verified = "";
-  const judges = Object.keys(board().judges);
-  if (!judges.includes(state.judge)) state.judge = judges[0] || "";
+  const segmenters = Object.keys(board().segmenters);
+  if (!segmenters.includes(state.segmenter)) state.segmenter = segmenters[0] || "";
   if (state.sort !== "method" && !columns().includes(state.sort)) state.sort = START.sort;
   const names = board().entries.map((entry) => entry.name);
   const known = (name, fallback) => (names.includes(name) ? name : fallback || "");
@@ -954,7 +954,7 @@ function showAbout() {
     at("about").textContent = "No measured entry yet.";
     return;
   }
-  const everything = { land_cover: "all", cover_bin: "all", sky: "all" };
+  const everything = { land_cover: "all", cover_bin: "all", region: "all" };
   const chosen = AXES.some((axis) => state[axis] !== "all");
   const { aois } = behindBoard(everything);
   const size = chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${board().scenes} of ${aois}.` : `${board().scenes} scenes of ${aois} AOIs.`;
@@ -995,12 +995,12 @@ function readAddress() {
   state.board = String(Math.max(place, 0));
 }
 
-for (const id of ["board", ...AXES, "inputs", "judge", "a", "b", "entry"]) {
+for (const id of ["board", ...AXES, "inputs", "segmenter", "a", "b", "entry"]) {
   at(id).addEventListener("change", (event) => change({ [id]: event.target.value }));
 }
 at("verified").addEventListener("change", (event) => change({ verified: event.target.checked ? "1" : "" }));
 at("filters").addEventListener("submit", (event) => event.preventDefault());
-at("reset").addEventListener("click", () => change({ land_cover: "all", cover_bin: "all", sky: "all", inputs: "all", verified: "" }));
+at("reset").addEventListener("click", () => change({ land_cover: "all", cover_bin: "all", region: "all", inputs: "all", verified: "" }));
 window.addEventListener("hashchange", () => { readAddress(); show(); });
 fill(at("board"), DATA.boards.map((one, place) => [String(place), `${one.track}, ${one.protocol}${one.simulated ? " (simulated)" : ""}`]), "0");
 at("bibtex").textContent = DATA.bibtex;

@@ -21,8 +21,12 @@ import numpy as np
 import pandas as pd
 
 from planetcr_bench import __version__
-from planetcr_bench.analysis.segmentation import judged_scores, without_judges
-from planetcr_bench.analysis.significance import Standing, resolution, standings
+from planetcr_bench.analysis.segmentation import segmentation_scores, without_segmenters
+from planetcr_bench.analysis.significance import (
+    MetricComparison,
+    detectable_difference,
+    metric_comparisons,
+)
 from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.boards import (
@@ -32,7 +36,7 @@ from planetcr_bench.leaderboard.boards import (
     boards_of,
     cells_of,
     counts_of,
-    judged_cells_of,
+    segmentation_cells_of,
 )
 from planetcr_bench.leaderboard.entries import Entry, predictions_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -47,7 +51,7 @@ from planetcr_bench.results.aggregate import (
     score_groups,
 )
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
-from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import from_json_value, to_json_value
 from planetcr_bench.utils.untrusted import printable
 
@@ -87,7 +91,7 @@ def write_board(out: Path, entries: Sequence[Entry], *, verified: bool = False) 
         "leaderboard.bib": bibtex,
     }
     for name in FILES:
-        write_whole(out / name, texts[name].encode())
+        atomic_write(out / name, texts[name].encode())
 
 
 def summary(board: Board) -> dict[str, Any]:
@@ -135,17 +139,17 @@ def _stand_ins(board: Board) -> dict[str, str]:
     return {name: min(group)[2] for group in same.values() for _, _, name in group}
 
 
-def _standings(board: Board) -> tuple[bool, list[Standing]]:
+def _standings(board: Board) -> tuple[bool, list[MetricComparison]]:
     """Whether complete runs, as claimed, have the same AOIs, and what can be told of all scores.
 
-    Of judges' scores nothing. Intervals are by Student's t alone, as the page finds them again for
-    any filter; of runs that are not comparable there is nothing else.
+    Of segmenters' scores nothing. Intervals are by Student's t alone, as the page finds them again
+    for any filter; of runs that are not comparable there is nothing else.
     """
-    ledgers = [without_judges(ledger) for ledger in board.ledgers]
+    ledgers = [without_segmenters(ledger) for ledger in board.ledgers]
     try:
-        return True, standings(ledgers, board.protocol, resamples=0)
+        return True, metric_comparisons(ledgers, board.protocol, resamples=0)
     except LedgerError:
-        alone = [standings([ledger], board.protocol, resamples=0) for ledger in ledgers]
+        alone = [metric_comparisons([ledger], board.protocol, resamples=0) for ledger in ledgers]
         estimates = [
             {name: found for one in same for name, found in one.estimates.items()}
             for same in zip(*alone, strict=True)
@@ -155,24 +159,24 @@ def _standings(board: Board) -> tuple[bool, list[Standing]]:
         ]
 
 
-def _detectable(standing: Standing) -> dict[str, Any]:
+def _detectable(standing: MetricComparison) -> dict[str, Any]:
     """Gaps below which most pairs cannot be told apart: of one pair alone, and Holm-corrected."""
     return {
-        "alone": to_json_value(resolution(standing.pairs)),
-        "corrected": to_json_value(resolution(standing.pairs, corrected=True)),
+        "alone": to_json_value(detectable_difference(standing.pairs)),
+        "corrected": to_json_value(detectable_difference(standing.pairs, corrected=True)),
         "pairs": len(standing.pairs),
     }
 
 
 def _summary(
-    entry: Entry, board: Board, told: Mapping[str, Standing], stand_ins: Mapping[str, str]
+    entry: Entry, board: Board, told: Mapping[str, MetricComparison], stand_ins: Mapping[str, str]
 ) -> dict[str, Any]:
     scores = score_groups(entry.ledger.frame, board.protocol)[list(METRICS)].iloc[0]
-    judged = {}
-    for judge, facts in entry.run["judges"].items():
-        table = judged_scores(entry.ledger, judge, board.protocol, "prediction")
+    segmented = {}
+    for segmenter, facts in entry.run["segmenters"].items():
+        table = segmentation_scores(entry.ledger, segmenter, board.protocol, "prediction")
         overall = table[["miou", "pa"]].to_dict("index")["overall"]
-        judged[judge] = {"name": facts["name"], **overall}
+        segmented[segmenter] = {"name": facts["name"], **overall}
     same = [name for name in stand_ins if stand_ins[name] == stand_ins[entry.name]]
     result = {
         "name": entry.name,
@@ -198,7 +202,7 @@ def _summary(
         },
         "freedom": {metric: one.estimates[entry.name].freedom for metric, one in told.items()},
         "ties": {metric: one.letters.get(entry.name, "") for metric, one in told.items()},
-        "judges": judged,
+        "segmenters": segmented,
         "card": asdict(entry.card) if entry.card else None,
     }
     return {key: to_json_value(value) for key, value in result.items()}
@@ -223,7 +227,7 @@ def payload(
             **{key: told[key] for key in _OF_BOARD},
             "cells": cells_of(board, arrays),
             "counts": counts_of(board, arrays),
-            "judges": judged_cells_of(board, arrays),
+            "segmenters": segmentation_cells_of(board, arrays),
             "entries": [_shown(entry, board, told) for entry in board.entries],
             "published": [],
         }
@@ -291,7 +295,7 @@ def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
                 "scenes": 0,
                 "cells": cells,
                 "counts": {"index": cells["index"], "scenes": {}},
-                "judges": {},
+                "segmenters": {},
                 "entries": [],
             }
         ]

@@ -20,11 +20,11 @@ from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.consistency import ledger_faults, record_faults, unclean
 from planetcr_bench.metrics.sums import FLOOR_SUMS
 from planetcr_bench.results.ledger import METADATA_KEY, Ledger, schema_of
-from planetcr_bench.utils.parallel import apart
+from planetcr_bench.utils.parallel import run_sandboxed
 from planetcr_bench.utils.untrusted import parse_json, read_json
 
 LARGEST_LEDGER: Final = 64_000_000
-"""Bytes of the file; 3,000 scenes with three judges take some 10 million."""
+"""Bytes of the file; 3,000 scenes with three segmenters take some 10 million."""
 
 MOST_CELLS: Final = 50_000_000
 """Rows × columns; a file of a few bytes may unpack to any number of rows."""
@@ -76,7 +76,7 @@ def decode_ledger(path: Path, faults: RecordFaults) -> Ledger:
         SubmissionError: It is too large, no ledger, or lists the faults of its record or columns.
     """
     lost = f"{path}: {_UNREADABLE} (its bytes crash the reader)"
-    record, rows = apart(partial(_decode, faults=faults), path, lost=lost)
+    record, rows = run_sandboxed(partial(_decode, faults=faults), path, lost=lost)
     table = pa.ipc.open_stream(rows).read_all()
     return Ledger(table.to_pandas(ignore_metadata=True), record)
 
@@ -113,7 +113,7 @@ def _read(
     record = _record(path, file.schema_arrow.metadata or {})
     _refuse(path, faults(record))
     floor = not FLOOR_SUMS.keys().isdisjoint(file.schema_arrow.names)
-    schema = schema_of(sorted(record["judges"]), floor=floor)
+    schema = schema_of(sorted(record["segmenters"]), floor=floor)
     _refuse(path, _column_faults(file.schema_arrow, schema))
     table = file.read().unify_dictionaries()
     table.validate(full=True)

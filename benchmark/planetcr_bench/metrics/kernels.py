@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import OPTICAL_RESOLUTION_M, RIM_M, SKY
+from planetcr_bench.constants import EDGE_M, OPTICAL_RESOLUTION_M, REGIONS
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS
 from planetcr_bench.utils.compiled import compiled
@@ -368,22 +368,22 @@ def centre_crop(array: NDArray[_T], size: int) -> NDArray[_T]:
     return np.ascontiguousarray(cut)
 
 
-def sky_of(cloud_mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Sort pixels into cloud, rim and clear.
+def region_of(cloud_mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Sort pixels into cloud, edge and clear.
 
-    The rim is every unmasked pixel whose centre lies within 30 m of the centre of a masked one.
+    The edge is every unmasked pixel whose centre lies within 30 m of the centre of a masked one.
 
     Args:
         cloud_mask: True where cloudy, shape (H, W), at 3 m.
 
     Returns:
-        Index into ``SKY``, shape (H, W), uint8.
+        Index into ``REGIONS``, shape (H, W), uint8.
     """
-    radius = int(RIM_M / OPTICAL_RESOLUTION_M)
+    radius = int(EDGE_M / OPTICAL_RESOLUTION_M)
     near = _within(cloud_mask, radius)
-    sky = np.where(near, np.uint8(SKY.index("rim")), np.uint8(SKY.index("clear")))
-    sky[cloud_mask] = SKY.index("cloud")
-    return sky
+    region = np.where(near, np.uint8(REGIONS.index("edge")), np.uint8(REGIONS.index("clear")))
+    region[cloud_mask] = REGIONS.index("cloud")
+    return region
 
 
 @compiled

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import (
     LAND_COVER,
     LAND_COVER_NAMES,
-    SKY,
+    REGIONS,
     THICKNESS,
 )
 
@@ -71,42 +71,42 @@ FLOOR_SUMS: Final[dict[str, Column]] = {
 none of them, and then it was not measured."""
 
 
-JUDGED_IMAGES: Final = ("prediction", "cloudy")
-"""Images whose land cover a judge tells, each beside what it tells of the clear image."""
+SEGMENTED_IMAGES: Final = ("prediction", "cloudy")
+"""Images whose land cover a segmenter tells, each beside what it tells of the clear image."""
 
 
-JUDGED: Final = len(JUDGED_IMAGES) * len(LAND_COVER) ** 2
-"""Columns of one judge."""
+SEGMENTER_WIDTH: Final = len(SEGMENTED_IMAGES) * len(LAND_COVER) ** 2
+"""Columns of one segmenter."""
 
 
-PLAIN_GROUPS: Final = len(LAND_COVER_NAMES) * len(SKY)
-"""Groups of pixels of one thickness: group = class index × 3 + sky index."""
+PLAIN_GROUPS: Final = len(LAND_COVER_NAMES) * len(REGIONS)
+"""Groups of pixels of one thickness: group = class index × 3 + region index."""
 
 
 GROUPS: Final = PLAIN_GROUPS * len(THICKNESS)
 """Rows that a scene can have in one protocol; :data:`PLAIN_GROUPS` × thickness index is added."""
 
 
-def judged_columns(judge: str) -> dict[str, Column]:
-    """Columns that one judge adds: pixels by what it takes clear and judged image for.
+def segmenter_columns(segmenter: str) -> dict[str, Column]:
+    """Columns that one segmenter adds: pixels by what it takes clear and segmented image for.
 
     Their sums over the first class are the pixels per predicted class; those over the second, the
     pixels per class of the clear image.
 
     Args:
-        judge: Its key in the provenance's ``judges``.
+        segmenter: Its key in the provenance's ``segmenters``.
 
     Returns:
-        ``judge_<judge>_<image>_<class in the clear image>_<class in this image>`` for each image
-        of :data:`JUDGED_IMAGES`, in the order of an array (image, clear class, class).
+        ``segmenter_<segmenter>_<image>_<class in the clear image>_<class in this image>`` for each
+        image of :data:`SEGMENTED_IMAGES`, in the order of an array (image, clear class, class).
     """
     return {
-        f"judge_{judge}_{image}_{before}_{after}": Column(
+        f"segmenter_{segmenter}_{image}_{before}_{after}": Column(
             "int64",
-            f"Pixels that judge {judge} takes for {before} in the clear image and for {after} in "
-            f"the {image}.",
+            f"Pixels that segmenter {segmenter} takes for {before} in the clear image and for "
+            f"{after} in the {image}.",
         )
-        for image, before, after in product(JUDGED_IMAGES, LAND_COVER, LAND_COVER)
+        for image, before, after in product(SEGMENTED_IMAGES, LAND_COVER, LAND_COVER)
     }
 
 
@@ -117,12 +117,12 @@ class SceneSums:
     Attributes:
         identity: Values of the identity columns from ``scene`` to ``prediction_sha256``.
         sums: Protocol to sums, shape (:data:`GROUPS`, len(:data:`SUMS`)).
-        judged: Protocol to pixels, shape (:data:`GROUPS`, judges × :data:`JUDGED`).
+        segmented: Protocol to pixels, shape (:data:`GROUPS`, segmenters × :data:`SEGMENTER_WIDTH`).
         floor: Protocol to sums, shape (:data:`GROUPS`, len(:data:`FLOOR_SUMS`)); empty if the noise
             floor of SAM was not measured.
     """
 
     identity: Mapping[str, object]
     sums: Mapping[str, NDArray[np.float64]]
-    judged: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    segmented: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     floor: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from planetcr_bench.metrics.scores import confusion, iou, miou, pixel_accuracy
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.networks.validation import draw_maps, draw_restored, measure, overall
 from planetcr_models.inference import Autocast, restore_batch
-from planetcr_models.segmentation.deeplab import Judge, classify
+from planetcr_models.segmentation.deeplab import Segmenter, classify
 
 DRAWN: Final = 4
 """Validation scenes in a picture."""
@@ -86,8 +86,8 @@ class RestorerScores(HeldOutScores):
         return image
 
 
-class JudgeScores(HeldOutScores):
-    """mIoU and pixel accuracy of a judge on cloud-free images."""
+class SegmenterScores(HeldOutScores):
+    """mIoU and pixel accuracy of a segmenter on cloud-free images."""
 
     criterion = "miou"
     shown = ("miou", "pixel_accuracy")
@@ -106,11 +106,11 @@ class JudgeScores(HeldOutScores):
         return pooled | {f"iou_{name}": value for name, value in classes}
 
     def picture(self, network: nn.Module, path: Path) -> None:
-        """Clear, land cover, what the judge sees."""
+        """Clear, land cover, what the segmenter sees."""
         scenes = self._drawn()
         draw_maps(scenes, [self._map(network, scene) for scene in scenes], path)
 
     def _map(self, network: nn.Module, scene: Scene) -> NDArray[np.uint8]:
-        assert isinstance(network, Judge)
+        assert isinstance(network, Segmenter)
         seen: NDArray[np.uint8] = classify(network, scene.clear[None], autocast=self.autocast)
         return seen.reshape(scene.land_cover.shape)

@@ -204,7 +204,7 @@ def sha256_of(path: Path) -> str:
 # --- A user's own ---------------------------------------------------------------------------
 
 
-class Own(nn.Module):
+class UserNetwork(nn.Module):
     """A user's network, whose mistakes become one message that says where.
 
     Args:
@@ -264,7 +264,7 @@ def _own(
     network = _call(_function(_run(file), function, file), values, name, file)
     if weights is not None:
         load_state(network, weights)
-    return Own(network, name, file), Card(
+    return UserNetwork(network, name, file), Card(
         method=f"{file.name}:{function}",
         weights=f"of {function}(), seed {seed}" if weights is None else sha256_of(weights),
         code=sha256_of(file),

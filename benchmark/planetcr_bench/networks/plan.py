@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from planetcr_bench.errors import BenchError
-from planetcr_bench.utils.files import only_one, write_whole
+from planetcr_bench.utils.files import atomic_write, exclusive_lock
 from planetcr_bench.utils.folders import leads_up
 from planetcr_bench.utils.untrusted import read_bytes
 
@@ -101,9 +101,9 @@ class Memory:
 
 
 def run_plan(steps: Sequence[Step], memory: Path, *, say: Callable[[str], None]) -> list[str]:
-    """Run the steps that are not done, in order, and remember each as soon as it has finished.
+    """Run the steps that are not done, in order, and cache_write each as soon as it has finished.
 
-    A step is judged when its turn comes, so that a step which makes the same files again makes
+    A step is segmented when its turn comes, so that a step which makes the same files again makes
     none of the following stale. Whatever a step raises is raised again; what finished before it
     stays done.
 
@@ -126,7 +126,7 @@ def run_plan(steps: Sequence[Step], memory: Path, *, say: Callable[[str], None])
     memory.parent.mkdir(parents=True, exist_ok=True)
     ran = []
     refusal = f"{memory.parent}: another run works there; wait for it, or choose another folder"
-    with only_one(memory.with_name(f".{memory.name}.lock"), refusal):
+    with exclusive_lock(memory.with_name(f".{memory.name}.lock"), refusal):
         known = load(memory)
         for number, step in enumerate(steps, start=1):
             label = f"[{number}/{len(steps)}] {step.name}"
@@ -222,7 +222,7 @@ def _save(memory: Memory) -> None:
         "digests": memory.digests,
     }
     written = {"format": _FORMAT, "sha256": _seal(known), "known": known}
-    write_whole(memory.path, f"{json.dumps(written, indent=1)}\n".encode())
+    atomic_write(memory.path, f"{json.dumps(written, indent=1)}\n".encode())
 
 
 def _seal(known: Any) -> str:

@@ -41,8 +41,8 @@ CENTRE: Final = "-crop160"
 SETTINGS: Final = ("methods", "untrained", "suffix", "all")
 """Keys of a plan's file beside the names of methods."""
 
-_FURTHER_JUDGE: Final = re.compile(rf"{training.JUDGE}-([2-9])")
-"""Tables of judges beside the first, which show whether a ranking hangs on the judge."""
+_FURTHER_SEGMENTER: Final = re.compile(rf"{training.SEGMENTER}-([2-9])")
+"""Tables of segmenters beside the first, which show whether a ranking hangs on the segmenter."""
 
 RUN: Final = {
     "encoder_weights": "encoder_weights",
@@ -65,7 +65,7 @@ Table = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ReproductionConfig:
     """What is to be reproduced, and how; see the options of ``planetcr-bench reproduce``."""
 
     data: Path
@@ -82,14 +82,14 @@ class Wish:
     tables: Table = field(default_factory=dict)
 
 
-def read_wish(wish: Wish) -> Wish:
+def load_config(wish: ReproductionConfig) -> ReproductionConfig:
     """The same with what its file says.
 
     The file has ``methods`` and ``untrained`` (names), ``suffix`` (put behind the names of runs,
-    for networks that are not the published ones), and a table for ``judge``, for a method, or
+    for networks that are not the published ones), and a table for ``segmenter``, for a method, or
     for ``all`` of them, with changes of the recipe and ``options`` of the network. A table
-    ``judge-2``, ``judge-3``, … adds a judge, which differs from the first by its seed and by what
-    the table says.
+    ``segmenter-2``, ``segmenter-3``, … adds a segmenter, which differs from the first by its seed
+    and by what the table says.
 
     Raises:
         UsageError: The file cannot be read, or says something unknown.
@@ -113,7 +113,7 @@ def read_wish(wish: Wish) -> Wish:
 def _expect_entry(file: Path | None, key: str, value: Any) -> None:
     """Raise UsageError unless a plan's file may say this."""
     known = [*SETTINGS, *RECIPES]
-    if key not in known and not _FURTHER_JUDGE.fullmatch(key):
+    if key not in known and not _FURTHER_SEGMENTER.fullmatch(key):
         near = difflib.get_close_matches(key, known, 1)
         hint = f"did you mean {near[0]!r}? It" if near else "it"
         raise UsageError(f"{file}: has {key!r}; {hint} may have {', '.join(known)}")
@@ -127,7 +127,7 @@ def _expect_entry(file: Path | None, key: str, value: Any) -> None:
             raise UsageError(f"{file}: {key}.{word}: got {value[word]!r}")
 
 
-def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
+def plan_of(wish: ReproductionConfig, hours: Mapping[str, float] | None = None) -> list[Step]:
     """Every step from the dataset to the tables, in order.
 
     A network predicts twice, from whole patches and from the centre that the authors' testers show
@@ -135,7 +135,7 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
     latter.
 
     Args:
-        wish: As :func:`read_wish` gives it.
+        wish: As :func:`load_config` gives it.
         hours: Name of a step to how long it takes.
 
     Raises:
@@ -150,13 +150,13 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
     whole, centre = (
         {runs_of(wish, name)[crop]: name for name in wish.methods} for crop in ("whole", "official")
     )
-    judges = {name: wish.out / "train" / name / BEST for name in judges_of(wish)}
+    segmenters = {name: wish.out / "train" / name / BEST for name in segmenters_of(wish)}
     steps = []
-    for name in (*judges, *wish.methods):
+    for name in (*segmenters, *wish.methods):
         request = request_of(wish, name)
         _, identity, _, _ = training.identify(request)
         weights = request.out / BEST
-        made = (weights, weights.with_suffix(".json")) if name in judges else (weights,)
+        made = (weights, weights.with_suffix(".json")) if name in segmenters else (weights,)
         steps.append(
             Step(
                 name=f"train {name}",
@@ -189,8 +189,8 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
         arguments = [
             "evaluate", str(predictions), "--data", str(wish.data), "--results",
             str(wish.results), "--name", run, "--device", wish.device,
-            *(word for judge in judges.values() for word in ("--judge", str(judge))),
-            *(("--truth", str(wish.truth)) if wish.truth is not None else ()),
+            *(word for segmenter in segmenters.values() for word in ("--segmenter",
+            str(segmenter))), *(("--truth", str(wish.truth)) if wish.truth is not None else ()),
         ]  # fmt: skip
         steps.append(
             Step(
@@ -201,7 +201,7 @@ def plan_of(wish: Wish, hours: Mapping[str, float] | None = None) -> list[Step]:
                     "schema": str(SCHEMA_VERSION),
                     "truth": str(wish.truth is not None),
                 },
-                reads=(predictions, *judges.values()),
+                reads=(predictions, *segmenters.values()),
                 writes=(result / "ledger.parquet", result / "run.json"),
             )
         )
@@ -230,32 +230,32 @@ def comparison_of(results: Path, protocol: str) -> Path:
     return results / "comparison" / protocol
 
 
-def runs_of(wish: Wish, name: str) -> dict[Crop, str]:
-    """What a method's network sees to the name of the run that is made of it; none of a judge."""
+def runs_of(wish: ReproductionConfig, name: str) -> dict[Crop, str]:
+    """Window that a method's network sees to the name of its run; none for a segmenter."""
     run = f"{name}{wish.tables.get('suffix', '')}"
     return {"whole": run, "official": f"{run}{CENTRE}"} if name in wish.methods else {}
 
 
-def judges_of(wish: Wish) -> list[str]:
-    """Names of the judges: ``judge``, and those that the file adds."""
-    return [training.JUDGE, *sorted(filter(_FURTHER_JUDGE.fullmatch, wish.tables))]
+def segmenters_of(wish: ReproductionConfig) -> list[str]:
+    """Names of the segmenters: ``segmenter``, and those that the file adds."""
+    return [training.SEGMENTER, *sorted(filter(_FURTHER_SEGMENTER.fullmatch, wish.tables))]
 
 
-def request_of(wish: Wish, name: str) -> training.Request:
-    """The request to train one method, or a judge."""
+def request_of(wish: ReproductionConfig, name: str) -> training.Request:
+    """The request to train one method, or a segmenter."""
     own_table = wish.tables.get(name, {})
-    if further := _FURTHER_JUDGE.fullmatch(name):
-        first = wish.tables.get(training.JUDGE, {})
-        seed = first.get("seed", RECIPES[training.JUDGE].seed) + int(further[1]) - 1
+    if further := _FURTHER_SEGMENTER.fullmatch(name):
+        first = wish.tables.get(training.SEGMENTER, {})
+        seed = first.get("seed", RECIPES[training.SEGMENTER].seed) + int(further[1]) - 1
         table = {**first, "seed": seed, **own_table}
-    elif name == training.JUDGE:
+    elif name == training.SEGMENTER:
         table = dict(own_table)
     else:
         table = {**wish.tables.get("all", {}), **own_table}
     options = table.pop("options", {})
     own = {RUN[key]: table.pop(key) for key in RUN if key in table}
     return training.Request(
-        name=training.JUDGE if further else name,
+        name=training.SEGMENTER if further else name,
         data=wish.data,
         out=wish.out / "train" / name,
         changes=tuple(f"{key}={value}" for key, value in table.items()),
@@ -298,7 +298,7 @@ def train_arguments(request: training.Request) -> list[str]:
     ]
 
 
-def estimate(wish: Wish, steps: Sequence[Step]) -> dict[str, float]:
+def estimate(wish: ReproductionConfig, steps: Sequence[Step]) -> dict[str, float]:
     """Hours of training and predicting that a plan has before it, from a few steps of each.
 
     Predicting from the centre is taken to last as long as from whole patches; it lasts less. A
@@ -307,7 +307,7 @@ def estimate(wish: Wish, steps: Sequence[Step]) -> dict[str, float]:
     waiting = {row.name for row in describe(steps, wish.out / MEMORY) if row.state != "done"}
     scenes = len(find_scenes(wish.data, "test"))
     hours: dict[str, float] = {}
-    for name in (*judges_of(wish), *wish.methods):
+    for name in (*segmenters_of(wish), *wish.methods):
         if not waiting & {
             f"train {name}",
             *(f"predict {run}" for run in runs_of(wish, name).values()),
@@ -315,7 +315,7 @@ def estimate(wish: Wish, steps: Sequence[Step]) -> dict[str, float]:
             continue
         try:
             request = replace(request_of(wish, name), pack=None, quiet=True)
-            found = training.rehearse(request, packed=wish.pack)
+            found = training.estimate_throughput(request, packed=wish.pack)
         except ModelError:
             continue
         hours[f"train {name}"] = found["hours"]

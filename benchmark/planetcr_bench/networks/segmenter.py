@@ -1,4 +1,4 @@
-"""Files of judges in, what the benchmark asks of a judge out; needs PyTorch."""
+"""Files of segmenters in, what the benchmark asks of a segmenter out; needs PyTorch."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ from planetcr_bench.data.scene import Image
 from planetcr_bench.utils.devices import choose_device
 from planetcr_models.errors import CheckpointError
 from planetcr_models.inference import Autocast
-from planetcr_models.segmentation.deeplab import Judge, classify, load_judge, read_card
+from planetcr_models.segmentation.deeplab import Segmenter, classify, load_segmenter, read_card
 
 TOLD: Final = ("track", "training_fingerprint", "training_scenes", "scores")
-"""What of a judge's card goes into the provenance of what it judged."""
+"""What of a segmenter's card goes into the provenance of what it segmented."""
 
 _AT_ONCE: Final = {"cpu": 4, "cuda": 32}
-"""Images that a judge sees at a time: more are no faster, and take memory."""
+"""Images that a segmenter sees at a time: more are no faster, and take memory."""
 
 
-class FileJudge:
-    """A judge of a file, on a device.
+class FileSegmenter:
+    """A segmenter of a file, on a device.
 
     Args:
-        path: As ``planetcr-bench train judge`` wrote it.
+        path: As ``planetcr-bench train segmenter`` wrote it.
         device: As PyTorch names it.
-        autocast: ``bf16`` is another judge than ``off``: it takes some pixels for another class.
+        autocast: ``bf16`` is another segmenter than ``off``: it takes some pixels for another
+            class.
     """
 
     def __init__(self, path: Path, device: str, autocast: Autocast) -> None:
-        self._judge: Judge = load_judge(path)
-        options = self._judge.options
+        self._segmenter: Segmenter = load_segmenter(path)
+        options = self._segmenter.options
         if options["bands"] != 4 or options["classes"] != len(LAND_COVER):
             raise CheckpointError(
-                f"{path}: expected a judge of 4 bands and {len(LAND_COVER)} classes, got "
-                f"{options['bands']} and {options['classes']}; `planetcr-bench train judge` makes "
-                "one"
+                f"{path}: expected a segmenter of 4 bands and {len(LAND_COVER)} classes, got "
+                f"{options['bands']} and {options['classes']}; `planetcr-bench train segmenter` "
+                "makes one"
             )
         self._device, self._autocast = device, autocast
         with path.open("rb") as file:
             self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         card: Mapping[str, Any] = {}
-        with suppress(CheckpointError):  # a judge without a card is a judge
+        with suppress(CheckpointError):  # a segmenter without a card is a segmenter
             card = read_card(path)
         self._card = {key: card[key] for key in TOLD if key in card}
 
@@ -59,12 +60,12 @@ class FileJudge:
     @property
     def name(self) -> str:
         """Encoder and key."""
-        return f"{self._judge.options['encoder']} {self.key}"
+        return f"{self._segmenter.options['encoder']} {self.key}"
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Name, hash, options, and what its card says."""
-        options = {**self._judge.options, "rates": list(self._judge.options["rates"])}
+        options = {**self._segmenter.options, "rates": list(self._segmenter.options["rates"])}
         return {"name": self.name, "sha256": self._sha256, "options": options, **self._card}
 
     def classify(self, images: Image) -> NDArray[np.uint8]:
@@ -72,31 +73,34 @@ class FileJudge:
         many = _AT_ONCE[self._device.partition(":")[0]]
         parts = [
             classify(
-                self._judge, images[at : at + many], device=self._device, autocast=self._autocast
+                self._segmenter,
+                images[at : at + many],
+                device=self._device,
+                autocast=self._autocast,
             )
             for at in range(0, len(images), many)
         ]
         return np.concatenate(parts)
 
 
-def load(path: Path, *, device: str = "auto", autocast: Autocast = "off") -> FileJudge:
-    """Load a judge.
+def load(path: Path, *, device: str = "auto", autocast: Autocast = "off") -> FileSegmenter:
+    """Load a segmenter.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or no judge of the benchmark's classes.
+        CheckpointError: The file is missing, damaged, or no segmenter of the benchmark's classes.
         BenchError: The device is not there.
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else "none"
         raise CheckpointError(
-            f"{path}: expected the file of a judge, found {found}; `planetcr-bench train judge` "
-            "writes it as best.safetensors"
+            f"{path}: expected the file of a segmenter, found {found}; `planetcr-bench train "
+            "segmenter` writes it as best.safetensors"
         )
-    return FileJudge(path, choose_device(device), autocast)
+    return FileSegmenter(path, choose_device(device), autocast)
 
 
 def load_all(
     paths: Sequence[Path], *, device: str = "auto", autocast: Autocast = "off"
-) -> list[FileJudge]:
-    """Load several judges: see :func:`load`."""
+) -> list[FileSegmenter]:
+    """Load several segmenters: see :func:`load`."""
     return [load(path, device=device, autocast=autocast) for path in paths]

@@ -23,17 +23,17 @@ from planetcr_bench.data.patches import FilePatches, PackedPatches, build_pack
 from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
-from planetcr_bench.networks.held_out_scores import JudgeScores, RestorerScores
+from planetcr_bench.networks.held_out_scores import RestorerScores, SegmenterScores
 from planetcr_bench.networks.loading import known_method, known_options, parse_options, sha256_of
 from planetcr_bench.utils.devices import choose_device
-from planetcr_bench.utils.files import only_one, write_whole
+from planetcr_bench.utils.files import atomic_write, exclusive_lock
 from planetcr_bench.utils.json_values import to_json_value
 from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.inference import Autocast
 from planetcr_models.networks.base import Restorer
 from planetcr_models.networks.registry import create_model, is_like
-from planetcr_models.segmentation.deeplab import Judge, load_encoder, save_judge
+from planetcr_models.segmentation.deeplab import Segmenter, load_encoder, save_segmenter
 from planetcr_models.training.checkpoint import (
     BEST,
     CHECKPOINT,
@@ -47,19 +47,19 @@ from planetcr_models.training.objectives import (
     Objective,
     initialise,
     objective_of,
-    objective_of_judge,
+    objective_of_segmenter,
 )
 from planetcr_models.training.recipes import RECIPES, Recipe
-from planetcr_models.training.throughput import rehearse as measure_speed
+from planetcr_models.training.throughput import estimate_throughput as measure_speed
 from planetcr_models.training.trainer import Validation, train
 from planetcr_models.weights.checkpoint import expect_file
 from planetcr_models.weights.files import save_model
 
-JUDGE: Final = "judge"
+SEGMENTER: Final = "segmenter"
 RECIPE: Final = "recipe.toml"
 """File of a run that says what it is."""
 
-JUDGE_OPTIONS: Final[Mapping[str, Any]] = {
+SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
     "encoder": "resnet50",
     "output_stride": 16,
     "rates": (12, 24, 36),
@@ -149,22 +149,22 @@ def run(request: Request) -> dict[str, Any] | None:
     }
 
 
-def farewell(request: Request, outcome: Mapping[str, Any]) -> str:
+def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
     """What became of a run, and what comes next, in words."""
     best = request.out / BEST
     said = f"{outcome['steps']} steps in all; best: epoch {outcome['best_epoch']}"
     if outcome["scores"]:
-        shown = RestorerScores.shown if request.name != JUDGE else JudgeScores.shown
+        shown = RestorerScores.shown if request.name != SEGMENTER else SegmenterScores.shown
         scores = outcome["scores"]
         said += f" ({', '.join(f'{key} {scores[key]:.4g}' for key in shown)})"
     else:
         said += ", the last, for there was no validation"
-    if request.name == JUDGE:
-        return f"{said}\nJudge: {best}, its card beside it"
+    if request.name == SEGMENTER:
+        return f"{said}\nSegmenter: {best}, its card beside it"
     return f"{said}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
 
 
-def rehearse(request: Request, *, packed: bool = False) -> dict[str, Any]:
+def estimate_throughput(request: Request, *, packed: bool = False) -> dict[str, Any]:
     """What a run would be, and how long it would take on this machine; only a pack is kept.
 
     Args:
@@ -277,15 +277,15 @@ def prepare(request: Request) -> Prepared:
         name = identity["training_fingerprint"][:16]
         patches = build_pack(learnt, request.pack, name=name, quiet=request.quiet)
     torch.manual_seed(recipe.seed)
-    judge, autocast = request.name == JUDGE, _autocast(request.precision)
-    objective = (_judge if judge else _restorer)(request, recipe, patches)
-    scores = (JudgeScores if judge else RestorerScores)(held, autocast) if held else None
+    segmenter, autocast = request.name == SEGMENTER, _autocast(request.precision)
+    objective = (_segmenter if segmenter else _restorer)(request, recipe, patches)
+    scores = (SegmenterScores if segmenter else RestorerScores)(held, autocast) if held else None
     return Prepared(
         objective=objective,
         patches=patches,
         validation=scores,
         identity=identity,
-        save=partial(_save_judge, identity) if judge else _save_restorer,
+        save=partial(_save_segmenter, identity) if segmenter else _save_restorer,
         settings=Settings(
             device=request.device,
             devices=request.devices,
@@ -310,9 +310,9 @@ def identify(
         BenchError: The dataset or an option is not as it must be.
         ModelError: A recipe that makes no sense.
     """
-    known_method(request.name, others=(JUDGE,), own=False)
-    if request.name != JUDGE and request.encoder_weights is not None:
-        raise UsageError(f"--encoder-weights is of the judge, not of {request.name}")
+    known_method(request.name, others=(SEGMENTER,), own=False)
+    if request.name != SEGMENTER and request.encoder_weights is not None:
+        raise UsageError(f"--encoder-weights is of the segmenter, not of {request.name}")
     recipe = recipe_of(request.name, request.changes)
     options = _options(request)
     data = data_folder(request.data)
@@ -335,7 +335,7 @@ def identify(
 
 
 def _origin(encoder_weights: str) -> str:
-    """What a judge's encoder begins with: the hash of a file, or the word for the cached one."""
+    """Initial weights of a segmenter's encoder: hash of a file, or the word for the cached one."""
     if encoder_weights == "imagenet":
         return encoder_weights
     expect_file(Path(encoder_weights), "a file of weights")
@@ -348,14 +348,18 @@ def _plain(value: Any) -> Any:
 
 def _options(request: Request) -> dict[str, Any]:
     """Options of the network, checked."""
-    if request.name != JUDGE:
+    if request.name != SEGMENTER:
         return known_options(request.name, request.options)
     options = parse_options(request.options, "--option")
     for key, value in options.items():
-        if key not in JUDGE_OPTIONS:
-            raise UsageError(f"--option: judge has no {key!r}; it has {', '.join(JUDGE_OPTIONS)}")
-        if not is_like(value, JUDGE_OPTIONS[key]):
-            raise UsageError(f"--option: expected {key} like {JUDGE_OPTIONS[key]!r}, got {value!r}")
+        if key not in SEGMENTER_OPTIONS:
+            raise UsageError(
+                f"--option: segmenter has no {key!r}; it has {', '.join(SEGMENTER_OPTIONS)}"
+            )
+        if not is_like(value, SEGMENTER_OPTIONS[key]):
+            raise UsageError(
+                f"--option: expected {key} like {SEGMENTER_OPTIONS[key]!r}, got {value!r}"
+            )
     return options
 
 
@@ -400,14 +404,14 @@ def _restorer(request: Request, recipe: Recipe, patches: FilePatches | PackedPat
     return objective_of(network, recipe)
 
 
-def _judge(request: Request, recipe: Recipe, patches: FilePatches | PackedPatches) -> Objective:
-    judge = Judge(**_options(request))
+def _segmenter(request: Request, recipe: Recipe, patches: FilePatches | PackedPatches) -> Objective:
+    segmenter = Segmenter(**_options(request))
     if recipe.initialisation == "he_uniform":
-        initialise(judge)
+        initialise(segmenter)
     if request.encoder_weights is not None:
         source = request.encoder_weights
-        load_encoder(judge, source if source == "imagenet" else Path(source))
-    return objective_of_judge(judge, recipe, patches)
+        load_encoder(segmenter, source if source == "imagenet" else Path(source))
+    return objective_of_segmenter(segmenter, recipe, patches)
 
 
 def _save_restorer(network: nn.Module, path: Path, scores: Mapping[str, float]) -> None:
@@ -416,10 +420,10 @@ def _save_restorer(network: nn.Module, path: Path, scores: Mapping[str, float]) 
     save_model(network, path)
 
 
-def _save_judge(
-    identity: Mapping[str, Any], judge: nn.Module, path: Path, scores: Mapping[str, float]
+def _save_segmenter(
+    identity: Mapping[str, Any], segmenter: nn.Module, path: Path, scores: Mapping[str, float]
 ) -> None:
-    assert isinstance(judge, Judge)
+    assert isinstance(segmenter, Segmenter)
     data = (
         "training_fingerprint",
         "training_scenes",
@@ -429,7 +433,7 @@ def _save_judge(
     card = {key: identity[key] for key in ("track", *data)}
     card["scores"] = to_json_value(scores)
     card["encoder_weights"] = identity.get("encoder_weights", "random")
-    save_judge(judge, path, card)
+    save_segmenter(segmenter, path, card)
 
 
 # --- The folder of a run --------------------------------------------------------------------
@@ -442,14 +446,16 @@ def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
     if out.exists() and not out.is_dir():
         raise BenchError(f"{out}: expected a folder, found a file; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    with only_one(out / ".lock", f"{out}: another run trains there; wait, or choose another --out"):
+    with exclusive_lock(
+        out / ".lock", f"{out}: another run trains there; wait, or choose another --out"
+    ):
         _expect_ours(out, prepared.identity)
         said = {
             "version": __version__,
             "command": shlex.join(request.command),
             "identity": dict(prepared.identity),
         }
-        write_whole(out / RECIPE, tomli_w.dumps(said).encode())
+        atomic_write(out / RECIPE, tomli_w.dumps(said).encode())
         yield
 
 

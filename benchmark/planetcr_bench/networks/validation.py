@@ -61,7 +61,7 @@ def draw_restored(scenes: Sequence[Scene], predictions: Sequence[Image], out: Pa
 
 
 def draw_maps(scenes: Sequence[Scene], maps: Sequence[NDArray[np.uint8]], out: Path) -> None:
-    """Draw clear images, their land cover, and what a judge takes it for, into a PNG file.
+    """Draw clear images, their land cover, and what a segmenter takes it for, into a PNG file.
 
     Args:
         scenes: A few.
@@ -73,4 +73,4 @@ def draw_maps(scenes: Sequence[Scene], maps: Sequence[NDArray[np.uint8]], out: P
         clear = optical_panels([scene.clear], scene.clear, TRUE_COLOUR)
         pair = (scene.land_cover, seen)
         blocks.append(Block(scene.name, [[*clear, *(land_cover_panel(one) for one in pair)]]))
-    save_figure(sheet_figure(Sheet(["Clear", "Land cover", "Judge"], [Line()], blocks)), out)
+    save_figure(sheet_figure(Sheet(["Clear", "Land cover", "Segmenter"], [Line()], blocks)), out)

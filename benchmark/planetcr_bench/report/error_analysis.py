@@ -21,31 +21,40 @@ from planetcr_bench.results.aggregate import LABEL, METRICS
 
 _GAIN: Final = "PSNR gain [dB]"
 _SCORES: Final = [*(LABEL[metric] for metric in METRICS), _GAIN]
-_SHARES: Final = ["residual cloud [%]", "recovery [%]", "invention [%]"]
+_SHARES: Final = ["residual cloud [%]", "recovery [%]", "hallucination [%]"]
 
 SCENE_ENDS: Final = {"psnr": "PSNR", "gain_psnr": "gain in PSNR over the input"}
 """Figures by which scenes are the worst and the best."""
 
 
-def harm_block(of: Diagnosis) -> Block:
-    """What each method did to pixels by sky: ``Diagnosis.harm``."""
+def clear_change_block(of: Diagnosis) -> Block:
+    """What each method did to pixels by region: ``Diagnosis.regions``."""
     rows = [
         [
             str(line["row"]),
-            str(line["sky"]),
+            str(line["region"]),
             *(number(line[name]) for name in ("input_mae", "mae", "changed")),
             percent(line["worse"]),
             f"{line['scenes']}",
             f"{line['pixels']}",
         ]
-        for line in of.harm.to_dict("records")
+        for line in of.regions.to_dict("records")
     ]
-    header = ["Method", "sky", "input's MAE", "MAE ↓", "changed", "worse ↓ [%]", "scenes", "pixels"]
-    return _block("Do no harm: by sky", header, rows, of, metric=["mae"])
+    header = [
+        "Method",
+        "region",
+        "input's MAE",
+        "MAE ↓",
+        "changed",
+        "worse ↓ [%]",
+        "scenes",
+        "pixels",
+    ]
+    return _block("Change to clear pixels, by region", header, rows, of, metric=["mae"])
 
 
-def paste_block(of: Diagnosis) -> Block:
-    """What pasting back would gain: ``Diagnosis.paste``."""
+def paste_back_block(of: Diagnosis) -> Block:
+    """What pasting back would gain: ``Diagnosis.paste_back``."""
     rows = [
         [
             str(line["row"]),
@@ -54,7 +63,7 @@ def paste_block(of: Diagnosis) -> Block:
             *(number(line[metric]) for metric in ADDITIVE),
             *(number(line[f"gain_{metric}"], sign=True) for metric in ADDITIVE),
         ]
-        for line in of.paste.to_dict("records")
+        for line in of.paste_back.to_dict("records")
     ]
     labels = [LABEL[metric] for metric in ADDITIVE]
     gains = ["MAE gain", _GAIN, "SAM gain [°]"]
@@ -135,10 +144,10 @@ def scene_blocks(of: Diagnosis) -> list[Block]:
 
 
 def triangle_block(of: Diagnosis) -> Block:
-    """Shares of residual cloud, recovery and invention; of several methods, fewer groups."""
+    """Shares of residual cloud, recovery and hallucination; of several methods, fewer groups."""
     table = of.triangle
     if len(of.ledgers) > 1:
-        table = table[table["by"].isin(["all", "sky"])]
+        table = table[table["by"].isin(["all", "region"])]
     rows = [
         [
             str(line["row"]),
@@ -150,7 +159,7 @@ def triangle_block(of: Diagnosis) -> Block:
         for line in table.to_dict("records")
     ]
     header = ["Method", "pixels", *_SHARES, "MAE ↓", "scenes"]
-    title = "Residual cloud, recovery, invention"
+    title = "Residual cloud, recovery, hallucination"
     return _block(title, header, rows, of, metric=["mae"])
 
 

@@ -21,15 +21,19 @@ from planetcr_bench.analysis.error_analysis import (
 )
 from planetcr_bench.figures.aoi_map import aoi_figure
 from planetcr_bench.figures.cloud_cover import save_figure
-from planetcr_bench.figures.error_analysis import class_cover_figure, sky_figure, thickness_figure
+from planetcr_bench.figures.error_analysis import (
+    class_cover_figure,
+    region_figure,
+    thickness_figure,
+)
 from planetcr_bench.figures.ternary import triangle_figure
 from planetcr_bench.report.error_analysis import (
     SCENE_ENDS,
     aoi_blocks,
     class_cover_blocks,
-    harm_block,
+    clear_change_block,
     listed_scenes,
-    paste_block,
+    paste_back_block,
     percent,
     scene_blocks,
     season_block,
@@ -39,27 +43,27 @@ from planetcr_bench.report.error_analysis import (
 from planetcr_bench.report.table import Block, number, to_markdown
 from planetcr_bench.results.aggregate import input_crop, input_note, method_label
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
 TITLE: Final = "Where and how it fails"
 
-_SKIES: Final = (
-    "*Cloud* are pixels under the mask, *rim* those within 30 m of it, *clear* those farther away. "
-    "Clear pixels are not identical in the two dates: the mask misses haze, and the land changes "
-    "(in Planet-CR 2.8 days lie between the two on average). *Changed* is the mean of "
+_REGIONS: Final = (
+    "*Cloud* are pixels under the mask, *edge* those within 30 m of it, *clear* those farther "
+    "away. Clear pixels are not identical in the two dates: the mask misses haze, and the land "
+    "changes (in Planet-CR 2.8 days lie between the two on average). *Changed* is the mean of "
     "|prediction − cloudy|; *worse* the share of pixels whose error exceeds the input's. *Pasted* "
-    "is a composite that keeps the input's pixels under that sky; its gains are positive where it "
+    "is a composite that keeps the input's pixels in that region; its gains are positive where it "
     "is better than the prediction."
 )
 _TRIANGLE: Final = (
     "With the L1 distances a = Σ|prediction − clear|, b = Σ|prediction − cloudy| and "
     "d = Σ|cloudy − clear|: *residual cloud* (a + d − b) / 2, what is left of the way from cloudy "
-    "to clear; *recovery* (b + d − a) / 2, what was covered of it; *invention* (a + b − d) / 2, "
-    "what lies off the way or beyond its ends. The error is residual cloud and invention, "
-    "a = (a + d − b) / 2 + (a + b − d) / 2. Shares are of the sum of the three, (a + b + d) / 2: a "
-    "copy of the input is all residual cloud, a perfect image all recovery. Where the input is "
-    "nearly clear there is no way to go, and what little error there is may be all invention."
+    "to clear; *recovery* (b + d − a) / 2, what was covered of it; *hallucination* (a + b − d) / "
+    "2, what lies off the way or beyond its ends. The error is residual cloud and hallucination, "
+    "a = (a + d − b) / 2 + (a + b − d) / 2. Shares are of the sum of the three, (a + b + d) / 2: "
+    "a copy of the input is all residual cloud, a perfect image all recovery. Where the input is "
+    "nearly clear there is no way to go, and what little error there is may be all hallucination."
 )
 _THICKNESS: Final = (
     "Bins of the optical thickness of the simulated cloud above a pixel; 0–0.25 holds the pixels "
@@ -79,23 +83,23 @@ def results(of: Diagnosis) -> str:
 
 def _result(of: Diagnosis, name: str) -> str:
     """The result of one run, from the lines of its tables."""
-    clear = _line(of.harm, row=name, sky="clear")
+    clear = _line(of.regions, row=name, region="clear")
     overall = _line(of.triangle, row=name, by="all")
     texts = []
     if clear["pixels"]:
         texts.append(
-            f"Under clear sky MAE goes from {number(clear['input_mae'])} to "
+            f"In clear pixels MAE goes from {number(clear['input_mae'])} to "
             f"{number(clear['mae'])}, and {percent(clear['worse'])} % of these pixels are made "
             "worse."
         )
-        texts.append(_pasting(_line(of.paste, row=name, pasted="clear")["gain_mae"]))
+        texts.append(_pasting(_line(of.paste_back, row=name, pasted="clear")["gain_mae"]))
     if not math.isnan(overall["residual"]):
-        residual, recovery, invention = (percent(overall[share]) for share in TRIANGLE)
+        residual, recovery, hallucination = (percent(overall[share]) for share in TRIANGLE)
         texts.append(
             f"Of all pixels together: residual cloud {residual} %, recovery {recovery} %, "
-            f"invention {invention} %."
+            f"hallucination {hallucination} %."
         )
-    return " ".join(texts) or "No pixel under clear sky, and no difference between the images."
+    return " ".join(texts) or "No pixel in clear pixels, and no difference between the images."
 
 
 def _line(table: pd.DataFrame, **chosen: str) -> dict[Hashable, float]:
@@ -138,17 +142,17 @@ class _Section:
 
 _SECTIONS: Final = (
     _Section(
-        lambda of: [harm_block(of), paste_block(of)],
-        _SKIES,
-        "sky",
-        "Errors by sky, pixels made worse, and the gain of pasting clear pixels back",
-        sky_figure,
+        lambda of: [clear_change_block(of), paste_back_block(of)],
+        _REGIONS,
+        "region",
+        "Errors by region, pixels made worse, and the gain of pasting clear pixels back",
+        region_figure,
     ),
     _Section(
         lambda of: [triangle_block(of)],
         _TRIANGLE,
         "triangle",
-        "Residual cloud, recovery and invention",
+        "Residual cloud, recovery and hallucination",
         triangle_figure,
     ),
     _Section(
@@ -193,8 +197,8 @@ def chapter_tables(of: Diagnosis) -> dict[str, tuple[pd.DataFrame, tuple[str, ..
     ends = [listed_scenes(of, by).assign(by=by) for by in SCENE_ENDS]
     every = ("all",)
     tables = {
-        "harm": (of.harm, ("mae",)),
-        "paste": (of.paste, ADDITIVE),
+        "regions": (of.regions, ("mae",)),
+        "paste_back": (of.paste_back, ADDITIVE),
         "triangle": (of.triangle, ("mae",)),
         "class_cover": (of.failures("land_cover", "cover_bin"), every),
         "season": (of.failures("season"), every),
@@ -239,7 +243,7 @@ def write_diagnosis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
         parts += _picture(folder, section, of)
         parts += [section.text] if section.text and blocks else []
         parts += map(to_markdown, blocks)
-    write_whole(folder / _DATA, _to_json(of).encode())
+    atomic_write(folder / _DATA, _to_json(of).encode())
     return [*parts, *_without_ends(of)]
 
 

@@ -11,14 +11,20 @@ from typing import Any, Final
 
 import pandas as pd
 
-from planetcr_bench.analysis.segmentation import judges_of, signature
-from planetcr_bench.analysis.segmentation_tables import over_judges, published_rows, table3
-from planetcr_bench.analysis.significance import Standing, standings
+from planetcr_bench.analysis.segmentation import segmenters_of, signature
+from planetcr_bench.analysis.segmentation_tables import over_segmenters, published_rows, table3
+from planetcr_bench.analysis.significance import MetricComparison, metric_comparisons
 from planetcr_bench.figures.cloud_cover import cover_figure, save_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.report.error_analysis_chapter import DIAGNOSIS_FILES, write_diagnosis
-from planetcr_bench.report.scores import cover_block, pool_block, sky_block, summary, table2_blocks
+from planetcr_bench.report.scores import (
+    cover_block,
+    pool_block,
+    region_block,
+    summary,
+    table2_blocks,
+)
 from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.significance import best_of, statistic_blocks, statistic_frame
 from planetcr_bench.report.table import Block, to_latex, to_markdown
@@ -35,7 +41,7 @@ from planetcr_bench.results.aggregate import (
 )
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.published import published_table2, refuse_published
-from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
 ALWAYS: Final = (
@@ -44,17 +50,17 @@ ALWAYS: Final = (
 )
 """What every run has beside its ledger and ``run.json``."""
 
-JUDGED_FILES: Final = (
+SEGMENTATION_FILES: Final = (
     *(f"table3.{suffix}" for suffix in ("md", "tex", "csv", "json")),
     *(f"{stem}.{suffix}" for stem in ("fig6", "transitions") for suffix in ("png", "svg")),
 )
-"""What only runs that a judge has read have; removed where it is left from others."""
+"""What only runs that a segmenter has read have; removed where it is left from others."""
 
-SOMETIMES: Final = (*JUDGED_FILES, *DIAGNOSIS_FILES)
+SOMETIMES: Final = (*SEGMENTATION_FILES, *DIAGNOSIS_FILES)
 """Files that not every run has."""
 
 
-Standings = Mapping[str, Sequence[Standing]]
+Standings = Mapping[str, Sequence[MetricComparison]]
 """Protocol to the standings of all scores in it."""
 
 
@@ -79,9 +85,12 @@ def all_table2_blocks(
     ]
 
 
-def all_standings(ledgers: Sequence[Ledger]) -> dict[str, list[Standing]]:
+def all_comparisons(ledgers: Sequence[Ledger]) -> dict[str, list[MetricComparison]]:
     """Standings of the runs in every protocol that all were measured in."""
-    return {protocol.name: standings(ledgers, protocol) for protocol in measured_protocols(ledgers)}
+    return {
+        protocol.name: metric_comparisons(ledgers, protocol)
+        for protocol in measured_protocols(ledgers)
+    }
 
 
 def all_statistic_blocks(ledgers: Sequence[Ledger], told: Standings) -> list[Block]:
@@ -103,7 +112,7 @@ def write_tables(
 ) -> None:
     """Write ``table2.md``, ``.tex``, ``.csv`` and ``.json``, and ``fig5.png`` and ``.svg``.
 
-    Where judges have read the runs, also :data:`JUDGED_FILES`.
+    Where segmenters have read the runs, also :data:`SEGMENTATION_FILES`.
 
     Args:
         folder: Where to; files of the same names are replaced, each in one step.
@@ -113,22 +122,22 @@ def write_tables(
         told: Of several runs; the best and all tied with it are bold in ``table2.tex``.
 
     Raises:
-        LedgerError: Different judges have read the runs, or published figures are no match for
+        LedgerError: Different segmenters have read the runs, or published figures are no match for
             them; nothing is written.
     """
     if published:
         refuse_published(ledgers)
-    judged = bool(judges_of(ledgers))
+    segmented = bool(segmenters_of(ledgers))
     blocks = all_table2_blocks(ledgers, pool=pool, published=published, told=told)
     frame = _table2_frame(ledgers, pool=pool, published=published)
     _write_blocks(folder / "table2", blocks, frame)
     drawn = measured_protocols(ledgers)[0]
     note = input_note(ledgers)
     save_figure(cover_figure(cover_table(ledgers, drawn), drawn, note=note), folder, "fig5")
-    if judged:
+    if segmented:
         _write_table3(folder, ledgers, published=published)
     else:
-        for name in JUDGED_FILES:
+        for name in SEGMENTATION_FILES:
             (folder / name).unlink(missing_ok=True)
 
 
@@ -158,15 +167,15 @@ def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> N
 def _table3_frame(
     frame: pd.DataFrame, ledgers: Sequence[Ledger], protocol: Protocol, *, published: bool
 ) -> pd.DataFrame:
-    """Tab. 3 at full precision, per judge, and over them if there are several."""
-    judges = list(judges_of(ledgers))
-    spread = [over_judges(frame)] if len(judges) > 1 else []
+    """Tab. 3 at full precision, per segmenter, and over them if there are several."""
+    segmenters = list(segmenters_of(ledgers))
+    spread = [over_segmenters(frame)] if len(segmenters) > 1 else []
     frame = pd.concat([frame, *spread], ignore_index=True)
     frame[["absent", "unread"]] = frame[["absent", "unread"]].map(", ".join)
     frame = frame.astype(dict.fromkeys(("pixels", "scenes", "aois"), "Int64"))
-    signatures = {judge: signature("mIoU", protocol, [judge]) for judge in judges}
-    over_all = signature("mIoU", protocol, judges)
-    frame.insert(0, "signature", frame["judge"].map(signatures).fillna(over_all))
+    signatures = {segmenter: signature("mIoU", protocol, [segmenter]) for segmenter in segmenters}
+    over_all = signature("mIoU", protocol, segmenters)
+    frame.insert(0, "signature", frame["segmenter"].map(signatures).fillna(over_all))
     crops = {method_label(run): input_crop(run) for run in ledgers}
     named = frame["row"].where(frame["kind"] == "measured")
     frame.insert(1, "input_crop", named.map(crops).astype(object))
@@ -193,7 +202,7 @@ def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bo
 
 
 def _write(path: Path, text: str) -> None:
-    write_whole(path, text.encode())
+    atomic_write(path, text.encode())
 
 
 def write_report(
@@ -231,7 +240,7 @@ def write_comparison(
     """
     if told is None:
         ledgers = marked(ledgers, always=published)
-        told = all_standings(ledgers)
+        told = all_comparisons(ledgers)
     write_tables(folder, ledgers, pool=pool, published=published, told=told)
     frames = [statistic_frame(PROTOCOLS[name], standing) for name, standing in told.items()]
     blocks = all_statistic_blocks(ledgers, told)
@@ -271,7 +280,7 @@ def report(
     blocks: list[Block] = []
     for protocol in protocols:
         blocks += table2_blocks([ledger], protocol, pool=pool)
-        blocks += [block([ledger], protocol) for block in (sky_block, cover_block, pool_block)]
+        blocks += [block([ledger], protocol) for block in (region_block, cover_block, pool_block)]
     parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger, run.get("notes", []))]
     parts += ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
     parts += [*_semantic_section(ledger, protocols), *failures]
@@ -283,8 +292,8 @@ def _page(parts: Sequence[str]) -> str:
 
 
 def _semantic_section(ledger: Ledger, protocols: Sequence[Protocol]) -> list[str]:
-    """Tab. 3 and what belongs to it; nothing where no judge has read the run."""
-    if not ledger.judges:
+    """Tab. 3 and what belongs to it; nothing where no segmenter has read the run."""
+    if not ledger.segmenters:
         return []
     blocks = [
         block for protocol in protocols for block in table3_blocks([ledger], protocol, details=True)
@@ -292,7 +301,7 @@ def _semantic_section(ledger: Ledger, protocols: Sequence[Protocol]) -> list[str
     return [
         "## Semantic recovery",
         "![Points below the cloud-free image per cloud-cover bin](fig6.png)",
-        "![What the judge takes each class of the clear image for](transitions.png)",
+        "![What the segmenter takes each class of the clear image for](transitions.png)",
         *map(to_markdown, blocks),
         _SEMANTIC_FOOT,
     ]
@@ -346,13 +355,13 @@ def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
 
 _FOOT = (
     "The *gain* rows are improvements over the untouched cloudy input on the same scenes, positive "
-    "where the method is better. *Cloud*, *rim* and *clear* are pixels under the cloud mask, "
+    "where the method is better. *Cloud*, *edge* and *clear* are pixels under the cloud mask, "
     "within 30 m of it, and farther away; the mask misses haze, so clear pixels are not identical "
     "in the two dates. A dash means that nothing was measured."
 )
 
 _SEMANTIC_FOOT = (
-    "A *judge* is a network that tells land cover from an image, learnt from clear ones. "
+    "A *segmenter* is a network that tells land cover from an image, learnt from clear ones. "
     "*Cloud-Free* is what it tells from the clear image: its own limit. *Agreement* takes its "
     "reading of the clear image for the truth, so that its faults cancel."
 )

@@ -9,8 +9,8 @@ from typing import Final
 
 import pandas as pd
 
-from planetcr_bench.analysis.segmentation import judged_summary
-from planetcr_bench.constants import COVER_BINS, LAND_COVER, SKY
+from planetcr_bench.analysis.segmentation import segmentation_summary
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.report.table import Block, number
 from planetcr_bench.results.aggregate import (
@@ -27,10 +27,10 @@ from planetcr_bench.results.aggregate import (
     input_crop,
     input_note,
     psnr_scene_mean,
+    region_table,
     rounding_note,
     score_groups,
     score_table,
-    sky_table,
     table2,
 )
 from planetcr_bench.results.ledger import Ledger
@@ -170,10 +170,14 @@ def pool_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
     return Block(title, header, rows, kinds, [*notes, *coverage_notes(ledgers)])
 
 
-def sky_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
-    """Scores under the cloud mask, on its rim (30 m) and under clear sky."""
+def region_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
+    """Scores under the cloud mask, at its edge (30 m) and in clear pixels."""
     return _group_block(
-        "Under cloud, on its rim and clear", sky_table(ledgers, protocol), "sky", ledgers, protocol
+        "Under cloud, at its edge and clear",
+        region_table(ledgers, protocol),
+        "region",
+        ledgers,
+        protocol,
     )
 
 
@@ -232,7 +236,7 @@ def summary(ledger: Ledger) -> dict[str, object]:
 
     Returns:
         ``name``, ``track``, ``complete``, ``input_crop``, ``expected_scenes``, ``scenes``, ``aois``
-        and ``protocols``, each with what the judges tell, ``psnr_scene_mean`` where pixels are
+        and ``protocols``, each with what the segmenters tell, ``psnr_scene_mean`` where pixels are
         pooled, and ``sam_floor`` where norms are floored, None of a ledger that has not measured
         it; a number that was not measured is None, an infinite one is ``"inf"``.
     """
@@ -257,11 +261,11 @@ def summary(ledger: Ledger) -> dict[str, object]:
                 "by_cover": _plain(
                     ledger, protocol, ["cover_bin"], COVER_BINS, ("scenes", *METRICS)
                 ),
-                "by_sky": _plain(ledger, protocol, ["sky"], SKY, (*METRICS, "pixels")),
+                "by_region": _plain(ledger, protocol, ["region"], REGIONS, (*METRICS, "pixels")),
                 **(
                     {"sam_floor": _plain_floor(ledger, protocol)} if protocol.sam_norm_floor else {}
                 ),
-                "judges": judged_summary(ledger, protocol),
+                "segmenters": segmentation_summary(ledger, protocol),
             }
             for name, protocol in PROTOCOLS.items()
         },

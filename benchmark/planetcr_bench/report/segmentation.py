@@ -1,4 +1,4 @@
-"""Judged ledgers in, Tab. 3 of the paper out as blocks of text, with all that belongs to it."""
+"""Segmented ledgers in, Tab. 3 of the paper out as blocks of text, with all that belongs to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from planetcr_bench.analysis.segmentation import (
     LEAST_WAY,
     OVERALL,
     SCORES,
-    judges_of,
+    segmenters_of,
     signature,
 )
 from planetcr_bench.analysis.segmentation_tables import (
@@ -21,7 +21,7 @@ from planetcr_bench.analysis.segmentation_tables import (
     CLOUDY,
     class_table,
     left_out,
-    over_judges,
+    over_segmenters,
     published_rows,
     rank_table,
     swapped,
@@ -39,7 +39,7 @@ DIGITS: Final = 2
 
 NAME: Final = {"miou": "mIoU", "pa": "PA", "iou": "IoU", "recall": "recall"}
 
-_MOST_PAIRS: Final = 6  # of methods that judges rank differently, in one sentence
+_MOST_PAIRS: Final = 6  # of methods that segmenters rank differently, in one sentence
 
 _METHODS: Final = ("measured", "published")
 
@@ -55,22 +55,23 @@ def table3_blocks(
     published: bool = False,
     details: bool = False,
 ) -> list[Block]:
-    """Tab. 3, what each method recovers, and with several judges how they rank the methods.
+    """Tab. 3, what each method recovers, and with several segmenters how they rank the methods.
 
     Args:
         ledgers: Runs on one dataset.
         protocol: Which to report.
         table: What ``table3`` gives for them, if at hand.
         published: Add the paper's rows; only the ``official`` protocol can be put beside them.
-        details: Add Fig. 6 as a table, agreement, classes, and Tab. 3 of each of several judges.
+        details: Add Fig. 6 as a table, agreement, classes, and Tab. 3 of each of several
+            segmenters.
 
     Returns:
-        Nothing where no judge has read any run; ranks of two runs or more.
+        Nothing where no segmenter has read any run; ranks of two runs or more.
 
     Raises:
-        LedgerError: Different judges have read the runs.
+        LedgerError: Different segmenters have read the runs.
     """
-    if not judges_of(ledgers):
+    if not segmenters_of(ledgers):
         return []
     if table is None:
         table = table3(ledgers, protocol)
@@ -83,7 +84,7 @@ def table3_blocks(
             _METHODS,
             notes=[
                 "Recovery: 100 (method − Cloudy) / (Cloud-Free − Cloudy), on the method's scenes.",
-                *(["Recovery is the mean of what each judge gives."] if page.several else []),
+                *(["Recovery is the mean of what each segmenter gives."] if page.several else []),
                 *_nothing_to_recover(page.table),
             ],
         ),
@@ -101,7 +102,7 @@ def _details(page: _Page) -> list[Block]:
             ("input", *_METHODS),
         ),
         page.over_bins(
-            "Agreement in % with what the judge takes the clear image for",
+            "Agreement in % with what the segmenter takes the clear image for",
             "_agreement",
             ("input", "measured"),
             notes=_unread_notes(page),
@@ -110,8 +111,10 @@ def _details(page: _Page) -> list[Block]:
     ]
     if page.several:
         blocks += [
-            page.over_bins("Tab. 3: mIoU and PA in %", "", ("clear", "input", "measured"), judge)
-            for judge in page.judges
+            page.over_bins(
+                "Tab. 3: mIoU and PA in %", "", ("clear", "input", "measured"), segmenter
+            )
+            for segmenter in page.segmenters
         ]
     return blocks
 
@@ -123,14 +126,14 @@ class _Page:
     Attributes:
         ledgers: Runs on one dataset.
         protocol: Which to report.
-        judges: Keys to names.
-        table: Tab. 3, per judge.
+        segmenters: Keys to names.
+        table: Tab. 3, per segmenter.
         paper: The paper's rows; empty if they are not asked for.
     """
 
     ledgers: Sequence[Ledger]
     protocol: Protocol
-    judges: Mapping[str, str]
+    segmenters: Mapping[str, str]
     table: pd.DataFrame
     paper: pd.DataFrame
 
@@ -145,35 +148,38 @@ class _Page:
         return cls(
             ledgers,
             protocol,
-            judges_of(ledgers),
+            segmenters_of(ledgers),
             table,
             paper if shown else paper.iloc[:0],
         )
 
     @property
     def several(self) -> bool:
-        return len(self.judges) > 1
+        return len(self.segmenters) > 1
 
-    def title(self, text: str, judge: str | None = None) -> str:
-        if judge is not None:
-            text += f", judge {self.judges[judge]}"
+    def title(self, text: str, segmenter: str | None = None) -> str:
+        if segmenter is not None:
+            text += f", segmenter {self.segmenters[segmenter]}"
         elif self.several:
-            text += f", mean of {len(self.judges)} judges"
+            text += f", mean of {len(self.segmenters)} segmenters"
         return f"{text}, protocol {self.protocol.name}"
 
-    def notes(self, metrics: Sequence[str], judge: str | None = None) -> list[str]:
-        """Signatures, judges, scenes, absent classes, coverage."""
-        keys = list(self.judges) if judge is None else [judge]
-        table = self.table[self.table["judge"] == keys[0]]
+    def notes(self, metrics: Sequence[str], segmenter: str | None = None) -> list[str]:
+        """Signatures, segmenters, scenes, absent classes, coverage."""
+        keys = list(self.segmenters) if segmenter is None else [segmenter]
+        table = self.table[self.table["segmenter"] == keys[0]]
         clear = table[table["kind"] == "clear"].set_index("cover_bin")
         counts = (f"{_bin(name)} {clear.scenes[name]} / {clear.aois[name]}" for name in BINS)
-        unjudged = [run.name for run in self.ledgers if not run.judges]
+        unsegmented = [run.name for run in self.ledgers if not run.segmenters]
         return [
             *(signature(metric, self.protocol, keys) for metric in metrics),
-            f"Judge{'s' * (len(keys) > 1)}: {', '.join(self.judges[key] for key in keys)}.",
+            f"Segmenter{'s' * (len(keys) > 1)}: {', '.join(self.segmenters[key] for key in keys)}.",
             f"Scenes / AOIs of known land: {', '.join(counts)}.",
             *_left_out_notes(table, "absent", "In no mean, as not in the truth"),
-            *(f"{name} was read by no judge; evaluate it again with --judge." for name in unjudged),
+            *(
+                f"{name} was read by no segmenter; evaluate it again with --segmenter."
+                for name in unsegmented
+            ),
             *coverage_notes(self.ledgers),
         ]
 
@@ -182,23 +188,25 @@ class _Page:
         title: str,
         measure: str,
         kinds: Collection[str],
-        judge: str | None = None,
+        segmenter: str | None = None,
         *,
         notes: Sequence[str] = (),
     ) -> Block:
-        """A block of mIoU and PA per bin and overall; with several judges also their spread."""
-        table = over_judges(self.table) if judge is None else self.table
-        rows = table[table["kind"].isin(kinds) & (table["judge"] == judge if judge else True)]
+        """A block of mIoU and PA per bin and overall; with several segmenters also their spread."""
+        table = over_segmenters(self.table) if segmenter is None else self.table
+        rows = table[
+            table["kind"].isin(kinds) & (table["segmenter"] == segmenter if segmenter else True)
+        ]
         paper = self.paper if "published" in kinds else self.paper.iloc[:0]
         paper = paper[~paper["row"].isin([f"{name} (published)" for name in _FIXED[measure]])]
         columns = [(name, f"{score}{measure}") for name in BINS for score in SCORES]
         prefix = "agreement " if measure == "_agreement" else ""
         return Block(
-            self.title(title, judge),
+            self.title(title, segmenter),
             ["Method", *(f"{_bin(name)} {NAME[score]}" for name in BINS for score in SCORES)],
             *_cells(pd.concat([rows, paper]), "cover_bin", columns, spread=self.several),
             [
-                *self.notes([f"{prefix}{NAME[score]}" for score in SCORES], judge),
+                *self.notes([f"{prefix}{NAME[score]}" for score in SCORES], segmenter),
                 *notes,
                 *([f"Rows marked (published): {SOURCE}. {SEEN}"] if len(paper) else []),
             ],
@@ -211,21 +219,21 @@ def _cells(
     """Rows and kinds of a block: a method's figures, then their lowest and highest if asked for.
 
     Args:
-        table: Of the form of ``over_judges``, or one judge's.
+        table: Of the form of ``over_segmenters``, or one segmenter's.
         by: Column whose values make up the columns of the block.
         columns: A value of ``by`` and the figure to take.
-        spread: Whether to show the spread over judges.
+        spread: Whether to show the spread over segmenters.
     """
     rows, kinds = [], []
     for (kind, name), row in table.groupby(["kind", "row"], sort=False):
-        for judge, part in row.groupby("judge", sort=False):
-            extreme = judge in ("lowest", "highest")
+        for segmenter, part in row.groupby("segmenter", sort=False):
+            extreme = segmenter in ("lowest", "highest")
             figures = part.set_index(by)
             values = [figures.at[group, figure] for group, figure in columns]
             if extreme and (not spread or pd.isna(values).all()):
                 continue
             cells = [number(value, digits=DIGITS) for value in values]
-            rows.append([f"{name}: {judge}" if extreme else str(name), *cells])
+            rows.append([f"{name}: {segmenter}" if extreme else str(name), *cells])
             kinds.append("spread" if extreme else str(kind))
     return rows, kinds
 
@@ -250,9 +258,9 @@ def _in_bins(classes: Mapping[str, Sequence[str]]) -> str:
 def _unread_notes(page: _Page) -> list[str]:
     return [
         note
-        for judge, name in page.judges.items()
+        for segmenter, name in page.segmenters.items()
         for note in _left_out_notes(
-            page.table[page.table["judge"] == judge],
+            page.table[page.table["segmenter"] == segmenter],
             "unread",
             f"In no mean, as {name} reads it in no clear image",
         )
@@ -260,10 +268,10 @@ def _unread_notes(page: _Page) -> list[str]:
 
 
 def _nothing_to_recover(table: pd.DataFrame) -> list[str]:
-    """A line for each judge that tells hardly more from clear images than from cloudy ones."""
+    """A line for each segmenter that tells hardly more from clear images than from cloudy ones."""
     cloudy = table[(table["kind"] == "input") & (table["scenes"] > 0)]
     lines = []
-    for judge, rows in cloudy.groupby("judge", sort=False):
+    for segmenter, rows in cloudy.groupby("segmenter", sort=False):
         missing = rows.set_index("cover_bin")[[f"{score}_recovery" for score in SCORES]].isna()
         places = [
             f"{_bin(name)} {NAME[score]}"
@@ -273,7 +281,7 @@ def _nothing_to_recover(table: pd.DataFrame) -> list[str]:
         ]
         if places:
             lines.append(
-                f"No recovery in {', '.join(places)}: there judge {judge} tells less than "
+                f"No recovery in {', '.join(places)}: there segmenter {segmenter} tells less than "
                 f"{LEAST_WAY:g} point more from Cloud-Free than from Cloudy."
             )
     return lines
@@ -288,30 +296,30 @@ def _class_block(page: _Page) -> Block:
     return Block(
         page.title("IoU and recall of each class in %, all scenes"),
         ["Method", *(f"{name} {NAME[score]}" for name, score in columns)],
-        *_cells(over_judges(table), "land_cover", columns, spread=page.several),
+        *_cells(over_segmenters(table), "land_cover", columns, spread=page.several),
         [*page.notes(["IoU", "recall"]), f"Pixels in the truth: {', '.join(held)}."],
     )
 
 
 def _rank_block(page: _Page, ranks: pd.DataFrame) -> Block:
-    """Places by overall mIoU with each judge, and whether they agree."""
+    """Places by overall mIoU with each segmenter, and whether they agree."""
     rows = [[str(name), *map(str, places)] for name, *places in ranks.itertuples()]
     pairs = swapped(ranks)
     more = f"; and {len(pairs) - _MOST_PAIRS} more pairs" if len(pairs) > _MOST_PAIRS else ""
     verdict = (
-        f"The ranking hangs on the judge: {'; '.join(pairs[:_MOST_PAIRS])}{more}."
+        f"The ranking hangs on the segmenter: {'; '.join(pairs[:_MOST_PAIRS])}{more}."
         if pairs
-        else "All judges rank the methods alike."
+        else "All segmenters rank the methods alike."
     )
     unranked = len(page.ledgers) - len(ranks)
     return Block(
-        f"Rank by overall mIoU with each judge, protocol {page.protocol.name}",
-        ["Method", *page.judges.values()],
+        f"Rank by overall mIoU with each segmenter, protocol {page.protocol.name}",
+        ["Method", *page.segmenters.values()],
         rows,
         ["measured"] * len(rows),
         [
             verdict,
-            *(["Incomplete runs and runs without a judge have no rank."] if unranked else []),
+            *(["Incomplete runs and runs without a segmenter have no rank."] if unranked else []),
             *page.notes(["mIoU"]),
         ],
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from planetcr_bench.analysis.segmentation import judges_of
+from planetcr_bench.analysis.segmentation import segmenters_of
 from planetcr_bench.analysis.significance import (
     ENOUGH,
     LEVEL,
@@ -16,8 +16,8 @@ from planetcr_bench.analysis.significance import (
     SEED,
     Difference,
     Estimate,
-    Standing,
-    resolution,
+    MetricComparison,
+    detectable_difference,
 )
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.report.scores import coverage_notes
@@ -40,13 +40,13 @@ UNIT: Final = {
     "miou": " points",
     "pa": " points",
 }
-_JUDGED: Final = {"miou": "mIoU ↑ [%]", "pa": "PA ↑ [%]"}
+_SEGMENTATION: Final = {"miou": "mIoU ↑ [%]", "pa": "PA ↑ [%]"}
 _SHOWN: Final = 6
 """Runs of which every pair is printed; of more, the best against every other."""
 
 
 def statistic_blocks(
-    ledgers: Sequence[Ledger], protocol: Protocol, standings: Sequence[Standing]
+    ledgers: Sequence[Ledger], protocol: Protocol, standings: Sequence[MetricComparison]
 ) -> list[Block]:
     """Scores with their intervals and ties, and paired differences of every score."""
     several = any(standing.pairs for standing in standings)
@@ -55,7 +55,7 @@ def statistic_blocks(
 
 
 def _interval_block(
-    ledgers: Sequence[Ledger], protocol: Protocol, standings: Sequence[Standing]
+    ledgers: Sequence[Ledger], protocol: Protocol, standings: Sequence[MetricComparison]
 ) -> Block:
     runs = in_paper_order(ledgers)
     rows = [
@@ -78,7 +78,7 @@ def _interval_block(
     )
 
 
-def _cells(standing: Standing, name: str) -> tuple[str, str]:
+def _cells(standing: MetricComparison, name: str) -> tuple[str, str]:
     """A score with its interval and letters, and how many AOIs it hangs on."""
     found, letters = standing.estimates[name], standing.letters.get(name, "")
     return " ".join([interval(found, standing.metric), *filter(None, [letters])]), weight(found)
@@ -97,16 +97,16 @@ def weight(found: Estimate) -> str:
     return f"{number(found.effective, digits=1)} of {found.aois}"
 
 
-def _label(standing: Standing, ledgers: Sequence[Ledger]) -> str:
-    if standing.judge is None:
+def _label(standing: MetricComparison, ledgers: Sequence[Ledger]) -> str:
+    if standing.segmenter is None:
         return LABEL[standing.metric]
-    judges = judges_of(ledgers)
-    name = f", {judges[standing.judge]}" if len(judges) > 1 else ""
-    return f"{_JUDGED[standing.metric]}{name}"
+    segmenters = segmenters_of(ledgers)
+    name = f", {segmenters[standing.segmenter]}" if len(segmenters) > 1 else ""
+    return f"{_SEGMENTATION[standing.metric]}{name}"
 
 
 def _notes(
-    ledgers: Sequence[Ledger], protocol: Protocol, standings: Sequence[Standing]
+    ledgers: Sequence[Ledger], protocol: Protocol, standings: Sequence[MetricComparison]
 ) -> list[str]:
     notes = [protocol.signature("all"), *_interval_notes(standings)]
     if any(one.letters for one in standings):
@@ -117,7 +117,7 @@ def _notes(
     return [*notes, *_detectable_notes(standings, ledgers)]
 
 
-def _interval_notes(standings: Sequence[Standing]) -> list[str]:
+def _interval_notes(standings: Sequence[MetricComparison]) -> list[str]:
     aois = standings[0].aois
     if aois < 2:
         return ["One AOI: nothing can be said of other places, so there are no intervals."]
@@ -140,18 +140,22 @@ _EFFECTIVE: Final = (
 )
 
 
-def _freedom(standings: Sequence[Standing]) -> str:
+def _freedom(standings: Sequence[MetricComparison]) -> str:
     found = [each.freedom for one in standings for each in one.estimates.values()]
     ends = sorted({f"{value:.1f}".removesuffix(".0") for value in found if math.isfinite(value)},
                   key=float)  # fmt: skip
     return " to ".join(dict.fromkeys([ends[0], ends[-1]])) if ends else "–"
 
 
-def _detectable_notes(standings: Sequence[Standing], ledgers: Sequence[Ledger]) -> list[str]:
+def _detectable_notes(
+    standings: Sequence[MetricComparison], ledgers: Sequence[Ledger]
+) -> list[str]:
     """The gap in each score below which most pairs cannot be told apart, alone and corrected."""
     seen = []
     for one in standings:
-        told = [resolution(one.pairs, corrected=corrected) for corrected in (False, True)]
+        told = [
+            detectable_difference(one.pairs, corrected=corrected) for corrected in (False, True)
+        ]
         alone, corrected = (f"{number(gap, digits=DIGITS[one.metric])}{UNIT[one.metric]}"
                             for gap in told)  # fmt: skip
         if math.isfinite(told[0]):
@@ -165,13 +169,13 @@ def _detectable_notes(standings: Sequence[Standing], ledgers: Sequence[Ledger]) 
     return [f"{head} seen{among}: {', '.join(seen)}."]
 
 
-def _plain(standing: Standing, ledgers: Sequence[Ledger]) -> str:
-    name, _, judge = _label(standing, ledgers).partition(", ")
-    return f"{name.split()[0]}{f' by {judge}' if judge else ''}"
+def _plain(standing: MetricComparison, ledgers: Sequence[Ledger]) -> str:
+    name, _, segmenter = _label(standing, ledgers).partition(", ")
+    return f"{name.split()[0]}{f' by {segmenter}' if segmenter else ''}"
 
 
 def _pair_block(
-    ledgers: Sequence[Ledger], protocol: Protocol, standings: Sequence[Standing]
+    ledgers: Sequence[Ledger], protocol: Protocol, standings: Sequence[MetricComparison]
 ) -> Block:
     rows = [
         [
@@ -199,7 +203,7 @@ def _pair_block(
     )
 
 
-def _pair_notes(standings: Sequence[Standing]) -> list[str]:
+def _pair_notes(standings: Sequence[MetricComparison]) -> list[str]:
     aois = standings[0].aois
     if aois < 2:
         return _interval_notes(standings)
@@ -211,7 +215,7 @@ def _pair_notes(standings: Sequence[Standing]) -> list[str]:
     return [how]
 
 
-def _told(standing: Standing) -> list[Difference]:
+def _told(standing: MetricComparison) -> list[Difference]:
     if len(standing.letters) <= _SHOWN:
         return standing.pairs
     best = next(iter(standing.letters))
@@ -222,12 +226,12 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else number(value, digits=3)
 
 
-def statistic_frame(protocol: Protocol, standings: Sequence[Standing]) -> pd.DataFrame:
+def statistic_frame(protocol: Protocol, standings: Sequence[MetricComparison]) -> pd.DataFrame:
     """Everything at full precision: a row per run and score, and a row per pair and score."""
     rows: list[dict[str, object]] = []
     for one in standings:
         facts: dict[str, object] = {"protocol": protocol.name, "metric": one.metric}
-        facts |= {"judge": one.judge, "aois": one.aois}
+        facts |= {"segmenter": one.segmenter, "aois": one.aois}
         for name, found in one.estimates.items():
             told = {"value": found.value, "low": found.low, "high": found.high}
             told |= {"freedom": found.freedom, "effective_aois": found.effective}
@@ -241,6 +245,6 @@ def statistic_frame(protocol: Protocol, standings: Sequence[Standing]) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def best_of(standings: Sequence[Standing]) -> dict[str, list[str]]:
+def best_of(standings: Sequence[MetricComparison]) -> dict[str, list[str]]:
     """Score to the runs that are best or cannot be told from the best."""
     return {one.metric: one.best for one in standings if one.metric in METRICS}

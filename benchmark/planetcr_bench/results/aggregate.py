@@ -1,4 +1,4 @@
-"""Ledgers in, tables out: Tab. 2 of the paper, Fig. 5's bins, skies, and any other grouping."""
+"""Ledgers in, tables out: Tab. 2 of the paper, Fig. 5's bins, regions, and any other grouping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 
-from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, UNKNOWN_INPUT
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, UNKNOWN_INPUT
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
@@ -438,7 +438,7 @@ def group_table(
     Args:
         ledgers: Runs on one dataset.
         protocol: Which to report.
-        by: ``cover_bin``, ``sky``, ``land_cover``, ``season`` or another identity column.
+        by: ``cover_bin``, ``region``, ``land_cover``, ``season`` or another identity column.
         order: Groups to show, in this order; groups without pixels stay, with nan and zero.
 
     Returns:
@@ -457,6 +457,6 @@ def cover_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
     return group_table(ledgers, protocol, "cover_bin", COVER_BINS)
 
 
-def sky_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """Scores under cloud, on its rim and under clear sky: :func:`group_table` over skies."""
-    return group_table(ledgers, protocol, "sky", SKY)
+def region_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Scores under cloud, at its edge and in clear pixels: :func:`group_table` over regions."""
+    return group_table(ledgers, protocol, "region", REGIONS)

@@ -1,7 +1,7 @@
 """Raw additive sums of every scene in, parquet out, and back. Nothing above opens an image again.
 
-One row per scene × protocol × land-cover class × sky × optical thickness that has pixels. Rows of
-disjoint scenes merge by concatenation; every score is a ratio of sums of rows.
+One row per scene × protocol × land-cover class × region × optical thickness that has pixels. Rows
+of disjoint scenes merge by concatenation; every score is a ratio of sums of rows.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from planetcr_bench.constants import (
     COVER_BINS,
     LAND_COVER,
     LAND_COVER_NAMES,
+    REGIONS,
     RUN_NAME,
-    SKY,
     THICKNESS,
     cover_bin,
 )
@@ -32,13 +32,13 @@ from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import (
     FLOOR_SUMS,
-    JUDGED,
-    JUDGED_IMAGES,
     PLAIN_GROUPS,
+    SEGMENTED_IMAGES,
+    SEGMENTER_WIDTH,
     SUMS,
     Column,
     SceneSums,
-    judged_columns,
+    segmenter_columns,
 )
 from planetcr_bench.utils.untrusted import check_regular, parse_json, printable
 
@@ -65,20 +65,20 @@ IDENTITY: Final[dict[str, Column]] = {
     "prediction_sha256": Column("text", "Of the prediction's decoded pixels, dtype and shape."),
     "protocol": Column("text", "official or full."),
     "land_cover": Column("text", "One of the six classes, or unknown."),
-    "sky": Column("text", "cloud, rim (clear, within 30 m of cloud) or clear."),
+    "region": Column("text", "cloud, edge (clear, within 30 m of cloud) or clear."),
     "thickness": Column("text", "Bin of the optical thickness of cloud; unknown without truth."),
 }
 
 
 COLUMNS: Final = {**IDENTITY, **SUMS}
-"""Columns of every ledger; each judge adds :func:`judged_columns`."""
+"""Columns of every ledger; each segmenter adds :func:`segmenter_columns`."""
 
 
 ROW_ORDER: Final[dict[str, Sequence[str]]] = {
     "protocol": tuple(PROTOCOLS),
     "thickness": THICKNESS,
     "land_cover": LAND_COVER_NAMES,
-    "sky": SKY,
+    "region": REGIONS,
 }
 """Order of the rows of one scene, by the first of these columns first."""
 
@@ -96,7 +96,7 @@ RECORD: Final[Mapping[str, tuple[type, ...]]] = {
     "fingerprint": (str,),
     "simulation": (str, type(None)),
     "scale": (int, float, type(None)),
-    "judges": (dict,),
+    "segmenters": (dict,),
     "truth": (bool,),
 }
 """What a ledger says of its run, and the types of it."""
@@ -115,16 +115,16 @@ adding a patch's values in float64 can lose."""
 METADATA_KEY = b"planetcr_bench"
 
 
-def schema_of(judges: Sequence[str] = (), *, floor: bool = False) -> pa.Schema:
-    """Columns and types of a ledger, with those of the judges behind the others.
+def schema_of(segmenters: Sequence[str] = (), *, floor: bool = False) -> pa.Schema:
+    """Columns and types of a ledger, with those of the segmenters behind the others.
 
     Args:
-        judges: Keys of the judges that have read it.
+        segmenters: Keys of the segmenters that have read it.
         floor: Whether it has :data:`FLOOR_SUMS`.
     """
     columns = {**COLUMNS, **(FLOOR_SUMS if floor else {})}
-    for judge in judges:
-        columns |= judged_columns(judge)
+    for segmenter in segmenters:
+        columns |= segmenter_columns(segmenter)
     return pa.schema(
         [
             pa.field(name, ARROW_TYPES[column.type], nullable=False)
@@ -138,8 +138,9 @@ class Ledger:
     """Rows of one method on one dataset, and where they come from.
 
     Attributes:
-        frame: One row per scene × protocol × class × sky × thickness, columns as :data:`COLUMNS`;
-            put :func:`in_order`, so that no figure hangs on the order in which rows were given.
+        frame: One row per scene × protocol × class × region × thickness, columns as
+            :data:`COLUMNS`; put :func:`in_order`, so that no figure hangs on the order in which
+            rows were given.
         provenance: What ``run.json`` holds.
     """
 
@@ -156,9 +157,9 @@ class Ledger:
         return str(self.provenance["name"])
 
     @property
-    def judges(self) -> tuple[str, ...]:
-        """Keys of the judges that it holds columns of, in their order."""
-        return tuple(sorted(self.provenance["judges"]))
+    def segmenters(self) -> tuple[str, ...]:
+        """Keys of the segmenters that it holds columns of, in their order."""
+        return tuple(sorted(self.provenance["segmenters"]))
 
     @property
     def has_floor(self) -> bool:
@@ -227,32 +228,32 @@ def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
     return pd.Categorical.from_codes(rank[texts.codes], texts.categories.take(used))
 
 
-def ledger_table(scenes: Sequence[SceneSums], judges: Sequence[str] = ()) -> pa.Table:
+def ledger_table(scenes: Sequence[SceneSums], segmenters: Sequence[str] = ()) -> pa.Table:
     """Typed rows of measured scenes: one per protocol and group that has pixels, in that order.
 
     They have :data:`FLOOR_SUMS` where all scenes have.
     """
     floor = bool(scenes) and all(scene.floor for scene in scenes)
-    schema = schema_of(judges, floor=floor)
+    schema = schema_of(segmenters, floor=floor)
     columns = {**SUMS, **(FLOOR_SUMS if floor else {})}
     chunks: list[NDArray[np.float64]] = []
-    judged = [np.empty((0, JUDGED * len(judges)), np.int64)]
+    segmented = [np.empty((0, SEGMENTER_WIDTH * len(segmenters)), np.int64)]
     identities: dict[str, list[object]] = {name: [] for name in IDENTITY}
     for scene in scenes:
         for protocol, sums in scene.sums.items():
             groups = np.flatnonzero(sums[:, 0])
             floors = [scene.floor[protocol][groups]] if floor else []
             chunks.append(np.concatenate([sums[groups], *floors], 1))
-            if judges:
-                judged.append(scene.judged[protocol][groups])
+            if segmenters:
+                segmented.append(scene.segmented[protocol][groups])
             for group in groups.tolist():
                 thickness, plain = divmod(group, PLAIN_GROUPS)
-                land_cover, sky = divmod(plain, len(SKY))
+                land_cover, region = divmod(plain, len(REGIONS))
                 for name, value in scene.identity.items():
                     identities[name].append(value)
                 identities["protocol"].append(protocol)
                 identities["land_cover"].append(LAND_COVER_NAMES[land_cover])
-                identities["sky"].append(SKY[sky])
+                identities["region"].append(REGIONS[region])
                 identities["thickness"].append(THICKNESS[thickness])
     values = np.concatenate(chunks) if chunks else np.empty((0, len(columns)))
     arrays = [
@@ -260,7 +261,7 @@ def ledger_table(scenes: Sequence[SceneSums], judges: Sequence[str] = ()) -> pa.
     ]
     for index, column in enumerate(columns.values()):
         arrays.append(pa.array(values[:, index].astype(column.type)))
-    arrays += [pa.array(column) for column in np.concatenate(judged).T]
+    arrays += [pa.array(column) for column in np.concatenate(segmented).T]
     return pa.table(arrays, schema=schema)
 
 
@@ -305,7 +306,7 @@ def read_ledger(path: Path) -> Ledger:
             frame = table.to_pandas(ignore_metadata=True)
     except (OSError, pa.ArrowException, KeyError, ValueError, MemoryError) as error:
         raise LedgerError(f"{file}: expected a ledger of planetcr-bench, cannot read it") from error
-    check_rows(frame, str(file), list(provenance["judges"]))
+    check_rows(frame, str(file), list(provenance["segmenters"]))
     return Ledger(frame, provenance)
 
 
@@ -329,13 +330,13 @@ def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
         raise LedgerError(f"{where}: expected a value of its type for each of {', '.join(odd)}")
     if re.fullmatch(RUN_NAME, provenance["name"]) is None:
         raise LedgerError(f"{where}: expected a name as --name takes it, got another")
-    for facts in provenance["judges"].values():
+    for facts in provenance["segmenters"].values():
         if not isinstance(facts, dict) or not {"name", "sha256"} <= facts.keys():
-            raise LedgerError(f"{where}: expected name and sha256 of each judge, got others")
+            raise LedgerError(f"{where}: expected name and sha256 of each segmenter, got others")
     floor = FLOOR_SUMS.keys() <= set(stored.schema_arrow.names)
-    if not stored.schema_arrow.equals(schema_of(sorted(provenance["judges"]), floor=floor)):
+    if not stored.schema_arrow.equals(schema_of(sorted(provenance["segmenters"]), floor=floor)):
         raise LedgerError(
-            f"{file}: expected the columns {', '.join(COLUMNS)}, and those of its judges"
+            f"{file}: expected the columns {', '.join(COLUMNS)}, and those of its segmenters"
         )
     return provenance
 
@@ -347,34 +348,34 @@ def cover_bins(frame: pd.DataFrame) -> pd.Series[Any]:
     return bins.astype(pd.CategoricalDtype(list(COVER_BINS), ordered=True))
 
 
-def judged_pixels(frame: pd.DataFrame, judge: str, image: str) -> NDArray[np.int64]:
-    """Pixels of ledger rows by what a judge takes them for.
+def segmenter_counts(frame: pd.DataFrame, segmenter: str, image: str) -> NDArray[np.int64]:
+    """Pixels of ledger rows by what a segmenter takes them for.
 
     Args:
-        frame: Rows of a ledger that this judge read.
-        judge: Its key.
-        image: One of :data:`JUDGED_IMAGES`.
+        frame: Rows of a ledger that this segmenter read.
+        segmenter: Its key.
+        image: One of :data:`SEGMENTED_IMAGES`.
 
     Returns:
         Shape (rows, 6, 6): class in the clear image × class in this image.
     """
-    prefix = f"judge_{judge}_{image}_"
-    names = [name for name in judged_columns(judge) if name.startswith(prefix)]
+    prefix = f"segmenter_{segmenter}_{image}_"
+    names = [name for name in segmenter_columns(segmenter) if name.startswith(prefix)]
     pixels = frame[names].to_numpy(np.int64)
     return pixels.reshape(-1, len(LAND_COVER), len(LAND_COVER))
 
 
-def check_rows(frame: pd.DataFrame, where: str, judges: Sequence[str] = ()) -> None:
+def check_rows(frame: pd.DataFrame, where: str, segmenters: Sequence[str] = ()) -> None:
     """Refuse rows that no measurement can have written.
 
     Raises:
         LedgerError: Names the ledger and the first rule that is broken.
     """
-    for rule in broken_rules(frame, judges):
+    for rule in broken_rules(frame, segmenters):
         raise LedgerError(f"{where}: expected {rule}, found otherwise")
 
 
-def broken_rules(frame: pd.DataFrame, judges: Sequence[str] = ()) -> list[str]:
+def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[str]:
     """Rules of single rows that a ledger breaks, in words."""
     numbers = frame[list(SUMS)].to_numpy(np.float64)
     distances = frame[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
@@ -387,14 +388,16 @@ def broken_rules(frame: pd.DataFrame, judges: Sequence[str] = ()) -> list[str]:
         "pixels in every row, and 4 values for each": bool(
             (frame["pixels"] > 0).all() and (frame["values"] == 4 * frame["pixels"]).all()
         ),
-        "known protocols, classes, skies and thickness": bool(
+        "known protocols, classes, regions and thickness": bool(
             frame["protocol"].isin(list(PROTOCOLS)).all()
             and frame["land_cover"].isin(LAND_COVER_NAMES).all()
-            and frame["sky"].isin(SKY).all()
+            and frame["region"].isin(REGIONS).all()
             and frame["thickness"].isin(THICKNESS).all()
         ),
-        "each scene × protocol × class × sky × thickness once": not bool(
-            frame.duplicated(["split", "scene", "protocol", "land_cover", "sky", "thickness"]).any()
+        "each scene × protocol × class × region × thickness once": not bool(
+            frame.duplicated(
+                ["split", "scene", "protocol", "land_cover", "region", "thickness"]
+            ).any()
         ),
         "a cloud cover between 0 and 1": bool(frame["cloud_cover"].between(0, 1).all()),
         "longitude and latitude in degrees, both or none": bool(
@@ -408,8 +411,8 @@ def broken_rules(frame: pd.DataFrame, judges: Sequence[str] = ()) -> list[str]:
         ),
         "no more worse pixels than pixels": bool((frame["worse_pixels"] <= frame["pixels"]).all()),
         "a noise floor of 0 to 90° at the pixels under it, and only there": _is_floor(frame),
-        "one reading of every pixel by each judge": all(
-            _is_read_once(frame, judge) for judge in judges
+        "one reading of every pixel by each segmenter": all(
+            _is_read_once(frame, segmenter) for segmenter in segmenters
         ),
     }
     return [rule for rule, holds in rules.items() if not holds]
@@ -431,9 +434,9 @@ def _is_floor(frame: pd.DataFrame) -> bool:
     )
 
 
-def _is_read_once(frame: pd.DataFrame, judge: str) -> bool:
-    """Whether a judge's counts are those of the rows' pixels, and of one reading of clear."""
-    prediction, cloudy = (judged_pixels(frame, judge, image) for image in JUDGED_IMAGES)
+def _is_read_once(frame: pd.DataFrame, segmenter: str) -> bool:
+    """Whether a segmenter's counts are those of the rows' pixels, and of one reading of clear."""
+    prediction, cloudy = (segmenter_counts(frame, segmenter, image) for image in SEGMENTED_IMAGES)
     return bool(
         (prediction >= 0).all()
         and (cloudy >= 0).all()

@@ -57,14 +57,14 @@ def published_table3() -> pd.DataFrame:
 
     Returns:
         One line per image or method and bin of cloud cover, in the paper's order: ``row``,
-        ``input_crop``, ``kind`` and ``judge`` (both ``published``), ``cover_bin`` (a bin or
+        ``input_crop``, ``kind`` and ``segmenter`` (both ``published``), ``cover_bin`` (a bin or
         ``overall``), ``miou`` and ``pa`` in percent.
     """
     names = {"input": "row", "cloud_cover": "cover_bin", "mIoU": "miou", "PA": "pa"}
     table = _read("table3.csv").rename(columns=names)
     table["input_crop"] = table["row"].map(_input_crop)
     table["row"] += " (published)"
-    return table.assign(kind="published", judge="published")
+    return table.assign(kind="published", segmenter="published")
 
 
 def _input_crop(method: str) -> str | None:

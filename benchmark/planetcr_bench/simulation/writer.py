@@ -39,7 +39,7 @@ from planetcr_bench.simulation.catalogue import PRESETS
 from planetcr_bench.simulation.place import TEST_AOIS, TRAIN_AOIS, Place
 from planetcr_bench.simulation.scene import Quartet, Truth, quartet_of, truth_of
 from planetcr_bench.simulation.survey import survey_of, window_of
-from planetcr_bench.utils.files import sweep, write_shared, write_whole
+from planetcr_bench.utils.files import atomic_write, sweep, write_shared
 from planetcr_bench.utils.parallel import run_batches, track, worker_count
 
 TRAIN_LIMIT: Final = 60_000
@@ -232,7 +232,7 @@ def _write_metadata(out: Path, simulation: Simulation) -> None:
     text = "# Made by `planetcr-bench simulate`; there is no real imagery in it.\n" + tomli_w.dumps(
         entries
     )
-    write_whole(out / METADATA, text.encode())
+    atomic_write(out / METADATA, text.encode())
 
 
 def _write_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
@@ -244,7 +244,7 @@ def _write_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
         for files in scenes
     ]
     if rows:
-        write_whole(path, "".join(f"{row}\r\n" for row in rows).encode())
+        atomic_write(path, "".join(f"{row}\r\n" for row in rows).encode())
 
 
 # --- One scene ------------------------------------------------------------------------------

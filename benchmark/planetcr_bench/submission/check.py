@@ -18,7 +18,7 @@ from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, protocols_of
-from planetcr_bench.evaluation.segmenters import Bench, Judge
+from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import EntryCard
 from planetcr_bench.leaderboard.consistency import (
@@ -26,12 +26,12 @@ from planetcr_bench.leaderboard.consistency import (
     OF_THE_INPUT,
     differing,
     floor_columns,
-    judged_input,
     misplaced,
+    segmenter_input,
 )
 from planetcr_bench.leaderboard.entries import Entry, read_entries
 from planetcr_bench.leaderboard.sent_ledger import LARGEST_RECORD, public_run
-from planetcr_bench.metrics.sums import SUMS, judged_columns
+from planetcr_bench.metrics.sums import SUMS, segmenter_columns
 from planetcr_bench.predictions.format import Card, Predictions
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.entry import LEDGER, RUN, SentEntry, attempt, open_entry, read_entry
@@ -42,8 +42,8 @@ SAMPLE: Final = 32
 """Scenes that are measured again, if not told otherwise."""
 
 ALIKE: Final = 0.01
-"""Relative difference of sums between two machines that simulated the same; and of judges' counts,
-which threads and devices move at ties."""
+"""Relative difference of sums between two machines that simulated the same; and of segmenters'
+counts, which threads and devices move at ties."""
 
 _WITNESSES: Final = 3
 """Runs on the board that a ledger is held against, and all verified ones of the same images."""
@@ -55,7 +55,7 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scrutiny:
+class CheckConfig:
     """What the receiving side holds an entry against.
 
     Attributes:
@@ -64,7 +64,7 @@ class Scrutiny:
         results: Folder of results that are believed; the entry's input must be theirs.
         sample: Scenes to measure again; None for all, which verifies an entry with predictions.
         seed: Of the choice; the sender must not know it before.
-        judges: That read the measured scenes again.
+        segmenters: That read the measured scenes again.
         workers: See ``worker_count``.
         command: Written into the ``run.json`` of a verified entry.
         quiet: Show no progress.
@@ -75,14 +75,14 @@ class Scrutiny:
     results: Path | None = None
     sample: int | None = SAMPLE
     seed: int = 0
-    judges: Sequence[Judge] = ()
+    segmenters: Sequence[Segmenter] = ()
     workers: int | None = None
     command: Sequence[str] = ()
     quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class CheckResult:
     """What may be believed of an entry.
 
     Attributes:
@@ -108,7 +108,7 @@ class _Case:
 
     sent: SentEntry
     ledger: Ledger
-    scrutiny: Scrutiny
+    scrutiny: CheckConfig
     work: Path
     told: list[str] = field(default_factory=list)
     own: tuple[Ledger, dict[str, Any], bytes] | None = None
@@ -127,7 +127,7 @@ class _Case:
         self.sent.faults += [f"{LEDGER}: {fault}" for fault in faults]
 
 
-def check(path: Path, work: Path, scrutiny: Scrutiny) -> Checked:
+def check(path: Path, work: Path, scrutiny: CheckConfig) -> CheckResult:
     """Check an entry.
 
     Args:
@@ -153,9 +153,9 @@ def check(path: Path, work: Path, scrutiny: Scrutiny) -> Checked:
     told = [f"card, record, ledger and manifest are sound and agree; {held} were sent", *case.told]
     if case.own is None:
         run = public_run(sent.run)
-        return Checked(card=sent.card, ledger=case.ledger, run=run, status="claimed", told=told)
+        return CheckResult(card=sent.card, ledger=case.ledger, run=run, status="claimed", told=told)
     ledger, run, samples = case.own
-    return Checked(
+    return CheckResult(
         card=sent.card, ledger=ledger, run=run, status="verified", told=told, samples=samples
     )
 
@@ -252,18 +252,18 @@ def _alike(one: Record, other: Record) -> bool:
 def _differences(sent: Ledger, known: Ledger, *, whole: bool) -> list[str]:
     """Where two ledgers of one dataset differ: in the input alone, or in all sums."""
     same = sent.provenance["fingerprint"] == known.provenance["fingerprint"]
-    shared = _shared_judges(sent, known)
-    judged = [name for key in shared for name in judged_columns(key)]
-    sums, counts = (list(SUMS), judged) if whole else (OF_THE_INPUT, judged_input(shared))
+    shared = _shared_segmenters(sent, known)
+    segmented = [name for key in shared for name in segmenter_columns(key)]
+    sums, counts = (list(SUMS), segmented) if whole else (OF_THE_INPUT, segmenter_input(shared))
     sums = [*sums, *floor_columns(sent, known)]
     drift = DRIFT if same else ALIKE
     found = misplaced(sent, known, drift=drift) + differing(sent, known, sums, drift=drift)
     return found + differing(sent, known, counts, drift=ALIKE)
 
 
-def _shared_judges(one: Ledger, other: Ledger) -> list[str]:
-    """Keys of the judges that read both runs."""
-    ours, theirs = one.provenance["judges"], other.provenance["judges"]
+def _shared_segmenters(one: Ledger, other: Ledger) -> list[str]:
+    """Keys of the segmenters that read both runs."""
+    ours, theirs = one.provenance["segmenters"], other.provenance["segmenters"]
     return [key for key in ours if key in theirs and ours[key]["sha256"] == theirs[key]["sha256"]]
 
 
@@ -336,19 +336,21 @@ def _measure_again(case: _Case, dataset: Dataset, chosen: Sequence[SceneFiles]) 
         files = {scene: scene.path("planet_cloudy") for scene in chosen}
         predictions = Predictions(dataset.folder, Card(), files, OPTICAL_SIZE)
     protocols = protocols_of(predictions.size)
-    judges = [judge for judge in scrutiny.judges if judge.key in case.ledger.judges]
+    segmenters = [
+        segmenter for segmenter in scrutiny.segmenters if segmenter.key in case.ledger.segmenters
+    ]
     table, problems = measure(
         predictions,
         {},
         case.work / "parts",
-        bench=Bench(judges, dataset.fingerprint, protocols) if judges else None,
+        bench=SegmenterPool(segmenters, dataset.fingerprint, protocols) if segmenters else None,
         workers=scrutiny.workers,
         quiet=scrutiny.quiet,
     )
     provenance = {
         "fingerprint": dataset.fingerprint,
         "protocols": {protocol.name: protocol.signature("all") for protocol in protocols},
-        "judges": {judge.key: judge.facts for judge in judges},
+        "segmenters": {segmenter.key: segmenter.facts for segmenter in segmenters},
     }
     own = Ledger(table.to_pandas(ignore_metadata=True), provenance)
     sent.faults += problems
@@ -360,11 +362,13 @@ def _measure_again(case: _Case, dataset: Dataset, chosen: Sequence[SceneFiles]) 
 
 
 def _tell_unread(case: _Case, own: Ledger) -> None:
-    """Name the judges whose counts nobody here repeated."""
-    shared = _shared_judges(case.ledger, own)
-    for key, facts in case.record["judges"].items():
+    """Name the segmenters whose counts nobody here repeated."""
+    shared = _shared_segmenters(case.ledger, own)
+    for key, facts in case.record["segmenters"].items():
         if key not in shared:
-            case.told.append(f"judge {facts['name']} was not asked again; give it with --judge")
+            case.told.append(
+                f"segmenter {facts['name']} was not asked again; give it with --segmenter"
+            )
 
 
 def _verify(case: _Case, predictions: Predictions, dataset: Dataset) -> None:
@@ -382,7 +386,7 @@ def _verify(case: _Case, predictions: Predictions, dataset: Dataset) -> None:
         workers=scrutiny.workers,
         device="cpu",
         allow_missing=not record["complete"],
-        judges=scrutiny.judges,
+        segmenters=scrutiny.segmenters,
         command=scrutiny.command,
         tables=False,
         quiet=scrutiny.quiet,

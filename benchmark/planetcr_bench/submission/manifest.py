@@ -11,7 +11,7 @@ from typing import Final
 
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.utils.files import write_whole
+from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.untrusted import read_json
 
 MANIFEST: Final = "manifest.json"
@@ -69,7 +69,7 @@ def digests_of(ledger: Ledger) -> dict[str, str]:
 def write_manifest(path: Path, listed: Sequence[Listed]) -> None:
     """Write a manifest, a line for each file."""
     lines = ",\n".join("  " + json.dumps(asdict(one)) for one in listed)
-    write_whole(path, f'{{"manifest": {_VERSION}, "files": [\n{lines}\n]}}\n'.encode())
+    atomic_write(path, f'{{"manifest": {_VERSION}, "files": [\n{lines}\n]}}\n'.encode())
 
 
 def read_manifest(path: Path) -> list[Listed]:

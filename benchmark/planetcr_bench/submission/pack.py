@@ -38,7 +38,7 @@ from planetcr_bench.predictions.format import (
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, report, write_report
 from planetcr_bench.results.ledger import Ledger, schema_of, write_ledger
 from planetcr_bench.submission.archive import ARCHIVES, BROKEN, LIMITS
-from planetcr_bench.submission.check import Checked, Scrutiny, check
+from planetcr_bench.submission.check import CheckConfig, CheckResult, check
 from planetcr_bench.submission.entry import FILES, LEDGER, PREDICTIONS, REPORT, RUN
 from planetcr_bench.submission.manifest import (
     LARGEST_MANIFEST,
@@ -47,7 +47,7 @@ from planetcr_bench.submission.manifest import (
     list_predictions,
     write_manifest,
 )
-from planetcr_bench.utils.files import only_one
+from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.folders import IMAGES, ending, image_files, is_litter
 from planetcr_bench.utils.untrusted import open_regular, parse_json, read_bytes, read_json
 
@@ -108,7 +108,7 @@ def pack(
             _copy_predictions(predictions, entry / PREDICTIONS, files, listed)
         (staged / "work").mkdir()
         try:
-            check(entry, staged / "work", Scrutiny(workers=options.get("workers"), quiet=True))
+            check(entry, staged / "work", CheckConfig(workers=options.get("workers"), quiet=True))
         except SubmissionError as error:
             message = f"{predictions}: expected what the receiving side takes, it would refuse this"
             raise SubmissionError(message, error.problems or [error.message]) from error
@@ -208,7 +208,7 @@ def _write_entry(
 
 
 def _write_ledger(path: Path, ledger: Ledger) -> None:
-    schema = schema_of(ledger.judges, floor=ledger.has_floor)
+    schema = schema_of(ledger.segmenters, floor=ledger.has_floor)
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(path, table, ledger.provenance)
 
@@ -285,7 +285,7 @@ def _refuse_run(results: Path) -> None:
         raise UsageError(f"--results: expected a folder of runs, {results} is a run itself")
 
 
-def accept(entry: Checked, results: Path, *, replace_old: bool = False) -> Path:
+def accept(entry: CheckResult, results: Path, *, replace_old: bool = False) -> Path:
     """Put a checked entry among the results that the board is built from.
 
     Everything is written anew from the ledger that was checked; of what was sent, the card's
@@ -370,7 +370,7 @@ def _staged(
     if not maybe_done and not staged.exists():
         _refuse_old(out, replaces, replace_old=replace_old)  # before anything is made
     staged.mkdir(parents=True, exist_ok=True)
-    with only_one(staged / "lock", f"{out}: another process writes there; wait for it"):
+    with exclusive_lock(staged / "lock", f"{out}: another process writes there; wait for it"):
         _clear(staged, out)  # what a process that was killed has left
         done = False
         try:

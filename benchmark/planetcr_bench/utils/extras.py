@@ -15,9 +15,9 @@ TRAINING = (*NETWORKS, "lightning", "segmentation_models_pytorch")
 """Packages without which nothing can be trained."""
 
 
-def need_judges() -> None:
-    """Raise MissingExtraError unless a judge can be loaded."""
-    _need("judges need", (*NETWORKS, "segmentation_models_pytorch"), "train")
+def need_segmenters() -> None:
+    """Raise MissingExtraError unless a segmenter can be loaded."""
+    _need("segmenters need", (*NETWORKS, "segmentation_models_pytorch"), "train")
 
 
 def need_networks() -> None:

@@ -17,7 +17,7 @@ import platformdirs
 from planetcr_bench.errors import BenchError
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def atomic_write(path: Path, content: bytes) -> None:
     """Write a file in one step: a reader sees the old content or the new, never a part.
 
     What a killed process leaves, ``.NAME.partial``, is overwritten when the file is written again.
@@ -86,7 +86,7 @@ def cache_folder(what: str) -> Path:
     return platformdirs.user_cache_path("planetcr-bench") / what
 
 
-def remember(memory: Path, content: bytes) -> None:
+def cache_write(memory: Path, content: bytes) -> None:
     """Write a file of the cache, if possible: a full or read-only one costs time, nothing else."""
     with suppress(OSError):
         _sweep_once(memory.parent)
@@ -99,7 +99,7 @@ def _sweep_once(folder: Path) -> None:
 
 
 @contextmanager
-def only_one(lock: Path, refusal: str) -> Iterator[None]:
+def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
     """Hold a lock for the while, or refuse; the lock of a process that was killed is free.
 
     Args:

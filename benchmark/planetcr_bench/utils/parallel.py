@@ -108,7 +108,7 @@ def run_batches(
             ) from error
 
 
-def apart(function: Callable[[Item], Result], argument: Item, *, lost: str) -> Result:
+def run_sandboxed(function: Callable[[Item], Result], argument: Item, *, lost: str) -> Result:
     """Call a function in a process of its own, which may crash and has little memory.
 
     Args:

@@ -82,7 +82,7 @@ class AlignCR(Restorer):
             for i in range(stages)
         )
         self.reconstruct = Reconstruction(width, stages, bands)
-        self.dead_parameters = tuple(
+        self.unused_parameters = tuple(
             f"stages.{stages - 1}.fuse.gate_sar.{part}" for part in ("weight", "bias")
         )
 

@@ -37,7 +37,7 @@ class Restorer(nn.Module, ABC):
     Attributes:
         uses_sar: False where SAR is taken and ignored.
         multiple: The sides of what :meth:`restore` sees are multiples of this.
-        dead_parameters: Names of the parameters that get no gradient by design: the authors'
+        unused_parameters: Names of the parameters that get no gradient by design: the authors'
             networks hold them, and so do their checkpoints.
         method: Name under which ``create_model`` made it.
         options: Options with which it was made.
@@ -45,7 +45,7 @@ class Restorer(nn.Module, ABC):
 
     uses_sar: bool = True
     multiple: int = 1
-    dead_parameters: tuple[str, ...] = ()
+    unused_parameters: tuple[str, ...] = ()
 
     def __init__(self, *, bands: int = OPTICAL_BANDS) -> None:
         super().__init__()
@@ -69,10 +69,10 @@ class Restorer(nn.Module, ABC):
         """
         self._check(cloudy, sar)
         height, width = cloudy.shape[-2:]
-        image = mirror_pad(cloudy, self.multiple)
+        image = reflect_pad(cloudy, self.multiple)
         radar = sar
         if self.uses_sar:
-            radar = mirror_pad(upsample(sar, (height, width)), self.multiple).to(cloudy.dtype)
+            radar = reflect_pad(upsample(sar, (height, width)), self.multiple).to(cloudy.dtype)
         restored = self.restore(image, radar)
         return _cut(restored, (height, width)).to(cloudy.dtype)
 
@@ -141,7 +141,7 @@ def upsample(image: Tensor, size: tuple[int, int]) -> Tensor:
     return image
 
 
-def mirror_pad(image: Tensor, multiple: int) -> Tensor:
+def reflect_pad(image: Tensor, multiple: int) -> Tensor:
     """Extend both sides of each axis evenly, by mirroring, up to the next multiple.
 
     Unlike :func:`torch.nn.functional.pad`, it mirrors again where the extension is wider than the
@@ -165,7 +165,7 @@ def mirror_pad(image: Tensor, multiple: int) -> Tensor:
 
 
 def margins(size: int, multiple: int) -> tuple[int, int]:
-    """Pixels that :func:`mirror_pad` adds before and after an axis of this size."""
+    """Pixels that :func:`reflect_pad` adds before and after an axis of this size."""
     missing = -size % multiple
     return missing // 2, missing - missing // 2
 

@@ -70,7 +70,7 @@ class GLFCR(Restorer):
             Stage(width, growth, heads, rates[i * layers : (i + 1) * layers]) for i in range(stages)
         )
         self.reconstruct = Reconstruction(width, stages, bands)
-        self.dead_parameters = tuple(
+        self.unused_parameters = tuple(
             f"stages.{stages - 1}.fuse.gate_sar.{part}" for part in ("weight", "bias")
         )
 

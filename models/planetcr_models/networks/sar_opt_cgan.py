@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planetcr_models.errors import ModelError
-from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer, margins, mirror_pad
+from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer, margins, reflect_pad
 from planetcr_models.networks.mcgan import SLOPE, initialise, level_widths
 
 UNDROPPED = 4
@@ -119,7 +119,7 @@ class SarOptCGAN(Restorer):
     def _translate(self, image: Tensor) -> Tensor:
         """Optical and SAR in [0, 1], shape (B, C, h, w), to reflectance, through the U-Net."""
         (top, _), (left, _) = (margins(size, self.side) for size in image.shape[-2:])
-        features = 2 * mirror_pad(image, self.side) - 1
+        features = 2 * reflect_pad(image, self.side) - 1
         skipped = []
         for encoder in self.encoder:
             features = encoder(features)

@@ -28,7 +28,7 @@ class SpAGAN(Restorer):
     One attention module looks four times, each time for three blocks. The authors' network also
     holds a layer that weights the four directions of the attention, multiplies by its result and
     throws the product away, and a convolution that nothing calls. Both are kept, so that their
-    files of weights fit, and named in ``dead_parameters``. The published results and weights rest
+    files of weights fit, and named in ``unused_parameters``. The published results and weights rest
     on the directions unweighted; ``directional=True`` weights them, as was meant.
 
     The output is linear, without the input added. Data are in [0, 1]; the published weights, for
@@ -55,9 +55,9 @@ class SpAGAN(Restorer):
         self.attention = Attention(width, directional=directional)
         self.blocks = nn.ModuleList(Block(width) for _ in range(PLAIN_BEFORE + GATED + PLAIN_AFTER))
         self.leave = nn.Conv2d(width, bands, 3, padding=1, bias=False)
-        self.dead_parameters = ("attention.unused.weight",)
+        self.unused_parameters = ("attention.unused.weight",)
         if not directional:
-            self.dead_parameters += tuple(
+            self.unused_parameters += tuple(
                 f"attention.directions.{name}"
                 for name, _ in self.attention.directions.named_parameters()
             )

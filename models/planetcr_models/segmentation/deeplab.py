@@ -2,8 +2,8 @@
 
 The paper trains it on cloud-free images and reports its mIoU and pixel accuracy on restored ones
 (Sec. 5.3, Tab. 3, Fig. 6). Of its making the paper says DeepLabv3+ with ResNet-50 and nothing
-else, so figures of one judge compare with each other only: :func:`save_judge` writes beside each
-judge a card with its hash.
+else, so figures of one segmenter compare with each other only: :func:`save_segmenter` writes beside
+each segmenter a card with its hash.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from planetcr_models.errors import CheckpointError, InputError, ModelError
 from planetcr_models.inference import Autocast, ready
-from planetcr_models.networks.base import OPTICAL_BANDS, margins, mirror_pad, refuse_small
+from planetcr_models.networks.base import OPTICAL_BANDS, margins, reflect_pad, refuse_small
 from planetcr_models.segmentation.loss import CLASSES
 from planetcr_models.weights.checkpoint import (
     differences,
@@ -43,7 +43,7 @@ MULTIPLE: Final = 16
 """The sides of what the network sees are multiples of this."""
 
 FORMAT: Final = "planetcr_models.segmentation.deeplab"
-"""How the files of judges name themselves: the one entry of their metadata.
+"""How the files of segmenters name themselves: the one entry of their metadata.
 
 It is one because safetensors writes several in an order of chance, and the hash would differ.
 """
@@ -54,7 +54,7 @@ VERSION: Final = "1"
 _COLOURS: Final = 3  # red, green, blue: what ImageNet's pictures have
 
 
-class Judge(nn.Module):
+class Segmenter(nn.Module):
     """DeepLabv3+ on a ResNet, of segmentation_models_pytorch, for images of any size.
 
     The paper says no more than DeepLabv3+ with ResNet-50 (Sec. 5.3); the other defaults are those
@@ -71,7 +71,7 @@ class Judge(nn.Module):
         separable: Whether those branches convolve depthwise; False has 12.5 million more weights.
 
     Attributes:
-        options: Options with which it was made; ``Judge(**judge.options)`` makes its like.
+        options: Options with which it was made; ``Segmenter(**segmenter.options)`` makes its like.
         mean: What is subtracted from each band, a buffer of shape (bands,); 0 at first.
         std: What each band is then divided by, likewise; 1 at first.
 
@@ -96,7 +96,9 @@ class Judge(nn.Module):
 
         super().__init__()
         if encoder not in ENCODERS:
-            raise ModelError(f"judge: expected an encoder of {', '.join(ENCODERS)}, got {encoder}")
+            raise ModelError(
+                f"segmenter: expected an encoder of {', '.join(ENCODERS)}, got {encoder}"
+            )
         if (
             bands < 1
             or not 2 <= classes <= 256
@@ -105,8 +107,8 @@ class Judge(nn.Module):
             or min(rates) < 1
         ):
             raise ModelError(
-                "judge: expected 1 band or more, 2 to 256 classes, an output stride of 8 or 16 and "
-                f"three rates of 1 or more, got {bands}, {classes}, {output_stride} and "
+                "segmenter: expected 1 band or more, 2 to 256 classes, an output stride of 8 or "
+                f"16 and three rates of 1 or more, got {bands}, {classes}, {output_stride} and "
                 f"{tuple(rates)}"
             )
         self.options: Mapping[str, Any] = {
@@ -170,7 +172,7 @@ class Judge(nn.Module):
         height, width = image.shape[-2:]
         image = image.to(self.mean.dtype).clamp(0, 1)
         image = (image - self.mean[:, None, None]) / self.std[:, None, None]
-        logits: Tensor = self.network(mirror_pad(image, MULTIPLE))
+        logits: Tensor = self.network(reflect_pad(image, MULTIPLE))
         top, left = (margins(side, MULTIPLE)[0] for side in (height, width))
         return logits[..., top : top + height, left : left + width]
 
@@ -178,20 +180,20 @@ class Judge(nn.Module):
         """Raise InputError unless :meth:`forward` takes such images."""
         if not image.is_floating_point():
             raise InputError(
-                f"judge: expected reflectance in [0, 1] as floats, got images of {image.dtype}"
+                f"segmenter: expected reflectance in [0, 1] as floats, got images of {image.dtype}"
             )
         bands = self.options["bands"]
         if image.ndim != 4 or image.shape[1] != bands or not len(image):
             raise InputError(
-                f"judge: expected images of shape (B, {bands}, H, W), got {tuple(image.shape)}"
+                f"segmenter: expected images of shape (B, {bands}, H, W), got {tuple(image.shape)}"
             )
-        refuse_small("judge", tuple(image.shape[-2:]))
+        refuse_small("segmenter", tuple(image.shape[-2:]))
         if self.training and len(image) == 1:
-            raise InputError("judge: in training, expected a batch of 2 images or more, got 1")
+            raise InputError("segmenter: in training, expected a batch of 2 images or more, got 1")
 
 
 def classify(
-    judge: Judge,
+    segmenter: Segmenter,
     images: NDArray[np.floating],
     *,
     device: str | torch.device | None = None,
@@ -200,9 +202,9 @@ def classify(
     """Tell the land cover of images of one size.
 
     Args:
-        judge: Runs in evaluation mode; its own mode is restored.
+        segmenter: Runs in evaluation mode; its own mode is restored.
         images: Reflectance, shape (B, bands, H, W), H and W at least 32; clamped to [0, 1].
-        device: See ``choose_device``; the judge stays there. By
+        device: See ``choose_device``; the segmenter stays there. By
             default where it is.
         autocast: ``bf16`` is faster on a GPU; it changes the class of some pixels, so it is never
             chosen unasked.
@@ -217,23 +219,23 @@ def classify(
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         raise InputError("images: expected finite reflectance, got nan or infinity")
     tensor = torch.from_numpy(np.array(images, images.dtype.newbyteorder("=")))  # any byte order
-    with ready(judge, device, autocast) as run:
-        judge.check(tensor)
+    with ready(segmenter, device, autocast) as run:
+        segmenter.check(tensor)
         return run(tensor).argmax(dim=1).to(torch.uint8).cpu().numpy()
 
 
 # --- Files --------------------------------------------------------------------------------------
 
 
-def load_encoder(judge: Judge, source: Path | str) -> Path:
-    """Start a judge's encoder from weights that were learnt on colour pictures.
+def load_encoder(segmenter: Segmenter, source: Path | str) -> Path:
+    """Start a segmenter's encoder from weights that were learnt on colour pictures.
 
     The first convolution's kernels for red, green and blue go to the bands of that colour; further
     bands (near-infrared) get the mean of the three, and all are scaled by 3 / bands, so that a grey
     image is answered as before. Nothing is downloaded. Whether the authors started so is not said.
 
     Args:
-        judge: Of 3 bands or more, beginning with blue, green, red.
+        segmenter: Of 3 bands or more, beginning with blue, green, red.
         source: A file of a ResNet as torchvision names its parts, ``.pth`` or safetensors; or the
             word ``imagenet``, for what segmentation_models_pytorch left in the local cache of
             huggingface_hub.
@@ -243,15 +245,15 @@ def load_encoder(judge: Judge, source: Path | str) -> Path:
 
     Raises:
         CheckpointError: There is no such file, it cannot be read, or holds other weights.
-        ModelError: The judge has fewer bands.
+        ModelError: The segmenter has fewer bands.
     """
-    name, bands = judge.options["encoder"], judge.options["bands"]
+    name, bands = segmenter.options["encoder"], segmenter.options["bands"]
     if bands < _COLOURS:
-        raise ModelError(f"judge: expected 3 bands or more, to which colours map, got {bands}")
+        raise ModelError(f"segmenter: expected 3 bands or more, to which colours map, got {bands}")
     path = _cached(name) if source == "imagenet" else Path(source)
     weights = read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path)
     weights = {key: value for key, value in unwrapped(weights).items() if not key.startswith("fc.")}
-    state: dict[str, Tensor] = judge.network.encoder.state_dict()
+    state: dict[str, Tensor] = segmenter.network.encoder.state_dict()
     stem = state["conv1.weight"]
     expected = state | {"conv1.weight": stem[:, :1].expand(-1, _COLOURS, -1, -1)}
     counters = [key for key in state if key.endswith("num_batches_tracked")]  # not in older files
@@ -259,12 +261,13 @@ def load_encoder(judge: Judge, source: Path | str) -> Path:
     if problems:
         raise CheckpointError(
             f"{path}: expected the weights of a {name} as torchvision names them, got others; "
-            "take the file of that network, or make the judge with the encoder that the file is of",
+            "take the file of that network, or make the segmenter with the encoder that the file "
+            "is of",
             problems,
         )
     expect_finite(path, weights)
     weights["conv1.weight"] = _by_colour(weights["conv1.weight"], bands)
-    judge.network.encoder.load_state_dict(state | weights)
+    segmenter.network.encoder.load_state_dict(state | weights)
     return path
 
 
@@ -291,11 +294,11 @@ def _cached(encoder: str) -> Path:
     return Path(found)
 
 
-def save_judge(judge: Judge, path: Path | str, card: Mapping[str, Any]) -> str:
-    """Write a judge, and beside it a card that says what it is and how well it sees.
+def save_segmenter(segmenter: Segmenter, path: Path | str, card: Mapping[str, Any]) -> str:
+    """Write a segmenter, and beside it a card that says what it is and how well it sees.
 
     Args:
-        judge: To be written.
+        segmenter: To be written.
         path: File of the weights, ``.safetensors`` by custom; the card gets the same name with
             ``.json``. Files that are there are replaced.
         card: What JSON can hold: fingerprint and track of the data, scores on cloud-free images
@@ -312,11 +315,11 @@ def save_judge(judge: Judge, path: Path | str, card: Mapping[str, Any]) -> str:
     path = Path(path)
     if path.suffix == ".json":
         raise ModelError(f"{path}: is where the card goes; name the weights .safetensors")
-    options = dict(judge.options)
+    options = dict(segmenter.options)
     said = {FORMAT: json.dumps({"version": VERSION, "options": options})}
     beside, card_beside = (path.with_name(f".{path.name}.{part}") for part in ("partial", "card"))
     try:
-        write_safetensors(beside, judge.state_dict(), said)
+        write_safetensors(beside, segmenter.state_dict(), said)
         digest = _sha256(beside)
         text = _card_text({**card, "options": options, "sha256": digest})
         card_beside.write_text(text, encoding="utf-8")
@@ -328,14 +331,14 @@ def save_judge(judge: Judge, path: Path | str, card: Mapping[str, Any]) -> str:
     return digest
 
 
-def load_judge(path: Path | str) -> Judge:
-    """Make the judge again that :func:`save_judge` wrote.
+def load_segmenter(path: Path | str) -> Segmenter:
+    """Make the segmenter again that :func:`save_segmenter` wrote.
 
     Args:
         path: The file of the weights. A card that lies beside it must be its own; none need be.
 
     Returns:
-        The judge, in evaluation mode, in float64 if the weights are, otherwise in float32.
+        The segmenter, in evaluation mode, in float64 if the weights are, otherwise in float32.
 
     Raises:
         CheckpointError: The file cannot be read, is no such file, or is not the card's.
@@ -348,17 +351,17 @@ def load_judge(path: Path | str) -> Judge:
             "two that belong together side by side"
         )
     try:
-        judge = _make(options)
+        segmenter = _make(options)
     except (ModelError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path}: names a judge that cannot be made ({error}); update planetcr-bench"
+            f"{path}: names a segmenter that cannot be made ({error}); update planetcr-bench"
         ) from error
-    load_state(judge, path)
-    return judge.eval()
+    load_state(segmenter, path)
+    return segmenter.eval()
 
 
 def read_card(path: Path | str) -> dict[str, Any]:
-    """Read what :func:`save_judge` said of a judge.
+    """Read what :func:`save_segmenter` said of a segmenter.
 
     Args:
         path: The file of the weights, or the card itself.
@@ -367,14 +370,16 @@ def read_card(path: Path | str) -> dict[str, Any]:
         CheckpointError: There is no card, or it cannot be read.
     """
     path = Path(path).with_suffix(".json")
-    expect_file(path, "the card of a judge")
+    expect_file(path, "the card of a segmenter")
     try:
         with path.open("rb") as file:
             card = json.loads(file.read(_LARGEST_CARD))  # a longer one is cut off, and no JSON
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is no card, or a damaged one; copy it again") from error
     if not isinstance(card, dict):
-        raise CheckpointError(f"{path}: expected the card of a judge, got a {type(card).__name__}")
+        raise CheckpointError(
+            f"{path}: expected the card of a segmenter, got a {type(card).__name__}"
+        )
     return card
 
 
@@ -382,12 +387,12 @@ _LARGEST_CARD: Final = 1_000_000
 """Bytes."""
 
 
-def _make(options: Mapping[str, Any]) -> Judge:
-    """A judge as a file says it was made, if it is not of more bands than any image has."""
+def _make(options: Mapping[str, Any]) -> Segmenter:
+    """A segmenter as a file says it was made, if it is not of more bands than any image has."""
     bands = options.get("bands", OPTICAL_BANDS)
     if type(bands) is int and bands > _MOST_BANDS:
-        raise ModelError(f"judge: expected at most {_MOST_BANDS} bands, got {bands}")
-    return Judge(**options)
+        raise ModelError(f"segmenter: expected at most {_MOST_BANDS} bands, got {bands}")
+    return Segmenter(**options)
 
 
 _MOST_BANDS: Final = 100
@@ -397,8 +402,8 @@ def _options_of(path: Path, said: Mapping[str, str]) -> dict[str, Any]:
     """Options that a file names."""
     if FORMAT not in said:
         raise CheckpointError(
-            f"{path}: expected a judge, as `planetcr-bench train judge` or save_judge writes it, "
-            "found safetensors of another origin"
+            f"{path}: expected a segmenter, as `planetcr-bench train segmenter` or save_segmenter "
+            "writes it, found safetensors of another origin"
         )
     try:
         entry = parse_options(said[FORMAT])

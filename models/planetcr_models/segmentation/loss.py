@@ -1,4 +1,4 @@
-"""Maps of land cover and a judge's answer in, the loss that it learns from out."""
+"""Maps of land cover and a segmenter's answer in, the loss that it learns from out."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from planetcr_models.networks.mcgan import SLOPE, Down, initialise
 
 
 class TwoStemDiscriminator(nn.Module):
-    """McGAN's and SpA GAN's: cloudy and judged image enter by convolutions of their own.
+    """McGAN's and SpA GAN's: cloudy and segmented image enter by convolutions of their own.
 
     Each logit sees 78 x 78 pixels. McGAN shows it images in [-1, 1], SpA GAN in [0, 1]. It takes
     images of any number of bands; the authors' code cuts its input at the fourth channel.
 
     Args:
         condition_bands: Of the cloudy image.
-        image_bands: Of the image to judge.
+        image_bands: Of the image to segmenter.
         width: Channels after both stems together, even; deeper levels have up to 8 times as many.
     """
 
@@ -47,7 +47,7 @@ class TwoStemDiscriminator(nn.Module):
         initialise(self)
 
     def forward(self, condition: Tensor, image: Tensor) -> Tensor:
-        """Judge images.
+        """Segmenter images.
 
         Args:
             condition: The cloudy images, shape (B, condition_bands, H, W).
@@ -70,7 +70,7 @@ class TwoStemDiscriminator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """pix2pix's, for SAR-Opt-cGAN: cloudy image, SAR and judged image stacked; 70 x 70 pixels.
+    """pix2pix's, for SAR-Opt-cGAN: cloudy image, SAR and segmented image stacked; 70 x 70 pixels.
 
     Isola, Zhu, Zhou, Efros: "Image-to-Image Translation with Conditional Adversarial Networks",
     CVPR 2017. It is shown images in [-1, 1].
@@ -99,7 +99,7 @@ class PatchDiscriminator(nn.Module):
         initialise(self)
 
     def forward(self, *images: Tensor) -> Tensor:
-        """Judge images.
+        """Segmenter images.
 
         Args:
             *images: The cloudy images, SAR on their grid, and the restored or true ones, each of

@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, NAdam, Optimizer
 
 from planetcr_models.errors import ModelError
 from planetcr_models.networks.base import SAR_BANDS, Restorer, upsample
-from planetcr_models.segmentation.deeplab import Judge
+from planetcr_models.segmentation.deeplab import Segmenter
 from planetcr_models.segmentation.loss import CLASSES, class_weights, segmentation_loss
 from planetcr_models.training import losses
 from planetcr_models.training.discriminators import PatchDiscriminator, TwoStemDiscriminator
@@ -48,7 +48,7 @@ class Objective(ABC):
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         self.network, self.recipe = network, recipe
-        dead = set(getattr(network, "dead_parameters", ()))
+        dead = set(getattr(network, "unused_parameters", ()))
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name not in dead)
         self.networks: dict[str, nn.Module] = {"network": network}
@@ -110,7 +110,7 @@ class Objective(ABC):
 
 
 class Supervised(Objective):
-    """One network, one loss: Align-CR and its ablations, DSen2-CR, GLF-CR, the judge.
+    """One network, one loss: Align-CR and its ablations, DSen2-CR, GLF-CR, the segmenter.
 
     Args:
         network: Trained.
@@ -139,7 +139,7 @@ class Supervised(Objective):
         return {"loss": total}
 
 
-class Duel(Objective):
+class AdversarialObjective(Objective):
     """A generator and a discriminator that learn from each other: McGAN, SpA GAN, SAR-Opt-cGAN.
 
     In each step the discriminator learns first, then the generator faces it, with the same restored
@@ -160,7 +160,7 @@ class Duel(Objective):
         self.networks["network"] = self.generator = _Generator(
             network, attentive=self.loss.attention_weight > 0
         )
-        self.networks["discriminator"] = self.discriminator = _opponent(network, self.loss)
+        self.networks["discriminator"] = self.discriminator = make_discriminator(network, self.loss)
 
     def step(self, batch: Batch, *, parts: int = 1) -> Terms:
         """See :meth:`Objective.step`; in one part only."""
@@ -169,8 +169,8 @@ class Duel(Objective):
         condition = self._condition(batch)
         clear, fake = self._shown(batch["clear"]), self._shown(restored)
 
-        judge = self.running["discriminator"]
-        of_fake, of_real = judge(*condition, fake.detach()), judge(*condition, clear)
+        segmenter = self.running["discriminator"]
+        of_fake, of_real = segmenter(*condition, fake.detach()), segmenter(*condition, clear)
         against = losses.adversarial_discriminator(of_fake, of_real, halved=self.loss.halved)
         self.fabric.backward(against)
         self._descend("discriminator")
@@ -201,7 +201,7 @@ class Duel(Objective):
         }
 
     def _condition(self, batch: Batch) -> tuple[Tensor, ...]:
-        """What the discriminator sees beside the image that it judges."""
+        """What the discriminator sees beside the image that it segmenters."""
         cloudy = batch["cloudy"]
         if self.loss.discriminator == "two_stem":
             return (self._shown(cloudy),)
@@ -231,7 +231,8 @@ class _Generator(nn.Module):
         return self.network(cloudy, sar), None
 
 
-def _opponent(network: Restorer, loss: Adversarial) -> nn.Module:
+def make_discriminator(network: Restorer, loss: Adversarial) -> nn.Module:
+    """The discriminator that a recipe asks for."""
     if loss.discriminator == "two_stem":
         return TwoStemDiscriminator(
             condition_bands=network.bands, image_bands=network.bands, width=loss.width
@@ -246,7 +247,7 @@ def objective_of(network: Restorer, recipe: Recipe) -> Objective:
         ModelError: The recipe's loss is not one for such a network.
     """
     if isinstance(recipe.loss, Adversarial):
-        return Duel(network, recipe)
+        return AdversarialObjective(network, recipe)
     loss = recipe.loss
     if isinstance(loss, CrossEntropy):
         raise ModelError(f"{loss.name}: is no loss for {network.method}")
@@ -277,11 +278,11 @@ def objective_of(network: Restorer, recipe: Recipe) -> Objective:
     return Supervised(network, recipe, regression)
 
 
-def objective_of_judge(judge: Judge, recipe: Recipe, patches: Patches) -> Objective:
-    """What a recipe makes of a judge, whose normalisation is taken from the patches.
+def objective_of_segmenter(segmenter: Segmenter, recipe: Recipe, patches: Patches) -> Objective:
+    """What a recipe makes of a segmenter, whose normalisation is taken from the patches.
 
     Args:
-        judge: Its buffers ``mean`` and ``std`` are set.
+        segmenter: Its buffers ``mean`` and ``std`` are set.
         recipe: Its loss is ``CrossEntropy``.
         patches: To learn from; at most 500 of them, evenly spaced, are looked at here.
 
@@ -289,16 +290,16 @@ def objective_of_judge(judge: Judge, recipe: Recipe, patches: Patches) -> Object
         ModelError: A batch of one image, which batch normalisation cannot take, or another loss.
     """
     if not isinstance(recipe.loss, CrossEntropy) or recipe.batch < 2:
-        raise ModelError("judge: expected the loss cross_entropy and a batch of 2 or more")
+        raise ModelError("segmenter: expected the loss cross_entropy and a batch of 2 or more")
     mean, std, counts = statistics_of(patches)
-    judge.set_normalisation(mean, std)
+    segmenter.set_normalisation(mean, std)
     weights = class_weights(counts) if recipe.loss.class_weights != "none" else None
 
     def entropy(network: nn.Module, batch: Batch) -> Tensor:
         known = None if weights is None else weights.to(batch["clear"].device)
         return segmentation_loss(network(batch["clear"]), batch["land_cover"], class_weights=known)
 
-    return Supervised(judge, recipe, entropy)
+    return Supervised(segmenter, recipe, entropy)
 
 
 def statistics_of(

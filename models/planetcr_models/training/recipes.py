@@ -73,7 +73,7 @@ class Adversarial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEntropy:
-    """The judge's: ``segmentation_loss``; unknown is ignored.
+    """The segmenter's: ``segmentation_loss``; unknown is ignored.
 
     Attributes:
         class_weights: ``none``, or ``inverse_sqrt`` of how often a class occurs in training.
@@ -293,7 +293,7 @@ RECIPES: Final[dict[str, Recipe]] = {
     "align_cr_no_sar": Recipe(loss=Charbonnier()),
     "align_cr_no_align": Recipe(loss=Charbonnier()),
     "align_cr": Recipe(loss=Charbonnier(), scales={"align": 0.1}),
-    "judge": Recipe(
+    "segmenter": Recipe(
         loss=CrossEntropy(),
         epochs=60,
         batch=16,
@@ -308,7 +308,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         warmup_steps=1000,
     ),
 }
-"""Of every method of ``list_models``, and of the judge (Sec. 5.3)."""
+"""Of every method of ``list_models``, and of the segmenter (Sec. 5.3)."""
 
 SOURCES: Final[dict[str, str]] = {
     "mcgan": "loss, optimizer and initialisation of its authors' first code, which has no weight "
@@ -322,7 +322,7 @@ SOURCES: Final[dict[str, str]] = {
     "align_cr_no_sar": "paper, Sec. 4.2.3 and 5.1",
     "align_cr_no_align": "paper, Sec. 4.2.3 and 5.1",
     "align_cr": "paper, Sec. 4.2.3 and 5.1",
-    "judge": "network of the paper's Sec. 5.3, which leaves its training unsaid; ours follows the "
-    "DeepLab papers: SGD, polynomial decay",
+    "segmenter": "network of the paper's Sec. 5.3, which leaves its training unsaid; ours "
+    "follows the DeepLab papers: SGD, polynomial decay",
 }
 """Where each recipe comes from."""

@@ -31,7 +31,7 @@ _STATE: Final = 3  # a gradient and Adam's two moments, beside each weight
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """What :func:`rehearse` measures.
+    """What :func:`estimate_throughput` measures.
 
     Attributes:
         steps: Of an epoch.
@@ -71,7 +71,7 @@ class Speed:
         return epochs * (self.steps * batch / pace + self.validation_seconds) / 3600
 
 
-def rehearse(
+def estimate_throughput(
     objective: Objective,
     patches: Patches,
     validation: Validation | None = None,

@@ -25,13 +25,13 @@ from planetcr_bench.analysis.error_analysis import (
     triangle,
     widest_protocol,
 )
-from planetcr_bench.constants import COVER_BINS, LAND_COVER, SEASONS, SKY, THICKNESS
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS, SEASONS, THICKNESS
 from planetcr_bench.data.layout import find_scenes, read_scene
 from planetcr_bench.data.scene import Scene
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.evaluation.loading import scene_arrays
 from planetcr_bench.evaluation.runner import measure_scene
-from planetcr_bench.metrics.kernels import sky_of
+from planetcr_bench.metrics.kernels import region_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import Ledger, ledger_table
@@ -87,7 +87,7 @@ def expected_shares(scenes: Sequence[Scene], predict: Predict) -> np.ndarray:
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 0.5, 1.0])
 def test_a_blend_leaves_its_share_of_the_cloud(some_scenes: list[Scene], alpha: float) -> None:
     ledger = measured(some_scenes, lambda s: alpha * s.cloudy + (1 - alpha) * s.clear)
-    for by in ([], ["sky"], ["cover_bin"], ["land_cover"]):
+    for by in ([], ["region"], ["cover_bin"], ["land_cover"]):
         shares = shares_of(ledger, by)
         known = np.isfinite(shares).all(axis=1)
         assert known.any()
@@ -171,24 +171,24 @@ def test_rounding_is_forgiven_and_corrupt_sums_are_refused() -> None:
 
 @pytest.mark.parametrize("protocol", [OFFICIAL, FULL])
 @pytest.mark.parametrize(
-    ("pasted", "skies"),
-    [("nothing", []), ("clear", ["clear"]), ("clear and rim", ["clear", "rim"])],
+    ("pasted", "regions"),
+    [("nothing", []), ("clear", ["clear"]), ("clear and edge", ["clear", "edge"])],
 )
 def test_pasting_is_exact(
-    some_scenes: list[Scene], protocol, pasted: str, skies: list[str]
+    some_scenes: list[Scene], protocol, pasted: str, regions: list[str]
 ) -> None:
-    kept = [SKY.index(sky) for sky in skies]
+    kept = [REGIONS.index(region) for region in regions]
 
     def composite(scene: Scene) -> np.ndarray:
-        sky = sky_of(scene.cloud_mask)
+        region = region_of(scene.cloud_mask)
         predicted = noisy(scene).astype(np.float32)
-        return np.where(np.isin(sky, kept), scene.cloudy, predicted)
+        return np.where(np.isin(region, kept), scene.cloudy, predicted)
 
     built = score_groups(measured(some_scenes, composite).frame, protocol, pool="pixels")
     plain = score_groups(measured(some_scenes, noisy).frame, protocol, pool="pixels")
-    paste = Diagnosis([measured(some_scenes, noisy)], protocol).paste.set_index("pasted")
-    assert list(paste.index) == ["nothing", "clear", "clear and rim"]
-    table = paste.loc[pasted]
+    paste_back = Diagnosis([measured(some_scenes, noisy)], protocol).paste_back.set_index("pasted")
+    assert list(paste_back.index) == ["nothing", "clear", "clear and edge"]
+    table = paste_back.loc[pasted]
     for metric, sign in (("mae", -1), ("psnr", 1), ("sam_deg", -1)):
         assert table[metric] == pytest.approx(built[metric].iloc[0], rel=1e-12)
         gained = sign * (built[metric].iloc[0] - plain[metric].iloc[0])
@@ -198,29 +198,31 @@ def test_pasting_is_exact(
 def test_pasting_pays_where_a_method_harms_and_costs_where_it_helps(
     some_scenes: list[Scene],
 ) -> None:
-    harm = Diagnosis([measured(some_scenes, noisy)], FULL).paste.set_index("pasted")
-    assert harm.loc["clear", "gain_mae"] > 0
-    help_ = Diagnosis([measured(some_scenes, lambda s: s.clear)], FULL).paste.set_index("pasted")
+    regions = Diagnosis([measured(some_scenes, noisy)], FULL).paste_back.set_index("pasted")
+    assert regions.loc["clear", "gain_mae"] > 0
+    help_ = Diagnosis([measured(some_scenes, lambda s: s.clear)], FULL).paste_back.set_index(
+        "pasted"
+    )
     assert (help_.loc["clear", ["gain_mae", "gain_sam_deg"]] < 0).all()
     assert help_.loc["clear", "gain_psnr"] == -np.inf
     assert help_.loc["nothing", "gain_psnr"] == 0
 
 
 def test_harm_agrees_with_the_images(some_scenes: list[Scene]) -> None:
-    table = Diagnosis([measured(some_scenes, noisy)], FULL).harm.set_index("sky")
-    assert list(table.index) == [*SKY, "all"]
-    images = {"sky": [], "p": [], "c": [], "t": []}
+    table = Diagnosis([measured(some_scenes, noisy)], FULL).regions.set_index("region")
+    assert list(table.index) == [*REGIONS, "all"]
+    images = {"region": [], "p": [], "c": [], "t": []}
     for scene in some_scenes:
-        images["sky"].append(sky_of(scene.cloud_mask).ravel())
+        images["region"].append(region_of(scene.cloud_mask).ravel())
         arrays = zip(
             "pct", (noisy(scene).astype(np.float32), scene.cloudy, scene.clear), strict=True
         )
         for name, image in arrays:
             images[name].append(image.reshape(4, -1).astype(float))
-    sky = np.concatenate(images["sky"])
+    region = np.concatenate(images["region"])
     p, c, t = (np.concatenate(images[name], axis=1) for name in "pct")
-    for name in (*SKY, "all"):
-        chosen = sky == SKY.index(name) if name != "all" else sky >= 0
+    for name in (*REGIONS, "all"):
+        chosen = region == REGIONS.index(name) if name != "all" else region >= 0
         error, before = (abs(image - t)[:, chosen] for image in (p, c))
         line = table.loc[name]
         assert line["pixels"] == chosen.sum()
@@ -252,27 +254,27 @@ def test_groups_agree_with_sums_taken_by_hand() -> None:
             assert line["mae"] == pytest.approx(part["absolute_error"].sum() / part["values"].sum())
 
 
-def test_skies_are_parts_of_the_whole() -> None:
+def test_regions_are_parts_of_the_whole() -> None:
     ledgers = [make_ledger("one", scenes=7), make_ledger("other", scenes=7, seed=1)]
-    table = Diagnosis(ledgers, FULL).harm
+    table = Diagnosis(ledgers, FULL).regions
     assert list(table["row"]) == ["one"] * 4 + ["other"] * 4
     for _, lines in table.groupby("row"):
-        skies, whole = lines[lines["sky"] != "all"], lines[lines["sky"] == "all"].iloc[0]
-        assert skies["pixels"].sum() == whole["pixels"]
+        regions, whole = lines[lines["region"] != "all"], lines[lines["region"] == "all"].iloc[0]
+        assert regions["pixels"].sum() == whole["pixels"]
         for name in ("mae", "input_mae", "changed", "worse"):
-            mean = (skies[name] * skies["pixels"]).sum() / skies["pixels"].sum()
+            mean = (regions[name] * regions["pixels"]).sum() / regions["pixels"].sum()
             assert mean == pytest.approx(whole[name])
 
 
-def test_seasons_and_skies_that_do_not_occur_are_listed_empty() -> None:
+def test_seasons_and_regions_that_do_not_occur_are_listed_empty() -> None:
     ledger = make_ledger(scenes=4)
     seasons = Diagnosis([ledger], FULL).failures("season").set_index("season")
     assert list(seasons.index) == list(SEASONS)
     assert list(seasons["scenes"]) == [0, 4, 0, 0]
     assert np.isnan(seasons.loc["winter", "mae"])
-    clear = Ledger(ledger.frame[ledger.frame["sky"] == "clear"], ledger.provenance)
-    assert list(Diagnosis([clear], FULL).harm["pixels"] > 0) == [False, False, True, True]
-    assert Diagnosis([clear], FULL).paste["share"].tolist() == [0, 1, 1]
+    clear = Ledger(ledger.frame[ledger.frame["region"] == "clear"], ledger.provenance)
+    assert list(Diagnosis([clear], FULL).regions["pixels"] > 0) == [False, False, True, True]
+    assert Diagnosis([clear], FULL).paste_back["share"].tolist() == [0, 1, 1]
 
 
 def test_worst_and_best_scenes_settle_ties_by_name_and_are_listed_once() -> None:
@@ -320,9 +322,9 @@ def test_each_grouping_is_added_up_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(diagnosis, "_group_sums", spy)
     of = Diagnosis([make_ledger("a", scenes=4), make_ledger("b", scenes=4)], FULL)
     for _ in range(2):
-        tables = of.harm, of.triangle, of.scenes, of.aois, of.failures("season")
+        tables = of.regions, of.triangle, of.scenes, of.aois, of.failures("season")
         assert all(len(table) for table in tables)
-    groupings = [(name,) for name in ("all", "sky", "land_cover", "cover_bin", "scene", "aoi")]
+    groupings = [(name,) for name in ("all", "region", "land_cover", "cover_bin", "scene", "aoi")]
     assert sorted(asked) == sorted(2 * [*groupings, ("season",)])
 
 
@@ -349,12 +351,12 @@ def test_an_aoi_lies_in_the_middle_of_its_scenes() -> None:
     assert list(table["scenes"]) == [3, 3]
 
 
-BIN_OF = {"cloud": "4-8", "rim": "0.25-0.5", "clear": "0-0.25"}
+BIN_OF = {"cloud": "4-8", "edge": "0.25-0.5", "clear": "0-0.25"}
 
 
 def with_truth(ledger: Ledger) -> Ledger:
-    """A ledger whose skies have one thickness each."""
-    thickness = pd.Categorical(ledger.frame["sky"].map(BIN_OF).astype(str), list(THICKNESS))
+    """A ledger whose regions have one thickness each."""
+    thickness = pd.Categorical(ledger.frame["region"].map(BIN_OF).astype(str), list(THICKNESS))
     return Ledger(ledger.frame.assign(thickness=thickness), ledger.provenance)
 
 
@@ -367,17 +369,17 @@ def test_thickness_is_a_grouping_of_the_runs_that_know_it() -> None:
     assert [run.name for run in known_runs.ledgers] == ["told"]
     table = known_runs.failures("thickness")
     assert list(table["thickness"]) == list(THICKNESS[1:])
-    by_sky = Diagnosis([told], FULL).failures("sky")
-    by_sky = by_sky.assign(thickness=by_sky["sky"].map(BIN_OF)).drop(columns="sky")
+    by_region = Diagnosis([told], FULL).failures("region")
+    by_region = by_region.assign(thickness=by_region["region"].map(BIN_OF)).drop(columns="region")
     known = table[table["pixels"] > 0].set_index("thickness")
-    expected = by_sky.set_index("thickness").loc[known.index]
+    expected = by_region.set_index("thickness").loc[known.index]
     assert_frame_equal(expected, known, check_index_type=False)
 
 
 def test_the_triangle_is_told_of_all_pixels_and_of_their_parts() -> None:
     table = Diagnosis([make_ledger(scenes=5)], FULL).triangle
     counts = table.groupby("by", sort=False)["group"].count()
-    assert counts.to_dict() == {"all": 1, "sky": 3, "land_cover": 6, "cover_bin": 5}
+    assert counts.to_dict() == {"all": 1, "region": 3, "land_cover": 6, "cover_bin": 5}
     assert_allclose(table[list(TRIANGLE)].sum(axis=1), 1)
 
 

@@ -21,22 +21,22 @@ from ledgers import as_planet_cr, make_ledger, make_scene_sums
 from planetcr_bench.analysis.segmentation import (
     BINS,
     MEASURES,
-    check_judges,
+    check_segmenters,
     class_scores,
-    judged_scores,
-    judges_of,
-    readings,
+    confusion_by_bin,
     recovery,
+    segmentation_scores,
+    segmenters_of,
     signature,
     transitions,
-    without_judges,
+    without_segmenters,
 )
 from planetcr_bench.analysis.segmentation_tables import (
     CLEAR,
     CLOUDY,
     class_table,
     left_out,
-    over_judges,
+    over_segmenters,
     published_rows,
     rank_table,
     swapped,
@@ -46,8 +46,8 @@ from planetcr_bench.cli.compare import compare
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, UNKNOWN
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import GROUPS, JUDGED, SUMS, SceneSums, judged_columns
-from planetcr_bench.report.report import JUDGED_FILES, report, write_tables
+from planetcr_bench.metrics.sums import GROUPS, SEGMENTER_WIDTH, SUMS, SceneSums, segmenter_columns
+from planetcr_bench.report.report import SEGMENTATION_FILES, report, write_tables
 from planetcr_bench.report.scores import summary
 from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.table import number, to_markdown
@@ -63,7 +63,7 @@ ONE, TWO, THREE = "aaaaaaaa", "bbbbbbbb", "cccccccc"
 
 @dataclass
 class Maps:
-    """What is true in a scene, and what a judge takes each of its images for."""
+    """What is true in a scene, and what a segmenter takes each of its images for."""
 
     cover: float
     truth: np.ndarray
@@ -84,18 +84,18 @@ def make_maps(cover: float, *, seed: int = 0, classes: Sequence[int] = range(7))
 
 
 def ledger_of(scenes: Sequence[Maps], name: str = "method", **provenance: object) -> Ledger:
-    """A ledger of one judge, each row counted pixel by pixel; the sky is clear, all of it."""
+    """A ledger of one segmenter, each row counted pixel by pixel; all pixels are clear."""
     rows = []
     for index, maps in enumerate(scenes):
-        sums, judged = np.zeros((GROUPS, len(SUMS))), np.zeros((GROUPS, 2, 6, 6), np.int64)
+        sums, segmented = np.zeros((GROUPS, len(SUMS))), np.zeros((GROUPS, 2, 6, 6), np.int64)
         for truth, clear, cloudy, prediction in zip(
             *(x.ravel() for x in (maps.truth, maps.clear, maps.cloudy, maps.prediction)),
             strict=True,
         ):
             group = 3 * truth + 2
             sums[group, 0] += 1
-            judged[group, 0, clear, prediction] += 1
-            judged[group, 1, clear, cloudy] += 1
+            segmented[group, 0, clear, prediction] += 1
+            segmented[group, 1, clear, cloudy] += 1
         identity = {
             "scene": f"summer_{index}_p_0",
             "split": "test",
@@ -107,9 +107,9 @@ def ledger_of(scenes: Sequence[Maps], name: str = "method", **provenance: object
             "latitude": 0.0,
             "prediction_sha256": "",
         }
-        counts = judged.reshape(GROUPS, JUDGED)
+        counts = segmented.reshape(GROUPS, SEGMENTER_WIDTH)
         rows.append(SceneSums(identity, {"official": sums}, {"official": counts}))
-    facts = make_ledger(name, scenes=1, judges=(ONE,)).provenance
+    facts = make_ledger(name, scenes=1, segmenters=(ONE,)).provenance
     frame = ledger_table(rows, [ONE]).to_pandas(ignore_metadata=True)
     count = {"scenes": len(scenes), "expected_scenes": len(scenes)}
     return Ledger(frame, {**facts, **count, "protocols": {"official": "?"}, **provenance})
@@ -151,7 +151,7 @@ def hand_made() -> Ledger:
 def test_each_bin_scores_as_scikit_learn_scores_its_pooled_maps(
     hand_made: Ledger, image: str
 ) -> None:
-    table = judged_scores(hand_made, ONE, OFFICIAL, image)
+    table = segmentation_scores(hand_made, ONE, OFFICIAL, image)
     for name, numbers in BIN_SCENES.items():
         row = table.loc[name]
         scenes = [SCENES[number] for number in numbers]
@@ -176,7 +176,7 @@ def test_each_bin_scores_as_scikit_learn_scores_its_pooled_maps(
 
 
 def test_each_bin_scores_as_torchmetrics_scores_scene_after_scene(hand_made: Ledger) -> None:
-    table = judged_scores(hand_made, ONE, OFFICIAL, "prediction")
+    table = segmentation_scores(hand_made, ONE, OFFICIAL, "prediction")
     metric = JaccardIndex(task="multiclass", num_classes=6, average="none", ignore_index=UNKNOWN)
     for maps in SCENES:
         metric.update(torch.from_numpy(maps.prediction), torch.from_numpy(maps.truth))
@@ -184,7 +184,7 @@ def test_each_bin_scores_as_torchmetrics_scores_scene_after_scene(hand_made: Led
 
 
 def test_overall_is_the_pool_and_not_the_mean_of_bins(hand_made: Ledger) -> None:
-    table = judged_scores(hand_made, ONE, OFFICIAL, "prediction")
+    table = segmentation_scores(hand_made, ONE, OFFICIAL, "prediction")
     bins = table.loc[list(COVER_BINS)]
     weighted = (bins["pa"] * bins["pixels"]).sum() / bins["pixels"].sum()
     assert_allclose(table.at["overall", "pa"], weighted)
@@ -192,9 +192,9 @@ def test_overall_is_the_pool_and_not_the_mean_of_bins(hand_made: Ledger) -> None
 
 
 def test_scenes_without_known_land_do_not_count(hand_made: Ledger) -> None:
-    table = judged_scores(hand_made, ONE, OFFICIAL, "prediction")
+    table = segmentation_scores(hand_made, ONE, OFFICIAL, "prediction")
     assert table["scenes"].tolist() == [2, 1, 0, 0, 1, 4]
-    assert (readings(hand_made, ONE, OFFICIAL, "prediction")[2] == 0).all()
+    assert (confusion_by_bin(hand_made, ONE, OFFICIAL, "prediction")[2] == 0).all()
 
 
 def test_classes_score_as_scikit_learn_scores_them(hand_made: Ledger) -> None:
@@ -227,12 +227,12 @@ def test_halves_sum_to_the_whole_in_any_order(order: list[int], cut: int) -> Non
     parts = [frame[frame["scene"].isin(part)] for part in (names[:cut], names[cut:])]
     halves = [Ledger(part.iloc[::-1], WHOLE.provenance) for part in parts]
     for image in ("clear", "cloudy", "prediction"):
-        total = sum(readings(half, ONE, OFFICIAL, image) for half in halves)
-        assert_array_equal(total, readings(WHOLE, ONE, OFFICIAL, image))
+        total = sum(confusion_by_bin(half, ONE, OFFICIAL, image) for half in halves)
+        assert_array_equal(total, confusion_by_bin(WHOLE, ONE, OFFICIAL, image))
     merged = Ledger(pd.concat([half.frame for half in halves]), WHOLE.provenance)
     pd.testing.assert_frame_equal(
-        judged_scores(merged, ONE, OFFICIAL, "prediction"),
-        judged_scores(WHOLE, ONE, OFFICIAL, "prediction"),
+        segmentation_scores(merged, ONE, OFFICIAL, "prediction"),
+        segmentation_scores(WHOLE, ONE, OFFICIAL, "prediction"),
     )
 
 
@@ -242,13 +242,13 @@ def test_recovery_is_0_for_cloudy_and_100_for_clear(seed: int) -> None:
     maps = make_maps(0.5, seed=seed)
     for seen, at in ((maps.cloudy, 0), (maps.clear, 100)):
         run = ledger_of([Maps(maps.cover, maps.truth, maps.clear, maps.cloudy, seen)])
-        row = judged_scores(run, ONE, OFFICIAL, "prediction").loc["overall"]
+        row = segmentation_scores(run, ONE, OFFICIAL, "prediction").loc["overall"]
         assert_allclose(row[["miou_recovery", "pa_recovery"]].to_list(), at, atol=1e-9)
         if at == 100:
             assert row["miou_agreement"] == row["pa_agreement"] == 100
             assert row["miou_discrepancy"] == row["pa_discrepancy"] == 0
     for image, at in (("cloudy", 0), ("clear", 100)):
-        row = judged_scores(run, ONE, OFFICIAL, image).loc["overall"]
+        row = segmentation_scores(run, ONE, OFFICIAL, image).loc["overall"]
         assert_allclose(row[["miou_recovery", "pa_recovery"]].to_list(), at, atol=1e-9)
 
 
@@ -261,30 +261,33 @@ def test_nothing_is_recovered_where_the_clear_image_tells_no_more() -> None:
     assert set(block.rows[0][1:]) == {"–"}
     (note,) = [note for note in block.notes if note.startswith("No recovery")]
     assert note == (
-        "No recovery in 40–60 % mIoU, 40–60 % PA, Overall mIoU, Overall PA: there judge aaaaaaaa "
-        "tells less than 1 point more from Cloud-Free than from Cloudy."
+        "No recovery in 40–60 % mIoU, 40–60 % PA, Overall mIoU, Overall PA: there segmenter "
+        "aaaaaaaa tells less than 1 point more from Cloud-Free than from Cloudy."
     )
 
 
 def test_each_protocol_has_its_own_counts() -> None:
-    ledger = make_ledger(judges=(ONE,), scenes=3)
+    ledger = make_ledger(segmenters=(ONE,), scenes=3)
     for protocol in (OFFICIAL, FULL):
         rows = ledger.frame[ledger.frame["protocol"] == protocol.name]
         known = rows[rows["land_cover"] != "unknown"]
-        assert readings(ledger, ONE, protocol, "cloudy")[-1].sum() == known["pixels"].sum()
+        assert confusion_by_bin(ledger, ONE, protocol, "cloudy")[-1].sum() == known["pixels"].sum()
 
 
-# --- several runs, several judges -----------------------------------------------------------------
+# --- several runs, several segmenters
+# -----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ledger]:
-    """Two whole runs, a part of one and one that no judge has read; not to be changed."""
+    """Two whole runs, a part of one and one that no segmenter has read; not to be changed."""
     return [
-        make_ledger("align_cr", judges=(ONE, TWO, THREE), scenes=4),
-        make_ledger("mine", judges=(ONE, TWO, THREE), scenes=4, seed=1),
-        make_ledger("part", judges=(ONE, TWO, THREE), scenes=3, complete=False, expected_scenes=4),
-        make_ledger("unjudged", scenes=4),
+        make_ledger("align_cr", segmenters=(ONE, TWO, THREE), scenes=4),
+        make_ledger("mine", segmenters=(ONE, TWO, THREE), scenes=4, seed=1),
+        make_ledger(
+            "part", segmenters=(ONE, TWO, THREE), scenes=3, complete=False, expected_scenes=4
+        ),
+        make_ledger("unsegmented", scenes=4),
     ]
 
 
@@ -294,43 +297,48 @@ def table(runs: list[Ledger]) -> pd.DataFrame:
 
 
 def test_tab_3_has_the_images_and_then_the_methods_in_paper_order(table: pd.DataFrame) -> None:
-    one = table[table["judge"] == ONE].drop_duplicates("row")
-    names = [CLEAR, CLOUDY, "mine", "part (3 of 4 scenes)", "unjudged", "align_cr"]
+    one = table[table["segmenter"] == ONE].drop_duplicates("row")
+    names = [CLEAR, CLOUDY, "mine", "part (3 of 4 scenes)", "unsegmented", "align_cr"]
     assert one["row"].tolist() == names
     assert one["kind"].tolist() == ["clear", "input", *["measured"] * 4]
     assert len(table) == 6 * 3 * len(BINS)
 
 
-def test_a_run_that_no_judge_has_read_stays_with_dashes_and_a_note(
+def test_a_run_that_no_segmenter_has_read_stays_with_dashes_and_a_note(
     runs: list[Ledger], table: pd.DataFrame
 ) -> None:
-    assert table.loc[table["row"] == "unjudged", list(MEASURES)].isna().all(axis=None)
+    assert table.loc[table["row"] == "unsegmented", list(MEASURES)].isna().all(axis=None)
     for block in table3_blocks(runs, OFFICIAL, details=True)[:2]:
-        (row,) = [row for row in block.rows if row[0] == "unjudged"]
+        (row,) = [row for row in block.rows if row[0] == "unsegmented"]
         assert set(row[1:]) == {"–"}
-        assert "unjudged was read by no judge; evaluate it again with --judge." in block.notes
+        assert (
+            "unsegmented was read by no segmenter; evaluate it again with --segmenter."
+            in block.notes
+        )
 
 
-def test_the_spread_over_judges_spans_their_figures(table: pd.DataFrame) -> None:
-    spread = over_judges(table).set_index(["judge", "row", "cover_bin"])
-    each = table.set_index(["judge", "row", "cover_bin"])
+def test_the_spread_over_segmenters_spans_their_figures(table: pd.DataFrame) -> None:
+    spread = over_segmenters(table).set_index(["segmenter", "row", "cover_bin"])
+    each = table.set_index(["segmenter", "row", "cover_bin"])
     for measure in ("miou", "pa_recovery", "miou_agreement"):
-        three = [each.at[(judge, "mine", "overall"), measure] for judge in (ONE, TWO, THREE)]
+        three = [
+            each.at[(segmenter, "mine", "overall"), measure] for segmenter in (ONE, TWO, THREE)
+        ]
         found = [spread.at[(kind, "mine", "overall"), measure] for kind in spread.index.levels[0]]
         assert_allclose(sorted(found), [min(three), np.mean(three), max(three)])
 
 
-def test_a_figure_that_one_judge_lacks_has_no_mean(table: pd.DataFrame) -> None:
+def test_a_figure_that_one_segmenter_lacks_has_no_mean(table: pd.DataFrame) -> None:
     broken = table.copy()
-    hole = (broken["judge"] == TWO) & (broken["row"] == "mine")
+    hole = (broken["segmenter"] == TWO) & (broken["row"] == "mine")
     broken.loc[hole, "miou_recovery"] = np.nan
-    spread = over_judges(broken)
+    spread = over_segmenters(broken)
     assert spread.loc[spread["row"] == "mine", "miou_recovery"].isna().all()
     assert spread.loc[spread["row"] == "align_cr", "miou_recovery"].notna().any()
 
 
-def test_one_judge_has_no_spread_and_no_ranks() -> None:
-    ledgers = [make_ledger(name, judges=(ONE,), scenes=2) for name in ("a", "b")]
+def test_one_segmenter_has_no_spread_and_no_ranks() -> None:
+    ledgers = [make_ledger(name, segmenters=(ONE,), scenes=2) for name in ("a", "b")]
     blocks = table3_blocks(ledgers, OFFICIAL, details=True)
     assert [block.title.partition(":")[0].split(" in ")[0] for block in blocks] == [
         "Tab. 3", "Recovery", "Fig. 6 as a table", "Agreement", "IoU and recall of each class",
@@ -338,48 +346,50 @@ def test_one_judge_has_no_spread_and_no_ranks() -> None:
     assert [row[0] for row in blocks[0].rows] == [CLEAR, CLOUDY, "a", "b"]
 
 
-def test_ranks_say_whether_they_hang_on_the_judge(runs: list[Ledger], table: pd.DataFrame) -> None:
+def test_ranks_say_whether_they_hang_on_the_segmenter(
+    runs: list[Ledger], table: pd.DataFrame
+) -> None:
     ranks = rank_table(runs, table)
-    assert sorted(ranks.index) == ["align_cr", "mine"]  # the others are in part or not judged
-    overall = table[table["cover_bin"] == "overall"].set_index(["judge", "row"])["miou"]
-    for judge in (ONE, TWO, THREE):
-        better = overall[judge, "mine"] > overall[judge, "align_cr"]
-        assert ranks.at["mine", judge] == (1 if better else 2)
+    assert sorted(ranks.index) == ["align_cr", "mine"]  # the others are in part or not segmented
+    overall = table[table["cover_bin"] == "overall"].set_index(["segmenter", "row"])["miou"]
+    for segmenter in (ONE, TWO, THREE):
+        better = overall[segmenter, "mine"] > overall[segmenter, "align_cr"]
+        assert ranks.at["mine", segmenter] == (1 if better else 2)
     alike = pd.DataFrame({ONE: [1, 2, 3], TWO: [1, 2, 2]}, ["a", "b", "c"])
     assert swapped(alike) == []
     other = alike.assign(**{THREE: [2, 1, 3]})
     assert swapped(other) == [f"a and b (a ahead with {ONE}, {TWO}, b with {THREE})"]
 
 
-def with_better(ledger: Ledger, judge: str) -> Ledger:
-    """The same run, but a judge reads its predictions as it reads the clear image."""
+def with_better(ledger: Ledger, segmenter: str) -> Ledger:
+    """The same run, but a segmenter reads its predictions as it reads the clear image."""
     frame = ledger.frame.copy()
-    names = np.array([x for x in judged_columns(judge) if "_prediction_" in x]).reshape(6, 6)
+    names = np.array([x for x in segmenter_columns(segmenter) if "_prediction_" in x]).reshape(6, 6)
     clear = np.stack([frame[list(row)].sum(axis=1) for row in names], 1)
     frame[names.ravel()] = 0
     frame[np.diag(names)] = clear
     return Ledger(frame, ledger.provenance)
 
 
-def test_a_ranking_that_hangs_on_the_judge_is_named_in_the_table() -> None:
-    plain = [make_ledger(name, judges=(ONE, TWO), scenes=3) for name in ("a", "b")]
-    for judges, verdict in (
-        ((ONE, TWO), f"hangs on the judge: a and b (a ahead with {ONE}, b with {TWO})."),
-        ((ONE, ONE), "All judges rank the methods alike."),
+def test_a_ranking_that_hangs_on_the_segmenter_is_named_in_the_table() -> None:
+    plain = [make_ledger(name, segmenters=(ONE, TWO), scenes=3) for name in ("a", "b")]
+    for segmenters, verdict in (
+        ((ONE, TWO), f"hangs on the segmenter: a and b (a ahead with {ONE}, b with {TWO})."),
+        ((ONE, ONE), "All segmenters rank the methods alike."),
     ):
-        ledgers = [with_better(*pair) for pair in zip(plain, judges, strict=True)]
+        ledgers = [with_better(*pair) for pair in zip(plain, segmenters, strict=True)]
         ranks = table3_blocks(ledgers, OFFICIAL)[2]
         assert verdict in ranks.notes[0]
         assert ranks.header == ["Method", f"fake {ONE}", f"fake {TWO}"]
         expected = {(ONE, TWO): [["a", "1", "2"], ["b", "2", "1"]],
-                    (ONE, ONE): [["a", "1", "1"], ["b", "1", "1"]]}[judges]  # fmt: skip
+                    (ONE, ONE): [["a", "1", "1"], ["b", "1", "1"]]}[segmenters]  # fmt: skip
         assert ranks.rows == expected
 
 
 def test_a_method_is_set_against_the_images_of_its_own_scenes(table: pd.DataFrame) -> None:
-    part = table[(table["row"] == "part (3 of 4 scenes)") & (table["judge"] == ONE)]
-    alone = make_ledger("part", judges=(ONE, TWO, THREE), scenes=3)
-    own = judged_scores(alone, ONE, OFFICIAL, "clear")
+    part = table[(table["row"] == "part (3 of 4 scenes)") & (table["segmenter"] == ONE)]
+    alone = make_ledger("part", segmenters=(ONE, TWO, THREE), scenes=3)
+    own = segmentation_scores(alone, ONE, OFFICIAL, "clear")
     theirs = part.set_index("cover_bin")
     assert_allclose(theirs["miou"] + theirs["miou_discrepancy"], own["miou"])
 
@@ -387,34 +397,35 @@ def test_a_method_is_set_against_the_images_of_its_own_scenes(table: pd.DataFram
 # --- refusals -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("judges", [(TWO,), (ONE, TWO)])
-def test_runs_of_different_judges_are_refused(judges: tuple[str, ...]) -> None:
-    ledgers = [make_ledger("a", judges=(ONE,), scenes=1), make_ledger("c", scenes=1)]
-    ledgers.append(make_ledger("b", judges=judges, scenes=1))
+@pytest.mark.parametrize("segmenters", [(TWO,), (ONE, TWO)])
+def test_runs_of_different_segmenters_are_refused(segmenters: tuple[str, ...]) -> None:
+    ledgers = [make_ledger("a", segmenters=(ONE,), scenes=1), make_ledger("c", scenes=1)]
+    ledgers.append(make_ledger("b", segmenters=segmenters, scenes=1))
     words = (
-        f"^b: expected the same judges as a, fake {ONE}, got "
-        f"{', '.join(f'fake {judge}' for judge in judges)}; .* --judge .* --no-judge"
+        f"^b: expected the same segmenters as a, fake {ONE}, got "
+        f"{', '.join(f'fake {segmenter}' for segmenter in segmenters)}; .* --segmenter .* "
+        "--no-segmenter"
     )
-    for refused in (check_judges, judges_of, lambda runs: table3(runs, OFFICIAL)):
+    for refused in (check_segmenters, segmenters_of, lambda runs: table3(runs, OFFICIAL)):
         with pytest.raises(LedgerError, match=words):
             refused(ledgers)
-    stripped = [without_judges(ledger) for ledger in ledgers]
-    assert judges_of(stripped) == {}
+    stripped = [without_segmenters(ledger) for ledger in ledgers]
+    assert segmenters_of(stripped) == {}
     assert table3(stripped, OFFICIAL).empty
     assert table3_blocks(stripped, OFFICIAL) == []
 
 
-def test_a_judge_of_one_key_and_another_hash_is_another_judge() -> None:
+def test_a_segmenter_of_one_key_and_another_hash_is_another_segmenter() -> None:
     other = {ONE: {"name": "x", "sha256": "0"}}
-    run = make_ledger("b", judges=(ONE,), scenes=1)
-    twin = Ledger(run.frame, {**run.provenance, "judges": other})
-    with pytest.raises(LedgerError, match="same judges"):
-        check_judges([make_ledger("a", judges=(ONE,), scenes=1), twin])
+    run = make_ledger("b", segmenters=(ONE,), scenes=1)
+    twin = Ledger(run.frame, {**run.provenance, "segmenters": other})
+    with pytest.raises(LedgerError, match="same segmenters"):
+        check_segmenters([make_ledger("a", segmenters=(ONE,), scenes=1), twin])
 
 
-def test_the_order_of_judges_does_not_matter() -> None:
-    ledgers = [make_ledger("a", judges=(ONE, TWO)), make_ledger("b", judges=(TWO, ONE))]
-    assert list(judges_of(ledgers)) == [ONE, TWO]
+def test_the_order_of_segmenters_does_not_matter() -> None:
+    ledgers = [make_ledger("a", segmenters=(ONE, TWO)), make_ledger("b", segmenters=(TWO, ONE))]
+    assert list(segmenters_of(ledgers)) == [ONE, TWO]
 
 
 def test_one_protocol_of_two_signatures_is_refused() -> None:
@@ -436,10 +447,10 @@ def test_tab_3_prints_as_the_paper_prints_it(hand_made: Ledger) -> None:
     assert block.rows[1][5:9] == ["–"] * 4
     assert block.notes[0] == (
         "mIoU|official|window:centre160|pool:pixels|classes:present in truth|unknown:ignored|"
-        "judge:aaaaaaaa|v1"
+        "segmenter:aaaaaaaa|v1"
     )
     assert signature("PA", FULL, [ONE, TWO]) == (
-        f"PA|full|window:patch|pool:pixels|unknown:ignored|judge:{ONE}|judge:{TWO}|v1"
+        f"PA|full|window:patch|pool:pixels|unknown:ignored|segmenter:{ONE}|segmenter:{TWO}|v1"
     )
 
 
@@ -466,11 +477,11 @@ def test_other_absent_classes_of_a_part_are_named_beside(hand_made: Ledger) -> N
     assert "part is incomplete: 4 of 5 scenes." in notes
 
 
-def test_a_class_that_the_judge_never_reads_is_in_no_mean_of_agreement() -> None:
+def test_a_class_that_the_segmenter_never_reads_is_in_no_mean_of_agreement() -> None:
     maps = make_maps(0.5)
     maps.clear[maps.clear == 5] = 4
     run = ledger_of([maps])
-    row = judged_scores(run, ONE, OFFICIAL, "prediction").loc["overall"]
+    row = segmentation_scores(run, ONE, OFFICIAL, "prediction").loc["overall"]
     assert_allclose(row["miou_agreement"], expected(*pooled([maps], "prediction")[1:])[0])
     assert (row["unread"], row["absent"]) == (("water",), ())
     agreement = table3_blocks([run], OFFICIAL, details=True)[3]
@@ -480,7 +491,7 @@ def test_a_class_that_the_judge_never_reads_is_in_no_mean_of_agreement() -> None
 
 
 def test_published_rows_stand_apart_and_only_beside_official() -> None:
-    ledgers = [as_planet_cr(make_ledger(judges=(ONE,), scenes=2))]
+    ledgers = [as_planet_cr(make_ledger(segmenters=(ONE,), scenes=2))]
     tab3, recovered, gap, *_ = table3_blocks(ledgers, OFFICIAL, published=True, details=True)
     assert tab3.kinds == ["clear", "input", "measured", *["published"] * 10]
     assert tab3.breaks() == [3]
@@ -503,17 +514,17 @@ def test_what_follows_from_the_paper_s_figures() -> None:
 def test_every_block_is_whole_and_signed(runs: list[Ledger]) -> None:
     runs = [as_planet_cr(run, complete=True) for run in runs]
     blocks = table3_blocks(runs, OFFICIAL, published=True, details=True)
-    assert len(blocks) == 9  # of which three are of one judge each
+    assert len(blocks) == 9  # of which three are of one segmenter each
     for block in blocks:
         assert {len(row) for row in block.rows} == {len(block.header)}
         assert len(block.kinds) == len(block.rows)
-        assert any(f"judge:{ONE}" in note or f"judge:{TWO}" in note or f"judge:{THREE}" in note
-                   for note in block.notes)  # fmt: skip
+        assert any(f"segmenter:{ONE}" in note or f"segmenter:{TWO}" in note or f"segmenter:{THREE}"
+                   in note for note in block.notes)  # fmt: skip
         assert to_markdown(block)
     both = blocks[0].rows, blocks[0].kinds
     spread = [row[0] for row, kind in zip(*both, strict=True) if kind == "spread"]
     assert "mine: lowest" in spread
-    assert "unjudged: lowest" not in spread
+    assert "unsegmented: lowest" not in spread
 
 
 def test_the_class_table_has_all_rows_of_tab_3(runs: list[Ledger], table: pd.DataFrame) -> None:
@@ -522,31 +533,31 @@ def test_the_class_table_has_all_rows_of_tab_3(runs: list[Ledger], table: pd.Dat
     assert len(classes) == 6 * 3 * len(LAND_COVER)
 
 
-def test_summaries_hold_what_each_judge_tells(hand_made: Ledger) -> None:
+def test_summaries_hold_what_each_segmenter_tells(hand_made: Ledger) -> None:
     result = json.loads(json.dumps(summary(hand_made), allow_nan=False))["protocols"]
-    (judge,) = result["official"]["judges"].values()
-    overall = judged_scores(hand_made, ONE, OFFICIAL, "prediction").loc["overall"]
-    assert judge["overall"] == {**{name: overall[name] for name in MEASURES}, "scenes": 4}
-    assert judge["by_cover"]["60-80"] == {**dict.fromkeys(MEASURES), "scenes": 0}
-    assert list(judge["by_cover"]) == list(COVER_BINS)
-    assert list(judge["by_class"]["water"]) == ["iou", "recall", "pixels"]
-    assert set(result["full"]["judges"][ONE]["overall"].values()) == {None, 0}
-    assert summary(without_judges(hand_made))["protocols"]["official"]["judges"] == {}
+    (segmenter,) = result["official"]["segmenters"].values()
+    overall = segmentation_scores(hand_made, ONE, OFFICIAL, "prediction").loc["overall"]
+    assert segmenter["overall"] == {**{name: overall[name] for name in MEASURES}, "scenes": 4}
+    assert segmenter["by_cover"]["60-80"] == {**dict.fromkeys(MEASURES), "scenes": 0}
+    assert list(segmenter["by_cover"]) == list(COVER_BINS)
+    assert list(segmenter["by_class"]["water"]) == ["iou", "recall", "pixels"]
+    assert set(result["full"]["segmenters"][ONE]["overall"].values()) == {None, 0}
+    assert summary(without_segmenters(hand_made))["protocols"]["official"]["segmenters"] == {}
 
 
-def test_files_of_judged_runs_come_and_go(tmp_path: Path) -> None:
+def test_files_of_segmented_runs_come_and_go(tmp_path: Path) -> None:
     ledgers = [
-        as_planet_cr(make_ledger(name, judges=(ONE, TWO), scenes=2), input_crop="whole")
+        as_planet_cr(make_ledger(name, segmenters=(ONE, TWO), scenes=2), input_crop="whole")
         for name in ("a", "b")
     ]
     write_tables(tmp_path, ledgers, published=True)
-    assert all((tmp_path / name).stat().st_size > 500 for name in JUDGED_FILES)
+    assert all((tmp_path / name).stat().st_size > 500 for name in SEGMENTATION_FILES)
     frame = pd.read_csv(tmp_path / "table3.csv")
     kinds = {ONE, TWO, "mean", "lowest", "highest", "published"}
-    assert set(frame["judge"]) == kinds
+    assert set(frame["segmenter"]) == kinds
     exact = table3(ledgers, OFFICIAL)
-    both = frame[(frame["protocol"] == "official") & (frame["judge"] == ONE)]
-    assert_array_equal(both["miou"], exact.loc[exact["judge"] == ONE, "miou"])
+    both = frame[(frame["protocol"] == "official") & (frame["segmenter"] == ONE)]
+    assert_array_equal(both["miou"], exact.loc[exact["segmenter"] == ONE, "miou"])
     records = json.loads((tmp_path / "table3.json").read_text())
     assert len(records) == len(frame)
     assert records[0]["signature"] == signature("mIoU", OFFICIAL, [ONE])
@@ -556,49 +567,49 @@ def test_files_of_judged_runs_come_and_go(tmp_path: Path) -> None:
         ("clear", None), ("input", None), ("measured", "whole"), ("published", None),
         ("published", "160"), ("published", "unknown"),
     }  # fmt: skip
-    write_tables(tmp_path, [without_judges(ledger) for ledger in ledgers])
-    assert not any((tmp_path / name).exists() for name in JUDGED_FILES)
+    write_tables(tmp_path, [without_segmenters(ledger) for ledger in ledgers])
+    assert not any((tmp_path / name).exists() for name in SEGMENTATION_FILES)
     assert (tmp_path / "table2.md").exists()
 
 
 def test_refused_runs_leave_the_files_as_they_were(tmp_path: Path) -> None:
-    ledgers = [make_ledger("a", judges=(ONE,)), make_ledger("b", judges=(TWO,))]
-    with pytest.raises(LedgerError, match="same judges"):
+    ledgers = [make_ledger("a", segmenters=(ONE,)), make_ledger("b", segmenters=(TWO,))]
+    with pytest.raises(LedgerError, match="same segmenters"):
         write_tables(tmp_path, ledgers)
     assert not list(tmp_path.iterdir())
 
 
-def on_disk(folder: Path, name: str, judges: Sequence[str]) -> Path:
+def on_disk(folder: Path, name: str, segmenters: Sequence[str]) -> Path:
     """Results of a run, as evaluate writes them."""
     results = folder / name
     results.mkdir()
-    facts = as_planet_cr(make_ledger(name, scenes=2, judges=judges)).provenance
-    sums = [make_scene_sums(index, judges=len(judges)) for index in range(2)]
-    write_ledger(results / "ledger.parquet", ledger_table(sums, judges), facts)
+    facts = as_planet_cr(make_ledger(name, scenes=2, segmenters=segmenters)).provenance
+    sums = [make_scene_sums(index, segmenters=len(segmenters)) for index in range(2)]
+    write_ledger(results / "ledger.parquet", ledger_table(sums, segmenters), facts)
     (results / "run.json").write_text("{}")
     return results
 
 
-def test_compare_shows_tab_3_refuses_to_mix_judges_and_can_leave_them_out(
+def test_compare_shows_tab_3_refuses_to_mix_segmenters_and_can_leave_them_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    a, b, c = (on_disk(tmp_path, name, judges) for name, judges in
+    a, b, c = (on_disk(tmp_path, name, segmenters) for name, segmenters in
                (("a", [ONE]), ("b", [TWO]), ("c", [])))  # fmt: skip
     out = tmp_path / "out"
     compare([a, c], out=out, published=True)
     shown = " ".join(capsys.readouterr().out.split())
     for words in ("Tab. 2 (a)", "Tab. 3: mIoU and PA in %, protocol official", "Recovery in %",
-                  "30.51", "c (input unknown) was read by no judge"):  # fmt: skip
+                  "30.51", "c (input unknown) was read by no segmenter"):  # fmt: skip
         assert words in shown
     assert (out / "transitions.svg").exists()
-    with pytest.raises(LedgerError, match="--no-judge"):
+    with pytest.raises(LedgerError, match="--no-segmenter"):
         compare([a, b], out=out)
-    compare([a, b], out=out, no_judge=True)
+    compare([a, b], out=out, no_segmenter=True)
     assert "Tab. 3" not in capsys.readouterr().out
     assert not (out / "table3.md").exists()
 
 
-def test_the_report_of_a_judged_run_has_its_own_section(hand_made: Ledger) -> None:
+def test_the_report_of_a_segmented_run_has_its_own_section(hand_made: Ledger) -> None:
     run = {
         **hand_made.provenance, "predictions": "p", "command": "c", "started": "s", "seconds": 1.0,
         "device": "cpu",
@@ -608,12 +619,12 @@ def test_the_report_of_a_judged_run_has_its_own_section(hand_made: Ledger) -> No
     assert "](fig6.png)" in text
     assert "](transitions.png)" in text
     assert "**Tab. 3: mIoU and PA in %, protocol official**" in text
-    assert "Semantic" not in report(without_judges(hand_made), run)
+    assert "Semantic" not in report(without_segmenters(hand_made), run)
 
 
 def test_the_dataset_s_own_rows_come_from_the_run_that_covers_most() -> None:
-    part = make_ledger("part", judges=(ONE,), scenes=4, expected_scenes=10, complete=False)
-    whole = make_ledger("whole", judges=(ONE,), scenes=10)
+    part = make_ledger("part", segmenters=(ONE,), scenes=4, expected_scenes=10, complete=False)
+    whole = make_ledger("whole", segmenters=(ONE,), scenes=10)
     alone = table3([whole], FULL).set_index(["row", "cover_bin"])
     both = table3([part, whole], FULL).set_index(["row", "cover_bin"])
     for name in ("Cloud-Free", "Cloudy"):

@@ -1,4 +1,4 @@
-"""What may be said of scores: intervals over AOIs, paired differences, ties, resolution."""
+"""Intervals over AOIs, paired differences, ties, detectable differences."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from scipy import stats
 
 from ledgers import make_ledger, make_scene_sums
 from paths import RUNS
-from planetcr_bench.analysis.segmentation import judged_scores, judged_summary
+from planetcr_bench.analysis.segmentation import segmentation_scores, segmentation_summary
 from planetcr_bench.analysis.significance import (
     LEVEL,
     POSSIBLE,
     AoiSums,
     Difference,
-    Standing,
+    MetricComparison,
     aoi_sums,
     bootstrap_t,
+    detectable_difference,
     differences,
     draws,
     effective_aois,
@@ -34,31 +35,30 @@ from planetcr_bench.analysis.significance import (
     freedom,
     holm,
     letter_groups,
-    resolution,
-    standings,
+    metric_comparisons,
     student,
     tie_letters,
 )
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import SUMS, judged_columns
+from planetcr_bench.metrics.sums import SUMS, segmenter_columns
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.aggregate import METRICS, score_groups
 from planetcr_bench.results.ledger import Ledger, ledger_table, read_ledger
 from simulation.coverage import patches_as_places, rates
 
-JUDGE = "aaaaaaaa"
+SEGMENTER = "aaaaaaaa"
 SHIPPED = RUNS
 SCENES = 34  # twelve AOIs, the last with a single scene
-SCORES = [(metric, None) for metric in METRICS] + [("miou", JUDGE), ("pa", JUDGE)]
+SCORES = [(metric, None) for metric in METRICS] + [("miou", SEGMENTER), ("pa", SEGMENTER)]
 
 each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda one: one.name)
-each_score = pytest.mark.parametrize(("metric", "judge"), SCORES)
+each_score = pytest.mark.parametrize(("metric", "segmenter"), SCORES)
 
 
 @pytest.fixture(scope="module")
 def run() -> Ledger:
-    return make_ledger(scenes=SCENES, judges=(JUDGE,))
+    return make_ledger(scenes=SCENES, segmenters=(SEGMENTER,))
 
 
 def ratio_of(
@@ -82,7 +82,7 @@ def worse(name: str, factor: float, *, seed: int, scenes: int = SCENES) -> Ledge
     return Ledger(base.frame.assign(**errors, ssim=base.frame["ssim"] / factors), base.provenance)
 
 
-def numbers(found: Sequence[Standing]) -> np.ndarray:
+def numbers(found: Sequence[MetricComparison]) -> np.ndarray:
     """All that was found, in a row."""
     rows = [
         [*((e.value, e.low, e.high) for e in one.estimates.values()),
@@ -149,12 +149,14 @@ def test_the_interval_on_a_log_scale_is_that_of_the_logarithm_carried_back() -> 
 
 @each_protocol
 @each_score
-def test_no_interval_crosses_an_impossible_value(protocol, metric: str, judge: str | None) -> None:
+def test_no_interval_crosses_an_impossible_value(
+    protocol, metric: str, segmenter: str | None
+) -> None:
     """Of two AOIs intervals are very wide."""
-    run = make_ledger(scenes=6, judges=(JUDGE,))
+    run = make_ledger(scenes=6, segmenters=(SEGMENTER,))
     lowest, highest = POSSIBLE[metric]
     for resamples in (0, 50):
-        found = estimate(aoi_sums(run, protocol, metric, judge=judge), resamples=resamples)
+        found = estimate(aoi_sums(run, protocol, metric, segmenter=segmenter), resamples=resamples)
         assert lowest <= found.low < found.value < found.high <= highest
     one_like_no_other = {"mae": [0.01, 0.3], "psnr": [10, 90]}.get(metric, [lowest, highest - 1])
     facts = {"log": metric == "mae", "possible": (lowest, highest)}
@@ -200,11 +202,11 @@ def test_a_pooled_psnr_hangs_on_the_aois_with_the_most_squared_error() -> None:
     run = make_ledger(scenes=36)
     worst = run.frame["aoi"].isin(["summer_0", "summer_1", "summer_2"])
     run.frame["squared_error"] *= np.where(worst, 100, 1)
-    for one in standings([run], PROTOCOLS["full"], resamples=0):
+    for one in metric_comparisons([run], PROTOCOLS["full"], resamples=0):
         found = one.estimates[run.name]
         assert found.aois == 12
         assert (found.effective < 4) == (one.metric == "psnr")
-    official = standings([run], PROTOCOLS["official"], resamples=0)[METRICS.index("psnr")]
+    official = metric_comparisons([run], PROTOCOLS["official"], resamples=0)[METRICS.index("psnr")]
     assert official.estimates[run.name].effective == pytest.approx(12)  # scenes count alike
 
 
@@ -228,10 +230,10 @@ def test_each_score_has_its_own_errors(run: Ledger) -> None:
     assert_allclose(sums["ssim"].errors, named["ssim_pixels"] - named["ssim"])
     assert_allclose(sums["sam_deg"].sizes, named["angle_pixels"])
     for metric in ("miou", "pa"):
-        judged = aoi_sums(run, full, metric, judge=JUDGE)
-        right = 1 - judged.errors / judged.sizes
-        assert_allclose((right * judged.sizes).sum() / judged.sizes.sum() * 100,
-                        aoi_sums(run, full, "pa", judge=JUDGE).value)  # fmt: skip
+        segmented = aoi_sums(run, full, metric, segmenter=SEGMENTER)
+        right = 1 - segmented.errors / segmented.sizes
+        assert_allclose((right * segmented.sizes).sum() / segmented.sizes.sum() * 100,
+                        aoi_sums(run, full, "pa", segmenter=SEGMENTER).value)  # fmt: skip
 
 
 # --- Widening -------------------------------------------------------------------------------------
@@ -265,8 +267,8 @@ def test_the_bootstrap_t_quantile_is_that_of_a_plain_loop(log: bool) -> None:
 
 
 @each_score
-def test_an_interval_is_only_ever_widened(run: Ledger, metric: str, judge: str | None) -> None:
-    sums = aoi_sums(run, PROTOCOLS["full"], metric, judge=judge)
+def test_an_interval_is_only_ever_widened(run: Ledger, metric: str, segmenter: str | None) -> None:
+    sums = aoi_sums(run, PROTOCOLS["full"], metric, segmenter=segmenter)
     alone, wide = estimate(sums), estimate(sums, resamples=200)
     assert wide.low <= alone.low
     assert wide.high >= alone.high
@@ -302,17 +304,19 @@ def test_values_are_those_of_the_tables(run: Ledger, protocol) -> None:
         value = aoi_sums(run, protocol, metric).value
         assert_allclose(value, overall[metric], rtol=1e-12)
         assert_allclose(value, published[metric], rtol=1e-12)
-    judged = judged_summary(run, protocol)[JUDGE]["overall"]
+    segmented = segmentation_summary(run, protocol)[SEGMENTER]["overall"]
     for metric in ("miou", "pa"):
-        assert_allclose(aoi_sums(run, protocol, metric, judge=JUDGE).value, judged[metric])
+        assert_allclose(
+            aoi_sums(run, protocol, metric, segmenter=SEGMENTER).value, segmented[metric]
+        )
 
 
 @each_protocol
 @each_score
 def test_weighing_sums_is_drawing_the_rows_of_aois(
-    run: Ledger, protocol, metric: str, judge: str | None
+    run: Ledger, protocol, metric: str, segmenter: str | None
 ) -> None:
-    sums = aoi_sums(run, protocol, metric, judge=judge)
+    sums = aoi_sums(run, protocol, metric, segmenter=segmenter)
     drawn = draws(len(sums.aois), 3, 7)
     assert (drawn > 1).any()
     scores = []
@@ -325,17 +329,19 @@ def test_weighing_sums_is_drawing_the_rows_of_aois(
             for copy in range(int(times))
         ]
         frame = pd.concat(rows, ignore_index=True)
-        if judge is None:
+        if segmenter is None:
             scores.append(score_groups(frame, protocol)[metric].iloc[0])
         else:
-            table = judged_scores(Ledger(frame, run.provenance), judge, protocol, "prediction")
+            table = segmentation_scores(
+                Ledger(frame, run.provenance), segmenter, protocol, "prediction"
+            )
             scores.append(table.at["overall", metric])
     assert_allclose(sums.score(drawn @ sums.parts), scores, rtol=1e-11)
 
 
-def test_a_judge_that_has_not_read_a_run_is_refused(run: Ledger) -> None:
-    with pytest.raises(LedgerError, match="expected to be read by judge bbbbbbbb"):
-        aoi_sums(run, PROTOCOLS["full"], "miou", judge="bbbbbbbb")
+def test_a_segmenter_that_has_not_read_a_run_is_refused(run: Ledger) -> None:
+    with pytest.raises(LedgerError, match="expected to be read by segmenter bbbbbbbb"):
+        aoi_sums(run, PROTOCOLS["full"], "miou", segmenter="bbbbbbbb")
 
 
 # --- Holm ---------------------------------------------------------------------------------------
@@ -369,18 +375,18 @@ def test_every_pair_is_corrected_for_all_pairs() -> None:
 
 @each_protocol
 def test_a_run_against_itself_differs_by_nothing(protocol) -> None:
-    for one in standings([make_ledger("a"), make_ledger("b")], protocol, resamples=200):
+    for one in metric_comparisons([make_ledger("a"), make_ledger("b")], protocol, resamples=200):
         (found,) = one.pairs
         assert found == Difference("a", "b", 0.0, 0.0, found.freedom, 1.0, 1.0)
         assert (found.low, found.high) == (0, 0)
         assert one.letters == {"a": "a", "b": "a"}
-        assert np.isnan(resolution(one.pairs))
+        assert np.isnan(detectable_difference(one.pairs))
 
 
 @each_protocol
 def test_swapping_two_runs_turns_the_sign_and_nothing_else(protocol) -> None:
     a, b = make_ledger("a"), make_ledger("b", seed=1)
-    ways = (standings(runs, protocol, resamples=200) for runs in ([a, b], [b, a]))
+    ways = (metric_comparisons(runs, protocol, resamples=200) for runs in ([a, b], [b, a]))
     for one, other in zip(*ways, strict=True):
         (there,), (back,) = one.pairs, other.pairs
         assert (there.first, back.first) == ("a", "b")
@@ -394,20 +400,22 @@ def test_swapping_two_runs_turns_the_sign_and_nothing_else(protocol) -> None:
 @each_protocol
 def test_the_order_of_rows_is_irrelevant(run: Ledger, protocol) -> None:
     mixed = replace(run, frame=run.frame.sample(frac=1, random_state=1))
-    one, other = (numbers(standings([each], protocol, resamples=200)) for each in (run, mixed))
+    one, other = (
+        numbers(metric_comparisons([each], protocol, resamples=200)) for each in (run, mixed)
+    )
     assert_allclose(other, one, rtol=1e-9)
 
 
 @each_protocol
 def test_the_order_in_which_scenes_were_measured_is_irrelevant(protocol) -> None:
     """A category is known by the order in which it came up, here and on disk."""
-    sums = [make_scene_sums(index, judges=1) for index in range(SCENES)]
-    facts = make_ledger(scenes=1, judges=(JUDGE,)).provenance
+    sums = [make_scene_sums(index, segmenters=1) for index in range(SCENES)]
+    facts = make_ledger(scenes=1, segmenters=(SEGMENTER,)).provenance
     runs = []
     for name, order in (("forth", 1), ("back", -1)):
-        frame = ledger_table(sums[::order], [JUDGE]).to_pandas(ignore_metadata=True)
+        frame = ledger_table(sums[::order], [SEGMENTER]).to_pandas(ignore_metadata=True)
         runs.append(Ledger(frame, {**facts, "name": name}))
-    for one in standings(runs, protocol, resamples=200):
+    for one in metric_comparisons(runs, protocol, resamples=200):
         forth, back = one.estimates.values()
         assert_allclose([back.low, back.high], [forth.low, forth.high], rtol=1e-9)
         assert one.pairs[0].value == pytest.approx(0, abs=1e-9)
@@ -416,7 +424,7 @@ def test_the_order_in_which_scenes_were_measured_is_irrelevant(protocol) -> None
 
 @each_protocol
 def test_splitting_rows_by_thickness_is_irrelevant(run: Ledger, protocol) -> None:
-    names = [*SUMS, *judged_columns(JUDGE)]
+    names = [*SUMS, *segmenter_columns(SEGMENTER)]
     most = run.frame[names].copy()
     for column in names:
         third = most[column] / 3 if most[column].dtype.kind == "f" else most[column] // 3
@@ -425,7 +433,9 @@ def test_splitting_rows_by_thickness_is_irrelevant(run: Ledger, protocol) -> Non
     second = run.frame.assign(**(run.frame[names] - most), thickness="1-3")
     split = replace(run, frame=pd.concat([first, second], ignore_index=True))
     assert len(split.frame) == 2 * len(run.frame)
-    one, other = (numbers(standings([each], protocol, resamples=200)) for each in (run, split))
+    one, other = (
+        numbers(metric_comparisons([each], protocol, resamples=200)) for each in (run, split)
+    )
     assert len(one) == len(SCORES)
     assert_allclose(other, one, rtol=1e-9)
 
@@ -433,7 +443,7 @@ def test_splitting_rows_by_thickness_is_irrelevant(run: Ledger, protocol) -> Non
 def test_a_seed_gives_the_same_numbers_and_another_nearly_the_same() -> None:
     runs = [make_ledger("a", scenes=SCENES), make_ledger("b", scenes=SCENES, seed=1)]
     first, again, other = (
-        numbers(standings(runs, PROTOCOLS["full"], seed=seed)) for seed in (0, 0, 1)
+        numbers(metric_comparisons(runs, PROTOCOLS["full"], seed=seed)) for seed in (0, 0, 1)
     )
     assert_array_equal(again, first)
     assert not np.array_equal(other, first)
@@ -445,9 +455,9 @@ def test_a_seed_gives_the_same_numbers_and_another_nearly_the_same() -> None:
 def test_an_incomplete_run_gets_an_interval_and_is_compared_with_none(protocol) -> None:
     runs = [make_ledger("a"), make_ledger("b", seed=1)]
     half = make_ledger("half", scenes=7, complete=False, expected_scenes=10)
-    alone = standings([half], protocol, resamples=200)
-    with_half = standings([half, *runs], protocol, resamples=200)
-    without = standings(runs, protocol, resamples=200)
+    alone = metric_comparisons([half], protocol, resamples=200)
+    with_half = metric_comparisons([half, *runs], protocol, resamples=200)
+    without = metric_comparisons(runs, protocol, resamples=200)
     for one, other, same in zip(with_half, without, alone, strict=True):
         assert one.estimates["half"] == same.estimates["half"]
         assert np.isfinite(one.estimates["half"].high)
@@ -460,33 +470,35 @@ def test_an_incomplete_run_gets_an_interval_and_is_compared_with_none(protocol) 
 def test_runs_over_different_aois_are_refused() -> None:
     runs = [make_ledger("a", scenes=12), make_ledger("b", scenes=9)]
     with pytest.raises(LedgerError, match="b: expected the AOIs of a"):
-        standings(runs, PROTOCOLS["full"], resamples=10)
+        metric_comparisons(runs, PROTOCOLS["full"], resamples=10)
     with pytest.raises(LedgerError, match="same track"):
-        standings([runs[0], make_ledger("c", track="other")], PROTOCOLS["full"], resamples=10)
+        metric_comparisons(
+            [runs[0], make_ledger("c", track="other")], PROTOCOLS["full"], resamples=10
+        )
 
 
 def test_one_aoi_tells_nothing_of_other_places() -> None:
     runs = [make_ledger("a", scenes=3), make_ledger("b", scenes=3, seed=1)]
-    for one in standings(runs, PROTOCOLS["full"], resamples=10):
+    for one in metric_comparisons(runs, PROTOCOLS["full"], resamples=10):
         assert one.aois == 1
         for found in (*one.estimates.values(), *one.pairs):
             assert np.isfinite(found.value)
             assert np.isnan([found.low, found.high]).all()
         assert np.isnan(one.pairs[0].p_holm)
         assert one.letters == {"a": "a", "b": "a"}
-        assert np.isnan(resolution(one.pairs))
+        assert np.isnan(detectable_difference(one.pairs))
 
 
 def test_a_perfect_run_has_no_interval_where_its_score_is_infinite() -> None:
     perfect = make_ledger("perfect")
     perfect.frame["squared_error"] = 0.0
     runs = [perfect, make_ledger("a", seed=1), make_ledger("b", seed=2)]
-    psnr = standings(runs, PROTOCOLS["full"], resamples=200)[METRICS.index("psnr")]
+    psnr = metric_comparisons(runs, PROTOCOLS["full"], resamples=200)[METRICS.index("psnr")]
     assert psnr.estimates["perfect"].value == np.inf
     assert np.isnan([one.p for one in psnr.pairs]).tolist() == [True, True, False]
     assert next(iter(psnr.letters)) == "perfect"
-    assert resolution(psnr.pairs) == resolution(psnr.pairs[-1:]) > 0
-    psnr = standings(runs, PROTOCOLS["official"], resamples=200)[METRICS.index("psnr")]
+    assert detectable_difference(psnr.pairs) == detectable_difference(psnr.pairs[-1:]) > 0
+    psnr = metric_comparisons(runs, PROTOCOLS["official"], resamples=200)[METRICS.index("psnr")]
     found = psnr.estimates["perfect"]
     assert (found.value, found.low, found.high) == (100, 100, 100)
     assert psnr.best == ["perfect"]
@@ -504,7 +516,7 @@ def test_a_run_without_a_score_is_in_no_comparison_of_it() -> None:
     blind.frame["angle_pixels"] = 0
     blind.frame["angle_deg"] = 0.0
     runs = [blind, make_ledger("a", seed=1), make_ledger("b", seed=2)]
-    for one in standings(runs, PROTOCOLS["full"], resamples=0):
+    for one in metric_comparisons(runs, PROTOCOLS["full"], resamples=0):
         assert ("blind" in one.letters) == (one.metric != "sam_deg")
         assert len(one.pairs) == (1 if one.metric == "sam_deg" else 3)
 
@@ -554,7 +566,7 @@ def test_letters_say_who_is_told_apart(data: st.DataObject) -> None:
     assert letters[ranked[0]].startswith("a")
     for both, apart in told.items():
         assert apart != bool(set(letters[both[0]]) & set(letters[both[1]]))
-    best = Standing("mae", None, 9, {}, letters, []).best
+    best = MetricComparison("mae", None, 9, {}, letters, []).best
     assert best == [name for name in ranked if not told.get((ranked[0], name), False)]
 
 
@@ -563,13 +575,13 @@ def test_a_run_that_ties_with_the_best_is_best_whoever_stands_between() -> None:
     pairs = [pair("a", "b", p=0.01), pair("a", "c"), pair("b", "c")]
     letters = tie_letters("abc", pairs)
     assert letters == {"a": "a", "b": "b", "c": "ab"}
-    assert Standing("mae", None, 9, {}, letters, []).best == ["a", "c"]
+    assert MetricComparison("mae", None, 9, {}, letters, []).best == ["a", "c"]
 
 
 def test_the_best_are_those_that_cannot_be_told_from_the_best() -> None:
     runs = [worse("bad", 1.5, seed=1), worse("good", 1, seed=2), worse("also", 1, seed=3)]
     for protocol in PROTOCOLS.values():
-        for one in standings(runs, protocol, resamples=500):
+        for one in metric_comparisons(runs, protocol, resamples=500):
             assert sorted(one.best) == ["also", "good"]
             assert list(one.letters.values()) == ["a", "a", "b"]
             assert list(one.letters)[-1] == "bad"
@@ -579,7 +591,7 @@ def test_the_best_of_very_many_are_those_of_the_first_group() -> None:
     ranked = [f"run {index:02}" for index in range(30)]
     letters = tie_letters(ranked, [pair(*both, p=0) for both in itertools.combinations(ranked, 2)])
     assert len(set(letters.values())) == 30
-    assert Standing("mae", None, 9, {}, letters, []).best == ["run 00"]
+    assert MetricComparison("mae", None, 9, {}, letters, []).best == ["run 00"]
 
 
 def groups_of(runs: int, told: Callable[[int, int], bool]) -> tuple[list[list[int]], list[int]]:
@@ -624,9 +636,14 @@ def test_the_resolution_is_the_half_width_of_an_ordinary_pair() -> None:
     """Of two runs that are one, and of runs without an interval, nothing can be learnt."""
     nan = float("nan")
     halves = [pair("a", "b", half=half) for half in (1.0, 2.0, 10.0)]
-    assert resolution(halves) == 2
-    assert resolution([*halves, pair("a", "c", p=1, half=0), pair("b", "c", p=nan, half=nan)]) == 2
-    assert np.isnan(resolution([]))
+    assert detectable_difference(halves) == 2
+    assert (
+        detectable_difference(
+            [*halves, pair("a", "c", p=1, half=0), pair("b", "c", p=nan, half=nan)]
+        )
+        == 2
+    )
+    assert np.isnan(detectable_difference([]))
 
 
 def test_gaps_as_wide_as_the_resolution_are_just_seen() -> None:
@@ -639,7 +656,7 @@ def test_gaps_as_wide_as_the_resolution_are_just_seen() -> None:
         (found,) = differences(
             {"a": ratio_of(first), "b": ratio_of(first + noise + shift * half_of(noise))}
         )
-        assert resolution([found]) == pytest.approx(half_of(noise))
+        assert detectable_difference([found]) == pytest.approx(half_of(noise))
         seen.append(found.p < LEVEL)
     assert seen == [False, True]
 

@@ -59,7 +59,7 @@ def test_the_whole_road_prints_tables_and_says_where_all_lies(
     cli: Cli, road: tuple[Path, str], runs: list[str], tmp_path: Path
 ) -> None:
     for words in ("Tab. 2 (a)", "Forest", "mean-fill: gain", "Cloudy (input)", "protocol full",
-                  "rim", "80-100", "Results: results/fake/mean-fill"):  # fmt: skip
+                  "edge", "80-100", "Results: results/fake/mean-fill"):  # fmt: skip
         assert words in road[1]
     refused = cli("compare", *runs, "--published")
     assert_refused(refused, "expected track 'planet-cr', got 'fake'", "leave out --published")

@@ -162,8 +162,8 @@ def folder(path: Path) -> None:
         ["compare", "FILE"],
         ["predict", "spa_gan", "--weights", "FILE", "--data", "data", "--out", "out"],
         ["predict", "FILE.py:build", "--data", "data", "--out", "out"],
-        ["evaluate", "preds", "--data", "data", "--judge", "FILE"],
-        ["gallery", "data", "preds", "--judge", "FILE", "--row", "judge"],
+        ["evaluate", "preds", "--data", "data", "--segmenter", "FILE"],
+        ["gallery", "data", "preds", "--segmenter", "FILE", "--row", "segmenter"],
         ["reproduce", "data", "--config", "FILE", "--out", "out"],
         ["check", "FILE"],
         ["leaderboard", "FILE"],
@@ -211,14 +211,15 @@ def stored(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        *(({key: None}, key) for key in ("name", "track", "split", "complete", "scenes", "judges",
-                                         "protocols", "fingerprint", "expected_scenes")),
+        *(({key: None}, key) for key in ("name", "track", "split", "complete", "scenes",
+                                         "segmenters", "protocols", "fingerprint",
+                                         "expected_scenes")),
         ({"name": ["a"]}, "name"),
         ({"name": EVIL[:4] + "\x1b[2J"}, "as --name takes it"),
         ({"scenes": "1"}, "scenes"),
         ({"ledger_schema": "\x1b[2J" * 1000}, "expected ledger schema 2"),
-        ({"judges": {"a": 1}}, "sha256 of each judge"),
-        ({"judges": {"a": {"name": "a", "sha256": "b"}}}, "expected the columns"),
+        ({"segmenters": {"a": 1}}, "sha256 of each segmenter"),
+        ({"segmenters": {"a": {"name": "a", "sha256": "b"}}}, "expected the columns"),
     ],
 )  # fmt: skip
 def test_a_ledger_whose_record_is_not_as_it_must_be_is_refused(

@@ -54,7 +54,7 @@ def test_the_clear_image_itself_is_perfect(measured: Callable[[Predict], dict]) 
         assert scores["sam_deg"] == pytest.approx(floor["by_class"][name]["sam_deg"], abs=1e-6)
     assert floor["by_class"]["water"]["sam_deg"] > 10  # dark, and so far from itself
     assert 0.1 < floor["by_class"]["water"]["under_floor"] < 1
-    for group in (*result["full"]["by_cover"].values(), *result["full"]["by_sky"].values()):
+    for group in (*result["full"]["by_cover"].values(), *result["full"]["by_region"].values()):
         assert group["mae"] == 0
 
 
@@ -82,13 +82,13 @@ def test_clouds_pasted_back_cost_what_the_input_costs_there_and_nothing_elsewher
     simulated: Path, measured: Callable[[Predict], dict]
 ) -> None:
     result = measured(lambda scene: np.where(scene.cloud_mask, scene.cloudy, scene.clear))
-    skies = result["full"]["by_sky"]
-    assert skies["clear"]["mae"] == skies["rim"]["mae"] == 0
+    regions = result["full"]["by_region"]
+    assert regions["clear"]["mae"] == regions["edge"]["mae"] == 0
     scenes = scenes_of(simulated)
     error = np.concatenate([(s.cloudy - s.clear)[:, s.cloud_mask].ravel() for s in scenes])
     error = error.astype(np.float64)
-    assert skies["cloud"]["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-9)
-    assert skies["cloud"]["psnr"] == pytest.approx(-10 * np.log10((error**2).mean()), rel=1e-9)
+    assert regions["cloud"]["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-9)
+    assert regions["cloud"]["psnr"] == pytest.approx(-10 * np.log10((error**2).mean()), rel=1e-9)
     covered = sum(s.cloud_mask.sum() for s in scenes) / (len(scenes) * 90_000)
     assert result["full"]["overall"]["mae"] == pytest.approx(
         covered * np.abs(error).mean(), rel=1e-9

@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score, jaccard_score, recall_score
 
 from ledgers import make_ledger
 from paths import RUNS
-from planetcr_bench.analysis.segmentation import class_scores, judged_scores, transitions
+from planetcr_bench.analysis.segmentation import class_scores, segmentation_scores, transitions
 from planetcr_bench.analysis.segmentation_tables import class_table, table3
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, THICKNESS
 from planetcr_bench.leaderboard.entries import Entry
@@ -61,7 +61,7 @@ def write_shuffled(ledger: Ledger, path: Path, seed: int) -> Path:
     """Write a ledger in parts, rows and the dictionaries of each part in any order."""
     rng = np.random.default_rng(seed)
     frame = shuffled(ledger.frame, rng)
-    schema = schema_of(ledger.judges, floor=ledger.has_floor)
+    schema = schema_of(ledger.segmenters, floor=ledger.has_floor)
     middle = len(frame) // 2
     halves = [
         pa.Table.from_pandas(shuffled(half, rng), schema, preserve_index=False)
@@ -80,13 +80,13 @@ def test_tab_3_stays_when_classes_appear_in_another_order(
 ) -> None:
     """The rows of the confusion matrix were permuted, and 12.3 was printed for 36.3."""
     run = read_ledger(RESULTS / "dsen2_cr-narrow")
-    judge, full = run.judges[0], PROTOCOLS["full"]
+    segmenter, full = run.segmenters[0], PROTOCOLS["full"]
     frame, provenance = run.frame, run.provenance
     assert set(frame["land_cover"].unique()) == set(LAND_COVER)  # in this case it did so
-    table = judged_scores(run, judge, full, "prediction")
+    table = segmentation_scores(run, segmenter, full, "prediction")
     assert round(table.loc["overall", "miou"], 1) == 36.3
-    classes = class_scores(run, judge, full, "prediction")
-    matrix = transitions(run, judge, full)
+    classes = class_scores(run, segmenter, full, "prediction")
+    matrix = transitions(run, segmenter, full)
     if kept == "by name alone":
         monkeypatch.setattr("planetcr_bench.results.ledger.in_order", lambda frame: frame)
     for scene in ("fall", "summer", "winter"):  # first ones, so that others' classes come first
@@ -94,16 +94,16 @@ def test_tab_3_stays_when_classes_appear_in_another_order(
         rows = pd.concat([frame[first].iloc[::-1], frame[~first]], ignore_index=True)
         names = rows["land_cover"].astype(str)
         other = Ledger(rows.assign(land_cover=pd.Categorical(names, names.unique())), provenance)
-        assert_frame_equal(judged_scores(other, judge, full, "prediction"), table)
-        assert_frame_equal(class_scores(other, judge, full, "prediction"), classes)
-        assert (transitions(other, judge, full) == matrix).all()
+        assert_frame_equal(segmentation_scores(other, segmenter, full, "prediction"), table)
+        assert_frame_equal(class_scores(other, segmenter, full, "prediction"), classes)
+        assert (transitions(other, segmenter, full) == matrix).all()
 
 
-def counted(ledger: Ledger, judge: str, image: str) -> pd.DataFrame:
+def counted(ledger: Ledger, segmenter: str, image: str) -> pd.DataFrame:
     """Pixels of known land by scene's bin, true class, class in clear and class in an image."""
     rows = ledger.frame[ledger.frame["protocol"] == "official"]
     rows = rows.assign(cover_bin=cover_bins(rows).astype(str), truth=rows["land_cover"].astype(str))
-    names = [name for name in rows if name.startswith(f"judge_{judge}_{image}_")]
+    names = [name for name in rows if name.startswith(f"segmenter_{segmenter}_{image}_")]
     rows = rows.drop(columns="pixels")
     long = rows.melt(["cover_bin", "truth"], names, "cell", "pixels")
     long[["before", "after"]] = long["cell"].str.rsplit("_", n=2, expand=True)[[1, 2]]
@@ -119,11 +119,11 @@ def test_tab_3_of_shipped_runs_is_that_of_scikit_learn_from_shuffled_ledgers(
     (tmp_path / "a").mkdir()
     mixed = read_ledger(write_shuffled(run, tmp_path / "a" / "ledger.parquet", seed=len(name)))
     seen = {"clear": ("prediction", "before"), "cloudy": ("cloudy", "after")}
-    for judge in run.judges:
+    for segmenter in run.segmenters:
         for image in ("clear", "cloudy", "prediction"):
             source, column = seen.get(image, ("prediction", "after"))
-            cells = counted(run, judge, source)
-            ours = judged_scores(mixed, judge, OFFICIAL, image)
+            cells = counted(run, segmenter, source)
+            ours = segmentation_scores(mixed, segmenter, OFFICIAL, image)
             for cover in (*(COVER_BINS if image == "prediction" else ()), "overall"):
                 part = cells if cover == "overall" else cells[cells["cover_bin"] == cover]
                 part = part[part["pixels"] > 0]
@@ -134,7 +134,7 @@ def test_tab_3_of_shipped_runs_is_that_of_scikit_learn_from_shuffled_ledgers(
                 found = ours.loc[cover, ["miou", "pa"]].to_numpy(float)
                 assert_allclose(found, [100 * miou, 100 * accuracy_score(*both, **weights)], 1e-12)
         weights = {"sample_weight": cells["pixels"], "labels": list(LAND_COVER), "average": None}
-        table = class_scores(mixed, judge, OFFICIAL, "prediction")
+        table = class_scores(mixed, segmenter, OFFICIAL, "prediction")
         for column, score in (("iou", jaccard_score), ("recall", recall_score)):
             expected = 100 * score(cells["truth"], cells["after"], zero_division=0, **weights)
             assert_allclose(table[column], expected, 1e-12)
@@ -145,10 +145,12 @@ def test_tab_3_of_shipped_runs_is_that_of_scikit_learn_from_shuffled_ledgers(
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ledger]:
-    """A run and a part of another, read by two judges, clouds of known thickness."""
+    """A run and a part of another, read by two segmenters, clouds of known thickness."""
     made = [
-        make_ledger("a", scenes=12, judges=(ONE, TWO), floor=True),
-        make_ledger("b", scenes=5, judges=(ONE, TWO), seed=2, complete=False, expected_scenes=12),
+        make_ledger("a", scenes=12, segmenters=(ONE, TWO), floor=True),
+        make_ledger(
+            "b", scenes=5, segmenters=(ONE, TWO), seed=2, complete=False, expected_scenes=12
+        ),
     ]
     told = [name for name in THICKNESS if name != "unknown"]
     facts = {"simulation": None, "truth": True, "method": None}
@@ -247,16 +249,25 @@ def test_no_line_of_a_figure_hangs_on_the_order_of_rows_or_dictionaries(
         Figure, "savefig", lambda *at, **how: how["format"] == "svg" and save(*at, **how)
     )
     made, other = differing(runs, tmp_path)
-    stems = ("fig5", "fig6", "transitions", "sky", "triangle", "class_cover", "thickness", "aois")
+    stems = (
+        "fig5",
+        "fig6",
+        "transitions",
+        "region",
+        "triangle",
+        "class_cover",
+        "thickness",
+        "aois",
+    )
     assert {f"comparison/{stem}.svg" for stem in stems} < made
     assert other == []
 
 
-def test_judges_have_one_order_whatever_the_record_says() -> None:
-    run = make_ledger(judges=(ONE, TWO), scenes=3)
-    judges = dict(reversed(run.provenance["judges"].items()))
-    other = replace(run, provenance={**run.provenance, "judges": judges})
-    assert other.judges == run.judges == (ONE, TWO)
+def test_segmenters_have_one_order_whatever_the_record_says() -> None:
+    run = make_ledger(segmenters=(ONE, TWO), scenes=3)
+    segmenters = dict(reversed(run.provenance["segmenters"].items()))
+    other = replace(run, provenance={**run.provenance, "segmenters": segmenters})
+    assert other.segmenters == run.segmenters == (ONE, TWO)
     for table in (table3, class_table):
         assert_frame_equal(table([other], OFFICIAL), table([run], OFFICIAL))
 

@@ -20,7 +20,7 @@ from planetcr_bench.evaluation.inputs import find_dataset
 from planetcr_bench.predictions.format import Card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import read_ledger
-from planetcr_bench.submission.check import Scrutiny, check
+from planetcr_bench.submission.check import CheckConfig, check
 from planetcr_bench.submission.pack import pack
 
 SUBMISSIONS = ROOT / "submissions"
@@ -169,7 +169,7 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
 
 
 def test_the_example_is_a_whole_sound_entry_of_the_full_benchmark(tmp_path: Path) -> None:
-    found = check(SUBMISSIONS / "example", tmp_path, Scrutiny(workers=0, quiet=True))
+    found = check(SUBMISSIONS / "example", tmp_path, CheckConfig(workers=0, quiet=True))
     record = found.ledger.provenance
     assert (record["track"], record["scenes"], record["complete"]) == ("sim-v1", 3000, True)
     assert found.ledger.frame["aoi"].nunique() == 120

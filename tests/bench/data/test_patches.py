@@ -398,7 +398,7 @@ Path.replace = replace
 build()
 """
 BEFORE_THEY_ARE_NAMED = """
-training_data.write_whole = hang
+training_data.atomic_write = hang
 build()
 """
 

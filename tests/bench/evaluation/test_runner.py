@@ -7,7 +7,7 @@ from pathlib import Path
 
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.evaluation.loading import Job, read_arrays
-from planetcr_bench.evaluation.runner import Parts, measure_scene
+from planetcr_bench.evaluation.runner import ResumeStore, measure_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.predictions.format import Card
 from scenes import write_dataset
@@ -34,12 +34,12 @@ def test_a_damaged_part_is_dropped_and_its_scenes_are_measured_again(tmp_path: P
     job = Job(scene, scene.path("planet_cloudy"))
     sums = measure_scene(read_arrays(job, Card()), list(PROTOCOLS.values()))
     folder = tmp_path / "parts"
-    first = Parts(folder, {})
+    first = ResumeStore(folder, {})
     first.add(sums, job.state())
     first.finish([scene.name])
     states = {scene.name: job.state()}
-    assert Parts(folder, {}).load(states) == {scene.name}
+    assert ResumeStore(folder, {}).load(states) == {scene.name}
     (part,) = folder.glob("part-*.parquet")
     part.write_bytes(part.read_bytes()[:500])
-    assert Parts(folder, {}).load(states) == set()
+    assert ResumeStore(folder, {}).load(states) == set()
     assert not part.exists()

@@ -1,4 +1,4 @@
-"""What judges see of predictions, counted right, and seen once where once is enough."""
+"""What segmenters see of predictions, counted right, and seen once where once is enough."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 from numpy.testing import assert_array_equal
 from typer.testing import CliRunner
 
-from judges import ShadeJudge
+from fake_segmenters import ShadeSegmenter
 from planetcr_bench.api import evaluate
 from planetcr_bench.cli.app import app
-from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES, SKY
+from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES, REGIONS
 from planetcr_bench.data.layout import find_scenes, read_scene
 from planetcr_bench.errors import LedgerError, PredictionError, UsageError
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
-from planetcr_bench.evaluation.segmenters import Bench, tally
+from planetcr_bench.evaluation.segmenters import SegmenterPool, confusion_counts
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import GROUPS, JUDGED
+from planetcr_bench.metrics.sums import GROUPS, SEGMENTER_WIDTH
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.predictions.predict import predict
-from planetcr_bench.results.ledger import judged_pixels, read_ledger
+from planetcr_bench.results.ledger import read_ledger, segmenter_counts
 from planetcr_bench.utils import files as storage
 
 BOTH = list(PROTOCOLS.values())
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("ledgers_alone")
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(storage.platformdirs, "user_cache_path", lambda name: tmp_path / name)
-    return tmp_path / "planetcr-bench" / "judged"
+    return tmp_path / "planetcr-bench" / "segmented"
 
 
 @pytest.fixture
@@ -73,18 +73,20 @@ def test_pixels_are_counted_by_group_and_by_what_three_images_are_taken_for() ->
         for x in range(40):
             expected[group[y, x], 0, clear[y, x], seen[y, x]] += 1
             expected[group[y, x], 1, clear[y, x], cloudy[y, x]] += 1
-    counted = tally(group, np.stack([clear, cloudy]), seen)
-    assert_array_equal(counted, expected.reshape(GROUPS, JUDGED))
+    counted = confusion_counts(group, np.stack([clear, cloudy]), seen)
+    assert_array_equal(counted, expected.reshape(GROUPS, SEGMENTER_WIDTH))
 
 
-def test_the_ledger_holds_what_each_judge_sees_in_each_window(
+def test_the_ledger_holds_what_each_segmenter_sees_in_each_window(
     data: Path, preds: Path, tmp_path: Path
 ) -> None:
-    judges = [ShadeJudge(20), ShadeJudge(7)]
-    _, out, _ = run(preds, tmp_path / "results", judges=judges)
+    segmenters = [ShadeSegmenter(20), ShadeSegmenter(7)]
+    _, out, _ = run(preds, tmp_path / "results", segmenters=segmenters)
     ledger = read_ledger(out)
-    assert ledger.judges == tuple(sorted(judge.key for judge in judges))
-    assert dict(ledger.provenance["judges"]) == {judge.key: judge.facts for judge in judges}
+    assert ledger.segmenters == tuple(sorted(segmenter.key for segmenter in segmenters))
+    assert dict(ledger.provenance["segmenters"]) == {
+        segmenter.key: segmenter.facts for segmenter in segmenters
+    }
     for files in find_scenes(data, "test"):
         scene = read_scene(files)
         stored = read_arrays(Job(files, preds / f"{files.name}.tif"), read_card(preds)).images[0]
@@ -93,15 +95,15 @@ def test_the_ledger_holds_what_each_judge_sees_in_each_window(
                 (ledger.frame["scene"] == files.name) & (ledger.frame["protocol"] == protocol)
             ]
             cover = window(scene.land_cover, protocol)
-            for judge in judges:
+            for segmenter in segmenters:
                 maps = {
-                    name: judge.classify(window(image, protocol)[None])[0]
+                    name: segmenter.classify(window(image, protocol)[None])[0]
                     for name, image in (
                         ("clear", scene.clear), ("cloudy", scene.cloudy), ("prediction", stored)
                     )
                 }  # fmt: skip
                 for name in ("cloudy", "prediction"):
-                    pixels = judged_pixels(rows, judge.key, name)
+                    pixels = segmenter_counts(rows, segmenter.key, name)
                     for truth, word in enumerate(LAND_COVER_NAMES):
                         mine = pixels[(rows["land_cover"] == word).to_numpy()].sum(axis=0)
                         there = cover == truth
@@ -111,64 +113,66 @@ def test_the_ledger_holds_what_each_judge_sees_in_each_window(
                         assert_array_equal(mine, theirs)
 
 
-def test_columns_of_a_judge_are_named_by_clear_class_and_class(preds: Path, tmp_path: Path) -> None:
-    judge = ShadeJudge()
-    ledger, _, _ = run(preds, tmp_path / "results", judges=[judge])
-    pixels = judged_pixels(ledger.frame, judge.key, "prediction")
+def test_columns_of_a_segmenter_are_named_by_clear_class_and_class(
+    preds: Path, tmp_path: Path
+) -> None:
+    segmenter = ShadeSegmenter()
+    ledger, _, _ = run(preds, tmp_path / "results", segmenters=[segmenter])
+    pixels = segmenter_counts(ledger.frame, segmenter.key, "prediction")
     water, urban = LAND_COVER.index("water"), LAND_COVER.index("urban")
-    named = ledger.frame[f"judge_{judge.key}_prediction_water_urban"]
+    named = ledger.frame[f"segmenter_{segmenter.key}_prediction_water_urban"]
     assert_array_equal(named, pixels[:, water, urban])
 
 
 def test_a_copy_of_the_input_is_seen_as_the_input(data: Path, tmp_path: Path) -> None:
     predict("copy-cloudy", data, tmp_path / "copies", quiet=True)
-    judge = ShadeJudge()
-    ledger, _, _ = run(tmp_path / "copies", tmp_path / "results", judges=[judge])
+    segmenter = ShadeSegmenter()
+    ledger, _, _ = run(tmp_path / "copies", tmp_path / "results", segmenters=[segmenter])
     assert_array_equal(
-        judged_pixels(ledger.frame, judge.key, "prediction"),
-        judged_pixels(ledger.frame, judge.key, "cloudy"),
+        segmenter_counts(ledger.frame, segmenter.key, "prediction"),
+        segmenter_counts(ledger.frame, segmenter.key, "cloudy"),
     )
 
 
-def test_scores_are_those_without_a_judge(preds: Path, tmp_path: Path) -> None:
+def test_scores_are_those_without_a_segmenter(preds: Path, tmp_path: Path) -> None:
     plain, _, _ = run(preds, tmp_path / "a")
-    judged, _, _ = run(preds, tmp_path / "b", judges=[ShadeJudge()])
-    pd.testing.assert_frame_equal(judged.frame[list(plain.frame)], plain.frame)
+    segmented, _, _ = run(preds, tmp_path / "b", segmenters=[ShadeSegmenter()])
+    pd.testing.assert_frame_equal(segmented.frame[list(plain.frame)], plain.frame)
 
 
-def test_a_centre_crop_is_judged_as_the_centre_of_a_whole(
+def test_a_centre_crop_is_segmented_as_the_centre_of_a_whole(
     data: Path, preds: Path, tmp_path: Path
 ) -> None:
-    judge = ShadeJudge()
-    whole, _, _ = run(preds, tmp_path / "results", judges=[judge])
+    segmenter = ShadeSegmenter()
+    whole, _, _ = run(preds, tmp_path / "results", segmenters=[segmenter])
     crops = tmp_path / "crops"
     crops.mkdir()
     for files in find_scenes(data, "test"):
         stored = read_arrays(Job(files, preds / f"{files.name}.tif"), read_card(preds)).images[0]
         cut = np.rint(stored[:, 70:230, 70:230] * 10_000).astype(np.uint16)
         np.save(crops / f"{files.name}.npy", cut)
-    cropped, _, _ = run(crops, tmp_path / "results", data=data, judges=[judge])
+    cropped, _, _ = run(crops, tmp_path / "results", data=data, segmenters=[segmenter])
     official = whole.frame[whole.frame["protocol"] == "official"].reset_index(drop=True)
     for image in ("prediction", "cloudy"):
         assert_array_equal(
-            judged_pixels(official, judge.key, image),
-            judged_pixels(cropped.frame, judge.key, image),
+            segmenter_counts(official, segmenter.key, image),
+            segmenter_counts(cropped.frame, segmenter.key, image),
         )
 
 
 def test_nothing_hangs_on_workers_or_batch_or_the_measuring_device(
     preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judges = [ShadeJudge()]
-    first, _, _ = run(preds, tmp_path / "a", workers=0, judges=judges)
-    second, _, _ = run(preds, tmp_path / "b", workers=2, batch=4, judges=judges)
+    segmenters = [ShadeSegmenter()]
+    first, _, _ = run(preds, tmp_path / "a", workers=0, segmenters=segmenters)
+    second, _, _ = run(preds, tmp_path / "b", workers=2, batch=4, segmenters=segmenters)
     pd.testing.assert_frame_equal(first.frame, second.frame)
     monkeypatch.setattr("planetcr_bench.utils.devices.choose_device", lambda _: "cpu:0")
-    tensors, _, _ = run(preds, tmp_path / "c", batch=4, judges=judges)
+    tensors, _, _ = run(preds, tmp_path / "c", batch=4, segmenters=segmenters)
     for image in ("prediction", "cloudy"):
         assert_array_equal(
-            judged_pixels(tensors.frame, judges[0].key, image),
-            judged_pixels(first.frame, judges[0].key, image),
+            segmenter_counts(tensors.frame, segmenters[0].key, image),
+            segmenter_counts(first.frame, segmenters[0].key, image),
         )
 
 
@@ -178,7 +182,7 @@ def test_a_batch_without_a_usable_prediction_is_no_stumbling_block(
 ) -> None:
     first = min(preds.glob("*.tif"))
     first.write_bytes(first.read_bytes()[:-100_000])
-    options = {"batch": 1, "judges": [ShadeJudge()], "allow_missing": allow_missing}
+    options = {"batch": 1, "segmenters": [ShadeSegmenter()], "allow_missing": allow_missing}
     if allow_missing:
         ledger, _, problems = run(preds, tmp_path / "results", **options)
         assert (len(problems), ledger.frame["scene"].nunique()) == (1, 5)
@@ -187,60 +191,62 @@ def test_a_batch_without_a_usable_prediction_is_no_stumbling_block(
             run(preds, tmp_path / "results", **options)
 
 
-def test_a_judge_twice_is_refused(preds: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="each judge once"):
-        run(preds, tmp_path / "results", judges=[ShadeJudge(), ShadeJudge()])
+def test_a_segmenter_twice_is_refused(preds: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="each segmenter once"):
+        run(preds, tmp_path / "results", segmenters=[ShadeSegmenter(), ShadeSegmenter()])
 
 
-def test_parts_that_another_judge_saw_are_not_taken_over(preds: Path, tmp_path: Path) -> None:
+def test_parts_that_another_segmenter_saw_are_not_taken_over(preds: Path, tmp_path: Path) -> None:
     path = min(preds.glob("*.tif"))
     good = path.read_bytes()
     path.write_bytes(good[:-100_000])
     with pytest.raises(PredictionError):
-        run(preds, tmp_path / "results", judges=[ShadeJudge(7)])
+        run(preds, tmp_path / "results", segmenters=[ShadeSegmenter(7)])
     path.write_bytes(good)
-    resumed, _, _ = run(preds, tmp_path / "results", judges=[ShadeJudge(20)])
-    fresh, _, _ = run(preds, tmp_path / "fresh", judges=[ShadeJudge(20)])
+    resumed, _, _ = run(preds, tmp_path / "results", segmenters=[ShadeSegmenter(20)])
+    fresh, _, _ = run(preds, tmp_path / "fresh", segmenters=[ShadeSegmenter(20)])
     pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
 
 
 @pytest.mark.parametrize("card", [{}, {"scores": {"miou": 0.5}}])
-def test_parts_that_the_same_judge_saw_are_whatever_its_card_says(
+def test_parts_that_the_same_segmenter_saw_are_whatever_its_card_says(
     preds: Path, tmp_path: Path, card: dict
 ) -> None:
     path = max(preds.glob("*.tif"))
     good = path.read_bytes()
     path.write_bytes(good[:-100_000])
     with pytest.raises(PredictionError):
-        run(preds, tmp_path / "results", judges=[ShadeJudge()])
+        run(preds, tmp_path / "results", segmenters=[ShadeSegmenter()])
     path.write_bytes(good)
-    judge = ShadeJudge()
-    judge.facts = {**judge.facts, **card}
-    resumed, _, _ = run(preds, tmp_path / "results", judges=[judge])
-    assert sum(shape[0] for shape in judge.shown) == 2 * 3  # one scene: three images, two windows
-    fresh, _, _ = run(preds, tmp_path / "fresh", judges=[judge])
+    segmenter = ShadeSegmenter()
+    segmenter.facts = {**segmenter.facts, **card}
+    resumed, _, _ = run(preds, tmp_path / "results", segmenters=[segmenter])
+    assert (
+        sum(shape[0] for shape in segmenter.shown) == 2 * 3
+    )  # one scene: three images, two windows
+    fresh, _, _ = run(preds, tmp_path / "fresh", segmenters=[segmenter])
     pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
 
 
 # --- Memory ---------------------------------------------------------------------------------
 
 
-def test_clear_and_cloudy_are_seen_once_per_dataset_and_judge(scenes: list[Arrays]) -> None:
-    judge = ShadeJudge()
-    first = Bench([judge], "a" * 64, BOTH).count(scenes)
-    assert sum(shape[0] for shape in judge.shown) == 3 * 3 * 2
-    judge.shown.clear()
-    again = Bench([judge], "a" * 64, BOTH).count(scenes)
-    assert judge.shown == [(3, 4, 160, 160), (3, 4, 300, 300)]  # the predictions
+def test_clear_and_cloudy_are_seen_once_per_dataset_and_segmenter(scenes: list[Arrays]) -> None:
+    segmenter = ShadeSegmenter()
+    first = SegmenterPool([segmenter], "a" * 64, BOTH).count(scenes)
+    assert sum(shape[0] for shape in segmenter.shown) == 3 * 3 * 2
+    segmenter.shown.clear()
+    again = SegmenterPool([segmenter], "a" * 64, BOTH).count(scenes)
+    assert segmenter.shown == [(3, 4, 160, 160), (3, 4, 300, 300)]  # the predictions
     for one, other in zip(first, again, strict=True):
         for name in one:
             assert_array_equal(one[name], other[name])
     for bench in (
-        Bench([judge], "b" * 64, BOTH),
-        Bench([ShadeJudge(7)], "a" * 64, BOTH),
-        Bench([ShadeJudge(key=f"{judge.key}-bf16")], "a" * 64, BOTH),
+        SegmenterPool([segmenter], "b" * 64, BOTH),
+        SegmenterPool([ShadeSegmenter(7)], "a" * 64, BOTH),
+        SegmenterPool([ShadeSegmenter(key=f"{segmenter.key}-bf16")], "a" * 64, BOTH),
     ):
-        seen = bench.judges[0]
+        seen = bench.segmenters[0]
         seen.shown.clear()
         bench.count(scenes)
         assert sum(shape[0] for shape in seen.shown) == 3 * 3 * 2
@@ -250,8 +256,8 @@ def test_clear_and_cloudy_are_seen_once_per_dataset_and_judge(scenes: list[Array
 def test_a_damaged_memory_is_worked_out_anew(
     scenes: list[Arrays], cache: Path, damage: str
 ) -> None:
-    judge = ShadeJudge()
-    bench = Bench([judge], "a" * 64, BOTH)
+    segmenter = ShadeSegmenter()
+    bench = SegmenterPool([segmenter], "a" * 64, BOTH)
     expected = bench.count(scenes)
     file = min(cache.rglob("*.npz"))
     if damage in ("cut", "empty"):
@@ -262,11 +268,11 @@ def test_a_damaged_memory_is_worked_out_anew(
             side, kind = (300, 6) if damage == "classes" else (299, 0)
             maps["full"] = np.full((2, side, side), kind, np.uint8)
         np.savez(file, **maps)
-    judge.shown.clear()
+    segmenter.shown.clear()
     for one, other in zip(expected, bench.count(scenes), strict=True):
         for name in one:
             assert_array_equal(one[name], other[name])
-    assert sum(shape[0] for shape in judge.shown) == 3 * 2 + 2 * 2
+    assert sum(shape[0] for shape in segmenter.shown) == 3 * 2 + 2 * 2
 
 
 def test_a_cache_that_cannot_be_written_costs_time_alone(
@@ -274,24 +280,24 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(storage.platformdirs, "user_cache_path", lambda _: tmp_path / "file")
-    judge = ShadeJudge()
+    segmenter = ShadeSegmenter()
     for _ in range(2):
-        judge.shown.clear()
-        Bench([judge], "a" * 64, BOTH).count(scenes)
-        assert sum(shape[0] for shape in judge.shown) == 3 * 3 * 2
+        segmenter.shown.clear()
+        SegmenterPool([segmenter], "a" * 64, BOTH).count(scenes)
+        assert sum(shape[0] for shape in segmenter.shown) == 3 * 3 * 2
 
 
-# --- Ledgers that no judge can have written --------------------------------------------------
+# --- Ledgers that no segmenter can have written --------------------------------------------------
 
 
 @pytest.mark.parametrize("mistake", ["lost", "two readings", "negative", "unnamed"])
 def test_readings_that_cannot_be_are_refused(preds: Path, tmp_path: Path, mistake: str) -> None:
     from planetcr_bench.results.ledger import schema_of, write_ledger
 
-    judge = ShadeJudge()
-    ledger, out, _ = run(preds, tmp_path / "results", judges=[judge])
+    segmenter = ShadeSegmenter()
+    ledger, out, _ = run(preds, tmp_path / "results", segmenters=[segmenter])
     frame, facts = ledger.frame.copy(), dict(ledger.provenance)
-    prefix = f"judge_{judge.key}_cloudy_"
+    prefix = f"segmenter_{segmenter.key}_cloudy_"
     columns = [name for name in frame if name.startswith(prefix)]
     row = frame[columns].sum(axis=1).idxmax()
     full = next(name for name in columns if frame.loc[row, name] > 0)
@@ -307,101 +313,105 @@ def test_readings_that_cannot_be_are_refused(preds: Path, tmp_path: Path, mistak
         count = frame.loc[row, other] + 1
         frame.loc[row, [full, other]] += [count, -count]
     else:
-        facts["judges"] = {}
+        facts["segmenters"] = {}
     import pyarrow as pa
 
-    table = pa.Table.from_pandas(frame, schema=schema_of([judge.key]), preserve_index=False)
+    table = pa.Table.from_pandas(frame, schema=schema_of([segmenter.key]), preserve_index=False)
     write_ledger(out / "ledger.parquet", table, facts)
-    expected = "its judges" if mistake == "unnamed" else "one reading of every pixel"
+    expected = "its segmenters" if mistake == "unnamed" else "one reading of every pixel"
     with pytest.raises(LedgerError, match=expected):
         read_ledger(out)
 
 
-# --- Files of judges, through the command -----------------------------------------------------
+# --- Files of segmenters, through the command -----------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def judge_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def segmenter_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
-    from planetcr_models.segmentation.deeplab import Judge, save_judge
+    from planetcr_models.segmentation.deeplab import Segmenter, save_segmenter
 
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("judge") / "small.safetensors"
-    save_judge(Judge(encoder="resnet18"), path, {"track": "made-up", "scores": {"miou": 0.5}})
+    path = tmp_path_factory.mktemp("segmenter") / "small.safetensors"
+    save_segmenter(
+        Segmenter(encoder="resnet18"), path, {"track": "made-up", "scores": {"miou": 0.5}}
+    )
     return path
 
 
-def test_the_command_lets_a_file_judge(
-    cli, data: Path, preds: Path, judge_file: Path, tmp_path: Path
+def test_the_command_lets_a_file_segmenter(
+    cli, data: Path, preds: Path, segmenter_file: Path, tmp_path: Path
 ) -> None:
-    from planetcr_models.segmentation.deeplab import classify, load_judge
-    from planetcr_models.segmentation.deeplab import read_card as read_judge
+    from planetcr_models.segmentation.deeplab import classify, load_segmenter
+    from planetcr_models.segmentation.deeplab import read_card as read_segmenter
 
-    done = cli("evaluate", preds, "--judge", judge_file)
+    done = cli("evaluate", preds, "--segmenter", segmenter_file)
     assert done.returncode == 0, done.stderr
     ledger = read_ledger(tmp_path / "results" / "fake" / "preds")
-    digest = read_judge(judge_file)["sha256"]
-    assert ledger.judges == (digest[:8],)
-    facts = ledger.provenance["judges"][digest[:8]]
+    digest = read_segmenter(segmenter_file)["sha256"]
+    assert ledger.segmenters == (digest[:8],)
+    facts = ledger.provenance["segmenters"][digest[:8]]
     assert facts["name"] == f"resnet18 {digest[:8]}"
     assert (facts["sha256"], facts["track"], facts["scores"]) == (digest, "made-up", {"miou": 0.5})
     files = find_scenes(data, "test")[0]
     scene = read_scene(files)
-    judge = load_judge(judge_file)
-    clear, cloudy = classify(judge, np.stack([scene.clear, scene.cloudy]))
+    segmenter = load_segmenter(segmenter_file)
+    clear, cloudy = classify(segmenter, np.stack([scene.clear, scene.cloudy]))
     rows = ledger.frame[
         (ledger.frame["scene"] == files.name) & (ledger.frame["protocol"] == "full")
     ]
     theirs, _, _ = np.histogram2d(clear.ravel(), cloudy.ravel(), bins=(range(7), range(7)))
-    counted = judged_pixels(rows, digest[:8], "cloudy").sum(axis=0)
+    counted = segmenter_counts(rows, digest[:8], "cloudy").sum(axis=0)
     assert np.abs(counted - theirs).sum() <= 20  # pixels at a tie of two classes
 
 
 @pytest.mark.slow
-def test_autocast_makes_another_judge(cli, preds: Path, judge_file: Path, tmp_path: Path) -> None:
+def test_autocast_makes_another_segmenter(
+    cli, preds: Path, segmenter_file: Path, tmp_path: Path
+) -> None:
     path = sorted(preds.glob("*.tif"))
     for extra in path[1:]:
         extra.unlink()
     done = cli(
-        "evaluate", preds, "--judge", judge_file, "--autocast", "bf16", "--allow-missing",
+        "evaluate", preds, "--segmenter", segmenter_file, "--autocast", "bf16", "--allow-missing",
         "--device", "cpu", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["name"] == "preds"
-    (key,) = read_ledger(tmp_path / "results" / "fake" / "preds").judges
+    (key,) = read_ledger(tmp_path / "results" / "fake" / "preds").segmenters
     assert key.endswith("-bf16")
 
 
-def test_what_is_no_judge_ends_in_one_clear_message(
-    preds: Path, judge_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_no_segmenter_ends_in_one_clear_message(
+    preds: Path, segmenter_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     odd = tmp_path / "odd.safetensors"
     odd.write_bytes(b"nothing")
     twin = tmp_path / "twin.safetensors"
-    twin.write_bytes(judge_file.read_bytes())
+    twin.write_bytes(segmenter_file.read_bytes())
     for arguments, code, says in (
-        (("--judge", tmp_path / "none.safetensors"), 1, "none.safetensors"),
-        (("--judge", odd), 1, "odd.safetensors"),
-        (("--judge", judge_file, "--judge", twin), 2, "each judge once"),
-        (("--judge", tmp_path), 1, "found a folder"),
-        (("--autocast", "bf16"), 2, "--judge"),
-        (("--judge", judge_file, "--device", "cuda"), 1, "cpu"),
+        (("--segmenter", tmp_path / "none.safetensors"), 1, "none.safetensors"),
+        (("--segmenter", odd), 1, "odd.safetensors"),
+        (("--segmenter", segmenter_file, "--segmenter", twin), 2, "each segmenter once"),
+        (("--segmenter", tmp_path), 1, "found a folder"),
+        (("--autocast", "bf16"), 2, "--segmenter"),
+        (("--segmenter", segmenter_file, "--device", "cuda"), 1, "cpu"),
     ):
         assert refused("evaluate", preds, *arguments)[0] == code
         assert says in refused("evaluate", preds, *arguments)[1]
         assert not (tmp_path / "results" / "fake" / "preds").exists()
 
 
-def test_a_judge_of_other_bands_or_classes_is_refused(preds: Path, tmp_path: Path) -> None:
-    from planetcr_models.segmentation.deeplab import Judge, save_judge
+def test_a_segmenter_of_other_bands_or_classes_is_refused(preds: Path, tmp_path: Path) -> None:
+    from planetcr_models.segmentation.deeplab import Segmenter, save_segmenter
 
     path = tmp_path / "rgb.safetensors"
-    save_judge(Judge(encoder="resnet18", bands=3), path, {})
-    code, says = refused("evaluate", preds, "--judge", path)
+    save_segmenter(Segmenter(encoder="resnet18", bands=3), path, {})
+    code, says = refused("evaluate", preds, "--segmenter", path)
     assert code == 1
-    assert "expected a judge of 4 bands and 6 classes, got 3 and 6" in says
+    assert "expected a segmenter of 4 bands and 6 classes, got 3 and 6" in says
 
 
 # --- Hidden truth ---------------------------------------------------------------------------
@@ -435,7 +445,7 @@ def test_rows_are_split_by_optical_thickness_where_it_is_told(
         for low, high, word in zip((0, *edges), edges, words, strict=False):
             there = (thickness >= low) & (thickness < high)
             assert rows.loc[rows["thickness"] == word, "pixels"].sum() == there.sum()
-    keys = ["scene", "protocol", "land_cover", "sky"]
+    keys = ["scene", "protocol", "land_cover", "region"]
     told_sums, plain_sums = (
         ledger.frame.astype(dict.fromkeys(keys, str)).groupby(keys)["squared_error"].sum()
         for ledger in (told, plain)
@@ -510,5 +520,5 @@ def test_a_scene_without_a_place_has_none() -> None:
         assert np.isnan(centre_of(raster)).all()
 
 
-def test_groups_are_class_and_sky_of_scenes_without_truth(scenes: list[Arrays]) -> None:
-    assert max(int(scene.group.max()) for scene in scenes) < len(LAND_COVER_NAMES) * len(SKY)
+def test_groups_are_class_and_region_of_scenes_without_truth(scenes: list[Arrays]) -> None:
+    assert max(int(scene.group.max()) for scene in scenes) < len(LAND_COVER_NAMES) * len(REGIONS)

@@ -18,13 +18,22 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ledgers import make_ledger
 from planetcr_bench.analysis.error_analysis import Diagnosis
-from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, SKY, THICKNESS
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, THICKNESS
 from planetcr_bench.figures.aoi_map import aoi_figure, spread
-from planetcr_bench.figures.error_analysis import class_cover_figure, sky_figure, thickness_figure
+from planetcr_bench.figures.error_analysis import (
+    class_cover_figure,
+    region_figure,
+    thickness_figure,
+)
 from planetcr_bench.figures.ternary import CORNERS, place_of, triangle_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import SUMS
-from planetcr_bench.report.error_analysis import aoi_blocks, paste_block, scene_blocks, season_block
+from planetcr_bench.report.error_analysis import (
+    aoi_blocks,
+    paste_back_block,
+    scene_blocks,
+    season_block,
+)
 from planetcr_bench.report.error_analysis_chapter import (
     DIAGNOSIS_FILES,
     chapter_blocks,
@@ -34,7 +43,7 @@ from planetcr_bench.report.error_analysis_chapter import (
 from planetcr_bench.results.ledger import Ledger
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
-FIGURES = (sky_figure, class_cover_figure, triangle_figure, aoi_figure, thickness_figure)
+FIGURES = (region_figure, class_cover_figure, triangle_figure, aoi_figure, thickness_figure)
 
 
 def with_truth(ledger: Ledger) -> Ledger:
@@ -49,7 +58,7 @@ def changed(ledger: Ledger, **columns: object) -> Ledger:
 
 
 def with_error(ledger: Ledger, error: pd.Series) -> Ledger:
-    """A ledger of other errors, all of them invention."""
+    """A ledger of other errors, all of them hallucination."""
     way = ledger.frame["cloudy_clear"]
     return changed(ledger, absolute_error=error, prediction_cloudy=error + way)
 
@@ -90,8 +99,8 @@ def two() -> list[Ledger]:
 
 CASES = {
     "one scene": lambda: [with_truth(make_ledger(scenes=1))],
-    "no cloud": lambda: [only(with_truth(make_ledger(scenes=4)), "sky", "clear")],
-    "all cloud": lambda: [only(with_truth(make_ledger(scenes=4)), "sky", "cloud")],
+    "no cloud": lambda: [only(with_truth(make_ledger(scenes=4)), "region", "clear")],
+    "all cloud": lambda: [only(with_truth(make_ledger(scenes=4)), "region", "cloud")],
     "one class": lambda: [only(with_truth(make_ledger(scenes=4)), "land_cover", "water")],
     "unknown land": lambda: [only(with_truth(make_ledger(scenes=4)), "land_cover", "unknown")],
     "perfect": lambda: [
@@ -155,24 +164,24 @@ def test_every_case_is_told_and_drawn_on_the_page(case: str) -> None:
             assert box.y1 <= figure.bbox.y1, draw
 
 
-def test_dots_by_sky_are_the_errors_of_the_sums(two: list[Ledger]) -> None:
-    errors, worse, gains = sky_figure(Diagnosis(two, FULL)).axes
+def test_dots_by_region_are_the_errors_of_the_sums(two: list[Ledger]) -> None:
+    errors, worse, gains = region_figure(Diagnosis(two, FULL)).axes
     assert [label.get_text() for label in errors.get_yticklabels()] == ["a", "b"]
-    for sky in SKY:
-        sums = [rows_of(ledger, sky=sky) for ledger in two]
+    for region in REGIONS:
+        sums = [rows_of(ledger, region=region) for ledger in two]
         expected = [part["absolute_error"] / part["values"] for part in sums]
-        assert_allclose(drawn(errors, sky)[:, 0], expected)
+        assert_allclose(drawn(errors, region)[:, 0], expected)
         expected = [part["cloudy_clear"] / part["values"] for part in sums]
-        assert_allclose(drawn(errors, f"_input {sky}")[:, 0], expected)
+        assert_allclose(drawn(errors, f"_input {region}")[:, 0], expected)
         expected = [100 * part["worse_pixels"] / part["pixels"] for part in sums]
-        assert_allclose(drawn(worse, sky)[:, 0], expected)
-        assert_allclose(drawn(errors, sky)[:, 1], np.arange(2) + (SKY.index(sky) - 1) / 4)
+        assert_allclose(drawn(worse, region)[:, 0], expected)
+        assert_allclose(drawn(errors, region)[:, 1], np.arange(2) + (REGIONS.index(region) - 1) / 4)
     harmed = [
         part["absolute_error"] - part["cloudy_clear"]
-        for part in (rows_of(ledger, sky="clear") for ledger in two)
+        for part in (rows_of(ledger, region="clear") for ledger in two)
     ]
     thousandths = [
-        1000 * harm / rows_of(run)["values"] for harm, run in zip(harmed, two, strict=True)
+        1000 * regions / rows_of(run)["values"] for regions, run in zip(harmed, two, strict=True)
     ]
     assert_allclose(drawn(gains, "clear")[:, 0], thousandths)
 
@@ -251,9 +260,9 @@ def test_panels_say_their_unit(two: list[Ledger]) -> None:
     of = Diagnosis(two, FULL)
     thick = thickness_figure(of)
     assert thick is not None
-    for axes in (sky_figure(of).axes[0], thick.axes[0]):
+    for axes in (region_figure(of).axes[0], thick.axes[0]):
         assert axes.get_title().startswith("MAE ↓ [reflectance]")
-    assert sky_figure(of).axes[2].get_title() == "MAE gain of pasting [10⁻³]"
+    assert region_figure(of).axes[2].get_title() == "MAE gain of pasting [10⁻³]"
 
 
 def test_corners_are_pure_shares_and_the_middle_is_even() -> None:
@@ -263,8 +272,8 @@ def test_corners_are_pure_shares_and_the_middle_is_even() -> None:
 
 def expected_place(sums: pd.Series) -> np.ndarray:
     a, b, d = sums["absolute_error"], sums["prediction_cloudy"], sums["cloudy_clear"]
-    recovery, invention = (b + d - a) / (a + b + d), (a + b - d) / (a + b + d)
-    return np.array([invention + recovery / 2, recovery * np.sqrt(0.75)])
+    recovery, hallucination = (b + d - a) / (a + b + d), (a + b - d) / (a + b + d)
+    return np.array([hallucination + recovery / 2, recovery * np.sqrt(0.75)])
 
 
 def test_scenes_of_one_method_and_all_its_pixels_lie_where_the_sums_say(two: list[Ledger]) -> None:
@@ -276,15 +285,15 @@ def test_scenes_of_one_method_and_all_its_pixels_lie_where_the_sums_say(two: lis
         points = drawn(left, name)
         assert_allclose(sorted(points.tolist()), sorted(map(list, expected)))
     assert_allclose(drawn(left, "all pixels"), [expected_place(rows_of(two[0]))])
-    for sky in SKY:
-        assert_allclose(drawn(right, sky), [expected_place(rows_of(two[0], sky=sky))])
+    for region in REGIONS:
+        assert_allclose(drawn(right, region), [expected_place(rows_of(two[0], region=region))])
 
 
 def test_trails_of_methods_go_from_little_cloud_to_much(two: list[Ledger]) -> None:
     left, right = triangle_figure(Diagnosis(two, FULL)).axes
     for ledger in two:
-        skies = [expected_place(rows_of(ledger, sky=sky)) for sky in reversed(SKY)]
-        assert_allclose(drawn(right, ledger.name), skies)
+        regions = [expected_place(rows_of(ledger, region=region)) for region in reversed(REGIONS)]
+        assert_allclose(drawn(right, ledger.name), regions)
         bins = np.minimum((ledger.frame["cloud_cover"] * 5).astype(int), 4)
         parts = [Ledger(ledger.frame[bins == index], {}) for index in range(5)]
         assert_allclose(drawn(left, ledger.name), [expected_place(rows_of(p)) for p in parts])
@@ -393,12 +402,12 @@ def test_without_a_place_there_is_no_map_and_without_truth_no_thickness(two: lis
 def test_lines_over_thickness_are_those_of_the_sums(two: list[Ledger]) -> None:
     figure = thickness_figure(Diagnosis(two, FULL))
     assert figure is not None
-    mae, residual, recovery, invention = figure.axes
+    mae, residual, recovery, hallucination = figure.axes
     for ledger in two:
         sums = [rows_of(ledger, thickness=name) for name in THICKNESS[1:]]
         expected = [part["absolute_error"] / part["values"] for part in sums]
         assert_allclose(drawn(mae, ledger.name)[:, 1], expected)
-        total = sum(drawn(axes, ledger.name)[:, 1] for axes in (residual, recovery, invention))
+        total = sum(drawn(axes, ledger.name)[:, 1] for axes in (residual, recovery, hallucination))
         assert_allclose(total, 100)
         left = [
             part["absolute_error"] + part["cloudy_clear"] - part["prediction_cloudy"]
@@ -406,7 +415,7 @@ def test_lines_over_thickness_are_those_of_the_sums(two: list[Ledger]) -> None:
         ]
         way = [part[["absolute_error", "cloudy_clear", "prediction_cloudy"]].sum() for part in sums]
         assert_allclose(drawn(residual, ledger.name)[:, 1], 100 * np.divide(left, way))
-    labels = [label.get_text() for label in invention.get_xticklabels()]
+    labels = [label.get_text() for label in hallucination.get_xticklabels()]
     assert labels[0].startswith("0–0.25\n2\n")
     assert labels[-1].startswith("≥ 16\n")
 
@@ -417,7 +426,7 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
     first, second = tmp_path / "first", tmp_path / "second"
     parts = write_diagnosis(first, two[:1])
     assert sorted(path.name for path in first.iterdir()) == sorted(DIAGNOSIS_FILES)
-    assert linked(parts) == ["sky", "triangle", "class_cover", "thickness", "aois"]
+    assert linked(parts) == ["region", "triangle", "class_cover", "thickness", "aois"]
     assert parts[1] == results(Diagnosis(two[:1], FULL))
     assert parts[0] == "## Where and how it fails"
     text = "\n".join(parts)
@@ -434,32 +443,32 @@ def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
     for name in ("aois.png", "thickness.svg", "fig5.png"):
         (tmp_path / name).touch()
     nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
-    assert linked(write_diagnosis(tmp_path, [nowhere])) == ["sky", "triangle", "class_cover"]
+    assert linked(write_diagnosis(tmp_path, [nowhere])) == ["region", "triangle", "class_cover"]
     left = {path.stem for path in tmp_path.iterdir()}
-    assert left == {"sky", "triangle", "class_cover", "diagnosis", "fig5"}
+    assert left == {"region", "triangle", "class_cover", "diagnosis", "fig5"}
 
 
 def test_the_chapter_begins_with_the_result_of_each_run(two: list[Ledger]) -> None:
     lines = results(Diagnosis(two, FULL)).splitlines()
     assert len(lines) == 2
     for ledger, line in zip(two, lines, strict=True):
-        clear, every = rows_of(ledger, sky="clear"), rows_of(ledger)
+        clear, every = rows_of(ledger, region="clear"), rows_of(ledger)
         before, after = clear[["cloudy_clear", "absolute_error"]] / clear["values"]
         pasted = (clear["absolute_error"] - clear["cloudy_clear"]) / every["values"]
         a, b, d = every[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
         shares = 100 * np.array([a + d - b, b + d - a, a + b - d]) / (a + b + d)
-        residual, recovery, invention = shares
+        residual, recovery, hallucination = shares
         share = 100 * clear["worse_pixels"] / clear["pixels"]
         assert line == (
-            f"- **{ledger.name}**: Under clear sky MAE goes from {before:.4f} to {after:.4f}, and "
+            f"- **{ledger.name}**: In clear pixels MAE goes from {before:.4f} to {after:.4f}, and "
             f"{share:.1f} % of these pixels are made worse. "
             "Keeping the input's pixels there would "
             f"{'lower' if pasted > 0 else 'raise'} the MAE of all pixels by {abs(pasted):.4f}. "
             f"Of all pixels together: residual cloud {residual:.1f} %, recovery {recovery:.1f} %, "
-            f"invention {invention:.1f} %."
+            f"hallucination {hallucination:.1f} %."
         )
-    overcast = results(Diagnosis([only(two[0], "sky", "cloud")], FULL))
-    assert "clear sky" not in overcast
+    overcast = results(Diagnosis([only(two[0], "region", "cloud")], FULL))
+    assert "clear region" not in overcast
     assert "residual cloud" in overcast
     equal = results(Diagnosis(CASES["three equal images"](), FULL))
     assert "would leave the MAE of all pixels at what it is" in equal
@@ -498,7 +507,7 @@ def test_perfect_scenes_are_not_the_worst() -> None:
 
 def test_tables_say_what_they_hold(two: list[Ledger]) -> None:
     of = Diagnosis(two[:1], FULL)
-    assert paste_block(of).notes[0] == (
+    assert paste_back_block(of).notes[0] == (
         "mae|window:patch|pool:pixels|v1, psnr|window:patch|pool:pixels|range:1|perfect:inf|v1, "
         "sam_deg|window:patch|pool:pixels|zeros:skip|v1"
     )
@@ -512,13 +521,13 @@ def test_tables_are_written_at_full_precision(two: list[Ledger], tmp_path: Path)
     write_diagnosis(tmp_path, two)
     tables = json.loads((tmp_path / "diagnosis.json").read_text(encoding="utf-8"))
     assert [table["table"] for table in tables] == [
-        "harm", "paste", "triangle", "class_cover", "season", "aois", "scenes", "thickness",
+        "regions", "paste_back", "triangle", "class_cover", "season", "aois", "scenes", "thickness",
     ]  # fmt: skip
     of = Diagnosis(two, FULL)
-    harm, aois = tables[0], tables[5]
-    assert harm["signature"] == "mae|window:patch|pool:pixels|v1"
-    assert harm["protocol"] == "full"
-    assert [row["mae"] for row in harm["rows"]] == of.harm["mae"].tolist()
+    regions, aois = tables[0], tables[5]
+    assert regions["signature"] == "mae|window:patch|pool:pixels|v1"
+    assert regions["protocol"] == "full"
+    assert [row["mae"] for row in regions["rows"]] == of.regions["mae"].tolist()
     assert aois["signature"].startswith("full|window:patch|pool:pixels|")
     assert [row["psnr"] for row in aois["rows"]] == of.aois["psnr"].tolist()
     assert [row["aoi"] for row in aois["rows"]] == of.aois["aoi"].tolist()

@@ -13,25 +13,25 @@ from matplotlib.lines import Line2D
 from numpy.testing import assert_allclose
 
 from ledgers import make_ledger
-from planetcr_bench.analysis.segmentation import judged_scores, transitions
+from planetcr_bench.analysis.segmentation import segmentation_scores, transitions
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.figures.cloud_cover import save_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import judged_columns
+from planetcr_bench.metrics.sums import segmenter_columns
 from planetcr_bench.results.ledger import Ledger
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
-JUDGES = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
+SEGMENTERS = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
 FIGURES = (discrepancy_figure, transition_figure)
 
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ledger]:
-    """Two methods and three judges, the last bin empty; not to be changed."""
+    """Two methods and three segmenters, the last bin empty; not to be changed."""
     return [
-        make_ledger(name, judges=JUDGES, scenes=4, seed=seed)
+        make_ledger(name, segmenters=SEGMENTERS, scenes=4, seed=seed)
         for seed, name in enumerate(("_a$b$", "align_cr"))
     ]
 
@@ -63,7 +63,7 @@ def caption(figure: Figure) -> str:
 # --- Fig. 6 ---------------------------------------------------------------------------------------
 
 
-def test_points_and_bars_are_mean_and_spread_of_the_judges(
+def test_points_and_bars_are_mean_and_spread_of_the_segmenters(
     runs: list[Ledger], fig6: Figure
 ) -> None:
     for axes, score in zip(fig6.axes, ("miou", "pa"), strict=True):
@@ -76,9 +76,9 @@ def test_points_and_bars_are_mean_and_spread_of_the_judges(
         ):
             each = np.array(
                 [
-                    judged_scores(run, judge, OFFICIAL, "clear")[score]
-                    - judged_scores(run, judge, OFFICIAL, image)[score]
-                    for judge in JUDGES
+                    segmentation_scores(run, segmenter, OFFICIAL, "clear")[score]
+                    - segmentation_scores(run, segmenter, OFFICIAL, image)[score]
+                    for segmenter in SEGMENTERS
                 ]
             )[:, : len(COVER_BINS)]
             (line,) = lines(axes, name)
@@ -100,7 +100,7 @@ def test_lines_stand_above_their_bins_and_bars_beside_each_other(fig6: Figure) -
         for name in ("Cloudy", "_a$b$", "align_cr"):
             assert_allclose(lines(axes, name)[0].get_xdata(), range(5))
         assert_allclose(bars_at(axes), (-0.09, 0, 0.09), atol=1e-12)
-    many = [make_ledger(f"m{n}", judges=JUDGES, scenes=5) for n in range(12)]
+    many = [make_ledger(f"m{n}", segmenters=SEGMENTERS, scenes=5) for n in range(12)]
     places = bars_at(discrepancy_figure(many, OFFICIAL).axes[0])
     assert len(np.unique(places)) == 13
     assert max(np.abs(places)) < 0.4
@@ -108,8 +108,8 @@ def test_lines_stand_above_their_bins_and_bars_beside_each_other(fig6: Figure) -
 
 def test_a_copy_of_the_input_lies_on_its_line(runs: list[Ledger]) -> None:
     frame = runs[0].frame.copy()
-    for judge in JUDGES:
-        for name in judged_columns(judge):
+    for segmenter in SEGMENTERS:
+        for name in segmenter_columns(segmenter):
             if "_prediction_" in name:
                 frame[name] = frame[name.replace("_prediction_", "_cloudy_")]
     copy = Ledger(frame, {**runs[0].provenance, "name": "copy"})
@@ -118,8 +118,8 @@ def test_a_copy_of_the_input_lies_on_its_line(runs: list[Ledger]) -> None:
         assert_allclose(np.asarray(same, float), np.asarray(cloudy, float))
 
 
-def test_one_judge_has_points_above_their_bins_and_no_bars() -> None:
-    figure = discrepancy_figure([make_ledger("a", judges=JUDGES[:1], scenes=5)], FULL)
+def test_one_segmenter_has_points_above_their_bins_and_no_bars() -> None:
+    figure = discrepancy_figure([make_ledger("a", segmenters=SEGMENTERS[:1], scenes=5)], FULL)
     for axes in figure.axes:
         assert not axes.containers
         assert_allclose(lines(axes, "a")[0].get_xdata(), range(5))
@@ -135,14 +135,14 @@ def test_an_empty_bin_has_no_point(fig6: Figure) -> None:
 
 def test_the_caption_says_what_is_drawn_and_what_is_not(runs: list[Ledger], fig6: Figure) -> None:
     text = caption(fig6)
-    assert "Point: mean of 3 judges. Bar beside it: from the lowest to the highest." in text
+    assert "Point: mean of 3 segmenters. Bar beside it: from the lowest to the highest." in text
     assert "Hollow marker" in text
     assert "mIoU|official|window:centre160|pool:pixels|" in text
-    assert "Read by no judge" not in text
+    assert "Read by no segmenter" not in text
     beside = [*runs, make_ledger("other", scenes=4)]
     for figure in FIGURES:
         drawn = figure(beside, OFFICIAL, note="of a dataset")
-        assert "Read by no judge, and so not drawn: other." in caption(drawn)
+        assert "Read by no segmenter, and so not drawn: other." in caption(drawn)
         assert caption(drawn).endswith("of a dataset")
     (legend,) = fig6.legends
     assert [text.get_text() for text in legend.get_texts()] == ["Cloudy", "_a$b$", "align_cr"]
@@ -151,11 +151,13 @@ def test_the_caption_says_what_is_drawn_and_what_is_not(runs: list[Ledger], fig6
 # --- transitions ----------------------------------------------------------------------------------
 
 
-def test_numbers_are_shares_of_the_rows_of_all_judges(runs: list[Ledger], matrices: Figure) -> None:
+def test_numbers_are_shares_of_the_rows_of_all_segmenters(
+    runs: list[Ledger], matrices: Figure
+) -> None:
     panels = (("Cloudy", runs[0], "cloudy"), ("_a$b$", runs[0], "prediction"),
               ("align_cr", runs[1], "prediction"))  # fmt: skip
     for axes, (name, run, image) in zip(matrices.axes, panels, strict=True):
-        pixels = sum(transitions(run, judge, OFFICIAL, image) for judge in JUDGES)
+        pixels = sum(transitions(run, segmenter, OFFICIAL, image) for segmenter in SEGMENTERS)
         share = 100 * pixels / pixels.sum(1, keepdims=True)
         assert cells(axes) == [[f"{value:.0f}" for value in row] for row in share]
         kept = 100 * np.trace(pixels) / pixels.sum()
@@ -183,17 +185,17 @@ def test_classes_are_named_at_the_left_and_below(matrices: Figure) -> None:
 
 
 def reread(ledger: Ledger, pixels: dict[tuple[str, str], int]) -> Ledger:
-    """A run of one scene and row in which a judge made so many transitions."""
+    """A run of one scene and row in which a segmenter made so many transitions."""
     frame = ledger.frame[ledger.frame["land_cover"] == "forest"].head(1).copy()
-    frame[list(judged_columns(JUDGES[0]))] = 0
+    frame[list(segmenter_columns(SEGMENTERS[0]))] = 0
     for (before, after), count in pixels.items():
-        frame[f"judge_{JUDGES[0]}_prediction_{before}_{after}"] = count
+        frame[f"segmenter_{SEGMENTERS[0]}_prediction_{before}_{after}"] = count
     return Ledger(frame, ledger.provenance)
 
 
 def test_little_is_not_nothing_and_much_is_not_all() -> None:
     run = reread(
-        make_ledger("a", judges=JUDGES[:1], scenes=1),
+        make_ledger("a", segmenters=SEGMENTERS[:1], scenes=1),
         {("forest", "forest"): 2_000_000, ("forest", "water"): 1, ("water", "water"): 7},
     )
     figure = transition_figure([run], OFFICIAL)
@@ -212,20 +214,20 @@ def test_little_is_not_nothing_and_much_is_not_all() -> None:
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-def test_what_no_judge_has_read_cannot_be_drawn(figure) -> None:
-    with pytest.raises(LedgerError, match="evaluate them again with --judge"):
+def test_what_no_segmenter_has_read_cannot_be_drawn(figure) -> None:
+    with pytest.raises(LedgerError, match="evaluate them again with --segmenter"):
         figure([make_ledger(scenes=1)], OFFICIAL)
-    with pytest.raises(LedgerError, match="same judges"):
-        figure([make_ledger(n, judges=(n * 8,), scenes=1) for n in "ab"], OFFICIAL)
+    with pytest.raises(LedgerError, match="same segmenters"):
+        figure([make_ledger(n, segmenters=(n * 8,), scenes=1) for n in "ab"], OFFICIAL)
 
 
 @pytest.mark.parametrize("figure", FIGURES)
 @pytest.mark.parametrize("methods", [1, 3, 8])
 def test_nothing_overlaps_or_leaves_the_page(figure, methods: int) -> None:
     names = list(PAPER_METHODS.values())[: methods - 1]
-    runs = [make_ledger(name, judges=JUDGES, scenes=5) for name in names]
+    runs = [make_ledger(name, segmenters=SEGMENTERS, scenes=5) for name in names]
     part = {"complete": False, "expected_scenes": 5}
-    runs.append(make_ledger("my_method of a long name", judges=JUDGES, scenes=4, **part))
+    runs.append(make_ledger("my_method of a long name", segmenters=SEGMENTERS, scenes=4, **part))
     drawn = figure(runs, OFFICIAL, note="n" * 99)
     boxes = [axes.get_tightbbox() for axes in drawn.axes if axes.axison]
     boxes += [text.get_window_extent() for text in drawn.texts]
@@ -243,7 +245,7 @@ def test_nothing_overlaps_or_leaves_the_page(figure, methods: int) -> None:
 
 def test_cells_are_about_square() -> None:
     for methods in (1, 2, 3, 4, 8):
-        runs = [make_ledger(f"m{n}", judges=JUDGES[:1], scenes=2) for n in range(methods)]
+        runs = [make_ledger(f"m{n}", segmenters=SEGMENTERS[:1], scenes=2) for n in range(methods)]
         box = transition_figure(runs, OFFICIAL).axes[0].get_window_extent()
         assert box.width / box.height == pytest.approx(1, abs=0.08)
 

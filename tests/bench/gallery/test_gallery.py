@@ -86,7 +86,7 @@ OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 
 
 class Brightness:
-    """A judge to whom each class is a step of near-infrared."""
+    """A segmenter to whom each class is a step of near-infrared."""
 
     key = "1a2b3c4d"
     name = "brightness 1a2b3c4d"
@@ -144,7 +144,7 @@ def drawn() -> tuple[list[DrawnScene], Figure]:
     """Two scenes, two methods, every row."""
     scenes = [make_drawn(), make_drawn("winter_12_p_345", seed=1)]
     figure = gallery_figure(
-        scenes, ["net", "_a$b$"], FULL, rows=list(ROWS), judge=Brightness(), note="Two scenes."
+        scenes, ["net", "_a$b$"], FULL, rows=list(ROWS), segmenter=Brightness(), note="Two scenes."
     )
     return scenes, figure
 
@@ -238,8 +238,8 @@ def test_land_cover_has_the_colours_of_worldcover_and_unknown_land_is_striped() 
 def test_the_legend_has_the_classes_that_are_drawn() -> None:
     scene = make_drawn()
     scene.land_cover[:] = 3
-    for judge, classes in ((None, ["urban"]), (Brightness(), [*LAND_COVER])):
-        figure = gallery_figure([scene], ["a", "b"], FULL, judge=judge)
+    for segmenter, classes in ((None, ["urban"]), (Brightness(), [*LAND_COVER])):
+        figure = gallery_figure([scene], ["a", "b"], FULL, segmenter=segmenter)
         assert [text.get_text() for text in figure.legends[0].get_texts()] == classes
 
 
@@ -372,7 +372,7 @@ def test_the_caption_says_how_everything_is_drawn(
         "Errors and angles have one scale each in all scenes, whose end is the first round number",
         "that at most 2 % of pixels exceed in at least half of the methods' panels",
         "larger values have the last colour.",
-        "Judge: land cover that brightness 1a2b3c4d tells from the image.",
+        "Segmenter: land cover that brightness 1a2b3c4d tells from the image.",
     ):
         assert part in text
     plain = caption(gallery_figure([make_drawn()], ["a", "b"], FULL, rows=[]))
@@ -388,7 +388,7 @@ def test_the_caption_says_how_everything_is_drawn(
         (1, 5, ["error"]),
         (1, 5, ["error", "angle"]),
         (1, 2, list(ROWS)),
-        (2, 5, ["error", "judge"]),
+        (2, 5, ["error", "segmenter"]),
         (3, 2, list(ROWS)),
         (3, 6, ["error"]),
         (MOST_FOLDERS, 5, ["error"]),
@@ -401,8 +401,10 @@ def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: lis
     names = [f"a_rather_long_name_of-a-method{number}" for number in range(folders)]
     if folders == MOST_FOLDERS:
         names = list(PAPER_METHODS.values())
-    judge = Brightness() if "judge" in rows else None
-    figure = gallery_figure(scenes, names, OFFICIAL, rows=rows, judge=judge, note="Long. " * 20)
+    segmenter = Brightness() if "segmenter" in rows else None
+    figure = gallery_figure(
+        scenes, names, OFFICIAL, rows=rows, segmenter=segmenter, note="Long. " * 20
+    )
     renderer = RendererAgg(1, 1, figure.dpi)  # measures texts as one of the page's size does
     boxes = [text.get_window_extent(renderer) for text in figure.texts]
     boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
@@ -703,7 +705,7 @@ def test_the_same_input_gives_the_same_bytes(
     data: Path, folders: list[Path], tmp_path: Path, suffix: str
 ) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / "new" / f"b{suffix}"
-    draw = {"count": 1, "rows": list(ROWS), "judge": Brightness(), "quiet": True}
+    draw = {"count": 1, "rows": list(ROWS), "segmenter": Brightness(), "quiet": True}
     gallery(data, folders, first, **draw)
     with mpl.rc_context({"font.size": 20, "image.cmap": "jet", "svg.fonttype": "none"}):
         before = dict(mpl.rcParams)
@@ -852,8 +854,12 @@ def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
         (1, {"names": ["a"], "pick": "best"}, "--pick: expected no choice beside scenes by"),
         (1, {"by": "mae"}, "--by: expected --pick best, median, worst with it, got no --pick"),
         (1, {"by": "mae", "pick": "classes"}, "got --pick classes"),
-        (1, {"rows": ["judge"]}, "--row judge: expected a judge; give its file with --judge"),
-        (1, {"rows": ["haze"]}, "--row: expected infrared, error, angle, judge, got haze"),
+        (
+            1,
+            {"rows": ["segmenter"]},
+            "--row segmenter: expected a segmenter; give its file with --segmenter",
+        ),
+        (1, {"rows": ["haze"]}, "--row: expected infrared, error, angle, segmenter, got haze"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(
@@ -907,11 +913,17 @@ def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"row": [Row.none], "judge": Path("a.safe")}, "--row none: .* which draws a row, got a.s"),
-        ({"device": "cpu"}, "--device: expected it with --judge, which alone uses it, got cpu"),
-        ({"judge": Path("no.safe"), "out": Path("g.gif")}, "--out: expected a file that ends in"),
+        (
+            {"row": [Row.none], "segmenter": Path("a.safe")},
+            "--row none: .* which draws a row, got a.s",
+        ),
+        ({"device": "cpu"}, "--device: expected it with --segmenter, which alone uses it, got cpu"),
+        (
+            {"segmenter": Path("no.safe"), "out": Path("g.gif")},
+            "--out: expected a file that ends in",
+        ),
         ({"scene": ["a"], "scenes": 2}, "--scenes: expected no number beside scenes by --scene"),
-        ({"row": [Row.judge]}, "give its file with --judge"),
+        ({"row": [Row.segmenter]}, "give its file with --segmenter"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_before_anything_is_read(
@@ -929,7 +941,7 @@ def test_mistakes_end_in_one_clear_message(
     for arguments, code, expected in (
         ([preds, "--scene", name], 1, f"{name}.tif: expected a prediction, found no such file"),
         ([preds, "--row", "none", "--row", "error"], 2, "--row none: expected no other row"),
-        ([preds, "--judge", "no.safetensors"], 1, "no.safetensors"),
+        ([preds, "--segmenter", "no.safetensors"], 1, "no.safetensors"),
         (["nowhere"], 1, "no such folder"),
     ):
         done = cli("gallery", data, *arguments)

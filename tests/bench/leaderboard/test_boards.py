@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 
 from boards import put
 from ledgers import make_ledger
-from planetcr_bench.analysis.segmentation import judged_scores
+from planetcr_bench.analysis.segmentation import segmentation_scores
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.leaderboard.boards import (
     ALL,
@@ -24,7 +24,7 @@ from planetcr_bench.leaderboard.boards import (
     boards_of,
     cells_of,
     counts_of,
-    judged_cells_of,
+    segmentation_cells_of,
 )
 from planetcr_bench.leaderboard.entries import Entry, read_entries
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -107,7 +107,7 @@ def test_any_selection_of_cells_gives_the_scores_of_its_rows(tmp_path: Path, pro
     cells = cells_of(board, arrays)
     for choice in product(*([ALL, *values[::2]] for values in AXES.values())):
         selection = dict(zip(AXES, choice, strict=True))
-        if protocol == "official" and ALL not in (selection["land_cover"], selection["sky"]):
+        if protocol == "official" and ALL not in (selection["land_cover"], selection["region"]):
             continue  # the page does not offer it: scene means of both at once are not kept
         for name, of, entry in (
             ("a", "prediction", 0),
@@ -135,22 +135,25 @@ def test_an_incomplete_entry_has_sums_of_its_own_scenes(tmp_path: Path) -> None:
     )
 
 
-def test_judges_are_kept_apart_and_give_tab_3(tmp_path: Path) -> None:
-    first, second = make_ledger("a", judges=("j1", "j2")), make_ledger("b", seed=2, judges=("j2",))
+def test_segmenters_are_kept_apart_and_give_tab_3(tmp_path: Path) -> None:
+    first, second = (
+        make_ledger("a", segmenters=("j1", "j2")),
+        make_ledger("b", seed=2, segmenters=("j2",)),
+    )
     entries = entries_of(tmp_path, first, second, make_ledger("unread"))
     board = Board("fake", PROTOCOLS["full"], tuple(entries))
     arrays = Arrays({})
-    judged = judged_cells_of(board, arrays)
-    assert {judge: sorted(facts["read"]) for judge, facts in judged.items()} == {
+    segmented = segmentation_cells_of(board, arrays)
+    assert {segmenter: sorted(facts["read"]) for segmenter, facts in segmented.items()} == {
         "j1": ["a", "clear", "cloudy"],
         "j2": ["a", "b", "clear", "cloudy"],
     }
-    index = numbers(arrays, judged["j2"]["index"]).reshape(-1, 3).astype(int)
+    index = numbers(arrays, segmented["j2"]["index"]).reshape(-1, 3).astype(int)
     for name, ledger, image in (("b", second, "prediction"), ("clear", first, "clear")):
-        seen = numbers(arrays, judged["j2"]["read"][name]).reshape(-1, 6)
+        seen = numbers(arrays, segmented["j2"]["read"][name]).reshape(-1, 6)
         matrix = np.zeros((6, 6))
         np.add.at(matrix, index[:, 1], seen)
-        table = judged_scores(ledger, "j2", PROTOCOLS["full"], image)
+        table = segmentation_scores(ledger, "j2", PROTOCOLS["full"], image)
         assert 100 * np.trace(matrix) / matrix.sum() == pytest.approx(table.loc["overall", "pa"])
         assert matrix.shape == (len(LAND_COVER),) * 2
 

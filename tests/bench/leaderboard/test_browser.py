@@ -19,17 +19,17 @@ from scipy import stats
 
 from boards import make_card, put, twins
 from ledgers import make_ledger
-from planetcr_bench.analysis.segmentation import judged_scores
+from planetcr_bench.analysis.segmentation import segmentation_scores
 from planetcr_bench.analysis.significance import (
     AoiSums,
     Difference,
     Estimate,
     aoi_sums,
+    detectable_difference,
     differences,
     estimate,
-    judged_sums,
     ratio_sums,
-    resolution,
+    segmenter_sums,
     tie_letters,
 )
 from planetcr_bench.leaderboard.entries import read_entries
@@ -64,16 +64,17 @@ def browser() -> Iterator:
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Ledger]:
-    near = make_ledger("near", scenes=SCENES, judges=("j1",))
+    near = make_ledger("near", scenes=SCENES, segmenters=("j1",))
     apart = near.frame.copy()
     apart["prediction_sha256"] = "other images"
     apart["squared_error"] *= 1 + 0.02 * (apart["patch"] // 3)
     return {
         "near": near,
         "nearly": Ledger(
-            apart, {**near.provenance, "name": "nearly", "judges": near.provenance["judges"]}
+            apart,
+            {**near.provenance, "name": "nearly", "segmenters": near.provenance["segmenters"]},
         ),
-        "other": make_ledger("other", scenes=SCENES, seed=4, judges=("j1",)),
+        "other": make_ledger("other", scenes=SCENES, seed=4, segmenters=("j1",)),
         "part": make_ledger("part", scenes=9, seed=5, complete=False, expected_scenes=SCENES),
     }
 
@@ -168,8 +169,8 @@ FILTERS = [
     {},
     {"land_cover": "water"},
     {"cover_bin": "40-60"},
-    {"land_cover": "forest", "cover_bin": "80-100", "sky": "cloud"},
-    {"sky": "clear"},
+    {"land_cover": "forest", "cover_bin": "80-100", "region": "cloud"},
+    {"region": "clear"},
 ]
 
 
@@ -177,7 +178,7 @@ CASES = [
     (protocol, wanted)
     for protocol in ("full", "official")
     for wanted in FILTERS
-    if protocol == "full" or not {"land_cover", "sky"} <= wanted.keys()  # not offered
+    if protocol == "full" or not {"land_cover", "region"} <= wanted.keys()  # not offered
 ]
 
 
@@ -239,12 +240,12 @@ def test_intervals_are_those_of_python(functions, metric: str, additive: bool) -
 
 
 @pytest.mark.parametrize("metric", ["miou", "pa"])
-def test_intervals_of_judges_are_those_of_python(functions, metric: str) -> None:
+def test_intervals_of_segmenters_are_those_of_python(functions, metric: str) -> None:
     rng = np.random.default_rng(5)
     matrices = rng.poisson(rng.lognormal(4, 1, (9, 6, 6)) * (1 + 5 * np.eye(6))).astype(float)
     told = javascript(functions, "estimate(matrices(given[0], given[1], -1))",
                       matrices.reshape(9, 36).tolist(), metric)  # fmt: skip
-    known = estimate(judged_sums(map(str, range(9)), matrices, metric))
+    known = estimate(segmenter_sums(map(str, range(9)), matrices, metric))
     assert [told[name] for name in NUMBERS] == pytest.approx(facts(known), rel=1e-8)
 
 
@@ -272,8 +273,10 @@ def test_comparisons_are_those_of_python(functions, metric: str, additive: bool)
         )
     assert 1 in [one["p"] for one in told["pairs"]]
     assert told["letters"] == list(tie_letters(ranked, known).values())
-    assert told["alone"] == pytest.approx(resolution(known), rel=1e-8)
-    assert told["corrected"] == pytest.approx(resolution(known, corrected=True), rel=1e-8)
+    assert told["alone"] == pytest.approx(detectable_difference(known), rel=1e-8)
+    assert told["corrected"] == pytest.approx(
+        detectable_difference(known, corrected=True), rel=1e-8
+    )
 
 
 def test_few_and_odd_aois_are_those_of_python(functions) -> None:
@@ -426,9 +429,9 @@ def test_inputs_filter_and_reset(page) -> None:
     assert len(names(page)) == 5
 
 
-def test_judge_s_columns_are_tab_3(page, runs) -> None:
+def test_segmenter_s_columns_are_tab_3(page, runs) -> None:
     for name in ("near", "other"):
-        table = judged_scores(runs[name], "j1", PROTOCOLS["full"], "prediction")
+        table = segmentation_scores(runs[name], "j1", PROTOCOLS["full"], "prediction")
         assert figure(column(page, "miou")[name]) == pytest.approx(
             table.loc["overall", "miou"], abs=0.051
         )
@@ -461,8 +464,8 @@ def test_an_address_leads_back_to_what_was_shown(page) -> None:
     "address",
     [
         "board=none",
-        "sort=x&sky=y&judge=z&entry=%3Cimg%3E",
-        "board=fake/official&sky=cloud&land_cover=water",
+        "sort=x&region=y&segmenter=z&entry=%3Cimg%3E",
+        "board=fake/official&region=cloud&land_cover=water",
         "%",
     ],
 )
@@ -551,7 +554,7 @@ def odd_site(tmp_path_factory: pytest.TempPathFactory) -> str:
     card = make_card("Narrow") + 'training = "narrow, trained for 3 minutes on a CPU"\n'
     made = make_ledger("n", scenes=3, track="sim-v1", simulation="sim-v1 standard, seed 0")
     put(folder / "results", made, card=card)
-    odd = make_ledger("odd", scenes=3, track="odd", judges=("j1",))
+    odd = make_ledger("odd", scenes=3, track="odd", segmenters=("j1",))
     errors = ["squared_error", "angle_deg", "ssim"]
     none = ["angle_pixels", "ssim_pixels", "angle_deg", "ssim"]
     for name, change in (

@@ -29,14 +29,14 @@ from planetcr_bench.leaderboard.consistency import (
     RECORD,
     TIPPED,
     differing,
-    judged_input,
     ledger_faults,
     misplaced,
     record_faults,
+    segmenter_input,
     unclean,
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import JUDGED_IMAGES, SUMS, judged_columns
+from planetcr_bench.metrics.sums import SEGMENTED_IMAGES, SUMS, segmenter_columns
 from planetcr_bench.predictions.format import Card, find_predictions, read_card, write_card
 from planetcr_bench.results.ledger import COLUMNS, Ledger, read_ledger
 from scenes import write_dataset, write_scene
@@ -48,35 +48,35 @@ TIPPING = COUNTS[1:]
 FLOATS = [name for name in SUMS if name not in (*COUNTS, "values")]
 
 Where = dict[str, str]
-CELL: Where = {"scene": "fall_663_p_56", "land_cover": "agriculture", "sky": "cloud"}
+CELL: Where = {"scene": "fall_663_p_56", "land_cover": "agriculture", "region": "cloud"}
 FULL: Where = {**CELL, "protocol": "full"}
 CENTRE: Where = {**CELL, "protocol": "official"}
-INSIDE: Where = {"scene": "spring_672_p_3", "land_cover": "barren", "sky": "rim"}
+INSIDE: Where = {"scene": "spring_672_p_3", "land_cover": "barren", "region": "edge"}
 """A cell of which every pixel is in the centre."""
 ALL_INSIDE: Where = {**INSIDE, "protocol": "full"}
 SCENE: Where = {"scene": CELL["scene"]}
 
 
-def some_scenes(judges: int) -> Ledger:
+def some_scenes(segmenters: int) -> Ledger:
     """Three scenes of a real run, as if they were all."""
     whole = read_ledger(RESULTS / "dsen2_cr_no_sar-narrow")
     chosen = ["fall_663_p_56", "spring_672_p_3", "spring_672_p_16"]
-    kept = dict(list(whole.provenance["judges"].items())[:judges])
-    columns = [*COLUMNS, *(name for judge in kept for name in judged_columns(judge))]
+    kept = dict(list(whole.provenance["segmenters"].items())[:segmenters])
+    columns = [*COLUMNS, *(name for segmenter in kept for name in segmenter_columns(segmenter))]
     frame = whole.frame.loc[whole.frame["scene"].isin(chosen), columns].reset_index(drop=True)
     frame = frame.astype({name: str for name in frame if frame[name].dtype == "category"})
-    return Ledger(frame, {**whole.provenance, "judges": kept, "scenes": 3, "expected_scenes": 3,
+    return Ledger(frame, {**whole.provenance, "segmenters": kept, "scenes": 3, "expected_scenes": 3,
         "track": "mine", "simulation": None})  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def ledger() -> Ledger:
-    return some_scenes(judges=0)
+    return some_scenes(segmenters=0)
 
 
 @pytest.fixture(scope="module")
-def judged() -> Ledger:
-    return some_scenes(judges=1)
+def segmented() -> Ledger:
+    return some_scenes(segmenters=1)
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def test_no_run_of_ours_has_a_fault(name: str) -> None:
 
 def test_what_hangs_on_the_dataset_alone_is_the_same_in_all_runs() -> None:
     one, other = (read_ledger(RESULTS / name) for name in ("mean-fill", "align_cr-narrow"))
-    columns = judged_input(one.judges)
-    assert len(columns) == 36 * len(one.judges) > 0
+    columns = segmenter_input(one.segmenters)
+    assert len(columns) == 36 * len(one.segmenters) > 0
     assert differing(one, other, [*OF_THE_INPUT, *columns]) == []
     assert differing(one, other, ["squared_error", *columns, "ssim"]) != []
 
@@ -238,11 +238,11 @@ def test_a_value_of_another_type_is_named(record: dict[str, Any], key: str) -> N
     assert line.endswith(", got list")
 
 
-JUDGE = {"name": "resnet", "sha256": "ab" * 32}
+SEGMENTER = {"name": "resnet", "sha256": "ab" * 32}
 
 
-def judge(**facts: object) -> dict[str, object]:
-    return {"judges": {"a": {**JUDGE, **facts}}}
+def segmenter(**facts: object) -> dict[str, object]:
+    return {"segmenters": {"a": {**SEGMENTER, **facts}}}
 
 
 @pytest.mark.parametrize(
@@ -287,17 +287,23 @@ def judge(**facts: object) -> dict[str, object]:
         ({"scale": 0}, "scale: expected a positive number, got 0"),
         ({"scale": -1.5}, "scale: expected a positive number, got -1.5"),
         ({"scale": 1e9}, "scale: expected a positive number, got 1000000000.0"),
-        # judges
-        ({"judges": {f"{one}": JUDGE for one in range(11)}}, "judges: expected at most 10, got 11"),
-        ({"judges": {"": JUDGE}}, "judges: expected a short key with name and sha256, got ''"),
-        ({"judges": {"a_b": JUDGE}}, "judges: expected a short key"),
-        ({"judges": {"A": JUDGE}}, "judges: expected a short key"),
-        ({"judges": {"a" * 41: JUDGE}}, "judges: expected a short key"),
-        ({"judges": {"a": {"name": "resnet"}}}, "judges: expected a short key"),
-        ({"judges": {"a": {"sha256": "ab"}}}, "judges: expected a short key"),
-        ({"judges": {"a": ["name", "sha256"]}}, "judges: expected a short key"),
-        (judge(name=["resnet"]), "judges: expected a short key"),
-        (judge(sha256=None), "judges: expected a short key"),
+        # segmenters
+        (
+            {"segmenters": {f"{one}": SEGMENTER for one in range(11)}},
+            "segmenters: expected at most 10, got 11",
+        ),
+        (
+            {"segmenters": {"": SEGMENTER}},
+            "segmenters: expected a short key with name and sha256, got ''",
+        ),
+        ({"segmenters": {"a_b": SEGMENTER}}, "segmenters: expected a short key"),
+        ({"segmenters": {"A": SEGMENTER}}, "segmenters: expected a short key"),
+        ({"segmenters": {"a" * 41: SEGMENTER}}, "segmenters: expected a short key"),
+        ({"segmenters": {"a": {"name": "resnet"}}}, "segmenters: expected a short key"),
+        ({"segmenters": {"a": {"sha256": "ab"}}}, "segmenters: expected a short key"),
+        ({"segmenters": {"a": ["name", "sha256"]}}, "segmenters: expected a short key"),
+        (segmenter(name=["resnet"]), "segmenters: expected a short key"),
+        (segmenter(sha256=None), "segmenters: expected a short key"),
         # texts
         ({"method": "<b>bold</b>"}, "method: expected plain text"),
         ({"method": "a &amp; b"}, "method: expected plain text"),
@@ -307,14 +313,17 @@ def judge(**facts: object) -> dict[str, object]:
         ({"method": "\u202eturned"}, "method: expected no control characters"),
         ({"method": "\ud800"}, "method: expected no control characters"),
         ({"method": "m" * 1001}, "method: expected at most 1000 characters, got 1001"),
-        (judge(name="<i>"), "judges.a.name: expected plain text"),
-        (judge(options={"encoder": "<i>"}), "judges.a.options.encoder: expected plain text"),
-        (judge(rates=[1, ["<i>"]]), "judges.a.rates.1.0: expected plain text"),
-        (judge(options={"<i>": 1}), "judges.a.options: expected plain keys, got '<i>'"),
-        (judge(options={"\x07": 1}), "judges.a.options: expected plain keys, got '\\x07'"),
-        (judge(options={"o" * 101: 1}), "judges.a.options: expected plain keys, got 'ooo"),
-        (judge(b={"c": {"d": {"e": 1}}}), "judges.a.b.c.d.e: expected no deeper nesting"),
-        (judge(b=[[[[]]]]), "judges.a.b.0.0.0: expected no deeper nesting"),
+        (segmenter(name="<i>"), "segmenters.a.name: expected plain text"),
+        (
+            segmenter(options={"encoder": "<i>"}),
+            "segmenters.a.options.encoder: expected plain text",
+        ),
+        (segmenter(rates=[1, ["<i>"]]), "segmenters.a.rates.1.0: expected plain text"),
+        (segmenter(options={"<i>": 1}), "segmenters.a.options: expected plain keys, got '<i>'"),
+        (segmenter(options={"\x07": 1}), "segmenters.a.options: expected plain keys, got '\\x07'"),
+        (segmenter(options={"o" * 101: 1}), "segmenters.a.options: expected plain keys, got 'ooo"),
+        (segmenter(b={"c": {"d": {"e": 1}}}), "segmenters.a.b.c.d.e: expected no deeper nesting"),
+        (segmenter(b=[[[[]]]]), "segmenters.a.b.0.0.0: expected no deeper nesting"),
     ],
 )
 def test_a_lie_of_the_record_is_named_and_nothing_else(
@@ -349,14 +358,14 @@ def test_another_way_of_measuring_is_named(
         {"scale": 10_000.0},
         {"method": None},
         {"simulation": None, "track": "mine"},
-        {"judges": {}},
+        {"segmenters": {}},
         {"truth": True},
         {"complete": False},  # a surplus file makes it so
         {"complete": False, "scenes": 1},
         {"protocols": {"official": PROTOCOLS["official"].signature("all")}},
         {"name": "U-Netz 2.0 +x"},
         {"track": "planet-cr-val", "split": "val", "simulation": None},
-        judge(b={"c": {"d": {}}}, scores={"miou": 0.5, "none": None}),
+        segmenter(b={"c": {"d": {}}}, scores={"miou": 0.5, "none": None}),
     ],
 )
 def test_what_an_honest_run_may_say_is_no_fault(
@@ -368,13 +377,13 @@ def test_what_an_honest_run_may_say_is_no_fault(
 def test_all_faults_of_a_record_are_listed_at_once(record: dict[str, Any]) -> None:
     lies = {
         "more": 1, "name": "<b>", "scenes": 109, "truth": 1, "method": "\x07", "scale": 0,
-        "ledger_schema": 1, "judges": {"A": JUDGE}, "protocols": {"own": ""},
+        "ledger_schema": 1, "segmenters": {"A": SEGMENTER}, "protocols": {"own": ""},
     }  # fmt: skip
     lines = record_faults({key: one for key, one in {**record, **lies}.items() if key != "split"})
     starts = [line.partition(":")[0] for line in lines]
     assert sorted(starts) == sorted([
         "more", "name", "name", "scenes", "complete", "truth", "method", "scale", "ledger_schema",
-        "judges", "protocols", "protocol 'own'", "split",
+        "segmenters", "protocols", "protocol 'own'", "split",
     ])  # fmt: skip
 
 
@@ -392,14 +401,14 @@ def test_longer_texts_are_plain_where_they_are_expected() -> None:
 # --- What sums can be: one rule at a time -------------------------------------------------------
 
 
-def test_the_scenes_that_are_tampered_with_are_honest(ledger: Ledger, judged: Ledger) -> None:
-    for one in (ledger, judged):
+def test_the_scenes_that_are_tampered_with_are_honest(ledger: Ledger, segmented: Ledger) -> None:
+    for one in (ledger, segmented):
         assert ledger_faults(one) == []
         assert record_faults(one.provenance) == []
 
 
 ERRORS = "distances between prediction, cloudy and clear that none exceeds the other two"
-WORDS = "known protocols, classes, skies and thickness"
+WORDS = "known protocols, classes, regions and thickness"
 LEAST = "sums of at least zero, save ssim"
 VALUES = "pixels in every row, and 4 values for each"
 DEGREES = "longitude and latitude in degrees, both or none"
@@ -417,7 +426,7 @@ DEGREES = "longitude and latitude in degrees, both or none"
         ({"values": plus(1)}, VALUES),
         ({"protocol": "own"}, WORDS),
         ({"land_cover": "ice"}, WORDS),
-        ({"sky": "Cloud"}, WORDS),
+        ({"region": "Cloud"}, WORDS),
         ({"thickness": "0-1"}, WORDS),
         ({"cloud_cover": 1.01}, "a cloud cover between 0 and 1"),
         ({"cloud_cover": np.nan}, "a cloud cover between 0 and 1"),
@@ -440,14 +449,14 @@ def test_no_row_at_all_and_a_row_twice_are_named(ledger: Ledger) -> None:
     assert "expected at least one row" in ledger_faults(with_rows(ledger, ledger.frame[:0]))
     twice = pd.concat([ledger.frame, ledger.frame[:1]])
     assert ledger_faults(with_rows(ledger, twice)) == [
-        "expected each scene × protocol × class × sky × thickness once"
+        "expected each scene × protocol × class × region × thickness once"
     ]
 
 
 ANGLES = "angles of 0 to 180° at no more than all pixels"
 NDVI = "NDVI errors of 0 to 2 at no more than all pixels"
 SSIM = "SSIM of −1 to 1 at no more than all pixels"
-URBAN: Where = {**CENTRE, "land_cover": "urban", "sky": "clear"}
+URBAN: Where = {**CENTRE, "land_cover": "urban", "region": "clear"}
 
 
 @pytest.mark.parametrize(
@@ -477,7 +486,7 @@ URBAN: Where = {**CENTRE, "land_cover": "urban", "sky": "clear"}
 def test_a_sum_that_no_pixels_give_is_named_and_nothing_else(
     ledger: Ledger, where: Where, changes: dict[str, object], rule: str
 ) -> None:
-    place = ", ".join(where[name] for name in ("protocol", "land_cover", "sky"))
+    place = ", ".join(where[name] for name in ("protocol", "land_cover", "region"))
     assert ledger_faults(tampered(ledger, where, **changes)) == [
         f"expected {rule}; broken in 1 rows, first {where['scene']} ({place})"
     ]
@@ -486,7 +495,7 @@ def test_a_sum_that_no_pixels_give_is_named_and_nothing_else(
 def test_ssim_at_more_pixels_than_there_are_is_named(ledger: Ledger) -> None:
     """Taken from another row, so that the scene has as many as it should."""
     moved = tampered(ledger, CENTRE, ssim_pixels=plus(1))
-    (line,) = ledger_faults(tampered(moved, {**CENTRE, "sky": "rim"}, ssim_pixels=plus(-1)))
+    (line,) = ledger_faults(tampered(moved, {**CENTRE, "region": "edge"}, ssim_pixels=plus(-1)))
     assert line.startswith(f"expected {SSIM}; broken in 1 rows")
 
 
@@ -537,7 +546,7 @@ COVER = "expected each scene to have the cloud cover that its pixels under cloud
         ),
         (CENTRE, {"prediction_sha256": "f" * 64}, "expected each scene to have one identity"),
         (
-            {**FULL, "sky": "clear"},
+            {**FULL, "region": "clear"},
             {"pixels": plus(1), "values": plus(4)},
             "expected each scene to have 90000 pixels in protocol full; 1 have not, first fall_663",
         ),
@@ -620,7 +629,7 @@ def test_more_out_of_range_in_the_centre_than_in_the_whole_is_named(ledger: Ledg
 def test_more_pixels_in_the_centre_than_in_the_whole_are_named(ledger: Ledger) -> None:
     """A pixel is taken from a cell and given to its neighbour, with all that was measured there."""
     counts = ["pixels", "angle_pixels", "input_angle_pixels", "ssim_pixels", "ndvi_pixels"]
-    other = {**ALL_INSIDE, "sky": "clear"}
+    other = {**ALL_INSIDE, "region": "clear"}
     for where, pixels in ((ALL_INSIDE, -1), (other, 1)):
         changes = {**dict.fromkeys(counts, plus(pixels)), "values": plus(4 * pixels)}
         ledger = tampered(ledger, where, **changes)
@@ -667,7 +676,7 @@ MOST = "expected no count above a patch's pixels; broken in"
 
 def test_pixels_whose_sum_wraps_around_are_named(ledger: Ledger) -> None:
     """Four rows of 2⁶² pixels, and so of 2⁶⁴ = 0 values, add nothing to a scene."""
-    rows = ledger.frame[rows_of(ledger.frame, {**SCENE, "sky": "clear", "land_cover": "urban"})]
+    rows = ledger.frame[rows_of(ledger.frame, {**SCENE, "region": "clear", "land_cover": "urban"})]
     empty = rows.assign(**dict.fromkeys(SUMS, 0)).assign(pixels=2**62)
     more = [empty.assign(thickness=word) for word in THICKNESS[1:5]]
     frame = pd.concat([ledger.frame, *more]).astype(ledger.frame.dtypes)
@@ -675,23 +684,25 @@ def test_pixels_whose_sum_wraps_around_are_named(ledger: Ledger) -> None:
     assert ledger_faults(with_rows(ledger, frame))[0].startswith(f"{MOST} 8 rows")
 
 
-def judge_counts(ledger: Ledger, image: str) -> list[str]:
-    return [name for name in judged_columns(ledger.judges[0]) if f"_{image}_" in name]
+def segmenter_counts(ledger: Ledger, image: str) -> list[str]:
+    return [name for name in segmenter_columns(ledger.segmenters[0]) if f"_{image}_" in name]
 
 
-def test_counts_of_a_judge_whose_sum_wraps_around_are_named(judged: Ledger) -> None:
-    names = [name for image in JUDGED_IMAGES for name in judge_counts(judged, image)[:4]]
-    (line,) = ledger_faults(tampered(judged, FULL, **dict.fromkeys(names, plus(2**62))))
+def test_counts_of_a_segmenter_whose_sum_wraps_around_are_named(segmented: Ledger) -> None:
+    names = [name for image in SEGMENTED_IMAGES for name in segmenter_counts(segmented, image)[:4]]
+    (line,) = ledger_faults(tampered(segmented, FULL, **dict.fromkeys(names, plus(2**62))))
     assert line.startswith(f"{MOST} 1 rows")
 
 
-def test_a_judge_that_read_more_pixels_or_another_clear_image_is_named(judged: Ledger) -> None:
-    first, second, *_ = prediction = judge_counts(judged, "prediction")
-    rule = ["expected one reading of every pixel by each judge"]
-    assert ledger_faults(tampered(judged, FULL, **{first: plus(1)})) == rule
-    assert ledger_faults(tampered(judged, FULL, **{first: -1, second: plus(1)})) == rule
+def test_a_segmenter_that_read_more_pixels_or_another_clear_image_is_named(
+    segmented: Ledger,
+) -> None:
+    first, second, *_ = prediction = segmenter_counts(segmented, "prediction")
+    rule = ["expected one reading of every pixel by each segmenter"]
+    assert ledger_faults(tampered(segmented, FULL, **{first: plus(1)})) == rule
+    assert ledger_faults(tampered(segmented, FULL, **{first: -1, second: plus(1)})) == rule
     moved = {prediction[0]: plus(-1), prediction[6]: plus(1)}  # to another class of the clear image
-    counted = tampered(judged, FULL, **{prediction[0]: plus(1), prediction[1]: plus(-1)})
+    counted = tampered(segmented, FULL, **{prediction[0]: plus(1), prediction[1]: plus(-1)})
     assert ledger_faults(tampered(counted, FULL, **moved)) == rule
     assert ledger_faults(counted) == []
 
@@ -727,7 +738,7 @@ def test_a_sum_beyond_the_drift_is_named_and_nothing_else(ledger: Ledger, column
 def test_many_pixels_of_a_count_are_named(ledger: Ledger, column: str, sign: int) -> None:
     many = tampered(ledger, ALL_INSIDE, **{column: plus(sign * (TIPPED + 1))})
     (line,) = differing(many, ledger, ["ssim", column])
-    assert line.startswith(f"{column}: 1 cells differ, first spring_672_p_3 (full, barren, rim)")
+    assert line.startswith(f"{column}: 1 cells differ, first spring_672_p_3 (full, barren, edge)")
 
 
 def test_no_pixel_of_a_small_cell_may_be_lacking(ledger: Ledger) -> None:
@@ -736,10 +747,15 @@ def test_no_pixel_of_a_small_cell_may_be_lacking(ledger: Ledger) -> None:
         assert line.startswith(f"{column}: 1 cells differ")
 
 
-def test_a_judge_s_counts_may_tip_and_no_more(judged: Ledger) -> None:
-    (column, *_), columns = judge_counts(judged, "cloudy"), judged_input(judged.judges)
+def test_a_segmenter_s_counts_may_tip_and_no_more(segmented: Ledger) -> None:
+    (column, *_), columns = (
+        segmenter_counts(segmented, "cloudy"),
+        segmenter_input(segmented.segmenters),
+    )
     for pixels, cells in ((TIPPED, 0), (TIPPED + 1, 1)):
-        lines = differing(tampered(judged, ALL_INSIDE, **{column: plus(pixels)}), judged, columns)
+        lines = differing(
+            tampered(segmented, ALL_INSIDE, **{column: plus(pixels)}), segmented, columns
+        )
         assert len(lines) == cells
         assert all(line.startswith(f"{column}: 1 cells differ") for line in lines)
 
@@ -755,7 +771,7 @@ def test_every_column_that_differs_has_a_line(ledger: Ledger) -> None:
 
 def test_cells_that_only_one_has_are_named(ledger: Ledger) -> None:
     less = with_rows(ledger, ledger.frame[~rows_of(ledger.frame, ALL_INSIDE)])
-    line = "cells: 1 are in one of the two only, first spring_672_p_3 (full, barren, rim)"
+    line = "cells: 1 are in one of the two only, first spring_672_p_3 (full, barren, edge)"
     assert differing(less, ledger, list(SUMS)) == [line]
     assert differing(ledger, less, OF_THE_INPUT) == [line]
 
@@ -842,7 +858,7 @@ def test_a_cloud_cover_that_the_centre_rules_out_is_named(ledger: Ledger) -> Non
     only = {"official": record["protocols"]["official"]}
     crop = Ledger(frame[frame["protocol"] == "official"], {**record, "protocols": only})
     assert ledger_faults(crop) == []
-    cloudy = crop.frame["pixels"].where(crop.frame["sky"] == "cloud", 0)
+    cloudy = crop.frame["pixels"].where(crop.frame["region"] == "cloud", 0)
     seen = cloudy.groupby(crop.frame["scene"].astype(str)).sum()
     least, most = seen / 90_000, 1 - (25_600 - seen) / 90_000
     for share, faults in ((least, 0), (most, 0), (least - 0.001, 1), (most + 0.001, 1)):

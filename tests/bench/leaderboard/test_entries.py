@@ -98,7 +98,7 @@ def test_no_folder_is_refused(tmp_path: Path) -> None:
 
 # --- Folders from strangers -------------------------------------------------------------------
 
-RECORD_OF_ONE = make_ledger("odd", scenes=1, judges=("j1",)).provenance
+RECORD_OF_ONE = make_ledger("odd", scenes=1, segmenters=("j1",)).provenance
 ODD_VALUES = [None, True, -1, 10**25, 1e300, "", "\x1b[31m", "x" * 2000, [[]], {"a": {"b": 1}}]
 PASSES = {
     ("simulation", None), ("simulation", ""), ("scale", None), ("method", None), ("method", ""),
@@ -123,9 +123,9 @@ def test_every_key_of_a_record_has_a_type_and_a_rule(key: str) -> None:
         {"protocols": {"official": 1}},
         {"protocols": {"none": "such"}},
         {"protocols": {}},
-        {"judges": {"j1": None}},
-        {"judges": {"j1": {"name": [], "sha256": {}}}},
-        {"judges": {"../j": {"name": "x", "sha256": "x"}}},
+        {"segmenters": {"j1": None}},
+        {"segmenters": {"j1": {"name": [], "sha256": {}}}},
+        {"segmenters": {"../j": {"name": "x", "sha256": "x"}}},
         {"scenes": 2},
         {"scenes": 0, "expected_scenes": 0},
         {"expected_scenes": 10**9, "complete": False},
@@ -177,7 +177,7 @@ def test_rows_that_cannot_be_shown_are_named(tmp_path: Path, change: dict, reaso
     columns = {name: one[:rows] if isinstance(one, list) else one for name, one in change.items()}
     frame = ledger.frame.assign(**columns)
     if "scene" in change:
-        frame = frame.drop_duplicates(["scene", "protocol", "land_cover", "sky", "thickness"])
+        frame = frame.drop_duplicates(["scene", "protocol", "land_cover", "region", "thickness"])
     put(tmp_path, replace(ledger, frame=frame))
     entries, (problem,) = read_entries(tmp_path)
     assert entries == []
@@ -185,7 +185,7 @@ def test_rows_that_cannot_be_shown_are_named(tmp_path: Path, change: dict, reaso
 
 
 def test_each_scene_is_measured_in_every_protocol(tmp_path: Path) -> None:
-    """Else an AOI would be on the page of one protocol, and the readings of its judges not."""
+    """Else an AOI would be on the page of one protocol, and its segmenters not."""
     ledger = make_ledger("odd", scenes=6)
     frame = ledger.frame[(ledger.frame["protocol"] == "official") | (ledger.frame["patch"] < 3)]
     put(tmp_path, replace(ledger, frame=frame))

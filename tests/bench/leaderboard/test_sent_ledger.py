@@ -48,12 +48,12 @@ POOLS: list[pa.MemoryPool] = []
 
 @pytest.fixture(scope="module")
 def ledger() -> Ledger:
-    """One scene of a real run, without its judges."""
+    """One scene of a real run, without its segmenters."""
     whole = read_ledger(MEAN_FILL)
     scenes = whole.frame["scene"].astype(str)
     frame = whole.frame[scenes == scenes.min()][list(COLUMNS)]
     texts = [name for name, column in COLUMNS.items() if column.type == TEXT]
-    one = {"judges": {}, "scenes": 1, "expected_scenes": 1, "track": "mine", "simulation": None}
+    one = {"segmenters": {}, "scenes": 1, "expected_scenes": 1, "track": "mine", "simulation": None}
     return Ledger(frame.astype(dict.fromkeys(texts, str)), {**whole.provenance, **one})
 
 
@@ -215,7 +215,7 @@ def rows_of(path: Path, rows: int, group: int) -> Path:
         for _ in range(rows // group):
             writer.write_table(block, row_group_size=group)
         record = read_ledger(MEAN_FILL).provenance
-        text = json.dumps({**record, "judges": {}}).encode()
+        text = json.dumps({**record, "segmenters": {}}).encode()
         writer.add_key_value_metadata({METADATA_KEY: text})
     return path
 
@@ -306,7 +306,7 @@ def test_a_ledger_without_a_record_is_refused(path: Path, table: pa.Table) -> No
         (b'{"scale": NaN}', "no finite number"),
         (b'{"scenes": ' + b"9" * 5000 + b"}", "digits"),
         (b"[" * 100_000, "expected JSON"),
-        (b'{"judges": ' + b"[" * 400 + b"]" * 400 + b"}", "levels of nesting"),
+        (b'{"segmenters": ' + b"[" * 400 + b"]" * 400 + b"}", "levels of nesting"),
         (b" " * (LARGEST_RECORD + 1), f"at most {LARGEST_RECORD} bytes"),
     ],
 )
@@ -321,13 +321,19 @@ def test_a_record_that_is_no_plain_object_is_refused(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"judges": {"../x": {"name": "x", "sha256": "x"}}}, "judges: expected a short key"),
-        ({"judges": {"a b": {"name": "x", "sha256": "x"}}}, "judges: expected a short key"),
-        ({"judges": {"": {"name": "x", "sha256": "x"}}}, "judges: expected a short key"),
-        ({"judges": {"a": {"name": "x"}}}, "judges: expected a short key"),
-        ({"judges": {"a": "name sha256"}}, "judges: expected a short key"),
-        ({"judges": ["a"]}, "judges: expected dict, got list"),
-        ({"judges": {str(one): {"name": "x", "sha256": "x"} for one in range(11)}}, "at most 10"),
+        (
+            {"segmenters": {"../x": {"name": "x", "sha256": "x"}}},
+            "segmenters: expected a short key",
+        ),
+        ({"segmenters": {"a b": {"name": "x", "sha256": "x"}}}, "segmenters: expected a short key"),
+        ({"segmenters": {"": {"name": "x", "sha256": "x"}}}, "segmenters: expected a short key"),
+        ({"segmenters": {"a": {"name": "x"}}}, "segmenters: expected a short key"),
+        ({"segmenters": {"a": "name sha256"}}, "segmenters: expected a short key"),
+        ({"segmenters": ["a"]}, "segmenters: expected dict, got list"),
+        (
+            {"segmenters": {str(one): {"name": "x", "sha256": "x"} for one in range(11)}},
+            "at most 10",
+        ),
         ({"name": "../x"}, "name: expected what matches"),
         ({"name": "<b>"}, "name: expected plain text"),
         ({"track": "/etc"}, "track: expected what matches"),
@@ -405,14 +411,16 @@ def test_columns_in_another_order_or_twice_are_refused(
         assert "in the order of a ledger" in early_refusal(written(path, other, ledger.provenance))
 
 
-def test_columns_of_a_judge_without_its_record_and_the_reverse_are_named(
+def test_columns_of_a_segmenter_without_its_record_and_the_reverse_are_named(
     path: Path, table: pa.Table, ledger: Ledger
 ) -> None:
-    judge = {"a": {"name": "x", "sha256": "x"}}
-    lines = early_refusal(written(path, table, {**ledger.provenance, "judges": judge})).splitlines()
+    segmenter = {"a": {"name": "x", "sha256": "x"}}
+    lines = early_refusal(
+        written(path, table, {**ledger.provenance, "segmenters": segmenter})
+    ).splitlines()
     assert len(lines) == 72
     assert all("expected this column, found none" in line for line in lines)
-    name = "judge_a_cloudy_water_water"
+    name = "segmenter_a_cloudy_water_water"
     more = table.append_column(name, pa.array([0] * len(table)))
     assert early_refusal(written(path, more, ledger.provenance)) == f"{name!r}: unknown column"
 
@@ -441,7 +449,7 @@ def test_every_rule_that_the_rows_break_is_named(
     path: Path, table: pa.Table, ledger: Ledger
 ) -> None:
     rows = len(table)
-    odd = with_column(table, "sky", constant("<b>", rows))
+    odd = with_column(table, "region", constant("<b>", rows))
     odd = with_column(odd, "cloud_cover", pa.array([7.0] * rows))
     odd = with_column(odd, "angle_deg", pa.array([float("nan")] * rows))
     lines = refusal(written(path, odd, ledger.provenance)).splitlines()
@@ -502,7 +510,7 @@ def run_refusal(folder: Path, run: object, record: dict) -> str:
         ({"truth": 0}, "truth: expected what the ledger says, False, got 0"),
         ({"scenes": True}, "scenes: expected what the ledger says, 1, got True"),
         ({"scenes": 1.0}, "scenes: expected what the ledger says, 1, got 1.0"),
-        ({"judges": {"a": 1}}, "judges: expected what the ledger says, {}, got {'a': 1}"),
+        ({"segmenters": {"a": 1}}, "segmenters: expected what the ledger says, {}, got {'a': 1}"),
         ({"scale": 2}, "scale: expected what the ledger says, None, got 2"),
         ({"command": None}, "command: expected str, got NoneType"),
         ({"environment": []}, "environment: expected dict, got list"),
@@ -562,7 +570,7 @@ def test_the_problems_of_a_run_that_is_not_complete_are_read(
     "text",
     [
         b"", b"[]", b"\xff", b'{"seconds": NaN}', b'{"seconds": 1e999}', b"[" * 100_000,
-        b'{"judges": ' + b"[" * 700 + b"]" * 700 + b"}", b" " * (LARGEST_RECORD + 1),
+        b'{"segmenters": ' + b"[" * 700 + b"]" * 700 + b"}", b" " * (LARGEST_RECORD + 1),
     ],
 )  # fmt: skip
 def test_a_run_that_is_no_plain_object_is_refused(

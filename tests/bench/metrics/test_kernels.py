@@ -10,13 +10,13 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from planetcr_bench.constants import SKY
+from planetcr_bench.constants import REGIONS
 from planetcr_bench.metrics.kernels import (
     _angle_deg,
     centre_crop,
     gaussian_taps,
     measure,
-    sky_of,
+    region_of,
     ssim_maps,
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -230,16 +230,16 @@ def test_official_measures_the_centre_alone() -> None:
     st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=60, deadline=None)
-def test_sky_is_what_a_distance_transform_says(h: int, w: int, share: float, seed: int) -> None:
+def test_region_is_what_a_distance_transform_says(h: int, w: int, share: float, seed: int) -> None:
     mask = np.random.default_rng(seed).random((h, w)) < share**6
     if not mask.any():
-        assert (sky_of(mask) == SKY.index("clear")).all()
+        assert (region_of(mask) == REGIONS.index("clear")).all()
         return
     distance_px = ndimage.distance_transform_edt(~mask)
     expected = np.where(mask, 0, np.where(distance_px <= 10, 1, 2))
-    assert (sky_of(mask) == expected).all()
+    assert (region_of(mask) == expected).all()
 
 
-def test_sky_of_no_cloud_and_of_nothing_but_cloud() -> None:
-    assert (sky_of(np.zeros((300, 300), bool)) == SKY.index("clear")).all()
-    assert (sky_of(np.ones((300, 300), bool)) == SKY.index("cloud")).all()
+def test_region_of_no_cloud_and_of_nothing_but_cloud() -> None:
+    assert (region_of(np.zeros((300, 300), bool)) == REGIONS.index("clear")).all()
+    assert (region_of(np.ones((300, 300), bool)) == REGIONS.index("cloud")).all()

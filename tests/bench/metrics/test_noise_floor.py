@@ -96,8 +96,8 @@ def test_both_ways_of_measuring_give_it() -> None:
 
 
 def test_a_ledger_with_it_survives_the_disk_and_one_without_stays_valid(tmp_path: Path) -> None:
-    ledger = make_ledger(floor=True, judges=("aaaaaaaa",))
-    sums = [make_scene_sums(index, floor=True, judges=1) for index in range(10)]
+    ledger = make_ledger(floor=True, segmenters=("aaaaaaaa",))
+    sums = [make_scene_sums(index, floor=True, segmenters=1) for index in range(10)]
     table = ledger_table(sums, ["aaaaaaaa"])
     assert table.column_names[: len(COLUMNS) + 2] == [*COLUMNS, *FLOOR_SUMS]
     write_ledger(tmp_path / "a.parquet", table, ledger.provenance)
@@ -164,7 +164,7 @@ def sent(tmp_path: Path, **changes: object) -> Path:
     floored = (ledger.frame["pixels"] // 10).where(official, 0)
     frame = ledger.frame.assign(self_angle_deg=15.0 * floored, floored_pixels=floored)
     frame = frame.assign(**changes)
-    names = schema_of(ledger.judges, floor=True)
+    names = schema_of(ledger.segmenters, floor=True)
     columns = [field for field in names if field.name in frame and changes.get(field.name, 0) != ()]
     path = tmp_path / "ledger.parquet"
     table = pa.Table.from_pandas(frame, pa.schema(columns), preserve_index=False)

@@ -16,9 +16,9 @@ from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.networks.loading import sha256_of
 from planetcr_bench.networks.reproduction import (
-    Wish,
+    ReproductionConfig,
+    load_config,
     plan_of,
-    read_wish,
     request_of,
     train_arguments,
 )
@@ -39,7 +39,7 @@ val_scenes = 1
 [dsen2_cr]
 learning_rate = 1e-3
 options = { width = 8, blocks = 1 }
-[judge]
+[segmenter]
 epochs = 1
 batch = 2
 crop = 100
@@ -47,7 +47,7 @@ val_scenes = 1
 options = { encoder = "resnet18" }
 """
 STEPS = [
-    "train judge",
+    "train segmenter",
     "train dsen2_cr",
     "predict dsen2_cr-narrow",
     "evaluate dsen2_cr-narrow",
@@ -95,9 +95,9 @@ def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
         row["input_crop"] for row in json.loads((comparison / "official/table2.json").read_text())
     }
     assert crops == {None, "160"}
-    judge = sha256_of(tmp_path / "work" / "train" / "judge" / "best.safetensors")
+    segmenter = sha256_of(tmp_path / "work" / "train" / "segmenter" / "best.safetensors")
     ledger = read_ledger(tmp_path / "results" / "sim-v1-tiny" / "dsen2_cr-narrow")
-    assert ledger.judges == (judge[:8],)
+    assert ledger.segmenters == (segmenter[:8],)
     code, out, _ = said(*words, "--json")
     assert (code, json.loads(out)["ran"]) == (0, [])
     write(config, CONFIG.replace("learning_rate = 1e-3", "learning_rate = 2e-3"))
@@ -121,7 +121,7 @@ def test_a_step_that_fails_is_named_and_nothing_is_lost(simulated: Path, tmp_pat
     done = planetcr("reproduce", simulated, "--config", config, "--out", tmp_path / "work")
     assert done.returncode == 1
     assert "crop: expected a multiple of 10 pixels" in done.stderr
-    assert "planetcr-bench train judge" in done.stderr
+    assert "planetcr-bench train segmenter" in done.stderr
     assert "failed, see above" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -136,7 +136,7 @@ def test_the_plan_of_the_paper_has_all_networks_in_its_order(
     assert code == 0
     trained = [line.split()[1] for line in out.splitlines() if line.startswith("train ")]
     assert trained == [
-        "judge", "mcgan", "spa_gan", "sar_opt_cgan", "dsen2_cr", "glf_cr", "align_cr_no_sar",
+        "segmenter", "mcgan", "spa_gan", "sar_opt_cgan", "dsen2_cr", "glf_cr", "align_cr_no_sar",
         "align_cr_no_align", "align_cr",
     ]  # fmt: skip
     assert "2.00 h  never run" in out
@@ -146,42 +146,48 @@ def test_the_plan_of_the_paper_has_all_networks_in_its_order(
 def test_what_training_takes_can_be_said_for_each_method(tmp_path: Path) -> None:
     text = "[dsen2_cr]\naccumulate = 2\nval_share = 0.25\nclip = 1.0\noptions = { width = 8 }"
     config = write(tmp_path / "plan.toml", text)
-    wish = read_wish(Wish(data=Path("sim"), out=Path("o"), results=Path("r"), config=config))
+    wish = load_config(
+        ReproductionConfig(data=Path("sim"), out=Path("o"), results=Path("r"), config=config)
+    )
     words = " ".join(train_arguments(request_of(wish, "dsen2_cr")))
     for option in ("--accumulate 2", "--val-share 0.25", "--set clip=1.0", "--option width=8"):
         assert option in words
     assert "--accumulate 1" in " ".join(train_arguments(request_of(wish, "glf_cr")))
 
 
-def test_further_judges_differ_by_seed_and_table_and_see_every_run(
+def test_further_segmenters_differ_by_seed_and_table_and_see_every_run(
     simulated: Path, tmp_path: Path
 ) -> None:
-    text = CONFIG + "[judge-3]\n[judge-2]\nepochs = 2\noptions = { encoder = 'resnet34' }\n"
+    text = CONFIG + "[segmenter-3]\n[segmenter-2]\nepochs = 2\noptions = { encoder = 'resnet34' }\n"
     config = write(tmp_path / "plan.toml", text)
-    wish = read_wish(
-        Wish(
+    wish = load_config(
+        ReproductionConfig(
             data=simulated, out=tmp_path / "o", results=tmp_path / "r", config=config,
             truth=Path("told"),
         )
     )  # fmt: skip
     steps = plan_of(wish)
-    assert [step.name for step in steps[:3]] == ["train judge", "train judge-2", "train judge-3"]
-    first, second, third = (" ".join(train_arguments(request_of(wish, f"judge{n}"))) for n in (
+    assert [step.name for step in steps[:3]] == [
+        "train segmenter",
+        "train segmenter-2",
+        "train segmenter-3",
+    ]
+    first, second, third = (" ".join(train_arguments(request_of(wish, f"segmenter{n}"))) for n in (
         "", "-2", "-3"
     ))  # fmt: skip
     for words, seed, epochs, encoder in (
         (second, 8, 2, "resnet34"), (third, 9, 1, "resnet18")
     ):  # fmt: skip
-        assert words.startswith("train judge --data")
+        assert words.startswith("train segmenter --data")
         for option in (f"seed={seed}", f"epochs={epochs}", f"encoder={encoder}", "batch=2"):
             assert f"{option} " in f"{words} "
     assert "seed=" not in first
     evaluate = next(step for step in steps if step.name.startswith("evaluate"))
     weights = [
-        tmp_path / "o" / "train" / f"judge{n}" / "best.safetensors" for n in ("", "-2", "-3")
+        tmp_path / "o" / "train" / f"segmenter{n}" / "best.safetensors" for n in ("", "-2", "-3")
     ]
     assert evaluate.reads[1:] == tuple(weights)
-    assert " ".join(evaluate.run.arguments).count("--judge") == 3
+    assert " ".join(evaluate.run.arguments).count("--segmenter") == 3
     assert evaluate.run.arguments[-2:] == ["--truth", "told"]
 
 
@@ -213,8 +219,8 @@ def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Pa
         ("[align_cr]\noptions = { wide = 3 }", "align_cr has no 'wide'"),
         ("[align_cr]\noptions = 3", "align_cr.options"),
         ("methods = [3]", "expected methods to be names"),
-        ("[judge]\nval_scenes = 'a'", "judge.val_scenes: got 'a'"),
-        ("[judge]\nencoder_weights = 5", "judge.encoder_weights: got 5"),
+        ("[segmenter]\nval_scenes = 'a'", "segmenter.val_scenes: got 'a'"),
+        ("[segmenter]\nencoder_weights = 5", "segmenter.encoder_weights: got 5"),
         ("not toml", "cannot be read as TOML"),
     ],
 )

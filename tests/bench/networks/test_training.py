@@ -22,7 +22,7 @@ from planetcr_bench.cli.app import app
 from planetcr_bench.networks.training import _expect_ours
 from planetcr_models import load_model
 from planetcr_models.errors import TrainingError
-from planetcr_models.segmentation.deeplab import load_judge, read_card
+from planetcr_models.segmentation.deeplab import load_segmenter, read_card
 from planetcr_models.training.checkpoint import read_checkpoint
 from programs import planetcr
 
@@ -144,24 +144,26 @@ def test_who_is_killed_goes_on_with_the_same_losses(
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_the_judge_is_trained_and_says_how_well_it_sees(simulated: Path, tmp_path: Path) -> None:
+def test_the_segmenter_is_trained_and_says_how_well_it_sees(
+    simulated: Path, tmp_path: Path
+) -> None:
     command = [
-        "train", "judge", "--data", simulated, "--out", tmp_path / "judge", "--epochs", 1,
+        "train", "segmenter", "--data", simulated, "--out", tmp_path / "segmenter", "--epochs", 1,
         "--batch", 2, "--crop", 100, "--option", "encoder=resnet18", "--pack", tmp_path / "pack",
         "--json",
     ]  # fmt: skip
     done = planetcr(*command)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    card = read_card(tmp_path / "judge" / "best.safetensors")
+    card = read_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["scores"]["miou"] == pytest.approx(said["scores"]["miou"])
     assert 0 <= card["scores"]["pixel_accuracy"] <= 1
     assert card["options"]["encoder"] == "resnet18"
     assert len(card["training_fingerprint"]) == len(card["sha256"]) == 64
-    judge = load_judge(tmp_path / "judge" / "best.safetensors")
-    assert judge.mean[3] > judge.mean[0] > 0  # near-infrared is brighter than blue
+    segmenter = load_segmenter(tmp_path / "segmenter" / "best.safetensors")
+    assert segmenter.mean[3] > segmenter.mean[0] > 0  # near-infrared is brighter than blue
     assert len(list((tmp_path / "pack").glob("*.npy"))) == 1
-    picture = mpimg.imread(tmp_path / "judge" / "pictures" / "epoch-001.png")
+    picture = mpimg.imread(tmp_path / "segmenter" / "pictures" / "epoch-001.png")
     assert picture.std() > 0.05
 
 
@@ -199,11 +201,11 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
         (["dsen2_cr", "--set", "epochs=2", "--epochs", "3"], 2, "expected epochs once"),
         (["dsen2_cr", "--option", "widht=8"], 2, "did you mean 'width'?"),
         (["dsen-cr"], 2, "did you mean 'dsen2_cr'?"),
-        (["judge", "--option", "encoder=vgg"], 1, "expected an encoder of resnet18"),
-        (["judge", "--option", "depth=3"], 2, "judge has no 'depth'"),
-        (["judge", "--batch", "1"], 1, "batch of 2 or more"),
-        (["judge", "--encoder-weights", "nowhere.pth"], 1, "nowhere.pth: expected"),
-        (["dsen2_cr", "--encoder-weights", "x.pth"], 2, "is of the judge, not of dsen2_cr"),
+        (["segmenter", "--option", "encoder=vgg"], 1, "expected an encoder of resnet18"),
+        (["segmenter", "--option", "depth=3"], 2, "segmenter has no 'depth'"),
+        (["segmenter", "--batch", "1"], 1, "batch of 2 or more"),
+        (["segmenter", "--encoder-weights", "nowhere.pth"], 1, "nowhere.pth: expected"),
+        (["dsen2_cr", "--encoder-weights", "x.pth"], 2, "is of the segmenter, not of dsen2_cr"),
         (["dsen2_cr", "--val-share", "1.5"], 2, "--val-share"),
         (["dsen2_cr", "--set", "seed=99999999999"], 1, "expected seed to be up to 2147483647"),
         (["dsen2_cr", "--accumulate", "5"], 1, "multiple of 5"),
@@ -275,12 +277,21 @@ def test_a_run_killed_between_its_first_weights_and_its_first_checkpoint_begins_
 
 def test_other_weights_of_the_encoder_are_another_run(simulated: Path, tmp_path: Path) -> None:
     weights = tmp_path / "encoder.pth"
-    words = ["train", "judge", "--data", simulated, "--out", tmp_path / "judge", "--batch", 2]
+    words = [
+        "train",
+        "segmenter",
+        "--data",
+        simulated,
+        "--out",
+        tmp_path / "segmenter",
+        "--batch",
+        2,
+    ]
     words += ["--crop", 40, "--epochs", 1, "--option", "encoder=resnet18", "--val-share", 0]
     words += ["--encoder-weights", weights, "--json"]
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
-    card = read_card(tmp_path / "judge" / "best.safetensors")
+    card = read_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["encoder_weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     code, said = refused(*words)
@@ -312,7 +323,7 @@ def test_a_run_of_another_method_is_not_overwritten(whole: Path, simulated: Path
 
 
 def test_the_recipe_of_every_method_is_printed() -> None:
-    for name in ("align_cr", "judge"):
+    for name in ("align_cr", "segmenter"):
         done = CliRunner().invoke(app, ["models", name])
         assert done.exit_code == 0
         assert "learning_rate = " in done.stdout

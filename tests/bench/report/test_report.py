@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from judges import ShadeJudge
+from fake_segmenters import ShadeSegmenter
 from ledgers import make_ledger
 from planetcr_bench.api import evaluate
 from planetcr_bench.predictions.format import read_card
@@ -29,7 +29,7 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
     assert sorted(path.name for path in out.iterdir()) == [
         "aois.png", "aois.svg", "class_cover.png", "class_cover.svg", "diagnosis.json",
         "fig5.png", "fig5.svg", "ledger.parquet", "report.md", "run.json", "scores.json",
-        "sky.png", "sky.svg", "table2.csv", "table2.json", "table2.md", "table2.tex",
+        "regions.png", "regions.svg", "table2.csv", "table2.json", "table2.md", "table2.tex",
         "triangle.png", "triangle.svg",
     ]  # fmt: skip
     written = {path.name for path in out.iterdir()}
@@ -47,14 +47,14 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
 
 
 def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
-    ledger = make_ledger(judges=("aaaaaaaa",))
+    ledger = make_ledger(segmenters=("aaaaaaaa",))
     facts = {
         **ledger.provenance, "predictions": "p", "command": "c", "started": "s", "seconds": 1.0,
         "device": "cpu",
     }  # fmt: skip
     write_report(tmp_path, ledger, facts)
     (tmp_path / "both").mkdir()
-    write_comparison(tmp_path / "both", [ledger, make_ledger("other", judges=("aaaaaaaa",))])
+    write_comparison(tmp_path / "both", [ledger, make_ledger("other", segmenters=("aaaaaaaa",))])
     for page in (tmp_path / "report.md", tmp_path / "both" / "diagnosis.md"):
         text = page.read_text()
         shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
@@ -67,24 +67,24 @@ def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
 def test_a_second_run_leaves_nothing_of_the_first_that_does_not_hold_any_more(
     preds: Path, tmp_path: Path
 ) -> None:
-    _, out, _ = run(preds, tmp_path / "results", judges=[ShadeJudge()])
+    _, out, _ = run(preds, tmp_path / "results", segmenters=[ShadeSegmenter()])
     assert {"table3.md", "fig6.png", "transitions.svg"} <= {path.name for path in out.iterdir()}
     (out / "thickness.png").write_bytes(b"of a run with truth")
     (out / "mine.txt").write_text("a user's own")
     again, _, _ = run(preds, tmp_path / "results")
     names = {path.name for path in out.iterdir()}
     assert "mine.txt" in names
-    judged = {"table3.md", "table3.json", "fig6.png", "transitions.svg", "thickness.png"}
-    assert judged <= set(SOMETIMES)
-    assert names.isdisjoint(judged)
-    assert read_ledger(out).judges == again.judges == ()
+    segmented = {"table3.md", "table3.json", "fig6.png", "transitions.svg", "thickness.png"}
+    assert segmented <= set(SOMETIMES)
+    assert names.isdisjoint(segmented)
+    assert read_ledger(out).segmenters == again.segmenters == ()
 
 
-def test_runs_of_different_judges_write_nothing(tmp_path: Path) -> None:
+def test_runs_of_different_segmenters_write_nothing(tmp_path: Path) -> None:
     from planetcr_bench.errors import LedgerError
 
-    runs = [make_ledger("a", judges=("aaaaaaaa",)), make_ledger("b", judges=("bbbbbbbb",))]
-    with pytest.raises(LedgerError, match="--no-judge"):
+    runs = [make_ledger("a", segmenters=("aaaaaaaa",)), make_ledger("b", segmenters=("bbbbbbbb",))]
+    with pytest.raises(LedgerError, match="--no-segmenter"):
         write_comparison(tmp_path, runs)
     assert not list(tmp_path.iterdir())
 

@@ -12,7 +12,11 @@ import pytest
 
 from boards import put
 from ledgers import as_planet_cr, make_ledger
-from planetcr_bench.analysis.significance import Standing, resolution, standings
+from planetcr_bench.analysis.significance import (
+    MetricComparison,
+    detectable_difference,
+    metric_comparisons,
+)
 from planetcr_bench.cli.compare import compare
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -24,7 +28,7 @@ from planetcr_bench.results.aggregate import METRICS
 from planetcr_bench.results.ledger import Ledger
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
-JUDGE = "aaaaaaaa"
+SEGMENTER = "aaaaaaaa"
 INTERVAL = re.compile(r"\d+\.\d+ \[\d+\.\d+, \d+\.\d+\]")
 
 
@@ -45,8 +49,8 @@ def runs() -> list[Ledger]:
 
 
 @pytest.fixture(scope="module")
-def told(runs: list[Ledger]) -> list[Standing]:
-    return standings(runs, FULL, resamples=300)
+def told(runs: list[Ledger]) -> list[MetricComparison]:
+    return metric_comparisons(runs, FULL, resamples=300)
 
 
 def column(block: Block, name: str) -> list[str]:
@@ -57,7 +61,7 @@ def column(block: Block, name: str) -> list[str]:
 
 
 def test_scores_have_intervals_letters_and_effective_aois(
-    runs: list[Ledger], told: list[Standing]
+    runs: list[Ledger], told: list[MetricComparison]
 ) -> None:
     block, _ = statistic_blocks(runs, FULL, told)
     scores = ["MAE ↓", "PSNR ↑ [dB]", "SAM ↓ [°]", "SSIM ↑"]
@@ -74,7 +78,7 @@ def test_scores_have_intervals_letters_and_effective_aois(
 
 
 def test_notes_say_how_intervals_were_found_and_what_they_cannot_show(
-    runs: list[Ledger], told: list[Standing]
+    runs: list[Ledger], told: list[MetricComparison]
 ) -> None:
     block, pairs = statistic_blocks(runs, FULL, told)
     assert block.notes[0] == pairs.notes[0] == FULL.signature("all")
@@ -88,7 +92,7 @@ def test_notes_say_how_intervals_were_found_and_what_they_cannot_show(
     (gaps,) = (note for note in block.notes if note.startswith("Detectable differences"))
     seen = {
         one.metric: [
-            number(resolution(one.pairs, corrected=corrected), digits=DIGITS[one.metric])
+            number(detectable_difference(one.pairs, corrected=corrected), digits=DIGITS[one.metric])
             for corrected in (False, True)
         ]
         for one in told
@@ -104,8 +108,8 @@ def test_notes_say_how_intervals_were_found_and_what_they_cannot_show(
 
 def test_few_aois_are_not_widened_and_say_so() -> None:
     runs = [make_ledger("a", scenes=12), make_ledger("b", scenes=12, seed=1)]
-    found = standings(runs, FULL, resamples=50)
-    assert found[0].estimates == standings(runs, FULL, resamples=0)[0].estimates
+    found = metric_comparisons(runs, FULL, resamples=50)
+    assert found[0].estimates == metric_comparisons(runs, FULL, resamples=0)[0].estimates
     block, _ = statistic_blocks(runs, FULL, found)
     assert "widened" not in block.notes[1]
     assert "fewer than 8 AOIs do not tell" in block.notes[1]
@@ -114,7 +118,7 @@ def test_few_aois_are_not_widened_and_say_so() -> None:
 
 
 def test_every_pair_has_its_difference_and_both_ps(
-    runs: list[Ledger], told: list[Standing]
+    runs: list[Ledger], told: list[MetricComparison]
 ) -> None:
     _, block = statistic_blocks(runs, FULL, told)
     assert block.title == "Paired differences, every pair, protocol full"
@@ -138,7 +142,7 @@ def test_of_many_runs_the_best_is_set_against_every_other(
     count: int, pairs: int, which: str
 ) -> None:
     many = [worse(f"run {place}", 1.5 - place / 10, seed=place) for place in range(count)]
-    found = standings(many, FULL, resamples=100)
+    found = metric_comparisons(many, FULL, resamples=100)
     block = statistic_blocks(many, FULL, found)[1]
     assert which in block.title
     assert len(block.rows) == pairs * len(METRICS)
@@ -150,7 +154,7 @@ def test_of_many_runs_the_best_is_set_against_every_other(
 
 def test_one_run_has_intervals_and_nothing_to_compare() -> None:
     run = make_ledger()
-    (block,) = statistic_blocks([run], FULL, standings([run], FULL, resamples=100))
+    (block,) = statistic_blocks([run], FULL, metric_comparisons([run], FULL, resamples=100))
     assert all(INTERVAL.fullmatch(cell) for cell in block.rows[0][1::2])
     assert not block.bold
     assert not any("letter" in note or "Detectable" in note for note in block.notes)
@@ -158,7 +162,7 @@ def test_one_run_has_intervals_and_nothing_to_compare() -> None:
 
 def test_one_aoi_has_no_intervals_and_says_why() -> None:
     runs = [make_ledger("a", scenes=3), make_ledger("b", scenes=3, seed=1)]
-    block, pairs = statistic_blocks(runs, FULL, standings(runs, FULL, resamples=10))
+    block, pairs = statistic_blocks(runs, FULL, metric_comparisons(runs, FULL, resamples=10))
     assert "nothing can be said of other places" in block.notes[1]
     assert not any("[" in cell for row in block.rows for cell in row)
     assert not any("Detectable" in note for note in block.notes)
@@ -169,7 +173,7 @@ def test_one_aoi_has_no_intervals_and_says_why() -> None:
 def test_an_incomplete_run_shows_its_coverage_and_no_letter(runs: list[Ledger]) -> None:
     half = worse("half", 1, scenes=12, complete=False, expected_scenes=24)
     mixed = [half, *runs]
-    found = standings(mixed, OFFICIAL, resamples=100)
+    found = metric_comparisons(mixed, OFFICIAL, resamples=100)
     block, pairs = statistic_blocks(mixed, OFFICIAL, found)
     assert block.rows[0][0] == "half (12 of 24 scenes)"
     assert all(INTERVAL.fullmatch(cell) for cell in block.rows[0][1::2])
@@ -180,17 +184,18 @@ def test_an_incomplete_run_shows_its_coverage_and_no_letter(runs: list[Ledger]) 
     assert not any("half" in name for name in column(pairs, "Runs"))
 
 
-def test_judges_have_their_own_columns() -> None:
-    runs = [make_ledger(name, judges=(JUDGE,), seed=seed) for seed, name in enumerate("ab")]
-    found = standings(runs, FULL, resamples=100)
+def test_segmenters_have_their_own_columns() -> None:
+    runs = [make_ledger(name, segmenters=(SEGMENTER,), seed=seed) for seed, name in enumerate("ab")]
+    found = metric_comparisons(runs, FULL, resamples=100)
     block, pairs = statistic_blocks(runs, FULL, found)
     assert block.header[-4::2] == ["mIoU ↑ [%]", "PA ↑ [%]"]
     assert "mIoU ↑ [%]" in column(pairs, "score")
     assert set(best_of(found)) == set(METRICS)
     two = [
-        make_ledger(name, judges=(JUDGE, "bbbbbbbb"), seed=seed) for seed, name in enumerate("ab")
+        make_ledger(name, segmenters=(SEGMENTER, "bbbbbbbb"), seed=seed)
+        for seed, name in enumerate("ab")
     ]
-    block, _ = statistic_blocks(two, FULL, standings(two, FULL, resamples=100))
+    block, _ = statistic_blocks(two, FULL, metric_comparisons(two, FULL, resamples=100))
     assert block.header[-4::2] == ["mIoU ↑ [%], fake bbbbbbbb", "PA ↑ [%], fake bbbbbbbb"]
     assert any("mIoU by fake bbbbbbbb" in note for note in block.notes)
 
@@ -198,10 +203,10 @@ def test_judges_have_their_own_columns() -> None:
 # --- At full precision --------------------------------------------------------------------------
 
 
-def test_the_frame_has_a_row_per_run_and_per_pair(told: list[Standing]) -> None:
+def test_the_frame_has_a_row_per_run_and_per_pair(told: list[MetricComparison]) -> None:
     frame = statistic_frame(FULL, told)
     assert list(frame) == [
-        "protocol", "metric", "judge", "aois", "run", "value", "low", "high", "freedom",
+        "protocol", "metric", "segmenter", "aois", "run", "value", "low", "high", "freedom",
         "effective_aois", "letters", "minus", "p", "p_holm",
     ]  # fmt: skip
     assert set(frame["protocol"]) == {"full"}
@@ -229,7 +234,7 @@ def test_the_frame_has_a_row_per_run_and_per_pair(told: list[Standing]) -> None:
 def test_latex_makes_the_best_and_those_tied_with_them_bold(
     runs: list[Ledger], published: bool
 ) -> None:
-    best = best_of(standings(runs, OFFICIAL, resamples=300))
+    best = best_of(metric_comparisons(runs, OFFICIAL, resamples=300))
     assert best == dict.fromkeys(METRICS, best["mae"])
     assert sorted(best["mae"]) == ["also good", "good"]
     whole = [as_planet_cr(run) for run in runs]
@@ -266,12 +271,14 @@ def test_published_rows_and_the_input_are_never_bold(runs: list[Ledger]) -> None
 
 def test_without_a_comparison_nothing_is_bold(runs: list[Ledger]) -> None:
     assert not any(r"\textbf" in to_latex(block) for block in all_table2_blocks(runs))
-    alone = standings(runs[:1], FULL, resamples=100)
+    alone = metric_comparisons(runs[:1], FULL, resamples=100)
     assert best_of(alone) == {metric: [] for metric in METRICS}
     assert not any(block.bold for block in table2_blocks(runs[:1], FULL, best=best_of(alone)))
 
 
-def test_markdown_and_latex_keep_the_intervals(runs: list[Ledger], told: list[Standing]) -> None:
+def test_markdown_and_latex_keep_the_intervals(
+    runs: list[Ledger], told: list[MetricComparison]
+) -> None:
     block, _ = statistic_blocks(runs, FULL, told)
     assert f"| {block.rows[0][1]} |" in to_markdown(block)
     assert rf"\textbf{{{block.rows[0][1]}}}" in to_latex(block)
@@ -299,7 +306,7 @@ def test_compare_prints_and_writes_what_can_be_told(
                   "Paired differences, every pair, protocol full", "p (Holm)", " of 8",
                   "Detectable differences with 8 AOIs", "7 degrees of freedom"):  # fmt: skip
         assert words in shown
-    whole = {protocol.name: standings(runs, protocol) for protocol in PROTOCOLS.values()}
+    whole = {protocol.name: metric_comparisons(runs, protocol) for protocol in PROTOCOLS.values()}
     page = (tmp_path / "out" / "statistics.md").read_text()
     for name, found in whole.items():
         for block in statistic_blocks(runs, PROTOCOLS[name], found):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ledgers import as_planet_cr, make_ledger
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.scores import cover_block, pool_block, sky_block, table2_blocks
+from planetcr_bench.report.scores import cover_block, pool_block, region_block, table2_blocks
 from planetcr_bench.report.table import Block, number, to_latex, to_markdown, to_rich
 from planetcr_bench.results.published import published_table2, published_table3
 
@@ -73,7 +73,7 @@ def test_every_table_of_an_incomplete_run_says_so() -> None:
     ledgers = [make_ledger("half", complete=False, expected_scenes=20)]
     blocks = [
         *table2_blocks(ledgers, FULL),
-        *(f(ledgers, FULL) for f in (sky_block, cover_block, pool_block)),
+        *(f(ledgers, FULL) for f in (region_block, cover_block, pool_block)),
     ]
     for block in blocks:
         assert "half is incomplete: 10 of 20 scenes." in block.notes

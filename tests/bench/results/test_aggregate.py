@@ -19,10 +19,10 @@ from planetcr_bench.results.aggregate import (
     cover_table,
     in_paper_order,
     measured_protocols,
+    region_table,
     rounding_note,
     score_groups,
     score_table,
-    sky_table,
     table2,
 )
 from planetcr_bench.results.ledger import Ledger
@@ -105,14 +105,14 @@ def test_an_absent_class_is_a_hole_not_a_zero() -> None:
     assert urban == {"mae": None, "sam_deg": None, "pixels": 0}
 
 
-def test_bins_and_skies_keep_their_order_and_their_holes() -> None:
+def test_bins_and_regions_keep_their_order_and_their_holes() -> None:
     ledger = make_ledger(scenes=2)
     bins = cover_table([ledger], OFFICIAL)
     measured = bins[bins["kind"] == "measured"]
     assert measured["cover_bin"].tolist() == list(COVER_BINS)
     assert measured["scenes"].tolist() == [1, 1, 0, 0, 0]
     assert measured["mae"].isna().tolist() == [False, False, True, True, True]
-    assert sky_table([ledger], FULL)["sky"].tolist() == ["cloud", "rim", "clear"] * 2
+    assert region_table([ledger], FULL)["region"].tolist() == ["cloud", "edge", "clear"] * 2
 
 
 def test_both_poolings_of_the_overall_figures_are_at_hand() -> None:
@@ -131,7 +131,7 @@ def test_summary_is_plain_json_of_the_agreed_form() -> None:
     assert (result["input_crop"], result["expected_scenes"]) == ("unknown", 10)
     assert (result["scenes"], result["aois"]) == (10, 4)
     for name, scores in result["protocols"].items():
-        parts = ["signature", "overall", "by_class", "by_cover", "by_sky", "judges"]
+        parts = ["signature", "overall", "by_class", "by_cover", "by_region", "segmenters"]
         assert [part for part in scores if part != "sam_floor"] == parts
         assert ("sam_floor" in scores) == (name == "official")
         assert scores["signature"] == PROTOCOLS[name].signature("all")
@@ -140,7 +140,7 @@ def test_summary_is_plain_json_of_the_agreed_form() -> None:
         assert list(scores["by_class"]) == list(LAND_COVER)
         assert list(scores["by_cover"]) == list(COVER_BINS)
         assert list(scores["by_cover"]["0-20"]) == ["scenes", "mae", "psnr", "sam_deg", "ssim"]
-        assert list(scores["by_sky"]) == ["cloud", "rim", "clear"]
+        assert list(scores["by_region"]) == ["cloud", "edge", "clear"]
 
 
 def test_what_was_not_measured_is_null() -> None:

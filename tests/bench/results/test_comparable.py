@@ -14,18 +14,24 @@ import rasterio
 from ledgers import as_planet_cr, make_ledger
 from paths import RUNS
 from planetcr_bench.analysis.error_analysis import Diagnosis, widest_protocol
-from planetcr_bench.analysis.segmentation_tables import judged_runs
-from planetcr_bench.analysis.significance import standings
+from planetcr_bench.analysis.segmentation_tables import segmented_runs
+from planetcr_bench.analysis.significance import metric_comparisons
 from planetcr_bench.api import evaluate
 from planetcr_bench.errors import LedgerError, PredictionError, SubmissionError
 from planetcr_bench.leaderboard.consistency import record_faults
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.networks.plan import Row
-from planetcr_bench.networks.reproduction import Wish, estimate, plan_of
+from planetcr_bench.networks.reproduction import ReproductionConfig, estimate, plan_of
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.report.error_analysis_chapter import chapter_blocks
 from planetcr_bench.report.report import report, write_comparison, write_tables
-from planetcr_bench.report.scores import cover_block, pool_block, sky_block, summary, table2_blocks
+from planetcr_bench.report.scores import (
+    cover_block,
+    pool_block,
+    region_block,
+    summary,
+    table2_blocks,
+)
 from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.significance import statistic_blocks
 from planetcr_bench.report.table import Block
@@ -36,7 +42,7 @@ from planetcr_bench.submission.pack import pack
 from scenes import write_dataset
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
-JUDGE = "aaaaaaaa"
+SEGMENTER = "aaaaaaaa"
 ENTRY_CARD = RUNS / "mean-fill/card.toml"
 
 _no_pictures = pytest.mark.usefixtures("_without_pictures")
@@ -67,9 +73,9 @@ def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_published_rows_stand_beside_the_whole_test_split_of_planet_cr_alone(
     said: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
-    whole = as_planet_cr(make_ledger("whole", scenes=2, judges=(JUDGE,)))
+    whole = as_planet_cr(make_ledger("whole", scenes=2, segmenters=(SEGMENTER,)))
     refuse_published([whole])
-    other = as_planet_cr(make_ledger("other", scenes=2, judges=(JUDGE,)), **said)
+    other = as_planet_cr(make_ledger("other", scenes=2, segmenters=(SEGMENTER,)), **said)
     ways: list[Callable[[list[Ledger]], object]] = [
         refuse_published,
         lambda runs: table2_blocks(runs, OFFICIAL, published=True),
@@ -98,9 +104,9 @@ def blocks_of(runs: list[Ledger]) -> list[Block]:
     blocks = chapter_blocks(Diagnosis(runs, widest_protocol(runs)))
     for protocol in PROTOCOLS.values():
         blocks += table2_blocks(runs, protocol)
-        blocks += [block(runs, protocol) for block in (sky_block, cover_block, pool_block)]
+        blocks += [block(runs, protocol) for block in (region_block, cover_block, pool_block)]
         blocks += table3_blocks(runs, protocol, details=True)
-        blocks += statistic_blocks(runs, protocol, standings(runs, protocol))
+        blocks += statistic_blocks(runs, protocol, metric_comparisons(runs, protocol))
     return blocks
 
 
@@ -110,8 +116,10 @@ def rows_of(blocks: list[Block]) -> list[str]:
 
 
 def test_every_row_of_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:
-    part = make_ledger("part", scenes=6, expected_scenes=10, complete=False, judges=(JUDGE,))
-    whole = make_ledger("whole", scenes=10, judges=(JUDGE,))
+    part = make_ledger(
+        "part", scenes=6, expected_scenes=10, complete=False, segmenters=(SEGMENTER,)
+    )
+    whole = make_ledger("whole", scenes=10, segmenters=(SEGMENTER,))
     names = rows_of(blocks_of([part, whole]))
     of_part = [name for name in names if "part" in name]
     assert len(of_part) > 30
@@ -120,17 +128,21 @@ def test_every_row_of_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:
 
 
 def test_without_a_complete_run_the_dataset_s_own_rows_say_it_too() -> None:
-    part = make_ledger("part", scenes=6, expected_scenes=10, complete=False, judges=(JUDGE,))
+    part = make_ledger(
+        "part", scenes=6, expected_scenes=10, complete=False, segmenters=(SEGMENTER,)
+    )
     names = rows_of(blocks_of([part]))
     assert {"Cloudy (input) (6 of 10 scenes)", "Cloud-Free (6 of 10 scenes)"} <= set(names)
     assert all("(6 of 10 scenes)" in name for name in names)
-    assert all("(6 of 10 scenes)" in name for name, *_ in judged_runs([part]))
+    assert all("(6 of 10 scenes)" in name for name, *_ in segmented_runs([part]))
 
 
 @_no_pictures
 def test_files_carry_the_coverage_of_an_incomplete_run(tmp_path: Path) -> None:
-    part = make_ledger("part", scenes=6, expected_scenes=10, complete=False, judges=(JUDGE,))
-    whole = make_ledger("whole", scenes=10, judges=(JUDGE,))
+    part = make_ledger(
+        "part", scenes=6, expected_scenes=10, complete=False, segmenters=(SEGMENTER,)
+    )
+    whole = make_ledger("whole", scenes=10, segmenters=(SEGMENTER,))
     write_comparison(tmp_path, [whole, part])
     for name in ("table2", "table3"):
         rows = {row["row"] for row in json.loads((tmp_path / f"{name}.json").read_text())}
@@ -160,12 +172,12 @@ def test_runs_of_several_inputs_are_marked_and_of_one_are_not() -> None:
 
 def test_every_table_says_what_the_networks_saw() -> None:
     one = [
-        make_ledger(name, scenes=6, seed=seed, judges=(JUDGE,), input_crop="160")
+        make_ledger(name, scenes=6, seed=seed, segmenters=(SEGMENTER,), input_crop="160")
         for seed, name in enumerate("ac")
     ]
     for block in blocks_of(one):
         assert any(note.startswith("Input crop: 160 (") for note in block.notes), block.title
-    two = [one[0], make_ledger("b", scenes=6, judges=(JUDGE,), seed=1)]
+    two = [one[0], make_ledger("b", scenes=6, segmenters=(SEGMENTER,), seed=1)]
     for block in table2_blocks(two, OFFICIAL) + table3_blocks(two, OFFICIAL, details=True):
         (note,) = [note for note in block.notes if note.startswith("Input crops differ")]
         assert "160 × 160 alone): a; unknown (" in note
@@ -176,7 +188,7 @@ def test_every_table_says_what_the_networks_saw() -> None:
 @_no_pictures
 def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
     runs = [
-        make_ledger(name, scenes=6, judges=(JUDGE,), seed=seed, input_crop=crop)
+        make_ledger(name, scenes=6, segmenters=(SEGMENTER,), seed=seed, input_crop=crop)
         for seed, (name, crop) in enumerate((("net", "160"), ("fill", "whole")))
     ]
     write_comparison(tmp_path, runs)
@@ -305,14 +317,14 @@ def test_official_tables_come_from_the_centre_and_full_ones_from_whole_patches(
     simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables = {"suffix": "-narrow", "untrained": ["mean-fill"]}
-    wish = Wish(
+    wish = ReproductionConfig(
         data=simulated, out=tmp_path / "o", results=tmp_path / "r", methods=("dsen2_cr",),
         tables=tables,
     )  # fmt: skip
     steps = {step.name: step for step in plan_of(wish)}
     whole, centre = "dsen2_cr-narrow", "dsen2_cr-narrow-crop160"
     assert list(steps) == [
-        "train judge", "train dsen2_cr",
+        "train segmenter", "train dsen2_cr",
         *(
             f"{word} {run}"
             for run in ("mean-fill", whole, centre)
@@ -331,7 +343,9 @@ def test_official_tables_come_from_the_centre_and_full_ones_from_whole_patches(
     waiting = [*done, Row(f"predict {centre}", "never run", "", None)]
     monkeypatch.setattr("planetcr_bench.networks.reproduction.describe", lambda *_: waiting)
     pace = {"hours": 2.0, "scene_seconds": 36.0, "identity": {"validation_scenes": 1}}
-    monkeypatch.setattr("planetcr_bench.networks.training.rehearse", lambda *_, **__: pace)
+    monkeypatch.setattr(
+        "planetcr_bench.networks.training.estimate_throughput", lambda *_, **__: pace
+    )
     hours = estimate(wish, list(steps.values()))
     assert hours["predict dsen2_cr"] == pytest.approx(0.1)  # 36 s × 10 scenes, whatever remains
     timed = {step.name: step.hours for step in plan_of(wish, hours)}
@@ -349,7 +363,7 @@ def test_reproduced_tables_show_published_rows_where_these_may_stand(
     monkeypatch.setattr(f"{place}.read_track", lambda *_: track)
     monkeypatch.setattr(f"{place}.find_scenes", lambda *_: [None] * scenes)
     monkeypatch.setattr(f"{place}.fingerprint_of", lambda *_: "f")
-    wish = Wish(data=simulated, out=tmp_path / "o", results=tmp_path / "r")
+    wish = ReproductionConfig(data=simulated, out=tmp_path / "o", results=tmp_path / "r")
     *_, official, full = plan_of(wish)
     assert ("--published" in official.run.arguments) == shown
     assert "--published" not in full.run.arguments

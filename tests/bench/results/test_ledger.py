@@ -39,7 +39,7 @@ def test_there_is_one_row_per_group_with_pixels() -> None:
     assert table.num_rows == sum((sums[:, 0] > 0).sum() for sums in scene.sums.values())
     assert table.column_names == list(COLUMNS)
     first = table.slice(0, 1).to_pylist()[0]
-    assert (first["land_cover"], first["sky"]) == ("forest", "cloud")
+    assert (first["land_cover"], first["region"]) == ("forest", "cloud")
     assert first["pixels"] == scene.sums["official"][0, 0]
 
 
@@ -59,7 +59,7 @@ BREAKAGES = {
     "at least zero": lambda frame: frame.assign(squared_error=-1.0),
     "pixels in every row": lambda frame: frame.assign(pixels=0),
     "4 values": lambda frame: frame.assign(values=frame["pixels"] * 3),
-    "known protocols": lambda frame: frame.assign(sky="dusk"),
+    "known protocols": lambda frame: frame.assign(region="dusk"),
     "once": lambda frame: pd.concat([frame, frame]),
     "cloud cover": lambda frame: frame.assign(cloud_cover=1.5),
     "thickness": lambda frame: frame.assign(thickness="9"),

@@ -537,7 +537,7 @@ def test_every_problem_is_listed_at_once(
     assert third.startswith("'b.npy': expected at most 2000000 bytes")
 
 
-def test_what_can_be_read_is_judged_although_the_archive_breaks_off(tmp_path: Path) -> None:
+def test_what_can_be_read_is_segmented_although_the_archive_breaks_off(tmp_path: Path) -> None:
     archive = tarred(tmp_path / "a.tar", {"run.py": b"x", "b.npy": bytes(40_000)})
     archive.write_bytes(archive.read_bytes()[:20_000])
     first, second = refusal(archive).splitlines()
@@ -591,7 +591,7 @@ def faults_of(folder: Path) -> str:
     return "\n".join(refused.value.problems)
 
 
-def test_a_folder_is_judged_by_the_same_rules(tmp_path: Path) -> None:
+def test_a_folder_is_segmented_by_the_same_rules(tmp_path: Path) -> None:
     folder = tmp_path / "entry"
     (folder / "in").mkdir(parents=True)
     (folder / ".hidden").mkdir()

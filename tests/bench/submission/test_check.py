@@ -20,14 +20,14 @@ import pytest
 import rasterio
 import tomli_w
 
-from judges import ShadeJudge
+from fake_segmenters import ShadeSegmenter
 from paths import RUNS
 from planetcr_bench.api import evaluate
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import Ledger, read_ledger, schema_of, write_ledger
-from planetcr_bench.submission.check import Checked, Scrutiny, check
+from planetcr_bench.submission.check import CheckConfig, CheckResult, check
 from planetcr_bench.submission.pack import accept, pack
 
 CARD = RUNS / "mean-fill/card.toml"
@@ -55,10 +55,10 @@ def entry(packed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(packed, tmp_path / "sent"))
 
 
-def checked(path: Path, **scrutiny: object) -> Checked:
+def checked(path: Path, **scrutiny: object) -> CheckResult:
     work = path.parent / f"work-{len(list(path.parent.iterdir()))}"
     work.mkdir()
-    return check(path, work, Scrutiny(workers=0, quiet=True, **scrutiny))
+    return check(path, work, CheckConfig(workers=0, quiet=True, **scrutiny))
 
 
 def refusal(path: Path, **scrutiny: object) -> str:
@@ -92,7 +92,7 @@ def rewrite(entry: Path, change: Callable[[Ledger], object], *, listed: bool = F
     )
     frame = change(ledger)
     frame = frame if isinstance(frame, pd.DataFrame) else ledger.frame
-    table = pa.Table.from_pandas(frame, schema_of(ledger.judges), preserve_index=False)
+    table = pa.Table.from_pandas(frame, schema_of(ledger.segmenters), preserve_index=False)
     write_ledger(entry / "ledger.parquet", table, ledger.provenance)
     run = json.loads((entry / "run.json").read_text())
     (entry / "run.json").write_text(json.dumps({**run, **ledger.provenance}))
@@ -137,7 +137,7 @@ def test_an_honest_entry_is_sound_and_only_read(packed: Path, tmp_path: Path) ->
     before = tree(packed)
     work = tmp_path / "work"
     work.mkdir()
-    found = check(packed, work, Scrutiny(workers=0, quiet=True))
+    found = check(packed, work, CheckConfig(workers=0, quiet=True))
     assert (found.status, found.card.method) == ("claimed", "mean-fill")
     assert "predictions of 10 scenes" in found.told[0]
     assert "not held against the dataset" in found.told[1]
@@ -232,22 +232,22 @@ def test_a_centre_crop_passes(simulated: Path, packed: Path, tmp_path: Path) -> 
     assert checked(out, data=simulated, sample=None).status == "verified"
 
 
-def test_a_judge_that_is_at_hand_is_asked_again(
+def test_a_segmenter_that_is_at_hand_is_asked_again(
     packed: Path, simulated: Path, tmp_path: Path
 ) -> None:
-    judge = ShadeJudge()
-    options = {"data": simulated, "judges": [judge], "workers": 0, "quiet": True}
+    segmenter = ShadeSegmenter()
+    options = {"data": simulated, "segmenters": [segmenter], "workers": 0, "quiet": True}
     out, *_ = pack(
-        packed / "predictions", CARD, tmp_path / "e", results=tmp_path / "r", name="judged",
+        packed / "predictions", CARD, tmp_path / "e", results=tmp_path / "r", name="segmented",
         with_predictions=True, **options,
     )  # fmt: skip
-    asked = f"judge {judge.name} was not asked again; give it with --judge"
+    asked = f"segmenter {segmenter.name} was not asked again; give it with --segmenter"
     assert asked in checked(out, data=simulated, sample=2).told
-    assert asked not in checked(out, data=simulated, sample=2, judges=[judge]).told
-    column = f"judge_{judge.key}_prediction_"
+    assert asked not in checked(out, data=simulated, sample=2, segmenters=[segmenter]).told
+    column = f"segmenter_{segmenter.key}_prediction_"
 
     def swap(ledger: Ledger) -> None:
-        """Let the judge be right about everything."""
+        """Let the segmenter be right about everything."""
         names = [name for name in ledger.frame if name.startswith(column)]
         truth = [name.removeprefix(column).split("_") for name in names]
         seen = ledger.frame[names].copy()
@@ -258,7 +258,9 @@ def test_a_judge_that_is_at_hand_is_asked_again(
 
     rewrite(out, swap)
     assert checked(out, data=simulated, sample=2).status == "claimed"
-    assert "measured again, judge_" in refusal(out, data=simulated, sample=2, judges=[judge])
+    assert "measured again, segmenter_" in refusal(
+        out, data=simulated, sample=2, segmenters=[segmenter]
+    )
 
 
 def test_runs_on_the_board_are_witnesses_of_the_input(packed: Path, entry: Path) -> None:

@@ -21,7 +21,7 @@ from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import read_ledger
 from planetcr_bench.submission import pack as submission
-from planetcr_bench.submission.check import Checked, Scrutiny, check
+from planetcr_bench.submission.check import CheckConfig, CheckResult, check
 from planetcr_bench.submission.entry import FILES
 from planetcr_bench.submission.pack import accept, check_results, pack
 
@@ -43,9 +43,9 @@ def packed(mine: Path, out: Path, data: Path, **options: object) -> Path:
     return pack(mine, CARD, out, results=results, data=data, workers=0, quiet=True, **options)[0]
 
 
-def checked(entry: Path, work: Path, **scrutiny: object) -> Checked:
+def checked(entry: Path, work: Path, **scrutiny: object) -> CheckResult:
     work.mkdir()
-    return check(entry, work, Scrutiny(workers=0, quiet=True, **scrutiny))
+    return check(entry, work, CheckConfig(workers=0, quiet=True, **scrutiny))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -434,11 +434,11 @@ def test_what_the_receiving_side_would_refuse_is_not_packed(
 
 
 @pytest.fixture
-def found(mine: Path, data: Path, tmp_path: Path) -> Checked:
+def found(mine: Path, data: Path, tmp_path: Path) -> CheckResult:
     return checked(packed(mine, tmp_path / "entry", data), tmp_path / "work")
 
 
-def test_an_accepted_entry_is_a_run_of_the_board(found: Checked, tmp_path: Path) -> None:
+def test_an_accepted_entry_is_a_run_of_the_board(found: CheckResult, tmp_path: Path) -> None:
     out = accept(found, tmp_path / "board")
     assert out == tmp_path / "board/fake/mine"
     (entry,), problems = read_entries(tmp_path / "board")
@@ -473,7 +473,7 @@ def test_pictures_of_a_sent_entry_are_not_taken_unless_drawn_here(
     assert read_entries(tmp_path / "board")[0][0].status == "verified"
 
 
-def test_a_run_of_the_same_name_is_not_replaced_unasked(found: Checked, tmp_path: Path) -> None:
+def test_a_run_of_the_same_name_is_not_replaced_unasked(found: CheckResult, tmp_path: Path) -> None:
     out = accept(found, tmp_path / "board")
     before = contents(tmp_path / "board")
     with pytest.raises(SubmissionError, match="--replace"):
@@ -483,11 +483,13 @@ def test_a_run_of_the_same_name_is_not_replaced_unasked(found: Checked, tmp_path
     assert contents(tmp_path / "board") == before
 
 
-def other(found: Checked) -> Checked:
+def other(found: CheckResult) -> CheckResult:
     return replace(found, card=replace(found.card, notes="of another card"))
 
 
-def test_a_run_of_the_same_name_is_found_wherever_it_lies(found: Checked, tmp_path: Path) -> None:
+def test_a_run_of_the_same_name_is_found_wherever_it_lies(
+    found: CheckResult, tmp_path: Path
+) -> None:
     """Two runs of one name are both left out by the board: nobody takes a run off it by a name."""
     first = accept(found, tmp_path / "board")
     deep = tmp_path / "board/more/fake/other-folder"
@@ -503,7 +505,7 @@ def test_a_run_of_the_same_name_is_found_wherever_it_lies(found: Checked, tmp_pa
         accept(found, tmp_path / "board", replace_old=True)
 
 
-def test_what_lies_beside_a_run_is_not_lost_with_it(found: Checked, tmp_path: Path) -> None:
+def test_what_lies_beside_a_run_is_not_lost_with_it(found: CheckResult, tmp_path: Path) -> None:
     out = accept(found, tmp_path / "board")
     (out / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="found more"):
@@ -512,7 +514,7 @@ def test_what_lies_beside_a_run_is_not_lost_with_it(found: Checked, tmp_path: Pa
 
 
 def test_a_run_of_another_name_and_half_a_run_are_told_apart(
-    found: Checked, tmp_path: Path
+    found: CheckResult, tmp_path: Path
 ) -> None:
     """The one is somebody's, the other is what an accident left."""
     out = accept(found, tmp_path / "board")
@@ -531,7 +533,7 @@ def test_a_run_of_another_name_and_half_a_run_are_told_apart(
 
 
 def test_a_run_is_no_folder_of_runs(
-    found: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: CheckResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = accept(found, tmp_path / "board")
     other = run.rename(run.with_name("other"))
@@ -553,7 +555,7 @@ def test_an_entry_is_accepted_apart_from_itself(mine: Path, data: Path, tmp_path
 
 
 def test_a_status_does_not_outlive_its_ledger(
-    found: Checked, mine: Path, data: Path, tmp_path: Path
+    found: CheckResult, mine: Path, data: Path, tmp_path: Path
 ) -> None:
     """Whoever evaluates other predictions into an accepted run does not inherit its status."""
     out = accept(replace(found, status="verified"), tmp_path / "board")
@@ -570,7 +572,7 @@ def test_a_status_does_not_outlive_its_ledger(
 
 
 def test_what_stops_half_way_leaves_the_old_run(
-    found: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: CheckResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = accept(found, tmp_path / "board")
     before = contents(tmp_path / "board")

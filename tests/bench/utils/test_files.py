@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from planetcr_bench.utils.files import remember, sweep, write_shared, write_whole
+from planetcr_bench.utils.files import atomic_write, cache_write, sweep, write_shared
 
 WRITES = """
 import os, sys, time
@@ -28,7 +28,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("write", [write_whole, write_shared, remember])
+@pytest.mark.parametrize("write", [atomic_write, write_shared, cache_write])
 def test_a_file_is_written_whole_and_nothing_else(tmp_path: Path, write: object) -> None:
     for content in (b"one", b"two"):
         write(tmp_path / "file.tif", content)
@@ -38,10 +38,10 @@ def test_a_file_is_written_whole_and_nothing_else(tmp_path: Path, write: object)
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "file" / "inside").mkdir(parents=True)
-    for write in (write_whole, write_shared):
+    for write in (atomic_write, write_shared):
         with pytest.raises(OSError, match="file"):
             write(tmp_path / "file", b"content")
-    remember(tmp_path / "file", b"content")
+    cache_write(tmp_path / "file", b"content")
     assert names(tmp_path) == ["file"]
 
 
@@ -82,5 +82,5 @@ def test_only_what_was_begun_is_swept(tmp_path: Path) -> None:
 
 def test_the_cache_is_swept_once(tmp_path: Path) -> None:
     (tmp_path / ".a.json.12345678.partial").write_text("begun")
-    remember(tmp_path / "b.json", b"{}")
+    cache_write(tmp_path / "b.json", b"{}")
     assert names(tmp_path) == ["b.json"]

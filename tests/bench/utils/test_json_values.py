@@ -54,7 +54,7 @@ def test_a_number_is_read_back(value: float) -> None:
 
 def perfect() -> Ledger:
     """A run without any error, so that its PSNR is infinite; of five bins one has no scene."""
-    ledger = make_ledger("perfect", scenes=4, judges=("j1",))
+    ledger = make_ledger("perfect", scenes=4, segmenters=("j1",))
     errors = ["absolute_error", "squared_error", "angle_deg", "ndvi_error", "prediction_cloudy"]
     frame = ledger.frame.assign(**dict.fromkeys(errors, 0.0))
     return replace(ledger, frame=frame.assign(prediction_cloudy=frame["cloudy_clear"]))
@@ -73,7 +73,7 @@ def test_scores_tell_perfect_from_not_measured() -> None:
     assert full["overall"]["psnr"] == "inf"
     assert full["by_cover"]["80-100"]["psnr"] is None
     assert full["by_cover"]["0-20"]["psnr"] == "inf"
-    assert full["judges"]["j1"]["by_cover"]["80-100"]["miou"] is None
+    assert full["segmenters"]["j1"]["by_cover"]["80-100"]["miou"] is None
 
 
 def test_tables_and_diagnosis_tell_perfect_from_not_measured(tmp_path: Path) -> None:

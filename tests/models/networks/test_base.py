@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import planetcr_bench.data.scene
-from planetcr_models.networks.base import Restorer, margins, mirror_pad, upsample
+from planetcr_models.networks.base import Restorer, margins, reflect_pad, upsample
 
 sizes = st.integers(1, 60)
 
@@ -45,7 +45,7 @@ def test_padding_mirrors_and_is_even(size: int, multiple: int) -> None:
     assert (size + before + after) % multiple == 0
     assert 0 <= after - before <= 1
     image = torch.rand(1, 1, size, size)
-    padded = mirror_pad(image, multiple)
+    padded = reflect_pad(image, multiple)
     expected = np.pad(image.numpy(), ((0, 0), (0, 0), (before, after), (before, after)), "reflect")
     assert np.array_equal(padded.numpy(), expected)
 

@@ -113,7 +113,7 @@ def test_every_parameter_but_the_dead_learns(name: str) -> None:
         for key, parameter in model.named_parameters()
         if parameter.grad is None or not parameter.grad.any()
     }
-    assert idle == set(model.dead_parameters)
+    assert idle == set(model.unused_parameters)
 
 
 @every_model
@@ -160,7 +160,7 @@ def test_bfloat16_autocast_is_near_float32_and_learns(name: str) -> None:
     assert all(
         p.grad.isfinite().all() and p.grad.any()
         for key, p in model.named_parameters()
-        if key not in model.dead_parameters and p.grad is not None
+        if key not in model.unused_parameters and p.grad is not None
     )
 
 
@@ -187,7 +187,7 @@ def compiled_agrees(name: str, backend: str) -> None:
     compiled.square().sum().backward()
     assert_close(compiled, plain, rtol=0, atol=1e-10)
     for key, parameter in model.named_parameters():
-        if key not in model.dead_parameters:
+        if key not in model.unused_parameters:
             assert_close(parameter.grad, expected[key], rtol=1e-6, atol=1e-7, msg=key)
 
 

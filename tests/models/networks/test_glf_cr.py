@@ -71,7 +71,7 @@ def test_it_is_the_published_formulation_with_all_gradients(official: Restorer) 
 def test_it_has_the_authors_number_of_parameters() -> None:
     model = create_model("glf_cr")
     assert sum(p.numel() for p in model.parameters()) == 14_735_780
-    dead = {key: p for key, p in model.named_parameters() if key in model.dead_parameters}
+    dead = {key: p for key, p in model.named_parameters() if key in model.unused_parameters}
     assert sum(p.numel() for p in dead.values()) == 9_312
 
 

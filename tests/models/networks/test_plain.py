@@ -91,7 +91,7 @@ def align_cr_features(align_cr) -> dict[str, Tensor]:
     """Output of some modules and of the whole, in float64."""
     seen: dict[str, Tensor] = {}
 
-    def remember(name: str):
+    def cache_write(name: str):
         def hook(_module, _inputs, output):
             parts = output if isinstance(output, tuple) else (output,)
             ending = "[{}]" if len(parts) > 1 else ""
@@ -100,7 +100,7 @@ def align_cr_features(align_cr) -> dict[str, Tensor]:
         return hook
 
     names = ("SFE_module", "SFE_module_SAR", "SFAlign.0", "RDBs.0", "GFF", "UPNet")
-    hooks = [align_cr.get_submodule(n).register_forward_hook(remember(n)) for n in names]
+    hooks = [align_cr.get_submodule(n).register_forward_hook(cache_write(n)) for n in names]
     cloudy, sar, _ = align_inputs(torch.float64)
     with torch.no_grad():
         seen["out64_64"] = align_cr(cloudy, sar)

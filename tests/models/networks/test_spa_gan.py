@@ -128,7 +128,7 @@ def test_the_dead_parameters_are_those_that_learn_nothing(directional: bool) -> 
     model = narrow("spa_gan", width=16, directional=directional)
     model(*images()).square().mean().backward()
     idle = {key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()}
-    assert idle == set(model.dead_parameters)
+    assert idle == set(model.unused_parameters)
     assert len(idle) == (1 if directional else 7)
 
 
@@ -136,7 +136,7 @@ def test_it_has_as_many_parameters_and_as_many_dead() -> None:
     counts = [sum(p.numel() for p in create_model("spa_gan", bands=b).parameters()) for b in (3, 4)]
     assert counts == [219_300, 219_876]
     model = create_model("spa_gan")
-    assert sum(model.get_parameter(key).numel() for key in model.dead_parameters) == 16_228
+    assert sum(model.get_parameter(key).numel() for key in model.unused_parameters) == 16_228
 
 
 def test_it_starts_from_narrow_normal_kernels() -> None:

@@ -1,4 +1,4 @@
-"""The judge sees what it should, learns as it should, and its files say what they are."""
+"""The segmenter sees what it should, learns as it should, and its files say what they are."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from parity.fill import HERE, filled, image
 from planetcr_models.errors import CheckpointError, InputError, ModelError
 from planetcr_models.segmentation.deeplab import (
     FORMAT,
-    Judge,
+    Segmenter,
     classify,
     load_encoder,
-    load_judge,
+    load_segmenter,
     read_card,
-    save_judge,
+    save_segmenter,
 )
 from planetcr_models.segmentation.loss import CLASSES, class_weights, ignored, segmentation_loss
 from planetcr_models.weights.files import load_model
@@ -50,14 +50,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def small(*, seed: int = 0, **options: Any) -> Judge:
-    """A judge with the least encoder, in evaluation mode."""
+def small(*, seed: int = 0, **options: Any) -> Segmenter:
+    """A segmenter with the least encoder, in evaluation mode."""
     torch.manual_seed(seed)
-    return Judge(**({"encoder": "resnet18"} | options)).eval()
+    return Segmenter(**({"encoder": "resnet18"} | options)).eval()
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def segmenter() -> Segmenter:
     """Not to be changed."""
     return small()
 
@@ -79,7 +79,7 @@ def labels(*size: int, seed: int = 0, high: int = CLASSES + 1) -> np.ndarray:
 )
 def test_it_has_as_many_parameters(options: dict, parameters: int) -> None:
     with torch.device("meta"):
-        model = Judge(**options)
+        model = Segmenter(**options)
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
@@ -91,7 +91,7 @@ def recorded() -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("stride", [16, 8])
 def test_it_answers_as_recorded(stride: int, recorded: dict[str, torch.Tensor]) -> None:
     with torch.device("meta"):
-        model = Judge(output_stride=stride)
+        model = Segmenter(output_stride=stride)
     model = model.double().to_empty(device="cpu").eval()
     lacking = model.network.load_state_dict(recorded.copy(), strict=False)
     assert not lacking.unexpected_keys
@@ -121,30 +121,30 @@ def test_it_answers_as_recorded(stride: int, recorded: dict[str, torch.Tensor]) 
     [((300, 300), (2, 2, 2, 2)), ((44, 64), (0, 0, 2, 2)), ((37, 50), (7, 7, 5, 6))],
 )
 def test_images_of_any_size_are_mirrored_outwards_and_logits_cut_back(
-    judge: Judge, size: tuple[int, int], pad: tuple[int, ...]
+    segmenter: Segmenter, size: tuple[int, int], pad: tuple[int, ...]
 ) -> None:
     picture = pictures(1, 4, *size)
     left, right, top, bottom = pad
     with torch.no_grad():
-        whole = judge.network(F.pad(picture, pad, mode="reflect"))
+        whole = segmenter.network(F.pad(picture, pad, mode="reflect"))
         expected = whole[..., top : whole.shape[2] - bottom, left : whole.shape[3] - right]
-        logits = judge(picture)
+        logits = segmenter(picture)
     assert logits.shape == (1, CLASSES, *size)
     assert_close(logits, expected, rtol=0, atol=0)
 
 
 @settings(max_examples=6, deadline=None)
 @given(st.integers(32, 50), st.integers(32, 50))
-def test_logits_have_the_size_of_the_image(judge: Judge, height: int, width: int) -> None:
+def test_logits_have_the_size_of_the_image(segmenter: Segmenter, height: int, width: int) -> None:
     with torch.no_grad():
-        assert judge(torch.zeros(1, 4, height, width)).shape == (1, CLASSES, height, width)
+        assert segmenter(torch.zeros(1, 4, height, width)).shape == (1, CLASSES, height, width)
 
 
-def test_reflectance_is_clamped_before_it_is_normalised(judge: Judge) -> None:
+def test_reflectance_is_clamped_before_it_is_normalised(segmenter: Segmenter) -> None:
     picture = pictures(1, 4, 32, 48) * 3 - 1
     with torch.no_grad():
-        assert torch.equal(judge(picture), judge(picture.clamp(0, 1)))
-        assert not torch.equal(judge(picture), judge.network(picture))
+        assert torch.equal(segmenter(picture), segmenter(picture.clamp(0, 1)))
+        assert not torch.equal(segmenter(picture), segmenter.network(picture))
 
 
 def test_each_band_is_normalised_by_its_own_numbers() -> None:
@@ -172,7 +172,7 @@ def test_numbers_that_normalise_nothing_are_refused_and_change_nothing(
     mean: Any, std: Any, words: str
 ) -> None:
     with torch.device("meta"):
-        model = Judge(encoder="resnet18")
+        model = Segmenter(encoder="resnet18")
     model.mean, model.std = torch.zeros(4), torch.ones(4)
     with pytest.raises(InputError, match=words):
         model.set_normalisation(mean, std)
@@ -190,14 +190,16 @@ def test_numbers_that_normalise_nothing_are_refused_and_change_nothing(
         (torch.zeros(1, 4, 64, 64, dtype=torch.int16), "as floats, got images of torch.int16"),
     ],
 )
-def test_what_is_no_image_is_refused(judge: Judge, picture: torch.Tensor, words: str) -> None:
-    with pytest.raises(InputError, match=f"^judge: expected .*{words}"):
-        judge(picture)
+def test_what_is_no_image_is_refused(
+    segmenter: Segmenter, picture: torch.Tensor, words: str
+) -> None:
+    with pytest.raises(InputError, match=f"^segmenter: expected .*{words}"):
+        segmenter(picture)
 
 
 def test_it_trains_in_pairs_only() -> None:
     model = small().train()
-    with pytest.raises(InputError, match=r"^judge: in training, expected a batch of 2 images"):
+    with pytest.raises(InputError, match=r"^segmenter: in training, expected a batch of 2 images"):
         model(pictures(1, 4, 32, 32))
     loss = segmentation_loss(model(pictures(2, 4, 32, 32)), torch.from_numpy(labels(2, 32, 32)))
     loss.backward()
@@ -216,13 +218,15 @@ def test_it_trains_in_pairs_only() -> None:
     ],
 )
 def test_senseless_options_are_refused(options: dict) -> None:
-    with pytest.raises(ModelError, match=r"^judge: expected 1 band or more, 2 to 256 classes"):
-        Judge(**options)
+    with pytest.raises(ModelError, match=r"^segmenter: expected 1 band or more, 2 to 256 classes"):
+        Segmenter(**options)
 
 
 def test_an_encoder_of_another_kind_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"^judge: expected an encoder of resnet18, .*, got vgg16"):
-        Judge(encoder="vgg16")
+    with pytest.raises(
+        ModelError, match=r"^segmenter: expected an encoder of resnet18, .*, got vgg16"
+    ):
+        Segmenter(encoder="vgg16")
 
 
 def test_its_options_make_its_like() -> None:
@@ -235,8 +239,8 @@ def test_its_options_make_its_like() -> None:
         "separable": False,
     }
     with torch.device("meta"):
-        model = Judge(**wanted)
-        again = Judge(**model.options)
+        model = Segmenter(**wanted)
+        again = Segmenter(**model.options)
     assert model.options == again.options == wanted
     shapes = [{k: v.shape for k, v in x.state_dict().items()} for x in (model, again)]
     assert shapes[0] == shapes[1]
@@ -334,28 +338,30 @@ def test_it_classifies_in_evaluation_mode_and_returns_to_its_own() -> None:
     assert len(np.unique(found)) > 1
 
 
-def test_it_classifies_arrays_of_any_layout(judge: Judge) -> None:
+def test_it_classifies_arrays_of_any_layout(segmenter: Segmenter) -> None:
     pixels = pictures(1, 4, 32, 32).numpy()
-    expected = classify(judge, pixels)
-    assert_array_equal(classify(judge, pixels.astype(">f4")), expected)
-    assert_array_equal(classify(judge, np.asfortranarray(pixels)), expected)
+    expected = classify(segmenter, pixels)
+    assert_array_equal(classify(segmenter, pixels.astype(">f4")), expected)
+    assert_array_equal(classify(segmenter, np.asfortranarray(pixels)), expected)
     pixels.flags.writeable = False
-    assert_array_equal(classify(judge, pixels.astype(np.float64)), expected)
-    assert_array_equal(classify(judge, pixels, device="cpu"), expected)
-    assert (classify(judge, pixels, autocast="bf16") == expected).mean() > 0.8
+    assert_array_equal(classify(segmenter, pixels.astype(np.float64)), expected)
+    assert_array_equal(classify(segmenter, pixels, device="cpu"), expected)
+    assert (classify(segmenter, pixels, autocast="bf16") == expected).mean() > 0.8
 
 
-def test_what_it_cannot_classify_is_refused(judge: Judge) -> None:
+def test_what_it_cannot_classify_is_refused(segmenter: Segmenter) -> None:
     pixels = pictures(1, 4, 32, 32).numpy()
     pixels[0, 0, 3, 3] = np.nan
     with pytest.raises(InputError, match=r"^images: expected finite reflectance, got nan"):
-        classify(judge, pixels)
-    with pytest.raises(InputError, match=r"^judge: expected reflectance .* got images of torch"):
-        classify(judge, np.zeros((1, 4, 32, 32), np.uint16))
+        classify(segmenter, pixels)
+    with pytest.raises(
+        InputError, match=r"^segmenter: expected reflectance .* got images of torch"
+    ):
+        classify(segmenter, np.zeros((1, 4, 32, 32), np.uint16))
     with pytest.raises(ModelError, match=r"^autocast: expected off or bf16, got 'fp8'"):
-        classify(judge, np.zeros((1, 4, 32, 32), np.float32), autocast="fp8")
+        classify(segmenter, np.zeros((1, 4, 32, 32), np.float32), autocast="fp8")
     with pytest.raises(ModelError, match=r"^device: expected auto, cpu"):
-        classify(judge, np.zeros((1, 4, 32, 32), np.float32), device="tpu")
+        classify(segmenter, np.zeros((1, 4, 32, 32), np.float32), device="tpu")
 
 
 # --- an encoder's first weights -------------------------------------------------------------------
@@ -449,7 +455,7 @@ def test_files_of_other_networks_are_refused_and_change_nothing(
 
 
 def test_colours_need_three_bands(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"^judge: expected 3 bands or more, .* got 2"):
+    with pytest.raises(ModelError, match=r"^segmenter: expected 3 bands or more, .* got 2"):
         load_encoder(small(bands=2), tmp_path / "r.pth")
 
 
@@ -481,30 +487,33 @@ CARD = {"data": "a1b2", "track": "simulated", "miou": 0.43, "iou": [0.5, None], 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str, str]:
-    """Weights, card and hash of a judge whose every buffer has been set."""
+    """Weights, card and hash of a segmenter whose every buffer has been set."""
     model = small(rates=(1, 2, 3))
     model.set_normalisation([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8])
-    path = tmp_path_factory.mktemp("judge") / "judge.safetensors"
-    digest = save_judge(model, path, CARD)
+    path = tmp_path_factory.mktemp("segmenter") / "segmenter.safetensors"
+    digest = save_segmenter(model, path, CARD)
     return path.read_bytes(), path.with_suffix(".json").read_text(), digest
 
 
 @pytest.fixture
 def saved(written: tuple[bytes, str, str], tmp_path: Path) -> Path:
-    path = tmp_path / "judge.safetensors"
+    path = tmp_path / "segmenter.safetensors"
     path.write_bytes(written[0])
     path.with_suffix(".json").write_text(written[1])
     return path
 
 
-def test_a_judge_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_segmenter_comes_back_as_it_was(tmp_path: Path) -> None:
     model = small(rates=(1, 2, 3), classes=4).train()
     model.set_normalisation([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8])
-    path = tmp_path / "judge.safetensors"
-    digest = save_judge(model, path, CARD)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["judge.json", "judge.safetensors"]
+    path = tmp_path / "segmenter.safetensors"
+    digest = save_segmenter(model, path, CARD)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "segmenter.json",
+        "segmenter.safetensors",
+    ]
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    again = load_judge(path)
+    again = load_segmenter(path)
     assert not again.training
     assert again.options == model.options
     assert again.state_dict().keys() == model.state_dict().keys()
@@ -515,12 +524,14 @@ def test_a_judge_comes_back_as_it_was(tmp_path: Path) -> None:
         assert torch.equal(again(picture), model.eval()(picture))
 
 
-def test_the_same_judge_has_the_same_hash(written: tuple[bytes, str, str], tmp_path: Path) -> None:
+def test_the_same_segmenter_has_the_same_hash(
+    written: tuple[bytes, str, str], tmp_path: Path
+) -> None:
     model = small(rates=(1, 2, 3))
     model.set_normalisation([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8])
-    assert save_judge(model, tmp_path / "other.safetensors", {}) == written[2]
+    assert save_segmenter(model, tmp_path / "other.safetensors", {}) == written[2]
     model.mean += 1e-3
-    assert save_judge(model, tmp_path / "other.safetensors", {}) != written[2]
+    assert save_segmenter(model, tmp_path / "other.safetensors", {}) != written[2]
 
 
 def test_a_card_says_what_it_was_told_and_whose_it_is(
@@ -537,17 +548,20 @@ def test_a_card_says_what_it_was_told_and_whose_it_is(
     "entry", [math.nan, np.arange(3), Path("x"), [1, {"deep": -math.inf}]], ids=str
 )
 def test_a_card_that_json_cannot_hold_is_refused_and_nothing_written(
-    entry: object, judge: Judge, saved: Path, written: tuple[bytes, str, str]
+    entry: object, segmenter: Segmenter, saved: Path, written: tuple[bytes, str, str]
 ) -> None:
     with pytest.raises(ModelError, match=r"^card: expected what JSON can hold .* None for nan"):
-        save_judge(judge, saved, {"miou": entry})
+        save_segmenter(segmenter, saved, {"miou": entry})
     assert saved.read_bytes() == written[0]
     assert saved.with_suffix(".json").read_text() == written[1]
     assert len(list(saved.parent.iterdir())) == 2
 
 
-def test_a_disk_that_fills_leaves_the_old_judge(
-    judge: Judge, saved: Path, written: tuple[bytes, str, str], monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_fills_leaves_the_old_segmenter(
+    segmenter: Segmenter,
+    saved: Path,
+    written: tuple[bytes, str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(_: object, path: Path, __: object) -> None:
         path.write_bytes(b"half")
@@ -555,50 +569,54 @@ def test_a_disk_that_fills_leaves_the_old_judge(
 
     monkeypatch.setattr("planetcr_models.weights.checkpoint.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
-        save_judge(judge, saved, {})
+        save_segmenter(segmenter, saved, {})
     assert saved.read_bytes() == written[0]
     assert len(list(saved.parent.iterdir())) == 2
-    assert load_judge(saved).options["rates"] == (1, 2, 3)
+    assert load_segmenter(saved).options["rates"] == (1, 2, 3)
 
 
-def test_who_reads_the_old_judge_reads_it_to_its_end(
-    judge: Judge, saved: Path, written: tuple[bytes, str, str]
+def test_who_reads_the_old_segmenter_reads_it_to_its_end(
+    segmenter: Segmenter, saved: Path, written: tuple[bytes, str, str]
 ) -> None:
     with saved.open("rb") as weights, saved.with_suffix(".json").open() as card:
-        digest = save_judge(judge, saved, {})
+        digest = save_segmenter(segmenter, saved, {})
         assert weights.read() == written[0]
         assert card.read() == written[1]
     assert read_card(saved)["sha256"] == digest
 
 
-def test_weights_do_not_take_the_place_of_their_card(judge: Judge, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"judge\.json: is where the card goes"):
-        save_judge(judge, tmp_path / "judge.json", {})
+def test_weights_do_not_take_the_place_of_their_card(segmenter: Segmenter, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"segmenter\.json: is where the card goes"):
+        save_segmenter(segmenter, tmp_path / "segmenter.json", {})
     with pytest.raises(FileNotFoundError):
-        save_judge(judge, tmp_path / "none" / "judge.safetensors", {})
+        save_segmenter(segmenter, tmp_path / "none" / "segmenter.safetensors", {})
     assert not any(tmp_path.iterdir())
 
 
-def test_a_judge_needs_no_card_but_no_other_ones(saved: Path) -> None:
+def test_a_segmenter_needs_no_card_but_no_other_ones(saved: Path) -> None:
     card = saved.with_suffix(".json")
     text = card.read_text()
     other = dict(json.loads(text), sha256="0" * 64)
     card.write_text(json.dumps(other))
-    with pytest.raises(CheckpointError, match=r"judge\.json: the card is of another file than ju"):
-        load_judge(saved)
+    with pytest.raises(
+        CheckpointError, match=r"segmenter\.json: the card is of another file than ju"
+    ):
+        load_segmenter(saved)
     card.write_text("{}")
     with pytest.raises(CheckpointError, match="the card is of another file"):
-        load_judge(saved)
+        load_segmenter(saved)
     card.write_text("[]")
-    with pytest.raises(CheckpointError, match="expected the card of a judge, got a list"):
-        load_judge(saved)
+    with pytest.raises(CheckpointError, match="expected the card of a segmenter, got a list"):
+        load_segmenter(saved)
     card.write_bytes(b"\xff{")
     with pytest.raises(CheckpointError, match="is no card, or a damaged one"):
         read_card(saved)
     card.unlink()
-    with pytest.raises(CheckpointError, match=r"judge\.json: expected the card of a judge, found"):
+    with pytest.raises(
+        CheckpointError, match=r"segmenter\.json: expected the card of a segmenter, found"
+    ):
         read_card(saved)
-    assert isinstance(load_judge(saved), Judge)
+    assert isinstance(load_segmenter(saved), Segmenter)
 
 
 def change(path: Path, said: dict[str, str] | None = None, **weights: torch.Tensor | None) -> None:
@@ -619,20 +637,20 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "the card is of another file": lambda path: path.write_bytes(
         path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])
     ),
-    r"save_judge writes it, found safetensors of another origin": lambda path: change(
+    r"save_segmenter writes it, found safetensors of another origin": lambda path: change(
         path, {"format": "planetcr_models"}
     ),
     "expected version 1 of the form, got 2": lambda path: change(
         path, {FORMAT: '{"version": "2", "options": {}}'}
     ),
     r"names no version and options; save": lambda path: change(path, {FORMAT: "{"}),
-    r"cannot be made \(judge: expected an encoder": lambda path: change(
+    r"cannot be made \(segmenter: expected an encoder": lambda path: change(
         path, {FORMAT: '{"version": "1", "options": {"encoder": "vgg16"}}'}
     ),
     r"cannot be made \(.* unexpected keyword argument 'depth'": lambda path: change(
         path, {FORMAT: '{"version": "1", "options": {"depth": 3}}'}
     ),
-    "weights of this Judge, got others\n  missing: mean": lambda path: change(path, mean=None),
+    "weights of this Segmenter, got others\n  missing: mean": lambda path: change(path, mean=None),
     r"of another shape: std expected \(4,\), got \(3,\)": lambda path: change(
         path, std=torch.ones(3)
     ),
@@ -641,12 +659,12 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("words", BROKEN)
-def test_what_is_no_judge_is_refused_with_its_reason(saved: Path, words: str) -> None:
+def test_what_is_no_segmenter_is_refused_with_its_reason(saved: Path, words: str) -> None:
     BROKEN[words](saved)
     with pytest.raises(CheckpointError, match=words):
-        load_judge(saved)
+        load_segmenter(saved)
 
 
-def test_a_judge_is_no_restorer(saved: Path) -> None:
+def test_a_segmenter_is_no_restorer(saved: Path) -> None:
     with pytest.raises(CheckpointError, match="safetensors of another origin"):
         load_model(saved)

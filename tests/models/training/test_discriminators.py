@@ -105,10 +105,10 @@ def test_one_logit_sees_that_many_pixels(network: str, field: int) -> None:
     torch.manual_seed(0)
     model = TwoStemDiscriminator(width=4) if network == "two_stem" else PatchDiscriminator(width=2)
     cloudy = torch.rand(1, 4, 160, 160)
-    judged = torch.rand(1, 4 if network == "two_stem" else 6, 160, 160, requires_grad=True)
-    logits = model.eval()(cloudy, judged)
+    segmented = torch.rand(1, 4 if network == "two_stem" else 6, 160, 160, requires_grad=True)
+    logits = model.eval()(cloudy, segmented)
     logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
-    seen = judged.grad[0].abs().sum(0) > 0
+    seen = segmented.grad[0].abs().sum(0) > 0
     assert [int(seen.any(axis).sum()) for axis in (0, 1)] == [field, field]
 
 

@@ -20,17 +20,17 @@ from fake_patches import MadeUp
 from narrow_networks import narrow
 from planetcr_models.errors import ModelError
 from planetcr_models.networks.base import upsample
-from planetcr_models.segmentation.deeplab import Judge
+from planetcr_models.segmentation.deeplab import Segmenter
 from planetcr_models.training.devices import Settings, make_fabric
 from planetcr_models.training.discriminators import PatchDiscriminator, TwoStemDiscriminator
 from planetcr_models.training.loader import Batch, Batches, Crops, load
 from planetcr_models.training.objectives import (
-    Duel,
+    AdversarialObjective,
     Objective,
     Supervised,
     initialise,
     objective_of,
-    objective_of_judge,
+    objective_of_segmenter,
     optimizer_of,
     statistics_of,
 )
@@ -197,7 +197,7 @@ def test_the_alignment_of_align_cr_and_nothing_else_learns_at_a_tenth(fabric: Fa
         group["scale"]: {names[id(parameter)] for parameter in group["params"]}
         for group in optimizer.param_groups
     }
-    live = {*names.values()} - {*network.dead_parameters}
+    live = {*names.values()} - {*network.unused_parameters}
     aligning = {name for name in live if "align" in name.split(".")}
     assert 0 < len(aligning) < len(live)
     assert groups == {1.0: live - aligning, 0.1: aligning}
@@ -221,7 +221,7 @@ def test_alignment_moves_a_tenth_as_far_in_the_first_step(
     for name, farthest in moved.items():  # Adam's first step is the rate itself
         tenth = "align" in name.split(".")
         assert farthest <= (1e-5 if tenth else 1e-4) * (1 + 1e-6), name
-        if name not in objective.network.dead_parameters:
+        if name not in objective.network.unused_parameters:
             assert farthest > (5e-6 if tenth else 5e-5), name
 
 
@@ -271,7 +271,7 @@ def test_dead_parameters_stay_as_they_are_and_all_others_learn(
     name: str, options: dict[str, Any], fabric: Fabric, batches: list[Batch]
 ) -> None:
     network = narrow(name, **options)
-    dead = set(network.dead_parameters)
+    dead = set(network.unused_parameters)
     assert dead
     recipe = RECIPES[name].changed(weight_decay=0.1)
     objective = prepared(objective_of(network, recipe), fabric)
@@ -358,10 +358,10 @@ ATTENTION = {
 }
 
 
-def duel(case: str, fabric: Fabric) -> Duel:
+def duel(case: str, fabric: Fabric) -> AdversarialObjective:
     name = case.removesuffix("_mask")
     objective = prepared(objective_of(narrow(name), DUELS[case]), fabric)
-    assert isinstance(objective, Duel)
+    assert isinstance(objective, AdversarialObjective)
     return objective
 
 
@@ -561,24 +561,25 @@ def test_the_layer_that_makes_the_image_is_the_one_at_a_tenth(
     assert kernel.abs().max().item() == pytest.approx(0.1 * math.sqrt(6 / inputs), rel=0.15)
 
 
-# --- the judge ------------------------------------------------------------------------------------
+# --- the segmenter
+# ------------------------------------------------------------------------------------
 
 
-def small_judge() -> Judge:
+def small_segmenter() -> Segmenter:
     torch.manual_seed(0)
-    return Judge(encoder="resnet18")
+    return Segmenter(encoder="resnet18")
 
 
-def judging(**changes: Any) -> Recipe:
-    return RECIPES["judge"].changed(batch=4, **changes)
+def segmenting(**changes: Any) -> Recipe:
+    return RECIPES["segmenter"].changed(batch=4, **changes)
 
 
 def test_normalisation_is_that_of_all_pixels() -> None:
-    patches, judge = MadeUp(7), small_judge()
-    objective_of_judge(judge, judging(), patches)
+    patches, segmenter = MadeUp(7), small_segmenter()
+    objective_of_segmenter(segmenter, segmenting(), patches)
     pixels = patches.clear.astype(np.float64).transpose(1, 0, 2, 3).reshape(4, -1)
-    assert_close(judge.mean.double().numpy(), pixels.mean(1), rtol=1e-6, atol=0)
-    assert_close(judge.std.double().numpy(), pixels.std(1), rtol=1e-5, atol=0)
+    assert_close(segmenter.mean.double().numpy(), pixels.mean(1), rtol=1e-6, atol=0)
+    assert_close(segmenter.std.double().numpy(), pixels.std(1), rtol=1e-5, atol=0)
     mean, deviation, _ = statistics_of(patches)
     assert_close(mean, pixels.mean(1), rtol=1e-12, atol=0)
     assert_close(deviation, pixels.std(1), rtol=1e-9, atol=0)
@@ -593,10 +594,10 @@ def test_classes_are_counted_and_unknown_land_is_not() -> None:
 
 
 def test_a_band_without_contrast_is_no_division_by_zero() -> None:
-    patches, judge = MadeUp(2), small_judge()
+    patches, segmenter = MadeUp(2), small_segmenter()
     patches.clear[:, 1] = 0.1
-    objective_of_judge(judge, judging(), patches)
-    assert judge.std[1].item() == pytest.approx(1e-4, rel=1e-6)
+    objective_of_segmenter(segmenter, segmenting(), patches)
+    assert segmenter.std[1].item() == pytest.approx(1e-4, rel=1e-6)
 
 
 def test_five_hundred_patches_evenly_spaced_are_looked_at() -> None:
@@ -621,17 +622,17 @@ def test_five_hundred_patches_evenly_spaced_are_looked_at() -> None:
 
 
 @pytest.mark.parametrize("weighting", ["none", "inverse_sqrt"])
-def test_the_judges_loss_is_the_cross_entropy_of_known_land(
+def test_the_segmenters_loss_is_the_cross_entropy_of_known_land(
     weighting: str, fabric: Fabric, batches: list[Batch]
 ) -> None:
-    patches, judge = MadeUp(12), small_judge()
+    patches, segmenter = MadeUp(12), small_segmenter()
     patches.land_cover[:] = np.minimum(patches.land_cover, 4)  # and no water
     batch = {name: values.clone() for name, values in batches[0].items()}
     batch["land_cover"].clamp_(max=4)[:, :3] = 6
     objective = prepared(
-        objective_of_judge(judge, judging(class_weights=weighting), patches), fabric
+        objective_of_segmenter(segmenter, segmenting(class_weights=weighting), patches), fabric
     )
-    alone = copy.deepcopy(judge)
+    alone = copy.deepcopy(segmenter)
     torch.manual_seed(0)  # of dropout
     logits = alone(batch["clear"])
     truth = batch["land_cover"].long()
@@ -646,10 +647,10 @@ def test_the_judges_loss_is_the_cross_entropy_of_known_land(
     assert objective.step(batch)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_a_judge_learns(fabric: Fabric) -> None:
+def test_a_segmenter_learns(fabric: Fabric) -> None:
     patches = MadeUp(4)
-    recipe = judging(warmup_steps=0)
-    objective = objective_of_judge(small_judge(), recipe, patches)
+    recipe = segmenting(warmup_steps=0)
+    objective = objective_of_segmenter(small_segmenter(), recipe, patches)
     objective.prepare(fabric)
     (optimizer,) = objective.optimizers.values()
     assert isinstance(optimizer, torch.optim.SGD)
@@ -686,28 +687,28 @@ def test_a_network_with_attention_may_do_without_its_loss(
     assert list(terms) == ["loss", "adversarial", "l1", "discriminator"]
 
 
-def test_the_judges_loss_is_none_for_a_restorer() -> None:
+def test_the_segmenters_loss_is_none_for_a_restorer() -> None:
     with pytest.raises(ModelError, match="cross_entropy: is no loss for dsen2_cr"):
-        objective_of(narrow("dsen2_cr"), RECIPES["judge"])
+        objective_of(narrow("dsen2_cr"), RECIPES["segmenter"])
 
 
 @pytest.mark.parametrize(
     "recipe",
     [
-        dataclasses.replace(RECIPES["judge"], batch=1),
-        dataclasses.replace(RECIPES["judge"], loss=L1()),
+        dataclasses.replace(RECIPES["segmenter"], batch=1),
+        dataclasses.replace(RECIPES["segmenter"], loss=L1()),
         Recipe(loss=Adversarial()),
     ],
     ids=["batch_of_one", "l1", "adversarial"],
 )
-def test_a_judge_that_cannot_learn_is_refused(recipe: Recipe) -> None:
-    judge = small_judge()
-    expected = "^judge: expected the loss cross_entropy and a batch of 2 or more$"
+def test_a_segmenter_that_cannot_learn_is_refused(recipe: Recipe) -> None:
+    segmenter = small_segmenter()
+    expected = "^segmenter: expected the loss cross_entropy and a batch of 2 or more$"
     with pytest.raises(ModelError, match=expected):
-        objective_of_judge(judge, recipe, MadeUp(2))
-    assert judge.mean.eq(0).all()
+        objective_of_segmenter(segmenter, recipe, MadeUp(2))
+    assert segmenter.mean.eq(0).all()
 
 
-def test_a_judge_learns_from_two() -> None:
+def test_a_segmenter_learns_from_two() -> None:
     recipe = Recipe(loss=CrossEntropy(), batch=2)
-    assert isinstance(objective_of_judge(small_judge(), recipe, MadeUp(2)), Supervised)
+    assert isinstance(objective_of_segmenter(small_segmenter(), recipe, MadeUp(2)), Supervised)

@@ -27,7 +27,7 @@ from planetcr_models.training.recipes import (
 
 GANS = ("mcgan", "spa_gan", "sar_opt_cgan")
 REGRESSIONS = ("dsen2_cr", "glf_cr", "align_cr_no_sar", "align_cr_no_align", "align_cr")
-ALL = (*GANS, *REGRESSIONS, "judge")
+ALL = (*GANS, *REGRESSIONS, "segmenter")
 
 
 def near(values: list[float]) -> object:
@@ -106,11 +106,13 @@ def test_all_steps_of_an_epoch_have_one_rate(name: str) -> None:
         (59_999, 0.01 * math.exp(-0.9 * math.log(60_000))),
     ],
 )
-def test_the_judges_rate_rises_in_a_thousand_steps_and_falls_in_each(
+def test_the_segmenters_rate_rises_in_a_thousand_steps_and_falls_in_each(
     step: int, expected: float
 ) -> None:
-    judge = RECIPES["judge"]
-    assert judge.learning_rate * judge.factor(step, 1000) == pytest.approx(expected, rel=1e-12)
+    segmenter = RECIPES["segmenter"]
+    assert segmenter.learning_rate * segmenter.factor(step, 1000) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_the_judges_rate_rises_in_a_thousand_steps_and_falls_in_each(
     [(0, 1 / 247), (122, 123 / 247 * (1 - 122 / 2460) ** 0.9), (246, 0.9**0.9)],
 )
 def test_a_short_run_rises_in_a_tenth_of_its_steps(step: int, expected: float) -> None:
-    assert RECIPES["judge"].factor(step, 41) == pytest.approx(expected, rel=1e-12)
+    assert RECIPES["segmenter"].factor(step, 41) == pytest.approx(expected, rel=1e-12)
 
 
 RUNS = st.builds(
@@ -205,7 +207,7 @@ FACTS: dict[str, dict[str, Any]] = {
     "align_cr_no_sar": PAPER | CHARBONNIER,
     "align_cr_no_align": PAPER | CHARBONNIER,
     "align_cr": PAPER | CHARBONNIER | {"scale.align": 0.1},
-    "judge": PAPER
+    "segmenter": PAPER
     | {
         "loss": "cross_entropy",
         "class_weights": "none",
@@ -229,8 +231,8 @@ def test_a_recipe_is_what_the_papers_and_their_code_say(name: str) -> None:
     assert RECIPES[name].plain() == FACTS[name]
 
 
-def test_every_method_and_the_judge_have_a_recipe_and_its_source() -> None:
-    assert set(RECIPES) == set(SOURCES) == {*list_models(), "judge"} == set(ALL)
+def test_every_method_and_the_segmenter_have_a_recipe_and_its_source() -> None:
+    assert set(RECIPES) == set(SOURCES) == {*list_models(), "segmenter"} == set(ALL)
     assert all(SOURCES.values())
 
 
@@ -317,9 +319,9 @@ def test_a_loss_that_is_kept_keeps_its_weights() -> None:
     assert recipe.changed(loss="charbonnier").loss == Charbonnier(cloud_weight=2.0)
 
 
-@pytest.mark.parametrize("name", [*GANS, "judge"])
+@pytest.mark.parametrize("name", [*GANS, "segmenter"])
 @pytest.mark.parametrize("loss", ["l1", "charbonnier", "nonsense", 3])
-def test_gans_and_the_judge_keep_their_loss(name: str, loss: Any) -> None:
+def test_gans_and_the_segmenter_keep_their_loss(name: str, loss: Any) -> None:
     kept = RECIPES[name].loss.name
     with pytest.raises(ModelError, match=f"^recipe: expected loss={kept}, got {loss!r}$"):
         RECIPES[name].changed(loss=loss)
@@ -414,7 +416,7 @@ def test_the_least_number_that_makes_sense_is_taken(key: str, value: float) -> N
         ("align_cr", "initialisation"),
         ("mcgan", "discriminator"),
         ("mcgan", "attention_target"),
-        ("judge", "class_weights"),
+        ("segmenter", "class_weights"),
     ],
 )
 def test_words_are_of_a_list(name: str, key: str) -> None:

@@ -26,7 +26,7 @@ from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, read_che
 from planetcr_models.training.devices import Settings, make_fabric
 from planetcr_models.training.objectives import objective_of
 from planetcr_models.training.recipes import RECIPES, Recipe, Scalar
-from planetcr_models.training.throughput import Speed, rehearse
+from planetcr_models.training.throughput import Speed, estimate_throughput
 from planetcr_models.training.trainer import Outcome, train
 
 QUIET = Settings(device="cpu", quiet=True)
@@ -362,7 +362,7 @@ def test_too_little_memory_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("planetcr_models.training.objectives.Supervised.step", hungry)
-    monkeypatch.setattr("planetcr_models.training.objectives.Duel.step", hungry)
+    monkeypatch.setattr("planetcr_models.training.objectives.AdversarialObjective.step", hungry)
     with pytest.raises(
         TrainingError, match=r"batch of 2; use a smaller --batch, or .*--accumulate 2"
     ):
@@ -442,7 +442,9 @@ def test_scores_that_are_never_numbers_still_leave_a_best_epoch(tmp_path: Path) 
 def test_a_rehearsal_measures_and_keeps_nothing(tmp_path: Path) -> None:
     recipe = recipe_of("dsen2_cr")
     objective = objective_of(create_model("dsen2_cr", **NARROW["dsen2_cr"]), recipe)
-    speed = rehearse(objective, MadeUp(5, side=50), Scores(*range(99)), QUIET, seconds=0.2)
+    speed = estimate_throughput(
+        objective, MadeUp(5, side=50), Scores(*range(99)), QUIET, seconds=0.2
+    )
     assert speed.steps == 2
     assert min(speed.loader, speed.step, speed.validation_seconds) > 0
     assert not list(tmp_path.iterdir())
@@ -468,7 +470,7 @@ def test_a_rehearsal_stays_small_where_steps_are_slow(monkeypatch: pytest.Monkey
         return step(batch, **options)
 
     monkeypatch.setattr(objective, "step", slow)
-    speed = rehearse(objective, MadeUp(5, side=100), None, QUIET, seconds=0.3)
+    speed = estimate_throughput(objective, MadeUp(5, side=100), None, QUIET, seconds=0.3)
     assert (speed.images, speed.crop) == (1, 80)
     assert set(tried) == {(1, 4, 80, 80)}
     assert speed.step == pytest.approx(1 / (0.2 * (100 / 80) ** 2), rel=0.5)

@@ -1,4 +1,4 @@
-"""A judge whose answers can be worked out on paper: no network, no file."""
+"""A segmenter whose answers can be worked out on paper: no network, no file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 
-class ShadeJudge:
+class ShadeSegmenter:
     """Takes the class from the red band's shade, and counts what it was shown."""
 
     def __init__(self, shades: float = 20.0, key: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How fast does a judge see scenes? Prints scenes per second, measured side by side in one run.
+"""How fast does a segmenter see scenes? Prints scenes per second, measured side by side in one run.
 
 DeepLabv3+ with ResNet-50, as the paper's, on predictions in both protocols: with nothing remembered
 (prediction, cloudy and clear image of each scene) and with the cloudy and clear images remembered,
@@ -25,11 +25,11 @@ from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
 from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.evaluation.segmenters import Bench
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.networks.segmenter import FileJudge, load
+from planetcr_bench.networks.segmenter import FileSegmenter, load
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.simulation.writer import simulate
-from planetcr_models.segmentation.deeplab import Judge, save_judge
+from planetcr_models.segmentation.deeplab import Segmenter, save_segmenter
 
 BOTH = list(PROTOCOLS.values())
 
@@ -55,13 +55,15 @@ def read_scenes(folder: Path, count: int) -> list[Arrays]:
     return [scenes[index % len(scenes)] for index in range(count)]
 
 
-def report(judge: FileJudge, device: str, scenes: Sequence[Arrays], measuring: float) -> None:
-    fresh = seconds(lambda number: Bench([judge], f"fresh {number}", BOTH).count(scenes))
-    Bench([judge], "known", BOTH).count(scenes)
-    known = seconds(lambda _: Bench([judge], "known", BOTH).count(scenes))
+def report(
+    segmenter: FileSegmenter, device: str, scenes: Sequence[Arrays], measuring: float
+) -> None:
+    fresh = seconds(lambda number: Bench([segmenter], f"fresh {number}", BOTH).count(scenes))
+    Bench([segmenter], "known", BOTH).count(scenes)
+    known = seconds(lambda _: Bench([segmenter], "known", BOTH).count(scenes))
     for what, took in (("nothing remembered", fresh), ("clear and cloudy remembered", known)):
         print(
-            f"  {judge.name} on {device}, {what}: {len(scenes) / took:.2f} scenes/s, "
+            f"  {segmenter.name} on {device}, {what}: {len(scenes) / took:.2f} scenes/s, "
             f"{took / measuring:.1f} x the time of measuring"
         )
 
@@ -74,22 +76,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        file = folder / "judge.safetensors"
-        save_judge(Judge(encoder=options.encoder), file, {})
+        file = folder / "segmenter.safetensors"
+        save_segmenter(Segmenter(encoder=options.encoder), file, {})
         scenes = read_scenes(folder, options.scenes)
         measuring = seconds(lambda _: [measure_scene(scene, BOTH) for scene in scenes])
         print(
             f"{len(scenes)} scenes, both protocols; measuring on one core: "
             f"{len(scenes) / measuring:.1f} scenes/s"
         )
-        print(f"judging, {torch.get_num_threads()} threads on the CPU:")
+        print(f"segmenting, {torch.get_num_threads()} threads on the CPU:")
         report(load(file, device="cpu"), "CPU", scenes, measuring)
         if torch.cuda.is_available():
-            print(f"judging, {torch.cuda.get_device_name()}:")
+            print(f"segmenting, {torch.cuda.get_device_name()}:")
             for autocast in ("off", "bf16"):
                 report(load(file, device="cuda", autocast=autocast), "GPU", scenes, measuring)
         else:
-            print("judging, GPU: none here")
+            print("segmenting, GPU: none here")
 
 
 if __name__ == "__main__":
