@@ -50,11 +50,11 @@ learn: .venv/.done ## Train four narrow networks on a CPU (an hour): results/sim
 	rm -f results/sim-v1-small/sim-v1-demo/*/status.json # of the ledgers that are replaced
 	$(BIN)/planetcr-bench simulate build/learn/sim --size demo --train 240
 	$(BIN)/planetcr-bench reproduce build/learn/sim --config tests/learn.toml --out build/learn/work --results results/sim-v1-small
-	$(BIN)/planetcr-bench train dsen2_cr --data build/learn/sim --pack build/learn/work/pack --out build/learn/work/train/dsen2_cr_no_sar --val-scenes 24 --epochs 30 --batch 4 --crop 80 --set learning_rate=1e-3 --set decay=linear --set constant_epochs=15 --set ema=0.99 --option width=24 --option blocks=4 --option use_sar=false
+	$(BIN)/planetcr-bench train dsen2_cr --data build/learn/sim --cache build/learn/work/cache --out build/learn/work/train/dsen2_cr_no_sar --val-scenes 24 --epochs 30 --batch 4 --crop 80 --set learning_rate=1e-3 --set decay=linear --set constant_epochs=15 --set ema=0.99 --model-arg width=24 --model-arg blocks=4 --model-arg use_sar=false
 	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow
-	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow-crop160 --crop official
-	for run in narrow narrow-crop160; do $(BIN)/planetcr-bench evaluate build/learn/work/preds/dsen2_cr_no_sar-$$run --data build/learn/sim --results results/sim-v1-small $(foreach segmenter,segmenter segmenter-2 segmenter-3,--segmenter build/learn/work/train/$(segmenter)/best.safetensors) || exit 1; done
-	$(BIN)/planetcr-bench compare --protocol official --out results/sim-v1-small/comparison/official $(foreach run,$(UNTRAINED) $(LEARNT:=-crop160),results/sim-v1-small/sim-v1-demo/$(run))
+	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow-window160 --window official
+	for run in narrow narrow-window160; do $(BIN)/planetcr-bench evaluate build/learn/work/preds/dsen2_cr_no_sar-$$run --data build/learn/sim --results results/sim-v1-small $(foreach segmenter,segmenter segmenter-2 segmenter-3,--segmenter build/learn/work/train/$(segmenter)/best.safetensors) || exit 1; done
+	$(BIN)/planetcr-bench compare --protocol official --out results/sim-v1-small/comparison/official $(foreach run,$(UNTRAINED) $(LEARNT:=-window160),results/sim-v1-small/sim-v1-demo/$(run))
 	$(BIN)/planetcr-bench compare --protocol full --out results/sim-v1-small/comparison/full $(foreach run,$(UNTRAINED) $(LEARNT),results/sim-v1-small/sim-v1-demo/$(run))
 
 calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrate REAL=PLANET_CR

@@ -44,11 +44,11 @@ def command(*words: str, folder: Path, until: str | None = "") -> None:
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     folder.mkdir(parents=True, exist_ok=True)
-    command("simulate", "data", "--size", "demo", "--truth", "truth", folder=folder)
+    command("simulate", "data", "--size", "demo", "--truth", "optical_thickness", folder=folder)
     command("check", "data", folder=folder)
     for method in METHODS:
         command("predict", method, "--data", "data", folder=folder)
-        command("evaluate", f"preds/{method}", "--truth", "truth", folder=folder)
+        command("evaluate", f"preds/{method}", "--truth", "optical_thickness", folder=folder)
     runs = [f"results/{TRACK}/{method}" for method in METHODS]
     command("compare", *runs, folder=folder, until="Scenes / AOIs")
     print("(Tab. 2 alone is shown here; the command prints more.)")

@@ -35,7 +35,7 @@ from planetcr_bench.metrics.protocols import Pool
 from planetcr_bench.predictions.format import (
     Predictions,
     find_predictions,
-    input_crop_of,
+    input_window_of,
     read_card,
 )
 from planetcr_bench.predictions.units import swapped_colours
@@ -57,10 +57,10 @@ def evaluate(
     workers: int | None = None,
     batch: int = 16,
     device: str = "auto",
-    class_pool: Pool | None = None,
+    class_average: Pool | None = None,
     allow_missing: bool = False,
     segmenters: Sequence[Segmenter] = (),
-    truth: Path | None = None,
+    optical_thickness: Path | None = None,
     command: Sequence[str] = (),
     tables: bool = True,
     quiet: bool = False,
@@ -77,10 +77,10 @@ def evaluate(
         workers: See ``worker_count``.
         batch: Scenes that travel together to a worker or to the device.
         device: See :func:`choose_device`.
-        class_pool: How the report puts per-class figures together, if not as each protocol does.
+        class_average: How the report puts per-class figures together, if not as each protocol does.
         allow_missing: Score what is there, and mark the run incomplete for good.
         segmenters: That tell the land cover of the predictions (Tab. 3).
-        truth: Folder of the hidden truth of a simulated dataset, for errors by optical thickness.
+        optical_thickness: Folder that `simulate --truth` wrote, for errors by optical thickness.
         command: Written into ``run.json``.
         tables: Write tables, figures and the report, not the ledger alone.
         quiet: Show no progress.
@@ -113,20 +113,20 @@ def evaluate(
     if predictions.problems and not allow_missing:  # nothing is scored, so name all there is
         others = pixel_problems(predictions, workers=workers, batch=batch, quiet=quiet)
         _fail_closed(predictions, dataset, [*predictions.problems, *others], allow_missing)
-    input_crop = input_crop_of(predictions)
-    _expect_truth(truth, dataset)
+    input_window = input_window_of(predictions)
+    _check_thickness(optical_thickness, dataset)
     bench = _bench(segmenters, dataset, predictions)
     out = results / dataset.track / name
     unfinished = out.with_name(f".{name}.unfinished")
     unfinished.mkdir(parents=True, exist_ok=True)
     refusal = f"{out}: another evaluation writes there; wait, or choose --name"
     with exclusive_lock(unfinished / "lock", refusal):
-        identity = _identity(dataset, predictions, segmenters, truth)
+        identity = _identity(dataset, predictions, segmenters, optical_thickness)
         table, problems = measure(
             predictions,
             identity,
             unfinished / "parts",
-            truth=truth,
+            optical_thickness=optical_thickness,
             bench=bench,
             device=device,
             workers=workers,
@@ -146,7 +146,7 @@ def evaluate(
             "scenes": len(scored),
             "expected_scenes": len(dataset.scenes),
             "method": card.method,
-            "input_crop": input_crop,
+            "input_window": input_window,
             **identity,
             "segmenters": {segmenter.key: dict(segmenter.facts) for segmenter in segmenters},
         }
@@ -167,7 +167,7 @@ def evaluate(
         ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
         strip = _strip(dataset, predictions, ledger)
         staged = unfinished / "staged"
-        _publish(staged, out, ledger, table, run, class_pool, strip, tables=tables)
+        _publish(staged, out, ledger, table, run, class_average, strip, tables=tables)
         shutil.rmtree(unfinished)
     if swapped:
         warnings.warn(swapped, BenchWarning, stacklevel=2)
@@ -187,17 +187,19 @@ def check_name(name: str) -> None:
         )
 
 
-def _expect_truth(truth: Path | None, dataset: Dataset) -> None:
+def _check_thickness(optical_thickness: Path | None, dataset: Dataset) -> None:
     """Refuse truth of another simulation."""
-    if truth is None:
+    if optical_thickness is None:
         return
     here = read_simulation(dataset.folder)
     if here is None:
-        raise UsageError(f"--truth: is of simulated datasets, which {dataset.folder} is not")
-    there = read_simulation(truth)
+        raise UsageError(
+            f"--optical-thickness: is of simulated datasets, which {dataset.folder} is not"
+        )
+    there = read_simulation(optical_thickness)
     if there is None or there.identity != here.identity:
         raise DatasetError(
-            f"{truth}: expected the hidden truth of {here.identity}, found "
+            f"{optical_thickness}: expected the hidden truth of {here.identity}, found "
             f"{there.identity if there else 'none'}; `planetcr-bench simulate --truth` writes it"
         )
 
@@ -214,7 +216,10 @@ def _bench(
 
 
 def _identity(
-    dataset: Dataset, predictions: Predictions, segmenters: Sequence[Segmenter], truth: Path | None
+    dataset: Dataset,
+    predictions: Predictions,
+    segmenters: Sequence[Segmenter],
+    optical_thickness: Path | None,
 ) -> dict[str, object]:
     """Every setting that changes a number, and no other: never device, workers or batch."""
     protocols = protocols_of(predictions.size)
@@ -226,7 +231,7 @@ def _identity(
         "simulation": dataset.simulation,
         "scale": predictions.card.scale,
         "segmenters": {segmenter.key: segmenter.facts["sha256"] for segmenter in segmenters},
-        "truth": truth is not None,
+        "optical_thickness": optical_thickness is not None,
     }
 
 
@@ -268,7 +273,7 @@ def _publish(
     ledger: Ledger,
     table: pa.Table,
     run: dict[str, Any],
-    class_pool: Pool | None,
+    class_average: Pool | None,
     strip: bytes,
     *,
     tables: bool,
@@ -284,7 +289,7 @@ def _publish(
     staged.mkdir()
     write_ledger(staged / "ledger.parquet", table, ledger.provenance)
     if tables:
-        write_report(staged, ledger, run, pool=class_pool)
+        write_report(staged, ledger, run, pool=class_average)
     text = json.dumps(run, indent=2, ensure_ascii=False) + "\n"
     atomic_write(staged / "run.json", text.encode())
     if strip:

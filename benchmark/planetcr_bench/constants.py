@@ -60,7 +60,7 @@ WORLDCOVER_CLASS: Final = {
 }
 """WorldCover code to class index: the authors' mapping, with nodata as unknown."""
 
-INPUT_CROPS: Final = {"official": "160", "whole": "whole"}
+INPUT_WINDOWS: Final = {"official": "160", "whole": "whole"}
 """What ``crop`` of a prediction card may say of what the network saw, and the tag that figures of
 such predictions carry: the centre 160 × 160 alone, as the authors' testers show it, or whole
 patches."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from planetcr_models.errors import InputError, ModelError
 from planetcr_models.networks.base import SAR_BANDS, SMALLEST, margins, refuse_small
 
-Autocast = Literal["off", "bf16"]
+InferencePrecision = Literal["32", "bf16"]
 
 TILE: Final = 512
 """Side of a tile by default, in pixels."""
@@ -69,7 +69,7 @@ def restore_batch(
     sar: NDArray[np.floating],
     *,
     device: str | torch.device | None = None,
-    autocast: Autocast = "off",
+    precision: InferencePrecision = "32",
 ) -> NDArray[np.float32]:
     """Restore images of one size, whole.
 
@@ -78,7 +78,7 @@ def restore_batch(
         cloudy: Reflectance in [0, 1], shape (B, bands, H, W).
         sar: VV and VH in [0, 1] over the same extent, shape (B, 2, h, w), on any grid.
         device: See :func:`choose_device`; the network stays there. By default where it is.
-        autocast: ``bf16`` is faster on a GPU; it changes the third digit, so it is never chosen
+        precision: ``bf16`` is faster on a GPU; it changes the third digit, so it is never chosen
             unasked.
 
     Returns:
@@ -90,7 +90,7 @@ def restore_batch(
             outside of [0, 1].
         ModelError: No such device, or too little memory on it.
     """
-    with ready(model, device, autocast) as run:
+    with ready(model, device, precision) as run:
         images, radar = _tensor(cloudy), _tensor(sar)
         expect_range("cloudy", images)
         expect_range("sar", radar)
@@ -106,7 +106,7 @@ def restore_tiled(
     overlap: int | None = None,
     batch: int = 1,
     device: str | torch.device | None = None,
-    autocast: Autocast = "off",
+    precision: InferencePrecision = "32",
     out: NDArray[np.float32] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> NDArray[np.float32]:
@@ -133,7 +133,7 @@ def restore_tiled(
             quarter of a tile where that is less.
         batch: Tiles that the network sees at a time, 1 or more.
         device: See :func:`choose_device`; the network stays there. By default where it is.
-        autocast: See :func:`restore_batch`.
+        precision: See :func:`restore_batch`.
         out: Where to write, shape (bands, H, W), such as a ``numpy.memmap``; else a new array.
         progress: Called with the tiles that are done, and with all there are.
 
@@ -168,7 +168,7 @@ def restore_tiled(
     done = 0
     with (
         _incomplete(lambda: done if theirs else 0, len(places)),
-        ready(model, device, autocast) as run,
+        ready(model, device, precision) as run,
     ):
         while some := places[done : done + batch]:
             images = torch.stack([_read("cloudy", cloudy, rows, columns, place) for place in some])
@@ -367,14 +367,14 @@ def _checked_shape(cloudy: Raster, sar: Raster, bands: int | None) -> tuple[int,
 
 @contextmanager
 def ready(
-    model: nn.Module, device: str | torch.device | None, autocast: Autocast
+    model: nn.Module, device: str | torch.device | None, precision: InferencePrecision
 ) -> Iterator[Callable[..., Tensor]]:
     """A network as a function of tensors, in evaluation mode on its device for the while.
 
     Args:
         model: Its own mode is restored afterwards; it stays on the device.
         device: See :func:`choose_device`; by default where it is.
-        autocast: See :func:`restore_batch`.
+        precision: See :func:`restore_batch`.
 
     Yields:
         A function of batches of images, of any device and precision; its result is the network's.
@@ -382,15 +382,15 @@ def ready(
     Raises:
         ModelError: No such device or precision, or too little memory.
     """
-    if autocast not in ("off", "bf16"):
-        raise ModelError(f"autocast: expected off or bf16, got {autocast!r}")
+    if precision not in ("32", "bf16"):
+        raise ModelError(f"precision: expected 32 or bf16, got {precision!r}")
     weights = next(model.parameters(), torch.empty(0))
     place = weights.device if device is None else choose_device(device)
     model.to(place)
 
     def run(*images: Tensor) -> Tensor:
         try:
-            with torch.autocast(place.type, torch.bfloat16, enabled=autocast == "bf16"):
+            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
                 return model(*(x.to(place, weights.dtype) for x in images))
         except torch.OutOfMemoryError as error:
             raise ModelError(

@@ -55,6 +55,6 @@ def twins(folder: Path) -> None:
     put(folder, Ledger(forged, {**right.provenance, "name": "forged"}), card=make_card("Forged"))
     worse = make_ledger("worse", scenes=6, seed=1)
     put(folder, replace(worse, frame=worse.frame.assign(squared_error=worse.frame["values"] / 2)))
-    best = make_ledger("best", scenes=6, seed=2, input_crop="whole")
+    best = make_ledger("best", scenes=6, seed=2, input_window="whole")
     frame = best.frame.assign(squared_error=right.frame["squared_error"].min() / 10)
     put(folder, replace(best, frame=frame))

@@ -112,7 +112,7 @@ def make_ledger(name: str = "method", *, scenes: int = 10, seed: int = 0, **prov
         "fingerprint": "f" * 64,
         "simulation": None,
         "scale": None,
-        "truth": False,
+        "optical_thickness": False,
         "segmenters": {
             segmenter: {"name": f"fake {segmenter}", "sha256": segmenter * 8}
             for segmenter in segmenters

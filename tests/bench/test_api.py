@@ -340,7 +340,7 @@ def test_a_second_run_replaces_the_first_and_leaves_other_files(
         run(preds, tmp_path / "results")
     pd.testing.assert_frame_equal(rows(out), before)
     first.write_bytes(data)
-    run(preds, tmp_path / "results", class_pool="pixels")
+    run(preds, tmp_path / "results", class_average="pixels")
     assert (out / "notes.txt").read_text() == "mine"
     assert "pool:pixels" in (out / "table2.md").read_text()
 

@@ -214,11 +214,11 @@ def test_the_network_is_left_in_its_mode_and_gets_no_gradient() -> None:
 def test_autocast_is_off_unless_it_is_asked_for() -> None:
     model, (cloudy, sar) = narrow("dsen2_cr"), (image.numpy() for image in images(2))
     exact = restore_batch(model, cloudy, sar)
-    rough = restore_batch(model, cloudy, sar, autocast="bf16")
+    rough = restore_batch(model, cloudy, sar, precision="bf16")
     assert exact.dtype == rough.dtype == np.float32
     assert 0 < np.abs(exact - rough).max() < 0.05
-    with pytest.raises(ModelError, match="autocast: expected off or bf16, got 'fp8'"):
-        restore_batch(model, cloudy, sar, autocast="fp8")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="precision: expected 32 or bf16, got 'fp8'"):
+        restore_batch(model, cloudy, sar, precision="fp8")  # type: ignore[arg-type]
 
 
 def test_a_device_is_there_or_refused() -> None:

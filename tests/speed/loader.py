@@ -1,4 +1,4 @@
-"""How fast does training read? Crops per second of one process, from files and from their pack.
+"""How fast does training read? Crops per second of one process, from files and from their cache.
 
 Random 160 × 160 crops of random simulated scenes, the same for both, side by side in one run: cold,
 each scene once after the system was asked to forget the files, and warm, when all of them lie in
@@ -20,7 +20,7 @@ import numpy as np
 
 from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.layout import SceneFiles, find_scenes
-from planetcr_bench.data.patches import FilePatches, PackedPatches, build_pack
+from planetcr_bench.data.patches import CachedPatches, FilePatches, build_cache
 from planetcr_bench.simulation.writer import simulate
 from planetcr_bench.utils.parallel import start_worker
 
@@ -43,7 +43,7 @@ def windows(rng: np.random.Generator, order: np.ndarray) -> list[Window]:
     ]
 
 
-def crops_per_second(patches: FilePatches | PackedPatches, some: Sequence[Window]) -> float:
+def crops_per_second(patches: FilePatches | CachedPatches, some: Sequence[Window]) -> float:
     start = time.perf_counter()
     for index, top, left in some:
         patches.read(index, top=top, left=left, size=SIZE)
@@ -54,27 +54,27 @@ def measure(scenes: Sequence[SceneFiles], folder: Path, crops: int, repeats: int
     rng = np.random.default_rng(0)
     files = FilePatches(scenes)
     start = time.perf_counter()
-    pack = build_pack(scenes, folder, name="train", quiet=True)
+    cache = build_cache(scenes, folder, name="train", quiet=True)
     seconds = time.perf_counter() - start
-    size = pack.path.stat().st_size
+    size = cache.path.stat().st_size
     stored = [scene.path(product) for scene in scenes for product in PRODUCTS]
     stored_size = sum(path.stat().st_size for path in stored)
-    print(f"{len(scenes)} scenes: files {stored_size / 1e6:.0f} MB, pack {size / 1e6:.0f} MB,")
-    print(f"fingerprinted and packed in {seconds:.1f} s by {os.cpu_count()} cores")
+    print(f"{len(scenes)} scenes: files {stored_size / 1e6:.0f} MB, cache {size / 1e6:.0f} MB,")
+    print(f"fingerprinted and cached in {seconds:.1f} s by {os.cpu_count()} cores")
     rates: dict[str, list[tuple[float, float]]] = {"cold": [], "warm": []}
     for _ in range(repeats):
         once = windows(rng, rng.permutation(len(scenes)))
         many = windows(rng, rng.integers(0, len(scenes), crops))
-        pack = PackedPatches(pack.path, pack.fingerprint)  # the map before holds its pages
-        len(pack)  # opens it: the words of the pack count for nothing in an epoch
-        forget([*stored, pack.path])
-        cold = crops_per_second(files, once), crops_per_second(pack, once)
+        cache = CachedPatches(cache.path, cache.fingerprint)  # the map before holds its pages
+        len(cache)  # opens it: the words of the cache count for nothing in an epoch
+        forget([*stored, cache.path])
+        cold = crops_per_second(files, once), crops_per_second(cache, once)
         rates["cold"].append(cold)
-        for patches in (files, pack):
+        for patches in (files, cache):
             crops_per_second(patches, windows(rng, np.arange(len(scenes))))
-        rates["warm"].append((crops_per_second(files, many), crops_per_second(pack, many)))
+        rates["warm"].append((crops_per_second(files, many), crops_per_second(cache, many)))
     print(f"\n{SIZE} × {SIZE} crops per second of one process, medians of {repeats}")
-    print("        files      pack     ratio")
+    print("        files      cache     ratio")
     for state, pairs in rates.items():
         slow, fast = np.median(pairs, axis=0)
         print(f"{state:5s}{slow:8.0f}{fast:10.0f}{fast / slow:10.1f}")
@@ -92,7 +92,7 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         simulate(folder / "data", size=options.size)
         scenes = find_scenes(folder / "data", "train")
-        measure(scenes, folder / "pack", options.crops, options.repeats)
+        measure(scenes, folder / "cache", options.crops, options.repeats)
 
 
 if __name__ == "__main__":

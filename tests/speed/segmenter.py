@@ -88,8 +88,8 @@ def main() -> None:
         report(load(file, device="cpu"), "CPU", scenes, measuring)
         if torch.cuda.is_available():
             print(f"segmenting, {torch.cuda.get_device_name()}:")
-            for autocast in ("off", "bf16"):
-                report(load(file, device="cuda", autocast=autocast), "GPU", scenes, measuring)
+            for precision in ("32", "bf16"):
+                report(load(file, device="cuda", precision=precision), "GPU", scenes, measuring)
         else:
             print("segmenting, GPU: none here")
 

@@ -171,8 +171,7 @@ def _readings(
 def segmentation_scores(
     ledger: Ledger, segmenter: str, protocol: Protocol, image: Image
 ) -> pd.DataFrame:
-    """What a segmenter tells from one image of a run's scenes, beside their clear and cloudy
-    images.
+    """Scores of a segmenter on one image of each scene, beside its clear and cloudy images.
 
     Returns:
         One row per bin of :data:`BINS`, in percent and percentage points:

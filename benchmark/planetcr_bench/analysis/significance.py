@@ -1,5 +1,4 @@
-"""Ledgers in, what may be said of them out: intervals, paired differences, ties, detectable
-differences.
+"""Statistical significance: intervals, paired differences, ties, detectable differences.
 
 Patches of one AOI are alike, so AOIs count, never patches. One engine tells everything: what a
 score is without each AOI (jackknife), and Student's t with degrees of freedom from the AOIs' sizes.

@@ -36,7 +36,7 @@ def compare(
         Literal["official", "full"] | None,
         typer.Option(help="Only this protocol.", show_default="all that every run was measured in"),
     ] = None,
-    class_pool: options.Pool = None,
+    class_average: options.ClassAverage = None,
     no_segmenter: Annotated[
         bool,
         typer.Option(
@@ -74,13 +74,13 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     shown = marked(ledgers, always=published)
     told = all_comparisons(shown)
-    write_comparison(out, shown, pool=class_pool, published=published, told=told)
+    write_comparison(out, shown, pool=class_average, published=published, told=told)
     if as_json:
         typer.echo(json.dumps([summary(run) for run in ledgers], ensure_ascii=False))
         return
     from planetcr_bench.cli.terminal import print_comparisons, print_runs
 
-    print_runs(shown, pool=class_pool, published=published)
+    print_runs(shown, pool=class_average, published=published)
     print_comparisons(shown, told)
     typer.echo(f"Tables and figures: {out}")
 

@@ -30,7 +30,7 @@ def evaluate(
     workers: options.Workers = None,
     batch: options.Batch = 16,
     device: options.Device = "auto",
-    class_pool: options.Pool = None,
+    class_average: options.ClassAverage = None,
     allow_missing: Annotated[
         bool,
         typer.Option(
@@ -39,8 +39,8 @@ def evaluate(
         ),
     ] = False,
     segmenter: options.Segmenters = None,
-    autocast: options.Autocast = None,
-    truth: options.Truth = None,
+    precision: options.InferencePrecision = None,
+    optical_thickness: options.OpticalThickness = None,
     as_json: options.Json = False,
 ) -> None:
     """Score predictions: Tab. 2 and Fig. 5 of the paper, and a ledger to derive anything else.
@@ -51,14 +51,14 @@ def evaluate(
     from planetcr_bench import api as run
     from planetcr_bench.utils.untrusted import printable
 
-    if autocast is not None and not segmenter:
-        raise UsageError("--autocast: is of segmenters; give one with --segmenter")
+    if precision is not None and not segmenter:
+        raise UsageError("--precision: is of segmenters; give one with --segmenter")
     segmenters = []
     if segmenter:
         need_segmenters()
         from planetcr_bench.networks.segmenter import load_all  # PyTorch is an extra
 
-        segmenters = load_all(segmenter, device=device, autocast=autocast or "off")
+        segmenters = load_all(segmenter, device=device, precision=precision or "32")
     ledger, folder, problems = run.evaluate(
         predictions,
         results,
@@ -69,10 +69,10 @@ def evaluate(
         workers=workers,
         batch=batch,
         device=device,
-        class_pool=class_pool,
+        class_average=class_average,
         allow_missing=allow_missing,
         segmenters=segmenters,
-        truth=truth,
+        optical_thickness=optical_thickness,
         command=["planetcr-bench", *sys.argv[1:]],
         quiet=as_json,
     )
@@ -85,5 +85,5 @@ def evaluate(
         return
     from planetcr_bench.cli.terminal import print_runs
 
-    print_runs([ledger], pool=class_pool)
+    print_runs([ledger], pool=class_average)
     typer.echo(f"Results: {folder} (start with report.md)")

@@ -14,7 +14,7 @@ from planetcr_bench.errors import UsageError
 from planetcr_bench.utils.extras import need_segmenters
 
 
-class Row(StrEnum):
+class Panels(StrEnum):
     """Lines of panels; typer reads no list of literals."""
 
     infrared = "infrared"
@@ -35,14 +35,14 @@ def gallery(
     scenes: Annotated[
         int | None,
         typer.Option(
-            min=1, help="How many scenes to choose.", show_default="5, with --pick classes 6"
+            min=1, help="How many scenes to choose.", show_default="5, with --select classes 6"
         ),
     ] = None,
     scene: Annotated[
         list[str] | None,
         typer.Option(help="Scene to draw, by its name; repeatable, and none is chosen then."),
     ] = None,
-    pick: Annotated[
+    select: Annotated[
         Literal["spread", "classes", "best", "median", "worst"] | None,
         typer.Option(
             help="spread: evenly over cloud cover (5 scenes are one per bin of Fig. 5), seasons "
@@ -51,7 +51,7 @@ def gallery(
             show_default="spread",
         ),
     ] = None,
-    by: Annotated[
+    rank_by: Annotated[
         Literal["mae", "psnr", "sam", "ssim"] | None,
         typer.Option(help="Score for best, median or worst.", show_default="psnr"),
     ] = None,
@@ -59,8 +59,8 @@ def gallery(
         str | None, typer.Option(help="Split of the dataset.", show_default="test")
     ] = None,
     scene_list: options.SceneList = None,
-    row: Annotated[
-        list[Row] | None,
+    panels: Annotated[
+        list[Panels] | None,
         typer.Option(
             help="Line of panels under each scene: false colour, absolute error, spectral angle, "
             "the segmenter's maps; repeatable.",
@@ -77,7 +77,7 @@ def gallery(
     device: options.Device = "auto",
 ) -> None:
     """Draw scenes as Fig. 4 of the paper does: cloudy, SAR, land cover, predictions, clear."""
-    _check_options(row or [], segmenter, device)
+    _check_options(panels or [], segmenter, device)
     from planetcr_bench.gallery.gallery import check_out
     from planetcr_bench.gallery.gallery import gallery as run
 
@@ -96,19 +96,21 @@ def gallery(
         scene_list=scene_list,
         names=scene or (),
         count=scenes,
-        pick=pick,
-        by=by,
-        rows=[name.value for name in row or [Row.error] if name is not Row.none],
+        select=select,
+        rank_by=rank_by,
+        panels=[name.value for name in panels or [Panels.error] if name is not Panels.none],
         segmenter=loaded,
     )
     typer.echo(f"{len(drawn)} {'scene' if len(drawn) == 1 else 'scenes'} in {out}")
 
 
-def _check_options(rows: Sequence[Row], segmenter: Path | None, device: str) -> None:
-    if Row.none in rows and len(rows) > 1:
-        raise UsageError(f"--row none: expected no other row, got {', '.join(rows)}")
-    if Row.none in rows and segmenter:
-        raise UsageError(f"--row none: expected no --segmenter, which draws a row, got {segmenter}")
+def _check_options(rows: Sequence[Panels], segmenter: Path | None, device: str) -> None:
+    if Panels.none in rows and len(rows) > 1:
+        raise UsageError(f"--panels none: expected no other row, got {', '.join(rows)}")
+    if Panels.none in rows and segmenter:
+        raise UsageError(
+            f"--panels none: expected no --segmenter, which draws a row, got {segmenter}"
+        )
     if device != "auto" and segmenter is None:
         raise UsageError(
             f"--device: expected it with --segmenter, which alone uses it, got {device}"

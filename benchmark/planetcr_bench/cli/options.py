@@ -28,10 +28,10 @@ Workers = Annotated[
 ]
 Batch = Annotated[int, typer.Option(min=1, help="Scenes that travel together.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Pool = Annotated[
+ClassAverage = Annotated[
     Literal["scene-mean", "pixels"] | None,
     typer.Option(
-        "--class-pool",
+        "--class-average",
         help="Per-class figures as the mean over scenes or over all pixels; by default scene-mean "
         "in official, pixels in full.",
     ),
@@ -45,7 +45,7 @@ Segmenters = Annotated[
         "ranking depends on the segmenter.",
     ),
 ]
-Truth = Annotated[
+OpticalThickness = Annotated[
     Path | None,
     typer.Option(
         help="Hidden truth of a simulated dataset, from `simulate --truth`: reports then show "
@@ -61,10 +61,10 @@ Precision = Annotated[
     Literal["32", "bf16", "fp16"],
     typer.Option(help="bf16, fp16: compute with less where it does no harm; faster on a GPU."),
 ]
-Readers = Annotated[
+LoaderWorkers = Annotated[
     int | None,
     typer.Option(
-        "--workers",
+        "--loader-workers",
         min=0,
         help="Processes per device that read training scenes.",
         show_default="by processors",
@@ -81,10 +81,10 @@ Weights = Annotated[
         "random: none, to try things out.",
     ),
 ]
-NetworkOptions = Annotated[
+ModelArgs = Annotated[
     list[str] | None,
     typer.Option(
-        "--option",
+        "--model-arg",
         metavar="KEY=VALUE",
         help="Option of the network, such as width=32; repeatable. `planetcr-bench models NAME` "
         "lists them.",
@@ -94,14 +94,14 @@ Seed = Annotated[
     int | None,
     typer.Option(min=0, max=2**63 - 1, help="Of weights that no file gives.", show_default="0"),
 ]
-Autocast = Annotated[
-    Literal["off", "bf16"] | None,
+InferencePrecision = Annotated[
+    Literal["32", "bf16"] | None,
     typer.Option(
-        help="bf16: less precise and faster on a GPU. off: float32, the same on every device.",
-        show_default="off",
+        help="bf16: less precise and faster on a GPU. 32: float32, the same on every device.",
+        show_default="32",
     ),
 ]
-Crop = Annotated[
+Window = Annotated[
     Literal["whole", "official"] | None,
     typer.Option(
         help="official: the network sees the centre 160 x 160 alone, as in the authors' tester, "

@@ -37,11 +37,11 @@ def predict(
         ),
     ] = None,
     device: options.Device = "auto",
-    autocast: options.Autocast = None,
-    crop: options.Crop = None,
+    precision: options.InferencePrecision = None,
+    window: options.Window = None,
     tile: options.Tile = None,
     overlap: options.Overlap = None,
-    option: options.NetworkOptions = None,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = None,
     as_json: options.Json = False,
 ) -> None:
@@ -63,8 +63,8 @@ def predict(
     if method in METHODS:
         _refuse(
             method,
-            weights=weights, autocast=autocast, crop=crop, tile=tile, overlap=overlap,
-            option=option or None, seed=seed,
+            weights=weights, precision=precision, window=window, tile=tile, overlap=overlap,
+            model_arg=model_arg or None, seed=seed,
         )  # fmt: skip
         out = out or Path("preds", method)
         written, kept = run(method, data_folder(data), out, batch=batch or 16, **common), 0
@@ -80,20 +80,20 @@ def predict(
         settings = Settings(
             device=place,
             batch=batch or (1 if place == "cpu" else 8),
-            autocast=autocast or "off",
+            precision=precision or "32",
             tile=tile,
             overlap=tile // 4 if tile and overlap is None else overlap or 0,
         )
         out = out or Path("preds", Path(method.partition(":")[0]).stem)
         network, card = open_network(
-            method, weights=weights, options=option or (), seed=seed or 0, settings=settings
+            method, weights=weights, options=model_arg or (), seed=seed or 0, settings=settings
         )
         written, kept = predict_with(
             as_function(network, settings),
             data_folder(data),
             out,
             card=card,
-            crop=crop or "whole",
+            window=window or "whole",
             batch=settings.batch,
             **common,
         )

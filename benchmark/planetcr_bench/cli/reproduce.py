@@ -29,11 +29,11 @@ def reproduce(
     device: options.Device = "auto",
     devices: options.Devices = 1,
     precision: options.Precision = "32",
-    workers: options.Readers = None,
-    pack: Annotated[
+    workers: options.LoaderWorkers = None,
+    cache: Annotated[
         bool, typer.Option(help="Decode the training scenes once, 1.6 MB a scene; see `train`.")
     ] = True,
-    truth: options.Truth = None,
+    optical_thickness: options.OpticalThickness = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -64,8 +64,8 @@ def reproduce(
             devices=devices,
             precision=precision,
             workers=workers,
-            pack=pack,
-            truth=truth,
+            cache=cache,
+            optical_thickness=optical_thickness,
         )
     )
     steps = reproduction.plan_of(wish)

@@ -74,7 +74,7 @@ def submit(
             rich_help_panel=_PACK,
         ),
     ] = False,
-    truth: options.Truth = None,
+    optical_thickness: options.OpticalThickness = None,
     check: Annotated[
         Path | None,
         typer.Option(
@@ -145,7 +145,7 @@ def submit(
         raise UsageError("submit: expected one of a folder of predictions, --check or --template")
     packing: dict[str, Any] = {"--card": card, "--out": out, "--name": name, "--split": split}
     packing |= {"--with-predictions": with_predictions, "--allow-missing": allow_missing}
-    packing |= {"--truth": truth}
+    packing |= {"--optical-thickness": optical_thickness}
     checking = {"--sample": sample, "--seed": seed, "--accept": accept}
     given: dict[str, Any] = {"data": data, "scene_list": scene_list, "workers": workers}
     given |= {"results": results, "segmenters": _segmenters(segmenter, device)}
@@ -177,7 +177,7 @@ def submit(
             name=name,
             split=split,
             allow_missing=allow_missing,
-            truth=truth,
+            optical_thickness=optical_thickness,
             device=device,
             **given,
         )
@@ -205,7 +205,7 @@ def _segmenters(files: list[Path] | None, device: str) -> Sequence[Segmenter]:
     need_segmenters()
     from planetcr_bench.networks.segmenter import load_all  # PyTorch is an extra
 
-    return load_all(files, device=device, autocast="off")
+    return load_all(files, device=device, precision="32")
 
 
 def _pack(

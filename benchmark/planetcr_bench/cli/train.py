@@ -48,7 +48,7 @@ def train(
             "`planetcr-bench models NAME` shows the recipe.",
         ),
     ] = None,
-    option: options.NetworkOptions = None,
+    model_arg: options.ModelArgs = None,
     encoder_weights: Annotated[
         str | None,
         typer.Option(
@@ -69,7 +69,7 @@ def train(
         int, typer.Option(min=1, help="At most so many validation scenes.")
     ] = 200,
     scene_list: options.SceneList = None,
-    pack: Annotated[
+    cache: Annotated[
         Path | None,
         typer.Option(
             help="Decode the training scenes once, into a memory-mapped file in this folder "
@@ -82,16 +82,16 @@ def train(
         int, typer.Option(min=1, help="Machines, as torchrun or Slurm start them.")
     ] = 1,
     precision: options.Precision = "32",
-    accumulate: Annotated[
+    micro_batches: Annotated[
         int,
         typer.Option(min=1, help="Run each batch through in so many parts, to save memory."),
     ] = 1,
-    workers: options.Readers = None,
+    workers: options.LoaderWorkers = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Show recipe and data, measure the speed, train nothing; --pack is made.",
+            help="Show recipe and data, measure the speed, train nothing; --cache is made.",
         ),
     ] = False,
     as_json: options.Json = False,
@@ -114,17 +114,17 @@ def train(
         data=data,
         out=out or Path("runs", name),
         changes=_changes(change, epochs=epochs, batch=batch, crop=crop),
-        options=tuple(option or ()),
+        options=tuple(model_arg or ()),
         encoder_weights=encoder_weights,
         val_share=val_share,
         val_scenes=val_scenes,
         scene_list=scene_list,
-        pack=pack,
+        cache=cache,
         device=device,
         devices=devices,
         nodes=num_nodes,
         precision=precision,
-        parts=accumulate,
+        parts=micro_batches,
         workers=workers,
         quiet=as_json,
         command=("planetcr-bench", *sys.argv[1:]),

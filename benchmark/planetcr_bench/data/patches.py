@@ -1,7 +1,7 @@
-"""Scenes in, patches to train on out: read from the files, or from one memory-mapped pack of them.
+"""Scenes in, patches to train on out: read from the files, or from one memory-mapped cache of them.
 
-Both give the same numbers. A pack is ``<name>.npy``, one record per scene, and ``<name>.json``,
-which says what it was made of; it is written last, so that a pack without it is no pack.
+Both give the same numbers. A cache is ``<name>.npy``, one record per scene, and ``<name>.json``,
+which says what it was made of; it is written last, so that a cache without it is no cache.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ RECORD: Final = np.dtype(
         ("land_cover", "u1", (SAR_SIZE, SAR_SIZE)),
     ]
 )
-"""A scene in a pack: reflectance × 10 000, at most 10 000; backscatter in [0, 1]; class indices."""
+"""A cached scene: reflectance × 10 000, at most 10 000; backscatter in [0, 1]; class indices."""
 
 _LARGEST_PACK: Final = 2**50
 _LARGEST_CONTENTS: Final = 2**26
 
-_PACKED_TOGETHER = 4  # scenes; three such batches per worker lie in memory
+_CACHED_TOGETHER = 4  # scenes; three such batches per worker lie in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class TrainingPatch:
 
 
 class _Patches(ABC):
-    """What patches from files and from a pack share: their size, and how windows are cut."""
+    """What patches from files and from a cache share: their size, and how windows are cut."""
 
     side: ClassVar[int] = OPTICAL_SIZE
     cell: ClassVar[int] = CELL
@@ -126,7 +126,7 @@ class _Patches(ABC):
         Raises:
             UsageError: The window cuts through SAR pixels or leaves the patch.
             DatasetError: A file is missing, unreadable or not as the official layout has it; or a
-                pack is missing, damaged, or one of other scenes by now.
+                cache is missing, damaged, or one of other scenes by now.
             SceneError: The products of a scene do not lie on one grid.
         """
         window = _window_of(top, left, size)
@@ -210,24 +210,24 @@ def _cut(records: NDArray[np.void], index: int, window: _Window) -> TrainingPatc
     )
 
 
-# --- From a pack ----------------------------------------------------------------------------
+# --- From a cache ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class PackedPatches(_Patches):
-    """Patches of a pack, mapped into memory when the first one is read; the numbers of the files.
+class CachedPatches(_Patches):
+    """Patches of a cache, mapped into memory when the first one is read; the numbers of the files.
 
     To another process only the path and the fingerprint travel; it maps the file for itself.
 
     Attributes:
         path: The ``.npy`` file.
-        fingerprint: Of the scenes that the pack must hold.
+        fingerprint: Of the scenes that the cache must hold.
     """
 
     path: Path
     fingerprint: str
 
-    def __reduce__(self) -> tuple[type[PackedPatches], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type[CachedPatches], tuple[Path, str]]:
         return type(self), (self.path, self.fingerprint)
 
     def __len__(self) -> int:
@@ -245,7 +245,7 @@ class PackedPatches(_Patches):
     def _opened(self) -> tuple[NDArray[np.void], list[str]]:
         """Records and names; what the file says of itself is read after it is mapped.
 
-        So a pack that is replaced in between is refused: the new records come only after the old
+        So a cache that is replaced in between is refused: the new records come only after the old
         words are gone.
         """
         records = _map(self.path)
@@ -253,7 +253,7 @@ class PackedPatches(_Patches):
         made = (contents.get("version"), contents.get("fingerprint"))
         if made != (PACK_VERSION, self.fingerprint):
             raise DatasetError(
-                f"{self.path}: expected the pack of the scenes with fingerprint "
+                f"{self.path}: expected the cache of the scenes with fingerprint "
                 f"{self.fingerprint[:12]}…, found another; it was replaced meanwhile, start again"
             )
         names = contents["names"]
@@ -262,33 +262,35 @@ class PackedPatches(_Patches):
         return records, names
 
 
-def build_pack(
+def build_cache(
     scenes: Sequence[SceneFiles],
     folder: Path,
     *,
     name: str,
     workers: int | None = None,
     quiet: bool = False,
-) -> PackedPatches:
-    """Open the pack of the scenes, once it is built if there is none of the very same pixels.
+) -> CachedPatches:
+    """Open the cache of the scenes, once it is built if there is none of the very same pixels.
 
     Of several processes that call this at once, one builds and the others wait. A process that is
-    killed leaves the earlier pack or none, and the next call builds.
+    killed leaves the earlier cache or none, and the next call builds.
 
     Args:
-        scenes: What to pack, in the order of the indices.
-        folder: Where the pack lies; made.
-        name: Name of the pack, such as ``train``; a pack of other scenes by that name is replaced.
+        scenes: What to cache, in the order of the indices.
+        folder: Where the cache lies; made.
+        name: Name of the cache, such as ``train``; a cache of other scenes by that name is
+        replaced.
         workers: See ``worker_count``.
         quiet: Show no progress.
 
     Raises:
-        DatasetError: There is no scene, a file of one is not as it must be, or the pack is damaged.
+        DatasetError: There is no scene, a file of one is not as it must be, or the cache is
+            damaged.
         BenchError: The disk has not enough room, or the folder cannot be written.
     """
     path = folder / f"{name}.npy"
     if not scenes:
-        raise DatasetError(f"{path}: expected scenes to pack, got none")
+        raise DatasetError(f"{path}: expected scenes to cache, got none")
     with _only_builder(path):
         fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
         contents = {
@@ -299,9 +301,9 @@ def build_pack(
         }
         if not path.exists() or _read_contents(path) != contents:
             _build(scenes, path, contents, workers=workers, quiet=quiet)
-        pack = PackedPatches(path, fingerprint)
-        len(pack)  # a damaged pack is refused here, not in the middle of an epoch
-    return pack
+        cache = CachedPatches(path, fingerprint)
+        len(cache)  # a damaged cache is refused here, not in the middle of an epoch
+    return cache
 
 
 @contextmanager
@@ -322,7 +324,7 @@ def _only_builder(path: Path) -> Iterator[None]:
 def _unwritable(path: Path, error: OSError) -> BenchError:
     return BenchError(
         f"{path}: cannot be written ({error.strerror or error}); choose another folder, or train "
-        "without a pack: leave out --pack"
+        "without a cache: leave out --cache"
     )
 
 
@@ -338,14 +340,14 @@ def _build(
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)
     _check_room(path, len(scenes))
-    packed = run_batches(_pack_scenes, scenes, workers=workers, batch=_PACKED_TOGETHER)
-    packed = track(packed, f"Pack {path.stem}", len(scenes), quiet=quiet)
+    cached = run_batches(_cache_scenes, scenes, workers=workers, batch=_CACHED_TOGETHER)
+    cached = track(cached, f"Cache {path.stem}", len(scenes), quiet=quiet)
     try:
-        digests = _write_records(partial, packed, len(scenes))
+        digests = _write_records(partial, cached, len(scenes))
         if split_fingerprint(digests) != contents["fingerprint"]:
             raise DatasetError(
                 f"{scenes[0].split_folder}: expected scenes that stay as they are, but pixels "
-                "changed while they were packed; run the same command again"
+                "changed while they were cached; run the same command again"
             )
         _contents_path(path).unlink(missing_ok=True)  # says nothing of the new records
         partial.replace(path)
@@ -362,30 +364,30 @@ def _check_room(path: Path, count: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise BenchError(
-            f"{path}: expected {math.ceil(needed / 1e6):,} MB of free disk space for a pack of "
+            f"{path}: expected {math.ceil(needed / 1e6):,} MB of free disk space for a cache of "
             f"{count} scenes, found {free // 10**6:,}; choose a folder on another disk, or train "
-            "without a pack: leave out --pack"
+            "without a cache: leave out --cache"
         )
 
 
-def _pack_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes, NDArray[np.void]]]:
+def _cache_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes, NDArray[np.void]]]:
     """Name, digest and record of each scene."""
-    packed = []
+    cached = []
     for files in scenes:
         rasters = _read_rasters(files)
-        packed.append((files.name, scene_digest(rasters), _record_of(rasters)))
-    return packed
+        cached.append((files.name, scene_digest(rasters), _record_of(rasters)))
+    return cached
 
 
 def _write_records(
-    path: Path, packed: Iterator[tuple[str, bytes, NDArray[np.void]]], count: int
+    path: Path, cached: Iterator[tuple[str, bytes, NDArray[np.void]]], count: int
 ) -> list[tuple[str, bytes]]:
     """Write a ``.npy`` file record by record: a full disk is an error, as it is not for a map."""
     digests = []
     header = {"descr": npy.dtype_to_descr(RECORD), "fortran_order": False, "shape": (count,)}
     with path.open("wb") as stream:
         npy.write_array_header_1_0(stream, header)
-        for name, digest, record in packed:
+        for name, digest, record in cached:
             stream.write(record.data.cast("B"))
             digests.append((name, digest))
         stream.flush()
@@ -398,7 +400,7 @@ def _contents_path(path: Path) -> Path:
 
 
 def _read_contents(path: Path) -> dict[str, Any]:
-    """What a pack says of itself; nothing where it was not finished."""
+    """What a cache says of itself; nothing where it was not finished."""
     beside = _contents_path(path)
     if not os.path.lexists(beside):
         return {}
@@ -411,7 +413,7 @@ def _read_contents(path: Path) -> dict[str, Any]:
 
 def _map(path: Path) -> NDArray[np.void]:
     if not os.path.lexists(path):
-        raise DatasetError(f"{path}: no such pack; start again, it is built anew")
+        raise DatasetError(f"{path}: no such cache; start again, it is built anew")
     check_regular(path, _LARGEST_PACK, error=DatasetError)
     try:
         records = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -428,6 +430,6 @@ def _map(path: Path) -> NDArray[np.void]:
 
 def _damaged(path: Path, expected: str, got: str) -> DatasetError:
     return DatasetError(
-        f"{path}: damaged pack: expected {expected}, got {got}; delete it and start again, it is "
+        f"{path}: damaged cache: expected {expected}, got {got}; delete it and start again, it is "
         "built anew"
     )

@@ -37,12 +37,12 @@ class Job:
     Attributes:
         scene: Its files.
         prediction: File of the prediction.
-        truth: Folder that holds the scene's hidden truth, if it is simulated and told.
+        optical_thickness: Folder that holds the scene's hidden truth, if it is simulated and told.
     """
 
     scene: SceneFiles
     prediction: Path
-    truth: Path | None = None
+    optical_thickness: Path | None = None
 
     def state(self) -> str:
         """Which file the prediction is, its size and times; another one is measured again."""
@@ -105,8 +105,8 @@ def read_arrays(job: Job, card: Card) -> Arrays:
         "prediction_sha256": pixel_digest(stored).hex(),
     }
     group = _plain_groups(land_cover, region)
-    if job.truth is not None:
-        thickness = np.digitize(read_thickness(job.truth, files), THICKNESS_EDGES) + 1
+    if job.optical_thickness is not None:
+        thickness = np.digitize(read_thickness(job.optical_thickness, files), THICKNESS_EDGES) + 1
         group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
     group = kernels.centre_crop(group, size)
     return Arrays(identity, np.stack([prediction, cloudy]), clear, group)

@@ -174,7 +174,7 @@ def measure(
     identity: Mapping[str, object],
     partial_folder: Path,
     *,
-    truth: Path | None = None,
+    optical_thickness: Path | None = None,
     bench: SegmenterPool | None = None,
     device: str = "cpu",
     workers: int | None = None,
@@ -188,7 +188,7 @@ def measure(
         identity: All settings that change a number, and nothing else; parts that an earlier run
             left under another identity are thrown away.
         partial_folder: Where measured scenes are kept until the caller has published them.
-        truth: Folder of the hidden truth of simulated scenes.
+        optical_thickness: Folder of the hidden truth of simulated scenes.
         bench: Segmenters that are to see the predictions, in this process.
         device: ``cpu``, or a CUDA device as torch names it.
         workers: See ``worker_count``.
@@ -207,7 +207,10 @@ def measure(
     expect_units(predictions)
     protocols = protocols_of(predictions.size)
     parts = ResumeStore(partial_folder, identity, bench.keys if bench else ())
-    jobs = {files: Job(files, path, truth) for files, path in sorted(predictions.files.items())}
+    jobs = {
+        files: Job(files, path, optical_thickness)
+        for files, path in sorted(predictions.files.items())
+    }
     done = parts.load({files.name: job.state() for files, job in jobs.items()})
     waiting = [job for files, job in jobs.items() if files.name not in done]
     if device == "cpu":

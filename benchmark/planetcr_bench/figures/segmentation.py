@@ -151,8 +151,7 @@ def _draw_spread(axes: Axes, score: str, row: Row, shift: float) -> None:
 
 
 def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: str = "") -> Figure:
-    """What the segmenters take each class of the clear image for in the cloudy and the restored
-    ones.
+    """Confusion of each class between the clear image and the cloudy or restored one.
 
     Args:
         ledgers: Runs on one dataset, of which a segmenter has read one at least.

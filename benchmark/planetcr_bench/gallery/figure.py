@@ -185,9 +185,9 @@ def _remedy(sheet: Sheet) -> str:
         fit = "fits" if most == 1 else "fit"
         return (
             f"at most {_scenes(most)} of this form {fit} on a page; draw fewer (--scenes), fewer "
-            "rows (--row), or fewer methods"
+            "rows (--panels), or fewer methods"
         )
-    return "not even one scene of this form fits on a page; draw fewer rows (--row) or methods"
+    return "not even one scene of this form fits on a page; draw fewer rows (--panels) or methods"
 
 
 def _scenes(count: int) -> str:

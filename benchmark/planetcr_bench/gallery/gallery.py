@@ -62,7 +62,7 @@ from planetcr_bench.gallery.selection import (
     BY_SCORE,
     COLUMN,
     By,
-    Pick,
+    Select,
     class_shares,
     cloud_cover,
     named_scenes,
@@ -78,7 +78,7 @@ from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.predictions.format import (
     Predictions,
     find_predictions,
-    input_crop_of,
+    input_window_of,
     read_card,
 )
 from planetcr_bench.results.aggregate import HIGHER_IS_BETTER
@@ -141,9 +141,9 @@ def gallery(
     scene_list: Path | None = None,
     names: Sequence[str] = (),
     count: int | None = None,
-    pick: Pick | None = None,
-    by: By | None = None,
-    rows: Sequence[str] = ("error",),
+    select: Select | None = None,
+    rank_by: By | None = None,
+    panels: Sequence[str] = ("error",),
     segmenter: Segmenter | None = None,
     quiet: bool = False,
 ) -> list[str]:
@@ -156,13 +156,13 @@ def gallery(
         out: File to write; its suffix (.png, .pdf or .svg) is the format.
         split: See ``find_dataset``, like ``scene_list``.
         scene_list: Authors' CSV list to take the scenes from.
-        names: Scenes to draw, in this order; without any, ``pick`` chooses.
+        names: Scenes to draw, in this order; without any, ``select`` chooses.
         count: How many scenes to choose, by default 5; one for each of the six classes.
-        pick: ``spread`` (the default): see ``spread_scenes``;
+        select: ``spread`` (the default): see ``spread_scenes``;
             ``classes``: ``scenes_of_classes``; ``best``, ``median``
             or ``worst``: ``ranked_scenes``, by the first folder.
-        by: Score that ranks, by default ``psnr``.
-        rows: Lines of panels to draw under each scene, of :data:`ROWS`.
+        rank_by: Score that ranks, by default ``psnr``.
+        panels: Lines of panels to draw under each scene, of :data:`ROWS`.
         segmenter: Tells land cover from images; draws the line ``segmenter``.
         quiet: Show no progress.
 
@@ -176,25 +176,29 @@ def gallery(
         PredictionError: A scene that is drawn, or ranked, has no usable prediction.
     """
     check_out(out)
-    _check_options(names, count, pick, by, rows, segmenter)
-    count = len(set(names)) or count or (len(LAND_COVER) if pick == "classes" else 5)
+    _check_options(names, count, select, rank_by, panels, segmenter)
+    count = len(set(names)) or count or (len(LAND_COVER) if select == "classes" else 5)
     _check_numbers(folders, count)
     dataset = _dataset(data, folders, split, scene_list, quiet=quiet)
-    titles, asked = method_titles(folders), _asked(rows, segmenter)
+    titles, asked = method_titles(folders), _asked(panels, segmenter)
     fitting_layout(_blank_sheet(titles, asked, min(count, len(dataset.scenes))))
-    if pick in BY_SCORE:
+    if select in BY_SCORE:
         found = _predictions(folders, dataset.scenes, "ranked or drawn")
-        scenes = _ranked(found, dataset.scenes, pick, by or "psnr", count, quiet=quiet)
+        scenes = _ranked(found, dataset.scenes, select, rank_by or "psnr", count, quiet=quiet)
     else:
-        scenes = _chosen(dataset.scenes, names, pick, count)
+        scenes = _chosen(dataset.scenes, names, select, count)
         found = _predictions(folders, scenes, "drawn")
     if not scenes:
-        raise DatasetError(f"{data}: expected a scene to choose by {pick}, found none")
+        raise DatasetError(f"{data}: expected a scene to choose by {select}, found none")
     protocol = _protocol(found)
     drawn = _read_all(scenes, found, protocol)
-    how = "chosen by name" if names else _how(pick, by or "psnr", titles[0], protocol, len(scenes))
+    how = (
+        "chosen by name"
+        if names
+        else _how(select, rank_by or "psnr", titles[0], protocol, len(scenes))
+    )
     note = _shown(dataset, len(scenes), how) + _seen(titles, found, protocol)
-    figure = gallery_figure(drawn, titles, protocol, rows=rows, segmenter=segmenter, note=note)
+    figure = gallery_figure(drawn, titles, protocol, rows=panels, segmenter=segmenter, note=note)
     save_figure(figure, out)
     return [files.name for files in scenes]
 
@@ -229,22 +233,22 @@ def _check_numbers(folders: Sequence[Path], scenes: int) -> None:
 def _check_options(
     names: Sequence[str],
     count: int | None,
-    pick: Pick | None,
+    select: Select | None,
     by: By | None,
     rows: Sequence[str],
     segmenter: Segmenter | None,
 ) -> None:
     if names and count:
         raise UsageError(f"--scenes: expected no number beside scenes by --scene, got {count}")
-    if names and pick:
-        raise UsageError(f"--pick: expected no choice beside scenes by --scene, got {pick}")
-    if by and pick not in BY_SCORE:
-        got = f"--pick {pick}" if pick else "no --pick"
-        raise UsageError(f"--by: expected --pick {', '.join(BY_SCORE)} with it, got {got}")
+    if names and select:
+        raise UsageError(f"--select: expected no choice beside scenes by --scene, got {select}")
+    if by and select not in BY_SCORE:
+        got = f"--select {select}" if select else "no --select"
+        raise UsageError(f"--rank-by: expected --select {', '.join(BY_SCORE)} with it, got {got}")
     if unknown := [row for row in rows if row not in ROWS]:
-        raise UsageError(f"--row: expected {', '.join(ROWS)}, got {', '.join(unknown)}")
+        raise UsageError(f"--panels: expected {', '.join(ROWS)}, got {', '.join(unknown)}")
     if "segmenter" in rows and segmenter is None:
-        raise UsageError("--row segmenter: expected a segmenter; give its file with --segmenter")
+        raise UsageError("--panels segmenter: expected a segmenter; give its file with --segmenter")
 
 
 def method_titles(folders: Sequence[Path]) -> list[str]:
@@ -325,12 +329,12 @@ def _protocol(found: Sequence[Predictions]) -> Protocol:
 
 
 def _chosen(
-    scenes: Sequence[SceneFiles], names: Sequence[str], pick: Pick | None, count: int
+    scenes: Sequence[SceneFiles], names: Sequence[str], select: Select | None, count: int
 ) -> list[SceneFiles]:
     if names:
         return named_scenes(scenes, names)
     covers = {files: cloud_cover(files) for files in scenes}
-    if pick == "classes":
+    if select == "classes":
         return scenes_of_classes(covers, {files: class_shares(files) for files in scenes}, count)
     return spread_scenes(covers, count)
 
@@ -338,28 +342,28 @@ def _chosen(
 def _ranked(
     found: Sequence[Predictions],
     scenes: Sequence[SceneFiles],
-    pick: Pick,
+    select: Select,
     by: By,
     count: int,
     *,
     quiet: bool,
 ) -> list[SceneFiles]:
     scores = scene_scores(found[0], _protocol(found), by, quiet=quiet)
-    return named_scenes(scenes, ranked_scenes(scores, pick, by, count))
+    return named_scenes(scenes, ranked_scenes(scores, select, by, count))
 
 
-def _how(pick: Pick | None, by: By, method: str, protocol: Protocol, count: int) -> str:
+def _how(select: Select | None, by: By, method: str, protocol: Protocol, count: int) -> str:
     """How scenes were chosen, for the caption."""
-    if pick == "classes":
+    if select == "classes":
         over = "for its land cover" if count == 1 else "evenly over the classes of land cover"
         return f"chosen {over}, of a cloud cover near the median"
-    if pick not in BY_SCORE:
+    if select not in BY_SCORE:
         one = "that with the cloud cover nearest to 50 %"
         return one if count == 1 else "chosen evenly over cloud cover, seasons and areas"
     score = f"{by.upper()} of {method} (protocol {protocol.name})"
-    if pick == "median":
+    if select == "median":
         return f"nearest to the median {score}" + ", the nearest first" * (count > 1)
-    end = "highest" if HIGHER_IS_BETTER[COLUMN[by]] == (pick == "best") else "lowest"
+    end = "highest" if HIGHER_IS_BETTER[COLUMN[by]] == (select == "best") else "lowest"
     return f"with the {end} {score}" + f", the {end} first" * (count > 1)
 
 
@@ -377,8 +381,8 @@ def _seen(titles: Sequence[str], found: Sequence[Predictions], protocol: Protoco
     """What each network saw, for the caption: official figures hang on it."""
     if protocol.name != "official":
         return ""
-    told = (f"{title} {input_crop_of(one)}" for title, one in zip(titles, found, strict=True))
-    return f" Input crop: {', '.join(told)}."
+    told = (f"{title} {input_window_of(one)}" for title, one in zip(titles, found, strict=True))
+    return f" Input window: {', '.join(told)}."
 
 
 # --- What is drawn --------------------------------------------------------------------------

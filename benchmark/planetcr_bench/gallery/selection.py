@@ -21,7 +21,7 @@ from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.predictions.format import Predictions
 from planetcr_bench.results.aggregate import HIGHER_IS_BETTER, score_groups
 
-Pick = Literal["spread", "classes", "best", "median", "worst"]
+Select = Literal["spread", "classes", "best", "median", "worst"]
 By = Literal["mae", "psnr", "sam", "ssim"]
 
 BY_SCORE: Final = ("best", "median", "worst")
@@ -189,7 +189,7 @@ def scene_scores(
     return score_groups(frame, protocol, ["scene"])[COLUMN[by]]
 
 
-def ranked_scenes(scores: pd.Series[float], pick: Pick, by: By, count: int) -> list[str]:
+def ranked_scenes(scores: pd.Series[float], pick: Select, by: By, count: int) -> list[str]:
     """Choose the best, the worst, or those whose score is nearest to the median.
 
     Args:

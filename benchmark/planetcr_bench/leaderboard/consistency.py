@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import (
-    INPUT_CROPS,
+    INPUT_WINDOWS,
     OPTICAL_SIZE,
     PLANET_CR,
     PLANET_CR_TEST_SCENES,
@@ -42,7 +42,7 @@ DRIFT: Final = 1e-4
 TIPPED: Final = 2
 """Pixels of a cell that other hardware may put on the other side of a threshold."""
 
-MAY_BE_SAID: Final[Mapping[str, tuple[type, ...]]] = {"input_crop": (str,)}
+MAY_BE_SAID: Final[Mapping[str, tuple[type, ...]]] = {"input_window": (str,)}
 """What ledgers of earlier versions do not say."""
 
 NAME_IT: Final = (
@@ -61,7 +61,7 @@ _PATTERNS: Final = {
     "split": "|".join(SPLITS),
     "fingerprint": r"[0-9a-f]{64}",
     "tool_version": r"[\w.+!-]{1,40}",
-    "input_crop": "|".join((*INPUT_CROPS.values(), UNKNOWN_INPUT)),
+    "input_window": "|".join((*INPUT_WINDOWS.values(), UNKNOWN_INPUT)),
 }
 SEGMENTER_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
 MOST_SEGMENTERS: Final = 10
@@ -128,9 +128,10 @@ def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
         expected = PROTOCOLS[name].signature("all") if name in PROTOCOLS else "no such protocol"
         if signature != expected:
             found.append(f"protocol {name!r}: expected {expected}, got {signature!r}")
-    if "full" in protocols and record.get("input_crop") == INPUT_CROPS["official"]:
+    if "full" in protocols and record.get("input_window") == INPUT_WINDOWS["official"]:
         found.append(
-            f"input_crop: expected whole patches behind protocol full, got {record['input_crop']}"
+            "input_window: expected whole patches behind protocol full, got "
+            f"{record['input_window']}"
         )
     if record.get("ledger_schema", SCHEMA_VERSION) != SCHEMA_VERSION:
         found.append(f"ledger_schema: expected {SCHEMA_VERSION}; evaluate with this version")
@@ -321,7 +322,7 @@ def _identity_rules(ledger: Ledger) -> dict[str, Flags]:
         ).to_numpy(),
         "a SHA-256 of each prediction": ~digest.to_numpy(),
         "an optical thickness where the truth was given, and only there": untold
-        == ledger.provenance["truth"],
+        == ledger.provenance["optical_thickness"],
     }
 
 

@@ -27,7 +27,7 @@ from planetcr_bench.leaderboard.sent_ledger import (
     run_type_faults,
 )
 from planetcr_bench.metrics.sums import SUMS
-from planetcr_bench.results.aggregate import input_crop
+from planetcr_bench.results.aggregate import input_window
 from planetcr_bench.results.ledger import Ledger, check_rows
 from planetcr_bench.utils.untrusted import check_regular, printable, read_bytes, read_json
 
@@ -97,9 +97,9 @@ class Entry:
         return self.card.training if self.card else ""
 
     @property
-    def input_crop(self) -> str:
+    def input_window(self) -> str:
         """What the network was shown of a patch: ``160``, ``whole`` or ``unknown``."""
-        return input_crop(self.ledger)
+        return input_window(self.ledger)
 
 
 def read_entries(results: Path) -> tuple[list[Entry], list[str]]:

@@ -684,16 +684,16 @@ function badges(entry) {
   const same = entry.same_predictions.map(methodOf).join(", ");
   return [
     [entry.status, entry.status, DATA.statuses[entry.status]],
-    ...(isOfficial() ? [[`input crop ${cropOf(entry.input_crop)}`, "crop", DATA.crops[entry.input_crop]]] : []),
+    ...(isOfficial() ? [[`input window ${cropOf(entry.input_window)}`, "crop", DATA.crops[entry.input_window]]] : []),
     ...(entry.training ? [[entry.training, "warned", "How it was trained, as its card says"]] : []),
     ...(same ? [[`same predictions as ${same}: one rank`, "same", "Equal pixel by pixel"]] : []),
   ].flatMap(([words, style, title]) => [" ", make("span", words, { class: `badge ${style}`, title })]);
 }
 
-// A method, with its input crop where the official figures of several crops stand side by side.
+// A method, with its input window where the official figures of several crops stand side by side.
 function markedMethod(entry) {
-  const crops = new Set(board().entries.map((one) => one.input_crop));
-  return isOfficial() && crops.size > 1 ? `${entry.method} (input ${cropOf(entry.input_crop)})` : entry.method;
+  const crops = new Set(board().entries.map((one) => one.input_window));
+  return isOfficial() && crops.size > 1 ? `${entry.method} (input ${cropOf(entry.input_window)})` : entry.method;
 }
 
 function cropOf(crop) {
@@ -872,9 +872,9 @@ function showPublished() {
   if (!rows.length) return;
   at("apart-note").textContent = `${DATA.published.source}. Overall and per class as printed; nothing here is ranked.`;
   const classes = DATA.axes.land_cover.slice(0, -1);
-  const head = ["Method", "Input crop", ...Object.keys(METRICS).slice(0, 4).map(titled),
+  const head = ["Method", "Input window", ...Object.keys(METRICS).slice(0, 4).map(titled),
     ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
-  const body = rows.map((row) => [row.row, cropOf(row.input_crop), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
+  const body = rows.map((row) => [row.row, cropOf(row.input_window), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
     ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
   at("published").replaceChildren(...plainTable("Tab. 2", head, body));
   const bins = [...DATA.axes.cover_bin, "overall"];
@@ -967,14 +967,14 @@ function showNotes(rows) {
   const entries = rows.map((row) => row.entry);
   const partial = entries.filter((entry) => !entry.complete).length;
   const statuses = [...new Set(entries.map((entry) => entry.status))].sort();
-  const crops = new Set(entries.map((entry) => entry.input_crop));
+  const crops = new Set(entries.map((entry) => entry.input_window));
   at("notes").replaceChildren(...[
     `${countsOf(behindBoard())}; [low, high] is the 95 % interval over AOIs, and under it stands how many AOIs the score hangs on; `
       + "methods that share a letter cannot be told apart.",
     partial ? `${partial} incomplete: not ranked.` : "",
     board().remark,
-    isOfficial() ? "Input crop: what the network was shown of a patch; official figures hang on it." : "",
-    isOfficial() && crops.size > 1 ? "Rows of different input crops stand here: hold only those of one against each other." : "",
+    isOfficial() ? "Input window: what the network was shown of a patch; official figures hang on it." : "",
+    isOfficial() && crops.size > 1 ? "Rows of different input windows stand here: hold only those of one against each other." : "",
     ...statuses.map((status) => `${status[0].toUpperCase()}${status.slice(1)}: ${DATA.statuses[status]}`),
   ].filter(Boolean).map((words) => make("span", `${words} `)));
 }

@@ -185,7 +185,7 @@ def _summary(
         "status": entry.status,
         "simulated": entry.simulated,
         "training": entry.training,
-        "input_crop": entry.input_crop,
+        "input_window": entry.input_window,
         "same_predictions": [name for name in same if name != entry.name],
         "complete": bool(entry.run["complete"]),
         "coverage": coverage(entry.ledger),
@@ -244,7 +244,7 @@ def payload(
         "bibtex": bibtex,
         "verified_only": verified,
         "statuses": STATUS_WORDS,
-        "crops": _CROPS,
+        "windows": _WINDOWS,
         "arrays": arrays.texts,
     }
 
@@ -255,7 +255,7 @@ def _shown(entry: Entry, board: Board, told: Mapping[str, Any]) -> dict[str, Any
         "Folder": entry.folder,
         "Dataset fingerprint": str(entry.run["fingerprint"]),
         "Simulated": str(entry.run.get("simulation") or ""),
-        "Input crop": _CROPS[entry.input_crop],
+        "Input window": _WINDOWS[entry.input_window],
         "Measured by": f"planetcr-bench {entry.run['tool_version']}, protocol "
         f"{board.protocol.name}",
         "Command": printable(entry.run.get("command", ""))[:_LONGEST_COMMAND],
@@ -267,10 +267,10 @@ def _shown(entry: Entry, board: Board, told: Mapping[str, Any]) -> dict[str, Any
 
 _OF_ENTRY: Final = (
     "name", "method", "status", "complete", "coverage", "scenes", "inputs", "card", "simulated",
-    "training", "input_crop", "same_predictions",
+    "training", "input_window", "same_predictions",
 )  # fmt: skip
 _LONGEST_COMMAND: Final = 1000
-_CROPS: Final = {
+_WINDOWS: Final = {
     "160": "the network was shown the centre 160 × 160 alone",
     "whole": "the network was shown whole patches",
     "unknown": "nobody says whether the network was shown whole patches or their centre alone",
@@ -368,27 +368,27 @@ def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
             _named(entry),
             *(_score(entry, metric) for metric in METRICS),
             "+".join(entry["inputs"]) or "–",
-            *([entry["input_crop"]] if official else []),
+            *([entry["input_window"]] if official else []),
             _escaped(entry["training"]) or "–",
             entry["status"],
             entry["coverage"],
         ]
         for entry in told["entries"]
     ]
-    crop = ["Input crop"] if official else []
+    crop = ["Input window"] if official else []
     scores = [LABEL[name] for name in METRICS]
     header = ["Rank", "Method", *scores, "Inputs", *crop, "Training", "Status", "Scored"]
     notes = list(filter(None, [told["signature"], told["remark"], _TIES, _detectable_note(told)]))
-    notes += [_CROP_NOTE] if official else []
+    notes += [_WINDOW_NOTE] if official else []
     track = f"{board.track} (simulated)" if board.simulated else board.track
     title = f"Track {track}, protocol {board.protocol.name}"
     return Block(title, header, rows, ["measured"] * len(rows), notes)
 
 
-_CROP_NOTE: Final = (
-    "Input crop: what the network was shown of a patch, the centre 160 × 160 alone as in the "
+_WINDOW_NOTE: Final = (
+    "Input window: what the network was shown of a patch, the centre 160 × 160 alone as in the "
     "authors' tester, or all of it; official PSNR differs between the two. Only figures of one "
-    "input crop can be held against each other."
+    "input window can be held against each other."
 )
 
 
@@ -452,11 +452,11 @@ def _published_block() -> Block:
         [
             str(row["row"]),
             *(number(row[metric]) for metric in HIGHER_IS_BETTER),
-            str(row["input_crop"]),
+            str(row["input_window"]),
         ]
         for row in published_table2().to_dict("records")
     ]
-    header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER), "Input crop"]
+    header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER), "Input window"]
     title = f"Track {PLANET_CR}, protocol official: published, not measured here"
     return Block(title, header, rows, ["published"] * len(rows), [SOURCE, SEEN])
 

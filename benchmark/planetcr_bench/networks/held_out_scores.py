@@ -18,7 +18,7 @@ from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.metrics.scores import confusion, iou, miou, pixel_accuracy
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.networks.validation import draw_maps, draw_restored, measure, overall
-from planetcr_models.inference import Autocast, restore_batch
+from planetcr_models.inference import InferencePrecision, restore_batch
 from planetcr_models.segmentation.deeplab import Segmenter, classify
 
 DRAWN: Final = 4
@@ -30,14 +30,14 @@ class HeldOutScores(ABC):
 
     Args:
         scenes: At least one.
-        autocast: As in training.
+        precision: As in training.
     """
 
     criterion: ClassVar[str]
     shown: ClassVar[tuple[str, ...]]
 
-    def __init__(self, scenes: Sequence[SceneFiles], autocast: Autocast) -> None:
-        self.files, self.autocast = scenes, autocast
+    def __init__(self, scenes: Sequence[SceneFiles], precision: InferencePrecision) -> None:
+        self.files, self.precision = scenes, precision
 
     def __len__(self) -> int:
         return len(self.files)
@@ -81,7 +81,9 @@ class RestorerScores(HeldOutScores):
         draw_restored(scenes, [self._restore(network, scene) for scene in scenes], path)
 
     def _restore(self, network: nn.Module, scene: Scene) -> Image:
-        images = restore_batch(network, scene.cloudy[None], scene.sar[None], autocast=self.autocast)
+        images = restore_batch(
+            network, scene.cloudy[None], scene.sar[None], precision=self.precision
+        )
         image: Image = np.nan_to_num(images[0], nan=0, posinf=1e3, neginf=-1e3)
         return image
 
@@ -112,5 +114,5 @@ class SegmenterScores(HeldOutScores):
 
     def _map(self, network: nn.Module, scene: Scene) -> NDArray[np.uint8]:
         assert isinstance(network, Segmenter)
-        seen: NDArray[np.uint8] = classify(network, scene.clear[None], autocast=self.autocast)
+        seen: NDArray[np.uint8] = classify(network, scene.clear[None], precision=self.precision)
         return seen.reshape(scene.land_cover.shape)

@@ -27,7 +27,7 @@ from planetcr_bench.predictions.format import Card
 from planetcr_bench.predictions.predict import Restore
 from planetcr_bench.utils.untrusted import check_regular
 from planetcr_models.errors import ModelError
-from planetcr_models.inference import Autocast, restore_batch, restore_tiled
+from planetcr_models.inference import InferencePrecision, restore_batch, restore_tiled
 from planetcr_models.networks.base import Restorer
 from planetcr_models.networks.registry import METHODS, create_model, is_like, list_models
 from planetcr_models.weights.files import load_state, load_weights
@@ -43,14 +43,14 @@ class Settings:
     Attributes:
         device: As torch names it.
         batch: Images, or tiles, that it sees at a time.
-        autocast: ``off`` or ``bf16``.
+        precision: ``off`` or ``bf16``.
         tile: Side of tiles; None for whole images.
         overlap: Of tiles.
     """
 
     device: str = "cpu"
     batch: int = 1
-    autocast: Autocast = "off"
+    precision: InferencePrecision = "32"
     tile: int | None = None
     overlap: int = 0
 
@@ -84,7 +84,7 @@ def open_network(
     model, card = (_own if is_own(name) else _ours)(name, weights, options, seed)
     return model, replace(
         card,
-        autocast=None if settings.autocast == "off" else settings.autocast,
+        precision=None if settings.precision == "32" else settings.precision,
         tiles=None if settings.tile is None else f"{settings.tile}, overlap {settings.overlap}",
     )
 
@@ -92,7 +92,7 @@ def open_network(
 def as_function(model: nn.Module, settings: Settings) -> Restore:
     """The network as a function of numpy batches, on the device, in float32 throughout."""
     if settings.tile is None:
-        return partial(restore_batch, model, device=settings.device, autocast=settings.autocast)
+        return partial(restore_batch, model, device=settings.device, precision=settings.precision)
     return partial(_restore_in_tiles, model, settings)
 
 
@@ -101,7 +101,7 @@ def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: 
     restored = [
         restore_tiled(
             model, *scene, tile=settings.tile, overlap=settings.overlap, batch=settings.batch,
-            device=settings.device, autocast=settings.autocast,
+            device=settings.device, precision=settings.precision,
         )
         for scene in zip(cloudy, sar, strict=True)
     ]  # fmt: skip
@@ -155,14 +155,16 @@ def known_method(name: str, *, others: Sequence[str] = (), own: bool = True) -> 
 def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
     """Options of a method, each of the type of its default."""
     defaults = METHODS[name].options()
-    values = parse_options(options, "--option")
+    values = parse_options(options, "--model-arg")
     for key, value in values.items():
         if key not in defaults:
             near = difflib.get_close_matches(key, defaults, 1)
             hint = f"did you mean {near[0]!r}? It" if near else "it"
-            raise UsageError(f"--option: {name} has no {key!r}; {hint} has {', '.join(defaults)}")
+            raise UsageError(
+                f"--model-arg: {name} has no {key!r}; {hint} has {', '.join(defaults)}"
+            )
         if not is_like(value, defaults[key]):
-            raise UsageError(f"--option: expected {key} like {defaults[key]!r}, got {value!r}")
+            raise UsageError(f"--model-arg: expected {key} like {defaults[key]!r}, got {value!r}")
     return values
 
 
@@ -258,7 +260,7 @@ def _own(
             f"{name}: expected a file of weights or none at all; without, the network keeps those "
             f"that {function}() gives it"
         )
-    values = parse_options(options, "--option")
+    values = parse_options(options, "--model-arg")
     if not file.is_file():
         raise BenchError(f"{file}: no such file")
     network = _call(_function(_run(file), function, file), values, name, file)

@@ -23,7 +23,7 @@ from planetcr_bench.networks.loading import known_method, sha256_of
 from planetcr_bench.networks.plan import Row, Step, describe
 from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
 from planetcr_bench.predictions.format import CARD, read_card
-from planetcr_bench.predictions.predict import Crop
+from planetcr_bench.predictions.predict import Window
 from planetcr_bench.results.ledger import SCHEMA_VERSION
 from planetcr_bench.utils.untrusted import read_toml
 from planetcr_models.errors import ModelError
@@ -35,7 +35,7 @@ from planetcr_models.training.recipes import RECIPES
 MEMORY: Final = "plan.json"
 """File of the working folder that knows which steps are done."""
 
-CENTRE: Final = "-crop160"
+CENTRE: Final = "-window160"
 """Put behind the name of a run whose network saw the centre 160 × 160 alone."""
 
 SETTINGS: Final = ("methods", "untrained", "suffix", "all")
@@ -48,7 +48,7 @@ RUN: Final = {
     "encoder_weights": "encoder_weights",
     "val_share": "val_share",
     "val_scenes": "val_scenes",
-    "accumulate": "parts",
+    "micro_batches": "parts",
 }
 """Options of ``train`` that a table may hold beside the recipe's keys, and a request's word."""
 
@@ -56,7 +56,7 @@ KINDS: Final = {
     "encoder_weights": str,
     "val_share": float | int,
     "val_scenes": int,
-    "accumulate": int,
+    "micro_batches": int,
     "seed": int,
     "options": dict,
 }
@@ -77,8 +77,8 @@ class ReproductionConfig:
     devices: int = 1
     precision: Precision = "32"
     workers: int | None = None
-    pack: bool = True
-    truth: Path | None = None
+    cache: bool = True
+    optical_thickness: Path | None = None
     tables: Table = field(default_factory=dict)
 
 
@@ -148,7 +148,8 @@ def plan_of(wish: ReproductionConfig, hours: Mapping[str, float] | None = None) 
     seen = fingerprint_of(scenes)
     untrained = {name: name for name in wish.tables.get("untrained", ("copy-cloudy", "mean-fill"))}
     whole, centre = (
-        {runs_of(wish, name)[crop]: name for name in wish.methods} for crop in ("whole", "official")
+        {runs_of(wish, name)[window]: name for name in wish.methods}
+        for window in ("whole", "official")
     )
     segmenters = {name: wish.out / "train" / name / BEST for name in segmenters_of(wish)}
     steps = []
@@ -171,26 +172,27 @@ def plan_of(wish: ReproductionConfig, hours: Mapping[str, float] | None = None) 
         predictions, result = wish.out / "preds" / run, wish.results / track / run
         arguments = ["predict", name, "--data", str(wish.data), "--out", str(predictions)]
         trained = name in RECIPES
-        crop: Crop = "official" if run in centre else "whole"
+        window: Window = "official" if run in centre else "whole"
         weights = wish.out / "train" / name / BEST
         if trained:
             arguments += ["--weights", str(weights), "--device", wish.device]
-            arguments += ["--crop", crop]
+            arguments += ["--window", window]
         steps.append(
             Step(
                 name=f"predict {run}",
-                run=_Predict(predictions, seen, weights if trained else None, crop, arguments),
-                inputs={"test": seen, "version": __version__, "crop": crop},
+                run=_Predict(predictions, seen, weights if trained else None, window, arguments),
+                inputs={"test": seen, "version": __version__, "window": window},
                 reads=(weights,) if trained else (),
                 writes=(predictions,),
                 hours=hours.get(f"predict {name}"),
             )
         )
+        thickness = wish.optical_thickness
         arguments = [
             "evaluate", str(predictions), "--data", str(wish.data), "--results",
             str(wish.results), "--name", run, "--device", wish.device,
-            *(word for segmenter in segmenters.values() for word in ("--segmenter",
-            str(segmenter))), *(("--truth", str(wish.truth)) if wish.truth is not None else ()),
+            *(word for file in segmenters.values() for word in ("--segmenter", str(file))),
+            *(("--optical-thickness", str(thickness)) if thickness is not None else ()),
         ]  # fmt: skip
         steps.append(
             Step(
@@ -199,7 +201,7 @@ def plan_of(wish: ReproductionConfig, hours: Mapping[str, float] | None = None) 
                 inputs={
                     "version": __version__,
                     "schema": str(SCHEMA_VERSION),
-                    "truth": str(wish.truth is not None),
+                    "optical_thickness": str(wish.optical_thickness is not None),
                 },
                 reads=(predictions, *segmenters.values()),
                 writes=(result / "ledger.parquet", result / "run.json"),
@@ -230,7 +232,7 @@ def comparison_of(results: Path, protocol: str) -> Path:
     return results / "comparison" / protocol
 
 
-def runs_of(wish: ReproductionConfig, name: str) -> dict[Crop, str]:
+def runs_of(wish: ReproductionConfig, name: str) -> dict[Window, str]:
     """Window that a method's network sees to the name of its run; none for a segmenter."""
     run = f"{name}{wish.tables.get('suffix', '')}"
     return {"whole": run, "official": f"{run}{CENTRE}"} if name in wish.methods else {}
@@ -260,7 +262,7 @@ def request_of(wish: ReproductionConfig, name: str) -> training.Request:
         out=wish.out / "train" / name,
         changes=tuple(f"{key}={value}" for key, value in table.items()),
         options=tuple(f"{key}={value}" for key, value in options.items()),
-        pack=wish.out / "pack" if wish.pack else None,
+        cache=wish.out / "cache" if wish.cache else None,
         device=wish.device,
         devices=wish.devices,
         precision=wish.precision,
@@ -279,11 +281,11 @@ def train_arguments(request: training.Request) -> list[str]:
     given: dict[str, Any] = {
         "--data": request.data,
         "--out": request.out,
-        "--pack": request.pack,
+        "--cache": request.cache,
         "--encoder-weights": request.encoder_weights,
         "--val-share": request.val_share,
         "--val-scenes": request.val_scenes,
-        "--accumulate": request.parts,
+        "--micro-batches": request.parts,
         "--device": request.device,
         "--devices": request.devices,
         "--precision": request.precision,
@@ -294,7 +296,7 @@ def train_arguments(request: training.Request) -> list[str]:
         request.name,
         *(word for key, value in given.items() if value is not None for word in (key, str(value))),
         *(word for change in request.changes for word in ("--set", change)),
-        *(word for option in request.options for word in ("--option", option)),
+        *(word for option in request.options for word in ("--model-arg", option)),
     ]
 
 
@@ -314,8 +316,8 @@ def estimate(wish: ReproductionConfig, steps: Sequence[Step]) -> dict[str, float
         }:
             continue
         try:
-            request = replace(request_of(wish, name), pack=None, quiet=True)
-            found = training.estimate_throughput(request, packed=wish.pack)
+            request = replace(request_of(wish, name), cache=None, quiet=True)
+            found = training.estimate_throughput(request, cached=wish.cache)
         except ModelError:
             continue
         hours[f"train {name}"] = found["hours"]
@@ -382,17 +384,17 @@ class _Predict:
     folder: Path
     fingerprint: str
     weights: Path | None
-    crop: Crop
+    window: Window
     arguments: list[str]
 
     def __call__(self) -> None:
-        """Predict; those of other weights, scenes or crops are thrown away: they are soon made."""
+        """Predict; those of other weights, scenes or windows are thrown away."""
         if (self.folder / CARD).exists():
             weights = None if self.weights is None else sha256_of(self.weights)
             try:
                 card = read_card(self.folder)
-                there = (card.weights, card.fingerprint, card.crop)
-                same = there == (weights, self.fingerprint, self.crop)
+                there = (card.weights, card.fingerprint, card.window)
+                same = there == (weights, self.fingerprint, self.window)
             except PredictionError:
                 same = False
             if not same:

@@ -15,7 +15,7 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.scene import Image
 from planetcr_bench.utils.devices import choose_device
 from planetcr_models.errors import CheckpointError
-from planetcr_models.inference import Autocast
+from planetcr_models.inference import InferencePrecision
 from planetcr_models.segmentation.deeplab import Segmenter, classify, load_segmenter, read_card
 
 TOLD: Final = ("track", "training_fingerprint", "training_scenes", "scores")
@@ -31,11 +31,11 @@ class FileSegmenter:
     Args:
         path: As ``planetcr-bench train segmenter`` wrote it.
         device: As PyTorch names it.
-        autocast: ``bf16`` is another segmenter than ``off``: it takes some pixels for another
+        precision: ``bf16`` is another segmenter than ``off``: it takes some pixels for another
             class.
     """
 
-    def __init__(self, path: Path, device: str, autocast: Autocast) -> None:
+    def __init__(self, path: Path, device: str, precision: InferencePrecision) -> None:
         self._segmenter: Segmenter = load_segmenter(path)
         options = self._segmenter.options
         if options["bands"] != 4 or options["classes"] != len(LAND_COVER):
@@ -44,7 +44,7 @@ class FileSegmenter:
                 f"{options['bands']} and {options['classes']}; `planetcr-bench train segmenter` "
                 "makes one"
             )
-        self._device, self._autocast = device, autocast
+        self._device, self._precision = device, precision
         with path.open("rb") as file:
             self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         card: Mapping[str, Any] = {}
@@ -55,7 +55,7 @@ class FileSegmenter:
     @property
     def key(self) -> str:
         """First eight digits of the file's SHA-256, and ``-bf16`` under autocast."""
-        return self._sha256[:8] + ("-bf16" if self._autocast == "bf16" else "")
+        return self._sha256[:8] + ("-bf16" if self._precision == "bf16" else "")
 
     @property
     def name(self) -> str:
@@ -76,14 +76,16 @@ class FileSegmenter:
                 self._segmenter,
                 images[at : at + many],
                 device=self._device,
-                autocast=self._autocast,
+                precision=self._precision,
             )
             for at in range(0, len(images), many)
         ]
         return np.concatenate(parts)
 
 
-def load(path: Path, *, device: str = "auto", autocast: Autocast = "off") -> FileSegmenter:
+def load(
+    path: Path, *, device: str = "auto", precision: InferencePrecision = "32"
+) -> FileSegmenter:
     """Load a segmenter.
 
     Raises:
@@ -96,11 +98,11 @@ def load(path: Path, *, device: str = "auto", autocast: Autocast = "off") -> Fil
             f"{path}: expected the file of a segmenter, found {found}; `planetcr-bench train "
             "segmenter` writes it as best.safetensors"
         )
-    return FileSegmenter(path, choose_device(device), autocast)
+    return FileSegmenter(path, choose_device(device), precision)
 
 
 def load_all(
-    paths: Sequence[Path], *, device: str = "auto", autocast: Autocast = "off"
+    paths: Sequence[Path], *, device: str = "auto", precision: InferencePrecision = "32"
 ) -> list[FileSegmenter]:
     """Load several segmenters: see :func:`load`."""
-    return [load(path, device=device, autocast=autocast) for path in paths]
+    return [load(path, device=device, precision=precision) for path in paths]

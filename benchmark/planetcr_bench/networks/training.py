@@ -19,7 +19,7 @@ from torch import nn
 from planetcr_bench import __version__
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits, read_track
-from planetcr_bench.data.patches import FilePatches, PackedPatches, build_pack
+from planetcr_bench.data.patches import CachedPatches, FilePatches, build_cache
 from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
@@ -30,7 +30,7 @@ from planetcr_bench.utils.files import atomic_write, exclusive_lock
 from planetcr_bench.utils.json_values import to_json_value
 from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
-from planetcr_models.inference import Autocast
+from planetcr_models.inference import InferencePrecision
 from planetcr_models.networks.base import Restorer
 from planetcr_models.networks.registry import create_model, is_like
 from planetcr_models.segmentation.deeplab import Segmenter, load_encoder, save_segmenter
@@ -80,7 +80,7 @@ class Request:
     val_share: float = 0.05
     val_scenes: int = 200
     scene_list: Path | None = None
-    pack: Path | None = None
+    cache: Path | None = None
     device: str = "auto"
     devices: int = 1
     nodes: int = 1
@@ -96,7 +96,7 @@ class Prepared:
     """All that a run needs, made from a request."""
 
     objective: Objective
-    patches: FilePatches | PackedPatches
+    patches: FilePatches | CachedPatches
     validation: Validation | None
     identity: Mapping[str, Any]
     save: Callable[[nn.Module, Path, Mapping[str, float]], object]
@@ -164,12 +164,12 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
     return f"{said}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
 
 
-def estimate_throughput(request: Request, *, packed: bool = False) -> dict[str, Any]:
-    """What a run would be, and how long it would take on this machine; only a pack is kept.
+def estimate_throughput(request: Request, *, cached: bool = False) -> dict[str, Any]:
+    """What a run would be, and how long it would take on this machine; only a cache is kept.
 
     Args:
         request: The run.
-        packed: Take reading to cost no time, as from a pack that there is not yet.
+        cached: Take reading to cost no time, as from a cache that there is not yet.
 
     Returns:
         ``name``, ``identity``, ``steps``, speeds in samples per second of the ``loader`` alone and
@@ -190,7 +190,7 @@ def estimate_throughput(request: Request, *, packed: bool = False) -> dict[str, 
         "step": speed.step,
         "scene_seconds": speed.scene_seconds,
         "validation_seconds": speed.validation_seconds,
-        "hours": speed.hours(epochs=recipe.epochs, batch=recipe.batch, packed=packed),
+        "hours": speed.hours(epochs=recipe.epochs, batch=recipe.batch, cached=cached),
         "device": speed.device,
         "devices": request.devices * request.nodes,
         "batch": recipe.batch,
@@ -210,7 +210,7 @@ def told(rehearsal: Mapping[str, Any]) -> str:
     lines = [f"{key:{width}}  {value}" for key, value in rehearsal["identity"].items()]
     hint = ""
     if rehearsal["loader"] < rehearsal["step"]:
-        hint = "; reading is the bottleneck: give --pack, or more --workers"
+        hint = "; reading is the bottleneck: give --cache, or more --loader-workers"
     speed = (
         f"{rehearsal['steps']:,} steps; loader alone {rehearsal['loader']:.3g} samples/s, step "
         f"alone {rehearsal['step']:.3g} samples/s{hint}"
@@ -244,7 +244,7 @@ def _told_of_memory(rehearsal: Mapping[str, Any]) -> list[str]:
         if there and step > there:
             lines[-1] += (
                 f", more than the {there:.0f} GB there are: use a smaller --batch, or "
-                "--accumulate to run it through in parts"
+                "--micro-batches to run it through in parts"
             )
     return lines
 
@@ -272,14 +272,14 @@ def prepare(request: Request) -> Prepared:
         said = remark(learnt, held, share=request.val_share)
         if said and os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run speaks
             typer.echo(said, err=True)
-    patches: FilePatches | PackedPatches = FilePatches(learnt)
-    if request.pack is not None:
+    patches: FilePatches | CachedPatches = FilePatches(learnt)
+    if request.cache is not None:
         name = identity["training_fingerprint"][:16]
-        patches = build_pack(learnt, request.pack, name=name, quiet=request.quiet)
+        patches = build_cache(learnt, request.cache, name=name, quiet=request.quiet)
     torch.manual_seed(recipe.seed)
-    segmenter, autocast = request.name == SEGMENTER, _autocast(request.precision)
+    segmenter, precision = request.name == SEGMENTER, _inference_precision(request.precision)
     objective = (_segmenter if segmenter else _restorer)(request, recipe, patches)
-    scores = (SegmenterScores if segmenter else RestorerScores)(held, autocast) if held else None
+    scores = (SegmenterScores if segmenter else RestorerScores)(held, precision) if held else None
     return Prepared(
         objective=objective,
         patches=patches,
@@ -350,15 +350,15 @@ def _options(request: Request) -> dict[str, Any]:
     """Options of the network, checked."""
     if request.name != SEGMENTER:
         return known_options(request.name, request.options)
-    options = parse_options(request.options, "--option")
+    options = parse_options(request.options, "--model-arg")
     for key, value in options.items():
         if key not in SEGMENTER_OPTIONS:
             raise UsageError(
-                f"--option: segmenter has no {key!r}; it has {', '.join(SEGMENTER_OPTIONS)}"
+                f"--model-arg: segmenter has no {key!r}; it has {', '.join(SEGMENTER_OPTIONS)}"
             )
         if not is_like(value, SEGMENTER_OPTIONS[key]):
             raise UsageError(
-                f"--option: expected {key} like {SEGMENTER_OPTIONS[key]!r}, got {value!r}"
+                f"--model-arg: expected {key} like {SEGMENTER_OPTIONS[key]!r}, got {value!r}"
             )
     return options
 
@@ -392,11 +392,11 @@ def _workers(request: Request) -> int:
     return min(processors // request.devices, 16) if on_gpu else 0  # a CPU has enough to do
 
 
-def _autocast(precision: Precision) -> Autocast:
-    return "bf16" if precision == "bf16" else "off"
+def _inference_precision(precision: Precision) -> InferencePrecision:
+    return "bf16" if precision == "bf16" else "32"
 
 
-def _restorer(request: Request, recipe: Recipe, patches: FilePatches | PackedPatches) -> Objective:
+def _restorer(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:
     del patches
     network = create_model(request.name, **_options(request))
     if recipe.initialisation == "he_uniform":
@@ -404,7 +404,7 @@ def _restorer(request: Request, recipe: Recipe, patches: FilePatches | PackedPat
     return objective_of(network, recipe)
 
 
-def _segmenter(request: Request, recipe: Recipe, patches: FilePatches | PackedPatches) -> Objective:
+def _segmenter(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:
     segmenter = Segmenter(**_options(request))
     if recipe.initialisation == "he_uniform":
         initialise(segmenter)

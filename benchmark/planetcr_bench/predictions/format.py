@@ -25,7 +25,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from planetcr_bench.constants import (
     DN_PER_REFLECTANCE,
-    INPUT_CROPS,
+    INPUT_WINDOWS,
     OPTICAL_BANDS,
     OPTICAL_SIZE,
     PRODUCTS,
@@ -79,8 +79,8 @@ class Card:
         weights: SHA-256 of the network's file of weights, or how else it got them.
         code: SHA-256 of the user's file that makes the network.
         options: Options of the network, ``key=value`` with commas between.
-        crop: What the network saw, a key of ``INPUT_CROPS``.
-        autocast: Lower precision in which the network ran.
+        window: What the network saw, a key of ``INPUT_WINDOWS``.
+        precision: Lower precision in which the network ran.
         tiles: Side and overlap of the tiles in which it saw an image.
     """
 
@@ -93,8 +93,8 @@ class Card:
     weights: str | None = None
     code: str | None = None
     options: str | None = None
-    crop: str | None = None
-    autocast: str | None = None
+    window: str | None = None
+    precision: str | None = None
     tiles: str | None = None
 
 
@@ -117,7 +117,7 @@ class Predictions:
     problems: list[str] = field(default_factory=list)
 
 
-def input_crop_of(predictions: Predictions) -> str:
+def input_window_of(predictions: Predictions) -> str:
     """What the network saw, as figures are tagged: ``160``, ``whole``, or ``unknown``.
 
     The size of the files does not tell: a centre may have been cut out of a whole prediction.
@@ -125,14 +125,14 @@ def input_crop_of(predictions: Predictions) -> str:
     Raises:
         PredictionError: The card says that the network saw the centre alone, and files are larger.
     """
-    crop = predictions.card.crop
-    if crop == "official" and predictions.files and predictions.size != CROP_SIZE:
+    window = predictions.card.window
+    if window == "official" and predictions.files and predictions.size != CROP_SIZE:
         raise PredictionError(
             f"{predictions.folder / CARD}: expected files of {CROP_SIZE} × {CROP_SIZE} pixels from "
-            f"a network that saw no more (crop = 'official'), got {predictions.size} × "
-            f"{predictions.size}; correct the card (crop = 'whole' for whole patches)"
+            f"a network that saw no more (window = 'official'), got {predictions.size} × "
+            f"{predictions.size}; correct the card (window = 'whole' for whole patches)"
         )
-    return UNKNOWN_INPUT if crop is None else INPUT_CROPS[crop]
+    return UNKNOWN_INPUT if window is None else INPUT_WINDOWS[window]
 
 
 def read_card(folder: Path) -> Card:
@@ -160,9 +160,9 @@ def read_card(folder: Path) -> Card:
                 )
         elif not isinstance(value, str):
             raise PredictionError(f"{path}: expected {key} to be text, got {value!r:.200}")
-        elif key == "crop" and value not in INPUT_CROPS:
+        elif key == "window" and value not in INPUT_WINDOWS:
             raise PredictionError(
-                f"{path}: expected crop to be 'official' (the network saw the centre "
+                f"{path}: expected window to be 'official' (the network saw the centre "
                 f"{CROP_SIZE} × {CROP_SIZE} alone) or 'whole' (whole patches), got {value!r:.80}"
             )
     return Card(**entries)
@@ -480,12 +480,12 @@ def centre_grid(raster: Raster, size: tuple[int, ...]) -> Affine | None:
 
     Args:
         raster: The whole.
-        size: (H, W) of the crop.
+        size: (H, W) of the window.
     """
     if raster.transform is None:
         return None
     whole = raster.pixels.shape[-2:]
-    top, left = ((side - crop) // 2 for side, crop in zip(whole, size, strict=True))
+    top, left = ((side - window) // 2 for side, window in zip(whole, size, strict=True))
     return raster.transform @ Affine.translation(left, top)
 
 

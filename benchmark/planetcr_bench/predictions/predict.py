@@ -49,7 +49,7 @@ Restore = Callable[[Image, Image], NDArray[np.floating]]
 All are float32 in [0, 1]; SAR has its native grid over the extent of the images.
 """
 
-Crop = Literal["whole", "official"]
+Window = Literal["whole", "official"]
 """What a network sees: the whole patch, or the centre 160 × 160 pixels, as the authors' does."""
 
 RANDOM_WEIGHTS: Final = "random"
@@ -95,7 +95,7 @@ def predict(
         DatasetError: The dataset is not as it must be.
         PredictionError: ``out`` holds something else.
     """
-    card = Card(method=method, crop="whole")
+    card = Card(method=method, window="whole")
     scenes = _begin(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
@@ -112,7 +112,7 @@ def predict_with(
     card: Card,
     split: str = "test",
     scene_list: Path | None = None,
-    crop: Crop = "whole",
+    window: Window = "whole",
     workers: int | None = None,
     batch: int = 1,
     quiet: bool = False,
@@ -130,7 +130,7 @@ def predict_with(
         card: Names the method and its weights; the rest is filled in.
         split: Split to predict.
         scene_list: Authors' CSV list to take the scenes from.
-        crop: What the function sees, and what is written.
+        window: What the function sees, and what is written.
         workers: Processes that read; see ``worker_count``.
         batch: Scenes that the function sees at a time; those of a batch have one shape.
         quiet: Show no progress.
@@ -143,11 +143,11 @@ def predict_with(
         PredictionError: ``out`` holds something else, or a result is no image: of another shape,
             with numbers that are not finite, or not in reflectance.
     """
-    card = replace(card, crop=crop)
+    card = replace(card, window=window)
     scenes = _begin(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
-    size = OPTICAL_SIZE if crop == "whole" else CROP_SIZE
+    size = OPTICAL_SIZE if window == "whole" else CROP_SIZE
     there = [files for files in scenes if _file(out, files).exists()]
     kept = {
         files

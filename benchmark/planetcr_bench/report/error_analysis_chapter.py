@@ -41,7 +41,7 @@ from planetcr_bench.report.error_analysis import (
     triangle_block,
 )
 from planetcr_bench.report.table import Block, number, to_markdown
-from planetcr_bench.results.aggregate import input_crop, input_note, method_label
+from planetcr_bench.results.aggregate import input_note, input_window, method_label
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
@@ -211,11 +211,11 @@ def chapter_tables(of: Diagnosis) -> dict[str, tuple[pd.DataFrame, tuple[str, ..
 def _to_json(of: Diagnosis) -> str:
     """The tables as a list; a line per row, so that two versions can be compared."""
     texts = []
-    crops = {method_label(run): input_crop(run) for run in of.ledgers}
+    crops = {method_label(run): input_window(run) for run in of.ledgers}
     for name, (table, metrics) in chapter_tables(of).items():
         signed = ", ".join(signature(of.protocol, metric) for metric in metrics)
         head: dict[str, object] = {"table": name, "protocol": of.protocol.name}
-        head |= {"signature": signed, "input_crop": crops}
+        head |= {"signature": signed, "input_window": crops}
         rows = [
             json.dumps(to_json_value(row), ensure_ascii=False, allow_nan=False)
             for row in table.astype(object).to_dict("records")

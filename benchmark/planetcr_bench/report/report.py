@@ -32,8 +32,8 @@ from planetcr_bench.results.aggregate import (
     cover_table,
     coverage,
     floor_row,
-    input_crop,
     input_note,
+    input_window,
     marked,
     measured_protocols,
     method_label,
@@ -176,9 +176,9 @@ def _table3_frame(
     signatures = {segmenter: signature("mIoU", protocol, [segmenter]) for segmenter in segmenters}
     over_all = signature("mIoU", protocol, segmenters)
     frame.insert(0, "signature", frame["segmenter"].map(signatures).fillna(over_all))
-    crops = {method_label(run): input_crop(run) for run in ledgers}
+    crops = {method_label(run): input_window(run) for run in ledgers}
     named = frame["row"].where(frame["kind"] == "measured")
-    frame.insert(1, "input_crop", named.map(crops).astype(object))
+    frame.insert(1, "input_window", named.map(crops).astype(object))
     if published and protocol.name == "official":
         frame = pd.concat([frame, published_rows()], ignore_index=True)
     frame.insert(0, "protocol", protocol.name)
@@ -196,7 +196,7 @@ def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bo
         if published and protocol.name == "official":
             frame = pd.concat([frame, published_table2()], ignore_index=True)
         frame.insert(0, "protocol", protocol.name)
-        frame.insert(1, "class_pool", pool or protocol.pool)
+        frame.insert(1, "class_average", pool or protocol.pool)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
@@ -235,7 +235,7 @@ def write_comparison(
 
     ``statistics.md``, ``.tex``, ``.csv`` and ``.json`` have intervals and paired differences,
     ``diagnosis.md`` with its pictures where and how the runs fail. ``told`` saves working the
-    standings out again; without it, runs of several input crops are
+    standings out again; without it, runs of several input windows are
     ``marked``.
     """
     if told is None:
@@ -250,13 +250,13 @@ def write_comparison(
 
 
 def _with_origin(frame: pd.DataFrame, ledgers: Sequence[Ledger]) -> pd.DataFrame:
-    """Statistics with what belongs to each figure: input crops, and scenes of how many."""
-    crops = {run.name: input_crop(run) for run in ledgers}
+    """Statistics with what belongs to each figure: input windows, and scenes of how many."""
+    crops = {run.name: input_window(run) for run in ledgers}
     told = frame.assign(
-        input_crop=frame["run"].map(crops),
+        input_window=frame["run"].map(crops),
         coverage=frame["run"].map({run.name: coverage(run) for run in ledgers}),
     )
-    return told.assign(minus_input_crop=told["minus"].map(crops)) if "minus" in told else told
+    return told.assign(minus_input_window=told["minus"].map(crops)) if "minus" in told else told
 
 
 def report(
@@ -313,7 +313,7 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
         "Track, split": f"{run['track']}, {run['split']}",
         "Scored": f"{coverage(ledger)}, {frame['aoi'].nunique()} AOIs",
         "Method": _escaped(run["method"] or "not stated"),
-        "Input crop": input_note([ledger]).removeprefix("Input crop: ").removesuffix("."),
+        "Input window": input_note([ledger]).removeprefix("Input window: ").removesuffix("."),
         "Dataset fingerprint": f"`{run['fingerprint']}`",
         **({"Simulated": run["simulation"]} if run.get("simulation") else {}),
         "Predictions": f"`{run['predictions']}`",

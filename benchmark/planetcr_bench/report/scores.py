@@ -24,8 +24,8 @@ from planetcr_bench.results.aggregate import (
     floor_groups,
     floor_row,
     in_paper_order,
-    input_crop,
     input_note,
+    input_window,
     psnr_scene_mean,
     region_table,
     rounding_note,
@@ -217,7 +217,7 @@ def _group_block(
 
 
 def coverage_notes(ledgers: Sequence[Ledger]) -> list[str]:
-    """What stands under every table of runs: input crops, incomplete runs, other machines."""
+    """What stands under every table of runs: input windows, incomplete runs, other machines."""
     rounding = rounding_note(ledgers)
     incomplete = [
         f"{run.name} is incomplete: {coverage(run)}."
@@ -235,16 +235,16 @@ def summary(ledger: Ledger) -> dict[str, object]:
     """All scores of a run as one object of plain numbers: ``scores.json``.
 
     Returns:
-        ``name``, ``track``, ``complete``, ``input_crop``, ``expected_scenes``, ``scenes``, ``aois``
-        and ``protocols``, each with what the segmenters tell, ``psnr_scene_mean`` where pixels are
-        pooled, and ``sam_floor`` where norms are floored, None of a ledger that has not measured
-        it; a number that was not measured is None, an infinite one is ``"inf"``.
+        ``name``, ``track``, ``complete``, ``input_window``, ``expected_scenes``, ``scenes``,
+        ``aois`` and ``protocols``, each with what the segmenters tell, ``psnr_scene_mean`` where
+        pixels are pooled, and ``sam_floor`` where norms are floored, None of a ledger that has not
+        measured it; a number that was not measured is None, an infinite one is ``"inf"``.
     """
     return {
         "name": ledger.name,
         "track": ledger.provenance["track"],
         "complete": ledger.provenance["complete"],
-        "input_crop": input_crop(ledger),
+        "input_window": input_window(ledger),
         "expected_scenes": ledger.provenance["expected_scenes"],
         "scenes": int(ledger.frame["scene"].nunique()),
         "aois": int(ledger.frame["aoi"].nunique()),

@@ -186,9 +186,9 @@ def floor_row(
     return {"row": row, "kind": "floor", **{str(n): x for n, x in overall.items()}, **figures}
 
 
-def input_crop(ledger: Ledger) -> str:
+def input_window(ledger: Ledger) -> str:
     """What the network saw, the tag of a run: ``160``, ``whole``, or ``unknown``."""
-    return str(ledger.provenance.get("input_crop", UNKNOWN_INPUT))
+    return str(ledger.provenance.get("input_window", UNKNOWN_INPUT))
 
 
 def marked(ledgers: Sequence[Ledger], *, always: bool = False) -> list[Ledger]:
@@ -204,7 +204,7 @@ def marked(ledgers: Sequence[Ledger], *, always: bool = False) -> list[Ledger]:
         Runs in the order of the paper's table, such as ``align_cr (input 160)``.
     """
     runs = in_paper_order(ledgers)
-    if not always and len({input_crop(run) for run in runs}) == 1:
+    if not always and len({input_window(run) for run in runs}) == 1:
         return runs
     return [
         run
@@ -218,19 +218,19 @@ _MARK: Final = re.compile(r" \(input \w+\)$")
 
 
 def _mark(run: Ledger) -> str:
-    return f"(input {input_crop(run)})"
+    return f"(input {input_window(run)})"
 
 
 def input_note(ledgers: Sequence[Ledger]) -> str:
     """A sentence under every table of runs: what the networks saw."""
     found: dict[str, list[str]] = {}
     for run in in_paper_order(ledgers):
-        names = found.setdefault(input_crop(run), [])
+        names = found.setdefault(input_window(run), [])
         names += [] if _MARK.search(run.name) else [run.name]
     if len(found) == 1:
-        return f"Input crop: {_SEEN[next(iter(found))]}."
+        return f"Input window: {_SEEN[next(iter(found))]}."
     told = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
-    return f"Input crops differ, which moves official figures. {'; '.join(told)}."
+    return f"Input windows differ, which moves official figures. {'; '.join(told)}."
 
 
 _SEEN: Final = {
@@ -366,7 +366,7 @@ def table2(
 
     Returns:
         One line per row of the table: ``row`` (its name), ``kind`` (``input``, ``measured`` or
-        ``gain``), ``input_crop`` (of a method), ``scenes``, ``aois``, the four metrics, and for
+        ``gain``), ``input_window`` (of a method), ``scenes``, ``aois``, the four metrics, and for
         each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``; where the protocol
         pools pixels, also ``psnr_scene_mean``, overall and per class. Gains are positive where the
         method is better.
@@ -374,11 +374,11 @@ def table2(
     rows = []
     for label, kind, ledger, of in _runs(ledgers):
         figures = _table2_row(ledger, protocol, of, pool)
-        tag = input_crop(ledger) if kind == "measured" else None
-        rows.append({"row": label, "kind": kind, "input_crop": tag, **figures})
+        tag = input_window(ledger) if kind == "measured" else None
+        rows.append({"row": label, "kind": kind, "input_window": tag, **figures})
         if kind == "measured":
             gain = _gain(figures, _table2_row(ledger, protocol, "input", pool))
-            rows.append({"row": f"{label}: gain", "kind": "gain", "input_crop": tag, **gain})
+            rows.append({"row": f"{label}: gain", "kind": "gain", "input_window": tag, **gain})
     return pd.DataFrame(rows)
 
 

@@ -42,7 +42,7 @@ from planetcr_bench.metrics.sums import (
 )
 from planetcr_bench.utils.untrusted import check_regular, parse_json, printable
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Raised when a column changes its meaning; ledgers of two versions are never put side by side."""
 
 
@@ -97,7 +97,7 @@ RECORD: Final[Mapping[str, tuple[type, ...]]] = {
     "simulation": (str, type(None)),
     "scale": (int, float, type(None)),
     "segmenters": (dict,),
-    "truth": (bool,),
+    "optical_thickness": (bool,),
 }
 """What a ledger says of its run, and the types of it."""
 

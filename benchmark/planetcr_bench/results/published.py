@@ -9,7 +9,7 @@ from typing import Final
 import pandas as pd
 
 from planetcr_bench.constants import (
-    INPUT_CROPS,
+    INPUT_WINDOWS,
     LAND_COVER,
     PLANET_CR,
     PLANET_CR_TEST_SCENES,
@@ -21,7 +21,7 @@ from planetcr_bench.results.ledger import Ledger
 SOURCE: Final = "published by Xu et al. (2023), not measured here"
 
 SEEN: Final = (
-    "Input crop of published figures: 160 for Align-CR and GLF-CR, by the authors' testers; "
+    "Input window of published figures: 160 for Align-CR and GLF-CR, by the authors' testers; "
     "unknown for the others."
 )
 """What the published networks saw."""
@@ -36,14 +36,14 @@ def published_table2() -> pd.DataFrame:
 
     Returns:
         One line per method in the paper's order: ``row``, ``kind`` (``published``),
-        ``input_crop``, the four metrics and ``<metric>_<class>``; PSNR and SSIM have no figures
+        ``input_window``, the four metrics and ``<metric>_<class>``; PSNR and SSIM have no figures
         per class.
     """
     long = _read("table2.csv")
     rows = []
     for method, figures in long.groupby("method", sort=False):
         row: dict[str, object] = {"row": f"{method} (published)", "kind": "published"}
-        row["input_crop"] = _input_crop(str(method))
+        row["input_window"] = _input_window(str(method))
         for figure in figures.to_dict("records"):
             metric = _METRIC[str(figure["metric"])]
             row[metric] = figure["overall"]
@@ -57,21 +57,21 @@ def published_table3() -> pd.DataFrame:
 
     Returns:
         One line per image or method and bin of cloud cover, in the paper's order: ``row``,
-        ``input_crop``, ``kind`` and ``segmenter`` (both ``published``), ``cover_bin`` (a bin or
+        ``input_window``, ``kind`` and ``segmenter`` (both ``published``), ``cover_bin`` (a bin or
         ``overall``), ``miou`` and ``pa`` in percent.
     """
     names = {"input": "row", "cloud_cover": "cover_bin", "mIoU": "miou", "PA": "pa"}
     table = _read("table3.csv").rename(columns=names)
-    table["input_crop"] = table["row"].map(_input_crop)
+    table["input_window"] = table["row"].map(_input_window)
     table["row"] += " (published)"
     return table.assign(kind="published", segmenter="published")
 
 
-def _input_crop(method: str) -> str | None:
+def _input_window(method: str) -> str | None:
     """Tag of a published row; None of an image of the dataset itself."""
     if method in ("Cloud-Free", "Cloudy"):
         return None
-    return INPUT_CROPS["official"] if method in _SEEN_CENTRE else UNKNOWN_INPUT
+    return INPUT_WINDOWS["official"] if method in _SEEN_CENTRE else UNKNOWN_INPUT
 
 
 def refuse_published(ledgers: Sequence[Ledger]) -> None:

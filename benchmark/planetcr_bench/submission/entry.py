@@ -12,7 +12,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 
-from planetcr_bench.constants import INPUT_CROPS, OPTICAL_SIZE, UNKNOWN_INPUT
+from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
 from planetcr_bench.data.layout import pixel_digest, read_raster
 from planetcr_bench.errors import BenchError, SubmissionError
 from planetcr_bench.leaderboard.card import LARGEST_CARD, EntryCard, read_entry_card
@@ -229,10 +229,10 @@ def _predictions_card(folder: Path, ledger: Ledger) -> Card:
         for key, value in expected.items()
         if getattr(card, key) != value
     ]
-    tag = UNKNOWN_INPUT if card.crop is None else INPUT_CROPS[card.crop]
-    if record.get("input_crop", tag) != tag:  # earlier versions did not say
-        told = f"input_crop {record['input_crop']!r} by the ledger"
-        wrong.append(f"{path}: expected a crop of {told}, got {card.crop!r}")
+    tag = UNKNOWN_INPUT if card.window is None else INPUT_WINDOWS[card.window]
+    if record.get("input_window", tag) != tag:  # earlier versions did not say
+        told = f"input_window {record['input_window']!r} by the ledger"
+        wrong.append(f"{path}: expected a window of {told}, got {card.window!r}")
     if wrong:
         raise SubmissionError(f"{path}: expected what the ledger says", wrong)
     return card

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from planetcr_models.errors import CheckpointError, InputError, ModelError
-from planetcr_models.inference import Autocast, ready
+from planetcr_models.inference import InferencePrecision, ready
 from planetcr_models.networks.base import OPTICAL_BANDS, margins, reflect_pad, refuse_small
 from planetcr_models.segmentation.loss import CLASSES
 from planetcr_models.weights.checkpoint import (
@@ -197,7 +197,7 @@ def classify(
     images: NDArray[np.floating],
     *,
     device: str | torch.device | None = None,
-    autocast: Autocast = "off",
+    precision: InferencePrecision = "32",
 ) -> NDArray[np.uint8]:
     """Tell the land cover of images of one size.
 
@@ -206,7 +206,7 @@ def classify(
         images: Reflectance, shape (B, bands, H, W), H and W at least 32; clamped to [0, 1].
         device: See ``choose_device``; the segmenter stays there. By
             default where it is.
-        autocast: ``bf16`` is faster on a GPU; it changes the class of some pixels, so it is never
+        precision: ``bf16`` is faster on a GPU; it changes the class of some pixels, so it is never
             chosen unasked.
 
     Returns:
@@ -219,7 +219,7 @@ def classify(
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         raise InputError("images: expected finite reflectance, got nan or infinity")
     tensor = torch.from_numpy(np.array(images, images.dtype.newbyteorder("=")))  # any byte order
-    with ready(segmenter, device, autocast) as run:
+    with ready(segmenter, device, precision) as run:
         segmenter.check(tensor)
         return run(tensor).argmax(dim=1).to(torch.uint8).cpu().numpy()
 

@@ -59,15 +59,15 @@ class Speed:
     step_bytes: int = 0
     memory_bytes: int = 0
 
-    def hours(self, *, epochs: int, batch: int, packed: bool = False) -> float:
+    def hours(self, *, epochs: int, batch: int, cached: bool = False) -> float:
         """How long a run would take.
 
         Args:
             epochs: Of the run.
             batch: Images of a step, over all devices together.
-            packed: Take reading to cost no time.
+            cached: Take reading to cost no time.
         """
-        pace = self.step if packed else min(self.loader, self.step)
+        pace = self.step if cached else min(self.loader, self.step)
         return epochs * (self.steps * batch / pace + self.validation_seconds) / 3600
 
 
@@ -189,7 +189,7 @@ def _try_steps(objective: Objective, fabric: Fabric, share: Batch, seconds: floa
     if trial is None:
         raise TrainingError(
             f"batch: expected images enough for batch normalisation, got {images}; use a larger "
-            "--batch, or fewer --accumulate"
+            "--batch, or fewer --micro-batches"
         )
     return trial
 

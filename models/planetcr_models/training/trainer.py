@@ -287,7 +287,7 @@ def enough_memory(batch: int, parts: int, *, divisible: bool) -> Iterator[None]:
         lacks = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not lacks and "can't allocate memory" not in str(error):
             raise
-        parts_help = f", or run it through in parts with --accumulate {2 * parts}"
+        parts_help = f", or run it through in parts with --micro-batches {2 * parts}"
         raise TrainingError(
             f"memory does not suffice for a batch of {batch}; use a smaller --batch"
             f"{parts_help if divisible else ''}, or a smaller --crop"

@@ -496,7 +496,7 @@ def test_published_rows_stand_apart_and_only_beside_official() -> None:
     assert tab3.kinds == ["clear", "input", "measured", *["published"] * 10]
     assert tab3.breaks() == [3]
     assert tab3.rows[-1][-2:] == ["30.51", "45.78"]
-    assert any("not measured here. Input crop" in note for note in tab3.notes)
+    assert any("not measured here. Input window" in note for note in tab3.notes)
     assert [row[0] for row in recovered.rows][:2] == ["method", "McGAN (published)"]
     assert gap.rows[-1][-2:] == ["12.73", "18.88"]  # 43.24 − 30.51, 64.66 − 45.78
     for block in table3_blocks(ledgers, FULL, published=True, details=True):
@@ -547,7 +547,7 @@ def test_summaries_hold_what_each_segmenter_tells(hand_made: Ledger) -> None:
 
 def test_files_of_segmented_runs_come_and_go(tmp_path: Path) -> None:
     ledgers = [
-        as_planet_cr(make_ledger(name, segmenters=(ONE, TWO), scenes=2), input_crop="whole")
+        as_planet_cr(make_ledger(name, segmenters=(ONE, TWO), scenes=2), input_window="whole")
         for name in ("a", "b")
     ]
     write_tables(tmp_path, ledgers, published=True)
@@ -562,7 +562,7 @@ def test_files_of_segmented_runs_come_and_go(tmp_path: Path) -> None:
     assert len(records) == len(frame)
     assert records[0]["signature"] == signature("mIoU", OFFICIAL, [ONE])
     assert isinstance(records[0]["scenes"], int)
-    tags = {(row["kind"], row["input_crop"]) for row in records}
+    tags = {(row["kind"], row["input_window"]) for row in records}
     assert tags == {
         ("clear", None), ("input", None), ("measured", "whole"), ("published", None),
         ("published", "160"), ("published", "unknown"),

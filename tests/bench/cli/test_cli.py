@@ -66,12 +66,12 @@ def test_the_whole_road_prints_tables_and_says_where_all_lies(
     assert not (tmp_path / "results" / "comparison").exists()
     done = cli("compare", *runs)
     assert done.returncode == 0, done.stderr
-    assert "Input crop: whole (it saw whole patches)" in done.stdout
+    assert "Input window: whole (it saw whole patches)" in done.stdout
     for name in ("table2.md", "table2.tex", "table2.csv", "table2.json", "fig5.png", "fig5.svg"):
         assert (tmp_path / "results" / "comparison" / name).stat().st_size > 500
     records = json.loads((tmp_path / "results" / "comparison" / "table2.json").read_text())
     measured = [row for row in records if row["kind"] == "measured"]
-    assert {row["input_crop"] for row in measured} == {"whole"}
+    assert {row["input_window"] for row in measured} == {"whole"}
     again = cli("compare", *runs, "--json", "--out", "elsewhere")
     assert [run["name"] for run in json.loads(again.stdout)] == ["copy-cloudy", "mean-fill"]
     assert (tmp_path / "elsewhere" / "fig5.png").exists()
@@ -126,7 +126,7 @@ def test_wrong_usage_exits_with_two(cli: Cli, preds: Path) -> None:
     assert cli("evaluate", preds, "--workers", "-1").returncode == 2
     assert cli("evaluate", preds, "--batch", "0").returncode == 2
     assert cli("predict", "magic").returncode == 2
-    assert cli("evaluate", preds, "--class-pool", "median").returncode == 2
+    assert cli("evaluate", preds, "--class-average", "median").returncode == 2
 
 
 def test_the_environment_names_the_dataset(cli: Cli, data: Path, preds: Path) -> None:

@@ -163,7 +163,7 @@ def folder(path: Path) -> None:
         ["predict", "spa_gan", "--weights", "FILE", "--data", "data", "--out", "out"],
         ["predict", "FILE.py:build", "--data", "data", "--out", "out"],
         ["evaluate", "preds", "--data", "data", "--segmenter", "FILE"],
-        ["gallery", "data", "preds", "--segmenter", "FILE", "--row", "segmenter"],
+        ["gallery", "data", "preds", "--segmenter", "FILE", "--panels", "segmenter"],
         ["reproduce", "data", "--config", "FILE", "--out", "out"],
         ["check", "FILE"],
         ["leaderboard", "FILE"],

@@ -23,12 +23,13 @@ MANY = {"simulate": 30, "simulate, with truth": 30, "accept": 12, "evaluate": 12
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
 
 PACK = ["submit", "preds", "--card", "card.toml", "--data", "data", "--workers", "0"]
-NETWORK = ["--weights", "random", "--option", "width=2", "--device", "cpu"]
+NETWORK = ["--weights", "random", "--model-arg", "width=2", "--device", "cpu"]
 SHORT = ["--epochs", "2", "--batch", "1", "--crop", "32", "--val-share", "0", "--device", "cpu"]
 COMMANDS = {
     "simulate": ["simulate", "sim", "--size", "tiny", "--train", "1", "--workers", "0"],
     "simulate, with truth": [
-        "simulate", "sim", "--size", "tiny", "--train", "0", "--truth", "truth", "--workers", "0",
+        "simulate", "sim", "--size", "tiny", "--train", "0", "--truth", "truth",
+        "--workers", "0",
     ],
     "predict": ["predict", "mean-fill", "--data", "data", "--out", "p", "--workers", "0"],
     "predict by a network": ["predict", "spa_gan", "--data", "data", "--out", "p", *NETWORK],
@@ -37,7 +38,8 @@ COMMANDS = {
     "accept": ["submit", "--check", "sent", "--accept", "--results", "results", "--workers", "0"],
     "leaderboard": ["leaderboard", "board", "--out", "site"],
     "evaluate": ["evaluate", "preds", "--data", "data", "--workers", "0", "--device", "cpu"],
-    "train": ["train", "spa_gan", "--data", "data", "--out", "run", "--option", "width=2", *SHORT],
+    "train": ["train", "spa_gan", "--data", "data", "--out", "run", "--model-arg", "width=2",
+    *SHORT],
 }  # fmt: skip
 
 

@@ -105,10 +105,12 @@ def counted(ledger: Ledger, segmenter: str, image: str) -> pd.DataFrame:
     rows = rows.assign(cover_bin=cover_bins(rows).astype(str), truth=rows["land_cover"].astype(str))
     names = [name for name in rows if name.startswith(f"segmenter_{segmenter}_{image}_")]
     rows = rows.drop(columns="pixels")
-    long = rows.melt(["cover_bin", "truth"], names, "cell", "pixels")
+    long = rows.melt(["cover_bin", "optical_thickness"], names, "cell", "pixels")
     long[["before", "after"]] = long["cell"].str.rsplit("_", n=2, expand=True)[[1, 2]]
-    keys = ["cover_bin", "truth", "before", "after"]
-    return long[long["truth"] != "unknown"].groupby(keys, as_index=False)["pixels"].sum()
+    keys = ["cover_bin", "optical_thickness", "before", "after"]
+    return (
+        long[long["optical_thickness"] != "unknown"].groupby(keys, as_index=False)["pixels"].sum()
+    )
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in RESULTS.iterdir()))
@@ -128,15 +130,17 @@ def test_tab_3_of_shipped_runs_is_that_of_scikit_learn_from_shuffled_ledgers(
                 part = cells if cover == "overall" else cells[cells["cover_bin"] == cover]
                 part = part[part["pixels"] > 0]
                 weights = {"sample_weight": part["pixels"]}
-                present = sorted(set(part["truth"]))
-                both = part["truth"], part[column]
+                present = sorted(set(part["optical_thickness"]))
+                both = part["optical_thickness"], part[column]
                 miou = jaccard_score(*both, labels=present, average="macro", **weights)
                 found = ours.loc[cover, ["miou", "pa"]].to_numpy(float)
                 assert_allclose(found, [100 * miou, 100 * accuracy_score(*both, **weights)], 1e-12)
         weights = {"sample_weight": cells["pixels"], "labels": list(LAND_COVER), "average": None}
         table = class_scores(mixed, segmenter, OFFICIAL, "prediction")
         for column, score in (("iou", jaccard_score), ("recall", recall_score)):
-            expected = 100 * score(cells["truth"], cells["after"], zero_division=0, **weights)
+            expected = 100 * score(
+                cells["optical_thickness"], cells["after"], zero_division=0, **weights
+            )
             assert_allclose(table[column], expected, 1e-12)
 
 
@@ -153,7 +157,7 @@ def runs() -> list[Ledger]:
         ),
     ]
     told = [name for name in THICKNESS if name != "unknown"]
-    facts = {"simulation": None, "truth": True, "method": None}
+    facts = {"simulation": None, "optical_thickness": True, "method": None}
     runs = []
     for run in made:
         bins = [told[at % len(told)] for at in range(len(run.frame))]

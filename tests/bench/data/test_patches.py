@@ -1,4 +1,4 @@
-"""Patches to train on: the files and the pack of them give the same numbers, or a refusal."""
+"""Patches to train on: the files and the cache of them give the same numbers, or a refusal."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import SceneFiles, find_scenes, read_scene
 from planetcr_bench.data.patches import (
     RECORD,
+    CachedPatches,
     FilePatches,
-    PackedPatches,
     TrainingPatch,
-    build_pack,
+    build_cache,
 )
 from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
 from scenes import write_dataset, write_scene, write_tif
@@ -57,9 +57,11 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[SceneFiles]:
 
 
 @pytest.fixture(scope="module")
-def pack(scenes: list[SceneFiles], tmp_path_factory: pytest.TempPathFactory) -> PackedPatches:
-    """Their pack, made by worker processes; read only."""
-    return build_pack(scenes, tmp_path_factory.mktemp("pack"), name="train", workers=2, quiet=True)
+def cache(scenes: list[SceneFiles], tmp_path_factory: pytest.TempPathFactory) -> CachedPatches:
+    """Their cache, made by worker processes; read only."""
+    return build_cache(
+        scenes, tmp_path_factory.mktemp("cache"), name="train", workers=2, quiet=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +74,10 @@ def assert_equal(patch: TrainingPatch, other: object) -> None:
         assert_array_equal(getattr(patch, field), getattr(other, field), err_msg=field)
 
 
-def assert_pack_of(pack: PackedPatches, scenes: list[SceneFiles]) -> None:
-    assert pack.names == [files.name for files in scenes]
+def assert_pack_of(cache: CachedPatches, scenes: list[SceneFiles]) -> None:
+    assert cache.names == [files.name for files in scenes]
     for index, files in enumerate(scenes):
-        assert_equal(pack.read(index), read_scene(files))
+        assert_equal(cache.read(index), read_scene(files))
 
 
 def copy_of(scenes: list[SceneFiles], folder: Path) -> list[SceneFiles]:
@@ -94,22 +96,22 @@ def files_in(folder: Path) -> set[str]:
 
 
 def test_files_and_pack_give_the_numbers_of_the_authors_loader(
-    scenes: list[SceneFiles], pack: PackedPatches
+    scenes: list[SceneFiles], cache: CachedPatches
 ) -> None:
     patches = FilePatches(scenes)
-    assert len(patches) == len(pack) == 6
-    assert patches.names == pack.names
-    assert (patches.side, patches.cell) == (pack.side, pack.cell) == (300, 10)
+    assert len(patches) == len(cache) == 6
+    assert patches.names == cache.names
+    assert (patches.side, patches.cell) == (cache.side, cache.cell) == (300, 10)
     for index, files in enumerate(scenes):
         scene = read_scene(files)
         assert_equal(patches.read(index), scene)
-        assert_equal(pack.read(index), scene)
+        assert_equal(cache.read(index), scene)
 
 
 @settings(max_examples=40, deadline=None)
 @given(index=st.integers(0, 5), top=cells, left=cells, cut=st.integers(1, 30))
 def test_a_window_is_the_same_cut_of_the_whole(
-    scenes: list[SceneFiles], pack: PackedPatches, index: int, top: int, left: int, cut: int
+    scenes: list[SceneFiles], cache: CachedPatches, index: int, top: int, left: int, cut: int
 ) -> None:
     size = 10 * min(cut, 30 - max(top, left))
     window = {"top": 10 * top, "left": 10 * left, "size": size}
@@ -121,14 +123,14 @@ def test_a_window_is_the_same_cut_of_the_whole(
             for start in (10 * top, 10 * left)
         )
         expected[field] = getattr(whole, field)[..., rows, columns]
-    for patches in (FilePatches(scenes), pack):
+    for patches in (FilePatches(scenes), cache):
         assert_equal(patches.read(index, **window), SimpleNamespace(**expected))
 
 
 def test_arrays_are_contiguous_and_the_callers_own(
-    scenes: list[SceneFiles], pack: PackedPatches
+    scenes: list[SceneFiles], cache: CachedPatches
 ) -> None:
-    for patches in (FilePatches(scenes), pack):
+    for patches in (FilePatches(scenes), cache):
         for window in ({}, {"top": 10, "left": 30, "size": 160}):
             patch = patches.read(1, **window)
             for field, dtype in zip(FIELDS, DTYPES, strict=True):
@@ -138,30 +140,30 @@ def test_arrays_are_contiguous_and_the_callers_own(
                 assert array.flags.writeable
                 array[:] = 0
             assert patches.read(1, **window).clear.max() > 0
-    assert pack.read(1).cloudy.max() == 1
-    assert LAND_COVER_NAMES[pack.read(1).land_cover.max()] == "unknown"
+    assert cache.read(1).cloudy.max() == 1
+    assert LAND_COVER_NAMES[cache.read(1).land_cover.max()] == "unknown"
 
 
-def test_a_pack_is_a_plain_file_of_numpy(scenes: list[SceneFiles], pack: PackedPatches) -> None:
-    records = np.load(pack.path)
+def test_a_pack_is_a_plain_file_of_numpy(scenes: list[SceneFiles], cache: CachedPatches) -> None:
+    records = np.load(cache.path)
     assert records.dtype.names == tuple(FIELDS)
     scene = read_scene(scenes[1])
     assert_array_equal(records["cloudy"][1], np.rint(1e4 * scene.cloudy))
     assert_array_equal(records["clear"][1], np.rint(1e4 * scene.clear))
     assert_array_equal(records["sar"][1], scene.sar)
-    contents = json.loads(pack.path.with_suffix(".json").read_text())
+    contents = json.loads(cache.path.with_suffix(".json").read_text())
     assert contents["fingerprint"] == fingerprint_of(scenes)
-    assert (contents["version"], contents["count"], contents["names"]) == (1, 6, pack.names)
+    assert (contents["version"], contents["count"], contents["names"]) == (1, 6, cache.names)
 
 
 def test_scenes_have_the_order_that_they_were_given(few: list[SceneFiles], tmp_path: Path) -> None:
     for order in (few, few[::-1]):
-        assert_pack_of(build_pack(order, tmp_path, name="train", quiet=True), order)
+        assert_pack_of(build_cache(order, tmp_path, name="train", quiet=True), order)
 
 
-def test_to_another_process_only_the_path_travels(pack: PackedPatches) -> None:
-    whole = pack.read(2)
-    pickled = pickle.dumps(pack)
+def test_to_another_process_only_the_path_travels(cache: CachedPatches) -> None:
+    whole = cache.read(2)
+    pickled = pickle.dumps(cache)
     assert len(pickled) < 1000
     assert_equal(pickle.loads(pickled).read(2), whole)
 
@@ -183,17 +185,17 @@ def test_to_another_process_only_the_path_travels(pack: PackedPatches) -> None:
     ],
 )
 def test_a_window_of_parts_of_sar_pixels_or_outside_is_refused(
-    scenes: list[SceneFiles], pack: PackedPatches, window: dict[str, int]
+    scenes: list[SceneFiles], cache: CachedPatches, window: dict[str, int]
 ) -> None:
-    for patches in (FilePatches(scenes), pack):
+    for patches in (FilePatches(scenes), cache):
         with pytest.raises(UsageError, match=r"multiples of 10 optical pixels \(3 SAR pixels\)"):
             patches.read(0, **window)
 
 
 def test_a_patch_that_is_not_there_ends_the_sequence(
-    scenes: list[SceneFiles], pack: PackedPatches
+    scenes: list[SceneFiles], cache: CachedPatches
 ) -> None:
-    for patches in (FilePatches(scenes), pack):
+    for patches in (FilePatches(scenes), cache):
         with pytest.raises(IndexError):
             patches.read(6)
 
@@ -204,11 +206,11 @@ def test_a_broken_scene_is_named_and_leaves_nothing(few: list[SceneFiles], tmp_p
     write_tif(path, np.zeros((2, 90, 80), np.float32), (0, 0), 10, None)
     for read in (
         lambda: FilePatches(broken).read(1),
-        lambda: build_pack(broken, tmp_path / "pack", name="train", quiet=True),
+        lambda: build_cache(broken, tmp_path / "cache", name="train", quiet=True),
     ):
         with pytest.raises(DatasetError, match=f"{path}: expected shape"):
             read()
-    assert files_in(tmp_path / "pack") == set()
+    assert files_in(tmp_path / "cache") == set()
 
 
 def test_products_on_two_grids_are_refused(tmp_path: Path) -> None:
@@ -217,16 +219,16 @@ def test_products_on_two_grids_are_refused(tmp_path: Path) -> None:
     write_tif(files.path("S1"), sar, (0, 0), 10, "EPSG:32601")
     for read in (
         lambda: FilePatches([files]).read(0),
-        lambda: build_pack([files], tmp_path / "pack", name="train", quiet=True),
+        lambda: build_cache([files], tmp_path / "cache", name="train", quiet=True),
     ):
         with pytest.raises(SceneError, match=r"S1_summer_500_p_1.tif: expected the clear image's"):
             read()
-    assert files_in(tmp_path / "pack") == set()
+    assert files_in(tmp_path / "cache") == set()
 
 
 def test_no_scene_makes_no_pack(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="expected scenes to pack, got none"):
-        build_pack([], tmp_path, name="val")
+    with pytest.raises(DatasetError, match="expected scenes to cache, got none"):
+        build_cache([], tmp_path, name="val")
 
 
 def test_a_disk_without_room_is_noticed_before_the_work(
@@ -239,12 +241,12 @@ def test_a_disk_without_room_is_noticed_before_the_work(
         return SimpleNamespace(free=0 if left_by_one_that_was_killed.exists() else room)
 
     monkeypatch.setattr(training_data.shutil, "disk_usage", usage)
-    with pytest.raises(BenchError, match=r"expected 4 MB .* found 3; .* leave out --pack"):
-        build_pack(few, tmp_path, name="train", quiet=True)
+    with pytest.raises(BenchError, match=r"expected 4 MB .* found 3; .* leave out --cache"):
+        build_cache(few, tmp_path, name="train", quiet=True)
     assert files_in(tmp_path) == set()
     room += 1
     left_by_one_that_was_killed.touch()
-    assert_pack_of(build_pack(few, tmp_path, name="train", quiet=True), few)
+    assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
 def test_a_disk_that_fills_up_leaves_nothing(
@@ -255,14 +257,14 @@ def test_a_disk_that_fills_up_leaves_nothing(
 
     monkeypatch.setattr(training_data.os, "fsync", full)
     with pytest.raises(BenchError, match=r"train.npy: cannot be written \(No space left on device"):
-        build_pack(few, tmp_path, name="train", quiet=True)
+        build_cache(few, tmp_path, name="train", quiet=True)
     assert files_in(tmp_path) == set()
 
 
 def test_a_folder_that_cannot_be_made_is_refused(few: list[SceneFiles], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BenchError, match="cannot be written"):
-        build_pack(few, tmp_path / "file", name="train")
+        build_cache(few, tmp_path / "file", name="train")
 
 
 @pytest.mark.usefixtures("in_time")
@@ -270,11 +272,11 @@ def test_a_folder_that_cannot_be_made_is_refused(few: list[SceneFiles], tmp_path
 def test_what_stands_in_place_of_a_pack_is_not_waited_for(
     few: list[SceneFiles], tmp_path: Path, name: str
 ) -> None:
-    pack = build_pack(few, tmp_path, name="train", quiet=True)
+    cache = build_cache(few, tmp_path, name="train", quiet=True)
     (tmp_path / name).unlink()
     os.mkfifo(tmp_path / name)
     with pytest.raises(DatasetError, match=f"{name}: expected a regular file, got a FIFO"):
-        len(PackedPatches(pack.path, pack.fingerprint))
+        len(CachedPatches(cache.path, cache.fingerprint))
 
 
 @pytest.mark.parametrize(
@@ -291,44 +293,44 @@ def test_what_stands_in_place_of_a_pack_is_not_waited_for(
 def test_a_damaged_pack_is_refused_until_it_is_deleted(
     few: list[SceneFiles], tmp_path: Path, damage: Callable[[bytes], bytes], message: str
 ) -> None:
-    path = build_pack(few, tmp_path, name="train", quiet=True).path
+    path = build_cache(few, tmp_path, name="train", quiet=True).path
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DatasetError, match=f"{path}: damaged pack: {message}.* delete it"):
-        build_pack(few, tmp_path, name="train", quiet=True)
+    with pytest.raises(DatasetError, match=f"{path}: damaged cache: {message}.* delete it"):
+        build_cache(few, tmp_path, name="train", quiet=True)
     path.unlink()
-    assert_pack_of(build_pack(few, tmp_path, name="train", quiet=True), few)
+    assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
-# --- One pack, whatever happens -------------------------------------------------------------
+# --- One cache, whatever happens -------------------------------------------------------------
 
 
 def test_a_pack_is_built_once(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_pack(few, tmp_path, name="train", quiet=True)
+    build_cache(few, tmp_path, name="train", quiet=True)
     assert files_in(tmp_path) == {"train.npy", "train.json"}
     monkeypatch.setattr(training_data, "_build", None)
-    assert_pack_of(build_pack(few, tmp_path, name="train", quiet=True), few)
+    assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
 @pytest.mark.parametrize("words", ["", "[]", '{"version": 0}', "missing"])
 def test_a_pack_that_does_not_say_what_it_is_is_built_anew(
     few: list[SceneFiles], tmp_path: Path, words: str
 ) -> None:
-    path = build_pack(few[:1], tmp_path, name="train", quiet=True).path
+    path = build_cache(few[:1], tmp_path, name="train", quiet=True).path
     path.with_suffix(".json").write_text(words)
     if words == "missing":
         path.with_suffix(".json").unlink()
-    assert_pack_of(build_pack(few, tmp_path, name="train", quiet=True), few)
+    assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
 def test_a_pack_of_another_version_is_built_anew(few: list[SceneFiles], tmp_path: Path) -> None:
-    path = build_pack(few, tmp_path, name="train", quiet=True).path
+    path = build_cache(few, tmp_path, name="train", quiet=True).path
     contents = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps({**contents, "version": 0}))
     with pytest.raises(DatasetError, match="found another"):
-        PackedPatches(path, contents["fingerprint"]).read(0)
-    build_pack(few, tmp_path, name="train", quiet=True).read(0)
+        CachedPatches(path, contents["fingerprint"]).read(0)
+    build_cache(few, tmp_path, name="train", quiet=True).read(0)
     assert json.loads(path.with_suffix(".json").read_text()) == contents
 
 
@@ -336,10 +338,10 @@ def test_other_pixels_make_another_pack_and_refuse_who_opens_the_old(
     few: list[SceneFiles], tmp_path: Path
 ) -> None:
     mine = copy_of(few, tmp_path / "data")
-    old = build_pack(mine, tmp_path, name="train", quiet=True)
+    old = build_cache(mine, tmp_path, name="train", quiet=True)
     before = old.read(0).cloud_mask
     np.save(mine[0].path("cloudmask"), ~before)
-    new = build_pack(mine, tmp_path, name="train", quiet=True)
+    new = build_cache(mine, tmp_path, name="train", quiet=True)
     assert_pack_of(new, mine)
     assert_array_equal(old.read(0).cloud_mask, before)
     with pytest.raises(DatasetError, match=r"train.npy: .* found another; it was replaced"):
@@ -350,8 +352,8 @@ def test_pixels_that_change_while_they_are_packed_make_no_pack(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_data, "fingerprint_of", lambda *_, **__: "0" * 64)
-    with pytest.raises(DatasetError, match="changed while they were packed"):
-        build_pack(few, tmp_path, name="train", quiet=True)
+    with pytest.raises(DatasetError, match="changed while they were cached"):
+        build_cache(few, tmp_path, name="train", quiet=True)
     assert files_in(tmp_path) == set()
 
 
@@ -372,8 +374,8 @@ def build_slowly(*args, build=training_data._build, **options):
 
 def build():
     scenes = pickle.loads(bytes.fromhex(sys.argv[2]))
-    pack = training_data.build_pack(scenes, Path(sys.argv[1]), name="train", workers=0)
-    print(pack.read(len(pack) - 1).cloudy.sum())
+    cache = training_data.build_cache(scenes, Path(sys.argv[1]), name="train", workers=0)
+    print(cache.read(len(cache) - 1).cloudy.sum())
 
 """
 
@@ -386,8 +388,8 @@ def started(end: str, folder: Path, scenes: list[SceneFiles]) -> subprocess.Pope
 
 
 BETWEEN_RECORDS = """
-training_data.track = lambda packed, *_, **__: (
-    hang() if index == 1 else one for index, one in enumerate(packed))
+training_data.track = lambda cached, *_, **__: (
+    hang() if index == 1 else one for index, one in enumerate(cached))
 build()
 """
 BEFORE_THEY_ARE_THERE = """
@@ -415,19 +417,19 @@ build()
 def test_who_is_killed_leaves_the_earlier_pack_or_none(
     scenes: list[SceneFiles], few: list[SceneFiles], tmp_path: Path, end: str, left: set[str]
 ) -> None:
-    old = build_pack(few, tmp_path, name="train", quiet=True)
+    old = build_cache(few, tmp_path, name="train", quiet=True)
     with started(end, tmp_path, scenes[2:]) as process:
         assert process.stdout.readline() == "there\n"
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert files_in(tmp_path) == left
-    again = PackedPatches(old.path, old.fingerprint)
+    again = CachedPatches(old.path, old.fingerprint)
     if "train.json" in left:
         assert_pack_of(again, few)
     else:
         with pytest.raises(DatasetError):
             again.read(0)
-    assert_pack_of(build_pack(scenes[2:], tmp_path, name="train", quiet=True), scenes[2:])
+    assert_pack_of(build_cache(scenes[2:], tmp_path, name="train", quiet=True), scenes[2:])
     assert files_in(tmp_path) == {"train.npy", "train.json"}
 
 

@@ -374,7 +374,7 @@ def test_autocast_makes_another_segmenter(
     for extra in path[1:]:
         extra.unlink()
     done = cli(
-        "evaluate", preds, "--segmenter", segmenter_file, "--autocast", "bf16", "--allow-missing",
+        "evaluate", preds, "--segmenter", segmenter_file, "--precision", "bf16", "--allow-missing",
         "--device", "cpu", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -396,7 +396,7 @@ def test_what_is_no_segmenter_ends_in_one_clear_message(
         (("--segmenter", odd), 1, "odd.safetensors"),
         (("--segmenter", segmenter_file, "--segmenter", twin), 2, "each segmenter once"),
         (("--segmenter", tmp_path), 1, "found a folder"),
-        (("--autocast", "bf16"), 2, "--segmenter"),
+        (("--precision", "bf16"), 2, "--segmenter"),
         (("--segmenter", segmenter_file, "--device", "cuda"), 1, "cpu"),
     ):
         assert refused("evaluate", preds, *arguments)[0] == code
@@ -433,9 +433,12 @@ def test_rows_are_split_by_optical_thickness_where_it_is_told(
     data, hidden = truth
     predict("mean-fill", data, tmp_path / "preds", quiet=True)
     plain, _, _ = run(tmp_path / "preds", tmp_path / "a")
-    told, out, _ = run(tmp_path / "preds", tmp_path / "b", truth=hidden)
+    told, out, _ = run(tmp_path / "preds", tmp_path / "b", optical_thickness=hidden)
     assert set(plain.frame["thickness"]) == {"unknown"}
-    assert (plain.provenance["truth"], told.provenance["truth"]) == (False, True)
+    assert (plain.provenance["optical_thickness"], told.provenance["optical_thickness"]) == (
+        False,
+        True,
+    )
     edges = (0.25, 0.5, 1, 2, 4, 8, 16, np.inf)
     words = ("0-0.25", "0.25-0.5", "0.5-1", "1-2", "2-4", "4-8", "8-16", "16-")
     frame = read_ledger(out).frame

@@ -457,7 +457,7 @@ def test_what_fits_no_page_is_refused_with_how_much_would(
     (nothing := tmp_path / "nothing").mkdir()  # would be missed next
     request = {"count": 6, "rows": ["infrared", "error", "angle"], "quiet": True}
     with pytest.raises(UsageError, match=r"at most \d scenes of this form"):
-        gallery(data, [*folders, nothing], tmp_path / "g.png", pick="best", **request)
+        gallery(data, [*folders, nothing], tmp_path / "g.png", select="best", **request)
 
 
 # --- Which scenes ---------------------------------------------------------------------------
@@ -578,10 +578,12 @@ def test_crops_are_ranked_by_the_official_protocol(
         clear = read_scene(files).clear[:, 70:230, 70:230]
         errors[files.name] = np.abs(crop / 1e4 - clear).mean()
     out = tmp_path / "g.svg"
-    drawn = gallery(data, [tmp_path / "crops"], out, pick="worst", by="mae", count=3, quiet=True)
+    drawn = gallery(
+        data, [tmp_path / "crops"], out, select="worst", rank_by="mae", count=3, quiet=True
+    )
     assert drawn == sorted(errors, key=lambda name: -errors[name])[:3]
     assert "MAE of crops (protocol official)" in said(out)
-    assert "Input crop: crops unknown." in said(out)
+    assert "Input window: crops unknown." in said(out)
 
 
 def test_perfect_scenes_and_scenes_without_a_score_are_ranked_too() -> None:
@@ -603,10 +605,12 @@ def test_picks_by_score_are_those_that_evaluate_would_rank_so(
     assert measured.to_dict() == table["sam_deg"].to_dict()
     scores = table["ssim"].to_dict()
     middle = np.median(list(scores.values()))
-    drawn = gallery(simulated, [preds], out, pick="median", by="ssim", count=2, rows=[], quiet=True)
+    drawn = gallery(
+        simulated, [preds], out, select="median", rank_by="ssim", count=2, panels=[], quiet=True
+    )
     assert drawn == sorted(scores, key=lambda name: (abs(scores[name] - middle), name))[:2]
     assert "nearest to the median SSIM of mean-fill (protocol full), the nearest first" in said(out)
-    drawn = gallery(simulated, [preds], out, pick="worst", count=1, rows=[], quiet=True)
+    drawn = gallery(simulated, [preds], out, select="worst", count=1, panels=[], quiet=True)
     assert drawn == [table["psnr"].idxmin()]
     assert "Shown is 1 of the 10 scenes of sim-v1-tiny (split test), with the lowest" in said(out)
 
@@ -634,7 +638,7 @@ def test_scores_below_the_cloudy_image_are_its_own(
 ) -> None:
     """Computed from the files by scikit-image; the methods' follow in the order of columns."""
     files = find_scenes(data, "test")[0]
-    gallery(data, folders, tmp_path / "g.svg", names=[files.name], rows=[], quiet=True)
+    gallery(data, folders, tmp_path / "g.svg", names=[files.name], panels=[], quiet=True)
     with (
         rasterio.open(files.path("planet_cloudfree")) as clear,
         rasterio.open(files.path("planet_cloudy")) as cloudy,
@@ -769,7 +773,7 @@ def test_a_rank_needs_every_prediction_of_all_folders_before_it_begins(
         "planetcr_bench.gallery.gallery.scene_scores", lambda *_, **__: pytest.fail("ranks")
     )
     with pytest.raises(PredictionError, match="of each scene that is ranked or drawn") as refusal:
-        gallery(data, [folders[0], preds, other], tmp_path / "g.png", pick="worst", quiet=True)
+        gallery(data, [folders[0], preds, other], tmp_path / "g.png", select="worst", quiet=True)
     assert refusal.value.problems == (
         f"{preds / names[2]}.tif: expected a prediction, found no such file",
         f"{other / names[0]}.tif: expected a prediction, found no such file",
@@ -786,7 +790,7 @@ def test_a_file_that_was_cut_off_is_named_with_what_to_do(
     with pytest.raises(PredictionError, match=rf"{name}\.tif: cannot be read .*; {again}"):
         gallery(data, [preds], tmp_path / "g.png", names=[name], quiet=True)
     with pytest.raises(PredictionError, match="write these files again, or choose scenes without"):
-        gallery(data, [preds], tmp_path / "g.png", pick="best", quiet=True)
+        gallery(data, [preds], tmp_path / "g.png", select="best", quiet=True)
 
 
 def test_a_prediction_that_turns_out_broken_is_named_where_scenes_are_ranked(
@@ -796,7 +800,7 @@ def test_a_prediction_that_turns_out_broken_is_named_where_scenes_are_ranked(
     (preds / f"{name}.tif").unlink()
     np.save(preds / f"{name}.npy", np.full((4, 300, 300), np.nan, np.float32))
     with pytest.raises(PredictionError, match="by whose scores scenes are chosen") as refusal:
-        gallery(data, [preds], tmp_path / "g.png", pick="best", count=1, quiet=True)
+        gallery(data, [preds], tmp_path / "g.png", select="best", count=1, quiet=True)
     assert len(refusal.value.problems) == 1
     assert f"{name}.npy: expected numbers" in refusal.value.problems[0]
 
@@ -851,15 +855,19 @@ def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
         (1, {"count": 11}, "expected 1 to 10 scenes, got 11"),
         (1, {"names": list("abcdefghijk")}, "expected 1 to 10 scenes, got 11"),
         (1, {"names": ["a"], "count": 5}, "--scenes: expected no number beside scenes by --scene"),
-        (1, {"names": ["a"], "pick": "best"}, "--pick: expected no choice beside scenes by"),
-        (1, {"by": "mae"}, "--by: expected --pick best, median, worst with it, got no --pick"),
-        (1, {"by": "mae", "pick": "classes"}, "got --pick classes"),
+        (1, {"names": ["a"], "pick": "best"}, "--select: expected no choice beside scenes by"),
+        (
+            1,
+            {"by": "mae"},
+            "--rank-by: expected --select best, median, worst with it, got no --select",
+        ),
+        (1, {"by": "mae", "pick": "classes"}, "got --select classes"),
         (
             1,
             {"rows": ["segmenter"]},
-            "--row segmenter: expected a segmenter; give its file with --segmenter",
+            "--panels segmenter: expected a segmenter; give its file with --segmenter",
         ),
-        (1, {"rows": ["haze"]}, "--row: expected infrared, error, angle, segmenter, got haze"),
+        (1, {"rows": ["haze"]}, "--panels: expected infrared, error, angle, segmenter, got haze"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(
@@ -886,12 +894,12 @@ def test_the_command_draws_and_says_where(
     cli: Cli, data: Path, folders: list[Path], tmp_path: Path
 ) -> None:
     name = find_scenes(data, "test")[3].name
-    rows = ("--row", "angle", "--row", "infrared")
+    rows = ("--panels", "angle", "--panels", "infrared")
     done = cli("gallery", data, folders[0], "--scene", name, *rows, "--out", "deep/er/fig4.png")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "1 scene in deep/er/fig4.png\n"
     assert (tmp_path / "deep/er/fig4.png").stat().st_size > 50_000
-    options = ("--pick", "worst", "--by", "sam", "--row", "none", "--scenes", 2)
+    options = ("--select", "worst", "--rank-by", "sam", "--panels", "none", "--scenes", 2)
     done = cli("gallery", data, *folders, *options, "--out", "worst.svg")
     assert done.stdout == "2 scenes in worst.svg\n", done.stderr
     text = said(tmp_path / "worst.svg")
@@ -901,12 +909,12 @@ def test_the_command_draws_and_says_where(
 
 def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_path: Path) -> None:
     out, covers = tmp_path / "g.svg", {f.name: cloud_cover(f) for f in find_scenes(data, "test")}
-    (name,) = gallery(data, folders[:1], out, count=1, rows=[], quiet=True)
+    (name,) = gallery(data, folders[:1], out, count=1, panels=[], quiet=True)
     assert abs(covers[name] - 0.5) == min(abs(cover - 0.5) for cover in covers.values())
     assert "(split test), that with the cloud cover nearest to 50 %." in said(out)
-    gallery(data, folders[:1], out, count=1, pick="classes", rows=[], quiet=True)
+    gallery(data, folders[:1], out, count=1, select="classes", panels=[], quiet=True)
     assert "chosen for its land cover, of a cloud cover near the median." in said(out)
-    gallery(data, folders[:1], out, count=2, pick="classes", rows=[], quiet=True)
+    gallery(data, folders[:1], out, count=2, select="classes", panels=[], quiet=True)
     assert "evenly over the classes of land cover, of a cloud cover near the median." in said(out)
 
 
@@ -915,7 +923,7 @@ def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_p
     [
         (
             {"row": [Row.none], "segmenter": Path("a.safe")},
-            "--row none: .* which draws a row, got a.s",
+            "--panels none: .* which draws a row, got a.s",
         ),
         ({"device": "cpu"}, "--device: expected it with --segmenter, which alone uses it, got cpu"),
         (
@@ -940,7 +948,11 @@ def test_mistakes_end_in_one_clear_message(
     (preds / f"{name}.tif").unlink()
     for arguments, code, expected in (
         ([preds, "--scene", name], 1, f"{name}.tif: expected a prediction, found no such file"),
-        ([preds, "--row", "none", "--row", "error"], 2, "--row none: expected no other row"),
+        (
+            [preds, "--panels", "none", "--panels", "error"],
+            2,
+            "--panels none: expected no other row",
+        ),
         ([preds, "--segmenter", "no.safetensors"], 1, "no.safetensors"),
         (["nowhere"], 1, "no such folder"),
     ):

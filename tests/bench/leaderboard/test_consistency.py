@@ -181,9 +181,11 @@ def with_thickness(folder: Path, whole: Ledger, data: Path) -> Ledger:
         np.savez(data.parent / f"{files.name}.npz", cloud_thickness=thickness)
     predictions = find_predictions(folder, read_card(folder), scenes)
     table, _ = measure(
-        predictions, {}, data.parent / "parts", truth=data.parent, workers=0, quiet=True
+        predictions, {}, data.parent / "parts", optical_thickness=data.parent, workers=0, quiet=True
     )
-    return Ledger(table.to_pandas(ignore_metadata=True), {**whole.provenance, "truth": True})
+    return Ledger(
+        table.to_pandas(ignore_metadata=True), {**whole.provenance, "optical_thickness": True}
+    )
 
 
 def test_the_odd_predictions_are_odd(odd: dict[str, Ledger]) -> None:
@@ -256,7 +258,7 @@ def segmenter(**facts: object) -> dict[str, object]:
         ({"scale": True}, "scale: expected int or float or NoneType, got bool"),
         ({"scale": "1"}, "scale: expected int or float or NoneType, got str"),
         ({"complete": 1}, "complete: expected bool, got int"),
-        ({"truth": 0}, "truth: expected bool, got int"),
+        ({"optical_thickness": 0}, "optical_thickness: expected bool, got int"),
         ({"truth": None}, "truth: expected bool, got NoneType"),
         ({"scenes": 108.0}, "scenes: expected int, got float"),
         ({"name": None}, "name: expected str, got NoneType"),
@@ -359,7 +361,7 @@ def test_another_way_of_measuring_is_named(
         {"method": None},
         {"simulation": None, "track": "mine"},
         {"segmenters": {}},
-        {"truth": True},
+        {"optical_thickness": True},
         {"complete": False},  # a surplus file makes it so
         {"complete": False, "scenes": 1},
         {"protocols": {"official": PROTOCOLS["official"].signature("all")}},
@@ -382,7 +384,8 @@ def test_all_faults_of_a_record_are_listed_at_once(record: dict[str, Any]) -> No
     lines = record_faults({key: one for key, one in {**record, **lies}.items() if key != "split"})
     starts = [line.partition(":")[0] for line in lines]
     assert sorted(starts) == sorted([
-        "more", "name", "name", "scenes", "complete", "truth", "method", "scale", "ledger_schema",
+        "more", "name", "name", "scenes", "complete", "optical_thickness", "method", "scale",
+        "ledger_schema",
         "segmenters", "protocols", "protocol 'own'", "split",
     ])  # fmt: skip
 
@@ -848,7 +851,9 @@ def test_thickness_is_told_if_and_only_if_the_truth_was_given(ledger: Ledger) ->
     rule = "expected an optical thickness where the truth was given, and only there; broken in "
     (line,) = ledger_faults(tampered(ledger, {}, thickness=THICKNESS[1]))
     assert line.startswith(rule)
-    (line,) = ledger_faults(replace(ledger, provenance={**ledger.provenance, "truth": True}))
+    (line,) = ledger_faults(
+        replace(ledger, provenance={**ledger.provenance, "optical_thickness": True})
+    )
     assert line.startswith(rule)
 
 

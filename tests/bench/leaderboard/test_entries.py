@@ -102,7 +102,7 @@ RECORD_OF_ONE = make_ledger("odd", scenes=1, segmenters=("j1",)).provenance
 ODD_VALUES = [None, True, -1, 10**25, 1e300, "", "\x1b[31m", "x" * 2000, [[]], {"a": {"b": 1}}]
 PASSES = {
     ("simulation", None), ("simulation", ""), ("scale", None), ("method", None), ("method", ""),
-    ("complete", True), ("truth", True),
+    ("complete", True), ("optical_thickness", True),
 }  # fmt: skip
 """Odd values that mean something."""
 
@@ -130,8 +130,8 @@ def test_every_key_of_a_record_has_a_type_and_a_rule(key: str) -> None:
         {"scenes": 0, "expected_scenes": 0},
         {"expected_scenes": 10**9, "complete": False},
         {"scale": 0},
-        {"input_crop": "170"},
-        {"input_crop": ["160"]},
+        {"input_window": "170"},
+        {"input_window": ["160"]},
         {"simulation": "<script>"},
     ],
 )

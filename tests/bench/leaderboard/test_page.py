@@ -184,10 +184,10 @@ def test_what_was_simulated_and_how_it_was_trained_is_shown(tmp_path: Path) -> N
 def test_official_figures_say_what_the_network_was_shown(tmp_path: Path) -> None:
     twins(tmp_path / "results")
     told = told_of(tmp_path / "results", tmp_path)
-    crops = {name: entry["input_crop"] for name, entry in told["fake/official"].items()}
+    crops = {name: entry["input_window"] for name, entry in told["fake/official"].items()}
     assert crops == {"right": "unknown", "forged": "unknown", "worse": "unknown", "best": "whole"}
     official = (tmp_path / "leaderboard.md").read_text().partition("protocol official")[2]
-    assert "| Input crop |" in official
+    assert "| Input window |" in official
     assert re.search(r"best .*\| whole \|", official)
     published = official.partition("published, not measured here**")[2]
     assert re.search(r"Align-CR \(published\).*\| 160 \|", published)

@@ -507,7 +507,10 @@ def run_refusal(folder: Path, run: object, record: dict) -> str:
         ({"name": "other"}, "name: expected what the ledger says, 'mean-fill', got 'other'"),
         ({"name": "\x1b[31m" * 100}, "got '\\x1b[31m"),
         ({"complete": 1}, "complete: expected what the ledger says, True, got 1"),
-        ({"truth": 0}, "truth: expected what the ledger says, False, got 0"),
+        (
+            {"optical_thickness": 0},
+            "optical_thickness: expected what the ledger says, False, got 0",
+        ),
         ({"scenes": True}, "scenes: expected what the ledger says, 1, got True"),
         ({"scenes": 1.0}, "scenes: expected what the ledger says, 1, got 1.0"),
         ({"segmenters": {"a": 1}}, "segmenters: expected what the ledger says, {}, got {'a': 1}"),

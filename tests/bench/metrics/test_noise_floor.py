@@ -194,7 +194,7 @@ def test_a_sent_ledger_with_half_of_it_or_nonsense_is_refused(tmp_path: Path) ->
 
 
 def test_what_is_clear_has_the_angle_of_the_clear_image() -> None:
-    ledger = make_ledger(floor=True, scenes=1, truth=False)
+    ledger = make_ledger(floor=True, scenes=1, optical_thickness=False)
     zero = dict.fromkeys(("cloudy_clear", "input_squared_error"), 0.0)
     same = {"prediction_cloudy": ledger.frame["absolute_error"]}
     frame = ledger.frame.assign(**zero, **same)

@@ -66,7 +66,7 @@ def wrong(what):
     return Wrong(what)
 '''
 
-NARROW = ["--option", "width=8", "--option", "blocks=1"]
+NARROW = ["--model-arg", "width=8", "--model-arg", "blocks=1"]
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_network_predicts_a_split_and_is_scored(
 def test_the_official_crop_is_what_the_network_sees_and_all_that_is_written(
     cli: Cli, data: Path, tmp_path: Path, own: Path
 ) -> None:
-    done = cli("predict", f"{own}:build", "--data", data, "--crop", "official", "--json")
+    done = cli("predict", f"{own}:build", "--data", data, "--window", "official", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "method": f"{own}:build", "out": "preds/net", "scenes": 6, "kept": 0
@@ -159,11 +159,11 @@ def test_untrained_weights_are_marked(cli: Cli, tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["dsen2_cr"], 2, "expected --weights FILE; known weights of dsen2_cr: none for four band"),
-        (["dsen_cr"], 2, "dsen_cr: no such method; did you mean 'dsen2_cr'? There are copy-cloudy"),
+        (["dsen_cr"], 2, "dsen_cr: no such method; did you mean 'dsen2_cr'?"),
         (["dsen2_cr", "--weights", "no.pth"], 1, "no.pth: expected a checkpoint file, found no s"),
         (["dsen2_cr", "--weights", "random", "--overlap", 9], 2, "--overlap is of tiles"),
-        (["mean-fill", "--crop", "official"], 2, "--crop is for networks, and mean-fill is none"),
-        (["net.py:wrong", "--option", "what=crash"], 1, "net.py, line 21: RuntimeError: The"),
+        (["mean-fill", "--window", "official"], 2, "--window is for networks, and mean-fill is"),
+        (["net.py:wrong", "--model-arg", "what=crash"], 1, "net.py, line 21: RuntimeError: Th"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("own")
@@ -335,12 +335,12 @@ def test_options_reach_the_network_and_other_bands_are_refused(tmp_path: Path) -
         weights=Path("random"),
         options=["width=4", "depth=3", "use_sar=false", "output=linear", "dropout=0"],
         seed=0,
-        settings=Settings(autocast="bf16"),
+        settings=Settings(precision="bf16"),
     )
     assert model.options == {
         "width": 4, "depth": 3, "use_sar": False, "output": "linear", "dropout": 0
     }  # fmt: skip
-    assert card.autocast == "bf16"
+    assert card.precision == "bf16"
     three = save_model(create_model("spa_gan", bands=3, width=8), tmp_path / "three.safetensors")
     with pytest.raises(
         BenchError, match="expected a network of 4 bands, as the dataset has, got o"
@@ -387,7 +387,7 @@ def read_inputs_of(data: Path, size: int = 300) -> Any:
         {"card": Card(method="copy", weights="ab" * 32)},
         {"card": Card(method="copy", options="width=3")},
         {"card": Card(method="copy", code="cd" * 32)},
-        {"card": Card(method="copy", autocast="bf16")},
+        {"card": Card(method="copy", precision="bf16")},
         {"card": Card(method="copy", tiles="64, overlap 0")},
         {"crop": "official"},
         {"split": "train"},
@@ -470,7 +470,7 @@ def test_a_scene_without_sar_or_without_place_on_earth(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     for product in ("planet_cloudfree", "planet_cloudy", "S1"):
         write_tif(files.path(product), read_product(files, product).pixels, (0, 0), 3, None)
-    assert run_copy(tmp_path, tmp_path / "preds", crop="official") == (1, 0)
+    assert run_copy(tmp_path, tmp_path / "preds", window="official") == (1, 0)
     files.path("S1").write_bytes(b"II*\0nonsense")
     with pytest.raises(DatasetError, match=r"S1_summer_500_p_1\.tif: cannot be read"):
         read_inputs(files)

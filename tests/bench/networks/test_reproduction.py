@@ -51,8 +51,8 @@ STEPS = [
     "train dsen2_cr",
     "predict dsen2_cr-narrow",
     "evaluate dsen2_cr-narrow",
-    "predict dsen2_cr-narrow-crop160",
-    "evaluate dsen2_cr-narrow-crop160",
+    "predict dsen2_cr-narrow-window160",
+    "evaluate dsen2_cr-narrow-window160",
     "tables and figures, official",
     "tables and figures, full",
 ]
@@ -82,7 +82,7 @@ def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
     assert "$ planetcr-bench train dsen2_cr --data" in done.stderr
     comparison = tmp_path / "results" / "comparison"
     for protocol, run, other in (
-        ("official", "dsen2_cr-narrow-crop160", "protocol full"),
+        ("official", "dsen2_cr-narrow-window160", "protocol full"),
         ("full", "dsen2_cr-narrow", "protocol official"),
     ):
         tables = {path.name for path in (comparison / protocol).iterdir()}
@@ -92,7 +92,7 @@ def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
         assert f"protocol {protocol}" in page
         assert other not in page
     crops = {
-        row["input_crop"] for row in json.loads((comparison / "official/table2.json").read_text())
+        row["input_window"] for row in json.loads((comparison / "official/table2.json").read_text())
     }
     assert crops == {None, "160"}
     segmenter = sha256_of(tmp_path / "work" / "train" / "segmenter" / "best.safetensors")
@@ -150,9 +150,14 @@ def test_what_training_takes_can_be_said_for_each_method(tmp_path: Path) -> None
         ReproductionConfig(data=Path("sim"), out=Path("o"), results=Path("r"), config=config)
     )
     words = " ".join(train_arguments(request_of(wish, "dsen2_cr")))
-    for option in ("--accumulate 2", "--val-share 0.25", "--set clip=1.0", "--option width=8"):
+    for option in (
+        "--micro-batches 2",
+        "--val-share 0.25",
+        "--set clip=1.0",
+        "--model-arg width=8",
+    ):
         assert option in words
-    assert "--accumulate 1" in " ".join(train_arguments(request_of(wish, "glf_cr")))
+    assert "--micro-batches 1" in " ".join(train_arguments(request_of(wish, "glf_cr")))
 
 
 def test_further_segmenters_differ_by_seed_and_table_and_see_every_run(
@@ -163,7 +168,7 @@ def test_further_segmenters_differ_by_seed_and_table_and_see_every_run(
     wish = load_config(
         ReproductionConfig(
             data=simulated, out=tmp_path / "o", results=tmp_path / "r", config=config,
-            truth=Path("told"),
+            optical_thickness=Path("told"),
         )
     )  # fmt: skip
     steps = plan_of(wish)
@@ -205,7 +210,7 @@ def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Pa
     assert read_card(out).fingerprint == seen
     write_card(out, replace(read_card(out), crop=None))  # as an earlier version wrote it
     predict_step(out, seen, None, "whole", words)()
-    assert read_card(out).crop == "whole"
+    assert read_card(out).window == "whole"
 
 
 @pytest.mark.parametrize(

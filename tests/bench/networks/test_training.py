@@ -27,8 +27,9 @@ from planetcr_models.training.checkpoint import read_checkpoint
 from programs import planetcr
 
 NARROW = [
-    "--option", "width=8", "--option", "growth=4", "--option", "stages=1", "--option", "layers=1",
-    "--option", "extractors=1",
+    "--model-arg", "width=8", "--model-arg", "growth=4", "--model-arg", "stages=1",
+    "--model-arg", "layers=1",
+    "--model-arg", "extractors=1",
 ]  # fmt: skip
 SHORT = ["--epochs", "3", "--batch", "2", "--crop", "40", "--val-scenes", "1"]
 
@@ -149,7 +150,8 @@ def test_the_segmenter_is_trained_and_says_how_well_it_sees(
 ) -> None:
     command = [
         "train", "segmenter", "--data", simulated, "--out", tmp_path / "segmenter", "--epochs", 1,
-        "--batch", 2, "--crop", 100, "--option", "encoder=resnet18", "--pack", tmp_path / "pack",
+        "--batch", 2, "--crop", 100, "--model-arg", "encoder=resnet18", "--cache", tmp_path /
+        "cache",
         "--json",
     ]  # fmt: skip
     done = planetcr(*command)
@@ -162,7 +164,7 @@ def test_the_segmenter_is_trained_and_says_how_well_it_sees(
     assert len(card["training_fingerprint"]) == len(card["sha256"]) == 64
     segmenter = load_segmenter(tmp_path / "segmenter" / "best.safetensors")
     assert segmenter.mean[3] > segmenter.mean[0] > 0  # near-infrared is brighter than blue
-    assert len(list((tmp_path / "pack").glob("*.npy"))) == 1
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
     picture = mpimg.imread(tmp_path / "segmenter" / "pictures" / "epoch-001.png")
     assert picture.std() > 0.05
 
@@ -171,7 +173,16 @@ def test_a_rehearsal_tells_speed_and_hours_and_writes_nothing(
     simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["train", "dsen2_cr", "--data", simulated, "--option", "width=8", *SHORT, "--dry-run"]
+    words = [
+        "train",
+        "dsen2_cr",
+        "--data",
+        simulated,
+        "--model-arg",
+        "width=8",
+        *SHORT,
+        "--dry-run",
+    ]
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.stderr
     for word in ("loader alone", "step alone", "samples/s", "hours on this machine", "carl"):
@@ -199,17 +210,17 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
         (["dsen2_cr", "--set", "epochs=many"], 1, "expected epochs like 30, got 'many'"),
         (["dsen2_cr", "--set", "epochs"], 2, "expected key=value"),
         (["dsen2_cr", "--set", "epochs=2", "--epochs", "3"], 2, "expected epochs once"),
-        (["dsen2_cr", "--option", "widht=8"], 2, "did you mean 'width'?"),
+        (["dsen2_cr", "--model-arg", "widht=8"], 2, "did you mean 'width'?"),
         (["dsen-cr"], 2, "did you mean 'dsen2_cr'?"),
-        (["segmenter", "--option", "encoder=vgg"], 1, "expected an encoder of resnet18"),
-        (["segmenter", "--option", "depth=3"], 2, "segmenter has no 'depth'"),
+        (["segmenter", "--model-arg", "encoder=vgg"], 1, "expected an encoder of resnet18"),
+        (["segmenter", "--model-arg", "depth=3"], 2, "segmenter has no 'depth'"),
         (["segmenter", "--batch", "1"], 1, "batch of 2 or more"),
         (["segmenter", "--encoder-weights", "nowhere.pth"], 1, "nowhere.pth: expected"),
         (["dsen2_cr", "--encoder-weights", "x.pth"], 2, "is of the segmenter, not of dsen2_cr"),
         (["dsen2_cr", "--val-share", "1.5"], 2, "--val-share"),
         (["dsen2_cr", "--set", "seed=99999999999"], 1, "expected seed to be up to 2147483647"),
-        (["dsen2_cr", "--accumulate", "5"], 1, "multiple of 5"),
-        (["mcgan", "--accumulate", "2", "--option", "width=4"], 1, "wants its batch whole"),
+        (["dsen2_cr", "--micro-batches", "5"], 1, "multiple of 5"),
+        (["mcgan", "--micro-batches", "2", "--model-arg", "width=4"], 1, "wants its batch whole"),
         (["dsen2_cr", "--batch", "64"], 1, "a batch of 64, got 2"),
         (["dsen2_cr", "--data", "nowhere"], 1, "nowhere: expected a dataset folder"),
     ],
@@ -287,7 +298,7 @@ def test_other_weights_of_the_encoder_are_another_run(simulated: Path, tmp_path:
         "--batch",
         2,
     ]
-    words += ["--crop", 40, "--epochs", 1, "--option", "encoder=resnet18", "--val-share", 0]
+    words += ["--crop", 40, "--epochs", 1, "--model-arg", "encoder=resnet18", "--val-share", 0]
     words += ["--encoder-weights", weights, "--json"]
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
@@ -306,7 +317,7 @@ def test_a_folder_that_is_refused_ends_all_processes_with_one_message(
     (tmp_path / "thesis.txt").write_text("years of work")
     done = planetcr(
         "train", "dsen2_cr", "--data", simulated, "--out", tmp_path, "--batch", 2,
-        "--option", "width=8", "--devices", 2,
+        "--model-arg", "width=8", "--devices", 2,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.count("expected a new or empty folder") == 1

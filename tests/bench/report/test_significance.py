@@ -314,8 +314,8 @@ def test_compare_prints_and_writes_what_can_be_told(
             assert all(cell in shown for row in block.rows for cell in row)
     frame = pd.concat([statistic_frame(PROTOCOLS[name], found) for name, found in whole.items()])
     written = pd.read_csv(tmp_path / "out" / "statistics.csv")
-    assert list(written) == [*frame, "input_crop", "coverage", "minus_input_crop"]
-    assert set(written["input_crop"]) == {"unknown"}
+    assert list(written) == [*frame, "input_window", "coverage", "minus_input_window"]
+    assert set(written["input_window"]) == {"unknown"}
     np.testing.assert_allclose(written["low"], frame["low"], rtol=1e-15)
     records = json.loads((tmp_path / "out" / "statistics.json").read_text())
     assert len(records) == len(frame) == 2 * 4 * (3 + 3)

@@ -126,9 +126,10 @@ def test_both_poolings_of_the_overall_figures_are_at_hand() -> None:
 def test_summary_is_plain_json_of_the_agreed_form() -> None:
     result = json.loads(json.dumps(summary(make_ledger()), allow_nan=False))
     assert list(result) == [
-        "name", "track", "complete", "input_crop", "expected_scenes", "scenes", "aois", "protocols",
+        "name", "track", "complete", "input_window", "expected_scenes", "scenes", "aois",
+        "protocols",
     ]  # fmt: skip
-    assert (result["input_crop"], result["expected_scenes"]) == ("unknown", 10)
+    assert (result["input_window"], result["expected_scenes"]) == ("unknown", 10)
     assert (result["scenes"], result["aois"]) == (10, 4)
     for name, scores in result["protocols"].items():
         parts = ["signature", "overall", "by_class", "by_cover", "by_region", "segmenters"]

@@ -90,7 +90,7 @@ def test_published_rows_stand_beside_the_whole_test_split_of_planet_cr_alone(
 
 def test_published_rows_say_what_their_networks_saw() -> None:
     for table in (published_table2(), published_table3()):
-        seen = dict(zip(table["row"], table["input_crop"], strict=True))
+        seen = dict(zip(table["row"], table["input_window"], strict=True))
         assert seen["Align-CR (published)"] == seen["GLF-CR (published)"] == "160"
         assert seen["DSen2-CR (published)"] == "unknown"
     assert pd.isna(seen["Cloud-Free (published)"])
@@ -158,12 +158,12 @@ def test_files_carry_the_coverage_of_an_incomplete_run(tmp_path: Path) -> None:
 
 
 def test_runs_of_several_inputs_are_marked_and_of_one_are_not() -> None:
-    runs = [make_ledger(name, input_crop=crop) for name, crop in
+    runs = [make_ledger(name, input_window=crop) for name, crop in
             (("align_cr", "160"), ("mcgan", "whole"), ("old", "unknown"))]  # fmt: skip
     names = [run.name for run in marked(runs)]
     assert names == ["old (input unknown)", "mcgan (input whole)", "align_cr (input 160)"]
     assert [run.name for run in in_paper_order(marked(marked(runs)))] == names
-    assert [run.name for run in marked([runs[0], make_ledger("b", input_crop="160")])] == [
+    assert [run.name for run in marked([runs[0], make_ledger("b", input_window="160")])] == [
         "b", "align_cr",
     ]  # fmt: skip
     assert [run.name for run in marked(runs[:1], always=True)] == ["align_cr (input 160)"]
@@ -172,14 +172,14 @@ def test_runs_of_several_inputs_are_marked_and_of_one_are_not() -> None:
 
 def test_every_table_says_what_the_networks_saw() -> None:
     one = [
-        make_ledger(name, scenes=6, seed=seed, segmenters=(SEGMENTER,), input_crop="160")
+        make_ledger(name, scenes=6, seed=seed, segmenters=(SEGMENTER,), input_window="160")
         for seed, name in enumerate("ac")
     ]
     for block in blocks_of(one):
-        assert any(note.startswith("Input crop: 160 (") for note in block.notes), block.title
+        assert any(note.startswith("Input window: 160 (") for note in block.notes), block.title
     two = [one[0], make_ledger("b", scenes=6, segmenters=(SEGMENTER,), seed=1)]
     for block in table2_blocks(two, OFFICIAL) + table3_blocks(two, OFFICIAL, details=True):
-        (note,) = [note for note in block.notes if note.startswith("Input crops differ")]
+        (note,) = [note for note in block.notes if note.startswith("Input windows differ")]
         assert "160 × 160 alone): a; unknown (" in note
     (marked_note,) = {block.notes[-1] for block in table2_blocks(marked(two), OFFICIAL)}
     assert "160 × 160 alone); unknown (" in marked_note
@@ -188,7 +188,7 @@ def test_every_table_says_what_the_networks_saw() -> None:
 @_no_pictures
 def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
     runs = [
-        make_ledger(name, scenes=6, segmenters=(SEGMENTER,), seed=seed, input_crop=crop)
+        make_ledger(name, scenes=6, segmenters=(SEGMENTER,), seed=seed, input_window=crop)
         for seed, (name, crop) in enumerate((("net", "160"), ("fill", "whole")))
     ]
     write_comparison(tmp_path, runs)
@@ -203,21 +203,21 @@ def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
         for row in json.loads((tmp_path / file).read_text()):
             name = str(row.get("row") or row["run"])
             tag = {"net": "160", "fill": "whole"}.get(name.split(" ")[0])
-            assert row["input_crop"] == tag, (file, row)
+            assert row["input_window"] == tag, (file, row)
     heads = json.loads((tmp_path / "diagnosis.json").read_text())
-    assert heads[0]["input_crop"] == {"net (input 160)": "160", "fill (input whole)": "whole"}
+    assert heads[0]["input_window"] == {"net (input 160)": "160", "fill (input whole)": "whole"}
 
 
 def test_a_report_and_scores_say_what_the_network_saw() -> None:
-    ledger = make_ledger(input_crop="160", protocols=("official",))
+    ledger = make_ledger(input_window="160", protocols=("official",))
     run = {
         **ledger.provenance, "predictions": "p", "command": "c", "started": "s", "seconds": 1.0,
         "device": "cpu",
     }  # fmt: skip
     text = report(ledger, run, pictures=False)
-    assert "| Input crop | 160 (the network saw the centre 160 × 160 alone) |" in text
-    assert summary(ledger)["input_crop"] == "160"
-    assert summary(make_ledger())["input_crop"] == "unknown"
+    assert "| Input window | 160 (the network saw the centre 160 × 160 alone) |" in text
+    assert summary(ledger)["input_window"] == "160"
+    assert summary(make_ledger())["input_window"] == "unknown"
 
 
 def test_a_comparison_can_be_of_one_protocol() -> None:
@@ -238,7 +238,8 @@ def centres(preds: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("card", "tag"), [("", "unknown"), ('crop = "whole"', "whole"), ('crop = "official"', "160")]
+    ("card", "tag"),
+    [("", "unknown"), ('window = "whole"', "whole"), ('window = "official"', "160")],
 )
 def test_a_ledger_carries_what_the_card_says_and_never_guesses_by_size(
     card: str, tag: str, preds: Path, data: Path, tmp_path: Path
@@ -248,19 +249,19 @@ def test_a_ledger_carries_what_the_card_says_and_never_guesses_by_size(
     _, out, _ = evaluate(
         folder, tmp_path / "results", data=data, device="cpu", workers=0, tables=False, quiet=True
     )
-    assert read_ledger(out).provenance["input_crop"] == tag
-    assert json.loads((out / "run.json").read_text())["input_crop"] == tag
+    assert read_ledger(out).provenance["input_window"] == tag
+    assert json.loads((out / "run.json").read_text())["input_window"] == tag
 
 
 def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path: Path) -> None:
     card = preds / "predictions.toml"
-    assert read_card(preds).crop == "whole"  # predict always says it
+    assert read_card(preds).window == "whole"  # predict always says it
     text = card.read_text()
     for value in ("full", "160", ""):
-        card.write_text(text.replace('crop = "whole"', f'crop = "{value}"'))
-        with pytest.raises(PredictionError, match=r"expected crop to be 'official' .* got "):
+        card.write_text(text.replace('window = "whole"', f'window = "{value}"'))
+        with pytest.raises(PredictionError, match=r"expected window to be 'official' .* got "):
             read_card(preds)
-    card.write_text(text.replace('crop = "whole"', 'crop = "official"'))
+    card.write_text(text.replace('window = "whole"', 'window = "official"'))
     with pytest.raises(PredictionError, match="expected files of 160 × 160 pixels"):
         evaluate(preds, tmp_path / "r", data=data, device="cpu", workers=0, quiet=True)
 
@@ -269,18 +270,18 @@ def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path
     ("said", "reason"),
     [
         ({}, None),  # ledgers of earlier versions
-        ({"input_crop": "whole"}, None),
-        ({"input_crop": "unknown"}, None),
-        ({"input_crop": "160"}, "expected whole patches behind protocol full, got 160"),
-        ({"input_crop": "official"}, "expected what matches 160|whole|unknown, got 'official'"),
-        ({"input_crop": None}, "expected str, got NoneType"),
+        ({"input_window": "whole"}, None),
+        ({"input_window": "unknown"}, None),
+        ({"input_window": "160"}, "expected whole patches behind protocol full, got 160"),
+        ({"input_window": "official"}, "expected what matches 160|whole|unknown, got 'official'"),
+        ({"input_window": None}, "expected str, got NoneType"),
     ],
 )
 def test_a_ledger_that_was_sent_may_say_what_can_be_true(
     said: dict[str, object], reason: str | None
 ) -> None:
     honest = make_ledger(simulation=None, truth=False, track="mine").provenance
-    expected = [] if reason is None else [f"input_crop: {reason}"]
+    expected = [] if reason is None else [f"input_window: {reason}"]
     assert record_faults({**honest, **said}) == expected
 
 
@@ -322,7 +323,7 @@ def test_official_tables_come_from_the_centre_and_full_ones_from_whole_patches(
         tables=tables,
     )  # fmt: skip
     steps = {step.name: step for step in plan_of(wish)}
-    whole, centre = "dsen2_cr-narrow", "dsen2_cr-narrow-crop160"
+    whole, centre = "dsen2_cr-narrow", "dsen2_cr-narrow-window160"
     assert list(steps) == [
         "train segmenter", "train dsen2_cr",
         *(
@@ -333,7 +334,7 @@ def test_official_tables_come_from_the_centre_and_full_ones_from_whole_patches(
         "tables and figures, official", "tables and figures, full",
     ]  # fmt: skip
     for run, crop in ((whole, "whole"), (centre, "official")):
-        assert steps[f"predict {run}"].run.arguments[-2:] == ["--crop", crop]
+        assert steps[f"predict {run}"].run.arguments[-2:] == ["--window", crop]
     for protocol, run in (("official", centre), ("full", whole)):
         words = steps[f"tables and figures, {protocol}"].run.arguments
         runs = [str(tmp_path / "r" / "sim-v1-tiny" / name) for name in ("mean-fill", run)]

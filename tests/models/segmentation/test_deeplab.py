@@ -346,7 +346,7 @@ def test_it_classifies_arrays_of_any_layout(segmenter: Segmenter) -> None:
     pixels.flags.writeable = False
     assert_array_equal(classify(segmenter, pixels.astype(np.float64)), expected)
     assert_array_equal(classify(segmenter, pixels, device="cpu"), expected)
-    assert (classify(segmenter, pixels, autocast="bf16") == expected).mean() > 0.8
+    assert (classify(segmenter, pixels, precision="bf16") == expected).mean() > 0.8
 
 
 def test_what_it_cannot_classify_is_refused(segmenter: Segmenter) -> None:
@@ -358,8 +358,8 @@ def test_what_it_cannot_classify_is_refused(segmenter: Segmenter) -> None:
         InputError, match=r"^segmenter: expected reflectance .* got images of torch"
     ):
         classify(segmenter, np.zeros((1, 4, 32, 32), np.uint16))
-    with pytest.raises(ModelError, match=r"^autocast: expected off or bf16, got 'fp8'"):
-        classify(segmenter, np.zeros((1, 4, 32, 32), np.float32), autocast="fp8")
+    with pytest.raises(ModelError, match=r"^precision: expected 32 or bf16, got 'fp8'"):
+        classify(segmenter, np.zeros((1, 4, 32, 32), np.float32), precision="fp8")
     with pytest.raises(ModelError, match=r"^device: expected auto, cpu"):
         classify(segmenter, np.zeros((1, 4, 32, 32), np.float32), device="tpu")
 

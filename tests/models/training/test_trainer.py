@@ -364,7 +364,7 @@ def test_too_little_memory_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("planetcr_models.training.objectives.Supervised.step", hungry)
     monkeypatch.setattr("planetcr_models.training.objectives.AdversarialObjective.step", hungry)
     with pytest.raises(
-        TrainingError, match=r"batch of 2; use a smaller --batch, or .*--accumulate 2"
+        TrainingError, match=r"batch of 2; use a smaller --batch, or .*--micro-batches 2"
     ):
         run("dsen2_cr", tmp_path / "a")
     with pytest.raises(TrainingError, match="smaller --batch, or a smaller --crop"):
@@ -455,7 +455,7 @@ def test_hours_of_a_run_follow_from_the_pace_of_all_devices_together() -> None:
     assert speed.hours(epochs=9, batch=40) == pytest.approx(9 * (100 * 40 / 20 + 400) / 3600)
     slow = replace(speed, loader=10.0)
     assert slow.hours(epochs=9, batch=40) == pytest.approx(9 * (100 * 40 / 10 + 400) / 3600)
-    assert slow.hours(epochs=9, batch=40, packed=True) == speed.hours(epochs=9, batch=40)
+    assert slow.hours(epochs=9, batch=40, cached=True) == speed.hours(epochs=9, batch=40)
 
 
 def test_a_rehearsal_stays_small_where_steps_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
