@@ -144,7 +144,7 @@ _SECTIONS: Final = (
     _Section(
         lambda of: [clear_change_block(of), paste_back_block(of)],
         _REGIONS,
-        "region",
+        "regions",
         "Errors by region, pixels made worse, and the gain of pasting clear pixels back",
         region_figure,
     ),

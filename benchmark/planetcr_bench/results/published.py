@@ -100,5 +100,7 @@ def refuse_published(ledgers: Sequence[Ledger]) -> None:
 
 
 def _read(name: str) -> pd.DataFrame:
-    with (files("planetcr_bench.results") / "tables" / name).open(encoding="utf-8") as stream:
+    with (files("planetcr_bench.results") / "published_tables" / name).open(
+        encoding="utf-8"
+    ) as stream:
         return pd.read_csv(stream)

@@ -102,15 +102,15 @@ def test_tab_3_stays_when_classes_appear_in_another_order(
 def counted(ledger: Ledger, segmenter: str, image: str) -> pd.DataFrame:
     """Pixels of known land by scene's bin, true class, class in clear and class in an image."""
     rows = ledger.frame[ledger.frame["protocol"] == "official"]
-    rows = rows.assign(cover_bin=cover_bins(rows).astype(str), truth=rows["land_cover"].astype(str))
+    rows = rows.assign(
+        cover_bin=cover_bins(rows).astype(str), true_class=rows["land_cover"].astype(str)
+    )
     names = [name for name in rows if name.startswith(f"segmenter_{segmenter}_{image}_")]
     rows = rows.drop(columns="pixels")
-    long = rows.melt(["cover_bin", "optical_thickness"], names, "cell", "pixels")
+    long = rows.melt(["cover_bin", "true_class"], names, "cell", "pixels")
     long[["before", "after"]] = long["cell"].str.rsplit("_", n=2, expand=True)[[1, 2]]
-    keys = ["cover_bin", "optical_thickness", "before", "after"]
-    return (
-        long[long["optical_thickness"] != "unknown"].groupby(keys, as_index=False)["pixels"].sum()
-    )
+    keys = ["cover_bin", "true_class", "before", "after"]
+    return long[long["true_class"] != "unknown"].groupby(keys, as_index=False)["pixels"].sum()
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in RESULTS.iterdir()))
@@ -130,17 +130,15 @@ def test_tab_3_of_shipped_runs_is_that_of_scikit_learn_from_shuffled_ledgers(
                 part = cells if cover == "overall" else cells[cells["cover_bin"] == cover]
                 part = part[part["pixels"] > 0]
                 weights = {"sample_weight": part["pixels"]}
-                present = sorted(set(part["optical_thickness"]))
-                both = part["optical_thickness"], part[column]
+                present = sorted(set(part["true_class"]))
+                both = part["true_class"], part[column]
                 miou = jaccard_score(*both, labels=present, average="macro", **weights)
                 found = ours.loc[cover, ["miou", "pa"]].to_numpy(float)
                 assert_allclose(found, [100 * miou, 100 * accuracy_score(*both, **weights)], 1e-12)
         weights = {"sample_weight": cells["pixels"], "labels": list(LAND_COVER), "average": None}
         table = class_scores(mixed, segmenter, OFFICIAL, "prediction")
         for column, score in (("iou", jaccard_score), ("recall", recall_score)):
-            expected = 100 * score(
-                cells["optical_thickness"], cells["after"], zero_division=0, **weights
-            )
+            expected = 100 * score(cells["true_class"], cells["after"], zero_division=0, **weights)
             assert_allclose(table[column], expected, 1e-12)
 
 

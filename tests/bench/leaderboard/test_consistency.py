@@ -259,7 +259,7 @@ def segmenter(**facts: object) -> dict[str, object]:
         ({"scale": "1"}, "scale: expected int or float or NoneType, got str"),
         ({"complete": 1}, "complete: expected bool, got int"),
         ({"optical_thickness": 0}, "optical_thickness: expected bool, got int"),
-        ({"truth": None}, "truth: expected bool, got NoneType"),
+        ({"optical_thickness": None}, "optical_thickness: expected bool, got NoneType"),
         ({"scenes": 108.0}, "scenes: expected int, got float"),
         ({"name": None}, "name: expected str, got NoneType"),
         ({"method": 7}, "method: expected str or NoneType, got int"),
@@ -278,7 +278,7 @@ def segmenter(**facts: object) -> dict[str, object]:
         ({"tool_version": "0.1 0"}, "tool_version: expected what matches"),
         ({"tool_version": "0" * 41}, "tool_version: expected what matches"),
         # protocols
-        ({"ledger_schema": 1}, "ledger_schema: expected 2"),
+        ({"ledger_schema": 1}, "ledger_schema: expected 3"),
         ({"protocols": {}}, "protocols: none"),
         ({"protocols": {"full": PROTOCOLS["full"].signature("all")}}, "protocols: none"),
         # counts
@@ -378,7 +378,7 @@ def test_what_an_honest_run_may_say_is_no_fault(
 
 def test_all_faults_of_a_record_are_listed_at_once(record: dict[str, Any]) -> None:
     lies = {
-        "more": 1, "name": "<b>", "scenes": 109, "truth": 1, "method": "\x07", "scale": 0,
+        "more": 1, "name": "<b>", "scenes": 109, "optical_thickness": 1, "method": "\x07", "scale": 0,
         "ledger_schema": 1, "segmenters": {"A": SEGMENTER}, "protocols": {"own": ""},
     }  # fmt: skip
     lines = record_faults({key: one for key, one in {**record, **lies}.items() if key != "split"})

@@ -28,8 +28,8 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
     assert not problems
     assert sorted(path.name for path in out.iterdir()) == [
         "aois.png", "aois.svg", "class_cover.png", "class_cover.svg", "diagnosis.json",
-        "fig5.png", "fig5.svg", "ledger.parquet", "report.md", "run.json", "scores.json",
-        "regions.png", "regions.svg", "table2.csv", "table2.json", "table2.md", "table2.tex",
+        "fig5.png", "fig5.svg", "ledger.parquet", "regions.png", "regions.svg", "report.md",
+        "run.json", "scores.json", "table2.csv", "table2.json", "table2.md", "table2.tex",
         "triangle.png", "triangle.svg",
     ]  # fmt: skip
     written = {path.name for path in out.iterdir()}

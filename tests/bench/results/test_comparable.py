@@ -280,7 +280,7 @@ def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path
 def test_a_ledger_that_was_sent_may_say_what_can_be_true(
     said: dict[str, object], reason: str | None
 ) -> None:
-    honest = make_ledger(simulation=None, truth=False, track="mine").provenance
+    honest = make_ledger(simulation=None, optical_thickness=False, track="mine").provenance
     expected = [] if reason is None else [f"input_window: {reason}"]
     assert record_faults({**honest, **said}) == expected
 

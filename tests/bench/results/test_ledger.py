@@ -96,7 +96,7 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     ledger = make_ledger(ledger_schema=99)
     write_ledger(tmp_path / "a.parquet", ledger_table([make_scene_sums(0)]), ledger.provenance)
-    with pytest.raises(LedgerError, match="schema 2, got 99"):
+    with pytest.raises(LedgerError, match="schema 3, got 99"):
         read_ledger(tmp_path / "a.parquet")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from parity.fill import _normal, rule_a, rule_b, wave
+from paths import ROOT
 from plain import PlainAlignCR, PlainGLFCR, unfold_filter
 
-PARITY = Path(__file__).parent / "parity"
+PARITY = ROOT / "tests/models/parity"
 BUFFERS = ("attn_mask", "relative_position_index")
 TOLERANCES = [(torch.float64, 1e-10), (torch.float32, 5e-6)]
 
