@@ -115,7 +115,7 @@ def evaluate(
         _fail_closed(predictions, dataset, [*predictions.problems, *others], allow_missing)
     input_window = input_window_of(predictions)
     _check_thickness(optical_thickness, dataset)
-    bench = _bench(segmenters, dataset, predictions)
+    pool = _segmenter_pool(segmenters, dataset, predictions)
     out = results / dataset.track / name
     unfinished = out.with_name(f".{name}.unfinished")
     unfinished.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def evaluate(
             identity,
             unfinished / "parts",
             optical_thickness=optical_thickness,
-            bench=bench,
+            pool=pool,
             device=device,
             workers=workers,
             batch=batch,
@@ -204,7 +204,7 @@ def _check_thickness(optical_thickness: Path | None, dataset: Dataset) -> None:
         )
 
 
-def _bench(
+def _segmenter_pool(
     segmenters: Sequence[Segmenter], dataset: Dataset, predictions: Predictions
 ) -> SegmenterPool | None:
     for one, other in pairwise(segmenters):  # in the order of their keys

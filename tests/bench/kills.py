@@ -191,7 +191,9 @@ def kill_and_repeat(
     return len(kills), bad
 
 
-PRELOADED = ("submission", "predict", "simulate.writer", "leaderboard.page", "report")
+PRELOADED = (
+    "submission.pack", "predictions.predict", "simulation.writer", "leaderboard.page", "report.report",
+)  # fmt: skip
 """What commands import, here once for all forks."""
 
 

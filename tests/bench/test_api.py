@@ -253,9 +253,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> No
     _, whole, _ = run(tmp_path / "preds", tmp_path / "whole")
     results = tmp_path / "results"
     script = (
-        "from planetcr_bench import measure\n"
+        "from planetcr_bench.evaluation import runner\n"
         "from planetcr_bench.cli import main\n"
-        "measure.FLUSH_SECONDS = 0.0\n"
+        "runner.FLUSH_SECONDS = 0.0\n"
         "if __name__ == '__main__': main()\n"
     )
     (tmp_path / "script.py").write_text(script)

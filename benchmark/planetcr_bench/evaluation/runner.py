@@ -159,9 +159,9 @@ def _measure_on_gpu(
                 yield Outcome(job, state, measured, arrays)
 
 
-def _segmenter(outcomes: Iterator[Outcome], bench: SegmenterPool, batch: int) -> Iterator[Outcome]:
+def _segmenter(outcomes: Iterator[Outcome], pool: SegmenterPool, batch: int) -> Iterator[Outcome]:
     while some := list(islice(outcomes, batch)):
-        seen = iter(bench.count([one.arrays for one in some if one.arrays is not None]))
+        seen = iter(pool.count([one.arrays for one in some if one.arrays is not None]))
         for one in some:
             if isinstance(one.result, str):
                 yield one
@@ -175,7 +175,7 @@ def measure(
     partial_folder: Path,
     *,
     optical_thickness: Path | None = None,
-    bench: SegmenterPool | None = None,
+    pool: SegmenterPool | None = None,
     device: str = "cpu",
     workers: int | None = None,
     batch: int = 16,
@@ -189,7 +189,7 @@ def measure(
             left under another identity are thrown away.
         partial_folder: Where measured scenes are kept until the caller has published them.
         optical_thickness: Folder of the hidden truth of simulated scenes.
-        bench: Segmenters that are to see the predictions, in this process.
+        pool: Segmenters that are to see the predictions, in this process.
         device: ``cpu``, or a CUDA device as torch names it.
         workers: See ``worker_count``.
         batch: Scenes that travel together to a worker or to the device.
@@ -206,7 +206,7 @@ def measure(
     """
     expect_units(predictions)
     protocols = protocols_of(predictions.size)
-    parts = ResumeStore(partial_folder, identity, bench.keys if bench else ())
+    parts = ResumeStore(partial_folder, identity, pool.keys if pool else ())
     jobs = {
         files: Job(files, path, optical_thickness)
         for files, path in sorted(predictions.files.items())
@@ -214,14 +214,14 @@ def measure(
     done = parts.load({files.name: job.state() for files, job in jobs.items()})
     waiting = [job for files, job in jobs.items() if files.name not in done]
     if device == "cpu":
-        work = functools.partial(_measure_batch, predictions.card, protocols, bench is not None)
+        work = functools.partial(_measure_batch, predictions.card, protocols, pool is not None)
         outcomes = run_batches(work, waiting, workers=workers, batch=batch)
     else:
         read = functools.partial(_read_batch, predictions.card)
         arrays = run_batches(read, waiting, workers=workers, batch=batch)
         outcomes = _measure_on_gpu(arrays, protocols, device, batch)
-    if bench is not None:
-        outcomes = _segmenter(outcomes, bench, batch)
+    if pool is not None:
+        outcomes = _segmenter(outcomes, pool, batch)
     problems = []
     for outcome in track(outcomes, "Measure", len(jobs), done=len(done), quiet=quiet):
         if isinstance(outcome.result, str):

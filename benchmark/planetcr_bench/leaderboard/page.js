@@ -120,7 +120,7 @@ function segmenterSums(board, name, metric, selection) {
   const segmenter = board.segmenters[state.segmenter];
   const classes = DATA.axes.land_cover.length - 1;
   const key = segmenter && segmenter.read[name];
-  if (!key || selection.sky !== "all") return null;
+  if (!key || selection.region !== "all") return null;
   const index = numbers(segmenter.index);
   const pixels = numbers(key);
   const bin = DATA.axes.cover_bin.indexOf(selection.cover_bin);
@@ -520,7 +520,7 @@ function labelled(score, digits) {
 // ---------------------------------------------------------------- the page
 
 const board = () => DATA.boards[Number(state.board)];
-const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_bin, region: state.sky });
+const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_bin, region: state.region });
 
 function shown() {
   return board().entries.filter((entry) =>
@@ -684,19 +684,19 @@ function badges(entry) {
   const same = entry.same_predictions.map(methodOf).join(", ");
   return [
     [entry.status, entry.status, DATA.statuses[entry.status]],
-    ...(isOfficial() ? [[`input window ${cropOf(entry.input_window)}`, "crop", DATA.crops[entry.input_window]]] : []),
+    ...(isOfficial() ? [[`input window ${windowOf(entry.input_window)}`, "crop", DATA.windows[entry.input_window]]] : []),
     ...(entry.training ? [[entry.training, "warned", "How it was trained, as its card says"]] : []),
     ...(same ? [[`same predictions as ${same}: one rank`, "same", "Equal pixel by pixel"]] : []),
   ].flatMap(([words, style, title]) => [" ", make("span", words, { class: `badge ${style}`, title })]);
 }
 
-// A method, with its input window where the official figures of several crops stand side by side.
+// A method, with its input window where the official figures of several windows stand side by side.
 function markedMethod(entry) {
-  const crops = new Set(board().entries.map((one) => one.input_window));
-  return isOfficial() && crops.size > 1 ? `${entry.method} (input ${cropOf(entry.input_window)})` : entry.method;
+  const windows = new Set(board().entries.map((one) => one.input_window));
+  return isOfficial() && windows.size > 1 ? `${entry.method} (input ${windowOf(entry.input_window)})` : entry.method;
 }
 
-function cropOf(crop) {
+function windowOf(crop) {
   return crop === "160" ? "160 × 160" : crop;
 }
 
@@ -728,9 +728,9 @@ function showCharts() {
   const lines = board().entries.length ? curves(metric, (name, chosen) => scoreIn(name, metric, chosen)) : [];
   chart(at("fig5"), lines, `${titled(metric)} per cloud-cover bin, as Fig. 5 of the paper`, METRICS[metric].digits);
   const gap = (name, chosen) => scoreIn("clear", "miou", chosen) - scoreIn(name, "miou", chosen);
-  const segmented = state.segmenter && state.sky === "all" ? curves("miou", gap) : [];
+  const segmented = state.segmenter && state.region === "all" ? curves("miou", gap) : [];
   at("fig6").hidden = !state.segmenter;
-  chart(at("fig6"), segmented, state.sky === "all"
+  chart(at("fig6"), segmented, state.region === "all"
     ? "mIoU points below the cloud-free image, as Fig. 6 of the paper; lower is better"
     : "Segmenters' readings are not told apart by region", 1);
   showLegend(lines);
@@ -874,7 +874,7 @@ function showPublished() {
   const classes = DATA.axes.land_cover.slice(0, -1);
   const head = ["Method", "Input window", ...Object.keys(METRICS).slice(0, 4).map(titled),
     ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
-  const body = rows.map((row) => [row.row, cropOf(row.input_window), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
+  const body = rows.map((row) => [row.row, windowOf(row.input_window), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
     ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
   at("published").replaceChildren(...plainTable("Tab. 2", head, body));
   const bins = [...DATA.axes.cover_bin, "overall"];
@@ -920,7 +920,7 @@ function showFilters() {
 function settle() {
   if (!DATA.boards[Number(state.board)]) state.board = START.board;
   for (const axis of AXES) if (!DATA.axes[axis].includes(state[axis])) state[axis] = "all";
-  if (!board().cells.additive && state.land_cover !== "all") state.sky = "all";
+  if (!board().cells.additive && state.land_cover !== "all") state.region = "all";
   if (!["optical", "sar"].includes(state.inputs)) state.inputs = "all";
   if (state.verified !== "1") state.verified = "";
   const segmenters = Object.keys(board().segmenters);
@@ -967,14 +967,14 @@ function showNotes(rows) {
   const entries = rows.map((row) => row.entry);
   const partial = entries.filter((entry) => !entry.complete).length;
   const statuses = [...new Set(entries.map((entry) => entry.status))].sort();
-  const crops = new Set(entries.map((entry) => entry.input_window));
+  const windows = new Set(entries.map((entry) => entry.input_window));
   at("notes").replaceChildren(...[
     `${countsOf(behindBoard())}; [low, high] is the 95 % interval over AOIs, and under it stands how many AOIs the score hangs on; `
       + "methods that share a letter cannot be told apart.",
     partial ? `${partial} incomplete: not ranked.` : "",
     board().remark,
     isOfficial() ? "Input window: what the network was shown of a patch; official figures hang on it." : "",
-    isOfficial() && crops.size > 1 ? "Rows of different input windows stand here: hold only those of one against each other." : "",
+    isOfficial() && windows.size > 1 ? "Rows of different input windows stand here: hold only those of one against each other." : "",
     ...statuses.map((status) => `${status[0].toUpperCase()}${status.slice(1)}: ${DATA.statuses[status]}`),
   ].filter(Boolean).map((words) => make("span", `${words} `)));
 }

@@ -343,7 +343,7 @@ def _measure_again(case: _Case, dataset: Dataset, chosen: Sequence[SceneFiles]) 
         predictions,
         {},
         case.work / "parts",
-        bench=SegmenterPool(segmenters, dataset.fingerprint, protocols) if segmenters else None,
+        pool=SegmenterPool(segmenters, dataset.fingerprint, protocols) if segmenters else None,
         workers=scrutiny.workers,
         quiet=scrutiny.quiet,
     )

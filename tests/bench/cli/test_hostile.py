@@ -217,7 +217,7 @@ def stored(tmp_path: Path) -> Path:
         ({"name": ["a"]}, "name"),
         ({"name": EVIL[:4] + "\x1b[2J"}, "as --name takes it"),
         ({"scenes": "1"}, "scenes"),
-        ({"ledger_schema": "\x1b[2J" * 1000}, "expected ledger schema 2"),
+        ({"ledger_schema": "\x1b[2J" * 1000}, "expected ledger schema 3"),
         ({"segmenters": {"a": 1}}, "sha256 of each segmenter"),
         ({"segmenters": {"a": {"name": "a", "sha256": "b"}}}, "expected the columns"),
     ],

@@ -241,14 +241,14 @@ def test_clear_and_cloudy_are_seen_once_per_dataset_and_segmenter(scenes: list[A
     for one, other in zip(first, again, strict=True):
         for name in one:
             assert_array_equal(one[name], other[name])
-    for bench in (
+    for pool in (
         SegmenterPool([segmenter], "b" * 64, BOTH),
         SegmenterPool([ShadeSegmenter(7)], "a" * 64, BOTH),
         SegmenterPool([ShadeSegmenter(key=f"{segmenter.key}-bf16")], "a" * 64, BOTH),
     ):
-        seen = bench.segmenters[0]
+        seen = pool.segmenters[0]
         seen.shown.clear()
-        bench.count(scenes)
+        pool.count(scenes)
         assert sum(shape[0] for shape in seen.shown) == 3 * 3 * 2
 
 
@@ -257,8 +257,8 @@ def test_a_damaged_memory_is_worked_out_anew(
     scenes: list[Arrays], cache: Path, damage: str
 ) -> None:
     segmenter = ShadeSegmenter()
-    bench = SegmenterPool([segmenter], "a" * 64, BOTH)
-    expected = bench.count(scenes)
+    pool = SegmenterPool([segmenter], "a" * 64, BOTH)
+    expected = pool.count(scenes)
     file = min(cache.rglob("*.npz"))
     if damage in ("cut", "empty"):
         file.write_bytes(file.read_bytes()[: 100 if damage == "cut" else 0])
@@ -269,7 +269,7 @@ def test_a_damaged_memory_is_worked_out_anew(
             maps["full"] = np.full((2, side, side), kind, np.uint8)
         np.savez(file, **maps)
     segmenter.shown.clear()
-    for one, other in zip(expected, bench.count(scenes), strict=True):
+    for one, other in zip(expected, pool.count(scenes), strict=True):
         for name in one:
             assert_array_equal(one[name], other[name])
     assert sum(shape[0] for shape in segmenter.shown) == 3 * 2 + 2 * 2
@@ -481,7 +481,7 @@ def test_truth_of_something_else_is_refused(
         (tmp_path / "told", lacking, 1, f"{name}.npz"),
         (tmp_path / "told", broken, 1, f"{name}.npz"),
     ):
-        done = refused("evaluate", folder, "--truth", where)
+        done = refused("evaluate", folder, "--optical-thickness", where)
         assert (done[0], says in done[1]) == (code, True), done[1]
     assert not list(tmp_path.rglob("results/**/run.json"))
 

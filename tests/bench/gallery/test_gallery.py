@@ -23,7 +23,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from conftest import Cli
 from planetcr_bench.api import evaluate
-from planetcr_bench.cli.gallery import Row
+from planetcr_bench.cli.gallery import Panels
 from planetcr_bench.cli.gallery import gallery as command
 from planetcr_bench.constants import (
     COVER_BINS,
@@ -455,7 +455,7 @@ def test_what_fits_no_page_is_refused_with_how_much_would(
     with pytest.raises(UsageError, match="not even one scene of this form fits on a page"):
         gallery_figure([make_drawn(folders=1)], ["long " * 999], FULL)
     (nothing := tmp_path / "nothing").mkdir()  # would be missed next
-    request = {"count": 6, "rows": ["infrared", "error", "angle"], "quiet": True}
+    request = {"count": 6, "panels": ["infrared", "error", "angle"], "quiet": True}
     with pytest.raises(UsageError, match=r"at most \d scenes of this form"):
         gallery(data, [*folders, nothing], tmp_path / "g.png", select="best", **request)
 
@@ -709,7 +709,7 @@ def test_the_same_input_gives_the_same_bytes(
     data: Path, folders: list[Path], tmp_path: Path, suffix: str
 ) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / "new" / f"b{suffix}"
-    draw = {"count": 1, "rows": list(ROWS), "segmenter": Brightness(), "quiet": True}
+    draw = {"count": 1, "panels": list(ROWS), "segmenter": Brightness(), "quiet": True}
     gallery(data, folders, first, **draw)
     with mpl.rc_context({"font.size": 20, "image.cmap": "jet", "svg.fonttype": "none"}):
         before = dict(mpl.rcParams)
@@ -855,19 +855,19 @@ def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
         (1, {"count": 11}, "expected 1 to 10 scenes, got 11"),
         (1, {"names": list("abcdefghijk")}, "expected 1 to 10 scenes, got 11"),
         (1, {"names": ["a"], "count": 5}, "--scenes: expected no number beside scenes by --scene"),
-        (1, {"names": ["a"], "pick": "best"}, "--select: expected no choice beside scenes by"),
+        (1, {"names": ["a"], "select": "best"}, "--select: expected no choice beside scenes by"),
         (
             1,
-            {"by": "mae"},
+            {"rank_by": "mae"},
             "--rank-by: expected --select best, median, worst with it, got no --select",
         ),
-        (1, {"by": "mae", "pick": "classes"}, "got --select classes"),
+        (1, {"rank_by": "mae", "select": "classes"}, "got --select classes"),
         (
             1,
-            {"rows": ["segmenter"]},
+            {"panels": ["segmenter"]},
             "--panels segmenter: expected a segmenter; give its file with --segmenter",
         ),
-        (1, {"rows": ["haze"]}, "--panels: expected infrared, error, angle, segmenter, got haze"),
+        (1, {"panels": ["haze"]}, "--panels: expected infrared, error, angle, segmenter, got haze"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(
@@ -922,7 +922,7 @@ def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_p
     ("options", "message"),
     [
         (
-            {"row": [Row.none], "segmenter": Path("a.safe")},
+            {"panels": [Panels.none], "segmenter": Path("a.safe")},
             "--panels none: .* which draws a row, got a.s",
         ),
         ({"device": "cpu"}, "--device: expected it with --segmenter, which alone uses it, got cpu"),
@@ -931,7 +931,7 @@ def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_p
             "--out: expected a file that ends in",
         ),
         ({"scene": ["a"], "scenes": 2}, "--scenes: expected no number beside scenes by --scene"),
-        ({"row": [Row.segmenter]}, "give its file with --segmenter"),
+        ({"panels": [Panels.segmenter]}, "give its file with --segmenter"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_before_anything_is_read(

@@ -378,8 +378,8 @@ def test_what_an_honest_run_may_say_is_no_fault(
 
 def test_all_faults_of_a_record_are_listed_at_once(record: dict[str, Any]) -> None:
     lies = {
-        "more": 1, "name": "<b>", "scenes": 109, "optical_thickness": 1, "method": "\x07", "scale": 0,
-        "ledger_schema": 1, "segmenters": {"A": SEGMENTER}, "protocols": {"own": ""},
+        "more": 1, "name": "<b>", "scenes": 109, "optical_thickness": 1, "method": "\x07",
+        "scale": 0, "ledger_schema": 1, "segmenters": {"A": SEGMENTER}, "protocols": {"own": ""},
     }  # fmt: skip
     lines = record_faults({key: one for key, one in {**record, **lies}.items() if key != "split"})
     starts = [line.partition(":")[0] for line in lines]

@@ -339,7 +339,7 @@ def test_a_record_that_is_no_plain_object_is_refused(
         ({"track": "/etc"}, "track: expected what matches"),
         ({"complete": 1}, "complete: expected bool, got int"),
         ({"scenes": True}, "scenes: expected int, got bool"),
-        ({"ledger_schema": 1}, "ledger_schema: expected 2"),
+        ({"ledger_schema": 1}, "ledger_schema: expected 3"),
         ({"protocols": {"official": [[[]]]}}, "protocol 'official': expected official|"),
         ({"problems": []}, "problems: unknown"),
     ],

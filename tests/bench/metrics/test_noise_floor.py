@@ -22,7 +22,7 @@ from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import LedgerError, SubmissionError
 from planetcr_bench.evaluation import gpu
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
-from planetcr_bench.evaluation.runner import Parts, _measure_on_gpu, floor_of, measure_scene
+from planetcr_bench.evaluation.runner import ResumeStore, _measure_on_gpu, floor_of, measure_scene
 from planetcr_bench.leaderboard.consistency import floor_columns, ledger_faults
 from planetcr_bench.leaderboard.sent_ledger import read_sent_ledger
 from planetcr_bench.metrics import kernels
@@ -118,12 +118,12 @@ def test_scenes_are_measured_again_that_an_earlier_version_measured_without_it(
 ) -> None:
     scene = find_scenes(write_dataset(tmp_path / "data", test=1, train=0), "test")[0]
     job = Job(scene, scene.path("planet_cloudy"))
-    parts = Parts(tmp_path / "parts", {})
+    parts = ResumeStore(tmp_path / "parts", {})
     parts.add(measure_scene(read_arrays(job, Card()), list(PROTOCOLS.values())), job.state())
     assert set(FLOOR_SUMS) < set(parts.finish([scene.name]).column_names)
     (part,) = (tmp_path / "parts").glob("part-*.parquet")
     pq.write_table(pq.read_table(part).drop_columns(list(FLOOR_SUMS)), part)
-    again = Parts(tmp_path / "parts", {})
+    again = ResumeStore(tmp_path / "parts", {})
     assert again.load({scene.name: job.state()}) == set()
     assert again.finish([scene.name]).num_rows == 0
 

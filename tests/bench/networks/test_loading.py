@@ -389,7 +389,7 @@ def read_inputs_of(data: Path, size: int = 300) -> Any:
         {"card": Card(method="copy", code="cd" * 32)},
         {"card": Card(method="copy", precision="bf16")},
         {"card": Card(method="copy", tiles="64, overlap 0")},
-        {"crop": "official"},
+        {"window": "official"},
         {"split": "train"},
     ],
 )

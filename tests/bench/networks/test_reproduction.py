@@ -144,7 +144,7 @@ def test_the_plan_of_the_paper_has_all_networks_in_its_order(
 
 
 def test_what_training_takes_can_be_said_for_each_method(tmp_path: Path) -> None:
-    text = "[dsen2_cr]\naccumulate = 2\nval_share = 0.25\nclip = 1.0\noptions = { width = 8 }"
+    text = "[dsen2_cr]\nmicro_batches = 2\nval_share = 0.25\nclip = 1.0\noptions = { width = 8 }"
     config = write(tmp_path / "plan.toml", text)
     wish = load_config(
         ReproductionConfig(data=Path("sim"), out=Path("o"), results=Path("r"), config=config)
@@ -193,7 +193,7 @@ def test_further_segmenters_differ_by_seed_and_table_and_see_every_run(
     ]
     assert evaluate.reads[1:] == tuple(weights)
     assert " ".join(evaluate.run.arguments).count("--segmenter") == 3
-    assert evaluate.run.arguments[-2:] == ["--truth", "told"]
+    assert evaluate.run.arguments[-2:] == ["--optical-thickness", "told"]
 
 
 def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Pa
     assert "made otherwise" in said(*words)[2]
     predict_step(out, seen, None, "whole", words)()
     assert read_card(out).fingerprint == seen
-    write_card(out, replace(read_card(out), crop=None))  # as an earlier version wrote it
+    write_card(out, replace(read_card(out), window=None))  # as an earlier version wrote it
     predict_step(out, seen, None, "whole", words)()
     assert read_card(out).window == "whole"
 

@@ -599,7 +599,7 @@ def test_a_segmenter_needs_no_card_but_no_other_ones(saved: Path) -> None:
     other = dict(json.loads(text), sha256="0" * 64)
     card.write_text(json.dumps(other))
     with pytest.raises(
-        CheckpointError, match=r"segmenter\.json: the card is of another file than ju"
+        CheckpointError, match=r"segmenter\.json: the card is of another file than se"
     ):
         load_segmenter(saved)
     card.write_text("{}")
