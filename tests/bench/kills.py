@@ -192,8 +192,12 @@ def kill_and_repeat(
 
 
 PRELOADED = (
-    "submission.pack", "predictions.predict", "simulation.writer", "leaderboard.page", "report.report",
-)  # fmt: skip
+    "submission.pack",
+    "predictions.predict",
+    "simulation.writer",
+    "leaderboard.page",
+    "report.report",
+)
 """What commands import, here once for all forks."""
 
 
