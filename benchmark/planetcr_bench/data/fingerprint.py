@@ -1,4 +1,4 @@
-"""A split in, its fingerprint out: computed once, remembered for as long as no file changes."""
+"""Compute the fingerprint of a split and cache it until a file changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coordinate systems and grids in, whether they are one and the same out; and words for them.
+"""Compare coordinate systems and grids, and describe them in messages.
 
 Only what decides where a pixel lies counts: the horizontal part of a system, however it is
 written. A datum that a file calls unknown is no other datum.

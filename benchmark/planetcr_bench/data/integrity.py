@@ -1,4 +1,4 @@
-"""A dataset folder in, a report out: is every quartet whole, sound and in one split only?"""
+"""Check that a dataset is complete and sound and that its splits do not overlap."""
 
 from __future__ import annotations
 

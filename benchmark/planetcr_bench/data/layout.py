@@ -1,4 +1,4 @@
-"""A folder in the official layout in, scenes out. The only file that opens the dataset's files.
+"""Find scenes in the official layout and read their files.
 
 Layout: ``<split>/<product>_<season>/<product>_<season>_<aoi>/<product>_<season>_<aoi>_p_<n>``
 with ``.npy`` for the cloud mask and ``.tif`` for the other products.

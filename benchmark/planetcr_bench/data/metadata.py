@@ -1,4 +1,4 @@
-"""A dataset folder in, the simulation that it says it is out; needs no pixels and no simulator."""
+"""Read what a dataset says about itself in ``dataset.toml``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenes in, patches to train on out: read from the files, or from one memory-mapped cache of them.
+"""Read training patches from the files of scenes or from a memory-mapped cache.
 
 Both give the same numbers. A cache is ``<name>.npy``, one record per scene, and ``<name>.json``,
 which says what it was made of; it is written last, so that a cache without it is no cache.

@@ -1,4 +1,4 @@
-"""Pixels and what their file says of them in; what they mean out, or why that cannot be.
+"""Interpret stored pixels by the tags of their file, and refuse contradictions.
 
 Pure functions of arrays and tags, for datasets and predictions alike. Whoever reads a file puts its
 name before the words of a :class:`PixelError`.

@@ -1,4 +1,4 @@
-"""Pixels of a product as they are stored in, with their tags; the pixels that they mean out.
+"""Convert the stored pixels of a product to the values that its tags declare.
 
 Files of the official release have no tags that change a pixel: theirs come out as they are stored.
 """

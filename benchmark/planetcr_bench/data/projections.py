@@ -1,4 +1,4 @@
-"""PROJ's database: rasterio's own, whatever another installation has left in the environment."""
+"""Make PROJ use rasterio's own database, whatever the environment names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The path of a GeoTIFF in, an opened dataset and what its header says out.
+"""Open GeoTIFFs safely and read their headers.
 
 GDAL is shown nothing but a regular file on this machine, by the driver of its format. Whatever it
 would open beside the file must be one too, or it would wait at a FIFO for ever.

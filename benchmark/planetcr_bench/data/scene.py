@@ -1,4 +1,4 @@
-"""Arrays of one place in, a Scene out: values in [0, 1], one optical grid, mixed grids refused."""
+"""Build scenes: values in [0, 1] on one optical grid."""
 
 from __future__ import annotations
 

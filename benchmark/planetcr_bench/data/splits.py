@@ -1,4 +1,4 @@
-"""Scenes of a split in, scenes to train on and scenes to validate on out."""
+"""Divide the scenes of a split into training and validation scenes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the simulated world is made of: spectra, backscatter, landscapes, cloud families, presets.
+"""Define the simulated world: spectra, backscatter, landscapes, cloud types, presets.
 
 Spectra are surface reflectance of blue, green, red and near-infrared (PlanetScope, about 490, 565,
 665 and 865 nm); backscatter is sigma nought of VV and VH in dB. They are typical values of these
