@@ -355,7 +355,7 @@ def _npy_header(
     if size != offset + needed:
         raise error(
             f"{shown}: expected {needed:,} bytes of values for shape {shape} of {dtype}, got "
-            f"{size - offset:,}; the file is truncated or not what it declares"
+            f"{size - offset:,}; the file is cut off or not what it declares"
         )
     return dtype, shape, order, offset
 

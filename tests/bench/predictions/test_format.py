@@ -397,7 +397,7 @@ def test_an_array_that_is_cut_off_is_refused_by_its_size(tmp_path: Path, scene: 
     np.save(path, image())
     path.write_bytes(path.read_bytes()[:-1])
     (line,) = problems_of(tmp_path, [scene])
-    assert "the file is truncated" in line
+    assert "the file is cut off" in line
 
 
 def test_predict_goes_on_beside_files_whose_endings_are_in_capitals(
