@@ -1,4 +1,4 @@
-"""Tiles: what they show, how they join, and how near the result is to an untiled one."""
+"""Test tiles: layout, blending, and agreement with an untiled run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that train, as a user gives them."""
+"""Test the training commands as a user runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The segmenter sees what it should, learns as it should, and its files say what they are."""
+"""Test the segmenter: inputs, training and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crops: on both grids, the same wherever they are read, each patch once an epoch."""
+"""Test crops: aligned with both grids, reproducible, one per patch and epoch."""
 
 from __future__ import annotations
 

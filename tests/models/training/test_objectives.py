@@ -1,4 +1,4 @@
-"""Objectives: a step is what one would write by hand, and what must not change does not."""
+"""Test training steps against steps written by hand."""
 
 from __future__ import annotations
 

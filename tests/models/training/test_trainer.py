@@ -1,4 +1,4 @@
-"""A run: it learns, it goes on exactly, it keeps what is good, and it says why it stops."""
+"""Test runs: learning, exact resuming, the best weights, and reasons for stopping."""
 
 from __future__ import annotations
 

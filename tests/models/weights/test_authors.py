@@ -1,4 +1,4 @@
-"""Files of weights as the authors write them: what loads, and one clear error for what does not."""
+"""Test loading checkpoints of the authors' code, and the errors for other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of weights holds a network whole, and whatever else lies there is refused."""
+"""Test saving and loading networks, and the refusal of other files."""
 
 from __future__ import annotations
 
