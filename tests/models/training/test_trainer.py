@@ -224,7 +224,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(content: bytes | str, tmp_path:
         (tmp_path / CHECKPOINT).write_bytes(content)
     else:
         torch.save([1, 2], tmp_path / CHECKPOINT)
-    with pytest.raises(ModelError, match=rf"{CHECKPOINT}: (is no|expected the) checkpoint"):
+    with pytest.raises(ModelError, match=rf"{CHECKPOINT}: (not a|expected the) checkpoint"):
         run("dsen2_cr", tmp_path)
 
 
