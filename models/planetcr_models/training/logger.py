@@ -33,7 +33,7 @@ LONGEST_SILENCE = 600
 """Seconds after which a log gets a line in any case."""
 
 
-class Journal:
+class Logger:
     """What a run tells of itself, from some step on; rows of later steps are forgotten.
 
     Args:
