@@ -1,4 +1,4 @@
-"""The words of the benchmark and their order: products, bands, classes, bins, units.
+"""Define the benchmark's names and their order: products, bands, classes, bins, units.
 
 Everything that prints a table or names a column takes its words from here.
 """

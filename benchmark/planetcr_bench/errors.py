@@ -1,4 +1,4 @@
-"""Every refusal of planetcr-bench, as one family of exceptions; and its warning.
+"""Define the exceptions of planetcr-bench, as one hierarchy, and its warning.
 
 ::
 

@@ -1,4 +1,4 @@
-"""A network and an image size in, its parameters and multiply-accumulates out."""
+"""Count the parameters and multiply-accumulates of a network."""
 
 from __future__ import annotations
 

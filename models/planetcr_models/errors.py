@@ -1,4 +1,4 @@
-"""Every refusal of planetcr_models, as one family of exceptions.
+"""Define the exceptions of planetcr_models, as one hierarchy.
 
 ::
 

@@ -1,4 +1,4 @@
-"""A network and images of any size in, restored images out: batches, tiles, devices."""
+"""Restore images of any size with a network, in batches or in tiles."""
 
 from __future__ import annotations
 

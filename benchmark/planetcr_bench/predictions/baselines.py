@@ -1,4 +1,4 @@
-"""A scene in, a prediction out: the methods that need no training, as floors for the others.
+"""Restore scenes by baselines without training.
 
 ``sar-regression`` works in the cells of the SAR grid. It learns from the scene itself: it covers
 clear cells with the scene's own cloud mask, mirrored and shifted, and learns to restore them from

@@ -1,4 +1,4 @@
-"""A folder of predictions in, one checked image per scene out; and the way such a folder is made.
+"""Find, check, read and write folders of predictions.
 
 Fail closed: whatever is missing, surplus or not as it must be is named, never skipped in silence.
 """

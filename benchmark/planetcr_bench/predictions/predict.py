@@ -1,4 +1,4 @@
-"""A dataset and a method in, a folder of predictions out, with the card that ``evaluate`` reads."""
+"""Predict the scenes of a dataset and write them with their card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of predictions in, what only several of its images together can tell out."""
+"""Detect wrong units and swapped bands from several images of a folder."""
 
 from __future__ import annotations
 

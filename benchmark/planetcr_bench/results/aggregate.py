@@ -1,4 +1,4 @@
-"""Ledgers in, tables out: Tab. 2 of the paper, Fig. 5's bins, regions, and any other grouping."""
+"""Aggregate ledgers into scores by class, cloud-cover bin, region or any other group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw additive sums of every scene in, parquet out, and back. Nothing above opens an image again.
+"""Store the additive sums of every scene in Parquet files.
 
 One row per scene × protocol × land-cover class × region × optical thickness that has pixels. Rows
 of disjoint scenes merge by concatenation; every score is a ratio of sums of rows.

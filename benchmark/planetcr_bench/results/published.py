@@ -1,4 +1,4 @@
-"""The paper's own figures, as data. Published, never measured here; `official` protocol only."""
+"""Provide the paper's published figures (`official` protocol only)."""
 
 from __future__ import annotations
 

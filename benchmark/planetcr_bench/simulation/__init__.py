@@ -1,4 +1,4 @@
-"""The simulated benchmark: a seed in, quartets in the official layout out, with known answers.
+"""Simulate datasets in the official layout, with known hidden truth.
 
 ::
 

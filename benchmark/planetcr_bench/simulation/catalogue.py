@@ -1,9 +1,9 @@
-"""What the simulated world is made of: spectra, backscatter, landscapes, cloud families, presets.
+"""Define the simulated world: spectra, backscatter, landscapes, cloud types, presets.
 
 Spectra are surface reflectance of blue, green, red and near-infrared (PlanetScope, about 490, 565,
 665 and 865 nm); backscatter is sigma nought of VV and VH in dB. They are typical values of these
 targets, held against statistics of the two public samples of Planet-CR and of a few other scenes;
-nothing is fitted pixel by pixel. benchmark/simulation.md shows how well they agree.
+nothing is fitted pixel by pixel. docs/simulation.md shows how well they agree.
 """
 
 from __future__ import annotations

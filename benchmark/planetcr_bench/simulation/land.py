@@ -1,4 +1,4 @@
-"""A place and a grid in, the kinds of land there out: fields, parcels, forest, towns, lakes.
+"""Divide the land of an AOI into fields, parcels, forest, towns and lakes.
 
 The same functions serve a patch pixel by pixel and the whole AOI at a coarse step, from which the
 levels come that give each kind its share.

@@ -1,4 +1,4 @@
-"""The state of the ground in, WorldCover codes at 10 m out, with the errors such a map has."""
+"""Render WorldCover codes at 10 m, with the errors of such maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A place and its parcels in, a table of materials out, for optics, radar and classes alike.
+"""Build the table of materials that optics, radar and land cover share.
 
 The rows of a window: four per parcel (as crop, grass, shrub or bare land), then the materials that
 the whole AOI shares.

@@ -1,4 +1,4 @@
-"""A key and a place in the AOI in, random numbers out: the same place gives the same number.
+"""Draw random numbers that depend only on a key and a position in the AOI.
 
 No generator with a state is used: a number is the hash of its key and position. Windows of one
 field therefore fit together without a seam, and no draw depends on another.

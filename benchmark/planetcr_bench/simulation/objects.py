@@ -1,4 +1,4 @@
-"""Kinds of land in, what stands on them out: rivers, roads, towns and trees of a window."""
+"""Place rivers, roads, towns and trees on the land of a window."""
 
 from __future__ import annotations
 

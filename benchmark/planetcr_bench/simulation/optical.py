@@ -1,4 +1,4 @@
-"""The state of the ground and the sky over it in, PlanetScope images of both dates out."""
+"""Render the PlanetScope images of both dates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A seed and the number of an AOI in, everything that its patches share out."""
+"""Choose the parameters that the patches of an AOI share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of the ground in, Sentinel-1 backscatter of VV and VH in dB at 10 m out."""
+"""Render Sentinel-1 backscatter of VV and VH in dB at 10 m."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image and the weights of each output sample in, the resampled image out.
+"""Resample images by separable weighted sums.
 
 Averaging to 10 m, sampling with a point spread function, enlarging and shifting are all the same
 separable sum: each output row is a weighted sum of a few input rows, and so for columns.

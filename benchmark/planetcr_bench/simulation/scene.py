@@ -1,4 +1,4 @@
-"""A survey and a patch in, its five products out; and its hidden truth, which no product holds."""
+"""Render the five products of a patch, and its hidden truth."""
 
 from __future__ import annotations
 

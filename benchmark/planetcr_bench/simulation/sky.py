@@ -1,4 +1,4 @@
-"""A place and a grid in, the sky of its cloudy date out: cloud, haze, shadow and Planet's mask.
+"""Simulate the sky of the cloudy date: cloud, haze, shadow and Planet's mask.
 
 One sky spans the whole AOI. Its cover runs from clear to closed along some direction, so that an
 AOI has patches of every cloud cover, whichever its kind of cloud.

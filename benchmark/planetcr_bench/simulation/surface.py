@@ -1,4 +1,4 @@
-"""A survey and a patch in, the state of the ground out: materials, light, reflectance.
+"""Compute the state of the ground of a patch: materials, light, reflectance.
 
 Every renderer reads this state and none another's product, so what SAR, optical images and land
 cover have in common is the ground and nothing else.

@@ -1,4 +1,4 @@
-"""A place in, what is known of its whole AOI out: levels of the land, the mask, and which patches.
+"""Survey an AOI: levels of the land, cloud mask, and the patches to use.
 
 As the paper does (Sec. 3.1), an AOI is cut into windows, of which those are taken that spread cloud
 cover and land cover evenly. The order is fixed, so a smaller dataset is a part of a larger one.

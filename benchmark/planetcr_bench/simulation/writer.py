@@ -1,4 +1,4 @@
-"""A size and a seed in, a simulated dataset on disk out: official layout, resumable, whole scenes.
+"""Write a simulated dataset to disk in the official layout; resumable.
 
 A dataset names itself in ``dataset.toml``. A file has its name only once it is complete, and a
 scene counts only once it has all five.

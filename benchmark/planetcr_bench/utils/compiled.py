@@ -1,4 +1,4 @@
-"""Loops in Python in, machine code out: numba, with a cache where there is a place for one."""
+"""Compile Python loops with numba, and cache the result where possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command needs beyond the plain installation: there, or one message that says how."""
+"""Check that the packages of an extra are installed, or say how to install them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes in, a file out: whole or not at all; and a folder that one process writes to at a time."""
+"""Write files atomically, and lock folders against other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder in, the files that count out: by one rule of endings, without litter, links followed.
+"""List the relevant files of a folder.
 
 What systems and GIS software leave beside images is never taken for one. Folders that are linked
 are walked like any other, each once, so that a link to itself or upwards leads nowhere.

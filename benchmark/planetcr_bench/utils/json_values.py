@@ -1,4 +1,4 @@
-"""Numbers in, what JSON can hold out: null is what was not measured, and nothing else is."""
+"""Convert numbers to JSON values; null means not measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function and many items in, results in order out: worker processes, bounded memory, a bar."""
+"""Run a function over many items in worker processes, with results in order."""
 
 from __future__ import annotations
 

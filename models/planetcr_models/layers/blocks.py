@@ -1,4 +1,4 @@
-"""Blocks that Align-CR and GLF-CR share."""
+"""Provide the blocks that Align-CR and GLF-CR share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features and offsets in, features out: the modulated deformable convolution of DCNv2."""
+"""Compute the modulated deformable convolution of DCNv2."""
 
 from __future__ import annotations
 

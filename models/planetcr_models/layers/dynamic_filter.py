@@ -1,4 +1,4 @@
-"""Features and hidden maps in, features out: a filter of its own for every pixel and channel.
+"""Filter features with a predicted kernel for every pixel and channel.
 
 The kernels are predicted by a 1 × 1 convolution. Written down, they would be 25 times as large as
 the features. Here a strip of the image and one row of taps are predicted at a time, used and

@@ -1,4 +1,4 @@
-"""Features and raw kernels in, filtered features and gradients out: the dynamic filter on CUDA.
+"""Run the dynamic filter on CUDA, forward and backward, by Triton kernels.
 
 Raw kernels, before their leaky ReLU, are 25 times as large as the features, so moving them is what
 the filter costs. Forward reads every raw value once; backward reads it once and writes its

@@ -1,4 +1,4 @@
-"""Tokens in, tokens out: self-attention within windows, of one image or of two that compare notes.
+"""Compute self-attention within windows, of one image or jointly of two.
 
 Tokens are pixels, channels last: (B, H, W, C). GLF-CR's joint attention of optical and SAR
 features, which Align-CR took over (paper, Sec. 4.2.2).

@@ -1,4 +1,4 @@
-"""Align-CR: SAR features are moved onto the optical ones before they are fused (paper, Sec. 4).
+"""Define Align-CR, which aligns SAR with optical features before fusion (paper, Sec. 4).
 
 Two streams at half resolution run through stages of the same form: align SAR by deformable
 convolutions (eq. 4, 6, 7), refine both streams in a dense block with joint attention, fuse SAR into

@@ -1,4 +1,4 @@
-"""The contract of every network: ``forward(cloudy, sar) -> clear``, at any height and width."""
+"""Define the contract of every network: ``forward(cloudy, sar) -> clear``, at any size."""
 
 from __future__ import annotations
 

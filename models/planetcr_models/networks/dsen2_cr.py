@@ -1,4 +1,4 @@
-"""DSen2-CR: a residual network without downsampling; SAR enters beside the optical bands.
+"""Define DSen2-CR, a residual network without downsampling on optical bands and SAR.
 
 Meraner, Ebel, Zhu, Schmitt: "Cloud removal in Sentinel-2 imagery using a deep residual neural
 network and SAR-optical data fusion", ISPRS Journal of Photogrammetry and Remote Sensing 166, 2020;

@@ -1,4 +1,4 @@
-"""GLF-CR: SAR guides the cloud removal globally by joint attention, locally by dynamic filters.
+"""Define GLF-CR, which fuses SAR by joint attention and dynamic filters.
 
 Xu, Shi, Ebel, Yu, Xia, Yang, Zhu: "GLF-CR: SAR-Enhanced Cloud Removal with Global-Local Fusion",
 ISPRS Journal of Photogrammetry and Remote Sensing 192, 2022; here for four optical bands, as the

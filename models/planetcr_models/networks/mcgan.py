@@ -1,4 +1,4 @@
-"""McGAN: a U-Net, trained against a discriminator, that removes clouds from optical images alone.
+"""Define McGAN, a U-Net on optical images, trained against a discriminator.
 
 Enomoto, Sakurada, Wang, Fukui, Matsuoka, Nakamura, Kawaguchi: "Filmy Cloud Removal on Satellite
 Imagery with Multispectral Conditional Generative Adversarial Nets", CVPR Workshops 2017.

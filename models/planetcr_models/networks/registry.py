@@ -1,4 +1,4 @@
-"""A name in, a network out: every method of the paper's Tab. 2, and what to know of each."""
+"""Create networks by name: the methods of the paper's Tab. 2."""
 
 from __future__ import annotations
 

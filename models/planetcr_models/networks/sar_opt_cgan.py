@@ -1,4 +1,4 @@
-"""SAR-Opt-cGAN: pix2pix's U-Net on optical bands and SAR, one stacked on the other.
+"""Define SAR-Opt-cGAN, pix2pix's U-Net on stacked optical bands and SAR.
 
 Grohnfeldt, Schmitt, Zhu: "A Conditional Generative Adversarial Network to Fuse SAR and
 Multispectral Optical Data for Cloud Removal from Sentinel-2 Images", IGARSS 2018. No code of it is

@@ -1,4 +1,4 @@
-"""SpA GAN: residual blocks gated by a map of where to look, from optical images alone.
+"""Define SpA GAN, residual blocks with spatial attention on optical images.
 
 Pan: "Cloud Removal for Remote Sensing Imagery via Spatial Attention Generative Adversarial
 Network", arXiv 2009.13015, 2020; the attention is a light form of SPANet's (Wang, Yang, Xu, Chen,

@@ -1,4 +1,4 @@
-"""Image in, land cover out: the frozen DeepLabv3+ that says what of the land a method kept.
+"""Segment land cover with DeepLabv3+, and save and load its weights.
 
 The paper trains it on cloud-free images and reports its mIoU and pixel accuracy on restored ones
 (Sec. 5.3, Tab. 3, Fig. 6). Of its making the paper says DeepLabv3+ with ResNet-50 and nothing

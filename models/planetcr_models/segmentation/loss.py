@@ -1,4 +1,4 @@
-"""Maps of land cover and a segmenter's answer in, the loss that it learns from out."""
+"""Compute the loss that segmenters are trained with."""
 
 from __future__ import annotations
 

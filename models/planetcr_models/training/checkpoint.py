@@ -1,4 +1,4 @@
-"""A run of training to a checkpoint and back: all that it needs to go on as if nothing had been."""
+"""Save and restore everything that a training run needs to resume exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where and how a run computes, in words, in; Lightning Fabric's devices and processes out."""
+"""Set up Lightning Fabric's devices, processes and precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cloudy and restored images in, a map of how real they look out: the GANs' opponents."""
+"""Define the discriminators of the GANs."""
 
 from __future__ import annotations
 

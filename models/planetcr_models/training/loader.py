@@ -1,4 +1,4 @@
-"""Patches in, batches of random crops out: the same in any number of processes, from any step."""
+"""Load batches of random crops, identical for any number of processes."""
 
 from __future__ import annotations
 

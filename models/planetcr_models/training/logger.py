@@ -1,4 +1,4 @@
-"""Steps and epochs of a training run in; tables, TensorBoard files, a bar and lines out."""
+"""Log steps and epochs to CSV files, TensorBoard and the terminal."""
 
 from __future__ import annotations
 

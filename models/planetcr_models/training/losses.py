@@ -1,4 +1,4 @@
-"""Images or logits in, one number out: what each method's authors minimise.
+"""Compute the losses that each method's authors minimise.
 
 Images are reflectance in [0, 1], shape (B, C, H, W); cloud masks are (B, H, W) or (B, 1, H, W),
 boolean or in [0, 1], true for cloud. Every loss is a scalar of the inputs' type, the mean over the

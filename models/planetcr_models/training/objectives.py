@@ -1,4 +1,4 @@
-"""A network, a recipe and a batch in, one step of training done: by a loss, or in a duel."""
+"""Define one training step: regression by a loss, or adversarial."""
 
 from __future__ import annotations
 

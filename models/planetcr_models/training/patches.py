@@ -1,4 +1,4 @@
-"""What training reads: pixels of one place over one extent, whole or cropped."""
+"""Define the training patches that the loader reads, whole or cropped."""
 
 from __future__ import annotations
 

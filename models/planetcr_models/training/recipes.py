@@ -1,4 +1,4 @@
-"""A method's name in, its training recipe out: loss, optimizer, rates, batch, crop, epochs.
+"""Define the training recipe of each method: loss, optimizer, rates, batch, crop, epochs.
 
 The paper states one setting (Sec. 5.1): 30 epochs, batches of 12, random crops of 160 pixels, Adam
 at 1e-4, at 1e-5 in the alignment blocks, halved every 5 epochs after the first 10. It is

@@ -1,4 +1,4 @@
-"""An objective and patches in, how fast it would be trained on this machine out."""
+"""Estimate how fast an objective trains on this machine."""
 
 from __future__ import annotations
 

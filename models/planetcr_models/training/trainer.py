@@ -1,4 +1,4 @@
-"""An objective and patches in, a trained network out: steps, checkpoints, validation, devices.
+"""Train a network: steps, checkpoints, validation, devices.
 
 A run is exact: what a step does follows from the recipe, the data and the step's number alone. The
 order of patches, crops, dropout and learning rates are functions of it, so a run that was killed

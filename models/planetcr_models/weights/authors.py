@@ -1,4 +1,4 @@
-"""A file of weights as a method's authors write it in, our network with these weights out."""
+"""Load checkpoints written by the authors' code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of weights in, what it holds out, or one refusal: what our form and the authors' share."""
+"""Read weight files of any kind, and refuse damaged ones."""
 
 from __future__ import annotations
 

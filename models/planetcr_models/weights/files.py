@@ -1,4 +1,4 @@
-"""A network in, a file of its weights out, and back: safetensors that say what they belong to."""
+"""Save and load networks as safetensors files that carry their options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network in, a file for other runtimes out."""
+"""Export networks to ONNX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of weights as a wrapped network has them in, as the network itself has them out."""
+"""Remove the prefixes that wrappers add to the names of weights."""
 
 from __future__ import annotations
 

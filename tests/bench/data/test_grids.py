@@ -78,5 +78,5 @@ def test_a_rotation_shows() -> None:
     straight = Affine(3, 0, 10, 0, -3, 20)
     assert grid_name(straight) == "(corner 10.00, 20.00; pixel 3, -3 m)"
     turned = grid_name(straight @ Affine.rotation(5))
-    assert turned == "(corner 10.00, 20.00; pixel 3, -3 m, turned by -5°)"
+    assert turned == "(corner 10.00, 20.00; pixel 3, -3 m, rotated by -5°)"
     assert "columns by" in grid_name(Affine(3, 0.1, 10, 0, -3, 20))

@@ -363,7 +363,7 @@ def test_a_grid_that_is_turned_is_told_as_one(tmp_path: Path, scene: SceneFiles)
         transform=clear.transform @ Affine.rotation(7),
     ) as target:  # fmt: skip
         target.write(np.ones((4, 300, 300), "u2"))
-    with pytest.raises(PredictionError, match="turned by -7°"):
+    with pytest.raises(PredictionError, match="rotated by -7°"):
         read_prediction(path, Card(), clear)
 
 

@@ -20,7 +20,7 @@ LOW, MIDDLE, HIGH = 2, 3, 4
 @pytest.fixture(scope="module")
 def documented() -> dict[str, list[float]]:
     """Figure to: real training and test sample; 5th, 50th, 95th percentile of the simulation."""
-    text = (ROOT / "benchmark" / "simulation.md").read_text()
+    text = (ROOT / "docs" / "simulation.md").read_text()
     lines = text[text.index("| Figure |") :].split("\n\n")[0].splitlines()[2:]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: [float(value) for value in row[1:6]] for row in cells}
