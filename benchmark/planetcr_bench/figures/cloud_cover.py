@@ -29,6 +29,7 @@ from planetcr_bench.constants import COVER_BINS
 from planetcr_bench.figures.fonts import unwarned, write_all_letters
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.results.aggregate import LABEL, METRICS
+from planetcr_bench.utils.files import atomic_write
 
 FEW_SCENES: Final = 10
 """A point with fewer scenes than this behind it has a hollow marker."""
@@ -197,12 +198,7 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> None:
         stream = io.BytesIO()
         with matplotlib.style.context(STYLE), unwarned():
             figure.savefig(stream, format=suffix, dpi=200, metadata=entries)
-        partial = folder / f".{stem}.{suffix}.partial"
-        try:
-            partial.write_bytes(stream.getvalue())
-            partial.replace(folder / f"{stem}.{suffix}")
-        finally:
-            partial.unlink(missing_ok=True)
+        atomic_write(folder / f"{stem}.{suffix}", stream.getvalue())
 
 
 def cover_rows(table: pd.DataFrame) -> list[Row]:

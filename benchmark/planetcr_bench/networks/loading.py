@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import importlib.util
 import sys
 import traceback
@@ -25,7 +24,7 @@ from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
 from planetcr_bench.predictions.format import Card
 from planetcr_bench.predictions.predict import Restore
-from planetcr_bench.utils.untrusted import check_regular
+from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import ModelError
 from planetcr_models.inference import InferencePrecision, restore_batch, restore_tiled
 from planetcr_models.networks.base import Restorer
@@ -125,7 +124,7 @@ def _ours(
         model, origin = create_model(name, **wanted), f"random, seed {seed}"
         shown = f"{name} (untrained)"
     else:
-        model, origin, shown = load_weights(name, weights, **wanted), sha256_of(weights), name
+        model, origin, shown = load_weights(name, weights, **wanted), file_sha256(weights), name
     if model.bands != len(OPTICAL_BANDS):
         raise BenchError(
             f"{weights}: expected a network of {len(OPTICAL_BANDS)} bands, as the dataset has, got "
@@ -196,13 +195,6 @@ def _as_text(options: Mapping[str, Any]) -> str | None:
     return ", ".join(f"{key}={options[key]}" for key in sorted(options)) or None
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a regular file, as hexadecimal digits."""
-    check_regular(path, 2**40)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # --- A user's own ---------------------------------------------------------------------------
 
 
@@ -268,8 +260,8 @@ def _own(
         load_state(network, weights)
     return UserNetwork(network, name, file), Card(
         method=f"{file.name}:{function}",
-        weights=f"of {function}(), seed {seed}" if weights is None else sha256_of(weights),
-        code=sha256_of(file),
+        weights=f"of {function}(), seed {seed}" if weights is None else file_sha256(weights),
+        code=file_sha256(file),
         options=_as_text(values),
     )
 

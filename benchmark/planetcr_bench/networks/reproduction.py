@@ -19,12 +19,13 @@ from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes, read_track
 from planetcr_bench.errors import BenchError, PredictionError, UsageError
 from planetcr_bench.networks import training
-from planetcr_bench.networks.loading import known_method, sha256_of
+from planetcr_bench.networks.loading import known_method
 from planetcr_bench.networks.plan import Row, Step, describe
 from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
 from planetcr_bench.predictions.format import CARD, read_card
 from planetcr_bench.predictions.predict import Window
 from planetcr_bench.results.ledger import SCHEMA_VERSION
+from planetcr_bench.utils.files import file_sha256
 from planetcr_bench.utils.untrusted import read_toml
 from planetcr_models.errors import ModelError
 from planetcr_models.networks.registry import list_models
@@ -390,7 +391,7 @@ class _Predict:
     def __call__(self) -> None:
         """Predict; those of other weights, scenes or windows are thrown away."""
         if (self.folder / CARD).exists():
-            weights = None if self.weights is None else sha256_of(self.weights)
+            weights = None if self.weights is None else file_sha256(self.weights)
             try:
                 card = read_card(self.folder)
                 there = (card.weights, card.fingerprint, card.window)

@@ -24,9 +24,9 @@ from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
 from planetcr_bench.networks.held_out_scores import RestorerScores, SegmenterScores
-from planetcr_bench.networks.loading import known_method, known_options, parse_options, sha256_of
+from planetcr_bench.networks.loading import known_method, known_options, parse_options
 from planetcr_bench.utils.devices import choose_device
-from planetcr_bench.utils.files import atomic_write, exclusive_lock
+from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
 from planetcr_bench.utils.json_values import to_json_value
 from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
@@ -339,7 +339,7 @@ def _origin(encoder_weights: str) -> str:
     if encoder_weights == "imagenet":
         return encoder_weights
     expect_file(Path(encoder_weights), "a file of weights")
-    return sha256_of(Path(encoder_weights))
+    return file_sha256(Path(encoder_weights))
 
 
 def _plain(value: Any) -> Any:
