@@ -1,4 +1,4 @@
-"""A name or a user's file in, a network as a function of numpy batches out; needs PyTorch."""
+"""Make a network from a method's name or a user's file, and load its weights; needs PyTorch."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.networks.methods import check_method
 from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
 from planetcr_bench.predictions.format import Card
 from planetcr_bench.predictions.predict import Restore
@@ -28,7 +29,8 @@ from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import ModelError
 from planetcr_models.inference import InferencePrecision, restore_batch, restore_tiled
 from planetcr_models.networks.base import Restorer
-from planetcr_models.networks.registry import METHODS, create_model, is_like, list_models
+from planetcr_models.networks.methods import METHODS
+from planetcr_models.networks.registry import create_model, default_options, is_like
 from planetcr_models.weights.files import load_state, load_weights
 
 RANDOM: Final = Path("random")
@@ -113,7 +115,7 @@ def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: 
 def _ours(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[Restorer, Card]:
-    known_method(name, others=[*UNTRAINED] if weights is None else ())
+    check_method(name, others=[*UNTRAINED] if weights is None else ())
     wanted = known_options(name, options)
     if weights is None:
         raise UsageError(
@@ -133,27 +135,9 @@ def _ours(
     return model, Card(method=shown, weights=origin, options=_as_text(model.options))
 
 
-def known_method(name: str, *, others: Sequence[str] = (), own: bool = True) -> None:
-    """Raise UsageError unless there is a network of this name.
-
-    Args:
-        name: As the user gave it.
-        others: What the command takes beside networks.
-        own: It also takes a user's file.
-    """
-    if name in METHODS or name in others:
-        return
-    known = [*others, *list_models()]
-    near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
-    near = near or difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}? There are" if near else "there are"
-    yours = "; a network of your own is net.py:build" if own else ""
-    raise UsageError(f"{name}: no such method; {hint} {', '.join(known)}{yours}")
-
-
 def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
     """Options of a method, each of the type of its default."""
-    defaults = METHODS[name].options()
+    defaults = default_options(name)
     values = parse_options(options, "--model-arg")
     for key, value in values.items():
         if key not in defaults:
