@@ -216,11 +216,15 @@ def _sort_metadata(path: Path) -> None:
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The state dict of a file that ``torch.save`` wrote; nothing in it is executed.
 
+    A checkpoint of Lightning's keeps it under ``state_dict``, beside other things.
+
     Raises:
         CheckpointError: It is damaged, or holds anything else.
     """
     expect_file(path, "a file of weights")
     content = unpickle(path, "file of weights")
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):

@@ -1,4 +1,4 @@
-"""Names of weights as a wrapped network has them in, as the network itself has them out."""
+"""Rename weights of a wrapped network to those of the network itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from torch import Tensor
 
 WRAPPERS: Final = ("module", "_orig_mod")
 """Parts that torch's DataParallel and DistributedDataParallel, and ``torch.compile``, put in."""
+
+ATTRIBUTES: Final = ("model", "net", "network")
+"""What a ``LightningModule``, or a class like it, usually calls the network that it trains."""
 
 
 def unwrapped(
@@ -48,9 +51,9 @@ def _renamed(weights: Mapping[str, Tensor], theirs: Mapping[str, str]) -> dict[s
 
 
 def _common(names: Iterable[str]) -> str | None:
-    """A wrapper that all names begin with."""
+    """A wrapper, or the attribute of a trainer, that all names begin with."""
     some = [*names]
-    prefixes = (f"{wrapper}." for wrapper in WRAPPERS)
+    prefixes = (f"{outer}." for outer in (*WRAPPERS, *ATTRIBUTES))
     return next((p for p in prefixes if some and all(one.startswith(p) for one in some)), None)
 
 
