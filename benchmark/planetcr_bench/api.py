@@ -40,7 +40,6 @@ from planetcr_bench.predictions.format import (
 )
 from planetcr_bench.predictions.units import swapped_colours
 from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, write_ledger
-from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import atomic_write, exclusive_lock
 
 _PACKAGES: Final = ("numpy", "numba", "pandas", "pyarrow", "rasterio", "torch")
@@ -56,7 +55,6 @@ def evaluate(
     name: str | None = None,
     workers: int | None = None,
     batch: int = 16,
-    device: str = "auto",
     class_average: Pool | None = None,
     allow_missing: bool = False,
     segmenters: Sequence[Segmenter] = (),
@@ -75,8 +73,7 @@ def evaluate(
         scene_list: Authors' CSV list to take the scenes from.
         name: Name of the run; by default the folder's.
         workers: See ``worker_count``.
-        batch: Scenes that travel together to a worker or to the device.
-        device: See :func:`choose_device`.
+        batch: Scenes sent to a worker at a time.
         class_average: How the report puts per-class figures together, if not as each protocol does.
         allow_missing: Score what is there, and mark the run incomplete for good.
         segmenters: That tell the land cover of the predictions (Tab. 3).
@@ -93,7 +90,7 @@ def evaluate(
         DatasetError: The dataset is not found or broken.
         PredictionError: A prediction is missing, surplus or unusable and ``allow_missing`` is not
             given, or none is usable.
-        UsageError: The name, the device or the segmenters make no sense.
+        UsageError: The name or the segmenters make no sense.
         BenchError: Another process writes to the same results.
 
     Warns:
@@ -101,7 +98,6 @@ def evaluate(
     """
     started = datetime.now(UTC)
     clock = time.monotonic()
-    device = choose_device(device)
     segmenters = sorted(segmenters, key=lambda segmenter: segmenter.key)
     card = read_card(folder)
     dataset = find_dataset(
@@ -128,7 +124,6 @@ def evaluate(
             unfinished / "parts",
             optical_thickness=optical_thickness,
             pool=pool,
-            device=device,
             workers=workers,
             batch=batch,
             quiet=quiet,
@@ -156,7 +151,7 @@ def evaluate(
             "dataset": str(dataset.folder),
             "predictions": str(folder),
             "command": shlex.join(command),
-            "device": device,
+            "device": "cpu",  # of the metrics; segmenters choose theirs
             "environment": _environment(),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),

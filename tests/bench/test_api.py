@@ -25,12 +25,11 @@ from planetcr_bench.predictions.format import read_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import Ledger, read_ledger
-from planetcr_bench.utils.devices import choose_device
 from scenes import write_dataset, write_scene
 
 
 def run(preds: Path, results: Path, **options) -> tuple[Ledger, Path, list[str]]:
-    return evaluate(preds, results, device="cpu", quiet=True, **options)
+    return evaluate(preds, results, quiet=True, **options)
 
 
 def rows(folder: Path) -> pd.DataFrame:
@@ -101,20 +100,6 @@ def test_nothing_hangs_on_workers_batch_or_order(preds: Path, tmp_path: Path) ->
     third, _, _ = run(preds, tmp_path / "c", workers=1, batch=5)
     pd.testing.assert_frame_equal(first.frame, second.frame)
     pd.testing.assert_frame_equal(first.frame, third.frame)
-
-
-def test_the_tensor_path_gives_the_same_ledger(
-    preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What CUDA would run, on the CPU: torch's device cpu, through the batched path."""
-    loops, _, _ = run(preds, tmp_path / "a")
-    monkeypatch.setattr("planetcr_bench.utils.devices.choose_device", lambda _: "cpu:0")
-    tensors, _, _ = run(preds, tmp_path / "b", batch=4)
-    for name in loops.frame:
-        if loops.frame[name].dtype.kind == "f":
-            assert_allclose(tensors.frame[name], loops.frame[name], rtol=1e-9, atol=1e-9)
-        else:
-            assert (tensors.frame[name] == loops.frame[name]).all()
 
 
 # --- Cloudless, all cloud, perfect, black ------------------------------------------------------
@@ -260,7 +245,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> No
     )
     (tmp_path / "script.py").write_text(script)
     command = [sys.executable, tmp_path / "script.py", "evaluate", tmp_path / "preds"]
-    options = ["--results", results, "--device", "cpu", "--workers", "0", "--batch", "1"]
+    options = ["--results", results, "--workers", "0", "--batch", "1"]
     process = subprocess.Popen([*command, *options], start_new_session=True)
     parts = results / "fake" / ".preds.unfinished" / "parts"
     while len(list(parts.glob("part-*.parquet"))) < 10:
@@ -430,18 +415,6 @@ def test_a_name_that_would_leave_the_results_is_refused(
 ) -> None:
     with pytest.raises(BenchError, match="--name"):
         run(preds, tmp_path / "results", name=name)
-
-
-def test_devices_that_are_not_there_are_refused() -> None:
-    assert choose_device("cpu") == "cpu"
-    with pytest.raises(BenchError, match="expected auto, cpu, cuda"):
-        choose_device("tpu")
-    import torch
-
-    if not torch.cuda.is_available():
-        assert choose_device("auto") == "cpu"
-        with pytest.raises(BenchError, match="no such GPU"):
-            choose_device("cuda")
 
 
 def test_grids_are_compared_while_measuring(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
-"""A name or a user's file in, a network as a function of numpy batches out; needs PyTorch."""
+"""Make a network from a method's name or a user's file, and load its weights; needs PyTorch."""
 
 from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import importlib.util
 import sys
 import traceback
@@ -22,14 +21,16 @@ from torch import Tensor, nn
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.networks.methods import check_method
 from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
 from planetcr_bench.predictions.format import Card
 from planetcr_bench.predictions.predict import Restore
-from planetcr_bench.utils.untrusted import check_regular
+from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import ModelError
 from planetcr_models.inference import InferencePrecision, restore_batch, restore_tiled
 from planetcr_models.networks.base import Restorer
-from planetcr_models.networks.registry import METHODS, create_model, is_like, list_models
+from planetcr_models.networks.methods import METHODS
+from planetcr_models.networks.registry import create_model, default_options, is_like
 from planetcr_models.weights.files import load_state, load_weights
 
 RANDOM: Final = Path("random")
@@ -114,7 +115,7 @@ def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: 
 def _ours(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[Restorer, Card]:
-    known_method(name, others=[*UNTRAINED] if weights is None else ())
+    check_method(name, others=[*UNTRAINED] if weights is None else ())
     wanted = known_options(name, options)
     if weights is None:
         raise UsageError(
@@ -125,7 +126,7 @@ def _ours(
         model, origin = create_model(name, **wanted), f"random, seed {seed}"
         shown = f"{name} (untrained)"
     else:
-        model, origin, shown = load_weights(name, weights, **wanted), sha256_of(weights), name
+        model, origin, shown = load_weights(name, weights, **wanted), file_sha256(weights), name
     if model.bands != len(OPTICAL_BANDS):
         raise BenchError(
             f"{weights}: expected a network of {len(OPTICAL_BANDS)} bands, as the dataset has, got "
@@ -134,27 +135,9 @@ def _ours(
     return model, Card(method=shown, weights=origin, options=_as_text(model.options))
 
 
-def known_method(name: str, *, others: Sequence[str] = (), own: bool = True) -> None:
-    """Raise UsageError unless there is a network of this name.
-
-    Args:
-        name: As the user gave it.
-        others: What the command takes beside networks.
-        own: It also takes a user's file.
-    """
-    if name in METHODS or name in others:
-        return
-    known = [*others, *list_models()]
-    near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
-    near = near or difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}? There are" if near else "there are"
-    yours = "; a network of your own is net.py:build" if own else ""
-    raise UsageError(f"{name}: no such method; {hint} {', '.join(known)}{yours}")
-
-
 def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
     """Options of a method, each of the type of its default."""
-    defaults = METHODS[name].options()
+    defaults = default_options(name)
     values = parse_options(options, "--model-arg")
     for key, value in values.items():
         if key not in defaults:
@@ -194,13 +177,6 @@ def parse_options(options: Sequence[str], word: str) -> dict[str, Any]:
 
 def _as_text(options: Mapping[str, Any]) -> str | None:
     return ", ".join(f"{key}={options[key]}" for key in sorted(options)) or None
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a regular file, as hexadecimal digits."""
-    check_regular(path, 2**40)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- A user's own ---------------------------------------------------------------------------
@@ -268,8 +244,8 @@ def _own(
         load_state(network, weights)
     return UserNetwork(network, name, file), Card(
         method=f"{file.name}:{function}",
-        weights=f"of {function}(), seed {seed}" if weights is None else sha256_of(weights),
-        code=sha256_of(file),
+        weights=f"of {function}(), seed {seed}" if weights is None else file_sha256(weights),
+        code=file_sha256(file),
         options=_as_text(values),
     )
 

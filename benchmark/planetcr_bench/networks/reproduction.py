@@ -19,15 +19,16 @@ from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes, read_track
 from planetcr_bench.errors import BenchError, PredictionError, UsageError
 from planetcr_bench.networks import training
-from planetcr_bench.networks.loading import known_method, sha256_of
+from planetcr_bench.networks.methods import SEGMENTER, check_method
 from planetcr_bench.networks.plan import Row, Step, describe
 from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
 from planetcr_bench.predictions.format import CARD, read_card
 from planetcr_bench.predictions.predict import Window
 from planetcr_bench.results.ledger import SCHEMA_VERSION
+from planetcr_bench.utils.files import file_sha256
 from planetcr_bench.utils.untrusted import read_toml
 from planetcr_models.errors import ModelError
-from planetcr_models.networks.registry import list_models
+from planetcr_models.networks.methods import list_models
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, read_checkpoint
 from planetcr_models.training.devices import Precision
 from planetcr_models.training.recipes import RECIPES
@@ -41,7 +42,7 @@ CENTRE: Final = "-window160"
 SETTINGS: Final = ("methods", "untrained", "suffix", "all")
 """Keys of a plan's file beside the names of methods."""
 
-_FURTHER_SEGMENTER: Final = re.compile(rf"{training.SEGMENTER}-([2-9])")
+_FURTHER_SEGMENTER: Final = re.compile(rf"{SEGMENTER}-([2-9])")
 """Tables of segmenters beside the first, which show whether a ranking hangs on the segmenter."""
 
 RUN: Final = {
@@ -101,7 +102,7 @@ def load_config(wish: ReproductionConfig) -> ReproductionConfig:
         _expect_entry(wish.config, key, value)
     methods = tuple(dict.fromkeys(wish.methods or said.get("methods", list_models())))
     for name in methods:
-        known_method(name, own=False)
+        check_method(name, own=False)
     for name in said.get("untrained", ()):
         if name not in UNTRAINED:
             raise UsageError(
@@ -240,24 +241,24 @@ def runs_of(wish: ReproductionConfig, name: str) -> dict[Window, str]:
 
 def segmenters_of(wish: ReproductionConfig) -> list[str]:
     """Names of the segmenters: ``segmenter``, and those that the file adds."""
-    return [training.SEGMENTER, *sorted(filter(_FURTHER_SEGMENTER.fullmatch, wish.tables))]
+    return [SEGMENTER, *sorted(filter(_FURTHER_SEGMENTER.fullmatch, wish.tables))]
 
 
 def request_of(wish: ReproductionConfig, name: str) -> training.Request:
     """The request to train one method, or a segmenter."""
     own_table = wish.tables.get(name, {})
     if further := _FURTHER_SEGMENTER.fullmatch(name):
-        first = wish.tables.get(training.SEGMENTER, {})
-        seed = first.get("seed", RECIPES[training.SEGMENTER].seed) + int(further[1]) - 1
+        first = wish.tables.get(SEGMENTER, {})
+        seed = first.get("seed", RECIPES[SEGMENTER].seed) + int(further[1]) - 1
         table = {**first, "seed": seed, **own_table}
-    elif name == training.SEGMENTER:
+    elif name == SEGMENTER:
         table = dict(own_table)
     else:
         table = {**wish.tables.get("all", {}), **own_table}
     options = table.pop("options", {})
     own = {RUN[key]: table.pop(key) for key in RUN if key in table}
     return training.Request(
-        name=training.SEGMENTER if further else name,
+        name=SEGMENTER if further else name,
         data=wish.data,
         out=wish.out / "train" / name,
         changes=tuple(f"{key}={value}" for key, value in table.items()),
@@ -390,7 +391,7 @@ class _Predict:
     def __call__(self) -> None:
         """Predict; those of other weights, scenes or windows are thrown away."""
         if (self.folder / CARD).exists():
-            weights = None if self.weights is None else sha256_of(self.weights)
+            weights = None if self.weights is None else file_sha256(self.weights)
             try:
                 card = read_card(self.folder)
                 there = (card.weights, card.fingerprint, card.window)

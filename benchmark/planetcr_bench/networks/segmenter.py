@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.scene import Image
 from planetcr_bench.utils.devices import choose_device
+from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import CheckpointError
 from planetcr_models.inference import InferencePrecision
 from planetcr_models.segmentation.deeplab import Segmenter, classify, load_segmenter, read_card
@@ -45,8 +45,7 @@ class FileSegmenter:
                 "makes one"
             )
         self._device, self._precision = device, precision
-        with path.open("rb") as file:
-            self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self._sha256 = file_sha256(path)
         card: Mapping[str, Any] = {}
         with suppress(CheckpointError):  # a segmenter without a card is a segmenter
             card = read_card(path)

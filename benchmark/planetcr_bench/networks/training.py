@@ -24,9 +24,10 @@ from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
 from planetcr_bench.networks.held_out_scores import RestorerScores, SegmenterScores
-from planetcr_bench.networks.loading import known_method, known_options, parse_options, sha256_of
+from planetcr_bench.networks.loading import known_options, parse_options
+from planetcr_bench.networks.methods import SEGMENTER, check_method
 from planetcr_bench.utils.devices import choose_device
-from planetcr_bench.utils.files import atomic_write, exclusive_lock
+from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
 from planetcr_bench.utils.json_values import to_json_value
 from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
@@ -55,7 +56,6 @@ from planetcr_models.training.trainer import Validation, train
 from planetcr_models.weights.checkpoint import expect_file
 from planetcr_models.weights.files import save_model
 
-SEGMENTER: Final = "segmenter"
 RECIPE: Final = "recipe.toml"
 """File of a run that says what it is."""
 
@@ -310,7 +310,7 @@ def identify(
         BenchError: The dataset or an option is not as it must be.
         ModelError: A recipe that makes no sense.
     """
-    known_method(request.name, others=(SEGMENTER,), own=False)
+    check_method(request.name, others=(SEGMENTER,), own=False)
     if request.name != SEGMENTER and request.encoder_weights is not None:
         raise UsageError(f"--encoder-weights is of the segmenter, not of {request.name}")
     recipe = recipe_of(request.name, request.changes)
@@ -339,7 +339,7 @@ def _origin(encoder_weights: str) -> str:
     if encoder_weights == "imagenet":
         return encoder_weights
     expect_file(Path(encoder_weights), "a file of weights")
-    return sha256_of(Path(encoder_weights))
+    return file_sha256(Path(encoder_weights))
 
 
 def _plain(value: Any) -> Any:

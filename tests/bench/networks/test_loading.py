@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -184,8 +185,10 @@ def test_without_pytorch_networks_say_what_to_install(program: Cli, tmp_path: Pa
         "import importlib.util as u; f = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'torch' else f(name, *a)\n"
     )
-    for command in (["models"], ["predict", "align_cr"]):
-        done = program(*command, PYTHONPATH=str(tmp_path))
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    assert program("models", PYTHONPATH=path).returncode == 0
+    for command in (["models", "align_cr"], ["predict", "align_cr"]):
+        done = program(*command, PYTHONPATH=path)
         assert done.returncode == 1
         assert "networks need torch: pip install 'planetcr-bench[models]'" in done.stderr
 

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from planetcr_bench.cli.app import app
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes
-from planetcr_bench.networks.loading import sha256_of
 from planetcr_bench.networks.reproduction import (
     ReproductionConfig,
     load_config,
@@ -25,6 +24,7 @@ from planetcr_bench.networks.reproduction import (
 from planetcr_bench.networks.reproduction import _Predict as predict_step
 from planetcr_bench.predictions.format import read_card, write_card
 from planetcr_bench.results.ledger import read_ledger
+from planetcr_bench.utils.files import file_sha256
 from programs import planetcr
 
 CONFIG = """
@@ -95,7 +95,7 @@ def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
         row["input_window"] for row in json.loads((comparison / "official/table2.json").read_text())
     }
     assert crops == {None, "160"}
-    segmenter = sha256_of(tmp_path / "work" / "train" / "segmenter" / "best.safetensors")
+    segmenter = file_sha256(tmp_path / "work" / "train" / "segmenter" / "best.safetensors")
     ledger = read_ledger(tmp_path / "results" / "sim-v1-tiny" / "dsen2_cr-narrow")
     assert ledger.segmenters == (segmenter[:8],)
     code, out, _ = said(*words, "--json")

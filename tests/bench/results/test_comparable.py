@@ -247,7 +247,7 @@ def test_a_ledger_carries_what_the_card_says_and_never_guesses_by_size(
     folder = centres(preds, tmp_path / "centres")
     (folder / "predictions.toml").write_text(card)
     _, out, _ = evaluate(
-        folder, tmp_path / "results", data=data, device="cpu", workers=0, tables=False, quiet=True
+        folder, tmp_path / "results", data=data, workers=0, tables=False, quiet=True
     )
     assert read_ledger(out).provenance["input_window"] == tag
     assert json.loads((out / "run.json").read_text())["input_window"] == tag
@@ -263,7 +263,7 @@ def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path
             read_card(preds)
     card.write_text(text.replace('window = "whole"', 'window = "official"'))
     with pytest.raises(PredictionError, match="expected files of 160 × 160 pixels"):
-        evaluate(preds, tmp_path / "r", data=data, device="cpu", workers=0, quiet=True)
+        evaluate(preds, tmp_path / "r", data=data, workers=0, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_predictions_of_a_dataset_without_a_name_are_scored_apart_and_not_packed
     preds.mkdir()
     scene = next(data.rglob("planet_cloudy_*.tif"))
     (preds / scene.name.removeprefix("planet_cloudy_")).write_bytes(scene.read_bytes())
-    options = {"data": data, "device": "cpu", "workers": 0, "quiet": True}
+    options = {"data": data, "workers": 0, "quiet": True}
     ledger, *_ = evaluate(preds, tmp_path / "results", tables=False, **options)
     assert ledger.provenance["track"] == "unnamed"
     assert record_faults({**ledger.provenance, "track": "unnamed"})[0].startswith("track: expected")
