@@ -19,16 +19,16 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench.analysis.error_analysis import Diagnosis, signature
-from planetcr_bench.figures.cloud_cover import (
+from planetcr_bench.figures.style import (
     WIDTH_INCH,
-    behind,
     caption_lines,
-    far_apart,
-    finish,
+    finish_figure,
     log_ticks,
-    page,
-    panels,
+    needs_log_scale,
+    new_figure,
+    panel_grid,
     plain_numbers,
+    sample_size,
 )
 
 _ERROR: Final = colormaps["viridis_r"]
@@ -61,9 +61,9 @@ def aoi_figure(of: Diagnosis, *, note: str = "") -> Figure | None:
     width = (WIDTH_INCH - 1.1) / columns
     frame, norm = _Frame.of(placed), _error_norm(placed["mae"])
     circles = _circles(placed, frame, width)
-    with page({"axes.grid.axis": "both"}) as figure:
+    with new_figure({"axes.grid.axis": "both"}) as figure:
         for (name, part), (axes, left, below) in zip(
-            maps, panels(figure, len(maps), columns), strict=True
+            maps, panel_grid(figure, len(maps), columns), strict=True
         ):
             axes.set_title(textwrap.fill(str(name), 44), parse_math=False)
             frame.draw(axes, left=left, below=below)
@@ -72,10 +72,10 @@ def aoi_figure(of: Diagnosis, *, note: str = "") -> Figure | None:
         sentences = [
             *_sentences(placed, unplaced=of.aois["aoi"].nunique() - len(circles)),
             *([_MOVED] if circles["moved"].any() else []),
-            behind(of.failures(), complete=of.complete),
+            sample_size(of.failures(), complete=of.complete),
         ]
         caption = caption_lines(sentences, [signature(of.protocol, "mae")], note)
-        finish(figure, [], caption, height_inch=0.35 + lines * (0.3 + width * frame.ratio))
+        finish_figure(figure, [], caption, height_inch=0.35 + lines * (0.3 + width * frame.ratio))
     return figure
 
 
@@ -250,6 +250,6 @@ def _draw_aois(axes: Axes, circles: pd.DataFrame, norm: Normalize) -> None:
 def _error_norm(errors: pd.Series[float]) -> Normalize:
     """Colours of errors, logarithmic where they are far apart."""
     low, high = float(errors.min()), float(errors.max())
-    if far_apart(errors):
+    if needs_log_scale(errors):
         return LogNorm(low, high)
     return Normalize(low, high) if high > low else Normalize(0.9 * low, 1.1 * high or 1.0)

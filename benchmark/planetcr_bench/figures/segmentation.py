@@ -26,20 +26,22 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.figures.cloud_cover import (
     COUNTS,
-    Row,
-    caption_lines,
     cover_rows,
-    coverage_sentences,
+    coverage_note,
     draw_row,
-    few_sentences,
-    finish,
+    hollow_marker_note,
     label_counts,
-    page,
-    panels,
-    short,
     start_panel,
 )
 from planetcr_bench.figures.heat_map import MOST_COLUMNS, columns_for, ink, name_cells
+from planetcr_bench.figures.style import (
+    Row,
+    caption_lines,
+    finish_figure,
+    new_figure,
+    panel_grid,
+    short_count,
+)
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.results.ledger import Ledger
 
@@ -74,7 +76,7 @@ def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: s
     segmenters = _expect_segmenters(ledgers)
     table = _discrepancies(ledgers, protocol)
     rows = cover_rows(table)
-    with page() as figure:
+    with new_figure() as figure:
         for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
             start_panel(axes, TITLE[score])
             _draw_score(axes, score, rows, spread=len(segmenters) > 1)
@@ -87,12 +89,12 @@ def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: s
             "Line at 0: the cloud-free image.",
             *([bars] if len(segmenters) > 1 else []),
             COUNTS,
-            *few_sentences(table),
-            *coverage_sentences(table),
+            *hollow_marker_note(table),
+            *coverage_note(table),
             *_unsegmented(ledgers),
         ]
         signatures = [signature(name, protocol, list(segmenters)) for name in ("mIoU", "PA")]
-        finish(figure, rows, caption_lines(sentences, signatures, note), height_inch=2.9)
+        finish_figure(figure, rows, caption_lines(sentences, signatures, note), height_inch=2.9)
     return figure
 
 
@@ -170,9 +172,9 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
     columns = columns_for(len(matrices))
     lines = math.ceil(len(matrices) / columns)
     across, down = "class in this image", "class in the clear image"
-    with page({"axes.grid": False}) as figure:
+    with new_figure({"axes.grid": False}) as figure:
         for (name, pixels), (axes, left, below) in zip(
-            matrices, panels(figure, len(matrices), columns), strict=True
+            matrices, panel_grid(figure, len(matrices), columns), strict=True
         ):
             _draw_matrix(axes, name, pixels, small=columns == MOST_COLUMNS)
             name_cells(
@@ -194,7 +196,7 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
         title_lines = 1 + max(axes.get_title().count("\n") for axes in figure.axes)
         panel_inch = 5.1 / columns + 0.05 + 0.15 * title_lines
         hanging = 0.65 * (len(matrices) % columns > 0)  # class names below the last line but one
-        finish(figure, [], caption, height_inch=0.85 + lines * panel_inch + hanging)
+        finish_figure(figure, [], caption, height_inch=0.85 + lines * panel_inch + hanging)
     return figure
 
 
@@ -228,7 +230,9 @@ def _draw_matrix(axes: Axes, name: str, pixels: NDArray[np.int64], *, small: boo
             color=ink(image[row, column]),
         )
     for row, count in enumerate(rows[:, 0]):
-        axes.text(5.62, row, short(int(count)), va="center", fontsize=size - 0.5, color="#606060")
+        axes.text(
+            5.62, row, short_count(int(count)), va="center", fontsize=size - 0.5, color="#606060"
+        )
     kept = np.trace(pixels) / max(pixels.sum(), 1)
     title = textwrap.fill(f"{name} ({100 * kept:.1f}\N{NO-BREAK SPACE}%)", 27 if small else 32)
     axes.set_title(title, fontsize=7 if small else 9, parse_math=False)

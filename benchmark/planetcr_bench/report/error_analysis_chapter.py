@@ -20,12 +20,12 @@ from planetcr_bench.analysis.error_analysis import (
     widest_protocol,
 )
 from planetcr_bench.figures.aoi_map import aoi_figure
-from planetcr_bench.figures.cloud_cover import save_figure
 from planetcr_bench.figures.error_analysis import (
     class_cover_figure,
     region_figure,
     thickness_figure,
 )
+from planetcr_bench.figures.style import save_figure
 from planetcr_bench.figures.ternary import triangle_figure
 from planetcr_bench.report.error_analysis import (
     SCENE_ENDS,
@@ -251,7 +251,7 @@ def _picture(folder: Path, section: _Section, of: Diagnosis) -> list[str]:
     """Save the picture of a section and link it, or remove an old one."""
     figure = section.figure(of, note=input_note(of.ledgers))
     if figure is not None:
-        save_figure(figure, folder, section.stem)
+        save_figure(figure, folder / section.stem)
         return [f"![{section.alt}]({section.stem}.png)"]
     if section.stem:
         for suffix in ("png", "svg"):

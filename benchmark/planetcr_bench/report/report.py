@@ -14,8 +14,9 @@ import pandas as pd
 from planetcr_bench.analysis.segmentation import segmenters_of, signature
 from planetcr_bench.analysis.segmentation_tables import over_segmenters, published_rows, table3
 from planetcr_bench.analysis.significance import MetricComparison, metric_comparisons
-from planetcr_bench.figures.cloud_cover import cover_figure, save_figure
+from planetcr_bench.figures.cloud_cover import cover_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
+from planetcr_bench.figures.style import save_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.report.error_analysis_chapter import DIAGNOSIS_FILES, write_diagnosis
 from planetcr_bench.report.scores import (
@@ -133,7 +134,7 @@ def write_tables(
     _write_blocks(folder / "table2", blocks, frame)
     drawn = measured_protocols(ledgers)[0]
     note = input_note(ledgers)
-    save_figure(cover_figure(cover_table(ledgers, drawn), drawn, note=note), folder, "fig5")
+    save_figure(cover_figure(cover_table(ledgers, drawn), drawn, note=note), folder / "fig5")
     if segmented:
         _write_table3(folder, ledgers, published=published)
     else:
@@ -150,8 +151,8 @@ def _write_table3(folder: Path, ledgers: Sequence[Ledger], *, published: bool) -
         frames.append(_table3_frame(table, ledgers, protocol, published=published))
     _write_blocks(folder / "table3", blocks, pd.concat(frames, ignore_index=True))
     drawn, note = measured_protocols(ledgers)[0], input_note(ledgers)
-    save_figure(discrepancy_figure(ledgers, drawn, note=note), folder, "fig6")
-    save_figure(transition_figure(ledgers, drawn, note=note), folder, "transitions")
+    save_figure(discrepancy_figure(ledgers, drawn, note=note), folder / "fig6")
+    save_figure(transition_figure(ledgers, drawn, note=note), folder / "transitions")
 
 
 def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from cover_tables import OFFICIAL, make_row, make_table
 from planetcr_bench.figures import fonts
-from planetcr_bench.figures.cloud_cover import cover_figure, save_figure
+from planetcr_bench.figures.cloud_cover import cover_figure
+from planetcr_bench.figures.style import save_figure
 from planetcr_bench.gallery.figure import _width
 from planetcr_bench.results.aggregate import INPUT
 
@@ -45,8 +46,8 @@ def test_names_in_any_script_are_drawn_without_a_warning_and_lost_letters_told_o
         warnings.simplefilter("error")
         table = make_table(*(make_row(name) for name in names))
         figure = cover_figure(table, OFFICIAL)
-        save_figure(figure, tmp_path, "cover")
-        save_figure(figure, tmp_path, "again")
+        save_figure(figure, tmp_path / "cover")
+        save_figure(figure, tmp_path / "again")
     families = [text.get_fontfamily() for text in figure.findobj(fonts.Text)]
     assert any(family in found for found in families)
     said = capfd.readouterr().err.splitlines()
