@@ -61,7 +61,7 @@ All of it lies in {folder}/:
   truth/                     what is hidden under its clouds, for the report
   preds/                     predictions of three methods that need no training
   results/{TRACK}/       a folder per method: start with report.md
-  results/comparison/        Tab. 2 and Fig. 5 of all three; diagnosis.md: where and how they fail
+  results/comparison/        Tab. 2 and Fig. 5 of all three; error_analysis.md: where and how they fail
   gallery.png                cloudy, SAR, land cover, predictions, clear, errors of five scenes
 
 Next: put your own predictions, one file per scene of data/test, into a folder and run
