@@ -24,7 +24,7 @@ from scenes import write_dataset
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 LONGEST = (
-    "test_train", "test_evaluate", "test_diagnosis_figures", "test_cli", "test_gallery",
+    "test_train", "test_evaluate", "test_cli", "test_gallery",
     "test_triton_filter", "test_browser", "test_training", "test_reproduce", "test_judging",
     "test_report", "test_contract", "test_submission_check", "test_semantics",
 )  # fmt: skip

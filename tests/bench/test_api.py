@@ -45,7 +45,7 @@ def reports() -> None:
 def _nothing_is_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports take seconds a run, and test_report.py looks at them."""
     if "reports" in request.fixturenames:
-        monkeypatch.setattr("planetcr_bench.report.report.write_diagnosis", lambda *_: [])
+        monkeypatch.setattr("planetcr_bench.report.report.write_error_analysis", lambda *_: [])
     else:
         monkeypatch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
 

@@ -19,7 +19,7 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for table2.*, fig5.*, statistics.*, diagnosis.md and .json with their "
+            help="Folder for table2.*, fig5.*, statistics.*, error_analysis.md and .json with their "
             "pictures and, of segmented runs, table3.*, fig6.* and transitions.*.",
             show_default="<results>/comparison/",
         ),
@@ -49,7 +49,7 @@ def compare(
     """Put runs on one dataset side by side: Tab. 2 and Fig. 5 with all of them.
 
     Every score has a 95 % interval over AOIs, every two runs their paired difference with its p.
-    Of runs that a segmenter has read also Tab. 3 and Fig. 6; diagnosis.md says where and how all
+    Of runs that a segmenter has read also Tab. 3 and Fig. 6; error_analysis.md says where and how all
     fail.
     """
     from planetcr_bench.analysis.segmentation import check_segmenters, without_segmenters

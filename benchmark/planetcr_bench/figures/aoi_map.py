@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from planetcr_bench.analysis.error_analysis import Diagnosis, signature
+from planetcr_bench.analysis.error_analysis import ErrorAnalysis, signature
 from planetcr_bench.figures.style import (
     WIDTH_INCH,
     caption_lines,
@@ -40,7 +40,7 @@ _FRESH: Final = 8  # rounds after which circles have new neighbours
 _MOVED: Final = "A line ties a point that was moved to its place, a dot."
 
 
-def aoi_figure(of: Diagnosis, *, note: str = "") -> Figure | None:
+def aoi_figure(of: ErrorAnalysis, *, note: str = "") -> Figure | None:
     """Map of the areas of interest, coloured by error.
 
     Points that would hide each other stand apart, each tied to its place by a line.

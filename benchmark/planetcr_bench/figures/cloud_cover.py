@@ -26,7 +26,6 @@ from planetcr_bench.figures.style import (
 )
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.results.aggregate import LABEL, METRICS
-from planetcr_bench.utils.files import atomic_write
 
 CROWD: Final = 3
 """With more methods than this the axes span the methods only, so that they can be told apart;

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from planetcr_bench.analysis.error_analysis import (
     ADDITIVE,
     TRIANGLE,
-    Diagnosis,
+    ErrorAnalysis,
     signature,
     widest_protocol,
 )
@@ -76,12 +76,12 @@ _EXTREMES: Final = (
 )
 
 
-def results(of: Diagnosis) -> str:
+def results(of: ErrorAnalysis) -> str:
     """What came out, two or three sentences a run, as a list in Markdown."""
     return "\n".join(f"- **{name}**: {_result(of, str(name))}" for name in of.failures()["row"])
 
 
-def _result(of: Diagnosis, name: str) -> str:
+def _result(of: ErrorAnalysis, name: str) -> str:
     """The result of one run, from the lines of its tables."""
     clear = _line(of.regions, row=name, region="clear")
     overall = _line(of.triangle, row=name, by="all")
@@ -119,7 +119,7 @@ def _pasting(gained: float) -> str:
     return f"Keeping the input's pixels there would {verb} the MAE of all pixels by {amount}."
 
 
-def _without_ends(of: Diagnosis) -> list[str]:
+def _without_ends(of: ErrorAnalysis) -> list[str]:
     """What to say where there are no scenes or AOIs to choose from."""
     single = [
         name
@@ -133,7 +133,7 @@ def _without_ends(of: Diagnosis) -> list[str]:
 class _Section:
     """A part of the chapter: picture, what to know, tables."""
 
-    blocks: Callable[[Diagnosis], list[Block]]
+    blocks: Callable[[ErrorAnalysis], list[Block]]
     text: str = ""
     stem: str = ""
     alt: str = ""
@@ -169,9 +169,9 @@ _SECTIONS: Final = (
     ),
 )
 
-_DATA: Final = "diagnosis.json"
+_DATA: Final = "error_analysis.json"
 
-DIAGNOSIS_FILES: Final = (
+ERROR_ANALYSIS_FILES: Final = (
     *(
         f"{section.stem}.{suffix}"
         for section in _SECTIONS
@@ -184,12 +184,12 @@ DIAGNOSIS_FILES: Final = (
 lacks some pictures."""
 
 
-def chapter_blocks(of: Diagnosis) -> list[Block]:
+def chapter_blocks(of: ErrorAnalysis) -> list[Block]:
     """All tables of the chapter, in its order."""
     return [block for section in _SECTIONS for block in section.blocks(of)]
 
 
-def chapter_tables(of: Diagnosis) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
+def chapter_tables(of: ErrorAnalysis) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
     """What stands behind the chapter, at full precision, and the metrics that each table has.
 
     Of scenes only those that the chapter lists; of all, the ledger tells.
@@ -208,7 +208,7 @@ def chapter_tables(of: Diagnosis) -> dict[str, tuple[pd.DataFrame, tuple[str, ..
     return tables | ({"thickness": (of.told.failures("thickness"), every)} if of.told else {})
 
 
-def _to_json(of: Diagnosis) -> str:
+def _to_json(of: ErrorAnalysis) -> str:
     """The tables as a list; a line per row, so that two versions can be compared."""
     texts = []
     crops = {method_label(run): input_window(run) for run in of.ledgers}
@@ -225,18 +225,18 @@ def _to_json(of: Diagnosis) -> str:
     return "[\n" + ",\n".join(texts) + "\n]\n"
 
 
-def write_diagnosis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
+def write_error_analysis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
     """Write pictures and tables, and say in Markdown where and how methods fail.
 
     Args:
-        folder: Where :data:`DIAGNOSIS_FILES` go; old ones that do not apply any more are removed.
+        folder: Where :data:`ERROR_ANALYSIS_FILES` go; old ones that do not apply any more are removed.
         ledgers: Runs on one dataset.
 
     Returns:
         Parts of a report that stands in the same folder: heading, results, texts, links, tables; of
         the protocol ``full`` where all runs have it.
     """
-    of = Diagnosis(ledgers, widest_protocol(ledgers))
+    of = ErrorAnalysis(ledgers, widest_protocol(ledgers))
     parts = [f"## {TITLE}", results(of)]
     for section in _SECTIONS:
         blocks = section.blocks(of)
@@ -247,7 +247,7 @@ def write_diagnosis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
     return [*parts, *_without_ends(of)]
 
 
-def _picture(folder: Path, section: _Section, of: Diagnosis) -> list[str]:
+def _picture(folder: Path, section: _Section, of: ErrorAnalysis) -> list[str]:
     """Save the picture of a section and link it, or remove an old one."""
     figure = section.figure(of, note=input_note(of.ledgers))
     if figure is not None:

@@ -18,7 +18,7 @@ from planetcr_bench.figures.cloud_cover import cover_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.report.error_analysis_chapter import DIAGNOSIS_FILES, write_diagnosis
+from planetcr_bench.report.error_analysis_chapter import ERROR_ANALYSIS_FILES, write_error_analysis
 from planetcr_bench.report.scores import (
     cover_block,
     pool_block,
@@ -57,7 +57,7 @@ SEGMENTATION_FILES: Final = (
 )
 """What only runs that a segmenter has read have; removed where it is left from others."""
 
-SOMETIMES: Final = (*SEGMENTATION_FILES, *DIAGNOSIS_FILES)
+SOMETIMES: Final = (*SEGMENTATION_FILES, *ERROR_ANALYSIS_FILES)
 """Files that not every run has."""
 
 
@@ -220,7 +220,7 @@ def write_report(
     write_tables(folder, [ledger], pool=pool)
     scores = json.dumps(summary(ledger), indent=2, ensure_ascii=False, allow_nan=False)
     _write(folder / "scores.json", scores + "\n")
-    failures = write_diagnosis(folder, [ledger])
+    failures = write_error_analysis(folder, [ledger])
     _write(folder / "report.md", report(ledger, run, pool=pool, failures=failures))
 
 
@@ -235,7 +235,7 @@ def write_comparison(
     """Write what :func:`write_tables` does of several runs, and what can be told of them.
 
     ``statistics.md``, ``.tex``, ``.csv`` and ``.json`` have intervals and paired differences,
-    ``diagnosis.md`` with its pictures where and how the runs fail. ``told`` saves working the
+    ``error_analysis.md`` with its pictures where and how the runs fail. ``told`` saves working the
     standings out again; without it, runs of several input windows are
     ``marked``.
     """
@@ -247,7 +247,7 @@ def write_comparison(
     blocks = all_statistic_blocks(ledgers, told)
     frame = _with_origin(pd.concat(frames, ignore_index=True), ledgers)
     _write_blocks(folder / "statistics", blocks, frame)
-    _write(folder / "diagnosis.md", _page(write_diagnosis(folder, ledgers)))
+    _write(folder / "error_analysis.md", _page(write_error_analysis(folder, ledgers)))
 
 
 def _with_origin(frame: pd.DataFrame, ledgers: Sequence[Ledger]) -> pd.DataFrame:

@@ -236,7 +236,7 @@ def test_no_byte_of_a_table_page_or_json_hangs_on_the_order_of_rows_or_dictionar
     made, other = differing(runs, tmp_path)
     assert {
         "comparison/table2.csv", "comparison/table3.csv", "comparison/statistics.csv",
-        "comparison/diagnosis.json", "comparison/diagnosis.md", "a.md", "a.json",
+        "comparison/error_analysis.json", "comparison/error_analysis.md", "a.md", "a.json",
         "board/index.html", "board/leaderboard.json", "board/leaderboard.md",
     } < made  # fmt: skip
     assert other == []

@@ -27,7 +27,7 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
     assert out == tmp_path / "results" / "fake" / "preds"
     assert not problems
     assert sorted(path.name for path in out.iterdir()) == [
-        "aois.png", "aois.svg", "class_cover.png", "class_cover.svg", "diagnosis.json",
+        "aois.png", "aois.svg", "class_cover.png", "class_cover.svg", "error_analysis.json",
         "fig5.png", "fig5.svg", "ledger.parquet", "regions.png", "regions.svg", "report.md",
         "run.json", "scores.json", "table2.csv", "table2.json", "table2.md", "table2.tex",
         "triangle.png", "triangle.svg",
@@ -55,7 +55,7 @@ def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
     write_report(tmp_path, ledger, facts)
     (tmp_path / "both").mkdir()
     write_comparison(tmp_path / "both", [ledger, make_ledger("other", segmenters=("aaaaaaaa",))])
-    for page in (tmp_path / "report.md", tmp_path / "both" / "diagnosis.md"):
+    for page in (tmp_path / "report.md", tmp_path / "both" / "error_analysis.md"):
         text = page.read_text()
         shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
         assert len(shown) >= 4

@@ -291,7 +291,7 @@ def test_markdown_and_latex_keep_the_intervals(
 @pytest.fixture
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables alone: pictures are most of the time and have tests of their own."""
-    monkeypatch.setattr("planetcr_bench.report.report.write_diagnosis", lambda *_: [])
+    monkeypatch.setattr("planetcr_bench.report.report.write_error_analysis", lambda *_: [])
     monkeypatch.setattr("planetcr_bench.report.report.save_figure", lambda *_, **__: None)
 
 

@@ -13,7 +13,7 @@ import rasterio
 
 from ledgers import as_planet_cr, make_ledger
 from paths import RUNS
-from planetcr_bench.analysis.error_analysis import Diagnosis, widest_protocol
+from planetcr_bench.analysis.error_analysis import ErrorAnalysis, widest_protocol
 from planetcr_bench.analysis.segmentation_tables import segmented_runs
 from planetcr_bench.analysis.significance import metric_comparisons
 from planetcr_bench.api import evaluate
@@ -101,7 +101,7 @@ def test_published_rows_say_what_their_networks_saw() -> None:
 
 def blocks_of(runs: list[Ledger]) -> list[Block]:
     """Every table that is made of runs, in both protocols."""
-    blocks = chapter_blocks(Diagnosis(runs, widest_protocol(runs)))
+    blocks = chapter_blocks(ErrorAnalysis(runs, widest_protocol(runs)))
     for protocol in PROTOCOLS.values():
         blocks += table2_blocks(runs, protocol)
         blocks += [block(runs, protocol) for block in (region_block, cover_block, pool_block)]
@@ -193,7 +193,7 @@ def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
     ]
     write_comparison(tmp_path, runs)
     names = {"net": "net (input 160)", "fill": "fill (input whole)"}
-    for file in ("table2.md", "table2.tex", "table3.md", "statistics.md", "diagnosis.md"):
+    for file in ("table2.md", "table2.tex", "table3.md", "statistics.md", "error_analysis.md"):
         for line in (tmp_path / file).read_text().splitlines():
             for name, shown in names.items():
                 if line.startswith((f"| {name}", f"{name} ")):
@@ -204,7 +204,7 @@ def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
             name = str(row.get("row") or row["run"])
             tag = {"net": "160", "fill": "whole"}.get(name.split(" ")[0])
             assert row["input_window"] == tag, (file, row)
-    heads = json.loads((tmp_path / "diagnosis.json").read_text())
+    heads = json.loads((tmp_path / "error_analysis.json").read_text())
     assert heads[0]["input_window"] == {"net (input 160)": "160", "fill (input whole)": "whole"}
 
 
