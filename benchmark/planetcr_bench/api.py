@@ -8,9 +8,11 @@ import platform
 import re
 import shlex
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
@@ -30,6 +32,7 @@ from planetcr_bench.errors import (
 )
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, pixel_problems, protocols_of
+from planetcr_bench.evaluation.scored import is_scored, remember_scored, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.metrics.protocols import Pool
 from planetcr_bench.predictions.format import (
@@ -39,8 +42,9 @@ from planetcr_bench.predictions.format import (
     read_card,
 )
 from planetcr_bench.predictions.units import swapped_colours
-from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, write_ledger
+from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, read_ledger, write_ledger
 from planetcr_bench.utils.files import atomic_write, exclusive_lock
+from planetcr_bench.utils.untrusted import read_json
 
 _PACKAGES: Final = ("numpy", "numba", "pandas", "pyarrow", "rasterio", "torch")
 
@@ -61,9 +65,12 @@ def evaluate(
     optical_thickness: Path | None = None,
     command: Sequence[str] = (),
     tables: bool = True,
+    force: bool = False,
     quiet: bool = False,
 ) -> tuple[Ledger, Path, list[str]]:
     """Score a folder of predictions and publish the results.
+
+    What was scored before with the same settings, and has not changed since, is not scored again.
 
     Args:
         folder: Folder of predictions.
@@ -80,6 +87,7 @@ def evaluate(
         optical_thickness: Folder that `simulate --truth` wrote, for errors by optical thickness.
         command: Written into ``run.json``.
         tables: Write tables, figures and the report, not the ledger alone.
+        force: Score again what was scored before.
         quiet: Show no progress.
 
     Returns:
@@ -113,11 +121,28 @@ def evaluate(
     _check_thickness(optical_thickness, dataset)
     pool = _segmenter_pool(segmenters, dataset, predictions)
     out = results / dataset.track / name
+    identity = _identity(dataset, predictions, segmenters, optical_thickness)
+    settings = {
+        **identity,
+        "card": asdict(card),
+        "problems": predictions.problems,
+        "segmenters": [dict(segmenter.facts) for segmenter in segmenters],
+        "class_average": class_average,
+        "allow_missing": allow_missing,
+        "tables": tables,
+    }
+    mark = scored_mark(out, predictions, settings)
+    if not force and is_scored(mark, out):
+        if not quiet:
+            print(f"{out}: already scored; --force scores it again", file=sys.stderr)
+        published = read_json(out / "run.json", 10**7)
+        for note in published.get("notes", []):
+            warnings.warn(note, BenchWarning, stacklevel=2)
+        return read_ledger(out), out, published["problems"]
     unfinished = out.with_name(f".{name}.unfinished")
     unfinished.mkdir(parents=True, exist_ok=True)
     refusal = f"{out}: another evaluation writes there; wait, or choose --name"
     with exclusive_lock(unfinished / "lock", refusal):
-        identity = _identity(dataset, predictions, segmenters, optical_thickness)
         table, problems = measure(
             predictions,
             identity,
@@ -163,6 +188,7 @@ def evaluate(
         strip = _strip(dataset, predictions, ledger)
         staged = unfinished / "staged"
         _publish(staged, out, ledger, table, run, class_average, strip, tables=tables)
+        remember_scored(mark, out)
         shutil.rmtree(unfinished)
     if swapped:
         warnings.warn(swapped, BenchWarning, stacklevel=2)

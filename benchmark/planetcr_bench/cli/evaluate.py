@@ -43,6 +43,10 @@ def evaluate(
     segmenter: options.Segmenters = None,
     precision: options.InferencePrecision = None,
     optical_thickness: options.OpticalThickness = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Score again what was scored before and has not changed."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Score predictions: Tab. 2 and Fig. 5 of the paper, and a ledger to derive anything else.
@@ -79,6 +83,7 @@ def evaluate(
         segmenters=segmenters,
         optical_thickness=optical_thickness,
         command=["planetcr-bench", *sys.argv[1:]],
+        force=force,
         quiet=as_json,
     )
     for problem in problems:

@@ -49,7 +49,7 @@ def predict(
 
     net.py:build is a function that returns a torch.nn.Module with forward(cloudy, sar) -> clear.
 
-    A network goes on where it was stopped when the same command is given again.
+    The same command continues a run that was stopped: predictions that are there are kept.
     """
     from planetcr_bench.evaluation.inputs import data_folder
     from planetcr_bench.predictions.baselines import METHODS
@@ -67,7 +67,7 @@ def predict(
             model_arg=model_arg or None, seed=seed,
         )  # fmt: skip
         out = out or Path("preds", method)
-        written, kept = run(method, data_folder(data), out, batch=batch or 16, **common), 0
+        written, kept = run(method, data_folder(data), out, batch=batch or 16, **common)
     else:
         from planetcr_bench.utils.extras import need_networks
 

@@ -1,4 +1,4 @@
-"""``planetcr-bench train``: train a network, or the segmenter."""
+"""``planetcr-bench train``: train a network or the segmenter."""
 
 from __future__ import annotations
 
@@ -130,11 +130,13 @@ def train(
         command=("planetcr-bench", *sys.argv[1:]),
     )
     if dry_run:
-        rehearsal = training.estimate_throughput(request)
+        from planetcr_bench.networks.dry_run import estimate_throughput, format_dry_run
+
+        estimate = estimate_throughput(request)
         typer.echo(
-            json.dumps(to_json_value(rehearsal), allow_nan=False)
+            json.dumps(to_json_value(estimate), allow_nan=False)
             if as_json
-            else training.told(rehearsal)
+            else format_dry_run(estimate)
         )
         return
     outcome = training.run(request)

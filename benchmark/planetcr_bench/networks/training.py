@@ -1,4 +1,4 @@
-"""A request in, a run of training out: scenes, network, recipe, scores put together."""
+"""Train a network or the segmenter: put scenes, network, recipe and validation together."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from planetcr_bench.data.patches import CachedPatches, FilePatches, build_cache
 from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
-from planetcr_bench.networks.held_out_scores import RestorerScores, SegmenterScores
 from planetcr_bench.networks.loading import known_options, parse_options
 from planetcr_bench.networks.methods import SEGMENTER, check_method
+from planetcr_bench.networks.validation import NetworkValidation, SegmenterValidation
 from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
 from planetcr_bench.utils.json_values import to_json_value
@@ -51,7 +51,6 @@ from planetcr_models.training.objectives import (
     objective_of_segmenter,
 )
 from planetcr_models.training.recipes import RECIPES, Recipe
-from planetcr_models.training.throughput import estimate_throughput as measure_speed
 from planetcr_models.training.trainer import Validation, train
 from planetcr_models.weights.checkpoint import expect_file
 from planetcr_models.weights.files import save_model
@@ -69,7 +68,7 @@ SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What was asked for; see the options of ``planetcr-bench train``."""
+    """The options of ``planetcr-bench train``, which explains them."""
 
     name: str
     data: Path | None
@@ -93,7 +92,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """All that a run needs, made from a request."""
+    """Everything a run needs, made from a request."""
 
     objective: Objective
     patches: FilePatches | CachedPatches
@@ -104,7 +103,7 @@ class Prepared:
 
 
 def run(request: Request) -> dict[str, Any] | None:
-    """Train, or go on.
+    """Train, or resume a run that was stopped.
 
     Returns:
         ``name``, ``out``, ``steps``, ``best_epoch`` and its ``scores``; None in all processes of a
@@ -150,11 +149,11 @@ def run(request: Request) -> dict[str, Any] | None:
 
 
 def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
-    """What became of a run, and what comes next, in words."""
+    """The outcome of a run, and the next command, in words."""
     best = request.out / BEST
     said = f"{outcome['steps']} steps in all; best: epoch {outcome['best_epoch']}"
     if outcome["scores"]:
-        shown = RestorerScores.shown if request.name != SEGMENTER else SegmenterScores.shown
+        shown = NetworkValidation.shown if request.name != SEGMENTER else SegmenterValidation.shown
         scores = outcome["scores"]
         said += f" ({', '.join(f'{key} {scores[key]:.4g}' for key in shown)})"
     else:
@@ -162,101 +161,6 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
     if request.name == SEGMENTER:
         return f"{said}\nSegmenter: {best}, its card beside it"
     return f"{said}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
-
-
-def estimate_throughput(request: Request, *, cached: bool = False) -> dict[str, Any]:
-    """What a run would be, and how long it would take on this machine; only a cache is kept.
-
-    Args:
-        request: The run.
-        cached: Take reading to cost no time, as from a cache that there is not yet.
-
-    Returns:
-        ``name``, ``identity``, ``steps``, speeds in samples per second of the ``loader`` alone and
-        of the ``step`` alone on all devices together, ``scene_seconds`` to validate a scene on one,
-        ``validation_seconds`` after each epoch, and ``hours`` in all; and ``device``, batch and
-        memory, as ``Speed`` says.
-    """
-    prepared = prepare(request)
-    speed = measure_speed(
-        prepared.objective, prepared.patches, prepared.validation, prepared.settings
-    )
-    recipe = prepared.objective.recipe
-    return {
-        "name": request.name,
-        "identity": dict(prepared.identity),
-        "steps": speed.steps * recipe.epochs,
-        "loader": speed.loader,
-        "step": speed.step,
-        "scene_seconds": speed.scene_seconds,
-        "validation_seconds": speed.validation_seconds,
-        "hours": speed.hours(epochs=recipe.epochs, batch=recipe.batch, cached=cached),
-        "device": speed.device,
-        "devices": request.devices * request.nodes,
-        "batch": recipe.batch,
-        "crop": recipe.crop,
-        "parts": request.parts,
-        "tried_images": speed.images,
-        "tried_crop": speed.crop,
-        "peak_bytes": speed.peak_bytes,
-        "step_bytes": speed.step_bytes,
-        "memory_bytes": speed.memory_bytes,
-    }
-
-
-def told(rehearsal: Mapping[str, Any]) -> str:
-    """A rehearsal in words."""
-    width = max(map(len, rehearsal["identity"]))
-    lines = [f"{key:{width}}  {value}" for key, value in rehearsal["identity"].items()]
-    hint = ""
-    if rehearsal["loader"] < rehearsal["step"]:
-        hint = "; reading is the bottleneck: give --cache, or more --loader-workers"
-    speed = (
-        f"{rehearsal['steps']:,} steps; loader alone {rehearsal['loader']:.3g} samples/s, step "
-        f"alone {rehearsal['step']:.3g} samples/s{hint}"
-    )
-    time = (
-        f"about {_plainly(rehearsal['hours'])} on this machine, with "
-        f"{rehearsal['validation_seconds']:,.0f} s of validation an epoch"
-    )
-    return "\n".join([*lines, "", *_told_of_memory(rehearsal), speed, time])
-
-
-def _told_of_memory(rehearsal: Mapping[str, Any]) -> list[str]:
-    """Device, batch, and the memory that each step takes."""
-    images, crop, crops = (rehearsal[key] for key in ("tried_images", "tried_crop", "crop"))
-    share = rehearsal["batch"] // (rehearsal["devices"] * rehearsal["parts"])
-    whole = (images, crop) == (share, crops)
-    peak, step, there = (
-        rehearsal[key] / 1e9 for key in ("peak_bytes", "step_bytes", "memory_bytes")
-    )
-    noun = "image" if images == 1 else "images"
-    said = f"measured on {images} {noun} of {crop} x {crop} pixels"
-    said += f", which took {peak:.1f} GB" if peak else ""
-    parts = f" in {rehearsal['parts']} parts" if rehearsal["parts"] > 1 else ""
-    devices = f" over {rehearsal['devices']} devices" if rehearsal["devices"] > 1 else ""
-    lines = [
-        f"device: {rehearsal['device']}{f', {there:.0f} GB' if there else ''}",
-        f"batch: {rehearsal['batch']} crops of {crops} x {crops} pixels{devices}{parts}; {said}",
-    ]
-    if step and not whole:
-        lines.append(f"memory: a step would take about {step:.0f} GB")
-        if there and step > there:
-            lines[-1] += (
-                f", more than the {there:.0f} GB there are: use a smaller --batch, or "
-                "--micro-batches to run it through in parts"
-            )
-    return lines
-
-
-def _plainly(hours: float) -> str:
-    """Hours as one would say them."""
-    if hours >= 10:
-        return f"{hours:,.0f} hours"
-    return f"{hours:.1f} hours" if hours >= 1 else f"{hours:.2g} hours"
-
-
-# --- From words to things -------------------------------------------------------------------
 
 
 def prepare(request: Request) -> Prepared:
@@ -279,7 +183,9 @@ def prepare(request: Request) -> Prepared:
     torch.manual_seed(recipe.seed)
     segmenter, precision = request.name == SEGMENTER, _inference_precision(request.precision)
     objective = (_segmenter if segmenter else _restorer)(request, recipe, patches)
-    scores = (SegmenterScores if segmenter else RestorerScores)(held, precision) if held else None
+    scores = (
+        (SegmenterValidation if segmenter else NetworkValidation)(held, precision) if held else None
+    )
     return Prepared(
         objective=objective,
         patches=patches,

@@ -1,4 +1,4 @@
-"""Predict the scenes of a dataset and write them with their card."""
+"""Write one prediction per scene, by a baseline or by a network, and resume where it stopped."""
 
 from __future__ import annotations
 
@@ -75,8 +75,10 @@ def predict(
     workers: int | None = None,
     batch: int = 16,
     quiet: bool = False,
-) -> int:
-    """Write one prediction per scene of a split.
+) -> tuple[int, int]:
+    """Write one prediction per scene of a split by a baseline without training.
+
+    A run that was stopped goes on: predictions that are there and can be read are kept.
 
     Args:
         method: A key of ``METHODS``.
@@ -85,11 +87,11 @@ def predict(
         split: Split to predict.
         scene_list: Authors' CSV list to take the scenes from.
         workers: See ``worker_count``.
-        batch: Scenes per task.
+        batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
 
     Returns:
-        Number of predictions that were written.
+        How many predictions were written, and how many were kept.
 
     Raises:
         DatasetError: The dataset is invalid.
@@ -99,9 +101,11 @@ def predict(
     scenes = _begin(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
+    waiting = _unwritten(scenes, out, OPTICAL_SIZE, workers=workers)
+    kept = len(scenes) - len(waiting)
     write = partial(_predict_batch, method, out)
-    written = run_batches(write, scenes, workers=workers, batch=batch)
-    return sum(track(written, f"Predict {method}", len(scenes), quiet=quiet))
+    written = run_batches(write, waiting, workers=workers, batch=batch)
+    return sum(track(written, f"Predict {method}", len(scenes), done=kept, quiet=quiet)), kept
 
 
 def predict_with(
@@ -147,21 +151,14 @@ def predict_with(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
     size = OPTICAL_SIZE if window == "whole" else CROP_SIZE
-    there = [files for files in scenes if _file(out, files).exists()]
-    kept = {
-        files
-        for files, whole in zip(
-            there, run_batches(partial(_are_whole, out, size), there, workers=workers), strict=True
-        )
-        if whole
-    }
-    waiting = [files for files in scenes if files not in kept]
+    waiting = _unwritten(scenes, out, size, workers=workers)
+    kept = len(scenes) - len(waiting)
     inputs = run_batches(partial(_read_inputs, size), waiting, workers=workers, batch=READ_TOGETHER)
     if not quiet:
         restore = _announce_duration(restore, len(waiting))
     written = _restore_all(restore, _batches(inputs, batch), out, card)
-    progress = track(written, f"Predict {card.method}", len(scenes), done=len(kept), quiet=quiet)
-    return sum(progress), len(kept)
+    progress = track(written, f"Predict {card.method}", len(scenes), done=kept, quiet=quiet)
+    return sum(progress), kept
 
 
 def _begin(
@@ -233,8 +230,17 @@ def _file(out: Path, files: SceneFiles) -> Path:
     return rule if rule.exists() else other_spelling(rule) or rule
 
 
+def _unwritten(
+    scenes: Sequence[SceneFiles], out: Path, size: int, *, workers: int | None
+) -> list[SceneFiles]:
+    """Scenes of which an earlier run left no prediction that can be read."""
+    there = [files for files in scenes if _file(out, files).exists()]
+    whole = run_batches(partial(_are_whole, out, size), there, workers=workers)
+    kept = {files for files, is_whole in zip(there, whole, strict=True) if is_whole}
+    return [files for files in scenes if files not in kept]
+
+
 def _are_whole(out: Path, size: int, scenes: Sequence[SceneFiles]) -> list[bool]:
-    """Whether the predictions of an earlier run can be read."""
     return [_is_whole(_file(out, files), size) for files in scenes]
 
 

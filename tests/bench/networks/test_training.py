@@ -169,7 +169,7 @@ def test_the_segmenter_is_trained_and_says_how_well_it_sees(
     assert picture.std() > 0.05
 
 
-def test_a_rehearsal_tells_speed_and_hours_and_writes_nothing(
+def test_a_dry_run_tells_speed_and_hours_and_writes_nothing(
     simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -439,7 +439,7 @@ def test_scores_that_are_never_numbers_still_leave_a_best_epoch(tmp_path: Path) 
     assert (tmp_path / BEST).exists()
 
 
-def test_a_rehearsal_measures_and_keeps_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_measures_and_keeps_nothing(tmp_path: Path) -> None:
     recipe = recipe_of("dsen2_cr")
     objective = objective_of(create_model("dsen2_cr", **NARROW["dsen2_cr"]), recipe)
     speed = estimate_throughput(
@@ -458,7 +458,7 @@ def test_hours_of_a_run_follow_from_the_pace_of_all_devices_together() -> None:
     assert slow.hours(epochs=9, batch=40, cached=True) == speed.hours(epochs=9, batch=40)
 
 
-def test_a_rehearsal_stays_small_where_steps_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_stays_small_where_steps_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of("dsen2_cr").changed(crop=100, batch=4)
     objective = objective_of(create_model("dsen2_cr", **NARROW["dsen2_cr"]), recipe)
     tried: list[tuple[int, ...]] = []
