@@ -48,7 +48,7 @@ def main() -> None:
     command("check", "data", folder=folder)
     for method in METHODS:
         command("predict", method, "--data", "data", folder=folder)
-        command("evaluate", f"preds/{method}", "--truth", "optical_thickness", folder=folder)
+        command("evaluate", f"preds/{method}", "--optical-thickness", "optical_thickness", folder=folder)
     runs = [f"results/{TRACK}/{method}" for method in METHODS]
     command("compare", *runs, folder=folder, until="Scenes / AOIs")
     print("(Tab. 2 alone is shown here; the command prints more.)")
