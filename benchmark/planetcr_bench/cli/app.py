@@ -17,6 +17,7 @@ from planetcr_bench.cli import (
     leaderboard,
     models,
     predict,
+    report,
     reproduce,
     simulate,
     submit,
@@ -100,6 +101,7 @@ app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("models")(models.models)

@@ -47,11 +47,13 @@ def evaluate(
         bool,
         typer.Option("--force", help="Score again what was scored before and has not changed."),
     ] = False,
+    verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
-    """Score predictions: Tab. 2 and Fig. 5 of the paper, and a ledger to derive anything else.
+    """Score predictions and write a report: Tab. 2 and Fig. 5 of the paper, errors by region.
 
     With a segmenter also Tab. 3 and Fig. 6: what land cover it tells from the predictions.
+    `planetcr-bench report` makes the full error analysis of what was scored.
     Nothing is scored unless every scene of the split has one usable prediction.
     """
     from planetcr_bench import api as run
@@ -93,7 +95,13 @@ def evaluate(
 
         typer.echo(json.dumps(summary(ledger), ensure_ascii=False, allow_nan=False))
         return
-    from planetcr_bench.cli.terminal import print_runs
+    from planetcr_bench.cli.terminal import print_headlines, print_tables
+    from planetcr_bench.report.run_tables import RunTables
+    from planetcr_bench.results.aggregate import coverage, method_label
 
-    print_runs([ledger], pool=class_average)
-    typer.echo(f"Results: {folder} (start with report.md)")
+    tables = RunTables([ledger], pool=class_average)
+    if verbose:
+        print_tables(tables)
+    typer.echo(f"{method_label(ledger)}: {coverage(ledger)} of {ledger.provenance['track']}\n")
+    print_headlines(tables)
+    typer.echo(f"\nReport: {folder / 'report.md'}")

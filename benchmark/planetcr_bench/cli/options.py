@@ -52,6 +52,9 @@ OpticalThickness = Annotated[
         "errors by optical thickness of cloud."
     ),
 ]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Print every table of the report, not the scores alone.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 # --- Of training ----------------------------------------------------------------------------

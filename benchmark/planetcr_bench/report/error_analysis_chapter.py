@@ -1,10 +1,10 @@
-"""Ledgers in, the chapter of a report that says where and how a method fails out, with pictures."""
+"""Write the chapter of a report that says where and how a method fails, with its figures."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,6 @@ from planetcr_bench.analysis.error_analysis import (
     TRIANGLE,
     ErrorAnalysis,
     signature,
-    widest_protocol,
 )
 from planetcr_bench.figures.aoi_map import aoi_figure
 from planetcr_bench.figures.error_analysis import (
@@ -42,7 +41,6 @@ from planetcr_bench.report.error_analysis import (
 )
 from planetcr_bench.report.table import Block, number, to_markdown
 from planetcr_bench.results.aggregate import input_note, input_window, method_label
-from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
@@ -73,6 +71,11 @@ _EXTREMES: Final = (
     "Scenes and AOIs with the lowest and the highest figures; equal ones stand in the order of "
     "their names. No figure is listed as worst and as best: a method whose figures are all equal "
     "is not listed."
+)
+
+_MORE: Final = (
+    "`planetcr-bench report` with the folder of this run adds errors by land-cover class, optical "
+    "thickness, season, AOI and scene, and what is residual cloud or hallucination."
 )
 
 
@@ -225,24 +228,26 @@ def _to_json(of: ErrorAnalysis) -> str:
     return "[\n" + ",\n".join(texts) + "\n]\n"
 
 
-def write_error_analysis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
-    """Write pictures and tables, and say in Markdown where and how methods fail.
+def write_error_analysis(folder: Path, of: ErrorAnalysis, *, full: bool = True) -> list[str]:
+    """Write figures and tables, and say in Markdown where and how methods fail.
 
     Args:
-        folder: Where :data:`ERROR_ANALYSIS_FILES` go; old ones that do not apply any more are removed.
-        ledgers: Runs on one dataset.
+        folder: Where :data:`ERROR_ANALYSIS_FILES` go; old ones that do not apply any more are
+            removed.
+        of: Runs on one dataset.
+        full: Write the whole chapter, not its results and the errors by region alone.
 
     Returns:
-        Parts of a report that stands in the same folder: heading, results, texts, links, tables; of
-        the protocol ``full`` where all runs have it.
+        Parts of a report that stands in the same folder: heading, results, texts, links, tables.
     """
-    of = ErrorAnalysis(ledgers, widest_protocol(ledgers))
     parts = [f"## {TITLE}", results(of)]
-    for section in _SECTIONS:
+    for section in _SECTIONS if full else _SECTIONS[:1]:
         blocks = section.blocks(of)
         parts += _picture(folder, section, of)
         parts += [section.text] if section.text and blocks else []
         parts += map(to_markdown, blocks)
+    if not full:
+        return [*parts, _MORE]
     atomic_write(folder / _DATA, _to_json(of).encode())
     return [*parts, *_without_ends(of)]
 

@@ -186,7 +186,9 @@ def test_pasting_is_exact(
 
     built = score_groups(measured(some_scenes, composite).frame, protocol, pool="pixels")
     plain = score_groups(measured(some_scenes, noisy).frame, protocol, pool="pixels")
-    paste_back = ErrorAnalysis([measured(some_scenes, noisy)], protocol).paste_back.set_index("pasted")
+    paste_back = ErrorAnalysis([measured(some_scenes, noisy)], protocol).paste_back.set_index(
+        "pasted"
+    )
     assert list(paste_back.index) == ["nothing", "clear", "clear and edge"]
     table = paste_back.loc[pasted]
     for metric, sign in (("mae", -1), ("psnr", 1), ("sam_deg", -1)):

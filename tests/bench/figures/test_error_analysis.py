@@ -443,7 +443,11 @@ def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
     for name in ("aois.png", "thickness.svg", "fig5.png"):
         (tmp_path / name).touch()
     nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
-    assert linked(write_error_analysis(tmp_path, [nowhere])) == ["region", "triangle", "class_cover"]
+    assert linked(write_error_analysis(tmp_path, [nowhere])) == [
+        "region",
+        "triangle",
+        "class_cover",
+    ]
     left = {path.stem for path in tmp_path.iterdir()}
     assert left == {"region", "triangle", "class_cover", "error_analysis", "fig5"}
 
@@ -496,7 +500,9 @@ def test_one_scene_is_neither_the_worst_nor_the_best(tmp_path: Path) -> None:
     of_one_aoi = write_error_analysis(tmp_path, [make_ledger(scenes=3)])
     assert "There is one AOI: none is the worst or the best." in of_one_aoi
     assert any("Worst and best scenes" in part for part in of_one_aoi)
-    assert not any("There is one" in part for part in write_error_analysis(tmp_path, [make_ledger()]))
+    assert not any(
+        "There is one" in part for part in write_error_analysis(tmp_path, [make_ledger()])
+    )
 
 
 def test_perfect_scenes_are_not_the_worst() -> None:
