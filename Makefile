@@ -18,7 +18,7 @@ demo: .venv/.done ## Score three baselines on the simulated benchmark: tables an
 	@$(BIN)/python tests/demo.py demo
 
 test: .venv/.done ## Run all quick tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 slow: .venv/.done ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -23,19 +23,6 @@ from scenes import write_dataset
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
-LONGEST = (
-    "test_train", "test_evaluate", "test_cli", "test_gallery",
-    "test_triton_filter", "test_browser", "test_training", "test_reproduce", "test_judging",
-    "test_report", "test_contract", "test_submission_check", "test_semantics",
-)  # fmt: skip
-"""Files that take longest come first, so that all processes of a run end together."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the files of all folders; within a file, nothing moves."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
