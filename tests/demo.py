@@ -1,4 +1,4 @@
-"""Run `make demo`: from nothing to tables and figures, with the real commands.
+"""`make demo`: the main job from nothing to tables and pictures, with the real commands.
 
 python tests/demo.py FOLDER
 """
@@ -44,11 +44,11 @@ def command(*words: str, folder: Path, until: str | None = "") -> None:
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     folder.mkdir(parents=True, exist_ok=True)
-    command("simulate", "data", "--size", "demo", "--truth", "truth", folder=folder)
+    command("simulate", "data", "--size", "demo", "--truth", "optical_thickness", folder=folder)
     command("check", "data", folder=folder)
     for method in METHODS:
         command("predict", method, "--data", "data", folder=folder)
-        command("evaluate", f"preds/{method}", "--optical-thickness", "truth", folder=folder)
+        command("evaluate", f"preds/{method}", "--truth", "optical_thickness", folder=folder)
     runs = [f"results/{TRACK}/{method}" for method in METHODS]
     command("compare", *runs, folder=folder, until="Scenes / AOIs")
     print("(Tab. 2 alone is shown here; the command prints more.)")
@@ -58,10 +58,10 @@ def main() -> None:
         f"""
 All of it lies in {folder}/:
   data/                      the simulated dataset, in the official layout
-  truth/                     the hidden truth under its clouds, for the report
-  preds/                     predictions of three baselines without training
+  truth/                     what is hidden under its clouds, for the report
+  preds/                     predictions of three methods that need no training
   results/{TRACK}/       a folder per method: start with report.md
-  results/comparison/        Tab. 2 and Fig. 5 of all three, error_analysis.md
+  results/comparison/        Tab. 2 and Fig. 5 of all three; diagnosis.md: where and how they fail
   gallery.png                cloudy, SAR, land cover, predictions, clear, errors of five scenes
 
 Next: put your own predictions, one file per scene of data/test, into a folder and run

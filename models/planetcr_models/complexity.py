@@ -16,20 +16,20 @@ from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, SAR_PER_OPTI
 
 
 def count_parameters(model: nn.Module) -> int:
-    """How many numbers training sets."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_macs(model: nn.Module, size: tuple[int, int] = (160, 160)) -> int:
     """Count the multiply-accumulates of restoring one image.
 
-    Convolutions, matrix products and dynamic filters count, as they are carried out: on the image
-    as the network extends it, without layers whose result nothing uses. Normalisation, activations
-    and resampling do not. Nothing is computed.
+    Convolutions, matrix products and dynamic filters are counted as executed: on the padded image,
+    without layers whose results are unused. Normalisation, activations and resampling are not
+    counted. Nothing is computed.
 
     Args:
-        model: Left as it is.
-        size: Height and width of the image; SAR has its native grid.
+        model: Left unchanged.
+        size: Height and width of the image; SAR is on its native grid.
     """
     native = [round(side * SAR_PER_OPTICAL[0] / SAR_PER_OPTICAL[1]) for side in size]
     counter = FlopCounterMode(
@@ -50,6 +50,6 @@ def count_macs(model: nn.Module, size: tuple[int, int] = (160, 160)) -> int:
 def _filter_flops(
     features: torch.Size, hidden: torch.Size, weight: torch.Size, *_: Any, **__: Any
 ) -> int:
-    """Of predicting a kernel for every pixel and channel, and of filtering with it."""
+    """Multiply-accumulates of predicting a kernel for every pixel and channel, and filtering."""
     pixels = features[0] * features[2] * features[3]
     return 2 * pixels * weight[0] * (hidden[1] + 1)

@@ -1,4 +1,4 @@
-"""From a folder of predictions to a folder of results, whatever happens on the way."""
+"""Test the evaluation of a folder of predictions, with interruptions and errors."""
 
 from __future__ import annotations
 

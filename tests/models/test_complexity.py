@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates against figures counted on the authors' own code."""
+"""Test parameters and multiply-accumulates against counts on the authors' code."""
 
 from __future__ import annotations
 

@@ -422,7 +422,7 @@ def expect_codes(codes: NDArray[np.uint8]) -> None:
 # --- What looks wrong but may be right --------------------------------------------------------
 
 FEWEST_PIXELS: Final = 1000
-"""Fewest pixels that an image is segmented by."""
+"""Fewest pixels that justify a verdict on an image."""
 
 INVERTED_BY: Final = 0.05
 """Reflectance by which clear pixels must have brightened more than cloudy ones."""

@@ -29,16 +29,16 @@ def export_onnx(
     """Write a network, in evaluation mode, as an ONNX file for images of one size.
 
     Its inputs are called ``cloudy`` and ``sar``, its output ``clear``, as in
-    ``Restorer.forward``. An optical-only method keeps its SAR input,
+    ``Restorer.forward``. An optical-only method keeps its SAR input
     and ignores it.
 
     Args:
-        model: Left as it is.
-        path: File to write; appears when it is complete.
+        model: Left unchanged.
+        path: File to write, atomically.
         size: Height and width of the images.
         sar_size: Height and width of the SAR images; by default those of their native 10 m grid
             over the same extent.
-        batch: Images at a time.
+        batch: Images per batch.
 
     Returns:
         ``path``.
@@ -77,7 +77,7 @@ def export_onnx(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress, advice and dumps to itself; an error says what matters."""
+    """Suppress the exporter's progress, advice and dumps; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""Tab. 3: from maps of land cover to the table, checked against others' scores of the same maps."""
+"""Test Tab. 3 against independent scores of the same land-cover maps."""
 
 from __future__ import annotations
 

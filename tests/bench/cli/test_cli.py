@@ -1,4 +1,4 @@
-"""The real command, as a user types it: what it prints, where, and how it ends."""
+"""Test the command line as a user runs it: output, streams and exit codes."""
 
 from __future__ import annotations
 

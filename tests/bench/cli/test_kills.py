@@ -1,4 +1,4 @@
-"""A command killed at any change of its files ends, given again, as if nothing had been."""
+"""Test that a command killed at any file change ends as if it had not been killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No figure hangs on the order of a ledger's rows or of its dictionaries."""
+"""Test that no number depends on the order of rows or dictionaries of a ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A foreign terminal, a foreign database of projections, a home that cannot be written to."""
+"""Test foreign terminals, a foreign PROJ database, and a home without write access."""
 
 from __future__ import annotations
 

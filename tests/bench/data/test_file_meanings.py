@@ -1,4 +1,4 @@
-"""Nodata, masks, alpha, scales and names of bands: honoured or refused, never ignored."""
+"""Test that nodata, masks, alpha, scales and band names are honoured or refused."""
 
 from __future__ import annotations
 

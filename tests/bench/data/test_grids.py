@@ -1,4 +1,4 @@
-"""One coordinate system in other words is one; another is named in short."""
+"""Test the comparison and the short names of coordinate systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patches to train on: the files and the cache of them give the same numbers, or a refusal."""
+"""Test that training patches from files and from a cache agree, or are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two published samples of Planet-CR: the authors' own figures, to the last digit they have."""
+"""Test the published samples of Planet-CR against the authors' own figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What segmenters see of predictions, counted right, and seen once where once is enough."""
+"""Test what segmenters see, how it is counted, and that no image is seen twice."""
 
 from __future__ import annotations
 

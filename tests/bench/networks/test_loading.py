@@ -1,4 +1,4 @@
-"""Networks, ours and the user's own, from the command line to a folder that can be scored."""
+"""Test networks, ours and the user's own, from the command line to a folder of predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that train, as a user gives them."""
+"""Test the training commands as a user runs them."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
         (["dsen2_cr", "--val-share", "1.5"], 2, "--val-share"),
         (["dsen2_cr", "--set", "seed=99999999999"], 1, "expected seed to be up to 2147483647"),
         (["dsen2_cr", "--micro-batches", "5"], 1, "multiple of 5"),
-        (["mcgan", "--micro-batches", "2", "--model-arg", "width=4"], 1, "wants its batch whole"),
+        (["mcgan", "--micro-batches", "2", "--model-arg", "width=4"], 1, "needs the whole batch"),
         (["dsen2_cr", "--batch", "64"], 1, "a batch of 64, got 2"),
         (["dsen2_cr", "--data", "nowhere"], 1, "nowhere: expected a dataset folder"),
     ],

@@ -1,4 +1,4 @@
-"""One file per scene, in any accepted form; everything else is refused in one line."""
+"""Test that every accepted format is read and everything else is refused in one line."""
 
 from __future__ import annotations
 

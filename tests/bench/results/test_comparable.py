@@ -1,4 +1,4 @@
-"""Nothing stands side by side that is not comparable: other scenes, fewer scenes, other inputs."""
+"""Test that runs are compared only if they scored the same scenes in the same way."""
 
 from __future__ import annotations
 

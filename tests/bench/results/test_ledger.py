@@ -1,4 +1,4 @@
-"""What is written is read, merges by concatenation, and nonsense is refused."""
+"""Test writing, reading, merging and refusing ledgers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documented calibration still holds: simulated and real scenes lie where it says."""
+"""Test that simulated and real scenes agree with the documented calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crops: on both grids, the same wherever they are read, each patch once an epoch."""
+"""Test crops: aligned with both grids, reproducible, one per patch and epoch."""
 
 from __future__ import annotations
 
@@ -322,7 +322,7 @@ NO_ROOM = RuntimeError("unable to allocate shared memory(shm) for file </torch_1
     ("problem", "raised", "words"),
     [
         (ModelError("p.tif: is broken"), ModelError, "^p.tif: is broken$"),
-        (NO_ROOM, TrainingError, r"--workers 2: .*shared memory\(shm\)\).*--shm-size"),
+        (NO_ROOM, TrainingError, r"--loader-workers 2: .*shared memory\(shm\)\).*--shm-size"),
     ],
 )
 def test_what_goes_wrong_in_a_reader_is_one_line_and_leaves_no_process(

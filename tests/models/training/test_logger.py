@@ -1,4 +1,4 @@
-"""The logger: what a run wrote is there, once, also after it was killed and went on."""
+"""Test that logs are complete and without duplicates, also after a kill and resuming."""
 
 from __future__ import annotations
 

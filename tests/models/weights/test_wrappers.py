@@ -1,4 +1,4 @@
-"""Weights of wrapped networks: their prefixes go, whatever wrapped them, and however often."""
+"""Test that prefixes of wrapped networks are removed."""
 
 from __future__ import annotations
 
