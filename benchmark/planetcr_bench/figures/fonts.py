@@ -1,11 +1,11 @@
-"""Letters of any script in, installed fonts that have them out: what figures write names with."""
+"""Write texts of any script in figures: find fonts that have the letters, and break lines."""
 
 from __future__ import annotations
 
 import functools
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -13,10 +13,13 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedFormatter
 
 OURS: Final = "DejaVu Sans"
 """The font of all figures; matplotlib brings it."""
+
+_SPACE: Final = 0.33  # width of a space, in sizes of the font
 
 _told: set[str] = set()
 
@@ -54,6 +57,35 @@ def unwarned() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=r"Glyph \d+")
         warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support")
         yield
+
+
+def wrap_words(words: Sequence[str], width: float) -> list[str]:
+    """Break a text into lines.
+
+    Args:
+        words: Parts between which a line may break, each with its own spaces; a part that is too
+            long is cut.
+        width: Of a line, in sizes of the font.
+    """
+    pieces = [piece for word in words for piece in ([word] if text_width(word) <= width else word)]
+    lines, used = [""], 0.0
+    for piece in pieces:
+        needed = text_width(piece.rstrip())
+        if lines[-1] and used + needed > width:
+            lines.append("")
+            used = 0.0
+        lines[-1] += piece
+        used += needed + _SPACE * piece.count(" ")
+    return [line.rstrip() for line in lines if line]
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def text_width(text: str) -> float:
+    """Width of a text in sizes of the font, with a little room for rounding to pixels."""
+    font = FontProperties(family=families(text), size=100)
+    with unwarned():
+        width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return 1.03 * float(width) / 100
 
 
 @functools.lru_cache(maxsize=1 << 12)

@@ -11,7 +11,6 @@ from cover_tables import OFFICIAL, make_row, make_table
 from planetcr_bench.figures import fonts
 from planetcr_bench.figures.cloud_cover import cover_figure
 from planetcr_bench.figures.style import save_figure
-from planetcr_bench.gallery.figure import _width
 from planetcr_bench.results.aggregate import INPUT
 
 
@@ -32,7 +31,7 @@ def test_letters_of_our_font_need_no_other() -> None:
 def test_a_letter_that_our_font_lacks_comes_from_one_that_has_it() -> None:
     letter, family = rare_letter()
     assert fonts.families(f"a{letter}") == [fonts.OURS, family]
-    assert _width(letter) > 0
+    assert fonts.text_width(letter) > 0
 
 
 def test_names_in_any_script_are_drawn_without_a_warning_and_lost_letters_told_once(
