@@ -276,8 +276,8 @@ class _Page:
     def __init__(self, figure: Figure, content: PageContent, layout: Layout) -> None:
         self.figure, self.content, self.layout = figure, content, layout
         self.width, self.height = sum(layout.widths), sum(layout.heights)
-        inches = [(side + _EPSILON) / layout.dpi for side in (self.width, self.height)]
-        figure.set_size_inches(*inches)
+        width, height = self.width + _EPSILON, self.height + _EPSILON
+        figure.set_size_inches(width / layout.dpi, height / layout.dpi)
         self.grid = GridSpec(
             len(layout.heights),
             len(layout.widths),
