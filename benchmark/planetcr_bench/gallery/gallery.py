@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -25,8 +24,7 @@ from planetcr_bench.constants import (
     UNKNOWN,
 )
 from planetcr_bench.data.layout import SceneFiles
-from planetcr_bench.errors import DatasetError, PredictionError, UsageError
-from planetcr_bench.evaluation.inputs import Dataset, find_dataset
+from planetcr_bench.errors import DatasetError, UsageError
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.gallery.captions import caption, input_windows, selection, shown_scenes
@@ -51,7 +49,13 @@ from planetcr_bench.gallery.panels import (
     sar_panel,
     upper_end,
 )
-from planetcr_bench.gallery.scenes import DrawnScene, read_all
+from planetcr_bench.gallery.scenes import (
+    DrawnScene,
+    common_protocol,
+    find_all_predictions,
+    find_common_dataset,
+    read_all,
+)
 from planetcr_bench.gallery.selection import (
     BY_SCORE,
     By,
@@ -65,7 +69,6 @@ from planetcr_bench.gallery.selection import (
     spread_scenes,
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.predictions.format import Predictions, find_predictions, read_card
 
 FORMATS: Final = (".png", ".pdf", ".svg")
 
@@ -137,21 +140,24 @@ def gallery(
     check_out(out)
     _check_options(names, count, select, rank_by, panels, segmenter)
     count = len(set(names)) or count or (len(LAND_COVER) if select == "classes" else 5)
-    _check_numbers(folders, count)
+    if not 1 <= len(folders) <= MOST_FOLDERS:
+        raise UsageError(f"expected 1 to {MOST_FOLDERS} folders of predictions, got {len(folders)}")
+    if not 1 <= count <= MOST_SCENES:
+        raise UsageError(f"expected 1 to {MOST_SCENES} scenes, got {count}")
     rank_by = rank_by or "psnr"
-    dataset = _find_dataset(data, folders, split, scene_list, quiet=quiet)
+    dataset = find_common_dataset(data, folders, split, scene_list, quiet=quiet)
     titles = method_titles(folders)
     fit_layout(_blank_content(titles, panels, segmenter, min(count, len(dataset.scenes))))
     if select in BY_SCORE:
         predictions = find_all_predictions(folders, dataset.scenes, "ranked or drawn")
-        scores = scene_scores(predictions[0], _protocol(predictions), rank_by, quiet=quiet)
+        scores = scene_scores(predictions[0], common_protocol(predictions), rank_by, quiet=quiet)
         scenes = named_scenes(dataset.scenes, ranked_scenes(scores, select, rank_by, count))
     else:
         scenes = _choose(dataset.scenes, names, select, count)
         predictions = find_all_predictions(folders, scenes, "drawn")
     if not scenes:
         raise DatasetError(f"{data}: expected a scene to choose by {select}, found none")
-    protocol = _protocol(predictions)
+    protocol = common_protocol(predictions)
     drawn = read_all(scenes, predictions, protocol)
     reason = "chosen by name"
     if not names:
@@ -182,13 +188,6 @@ def check_out(out: Path) -> None:
             f"--out: cannot write {out}, {nearest} may not be written to; choose a file elsewhere, "
             "or change the permissions of that folder"
         )
-
-
-def _check_numbers(folders: Sequence[Path], scenes: int) -> None:
-    if not 1 <= len(folders) <= MOST_FOLDERS:
-        raise UsageError(f"expected 1 to {MOST_FOLDERS} folders of predictions, got {len(folders)}")
-    if not 1 <= scenes <= MOST_SCENES:
-        raise UsageError(f"expected 1 to {MOST_SCENES} scenes, got {scenes}")
 
 
 def _check_options(
@@ -223,69 +222,6 @@ def method_titles(folders: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(set(parts)):
             break
     return [PAPER_METHODS.get(name, name) for name in names]
-
-
-# --- Datasets and predictions ---------------------------------------------------------------
-
-
-def _find_dataset(
-    data: Path,
-    folders: Sequence[Path],
-    split: str | None,
-    scene_list: Path | None,
-    *,
-    quiet: bool,
-) -> Dataset:
-    """Find the dataset that all folders hold predictions of; refuse other predictions."""
-    if not data.is_dir():
-        raise DatasetError(
-            f"{data}: expected the folder that holds train/ and test/, got no folder"
-        )
-    cards = [(folder, read_card(folder)) for folder in folders]
-    for folder, card in cards:
-        try:
-            dataset = find_dataset(
-                folder, card, data=data, split=split, scene_list=scene_list, quiet=quiet
-            )
-        except DatasetError as error:
-            if not any("--data" in problem for problem in error.problems):
-                raise
-            message, _, _ = error.message.partition("; if it lies")
-            raise DatasetError(
-                f"{message}; give as DATA the dataset that these predictions were made on"
-            ) from error
-        split = dataset.split
-    return dataset
-
-
-def find_all_predictions(
-    folders: Sequence[Path], scenes: Sequence[SceneFiles], purpose: str
-) -> list[Predictions]:
-    """Find the predictions of scenes in all folders; what else lies in them does not matter.
-
-    Raises:
-        PredictionError: Folders lack scenes; the message says that these are to be ``purpose``.
-    """
-    found = [find_predictions(folder, read_card(folder), scenes) for folder in folders]
-    problems: dict[Path, list[str]] = {}
-    for predictions in found:
-        if missing := [files.name for files in scenes if files not in predictions.files]:
-            folder = re.escape(str(predictions.folder))  # begins lines about many of its files
-            line = re.compile(rf"({'|'.join(missing)})(?!\d)|^{folder}: ")
-            problems[predictions.folder] = [*filter(line.search, predictions.problems)]
-    if problems:
-        raise PredictionError(
-            f"{', '.join(map(str, problems))}: expected a prediction of each scene that is "
-            f"{purpose}; write these files again, or choose other scenes with --scene",
-            [line for lines in problems.values() for line in lines],
-        )
-    return found
-
-
-def _protocol(found: Sequence[Predictions]) -> Protocol:
-    """The protocol that all predictions allow: a centre crop has no whole patch."""
-    size = min(predictions.size for predictions in found)
-    return PROTOCOLS["full" if size == OPTICAL_SIZE else "official"]
 
 
 def _choose(
@@ -327,7 +263,7 @@ def gallery_figure(
     rows = _ordered(rows, segmenter)
     maps = {row: [_maps(scene, row, protocol) for scene in scenes] for row in rows if row in MAPS}
     ends = {row: upper_end(_scale_maps(scenes, maps[row]), MAPS[row][1]) for row in maps}
-    pages = []
+    content = []
     for number, scene in enumerate(scenes):
         panels = {row: [map_panel(m, row, ends[row]) for m in maps[row][number]] for row in maps}
         if "infrared" in rows:
@@ -337,12 +273,12 @@ def gallery_figure(
             panels["segmenter"] = [land_cover_panel(each) for each in classes]
         title = f"{scene.scene}, cloud cover {100 * scene.cloud_cover:.0f} %"
         further = [_in_columns(panels[row], len(names)) for row in rows]
-        pages.append(ScenePanels(title, [_first_row(scene), *further]))
+        content.append(ScenePanels(title, [_first_row(scene), *further]))
     undefined = any(np.isnan(m).any() for of_scene in maps.get("angle", ()) for m in of_scene)
     size = scenes[0].clear.shape[-1]
     segmenter_name = segmenter.name if segmenter else ""
     sentences = caption(size, protocol, rows, segmenter_name, undefined_angles=undefined)
-    return draw_page(_content(names, rows, pages, f"{note} {sentences}".strip()))
+    return draw_page(_content(names, rows, content, f"{note} {sentences}".strip()))
 
 
 def _content(

@@ -1,9 +1,11 @@
-"""Read and score the scenes that a gallery draws."""
+"""Find, read and score the scenes that a gallery draws."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +13,14 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import OPTICAL_SIZE, SAR_RANGE_DB
 from planetcr_bench.data.layout import SceneFiles, read_scene
 from planetcr_bench.data.scene import Image, Scene, upsample
-from planetcr_bench.errors import PredictionError
+from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays, scene_arrays
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.scores import mae, psnr
 from planetcr_bench.metrics.sums import SUMS
-from planetcr_bench.predictions.format import Predictions
+from planetcr_bench.predictions.format import Predictions, find_predictions, read_card
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,71 @@ class DrawnScene:
     def images(self) -> list[Image]:
         """The cloudy image, the predictions, and the clear image."""
         return [self.cloudy, *self.predictions, self.clear]
+
+
+def find_common_dataset(
+    data: Path,
+    folders: Sequence[Path],
+    split: str | None,
+    scene_list: Path | None,
+    *,
+    quiet: bool,
+) -> Dataset:
+    """Find the dataset that all folders hold predictions of.
+
+    Raises:
+        DatasetError: There is none.
+        PredictionError: Predictions are of another split.
+    """
+    if not data.is_dir():
+        raise DatasetError(
+            f"{data}: expected the folder that holds train/ and test/, got no folder"
+        )
+    cards = [(folder, read_card(folder)) for folder in folders]
+    for folder, card in cards:
+        try:
+            dataset = find_dataset(
+                folder, card, data=data, split=split, scene_list=scene_list, quiet=quiet
+            )
+        except DatasetError as error:
+            if not any("--data" in problem for problem in error.problems):
+                raise
+            message, _, _ = error.message.partition("; if it lies")
+            raise DatasetError(
+                f"{message}; give as DATA the dataset that these predictions were made on"
+            ) from error
+        split = dataset.split
+    return dataset
+
+
+def find_all_predictions(
+    folders: Sequence[Path], scenes: Sequence[SceneFiles], purpose: str
+) -> list[Predictions]:
+    """Find the predictions of scenes in all folders; what else lies in them does not matter.
+
+    Raises:
+        PredictionError: Folders lack scenes; the message says that these are to be ``purpose``.
+    """
+    found = [find_predictions(folder, read_card(folder), scenes) for folder in folders]
+    problems: dict[Path, list[str]] = {}
+    for predictions in found:
+        if missing := [files.name for files in scenes if files not in predictions.files]:
+            folder = re.escape(str(predictions.folder))  # begins lines about many of its files
+            line = re.compile(rf"({'|'.join(missing)})(?!\d)|^{folder}: ")
+            problems[predictions.folder] = [*filter(line.search, predictions.problems)]
+    if problems:
+        raise PredictionError(
+            f"{', '.join(map(str, problems))}: expected a prediction of each scene that is "
+            f"{purpose}; write these files again, or choose other scenes with --scene",
+            [line for lines in problems.values() for line in lines],
+        )
+    return found
+
+
+def common_protocol(found: Sequence[Predictions]) -> Protocol:
+    """The protocol that all predictions allow: a centre crop has no whole patch."""
+    size = min(predictions.size for predictions in found)
+    return PROTOCOLS["full" if size == OPTICAL_SIZE else "official"]
 
 
 def read_all(

@@ -1,4 +1,4 @@
-"""Fig. 4 drawn from small images: what its panels hold, which scenes it shows, what it refuses."""
+"""Tests of the gallery: what its panels hold, which scenes it shows, what it refuses."""
 
 from __future__ import annotations
 
@@ -45,7 +45,6 @@ from planetcr_bench.gallery.gallery import (
     MOST_FOLDERS,
     MOST_SCENES,
     ROWS,
-    find_all_predictions,
     gallery,
     gallery_figure,
     method_titles,
@@ -64,7 +63,7 @@ from planetcr_bench.gallery.panels import (
     stretched,
     upper_end,
 )
-from planetcr_bench.gallery.scenes import DrawnScene, drawn_scene, read_drawn
+from planetcr_bench.gallery.scenes import DrawnScene, drawn_scene, find_all_predictions, read_drawn
 from planetcr_bench.gallery.selection import (
     class_shares,
     cloud_cover,
