@@ -17,9 +17,11 @@ from planetcr_bench.data.scene import Image, Scene
 from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.evaluation.loading import scene_arrays
 from planetcr_bench.evaluation.runner import measure_scene
-from planetcr_bench.gallery.figure import Block, Line, Sheet, save_figure, sheet_figure
-from planetcr_bench.gallery.gallery import drawn_scene, gallery_figure
+from planetcr_bench.figures.style import save_figure
+from planetcr_bench.gallery.figure import PageContent, PanelRow, ScenePanels, draw_page
+from planetcr_bench.gallery.gallery import gallery_figure
 from planetcr_bench.gallery.panels import TRUE_COLOUR, land_cover_panel, optical_panels
+from planetcr_bench.gallery.scenes import drawn_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.scores import confusion, iou, miou, pixel_accuracy
 from planetcr_bench.metrics.sums import SceneSums
@@ -161,7 +163,8 @@ def overall_scores(measured: Sequence[SceneSums]) -> dict[str, float]:
 def draw_restored(scenes: Sequence[Scene], predictions: Sequence[Image], out: Path) -> None:
     """Draw what a network made of a few scenes, as Fig. 4 does, into a PNG file."""
     drawn = [drawn_scene(*pair) for pair in zip(scenes, predictions, strict=True)]
-    save_figure(gallery_figure(drawn, ["Restored"], PROTOCOLS["full"]), out)
+    figure = gallery_figure(drawn, ["Restored"], PROTOCOLS["full"])
+    save_figure(figure, out.with_suffix(""), ["png"])
 
 
 def draw_maps(scenes: Sequence[Scene], maps: Sequence[NDArray[np.uint8]], out: Path) -> None:
@@ -172,9 +175,10 @@ def draw_maps(scenes: Sequence[Scene], maps: Sequence[NDArray[np.uint8]], out: P
         maps: Class index of each pixel, shape (H, W).
         out: File to write.
     """
-    blocks = []
-    for scene, seen in zip(scenes, maps, strict=True):
-        clear = optical_panels([scene.clear], scene.clear, TRUE_COLOUR)
-        pair = (scene.land_cover, seen)
-        blocks.append(Block(scene.name, [[*clear, *(land_cover_panel(one) for one in pair)]]))
-    save_figure(sheet_figure(Sheet(["Clear", "Land cover", "Segmenter"], [Line()], blocks)), out)
+    content = []
+    for scene, predicted in zip(scenes, maps, strict=True):
+        (clear,) = optical_panels([scene.clear], scene.clear, TRUE_COLOUR)
+        land_cover = [land_cover_panel(classes) for classes in (scene.land_cover, predicted)]
+        content.append(ScenePanels(scene.name, [[clear, *land_cover]]))
+    page = PageContent(["Clear", "Land cover", "Segmenter"], [PanelRow()], content)
+    save_figure(draw_page(page), out.with_suffix(""), ["png"])
