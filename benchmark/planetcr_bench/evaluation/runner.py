@@ -39,13 +39,13 @@ FLUSH_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one job: sums, or the line that says why not.
+    """Result of one job: sums, or the line that says why there are none.
 
     Attributes:
         job: The scene and its prediction.
-        state: What ``Job.state`` gave when it was read.
+        state: ``Job.state`` when it was read.
         result: Sums, or a problem of the prediction in one line.
-        arrays: Of the scene, if segmenters are to see it.
+        arrays: Of the scene, if segmenters need them.
     """
 
     job: Job
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def protocols_of(size: int) -> list[Protocol]:
-    """Protocols that predictions of a size allow: a centre crop has no whole patch."""
+    """Protocols that predictions of this size can be measured in."""
     return [protocol for protocol in PROTOCOLS.values() if size in (OPTICAL_SIZE, protocol.window)]
 
 
@@ -118,7 +118,7 @@ def _measure_batch(
     card: Card, protocols: Sequence[Protocol], keep: bool, jobs: Sequence[Job]
 ) -> list[Outcome]:
     outcomes = []
-    for job in jobs:  # one scene in memory at a time, unless segmenters are to see it
+    for job in jobs:  # one scene in memory at a time, unless segmenters need it
         state, arrays = job.state(), _read(card, job)
         if isinstance(arrays, str):
             outcomes.append(Outcome(job, state, arrays))
@@ -155,11 +155,11 @@ def measure(
 
     Args:
         predictions: From ``find_predictions``.
-        identity: All settings that change a number, and nothing else; parts that an earlier run
-            left under another identity are thrown away.
+        identity: All settings that change a number, and nothing else; what an earlier run left
+            under another identity is deleted.
         partial_folder: Where measured scenes are kept until the caller has published them.
         optical_thickness: Folder of the hidden truth of simulated scenes.
-        pool: Segmenters that are to see the predictions, in this process.
+        pool: Segmenters to run on the predictions, in this process.
         workers: See ``worker_count``.
         batch: Scenes sent to a worker, or shown to a segmenter, at a time.
         quiet: Show no progress.

@@ -34,19 +34,19 @@ from planetcr_models.networks.registry import create_model, default_options, is_
 from planetcr_models.weights.files import load_state, load_weights
 
 RANDOM: Final = Path("random")
-"""What stands for a file of weights where there is none."""
+"""Given in place of a file of weights: use none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a network runs; all but device and batch change its numbers.
+    """How a network runs; everything but device and batch changes its output.
 
     Attributes:
         device: As torch names it.
-        batch: Images, or tiles, that it sees at a time.
-        precision: ``off`` or ``bf16``.
-        tile: Side of tiles; None for whole images.
-        overlap: Of tiles.
+        batch: Images, or tiles, at a time.
+        precision: ``32`` or ``bf16``.
+        tile: Side of tiles in pixels; None for whole images.
+        overlap: Of tiles, in pixels.
     """
 
     device: str = "cpu"
@@ -64,13 +64,13 @@ def is_own(name: str) -> bool:
 def open_network(
     name: str, *, weights: Path | None, options: Sequence[str], seed: int, settings: Settings
 ) -> tuple[nn.Module, Card]:
-    """Make a network and fill it with its weights.
+    """Make a network and load its weights.
 
     Args:
         name: A method, or a user's file and function.
-        weights: File of weights, or ``random``; a user's function may fill its network itself.
+        weights: File of weights, or ``random``; a user's function may load its own.
         options: ``key=value`` each.
-        seed: Of what no file gives.
+        seed: Of weights that come from no file.
         settings: Written into the card.
 
     Returns:
@@ -136,7 +136,11 @@ def _ours(
 
 
 def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
-    """Options of a method, each of the type of its default."""
+    """Parse the options of a method; each has the type of its default.
+
+    Raises:
+        UsageError: An unknown option, or a value of another type.
+    """
     defaults = default_options(name)
     values = parse_options(options, "--model-arg")
     for key, value in values.items():
@@ -152,11 +156,11 @@ def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_options(options: Sequence[str], word: str) -> dict[str, Any]:
-    """``key=value`` pairs as a table of Python's values; what is none stays text.
+    """Parse ``key=value`` pairs; a value that is no Python literal stays text.
 
     Args:
         options: As the user gave them.
-        word: Option of the command, for messages.
+        word: Name of the option, for messages.
 
     Raises:
         UsageError: One is no such pair, or a key comes twice.
@@ -183,7 +187,7 @@ def _as_text(options: Mapping[str, Any]) -> str | None:
 
 
 class UserNetwork(nn.Module):
-    """A user's network, whose mistakes become one message that says where.
+    """A user's network, whose errors become one message that says where they are.
 
     Args:
         network: Called with cloudy images and SAR.
@@ -251,7 +255,7 @@ def _own(
 
 
 def _run(file: Path) -> ModuleType:
-    """Import a user's file under a name of its own; it finds its neighbours as a script does."""
+    """Import a user's file under a unique name; it can import its neighbours as a script can."""
     spec = importlib.util.spec_from_file_location(f"_own_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
@@ -292,7 +296,7 @@ def _call(
 
 
 def _where(error: BaseException, file: Path, what: str) -> str:
-    """A user's mistake in one line: the innermost place in the user's files, and what it was."""
+    """A user's error in one line: the innermost line in the user's files, and the error."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
     folder = str(file.resolve().parent)

@@ -56,7 +56,7 @@ from planetcr_models.weights.checkpoint import expect_file
 from planetcr_models.weights.files import save_model
 
 RECIPE: Final = "recipe.toml"
-"""File of a run that says what it is."""
+"""File of a run with its command and all that decides its result."""
 
 SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
     "encoder": "resnet50",
@@ -164,7 +164,7 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
 
 
 def prepare(request: Request) -> Prepared:
-    """Find scenes, make network and recipe.
+    """Find the scenes, make the network and its recipe.
 
     Raises:
         BenchError: The dataset or an option is not as it must be.
@@ -207,7 +207,7 @@ def prepare(request: Request) -> Prepared:
 def identify(
     request: Request,
 ) -> tuple[Recipe, dict[str, Any], list[SceneFiles], list[SceneFiles]]:
-    """Recipe and scenes of a run, and all that decides its result; makes no network.
+    """Recipe and scenes of a run, and everything that decides its result; makes no network.
 
     Returns:
         Recipe, identity, scenes to learn from, scenes to validate on.
@@ -218,7 +218,7 @@ def identify(
     """
     check_method(request.name, others=(SEGMENTER,), own=False)
     if request.name != SEGMENTER and request.encoder_weights is not None:
-        raise UsageError(f"--encoder-weights is of the segmenter, not of {request.name}")
+        raise UsageError(f"--encoder-weights is for the segmenter, not for {request.name}")
     recipe = recipe_of(request.name, request.changes)
     options = _options(request)
     data = data_folder(request.data)
@@ -241,7 +241,7 @@ def identify(
 
 
 def _origin(encoder_weights: str) -> str:
-    """Initial weights of a segmenter's encoder: hash of a file, or the word for the cached one."""
+    """What identifies the initial weights of an encoder: a file's hash, or ``imagenet``."""
     if encoder_weights == "imagenet":
         return encoder_weights
     expect_file(Path(encoder_weights), "a file of weights")
@@ -347,7 +347,7 @@ def _save_segmenter(
 
 @contextmanager
 def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
-    """Hold the folder for the while, or refuse; write what the run is."""
+    """Lock the folder of a run, or refuse; write what the run is."""
     out = request.out
     if out.exists() and not out.is_dir():
         raise BenchError(f"{out}: expected a folder, found a file; choose another --out")
@@ -366,7 +366,7 @@ def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
 
 
 def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
-    """Raise TrainingError unless a folder is new, empty, or of this very run."""
+    """Raise TrainingError unless a folder is new, empty, or belongs to this very run."""
     checkpoint = out / CHECKPOINT
     if checkpoint.exists():
         expect_same_run(checkpoint, read_checkpoint(checkpoint)["identity"], identity)
@@ -384,7 +384,7 @@ def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
 
 
 def _was_killed_early(out: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a folder is of this very run, killed before its first checkpoint: no more is lost."""
+    """Whether this very run was killed here before its first checkpoint: nothing else is lost."""
     try:
         said = read_toml(out / RECIPE).get("identity")
         epochs = read_text(out / EPOCHS).count("\n") if (out / EPOCHS).exists() else 0
