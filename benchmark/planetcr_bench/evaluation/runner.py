@@ -83,7 +83,7 @@ def _read(card: Card, job: Job) -> Arrays | str:
 def _problems_batch(card: Card, jobs: Sequence[Job]) -> list[str]:
     """A line for each job: empty, or why its prediction cannot be scored."""
     read = (_read(card, job) for job in jobs)
-    return [found if isinstance(found, str) else "" for found in read]
+    return [arrays if isinstance(arrays, str) else "" for arrays in read]
 
 
 def pixel_problems(
@@ -131,13 +131,14 @@ def _measure_batch(
 def _with_segmenters(
     outcomes: Iterator[Outcome], pool: SegmenterPool, batch: int
 ) -> Iterator[Outcome]:
-    while some := list(islice(outcomes, batch)):
-        seen = iter(pool.count([one.arrays for one in some if one.arrays is not None]))
-        for one in some:
-            if isinstance(one.result, str):
-                yield one
+    while group := list(islice(outcomes, batch)):
+        seen = iter(pool.count([outcome.arrays for outcome in group if outcome.arrays is not None]))
+        for outcome in group:
+            if isinstance(outcome.result, str):
+                yield outcome
             else:
-                yield replace(one, result=replace(one.result, segmented=next(seen)), arrays=None)
+                result = replace(outcome.result, segmented=next(seen))
+                yield replace(outcome, result=result, arrays=None)
 
 
 def measure(

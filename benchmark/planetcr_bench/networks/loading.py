@@ -38,7 +38,7 @@ RANDOM: Final = Path("random")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class InferenceSettings:
     """How a network runs; everything but device and batch changes its output.
 
     Attributes:
@@ -56,13 +56,18 @@ class Settings:
     overlap: int = 0
 
 
-def is_own(name: str) -> bool:
+def is_user_file(name: str) -> bool:
     """Whether a name is a user's file, such as ``net.py:build``."""
     return name.endswith(".py") or ":" in name
 
 
 def open_network(
-    name: str, *, weights: Path | None, options: Sequence[str], seed: int, settings: Settings
+    name: str,
+    *,
+    weights: Path | None,
+    options: Sequence[str],
+    seed: int,
+    settings: InferenceSettings,
 ) -> tuple[nn.Module, Card]:
     """Make a network and load its weights.
 
@@ -82,7 +87,9 @@ def open_network(
         CheckpointError: The weights are not this network's.
     """
     torch.manual_seed(seed)
-    model, card = (_own if is_own(name) else _ours)(name, weights, options, seed)
+    model, card = (_user_network if is_user_file(name) else _package_network)(
+        name, weights, options, seed
+    )
     return model, replace(
         card,
         precision=None if settings.precision == "32" else settings.precision,
@@ -90,14 +97,16 @@ def open_network(
     )
 
 
-def as_function(model: nn.Module, settings: Settings) -> Restore:
+def as_function(model: nn.Module, settings: InferenceSettings) -> Restore:
     """The network as a function of numpy batches, on the device, in float32 throughout."""
     if settings.tile is None:
         return partial(restore_batch, model, device=settings.device, precision=settings.precision)
     return partial(_restore_in_tiles, model, settings)
 
 
-def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: Image) -> Image:
+def _restore_in_tiles(
+    model: nn.Module, settings: InferenceSettings, cloudy: Image, sar: Image
+) -> Image:
     assert settings.tile is not None
     restored = [
         restore_tiled(
@@ -112,7 +121,7 @@ def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: 
 # --- Networks of the package ----------------------------------------------------------------
 
 
-def _ours(
+def _package_network(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[Restorer, Card]:
     check_method(name, others=[*UNTRAINED] if weights is None else ())
@@ -228,11 +237,11 @@ class UserNetwork(nn.Module):
         return restored
 
 
-def _own(
+def _user_network(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[nn.Module, Card]:
-    place, _, function = name.rpartition(":") if ":" in name else (name, "", "")
-    file = Path(place)
+    path, _, function = name.rpartition(":") if ":" in name else (name, "", "")
+    file = Path(path)
     if file.suffix != ".py" or not function.isidentifier():
         raise UsageError(f"{name}: expected a file and a function in it, such as net.py:build")
     if weights == RANDOM:
@@ -270,8 +279,8 @@ def _run(file: Path) -> ModuleType:
 
 
 def _function(module: ModuleType, function: str, file: Path) -> Callable[..., object]:
-    found: object = getattr(module, function, None)
-    if not callable(found):
+    value: object = getattr(module, function, None)
+    if not callable(value):
         functions = [
             name
             for name, value in vars(module).items()
@@ -280,7 +289,7 @@ def _function(module: ModuleType, function: str, file: Path) -> Callable[..., ob
         near = difflib.get_close_matches(function, functions, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(functions)}"
         raise BenchError(f"{file}: has no function {function!r}{hint if functions else ''}")
-    return found
+    return value
 
 
 def _call(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from planetcr_bench.errors import UsageError
-from planetcr_bench.networks.loading import Settings, as_function, open_network
+from planetcr_bench.networks.loading import InferenceSettings, as_function, open_network
 from planetcr_bench.predictions.predict import Window, predict_with
 from planetcr_bench.utils.devices import choose_device
 from planetcr_models.inference import InferencePrecision
@@ -61,10 +61,10 @@ def predict_with_network(
     """
     if overlap is not None and tile is None:
         raise UsageError("--overlap applies to tiles: give --tile too")
-    place = choose_device(device)
-    settings = Settings(
-        device=place,
-        batch=batch or (1 if place == "cpu" else 8),
+    chosen = choose_device(device)
+    settings = InferenceSettings(
+        device=chosen,
+        batch=batch or (1 if chosen == "cpu" else 8),
         precision=precision,
         tile=tile,
         overlap=tile // 4 if tile and overlap is None else overlap or 0,

@@ -176,5 +176,7 @@ def draw_maps(scenes: Sequence[Scene], maps: Sequence[NDArray[np.uint8]], out: P
     for scene, seen in zip(scenes, maps, strict=True):
         clear = optical_panels([scene.clear], scene.clear, TRUE_COLOUR)
         pair = (scene.land_cover, seen)
-        blocks.append(Block(scene.name, [[*clear, *(land_cover_panel(one) for one in pair)]]))
+        blocks.append(
+            Block(scene.name, [[*clear, *(land_cover_panel(classes) for classes in pair)]])
+        )
     save_figure(sheet_figure(Sheet(["Clear", "Land cover", "Segmenter"], [Line()], blocks)), out)
