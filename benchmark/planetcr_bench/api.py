@@ -262,7 +262,7 @@ def _fail_closed(
     if problems and not allow_missing:
         raise PredictionError(
             f"{predictions.folder}: expected one usable prediction for each of "
-            f"{len(dataset.scenes)} scenes, nothing is scored; mend these files, or score the rest "
+            f"{len(dataset.scenes)} scenes, nothing is scored; fix these files, or score the rest "
             "as an incomplete run with --allow-missing",
             problems,
         )

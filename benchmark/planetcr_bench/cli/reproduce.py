@@ -32,7 +32,7 @@ def reproduce(
     precision: options.Precision = "32",
     workers: options.LoaderWorkers = None,
     cache: Annotated[
-        bool, typer.Option(help="Decode the training scenes once, 1.6 MB a scene; see `train`.")
+        bool, typer.Option(help="Decode the training scenes once, 1.6 MB per scene; see `train`.")
     ] = True,
     optical_thickness: options.OpticalThickness = None,
     dry_run: Annotated[

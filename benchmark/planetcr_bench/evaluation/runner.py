@@ -39,13 +39,13 @@ FLUSH_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one job: sums, or the line that says why not.
+    """Result of one job: sums, or the line that says why there are none.
 
     Attributes:
         job: The scene and its prediction.
-        state: What ``Job.state`` gave when it was read.
+        state: ``Job.state`` when it was read.
         result: Sums, or a problem of the prediction in one line.
-        arrays: Of the scene, if segmenters are to see it.
+        arrays: Of the scene, if segmenters need them.
     """
 
     job: Job
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def protocols_of(size: int) -> list[Protocol]:
-    """Protocols that predictions of a size allow: a centre crop has no whole patch."""
+    """Protocols that predictions of this size can be measured in."""
     return [protocol for protocol in PROTOCOLS.values() if size in (OPTICAL_SIZE, protocol.window)]
 
 
@@ -83,7 +83,7 @@ def _read(card: Card, job: Job) -> Arrays | str:
 def _problems_batch(card: Card, jobs: Sequence[Job]) -> list[str]:
     """A line for each job: empty, or why its prediction cannot be scored."""
     read = (_read(card, job) for job in jobs)
-    return [found if isinstance(found, str) else "" for found in read]
+    return [arrays if isinstance(arrays, str) else "" for arrays in read]
 
 
 def pixel_problems(
@@ -118,7 +118,7 @@ def _measure_batch(
     card: Card, protocols: Sequence[Protocol], keep: bool, jobs: Sequence[Job]
 ) -> list[Outcome]:
     outcomes = []
-    for job in jobs:  # one scene in memory at a time, unless segmenters are to see it
+    for job in jobs:  # one scene in memory at a time, unless segmenters need it
         state, arrays = job.state(), _read(card, job)
         if isinstance(arrays, str):
             outcomes.append(Outcome(job, state, arrays))
@@ -131,13 +131,14 @@ def _measure_batch(
 def _with_segmenters(
     outcomes: Iterator[Outcome], pool: SegmenterPool, batch: int
 ) -> Iterator[Outcome]:
-    while some := list(islice(outcomes, batch)):
-        seen = iter(pool.count([one.arrays for one in some if one.arrays is not None]))
-        for one in some:
-            if isinstance(one.result, str):
-                yield one
+    while group := list(islice(outcomes, batch)):
+        seen = iter(pool.count([outcome.arrays for outcome in group if outcome.arrays is not None]))
+        for outcome in group:
+            if isinstance(outcome.result, str):
+                yield outcome
             else:
-                yield replace(one, result=replace(one.result, segmented=next(seen)), arrays=None)
+                result = replace(outcome.result, segmented=next(seen))
+                yield replace(outcome, result=result, arrays=None)
 
 
 def measure(
@@ -155,11 +156,11 @@ def measure(
 
     Args:
         predictions: From ``find_predictions``.
-        identity: All settings that change a number, and nothing else; parts that an earlier run
-            left under another identity are thrown away.
+        identity: All settings that change a number, and nothing else; what an earlier run left
+            under another identity is deleted.
         partial_folder: Where measured scenes are kept until the caller has published them.
         optical_thickness: Folder of the hidden truth of simulated scenes.
-        pool: Segmenters that are to see the predictions, in this process.
+        pool: Segmenters to run on the predictions, in this process.
         workers: See ``worker_count``.
         batch: Scenes sent to a worker, or shown to a segmenter, at a time.
         quiet: Show no progress.

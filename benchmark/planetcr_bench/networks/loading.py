@@ -34,19 +34,19 @@ from planetcr_models.networks.registry import create_model, default_options, is_
 from planetcr_models.weights.files import load_state, load_weights
 
 RANDOM: Final = Path("random")
-"""What stands for a file of weights where there is none."""
+"""Given in place of a file of weights: use none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a network runs; all but device and batch change its numbers.
+class InferenceSettings:
+    """How a network runs; everything but device and batch changes its output.
 
     Attributes:
         device: As torch names it.
-        batch: Images, or tiles, that it sees at a time.
-        precision: ``off`` or ``bf16``.
-        tile: Side of tiles; None for whole images.
-        overlap: Of tiles.
+        batch: Images, or tiles, at a time.
+        precision: ``32`` or ``bf16``.
+        tile: Side of tiles in pixels; None for whole images.
+        overlap: Of tiles, in pixels.
     """
 
     device: str = "cpu"
@@ -56,21 +56,26 @@ class Settings:
     overlap: int = 0
 
 
-def is_own(name: str) -> bool:
+def is_user_file(name: str) -> bool:
     """Whether a name is a user's file, such as ``net.py:build``."""
     return name.endswith(".py") or ":" in name
 
 
 def open_network(
-    name: str, *, weights: Path | None, options: Sequence[str], seed: int, settings: Settings
+    name: str,
+    *,
+    weights: Path | None,
+    options: Sequence[str],
+    seed: int,
+    settings: InferenceSettings,
 ) -> tuple[nn.Module, Card]:
-    """Make a network and fill it with its weights.
+    """Make a network and load its weights.
 
     Args:
         name: A method, or a user's file and function.
-        weights: File of weights, or ``random``; a user's function may fill its network itself.
+        weights: File of weights, or ``random``; a user's function may load its own.
         options: ``key=value`` each.
-        seed: Of what no file gives.
+        seed: Of weights that come from no file.
         settings: Written into the card.
 
     Returns:
@@ -82,7 +87,9 @@ def open_network(
         CheckpointError: The weights are not this network's.
     """
     torch.manual_seed(seed)
-    model, card = (_own if is_own(name) else _ours)(name, weights, options, seed)
+    model, card = (_user_network if is_user_file(name) else _package_network)(
+        name, weights, options, seed
+    )
     return model, replace(
         card,
         precision=None if settings.precision == "32" else settings.precision,
@@ -90,14 +97,16 @@ def open_network(
     )
 
 
-def as_function(model: nn.Module, settings: Settings) -> Restore:
+def as_function(model: nn.Module, settings: InferenceSettings) -> Restore:
     """The network as a function of numpy batches, on the device, in float32 throughout."""
     if settings.tile is None:
         return partial(restore_batch, model, device=settings.device, precision=settings.precision)
     return partial(_restore_in_tiles, model, settings)
 
 
-def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: Image) -> Image:
+def _restore_in_tiles(
+    model: nn.Module, settings: InferenceSettings, cloudy: Image, sar: Image
+) -> Image:
     assert settings.tile is not None
     restored = [
         restore_tiled(
@@ -112,7 +121,7 @@ def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: 
 # --- Networks of the package ----------------------------------------------------------------
 
 
-def _ours(
+def _package_network(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[Restorer, Card]:
     check_method(name, others=[*UNTRAINED] if weights is None else ())
@@ -136,7 +145,11 @@ def _ours(
 
 
 def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
-    """Options of a method, each of the type of its default."""
+    """Parse the options of a method; each has the type of its default.
+
+    Raises:
+        UsageError: An unknown option, or a value of another type.
+    """
     defaults = default_options(name)
     values = parse_options(options, "--model-arg")
     for key, value in values.items():
@@ -152,11 +165,11 @@ def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_options(options: Sequence[str], word: str) -> dict[str, Any]:
-    """``key=value`` pairs as a table of Python's values; what is none stays text.
+    """Parse ``key=value`` pairs; a value that is no Python literal stays text.
 
     Args:
         options: As the user gave them.
-        word: Option of the command, for messages.
+        word: Name of the option, for messages.
 
     Raises:
         UsageError: One is no such pair, or a key comes twice.
@@ -183,7 +196,7 @@ def _as_text(options: Mapping[str, Any]) -> str | None:
 
 
 class UserNetwork(nn.Module):
-    """A user's network, whose mistakes become one message that says where.
+    """A user's network, whose errors become one message that says where they are.
 
     Args:
         network: Called with cloudy images and SAR.
@@ -224,11 +237,11 @@ class UserNetwork(nn.Module):
         return restored
 
 
-def _own(
+def _user_network(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[nn.Module, Card]:
-    place, _, function = name.rpartition(":") if ":" in name else (name, "", "")
-    file = Path(place)
+    path, _, function = name.rpartition(":") if ":" in name else (name, "", "")
+    file = Path(path)
     if file.suffix != ".py" or not function.isidentifier():
         raise UsageError(f"{name}: expected a file and a function in it, such as net.py:build")
     if weights == RANDOM:
@@ -251,7 +264,7 @@ def _own(
 
 
 def _run(file: Path) -> ModuleType:
-    """Import a user's file under a name of its own; it finds its neighbours as a script does."""
+    """Import a user's file under a unique name; it can import its neighbours as a script can."""
     spec = importlib.util.spec_from_file_location(f"_own_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
@@ -266,8 +279,8 @@ def _run(file: Path) -> ModuleType:
 
 
 def _function(module: ModuleType, function: str, file: Path) -> Callable[..., object]:
-    found: object = getattr(module, function, None)
-    if not callable(found):
+    value: object = getattr(module, function, None)
+    if not callable(value):
         functions = [
             name
             for name, value in vars(module).items()
@@ -276,7 +289,7 @@ def _function(module: ModuleType, function: str, file: Path) -> Callable[..., ob
         near = difflib.get_close_matches(function, functions, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(functions)}"
         raise BenchError(f"{file}: has no function {function!r}{hint if functions else ''}")
-    return found
+    return value
 
 
 def _call(
@@ -292,7 +305,7 @@ def _call(
 
 
 def _where(error: BaseException, file: Path, what: str) -> str:
-    """A user's mistake in one line: the innermost place in the user's files, and what it was."""
+    """A user's error in one line: the innermost line in the user's files, and the error."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
     folder = str(file.resolve().parent)

@@ -277,6 +277,16 @@ def test_tables_show_published_rows_only_for_the_whole_test_split_of_planet_cr(
     assert "--published" not in full.arguments
 
 
+def test_the_file_of_make_learn_is_read(tmp_path: Path) -> None:
+    options = ReproductionConfig(data=Path("sim"), out=tmp_path, results=tmp_path)
+    config = load_config(Path(__file__).parents[2] / "learn.toml", options)
+    assert config.segmenters == ["segmenter", "segmenter-2", "segmenter-3"]
+    assert config.baselines[-1] == "sar-regression"
+    request = training_request(config, "align_cr")
+    assert {"scale.align=1.0", "epochs=30", "ema=0.99"} <= set(request.changes)
+    assert (request.val_scenes, "width=16" in request.options) == (24, True)
+
+
 # --- The file -------------------------------------------------------------------------------
 
 
