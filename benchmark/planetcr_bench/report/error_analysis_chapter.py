@@ -74,8 +74,8 @@ _EXTREMES: Final = (
 )
 
 _MORE: Final = (
-    "`planetcr-bench report` with the folder of this run adds errors by land-cover class, optical "
-    "thickness, season, AOI and scene, and what is residual cloud or hallucination."
+    "`planetcr-bench report` of a run, or `compare --full` of several, adds errors by land-cover "
+    "class, optical thickness, season, AOI and scene, and tells residual cloud from hallucination."
 )
 
 
@@ -253,7 +253,7 @@ def write_error_analysis(folder: Path, of: ErrorAnalysis, *, full: bool = True) 
 
 
 def _picture(folder: Path, section: _Section, of: ErrorAnalysis) -> list[str]:
-    """Save the picture of a section and link it, or remove an old one."""
+    """Save the figure of a section and link it, or remove an old one."""
     figure = section.figure(of, note=input_note(of.ledgers))
     if figure is not None:
         save_figure(figure, folder / section.stem)
