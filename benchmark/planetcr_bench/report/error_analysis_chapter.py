@@ -186,6 +186,11 @@ ERROR_ANALYSIS_FILES: Final = (
 """Pictures of the chapter, and its tables at full precision; a run without truth or without places
 lacks some pictures."""
 
+_MORE_FILES: Final = [
+    name for name in ERROR_ANALYSIS_FILES if not name.startswith(f"{_SECTIONS[0].stem}.")
+]
+"""What the whole chapter has and the short one lacks."""
+
 
 def chapter_blocks(of: ErrorAnalysis) -> list[Block]:
     """All tables of the chapter, in its order."""
@@ -247,6 +252,8 @@ def write_error_analysis(folder: Path, of: ErrorAnalysis, *, full: bool = True) 
         parts += [section.text] if section.text and blocks else []
         parts += map(to_markdown, blocks)
     if not full:
+        for name in _MORE_FILES:
+            (folder / name).unlink(missing_ok=True)
         return [*parts, _MORE]
     atomic_write(folder / _DATA, _to_json(of).encode())
     return [*parts, *_without_ends(of)]

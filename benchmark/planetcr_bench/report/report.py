@@ -113,15 +113,18 @@ def write_tables(folder: Path, tables: RunTables) -> None:
 
 
 def _write_figures(folder: Path, tables: RunTables, *, full: bool) -> None:
-    """Draw Fig. 5 and, of segmented runs, Fig. 6 and, in full, the class transitions."""
+    """Draw Fig. 5 and, of segmented runs, Fig. 6 and, if full, the class transitions."""
     ledgers, drawn = tables.ledgers, tables.protocols[0]
     note = input_note(ledgers)
     save_figure(cover_figure(tables.cover[drawn.name], drawn, note=note), folder / "fig5")
     if tables.segmented:
         table = tables.table3[drawn.name]
         save_figure(discrepancy_figure(ledgers, drawn, table=table, note=note), folder / "fig6")
-        if full:
-            save_figure(transition_figure(ledgers, drawn, note=note), folder / "transitions")
+    if tables.segmented and full:
+        save_figure(transition_figure(ledgers, drawn, note=note), folder / "transitions")
+    else:
+        for suffix in ("png", "svg"):
+            (folder / f"transitions.{suffix}").unlink(missing_ok=True)
 
 
 def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> None:

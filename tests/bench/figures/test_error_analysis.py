@@ -426,7 +426,7 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
     first, second = tmp_path / "first", tmp_path / "second"
     parts = write_error_analysis(first, ErrorAnalysis(two[:1], FULL))
     assert sorted(path.name for path in first.iterdir()) == sorted(ERROR_ANALYSIS_FILES)
-    assert linked(parts) == ["region", "triangle", "class_cover", "thickness", "aois"]
+    assert linked(parts) == ["regions", "triangle", "class_cover", "thickness", "aois"]
     assert parts[1] == results(ErrorAnalysis(two[:1], FULL))
     assert parts[0] == "## Where and how it fails"
     text = "\n".join(parts)
@@ -443,6 +443,7 @@ def test_the_short_chapter_has_the_results_and_the_errors_by_region(
     two: list[Ledger], tmp_path: Path
 ) -> None:
     of = ErrorAnalysis(two, FULL)
+    (tmp_path / "aois.png").write_bytes(b"of a full report")
     short = write_error_analysis(tmp_path, of, full=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["regions.png", "regions.svg"]
     assert linked(short) == ["regions"]
@@ -455,13 +456,9 @@ def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
     parts = write_error_analysis(tmp_path, ErrorAnalysis([nowhere], FULL))
-    assert linked(parts) == [
-        "region",
-        "triangle",
-        "class_cover",
-    ]
+    assert linked(parts) == ["regions", "triangle", "class_cover"]
     left = {path.stem for path in tmp_path.iterdir()}
-    assert left == {"region", "triangle", "class_cover", "error_analysis", "fig5"}
+    assert left == {"regions", "triangle", "class_cover", "error_analysis", "fig5"}
 
 
 def test_the_chapter_begins_with_the_result_of_each_run(two: list[Ledger]) -> None:
