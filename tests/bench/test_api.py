@@ -45,7 +45,9 @@ def reports() -> None:
 def _nothing_is_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports take seconds a run, and test_report.py looks at them."""
     if "reports" in request.fixturenames:
-        monkeypatch.setattr("planetcr_bench.report.report.write_error_analysis", lambda *_: [])
+        monkeypatch.setattr(
+            "planetcr_bench.report.report.write_error_analysis", lambda *_, **__: []
+        )
     else:
         monkeypatch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
 
@@ -206,7 +208,7 @@ def test_an_incomplete_run_is_marked_for_good(preds: Path, tmp_path: Path) -> No
     assert summary(ledger)["complete"] is False
     assert summary(ledger)["scenes"] == 3
     assert read_ledger(out).provenance["complete"] is False
-    for name in ("report.md", "table2.md", "table2.tex", "table2.csv"):
+    for name in ("report.md", "table2.tex", "table2.csv"):
         assert "3 of 6 scenes" in (out / name).read_text()
     assert json.loads((out / "run.json").read_text())["problems"] == problems
 
@@ -327,7 +329,7 @@ def test_a_second_run_replaces_the_first_and_leaves_other_files(
     first.write_bytes(data)
     run(preds, tmp_path / "results", class_average="pixels")
     assert (out / "notes.txt").read_text() == "mine"
-    assert "pool:pixels" in (out / "table2.md").read_text()
+    assert "pool:pixels" in (out / "table2.tex").read_text().replace("\\", "")
 
 
 # --- Which dataset ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-r"""Ledgers in, tables of where and how a method fails out: regions, classes, places, the triangle.
+r"""Analyse where and how a method fails: regions, classes, places, residual cloud.
 
 All figures here are ratios of pooled pixels, whatever the protocol's own pool, so that parts add up
 to the whole: the signature says ``pool:pixels``. Only SAM and SSIM leave pixels out, where they are

@@ -43,6 +43,9 @@ def compare(
             help="Leave out Tab. 3 and Fig. 6: runs that different segmenters have read.",
         ),
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Add the full error analysis and all figures.")
+    ] = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
@@ -71,7 +74,7 @@ def compare(
     check_segmenters(ledgers)
     out = out or _results_folder(runs[0], ledgers[0].provenance["track"]) / "comparison"
     out.mkdir(parents=True, exist_ok=True)
-    tables = write_comparison(out, ledgers, pool=class_average, published=published)
+    tables = write_comparison(out, ledgers, pool=class_average, published=published, full=full)
     if as_json:
         typer.echo(json.dumps([summary(run) for run in ledgers], ensure_ascii=False))
         return

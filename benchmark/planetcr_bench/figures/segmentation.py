@@ -1,4 +1,4 @@
-"""Segmented ledgers in, Fig. 6 of the paper and pictures of which class became which out."""
+"""Draw Fig. 6 of the paper, and which class a segmenter takes for which."""
 
 from __future__ import annotations
 

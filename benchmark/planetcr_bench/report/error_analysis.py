@@ -1,4 +1,4 @@
-"""Ledgers in, the tables of the chapter that says where and how a method fails out, as blocks."""
+"""Make the tables of the chapter that says where and how a method fails."""
 
 from __future__ import annotations
 

@@ -74,8 +74,8 @@ _EXTREMES: Final = (
 )
 
 _MORE: Final = (
-    "`planetcr-bench report` with the folder of this run adds errors by land-cover class, optical "
-    "thickness, season, AOI and scene, and what is residual cloud or hallucination."
+    "`planetcr-bench report` of a run, or `compare --full` of several, adds errors by land-cover "
+    "class, optical thickness, season, AOI and scene, and tells residual cloud from hallucination."
 )
 
 
@@ -186,6 +186,11 @@ ERROR_ANALYSIS_FILES: Final = (
 """Pictures of the chapter, and its tables at full precision; a run without truth or without places
 lacks some pictures."""
 
+_MORE_FILES: Final = [
+    name for name in ERROR_ANALYSIS_FILES if not name.startswith(f"{_SECTIONS[0].stem}.")
+]
+"""What the whole chapter has and the short one lacks."""
+
 
 def chapter_blocks(of: ErrorAnalysis) -> list[Block]:
     """All tables of the chapter, in its order."""
@@ -247,13 +252,15 @@ def write_error_analysis(folder: Path, of: ErrorAnalysis, *, full: bool = True) 
         parts += [section.text] if section.text and blocks else []
         parts += map(to_markdown, blocks)
     if not full:
+        for name in _MORE_FILES:
+            (folder / name).unlink(missing_ok=True)
         return [*parts, _MORE]
     atomic_write(folder / _DATA, _to_json(of).encode())
     return [*parts, *_without_ends(of)]
 
 
 def _picture(folder: Path, section: _Section, of: ErrorAnalysis) -> list[str]:
-    """Save the picture of a section and link it, or remove an old one."""
+    """Save the figure of a section and link it, or remove an old one."""
     figure = section.figure(of, note=input_note(of.ledgers))
     if figure is not None:
         save_figure(figure, folder / section.stem)

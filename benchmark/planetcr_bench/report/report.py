@@ -75,6 +75,7 @@ def write_comparison(
     *,
     pool: Pool | None = None,
     published: bool = False,
+    full: bool = False,
 ) -> RunTables:
     """Write one page about several runs, its tables and figures, each computed once.
 
@@ -83,6 +84,7 @@ def write_comparison(
         ledgers: Runs on one dataset; those of several input windows are ``marked``.
         pool: How per-class figures are put together, if not as each protocol does.
         published: Add the paper's rows, in the ``official`` protocol.
+        full: See :func:`write_report`.
 
     Returns:
         The tables, for the terminal.
@@ -94,9 +96,9 @@ def write_comparison(
     tables = RunTables(marked(ledgers, always=published), pool=pool, published=published)
     _write_blocks(folder / "statistics", tables.statistic_blocks, tables.statistic_frame())
     write_tables(folder, tables)
-    _write_figures(folder, tables, full=True)
-    failures = write_error_analysis(folder, tables.errors)
-    _write(folder / "report.md", _comparison_page(tables, failures))
+    _write_figures(folder, tables, full=full)
+    failures = write_error_analysis(folder, tables.errors, full=full)
+    _write(folder / "report.md", _comparison_page(tables, failures, full=full))
     return tables
 
 
@@ -111,15 +113,18 @@ def write_tables(folder: Path, tables: RunTables) -> None:
 
 
 def _write_figures(folder: Path, tables: RunTables, *, full: bool) -> None:
-    """Draw Fig. 5 and, of segmented runs, Fig. 6 and, in full, the class transitions."""
+    """Draw Fig. 5 and, of segmented runs, Fig. 6 and, if full, the class transitions."""
     ledgers, drawn = tables.ledgers, tables.protocols[0]
     note = input_note(ledgers)
     save_figure(cover_figure(tables.cover[drawn.name], drawn, note=note), folder / "fig5")
     if tables.segmented:
         table = tables.table3[drawn.name]
         save_figure(discrepancy_figure(ledgers, drawn, table=table, note=note), folder / "fig6")
-        if full:
-            save_figure(transition_figure(ledgers, drawn, note=note), folder / "transitions")
+    if tables.segmented and full:
+        save_figure(transition_figure(ledgers, drawn, note=note), folder / "transitions")
+    else:
+        for suffix in ("png", "svg"):
+            (folder / f"transitions.{suffix}").unlink(missing_ok=True)
 
 
 def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> None:
@@ -168,7 +173,7 @@ def _run_page(
     return _page([part for part in parts if pictures or not part.startswith("![")])
 
 
-def _comparison_page(tables: RunTables, failures: Sequence[str]) -> str:
+def _comparison_page(tables: RunTables, failures: Sequence[str], *, full: bool) -> str:
     names = ", ".join(_escaped(run.name) for run in tables.ledgers)
     parts = [
         f"# Comparison of {len(tables.ledgers)} runs",
@@ -176,7 +181,7 @@ def _comparison_page(tables: RunTables, failures: Sequence[str]) -> str:
     ]
     parts += ["## Scores", *_score_section(tables)]
     parts += ["## Statistical significance", *map(to_markdown, tables.statistic_blocks)]
-    return _page([*parts, *_semantic_section(tables, full=True), *failures])
+    return _page([*parts, *_semantic_section(tables, full=full), *failures])
 
 
 def _page(parts: Sequence[str]) -> str:

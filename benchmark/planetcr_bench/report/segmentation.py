@@ -1,4 +1,4 @@
-"""Segmented ledgers in, Tab. 3 of the paper out as blocks of text, with all that belongs to it."""
+"""Make Tab. 3 of the paper, semantic recovery, and all tables that belong to it."""
 
 from __future__ import annotations
 

@@ -386,9 +386,9 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
     two: list[Ledger], tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    parts = write_error_analysis(first, two[:1])
+    parts = write_error_analysis(first, ErrorAnalysis(two[:1], FULL))
     assert sorted(path.name for path in first.iterdir()) == sorted(ERROR_ANALYSIS_FILES)
-    assert linked(parts) == ["region", "triangle", "class_cover", "thickness", "aois"]
+    assert linked(parts) == ["regions", "triangle", "class_cover", "thickness", "aois"]
     assert parts[1] == results(ErrorAnalysis(two[:1], FULL))
     assert parts[0] == "## Where and how it fails"
     text = "\n".join(parts)
@@ -396,22 +396,31 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
     assert "(a + d − b) / 2" in text
     assert "what was covered of it" in text
     assert "the mask misses haze" in text
-    assert write_error_analysis(second, two[:1]) == parts
+    assert write_error_analysis(second, ErrorAnalysis(two[:1], FULL)) == parts
     for name in ERROR_ANALYSIS_FILES:
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_the_short_chapter_has_the_results_and_the_errors_by_region(
+    two: list[Ledger], tmp_path: Path
+) -> None:
+    of = ErrorAnalysis(two, FULL)
+    (tmp_path / "aois.png").write_bytes(b"of a full report")
+    short = write_error_analysis(tmp_path, of, full=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["regions.png", "regions.svg"]
+    assert linked(short) == ["regions"]
+    assert short[:2] == ["## Where and how it fails", results(of)]
+    assert "`planetcr-bench report`" in short[-1]
 
 
 def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
     for name in ("aois.png", "thickness.svg", "fig5.png"):
         (tmp_path / name).touch()
     nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
-    assert linked(write_error_analysis(tmp_path, [nowhere])) == [
-        "region",
-        "triangle",
-        "class_cover",
-    ]
+    parts = write_error_analysis(tmp_path, ErrorAnalysis([nowhere], FULL))
+    assert linked(parts) == ["regions", "triangle", "class_cover"]
     left = {path.stem for path in tmp_path.iterdir()}
-    assert left == {"region", "triangle", "class_cover", "error_analysis", "fig5"}
+    assert left == {"regions", "triangle", "class_cover", "error_analysis", "fig5"}
 
 
 def test_the_chapter_begins_with_the_result_of_each_run(two: list[Ledger]) -> None:
@@ -453,18 +462,17 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_one_scene_is_neither_the_worst_nor_the_best(tmp_path: Path) -> None:
-    parts = write_error_analysis(tmp_path, [make_ledger(scenes=1)])
+    parts = write_error_analysis(tmp_path, ErrorAnalysis([make_ledger(scenes=1)], FULL))
     text = "\n".join(parts)
     assert "There is one scene: none is the worst or the best." in text
     assert "There is one AOI: none is the worst or the best." in text
     assert "orst and best scenes" not in text
     assert "highest PSNR" not in text
-    of_one_aoi = write_error_analysis(tmp_path, [make_ledger(scenes=3)])
+    of_one_aoi = write_error_analysis(tmp_path, ErrorAnalysis([make_ledger(scenes=3)], FULL))
     assert "There is one AOI: none is the worst or the best." in of_one_aoi
     assert any("Worst and best scenes" in part for part in of_one_aoi)
-    assert not any(
-        "There is one" in part for part in write_error_analysis(tmp_path, [make_ledger()])
-    )
+    of_two = write_error_analysis(tmp_path, ErrorAnalysis([make_ledger()], FULL))
+    assert not any("There is one" in part for part in of_two)
 
 
 def test_perfect_scenes_are_not_the_worst() -> None:
@@ -486,7 +494,7 @@ def test_tables_say_what_they_hold(two: list[Ledger]) -> None:
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_tables_are_written_at_full_precision(two: list[Ledger], tmp_path: Path) -> None:
-    write_error_analysis(tmp_path, two)
+    write_error_analysis(tmp_path, ErrorAnalysis(two, FULL))
     tables = json.loads((tmp_path / "error_analysis.json").read_text(encoding="utf-8"))
     assert [table["table"] for table in tables] == [
         "regions", "paste_back", "triangle", "class_cover", "season", "aois", "scenes", "thickness",

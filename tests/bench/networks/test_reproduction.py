@@ -110,8 +110,8 @@ def test_the_full_pipeline_runs_once_and_survives_a_kill(simulated: Path, tmp_pa
         ("full", "dsen2_cr-narrow", "protocol official"),
     ):
         tables = {path.name for path in (comparison / protocol).iterdir()}
-        assert {"table2.md", "table2.tex", "fig5.png", "table3.md", "fig6.png"} <= tables
-        page = (comparison / protocol / "table2.md").read_text()
+        assert {"report.md", "table2.tex", "fig5.png", "table3.tex", "fig6.png"} <= tables
+        page = (comparison / protocol / "report.md").read_text()
         assert f"| {run} |" in page
         assert f"protocol {protocol}" in page
         assert other not in page

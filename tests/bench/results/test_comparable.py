@@ -22,7 +22,8 @@ from planetcr_bench.leaderboard.consistency import record_faults
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.report.error_analysis_chapter import chapter_blocks
-from planetcr_bench.report.report import report, write_comparison, write_tables
+from planetcr_bench.report.report import report, write_comparison
+from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import (
     cover_block,
     pool_block,
@@ -78,7 +79,8 @@ def test_published_rows_stand_beside_the_whole_test_split_of_planet_cr_alone(
         refuse_published,
         lambda runs: table2_blocks(runs, OFFICIAL, published=True),
         lambda runs: table3_blocks(runs, OFFICIAL, published=True),
-        lambda runs: write_tables(tmp_path, runs, published=True),
+        lambda runs: RunTables(runs, published=True),
+        lambda runs: write_comparison(tmp_path, runs, published=True),
     ]
     for way in ways:
         with pytest.raises(LedgerError, match=f"other: .*{reason}.*leave out --published"):
@@ -189,9 +191,9 @@ def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
         make_ledger(name, scenes=6, segmenters=(SEGMENTER,), seed=seed, input_window=crop)
         for seed, (name, crop) in enumerate((("net", "160"), ("fill", "whole")))
     ]
-    write_comparison(tmp_path, runs)
+    write_comparison(tmp_path, runs, full=True)
     names = {"net": "net (input 160)", "fill": "fill (input whole)"}
-    for file in ("table2.md", "table2.tex", "table3.md", "statistics.md", "error_analysis.md"):
+    for file in ("table2.tex", "table3.tex", "report.md"):
         for line in (tmp_path / file).read_text().splitlines():
             for name, shown in names.items():
                 if line.startswith((f"| {name}", f"{name} ")):
