@@ -340,7 +340,7 @@ def segmenter_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_command_lets_a_file_segmenter(
+def test_the_command_takes_a_segmenter_from_a_file(
     cli, data: Path, preds: Path, segmenter_file: Path, tmp_path: Path
 ) -> None:
     from planetcr_models.segmentation.deeplab import classify, load_segmenter
