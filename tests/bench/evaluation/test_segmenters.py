@@ -460,11 +460,11 @@ def test_truth_of_something_else_is_refused(
     truth: tuple[Path, Path], preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    from planetcr_bench.simulation.writer import simulate
-
     told, hidden = truth
     predict("copy-cloudy", told, tmp_path / "told", quiet=True)
-    simulate(tmp_path / "x", size="tiny", seed=5, train=0, workers=0, quiet=True)
+    (tmp_path / "x").mkdir()
+    other = (hidden / "dataset.toml").read_text().replace("seed = 0", "seed = 5")
+    (tmp_path / "x" / "dataset.toml").write_text(other)
     lacking = tmp_path / "lacking"
     lacking.mkdir()
     (lacking / "dataset.toml").write_bytes((hidden / "dataset.toml").read_bytes())
