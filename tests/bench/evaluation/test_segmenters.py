@@ -25,6 +25,7 @@ from planetcr_bench.predictions.format import read_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import read_ledger, segmenter_counts
 from planetcr_bench.utils import files as storage
+from scenes import write_dataset
 
 BOTH = list(PROTOCOLS.values())
 
@@ -341,12 +342,14 @@ def segmenter_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_takes_a_segmenter_from_a_file(
-    cli, data: Path, preds: Path, segmenter_file: Path, tmp_path: Path
+    cli, segmenter_file: Path, tmp_path: Path
 ) -> None:
     from planetcr_models.segmentation.deeplab import classify, load_segmenter
     from planetcr_models.segmentation.deeplab import read_card as read_segmenter
 
-    done = cli("evaluate", preds, "--segmenter", segmenter_file)
+    data = write_dataset(tmp_path / "data", test=2)
+    predict("mean-fill", data, tmp_path / "preds", quiet=True)
+    done = cli("evaluate", "preds", "--segmenter", segmenter_file)
     assert done.returncode == 0, done.stderr
     ledger = read_ledger(tmp_path / "results" / "fake" / "preds")
     digest = read_segmenter(segmenter_file)["sha256"]
