@@ -37,7 +37,7 @@ def rows(folder: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def reports() -> None:
+def reports(nothing_is_drawn: None) -> None:
     """For tests that look at a report or its tables."""
 
 
@@ -234,25 +234,37 @@ def test_a_broken_scene_is_the_dataset_s_fault_not_excused(tmp_path: Path) -> No
 # --- Interruptions ------------------------------------------------------------------------------
 
 
+SLOWLY = """
+import time
+from planetcr_bench.cli import main
+from planetcr_bench.evaluation import runner
+
+measure = runner.measure_scene
+
+def slowly(*arguments):
+    time.sleep(0.2)
+    return measure(*arguments)
+
+runner.FLUSH_SECONDS, runner.measure_scene = 0.0, slowly
+if __name__ == "__main__":
+    main()
+"""
+"""The command, which writes a part for each scene and leaves time to be killed between two."""
+
+
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    data = write_dataset(tmp_path / "data", test=60)
+    data = write_dataset(tmp_path / "data", test=12)
     predict("mean-fill", data, tmp_path / "preds", quiet=True)
     _, whole, _ = run(tmp_path / "preds", tmp_path / "whole")
     results = tmp_path / "results"
-    script = (
-        "from planetcr_bench.evaluation import runner\n"
-        "from planetcr_bench.cli import main\n"
-        "runner.FLUSH_SECONDS = 0.0\n"
-        "if __name__ == '__main__': main()\n"
-    )
-    (tmp_path / "script.py").write_text(script)
+    (tmp_path / "script.py").write_text(SLOWLY)
     command = [sys.executable, tmp_path / "script.py", "evaluate", tmp_path / "preds"]
     options = ["--results", results, "--workers", "0", "--batch", "1"]
     process = subprocess.Popen([*command, *options], start_new_session=True)
     parts = results / "fake" / ".preds.unfinished" / "parts"
-    while len(list(parts.glob("part-*.parquet"))) < 10:
+    while len(list(parts.glob("part-*.parquet"))) < 3:
         assert process.poll() is None, "finished before it could be killed"
-        time.sleep(0.005)
+        time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not list(results.rglob("run.json"))
@@ -265,7 +277,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> No
         _, out, _ = run(tmp_path / "preds", results, workers=0)
     finally:
         measuring.measure_scene = original
-    assert len(measured) <= 60 - kept
+    assert len(measured) <= 12 - kept
     assert pq.read_table(out / "ledger.parquet").equals(pq.read_table(whole / "ledger.parquet"))
     assert (out / "ledger.parquet").read_bytes() == (whole / "ledger.parquet").read_bytes()
     assert not parts.exists()

@@ -25,6 +25,7 @@ from planetcr_bench.predictions.format import read_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import read_ledger, segmenter_counts
 from planetcr_bench.utils import files as storage
+from scenes import write_dataset
 
 BOTH = list(PROTOCOLS.values())
 
@@ -331,13 +332,15 @@ def segmenter_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_command_lets_a_file_segmenter(
-    cli, data: Path, preds: Path, segmenter_file: Path, tmp_path: Path
+def test_the_command_takes_a_segmenter_from_a_file(
+    cli, segmenter_file: Path, tmp_path: Path
 ) -> None:
     from planetcr_models.segmentation.deeplab import classify, load_segmenter
     from planetcr_models.segmentation.deeplab import read_card as read_segmenter
 
-    done = cli("evaluate", preds, "--segmenter", segmenter_file)
+    data = write_dataset(tmp_path / "data", test=2)
+    predict("mean-fill", data, tmp_path / "preds", quiet=True)
+    done = cli("evaluate", "preds", "--segmenter", segmenter_file)
     assert done.returncode == 0, done.stderr
     ledger = read_ledger(tmp_path / "results" / "fake" / "preds")
     digest = read_segmenter(segmenter_file)["sha256"]
@@ -452,11 +455,11 @@ def test_truth_of_something_else_is_refused(
     truth: tuple[Path, Path], preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    from planetcr_bench.simulation.writer import simulate
-
     told, hidden = truth
     predict("copy-cloudy", told, tmp_path / "told", quiet=True)
-    simulate(tmp_path / "x", size="tiny", seed=5, train=0, workers=0, quiet=True)
+    (tmp_path / "x").mkdir()
+    other = (hidden / "dataset.toml").read_text().replace("seed = 0", "seed = 5")
+    (tmp_path / "x" / "dataset.toml").write_text(other)
     lacking = tmp_path / "lacking"
     lacking.mkdir()
     (lacking / "dataset.toml").write_bytes((hidden / "dataset.toml").read_bytes())

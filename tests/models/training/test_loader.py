@@ -19,12 +19,14 @@ from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.networks.base import upsample
 from planetcr_models.training.loader import Batch, Batches, Crops, dihedral, load, reading
 from planetcr_models.training.patches import PRODUCTS
+from workers import start_server
 
 OPTICAL = ("cloudy", "clear", "cloud_mask", "land_cover")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
+def _workers_at_once_and_one_thread() -> Iterator[None]:
+    start_server()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
