@@ -53,7 +53,7 @@ def main() -> None:
         f"""
 All of it lies in {folder}/:
   data/                      the simulated dataset, in the official layout
-  optical_thickness/         what is hidden under its clouds, for the report
+  truth/                     what is hidden under its clouds, for the report
   preds/                     predictions of three methods that need no training
   results/{TRACK}/       a folder per method: start with report.md
   results/comparison/        all three side by side, in the same form
