@@ -18,7 +18,7 @@ demo: .venv/.done ## Score three baselines on the simulated benchmark: tables an
 	@$(BIN)/python tests/demo.py demo
 
 test: .venv/.done ## Run all quick tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 slow: .venv/.done ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -68,7 +68,9 @@ informative: .venv/.done ## Measure what SAR adds under cloud, and that nothing 
 coverage: .venv/.done ## Measure the coverage of the confidence intervals and the test's error rate (minutes)
 	$(BIN)/python tests/simulation/coverage.py
 
-board: .venv/.done ## Build the leaderboard of results/: open build/site/index.html
+board: .venv/.done ## Make all reports of results/ again, and the leaderboard: open build/site/index.html
+	@for run in $(dir $(wildcard results/*/*/*/run.json results/*/*/run.json)); do $(BIN)/planetcr-bench report $$run || exit 1; done
+	@$(BIN)/planetcr-bench compare $(foreach run,$(UNTRAINED) $(LEARNT),results/sim-v1-small/sim-v1-demo/$(run))
 	@$(BIN)/planetcr-bench leaderboard results --out build/site
 
 example: .venv/.done ## Rebuild submissions/example: 3,000 simulated scenes (10 minutes, 5 GB)

@@ -1,4 +1,4 @@
-r"""Ledgers in, tables of where and how a method fails out: regions, classes, places, the triangle.
+r"""Analyse where and how a method fails: regions, classes, places, residual cloud.
 
 All figures here are ratios of pooled pixels, whatever the protocol's own pool, so that parts add up
 to the whole: the signature says ``pool:pixels``. Only SAM and SSIM leave pixels out, where they are
@@ -120,7 +120,7 @@ def triangle(
 
 
 def widest_protocol(ledgers: Sequence[Ledger]) -> Protocol:
-    """The protocol to diagnose: ``full`` where all runs were measured in it, else ``official``."""
+    """The protocol to analyse: ``full`` where all runs were measured in it, else ``official``."""
     full = PROTOCOLS["full"]
     return full if full in measured_protocols(ledgers) else PROTOCOLS["official"]
 
@@ -145,7 +145,7 @@ def gain(metric: str, after: ArrayLike, before: ArrayLike) -> NDArray[np.float64
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
+class ErrorAnalysis:
     """Runs on one dataset in one protocol, and the tables of their failures, each made once.
 
     Attributes:
@@ -272,12 +272,12 @@ class Diagnosis:
         return _run_by_run(parts)[["row", "by", "group", *TRIANGLE, "mae", "pixels", "scenes"]]
 
     @cached_property
-    def told(self) -> Diagnosis | None:
+    def told(self) -> ErrorAnalysis | None:
         """Of the runs whose evaluation knew how thick the simulated clouds are; None without."""
         known = [run for run in self.ledgers if (run.frame["thickness"] != THICKNESS[0]).any()]
         if len(known) == len(self.ledgers):
             return self
-        return Diagnosis(known, self.protocol) if known else None
+        return ErrorAnalysis(known, self.protocol) if known else None
 
 
 def _rows_of(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -303,7 +303,7 @@ def _every(orders: Sequence[Sequence[str]], keys: Sequence[str]) -> pd.Index:
 
 
 def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """What each line of sums tells: the columns of :meth:`Diagnosis.failures`."""
+    """What each line of sums tells: the columns of :meth:`ErrorAnalysis.failures`."""
     figures = _scores(sums, protocol)
     before = _scores(sums, protocol, "input")
     for metric in METRICS:
@@ -360,7 +360,7 @@ def extremes(table: pd.DataFrame, by: str, *, name: str = "scene", count: int = 
     """Lines with the lowest and with the highest figure of each method.
 
     Args:
-        table: :attr:`Diagnosis.scenes` or :attr:`Diagnosis.aois`.
+        table: :attr:`ErrorAnalysis.scenes` or :attr:`ErrorAnalysis.aois`.
         by: A figure of which more is better, such as ``psnr`` or ``gain_psnr``.
         name: Column that settles ties.
         count: Lines of each end, at most.

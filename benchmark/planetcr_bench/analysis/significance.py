@@ -181,11 +181,11 @@ def aoi_sums(
     """
     if segmenter is not None:
         return _segmented(ledger, protocol, metric, segmenter)
-    rows = ledger.frame[ledger.frame["protocol"] == protocol.name]
+    rows = ledger.frame.loc[ledger.frame["protocol"] == protocol.name, _PLAIN]
     if protocol.pool == "pixels":
         sums = rows.groupby("aoi", observed=True)[list(_RATIOS[metric])].sum()
         return ratio_sums(metric, sums, _pooled(metric, protocol), decibels=False)
-    scenes = score_groups(rows[_PLAIN], protocol, ["aoi", "scene"])[[metric]]
+    scenes = score_groups(rows, protocol, ["aoi", "scene"])[[metric]]
     grouped = scenes.groupby(level="aoi", observed=True)[metric]
     sums = pd.DataFrame({"sum": grouped.sum(), "count": grouped.count()})
     return ratio_sums(metric, sums, scores.mae, decibels=metric == "psnr")

@@ -42,7 +42,7 @@ from planetcr_bench.data.layout import (
 )
 from planetcr_bench.data.scene import Image, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
-from planetcr_bench.utils.files import atomic_write
+from planetcr_bench.utils.files import atomic_path, atomic_write
 from planetcr_bench.utils.parallel import run_batches, track
 from planetcr_bench.utils.untrusted import check_regular, read_bytes
 
@@ -335,26 +335,22 @@ def _build(
     workers: int | None,
     quiet: bool,
 ) -> None:
-    """Write the records atomically, then their description."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    _check_room(path, len(scenes))
-    cached = run_batches(_cache_scenes, scenes, workers=workers, batch=_CACHED_TOGETHER)
-    cached = track(cached, f"Cache {path.stem}", len(scenes), quiet=quiet)
+    """Write the records in one step, then the file that describes them."""
     try:
-        digests = _write_records(partial, cached, len(scenes))
-        if split_fingerprint(digests) != contents["fingerprint"]:
-            raise DatasetError(
-                f"{scenes[0].split_folder}: expected scenes that stay as they are, but pixels "
-                "changed while they were cached; run the same command again"
-            )
-        _contents_path(path).unlink(missing_ok=True)  # does not describe the new records
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            _check_room(path, len(scenes))
+            cached = run_batches(_cache_scenes, scenes, workers=workers, batch=_CACHED_TOGETHER)
+            cached = track(cached, f"Cache {path.stem}", len(scenes), quiet=quiet)
+            digests = _write_records(partial, cached, len(scenes))
+            if split_fingerprint(digests) != contents["fingerprint"]:
+                raise DatasetError(
+                    f"{scenes[0].split_folder}: expected scenes that stay as they are, but pixels "
+                    "changed while they were cached; run the same command again"
+                )
+            _contents_path(path).unlink(missing_ok=True)  # says nothing of the new records
         atomic_write(_contents_path(path), json.dumps(contents).encode())
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _check_room(path: Path, count: int) -> None:

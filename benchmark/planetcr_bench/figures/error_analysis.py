@@ -18,28 +18,30 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from planetcr_bench.analysis.error_analysis import TRIANGLE, Diagnosis, signature
+from planetcr_bench.analysis.error_analysis import TRIANGLE, ErrorAnalysis, signature
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS
 from planetcr_bench.figures.cloud_cover import (
-    EDGE,
-    INPUT_LOOK,
-    REGION_STYLE,
-    Row,
-    behind,
-    caption_lines,
     draw_row,
-    entry,
-    far_apart,
-    few_sentences,
-    finish,
-    look,
-    page,
-    panels,
-    plain_numbers,
-    short,
-    take_logarithm,
+    hollow_marker_note,
 )
 from planetcr_bench.figures.heat_map import columns_for, ink, name_cells
+from planetcr_bench.figures.style import (
+    EDGE,
+    INPUT_STYLE,
+    REGION_STYLE,
+    Row,
+    caption_lines,
+    finish_figure,
+    legend_entry,
+    method_style,
+    needs_log_scale,
+    new_figure,
+    panel_grid,
+    plain_numbers,
+    sample_size,
+    short_count,
+    use_log_scale,
+)
 from planetcr_bench.results.aggregate import INPUT
 
 _SHARE_TITLE: Final = {
@@ -78,7 +80,7 @@ _BAND: Final = "#F4F4F4"
 _SMALL: Final = 6.0
 
 
-def region_figure(of: Diagnosis, *, note: str = "") -> Figure:
+def region_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
     """What each method did under cloud, at its edge and in clear pixels, and what pasting gains.
 
     Args:
@@ -91,24 +93,31 @@ def region_figure(of: Diagnosis, *, note: str = "") -> Figure:
         worse, and the gain in MAE of keeping the input's clear pixels.
     """
     names = list(of.failures()["row"])
-    with page({"axes.grid.axis": "x"}) as figure:
+    with new_figure({"axes.grid.axis": "x"}) as figure:
         errors, worse, gains = figure.subplots(1, 3, sharey=True, width_ratios=(1.25, 1, 1))
         _draw_errors(errors, of.regions, names)
         _draw_worse(worse, of.regions, names)
         _draw_gains(gains, of.paste_back, names)
         for axes in figure.axes:
             _draw_bands(axes, names)
-        sentences = [_REGION_READING, _GAIN_READING, behind(of.failures(), complete=of.complete)]
+        sentences = [
+            _REGION_READING,
+            _GAIN_READING,
+            sample_size(of.failures(), complete=of.complete),
+        ]
         caption = caption_lines(sentences, [signature(of.protocol, "mae")], note)
-        finish(figure, _region_legend(), caption, height_inch=0.75 + 0.4 * len(names))
+        finish_figure(figure, _region_legend(), caption, height_inch=0.75 + 0.4 * len(names))
     return figure
 
 
 def _region_legend() -> list[Row]:
     return [
-        *(entry(name, **marker) for name, marker in REGION_STYLE.items()),
-        entry("input on the same pixels", color=INPUT_LOOK["color"], **_TICK),
-        *(entry(f"{name} pasted back", **marker) for name, marker in _PASTE_BACK_STYLE.items()),
+        *(legend_entry(name, **marker) for name, marker in REGION_STYLE.items()),
+        legend_entry("input on the same pixels", color=INPUT_STYLE["color"], **_TICK),
+        *(
+            legend_entry(f"{name} pasted back", **marker)
+            for name, marker in _PASTE_BACK_STYLE.items()
+        ),
     ]
 
 
@@ -173,8 +182,8 @@ def _draw_gains(axes: Axes, paste_back: pd.DataFrame, names: Sequence[str]) -> N
 
 def _widen(axes: Axes, which: Literal["x", "y"], values: ArrayLike) -> None:
     """Give an axis of errors few and short numbers, and a logarithm where they are far apart."""
-    if far_apart(values):
-        return take_logarithm(axes, which)
+    if needs_log_scale(values):
+        return use_log_scale(axes, which)
     axis = axes.xaxis if which == "x" else axes.yaxis
     numbers = np.asarray(values, np.float64)
     numbers = numbers[np.isfinite(numbers)]
@@ -196,7 +205,7 @@ class _Heat:
     norm: Normalize
 
 
-def class_cover_figure(of: Diagnosis, *, note: str = "") -> Figure:
+def class_cover_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
     """Error per land-cover class and cloud-cover bin as heat maps.
 
     Args:
@@ -211,9 +220,9 @@ def class_cover_figure(of: Diagnosis, *, note: str = "") -> Figure:
     columns = columns_for(len(heats))
     bins = [name.replace("-", "–") for name in COVER_BINS]
     across = "cloud cover of the patch [%]"
-    with page({"axes.grid": False, "hatch.linewidth": 0.5}) as figure:
+    with new_figure({"axes.grid": False, "hatch.linewidth": 0.5}) as figure:
         for heat, (axes, left, below) in zip(
-            heats, panels(figure, len(heats), columns), strict=True
+            heats, panel_grid(figure, len(heats), columns), strict=True
         ):
             _draw_heat(axes, heat)
             name_cells(axes, LAND_COVER, bins, left=left, below=below, across=across)
@@ -221,23 +230,23 @@ def class_cover_figure(of: Diagnosis, *, note: str = "") -> Figure:
         titles = 1 + max(axes.get_title().count("\n") for axes in figure.axes)
         height = 0.45 + math.ceil(len(heats) / columns) * (1.72 + 0.13 * titles)
         caption = caption_lines(_heat_sentences(of), signed, note)
-        finish(figure, [], caption, height_inch=height)
+        finish_figure(figure, [], caption, height_inch=height)
     return figure
 
 
-def _scores_drawn(of: Diagnosis) -> list[str]:
+def _scores_drawn(of: ErrorAnalysis) -> list[str]:
     """Of one method there is room for its gain in PSNR, too."""
     return ["mae", "psnr"] if len(of.ledgers) == 1 else ["mae"]
 
 
-def _heat_sentences(of: Diagnosis) -> list[str]:
+def _heat_sentences(of: ErrorAnalysis) -> list[str]:
     empty = (of.failures("land_cover", "cover_bin")["scenes"] == 0).any()
     gained = _GAINED if "psnr" in _scores_drawn(of) else ""
     return [
         f"{_HEAT_READING}{gained}; lower: scenes with such pixels.",
         *(["Hatched: no such pixels."] if empty else []),
         "Pixels of unknown land are left out.",
-        behind(of.failures(), complete=of.complete),
+        sample_size(of.failures(), complete=of.complete),
     ]
 
 
@@ -299,7 +308,7 @@ def _decibels(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-def thickness_figure(of: Diagnosis, *, note: str = "") -> Figure | None:
+def thickness_figure(of: ErrorAnalysis, *, note: str = "") -> Figure | None:
     """Error and shares of the triangle over the optical thickness of cloud above a pixel.
 
     Args:
@@ -314,7 +323,7 @@ def thickness_figure(of: Diagnosis, *, note: str = "") -> Figure | None:
         return None
     table = told.failures("thickness")
     rows = _thickness_rows(table)
-    with page() as figure:
+    with new_figure() as figure:
         error, *shares = figure.subplots(2, 2).flat
         error.set_title("MAE ↓ [reflectance]")
         for row in rows:
@@ -327,12 +336,12 @@ def thickness_figure(of: Diagnosis, *, note: str = "") -> Figure | None:
         blind = [run.name for run in of.ledgers if run.name not in names]
         sentences = [
             _THICKNESS_READING,
-            *few_sentences(table),
+            *hollow_marker_note(table),
             *([f"Not told the truth, and so not drawn: {', '.join(blind)}."] if blind else []),
-            behind(told.failures(), complete=told.complete),
+            sample_size(told.failures(), complete=told.complete),
         ]
         caption = caption_lines(sentences, [signature(of.protocol, "mae")], note)
-        finish(figure, rows, caption, height_inch=4.6)
+        finish_figure(figure, rows, caption, height_inch=4.6)
     return figure
 
 
@@ -348,9 +357,9 @@ def _thickness_rows(table: pd.DataFrame) -> list[Row]:
     """The input, from the run with most scenes, then the methods."""
     parts = [(str(name), part) for name, part in table.groupby("row", sort=False)]
     widest = max((part for _, part in parts), key=lambda part: int(part["pixels"].sum()))
-    rows = [Row(INPUT, True, widest.assign(mae=widest["input_mae"]), {**INPUT_LOOK, **EDGE})]
+    rows = [Row(INPUT, True, widest.assign(mae=widest["input_mae"]), {**INPUT_STYLE, **EDGE})]
     for index, (name, part) in enumerate(parts):
-        rows.append(Row(name, False, part, {**EDGE, "linestyle": "-", **look(index)}))
+        rows.append(Row(name, False, part, {**EDGE, "linestyle": "-", **method_style(index)}))
     return rows
 
 
@@ -358,7 +367,7 @@ def _label_thickness(four: Sequence[Axes], bins: pd.DataFrame) -> None:
     names = [f"{name.rstrip('-').replace('-', '–')}" for name in bins["thickness"]]
     names[-1] = f"≥ {names[-1]}"
     counted = [
-        f"{name}\n{scenes:,}\n{short(pixels)}"
+        f"{name}\n{scenes:,}\n{short_count(pixels)}"
         for name, scenes, pixels in zip(names, bins["scenes"], bins["pixels"], strict=True)
     ]
     for index, axes in enumerate(four):

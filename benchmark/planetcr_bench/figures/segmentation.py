@@ -1,4 +1,4 @@
-"""Segmented ledgers in, Fig. 6 of the paper and pictures of which class became which out."""
+"""Draw Fig. 6 of the paper, and which class a segmenter takes for which."""
 
 from __future__ import annotations
 
@@ -26,21 +26,24 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.figures.cloud_cover import (
     COUNTS,
-    Row,
-    caption_lines,
     cover_rows,
-    coverage_sentences,
+    coverage_note,
     draw_row,
-    few_sentences,
-    finish,
+    hollow_marker_note,
     label_counts,
-    page,
-    panels,
-    short,
     start_panel,
 )
 from planetcr_bench.figures.heat_map import MOST_COLUMNS, columns_for, ink, name_cells
+from planetcr_bench.figures.style import (
+    Row,
+    caption_lines,
+    finish_figure,
+    new_figure,
+    panel_grid,
+    short_count,
+)
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.results.aggregate import method_label
 from planetcr_bench.results.ledger import Ledger
 
 TITLE: Final = {"miou": "mIoU below Cloud-Free ↓ [points]", "pa": "PA below Cloud-Free ↓ [points]"}
@@ -55,7 +58,13 @@ _READING: Final = (
 )
 
 
-def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: str = "") -> Figure:
+def discrepancy_figure(
+    ledgers: Sequence[Ledger],
+    protocol: Protocol,
+    *,
+    table: pd.DataFrame | None = None,
+    note: str = "",
+) -> Figure:
     """Fig. 6: how far mIoU and PA stay below those of the clear image, over cloud-cover bins.
 
     With several segmenters a point is their mean and its bar goes from the lowest to the highest.
@@ -63,6 +72,7 @@ def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: s
     Args:
         ledgers: Runs on one dataset, of which a segmenter has read one at least.
         protocol: Which to report.
+        table: What ``table3`` gives for them, if at hand.
         note: Last line of the caption.
 
     Returns:
@@ -72,9 +82,12 @@ def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: s
         LedgerError: No segmenter has read any, or different segmenters have.
     """
     segmenters = _expect_segmenters(ledgers)
-    table = _discrepancies(ledgers, protocol)
+    if table is None:
+        table = table3(ledgers, protocol)
+    read = [method_label(run) for run in ledgers if run.segmenters]
+    table = _discrepancies(table[(table["kind"] != "measured") | table["row"].isin(read)])
     rows = cover_rows(table)
-    with page() as figure:
+    with new_figure() as figure:
         for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
             start_panel(axes, TITLE[score])
             _draw_score(axes, score, rows, spread=len(segmenters) > 1)
@@ -87,12 +100,12 @@ def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: s
             "Line at 0: the cloud-free image.",
             *([bars] if len(segmenters) > 1 else []),
             COUNTS,
-            *few_sentences(table),
-            *coverage_sentences(table),
+            *hollow_marker_note(table),
+            *coverage_note(table),
             *_unsegmented(ledgers),
         ]
         signatures = [signature(name, protocol, list(segmenters)) for name in ("mIoU", "PA")]
-        finish(figure, rows, caption_lines(sentences, signatures, note), height_inch=2.9)
+        finish_figure(figure, rows, caption_lines(sentences, signatures, note), height_inch=2.9)
     return figure
 
 
@@ -110,9 +123,9 @@ def _unsegmented(ledgers: Sequence[Ledger]) -> list[str]:
     return [f"Read by no segmenter, and so not drawn: {names}."] if names else []
 
 
-def _discrepancies(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+def _discrepancies(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the figure: mean over segmenters, with ``…_lowest`` and ``…_highest`` beside it."""
-    table = over_segmenters(table3([run for run in ledgers if run.segmenters], protocol))
+    table = over_segmenters(table)
     table = table[(table["kind"] != "clear") & (table["cover_bin"] != OVERALL)]
     parts = {
         segmenter: part.reset_index(drop=True) for segmenter, part in table.groupby("segmenter")
@@ -170,9 +183,9 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
     columns = columns_for(len(matrices))
     lines = math.ceil(len(matrices) / columns)
     across, down = "class in this image", "class in the clear image"
-    with page({"axes.grid": False}) as figure:
+    with new_figure({"axes.grid": False}) as figure:
         for (name, pixels), (axes, left, below) in zip(
-            matrices, panels(figure, len(matrices), columns), strict=True
+            matrices, panel_grid(figure, len(matrices), columns), strict=True
         ):
             _draw_matrix(axes, name, pixels, small=columns == MOST_COLUMNS)
             name_cells(
@@ -194,7 +207,7 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
         title_lines = 1 + max(axes.get_title().count("\n") for axes in figure.axes)
         panel_inch = 5.1 / columns + 0.05 + 0.15 * title_lines
         hanging = 0.65 * (len(matrices) % columns > 0)  # class names below the last line but one
-        finish(figure, [], caption, height_inch=0.85 + lines * panel_inch + hanging)
+        finish_figure(figure, [], caption, height_inch=0.85 + lines * panel_inch + hanging)
     return figure
 
 
@@ -228,7 +241,9 @@ def _draw_matrix(axes: Axes, name: str, pixels: NDArray[np.int64], *, small: boo
             color=ink(image[row, column]),
         )
     for row, count in enumerate(rows[:, 0]):
-        axes.text(5.62, row, short(int(count)), va="center", fontsize=size - 0.5, color="#606060")
+        axes.text(
+            5.62, row, short_count(int(count)), va="center", fontsize=size - 0.5, color="#606060"
+        )
     kept = np.trace(pixels) / max(pixels.sum(), 1)
     title = textwrap.fill(f"{name} ({100 * kept:.1f}\N{NO-BREAK SPACE}%)", 27 if small else 32)
     axes.set_title(title, fontsize=7 if small else 9, parse_math=False)

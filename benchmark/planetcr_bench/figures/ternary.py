@@ -13,18 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from planetcr_bench.analysis.error_analysis import TRIANGLE, Diagnosis, signature
+from planetcr_bench.analysis.error_analysis import TRIANGLE, ErrorAnalysis, signature
 from planetcr_bench.constants import COVER_BINS, REGIONS
-from planetcr_bench.figures.cloud_cover import (
+from planetcr_bench.figures.style import (
     EDGE,
     REGION_STYLE,
     Row,
-    behind,
     caption_lines,
-    entry,
-    finish,
-    look,
-    page,
+    finish_figure,
+    legend_entry,
+    method_style,
+    new_figure,
+    sample_size,
 )
 
 CORNERS: Final = {
@@ -66,7 +66,7 @@ def place_of(shares: ArrayLike) -> NDArray[np.float64]:
     return place
 
 
-def triangle_figure(of: Diagnosis, *, note: str = "") -> Figure:
+def triangle_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
     """Ternary plots of residual cloud, recovery and hallucination, by cover and by region.
 
     Args:
@@ -78,7 +78,7 @@ def triangle_figure(of: Diagnosis, *, note: str = "") -> Figure:
         over the cloud-cover bins of each. Right, each method under cloud, at its edge and clear.
     """
     names = list(of.failures()["row"])
-    with page({"axes.grid": False}) as figure:
+    with new_figure({"axes.grid": False}) as figure:
         left, right = figure.subplots(1, 2)
         for axes in (left, right):
             _draw_triangle(axes)
@@ -94,31 +94,33 @@ def triangle_figure(of: Diagnosis, *, note: str = "") -> Figure:
             _draw_trails(right, of.triangle, "region", REGIONS[::-1])
         legend = _scene_legend() if len(names) == 1 else _method_legend(names)
         caption = caption_lines(_sentences(of), [signature(of.protocol, "mae")], note)
-        finish(figure, legend, caption, height_inch=3.65)
+        finish_figure(figure, legend, caption, height_inch=3.65)
     return figure
 
 
-def _sentences(of: Diagnosis) -> list[str]:
+def _sentences(of: ErrorAnalysis) -> list[str]:
     one = ["Left: one point per scene; star: all pixels."]
     many = [
         "Left: from the smallest marker, 0–20 % of cloud cover, to the largest, 80–100 %.",
         "Right: from the smallest marker, clear, over edge to the largest, cloud.",
     ]
     sentences = many if len(of.ledgers) > 1 else one
-    return [_TRIANGLE_READING, *sentences, behind(of.failures(), complete=of.complete)]
+    return [_TRIANGLE_READING, *sentences, sample_size(of.failures(), complete=of.complete)]
 
 
 def _scene_legend() -> list[Row]:
     bins = [
-        entry(f"{name.replace('-', '–')} %", color=colour, marker=marker, **EDGE)
+        legend_entry(f"{name.replace('-', '–')} %", color=colour, marker=marker, **EDGE)
         for name, colour, marker in zip(COVER_BINS, _BIN_COLOURS, _BIN_MARKERS, strict=True)
     ]
-    return [*bins, entry("all pixels", **_MEAN, **EDGE)]
+    return [*bins, legend_entry("all pixels", **_MEAN, **EDGE)]
 
 
 def _method_legend(names: Sequence[str]) -> list[Row]:
     line = {"linestyle": "-", "linewidth": 0.8, **EDGE}
-    return [entry(name, **{**line, **look(index)}) for index, name in enumerate(names)]
+    return [
+        legend_entry(name, **{**line, **method_style(index)}) for index, name in enumerate(names)
+    ]
 
 
 def _draw_triangle(axes: Axes) -> None:
@@ -184,7 +186,7 @@ def _draw_trails(axes: Axes, table: pd.DataFrame, by: str, order: Sequence[str])
         places = place_of(trail.set_index("group").loc[list(order), list(TRIANGLE)])
         kept = np.isfinite(places).all(axis=1)
         x, y = places[kept].T
-        colour, marker = look(index)["color"], look(index)["marker"]
+        colour, marker = method_style(index)["color"], method_style(index)["marker"]
         axes.plot(x, y, label=str(name), color=colour, linewidth=0.8, zorder=2)
         edge: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.4, "zorder": 2.5}
         axes.scatter(x, y, s=sizes[kept], c=colour, marker=marker, **edge)

@@ -186,7 +186,7 @@ def _link_faults(link: Path) -> list[str]:
 
 def _read_entry(folder: Path, where: str) -> Entry:
     ledger = _read_ledger(folder)
-    run = _read_run(folder / RUN, ledger.provenance)
+    run = read_run(folder / RUN, ledger.provenance)
     card = read_entry_card(folder / CARD) if os.path.lexists(folder / CARD) else None
     where = printable(where)
     return Entry(where, ledger, run, card, _status(folder), _samples(folder / SAMPLES))
@@ -231,7 +231,7 @@ def _broken(ledger: Ledger) -> list[str]:
     return [rule for rule, holds in rules.items() if not holds]
 
 
-def _read_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def read_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """What ``run.json`` says: what the ledger says, and more of known types."""
     run = read_json(path, LARGEST_RECORD, error=LedgerError)
     for key, value in record.items():

@@ -21,7 +21,7 @@ import rasterio
 import tomli_w
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from planetcr_bench.constants import (
     DN_PER_REFLECTANCE,
@@ -52,6 +52,7 @@ from planetcr_bench.data.pixel_checks import (
 from planetcr_bench.data.raster import Header, header_fault, header_of, open_geotiff
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.utils.files import atomic_path, atomic_write
 from planetcr_bench.utils.folders import IMAGES, affixes, ending, grouped, image_files, told_affixes
 from planetcr_bench.utils.untrusted import npy_header, printable, read_toml
 
@@ -172,25 +173,10 @@ def read_card(folder: Path) -> Card:
 def write_card(folder: Path, card: Card) -> None:
     """Write ``predictions.toml`` atomically."""
     entries = {key: value for key, value in asdict(card).items() if value is not None}
-    unfinished = _fresh(folder / f".{CARD}")
-    unfinished.write_text(tomli_w.dumps(entries), encoding="utf-8")
-    _move(unfinished, folder / CARD)
-
-
-def _fresh(path: Path) -> Path:
-    """Free a path: remove what a killed process left, or a FIFO that would block."""
     try:
-        path.unlink(missing_ok=True)
+        atomic_write(folder / CARD, tomli_w.dumps(entries).encode())
     except OSError as error:
-        raise _unwritable(path, error) from error
-    return path
-
-
-def _move(unfinished: Path, path: Path) -> None:
-    try:
-        unfinished.replace(path)
-    except OSError as error:  # a folder of this name
-        raise _unwritable(path, error) from error
+        raise _unwritable(folder / CARD, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> PredictionError:
@@ -508,21 +494,24 @@ def write_prediction(path: Path, image: Image, clear: Raster) -> None:
     """
     numbers = digital_numbers(image)
     bands, height, width = numbers.shape
-    unfinished = _fresh(path.with_name(f".{path.name}"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            unfinished,
-            "w",
-            driver="GTiff",
-            dtype="uint16",
-            count=bands,
-            height=height,
-            width=width,
-            crs=clear.crs or None,
-            transform=centre_grid(clear, (height, width)),
-            compress="deflate",
-            predictor=2,
-        ) as target:
-            target.write(numbers)
-    _move(unfinished, path)
+    try:
+        with atomic_path(path) as unfinished, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(
+                unfinished,
+                "w",
+                driver="GTiff",
+                dtype="uint16",
+                count=bands,
+                height=height,
+                width=width,
+                crs=clear.crs or None,
+                transform=centre_grid(clear, (height, width)),
+                compress="deflate",
+                predictor=2,
+            ) as target:
+                target.write(numbers)
+    except RasterioIOError:  # also an OSError, which says more as it is
+        raise
+    except OSError as error:  # a folder of this name
+        raise _unwritable(path, error) from error

@@ -1,4 +1,4 @@
-"""Predict the scenes of a dataset and write them with their card."""
+"""Write one prediction per scene, by a baseline or by a network, and resume where it stopped."""
 
 from __future__ import annotations
 
@@ -75,8 +75,10 @@ def predict(
     workers: int | None = None,
     batch: int = 16,
     quiet: bool = False,
-) -> int:
-    """Write one prediction per scene of a split.
+) -> tuple[int, int]:
+    """Write one prediction per scene of a split by a baseline without training.
+
+    A run that was stopped goes on: predictions that are there and can be read are kept.
 
     Args:
         method: A key of ``METHODS``.
@@ -85,11 +87,11 @@ def predict(
         split: Split to predict.
         scene_list: Authors' CSV list to take the scenes from.
         workers: See ``worker_count``.
-        batch: Scenes per task.
+        batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
 
     Returns:
-        Number of predictions that were written.
+        How many predictions were written, and how many were kept.
 
     Raises:
         DatasetError: The dataset is invalid.
@@ -99,9 +101,11 @@ def predict(
     scenes = _begin(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
+    waiting = _unwritten(scenes, out, OPTICAL_SIZE, workers=workers)
+    kept = len(scenes) - len(waiting)
     write = partial(_predict_batch, method, out)
-    written = run_batches(write, scenes, workers=workers, batch=batch)
-    return sum(track(written, f"Predict {method}", len(scenes), quiet=quiet))
+    written = run_batches(write, waiting, workers=workers, batch=batch)
+    return sum(track(written, f"Predict {method}", len(scenes), done=kept, quiet=quiet)), kept
 
 
 def predict_with(
@@ -147,21 +151,14 @@ def predict_with(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
     size = OPTICAL_SIZE if window == "whole" else CROP_SIZE
-    there = [files for files in scenes if _file(out, files).exists()]
-    kept = {
-        files
-        for files, whole in zip(
-            there, run_batches(partial(_are_whole, out, size), there, workers=workers), strict=True
-        )
-        if whole
-    }
-    waiting = [files for files in scenes if files not in kept]
+    waiting = _unwritten(scenes, out, size, workers=workers)
+    kept = len(scenes) - len(waiting)
     inputs = run_batches(partial(_read_inputs, size), waiting, workers=workers, batch=READ_TOGETHER)
     if not quiet:
-        restore = _announce_duration(restore, len(waiting))
+        restore = _with_forecast(restore, len(waiting))
     written = _restore_all(restore, _batches(inputs, batch), out, card)
-    progress = track(written, f"Predict {card.method}", len(scenes), done=len(kept), quiet=quiet)
-    return sum(progress), len(kept)
+    progress = track(written, f"Predict {card.method}", len(scenes), done=kept, quiet=quiet)
+    return sum(progress), kept
 
 
 def _begin(
@@ -233,8 +230,17 @@ def _file(out: Path, files: SceneFiles) -> Path:
     return rule if rule.exists() else other_spelling(rule) or rule
 
 
+def _unwritten(
+    scenes: Sequence[SceneFiles], out: Path, size: int, *, workers: int | None
+) -> list[SceneFiles]:
+    """Scenes of which an earlier run left no prediction that can be read."""
+    there = [files for files in scenes if _file(out, files).exists()]
+    whole = run_batches(partial(_are_whole, out, size), there, workers=workers)
+    kept = {files for files, is_whole in zip(there, whole, strict=True) if is_whole}
+    return [files for files in scenes if files not in kept]
+
+
 def _are_whole(out: Path, size: int, scenes: Sequence[SceneFiles]) -> list[bool]:
-    """Whether the predictions of an earlier run can be read."""
     return [_is_whole(_file(out, files), size) for files in scenes]
 
 
@@ -312,41 +318,41 @@ def _read_inputs(size: int, scenes: Sequence[SceneFiles]) -> list[Inputs]:
 
 
 def _batches(inputs: Iterator[Inputs], batch: int) -> Iterator[list[Inputs]]:
-    """Group consecutive scenes of the same shape, up to a number."""
-    some: list[Inputs] = []
-    for one in inputs:
-        if some and (len(some) == batch or _shapes(one) != _shapes(some[0])):
-            yield some
-            some = []
-        some.append(one)
-    if some:
-        yield some
+    """Scenes of one shape, in order, up to so many."""
+    group: list[Inputs] = []
+    for scene in inputs:
+        if group and (len(group) == batch or _shapes(scene) != _shapes(group[0])):
+            yield group
+            group = []
+        group.append(scene)
+    if group:
+        yield group
 
 
 def _shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
     return inputs.cloudy.pixels.shape, inputs.sar.shape
 
 
-def _announce_duration(restore: Restore, scenes: int) -> Restore:
-    """Announce after the first scenes how long all will take, if that is long."""
-    announced = False
+def _with_forecast(restore: Restore, scenes: int) -> Restore:
+    """Print after the first batch how long all will take, if that is long."""
+    printed = False
 
-    def restore_and_announce(cloudy: Image, sar: Image) -> NDArray[np.floating]:
-        nonlocal announced
+    def restore_and_print(cloudy: Image, sar: Image) -> NDArray[np.floating]:
+        nonlocal printed
         started = time.perf_counter()
         images = restore(cloudy, sar)
-        if not announced:
-            announced = True
+        if not printed:
+            printed = True
             message = forecast((time.perf_counter() - started) / len(cloudy), scenes)
             if message:
                 print(message, file=sys.stderr, flush=True)
         return images
 
-    return restore_and_announce
+    return restore_and_print
 
 
 def forecast(seconds: float, scenes: int) -> str:
-    """Estimate how long all scenes will take, from one of them; empty if that is short.
+    """Say how long all scenes will take, if that is long; else an empty text.
 
     Args:
         seconds: Time of one scene. Below two it may be start-up time alone.
@@ -369,38 +375,38 @@ def _restore_all(
     """Restore and write the batches; a thread compresses one while the next is restored."""
     with ThreadPoolExecutor(1) as writer:
         writing: deque[Future[None]] = deque()
-        for some in batches:
-            cloudy = np.stack([one.cloudy.pixels for one in some])
-            images = restore(cloudy, np.stack([one.sar for one in some]))
-            _expect_images(images, some, cloudy.shape, card)
+        for group in batches:
+            cloudy = np.stack([scene.cloudy.pixels for scene in group])
+            images = restore(cloudy, np.stack([scene.sar for scene in group]))
+            _expect_images(images, group, cloudy.shape, card)
             while writing:
                 writing.popleft().result()
                 yield 1
-            for one, image in zip(some, images, strict=True):
-                path = _file(out, one.files)
-                writing.append(writer.submit(write_prediction, path, image, one.cloudy))
+            for scene, image in zip(group, images, strict=True):
+                path = _file(out, scene.files)
+                writing.append(writer.submit(write_prediction, path, image, scene.cloudy))
         while writing:
             writing.popleft().result()
             yield 1
 
 
 def _expect_images(
-    images: NDArray[np.floating], some: Sequence[Inputs], shape: tuple[int, ...], card: Card
+    images: NDArray[np.floating], group: Sequence[Inputs], shape: tuple[int, ...], card: Card
 ) -> None:
     method = card.method or "the method"
     if images.shape != shape:
         raise PredictionError(f"{method}: expected images of shape {shape}, got {images.shape}")
     problems = [
-        f"{one.files.name}: NaN or infinite numbers: {count}"
-        for one, count in zip(some, (~np.isfinite(images)).sum((1, 2, 3)), strict=True)
+        f"{scene.files.name}: NaN or infinite numbers: {count}"
+        for scene, count in zip(group, (~np.isfinite(images)).sum((1, 2, 3)), strict=True)
         if count
     ]
     if problems:
         raise PredictionError(f"{method}: expected numbers for every pixel, got others", problems)
     if (card.weights or "").startswith(RANDOM_WEIGHTS):
-        return  # a trial of the command: its results are meaningless
-    for one, image in zip(some, images, strict=True):
+        return  # a trial of the command: what it returns means nothing
+    for scene, image in zip(group, images, strict=True):
         try:
             expect_reflectance(image, farthest=FARTHEST)
         except PixelError as error:
-            raise PredictionError(f"{method}: {one.files.name}: {error}") from error
+            raise PredictionError(f"{method}: {scene.files.name}: {error}") from error

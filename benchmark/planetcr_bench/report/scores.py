@@ -45,6 +45,7 @@ def table2_blocks(
     pool: Pool | None = None,
     published: bool = False,
     best: Mapping[str, Collection[str]] = MappingProxyType({}),
+    table: pd.DataFrame | None = None,
 ) -> list[Block]:
     """Tab. 2 (a) and (b), SAM's noise floor, and the scenes and AOIs behind each cell.
 
@@ -54,8 +55,12 @@ def table2_blocks(
         pool: How per-class figures are put together, if not as the protocol does.
         published: Add the paper's rows; only the ``official`` protocol can be put beside them.
         best: Metric to the runs that are best overall or tied with it; bold in LaTeX.
+        table: What :func:`table2_and_floor` gives for them, if at hand.
     """
-    frame = table2(ledgers, protocol, pool=pool)
+    if table is None:
+        table = table2_and_floor(ledgers, protocol, pool=pool)
+    floors = table[table["kind"] == "floor"].to_dict("records")
+    frame = table[table["kind"] != "floor"]
     notes = coverage_notes(ledgers)
     if published and protocol.name == "official":
         refuse_published(ledgers)
@@ -81,8 +86,17 @@ def table2_blocks(
                 _bold(frame, [(by_class, -2), (other, -1)], best),
             )
         )
-    blocks += _floor_blocks(ledgers, protocol, pool)
+    blocks += [_floor_block(row, ledgers, protocol, pool) for row in floors]
     return [*blocks, _counts(frame, protocol, coverage_notes(ledgers))]
+
+
+def table2_and_floor(
+    ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
+) -> pd.DataFrame:
+    """Tab. 2 as ``table2`` gives it, then a row of SAM's noise floor where that is known."""
+    frame = table2(ledgers, protocol, pool=pool)
+    floor = floor_row(ledgers, protocol, pool=pool)
+    return frame if floor is None else pd.concat([frame, pd.DataFrame([floor])], ignore_index=True)
 
 
 _UNDER_FLOOR: Final = (
@@ -91,11 +105,10 @@ _UNDER_FLOOR: Final = (
 )
 
 
-def _floor_blocks(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | None) -> list[Block]:
-    """What SAM gives for equal images; none where the protocol has no floor or it is not known."""
-    row = floor_row(ledgers, protocol, pool=pool)
-    if row is None:
-        return []
+def _floor_block(
+    row: Mapping[Hashable, object], ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | None
+) -> Block:
+    """What SAM gives for equal images."""
     angles = [row[name] for name in (*(f"sam_deg_{name}" for name in LAND_COVER), "sam_deg")]
     shares = [row[name] for name in (*(f"under_floor_{n}" for n in LAND_COVER), "under_floor")]
     part = str(row["row"]).removeprefix(FLOOR)  # " (n of N scenes)" of an incomplete run
@@ -104,21 +117,19 @@ def _floor_blocks(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | No
         f"overall: {protocol.signature('sam_deg')}",
         _UNDER_FLOOR,
     ]
-    return [
-        Block(
-            f"Noise floor of SAM, protocol {protocol.name}",
-            ["", *map(_title, LAND_COVER), "Overall"],
+    return Block(
+        f"Noise floor of SAM, protocol {protocol.name}",
+        ["", *map(_title, LAND_COVER), "Overall"],
+        [
+            [f"{row['row']} [°]", *map(number, angles)],
             [
-                [f"{row['row']} [°]", *map(number, angles)],
-                [
-                    f"pixels under the floor{part} [%]",
-                    *(number(100 * float(str(x)), digits=2) for x in shares),
-                ],
+                f"pixels under the floor{part} [%]",
+                *(number(100 * float(str(x)), digits=2) for x in shares),
             ],
-            ["floor", "floor"],
-            [*notes, *coverage_notes(ledgers)],
-        )
-    ]
+        ],
+        ["floor", "floor"],
+        [*notes, *coverage_notes(ledgers)],
+    )
 
 
 def _bold(
@@ -181,11 +192,13 @@ def region_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
     )
 
 
-def cover_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
-    """Scores per cloud-cover bin: the figures of Fig. 5."""
+def cover_block(
+    ledgers: Sequence[Ledger], protocol: Protocol, *, table: pd.DataFrame | None = None
+) -> Block:
+    """Scores per cloud-cover bin: the figures of Fig. 5, from ``cover_table`` if at hand."""
     return _group_block(
         "Fig. 5 as a table: cloud cover of the whole patch in %",
-        cover_table(ledgers, protocol),
+        cover_table(ledgers, protocol) if table is None else table,
         "cover_bin",
         ledgers,
         protocol,

@@ -1,4 +1,4 @@
-"""Standings in, tables of intervals and of paired differences out."""
+"""Make tables of confidence intervals and of paired differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables in, text out: Markdown, LaTeX, CSV, JSON and the terminal, all from the same blocks."""
+"""Write a table as Markdown, as LaTeX or for the terminal."""
 
 from __future__ import annotations
 

@@ -68,9 +68,10 @@ def score_groups(
         One row per group that has pixels, indexed by ``by``: ``mae``, ``psnr``, ``sam_deg``,
         ``ssim``, and the counts behind them: ``pixels``, ``scenes``, ``aois``.
     """
-    rows = frame[frame["protocol"] == protocol.name]
     keys = list(by) or ["all"]
-    rows = rows.assign(all="all", cover_bin=cover_bins(rows))
+    needed = dict.fromkeys([*SUMS, "scene", "aoi", "cloud_cover", *by])
+    rows = frame.loc[frame["protocol"] == protocol.name, [name for name in needed if name in frame]]
+    rows = rows.assign(all="all", cover_bin=cover_bins(rows))  # the columns of segmenters are many
     grouped = rows.groupby(keys, observed=True)
     behind = pd.DataFrame(
         {

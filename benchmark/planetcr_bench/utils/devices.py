@@ -31,7 +31,7 @@ def choose_device(device: str) -> str:
         raise UsageError(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}")
     elif importlib.util.find_spec("torch") is None:
         raise MissingExtraError(
-            "--device cuda needs PyTorch: pip install 'planetcr-bench[gpu]', or use --device cpu"
+            "--device cuda needs PyTorch: pip install 'planetcr-bench[models]', or use --device cpu"
         )
     import torch
 

@@ -1,7 +1,8 @@
-"""Write files atomically, and lock folders against other processes."""
+"""Write files atomically, hash them, cache results and lock folders."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -15,23 +16,52 @@ import filelock
 import platformdirs
 
 from planetcr_bench.errors import BenchError
+from planetcr_bench.utils.untrusted import check_regular
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file atomically: a reader sees the old content or the new one, never a part.
+    """Write a file in one step: a reader sees the old content or the new, never a part."""
+    with atomic_path(path) as partial, partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
-    What a killed process leaves, ``.NAME.partial``, is overwritten by the next write.
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write to, and put it in the place of ``path`` at the end.
+
+    If the body raises, ``path`` stays as it was. What a killed process leaves, ``.NAME.partial``,
+    is deleted when the file is written again.
+
+    Args:
+        path: The file to be written or replaced.
+
+    Yields:
+        ``.NAME.partial`` beside it, which does not exist yet.
+
+    Raises:
+        OSError: One of the two cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
     try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield partial
         partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a regular file, as hexadecimal digits.
+
+    Raises:
+        BenchError: It is missing, or no regular file.
+    """
+    check_regular(path, 2**40)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_shared(path: Path, content: bytes | memoryview) -> None:

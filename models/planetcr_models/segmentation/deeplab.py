@@ -23,6 +23,7 @@ from planetcr_models.inference import InferencePrecision, ready
 from planetcr_models.networks.base import OPTICAL_BANDS, margins, reflect_pad, refuse_small
 from planetcr_models.segmentation.loss import CLASSES
 from planetcr_models.weights.checkpoint import (
+    atomic_path,
     differences,
     expect_file,
     expect_finite,
@@ -315,17 +316,12 @@ def save_segmenter(segmenter: Segmenter, path: Path | str, card: Mapping[str, An
         raise ModelError(f"{path}: is the name of the card; name the weights .safetensors")
     options = dict(segmenter.options)
     said = {FORMAT: json.dumps({"version": VERSION, "options": options})}
-    beside, card_beside = (path.with_name(f".{path.name}.{part}") for part in ("partial", "card"))
-    try:
-        write_safetensors(beside, segmenter.state_dict(), said)
-        digest = _sha256(beside)
+    # The weights take their place first: left by the inner context.
+    with atomic_path(path.with_suffix(".json")) as card_file, atomic_path(path) as weights_file:
+        write_safetensors(weights_file, segmenter.state_dict(), said)
+        digest = _sha256(weights_file)
         text = _card_text({**card, "options": options, "sha256": digest})
-        card_beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-        card_beside.replace(path.with_suffix(".json"))
-    finally:
-        beside.unlink(missing_ok=True)
-        card_beside.unlink(missing_ok=True)
+        card_file.write_text(text, encoding="utf-8")
     return digest
 
 

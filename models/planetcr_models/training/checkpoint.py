@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from planetcr_models.errors import TrainingError
 from planetcr_models.training.objectives import Objective
-from planetcr_models.weights.checkpoint import expect_file, unpickle
+from planetcr_models.weights.checkpoint import atomic_path, expect_file, unpickle
 
 CHECKPOINT: Final = "last.ckpt"
 """File with everything that a run needs to resume."""
@@ -125,18 +125,13 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        with beside.open("wb") as file:
-            try:
-                torch.save(state, file)
-            except RuntimeError as error:  # what torch makes of a full disk
-                raise OSError(f"{path}: cannot be written, the disk may be full") from error
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_path(path) as beside, beside.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(f"{path}: cannot be written, the disk may be full") from error
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

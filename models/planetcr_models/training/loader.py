@@ -66,10 +66,10 @@ class Crops(Dataset[Batch]):
         top, left = (int(cell) * self.patches.cell for cell in random.integers(cells, size=2))
         patch = self.patches.read(index, top=top, left=left, size=self.crop)
         turn = int(random.integers(8)) if self.turns else 0
-        return {name: torch.from_numpy(turned(getattr(patch, name), turn)) for name in PRODUCTS}
+        return {name: torch.from_numpy(dihedral(getattr(patch, name), turn)) for name in PRODUCTS}
 
 
-def turned(image: np.ndarray[Any, Any], turn: int) -> np.ndarray[Any, Any]:
+def dihedral(image: np.ndarray[Any, Any], turn: int) -> np.ndarray[Any, Any]:
     """Apply one of the eight symmetries of a square: quarter turns, from 4 on with a flip.
 
     Args:

@@ -22,6 +22,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from planetcr_models.weights.checkpoint import atomic_path
+
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
 """Tables of a run: one row per step, one row per epoch."""
 
@@ -33,7 +35,7 @@ LONGEST_SILENCE = 600
 """Longest time between two lines of a log, in seconds."""
 
 
-class Journal:
+class Logger:
     """Log of a run from some step on; rows of later steps are discarded.
 
     Args:
@@ -218,10 +220,8 @@ def _forget_after(path: Path, step: int) -> list[str]:
     whole = text[: text.rfind("\n") + 1].splitlines()
     header, *rows = [*csv.reader(whole)] or [[]]
     kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
-    beside = path.with_name(f".{path.name}.partial")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *kept] if kept else [])
-    beside.replace(path)
     return header if kept else []
 
 

@@ -28,7 +28,7 @@ from planetcr_models.errors import TrainingError
 from planetcr_models.training.checkpoint import BEST, LAST, Best, Run, advice, expect_same_step
 from planetcr_models.training.devices import Settings, make_fabric
 from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
-from planetcr_models.training.logger import Journal
+from planetcr_models.training.logger import Logger
 from planetcr_models.training.objectives import Objective
 from planetcr_models.training.patches import Patches
 
@@ -135,7 +135,7 @@ def train(
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    journal = Journal(
+    logger = Logger(
         out if fabric.is_global_zero else None,
         first=run.step,
         steps=total,
@@ -147,7 +147,7 @@ def train(
     loader = load(crops, batches, workers=settings.workers, pin=on_gpu)
     guard = _Guard(objective.main, out)
     saved = time.monotonic()
-    with contextlib.closing(journal), _asked_to_stop() as stop, reading(loader) as read:
+    with contextlib.closing(logger), _asked_to_stop() as stop, reading(loader) as read:
         for batch, waited in _timed(read):
             step, epoch = run.step, run.step // per_epoch + 1
             _seed(recipe.seed, step, fabric.global_rank)
@@ -158,9 +158,9 @@ def train(
             guard.check(step + 1, means)
             run.stepped()
             rate = recipe.learning_rate * recipe.factor(step, per_epoch)
-            journal.step(step + 1, epoch, {**means, "learning_rate": rate}, waited=waited)
+            logger.step(step + 1, epoch, {**means, "learning_rate": rate}, waited=waited)
             if run.step % per_epoch == 0:
-                _finish_epoch(run, epoch, journal, validation, save)
+                _finish_epoch(run, epoch, logger, validation, save)
                 saved = time.monotonic()
             elif stopping or time.monotonic() - saved > 60 * settings.save_minutes:
                 run.save()
@@ -188,7 +188,7 @@ def steps_per_epoch(patches: int, batch: int, world: int, parts: int) -> int:
 def _finish_epoch(
     run: Run,
     epoch: int,
-    journal: Journal,
+    logger: Logger,
     validation: Validation | None,
     save: Callable[[nn.Module, Path, Mapping[str, float]], object],
 ) -> None:
@@ -214,10 +214,10 @@ def _finish_epoch(
             save(run.network, run.out / BEST, scores)
         save(run.network, run.out / LAST, scores)
     shown = validation.shown if validation is not None else ()
-    journal.epoch(run.step, epoch, scores, shown=shown, note=note)
+    logger.epoch(run.step, epoch, scores, shown=shown, note=note)
     run.save()
     fabric.barrier()
-    journal.restart()
+    logger.restart()
 
 
 def _gathered(fabric: Fabric, measured: list[Any]) -> list[Any]:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer
-from planetcr_models.networks.registry import METHODS, create_model
+from planetcr_models.networks.methods import METHODS
+from planetcr_models.networks.registry import create_model
 from planetcr_models.weights.checkpoint import (
     differences,
     expect_file,

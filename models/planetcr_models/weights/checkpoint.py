@@ -6,7 +6,8 @@ import json
 import os
 import stat
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,20 @@ from planetcr_models.errors import CheckpointError
 
 LISTED: Final = 5
 """Number of names that an error lists; the others are counted."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write to, and put it in the place of ``path`` at the end.
+
+    If the body raises, ``path`` stays as it was, and the temporary file is deleted.
+    """
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def expect_file(path: Path, what: str) -> None:
@@ -172,10 +187,9 @@ def write_safetensors(
     Raises:
         OSError: The file cannot be written.
     """
-    beside = path.with_name(f".{path.name}.partial")
-    beside.touch()  # an OSError here says what safetensors would not
-    mode = beside.stat().st_mode  # safetensors makes files that nobody else can read
-    try:
+    with atomic_path(path) as beside:
+        beside.touch()  # an OSError here says what safetensors would not
+        mode = beside.stat().st_mode  # safetensors makes files that nobody else can read
         weights = {key: value.to("cpu", copy=True) for key, value in tensors.items()}
         weights = {key: value.contiguous() for key, value in weights.items()}
         try:
@@ -184,9 +198,6 @@ def write_safetensors(
             raise OSError(f"{path}: cannot be written ({error})") from error
         beside.chmod(mode)
         _sort_metadata(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _sort_metadata(path: Path) -> None:
@@ -205,11 +216,15 @@ def _sort_metadata(path: Path) -> None:
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the state dict of a file that ``torch.save`` wrote; no code is executed.
 
+    A checkpoint of Lightning's keeps it under ``state_dict``, beside other things.
+
     Raises:
         CheckpointError: It is damaged, or holds anything else.
     """
     expect_file(path, "a file of weights")
     content = unpickle(path, "file of weights")
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.networks.base import Restorer
-from planetcr_models.networks.registry import METHODS, create_model
+from planetcr_models.networks.registry import create_model, default_options
 from planetcr_models.weights.authors import load_checkpoint
 from planetcr_models.weights.checkpoint import (
     differences,
@@ -109,7 +109,7 @@ def load_weights(name: str, path: Path | str, **options: Any) -> Restorer:
     """
     path = Path(path)
     model = load_model(path, method=name) if is_safetensors(path) else load_checkpoint(name, path)
-    has = METHODS[name].options() | dict(model.options)
+    has = default_options(name) | dict(model.options)
     unlike = [f"{key}={has.get(key, 'unknown')}" for key in options if has.get(key) != options[key]]
     if unlike:
         wanted = ", ".join(f"{key}={value}" for key, value in options.items())

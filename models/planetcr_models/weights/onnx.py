@@ -15,6 +15,7 @@ import torch
 
 from planetcr_models.errors import ExportError
 from planetcr_models.networks.base import SAR_BANDS, SAR_PER_OPTICAL, Restorer, refuse_small
+from planetcr_models.weights.checkpoint import atomic_path
 
 
 def export_onnx(
@@ -54,9 +55,8 @@ def export_onnx(
     height, width = sar_size or tuple(round(side * few / many) for side in size)
     frozen = copy.deepcopy(model).cpu().float().eval()
     example = (torch.rand(batch, model.bands, *size), torch.rand(batch, SAR_BANDS, height, width))
-    beside = path.with_name(f".{path.name}.partial")
     try:
-        with torch.no_grad(), _quiet():
+        with atomic_path(path) as beside, torch.no_grad(), _quiet():
             torch.onnx.export(
                 frozen,
                 example,
@@ -67,14 +67,11 @@ def export_onnx(
                 external_data=False,
                 verbose=False,
             )
-        beside.replace(path)
     except torch.onnx.errors.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise ExportError(
             f"{model.method or type(model).__name__}: cannot be written as ONNX: {reason}"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

@@ -10,6 +10,9 @@ from torch import Tensor
 WRAPPERS: Final = ("module", "_orig_mod")
 """Prefixes of torch's DataParallel, DistributedDataParallel and ``torch.compile``."""
 
+ATTRIBUTES: Final = ("model", "net", "network")
+"""What a ``LightningModule``, or a class like it, usually calls the network that it trains."""
+
 
 def unwrapped(
     weights: Mapping[str, Tensor], expected: Collection[str] | None = None
@@ -48,9 +51,9 @@ def _renamed(weights: Mapping[str, Tensor], theirs: Mapping[str, str]) -> dict[s
 
 
 def _common(names: Iterable[str]) -> str | None:
-    """A wrapper that all names begin with."""
+    """A wrapper, or the attribute of a trainer, that all names begin with."""
     some = [*names]
-    prefixes = (f"{wrapper}." for wrapper in WRAPPERS)
+    prefixes = (f"{outer}." for outer in (*WRAPPERS, *ATTRIBUTES))
     return next((p for p in prefixes if some and all(one.startswith(p) for one in some)), None)
 
 

@@ -37,7 +37,7 @@ COMMANDS = {
     "submit a zip": [*PACK, "--out", "entry.zip"],
     "accept": ["submit", "--check", "sent", "--accept", "--results", "results", "--workers", "0"],
     "leaderboard": ["leaderboard", "board", "--out", "site"],
-    "evaluate": ["evaluate", "preds", "--data", "data", "--workers", "0", "--device", "cpu"],
+    "evaluate": ["evaluate", "preds", "--data", "data", "--workers", "0"],
     "train": ["train", "spa_gan", "--data", "data", "--out", "run", "--model-arg", "width=2",
     *SHORT],
 }  # fmt: skip

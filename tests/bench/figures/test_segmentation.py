@@ -16,8 +16,8 @@ from ledgers import make_ledger
 from planetcr_bench.analysis.segmentation import segmentation_scores, transitions
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.figures.cloud_cover import save_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
+from planetcr_bench.figures.style import save_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import segmenter_columns
 from planetcr_bench.results.ledger import Ledger
@@ -252,9 +252,9 @@ def test_cells_are_about_square() -> None:
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_the_same_ledgers_give_the_same_bytes(figure, runs: list[Ledger], tmp_path: Path) -> None:
-    save_figure(figure(runs, OFFICIAL), tmp_path / "first", "fig")
+    save_figure(figure(runs, OFFICIAL), tmp_path / "first" / "fig")
     with mpl.rc_context({"font.size": 20, "svg.fonttype": "none", "axes.grid": True}):
-        save_figure(figure(runs, OFFICIAL), tmp_path / "second", "fig")
+        save_figure(figure(runs, OFFICIAL), tmp_path / "second" / "fig")
     for name in ("fig.png", "fig.svg"):
         first, second = ((tmp_path / folder / name).read_bytes() for folder in ("first", "second"))
         assert first == second

@@ -20,7 +20,7 @@ from planetcr_bench.analysis.significance import (
 from planetcr_bench.cli.compare import compare
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.report import all_table2_blocks
+from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import table2_blocks
 from planetcr_bench.report.significance import DIGITS, best_of, statistic_blocks, statistic_frame
 from planetcr_bench.report.table import Block, number, to_latex, to_markdown
@@ -270,7 +270,7 @@ def test_published_rows_and_the_input_are_never_bold(runs: list[Ledger]) -> None
 
 
 def test_without_a_comparison_nothing_is_bold(runs: list[Ledger]) -> None:
-    assert not any(r"\textbf" in to_latex(block) for block in all_table2_blocks(runs))
+    assert not any(r"\textbf" in to_latex(block) for block in RunTables(runs[:1]).table2_blocks)
     alone = metric_comparisons(runs[:1], FULL, resamples=100)
     assert best_of(alone) == {metric: [] for metric in METRICS}
     assert not any(block.bold for block in table2_blocks(runs[:1], FULL, best=best_of(alone)))
@@ -291,7 +291,7 @@ def test_markdown_and_latex_keep_the_intervals(
 @pytest.fixture
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables alone: pictures are most of the time and have tests of their own."""
-    monkeypatch.setattr("planetcr_bench.report.report.write_diagnosis", lambda *_: [])
+    monkeypatch.setattr("planetcr_bench.report.report.write_error_analysis", lambda *_, **__: [])
     monkeypatch.setattr("planetcr_bench.report.report.save_figure", lambda *_, **__: None)
 
 
@@ -300,14 +300,14 @@ def test_compare_prints_and_writes_what_can_be_told(
     runs: list[Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [put(tmp_path, run) for run in runs]
-    compare(folders, out=tmp_path / "out")
+    compare(folders, out=tmp_path / "out", verbose=True)
     shown = " ".join(capsys.readouterr().out.split())  # notes are broken into lines
     for words in ("Scores with 95 % intervals over AOIs, protocol official", "good − bad",
                   "Paired differences, every pair, protocol full", "p (Holm)", " of 8",
                   "Detectable differences with 8 AOIs", "7 degrees of freedom"):  # fmt: skip
         assert words in shown
     whole = {protocol.name: metric_comparisons(runs, protocol) for protocol in PROTOCOLS.values()}
-    page = (tmp_path / "out" / "statistics.md").read_text()
+    page = (tmp_path / "out" / "report.md").read_text()
     for name, found in whole.items():
         for block in statistic_blocks(runs, PROTOCOLS[name], found):
             assert to_markdown(block) in page

@@ -631,9 +631,7 @@ def change(path: Path, said: dict[str, str] | None = None, **weights: torch.Tens
 
 BROKEN: dict[str, Callable[[Path], object]] = {
     "expected a file of weights, found no such file": Path.unlink,
-    "not a safetensors file, or damaged": lambda path: path.write_bytes(
-        path.read_bytes()[:-100]
-    ),
+    "not a safetensors file, or damaged": lambda path: path.write_bytes(path.read_bytes()[:-100]),
     "the card is of another file": lambda path: path.write_bytes(
         path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])
     ),

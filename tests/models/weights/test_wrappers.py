@@ -65,6 +65,15 @@ def test_names_that_would_become_one_are_left() -> None:
     assert unwrapped(both) == both
 
 
+def test_a_lightning_checkpoint_is_taken(tmp_path: Path) -> None:
+    theirs, ours = Plain(), Plain()
+    weights = {f"model.{key}": value for key, value in theirs.state_dict().items()}
+    path = tmp_path / "epoch=3.ckpt"
+    torch.save({"epoch": 3, "state_dict": weights, "optimizer_states": [{}]}, path)
+    load_state(ours, path)
+    assert torch.equal(ours.c.weight, theirs.c.weight)
+
+
 def test_weights_of_another_network_are_still_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="expected the weights of this Plain"):
         load_state(Plain(), saved(nn.Linear(2, 2), "module.", tmp_path))

@@ -1,0 +1,265 @@
+"""Give all figures one style, legend, caption and way to be saved."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import ArrayLike, NDArray
+
+from planetcr_bench.figures.fonts import ignore_missing_glyphs, write_all_letters
+from planetcr_bench.utils.files import atomic_write
+
+WIDTH_INCH: Final = 7.0
+"""Of a figure across a page."""
+
+CAPTION_CHARACTERS: Final = 150
+"""In a line of a caption across a page."""
+
+_NAME_CHARACTERS: Final = 42
+
+FEW_SCENES: Final = 10
+"""A point with fewer scenes than this behind it has a hollow marker."""
+
+LOG_SPREAD: Final = 4.0
+"""MAE and SAM get a logarithmic axis where the largest is more than this many times the smallest:
+the cloudy input would otherwise press all methods into one line at the bottom."""
+
+COLOURS: Final = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"),  # Okabe-Ito
+    *("#882255", "#999933", "#332288"),  # those of Tol's muted set that stand apart from these
+)
+
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h")
+"""One more than the colours, so that a pair of both comes back only after 110 methods."""
+
+EDGE: Final[dict[str, Any]] = {"markeredgecolor": "white", "markeredgewidth": 0.5}
+"""Of a marker: tells overlapping ones apart."""
+
+REGION_STYLE: Final = {
+    "cloud": {"color": "#0072B2", "marker": "o"},
+    "edge": {"color": "#E69F00", "marker": "s"},
+    "clear": {"color": "#009E73", "marker": "^"},
+}
+"""Colour and marker of each region, apart for all eyes."""
+
+INPUT_STYLE: Final = {"color": "#808080", "marker": "d", "linestyle": "--"}
+
+STYLE: Final[list[Any]] = [
+    "default",  # whatever a user's matplotlibrc says, the same table gives the same bytes
+    {
+        "font.family": "DejaVu Sans",
+        "font.size": 8,
+        "axes.titlesize": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.axisbelow": True,
+        "axes.formatter.useoffset": False,
+        "grid.color": "#E4E4E4",
+        "xtick.labelsize": 7,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 6,
+        "svg.fonttype": "path",  # text looks the same where DejaVu Sans is missing
+        "svg.hashsalt": "planetcr-bench",
+        "pdf.fonttype": 42,
+    },
+]
+
+_NO_DATES: Final[dict[str, dict[str, Any]]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
+"""Metadata that would differ between files of the same figure, by format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a figure: its name, its bins and its style."""
+
+    name: str
+    is_input: bool
+    bins: pd.DataFrame
+    line: dict[str, Any]
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """One per bin, nan where there is none."""
+        return self.bins[metric].to_numpy(np.float64)
+
+    @property
+    def few(self) -> NDArray[np.bool_]:
+        """Bins with so few scenes that their marker is hollow."""
+        return self.bins["scenes"].to_numpy(np.float64) < FEW_SCENES
+
+
+@contextmanager
+def new_figure(settings: Mapping[str, object] | None = None) -> Iterator[Figure]:
+    """Start an empty figure in the benchmark's style; call :func:`finish_figure` in the block.
+
+    Args:
+        settings: Of matplotlib, beside :data:`STYLE`.
+    """
+    with matplotlib.style.context([*STYLE, dict(settings or {})]), ignore_missing_glyphs():
+        yield Figure(layout="constrained", dpi=200)
+
+
+def panel_grid(figure: Figure, count: int, columns: int) -> list[tuple[Axes, bool, bool]]:
+    """Add panels to a figure line by line; places that are left over stay empty.
+
+    Args:
+        figure: Without panels.
+        count: How many.
+        columns: How many side by side.
+
+    Returns:
+        Of each the axes, whether it is the first of its line, and the last of its column.
+    """
+    grid = list(figure.subplots(math.ceil(count / columns), columns, squeeze=False).flat)
+    for empty in grid[count:]:
+        empty.set_axis_off()
+    return [
+        (axes, index % columns == 0, index + columns >= count)
+        for index, axes in enumerate(grid[:count])
+    ]
+
+
+def finish_figure(figure: Figure, rows: Sequence[Row], caption: str, *, height_inch: float) -> None:
+    """Put a legend above the panels and a caption below them, and settle the layout for good.
+
+    Args:
+        figure: With its panels, laid out by constraints; becomes 7 inches wide.
+        rows: Entries of the legend; none: no legend.
+        caption: Lines of text.
+        height_inch: Of the figure without legend and caption.
+    """
+    lines = _add_legend(figure, rows) if rows else 0
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize=6, color="#404040", parse_math=False)
+    height_inch += 0.17 * lines + 0.1 * len(caption.splitlines())
+    figure.set_size_inches(WIDTH_INCH, height_inch)
+    write_all_letters(figure)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)  # what drawing would do first
+    figure.set_layout_engine("none")  # PNG and SVG share one layout, however often saved
+
+
+def _add_legend(figure: Figure, rows: Sequence[Row]) -> int:
+    """Put one legend above the panels and say how many lines of text it takes."""
+    names = [textwrap.fill(row.name, _NAME_CHARACTERS) for row in rows]
+    longest = max(len(line) for name in names for line in name.splitlines())
+    columns = min(len(names), max(1, int(WIDTH_INCH / (0.6 + 0.068 * longest))))
+    columns = math.ceil(len(names) / math.ceil(len(names) / columns))  # 5 and 5, not 6 and 4
+    legend = figure.legend(
+        [Line2D([], [], **row.line) for row in rows],
+        names,
+        loc="outside upper center",
+        ncols=columns,
+        frameon=False,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a run may be named a$b$
+    return math.ceil(sum(name.count("\n") + 1 for name in names) / columns)
+
+
+def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "svg")) -> None:
+    """Write a figure once per format; the same figure gives the same bytes.
+
+    Args:
+        figure: With its layout settled; its ``dpi`` is the resolution of a PNG.
+        path: Of the files, without their ending; the folder is made if need be.
+        formats: Endings: ``png``, ``svg`` or ``pdf``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for ending in formats:
+        kind = ending.lower()
+        stream = io.BytesIO()
+        with matplotlib.style.context(STYLE), ignore_missing_glyphs():
+            figure.savefig(stream, format=kind, dpi=figure.dpi, metadata=_NO_DATES[kind])
+        atomic_write(path.with_name(f"{path.name}.{ending}"), stream.getvalue())
+
+
+def method_style(method: int) -> dict[str, str]:
+    """Colour and marker of a method, by its position among those of a figure."""
+    return {
+        "color": COLOURS[method % len(COLOURS)],
+        "marker": MARKERS[method % len(MARKERS)],
+    }
+
+
+def legend_entry(name: str, **style: Any) -> Row:
+    """Make an entry of a legend for a marker or line of this style."""
+    return Row(name, False, pd.DataFrame(), {"linestyle": "none", **style})
+
+
+def needs_log_scale(values: ArrayLike) -> bool:
+    """Whether errors need a logarithm: finite ones are positive and spread over the limit."""
+    numbers = np.asarray(values, np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    return bool(finite.size) and 0 < LOG_SPREAD * float(finite.min()) < float(finite.max())
+
+
+def log_ticks(axis: Axis) -> None:
+    """Give a logarithmic axis of errors few and plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.set_minor_locator(NullLocator())
+    plain_numbers(axis)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write numbers without an exponent and without zeros at their end."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def use_log_scale(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis of errors logarithmic and say so in the panel's title."""
+    axes.set(**{f"{which}scale": "log"})
+    log_ticks(axes.xaxis if which == "x" else axes.yaxis)
+    axes.set_title(f"{axes.get_title()}, log scale")
+
+
+def caption_lines(sentences: Sequence[str], signatures: Sequence[str], note: str = "") -> str:
+    """Lines of a caption: sentences, then signatures, then a note; each begins a line."""
+    # A signature has no spaces to break at; after "|" it may go on in the next line.
+    signed = [_wrap(signature.replace("|", "| ")).replace("| ", "|") for signature in signatures]
+    return "\n".join(filter(None, (_wrap(" ".join(sentences)), *signed, _wrap(note))))
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, CAPTION_CHARACTERS, break_on_hyphens=False)
+
+
+def sample_size(overall: pd.DataFrame, *, complete: bool) -> str:
+    """Say how many scenes and pixels a figure shows.
+
+    Args:
+        overall: ``scenes`` and ``pixels`` of each method.
+        complete: Whether all methods were scored on all scenes.
+    """
+    most = overall.sort_values("scenes", ascending=False, kind="stable").iloc[0]
+    scenes = int(most["scenes"])
+    text = f"n = {scenes:,} scene{'s' * (scenes != 1)}, {short_count(int(most['pixels']))} pixels"
+    return f"{text}{'' if complete else '; fewer where a name says so'}."
+
+
+def short_count(count: int) -> str:
+    """A count in three digits: 512, 25.6k, 1.23M."""
+    for power, letter in ((9, "G"), (6, "M"), (3, "k")):
+        if count >= 10**power:
+            return f"{count / 10**power:.3g}{letter}"
+    return str(count)
