@@ -39,11 +39,11 @@ def command(*words: str, folder: Path, whole: bool = False) -> None:
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     folder.mkdir(parents=True, exist_ok=True)
-    command("simulate", "data", "--size", "demo", "--truth", "optical_thickness", folder=folder)
+    command("simulate", "data", "--size", "demo", "--truth", "truth", folder=folder)
     command("check", "data", folder=folder)
     for method in METHODS:
         command("predict", method, "--data", "data", folder=folder)
-        truth = ("--optical-thickness", "optical_thickness")
+        truth = ("--optical-thickness", "truth")
         command("evaluate", f"preds/{method}", *truth, folder=folder)
     runs = [f"results/{TRACK}/{method}" for method in METHODS]
     command("compare", *runs, folder=folder, whole=True)
@@ -53,7 +53,7 @@ def main() -> None:
         f"""
 All of it lies in {folder}/:
   data/                      the simulated dataset, in the official layout
-  optical_thickness/         what is hidden under its clouds, for the report
+  truth/                     what is hidden under its clouds, for the report
   preds/                     predictions of three methods that need no training
   results/{TRACK}/       a folder per method: start with report.md
   results/comparison/        all three side by side, in the same form

@@ -1,4 +1,4 @@
-"""How like the real data is the simulated? Statistics of scenes of both, side by side.
+"""Compare statistics of simulated and real scenes.
 
 Reads any datasets in the official layout; only aggregate figures of scenes leave it, never pixels.
 

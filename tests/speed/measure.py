@@ -1,4 +1,4 @@
-"""How fast is a measurement? Prints ratios, measured side by side in one run on the same scenes.
+"""Time scoring, and compare it with a direct implementation on the same scenes.
 
 Our measuring of both protocols against (b) the official formulas written straight down in float32,
 once on the centre crop and once on the whole patch: one scene at a time, SSIM as depthwise 11 × 11

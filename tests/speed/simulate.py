@@ -1,4 +1,4 @@
-"""How fast is the simulator? Milliseconds of one core per scene, part by part, and ratios.
+"""Time the simulator, part by part, in milliseconds of one core per scene.
 
 make speed
 """

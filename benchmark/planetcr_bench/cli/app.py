@@ -1,4 +1,4 @@
-"""The command line: errors of the family in, one clear message and exit code 1 or 2 out."""
+"""Assemble the command line and turn known errors into one message and an exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from planetcr_bench.cli import (
     train,
 )
 from planetcr_bench.errors import BenchError, BenchWarning
-from planetcr_models.errors import ModelError
+from planetcr_bench.networks import ModelError
 
 
 class _Group(TyperGroup):

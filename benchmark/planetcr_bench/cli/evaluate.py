@@ -29,7 +29,9 @@ def evaluate(
     ] = None,
     workers: options.Workers = None,
     batch: options.Batch = 16,
-    device: options.Device = "auto",
+    device: Annotated[
+        str, typer.Option(help="Of the segmenters: auto, cpu, cuda or cuda:N.")
+    ] = "auto",
     class_average: options.ClassAverage = None,
     allow_missing: Annotated[
         bool,
@@ -41,6 +43,10 @@ def evaluate(
     segmenter: options.Segmenters = None,
     precision: options.InferencePrecision = None,
     optical_thickness: options.OpticalThickness = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Score again what was scored before and has not changed."),
+    ] = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
@@ -54,7 +60,11 @@ def evaluate(
     from planetcr_bench.utils.untrusted import printable
 
     if precision is not None and not segmenter:
-        raise UsageError("--precision: is of segmenters; give one with --segmenter")
+        raise UsageError("--precision: applies to segmenters; give one with --segmenter")
+    if device != "auto" and not segmenter:
+        raise UsageError(
+            f"--device: expected it with --segmenter, which alone uses it, got {device}"
+        )
     segmenters = []
     if segmenter:
         need_segmenters()
@@ -70,12 +80,12 @@ def evaluate(
         name=name,
         workers=workers,
         batch=batch,
-        device=device,
         class_average=class_average,
         allow_missing=allow_missing,
         segmenters=segmenters,
         optical_thickness=optical_thickness,
         command=["planetcr-bench", *sys.argv[1:]],
+        force=force,
         quiet=as_json,
     )
     for problem in problems:

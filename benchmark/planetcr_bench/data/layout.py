@@ -1,4 +1,4 @@
-"""A folder in the official layout in, scenes out. The only file that opens the dataset's files.
+"""Find scenes in the official layout and read their files.
 
 Layout: ``<split>/<product>_<season>/<product>_<season>_<aoi>/<product>_<season>_<aoi>_p_<n>``
 with ``.npy`` for the cloud mask and ``.tif`` for the other products.
@@ -84,13 +84,13 @@ EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
 """Accepted dtypes and the shape of each product's file."""
 
 ENDINGS: Final = {".tif": (".tif", ".tiff"), ".npy": (".npy",)}
-"""Endings that stand for the one of the layout, in any capitals."""
+"""Accepted spellings of the layout's file extensions, in any case."""
 
 LARGEST_LIST: Final = 200_000_000
-"""Bytes of a list of scenes; the authors' have about 300 a scene."""
+"""Largest list of scenes in bytes; those of the authors have about 300 per scene."""
 
 LARGEST_TRUTH: Final = 20_000_000
-"""Bytes of a scene's hidden truth."""
+"""Largest file of hidden truth, in bytes."""
 
 _STEM = re.compile(
     rf"(?P<product>{'|'.join(PRODUCTS)})_(?P<season>[a-z]+)"
@@ -126,7 +126,7 @@ class SceneFiles:
         return Path(self.split_folder).name
 
     def path(self, product: str) -> Path:
-        """File of one product, whatever the capitals of its ending; as a rule, if there is none."""
+        """File of one product, with its extension in any case; the usual name if there is none."""
         folder = f"{product}_{self.season}"
         stem = f"{folder}_{self.aoi_number}"
         rule = Path(self.split_folder, folder, stem, f"{stem}_p_{self.patch}{SUFFIX[product]}")
@@ -141,7 +141,7 @@ class Raster:
         pixels: As stored, before any scaling.
         crs: Empty where the file has none.
         transform: None where the file has none.
-        tags: What the file says of its pixels.
+        tags: What the file says about its pixels.
     """
 
     pixels: NDArray[Any]
@@ -156,12 +156,12 @@ def read_raster(
     """Decode one GeoTIFF or ``.npy`` file as it is stored.
 
     Args:
-        path: The file; its ending says which it is, in any capitals.
-        accept: Looks at the header, and raises before a file is decoded that must not be.
-        bands: How many are expected; one more, if it is an alpha band, becomes a mask.
+        path: The file; its extension, in any case, gives the format.
+        accept: Inspects the header, and raises before an unacceptable file is decoded.
+        bands: How many are expected; an additional alpha band becomes a mask.
 
     Raises:
-        DatasetError: The file is missing, no regular file, or cannot be decoded.
+        DatasetError: The file is missing, not a regular file, or cannot be decoded.
     """
     if not os.path.lexists(path):
         raise DatasetError(f"{path}: no such file")
@@ -179,14 +179,14 @@ def read_raster(
 
 
 def read_product(files: SceneFiles, product: str) -> Raster:
-    """Decode one product of a scene: its pixels as the file means them by its tags.
+    """Decode one product of a scene, interpreted by the tags of its file.
 
-    Bands are brought in order where the file names them, scale and offset are applied, nodata and
-    masks are holes of the SAR image and unknown land cover. Files without tags come as stored.
+    Bands are sorted by their names if the file has any, scale and offset are applied, nodata and
+    masks become holes of the SAR image and unknown land cover. Files without tags stay as stored.
 
     Raises:
-        DatasetError: The file is missing, cannot be decoded, has another dtype or shape than
-            the official layout, or numbers that cannot be what the product is; the message names
+        DatasetError: The file is missing, cannot be decoded, differs in dtype or shape from the
+            official layout, or has values that the product cannot have; the message names
             file, expected and got.
     """
     path = files.path(product)
@@ -202,7 +202,7 @@ def read_product(files: SceneFiles, product: str) -> Raster:
 
 
 def empty_pixels(raster: Raster) -> int:
-    """Pixels of an optical product that hold its own nodata of 0 in any band."""
+    """Count pixels of an optical product with its nodata value 0 in any band."""
     if raster.pixels.all():
         return 0
     empty = nodata_pixels(raster.pixels, raster.tags.nodata)
@@ -222,8 +222,8 @@ def read_scene(files: SceneFiles) -> Scene:
     """Read the five files of a scene, with the values of the authors' loader.
 
     Raises:
-        DatasetError: A file is missing, unreadable or not as the official layout has it.
-        SceneError: The products do not lie on one grid.
+        DatasetError: A file is missing, unreadable or does not match the official layout.
+        SceneError: The products do not share one grid.
     """
     return scene_from_rasters(
         files, {product: read_product(files, product) for product in PRODUCTS}
@@ -234,7 +234,7 @@ def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
     """Turn the decoded products of one scene into a :class:`Scene`.
 
     Raises:
-        SceneError: The products do not lie on one grid.
+        SceneError: The products do not share one grid.
     """
     disagreements = grid_disagreements(files, rasters)
     if disagreements:
@@ -307,7 +307,7 @@ def corners(raster: Raster) -> NDArray[np.float64]:
 
 
 def find_splits(data: Path) -> list[str]:
-    """Splits that a dataset folder holds.
+    """List the splits of a dataset folder.
 
     Raises:
         DatasetError: There is none; the message says what was expected where.
@@ -323,7 +323,7 @@ def find_splits(data: Path) -> list[str]:
 
 
 def _where(data: Path) -> str:
-    """Which folder to give instead of one that holds no split, as the end of a message."""
+    """Suggest the folder to give instead of one without a split, as the end of a message."""
     whole = data.resolve()
     above = [folder for folder in whole.parents[:3] if any(map(_holds_products, _splits(folder)))]
     if above:
@@ -343,13 +343,13 @@ def _splits(data: Path) -> list[Path]:
 
 
 def _holds_products(folder: Path) -> bool:
-    """Whether a folder is laid out as a split; those of a product end in the number of an AOI."""
+    """Whether a folder looks like a split: its product folders end in the number of an AOI."""
     found = folder.glob("planet_cloudfree_*")
     return any(not path.name[-1].isdecimal() and path.is_dir() for path in found)
 
 
 def _nested_split(folder: Path) -> Path | None:
-    """The first folder of products, at most three below another."""
+    """Find the first folder of products, at most three levels below another."""
     level = [folder]
     for _ in range(3):
         level = [inner for outer in level for inner in _inner_folders(outer)]
@@ -360,7 +360,7 @@ def _nested_split(folder: Path) -> Path | None:
 
 
 def _inner_folders(folder: Path) -> list[Path]:
-    """Folders in another, no more than someone keeps who unpacks data there."""
+    """List a limited number of folders within another."""
     try:
         inside = sorted(folder.iterdir())[:100]
     except OSError:
@@ -374,7 +374,7 @@ def _inner_folders(folder: Path) -> list[Path]:
 
 
 def no_scenes(data: Path, split: str) -> str:
-    """Why a split has no scene, with the folder to give instead if there is one."""
+    """Explain why a split has no scene, and name the folder to give instead if there is one."""
     inner, remedy = _nested_split(data / split), ""
     if inner is not None:
         give = f"give {inner.parent}, or " if inner.name == split else ""
@@ -383,7 +383,7 @@ def no_scenes(data: Path, split: str) -> str:
 
 
 def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path]]:
-    """Walk a split and note which products each scene has.
+    """Walk a split and record which products each scene has.
 
     Args:
         data: Folder that holds ``train/`` and ``test/``.
@@ -391,7 +391,7 @@ def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path
 
     Returns:
         Scene to bit set of its products (bit i is ``PRODUCTS[i]``), and the files of the product
-        folders that are not where or what the layout says, save litter and notes.
+        folders that do not belong to the layout, except system files and notes.
 
     Raises:
         DatasetError: A folder cannot be read.
@@ -411,7 +411,7 @@ def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path
                         strays.append(Path(entry.path))
                 for files, spelt in names.items():
                     found[files] = found.get(files, 0) | 1 << bit
-                    if len(spelt) > 1:  # one file, its ending in several spellings
+                    if len(spelt) > 1:  # one file, several spellings of its extension
                         strays += [
                             Path(aoi_folder.path, name)
                             for name in spelt
@@ -454,12 +454,12 @@ def _parse(name: str, product: str, aoi_folder: str, root: str) -> SceneFiles | 
 
 @dataclass(frozen=True, slots=True)
 class Misnamed:
-    """Files of a split whose names share what the layout does not have.
+    """Files of a split whose names share a prefix or suffix that the layout does not have.
 
     Attributes:
-        lines: One per beginning or end that names share.
-        missing: Lines about files that are not there but under another name.
-        strays: All other files that the layout does not explain.
+        lines: One per shared prefix or suffix.
+        missing: Lines about files that are missing but exist under another name.
+        strays: All other files that do not belong to the layout.
     """
 
     lines: list[str]
@@ -468,7 +468,7 @@ class Misnamed:
 
 
 def misnamed(folder: Path, strays: Iterable[Path]) -> Misnamed:
-    """Tell files that all have one word too much in their names from other strays.
+    """Separate files whose names share an additional word from other strays.
 
     Args:
         folder: Of the split, for messages.
@@ -496,7 +496,7 @@ def _affixes(path: Path) -> tuple[str, str, str] | None:
 
 
 def _rule(path: Path) -> str:
-    """Ending of the images of a product's folder."""
+    """File extension of the images in the folder of a product."""
     return SUFFIX["cloudmask" if path.parent.name.startswith("cloudmask") else "S1"]
 
 
@@ -508,12 +508,12 @@ ALL_PRODUCTS = (1 << len(PRODUCTS)) - 1
 
 
 def missing_products(found: int) -> list[str]:
-    """Products that a bit set of :func:`find_files` lacks."""
+    """List the products that are missing from a bit set of :func:`find_files`."""
     return [product for bit, product in enumerate(PRODUCTS) if not found & 1 << bit]
 
 
 def find_scenes(data: Path, split: str, scene_list: Path | None = None) -> list[SceneFiles]:
-    """Complete scenes of a split, in a fixed order.
+    """Find the complete scenes of a split, in a fixed order.
 
     Args:
         data: Folder that holds ``train/`` and ``test/``.
@@ -616,11 +616,11 @@ def _scene_of_row(row: Sequence[str], root: str, where: str) -> SceneFiles:
 
 
 def read_track(data: Path, split: str | None = None) -> str:
-    """Name of the track that results on a dataset belong to.
+    """Name the track that results on a dataset belong to.
 
     A dataset names itself in ``dataset.toml`` (``track = "…"``) beside its splits. The official
-    release has no such file: it is known by the pixels of the scene that its authors publish of
-    the split, or of any split where they publish none. Everything else is ``unnamed``.
+    release has no such file: it is recognised by the pixels of the scene that its authors publish
+    of the split, or of any split where they publish none. Everything else is ``unnamed``.
 
     Args:
         data: Folder that holds the splits.
@@ -640,7 +640,7 @@ def read_track(data: Path, split: str | None = None) -> str:
 
 
 def _is_release(data: Path, split: str) -> bool:
-    """Whether a split holds the scene that the authors publish of it, pixel by pixel."""
+    """Whether a split contains the scene that the authors publish, pixel by pixel."""
     season, aoi, patch, digest = PLANET_CR_SAMPLES[split]
     files = SceneFiles(season, aoi, patch, str(data / split))
     if present_products(files) != ALL_PRODUCTS:
@@ -653,7 +653,7 @@ def _is_release(data: Path, split: str) -> bool:
 
 
 def simulated_identity(data: Path, split: str, scene_list: Path | None = None) -> str | None:
-    """What decides the scenes of a split of a simulated dataset.
+    """Identify the scenes of a split of a simulated dataset.
 
     Args:
         data: Folder that holds the splits.
@@ -661,7 +661,7 @@ def simulated_identity(data: Path, split: str, scene_list: Path | None = None) -
         scene_list: List that the scenes are taken from, if not all of the split are.
 
     Returns:
-        None for scenes of a list, and for any other dataset: only its fingerprint tells what it is.
+        None for scenes of a list, and for any other dataset: only its fingerprint identifies it.
 
     Raises:
         DatasetError: ``dataset.toml`` is broken.
@@ -675,7 +675,7 @@ def simulated_identity(data: Path, split: str, scene_list: Path | None = None) -
 
 
 def shortfall(data: Path, split: str, found: int) -> str | None:
-    """A line about a simulated split that has not the scenes it declares; None where it has.
+    """Report a simulated split without the scenes that it declares; None if it has them.
 
     Args:
         data: Folder that holds the splits.
@@ -687,9 +687,9 @@ def shortfall(data: Path, split: str, found: int) -> str | None:
     if expected is None or found == expected:
         return None
     remedy = (
-        "run the same `planetcr-bench simulate` again, it goes on where it stopped"
+        "run the same `planetcr-bench simulate` again to resume it"
         if found < expected
-        else "simulate it anew in an empty folder"
+        else "simulate it again in an empty folder"
     )
     return f"{data / split}: expected {expected} scenes by {METADATA}, found {found}; {remedy}"
 
@@ -698,7 +698,7 @@ def shortfall(data: Path, split: str, found: int) -> str | None:
 
 
 def centre_of(raster: Raster) -> tuple[float, float]:
-    """Longitude and latitude of a raster's centre, degrees, to 1e-6; nan where it has no place."""
+    """Longitude and latitude of a raster's centre, degrees, to 1e-6; nan without georeference."""
     crs = CRS.from_string(raster.crs) if raster.crs else CRS()
     if raster.transform is None or not (crs.is_projected or crs.is_geographic):
         return math.nan, math.nan
@@ -737,7 +737,7 @@ def read_thickness(truth: Path, files: SceneFiles) -> NDArray[np.float32]:
         thickness = np.asarray(array, np.float32)
     except BenchError:
         raise
-    except Exception as error:  # zipfile and numpy say of broken bytes what they like
+    except Exception as error:  # zipfile and numpy raise any exception for broken bytes
         raise DatasetError(
             f"{path}: expected the hidden truth of a scene, cannot read it"
         ) from error

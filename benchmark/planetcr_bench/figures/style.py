@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from planetcr_bench.figures.fonts import unwarned, write_all_letters
+from planetcr_bench.figures.fonts import ignore_missing_glyphs, write_all_letters
 from planetcr_bench.utils.files import atomic_write
 
 WIDTH_INCH: Final = 7.0
@@ -104,7 +104,7 @@ class Row:
 
     @property
     def few(self) -> NDArray[np.bool_]:
-        """Bins with too few scenes to lean on."""
+        """Bins with so few scenes that their marker is hollow."""
         return self.bins["scenes"].to_numpy(np.float64) < FEW_SCENES
 
 
@@ -115,12 +115,12 @@ def new_figure(settings: Mapping[str, object] | None = None) -> Iterator[Figure]
     Args:
         settings: Of matplotlib, beside :data:`STYLE`.
     """
-    with matplotlib.style.context([*STYLE, dict(settings or {})]), unwarned():
+    with matplotlib.style.context([*STYLE, dict(settings or {})]), ignore_missing_glyphs():
         yield Figure(layout="constrained", dpi=200)
 
 
 def panel_grid(figure: Figure, count: int, columns: int) -> list[tuple[Axes, bool, bool]]:
-    """Panels of a figure line by line; places that are left over stay empty.
+    """Add panels to a figure line by line; places that are left over stay empty.
 
     Args:
         figure: Without panels.
@@ -189,7 +189,7 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "sv
     for ending in formats:
         kind = ending.lower()
         stream = io.BytesIO()
-        with matplotlib.style.context(STYLE), unwarned():
+        with matplotlib.style.context(STYLE), ignore_missing_glyphs():
             figure.savefig(stream, format=kind, dpi=figure.dpi, metadata=_NO_DATES[kind])
         atomic_write(path.with_name(f"{path.name}.{ending}"), stream.getvalue())
 
@@ -203,7 +203,7 @@ def method_style(method: int) -> dict[str, str]:
 
 
 def legend_entry(name: str, **style: Any) -> Row:
-    """An entry of a legend that stands for a marker, or for what else it is told to."""
+    """Make an entry of a legend for a marker or line of this style."""
     return Row(name, False, pd.DataFrame(), {"linestyle": "none", **style})
 
 
@@ -245,7 +245,7 @@ def _wrap(text: str) -> str:
 
 
 def sample_size(overall: pd.DataFrame, *, complete: bool) -> str:
-    """How many scenes and pixels a figure shows, in a sentence.
+    """Say how many scenes and pixels a figure shows.
 
     Args:
         overall: ``scenes`` and ``pixels`` of each method.

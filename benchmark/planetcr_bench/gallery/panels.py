@@ -1,6 +1,6 @@
-"""Arrays of a scene in, panels out: how images, radar, land cover and errors look on paper.
+"""Turn images, radar, land cover and errors of a scene into panels.
 
-Nothing is flattered: all optical panels of a scene share the stretch of its clear image, and all
+No method is flattered: all optical panels of a scene share the stretch of its clear image, and all
 errors, angles and SAR panels of a figure share one scale each.
 """
 

@@ -1,4 +1,4 @@
-"""The scenes of a split in, the few that are drawn out: by name, by score, or spread over them."""
+"""Choose the scenes to draw: by name, by score, or spread over a split."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Select = Literal["spread", "classes", "best", "median", "worst"]
 By = Literal["mae", "psnr", "sam", "ssim"]
 
 BY_SCORE: Final = ("best", "median", "worst")
-"""Picks that a method's scores decide."""
+"""Selections that a method's scores decide."""
 
 COLUMN: Final = {"mae": "mae", "psnr": "psnr", "sam": "sam_deg", "ssim": "ssim"}
 """Scores that scenes are ranked by, and their columns in tables."""
@@ -160,14 +160,14 @@ def class_shares(files: SceneFiles) -> NDArray[np.float64]:
 
 
 def scene_scores(
-    predictions: Predictions, protocol: Protocol, by: By, *, quiet: bool = False
+    predictions: Predictions, protocol: Protocol, rank_by: By, *, quiet: bool = False
 ) -> pd.Series[float]:
     """Measure each scene as ``evaluate`` does.
 
     Args:
         predictions: Of every scene that is to be ranked.
         protocol: Whose scores count.
-        by: Which.
+        rank_by: Which.
         quiet: Show no progress.
 
     Returns:
@@ -186,16 +186,16 @@ def scene_scores(
             problems,
         )
     frame = table.to_pandas(ignore_metadata=True)
-    return score_groups(frame, protocol, ["scene"])[COLUMN[by]]
+    return score_groups(frame, protocol, ["scene"])[COLUMN[rank_by]]
 
 
-def ranked_scenes(scores: pd.Series[float], pick: Select, by: By, count: int) -> list[str]:
+def ranked_scenes(scores: pd.Series[float], select: Select, rank_by: By, count: int) -> list[str]:
     """Choose the best, the worst, or those whose score is nearest to the median.
 
     Args:
         scores: Of each scene, by name; scenes without one (nan) are left out.
-        pick: ``best``, ``worst`` or ``median``.
-        by: Which score it is.
+        select: ``best``, ``worst`` or ``median``.
+        rank_by: Which score it is.
         count: How many to choose; fewer, if there are no more.
 
     Returns:
@@ -206,11 +206,11 @@ def ranked_scenes(scores: pd.Series[float], pick: Select, by: By, count: int) ->
         ['a', 'b']
     """
     values = scores.dropna().sort_index()
-    if pick == "median":
+    if select == "median":
         middle = values.median()
         distance = (values - middle).abs().where(values != middle, 0)  # ∞ − ∞ is no number
         ranked = distance.sort_values(kind="stable")
     else:
-        higher_first = HIGHER_IS_BETTER[COLUMN[by]] == (pick == "best")
+        higher_first = HIGHER_IS_BETTER[COLUMN[rank_by]] == (select == "best")
         ranked = values.sort_values(ascending=not higher_first, kind="stable")
     return [str(name) for name in ranked.index[:count]]

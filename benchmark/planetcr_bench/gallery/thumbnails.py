@@ -1,4 +1,4 @@
-"""Predictions of simulated scenes in, one small strip of pictures out, for the leaderboard.
+"""Draw a strip of small pictures of simulated scenes for the leaderboard.
 
 Only simulated images are drawn: those of Planet may not be passed on.
 """
@@ -45,9 +45,9 @@ def sample_strip(predictions: Predictions, covers: Mapping[SceneFiles, float]) -
         BenchError: A file cannot be read.
     """
     columns = [_column(predictions, files) for files in spread_scenes(covers, SCENES)]
-    sheet = _spaced([_spaced(column, axis=0) for column in columns], axis=1)
+    strip = _spaced([_spaced(column, axis=0) for column in columns], axis=1)
     stream = io.BytesIO()
-    Picture.fromarray(np.rint(255 * sheet).astype(np.uint8)).save(stream, "JPEG", quality=QUALITY)
+    Picture.fromarray(np.rint(255 * strip).astype(np.uint8)).save(stream, "JPEG", quality=QUALITY)
     return stream.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 Compiled loops in float64 that touch each pixel once and keep what they need in cache; no image
 is unfolded and no map is stored but SSIM's. Plain IEEE arithmetic in a fixed order: the same scene
-gives the same bits whatever else runs. ``gpu.py`` says the same in tensors and is this file's test.
+gives the same bits whatever else runs. ``tests/bench/torch_oracle.py`` is an independent reference.
 """
 
 from __future__ import annotations

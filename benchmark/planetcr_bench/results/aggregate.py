@@ -1,4 +1,4 @@
-"""Ledgers in, tables out: Tab. 2 of the paper, Fig. 5's bins, regions, and any other grouping."""
+"""Aggregate ledgers into scores by class, cloud-cover bin, region or any other group."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FLOOR: Final = "Cloud-Free against itself"
 """Name of the row with the noise floor of SAM."""
 
 INPUT: Final = "Cloudy (input)"
-"""Name of the row that scores the untouched cloudy image."""
+"""Name of the row that scores the cloudy image."""
 
 Of = Literal["prediction", "input"]
 
@@ -44,7 +44,7 @@ SUMS_OF_INPUT: Final = {
     "angle_pixels": "input_angle_pixels",
     "ssim": "input_ssim",
 }
-"""Columns that score the prediction, and those that score the input in their place."""
+"""Columns that score the prediction, and those that score the input instead."""
 
 
 def score_groups(
@@ -61,12 +61,12 @@ def score_groups(
         frame: Rows of a ledger, all protocols.
         protocol: Which to report.
         by: Columns that name a group, such as ``land_cover``; also ``cover_bin``. None: one group.
-        of: The prediction, or the cloudy input measured on the same pixels.
-        pool: Other pooling than the protocol's own.
+        of: The prediction, or the cloudy input on the same pixels.
+        pool: Pooling, if not that of the protocol.
 
     Returns:
         One row per group that has pixels, indexed by ``by``: ``mae``, ``psnr``, ``sam_deg``,
-        ``ssim``, and what stands behind them: ``pixels``, ``scenes``, ``aois``.
+        ``ssim``, and the counts behind them: ``pixels``, ``scenes``, ``aois``.
     """
     keys = list(by) or ["all"]
     needed = dict.fromkeys([*SUMS, "scene", "aoi", "cloud_cover", *by])
@@ -111,9 +111,9 @@ def psnr_scene_mean(
 ) -> pd.Series[float]:
     """Mean over scenes of each scene's PSNR, of each group of ledger rows.
 
-    The PSNR of pooled pixels hangs on the scenes with the largest errors; methods may rank
-    otherwise in this one. Scenes without pixels of a group do not count in it; a perfect scene
-    makes the mean infinite, unless the protocol gives a perfect match decibels.
+    The PSNR of pooled pixels depends on the scenes with the largest errors, so the two may rank
+    methods differently. Scenes without pixels of a group do not count in it; a perfect scene
+    makes the mean infinite, unless the protocol assigns a finite value to a perfect match.
 
     Args:
         frame: See :func:`score_groups`, like ``protocol``, ``by`` and ``of``.
@@ -130,7 +130,7 @@ def psnr_scene_mean(
 def floor_groups(
     frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, pool: Pool | None = None
 ) -> pd.DataFrame:
-    """Noise floor of SAM: what the clear image scores against itself where norms are floored.
+    """Noise floor of SAM: the score of the clear image against itself where norms are floored.
 
     Args:
         frame: Rows of a ledger that has ``FLOOR_SUMS``.
@@ -158,12 +158,12 @@ def floor_groups(
 def floor_row(
     ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
 ) -> dict[str, object] | None:
-    """A row of Tab. 2 with the noise floor of SAM: of the dataset, whatever was predicted.
+    """Row of Tab. 2 with the noise floor of SAM, a property of the dataset.
 
     Args:
-        ledgers: Runs on one dataset; the one that covers most scenes speaks for all.
+        ledgers: Runs on one dataset; the one with most scenes is used.
         protocol: Which to report.
-        pool: How per-class figures are put together, if not as the protocol does.
+        pool: How per-class figures are averaged, if not as in the protocol.
 
     Returns:
         ``row``, ``kind`` (``floor``), ``scenes``, ``aois``, ``sam_deg``, ``under_floor``, and each
@@ -188,18 +188,18 @@ def floor_row(
 
 
 def input_window(ledger: Ledger) -> str:
-    """What the network saw, the tag of a run: ``160``, ``whole``, or ``unknown``."""
+    """Input window of a run: ``160``, ``whole``, or ``unknown``."""
     return str(ledger.provenance.get("input_window", UNKNOWN_INPUT))
 
 
 def marked(ledgers: Sequence[Ledger], *, always: bool = False) -> list[Ledger]:
-    """The same runs, with what the network saw in each name where that is not the same of all.
+    """Add the input window to the names of runs where it differs between them.
 
-    So no table or figure made of them shows two tags unmarked.
+    So no table or figure mixes input windows without a mark.
 
     Args:
         ledgers: Runs on one dataset.
-        always: Mark all, as beside published figures.
+        always: Mark all runs, as beside published figures.
 
     Returns:
         Runs in the order of the paper's table, such as ``align_cr (input 160)``.
@@ -223,15 +223,15 @@ def _mark(run: Ledger) -> str:
 
 
 def input_note(ledgers: Sequence[Ledger]) -> str:
-    """A sentence under every table of runs: what the networks saw."""
+    """Note under every table of runs: the input windows of the networks."""
     found: dict[str, list[str]] = {}
     for run in in_paper_order(ledgers):
         names = found.setdefault(input_window(run), [])
         names += [] if _MARK.search(run.name) else [run.name]
     if len(found) == 1:
         return f"Input window: {_SEEN[next(iter(found))]}."
-    told = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
-    return f"Input windows differ, which moves official figures. {'; '.join(told)}."
+    parts = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
+    return f"Input windows differ, which changes official figures. {'; '.join(parts)}."
 
 
 _SEEN: Final = {
@@ -247,12 +247,12 @@ def coverage(ledger: Ledger) -> str:
 
 
 def method_label(ledger: Ledger) -> str:
-    """Name of a run in tables and figures; an incomplete one shows its coverage."""
+    """Name of a run in tables and figures; with its coverage if it is incomplete."""
     return covered(ledger.name, ledger)
 
 
 def covered(name: str, ledger: Ledger) -> str:
-    """A row's name, with the scenes that stand behind it unless the run has all."""
+    """Name of a row, with the number of its scenes unless the run is complete."""
     return name if ledger.provenance["complete"] else f"{name} ({coverage(ledger)})"
 
 
@@ -263,15 +263,15 @@ def in_paper_order(ledgers: Iterable[Ledger]) -> list[Ledger]:
 
 
 def widest(ledgers: Iterable[Ledger]) -> Ledger:
-    """The run that covers most scenes, the first of several: it speaks for the dataset's images."""
+    """The first run with most scenes: it represents the images of the dataset."""
     return max(ledgers, key=lambda ledger: int(ledger.provenance["scenes"]))
 
 
 def check_comparable(ledgers: Sequence[Ledger]) -> None:
-    """Refuse to put runs side by side that did not score the same dataset in the same way.
+    """Refuse to compare runs that did not score the same dataset in the same way.
 
-    A simulated dataset is the same where version, preset, seed, size and the number of scenes are:
-    another machine may round a value by 1 DN, which :func:`rounding_note` then says.
+    Simulated datasets count as the same if version, preset, seed, size and the number of scenes
+    agree: another machine may round a value by 1 DN, which :func:`rounding_note` then states.
 
     Raises:
         LedgerError: Names the two runs and the setting in which they differ.
@@ -301,11 +301,11 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
 
 
 ROUNDING: Final = 0.01
-"""Largest relative difference of the input's error in a scene that rounding can explain."""
+"""Largest relative difference of the input's error in a scene that rounding explains."""
 
 
 def _simulated_alike(first: Ledger, other: Ledger) -> bool:
-    """Whether two runs scored one simulation: by its name, and by the error of the input."""
+    """Whether two runs scored the same simulation, by its name and the error of the input."""
     keys = ("simulation", "expected_scenes")
     if first.provenance.get("simulation") is None or any(
         first.provenance[key] != other.provenance.get(key) for key in keys
@@ -316,26 +316,26 @@ def _simulated_alike(first: Ledger, other: Ledger) -> bool:
         for ledger in (first, other)
     )
     both = pd.concat([ours, theirs], axis=1, join="inner")
-    apart = (both.iloc[:, 0] - both.iloc[:, 1]).abs()
-    return not both.empty and bool((apart <= ROUNDING * both.iloc[:, 0]).all())
+    difference = (both.iloc[:, 0] - both.iloc[:, 1]).abs()
+    return not both.empty and bool((difference <= ROUNDING * both.iloc[:, 0]).all())
 
 
 def rounding_note(ledgers: Sequence[Ledger]) -> str | None:
-    """A sentence for runs on one simulated dataset that two machines made; None for all others."""
+    """Note for runs on one dataset simulated on two machines; None for all others."""
     if len({ledger.provenance["fingerprint"] for ledger in ledgers}) == 1:
         return None
     return (
         f"Simulated on more than one machine ({ledgers[0].provenance['simulation']}): version, "
-        "seed and size agree, the fingerprints do not; values may differ by rounding, 1 DN here "
-        "and there."
+        "seed and size agree, the fingerprints do not; values may differ by rounding, by 1 DN in "
+        "single pixels."
     )
 
 
 def of_protocol(ledger: Ledger, name: str) -> Ledger:
-    """A run with nothing but what it has in one protocol.
+    """Restrict a run to one protocol.
 
     Raises:
-        LedgerError: It was not measured in it.
+        LedgerError: It was not scored in this protocol.
     """
     protocols = ledger.provenance["protocols"]
     if name not in protocols:
@@ -358,7 +358,7 @@ def measured_protocols(ledgers: Sequence[Ledger]) -> list[Protocol]:
 def table2(
     ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
 ) -> pd.DataFrame:
-    """Tab. 2: figures per land-cover class and overall, of the input, each method, and its gain.
+    """Build Tab. 2: scores per class and overall of the input, each method, and its gain.
 
     Args:
         ledgers: Runs on one dataset.
@@ -411,7 +411,7 @@ def _gain(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, 
 
 
 def _runs(ledgers: Sequence[Ledger]) -> list[tuple[str, str, Ledger, Of]]:
-    """The input's row, from the run that covers most scenes, and one row per run."""
+    """Row of the input, from the run with most scenes, and one row per run."""
     whole = widest(ledgers)
     runs: list[tuple[str, str, Ledger, Of]] = [(covered(INPUT, whole), "input", whole, "input")]
     runs += [(method_label(run), "measured", run, "prediction") for run in in_paper_order(ledgers)]

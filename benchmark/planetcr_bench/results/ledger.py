@@ -1,4 +1,4 @@
-"""Raw additive sums of every scene in, parquet out, and back. Nothing above opens an image again.
+"""Store the additive sums of every scene in Parquet files.
 
 One row per scene × protocol × land-cover class × region × optical thickness that has pixels. Rows
 of disjoint scenes merge by concatenation; every score is a ratio of sums of rows.
@@ -43,7 +43,7 @@ from planetcr_bench.metrics.sums import (
 from planetcr_bench.utils.untrusted import check_regular, parse_json, printable
 
 SCHEMA_VERSION: Final = 3
-"""Raised when a column changes its meaning; ledgers of two versions are never put side by side."""
+"""Raised when a column changes its meaning; ledgers of different versions do not compare."""
 
 
 ARROW_TYPES: Final = {
@@ -99,27 +99,27 @@ RECORD: Final[Mapping[str, tuple[type, ...]]] = {
     "segmenters": (dict,),
     "optical_thickness": (bool,),
 }
-"""What a ledger says of its run, and the types of it."""
+"""Metadata of a ledger and their types."""
 
 LARGEST_LEDGER: Final = 1_000_000_000
-"""Bytes of a file."""
+"""Largest size of a file in bytes."""
 
 LARGEST_UNPACKED: Final = 2_000_000_000
-"""Bytes of all its columns, by what it says; a few bytes may unpack to a text of any length."""
+"""Largest declared size of all columns in bytes; a few bytes may unpack to a text of any length."""
 
 
 DISTANCE_ROUNDING: Final = 1e-9
-"""How far the sums of a row may break the triangle inequality, relative to their total: more than
-adding a patch's values in float64 can lose."""
+"""Tolerance of the triangle inequality between the sums of a row, relative to their total: more
+than adding the values of a patch in float64 can lose."""
 
 METADATA_KEY = b"planetcr_bench"
 
 
 def schema_of(segmenters: Sequence[str] = (), *, floor: bool = False) -> pa.Schema:
-    """Columns and types of a ledger, with those of the segmenters behind the others.
+    """Columns and types of a ledger, those of the segmenters last.
 
     Args:
-        segmenters: Keys of the segmenters that have read it.
+        segmenters: Keys of its segmenters.
         floor: Whether it has :data:`FLOOR_SUMS`.
     """
     columns = {**COLUMNS, **(FLOOR_SUMS if floor else {})}
@@ -135,20 +135,20 @@ def schema_of(segmenters: Sequence[str] = (), *, floor: bool = False) -> pa.Sche
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Rows of one method on one dataset, and where they come from.
+    """Rows of one method on one dataset, and their provenance.
 
     Attributes:
         frame: One row per scene × protocol × class × region × thickness, columns as
-            :data:`COLUMNS`; put :func:`in_order`, so that no figure hangs on the order in which
-            rows were given.
-        provenance: What ``run.json`` holds.
+            :data:`COLUMNS`; sorted by :func:`in_order`, so that no figure depends on the order of
+            the rows in the file.
+        provenance: Content of ``run.json``.
     """
 
     frame: pd.DataFrame
     provenance: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        """Put the rows in order."""
+        """Sort the rows."""
         object.__setattr__(self, "frame", in_order(self.frame))
 
     @property
@@ -158,7 +158,7 @@ class Ledger:
 
     @property
     def segmenters(self) -> tuple[str, ...]:
-        """Keys of the segmenters that it holds columns of, in their order."""
+        """Keys of its segmenters, in the order of their columns."""
         return tuple(sorted(self.provenance["segmenters"]))
 
     @property
@@ -168,17 +168,17 @@ class Ledger:
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows and categories of a ledger in the order in which measuring writes them.
+    """Sort the rows and categories of a ledger in the order in which scoring writes them.
 
-    The same rows give the same bits, whatever order a file has them in, or its dictionaries: rows
-    by scene (numbers within a name by their value), then by :data:`ROW_ORDER`; categories of texts
-    in the order of the rows, and none that no row has.
+    The same rows give the same bits, whatever the order of rows and dictionaries in a file: rows by
+    scene (numbers within a name by their value), then by :data:`ROW_ORDER`; categories of texts in
+    the order of the rows, without unused ones.
 
     Args:
-        frame: Rows of a ledger; columns that it lacks order nothing.
+        frame: Rows of a ledger; missing columns are ignored.
 
     Returns:
-        The same frame if it is in order, else another one, numbered from 0.
+        The same frame if it is sorted, else a new one, numbered from 0.
     """
     texts = {
         name: pd.Categorical(frame[name])
@@ -201,7 +201,7 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranks(texts: pd.Categorical, order: Sequence[str]) -> NDArray[np.int64]:
-    """Place of each text by the order given, then by its letters and numbers; -1 for none."""
+    """Rank of each text by the given order, then by its letters and numbers; -1 for none."""
     place = {name: at for at, name in enumerate(order)}
     names = sorted(texts.categories, key=lambda name: (place.get(name, len(place)), _key(name)))
     rank = {name: at for at, name in enumerate(names)}
@@ -211,7 +211,7 @@ def _ranks(texts: pd.Categorical, order: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _key(name: str) -> tuple[object, ...]:
-    """By which texts are sorted: numbers within them by their value, which may be of any size."""
+    """Sort key of texts: numbers within them count by their value, which may be of any size."""
     parts: list[object] = list(re.split(r"([0-9]+)", str(name)))
     for at in range(1, len(parts), 2):
         digits = str(parts[at]).lstrip("0")
@@ -220,7 +220,7 @@ def _key(name: str) -> tuple[object, ...]:
 
 
 def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
-    """The same texts, with categories in the order in which they come, and no others."""
+    """The same texts, with categories in order of appearance, and no others."""
     used = pd.unique(texts.codes)
     used = used[used >= 0]
     rank = np.full(len(texts.categories) + 1, -1)
@@ -229,9 +229,9 @@ def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
 
 
 def ledger_table(scenes: Sequence[SceneSums], segmenters: Sequence[str] = ()) -> pa.Table:
-    """Typed rows of measured scenes: one per protocol and group that has pixels, in that order.
+    """Build typed rows of scored scenes: one per protocol and group that has pixels, in this order.
 
-    They have :data:`FLOOR_SUMS` where all scenes have.
+    They have :data:`FLOOR_SUMS` if all scenes have.
     """
     floor = bool(scenes) and all(scene.floor for scene in scenes)
     schema = schema_of(segmenters, floor=floor)
@@ -274,7 +274,7 @@ def write_ledger(path: Path, table: pa.Table, provenance: Mapping[str, object]) 
         compression="zstd",
         compression_level=9,
         use_dictionary=[one.name for one in table.schema if pa.types.is_dictionary(one.type)],
-        # numbers byte by byte: a quarter smaller
+        # byte stream split: a quarter smaller
         use_byte_stream_split=[one.name for one in table.schema if _is_number(one.type)],
     )
 
@@ -287,8 +287,8 @@ def read_ledger(path: Path) -> Ledger:
     """Read a ledger, given as its file or as the results folder that holds it.
 
     Raises:
-        LedgerError: There is none, it is not a ledger, it is of another schema version, or it
-            breaks a rule of its columns.
+        LedgerError: It is missing, not a ledger, of another schema version, or breaks a rule of its
+            columns.
     """
     file = path / "ledger.parquet" if path.is_dir() else path
     if not file.is_file():
@@ -311,7 +311,7 @@ def read_ledger(path: Path) -> Ledger:
 
 
 def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
-    """What a ledger says of its run, once that and its columns are as they must be."""
+    """Read and check the metadata of a ledger, and check its columns."""
     metadata = stored.metadata
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > LARGEST_UNPACKED:
@@ -349,10 +349,10 @@ def cover_bins(frame: pd.DataFrame) -> pd.Series[Any]:
 
 
 def segmenter_counts(frame: pd.DataFrame, segmenter: str, image: str) -> NDArray[np.int64]:
-    """Pixels of ledger rows by what a segmenter takes them for.
+    """Confusion counts of a segmenter for the rows of a ledger.
 
     Args:
-        frame: Rows of a ledger that this segmenter read.
+        frame: Rows of a ledger with this segmenter.
         segmenter: Its key.
         image: One of :data:`SEGMENTED_IMAGES`.
 
@@ -366,17 +366,17 @@ def segmenter_counts(frame: pd.DataFrame, segmenter: str, image: str) -> NDArray
 
 
 def check_rows(frame: pd.DataFrame, where: str, segmenters: Sequence[str] = ()) -> None:
-    """Refuse rows that no measurement can have written.
+    """Refuse rows that scoring cannot have written.
 
     Raises:
-        LedgerError: Names the ledger and the first rule that is broken.
+        LedgerError: Names the ledger and the first broken rule.
     """
     for rule in broken_rules(frame, segmenters):
         raise LedgerError(f"{where}: expected {rule}, found otherwise")
 
 
 def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[str]:
-    """Rules of single rows that a ledger breaks, in words."""
+    """Describe the rules for single rows that a ledger breaks."""
     numbers = frame[list(SUMS)].to_numpy(np.float64)
     distances = frame[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
     rules = {
@@ -419,7 +419,7 @@ def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[st
 
 
 def _is_floor(frame: pd.DataFrame) -> bool:
-    """Whether the clear image can be at such angles to itself; where not told, nothing is wrong."""
+    """Whether the angles of the clear image to itself are possible; true if not measured."""
     if not FLOOR_SUMS.keys() <= set(frame.columns):
         return True
     angle, floored = frame["self_angle_deg"], frame["floored_pixels"]
@@ -435,7 +435,7 @@ def _is_floor(frame: pd.DataFrame) -> bool:
 
 
 def _is_read_once(frame: pd.DataFrame, segmenter: str) -> bool:
-    """Whether a segmenter's counts are those of the rows' pixels, and of one reading of clear."""
+    """Whether a segmenter's counts agree with the pixels of the rows and with each other."""
     prediction, cloudy = (segmenter_counts(frame, segmenter, image) for image in SEGMENTED_IMAGES)
     return bool(
         (prediction >= 0).all()

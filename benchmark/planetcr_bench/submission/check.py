@@ -384,7 +384,6 @@ def _verify(case: _Case, predictions: Predictions, dataset: Dataset) -> None:
         scene_list=scrutiny.scene_list,
         name=record["name"],
         workers=scrutiny.workers,
-        device="cpu",
         allow_missing=not record["complete"],
         segmenters=scrutiny.segmenters,
         command=scrutiny.command,

@@ -1,4 +1,4 @@
-"""Where and how a method fails: closed forms on simulated scenes, and sums taken another way."""
+"""Test the error analysis on simulated scenes with closed forms and independent sums."""
 
 from __future__ import annotations
 

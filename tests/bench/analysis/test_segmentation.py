@@ -1,4 +1,4 @@
-"""Tab. 3: from maps of land cover to the table, checked against others' scores of the same maps."""
+"""Test Tab. 3 against independent scores of the same land-cover maps."""
 
 from __future__ import annotations
 
@@ -597,6 +597,7 @@ def on_disk(folder: Path, name: str, segmenters: Sequence[str]) -> Path:
     return results
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_compare_shows_tab_3_refuses_to_mix_segmenters_and_can_leave_them_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

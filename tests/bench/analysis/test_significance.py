@@ -1,4 +1,4 @@
-"""Intervals over AOIs, paired differences, ties, detectable differences."""
+"""Test intervals over AOIs, paired differences, letters and detectable differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real command, as a user types it: what it prints, where, and how it ends."""
+"""Test the command line as a user runs it: output, streams and exit codes."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_mistakes_end_in_one_clear_message(
     assert_refused(program("evaluate", "nowhere"), "nowhere", "no such folder")
     assert_refused(cli("evaluate", preds, "--data", "nowhere"), "nowhere", "no such folder")
     assert_refused(cli("evaluate", preds, "--split", "val"), "'val'")
-    assert_refused(cli("evaluate", preds, "--device", "tpu"), "tpu", "expected auto, cpu", code=2)
+    assert_refused(cli("evaluate", preds, "--device", "cpu"), "--device", "--segmenter", code=2)
     assert_refused(cli("evaluate", preds, "--name", "../x"), "--name", "'../x'", code=2)
     assert_refused(cli("predict", "copy-cloudy"), "--data", "PLANETCR_DATA")
     assert_refused(cli("predict", "copy-cloudy", "--data", tmp_path), "train/ or test/")

@@ -1,4 +1,4 @@
-"""Measuring scenes whose answers are known: figures that follow from what was done to them."""
+"""Test scores of scenes whose answers follow from how they were changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No figure hangs on the order of a ledger's rows or of its dictionaries."""
+"""Test that no number depends on the order of rows or dictionaries of a ledger."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def counted(ledger: Ledger, segmenter: str, image: str) -> pd.DataFrame:
         cover_bin=cover_bins(rows).astype(str), true_class=rows["land_cover"].astype(str)
     )
     names = [name for name in rows if name.startswith(f"segmenter_{segmenter}_{image}_")]
-    rows = rows.drop(columns="pixels")
-    long = rows.melt(["cover_bin", "true_class"], names, "cell", "pixels")
+    sums = rows.groupby(["cover_bin", "true_class"])[names].sum().reset_index()
+    long = sums.melt(["cover_bin", "true_class"], names, "cell", "pixels")
     long[["before", "after"]] = long["cell"].str.rsplit("_", n=2, expand=True)[[1, 2]]
     keys = ["cover_bin", "true_class", "before", "after"]
     return long[long["true_class"] != "unknown"].groupby(keys, as_index=False)["pixels"].sum()

@@ -1,4 +1,4 @@
-"""Nodata, masks, alpha, scales and names of bands: honoured or refused, never ignored."""
+"""Test that nodata, masks, alpha, scales and band names are honoured or refused."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_tags_and_units_that_contradict_the_numbers_are_refused(
 def test_a_mask_of_another_format_is_never_opened(tmp_path: Path, whole: SceneFiles) -> None:
     path = write(tmp_path / "a.tif", DN)
     Path(f"{path}.msk").write_text('<VRTDataset rasterXSize="300" rasterYSize="300"/>')
-    with pytest.raises(PredictionError, match=r"a.tif.msk, is no GeoTIFF"):
+    with pytest.raises(PredictionError, match=r"a.tif.msk, is not a GeoTIFF"):
         read(path, whole)
 
 

@@ -1,4 +1,4 @@
-"""Every way in which a dataset can be broken is found and named."""
+"""Test that every defect of a dataset is found and named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dataset says of itself, and what is refused."""
+"""Test reading and refusing ``dataset.toml``."""
 
 from __future__ import annotations
 

@@ -11,13 +11,12 @@ from cover_tables import OFFICIAL, make_row, make_table
 from planetcr_bench.figures import fonts
 from planetcr_bench.figures.cloud_cover import cover_figure
 from planetcr_bench.figures.style import save_figure
-from planetcr_bench.gallery.figure import _width
 from planetcr_bench.results.aggregate import INPUT
 
 
 def rare_letter() -> tuple[str, str]:
     """A letter that our font lacks and another installed one has, and that font's family."""
-    ours = fonts._letters(fonts._path())
+    ours = fonts._letters(fonts._default_path())
     for family, path in sorted(fonts._installed()):
         for number in sorted(fonts._letters(path) - ours):
             if chr(number).isalpha() and fonts._is_missing(chr(number)):
@@ -26,19 +25,19 @@ def rare_letter() -> tuple[str, str]:
 
 
 def test_letters_of_our_font_need_no_other() -> None:
-    assert fonts.families("Align-CR × µ é Ж") == [fonts.OURS]
+    assert fonts.font_families("Align-CR × µ é Ж") == [fonts.DEFAULT_FAMILY]
 
 
 def test_a_letter_that_our_font_lacks_comes_from_one_that_has_it() -> None:
     letter, family = rare_letter()
-    assert fonts.families(f"a{letter}") == [fonts.OURS, family]
-    assert _width(letter) > 0
+    assert fonts.font_families(f"a{letter}") == [fonts.DEFAULT_FAMILY, family]
+    assert fonts.text_width(letter) > 0
 
 
 def test_names_in_any_script_are_drawn_without_a_warning_and_lost_letters_told_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    fonts._told.clear()
+    fonts._reported.clear()
     fonts._fallbacks.cache_clear()
     letter, family = rare_letter()
     names = [INPUT, f"去云 {letter}", "إزالة", "हटाना", "😀"]
@@ -59,12 +58,12 @@ def test_names_in_any_script_are_drawn_without_a_warning_and_lost_letters_told_o
 def test_a_letter_that_no_font_has_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fonts._told.clear()
+    fonts._reported.clear()
     fonts._fallbacks.cache_clear()
     monkeypatch.setattr(fonts, "_installed", frozenset)
     try:
         for text in ("去", "去", "a去"):
-            assert fonts.families(text) == [fonts.OURS]
+            assert fonts.font_families(text) == [fonts.DEFAULT_FAMILY]
     finally:
         fonts._fallbacks.cache_clear()
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Fig. 4 drawn from small images: what its panels hold, which scenes it shows, what it refuses."""
+"""Tests of the gallery: what its panels hold, which scenes it shows, what it refuses."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import rasterio
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 from numpy.testing import assert_allclose, assert_array_equal
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -37,18 +38,16 @@ from planetcr_bench.constants import (
 from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product, read_scene
 from planetcr_bench.data.scene import land_cover_classes, upsample
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
-from planetcr_bench.gallery.figure import FORMATS, PAGE_INCH, save_figure
+from planetcr_bench.figures.style import save_figure
+from planetcr_bench.gallery.figure import PAGE_INCH
 from planetcr_bench.gallery.gallery import (
+    FORMATS,
     MOST_FOLDERS,
     MOST_SCENES,
     ROWS,
-    DrawnScene,
-    _predictions,
-    drawn_scene,
     gallery,
     gallery_figure,
     method_titles,
-    read_drawn,
 )
 from planetcr_bench.gallery.panels import (
     ANGLE_SCALES,
@@ -64,6 +63,7 @@ from planetcr_bench.gallery.panels import (
     stretched,
     upper_end,
 )
+from planetcr_bench.gallery.scenes import DrawnScene, drawn_scene, find_all_predictions, read_drawn
 from planetcr_bench.gallery.selection import (
     class_shares,
     cloud_cover,
@@ -118,11 +118,20 @@ def panels(figure: Figure) -> list[AxesImage]:
 
 
 def words(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.texts]
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def titles(figure: Figure) -> list[str]:
+    """Titles of panels, from left to right in each line."""
+    return [" ".join(axes.get_title().split()) for axes in figure.axes if axes.images]
+
+
+def row_names(figure: Figure) -> list[str]:
+    return [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
 
 
 def caption(figure: Figure) -> str:
-    return " ".join(words(figure)[-1].split())
+    return " ".join(figure.texts[-1].get_text().split())
 
 
 def said(svg: Path) -> str:
@@ -190,9 +199,9 @@ def test_rows_are_drawn_only_where_asked_for_and_in_one_order() -> None:
     plain = gallery_figure([scene], ["a", "b"], FULL, rows=[])
     assert len(panels(plain)) == 7
     assert bars(plain) == []
-    assert not any(name in words(plain) for name in ROWS.values())
+    assert row_names(plain) == []
     figure = gallery_figure([scene], ["a", "b"], FULL, rows=["angle", "infrared"])
-    assert [word for word in words(figure) if word in ROWS.values()] == ["Infrared", "Angle"]
+    assert row_names(figure) == ["Infrared", "Angle"]
 
 
 def test_the_stretch_of_a_scene_is_2_to_98_percent_of_its_clear_image_alone() -> None:
@@ -305,31 +314,33 @@ def test_pixels_without_an_angle_are_grey_and_the_caption_says_so() -> None:
     )
 
 
-@pytest.mark.parametrize(("folders", "size"), [(2, 300), (8, 300), (1, 160)])
-def test_panels_are_not_resampled(folders: int, size: int) -> None:
+@pytest.mark.parametrize(
+    ("folders", "count", "size"), [(2, 1, 300), (8, 2, 300), (3, 5, 300), (1, 5, 160)]
+)
+def test_panels_are_not_resampled(folders: int, count: int, size: int) -> None:
     """The pixels of the PNG are those of the images, or whole squares of them."""
-    scene = make_drawn(folders=folders, size=size)
+    scenes = [make_drawn(folders=folders, size=size, seed=seed) for seed in range(count)]
     names = [f"m{number}" for number in range(folders)]
-    figure = gallery_figure([scene], names, FULL if size == 300 else OFFICIAL)
+    figure = gallery_figure(scenes, names, FULL if size == 300 else OFFICIAL)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=figure.dpi)
     page = mpl.image.imread(io.BytesIO(stream.getvalue()))
-    limits = stretch_limits(scene.clear, TRUE_COLOUR)
-    drawn = [axes for axes in figure.axes if axes.images and axes.images[0].get_array().ndim == 3]
-    for axes, image in ((drawn[0], scene.cloudy), (drawn[-1], scene.clear)):
-        box, times = axes.get_position(), -(-300 // size)
-        side = times * size
-        left, top = round(box.x0 * page.shape[1]), round((1 - box.y1) * page.shape[0])
-        expected = stretched(image, limits, TRUE_COLOUR).repeat(times, axis=0).repeat(times, axis=1)
-        shown = page[top : top + side, left : left + side, :3]
-        assert_allclose(shown, expected, atol=1.01 / 255)
+    times = -(-300 // size)
+    side = times * size
+    for axes in figure.axes:
+        if axes.images and axes.images[0].get_array().ndim == 3:
+            box = axes.get_position()
+            left, top = round(box.x0 * page.shape[1]), round((1 - box.y1) * page.shape[0])
+            expected = axes.images[0].get_array().repeat(times, axis=0).repeat(times, axis=1)
+            shown = page[top : top + side, left : left + side, :3]
+            assert_allclose(shown, expected, atol=1.01 / 255)
 
 
 def test_svg_and_pdf_hold_the_pixels_as_they_are_and_bring_their_letters(
     drawn: tuple[list[DrawnScene], Figure], tmp_path: Path
 ) -> None:
     for suffix in ("svg", "pdf"):
-        save_figure(drawn[1], tmp_path / f"g.{suffix}")
+        save_figure(drawn[1], tmp_path / "g", [suffix])
     svg = (tmp_path / "g.svg").read_text(encoding="utf-8")
     assert len(re.findall('<image[^>]* width="300" height="300"', svg)) == 42
     assert "winter_12_p_345, cloud cover 37 %" in said(tmp_path / "g.svg")
@@ -343,14 +354,15 @@ def test_svg_and_pdf_hold_the_pixels_as_they_are_and_bring_their_letters(
 def test_texts_name_columns_and_rows_and_give_scores(
     drawn: tuple[list[DrawnScene], Figure],
 ) -> None:
-    texts = words(drawn[1])
     columns = ["Cloudy", "SAR VV", "SAR VH", "Land cover", "net", "_a$b$", "Clear"]
-    assert texts[:8] == ["summer_1_p_1, cloud cover 37 %", *columns]
-    assert texts.count("Cloudy") == 1
+    assert titles(drawn[1])[:7] == columns
+    assert not any(titles(drawn[1])[7:])  # the second scene has the same columns
+    assert row_names(drawn[1]) == 2 * [*ROWS.values()]
+    texts = words(drawn[1])
+    assert "summer_1_p_1, cloud cover 37 %" in texts
     assert "winter_12_p_345, cloud cover 37 %" in texts
-    assert texts.count("0.0100\n40.00") == 4
-    assert texts.count("0.3000\n10.40") == 2
-    assert [texts.count(name) for name in ROWS.values()] == [2, 2, 2, 2]
+    scores = [axes.get_xlabel() for axes in drawn[1].axes if axes.get_xlabel()]
+    assert scores == 2 * ["0.3000\n10.40", "0.0100\n40.00", "0.0100\n40.00"]
     wide = words(gallery_figure([make_drawn()], ["a", "b"], FULL))
     assert wide.count("0.0100 | 40.00") == 2
 
@@ -384,12 +396,9 @@ def test_the_caption_says_how_everything_is_drawn(
 @pytest.mark.parametrize(
     ("folders", "count", "rows"),
     [
-        (1, 2, []),
-        (1, 5, ["error"]),
-        (1, 5, ["error", "angle"]),
         (1, 2, list(ROWS)),
+        (1, 5, ["error", "angle"]),
         (2, 5, ["error", "segmenter"]),
-        (3, 2, list(ROWS)),
         (3, 6, ["error"]),
         (MOST_FOLDERS, 5, ["error"]),
         (MOST_FOLDERS, 2, list(ROWS)),
@@ -406,9 +415,10 @@ def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: lis
         scenes, names, OFFICIAL, rows=rows, segmenter=segmenter, note="Long. " * 20
     )
     renderer = RendererAgg(1, 1, figure.dpi)  # measures texts as one of the page's size does
-    boxes = [text.get_window_extent(renderer) for text in figure.texts]
-    boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
-    boxes += [legend.get_tightbbox(renderer) for legend in figure.legends]
+    figure.draw_without_rendering()  # titles and labels find their places
+    drawn = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    boxes = [artist.get_window_extent(renderer) for artist in [*drawn, *figure.axes]]
+    boxes += [patch.get_window_extent(renderer) for patch in figure.legends[0].get_patches()]
     edges = np.array([box.extents for box in boxes])
     low, high = edges[:, None, :2], edges[:, None, 2:]
     apart = ((high <= edges[:, :2]) | (low >= edges[:, 2:])).any(axis=2)
@@ -417,7 +427,7 @@ def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: lis
     assert (edges[:, 2:] <= figure.bbox.max).all()
     assert figure.get_figwidth() <= PAGE_INCH[0]
     assert figure.get_figheight() <= PAGE_INCH[1]
-    assert {text.get_fontsize() for text in figure.texts} in ({5.0}, {6.0})
+    assert {text.get_fontsize() for text in drawn} in ({5.0}, {6.0})
     assert figure.dpi >= 300
 
 
@@ -433,8 +443,7 @@ def test_rows_stand_beside_the_scene_where_that_makes_panels_larger(
     assert figure.get_figwidth() > 6.8
     assert 300 / figure.dpi > inch
     columns = len(names) + 5
-    titles = [" ".join(word.split()) for word in words(figure)]
-    assert titles[columns + 1 : columns + 3] == ["Error: Cloudy", "Error: method 0"]
+    assert titles(figure)[columns : columns + 2] == ["Error: Cloudy", "Error: method 0"]
     assert len(bars(figure)) == len(rows)  # below the last scene
     maps = panels(figure)[columns : columns + folders + 1]
     assert all(image.get_cmap().name == "magma" for image in maps)
@@ -442,21 +451,28 @@ def test_rows_stand_beside_the_scene_where_that_makes_panels_larger(
     assert len(tops) == count
 
 
-def test_what_fits_no_page_is_refused_with_how_much_would(
+def test_many_columns_are_folded_where_that_makes_panels_larger() -> None:
+    names = [f"m{number}" for number in range(MOST_FOLDERS)]
+    figure = gallery_figure([make_drawn(folders=MOST_FOLDERS)] * 2, names, FULL, rows=["error"])
+    assert 300 / figure.dpi > 0.8
+    lefts = {round(axes.get_position().x0, 6) for axes in figure.axes if axes.images}
+    assert len(lefts) == 7
+    for name in ("Cloudy", *names, "Clear"):
+        assert titles(figure).count(name) == 2
+    assert row_names(figure) == 4 * ["Error"]
+
+
+def test_what_fits_no_page_is_refused_before_anything_is_read(
     data: Path, folders: list[Path], tmp_path: Path
 ) -> None:
     scene, names = make_drawn(folders=3), ["a", "b", "c"]
-    with pytest.raises(UsageError, match=r"got 6 scenes .* at most 4 scenes of this form fit on"):
+    with pytest.raises(UsageError, match=r"got 6 scenes with 8 columns and 3 rows .* draw fewer"):
         gallery_figure([scene] * 6, names, FULL, rows=["error", "angle"])
-    figure = gallery_figure([scene] * 4, names, FULL, rows=["error", "angle"])
-    assert figure.get_figheight() <= PAGE_INCH[1]
-    with pytest.raises(UsageError, match=rf"{MOST_SCENES} scenes with 6 columns .* draw fewer"):
-        gallery_figure([make_drawn(folders=1)] * MOST_SCENES, ["a"], FULL)
-    with pytest.raises(UsageError, match="not even one scene of this form fits on a page"):
+    with pytest.raises(UsageError, match="got 1 scene with 6 columns"):
         gallery_figure([make_drawn(folders=1)], ["long " * 999], FULL)
     (nothing := tmp_path / "nothing").mkdir()  # would be missed next
     request = {"count": 6, "panels": ["infrared", "error", "angle"], "quiet": True}
-    with pytest.raises(UsageError, match=r"at most \d scenes of this form"):
+    with pytest.raises(UsageError, match="expected what fits a page"):
         gallery(data, [*folders, nothing], tmp_path / "g.png", select="best", **request)
 
 
@@ -600,7 +616,7 @@ def test_picks_by_score_are_those_that_evaluate_would_rank_so(
     predict("mean-fill", simulated, preds, quiet=True)
     ledger, _, _ = evaluate(preds, tmp_path / "results", data=simulated, quiet=True)
     table = score_groups(ledger.frame, FULL, ["scene"])
-    (found,) = _predictions([preds], find_scenes(simulated, "test"), "ranked")
+    (found,) = find_all_predictions([preds], find_scenes(simulated, "test"), "ranked")
     measured = scene_scores(found, FULL, "sam", quiet=True)
     assert measured.to_dict() == table["sam_deg"].to_dict()
     scores = table["ssim"].to_dict()
@@ -659,7 +675,7 @@ def test_scores_below_the_cloudy_image_are_its_own(
 
 def test_a_drawn_scene_is_what_the_files_hold(data: Path, folders: list[Path]) -> None:
     files = find_scenes(data, "test")[0]
-    drawn = read_drawn(files, _predictions(folders, [files], "drawn"), FULL)
+    drawn = read_drawn(files, find_all_predictions(folders, [files], "drawn"), FULL)
     assert_allclose(drawn.scores[0], drawn.scores[2], atol=2e-3)  # copy-cloudy, rounded to uint16
     for folder, image, (absolute, decibels) in zip(
         folders, drawn.predictions, drawn.scores[1:], strict=True
@@ -681,7 +697,7 @@ def test_the_mean_of_an_angle_panel_is_sam(data: Path, folders: list[Path], tmp_
     files = find_scenes(data, "test")[1]
     for protocol in (FULL, OFFICIAL):
         expected = score_groups(ledger.frame, protocol, ["scene"], pool="pixels")["sam_deg"]
-        drawn = read_drawn(files, _predictions(folders, [files], "drawn"), protocol)
+        drawn = read_drawn(files, find_all_predictions(folders, [files], "drawn"), protocol)
         angle = angle_map(drawn.predictions[0], drawn.clear, floor=protocol.sam_norm_floor)
         assert_allclose(np.nanmean(angle), expected[files.name], rtol=1e-6)
 
@@ -691,7 +707,7 @@ def test_a_centre_crop_cuts_all_panels(data: Path, folders: list[Path], tmp_path
     whole = read_scene(scene)
     cut = whole.clear[:, 70:230, 70:230]
     np.save(tmp_path / f"{scene.name}.npy", cut)
-    found = _predictions([tmp_path, folders[0]], [scene], "drawn")
+    found = find_all_predictions([tmp_path, folders[0]], [scene], "drawn")
     drawn = read_drawn(scene, found, OFFICIAL)
     assert_array_equal(drawn.clear, cut)
     images = [drawn.cloudy, drawn.clear, *drawn.predictions]
@@ -725,7 +741,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     (tmp_path / "g.svg").write_text("old")
     (tmp_path / ".g.svg.partial").mkdir()  # in the way, as a full disk would be
     with pytest.raises(OSError, match="partial"):
-        save_figure(drawn[1], tmp_path / "g.svg")
+        save_figure(drawn[1], tmp_path / "g", ["svg"])
     assert (tmp_path / "g.svg").read_text() == "old"
 
 
@@ -786,8 +802,8 @@ def test_a_file_that_was_cut_off_is_named_with_what_to_do(
     name = find_scenes(data, "test")[0].name
     path = preds / f"{name}.tif"
     path.write_bytes(path.read_bytes()[:-2000])
-    again = "write this file again, or choose other scenes with --scene"
-    with pytest.raises(PredictionError, match=rf"{name}\.tif: cannot be read .*; {again}"):
+    again = "write these files again, or choose other scenes with --scene"
+    with pytest.raises(PredictionError, match=rf"; {again}\n.*{name}\.tif: cannot be read"):
         gallery(data, [preds], tmp_path / "g.png", names=[name], quiet=True)
     with pytest.raises(PredictionError, match="write these files again, or choose scenes without"):
         gallery(data, [preds], tmp_path / "g.png", select="best", quiet=True)

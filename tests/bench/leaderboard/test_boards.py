@@ -1,4 +1,4 @@
-"""Boards never mix, and the sums that the page holds give the tables' figures for any selection."""
+"""Test that boards never mix, and that the sums of the page give the scores of the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from disk: what it shows is what Python computes."""
+"""Test the page in a real browser against what Python computes."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ledger]:
         for name, image in predictions.items():
             np.save(root / way / f"{name}.npy", image)
         found[way], _, _ = evaluate(
-            root / way, root / "results", data=data, workers=0, device="cpu", tables=False,
+            root / way, root / "results", data=data, workers=0, tables=False,
             allow_missing=way == "part", quiet=True,
         )  # fmt: skip
     found["told"] = with_thickness(root / "whole", found["whole"], data)

@@ -1,4 +1,4 @@
-"""Regression from SAR and clear neighbours: what it leaves alone, recovers and adds."""
+"""Test what the regression on SAR and clear neighbours keeps, recovers and adds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only several images of a folder, or of a dataset, together can tell."""
+"""Test the detection of wrong units and swapped bands from several images."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from planetcr_bench.results.ledger import Ledger, read_ledger
 
 
 def run(preds: Path, results: Path, **options) -> tuple[Ledger, Path, list[str]]:
-    return evaluate(preds, results, device="cpu", quiet=True, **options)
+    return evaluate(preds, results, quiet=True, **options)
 
 
 def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables are ratios of sums, pooled as their signature says."""
+"""Test that tables are ratios of sums, pooled as their signature says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written is read, merges by concatenation, and nonsense is refused."""
+"""Test writing, reading, merging and refusing ledgers."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_documentation_says_what_the_code_says() -> None:
-    text = (ROOT / "benchmark" / "README.md").read_text()
+    text = (ROOT / "docs" / "metrics-and-ledger.md").read_text()
     for name, column in {**COLUMNS, **FLOOR_SUMS}.items():
         meaning = column.meaning.replace("|", r"\|")
         assert any(

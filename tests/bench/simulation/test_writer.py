@@ -1,4 +1,4 @@
-"""Datasets on disk: the official layout, the same bytes however made, and nothing half-written."""
+"""Test datasets on disk: official layout, reproducible bytes, nothing half-written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In every JSON file null is what was not measured; what is infinite says so."""
+"""Test that null means not measured, and that infinite numbers are marked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses: the values of the authors' code, of generated and of real images, and refusals."""
+"""Test losses against the authors' code on generated and real images."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Arrays of a batch of scenes in, sums per group of pixels out: ``kernels.py`` in tensors.
+"""The metrics of ``kernels.py`` written independently as tensor operations: a reference for tests.
 
-Runs on any torch device; used on CUDA, where it is fast, and on the CPU as the kernels' test. Every
-step either treats each pixel on its own or sums one scene through operations of a fixed shape, so
-no result depends on which scenes share a batch.
+No loop over pixels, no shared code but the constants of the definitions.
 """
 
 from __future__ import annotations
@@ -17,42 +15,15 @@ from torch import Tensor
 from planetcr_bench.evaluation.loading import Arrays
 from planetcr_bench.metrics.kernels import SSIM_C1, SSIM_C2, TAPS, gaussian_taps
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.sums import GROUPS, SUMS, SceneSums
+from planetcr_bench.metrics.sums import GROUPS, SUMS
 
 
-def measure(
-    scenes: Sequence[Arrays], protocols: Sequence[Protocol], device: str
-) -> list[SceneSums]:
-    """Sums of several scenes of one size under each protocol.
-
-    Args:
-        scenes: Decoded scenes.
-        protocols: What to measure.
-        device: As torch names it, such as ``cuda`` or ``cuda:1``.
-
-    Returns:
-        One entry per scene, in the order given.
-    """
-    if not scenes:
-        return []
-    images = _to(device, [scene.images for scene in scenes]).double()
-    clear = _to(device, [scene.clear for scene in scenes]).double()
-    group = _to(device, [scene.group for scene in scenes])
-    sums = {
-        protocol.name: _measure(images, clear, group, protocol).cpu().numpy()
-        for protocol in protocols
-    }
-    return [
-        SceneSums(scene.identity, {name: array[index] for name, array in sums.items()})
-        for index, scene in enumerate(scenes)
-    ]
-
-
-def _to(device: str, arrays: Sequence[np.ndarray]) -> Tensor:
-    stacked = torch.from_numpy(np.stack(arrays))
-    return (stacked.pin_memory() if device.startswith("cuda") else stacked).to(
-        device, non_blocking=True
+def measure(scene: Arrays, protocol: Protocol) -> np.ndarray:
+    """Sums of one scene under one protocol, shape (groups, columns)."""
+    images, clear = (
+        torch.from_numpy(array)[None].double() for array in (scene.images, scene.clear)
     )
+    return _measure(images, clear, torch.from_numpy(scene.group)[None], protocol)[0].numpy()
 
 
 def _measure(images: Tensor, clear: Tensor, group: Tensor, protocol: Protocol) -> Tensor:
@@ -88,7 +59,6 @@ def _measure(images: Tensor, clear: Tensor, group: Tensor, protocol: Protocol) -
     }
     stacked = torch.stack([maps[name] for name in SUMS], -1).flatten(1, 2)
     groups = torch.arange(GROUPS, device=group.device)[:, None]
-    # One matrix product per scene: scattered additions come in no fixed order on CUDA.
     return torch.stack(
         [
             (scene == groups).double() @ values

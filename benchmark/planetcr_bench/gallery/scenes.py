@@ -1,0 +1,184 @@
+"""Find, read and score the scenes that a gallery draws."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import OPTICAL_SIZE, SAR_RANGE_DB
+from planetcr_bench.data.layout import SceneFiles, read_scene
+from planetcr_bench.data.scene import Image, Scene, upsample
+from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.evaluation.inputs import Dataset, find_dataset
+from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays, scene_arrays
+from planetcr_bench.metrics import kernels
+from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.metrics.scores import mae, psnr
+from planetcr_bench.metrics.sums import SUMS
+from planetcr_bench.predictions.format import Predictions, find_predictions, read_card
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnScene:
+    """One scene as it is drawn; all images have the same H and W.
+
+    Attributes:
+        scene: Its name.
+        cloud_cover: Of the whole patch, in [0, 1].
+        cloudy: Reflectance, shape (4, H, W).
+        sar_db: Backscatter of VV and VH in dB on the optical grid, shape (2, H, W).
+        land_cover: Index into ``LAND_COVER_NAMES``, shape (H, W).
+        clear: Reflectance, shape (4, H, W).
+        predictions: Reflectance of each folder's image, shape (4, H, W), not clipped.
+        scores: MAE (reflectance) and PSNR (dB) of the cloudy image, then of each prediction.
+    """
+
+    scene: str
+    cloud_cover: float
+    cloudy: Image
+    sar_db: NDArray[np.float32]
+    land_cover: NDArray[np.uint8]
+    clear: Image
+    predictions: Sequence[Image]
+    scores: Sequence[tuple[float, float]]
+
+    @property
+    def images(self) -> list[Image]:
+        """The cloudy image, the predictions, and the clear image."""
+        return [self.cloudy, *self.predictions, self.clear]
+
+
+def find_common_dataset(
+    data: Path,
+    folders: Sequence[Path],
+    split: str | None,
+    scene_list: Path | None,
+    *,
+    quiet: bool,
+) -> Dataset:
+    """Find the dataset that all folders hold predictions of.
+
+    Raises:
+        DatasetError: There is none.
+        PredictionError: Predictions are of another split.
+    """
+    if not data.is_dir():
+        raise DatasetError(
+            f"{data}: expected the folder that holds train/ and test/, got no folder"
+        )
+    cards = [(folder, read_card(folder)) for folder in folders]
+    for folder, card in cards:
+        try:
+            dataset = find_dataset(
+                folder, card, data=data, split=split, scene_list=scene_list, quiet=quiet
+            )
+        except DatasetError as error:
+            if not any("--data" in problem for problem in error.problems):
+                raise
+            message, _, _ = error.message.partition("; if it lies")
+            raise DatasetError(
+                f"{message}; give as DATA the dataset that these predictions were made on"
+            ) from error
+        split = dataset.split
+    return dataset
+
+
+def find_all_predictions(
+    folders: Sequence[Path], scenes: Sequence[SceneFiles], purpose: str
+) -> list[Predictions]:
+    """Find the predictions of scenes in all folders; what else lies in them does not matter.
+
+    Raises:
+        PredictionError: Folders lack scenes; the message says that these are to be ``purpose``.
+    """
+    found = [find_predictions(folder, read_card(folder), scenes) for folder in folders]
+    problems: dict[Path, list[str]] = {}
+    for predictions in found:
+        if missing := [files.name for files in scenes if files not in predictions.files]:
+            folder = re.escape(str(predictions.folder))  # begins lines about many of its files
+            line = re.compile(rf"({'|'.join(missing)})(?!\d)|^{folder}: ")
+            problems[predictions.folder] = [*filter(line.search, predictions.problems)]
+    if problems:
+        raise PredictionError(
+            f"{', '.join(map(str, problems))}: expected a prediction of each scene that is "
+            f"{purpose}; write these files again, or choose other scenes with --scene",
+            [line for lines in problems.values() for line in lines],
+        )
+    return found
+
+
+def common_protocol(found: Sequence[Predictions]) -> Protocol:
+    """The protocol that all predictions allow: a centre crop has no whole patch."""
+    size = min(predictions.size for predictions in found)
+    return PROTOCOLS["full" if size == OPTICAL_SIZE else "official"]
+
+
+def read_all(
+    scenes: Sequence[SceneFiles], found: Sequence[Predictions], protocol: Protocol
+) -> list[DrawnScene]:
+    """Read what is drawn; all predictions that cannot be read are named at once."""
+    drawn, problems = [], []
+    for files in scenes:
+        try:
+            drawn.append(read_drawn(files, found, protocol))
+        except PredictionError as error:
+            problems.append(error.message)
+    if problems:
+        raise PredictionError(
+            f"{', '.join(str(predictions.folder) for predictions in found)}: expected a usable "
+            "prediction of each scene that is drawn; write these files again, or choose other "
+            "scenes with --scene",
+            problems,
+        )
+    return drawn
+
+
+def read_drawn(files: SceneFiles, found: Sequence[Predictions], protocol: Protocol) -> DrawnScene:
+    """Read a scene and its predictions, cut to the protocol's window, and score them.
+
+    Raises:
+        DatasetError: The scene is broken.
+        PredictionError: A prediction is.
+    """
+    jobs = [(Job(files, predictions.files[files]), predictions.card) for predictions in found]
+    return _score(read_scene(files), [read_arrays(*job) for job in jobs], protocol)
+
+
+def drawn_scene(scene: Scene, prediction: Image) -> DrawnScene:
+    """A scene and one prediction of the whole patch, both in memory, scored in ``full``."""
+    return _score(scene, [scene_arrays(scene, prediction)], PROTOCOLS["full"])
+
+
+def _score(scene: Scene, predicted: Sequence[Arrays], protocol: Protocol) -> DrawnScene:
+    sums = [
+        dict(zip(SUMS, kernels.measure(p.images, p.clear, p.group, protocol).sum(0), strict=True))
+        for p in predicted
+    ]
+    low, high = np.array(SAR_RANGE_DB, np.float32).T[..., None, None]
+    sar_db = upsample(low + scene.sar * (high - low), (OPTICAL_SIZE, OPTICAL_SIZE))
+    return DrawnScene(
+        scene=scene.name,
+        cloud_cover=scene.cloud_cover,
+        cloudy=kernels.centre_crop(scene.cloudy, protocol.window),
+        sar_db=kernels.centre_crop(sar_db, protocol.window),
+        land_cover=kernels.centre_crop(scene.land_cover, protocol.window),
+        clear=kernels.centre_crop(scene.clear, protocol.window),
+        predictions=[kernels.centre_crop(p.images[0], protocol.window) for p in predicted],
+        scores=[
+            _scores(sums[0], "cloudy_clear", "input_squared_error", protocol),
+            *(_scores(of_one, "absolute_error", "squared_error", protocol) for of_one in sums),
+        ],
+    )
+
+
+def _scores(
+    sums: Mapping[str, float], absolute: str, squared: str, protocol: Protocol
+) -> tuple[float, float]:
+    """MAE and PSNR from the sums of one scene, named as columns of the ledger."""
+    decibels = psnr(sums[squared], sums["values"], perfect=protocol.perfect_psnr)
+    return float(mae(sums[absolute], sums["values"])), float(decibels)
