@@ -174,10 +174,10 @@ def _run_page(
 
 
 def _comparison_page(tables: RunTables, failures: Sequence[str], *, full: bool) -> str:
-    names = ", ".join(_escaped(run.name) for run in tables.ledgers)
+    facts = tables.ledgers[0].provenance
     parts = [
         f"# Comparison of {len(tables.ledgers)} runs",
-        f"{names}. {input_note(tables.ledgers)}",
+        f"Track {facts['track']}, split {facts['split']}. {input_note(tables.ledgers)}",
     ]
     parts += ["## Scores", *_score_section(tables)]
     parts += ["## Statistical significance", *map(to_markdown, tables.statistic_blocks)]
