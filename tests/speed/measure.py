@@ -23,7 +23,8 @@ import torch
 from stopwatch import seconds
 from torch.nn.functional import conv2d
 
-from planetcr_bench.data.layout import find_scenes, read_product, read_raster
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_product, read_raster
 from planetcr_bench.evaluation.loading import MEASURED, Arrays, Job, read_arrays
 from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planetcr_bench.constants import OPTICAL_SIZE, SAR_BANDS
-from planetcr_bench.data.layout import read_track
+from planetcr_bench.data.tracks import read_track
 from planetcr_bench.evaluation.inputs import Dataset
 from planetcr_bench.gallery.panels import PERCENTILES, SAR_DB
 from planetcr_bench.gallery.selection import BY_SCORE, COLUMN, By, Select

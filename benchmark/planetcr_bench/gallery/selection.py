@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES
-from planetcr_bench.data.layout import SceneFiles, read_product
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import read_product
 from planetcr_bench.data.scene import land_cover_classes
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.runner import measure

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE, LAND_COVER
-from planetcr_bench.data.layout import SceneFiles, read_scene
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Image, Scene
 from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.evaluation.loading import scene_arrays
