@@ -66,13 +66,22 @@ def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
         protocol.name: kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
         for protocol in protocols
     }
-    return SceneSums(arrays.identity, sums, floor=floor_of(arrays, protocols))
+    floor, further = floor_of(arrays, protocols), further_of(arrays, protocols)
+    return SceneSums(arrays.identity, sums, floor=floor, further=further)
 
 
 def floor_of(arrays: Arrays, protocols: Sequence[Protocol]) -> dict[str, NDArray[np.float64]]:
     """Sums of the noise floor of SAM under each protocol; of any device, on the CPU."""
     return {
         protocol.name: kernels.measure_floor(arrays.clear, arrays.group, protocol)
+        for protocol in protocols
+    }
+
+
+def further_of(arrays: Arrays, protocols: Sequence[Protocol]) -> dict[str, NDArray[np.float64]]:
+    """Sums behind the further metrics under each protocol; of any device, on the CPU."""
+    return {
+        protocol.name: kernels.measure_further(arrays.images, arrays.clear, arrays.group, protocol)
         for protocol in protocols
     }
 
@@ -155,7 +164,8 @@ def _measure_on_gpu(
             if isinstance(arrays, str):
                 yield Outcome(job, state, arrays)
             else:
-                measured = replace(next(sums), floor=floor_of(arrays, protocols))
+                floor, further = floor_of(arrays, protocols), further_of(arrays, protocols)
+                measured = replace(next(sums), floor=floor, further=further)
                 yield Outcome(job, state, measured, arrays)
 
 
@@ -244,7 +254,7 @@ class ResumeStore:
         self, folder: Path, identity: Mapping[str, object], segmenters: Sequence[str] = ()
     ) -> None:
         self._folder, self._segmenters = folder, segmenters
-        self._schema = schema_of(segmenters, floor=True)
+        self._schema = schema_of(segmenters, floor=True, further=True)
         self._fresh: list[SceneSums] = []
         self._states: list[str] = []
         self._flushed = time.monotonic()

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from planetcr_bench.constants import COVER_BINS
 from planetcr_bench.figures.fonts import unwarned, write_all_letters
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.results.aggregate import LABEL, METRICS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 
 FEW_SCENES: Final = 10
 """A point with fewer scenes than this behind it has a hollow marker."""
@@ -127,7 +127,7 @@ def cover_figure(table: pd.DataFrame, protocol: Protocol, *, note: str = "") -> 
     """
     rows = cover_rows(table)
     with page() as figure:
-        for metric, axes in zip(METRICS, figure.subplots(2, 2).flat, strict=True):
+        for metric, axes in zip(HEADLINE, figure.subplots(2, 2).flat, strict=True):
             _draw_panel(axes, metric, rows)
         label_counts(figure.axes[2:], rows)
         finish(figure, rows, _caption(figure, table, protocol, note), height_inch=5.1)
@@ -241,7 +241,7 @@ def _draw_panel(axes: Axes, metric: str, rows: Sequence[Row]) -> None:
     crowded = len(methods) > CROWD and _finite(methods, metric).size > 0
     shown = _finite(methods if crowded else rows, metric)
     perfect = np.isinf([row.values(metric) for row in rows]).any(axis=0)
-    start_panel(axes, LABEL[metric])
+    start_panel(axes, METRICS[metric].title)
     axes.margins(y=0.2 if perfect.any() else 0.12 if crowded else 0.06)
     if metric in ("mae", "sam_deg") and far_apart(shown):
         take_logarithm(axes, "y")

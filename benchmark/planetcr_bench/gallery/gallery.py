@@ -73,6 +73,7 @@ from planetcr_bench.gallery.selection import (
 )
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.metrics.registry import METRICS
 from planetcr_bench.metrics.scores import mae, psnr
 from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.predictions.format import (
@@ -81,7 +82,6 @@ from planetcr_bench.predictions.format import (
     input_window_of,
     read_card,
 )
-from planetcr_bench.results.aggregate import HIGHER_IS_BETTER
 
 ROWS: Final[dict[str, str]] = {
     "infrared": "Infrared",
@@ -363,7 +363,7 @@ def _how(select: Select | None, by: By, method: str, protocol: Protocol, count: 
     score = f"{by.upper()} of {method} (protocol {protocol.name})"
     if select == "median":
         return f"nearest to the median {score}" + ", the nearest first" * (count > 1)
-    end = "highest" if HIGHER_IS_BETTER[COLUMN[by]] == (select == "best") else "lowest"
+    end = "highest" if (METRICS[COLUMN[by]].better == "higher") == (select == "best") else "lowest"
     return f"with the {end} {score}" + f", the {end} first" * (count > 1)
 
 

@@ -18,8 +18,9 @@ from planetcr_bench.data.scene import land_cover_classes
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.runner import measure
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.predictions.format import Predictions
-from planetcr_bench.results.aggregate import HIGHER_IS_BETTER, score_groups
+from planetcr_bench.results.aggregate import score_groups
 
 Select = Literal["spread", "classes", "best", "median", "worst"]
 By = Literal["mae", "psnr", "sam", "ssim"]
@@ -27,7 +28,7 @@ By = Literal["mae", "psnr", "sam", "ssim"]
 BY_SCORE: Final = ("best", "median", "worst")
 """Picks that a method's scores decide."""
 
-COLUMN: Final = {"mae": "mae", "psnr": "psnr", "sam": "sam_deg", "ssim": "ssim"}
+COLUMN: Final = {METRICS[name].label.lower(): name for name in HEADLINE}
 """Scores that scenes are ranked by, and their columns in tables."""
 
 NEAR_MEDIAN: Final = 0.1
@@ -211,6 +212,6 @@ def ranked_scenes(scores: pd.Series[float], pick: Select, by: By, count: int) ->
         distance = (values - middle).abs().where(values != middle, 0)  # ∞ − ∞ is no number
         ranked = distance.sort_values(kind="stable")
     else:
-        higher_first = HIGHER_IS_BETTER[COLUMN[by]] == (pick == "best")
+        higher_first = (METRICS[COLUMN[by]].better == "higher") == (pick == "best")
         ranked = values.sort_values(ascending=not higher_first, kind="stable")
     return [str(name) for name in ranked.index[:count]]

@@ -26,29 +26,11 @@ from planetcr_bench.constants import (
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of
 from planetcr_bench.metrics.sums import SUMS, segmenter_columns
-from planetcr_bench.results.aggregate import (
-    METRICS,
-    SUMS_OF_INPUT,
-    Of,
-    check_comparable,
-    score_groups,
-    widest,
-)
+from planetcr_bench.results.aggregate import check_comparable, score_groups, widest
 from planetcr_bench.results.ledger import Ledger, cover_bins
 
-NUMERATORS: Final = {
-    "mae": "absolute_error",
-    "psnr": "squared_error",
-    "sam_deg": "angle_deg",
-    "ssim": "ssim",
-}
-DENOMINATORS: Final = {
-    "mae": "values",
-    "psnr": "values",
-    "sam_deg": "angle_pixels",
-    "ssim": "ssim_pixels",
-}
 ALL: Final = "all"
 AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "region": REGIONS}
 """What the page can filter by, and the values of each in their order."""
@@ -188,7 +170,8 @@ def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
     Returns:
         ``aois`` (names), ``additive``, ``index`` (key of an array: cells × 4, positions of AOI,
         class, bin and region; the number of values stands for all), and per entry, and for the
-        input, keys of the arrays of ``NUMERATORS`` and ``DENOMINATORS``, one number per cell.
+        input, keys of arrays under ``top_<metric>`` and ``bottom_<metric>``, one number per cell:
+        what a metric of ``HEADLINE`` divides, and by what.
     """
     additive = board.protocol.pool == "pixels"
     runs: list[tuple[str, Ledger, Of]] = [("input", widest(board.ledgers), "input")]
@@ -225,11 +208,10 @@ def _added(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
     """Sums of pixels per AOI × class × bin × region, as ``<numerator or denominator>_<metric>``."""
     rows = _rows(ledger, protocol)
     sums = rows.groupby(["aoi", *AXES])[list(SUMS)].sum()
-    own = SUMS_OF_INPUT if of == "input" else {}
     parts = {}
-    for metric in METRICS:
-        for part, names in (("top", NUMERATORS), ("bottom", DENOMINATORS)):
-            parts[f"{part}_{metric}"] = sums[own.get(names[metric], names[metric])]
+    for metric in HEADLINE:
+        top, bottom = METRICS[metric].columns_of(of)
+        parts[f"top_{metric}"], parts[f"bottom_{metric}"] = sums[top], sums[bottom]
     return pd.DataFrame(parts).astype(float)
 
 
@@ -241,10 +223,10 @@ def _averaged(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
         scenes = score_groups(
             frame, protocol, ["aoi", "cover_bin", "scene", *by], of=of, pool="pixels"
         )
-        flat = scenes[list(METRICS)].reset_index().astype({"cover_bin": object})
+        flat = scenes[list(HEADLINE)].reset_index().astype({"cover_bin": object})
         flat = flat.assign(**{axis: ALL for axis in ("land_cover", "region") if axis not in by})
         tables += [flat, flat.assign(cover_bin=ALL)]
-    grouped = pd.concat(tables).groupby(["aoi", *AXES])[list(METRICS)]
+    grouped = pd.concat(tables).groupby(["aoi", *AXES])[list(HEADLINE)]
     tops, bottoms = grouped.sum().add_prefix("top_"), grouped.count().add_prefix("bottom_")
     return tops.join(bottoms).astype(float)
 

@@ -2,15 +2,10 @@
 // Everything on the page is worked out here from sums per area of interest; text is only ever text.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const METRICS = {
-  mae: { label: "MAE", unit: "", digits: 4, up: false, of: (ratio) => ratio, log: true, possible: [0, Infinity] },
-  psnr: { label: "PSNR", unit: "dB", digits: 2, up: true, of: (ratio) => -10 * Math.log10(ratio),
-    possible: [-Infinity, Infinity] },
-  sam_deg: { label: "SAM", unit: "°", digits: 2, up: false, of: (ratio) => ratio, possible: [0, 180] },
-  ssim: { label: "SSIM", unit: "", digits: 4, up: true, of: (ratio) => ratio, possible: [-1, 1] },
-  miou: { label: "mIoU", unit: "%", digits: 1, up: true, segmented: true, possible: [0, 100] },
-  pa: { label: "PA", unit: "%", digits: 1, up: true, segmented: true, possible: [0, 100] },
-};
+const SCALES = { linear: (ratio) => ratio, sqrt: Math.sqrt, log: (ratio) => -10 * Math.log10(ratio) };
+const METRICS = Object.fromEntries(DATA.metrics.map(({ name, possible: [low, high], ...metric }) =>
+  [name, { ...metric, up: metric.better === "higher", possible: [low ?? -Infinity, high ?? Infinity] }]));
+const HEADLINE = Object.keys(METRICS).filter((metric) => !METRICS[metric].segmented);
 const LEVEL = 0.05;
 const COLOURS = 8;
 const INPUT = "Cloudy (input)";
@@ -78,11 +73,12 @@ function ratioSums(board, name, metric, selection) {
 
 /** A ratio of sums: what it is of any, what each AOI's size is and what it counts as error there. */
 function ratios(parts, metric, additive) {
-  const of = additive ? METRICS[metric].of : (ratio) => ratio;
-  const errors = {
-    psnr: ([top, bottom]) => (additive ? top : bottom), // decibels of scenes: no sum of errors
-    ssim: ([top, bottom]) => Math.max(bottom - top, 0),
-  }[metric] || (([top]) => top);
+  const { up, scale, possible } = METRICS[metric];
+  const of = additive ? SCALES[scale] : SCALES.linear;
+  const errors = ([top, bottom]) => {
+    if (scale === "log" && !additive) return bottom; // decibels of scenes: no sum of errors
+    return up && scale === "linear" ? Math.max(possible[1] * bottom - top, 0) : top;
+  };
   return { parts, of: ([top, bottom]) => (bottom > 0 ? of(top / bottom) : NaN), size: (part) => part[1], errors, metric };
 }
 
@@ -197,8 +193,8 @@ function estimate(sums) {
   const without = sums.parts.map((part) => sums.of(all.map((sum, place) => sum - part[place])));
   const told = sizes.map((size) => size > 0);
   const freedom = freedomOf(sizes);
-  const { log, possible } = METRICS[sums.metric];
-  const [scale, back] = log ? [Math.log, Math.exp] : [(x) => x, (x) => x];
+  const { log_interval, possible } = METRICS[sums.metric];
+  const [scale, back] = log_interval ? [Math.log, Math.exp] : [(x) => x, (x) => x];
   const same = Number.isFinite(value) && without.every((left) => left === value);
   const aois = told.filter((one) => one).length;
   const error = same && aois > 1 ? 0 : errorOf(without.map(scale), told);
@@ -872,9 +868,9 @@ function showPublished() {
   if (!rows.length) return;
   at("apart-note").textContent = `${DATA.published.source}. Overall and per class as printed; nothing here is ranked.`;
   const classes = DATA.axes.land_cover.slice(0, -1);
-  const head = ["Method", "Input window", ...Object.keys(METRICS).slice(0, 4).map(titled),
+  const head = ["Method", "Input window", ...HEADLINE.map(titled),
     ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
-  const body = rows.map((row) => [row.row, windowOf(row.input_window), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
+  const body = rows.map((row) => [row.row, windowOf(row.input_window), ...HEADLINE.map((metric) => printed(row[metric], 4)),
     ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
   at("published").replaceChildren(...plainTable("Tab. 2", head, body));
   const bins = [...DATA.axes.cover_bin, "overall"];

@@ -40,16 +40,9 @@ from planetcr_bench.leaderboard.boards import (
 )
 from planetcr_bench.leaderboard.entries import Entry, predictions_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.significance import DIGITS, UNIT
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
 from planetcr_bench.report.table import Block, number, to_markdown
-from planetcr_bench.results.aggregate import (
-    HIGHER_IS_BETTER,
-    LABEL,
-    METRICS,
-    coverage,
-    rounding_note,
-    score_groups,
-)
+from planetcr_bench.results.aggregate import coverage, rounding_note, score_groups
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import from_json_value, to_json_value
@@ -171,7 +164,7 @@ def _detectable(standing: MetricComparison) -> dict[str, Any]:
 def _summary(
     entry: Entry, board: Board, told: Mapping[str, MetricComparison], stand_ins: Mapping[str, str]
 ) -> dict[str, Any]:
-    scores = score_groups(entry.ledger.frame, board.protocol)[list(METRICS)].iloc[0]
+    scores = score_groups(entry.ledger.frame, board.protocol)[list(HEADLINE)].iloc[0]
     segmented = {}
     for segmenter, facts in entry.run["segmenters"].items():
         table = segmentation_scores(entry.ledger, segmenter, board.protocol, "prediction")
@@ -236,6 +229,7 @@ def payload(
     _add_published(shown, arrays)
     return {
         "axes": {axis: list(values) for axis, values in AXES.items()},
+        "metrics": [_metric(name) for name in (*HEADLINE, *SEGMENTATION)],
         "boards": shown,
         "published": {
             "source": SOURCE[0].upper() + SOURCE[1:],
@@ -246,6 +240,22 @@ def payload(
         "statuses": STATUS_WORDS,
         "windows": _WINDOWS,
         "arrays": arrays.texts,
+    }
+
+
+def _metric(name: str) -> dict[str, Any]:
+    """One row of the registry, as the page needs it; infinite ends are null."""
+    metric = METRICS[name]
+    return {
+        "name": name,
+        "label": metric.label,
+        "unit": metric.unit,
+        "digits": metric.digits,
+        "better": metric.better,
+        "scale": metric.scale,
+        "log_interval": metric.log_interval,
+        "possible": [end if math.isfinite(end) else None for end in metric.possible],
+        "segmented": metric.table == "segmentation",
     }
 
 
@@ -366,7 +376,7 @@ def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
         [
             str(entry["rank"] or "–"),
             _named(entry),
-            *(_score(entry, metric) for metric in METRICS),
+            *(_score(entry, metric) for metric in HEADLINE),
             "+".join(entry["inputs"]) or "–",
             *([entry["input_window"]] if official else []),
             _escaped(entry["training"]) or "–",
@@ -376,7 +386,7 @@ def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
         for entry in told["entries"]
     ]
     crop = ["Input window"] if official else []
-    scores = [LABEL[name] for name in METRICS]
+    scores = [METRICS[name].title for name in HEADLINE]
     header = ["Rank", "Method", *scores, "Inputs", *crop, "Training", "Status", "Scored"]
     notes = list(filter(None, [told["signature"], told["remark"], _TIES, _detectable_note(told)]))
     notes += [_WINDOW_NOTE] if official else []
@@ -416,12 +426,13 @@ def _detectable_note(told: Mapping[str, Any]) -> str:
     gaps = []
     for metric, found in told["detectable"].items():
         if found["alone"] is not None:
+            row = METRICS[metric]
             alone, corrected = (
-                f"{number(from_json_value(found[kind]), digits=DIGITS[metric])}{UNIT[metric]}"
+                f"{number(from_json_value(found[kind]), digits=row.digits)}{row.difference_unit}"
                 for kind in ("alone", "corrected")
             )
             among = f" ({corrected})" if found["pairs"] > 1 else ""
-            gaps.append(f"{LABEL[metric].split()[0]} {alone}{among}")
+            gaps.append(f"{row.label} {alone}{among}")
     if not gaps:
         return ""
     pairs = max(found["pairs"] for found in told["detectable"].values())
@@ -433,10 +444,10 @@ def _detectable_note(told: Mapping[str, Any]) -> str:
 def _score(entry: Mapping[str, Any], metric: str) -> str:
     """A score, its interval, its AOIs and its letters, with the digits that ``compare`` gives."""
     low, high = (
-        number(from_json_value(end), digits=DIGITS[metric])
+        number(from_json_value(end), digits=METRICS[metric].digits)
         for end in entry["intervals"].get(metric, (None, None))
     )
-    parts = [number(from_json_value(entry["scores"][metric]), digits=DIGITS[metric])]
+    parts = [number(from_json_value(entry["scores"][metric]), digits=METRICS[metric].digits)]
     parts += [] if "–" in (low, high) else [f"[{low}, {high}]"]
     effective = from_json_value(entry["effective_aois"].get(metric))
     parts += [] if math.isnan(effective) else [f"n {number(effective, digits=1)}"]
@@ -451,12 +462,12 @@ def _published_block() -> Block:
     rows = [
         [
             str(row["row"]),
-            *(number(row[metric]) for metric in HIGHER_IS_BETTER),
+            *(number(row[metric]) for metric in HEADLINE),
             str(row["input_window"]),
         ]
         for row in published_table2().to_dict("records")
     ]
-    header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER), "Input window"]
+    header = ["Method", *(METRICS[name].title for name in HEADLINE), "Input window"]
     title = f"Track {PLANET_CR}, protocol official: published, not measured here"
     return Block(title, header, rows, ["published"] * len(rows), [SOURCE, SEEN])
 

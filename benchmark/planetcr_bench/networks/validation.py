@@ -16,9 +16,10 @@ from planetcr_bench.gallery.figure import Block, Line, Sheet, save_figure, sheet
 from planetcr_bench.gallery.gallery import drawn_scene, gallery_figure
 from planetcr_bench.gallery.panels import TRUE_COLOUR, land_cover_panel, optical_panels
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.registry import HEADLINE
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import digital_numbers
-from planetcr_bench.results.aggregate import METRICS, score_groups
+from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import ledger_table
 
 
@@ -50,7 +51,7 @@ def overall(measured: Sequence[SceneSums]) -> dict[str, float]:
     return {
         f"{metric}_{name}": float(score_groups(frame, PROTOCOLS[name])[metric].iloc[0])
         for name in ("full", "official")
-        for metric in METRICS
+        for metric in HEADLINE
     }
 
 

@@ -20,6 +20,7 @@ from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.report.error_analysis_chapter import DIAGNOSIS_FILES, write_diagnosis
 from planetcr_bench.report.scores import (
     cover_block,
+    further_block,
     pool_block,
     region_block,
     summary,
@@ -281,6 +282,7 @@ def report(
     for protocol in protocols:
         blocks += table2_blocks([ledger], protocol, pool=pool)
         blocks += [block([ledger], protocol) for block in (region_block, cover_block, pool_block)]
+        blocks.append(further_block([ledger], protocol))
     parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger, run.get("notes", []))]
     parts += ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
     parts += [*_semantic_section(ledger, protocols), *failures]

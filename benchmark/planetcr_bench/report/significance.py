@@ -20,27 +20,12 @@ from planetcr_bench.analysis.significance import (
     detectable_difference,
 )
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.report.scores import coverage_notes
 from planetcr_bench.report.table import Block, number
-from planetcr_bench.results.aggregate import (
-    LABEL,
-    METRICS,
-    in_paper_order,
-    input_note,
-    method_label,
-)
+from planetcr_bench.results.aggregate import in_paper_order, input_note, method_label
 from planetcr_bench.results.ledger import Ledger
 
-DIGITS: Final = {"mae": 4, "psnr": 2, "sam_deg": 2, "ssim": 4, "miou": 1, "pa": 1}
-UNIT: Final = {
-    "mae": "",
-    "psnr": " dB",
-    "sam_deg": "°",
-    "ssim": "",
-    "miou": " points",
-    "pa": " points",
-}
-_SEGMENTATION: Final = {"miou": "mIoU ↑ [%]", "pa": "PA ↑ [%]"}
 _SHOWN: Final = 6
 """Runs of which every pair is printed; of more, the best against every other."""
 
@@ -87,7 +72,7 @@ def _cells(standing: MetricComparison, name: str) -> tuple[str, str]:
 def interval(found: Estimate, metric: str) -> str:
     """A score and the ends of its interval: ``23.41 [22.80, 24.02]``."""
     value, low, high = (
-        number(each, digits=DIGITS[metric]) for each in (found.value, found.low, found.high)
+        number(each, digits=METRICS[metric].digits) for each in (found.value, found.low, found.high)
     )
     return f"{value} [{low}, {high}]" if math.isfinite(found.high - found.low) else value
 
@@ -99,10 +84,10 @@ def weight(found: Estimate) -> str:
 
 def _label(standing: MetricComparison, ledgers: Sequence[Ledger]) -> str:
     if standing.segmenter is None:
-        return LABEL[standing.metric]
+        return METRICS[standing.metric].title
     segmenters = segmenters_of(ledgers)
     name = f", {segmenters[standing.segmenter]}" if len(segmenters) > 1 else ""
-    return f"{_SEGMENTATION[standing.metric]}{name}"
+    return f"{METRICS[standing.metric].title}{name}"
 
 
 def _notes(
@@ -156,8 +141,10 @@ def _detectable_notes(
         told = [
             detectable_difference(one.pairs, corrected=corrected) for corrected in (False, True)
         ]
-        alone, corrected = (f"{number(gap, digits=DIGITS[one.metric])}{UNIT[one.metric]}"
-                            for gap in told)  # fmt: skip
+        metric = METRICS[one.metric]
+        alone, corrected = (
+            f"{number(gap, digits=metric.digits)}{metric.difference_unit}" for gap in told
+        )
         if math.isfinite(told[0]):
             among = f" ({corrected})" if len(one.pairs) > 1 else ""
             seen.append(f"{_plain(one, ledgers)} {alone}{among}")
@@ -181,10 +168,10 @@ def _pair_block(
         [
             f"{pair.first} − {pair.second}",
             _label(standing, ledgers),
-            number(pair.value, sign=True, digits=DIGITS[standing.metric]),
+            number(pair.value, sign=True, digits=METRICS[standing.metric].digits),
             (
-                f"{number(pair.low, sign=True, digits=DIGITS[standing.metric])} to "
-                f"{number(pair.high, sign=True, digits=DIGITS[standing.metric])}"
+                f"{number(pair.low, sign=True, digits=METRICS[standing.metric].digits)} to "
+                f"{number(pair.high, sign=True, digits=METRICS[standing.metric].digits)}"
             ),
             _p(pair.p),
             _p(pair.p_holm),
@@ -247,4 +234,4 @@ def statistic_frame(protocol: Protocol, standings: Sequence[MetricComparison]) -
 
 def best_of(standings: Sequence[MetricComparison]) -> dict[str, list[str]]:
     """Score to the runs that are best or cannot be told from the best."""
-    return {one.metric: one.best for one in standings if one.metric in METRICS}
+    return {one.metric: one.best for one in standings if one.metric in HEADLINE}
