@@ -76,18 +76,20 @@ def _band_columns(band: str) -> dict[str, Column]:
     """First and second moments of one band, of the prediction, the clear and the cloudy image."""
     return {
         **{
-            f"{image}_sum_{band}": Column("float64", f"Σ {image} over pixels, {band}, reflectance.")
+            f"{image}_sum_{band}": Column(
+                "float64", f"Σ {image} over pixels of the band, reflectance."
+            )
             for image in ("prediction", "clear", "cloudy")
         },
         **{
             f"{image}_square_{band}": Column(
-                "float64", f"Σ {image}² over pixels, {band}, reflectance², ≥ 0."
+                "float64", f"Σ {image}² over pixels of the band, reflectance², ≥ 0."
             )
             for image in ("prediction", "clear", "cloudy")
         },
         **{
             f"{image}_clear_product_{band}": Column(
-                "float64", f"Σ {image} × clear over pixels, {band}, reflectance²."
+                "float64", f"Σ {image} × clear over pixels of the band, reflectance²."
             )
             for image in ("prediction", "cloudy")
         },

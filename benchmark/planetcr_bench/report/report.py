@@ -234,7 +234,8 @@ def write_comparison(
 ) -> None:
     """Write what :func:`write_tables` does of several runs, and what can be told of them.
 
-    ``statistics.md``, ``.tex``, ``.csv`` and ``.json`` have intervals and paired differences,
+    ``statistics.md``, ``.tex``, ``.csv`` and ``.json`` have intervals and paired differences, the
+    first two the further metrics as well;
     ``diagnosis.md`` with its pictures where and how the runs fail. ``told`` saves working the
     standings out again; without it, runs of several input windows are
     ``marked``.
@@ -245,6 +246,7 @@ def write_comparison(
     write_tables(folder, ledgers, pool=pool, published=published, told=told)
     frames = [statistic_frame(PROTOCOLS[name], standing) for name, standing in told.items()]
     blocks = all_statistic_blocks(ledgers, told)
+    blocks += [further_block(ledgers, PROTOCOLS[name]) for name in told]
     frame = _with_origin(pd.concat(frames, ignore_index=True), ledgers)
     _write_blocks(folder / "statistics", blocks, frame)
     _write(folder / "diagnosis.md", _page(write_diagnosis(folder, ledgers)))

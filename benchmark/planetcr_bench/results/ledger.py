@@ -148,6 +148,23 @@ def sums_in(frame: pd.DataFrame) -> list[str]:
     return [name for name in {**SUMS, **FLOOR_SUMS, **FURTHER_SUMS} if name in frame]
 
 
+def further_columns(one: Ledger, other: Ledger, *, of_input: bool = False) -> list[str]:
+    """Columns of :data:`FURTHER_SUMS` in which two ledgers of one dataset can be compared.
+
+    Args:
+        one: A ledger.
+        other: Another one.
+        of_input: Only those that depend on the dataset alone, whatever was predicted.
+
+    Returns:
+        Empty if either was measured without them.
+    """
+    if not (one.has_further and other.has_further):
+        return []
+    kept = ("clear_", "cloudy_", "input_") if of_input else ""
+    return [name for name in FURTHER_SUMS if name.startswith(kept)]
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Rows of one method on one dataset, and where they come from.
