@@ -122,7 +122,7 @@ class Difference:
     def half_width(self, comparisons: int = 1) -> float:
         """Half of its interval, corrected for so many comparisons as Holm does in his first step.
 
-        Just as much must two runs differ to be told apart.
+        Two runs must differ by as much to be significantly different.
         """
         return float(student(LEVEL / comparisons, self.freedom)) * self.error
 
@@ -362,10 +362,10 @@ def bootstrap_t(sums: AoiSums, *, resamples: int = RESAMPLES, seed: int = SEED) 
         left = np.where(drawn > 0, left, 0)
         mean = (drawn * left).sum(1, keepdims=True) / aois
         error = np.sqrt((aois - 1) / aois * (drawn * (left - mean) ** 2).sum(1))
-        found = np.abs(scale(sums.score(totals)) - whole)
+        distances = np.abs(scale(sums.score(totals)) - whole)
         usual = _error(scale(sums.without)[sums.told])
-        told = np.isfinite(found) & (error > 1e-6 * usual)
-    return float(np.quantile(found[told] / error[told], 1 - LEVEL)) if told.any() else 0.0
+        usable = np.isfinite(distances) & (error > 1e-6 * usual)
+    return float(np.quantile(distances[usable] / error[usable], 1 - LEVEL)) if usable.any() else 0.0
 
 
 def _error(without: Floats) -> float:
@@ -469,20 +469,20 @@ def holm(p: Sequence[float]) -> Floats:
 
 
 def tie_letters(ranked: Sequence[str], pairs: Sequence[Difference]) -> dict[str, str]:
-    """Letters of ranked runs: two share one if, and only if, they cannot be told apart.
+    """Letters of ranked runs: two share one if they are not significantly different.
 
-    Being told apart is not transitive, so a run may carry several letters: a compact letter display
+    Significance is not transitive, so a run may carry several letters: a compact letter display
     by insertion, absorption and sweeping (Piepho 2004).
 
     Args:
         ranked: Names, best first.
         pairs: Of all of them; nan tells nothing apart.
     """
-    place = {name: number for number, name in enumerate(ranked)}
+    rank = {name: number for number, name in enumerate(ranked)}
     apart = [0] * len(ranked)
     for pair in pairs:
         if pair.p_holm < LEVEL:
-            low, high = sorted((place[pair.first], place[pair.second]))
+            low, high = sorted((rank[pair.first], rank[pair.second]))
             apart[low] |= 1 << high
     groups = letter_groups(apart)
     return {
@@ -578,7 +578,7 @@ def _letter(number: int) -> str:
 
 
 def detectable_difference(pairs: Sequence[Difference], *, corrected: bool = False) -> float:
-    """Gap below which two methods can hardly be told apart: median half-width over pairs.
+    """Gap below which few pairs differ significantly: the median half-width over pairs.
 
     Args:
         pairs: Of all runs.
@@ -615,7 +615,7 @@ class MetricComparison:
 
     @property
     def best(self) -> list[str]:
-        """The best run and all that cannot be told from it; empty without a comparison."""
+        """The best run and all not significantly different from it; empty without pairs."""
         groups = {name: set(_LETTER.findall(letters)) for name, letters in self.letters.items()}
         first = next(iter(groups.values()), set())
         return [name for name, own in groups.items() if own & first]
@@ -652,18 +652,19 @@ def metric_comparisons(
     asked: list[tuple[str, str | None]] = [(metric, None) for metric in HEADLINE]
     asked += [(metric, segmenter) for segmenter in segmenters for metric in SEGMENTATION]
     complete = [run.name for run in ledgers if run.provenance["complete"]]
-    found = []
+    comparisons = []
     for metric, segmenter in asked:
         sums = {run.name: aoi_sums(run, protocol, metric, segmenter=segmenter) for run in ledgers}
         estimates = {
-            name: estimate(one, resamples=resamples, seed=seed) for name, one in sums.items()
+            name: estimate(run_sums, resamples=resamples, seed=seed)
+            for name, run_sums in sums.items()
         }
         whole = [name for name in complete if not np.isnan(estimates[name].value)]
-        found.append(_standing(metric, segmenter, sums, estimates, whole))
-    return found
+        comparisons.append(_compare(metric, segmenter, sums, estimates, whole))
+    return comparisons
 
 
-def _standing(
+def _compare(
     metric: str,
     segmenter: str | None,
     sums: dict[str, AoiSums],

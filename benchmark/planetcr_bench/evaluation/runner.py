@@ -1,4 +1,4 @@
-"""A folder of predictions and a dataset in, ledger rows out: batches, processes, devices, resume.
+"""Measure a folder of predictions: batches, processes, devices, resume.
 
 Measured scenes are kept in small parts beside the results until all are done, so that a run which
 was interrupted, however rudely, goes on where it stopped and ends with the same ledger.

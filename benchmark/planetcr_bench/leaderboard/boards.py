@@ -1,4 +1,4 @@
-"""Entries in, boards out: what may be ranked together, and the sums that the page draws from.
+"""Sort entries into boards that may be ranked, and collect the sums that the page draws from.
 
 A board is one track, one dataset and one protocol. Nothing of two boards is ever put side by side.
 """
@@ -95,7 +95,11 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
             boards += [
                 Board(name, protocol, tuple(members))
                 for protocol in PROTOCOLS.values()
-                if (members := [one for one in group if protocol.name in one.run["protocols"]])
+                if (
+                    members := [
+                        member for member in group if protocol.name in member.run["protocols"]
+                    ]
+                )
             ]
     return boards
 
@@ -132,7 +136,7 @@ def _track(entry: Entry) -> str:
 
 
 def _alike(first: Entry, other: Entry) -> bool:
-    """Whether two runs may stand in one table; segmenters are told apart column by column."""
+    """Whether two runs may stand in one table; segmenters have columns of their own."""
     if first.run["expected_scenes"] != other.run["expected_scenes"]:
         return False
     try:
@@ -165,7 +169,7 @@ def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
 
     Pooled over pixels, a cell is AOI × class × bin × region, and any selection adds its cells. As a
     mean over scenes, selections do not add: every class × bin and every bin × region has a cell,
-    with ``all`` for what is not told apart, and a selection is one cell per AOI.
+    with ``all`` for what is not split, and a selection is one cell per AOI.
 
     Returns:
         ``aois`` (names), ``additive``, ``index`` (key of an array: cells × 4, positions of AOI,
@@ -197,7 +201,7 @@ def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
 
 
 def _rows(ledger: Ledger, protocol: Protocol, columns: Sequence[str] = tuple(SUMS)) -> pd.DataFrame:
-    """Some columns of a ledger's rows in one protocol, and what cells are told apart by."""
+    """Some columns of a ledger's rows in one protocol, and the keys of cells."""
     names = ["aoi", "scene", "protocol", "cloud_cover", "land_cover", "region", *columns]
     rows = ledger.frame.loc[ledger.frame["protocol"] == protocol.name, names]
     rows = rows.assign(cover_bin=cover_bins(rows))
@@ -256,8 +260,8 @@ def _counted(ledger: Ledger, protocol: Protocol) -> pd.Series[Any]:
     rows = _rows(ledger, protocol, ())
     plain = rows[["aoi", "scene", *AXES]].drop_duplicates()
     parts = []
-    for told in ((), ("land_cover",), ("region",), ("land_cover", "region")):
-        all_else = {axis: ALL for axis in ("land_cover", "region") if axis not in told}
+    for axes in ((), ("land_cover",), ("region",), ("land_cover", "region")):
+        all_else = {axis: ALL for axis in ("land_cover", "region") if axis not in axes}
         parts.append(plain.assign(**all_else).drop_duplicates())
     return pd.concat(parts).groupby(["aoi", *AXES])["scene"].nunique()
 
@@ -265,11 +269,11 @@ def _counted(ledger: Ledger, protocol: Protocol) -> pd.Series[Any]:
 def _positions(index: pd.Index[Any]) -> NDArray[Any]:
     """Of AOI, class, bin and region of each cell, among the names in their order."""
     aois = sorted(set(index.get_level_values("aoi")))
-    places = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]
+    axes = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]
     return np.stack(
         [
-            place.get_indexer(pd.Index(index.get_level_values(level)))
-            for level, place in enumerate(places)
+            values_of_axis.get_indexer(pd.Index(index.get_level_values(level)))
+            for level, values_of_axis in enumerate(axes)
         ],
         1,
     )

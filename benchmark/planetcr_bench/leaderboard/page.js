@@ -267,7 +267,7 @@ function halfOf(pair, comparisons = 1) {
   return student(LEVEL / comparisons, pair.freedom) * pair.error;
 }
 
-/** Gap below which most pairs cannot be told apart: the median half-width. */
+/** Detectable difference of most pairs: the median half-width. */
 function detectable_difference(pairs, comparisons) {
   const halves = pairs.filter((pair) => pair.p < 1).map((pair) => halfOf(pair, comparisons))
     .filter(Number.isFinite).sort((one, other) => one - other);
@@ -598,7 +598,7 @@ function rankings(rows) {
   }]));
 }
 
-/** The gap in the sorted score below which most pairs cannot be told apart, alone and corrected. */
+/** The detectable difference of the sorted score, of one pair alone and corrected for all. */
 function showDetectable(told) {
   const known = told && Number.isFinite(told.alone);
   const { label, unit, digits } = METRICS[state.sort] || {};
@@ -728,7 +728,7 @@ function showCharts() {
   at("fig6").hidden = !state.segmenter;
   chart(at("fig6"), segmented, state.region === "all"
     ? "mIoU points below the cloud-free image, as Fig. 6 of the paper; lower is better"
-    : "Segmenters' readings are not told apart by region", 1);
+    : "Segmenters' readings are not split by region", 1);
   showLegend(lines);
 }
 
@@ -817,7 +817,7 @@ function showPair(rows) {
     const { value, p } = apart;
     const half = halfOf(apart);
     const first = (value > 0) === up;
-    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "cannot be told" : markedMethod((first ? one : other).entry);
+    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "not significant" : markedMethod((first ? one : other).entry);
     return make("tr", [make("th", titled(metric), { scope: "row" }), make("td", text(left.value, digits)),
       make("td", text(right.value, digits)),
       make("td", `${text(value, digits, true)}${Number.isFinite(half) ? ` ± ${text(half, digits)}` : ""}`),
@@ -966,7 +966,7 @@ function showNotes(rows) {
   const windows = new Set(entries.map((entry) => entry.input_window));
   at("notes").replaceChildren(...[
     `${countsOf(behindBoard())}; [low, high] is the 95 % interval over AOIs, and under it stands how many AOIs the score hangs on; `
-      + "methods that share a letter cannot be told apart.",
+      + "methods that share a letter are not significantly different.",
     partial ? `${partial} incomplete: not ranked.` : "",
     board().remark,
     isOfficial() ? "Input window: what the network was shown of a patch; official figures hang on it." : "",

@@ -1,4 +1,4 @@
-"""The two ways of measuring, as data: every number carries the signature of its protocol."""
+"""Define the two protocols; every number carries the signature of its own."""
 
 from __future__ import annotations
 

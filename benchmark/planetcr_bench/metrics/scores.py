@@ -52,8 +52,8 @@ def psnr(
 def decibels(mean_squared_error: ArrayLike, *, perfect: float = np.inf) -> NDArray[np.float64]:
     """PSNR of mean squared errors; see :func:`psnr`."""
     with np.errstate(divide="ignore"):
-        found = -10 * np.log10(np.asarray(mean_squared_error, np.float64))
-    return np.where(np.isposinf(found), perfect, found)
+        values = -10 * np.log10(np.asarray(mean_squared_error, np.float64))
+    return np.where(np.isposinf(values), perfect, values)
 
 
 def sam_deg(angle_deg: ArrayLike, angle_pixels: ArrayLike) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The additive sums of one scene: what is measured, per group of pixels."""
+"""Define the additive sums of one scene: what is measured, per group of pixels."""
 
 from __future__ import annotations
 

@@ -205,14 +205,16 @@ def _mark(run: Ledger) -> str:
 
 def input_note(ledgers: Sequence[Ledger]) -> str:
     """A sentence under every table of runs: what the networks saw."""
-    found: dict[str, list[str]] = {}
+    names_by_tag: dict[str, list[str]] = {}
     for run in in_paper_order(ledgers):
-        names = found.setdefault(input_window(run), [])
+        names = names_by_tag.setdefault(input_window(run), [])
         names += [] if _MARK.search(run.name) else [run.name]
-    if len(found) == 1:
-        return f"Input window: {_SEEN[next(iter(found))]}."
-    told = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
-    return f"Input windows differ, which moves official figures. {'; '.join(told)}."
+    if len(names_by_tag) == 1:
+        return f"Input window: {_SEEN[next(iter(names_by_tag))]}."
+    parts = [
+        f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in names_by_tag.items()
+    ]
+    return f"Input windows differ, which moves official figures. {'; '.join(parts)}."
 
 
 _SEEN: Final = {

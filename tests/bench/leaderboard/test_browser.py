@@ -338,7 +338,7 @@ def test_a_pair_has_its_difference_interval_and_p(page, runs) -> None:
     assert figure(cells[2].lstrip("+")) == pytest.approx(known.value, abs=0.006)
     assert halfwidth(cells[2]) == pytest.approx(known.half_width(), abs=0.006)
     assert cells[3] == ("< 0.001" if known.p < 0.001 else f"{known.p:.3f}")
-    assert cells[4] == ("near" if known.p < 0.05 else "cannot be told")
+    assert cells[4] == ("near" if known.p < 0.05 else "not significant")
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 7, 30, 119, 6.37])
