@@ -27,6 +27,7 @@ from planetcr_bench.results.ledger import (
     Ledger,
     broken_rules,
     check_rows,
+    further_columns,
     ledger_table,
     read_ledger,
     write_ledger,
@@ -167,6 +168,15 @@ def test_a_part_of_these_sums_is_refused(ledger: Ledger, tmp_path: Path) -> None
     write_ledger(tmp_path / "b.parquet", table, ledger.provenance)
     with pytest.raises(LedgerError, match="expected the columns"):
         read_ledger(tmp_path / "b.parquet")
+
+
+def test_two_ledgers_are_compared_in_the_sums_that_both_have(ledger: Ledger) -> None:
+    old = make_ledger()
+    assert further_columns(ledger, old) == further_columns(old, ledger) == []
+    assert further_columns(ledger, ledger) == list(FURTHER_SUMS)
+    of_input = further_columns(ledger, ledger, of_input=True)
+    assert {"clear_gradient", "cloudy_sum_red", "input_ndvi_error"} < set(of_input)
+    assert not any("prediction" in name or name == "gradient_error" for name in of_input)
 
 
 IMPOSSIBLE = {
