@@ -56,8 +56,7 @@ def scores_of(
     found = {}
     for name in (*HEADLINE, *further()):
         score = METRICS[name].of_sums(sums, FULL, of)
-        assert score is not None
-        found[name] = float(score)
+        found[name] = np.nan if score is None else float(score)
     return found
 
 
@@ -126,7 +125,7 @@ def test_nothing_measured_is_nan_in_every_metric() -> None:
 def test_every_column_is_one_of_the_ledger() -> None:
     known = {*COLUMNS, *FURTHER_SUMS}
     for metric in METRICS.values():
-        assert set(metric.columns_of("prediction")) | set(metric.columns_of("input")) <= known
+        assert known.issuperset(metric.columns), metric.name
 
 
 def test_the_paper_s_metrics_are_the_headline_and_the_others_are_further() -> None:
@@ -185,7 +184,8 @@ def test_a_row_is_all_that_a_new_metric_needs(monkeypatch: pytest.MonkeyPatch) -
 def test_what_a_ledger_has_no_sums_of_is_a_dash_and_null() -> None:
     ledger = make_ledger()  # without the sums behind the further metrics
     told = summary(ledger)["protocols"]["full"]["further"]
-    assert [name for name, value in told.items() if value is not None] == ["rmse", "ndvi_error"]
+    assert None not in (told["rmse"], told["ndvi_error"])
+    assert told["ergas"] is told["sharpness"] is told["bias_red"] is None
     block = further_block([ledger], FULL)
     cells = {row[0]: row[1:] for row in block.rows}
     assert len(block.header) == 3
