@@ -26,6 +26,7 @@ from planetcr_bench.errors import PredictionError
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
 from planetcr_bench.evaluation.segmenters import SegmenterPool
 from planetcr_bench.metrics import kernels
+from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import Card, Predictions
@@ -81,7 +82,7 @@ def floor_of(arrays: Arrays, protocols: Sequence[Protocol]) -> dict[str, NDArray
 def further_of(arrays: Arrays, protocols: Sequence[Protocol]) -> dict[str, NDArray[np.float64]]:
     """Sums behind the further metrics under each protocol; of any device, on the CPU."""
     return {
-        protocol.name: kernels.measure_further(arrays.images, arrays.clear, arrays.group, protocol)
+        protocol.name: measure_further(arrays.images, arrays.clear, arrays.group, protocol)
         for protocol in protocols
     }
 

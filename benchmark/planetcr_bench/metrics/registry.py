@@ -2,7 +2,7 @@
 
 Tables, JSON, reports, intervals and the leaderboard take their metrics from :data:`METRICS`, so a
 row added here is printed everywhere. Of a new row, only columns that ``sums`` lacks need more: a
-line there and one in ``kernels``.
+line there and one in ``further`` or ``kernels``.
 
 Example:
     A ratio of two columns is one row::
@@ -352,7 +352,7 @@ METRICS: Final[dict[str, Metric]] = {metric.name: metric for metric in _ROWS}
 
 *Gradient error* is Σ|∇p − ∇t| / Σ|∇t|, 0 for equal images and 1 for a flat one. *Sharpness* is
 Σ|∇p| / Σ|∇t|: below 1 where a method smooths, above 1 where it adds noise or edges. For the
-gradient see ``kernels.measure_further``. mIoU and PA come from confusion matrices, not from sums
+gradient see ``further.measure_further``. mIoU and PA come from confusion matrices, not from sums
 of these columns."""
 
 

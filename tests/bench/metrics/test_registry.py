@@ -17,7 +17,8 @@ from ledgers import make_ledger
 from planetcr_bench.analysis.significance import aoi_sums, estimate
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.metrics.kernels import measure, measure_further
+from planetcr_bench.metrics.further import measure_further
+from planetcr_bench.metrics.kernels import measure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import (
     HEADLINE,

@@ -19,7 +19,8 @@ from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.evaluation.loading import Job, read_arrays
 from planetcr_bench.evaluation.runner import ResumeStore, measure_scene
-from planetcr_bench.metrics.kernels import centre_crop, measure, measure_further
+from planetcr_bench.metrics.further import measure_further
+from planetcr_bench.metrics.kernels import centre_crop, measure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import FURTHER_SUMS, GROUPS, INPUT_COLUMN, SUMS
 from planetcr_bench.predictions.format import Card
