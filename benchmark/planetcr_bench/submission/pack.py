@@ -209,7 +209,7 @@ def _write_entry(
 
 
 def _write_ledger(path: Path, ledger: Ledger) -> None:
-    schema = schema_of(ledger.segmenters, floor=ledger.has_floor)
+    schema = schema_of(ledger.segmenters, floor=ledger.has_floor, further=ledger.has_further)
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(path, table, ledger.provenance)
 
