@@ -1,4 +1,4 @@
-"""``planetcr-bench gallery``: look at predictions beside what they should be."""
+"""``planetcr-bench gallery``: draw predictions beside the clear images."""
 
 from __future__ import annotations
 

@@ -349,17 +349,11 @@ class _Page:
 
 def _draw_panel(axes: Axes, panel: Panel) -> AxesImage:
     """Draw a panel above its frame, which covers none of its pixels."""
-    low, high = panel.limits or (None, None)
     axes.set(xticks=[], yticks=[])
-    return axes.imshow(
-        panel.pixels,
-        panel.colours,
-        vmin=low,
-        vmax=high,
-        aspect="auto",
-        interpolation="none",
-        zorder=3,
-    )
+    image = axes.imshow(panel.pixels, panel.colours, aspect="auto", interpolation="none", zorder=3)
+    if panel.limits:
+        image.set_clim(*panel.limits)
+    return image
 
 
 def _legend_patch(number: int) -> Patch:

@@ -12,7 +12,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import pytest
 import rasterio
 from matplotlib.backends.backend_agg import RendererAgg
@@ -27,13 +26,10 @@ from planetcr_bench.api import evaluate
 from planetcr_bench.cli.gallery import Panels
 from planetcr_bench.cli.gallery import gallery as command
 from planetcr_bench.constants import (
-    COVER_BINS,
     LAND_COVER,
     LAND_COVER_NAMES,
     PAPER_METHODS,
-    SEASONS,
     UNKNOWN,
-    cover_bin,
 )
 from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
@@ -66,13 +62,8 @@ from planetcr_bench.gallery.panels import (
 )
 from planetcr_bench.gallery.scenes import DrawnScene, drawn_scene, find_all_predictions, read_drawn
 from planetcr_bench.gallery.selection import (
-    class_shares,
     cloud_cover,
-    named_scenes,
-    ranked_scenes,
     scene_scores,
-    scenes_of_classes,
-    spread_scenes,
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.networks.validation import draw_maps, draw_restored
@@ -205,35 +196,6 @@ def test_rows_are_drawn_only_where_asked_for_and_in_one_order() -> None:
     assert row_names(figure) == ["Infrared", "Angle"]
 
 
-def test_the_stretch_of_a_scene_is_2_to_98_percent_of_its_clear_image_alone() -> None:
-    scene = make_drawn()
-    black, white = stretch_limits(scene.clear, TRUE_COLOUR)
-    low, high = np.percentile(scene.clear[:3], [2, 98])
-    assert_allclose((black, white), [[low] * 3, [high] * 3])  # one range for all keeps the hue
-    colours = stretched(scene.clear, (black, white), TRUE_COLOUR)
-    assert colours.shape == (300, 300, 3)
-    assert_allclose([(colours == 0).mean(), (colours == 1).mean()], 0.02, atol=0.001)
-    inside = (scene.clear[2] > low) & (scene.clear[2] < high)
-    linear = (scene.clear[2] - low) / (high - low)
-    assert_allclose(colours[..., 0][inside], linear[inside], atol=1e-6)
-    assert (stretched(scene.cloudy, (black, white), TRUE_COLOUR) == 1).all()
-
-
-def test_infrared_colours_are_nir_red_green_each_with_its_own_range() -> None:
-    clear = make_drawn().clear * np.array([1, 1, 1, 4], np.float32)[:, None, None]
-    limits = stretch_limits(clear, INFRARED)
-    assert_allclose(limits, np.percentile(clear[[3, 2, 1]], [2, 98], axis=(1, 2)), rtol=1e-6)
-    colours = stretched(clear, limits, INFRARED)
-    for shade, band in zip(colours.transpose(2, 0, 1), (3, 2, 1), strict=True):
-        assert np.corrcoef(shade.ravel(), clear[band].ravel())[0, 1] > 0.99
-
-
-def test_a_flat_clear_image_can_be_drawn() -> None:
-    flat = np.full((4, 300, 300), 0.1, np.float32)
-    limits = stretch_limits(flat, TRUE_COLOUR)
-    assert np.isfinite(stretched(flat, limits, TRUE_COLOUR)).all()
-
-
 def test_land_cover_has_the_colours_of_worldcover_and_unknown_land_is_striped() -> None:
     classes = np.repeat(np.arange(7, dtype=np.uint8), 40)[:, None].repeat(280, axis=1)
     shown = land_cover_panel(classes).pixels
@@ -270,17 +232,6 @@ def test_sar_errors_and_angles_have_one_scale_in_the_whole_figure(
         ("Absolute error [reflectance]", ["0", "0.01", "0.02"]),
         ("Spectral angle [°]", ["0", f"{end / 2:g}", f"{end:g}"]),
     ]
-
-
-def test_a_scale_ends_where_few_pixels_are_beyond_it() -> None:
-    values = np.linspace(0, 0.11, 10_000).reshape(100, 100)
-    assert upper_end([values], ERROR_SCALES) == 0.15
-    values[:1] = 0.9
-    assert upper_end([values[:60]], ERROR_SCALES) == 0.1
-    assert upper_end([values * 100], ERROR_SCALES) == 1
-    assert upper_end([values * np.nan], ERROR_SCALES) == ERROR_SCALES[0]
-    holes = np.where(values < 0.05, np.nan, values)
-    assert upper_end([holes, holes * np.nan], ERROR_SCALES) == 0.15
 
 
 def test_a_method_that_fails_does_not_darken_the_others() -> None:
@@ -480,109 +431,6 @@ def test_what_fits_no_page_is_refused_before_anything_is_read(
 # --- Which scenes ---------------------------------------------------------------------------
 
 
-def make_covers(count: int, seed: int = 0) -> dict[SceneFiles, float]:
-    """Scenes of four seasons, ten patches to an AOI, of any cloud cover."""
-    covers = np.random.default_rng(seed).random(count)
-    return {
-        SceneFiles(SEASONS[index // 10 % 4], index // 10, index % 10, "d/test"): float(cover)
-        for index, cover in enumerate(covers)
-    }
-
-
-def test_five_scenes_are_one_per_bin_near_its_middle_and_spread() -> None:
-    covers = make_covers(400)
-    chosen = spread_scenes(covers, 5)
-    assert [cover_bin(covers[files]) for files in chosen] == list(COVER_BINS)
-    assert_allclose([covers[files] for files in chosen], [0.1, 0.3, 0.5, 0.7, 0.9], atol=0.05)
-    assert len({files.aoi for files in chosen}) == 5
-    assert {files.season for files in chosen} == set(SEASONS)
-
-
-@pytest.mark.parametrize("count", [1, 5, 12])
-def test_the_choice_depends_on_the_scenes_alone_not_on_their_order(count: int) -> None:
-    covers = make_covers(60)
-    backwards = dict(reversed(covers.items()))
-    chosen = spread_scenes(covers, count)
-    assert spread_scenes(backwards, count) == chosen
-    assert len(set(chosen)) == count
-
-
-def test_few_scenes_are_all_drawn_and_empty_bins_take_the_nearest() -> None:
-    covers = make_covers(3)
-    assert set(spread_scenes(covers, 5)) == set(covers)
-    low = {files: cover / 5 for files, cover in make_covers(40).items()}
-    chosen = spread_scenes(low, 5)
-    assert len(chosen) == 5
-    assert max(low.values()) == low[chosen[-1]]
-
-
-def test_scenes_are_found_by_name_in_the_order_given() -> None:
-    scenes = list(make_covers(40))
-    assert named_scenes(scenes, ["fall_2_p_1", "spring_0_p_3", "fall_2_p_1"]) == [
-        scenes[21],
-        scenes[3],
-    ]
-    with pytest.raises(DatasetError, match=r"got 'fall_2_p_11'; did you mean fall_2_p_1,"):
-        named_scenes(scenes, ["fall_2_p_11"])
-    with pytest.raises(DatasetError, match="got 'zzz', such as fall_2_p_0"):
-        named_scenes(scenes, ["zzz"])
-
-
-def test_classes_take_turns_each_with_a_scene_that_it_prevails_in() -> None:
-    covers = make_covers(400)
-    rng = np.random.default_rng(1)
-    shares = {files: rng.dirichlet(np.full(6, 0.3)) for files in covers}
-    chosen = scenes_of_classes(covers, shares, 12)
-    prevailing = [int(shares[files].argmax()) for files in chosen]
-    assert prevailing == sorted([*range(6)] * 2)
-    assert scenes_of_classes(dict(reversed(covers.items())), shares, 12) == chosen
-
-
-def test_scenes_of_classes_do_not_differ_by_their_clouds() -> None:
-    """All are near the median cover of the split, and of AOIs that were not yet shown."""
-    covers = {files: cover**3 for files, cover in make_covers(1200).items()}
-    shares = {
-        files: np.eye(6)[at % 6] for at, files in enumerate(sorted(covers, key=covers.__getitem__))
-    }
-    chosen = scenes_of_classes(covers, shares, 6)
-    median = np.median(list(covers.values()))
-    assert_allclose([covers[files] for files in chosen], median, atol=0.05)
-    assert len({files.aoi for files in chosen}) == 6
-    assert {files.season for files in chosen} == set(SEASONS)
-
-
-def test_a_class_that_prevails_nowhere_takes_the_scene_of_which_it_covers_most() -> None:
-    covers = make_covers(40)
-    shares = {files: np.array([0.6, 0.4 - at / 100, 0, 0, 0, 0]) for at, files in enumerate(covers)}
-    chosen = scenes_of_classes(covers, shares, 3)
-    assert len(chosen) == 3
-    assert next(iter(covers)) in chosen  # rangeland's; the four others are nowhere
-    unknown = {files: np.zeros(6) for files in covers}
-    assert scenes_of_classes(covers, unknown, 3) == []
-    assert len(scenes_of_classes(covers, shares, 50)) == 40
-
-
-def test_shares_of_classes_are_those_of_the_pixels(data: Path) -> None:
-    for files in find_scenes(data, "test"):
-        classes = land_cover_classes(read_product(files, "landcover").pixels[0])
-        expected = [(classes == number).mean() for number in range(len(LAND_COVER))]
-        assert_allclose(class_shares(files), expected)
-
-
-@pytest.mark.parametrize("by", ["mae", "psnr", "sam", "ssim"])
-def test_best_worst_and_median_are_those_of_a_plain_sort(by: str) -> None:
-    rng = np.random.default_rng(0)
-    scores = {f"s{number:02}": float(value) for number, value in enumerate(rng.integers(0, 9, 31))}
-    sign = -1 if by in ("psnr", "ssim") else 1
-    best = sorted(scores, key=lambda name: (sign * scores[name], name))
-    worst = sorted(scores, key=lambda name: (-sign * scores[name], name))
-    middle = sorted(scores.values())[15]
-    median = sorted(scores, key=lambda name: (abs(scores[name] - middle), name))
-    series = pd.Series(scores).sample(frac=1, random_state=1)
-    for pick, expected in (("best", best), ("worst", worst), ("median", median)):
-        assert ranked_scenes(series, pick, by, 7) == expected[:7]
-
-
 def test_crops_are_ranked_by_the_official_protocol(
     data: Path, folders: list[Path], tmp_path: Path
 ) -> None:
@@ -601,13 +449,6 @@ def test_crops_are_ranked_by_the_official_protocol(
     assert drawn == sorted(errors, key=lambda name: -errors[name])[:3]
     assert "MAE of crops (protocol official)" in said(out)
     assert "Input window: crops unknown." in said(out)
-
-
-def test_perfect_scenes_and_scenes_without_a_score_are_ranked_too() -> None:
-    scores = pd.Series({"a": np.inf, "b": np.nan, "c": 30.0, "d": np.inf})
-    assert ranked_scenes(scores, "best", "psnr", 9) == ["a", "d", "c"]
-    assert ranked_scenes(scores, "median", "psnr", 9) == ["a", "d", "c"]
-    assert ranked_scenes(scores, "worst", "psnr", 1) == ["c"]
 
 
 def test_picks_by_score_are_those_that_evaluate_would_rank_so(
