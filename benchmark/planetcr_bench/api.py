@@ -32,7 +32,7 @@ from planetcr_bench.errors import (
 )
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, pixel_problems, protocols_of
-from planetcr_bench.evaluation.scored import is_scored, remember_scored, scored_mark
+from planetcr_bench.evaluation.scored import is_scored, remember_scored, results_digest, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.metrics.protocols import Pool
 from planetcr_bench.predictions.format import (
@@ -188,8 +188,9 @@ def evaluate(
         strip = _strip(dataset, predictions, ledger)
         staged = unfinished / "staged"
         _publish(staged, out, ledger, table, run, class_average, strip, tables=tables)
-        remember_scored(mark, out)
+        digest = results_digest(out)
         shutil.rmtree(unfinished)
+    remember_scored(mark, digest)  # last: a run that is killed before cleans up when it goes on
     if swapped:
         warnings.warn(swapped, BenchWarning, stacklevel=2)
     return ledger, out, problems

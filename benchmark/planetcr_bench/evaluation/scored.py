@@ -37,15 +37,16 @@ def scored_mark(out: Path, predictions: Predictions, settings: Mapping[str, Any]
 def is_scored(mark: Path, out: Path) -> bool:
     """Whether the results that were published then are still there, unchanged."""
     try:
-        return mark.read_text(encoding="utf-8") == _digests(out)
+        return mark.read_text(encoding="utf-8") == results_digest(out)
     except (OSError, ValueError, BenchError):
         return False
 
 
-def remember_scored(mark: Path, out: Path) -> None:
-    """Remember that the results in a folder are those of a mark."""
-    cache_write(mark, _digests(out).encode())
+def remember_scored(mark: Path, digest: str) -> None:
+    """Remember the :func:`results_digest` that belongs to a mark."""
+    cache_write(mark, digest.encode())
 
 
-def _digests(out: Path) -> str:
+def results_digest(out: Path) -> str:
+    """Hashes of the results that are published in a folder, as a text."""
     return json.dumps({name: file_sha256(out / name) for name in RESULTS})
