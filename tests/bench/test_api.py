@@ -18,7 +18,8 @@ from numpy.testing import assert_allclose
 from skimage.metrics import structural_similarity
 
 from planetcr_bench.api import evaluate
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product, read_scene
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.errors import BenchError, DatasetError, PredictionError
 from planetcr_bench.evaluation import runner as measuring
 from planetcr_bench.predictions.format import read_card

@@ -19,7 +19,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from planetcr_bench.constants import PRODUCTS
-from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits, read_product
+from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits
+from planetcr_bench.data.reading import read_product
 
 BANDS = "BGRN"
 SAR_NAMES = ("VV", "VH")

@@ -28,12 +28,9 @@ from planetcr_bench.constants import (
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.metrics.sums import SUMS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of
+from planetcr_bench.metrics.sums import INPUT_COLUMN, SUMS
 from planetcr_bench.results.aggregate import (
-    HIGHER_IS_BETTER,
-    METRICS,
-    SUMS_OF_INPUT,
-    Of,
     in_paper_order,
     measured_protocols,
     method_label,
@@ -63,7 +60,7 @@ PASTE_BACKS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Regions in which a composite keeps the input's pixels."""
 
-ADDITIVE: Final = METRICS[:3]
+ADDITIVE: Final = HEADLINE[:3]
 """Metrics of a composite that follow from the sums of its parts; SSIM's window reaches across."""
 
 
@@ -134,14 +131,11 @@ def gain(metric: str, after: ArrayLike, before: ArrayLike) -> NDArray[np.float64
     """How much better the first is, positive for better; 0 between two perfect PSNR.
 
     Args:
-        metric: One of ``METRICS``.
+        metric: Name of a metric.
         after: Scores, shape (...).
         before: Scores, shape (...).
     """
-    after, before = np.asarray(after, np.float64), np.asarray(before, np.float64)
-    with np.errstate(invalid="ignore"):
-        difference = np.where(after == before, 0.0, after - before)
-    return difference if HIGHER_IS_BETTER[metric] else 0.0 - difference
+    return METRICS[metric].gain(after, before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,7 +300,7 @@ def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """What each line of sums tells: the columns of :meth:`ErrorAnalysis.failures`."""
     figures = _scores(sums, protocol)
     before = _scores(sums, protocol, "input")
-    for metric in METRICS:
+    for metric in HEADLINE:
         figures[f"input_{metric}"] = before[metric]
         figures[f"gain_{metric}"] = gain(metric, figures[metric], before[metric])
     figures["changed"] = scores.mae(sums["prediction_cloudy"], sums["values"])
@@ -322,7 +316,7 @@ def _scores(sums: pd.DataFrame, protocol: Protocol, of: Of = "prediction") -> pd
     lines = sums[list(SUMS)].assign(
         line=range(len(sums)), protocol=protocol.name, scene="", aoi="", cloud_cover=0.0
     )
-    return score_groups(lines, protocol, ["line"], of=of, pool=POOL)[list(METRICS)]
+    return score_groups(lines, protocol, ["line"], of=of, pool=POOL)[list(HEADLINE)]
 
 
 def _run_by_run(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -337,7 +331,9 @@ def _composite(by_region: pd.DataFrame, regions: Sequence[str]) -> dict[str, flo
     """Sums of a prediction with the input's pixels in some regions, and the share of those."""
     kept = by_region["region"].isin(regions)
     taken = {
-        ours: by_region[ours].mask(kept, by_region[its]) for ours, its in SUMS_OF_INPUT.items()
+        ours: by_region[ours].mask(kept, by_region[its])
+        for ours, its in INPUT_COLUMN.items()
+        if ours in SUMS and its in SUMS
     }
     sums = by_region.assign(**taken)[list(SUMS)].sum()
     share = by_region.loc[kept, "pixels"].sum() / by_region["pixels"].sum()

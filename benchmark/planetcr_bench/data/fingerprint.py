@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from planetcr_bench.constants import PRODUCTS
-from planetcr_bench.data.layout import (
-    SceneFiles,
-    empty_pixels,
-    read_product,
-    scene_digest,
-    split_fingerprint,
+import numpy as np
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import (
+    PRODUCTS,
 )
+from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import too_dark
+from planetcr_bench.data.reading import Raster, empty_pixels, read_product
 from planetcr_bench.errors import BenchWarning, DatasetError
 from planetcr_bench.utils.files import cache_folder, cache_write
 from planetcr_bench.utils.parallel import run_batches, track
@@ -141,3 +141,32 @@ def _known_fingerprint(memory: Path) -> dict[str, str] | None:
         return None  # missing, or written by an earlier version, which checked less
     whole = isinstance(fingerprint, str) and len(fingerprint) == 64 and isinstance(note, str)
     return {"fingerprint": fingerprint, "note": note} if whole else None
+
+
+def pixel_digest(pixels: NDArray[Any]) -> bytes:
+    """SHA-256 of decoded pixels with their dtype and shape, the same for any compression."""
+    little = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+    digest = hashlib.sha256(f"{little.dtype.str} {little.shape} ".encode())
+    digest.update(little.data)
+    return digest.digest()
+
+
+def scene_digest(rasters: dict[str, Raster]) -> bytes:
+    """SHA-256 over the pixel digests of a scene's products, in the order of ``PRODUCTS``."""
+    return hashlib.sha256(
+        b"".join(pixel_digest(rasters[product].pixels) for product in PRODUCTS)
+    ).digest()
+
+
+def split_fingerprint(digests: Iterable[tuple[str, bytes]]) -> str:
+    """Fingerprint of a split from (scene name, scene digest) pairs in any order."""
+    return _fingerprint(f"{name} {digest.hex()}" for name, digest in digests)
+
+
+def dataset_fingerprint(splits: dict[str, str]) -> str:
+    """Fingerprint of a dataset from the fingerprints of its splits."""
+    return _fingerprint(f"{split} {fingerprint}" for split, fingerprint in splits.items())
+
+
+def _fingerprint(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

@@ -23,27 +23,27 @@ from planetcr_bench.constants import (
     SEASONS,
     cover_bin,
 )
+from planetcr_bench.data.fingerprint import dataset_fingerprint, scene_digest, split_fingerprint
 from planetcr_bench.data.grids import rotation_name
 from planetcr_bench.data.layout import (
-    Raster,
     SceneFiles,
-    corners,
-    dataset_fingerprint,
-    empty_pixels,
     find_files,
     find_splits,
-    grid_disagreements,
     misnamed,
     no_scenes,
-    read_product,
-    read_track,
-    scene_digest,
     shortfall,
-    split_fingerprint,
 )
 from planetcr_bench.data.metadata import read_simulation
 from planetcr_bench.data.pixel_checks import mask_looks_inverted, too_dark
+from planetcr_bench.data.reading import (
+    Raster,
+    corners,
+    empty_pixels,
+    grid_disagreements,
+    read_product,
+)
 from planetcr_bench.data.scene import land_cover_classes, upsample
+from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.parallel import run_batches, track
 

@@ -31,15 +31,9 @@ from planetcr_bench.constants import (
     SAR_BANDS,
     SAR_SIZE,
 )
-from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import (
-    Raster,
-    SceneFiles,
-    grid_disagreements,
-    read_product,
-    scene_digest,
-    split_fingerprint,
-)
+from planetcr_bench.data.fingerprint import fingerprint_of, scene_digest, split_fingerprint
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import Raster, grid_disagreements, read_product
 from planetcr_bench.data.scene import Image, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
 from planetcr_bench.utils.files import atomic_path, atomic_write

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE, REGIONS, THICKNESS_EDGES
-from planetcr_bench.data.layout import (
+from planetcr_bench.data.fingerprint import pixel_digest
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import (
     Raster,
-    SceneFiles,
     centre_of,
     grid_disagreements,
-    pixel_digest,
     read_product,
     read_thickness,
 )

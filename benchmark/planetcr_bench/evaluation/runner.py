@@ -25,6 +25,7 @@ from planetcr_bench.errors import PredictionError
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
 from planetcr_bench.evaluation.segmenters import SegmenterPool
 from planetcr_bench.metrics import kernels
+from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import Card, Predictions
@@ -61,15 +62,13 @@ def protocols_of(size: int) -> list[Protocol]:
 
 def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
     """Sums of one scene under each protocol."""
-    sums = {
-        protocol.name: kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
-        for protocol in protocols
-    }
-    floor = {
-        protocol.name: kernels.measure_floor(arrays.clear, arrays.group, protocol)
-        for protocol in protocols
-    }
-    return SceneSums(arrays.identity, sums, floor=floor)
+    sums, floor, further = {}, {}, {}
+    for protocol in protocols:
+        name = protocol.name
+        sums[name] = kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
+        floor[name] = kernels.measure_floor(arrays.clear, arrays.group, protocol)
+        further[name] = measure_further(arrays.images, arrays.clear, arrays.group, protocol)
+    return SceneSums(arrays.identity, sums, floor=floor, further=further)
 
 
 def _read(card: Card, job: Job) -> Arrays | str:
@@ -209,7 +208,7 @@ class ResumeStore:
         self, folder: Path, identity: Mapping[str, object], segmenters: Sequence[str] = ()
     ) -> None:
         self._folder, self._segmenters = folder, segmenters
-        self._schema = schema_of(segmenters, floor=True)
+        self._schema = schema_of(segmenters, floor=True, further=True)
         self._fresh: list[SceneSums] = []
         self._states: list[str] = []
         self._flushed = time.monotonic()

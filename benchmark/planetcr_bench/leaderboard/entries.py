@@ -26,9 +26,8 @@ from planetcr_bench.leaderboard.sent_ledger import (
     decode_ledger,
     run_type_faults,
 )
-from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.results.aggregate import input_window
-from planetcr_bench.results.ledger import Ledger, check_rows
+from planetcr_bench.results.ledger import Ledger, check_rows, sums_in
 from planetcr_bench.utils.untrusted import check_regular, printable, read_bytes, read_json
 
 LEDGER: Final = "ledger.parquet"
@@ -224,7 +223,7 @@ def _broken(ledger: Ledger) -> list[str]:
         "each scene in every protocol": measured == scenes * len(record["protocols"]),
         f"at most {MOST_AOIS} AOIs": frame["aoi"].nunique() <= MOST_AOIS,
         f"sums of at most {LARGEST_SUM:g}": bool(
-            (frame[list(SUMS)].abs() <= LARGEST_SUM).all(axis=None)
+            (frame[sums_in(frame)].abs() <= LARGEST_SUM).all(axis=None)
         ),
         f"counts of at most {LARGEST_COUNT:g}": bool((counts <= LARGEST_COUNT).all(axis=None)),
     }

@@ -18,7 +18,8 @@ from typing import Any, Final
 from pydantic import ConfigDict, Field, create_model, field_validator
 
 from planetcr_bench.constants import PLANET_CR, PLANET_CR_TEST_SCENES
-from planetcr_bench.data.layout import find_scenes, read_track
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks import training
 from planetcr_bench.networks.dry_run import estimate_throughput

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE, LAND_COVER
-from planetcr_bench.data.layout import SceneFiles, read_scene
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Image, Scene
 from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.evaluation.loading import scene_arrays
@@ -23,10 +24,11 @@ from planetcr_bench.gallery.gallery import gallery_figure
 from planetcr_bench.gallery.panels import TRUE_COLOUR, land_cover_panel, optical_panels
 from planetcr_bench.gallery.scenes import drawn_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.registry import HEADLINE
 from planetcr_bench.metrics.scores import confusion, iou, miou, pixel_accuracy
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import digital_numbers
-from planetcr_bench.results.aggregate import METRICS, score_groups
+from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import ledger_table
 from planetcr_models.inference import InferencePrecision, restore_batch
 from planetcr_models.segmentation.deeplab import Segmenter, classify
@@ -156,7 +158,7 @@ def overall_scores(measured: Sequence[SceneSums]) -> dict[str, float]:
     return {
         f"{metric}_{name}": float(score_groups(frame, PROTOCOLS[name])[metric].iloc[0])
         for name in ("full", "official")
-        for metric in METRICS
+        for metric in HEADLINE
     }
 
 

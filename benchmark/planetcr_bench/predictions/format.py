@@ -32,7 +32,7 @@ from planetcr_bench.constants import (
     UNKNOWN_INPUT,
 )
 from planetcr_bench.data.grids import crs_name, grid_name, same_crs
-from planetcr_bench.data.layout import Raster, SceneFiles, read_raster
+from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import (
     DIMMEST,
     IMPOSSIBLE,
@@ -50,6 +50,7 @@ from planetcr_bench.data.pixel_checks import (
     told_scale,
 )
 from planetcr_bench.data.raster import Header, header_fault, header_of, open_geotiff
+from planetcr_bench.data.reading import Raster, read_raster
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.utils.files import atomic_path, atomic_write

@@ -17,18 +17,17 @@ from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE, PRODUCTS
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import (
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.pixel_checks import PixelError, expect_reflectance
+from planetcr_bench.data.reading import (
     Raster,
-    SceneFiles,
-    find_scenes,
     grid_disagreements,
     read_product,
     read_raster,
     scene_from_rasters,
-    simulated_identity,
 )
-from planetcr_bench.data.pixel_checks import PixelError, expect_reflectance
 from planetcr_bench.data.scene import Image, backscatter, reflectance
+from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError, SceneError
 from planetcr_bench.predictions.baselines import METHODS
 from planetcr_bench.predictions.format import (

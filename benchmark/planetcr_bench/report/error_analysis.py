@@ -15,12 +15,12 @@ from planetcr_bench.analysis.error_analysis import (
     signature,
 )
 from planetcr_bench.constants import COVER_BINS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.report.scores import coverage_notes
 from planetcr_bench.report.table import Block, number
-from planetcr_bench.results.aggregate import LABEL, METRICS
 
 _GAIN: Final = "PSNR gain [dB]"
-_SCORES: Final = [*(LABEL[metric] for metric in METRICS), _GAIN]
+_SCORES: Final = [*(METRICS[metric].title for metric in HEADLINE), _GAIN]
 _SHARES: Final = ["residual cloud [%]", "recovery [%]", "hallucination [%]"]
 
 SCENE_ENDS: Final = {"psnr": "PSNR", "gain_psnr": "gain in PSNR over the input"}
@@ -65,7 +65,7 @@ def paste_back_block(of: ErrorAnalysis) -> Block:
         ]
         for line in of.paste_back.to_dict("records")
     ]
-    labels = [LABEL[metric] for metric in ADDITIVE]
+    labels = [METRICS[metric].title for metric in ADDITIVE]
     gains = ["MAE gain", _GAIN, "SAM gain [°]"]
     header = ["Method", "pasted", "of pixels [%]", *labels, *gains]
     note = "SSIM of a composite does not follow from the sums of its parts and is left out."
@@ -137,7 +137,15 @@ def scene_blocks(of: ErrorAnalysis) -> list[Block]:
             ]
             for line in listed_scenes(of, by).to_dict("records")
         ]
-        header = ["Method", "", "scene", "cloud cover [%]", "most of it", "MAE ↓", LABEL["psnr"]]
+        header = [
+            "Method",
+            "",
+            "scene",
+            "cloud cover [%]",
+            "most of it",
+            "MAE ↓",
+            METRICS["psnr"].title,
+        ]
         title = f"Worst and best scenes by {words}"
         blocks += [_block(title, [*header, _GAIN], rows, of)] if rows else []
     return blocks
@@ -175,14 +183,14 @@ def thickness_blocks(of: ErrorAnalysis) -> list[Block]:
         [
             str(line["row"]),
             str(line["thickness"]),
-            *(number(line[name]) for name in ("input_mae", *METRICS)),
+            *(number(line[name]) for name in ("input_mae", *HEADLINE)),
             *(percent(line[share]) for share in TRIANGLE),
             f"{line['scenes']}",
             f"{line['pixels']}",
         ]
         for line in of.told.failures("thickness").to_dict("records")
     ]
-    scores = ["input's MAE", *(LABEL[metric] for metric in METRICS)]
+    scores = ["input's MAE", *(METRICS[metric].title for metric in HEADLINE)]
     header = ["Method", "thickness", *scores, *_SHARES, "scenes", "pixels"]
     return [_block("By optical thickness of the cloud", header, rows, of)]
 
@@ -201,7 +209,7 @@ def _score_rows(table: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
     return [
         [
             *(str(line[name]) for name in ("row", *names)),
-            *(number(line[metric]) for metric in METRICS),
+            *(number(line[metric]) for metric in HEADLINE),
             number(line["gain_psnr"], sign=True),
             f"{line['scenes']}",
         ]

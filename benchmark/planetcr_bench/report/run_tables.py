@@ -9,13 +9,15 @@ from typing import Any, Final
 
 import pandas as pd
 
-from planetcr_bench.analysis.error_analysis import ErrorAnalysis, gain, widest_protocol
+from planetcr_bench.analysis.error_analysis import ErrorAnalysis, widest_protocol
 from planetcr_bench.analysis.segmentation import OVERALL, segmenters_of, signature
 from planetcr_bench.analysis.segmentation_tables import over_segmenters, published_rows, table3
 from planetcr_bench.analysis.significance import MetricComparison, metric_comparisons
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.report.scores import (
     cover_block,
+    further_block,
     pool_block,
     region_block,
     table2_and_floor,
@@ -25,8 +27,6 @@ from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.significance import best_of, statistic_blocks, statistic_frame
 from planetcr_bench.report.table import Block, number
 from planetcr_bench.results.aggregate import (
-    LABEL,
-    METRICS,
     cover_table,
     coverage,
     input_window,
@@ -130,6 +130,7 @@ class RunTables:
                 region_block(self.ledgers, protocol),
                 cover_block(self.ledgers, protocol, table=self.cover[protocol.name]),
                 pool_block(self.ledgers, protocol),
+                further_block(self.ledgers, protocol),
             )
         ]
 
@@ -155,7 +156,10 @@ class RunTables:
         return [
             block
             for name, comparisons in self.comparisons.items()
-            for block in statistic_blocks(self.ledgers, PROTOCOLS[name], comparisons)
+            for block in (
+                *statistic_blocks(self.ledgers, PROTOCOLS[name], comparisons),
+                further_block(self.ledgers, PROTOCOLS[name]),
+            )
         ]
 
     def table2_frame(self) -> pd.DataFrame:
@@ -213,9 +217,9 @@ class RunTables:
 
     def _headline(self, protocol: Protocol) -> Block:
         table = score_table(self.ledgers, protocol, protocol.pool)
-        header = [protocol.name, *(LABEL[metric] for metric in METRICS)]
+        header = [protocol.name, *(METRICS[metric].title for metric in HEADLINE)]
         lines = table.to_dict("records")
-        rows = [[str(line["row"]), *(number(line[name]) for name in METRICS)] for line in lines]
+        rows = [[str(line["row"]), *(number(line[name]) for name in HEADLINE)] for line in lines]
         kinds = table["kind"].tolist()
         if self.segmented:
             header.append(_MIOU)
@@ -224,7 +228,7 @@ class RunTables:
                 row.append(number(miou.get(row[0] if kind == "measured" else kind), digits=1))
         if len(self.ledgers) == 1:
             before, after = lines
-            gains = (gain(name, after[name], before[name]) for name in METRICS)
+            gains = (METRICS[name].gain(after[name], before[name]) for name in HEADLINE)
             cells = ["gain", *(number(float(better), sign=True) for better in gains)]
             rows.append(cells + [""] * self.segmented)
             kinds.append("gain")

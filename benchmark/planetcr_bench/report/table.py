@@ -88,6 +88,9 @@ _LATEX: Final = str.maketrans(
         "−": "$-$",
         "–": "--",
         "±": r"$\pm$",
+        "→": r"$\to$",
+        "Σ": r"$\Sigma$",
+        "∇": r"$\nabla$",
     }
 )
 

@@ -6,21 +6,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, UNKNOWN_INPUT
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.metrics.sums import SUMS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of, further
 from planetcr_bench.results.ledger import Ledger, cover_bins
-
-METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
-HIGHER_IS_BETTER: Final = {"mae": False, "psnr": True, "sam_deg": False, "ssim": True}
-LABEL: Final = {"mae": "MAE ↓", "psnr": "PSNR ↑ [dB]", "sam_deg": "SAM ↓ [°]", "ssim": "SSIM ↑"}
 
 SCENE_MEAN: Final = "psnr_scene_mean"
 """Column of the mean over scenes of each scene's PSNR, where a protocol pools pixels."""
@@ -33,18 +28,7 @@ FLOOR: Final = "Cloud-Free against itself"
 INPUT: Final = "Cloudy (input)"
 """Name of the row that scores the cloudy image."""
 
-Of = Literal["prediction", "input"]
-
 _BEHIND: Final = ["pixels", "scenes", "aois"]
-
-SUMS_OF_INPUT: Final = {
-    "absolute_error": "cloudy_clear",
-    "squared_error": "input_squared_error",
-    "angle_deg": "input_angle_deg",
-    "angle_pixels": "input_angle_pixels",
-    "ssim": "input_ssim",
-}
-"""Columns that score the prediction, and those that score the input instead."""
 
 
 def score_groups(
@@ -54,6 +38,7 @@ def score_groups(
     *,
     of: Of = "prediction",
     pool: Pool | None = None,
+    metrics: Sequence[str] = HEADLINE,
 ) -> pd.DataFrame:
     """Scores of each group of ledger rows.
 
@@ -61,15 +46,17 @@ def score_groups(
         frame: Rows of a ledger, all protocols.
         protocol: Which to report.
         by: Columns that name a group, such as ``land_cover``; also ``cover_bin``. None: one group.
-        of: The prediction, or the cloudy input on the same pixels.
-        pool: Pooling, if not that of the protocol.
+        of: The prediction, or the cloudy input measured on the same pixels.
+        pool: Other pooling than the protocol's own.
+        metrics: Names of metrics; of one whose sums the rows lack, every score is nan.
 
     Returns:
-        One row per group that has pixels, indexed by ``by``: ``mae``, ``psnr``, ``sam_deg``,
-        ``ssim``, and the counts behind them: ``pixels``, ``scenes``, ``aois``.
+        One row per group that has pixels, indexed by ``by``: a column for each metric, and what
+        stands behind them: ``pixels``, ``scenes``, ``aois``.
     """
     keys = list(by) or ["all"]
-    needed = dict.fromkeys([*SUMS, "scene", "aoi", "cloud_cover", *by])
+    names = {column for name in metrics for column in METRICS[name].columns_of(of)}
+    needed = dict.fromkeys([*names, "pixels", "scene", "aoi", "cloud_cover", *by])
     rows = frame.loc[frame["protocol"] == protocol.name, [name for name in needed if name in frame]]
     rows = rows.assign(all="all", cover_bin=cover_bins(rows))  # the columns of segmenters are many
     grouped = rows.groupby(keys, observed=True)
@@ -80,30 +67,24 @@ def score_groups(
             "aois": grouped["aoi"].nunique(),
         }
     )
+    columns = [name for name in rows.columns if name in names]
     if (pool or protocol.pool) == "pixels":
-        figures = _figures(grouped[list(SUMS)].sum(), protocol, of)
+        figures = _figures(grouped[columns].sum(), protocol, of, metrics)
     else:
-        scenes = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)[
-            list(SUMS)
-        ].sum()
-        figures = _figures(scenes, protocol, of).groupby(level=keys, observed=True).mean()
+        scenes = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)[columns].sum()
+        figures = _figures(scenes, protocol, of, metrics)
+        figures = figures.groupby(level=keys, observed=True).mean()
     return figures.join(behind)
 
 
-def _figures(sums: pd.DataFrame, protocol: Protocol, of: Of) -> pd.DataFrame:
-    column = {name: SUMS_OF_INPUT.get(name, name) if of == "input" else name for name in SUMS}
-    take = {name: sums[column[name]].to_numpy() for name in SUMS}
-    return pd.DataFrame(
-        {
-            "mae": scores.mae(take["absolute_error"], take["values"]),
-            "psnr": scores.psnr(
-                take["squared_error"], take["values"], perfect=protocol.perfect_psnr
-            ),
-            "sam_deg": scores.sam_deg(take["angle_deg"], take["angle_pixels"]),
-            "ssim": scores.ssim(take["ssim"], take["ssim_pixels"]),
-        },
-        index=sums.index,
-    )
+def _figures(
+    sums: pd.DataFrame, protocol: Protocol, of: Of, metrics: Sequence[str]
+) -> pd.DataFrame:
+    figures, columns = {}, {str(name): values for name, values in sums.items()}
+    for name in metrics:
+        score = METRICS[name].of_sums(columns, protocol, of)
+        figures[name] = np.full(len(sums), np.nan) if score is None else score
+    return pd.DataFrame(figures, index=sums.index)
 
 
 def psnr_scene_mean(
@@ -124,7 +105,7 @@ def psnr_scene_mean(
     Returns:
         Decibels, indexed by ``by``.
     """
-    return score_groups(frame, protocol, by, of=of, pool="scene-mean")["psnr"]
+    return score_groups(frame, protocol, by, of=of, pool="scene-mean", metrics=["psnr"])["psnr"]
 
 
 def floor_groups(
@@ -149,6 +130,7 @@ def floor_groups(
             protocol,
             by,
             pool=way,
+            metrics=["sam_deg"],
         )
         for name, way in ways.items()
     )
@@ -223,15 +205,17 @@ def _mark(run: Ledger) -> str:
 
 
 def input_note(ledgers: Sequence[Ledger]) -> str:
-    """Note under every table of runs: the input windows of the networks."""
-    found: dict[str, list[str]] = {}
+    """A sentence under every table of runs: what the networks saw."""
+    names_by_tag: dict[str, list[str]] = {}
     for run in in_paper_order(ledgers):
-        names = found.setdefault(input_window(run), [])
+        names = names_by_tag.setdefault(input_window(run), [])
         names += [] if _MARK.search(run.name) else [run.name]
-    if len(found) == 1:
-        return f"Input window: {_SEEN[next(iter(found))]}."
-    parts = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
-    return f"Input windows differ, which changes official figures. {'; '.join(parts)}."
+    if len(names_by_tag) == 1:
+        return f"Input window: {_SEEN[next(iter(names_by_tag))]}."
+    parts = [
+        f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in names_by_tag.items()
+    ]
+    return f"Input windows differ, which moves official figures. {'; '.join(parts)}."
 
 
 _SEEN: Final = {
@@ -386,11 +370,11 @@ def table2(
 def _table2_row(ledger: Ledger, protocol: Protocol, of: Of, pool: Pool | None) -> dict[str, float]:
     overall = score_groups(ledger.frame, protocol, of=of)
     by_class = score_groups(ledger.frame, protocol, ["land_cover"], of=of, pool=pool)
-    row = {name: overall[name].iloc[0] for name in ("scenes", "aois", *METRICS)}
+    row = {name: overall[name].iloc[0] for name in ("scenes", "aois", *HEADLINE)}
     for land_cover in LAND_COVER:
         known = land_cover in by_class.index
-        for name in (*METRICS, "scenes", "aois"):
-            missing = math.nan if name in METRICS else 0
+        for name in (*HEADLINE, "scenes", "aois"):
+            missing = math.nan if name in HEADLINE else 0
             row[f"{name}_{land_cover}"] = by_class.loc[land_cover, name] if known else missing
     if protocol.pool == "pixels":
         row[SCENE_MEAN] = float(psnr_scene_mean(ledger.frame, protocol, of=of).iloc[0])
@@ -402,11 +386,9 @@ def _table2_row(ledger: Ledger, protocol: Protocol, of: Of, pool: Pool | None) -
 def _gain(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
     gain = dict(after)
     for name in after:
-        for metric, higher in HIGHER_IS_BETTER.items():
+        for metric in HEADLINE:
             if name == metric or name.startswith(f"{metric}_"):
-                both_perfect = np.isposinf(after[name]) and np.isposinf(before[name])
-                difference = 0.0 if both_perfect else after[name] - before[name]
-                gain[name] = difference if higher else -difference
+                gain[name] = float(METRICS[metric].gain(after[name], before[name]))
     return gain
 
 
@@ -428,7 +410,22 @@ def score_table(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) -> pd
         score_groups(ledger.frame, protocol, of=of, pool=pool).assign(row=label, kind=kind)
         for label, kind, ledger, of in _runs(ledgers)
     ]
-    return pd.concat(parts, ignore_index=True)[["row", "kind", *METRICS, *_BEHIND]]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", *HEADLINE, *_BEHIND]]
+
+
+def further_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Overall scores in the metrics beside the paper's, of the input and of each method.
+
+    Returns:
+        Columns ``row``, ``kind`` and the metrics of ``registry.further``; nan in those whose sums a
+        ledger does not have.
+    """
+    names = further()
+    parts = [
+        score_groups(ledger.frame, protocol, of=of, metrics=names).assign(row=label, kind=kind)
+        for label, kind, ledger, of in _runs(ledgers)
+    ]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", *names]]
 
 
 def group_table(
@@ -450,7 +447,7 @@ def group_table(
         part = score_groups(ledger.frame, protocol, [by], of=of).reindex(list(order))
         part[_BEHIND] = part[_BEHIND].fillna(0).astype(int)
         parts.append(part.rename_axis(by).reset_index().assign(row=label, kind=kind))
-    return pd.concat(parts, ignore_index=True)[["row", "kind", by, *METRICS, *_BEHIND]]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", by, *HEADLINE, *_BEHIND]]
 
 
 def cover_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:

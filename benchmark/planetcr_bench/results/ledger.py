@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from planetcr_bench.constants import (
     COVER_BINS,
     LAND_COVER,
     LAND_COVER_NAMES,
+    OPTICAL_BANDS,
     REGIONS,
     RUN_NAME,
     THICKNESS,
@@ -32,6 +34,7 @@ from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import (
     FLOOR_SUMS,
+    FURTHER_SUMS,
     PLAIN_GROUPS,
     SEGMENTED_IMAGES,
     SEGMENTER_WIDTH,
@@ -115,14 +118,17 @@ than adding the values of a patch in float64 can lose."""
 METADATA_KEY = b"planetcr_bench"
 
 
-def schema_of(segmenters: Sequence[str] = (), *, floor: bool = False) -> pa.Schema:
-    """Columns and types of a ledger, those of the segmenters last.
+def schema_of(
+    segmenters: Sequence[str] = (), *, floor: bool = False, further: bool = False
+) -> pa.Schema:
+    """Columns and types of a ledger, with those of the segmenters behind the others.
 
     Args:
         segmenters: Keys of its segmenters.
         floor: Whether it has :data:`FLOOR_SUMS`.
+        further: Whether it has :data:`FURTHER_SUMS`.
     """
-    columns = {**COLUMNS, **(FLOOR_SUMS if floor else {})}
+    columns = {**COLUMNS, **_optional_sums(floor=floor, further=further)}
     for segmenter in segmenters:
         columns |= segmenter_columns(segmenter)
     return pa.schema(
@@ -131,6 +137,32 @@ def schema_of(segmenters: Sequence[str] = (), *, floor: bool = False) -> pa.Sche
             for name, column in columns.items()
         ]
     )
+
+
+def _optional_sums(*, floor: bool, further: bool) -> dict[str, Column]:
+    return {**(FLOOR_SUMS if floor else {}), **(FURTHER_SUMS if further else {})}
+
+
+def sums_in(frame: pd.DataFrame) -> list[str]:
+    """Names of all sums that rows of a ledger have, but for those of segmenters."""
+    return [name for name in {**SUMS, **FLOOR_SUMS, **FURTHER_SUMS} if name in frame]
+
+
+def further_columns(one: Ledger, other: Ledger, *, of_input: bool = False) -> list[str]:
+    """Columns of :data:`FURTHER_SUMS` in which two ledgers of one dataset can be compared.
+
+    Args:
+        one: A ledger.
+        other: Another one.
+        of_input: Only those that depend on the dataset alone, whatever was predicted.
+
+    Returns:
+        Empty if either was measured without them.
+    """
+    if not (one.has_further and other.has_further):
+        return []
+    kept = ("clear_", "cloudy_", "input_") if of_input else ""
+    return [name for name in FURTHER_SUMS if name.startswith(kept)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +197,11 @@ class Ledger:
     def has_floor(self) -> bool:
         """Whether the noise floor of SAM was measured."""
         return FLOOR_SUMS.keys() <= set(self.frame.columns)
+
+    @property
+    def has_further(self) -> bool:
+        """Whether the sums behind the further metrics were measured."""
+        return FURTHER_SUMS.keys() <= set(self.frame.columns)
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
@@ -231,19 +268,21 @@ def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
 def ledger_table(scenes: Sequence[SceneSums], segmenters: Sequence[str] = ()) -> pa.Table:
     """Build typed rows of scored scenes: one per protocol and group that has pixels, in this order.
 
-    They have :data:`FLOOR_SUMS` if all scenes have.
+    They have :data:`FLOOR_SUMS` and :data:`FURTHER_SUMS` where all scenes have.
     """
     floor = bool(scenes) and all(scene.floor for scene in scenes)
-    schema = schema_of(segmenters, floor=floor)
-    columns = {**SUMS, **(FLOOR_SUMS if floor else {})}
+    further = bool(scenes) and all(scene.further for scene in scenes)
+    schema = schema_of(segmenters, floor=floor, further=further)
+    columns = {**SUMS, **_optional_sums(floor=floor, further=further)}
     chunks: list[NDArray[np.float64]] = []
     segmented = [np.empty((0, SEGMENTER_WIDTH * len(segmenters)), np.int64)]
     identities: dict[str, list[object]] = {name: [] for name in IDENTITY}
     for scene in scenes:
         for protocol, sums in scene.sums.items():
             groups = np.flatnonzero(sums[:, 0])
-            floors = [scene.floor[protocol][groups]] if floor else []
-            chunks.append(np.concatenate([sums[groups], *floors], 1))
+            parts = [sums, *([scene.floor[protocol]] if floor else [])]
+            parts += [scene.further[protocol]] if further else []
+            chunks.append(np.concatenate([part[groups] for part in parts], 1))
             if segmenters:
                 segmented.append(scene.segmented[protocol][groups])
             for group in groups.tolist():
@@ -333,8 +372,10 @@ def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
     for facts in provenance["segmenters"].values():
         if not isinstance(facts, dict) or not {"name", "sha256"} <= facts.keys():
             raise LedgerError(f"{where}: expected name and sha256 of each segmenter, got others")
-    floor = FLOOR_SUMS.keys() <= set(stored.schema_arrow.names)
-    if not stored.schema_arrow.equals(schema_of(sorted(provenance["segmenters"]), floor=floor)):
+    names = set(stored.schema_arrow.names)
+    floor, further = FLOOR_SUMS.keys() <= names, FURTHER_SUMS.keys() <= names
+    schema = schema_of(sorted(provenance["segmenters"]), floor=floor, further=further)
+    if not stored.schema_arrow.equals(schema):
         raise LedgerError(
             f"{file}: expected the columns {', '.join(COLUMNS)}, and those of its segmenters"
         )
@@ -411,6 +452,7 @@ def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[st
         ),
         "no more worse pixels than pixels": bool((frame["worse_pixels"] <= frame["pixels"]).all()),
         "a noise floor of 0 to 90° at the pixels under it, and only there": _is_floor(frame),
+        **_further_rules(frame),
         "one reading of every pixel by each segmenter": all(
             _is_read_once(frame, segmenter) for segmenter in segmenters
         ),
@@ -432,6 +474,67 @@ def _is_floor(frame: pd.DataFrame) -> bool:
         and (floored <= frame["pixels"]).all()
         and not floored[frame["protocol"].isin(exact)].any()
     )
+
+
+MOMENT_ROUNDING: Final = 1e-9
+"""Relative difference of two ways to add up the moments of a patch's values in float64."""
+
+
+def _further_rules(frame: pd.DataFrame) -> dict[str, bool]:
+    """Rules of :data:`FURTHER_SUMS`; none where they were not measured."""
+    if not FURTHER_SUMS.keys() <= set(frame.columns):
+        return {}
+    sums = {name: frame[name].to_numpy(np.float64) for name in sums_in(frame)}
+    pixels, more = sums["pixels"], 1 + MOMENT_ROUNDING
+    gradients = [
+        (sums["gradient_error"], sums["prediction_gradient"], sums["clear_gradient"]),
+        (sums["input_gradient_error"], sums["cloudy_gradient"], sums["clear_gradient"]),
+    ]
+    return {
+        "finite sums of the further metrics": all(
+            bool(np.isfinite(sums[name]).all()) for name in FURTHER_SUMS
+        ),
+        "(Σi)² ≤ n·Σi² of each image in each band": all(
+            _at_most(sums[f"{image}_sum_{band}"] ** 2, pixels * sums[f"{image}_square_{band}"])
+            for image, band in product(("prediction", "clear", "cloudy"), OPTICAL_BANDS)
+        ),
+        "(Σit)² ≤ Σi²·Σt² of prediction and cloudy in each band": all(
+            _at_most(
+                sums[f"{image}_clear_product_{band}"] ** 2,
+                sums[f"{image}_square_{band}"] * sums[f"clear_square_{band}"],
+            )
+            for image, band in product(("prediction", "cloudy"), OPTICAL_BANDS)
+        ),
+        "squared errors that follow from the moments of the bands": all(
+            _are_squared_errors(sums, image, error)
+            for image, error in (
+                ("prediction", "squared_error"),
+                ("cloudy", "input_squared_error"),
+            )
+        ),
+        "gradients of at least zero, none above the sum of the other two": all(
+            bool((np.min(three, axis=0) >= 0).all())
+            and _at_most(2 * np.max(three, axis=0), np.sum(three, axis=0))
+            for three in gradients
+        ),
+        "NDVI errors of the input of 0 to 2 at no more than all pixels": bool(
+            (sums["input_ndvi_pixels"] <= pixels).all()
+            and (sums["input_ndvi_error"] >= 0).all()
+            and (sums["input_ndvi_error"] <= 2 * more * sums["input_ndvi_pixels"]).all()
+        ),
+    }
+
+
+def _at_most(values: NDArray[np.float64], limits: NDArray[np.float64]) -> bool:
+    return bool((values <= (1 + MOMENT_ROUNDING) * limits).all())
+
+
+def _are_squared_errors(sums: Mapping[str, NDArray[np.float64]], image: str, error: str) -> bool:
+    """Whether Σ(i² − 2it + t²) over bands is a sum of squared errors, within rounding."""
+    columns = [f"{each}_square_{band}" for each in (image, "clear") for band in OPTICAL_BANDS]
+    squares = np.sum([sums[name] for name in columns], axis=0)
+    products = np.sum([sums[f"{image}_clear_product_{band}"] for band in OPTICAL_BANDS], axis=0)
+    return _at_most(np.abs(squares - 2 * products - sums[error]), MOMENT_ROUNDING * squares)
 
 
 def _is_read_once(frame: pd.DataFrame, segmenter: str) -> bool:

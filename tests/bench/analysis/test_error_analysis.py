@@ -26,7 +26,8 @@ from planetcr_bench.analysis.error_analysis import (
     widest_protocol,
 )
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS, SEASONS, THICKNESS
-from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.evaluation.loading import scene_arrays

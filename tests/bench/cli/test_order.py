@@ -61,7 +61,7 @@ def write_shuffled(ledger: Ledger, path: Path, seed: int) -> Path:
     """Write a ledger in parts, rows and the dictionaries of each part in any order."""
     rng = np.random.default_rng(seed)
     frame = shuffled(ledger.frame, rng)
-    schema = schema_of(ledger.segmenters, floor=ledger.has_floor)
+    schema = schema_of(ledger.segmenters, floor=ledger.has_floor, further=ledger.has_further)
     middle = len(frame) // 2
     halves = [
         pa.Table.from_pandas(shuffled(half, rng), schema, preserve_index=False)

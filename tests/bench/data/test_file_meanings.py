@@ -12,7 +12,8 @@ from rasterio.enums import ColorInterp
 
 from planetcr_bench.data.fingerprint import digest_scenes
 from planetcr_bench.data.integrity import inspect_scene
-from planetcr_bench.data.layout import SceneFiles, read_product, read_scene
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import backscatter
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.format import Card, header_size, read_prediction

@@ -13,7 +13,8 @@ import pytest
 from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import audit
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.reading import read_product
 from planetcr_bench.errors import DatasetError
 from scenes import write_dataset, write_scene, write_tif
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from planetcr_bench.data.integrity import audit
-from planetcr_bench.data.layout import shortfall, simulated_identity
+from planetcr_bench.data.layout import shortfall
 from planetcr_bench.data.metadata import Simulation, read_simulation
+from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError
 
 ENTRY = """track = "sim-v1-tiny"

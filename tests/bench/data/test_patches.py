@@ -22,7 +22,7 @@ from numpy.testing import assert_array_equal
 from planetcr_bench.constants import LAND_COVER_NAMES
 from planetcr_bench.data import patches as training_data
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_scene
+from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.patches import (
     RECORD,
     CachedPatches,
@@ -30,6 +30,7 @@ from planetcr_bench.data.patches import (
     TrainingPatch,
     build_cache,
 )
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
 from scenes import write_dataset, write_scene, write_tif
 

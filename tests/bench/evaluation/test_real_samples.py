@@ -13,8 +13,10 @@ from conftest import Cli
 from paths import SHARED
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.integrity import audit
-from planetcr_bench.data.layout import find_scenes, read_scene, read_track
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene, upsample
+from planetcr_bench.data.tracks import read_track
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import SUMS

@@ -15,7 +15,8 @@ from fake_segmenters import ShadeSegmenter
 from planetcr_bench.api import evaluate
 from planetcr_bench.cli.app import app
 from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES, REGIONS
-from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.errors import LedgerError, PredictionError, UsageError
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
 from planetcr_bench.evaluation.segmenters import SegmenterPool, confusion_counts
@@ -504,7 +505,7 @@ def test_scenes_carry_their_centre_in_degrees(truth: tuple[Path, Path], tmp_path
 def test_a_scene_without_a_place_has_none() -> None:
     from affine import Affine
 
-    from planetcr_bench.data.layout import Raster, centre_of
+    from planetcr_bench.data.reading import Raster, centre_of
 
     pixels = np.zeros((4, 300, 300), np.uint16)
     step = Affine(3, 0, 499_550, 0, -3, 450)

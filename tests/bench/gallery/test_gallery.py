@@ -35,7 +35,8 @@ from planetcr_bench.constants import (
     UNKNOWN,
     cover_bin,
 )
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product, read_scene
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import land_cover_classes, upsample
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
 from planetcr_bench.figures.style import save_figure

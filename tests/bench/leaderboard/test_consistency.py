@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from paths import RUNS
 from planetcr_bench.api import evaluate
 from planetcr_bench.constants import THICKNESS
-from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
 from planetcr_bench.evaluation.runner import measure
 from planetcr_bench.leaderboard.consistency import (

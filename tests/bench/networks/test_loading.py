@@ -19,7 +19,8 @@ from numpy.testing import assert_array_equal
 from torch import nn
 
 from conftest import Cli
-from planetcr_bench.data.layout import find_scenes, read_product, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import upsample
 from planetcr_bench.errors import BenchError, DatasetError, PredictionError, SceneError, UsageError
 from planetcr_bench.networks.loading import InferenceSettings, as_function, open_network

@@ -10,7 +10,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product, read_scene
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.baselines import METHODS, copy_cloudy, mean_fill
 from planetcr_bench.predictions.format import (
