@@ -47,7 +47,7 @@ spec.loader.exec_module(sys.modules[name])
 
 
 def without_overflow_checks() -> None:
-    """Leave out checks of integers for overflow, which are slow and reported in debug mode alone."""
+    """Leave out the slow checks for integer overflow, which only debug mode reports."""
     from triton.runtime.interpreter import interpreter_builder as builder
 
     builder.options = replace(builder.options, sanitize_overflow=False)
