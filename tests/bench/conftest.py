@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +23,6 @@ from planetcr_bench.cli.app import app
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.simulation.writer import simulate
 from scenes import write_dataset
-from workers import start_server
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -39,7 +40,17 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _workers_that_start_at_once() -> None:
-    start_server()
+    """One server forks the workers of all tests: it has all imported that any command's would."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        multiprocessing.set_forkserver_preload([
+            f"planetcr_bench.{module}"
+            for module in (
+                "data.fingerprint", "data.integrity", "data.patches", "evaluation.runner",
+                "leaderboard.sent_ledger", "predictions.predict", "simulation.writer",
+                "submission.entry",
+            )
+        ])  # fmt: skip
+        forkserver.ensure_running()
 
 
 @pytest.fixture

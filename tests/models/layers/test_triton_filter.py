@@ -12,6 +12,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ spec.loader.exec_module(sys.modules[name])
 """
 
 
+def without_overflow_checks() -> None:
+    """Leave out the slow checks for integer overflow, which only debug mode reports."""
+    from triton.runtime.interpreter import interpreter_builder as builder
+
+    builder.options = replace(builder.options, sanitize_overflow=False)
+
+
 @pytest.fixture(scope="module")
 def interpret() -> Iterator[Interpret]:
     """Calls a function of this file where Triton's kernels run on numpy."""
@@ -56,7 +64,7 @@ def interpret() -> Iterator[Interpret]:
     ) as process:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TRITON_INTERPRET", "1")
-            process.submit(int).result()  # starts it
+            process.submit(without_overflow_checks).result()  # starts it
         yield lambda function, *arguments: process.submit(function, *arguments).result()
 
 

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing import forkserver
 
 import numpy as np
 import pytest
@@ -19,18 +20,31 @@ from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.networks.base import upsample
 from planetcr_models.training.loader import Batch, Batches, Crops, dihedral, load, reading
 from planetcr_models.training.patches import PRODUCTS
-from workers import start_server
 
 OPTICAL = ("cloudy", "clear", "cloud_mask", "land_cover")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _workers_at_once_and_one_thread() -> Iterator[None]:
-    start_server()
+def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _readers_that_start_at_once() -> Iterator[None]:
+    """A server of their own forks them, which has imported torch already.
+
+    No other worker may come from it: torch takes more addresses than one that is confined may have.
+    """
+    server = forkserver._forkserver
+    before = server._preload_modules
+    server._stop()
+    server.set_forkserver_preload(["planetcr_models.training.loader"])
+    yield
+    server._stop()
+    server.set_forkserver_preload(before)
 
 
 def coordinates(side: int = 40) -> MadeUp:
