@@ -78,7 +78,7 @@ def test_what_is_unchanged_is_not_scored_again(
         {"segmenters": [ShadeSegmenter()]},
         {"tables": True},
     ],
-    ids=str,
+    ids=lambda options: next(iter(options)),
 )
 def test_what_is_asked_for_otherwise_is_scored_again(
     few: Path, measured: Measured, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
