@@ -14,34 +14,35 @@ help: ## Show this list
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib || true # as pip would, on all processors
 	@touch $@
 
-demo: .venv/.done ## Score three untrained methods on the simulated benchmark: tables and pictures
+demo: .venv/.done ## Score three baselines on the simulated benchmark: tables and pictures
 	@$(BIN)/python tests/demo.py demo
 
 test: .venv/.done ## Run all quick tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 slow: .venv/.done ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-lint: .venv/.done ## Check style and types
+lint: .venv/.done ## Check style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-format: .venv/.done ## Format and mend what can be mended
+format: .venv/.done ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-speed: .venv/.done ## Time measuring, segmenting, simulating and intervals, side by side with plain ways
+speed: .venv/.done ## Time scoring, segmenting, simulating and intervals, next to straightforward versions
 	PYTHONPATH=tests $(BIN)/python tests/speed/measure.py
 	$(BIN)/python tests/speed/simulate.py
 	$(BIN)/python tests/speed/segmenter.py
 	PYTHONPATH=tests/bench $(BIN)/python tests/speed/intervals.py
 
-networks: .venv/.done ## Time Align-CR and GLF-CR beside their published form (10 minutes on a CPU)
+networks: .venv/.done ## Time Align-CR and GLF-CR next to their published form (10 minutes on a CPU)
 	PYTHONPATH=tests/models $(BIN)/python tests/speed/networks.py
 
-loader: .venv/.done ## Time reading of training crops, from GeoTIFFs and from the pack
+loader: .venv/.done ## Time the reading of training crops, from GeoTIFFs and from the cache
 	$(BIN)/python tests/speed/loader.py
 
 UNTRAINED := copy-cloudy mean-fill sar-regression
@@ -57,25 +58,27 @@ learn: .venv/.done ## Train four narrow networks on a CPU (an hour): results/sim
 	$(BIN)/planetcr-bench compare --protocol official --out results/sim-v1-small/comparison/official $(foreach run,$(UNTRAINED) $(LEARNT:=-window160),results/sim-v1-small/sim-v1-demo/$(run))
 	$(BIN)/planetcr-bench compare --protocol full --out results/sim-v1-small/comparison/full $(foreach run,$(UNTRAINED) $(LEARNT),results/sim-v1-small/sim-v1-demo/$(run))
 
-calibrate: .venv/.done ## Hold simulated scenes against real ones: make calibrate REAL=PLANET_CR
+calibrate: .venv/.done ## Compare simulated scenes with real ones: make calibrate REAL=PLANET_CR
 	$(BIN)/planetcr-bench simulate build/calibration --size demo
 	$(BIN)/python tests/simulation/calibrate.py build/calibration $(if $(REAL),--real $(REAL)) --out build/calibration.png
 
-informative: .venv/.done ## Show what SAR tells under cloud, and that nothing leaks (10 minutes)
+informative: .venv/.done ## Measure what SAR adds under cloud, and that nothing leaks (10 minutes)
 	$(BIN)/python tests/simulation/informative.py
 
-coverage: .venv/.done ## Show how often intervals hold the truth and equal methods are told apart (minutes)
+coverage: .venv/.done ## Measure the coverage of the confidence intervals and the test's error rate (minutes)
 	$(BIN)/python tests/simulation/coverage.py
 
-board: .venv/.done ## Build the leaderboard of results/: open build/site/index.html
+board: .venv/.done ## Make all reports of results/ again, and the leaderboard: open build/site/index.html
+	@for run in $(dir $(wildcard results/*/*/*/run.json results/*/*/run.json)); do $(BIN)/planetcr-bench report $$run || exit 1; done
+	@$(BIN)/planetcr-bench compare $(foreach run,$(UNTRAINED) $(LEARNT),results/sim-v1-small/sim-v1-demo/$(run))
 	@$(BIN)/planetcr-bench leaderboard results --out build/site
 
-example: .venv/.done ## Make submissions/example again: 3,000 simulated scenes (10 minutes, 5 GB)
+example: .venv/.done ## Rebuild submissions/example: 3,000 simulated scenes (10 minutes, 5 GB)
 	$(BIN)/planetcr-bench simulate build/example/sim --size full --train 0
 	$(BIN)/planetcr-bench predict mean-fill --data build/example/sim --out build/example/mean-fill
 	$(BIN)/planetcr-bench submit build/example/mean-fill --card submissions/example/card.toml --data build/example/sim --results build/example/results --out submissions/example --replace
 	$(BIN)/planetcr-bench submit --check submissions/example --data build/example/sim
 
-clean: ## Delete what the other targets made
+clean: ## Delete everything that the other targets made
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find benchmark models tests -name __pycache__ -type d -exec rm -rf {} +

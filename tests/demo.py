@@ -8,20 +8,19 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from itertools import takewhile
 from pathlib import Path
 
 METHODS = ("copy-cloudy", "mean-fill", "sar-regression")
 TRACK = "sim-v1-demo"
 
 
-def command(*words: str, folder: Path, until: str | None = "") -> None:
+def command(*words: str, folder: Path, whole: bool = False) -> None:
     """Show a command as a user would type it, run it, and show what it prints.
 
     Args:
         words: The command's.
         folder: Where it runs.
-        until: Shows the lines before the one that begins so; "": the last line alone; None: all.
+        whole: Show all of that, not the last line alone.
     """
     print(f"\n$ planetcr-bench {shlex.join(words)}", flush=True)
     done = subprocess.run(
@@ -32,11 +31,7 @@ def command(*words: str, folder: Path, until: str | None = "") -> None:
         stdout=subprocess.PIPE,
     )
     lines = done.stdout.splitlines()
-    if until == "":
-        lines = lines[-1:]
-    elif until is not None:
-        lines = list(takewhile(lambda line: not line.startswith(until), lines))
-    print("\n".join(lines), flush=True)
+    print("\n".join(lines if whole else lines[-1:]), flush=True)
     if done.returncode:
         sys.exit(done.returncode)  # the command has said why
 
@@ -44,14 +39,14 @@ def command(*words: str, folder: Path, until: str | None = "") -> None:
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     folder.mkdir(parents=True, exist_ok=True)
-    command("simulate", "data", "--size", "demo", "--truth", "optical_thickness", folder=folder)
+    command("simulate", "data", "--size", "demo", "--truth", "truth", folder=folder)
     command("check", "data", folder=folder)
     for method in METHODS:
         command("predict", method, "--data", "data", folder=folder)
-        command("evaluate", f"preds/{method}", "--truth", "optical_thickness", folder=folder)
+        truth = ("--optical-thickness", "truth")
+        command("evaluate", f"preds/{method}", *truth, folder=folder)
     runs = [f"results/{TRACK}/{method}" for method in METHODS]
-    command("compare", *runs, folder=folder, until="Scenes / AOIs")
-    print("(Tab. 2 alone is shown here; the command prints more.)")
+    command("compare", *runs, folder=folder, whole=True)
     pictures = [f"preds/{method}" for method in METHODS[1:]]
     command("gallery", "data", *pictures, "--out", "gallery.png", folder=folder)
     print(
@@ -61,7 +56,7 @@ All of it lies in {folder}/:
   truth/                     what is hidden under its clouds, for the report
   preds/                     predictions of three methods that need no training
   results/{TRACK}/       a folder per method: start with report.md
-  results/comparison/        Tab. 2 and Fig. 5 of all three; diagnosis.md: where and how they fail
+  results/comparison/        all three side by side, in the same form
   gallery.png                cloudy, SAR, land cover, predictions, clear, errors of five scenes
 
 Next: put your own predictions, one file per scene of data/test, into a folder and run

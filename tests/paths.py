@@ -1,4 +1,4 @@
-"""Where the tests find what the checkout holds, and what may lie beside it."""
+"""Locate what the checkout contains, and what may lie beside it."""
 
 from pathlib import Path
 

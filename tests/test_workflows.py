@@ -1,9 +1,11 @@
-"""What runs on GitHub: parses, and gives strangers' pull requests no power."""
+"""GitHub workflows and forms are valid and give pull requests no privileges."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,12 +38,27 @@ def test_a_workflow_reads_only_and_trusts_no_pull_request(workflow: Path) -> Non
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
 def test_commands_of_a_workflow_are_sound_and_of_this_program(workflow: Path) -> None:
     commands = [step["run"] for step in steps_of(workflow) if "run" in step]
-    assert any("planetcr-bench" in one or "check_new.sh" in one for one in commands)
+    ours = ("planetcr-bench", "check_new.sh", "make ")
+    assert any(word in command for command in commands for word in ours)
     for command in commands:
         subprocess.run(["bash", "-n"], input=command, text=True, check=True)
     script = ROOT / "submissions/check_new.sh"
     assert script.stat().st_mode & 0o111
     subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_pull_requests_are_linted_and_tested_on_every_supported_python() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    assert "pull_request" in workflow[True]  # YAML 1.1 reads the key "on" as a boolean
+    jobs = workflow["jobs"]
+    commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+    targets = re.findall(r"^make (\w+)$", "\n".join(commands), re.MULTILINE)
+    assert targets == ["lint", "test"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(f"\n{target}: " in makefile for target in targets)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    supported = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert jobs["test"]["strategy"]["matrix"]["python-version"] == supported
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""``python -m planetcr_bench``: the same as ``planetcr-bench``."""
+"""Run ``planetcr-bench`` as ``python -m planetcr_bench``."""
 
 from planetcr_bench.cli import main
 

@@ -8,9 +8,11 @@ import platform
 import re
 import shlex
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
@@ -30,6 +32,7 @@ from planetcr_bench.errors import (
 )
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, pixel_problems, protocols_of
+from planetcr_bench.evaluation.scored import is_scored, remember_scored, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.metrics.protocols import Pool
 from planetcr_bench.predictions.format import (
@@ -39,9 +42,9 @@ from planetcr_bench.predictions.format import (
     read_card,
 )
 from planetcr_bench.predictions.units import swapped_colours
-from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, write_ledger
-from planetcr_bench.utils.devices import choose_device
+from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, read_ledger, write_ledger
 from planetcr_bench.utils.files import atomic_write, exclusive_lock
+from planetcr_bench.utils.untrusted import read_json
 
 _PACKAGES: Final = ("numpy", "numba", "pandas", "pyarrow", "rasterio", "torch")
 
@@ -56,16 +59,18 @@ def evaluate(
     name: str | None = None,
     workers: int | None = None,
     batch: int = 16,
-    device: str = "auto",
     class_average: Pool | None = None,
     allow_missing: bool = False,
     segmenters: Sequence[Segmenter] = (),
     optical_thickness: Path | None = None,
     command: Sequence[str] = (),
     tables: bool = True,
+    force: bool = False,
     quiet: bool = False,
 ) -> tuple[Ledger, Path, list[str]]:
     """Score a folder of predictions and publish the results.
+
+    What was scored before with the same settings, and has not changed since, is not scored again.
 
     Args:
         folder: Folder of predictions.
@@ -75,14 +80,14 @@ def evaluate(
         scene_list: Authors' CSV list to take the scenes from.
         name: Name of the run; by default the folder's.
         workers: See ``worker_count``.
-        batch: Scenes that travel together to a worker or to the device.
-        device: See :func:`choose_device`.
+        batch: Scenes sent to a worker at a time.
         class_average: How the report puts per-class figures together, if not as each protocol does.
         allow_missing: Score what is there, and mark the run incomplete for good.
         segmenters: That tell the land cover of the predictions (Tab. 3).
         optical_thickness: Folder that `simulate --truth` wrote, for errors by optical thickness.
         command: Written into ``run.json``.
         tables: Write tables, figures and the report, not the ledger alone.
+        force: Score again what was scored before.
         quiet: Show no progress.
 
     Returns:
@@ -93,7 +98,7 @@ def evaluate(
         DatasetError: The dataset is not found or broken.
         PredictionError: A prediction is missing, surplus or unusable and ``allow_missing`` is not
             given, or none is usable.
-        UsageError: The name, the device or the segmenters make no sense.
+        UsageError: The name or the segmenters make no sense.
         BenchError: Another process writes to the same results.
 
     Warns:
@@ -101,7 +106,6 @@ def evaluate(
     """
     started = datetime.now(UTC)
     clock = time.monotonic()
-    device = choose_device(device)
     segmenters = sorted(segmenters, key=lambda segmenter: segmenter.key)
     card = read_card(folder)
     dataset = find_dataset(
@@ -117,18 +121,34 @@ def evaluate(
     _check_thickness(optical_thickness, dataset)
     pool = _segmenter_pool(segmenters, dataset, predictions)
     out = results / dataset.track / name
+    identity = _identity(dataset, predictions, segmenters, optical_thickness)
+    settings = {
+        **identity,
+        "card": asdict(card),
+        "problems": predictions.problems,
+        "segmenters": [dict(segmenter.facts) for segmenter in segmenters],
+        "class_average": class_average,
+        "allow_missing": allow_missing,
+        "tables": tables,
+    }
+    mark = scored_mark(out, predictions, settings)
+    if not force and is_scored(mark, out):
+        if not quiet:
+            print(f"{out}: already scored; --force scores it again", file=sys.stderr)
+        published = read_json(out / "run.json", 10**7)
+        for note in published.get("notes", []):
+            warnings.warn(note, BenchWarning, stacklevel=2)
+        return read_ledger(out), out, published["problems"]
     unfinished = out.with_name(f".{name}.unfinished")
     unfinished.mkdir(parents=True, exist_ok=True)
     refusal = f"{out}: another evaluation writes there; wait, or choose --name"
     with exclusive_lock(unfinished / "lock", refusal):
-        identity = _identity(dataset, predictions, segmenters, optical_thickness)
         table, problems = measure(
             predictions,
             identity,
             unfinished / "parts",
             optical_thickness=optical_thickness,
             pool=pool,
-            device=device,
             workers=workers,
             batch=batch,
             quiet=quiet,
@@ -156,7 +176,7 @@ def evaluate(
             "dataset": str(dataset.folder),
             "predictions": str(folder),
             "command": shlex.join(command),
-            "device": device,
+            "device": "cpu",  # of the metrics; segmenters choose theirs
             "environment": _environment(),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),
@@ -168,6 +188,7 @@ def evaluate(
         strip = _strip(dataset, predictions, ledger)
         staged = unfinished / "staged"
         _publish(staged, out, ledger, table, run, class_average, strip, tables=tables)
+        remember_scored(mark, out)
         shutil.rmtree(unfinished)
     if swapped:
         warnings.warn(swapped, BenchWarning, stacklevel=2)
@@ -241,7 +262,7 @@ def _fail_closed(
     if problems and not allow_missing:
         raise PredictionError(
             f"{predictions.folder}: expected one usable prediction for each of "
-            f"{len(dataset.scenes)} scenes, nothing is scored; mend these files, or score the rest "
+            f"{len(dataset.scenes)} scenes, nothing is scored; fix these files, or score the rest "
             "as an incomplete run with --allow-missing",
             problems,
         )

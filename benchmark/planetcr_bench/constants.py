@@ -1,6 +1,6 @@
-"""The words of the benchmark and their order: products, bands, classes, bins, units.
+"""Define the benchmark's names and their order: products, bands, classes, bins, units.
 
-Everything that prints a table or names a column takes its words from here.
+Everything that prints a table or names a column takes its names from here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LAND_COVER: Final = ("forest", "rangeland", "agriculture", "urban", "barren", "w
 """The six classes, in the order of Tab. 2; their position is their index in a land-cover map."""
 
 UNKNOWN: Final = len(LAND_COVER)
-"""Index of pixels that belong to none of the six classes; they count in overall figures only."""
+"""Index of pixels of none of the six classes; they count in overall figures only."""
 
 LAND_COVER_NAMES: Final = (*LAND_COVER, "unknown")
 
@@ -61,12 +61,11 @@ WORLDCOVER_CLASS: Final = {
 """WorldCover code to class index: the authors' mapping, with nodata as unknown."""
 
 INPUT_WINDOWS: Final = {"official": "160", "whole": "whole"}
-"""What ``crop`` of a prediction card may say of what the network saw, and the tag that figures of
-such predictions carry: the centre 160 × 160 alone, as the authors' testers show it, or whole
-patches."""
+"""Values of ``window`` in a prediction card, what the network saw, and the tags of their figures:
+the centre 160 × 160 alone, as in the authors' testers, or whole patches."""
 
 UNKNOWN_INPUT: Final = "unknown"
-"""Tag of figures of predictions whose card does not say."""
+"""Tag of figures of predictions whose card does not state the input window."""
 
 REGIONS: Final = ("cloud", "edge", "clear")
 """A pixel is under the cloud mask, within :data:`EDGE_M` of it, or farther away."""
@@ -88,13 +87,13 @@ PLANET_CR_SAMPLES: Final = {
     ),
 }  # fmt: skip
 """The two scenes of the release that the authors publish, by split: season, AOI and patch number,
-and the digest of the decoded pixels of the five products, by which the release is known."""
+and the digest of the decoded pixels of the five products, which identify the release."""
 
 PLANET_CR_TEST_SCENES: Final = 3_000
 """Of the test split of Planet-CR (paper, Sec. 3)."""
 
 RUN_NAME: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.+ -]{0,78}[A-Za-z0-9_+-])?"
-"""Names of runs: folders on any disk, and no two that only look alike."""
+"""Valid names of runs: folder names on any disk that cannot be confused."""
 
 THICKNESS_EDGES: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Optical thickness of cloud between the bins of :data:`THICKNESS`."""
@@ -105,7 +104,7 @@ THICKNESS: Final = (
     *(f"{low:g}-{high:g}" for low, high in pairwise(THICKNESS_EDGES)),
     "16-",
 )
-"""Bins of the optical thickness over a pixel, [0, 0.25), …; known of simulated scenes alone."""
+"""Bins of the optical thickness over a pixel, [0, 0.25), …; known of simulated scenes only."""
 
 COVER_BINS: Final = ("0-20", "20-40", "40-60", "60-80", "80-100")
 """Cloud-cover bins of Fig. 5 in percent of the whole patch: [0, 20), … [80, 100]."""
@@ -118,7 +117,7 @@ def cover_bin(cloud_cover: float) -> str:
         cloud_cover: Share of cloudy pixels of the whole patch, in [0, 1].
 
     Returns:
-        One of :data:`COVER_BINS`; a cover on an edge belongs to the bin above, 1.0 to the last.
+        One of :data:`COVER_BINS`; a cover on a bin edge belongs to the bin above, 1.0 to the last.
 
     Example:
         >>> cover_bin(0.2), cover_bin(1.0)

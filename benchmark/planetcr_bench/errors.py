@@ -1,14 +1,14 @@
-"""Every refusal of planetcr-bench, as one family of exceptions; and its warning.
+"""Define the exceptions of planetcr-bench, as one hierarchy, and its warning.
 
 ::
 
-    BenchError              what a user can mend; the commands print it and exit with 1
+    BenchError              what a user can fix; the commands print it and exit with 1
     ├── UsageError          an option that makes no sense; exit with 2
     ├── DatasetError        a dataset folder, a list of scenes or one of their files
     │   └── SceneError      one scene whose products do not fit together
     ├── PredictionError     a folder of predictions or one of its files
     ├── LedgerError         a ledger or a results folder
-    ├── SubmissionError     an entry that was sent to the board
+    ├── SubmissionError     a submitted entry
     └── MissingExtraError   a package that is installed by an extra
 """
 
@@ -19,7 +19,7 @@ from typing import ClassVar
 
 
 class BenchError(Exception):
-    """Something that the user can mend.
+    """An error that the user can fix.
 
     Args:
         message: Who: expected what, got what; then the remedy if one exists.
@@ -47,7 +47,7 @@ class UsageError(BenchError):
 
 
 class DatasetError(BenchError):
-    """A dataset folder, a list of scenes or one of their files is not as it must be."""
+    """A dataset folder, a list of scenes or one of their files is invalid."""
 
 
 class SceneError(DatasetError):
@@ -63,12 +63,12 @@ class LedgerError(BenchError):
 
 
 class SubmissionError(BenchError):
-    """An entry that was sent to the board, its card or its archive, cannot be trusted."""
+    """A submitted entry, its card or its archive, cannot be trusted."""
 
 
 class MissingExtraError(BenchError):
-    """A package is needed that only an extra installs."""
+    """A package is missing that an extra installs."""
 
 
 class BenchWarning(UserWarning):
-    """Something that is measured as it is and that the user should know; the commands print it."""
+    """Something that is scored unchanged and that the user should know; the commands print it."""

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from planetcr_models.inference import restore_batch as restore_batch
     from planetcr_models.inference import restore_tiled as restore_tiled
     from planetcr_models.networks.base import Restorer as Restorer
+    from planetcr_models.networks.methods import list_models as list_models
     from planetcr_models.networks.registry import create_model as create_model
-    from planetcr_models.networks.registry import list_models as list_models
     from planetcr_models.weights.files import load_model as load_model
     from planetcr_models.weights.files import load_weights as load_weights
     from planetcr_models.weights.files import save_model as save_model
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Restorer": "networks.base",
     "create_model": "networks.registry",
-    "list_models": "networks.registry",
+    "list_models": "networks.methods",
     "load_model": "weights.files",
     "load_weights": "weights.files",
     "restore_batch": "inference",

@@ -1,12 +1,12 @@
-"""Every refusal of planetcr_models, as one family of exceptions.
+"""Define the exceptions of planetcr_models, as one hierarchy.
 
 ::
 
-    ModelError              what a user can mend
+    ModelError              what a user can fix
     ├── InputError          images that a network cannot take; also a ValueError
-    ├── CheckpointError     a file of weights that is not what it should be
+    ├── CheckpointError     an invalid weight file
     ├── ExportError         a network that another runtime cannot express
-    └── TrainingError       a run that cannot begin, go on, or be gone on with
+    └── TrainingError       a run that cannot start, continue or be resumed
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 
 class ModelError(Exception):
-    """Something that the user can mend.
+    """An error that the user can fix.
 
     Args:
         message: Who: expected what, got what; then the remedy if one exists.
-        problems: One line per offending thing, printed under the message.
+        problems: One line per offending item, printed under the message.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
@@ -39,12 +39,12 @@ class InputError(ModelError, ValueError):
 
 
 class CheckpointError(ModelError):
-    """A file of weights is unreadable, or does not hold this network's weights."""
+    """A weight file is unreadable, or does not hold the weights of this network."""
 
 
 class ExportError(ModelError):
-    """A network cannot be expressed in the form that was asked for."""
+    """A network cannot be expressed in the requested format."""
 
 
 class TrainingError(ModelError):
-    """A training run cannot begin or go on; what it has kept so far is intact."""
+    """A training run cannot start or continue; its previous checkpoint is intact."""

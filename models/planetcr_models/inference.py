@@ -1,4 +1,4 @@
-"""A network and images of any size in, restored images out: batches, tiles, devices."""
+"""Restore images of any size with a network, in batches or in tiles."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from planetcr_models.networks.base import SAR_BANDS, SMALLEST, margins, refuse_s
 InferencePrecision = Literal["32", "bf16"]
 
 TILE: Final = 512
-"""Side of a tile by default, in pixels."""
+"""Default side of a tile, in pixels."""
 
 OVERLAP: Final = 96
-"""Of neighbouring tiles by default; DSen2-CR, which looks 34 pixels far, is exact with it."""
+"""Default overlap of neighbouring tiles; exact for DSen2-CR, whose reach is 34 pixels."""
 
 BLENDED: Final = 1 / 4
-"""Share of an overlap in which one tile gives way to the next; the rest of it is margin."""
+"""Share of an overlap in which two tiles are blended; the rest is margin."""
 
 
 LOWEST: Final = -0.5
 HIGHEST: Final = 2.0
-"""What an image in [0, 1] may reach: reflectance of haze and glint lies outside, digital numbers,
+"""Accepted range of images in [0, 1]: haze and glint may lie outside [0, 1]; digital numbers,
 decibels and images in [-1, 1] lie far outside."""
 
 
 class Raster(Protocol):
-    """What can be sliced: an array, a memory map, a tensor, a file opened by a library."""
+    """Anything that can be sliced: an array, a memory map, a tensor, an opened file."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,10 +47,10 @@ class Raster(Protocol):
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that is there.
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into an available device.
 
     Raises:
-        ModelError: CUDA is asked for and not there, or a device of another kind.
+        ModelError: CUDA is requested and not available, or a device of another kind.
     """
     name = str(device)
     if name == "auto":
@@ -71,23 +71,23 @@ def restore_batch(
     device: str | torch.device | None = None,
     precision: InferencePrecision = "32",
 ) -> NDArray[np.float32]:
-    """Restore images of one size, whole.
+    """Restore whole images of one size.
 
     Args:
         model: Runs in evaluation mode; its own mode is restored.
         cloudy: Reflectance in [0, 1], shape (B, bands, H, W).
         sar: VV and VH in [0, 1] over the same extent, shape (B, 2, h, w), on any grid.
-        device: See :func:`choose_device`; the network stays there. By default where it is.
-        precision: ``bf16`` is faster on a GPU; it changes the third digit, so it is never chosen
-            unasked.
+        device: See :func:`choose_device`; the network stays there. By default its own.
+        precision: ``bf16`` is faster on a GPU; it changes the third digit, so it is never the
+            default.
 
     Returns:
-        Reflectance, shape (B, bands, H, W), as the network gives it: neither clipped nor checked
-        for numbers that are not finite.
+        Reflectance, shape (B, bands, H, W), as output by the network: neither clipped nor checked
+        for NaN.
 
     Raises:
-        InputError: A shape that the network cannot take, values that are not finite, or far
-            outside of [0, 1].
+        InputError: A shape that the network cannot take, values that are not finite or far outside
+            [0, 1].
         ModelError: No such device, or too little memory on it.
     """
     with ready(model, device, precision) as run:
@@ -110,40 +110,41 @@ def restore_tiled(
     out: NDArray[np.float32] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> NDArray[np.float32]:
-    """Restore an image of any size in overlapping tiles that are blended into each other.
+    """Restore an image of any size in overlapping tiles that are blended.
 
-    The image is extended as for an untiled run, SAR brought to its grid by the same rule, and tiles
-    begin at multiples of the network's ``multiple``, so that the windows of its attention are those
-    of the untiled run. In the middle quarter of each overlap one tile gives way to the next,
-    linearly; the outer three eighths of a tile's side are not used.
+    The image is padded as for an untiled run, SAR is resampled to its grid by the same rule, and
+    tiles start at multiples of the network's ``multiple``, so that its attention windows are those
+    of the untiled run. In the middle quarter of each overlap two tiles are blended linearly; the
+    outer three eighths on either side are not used.
 
     A network that looks no further than three eighths of the overlap gives the untiled result, to
-    1e-5; DSen2-CR does, with the default overlap. Align-CR and GLF-CR look as far as the image
-    goes, but less and less: with fresh weights and the default overlap they are below 1e-5 too.
-    McGAN and SAR-Opt-cGAN see an image as a whole by design, and a tile as an image of its own.
+    1e-5; DSen2-CR does, with the default overlap. Align-CR and GLF-CR look at the whole image, but
+    less and less with distance: with new weights and the default overlap they are below 1e-5 too.
+    McGAN and SAR-Opt-cGAN process an image as a whole by design, and a tile as a separate image.
 
     Memory is bounded by ``batch`` tiles where ``cloudy``, ``sar`` and ``out`` lie on disk.
 
     Args:
         model: Runs in evaluation mode; its own mode is restored.
-        cloudy: Reflectance in [0, 1], shape (bands, H, W); only parts of it are read at a time.
+        cloudy: Reflectance in [0, 1], shape (bands, H, W); read in parts.
         sar: VV and VH in [0, 1] over the same extent, shape (2, h, w), on any grid.
         tile: Side of a tile, rounded up to a multiple that the network can take.
-        overlap: Least overlap of neighbouring tiles, rounded up likewise; by default 96, or a
-            quarter of a tile where that is less.
-        batch: Tiles that the network sees at a time, 1 or more.
-        device: See :func:`choose_device`; the network stays there. By default where it is.
+        overlap: Minimum overlap of neighbouring tiles, rounded up likewise; by default 96, or a
+            quarter of a tile if that is less.
+        batch: Tiles per batch, 1 or more.
+        device: See :func:`choose_device`; the network stays there. By default its own.
         precision: See :func:`restore_batch`.
-        out: Where to write, shape (bands, H, W), such as a ``numpy.memmap``; else a new array.
-        progress: Called with the tiles that are done, and with all there are.
+        out: Array to write to, shape (bands, H, W), such as a ``numpy.memmap``; by default a new
+            array.
+        progress: Called with the number of finished tiles and of all tiles.
 
     Returns:
         ``out``: reflectance, not clipped.
 
     Raises:
-        InputError: A shape, type, tile, overlap or batch that makes no sense, values that are not
-            finite or far outside of [0, 1], or an ``out`` that shares memory with an input. Each
-            tile is looked at as it is read; an ``out`` that was begun is said to be incomplete.
+        InputError: An invalid shape, type, tile, overlap or batch, values that are not finite or
+            far outside [0, 1], or an ``out`` that shares memory with an input. Each tile is
+            checked when it is read; the message says if ``out`` is incomplete.
         ModelError: No such device, or too little memory on it.
     """
     bands, *size = _checked_shape(cloudy, sar, getattr(model, "bands", None))
@@ -182,14 +183,14 @@ def restore_tiled(
 
 
 class _Axis:
-    """How one axis of an image is extended and cut into tiles.
+    """Division of one axis of an image into tiles.
 
     Args:
         size: Pixels of the image.
-        before: Pixels that the extension adds before them.
+        before: Pixels of padding before them.
         side: Pixels of a tile.
-        starts: Where tiles begin, in pixels of the extended axis.
-        ramp: Pixels in which a tile gives way to the next.
+        starts: First pixels of the tiles on the padded axis.
+        ramp: Pixels over which two tiles are blended.
     """
 
     def __init__(self, size: int, before: int, side: int, starts: list[int], ramp: int) -> None:
@@ -199,7 +200,7 @@ class _Axis:
 
     @classmethod
     def of(cls, size: int, tile: int, overlap: int, multiple: int) -> _Axis:
-        """The fewest tiles, evenly spread over the axis."""
+        """Cover the axis with the fewest tiles, evenly spaced."""
         before, after = margins(size, multiple)
         whole = before + size + after
         side, least = (-(-pixels // multiple) * multiple for pixels in (tile, overlap))
@@ -216,16 +217,16 @@ class _Axis:
         return cls(size, before, side, starts, max(1, round(least * BLENDED)))
 
     def pixels(self, tile: int) -> NDArray[np.intp]:
-        """Pixels of the image in a tile, mirrored at the borders as ``reflect_pad`` does."""
+        """Pixels of the image in a tile, reflected at the borders as by ``reflect_pad``."""
         period = max(1, 2 * (self.size - 1))
         position = (np.arange(self.side) + self.starts[tile] - self.before) % period
         return np.minimum(position, period - position)
 
     def weight(self, tile: int) -> tuple[slice, slice, NDArray[np.float32]]:
-        """Where a tile counts, in itself and in the image, and how much there.
+        """Slices of a tile and of the image, and the weights of the tile there.
 
-        Each ramp rises from 0 to 1 between two tiles, and a tile's weight is its own ramp less the
-        next one's: in every pixel the weights of all tiles sum to one.
+        Each ramp rises from 0 to 1 between two tiles. The weight of a tile is its own ramp minus
+        the next one: the weights of all tiles sum to one in every pixel.
         """
         position = np.arange(0.5, self.side, dtype=np.float64) + self.starts[tile]
         weight = self._rise(tile, position) - self._rise(tile + 1, position)
@@ -247,7 +248,7 @@ class _Axis:
 
 @contextmanager
 def _incomplete(done: Callable[[], int], tiles: int) -> Iterator[None]:
-    """Say how far ``out`` is filled, where an error leaves it so."""
+    """Add to an error how many tiles of ``out`` are complete."""
     try:
         yield
     except ModelError as error:
@@ -259,9 +260,9 @@ def _incomplete(done: Callable[[], int], tiles: int) -> Iterator[None]:
 
 
 def expect_range(who: str, image: Tensor) -> None:
-    """Refuse an image, or a part of one, that is in other units than networks take.
+    """Refuse an image, or a part of one, in units that networks do not take.
 
-    Values a little outside of [0, 1] pass, for reflectance has such.
+    Values slightly outside [0, 1] pass, since reflectance can have them.
 
     Args:
         who: ``cloudy`` or ``sar``.
@@ -281,26 +282,26 @@ def expect_range(who: str, image: Tensor) -> None:
         return
     if who == "cloudy":
         likely = (
-            "reflectance times 10,000 as a rule: divide by 10,000"
+            "probably reflectance times 10,000: divide by 10,000"
             if high > HIGHEST
-            else "images scaled to [-1, 1] as a rule: (image + 1) / 2"
+            else "probably images scaled to [-1, 1]: (image + 1) / 2"
         )
     else:
         likely = (
-            "digital numbers or linear power as a rule: turn them into dB, then into [0, 1]"
+            "probably digital numbers or linear power: convert them to dB, then to [0, 1]"
             if high > HIGHEST
-            else "dB as a rule: clip VV to [-25, 0] and VH to [-32.5, 0], then (VV + 25) / 25 and "
+            else "probably dB: clip VV to [-25, 0] and VH to [-32.5, 0], then (VV + 25) / 25 and "
             "(VH + 32.5) / 32.5"
         )
     raise InputError(f"{who}: expected values in [0, 1], got {low:.4g} to {high:.4g}: {likely}")
 
 
 def _read(who: str, image: Raster, rows: _Axis, columns: _Axis, place: tuple[int, int]) -> Tensor:
-    """One tile of an image, or of SAR on a grid of its own: (bands, side, side)."""
+    """One tile of an image, or of SAR on its own grid: (bands, side, side)."""
     part: list[slice] = []
     indices = []
     for axis, tile, source in zip((rows, columns), place, image.shape[-2:], strict=True):
-        pixels = (2 * axis.pixels(tile) + 1) * source // (2 * axis.size)  # as upsample has it
+        pixels = (2 * axis.pixels(tile) + 1) * source // (2 * axis.size)  # as in upsample
         first = int(pixels.min())
         part.append(slice(first, int(pixels.max()) + 1))
         indices.append(torch.from_numpy(pixels - first))
@@ -369,15 +370,15 @@ def _checked_shape(cloudy: Raster, sar: Raster, bands: int | None) -> tuple[int,
 def ready(
     model: nn.Module, device: str | torch.device | None, precision: InferencePrecision
 ) -> Iterator[Callable[..., Tensor]]:
-    """A network as a function of tensors, in evaluation mode on its device for the while.
+    """Provide a network as a function of tensors, in evaluation mode on its device.
 
     Args:
-        model: Its own mode is restored afterwards; it stays on the device.
-        device: See :func:`choose_device`; by default where it is.
+        model: Its mode is restored afterwards; it stays on the device.
+        device: See :func:`choose_device`; by default its own.
         precision: See :func:`restore_batch`.
 
     Yields:
-        A function of batches of images, of any device and precision; its result is the network's.
+        A function of batches of images, on any device and in any precision.
 
     Raises:
         ModelError: No such device or precision, or too little memory.
@@ -395,7 +396,7 @@ def ready(
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"{place}: {len(images[0])} images of "
-                f"{' x '.join(map(str, images[0].shape[-2:]))} pixels do not fit its memory; take "
+                f"{' x '.join(map(str, images[0].shape[-2:]))} pixels do not fit its memory; use "
                 "fewer at a time, or smaller tiles"
             ) from error
 
@@ -404,14 +405,14 @@ def ready(
 
 
 def _same_on_every_device() -> AbstractContextManager[None]:
-    """Convolutions of a GPU in float32, as a CPU's are, not in TF32."""
+    """Compute convolutions on a GPU in float32, as on a CPU, not in TF32."""
     now = torch.backends.cudnn
     return now.flags(now.enabled, now.benchmark, now.benchmark_limit, now.deterministic, False)
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode for the while, and each of its parts back after it."""
+    """Set a network to evaluation mode, and restore the mode of each of its parts afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

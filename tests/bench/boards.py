@@ -1,4 +1,4 @@
-"""Results folders made from made-up ledgers, for boards."""
+"""Build results folders from generated ledgers, for tests of boards."""
 
 from __future__ import annotations
 

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from multiprocessing import forkserver
 from pathlib import Path
+from typing import IO
 
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from planetcr_bench.cli.app import app
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.simulation.writer import simulate
 from scenes import write_dataset
+from workers import start_server
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-LONGEST = (
-    "test_train", "test_evaluate", "test_diagnosis_figures", "test_cli", "test_gallery",
-    "test_triton_filter", "test_browser", "test_training", "test_reproduce", "test_judging",
-    "test_report", "test_contract", "test_submission_check", "test_semantics",
-)  # fmt: skip
-"""Files that take longest come first, so that all processes of a run end together."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the files of all folders; within a file, nothing moves."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,17 +39,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _workers_that_start_at_once() -> None:
-    """One server forks the workers of all tests: it has all imported that any command's would."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        multiprocessing.set_forkserver_preload([
-            f"planetcr_bench.{module}"
-            for module in (
-                "data.fingerprint", "data.integrity", "data.patches", "evaluation.runner",
-                "leaderboard.sent_ledger", "predictions.predict", "simulation.writer",
-                "submission.entry",
-            )
-        ])  # fmt: skip
-        forkserver.ensure_running()
+    start_server()
 
 
 @pytest.fixture
@@ -101,11 +80,29 @@ def ledgers_alone() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(scope="session")
+def predicted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions of mean-fill for the six test scenes; read only."""
+    folder = tmp_path_factory.mktemp("predicted") / "preds"
+    predict("mean-fill", data, folder, quiet=True)
+    return folder
+
+
 @pytest.fixture
-def preds(data: Path, tmp_path: Path) -> Path:
+def preds(predicted: Path, tmp_path: Path) -> Path:
     """Predictions of mean-fill for the six test scenes; free to be broken."""
-    predict("mean-fill", data, tmp_path / "preds", quiet=True)
-    return tmp_path / "preds"
+    return Path(shutil.copytree(predicted, tmp_path / "preds"))
+
+
+@pytest.fixture
+def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are empty files: for tests that look at tables and texts."""
+
+    def save(_: Figure, file: Path | str | IO[bytes], **__: object) -> None:
+        if isinstance(file, (str, Path)):
+            Path(file).touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 def run_program(

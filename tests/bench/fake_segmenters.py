@@ -1,4 +1,4 @@
-"""A segmenter whose answers can be worked out on paper: no network, no file."""
+"""Provide a segmenter with answers in closed form, without a network or a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What worker processes are given in tests; they import it by its name."""
+"""Provide functions for worker processes, importable by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Made-up patches: smooth land, clouds that let two fifths of it through, radar that knows it."""
+"""Provide generated patches: smooth land, translucent clouds, informative radar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Narrow networks of every method, quick enough for a test, and images to feed them."""
+"""Provide narrow networks of every method, and images for them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Align-CR and GLF-CR as published, written straight down: what our own networks are held against.
+"""Implement Align-CR and GLF-CR as published, as references for our networks.
 
-A checkpoint's tensors in, under their published names; the published answers out. Nothing here is
-made fast and nothing slow: the image is unfolded for the dynamic filter, windows are rolled and
-cut, bias and mask are added one after the other, dense layers concatenate. Both take SAR that
-already lies on the optical grid, and heights and widths that are multiples of 16, from 32 up.
+Takes the tensors of a checkpoint under their published names, and gives the published results.
+Nothing is optimised: the image is unfolded for the dynamic filter, windows are rolled and cut, bias
+and mask are added one after the other, dense layers concatenate. Both take SAR on the optical grid,
+and heights and widths that are multiples of 16, from 32 up.
 """
 
 from __future__ import annotations

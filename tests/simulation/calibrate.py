@@ -1,4 +1,4 @@
-"""How like the real data is the simulated? Statistics of scenes of both, side by side.
+"""Compare statistics of simulated and real scenes.
 
 Reads any datasets in the official layout; only aggregate figures of scenes leave it, never pixels.
 
@@ -19,7 +19,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from planetcr_bench.constants import PRODUCTS
-from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits, read_product
+from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits
+from planetcr_bench.data.reading import read_product
 
 BANDS = "BGRN"
 SAR_NAMES = ("VV", "VH")

@@ -1,4 +1,4 @@
-"""How often 95 % intervals hold the truth, and how often equal methods are told apart.
+"""Measure the coverage of 95 % intervals and the rate of false positives between equal methods.
 
 Worlds are drawn whose true scores are known: AOIs differ in difficulty, patches within them less,
 and two methods that are equally good err differently in each AOI. Run as ``python
@@ -161,7 +161,7 @@ class Rates:
     Attributes:
         page: Whose interval by Student's t alone, as on the leaderboard's page, holds the truth.
         compare: Whose widened interval does, as ``compare`` prints it.
-        alarms: In which two equally good methods are told apart.
+        alarms: Worlds in which two equally good methods are found to be different.
     """
 
     page: float
@@ -212,16 +212,16 @@ def main() -> None:
     found = {
         (kind, aois): rates(kind, aois, worlds=args.worlds) for kind in WORLDS for aois in AOIS
     }
-    print(f"Intervals of 95 % that hold the truth, of {args.worlds} worlds: page / compare\n")
+    print(f"Coverage of 95 % intervals [%], {args.worlds} repetitions: page / compare\n")
     _print(found, lambda one: f"{100 * one.page:.1f} / {100 * one.compare:.1f}")
-    print("\nEqual methods told apart at 5 %, of as many pairs\n")
+    print("\nFalse positives at 5 % [%], between equally good methods, of as many pairs\n")
     _print(found, lambda one: f"{100 * one.alarms:.1f}")
     mistake = patches_as_places(30, worlds=args.worlds)
-    print(f"\nMAE, equal sizes, 30 AOIs, patches taken for places: {mistake:.1%} hold the truth")
+    print(f"\nMAE, equal sizes, 30 AOIs, patches treated as independent: coverage {mistake:.1%}")
 
 
 def _print(found: dict[tuple[str, int], dict[str, Rates]], cell: Callable[[Rates], str]) -> None:
-    print(f"| World | AOIs | {' | '.join(SCORES)} |\n|:--|--:|{'--:|' * len(SCORES)}")
+    print(f"| Scenario | AOIs | {' | '.join(SCORES)} |\n|:--|--:|{'--:|' * len(SCORES)}")
     for (kind, aois), scored in found.items():
         print(f"| {kind} | {aois} | {' | '.join(cell(scored[score]) for score in SCORES)} |")
 

@@ -1,4 +1,4 @@
-"""What does SAR tell about the ground under thick cloud, and does anything give the ground away?
+"""Measure what SAR adds under thick cloud, and whether anything leaks the ground truth.
 
 Fits one regression per set of inputs on pixels under thick cloud of training AOIs, and scores it on
 test AOIs that share nothing with them: boosted trees on inputs of unit variance. Prints one

@@ -1,4 +1,4 @@
-"""How long do intervals and paired differences take? Of ledgers alone, at the real size.
+"""Time intervals and paired differences of ledgers at real size.
 
 Ledgers are made up: 3,000 scenes in 120 AOIs. Set beside a plain loop that puts the rows of all
 AOIs but one together and scores them, which is the jackknife alone.

@@ -1,4 +1,4 @@
-"""How fast does training read? Crops per second of one process, from files and from their cache.
+"""Time the reading of training crops, from files and from a cache.
 
 Random 160 × 160 crops of random simulated scenes, the same for both, side by side in one run: cold,
 each scene once after the system was asked to forget the files, and warm, when all of them lie in

@@ -1,4 +1,4 @@
-"""How fast are our networks? Prints Align-CR and GLF-CR next to the published form, in one run.
+"""Time Align-CR and GLF-CR, and compare them with their published form.
 
 Both hold the same weights, through a file as the authors write it. Times are medians of calls that
 take turns; memory is what a call needs on top of weights and optimiser state, gradients included.

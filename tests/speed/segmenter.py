@@ -1,9 +1,9 @@
-"""How fast does a segmenter see scenes? Prints scenes per second, measured side by side in one run.
+"""Time the segmentation of scenes.
 
 DeepLabv3+ with ResNet-50, as the paper's, on predictions in both protocols: with nothing remembered
 (prediction, cloudy and clear image of each scene) and with the cloudy and clear images remembered,
 as for every further method on a dataset; beside it the time that measuring the same scenes takes.
-On a GPU also in bf16. Speed does not hang on the weights, which are random.
+On a GPU also in bf16. Speed does not depend on the weights, which are random.
 
     make speed
 """

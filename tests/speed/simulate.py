@@ -1,4 +1,4 @@
-"""How fast is the simulator? Milliseconds of one core per scene, part by part, and ratios.
+"""Time the simulator, part by part, in milliseconds of one core per scene.
 
 make speed
 """
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from planetcr_bench.data.layout import SceneFiles, read_scene
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.simulation.land_cover import worldcover
 from planetcr_bench.simulation.optical import (
     changed_surface,

@@ -1,4 +1,4 @@
-"""A function in, the seconds that it takes out."""
+"""Measure the duration of a function in seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Ledgers in, tables of where and how a method fails out: regions, classes, places, the triangle.
+r"""Analyse where and how a method fails: regions, classes, places, residual cloud.
 
 All figures here are ratios of pooled pixels, whatever the protocol's own pool, so that parts add up
 to the whole: the signature says ``pool:pixels``. Only SAM and SSIM leave pixels out, where they are
@@ -28,12 +28,9 @@ from planetcr_bench.constants import (
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.metrics.sums import SUMS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of
+from planetcr_bench.metrics.sums import INPUT_COLUMN, SUMS
 from planetcr_bench.results.aggregate import (
-    HIGHER_IS_BETTER,
-    METRICS,
-    SUMS_OF_INPUT,
-    Of,
     in_paper_order,
     measured_protocols,
     method_label,
@@ -63,7 +60,7 @@ PASTE_BACKS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Regions in which a composite keeps the input's pixels."""
 
-ADDITIVE: Final = METRICS[:3]
+ADDITIVE: Final = HEADLINE[:3]
 """Metrics of a composite that follow from the sums of its parts; SSIM's window reaches across."""
 
 
@@ -120,7 +117,7 @@ def triangle(
 
 
 def widest_protocol(ledgers: Sequence[Ledger]) -> Protocol:
-    """The protocol to diagnose: ``full`` where all runs were measured in it, else ``official``."""
+    """The protocol to analyse: ``full`` where all runs were measured in it, else ``official``."""
     full = PROTOCOLS["full"]
     return full if full in measured_protocols(ledgers) else PROTOCOLS["official"]
 
@@ -134,18 +131,15 @@ def gain(metric: str, after: ArrayLike, before: ArrayLike) -> NDArray[np.float64
     """How much better the first is, positive for better; 0 between two perfect PSNR.
 
     Args:
-        metric: One of ``METRICS``.
+        metric: Name of a metric.
         after: Scores, shape (...).
         before: Scores, shape (...).
     """
-    after, before = np.asarray(after, np.float64), np.asarray(before, np.float64)
-    with np.errstate(invalid="ignore"):
-        difference = np.where(after == before, 0.0, after - before)
-    return difference if HIGHER_IS_BETTER[metric] else 0.0 - difference
+    return METRICS[metric].gain(after, before)
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
+class ErrorAnalysis:
     """Runs on one dataset in one protocol, and the tables of their failures, each made once.
 
     Attributes:
@@ -272,12 +266,12 @@ class Diagnosis:
         return _run_by_run(parts)[["row", "by", "group", *TRIANGLE, "mae", "pixels", "scenes"]]
 
     @cached_property
-    def told(self) -> Diagnosis | None:
+    def told(self) -> ErrorAnalysis | None:
         """Of the runs whose evaluation knew how thick the simulated clouds are; None without."""
         known = [run for run in self.ledgers if (run.frame["thickness"] != THICKNESS[0]).any()]
         if len(known) == len(self.ledgers):
             return self
-        return Diagnosis(known, self.protocol) if known else None
+        return ErrorAnalysis(known, self.protocol) if known else None
 
 
 def _rows_of(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -303,10 +297,10 @@ def _every(orders: Sequence[Sequence[str]], keys: Sequence[str]) -> pd.Index:
 
 
 def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """What each line of sums tells: the columns of :meth:`Diagnosis.failures`."""
+    """What each line of sums tells: the columns of :meth:`ErrorAnalysis.failures`."""
     figures = _scores(sums, protocol)
     before = _scores(sums, protocol, "input")
-    for metric in METRICS:
+    for metric in HEADLINE:
         figures[f"input_{metric}"] = before[metric]
         figures[f"gain_{metric}"] = gain(metric, figures[metric], before[metric])
     figures["changed"] = scores.mae(sums["prediction_cloudy"], sums["values"])
@@ -322,7 +316,7 @@ def _scores(sums: pd.DataFrame, protocol: Protocol, of: Of = "prediction") -> pd
     lines = sums[list(SUMS)].assign(
         line=range(len(sums)), protocol=protocol.name, scene="", aoi="", cloud_cover=0.0
     )
-    return score_groups(lines, protocol, ["line"], of=of, pool=POOL)[list(METRICS)]
+    return score_groups(lines, protocol, ["line"], of=of, pool=POOL)[list(HEADLINE)]
 
 
 def _run_by_run(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -337,7 +331,9 @@ def _composite(by_region: pd.DataFrame, regions: Sequence[str]) -> dict[str, flo
     """Sums of a prediction with the input's pixels in some regions, and the share of those."""
     kept = by_region["region"].isin(regions)
     taken = {
-        ours: by_region[ours].mask(kept, by_region[its]) for ours, its in SUMS_OF_INPUT.items()
+        ours: by_region[ours].mask(kept, by_region[its])
+        for ours, its in INPUT_COLUMN.items()
+        if ours in SUMS and its in SUMS
     }
     sums = by_region.assign(**taken)[list(SUMS)].sum()
     share = by_region.loc[kept, "pixels"].sum() / by_region["pixels"].sum()
@@ -360,7 +356,7 @@ def extremes(table: pd.DataFrame, by: str, *, name: str = "scene", count: int = 
     """Lines with the lowest and with the highest figure of each method.
 
     Args:
-        table: :attr:`Diagnosis.scenes` or :attr:`Diagnosis.aois`.
+        table: :attr:`ErrorAnalysis.scenes` or :attr:`ErrorAnalysis.aois`.
         by: A figure of which more is better, such as ``psnr`` or ``gain_psnr``.
         name: Column that settles ties.
         count: Lines of each end, at most.

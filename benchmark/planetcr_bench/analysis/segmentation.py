@@ -1,4 +1,4 @@
-"""A segmented ledger in, how much land cover its images still tell out (paper, Sec. 5.3).
+"""Score how much of the land cover a segmenter still recognises (paper, Sec. 5.3).
 
 Whatever a segmenter is asked, the answer is a confusion matrix that sums the rows of a ledger:
 against the true land cover, or against what the segmenter takes the clear image for. Pixels of
@@ -8,6 +8,8 @@ unknown land count nowhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -168,10 +170,62 @@ def _readings(
     return total
 
 
+@dataclass(frozen=True, eq=False)
+class KnownLand:
+    """Rows of a run's ledger whose land is known in one protocol, whatever a segmenter reads there.
+
+    Attributes:
+        rows: Where, how many pixels, in which bin of cloud cover.
+    """
+
+    rows: pd.DataFrame
+
+    @classmethod
+    def of(cls, ledger: Ledger, protocol: Protocol) -> KnownLand:
+        """The known land of a run."""
+        return cls(_rows(ledger, protocol))
+
+    @cached_property
+    def counts(self) -> pd.DataFrame:
+        """``pixels``, ``scenes``, ``aois`` and ``absent`` classes of each bin."""
+        both = pd.concat([self.rows, self.rows.assign(cover_bin=OVERALL)])
+        grouped = both.groupby("cover_bin")
+        counts = {
+            "pixels": grouped["pixels"].sum(),
+            "scenes": grouped["scene"].nunique(),
+            "aois": grouped["aoi"].nunique(),
+        }
+        table = pd.DataFrame(
+            {name: count.reindex(BINS, fill_value=0) for name, count in counts.items()}
+        )
+        pixels = both.pivot_table("pixels", "cover_bin", "land_cover", "sum", observed=True)
+        held = pixels.reindex(index=list(BINS), columns=list(LAND_COVER)).fillna(0)
+        table["absent"] = [_without(row) for row in held.to_numpy()]
+        return table
+
+    @cached_property
+    def class_pixels(self) -> pd.Series[Any]:
+        """Pixels of each class in all scenes."""
+        pixels = self.rows.groupby("land_cover")["pixels"].sum()
+        return pixels.reindex(list(LAND_COVER), fill_value=0)
+
+
 def segmentation_scores(
-    ledger: Ledger, segmenter: str, protocol: Protocol, image: Image
+    ledger: Ledger,
+    segmenter: str,
+    protocol: Protocol,
+    image: Image,
+    *,
+    land: KnownLand | None = None,
 ) -> pd.DataFrame:
     """Scores of a segmenter on one image of each scene, beside its clear and cloudy images.
+
+    Args:
+        ledger: Of one run.
+        segmenter: Its key.
+        protocol: Whose window it saw.
+        image: Which of a scene's images.
+        land: What :meth:`KnownLand.of` gives for the run, if at hand.
 
     Returns:
         One row per bin of :data:`BINS`, in percent and percentage points:
@@ -187,14 +241,15 @@ def segmentation_scores(
         in no mean: ``absent`` from the truth, and ``unread`` by the segmenter in the clear image,
         where that stands for the truth. A segmenter that has not read the run gives nan.
     """
-    rows = _rows(ledger, protocol)
+    land = land or KnownLand.of(ledger, protocol)
     table = pd.DataFrame(
         index=pd.Index(BINS, name="cover_bin"), columns=list(MEASURES), dtype=float
     )
     table["unread"] = pd.Series([()] * len(BINS), list(BINS), object)
     if segmenter in ledger.segmenters:
         seen = {
-            of: _readings(ledger, rows, segmenter, of) for of in ("clear", "cloudy", "prediction")
+            of: _readings(ledger, land.rows, segmenter, of)
+            for of in ("clear", "cloudy", "prediction")
         }
         truth = {of: _scores(pixels.sum(2)) for of, pixels in seen.items()}
         reading = seen[image].sum(1)
@@ -206,19 +261,7 @@ def segmentation_scores(
             table[f"{score}_recovery"] = recovery(value, clear=clear, cloudy=cloudy)
             table[f"{score}_agreement"] = agreement[score]
         table["unread"] = [_without(pixels) for pixels in reading.sum(2)]
-    both = pd.concat([rows, rows.assign(cover_bin=OVERALL)])
-    grouped = both.groupby("cover_bin")
-    pixels = both.pivot_table("pixels", "cover_bin", "land_cover", "sum", observed=True)
-    counts = {
-        "pixels": grouped["pixels"].sum(),
-        "scenes": grouped["scene"].nunique(),
-        "aois": grouped["aoi"].nunique(),
-    }
-    for name, count in counts.items():
-        table[name] = count.reindex(BINS, fill_value=0)
-    held = pixels.reindex(index=list(BINS), columns=list(LAND_COVER)).fillna(0)
-    table["absent"] = [_without(row) for row in held.to_numpy()]
-    return table
+    return table.join(land.counts)
 
 
 def _without(pixels: NDArray[Any]) -> tuple[str, ...]:
@@ -252,20 +295,33 @@ def recovery(value: ArrayLike, *, clear: ArrayLike, cloudy: ArrayLike) -> NDArra
     return result
 
 
-def class_scores(ledger: Ledger, segmenter: str, protocol: Protocol, image: Image) -> pd.DataFrame:
+def class_scores(
+    ledger: Ledger,
+    segmenter: str,
+    protocol: Protocol,
+    image: Image,
+    *,
+    land: KnownLand | None = None,
+) -> pd.DataFrame:
     """IoU and recall of each class over all scenes, against the truth.
+
+    Args:
+        ledger: See :func:`segmentation_scores`, like all others.
+        segmenter: Its key.
+        protocol: Whose window it saw.
+        image: Which of a scene's images.
+        land: Of the run, if at hand.
 
     Returns:
         One row per class: ``iou`` and ``recall`` in percent, nan where the class is not in the
         truth or the segmenter has not read the run, and ``pixels``, those of the class.
     """
-    rows = _rows(ledger, protocol)
-    pixels = rows.groupby("land_cover")["pixels"].sum()
+    land = land or KnownLand.of(ledger, protocol)
     table = pd.DataFrame({"iou": np.nan, "recall": np.nan}, pd.Index(LAND_COVER, name="land_cover"))
     if segmenter in ledger.segmenters:
-        matrix = confusion_by_bin(ledger, segmenter, protocol, image)[-1].sum(1)
+        matrix = _readings(ledger, land.rows, segmenter, image)[-1].sum(1)
         table["iou"], table["recall"] = 100 * scores.iou(matrix), 100 * scores.recall(matrix)
-    return table.assign(pixels=pixels.reindex(list(LAND_COVER), fill_value=0))
+    return table.assign(pixels=land.class_pixels)
 
 
 def transitions(

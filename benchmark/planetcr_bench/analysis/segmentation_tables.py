@@ -14,6 +14,7 @@ from planetcr_bench.analysis.segmentation import (
     OVERALL,
     SCORES,
     Image,
+    KnownLand,
     class_scores,
     recovery,
     segmentation_scores,
@@ -46,13 +47,14 @@ def segmented_runs(ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str, Ledger
 
 
 def _per_segmenter_and_row(
-    scores: Callable[[Ledger, str, Protocol, Image], pd.DataFrame],
+    scores: Callable[..., pd.DataFrame],
     ledgers: Sequence[Ledger],
     protocol: Protocol,
 ) -> list[pd.DataFrame]:
     """What each segmenter gives for each row of Tab. 3; none where no run is segmented."""
+    land = {id(ledger): KnownLand.of(ledger, protocol) for ledger in ledgers}
     return [
-        scores(ledger, segmenter, protocol, image)
+        scores(ledger, segmenter, protocol, image, land=land[id(ledger)])
         .reset_index()
         .assign(row=row, kind=kind, segmenter=segmenter)
         for segmenter in segmenters_of(ledgers)

@@ -23,13 +23,8 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.sums import SUMS
-from planetcr_bench.results.aggregate import (
-    HIGHER_IS_BETTER,
-    METRICS,
-    check_comparable,
-    score_groups,
-)
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
+from planetcr_bench.results.aggregate import check_comparable, score_groups
 from planetcr_bench.results.ledger import Ledger, segmenter_counts
 
 RESAMPLES: Final = 2000
@@ -41,28 +36,6 @@ _ROUNDING: Final = 1e-12
 """Relative difference of scores that the order of adding up explains."""
 
 Floats = NDArray[np.float64]
-
-_RATIOS: Final[dict[str, tuple[str, str]]] = {
-    "mae": ("absolute_error", "values"),
-    "psnr": ("squared_error", "values"),
-    "sam_deg": ("angle_deg", "angle_pixels"),
-    "ssim": ("ssim", "ssim_pixels"),
-}
-SEGMENTATION_METRICS: Final = ("miou", "pa")
-
-
-POSSIBLE: Final = {
-    "mae": (0.0, np.inf),
-    "psnr": (-np.inf, np.inf),
-    "sam_deg": (0.0, 180.0),
-    "ssim": (-1.0, 1.0),
-    "miou": (0.0, 100.0),
-    "pa": (0.0, 100.0),
-}
-"""Lowest and highest value of each score; no interval goes beyond."""
-
-LOGARITHMIC: Final = frozenset({"mae"})
-"""Scores whose interval is found on a log scale; PSNR is a logarithm already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +122,7 @@ class Difference:
     def half_width(self, comparisons: int = 1) -> float:
         """Half of its interval, corrected for so many comparisons as Holm does in his first step.
 
-        Just as much must two runs differ to be told apart.
+        Two runs must differ by as much to be significantly different.
         """
         return float(student(LEVEL / comparisons, self.freedom)) * self.error
 
@@ -172,57 +145,88 @@ def aoi_sums(
     Args:
         ledger: Of one run.
         protocol: Whose pooling is followed: sums of pixels, or sums of scenes' scores.
-        metric: One of ``METRICS``; with a segmenter one of :data:`SEGMENTATION_METRICS`, in
-        percent.
+        metric: Name of a metric; with a segmenter one of ``SEGMENTATION``, in percent.
         segmenter: Key of a segmenter that has read the run.
 
     Raises:
-        LedgerError: The run has no such segmenter.
+        LedgerError: The run has no such segmenter, or lacks sums of the metric.
     """
     if segmenter is not None:
         return _segmented(ledger, protocol, metric, segmenter)
     rows = ledger.frame[ledger.frame["protocol"] == protocol.name]
     if protocol.pool == "pixels":
-        sums = rows.groupby("aoi", observed=True)[list(_RATIOS[metric])].sum()
-        return ratio_sums(metric, sums, _pooled(metric, protocol), decibels=False)
-    scenes = score_groups(rows[_PLAIN], protocol, ["aoi", "scene"])[[metric]]
+        columns = list(METRICS[metric].columns)
+        lacking = [name for name in columns if name not in rows]
+        if lacking:
+            raise LedgerError(f"{ledger.name}: expected columns {', '.join(lacking)}, got none")
+        sums = rows.groupby("aoi", observed=True)[columns].sum()
+        return pooled_sums(metric, sums, perfect=protocol.perfect_psnr)
+    plain = [*_PLAIN, *(name for name in METRICS[metric].columns if name in rows)]
+    frame = rows[list(dict.fromkeys(plain))]
+    scenes = score_groups(frame, protocol, ["aoi", "scene"], metrics=[metric])
     grouped = scenes.groupby(level="aoi", observed=True)[metric]
-    sums = pd.DataFrame({"sum": grouped.sum(), "count": grouped.count()})
-    return ratio_sums(metric, sums, scores.mae, decibels=metric == "psnr")
+    return averaged_sums(metric, pd.DataFrame({"sum": grouped.sum(), "count": grouped.count()}))
 
 
-_PLAIN: Final = ["protocol", "aoi", "scene", "cloud_cover", *SUMS]
+_PLAIN: Final = ["protocol", "aoi", "scene", "cloud_cover", "pixels"]
 
 
-def ratio_sums(
-    metric: str, sums: pd.DataFrame, ratio: Callable[[Floats, Floats], Floats], *, decibels: bool
-) -> AoiSums:
-    """One score as a ratio of two sums.
+def pooled_sums(metric: str, sums: pd.DataFrame, *, perfect: float = np.inf) -> AoiSums:
+    """One score of the pixels of all AOIs together.
 
     Args:
-        metric: One of ``METRICS``.
-        sums: A row per AOI: what is above and what is below.
-        ratio: Both to scores.
-        decibels: What is above are scenes' PSNRs, which are no errors.
+        metric: Name of a metric.
+        sums: A row per AOI, the metric's columns in their order.
+        perfect: Decibels of a perfect match.
     """
+    row = METRICS[metric]
+
+    def score(parts: Floats) -> Floats:
+        return row.score(*np.moveaxis(parts, -1, 0), perfect=perfect)
+
+    def errors(parts: Floats) -> Floats:
+        return row.errors(*parts.T)
+
+    return _aoi_sums(metric, sums, score, errors)
+
+
+def averaged_sums(metric: str, sums: pd.DataFrame) -> AoiSums:
+    """One score as the mean over scenes.
+
+    Args:
+        metric: Name of a metric.
+        sums: A row per AOI: the sum of its scenes' scores, and how many scenes have one.
+    """
+    row = METRICS[metric]
+
+    def score(parts: Floats) -> Floats:
+        return scores.ratio(parts[..., 0], parts[..., 1])
+
+    def errors(parts: Floats) -> Floats:
+        total, count = parts.T
+        return count if row.scale == "log" else row.errors(total, count)  # decibels are no errors
+
+    return _aoi_sums(metric, sums, score, errors)
+
+
+def _aoi_sums(
+    metric: str,
+    sums: pd.DataFrame,
+    score: Callable[[Floats], Floats],
+    errors: Callable[[Floats], Floats],
+) -> AoiSums:
     named = sums.set_axis(sums.index.astype(str)).sort_index()  # categories: order of appearance
-    top, bottom = named.to_numpy(np.float64).T
-    errors = bottom if decibels else np.maximum(bottom - top, 0) if metric == "ssim" else top
+    parts = named.to_numpy(np.float64)
+    row = METRICS[metric]
     return AoiSums(
         tuple(named.index),
-        np.stack([top, bottom], 1),
-        lambda sums: ratio(sums[..., 0], sums[..., 1]),
-        bottom,
-        errors,
-        metric in LOGARITHMIC,
-        POSSIBLE[metric],
+        parts,
+        score,
+        parts[:, -1],
+        errors(parts),
+        row.log_interval,
+        row.possible,
     )
-
-
-def _pooled(metric: str, protocol: Protocol) -> Callable[[Floats, Floats], Floats]:
-    if metric != "psnr":
-        return scores.mae  # all others are plain ratios as well
-    return lambda top, bottom: scores.psnr(top, bottom, perfect=protocol.perfect_psnr)
 
 
 def _segmented(ledger: Ledger, protocol: Protocol, metric: str, segmenter: str) -> AoiSums:
@@ -246,7 +250,7 @@ def segmenter_sums(aois: Iterable[str], matrices: Floats, metric: str) -> AoiSum
     Args:
         aois: Names of the AOIs.
         matrices: Pixels, shape (AOIs, classes, classes): a row per true class.
-        metric: One of :data:`SEGMENTATION_METRICS`.
+        metric: One of ``SEGMENTATION``.
     """
     hits, truth = np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(2)
     pixels, right = truth.sum(1), hits.sum(1)
@@ -254,7 +258,9 @@ def segmenter_sums(aois: Iterable[str], matrices: Floats, metric: str) -> AoiSum
         parts, score = np.stack([right, pixels], 1), _percent
     else:
         parts, score = np.concatenate([hits, truth, matrices.sum(1)], 1), _miou
-    return AoiSums(tuple(aois), parts, score, pixels, pixels - right, possible=POSSIBLE[metric])
+    return AoiSums(
+        tuple(aois), parts, score, pixels, pixels - right, possible=METRICS[metric].possible
+    )
 
 
 def _percent(sums: Floats) -> Floats:
@@ -356,10 +362,10 @@ def bootstrap_t(sums: AoiSums, *, resamples: int = RESAMPLES, seed: int = SEED) 
         left = np.where(drawn > 0, left, 0)
         mean = (drawn * left).sum(1, keepdims=True) / aois
         error = np.sqrt((aois - 1) / aois * (drawn * (left - mean) ** 2).sum(1))
-        found = np.abs(scale(sums.score(totals)) - whole)
+        distances = np.abs(scale(sums.score(totals)) - whole)
         usual = _error(scale(sums.without)[sums.told])
-        told = np.isfinite(found) & (error > 1e-6 * usual)
-    return float(np.quantile(found[told] / error[told], 1 - LEVEL)) if told.any() else 0.0
+        usable = np.isfinite(distances) & (error > 1e-6 * usual)
+    return float(np.quantile(distances[usable] / error[usable], 1 - LEVEL)) if usable.any() else 0.0
 
 
 def _error(without: Floats) -> float:
@@ -463,20 +469,20 @@ def holm(p: Sequence[float]) -> Floats:
 
 
 def tie_letters(ranked: Sequence[str], pairs: Sequence[Difference]) -> dict[str, str]:
-    """Letters of ranked runs: two share one if, and only if, they cannot be told apart.
+    """Letters of ranked runs: two share one if they are not significantly different.
 
-    Being told apart is not transitive, so a run may carry several letters: a compact letter display
+    Significance is not transitive, so a run may carry several letters: a compact letter display
     by insertion, absorption and sweeping (Piepho 2004).
 
     Args:
         ranked: Names, best first.
         pairs: Of all of them; nan tells nothing apart.
     """
-    place = {name: number for number, name in enumerate(ranked)}
+    rank = {name: number for number, name in enumerate(ranked)}
     apart = [0] * len(ranked)
     for pair in pairs:
         if pair.p_holm < LEVEL:
-            low, high = sorted((place[pair.first], place[pair.second]))
+            low, high = sorted((rank[pair.first], rank[pair.second]))
             apart[low] |= 1 << high
     groups = letter_groups(apart)
     return {
@@ -572,7 +578,7 @@ def _letter(number: int) -> str:
 
 
 def detectable_difference(pairs: Sequence[Difference], *, corrected: bool = False) -> float:
-    """Gap below which two methods can hardly be told apart: median half-width over pairs.
+    """Gap below which few pairs differ significantly: the median half-width over pairs.
 
     Args:
         pairs: Of all runs.
@@ -592,7 +598,7 @@ class MetricComparison:
     """One score of several runs, as far as it can be told.
 
     Attributes:
-        metric: One of ``METRICS`` or :data:`SEGMENTATION_METRICS`.
+        metric: Name of a metric.
         segmenter: Key of the segmenter of the latter.
         aois: How many the runs cover.
         estimates: Name of every run to its score.
@@ -609,7 +615,7 @@ class MetricComparison:
 
     @property
     def best(self) -> list[str]:
-        """The best run and all that cannot be told from it; empty without a comparison."""
+        """The best run and all not significantly different from it; empty without pairs."""
         groups = {name: set(_LETTER.findall(letters)) for name, letters in self.letters.items()}
         first = next(iter(groups.values()), set())
         return [name for name, own in groups.items() if own & first]
@@ -643,21 +649,22 @@ def metric_comparisons(
         for segmenter in ledgers[0].segmenters
         if all(segmenter in run.segmenters for run in ledgers)
     ]
-    asked: list[tuple[str, str | None]] = [(metric, None) for metric in METRICS]
-    asked += [(metric, segmenter) for segmenter in segmenters for metric in SEGMENTATION_METRICS]
+    asked: list[tuple[str, str | None]] = [(metric, None) for metric in HEADLINE]
+    asked += [(metric, segmenter) for segmenter in segmenters for metric in SEGMENTATION]
     complete = [run.name for run in ledgers if run.provenance["complete"]]
-    found = []
+    comparisons = []
     for metric, segmenter in asked:
         sums = {run.name: aoi_sums(run, protocol, metric, segmenter=segmenter) for run in ledgers}
         estimates = {
-            name: estimate(one, resamples=resamples, seed=seed) for name, one in sums.items()
+            name: estimate(run_sums, resamples=resamples, seed=seed)
+            for name, run_sums in sums.items()
         }
         whole = [name for name in complete if not np.isnan(estimates[name].value)]
-        found.append(_standing(metric, segmenter, sums, estimates, whole))
-    return found
+        comparisons.append(_compare(metric, segmenter, sums, estimates, whole))
+    return comparisons
 
 
-def _standing(
+def _compare(
     metric: str,
     segmenter: str | None,
     sums: dict[str, AoiSums],
@@ -666,7 +673,7 @@ def _standing(
 ) -> MetricComparison:
     aois = max(len(sums[name].aois) for name in (whole or sums))
     pairs = differences({name: sums[name] for name in whole})
-    better = -1 if HIGHER_IS_BETTER.get(metric, True) else 1
-    ranked = sorted(whole, key=lambda name: better * estimates[name].value)
+    badness = METRICS[metric].badness
+    ranked = sorted(whole, key=lambda name: float(badness(estimates[name].value)))
     letters = tie_letters(ranked, pairs) if len(whole) > 1 else {}
     return MetricComparison(metric, segmenter, aois, estimates, letters, pairs)

@@ -1,4 +1,4 @@
-"""The command line: errors of the family in, one clear message and exit code 1 or 2 out."""
+"""Assemble the command line and turn known errors into one message and an exit code."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from planetcr_bench.cli import (
     leaderboard,
     models,
     predict,
+    report,
     reproduce,
     simulate,
     submit,
     train,
 )
 from planetcr_bench.errors import BenchError, BenchWarning
-from planetcr_models.errors import ModelError
+from planetcr_bench.networks import ModelError
 
 
 class _Group(TyperGroup):
@@ -100,6 +101,7 @@ app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("models")(models.models)

@@ -1,4 +1,4 @@
-"""``planetcr-bench compare``: several runs in one table and one figure."""
+"""``planetcr-bench compare``: put several runs side by side."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for table2.*, fig5.*, statistics.*, diagnosis.md and .json with their "
-            "pictures and, of segmented runs, table3.*, fig6.* and transitions.*.",
+            help="Folder for report.md, its tables and its figures.",
             show_default="<results>/comparison/",
         ),
     ] = None,
@@ -44,18 +43,21 @@ def compare(
             help="Leave out Tab. 3 and Fig. 6: runs that different segmenters have read.",
         ),
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Add the full error analysis and all figures.")
+    ] = False,
+    verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
     """Put runs on one dataset side by side: Tab. 2 and Fig. 5 with all of them.
 
     Every score has a 95 % interval over AOIs, every two runs their paired difference with its p.
-    Of runs that a segmenter has read also Tab. 3 and Fig. 6; diagnosis.md says where and how all
-    fail.
+    Of runs that a segmenter has read also Tab. 3 and Fig. 6; then where and how all fail.
     """
     from planetcr_bench.analysis.segmentation import check_segmenters, without_segmenters
-    from planetcr_bench.report.report import all_comparisons, write_comparison
+    from planetcr_bench.report.report import write_comparison
     from planetcr_bench.report.scores import summary
-    from planetcr_bench.results.aggregate import check_comparable, marked, of_protocol
+    from planetcr_bench.results.aggregate import check_comparable, of_protocol
     from planetcr_bench.results.ledger import read_ledger
     from planetcr_bench.results.published import refuse_published
 
@@ -72,17 +74,16 @@ def compare(
     check_segmenters(ledgers)
     out = out or _results_folder(runs[0], ledgers[0].provenance["track"]) / "comparison"
     out.mkdir(parents=True, exist_ok=True)
-    shown = marked(ledgers, always=published)
-    told = all_comparisons(shown)
-    write_comparison(out, shown, pool=class_average, published=published, told=told)
+    tables = write_comparison(out, ledgers, pool=class_average, published=published, full=full)
     if as_json:
         typer.echo(json.dumps([summary(run) for run in ledgers], ensure_ascii=False))
         return
-    from planetcr_bench.cli.terminal import print_comparisons, print_runs
+    from planetcr_bench.cli.terminal import print_headlines, print_tables
 
-    print_runs(shown, pool=class_average, published=published)
-    print_comparisons(shown, told)
-    typer.echo(f"Tables and figures: {out}")
+    if verbose:
+        print_tables(tables)
+    print_headlines(tables)
+    typer.echo(f"\nReport: {out / 'report.md'}")
 
 
 def _results_folder(run: Path, track: str) -> Path:

@@ -29,7 +29,9 @@ def evaluate(
     ] = None,
     workers: options.Workers = None,
     batch: options.Batch = 16,
-    device: options.Device = "auto",
+    device: Annotated[
+        str, typer.Option(help="Of the segmenters: auto, cpu, cuda or cuda:N.")
+    ] = "auto",
     class_average: options.ClassAverage = None,
     allow_missing: Annotated[
         bool,
@@ -41,18 +43,28 @@ def evaluate(
     segmenter: options.Segmenters = None,
     precision: options.InferencePrecision = None,
     optical_thickness: options.OpticalThickness = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Score again what was scored before and has not changed."),
+    ] = False,
+    verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
-    """Score predictions: Tab. 2 and Fig. 5 of the paper, and a ledger to derive anything else.
+    """Score predictions and write a report: Tab. 2 and Fig. 5 of the paper, errors by region.
 
     With a segmenter also Tab. 3 and Fig. 6: what land cover it tells from the predictions.
+    `planetcr-bench report` makes the full error analysis of what was scored.
     Nothing is scored unless every scene of the split has one usable prediction.
     """
     from planetcr_bench import api as run
     from planetcr_bench.utils.untrusted import printable
 
     if precision is not None and not segmenter:
-        raise UsageError("--precision: is of segmenters; give one with --segmenter")
+        raise UsageError("--precision: applies to segmenters; give one with --segmenter")
+    if device != "auto" and not segmenter:
+        raise UsageError(
+            f"--device: expected it with --segmenter, which alone uses it, got {device}"
+        )
     segmenters = []
     if segmenter:
         need_segmenters()
@@ -68,12 +80,12 @@ def evaluate(
         name=name,
         workers=workers,
         batch=batch,
-        device=device,
         class_average=class_average,
         allow_missing=allow_missing,
         segmenters=segmenters,
         optical_thickness=optical_thickness,
         command=["planetcr-bench", *sys.argv[1:]],
+        force=force,
         quiet=as_json,
     )
     for problem in problems:
@@ -83,7 +95,13 @@ def evaluate(
 
         typer.echo(json.dumps(summary(ledger), ensure_ascii=False, allow_nan=False))
         return
-    from planetcr_bench.cli.terminal import print_runs
+    from planetcr_bench.cli.terminal import print_headlines, print_tables
+    from planetcr_bench.report.run_tables import RunTables
+    from planetcr_bench.results.aggregate import coverage, method_label
 
-    print_runs([ledger], pool=class_average)
-    typer.echo(f"Results: {folder} (start with report.md)")
+    tables = RunTables([ledger], pool=class_average)
+    if verbose:
+        print_tables(tables)
+    typer.echo(f"{method_label(ledger)}: {coverage(ledger)} of {ledger.provenance['track']}\n")
+    print_headlines(tables)
+    typer.echo(f"\nReport: {folder / 'report.md'}")

@@ -1,8 +1,9 @@
-"""``planetcr-bench models``: which networks there are, and what to know of each."""
+"""``planetcr-bench models``: list the networks."""
 
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,49 +21,27 @@ def models(
     as_json: options.Json = False,
 ) -> None:
     """List the networks: inputs, parameters, multiply-accumulates, paper, licence, weights."""
+    from planetcr_bench.networks.methods import describe, summaries
+
+    if name is None and not as_json:
+        _print(_table(summaries()))
+        _print("[dim]planetcr-bench models NAME shows one in full.[/]")
+        return
     from planetcr_bench.utils.extras import need_networks
 
-    need_networks()
-    from planetcr_bench.networks.loading import known_method
-    from planetcr_models import list_models
-
-    if name is not None:
-        known_method(name, others=("segmenter",), own=False)
-    cards = [_card(method) for method in ([name] if name else list_models())]
+    need_networks()  # options are read from the networks' code
+    cards = [describe(each) for each in ([name] if name else [one["name"] for one in summaries()])]
     if as_json:
         typer.echo(json.dumps(cards[0] if name else cards, ensure_ascii=False))
-        return
-    from planetcr_bench.cli.terminal import console
-
-    out = console()
-    out.print(_sheet(cards[0]) if name else _table(cards))
-    if not name:
-        out.print("[dim]planetcr-bench models NAME shows one in full.[/]", highlight=False)
+    else:
+        _print(_sheet(cards[0]))
 
 
-def _card(name: str) -> dict[str, Any]:
-    from planetcr_models.complexity import COSTS
-    from planetcr_models.networks.registry import METHODS
-    from planetcr_models.training.recipes import RECIPES, SOURCES
+def _print(what: Table | str) -> None:
+    from rich.console import Console
 
-    recipe = {"recipe": RECIPES[name].plain(), "recipe_source": SOURCES[name]}
-    if name == "segmenter":
-        return {"name": name, "title": "Segmenter: DeepLabv3+ with ResNet-50", **recipe}
-    method, cost = METHODS[name], COSTS[name]
-    sar = getattr(method.network, "uses_sar", True)
-    return {
-        "name": name,
-        "title": method.title,
-        "inputs": ["cloudy", "sar"] if sar else ["cloudy"],
-        "parameters": cost.parameters,
-        "macs": {str(side): macs for side, macs in cost.macs.items()},
-        "paper": method.paper,
-        "provenance": method.provenance,
-        "licence": method.licence,
-        "weights": method.weights,
-        "options": method.options(),
-        **recipe,
-    }
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(what, highlight=False)
 
 
 def _table(cards: list[dict[str, Any]]) -> Table:

@@ -1,4 +1,4 @@
-"""Options that several commands share, spelled and explained once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ DataOption = Annotated[
 Split = Annotated[str, typer.Option(help="Split of the dataset.")]
 SceneList = Annotated[
     Path | None,
-    typer.Option("--list", help="Authors' CSV list (five columns, no header) to take scenes from."),
+    typer.Option(
+        "--list", help="CSV list of the authors (five columns, no header) with the scenes to use."
+    ),
 ]
 Results = Annotated[Path, typer.Option(help="Folder of all results: <results>/<track>/<name>/.")]
 Workers = Annotated[
     int | None,
     typer.Option(min=0, help="Worker processes; 0: none. By default one per processor."),
 ]
-Batch = Annotated[int, typer.Option(min=1, help="Scenes that travel together.")]
+Batch = Annotated[int, typer.Option(min=1, help="Scenes sent to a worker at a time.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 ClassAverage = Annotated[
     Literal["scene-mean", "pixels"] | None,
@@ -49,17 +51,20 @@ OpticalThickness = Annotated[
     Path | None,
     typer.Option(
         help="Hidden truth of a simulated dataset, from `simulate --truth`: reports then show "
-        "errors by optical thickness of cloud."
+        "errors by optical thickness of the cloud."
     ),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Print every table of the report, not the scores alone.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
-# --- Of training ----------------------------------------------------------------------------
+# --- Training ----------------------------------------------------------------------------
 
-Devices = Annotated[int, typer.Option(min=1, help="GPUs of a machine, or processes on a CPU.")]
+Devices = Annotated[int, typer.Option(min=1, help="GPUs per machine, or processes on a CPU.")]
 Precision = Annotated[
     Literal["32", "bf16", "fp16"],
-    typer.Option(help="bf16, fp16: compute with less where it does no harm; faster on a GPU."),
+    typer.Option(help="bf16, fp16: mixed precision, faster on a GPU."),
 ]
 LoaderWorkers = Annotated[
     int | None,
@@ -71,14 +76,14 @@ LoaderWorkers = Annotated[
     ),
 ]
 
-# --- Of networks ----------------------------------------------------------------------------
+# --- Networks ----------------------------------------------------------------------------
 
 Weights = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE|random",
         help="Weights of the network: safetensors, or a checkpoint of the method's authors. "
-        "random: none, to try things out.",
+        "random: untrained, to try things out.",
     ),
 ]
 ModelArgs = Annotated[
@@ -92,7 +97,7 @@ ModelArgs = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(min=0, max=2**63 - 1, help="Of weights that no file gives.", show_default="0"),
+    typer.Option(min=0, max=2**63 - 1, help="Seed of random weights.", show_default="0"),
 ]
 InferencePrecision = Annotated[
     Literal["32", "bf16"] | None,
@@ -104,8 +109,8 @@ InferencePrecision = Annotated[
 Window = Annotated[
     Literal["whole", "official"] | None,
     typer.Option(
-        help="official: the network sees the centre 160 x 160 alone, as in the authors' tester, "
-        "and only that is written; whole: it sees the patch. Figures are tagged with it.",
+        help="official: the network sees only the centre 160 x 160, as in the authors' tester, and "
+        "only that is written; whole: it sees the whole patch. Results are labelled with it.",
         show_default="whole",
     ),
 ]
@@ -113,7 +118,7 @@ Tile = Annotated[
     int | None,
     typer.Option(
         min=32,
-        help="Side of overlapping tiles, for networks that a whole image makes too large.",
+        help="Side of overlapping tiles, where a whole image needs too much memory.",
         show_default="the whole image",
     ),
 ]
@@ -121,7 +126,7 @@ Overlap = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Least overlap of tiles, in pixels; attention networks want 96 for a seamless result.",
+        help="Least overlap of tiles, in pixels; attention networks need 96 for a seamless result.",
         show_default="a quarter",
     ),
 ]

@@ -1,4 +1,4 @@
-"""``planetcr-bench predict``: make a folder of predictions."""
+"""``planetcr-bench predict``: write a folder of predictions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Scenes, or tiles, that a network sees at a time.",
+            help="Scenes, or tiles, that a network restores at a time.",
             show_default="1; on a GPU 8",
         ),
     ] = None,
@@ -49,14 +49,12 @@ def predict(
 
     net.py:build is a function that returns a torch.nn.Module with forward(cloudy, sar) -> clear.
 
-    A network goes on where it was stopped when the same command is given again.
+    The same command continues a run that was stopped: predictions that are there are kept.
     """
     from planetcr_bench.evaluation.inputs import data_folder
     from planetcr_bench.predictions.baselines import METHODS
-    from planetcr_bench.predictions.predict import predict as run
-    from planetcr_bench.predictions.predict import predict_with
-    from planetcr_bench.utils.devices import choose_device
 
+    out = out or Path("preds", Path(method.partition(":")[0]).stem)
     common: dict[str, Any] = {
         "split": split, "scene_list": scene_list, "workers": workers, "quiet": as_json
     }  # fmt: skip
@@ -66,48 +64,42 @@ def predict(
             weights=weights, precision=precision, window=window, tile=tile, overlap=overlap,
             model_arg=model_arg or None, seed=seed,
         )  # fmt: skip
-        out = out or Path("preds", method)
-        written, kept = run(method, data_folder(data), out, batch=batch or 16, **common), 0
+        from planetcr_bench.predictions.predict import predict as run
+
+        written, kept = run(method, data_folder(data), out, batch=batch or 16, **common)
     else:
         from planetcr_bench.utils.extras import need_networks
 
         need_networks()
-        from planetcr_bench.networks.loading import Settings, as_function, open_network
+        from planetcr_bench.networks.prediction import predict_with_network
 
-        if overlap is not None and tile is None:
-            raise UsageError("--overlap is of tiles: give --tile too")
-        place = choose_device(device)
-        settings = Settings(
-            device=place,
-            batch=batch or (1 if place == "cpu" else 8),
-            precision=precision or "32",
-            tile=tile,
-            overlap=tile // 4 if tile and overlap is None else overlap or 0,
-        )
-        out = out or Path("preds", Path(method.partition(":")[0]).stem)
-        network, card = open_network(
-            method, weights=weights, options=model_arg or (), seed=seed or 0, settings=settings
-        )
-        written, kept = predict_with(
-            as_function(network, settings),
+        written, kept = predict_with_network(
+            method,
             data_folder(data),
             out,
-            card=card,
+            weights=weights,
+            options=model_arg or (),
+            seed=seed or 0,
             window=window or "whole",
-            batch=settings.batch,
+            device=device,
+            batch=batch,
+            precision=precision or "32",
+            tile=tile,
+            overlap=overlap,
             **common,
         )
     scenes = written + kept
     if as_json:
-        said = {"method": method, "out": str(out), "scenes": scenes, "kept": kept}
-        typer.echo(json.dumps(said))
+        told = {"method": method, "out": str(out), "scenes": scenes, "kept": kept}
+        typer.echo(json.dumps(told))
         return
     noun = "prediction" if scenes == 1 else "predictions"
-    before = f" ({kept} of them there before)" if kept else ""
+    before = f" ({kept} of them from before)" if kept else ""
     typer.echo(f"{scenes} {noun} in {out}{before}; next: planetcr-bench evaluate {out}")
 
 
 def _refuse(method: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
-            raise UsageError(f"--{name} is for networks, and {method} is none")
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} applies to networks, and {method} is none")

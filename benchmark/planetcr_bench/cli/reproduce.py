@@ -1,9 +1,8 @@
-"""``planetcr-bench reproduce``: from a dataset to the reference tables."""
+"""``planetcr-bench reproduce``: make the reference tables from a dataset."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +14,14 @@ from planetcr_bench.cli import options
 def reproduce(
     data: options.Data,
     out: Annotated[
-        Path, typer.Option(help="Working folder: runs of training, predictions, what is done.")
+        Path, typer.Option(help="Working folder: training runs, predictions and a cache.")
     ] = Path("runs/reproduce"),
     results: options.Results = Path("results"),
-    config: Annotated[
+    config_file: Annotated[
         Path | None,
-        typer.Option(help="TOML file with methods, and changes of recipes and networks."),
+        typer.Option(
+            "--config", help="TOML file with methods, and changes of recipes and networks."
+        ),
     ] = None,
     method: Annotated[
         list[str] | None,
@@ -31,34 +32,35 @@ def reproduce(
     precision: options.Precision = "32",
     workers: options.LoaderWorkers = None,
     cache: Annotated[
-        bool, typer.Option(help="Decode the training scenes once, 1.6 MB a scene; see `train`.")
+        bool, typer.Option(help="Decode the training scenes once, 1.6 MB per scene; see `train`.")
     ] = True,
     optical_thickness: options.OpticalThickness = None,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Show the plan, with hours measured from a few steps of each method."
+            "--dry-run",
+            help="List the steps, with hours estimated from a few steps of each method.",
         ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Train the segmenter and all networks, predict, evaluate, and make the tables and figures.
 
-    A step is skipped when its inputs and its output are unchanged; the same command goes on where
-    it stopped. Without --config this is the road to the paper's tables; on one GPU it takes days.
+    Runs train, predict, evaluate and compare; each skips what is finished, so the same command
+    continues where it stopped. Without --config it makes the paper's tables, which takes days on
+    one GPU.
     """
     from planetcr_bench.utils.extras import need_training
 
     need_training()
     from planetcr_bench.networks import reproduction
-    from planetcr_bench.networks.plan import describe, run_plan
 
-    wish = reproduction.load_config(
+    config = reproduction.load_config(
+        config_file,
         reproduction.ReproductionConfig(
             data=data,
             out=out,
             results=results,
-            config=config,
             methods=tuple(method or ()),
             device=device,
             devices=devices,
@@ -66,20 +68,23 @@ def reproduce(
             workers=workers,
             cache=cache,
             optical_thickness=optical_thickness,
-        )
+        ),
     )
-    steps = reproduction.plan_of(wish)
-    memory = out / reproduction.MEMORY
+    steps = reproduction.build_steps(config)
     if dry_run:
-        steps = reproduction.plan_of(wish, reproduction.estimate(wish, steps))
-        rows = describe(steps, memory)
+        hours = reproduction.estimate_hours(config)
         if as_json:
-            typer.echo(json.dumps([asdict(row) for row in rows]))
+            rows = [
+                {"name": step.name, "command": step.command, "hours": hours.get(step.name)}
+                for step in steps
+            ]
+            typer.echo(json.dumps(rows))
             return
-        typer.echo("\n".join(reproduction.as_lines(rows)))
+        typer.echo(reproduction.format_dry_run(steps, hours))
         return
-    ran = run_plan(steps, memory, say=lambda line: typer.echo(line, err=True))
+    reproduction.reproduce(config, steps, say=lambda line: typer.echo(line, err=True))
+    comparison = results / "comparison"
     if as_json:
-        typer.echo(json.dumps({"ran": ran, "steps": len(steps)}))
+        typer.echo(json.dumps({"steps": len(steps), "comparison": str(comparison)}))
         return
-    typer.echo(f"{len(ran)} of {len(steps)} steps ran; tables and figures: {results}/comparison")
+    typer.echo(f"{len(steps)} steps are done; tables and figures: {comparison}")

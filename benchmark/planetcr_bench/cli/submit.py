@@ -178,7 +178,6 @@ def submit(
             split=split,
             allow_missing=allow_missing,
             optical_thickness=optical_thickness,
-            device=device,
             **given,
         )
 

@@ -1,9 +1,8 @@
-"""Tables on the terminal, as wide as they need to be."""
+"""Print tables on the terminal, as wide as they need to be."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -11,14 +10,8 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from planetcr_bench.analysis.significance import MetricComparison
-from planetcr_bench.metrics.protocols import PROTOCOLS, Pool
-from planetcr_bench.report.scores import cover_block, pool_block, region_block, table2_blocks
-from planetcr_bench.report.segmentation import table3_blocks
-from planetcr_bench.report.significance import statistic_blocks
+from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.table import to_rich
-from planetcr_bench.results.aggregate import measured_protocols
-from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.untrusted import printable
 
 if TYPE_CHECKING:  # decodes images, which printing tables does not need
@@ -30,29 +23,23 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=160)
 
 
-def print_runs(
-    ledgers: Sequence[Ledger], *, pool: Pool | None = None, published: bool = False
-) -> None:
-    """Print Tab. 2 and 3, the figures of Fig. 5 and the scores by region, in each protocol."""
-    out = console()
-    for protocol in measured_protocols(ledgers):
-        blocks = table2_blocks(ledgers, protocol, pool=pool, published=published)
-        blocks += [block(ledgers, protocol) for block in (region_block, cover_block, pool_block)]
-        blocks += table3_blocks(ledgers, protocol, published=published)
-        for block in blocks:
-            _print_whole(out, to_rich(block))
-            out.print()
+def print_headlines(tables: RunTables) -> None:
+    """Print the overall scores of each run beside the input's, in each protocol."""
+    for block in tables.headlines():
+        table = to_rich(block)
+        table.title = table.caption = None
+        table.box, table.show_edge, table.pad_edge = None, False, False
+        _print_whole(console(), table)
 
 
-def print_comparisons(
-    ledgers: Sequence[Ledger], told: Mapping[str, Sequence[MetricComparison]]
-) -> None:
-    """Print scores with their intervals and ties, and paired differences, in each protocol."""
+def print_tables(tables: RunTables) -> None:
+    """Print all tables of the report: Tab. 2 and 3, Fig. 5 as a table, regions, statistics."""
+    blocks = [*tables.table2_blocks, *tables.group_blocks, *tables.table3_blocks]
+    blocks += tables.statistic_blocks if len(tables.ledgers) > 1 else []
     out = console()
-    for name, standings in told.items():
-        for block in statistic_blocks(ledgers, PROTOCOLS[name], standings):
-            _print_whole(out, to_rich(block))
-            out.print()
+    for block in blocks:
+        _print_whole(out, to_rich(block))
+        out.print()
 
 
 def _print_whole(out: Console, table: Table) -> None:

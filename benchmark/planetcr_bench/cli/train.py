@@ -1,4 +1,4 @@
-"""``planetcr-bench train``: train a network, or the segmenter."""
+"""``planetcr-bench train``: train a network or the segmenter."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Short for --set batch=N: images of a step, over all devices together.",
+            help="Short for --set batch=N: images per step, over all devices together.",
             show_default="recipe",
         ),
     ] = None,
@@ -53,52 +53,52 @@ def train(
         str | None,
         typer.Option(
             metavar="FILE|imagenet",
-            help="Of the segmenter: begin with a ResNet's weights from a file, or with ImageNet's "
-            "from the local cache; nothing is downloaded.",
+            help="For the segmenter: start from a ResNet's weights in a file, or from those of "
+            "ImageNet in the local cache; nothing is downloaded.",
             show_default="random",
         ),
     ] = None,
     val_share: Annotated[
         float,
         typer.Option(
-            help="Part of the training AOIs to hold out for validation, unless the dataset has a "
-            "split val and no --list is given; 0: no validation at all.",
+            help="Share of the training AOIs to hold out for validation, unless the dataset has a "
+            "split val and no --list is given; 0: no validation.",
         ),
     ] = 0.05,
     val_scenes: Annotated[
-        int, typer.Option(min=1, help="At most so many validation scenes.")
+        int, typer.Option(min=1, help="Validate on at most this many scenes.")
     ] = 200,
     scene_list: options.SceneList = None,
     cache: Annotated[
         Path | None,
         typer.Option(
             help="Decode the training scenes once, into a memory-mapped file in this folder "
-            "(1.6 MB a scene), and read that: some 20 times as fast as the GeoTIFFs.",
+            "(1.6 MB per scene), and read that: about 20 times as fast as the GeoTIFFs.",
         ),
     ] = None,
     device: options.Device = "auto",
     devices: options.Devices = 1,
     num_nodes: Annotated[
-        int, typer.Option(min=1, help="Machines, as torchrun or Slurm start them.")
+        int, typer.Option(min=1, help="Machines, as torchrun or Slurm starts them.")
     ] = 1,
     precision: options.Precision = "32",
     micro_batches: Annotated[
         int,
-        typer.Option(min=1, help="Run each batch through in so many parts, to save memory."),
+        typer.Option(min=1, help="Split each batch into this many parts, to save memory."),
     ] = 1,
     workers: options.LoaderWorkers = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Show recipe and data, measure the speed, train nothing; --cache is made.",
+            help="Show recipe, data and measured speed, and train nothing; --cache is still built.",
         ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Train a network as its paper does, or the segmenter of Tab. 3.
 
-    The run goes on where it was stopped when the same command is given again.
+    The same command continues a run that was stopped.
 
     Its folder holds best.safetensors and last.safetensors for `predict NAME --weights`, the recipe,
     steps.csv, epochs.csv, curves for TensorBoard and pictures of a few validation scenes.
@@ -130,15 +130,17 @@ def train(
         command=("planetcr-bench", *sys.argv[1:]),
     )
     if dry_run:
-        rehearsal = training.estimate_throughput(request)
+        from planetcr_bench.networks.dry_run import estimate_throughput, format_dry_run
+
+        estimate = estimate_throughput(request)
         typer.echo(
-            json.dumps(to_json_value(rehearsal), allow_nan=False)
+            json.dumps(to_json_value(estimate), allow_nan=False)
             if as_json
-            else training.told(rehearsal)
+            else format_dry_run(estimate)
         )
         return
     outcome = training.run(request)
-    if outcome is None:  # another process of the same run speaks
+    if outcome is None:  # another process of the same run prints it
         return
     if as_json:
         typer.echo(json.dumps(to_json_value(outcome), allow_nan=False))

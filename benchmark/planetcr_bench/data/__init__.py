@@ -1,1 +1,1 @@
-"""Datasets on disk: files to scenes, checks, fingerprints, splits and training patches."""
+"""Find, read, check, fingerprint and split datasets."""

@@ -1,45 +1,45 @@
-"""A split in, its fingerprint out: computed once, remembered for as long as no file changes."""
+"""Compute the fingerprint of a split and cache it until a file changes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from planetcr_bench.constants import PRODUCTS
-from planetcr_bench.data.layout import (
-    SceneFiles,
-    empty_pixels,
-    read_product,
-    scene_digest,
-    split_fingerprint,
+import numpy as np
+from numpy.typing import NDArray
+
+from planetcr_bench.constants import (
+    PRODUCTS,
 )
+from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import too_dark
+from planetcr_bench.data.reading import Raster, empty_pixels, read_product
 from planetcr_bench.errors import BenchWarning, DatasetError
 from planetcr_bench.utils.files import cache_folder, cache_write
 from planetcr_bench.utils.parallel import run_batches, track
 
 SHOWN: Final = 3
-"""Scenes that a warning of many names."""
+"""Number of scenes that a warning names."""
 
 
 def digest_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes]]:
-    """Name and digest of each scene, from its decoded pixels.
+    """Compute the name and digest of each scene from its decoded pixels.
 
     Raises:
-        DatasetError: A file is missing, unreadable, not as the official layout has it, or holds
-            numbers that cannot be what its product is.
+        DatasetError: A file is missing, unreadable, does not match the official layout, or has
+            values that its product cannot have.
     """
     return [(one.name, one.digest) for one in _decode_scenes(scenes)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """What decoding a scene told: its name and digest, its largest DN, its pixels of nodata 0."""
+    """Result of decoding a scene: its name, digest, largest DN and number of nodata pixels."""
 
     name: str
     digest: bytes
@@ -48,7 +48,7 @@ class _Decoded:
 
 
 def _decode_scenes(scenes: Sequence[SceneFiles]) -> list[_Decoded]:
-    """Decode all products of some scenes; raises what :func:`digest_scenes` does."""
+    """Decode all products of scenes; raises the same as :func:`digest_scenes`."""
     return [_decode(files) for files in scenes]
 
 
@@ -66,10 +66,10 @@ def _decode(files: SceneFiles) -> _Decoded:
 def fingerprint_of(
     scenes: Sequence[SceneFiles], *, workers: int | None = None, quiet: bool = False
 ) -> str:
-    """Fingerprint of a split's scenes, over decoded pixels, the same for any compression.
+    """Compute the fingerprint of a split over decoded pixels, whatever the compression.
 
-    The result is remembered in the user's cache folder under the names, sizes and times of the
-    files, so that only the first call on a dataset decodes it.
+    The result is cached in the user's cache folder, keyed by the names, sizes and times of the
+    files, so only the first call on a dataset decodes it.
 
     Args:
         scenes: All scenes of the split.
@@ -80,10 +80,10 @@ def fingerprint_of(
         64 hexadecimal digits.
 
     Raises:
-        DatasetError: See :func:`digest_scenes`; or all images are too dark for DN.
+        DatasetError: See :func:`digest_scenes`; or all images are too dark to be in DN.
 
     Warns:
-        BenchWarning: Images have pixels of their own nodata 0, which are taken for reflectance 0.
+        BenchWarning: Images have pixels of their nodata value 0, which are read as reflectance 0.
     """
     memory = _memory(scenes)
     known = _known_fingerprint(memory)
@@ -100,7 +100,7 @@ def fingerprint_of(
 
 
 def _known(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
-    """Fingerprint and note of decoded scenes, as they are remembered."""
+    """Fingerprint and warning of decoded scenes, as they are cached."""
     fault = too_dark([one.largest for one in decoded])
     if fault:
         raise DatasetError(f"{where}: {fault}")
@@ -121,7 +121,7 @@ def _known(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
 
 
 def _memory(scenes: Sequence[SceneFiles]) -> Path:
-    """File that remembers a fingerprint, named after the state of all files of the scenes."""
+    """Cache file of a fingerprint, named after the state of all files of the scenes."""
     state = hashlib.sha256()
     for files in scenes:
         for product in PRODUCTS:
@@ -138,6 +138,35 @@ def _known_fingerprint(memory: Path) -> dict[str, str] | None:
         known = json.loads(memory.read_text())
         fingerprint, note = known["fingerprint"], known["note"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # none, or an earlier version's, which checked less
+        return None  # missing, or written by an earlier version, which checked less
     whole = isinstance(fingerprint, str) and len(fingerprint) == 64 and isinstance(note, str)
     return {"fingerprint": fingerprint, "note": note} if whole else None
+
+
+def pixel_digest(pixels: NDArray[Any]) -> bytes:
+    """SHA-256 of decoded pixels with their dtype and shape, the same for any compression."""
+    little = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+    digest = hashlib.sha256(f"{little.dtype.str} {little.shape} ".encode())
+    digest.update(little.data)
+    return digest.digest()
+
+
+def scene_digest(rasters: dict[str, Raster]) -> bytes:
+    """SHA-256 over the pixel digests of a scene's products, in the order of ``PRODUCTS``."""
+    return hashlib.sha256(
+        b"".join(pixel_digest(rasters[product].pixels) for product in PRODUCTS)
+    ).digest()
+
+
+def split_fingerprint(digests: Iterable[tuple[str, bytes]]) -> str:
+    """Fingerprint of a split from (scene name, scene digest) pairs in any order."""
+    return _fingerprint(f"{name} {digest.hex()}" for name, digest in digests)
+
+
+def dataset_fingerprint(splits: dict[str, str]) -> str:
+    """Fingerprint of a dataset from the fingerprints of its splits."""
+    return _fingerprint(f"{split} {fingerprint}" for split, fingerprint in splits.items())
+
+
+def _fingerprint(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

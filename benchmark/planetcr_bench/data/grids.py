@@ -1,7 +1,7 @@
-"""Coordinate systems and grids in, whether they are one and the same out; and words for them.
+"""Compare coordinate systems and grids, and describe them in messages.
 
-Only what decides where a pixel lies counts: the horizontal part of a system, however it is
-written. A datum that a file calls unknown is no other datum.
+Only what determines the position of a pixel counts: the horizontal part of a system, in any
+notation. An unknown datum does not differ from a known one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Json = dict[str, Any]
 
 
 def crs_text(crs: CRS | None) -> str:
-    """The horizontal part of a coordinate system as text; empty where there is none.
+    """Horizontal part of a coordinate system as text; empty if there is none.
 
     Returns:
-        ``EPSG:…`` where it is one of those, else its definition.
+        ``EPSG:…`` if it has such a code, else its definition.
     """
     return _text_of(crs.to_wkt()) if crs else ""
 
@@ -44,7 +44,7 @@ def _text_of(wkt: str) -> str:
 
 @lru_cache(maxsize=512)
 def same_crs(one: str, other: str) -> bool:
-    """Whether two texts of :func:`crs_text` are of one coordinate system, by PROJ's equality."""
+    """Whether two texts of :func:`crs_text` name the same coordinate system, according to PROJ."""
     if one == other or not (one and other):
         return one == other
     ours, theirs = CRS.from_user_input(one), CRS.from_user_input(other)
@@ -62,7 +62,7 @@ def same_crs(one: str, other: str) -> bool:
 
 
 def crs_name(text: str) -> str:
-    """What a coordinate system is called, in short: its code, its name, or its projection."""
+    """Short name of a coordinate system: its code, its name, or its projection."""
     if len(text) <= _LONGEST_NAME and "[" not in text:
         return printable(text) or "none"
     try:
@@ -89,21 +89,21 @@ def grid_name(transform: Affine) -> str:
 
 
 def rotation_name(transform: Affine) -> str:
-    """How a grid is turned or skewed; empty where it is not."""
+    """Describe the rotation or skew of a grid; empty if it has none."""
     if not (transform.b or transform.d):
         return ""
     rows = math.degrees(math.atan2(transform.d, transform.a))
     columns = math.degrees(math.atan2(transform.b, -transform.e))
     if abs(rows - columns) < 1e-6:
-        return f"turned by {rows:.3g}°"
-    return f"rows turned by {rows:.3g}°, columns by {columns:.3g}°"
+        return f"rotated by {rows:.3g}°"
+    return f"rows rotated by {rows:.3g}°, columns by {columns:.3g}°"
 
 
 # --- PROJJSON -------------------------------------------------------------------------------
 
 
 def _without_heights(crs: Json) -> Json:
-    """The horizontal part of a system, without a shift of its datum by nothing."""
+    """Horizontal part of a system, without a null shift of its datum."""
     if crs["type"] == "CompoundCRS":
         return _without_heights(crs["components"][0])
     if crs["type"] == "BoundCRS" and not any(
@@ -121,7 +121,7 @@ def _flat(crs: Json) -> Json:
 
 
 def _east_first(crs: Json) -> Json:
-    """The same with its axes in the order in which images have them."""
+    """The same system with its axes in the order of images."""
     axes = crs.get("coordinate_system", {}).get("axis", [])
     ordered = sorted(axes, key=lambda axis: axis["direction"] not in ("east", "west"))
     return crs if ordered == axes else _with_axes(crs, ordered)
@@ -129,12 +129,12 @@ def _east_first(crs: Json) -> Json:
 
 def _with_axes(crs: Json, axes: list[Json]) -> Json:
     system = {**crs["coordinate_system"], "axis": axes}
-    plain = {key: value for key, value in crs.items() if key != "id"}  # no longer the one of a code
+    plain = {key: value for key, value in crs.items() if key != "id"}  # the code no longer applies
     return {**plain, "coordinate_system": system}
 
 
 def _share_datum(one: Json, other: Json) -> None:
-    """Give a system of unknown datum the other's, if their ellipsoids are the same."""
+    """Give a system of unknown datum that of the other if their ellipsoids agree."""
     for mine, theirs in ((one, other), (other, one)):
         datum, known = _datum(mine), _datum(theirs)
         if _is_unknown(str(datum.get("name", ""))) and _ellipsoid(datum) == _ellipsoid(known):

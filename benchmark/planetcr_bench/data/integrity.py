@@ -1,4 +1,4 @@
-"""A dataset folder in, a report out: is every quartet whole, sound and in one split only?"""
+"""Check that a dataset is complete and sound and that its splits do not overlap."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from planetcr_bench.constants import (
     SEASONS,
     cover_bin,
 )
+from planetcr_bench.data.fingerprint import dataset_fingerprint, scene_digest, split_fingerprint
 from planetcr_bench.data.grids import rotation_name
 from planetcr_bench.data.layout import (
-    Raster,
     SceneFiles,
-    corners,
-    dataset_fingerprint,
-    empty_pixels,
     find_files,
     find_splits,
-    grid_disagreements,
     misnamed,
     no_scenes,
-    read_product,
-    read_track,
-    scene_digest,
     shortfall,
-    split_fingerprint,
 )
 from planetcr_bench.data.metadata import read_simulation
 from planetcr_bench.data.pixel_checks import mask_looks_inverted, too_dark
+from planetcr_bench.data.reading import (
+    Raster,
+    corners,
+    empty_pixels,
+    grid_disagreements,
+    read_product,
+)
 from planetcr_bench.data.scene import land_cover_classes, upsample
+from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.parallel import run_batches, track
 
@@ -51,7 +51,7 @@ PLAUSIBLE_DB: Final = (-80.0, 60.0)
 """Backscatter outside this range is not in decibels."""
 
 SHOWN: Final = 5
-"""Files that a warning of many files names."""
+"""Number of files that a warning names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,14 @@ class SplitReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What :func:`audit` found.
+    """Result of :func:`audit`.
 
     Attributes:
         data: Folder that was audited.
         track: Track of results on it; None where ``dataset.toml`` is broken.
         fingerprint: Of all splits together; None where anything could not be decoded.
-        problems: What makes the dataset unfit, one line each, naming the file.
-        warnings: What a user should know; nothing is refused for it.
+        problems: What makes the dataset unusable, one line each, naming the file.
+        warnings: What a user should know, but is not a reason for refusal.
         splits: Name of a split to its report.
     """
 
@@ -121,7 +121,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class SceneState:
-    """What decoding one scene told.
+    """Result of decoding one scene.
 
     Attributes:
         files: The scene.
@@ -130,9 +130,9 @@ class SceneState:
         cloud_cover: Cloudy share; None where not decoded.
         place: CRS, left, bottom, right, top of the clear image; None where unknown.
         largest: Largest digital number of the optical images; None where not decoded.
-        inverted: Whether the cloud mask looks inverted; None where that cannot be told.
+        inverted: Whether the cloud mask looks inverted; None if undecidable.
         problems: Lines that name a file.
-        warnings: (kind, file) of what is worth a word.
+        warnings: (kind, file) of each observation.
     """
 
     files: SceneFiles
@@ -149,12 +149,12 @@ class SceneState:
 def audit(
     data: Path, *, workers: int | None = None, batch: int = 16, quiet: bool = False
 ) -> Report:
-    """Decode every file of a dataset and say what is in it and what is wrong with it.
+    """Decode every file of a dataset and report its contents and errors.
 
     Args:
         data: Folder that holds ``train/`` and ``test/``.
         workers: See ``worker_count``.
-        batch: Scenes that travel together to a worker.
+        batch: Scenes per task.
         quiet: Show no progress.
 
     Raises:
@@ -201,7 +201,7 @@ def _unfinished(data: Path, split: str, found: int) -> list[str]:
     try:
         line = shortfall(data, split, found)
     except DatasetError:
-        return []  # told once, by _track
+        return []  # reported once, by _track
     return [line] if line else []
 
 
@@ -218,12 +218,12 @@ def _track(data: Path, problems: list[str]) -> str | None:
 
 
 def inspect_scenes(scenes: Sequence[SceneFiles]) -> list[SceneState]:
-    """Decode scenes and note what is wrong with each; nothing is raised for a bad file."""
+    """Decode scenes and record their errors; nothing is raised for a bad file."""
     return [inspect_scene(files) for files in scenes]
 
 
 def inspect_scene(files: SceneFiles) -> SceneState:
-    """Decode one scene and note what is wrong with it."""
+    """Decode one scene and record its errors."""
     rasters: dict[str, Raster] = {}
     problems: list[str] = []
     for product in PRODUCTS:
@@ -373,13 +373,13 @@ def _split_report(states: Sequence[SceneState]) -> SplitReport:
 
 
 def _split_faults(states: Sequence[SceneState]) -> list[str]:
-    """What only all scenes of a split together tell."""
+    """Report what can only be decided from all scenes of a split."""
     faults = [too_dark([state.largest for state in states if state.largest is not None])]
-    told = [state.inverted for state in states if state.inverted is not None]
-    if sum(told) > len(told) / 2:
+    inverted = [state.inverted for state in states if state.inverted is not None]
+    if sum(inverted) > len(inverted) / 2:
         faults.append(
             "expected cloud masks that are True for cloud, got masks that look inverted, bright "
-            f"where clear and dark where cloudy, in {sum(told)} of {len(told)} scenes"
+            f"where clear and dark where cloudy, in {sum(inverted)} of {len(inverted)} scenes"
         )
     return [fault for fault in faults if fault]
 
@@ -395,7 +395,7 @@ def _inverted_masks(states: Mapping[str, Sequence[SceneState]]) -> list[tuple[st
 
 
 def _in_two_splits(states: Mapping[str, Sequence[SceneState]]) -> list[str]:
-    """Names and AOIs that occur in more than one split: test data in training data."""
+    """Report scenes and AOIs that occur in more than one split: test data in training data."""
     scenes: dict[str, dict[str, Path]] = defaultdict(dict)
     aois: dict[str, dict[str, Path]] = defaultdict(dict)
     for split, some in states.items():
@@ -416,7 +416,7 @@ def _in_two_splits(states: Mapping[str, Sequence[SceneState]]) -> list[str]:
 
 
 def _overlaps(states: Mapping[str, Sequence[SceneState]]) -> list[tuple[str, str]]:
-    """Patches of different splits that share ground, found through a grid of patch-sized cells."""
+    """Find patches of different splits that overlap, through a grid of patch-sized cells."""
     cells: dict[tuple[str, int, int], list[tuple[str, SceneState]]] = defaultdict(list)
     lines: dict[tuple[str, str], None] = {}
     for split, some in states.items():
@@ -451,7 +451,7 @@ def _share_ground(a: SceneState, b: SceneState) -> bool:
 
 
 def _summarised(warnings: Iterable[tuple[str, str]]) -> list[str]:
-    """One line per kind of warning: how many files, and the first of them."""
+    """Summarise warnings: one line per kind with the number of files and the first of them."""
     by_kind: dict[str, list[str]] = defaultdict(list)
     for kind, where in warnings:
         by_kind[kind].append(where)

@@ -1,4 +1,4 @@
-"""A folder in the official layout in, scenes out. The only file that opens the dataset's files.
+"""Find the scenes of a dataset in the official layout.
 
 Layout: ``<split>/<product>_<season>/<product>_<season>_<aoi>/<product>_<season>_<aoi>_p_<n>``
 with ``.npy`` for the cloud mask and ``.tif`` for the other products.
@@ -7,53 +7,23 @@ with ``.npy`` for the cloud mask and ``.tif`` for the other products.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import math
 import os
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from affine import Affine
-from numpy.typing import NDArray
-from rasterio.crs import CRS
-from rasterio.warp import transform
+from typing import Final
 
 from planetcr_bench.constants import (
-    OPTICAL_BANDS,
-    OPTICAL_SIZE,
-    PLANET_CR,
-    PLANET_CR_SAMPLES,
     PRODUCTS,
-    SAR_RESOLUTION_M,
-    SAR_SIZE,
     SPLITS,
     SUFFIX,
-    UNNAMED,
 )
-from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
-from planetcr_bench.data.metadata import METADATA, read_metadata, read_simulation
-from planetcr_bench.data.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
-from planetcr_bench.data.product_pixels import MEANT
+from planetcr_bench.data.metadata import METADATA, read_simulation
 from planetcr_bench.data.projections import use_own_database
-from planetcr_bench.data.raster import (
-    Accept,
-    Header,
-    header_fault,
-    header_of,
-    image_bands,
-    open_geotiff,
-    tags_of,
-)
-from planetcr_bench.data.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
-from planetcr_bench.errors import BenchError, DatasetError, SceneError
+from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.folders import (
     affixes,
     ending,
@@ -64,33 +34,19 @@ from planetcr_bench.utils.folders import (
     told_affixes,
 )
 from planetcr_bench.utils.untrusted import (
-    npy_header,
-    open_regular,
     printable,
-    read_npy,
     read_text,
 )
 
 use_own_database()
 
-_OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
-EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
-    "planet_cloudfree": (("uint16",), _OPTICAL),
-    "planet_cloudy": (("uint16",), _OPTICAL),
-    "S1": (("float32", "float64"), (2, SAR_SIZE, SAR_SIZE)),
-    "landcover": (("uint8",), (1, SAR_SIZE, SAR_SIZE)),
-    "cloudmask": (("bool",), (OPTICAL_SIZE, OPTICAL_SIZE)),
-}
-"""Accepted dtypes and the shape of each product's file."""
 
 ENDINGS: Final = {".tif": (".tif", ".tiff"), ".npy": (".npy",)}
-"""Endings that stand for the one of the layout, in any capitals."""
+"""Accepted spellings of the layout's file extensions, in any case."""
 
 LARGEST_LIST: Final = 200_000_000
-"""Bytes of a list of scenes; the authors' have about 300 a scene."""
+"""Largest list of scenes in bytes; those of the authors have about 300 per scene."""
 
-LARGEST_TRUTH: Final = 20_000_000
-"""Bytes of a scene's hidden truth."""
 
 _STEM = re.compile(
     rf"(?P<product>{'|'.join(PRODUCTS)})_(?P<season>[a-z]+)"
@@ -126,188 +82,18 @@ class SceneFiles:
         return Path(self.split_folder).name
 
     def path(self, product: str) -> Path:
-        """File of one product, whatever the capitals of its ending; as a rule, if there is none."""
+        """File of one product, with its extension in any case; the usual name if there is none."""
         folder = f"{product}_{self.season}"
         stem = f"{folder}_{self.aoi_number}"
         rule = Path(self.split_folder, folder, stem, f"{stem}_p_{self.patch}{SUFFIX[product]}")
         return rule if os.path.lexists(rule) else other_spelling(rule) or rule
 
 
-@dataclass(frozen=True, slots=True)
-class Raster:
-    """Decoded pixels of one file and where they lie on Earth.
-
-    Attributes:
-        pixels: As stored, before any scaling.
-        crs: Empty where the file has none.
-        transform: None where the file has none.
-        tags: What the file says of its pixels.
-    """
-
-    pixels: NDArray[Any]
-    crs: str = ""
-    transform: Affine | None = None
-    tags: Tags = NO_TAGS
-
-
-def read_raster(
-    path: Path, accept: Accept | None = None, *, bands: int = len(OPTICAL_BANDS)
-) -> Raster:
-    """Decode one GeoTIFF or ``.npy`` file as it is stored.
-
-    Args:
-        path: The file; its ending says which it is, in any capitals.
-        accept: Looks at the header, and raises before a file is decoded that must not be.
-        bands: How many are expected; one more, if it is an alpha band, becomes a mask.
-
-    Raises:
-        DatasetError: The file is missing, no regular file, or cannot be decoded.
-    """
-    if not os.path.lexists(path):
-        raise DatasetError(f"{path}: no such file")
-    if ending(path) == ".npy":
-        dtype, shape, _, _ = npy_header(path, error=DatasetError)
-        if accept is not None:
-            accept(Header(dtype.name, shape))
-        return Raster(read_npy(path, error=DatasetError))
-    with open_geotiff(path, error=DatasetError) as source:
-        if accept is not None:
-            accept(header_of(source, bands))
-        grid = None if source.transform == Affine.identity() else source.transform
-        tags = tags_of(source, path, bands)
-        return Raster(source.read(image_bands(source, bands)), crs_text(source.crs), grid, tags)
-
-
-def read_product(files: SceneFiles, product: str) -> Raster:
-    """Decode one product of a scene: its pixels as the file means them by its tags.
-
-    Bands are brought in order where the file names them, scale and offset are applied, nodata and
-    masks are holes of the SAR image and unknown land cover. Files without tags come as stored.
-
-    Raises:
-        DatasetError: The file is missing, cannot be decoded, has another dtype or shape than
-            the official layout, or numbers that cannot be what the product is; the message names
-            file, expected and got.
-    """
-    path = files.path(product)
-    bands = EXPECTED[product][1][0]
-    raster = read_raster(path, partial(_expect_layout, path, product), bands=bands)
-    if product not in MEANT:
-        return raster
-    try:
-        pixels, tags = MEANT[product](raster.pixels, raster.tags)
-    except PixelError as fault:
-        raise DatasetError(f"{path}: {fault}") from fault
-    return replace(raster, pixels=pixels, tags=tags)
-
-
-def empty_pixels(raster: Raster) -> int:
-    """Pixels of an optical product that hold its own nodata of 0 in any band."""
-    if raster.pixels.all():
-        return 0
-    empty = nodata_pixels(raster.pixels, raster.tags.nodata)
-    return 0 if empty is None else int(empty.any(0).sum())
-
-
-def _expect_layout(path: Path, product: str, header: Header) -> None:
-    dtypes, shape = EXPECTED[product]
-    if header.dtype not in dtypes:
-        raise DatasetError(f"{path}: expected {' or '.join(dtypes)}, got {header.dtype}")
-    fault = header_fault(header, (shape,))
-    if fault:
-        raise DatasetError(f"{path}: {fault}")
-
-
-def read_scene(files: SceneFiles) -> Scene:
-    """Read the five files of a scene, with the values of the authors' loader.
-
-    Raises:
-        DatasetError: A file is missing, unreadable or not as the official layout has it.
-        SceneError: The products do not lie on one grid.
-    """
-    return scene_from_rasters(
-        files, {product: read_product(files, product) for product in PRODUCTS}
-    )
-
-
-def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
-    """Turn the decoded products of one scene into a :class:`Scene`.
-
-    Raises:
-        SceneError: The products do not lie on one grid.
-    """
-    disagreements = grid_disagreements(files, rasters)
-    if disagreements:
-        raise SceneError(disagreements[0])
-    clear = rasters["planet_cloudfree"]
-    codes = rasters["landcover"].pixels[0]
-    return Scene(
-        name=files.name,
-        split=files.split,
-        season=files.season,
-        aoi=files.aoi,
-        patch=files.patch,
-        cloudy=reflectance(rasters["planet_cloudy"].pixels),
-        clear=reflectance(clear.pixels),
-        sar=backscatter(rasters["S1"].pixels),
-        land_cover=upsample(land_cover_classes(codes), clear.pixels.shape[-2:]),
-        cloud_mask=rasters["cloudmask"].pixels,
-        crs=clear.crs,
-        transform=clear.transform or Affine.identity(),
-    )
-
-
-def grid_disagreements(files: SceneFiles, rasters: dict[str, Raster]) -> list[str]:
-    """Compare the grid of each georeferenced product with the clear image's.
-
-    The optical images must share one grid. The 10 m products of the real release start up to
-    2 m away from it, so their corners may differ by up to one SAR pixel.
-
-    Returns:
-        One line per product that disagrees, naming the file.
-    """
-    clear = rasters["planet_cloudfree"]
-    lines = []
-    for product in ("planet_cloudy", "S1", "landcover"):
-        raster = rasters.get(product)
-        if raster is None or raster.transform is None or clear.transform is None:
-            continue
-        path = files.path(product)
-        if not same_crs(raster.crs, clear.crs):
-            expected, got = crs_name(clear.crs), crs_name(raster.crs)
-            lines.append(f"{path}: expected the clear image's CRS {expected}, got {got}")
-            continue
-        distance = _corner_distance_m(raster, clear)
-        limit = 0.01 if product == "planet_cloudy" else SAR_RESOLUTION_M
-        if distance > limit:
-            lines.append(
-                f"{path}: expected corners within {limit:g} m of the clear image's, "
-                f"got {distance:.2f} m{_turned(raster)}"
-            )
-    return lines
-
-
-def _turned(raster: Raster) -> str:
-    rotation = rotation_name(raster.transform) if raster.transform is not None else ""
-    return f", {rotation}" if rotation else ""
-
-
-def _corner_distance_m(a: Raster, b: Raster) -> float:
-    return float(np.abs(corners(a) - corners(b)).max())
-
-
-def corners(raster: Raster) -> NDArray[np.float64]:
-    """Coordinates of the first and the last corner of a georeferenced raster, shape (2, 2)."""
-    transform = raster.transform or Affine.identity()
-    height, width = raster.pixels.shape[-2:]
-    return np.array([transform @ (0, 0), transform @ (width, height)], np.float64)
-
-
 # --- Finding the scenes ---------------------------------------------------------------------
 
 
 def find_splits(data: Path) -> list[str]:
-    """Splits that a dataset folder holds.
+    """List the splits of a dataset folder.
 
     Raises:
         DatasetError: There is none; the message says what was expected where.
@@ -323,7 +109,7 @@ def find_splits(data: Path) -> list[str]:
 
 
 def _where(data: Path) -> str:
-    """Which folder to give instead of one that holds no split, as the end of a message."""
+    """Suggest the folder to give instead of one without a split, as the end of a message."""
     whole = data.resolve()
     above = [folder for folder in whole.parents[:3] if any(map(_holds_products, _splits(folder)))]
     if above:
@@ -343,13 +129,13 @@ def _splits(data: Path) -> list[Path]:
 
 
 def _holds_products(folder: Path) -> bool:
-    """Whether a folder is laid out as a split; those of a product end in the number of an AOI."""
+    """Whether a folder looks like a split: its product folders end in the number of an AOI."""
     found = folder.glob("planet_cloudfree_*")
     return any(not path.name[-1].isdecimal() and path.is_dir() for path in found)
 
 
 def _nested_split(folder: Path) -> Path | None:
-    """The first folder of products, at most three below another."""
+    """Find the first folder of products, at most three levels below another."""
     level = [folder]
     for _ in range(3):
         level = [inner for outer in level for inner in _inner_folders(outer)]
@@ -360,7 +146,7 @@ def _nested_split(folder: Path) -> Path | None:
 
 
 def _inner_folders(folder: Path) -> list[Path]:
-    """Folders in another, no more than someone keeps who unpacks data there."""
+    """List a limited number of folders within another."""
     try:
         inside = sorted(folder.iterdir())[:100]
     except OSError:
@@ -374,7 +160,7 @@ def _inner_folders(folder: Path) -> list[Path]:
 
 
 def no_scenes(data: Path, split: str) -> str:
-    """Why a split has no scene, with the folder to give instead if there is one."""
+    """Explain why a split has no scene, and name the folder to give instead if there is one."""
     inner, remedy = _nested_split(data / split), ""
     if inner is not None:
         give = f"give {inner.parent}, or " if inner.name == split else ""
@@ -383,7 +169,7 @@ def no_scenes(data: Path, split: str) -> str:
 
 
 def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path]]:
-    """Walk a split and note which products each scene has.
+    """Walk a split and record which products each scene has.
 
     Args:
         data: Folder that holds ``train/`` and ``test/``.
@@ -391,7 +177,7 @@ def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path
 
     Returns:
         Scene to bit set of its products (bit i is ``PRODUCTS[i]``), and the files of the product
-        folders that are not where or what the layout says, save litter and notes.
+        folders that do not belong to the layout, except system files and notes.
 
     Raises:
         DatasetError: A folder cannot be read.
@@ -411,7 +197,7 @@ def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path
                         strays.append(Path(entry.path))
                 for files, spelt in names.items():
                     found[files] = found.get(files, 0) | 1 << bit
-                    if len(spelt) > 1:  # one file, its ending in several spellings
+                    if len(spelt) > 1:  # one file, several spellings of its extension
                         strays += [
                             Path(aoi_folder.path, name)
                             for name in spelt
@@ -454,12 +240,12 @@ def _parse(name: str, product: str, aoi_folder: str, root: str) -> SceneFiles | 
 
 @dataclass(frozen=True, slots=True)
 class Misnamed:
-    """Files of a split whose names share what the layout does not have.
+    """Files of a split whose names share a prefix or suffix that the layout does not have.
 
     Attributes:
-        lines: One per beginning or end that names share.
-        missing: Lines about files that are not there but under another name.
-        strays: All other files that the layout does not explain.
+        lines: One per shared prefix or suffix.
+        missing: Lines about files that are missing but exist under another name.
+        strays: All other files that do not belong to the layout.
     """
 
     lines: list[str]
@@ -468,7 +254,7 @@ class Misnamed:
 
 
 def misnamed(folder: Path, strays: Iterable[Path]) -> Misnamed:
-    """Tell files that all have one word too much in their names from other strays.
+    """Separate files whose names share an additional word from other strays.
 
     Args:
         folder: Of the split, for messages.
@@ -496,7 +282,7 @@ def _affixes(path: Path) -> tuple[str, str, str] | None:
 
 
 def _rule(path: Path) -> str:
-    """Ending of the images of a product's folder."""
+    """File extension of the images in the folder of a product."""
     return SUFFIX["cloudmask" if path.parent.name.startswith("cloudmask") else "S1"]
 
 
@@ -508,12 +294,12 @@ ALL_PRODUCTS = (1 << len(PRODUCTS)) - 1
 
 
 def missing_products(found: int) -> list[str]:
-    """Products that a bit set of :func:`find_files` lacks."""
+    """List the products that are missing from a bit set of :func:`find_files`."""
     return [product for bit, product in enumerate(PRODUCTS) if not found & 1 << bit]
 
 
 def find_scenes(data: Path, split: str, scene_list: Path | None = None) -> list[SceneFiles]:
-    """Complete scenes of a split, in a fixed order.
+    """Find the complete scenes of a split, in a fixed order.
 
     Args:
         data: Folder that holds ``train/`` and ``test/``.
@@ -615,67 +401,8 @@ def _scene_of_row(row: Sequence[str], root: str, where: str) -> SceneFiles:
     return scenes.pop()
 
 
-def read_track(data: Path, split: str | None = None) -> str:
-    """Name of the track that results on a dataset belong to.
-
-    A dataset names itself in ``dataset.toml`` (``track = "…"``) beside its splits. The official
-    release has no such file: it is known by the pixels of the scene that its authors publish of
-    the split, or of any split where they publish none. Everything else is ``unnamed``.
-
-    Args:
-        data: Folder that holds the splits.
-        split: The one that is scored.
-
-    Raises:
-        DatasetError: ``dataset.toml`` cannot be read or names no valid track.
-    """
-    track = read_metadata(data).get("track")
-    if track is None:
-        splits = [split] if split in PLANET_CR_SAMPLES else list(PLANET_CR_SAMPLES)
-        return PLANET_CR if any(_is_release(data, one) for one in splits) else UNNAMED
-    if not isinstance(track, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
-        path = data / METADATA
-        raise DatasetError(f'{path}: expected track = "name" in small letters, got {track!r}')
-    return track
-
-
-def _is_release(data: Path, split: str) -> bool:
-    """Whether a split holds the scene that the authors publish of it, pixel by pixel."""
-    season, aoi, patch, digest = PLANET_CR_SAMPLES[split]
-    files = SceneFiles(season, aoi, patch, str(data / split))
-    if present_products(files) != ALL_PRODUCTS:
-        return False
-    try:
-        rasters = {product: read_product(files, product) for product in PRODUCTS}
-    except (DatasetError, SceneError):
-        return False
-    return scene_digest(rasters).hex() == digest
-
-
-def simulated_identity(data: Path, split: str, scene_list: Path | None = None) -> str | None:
-    """What decides the scenes of a split of a simulated dataset.
-
-    Args:
-        data: Folder that holds the splits.
-        split: Name of the split.
-        scene_list: List that the scenes are taken from, if not all of the split are.
-
-    Returns:
-        None for scenes of a list, and for any other dataset: only its fingerprint tells what it is.
-
-    Raises:
-        DatasetError: ``dataset.toml`` is broken.
-    """
-    simulation = read_simulation(data)
-    if simulation is None or simulation.scenes(split) is None or scene_list is not None:
-        return None
-    if split == "test":
-        return simulation.identity
-    return f"{simulation.identity}, {simulation.scenes(split)} scenes"
-
-
 def shortfall(data: Path, split: str, found: int) -> str | None:
-    """A line about a simulated split that has not the scenes it declares; None where it has.
+    """Report a simulated split without the scenes that it declares; None if it has them.
 
     Args:
         data: Folder that holds the splits.
@@ -687,9 +414,9 @@ def shortfall(data: Path, split: str, found: int) -> str | None:
     if expected is None or found == expected:
         return None
     remedy = (
-        "run the same `planetcr-bench simulate` again, it goes on where it stopped"
+        "run the same `planetcr-bench simulate` again to resume it"
         if found < expected
-        else "simulate it anew in an empty folder"
+        else "simulate it again in an empty folder"
     )
     return f"{data / split}: expected {expected} scenes by {METADATA}, found {found}; {remedy}"
 
@@ -697,84 +424,4 @@ def shortfall(data: Path, split: str, found: int) -> str | None:
 # --- Where a scene lies, and what made it --------------------------------------------------
 
 
-def centre_of(raster: Raster) -> tuple[float, float]:
-    """Longitude and latitude of a raster's centre, degrees, to 1e-6; nan where it has no place."""
-    crs = CRS.from_string(raster.crs) if raster.crs else CRS()
-    if raster.transform is None or not (crs.is_projected or crs.is_geographic):
-        return math.nan, math.nan
-    height, width = raster.pixels.shape[-2:]
-    place = raster.transform
-    x = place.c + place.a * width / 2 + place.b * height / 2
-    y = place.f + place.d * width / 2 + place.e * height / 2
-    (longitude,), (latitude,) = transform(crs, "EPSG:4326", [x], [y])[:2]
-    known = abs(longitude) <= 180 and abs(latitude) <= 90
-    return (round(longitude, 6), round(latitude, 6)) if known else (math.nan, math.nan)
-
-
-def read_thickness(truth: Path, files: SceneFiles) -> NDArray[np.float32]:
-    """Optical thickness of the clouds over a simulated scene, shape (300, 300).
-
-    Args:
-        truth: Folder of hidden truth, as ``simulate`` writes it.
-        files: The scene.
-
-    Raises:
-        DatasetError: There is no such file, or it cannot be read.
-    """
-    path = truth / f"{files.name}.npz"
-    if not os.path.lexists(path):
-        raise DatasetError(
-            f"{path}: expected the hidden truth of the scene, found none; run the same "
-            "`planetcr-bench simulate` with --truth again"
-        )
-    try:
-        with (
-            open_regular(path, LARGEST_TRUTH, error=DatasetError) as stream,
-            zipfile.ZipFile(stream) as stored,
-            stored.open("cloud_thickness.npy") as member,
-        ):
-            array = np.load(io.BytesIO(member.read(LARGEST_TRUTH)), allow_pickle=False)
-        thickness = np.asarray(array, np.float32)
-    except BenchError:
-        raise
-    except Exception as error:  # zipfile and numpy say of broken bytes what they like
-        raise DatasetError(
-            f"{path}: expected the hidden truth of a scene, cannot read it"
-        ) from error
-    if thickness.shape != (OPTICAL_SIZE, OPTICAL_SIZE) or not (thickness >= 0).all():
-        raise DatasetError(
-            f"{path}: expected an optical thickness of 0 or more, shape (300, 300), found otherwise"
-        )
-    return thickness
-
-
 # --- Fingerprints ---------------------------------------------------------------------------
-
-
-def pixel_digest(pixels: NDArray[Any]) -> bytes:
-    """SHA-256 of decoded pixels with their dtype and shape, the same for any compression."""
-    little = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
-    digest = hashlib.sha256(f"{little.dtype.str} {little.shape} ".encode())
-    digest.update(little.data)
-    return digest.digest()
-
-
-def scene_digest(rasters: dict[str, Raster]) -> bytes:
-    """SHA-256 over the pixel digests of a scene's products, in the order of ``PRODUCTS``."""
-    return hashlib.sha256(
-        b"".join(pixel_digest(rasters[product].pixels) for product in PRODUCTS)
-    ).digest()
-
-
-def split_fingerprint(digests: Iterable[tuple[str, bytes]]) -> str:
-    """Fingerprint of a split from (scene name, scene digest) pairs in any order."""
-    return _fingerprint(f"{name} {digest.hex()}" for name, digest in digests)
-
-
-def dataset_fingerprint(splits: dict[str, str]) -> str:
-    """Fingerprint of a dataset from the fingerprints of its splits."""
-    return _fingerprint(f"{split} {fingerprint}" for split, fingerprint in splits.items())
-
-
-def _fingerprint(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

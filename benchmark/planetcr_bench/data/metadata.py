@@ -1,4 +1,4 @@
-"""A dataset folder in, the simulation that it says it is out; needs no pixels and no simulator."""
+"""Read what a dataset says about itself in ``dataset.toml``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ VERSION: Final = "sim-v1"
 """Version of the simulated world, raised whenever its pixels change."""
 
 TEST_SCENES: Final = {"tiny": 10, "demo": 108, "full": 3_000}
-"""Size to scenes of its test split."""
+"""Size to number of test scenes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Which simulated dataset it is.
+    """Identity of a simulated dataset.
 
     Attributes:
         version: Of the simulated world.
@@ -42,16 +42,16 @@ class Simulation:
 
     @property
     def identity(self) -> str:
-        """What decides the scenes of the test split: version, preset, seed and size.
+        """What determines the scenes of the test split: version, preset, seed and size.
 
-        Two machines that simulate the same identity may differ by rounding, 1 DN here and there;
-        their scores are comparable all the same.
+        Two machines that simulate the same identity may differ by rounding, by 1 DN in single
+        values; their scores are still comparable.
         """
         return f"{self.version} {self.preset}, seed {self.seed}, size {self.size}"
 
     @property
     def track(self) -> str:
-        """Name of the track: ``sim-v1`` for the full standard world of seed 0, else longer."""
+        """Name of the track: ``sim-v1`` for the full standard world of seed 0, otherwise longer."""
         parts = [
             self.version,
             *([self.size] if self.size != "full" else []),
@@ -61,12 +61,12 @@ class Simulation:
         return "-".join(parts)
 
     def scenes(self, split: str) -> int | None:
-        """How many scenes a split must have; None for a split that is not simulated."""
+        """Number of scenes that a split must have; None for a split that is not simulated."""
         return {"test": self.test_scenes, "train": self.train_scenes}.get(split)
 
 
 def read_metadata(data: Path) -> dict[str, Any]:
-    """What a dataset says of itself; empty for one that says nothing.
+    """Read what a dataset says about itself; empty if it says nothing.
 
     Raises:
         DatasetError: ``dataset.toml`` cannot be read.
@@ -78,11 +78,11 @@ def read_metadata(data: Path) -> dict[str, Any]:
 
 
 def read_simulation(data: Path) -> Simulation | None:
-    """The simulation that a dataset is; None for any other dataset.
+    """Read the identity of a simulated dataset; None for any other dataset.
 
     Raises:
-        DatasetError: ``dataset.toml`` cannot be read, or its entry ``simulation`` is not as
-            ``planetcr-bench simulate`` writes it.
+        DatasetError: ``dataset.toml`` cannot be read, or its entry ``simulation`` was not written
+            by ``planetcr-bench simulate``.
     """
     entry = read_metadata(data).get("simulation")
     if entry is None:
@@ -95,6 +95,6 @@ def read_simulation(data: Path) -> Simulation | None:
     ):
         raise DatasetError(
             f"{data / METADATA}: expected [simulation] with {', '.join(known)}, as `planetcr-bench "
-            "simulate` writes it, found otherwise; simulate the dataset anew"
+            "simulate` writes it, found otherwise; simulate the dataset again"
         )
     return Simulation(**entry)

@@ -1,7 +1,7 @@
-"""Scenes in, patches to train on out: read from the files, or from one memory-mapped cache of them.
+"""Read training patches from the files of scenes or from a memory-mapped cache.
 
 Both give the same numbers. A cache is ``<name>.npy``, one record per scene, and ``<name>.json``,
-which says what it was made of; it is written last, so that a cache without it is no cache.
+which records what it was made from. The latter is written last: a cache without it is incomplete.
 """
 
 from __future__ import annotations
@@ -31,18 +31,12 @@ from planetcr_bench.constants import (
     SAR_BANDS,
     SAR_SIZE,
 )
-from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import (
-    Raster,
-    SceneFiles,
-    grid_disagreements,
-    read_product,
-    scene_digest,
-    split_fingerprint,
-)
+from planetcr_bench.data.fingerprint import fingerprint_of, scene_digest, split_fingerprint
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import Raster, grid_disagreements, read_product
 from planetcr_bench.data.scene import Image, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
-from planetcr_bench.utils.files import atomic_write
+from planetcr_bench.utils.files import atomic_path, atomic_write
 from planetcr_bench.utils.parallel import run_batches, track
 from planetcr_bench.utils.untrusted import check_regular, read_bytes
 
@@ -53,7 +47,7 @@ SAR_CELL: Final = CELL * SAR_SIZE // OPTICAL_SIZE
 """SAR pixels over the same distance."""
 
 PACK_VERSION: Final = 1
-"""Changes with :data:`RECORD` and with the meaning of its numbers."""
+"""Raised when :data:`RECORD` or the meaning of its values changes."""
 
 RECORD: Final = np.dtype(
     [
@@ -95,7 +89,7 @@ class TrainingPatch:
 
 
 class _Patches(ABC):
-    """What patches from files and from a cache share: their size, and how windows are cut."""
+    """Common base of patches from files and from a cache: size and windows."""
 
     side: ClassVar[int] = OPTICAL_SIZE
     cell: ClassVar[int] = CELL
@@ -110,7 +104,7 @@ class _Patches(ABC):
 
     @abstractmethod
     def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
-        """Records, and where among them the scene's is."""
+        """Records, and the index of the scene's record."""
 
     def read(
         self, index: int, *, top: int = 0, left: int = 0, size: int | None = None
@@ -125,9 +119,9 @@ class _Patches(ABC):
 
         Raises:
             UsageError: The window cuts through SAR pixels or leaves the patch.
-            DatasetError: A file is missing, unreadable or not as the official layout has it; or a
-                cache is missing, damaged, or one of other scenes by now.
-            SceneError: The products of a scene do not lie on one grid.
+            DatasetError: A file is missing, unreadable or does not match the official layout; or a
+                cache is missing, damaged, or was replaced by one of other scenes.
+            SceneError: The products of a scene do not share one grid.
         """
         window = _window_of(top, left, size)
         return _cut(*self._records_with(index), window)
@@ -135,7 +129,7 @@ class _Patches(ABC):
 
 @dataclass(frozen=True)
 class FilePatches(_Patches):
-    """Patches that are decoded from their five files each time: slow, and needs no room.
+    """Patches that are decoded from their five files each time: slow, but without disk space.
 
     Attributes:
         scenes: The scenes, in the order of their indices.
@@ -199,7 +193,7 @@ def _window_of(top: int, left: int, size: int | None) -> _Window:
 
 
 def _cut(records: NDArray[np.void], index: int, window: _Window) -> TrainingPatch:
-    """A window of one record; nothing outside it is touched."""
+    """Cut a window from one record without reading anything outside it."""
     fine, coarse = (index, ..., *window.fine), (index, ..., *window.coarse)
     return TrainingPatch(
         cloudy=reflectance(records["cloudy"][fine]),
@@ -217,11 +211,11 @@ def _cut(records: NDArray[np.void], index: int, window: _Window) -> TrainingPatc
 class CachedPatches(_Patches):
     """Patches of a cache, mapped into memory when the first one is read; the numbers of the files.
 
-    To another process only the path and the fingerprint travel; it maps the file for itself.
+    Only the path and the fingerprint are sent to other processes; each maps the file itself.
 
     Attributes:
         path: The ``.npy`` file.
-        fingerprint: Of the scenes that the cache must hold.
+        fingerprint: Of the scenes that the cache must contain.
     """
 
     path: Path
@@ -243,10 +237,10 @@ class CachedPatches(_Patches):
 
     @cached_property
     def _opened(self) -> tuple[NDArray[np.void], list[str]]:
-        """Records and names; what the file says of itself is read after it is mapped.
+        """Records and names; the description is read after the file is mapped.
 
-        So a cache that is replaced in between is refused: the new records come only after the old
-        words are gone.
+        So a cache that is replaced in between is refused: the new records are written only after
+        the old description is deleted.
         """
         records = _map(self.path)
         contents = _read_contents(self.path)
@@ -270,23 +264,22 @@ def build_cache(
     workers: int | None = None,
     quiet: bool = False,
 ) -> CachedPatches:
-    """Open the cache of the scenes, once it is built if there is none of the very same pixels.
+    """Open the cache of the scenes, and build it first if there is none of the same pixels.
 
-    Of several processes that call this at once, one builds and the others wait. A process that is
-    killed leaves the earlier cache or none, and the next call builds.
+    If several processes call this at once, one builds and the others wait. A killed process leaves
+    the earlier cache or none, and the next call builds it.
 
     Args:
         scenes: What to cache, in the order of the indices.
-        folder: Where the cache lies; made.
+        folder: Where the cache lies; created if needed.
         name: Name of the cache, such as ``train``; a cache of other scenes by that name is
         replaced.
         workers: See ``worker_count``.
         quiet: Show no progress.
 
     Raises:
-        DatasetError: There is no scene, a file of one is not as it must be, or the cache is
-            damaged.
-        BenchError: The disk has not enough room, or the folder cannot be written.
+        DatasetError: There is no scene, a file of a scene is invalid, or the cache is damaged.
+        BenchError: The disk has not enough space, or the folder cannot be written to.
     """
     path = folder / f"{name}.npy"
     if not scenes:
@@ -308,7 +301,7 @@ def build_cache(
 
 @contextmanager
 def _only_builder(path: Path) -> Iterator[None]:
-    """Wait for other processes; the lock of one that was killed is free."""
+    """Wait for other processes; the lock of a killed one is released."""
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -336,30 +329,26 @@ def _build(
     workers: int | None,
     quiet: bool,
 ) -> None:
-    """Write the records elsewhere, then in one step where they belong, then what they are."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    _check_room(path, len(scenes))
-    cached = run_batches(_cache_scenes, scenes, workers=workers, batch=_CACHED_TOGETHER)
-    cached = track(cached, f"Cache {path.stem}", len(scenes), quiet=quiet)
+    """Write the records in one step, then the file that describes them."""
     try:
-        digests = _write_records(partial, cached, len(scenes))
-        if split_fingerprint(digests) != contents["fingerprint"]:
-            raise DatasetError(
-                f"{scenes[0].split_folder}: expected scenes that stay as they are, but pixels "
-                "changed while they were cached; run the same command again"
-            )
-        _contents_path(path).unlink(missing_ok=True)  # says nothing of the new records
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            _check_room(path, len(scenes))
+            cached = run_batches(_cache_scenes, scenes, workers=workers, batch=_CACHED_TOGETHER)
+            cached = track(cached, f"Cache {path.stem}", len(scenes), quiet=quiet)
+            digests = _write_records(partial, cached, len(scenes))
+            if split_fingerprint(digests) != contents["fingerprint"]:
+                raise DatasetError(
+                    f"{scenes[0].split_folder}: expected scenes that stay as they are, but pixels "
+                    "changed while they were cached; run the same command again"
+                )
+            _contents_path(path).unlink(missing_ok=True)  # says nothing of the new records
         atomic_write(_contents_path(path), json.dumps(contents).encode())
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _check_room(path: Path, count: int) -> None:
-    """Say before the work that the disk is too small, not after it."""
+    """Refuse a disk that is too small, before the work."""
     needed = count * RECORD.itemsize
     free = shutil.disk_usage(path.parent).free
     if needed > free:
@@ -382,7 +371,7 @@ def _cache_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes, NDArra
 def _write_records(
     path: Path, cached: Iterator[tuple[str, bytes, NDArray[np.void]]], count: int
 ) -> list[tuple[str, bytes]]:
-    """Write a ``.npy`` file record by record: a full disk is an error, as it is not for a map."""
+    """Write a ``.npy`` file record by record: unlike a memory map, this fails on a full disk."""
     digests = []
     header = {"descr": npy.dtype_to_descr(RECORD), "fortran_order": False, "shape": (count,)}
     with path.open("wb") as stream:
@@ -400,7 +389,7 @@ def _contents_path(path: Path) -> Path:
 
 
 def _read_contents(path: Path) -> dict[str, Any]:
-    """What a cache says of itself; nothing where it was not finished."""
+    """Read the description of a cache; empty if the cache is incomplete."""
     beside = _contents_path(path)
     if not os.path.lexists(beside):
         return {}
@@ -413,12 +402,12 @@ def _read_contents(path: Path) -> dict[str, Any]:
 
 def _map(path: Path) -> NDArray[np.void]:
     if not os.path.lexists(path):
-        raise DatasetError(f"{path}: no such cache; start again, it is built anew")
+        raise DatasetError(f"{path}: no such cache; start again to rebuild it")
     check_regular(path, _LARGEST_PACK, error=DatasetError)
     try:
         records = np.load(path, mmap_mode="r", allow_pickle=False)
         size = path.stat().st_size
-    except Exception as error:  # its header is a text in Python, which can fail in any way
+    except Exception as error:  # its header is Python source, which can fail in any way
         raise _damaged(path, "a whole file", str(error)) from error
     if not isinstance(records, np.memmap) or records.dtype != RECORD or records.ndim != 1:
         raise _damaged(path, "records of scenes", "something else")
@@ -430,6 +419,6 @@ def _map(path: Path) -> NDArray[np.void]:
 
 def _damaged(path: Path, expected: str, got: str) -> DatasetError:
     return DatasetError(
-        f"{path}: damaged cache: expected {expected}, got {got}; delete it and start again, it is "
-        "built anew"
+        f"{path}: damaged cache: expected {expected}, got {got}; delete it and start again to "
+        "rebuild it"
     )

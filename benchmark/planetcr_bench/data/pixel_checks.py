@@ -1,7 +1,7 @@
-"""Pixels and what their file says of them in; what they mean out, or why that cannot be.
+"""Interpret stored pixels by the tags of their file, and refuse contradictions.
 
-Pure functions of arrays and tags, for datasets and predictions alike. Whoever reads a file puts its
-name before the words of a :class:`PixelError`.
+Pure functions of arrays and tags, for datasets and predictions alike. The caller that reads a file
+puts its name before the message of a :class:`PixelError`.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from planetcr_bench.constants import (
 from planetcr_bench.utils.untrusted import printable
 
 OVERSHOOT: Final = 0.05
-"""Reflectance by which a noisy method goes below 0 over dark water, or above what is there."""
+"""Reflectance by which a noisy method may exceed the possible range, as over dark water."""
 
 FARTHEST: Final = 0.05
-"""Largest mean distance of an image's values from where they may lie, in reflectance.
+"""Largest mean distance of an image's values from the possible range, in reflectance.
 
-Of images in [-1, 1] it is 0.3 to 0.9; of a network that has hardly learnt, 0.02."""
+It is 0.3 to 0.9 for images in [-1, 1], and 0.02 for a network at the start of its training."""
 
 LARGEST_MEAN: Final = 2.0
-"""Largest mean |reflectance| of an image of no declared scale; above it looks like DN."""
+"""Largest mean |reflectance| of an image without declared scale; above, it looks like DN."""
 
 DIMMEST: Final = 255
-"""No folder of images in DN has this as its largest number; bytes have."""
+"""Largest value of bytes; folders of images in DN exceed it."""
 
 LARGEST_STORED_REFLECTANCE: Final = 1.5
-"""Largest number, greater than 0, of images that hold reflectance and not DN."""
+"""Largest value of images that contain reflectance and not DN."""
 
 IMPOSSIBLE: Final = 10.0
-"""No reflectance lies beyond this, on either side."""
+"""No reflectance exceeds this in magnitude."""
 
 LARGEST_POWER: Final = 1000.0
-"""Numbers up to this may be linear power of bright targets; above, they are no backscatter."""
+"""Largest plausible linear power of bright targets."""
 
 DARK_DB: Final = -1.0
 """Nearly all backscatter of land and water lies below this."""
@@ -53,18 +53,18 @@ SMALLEST_DARK_SHARE: Final = 0.01
 
 
 class PixelError(ValueError):
-    """Pixels do not mean what they must; the text says what was expected, what was found."""
+    """Pixels have an unexpected meaning; the message says what was expected and found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """What a file says of its pixels; by default nothing.
+    """Tags of a file that determine the meaning of its pixels; by default none.
 
     Attributes:
-        nodata: Of each band; None where a band has none.
-        scales: Of each band; 1 says nothing.
-        offsets: Of each band; 0 says nothing.
-        names: Of each band; empty says nothing.
+        nodata: Of each band; None if a band has none.
+        scales: Of each band; 1 if unknown.
+        offsets: Of each band; 0 if unknown.
+        names: Of each band; empty if unknown.
         hidden: True where a mask or an alpha band hides the pixel, shape (H, W); None: nowhere.
     """
 
@@ -79,7 +79,7 @@ NO_TAGS: Final = Tags()
 
 
 def number(value: float) -> str:
-    """A number as a tag would spell it."""
+    """Format a number as in a tag."""
     return f"{value:.10g}"
 
 
@@ -87,7 +87,7 @@ def number(value: float) -> str:
 
 
 def nodata_pixels(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_] | None:
-    """Where each band holds its own nodata, shape (B, H, W); None: nowhere."""
+    """Mask of nodata in each band, shape (B, H, W); None: nowhere."""
     found: NDArray[np.bool_] | None = None
     for band, value in enumerate(nodata):
         if value is None:
@@ -112,20 +112,20 @@ def _equal(band: NDArray[Any], value: float) -> NDArray[np.bool_]:
 
 
 def told_nodata(pixels: NDArray[Any], tags: Tags) -> tuple[int, str] | None:
-    """How many pixels are nodata in any band, and which numbers that are; None: none is."""
+    """Count pixels with nodata in any band, and list the nodata values; None: there is none."""
     found = nodata_pixels(pixels, tags.nodata)
     if found is None:
         return None
     values = [tags.nodata[band] for band in np.flatnonzero(found.any((1, 2)))]
-    told = ", ".join(dict.fromkeys(number(value) for value in values if value is not None))
-    return int(found.any(0).sum()), told
+    shown = ", ".join(dict.fromkeys(number(value) for value in values if value is not None))
+    return int(found.any(0).sum()), shown
 
 
 def expect_no_holes(pixels: NDArray[Any], tags: Tags) -> None:
-    """Refuse an image with pixels of its own nodata, or that a mask or alpha hides.
+    """Refuse an image with nodata pixels, or pixels hidden by a mask or alpha band.
 
     Raises:
-        PixelError: It has.
+        PixelError: There are such pixels.
     """
     nodata = told_nodata(pixels, tags)
     if nodata is not None:
@@ -161,22 +161,22 @@ _NUMBERED: Final = (
 
 
 def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
-    """Where each band lies by the names that a file gives its bands.
+    """Find the position of each band from the band names of a file.
 
-    Words (``Blue``, ``near-infrared``, ``Sigma0_VV``), letters (``B, G, R, N``) and numbers of
-    Sentinel-2, Landsat 8 and PlanetScope (``B02, B03, B04, B08``) are known. Names that say nothing
-    of a band (``Band 1``, ``prediction``) prove nothing, and so does the lack of them.
+    Words (``Blue``, ``near-infrared``, ``Sigma0_VV``), letters (``B, G, R, N``) and band numbers of
+    Sentinel-2, Landsat 8 and PlanetScope (``B02, B03, B04, B08``) are known. Names without
+    information (``Band 1``, ``prediction``) are ignored, as are missing names.
 
     Args:
-        names: Of the file's bands, in their order; empty for none.
-        bands: The expected, in theirs.
+        names: Of the file's bands, in file order; empty if there are none.
+        bands: Expected bands, in the expected order.
 
     Returns:
-        Index of each expected band in the file; None where the file's order is the expected.
+        Index of each expected band in the file; None if the file has the expected order.
 
     Raises:
-        PixelError: The names are other bands, or tell some bands to be elsewhere without telling
-            where the others are.
+        PixelError: The names are other bands, or only some bands are named and not in the expected
+            order.
     """
     meant = _meant(names)
     if set(meant) == set(bands) and len(meant) == len(bands):
@@ -184,16 +184,16 @@ def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
         return None if order == sorted(order) else order
     wrong = [one for one, band in zip(meant, bands, strict=False) if one not in (None, band)]
     if wrong:
-        told = ", ".join(printable(name) if name else "(no name)" for name in names)
+        shown = ", ".join(printable(name) if name else "(no name)" for name in names)
         raise PixelError(
-            f"expected the bands {', '.join(bands)}, but the file names its bands {told}; write "
+            f"expected the bands {', '.join(bands)}, but the file names its bands {shown}; write "
             "them in this order, and name all of them or none"
         )
     return None
 
 
 def _meant(names: Sequence[str]) -> list[str | None]:
-    """Band that each name means; None where it says nothing; its own text for a foreign band."""
+    """Band that each name stands for; None if unknown; the name itself for another band."""
     plain = [name.strip().casefold() for name in names]
     if all(name in _LETTERS for name in plain):
         return [_LETTERS[name] for name in plain]
@@ -229,12 +229,12 @@ def _word_in(name: str) -> str | None:
 
 
 def has_scale(tags: Tags) -> bool:
-    """Whether a file says a scale or an offset."""
+    """Whether a file has a scale or an offset."""
     return any(scale != 1 for scale in tags.scales) or any(offset != 0 for offset in tags.offsets)
 
 
 def told_scale(tags: Tags) -> str:
-    """Scales and offsets, each once."""
+    """Describe scales and offsets, each once."""
     scales, offsets = (
         ", ".join(dict.fromkeys(number(one) for one in some))
         for some in (tags.scales, tags.offsets)
@@ -243,7 +243,7 @@ def told_scale(tags: Tags) -> str:
 
 
 def is_convention(tags: Tags, scale: float) -> bool:
-    """Whether the tags say that stored values are reflectance times a scale, and nothing else."""
+    """Whether the tags declare stored values to be reflectance times a scale, and nothing else."""
     return all(np.isclose(one * scale, 1, rtol=1e-6, atol=0) for one in tags.scales) and not any(
         tags.offsets
     )
@@ -253,8 +253,8 @@ def scaled(pixels: NDArray[Any], tags: Tags) -> NDArray[np.float64]:
     """Pixels times scale plus offset, band by band.
 
     Raises:
-        PixelError: A scale is not a positive number, or an offset is none; or whole numbers have an
-            offset without a scale, so that their unit is unknown.
+        PixelError: A scale is not a positive number, or an offset is not a number; or integers have
+            an offset without a scale, so their unit is unknown.
     """
     if not all(np.isfinite(one) and one > 0 for one in tags.scales) or not all(
         np.isfinite(one) for one in tags.offsets
@@ -280,13 +280,13 @@ def expect_reflectance(
     farthest: float = FARTHEST,
     remedy: str = "",
 ) -> None:
-    """Refuse an image that is no reflectance.
+    """Refuse an image that is not reflectance.
 
     Args:
-        image: Meant as reflectance, any shape.
-        brightest: Above this, as below 0, only few values may lie.
-        farthest: Largest mean distance of the values from where they may lie.
-        remedy: What else the reader may do.
+        image: Supposed reflectance, any shape.
+        brightest: Only few values may lie above this, or below 0.
+        farthest: Largest mean distance of the values from the possible range.
+        remedy: What else the user can do, as the end of the message.
 
     Raises:
         PixelError: A large share of the values lies far outside, their mean is that of digital
@@ -312,19 +312,19 @@ def expect_reflectance(
     if float((under + over).mean(dtype=np.float64)) <= farthest:
         return
     below, above = float((under > 0).mean()), float((over > 0).mean())
-    told = (
+    message = (
         f"expected reflectance in [0, 1], got {below + above:.0%} of the values far outside it "
         f"({low:.3g} to {high:.3g})"
     )
     if below > 0.5 and low >= -1.2 and high <= 1.2:
         raise PixelError(
-            f"{told}; it looks like the scale [-1, 1] of a network's output: write (x + 1) / 2"
+            f"{message}; it looks like the scale [-1, 1] of a network's output: write (x + 1) / 2"
         )
-    raise PixelError(f"{told}; it looks scaled or shifted otherwise{remedy}")
+    raise PixelError(f"{message}; it looks scaled or shifted otherwise{remedy}")
 
 
 def expect_digital_numbers(pixels: NDArray[Any]) -> None:
-    """Refuse whole numbers that were reflectance before they were cast.
+    """Refuse integers that were cast from reflectance.
 
     Raises:
         PixelError: The largest is 1.
@@ -338,7 +338,7 @@ def expect_digital_numbers(pixels: NDArray[Any]) -> None:
 
 
 def dim_cause(largest: float) -> tuple[str, str]:
-    """What images look like whose largest stored value is so small for DN, and the remedy."""
+    """Guess the unit of images whose largest value is too small for DN, and name the remedy."""
     if largest <= LARGEST_STORED_REFLECTANCE:
         return (
             "reflectance that was cast to whole numbers",
@@ -348,10 +348,10 @@ def dim_cause(largest: float) -> tuple[str, str]:
 
 
 def too_dark(largest: Sequence[int]) -> str:
-    """Why the images of a dataset cannot be in DN; empty where they can be.
+    """Explain why the images of a dataset cannot be in DN; empty if they can be.
 
     Args:
-        largest: Largest number of each scene.
+        largest: Largest value of each scene.
     """
     brightest = max(largest, default=DIMMEST + 1)
     if brightest > DIMMEST:
@@ -373,8 +373,8 @@ def expect_decibels(pixels: NDArray[np.floating]) -> None:
         pixels: Shape (2, h, w); NaN is a hole.
 
     Raises:
-        PixelError: A band has no negative value, or hardly any of both bands is as dark as land and
-            water are in dB.
+        PixelError: A band has no negative value, or hardly any value of both bands is as low as
+            land and water are in dB.
     """
     finite = pixels[np.isfinite(pixels)]
     without = [
@@ -407,10 +407,10 @@ _IS_CODE[list(WORLDCOVER_CLASS)] = True
 
 
 def expect_codes(codes: NDArray[np.uint8]) -> None:
-    """Refuse land cover that is not in WorldCover's codes.
+    """Refuse land cover with values other than WorldCover's codes.
 
     Raises:
-        PixelError: There is a code that does not exist.
+        PixelError: A code does not exist.
     """
     if _IS_CODE[codes].all():
         return
@@ -419,19 +419,19 @@ def expect_codes(codes: NDArray[np.uint8]) -> None:
     raise PixelError(f"expected WorldCover codes, got {', '.join(map(str, unknown))}{hint}")
 
 
-# --- What looks wrong, and may be right -------------------------------------------------------
+# --- What looks wrong but may be right --------------------------------------------------------
 
 FEWEST_PIXELS: Final = 1000
-"""Fewest pixels that an image is segmented by."""
+"""Fewest pixels that justify a verdict on an image."""
 
 INVERTED_BY: Final = 0.05
-"""Reflectance by which clear pixels must have brightened more than cloudy ones have."""
+"""Reflectance by which clear pixels must have brightened more than cloudy ones."""
 
 
 def mask_looks_inverted(
     cloudy: NDArray[np.uint16], clear: NDArray[np.uint16], mask: NDArray[np.bool_]
 ) -> bool | None:
-    """Whether a mask calls clear what cloud has brightened, and cloudy what it has not.
+    """Whether a mask looks inverted: pixels marked as clear are brightened, others are not.
 
     Args:
         cloudy: Digital numbers, shape (4, H, W).
@@ -439,7 +439,7 @@ def mask_looks_inverted(
         mask: True for cloud, shape (H, W).
 
     Returns:
-        None where there is too little of either to tell.
+        None if there are too few pixels of either kind.
     """
     count = int(mask.sum())
     if min(count, mask.size - count) < FEWEST_PIXELS:
@@ -454,16 +454,16 @@ def colour_likeness(
 ) -> float | None:
     """Correlation of red minus blue between an image and the input, over clear pixels.
 
-    About 1 for a method that leaves clear pixels as they are, and about -1 where red and blue are
+    About 1 for a method that leaves clear pixels unchanged, and about -1 if red and blue are
     swapped.
 
     Args:
         image: Reflectance, shape (4, H, W).
         cloudy: Of the input, likewise.
-        clear: True for pixels to look at, shape (H, W).
+        clear: True for pixels to use, shape (H, W).
 
     Returns:
-        None where there are too few pixels, or one colour alone.
+        None if there are too few pixels, or only one colour.
     """
     red, blue = OPTICAL_BANDS.index("red"), OPTICAL_BANDS.index("blue")
     if clear.sum() < FEWEST_PIXELS:

@@ -1,6 +1,6 @@
-"""Pixels of a product as they are stored in, with their tags; the pixels that they mean out.
+"""Convert the stored pixels of a product to the values that its tags declare.
 
-Files of the official release have no tags that change a pixel: theirs come out as they are stored.
+Files of the official release have no such tags: their pixels stay as stored.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from planetcr_bench.data.pixel_checks import (
 _T = TypeVar("_T")
 
 Tagged = tuple[NDArray[Any], Tags]
-"""Pixels, shape (B, H, W), and what their file says of them."""
+"""Pixels, shape (B, H, W), and the tags of their file."""
 
 
 def optical(pixels: NDArray[Any], tags: Tags) -> Tagged:
     """Digital numbers in the order of the bands; nodata of 0 stays 0, as in the authors' loader.
 
     Raises:
-        PixelError: They are no image in DN, have pixels of another nodata or that a mask hides, or
-            tags that contradict them.
+        PixelError: The image is not in DN, has pixels of another nodata value or under a mask, or
+            tags that contradict the pixels.
     """
     pixels, tags = _in_order(pixels, tags, OPTICAL_BANDS)
     others = tuple(None if value == 0 else value for value in tags.nodata)
@@ -61,10 +61,10 @@ def optical(pixels: NDArray[Any], tags: Tags) -> Tagged:
 
 
 def radar(pixels: NDArray[Any], tags: Tags) -> Tagged:
-    """Backscatter in dB, VV before VH; nodata and masked pixels are holes, which are NaN.
+    """Backscatter in dB, VV before VH; nodata and masked pixels become NaN.
 
     Raises:
-        PixelError: A band is nothing but holes, or not in dB.
+        PixelError: A band has no valid pixel, or is not in dB.
     """
     pixels, tags = _in_order(pixels, tags, SAR_BANDS)
     holes = nodata_pixels(pixels, tags.nodata)
@@ -80,7 +80,7 @@ def radar(pixels: NDArray[Any], tags: Tags) -> Tagged:
 
 
 def codes(pixels: NDArray[Any], tags: Tags) -> Tagged:
-    """WorldCover codes; nodata and masked pixels have its code for nodata, which is 0.
+    """WorldCover codes; nodata and masked pixels get its nodata code, 0.
 
     Raises:
         PixelError: A code does not exist.
@@ -101,11 +101,11 @@ MEANT: Final[dict[str, Callable[[NDArray[Any], Tags], Tagged]]] = {
     "S1": radar,
     "landcover": codes,
 }
-"""Product to what its pixels mean; a mask of booleans has nothing to be read otherwise."""
+"""Product to the function that interprets its pixels; boolean masks need none."""
 
 
 def _in_order(pixels: NDArray[Any], tags: Tags, bands: Sequence[str]) -> Tagged:
-    """Bands in the expected order, as far as the file names them."""
+    """Bands in the expected order, if the file names them."""
     order = band_order(tags.names, bands)
     if order is None:
         return pixels, tags

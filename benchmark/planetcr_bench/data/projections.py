@@ -1,4 +1,4 @@
-"""PROJ's database: rasterio's own, whatever another installation has left in the environment."""
+"""Make PROJ use rasterio's own database, whatever the environment names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rasterio.errors import CRSError
 from planetcr_bench.errors import BenchError
 
 VARIABLES: Final = ("PROJ_LIB", "PROJ_DATA")
-"""By which QGIS, PostGIS or conda lead their own PROJ to its database, and all others with it."""
+"""Variables by which QGIS, PostGIS or conda point every PROJ to their own database."""
 
 
 def use_own_database() -> None:
-    """Let PROJ read the database that rasterio brings, in this process and those it starts.
+    """Let PROJ read the database shipped with rasterio, in this process and its children.
 
     Raises:
-        BenchError: rasterio brings none, and the one that the environment names cannot be read.
+        BenchError: rasterio ships none, and the one that the environment names cannot be read.
     """
     named = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     if not named:
@@ -28,7 +28,7 @@ def use_own_database() -> None:
     if (Path(rasterio.__file__).parent / "proj_data" / "proj.db").is_file():
         for name in named:
             del os.environ[name]
-        with rasterio.Env():  # tells PROJ where to look, which may have looked elsewhere already
+        with rasterio.Env():  # sets the search path of PROJ, which may have used another one before
             return
     try:
         CRS.from_epsg(4326)

@@ -1,7 +1,7 @@
-"""The path of a GeoTIFF in, an opened dataset and what its header says out.
+"""Open GeoTIFFs safely and read their headers.
 
-GDAL is shown nothing but a regular file on this machine, by the driver of its format. Whatever it
-would open beside the file must be one too, or it would wait at a FIFO for ever.
+GDAL only opens regular files on this machine, with the driver of their format. Whatever it would
+open beside the file must be a regular file too; at a FIFO it would block for ever.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 LARGEST_BLOCK: Final = 2048
-"""Side of the largest tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
+"""Largest side of a tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
 
 _BESIDE_NAME: Final = (".aux.xml", ".aux", ".msk", ".ovr", ".msk.ovr")
 _BESIDE_STEM: Final = (
@@ -42,23 +42,23 @@ _BESIDE_STEM: Final = (
     ".imd",
     ".rpb",
 )
-"""What GDAL looks for beside ``a.tif``, behind its name and instead of its ending."""
+"""Suffixes that GDAL looks for beside ``a.tif``, after its name or instead of its extension."""
 
 UNREADABLE: Final = (
     OSError, ValueError, EOFError, RasterioError, OverflowError, MemoryError,
 )  # fmt: skip
-"""What GDAL and rasterio say of a broken file."""
+"""Exceptions that GDAL and rasterio raise for broken files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of its pixels before any is decoded.
+    """Header of a file, read before any pixel is decoded.
 
     Attributes:
-        dtype: Name of the numbers' type.
+        dtype: Name of the data type.
         shape: Of the pixels, (bands, H, W) in a GeoTIFF.
         block: Longest side of the tiles or strips of a TIFF.
-        pages: Images in a TIFF that are no masks or overviews.
+        pages: Images in a TIFF, without masks and overviews.
     """
 
     dtype: str
@@ -68,7 +68,7 @@ class Header:
 
 
 Accept = Callable[[Header], None]
-"""Raises unless a file is one that may be decoded."""
+"""Raises for a file that must not be decoded."""
 
 
 @contextmanager
@@ -77,11 +77,11 @@ def open_geotiff(path: Path, *, error: type[BenchError]) -> Iterator[DatasetRead
 
     Args:
         path: The file, or a link to it.
-        error: Class of what is raised.
+        error: Class of the exception that is raised.
 
     Raises:
-        BenchError: It, or what GDAL would open beside it, is no regular file; or it, or what is
-            done with it in the ``with`` block, cannot be read.
+        BenchError: The file, or what GDAL would open beside it, is not a regular file; or it cannot
+            be read, also within the ``with`` block.
     """
     check_regular(path, LARGEST_IMAGE, error=error)
     for beside in _sidecars(path):
@@ -92,7 +92,7 @@ def open_geotiff(path: Path, *, error: type[BenchError]) -> Iterator[DatasetRead
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(whole, driver="GTiff") as source:  # no format that names other files
+            with rasterio.open(whole, driver="GTiff") as source:  # formats without references
                 yield source
     except UNREADABLE as problem:
         raise error(f"{printable(path)}: cannot be read ({reason(problem)})") from problem
@@ -111,15 +111,15 @@ def _upper(path: str) -> str:
 
 
 def reason(problem: BaseException) -> str:
-    """What an error says, in one line."""
+    """Message of an error in one line."""
     cause = problem.__cause__ or problem
     if isinstance(cause, UnicodeEncodeError):
-        return "GDAL opens no names that are not valid UTF-8; rename the file or its folder"
+        return "GDAL cannot open names that are not valid UTF-8; rename the file or its folder"
     return printable((str(cause).splitlines() or [type(cause).__name__])[0])
 
 
 def header_of(source: DatasetReader, bands: int) -> Header:
-    """What an opened GeoTIFF says of its pixels.
+    """Read the header of an opened GeoTIFF.
 
     Args:
         source: The file.
@@ -134,9 +134,9 @@ def header_of(source: DatasetReader, bands: int) -> Header:
 
 
 def image_bands(source: DatasetReader, bands: int) -> list[int]:
-    """Numbers of the bands of an opened GeoTIFF, without the alpha band behind those expected.
+    """List the bands of an opened GeoTIFF, without an alpha band after the expected ones.
 
-    Only a band more than expected is an alpha band: a colour that a writer gave to one of them
+    Only an additional band counts as an alpha band: the colour interpretation of an expected band
     proves nothing.
     """
     numbers: list[int] = list(source.indexes)
@@ -146,7 +146,7 @@ def image_bands(source: DatasetReader, bands: int) -> list[int]:
 
 
 def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
-    """What an opened GeoTIFF says of its bands; masks and alpha are decoded.
+    """Read the tags of an opened GeoTIFF; masks and alpha bands are decoded.
 
     Args:
         source: The file.
@@ -154,7 +154,7 @@ def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
         bands: How many are expected; see :func:`image_bands`.
 
     Raises:
-        ValueError: The mask beside it is no GeoTIFF.
+        ValueError: The mask beside it is not a GeoTIFF.
     """
     count = len(image_bands(source, bands))
     return Tags(
@@ -167,7 +167,7 @@ def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
 
 
 def _hidden(source: DatasetReader, path: Path, count: int) -> NDArray[np.bool_] | None:
-    """Where an alpha band, or a mask in the file or beside it, hides the pixel."""
+    """Mask of pixels that an alpha band, or a mask in the file or beside it, hides."""
     if source.count > count:
         alpha = source.read(source.count)
         hidden: NDArray[np.bool_] = alpha != max(alpha.max(), 1)
@@ -183,16 +183,16 @@ def _hidden(source: DatasetReader, path: Path, count: int) -> NDArray[np.bool_] 
 
 
 def _expect_geotiff(mask: Path) -> None:
-    """Refuse a mask of another format: GDAL would open any, and some name other files."""
+    """Refuse a mask of another format: GDAL would open any, and some refer to other files."""
     if mask.is_file():
         with mask.open("rb") as stream:
             start = stream.read(4)
         if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            raise ValueError(f"the mask beside it, {mask.name}, is no GeoTIFF")
+            raise ValueError(f"the mask beside it, {mask.name}, is not a GeoTIFF")
 
 
 def header_fault(header: Header, accepted: tuple[tuple[int, ...], ...]) -> str:
-    """Why a file of such a header cannot be decoded, as the end of a message; empty if it can.
+    """Explain why a file with this header is refused, as the end of a message; empty if it is not.
 
     Args:
         header: Of the file.

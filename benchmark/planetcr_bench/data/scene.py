@@ -1,4 +1,4 @@
-"""Arrays of one place in, a Scene out: values in [0, 1], one optical grid, mixed grids refused."""
+"""Build scenes: values in [0, 1] on one optical grid."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Scene:
     """One patch of the dataset: the quartet of the paper (Sec. 3.1) and its cloud mask.
 
     Attributes:
-        name: ``<season>_<aoi>_p_<patch>``, the part that the names of all its files share.
+        name: ``<season>_<aoi>_p_<patch>``, the common part of the names of its files.
         split: ``train``, ``val`` or ``test``.
         season: ``spring``, ``summer``, ``fall`` or ``winter``.
         aoi: Area of interest, ``<season>_<number>``; patches of one AOI are not independent.
@@ -79,7 +79,7 @@ class Scene:
 
 
 def reflectance(digital_numbers: NDArray[np.uint16]) -> Image:
-    """Optical values as the authors' loader gives them (paper, Sec. 5.1).
+    """Convert optical values as the authors' loader does (paper, Sec. 5.1).
 
     Args:
         digital_numbers: Reflectance × 10 000, any shape.
@@ -92,7 +92,7 @@ def reflectance(digital_numbers: NDArray[np.uint16]) -> Image:
 
 
 def backscatter(decibels: NDArray[np.floating]) -> Image:
-    """SAR values as networks see them (paper, Sec. 5.1): clipped per band, rescaled to [0, 1].
+    """Convert SAR values for networks (paper, Sec. 5.1): clip per band, rescale to [0, 1].
 
     Holes (NaN or infinite) take the mean of their band before clipping.
 
@@ -113,11 +113,11 @@ def backscatter(decibels: NDArray[np.floating]) -> Image:
 
 
 def nearest_index(size: int, source_size: int) -> NDArray[np.intp]:
-    """Source pixel nearest to the centre of each pixel of a finer grid over the same extent.
+    """Index of the source pixel nearest to the centre of each pixel of a finer grid.
 
     The rule of GDAL and of torch's ``nearest-exact``: floor((i + 1/2) · source / size), in
-    integers. torch's plain ``nearest`` takes floor(i · source / size), which is another pixel
-    for 19 % of the SAR image.
+    integers. torch's plain ``nearest`` takes floor(i · source / size), a different pixel for 19 %
+    of the SAR image.
 
     Args:
         size: Pixels of the finer axis.
@@ -134,7 +134,7 @@ def nearest_index(size: int, source_size: int) -> NDArray[np.intp]:
 
 
 def upsample(image: NDArray[_T], size: tuple[int, int]) -> NDArray[_T]:
-    """Bring an image to a finer grid of the same extent by nearest neighbour, centre rule.
+    """Resample an image to a finer grid of the same extent by nearest neighbour.
 
     Args:
         image: Shape (..., h, w).

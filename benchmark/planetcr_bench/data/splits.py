@@ -1,4 +1,4 @@
-"""Scenes of a split in, scenes to train on and scenes to validate on out."""
+"""Divide the scenes of a split into training and validation scenes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from planetcr_bench.errors import DatasetError, UsageError
 def hold_out(
     scenes: Sequence[SceneFiles], *, share: float = 0.05, seed: int = 0
 ) -> tuple[list[SceneFiles], list[SceneFiles]]:
-    """Divide scenes into those to train on and those to validate on, by whole AOIs.
+    """Divide scenes into training and validation scenes, by whole AOIs.
 
     Patches of an AOI are not independent. Within each season the AOIs are put in the order of
-    SHA-256 of ``"<seed> <aoi>"``, and the first round(share · AOIs) are held out; if these are
-    none in any season, the first AOI of the season with the most is. So a larger share holds out
-    the same AOIs and more, and neither the order of the scenes nor their number in an AOI matters.
+    SHA-256 of ``"<seed> <aoi>"``, and the first round(share · AOIs) are held out; if this is none
+    in every season, the first AOI of the season with most AOIs is. So a larger share holds out the
+    same AOIs and more, and neither the order of the scenes nor their number per AOI matters.
 
     Args:
         scenes: Scenes of one split.
@@ -29,7 +29,7 @@ def hold_out(
 
     Raises:
         UsageError: The share is outside [0, 1), or leaves nothing to train on.
-        DatasetError: There is but one AOI, and the share is not 0.
+        DatasetError: There is only one AOI, and the share is not 0.
     """
     if not 0 <= share < 1:
         raise UsageError(f"--val-share: expected a share of at least 0 and below 1, got {share}")
@@ -59,35 +59,35 @@ def hold_out(
     )
 
 
-def remark(learnt: Sequence[SceneFiles], held: Sequence[SceneFiles], *, share: float) -> str:
-    """What to say of a division that is far from the share asked for; nothing of any other.
+def remark(training: Sequence[SceneFiles], held: Sequence[SceneFiles], *, share: float) -> str:
+    """Warn of a division that is far from the requested share; empty for any other.
 
     Args:
-        learnt: Scenes to train on.
+        training: Scenes to train on.
         held: Scenes that :func:`hold_out` has held out.
-        share: That was asked for.
+        share: The requested share.
     """
-    scenes = len(learnt) + len(held)
+    scenes = len(training) + len(held)
     if len(held) < max(0.2, 2 * share) * scenes:
         return ""
-    places = [len({(files.season, files.aoi) for files in some}) for some in (learnt, held)]
+    places = [len({(files.season, files.aoi) for files in some}) for some in (training, held)]
     return (
         f"validation: {len(held)} of {scenes} training scenes are held out "
-        f"({len(held) / scenes:.0%}, where {share:.0%} was asked for), for AOIs are held out whole "
+        f"({len(held) / scenes:.0%}, where {share:.0%} was asked for): whole AOIs are held out, "
         f"and there are only {sum(places)}; --val-share 0 trains on all of them"
     )
 
 
 def some_scenes(scenes: Sequence[SceneFiles], count: int, *, seed: int = 0) -> list[SceneFiles]:
-    """At most so many of the scenes, spread over their AOIs and the same at every call.
+    """Select a fixed subset of the scenes, spread over their AOIs.
 
     The AOIs take turns in the order of their SHA-256, and so do the scenes within each; a larger
-    count gives the same scenes and more.
+    count selects the same scenes and more.
 
     Args:
         scenes: Scenes of one split, in any order.
-        count: How many to take.
-        seed: Another seed takes other scenes.
+        count: How many to select at most.
+        seed: Another seed selects other scenes.
 
     Returns:
         The scenes, sorted.

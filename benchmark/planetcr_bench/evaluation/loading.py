@@ -1,4 +1,4 @@
-"""One scene and its prediction on disk in, the arrays that a measurement needs out."""
+"""Decode a scene and its prediction into the arrays that a measurement needs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE, REGIONS, THICKNESS_EDGES
-from planetcr_bench.data.layout import (
+from planetcr_bench.data.fingerprint import pixel_digest
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import (
     Raster,
-    SceneFiles,
     centre_of,
     grid_disagreements,
-    pixel_digest,
     read_product,
     read_thickness,
 )
@@ -27,7 +27,7 @@ from planetcr_bench.metrics.sums import PLAIN_GROUPS
 from planetcr_bench.predictions.format import Card, read_prediction
 
 MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
-"""Products that a measurement reads; SAR is the networks' business."""
+"""Products that a measurement reads; only networks need SAR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Job:
     Attributes:
         scene: Its files.
         prediction: File of the prediction.
-        optical_thickness: Folder that holds the scene's hidden truth, if it is simulated and told.
+        optical_thickness: Folder of a simulated dataset's hidden truth, if it was given.
     """
 
     scene: SceneFiles
@@ -45,7 +45,7 @@ class Job:
     optical_thickness: Path | None = None
 
     def state(self) -> str:
-        """Which file the prediction is, its size and times; another one is measured again."""
+        """Path, inode, size and times of the prediction's file; another state is measured again."""
         status = self.prediction.stat()
         times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
         return f"{self.prediction.resolve()} {status.st_ino} {status.st_size} {times}"

@@ -1,7 +1,7 @@
-"""A folder of predictions and a dataset in, ledger rows out: batches, processes, devices, resume.
+"""Measure all predictions of a folder, scene by scene, and resume where a run was interrupted.
 
-Measured scenes are kept in small parts beside the results until all are done, so that a run which
-was interrupted, however rudely, goes on where it stopped and ends with the same ledger.
+Measured scenes are kept in small files beside the results until all are done, so that a run that
+was killed continues where it stopped and ends with the same ledger.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_SIZE
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
 from planetcr_bench.evaluation.segmenters import SegmenterPool
 from planetcr_bench.metrics import kernels
+from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import Card, Predictions
@@ -40,13 +40,13 @@ FLUSH_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one job: sums, or the line that says why not.
+    """Result of one job: sums, or the line that says why there are none.
 
     Attributes:
         job: The scene and its prediction.
-        state: What ``Job.state`` gave when it was read.
+        state: ``Job.state`` when it was read.
         result: Sums, or a problem of the prediction in one line.
-        arrays: Of the scene, if segmenters are to see it.
+        arrays: Of the scene, if segmenters need them.
     """
 
     job: Job
@@ -56,43 +56,33 @@ class Outcome:
 
 
 def protocols_of(size: int) -> list[Protocol]:
-    """Protocols that predictions of a size allow: a centre crop has no whole patch."""
+    """Protocols that predictions of this size can be measured in."""
     return [protocol for protocol in PROTOCOLS.values() if size in (OPTICAL_SIZE, protocol.window)]
 
 
 def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
-    """Sums of one scene under each protocol, on the CPU."""
-    sums = {
-        protocol.name: kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
-        for protocol in protocols
-    }
-    return SceneSums(arrays.identity, sums, floor=floor_of(arrays, protocols))
+    """Sums of one scene under each protocol."""
+    sums, floor, further = {}, {}, {}
+    for protocol in protocols:
+        name = protocol.name
+        sums[name] = kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
+        floor[name] = kernels.measure_floor(arrays.clear, arrays.group, protocol)
+        further[name] = measure_further(arrays.images, arrays.clear, arrays.group, protocol)
+    return SceneSums(arrays.identity, sums, floor=floor, further=further)
 
 
-def floor_of(arrays: Arrays, protocols: Sequence[Protocol]) -> dict[str, NDArray[np.float64]]:
-    """Sums of the noise floor of SAM under each protocol; of any device, on the CPU."""
-    return {
-        protocol.name: kernels.measure_floor(arrays.clear, arrays.group, protocol)
-        for protocol in protocols
-    }
-
-
-def _read(card: Card, job: Job) -> tuple[Job, str, Arrays | str]:
-    state = job.state()
+def _read(card: Card, job: Job) -> Arrays | str:
+    """Arrays of a scene, or why its prediction cannot be scored."""
     try:
-        return job, state, read_arrays(job, card)
+        return read_arrays(job, card)
     except PredictionError as error:
-        return job, state, error.message
-
-
-def _read_batch(card: Card, jobs: Sequence[Job]) -> list[tuple[Job, str, Arrays | str]]:
-    return [_read(card, job) for job in jobs]
+        return error.message
 
 
 def _problems_batch(card: Card, jobs: Sequence[Job]) -> list[str]:
     """A line for each job: empty, or why its prediction cannot be scored."""
-    read = (_read(card, job)[2] for job in jobs)
-    return [found if isinstance(found, str) else "" for found in read]
+    read = (_read(card, job) for job in jobs)
+    return [arrays if isinstance(arrays, str) else "" for arrays in read]
 
 
 def pixel_problems(
@@ -107,7 +97,7 @@ def pixel_problems(
     Args:
         predictions: From ``find_predictions``.
         workers: See ``worker_count``.
-        batch: Scenes that travel together to a worker.
+        batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
 
     Returns:
@@ -127,10 +117,8 @@ def _measure_batch(
     card: Card, protocols: Sequence[Protocol], keep: bool, jobs: Sequence[Job]
 ) -> list[Outcome]:
     outcomes = []
-    for (
-        job
-    ) in jobs:  # one scene in memory, and in cache, at a time, unless segmenters are to see it
-        _, state, arrays = _read(card, job)
+    for job in jobs:  # one scene in memory at a time, unless segmenters need it
+        state, arrays = job.state(), _read(card, job)
         if isinstance(arrays, str):
             outcomes.append(Outcome(job, state, arrays))
         else:
@@ -139,34 +127,17 @@ def _measure_batch(
     return outcomes
 
 
-def _measure_on_gpu(
-    batches: Iterator[tuple[Job, str, Arrays | str]],
-    protocols: Sequence[Protocol],
-    device: str,
-    batch: int,
+def _with_segmenters(
+    outcomes: Iterator[Outcome], pool: SegmenterPool, batch: int
 ) -> Iterator[Outcome]:
-    from planetcr_bench.evaluation import gpu  # torch is an extra
-
-    while some := list(islice(batches, batch)):
-        sums = iter(
-            gpu.measure([a for _, _, a in some if not isinstance(a, str)], protocols, device)
-        )
-        for job, state, arrays in some:
-            if isinstance(arrays, str):
-                yield Outcome(job, state, arrays)
+    while group := list(islice(outcomes, batch)):
+        seen = iter(pool.count([outcome.arrays for outcome in group if outcome.arrays is not None]))
+        for outcome in group:
+            if isinstance(outcome.result, str):
+                yield outcome
             else:
-                measured = replace(next(sums), floor=floor_of(arrays, protocols))
-                yield Outcome(job, state, measured, arrays)
-
-
-def _segmenter(outcomes: Iterator[Outcome], pool: SegmenterPool, batch: int) -> Iterator[Outcome]:
-    while some := list(islice(outcomes, batch)):
-        seen = iter(pool.count([one.arrays for one in some if one.arrays is not None]))
-        for one in some:
-            if isinstance(one.result, str):
-                yield one
-            else:
-                yield replace(one, result=replace(one.result, segmented=next(seen)), arrays=None)
+                result = replace(outcome.result, segmented=next(seen))
+                yield replace(outcome, result=result, arrays=None)
 
 
 def measure(
@@ -176,7 +147,6 @@ def measure(
     *,
     optical_thickness: Path | None = None,
     pool: SegmenterPool | None = None,
-    device: str = "cpu",
     workers: int | None = None,
     batch: int = 16,
     quiet: bool = False,
@@ -185,14 +155,13 @@ def measure(
 
     Args:
         predictions: From ``find_predictions``.
-        identity: All settings that change a number, and nothing else; parts that an earlier run
-            left under another identity are thrown away.
+        identity: All settings that change a number, and nothing else; what an earlier run left
+            under another identity is deleted.
         partial_folder: Where measured scenes are kept until the caller has published them.
         optical_thickness: Folder of the hidden truth of simulated scenes.
-        pool: Segmenters that are to see the predictions, in this process.
-        device: ``cpu``, or a CUDA device as torch names it.
+        pool: Segmenters to run on the predictions, in this process.
         workers: See ``worker_count``.
-        batch: Scenes that travel together to a worker or to the device.
+        batch: Scenes sent to a worker, or shown to a segmenter, at a time.
         quiet: Show no progress.
 
     Returns:
@@ -213,15 +182,10 @@ def measure(
     }
     done = parts.load({files.name: job.state() for files, job in jobs.items()})
     waiting = [job for files, job in jobs.items() if files.name not in done]
-    if device == "cpu":
-        work = functools.partial(_measure_batch, predictions.card, protocols, pool is not None)
-        outcomes = run_batches(work, waiting, workers=workers, batch=batch)
-    else:
-        read = functools.partial(_read_batch, predictions.card)
-        arrays = run_batches(read, waiting, workers=workers, batch=batch)
-        outcomes = _measure_on_gpu(arrays, protocols, device, batch)
+    work = functools.partial(_measure_batch, predictions.card, protocols, pool is not None)
+    outcomes = run_batches(work, waiting, workers=workers, batch=batch)
     if pool is not None:
-        outcomes = _segmenter(outcomes, pool, batch)
+        outcomes = _with_segmenters(outcomes, pool, batch)
     problems = []
     for outcome in track(outcomes, "Measure", len(jobs), done=len(done), quiet=quiet):
         if isinstance(outcome.result, str):
@@ -244,7 +208,7 @@ class ResumeStore:
         self, folder: Path, identity: Mapping[str, object], segmenters: Sequence[str] = ()
     ) -> None:
         self._folder, self._segmenters = folder, segmenters
-        self._schema = schema_of(segmenters, floor=True)
+        self._schema = schema_of(segmenters, floor=True, further=True)
         self._fresh: list[SceneSums] = []
         self._states: list[str] = []
         self._flushed = time.monotonic()

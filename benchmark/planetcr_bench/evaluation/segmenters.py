@@ -1,8 +1,8 @@
-"""Scenes, predictions and segmenters in, what the segmenters take their pixels for out, as counts.
+"""Segment scenes and predictions, and count the pixels of each pair of classes.
 
-A segmenter is anything that tells land cover from an image (paper, Sec. 5.3); no file of networks
-is opened here. What it takes the clear and the cloudy image of a scene for is worked out once per
-dataset and segmenter, and remembered in the user's cache folder.
+A segmenter is anything that predicts land cover from an image (paper, Sec. 5.3); no network is
+loaded here. Its maps of the clear and the cloudy image of a scene are computed once per dataset and
+segmenter, and kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from planetcr_bench.utils.files import cache_folder, cache_write
 CLASSES: Final = len(LAND_COVER)
 
 VERSION: Final = 1
-"""Of the maps that are remembered; raised when a segmenter is shown images in another way."""
+"""Of the cached maps; raised when images are shown to segmenters in another way."""
 
 Maps = NDArray[np.uint8]
 
 
 class Segmenter(Protocol):
-    """Tells the land cover of images; frozen."""
+    """Predicts the land cover of images; its weights are frozen."""
 
     @property
     def key(self) -> str:
@@ -62,7 +62,7 @@ class Segmenter(Protocol):
 
 
 class SegmenterPool:
-    """Segmenters beside each other, and what they cache_write of a dataset.
+    """Several segmenters, with a cache of their maps of a dataset.
 
     Args:
         segmenters: Of different keys.
@@ -85,10 +85,10 @@ class SegmenterPool:
         return [segmenter.key for segmenter in self.segmenters]
 
     def count(self, scenes: Sequence[Arrays]) -> list[dict[str, NDArray[np.int64]]]:
-        """Let every segmenter look at the predictions of some scenes.
+        """Segment the predictions of some scenes with every segmenter, and count pixels.
 
-        Under each protocol it sees that protocol's window alone, so that a prediction of the
-        centre crop is segmented as the centre of a whole one is.
+        Under each protocol a segmenter sees that protocol's window alone, so that a prediction of
+        the centre crop is segmented as the centre of a whole one is.
 
         Args:
             scenes: Decoded, of one size.
@@ -148,7 +148,7 @@ class SegmenterPool:
 
 
 def confusion_counts(group: NDArray[np.uint8], references: Maps, seen: Maps) -> NDArray[np.int64]:
-    """Count pixels by what a segmenter takes them for.
+    """Count pixels by the class that a segmenter predicts.
 
     Args:
         group: As in ``GROUPS``, shape (H, W).
@@ -170,14 +170,14 @@ def confusion_counts(group: NDArray[np.uint8], references: Maps, seen: Maps) -> 
 
 
 def _folder(segmenter: Segmenter, fingerprint: str, allowed: Sequence[protocols.Protocol]) -> Path:
-    """Where a segmenter's maps of a dataset are remembered: a name of all that decides them."""
+    """Cache folder of a segmenter's maps of a dataset, named after all that decides them."""
     windows = " ".join(f"{protocol.name}:{protocol.window}" for protocol in allowed)
     text = f"v{VERSION} {fingerprint} {segmenter.facts['sha256']} {segmenter.key} {windows}"
     return cache_folder("segmented") / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _known_maps(file: Path, sides: Mapping[str, int]) -> dict[str, Maps] | None:
-    """Remembered maps; None where there are none, or not these."""
+    """Cached maps; None if there are none, or others."""
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             maps = {name: stored[name] for name in sides}

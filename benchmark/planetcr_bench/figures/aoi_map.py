@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from planetcr_bench.analysis.error_analysis import Diagnosis, signature
+from planetcr_bench.analysis.error_analysis import ErrorAnalysis, signature
 from planetcr_bench.figures.style import (
     WIDTH_INCH,
     caption_lines,
@@ -36,7 +36,7 @@ _FEW_AOIS: Final = 60
 _ALPHA: Final = 0.75  # overlapping points let each other show
 
 
-def aoi_figure(of: Diagnosis, *, note: str = "") -> Figure | None:
+def aoi_figure(of: ErrorAnalysis, *, note: str = "") -> Figure | None:
     """Draw a map of the AOIs for each method, coloured by error; points may overlap.
 
     Args:

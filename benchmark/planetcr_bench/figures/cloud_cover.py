@@ -25,7 +25,7 @@ from planetcr_bench.figures.style import (
     use_log_scale,
 )
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.results.aggregate import LABEL, METRICS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 
 CROWD: Final = 3
 """With more methods than this the axes span the methods only, so that they can be told apart;
@@ -55,7 +55,7 @@ def cover_figure(table: pd.DataFrame, protocol: Protocol, *, note: str = "") -> 
     """
     rows = cover_rows(table)
     with new_figure() as figure:
-        for metric, axes in zip(METRICS, figure.subplots(2, 2).flat, strict=True):
+        for metric, axes in zip(HEADLINE, figure.subplots(2, 2).flat, strict=True):
             _draw_panel(axes, metric, rows)
         label_counts(figure.axes[2:], rows)
         finish_figure(figure, rows, _caption(figure, table, protocol, note), height_inch=5.1)
@@ -85,7 +85,7 @@ def _draw_panel(axes: Axes, metric: str, rows: Sequence[Row]) -> None:
     crowded = len(methods) > CROWD and _finite(methods, metric).size > 0
     shown = _finite(methods if crowded else rows, metric)
     perfect = np.isinf([row.values(metric) for row in rows]).any(axis=0)
-    start_panel(axes, LABEL[metric])
+    start_panel(axes, METRICS[metric].title)
     axes.margins(y=0.2 if perfect.any() else 0.12 if crowded else 0.06)
     if metric in ("mae", "sam_deg") and needs_log_scale(shown):
         use_log_scale(axes, "y")

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from planetcr_bench.analysis.error_analysis import TRIANGLE, Diagnosis, signature
+from planetcr_bench.analysis.error_analysis import TRIANGLE, ErrorAnalysis, signature
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS
 from planetcr_bench.figures.cloud_cover import (
     draw_row,
@@ -80,7 +80,7 @@ _BAND: Final = "#F4F4F4"
 _SMALL: Final = 6.0
 
 
-def region_figure(of: Diagnosis, *, note: str = "") -> Figure:
+def region_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
     """What each method did under cloud, at its edge and in clear pixels, and what pasting gains.
 
     Args:
@@ -205,7 +205,7 @@ class _Heat:
     norm: Normalize
 
 
-def class_cover_figure(of: Diagnosis, *, note: str = "") -> Figure:
+def class_cover_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
     """Error per land-cover class and cloud-cover bin as heat maps.
 
     Args:
@@ -234,12 +234,12 @@ def class_cover_figure(of: Diagnosis, *, note: str = "") -> Figure:
     return figure
 
 
-def _scores_drawn(of: Diagnosis) -> list[str]:
+def _scores_drawn(of: ErrorAnalysis) -> list[str]:
     """Of one method there is room for its gain in PSNR, too."""
     return ["mae", "psnr"] if len(of.ledgers) == 1 else ["mae"]
 
 
-def _heat_sentences(of: Diagnosis) -> list[str]:
+def _heat_sentences(of: ErrorAnalysis) -> list[str]:
     empty = (of.failures("land_cover", "cover_bin")["scenes"] == 0).any()
     gained = _GAINED if "psnr" in _scores_drawn(of) else ""
     return [
@@ -308,7 +308,7 @@ def _decibels(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-def thickness_figure(of: Diagnosis, *, note: str = "") -> Figure | None:
+def thickness_figure(of: ErrorAnalysis, *, note: str = "") -> Figure | None:
     """Error and shares of the triangle over the optical thickness of cloud above a pixel.
 
     Args:

@@ -1,4 +1,4 @@
-"""Segmented ledgers in, Fig. 6 of the paper and pictures of which class became which out."""
+"""Draw Fig. 6 of the paper, and which class a segmenter takes for which."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ from planetcr_bench.figures.style import (
     short_count,
 )
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.results.aggregate import method_label
 from planetcr_bench.results.ledger import Ledger
 
 TITLE: Final = {"miou": "mIoU below Cloud-Free ↓ [points]", "pa": "PA below Cloud-Free ↓ [points]"}
@@ -57,7 +58,13 @@ _READING: Final = (
 )
 
 
-def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: str = "") -> Figure:
+def discrepancy_figure(
+    ledgers: Sequence[Ledger],
+    protocol: Protocol,
+    *,
+    table: pd.DataFrame | None = None,
+    note: str = "",
+) -> Figure:
     """Fig. 6: how far mIoU and PA stay below those of the clear image, over cloud-cover bins.
 
     With several segmenters a point is their mean and its bar goes from the lowest to the highest.
@@ -65,6 +72,7 @@ def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: s
     Args:
         ledgers: Runs on one dataset, of which a segmenter has read one at least.
         protocol: Which to report.
+        table: What ``table3`` gives for them, if at hand.
         note: Last line of the caption.
 
     Returns:
@@ -74,7 +82,10 @@ def discrepancy_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: s
         LedgerError: No segmenter has read any, or different segmenters have.
     """
     segmenters = _expect_segmenters(ledgers)
-    table = _discrepancies(ledgers, protocol)
+    if table is None:
+        table = table3(ledgers, protocol)
+    read = [method_label(run) for run in ledgers if run.segmenters]
+    table = _discrepancies(table[(table["kind"] != "measured") | table["row"].isin(read)])
     rows = cover_rows(table)
     with new_figure() as figure:
         for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
@@ -112,9 +123,9 @@ def _unsegmented(ledgers: Sequence[Ledger]) -> list[str]:
     return [f"Read by no segmenter, and so not drawn: {names}."] if names else []
 
 
-def _discrepancies(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+def _discrepancies(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the figure: mean over segmenters, with ``…_lowest`` and ``…_highest`` beside it."""
-    table = over_segmenters(table3([run for run in ledgers if run.segmenters], protocol))
+    table = over_segmenters(table)
     table = table[(table["kind"] != "clear") & (table["cover_bin"] != OVERALL)]
     parts = {
         segmenter: part.reset_index(drop=True) for segmenter, part in table.groupby("segmenter")

@@ -153,7 +153,9 @@ def finish_figure(figure: Figure, rows: Sequence[Row], caption: str, *, height_i
     height_inch += 0.17 * lines + 0.1 * len(caption.splitlines())
     figure.set_size_inches(WIDTH_INCH, height_inch)
     write_all_letters(figure)
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)  # what drawing would do first
     figure.set_layout_engine("none")  # PNG and SVG share one layout, however often saved
 
 

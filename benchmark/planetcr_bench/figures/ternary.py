@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from planetcr_bench.analysis.error_analysis import TRIANGLE, Diagnosis, signature
+from planetcr_bench.analysis.error_analysis import TRIANGLE, ErrorAnalysis, signature
 from planetcr_bench.constants import COVER_BINS, REGIONS
 from planetcr_bench.figures.style import (
     EDGE,
@@ -66,7 +66,7 @@ def place_of(shares: ArrayLike) -> NDArray[np.float64]:
     return place
 
 
-def triangle_figure(of: Diagnosis, *, note: str = "") -> Figure:
+def triangle_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
     """Ternary plots of residual cloud, recovery and hallucination, by cover and by region.
 
     Args:
@@ -98,7 +98,7 @@ def triangle_figure(of: Diagnosis, *, note: str = "") -> Figure:
     return figure
 
 
-def _sentences(of: Diagnosis) -> list[str]:
+def _sentences(of: ErrorAnalysis) -> list[str]:
     one = ["Left: one point per scene; star: all pixels."]
     many = [
         "Left: from the smallest marker, 0–20 % of cloud cover, to the largest, 80–100 %.",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planetcr_bench.constants import OPTICAL_SIZE, SAR_BANDS
-from planetcr_bench.data.layout import read_track
+from planetcr_bench.data.tracks import read_track
 from planetcr_bench.evaluation.inputs import Dataset
 from planetcr_bench.gallery.panels import PERCENTILES, SAR_DB
 from planetcr_bench.gallery.selection import BY_SCORE, COLUMN, By, Select
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.metrics.registry import METRICS
 from planetcr_bench.predictions.format import Predictions, input_window_of
-from planetcr_bench.results.aggregate import HIGHER_IS_BETTER
 
 
 def selection(
@@ -28,7 +28,11 @@ def selection(
     score = f"{rank_by.upper()} of {method} (protocol {protocol.name})"
     if select == "median":
         return f"nearest to the median {score}" + ", the nearest first" * (count > 1)
-    end = "highest" if HIGHER_IS_BETTER[COLUMN[rank_by]] == (select == "best") else "lowest"
+    end = (
+        "highest"
+        if (METRICS[COLUMN[rank_by]].better == "higher") == (select == "best")
+        else "lowest"
+    )
     return f"with the {end} {score}" + f", the {end} first" * (count > 1)
 
 

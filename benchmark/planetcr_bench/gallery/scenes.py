@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_SIZE, SAR_RANGE_DB
-from planetcr_bench.data.layout import SceneFiles, read_scene
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Image, Scene, upsample
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset

@@ -13,13 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES
-from planetcr_bench.data.layout import SceneFiles, read_product
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import read_product
 from planetcr_bench.data.scene import land_cover_classes
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.runner import measure
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.predictions.format import Predictions
-from planetcr_bench.results.aggregate import HIGHER_IS_BETTER, score_groups
+from planetcr_bench.results.aggregate import score_groups
 
 Select = Literal["spread", "classes", "best", "median", "worst"]
 By = Literal["mae", "psnr", "sam", "ssim"]
@@ -27,7 +29,7 @@ By = Literal["mae", "psnr", "sam", "ssim"]
 BY_SCORE: Final = ("best", "median", "worst")
 """Selections that a method's scores decide."""
 
-COLUMN: Final = {"mae": "mae", "psnr": "psnr", "sam": "sam_deg", "ssim": "ssim"}
+COLUMN: Final = {METRICS[name].label.lower(): name for name in HEADLINE}
 """Scores that scenes are ranked by, and their columns in tables."""
 
 NEAR_MEDIAN: Final = 0.1
@@ -211,6 +213,6 @@ def ranked_scenes(scores: pd.Series[float], select: Select, rank_by: By, count: 
         distance = (values - middle).abs().where(values != middle, 0)  # ∞ − ∞ is no number
         ranked = distance.sort_values(kind="stable")
     else:
-        higher_first = HIGHER_IS_BETTER[COLUMN[rank_by]] == (select == "best")
+        higher_first = (METRICS[COLUMN[rank_by]].better == "higher") == (select == "best")
         ranked = values.sort_values(ascending=not higher_first, kind="stable")
     return [str(name) for name in ranked.index[:count]]

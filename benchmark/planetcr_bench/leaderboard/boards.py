@@ -1,4 +1,4 @@
-"""Entries in, boards out: what may be ranked together, and the sums that the page draws from.
+"""Sort entries into boards that may be ranked, and collect the sums that the page draws from.
 
 A board is one track, one dataset and one protocol. Nothing of two boards is ever put side by side.
 """
@@ -26,29 +26,11 @@ from planetcr_bench.constants import (
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of
 from planetcr_bench.metrics.sums import SUMS, segmenter_columns
-from planetcr_bench.results.aggregate import (
-    METRICS,
-    SUMS_OF_INPUT,
-    Of,
-    check_comparable,
-    score_groups,
-    widest,
-)
+from planetcr_bench.results.aggregate import check_comparable, score_groups, widest
 from planetcr_bench.results.ledger import Ledger, cover_bins
 
-NUMERATORS: Final = {
-    "mae": "absolute_error",
-    "psnr": "squared_error",
-    "sam_deg": "angle_deg",
-    "ssim": "ssim",
-}
-DENOMINATORS: Final = {
-    "mae": "values",
-    "psnr": "values",
-    "sam_deg": "angle_pixels",
-    "ssim": "ssim_pixels",
-}
 ALL: Final = "all"
 AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "region": REGIONS}
 """What the page can filter by, and the values of each in their order."""
@@ -113,7 +95,11 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
             boards += [
                 Board(name, protocol, tuple(members))
                 for protocol in PROTOCOLS.values()
-                if (members := [one for one in group if protocol.name in one.run["protocols"]])
+                if (
+                    members := [
+                        member for member in group if protocol.name in member.run["protocols"]
+                    ]
+                )
             ]
     return boards
 
@@ -150,7 +136,7 @@ def _track(entry: Entry) -> str:
 
 
 def _alike(first: Entry, other: Entry) -> bool:
-    """Whether two runs may stand in one table; segmenters are told apart column by column."""
+    """Whether two runs may stand in one table; segmenters have columns of their own."""
     if first.run["expected_scenes"] != other.run["expected_scenes"]:
         return False
     try:
@@ -183,12 +169,13 @@ def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
 
     Pooled over pixels, a cell is AOI × class × bin × region, and any selection adds its cells. As a
     mean over scenes, selections do not add: every class × bin and every bin × region has a cell,
-    with ``all`` for what is not told apart, and a selection is one cell per AOI.
+    with ``all`` for what is not split, and a selection is one cell per AOI.
 
     Returns:
         ``aois`` (names), ``additive``, ``index`` (key of an array: cells × 4, positions of AOI,
         class, bin and region; the number of values stands for all), and per entry, and for the
-        input, keys of the arrays of ``NUMERATORS`` and ``DENOMINATORS``, one number per cell.
+        input, keys of arrays under ``top_<metric>`` and ``bottom_<metric>``, one number per cell:
+        what a metric of ``HEADLINE`` divides, and by what.
     """
     additive = board.protocol.pool == "pixels"
     runs: list[tuple[str, Ledger, Of]] = [("input", widest(board.ledgers), "input")]
@@ -214,7 +201,7 @@ def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
 
 
 def _rows(ledger: Ledger, protocol: Protocol, columns: Sequence[str] = tuple(SUMS)) -> pd.DataFrame:
-    """Some columns of a ledger's rows in one protocol, and what cells are told apart by."""
+    """Some columns of a ledger's rows in one protocol, and the keys of cells."""
     names = ["aoi", "scene", "protocol", "cloud_cover", "land_cover", "region", *columns]
     rows = ledger.frame.loc[ledger.frame["protocol"] == protocol.name, names]
     rows = rows.assign(cover_bin=cover_bins(rows))
@@ -225,11 +212,10 @@ def _added(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
     """Sums of pixels per AOI × class × bin × region, as ``<numerator or denominator>_<metric>``."""
     rows = _rows(ledger, protocol)
     sums = rows.groupby(["aoi", *AXES])[list(SUMS)].sum()
-    own = SUMS_OF_INPUT if of == "input" else {}
     parts = {}
-    for metric in METRICS:
-        for part, names in (("top", NUMERATORS), ("bottom", DENOMINATORS)):
-            parts[f"{part}_{metric}"] = sums[own.get(names[metric], names[metric])]
+    for metric in HEADLINE:
+        top, bottom = METRICS[metric].columns_of(of)
+        parts[f"top_{metric}"], parts[f"bottom_{metric}"] = sums[top], sums[bottom]
     return pd.DataFrame(parts).astype(float)
 
 
@@ -241,10 +227,10 @@ def _averaged(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
         scenes = score_groups(
             frame, protocol, ["aoi", "cover_bin", "scene", *by], of=of, pool="pixels"
         )
-        flat = scenes[list(METRICS)].reset_index().astype({"cover_bin": object})
+        flat = scenes[list(HEADLINE)].reset_index().astype({"cover_bin": object})
         flat = flat.assign(**{axis: ALL for axis in ("land_cover", "region") if axis not in by})
         tables += [flat, flat.assign(cover_bin=ALL)]
-    grouped = pd.concat(tables).groupby(["aoi", *AXES])[list(METRICS)]
+    grouped = pd.concat(tables).groupby(["aoi", *AXES])[list(HEADLINE)]
     tops, bottoms = grouped.sum().add_prefix("top_"), grouped.count().add_prefix("bottom_")
     return tops.join(bottoms).astype(float)
 
@@ -274,8 +260,8 @@ def _counted(ledger: Ledger, protocol: Protocol) -> pd.Series[Any]:
     rows = _rows(ledger, protocol, ())
     plain = rows[["aoi", "scene", *AXES]].drop_duplicates()
     parts = []
-    for told in ((), ("land_cover",), ("region",), ("land_cover", "region")):
-        all_else = {axis: ALL for axis in ("land_cover", "region") if axis not in told}
+    for axes in ((), ("land_cover",), ("region",), ("land_cover", "region")):
+        all_else = {axis: ALL for axis in ("land_cover", "region") if axis not in axes}
         parts.append(plain.assign(**all_else).drop_duplicates())
     return pd.concat(parts).groupby(["aoi", *AXES])["scene"].nunique()
 
@@ -283,11 +269,11 @@ def _counted(ledger: Ledger, protocol: Protocol) -> pd.Series[Any]:
 def _positions(index: pd.Index[Any]) -> NDArray[Any]:
     """Of AOI, class, bin and region of each cell, among the names in their order."""
     aois = sorted(set(index.get_level_values("aoi")))
-    places = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]
+    axes = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]
     return np.stack(
         [
-            place.get_indexer(pd.Index(index.get_level_values(level)))
-            for level, place in enumerate(places)
+            values_of_axis.get_indexer(pd.Index(index.get_level_values(level)))
+            for level, values_of_axis in enumerate(axes)
         ],
         1,
     )

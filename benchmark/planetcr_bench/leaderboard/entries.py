@@ -26,9 +26,8 @@ from planetcr_bench.leaderboard.sent_ledger import (
     decode_ledger,
     run_type_faults,
 )
-from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.results.aggregate import input_window
-from planetcr_bench.results.ledger import Ledger, check_rows
+from planetcr_bench.results.ledger import Ledger, check_rows, sums_in
 from planetcr_bench.utils.untrusted import check_regular, printable, read_bytes, read_json
 
 LEDGER: Final = "ledger.parquet"
@@ -186,7 +185,7 @@ def _link_faults(link: Path) -> list[str]:
 
 def _read_entry(folder: Path, where: str) -> Entry:
     ledger = _read_ledger(folder)
-    run = _read_run(folder / RUN, ledger.provenance)
+    run = read_run(folder / RUN, ledger.provenance)
     card = read_entry_card(folder / CARD) if os.path.lexists(folder / CARD) else None
     where = printable(where)
     return Entry(where, ledger, run, card, _status(folder), _samples(folder / SAMPLES))
@@ -224,14 +223,14 @@ def _broken(ledger: Ledger) -> list[str]:
         "each scene in every protocol": measured == scenes * len(record["protocols"]),
         f"at most {MOST_AOIS} AOIs": frame["aoi"].nunique() <= MOST_AOIS,
         f"sums of at most {LARGEST_SUM:g}": bool(
-            (frame[list(SUMS)].abs() <= LARGEST_SUM).all(axis=None)
+            (frame[sums_in(frame)].abs() <= LARGEST_SUM).all(axis=None)
         ),
         f"counts of at most {LARGEST_COUNT:g}": bool((counts <= LARGEST_COUNT).all(axis=None)),
     }
     return [rule for rule, holds in rules.items() if not holds]
 
 
-def _read_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def read_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """What ``run.json`` says: what the ledger says, and more of known types."""
     run = read_json(path, LARGEST_RECORD, error=LedgerError)
     for key, value in record.items():

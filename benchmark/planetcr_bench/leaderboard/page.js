@@ -2,15 +2,10 @@
 // Everything on the page is worked out here from sums per area of interest; text is only ever text.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const METRICS = {
-  mae: { label: "MAE", unit: "", digits: 4, up: false, of: (ratio) => ratio, log: true, possible: [0, Infinity] },
-  psnr: { label: "PSNR", unit: "dB", digits: 2, up: true, of: (ratio) => -10 * Math.log10(ratio),
-    possible: [-Infinity, Infinity] },
-  sam_deg: { label: "SAM", unit: "°", digits: 2, up: false, of: (ratio) => ratio, possible: [0, 180] },
-  ssim: { label: "SSIM", unit: "", digits: 4, up: true, of: (ratio) => ratio, possible: [-1, 1] },
-  miou: { label: "mIoU", unit: "%", digits: 1, up: true, segmented: true, possible: [0, 100] },
-  pa: { label: "PA", unit: "%", digits: 1, up: true, segmented: true, possible: [0, 100] },
-};
+const SCALES = { linear: (ratio) => ratio, sqrt: Math.sqrt, log: (ratio) => -10 * Math.log10(ratio) };
+const METRICS = Object.fromEntries(DATA.metrics.map(({ name, possible: [low, high], ...metric }) =>
+  [name, { ...metric, up: metric.better === "higher", possible: [low ?? -Infinity, high ?? Infinity] }]));
+const HEADLINE = Object.keys(METRICS).filter((metric) => !METRICS[metric].segmented);
 const LEVEL = 0.05;
 const COLOURS = 8;
 const INPUT = "Cloudy (input)";
@@ -78,11 +73,12 @@ function ratioSums(board, name, metric, selection) {
 
 /** A ratio of sums: what it is of any, what each AOI's size is and what it counts as error there. */
 function ratios(parts, metric, additive) {
-  const of = additive ? METRICS[metric].of : (ratio) => ratio;
-  const errors = {
-    psnr: ([top, bottom]) => (additive ? top : bottom), // decibels of scenes: no sum of errors
-    ssim: ([top, bottom]) => Math.max(bottom - top, 0),
-  }[metric] || (([top]) => top);
+  const { up, scale, possible } = METRICS[metric];
+  const of = additive ? SCALES[scale] : SCALES.linear;
+  const errors = ([top, bottom]) => {
+    if (scale === "log" && !additive) return bottom; // decibels of scenes: no sum of errors
+    return up && scale === "linear" ? Math.max(possible[1] * bottom - top, 0) : top;
+  };
   return { parts, of: ([top, bottom]) => (bottom > 0 ? of(top / bottom) : NaN), size: (part) => part[1], errors, metric };
 }
 
@@ -197,8 +193,8 @@ function estimate(sums) {
   const without = sums.parts.map((part) => sums.of(all.map((sum, place) => sum - part[place])));
   const told = sizes.map((size) => size > 0);
   const freedom = freedomOf(sizes);
-  const { log, possible } = METRICS[sums.metric];
-  const [scale, back] = log ? [Math.log, Math.exp] : [(x) => x, (x) => x];
+  const { log_interval, possible } = METRICS[sums.metric];
+  const [scale, back] = log_interval ? [Math.log, Math.exp] : [(x) => x, (x) => x];
   const same = Number.isFinite(value) && without.every((left) => left === value);
   const aois = told.filter((one) => one).length;
   const error = same && aois > 1 ? 0 : errorOf(without.map(scale), told);
@@ -271,7 +267,7 @@ function halfOf(pair, comparisons = 1) {
   return student(LEVEL / comparisons, pair.freedom) * pair.error;
 }
 
-/** Gap below which most pairs cannot be told apart: the median half-width. */
+/** Detectable difference of most pairs: the median half-width. */
 function detectable_difference(pairs, comparisons) {
   const halves = pairs.filter((pair) => pair.p < 1).map((pair) => halfOf(pair, comparisons))
     .filter(Number.isFinite).sort((one, other) => one - other);
@@ -602,7 +598,7 @@ function rankings(rows) {
   }]));
 }
 
-/** The gap in the sorted score below which most pairs cannot be told apart, alone and corrected. */
+/** The detectable difference of the sorted score, of one pair alone and corrected for all. */
 function showDetectable(told) {
   const known = told && Number.isFinite(told.alone);
   const { label, unit, digits } = METRICS[state.sort] || {};
@@ -732,7 +728,7 @@ function showCharts() {
   at("fig6").hidden = !state.segmenter;
   chart(at("fig6"), segmented, state.region === "all"
     ? "mIoU points below the cloud-free image, as Fig. 6 of the paper; lower is better"
-    : "Segmenters' readings are not told apart by region", 1);
+    : "Segmenters' readings are not split by region", 1);
   showLegend(lines);
 }
 
@@ -821,7 +817,7 @@ function showPair(rows) {
     const { value, p } = apart;
     const half = halfOf(apart);
     const first = (value > 0) === up;
-    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "cannot be told" : markedMethod((first ? one : other).entry);
+    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "not significant" : markedMethod((first ? one : other).entry);
     return make("tr", [make("th", titled(metric), { scope: "row" }), make("td", text(left.value, digits)),
       make("td", text(right.value, digits)),
       make("td", `${text(value, digits, true)}${Number.isFinite(half) ? ` ± ${text(half, digits)}` : ""}`),
@@ -872,9 +868,9 @@ function showPublished() {
   if (!rows.length) return;
   at("apart-note").textContent = `${DATA.published.source}. Overall and per class as printed; nothing here is ranked.`;
   const classes = DATA.axes.land_cover.slice(0, -1);
-  const head = ["Method", "Input window", ...Object.keys(METRICS).slice(0, 4).map(titled),
+  const head = ["Method", "Input window", ...HEADLINE.map(titled),
     ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
-  const body = rows.map((row) => [row.row, windowOf(row.input_window), ...["mae", "psnr", "sam_deg", "ssim"].map((metric) => printed(row[metric], 4)),
+  const body = rows.map((row) => [row.row, windowOf(row.input_window), ...HEADLINE.map((metric) => printed(row[metric], 4)),
     ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
   at("published").replaceChildren(...plainTable("Tab. 2", head, body));
   const bins = [...DATA.axes.cover_bin, "overall"];
@@ -970,7 +966,7 @@ function showNotes(rows) {
   const windows = new Set(entries.map((entry) => entry.input_window));
   at("notes").replaceChildren(...[
     `${countsOf(behindBoard())}; [low, high] is the 95 % interval over AOIs, and under it stands how many AOIs the score hangs on; `
-      + "methods that share a letter cannot be told apart.",
+      + "methods that share a letter are not significantly different.",
     partial ? `${partial} incomplete: not ranked.` : "",
     board().remark,
     isOfficial() ? "Input window: what the network was shown of a patch; official figures hang on it." : "",

@@ -1,4 +1,4 @@
-"""Boards in, the page that opens from disk out: HTML, Markdown, JSON and BibTeX.
+"""Write the leaderboard: a page that opens from disk, Markdown, JSON and BibTeX.
 
 The same entries give the same bytes: nothing here knows the time or the machine.
 """
@@ -40,16 +40,9 @@ from planetcr_bench.leaderboard.boards import (
 )
 from planetcr_bench.leaderboard.entries import Entry, predictions_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.significance import DIGITS, UNIT
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
 from planetcr_bench.report.table import Block, number, to_markdown
-from planetcr_bench.results.aggregate import (
-    HIGHER_IS_BETTER,
-    LABEL,
-    METRICS,
-    coverage,
-    rounding_note,
-    score_groups,
-)
+from planetcr_bench.results.aggregate import coverage, rounding_note, score_groups
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import from_json_value, to_json_value
@@ -96,10 +89,10 @@ def write_board(out: Path, entries: Sequence[Entry], *, verified: bool = False) 
 
 def summary(board: Board) -> dict[str, Any]:
     """Scores of a board as JSON has them, ranked by PSNR, incomplete entries last and unranked."""
-    comparable, found = _standings(board)
-    told = {one.metric: one for one in found}
+    comparable, comparisons = _comparisons(board)
+    by_metric = {comparison.metric: comparison for comparison in comparisons}
     stand_ins = _stand_ins(board)
-    by_name = {entry.name: _summary(entry, board, told, stand_ins) for entry in board.entries}
+    by_name = {entry.name: _summary(entry, board, by_metric, stand_ins) for entry in board.entries}
 
     def place(entry: Mapping[str, Any]) -> tuple[bool, float, str, bool]:
         first = by_name[stand_ins[entry["name"]]]  # the same images stand side by side
@@ -121,7 +114,7 @@ def summary(board: Board) -> dict[str, Any]:
         "scenes": int(board.entries[0].run["expected_scenes"]),
         "remark": rounding_note(board.ledgers) or "",
         "comparable": comparable,
-        "detectable": {metric: _detectable(one) for metric, one in told.items()},
+        "detectable": {metric: _detectable(comparison) for metric, comparison in by_metric.items()},
         "entries": entries,
     }
 
@@ -139,8 +132,8 @@ def _stand_ins(board: Board) -> dict[str, str]:
     return {name: min(group)[2] for group in same.values() for _, _, name in group}
 
 
-def _standings(board: Board) -> tuple[bool, list[MetricComparison]]:
-    """Whether complete runs, as claimed, have the same AOIs, and what can be told of all scores.
+def _comparisons(board: Board) -> tuple[bool, list[MetricComparison]]:
+    """Whether complete runs, as claimed, have the same AOIs, and the comparisons of all scores.
 
     Of segmenters' scores nothing. Intervals are by Student's t alone, as the page finds them again
     for any filter; of runs that are not comparable there is nothing else.
@@ -151,27 +144,31 @@ def _standings(board: Board) -> tuple[bool, list[MetricComparison]]:
     except LedgerError:
         alone = [metric_comparisons([ledger], board.protocol, resamples=0) for ledger in ledgers]
         estimates = [
-            {name: found for one in same for name, found in one.estimates.items()}
+            {name: joined for comparison in same for name, joined in comparison.estimates.items()}
             for same in zip(*alone, strict=True)
         ]
         return False, [
-            replace(one, estimates=found) for one, found in zip(alone[0], estimates, strict=True)
+            replace(comparison, estimates=joined)
+            for comparison, joined in zip(alone[0], estimates, strict=True)
         ]
 
 
-def _detectable(standing: MetricComparison) -> dict[str, Any]:
-    """Gaps below which most pairs cannot be told apart: of one pair alone, and Holm-corrected."""
+def _detectable(comparison: MetricComparison) -> dict[str, Any]:
+    """Detectable differences: of one pair alone, and Holm-corrected."""
     return {
-        "alone": to_json_value(detectable_difference(standing.pairs)),
-        "corrected": to_json_value(detectable_difference(standing.pairs, corrected=True)),
-        "pairs": len(standing.pairs),
+        "alone": to_json_value(detectable_difference(comparison.pairs)),
+        "corrected": to_json_value(detectable_difference(comparison.pairs, corrected=True)),
+        "pairs": len(comparison.pairs),
     }
 
 
 def _summary(
-    entry: Entry, board: Board, told: Mapping[str, MetricComparison], stand_ins: Mapping[str, str]
+    entry: Entry,
+    board: Board,
+    comparisons: Mapping[str, MetricComparison],
+    stand_ins: Mapping[str, str],
 ) -> dict[str, Any]:
-    scores = score_groups(entry.ledger.frame, board.protocol)[list(METRICS)].iloc[0]
+    scores = score_groups(entry.ledger.frame, board.protocol)[list(HEADLINE)].iloc[0]
     segmented = {}
     for segmenter, facts in entry.run["segmenters"].items():
         table = segmentation_scores(entry.ledger, segmenter, board.protocol, "prediction")
@@ -194,14 +191,21 @@ def _summary(
         "inputs": list(entry.card.inputs) if entry.card else [],
         "scores": scores.to_dict(),
         "intervals": {
-            metric: [one.estimates[entry.name].low, one.estimates[entry.name].high]
-            for metric, one in told.items()
+            metric: [comparison.estimates[entry.name].low, comparison.estimates[entry.name].high]
+            for metric, comparison in comparisons.items()
         },
         "effective_aois": {
-            metric: one.estimates[entry.name].effective for metric, one in told.items()
+            metric: comparison.estimates[entry.name].effective
+            for metric, comparison in comparisons.items()
         },
-        "freedom": {metric: one.estimates[entry.name].freedom for metric, one in told.items()},
-        "ties": {metric: one.letters.get(entry.name, "") for metric, one in told.items()},
+        "freedom": {
+            metric: comparison.estimates[entry.name].freedom
+            for metric, comparison in comparisons.items()
+        },
+        "ties": {
+            metric: comparison.letters.get(entry.name, "")
+            for metric, comparison in comparisons.items()
+        },
         "segmenters": segmented,
         "card": asdict(entry.card) if entry.card else None,
     }
@@ -224,18 +228,19 @@ def payload(
     arrays = Arrays({})
     shown = [
         {
-            **{key: told[key] for key in _OF_BOARD},
+            **{key: overview[key] for key in _OF_BOARD},
             "cells": cells_of(board, arrays),
             "counts": counts_of(board, arrays),
             "segmenters": segmentation_cells_of(board, arrays),
-            "entries": [_shown(entry, board, told) for entry in board.entries],
+            "entries": [_shown(entry, board, overview) for entry in board.entries],
             "published": [],
         }
-        for board, told in zip(boards, summaries, strict=True)
+        for board, overview in zip(boards, summaries, strict=True)
     ]
     _add_published(shown, arrays)
     return {
         "axes": {axis: list(values) for axis, values in AXES.items()},
+        "metrics": [_metric(name) for name in (*HEADLINE, *SEGMENTATION)],
         "boards": shown,
         "published": {
             "source": SOURCE[0].upper() + SOURCE[1:],
@@ -249,8 +254,24 @@ def payload(
     }
 
 
-def _shown(entry: Entry, board: Board, told: Mapping[str, Any]) -> dict[str, Any]:
-    mine = next(one for one in told["entries"] if one["name"] == entry.name)
+def _metric(name: str) -> dict[str, Any]:
+    """One row of the registry, as the page needs it; infinite ends are null."""
+    metric = METRICS[name]
+    return {
+        "name": name,
+        "label": metric.label,
+        "unit": metric.unit,
+        "digits": metric.digits,
+        "better": metric.better,
+        "scale": metric.scale,
+        "log_interval": metric.log_interval,
+        "possible": [end if math.isfinite(end) else None for end in metric.possible],
+        "segmented": metric.table == "segmentation",
+    }
+
+
+def _shown(entry: Entry, board: Board, overview: Mapping[str, Any]) -> dict[str, Any]:
+    mine = next(each for each in overview["entries"] if each["name"] == entry.name)
     run = {
         "Folder": entry.folder,
         "Dataset fingerprint": str(entry.run["fingerprint"]),
@@ -280,7 +301,7 @@ _WINDOWS: Final = {
 def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
     """Put the paper's rows on the official board of its track, which they make if need be."""
     official = PROTOCOLS["official"]
-    home = [one for one in shown if one["id"] == f"{PLANET_CR}/{official.name}"]
+    home = [board for board in shown if board["id"] == f"{PLANET_CR}/{official.name}"]
     if not home:
         cells = {"aois": [], "additive": False, "index": arrays.add(np.empty(0)), "sums": {}}
         home = [
@@ -356,29 +377,31 @@ def markdown(
     parts = ["# Leaderboard\n", "Ranked by PSNR. Incomplete entries are shown and not ranked.\n"]
     parts += ["**Verified entries alone; claimed ones are left out.**\n"] if verified else []
     parts += ["\n".join(f"- **{name}**: {words}" for name, words in STATUS_WORDS.items()) + "\n"]
-    blocks = [_ranks(board, told) for board, told in zip(boards, summaries, strict=True)]
+    blocks = [_ranks(board, overview) for board, overview in zip(boards, summaries, strict=True)]
     return "\n".join([*parts, *(to_markdown(block) for block in [*blocks, _published_block()])])
 
 
-def _ranks(board: Board, told: Mapping[str, Any]) -> Block:
+def _ranks(board: Board, overview: Mapping[str, Any]) -> Block:
     official = board.protocol.name == "official"
     rows = [
         [
             str(entry["rank"] or "–"),
             _named(entry),
-            *(_score(entry, metric) for metric in METRICS),
+            *(_score(entry, metric) for metric in HEADLINE),
             "+".join(entry["inputs"]) or "–",
             *([entry["input_window"]] if official else []),
             _escaped(entry["training"]) or "–",
             entry["status"],
             entry["coverage"],
         ]
-        for entry in told["entries"]
+        for entry in overview["entries"]
     ]
     crop = ["Input window"] if official else []
-    scores = [LABEL[name] for name in METRICS]
+    scores = [METRICS[name].title for name in HEADLINE]
     header = ["Rank", "Method", *scores, "Inputs", *crop, "Training", "Status", "Scored"]
-    notes = list(filter(None, [told["signature"], told["remark"], _TIES, _detectable_note(told)]))
+    notes = list(
+        filter(None, [overview["signature"], overview["remark"], _TIES, _detectable_note(overview)])
+    )
     notes += [_WINDOW_NOTE] if official else []
     track = f"{board.track} (simulated)" if board.simulated else board.track
     title = f"Track {track}, protocol {board.protocol.name}"
@@ -405,26 +428,27 @@ def _escaped(text: str) -> str:
 
 _TIES: Final = (
     "[low, high] is the 95 % interval over AOIs (jackknife, Student's t; `compare` widens it where "
-    "a bootstrap finds t too narrow), n the effective number of AOIs that the score hangs on; "
-    "methods that share a letter cannot be told apart in that score (paired differences, "
+    "a bootstrap finds t too narrow), n the effective number of AOIs behind the score; methods "
+    "that share a letter are not significantly different in that score (paired differences, "
     "Holm-corrected)."
 )
 
 
-def _detectable_note(told: Mapping[str, Any]) -> str:
-    """The gaps of every score below which most pairs cannot be told apart."""
+def _detectable_note(overview: Mapping[str, Any]) -> str:
+    """The detectable difference of every score."""
     gaps = []
-    for metric, found in told["detectable"].items():
-        if found["alone"] is not None:
+    for metric, gap in overview["detectable"].items():
+        if gap["alone"] is not None:
+            row = METRICS[metric]
             alone, corrected = (
-                f"{number(from_json_value(found[kind]), digits=DIGITS[metric])}{UNIT[metric]}"
+                f"{number(from_json_value(gap[kind]), digits=row.digits)}{row.difference_unit}"
                 for kind in ("alone", "corrected")
             )
-            among = f" ({corrected})" if found["pairs"] > 1 else ""
-            gaps.append(f"{LABEL[metric].split()[0]} {alone}{among}")
+            among = f" ({corrected})" if gap["pairs"] > 1 else ""
+            gaps.append(f"{row.label} {alone}{among}")
     if not gaps:
         return ""
-    pairs = max(found["pairs"] for found in told["detectable"].values())
+    pairs = max(gap["pairs"] for gap in overview["detectable"].values())
     among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
     head = f"Detectable differences, below which most gaps cannot be seen{among}"
     return f"{head}: {', '.join(gaps)}."
@@ -433,10 +457,10 @@ def _detectable_note(told: Mapping[str, Any]) -> str:
 def _score(entry: Mapping[str, Any], metric: str) -> str:
     """A score, its interval, its AOIs and its letters, with the digits that ``compare`` gives."""
     low, high = (
-        number(from_json_value(end), digits=DIGITS[metric])
+        number(from_json_value(end), digits=METRICS[metric].digits)
         for end in entry["intervals"].get(metric, (None, None))
     )
-    parts = [number(from_json_value(entry["scores"][metric]), digits=DIGITS[metric])]
+    parts = [number(from_json_value(entry["scores"][metric]), digits=METRICS[metric].digits)]
     parts += [] if "–" in (low, high) else [f"[{low}, {high}]"]
     effective = from_json_value(entry["effective_aois"].get(metric))
     parts += [] if math.isnan(effective) else [f"n {number(effective, digits=1)}"]
@@ -451,12 +475,12 @@ def _published_block() -> Block:
     rows = [
         [
             str(row["row"]),
-            *(number(row[metric]) for metric in HIGHER_IS_BETTER),
+            *(number(row[metric]) for metric in HEADLINE),
             str(row["input_window"]),
         ]
         for row in published_table2().to_dict("records")
     ]
-    header = ["Method", *(LABEL[name] for name in HIGHER_IS_BETTER), "Input window"]
+    header = ["Method", *(METRICS[name].title for name in HEADLINE), "Input window"]
     title = f"Track {PLANET_CR}, protocol official: published, not measured here"
     return Block(title, header, rows, ["published"] * len(rows), [SOURCE, SEEN])
 

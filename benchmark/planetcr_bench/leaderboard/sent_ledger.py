@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.consistency import ledger_faults, record_faults, unclean
-from planetcr_bench.metrics.sums import FLOOR_SUMS
+from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS
 from planetcr_bench.results.ledger import METADATA_KEY, Ledger, schema_of
 from planetcr_bench.utils.parallel import run_sandboxed
 from planetcr_bench.utils.untrusted import parse_json, read_json
@@ -112,8 +112,10 @@ def _read(
         )
     record = _record(path, file.schema_arrow.metadata or {})
     _refuse(path, faults(record))
-    floor = not FLOOR_SUMS.keys().isdisjoint(file.schema_arrow.names)
-    schema = schema_of(sorted(record["segmenters"]), floor=floor)
+    names = file.schema_arrow.names
+    floor = not FLOOR_SUMS.keys().isdisjoint(names)
+    further = not FURTHER_SUMS.keys().isdisjoint(names)
+    schema = schema_of(sorted(record["segmenters"]), floor=floor, further=further)
     _refuse(path, _column_faults(file.schema_arrow, schema))
     table = file.read().unify_dictionaries()
     table.validate(full=True)

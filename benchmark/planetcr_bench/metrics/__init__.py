@@ -1,1 +1,1 @@
-"""What is measured: the sums of a scene, and the scores that follow from sums."""
+"""Define and compute metrics: the sums of a scene, and the scores that follow from sums."""

@@ -1,8 +1,8 @@
-"""Arrays of one scene in, sums per group of pixels out: the arithmetic of a measurement on a CPU.
+"""Measure the additive sums of a scene, per group of pixels, on the CPU.
 
 Compiled loops in float64 that touch each pixel once and keep what they need in cache; no image
 is unfolded and no map is stored but SSIM's. Plain IEEE arithmetic in a fixed order: the same scene
-gives the same bits whatever else runs. ``gpu.py`` says the same in tensors and is this file's test.
+gives the same bits whatever else runs. ``tests/bench/torch_oracle.py`` is an independent reference.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _to_angles(cosines: Array) -> None:
 
 
 @compiled
-def _ndvi(red: float, near_infrared: float) -> float:
+def ndvi(red: float, near_infrared: float) -> float:
     """NDVI clipped to [-1, 1]; nan where the two bands do not sum to more than zero."""
     red, near_infrared = np.float64(red), np.float64(near_infrared)
     total = red + near_infrared
@@ -294,7 +294,7 @@ def _add_pixels(
             if not math.isnan(input_angle[x]):
                 row[_INPUT_ANGLE] += input_angle[x]
                 row[_INPUT_ANGLE_PIXELS] += 1
-            change = _ndvi(images[0, 2, y, x], images[0, 3, y, x]) - _ndvi(
+            change = ndvi(images[0, 2, y, x], images[0, 3, y, x]) - ndvi(
                 clear[2, y, x], clear[3, y, x]
             )
             if not math.isnan(change):

@@ -1,4 +1,4 @@
-"""The two ways of measuring, as data: every number carries the signature of its protocol."""
+"""Define the two protocols; every number carries the signature of its own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Protocol:
         """One line that says how a figure was computed.
 
         Args:
-            metric: ``mae``, ``psnr``, ``sam_deg`` or ``ssim``; ``all`` for the four together.
+            metric: Name of a metric; ``all`` for the paper's four together.
             pool: Pooling if it is not the protocol's own.
 
         Example:
@@ -60,7 +60,7 @@ class Protocol:
             chosen = [f"{name}({','.join(part)})" for name, part in parts.items() if part]
             metric = self.name
         else:
-            chosen = list(parts[metric])
+            chosen = list(parts.get(metric, ()))
         return "|".join((metric, window, f"pool:{pool or self.pool}", *chosen, f"v{self.version}"))
 
 

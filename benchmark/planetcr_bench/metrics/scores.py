@@ -1,4 +1,4 @@
-"""Sums in, numbers out: each score divides once what the ledger has added up."""
+"""Compute scores from sums: each divides once what the ledger has added up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mae(absolute_error: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
         >>> mae([0.4, 0.0], [4, 0])
         array([0.1, nan])
     """
-    return _ratio(absolute_error, values)
+    return ratio(absolute_error, values)
 
 
 def psnr(
@@ -46,9 +46,14 @@ def psnr(
         >>> psnr([0.04, 0.0, 0.0], [4, 4, 0])
         array([20., inf, nan])
     """
+    return decibels(ratio(squared_error, values), perfect=perfect)
+
+
+def decibels(mean_squared_error: ArrayLike, *, perfect: float = np.inf) -> NDArray[np.float64]:
+    """PSNR of mean squared errors; see :func:`psnr`."""
     with np.errstate(divide="ignore"):
-        decibels = -10 * np.log10(_ratio(squared_error, values))
-    return np.where(np.isposinf(decibels), perfect, decibels)
+        values = -10 * np.log10(np.asarray(mean_squared_error, np.float64))
+    return np.where(np.isposinf(values), perfect, values)
 
 
 def sam_deg(angle_deg: ArrayLike, angle_pixels: ArrayLike) -> NDArray[np.float64]:
@@ -61,7 +66,7 @@ def sam_deg(angle_deg: ArrayLike, angle_pixels: ArrayLike) -> NDArray[np.float64
     Returns:
         Degrees, shape (...); nan where no pixel had an angle.
     """
-    return _ratio(angle_deg, angle_pixels)
+    return ratio(angle_deg, angle_pixels)
 
 
 def ssim(ssim_sum: ArrayLike, ssim_pixels: ArrayLike) -> NDArray[np.float64]:
@@ -74,7 +79,7 @@ def ssim(ssim_sum: ArrayLike, ssim_pixels: ArrayLike) -> NDArray[np.float64]:
     Returns:
         In [-1, 1], shape (...); nan where nothing was summed.
     """
-    return _ratio(ssim_sum, ssim_pixels)
+    return ratio(ssim_sum, ssim_pixels)
 
 
 def confusion(
@@ -125,7 +130,7 @@ def iou(matrix: ArrayLike) -> NDArray[np.float64]:
     """
     pixels = np.asarray(matrix)
     hits, truth = np.diagonal(pixels, axis1=-2, axis2=-1), pixels.sum(-1)
-    return _ratio(hits, np.where(truth > 0, truth + pixels.sum(-2) - hits, 0))
+    return ratio(hits, np.where(truth > 0, truth + pixels.sum(-2) - hits, 0))
 
 
 def recall(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -138,7 +143,7 @@ def recall(matrix: ArrayLike) -> NDArray[np.float64]:
         Shape (..., classes), in [0, 1]; nan for classes that do not occur in the truth.
     """
     pixels = np.asarray(matrix)
-    return _ratio(np.diagonal(pixels, axis1=-2, axis2=-1), pixels.sum(-1))
+    return ratio(np.diagonal(pixels, axis1=-2, axis2=-1), pixels.sum(-1))
 
 
 def miou(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -158,7 +163,7 @@ def miou(matrix: ArrayLike) -> NDArray[np.float64]:
         array([0.775,   nan])
     """
     each = iou(matrix)
-    return _ratio(np.nansum(each, axis=-1), np.isfinite(each).sum(-1))
+    return ratio(np.nansum(each, axis=-1), np.isfinite(each).sum(-1))
 
 
 def pixel_accuracy(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -171,11 +176,17 @@ def pixel_accuracy(matrix: ArrayLike) -> NDArray[np.float64]:
         Shape (...), in [0, 1]; nan where nothing was counted.
     """
     pixels = np.asarray(matrix)
-    return _ratio(np.trace(pixels, axis1=-2, axis2=-1), pixels.sum((-2, -1)))
+    return ratio(np.trace(pixels, axis1=-2, axis2=-1), pixels.sum((-2, -1)))
 
 
-def _ratio(total: ArrayLike, count: ArrayLike) -> NDArray[np.float64]:
+def ratio(total: ArrayLike, count: ArrayLike) -> NDArray[np.float64]:
+    """Divide sums; nan where nothing was counted.
+
+    Args:
+        total: What was summed, shape (...).
+        count: Over how many, shape (...).
+    """
     total, count = np.asarray(total, np.float64), np.asarray(count, np.float64)
-    ratio: NDArray[np.float64] = np.full(np.broadcast_shapes(total.shape, count.shape), np.nan)
-    np.divide(total, count, out=ratio, where=count > 0)
-    return ratio
+    quotient: NDArray[np.float64] = np.full(np.broadcast_shapes(total.shape, count.shape), np.nan)
+    np.divide(total, count, out=quotient, where=count > 0)
+    return quotient

@@ -1,4 +1,4 @@
-"""The additive sums of one scene: what is measured, per group of pixels."""
+"""Define the additive sums of one scene: what is measured, per group of pixels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import (
     LAND_COVER,
     LAND_COVER_NAMES,
+    OPTICAL_BANDS,
     REGIONS,
     THICKNESS,
 )
@@ -71,6 +72,73 @@ FLOOR_SUMS: Final[dict[str, Column]] = {
 none of them, and then it was not measured."""
 
 
+def _band_columns(band: str) -> dict[str, Column]:
+    """First and second moments of one band, of the prediction, the clear and the cloudy image."""
+    return {
+        **{
+            f"{image}_sum_{band}": Column(
+                "float64", f"Σ {image} over pixels of the band, reflectance."
+            )
+            for image in ("prediction", "clear", "cloudy")
+        },
+        **{
+            f"{image}_square_{band}": Column(
+                "float64", f"Σ {image}² over pixels of the band, reflectance², ≥ 0."
+            )
+            for image in ("prediction", "clear", "cloudy")
+        },
+        **{
+            f"{image}_clear_product_{band}": Column(
+                "float64", f"Σ {image} × clear over pixels of the band, reflectance²."
+            )
+            for image in ("prediction", "cloudy")
+        },
+    }
+
+
+FURTHER_SUMS: Final[dict[str, Column]] = {
+    name: column for band in OPTICAL_BANDS for name, column in _band_columns(band).items()
+} | {
+    "gradient_error": Column(
+        "float64",
+        "Σ |∇prediction − ∇clear| over values, reflectance, ≥ 0: forward differences, |d/dx| + "
+        "|d/dy|; pixels in the last row or column of the window have none.",
+    ),
+    "prediction_gradient": Column("float64", "Σ |∇prediction| over the same values."),
+    "clear_gradient": Column("float64", "Σ |∇clear| over the same values."),
+    "input_gradient_error": Column("float64", "Σ |∇cloudy − ∇clear| over the same values."),
+    "cloudy_gradient": Column("float64", "Σ |∇cloudy| over the same values."),
+    "input_ndvi_error": Column(
+        "float64", "Σ |NDVI of cloudy − NDVI of clear| over pixels, 0 to 2 each."
+    ),
+    "input_ndvi_pixels": Column("int64", "Pixels where red + NIR > 0 in cloudy and clear."),
+}
+"""Columns of the further metrics: moments of each band, gradients, and the input's NDVI error.
+Ledgers of earlier versions have none of them, and then those metrics are not known."""
+
+
+INPUT_COLUMN: Final = {
+    "absolute_error": "cloudy_clear",
+    "squared_error": "input_squared_error",
+    "angle_deg": "input_angle_deg",
+    "angle_pixels": "input_angle_pixels",
+    "ssim": "input_ssim",
+    "ndvi_error": "input_ndvi_error",
+    "ndvi_pixels": "input_ndvi_pixels",
+    "gradient_error": "input_gradient_error",
+    "prediction_gradient": "cloudy_gradient",
+    "out_of_range": "input_out_of_range",
+    "worse_pixels": "input_worse_pixels",
+    "prediction_cloudy": "input_cloudy",
+} | {
+    f"prediction_{moment}_{band}": f"cloudy_{moment}_{band}"
+    for moment in ("sum", "square", "clear_product")
+    for band in OPTICAL_BANDS
+}
+"""Column of the prediction to the column that holds the same of the cloudy input; one that no
+ledger has is not measured. All others, such as ``values``, are the same for both."""
+
+
 SEGMENTED_IMAGES: Final = ("prediction", "cloudy")
 """Images whose land cover a segmenter tells, each beside what it tells of the clear image."""
 
@@ -120,9 +188,12 @@ class SceneSums:
         segmented: Protocol to pixels, shape (:data:`GROUPS`, segmenters × :data:`SEGMENTER_WIDTH`).
         floor: Protocol to sums, shape (:data:`GROUPS`, len(:data:`FLOOR_SUMS`)); empty if the noise
             floor of SAM was not measured.
+        further: Protocol to sums, shape (:data:`GROUPS`, len(:data:`FURTHER_SUMS`)); empty if they
+            were not measured.
     """
 
     identity: Mapping[str, object]
     sums: Mapping[str, NDArray[np.float64]]
     segmented: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     floor: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)

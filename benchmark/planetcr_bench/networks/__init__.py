@@ -1,1 +1,5 @@
-"""The only bridge to ``planetcr_models``: load, train, validate and apply networks."""
+"""Load, train, validate and apply networks: the only bridge to ``planetcr_models``."""
+
+from planetcr_models.errors import ModelError
+
+__all__ = ["ModelError"]

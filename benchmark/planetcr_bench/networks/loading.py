@@ -1,10 +1,9 @@
-"""A name or a user's file in, a network as a function of numpy batches out; needs PyTorch."""
+"""Make a network from a method's name or a user's file, and load its weights; needs PyTorch."""
 
 from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import importlib.util
 import sys
 import traceback
@@ -22,30 +21,32 @@ from torch import Tensor, nn
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.networks.methods import check_method
 from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
 from planetcr_bench.predictions.format import Card
 from planetcr_bench.predictions.predict import Restore
-from planetcr_bench.utils.untrusted import check_regular
+from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import ModelError
 from planetcr_models.inference import InferencePrecision, restore_batch, restore_tiled
 from planetcr_models.networks.base import Restorer
-from planetcr_models.networks.registry import METHODS, create_model, is_like, list_models
+from planetcr_models.networks.methods import METHODS
+from planetcr_models.networks.registry import create_model, default_options, is_like
 from planetcr_models.weights.files import load_state, load_weights
 
 RANDOM: Final = Path("random")
-"""What stands for a file of weights where there is none."""
+"""Given in place of a file of weights: use none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a network runs; all but device and batch change its numbers.
+class InferenceSettings:
+    """How a network runs; everything but device and batch changes its output.
 
     Attributes:
         device: As torch names it.
-        batch: Images, or tiles, that it sees at a time.
-        precision: ``off`` or ``bf16``.
-        tile: Side of tiles; None for whole images.
-        overlap: Of tiles.
+        batch: Images, or tiles, at a time.
+        precision: ``32`` or ``bf16``.
+        tile: Side of tiles in pixels; None for whole images.
+        overlap: Of tiles, in pixels.
     """
 
     device: str = "cpu"
@@ -55,21 +56,26 @@ class Settings:
     overlap: int = 0
 
 
-def is_own(name: str) -> bool:
+def is_user_file(name: str) -> bool:
     """Whether a name is a user's file, such as ``net.py:build``."""
     return name.endswith(".py") or ":" in name
 
 
 def open_network(
-    name: str, *, weights: Path | None, options: Sequence[str], seed: int, settings: Settings
+    name: str,
+    *,
+    weights: Path | None,
+    options: Sequence[str],
+    seed: int,
+    settings: InferenceSettings,
 ) -> tuple[nn.Module, Card]:
-    """Make a network and fill it with its weights.
+    """Make a network and load its weights.
 
     Args:
         name: A method, or a user's file and function.
-        weights: File of weights, or ``random``; a user's function may fill its network itself.
+        weights: File of weights, or ``random``; a user's function may load its own.
         options: ``key=value`` each.
-        seed: Of what no file gives.
+        seed: Of weights that come from no file.
         settings: Written into the card.
 
     Returns:
@@ -81,7 +87,9 @@ def open_network(
         CheckpointError: The weights are not this network's.
     """
     torch.manual_seed(seed)
-    model, card = (_own if is_own(name) else _ours)(name, weights, options, seed)
+    model, card = (_user_network if is_user_file(name) else _package_network)(
+        name, weights, options, seed
+    )
     return model, replace(
         card,
         precision=None if settings.precision == "32" else settings.precision,
@@ -89,14 +97,16 @@ def open_network(
     )
 
 
-def as_function(model: nn.Module, settings: Settings) -> Restore:
+def as_function(model: nn.Module, settings: InferenceSettings) -> Restore:
     """The network as a function of numpy batches, on the device, in float32 throughout."""
     if settings.tile is None:
         return partial(restore_batch, model, device=settings.device, precision=settings.precision)
     return partial(_restore_in_tiles, model, settings)
 
 
-def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: Image) -> Image:
+def _restore_in_tiles(
+    model: nn.Module, settings: InferenceSettings, cloudy: Image, sar: Image
+) -> Image:
     assert settings.tile is not None
     restored = [
         restore_tiled(
@@ -111,10 +121,10 @@ def _restore_in_tiles(model: nn.Module, settings: Settings, cloudy: Image, sar: 
 # --- Networks of the package ----------------------------------------------------------------
 
 
-def _ours(
+def _package_network(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[Restorer, Card]:
-    known_method(name, others=[*UNTRAINED] if weights is None else ())
+    check_method(name, others=[*UNTRAINED] if weights is None else ())
     wanted = known_options(name, options)
     if weights is None:
         raise UsageError(
@@ -125,7 +135,7 @@ def _ours(
         model, origin = create_model(name, **wanted), f"random, seed {seed}"
         shown = f"{name} (untrained)"
     else:
-        model, origin, shown = load_weights(name, weights, **wanted), sha256_of(weights), name
+        model, origin, shown = load_weights(name, weights, **wanted), file_sha256(weights), name
     if model.bands != len(OPTICAL_BANDS):
         raise BenchError(
             f"{weights}: expected a network of {len(OPTICAL_BANDS)} bands, as the dataset has, got "
@@ -134,27 +144,13 @@ def _ours(
     return model, Card(method=shown, weights=origin, options=_as_text(model.options))
 
 
-def known_method(name: str, *, others: Sequence[str] = (), own: bool = True) -> None:
-    """Raise UsageError unless there is a network of this name.
-
-    Args:
-        name: As the user gave it.
-        others: What the command takes beside networks.
-        own: It also takes a user's file.
-    """
-    if name in METHODS or name in others:
-        return
-    known = [*others, *list_models()]
-    near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
-    near = near or difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}? There are" if near else "there are"
-    yours = "; a network of your own is net.py:build" if own else ""
-    raise UsageError(f"{name}: no such method; {hint} {', '.join(known)}{yours}")
-
-
 def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
-    """Options of a method, each of the type of its default."""
-    defaults = METHODS[name].options()
+    """Parse the options of a method; each has the type of its default.
+
+    Raises:
+        UsageError: An unknown option, or a value of another type.
+    """
+    defaults = default_options(name)
     values = parse_options(options, "--model-arg")
     for key, value in values.items():
         if key not in defaults:
@@ -169,11 +165,11 @@ def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_options(options: Sequence[str], word: str) -> dict[str, Any]:
-    """``key=value`` pairs as a table of Python's values; what is none stays text.
+    """Parse ``key=value`` pairs; a value that is no Python literal stays text.
 
     Args:
         options: As the user gave them.
-        word: Option of the command, for messages.
+        word: Name of the option, for messages.
 
     Raises:
         UsageError: One is no such pair, or a key comes twice.
@@ -196,18 +192,11 @@ def _as_text(options: Mapping[str, Any]) -> str | None:
     return ", ".join(f"{key}={options[key]}" for key in sorted(options)) or None
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a regular file, as hexadecimal digits."""
-    check_regular(path, 2**40)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # --- A user's own ---------------------------------------------------------------------------
 
 
 class UserNetwork(nn.Module):
-    """A user's network, whose mistakes become one message that says where.
+    """A user's network, whose errors become one message that says where they are.
 
     Args:
         network: Called with cloudy images and SAR.
@@ -248,11 +237,11 @@ class UserNetwork(nn.Module):
         return restored
 
 
-def _own(
+def _user_network(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[nn.Module, Card]:
-    place, _, function = name.rpartition(":") if ":" in name else (name, "", "")
-    file = Path(place)
+    path, _, function = name.rpartition(":") if ":" in name else (name, "", "")
+    file = Path(path)
     if file.suffix != ".py" or not function.isidentifier():
         raise UsageError(f"{name}: expected a file and a function in it, such as net.py:build")
     if weights == RANDOM:
@@ -268,14 +257,14 @@ def _own(
         load_state(network, weights)
     return UserNetwork(network, name, file), Card(
         method=f"{file.name}:{function}",
-        weights=f"of {function}(), seed {seed}" if weights is None else sha256_of(weights),
-        code=sha256_of(file),
+        weights=f"of {function}(), seed {seed}" if weights is None else file_sha256(weights),
+        code=file_sha256(file),
         options=_as_text(values),
     )
 
 
 def _run(file: Path) -> ModuleType:
-    """Import a user's file under a name of its own; it finds its neighbours as a script does."""
+    """Import a user's file under a unique name; it can import its neighbours as a script can."""
     spec = importlib.util.spec_from_file_location(f"_own_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
@@ -290,8 +279,8 @@ def _run(file: Path) -> ModuleType:
 
 
 def _function(module: ModuleType, function: str, file: Path) -> Callable[..., object]:
-    found: object = getattr(module, function, None)
-    if not callable(found):
+    value: object = getattr(module, function, None)
+    if not callable(value):
         functions = [
             name
             for name, value in vars(module).items()
@@ -300,7 +289,7 @@ def _function(module: ModuleType, function: str, file: Path) -> Callable[..., ob
         near = difflib.get_close_matches(function, functions, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(functions)}"
         raise BenchError(f"{file}: has no function {function!r}{hint if functions else ''}")
-    return found
+    return value
 
 
 def _call(
@@ -316,7 +305,7 @@ def _call(
 
 
 def _where(error: BaseException, file: Path, what: str) -> str:
-    """A user's mistake in one line: the innermost place in the user's files, and what it was."""
+    """A user's error in one line: the innermost line in the user's files, and the error."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
     folder = str(file.resolve().parent)

@@ -1,283 +1,246 @@
-"""A dataset in, the plan of its reference tables out: steps that are commands of this program."""
+"""Reproduce the reference tables: run ``train``, ``predict``, ``evaluate`` and ``compare`` in turn.
+
+Each command skips what is finished and resumes what is not, so the same reproduction can be started
+again at any time.
+"""
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from planetcr_bench import __version__
+from pydantic import ConfigDict, Field, create_model, field_validator
+
 from planetcr_bench.constants import PLANET_CR, PLANET_CR_TEST_SCENES
-from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import find_scenes, read_track
-from planetcr_bench.errors import BenchError, PredictionError, UsageError
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.tracks import read_track
+from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks import training
-from planetcr_bench.networks.loading import known_method, sha256_of
-from planetcr_bench.networks.plan import Row, Step, describe
-from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
-from planetcr_bench.predictions.format import CARD, read_card
-from planetcr_bench.predictions.predict import Window
-from planetcr_bench.results.ledger import SCHEMA_VERSION
+from planetcr_bench.networks.dry_run import estimate_throughput
+from planetcr_bench.networks.methods import SEGMENTER, check_method
+from planetcr_bench.predictions.baselines import METHODS as BASELINES
+from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.untrusted import read_toml
+from planetcr_bench.utils.validation import FileModel, validate
 from planetcr_models.errors import ModelError
-from planetcr_models.networks.registry import list_models
+from planetcr_models.networks.methods import list_models
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, read_checkpoint
 from planetcr_models.training.devices import Precision
 from planetcr_models.training.recipes import RECIPES
 
-MEMORY: Final = "plan.json"
-"""File of the working folder that knows which steps are done."""
+OFFICIAL_SUFFIX: Final = "-window160"
+"""Appended to the name of a run whose network saw the centre 160 × 160 alone."""
 
-CENTRE: Final = "-window160"
-"""Put behind the name of a run whose network saw the centre 160 × 160 alone."""
+_FURTHER_SEGMENTER: Final = re.compile(rf"{SEGMENTER}-([2-9])")
+"""Segmenters besides the first, which show whether a ranking depends on the segmenter."""
 
-SETTINGS: Final = ("methods", "untrained", "suffix", "all")
-"""Keys of a plan's file beside the names of methods."""
 
-_FURTHER_SEGMENTER: Final = re.compile(rf"{training.SEGMENTER}-([2-9])")
-"""Tables of segmenters beside the first, which show whether a ranking hangs on the segmenter."""
+class TrainingTable(FileModel):
+    """Table of a method, or of a segmenter: changes of its training.
 
-RUN: Final = {
-    "encoder_weights": "encoder_weights",
-    "val_share": "val_share",
-    "val_scenes": "val_scenes",
-    "micro_batches": "parts",
-}
-"""Options of ``train`` that a table may hold beside the recipe's keys, and a request's word."""
+    Further keys change the recipe, and are checked against it.
+    """
 
-KINDS: Final = {
-    "encoder_weights": str,
-    "val_share": float | int,
-    "val_scenes": int,
-    "micro_batches": int,
-    "seed": int,
-    "options": dict,
-}
+    model_config = ConfigDict(extra="allow")
 
-Table = Mapping[str, Any]
+    encoder_weights: str | None = None
+    val_share: float | None = None
+    val_scenes: int | None = None
+    micro_batches: int | None = None
+    seed: int | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class ConfigFile(FileModel):
+    """A TOML file of ``--config``; it also has a :class:`TrainingTable` for each method.
+
+    ``all`` is of every method, ``segmenter-2``, ``segmenter-3``, … add segmenters, which differ
+    from the first by their seed and by what their table says.
+
+    Attributes:
+        methods: Networks to train.
+        baselines: Baselines without training.
+        suffix: Appended to the names of runs, for networks that are not the published ones.
+    """
+
+    model_config = ConfigDict(title="methods, baselines, suffix and tables of methods")
+
+    methods: list[str] = Field(default_factory=lambda: [*list_models()])
+    baselines: list[str] = Field(default_factory=lambda: ["copy-cloudy", "mean-fill"])
+    suffix: str = ""
+
+    @field_validator("baselines")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in BASELINES:
+                raise ValueError(f"expected {', '.join(BASELINES)}, got {name}")
+        return names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReproductionConfig:
-    """What is to be reproduced, and how; see the options of ``planetcr-bench reproduce``."""
+    """What to reproduce, and how: the options of ``planetcr-bench reproduce``, and its file.
+
+    Attributes:
+        tables: Method to changes of its training, as :class:`TrainingTable` has them.
+    """
 
     data: Path
     out: Path
     results: Path
-    config: Path | None = None
     methods: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ("copy-cloudy", "mean-fill")
+    suffix: str = ""
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device: str = "auto"
     devices: int = 1
     precision: Precision = "32"
     workers: int | None = None
     cache: bool = True
     optical_thickness: Path | None = None
-    tables: Table = field(default_factory=dict)
+
+    @property
+    def segmenters(self) -> list[str]:
+        """Names of the segmenters: ``segmenter``, and those that the file adds."""
+        return [SEGMENTER, *sorted(filter(_FURTHER_SEGMENTER.fullmatch, self.tables))]
 
 
-def load_config(wish: ReproductionConfig) -> ReproductionConfig:
-    """The same with what its file says.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of this program.
 
-    The file has ``methods`` and ``untrained`` (names), ``suffix`` (put behind the names of runs,
-    for networks that are not the published ones), and a table for ``segmenter``, for a method, or
-    for ``all`` of them, with changes of the recipe and ``options`` of the network. A table
-    ``segmenter-2``, ``segmenter-3``, … adds a segmenter, which differs from the first by its seed
-    and by what the table says.
+    Attributes:
+        name: Unique among the steps, such as ``train align_cr``.
+        arguments: Of ``planetcr-bench``.
+    """
+
+    name: str
+    arguments: list[str]
+
+    @property
+    def command(self) -> str:
+        """As a shell takes it."""
+        return f"planetcr-bench {shlex.join(self.arguments)}"
+
+
+def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionConfig:
+    """Add what a file says to the options of the command line; ``--method`` takes precedence.
 
     Raises:
-        UsageError: The file cannot be read, or says something unknown.
+        UsageError: The file cannot be read, or has an unknown key, method or baseline.
     """
-    said: dict[str, Any] = {}
-    if wish.config is not None:
-        said = read_toml(wish.config, error=UsageError)
-    for key, value in said.items():
-        _expect_entry(wish.config, key, value)
-    methods = tuple(dict.fromkeys(wish.methods or said.get("methods", list_models())))
+    content: dict[str, Any] = {}
+    if file is not None:
+        content = read_toml(file, error=UsageError)
+    further = filter(_FURTHER_SEGMENTER.fullmatch, content)
+    tables = dict.fromkeys(("all", *RECIPES, *further), TrainingTable)
+    fields: dict[str, Any] = {name: (table | None, None) for name, table in tables.items()}
+    model = create_model("ConfigFile", __base__=ConfigFile, **fields)
+    checked = validate(model, content, str(file), error=UsageError)
+    methods = tuple(dict.fromkeys(options.methods or checked.methods))
     for name in methods:
-        known_method(name, own=False)
-    for name in said.get("untrained", ()):
-        if name not in UNTRAINED:
-            raise UsageError(
-                f"{wish.config}: untrained: expected {', '.join(UNTRAINED)}, got {name}"
-            )
-    return replace(wish, methods=methods, tables=said)
+        check_method(name, own=False)
+    return replace(
+        options,
+        methods=methods,
+        baselines=tuple(checked.baselines),
+        suffix=checked.suffix,
+        tables={name: content[name] for name in tables if name in content},
+    )
 
 
-def _expect_entry(file: Path | None, key: str, value: Any) -> None:
-    """Raise UsageError unless a plan's file may say this."""
-    known = [*SETTINGS, *RECIPES]
-    if key not in known and not _FURTHER_SEGMENTER.fullmatch(key):
-        near = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]!r}? It" if near else "it"
-        raise UsageError(f"{file}: has {key!r}; {hint} may have {', '.join(known)}")
-    kind = {"methods": list, "untrained": list, "suffix": str}.get(key, dict)
-    if not isinstance(value, kind):
-        raise UsageError(f"{file}: expected {key} to be a {kind.__name__}")
-    if kind is list and not all(isinstance(name, str) for name in value):
-        raise UsageError(f"{file}: expected {key} to be names")
-    for word, like in KINDS.items() if kind is dict else ():
-        if word in value and not isinstance(value[word], like):
-            raise UsageError(f"{file}: {key}.{word}: got {value[word]!r}")
+# --- Steps ----------------------------------------------------------------------------------
 
 
-def plan_of(wish: ReproductionConfig, hours: Mapping[str, float] | None = None) -> list[Step]:
-    """Every step from the dataset to the tables, in order.
+def build_steps(config: ReproductionConfig) -> list[Step]:
+    """All steps from the dataset to the tables, in order.
 
     A network predicts twice, from whole patches and from the centre that the authors' testers show
-    it (:data:`CENTRE`): tables of ``full`` are made from the former runs, of ``official`` from the
-    latter.
-
-    Args:
-        wish: As :func:`load_config` gives it.
-        hours: Name of a step to how long it takes.
+    it (:data:`OFFICIAL_SUFFIX`): tables of ``full`` are made from the former runs, those of
+    ``official`` from the latter.
 
     Raises:
         BenchError: The dataset lacks a split, or an option makes no sense.
         ModelError: A recipe makes no sense.
     """
-    hours = hours or {}
-    track = read_track(wish.data, "test")
-    scenes = find_scenes(wish.data, "test")
-    seen = fingerprint_of(scenes)
-    untrained = {name: name for name in wish.tables.get("untrained", ("copy-cloudy", "mean-fill"))}
-    whole, centre = (
-        {runs_of(wish, name)[window]: name for name in wish.methods}
-        for window in ("whole", "official")
-    )
-    segmenters = {name: wish.out / "train" / name / BEST for name in segmenters_of(wish)}
+    track, scenes = read_track(config.data, "test"), len(find_scenes(config.data, "test"))
     steps = []
-    for name in (*segmenters, *wish.methods):
-        request = request_of(wish, name)
-        _, identity, _, _ = training.identify(request)
-        weights = request.out / BEST
-        made = (weights, weights.with_suffix(".json")) if name in segmenters else (weights,)
-        steps.append(
-            Step(
-                name=f"train {name}",
-                run=_Train(request, identity, train_arguments(request)),
-                inputs={key: str(value) for key, value in identity.items()},
-                reads=_encoder_file(request),
-                writes=made,
-                hours=hours.get(f"train {name}"),
-            )
-        )
-    for run, name in {**untrained, **whole, **centre}.items():
-        predictions, result = wish.out / "preds" / run, wish.results / track / run
-        arguments = ["predict", name, "--data", str(wish.data), "--out", str(predictions)]
-        trained = name in RECIPES
-        window: Window = "official" if run in centre else "whole"
-        weights = wish.out / "train" / name / BEST
-        if trained:
-            arguments += ["--weights", str(weights), "--device", wish.device]
-            arguments += ["--window", window]
-        steps.append(
-            Step(
-                name=f"predict {run}",
-                run=_Predict(predictions, seen, weights if trained else None, window, arguments),
-                inputs={"test": seen, "version": __version__, "window": window},
-                reads=(weights,) if trained else (),
-                writes=(predictions,),
-                hours=hours.get(f"predict {name}"),
-            )
-        )
-        thickness = wish.optical_thickness
-        arguments = [
-            "evaluate", str(predictions), "--data", str(wish.data), "--results",
-            str(wish.results), "--name", run, "--device", wish.device,
-            *(word for file in segmenters.values() for word in ("--segmenter", str(file))),
-            *(("--optical-thickness", str(thickness)) if thickness is not None else ()),
-        ]  # fmt: skip
-        steps.append(
-            Step(
-                name=f"evaluate {run}",
-                run=_Command(arguments),
-                inputs={
-                    "version": __version__,
-                    "schema": str(SCHEMA_VERSION),
-                    "optical_thickness": str(wish.optical_thickness is not None),
-                },
-                reads=(predictions, *segmenters.values()),
-                writes=(result / "ledger.parquet", result / "run.json"),
-            )
-        )
-    published = track == PLANET_CR and len(scenes) == PLANET_CR_TEST_SCENES
+    for name in (*config.segmenters, *config.methods):
+        request = training_request(config, name)
+        training.identify(request)  # refuse a recipe now, not after days of work
+        steps.append(Step(f"train {name}", train_arguments(request)))
+    whole = {f"{name}{config.suffix}": name for name in config.methods}
+    centre = {f"{run}{OFFICIAL_SUFFIX}": name for run, name in whole.items()}
+    baselines = {name: name for name in config.baselines}
+    for run, name in {**baselines, **whole, **centre}.items():
+        predictions = config.out / "preds" / run
+        arguments = ["predict", name, "--data", str(config.data), "--out", str(predictions)]
+        if run not in baselines:
+            arguments += ["--weights", str(config.out / "train" / name / BEST)]
+            arguments += ["--device", config.device]
+            arguments += ["--window", "official" if run in centre else "whole"]
+        steps.append(Step(f"predict {run}", arguments))
+        steps.append(Step(f"evaluate {run}", _evaluate_arguments(config, predictions, run)))
+    published = track == PLANET_CR and scenes == PLANET_CR_TEST_SCENES
     for protocol, networks in (("official", centre), ("full", whole)):
-        ledgers = [wish.results / track / run for run in (*untrained, *networks)]
-        comparison = comparison_of(wish.results, protocol)
-        arguments = ["compare", *map(str, ledgers)]
-        arguments += ["--protocol", protocol, "--out", str(comparison)]
-        if published and protocol == "official":
-            arguments.append("--published")
-        steps.append(
-            Step(
-                name=f"tables and figures, {protocol}",
-                run=_Command(arguments),
-                inputs={"runs": ", ".join((*untrained, *networks)), "version": __version__},
-                reads=tuple(ledger / "ledger.parquet" for ledger in ledgers),
-                writes=(comparison,),
-            )
-        )
+        ledgers = [str(config.results / track / run) for run in (*baselines, *networks)]
+        arguments = ["compare", *ledgers, "--protocol", protocol]
+        arguments += ["--out", str(config.results / "comparison" / protocol)]
+        arguments += ["--published"] if published and protocol == "official" else []
+        steps.append(Step(f"compare {protocol}", arguments))
     return steps
 
 
-def comparison_of(results: Path, protocol: str) -> Path:
-    """Folder of the tables and figures of all runs in one protocol."""
-    return results / "comparison" / protocol
+def _evaluate_arguments(config: ReproductionConfig, predictions: Path, run: str) -> list[str]:
+    arguments = ["evaluate", str(predictions), "--data", str(config.data)]
+    arguments += ["--results", str(config.results), "--name", run, "--device", config.device]
+    for name in config.segmenters:
+        arguments += ["--segmenter", str(config.out / "train" / name / BEST)]
+    if config.optical_thickness is not None:
+        arguments += ["--optical-thickness", str(config.optical_thickness)]
+    return arguments
 
 
-def runs_of(wish: ReproductionConfig, name: str) -> dict[Window, str]:
-    """Window that a method's network sees to the name of its run; none for a segmenter."""
-    run = f"{name}{wish.tables.get('suffix', '')}"
-    return {"whole": run, "official": f"{run}{CENTRE}"} if name in wish.methods else {}
-
-
-def segmenters_of(wish: ReproductionConfig) -> list[str]:
-    """Names of the segmenters: ``segmenter``, and those that the file adds."""
-    return [training.SEGMENTER, *sorted(filter(_FURTHER_SEGMENTER.fullmatch, wish.tables))]
-
-
-def request_of(wish: ReproductionConfig, name: str) -> training.Request:
-    """The request to train one method, or a segmenter."""
-    own_table = wish.tables.get(name, {})
+def training_request(config: ReproductionConfig, name: str) -> training.Request:
+    """The request to train a method, or a segmenter."""
+    table = dict(config.tables.get(name, {}))
     if further := _FURTHER_SEGMENTER.fullmatch(name):
-        first = wish.tables.get(training.SEGMENTER, {})
-        seed = first.get("seed", RECIPES[training.SEGMENTER].seed) + int(further[1]) - 1
-        table = {**first, "seed": seed, **own_table}
-    elif name == training.SEGMENTER:
-        table = dict(own_table)
-    else:
-        table = {**wish.tables.get("all", {}), **own_table}
+        first = config.tables.get(SEGMENTER, {})
+        seed = first.get("seed", RECIPES[SEGMENTER].seed) + int(further[1]) - 1
+        table = {**first, "seed": seed, **table}
+    elif name != SEGMENTER:
+        table = {**config.tables.get("all", {}), **table}
     options = table.pop("options", {})
-    own = {RUN[key]: table.pop(key) for key in RUN if key in table}
+    names = {"micro_batches": "parts"}
+    own = {
+        names.get(key, key): table.pop(key)
+        for key in ("encoder_weights", "val_share", "val_scenes", "micro_batches")
+        if key in table
+    }
     return training.Request(
-        name=training.SEGMENTER if further else name,
-        data=wish.data,
-        out=wish.out / "train" / name,
+        name=SEGMENTER if further else name,
+        data=config.data,
+        out=config.out / "train" / name,
         changes=tuple(f"{key}={value}" for key, value in table.items()),
         options=tuple(f"{key}={value}" for key, value in options.items()),
-        cache=wish.out / "cache" if wish.cache else None,
-        device=wish.device,
-        devices=wish.devices,
-        precision=wish.precision,
-        workers=wish.workers,
+        cache=config.out / "cache" if config.cache else None,
+        device=config.device,
+        devices=config.devices,
+        precision=config.precision,
+        workers=config.workers,
         **own,
     )
 
 
-def _encoder_file(request: training.Request) -> tuple[Path, ...]:
-    source = request.encoder_weights
-    return () if source in (None, "imagenet") else (Path(str(source)),)
-
-
 def train_arguments(request: training.Request) -> list[str]:
-    """A request as a command."""
+    """A request as arguments of ``planetcr-bench``."""
     given: dict[str, Any] = {
         "--data": request.data,
         "--out": request.out,
@@ -289,7 +252,7 @@ def train_arguments(request: training.Request) -> list[str]:
         "--device": request.device,
         "--devices": request.devices,
         "--precision": request.precision,
-        "--workers": request.workers,
+        "--loader-workers": request.workers,
     }
     return [
         "train",
@@ -300,110 +263,85 @@ def train_arguments(request: training.Request) -> list[str]:
     ]
 
 
-def estimate(wish: ReproductionConfig, steps: Sequence[Step]) -> dict[str, float]:
-    """Hours of training and predicting that a plan has before it, from a few steps of each.
+# --- Running --------------------------------------------------------------------------------
+
+
+def reproduce(
+    config: ReproductionConfig, steps: Sequence[Step], *, say: Callable[[str], None]
+) -> None:
+    """Run each step in a process of its own, in order; what is finished takes seconds.
+
+    Args:
+        config: Names the working folder, in which one reproduction runs at a time.
+        steps: As :func:`build_steps` gives them.
+        say: Takes a few lines per step.
+
+    Raises:
+        BenchError: A step failed; those before it stay done. Or another reproduction runs.
+        KeyboardInterrupt: The user stopped it.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    refusal = f"{config.out}: another reproduction runs there; wait, or choose another --out"
+    with exclusive_lock(config.out / ".lock", refusal):
+        _run(steps, say)
+
+
+def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
+    for number, step in enumerate(steps, start=1):
+        say(f"[{number}/{len(steps)}] {step.name}\n$ {step.command}")
+        command = [sys.executable, "-m", "planetcr_bench", *step.arguments]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603  # ours
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                process.wait()  # it was interrupted too, and saves what it has
+                raise
+        if code == 130:
+            raise KeyboardInterrupt
+        if code:
+            raise BenchError(
+                f"{step.name}: failed, see above; the steps before it are done, and the same "
+                "command goes on from here"
+            )
+
+
+def estimate_hours(config: ReproductionConfig) -> dict[str, float]:
+    """Hours that training and predicting still take, by name of the step, from a few steps of each.
 
     Predicting from the centre is taken to last as long as from whole patches; it lasts less. A
     network whose steps cannot be measured, for lack of memory as a rule, has none.
     """
-    waiting = {row.name for row in describe(steps, wish.out / MEMORY) if row.state != "done"}
-    scenes = len(find_scenes(wish.data, "test"))
+    scenes = len(find_scenes(config.data, "test"))
     hours: dict[str, float] = {}
-    for name in (*segmenters_of(wish), *wish.methods):
-        if not waiting & {
-            f"train {name}",
-            *(f"predict {run}" for run in runs_of(wish, name).values()),
-        }:
-            continue
+    for name in (*config.segmenters, *config.methods):
+        request = replace(training_request(config, name), cache=None, quiet=True)
         try:
-            request = replace(request_of(wish, name), cache=None, quiet=True)
-            found = training.estimate_throughput(request, cached=wish.cache)
+            estimate = estimate_throughput(request, cached=config.cache)
         except ModelError:
             continue
-        hours[f"train {name}"] = found["hours"]
-        if found["scene_seconds"]:
-            hours[f"predict {name}"] = found["scene_seconds"] * scenes / 3600
+        done = _steps_done(request.out / CHECKPOINT, estimate["identity"]) / estimate["steps"]
+        hours[f"train {name}"] = estimate["hours"] * max(0.0, 1 - done)
+        if name in config.methods and estimate["scene_seconds"]:
+            for run in (f"{name}{config.suffix}", f"{name}{config.suffix}{OFFICIAL_SUFFIX}"):
+                left = scenes - len([*(config.out / "preds" / run).glob("*.tif")])
+                hours[f"predict {run}"] = estimate["scene_seconds"] * max(0, left) / 3600
     return hours
 
 
-def as_lines(rows: Sequence[Row]) -> list[str]:
-    """A plan in words, one line a step, and the hours of all that is to be done."""
-    width = max(len(row.name) for row in rows)
-    lines = []
-    for row in rows:
-        about = f"{row.hours:8.2f} h" if row.hours is not None and row.state != "done" else " " * 10
-        lines.append(f"{row.name:{width}}  {about}  {row.state}{f': {row.why}' if row.why else ''}")
-    known = [row.hours for row in rows if row.hours is not None and row.state != "done"]
-    lines.append(f"{'all that is measured':{width}}  {sum(known):8.2f} h")
-    return lines
+def _steps_done(checkpoint: Path, identity: Mapping[str, Any]) -> int:
+    """Steps of this very run that are done."""
+    if not checkpoint.exists():
+        return 0
+    state = read_checkpoint(checkpoint)
+    return int(state["step"]) if dict(state["identity"]) == dict(identity) else 0
 
 
-# --- What a step does -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Command:
-    """A command of this program, in a process of its own."""
-
-    arguments: list[str]
-
-    def __call__(self) -> None:
-        print(f"$ planetcr-bench {shlex.join(self.arguments)}", file=sys.stderr, flush=True)
-        done = subprocess.run(  # noqa: S603  # this program, with arguments made above
-            [sys.executable, "-m", "planetcr_bench", *self.arguments],
-            check=False,
-            stdout=subprocess.DEVNULL,
-        )
-        if done.returncode == 130:
-            raise KeyboardInterrupt
-        if done.returncode:
-            raise BenchError(
-                f"planetcr-bench {shlex.join(self.arguments)}: failed, see above; what was done "
-                "before is kept, the same command goes on from here"
-            )
-
-
-@dataclass(frozen=True)
-class _Train:
-    request: training.Request
-    identity: Mapping[str, Any]
-    arguments: list[str]
-
-    def __call__(self) -> None:
-        """Train; a run of another recipe or dataset is put aside, for it took long to make."""
-        checkpoint = self.request.out / CHECKPOINT
-        if checkpoint.exists():
-            there = read_checkpoint(checkpoint)["identity"]
-            if dict(there) != dict(self.identity):
-                _put_aside(self.request.out)
-        _Command(self.arguments)()
-
-
-@dataclass(frozen=True)
-class _Predict:
-    folder: Path
-    fingerprint: str
-    weights: Path | None
-    window: Window
-    arguments: list[str]
-
-    def __call__(self) -> None:
-        """Predict; those of other weights, scenes or windows are thrown away."""
-        if (self.folder / CARD).exists():
-            weights = None if self.weights is None else sha256_of(self.weights)
-            try:
-                card = read_card(self.folder)
-                there = (card.weights, card.fingerprint, card.window)
-                same = there == (weights, self.fingerprint, self.window)
-            except PredictionError:
-                same = False
-            if not same:
-                shutil.rmtree(self.folder)
-        _Command(self.arguments)()
-
-
-def _put_aside(folder: Path) -> None:
-    number = 1
-    while folder.with_name(f"{folder.name}.old-{number}").exists():
-        number += 1
-    folder.rename(folder.with_name(f"{folder.name}.old-{number}"))
+def format_dry_run(steps: Sequence[Step], hours: Mapping[str, float]) -> str:
+    """The steps and the hours of each, one line a step, and their sum."""
+    total = "all that is measured"
+    width = max(len(total), *(len(step.name) for step in steps))
+    lines = [
+        f"{step.name:{width}}" + (f"  {hours[step.name]:8.2f} h" if step.name in hours else "")
+        for step in steps
+    ]
+    return "\n".join([*lines, f"{total:{width}}  {sum(hours.values()):8.2f} h"])

@@ -1,8 +1,7 @@
-"""Files of segmenters in, what the benchmark asks of a segmenter out; needs PyTorch."""
+"""Load segmenters from files and run them; needs PyTorch."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,24 +13,25 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.scene import Image
 from planetcr_bench.utils.devices import choose_device
+from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import CheckpointError
 from planetcr_models.inference import InferencePrecision
 from planetcr_models.segmentation.deeplab import Segmenter, classify, load_segmenter, read_card
 
-TOLD: Final = ("track", "training_fingerprint", "training_scenes", "scores")
-"""What of a segmenter's card goes into the provenance of what it segmented."""
+CARD_KEYS: Final = ("track", "training_fingerprint", "training_scenes", "scores")
+"""Entries of a segmenter's card that go into the provenance of a ledger."""
 
 _AT_ONCE: Final = {"cpu": 4, "cuda": 32}
-"""Images that a segmenter sees at a time: more are no faster, and take memory."""
+"""Images in a batch: more are no faster, and take memory."""
 
 
 class FileSegmenter:
-    """A segmenter of a file, on a device.
+    """A segmenter loaded from a file, on a device.
 
     Args:
         path: As ``planetcr-bench train segmenter`` wrote it.
         device: As PyTorch names it.
-        precision: ``bf16`` is another segmenter than ``off``: it takes some pixels for another
+        precision: ``bf16`` counts as another segmenter than ``32``: some pixels get another
             class.
     """
 
@@ -45,16 +45,15 @@ class FileSegmenter:
                 "makes one"
             )
         self._device, self._precision = device, precision
-        with path.open("rb") as file:
-            self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self._sha256 = file_sha256(path)
         card: Mapping[str, Any] = {}
         with suppress(CheckpointError):  # a segmenter without a card is a segmenter
             card = read_card(path)
-        self._card = {key: card[key] for key in TOLD if key in card}
+        self._card = {key: card[key] for key in CARD_KEYS if key in card}
 
     @property
     def key(self) -> str:
-        """First eight digits of the file's SHA-256, and ``-bf16`` under autocast."""
+        """First eight digits of the file's SHA-256, with ``-bf16`` in that precision."""
         return self._sha256[:8] + ("-bf16" if self._precision == "bf16" else "")
 
     @property
@@ -64,7 +63,7 @@ class FileSegmenter:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Name, hash, options, and what its card says."""
+        """Name, hash, options, and entries of its card."""
         options = {**self._segmenter.options, "rates": list(self._segmenter.options["rates"])}
         return {"name": self.name, "sha256": self._sha256, "options": options, **self._card}
 

@@ -1,4 +1,4 @@
-"""A request in, a run of training out: scenes, network, recipe, scores put together."""
+"""Train a network or the segmenter: put scenes, network, recipe and validation together."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from torch import nn
 
 from planetcr_bench import __version__
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits, read_track
+from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits
 from planetcr_bench.data.patches import CachedPatches, FilePatches, build_cache
 from planetcr_bench.data.splits import hold_out, remark, some_scenes
+from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
-from planetcr_bench.networks.held_out_scores import RestorerScores, SegmenterScores
-from planetcr_bench.networks.loading import known_method, known_options, parse_options, sha256_of
+from planetcr_bench.networks.loading import known_options, parse_options
+from planetcr_bench.networks.methods import SEGMENTER, check_method
+from planetcr_bench.networks.validation import NetworkValidation, SegmenterValidation
 from planetcr_bench.utils.devices import choose_device
-from planetcr_bench.utils.files import atomic_write, exclusive_lock
+from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
 from planetcr_bench.utils.json_values import to_json_value
 from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
@@ -50,14 +52,12 @@ from planetcr_models.training.objectives import (
     objective_of_segmenter,
 )
 from planetcr_models.training.recipes import RECIPES, Recipe
-from planetcr_models.training.throughput import estimate_throughput as measure_speed
 from planetcr_models.training.trainer import Validation, train
 from planetcr_models.weights.checkpoint import expect_file
 from planetcr_models.weights.files import save_model
 
-SEGMENTER: Final = "segmenter"
 RECIPE: Final = "recipe.toml"
-"""File of a run that says what it is."""
+"""File of a run with its command and all that decides its result."""
 
 SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
     "encoder": "resnet50",
@@ -69,7 +69,7 @@ SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What was asked for; see the options of ``planetcr-bench train``."""
+    """The options of ``planetcr-bench train``, which explains them."""
 
     name: str
     data: Path | None
@@ -93,7 +93,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """All that a run needs, made from a request."""
+    """Everything a run needs, made from a request."""
 
     objective: Objective
     patches: FilePatches | CachedPatches
@@ -104,7 +104,7 @@ class Prepared:
 
 
 def run(request: Request) -> dict[str, Any] | None:
-    """Train, or go on.
+    """Train, or resume a run that was stopped.
 
     Returns:
         ``name``, ``out``, ``steps``, ``best_epoch`` and its ``scores``; None in all processes of a
@@ -117,11 +117,11 @@ def run(request: Request) -> dict[str, Any] | None:
     prepared = prepare(request)
     fabric = make_fabric(prepared.settings)
     fabric.launch()
-    with ExitStack() as held:
+    with ExitStack() as stack:
         refusal: Exception | None = None
         if fabric.is_global_zero:
             try:
-                held.enter_context(_claim(request, prepared))
+                stack.enter_context(_claim(request, prepared))
             except (BenchError, ModelError, OSError) as error:
                 refusal = error
         if fabric.broadcast(refusal is not None):  # all processes leave, one says why
@@ -150,142 +150,47 @@ def run(request: Request) -> dict[str, Any] | None:
 
 
 def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
-    """What became of a run, and what comes next, in words."""
+    """The outcome of a run, and the next command, in words."""
     best = request.out / BEST
-    said = f"{outcome['steps']} steps in all; best: epoch {outcome['best_epoch']}"
+    text = f"{outcome['steps']} steps in all; best: epoch {outcome['best_epoch']}"
     if outcome["scores"]:
-        shown = RestorerScores.shown if request.name != SEGMENTER else SegmenterScores.shown
+        shown = NetworkValidation.shown if request.name != SEGMENTER else SegmenterValidation.shown
         scores = outcome["scores"]
-        said += f" ({', '.join(f'{key} {scores[key]:.4g}' for key in shown)})"
+        text += f" ({', '.join(f'{key} {scores[key]:.4g}' for key in shown)})"
     else:
-        said += ", the last, for there was no validation"
+        text += ", the last, for there was no validation"
     if request.name == SEGMENTER:
-        return f"{said}\nSegmenter: {best}, its card beside it"
-    return f"{said}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
-
-
-def estimate_throughput(request: Request, *, cached: bool = False) -> dict[str, Any]:
-    """What a run would be, and how long it would take on this machine; only a cache is kept.
-
-    Args:
-        request: The run.
-        cached: Take reading to cost no time, as from a cache that there is not yet.
-
-    Returns:
-        ``name``, ``identity``, ``steps``, speeds in samples per second of the ``loader`` alone and
-        of the ``step`` alone on all devices together, ``scene_seconds`` to validate a scene on one,
-        ``validation_seconds`` after each epoch, and ``hours`` in all; and ``device``, batch and
-        memory, as ``Speed`` says.
-    """
-    prepared = prepare(request)
-    speed = measure_speed(
-        prepared.objective, prepared.patches, prepared.validation, prepared.settings
-    )
-    recipe = prepared.objective.recipe
-    return {
-        "name": request.name,
-        "identity": dict(prepared.identity),
-        "steps": speed.steps * recipe.epochs,
-        "loader": speed.loader,
-        "step": speed.step,
-        "scene_seconds": speed.scene_seconds,
-        "validation_seconds": speed.validation_seconds,
-        "hours": speed.hours(epochs=recipe.epochs, batch=recipe.batch, cached=cached),
-        "device": speed.device,
-        "devices": request.devices * request.nodes,
-        "batch": recipe.batch,
-        "crop": recipe.crop,
-        "parts": request.parts,
-        "tried_images": speed.images,
-        "tried_crop": speed.crop,
-        "peak_bytes": speed.peak_bytes,
-        "step_bytes": speed.step_bytes,
-        "memory_bytes": speed.memory_bytes,
-    }
-
-
-def told(rehearsal: Mapping[str, Any]) -> str:
-    """A rehearsal in words."""
-    width = max(map(len, rehearsal["identity"]))
-    lines = [f"{key:{width}}  {value}" for key, value in rehearsal["identity"].items()]
-    hint = ""
-    if rehearsal["loader"] < rehearsal["step"]:
-        hint = "; reading is the bottleneck: give --cache, or more --loader-workers"
-    speed = (
-        f"{rehearsal['steps']:,} steps; loader alone {rehearsal['loader']:.3g} samples/s, step "
-        f"alone {rehearsal['step']:.3g} samples/s{hint}"
-    )
-    time = (
-        f"about {_plainly(rehearsal['hours'])} on this machine, with "
-        f"{rehearsal['validation_seconds']:,.0f} s of validation an epoch"
-    )
-    return "\n".join([*lines, "", *_told_of_memory(rehearsal), speed, time])
-
-
-def _told_of_memory(rehearsal: Mapping[str, Any]) -> list[str]:
-    """Device, batch, and the memory that each step takes."""
-    images, crop, crops = (rehearsal[key] for key in ("tried_images", "tried_crop", "crop"))
-    share = rehearsal["batch"] // (rehearsal["devices"] * rehearsal["parts"])
-    whole = (images, crop) == (share, crops)
-    peak, step, there = (
-        rehearsal[key] / 1e9 for key in ("peak_bytes", "step_bytes", "memory_bytes")
-    )
-    noun = "image" if images == 1 else "images"
-    said = f"measured on {images} {noun} of {crop} x {crop} pixels"
-    said += f", which took {peak:.1f} GB" if peak else ""
-    parts = f" in {rehearsal['parts']} parts" if rehearsal["parts"] > 1 else ""
-    devices = f" over {rehearsal['devices']} devices" if rehearsal["devices"] > 1 else ""
-    lines = [
-        f"device: {rehearsal['device']}{f', {there:.0f} GB' if there else ''}",
-        f"batch: {rehearsal['batch']} crops of {crops} x {crops} pixels{devices}{parts}; {said}",
-    ]
-    if step and not whole:
-        lines.append(f"memory: a step would take about {step:.0f} GB")
-        if there and step > there:
-            lines[-1] += (
-                f", more than the {there:.0f} GB there are: use a smaller --batch, or "
-                "--micro-batches to run it through in parts"
-            )
-    return lines
-
-
-def _plainly(hours: float) -> str:
-    """Hours as one would say them."""
-    if hours >= 10:
-        return f"{hours:,.0f} hours"
-    return f"{hours:.1f} hours" if hours >= 1 else f"{hours:.2g} hours"
-
-
-# --- From words to things -------------------------------------------------------------------
+        return f"{text}\nSegmenter: {best}, its card beside it"
+    return f"{text}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
 
 
 def prepare(request: Request) -> Prepared:
-    """Find scenes, make network and recipe.
+    """Find the scenes, make the network and its recipe.
 
     Raises:
         BenchError: The dataset or an option is not as it must be.
         ModelError: A recipe that makes no sense, or weights that do not fit.
     """
     choose_device(request.device)
-    recipe, identity, learnt, held = identify(request)
-    if held and held[0].split_folder == learnt[0].split_folder and not request.quiet:
-        said = remark(learnt, held, share=request.val_share)
-        if said and os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run speaks
-            typer.echo(said, err=True)
-    patches: FilePatches | CachedPatches = FilePatches(learnt)
+    recipe, identity, training, validation = identify(request)
+    if validation and validation[0].split_folder == training[0].split_folder and not request.quiet:
+        message = remark(training, validation, share=request.val_share)
+        if message and os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run prints it
+            typer.echo(message, err=True)
+    patches: FilePatches | CachedPatches = FilePatches(training)
     if request.cache is not None:
         name = identity["training_fingerprint"][:16]
-        patches = build_cache(learnt, request.cache, name=name, quiet=request.quiet)
+        patches = build_cache(training, request.cache, name=name, quiet=request.quiet)
     torch.manual_seed(recipe.seed)
     segmenter, precision = request.name == SEGMENTER, _inference_precision(request.precision)
-    objective = (_segmenter if segmenter else _restorer)(request, recipe, patches)
-    scores = (SegmenterScores if segmenter else RestorerScores)(held, precision) if held else None
+    objective = (_segmenter if segmenter else _network)(request, recipe, patches)
+    kind = SegmenterValidation if segmenter else NetworkValidation
     return Prepared(
         objective=objective,
         patches=patches,
-        validation=scores,
+        validation=kind(validation, precision) if validation else None,
         identity=identity,
-        save=partial(_save_segmenter, identity) if segmenter else _save_restorer,
+        save=partial(_save_segmenter, identity) if segmenter else _save_network,
         settings=Settings(
             device=request.device,
             devices=request.devices,
@@ -301,7 +206,7 @@ def prepare(request: Request) -> Prepared:
 def identify(
     request: Request,
 ) -> tuple[Recipe, dict[str, Any], list[SceneFiles], list[SceneFiles]]:
-    """Recipe and scenes of a run, and all that decides its result; makes no network.
+    """Recipe and scenes of a run, and everything that decides its result; makes no network.
 
     Returns:
         Recipe, identity, scenes to learn from, scenes to validate on.
@@ -310,20 +215,21 @@ def identify(
         BenchError: The dataset or an option is not as it must be.
         ModelError: A recipe that makes no sense.
     """
-    known_method(request.name, others=(SEGMENTER,), own=False)
+    check_method(request.name, others=(SEGMENTER,), own=False)
     if request.name != SEGMENTER and request.encoder_weights is not None:
-        raise UsageError(f"--encoder-weights is of the segmenter, not of {request.name}")
+        raise UsageError(f"--encoder-weights is for the segmenter, not for {request.name}")
     recipe = recipe_of(request.name, request.changes)
     options = _options(request)
     data = data_folder(request.data)
-    learnt, held = _scenes(request, data)
+    training, validation = _scenes(request, data)
+    held_out = fingerprint_of(validation, quiet=request.quiet) if validation else "none"
     identity: dict[str, Any] = {
         "name": request.name,
         "track": read_track(data),
-        "training_scenes": len(learnt),
-        "training_fingerprint": fingerprint_of(learnt, quiet=request.quiet),
-        "validation_scenes": len(held),
-        "validation_fingerprint": fingerprint_of(held, quiet=request.quiet) if held else "none",
+        "training_scenes": len(training),
+        "training_fingerprint": fingerprint_of(training, quiet=request.quiet),
+        "validation_scenes": len(validation),
+        "validation_fingerprint": held_out,
         "precision": request.precision,
         "parts": request.parts,
         **recipe.plain(),
@@ -331,15 +237,15 @@ def identify(
     }
     if request.encoder_weights is not None:
         identity["encoder_weights"] = _origin(request.encoder_weights)
-    return recipe, identity, learnt, held
+    return recipe, identity, training, validation
 
 
 def _origin(encoder_weights: str) -> str:
-    """Initial weights of a segmenter's encoder: hash of a file, or the word for the cached one."""
+    """What identifies the initial weights of an encoder: a file's hash, or ``imagenet``."""
     if encoder_weights == "imagenet":
         return encoder_weights
     expect_file(Path(encoder_weights), "a file of weights")
-    return sha256_of(Path(encoder_weights))
+    return file_sha256(Path(encoder_weights))
 
 
 def _plain(value: Any) -> Any:
@@ -380,8 +286,8 @@ def _scenes(request: Request, data: Path) -> tuple[list[SceneFiles], list[SceneF
         return scenes, []
     if "val" in find_splits(data) and request.scene_list is None:
         return scenes, some_scenes(find_scenes(data, "val"), request.val_scenes)
-    learnt, held = hold_out(scenes, share=request.val_share)
-    return learnt, some_scenes(held, request.val_scenes)
+    training, validation = hold_out(scenes, share=request.val_share)
+    return training, some_scenes(validation, request.val_scenes)
 
 
 def _workers(request: Request) -> int:
@@ -396,7 +302,7 @@ def _inference_precision(precision: Precision) -> InferencePrecision:
     return "bf16" if precision == "bf16" else "32"
 
 
-def _restorer(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:
+def _network(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:
     del patches
     network = create_model(request.name, **_options(request))
     if recipe.initialisation == "he_uniform":
@@ -414,7 +320,7 @@ def _segmenter(request: Request, recipe: Recipe, patches: FilePatches | CachedPa
     return objective_of_segmenter(segmenter, recipe, patches)
 
 
-def _save_restorer(network: nn.Module, path: Path, scores: Mapping[str, float]) -> None:
+def _save_network(network: nn.Module, path: Path, scores: Mapping[str, float]) -> None:
     del scores
     assert isinstance(network, Restorer)
     save_model(network, path)
@@ -441,7 +347,7 @@ def _save_segmenter(
 
 @contextmanager
 def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
-    """Hold the folder for the while, or refuse; write what the run is."""
+    """Lock the folder of a run, or refuse; write what the run is."""
     out = request.out
     if out.exists() and not out.is_dir():
         raise BenchError(f"{out}: expected a folder, found a file; choose another --out")
@@ -450,17 +356,17 @@ def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
         out / ".lock", f"{out}: another run trains there; wait, or choose another --out"
     ):
         _expect_ours(out, prepared.identity)
-        said = {
+        content = {
             "version": __version__,
             "command": shlex.join(request.command),
             "identity": dict(prepared.identity),
         }
-        atomic_write(out / RECIPE, tomli_w.dumps(said).encode())
+        atomic_write(out / RECIPE, tomli_w.dumps(content).encode())
         yield
 
 
 def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
-    """Raise TrainingError unless a folder is new, empty, or of this very run."""
+    """Raise TrainingError unless a folder is new, empty, or belongs to this very run."""
     checkpoint = out / CHECKPOINT
     if checkpoint.exists():
         expect_same_run(checkpoint, read_checkpoint(checkpoint)["identity"], identity)
@@ -478,11 +384,11 @@ def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
 
 
 def _was_killed_early(out: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a folder is of this very run, killed before its first checkpoint: no more is lost."""
+    """Whether this very run was killed here before its first checkpoint: nothing else is lost."""
     try:
-        said = read_toml(out / RECIPE).get("identity")
+        written = read_toml(out / RECIPE).get("identity")
         epochs = read_text(out / EPOCHS).count("\n") if (out / EPOCHS).exists() else 0
     except BenchError:
         return False
     header = 1
-    return said == parse_toml(tomli_w.dumps(dict(identity)), RECIPE) and epochs <= header + 1
+    return written == parse_toml(tomli_w.dumps(dict(identity)), RECIPE) and epochs <= header + 1

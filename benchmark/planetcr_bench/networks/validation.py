@@ -1,15 +1,21 @@
-"""Score and draw what a network makes of a few scenes during training."""
+"""Score networks and segmenters on held-out scenes during training, and draw a few of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
-from planetcr_bench.constants import DN_PER_REFLECTANCE
+from planetcr_bench.constants import DN_PER_REFLECTANCE, LAND_COVER
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Image, Scene
+from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.evaluation.loading import scene_arrays
 from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.figures.style import save_figure
@@ -18,14 +24,114 @@ from planetcr_bench.gallery.gallery import gallery_figure
 from planetcr_bench.gallery.panels import TRUE_COLOUR, land_cover_panel, optical_panels
 from planetcr_bench.gallery.scenes import drawn_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.registry import HEADLINE
+from planetcr_bench.metrics.scores import confusion, iou, miou, pixel_accuracy
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import digital_numbers
-from planetcr_bench.results.aggregate import METRICS, score_groups
+from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import ledger_table
+from planetcr_models.inference import InferencePrecision, restore_batch
+from planetcr_models.segmentation.deeplab import Segmenter, classify
+
+DRAWN: Final = 4
+"""Validation scenes in a picture."""
 
 
-def measure(scene: Scene, prediction: Image) -> SceneSums:
-    """Sums of one scene under both protocols: what ``predict`` and ``evaluate`` would come to.
+class SceneValidation(ABC):
+    """Validation on whole scenes that a network is not trained on.
+
+    Args:
+        scenes: At least one.
+        precision: As in training.
+    """
+
+    criterion: ClassVar[str]
+    shown: ClassVar[tuple[str, ...]]
+
+    def __init__(self, scenes: Sequence[SceneFiles], precision: InferencePrecision) -> None:
+        self.files, self.precision = scenes, precision
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @abstractmethod
+    def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[Any]:
+        """Measure scenes by number."""
+
+    @abstractmethod
+    def scores(self, measured: Sequence[Any]) -> dict[str, float]:
+        """Over all scenes."""
+
+    @abstractmethod
+    def picture(self, network: nn.Module, path: Path) -> None:
+        """Draw a few scenes."""
+
+    def _scenes(self, numbers: Sequence[int]) -> Iterator[Scene]:
+        return (read_scene(self.files[number]) for number in numbers)
+
+    def _drawn(self) -> list[Scene]:
+        return [read_scene(files) for files in some_scenes(self.files, DRAWN)]
+
+
+class NetworkValidation(SceneValidation):
+    """A network's scores in both protocols, as ``evaluate`` computes them."""
+
+    criterion = "psnr_full"
+    shown = ("psnr_full", "ssim_full", "psnr_official")
+
+    def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[SceneSums]:
+        """Sums of scenes by number."""
+        return [scene_sums(scene, self._restore(network, scene)) for scene in self._scenes(scenes)]
+
+    def scores(self, measured: Sequence[SceneSums]) -> dict[str, float]:
+        """Over all scenes."""
+        return overall_scores(measured)
+
+    def picture(self, network: nn.Module, path: Path) -> None:
+        """Draw cloudy, SAR, land cover, restored, clear, error."""
+        scenes = self._drawn()
+        draw_restored(scenes, [self._restore(network, scene) for scene in scenes], path)
+
+    def _restore(self, network: nn.Module, scene: Scene) -> Image:
+        images = restore_batch(
+            network, scene.cloudy[None], scene.sar[None], precision=self.precision
+        )
+        image: Image = np.nan_to_num(images[0], nan=0, posinf=1e3, neginf=-1e3)
+        return image
+
+
+class SegmenterValidation(SceneValidation):
+    """A segmenter's mIoU and pixel accuracy on cloud-free images."""
+
+    criterion = "miou"
+    shown = ("miou", "pixel_accuracy")
+
+    def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[NDArray[np.int64]]:
+        """Confusion matrices of scenes by number."""
+        return [
+            confusion(self._map(network, scene), scene.land_cover) for scene in self._scenes(scenes)
+        ]
+
+    def scores(self, measured: Sequence[NDArray[np.int64]]) -> dict[str, float]:
+        """Of the confusion matrix of all scenes together."""
+        matrix = np.sum(measured, axis=0)
+        pooled = {"miou": float(miou(matrix)), "pixel_accuracy": float(pixel_accuracy(matrix))}
+        classes = zip(LAND_COVER, iou(matrix).tolist(), strict=True)
+        return pooled | {f"iou_{name}": value for name, value in classes}
+
+    def picture(self, network: nn.Module, path: Path) -> None:
+        """Draw clear images, land cover and the segmenter's map."""
+        scenes = self._drawn()
+        draw_maps(scenes, [self._map(network, scene) for scene in scenes], path)
+
+    def _map(self, network: nn.Module, scene: Scene) -> NDArray[np.uint8]:
+        assert isinstance(network, Segmenter)
+        seen: NDArray[np.uint8] = classify(network, scene.clear[None], precision=self.precision)
+        return seen.reshape(scene.land_cover.shape)
+
+
+def scene_sums(scene: Scene, prediction: Image) -> SceneSums:
+    """Sums of one scene under both protocols: those that ``predict`` and ``evaluate`` would give.
 
     Args:
         scene: With its clear image.
@@ -38,7 +144,7 @@ def measure(scene: Scene, prediction: Image) -> SceneSums:
     return measure_scene(scene_arrays(scene, stored), list(PROTOCOLS.values()))
 
 
-def overall(measured: Sequence[SceneSums]) -> dict[str, float]:
+def overall_scores(measured: Sequence[SceneSums]) -> dict[str, float]:
     """Scores over all scenes, in both protocols, as ``evaluate`` would give them.
 
     Args:
@@ -47,12 +153,12 @@ def overall(measured: Sequence[SceneSums]) -> dict[str, float]:
     Returns:
         ``psnr_full``, ``psnr_official`` and so on; those of ``full`` first.
     """
-    in_order = sorted(measured, key=lambda one: str(one.identity["scene"]))
+    in_order = sorted(measured, key=lambda sums: str(sums.identity["scene"]))
     frame = ledger_table(in_order).to_pandas(ignore_metadata=True)
     return {
         f"{metric}_{name}": float(score_groups(frame, PROTOCOLS[name])[metric].iloc[0])
         for name in ("full", "official")
-        for metric in METRICS
+        for metric in HEADLINE
     }
 
 

@@ -1,9 +1,9 @@
-"""A scene in, a prediction out: the methods that need no training, as floors for the others.
+"""Restore scenes by baselines without training.
 
-``sar-regression`` works in the cells of the SAR grid. It learns from the scene itself: it covers
+``sar-regression`` works on the cells of the SAR grid and is fitted to the scene itself: it covers
 clear cells with the scene's own cloud mask, mirrored and shifted, and learns to restore them from
-what is still in sight. Thus its examples lie as far from the next clear cell as the cells under the
-real cloud do; learning from open cells would teach it to copy the neighbour.
+the remaining cells. So its training cells are as far from the next clear cell as the cells under
+the real cloud; training on cells with clear neighbours would teach it to copy those.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ HAZIEST: Final = 0.25
 """Share of the clear cells that is left out as probably hazy."""
 
 STEP: Final = 2
-"""Every second cell of every second row is learned from: their neighbours say much the same."""
+"""Every second cell of every second row is used for training: its neighbours are similar."""
 
 FEWEST: Final = 30
-"""Fewest cells to learn from, and fewest to see while learning; with less it is mean-fill."""
+"""Fewest cells to train on, and to predict from in training; with fewer, mean-fill is used."""
 
 
 def copy_cloudy(scene: Scene) -> Image:
-    """Return the cloudy image untouched: what a method must beat to be of use."""
+    """Return the cloudy image unchanged, the lower bound for any method."""
     return scene.cloudy
 
 
 def mean_fill(scene: Scene) -> Image:
     """Replace cloudy pixels by the mean of the scene's clear pixels, band by band.
 
-    A scene that is all cloud takes the mean of the whole cloudy image; one without cloud is
-    returned as it is.
+    A scene without clear pixels takes the mean of the whole cloudy image; one without clouds is
+    returned unchanged.
     """
     known = ~scene.cloud_mask if not scene.cloud_mask.all() else scene.cloud_mask
     filled = scene.cloudy.copy()
@@ -61,14 +61,14 @@ def mean_fill(scene: Scene) -> Image:
 def sar_regression(scene: Scene, *, with_sar: bool = True) -> Image:
     """Replace cloudy pixels by a ridge regression from SAR and clear neighbours, fitted per scene.
 
-    Planet's mask misses haze and the rims of clouds. Therefore cells within 10 m of a masked
-    pixel, and the haziest quarter of the others, are neither learned from nor looked at. Pixels
-    outside of the mask are returned as they are all the same.
+    Planet's mask misses haze and the edges of clouds. Therefore cells within 10 m of a masked
+    pixel, and the haziest quarter of the others, are used neither for training nor as inputs.
+    Pixels outside the mask are returned unchanged all the same.
 
     Args:
-        scene: Any height and width. One with too few clear cells to learn from, or without cloud,
-            is given to :func:`mean_fill`.
-        with_sar: False leaves the clear neighbours alone, to see what SAR adds.
+        scene: Any height and width. One with too few clear cells to train on, or without clouds,
+            is passed to :func:`mean_fill`.
+        with_sar: False predicts from clear neighbours alone, to measure what SAR adds.
 
     Returns:
         Shape (4, H, W); masked pixels are constant within a SAR cell and lie within the range of
@@ -93,13 +93,13 @@ METHODS: Final[dict[str, Callable[[Scene], Image]]] = {
 """Name on the command line to method."""
 
 
-# --- What the regression sees ---------------------------------------------------------------
+# --- Inputs of the regression ---------------------------------------------------------------
 
 
 def _to_cells(scene: Scene) -> tuple[_Planes, _Cells]:
     """Mean of the pixels of each SAR cell, and the cells with no masked pixel in or next to them.
 
-    A pixel belongs to the cell that ``upsample`` would give it.
+    A pixel belongs to the cell that ``upsample`` would assign to it.
     """
     rows, columns = (
         np.searchsorted(nearest_index(fine, coarse), np.arange(coarse + 1))
@@ -124,7 +124,7 @@ def _without_haze(optical: _Planes, clear: _Cells) -> _Cells:
     """The clear cells without the haziest of them.
 
     Haze brightens all bands alike, while most land is darker in blue than in red: blue minus half
-    of red tells the two apart better than brightness does.
+    of red separates the two better than brightness does.
     """
     if not clear.any():
         return clear
@@ -134,7 +134,7 @@ def _without_haze(optical: _Planes, clear: _Cells) -> _Cells:
 
 
 def _inputs(planes: _Planes, known: _Cells, bands: int) -> tuple[_Planes, _Planes]:
-    """What the regression predicts from, at every cell, with only the known cells in sight.
+    """Inputs of the regression at every cell, computed from the known cells alone.
 
     Args:
         planes: Optical bands, then SAR planes, shape (P, h, w).
@@ -164,7 +164,7 @@ def _inputs(planes: _Planes, known: _Cells, bands: int) -> tuple[_Planes, _Plane
 
 
 def _restore(optical: _Planes, radar: _Planes, known: _Cells, hidden: _Cells) -> _Planes | None:
-    """Predict the optical bands of every cell, shape (4, h, w); None with too little to learn."""
+    """Predict the optical bands of every cell, shape (4, h, w); None with too few to train on."""
     holes = [hole & known for hole in _artificial_holes(hidden)]
     holes = [
         hole for hole in holes if min(hole[::STEP, ::STEP].sum(), (known & ~hole).sum()) >= FEWEST
@@ -186,7 +186,7 @@ def _restore(optical: _Planes, radar: _Planes, known: _Cells, hidden: _Cells) ->
 
 
 def _artificial_holes(hidden: _Cells) -> list[_Cells]:
-    """The real holes elsewhere: mirrored in three ways, and shifted by half the scene in three."""
+    """Move the real holes elsewhere: three mirrorings, and three shifts by half a scene."""
     height, width = hidden.shape
     mirrored = [hidden[::-1], hidden[:, ::-1], hidden[::-1, ::-1]]
     shifts = [(height // 2, 0), (0, width // 2), (height // 2, width // 2)]
@@ -194,7 +194,7 @@ def _artificial_holes(hidden: _Cells) -> list[_Cells]:
 
 
 def _examples(planes: _Planes, known: _Cells, hole: _Cells, bands: int) -> tuple[_Planes, _Planes]:
-    """Inputs (F, n) and answers (bands, n) in a hole, with only the cells around it in sight."""
+    """Inputs (F, n) and targets (bands, n) in a hole, computed from the cells around it."""
     mean, inputs = _inputs(planes, known & ~hole, bands)
     hole, inputs = hole[::STEP, ::STEP], inputs[:, ::STEP, ::STEP]
     return inputs[:, hole], (planes[:bands] - mean)[:, ::STEP, ::STEP][:, hole]

@@ -1,6 +1,6 @@
-"""A folder of predictions in, one checked image per scene out; and the way such a folder is made.
+"""Find, check, read and write folders of predictions.
 
-Fail closed: whatever is missing, surplus or not as it must be is named, never skipped in silence.
+It fails closed: whatever is missing, surplus or invalid is named, never skipped silently.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import rasterio
 import tomli_w
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from planetcr_bench.constants import (
     DN_PER_REFLECTANCE,
@@ -32,7 +32,7 @@ from planetcr_bench.constants import (
     UNKNOWN_INPUT,
 )
 from planetcr_bench.data.grids import crs_name, grid_name, same_crs
-from planetcr_bench.data.layout import Raster, SceneFiles, read_raster
+from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import (
     DIMMEST,
     IMPOSSIBLE,
@@ -50,13 +50,15 @@ from planetcr_bench.data.pixel_checks import (
     told_scale,
 )
 from planetcr_bench.data.raster import Header, header_fault, header_of, open_geotiff
+from planetcr_bench.data.reading import Raster, read_raster
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.utils.files import atomic_path, atomic_write
 from planetcr_bench.utils.folders import IMAGES, affixes, ending, grouped, image_files, told_affixes
 from planetcr_bench.utils.untrusted import npy_header, printable, read_toml
 
 CARD: Final = "predictions.toml"
-"""File beside the predictions that says where they come from; optional."""
+"""File beside the predictions that describes where they come from; optional."""
 
 CROP_SIZE: Final = 160
 """Side of the centre crop that may be given instead of the whole patch."""
@@ -66,19 +68,19 @@ DTYPES: Final = ("uint16", "float16", "float32", "float64")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What ``predictions.toml`` may say.
+    """Content of ``predictions.toml``.
 
     Attributes:
         method: Name of the method.
         split: Split that was predicted.
-        scale: Number in the files that means a reflectance of 1; by default 10 000 for uint16 and
-            1 for float.
+        scale: Value in the files that stands for a reflectance of 1; by default 10 000 for uint16
+            and 1 for float.
         dataset: Where the dataset lay.
         fingerprint: Of the split, as ``planetcr-bench check`` prints it.
         simulation: Identity of a simulated split, which another machine simulates again.
-        weights: SHA-256 of the network's file of weights, or how else it got them.
-        code: SHA-256 of the user's file that makes the network.
-        options: Options of the network, ``key=value`` with commas between.
+        weights: SHA-256 of the weight file, or how else the weights were made.
+        code: SHA-256 of the user's file that defines the network.
+        options: Options of the network, ``key=value``, separated by commas.
         window: What the network saw, a key of ``INPUT_WINDOWS``.
         precision: Lower precision in which the network ran.
         tiles: Side and overlap of the tiles in which it saw an image.
@@ -103,8 +105,8 @@ class Predictions:
     """A folder of predictions, matched with the scenes of a split and not yet read.
 
     Attributes:
-        folder: Where they lie.
-        card: What ``predictions.toml`` says.
+        folder: The folder.
+        card: Content of ``predictions.toml``.
         files: Scene to file, for every scene whose file passed the first check.
         size: Side of the images in pixels, 300 or 160.
         problems: One line per missing, surplus or unusable file.
@@ -118,12 +120,13 @@ class Predictions:
 
 
 def input_window_of(predictions: Predictions) -> str:
-    """What the network saw, as figures are tagged: ``160``, ``whole``, or ``unknown``.
+    """Input window of the network, the tag of its figures: ``160``, ``whole``, or ``unknown``.
 
-    The size of the files does not tell: a centre may have been cut out of a whole prediction.
+    It does not follow from the size of the files: a centre may have been cut out of a whole
+    prediction.
 
     Raises:
-        PredictionError: The card says that the network saw the centre alone, and files are larger.
+        PredictionError: The card says that the network saw the centre alone, but files are larger.
     """
     window = predictions.card.window
     if window == "official" and predictions.files and predictions.size != CROP_SIZE:
@@ -136,7 +139,7 @@ def input_window_of(predictions: Predictions) -> str:
 
 
 def read_card(folder: Path) -> Card:
-    """Read ``predictions.toml``; an absent one says nothing.
+    """Read ``predictions.toml``; if it is missing, all values are unknown.
 
     Raises:
         PredictionError: It cannot be read, has an unknown key, or a value of the wrong type.
@@ -169,27 +172,12 @@ def read_card(folder: Path) -> Card:
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Write ``predictions.toml`` in one step."""
+    """Write ``predictions.toml`` atomically."""
     entries = {key: value for key, value in asdict(card).items() if value is not None}
-    unfinished = _fresh(folder / f".{CARD}")
-    unfinished.write_text(tomli_w.dumps(entries), encoding="utf-8")
-    _move(unfinished, folder / CARD)
-
-
-def _fresh(path: Path) -> Path:
-    """A path at which nothing lies: neither what a killed process left, nor a FIFO to wait at."""
     try:
-        path.unlink(missing_ok=True)
+        atomic_write(folder / CARD, tomli_w.dumps(entries).encode())
     except OSError as error:
-        raise _unwritable(path, error) from error
-    return path
-
-
-def _move(unfinished: Path, path: Path) -> None:
-    try:
-        unfinished.replace(path)
-    except OSError as error:  # a folder of this name
-        raise _unwritable(path, error) from error
+        raise _unwritable(folder / CARD, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> PredictionError:
@@ -197,14 +185,14 @@ def _unwritable(path: Path, error: OSError) -> PredictionError:
 
 
 def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> Predictions:
-    """Match the files of a folder with scenes by name and look at their headers.
+    """Match the files of a folder with scenes by name and read their headers.
 
-    A file belongs to the scene whose name its own is, with or without the name of a product before
-    it; sub-folders do not matter.
+    A file belongs to the scene that it is named after, with or without the name of a product
+    before it; sub-folders do not matter.
 
     Args:
         folder: Folder of predictions.
-        card: What ``predictions.toml`` says.
+        card: Content of ``predictions.toml``.
         scenes: Every scene that must have a prediction.
 
     Returns:
@@ -241,7 +229,7 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
 def _matched(
     folder: Path, scenes: Sequence[SceneFiles]
 ) -> tuple[dict[SceneFiles, list[Path]], list[str], set[str]]:
-    """Scene to its files; a line per file that is none; scenes whose files are named otherwise."""
+    """Scene to its files; a line per file of no scene; scenes whose files have other names."""
     by_name = {files.name: files for files in scenes}
     candidates: dict[SceneFiles, list[Path]] = {}
     others: dict[str, list[Path]] = {}
@@ -260,7 +248,7 @@ def _matched(
 
 
 def _other_endings(folder: Path, others: Mapping[str, Sequence[Path]]) -> list[str]:
-    """One line per ending that no image has, whatever the number of files."""
+    """One line per extension that is not an image's, whatever the number of files."""
     lines = []
     for end, paths in others.items():
         first, got = printable(paths[0]), printable(end) or "no ending"
@@ -272,7 +260,7 @@ def _other_endings(folder: Path, others: Mapping[str, Sequence[Path]]) -> list[s
 
 
 def scene_name(path: Path) -> str:
-    """Scene that a file's name says, with or without the name of a product before it."""
+    """Scene that a file is named after, with or without the name of a product before it."""
     for product in PRODUCTS:
         if path.stem.startswith(f"{product}_"):
             return path.stem.removeprefix(f"{product}_")
@@ -282,7 +270,7 @@ def scene_name(path: Path) -> str:
 def _surplus(
     folder: Path, paths: Sequence[Path], scenes: Mapping[str, SceneFiles]
 ) -> tuple[list[str], set[str]]:
-    """Lines about files that are no scene's, and the scenes of those that have a word too much."""
+    """Lines about files of no scene, and the scenes of those with an additional word."""
     seasons = sorted({files.season for files in scenes.values()}, key=len, reverse=True)
     core = re.compile(rf"(?:{'|'.join(map(re.escape, seasons))})_[0-9]+_p_[0-9]+")
     groups, rest = grouped((path, _affixes(path.stem, core, scenes)) for path in paths)
@@ -317,7 +305,7 @@ def _affixes(
 
 
 def header_size(path: Path) -> int:
-    """Side of an image, from its header alone.
+    """Read the side of an image from its header.
 
     Raises:
         PredictionError: Unreadable, or of a dtype or shape that cannot be scored.
@@ -336,7 +324,7 @@ def expect_image(path: Path, header: Header) -> None:
     """Refuse a file that cannot be scored, by its header.
 
     Raises:
-        PredictionError: It is of another dtype or shape, of several pages, or of too large tiles.
+        PredictionError: It has another dtype or shape, several pages, or too large tiles.
     """
     if header.dtype not in DTYPES:
         raise PredictionError(
@@ -355,7 +343,7 @@ def read_prediction(
 
     Args:
         path: File that :func:`find_predictions` accepted.
-        card: Gives the scale, if it is declared.
+        card: Declares the scale, if any.
         clear: The scene's clear image, whose grid a georeferenced prediction must share.
         brightest: Largest reflectance of the scene; only few values may lie above it.
 
@@ -363,8 +351,8 @@ def read_prediction(
         Reflectance, float32, shape (4, H, W), not clipped; and the pixels as stored.
 
     Raises:
-        PredictionError: Unreadable, not finite, of an unclear scale, of other bands, with pixels
-            that its own nodata, mask or alpha band hides, or on another grid.
+        PredictionError: Unreadable, not finite, of an unclear scale, of other bands, with nodata or
+            hidden pixels, or on another grid.
     """
     try:
         raster = read_raster(path, partial(expect_image, path))
@@ -378,7 +366,7 @@ def read_prediction(
 
 
 def _meant(raster: Raster, card: Card, brightest: float) -> Image:
-    """Reflectance of a prediction: its bands by their names, its numbers by their scale."""
+    """Convert a prediction to reflectance: bands by their names, values by their scale."""
     pixels, tags = raster.pixels, raster.tags
     expect_no_holes(pixels, tags)
     order = band_order(tags.names, OPTICAL_BANDS)
@@ -393,13 +381,13 @@ def _meant(raster: Raster, card: Card, brightest: float) -> Image:
     elif (largest := float(np.abs(image).max())) > IMPOSSIBLE:
         raise PixelError(
             f"{CARD} declares scale = 1, but its largest value is {number(largest)}, which no "
-            "reflectance reaches; remove the scale, or declare what means a reflectance of 1"
+            "reflectance reaches; remove the scale, or declare the value that stands for 1"
         )
     return image if order is None else np.ascontiguousarray(image[order])
 
 
 def _scaled(pixels: NDArray[Any], tags: Tags, card: Card) -> Image:
-    """Pixels in reflectance, by the card's scale, by the file's tags, or as the dtype has it.
+    """Convert pixels to reflectance by the card's scale, the file's tags, or the dtype.
 
     Raises:
         PixelError: Two of the three contradict each other.
@@ -428,19 +416,19 @@ def _scaled(pixels: NDArray[Any], tags: Tags, card: Card) -> Image:
 
 
 def _divided(pixels: NDArray[Any], scale: np.floating) -> Image:
-    """Pixels by a number of the precision that counts; what float32 does not hold is infinite."""
+    """Divide pixels by the scale; what exceeds float32 becomes infinite."""
     with np.errstate(over="ignore"):
         image: Image = np.divide(pixels, scale).astype(np.float32)
     return image
 
 
 def scale_of(pixels: NDArray[Any], card: Card) -> float:
-    """Number that means a reflectance of 1, by the card or else by the dtype."""
+    """Value that stands for a reflectance of 1, by the card or else by the dtype."""
     return card.scale or (DN_PER_REFLECTANCE if pixels.dtype.kind == "u" else 1)
 
 
 def _expect_not_dimmed(pixels: NDArray[Any], values: NDArray[np.float64], tags: Tags) -> None:
-    """Refuse reflectance whose tags would scale it down once more."""
+    """Refuse reflectance that its tags would scale down again."""
     stored, meant = float(pixels.max()), float(values.max())
     if 0 < stored <= LARGEST_STORED_REFLECTANCE and meant < DIMMEST / DN_PER_REFLECTANCE:
         raise PixelError(
@@ -476,10 +464,10 @@ def _check_grid(path: Path, raster: Raster, clear: Raster) -> None:
 
 
 def centre_grid(raster: Raster, size: tuple[int, ...]) -> Affine | None:
-    """Pixel to coordinates of a raster's centre crop; None where it has no georeference.
+    """Pixel to coordinates of a raster's centre crop; None without georeference.
 
     Args:
-        raster: The whole.
+        raster: The whole raster.
         size: (H, W) of the window.
     """
     if raster.transform is None:
@@ -490,7 +478,7 @@ def centre_grid(raster: Raster, size: tuple[int, ...]) -> Affine | None:
 
 
 def digital_numbers(image: Image) -> NDArray[np.uint16]:
-    """Reflectance as it is stored: clipped to what uint16 holds, rounded to 1 / 10 000."""
+    """Convert reflectance to stored values: clipped to uint16, rounded to 1 / 10 000."""
     numbers: NDArray[np.uint16] = np.rint(np.clip(image, 0, 6.5535) * DN_PER_REFLECTANCE).astype(
         np.uint16
     )
@@ -498,30 +486,33 @@ def digital_numbers(image: Image) -> NDArray[np.uint16]:
 
 
 def write_prediction(path: Path, image: Image, clear: Raster) -> None:
-    """Write a prediction as ``evaluate`` takes it, in one step.
+    """Write a prediction for ``evaluate`` atomically.
 
     Args:
         path: Ends in ``.tif``.
-        image: Reflectance, shape (4, H, W); clipped to what uint16 holds, rounded to 1 / 10 000.
-        clear: Gives CRS and transform; an image that is smaller is its centre.
+        image: Reflectance, shape (4, H, W); clipped to the range of uint16, rounded to 1 / 10 000.
+        clear: Provides CRS and transform; a smaller image is its centre.
     """
     numbers = digital_numbers(image)
     bands, height, width = numbers.shape
-    unfinished = _fresh(path.with_name(f".{path.name}"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            unfinished,
-            "w",
-            driver="GTiff",
-            dtype="uint16",
-            count=bands,
-            height=height,
-            width=width,
-            crs=clear.crs or None,
-            transform=centre_grid(clear, (height, width)),
-            compress="deflate",
-            predictor=2,
-        ) as target:
-            target.write(numbers)
-    _move(unfinished, path)
+    try:
+        with atomic_path(path) as unfinished, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(
+                unfinished,
+                "w",
+                driver="GTiff",
+                dtype="uint16",
+                count=bands,
+                height=height,
+                width=width,
+                crs=clear.crs or None,
+                transform=centre_grid(clear, (height, width)),
+                compress="deflate",
+                predictor=2,
+            ) as target:
+                target.write(numbers)
+    except RasterioIOError:  # also an OSError, which says more as it is
+        raise
+    except OSError as error:  # a folder of this name
+        raise _unwritable(path, error) from error

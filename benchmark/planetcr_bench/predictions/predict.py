@@ -1,4 +1,4 @@
-"""A dataset and a method in, a folder of predictions out, with the card that ``evaluate`` reads."""
+"""Write one prediction per scene, by a baseline or by a network, and resume where it stopped."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE, PRODUCTS
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import (
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.pixel_checks import PixelError, expect_reflectance
+from planetcr_bench.data.reading import (
     Raster,
-    SceneFiles,
-    find_scenes,
     grid_disagreements,
     read_product,
     read_raster,
     scene_from_rasters,
-    simulated_identity,
 )
-from planetcr_bench.data.pixel_checks import PixelError, expect_reflectance
 from planetcr_bench.data.scene import Image, backscatter, reflectance
+from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError, SceneError
 from planetcr_bench.predictions.baselines import METHODS
 from planetcr_bench.predictions.format import (
@@ -44,25 +43,25 @@ from planetcr_bench.utils.folders import is_litter, other_spelling
 from planetcr_bench.utils.parallel import run_batches, track
 
 Restore = Callable[[Image, Image], NDArray[np.floating]]
-"""Cloudy images (B, 4, H, W) and SAR (B, 2, h, w) in, restored images (B, 4, H, W) out.
+"""Function from cloudy images (B, 4, H, W) and SAR (B, 2, h, w) to restored images (B, 4, H, W).
 
-All are float32 in [0, 1]; SAR has its native grid over the extent of the images.
+All are float32 in [0, 1]; SAR is on its native grid over the extent of the images.
 """
 
 Window = Literal["whole", "official"]
-"""What a network sees: the whole patch, or the centre 160 × 160 pixels, as the authors' does."""
+"""Input window of a network: the whole patch, or the centre 160 × 160 pixels."""
 
 RANDOM_WEIGHTS: Final = "random"
-"""How a card begins to name weights that were learnt from nothing."""
+"""Prefix in a card for weights that were not trained."""
 
 FARTHEST: Final = 0.15
-"""As of any image, but more: a network that has hardly learnt is none of another scale."""
+"""Like that of any image, but larger: a network at the start of its training is accepted."""
 
 READ_TOGETHER: Final = 4
-"""Scenes that a worker reads at a time; three such batches per worker lie ready."""
+"""Scenes that a worker reads per task; up to three tasks per worker are buffered."""
 
 SEEN: Final = ("planet_cloudfree", "planet_cloudy", "S1")
-"""Products that are read for a network; of the clear image it gets nothing but the grid."""
+"""Products that are read for a network; it gets only the grid of the clear image."""
 
 
 def predict(
@@ -75,8 +74,10 @@ def predict(
     workers: int | None = None,
     batch: int = 16,
     quiet: bool = False,
-) -> int:
-    """Write one prediction per scene of a split.
+) -> tuple[int, int]:
+    """Write one prediction per scene of a split by a baseline without training.
+
+    A run that was stopped goes on: predictions that are there and can be read are kept.
 
     Args:
         method: A key of ``METHODS``.
@@ -85,23 +86,25 @@ def predict(
         split: Split to predict.
         scene_list: Authors' CSV list to take the scenes from.
         workers: See ``worker_count``.
-        batch: Scenes that travel together to a worker.
+        batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
 
     Returns:
-        How many predictions were written.
+        How many predictions were written, and how many were kept.
 
     Raises:
-        DatasetError: The dataset is not as it must be.
+        DatasetError: The dataset is invalid.
         PredictionError: ``out`` holds something else.
     """
     card = Card(method=method, window="whole")
     scenes = _begin(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
+    waiting = _unwritten(scenes, out, OPTICAL_SIZE, workers=workers)
+    kept = len(scenes) - len(waiting)
     write = partial(_predict_batch, method, out)
-    written = run_batches(write, scenes, workers=workers, batch=batch)
-    return sum(track(written, f"Predict {method}", len(scenes), quiet=quiet))
+    written = run_batches(write, waiting, workers=workers, batch=batch)
+    return sum(track(written, f"Predict {method}", len(scenes), done=kept, quiet=quiet)), kept
 
 
 def predict_with(
@@ -119,50 +122,42 @@ def predict_with(
 ) -> tuple[int, int]:
     """Write one prediction per scene of a split by a function of batches, such as a network.
 
-    It runs in this process while others read what comes next. A run that was stopped goes on:
-    predictions that are there and can be read are kept. The card must therefore name all that
-    changes a number.
+    It runs in this process while others read the next scenes. An interrupted run resumes: readable
+    predictions are kept. The card must therefore name everything that changes the predictions.
 
     Args:
         restore: The function.
         data: Folder that holds ``train/`` and ``test/``.
         out: Folder to write to; it must be new, empty, or one that an earlier call wrote.
-        card: Names the method and its weights; the rest is filled in.
+        card: Names the method and its weights; the rest is completed here.
         split: Split to predict.
         scene_list: Authors' CSV list to take the scenes from.
-        window: What the function sees, and what is written.
+        window: What the function sees and what is written.
         workers: Processes that read; see ``worker_count``.
-        batch: Scenes that the function sees at a time; those of a batch have one shape.
+        batch: Scenes per call of the function; those of a batch have the same shape.
         quiet: Show no progress.
 
     Returns:
-        How many predictions were written, and how many were kept.
+        Numbers of predictions that were written and that were kept.
 
     Raises:
-        DatasetError: The dataset is not as it must be.
-        PredictionError: ``out`` holds something else, or a result is no image: of another shape,
-            with numbers that are not finite, or not in reflectance.
+        DatasetError: The dataset is invalid.
+        PredictionError: ``out`` holds something else, or a result has another shape, values that
+            are not finite, or is not in reflectance.
     """
     card = replace(card, window=window)
     scenes = _begin(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
     size = OPTICAL_SIZE if window == "whole" else CROP_SIZE
-    there = [files for files in scenes if _file(out, files).exists()]
-    kept = {
-        files
-        for files, whole in zip(
-            there, run_batches(partial(_are_whole, out, size), there, workers=workers), strict=True
-        )
-        if whole
-    }
-    waiting = [files for files in scenes if files not in kept]
+    waiting = _unwritten(scenes, out, size, workers=workers)
+    kept = len(scenes) - len(waiting)
     inputs = run_batches(partial(_read_inputs, size), waiting, workers=workers, batch=READ_TOGETHER)
     if not quiet:
-        restore = _foretelling(restore, len(waiting))
+        restore = _with_forecast(restore, len(waiting))
     written = _restore_all(restore, _batches(inputs, batch), out, card)
-    progress = track(written, f"Predict {card.method}", len(scenes), done=len(kept), quiet=quiet)
-    return sum(progress), len(kept)
+    progress = track(written, f"Predict {card.method}", len(scenes), done=kept, quiet=quiet)
+    return sum(progress), kept
 
 
 def _begin(
@@ -175,7 +170,7 @@ def _begin(
     workers: int | None,
     quiet: bool,
 ) -> list[SceneFiles]:
-    """Scenes to predict, once the folder is ours."""
+    """Claim the folder and list the scenes to predict."""
     scenes = find_scenes(data, split, scene_list)
     card = replace(
         card,
@@ -189,7 +184,7 @@ def _begin(
 
 
 def _claim(out: Path, card: Card) -> None:
-    """Make the folder ours, or refuse: predictions of two methods must never lie mixed."""
+    """Claim the folder, or refuse: predictions of two methods must never be mixed."""
     if out.exists() and not out.is_dir():
         raise PredictionError(f"{out}: expected a folder, found a file")
     inside = [path.name for path in out.iterdir()] if out.exists() else []
@@ -229,13 +224,22 @@ def _predict_batch(method: str, out: Path, scenes: Sequence[SceneFiles]) -> list
 
 
 def _file(out: Path, files: SceneFiles) -> Path:
-    """Where the prediction of a scene belongs; an earlier one's ending may be spelt otherwise."""
+    """Path of the prediction of a scene; an earlier one may spell its extension differently."""
     rule = out / f"{files.name}.tif"
     return rule if rule.exists() else other_spelling(rule) or rule
 
 
+def _unwritten(
+    scenes: Sequence[SceneFiles], out: Path, size: int, *, workers: int | None
+) -> list[SceneFiles]:
+    """Scenes of which an earlier run left no prediction that can be read."""
+    there = [files for files in scenes if _file(out, files).exists()]
+    whole = run_batches(partial(_are_whole, out, size), there, workers=workers)
+    kept = {files for files, is_whole in zip(there, whole, strict=True) if is_whole}
+    return [files for files in scenes if files not in kept]
+
+
 def _are_whole(out: Path, size: int, scenes: Sequence[SceneFiles]) -> list[bool]:
-    """Whether the predictions that an earlier run left can be read."""
     return [_is_whole(_file(out, files), size) for files in scenes]
 
 
@@ -252,11 +256,11 @@ def _is_whole(path: Path, size: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a network sees of a scene.
+    """Inputs of a network for a scene.
 
     Attributes:
         files: The scene.
-        cloudy: Reflectance (4, H, W), float32 in [0, 1], and where it lies.
+        cloudy: Reflectance (4, H, W), float32 in [0, 1], with its grid.
         sar: Backscatter (2, h, w), float32 in [0, 1], at its native grid over the same extent.
     """
 
@@ -266,15 +270,15 @@ class Inputs:
 
 
 def read_inputs(files: SceneFiles, size: int = OPTICAL_SIZE) -> Inputs:
-    """Read what a network sees of a scene.
+    """Read the inputs of a network for a scene.
 
     Args:
         files: The scene.
-        size: Side of the centre crop, in optical pixels; by default the whole.
+        size: Side of the centre crop, in optical pixels; by default the whole patch.
 
     Raises:
-        DatasetError: A file is missing, unreadable or not as the official layout has it.
-        SceneError: The products do not lie on one grid, or the crop cuts through SAR pixels.
+        DatasetError: A file is missing, unreadable or does not match the official layout.
+        SceneError: The products do not share one grid, or the crop cuts through SAR pixels.
     """
     rasters = {product: read_product(files, product) for product in SEEN}
     disagreements = grid_disagreements(files, rasters)
@@ -297,7 +301,7 @@ def read_inputs(files: SceneFiles, size: int = OPTICAL_SIZE) -> Inputs:
 
 
 def _crop_slices(files: SceneFiles, side: int, source: int, size: int) -> tuple[slice, slice]:
-    """The centre of an optical axis, and the SAR pixels that lie under it."""
+    """Centre of an optical axis, and the SAR pixels under it."""
     start = (side - size) // 2
     ends = [divmod(end * source, side) for end in (start, start + size)]
     if any(rest for _, rest in ends):
@@ -314,44 +318,44 @@ def _read_inputs(size: int, scenes: Sequence[SceneFiles]) -> list[Inputs]:
 
 def _batches(inputs: Iterator[Inputs], batch: int) -> Iterator[list[Inputs]]:
     """Scenes of one shape, in order, up to so many."""
-    some: list[Inputs] = []
-    for one in inputs:
-        if some and (len(some) == batch or _shapes(one) != _shapes(some[0])):
-            yield some
-            some = []
-        some.append(one)
-    if some:
-        yield some
+    group: list[Inputs] = []
+    for scene in inputs:
+        if group and (len(group) == batch or _shapes(scene) != _shapes(group[0])):
+            yield group
+            group = []
+        group.append(scene)
+    if group:
+        yield group
 
 
 def _shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
     return inputs.cloudy.pixels.shape, inputs.sar.shape
 
 
-def _foretelling(restore: Restore, scenes: int) -> Restore:
-    """Say after the first scenes how long all will take, where that is long."""
-    told = False
+def _with_forecast(restore: Restore, scenes: int) -> Restore:
+    """Print after the first batch how long all will take, if that is long."""
+    printed = False
 
-    def restore_and_tell(cloudy: Image, sar: Image) -> NDArray[np.floating]:
-        nonlocal told
+    def restore_and_print(cloudy: Image, sar: Image) -> NDArray[np.floating]:
+        nonlocal printed
         started = time.perf_counter()
         images = restore(cloudy, sar)
-        if not told:
-            told = True
-            said = forecast((time.perf_counter() - started) / len(cloudy), scenes)
-            if said:
-                print(said, file=sys.stderr, flush=True)
+        if not printed:
+            printed = True
+            message = forecast((time.perf_counter() - started) / len(cloudy), scenes)
+            if message:
+                print(message, file=sys.stderr, flush=True)
         return images
 
-    return restore_and_tell
+    return restore_and_print
 
 
 def forecast(seconds: float, scenes: int) -> str:
-    """What to say of scenes that take long, by what one of them took; nothing of others.
+    """Say how long all scenes will take, if that is long; else an empty text.
 
     Args:
-        seconds: One scene took. Under two it may be the start alone that took them.
-        scenes: There are to do.
+        seconds: Time of one scene. Below two it may be start-up time alone.
+        scenes: Number of scenes.
 
     Example:
         >>> forecast(40, 3000)
@@ -367,41 +371,41 @@ def forecast(seconds: float, scenes: int) -> str:
 def _restore_all(
     restore: Restore, batches: Iterator[list[Inputs]], out: Path, card: Card
 ) -> Iterator[int]:
-    """Restore and write batch after batch; a thread compresses one while the next is restored."""
+    """Restore and write the batches; a thread compresses one while the next is restored."""
     with ThreadPoolExecutor(1) as writer:
         writing: deque[Future[None]] = deque()
-        for some in batches:
-            cloudy = np.stack([one.cloudy.pixels for one in some])
-            images = restore(cloudy, np.stack([one.sar for one in some]))
-            _expect_images(images, some, cloudy.shape, card)
+        for group in batches:
+            cloudy = np.stack([scene.cloudy.pixels for scene in group])
+            images = restore(cloudy, np.stack([scene.sar for scene in group]))
+            _expect_images(images, group, cloudy.shape, card)
             while writing:
                 writing.popleft().result()
                 yield 1
-            for one, image in zip(some, images, strict=True):
-                path = _file(out, one.files)
-                writing.append(writer.submit(write_prediction, path, image, one.cloudy))
+            for scene, image in zip(group, images, strict=True):
+                path = _file(out, scene.files)
+                writing.append(writer.submit(write_prediction, path, image, scene.cloudy))
         while writing:
             writing.popleft().result()
             yield 1
 
 
 def _expect_images(
-    images: NDArray[np.floating], some: Sequence[Inputs], shape: tuple[int, ...], card: Card
+    images: NDArray[np.floating], group: Sequence[Inputs], shape: tuple[int, ...], card: Card
 ) -> None:
     method = card.method or "the method"
     if images.shape != shape:
         raise PredictionError(f"{method}: expected images of shape {shape}, got {images.shape}")
     problems = [
-        f"{one.files.name}: NaN or infinite numbers: {count}"
-        for one, count in zip(some, (~np.isfinite(images)).sum((1, 2, 3)), strict=True)
+        f"{scene.files.name}: NaN or infinite numbers: {count}"
+        for scene, count in zip(group, (~np.isfinite(images)).sum((1, 2, 3)), strict=True)
         if count
     ]
     if problems:
         raise PredictionError(f"{method}: expected numbers for every pixel, got others", problems)
     if (card.weights or "").startswith(RANDOM_WEIGHTS):
         return  # a trial of the command: what it returns means nothing
-    for one, image in zip(some, images, strict=True):
+    for scene, image in zip(group, images, strict=True):
         try:
             expect_reflectance(image, farthest=FARTHEST)
         except PixelError as error:
-            raise PredictionError(f"{method}: {one.files.name}: {error}") from error
+            raise PredictionError(f"{method}: {scene.files.name}: {error}") from error

@@ -1,4 +1,4 @@
-"""A folder of predictions in, what only several of its images together can tell out."""
+"""Detect wrong units and swapped bands from several images of a folder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE
-from planetcr_bench.data.layout import SceneFiles, read_product, read_raster
+from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import DIMMEST, colour_likeness, dim_cause, has_scale, number
+from planetcr_bench.data.reading import read_product, read_raster
 from planetcr_bench.data.scene import reflectance
 from planetcr_bench.errors import BenchError, PredictionError
 from planetcr_bench.metrics.kernels import centre_crop
@@ -24,29 +25,29 @@ from planetcr_bench.predictions.format import (
 )
 
 MOST_SCENES: Final = 24
-"""Scenes that are looked at, at most, to tell whether red and blue are swapped."""
+"""Largest number of scenes that are read to detect whether red and blue are swapped."""
 
 ALIKE: Final = 0.3
-"""A likeness of colours as no image has whose red and blue are swapped; where it is below the
-opposite on average, they probably are."""
+"""Correlation of colours that excludes a swap of red and blue; if the average is below its
+negative, they are probably swapped."""
 
 FEW_SCENES: Final = 3, 0.5
-"""Of so few scenes or fewer, the likeness must lie below the opposite of this."""
+"""With so few scenes or fewer, the correlation must be below the negative of this."""
 
 
 DARKER: Final = 4.0
-"""Factor by which bytes, percent and whole reflectance are darker than their scenes, at least."""
+"""Least factor by which bytes, percent and reflectance cast to integers darken an image."""
 
 
 def expect_units(predictions: Predictions) -> None:
-    """Refuse a folder in which no image holds a number as large as its scale asks for.
+    """Refuse a folder in which no image has values as large as its scale requires.
 
-    One image may be as dark as it likes, and so may all whose scenes are. The first that is bright
-    enough ends the search, so that of a folder in order one file is read.
+    A single image may be dark, and so may all images of dark scenes. The search stops at the first
+    image that is bright enough, so only one file of a valid folder is read.
 
     Raises:
-        PredictionError: All images are dimmer than ``DIMMEST`` of
-            10 000, darker than their scenes by far, and not black floats; no scale is declared.
+        PredictionError: All images are dimmer than ``DIMMEST`` of 10 000, far darker than their
+            scenes, and not black floats; no scale is declared.
     """
     if predictions.card.scale is not None:
         return
@@ -55,10 +56,10 @@ def expect_units(predictions: Predictions) -> None:
         try:
             raster = read_raster(path, partial(expect_image, path))
         except BenchError:
-            continue  # named when it is measured
+            continue  # reported when it is scored
         largest = float(np.abs(raster.pixels).max())
         if not np.isfinite(largest):
-            continue  # named as well
+            continue  # reported as well
         meant = largest / scale_of(raster.pixels, predictions.card)
         if has_scale(raster.tags) or not meant <= DIMMEST / DN_PER_REFLECTANCE:
             return
@@ -80,7 +81,7 @@ def expect_units(predictions: Predictions) -> None:
         raise PredictionError(
             f"{predictions.folder}: expected reflectance in [0, 1], got {count} images whose "
             f"largest value is {brightest:.3g}: was it divided by {DN_PER_REFLECTANCE} twice? "
-            f"Write them anew, or declare scale = 1 in {CARD} if they are meant to be so dark"
+            f"Write them again, or declare scale = 1 in {CARD} if they are meant to be so dark"
         )
 
 
@@ -91,28 +92,28 @@ def _is_darker(brightest: float, files: SceneFiles) -> bool:
 
 
 def swapped_colours(predictions: Predictions) -> str:
-    """A line that says that red and blue are probably swapped; empty where they are not.
+    """Warn that red and blue are probably swapped; empty if they are not.
 
-    Over clear pixels a method has little to change, so that its red minus blue goes with the
-    input's. A few scenes are read, and no more once one is in order.
+    A method changes clear pixels little, so its red minus blue correlates with that of the input.
+    A few scenes are read, and no more once one is correct.
     """
-    told = []
+    likenesses = []
     for files, path in _spread(sorted(predictions.files.items())):
         try:
             likeness = _likeness(files, path, predictions)
         except BenchError:
-            continue  # named where it is measured
+            continue  # reported where it is scored
         if likeness is not None and likeness > ALIKE:
             return ""
         if likeness is not None:
-            told.append(likeness)
+            likenesses.append(likeness)
     few, sure = FEW_SCENES
-    if not told or np.mean(told) > -(sure if len(told) <= few else ALIKE):
+    if not likenesses or np.mean(likenesses) > -(sure if len(likenesses) <= few else ALIKE):
         return ""
     return (
         f"{predictions.folder}: red and blue are probably swapped: over clear pixels, red minus "
-        f"blue runs against the input's in {sum(one < 0 for one in told)} of {len(told)} scenes "
-        "looked at; the order is blue, green, red, near-infrared"
+        f"blue runs against the input's in {sum(value < 0 for value in likenesses)} of "
+        f"{len(likenesses)} scenes looked at; the order is blue, green, red, near-infrared"
     )
 
 

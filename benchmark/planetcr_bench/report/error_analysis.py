@@ -1,4 +1,4 @@
-"""Ledgers in, the tables of the chapter that says where and how a method fails out, as blocks."""
+"""Make the tables of the chapter that says where and how a method fails."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import pandas as pd
 from planetcr_bench.analysis.error_analysis import (
     ADDITIVE,
     TRIANGLE,
-    Diagnosis,
+    ErrorAnalysis,
     extremes,
     signature,
 )
 from planetcr_bench.constants import COVER_BINS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.report.scores import coverage_notes
 from planetcr_bench.report.table import Block, number
-from planetcr_bench.results.aggregate import LABEL, METRICS
 
 _GAIN: Final = "PSNR gain [dB]"
-_SCORES: Final = [*(LABEL[metric] for metric in METRICS), _GAIN]
+_SCORES: Final = [*(METRICS[metric].title for metric in HEADLINE), _GAIN]
 _SHARES: Final = ["residual cloud [%]", "recovery [%]", "hallucination [%]"]
 
 SCENE_ENDS: Final = {"psnr": "PSNR", "gain_psnr": "gain in PSNR over the input"}
 """Figures by which scenes are the worst and the best."""
 
 
-def clear_change_block(of: Diagnosis) -> Block:
-    """What each method did to pixels by region: ``Diagnosis.regions``."""
+def clear_change_block(of: ErrorAnalysis) -> Block:
+    """What each method did to pixels by region: ``ErrorAnalysis.regions``."""
     rows = [
         [
             str(line["row"]),
@@ -53,8 +53,8 @@ def clear_change_block(of: Diagnosis) -> Block:
     return _block("Change to clear pixels, by region", header, rows, of, metric=["mae"])
 
 
-def paste_back_block(of: Diagnosis) -> Block:
-    """What pasting back would gain: ``Diagnosis.paste_back``."""
+def paste_back_block(of: ErrorAnalysis) -> Block:
+    """What pasting back would gain: ``ErrorAnalysis.paste_back``."""
     rows = [
         [
             str(line["row"]),
@@ -65,7 +65,7 @@ def paste_back_block(of: Diagnosis) -> Block:
         ]
         for line in of.paste_back.to_dict("records")
     ]
-    labels = [LABEL[metric] for metric in ADDITIVE]
+    labels = [METRICS[metric].title for metric in ADDITIVE]
     gains = ["MAE gain", _GAIN, "SAM gain [°]"]
     header = ["Method", "pasted", "of pixels [%]", *labels, *gains]
     note = "SSIM of a composite does not follow from the sums of its parts and is left out."
@@ -73,7 +73,7 @@ def paste_back_block(of: Diagnosis) -> Block:
     return _block(title, header, rows, of, note, metric=ADDITIVE)
 
 
-def class_cover_blocks(of: Diagnosis) -> list[Block]:
+def class_cover_blocks(of: ErrorAnalysis) -> list[Block]:
     """MAE and gain in PSNR per class and cloud-cover bin."""
     table = of.failures("land_cover", "cover_bin")
     errors = [f"{number(line['mae'])} ({line['scenes']})" for line in table.to_dict("records")]
@@ -92,7 +92,7 @@ def class_cover_blocks(of: Diagnosis) -> list[Block]:
     return blocks
 
 
-def season_block(of: Diagnosis) -> Block:
+def season_block(of: ErrorAnalysis) -> Block:
     """Scores by season."""
     table = of.failures("season")
     header = ["Method", "season", *_SCORES, "scenes", "AOIs"]
@@ -103,7 +103,7 @@ def season_block(of: Diagnosis) -> Block:
     return _block("By season", header, rows, of)
 
 
-def aoi_blocks(of: Diagnosis) -> list[Block]:
+def aoi_blocks(of: ErrorAnalysis) -> list[Block]:
     """AOIs with the lowest and the highest PSNR; none where AOIs do not differ."""
     table = extremes(of.aois, "psnr", name="aoi", count=_count(of))
     place = [
@@ -117,12 +117,12 @@ def aoi_blocks(of: Diagnosis) -> list[Block]:
     return [_block(title, [*header, "scenes"], rows, of)] if rows else []
 
 
-def listed_scenes(of: Diagnosis, by: str) -> pd.DataFrame:
+def listed_scenes(of: ErrorAnalysis, by: str) -> pd.DataFrame:
     """The scenes that a table of the worst and the best by a figure lists."""
     return extremes(of.scenes, by, count=_count(of))
 
 
-def scene_blocks(of: Diagnosis) -> list[Block]:
+def scene_blocks(of: ErrorAnalysis) -> list[Block]:
     """Worst and best scenes, by PSNR and by its gain over the input; none where all are equal."""
     blocks = []
     for by, words in SCENE_ENDS.items():
@@ -137,13 +137,21 @@ def scene_blocks(of: Diagnosis) -> list[Block]:
             ]
             for line in listed_scenes(of, by).to_dict("records")
         ]
-        header = ["Method", "", "scene", "cloud cover [%]", "most of it", "MAE ↓", LABEL["psnr"]]
+        header = [
+            "Method",
+            "",
+            "scene",
+            "cloud cover [%]",
+            "most of it",
+            "MAE ↓",
+            METRICS["psnr"].title,
+        ]
         title = f"Worst and best scenes by {words}"
         blocks += [_block(title, [*header, _GAIN], rows, of)] if rows else []
     return blocks
 
 
-def triangle_block(of: Diagnosis) -> Block:
+def triangle_block(of: ErrorAnalysis) -> Block:
     """Shares of residual cloud, recovery and hallucination; of several methods, fewer groups."""
     table = of.triangle
     if len(of.ledgers) > 1:
@@ -167,7 +175,7 @@ def _group(by: str, group: str) -> str:
     return f"{group} % cloud cover" if by == "cover_bin" else group
 
 
-def thickness_blocks(of: Diagnosis) -> list[Block]:
+def thickness_blocks(of: ErrorAnalysis) -> list[Block]:
     """Scores and shares per optical thickness; no block where no run was told the truth."""
     if of.told is None:
         return []
@@ -175,19 +183,19 @@ def thickness_blocks(of: Diagnosis) -> list[Block]:
         [
             str(line["row"]),
             str(line["thickness"]),
-            *(number(line[name]) for name in ("input_mae", *METRICS)),
+            *(number(line[name]) for name in ("input_mae", *HEADLINE)),
             *(percent(line[share]) for share in TRIANGLE),
             f"{line['scenes']}",
             f"{line['pixels']}",
         ]
         for line in of.told.failures("thickness").to_dict("records")
     ]
-    scores = ["input's MAE", *(LABEL[metric] for metric in METRICS)]
+    scores = ["input's MAE", *(METRICS[metric].title for metric in HEADLINE)]
     header = ["Method", "thickness", *scores, *_SHARES, "scenes", "pixels"]
     return [_block("By optical thickness of the cloud", header, rows, of)]
 
 
-def _count(of: Diagnosis) -> int:
+def _count(of: ErrorAnalysis) -> int:
     """Lines of either end that a table of extremes shows per method."""
     return 5 if len(of.ledgers) == 1 else 2
 
@@ -201,7 +209,7 @@ def _score_rows(table: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
     return [
         [
             *(str(line[name]) for name in ("row", *names)),
-            *(number(line[metric]) for metric in METRICS),
+            *(number(line[metric]) for metric in HEADLINE),
             number(line["gain_psnr"], sign=True),
             f"{line['scenes']}",
         ]
@@ -213,7 +221,7 @@ def _block(
     title: str,
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
-    of: Diagnosis,
+    of: ErrorAnalysis,
     *notes: str,
     metric: Sequence[str] = ("all",),
 ) -> Block:

@@ -1,10 +1,10 @@
-"""Ledgers in, the chapter of a report that says where and how a method fails out, with pictures."""
+"""Write the chapter of a report that says where and how a method fails, with its figures."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from planetcr_bench.analysis.error_analysis import (
     ADDITIVE,
     TRIANGLE,
-    Diagnosis,
+    ErrorAnalysis,
     signature,
-    widest_protocol,
 )
 from planetcr_bench.figures.aoi_map import aoi_figure
 from planetcr_bench.figures.error_analysis import (
@@ -42,7 +41,6 @@ from planetcr_bench.report.error_analysis import (
 )
 from planetcr_bench.report.table import Block, number, to_markdown
 from planetcr_bench.results.aggregate import input_note, input_window, method_label
-from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
@@ -75,13 +73,18 @@ _EXTREMES: Final = (
     "is not listed."
 )
 
+_MORE: Final = (
+    "`planetcr-bench report` of a run, or `compare --full` of several, adds errors by land-cover "
+    "class, optical thickness, season, AOI and scene, and tells residual cloud from hallucination."
+)
 
-def results(of: Diagnosis) -> str:
+
+def results(of: ErrorAnalysis) -> str:
     """What came out, two or three sentences a run, as a list in Markdown."""
     return "\n".join(f"- **{name}**: {_result(of, str(name))}" for name in of.failures()["row"])
 
 
-def _result(of: Diagnosis, name: str) -> str:
+def _result(of: ErrorAnalysis, name: str) -> str:
     """The result of one run, from the lines of its tables."""
     clear = _line(of.regions, row=name, region="clear")
     overall = _line(of.triangle, row=name, by="all")
@@ -119,7 +122,7 @@ def _pasting(gained: float) -> str:
     return f"Keeping the input's pixels there would {verb} the MAE of all pixels by {amount}."
 
 
-def _without_ends(of: Diagnosis) -> list[str]:
+def _without_ends(of: ErrorAnalysis) -> list[str]:
     """What to say where there are no scenes or AOIs to choose from."""
     single = [
         name
@@ -133,7 +136,7 @@ def _without_ends(of: Diagnosis) -> list[str]:
 class _Section:
     """A part of the chapter: picture, what to know, tables."""
 
-    blocks: Callable[[Diagnosis], list[Block]]
+    blocks: Callable[[ErrorAnalysis], list[Block]]
     text: str = ""
     stem: str = ""
     alt: str = ""
@@ -169,9 +172,9 @@ _SECTIONS: Final = (
     ),
 )
 
-_DATA: Final = "diagnosis.json"
+_DATA: Final = "error_analysis.json"
 
-DIAGNOSIS_FILES: Final = (
+ERROR_ANALYSIS_FILES: Final = (
     *(
         f"{section.stem}.{suffix}"
         for section in _SECTIONS
@@ -183,13 +186,18 @@ DIAGNOSIS_FILES: Final = (
 """Pictures of the chapter, and its tables at full precision; a run without truth or without places
 lacks some pictures."""
 
+_MORE_FILES: Final = [
+    name for name in ERROR_ANALYSIS_FILES if not name.startswith(f"{_SECTIONS[0].stem}.")
+]
+"""What the whole chapter has and the short one lacks."""
 
-def chapter_blocks(of: Diagnosis) -> list[Block]:
+
+def chapter_blocks(of: ErrorAnalysis) -> list[Block]:
     """All tables of the chapter, in its order."""
     return [block for section in _SECTIONS for block in section.blocks(of)]
 
 
-def chapter_tables(of: Diagnosis) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
+def chapter_tables(of: ErrorAnalysis) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
     """What stands behind the chapter, at full precision, and the metrics that each table has.
 
     Of scenes only those that the chapter lists; of all, the ledger tells.
@@ -208,7 +216,7 @@ def chapter_tables(of: Diagnosis) -> dict[str, tuple[pd.DataFrame, tuple[str, ..
     return tables | ({"thickness": (of.told.failures("thickness"), every)} if of.told else {})
 
 
-def _to_json(of: Diagnosis) -> str:
+def _to_json(of: ErrorAnalysis) -> str:
     """The tables as a list; a line per row, so that two versions can be compared."""
     texts = []
     crops = {method_label(run): input_window(run) for run in of.ledgers}
@@ -225,30 +233,34 @@ def _to_json(of: Diagnosis) -> str:
     return "[\n" + ",\n".join(texts) + "\n]\n"
 
 
-def write_diagnosis(folder: Path, ledgers: Sequence[Ledger]) -> list[str]:
-    """Write pictures and tables, and say in Markdown where and how methods fail.
+def write_error_analysis(folder: Path, of: ErrorAnalysis, *, full: bool = True) -> list[str]:
+    """Write figures and tables, and say in Markdown where and how methods fail.
 
     Args:
-        folder: Where :data:`DIAGNOSIS_FILES` go; old ones that do not apply any more are removed.
-        ledgers: Runs on one dataset.
+        folder: Where :data:`ERROR_ANALYSIS_FILES` go; old ones that do not apply any more are
+            removed.
+        of: Runs on one dataset.
+        full: Write the whole chapter, not its results and the errors by region alone.
 
     Returns:
-        Parts of a report that stands in the same folder: heading, results, texts, links, tables; of
-        the protocol ``full`` where all runs have it.
+        Parts of a report that stands in the same folder: heading, results, texts, links, tables.
     """
-    of = Diagnosis(ledgers, widest_protocol(ledgers))
     parts = [f"## {TITLE}", results(of)]
-    for section in _SECTIONS:
+    for section in _SECTIONS if full else _SECTIONS[:1]:
         blocks = section.blocks(of)
         parts += _picture(folder, section, of)
         parts += [section.text] if section.text and blocks else []
         parts += map(to_markdown, blocks)
+    if not full:
+        for name in _MORE_FILES:
+            (folder / name).unlink(missing_ok=True)
+        return [*parts, _MORE]
     atomic_write(folder / _DATA, _to_json(of).encode())
     return [*parts, *_without_ends(of)]
 
 
-def _picture(folder: Path, section: _Section, of: Diagnosis) -> list[str]:
-    """Save the picture of a section and link it, or remove an old one."""
+def _picture(folder: Path, section: _Section, of: ErrorAnalysis) -> list[str]:
+    """Save the figure of a section and link it, or remove an old one."""
     figure = section.figure(of, note=input_note(of.ledgers))
     if figure is not None:
         save_figure(figure, folder / section.stem)

@@ -1,4 +1,4 @@
-"""Ledgers in, the files that people read out: tables, figures, scores and a one-page report."""
+"""Write what people read of a run or of a comparison: one page, its figures and its tables."""
 
 from __future__ import annotations
 
@@ -6,222 +6,67 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import pandas as pd
 
-from planetcr_bench.analysis.segmentation import segmenters_of, signature
-from planetcr_bench.analysis.segmentation_tables import over_segmenters, published_rows, table3
-from planetcr_bench.analysis.significance import MetricComparison, metric_comparisons
 from planetcr_bench.figures.cloud_cover import cover_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.figures.style import save_figure
-from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.report.error_analysis_chapter import DIAGNOSIS_FILES, write_diagnosis
-from planetcr_bench.report.scores import (
-    cover_block,
-    pool_block,
-    region_block,
-    summary,
-    table2_blocks,
-)
-from planetcr_bench.report.segmentation import table3_blocks
-from planetcr_bench.report.significance import best_of, statistic_blocks, statistic_frame
+from planetcr_bench.metrics.protocols import Pool
+from planetcr_bench.report.error_analysis_chapter import ERROR_ANALYSIS_FILES, write_error_analysis
+from planetcr_bench.report.run_tables import RunTables
+from planetcr_bench.report.scores import summary
 from planetcr_bench.report.table import Block, to_latex, to_markdown
-from planetcr_bench.results.aggregate import (
-    cover_table,
-    coverage,
-    floor_row,
-    input_note,
-    input_window,
-    marked,
-    measured_protocols,
-    method_label,
-    table2,
-)
+from planetcr_bench.results.aggregate import coverage, input_note, marked
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.results.published import published_table2, refuse_published
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
 ALWAYS: Final = (
-    *(f"table2.{suffix}" for suffix in ("md", "tex", "csv", "json")),
-    *("fig5.png", "fig5.svg", "scores.json", "report.md"),
+    *("report.md", "scores.json"),
+    *(f"table2.{suffix}" for suffix in ("csv", "json", "tex")),
+    *(f"{stem}.{suffix}" for stem in ("fig5", "regions") for suffix in ("png", "svg")),
 )
 """What every run has beside its ledger and ``run.json``."""
 
 SEGMENTATION_FILES: Final = (
-    *(f"table3.{suffix}" for suffix in ("md", "tex", "csv", "json")),
+    *(f"table3.{suffix}" for suffix in ("csv", "json", "tex")),
     *(f"{stem}.{suffix}" for stem in ("fig6", "transitions") for suffix in ("png", "svg")),
 )
 """What only runs that a segmenter has read have; removed where it is left from others."""
 
-SOMETIMES: Final = (*SEGMENTATION_FILES, *DIAGNOSIS_FILES)
+SOMETIMES: Final = (
+    *SEGMENTATION_FILES,
+    *(name for name in ERROR_ANALYSIS_FILES if name not in ALWAYS),
+)
 """Files that not every run has."""
 
 
-Standings = Mapping[str, Sequence[MetricComparison]]
-"""Protocol to the standings of all scores in it."""
-
-
-def all_table2_blocks(
-    ledgers: Sequence[Ledger],
-    *,
-    pool: Pool | None = None,
-    published: bool = False,
-    told: Standings = MappingProxyType({}),
-) -> list[Block]:
-    """Tab. 2 in every protocol that all runs were measured in; ``told`` makes the best bold."""
-    return [
-        block
-        for protocol in measured_protocols(ledgers)
-        for block in table2_blocks(
-            ledgers,
-            protocol,
-            pool=pool,
-            published=published,
-            best=best_of(told.get(protocol.name, ())),
-        )
-    ]
-
-
-def all_comparisons(ledgers: Sequence[Ledger]) -> dict[str, list[MetricComparison]]:
-    """Standings of the runs in every protocol that all were measured in."""
-    return {
-        protocol.name: metric_comparisons(ledgers, protocol)
-        for protocol in measured_protocols(ledgers)
-    }
-
-
-def all_statistic_blocks(ledgers: Sequence[Ledger], told: Standings) -> list[Block]:
-    """Intervals and paired differences in every protocol that all runs were measured in."""
-    return [
-        block
-        for name, standing in told.items()
-        for block in statistic_blocks(ledgers, PROTOCOLS[name], standing)
-    ]
-
-
-def write_tables(
+def write_report(
     folder: Path,
-    ledgers: Sequence[Ledger],
+    ledger: Ledger,
+    run: Mapping[str, Any],
     *,
     pool: Pool | None = None,
-    published: bool = False,
-    told: Standings = MappingProxyType({}),
+    full: bool = False,
 ) -> None:
-    """Write ``table2.md``, ``.tex``, ``.csv`` and ``.json``, and ``fig5.png`` and ``.svg``.
-
-    Where segmenters have read the runs, also :data:`SEGMENTATION_FILES`.
+    """Write the page of one run, its tables and figures, and ``scores.json``.
 
     Args:
         folder: Where to; files of the same names are replaced, each in one step.
-        ledgers: Runs on one dataset.
-        pool: How per-class figures are put together, if not as each protocol does.
-        published: Add the paper's rows, in the ``official`` protocol.
-        told: Of several runs; the best and all tied with it are bold in ``table2.tex``.
-
-    Raises:
-        LedgerError: Different segmenters have read the runs, or published figures are no match for
-            them; nothing is written.
-    """
-    if published:
-        refuse_published(ledgers)
-    segmented = bool(segmenters_of(ledgers))
-    blocks = all_table2_blocks(ledgers, pool=pool, published=published, told=told)
-    frame = _table2_frame(ledgers, pool=pool, published=published)
-    _write_blocks(folder / "table2", blocks, frame)
-    drawn = measured_protocols(ledgers)[0]
-    note = input_note(ledgers)
-    save_figure(cover_figure(cover_table(ledgers, drawn), drawn, note=note), folder / "fig5")
-    if segmented:
-        _write_table3(folder, ledgers, published=published)
-    else:
-        for name in SEGMENTATION_FILES:
-            (folder / name).unlink(missing_ok=True)
-
-
-def _write_table3(folder: Path, ledgers: Sequence[Ledger], *, published: bool) -> None:
-    blocks: list[Block] = []
-    frames = []
-    for protocol in measured_protocols(ledgers):
-        table = table3(ledgers, protocol)
-        blocks += table3_blocks(ledgers, protocol, table=table, published=published, details=True)
-        frames.append(_table3_frame(table, ledgers, protocol, published=published))
-    _write_blocks(folder / "table3", blocks, pd.concat(frames, ignore_index=True))
-    drawn, note = measured_protocols(ledgers)[0], input_note(ledgers)
-    save_figure(discrepancy_figure(ledgers, drawn, note=note), folder / "fig6")
-    save_figure(transition_figure(ledgers, drawn, note=note), folder / "transitions")
-
-
-def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> None:
-    """Write a table as ``.md`` and ``.tex``, and at full precision as ``.csv`` and ``.json``."""
-    _write(path.with_suffix(".md"), "\n".join(map(to_markdown, blocks)))
-    _write(path.with_suffix(".tex"), "\n".join(map(to_latex, blocks)))
-    _write(path.with_suffix(".csv"), frame.to_csv(index=False))
-    rows = frame.astype(object).to_dict("records")
-    text = json.dumps(to_json_value(rows), indent=2, ensure_ascii=False, allow_nan=False)
-    _write(path.with_suffix(".json"), text + "\n")
-
-
-def _table3_frame(
-    frame: pd.DataFrame, ledgers: Sequence[Ledger], protocol: Protocol, *, published: bool
-) -> pd.DataFrame:
-    """Tab. 3 at full precision, per segmenter, and over them if there are several."""
-    segmenters = list(segmenters_of(ledgers))
-    spread = [over_segmenters(frame)] if len(segmenters) > 1 else []
-    frame = pd.concat([frame, *spread], ignore_index=True)
-    frame[["absent", "unread"]] = frame[["absent", "unread"]].map(", ".join)
-    frame = frame.astype(dict.fromkeys(("pixels", "scenes", "aois"), "Int64"))
-    signatures = {segmenter: signature("mIoU", protocol, [segmenter]) for segmenter in segmenters}
-    over_all = signature("mIoU", protocol, segmenters)
-    frame.insert(0, "signature", frame["segmenter"].map(signatures).fillna(over_all))
-    crops = {method_label(run): input_window(run) for run in ledgers}
-    named = frame["row"].where(frame["kind"] == "measured")
-    frame.insert(1, "input_window", named.map(crops).astype(object))
-    if published and protocol.name == "official":
-        frame = pd.concat([frame, published_rows()], ignore_index=True)
-    frame.insert(0, "protocol", protocol.name)
-    return frame
-
-
-def _table2_frame(ledgers: Sequence[Ledger], *, pool: Pool | None, published: bool) -> pd.DataFrame:
-    """Tab. 2 of all protocols at full precision, with the signature of the per-class figures."""
-    frames = []
-    for protocol in measured_protocols(ledgers):
-        frame = table2(ledgers, protocol, pool=pool)
-        floor = floor_row(ledgers, protocol, pool=pool)
-        if floor is not None:
-            frame = pd.concat([frame, pd.DataFrame([floor])], ignore_index=True)
-        if published and protocol.name == "official":
-            frame = pd.concat([frame, published_table2()], ignore_index=True)
-        frame.insert(0, "protocol", protocol.name)
-        frame.insert(1, "class_average", pool or protocol.pool)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
-
-
-def _write(path: Path, text: str) -> None:
-    atomic_write(path, text.encode())
-
-
-def write_report(
-    folder: Path, ledger: Ledger, run: Mapping[str, Any], *, pool: Pool | None = None
-) -> None:
-    """Write the files of one run that follow from its ledger.
-
-    Args:
-        folder: Where to.
         ledger: The run.
-        run: What ``run.json`` holds, for the report's head.
-        pool: See :func:`write_tables`.
+        run: What ``run.json`` holds, for the head of the page.
+        pool: How per-class figures are put together, if not as each protocol does.
+        full: Add the whole error analysis and the class transitions, with their figures.
     """
-    write_tables(folder, [ledger], pool=pool)
+    tables = RunTables([ledger], pool=pool)
+    write_tables(folder, tables)
+    _write_figures(folder, tables, full=full)
     scores = json.dumps(summary(ledger), indent=2, ensure_ascii=False, allow_nan=False)
     _write(folder / "scores.json", scores + "\n")
-    failures = write_diagnosis(folder, [ledger])
-    _write(folder / "report.md", report(ledger, run, pool=pool, failures=failures))
+    failures = write_error_analysis(folder, tables.errors, full=full)
+    _write(folder / "report.md", _run_page(tables, run, failures, full=full))
 
 
 def write_comparison(
@@ -230,34 +75,69 @@ def write_comparison(
     *,
     pool: Pool | None = None,
     published: bool = False,
-    told: Standings | None = None,
-) -> None:
-    """Write what :func:`write_tables` does of several runs, and what can be told of them.
+    full: bool = False,
+) -> RunTables:
+    """Write one page about several runs, its tables and figures, each computed once.
 
-    ``statistics.md``, ``.tex``, ``.csv`` and ``.json`` have intervals and paired differences,
-    ``diagnosis.md`` with its pictures where and how the runs fail. ``told`` saves working the
-    standings out again; without it, runs of several input windows are
-    ``marked``.
+    Args:
+        folder: Where to; files of the same names are replaced, each in one step.
+        ledgers: Runs on one dataset; those of several input windows are ``marked``.
+        pool: How per-class figures are put together, if not as each protocol does.
+        published: Add the paper's rows, in the ``official`` protocol.
+        full: See :func:`write_report`.
+
+    Returns:
+        The tables, for the terminal.
+
+    Raises:
+        LedgerError: Different segmenters have read the runs, or published figures are no match for
+            them; nothing is written.
     """
-    if told is None:
-        ledgers = marked(ledgers, always=published)
-        told = all_comparisons(ledgers)
-    write_tables(folder, ledgers, pool=pool, published=published, told=told)
-    frames = [statistic_frame(PROTOCOLS[name], standing) for name, standing in told.items()]
-    blocks = all_statistic_blocks(ledgers, told)
-    frame = _with_origin(pd.concat(frames, ignore_index=True), ledgers)
-    _write_blocks(folder / "statistics", blocks, frame)
-    _write(folder / "diagnosis.md", _page(write_diagnosis(folder, ledgers)))
+    tables = RunTables(marked(ledgers, always=published), pool=pool, published=published)
+    _write_blocks(folder / "statistics", tables.statistic_blocks, tables.statistic_frame())
+    write_tables(folder, tables)
+    _write_figures(folder, tables, full=full)
+    failures = write_error_analysis(folder, tables.errors, full=full)
+    _write(folder / "report.md", _comparison_page(tables, failures, full=full))
+    return tables
 
 
-def _with_origin(frame: pd.DataFrame, ledgers: Sequence[Ledger]) -> pd.DataFrame:
-    """Statistics with what belongs to each figure: input windows, and scenes of how many."""
-    crops = {run.name: input_window(run) for run in ledgers}
-    told = frame.assign(
-        input_window=frame["run"].map(crops),
-        coverage=frame["run"].map({run.name: coverage(run) for run in ledgers}),
-    )
-    return told.assign(minus_input_window=told["minus"].map(crops)) if "minus" in told else told
+def write_tables(folder: Path, tables: RunTables) -> None:
+    """Write Tab. 2 and, where a segmenter has read the runs, Tab. 3, as LaTeX, CSV and JSON."""
+    _write_blocks(folder / "table2", tables.table2_blocks, tables.table2_frame())
+    if tables.segmented:
+        _write_blocks(folder / "table3", tables.table3_blocks, tables.table3_frame())
+    else:
+        for name in SEGMENTATION_FILES:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _write_figures(folder: Path, tables: RunTables, *, full: bool) -> None:
+    """Draw Fig. 5 and, of segmented runs, Fig. 6 and, if full, the class transitions."""
+    ledgers, drawn = tables.ledgers, tables.protocols[0]
+    note = input_note(ledgers)
+    save_figure(cover_figure(tables.cover[drawn.name], drawn, note=note), folder / "fig5")
+    if tables.segmented:
+        table = tables.table3[drawn.name]
+        save_figure(discrepancy_figure(ledgers, drawn, table=table, note=note), folder / "fig6")
+    if tables.segmented and full:
+        save_figure(transition_figure(ledgers, drawn, note=note), folder / "transitions")
+    else:
+        for suffix in ("png", "svg"):
+            (folder / f"transitions.{suffix}").unlink(missing_ok=True)
+
+
+def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> None:
+    """Write a table as ``.tex``, and at full precision as ``.csv`` and ``.json``."""
+    _write(path.with_suffix(".tex"), "\n".join(map(to_latex, blocks)))
+    _write(path.with_suffix(".csv"), frame.to_csv(index=False))
+    rows = frame.astype(object).to_dict("records")
+    text = json.dumps(to_json_value(rows), indent=2, ensure_ascii=False, allow_nan=False)
+    _write(path.with_suffix(".json"), text + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    atomic_write(path, text.encode())
 
 
 def report(
@@ -265,45 +145,64 @@ def report(
     run: Mapping[str, Any],
     *,
     pool: Pool | None = None,
-    failures: Sequence[str] = (),
     pictures: bool = True,
 ) -> str:
-    """One page about one run, in Markdown.
+    """One page about one run, in Markdown, without the error analysis.
 
     Args:
         ledger: The run.
         run: What ``run.json`` holds.
-        pool: See :func:`write_tables`.
-        failures: The chapter of where it fails.
+        pool: See :func:`write_report`.
         pictures: Point to the figures of :func:`write_report` beside the page.
     """
-    protocols = measured_protocols([ledger])
-    blocks: list[Block] = []
-    for protocol in protocols:
-        blocks += table2_blocks([ledger], protocol, pool=pool)
-        blocks += [block([ledger], protocol) for block in (region_block, cover_block, pool_block)]
+    return _run_page(RunTables([ledger], pool=pool), run, [], pictures=pictures)
+
+
+def _run_page(
+    tables: RunTables,
+    run: Mapping[str, Any],
+    failures: Sequence[str],
+    *,
+    full: bool = False,
+    pictures: bool = True,
+) -> str:
+    (ledger,) = tables.ledgers
     parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger, run.get("notes", []))]
-    parts += ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
-    parts += [*_semantic_section(ledger, protocols), *failures]
+    parts += ["## Scores", *_score_section(tables), *_semantic_section(tables, full=full)]
+    parts += failures
     return _page([part for part in parts if pictures or not part.startswith("![")])
+
+
+def _comparison_page(tables: RunTables, failures: Sequence[str], *, full: bool) -> str:
+    facts = tables.ledgers[0].provenance
+    parts = [
+        f"# Comparison of {len(tables.ledgers)} runs",
+        f"Track {facts['track']}, split {facts['split']}. {input_note(tables.ledgers)}",
+    ]
+    parts += ["## Scores", *_score_section(tables)]
+    parts += ["## Statistical significance", *map(to_markdown, tables.statistic_blocks)]
+    return _page([*parts, *_semantic_section(tables, full=full), *failures])
 
 
 def _page(parts: Sequence[str]) -> str:
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _semantic_section(ledger: Ledger, protocols: Sequence[Protocol]) -> list[str]:
-    """Tab. 3 and what belongs to it; nothing where no segmenter has read the run."""
-    if not ledger.segmenters:
+def _score_section(tables: RunTables) -> list[str]:
+    blocks = [*tables.table2_blocks, *tables.group_blocks]
+    return ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
+
+
+def _semantic_section(tables: RunTables, *, full: bool) -> list[str]:
+    """Tab. 3 and what belongs to it; nothing where no segmenter has read a run."""
+    if not tables.segmented:
         return []
-    blocks = [
-        block for protocol in protocols for block in table3_blocks([ledger], protocol, details=True)
-    ]
+    transitions = "![What the segmenter takes each class of the clear image for](transitions.png)"
     return [
         "## Semantic recovery",
         "![Points below the cloud-free image per cloud-cover bin](fig6.png)",
-        "![What the segmenter takes each class of the clear image for](transitions.png)",
-        *map(to_markdown, blocks),
+        *[transitions] * full,
+        *map(to_markdown, tables.table3_blocks),
         _SEMANTIC_FOOT,
     ]
 

@@ -1,4 +1,4 @@
-"""Tab. 2, the bins of Fig. 5, regions and pools as tables; all scores of a run as one object."""
+"""Build the tables of scores (Tab. 2, bins, regions, pools) and a run's ``scores.json``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pandas as pd
 from planetcr_bench.analysis.segmentation import segmentation_summary
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, further
 from planetcr_bench.report.table import Block, number
 from planetcr_bench.results.aggregate import (
     FLOOR,
-    LABEL,
-    METRICS,
     SCENE_MEAN,
     SCENE_MEAN_LABEL,
     cover_table,
     coverage,
     floor_groups,
     floor_row,
+    further_table,
     in_paper_order,
     input_note,
     input_window,
@@ -45,6 +45,7 @@ def table2_blocks(
     pool: Pool | None = None,
     published: bool = False,
     best: Mapping[str, Collection[str]] = MappingProxyType({}),
+    table: pd.DataFrame | None = None,
 ) -> list[Block]:
     """Tab. 2 (a) and (b), SAM's noise floor, and the scenes and AOIs behind each cell.
 
@@ -54,8 +55,12 @@ def table2_blocks(
         pool: How per-class figures are put together, if not as the protocol does.
         published: Add the paper's rows; only the ``official`` protocol can be put beside them.
         best: Metric to the runs that are best overall or tied with it; bold in LaTeX.
+        table: What :func:`table2_and_floor` gives for them, if at hand.
     """
-    frame = table2(ledgers, protocol, pool=pool)
+    if table is None:
+        table = table2_and_floor(ledgers, protocol, pool=pool)
+    floors = table[table["kind"] == "floor"].to_dict("records")
+    frame = table[table["kind"] != "floor"]
     notes = coverage_notes(ledgers)
     if published and protocol.name == "official":
         refuse_published(ledgers)
@@ -70,7 +75,7 @@ def table2_blocks(
             f"overall: {protocol.signature(by_class)}, {protocol.signature(other)}",
             *(f"scene mean: {protocol.signature(other, 'scene-mean')}" for _ in means),
         ]
-        labels = [LABEL[by_class], LABEL[other], *(SCENE_MEAN_LABEL for _ in means)]
+        labels = [METRICS[by_class].title, METRICS[other].title, *(SCENE_MEAN_LABEL for _ in means)]
         blocks.append(
             Block(
                 f"Tab. 2 {title}, protocol {protocol.name}",
@@ -81,8 +86,17 @@ def table2_blocks(
                 _bold(frame, [(by_class, -2), (other, -1)], best),
             )
         )
-    blocks += _floor_blocks(ledgers, protocol, pool)
+    blocks += [_floor_block(row, ledgers, protocol, pool) for row in floors]
     return [*blocks, _counts(frame, protocol, coverage_notes(ledgers))]
+
+
+def table2_and_floor(
+    ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
+) -> pd.DataFrame:
+    """Tab. 2 as ``table2`` gives it, then a row of SAM's noise floor where that is known."""
+    frame = table2(ledgers, protocol, pool=pool)
+    floor = floor_row(ledgers, protocol, pool=pool)
+    return frame if floor is None else pd.concat([frame, pd.DataFrame([floor])], ignore_index=True)
 
 
 _UNDER_FLOOR: Final = (
@@ -91,11 +105,10 @@ _UNDER_FLOOR: Final = (
 )
 
 
-def _floor_blocks(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | None) -> list[Block]:
-    """What SAM gives for equal images; none where the protocol has no floor or it is not known."""
-    row = floor_row(ledgers, protocol, pool=pool)
-    if row is None:
-        return []
+def _floor_block(
+    row: Mapping[Hashable, object], ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | None
+) -> Block:
+    """What SAM gives for equal images."""
     angles = [row[name] for name in (*(f"sam_deg_{name}" for name in LAND_COVER), "sam_deg")]
     shares = [row[name] for name in (*(f"under_floor_{n}" for n in LAND_COVER), "under_floor")]
     part = str(row["row"]).removeprefix(FLOOR)  # " (n of N scenes)" of an incomplete run
@@ -104,21 +117,19 @@ def _floor_blocks(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | No
         f"overall: {protocol.signature('sam_deg')}",
         _UNDER_FLOOR,
     ]
-    return [
-        Block(
-            f"Noise floor of SAM, protocol {protocol.name}",
-            ["", *map(_title, LAND_COVER), "Overall"],
+    return Block(
+        f"Noise floor of SAM, protocol {protocol.name}",
+        ["", *map(_title, LAND_COVER), "Overall"],
+        [
+            [f"{row['row']} [°]", *map(number, angles)],
             [
-                [f"{row['row']} [°]", *map(number, angles)],
-                [
-                    f"pixels under the floor{part} [%]",
-                    *(number(100 * float(str(x)), digits=2) for x in shares),
-                ],
+                f"pixels under the floor{part} [%]",
+                *(number(100 * float(str(x)), digits=2) for x in shares),
             ],
-            ["floor", "floor"],
-            [*notes, *coverage_notes(ledgers)],
-        )
-    ]
+        ],
+        ["floor", "floor"],
+        [*notes, *coverage_notes(ledgers)],
+    )
 
 
 def _bold(
@@ -162,12 +173,38 @@ def pool_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
     for pool in pools:
         frame = score_table(ledgers, protocol, pool)
         for row in frame.to_dict("records"):
-            rows.append([str(row["row"]), pool, *(number(row[metric]) for metric in METRICS)])
+            rows.append([str(row["row"]), pool, *(number(row[metric]) for metric in HEADLINE)])
             kinds.append(str(row["kind"]))
     notes = [f"{pool}: {protocol.signature('all', pool)}" for pool in pools]
     title = f"Overall, scenes pooled in two ways, protocol {protocol.name}"
-    header = ["Method", "pool", *(LABEL[name] for name in METRICS)]
+    header = ["Method", "pool", *(METRICS[name].title for name in HEADLINE)]
     return Block(title, header, rows, kinds, [*notes, *coverage_notes(ledgers)])
+
+
+def further_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
+    """Metrics beside the paper's four: a row each, of the input and of each method."""
+    table = further_table(ledgers, protocol)
+    rows = [
+        [
+            METRICS[name].title,
+            *(number(value, digits=METRICS[name].digits) for value in table[name]),
+        ]
+        for name in further()
+    ]
+    return Block(
+        f"Further metrics, protocol {protocol.name}",
+        ["Metric", *table["row"]],
+        rows,
+        ["measured"] * len(rows),
+        [protocol.signature("further"), _FURTHER_NOTE, *coverage_notes(ledgers)],
+    )
+
+
+_FURTHER_NOTE: Final = (
+    "Bias: mean of prediction − clear. ERGAS: Wald (2000), with a ratio of pixel sizes of 1. "
+    "Gradient error: Σ|∇prediction − ∇clear| / Σ|∇clear|, 1 for a flat image. Sharpness: "
+    "Σ|∇prediction| / Σ|∇clear|, below 1 where a method smooths. A dash: not measured."
+)
 
 
 def region_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
@@ -181,11 +218,13 @@ def region_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
     )
 
 
-def cover_block(ledgers: Sequence[Ledger], protocol: Protocol) -> Block:
-    """Scores per cloud-cover bin: the figures of Fig. 5."""
+def cover_block(
+    ledgers: Sequence[Ledger], protocol: Protocol, *, table: pd.DataFrame | None = None
+) -> Block:
+    """Scores per cloud-cover bin: the figures of Fig. 5, from ``cover_table`` if at hand."""
     return _group_block(
         "Fig. 5 as a table: cloud cover of the whole patch in %",
-        cover_table(ledgers, protocol),
+        cover_table(ledgers, protocol) if table is None else table,
         "cover_bin",
         ledgers,
         protocol,
@@ -199,7 +238,7 @@ def _group_block(
         [
             str(row["row"]),
             str(row[by]),
-            *(number(row[metric]) for metric in METRICS),
+            *(number(row[metric]) for metric in HEADLINE),
             f"{row['scenes']} / {row['aois']}",
             f"{row['pixels']}",
         ]
@@ -208,7 +247,7 @@ def _group_block(
     header = [
         "Method",
         by.replace("_", " "),
-        *(LABEL[name] for name in METRICS),
+        *(METRICS[name].title for name in HEADLINE),
         "scenes / AOIs",
         "pixels",
     ]
@@ -236,9 +275,10 @@ def summary(ledger: Ledger) -> dict[str, object]:
 
     Returns:
         ``name``, ``track``, ``complete``, ``input_window``, ``expected_scenes``, ``scenes``,
-        ``aois`` and ``protocols``, each with what the segmenters tell, ``psnr_scene_mean`` where
-        pixels are pooled, and ``sam_floor`` where norms are floored, None of a ledger that has not
-        measured it; a number that was not measured is None, an infinite one is ``"inf"``.
+        ``aois`` and ``protocols``, each with the scores overall (``psnr_scene_mean`` where pixels
+        are pooled), the ``further`` metrics, scores by class, cover and region, what the segmenters
+        tell, and ``sam_floor`` where norms are floored, None of a ledger that has not measured it;
+        a number that was not measured is None, an infinite one is ``"inf"``.
     """
     return {
         "name": ledger.name,
@@ -252,16 +292,17 @@ def summary(ledger: Ledger) -> dict[str, object]:
             name: {
                 "signature": protocol.signature("all"),
                 "overall": {
-                    **_plain(ledger, protocol, [], ["all"], METRICS)["all"],
+                    **_plain(ledger, protocol, [], ["all"], HEADLINE)["all"],
                     **_plain_scene_mean(ledger, protocol),
                 },
+                "further": _plain_further(ledger, protocol),
                 "by_class": _plain(
                     ledger, protocol, ["land_cover"], LAND_COVER, ("mae", "sam_deg", "pixels")
                 ),
                 "by_cover": _plain(
-                    ledger, protocol, ["cover_bin"], COVER_BINS, ("scenes", *METRICS)
+                    ledger, protocol, ["cover_bin"], COVER_BINS, ("scenes", *HEADLINE)
                 ),
-                "by_region": _plain(ledger, protocol, ["region"], REGIONS, (*METRICS, "pixels")),
+                "by_region": _plain(ledger, protocol, ["region"], REGIONS, (*HEADLINE, "pixels")),
                 **(
                     {"sam_floor": _plain_floor(ledger, protocol)} if protocol.sam_norm_floor else {}
                 ),
@@ -282,11 +323,18 @@ def _plain(
     table = score_groups(ledger.frame, protocol, by).reindex(list(groups))[list(names)]
     return {
         group: {
-            str(name): _plain_number(value, count=name not in METRICS)
+            str(name): _plain_number(value, count=name not in HEADLINE)
             for name, value in row.items()
         }
         for group, row in zip(groups, table.to_dict("records"), strict=True)
     }
+
+
+def _plain_further(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
+    names = further()
+    table = score_groups(ledger.frame, protocol, metrics=names).reindex(["all"])[list(names)]
+    (line,) = table.to_dict("records")
+    return {str(name): _plain_number(value, count=False) for name, value in line.items()}
 
 
 def _plain_scene_mean(ledger: Ledger, protocol: Protocol) -> dict[str, object]:

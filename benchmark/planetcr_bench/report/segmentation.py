@@ -1,4 +1,4 @@
-"""Segmented ledgers in, Tab. 3 of the paper out as blocks of text, with all that belongs to it."""
+"""Make Tab. 3 of the paper, semantic recovery, and all tables that belong to it."""
 
 from __future__ import annotations
 
@@ -128,6 +128,7 @@ class _Page:
         protocol: Which to report.
         segmenters: Keys to names.
         table: Tab. 3, per segmenter.
+        spread: Its mean, lowest and highest figures over segmenters.
         paper: The paper's rows; empty if they are not asked for.
     """
 
@@ -135,6 +136,7 @@ class _Page:
     protocol: Protocol
     segmenters: Mapping[str, str]
     table: pd.DataFrame
+    spread: pd.DataFrame
     paper: pd.DataFrame
 
     @classmethod
@@ -150,6 +152,7 @@ class _Page:
             protocol,
             segmenters_of(ledgers),
             table,
+            over_segmenters(table),
             paper if shown else paper.iloc[:0],
         )
 
@@ -193,7 +196,7 @@ class _Page:
         notes: Sequence[str] = (),
     ) -> Block:
         """A block of mIoU and PA per bin and overall; with several segmenters also their spread."""
-        table = over_segmenters(self.table) if segmenter is None else self.table
+        table = self.spread if segmenter is None else self.table
         rows = table[
             table["kind"].isin(kinds) & (table["segmenter"] == segmenter if segmenter else True)
         ]
@@ -228,8 +231,9 @@ def _cells(
     for (kind, name), row in table.groupby(["kind", "row"], sort=False):
         for segmenter, part in row.groupby("segmenter", sort=False):
             extreme = segmenter in ("lowest", "highest")
-            figures = part.set_index(by)
-            values = [figures.at[group, figure] for group, figure in columns]
+            line_of = {group: line for line, group in enumerate(part[by])}
+            figures = {figure: part[figure].tolist() for _, figure in columns}
+            values = [figures[figure][line_of[group]] for group, figure in columns]
             if extreme and (not spread or pd.isna(values).all()):
                 continue
             cells = [number(value, digits=DIGITS) for value in values]

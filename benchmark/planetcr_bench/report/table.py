@@ -1,4 +1,4 @@
-"""Tables in, text out: Markdown, LaTeX, CSV, JSON and the terminal, all from the same blocks."""
+"""Write a table as Markdown, as LaTeX or for the terminal."""
 
 from __future__ import annotations
 
@@ -88,6 +88,9 @@ _LATEX: Final = str.maketrans(
         "−": "$-$",
         "–": "--",
         "±": r"$\pm$",
+        "→": r"$\to$",
+        "Σ": r"$\Sigma$",
+        "∇": r"$\nabla$",
     }
 )
 

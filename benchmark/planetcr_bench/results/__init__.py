@@ -1,1 +1,1 @@
-"""Ledgers and what follows from their sums: groups, comparable runs, published figures."""
+"""Store ledgers and derive scores by group, comparability and published figures."""

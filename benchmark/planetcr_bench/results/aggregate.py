@@ -1,4 +1,4 @@
-"""Ledgers in, tables out: Tab. 2 of the paper, Fig. 5's bins, regions, and any other grouping."""
+"""Aggregate ledgers into scores by class, cloud-cover bin, region or any other group."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, UNKNOWN_INPUT
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.metrics.sums import SUMS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of, further
 from planetcr_bench.results.ledger import Ledger, cover_bins
-
-METRICS: Final = ("mae", "psnr", "sam_deg", "ssim")
-HIGHER_IS_BETTER: Final = {"mae": False, "psnr": True, "sam_deg": False, "ssim": True}
-LABEL: Final = {"mae": "MAE ↓", "psnr": "PSNR ↑ [dB]", "sam_deg": "SAM ↓ [°]", "ssim": "SSIM ↑"}
 
 SCENE_MEAN: Final = "psnr_scene_mean"
 """Column of the mean over scenes of each scene's PSNR, where a protocol pools pixels."""
@@ -31,20 +26,9 @@ FLOOR: Final = "Cloud-Free against itself"
 """Name of the row with the noise floor of SAM."""
 
 INPUT: Final = "Cloudy (input)"
-"""Name of the row that scores the untouched cloudy image."""
-
-Of = Literal["prediction", "input"]
+"""Name of the row that scores the cloudy image."""
 
 _BEHIND: Final = ["pixels", "scenes", "aois"]
-
-SUMS_OF_INPUT: Final = {
-    "absolute_error": "cloudy_clear",
-    "squared_error": "input_squared_error",
-    "angle_deg": "input_angle_deg",
-    "angle_pixels": "input_angle_pixels",
-    "ssim": "input_ssim",
-}
-"""Columns that score the prediction, and those that score the input in their place."""
 
 
 def score_groups(
@@ -54,6 +38,7 @@ def score_groups(
     *,
     of: Of = "prediction",
     pool: Pool | None = None,
+    metrics: Sequence[str] = HEADLINE,
 ) -> pd.DataFrame:
     """Scores of each group of ledger rows.
 
@@ -63,14 +48,17 @@ def score_groups(
         by: Columns that name a group, such as ``land_cover``; also ``cover_bin``. None: one group.
         of: The prediction, or the cloudy input measured on the same pixels.
         pool: Other pooling than the protocol's own.
+        metrics: Names of metrics; of one whose sums the rows lack, every score is nan.
 
     Returns:
-        One row per group that has pixels, indexed by ``by``: ``mae``, ``psnr``, ``sam_deg``,
-        ``ssim``, and what stands behind them: ``pixels``, ``scenes``, ``aois``.
+        One row per group that has pixels, indexed by ``by``: a column for each metric, and what
+        stands behind them: ``pixels``, ``scenes``, ``aois``.
     """
-    rows = frame[frame["protocol"] == protocol.name]
     keys = list(by) or ["all"]
-    rows = rows.assign(all="all", cover_bin=cover_bins(rows))
+    names = {column for name in metrics for column in METRICS[name].columns_of(of)}
+    needed = dict.fromkeys([*names, "pixels", "scene", "aoi", "cloud_cover", *by])
+    rows = frame.loc[frame["protocol"] == protocol.name, [name for name in needed if name in frame]]
+    rows = rows.assign(all="all", cover_bin=cover_bins(rows))  # the columns of segmenters are many
     grouped = rows.groupby(keys, observed=True)
     behind = pd.DataFrame(
         {
@@ -79,30 +67,24 @@ def score_groups(
             "aois": grouped["aoi"].nunique(),
         }
     )
+    columns = [name for name in rows.columns if name in names]
     if (pool or protocol.pool) == "pixels":
-        figures = _figures(grouped[list(SUMS)].sum(), protocol, of)
+        figures = _figures(grouped[columns].sum(), protocol, of, metrics)
     else:
-        scenes = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)[
-            list(SUMS)
-        ].sum()
-        figures = _figures(scenes, protocol, of).groupby(level=keys, observed=True).mean()
+        scenes = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)[columns].sum()
+        figures = _figures(scenes, protocol, of, metrics)
+        figures = figures.groupby(level=keys, observed=True).mean()
     return figures.join(behind)
 
 
-def _figures(sums: pd.DataFrame, protocol: Protocol, of: Of) -> pd.DataFrame:
-    column = {name: SUMS_OF_INPUT.get(name, name) if of == "input" else name for name in SUMS}
-    take = {name: sums[column[name]].to_numpy() for name in SUMS}
-    return pd.DataFrame(
-        {
-            "mae": scores.mae(take["absolute_error"], take["values"]),
-            "psnr": scores.psnr(
-                take["squared_error"], take["values"], perfect=protocol.perfect_psnr
-            ),
-            "sam_deg": scores.sam_deg(take["angle_deg"], take["angle_pixels"]),
-            "ssim": scores.ssim(take["ssim"], take["ssim_pixels"]),
-        },
-        index=sums.index,
-    )
+def _figures(
+    sums: pd.DataFrame, protocol: Protocol, of: Of, metrics: Sequence[str]
+) -> pd.DataFrame:
+    figures, columns = {}, {str(name): values for name, values in sums.items()}
+    for name in metrics:
+        score = METRICS[name].of_sums(columns, protocol, of)
+        figures[name] = np.full(len(sums), np.nan) if score is None else score
+    return pd.DataFrame(figures, index=sums.index)
 
 
 def psnr_scene_mean(
@@ -110,9 +92,9 @@ def psnr_scene_mean(
 ) -> pd.Series[float]:
     """Mean over scenes of each scene's PSNR, of each group of ledger rows.
 
-    The PSNR of pooled pixels hangs on the scenes with the largest errors; methods may rank
-    otherwise in this one. Scenes without pixels of a group do not count in it; a perfect scene
-    makes the mean infinite, unless the protocol gives a perfect match decibels.
+    The PSNR of pooled pixels depends on the scenes with the largest errors, so the two may rank
+    methods differently. Scenes without pixels of a group do not count in it; a perfect scene
+    makes the mean infinite, unless the protocol assigns a finite value to a perfect match.
 
     Args:
         frame: See :func:`score_groups`, like ``protocol``, ``by`` and ``of``.
@@ -123,13 +105,13 @@ def psnr_scene_mean(
     Returns:
         Decibels, indexed by ``by``.
     """
-    return score_groups(frame, protocol, by, of=of, pool="scene-mean")["psnr"]
+    return score_groups(frame, protocol, by, of=of, pool="scene-mean", metrics=["psnr"])["psnr"]
 
 
 def floor_groups(
     frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, pool: Pool | None = None
 ) -> pd.DataFrame:
-    """Noise floor of SAM: what the clear image scores against itself where norms are floored.
+    """Noise floor of SAM: the score of the clear image against itself where norms are floored.
 
     Args:
         frame: Rows of a ledger that has ``FLOOR_SUMS``.
@@ -148,6 +130,7 @@ def floor_groups(
             protocol,
             by,
             pool=way,
+            metrics=["sam_deg"],
         )
         for name, way in ways.items()
     )
@@ -157,12 +140,12 @@ def floor_groups(
 def floor_row(
     ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
 ) -> dict[str, object] | None:
-    """A row of Tab. 2 with the noise floor of SAM: of the dataset, whatever was predicted.
+    """Row of Tab. 2 with the noise floor of SAM, a property of the dataset.
 
     Args:
-        ledgers: Runs on one dataset; the one that covers most scenes speaks for all.
+        ledgers: Runs on one dataset; the one with most scenes is used.
         protocol: Which to report.
-        pool: How per-class figures are put together, if not as the protocol does.
+        pool: How per-class figures are averaged, if not as in the protocol.
 
     Returns:
         ``row``, ``kind`` (``floor``), ``scenes``, ``aois``, ``sam_deg``, ``under_floor``, and each
@@ -187,18 +170,18 @@ def floor_row(
 
 
 def input_window(ledger: Ledger) -> str:
-    """What the network saw, the tag of a run: ``160``, ``whole``, or ``unknown``."""
+    """Input window of a run: ``160``, ``whole``, or ``unknown``."""
     return str(ledger.provenance.get("input_window", UNKNOWN_INPUT))
 
 
 def marked(ledgers: Sequence[Ledger], *, always: bool = False) -> list[Ledger]:
-    """The same runs, with what the network saw in each name where that is not the same of all.
+    """Add the input window to the names of runs where it differs between them.
 
-    So no table or figure made of them shows two tags unmarked.
+    So no table or figure mixes input windows without a mark.
 
     Args:
         ledgers: Runs on one dataset.
-        always: Mark all, as beside published figures.
+        always: Mark all runs, as beside published figures.
 
     Returns:
         Runs in the order of the paper's table, such as ``align_cr (input 160)``.
@@ -223,14 +206,16 @@ def _mark(run: Ledger) -> str:
 
 def input_note(ledgers: Sequence[Ledger]) -> str:
     """A sentence under every table of runs: what the networks saw."""
-    found: dict[str, list[str]] = {}
+    names_by_tag: dict[str, list[str]] = {}
     for run in in_paper_order(ledgers):
-        names = found.setdefault(input_window(run), [])
+        names = names_by_tag.setdefault(input_window(run), [])
         names += [] if _MARK.search(run.name) else [run.name]
-    if len(found) == 1:
-        return f"Input window: {_SEEN[next(iter(found))]}."
-    told = [f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in found.items()]
-    return f"Input windows differ, which moves official figures. {'; '.join(told)}."
+    if len(names_by_tag) == 1:
+        return f"Input window: {_SEEN[next(iter(names_by_tag))]}."
+    parts = [
+        f"{_SEEN[tag]}{': ' * bool(names)}{', '.join(names)}" for tag, names in names_by_tag.items()
+    ]
+    return f"Input windows differ, which moves official figures. {'; '.join(parts)}."
 
 
 _SEEN: Final = {
@@ -246,12 +231,12 @@ def coverage(ledger: Ledger) -> str:
 
 
 def method_label(ledger: Ledger) -> str:
-    """Name of a run in tables and figures; an incomplete one shows its coverage."""
+    """Name of a run in tables and figures; with its coverage if it is incomplete."""
     return covered(ledger.name, ledger)
 
 
 def covered(name: str, ledger: Ledger) -> str:
-    """A row's name, with the scenes that stand behind it unless the run has all."""
+    """Name of a row, with the number of its scenes unless the run is complete."""
     return name if ledger.provenance["complete"] else f"{name} ({coverage(ledger)})"
 
 
@@ -262,15 +247,15 @@ def in_paper_order(ledgers: Iterable[Ledger]) -> list[Ledger]:
 
 
 def widest(ledgers: Iterable[Ledger]) -> Ledger:
-    """The run that covers most scenes, the first of several: it speaks for the dataset's images."""
+    """The first run with most scenes: it represents the images of the dataset."""
     return max(ledgers, key=lambda ledger: int(ledger.provenance["scenes"]))
 
 
 def check_comparable(ledgers: Sequence[Ledger]) -> None:
-    """Refuse to put runs side by side that did not score the same dataset in the same way.
+    """Refuse to compare runs that did not score the same dataset in the same way.
 
-    A simulated dataset is the same where version, preset, seed, size and the number of scenes are:
-    another machine may round a value by 1 DN, which :func:`rounding_note` then says.
+    Simulated datasets count as the same if version, preset, seed, size and the number of scenes
+    agree: another machine may round a value by 1 DN, which :func:`rounding_note` then states.
 
     Raises:
         LedgerError: Names the two runs and the setting in which they differ.
@@ -300,11 +285,11 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
 
 
 ROUNDING: Final = 0.01
-"""Largest relative difference of the input's error in a scene that rounding can explain."""
+"""Largest relative difference of the input's error in a scene that rounding explains."""
 
 
 def _simulated_alike(first: Ledger, other: Ledger) -> bool:
-    """Whether two runs scored one simulation: by its name, and by the error of the input."""
+    """Whether two runs scored the same simulation, by its name and the error of the input."""
     keys = ("simulation", "expected_scenes")
     if first.provenance.get("simulation") is None or any(
         first.provenance[key] != other.provenance.get(key) for key in keys
@@ -315,26 +300,26 @@ def _simulated_alike(first: Ledger, other: Ledger) -> bool:
         for ledger in (first, other)
     )
     both = pd.concat([ours, theirs], axis=1, join="inner")
-    apart = (both.iloc[:, 0] - both.iloc[:, 1]).abs()
-    return not both.empty and bool((apart <= ROUNDING * both.iloc[:, 0]).all())
+    difference = (both.iloc[:, 0] - both.iloc[:, 1]).abs()
+    return not both.empty and bool((difference <= ROUNDING * both.iloc[:, 0]).all())
 
 
 def rounding_note(ledgers: Sequence[Ledger]) -> str | None:
-    """A sentence for runs on one simulated dataset that two machines made; None for all others."""
+    """Note for runs on one dataset simulated on two machines; None for all others."""
     if len({ledger.provenance["fingerprint"] for ledger in ledgers}) == 1:
         return None
     return (
         f"Simulated on more than one machine ({ledgers[0].provenance['simulation']}): version, "
-        "seed and size agree, the fingerprints do not; values may differ by rounding, 1 DN here "
-        "and there."
+        "seed and size agree, the fingerprints do not; values may differ by rounding, by 1 DN in "
+        "single pixels."
     )
 
 
 def of_protocol(ledger: Ledger, name: str) -> Ledger:
-    """A run with nothing but what it has in one protocol.
+    """Restrict a run to one protocol.
 
     Raises:
-        LedgerError: It was not measured in it.
+        LedgerError: It was not scored in this protocol.
     """
     protocols = ledger.provenance["protocols"]
     if name not in protocols:
@@ -357,7 +342,7 @@ def measured_protocols(ledgers: Sequence[Ledger]) -> list[Protocol]:
 def table2(
     ledgers: Sequence[Ledger], protocol: Protocol, *, pool: Pool | None = None
 ) -> pd.DataFrame:
-    """Tab. 2: figures per land-cover class and overall, of the input, each method, and its gain.
+    """Build Tab. 2: scores per class and overall of the input, each method, and its gain.
 
     Args:
         ledgers: Runs on one dataset.
@@ -385,11 +370,11 @@ def table2(
 def _table2_row(ledger: Ledger, protocol: Protocol, of: Of, pool: Pool | None) -> dict[str, float]:
     overall = score_groups(ledger.frame, protocol, of=of)
     by_class = score_groups(ledger.frame, protocol, ["land_cover"], of=of, pool=pool)
-    row = {name: overall[name].iloc[0] for name in ("scenes", "aois", *METRICS)}
+    row = {name: overall[name].iloc[0] for name in ("scenes", "aois", *HEADLINE)}
     for land_cover in LAND_COVER:
         known = land_cover in by_class.index
-        for name in (*METRICS, "scenes", "aois"):
-            missing = math.nan if name in METRICS else 0
+        for name in (*HEADLINE, "scenes", "aois"):
+            missing = math.nan if name in HEADLINE else 0
             row[f"{name}_{land_cover}"] = by_class.loc[land_cover, name] if known else missing
     if protocol.pool == "pixels":
         row[SCENE_MEAN] = float(psnr_scene_mean(ledger.frame, protocol, of=of).iloc[0])
@@ -401,16 +386,14 @@ def _table2_row(ledger: Ledger, protocol: Protocol, of: Of, pool: Pool | None) -
 def _gain(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
     gain = dict(after)
     for name in after:
-        for metric, higher in HIGHER_IS_BETTER.items():
+        for metric in HEADLINE:
             if name == metric or name.startswith(f"{metric}_"):
-                both_perfect = np.isposinf(after[name]) and np.isposinf(before[name])
-                difference = 0.0 if both_perfect else after[name] - before[name]
-                gain[name] = difference if higher else -difference
+                gain[name] = float(METRICS[metric].gain(after[name], before[name]))
     return gain
 
 
 def _runs(ledgers: Sequence[Ledger]) -> list[tuple[str, str, Ledger, Of]]:
-    """The input's row, from the run that covers most scenes, and one row per run."""
+    """Row of the input, from the run with most scenes, and one row per run."""
     whole = widest(ledgers)
     runs: list[tuple[str, str, Ledger, Of]] = [(covered(INPUT, whole), "input", whole, "input")]
     runs += [(method_label(run), "measured", run, "prediction") for run in in_paper_order(ledgers)]
@@ -427,7 +410,22 @@ def score_table(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) -> pd
         score_groups(ledger.frame, protocol, of=of, pool=pool).assign(row=label, kind=kind)
         for label, kind, ledger, of in _runs(ledgers)
     ]
-    return pd.concat(parts, ignore_index=True)[["row", "kind", *METRICS, *_BEHIND]]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", *HEADLINE, *_BEHIND]]
+
+
+def further_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Overall scores in the metrics beside the paper's, of the input and of each method.
+
+    Returns:
+        Columns ``row``, ``kind`` and the metrics of ``registry.further``; nan in those whose sums a
+        ledger does not have.
+    """
+    names = further()
+    parts = [
+        score_groups(ledger.frame, protocol, of=of, metrics=names).assign(row=label, kind=kind)
+        for label, kind, ledger, of in _runs(ledgers)
+    ]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", *names]]
 
 
 def group_table(
@@ -449,7 +447,7 @@ def group_table(
         part = score_groups(ledger.frame, protocol, [by], of=of).reindex(list(order))
         part[_BEHIND] = part[_BEHIND].fillna(0).astype(int)
         parts.append(part.rename_axis(by).reset_index().assign(row=label, kind=kind))
-    return pd.concat(parts, ignore_index=True)[["row", "kind", by, *METRICS, *_BEHIND]]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", by, *HEADLINE, *_BEHIND]]
 
 
 def cover_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Raw additive sums of every scene in, parquet out, and back. Nothing above opens an image again.
+"""Store the additive sums of every scene in Parquet files.
 
 One row per scene × protocol × land-cover class × region × optical thickness that has pixels. Rows
 of disjoint scenes merge by concatenation; every score is a ratio of sums of rows.
@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from planetcr_bench.constants import (
     COVER_BINS,
     LAND_COVER,
     LAND_COVER_NAMES,
+    OPTICAL_BANDS,
     REGIONS,
     RUN_NAME,
     THICKNESS,
@@ -32,6 +34,7 @@ from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import (
     FLOOR_SUMS,
+    FURTHER_SUMS,
     PLAIN_GROUPS,
     SEGMENTED_IMAGES,
     SEGMENTER_WIDTH,
@@ -43,7 +46,7 @@ from planetcr_bench.metrics.sums import (
 from planetcr_bench.utils.untrusted import check_regular, parse_json, printable
 
 SCHEMA_VERSION: Final = 3
-"""Raised when a column changes its meaning; ledgers of two versions are never put side by side."""
+"""Raised when a column changes its meaning; ledgers of different versions do not compare."""
 
 
 ARROW_TYPES: Final = {
@@ -99,30 +102,33 @@ RECORD: Final[Mapping[str, tuple[type, ...]]] = {
     "segmenters": (dict,),
     "optical_thickness": (bool,),
 }
-"""What a ledger says of its run, and the types of it."""
+"""Metadata of a ledger and their types."""
 
 LARGEST_LEDGER: Final = 1_000_000_000
-"""Bytes of a file."""
+"""Largest size of a file in bytes."""
 
 LARGEST_UNPACKED: Final = 2_000_000_000
-"""Bytes of all its columns, by what it says; a few bytes may unpack to a text of any length."""
+"""Largest declared size of all columns in bytes; a few bytes may unpack to a text of any length."""
 
 
 DISTANCE_ROUNDING: Final = 1e-9
-"""How far the sums of a row may break the triangle inequality, relative to their total: more than
-adding a patch's values in float64 can lose."""
+"""Tolerance of the triangle inequality between the sums of a row, relative to their total: more
+than adding the values of a patch in float64 can lose."""
 
 METADATA_KEY = b"planetcr_bench"
 
 
-def schema_of(segmenters: Sequence[str] = (), *, floor: bool = False) -> pa.Schema:
+def schema_of(
+    segmenters: Sequence[str] = (), *, floor: bool = False, further: bool = False
+) -> pa.Schema:
     """Columns and types of a ledger, with those of the segmenters behind the others.
 
     Args:
-        segmenters: Keys of the segmenters that have read it.
+        segmenters: Keys of its segmenters.
         floor: Whether it has :data:`FLOOR_SUMS`.
+        further: Whether it has :data:`FURTHER_SUMS`.
     """
-    columns = {**COLUMNS, **(FLOOR_SUMS if floor else {})}
+    columns = {**COLUMNS, **_optional_sums(floor=floor, further=further)}
     for segmenter in segmenters:
         columns |= segmenter_columns(segmenter)
     return pa.schema(
@@ -133,22 +139,48 @@ def schema_of(segmenters: Sequence[str] = (), *, floor: bool = False) -> pa.Sche
     )
 
 
+def _optional_sums(*, floor: bool, further: bool) -> dict[str, Column]:
+    return {**(FLOOR_SUMS if floor else {}), **(FURTHER_SUMS if further else {})}
+
+
+def sums_in(frame: pd.DataFrame) -> list[str]:
+    """Names of all sums that rows of a ledger have, but for those of segmenters."""
+    return [name for name in {**SUMS, **FLOOR_SUMS, **FURTHER_SUMS} if name in frame]
+
+
+def further_columns(one: Ledger, other: Ledger, *, of_input: bool = False) -> list[str]:
+    """Columns of :data:`FURTHER_SUMS` in which two ledgers of one dataset can be compared.
+
+    Args:
+        one: A ledger.
+        other: Another one.
+        of_input: Only those that depend on the dataset alone, whatever was predicted.
+
+    Returns:
+        Empty if either was measured without them.
+    """
+    if not (one.has_further and other.has_further):
+        return []
+    kept = ("clear_", "cloudy_", "input_") if of_input else ""
+    return [name for name in FURTHER_SUMS if name.startswith(kept)]
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Rows of one method on one dataset, and where they come from.
+    """Rows of one method on one dataset, and their provenance.
 
     Attributes:
         frame: One row per scene × protocol × class × region × thickness, columns as
-            :data:`COLUMNS`; put :func:`in_order`, so that no figure hangs on the order in which
-            rows were given.
-        provenance: What ``run.json`` holds.
+            :data:`COLUMNS`; sorted by :func:`in_order`, so that no figure depends on the order of
+            the rows in the file.
+        provenance: Content of ``run.json``.
     """
 
     frame: pd.DataFrame
     provenance: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        """Put the rows in order."""
+        """Sort the rows."""
         object.__setattr__(self, "frame", in_order(self.frame))
 
     @property
@@ -158,7 +190,7 @@ class Ledger:
 
     @property
     def segmenters(self) -> tuple[str, ...]:
-        """Keys of the segmenters that it holds columns of, in their order."""
+        """Keys of its segmenters, in the order of their columns."""
         return tuple(sorted(self.provenance["segmenters"]))
 
     @property
@@ -166,19 +198,24 @@ class Ledger:
         """Whether the noise floor of SAM was measured."""
         return FLOOR_SUMS.keys() <= set(self.frame.columns)
 
+    @property
+    def has_further(self) -> bool:
+        """Whether the sums behind the further metrics were measured."""
+        return FURTHER_SUMS.keys() <= set(self.frame.columns)
+
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows and categories of a ledger in the order in which measuring writes them.
+    """Sort the rows and categories of a ledger in the order in which scoring writes them.
 
-    The same rows give the same bits, whatever order a file has them in, or its dictionaries: rows
-    by scene (numbers within a name by their value), then by :data:`ROW_ORDER`; categories of texts
-    in the order of the rows, and none that no row has.
+    The same rows give the same bits, whatever the order of rows and dictionaries in a file: rows by
+    scene (numbers within a name by their value), then by :data:`ROW_ORDER`; categories of texts in
+    the order of the rows, without unused ones.
 
     Args:
-        frame: Rows of a ledger; columns that it lacks order nothing.
+        frame: Rows of a ledger; missing columns are ignored.
 
     Returns:
-        The same frame if it is in order, else another one, numbered from 0.
+        The same frame if it is sorted, else a new one, numbered from 0.
     """
     texts = {
         name: pd.Categorical(frame[name])
@@ -201,7 +238,7 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranks(texts: pd.Categorical, order: Sequence[str]) -> NDArray[np.int64]:
-    """Place of each text by the order given, then by its letters and numbers; -1 for none."""
+    """Rank of each text by the given order, then by its letters and numbers; -1 for none."""
     place = {name: at for at, name in enumerate(order)}
     names = sorted(texts.categories, key=lambda name: (place.get(name, len(place)), _key(name)))
     rank = {name: at for at, name in enumerate(names)}
@@ -211,7 +248,7 @@ def _ranks(texts: pd.Categorical, order: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _key(name: str) -> tuple[object, ...]:
-    """By which texts are sorted: numbers within them by their value, which may be of any size."""
+    """Sort key of texts: numbers within them count by their value, which may be of any size."""
     parts: list[object] = list(re.split(r"([0-9]+)", str(name)))
     for at in range(1, len(parts), 2):
         digits = str(parts[at]).lstrip("0")
@@ -220,7 +257,7 @@ def _key(name: str) -> tuple[object, ...]:
 
 
 def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
-    """The same texts, with categories in the order in which they come, and no others."""
+    """The same texts, with categories in order of appearance, and no others."""
     used = pd.unique(texts.codes)
     used = used[used >= 0]
     rank = np.full(len(texts.categories) + 1, -1)
@@ -229,21 +266,23 @@ def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
 
 
 def ledger_table(scenes: Sequence[SceneSums], segmenters: Sequence[str] = ()) -> pa.Table:
-    """Typed rows of measured scenes: one per protocol and group that has pixels, in that order.
+    """Build typed rows of scored scenes: one per protocol and group that has pixels, in this order.
 
-    They have :data:`FLOOR_SUMS` where all scenes have.
+    They have :data:`FLOOR_SUMS` and :data:`FURTHER_SUMS` where all scenes have.
     """
     floor = bool(scenes) and all(scene.floor for scene in scenes)
-    schema = schema_of(segmenters, floor=floor)
-    columns = {**SUMS, **(FLOOR_SUMS if floor else {})}
+    further = bool(scenes) and all(scene.further for scene in scenes)
+    schema = schema_of(segmenters, floor=floor, further=further)
+    columns = {**SUMS, **_optional_sums(floor=floor, further=further)}
     chunks: list[NDArray[np.float64]] = []
     segmented = [np.empty((0, SEGMENTER_WIDTH * len(segmenters)), np.int64)]
     identities: dict[str, list[object]] = {name: [] for name in IDENTITY}
     for scene in scenes:
         for protocol, sums in scene.sums.items():
             groups = np.flatnonzero(sums[:, 0])
-            floors = [scene.floor[protocol][groups]] if floor else []
-            chunks.append(np.concatenate([sums[groups], *floors], 1))
+            parts = [sums, *([scene.floor[protocol]] if floor else [])]
+            parts += [scene.further[protocol]] if further else []
+            chunks.append(np.concatenate([part[groups] for part in parts], 1))
             if segmenters:
                 segmented.append(scene.segmented[protocol][groups])
             for group in groups.tolist():
@@ -274,7 +313,7 @@ def write_ledger(path: Path, table: pa.Table, provenance: Mapping[str, object]) 
         compression="zstd",
         compression_level=9,
         use_dictionary=[one.name for one in table.schema if pa.types.is_dictionary(one.type)],
-        # numbers byte by byte: a quarter smaller
+        # byte stream split: a quarter smaller
         use_byte_stream_split=[one.name for one in table.schema if _is_number(one.type)],
     )
 
@@ -287,8 +326,8 @@ def read_ledger(path: Path) -> Ledger:
     """Read a ledger, given as its file or as the results folder that holds it.
 
     Raises:
-        LedgerError: There is none, it is not a ledger, it is of another schema version, or it
-            breaks a rule of its columns.
+        LedgerError: It is missing, not a ledger, of another schema version, or breaks a rule of its
+            columns.
     """
     file = path / "ledger.parquet" if path.is_dir() else path
     if not file.is_file():
@@ -311,7 +350,7 @@ def read_ledger(path: Path) -> Ledger:
 
 
 def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
-    """What a ledger says of its run, once that and its columns are as they must be."""
+    """Read and check the metadata of a ledger, and check its columns."""
     metadata = stored.metadata
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > LARGEST_UNPACKED:
@@ -333,8 +372,10 @@ def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
     for facts in provenance["segmenters"].values():
         if not isinstance(facts, dict) or not {"name", "sha256"} <= facts.keys():
             raise LedgerError(f"{where}: expected name and sha256 of each segmenter, got others")
-    floor = FLOOR_SUMS.keys() <= set(stored.schema_arrow.names)
-    if not stored.schema_arrow.equals(schema_of(sorted(provenance["segmenters"]), floor=floor)):
+    names = set(stored.schema_arrow.names)
+    floor, further = FLOOR_SUMS.keys() <= names, FURTHER_SUMS.keys() <= names
+    schema = schema_of(sorted(provenance["segmenters"]), floor=floor, further=further)
+    if not stored.schema_arrow.equals(schema):
         raise LedgerError(
             f"{file}: expected the columns {', '.join(COLUMNS)}, and those of its segmenters"
         )
@@ -349,10 +390,10 @@ def cover_bins(frame: pd.DataFrame) -> pd.Series[Any]:
 
 
 def segmenter_counts(frame: pd.DataFrame, segmenter: str, image: str) -> NDArray[np.int64]:
-    """Pixels of ledger rows by what a segmenter takes them for.
+    """Confusion counts of a segmenter for the rows of a ledger.
 
     Args:
-        frame: Rows of a ledger that this segmenter read.
+        frame: Rows of a ledger with this segmenter.
         segmenter: Its key.
         image: One of :data:`SEGMENTED_IMAGES`.
 
@@ -366,17 +407,17 @@ def segmenter_counts(frame: pd.DataFrame, segmenter: str, image: str) -> NDArray
 
 
 def check_rows(frame: pd.DataFrame, where: str, segmenters: Sequence[str] = ()) -> None:
-    """Refuse rows that no measurement can have written.
+    """Refuse rows that scoring cannot have written.
 
     Raises:
-        LedgerError: Names the ledger and the first rule that is broken.
+        LedgerError: Names the ledger and the first broken rule.
     """
     for rule in broken_rules(frame, segmenters):
         raise LedgerError(f"{where}: expected {rule}, found otherwise")
 
 
 def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[str]:
-    """Rules of single rows that a ledger breaks, in words."""
+    """Describe the rules for single rows that a ledger breaks."""
     numbers = frame[list(SUMS)].to_numpy(np.float64)
     distances = frame[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
     rules = {
@@ -411,6 +452,7 @@ def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[st
         ),
         "no more worse pixels than pixels": bool((frame["worse_pixels"] <= frame["pixels"]).all()),
         "a noise floor of 0 to 90° at the pixels under it, and only there": _is_floor(frame),
+        **_further_rules(frame),
         "one reading of every pixel by each segmenter": all(
             _is_read_once(frame, segmenter) for segmenter in segmenters
         ),
@@ -419,7 +461,7 @@ def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[st
 
 
 def _is_floor(frame: pd.DataFrame) -> bool:
-    """Whether the clear image can be at such angles to itself; where not told, nothing is wrong."""
+    """Whether the angles of the clear image to itself are possible; true if not measured."""
     if not FLOOR_SUMS.keys() <= set(frame.columns):
         return True
     angle, floored = frame["self_angle_deg"], frame["floored_pixels"]
@@ -434,8 +476,69 @@ def _is_floor(frame: pd.DataFrame) -> bool:
     )
 
 
+MOMENT_ROUNDING: Final = 1e-9
+"""Relative difference of two ways to add up the moments of a patch's values in float64."""
+
+
+def _further_rules(frame: pd.DataFrame) -> dict[str, bool]:
+    """Rules of :data:`FURTHER_SUMS`; none where they were not measured."""
+    if not FURTHER_SUMS.keys() <= set(frame.columns):
+        return {}
+    sums = {name: frame[name].to_numpy(np.float64) for name in sums_in(frame)}
+    pixels, more = sums["pixels"], 1 + MOMENT_ROUNDING
+    gradients = [
+        (sums["gradient_error"], sums["prediction_gradient"], sums["clear_gradient"]),
+        (sums["input_gradient_error"], sums["cloudy_gradient"], sums["clear_gradient"]),
+    ]
+    return {
+        "finite sums of the further metrics": all(
+            bool(np.isfinite(sums[name]).all()) for name in FURTHER_SUMS
+        ),
+        "(Σi)² ≤ n·Σi² of each image in each band": all(
+            _at_most(sums[f"{image}_sum_{band}"] ** 2, pixels * sums[f"{image}_square_{band}"])
+            for image, band in product(("prediction", "clear", "cloudy"), OPTICAL_BANDS)
+        ),
+        "(Σit)² ≤ Σi²·Σt² of prediction and cloudy in each band": all(
+            _at_most(
+                sums[f"{image}_clear_product_{band}"] ** 2,
+                sums[f"{image}_square_{band}"] * sums[f"clear_square_{band}"],
+            )
+            for image, band in product(("prediction", "cloudy"), OPTICAL_BANDS)
+        ),
+        "squared errors that follow from the moments of the bands": all(
+            _are_squared_errors(sums, image, error)
+            for image, error in (
+                ("prediction", "squared_error"),
+                ("cloudy", "input_squared_error"),
+            )
+        ),
+        "gradients of at least zero, none above the sum of the other two": all(
+            bool((np.min(three, axis=0) >= 0).all())
+            and _at_most(2 * np.max(three, axis=0), np.sum(three, axis=0))
+            for three in gradients
+        ),
+        "NDVI errors of the input of 0 to 2 at no more than all pixels": bool(
+            (sums["input_ndvi_pixels"] <= pixels).all()
+            and (sums["input_ndvi_error"] >= 0).all()
+            and (sums["input_ndvi_error"] <= 2 * more * sums["input_ndvi_pixels"]).all()
+        ),
+    }
+
+
+def _at_most(values: NDArray[np.float64], limits: NDArray[np.float64]) -> bool:
+    return bool((values <= (1 + MOMENT_ROUNDING) * limits).all())
+
+
+def _are_squared_errors(sums: Mapping[str, NDArray[np.float64]], image: str, error: str) -> bool:
+    """Whether Σ(i² − 2it + t²) over bands is a sum of squared errors, within rounding."""
+    columns = [f"{each}_square_{band}" for each in (image, "clear") for band in OPTICAL_BANDS]
+    squares = np.sum([sums[name] for name in columns], axis=0)
+    products = np.sum([sums[f"{image}_clear_product_{band}"] for band in OPTICAL_BANDS], axis=0)
+    return _at_most(np.abs(squares - 2 * products - sums[error]), MOMENT_ROUNDING * squares)
+
+
 def _is_read_once(frame: pd.DataFrame, segmenter: str) -> bool:
-    """Whether a segmenter's counts are those of the rows' pixels, and of one reading of clear."""
+    """Whether a segmenter's counts agree with the pixels of the rows and with each other."""
     prediction, cloudy = (segmenter_counts(frame, segmenter, image) for image in SEGMENTED_IMAGES)
     return bool(
         (prediction >= 0).all()

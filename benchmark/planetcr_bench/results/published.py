@@ -1,4 +1,4 @@
-"""The paper's own figures, as data. Published, never measured here; `official` protocol only."""
+"""Provide the paper's published figures (`official` protocol only)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEEN: Final = (
     "Input window of published figures: 160 for Align-CR and GLF-CR, by the authors' testers; "
     "unknown for the others."
 )
-"""What the published networks saw."""
+"""Input windows of the published networks."""
 
 _SEEN_CENTRE: Final = ("Align-CR", "GLF-CR")
 
@@ -32,7 +32,7 @@ _METRIC: Final = {"MAE": "mae", "PSNR": "psnr", "SAM": "sam_deg", "SSIM": "ssim"
 
 
 def published_table2() -> pd.DataFrame:
-    """Tab. 2 of the paper in the form of ``table2``.
+    """Load Tab. 2 of the paper in the form of ``table2``.
 
     Returns:
         One line per method in the paper's order: ``row``, ``kind`` (``published``),
@@ -53,7 +53,7 @@ def published_table2() -> pd.DataFrame:
 
 
 def published_table3() -> pd.DataFrame:
-    """Tab. 3 of the paper in the form of ``table3``.
+    """Load Tab. 3 of the paper in the form of ``table3``.
 
     Returns:
         One line per image or method and bin of cloud cover, in the paper's order: ``row``,
@@ -68,14 +68,14 @@ def published_table3() -> pd.DataFrame:
 
 
 def _input_window(method: str) -> str | None:
-    """Tag of a published row; None of an image of the dataset itself."""
+    """Input window of a published row; None for an image of the dataset itself."""
     if method in ("Cloud-Free", "Cloudy"):
         return None
     return INPUT_WINDOWS["official"] if method in _SEEN_CENTRE else UNKNOWN_INPUT
 
 
 def refuse_published(ledgers: Sequence[Ledger]) -> None:
-    """Refuse to put published figures beside runs that were not scored on the same scenes.
+    """Refuse to show published figures beside runs that were not scored on the same scenes.
 
     Raises:
         LedgerError: A run is not of the test split of Planet-CR, or not of all its scenes.

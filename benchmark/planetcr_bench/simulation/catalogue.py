@@ -1,9 +1,9 @@
-"""What the simulated world is made of: spectra, backscatter, landscapes, cloud families, presets.
+"""Define the simulated world: spectra, backscatter, landscapes, cloud types, presets.
 
 Spectra are surface reflectance of blue, green, red and near-infrared (PlanetScope, about 490, 565,
 665 and 865 nm); backscatter is sigma nought of VV and VH in dB. They are typical values of these
-targets, held against statistics of the two public samples of Planet-CR and of a few other scenes;
-nothing is fitted pixel by pixel. benchmark/simulation.md shows how well they agree.
+targets, checked against statistics of the two public samples of Planet-CR and of a few other
+scenes; nothing is fitted pixel by pixel. docs/simulation.md shows how well they agree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _vector(*values: float) -> Spectrum:
 # --- Reflectance ----------------------------------------------------------------------------
 
 CROP, GRASS, SHRUB, BARE = range(4)
-"""Kinds of open land, in the order of every table of four below."""
+"""Kinds of open land, in the order of all tables of four below."""
 
 GREEN_PLANTS: Final = np.array(
     [
@@ -95,10 +95,10 @@ BEACH_DB: Final = _vector(-13.5, -22.0)
 WETLAND_DB: Final = _vector(-12.0, -18.5)
 BRIDGE_DB: Final = _vector(-8.0, -16.0)
 BUILDING_DB: Final = _vector(-5.8, -13.2)
-"""What a building of average echo adds to the ground."""
+"""Backscatter that an average building adds to the ground."""
 
 NOISE_DB: Final = _vector(-27.0, -28.5)
-"""Noise that is left after thermal noise removal."""
+"""Noise that remains after thermal noise removal."""
 
 LOOKS: Final = (6, 4)
 """Looks of VV and VH: their speckle as measured in the samples (equivalent numbers 5.8 and 4.4)."""
@@ -108,14 +108,14 @@ LOOKS: Final = (6, 4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landscape:
-    """What an AOI of one kind is made of; ranges are of log-uniform draws.
+    """Landscape of an AOI; ranges are of log-uniform draws.
 
     Attributes:
         cards: AOIs of this kind in every sixteen, so that classes come out balanced.
         shares: Expected shares of crop, range, forest, town, bare land and water.
         parcel_px: Width of a parcel.
         aspect: Length of a parcel over its width.
-        warp_px: How far parcel borders wander.
+        warp_px: Amplitude of the distortion of parcel borders.
         soils: Kinds of soil.
         greenness: Range of plant cover of open land in spring.
         trees: Trees on open land.
@@ -191,16 +191,16 @@ LANDSCAPES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudFamily:
-    """How the clouds of one kind look; ranges are of log-uniform draws unless said.
+    """Appearance of one type of cloud; ranges are of log-uniform draws unless stated.
 
     Attributes:
-        weight: How often it is drawn.
+        weight: Relative frequency.
         cell_px: Width of the widest features.
         beta: Slope of the power spectrum.
         thickness: Optical thickness one standard deviation above the edge.
         power: Growth of the thickness from the edge inwards.
         haze: Range of haze, a uniform draw of optical thickness in blue.
-        casts_shadow: Whether its shadow is seen apart from it.
+        casts_shadow: Whether its shadow is visible beside it.
     """
 
     weight: float
@@ -236,23 +236,23 @@ CLOUDS: Final = {
 }  # fmt: skip
 
 BACKSCATTERED: Final = 0.075
-"""Share of light that a cloud droplet sends back: half of 1 − 0.85, the asymmetry of droplets."""
+"""Share of light that a droplet scatters back: half of 1 − 0.85, the asymmetry parameter."""
 
 HAZE_COLOUR: Final = _vector(1.0, 0.83, 0.67, 0.48)
 """Optical thickness of haze relative to blue: wavelength to the power −1.3."""
 
 DIFFUSE_SHARE: Final = _vector(0.45, 0.34, 0.27, 0.20)
-"""Share of the light that still reaches a deep shadow, from the sky."""
+"""Share of the light that reaches a deep shadow, from the sky."""
 
 # --- Presets --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """How well SAR lies on the optical grid.
+    """Displacement of SAR on the optical grid.
 
     Attributes:
-        shift_m: Least and largest offset along each axis; both None: normal, see ``shift_std_m``.
+        shift_m: Smallest and largest offset along each axis; None: normal, see ``shift_std_m``.
         shift_std_m: Standard deviation of the offset along each axis where no range is given.
     """
 
@@ -267,4 +267,4 @@ PRESETS: Final = {
     "misaligned": Preset(shift_m=(25.0, 40.0), shift_std_m=0.0),
 }
 """``standard`` has the offsets found in the two public samples (0 to 4 m per axis); ``misaligned``
-is where alignment can be exercised, and is never mixed with it."""
+has offsets large enough to test alignment, and is never mixed with it."""

@@ -1,7 +1,7 @@
-"""A place and a grid in, the kinds of land there out: fields, parcels, forest, towns, lakes.
+"""Divide the land of an AOI into fields, parcels, forest, towns and lakes.
 
-The same functions serve a patch pixel by pixel and the whole AOI at a coarse step, from which the
-levels come that give each kind its share.
+The same functions work on the pixels of a patch and, at a coarse step, on the whole AOI. The latter
+gives the levels at which each kind has its share.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHRUB_SHARE: Final = 0.45
 """Shrubs among the open land that is neither cropped nor bare."""
 
 CHANCES: Final = 8
-"""Random numbers that every parcel has."""
+"""Number of random numbers per parcel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Division:
 
 @dataclass(frozen=True, slots=True)
 class Parcels:
-    """Which parcel each sample lies in.
+    """Parcel of each sample.
 
     Attributes:
         label: Number of the parcel among those on the grid, from 0.
@@ -66,7 +66,7 @@ class Parcels:
 
 
 def _extent() -> float:
-    """No point of an AOI, with its margins and the warp of its borders, lies farther out."""
+    """Largest distance of a point of an AOI, with its margins and the warp of its borders."""
     return 1.5 * AOI_PX
 
 
@@ -96,7 +96,7 @@ def divide(key: int, angle: float, width: float, length: float, spread: float) -
 
 
 def _normal_like(uniform: Field) -> Field:
-    """A logistic number of unit variance: close enough to a normal one for widths."""
+    """Logistic number of unit variance, close enough to a normal one for widths."""
     return np.asarray(np.log(uniform / (1 - uniform)) * np.float32(math.sqrt(3) / math.pi))
 
 
@@ -124,7 +124,7 @@ def _label(
     column: NDArray[np.int64], row: NDArray[np.int64], seen: NDArray[np.int64], label: Index,
     columns: NDArray[np.int64], rows: NDArray[np.int64],
 ) -> int:  # fmt: skip
-    """Number the (column, row) pairs in the order in which they are met."""
+    """Number the (column, row) pairs in order of appearance."""
     first_column, first_row, count = column.min(), row.min(), 0
     for i in range(column.shape[0]):
         for j in range(column.shape[1]):
@@ -157,7 +157,7 @@ def parcels_on(division: Division, u: Field, v: Field) -> Parcels:
 
 
 def turned(grid: Grid, angle: float, warp_u: Field, warp_v: Field) -> tuple[Field, Field]:
-    """Positions across and along cuts of some direction that wander a little."""
+    """Positions across and along cuts of a direction, slightly distorted."""
     cosine, sine = math.cos(angle), math.sin(angle)
     u = grid.x * cosine + grid.y * sine + warp_u
     v = grid.y * cosine - grid.x * sine + warp_v
@@ -166,15 +166,15 @@ def turned(grid: Grid, angle: float, warp_u: Field, warp_v: Field) -> tuple[Fiel
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What the land follows, each of unit variance on the grid.
+    """Random fields that determine the land, each of unit variance on the grid.
 
     Attributes:
-        grid: Where.
+        grid: The grid.
         mosaic: Small-scale mosaic of plants.
         region: Regions of land use.
         moisture: Wet and dry ground.
         elevation: High and low ground.
-        warp: Two fields by which borders wander.
+        warp: Two fields that distort borders.
         parcels: Parcels of open land.
         along: Position along the parcels, pixels; tillage follows it.
         chance: Numbers in (0, 1) of each parcel, shape (``CHANCES``, parcels).
@@ -192,7 +192,7 @@ class Fields:
 
 
 def fields_on(place: Place, grid: Grid) -> Fields:
-    """Work out all fields of a place on a grid."""
+    """Compute all fields of a place on a grid."""
     warp = noise(place.key("warp u"), grid, 65), noise(place.key("warp v"), grid, 65)
     width, length = place.parcel_px
     division = divide(place.key("parcels"), place.parcel_angle, width, length, 0.45)
@@ -213,7 +213,7 @@ def fields_on(place: Place, grid: Grid) -> Fields:
 
 
 def scores_on(place: Place, fields: Fields) -> dict[str, Field]:
-    """How strongly each kind of land is drawn to each sample; its level gives it its share."""
+    """Score of each kind of land at each sample; thresholding it gives the kind its share."""
     chance, label = fields.chance, fields.parcels.label
     crop = -0.65 * fields.region + 0.35 * fields.moisture
     bound = 0.5 if place.landscape_name == "forest" else 0.9
@@ -228,9 +228,9 @@ def scores_on(place: Place, fields: Fields) -> dict[str, Field]:
 
 
 def levels_of(place: Place, fields: Fields) -> dict[str, float]:
-    """Level of each score above which its kind of land begins, from fields of the whole AOI.
+    """Threshold of the score of each kind of land, from fields of the whole AOI.
 
-    One kind after the other takes its share of what those before it have left.
+    Each kind takes its share of what the kinds before it have left.
     """
     crop, _, forest, town, bare, water = place.shares.tolist()
     shares = {"water": water, "town": town, "forest": forest, "crop": crop, "bare": bare}
@@ -249,9 +249,9 @@ class Kinds:
     """Kinds of land on a grid.
 
     Attributes:
-        open_land: ``CROP``, ``GRASS``, ``SHRUB`` or ``BARE``, whatever lies above it.
-        forest: Where it is wooded.
-        town: Where it is built over.
+        open_land: ``CROP``, ``GRASS``, ``SHRUB`` or ``BARE``, whatever covers it.
+        forest: Where there is forest.
+        town: Where there are towns.
         water: Lakes and sea.
         depth: How far the water score is above its level; negative on land.
     """
@@ -268,7 +268,7 @@ class Kinds:
 
 
 def kinds_on(place: Place, fields: Fields, levels: dict[str, float]) -> Kinds:
-    """Tell the kinds of land from their scores; water comes before towns, towns before forest."""
+    """Derive the kinds of land from their scores; water precedes towns, towns precede forest."""
     scores = scores_on(place, fields)
     above = {kind: score > levels[kind] for kind, score in scores.items()}
     open_land = np.where(above["shrub"], np.uint8(SHRUB), np.uint8(GRASS))

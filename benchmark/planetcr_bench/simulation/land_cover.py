@@ -1,4 +1,4 @@
-"""The state of the ground in, WorldCover codes at 10 m out, with the errors such a map has."""
+"""Render WorldCover codes at 10 m, with the errors of such maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from planetcr_bench.simulation.surface import Surface
 
 _SCALE: Final = SAR_RESOLUTION_M / OPTICAL_RESOLUTION_M
 _FAVOUR: Final = {10: 1.25, 80: 1.15, 50: 1.1, 20: 0.8}
-"""What the map tends to see: trees, water and towns win over what lies between them."""
+"""Bias of the map: trees, water and towns win over the land between them."""
 
 
 def fine_codes(surface: Surface) -> NDArray[np.uint8]:
@@ -27,7 +27,7 @@ def worldcover(surface: Surface) -> NDArray[np.uint8]:
 
     Returns:
         Codes 10, 20, 30, 40, 50, 60, 80 and 90, shape (h, w) without the margin. Roads, hedges and
-        brooks are too thin for it.
+        brooks are too thin to appear.
     """
     place = surface.place
     fine = fine_codes(surface)

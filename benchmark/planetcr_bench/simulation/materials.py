@@ -1,7 +1,7 @@
-"""A place and its parcels in, a table of materials out, for optics, radar and classes alike.
+"""Build the table of materials that optics, radar and land cover share.
 
-The rows of a window: four per parcel (as crop, grass, shrub or bare land), then the materials that
-the whole AOI shares.
+Its rows for a window: four per parcel (as crop, grass, shrub or bare land), then the materials
+that the whole AOI shares.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from planetcr_bench.simulation.noise import Draws, Field
 from planetcr_bench.simulation.place import Place
 
 TREE_KINDS: Final = 8
-"""Trees of slightly different colour, each with a forest floor of its own."""
+"""Trees of slightly different colour, each with its own forest floor."""
 
 ROOF_KINDS: Final = 256
 
@@ -38,7 +38,7 @@ class Materials:
     Attributes:
         spectrum: Mean reflectance, shape (4, n).
         plant_slope: Change of reflectance per change of plant cover, shape (4, n).
-        texture: How plant cover follows fine noise and broad fields; how brightness follows fine
+        texture: Response of plant cover to fine noise and broad fields, and of brightness to fine
             noise, moisture and crowns; shape (5, n).
         ground_db: Backscatter in dB, shape (2, n).
         plant_db: Its change per change of plant cover, shape (2, n).
@@ -67,7 +67,7 @@ class Materials:
 
 
 def materials_of(place: Place, fields: Fields) -> Materials:
-    """Work out the materials of a window."""
+    """Compute the materials of a window."""
     parcels = 4 * len(fields.parcels.column)
     tree = parcels
     floor = tree + TREE_KINDS
@@ -233,7 +233,7 @@ def _fill_waters(table: Materials, place: Place) -> None:
 def roof_echoes(place: Place) -> Field:
     """Echo of each kind of roof relative to the mean building, linear, shape (``ROOF_KINDS``,).
 
-    Streets that run along or across the radar's look give strong corner echoes.
+    Streets along or across the look direction of the radar give strong corner echoes.
     """
     corner = 1 + 1.2 * abs(math.cos(2 * place.street_angle))
     spread = Draws(f"{place.draws.name}/echo").normals("roof", ROOF_KINDS, 0.9)

@@ -1,7 +1,7 @@
-"""A key and a place in the AOI in, random numbers out: the same place gives the same number.
+"""Draw random numbers that depend only on a key and a position in the AOI.
 
-No generator with a state is used: a number is the hash of its key and position. Windows of one
-field therefore fit together without a seam, and no draw depends on another.
+There is no generator with a state: a number is the hash of its key and position. Windows of one
+field therefore join without a seam, and no draw depends on another.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _SPLINE_VARIANCE = 151 / 315  # of a cubic B-spline of white noise, along one ax
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where a field is wanted: sample (i, j) lies at top + (i + 1/2) · step, and so on.
+    """Grid of samples: sample (i, j) lies at top + (i + 1/2) · step, left + (j + 1/2) · step.
 
     Attributes:
-        top: Upper edge in optical pixels of the AOI; need not be whole.
+        top: Upper edge in optical pixels of the AOI; may be fractional.
         left: Left edge.
         height: Rows.
         width: Columns.
@@ -68,17 +68,17 @@ class Grid:
 
 
 def key_of(*words: object) -> int:
-    """A 32-bit key from the words that name a stream of random numbers."""
+    """Hash the words that name a stream of random numbers to a 32-bit key."""
     text = "/".join(map(str, words)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little")
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Single random numbers, each by its name: adding one changes no other.
+    """Single random numbers by name: adding one changes no other.
 
     Attributes:
-        name: What the numbers belong to.
+        name: Owner of the numbers.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Draws:
         return np.array([self.normal(f"{what}/{i}", 0, std) for i in range(count)])
 
     def happens(self, what: str, probability: float) -> bool:
-        """Whether something of this probability is so."""
+        """True with this probability."""
         return self.uniform(what) < probability
 
     def one_of(self, what: str, weights: dict[str, float]) -> str:
@@ -122,7 +122,7 @@ class Draws:
 
 @compiled
 def _scramble(bits: Any) -> Any:
-    """Mix 32 bits so that each of them depends on all."""
+    """Mix 32 bits so that each depends on all."""
     bits = np.uint32(bits)
     bits = np.uint32(bits ^ (bits >> np.uint32(16)))
     bits = np.uint32(bits * np.uint32(0x7FEB352D))
@@ -157,7 +157,7 @@ def _fill_white(key: int, top: int, left: int, out: Field) -> None:
 
 
 def white(key: int, top: int, left: int, height: int, width: int) -> Field:
-    """Independent standard normal numbers at whole positions of the AOI.
+    """Independent standard normal numbers at integer positions of the AOI.
 
     Args:
         key: Names the field.
@@ -186,13 +186,13 @@ def _fill_uniform(
 
 
 def uniforms(key: int, first: NDArray[np.int64], second: NDArray[np.int64], count: int) -> Field:
-    """Independent numbers in (0, 1) for things that two whole numbers name, such as parcels.
+    """Independent numbers in (0, 1) for objects that two integers identify, such as parcels.
 
     Args:
         key: Names the stream.
-        first: First name of each thing, shape (n,).
-        second: Second name, shape (n,).
-        count: Numbers per thing.
+        first: First identifier of each object, shape (n,).
+        second: Second identifier, shape (n,).
+        count: Numbers per object.
 
     Returns:
         Shape (count, n).
@@ -265,7 +265,7 @@ def _add_streaks(
     out: Field, key: int, gain: float, grid: tuple[float, float, float], angle: float,
     long: float, short: float,
 ) -> None:  # fmt: skip
-    """Like :func:`_add_spline`, with cells long × short pixels turned by an angle."""
+    """Like :func:`_add_spline`, with cells of long × short pixels rotated by an angle."""
     top, left, step = grid
     cosine, sine = math.cos(angle), math.sin(angle)
     bottom, right = top + step * out.shape[0], left + step * out.shape[1]
@@ -307,7 +307,7 @@ def noise(key: int, grid: Grid, cell: float) -> Field:
 
     Args:
         key: Names the field.
-        grid: Where it is wanted.
+        grid: Grid of samples.
         cell: Pixels between the points of the lattice that is interpolated.
 
     Returns:
@@ -326,15 +326,15 @@ def gains(beta: float, octaves: int) -> NDArray[np.float64]:
 def fractal(
     key: int, grid: Grid, cell: float, beta: float, octaves: int, *, finest: float = 3.0
 ) -> Field:
-    """Noise of unit variance over several octaves, the power of which falls as k^−beta.
+    """Noise of unit variance over several octaves, whose power falls as k^−beta.
 
     Args:
         key: Names the field.
-        grid: Where it is wanted.
-        cell: Pixels of the widest octave; each further one has half of it.
+        grid: Grid of samples.
+        cell: Pixels of the widest octave, halved for each further one.
         beta: Slope of the power spectrum.
-        octaves: How many.
-        finest: Octaves of smaller cells than this are left out.
+        octaves: Number of octaves.
+        finest: Octaves with smaller cells are left out.
 
     Returns:
         Shape of the grid.
@@ -354,7 +354,7 @@ def streaks(key: int, grid: Grid, cell: float, angle: float) -> Field:
 
     Args:
         key: Names the field.
-        grid: Where it is wanted.
+        grid: Grid of samples.
         cell: Mean width of the widest features in pixels.
         angle: Direction in radians from the row axis.
 

@@ -1,4 +1,4 @@
-"""Kinds of land in, what stands on them out: rivers, roads, towns and trees of a window."""
+"""Place rivers, roads, towns and trees on the land of a window."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Town:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """What stands where on a window; each an array of its shape.
+    """Objects of a window; each an array of its shape.
 
     Attributes:
         water: Lakes and rivers.
-        wetland: Wet rims of lakes.
-        beach: Dry rims of lakes.
+        wetland: Wet shores of lakes.
+        beach: Dry shores of lakes.
         woods: Forest, with the belts along rivers.
-        crowns: Trees, in and outside of woods.
+        crowns: Trees, inside and outside of woods.
         roads: Share of each pixel that is road, 0 to 1.
         paved: Paved roads.
         bridges: Roads over rivers.
@@ -81,9 +81,9 @@ def objects_on(place: Place, fields: Fields, kinds: Kinds, crown_noise: Field) -
 
     Args:
         place: The AOI.
-        fields: What the land follows.
+        fields: Random fields of the land.
         kinds: Kinds of land.
-        crown_noise: Noise of a crown's width, of unit variance.
+        crown_noise: Noise of the width of a crown, of unit variance.
     """
     river, belt = _rivers(place, fields)
     water = kinds.water | river
@@ -151,7 +151,7 @@ def _roads(place: Place, fields: Fields, water: Mask) -> tuple[Field, Mask, Mask
 
 
 def _town(place: Place, fields: Fields, area: Mask, roads: Field) -> Town:
-    """Blocks between streets, lots in blocks, one building on most lots."""
+    """Place blocks between streets, lots in blocks, and one building on most lots."""
     city = place.landscape.settlement == "city"
     draws, wander = place.draws, 2.0 if city else 7.0
     width = draws.uniform("block", 24 if city else 20, 44 if city else 50)
@@ -193,7 +193,7 @@ def _crowns(
     place: Place, fields: Fields, kinds: Kinds, woods: Mask, town_area: Mask,
     town: Town | None, crown_noise: Field,
 ) -> Mask:  # fmt: skip
-    """Trees: crown-sized blobs of noise, as many as cover the share that each land has."""
+    """Place trees: crown-sized blobs of noise that cover the share of each kind of land."""
     draws, parcels = place.draws, fields.parcels
     on_open = _TREES_ON * np.float32(place.landscape.trees * draws.uniform("trees", 0.2, 1.3))
     cover = on_open[kinds.open_land] * np.exp(0.7 * fields.mosaic - 0.2)
@@ -208,7 +208,7 @@ def _crowns(
 
 
 def _wetland(place: Place, fields: Fields, kinds: Kinds, town_area: Mask) -> Mask:
-    """A wet rim of lakes, in some AOIs."""
+    """Wet shores of lakes, in some AOIs."""
     if place.shares[5] < 0.03 or not place.draws.happens("wetland", 0.4):
         return np.zeros(fields.grid.shape, bool)
     width = place.draws.uniform("wet rim", 0.03, 0.12)

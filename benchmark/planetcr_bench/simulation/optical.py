@@ -1,4 +1,4 @@
-"""The state of the ground and the sky over it in, PlanetScope images of both dates out."""
+"""Render the PlanetScope images of both dates."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _NOISE_SHARE: Final = 0.006
 
 _CLEAR_HAZE_COLOUR: Final = np.array((1.2, 1.0, 0.85, 0.5), np.float32)
 _OFFSET_COLOUR: Final = np.array((1.15, 1.0, 0.9, 0.6), np.float32)
-_CLOUD_EDGE_PX: Final = 6  # what the blur and the slope of clouds reach for
+_CLOUD_EDGE_PX: Final = 6  # reach of the blur and of the slope of clouds
 _ADJACENCY_PX: Final = 20
-"""Side of the blocks whose light mixes under a cloud; blurred further to some 150 m."""
+"""Side of the blocks whose light mixes under a cloud; blurred further to about 150 m."""
 
 
 def clear_image(surface: Surface) -> NDArray[np.uint16]:
-    """The cloud-free image.
+    """Render the cloud-free image.
 
     Returns:
         Digital numbers, reflectance × 10 000, shape (4, H, W) without the margin.
@@ -49,7 +49,7 @@ def clear_image(surface: Surface) -> NDArray[np.uint16]:
 
 
 def _recorded(surface: Surface, image: Field, date: str) -> NDArray[np.uint16]:
-    """Add the sensor's noise and round to digital numbers; 0 is left to nodata."""
+    """Add sensor noise and round to digital numbers; 0 is reserved for nodata."""
     margin, grid = surface.margin, surface.grid
     top, left = int(grid.top) + margin, int(grid.left) + margin
     bands, height, width = image.shape
@@ -57,21 +57,21 @@ def _recorded(surface: Surface, image: Field, date: str) -> NDArray[np.uint16]:
     for band in range(bands):
         key = surface.place.key(f"sensor/{date}/{band}")
         field = white(key, top - 1, left, height + 1, width)
-        grain = 0.86 * field[1:] + 0.5 * field[:-1]  # neighbours along the track share some of it
+        grain = 0.86 * field[1:] + 0.5 * field[:-1]  # correlated along the track
         exact = image[band] * np.float32(DN_PER_REFLECTANCE)
         exact += grain * (_NOISE_DN[band] + np.float32(_NOISE_SHARE) * exact)
         numbers[band] = np.clip(np.rint(exact), 1, 65535)
     return numbers
 
 
-# --- What changes between the dates ---------------------------------------------------------
+# --- Changes between the dates --------------------------------------------------------------
 
 
 def changed_surface(surface: Surface) -> Field:
-    """Reflectance of the ground on the cloudy date, without any cloud.
+    """Reflectance of the ground on the cloudy date, without clouds.
 
-    The sun stands some degrees elsewhere; the calibration of the satellite and the plants differ a
-    little; some fields were worked; the image lies a fraction of a pixel beside the other.
+    The sun has moved by some degrees; the calibration of the satellite and the plants differ a
+    little; some fields were worked; the image is displaced by a fraction of a pixel.
 
     Returns:
         Shape (4, H, W) with the margin.
@@ -100,7 +100,7 @@ def changed_surface(surface: Surface) -> Field:
 
 
 def _worked_fields(surface: Surface) -> NDArray[np.bool_]:
-    """Fields that were ploughed or cut between the dates, in half of the AOIs."""
+    """Fields that were ploughed or mown between the dates, in half of the AOIs."""
     place, parcels = surface.place, surface.fields.parcels
     if not place.draws.happens("work", 0.5):
         return np.zeros(surface.grid.shape, bool)
@@ -122,8 +122,9 @@ class Clouds:
         thickness: Optical thickness of the clouds, shape (H, W).
         haze: Optical thickness of the haze in blue.
         sunlight: Share of the direct sunlight that reaches the ground beside or beneath them, 0
-            to 1; clouds that cast no separate shadow leave it at 1.
-        shading: Brightness of the clouds: sunward sides above 1, far sides below; 0.75 to 1.25.
+            to 1; clouds without a separate shadow leave it at 1.
+        shading: Brightness of the clouds: above 1 on sunlit sides, below on shaded sides; 0.75 to
+            1.25.
     """
 
     thickness: Field
@@ -133,7 +134,7 @@ class Clouds:
 
 
 def clouds_over(place: Place, grid: Grid) -> Clouds:
-    """Work out the sky over a patch; the sun's rays come in from beyond its borders."""
+    """Compute the sky over a patch; clouds beyond its borders cast shadows too."""
     edge = _CLOUD_EDGE_PX
     wide = Grid(grid.top - edge, grid.left - edge, grid.height + 2 * edge, grid.width + 2 * edge)
     patch = np.s_[edge:-edge, edge:-edge]
@@ -150,7 +151,7 @@ def clouds_over(place: Place, grid: Grid) -> Clouds:
 
 
 def cloudy_image(surface: Surface, ground: Field, clouds: Clouds) -> NDArray[np.uint16]:
-    """The cloudy image.
+    """Render the cloudy image.
 
     Args:
         surface: The state of the ground.
@@ -180,7 +181,7 @@ def cloudy_image(surface: Surface, ground: Field, clouds: Clouds) -> NDArray[np.
 
 
 def _sides_of_clouds(place: Place, thickness: Field) -> Field:
-    """Brightness of the sunward and the far sides of clouds, 0.75 to 1.25."""
+    """Brightness of the sunlit and shaded sides of clouds, 0.75 to 1.25."""
     down, right = np.gradient(blur(reflected(thickness), taps(2, 4)))
     to_sun_down, to_sun_right = place.cloudy_to_sun
     facing = -(right * np.float32(to_sun_right) + down * np.float32(to_sun_down))
@@ -203,11 +204,11 @@ def _overlay(
     ground: Field, around: Field, cloud: Field, haze: Field, light: Field, white_cloud: Field,
     out: Field,
 ) -> None:  # fmt: skip
-    """Light from the cloud, and what comes through it of the ground: details fade first.
+    """Light from the cloud, and light from the ground through it: details fade first.
 
-    After two streams without absorption: a layer sends back R and lets (1 − R)(1 − 0.3 R) through
-    on both ways together, more than (1 − R)² as clouds scatter forwards; light goes to and fro
-    between it and the ground.
+    A two-stream model without absorption: a layer reflects R and transmits (1 − R)(1 − 0.3 R) on
+    both ways together, more than (1 − R)² because clouds scatter forwards; light is reflected
+    repeatedly between the layer and the ground.
     """
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):

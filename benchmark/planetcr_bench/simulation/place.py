@@ -1,4 +1,4 @@
-"""A seed and the number of an AOI in, everything that its patches share out."""
+"""Choose the parameters that the patches of an AOI share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from planetcr_bench.simulation.catalogue import (
 from planetcr_bench.simulation.noise import Draws, key_of
 
 WINDOWS: Final = 12
-"""Patches along one side of an AOI; it is 10.8 km wide, and only some of its patches are used."""
+"""Patches along one side of an AOI, which is 10.8 km wide; only some of them are used."""
 
 AOI_PX: Final = WINDOWS * OPTICAL_SIZE
 
@@ -37,7 +37,7 @@ TEST_AOIS: Final = 120
 _GREENING: Final = dict(zip(SEASONS, (1.0, 1.1, 0.75, 0.6), strict=True))
 _LEAF: Final = dict(zip(SEASONS, (0.9, 1.0, 0.8, 0.62), strict=True))
 _SUN_DECLINATION_DEG: Final = dict(zip(SEASONS, (10.0, 20.0, -5.0, -19.0), strict=True))
-"""In the northern hemisphere; the signs change in the southern one, whose seasons are its own."""
+"""Northern hemisphere; the signs change in the southern one, which has opposite seasons."""
 
 _HOUR_ANGLE_DEG: Final = 30.0  # PlanetScope passes at about ten o'clock
 _BLOCK_KM: Final = 11.5
@@ -46,7 +46,7 @@ _BLOCKS: Final = 28
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where an AOI lies, and under which sun.
+    """Location and sun of an AOI.
 
     Attributes:
         epsg: UTM zone on WGS 84.
@@ -64,12 +64,12 @@ class Site:
 
     @property
     def optical_corner(self) -> tuple[int, int]:
-        """East and north of the 3 m grid's corner: the other's, snapped outwards as in the data."""
+        """East and north of the corner of the 3 m grid, snapped outwards as in the data."""
         return 3 * (self.east // 3), 3 * -(-self.north // 3)
 
     @property
     def coarse_offset_px(self) -> tuple[float, float]:
-        """How far down and right of the 3 m grid the 10 m grid starts, in optical pixels."""
+        """Offset of the 10 m grid down and right of the 3 m grid, in optical pixels."""
         east, north = self.optical_corner
         return (
             (north - self.north) / OPTICAL_RESOLUTION_M,
@@ -92,7 +92,7 @@ class CropState:
         soil_gain: Brightness of the soil between them.
         nir_gain: Near-infrared brightness of the leaves.
         flooded: Whether it stands in water.
-        db: What its structure adds to VV and VH.
+        db: Backscatter that its structure adds to VV and VH.
     """
 
     green: float
@@ -112,7 +112,7 @@ class Line:
         y: Row of a point on it.
         x: Column of a point on it.
         half_width: Pixels.
-        bend: How far it wanders, pixels.
+        bend: Amplitude of its bends, pixels.
         cell: Pixels between bends; rivers only.
         paved: Roads only.
         belt: Pixels of trees along it; rivers only.
@@ -130,7 +130,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Place:
-    """The parameters of one AOI; each is drawn by its name, so that one does not move another.
+    """The parameters of one AOI; each is drawn by its name, so that none affects another.
 
     Attributes:
         seed: Of the whole dataset.
@@ -153,11 +153,11 @@ class Place:
 
     @property
     def draws(self) -> Draws:
-        """Single numbers of this AOI."""
+        """Random numbers of this AOI."""
         return Draws(f"{self.seed}/{self.number}")
 
     def _card(self, what: str, cards: list[str]) -> str:
-        """Deal from a shuffled deck, so that even a few AOIs have every kind."""
+        """Draw without replacement from a deck, so that even a few AOIs have every kind."""
         round_, position = divmod((self.number - 1) % TRAIN_AOIS, len(cards))
         return Draws(f"{self.seed}/{self.split}/{what}/{round_}").shuffled("deck", cards)[position]
 
@@ -169,12 +169,12 @@ class Place:
 
     @property
     def landscape(self) -> Landscape:
-        """What the AOI is made of."""
+        """Landscape of the AOI."""
         return LANDSCAPES[self.landscape_name]
 
     @cached_property
     def season(self) -> str:
-        """Season of both dates, each as often as the others."""
+        """Season of both dates; all are equally frequent."""
         return self._card("season", list(SEASONS))
 
     @property
@@ -186,7 +186,7 @@ class Place:
 
     @cached_property
     def site(self) -> Site:
-        """A place on Earth where such a landscape is found, apart from every other AOI's."""
+        """A place on Earth with such a landscape, away from every other AOI."""
         regions = self.landscape.regions
         longitude, latitude = regions[int(self.draws.uniform("region") * len(regions))]
         block_row, block_column = divmod(self.number - 1, _BLOCKS)
@@ -263,7 +263,7 @@ class Place:
 
     @cached_property
     def street_angle(self) -> float:
-        """Direction of the streets in radians; most towns lie nearly along the compass."""
+        """Direction of the streets in radians; most towns are nearly aligned with north."""
         along = self.draws.happens("compass", 0.7)
         return self.draws.uniform("streets", -0.5, 0.5 if along else math.pi - 0.5)
 
@@ -347,7 +347,7 @@ class Place:
     def look(self) -> int:
         """+1 where the radar stands to the right of the image, −1 where to the left.
 
-        Whatever is high leans towards it: a layover.
+        High objects lean towards it (layover).
         """
         return 1 if self.draws.happens("look", 0.5) else -1
 
@@ -358,7 +358,7 @@ class Place:
 
     @cached_property
     def sar_shift_m(self) -> tuple[float, float]:
-        """Metres by which the SAR image shows the ground too far up and too far left."""
+        """Metres by which the SAR image is displaced up and left."""
         preset = PRESETS[self.preset]
         if preset.shift_m is None:
             down, right = self.draws.normals("shift", 2, preset.shift_std_m).tolist()
@@ -370,9 +370,9 @@ class Place:
 
     @cached_property
     def parallax_px(self) -> float:
-        """Columns that SAR looks up at per standard deviation of elevation.
+        """Displacement of SAR in columns per standard deviation of elevation.
 
-        High ground is shown nearer to the radar, so a column shows what lies away from it.
+        High ground appears nearer to the radar, so a column shows ground farther away from it.
         """
         return min(abs(self.draws.normal("parallax", 0, 1.0)), 2.0) * -self.look
 
@@ -380,13 +380,13 @@ class Place:
 
     @cached_property
     def cloudy_to_sun(self) -> tuple[float, float]:
-        """Unit vector down and right to the sun of the cloudy date, some degrees elsewhere."""
+        """Unit vector down and right to the sun of the cloudy date, a few degrees away."""
         azimuth = self.site.sun_azimuth + math.radians(self.draws.normal("sun turn", 0, 6))
         return -math.cos(azimuth), math.sin(azimuth)
 
     @cached_property
     def clear_haze(self) -> float:
-        """Path reflectance that is left in the clear image, in blue."""
+        """Path reflectance that remains in the clear image, in blue."""
         return max(0.0, self.draws.normal("clear haze", 0.003, 0.005))
 
     @cached_property
@@ -396,7 +396,7 @@ class Place:
 
     @property
     def cloud_family(self) -> CloudFamily:
-        """How its clouds look."""
+        """Appearance of its clouds."""
         return CLOUDS[self.cloud_family_name]
 
 
@@ -419,7 +419,7 @@ def _meridian_m(latitude: float) -> float:
 
 
 def _arched(share: float, a: float, b: float) -> float:
-    """A number in (0, 1) after Kumaraswamy (1980): much like a beta of the same parameters."""
+    """Kumaraswamy (1980) number in (0, 1), similar to a beta number of the same parameters."""
     return float((1 - (1 - share) ** (1 / b)) ** (1 / a))
 
 

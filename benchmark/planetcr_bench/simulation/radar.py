@@ -1,4 +1,4 @@
-"""The state of the ground in, Sentinel-1 backscatter of VV and VH in dB at 10 m out."""
+"""Render Sentinel-1 backscatter of VV and VH in dB at 10 m."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from planetcr_bench.simulation.surface import Surface, shifted
 
 _SCALE: Final = SAR_RESOLUTION_M / OPTICAL_RESOLUTION_M
 _SAMPLING_PX: Final = 2.7
-"""Standard deviation of the ground that a pixel sees: 20 m between its half-power points."""
+"""Standard deviation of the point spread function: 20 m between its half-power points."""
 
 _SPECKLE_TAPS: Final = taps(1.18, 4)
 _DECIBEL: Final = math.log(10) / 10
 
 
 def sar_image(surface: Surface) -> NDArray[np.float64]:
-    """The SAR image: the radar's ground, displaced as terrain and geolocation displace it.
+    """Render the SAR image, displaced by terrain and geolocation errors.
 
     Returns:
         dB, not clipped, shape (2, h, w) without the margin.
@@ -50,24 +50,24 @@ def sar_image(surface: Surface) -> NDArray[np.float64]:
 
 
 def _roughness(place: Place, grid: Grid) -> Field:
-    """What only the radar sees: roughness of the ground and structure of the plants, dB."""
+    """Effects that only radar shows: roughness of the ground and structure of the plants, dB."""
     volume = np.float32(place.draws.normal("volume", 0, 0.5))
     wide, narrow = noise(place.key("rough"), grid, 36), noise(place.key("rougher"), grid, 11)
     return np.asarray(0.6 * wide + 0.45 * narrow + volume)
 
 
 def parallax_columns(surface: Surface) -> NDArray[np.int64]:
-    """Column of the window that the radar shows at each column: high ground leans towards it."""
+    """Column of the window shown at each column: high ground leans towards the radar."""
     width = surface.grid.width
     lean = np.rint(np.float32(surface.place.parallax_px) * surface.fields.elevation)
     return np.asarray(np.clip(np.arange(width) + lean.astype(np.int64), 0, width - 1))
 
 
 def displacement_m(surface: Surface) -> Field:
-    """Metres, down and right, from each optical pixel to where the SAR image shows its ground.
+    """Displacement of SAR, in metres down and right of each optical pixel.
 
     Returns:
-        Shape (2, H, W) without the margin: the AOI's shift, and the parallax along the columns.
+        Shape (2, H, W) without the margin: the shift of the AOI plus the terrain displacement.
     """
     down, right = surface.place.sar_shift_m
     height, width = surface.grid.shape
@@ -107,7 +107,7 @@ def _power(surface: Surface, channel: int, rough: Field) -> Field:
 
 
 def _buildings(place: Place, town: Town) -> Field:
-    """Echo of the buildings relative to the mean one; the wall towards the radar is brightest."""
+    """Echo of the buildings relative to their mean; the wall facing the radar is brightest."""
     lean = round(0.3 * place.building_height_m * place.cot_incidence / 3) * place.look
     wall = town.buildings & ~shifted(town.buildings, 0, -place.look)
     bright = np.float32(0.7) * town.buildings + np.float32(1.9) * wall
@@ -119,7 +119,7 @@ def _buildings(place: Place, town: Town) -> Field:
 
 
 def _speckle(surface: Surface, channel: int) -> Field:
-    """Speckle of unit mean on the 10 m grid; neighbours share some, as 20 m pixels on it do."""
+    """Speckle of unit mean on the 10 m grid, correlated as by a resolution of 20 m."""
     place, margin = surface.place, surface.margin
     top = round((surface.grid.top + margin) / _SCALE)
     left = round((surface.grid.left + margin) / _SCALE)

@@ -1,7 +1,7 @@
-"""An image and the weights of each output sample in, the resampled image out.
+"""Resample images by separable weighted sums.
 
-Averaging to 10 m, sampling with a point spread function, enlarging and shifting are all the same
-separable sum: each output row is a weighted sum of a few input rows, and so for columns.
+Averaging to 10 m, sampling with a point spread function, enlarging and shifting are the same
+separable sum: each output row is a weighted sum of a few input rows, and likewise for columns.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from planetcr_bench.utils.compiled import compiled
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How the samples of one axis are made.
+    """Weights of the output samples along one axis.
 
     Attributes:
-        first: First input sample that counts, shape (n,).
-        weights: Weights of it and its followers, shape (n, taps).
+        first: First contributing input sample, shape (n,).
+        weights: Weights of it and the following ones, shape (n, taps).
     """
 
     first: NDArray[np.int64]
@@ -30,7 +30,7 @@ class Axis:
 
 
 def _axis(weights: NDArray[np.float64], first: NDArray[np.int64], size: int) -> Axis:
-    """Normalise, and fold what lies outside the image onto its border."""
+    """Normalise, and assign weights outside the image to its border."""
     weights = weights / weights.sum(1, keepdims=True)
     taps = weights.shape[1]
     start = np.clip(first, 0, size - taps)
@@ -104,8 +104,8 @@ def resample(image: Field, rows: Axis, columns: Axis) -> Field:
 
     Args:
         image: Shape (H, W).
-        rows: How the output's rows are made.
-        columns: How its columns are made.
+        rows: Weights of the output rows.
+        columns: Weights of the output columns.
 
     Returns:
         Shape (len(rows.first), len(columns.first)).
@@ -145,11 +145,11 @@ def _blur(image: Field, weights: Field, out: Field) -> None:
 
 
 def blur(image: Field, weights: Field) -> Field:
-    """Separable filter; the border is continued outwards.
+    """Separable filter; the border is replicated.
 
     Args:
         image: Shape (H, W).
-        weights: An odd number of them, such as :func:`taps` gives.
+        weights: An odd number of weights, such as from :func:`taps`.
     """
     out = np.empty_like(image)
     _blur(image, weights, out)

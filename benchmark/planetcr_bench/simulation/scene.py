@@ -1,4 +1,4 @@
-"""A survey and a patch in, its five products out; and its hidden truth, which no product holds."""
+"""Render the five products of a patch, and its hidden truth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from planetcr_bench.simulation.survey import Survey, survey_of, window_of
 
 @dataclass(frozen=True, slots=True)
 class Quartet:
-    """The products of one scene, as the official files hold them.
+    """The products of one scene, as in the official files.
 
     Attributes:
         clear: Cloud-free image, digital numbers, uint16, shape (4, 300, 300).
@@ -43,14 +43,14 @@ class Quartet:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What made a scene look as it does; for tests and diagnostics, never for a method.
+    """Hidden truth of a scene; for tests and diagnostics, never for a method.
 
     Attributes:
         cloud_thickness: Optical thickness of the clouds, shape (300, 300).
         haze_thickness: Optical thickness of the haze in blue, shape (300, 300).
         sunlight: Share of the direct sunlight that reaches the ground, 1 outside shadows.
-        displacement_m: Metres down and right from each optical pixel to where SAR shows its ground,
-            shape (2, 300, 300).
+        displacement_m: Displacement of SAR, in metres down and right of each optical pixel, shape
+            (2, 300, 300).
         codes: True WorldCover code of each 3 m pixel, shape (300, 300).
         change: Reflectance of the ground on the cloudy date minus that on the clear date, without
             cloud, haze and noise, shape (4, 300, 300).
@@ -65,7 +65,7 @@ class Truth:
 
 
 def quartet_of(survey: Survey, patch: int) -> Quartet:
-    """Make the products of one patch.
+    """Render the products of one patch.
 
     Args:
         survey: Of the patch's AOI.
@@ -84,7 +84,7 @@ def quartet_of(survey: Survey, patch: int) -> Quartet:
 
 
 def truth_of(place: Place, patch: int) -> Truth:
-    """The hidden truth of one patch, worked out anew from its seed.
+    """Compute the hidden truth of one patch from its seed.
 
     Args:
         place: AOI of the patch.

@@ -1,7 +1,7 @@
-"""A place and a grid in, the sky of its cloudy date out: cloud, haze, shadow and Planet's mask.
+"""Simulate the sky of the cloudy date: cloud, haze, shadow and Planet's mask.
 
-One sky spans the whole AOI. Its cover runs from clear to closed along some direction, so that an
-AOI has patches of every cloud cover, whichever its kind of cloud.
+One sky spans the whole AOI. Its cover increases from clear to overcast along some direction, so an
+AOI has patches of every cloud cover, whatever its type of cloud.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from planetcr_bench.simulation.place import AOI_PX, Place
 from planetcr_bench.utils.compiled import compiled
 
 _SURVEY_STEP: Final = 4
-"""Optical pixels between the samples from which the mask is made: six to eight in each cell."""
+"""Optical pixels between the samples for the mask: six to eight per cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +34,10 @@ class Sky:
         cell_px: Width of its widest features.
         streak_angle: Direction of cirrus, radians.
         haze: Optical thickness of haze in blue.
-        base_height_m: Height above ground, from which shadows are cast.
-        front_angle: Direction in which the cover grows, radians.
-        brightness: Reflectance of a cloud without end, in blue.
-        tint: How much redder than usual the clouds are, standard deviations.
+        base_height_m: Height above ground, which determines the shadows.
+        front_angle: Direction in which the cover increases, radians.
+        brightness: Reflectance of an infinitely thick cloud, in blue.
+        tint: Redness of the clouds, standard deviations from the mean.
     """
 
     thickness: float
@@ -67,7 +67,7 @@ def sky_of(place: Place) -> Sky:
 
 
 def target_cover(place: Place, grid: Grid) -> Field:
-    """Share of the sky that is to be cloud around each sample, 0 to 1."""
+    """Target cloud cover around each sample, 0 to 1."""
     angle = sky_of(place).front_angle
     across = (grid.x - AOI_PX / 2) * math.cos(angle) + (grid.y - AOI_PX / 2) * math.sin(angle)
     ramp = across / (AOI_PX * 0.5 * (abs(math.cos(angle)) + abs(math.sin(angle))))
@@ -80,7 +80,7 @@ def cloud_thickness(place: Place, grid: Grid, *, finest: float = 3.0) -> Field:
 
     Args:
         place: The AOI.
-        grid: Where.
+        grid: Grid of samples.
         finest: Features narrower than this many pixels are left out.
     """
     sky, family = sky_of(place), place.cloud_family
@@ -89,11 +89,11 @@ def cloud_thickness(place: Place, grid: Grid, *, finest: float = 3.0) -> Field:
         shape = streaks(key, grid, sky.cell_px, sky.streak_angle)
     else:
         shape = fractal(key, grid, sky.cell_px, family.beta, 6, finest=finest)
-    if place.cloud_family_name == "cumulus":  # knobs, as on a cauliflower
+    if place.cloud_family_name == "cumulus":  # cauliflower texture
         knobs = fractal(place.key("knobs"), grid, sky.cell_px / 3, 3.0, 3, finest=finest)
         shape += 0.22 * (np.abs(knobs) - np.float32(0.8))
     cover = target_cover(place, grid)
-    shape += np.log(cover / (1 - cover)) * np.float32(1 / 1.702)  # nearly the normal quantile
+    shape += np.log(cover / (1 - cover)) * np.float32(1 / 1.702)  # approximates the normal quantile
     np.maximum(shape, 0, out=shape)
     root = np.sqrt(shape)
     grown = shape * np.sqrt(root) if family.power > 1 else root * np.sqrt(root)
@@ -101,19 +101,19 @@ def cloud_thickness(place: Place, grid: Grid, *, finest: float = 3.0) -> Field:
 
 
 def haze_thickness(place: Place, grid: Grid) -> Field:
-    """Optical thickness of haze in blue; it is everywhere, and uneven."""
+    """Optical thickness of haze in blue, everywhere and uneven."""
     sky = sky_of(place)
     return np.asarray(np.float32(sky.haze) * np.exp(0.35 * noise(place.key("haze"), grid, 110)))
 
 
 def reflected(thickness: Field) -> Field:
-    """Share of light that a layer sends back: two streams, no absorption, 0 to 1."""
+    """Share of light that a layer reflects: two streams, no absorption, 0 to 1."""
     scaled = np.float32(BACKSCATTERED) * thickness
     return np.asarray(scaled / (1 + scaled))
 
 
 def shadow_shift(place: Place) -> tuple[float, float]:
-    """Optical pixels down and right from a point on the ground to the cloud that shades it."""
+    """Optical pixels down and right from a point on the ground to the cloud that shadows it."""
     away = sky_of(place).base_height_m / math.tan(place.site.sun_elevation) / OPTICAL_RESOLUTION_M
     down, right = place.cloudy_to_sun
     return away * down, away * right
@@ -124,10 +124,10 @@ def shadow_shift(place: Place) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class MaskCells:
-    """The cloud mask of an AOI: square cells of some 32 m in the frame of the scan lines.
+    """The cloud mask of an AOI: square cells of about 32 m along the scan lines.
 
     Attributes:
-        angle: Of the frame, radians.
+        angle: Of the scan lines, radians.
         size_px: Side of a cell in optical pixels.
         first: Frame row and column of the first cell.
         cloudy: The cells, True where cloudy.
@@ -140,16 +140,16 @@ class MaskCells:
 
 
 def mask_cells(place: Place) -> MaskCells:
-    """Make the mask of an AOI, imperfect as Planet's is.
+    """Make the mask of an AOI, with the imperfections of Planet's.
 
-    A cell is cloudy where it reflects more than a threshold on average, so thin cloud is missed;
-    cloudy cells are grown by a margin; a few cells are wrong. Shadow does not count.
+    A cell is cloudy where its mean reflectance exceeds a threshold, so thin cloud is missed; cloudy
+    cells are grown by a margin; a few cells are wrong. Shadows are not masked.
     """
     draws = place.draws
     sign = 1 if draws.happens("mask sign", 0.5) else -1
     angle = sign * math.radians(draws.normal("mask angle", 11, 1.2))
     size = draws.uniform("mask cell", 9.5, 11.5)
-    samples = AOI_PX // _SURVEY_STEP + 2  # one beyond each border, so that every pixel has a cell
+    samples = AOI_PX // _SURVEY_STEP + 2  # one beyond each border, so every pixel has a cell
     grid = Grid(-_SURVEY_STEP, -_SURVEY_STEP, samples, samples, _SURVEY_STEP)
     thickness = cloud_thickness(place, grid, finest=8) + haze_thickness(place, grid)
     row, column, first = _frame(grid, angle, size)
@@ -171,7 +171,7 @@ def mask_cells(place: Place) -> MaskCells:
 def _frame(
     grid: Grid, angle: float, size: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[int, int]]:
-    """Row and column in the mask's frame of each sample, from 0, and those of the first cell."""
+    """Row and column of each sample in the frame of the mask, from 0, and of its first cell."""
     row, column = np.empty(grid.shape, np.int64), np.empty(grid.shape, np.int64)
     _fill_frame(float(grid.top), float(grid.left), float(grid.step), angle, size, row, column)
     first = int(row.min()), int(column.min())

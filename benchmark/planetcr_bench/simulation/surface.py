@@ -1,7 +1,7 @@
-"""A survey and a patch in, the state of the ground out: materials, light, reflectance.
+"""Compute the state of the ground of a patch: materials, light, reflectance.
 
-Every renderer reads this state and none another's product, so what SAR, optical images and land
-cover have in common is the ground and nothing else.
+Every renderer reads this state and never the product of another, so SAR, optical images and land
+cover have only the ground in common.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from planetcr_bench.simulation.survey import Survey, window_of
 from planetcr_bench.utils.compiled import compiled
 
 MARGIN_PX: Final = 34
-"""Optical pixels around a patch that its products reach for: SAR that is 40 m off, what leans over
-it, its blur; and the light around it, apart from where the window's own border is felt."""
+"""Optical pixels around a patch that its products depend on: SAR displaced by 40 m, layover, blur,
+and the surrounding light, without effects of the window's border."""
 
 _ONE_PIXEL_BLUR: Final = taps(0.8)
 _OPTICS: Final = taps(0.75)
@@ -39,9 +39,9 @@ class Surface:
         place: The AOI.
         grid: The window.
         margin: Pixels around the patch.
-        fields: What the land follows.
+        fields: Random fields of the land.
         kinds: Kinds of land.
-        objects: What stands on it.
+        objects: Objects on it.
         materials: Properties of each material.
         top: Material seen from above, shape of the grid.
         ground: Material under trees and roofs.
@@ -68,7 +68,7 @@ class Surface:
 
 
 def surface_of(survey: Survey, patch: int) -> Surface:
-    """Work out the ground of a patch.
+    """Compute the ground of a patch.
 
     Args:
         survey: Of the patch's AOI.
@@ -102,7 +102,7 @@ def surface_of(survey: Survey, patch: int) -> Surface:
 def _materials_on(
     fields: Fields, kinds: Kinds, materials: Materials, objects: Objects
 ) -> tuple[Index, Index]:
-    """Material under trees and roofs, and the one seen from above; what comes later covers."""
+    """Material under trees and roofs, and the one seen from above; later objects cover earlier."""
     town = objects.town
     index = fields.parcels.label * 4 + kinds.open_land
     index[objects.wetland] = materials.wetland
@@ -122,7 +122,7 @@ def _materials_on(
 
 
 def _white_noise(place: Place, grid: Grid) -> tuple[Field, Field]:
-    """Noise of a pixel's width and of a crown's, each of unit variance."""
+    """Noise of the width of a pixel and of a crown, each of unit variance."""
     top, left = int(grid.top), int(grid.left)
     crown = taps(place.draws.uniform("crown", 0.9, 1.5), 4)
     fields = []
@@ -154,7 +154,7 @@ def _cultivation(place: Place, fields: Fields, kinds: Kinds, objects: Objects) -
 
 
 def shifted(mask: Mask, down: int, right: int) -> Mask:
-    """A mask moved by whole pixels; what comes in from outside is False."""
+    """Shift a mask by whole pixels; pixels from outside are False."""
     moved = np.zeros_like(mask)
     height, width = mask.shape
     moved[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = mask[
@@ -179,11 +179,11 @@ def _shadows(place: Place, objects: Objects) -> Field:
 
 
 def hillshade(place: Place, fields: Fields, water: Mask, to_sun: tuple[float, float]) -> Field:
-    """Brightness of slopes that face the sun or not, 0.6 to 1.4; water is level.
+    """Brightness of slopes by their angle to the sun, 0.6 to 1.4; water is level.
 
     Args:
         place: The AOI.
-        fields: What the land follows.
+        fields: Random fields of the land.
         water: Lakes and rivers.
         to_sun: Unit vector down and right that points to the sun.
     """

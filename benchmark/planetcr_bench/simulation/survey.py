@@ -1,7 +1,7 @@
-"""A place in, what is known of its whole AOI out: levels of the land, the mask, and which patches.
+"""Survey an AOI: levels of the land, cloud mask, and the patches to use.
 
-As the paper does (Sec. 3.1), an AOI is cut into windows, of which those are taken that spread cloud
-cover and land cover evenly. The order is fixed, so a smaller dataset is a part of a larger one.
+As in the paper (Sec. 3.1), an AOI is cut into windows, from which those are chosen that balance
+cloud cover and land cover. The order is fixed, so a smaller dataset is a subset of a larger one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from planetcr_bench.simulation.place import AOI_PX, WINDOWS, Place
 from planetcr_bench.simulation.sky import MaskCells, mask_cells, mask_on
 
 _COARSE: Final = 20
-"""Optical pixels between the samples from which levels and class shares are taken."""
+"""Optical pixels between the samples for levels and class shares."""
 
 _MASK_STEP: Final = 6
 
@@ -30,7 +30,7 @@ _CHOICE: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is known of an AOI before any pixel of it is made.
+    """Properties of a whole AOI, computed before any of its pixels.
 
     Attributes:
         place: Its parameters.
@@ -47,7 +47,7 @@ class Survey:
 
 @lru_cache(2)
 def survey_of(place: Place) -> Survey:
-    """Survey an AOI; the last two are remembered."""
+    """Survey an AOI; the last two surveys are cached."""
     samples = AOI_PX // _COARSE
     fields = fields_on(place, Grid(0, 0, samples, samples, _COARSE))
     levels = levels_of(place, fields)
@@ -67,11 +67,11 @@ def _windows(samples: int) -> list[tuple[slice, slice]]:
 
 
 def _order(covers: NDArray[np.float64], shares: NDArray[np.float64], place: Place) -> list[int]:
-    """Patch numbers so that, wherever one stops, bins are even and no class is passed over.
+    """Order patches so that any number of the first ones is balanced in bins and classes.
 
-    Each next patch is of the cloud-cover bin used least so far (AOIs start with different bins);
-    of a few of it, the one that brings the class shares so far nearest to each other.
-    A few and not all, or every patch would show the one spot where all classes meet.
+    Each next patch comes from the cloud-cover bin used least so far (AOIs start with different
+    bins); of a few patches of this bin, it is the one that best balances the class shares. With all
+    instead of a few, every patch would show the one spot where all classes meet.
     """
     bins = np.array([COVER_BINS.index(cover_bin(cover)) for cover in covers])
     start = place.number % len(COVER_BINS)

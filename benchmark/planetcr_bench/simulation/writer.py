@@ -1,7 +1,7 @@
-"""A size and a seed in, a simulated dataset on disk out: official layout, resumable, whole scenes.
+"""Write a simulated dataset to disk in the official layout; resumable.
 
-A dataset names itself in ``dataset.toml``. A file has its name only once it is complete, and a
-scene counts only once it has all five.
+A dataset names itself in ``dataset.toml``. A file gets its name only once it is complete, and a
+scene counts only once it has all five files.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ SCENE_BYTES: Final = sum(FILE_BYTES.values())
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of the simulated world a dataset holds; a smaller one is a part of a larger one.
+    """Size of a dataset; a smaller one is a subset of a larger one.
 
     Attributes:
         test_aois: AOIs of the test split.
         test_scenes: Scenes of the test split.
         train_aois: AOIs of the training split.
-        train_scenes: Scenes of the training split, unless asked otherwise.
+        train_scenes: Scenes of the training split by default.
     """
 
     test_aois: int
@@ -75,7 +75,7 @@ class Size:
 
     @property
     def train_limit(self) -> int:
-        """Most training scenes that can be asked for."""
+        """Largest number of training scenes."""
         return TRAIN_LIMIT * self.train_aois // TRAIN_AOIS
 
 
@@ -92,7 +92,7 @@ class Job:
 
     Attributes:
         place: The AOI.
-        scenes: How many of its patches, in the order of its survey.
+        scenes: Number of its patches, in the order of its survey.
     """
 
     place: Place
@@ -115,20 +115,20 @@ def simulate(
     Args:
         out: Folder to write to: new, empty, or begun by the same command.
         size: Key of :data:`SIZES`.
-        seed: Another seed is another world.
-        train: Training scenes, if not the size's own number; may grow from call to call.
-        preset: Key of ``PRESETS``; anything but ``standard`` is another track.
+        seed: Another seed generates a different world.
+        train: Training scenes, if not the default of the size; may grow from call to call.
+        preset: Key of ``PRESETS``; anything but ``standard`` is a different track.
         truth: Folder for the hidden truth of every scene (``.npz``), outside ``out``.
         workers: See ``worker_count``.
         quiet: Show no progress.
 
     Returns:
-        What was written.
+        Identity of what was written.
 
     Raises:
-        UsageError: An argument makes no sense.
+        UsageError: An argument is invalid.
         DatasetError: ``out`` holds something else.
-        BenchError: The disk has not enough room, or a file cannot be written.
+        BenchError: The disk has not enough space, or a file cannot be written.
     """
     simulation = _settings(size, seed, train, preset)
     if truth is not None and truth.resolve().is_relative_to(out.resolve()):
@@ -172,7 +172,7 @@ def _settings(size: str, seed: int, train: int | None, preset: str) -> Simulatio
 
 
 def jobs_of(simulation: Simulation) -> list[Job]:
-    """Which AOIs give how many scenes; the first AOIs give one more where it does not divide."""
+    """Divide scenes over AOIs; the first AOIs get one more if the number does not divide evenly."""
     size = SIZES[simulation.size]
     parts = [
         (TRAIN_AOIS + 1, size.test_aois, simulation.test_scenes),
@@ -188,7 +188,7 @@ def jobs_of(simulation: Simulation) -> list[Job]:
 
 
 def _check_folder(out: Path, simulation: Simulation) -> None:
-    """Refuse a folder that holds anything but a part of this very dataset."""
+    """Refuse a folder that holds anything but a part of the same dataset."""
     if out.exists() and not out.is_dir():
         raise DatasetError(f"{out}: expected a folder, found a file")
     if not out.exists() or all(path.name.endswith(".partial") for path in out.iterdir()):
@@ -215,7 +215,7 @@ def _check_folder(out: Path, simulation: Simulation) -> None:
 
 
 def _check_room(out: Path, simulation: Simulation) -> None:
-    """Say before the work that the disk is too small, not after it."""
+    """Refuse a disk that is too small, before the work."""
     folder = next(parent for parent in (out, *out.resolve().parents) if parent.is_dir())
     there = sum(1 for _ in out.glob("*/cloudmask_*/*/*.npy")) if out.is_dir() else 0
     needed = (simulation.test_scenes + simulation.train_scenes - there) * SCENE_BYTES
@@ -236,7 +236,7 @@ def _write_metadata(out: Path, simulation: Simulation) -> None:
 
 
 def _write_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
-    """The authors' list: five columns, no header, paths from the split's folder, CRLF."""
+    """Write the authors' list: five columns, no header, paths from the split's folder, CRLF."""
     rows = [
         ",".join(
             files.path(product).relative_to(files.split_folder).as_posix() for product in PRODUCTS
@@ -251,7 +251,7 @@ def _write_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
 
 
 def write_aois(out: Path, truth: Path | None, jobs: Sequence[Job]) -> list[list[SceneFiles]]:
-    """Write the scenes of some AOIs, save those that are there.
+    """Write the scenes of some AOIs, except those that exist.
 
     Raises:
         BenchError: A file cannot be written.
@@ -273,14 +273,14 @@ def _write_scene(out: Path, truth: Path | None, place: Place, rank: int) -> Scen
 
 
 def _is_whole(files: SceneFiles) -> bool:
-    """Whether all five files are there and none was cut off, as by a power failure."""
+    """Whether all five files exist and none is truncated, as by a power failure."""
     paths = [files.path(product) for product in PRODUCTS]
     sizes = [path.stat().st_size if path.is_file() else None for path in paths]
     return sizes == [FILE_BYTES[product] for product in PRODUCTS]
 
 
 def write_quartet(files: SceneFiles, quartet: Quartet, place: Place) -> None:
-    """Write the five files of a scene, each whole or not at all.
+    """Write the five files of a scene atomically.
 
     Raises:
         BenchError: A file cannot be written.
@@ -307,7 +307,7 @@ def _save(path: Path, content: bytes | memoryview) -> None:
         write_shared(path, content)
     except OSError as error:
         raise BenchError(
-            f"{path}: cannot be written ({error.strerror}); the same command goes on from here "
+            f"{path}: cannot be written ({error.strerror}); the same command resumes from here "
             "once it can"
         ) from error
 
@@ -319,7 +319,7 @@ def _geotiff(
     size_m: float,
     nodata: int | None = None,
 ) -> bytes:
-    """A GeoTIFF as the official files are: strips, bands interleaved, no compression."""
+    """Write a GeoTIFF like the official files: strips, bands interleaved, no compression."""
     bands, height, width = pixels.shape
     with MemoryFile() as memory:
         with memory.open(

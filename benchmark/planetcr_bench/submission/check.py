@@ -33,7 +33,7 @@ from planetcr_bench.leaderboard.entries import Entry, read_entries
 from planetcr_bench.leaderboard.sent_ledger import LARGEST_RECORD, public_run
 from planetcr_bench.metrics.sums import SUMS, segmenter_columns
 from planetcr_bench.predictions.format import Card, Predictions
-from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.ledger import Ledger, further_columns
 from planetcr_bench.submission.entry import LEDGER, RUN, SentEntry, attempt, open_entry, read_entry
 from planetcr_bench.submission.manifest import digests_of
 from planetcr_bench.utils.untrusted import printable, read_json
@@ -255,7 +255,8 @@ def _differences(sent: Ledger, known: Ledger, *, whole: bool) -> list[str]:
     shared = _shared_segmenters(sent, known)
     segmented = [name for key in shared for name in segmenter_columns(key)]
     sums, counts = (list(SUMS), segmented) if whole else (OF_THE_INPUT, segmenter_input(shared))
-    sums = [*sums, *floor_columns(sent, known)]
+    further = further_columns(sent, known, of_input=not whole)
+    sums = [*sums, *floor_columns(sent, known), *further]
     drift = DRIFT if same else ALIKE
     found = misplaced(sent, known, drift=drift) + differing(sent, known, sums, drift=drift)
     return found + differing(sent, known, counts, drift=ALIKE)
@@ -384,7 +385,6 @@ def _verify(case: _Case, predictions: Predictions, dataset: Dataset) -> None:
         scene_list=scrutiny.scene_list,
         name=record["name"],
         workers=scrutiny.workers,
-        device="cpu",
         allow_missing=not record["complete"],
         segmenters=scrutiny.segmenters,
         command=scrutiny.command,

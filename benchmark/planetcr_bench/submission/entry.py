@@ -13,7 +13,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 import numpy as np
 
 from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
-from planetcr_bench.data.layout import pixel_digest, read_raster
+from planetcr_bench.data.fingerprint import pixel_digest
+from planetcr_bench.data.reading import read_raster
 from planetcr_bench.errors import BenchError, SubmissionError
 from planetcr_bench.leaderboard.card import LARGEST_CARD, EntryCard, read_entry_card
 from planetcr_bench.leaderboard.entries import CARD

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from planetcr_bench.api import check_name, evaluate
 from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE, UNNAMED
-from planetcr_bench.data.layout import Raster, read_track
+from planetcr_bench.data.reading import Raster
+from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, PredictionError, SubmissionError, UsageError
 from planetcr_bench.evaluation.inputs import find_dataset
 from planetcr_bench.gallery.thumbnails import SAMPLES
@@ -208,7 +209,7 @@ def _write_entry(
 
 
 def _write_ledger(path: Path, ledger: Ledger) -> None:
-    schema = schema_of(ledger.segmenters, floor=ledger.has_floor)
+    schema = schema_of(ledger.segmenters, floor=ledger.has_floor, further=ledger.has_further)
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(path, table, ledger.provenance)
 

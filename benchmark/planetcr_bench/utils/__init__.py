@@ -1,1 +1,1 @@
-"""Files, untrusted input, worker processes: helpers that know nothing of the benchmark."""
+"""Handle files, untrusted input and worker processes, independently of the benchmark."""

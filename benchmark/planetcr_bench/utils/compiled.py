@@ -1,4 +1,4 @@
-"""Loops in Python in, machine code out: numba, with a cache where there is a place for one."""
+"""Compile Python loops with numba, and cache the result where possible."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numba
 
 
 def compiled(loop: Callable[..., Any]) -> Any:
-    """Compile a function when it is first called, and keep the code for the next process.
+    """Compile a function when it is first called, and cache the code for later processes.
 
-    A container may have neither a home nor a folder that can be written to; then each process
-    compiles anew.
+    A container may have neither a home nor a writable folder; then each process compiles again.
     """
     keywords = {"error_model": "numpy", "nogil": True}
     try:
         return numba.njit(cache=True, **keywords)(loop)
-    except (RuntimeError, OSError):  # no place for a cache
+    except (RuntimeError, OSError):  # no writable cache
         return numba.njit(**keywords)(loop)

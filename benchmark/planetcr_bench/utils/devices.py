@@ -14,12 +14,12 @@ from planetcr_bench.errors import (
 
 
 def choose_device(device: str) -> str:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that is there.
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into an available device.
 
     Raises:
-        MissingExtraError: CUDA is asked for and PyTorch is not installed.
+        MissingExtraError: CUDA is requested and PyTorch is not installed.
         UsageError: An unknown device.
-        BenchError: CUDA is asked for and not there.
+        BenchError: CUDA is requested and not available.
     """
     if device == "cpu":
         return device
@@ -31,7 +31,7 @@ def choose_device(device: str) -> str:
         raise UsageError(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}")
     elif importlib.util.find_spec("torch") is None:
         raise MissingExtraError(
-            "--device cuda needs PyTorch: pip install 'planetcr-bench[gpu]', or use --device cpu"
+            "--device cuda needs PyTorch: pip install 'planetcr-bench[models]', or use --device cpu"
         )
     import torch
 

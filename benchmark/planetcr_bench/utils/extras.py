@@ -1,4 +1,4 @@
-"""What a command needs beyond the plain installation: there, or one message that says how."""
+"""Check that the packages of an extra are installed, or say how to install them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from planetcr_bench.errors import MissingExtraError
 
 NETWORKS = ("torch", "safetensors")
-"""Packages without which there are no networks."""
+"""Packages that networks need."""
 
 
 TRAINING = (*NETWORKS, "lightning", "segmentation_models_pytorch")
-"""Packages without which nothing can be trained."""
+"""Packages that training needs."""
 
 
 def need_segmenters() -> None:

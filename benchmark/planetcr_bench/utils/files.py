@@ -1,7 +1,8 @@
-"""Bytes in, a file out: whole or not at all; and a folder that one process writes to at a time."""
+"""Write files atomically, hash them, cache results and lock folders."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -15,29 +16,58 @@ import filelock
 import platformdirs
 
 from planetcr_bench.errors import BenchError
+from planetcr_bench.utils.untrusted import check_regular
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file in one step: a reader sees the old content or the new, never a part.
+    """Write a file in one step: a reader sees the old content or the new, never a part."""
+    with atomic_path(path) as partial, partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
-    What a killed process leaves, ``.NAME.partial``, is overwritten when the file is written again.
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write to, and put it in the place of ``path`` at the end.
+
+    If the body raises, ``path`` stays as it was. What a killed process leaves, ``.NAME.partial``,
+    is deleted when the file is written again.
+
+    Args:
+        path: The file to be written or replaced.
+
+    Yields:
+        ``.NAME.partial`` beside it, which does not exist yet.
+
+    Raises:
+        OSError: One of the two cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
     try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield partial
         partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a regular file, as hexadecimal digits.
+
+    Raises:
+        BenchError: It is missing, or no regular file.
+    """
+    check_regular(path, 2**40)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_shared(path: Path, content: bytes | memoryview) -> None:
-    """Write a file in one step that other processes may write at the same time.
+    """Write a file atomically that other processes may write at the same time.
 
-    What a killed process leaves, ``.NAME.NUMBER.partial``, goes with :func:`sweep`.
+    What a killed process leaves, ``.NAME.NUMBER.partial``, is deleted by :func:`sweep`.
 
     Raises:
         OSError: It cannot be written.
@@ -46,7 +76,7 @@ def write_shared(path: Path, content: bytes | memoryview) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:
-            with suppress(OSError):  # where the disk knows no locks, nothing is swept either
+            with suppress(OSError):  # without locks on this disk, nothing is swept either
                 _lock(stream)
             stream.write(content)
         partial.replace(path)
@@ -57,10 +87,10 @@ def write_shared(path: Path, content: bytes | memoryview) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what killed processes left of :func:`write_shared`, at any depth below a folder.
+    """Delete partial files of killed processes, at any depth below a folder.
 
-    A file that is being written is locked, from whichever machine. The number of its process would
-    say less: several machines, or containers, may share a disk.
+    A file that is being written is locked, from whichever machine. A process number would not be
+    enough: several machines, or containers, may share a disk.
     """
     for path in folder.rglob(".*.partial"):
         if re.fullmatch(r"\..+\.[0-9a-f]+\.partial", path.name) and not path.is_symlink():
@@ -73,21 +103,21 @@ def _lock(stream: IO[bytes]) -> None:
     """Hold a lock on an open file until it is closed.
 
     Raises:
-        OSError: Another process holds it, or the disk knows no locks.
+        OSError: Another process holds it, or the disk does not support locks.
     """
-    with suppress(ImportError):  # Windows, which deletes no file that is open
+    with suppress(ImportError):  # Windows, which does not delete open files
         import fcntl
 
         fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def cache_folder(what: str) -> Path:
-    """Folder of things of one kind that can be worked out again, in the user's cache."""
+    """Folder for one kind of recomputable data, in the user's cache."""
     return platformdirs.user_cache_path("planetcr-bench") / what
 
 
 def cache_write(memory: Path, content: bytes) -> None:
-    """Write a file of the cache, if possible: a full or read-only one costs time, nothing else."""
+    """Write a file of the cache, if possible; a full or read-only cache only costs time."""
     with suppress(OSError):
         _sweep_once(memory.parent)
         write_shared(memory, content)
@@ -100,11 +130,11 @@ def _sweep_once(folder: Path) -> None:
 
 @contextmanager
 def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
-    """Hold a lock for the while, or refuse; the lock of a process that was killed is free.
+    """Hold a lock within a ``with`` block, or refuse; the lock of a killed process is released.
 
     Args:
         lock: File beside what is written.
-        refusal: What to say if another process holds it.
+        refusal: Message if another process holds it.
 
     Raises:
         BenchError: Another process holds it.

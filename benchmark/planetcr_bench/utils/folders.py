@@ -1,7 +1,7 @@
-"""A folder in, the files that count out: by one rule of endings, without litter, links followed.
+"""List the relevant files of a folder.
 
-What systems and GIS software leave beside images is never taken for one. Folders that are linked
-are walked like any other, each once, so that a link to itself or upwards leads nowhere.
+What operating systems and GIS software leave beside images is ignored. Linked folders are walked
+like any other, each once, so a link to itself or upwards does no harm.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from planetcr_bench.errors import BenchError
 from planetcr_bench.utils.untrusted import printable
 
 IMAGES: Final = (".tif", ".tiff", ".npy")
-"""Endings of images, in any capitals."""
+"""Extensions of images, in any case."""
 
 NOTES: Final = (".md", ".txt", ".json", ".toml", ".csv", ".log", ".yaml", ".yml", ".xml")
-"""Endings of files that may lie beside images and are left alone."""
+"""Extensions of files that may lie beside images and are ignored."""
 
 _LITTER: Final = frozenset({
     "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "autorun.inf", "$recycle.bin",
@@ -29,7 +29,7 @@ _LITTER: Final = frozenset({
     ".temporaryitems", ".apdisk", "__macosx", "icon\r", "network trash folder", "temporary items",
     "lost+found", ".directory", "@eadir", "#recycle", "#snapshot",
 })  # fmt: skip
-"""Files and folders of Windows, macOS, Linux desktops and network disks, in small letters."""
+"""Files and folders of Windows, macOS, Linux desktops and network disks, in lower case."""
 
 _LITTER_STARTS: Final = ("._", ".trash-", ".nfs", ".fuse_hidden", "~$")
 
@@ -39,11 +39,11 @@ _LITTER_ENDS: Final = (
     ".vat.dbf", ".vat.cpg", ".qml", ".qmd", ".lyr", ".lyrx", ".sidecar",
     ":zone.identifier", ":encryptable", ".lnk", ".webloc", ".url",
 )  # fmt: skip
-"""What GDAL and GIS software write beside an image, and systems beside any file."""
+"""Suffixes of what GDAL and GIS software write beside images, and systems beside any file."""
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder is what a system or GIS software leaves behind, by its name.
+    """Whether a file or folder was left by an operating system or GIS software, by its name.
 
     Example:
         >>> [is_litter(name) for name in ("Thumbs.db", "a.tif.ovr", "a.TFW", "a.tif")]
@@ -54,12 +54,12 @@ def is_litter(name: str) -> bool:
 
 
 def lies_beside(name: str) -> bool:
-    """Whether a file is none of the images, by its name: hidden, litter or a note."""
+    """Whether a file is not an image, by its name: hidden, litter or a note."""
     return name.startswith(".") or is_litter(name) or name.lower().endswith(NOTES)
 
 
 def ending(path: str | PurePath) -> str:
-    """Ending of a file's name in small letters, with its dot; empty where it has none.
+    """Extension of a file's name in lower case, with its dot; empty if it has none.
 
     Example:
         >>> ending("summer_33_p_1.TIF")
@@ -69,13 +69,13 @@ def ending(path: str | PurePath) -> str:
 
 
 def with_small_ending(name: str) -> str:
-    """A file's name with its ending in small letters."""
+    """A file's name with its extension in lower case."""
     end = PurePath(name).suffix
     return f"{name.removesuffix(end)}{end.lower()}"
 
 
 def other_spelling(path: Path) -> Path | None:
-    """The file of a path whose ending is spelt otherwise: ``.NPY``, or ``.TIFF`` for ``.tif``."""
+    """Find the file of a path under another spelling: ``.NPY``, or ``.TIFF`` for ``.tif``."""
     endings = IMAGES[:2] if path.suffix in IMAGES[:2] else (path.suffix,)
     spellings = (
         path.with_name(f"{path.stem}.{''.join(letters)}")
@@ -86,7 +86,7 @@ def other_spelling(path: Path) -> Path | None:
 
 
 def leads_up(path: Path) -> bool:
-    """Whether a path is a link to a folder that it lies in, at any height and through any links."""
+    """Whether a path is a link to a folder that contains it, at any level, through any links."""
     if not path.is_symlink():
         return False
     try:
@@ -97,14 +97,15 @@ def leads_up(path: Path) -> bool:
 
 
 def image_files(folder: Path, *, error: type[BenchError] = BenchError) -> list[Path]:
-    """Files at any depth of a folder, save what :func:`lies_beside` images; sorted per folder.
+    """List files at any depth of a folder, except those that :func:`lies_beside` ignores.
 
-    A linked folder is walked like any other, but each folder once and none that holds this one. A
-    folder that is named like an image counts as a file: whoever opens it says what it is.
+    Files are sorted per folder. A linked folder is walked like any other, but each folder once and
+    none that contains this one. A folder that is named like an image counts as a file: opening it
+    raises an error.
 
     Args:
         folder: Where to look.
-        error: Class of what is raised.
+        error: Class of the exception that is raised.
 
     Raises:
         BenchError: A folder cannot be read.
@@ -143,17 +144,17 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-# --- Names that share a beginning or an end -------------------------------------------------
+# --- Names that share a prefix or a suffix --------------------------------------------------
 
 
 def affixes(name: str, core: re.Pattern[str]) -> tuple[str, str, str] | None:
-    """What stands before the part of a name that matters, that part, and what stands behind it."""
+    """Split a name into a prefix, the relevant part, and a suffix."""
     match = core.search(name)
     return None if match is None else (name[: match.start()], match[0], name[match.end() :])
 
 
 def told_affixes(before: str, behind: str) -> str:
-    """Words for what names share around the part that matters."""
+    """Describe the shared prefix and suffix of names."""
     places = ((before, "before"), (behind, "behind"))
     return " and ".join(f"{printable(text)!r} {place}" for text, place in places if text)
 
@@ -161,14 +162,14 @@ def told_affixes(before: str, behind: str) -> str:
 def grouped(
     names: Iterable[tuple[Path, tuple[str, str, str] | None]],
 ) -> tuple[dict[tuple[str, str], list[tuple[Path, str]]], list[Path]]:
-    """Sort files by what their names share.
+    """Group files by the prefixes and suffixes that their names share.
 
     Args:
-        names: Files and what :func:`affixes` says of their names.
+        names: Files and the result of :func:`affixes` for their names.
 
     Returns:
-        What stands before and behind to the files of which it does and their parts that matter,
-        with ``…`` for numbers in which they differ; and the files of which nothing is known.
+        Prefix and suffix to the files that share them and the relevant parts of their names, with
+        ``…`` for numbers in which they differ; and the files without either.
     """
     alike: dict[tuple[str, str], list[tuple[Path, tuple[str, str, str]]]] = {}
     rest = []

@@ -1,4 +1,4 @@
-"""Numbers in, what JSON can hold out: null is what was not measured, and nothing else is."""
+"""Convert numbers to JSON values; null means not measured."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 
 def to_json_value(value: object) -> object:
-    """A value of a table as JSON has it; of a mapping or list, all values in it.
+    """Convert a value of a table to JSON; of a mapping or list, all values in it.
 
     Returns:
-        None for nan and for what pandas has in place of a missing value; ``"inf"`` or ``"-inf"``
-        for what is infinite; a plain number for one of numpy; anything else as it is.
+        None for nan and for missing values of pandas; ``"inf"`` or ``"-inf"`` for infinite numbers;
+        a plain number for one of numpy; anything else unchanged.
 
     Example:
         >>> [to_json_value(value) for value in (1.5, math.nan, math.inf, -math.inf)]
@@ -31,9 +31,9 @@ def to_json_value(value: object) -> object:
 
 
 def from_json_value(value: object) -> float:
-    """The number that :func:`to_json_value` wrote.
+    """Read a number that :func:`to_json_value` wrote.
 
     Raises:
-        ValueError: It is no number.
+        ValueError: It is not a number.
     """
     return math.nan if value is None else float(str(value))

@@ -1,4 +1,4 @@
-"""A function and many items in, results in order out: worker processes, bounded memory, a bar."""
+"""Run a function over many items in worker processes, with results in order."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 FEW = 32
-"""Fewer items than this are not worth the start of worker processes."""
+"""Fewest items that justify starting worker processes."""
 
 _CONFINED_BYTES = 4 << 30
-"""Address space of a process that decodes a stranger's bytes."""
+"""Address space of a process that decodes untrusted bytes."""
 
 _AHEAD = 3
-"""Batches per worker that are under way."""
+"""Batches per worker in flight."""
 
 _GRACE_SECONDS = 1.0
-"""Time to finish what is under way, after an error and before the end."""
+"""Time to finish the batches in flight after an error."""
 
-_KEPT_BYTES = 31 << 20  # glibc takes no block of 32 MiB or more as a measure
+_KEPT_BYTES = 31 << 20  # glibc ignores blocks of 32 MiB or more
 
 
 def worker_count(workers: int | None, items: int) -> int:
-    """Worker processes to start; 0 means that the calling process does the work itself.
+    """Number of worker processes to start; 0: the calling process does the work itself.
 
     Args:
-        workers: What the user asked for; None leaves the choice to us.
-        items: How many items there are.
+        workers: As requested by the user; None: one per processor.
+        items: Number of items.
     """
     if workers is not None:
         return min(workers, items)
@@ -75,16 +75,16 @@ def run_batches(
 ) -> Iterator[Result]:
     """Call a function on batches of items, in worker processes, and yield its results in order.
 
-    At most three batches per worker are under way, so memory does not grow with the items.
+    At most three batches per worker are in flight, so memory does not grow with the items.
 
     Args:
         function: Takes a batch and returns one result per item; must be importable by name.
         items: What to work on.
         workers: See :func:`worker_count`.
-        batch: Items that travel together.
+        batch: Items per task.
 
     Raises:
-        BenchError: A worker process died, for lack of memory as a rule.
+        BenchError: A worker process died, usually for lack of memory.
     """
     batches = (items[start : start + batch] for start in range(0, len(items), batch))
     count = worker_count(workers, len(items))
@@ -103,18 +103,18 @@ def run_batches(
                 yield from waiting.popleft().result()
         except BrokenProcessPool as error:
             raise BenchError(
-                "a worker process died, for lack of memory as a rule; try fewer --workers or a "
+                "a worker process died, usually for lack of memory; try fewer --workers or a "
                 "smaller --batch, then run the same command again"
             ) from error
 
 
 def run_sandboxed(function: Callable[[Item], Result], argument: Item, *, lost: str) -> Result:
-    """Call a function in a process of its own, which may crash and has little memory.
+    """Call a function in a separate process, which may crash and has limited memory.
 
     Args:
         function: Importable by name.
         argument: Of the function.
-        lost: What to say if the process dies.
+        lost: Message if the process dies.
 
     Raises:
         SubmissionError: The process died.
@@ -131,7 +131,7 @@ def run_sandboxed(function: Callable[[Item], Result], argument: Item, *, lost: s
 def _workers(
     count: int, function: Callable[..., object], initializer: Callable[[], None]
 ) -> Iterator[Callable[..., Future[Any]]]:
-    """Worker processes for the while: a function that gives them work; none outlives an error."""
+    """Run worker processes within a ``with`` block; none outlives an error."""
     others = set(multiprocessing.active_children())
     given: deque[Future[Any]] = deque(maxlen=_AHEAD * count)
     with _started():
@@ -161,7 +161,7 @@ def _workers(
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait until processes have started: of half a one nobody would know."""
+    """Defer Ctrl-C until processes have started, so that none is left behind half started."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is None:
         yield
@@ -178,7 +178,7 @@ def _uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def _started() -> Iterator[None]:
-    """Say in one line why processes cannot start."""
+    """Explain in one line why processes cannot start."""
     try:
         yield
     except (OSError, EOFError, ImportError, NotImplementedError) as error:
@@ -190,8 +190,8 @@ def _started() -> Iterator[None]:
 
 
 def _shared_memory() -> str:
-    """How much shared memory is left, where the system tells."""
-    place = "/dev/shm"  # noqa: S108  # nothing of ours is written there by name
+    """Describe how much shared memory is left, if the system reports it."""
+    place = "/dev/shm"  # noqa: S108  # nothing is written there by name
     with suppress(OSError):
         return f"; {place} has {shutil.disk_usage(place).free >> 10:,} kB free"
     return ""
@@ -199,22 +199,22 @@ def _shared_memory() -> str:
 
 def _start_confined() -> None:
     start_worker()
-    with suppress(ImportError, ValueError, OSError):  # where the system knows no limits
+    with suppress(ImportError, ValueError, OSError):  # systems without limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (_CONFINED_BYTES, _CONFINED_BYTES))
 
 
 def _context(function: Callable[..., object]) -> multiprocessing.context.BaseContext:
-    """Processes that share no threads or locks with this one, and import the module only once."""
+    """Start method whose processes share no threads or locks and import the module only once."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     module = getattr(function, "func", function).__module__
     context.set_forkserver_preload([module])
-    resource_tracker.ensure_running()  # which would let signals through again
+    resource_tracker.ensure_running()  # otherwise signals would pass again
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:  # whoever is asked to stop says so, not the processes that it has started
+    try:  # the parent reports Ctrl-C, not its workers
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -225,9 +225,8 @@ def start_worker() -> None:
     """Prepare a fresh worker process.
 
     It ends when its parent is killed, instead of waiting for work for ever; and it keeps the memory
-    of the arrays that it frees: glibc raises the limit at which memory goes back to the system
-    when a large block is freed, and fetching it anew for every scene can cost as much time as
-    the arithmetic.
+    of freed arrays: glibc raises the limit above which memory returns to the system when a large
+    block is freed, and allocating it again for every scene can cost as much time as the arithmetic.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent ends it
     np.empty(_KEPT_BYTES, np.uint8)
@@ -251,13 +250,13 @@ class _RateColumn(ProgressColumn):
 def track(
     results: Iterator[Result], what: str, total: int, *, done: int = 0, quiet: bool = False
 ) -> Iterator[Result]:
-    """Pass results on and show how far they are, with rate and time left, on standard error.
+    """Pass results on and show progress, rate and remaining time on standard error.
 
     Args:
         results: To pass on.
         what: Verb and noun before the bar.
-        total: Items in all.
-        done: Items that an earlier, interrupted run has done.
+        total: Number of all items.
+        done: Items that an earlier, interrupted run has finished.
         quiet: Show nothing.
     """
     columns = (

@@ -1,8 +1,8 @@
 """Open, read and parse files that somebody else may have written.
 
 Nothing here blocks, takes more memory than the caller allows, or shows a traceback: a FIFO, a
-device, a directory named like an image, a header that promises gigabytes, and a text that nests
-ten thousand deep each give one error of the class that the caller names.
+device, a directory named like an image, a header that declares gigabytes, and a text nested ten
+thousand levels deep each raise one error of the class that the caller names.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from planetcr_bench.errors import BenchError
 
 LARGEST_TEXT: Final = 2_000_000
-"""Bytes of a card, a list or a description, unless the caller knows better."""
+"""Default limit in bytes for a card, a list or a description."""
 
 LARGEST_IMAGE: Final = 2_000_000_000
-"""Bytes of one image file."""
+"""Limit in bytes for one image file."""
 
 DEEPEST: Final = 50
 """Levels of nesting of a TOML or JSON text, and parts of one dotted key."""
@@ -40,7 +40,7 @@ MOST_KEYS: Final = 20_000
 """Keys, tables, elements and parts of dotted keys of a TOML text."""
 
 MOST_DIGITS: Final = 30
-"""Digits of a whole number; reading and printing more takes time that grows with their square."""
+"""Digits of an integer; reading and printing more takes quadratic time."""
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a directory"),
@@ -52,10 +52,10 @@ _KINDS: Final = (
 
 
 def printable(text: object) -> str:
-    r"""A name or text from a stranger, safe to print on a terminal in one line.
+    r"""Make an untrusted name or text safe to print on a terminal in one line.
 
-    Control characters, escape sequences, line breaks, lone surrogates and marks that turn the
-    direction of writing are shown as escapes; everything else is left as it is.
+    Control characters, escape sequences, line breaks, lone surrogates and marks that change the
+    direction of writing are escaped; everything else is unchanged.
 
     Example:
         >>> printable("a" + chr(27) + "[2Jb" + chr(10) + "é")
@@ -74,17 +74,17 @@ def open_regular(path: str | Path, most: int, *, error: type[BenchError] = Bench
 
     Args:
         path: The file.
-        most: Bytes that it may have; checked before the first one is read.
-        error: Class of what is raised.
+        most: Largest size in bytes; checked before reading.
+        error: Class of the exception that is raised.
 
     Raises:
-        BenchError: It does not exist, is no regular file, or is larger.
+        BenchError: It does not exist, is not a regular file, or is larger.
     """
     shown = printable(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         kind = next((name for is_kind, name in _KINDS if is_kind(Path(path).stat().st_mode)), None)
-        if kind is not None:  # asked before it is opened: opening a device may do something
+        if kind is not None:  # checked before opening, because opening a device may have effects
             raise error(f"{shown}: expected a regular file, got {kind}; remove it")
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as problem:
@@ -101,14 +101,14 @@ def open_regular(path: str | Path, most: int, *, error: type[BenchError] = Bench
 
 
 def check_regular(path: str | Path, most: int, *, error: type[BenchError] = BenchError) -> None:
-    """Refuse what :func:`open_regular` would; for files that a library opens by their path."""
+    """Refuse what :func:`open_regular` refuses; for files that a library opens by their path."""
     open_regular(path, most, error=error).close()
 
 
 def read_bytes(
     path: str | Path, most: int = LARGEST_TEXT, *, error: type[BenchError] = BenchError
 ) -> bytes:
-    """All bytes of a regular file.
+    """Read all bytes of a regular file.
 
     Raises:
         BenchError: See :func:`open_regular`; a file that grows past ``most`` is refused too.
@@ -124,7 +124,7 @@ def read_bytes(
 
 
 def decode(data: bytes, where: str, *, error: type[BenchError] = BenchError) -> str:
-    """UTF-8, with or without a byte order mark, or UTF-16 with one, to text.
+    """Decode UTF-8, with or without a byte order mark, or UTF-16 with one.
 
     Raises:
         BenchError: It is in another encoding.
@@ -148,7 +148,7 @@ def decode(data: bytes, where: str, *, error: type[BenchError] = BenchError) -> 
 def read_text(
     path: str | Path, most: int = LARGEST_TEXT, *, error: type[BenchError] = BenchError
 ) -> str:
-    """Text of a regular file; see :func:`read_bytes` and :func:`decode`."""
+    """Read the text of a regular file; see :func:`read_bytes` and :func:`decode`."""
     return decode(read_bytes(path, most, error=error), str(path), error=error)
 
 
@@ -162,10 +162,10 @@ _TOML_OPAQUE: Final = re.compile(
     r"|#[^\n]*+",
     re.DOTALL,
 )
-"""Strings and comments, as long as TOML has them; the scan is linear in broken texts too."""
+"""Strings and comments of TOML; the scan is linear in malformed texts too."""
 
 _LONGEST_WORD: Final = 1_000
-"""Characters of a number, a date or a name without quotes; tomllib takes 100 bytes for each."""
+"""Characters of a number, a date or a bare key; tomllib needs 100 bytes for each."""
 
 _LONG_WORD: Final = re.compile(rf"(?<![\w+\-.:])[\w+\-.:]{{{_LONGEST_WORD + 1}}}")
 _DOTTED: Final = re.compile(r"(?<![\w\-])[\w\-]++(?:[ \t]*+\.[ \t]*+[\w\-]++)+")
@@ -174,22 +174,22 @@ _DOTTED: Final = re.compile(r"(?<![\w\-])[\w\-]++(?:[ \t]*+\.[ \t]*+[\w\-]++)+")
 def read_toml(
     path: str | Path, most: int = LARGEST_TEXT, *, error: type[BenchError] = BenchError
 ) -> dict[str, Any]:
-    """Content of a TOML file; see :func:`parse_toml`."""
+    """Read a TOML file; see :func:`parse_toml`."""
     return parse_toml(read_bytes(path, most, error=error), str(path), error=error)
 
 
 def parse_toml(
     data: bytes | str, where: str, *, error: type[BenchError] = BenchError
 ) -> dict[str, Any]:
-    """Parse TOML under limits on depth, keys and digits that hold before anything is built.
+    """Parse TOML under limits on depth, keys and digits that are checked beforehand.
 
     Args:
         data: The text; bytes as :func:`decode` takes them.
-        where: What it is, for messages.
-        error: Class of what is raised.
+        where: Its name, for messages.
+        error: Class of the exception that is raised.
 
     Raises:
-        BenchError: No TOML, or past a limit.
+        BenchError: Not TOML, or beyond a limit.
     """
     text = data if isinstance(data, str) else decode(data, where, error=error)
     shown = printable(where)
@@ -209,7 +209,7 @@ def _quoted(found: re.Match[str]) -> str:
 
 
 def _toml_excess(bare: str) -> str | None:
-    """What a text without strings and comments has too much of."""
+    """Name the limit that a text without strings and comments exceeds."""
     deepest = max((found[0].count(".") + 1 for found in _DOTTED.finditer(bare)), default=0)
     depth = 0
     for bracket in re.findall(r"[\[\]{}]", bare):
@@ -227,7 +227,7 @@ def _toml_excess(bare: str) -> str | None:
 def read_json(
     path: str | Path, most: int = LARGEST_TEXT, *, error: type[BenchError] = BenchError
 ) -> dict[str, Any]:
-    """Content of a JSON file; see :func:`parse_json`."""
+    """Read a JSON file; see :func:`parse_json`."""
     return parse_json(read_bytes(path, most, error=error), str(path), error=error)
 
 
@@ -237,8 +237,8 @@ def parse_json(
     """Parse a JSON object of plain finite values under the same limits as TOML.
 
     Raises:
-        BenchError: No JSON, no object, nested too deep, a number that is not finite or too long,
-            or text that is no valid Unicode.
+        BenchError: Not JSON, not an object, nested too deeply, a number that is not finite or too
+            long, or text that is not valid Unicode.
     """
     text = data if isinstance(data, str) else decode(data, where, error=error)
     shown = printable(where)
@@ -255,7 +255,7 @@ def parse_json(
 
 
 def _refuse_odd(value: object, shown: str, error: type[BenchError]) -> None:
-    """Refuse what was read where it would fail later: when it is printed, hashed or walked."""
+    """Refuse values that would fail later, when they are printed, hashed or walked."""
     for depth, one in _nodes(value):
         if depth > DEEPEST:
             raise error(f"{shown}: expected at most {DEEPEST} levels of nesting")
@@ -269,7 +269,7 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def _nodes(value: object) -> Iterator[tuple[int, object]]:
-    """Every value and key with its depth, without recursion and with memory for one branch."""
+    """Yield every value and key with its depth, without recursion."""
     branch = [iter((value,))]
     while branch:
         for one in branch[-1]:
@@ -287,7 +287,7 @@ def _nodes(value: object) -> Iterator[tuple[int, object]]:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is no finite number")
+        raise ValueError(f"{text[:40]} is not a finite number")
     return number
 
 
@@ -307,15 +307,15 @@ _LONGEST_HEADER: Final = 10_000
 def npy_header(
     path: str | Path, *, error: type[BenchError] = BenchError
 ) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """What a ``.npy`` file says of itself, believed only as far as its size goes.
+    """Read the header of a ``.npy`` file, trusted only as far as its size confirms it.
 
     Returns:
         dtype (boolean, integer, unsigned, float or complex; never structured or of objects),
-        shape, whether it is in Fortran's order, and the bytes before the first value.
+        shape, whether it is in Fortran order, and the bytes before the first value.
 
     Raises:
-        BenchError: It is no regular file, a zip (``.npz``), malformed, of another kind of dtype,
-            or not of the size that dtype and shape give.
+        BenchError: It is not a regular file, is a zip (``.npz``), malformed, of another kind of
+            dtype, or not of the size that dtype and shape require.
     """
     with open_regular(path, LARGEST_IMAGE, error=error) as stream:
         return _npy_header(stream, printable(path), error)
@@ -341,7 +341,7 @@ def _npy_header(
         header = ast.literal_eval(text.decode("utf-8" if start[6] == 3 else "latin1"))
         descr, order, shape = (header.pop(key) for key in ("descr", "fortran_order", "shape"))
         dtype = npy_format.descr_to_dtype(descr)
-    except Exception as problem:  # it is a text in Python, which can fail in any way
+    except Exception as problem:  # it is Python source, which can fail in any way
         raise error(
             f"{shown}: expected an array as numpy.save writes it, its header is broken"
         ) from problem
@@ -355,13 +355,13 @@ def _npy_header(
     if size != offset + needed:
         raise error(
             f"{shown}: expected {needed:,} bytes of values for shape {shape} of {dtype}, got "
-            f"{size - offset:,}; the file is cut off or not what it says"
+            f"{size - offset:,}; the file is cut off or not what it declares"
         )
     return dtype, shape, order, offset
 
 
 def read_npy(path: str | Path, *, error: type[BenchError] = BenchError) -> NDArray[Any]:
-    """Array of a ``.npy`` file; see :func:`npy_header`."""
+    """Read the array of a ``.npy`` file; see :func:`npy_header`."""
     with open_regular(path, LARGEST_IMAGE, error=error) as stream:
         dtype, shape, fortran, _ = _npy_header(stream, printable(path), error)
         flat = np.empty(math.prod(shape), dtype)

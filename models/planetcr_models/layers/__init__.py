@@ -1,1 +1,1 @@
-"""Building blocks that several networks share."""
+"""Provide building blocks that several networks share."""

@@ -1,4 +1,4 @@
-"""Blocks that Align-CR and GLF-CR share."""
+"""Provide the blocks that Align-CR and GLF-CR share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILTER_SIZE = 5
 """Height and width of the dynamic local filter (paper, Sec. 4.2.2)."""
 
 SLOPE = 0.1
-"""Of every leaky ReLU."""
+"""Slope of every leaky ReLU."""
 
 
 def conv1(channels: int, out: int) -> nn.Conv2d:
@@ -21,7 +21,7 @@ def conv1(channels: int, out: int) -> nn.Conv2d:
 
 
 def conv3(channels: int, out: int, *, stride: int = 1) -> nn.Conv2d:
-    """A 3 × 3 convolution with bias, zeros around."""
+    """A 3 × 3 convolution with bias and zero padding."""
     return nn.Conv2d(channels, out, 3, stride, 1)
 
 
@@ -43,11 +43,11 @@ class Residual(nn.Module):
 
 
 class LocalFusion(nn.Module):
-    """Fuse SAR into optical features by a filter of its own per pixel and channel (SLFC).
+    """Fuse SAR into optical features by a separate filter per pixel and channel (SLFC).
 
-    GLF-CR's local fusion, which Align-CR took over (paper, Sec. 4.2.2). The kernels are predicted
-    from both streams, pass a leaky ReLU and are not normalised. Then each stream takes a gated part
-    of its difference from the other.
+    The local fusion of GLF-CR, adopted by Align-CR (paper, Sec. 4.2.2). The kernels are predicted
+    from both streams, pass through a leaky ReLU and are not normalised. Then each stream adds a
+    gated part of its difference from the other.
 
     Args:
         width: Channels of each stream.
@@ -62,7 +62,7 @@ class LocalFusion(nn.Module):
         self.gate_sar = conv1(width, width)
 
     def forward(self, optical: Tensor, sar: Tensor, *, last: bool = False) -> tuple[Tensor, Tensor]:
-        """Two streams (B, width, H, W) to the same; the last one's SAR is left as it is."""
+        """Two streams (B, width, H, W) to the same; the SAR stream of the last one is unchanged."""
         hidden = self.refine(leaky(self.enter(torch.cat((optical, sar), 1))))
         weight, bias = self.kernels.weight, self.kernels.bias
         assert bias is not None
@@ -76,12 +76,12 @@ class LocalFusion(nn.Module):
 
 
 class DenseStream(nn.Module):
-    """Convolutions of a residual dense block, of one stream: 3 × 3 with ReLU, each on all before.
+    """Residual dense block of one stream: 3 × 3 convolutions with ReLU, each on all before.
 
     Args:
         width: Channels in and out.
         growth: Channels that each layer adds.
-        layers: Number of layers before the 3 × 3 convolution that merges them.
+        layers: Number of layers before the merging 3 × 3 convolution.
     """
 
     def __init__(self, width: int, growth: int, layers: int) -> None:
@@ -97,7 +97,7 @@ class DenseStream(nn.Module):
 
 
 class Reconstruction(nn.Module):
-    """All stages' optical features and the shallow ones in, a correction of the image out.
+    """Merge the optical features of all stages and the shallow ones to a correction of the image.
 
     Args:
         width: Channels of each stage.
@@ -121,8 +121,8 @@ class Reconstruction(nn.Module):
 def unshuffle(image: Tensor) -> Tensor:
     """(B, C, H, W) to (B, 4 C, H/2, W/2), a block's four pixels as channels.
 
-    On CUDA in channels-last, which its convolutions like best. On a CPU that gains a few per cent
-    and doubles the rounding errors.
+    In channels-last on CUDA, where convolutions are then fastest. On a CPU this would gain a few
+    per cent and double the rounding errors.
     """
     features = F.pixel_unshuffle(image, 2)
     return features.contiguous(memory_format=torch.channels_last) if image.is_cuda else features

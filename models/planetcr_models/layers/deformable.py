@@ -1,4 +1,4 @@
-"""Features and offsets in, features out: the modulated deformable convolution of DCNv2."""
+"""Compute the modulated deformable convolution of DCNv2."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 TAPS = 9
-"""Of a 3 × 3 kernel."""
+"""Taps of a 3 × 3 kernel."""
 
 STRIP_VALUES = 2**19
-"""Samples that a CPU holds at a time: 2 MiB in float32, which stay in its cache."""
+"""Samples per strip on a CPU: 2 MiB in float32, which fit its cache."""
 
 
 class DeformableConv2d(nn.Module):
-    """A 3 × 3 convolution whose taps move and weigh themselves, pixel by pixel and group by group.
+    """A 3 × 3 convolution with offsets and modulation of its taps per pixel and group.
 
-    The offsets come from features other than those that are sampled (EDVR's "pack" form). They
-    start at zero and the modulation at one half.
+    The offsets are predicted from other features than the sampled ones (EDVR's "pack" form). They
+    are initially zero, and the modulation is one half.
 
     Args:
         width: Channels in and out.
-        groups: Groups of channels that move together.
+        groups: Groups of channels with common offsets.
     """
 
     def __init__(self, width: int, groups: int) -> None:
@@ -37,7 +37,7 @@ class DeformableConv2d(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
-        """Sample ``features`` where ``guide`` says; both (B, width, H, W), as is the result."""
+        """Sample ``features`` at offsets predicted from ``guide``; all (B, width, H, W)."""
         moves, modulation = self.offset(guide).tensor_split([2 * TAPS * self.groups], 1)
         modulation = modulation.sigmoid()
         if features.is_cuda:
@@ -52,9 +52,10 @@ class DeformableConv2d(nn.Module):
 def sample_and_mix(
     features: Tensor, moves: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor
 ) -> Tensor:
-    """What torchvision's ``deform_conv2d`` computes for 3 × 3 taps, by ``grid_sample``.
+    """Compute torchvision's ``deform_conv2d`` for 3 × 3 taps by ``grid_sample``.
 
-    On a CPU it takes less than half the time, and runtimes without the operator can express it.
+    On a CPU it takes less than half the time, and it can be exported to runtimes without the
+    operator.
 
     Args:
         features: Shape (B, C, H, W); zero beyond the border.
@@ -67,7 +68,7 @@ def sample_and_mix(
         Shape (B, N, H, W).
     """
     batch, channels, height, width = features.shape
-    wide = torch.promote_types(moves.dtype, torch.float32)  # bfloat16 has no positions to offer
+    wide = torch.promote_types(moves.dtype, torch.float32)  # bfloat16 is too coarse for positions
     moves, modulation = moves.to(wide), modulation.to(wide)
     groups = modulation.shape[1] // TAPS
     folded = features.to(wide).reshape(batch * groups, -1, height, width)
@@ -91,7 +92,7 @@ def sample_and_mix(
 
 
 def _positions(moves: Tensor, size: tuple[int, int], top: int) -> Tensor:
-    """Where each tap of a strip looks, as grid_sample counts: (groups, 9 · rows, W, 2)."""
+    """Sampling positions of a strip in the convention of grid_sample: (groups, 9 · rows, W, 2)."""
     height, width = size
     tap = torch.arange(TAPS, device=moves.device)
     rows = torch.arange(top, top + moves.shape[-2], device=moves.device)

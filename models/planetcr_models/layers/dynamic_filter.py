@@ -1,9 +1,9 @@
-"""Features and hidden maps in, features out: a filter of its own for every pixel and channel.
+"""Filter features with a predicted kernel for every pixel and channel.
 
-The kernels are predicted by a 1 × 1 convolution. Written down, they would be 25 times as large as
-the features. Here a strip of the image and one row of taps are predicted at a time, used and
-forgotten, and predicted again where the gradient needs them. On CUDA the kernels of a batch are
-written down, but not kept, and a Triton kernel reads them once.
+The kernels are predicted by a 1 × 1 convolution. Stored, they would be 25 times as large as the
+features. Here they are predicted for a strip of the image and one row of taps at a time, used and
+discarded, and recomputed in the backward pass. On CUDA the kernels of a batch are stored, but not
+kept, and a Triton kernel reads them once.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STRIP_BYTES = {"cpu": 2**21, "cuda": 2**28}
-"""Memory for predicted kernels: on a CPU what stays in its cache."""
+"""Memory for predicted kernels: on a CPU, what fits its cache."""
 
 
 def apply_kernels(features: Tensor, kernels: Tensor) -> Tensor:
-    """Correlate every channel at every pixel with a kernel of its own.
+    """Correlate every channel at every pixel with its own kernel.
 
     Args:
-        features: Shape (B, C, H, W); continued beyond the border by its outermost pixels.
+        features: Shape (B, C, H, W); padded by replicating the border.
         kernels: Shape (B, C · k · k, H, W) with k odd; channel-major, then row, then column.
 
     Returns:
@@ -47,14 +47,14 @@ def apply_kernels(features: Tensor, kernels: Tensor) -> Tensor:
 def predict_and_filter(
     features: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, *, slope: float
 ) -> Tensor:
-    """Predict a kernel per pixel and channel, and filter with it, without holding the kernels.
+    """Predict a kernel per pixel and channel, and filter with it, without storing the kernels.
 
-    Equal to ``apply_kernels(features, leaky_relu(conv2d(hidden, weight, bias), slope))``, which is
-    what an exported network does.
+    Equal to ``apply_kernels(features, leaky_relu(conv2d(hidden, weight, bias), slope))``, which an
+    exported network computes.
 
     Args:
-        features: What is filtered, shape (B, C, H, W).
-        hidden: What the kernels are predicted from, shape (B, N, H, W).
+        features: Features to filter, shape (B, C, H, W).
+        hidden: Features to predict the kernels from, shape (B, N, H, W).
         weight: Of the 1 × 1 convolution, shape (C · k · k, N, 1, 1), rows as in
             :func:`apply_kernels`.
         bias: Shape (C · k · k,).
@@ -204,7 +204,7 @@ class _Work:
         return raw.unflatten(-1, (self.size**2, -1)).permute(0, 4, 3, 1, 2)
 
     def strips(self) -> Iterator[_Strip]:
-        """Every image from top to bottom, in strips whose kernels share one piece of memory."""
+        """Every image from top to bottom, in strips that share one buffer for their kernels."""
         batch, height, width, channels = self.features.shape
         row_bytes = width * self.size * channels * self.features.element_size()
         rows = max(1, STRIP_BYTES.get(self.features.device.type, 2**21) // row_bytes)
@@ -227,13 +227,13 @@ class _Strip:
         return images[self.image, self.top : self.top + self.rows]
 
     def predict(self, row: int) -> Tensor:
-        """Raw kernels of one row of taps, (rows, W, k, C), in memory that the next row reuses."""
+        """Raw kernels of one row of taps, (rows, W, k, C), in a buffer that the next row reuses."""
         taps, bias = self.work.taps[row].flatten(0, 1), self.work.bias[row].flatten()
         raw = torch.addmm(bias, self.pixels, taps.mT, out=self.buffer)
         return raw.view(self.rows, -1, self.work.size, self.work.features.shape[-1])
 
     def window(self, row: int, column: int, padded: Tensor | None = None) -> Tensor:
-        """What one tap sees of the padded features, or of another padded image, (rows, W, C)."""
+        """Window of one tap in the padded features, or in another padded image, (rows, W, C)."""
         seen = self.work.padded if padded is None else padded
         below, width = self.top + row, self.work.features.shape[2]
         return seen[self.image, below : below + self.rows, column : column + width]
@@ -260,7 +260,7 @@ def _add_product(total: Tensor, first: Tensor, second: Tensor) -> None:
 
 
 def _replicate(image: Tensor, margin: int) -> Tensor:
-    """Continue (B, H, W, C) by its outermost pixels."""
+    """Pad (B, H, W, C) by replicating its border."""
     for axis in (1, 2):
         position = torch.arange(-margin, image.shape[axis] + margin, device=image.device)
         image = image.index_select(axis, position.clamp(0, image.shape[axis] - 1))
@@ -268,7 +268,7 @@ def _replicate(image: Tensor, margin: int) -> Tensor:
 
 
 def _fold(image: Tensor, margin: int) -> Tensor:
-    """The transpose of :func:`_replicate`: margins are added to the outermost pixels."""
+    """Transpose of :func:`_replicate`: margins are added to the outermost pixels."""
     for axis in (1, 2):
         size = image.shape[axis] - 2 * margin
         inner = image.narrow(axis, margin, size).clone()

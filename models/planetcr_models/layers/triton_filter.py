@@ -1,11 +1,11 @@
-"""Features and raw kernels in, filtered features and gradients out: the dynamic filter on CUDA.
+"""Run the dynamic filter on CUDA, forward and backward, by Triton kernels.
 
-Raw kernels, before their leaky ReLU, are 25 times as large as the features, so moving them is what
-the filter costs. Forward reads every raw value once; backward reads it once and writes its
-gradient once, to where it was read if that memory may be reused. No two programs add to the same
-number, so the result never varies.
+Raw kernels, before their leaky ReLU, are 25 times as large as the features, so the cost of the
+filter is moving them. The forward pass reads every raw value once; the backward pass reads it once
+and writes its gradient once, in place if that memory may be reused. No two programs add to the same
+value, so the result is deterministic.
 
-Import this module only where Triton is installed. To PyTorch's compiler its operators are opaque.
+Import this module only where Triton is installed. Its operators are opaque to PyTorch's compiler.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from planetcr_models.errors import InputError
 
 WARPS = 4
 SHORT_REACH = 2**30
-"""Images whose last value is nearer to their first than this are indexed with 32 bits: half the
-registers of 64, and room for what a tile counts beyond its image."""
+"""Images whose last value is closer to the first than this are indexed with 32 bits: half the
+registers of 64, and room for indices of a tile beyond its image."""
 
 
 def filter_forward(features: Tensor, raw: Tensor, slope: float) -> Tensor:
-    """Correlate every channel at every pixel with a kernel of its own.
+    """Correlate every channel at every pixel with its own kernel.
 
     Args:
-        features: Shape (B, C, H, W), of any strides; continued by its outermost pixels.
+        features: Shape (B, C, H, W), of any strides; padded by replicating the border.
         raw: Kernels before their leaky ReLU, in the type of the features. Shape (B, C · k², H, W)
             with k odd, channel-major, then row, then column; or (B, C, k², H, W), of any strides.
-            Fastest with C innermost and k² around it, as tap-major rows of a 1 × 1 convolution
-            give it in channels-last; then with H and W innermost. Channel-major in channels-last
-            is slow.
+            Fastest with C innermost and k² around it, as from tap-major rows of a 1 × 1
+            convolution in channels-last; second with H and W innermost. Channel-major in
+            channels-last is slow.
         slope: Of the leaky ReLU.
 
     Returns:
-        Shape and strides of ``features``. Sums are float32, of float64 float64.
+        Shape and strides of ``features``. Sums are float32, for float64 inputs float64.
     """
     return _forward(features, _by_tap(features, raw), slope)
 
@@ -50,10 +50,10 @@ def filter_backward(
     """Gradients of :func:`filter_forward`.
 
     Args:
-        gradient: Of what it returned, shape (B, C, H, W), of any strides.
-        features: As given to it.
-        raw: As given to it.
-        slope: As given to it.
+        gradient: Of its result, shape (B, C, H, W), of any strides.
+        features: As in the forward pass.
+        raw: As in the forward pass.
+        slope: As in the forward pass.
         reuse: Whether ``raw`` may be overwritten with its gradient.
 
     Returns:
@@ -69,7 +69,7 @@ def filter_backward(
 
 
 def _by_tap(features: Tensor, raw: Tensor) -> Tensor:
-    """The same memory as (B, C, k², H · W); a copy only of crops, whose rows have gaps."""
+    """View as (B, C, k², H · W); a copy only for crops, whose rows have gaps."""
     batch, channels, *size = features.shape
     if raw.ndim == 4 and raw.shape[1] % channels == 0:
         raw = raw.unflatten(1, (channels, -1))
@@ -199,7 +199,7 @@ def _tile(
     block_pixels: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> Any:
-    """Where this program works: image, first channel, pixels, channels from the first; which exist.
+    """Position of this program: image, first channel, pixels, channels, and which of them exist.
 
     Pixels have shape (block, 1), channels (1, block).
     """
@@ -311,9 +311,9 @@ def _gradient_tile(
     block_pixels: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> None:
-    """Both gradients, by the pixel of the padded features that a tap saw.
+    """Compute both gradients, pixel by pixel of the padded features.
 
-    Every tap of every kernel saw one such pixel, so going through these pixels meets each tap
+    Every tap of every kernel read one such pixel, so iterating over these pixels visits each tap
     once: ``to_taps`` may be ``taps``, and columns are not unrolled, as loads wait for stores. The
     sums of pixels on and beyond the border go to ``padded``, to be folded.
     """
@@ -384,7 +384,7 @@ def _fold_tile(
     block_pixels: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> None:
-    """Outermost pixels gather the margin that repeats them: top and left, then bottom and right."""
+    """Add the padding to the border pixels that it replicates: top and left, bottom and right."""
     half = height + width
     image, first, pixel, channel, valid = _tile(
         2 * half, channels, index, block_pixels, block_channels

@@ -1,7 +1,7 @@
-"""Tokens in, tokens out: self-attention within windows, of one image or of two that compare notes.
+"""Compute self-attention within windows, of one image or jointly of two.
 
-Tokens are pixels, channels last: (B, H, W, C). GLF-CR's joint attention of optical and SAR
-features, which Align-CR took over (paper, Sec. 4.2.2).
+Tokens are pixels, channels last: (B, H, W, C). The joint attention of optical and SAR
+features is that of GLF-CR, adopted by Align-CR (paper, Sec. 4.2.2).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ WINDOW = 8
 """Height and width of a window, in tokens."""
 
 FORBIDDEN = -100.0
-"""Added to the logit of two tokens of one window that are no neighbours in the image."""
+"""Added to the logit of two tokens of a window that are not neighbours in the image."""
 
 PORTION_LOGITS = 2**19
-"""Logits of one stream that a CPU holds at a time: 2 MiB in float32, which stay in its cache."""
+"""Logits of one stream per portion on a CPU: 2 MiB in float32, which fit its cache."""
 
 
 class Projections(nn.Module):
-    """Queries, keys and values of one stream, and the way back."""
+    """Projections of one stream: queries, keys, values and output."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -38,12 +38,12 @@ class Projections(nn.Module):
         return query * query.shape[-1] ** -0.5, key, value
 
     def merge(self, attended: Tensor) -> Tensor:
-        """Put the heads side by side and project: (windows, tokens, C)."""
+        """Concatenate the heads and project: (windows, tokens, C)."""
         return self.out(attended.transpose(1, 2).flatten(2))
 
 
 class PositionBias(nn.Module):
-    """One learned number per head and displacement within a window."""
+    """Learned bias per head and displacement within a window."""
 
     def __init__(self, heads: int) -> None:
         super().__init__()
@@ -89,11 +89,10 @@ class WindowAttention(nn.Module):
 
 
 class JointWindowAttention(nn.Module):
-    """Attention within the windows of two images, the second of which corrects the first.
+    """Attention within the windows of two images, in which SAR corrects the optical logits.
 
-    Where the SAR stream finds two tokens alike and the optical stream does not, or the other way
-    round, a gate decides how much of the difference the optical logits take over. Both streams
-    share the position bias; each attends to its own values.
+    A gate determines how much of the difference between the SAR and the optical logits is added to
+    the optical ones. Both streams share the position bias; each attends to its own values.
 
     Args:
         width: Channels C, a multiple of ``heads``.
@@ -166,10 +165,10 @@ def from_windows(windows: Tensor, shape: tuple[int, ...], shift: int) -> Tensor:
 
 
 def _regions(tokens: Tensor, shift: int) -> list[Tensor]:
-    """Which part of the image each token of shifted windows is from, (windows, 64).
+    """Region of the image of each token of shifted windows, (windows, 64).
 
     A cyclic shift brings opposite borders of the image into one window; they may not attend to
-    each other. Without a shift there is nothing to tell.
+    each other. Without a shift there is only one region.
     """
     if not shift:
         return []
@@ -191,10 +190,10 @@ def _places(bias: Tensor, region: Tensor | None = None) -> Tensor:
 
 
 def _by_windows(attend: Callable[..., tuple[Tensor, ...]], *windows: Tensor) -> tuple[Tensor, ...]:
-    """Let windows attend, some at a time on a CPU; recompute in the backward pass.
+    """Compute attention in portions on a CPU, and recompute it in the backward pass.
 
     Logits are many times as large as the features. In portions they stay in the cache, and with
-    recomputation they do not wait for the backward pass.
+    recomputation they are not stored for the backward pass.
     """
     total = len(windows[0])
     portion = total

@@ -1,1 +1,1 @@
-"""The networks, one file per method."""
+"""Define the networks, one file per method."""

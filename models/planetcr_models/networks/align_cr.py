@@ -1,8 +1,8 @@
-"""Align-CR: SAR features are moved onto the optical ones before they are fused (paper, Sec. 4).
+"""Define Align-CR, which aligns SAR with optical features before fusion (paper, Sec. 4).
 
-Two streams at half resolution run through stages of the same form: align SAR by deformable
-convolutions (eq. 4, 6, 7), refine both streams in a dense block with joint attention, fuse SAR into
-the optical features (eq. 5). The sum of all is a correction of the cloudy image.
+Two streams at half resolution pass through identical stages: align SAR by deformable convolutions
+(eq. 4, 6, 7), refine both streams in a dense block with joint attention, fuse SAR into the optical
+features (eq. 5). The merged features of all stages correct the cloudy image.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ class AlignCR(Restorer):
 
     Follows the authors' released code where the paper is silent: the network works on 2 × 2 pixels
     as channels, aligned SAR features replace the unaligned ones, and the global residual is the
-    shallow feature after its ReLU. The ablation "w/o Align" (Tab. 2) leaves the alignment out and
-    nothing else.
+    shallow feature after its ReLU. The ablation "w/o Align" (Tab. 2) only omits the alignment.
 
     Args:
         bands: Optical bands.
@@ -101,9 +100,8 @@ class AlignCR(Restorer):
 class AlignCRNoSar(Restorer):
     """Align-CR's ablation without SAR: the optical stream alone.
 
-    The paper has it in one sentence ("w/o SAR", Tab. 2), its code not at all. Our reading: the
-    optical stream as it is, without alignment, gate and fusion, for which there is nothing to
-    align, compare or fuse.
+    The paper describes it in one sentence ("w/o SAR", Tab. 2), and its code does not contain it.
+    Our interpretation: the optical stream without alignment, gate and fusion, which need SAR.
 
     Args:
         bands: Optical bands.
@@ -164,7 +162,7 @@ class Stage(nn.Module):
         self.fuse = LocalFusion(width)
 
     def forward(self, optical: Tensor, sar: Tensor, *, last: bool) -> tuple[Tensor, Tensor]:
-        """Two streams (B, width, H, W) to the same; the last stage's SAR is not finished."""
+        """Two streams (B, width, H, W) to the same; the last stage leaves SAR incomplete."""
         if self.align is not None:
             sar = self.align(sar, optical)
         deep, deep_sar = self.attention(self.dense(optical), self.dense_sar(sar))
@@ -185,7 +183,7 @@ class OpticalStage(nn.Module):
 
 
 class WeightNormConv2d(nn.Module):
-    """A convolution whose kernels are given by direction and magnitude, one per output channel."""
+    """A convolution with weight normalisation: direction and magnitude per output channel."""
 
     def __init__(self, channels: int, out: int, size: int) -> None:
         super().__init__()
@@ -221,7 +219,7 @@ class WideActivation(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Swin layer: attention within windows, then a perceptron, each with its residual."""
+    """Swin layer: attention within windows, then a perceptron, each with a residual."""
 
     def __init__(self, width: int, heads: int, shift: int) -> None:
         super().__init__()
@@ -238,7 +236,7 @@ class Transformer(nn.Module):
 
 
 class JointTransformer(nn.Module):
-    """Swin layer of both streams, which share nothing but their attention (SGCI)."""
+    """Swin layer of both streams, which share only their attention (SGCI)."""
 
     def __init__(self, width: int, heads: int, shift: int) -> None:
         super().__init__()
@@ -258,7 +256,7 @@ class JointTransformer(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Features at full, half and quarter size, all of one width, enriched from above (FPN)."""
+    """Features at full, half and quarter size, all of one width, with a top-down path (FPN)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -278,12 +276,12 @@ class Pyramid(nn.Module):
 
 
 class AlignmentLevel(nn.Module):
-    """One level of the pyramid: guess where SAR lies, helped by the level above, and sample there.
+    """One level of the pyramid: estimate the displacement of SAR, with the level above, and sample.
 
     Args:
         width: Channels of each stream.
-        groups: Groups of channels that move together.
-        alone: True where there is no level above.
+        groups: Groups of channels with common offsets.
+        alone: True for the top level.
     """
 
     def __init__(self, width: int, groups: int, *, alone: bool = False) -> None:
@@ -301,9 +299,9 @@ class AlignmentLevel(nn.Module):
         guide_above: Tensor | None = None,
         aligned_above: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return what the offsets were read from, and the aligned features before activation.
+        """Return the guide of the offsets, and the aligned features before activation.
 
-        The guide from above counts double, for displacements are twice as many pixels here.
+        The guide from above is doubled, because displacements are twice as many pixels here.
         """
         guide = leaky(self.compare(torch.cat((source, reference), 1)))
         if self.refine is not None and guide_above is not None:
@@ -316,7 +314,7 @@ class AlignmentLevel(nn.Module):
 
 
 class Alignment(nn.Module):
-    """SAR features moved onto the optical ones: two pyramids, then EDVR's cascade (eq. 6, 7).
+    """Align SAR with optical features: two pyramids, then EDVR's cascade (eq. 6, 7).
 
     Args:
         width: Channels of each stream, a multiple of ``groups``.
@@ -331,7 +329,7 @@ class Alignment(nn.Module):
         self.cascade = AlignmentLevel(width, groups, alone=True)
 
     def forward(self, source: Tensor, reference: Tensor) -> Tensor:
-        """SAR and optical features (B, width, H, W), to the SAR features that take their place."""
+        """SAR and optical features (B, width, H, W) to aligned SAR features."""
         source1, source2, source3 = self.source(source)
         reference1, reference2, reference3 = self.reference(reference)
         guide, aligned = self.level3(source3, reference3)

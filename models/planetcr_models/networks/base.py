@@ -1,4 +1,4 @@
-"""The contract of every network: ``forward(cloudy, sar) -> clear``, at any height and width."""
+"""Define the contract of every network: ``forward(cloudy, sar) -> clear``, at any size."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ SAR_PER_OPTICAL = (3, 10)
 """A SAR pixel of 10 m is 10/3 optical pixels of 3 m wide."""
 
 SMALLEST = 32
-"""Least height and width of an image."""
+"""Smallest height and width of an image."""
 
 
 class Restorer(nn.Module, ABC):
-    """A network that removes clouds from one image, with or without the help of SAR.
+    """A network that removes clouds from one image, with or without SAR.
 
-    A subclass writes :meth:`restore`, which sees images on one grid whose sides are multiples of
-    ``multiple``. This class does the rest: it brings SAR to the optical grid by nearest neighbour,
-    mirrors the borders outwards where a side is no multiple, and cuts them off again.
+    A subclass implements :meth:`restore`, which receives images on one grid whose sides are
+    multiples of ``multiple``. This class does the rest: it resamples SAR to the optical grid by
+    nearest neighbour, pads images by reflection up to the next multiple, and crops them again.
 
     Args:
         bands: Optical bands, of the input and of the output.
 
     Attributes:
-        uses_sar: False where SAR is taken and ignored.
-        multiple: The sides of what :meth:`restore` sees are multiples of this.
-        unused_parameters: Names of the parameters that get no gradient by design: the authors'
-            networks hold them, and so do their checkpoints.
+        uses_sar: False if SAR is accepted and ignored.
+        multiple: The sides of the images for :meth:`restore` are multiples of this.
+        unused_parameters: Names of parameters without a gradient by design: the authors' networks
+            and their checkpoints have them.
         method: Name under which ``create_model`` made it.
         options: Options with which it was made.
     """
@@ -58,14 +58,14 @@ class Restorer(nn.Module, ABC):
 
         Args:
             cloudy: Reflectance in [0, 1], shape (B, bands, H, W), H and W at least 32.
-            sar: VV and VH in [0, 1] over the same extent, shape (B, 2, h, w), on a grid of its own:
-                at its native 10 m, or already on the optical grid.
+            sar: VV and VH in [0, 1] over the same extent, shape (B, 2, h, w), on the native grid of
+                10 m or already on the optical grid.
 
         Returns:
             Reflectance, not clipped, of the shape and dtype of ``cloudy``.
 
         Raises:
-            InputError: A shape that does not fit, or numbers that are no floats.
+            InputError: A wrong shape, or values that are not floats.
         """
         self._check(cloudy, sar)
         height, width = cloudy.shape[-2:]
@@ -82,7 +82,7 @@ class Restorer(nn.Module, ABC):
 
         Args:
             cloudy: Reflectance in [0, 1]; H and W are multiples of ``multiple``.
-            sar: On the optical grid; untouched, on its own, where the network does not use it.
+            sar: On the optical grid; unchanged if the network does not use it.
         """
 
     def _check(self, cloudy: Tensor, sar: Tensor) -> None:
@@ -119,10 +119,10 @@ def refuse_small(who: str, size: tuple[int, ...]) -> None:
 
 
 def upsample(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring an image to another grid of the same extent by nearest neighbour, centre rule.
+    """Resample an image to another grid of the same extent by nearest neighbour.
 
-    The rule of GDAL, by which the paper's SAR reaches the optical grid (Sec. 5.1): source pixel
-    floor((i + 1/2) · source / size), in integers. torch's plain ``nearest`` takes another pixel
+    The rule of GDAL, as for SAR in the paper (Sec. 5.1): source pixel
+    floor((i + 1/2) · source / size), in integers. torch's plain ``nearest`` picks a different pixel
     for 19 % of the SAR image.
 
     Args:
@@ -142,17 +142,17 @@ def upsample(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def reflect_pad(image: Tensor, multiple: int) -> Tensor:
-    """Extend both sides of each axis evenly, by mirroring, up to the next multiple.
+    """Pad both sides of each axis evenly, by reflection, up to the next multiple.
 
-    Unlike :func:`torch.nn.functional.pad`, it mirrors again where the extension is wider than the
-    image itself.
+    Unlike :func:`torch.nn.functional.pad`, it reflects repeatedly if the padding is wider than the
+    image.
 
     Args:
         image: Shape (B, C, H, W).
-        multiple: Of which the sides of the result are multiples.
+        multiple: The sides of the result are multiples of this.
 
     Returns:
-        Shape (B, C, H', W'); where the sum of the two margins is odd, the second is the wider.
+        Shape (B, C, H', W'); if the sum of the two margins is odd, the second is the wider one.
     """
     for axis in (-2, -1):
         size = image.shape[axis]

@@ -1,4 +1,4 @@
-"""DSen2-CR: a residual network without downsampling; SAR enters beside the optical bands.
+"""Define DSen2-CR, a residual network without downsampling on optical bands and SAR.
 
 Meraner, Ebel, Zhu, Schmitt: "Cloud removal in Sentinel-2 imagery using a deep residual neural
 network and SAR-optical data fusion", ISPRS Journal of Photogrammetry and Remote Sensing 166, 2020;
@@ -19,8 +19,8 @@ from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer
 class DSen2CR(Restorer):
     """DSen2-CR: 16 residual blocks of 256 channels, whose sum corrects the cloudy image.
 
-    Follows the Planet-CR authors' code, on which the published numbers rest: reflectance and SAR
-    in [0, 1], weights from PyTorch's default initialisation. The paper's own code divides
+    Follows the code of the Planet-CR authors, which produced the published numbers: reflectance and
+    SAR in [0, 1], weights from PyTorch's default initialisation. The paper's own code divides
     reflectance by 2000 and starts from He-uniform weights, with which the first correction is as
     large as the data. Train with ``carl``.
 
@@ -28,8 +28,8 @@ class DSen2CR(Restorer):
         bands: Optical bands.
         width: Channels of the blocks.
         blocks: Number of residual blocks.
-        use_sar: False for the paper's own control, which sees no SAR.
-        residual_scale: Factor of each block's change.
+        use_sar: False for the paper's control without SAR.
+        residual_scale: Factor of the residual of each block.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""GLF-CR: SAR guides the cloud removal globally by joint attention, locally by dynamic filters.
+"""Define GLF-CR, which fuses SAR by joint attention and dynamic filters.
 
 Xu, Shi, Ebel, Yu, Xia, Yang, Zhu: "GLF-CR: SAR-Enhanced Cloud Removal with Global-Local Fusion",
 ISPRS Journal of Photogrammetry and Remote Sensing 192, 2022; here for four optical bands, as the
@@ -23,8 +23,8 @@ MLP_RATIO = 2
 class GLFCR(Restorer):
     """GLF-CR: two streams at half resolution, joint attention in every dense layer.
 
-    The authors' network is bound to the size it is built for; this one takes any. Their released
-    weights also hold the masks of that size, which are not needed.
+    The authors' network works only at the size it is built for; this one takes any. Their released
+    weights also contain masks of that size, which are not needed.
 
     Args:
         bands: Optical bands.
@@ -34,7 +34,7 @@ class GLFCR(Restorer):
         layers: Dense layers of a stage.
         heads: Attention heads.
         drop_path: In training, the share of images in which the last dense layer's attention and
-            perceptron are skipped; rises from zero, layer by layer.
+            perceptron are skipped; increases from zero, layer by layer.
     """
 
     multiple = 2 * WINDOW
@@ -100,7 +100,7 @@ class Stage(nn.Module):
         self.fuse = LocalFusion(width)
 
     def forward(self, optical: Tensor, sar: Tensor, *, last: bool) -> tuple[Tensor, Tensor]:
-        """Two streams (B, width, H, W) to the same; the last stage's SAR is not finished."""
+        """Two streams (B, width, H, W) to the same; the last stage leaves SAR incomplete."""
         grown, grown_sar = optical, sar
         for layer in self.layers:
             more, more_sar = layer(grown, grown_sar)
@@ -109,7 +109,7 @@ class Stage(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """What one dense layer appends to each stream: convolution, joint attention, perceptron."""
+    """One dense layer of both streams: convolution, joint attention, perceptron."""
 
     def __init__(
         self, channels: int, growth: int, heads: int, shift: int, drop_path: float

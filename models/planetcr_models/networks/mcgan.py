@@ -1,4 +1,4 @@
-"""McGAN: a U-Net, trained against a discriminator, that removes clouds from optical images alone.
+"""Define McGAN, a U-Net on optical images, trained against a discriminator.
 
 Enomoto, Sakurada, Wang, Fukui, Matsuoka, Nakamura, Kawaguchi: "Filmy Cloud Removal on Satellite
 Imagery with Multispectral Conditional Generative Adversarial Nets", CVPR Workshops 2017.
@@ -17,31 +17,31 @@ from planetcr_models.layers.blocks import conv3
 from planetcr_models.networks.base import OPTICAL_BANDS, Restorer
 
 SLOPE = 0.2
-"""Of every leaky ReLU."""
+"""Slope of every leaky ReLU."""
 
 WIDEST = 8
-"""Most channels of a level, in widths."""
+"""Largest number of channels of a level, in widths."""
 
 DROPPED = 3
-"""Innermost levels of the decoder that have dropout."""
+"""Number of innermost levels of the decoder with dropout."""
 
 
 class McGAN(Restorer):
-    """McGAN's generator: seven halvings, seven doublings, and what was lost handed across.
+    """McGAN's generator: a U-Net with seven halvings and doublings and skip connections.
 
-    Reflectance goes from [0, 1] to [-1, 1] and back inside; the output is linear. The paper
-    restores visible bands by a clean near-infrared one, which no PlanetScope image has: its
-    near-infrared does not see through clouds either, so the four cloudy bands are all there is.
+    Reflectance is converted from [0, 1] to [-1, 1] and back inside; the output is linear. The paper
+    restores visible bands with a clean near-infrared band. That of PlanetScope does not see through
+    clouds, so the four cloudy bands are the only input.
 
-    The authors' scripts test in training mode, with each image's own statistics and live dropout;
-    this network is meant to be tested in evaluation mode. Their convolutions' biases start from
-    PyTorch's default; ours from zero, as in their first, Chainer version. Their fourth output, the
-    mask of synthetic clouds, is left out.
+    The authors' scripts test in training mode, with the statistics of each image and active
+    dropout; this network is to be tested in evaluation mode. The biases of their convolutions have
+    PyTorch's default initialisation; ours are zero, as in their first version, in Chainer. Their
+    fourth output, the mask of synthetic clouds, is left out.
 
     Args:
         bands: Optical bands.
         width: Channels at full resolution; deeper levels have twice those above, at most 8 widths.
-        depth: How often the image is halved; inside, its sides are multiples of 2 ** depth.
+        depth: Number of halvings; inside, the sides of the image are multiples of 2 ** depth.
         dropout: Share of features dropped in the three innermost levels of the decoder.
     """
 
@@ -127,7 +127,7 @@ def level_widths(width: int, levels: int) -> list[int]:
 
 
 def initialise(network: nn.Module) -> None:
-    """Draw a GAN's first weights: kernels from N(0, 0.02), normal gains from N(1, 0.02), biases 0.
+    """Initialise a GAN: kernels from N(0, 0.02), gains from N(1, 0.02), biases 0.
 
     Args:
         network: Changed in place.

@@ -1,4 +1,4 @@
-"""SAR-Opt-cGAN: pix2pix's U-Net on optical bands and SAR, one stacked on the other.
+"""Define SAR-Opt-cGAN, pix2pix's U-Net on stacked optical bands and SAR.
 
 Grohnfeldt, Schmitt, Zhu: "A Conditional Generative Adversarial Network to Fuse SAR and
 Multispectral Optical Data for Cloud Removal from Sentinel-2 Images", IGARSS 2018. No code of it is
@@ -20,32 +20,33 @@ from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer, ma
 from planetcr_models.networks.mcgan import SLOPE, initialise, level_widths
 
 UNDROPPED = 4
-"""Outermost levels of the decoder, which have no dropout; the innermost has none either."""
+"""Number of outermost levels of the decoder without dropout; the innermost has none either."""
 
 OUTPUTS = ("tanh", "linear")
 LARGE = ("windows", "pad")
 
 
 class SarOptCGAN(Restorer):
-    """SAR-Opt-cGAN's generator, reconstructed: eight halvings, down to one pixel, and back.
+    """SAR-Opt-cGAN's generator, reconstructed: a U-Net with eight halvings, down to one pixel.
 
-    Reflectance and SAR go from [0, 1] to [-1, 1] inside, the result back. The network is made for
-    images whose sides are 2 ** depth pixels, 256 by default. Smaller ones are mirrored outwards.
-    Of larger ones, evenly spaced overlapping windows of that size are restored on their own, and
-    averaged where they overlap: a 300 x 300 image is four windows, at offsets 0 and 44.
+    Reflectance and SAR are converted from [0, 1] to [-1, 1] inside, the result back. The network is
+    designed for images with sides of 2 ** depth pixels, 256 by default. Smaller ones are padded by
+    reflection. Of larger ones, evenly spaced overlapping windows of that size are restored
+    separately, and averaged where they overlap: a 300 x 300 image has four windows, at offsets 0
+    and 44.
 
-    Neither the paper's band count nor its training is known, so numbers of this network are no
-    reproduction of anyone's.
+    Neither the paper's number of bands nor its training is known, so scores of this network
+    reproduce nobody's.
 
     Args:
         bands: Optical bands.
-        use_sar: False for the paper's own control, which sees no SAR.
+        use_sar: False for the paper's control without SAR.
         width: Channels of the first level; deeper ones have twice those above, at most 8 widths.
         depth: Number of levels, each of half the size of the one above; only 8 is pix2pix's.
         output: ``tanh`` as in pix2pix, which keeps reflectance within (0, 1) but saturates near 0,
             where much of it lies; or ``linear``.
-        large: ``windows`` as above, or ``pad``: mirror a large image outwards to the next multiple
-            of 2 ** depth and restore it in one piece.
+        large: ``windows`` as above, or ``pad``: pad a large image by reflection to the next
+            multiple of 2 ** depth and restore it as a whole.
         dropout: Share of features dropped in the decoder, from the fifth level to the last but one.
     """
 
@@ -165,7 +166,7 @@ class Decoder(nn.Module):
 
 
 def window_offsets(size: int, side: int) -> list[int]:
-    """Where the fewest windows of a side start that cover an axis, evenly spaced.
+    """Offsets of the fewest evenly spaced windows that cover an axis.
 
     Example:
         >>> window_offsets(300, 256)

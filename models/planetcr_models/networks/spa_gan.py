@@ -1,4 +1,4 @@
-"""SpA GAN: residual blocks gated by a map of where to look, from optical images alone.
+"""Define SpA GAN, residual blocks with spatial attention on optical images.
 
 Pan: "Cloud Removal for Remote Sensing Imagery via Spatial Attention Generative Adversarial
 Network", arXiv 2009.13015, 2020; the attention is a light form of SPANet's (Wang, Yang, Xu, Chen,
@@ -25,11 +25,11 @@ GATED_TOGETHER = 3
 class SpAGAN(Restorer):
     """SpA GAN's generator: 17 residual blocks at full resolution, 12 of them gated by attention.
 
-    One attention module looks four times, each time for three blocks. The authors' network also
-    holds a layer that weights the four directions of the attention, multiplies by its result and
-    throws the product away, and a convolution that nothing calls. Both are kept, so that their
-    files of weights fit, and named in ``unused_parameters``. The published results and weights rest
-    on the directions unweighted; ``directional=True`` weights them, as was meant.
+    One attention module is applied four times, each time for three blocks. The authors' network
+    also has a layer that weights the four directions of the attention and whose product is
+    discarded, and an unused convolution. Both are kept, so that their checkpoints load, and named
+    in ``unused_parameters``. The published results and weights use unweighted directions;
+    ``directional=True`` weights them, as intended.
 
     The output is linear, without the input added. Data are in [0, 1]; the published weights, for
     three bands, expect blue, green, red.
@@ -70,11 +70,11 @@ class SpAGAN(Restorer):
         return self.restore_with_attention(cloudy, sar)[0]
 
     def restore_with_attention(self, cloudy: Tensor, sar: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002  the contract's
-        """Restore images, and tell where the network looked last.
+        """Restore images, and return the last attention map.
 
         Args:
             cloudy: Reflectance in [0, 1], shape (B, bands, H, W).
-            sar: Not looked at.
+            sar: Ignored.
 
         Returns:
             Reflectance, not clipped, shape (B, bands, H, W), and the fourth attention map, in
@@ -92,7 +92,7 @@ class SpAGAN(Restorer):
 
 
 class Block(nn.Module):
-    """``relu(x + gate · change(x))``, the change seen through a convolution with gaps."""
+    """``relu(x + gate · change(x))``, with a dilated convolution in the change."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -101,13 +101,13 @@ class Block(nn.Module):
         self.third = nn.Conv2d(width, width, 1, bias=False)
 
     def forward(self, features: Tensor, gate: Tensor | None) -> Tensor:
-        """(B, width, H, W) to the same; the gate is (B, 1, H, W), None for an open one."""
+        """(B, width, H, W) to the same; the gate is (B, 1, H, W), or None."""
         change = self.third(F.relu(self.second(F.relu(self.first(features)))))
         return F.relu(features + (change if gate is None else gate * change))
 
 
 class Attention(nn.Module):
-    """Where to look: two rounds of listening to the four neighbours, then a map in (0, 1)."""
+    """Spatial attention: two rounds of four-directional propagation, then a map in (0, 1)."""
 
     def __init__(self, width: int, *, directional: bool) -> None:
         super().__init__()
@@ -128,10 +128,10 @@ class Attention(nn.Module):
 
 
 class Neighbours(nn.Module):
-    """What each pixel hears from above, right, below and left: one pixel far.
+    """Propagate features by one pixel from above, right, below and left.
 
     ``relu(own + scale · neighbour + bias)``, with a scale and a bias of each channel and direction;
-    pixels of the border without such a neighbour keep what they have.
+    pixels of the border without such a neighbour keep their values.
     """
 
     def __init__(self, width: int) -> None:
@@ -154,7 +154,7 @@ class Neighbours(nn.Module):
 
 
 def _listen(own: Tensor, said: Tensor, axis: int, *, before: bool) -> Tensor:
-    """Add what the neighbour before or after along the axis says; keep the border."""
+    """Add the neighbour before or after along the axis; keep the border."""
     inner = own.shape[axis] - 1
     hearing, border = (1, 0) if before else (0, inner)
     sum_ = own.narrow(axis, hearing, inner) + said.narrow(axis, 1 - hearing, inner)
@@ -163,7 +163,7 @@ def _listen(own: Tensor, said: Tensor, axis: int, *, before: bool) -> Tensor:
 
 
 class Directions(nn.Module):
-    """How much each of the four directions counts, in (0, 1), for each pixel."""
+    """Weight of each of the four directions, in (0, 1), for each pixel."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""The land-cover segmenter of Sec. V: DeepLabv3+ and its loss."""
+"""Define the land-cover segmenter (paper, Sec. 5.3), DeepLabv3+, and its loss."""

@@ -1,9 +1,8 @@
-"""Image in, land cover out: the frozen DeepLabv3+ that says what of the land a method kept.
+"""Segment land cover with DeepLabv3+, and save and load its weights.
 
 The paper trains it on cloud-free images and reports its mIoU and pixel accuracy on restored ones
-(Sec. 5.3, Tab. 3, Fig. 6). Of its making the paper says DeepLabv3+ with ResNet-50 and nothing
-else, so figures of one segmenter compare with each other only: :func:`save_segmenter` writes beside
-each segmenter a card with its hash.
+(Sec. 5.3, Tab. 3, Fig. 6). The paper states only DeepLabv3+ with ResNet-50, so scores compare only
+if they come from the same segmenter: :func:`save_segmenter` writes a card with its hash beside it.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from planetcr_models.inference import InferencePrecision, ready
 from planetcr_models.networks.base import OPTICAL_BANDS, margins, reflect_pad, refuse_small
 from planetcr_models.segmentation.loss import CLASSES
 from planetcr_models.weights.checkpoint import (
+    atomic_path,
     differences,
     expect_file,
     expect_finite,
@@ -37,46 +37,45 @@ from planetcr_models.weights.files import load_state
 from planetcr_models.weights.wrappers import unwrapped
 
 ENCODERS: Final = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-"""The paper's is resnet50."""
+"""The paper uses resnet50."""
 
 MULTIPLE: Final = 16
-"""The sides of what the network sees are multiples of this."""
+"""The sides of padded images are multiples of this."""
 
 FORMAT: Final = "planetcr_models.segmentation.deeplab"
-"""How the files of segmenters name themselves: the one entry of their metadata.
+"""Format name in segmenter files, the key of their only metadata entry.
 
-It is one because safetensors writes several in an order of chance, and the hash would differ.
+There is only one because safetensors writes several in random order, and the hash would differ.
 """
 
 VERSION: Final = "1"
-"""Of the metadata; raised when older versions of this package could not read it."""
+"""Version of the metadata; raised when older versions of this package cannot read it."""
 
-_COLOURS: Final = 3  # red, green, blue: what ImageNet's pictures have
+_COLOURS: Final = 3  # red, green, blue: the bands of ImageNet's pictures
 
 
 class Segmenter(nn.Module):
     """DeepLabv3+ on a ResNet, of segmentation_models_pytorch, for images of any size.
 
-    The paper says no more than DeepLabv3+ with ResNet-50 (Sec. 5.3); the other defaults are those
-    of segmentation_models_pytorch. With 300 pixels a side the innermost map has 19, so the outer
-    taps of rates 24 and 36 see padding only.
+    The paper states only DeepLabv3+ with ResNet-50 (Sec. 5.3); the other defaults are those of
+    segmentation_models_pytorch. With 300 pixels per side the innermost map has 19, so the outer
+    taps of rates 24 and 36 see only padding.
 
     Args:
-        bands: Of the image: blue, green, red, near-infrared.
-        classes: Of land cover, 2 to 256.
+        bands: Bands of the image: blue, green, red, near-infrared.
+        classes: Land-cover classes, 2 to 256.
         encoder: One of :data:`ENCODERS`, with random weights; see :func:`load_encoder`.
-        output_stride: Image pixels per pixel of the innermost map: 16, or 8, which takes three
-            times the work.
-        rates: Dilation of the three branches that look far.
-        separable: Whether those branches convolve depthwise; False has 12.5 million more weights.
+        output_stride: Image pixels per pixel of the innermost map: 16, or 8 at triple the cost.
+        rates: Dilation rates of the three atrous branches.
+        separable: Whether these branches convolve depthwise; False has 12.5 million more weights.
 
     Attributes:
-        options: Options with which it was made; ``Segmenter(**segmenter.options)`` makes its like.
-        mean: What is subtracted from each band, a buffer of shape (bands,); 0 at first.
-        std: What each band is then divided by, likewise; 1 at first.
+        options: Its options; ``Segmenter(**segmenter.options)`` makes an equal network.
+        mean: Mean that is subtracted from each band, a buffer of shape (bands,); initially 0.
+        std: Standard deviation that each band is then divided by, likewise; initially 1.
 
     Raises:
-        ModelError: Options that make no such network.
+        ModelError: Invalid options.
     """
 
     mean: Tensor
@@ -132,10 +131,10 @@ class Segmenter(nn.Module):
         self.register_buffer("std", torch.ones(bands))
 
     def set_normalisation(self, mean: ArrayLike | Tensor, std: ArrayLike | Tensor) -> None:
-        """Say how the bands of the training images are distributed; it is saved with the weights.
+        """Set the normalisation of the bands; it is saved with the weights.
 
         Args:
-            mean: Of each band's reflectance, shape (bands,).
+            mean: Mean reflectance of each band, shape (bands,).
             std: Standard deviation likewise, greater than 0.
 
         Raises:
@@ -155,18 +154,18 @@ class Segmenter(nn.Module):
         self.std.copy_(numbers[1])
 
     def forward(self, image: Tensor) -> Tensor:
-        """Tell the land cover of a batch of images.
+        """Segment a batch of images.
 
         Args:
-            image: Reflectance, shape (B, bands, H, W), H and W at least 32; clamped to [0, 1], for
-                what a method restored may lie outside.
+            image: Reflectance, shape (B, bands, H, W), H and W at least 32; clamped to [0, 1],
+                since restored images may exceed it.
 
         Returns:
             Logits, shape (B, classes, H, W).
 
         Raises:
-            InputError: A shape that does not fit, numbers that are no floats, or a single image in
-                training, of which batch normalisation finds no variance.
+            InputError: A wrong shape, values that are not floats, or a single image in training,
+                for which batch normalisation has no variance.
         """
         self.check(image)
         height, width = image.shape[-2:]
@@ -177,7 +176,7 @@ class Segmenter(nn.Module):
         return logits[..., top : top + height, left : left + width]
 
     def check(self, image: Tensor) -> None:
-        """Raise InputError unless :meth:`forward` takes such images."""
+        """Raise InputError unless :meth:`forward` accepts the images."""
         if not image.is_floating_point():
             raise InputError(
                 f"segmenter: expected reflectance in [0, 1] as floats, got images of {image.dtype}"
@@ -199,21 +198,21 @@ def classify(
     device: str | torch.device | None = None,
     precision: InferencePrecision = "32",
 ) -> NDArray[np.uint8]:
-    """Tell the land cover of images of one size.
+    """Segment images of one size.
 
     Args:
         segmenter: Runs in evaluation mode; its own mode is restored.
         images: Reflectance, shape (B, bands, H, W), H and W at least 32; clamped to [0, 1].
         device: See ``choose_device``; the segmenter stays there. By
-            default where it is.
+            default its own.
         precision: ``bf16`` is faster on a GPU; it changes the class of some pixels, so it is never
-            chosen unasked.
+            the default.
 
     Returns:
         Class indices, shape (B, H, W).
 
     Raises:
-        InputError: A shape that does not fit, or numbers that are no floats or not finite.
+        InputError: A wrong shape, or values that are not floats or not finite.
         ModelError: No such device, or too little memory on it.
     """
     if images.dtype.kind == "f" and not np.isfinite(images).all():
@@ -228,28 +227,29 @@ def classify(
 
 
 def load_encoder(segmenter: Segmenter, source: Path | str) -> Path:
-    """Start a segmenter's encoder from weights that were learnt on colour pictures.
+    """Initialise the encoder of a segmenter with weights trained on colour pictures.
 
-    The first convolution's kernels for red, green and blue go to the bands of that colour; further
-    bands (near-infrared) get the mean of the three, and all are scaled by 3 / bands, so that a grey
-    image is answered as before. Nothing is downloaded. Whether the authors started so is not said.
+    The kernels of the first convolution for red, green and blue go to the bands of that colour;
+    further bands (near-infrared) get the mean of the three, and all are scaled by 3 / bands, so
+    that the response to a grey image is unchanged. Nothing is downloaded. The paper does not say
+    whether its authors did this.
 
     Args:
-        segmenter: Of 3 bands or more, beginning with blue, green, red.
-        source: A file of a ResNet as torchvision names its parts, ``.pth`` or safetensors; or the
-            word ``imagenet``, for what segmentation_models_pytorch left in the local cache of
+        segmenter: With 3 bands or more, starting with blue, green, red.
+        source: Weights of a ResNet with torchvision's names, ``.pth`` or safetensors; or
+            ``imagenet``, for the file of segmentation_models_pytorch in the local cache of
             huggingface_hub.
 
     Returns:
         The file that was read.
 
     Raises:
-        CheckpointError: There is no such file, it cannot be read, or holds other weights.
+        CheckpointError: The file is missing, cannot be read, or holds other weights.
         ModelError: The segmenter has fewer bands.
     """
     name, bands = segmenter.options["encoder"], segmenter.options["bands"]
     if bands < _COLOURS:
-        raise ModelError(f"segmenter: expected 3 bands or more, to which colours map, got {bands}")
+        raise ModelError(f"segmenter: expected 3 bands or more, for the colours, got {bands}")
     path = _cached(name) if source == "imagenet" else Path(source)
     weights = read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path)
     weights = {key: value for key, value in unwrapped(weights).items() if not key.startswith("fc.")}
@@ -261,7 +261,7 @@ def load_encoder(segmenter: Segmenter, source: Path | str) -> Path:
     if problems:
         raise CheckpointError(
             f"{path}: expected the weights of a {name} as torchvision names them, got others; "
-            "take the file of that network, or make the segmenter with the encoder that the file "
+            "use the file of that network, or make the segmenter with the encoder that the file "
             "is of",
             problems,
         )
@@ -278,7 +278,7 @@ def _by_colour(kernel: Tensor, bands: int) -> Tensor:
 
 
 def _cached(encoder: str) -> Path:
-    """The file of ImageNet weights that segmentation_models_pytorch would download, if it did."""
+    """Find the file of ImageNet weights that segmentation_models_pytorch downloads."""
     from huggingface_hub import try_to_load_from_cache
     from segmentation_models_pytorch import encoders
 
@@ -295,53 +295,47 @@ def _cached(encoder: str) -> Path:
 
 
 def save_segmenter(segmenter: Segmenter, path: Path | str, card: Mapping[str, Any]) -> str:
-    """Write a segmenter, and beside it a card that says what it is and how well it sees.
+    """Write a segmenter, and beside it a card with its origin and scores.
 
     Args:
-        segmenter: To be written.
-        path: File of the weights, ``.safetensors`` by custom; the card gets the same name with
-            ``.json``. Files that are there are replaced.
-        card: What JSON can hold: fingerprint and track of the data, scores on cloud-free images
-            that were held out, …; ``options`` and ``sha256`` are added. What is not known (nan) is
-            None.
+        segmenter: The segmenter.
+        path: File of the weights, usually ``.safetensors``; the card gets the same name with
+            ``.json``. Existing files are replaced.
+        card: JSON values: fingerprint and track of the data, scores on held-out cloud-free images,
+            …; ``options`` and ``sha256`` are added. Unknown values (nan) are None.
 
     Returns:
-        SHA-256 of the weights' file; the same weights, normalisation and options have the same.
+        SHA-256 of the weight file, equal for equal weights, normalisation and options.
 
     Raises:
-        ModelError: The card holds what JSON cannot, or would take the place of the weights.
+        ModelError: The card is not valid JSON, or has the name of the weights.
         OSError: The files cannot be written.
     """
     path = Path(path)
     if path.suffix == ".json":
-        raise ModelError(f"{path}: is where the card goes; name the weights .safetensors")
+        raise ModelError(f"{path}: is the name of the card; name the weights .safetensors")
     options = dict(segmenter.options)
     said = {FORMAT: json.dumps({"version": VERSION, "options": options})}
-    beside, card_beside = (path.with_name(f".{path.name}.{part}") for part in ("partial", "card"))
-    try:
-        write_safetensors(beside, segmenter.state_dict(), said)
-        digest = _sha256(beside)
+    # The weights take their place first: left by the inner context.
+    with atomic_path(path.with_suffix(".json")) as card_file, atomic_path(path) as weights_file:
+        write_safetensors(weights_file, segmenter.state_dict(), said)
+        digest = _sha256(weights_file)
         text = _card_text({**card, "options": options, "sha256": digest})
-        card_beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-        card_beside.replace(path.with_suffix(".json"))
-    finally:
-        beside.unlink(missing_ok=True)
-        card_beside.unlink(missing_ok=True)
+        card_file.write_text(text, encoding="utf-8")
     return digest
 
 
 def load_segmenter(path: Path | str) -> Segmenter:
-    """Make the segmenter again that :func:`save_segmenter` wrote.
+    """Load a segmenter that :func:`save_segmenter` wrote.
 
     Args:
-        path: The file of the weights. A card that lies beside it must be its own; none need be.
+        path: The file of the weights. A card beside it is optional, but must be its own.
 
     Returns:
         The segmenter, in evaluation mode, in float64 if the weights are, otherwise in float32.
 
     Raises:
-        CheckpointError: The file cannot be read, is no such file, or is not the card's.
+        CheckpointError: The file cannot be read, has another format, or does not match the card.
     """
     path = Path(path)
     options = _options_of(path, read_safetensors(path)[1])
@@ -361,21 +355,21 @@ def load_segmenter(path: Path | str) -> Segmenter:
 
 
 def read_card(path: Path | str) -> dict[str, Any]:
-    """Read what :func:`save_segmenter` said of a segmenter.
+    """Read the card of a segmenter that :func:`save_segmenter` wrote.
 
     Args:
         path: The file of the weights, or the card itself.
 
     Raises:
-        CheckpointError: There is no card, or it cannot be read.
+        CheckpointError: The card is missing or cannot be read.
     """
     path = Path(path).with_suffix(".json")
     expect_file(path, "the card of a segmenter")
     try:
         with path.open("rb") as file:
-            card = json.loads(file.read(_LARGEST_CARD))  # a longer one is cut off, and no JSON
+            card = json.loads(file.read(_LARGEST_CARD))  # a longer one is cut off, so not JSON
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is no card, or a damaged one; copy it again") from error
+        raise CheckpointError(f"{path}: not a card, or damaged; copy it again") from error
     if not isinstance(card, dict):
         raise CheckpointError(
             f"{path}: expected the card of a segmenter, got a {type(card).__name__}"
@@ -388,7 +382,7 @@ _LARGEST_CARD: Final = 1_000_000
 
 
 def _make(options: Mapping[str, Any]) -> Segmenter:
-    """A segmenter as a file says it was made, if it is not of more bands than any image has."""
+    """Make a segmenter with the options of a file, within a limit on bands."""
     bands = options.get("bands", OPTICAL_BANDS)
     if type(bands) is int and bands > _MOST_BANDS:
         raise ModelError(f"segmenter: expected at most {_MOST_BANDS} bands, got {bands}")
@@ -399,7 +393,7 @@ _MOST_BANDS: Final = 100
 
 
 def _options_of(path: Path, said: Mapping[str, str]) -> dict[str, Any]:
-    """Options that a file names."""
+    """Read the options that a file names."""
     if FORMAT not in said:
         raise CheckpointError(
             f"{path}: expected a segmenter, as `planetcr-bench train segmenter` or save_segmenter "
@@ -409,7 +403,7 @@ def _options_of(path: Path, said: Mapping[str, str]) -> dict[str, Any]:
         entry = parse_options(said[FORMAT])
         version, options = entry["version"], dict(entry["options"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: names no version and options; save it anew") from error
+        raise CheckpointError(f"{path}: names no version and options; save it again") from error
     if version != VERSION:
         raise CheckpointError(
             f"{path}: expected version {VERSION} of the form, got {version}; update planetcr-bench"

@@ -1,4 +1,4 @@
-"""Maps of land cover and a segmenter's answer in, the loss that it learns from out."""
+"""Compute the loss that segmenters are trained with."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 from planetcr_models.errors import InputError
 
 CLASSES: Final = 6
-"""Forest, rangeland, agriculture, urban, barren, water; a map's other indices are unknown land."""
+"""Forest, rangeland, agriculture, urban, barren, water; other indices are unknown land."""
 
-_NO_CLASS: Final = -100  # what torch's cross-entropy leaves out
+_NO_CLASS: Final = -100  # ignored by torch's cross-entropy
 
 
 def ignored(labels: Tensor, classes: int = CLASSES) -> Tensor:
-    """Where the land is unknown, by any index that is no class: True there, of the same shape.
+    """Mask of unknown land, which has any index outside the classes.
 
-    It has no part in the loss. Whether the authors trained on such pixels is unknown.
+    It is ignored by the loss. Whether the authors trained on such pixels is unknown.
     """
     return (labels < 0) | (labels >= classes)
 
@@ -30,20 +30,19 @@ def segmentation_loss(
 ) -> Tensor:
     """Mean cross-entropy over the pixels whose class is known.
 
-    The paper does not name its loss. Unlike torch's, this one is 0 where no pixel is known, not
-    nan.
+    The paper does not name its loss. Unlike torch's, this one is 0 if no pixel is known, not nan.
 
     Args:
         logits: Shape (B, classes, H, W).
-        land_cover: Class indices as whole numbers, shape (B, H, W); see :func:`ignored`.
-        class_weights: Of :func:`class_weights`, shape (classes,): the mean becomes one that is
-            weighted by the weight of each pixel's true class.
+        land_cover: Class indices as integers, shape (B, H, W); see :func:`ignored`.
+        class_weights: See :func:`class_weights`, shape (classes,): the mean is weighted by the
+            weight of each pixel's true class.
 
     Returns:
-        A single number, with its gradient.
+        A scalar, with its gradient.
 
     Raises:
-        InputError: Shapes that do not fit each other, or land cover that is no index.
+        InputError: Inconsistent shapes, or land cover that is not an index.
     """
     classes = logits.shape[1]
     expected = (logits.shape[0], *logits.shape[2:])
@@ -66,14 +65,14 @@ def segmentation_loss(
 
 
 def class_weights(counts: ArrayLike | Tensor) -> Tensor:
-    """Weights that let rare classes count: one over the square root of their frequency.
+    """Weights in favour of rare classes: one over the square root of their frequency.
 
     Args:
         counts: Pixels of each class in the training images, shape (classes,).
 
     Returns:
         Float32, shape (classes,), with mean 1 over the classes that occur. A class that does not
-        occur gets 0: nothing can be learnt of it.
+        occur gets 0, since it cannot be learned.
 
     Raises:
         InputError: Another shape, negative numbers, or no pixel at all.

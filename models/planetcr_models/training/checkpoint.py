@@ -1,4 +1,4 @@
-"""A run of training to a checkpoint and back: all that it needs to go on as if nothing had been."""
+"""Save and restore everything that a training run needs to resume exactly."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from planetcr_models.errors import TrainingError
 from planetcr_models.training.objectives import Objective
-from planetcr_models.weights.checkpoint import expect_file, unpickle
+from planetcr_models.weights.checkpoint import atomic_path, expect_file, unpickle
 
 CHECKPOINT: Final = "last.ckpt"
-"""All that a run needs to go on."""
+"""File with everything that a run needs to resume."""
 
 BEST, LAST = "best.safetensors", "last.safetensors"
-"""Weights of the epoch with the best criterion, and of the last one."""
+"""Files with the weights of the best and of the last epoch."""
 
 FORMAT: Final = "planetcr_models training 1"
 
 
 @dataclass(slots=True)
 class Best:
-    """The best epoch, from 1; 0 before there is one."""
+    """The best epoch, from 1; 0 before the first one."""
 
     epoch: int = 0
     criterion: float = -math.inf
@@ -61,17 +61,17 @@ class Run:
 
     @property
     def network(self) -> nn.Module:
-        """The one that is validated and kept: the averaged one, where there is an average."""
+        """The network that is validated and saved: the averaged one, if there is an average."""
         return self.objective.network if self.average is None else self.average.module
 
     def stepped(self) -> None:
-        """Count a step, and let the average follow."""
+        """Count a step and update the average."""
         self.step += 1
         if self.average is not None:
             self.average.update_parameters(self.objective.network)
 
     def restore(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Resume from the checkpoint, if there is one."""
         path = self.out / CHECKPOINT
         self.out.mkdir(parents=True, exist_ok=True)
         if not path.exists():
@@ -85,7 +85,7 @@ class Run:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
 
     def expect_numbers(self) -> None:
-        """Raise TrainingError before weights that are no numbers take the place of good ones."""
+        """Raise TrainingError before NaN weights replace valid ones."""
         networks = [*self.objective.networks.values(), self.network]
         broken = [
             name
@@ -95,12 +95,11 @@ class Run:
         ]
         if broken:
             raise TrainingError(
-                f"step {self.step}: weights are no numbers any more ({broken[0]}); "
-                f"{advice(self.out)}"
+                f"step {self.step}: weights are NaN or infinite ({broken[0]}); {advice(self.out)}"
             )
 
     def save(self) -> None:
-        """Write the checkpoint in one step; only one process does."""
+        """Write the checkpoint atomically, in one process only."""
         self.expect_numbers()
         if not self.fabric.is_global_zero:
             return
@@ -121,31 +120,26 @@ class Run:
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint so that a kill or a full disk leaves the one before.
+    """Write a checkpoint atomically: a kill or a full disk leaves the previous one.
 
     Raises:
         OSError: It cannot be written.
     """
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        with beside.open("wb") as file:
-            try:
-                torch.save(state, file)
-            except RuntimeError as error:  # what torch makes of a full disk
-                raise OSError(f"{path}: cannot be written, the disk may be full") from error
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_path(path) as beside, beside.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(f"{path}: cannot be written, the disk may be full") from error
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, without running any code that it may hold.
+    """Read a checkpoint without executing code in it.
 
     Raises:
         CheckpointError: It cannot be read.
-        TrainingError: It is none of a training run.
+        TrainingError: It does not belong to a training run.
     """
     expect_file(path, "the checkpoint of a training run")
     state = unpickle(path, "checkpoint of a training run")
@@ -158,7 +152,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def expect_same_run(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise TrainingError unless a checkpoint is of the run that is asked for."""
+    """Raise TrainingError unless a checkpoint belongs to the requested run."""
     other = [
         f"{key}: {there.get(key, 'none')} there, {here.get(key, 'none')} now"
         for key in {**there, **here}
@@ -183,7 +177,7 @@ def expect_same_step(fabric: Fabric, step: int, out: Path) -> None:
 
 
 def advice(out: Path) -> str:
-    """What is left of a run whose weights went astray, and what to try."""
+    """Say what remains of a diverged run, and what to try."""
     kept = out / CHECKPOINT
     there = f"{kept} is kept as it was before" if kept.exists() else "there is no checkpoint yet"
     return f"{there}; try a lower learning_rate, clip=1, or precision 32, in a new folder"

@@ -1,4 +1,4 @@
-"""Where and how a run computes, in words, in; Lightning Fabric's devices and processes out."""
+"""Set up Lightning Fabric's devices, processes and precision."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Precision = Literal["32", "bf16", "fp16"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where and how a run computes; of these, only precision and parts change its numbers.
+    """Devices and precision of a run; only precision and parts change its results.
 
     Attributes:
         device: ``auto``, ``cpu`` or ``cuda``.
-        devices: Of each node; each holds an equal share of a batch.
+        devices: Per node; each takes an equal share of a batch.
         nodes: Machines, as torchrun or Slurm start them.
-        precision: ``32``, or ``bf16`` or ``fp16`` where the network may compute with less.
-        parts: A batch is run through in so many parts, to save memory.
-        workers: Processes per device that read.
+        precision: ``32``, or ``bf16`` or ``fp16`` for mixed precision.
+        parts: Number of parts that a batch is split into, to save memory.
+        workers: Loader processes per device.
         save_minutes: Longest time between two checkpoints.
         quiet: Show nothing on the terminal.
     """
@@ -45,12 +45,12 @@ class Settings:
 
 
 def make_fabric(settings: Settings) -> Fabric:
-    """Devices and processes to train on.
+    """Set up devices and processes for training.
 
     Raises:
-        ModelError: CUDA is asked for and not there.
-        TrainingError: More GPUs are asked for than there are, fp16 on a CPU, or another number of
-            processes than torchrun or Slurm has started.
+        ModelError: CUDA is requested and not available.
+        TrainingError: More GPUs are requested than available, fp16 on a CPU, or a number of
+            processes that differs from what torchrun or Slurm has started.
     """
     kind = choose_device(settings.device).type
     if settings.precision == "fp16" and kind == "cpu":
@@ -78,7 +78,7 @@ def make_fabric(settings: Settings) -> Fabric:
 
 
 def _processes() -> int | None:
-    """How many processes torchrun or Slurm has started; None if neither has."""
+    """Number of processes that torchrun or Slurm has started; None if neither has."""
     if TorchElasticEnvironment.detect():
         return int(os.environ["WORLD_SIZE"])
     if SLURMEnvironment.detect():
@@ -87,9 +87,9 @@ def _processes() -> int | None:
 
 
 class _Autocast(MixedPrecision):
-    """Less precision where torch says that it does no harm; images enter as they are.
+    """Mixed precision with torch's autocast, without rounding the input images.
 
-    Lightning's own rounds them, and with them every network's sum of image and correction.
+    Lightning's own precision plugin rounds them, and with them every sum of image and correction.
     """
 
     def convert_input(self, data: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Cloudy and restored images in, a map of how real they look out: the GANs' opponents."""
+"""Define the discriminators of the GANs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from planetcr_models.networks.mcgan import SLOPE, Down, initialise
 
 
 class TwoStemDiscriminator(nn.Module):
-    """McGAN's and SpA GAN's: cloudy and segmented image enter by convolutions of their own.
+    """Discriminator of McGAN and SpA GAN: cloudy image and image to classify have separate stems.
 
-    Each logit sees 78 x 78 pixels. McGAN shows it images in [-1, 1], SpA GAN in [0, 1]. It takes
-    images of any number of bands; the authors' code cuts its input at the fourth channel.
+    Each logit sees 78 x 78 pixels. McGAN uses images in [-1, 1], SpA GAN in [0, 1]. Any number of
+    bands is possible; the authors' code cuts its input at the fourth channel.
 
     Args:
-        condition_bands: Of the cloudy image.
-        image_bands: Of the image to segmenter.
+        condition_bands: Bands of the cloudy image.
+        image_bands: Bands of the image to classify.
         width: Channels after both stems together, even; deeper levels have up to 8 times as many.
     """
 
@@ -47,7 +47,7 @@ class TwoStemDiscriminator(nn.Module):
         initialise(self)
 
     def forward(self, condition: Tensor, image: Tensor) -> Tensor:
-        """Segmenter images.
+        """Classify images as real or restored.
 
         Args:
             condition: The cloudy images, shape (B, condition_bands, H, W).
@@ -70,13 +70,13 @@ class TwoStemDiscriminator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """pix2pix's, for SAR-Opt-cGAN: cloudy image, SAR and segmented image stacked; 70 x 70 pixels.
+    """Discriminator of pix2pix, for SAR-Opt-cGAN: cloudy image, SAR and image to classify stacked.
 
     Isola, Zhu, Zhou, Efros: "Image-to-Image Translation with Conditional Adversarial Networks",
-    CVPR 2017. It is shown images in [-1, 1].
+    CVPR 2017. Each logit sees 70 x 70 pixels. It uses images in [-1, 1].
 
     Args:
-        channels: Of all images together; by default 4 cloudy, 2 SAR, 4 restored.
+        channels: Channels of all images together; by default 4 cloudy, 2 SAR, 4 restored.
         width: Channels of the first level; deeper ones have up to 8 times as many.
     """
 
@@ -99,7 +99,7 @@ class PatchDiscriminator(nn.Module):
         initialise(self)
 
     def forward(self, *images: Tensor) -> Tensor:
-        """Segmenter images.
+        """Classify images as real or restored.
 
         Args:
             *images: The cloudy images, SAR on their grid, and the restored or true ones, each of

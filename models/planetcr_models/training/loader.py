@@ -1,4 +1,4 @@
-"""Patches in, batches of random crops out: the same in any number of processes, from any step."""
+"""Load batches of random crops, identical for any number of processes."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ Batch = dict[str, Tensor]
 ``cloud_mask`` (B, H, W), boolean; ``land_cover`` (B, H, W), uint8."""
 
 Draw = tuple[int, int]
-"""Epoch and patch: what decides a crop, together with the seed."""
+"""Epoch and patch, which together with the seed determine a crop."""
 
 
 class Crops(Dataset[Batch]):
-    """Patches as crops at random places, one a patch and epoch.
+    """Random crops of patches, one per patch and epoch.
 
-    Where a crop lies, and how it is turned, follows from seed, epoch and patch alone: not from the
-    process that reads it, nor from what was read before.
+    Position and orientation of a crop follow from seed, epoch and patch alone, not from the process
+    that reads it, nor from what was read before.
 
     Args:
-        patches: To crop.
+        patches: Patches to crop.
         crop: Side in optical pixels, a multiple of the patches' ``cell``.
-        turns: Mirror and turn by quarters at random.
-        seed: Of place and turn.
+        turns: Flip and rotate by quarter turns at random.
+        seed: Of position and orientation.
 
     Raises:
         ModelError: The crop is larger than the patches, or off their grid.
@@ -54,7 +54,7 @@ class Crops(Dataset[Batch]):
             largest = patches.side - patches.side % patches.cell
             raise ModelError(
                 f"crop: expected a multiple of {patches.cell} pixels up to {largest}, so that "
-                f"optical and radar pixels are cut whole, got {crop}"
+                f"optical and radar pixels are not divided, got {crop}"
             )
         self.patches, self.crop, self.turns, self.seed = patches, crop, turns, seed
 
@@ -66,15 +66,15 @@ class Crops(Dataset[Batch]):
         top, left = (int(cell) * self.patches.cell for cell in random.integers(cells, size=2))
         patch = self.patches.read(index, top=top, left=left, size=self.crop)
         turn = int(random.integers(8)) if self.turns else 0
-        return {name: torch.from_numpy(turned(getattr(patch, name), turn)) for name in PRODUCTS}
+        return {name: torch.from_numpy(dihedral(getattr(patch, name), turn)) for name in PRODUCTS}
 
 
-def turned(image: np.ndarray[Any, Any], turn: int) -> np.ndarray[Any, Any]:
-    """One of the eight ways to lay a square: quarter turns, from 4 on of its mirror image.
+def dihedral(image: np.ndarray[Any, Any], turn: int) -> np.ndarray[Any, Any]:
+    """Apply one of the eight symmetries of a square: quarter turns, from 4 on with a flip.
 
     Args:
         image: Shape (..., H, H).
-        turn: 0 to 7; 0 leaves it as it is.
+        turn: 0 to 7; 0 is the identity.
     """
     if turn >= 4:
         image = image[..., ::-1]
@@ -82,19 +82,19 @@ def turned(image: np.ndarray[Any, Any], turn: int) -> np.ndarray[Any, Any]:
 
 
 class Batches(Sampler[list[Draw]]):
-    """Which patches each step sees, in this process.
+    """Patches of each step in this process.
 
-    Every epoch has an order of its own, which follows from seed and epoch. A step's batch is cut
-    into equal parts, one a process. The last, incomplete batch of an epoch is dropped.
+    Every epoch has a different order, which follows from seed and epoch. The batch of a step is
+    divided equally over the processes. The last, incomplete batch of an epoch is dropped.
 
     Args:
-        patches: How many there are.
-        batch: Patches of a step, over all processes together.
+        patches: Number of patches.
+        batch: Patches per step, over all processes together.
         seed: Of the order.
-        first: Step to begin at, counted over all epochs.
-        last: Step to end before.
-        rank: This process.
-        world: How many processes there are.
+        first: First step, counted over all epochs.
+        last: Step after the last one.
+        rank: Number of this process.
+        world: Number of processes.
 
     Raises:
         ModelError: Too few patches for a batch, or a batch that cannot be shared equally.
@@ -125,7 +125,7 @@ class Batches(Sampler[list[Draw]]):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Complete batches of an epoch."""
+        """Number of complete batches of an epoch."""
         return self.patches // self.batch
 
     def __len__(self) -> int:
@@ -146,10 +146,10 @@ def _order(patches: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
 
 
 class _Whole(Dataset[Any]):
-    """Batches, or why there is none: what goes wrong in a reader is told where it is waited for.
+    """Batches, or the error of a reader, which is raised by the process that waits for it.
 
     Args:
-        crops: To read.
+        crops: Crops to read.
     """
 
     def __init__(self, crops: Crops) -> None:
@@ -171,10 +171,10 @@ def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoad
     """Read batches, in worker processes that start once for the whole run; see :func:`reading`.
 
     Args:
-        crops: What to read.
-        batches: In which order.
-        workers: Processes; 0 reads between the steps.
-        pin: Lay batches where a GPU can fetch them while it computes.
+        crops: Crops to read.
+        batches: Their order.
+        workers: Number of processes; 0 reads between the steps.
+        pin: Use pinned memory, from which a GPU copies while it computes.
     """
     context = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
     return DataLoader(
@@ -192,8 +192,8 @@ def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoad
 def _begin(_: int) -> None:
     """Prepare a reader.
 
-    It leaves it to the run to end it: who is asked to stop finishes a step first. And what cannot
-    be sent ends it, instead of being waited for ever.
+    It ignores Ctrl-C, since the run finishes a step before it ends its readers. A result that
+    cannot be sent ends it, instead of blocking for ever.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -206,11 +206,11 @@ def _leave(*_: object) -> None:
 
 @contextmanager
 def reading(loader: DataLoader[Any]) -> Iterator[Iterator[Batch]]:
-    """Batches, one after the other; no reader outlives the block, whatever ends it.
+    """Yield batches one by one; no reader outlives the block, whatever ends it.
 
     Raises:
-        TrainingError: Readers cannot be started, or end before their time.
-        Exception: What reading a patch raises.
+        TrainingError: Readers cannot be started, or end prematurely.
+        Exception: Any error of reading a patch.
     """
     others = set(active_children())
     batches = _batches(loader)
@@ -219,7 +219,7 @@ def reading(loader: DataLoader[Any]) -> Iterator[Iterator[Batch]]:
     finally:
         batches.close()
         for reader in set(active_children()) - others:
-            reader.kill()  # they heed no other signal, and Python would wait for them at its end
+            reader.kill()  # they ignore other signals, and Python would wait for them at its end
             reader.join(1)
 
 
@@ -244,7 +244,7 @@ def _batches(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
 
 @contextmanager
 def _told(workers: int) -> Iterator[None]:
-    """Say in one line what keeps readers from their work."""
+    """Explain in one line why readers fail."""
     try:
         yield
     except (OSError, EOFError, RuntimeError) as error:
@@ -257,22 +257,22 @@ def _told(workers: int) -> Iterator[None]:
             getattr(error, "strerror", None) or said.partition("\n")[0].partition(" for file")[0]
         )
         raise TrainingError(
-            f"--workers {workers}: the processes that read training scenes cannot work ({reason}); "
-            "as a rule shared memory is too small: give the container more (docker run "
-            "--shm-size=8g), or take fewer --workers; 0 reads without any"
+            f"--loader-workers {workers}: the processes that read training scenes fail ({reason}); "
+            "usually shared memory is too small: give the container more (docker run "
+            "--shm-size=8g), or use fewer --loader-workers; 0 reads without any"
         ) from error
 
 
 def _try_semaphores(workers: int) -> None:
-    """Raise OSError where a loader would, which then cannot be taken apart again.
+    """Raise OSError early, where a loader could no longer be cleaned up.
 
-    And start the process that forks readers, which shall not hear what is said to this one.
+    Also starts the process that forks readers, so that it does not receive signals of this one.
     """
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     tried = [context.Queue() for _ in range(workers + 1)], context.Event()
     del tried
     if context.get_start_method() == "forkserver":
-        resource_tracker.ensure_running()  # which would let signals through again
+        resource_tracker.ensure_running()  # otherwise signals would pass again
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             forkserver.ensure_running()

@@ -1,4 +1,4 @@
-"""Steps and epochs of a training run in; tables, TensorBoard files, a bar and lines out."""
+"""Log steps and epochs to CSV files, TensorBoard and the terminal."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from planetcr_models.weights.checkpoint import atomic_path
+
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
-"""Tables of a run: one row a step, one row an epoch."""
+"""Tables of a run: one row per step, one row per epoch."""
 
 SHOWN_EVERY = 10
 """Steps between two points of a TensorBoard curve."""
 
 
 LONGEST_SILENCE = 600
-"""Seconds after which a log gets a line in any case."""
+"""Longest time between two lines of a log, in seconds."""
 
 
-class Journal:
-    """What a run tells of itself, from some step on; rows of later steps are forgotten.
+class Logger:
+    """Log of a run from some step on; rows of later steps are discarded.
 
     Args:
-        folder: Of the run; None in a process that writes nothing.
-        first: Step that comes next.
-        steps: Of the whole run.
-        epochs: Of the whole run.
-        batch: Images of a step.
+        folder: Folder of the run; None in a process that writes nothing.
+        first: Next step.
+        steps: Steps of the whole run.
+        epochs: Epochs of the whole run.
+        batch: Images per step.
         quiet: Show nothing on the terminal.
     """
 
@@ -66,13 +68,13 @@ class Journal:
         self._bar.start()
 
     def step(self, step: int, epoch: int, row: Mapping[str, float], *, waited: float) -> None:
-        """Note a step.
+        """Log a step.
 
         Args:
-            step: Steps done, with this one.
-            epoch: It belongs to, from 1.
+            step: Number of the step, from 1.
+            epoch: Its epoch, from 1.
             row: Learning rate and losses.
-            waited: Seconds that were spent waiting for its data.
+            waited: Seconds of waiting for its data.
         """
         self._since += 1
         self._waited += waited
@@ -98,13 +100,13 @@ class Journal:
         shown: Sequence[str] = (),
         note: str = "",
     ) -> None:
-        """Note an epoch, with the speed of its steps and the share of time its data took.
+        """Log an epoch, with the speed of its steps and the share of time spent waiting for data.
 
         Args:
-            step: Steps done.
-            epoch: Epochs done.
-            scores: Of the validation scenes.
-            shown: Those that are told on the terminal.
+            step: Finished steps.
+            epoch: Finished epochs.
+            scores: Scores of the validation scenes.
+            shown: Names of the scores that the terminal shows.
             note: Put at the end of the line.
         """
         seconds = max(time.monotonic() - self._started, 1e-9)
@@ -126,11 +128,11 @@ class Journal:
         )
 
     def restart(self) -> None:
-        """Start the clock of the next epoch, after work that is none of its steps."""
+        """Start the clock of the next epoch, after work outside its steps."""
         self._started, self._waited, self._since = time.monotonic(), 0.0, 0
 
     def close(self) -> None:
-        """Write what is still to be written."""
+        """Write pending rows."""
         self._bar.stop()
         self._steps.close()
         self._epochs.close()
@@ -139,13 +141,13 @@ class Journal:
 
 
 class _Lines:
-    """What a log gets instead of a bar: a line every so many steps, some hundreds in all.
+    """Lines for logs instead of a progress bar: some hundreds per run.
 
     Args:
-        console: That is no terminal.
-        first: Step that comes next.
-        steps: Of the whole run.
-        epochs: Of the whole run.
+        console: A console that is not a terminal.
+        first: Next step.
+        steps: Steps of the whole run.
+        epochs: Epochs of the whole run.
     """
 
     def __init__(self, console: Console, first: int, steps: int, epochs: int) -> None:
@@ -155,7 +157,7 @@ class _Lines:
         self._last, self._told = first, self._began
 
     def step(self, step: int, epoch: int, loss: float) -> None:
-        """Tell of a step if it is its turn, or if nothing has been told for long."""
+        """Print a step if it is due, or if nothing has been printed for long."""
         now = time.monotonic()
         alive = step == self._first + 1 or now - self._told > LONGEST_SILENCE
         if step % self._every and not alive:
@@ -173,7 +175,7 @@ class _Lines:
 
 
 def readable_interval(steps: int) -> int:
-    """Steps between two lines, 1, 2 or 5 times a power of ten: so that there are 200 to 500."""
+    """Steps between two lines, 1, 2 or 5 times a power of ten, for 200 to 500 lines."""
     interval = 1
     for factor in itertools.cycle((2, 2.5, 2)):
         if steps <= 500 * interval:
@@ -183,7 +185,7 @@ def readable_interval(steps: int) -> int:
 
 
 class _Sheet:
-    """A CSV table whose first row decides its columns."""
+    """A CSV table whose first row determines its columns."""
 
     def __init__(self, path: Path | None, first: int) -> None:
         self._file: TextIO | None = None
@@ -211,17 +213,15 @@ class _Sheet:
 
 
 def _forget_after(path: Path, step: int) -> list[str]:
-    """Cut off rows of later steps, and one that was half written; the columns that are left."""
+    """Remove rows of later steps and an incomplete last row; return the columns."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1].splitlines()
     header, *rows = [*csv.reader(whole)] or [[]]
     kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
-    beside = path.with_name(f".{path.name}.partial")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *kept] if kept else [])
-    beside.replace(path)
     return header if kept else []
 
 
@@ -241,6 +241,6 @@ class _Rate(ProgressColumn):
         self.batch = batch
 
     def render(self, task: Task) -> Text:
-        """Of the last steps."""
+        """Speed of the last steps."""
         rate = f"{task.speed * self.batch:.1f}" if task.speed else "–"
         return Text(f"{rate} samples/s", style="progress.data.speed")

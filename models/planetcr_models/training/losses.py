@@ -1,8 +1,8 @@
-"""Images or logits in, one number out: what each method's authors minimise.
+"""Compute the losses that each method's authors minimise.
 
 Images are reflectance in [0, 1], shape (B, C, H, W); cloud masks are (B, H, W) or (B, 1, H, W),
 boolean or in [0, 1], true for cloud. Every loss is a scalar of the inputs' type, the mean over the
-images of a batch. A shape that does not fit raises InputError: nothing is broadcast in silence.
+images of a batch. A wrong shape raises InputError: nothing is broadcast silently.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def charbonnier(
     epsilon: float = 1e-3,
     alpha: float = 0.45,
 ) -> Tensor:
-    r"""Charbonnier loss in which clouds count more: Align-CR's (paper, eq. 8).
+    r"""Charbonnier loss with a higher weight on clouds, of Align-CR (paper, eq. 8).
 
     .. math:: \frac{1}{n} \sum (1 + w M) \left((\hat y - y)^2 + \epsilon^2\right)^\alpha
 
@@ -53,13 +53,13 @@ def carl(
     *,
     target_weight: float = 1.0,
 ) -> Tensor:
-    r"""Cloud-adaptive regularised loss: DSen2-CR's (Meraner et al. 2020).
+    r"""Cloud-adaptive regularised loss, of DSen2-CR (Meraner et al. 2020).
 
     .. math:: \frac{1}{n} \sum \left(M |\hat y - y| + (1 - M) |\hat y - x|\right)
         + \lambda \frac{1}{n} \sum |\hat y - y|
 
-    Where the sky is clear the cloudy image x is to be kept. The original's mask holds cloud and
-    shadow; the Planet-CR authors' holds cloud alone.
+    In clear pixels the cloudy image x is to be kept. The mask of the original covers clouds and
+    shadows; that of the Planet-CR authors only clouds.
 
     Args:
         prediction: Shape (B, C, H, W).
@@ -75,23 +75,23 @@ def carl(
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error: GLF-CR's loss, and with weight 100 a part of every GAN's.
+    """Mean absolute error: the loss of GLF-CR, and with weight 100 a part of that of every GAN.
 
-    McGAN and SAR-Opt-cGAN take it on images in [-1, 1], where it is twice as large as in [0, 1].
+    McGAN and SAR-Opt-cGAN compute it on images in [-1, 1], where it is twice as large as in [0, 1].
     """
     _expect_same_shape("l1", prediction=prediction, target=target)
     return (prediction - target).abs().mean()
 
 
 def adversarial_generator(fake_logits: Tensor) -> Tensor:
-    r"""What a generator minimises to be taken for real, without saturating.
+    r"""Non-saturating adversarial loss of a generator.
 
     .. math:: \frac{1}{n} \sum \log(1 + e^{-D(\hat y)})
 
     McGAN's and SpA GAN's softplus; pix2pix's cross-entropy with the label "real" is the same.
 
     Args:
-        fake_logits: The discriminator's answer to restored images, any shape.
+        fake_logits: Logits of the discriminator for restored images, any shape.
     """
     return F.softplus(-fake_logits).mean()
 
@@ -99,7 +99,7 @@ def adversarial_generator(fake_logits: Tensor) -> Tensor:
 def adversarial_discriminator(
     fake_logits: Tensor, real_logits: Tensor, *, halved: bool = False
 ) -> Tensor:
-    r"""What a discriminator minimises to tell restored images from true ones.
+    r"""Adversarial loss of a discriminator.
 
     .. math:: \frac{1}{n} \sum \log(1 + e^{D(\hat y)}) + \frac{1}{n} \sum \log(1 + e^{-D(y)})
 
@@ -107,9 +107,9 @@ def adversarial_discriminator(
     both halves so that the discriminator learns more slowly.
 
     Args:
-        fake_logits: Answer to restored images, detached from the generator; any shape.
-        real_logits: Answer to true images, of the same shape.
-        halved: As pix2pix does.
+        fake_logits: Logits for restored images, detached from the generator; any shape.
+        real_logits: Logits for true images, of the same shape.
+        halved: Halve the loss, as in pix2pix.
     """
     _expect_same_shape(
         "adversarial_discriminator", fake_logits=fake_logits, real_logits=real_logits
@@ -126,7 +126,7 @@ def attention(
     target: str = "l1",
     cloud_mask: Tensor | None = None,
 ) -> Tensor:
-    r"""Attention loss of SpA GAN: how far the last map is from where the images differ.
+    r"""Attention loss of SpA GAN: distance of the last map from where the images differ.
 
     .. math:: \frac{1}{n} \sum (A_4 - M)^2
 
@@ -135,8 +135,8 @@ def attention(
             (B, 1, H, W).
         clear: The clear image, shape (B, C, H, W).
         cloudy: The input image.
-        target: What M is; see :func:`attention_target`.
-        cloud_mask: Needed where ``target`` is ``mask``.
+        target: Definition of M; see :func:`attention_target`.
+        cloud_mask: Needed if ``target`` is ``mask``.
     """
     wanted = attention_target(clear, cloudy, target=target, cloud_mask=cloud_mask)
     _expect_same_shape("attention", attention_map=attention_map, target=wanted)
@@ -146,7 +146,7 @@ def attention(
 def attention_target(
     clear: Tensor, cloudy: Tensor, *, target: str = "l1", cloud_mask: Tensor | None = None
 ) -> Tensor:
-    """Where SpA GAN's attention should lie.
+    """Target of the attention of SpA GAN.
 
     ``l1``
         Sum over bands of the absolute difference, at most 1: the formula of the authors' README.
@@ -167,8 +167,8 @@ def attention_target(
         In [0, 1], shape (B, 1, H, W).
 
     Raises:
-        InputError: A shape that does not fit, or no mask where one is needed.
-        ModelError: There is no such target.
+        InputError: A wrong shape, or a missing mask.
+        ModelError: Unknown target.
     """
     _expect_same_shape("attention_target", clear=clear, cloudy=cloudy)
     if target == "l1":

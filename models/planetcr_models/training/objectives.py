@@ -1,4 +1,4 @@
-"""A network, a recipe and a batch in, one step of training done: by a loss, or in a duel."""
+"""Define one training step: regression by a loss, or adversarial."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ Terms = dict[str, Tensor]
 
 
 class Objective(ABC):
-    """The networks that are trained, their optimizers, and what a step does.
+    """Networks in training, their optimizers, and the training step.
 
     Attributes:
-        network: The one that is wanted in the end.
-        main: Name of the term that falls when training goes well.
-        divisible: Whether a batch may be run through in parts, one after the other.
+        network: The network that is the result of training.
+        main: Name of the term that decreases when training goes well.
+        divisible: Whether a batch may be split into parts.
     """
 
     main: str
@@ -57,7 +57,7 @@ class Objective(ABC):
         self.fabric: Fabric
 
     def prepare(self, fabric: Fabric) -> None:
-        """Lay networks and optimizers on the device, and tie them to other processes' copies."""
+        """Move networks and optimizers to the device, and synchronise them with other processes."""
         self.fabric = fabric
         for name, network in self.networks.items():
             if fabric.world_size > 1 and fabric.device.type == "cuda":
@@ -67,39 +67,39 @@ class Objective(ABC):
             self.running[name], self.optimizers[name] = fabric.setup(network, optimizer)
 
     def set_rate(self, factor: float) -> None:
-        """Set the learning rates, as a factor of the recipe's highest."""
+        """Set the learning rates, as a factor of the highest rate of the recipe."""
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = self.recipe.learning_rate * group["scale"] * factor
 
     @abstractmethod
     def step(self, batch: Batch, *, parts: int = 1) -> Terms:
-        """Learn from a batch.
+        """Train on a batch.
 
         Args:
-            batch: On the device.
-            parts: Run through it in so many equal parts, to save memory.
+            batch: Batch on the device.
+            parts: Number of equal parts to split it into, to save memory.
 
         Returns:
             Detached losses of this process's share of the batch, before the step.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and optimizers, to go on from."""
+        """Weights and optimizers, for resuming."""
         return {
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave."""
+        """Restore the state from :meth:`state_dict`."""
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
 
     def _descend(self, name: str) -> None:
-        """Follow the gradient that has been gathered, and forget it."""
+        """Apply the accumulated gradient, and reset it."""
         network, optimizer = self.running[name], self.optimizers[name]
         if self.recipe.clip:
             self.fabric.clip_gradients(
@@ -113,9 +113,9 @@ class Supervised(Objective):
     """One network, one loss: Align-CR and its ablations, DSen2-CR, GLF-CR, the segmenter.
 
     Args:
-        network: Trained.
-        recipe: How.
-        loss: Of the network, as something to call, on a batch.
+        network: Network to train.
+        recipe: Its recipe.
+        loss: Function of the network and a batch.
     """
 
     main = "loss"
@@ -140,10 +140,9 @@ class Supervised(Objective):
 
 
 class AdversarialObjective(Objective):
-    """A generator and a discriminator that learn from each other: McGAN, SpA GAN, SAR-Opt-cGAN.
+    """Adversarial training of a generator and a discriminator: McGAN, SpA GAN, SAR-Opt-cGAN.
 
-    In each step the discriminator learns first, then the generator faces it, with the same restored
-    images.
+    Each step updates the discriminator first, then the generator, on the same restored images.
 
     Args:
         network: The generator.
@@ -201,7 +200,7 @@ class AdversarialObjective(Objective):
         }
 
     def _condition(self, batch: Batch) -> tuple[Tensor, ...]:
-        """What the discriminator sees beside the image that it segmenters."""
+        """Inputs of the discriminator beside the image to classify."""
         cloudy = batch["cloudy"]
         if self.loss.discriminator == "two_stem":
             return (self._shown(cloudy),)
@@ -213,7 +212,7 @@ class AdversarialObjective(Objective):
 
 
 class _Generator(nn.Module):
-    """A network whose attention map comes out too, where there is one."""
+    """A network that also returns its attention map, if it has one."""
 
     def __init__(self, network: Restorer, *, attentive: bool) -> None:
         super().__init__()
@@ -232,7 +231,7 @@ class _Generator(nn.Module):
 
 
 def make_discriminator(network: Restorer, loss: Adversarial) -> nn.Module:
-    """The discriminator that a recipe asks for."""
+    """Make the discriminator of a recipe."""
     if loss.discriminator == "two_stem":
         return TwoStemDiscriminator(
             condition_bands=network.bands, image_bands=network.bands, width=loss.width
@@ -241,16 +240,16 @@ def make_discriminator(network: Restorer, loss: Adversarial) -> nn.Module:
 
 
 def objective_of(network: Restorer, recipe: Recipe) -> Objective:
-    """What a recipe makes of a network that removes clouds.
+    """Make the objective of a network that removes clouds.
 
     Raises:
-        ModelError: The recipe's loss is not one for such a network.
+        ModelError: The loss of the recipe is not for such a network.
     """
     if isinstance(recipe.loss, Adversarial):
         return AdversarialObjective(network, recipe)
     loss = recipe.loss
     if isinstance(loss, CrossEntropy):
-        raise ModelError(f"{loss.name}: is no loss for {network.method}")
+        raise ModelError(f"{loss.name}: not a loss for {network.method}")
 
     def regression(network: nn.Module, batch: Batch) -> Tensor:
         restored = network(batch["cloudy"], batch["sar"])
@@ -279,12 +278,12 @@ def objective_of(network: Restorer, recipe: Recipe) -> Objective:
 
 
 def objective_of_segmenter(segmenter: Segmenter, recipe: Recipe, patches: Patches) -> Objective:
-    """What a recipe makes of a segmenter, whose normalisation is taken from the patches.
+    """Make the objective of a segmenter, whose normalisation is computed from the patches.
 
     Args:
         segmenter: Its buffers ``mean`` and ``std`` are set.
         recipe: Its loss is ``CrossEntropy``.
-        patches: To learn from; at most 500 of them, evenly spaced, are looked at here.
+        patches: Training patches; at most 500 of them, evenly spaced, are read here.
 
     Raises:
         ModelError: A batch of one image, which batch normalisation cannot take, or another loss.
@@ -320,10 +319,10 @@ def statistics_of(
 
 
 def optimizer_of(network: nn.Module, recipe: Recipe, scales: Mapping[str, float]) -> Optimizer:
-    """The recipe's optimizer over all weights that learn, grouped by their rates.
+    """Make the optimizer of a recipe over all trainable weights, grouped by their rates.
 
     Args:
-        network: Its weights learn where they require gradients.
+        network: Weights that require gradients are trained.
         recipe: Names the optimizer and its settings.
         scales: Part of the network to factor of its rate, kept as ``scale`` of its group.
 
@@ -351,10 +350,10 @@ def optimizer_of(network: nn.Module, recipe: Recipe, scales: Mapping[str, float]
 
 
 def initialise(network: nn.Module) -> None:
-    """He-uniform kernels, zero biases, and the last convolution at a tenth.
+    """Initialise with He-uniform kernels, zero biases, and the last convolution at a tenth.
 
-    DSen2-CR's authors start so, but for the tenth: with reflectance in [0, 1] the correction would
-    begin as large as the image.
+    As DSen2-CR's authors do, except for the tenth: with reflectance in [0, 1] the initial
+    correction would be as large as the image.
 
     Args:
         network: Changed in place.

@@ -1,4 +1,4 @@
-"""What training reads: pixels of one place over one extent, whole or cropped."""
+"""Define the training patches that the loader reads, whole or cropped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PRODUCTS: Final = ("cloudy", "clear", "sar", "cloud_mask", "land_cover")
 
 
 class Patch(Protocol):
-    """Pixels of one place. Optical grid H x W, radar grid h x w, over the same extent."""
+    """A training patch: optical grid H x W, radar grid h x w, over the same extent."""
 
     @property
     def cloudy(self) -> NDArray[np.float32]:
@@ -36,7 +36,7 @@ class Patch(Protocol):
 
 
 class Patches(Protocol):
-    """A sequence of square patches of one size, of which windows can be read cheaply."""
+    """A sequence of square patches of one size, with cheap reading of windows."""
 
     @property
     def side(self) -> int:
@@ -44,9 +44,9 @@ class Patches(Protocol):
 
     @property
     def cell(self) -> int:
-        """Optical pixels after which the optical and the radar grid meet again.
+        """Optical pixels after which the optical and the radar grid coincide again.
 
-        Windows begin and end at multiples of it: 10 for 3 m and 10 m (3 radar pixels).
+        Windows start and end at multiples of it: 10 for 3 m and 10 m (3 radar pixels).
         """
 
     def __len__(self) -> int: ...

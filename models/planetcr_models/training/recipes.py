@@ -1,10 +1,10 @@
-"""A method's name in, its training recipe out: loss, optimizer, rates, batch, crop, epochs.
+"""Define the training recipe of each method: loss, optimizer, rates, batch, crop, epochs.
 
 The paper states one setting (Sec. 5.1): 30 epochs, batches of 12, random crops of 160 pixels, Adam
-at 1e-4, at 1e-5 in the alignment blocks, halved every 5 epochs after the first 10. It is
-Align-CR's here, and that of every network that is trained by a regression loss alone. Of its
-baselines the paper states nothing, so losses, optimizers and weights are those of their own papers
-and code, at the same number of epochs and the same batch.
+at 1e-4, at 1e-5 in the alignment blocks, halved every 5 epochs after the first 10. It
+applies here to Align-CR and to every network that is trained by a regression loss alone. The
+paper states no settings for its baselines, so losses, optimizers and weights are those of their own
+papers and code, with the same number of epochs and the same batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Scalar = bool | int | float | str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charbonnier:
-    """Align-CR's: ``charbonnier`` (paper, eq. 8)."""
+    """Loss of Align-CR: ``charbonnier`` (paper, eq. 8)."""
 
     name: ClassVar[str] = "charbonnier"
     cloud_weight: float = 5.0
@@ -33,7 +33,7 @@ class Charbonnier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carl:
-    """DSen2-CR's: ``carl``."""
+    """Loss of DSen2-CR: ``carl``."""
 
     name: ClassVar[str] = "carl"
     target_weight: float = 1.0
@@ -41,23 +41,23 @@ class Carl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class L1:
-    """Mean absolute error: GLF-CR's."""
+    """Loss of GLF-CR: mean absolute error."""
 
     name: ClassVar[str] = "l1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adversarial:
-    """A GAN's: adversarial loss + ``l1_weight`` × L1 + ``attention_weight`` × attention loss.
+    """Loss of a GAN: adversarial loss + ``l1_weight`` × L1 + ``attention_weight`` × attention loss.
 
     Attributes:
-        discriminator: ``two_stem``, McGAN's and SpA GAN's, or ``patch``, pix2pix's, which sees SAR.
-        width: Of the discriminator.
-        symmetric: L1 and discriminator see images in [-1, 1] instead of [0, 1]; L1 is then twice
+        discriminator: ``two_stem``, of McGAN and SpA GAN, or ``patch``, of pix2pix, which sees SAR.
+        width: Width of the discriminator.
+        symmetric: L1 and discriminator use images in [-1, 1] instead of [0, 1]; L1 is then twice
             as large.
-        halved: The discriminator minimises half of its loss, as pix2pix's does.
-        l1_weight: Of the mean absolute error.
-        attention_weight: Of ``attention``; 0 for networks without.
+        halved: The discriminator minimises half of its loss, as in pix2pix.
+        l1_weight: Weight of the mean absolute error.
+        attention_weight: Weight of ``attention``; 0 for networks without.
         attention_target: ``l1``, ``signed`` or ``mask``.
     """
 
@@ -73,10 +73,10 @@ class Adversarial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEntropy:
-    """The segmenter's: ``segmentation_loss``; unknown is ignored.
+    """Loss of the segmenter: ``segmentation_loss``; unknown land is ignored.
 
     Attributes:
-        class_weights: ``none``, or ``inverse_sqrt`` of how often a class occurs in training.
+        class_weights: ``none``, or ``inverse_sqrt`` of the frequency of a class in training.
     """
 
     name: ClassVar[str] = "cross_entropy"
@@ -99,36 +99,36 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "attention_target": ("l1", "signed", "mask"),
     "class_weights": ("none", "inverse_sqrt"),
 }
-"""What a word of a recipe may be."""
+"""Choices of the keys of a recipe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a network is trained. What changes its weights, but for data and precision.
+    """How a network is trained: everything that determines its weights, except data and precision.
 
     Attributes:
-        loss: What is minimised, and its weights.
-        epochs: Passes over the training scenes; each shows one random crop of every scene.
-        batch: Images of a step, over all devices together; the last incomplete batch is dropped.
+        loss: Loss and its weights.
+        epochs: Passes over the training scenes, with one random crop of each scene.
+        batch: Images per step, over all devices together; the last incomplete batch is dropped.
         crop: Side of the random crops, in pixels of 3 m: a multiple of 10, so that crops of the
-            10 m grid are whole pixels.
-        turns: Show crops mirrored and turned by quarters, at random.
+            10 m grid have whole pixels.
+        turns: Flip and rotate crops by quarter turns, at random.
         optimizer: ``adam``, ``nadam`` or ``sgd`` with momentum ``betas[0]``.
-        learning_rate: Highest, of all parts that ``scales`` does not name.
-        scales: Part of the network, as its weights name it, to factor of its learning rate.
+        learning_rate: Highest rate, of all parts that ``scales`` does not name.
+        scales: Part of the network, as in the names of its weights, to factor of its rate.
         betas: Of the optimizer.
         weight_decay: Of the optimizer.
-        decay: How the learning rate falls after the first ``constant_epochs``: ``halve`` every
-            ``halve_every`` epochs; ``linear``, to zero at the end; ``none``; or ``poly``, which
-            falls from the first step on as (1 - step / steps) ** 0.9.
-        constant_epochs: Epochs before ``halve`` or ``linear`` begins.
+        decay: Decay of the learning rate after the first ``constant_epochs``: ``halve`` every
+            ``halve_every`` epochs; ``linear``, to zero at the end; ``none``; or ``poly``, from the
+            first step on as (1 - step / steps) ** 0.9.
+        constant_epochs: Epochs before ``halve`` or ``linear`` starts.
         halve_every: Epochs between halvings.
-        warmup_steps: Steps in which the rate rises linearly to its height; at most a tenth of all.
-        initialisation: ``authors``, what ``create_model`` gives; or
+        warmup_steps: Steps in which the rate rises linearly to its maximum; at most a tenth of all.
+        initialisation: ``authors``, that of ``create_model``; or
             ``he_uniform``, with zero biases and the last convolution at a tenth.
-        clip: Longest gradient, as its Euclidean norm over a network; 0 for no limit.
-        ema: Decay per step of the exponential moving average of the weights, which is then what is
-            validated and kept; 0 for none.
+        clip: Largest Euclidean norm of the gradient of a network; 0 for no limit.
+        ema: Decay per step of the exponential moving average of the weights, which is then
+            validated and saved; 0 for none.
         seed: Of weights, order, crops, dropout.
     """
 
@@ -155,8 +155,8 @@ class Recipe:
         """Factor of the learning rate at a step (paper, Sec. 5.1, for ``halve``).
 
         Args:
-            step: Steps done before it, from 0.
-            steps_per_epoch: Steps of an epoch.
+            step: Number of the step, from 0.
+            steps_per_epoch: Steps per epoch.
 
         Example:
             >>> recipe = RECIPES["align_cr"]
@@ -176,9 +176,9 @@ class Recipe:
         return rise
 
     def plain(self) -> dict[str, Scalar]:
-        """The recipe as one flat table of words and numbers, as it is printed and saved.
+        """Flat table of the recipe, as it is printed and saved.
 
-        ``loss`` is its name, followed by its own weights; ``scales`` and ``betas`` are spelt out as
+        ``loss`` is its name, followed by its weights; ``scales`` and ``betas`` become
         ``scale.align`` and ``beta1``, ``beta2``.
         """
         table: dict[str, Scalar] = {"loss": self.loss.name, **dataclasses.asdict(self.loss)}
@@ -193,14 +193,14 @@ class Recipe:
         return table
 
     def changed(self, **changes: Scalar) -> Recipe:
-        """The recipe with other values.
+        """Return the recipe with other values.
 
         Args:
-            **changes: Keys as :meth:`plain` has them; ``loss`` may name another regression loss,
-                whose own weights may follow; ``scale.PART`` may name any part.
+            **changes: Keys as in :meth:`plain`; ``loss`` may name another regression loss, whose
+                weights may follow; ``scale.PART`` may name any part.
 
         Raises:
-            ModelError: No such key, a value of another type, or one that makes no sense.
+            ModelError: Unknown key, a value of another type, or an invalid one.
         """
         loss, table = self.loss, self.plain()
         name = changes.get("loss", loss.name)
@@ -237,7 +237,7 @@ class Recipe:
 
 
 def _fit(key: str, value: Scalar, table: Mapping[str, Scalar]) -> Scalar:
-    """A changed value, of the type that is there."""
+    """Check a changed value against the type of the old one."""
     there = 1.0 if key.startswith("scale.") and key != "scale." else table.get(key)
     if there is None:
         near = difflib.get_close_matches(key, table, 1)
@@ -275,8 +275,9 @@ _GAN: Final[dict[str, Any]] = {
     "decay": "linear",
     "constant_epochs": 15,
 }
-"""What the GANs share. Their papers crop 256 pixels, which is off the 10 m grid; 250 is mirrored
-to 256 inside the networks. Rates are constant for half of the epochs, then fall linearly."""
+"""Common settings of the GANs. Their papers crop 256 pixels, which does not fit the 10 m grid;
+250 is padded to 256 inside the networks. Rates are constant for half of the epochs, then decay
+linearly."""
 
 RECIPES: Final[dict[str, Recipe]] = {
     "mcgan": Recipe(loss=Adversarial(), learning_rate=2e-4, **_GAN),
@@ -308,11 +309,11 @@ RECIPES: Final[dict[str, Recipe]] = {
         warmup_steps=1000,
     ),
 }
-"""Of every method of ``list_models``, and of the segmenter (Sec. 5.3)."""
+"""Recipes of every method of ``list_models``, and of the segmenter (Sec. 5.3)."""
 
 SOURCES: Final[dict[str, str]] = {
     "mcgan": "loss, optimizer and initialisation of its authors' first code, which has no weight "
-    "decay; epochs, batch and schedule are ours, for the Planet-CR paper states none",
+    "decay; epochs, batch and schedule are ours; the Planet-CR paper states none",
     "spa_gan": "loss, optimizer and initialisation of its author's code, without its weight decay "
     "of 1e-5 and with the attention target of its README; epochs, batch and schedule are ours",
     "sar_opt_cgan": "pix2pix's, which it extends; epochs, batch and schedule are ours",
@@ -322,7 +323,7 @@ SOURCES: Final[dict[str, str]] = {
     "align_cr_no_sar": "paper, Sec. 4.2.3 and 5.1",
     "align_cr_no_align": "paper, Sec. 4.2.3 and 5.1",
     "align_cr": "paper, Sec. 4.2.3 and 5.1",
-    "segmenter": "network of the paper's Sec. 5.3, which leaves its training unsaid; ours "
+    "segmenter": "network of the paper's Sec. 5.3, which does not state its training; ours "
     "follows the DeepLab papers: SGD, polynomial decay",
 }
-"""Where each recipe comes from."""
+"""Origin of each recipe."""

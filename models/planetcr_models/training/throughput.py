@@ -1,4 +1,4 @@
-"""An objective and patches in, how fast it would be trained on this machine out."""
+"""Estimate how fast an objective trains on this machine."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from planetcr_models.training.patches import Patches
 from planetcr_models.training.trainer import Validation, enough_memory, steps_per_epoch
 
 MOST_BYTES: Final = 3 << 30
-"""Of a CPU's memory, that a rehearsal expects to take; what a step needs beyond is worked out."""
+"""Of a CPU's memory, that a dry run expects to take; what a step needs beyond is worked out."""
 
 SMALL: Final = 80
-"""Side in pixels of the smallest crop that is tried."""
+"""Side of the smallest crop that is tried, in pixels."""
 
 _STATE: Final = 3  # a gradient and Adam's two moments, beside each weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """What :func:`estimate_throughput` measures.
+    """Result of :func:`estimate_throughput`.
 
     Attributes:
-        steps: Of an epoch.
-        loader: Samples per second that all devices together can read, nothing else being done.
-        step: Samples per second that they can learn from, if reading takes no time.
-        scene_seconds: To validate one scene on one device.
-        validation_seconds: After each epoch.
-        device: In words.
-        images: Of the largest batch that was tried.
+        steps: Steps per epoch.
+        loader: Samples per second that all devices together can read.
+        step: Samples per second that they can train on, without the time for reading.
+        scene_seconds: Time to validate one scene on one device.
+        validation_seconds: Time of the validation after each epoch.
+        device: Name of the device.
+        images: Images of the largest batch that was tried.
         crop: Side of its crops, in pixels.
-        peak_bytes: Memory of the process, or of the GPU, in it; 0 where the system does not say.
-        step_bytes: That a step of the recipe is expected to take on each device, likewise.
-        memory_bytes: That the device has, likewise.
+        peak_bytes: Peak memory of the process, or of the GPU; 0 if unknown.
+        step_bytes: Expected memory of a step of the recipe on each device, likewise.
+        memory_bytes: Memory of the device, likewise.
     """
 
     steps: int
@@ -60,12 +60,12 @@ class Speed:
     memory_bytes: int = 0
 
     def hours(self, *, epochs: int, batch: int, cached: bool = False) -> float:
-        """How long a run would take.
+        """Estimate the duration of a run.
 
         Args:
-            epochs: Of the run.
-            batch: Images of a step, over all devices together.
-            cached: Take reading to cost no time.
+            epochs: Epochs of the run.
+            batch: Images per step, over all devices together.
+            cached: Ignore the time for reading.
         """
         pace = self.step if cached else min(self.loader, self.step)
         return epochs * (self.steps * batch / pace + self.validation_seconds) / 3600
@@ -79,22 +79,21 @@ def estimate_throughput(
     *,
     seconds: float = 8.0,
 ) -> Speed:
-    """Measure reading, a few steps and the validation of a scene on one device; nothing is kept.
+    """Measure reading, a few steps and the validation of a scene on one device.
 
-    Steps begin with one image and grow to a device's share of a batch while time and memory last;
-    where they do not, pace and memory of the share follow from the largest that was tried, by the
-    number of its pixels. Several GPUs are taken to be as fast each; several processes on a CPU
-    share it.
+    Steps start with one image and grow to a device's share of a batch while time and memory last;
+    beyond that, time and memory are extrapolated from the largest step by the number of pixels.
+    Several GPUs are assumed to be equally fast; several processes on a CPU share it.
 
     Args:
         objective: Its weights are changed.
-        patches: To learn from.
-        validation: Of which one scene is measured.
+        patches: Training patches.
+        validation: One of its scenes is measured.
         settings: See :class:`Settings`.
-        seconds: To spend on reading, and again on steps, beyond the first of each.
+        seconds: Time for reading, and again for steps, beyond the first of each.
 
     Raises:
-        ModelError: See :func:`train`; memory does not suffice for one image.
+        ModelError: See :func:`train`; there is not enough memory for one image.
     """
     settings = settings or Settings()
     world = settings.devices * settings.nodes
@@ -113,7 +112,7 @@ def estimate_throughput(
     objective.set_rate(recipe.factor(0, per_epoch))
     part = {name: values[: len(values) // settings.parts] for name, values in share.items()}
     trial = _try_steps(objective, fabric, part, seconds)
-    at_once = world if on_gpu else settings.nodes  # on a CPU they share what one has
+    at_once = world if on_gpu else settings.nodes  # on a CPU they share one device
     scene = 0.0
     if validation is not None:
         forward = trial.image_seconds * (patches.side / recipe.crop) ** 2 / 3
@@ -138,11 +137,11 @@ class _Trial:
     """The largest step that was tried.
 
     Attributes:
-        images: It saw.
-        crop: Side of them.
-        image_seconds: One image of the recipe takes.
-        peak_bytes: It took.
-        step_bytes: The whole share would take.
+        images: Number of images.
+        crop: Their side.
+        image_seconds: Time per image of the recipe.
+        peak_bytes: Peak memory.
+        step_bytes: Expected memory of the whole share.
     """
 
     images: int
@@ -176,7 +175,7 @@ def _try_steps(objective: Objective, fabric: Fabric, share: Batch, seconds: floa
             if trial is None:
                 raise
             break
-        except ValueError:  # batch normalisation wants more than one number
+        except ValueError:  # batch normalisation needs more than one value
             continue
         peak = _peak(fabric)
         trial = _Trial(
@@ -188,7 +187,7 @@ def _try_steps(objective: Objective, fabric: Fabric, share: Batch, seconds: floa
         )
     if trial is None:
         raise TrainingError(
-            f"batch: expected images enough for batch normalisation, got {images}; use a larger "
+            f"batch: expected enough images for batch normalisation, got {images}; use a larger "
             "--batch, or fewer --micro-batches"
         )
     return trial
@@ -217,7 +216,7 @@ def _smaller(batch: Batch, images: int, side: int) -> Batch:
 
 
 def _step_seconds(objective: Objective, batch: Batch, images: int, seconds: float) -> float:
-    """Seconds of a step, without the first if it is a short one: that one takes longer."""
+    """Seconds per step, without the slower first one if steps are short."""
 
     def step() -> None:
         with enough_memory(images, 1, divisible=objective.divisible):
@@ -228,12 +227,12 @@ def _step_seconds(objective: Objective, batch: Batch, images: int, seconds: floa
 
 
 def _scene_seconds(objective: Objective, validation: Validation, seconds: float) -> float:
-    validation.measure(objective.network, [0])  # what is compiled is compiled now
+    validation.measure(objective.network, [0])  # compiles what is compiled
     return _pace(lambda: validation.measure(objective.network, [0]), seconds / 2, 4)
 
 
 def _pace(act: Callable[[], object], seconds: float, times: int) -> float:
-    """Seconds that it takes on average, measured for so long, at most so many times."""
+    """Average duration in seconds, measured for a limited time and number of calls."""
     started, done = time.perf_counter(), 0
     while done < max(times, 1) and (not done or time.perf_counter() - started < seconds):
         act()
@@ -251,7 +250,7 @@ def _device_name(fabric: Fabric) -> str:
 
 
 def _memory(fabric: Fabric) -> int:
-    """Bytes that a device has."""
+    """Memory of a device in bytes."""
     if fabric.device.type == "cuda":
         return torch.cuda.mem_get_info(fabric.device)[1]
     with suppress(AttributeError, ValueError, OSError):
@@ -260,7 +259,7 @@ def _memory(fabric: Fabric) -> int:
 
 
 def _limit(fabric: Fabric) -> int:
-    """Bytes that a trial may take; 0 where the system does not say."""
+    """Memory that a trial may use, in bytes; 0 if unknown."""
     if fabric.device.type == "cuda":
         return torch.cuda.mem_get_info(fabric.device)[0]
     with suppress(AttributeError, ValueError, OSError):
@@ -269,7 +268,7 @@ def _limit(fabric: Fabric) -> int:
 
 
 def _taken(fabric: Fabric) -> int:
-    """Bytes that are taken now."""
+    """Memory in use, in bytes."""
     if fabric.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(fabric.device)
         return torch.cuda.memory_allocated(fabric.device)
@@ -279,7 +278,7 @@ def _taken(fabric: Fabric) -> int:
 
 
 def _peak(fabric: Fabric) -> int:
-    """Most bytes that were ever taken; 0 where the system does not say."""
+    """Peak memory in bytes; 0 if unknown."""
     if fabric.device.type == "cuda":
         return torch.cuda.max_memory_allocated(fabric.device)
     with suppress(ImportError):

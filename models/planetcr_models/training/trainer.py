@@ -1,9 +1,9 @@
-"""An objective and patches in, a trained network out: steps, checkpoints, validation, devices.
+"""Train a network: steps, checkpoints, validation, devices.
 
-A run is exact: what a step does follows from the recipe, the data and the step's number alone. The
-order of patches, crops, dropout and learning rates are functions of it, so a run that was killed
-goes on from its last checkpoint as if nothing had been, and the same batch gives the same losses on
-one device or on several, but for rounding.
+A run is deterministic: a step follows from the recipe, the data and its number alone. The order of
+patches, crops, dropout and learning rates are functions of it, so a killed run resumes exactly from
+its last checkpoint, and the same batch gives the same losses on one device or on several, up to
+rounding.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from planetcr_models.errors import TrainingError
 from planetcr_models.training.checkpoint import BEST, LAST, Best, Run, advice, expect_same_step
 from planetcr_models.training.devices import Settings, make_fabric
 from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
-from planetcr_models.training.logger import Journal
+from planetcr_models.training.logger import Logger
 from planetcr_models.training.objectives import Objective
 from planetcr_models.training.patches import Patches
 
 DIVERGED: Final = 10.0
-"""Times its lowest that the smoothed loss may rise to."""
+"""Largest ratio of the smoothed loss to its minimum."""
 
 
 class Validation(Protocol):
-    """Scores of a network on scenes that it does not learn from."""
+    """Scores of a network on scenes that it is not trained on."""
 
     @property
     def criterion(self) -> str:
@@ -45,16 +45,16 @@ class Validation(Protocol):
 
     @property
     def shown(self) -> Sequence[str]:
-        """Keys that are told on the terminal."""
+        """Keys that the terminal shows."""
 
     def __len__(self) -> int: ...
 
     def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[Any]:
-        """Measure scenes by number; what comes out can be sent to other processes."""
+        """Score scenes by number; the result can be sent to other processes."""
         ...
 
     def scores(self, measured: Sequence[Any]) -> dict[str, float]:
-        """Scores of scenes that were measured, by their names in tables and logs."""
+        """Scores of scenes, by their names in tables and logs."""
         ...
 
     def picture(self, network: nn.Module, path: Path) -> None:
@@ -64,12 +64,12 @@ class Validation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a run.
+    """Result of a run.
 
     Attributes:
-        steps: Done, over all of its life.
-        epoch: The best, from 1; the last where nothing was validated.
-        scores: Of that epoch.
+        steps: Number of all steps.
+        epoch: The best epoch, from 1; the last one without validation.
+        scores: Scores of that epoch.
     """
 
     steps: int
@@ -88,28 +88,28 @@ def train(
     settings: Settings | None = None,
     fabric: Fabric | None = None,
 ) -> Outcome:
-    """Train, from the beginning or from where an earlier call stopped.
+    """Train from the beginning, or resume where an earlier call stopped.
 
     Args:
-        objective: Networks with fresh weights, and their recipe.
-        patches: To learn from.
-        out: Folder of the run; made where there is none.
+        objective: Networks with new weights, and their recipe.
+        patches: Training patches.
+        out: Folder of the run; created if needed.
         save: Writes weights to a file, with their scores on the validation scenes.
-        identity: All that decides the result, beside what ``objective`` says; a run of another
-            identity is not gone on with.
+        identity: Everything that determines the result, beside ``objective``; a run of another
+            identity is not resumed.
         validation: Scored after each epoch.
         settings: See :class:`Settings`.
-        fabric: Devices, where they are ready already; else made after ``settings``.
+        fabric: Devices, if they are set up already; otherwise made from ``settings``.
 
     Returns:
         The best epoch and its scores.
 
     Raises:
-        TrainingError: The folder holds another run, the loss is no number or has run away, or
-            memory does not suffice. The last checkpoint is as it was.
-        ModelError: A crop, batch or recipe that does not fit.
+        TrainingError: The folder holds another run, the loss is NaN or diverges, or there is not
+            enough memory. The last checkpoint is unchanged.
+        ModelError: An invalid crop, batch or recipe.
         KeyboardInterrupt: It was asked to stop, and has written a checkpoint.
-        OSError: Something cannot be written; what was there before is intact.
+        OSError: A file cannot be written; its previous version is intact.
     """
     settings = settings or Settings()
     recipe = objective.recipe
@@ -120,7 +120,7 @@ def train(
     per_epoch = steps_per_epoch(len(patches), recipe.batch, fabric.world_size, settings.parts)
     if settings.parts > 1 and not objective.divisible:
         raise TrainingError(
-            "parts: a GAN's batch normalisation wants its batch whole; use a smaller batch instead"
+            "parts: a GAN's batch normalisation needs the whole batch; use a smaller batch instead"
         )
     run = Run(objective, out, fabric, dict(identity), recipe.ema)
     run.restore()
@@ -135,7 +135,7 @@ def train(
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    journal = Journal(
+    logger = Logger(
         out if fabric.is_global_zero else None,
         first=run.step,
         steps=total,
@@ -147,7 +147,7 @@ def train(
     loader = load(crops, batches, workers=settings.workers, pin=on_gpu)
     guard = _Guard(objective.main, out)
     saved = time.monotonic()
-    with contextlib.closing(journal), _asked_to_stop() as stop, reading(loader) as read:
+    with contextlib.closing(logger), _asked_to_stop() as stop, reading(loader) as read:
         for batch, waited in _timed(read):
             step, epoch = run.step, run.step // per_epoch + 1
             _seed(recipe.seed, step, fabric.global_rank)
@@ -158,24 +158,24 @@ def train(
             guard.check(step + 1, means)
             run.stepped()
             rate = recipe.learning_rate * recipe.factor(step, per_epoch)
-            journal.step(step + 1, epoch, {**means, "learning_rate": rate}, waited=waited)
+            logger.step(step + 1, epoch, {**means, "learning_rate": rate}, waited=waited)
             if run.step % per_epoch == 0:
-                _finish_epoch(run, epoch, journal, validation, save)
+                _finish_epoch(run, epoch, logger, validation, save)
                 saved = time.monotonic()
             elif stopping or time.monotonic() - saved > 60 * settings.save_minutes:
                 run.save()
                 saved = time.monotonic()
             if stopping and run.step < total:
-                fabric.barrier()  # who leaves before the checkpoint is written ends all
+                fabric.barrier()  # a process that leaves before the checkpoint is written ends all
                 raise KeyboardInterrupt
     return Outcome(run.step, run.best.epoch, run.best.scores)
 
 
 def steps_per_epoch(patches: int, batch: int, world: int, parts: int) -> int:
-    """Steps of an epoch.
+    """Number of steps per epoch.
 
     Raises:
-        ModelError: Too few patches for a batch, or a batch that cannot be cut equally.
+        ModelError: Too few patches for a batch, or a batch that cannot be divided equally.
     """
     if batch % (world * parts):
         raise TrainingError(
@@ -188,11 +188,11 @@ def steps_per_epoch(patches: int, batch: int, world: int, parts: int) -> int:
 def _finish_epoch(
     run: Run,
     epoch: int,
-    journal: Journal,
+    logger: Logger,
     validation: Validation | None,
     save: Callable[[nn.Module, Path, Mapping[str, float]], object],
 ) -> None:
-    """Validate, keep what is best, write the checkpoint; in this order, for kills may come."""
+    """Validate, save the best weights, write the checkpoint; in this order, in case of a kill."""
     fabric, scores, note = run.fabric, dict[str, float](), ""
     if validation is not None:
         mine = range(fabric.global_rank, len(validation), fabric.world_size)
@@ -214,14 +214,14 @@ def _finish_epoch(
             save(run.network, run.out / BEST, scores)
         save(run.network, run.out / LAST, scores)
     shown = validation.shown if validation is not None else ()
-    journal.epoch(run.step, epoch, scores, shown=shown, note=note)
+    logger.epoch(run.step, epoch, scores, shown=shown, note=note)
     run.save()
     fabric.barrier()
-    journal.restart()
+    logger.restart()
 
 
 def _gathered(fabric: Fabric, measured: list[Any]) -> list[Any]:
-    """What all processes measured."""
+    """Gather the results of all processes."""
     if fabric.world_size == 1:
         return measured
     parts: list[Any] = [None] * fabric.world_size
@@ -230,7 +230,7 @@ def _gathered(fabric: Fabric, measured: list[Any]) -> list[Any]:
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Batches, and the seconds that each was waited for."""
+    """Batches, with the seconds of waiting for each."""
     while True:
         started = time.perf_counter()
         batch = next(batches, None)
@@ -240,14 +240,14 @@ def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
 
 
 def _seed(seed: int, step: int, rank: int) -> None:
-    """Make dropout and its like a function of the step, as it must be to go on exactly."""
+    """Make dropout and the like a function of the step, so that runs resume exactly."""
     torch.manual_seed((seed * 1_000_003 + step) * 4_099 + rank)
 
 
 def _together(
     fabric: Fabric, terms: Mapping[str, Tensor], stopping: bool
 ) -> tuple[dict[str, float], bool]:
-    """Mean losses over all processes, and whether any of them was asked to stop."""
+    """Mean losses over all processes, and whether any was asked to stop."""
     values = [*terms.values(), torch.tensor(float(stopping), device=fabric.device)]
     stacked = torch.stack([value.float().reshape(()) for value in values])
     reduced: Any = fabric.all_reduce(stacked, reduce_op="mean")
@@ -256,7 +256,7 @@ def _together(
 
 
 class _Guard:
-    """Stops a run whose loss is no number, or has left where it was for good."""
+    """Stops a run whose loss is NaN or diverges."""
 
     def __init__(self, main: str, out: Path) -> None:
         self.main, self.out = main, out
@@ -280,23 +280,23 @@ class _Guard:
 
 @contextlib.contextmanager
 def enough_memory(batch: int, parts: int, *, divisible: bool) -> Iterator[None]:
-    """Turn a lack of memory into a message that says what helps."""
+    """Turn a lack of memory into a message with remedies."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         lacks = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not lacks and "can't allocate memory" not in str(error):
             raise
-        parts_help = f", or run it through in parts with --micro-batches {2 * parts}"
+        parts_help = f", or split it with --micro-batches {2 * parts}"
         raise TrainingError(
-            f"memory does not suffice for a batch of {batch}; use a smaller --batch"
+            f"not enough memory for a batch of {batch}; use a smaller --batch"
             f"{parts_help if divisible else ''}, or a smaller --crop"
         ) from error
 
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """Set once the process is asked to end; a step is finished first, then a checkpoint written."""
+    """Set when the process is asked to end; the step is finished and a checkpoint written."""
     asked = threading.Event()
     before: dict[int, Any] = {}
 

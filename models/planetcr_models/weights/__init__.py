@@ -1,1 +1,1 @@
-"""Weight files: safetensors, the authors' checkpoints, ONNX."""
+"""Read and write weight files: safetensors, checkpoints of the authors, ONNX."""

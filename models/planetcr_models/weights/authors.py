@@ -1,4 +1,4 @@
-"""A file of weights as a method's authors write it in, our network with these weights out."""
+"""Load checkpoints written by the authors' code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer
-from planetcr_models.networks.registry import METHODS, create_model
+from planetcr_models.networks.methods import METHODS
+from planetcr_models.networks.registry import create_model
 from planetcr_models.weights.checkpoint import (
     differences,
     expect_file,
@@ -24,16 +25,16 @@ from planetcr_models.weights.checkpoint import (
 from planetcr_models.weights.wrappers import unwrapped
 
 OUTER = "network"
-"""Under which the Planet-CR authors' training scripts keep the weights."""
+"""Key of the weights in files of the Planet-CR authors' training scripts."""
 
 PREFIX = "gen.gen."
-"""Of every name in a file, where the network was saved within another of its authors'."""
+"""Prefix of all names if the network was saved within another one of its authors."""
 
 IGNORED = ("attn_mask", "relative_position_index")
-"""Last parts of the names of buffers that follow from the image size."""
+"""Suffixes of buffers that follow from the image size."""
 
 OPTIONAL = ("num_batches_tracked",)
-"""Last parts of the names of buffers that older versions of PyTorch did not write."""
+"""Suffixes of buffers that older versions of PyTorch did not write."""
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 """Types that weights may have."""
@@ -41,14 +42,14 @@ FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How a method's authors name what the network holds.
+    """Names of the parts of a network in its authors' code.
 
     Attributes:
         first: Their name of the convolution that takes the optical bands.
         first_channels: Its input channels per optical band, and those on top for SAR.
-        last: Their name of the convolution that makes the bands.
-        names: Our name and theirs of each module or parameter; ``{}`` is a number. The first that
-            a name starts with counts; what follows it stays.
+        last: Their name of the convolution that outputs the bands.
+        names: Our name and theirs of each module or parameter; ``{}`` is a number. The first
+            matching prefix is replaced; the rest of the name is kept.
     """
 
     first: str
@@ -57,7 +58,7 @@ class Layout:
     names: tuple[tuple[str, str], ...]
 
     def theirs(self, ours: str) -> str:
-        """The authors' name of what we call ``ours``."""
+        """The authors' name for our name ``ours``."""
         for pattern, name in self.names:
             match = re.match(re.escape(pattern).replace(r"\{\}", r"(\d+)") + r"(?![^.])", ours)
             if match:
@@ -69,7 +70,7 @@ _Names = tuple[tuple[str, str], ...]
 
 
 def _within(ours: str, theirs: str, names: _Names, *, prefix: str = "") -> _Names:
-    """Names below a module that is called differently, too."""
+    """Names within a module that is also named differently."""
     return tuple((f"{ours}.{our}", f"{theirs}.{prefix}{their}") for our, their in names)
 
 
@@ -227,23 +228,23 @@ LAYOUTS: Final[dict[str, Layout]] = {
 
 
 def load_checkpoint(name: str, path: Path | str) -> Restorer:
-    """Load the weights of a file that a method's authors' code has written.
+    """Load the weights of a checkpoint that the code of a method's authors wrote.
 
-    The file is read without running any code that it may hold. It must hold every weight of the
-    method at its published size and nothing else; the number of bands is the file's.
+    No code in the file is executed. It must contain every weight of the method at its published
+    size and nothing else; the number of bands is that of the file.
 
     Args:
         name: A method whose authors' code writes such files: ``mcgan``, ``spa_gan``, ``dsen2_cr``,
             ``glf_cr``, ``align_cr``.
         path: A ``.pth`` file. The outer dictionary of the Planet-CR authors' training scripts and
-            the prefixes of wrapped networks may be there or not.
+            the prefixes of wrapped networks are optional.
 
     Returns:
         The network, in evaluation mode, in float64 if the file is, otherwise in float32.
 
     Raises:
         CheckpointError: The file cannot be read, or holds other weights.
-        ModelError: There is no such method, or its authors' code writes no such files.
+        ModelError: Unknown method, or its authors' code writes no such files.
     """
     layout = _layout(name)
     path = Path(path)
@@ -277,7 +278,7 @@ def _bands(layout: Layout, weights: Mapping[str, Tensor]) -> int:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """Named weights of a file, without what is wrapped around them."""
+    """Named weights of a file, without outer dictionaries and wrappers."""
     content = _open(path)
     if isinstance(content, Mapping) and OUTER in content:
         content = content[OUTER]
@@ -299,7 +300,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _open(path: Path) -> Any:
-    """What a file holds, if it is of the authors' form."""
+    """Load a file in the authors' format."""
     expect_file(path, "a checkpoint file")
     try:
         with path.open("rb") as file:
@@ -330,7 +331,7 @@ def _is_ordinary(key: object, value: object) -> bool:
 def _expect_same_weights(
     name: str, path: Path, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]
 ) -> None:
-    """Refuse missing and surplus names and other shapes; all names are the authors'."""
+    """Refuse missing and surplus names and other shapes; all names are those of the authors."""
     optional = [key for key in expected if _ends(key, OPTIONAL)]
     problems = differences(expected, weights, optional=optional)
     if not problems:

@@ -1,4 +1,4 @@
-"""A file of weights in, what it holds out, or one refusal: what our form and the authors' share."""
+"""Read and write files of weights, whoever wrote them, or refuse them with one message."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import stat
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +19,27 @@ from torch import Tensor
 from planetcr_models.errors import CheckpointError
 
 LISTED: Final = 5
-"""Names that an error lists before it counts the others."""
+"""Number of names that an error lists; the others are counted."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write to, and put it in the place of ``path`` at the end.
+
+    If the body raises, ``path`` stays as it was, and the temporary file is deleted.
+    """
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def expect_file(path: Path, what: str) -> None:
     """Raise CheckpointError unless there is a regular file; ``what`` says which was expected.
 
-    Opening a pipe would wait for ever, and reading a device need not end.
+    Opening a pipe would block for ever, and reading a device may never end.
     """
     try:
         mode = path.stat().st_mode
@@ -38,18 +53,18 @@ def expect_file(path: Path, what: str) -> None:
 
 
 def unpickle(path: Path, what: str) -> Any:
-    """What ``torch.save`` wrote, if it is weights and containers; nothing in it is executed.
+    """Load what ``torch.save`` wrote, if it is weights and containers; no code is executed.
 
     Args:
         path: The file.
-        what: It should be, for the message.
+        what: Its expected content, for the message.
 
     Raises:
-        CheckpointError: It is damaged, of another form, or holds other objects.
+        CheckpointError: It is damaged, in another format, or holds other objects.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old forms; the errors below say enough
+            warnings.simplefilter("ignore")  # about old formats; the errors below suffice
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if "GLOBAL" in str(error):
@@ -58,7 +73,7 @@ def unpickle(path: Path, what: str) -> Any:
                 "the network's state_dict() alone"
             ) from error
         raise CheckpointError(
-            f"{path}: is no {what}, or a damaged one; copy or download it again"
+            f"{path}: not a {what}, or damaged; copy or download it again"
         ) from error
 
 
@@ -68,7 +83,7 @@ def differences(
     *,
     optional: Sequence[str] = (),
 ) -> list[str]:
-    """How weights differ from those that a network expects, one line per kind of difference.
+    """Describe how weights differ from those of a network, one line per kind of difference.
 
     Args:
         expected: Of the network, by name.
@@ -98,7 +113,7 @@ def differences(
 
 
 def expect_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Raise CheckpointError for weights that are no numbers."""
+    """Raise CheckpointError for weights that are NaN or infinite."""
     broken = [key for key, value in weights.items() if not value.isfinite().all()]
     if broken:
         raise CheckpointError(
@@ -108,15 +123,15 @@ def expect_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """List the first names, and count the others."""
     more = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file is one of safetensors, by its first bytes; by its name, if it is not there."""
+    """Whether a file is in safetensors format, by its first bytes; by its name if missing."""
     try:
-        if not path.is_file():  # no pipe, which would wait for ever
+        if not path.is_file():  # not a pipe, which would block for ever
             return path.suffix == ".safetensors"
         with path.open("rb") as file:
             return file.read(9)[8:] == b"{"
@@ -125,10 +140,10 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a file.
+    """Read the tensors and metadata of a file.
 
     Raises:
-        CheckpointError: It is no safetensors file, or a damaged one.
+        CheckpointError: It is not a safetensors file, or damaged.
     """
     expect_file(path, "a file of weights")
     try:
@@ -137,15 +152,15 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path}: is no safetensors file, or a damaged one; copy or download it again"
+            f"{path}: not a safetensors file, or damaged; copy or download it again"
         ) from error
 
 
 def parse_options(text: str) -> dict[str, Any]:
-    """Options of a network from the metadata of a file, which a stranger may have written.
+    """Parse the options of a network from the untrusted metadata of a file.
 
     Raises:
-        ValueError: They are no object of JSON, long, or have a number that no layer has.
+        ValueError: They are not a JSON object, too long, or have a number too large for a layer.
     """
     if len(text) > _LONGEST_OPTIONS:
         raise ValueError(f"options of {len(text)} characters")
@@ -161,21 +176,20 @@ def parse_options(text: str) -> dict[str, Any]:
 
 _LONGEST_OPTIONS: Final = 10_000
 _LARGEST: Final = 4_096
-"""Of a width or a count of layers: a network of more is not made just because a file says so."""
+"""Largest width or number of layers that a file may ask for."""
 
 
 def write_safetensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors in one step; a file that is there is replaced. Equal content, equal bytes.
+    """Write tensors atomically, replacing an existing file. Equal content gives equal bytes.
 
     Raises:
         OSError: The file cannot be written.
     """
-    beside = path.with_name(f".{path.name}.partial")
-    beside.touch()  # an OSError here says what safetensors would not
-    mode = beside.stat().st_mode  # safetensors makes files that nobody else can read
-    try:
+    with atomic_path(path) as beside:
+        beside.touch()  # an OSError here says what safetensors would not
+        mode = beside.stat().st_mode  # safetensors makes files that nobody else can read
         weights = {key: value.to("cpu", copy=True) for key, value in tensors.items()}
         weights = {key: value.contiguous() for key, value in weights.items()}
         try:
@@ -184,13 +198,10 @@ def write_safetensors(
             raise OSError(f"{path}: cannot be written ({error})") from error
         beside.chmod(mode)
         _sort_metadata(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _sort_metadata(path: Path) -> None:
-    """Put the entries of a file's metadata in order; safetensors writes them as chance has it."""
+    """Sort the metadata entries of a file; safetensors writes them in random order."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
@@ -203,13 +214,17 @@ def _sort_metadata(path: Path) -> None:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The state dict of a file that ``torch.save`` wrote; nothing in it is executed.
+    """Read the state dict of a file that ``torch.save`` wrote; no code is executed.
+
+    A checkpoint of Lightning's keeps it under ``state_dict``, beside other things.
 
     Raises:
         CheckpointError: It is damaged, or holds anything else.
     """
     expect_file(path, "a file of weights")
     content = unpickle(path, "file of weights")
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):

@@ -1,4 +1,4 @@
-"""A network in, a file of its weights out, and back: safetensors that say what they belong to."""
+"""Save and load networks as safetensors files that name their method and options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.networks.base import Restorer
-from planetcr_models.networks.registry import METHODS, create_model
+from planetcr_models.networks.registry import create_model, default_options
 from planetcr_models.weights.authors import load_checkpoint
 from planetcr_models.weights.checkpoint import (
     differences,
@@ -26,24 +26,24 @@ from planetcr_models.weights.checkpoint import (
 from planetcr_models.weights.wrappers import unwrapped
 
 FORMAT: Final = "planetcr_models"
-"""How our files name themselves in their metadata."""
+"""Format name in the metadata of our files."""
 
 VERSION: Final = "1"
-"""Of the metadata; raised when older versions of this package could not read it."""
+"""Version of the metadata; raised when older versions of this package cannot read it."""
 
 
 def save_model(model: Restorer, path: Path | str) -> Path:
-    """Write the weights of a network with its method and options, in one step.
+    """Write the weights of a network with its method and options, atomically.
 
     Args:
         model: Made by ``create_model`` or loaded by this package.
-        path: File to write, ``.safetensors`` by custom; a file that is there is replaced.
+        path: File to write, usually ``.safetensors``; an existing file is replaced.
 
     Returns:
         ``path``.
 
     Raises:
-        ModelError: It is unknown how to make the network.
+        ModelError: The method of the network is unknown.
         OSError: The file cannot be written.
     """
     path = Path(path)
@@ -59,7 +59,7 @@ def save_model(model: Restorer, path: Path | str) -> Path:
 
 
 def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
-    """Make the network again that :func:`save_model` wrote.
+    """Load a network that :func:`save_model` wrote.
 
     Args:
         path: The file.
@@ -69,7 +69,7 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
         The network, in evaluation mode, in float64 if the weights are, otherwise in float32.
 
     Raises:
-        CheckpointError: The file cannot be read, is no such file, or holds other weights.
+        CheckpointError: The file cannot be read, has another format, or holds other weights.
     """
     path = Path(path)
     weights, said = read_safetensors(path)
@@ -77,7 +77,7 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
     if method not in (None, name):
         raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
     try:
-        with torch.device("meta"):  # takes no memory, whatever the file says
+        with torch.device("meta"):  # takes no memory, whatever the file declares
             problems = differences(create_model(name, **options).state_dict(), weights)
         model = None if problems else create_model(name, **options)
     except (ModelError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -91,25 +91,25 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
 
 
 def load_weights(name: str, path: Path | str, **options: Any) -> Restorer:
-    """Load a method's weights from a file of ours, or from one that its authors' code wrote.
+    """Load the weights of a method from a file of ours or of its authors' code.
 
     Args:
         name: One of ``list_models``.
         path: Written by :func:`save_model`, or see
             ``load_checkpoint``.
-        **options: Those the weights must have been made with; nothing need be said, for the file
-            says it, or its authors' code knows one size.
+        **options: Options that the weights must have been made with; optional, since the file
+            states them, or its authors' code has only one size.
 
     Returns:
         The network, in evaluation mode.
 
     Raises:
         CheckpointError: The file cannot be read, or holds other weights.
-        ModelError: No such method, or none whose authors' code writes files.
+        ModelError: Unknown method, or one whose authors' code writes no files.
     """
     path = Path(path)
     model = load_model(path, method=name) if is_safetensors(path) else load_checkpoint(name, path)
-    has = METHODS[name].options() | dict(model.options)
+    has = default_options(name) | dict(model.options)
     unlike = [f"{key}={has.get(key, 'unknown')}" for key in options if has.get(key) != options[key]]
     if unlike:
         wanted = ", ".join(f"{key}={value}" for key, value in options.items())
@@ -121,10 +121,10 @@ def load_weights(name: str, path: Path | str, **options: Any) -> Restorer:
 
 
 def load_state(model: nn.Module, path: Path | str) -> None:
-    """Load the weights of any network: every one of its own, no other.
+    """Load the weights of any network; all of its weights and no others must be present.
 
     Args:
-        model: Takes the weights.
+        model: Network that receives the weights.
         path: Safetensors, or a state dict as ``torch.save`` writes it, read without running any
             code that it may hold.
 
@@ -136,7 +136,7 @@ def load_state(model: nn.Module, path: Path | str) -> None:
 
 
 def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """Method and options that a file names."""
+    """Read the method and options that a file names."""
     if said.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: expected a file that planetcr_models.save_model wrote, found safetensors of "
@@ -150,11 +150,11 @@ def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]
     try:
         return said["method"], parse_options(said["options"])
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: names no method and options; save it anew") from error
+        raise CheckpointError(f"{path}: names no method and options; save it again") from error
 
 
 def _load(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Fill a network, all of it; its precision becomes double where the file's is."""
+    """Set all weights of a network; it becomes double precision if the file is."""
     expected = model.state_dict()
     weights = unwrapped(weights, expected)
     problems = differences(expected, weights)

@@ -1,4 +1,4 @@
-"""A network in, a file for other runtimes out."""
+"""Export networks to ONNX."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 
 from planetcr_models.errors import ExportError
 from planetcr_models.networks.base import SAR_BANDS, SAR_PER_OPTICAL, Restorer, refuse_small
+from planetcr_models.weights.checkpoint import atomic_path
 
 
 def export_onnx(
@@ -28,16 +29,16 @@ def export_onnx(
     """Write a network, in evaluation mode, as an ONNX file for images of one size.
 
     Its inputs are called ``cloudy`` and ``sar``, its output ``clear``, as in
-    ``Restorer.forward``. An optical-only method keeps its SAR input,
+    ``Restorer.forward``. An optical-only method keeps its SAR input
     and ignores it.
 
     Args:
-        model: Left as it is.
-        path: File to write; appears when it is complete.
+        model: Left unchanged.
+        path: File to write, atomically.
         size: Height and width of the images.
         sar_size: Height and width of the SAR images; by default those of their native 10 m grid
             over the same extent.
-        batch: Images at a time.
+        batch: Images per batch.
 
     Returns:
         ``path``.
@@ -54,9 +55,8 @@ def export_onnx(
     height, width = sar_size or tuple(round(side * few / many) for side in size)
     frozen = copy.deepcopy(model).cpu().float().eval()
     example = (torch.rand(batch, model.bands, *size), torch.rand(batch, SAR_BANDS, height, width))
-    beside = path.with_name(f".{path.name}.partial")
     try:
-        with torch.no_grad(), _quiet():
+        with atomic_path(path) as beside, torch.no_grad(), _quiet():
             torch.onnx.export(
                 frozen,
                 example,
@@ -67,20 +67,17 @@ def export_onnx(
                 external_data=False,
                 verbose=False,
             )
-        beside.replace(path)
     except torch.onnx.errors.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise ExportError(
             f"{model.method or type(model).__name__}: cannot be written as ONNX: {reason}"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress, advice and dumps to itself; an error says what matters."""
+    """Suppress the exporter's progress, advice and dumps; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

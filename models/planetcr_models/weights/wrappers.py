@@ -1,4 +1,4 @@
-"""Names of weights as a wrapped network has them in, as the network itself has them out."""
+"""Rename weights of a wrapped network to those of the network itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Final
 from torch import Tensor
 
 WRAPPERS: Final = ("module", "_orig_mod")
-"""Parts that torch's DataParallel and DistributedDataParallel, and ``torch.compile``, put in."""
+"""Prefixes of torch's DataParallel, DistributedDataParallel and ``torch.compile``."""
+
+ATTRIBUTES: Final = ("model", "net", "network")
+"""What a ``LightningModule``, or a class like it, usually calls the network that it trains."""
 
 
 def unwrapped(
     weights: Mapping[str, Tensor], expected: Collection[str] | None = None
 ) -> dict[str, Tensor]:
-    """Weights under the names of the network that was wrapped, however often and by what.
+    """Rename weights to the names of the wrapped network, for any number of wrappers.
 
     Args:
         weights: Of a file, by name.
@@ -22,8 +25,8 @@ def unwrapped(
             be wrapped. Names that are the network's are left as they are.
 
     Returns:
-        The same weights, in the same order; under their own names where it cannot be told which
-        parts of these are wrappers.
+        The same weights, in the same order; under their own names if it is ambiguous which parts
+        are wrappers.
     """
     if expected is None:
         return _renamed(weights, {})
@@ -40,7 +43,7 @@ def unwrapped(
 
 
 def _renamed(weights: Mapping[str, Tensor], theirs: Mapping[str, str]) -> dict[str, Tensor]:
-    """Weights without the wrappers in their names, or as they are if two would have one name."""
+    """Weights without the wrappers in their names; unchanged if two names would coincide."""
     plain = {_bare(name): value for name, value in weights.items()}
     if len(plain) < len(weights):
         return dict(weights)
@@ -48,9 +51,9 @@ def _renamed(weights: Mapping[str, Tensor], theirs: Mapping[str, str]) -> dict[s
 
 
 def _common(names: Iterable[str]) -> str | None:
-    """A wrapper that all names begin with."""
+    """A wrapper, or the attribute of a trainer, that all names begin with."""
     some = [*names]
-    prefixes = (f"{wrapper}." for wrapper in WRAPPERS)
+    prefixes = (f"{outer}." for outer in (*WRAPPERS, *ATTRIBUTES))
     return next((p for p in prefixes if some and all(one.startswith(p) for one in some)), None)
 
 

@@ -1,4 +1,4 @@
-"""Where and how a method fails: closed forms on simulated scenes, and sums taken another way."""
+"""Test the error analysis on simulated scenes with closed forms and independent sums."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
 
 from ledgers import make_ledger
-from planetcr_bench.analysis import error_analysis as diagnosis
+from planetcr_bench.analysis import error_analysis
 from planetcr_bench.analysis.error_analysis import (
     TRIANGLE,
-    Diagnosis,
+    ErrorAnalysis,
     extremes,
     gain,
     signature,
@@ -26,7 +26,8 @@ from planetcr_bench.analysis.error_analysis import (
     widest_protocol,
 )
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS, SEASONS, THICKNESS
-from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.evaluation.loading import scene_arrays
@@ -70,7 +71,7 @@ def noisy(scene: Scene) -> np.ndarray:
 
 
 def shares_of(ledger: Ledger, by: Sequence[str] = ()) -> np.ndarray:
-    return Diagnosis([ledger], FULL).failures(*by)[list(TRIANGLE)].to_numpy()
+    return ErrorAnalysis([ledger], FULL).failures(*by)[list(TRIANGLE)].to_numpy()
 
 
 def expected_shares(scenes: Sequence[Scene], predict: Predict) -> np.ndarray:
@@ -186,7 +187,9 @@ def test_pasting_is_exact(
 
     built = score_groups(measured(some_scenes, composite).frame, protocol, pool="pixels")
     plain = score_groups(measured(some_scenes, noisy).frame, protocol, pool="pixels")
-    paste_back = Diagnosis([measured(some_scenes, noisy)], protocol).paste_back.set_index("pasted")
+    paste_back = ErrorAnalysis([measured(some_scenes, noisy)], protocol).paste_back.set_index(
+        "pasted"
+    )
     assert list(paste_back.index) == ["nothing", "clear", "clear and edge"]
     table = paste_back.loc[pasted]
     for metric, sign in (("mae", -1), ("psnr", 1), ("sam_deg", -1)):
@@ -198,9 +201,9 @@ def test_pasting_is_exact(
 def test_pasting_pays_where_a_method_harms_and_costs_where_it_helps(
     some_scenes: list[Scene],
 ) -> None:
-    regions = Diagnosis([measured(some_scenes, noisy)], FULL).paste_back.set_index("pasted")
+    regions = ErrorAnalysis([measured(some_scenes, noisy)], FULL).paste_back.set_index("pasted")
     assert regions.loc["clear", "gain_mae"] > 0
-    help_ = Diagnosis([measured(some_scenes, lambda s: s.clear)], FULL).paste_back.set_index(
+    help_ = ErrorAnalysis([measured(some_scenes, lambda s: s.clear)], FULL).paste_back.set_index(
         "pasted"
     )
     assert (help_.loc["clear", ["gain_mae", "gain_sam_deg"]] < 0).all()
@@ -209,7 +212,7 @@ def test_pasting_pays_where_a_method_harms_and_costs_where_it_helps(
 
 
 def test_harm_agrees_with_the_images(some_scenes: list[Scene]) -> None:
-    table = Diagnosis([measured(some_scenes, noisy)], FULL).regions.set_index("region")
+    table = ErrorAnalysis([measured(some_scenes, noisy)], FULL).regions.set_index("region")
     assert list(table.index) == [*REGIONS, "all"]
     images = {"region": [], "p": [], "c": [], "t": []}
     for scene in some_scenes:
@@ -235,7 +238,7 @@ def test_harm_agrees_with_the_images(some_scenes: list[Scene]) -> None:
 def test_groups_agree_with_sums_taken_by_hand() -> None:
     ledger = make_ledger(scenes=12)
     rows = ledger.frame[ledger.frame["protocol"] == "full"]
-    table = Diagnosis([ledger], FULL).failures("land_cover", "cover_bin")
+    table = ErrorAnalysis([ledger], FULL).failures("land_cover", "cover_bin")
     assert len(table) == len(LAND_COVER) * len(COVER_BINS)
     for line in table.to_dict("records"):
         low = COVER_BINS.index(line["cover_bin"]) / 5
@@ -256,7 +259,7 @@ def test_groups_agree_with_sums_taken_by_hand() -> None:
 
 def test_regions_are_parts_of_the_whole() -> None:
     ledgers = [make_ledger("one", scenes=7), make_ledger("other", scenes=7, seed=1)]
-    table = Diagnosis(ledgers, FULL).regions
+    table = ErrorAnalysis(ledgers, FULL).regions
     assert list(table["row"]) == ["one"] * 4 + ["other"] * 4
     for _, lines in table.groupby("row"):
         regions, whole = lines[lines["region"] != "all"], lines[lines["region"] == "all"].iloc[0]
@@ -268,13 +271,13 @@ def test_regions_are_parts_of_the_whole() -> None:
 
 def test_seasons_and_regions_that_do_not_occur_are_listed_empty() -> None:
     ledger = make_ledger(scenes=4)
-    seasons = Diagnosis([ledger], FULL).failures("season").set_index("season")
+    seasons = ErrorAnalysis([ledger], FULL).failures("season").set_index("season")
     assert list(seasons.index) == list(SEASONS)
     assert list(seasons["scenes"]) == [0, 4, 0, 0]
     assert np.isnan(seasons.loc["winter", "mae"])
     clear = Ledger(ledger.frame[ledger.frame["region"] == "clear"], ledger.provenance)
-    assert list(Diagnosis([clear], FULL).regions["pixels"] > 0) == [False, False, True, True]
-    assert Diagnosis([clear], FULL).paste_back["share"].tolist() == [0, 1, 1]
+    assert list(ErrorAnalysis([clear], FULL).regions["pixels"] > 0) == [False, False, True, True]
+    assert ErrorAnalysis([clear], FULL).paste_back["share"].tolist() == [0, 1, 1]
 
 
 def test_worst_and_best_scenes_settle_ties_by_name_and_are_listed_once() -> None:
@@ -313,14 +316,14 @@ def test_no_figure_is_worst_and_best_at_once() -> None:
 
 def test_each_grouping_is_added_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
-    add = diagnosis._group_sums
+    add = error_analysis._group_sums
 
     def spy(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         asked.append(tuple(keys))
         return add(rows, keys)
 
-    monkeypatch.setattr(diagnosis, "_group_sums", spy)
-    of = Diagnosis([make_ledger("a", scenes=4), make_ledger("b", scenes=4)], FULL)
+    monkeypatch.setattr(error_analysis, "_group_sums", spy)
+    of = ErrorAnalysis([make_ledger("a", scenes=4), make_ledger("b", scenes=4)], FULL)
     for _ in range(2):
         tables = of.regions, of.triangle, of.scenes, of.aois, of.failures("season")
         assert all(len(table) for table in tables)
@@ -330,7 +333,7 @@ def test_each_grouping_is_added_up_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_scenes_know_their_cover_and_prevailing_class() -> None:
     ledger = make_ledger(scenes=5)
-    table = Diagnosis([ledger], OFFICIAL).scenes.set_index("scene")
+    table = ErrorAnalysis([ledger], OFFICIAL).scenes.set_index("scene")
     rows = ledger.frame[ledger.frame["protocol"] == "official"]
     for scene, part in rows.groupby("scene", observed=True):
         pixels = part.groupby("land_cover", observed=True)["pixels"].sum()
@@ -343,7 +346,7 @@ def test_an_aoi_lies_in_the_middle_of_its_scenes() -> None:
     ledger = make_ledger(scenes=6)
     frame = ledger.frame.assign(longitude=ledger.frame["patch"] % 3 + 10.0)
     frame.loc[frame["aoi"] == "summer_1", ["longitude", "latitude"]] = np.nan
-    table = Diagnosis([Ledger(frame, ledger.provenance)], FULL).aois.set_index("aoi")
+    table = ErrorAnalysis([Ledger(frame, ledger.provenance)], FULL).aois.set_index("aoi")
     assert table.loc["summer_0", "longitude"] == pytest.approx(11)
     assert table.loc["summer_0", "latitude"] == pytest.approx(47)
     assert np.isnan(table.loc["summer_1", ["longitude", "latitude"]].astype(float)).all()
@@ -362,14 +365,14 @@ def with_truth(ledger: Ledger) -> Ledger:
 
 def test_thickness_is_a_grouping_of_the_runs_that_know_it() -> None:
     blind, other = make_ledger("blind", scenes=3), make_ledger("told", scenes=3, seed=2)
-    assert Diagnosis([blind], FULL).told is None
+    assert ErrorAnalysis([blind], FULL).told is None
     told = with_truth(other)
-    known_runs = Diagnosis([blind, told], FULL).told
+    known_runs = ErrorAnalysis([blind, told], FULL).told
     assert known_runs is not None
     assert [run.name for run in known_runs.ledgers] == ["told"]
     table = known_runs.failures("thickness")
     assert list(table["thickness"]) == list(THICKNESS[1:])
-    by_region = Diagnosis([told], FULL).failures("region")
+    by_region = ErrorAnalysis([told], FULL).failures("region")
     by_region = by_region.assign(thickness=by_region["region"].map(BIN_OF)).drop(columns="region")
     known = table[table["pixels"] > 0].set_index("thickness")
     expected = by_region.set_index("thickness").loc[known.index]
@@ -377,13 +380,13 @@ def test_thickness_is_a_grouping_of_the_runs_that_know_it() -> None:
 
 
 def test_the_triangle_is_told_of_all_pixels_and_of_their_parts() -> None:
-    table = Diagnosis([make_ledger(scenes=5)], FULL).triangle
+    table = ErrorAnalysis([make_ledger(scenes=5)], FULL).triangle
     counts = table.groupby("by", sort=False)["group"].count()
     assert counts.to_dict() == {"all": 1, "region": 3, "land_cover": 6, "cover_bin": 5}
     assert_allclose(table[list(TRIANGLE)].sum(axis=1), 1)
 
 
-def test_full_is_diagnosed_where_all_have_it_and_pixels_are_pooled() -> None:
+def test_full_is_analysed_where_all_have_it_and_pixels_are_pooled() -> None:
     crop = make_ledger("crop", scenes=2, protocols=("official",))
     assert widest_protocol([make_ledger(scenes=2)]) == FULL
     assert widest_protocol([make_ledger(scenes=2), crop]) == OFFICIAL

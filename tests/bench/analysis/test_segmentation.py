@@ -1,4 +1,4 @@
-"""Tab. 3: from maps of land cover to the table, checked against others' scores of the same maps."""
+"""Test Tab. 3 against independent scores of the same land-cover maps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,13 @@ from planetcr_bench.constants import COVER_BINS, LAND_COVER, UNKNOWN
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import GROUPS, SEGMENTER_WIDTH, SUMS, SceneSums, segmenter_columns
-from planetcr_bench.report.report import SEGMENTATION_FILES, report, write_tables
+from planetcr_bench.report.report import (
+    SEGMENTATION_FILES,
+    report,
+    write_comparison,
+    write_tables,
+)
+from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
 from planetcr_bench.report.segmentation import table3_blocks
 from planetcr_bench.report.table import number, to_markdown
@@ -550,8 +556,9 @@ def test_files_of_segmented_runs_come_and_go(tmp_path: Path) -> None:
         as_planet_cr(make_ledger(name, segmenters=(ONE, TWO), scenes=2), input_window="whole")
         for name in ("a", "b")
     ]
-    write_tables(tmp_path, ledgers, published=True)
-    assert all((tmp_path / name).stat().st_size > 500 for name in SEGMENTATION_FILES)
+    write_tables(tmp_path, RunTables(ledgers, published=True))
+    tables = [f"table3.{suffix}" for suffix in ("csv", "json", "tex")]
+    assert all((tmp_path / name).stat().st_size > 500 for name in tables)
     frame = pd.read_csv(tmp_path / "table3.csv")
     kinds = {ONE, TWO, "mean", "lowest", "highest", "published"}
     assert set(frame["segmenter"]) == kinds
@@ -567,15 +574,15 @@ def test_files_of_segmented_runs_come_and_go(tmp_path: Path) -> None:
         ("clear", None), ("input", None), ("measured", "whole"), ("published", None),
         ("published", "160"), ("published", "unknown"),
     }  # fmt: skip
-    write_tables(tmp_path, [without_segmenters(ledger) for ledger in ledgers])
+    write_tables(tmp_path, RunTables([without_segmenters(ledger) for ledger in ledgers]))
     assert not any((tmp_path / name).exists() for name in SEGMENTATION_FILES)
-    assert (tmp_path / "table2.md").exists()
+    assert (tmp_path / "table2.tex").exists()
 
 
 def test_refused_runs_leave_the_files_as_they_were(tmp_path: Path) -> None:
     ledgers = [make_ledger("a", segmenters=(ONE,)), make_ledger("b", segmenters=(TWO,))]
     with pytest.raises(LedgerError, match="same segmenters"):
-        write_tables(tmp_path, ledgers)
+        write_comparison(tmp_path, ledgers)
     assert not list(tmp_path.iterdir())
 
 
@@ -590,13 +597,14 @@ def on_disk(folder: Path, name: str, segmenters: Sequence[str]) -> Path:
     return results
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_compare_shows_tab_3_refuses_to_mix_segmenters_and_can_leave_them_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b, c = (on_disk(tmp_path, name, segmenters) for name, segmenters in
                (("a", [ONE]), ("b", [TWO]), ("c", [])))  # fmt: skip
     out = tmp_path / "out"
-    compare([a, c], out=out, published=True)
+    compare([a, c], out=out, published=True, full=True, verbose=True)
     shown = " ".join(capsys.readouterr().out.split())
     for words in ("Tab. 2 (a)", "Tab. 3: mIoU and PA in %, protocol official", "Recovery in %",
                   "30.51", "c (input unknown) was read by no segmenter"):  # fmt: skip
@@ -606,7 +614,7 @@ def test_compare_shows_tab_3_refuses_to_mix_segmenters_and_can_leave_them_out(
         compare([a, b], out=out)
     compare([a, b], out=out, no_segmenter=True)
     assert "Tab. 3" not in capsys.readouterr().out
-    assert not (out / "table3.md").exists()
+    assert not (out / "table3.tex").exists()
 
 
 def test_the_report_of_a_segmented_run_has_its_own_section(hand_made: Ledger) -> None:
@@ -617,7 +625,6 @@ def test_the_report_of_a_segmented_run_has_its_own_section(hand_made: Ledger) ->
     text = report(hand_made, run)
     assert "## Semantic recovery" in text
     assert "](fig6.png)" in text
-    assert "](transitions.png)" in text
     assert "**Tab. 3: mIoU and PA in %, protocol official**" in text
     assert "Semantic" not in report(without_segmenters(hand_made), run)
 

@@ -1,4 +1,4 @@
-"""Intervals over AOIs, paired differences, ties, detectable differences."""
+"""Test intervals over AOIs, paired differences, letters and detectable differences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from paths import RUNS
 from planetcr_bench.analysis.segmentation import segmentation_scores, segmentation_summary
 from planetcr_bench.analysis.significance import (
     LEVEL,
-    POSSIBLE,
     AoiSums,
     Difference,
     MetricComparison,
@@ -41,16 +40,17 @@ from planetcr_bench.analysis.significance import (
 )
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.metrics.sums import SUMS, segmenter_columns
 from planetcr_bench.report.scores import summary
-from planetcr_bench.results.aggregate import METRICS, score_groups
+from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import Ledger, ledger_table, read_ledger
 from simulation.coverage import patches_as_places, rates
 
 SEGMENTER = "aaaaaaaa"
 SHIPPED = RUNS
 SCENES = 34  # twelve AOIs, the last with a single scene
-SCORES = [(metric, None) for metric in METRICS] + [("miou", SEGMENTER), ("pa", SEGMENTER)]
+SCORES = [(metric, None) for metric in HEADLINE] + [("miou", SEGMENTER), ("pa", SEGMENTER)]
 
 each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda one: one.name)
 each_score = pytest.mark.parametrize(("metric", "segmenter"), SCORES)
@@ -154,7 +154,7 @@ def test_no_interval_crosses_an_impossible_value(
 ) -> None:
     """Of two AOIs intervals are very wide."""
     run = make_ledger(scenes=6, segmenters=(SEGMENTER,))
-    lowest, highest = POSSIBLE[metric]
+    lowest, highest = METRICS[metric].possible
     for resamples in (0, 50):
         found = estimate(aoi_sums(run, protocol, metric, segmenter=segmenter), resamples=resamples)
         assert lowest <= found.low < found.value < found.high <= highest
@@ -206,7 +206,7 @@ def test_a_pooled_psnr_hangs_on_the_aois_with_the_most_squared_error() -> None:
         found = one.estimates[run.name]
         assert found.aois == 12
         assert (found.effective < 4) == (one.metric == "psnr")
-    official = metric_comparisons([run], PROTOCOLS["official"], resamples=0)[METRICS.index("psnr")]
+    official = metric_comparisons([run], PROTOCOLS["official"], resamples=0)[HEADLINE.index("psnr")]
     assert official.estimates[run.name].effective == pytest.approx(12)  # scenes count alike
 
 
@@ -220,7 +220,7 @@ def test_the_shipped_run_of_mean_fill_hangs_on_a_third_of_its_aois(protocol) -> 
 
 def test_each_score_has_its_own_errors(run: Ledger) -> None:
     full = PROTOCOLS["full"]
-    sums = {metric: aoi_sums(run, full, metric) for metric in METRICS}
+    sums = {metric: aoi_sums(run, full, metric) for metric in HEADLINE}
     frame = run.frame[run.frame["protocol"] == "full"].groupby("aoi", observed=True)
     named = frame[[*SUMS]].sum().rename(index=str).loc[list(sums["mae"].aois)]
     for metric, column in (
@@ -300,7 +300,7 @@ def test_resamples_that_tell_nothing_widen_nothing_without_bounds(values: list[f
 def test_values_are_those_of_the_tables(run: Ledger, protocol) -> None:
     overall = score_groups(run.frame, protocol).iloc[0]
     published = summary(run)["protocols"][protocol.name]["overall"]
-    for metric in METRICS:
+    for metric in HEADLINE:
         value = aoi_sums(run, protocol, metric).value
         assert_allclose(value, overall[metric], rtol=1e-12)
         assert_allclose(value, published[metric], rtol=1e-12)
@@ -493,12 +493,12 @@ def test_a_perfect_run_has_no_interval_where_its_score_is_infinite() -> None:
     perfect = make_ledger("perfect")
     perfect.frame["squared_error"] = 0.0
     runs = [perfect, make_ledger("a", seed=1), make_ledger("b", seed=2)]
-    psnr = metric_comparisons(runs, PROTOCOLS["full"], resamples=200)[METRICS.index("psnr")]
+    psnr = metric_comparisons(runs, PROTOCOLS["full"], resamples=200)[HEADLINE.index("psnr")]
     assert psnr.estimates["perfect"].value == np.inf
     assert np.isnan([one.p for one in psnr.pairs]).tolist() == [True, True, False]
     assert next(iter(psnr.letters)) == "perfect"
     assert detectable_difference(psnr.pairs) == detectable_difference(psnr.pairs[-1:]) > 0
-    psnr = metric_comparisons(runs, PROTOCOLS["official"], resamples=200)[METRICS.index("psnr")]
+    psnr = metric_comparisons(runs, PROTOCOLS["official"], resamples=200)[HEADLINE.index("psnr")]
     found = psnr.estimates["perfect"]
     assert (found.value, found.low, found.high) == (100, 100, 100)
     assert psnr.best == ["perfect"]

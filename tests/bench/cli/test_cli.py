@@ -1,4 +1,4 @@
-"""The real command, as a user types it: what it prints, where, and how it ends."""
+"""Test the command line as a user runs it: output, streams and exit codes."""
 
 from __future__ import annotations
 
@@ -58,16 +58,20 @@ def test_version_and_help_answer_at_once(cli: Cli, program: Cli) -> None:
 def test_the_whole_road_prints_tables_and_says_where_all_lies(
     cli: Cli, road: tuple[Path, str], runs: list[str], tmp_path: Path
 ) -> None:
-    for words in ("Tab. 2 (a)", "Forest", "mean-fill: gain", "Cloudy (input)", "protocol full",
-                  "edge", "80-100", "Results: results/fake/mean-fill"):  # fmt: skip
+    for words in ("6 of 6 scenes", "Cloudy (input)", "official ", "full ", "PSNR", "gain ",
+                  "Report: results/fake/mean-fill/report.md"):  # fmt: skip
         assert words in road[1]
+    assert len([line for line in road[1].splitlines() if line]) == 10
     refused = cli("compare", *runs, "--published")
     assert_refused(refused, "expected track 'planet-cr', got 'fake'", "leave out --published")
     assert not (tmp_path / "results" / "comparison").exists()
-    done = cli("compare", *runs)
+    done = cli("compare", *runs, "--verbose")
     assert done.returncode == 0, done.stderr
+    for words in ("Tab. 2 (a)", "Forest", "mean-fill: gain", "protocol full", "edge", "80-100"):
+        assert words in done.stdout
+    assert "Report: results/comparison/report.md" in done.stdout
     assert "Input window: whole (it saw whole patches)" in done.stdout
-    for name in ("table2.md", "table2.tex", "table2.csv", "table2.json", "fig5.png", "fig5.svg"):
+    for name in ("report.md", "table2.tex", "table2.csv", "table2.json", "fig5.png", "fig5.svg"):
         assert (tmp_path / "results" / "comparison" / name).stat().st_size > 500
     records = json.loads((tmp_path / "results" / "comparison" / "table2.json").read_text())
     measured = [row for row in records if row["kind"] == "measured"]
@@ -75,6 +79,26 @@ def test_the_whole_road_prints_tables_and_says_where_all_lies(
     again = cli("compare", *runs, "--json", "--out", "elsewhere")
     assert [run["name"] for run in json.loads(again.stdout)] == ["copy-cloudy", "mean-fill"]
     assert (tmp_path / "elsewhere" / "fig5.png").exists()
+
+
+def test_report_makes_the_full_analysis_of_a_run_and_refuses_what_is_none(
+    cli: Cli, runs: list[str], tmp_path: Path
+) -> None:
+    before = sorted(path.name for path in (tmp_path / runs[0]).iterdir())
+    assert len(before) <= 12
+    done = cli("report", runs[0], "--out", "full")
+    assert (done.returncode, done.stdout) == (0, "Report: full/report.md\n")
+    made = {path.name for path in (tmp_path / "full").iterdir()}
+    assert {"error_analysis.json", "class_cover.png", "triangle.svg", "scores.json"} < made
+    assert sorted(path.name for path in (tmp_path / runs[0]).iterdir()) == before
+    assert cli("report", runs[0]).returncode == 0
+    assert (tmp_path / runs[0] / "class_cover.png").exists()
+    assert_refused(cli("report", "nowhere"), "nowhere", "expected a results folder")
+    assert_refused(cli("report", tmp_path), "ledger.parquet")
+    (tmp_path / runs[0] / "run.json").write_text("{}")
+    assert_refused(cli("report", runs[0]), "run.json")
+    (tmp_path / runs[0] / "run.json").unlink()
+    assert_refused(cli("report", runs[0]), "did not finish")
 
 
 def test_json_is_one_object_and_nothing_else(
@@ -110,7 +134,7 @@ def test_mistakes_end_in_one_clear_message(
     assert_refused(program("evaluate", "nowhere"), "nowhere", "no such folder")
     assert_refused(cli("evaluate", preds, "--data", "nowhere"), "nowhere", "no such folder")
     assert_refused(cli("evaluate", preds, "--split", "val"), "'val'")
-    assert_refused(cli("evaluate", preds, "--device", "tpu"), "tpu", "expected auto, cpu", code=2)
+    assert_refused(cli("evaluate", preds, "--device", "cpu"), "--device", "--segmenter", code=2)
     assert_refused(cli("evaluate", preds, "--name", "../x"), "--name", "'../x'", code=2)
     assert_refused(cli("predict", "copy-cloudy"), "--data", "PLANETCR_DATA")
     assert_refused(cli("predict", "copy-cloudy", "--data", tmp_path), "train/ or test/")

@@ -1,4 +1,4 @@
-"""What strangers may put where a command reads: each gives one line, at once, and no traceback."""
+"""Test that untrusted files give one error line, at once, and no traceback."""
 
 from __future__ import annotations
 

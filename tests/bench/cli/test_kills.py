@@ -1,4 +1,4 @@
-"""A command killed at any change of its files ends, given again, as if nothing had been."""
+"""Test that a command killed at any file change ends as if it had not been killed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COMMANDS = {
     "submit a zip": [*PACK, "--out", "entry.zip"],
     "accept": ["submit", "--check", "sent", "--accept", "--results", "results", "--workers", "0"],
     "leaderboard": ["leaderboard", "board", "--out", "site"],
-    "evaluate": ["evaluate", "preds", "--data", "data", "--workers", "0", "--device", "cpu"],
+    "evaluate": ["evaluate", "preds", "--data", "data", "--workers", "0"],
     "train": ["train", "spa_gan", "--data", "data", "--out", "run", "--model-arg", "width=2",
     *SHORT],
 }  # fmt: skip

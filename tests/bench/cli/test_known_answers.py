@@ -1,4 +1,4 @@
-"""Measuring scenes whose answers are known: figures that follow from what was done to them."""
+"""Test scores of scenes whose answers follow from how they were changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from planetcr_bench.constants import LAND_COVER, UNKNOWN
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_scene
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
 from planetcr_bench.simulation.place import Place
 from planetcr_bench.simulation.scene import truth_of

@@ -1,4 +1,4 @@
-"""A foreign terminal, a foreign database of projections, a home that cannot be written to."""
+"""Test foreign terminals, a foreign PROJ database, and a home without write access."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_a_name_that_is_in_no_encoding_is_written_as_escapes(
     assert written.getvalue() == b"caf\\udce9.tif\n"
 
 
-def test_a_command_speaks_ascii_where_the_terminal_knows_no_more() -> None:
-    done = run("-m", "planetcr_bench", "models", "align_cr", PYTHONIOENCODING="ascii")
+def test_a_command_speaks_ascii_where_the_terminal_knows_no_more(data: Path) -> None:
+    done = run("-m", "planetcr_bench", "check", str(data), PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
-    assert "Align-CR" in done.stdout
+    assert "-----" in done.stdout  # a table, whose lines are others elsewhere
 
 
 @pytest.mark.parametrize("name", ["PROJ_LIB", "PROJ_DATA"])

@@ -1,4 +1,4 @@
-"""Nodata, masks, alpha, scales and names of bands: honoured or refused, never ignored."""
+"""Test that nodata, masks, alpha, scales and band names are honoured or refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rasterio.enums import ColorInterp
 
 from planetcr_bench.data.fingerprint import digest_scenes
 from planetcr_bench.data.integrity import inspect_scene
-from planetcr_bench.data.layout import SceneFiles, read_product, read_scene
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import backscatter
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.format import Card, header_size, read_prediction
@@ -205,7 +206,7 @@ def test_tags_and_units_that_contradict_the_numbers_are_refused(
 def test_a_mask_of_another_format_is_never_opened(tmp_path: Path, whole: SceneFiles) -> None:
     path = write(tmp_path / "a.tif", DN)
     Path(f"{path}.msk").write_text('<VRTDataset rasterXSize="300" rasterYSize="300"/>')
-    with pytest.raises(PredictionError, match=r"a.tif.msk, is no GeoTIFF"):
+    with pytest.raises(PredictionError, match=r"a.tif.msk, is not a GeoTIFF"):
         read(path, whole)
 
 

@@ -1,4 +1,4 @@
-"""One coordinate system in other words is one; another is named in short."""
+"""Test the comparison and the short names of coordinate systems."""
 
 from __future__ import annotations
 
@@ -78,5 +78,5 @@ def test_a_rotation_shows() -> None:
     straight = Affine(3, 0, 10, 0, -3, 20)
     assert grid_name(straight) == "(corner 10.00, 20.00; pixel 3, -3 m)"
     turned = grid_name(straight @ Affine.rotation(5))
-    assert turned == "(corner 10.00, 20.00; pixel 3, -3 m, turned by -5°)"
+    assert turned == "(corner 10.00, 20.00; pixel 3, -3 m, rotated by -5°)"
     assert "columns by" in grid_name(Affine(3, 0.1, 10, 0, -3, 20))

@@ -1,4 +1,4 @@
-"""Every way in which a dataset can be broken is found and named."""
+"""Test that every defect of a dataset is found and named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import audit
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.reading import read_product
 from planetcr_bench.errors import DatasetError
 from scenes import write_dataset, write_scene, write_tif
 

@@ -14,7 +14,13 @@ import pytest
 import rasterio
 
 from planetcr_bench.constants import PLANET_CR_SAMPLES, PRODUCTS
-from planetcr_bench.data.fingerprint import digest_scenes, fingerprint_of
+from planetcr_bench.data.fingerprint import (
+    digest_scenes,
+    fingerprint_of,
+    pixel_digest,
+    scene_digest,
+    split_fingerprint,
+)
 from planetcr_bench.data.integrity import audit
 from planetcr_bench.data.layout import (
     ALL_PRODUCTS,
@@ -23,15 +29,10 @@ from planetcr_bench.data.layout import (
     find_scenes,
     find_splits,
     missing_products,
-    pixel_digest,
-    read_product,
-    read_scene,
     read_scene_list,
-    read_thickness,
-    read_track,
-    scene_digest,
-    split_fingerprint,
 )
+from planetcr_bench.data.reading import read_product, read_scene, read_thickness
+from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError, SceneError
 from scenes import write_dataset, write_scene, write_tif
 
@@ -421,7 +422,7 @@ def test_the_release_is_known_by_the_pixels_of_its_published_scene_of_the_split(
     assert read_track(tmp_path) == "unnamed"  # its names alone prove nothing
     digest = scene_digest({product: read_product(files, product) for product in PRODUCTS}).hex()
     known = {**PLANET_CR_SAMPLES, "test": ("summer", 33, 1, digest)}
-    monkeypatch.setattr("planetcr_bench.data.layout.PLANET_CR_SAMPLES", known)
+    monkeypatch.setattr("planetcr_bench.data.tracks.PLANET_CR_SAMPLES", known)
     assert [read_track(tmp_path, split) for split in ("test", "train", None)] == [
         "planet-cr", "unnamed", "planet-cr",
     ]  # fmt: skip

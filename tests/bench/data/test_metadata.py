@@ -1,4 +1,4 @@
-"""What a dataset says of itself, and what is refused."""
+"""Test reading and refusing ``dataset.toml``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from planetcr_bench.data.integrity import audit
-from planetcr_bench.data.layout import shortfall, simulated_identity
+from planetcr_bench.data.layout import shortfall
 from planetcr_bench.data.metadata import Simulation, read_simulation
+from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError
 
 ENTRY = """track = "sim-v1-tiny"

@@ -1,4 +1,4 @@
-"""What a file says of its pixels is believed or refused; what pixels say of themselves, too."""
+"""Test the interpretation of pixels by tags, and the plausibility of their values."""
 
 from __future__ import annotations
 

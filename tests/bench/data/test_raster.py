@@ -1,4 +1,4 @@
-"""GDAL sees regular files alone, and nothing is decoded that a header makes too large."""
+"""Test that GDAL opens only regular files, and nothing too large is decoded."""
 
 from __future__ import annotations
 

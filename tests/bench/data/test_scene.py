@@ -1,4 +1,4 @@
-"""Values as the authors' loader gives them; mixed grids refused."""
+"""Test values against the authors' loader, and the refusal of mixed grids."""
 
 from __future__ import annotations
 

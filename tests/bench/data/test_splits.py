@@ -1,4 +1,4 @@
-"""Which scenes are trained on, and which are held out."""
+"""Test the division of scenes into training and validation scenes."""
 
 from __future__ import annotations
 

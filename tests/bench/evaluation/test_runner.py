@@ -1,4 +1,4 @@
-"""What an interrupted run leaves behind: taken over where it fits, else measured again."""
+"""Test that an interrupted run is resumed where possible and measured again otherwise."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ledgers import make_ledger
-from planetcr_bench.analysis.error_analysis import Diagnosis
+from planetcr_bench.analysis.error_analysis import ErrorAnalysis
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, THICKNESS
 from planetcr_bench.figures.aoi_map import aoi_figure
 from planetcr_bench.figures.error_analysis import (
@@ -35,10 +35,10 @@ from planetcr_bench.report.error_analysis import (
     season_block,
 )
 from planetcr_bench.report.error_analysis_chapter import (
-    DIAGNOSIS_FILES,
+    ERROR_ANALYSIS_FILES,
     chapter_blocks,
     results,
-    write_diagnosis,
+    write_error_analysis,
 )
 from planetcr_bench.results.ledger import Ledger
 
@@ -142,14 +142,14 @@ CASES = {
 def test_every_case_is_told_and_drawn_on_the_page(case: str) -> None:
     ledgers = CASES[case]()
     protocol = OFFICIAL if case == "crops" else FULL
-    for block in chapter_blocks(Diagnosis(ledgers, protocol)):
+    for block in chapter_blocks(ErrorAnalysis(ledgers, protocol)):
         assert all(len(row) == len(block.header) for row in block.rows), block.title
         assert "nan" not in " ".join(cell for row in block.rows for cell in row)
         assert any("pool:pixels" in note for note in block.notes)
         if case == "incomplete":
             assert any(row[0] == "part (4 of 9 scenes)" for row in block.rows)
     for draw in FIGURES:
-        figure = draw(Diagnosis(ledgers, protocol))
+        figure = draw(ErrorAnalysis(ledgers, protocol))
         assert figure is not None
         assert figure.get_figwidth() == 7
         assert "pool:pixels" in caption(figure)
@@ -165,7 +165,7 @@ def test_every_case_is_told_and_drawn_on_the_page(case: str) -> None:
 
 
 def test_dots_by_region_are_the_errors_of_the_sums(two: list[Ledger]) -> None:
-    errors, worse, gains = region_figure(Diagnosis(two, FULL)).axes
+    errors, worse, gains = region_figure(ErrorAnalysis(two, FULL)).axes
     assert [label.get_text() for label in errors.get_yticklabels()] == ["a", "b"]
     for region in REGIONS:
         sums = [rows_of(ledger, region=region) for ledger in two]
@@ -187,7 +187,7 @@ def test_dots_by_region_are_the_errors_of_the_sums(two: list[Ledger]) -> None:
 
 
 def test_numbers_in_the_heat_map_are_those_of_the_sums(two: list[Ledger]) -> None:
-    figure = class_cover_figure(Diagnosis(two[:1], FULL))
+    figure = class_cover_figure(ErrorAnalysis(two[:1], FULL))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["Cloudy (input): MAE", "a: MAE", "a: gain in PSNR [dB]"]
     rows = two[0].frame[two[0].frame["protocol"] == "full"]
@@ -204,7 +204,7 @@ def test_numbers_in_the_heat_map_are_those_of_the_sums(two: list[Ledger]) -> Non
                 assert cells[cover, row - 0.02] == f"{mae:.1f}", number
                 assert cells[cover, row + 0.08] == f"{part['scene'].nunique()}"
     assert "Hatched" not in caption(figure)
-    hatched = class_cover_figure(Diagnosis([only(two[0], "land_cover", "water")], FULL))
+    hatched = class_cover_figure(ErrorAnalysis([only(two[0], "land_cover", "water")], FULL))
     assert "Hatched: no such pixels." in caption(hatched)
     assert sum(patch.get_hatch() is not None for patch in hatched.axes[0].patches) == 25
 
@@ -216,7 +216,7 @@ def colours_of(axes: Axes) -> np.ndarray:
 
 
 def test_a_larger_error_is_darker_in_one_scale_of_all_panels(two: list[Ledger]) -> None:
-    of = Diagnosis(two, FULL)
+    of = ErrorAnalysis(two, FULL)
     table = of.failures("land_cover", "cover_bin")
     table = table[table["scenes"] > 0]
     panels = class_cover_figure(of).axes
@@ -234,7 +234,7 @@ def test_gains_are_blue_and_losses_red(two: list[Ledger]) -> None:
     forest = (frame["land_cover"] == "forest").to_numpy()
     factor = np.where(forest, 4.0, 0.25)  # times the input's squared error
     run = changed(two[0], squared_error=factor * frame["input_squared_error"])
-    of = Diagnosis([run], FULL)
+    of = ErrorAnalysis([run], FULL)
     table = of.failures("land_cover", "cover_bin")
     table = table[table["scenes"] > 0]
     red, _, blue = colours_of(class_cover_figure(of).axes[2]).T
@@ -243,7 +243,7 @@ def test_gains_are_blue_and_losses_red(two: list[Ledger]) -> None:
 
 
 def test_the_four_grid_numbers_of_a_side_point_along_their_lines() -> None:
-    axes = triangle_figure(Diagnosis([make_ledger(scenes=2)], FULL)).axes[0]
+    axes = triangle_figure(ErrorAnalysis([make_ledger(scenes=2)], FULL)).axes[0]
     lines = [line.get_xydata() for line in axes.lines if line.get_label() == "_grid"]
     numbers = [text for text in axes.texts if text.get_text().isdigit()]
     assert len(lines) == len(numbers) == 12
@@ -257,7 +257,7 @@ def test_the_four_grid_numbers_of_a_side_point_along_their_lines() -> None:
 
 
 def test_panels_say_their_unit(two: list[Ledger]) -> None:
-    of = Diagnosis(two, FULL)
+    of = ErrorAnalysis(two, FULL)
     thick = thickness_figure(of)
     assert thick is not None
     for axes in (region_figure(of).axes[0], thick.axes[0]):
@@ -277,7 +277,7 @@ def expected_place(sums: pd.Series) -> np.ndarray:
 
 
 def test_scenes_of_one_method_and_all_its_pixels_lie_where_the_sums_say(two: list[Ledger]) -> None:
-    left, right = triangle_figure(Diagnosis(two[:1], FULL)).axes
+    left, right = triangle_figure(ErrorAnalysis(two[:1], FULL)).axes
     rows = two[0].frame[two[0].frame["protocol"] == "full"]
     for index, name in enumerate(COVER_BINS):
         scenes = rows[(rows["cloud_cover"] * 5).astype(int) == index]["scene"].unique()
@@ -290,7 +290,7 @@ def test_scenes_of_one_method_and_all_its_pixels_lie_where_the_sums_say(two: lis
 
 
 def test_trails_of_methods_go_from_little_cloud_to_much(two: list[Ledger]) -> None:
-    left, right = triangle_figure(Diagnosis(two, FULL)).axes
+    left, right = triangle_figure(ErrorAnalysis(two, FULL)).axes
     for ledger in two:
         regions = [expected_place(rows_of(ledger, region=region)) for region in reversed(REGIONS)]
         assert_allclose(drawn(right, ledger.name), regions)
@@ -302,7 +302,7 @@ def test_trails_of_methods_go_from_little_cloud_to_much(two: list[Ledger]) -> No
 
 
 def test_the_map_shows_each_aoi_in_its_place_and_colour(two: list[Ledger]) -> None:
-    figure = aoi_figure(Diagnosis(two[:1], FULL))
+    figure = aoi_figure(ErrorAnalysis(two[:1], FULL))
     assert figure is not None
     (points,) = figure.axes[0].collections
     counts = two[0].frame.groupby("aoi", observed=True)["scene"].nunique().sort_index()
@@ -319,7 +319,7 @@ def test_the_map_shows_each_aoi_in_its_place_and_colour(two: list[Ledger]) -> No
 @pytest.mark.parametrize("scenes", [1, 6])
 def test_aois_of_one_place_are_inside_the_map(scenes: int) -> None:
     alone = changed(make_ledger(scenes=scenes), longitude=10.0, latitude=47.0)
-    figure = aoi_figure(Diagnosis([alone], FULL))
+    figure = aoi_figure(ErrorAnalysis([alone], FULL))
     assert figure is not None
     axes = figure.axes[0]
     assert_array_equal(np.unique(axes.collections[0].get_offsets(), axis=0), [[10, 47]])
@@ -329,7 +329,7 @@ def test_aois_of_one_place_are_inside_the_map(scenes: int) -> None:
 
 def test_all_maps_show_the_same_part_of_the_earth(two: list[Ledger]) -> None:
     part = only(two[1], "aoi", "summer_0", "summer_3")
-    figure = aoi_figure(Diagnosis([two[0], part], FULL))
+    figure = aoi_figure(ErrorAnalysis([two[0], part], FULL))
     assert figure is not None
     every, some = figure.axes[:2]
     assert_allclose(every.get_xlim(), some.get_xlim(), atol=1e-3)
@@ -339,7 +339,7 @@ def test_all_maps_show_the_same_part_of_the_earth(two: list[Ledger]) -> None:
 def test_circles_have_the_colours_of_the_bar(two: list[Ledger]) -> None:
     for factor, scale in ((1.0, "linear"), (9.0, "log")):
         worse = with_error(two[1], factor * two[1].frame["absolute_error"])
-        figure = aoi_figure(Diagnosis([two[0], worse], FULL))
+        figure = aoi_figure(ErrorAnalysis([two[0], worse], FULL))
         assert figure is not None
         *maps, bar = figure.axes
         errors = np.concatenate([np.asarray(axes.collections[0].get_array()) for axes in maps])
@@ -354,15 +354,15 @@ def test_circles_have_the_colours_of_the_bar(two: list[Ledger]) -> None:
 
 def test_without_a_place_there_is_no_map_and_without_truth_no_thickness(two: list[Ledger]) -> None:
     nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
-    assert aoi_figure(Diagnosis([nowhere], FULL)) is None
-    assert thickness_figure(Diagnosis([nowhere], FULL)) is None
-    figure = thickness_figure(Diagnosis([nowhere, two[0]], FULL))
+    assert aoi_figure(ErrorAnalysis([nowhere], FULL)) is None
+    assert thickness_figure(ErrorAnalysis([nowhere], FULL)) is None
+    figure = thickness_figure(ErrorAnalysis([nowhere, two[0]], FULL))
     assert figure is not None
     assert "Not told the truth, and so not drawn: method." in caption(figure)
 
 
 def test_lines_over_thickness_are_those_of_the_sums(two: list[Ledger]) -> None:
-    figure = thickness_figure(Diagnosis(two, FULL))
+    figure = thickness_figure(ErrorAnalysis(two, FULL))
     assert figure is not None
     mae, residual, recovery, hallucination = figure.axes
     for ledger in two:
@@ -386,32 +386,45 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
     two: list[Ledger], tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    parts = write_diagnosis(first, two[:1])
-    assert sorted(path.name for path in first.iterdir()) == sorted(DIAGNOSIS_FILES)
-    assert linked(parts) == ["region", "triangle", "class_cover", "thickness", "aois"]
-    assert parts[1] == results(Diagnosis(two[:1], FULL))
+    parts = write_error_analysis(first, ErrorAnalysis(two[:1], FULL))
+    assert sorted(path.name for path in first.iterdir()) == sorted(ERROR_ANALYSIS_FILES)
+    assert linked(parts) == ["regions", "triangle", "class_cover", "thickness", "aois"]
+    assert parts[1] == results(ErrorAnalysis(two[:1], FULL))
     assert parts[0] == "## Where and how it fails"
     text = "\n".join(parts)
     assert "protocol full" in text
     assert "(a + d − b) / 2" in text
     assert "what was covered of it" in text
     assert "the mask misses haze" in text
-    assert write_diagnosis(second, two[:1]) == parts
-    for name in DIAGNOSIS_FILES:
+    assert write_error_analysis(second, ErrorAnalysis(two[:1], FULL)) == parts
+    for name in ERROR_ANALYSIS_FILES:
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_the_short_chapter_has_the_results_and_the_errors_by_region(
+    two: list[Ledger], tmp_path: Path
+) -> None:
+    of = ErrorAnalysis(two, FULL)
+    (tmp_path / "aois.png").write_bytes(b"of a full report")
+    short = write_error_analysis(tmp_path, of, full=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["regions.png", "regions.svg"]
+    assert linked(short) == ["regions"]
+    assert short[:2] == ["## Where and how it fails", results(of)]
+    assert "`planetcr-bench report`" in short[-1]
 
 
 def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
     for name in ("aois.png", "thickness.svg", "fig5.png"):
         (tmp_path / name).touch()
     nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
-    assert linked(write_diagnosis(tmp_path, [nowhere])) == ["region", "triangle", "class_cover"]
+    parts = write_error_analysis(tmp_path, ErrorAnalysis([nowhere], FULL))
+    assert linked(parts) == ["regions", "triangle", "class_cover"]
     left = {path.stem for path in tmp_path.iterdir()}
-    assert left == {"region", "triangle", "class_cover", "diagnosis", "fig5"}
+    assert left == {"regions", "triangle", "class_cover", "error_analysis", "fig5"}
 
 
 def test_the_chapter_begins_with_the_result_of_each_run(two: list[Ledger]) -> None:
-    lines = results(Diagnosis(two, FULL)).splitlines()
+    lines = results(ErrorAnalysis(two, FULL)).splitlines()
     assert len(lines) == 2
     for ledger, line in zip(two, lines, strict=True):
         clear, every = rows_of(ledger, region="clear"), rows_of(ledger)
@@ -429,16 +442,16 @@ def test_the_chapter_begins_with_the_result_of_each_run(two: list[Ledger]) -> No
             f"Of all pixels together: residual cloud {residual:.1f} %, recovery {recovery:.1f} %, "
             f"hallucination {hallucination:.1f} %."
         )
-    overcast = results(Diagnosis([only(two[0], "region", "cloud")], FULL))
+    overcast = results(ErrorAnalysis([only(two[0], "region", "cloud")], FULL))
     assert "clear region" not in overcast
     assert "residual cloud" in overcast
-    equal = results(Diagnosis(CASES["three equal images"](), FULL))
+    equal = results(ErrorAnalysis(CASES["three equal images"](), FULL))
     assert "would leave the MAE of all pixels at what it is" in equal
     assert "residual" not in equal
     way = two[0].frame["cloudy_clear"]
     better, worse = with_error(two[0], 0 * way), with_error(two[0], 1.1 * way)
-    assert "would raise" in results(Diagnosis([better], FULL))
-    assert "would lower" in results(Diagnosis([worse], FULL))
+    assert "would raise" in results(ErrorAnalysis([better], FULL))
+    assert "would lower" in results(ErrorAnalysis([worse], FULL))
 
 
 @pytest.fixture
@@ -449,26 +462,27 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_one_scene_is_neither_the_worst_nor_the_best(tmp_path: Path) -> None:
-    parts = write_diagnosis(tmp_path, [make_ledger(scenes=1)])
+    parts = write_error_analysis(tmp_path, ErrorAnalysis([make_ledger(scenes=1)], FULL))
     text = "\n".join(parts)
     assert "There is one scene: none is the worst or the best." in text
     assert "There is one AOI: none is the worst or the best." in text
     assert "orst and best scenes" not in text
     assert "highest PSNR" not in text
-    of_one_aoi = write_diagnosis(tmp_path, [make_ledger(scenes=3)])
+    of_one_aoi = write_error_analysis(tmp_path, ErrorAnalysis([make_ledger(scenes=3)], FULL))
     assert "There is one AOI: none is the worst or the best." in of_one_aoi
     assert any("Worst and best scenes" in part for part in of_one_aoi)
-    assert not any("There is one" in part for part in write_diagnosis(tmp_path, [make_ledger()]))
+    of_two = write_error_analysis(tmp_path, ErrorAnalysis([make_ledger()], FULL))
+    assert not any("There is one" in part for part in of_two)
 
 
 def test_perfect_scenes_are_not_the_worst() -> None:
-    of = Diagnosis(CASES["perfect"](), FULL)
+    of = ErrorAnalysis(CASES["perfect"](), FULL)
     assert not aoi_blocks(of)
     assert not scene_blocks(of)
 
 
 def test_tables_say_what_they_hold(two: list[Ledger]) -> None:
-    of = Diagnosis(two[:1], FULL)
+    of = ErrorAnalysis(two[:1], FULL)
     assert paste_back_block(of).notes[0] == (
         "mae|window:patch|pool:pixels|v1, psnr|window:patch|pool:pixels|range:1|perfect:inf|v1, "
         "sam_deg|window:patch|pool:pixels|zeros:skip|v1"
@@ -480,12 +494,12 @@ def test_tables_say_what_they_hold(two: list[Ledger]) -> None:
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_tables_are_written_at_full_precision(two: list[Ledger], tmp_path: Path) -> None:
-    write_diagnosis(tmp_path, two)
-    tables = json.loads((tmp_path / "diagnosis.json").read_text(encoding="utf-8"))
+    write_error_analysis(tmp_path, ErrorAnalysis(two, FULL))
+    tables = json.loads((tmp_path / "error_analysis.json").read_text(encoding="utf-8"))
     assert [table["table"] for table in tables] == [
         "regions", "paste_back", "triangle", "class_cover", "season", "aois", "scenes", "thickness",
     ]  # fmt: skip
-    of = Diagnosis(two, FULL)
+    of = ErrorAnalysis(two, FULL)
     regions, aois = tables[0], tables[5]
     assert regions["signature"] == "mae|window:patch|pool:pixels|v1"
     assert regions["protocol"] == "full"

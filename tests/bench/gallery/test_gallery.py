@@ -31,7 +31,8 @@ from planetcr_bench.constants import (
     PAPER_METHODS,
     UNKNOWN,
 )
-from planetcr_bench.data.layout import find_scenes, read_product, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import upsample
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
 from planetcr_bench.figures.style import save_figure

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from planetcr_bench.api import evaluate
-from planetcr_bench.data.layout import find_scenes, read_product, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.gallery.panels import TRUE_COLOUR, stretch_limits, stretched
 from planetcr_bench.gallery.thumbnails import GAP, SAMPLES, SIDE, sample_strip
 from planetcr_bench.predictions.format import Card, find_predictions, write_prediction

@@ -1,4 +1,4 @@
-"""Boards never mix, and the sums that the page holds give the tables' figures for any selection."""
+"""Test that boards never mix, and that the sums of the page give the scores of the tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from planetcr_bench.leaderboard.boards import (
 )
 from planetcr_bench.leaderboard.entries import Entry, read_entries
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.results.aggregate import METRICS, score_groups
+from planetcr_bench.metrics.registry import HEADLINE
+from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import cover_bins
 
 
@@ -79,7 +80,7 @@ def asked(cells: dict[str, Any], arrays: Arrays, name: str, selection: dict[str,
         elif not cells["additive"]:
             chosen &= index[:, column] == len(values)
     found = []
-    for metric in METRICS:
+    for metric in HEADLINE:
         top, bottom = (
             numbers(arrays, cells["sums"][name][f"{part}_{metric}"])[chosen].sum()
             for part in ("top", "bottom")
@@ -95,8 +96,8 @@ def expected(frame: pd.DataFrame, protocol: str, of: str, selection: dict[str, s
         if wanted != ALL:
             frame = frame[frame[axis] == wanted]
     if frame[frame["protocol"] == protocol].empty:
-        return [np.nan] * len(METRICS)
-    return score_groups(frame, PROTOCOLS[protocol], of=of)[list(METRICS)].iloc[0].tolist()
+        return [np.nan] * len(HEADLINE)
+    return score_groups(frame, PROTOCOLS[protocol], of=of)[list(HEADLINE)].iloc[0].tolist()
 
 
 @pytest.mark.parametrize("protocol", ["official", "full"])

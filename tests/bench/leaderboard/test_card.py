@@ -1,4 +1,4 @@
-"""A card from a stranger: what is plain passes, everything else is named, all of it at once."""
+"""Test that valid cards pass and all faults of others are named at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is whole is shown, what is broken is named, and nothing is half of both."""
+"""Test that valid entries are shown and broken ones are named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of the board: the same bytes again, no network, no text of a card that is markup."""
+"""Test the files of the board: reproducible, without network access or injected markup."""
 
 from __future__ import annotations
 

@@ -20,9 +20,8 @@ from paths import RUNS
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import LedgerError, SubmissionError
-from planetcr_bench.evaluation import gpu
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
-from planetcr_bench.evaluation.runner import ResumeStore, _measure_on_gpu, floor_of, measure_scene
+from planetcr_bench.evaluation.runner import ResumeStore, measure_scene
 from planetcr_bench.leaderboard.consistency import floor_columns, ledger_faults
 from planetcr_bench.leaderboard.sent_ledger import read_sent_ledger
 from planetcr_bench.metrics import kernels
@@ -30,6 +29,7 @@ from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import FLOOR_SUMS
 from planetcr_bench.predictions.format import Card
 from planetcr_bench.report.report import write_tables
+from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary, table2_blocks
 from planetcr_bench.results.aggregate import floor_groups, floor_row, psnr_scene_mean, table2
 from planetcr_bench.results.ledger import (
@@ -81,15 +81,12 @@ def test_a_protocol_without_a_floor_has_none() -> None:
     assert not kernels.measure_floor(scene.clear, scene.group, FULL).any()
 
 
-def test_both_ways_of_measuring_give_it() -> None:
-    scene, protocols = dark_scene(), list(PROTOCOLS.values())
-    alone = measure_scene(scene, protocols)
-    job = Job(None, Path())  # type: ignore[arg-type]  # not read again
-    (outcome,) = _measure_on_gpu(iter([(job, "", scene)]), protocols, "cpu", 1)
-    assert gpu.measure([scene], protocols, "cpu")[0].sums.keys() == outcome.result.floor.keys()
-    for name, floor in floor_of(scene, protocols).items():
-        assert_array_equal(outcome.result.floor[name], floor)
-        assert_array_equal(alone.floor[name], floor)
+def test_it_is_measured_with_every_scene() -> None:
+    scene = dark_scene()
+    measured = measure_scene(scene, list(PROTOCOLS.values()))
+    for name, protocol in PROTOCOLS.items():
+        floor = kernels.measure_floor(scene.clear, scene.group, protocol)
+        assert_array_equal(measured.floor[name], floor)
 
 
 # --- The ledger -----------------------------------------------------------------------------------
@@ -235,14 +232,13 @@ def test_tab_2_prints_it_per_class_where_it_was_measured(tmp_path: Path) -> None
     assert "sam_deg|window:centre160|pool:pixels" in table2_blocks([new], OFFICIAL, pool="pixels")[
         2
     ].notes[0]  # fmt: skip
-    write_tables(tmp_path, [new])
+    write_tables(tmp_path, RunTables([new]))
     records = json.loads((tmp_path / "table2.json").read_text())
     (found,) = [record for record in records if record["kind"] == "floor"]
     assert (found["row"], found["protocol"]) == ("Cloud-Free against itself", "official")
     assert found["sam_deg_water"] == row["sam_deg_water"]
     assert all(type(record["scenes"]) is int for record in records)
-    for suffix in ("md", "tex"):
-        assert "Cloud-Free against itself" in (tmp_path / f"table2.{suffix}").read_text()
+    assert "Cloud-Free against itself" in (tmp_path / "table2.tex").read_text()
 
 
 def test_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:

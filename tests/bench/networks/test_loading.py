@@ -1,9 +1,10 @@
-"""Networks, ours and the user's own, from the command line to a folder that can be scored."""
+"""Test networks, ours and the user's own, from the command line to a folder of predictions."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,11 @@ from numpy.testing import assert_array_equal
 from torch import nn
 
 from conftest import Cli
-from planetcr_bench.data.layout import find_scenes, read_product, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import upsample
 from planetcr_bench.errors import BenchError, DatasetError, PredictionError, SceneError, UsageError
-from planetcr_bench.networks.loading import Settings, as_function, open_network
+from planetcr_bench.networks.loading import InferenceSettings, as_function, open_network
 from planetcr_bench.predictions.format import Card, read_card, write_prediction
 from planetcr_bench.predictions.predict import _batches, forecast, predict_with, read_inputs
 from planetcr_models import create_model, list_models, save_model
@@ -161,8 +163,8 @@ def test_untrained_weights_are_marked(cli: Cli, tmp_path: Path) -> None:
         (["dsen2_cr"], 2, "expected --weights FILE; known weights of dsen2_cr: none for four band"),
         (["dsen_cr"], 2, "dsen_cr: no such method; did you mean 'dsen2_cr'?"),
         (["dsen2_cr", "--weights", "no.pth"], 1, "no.pth: expected a checkpoint file, found no s"),
-        (["dsen2_cr", "--weights", "random", "--overlap", 9], 2, "--overlap is of tiles"),
-        (["mean-fill", "--window", "official"], 2, "--window is for networks, and mean-fill is"),
+        (["dsen2_cr", "--weights", "random", "--overlap", 9], 2, "--overlap applies to tiles"),
+        (["mean-fill", "--window", "official"], 2, "--window applies to networks, and mean-fill"),
         (["net.py:wrong", "--model-arg", "what=crash"], 1, "net.py, line 21: RuntimeError: Th"),
     ],
 )  # fmt: skip
@@ -184,8 +186,10 @@ def test_without_pytorch_networks_say_what_to_install(program: Cli, tmp_path: Pa
         "import importlib.util as u; f = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'torch' else f(name, *a)\n"
     )
-    for command in (["models"], ["predict", "align_cr"]):
-        done = program(*command, PYTHONPATH=str(tmp_path))
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    assert program("models", PYTHONPATH=path).returncode == 0
+    for command in (["models", "align_cr"], ["predict", "align_cr"]):
+        done = program(*command, PYTHONPATH=path)
         assert done.returncode == 1
         assert "networks need torch: pip install 'planetcr-bench[models]'" in done.stderr
 
@@ -212,17 +216,19 @@ def test_the_table_of_models_fits_and_the_card_of_one_has_its_options(cli: Cli) 
 
 
 def opened(name: str, *options: str, weights: Path | None = None) -> tuple[nn.Module, Card]:
-    return open_network(name, weights=weights, options=options, seed=0, settings=Settings())
+    return open_network(
+        name, weights=weights, options=options, seed=0, settings=InferenceSettings()
+    )
 
 
 def test_a_network_of_one_s_own_takes_options_and_weights(own: Path, tmp_path: Path) -> None:
     model, card = opened(f"{own}:build", "gain=0.5")
     assert (card.method, card.options) == ("net.py:build", "gain=0.5")
     cloudy, sar = np.ones((1, 4, 40, 40), np.float32), np.ones((1, 2, 12, 12), np.float32)
-    assert as_function(model, Settings())(cloudy, sar).mean() == pytest.approx(0.5)
+    assert as_function(model, InferenceSettings())(cloudy, sar).mean() == pytest.approx(0.5)
     torch.save({"bias": torch.full((1,), 0.25)}, tmp_path / "w.pt")
     model, filled = opened(f"{own}:build", weights=tmp_path / "w.pt")
-    tiled = as_function(model, Settings(tile=32, overlap=8))(cloudy, sar)
+    tiled = as_function(model, InferenceSettings(tile=32, overlap=8))(cloudy, sar)
     assert tiled == pytest.approx(1.25)
     assert card.code == filled.code == hashlib.sha256(OWN.encode()).hexdigest()
     assert card.weights != filled.weights
@@ -273,7 +279,7 @@ def test_a_mistake_in_it_is_named_by_file_and_line(
 def test_so_is_one_in_its_forward(own: Path, what: str, words: str) -> None:
     model, _ = opened(f"{own}:wrong", f"what={what}")
     cloudy, sar = np.ones((1, 4, 40, 40), np.float32), np.ones((1, 2, 12, 12), np.float32)
-    for settings in (Settings(), Settings(tile=64)):
+    for settings in (InferenceSettings(), InferenceSettings(tile=64)):
         with pytest.raises(BenchError, match=words):
             as_function(model, settings)(cloudy, sar)
 
@@ -307,9 +313,9 @@ def test_settings_decide_what_the_network_sees() -> None:
 
     cloudy, sar = np.ones((2, 4, 100, 40), np.float32), np.ones((2, 2, 30, 12), np.float32)
     for settings, expected in (
-        (Settings(), [(2, 4, 100, 40, 12)]),
-        (Settings(tile=60, overlap=20, batch=3), [(2, 4, 60, 40, 40)] * 2),
-        (Settings(tile=60, overlap=20, batch=1), [(1, 4, 60, 40, 40)] * 4),
+        (InferenceSettings(), [(2, 4, 100, 40, 12)]),
+        (InferenceSettings(tile=60, overlap=20, batch=3), [(2, 4, 60, 40, 40)] * 2),
+        (InferenceSettings(tile=60, overlap=20, batch=1), [(1, 4, 60, 40, 40)] * 4),
     ):
         seen: list[tuple[int, ...]] = []
         assert_array_equal(as_function(Sees(), settings)(cloudy, sar), cloudy)
@@ -320,7 +326,7 @@ def test_a_seed_decides_weights_that_no_file_gives() -> None:
     def weights(seed: int) -> torch.Tensor:
         model, _ = open_network(
             "dsen2_cr", weights=Path("random"), options=["width=4", "blocks=0"], seed=seed,
-            settings=Settings(),
+            settings=InferenceSettings(),
         )  # fmt: skip
         return model.head.weight
 
@@ -335,7 +341,7 @@ def test_options_reach_the_network_and_other_bands_are_refused(tmp_path: Path) -
         weights=Path("random"),
         options=["width=4", "depth=3", "use_sar=false", "output=linear", "dropout=0"],
         seed=0,
-        settings=Settings(precision="bf16"),
+        settings=InferenceSettings(precision="bf16"),
     )
     assert model.options == {
         "width": 4, "depth": 3, "use_sar": False, "output": "linear", "dropout": 0

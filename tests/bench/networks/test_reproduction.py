@@ -1,35 +1,38 @@
-"""One command walks from a dataset to tables, and knows what is done."""
+"""One command runs from a dataset to tables; what is finished is not done again."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import replace
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from planetcr_bench.cli.app import app
-from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import find_scenes
-from planetcr_bench.networks.loading import sha256_of
+from planetcr_bench.errors import BenchError
+from planetcr_bench.networks import reproduction
 from planetcr_bench.networks.reproduction import (
     ReproductionConfig,
+    Step,
+    build_steps,
+    estimate_hours,
     load_config,
-    plan_of,
-    request_of,
+    reproduce,
     train_arguments,
+    training_request,
 )
-from planetcr_bench.networks.reproduction import _Predict as predict_step
-from planetcr_bench.predictions.format import read_card, write_card
 from planetcr_bench.results.ledger import read_ledger
+from planetcr_bench.utils.files import file_sha256
 from programs import planetcr
 
 CONFIG = """
 methods = ["dsen2_cr"]
-untrained = []
+baselines = []
 suffix = "-narrow"
 [all]
 epochs = 2
@@ -53,8 +56,8 @@ STEPS = [
     "evaluate dsen2_cr-narrow",
     "predict dsen2_cr-narrow-window160",
     "evaluate dsen2_cr-narrow-window160",
-    "tables and figures, official",
-    "tables and figures, full",
+    "compare official",
+    "compare full",
 ]
 
 
@@ -69,16 +72,37 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def loaded(tmp_path: Path, text: str = "", **changes) -> ReproductionConfig:
+    options = {"data": Path("sim"), "out": tmp_path / "o", "results": tmp_path / "r", **changes}
+    return load_config(write(tmp_path / "config.toml", text), ReproductionConfig(**options))
+
+
+# --- Running --------------------------------------------------------------------------------
+
+
 @pytest.mark.slow
-def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
-    config = write(tmp_path / "plan.toml", CONFIG)
+def test_the_full_pipeline_runs_once_and_survives_a_kill(simulated: Path, tmp_path: Path) -> None:
+    config = write(tmp_path / "config.toml", CONFIG)
     words = [
         "reproduce", simulated, "--config", config, "--out", tmp_path / "work",
         "--results", tmp_path / "results",
     ]  # fmt: skip
+    weights = tmp_path / "work" / "train" / "dsen2_cr" / "best.safetensors"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "planetcr_bench", *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not weights.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     done = planetcr(*words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("8 of 8 steps ran")
+    assert done.stdout.startswith("8 steps are done")
     assert "$ planetcr-bench train dsen2_cr --data" in done.stderr
     comparison = tmp_path / "results" / "comparison"
     for protocol, run, other in (
@@ -86,8 +110,8 @@ def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
         ("full", "dsen2_cr-narrow", "protocol official"),
     ):
         tables = {path.name for path in (comparison / protocol).iterdir()}
-        assert {"table2.md", "table2.tex", "fig5.png", "table3.md", "fig6.png"} <= tables
-        page = (comparison / protocol / "table2.md").read_text()
+        assert {"report.md", "table2.tex", "fig5.png", "table3.tex", "fig6.png"} <= tables
+        page = (comparison / protocol / "report.md").read_text()
         assert f"| {run} |" in page
         assert f"protocol {protocol}" in page
         assert other not in page
@@ -95,43 +119,65 @@ def test_the_whole_road_is_walked_once(simulated: Path, tmp_path: Path) -> None:
         row["input_window"] for row in json.loads((comparison / "official/table2.json").read_text())
     }
     assert crops == {None, "160"}
-    segmenter = sha256_of(tmp_path / "work" / "train" / "segmenter" / "best.safetensors")
+    segmenter = file_sha256(tmp_path / "work" / "train" / "segmenter" / "best.safetensors")
     ledger = read_ledger(tmp_path / "results" / "sim-v1-tiny" / "dsen2_cr-narrow")
     assert ledger.segmenters == (segmenter[:8],)
-    code, out, _ = said(*words, "--json")
-    assert (code, json.loads(out)["ran"]) == (0, [])
-    write(config, CONFIG.replace("learning_rate = 1e-3", "learning_rate = 2e-3"))
-    code, out, _ = said(*words, "--dry-run", "--json")
-    rows = {row["name"]: row for row in json.loads(out)}
-    assert list(rows) == STEPS
-    assert [row["state"] for row in rows.values()] == ["done", "stale", *["waits"] * 6]
-    assert rows["train dsen2_cr"]["why"] == "input learning_rate changed"
-    assert rows["train dsen2_cr"]["hours"] > 0
-    weights = tmp_path / "work" / "train" / "dsen2_cr" / "best.safetensors"
-    before = weights.read_bytes()
+
+    made = [
+        weights,
+        *(tmp_path / "work" / "preds").rglob("*.tif"),
+        *(tmp_path / "results" / "sim-v1-tiny").rglob("ledger.parquet"),
+    ]
+    before = [path.stat().st_mtime_ns for path in made]
     done = planetcr(*words)
-    assert done.stdout.startswith("7 of 8 steps ran"), done.stderr
-    assert weights.read_bytes() != before
-    aside = tmp_path / "work" / "train" / "dsen2_cr.old-1"
-    assert (aside / "best.safetensors").read_bytes() == before
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("already scored") == 2
+    assert [path.stat().st_mtime_ns for path in made] == before
+
+    _, out, _ = said(*words, "--dry-run", "--json")
+    rows = json.loads(out)
+    assert [row["name"] for row in rows] == STEPS
+    assert {row["hours"] for row in rows} == {0, None}  # nothing is left to train or to predict
+
+    write(config, CONFIG.replace("learning_rate = 1e-3", "learning_rate = 2e-3"))
+    done = planetcr(*words)
+    assert done.returncode == 1
+    assert "learning_rate: 0.001 there, 0.002 now" in done.stderr
+    assert "train dsen2_cr: failed" in done.stderr
+    assert [path.stat().st_mtime_ns for path in made] == before
 
 
 def test_a_step_that_fails_is_named_and_nothing_is_lost(simulated: Path, tmp_path: Path) -> None:
-    config = write(tmp_path / "plan.toml", CONFIG.replace("crop = 100", "crop = 95"))
+    config = write(tmp_path / "config.toml", CONFIG.replace("crop = 100", "crop = 95"))
     done = planetcr("reproduce", simulated, "--config", config, "--out", tmp_path / "work")
     assert done.returncode == 1
     assert "crop: expected a multiple of 10 pixels" in done.stderr
     assert "planetcr-bench train segmenter" in done.stderr
-    assert "failed, see above" in done.stderr
+    assert "train segmenter: failed, see above" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_plan_of_the_paper_has_all_networks_in_its_order(
+@pytest.mark.parametrize(("code", "error"), [(1, BenchError), (130, KeyboardInterrupt)])
+def test_no_step_runs_after_one_that_failed_or_was_interrupted(
+    code: int, error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = write(tmp_path / "program", f"#!/bin/sh\nexit {code}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    told: list[str] = []
+    steps = [Step("train a", ["train", "a"]), Step("train b", ["train", "b"])]
+    with pytest.raises(error):
+        reproduce(loaded(tmp_path), steps, say=told.append)
+    assert told == ["[1/2] train a\n$ planetcr-bench train a"]
+
+
+# --- The steps ------------------------------------------------------------------------------
+
+
+def test_the_steps_of_the_paper_have_all_networks_in_its_order(
     simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "planetcr_bench.networks.reproduction.estimate", lambda *_: {"train mcgan": 2}
-    )
+    monkeypatch.setattr(reproduction, "estimate_hours", lambda _: {"train mcgan": 2})
     code, out, _ = said("reproduce", simulated, "--out", tmp_path / "work", "--dry-run")
     assert code == 0
     trained = [line.split()[1] for line in out.splitlines() if line.startswith("train ")]
@@ -139,17 +185,14 @@ def test_the_plan_of_the_paper_has_all_networks_in_its_order(
         "segmenter", "mcgan", "spa_gan", "sar_opt_cgan", "dsen2_cr", "glf_cr", "align_cr_no_sar",
         "align_cr_no_align", "align_cr",
     ]  # fmt: skip
-    assert "2.00 h  never run" in out
+    assert "    2.00 h" in out
     assert not (tmp_path / "work").exists()
 
 
 def test_what_training_takes_can_be_said_for_each_method(tmp_path: Path) -> None:
     text = "[dsen2_cr]\nmicro_batches = 2\nval_share = 0.25\nclip = 1.0\noptions = { width = 8 }"
-    config = write(tmp_path / "plan.toml", text)
-    wish = load_config(
-        ReproductionConfig(data=Path("sim"), out=Path("o"), results=Path("r"), config=config)
-    )
-    words = " ".join(train_arguments(request_of(wish, "dsen2_cr")))
+    config = loaded(tmp_path, text)
+    words = " ".join(train_arguments(training_request(config, "dsen2_cr")))
     for option in (
         "--micro-batches 2",
         "--val-share 0.25",
@@ -157,29 +200,24 @@ def test_what_training_takes_can_be_said_for_each_method(tmp_path: Path) -> None
         "--model-arg width=8",
     ):
         assert option in words
-    assert "--micro-batches 1" in " ".join(train_arguments(request_of(wish, "glf_cr")))
+    assert "--micro-batches 1" in " ".join(train_arguments(training_request(config, "glf_cr")))
 
 
 def test_further_segmenters_differ_by_seed_and_table_and_see_every_run(
     simulated: Path, tmp_path: Path
 ) -> None:
     text = CONFIG + "[segmenter-3]\n[segmenter-2]\nepochs = 2\noptions = { encoder = 'resnet34' }\n"
-    config = write(tmp_path / "plan.toml", text)
-    wish = load_config(
-        ReproductionConfig(
-            data=simulated, out=tmp_path / "o", results=tmp_path / "r", config=config,
-            optical_thickness=Path("told"),
-        )
-    )  # fmt: skip
-    steps = plan_of(wish)
+    config = loaded(tmp_path, text, data=simulated, optical_thickness=Path("told"))
+    steps = build_steps(config)
     assert [step.name for step in steps[:3]] == [
         "train segmenter",
         "train segmenter-2",
         "train segmenter-3",
     ]
-    first, second, third = (" ".join(train_arguments(request_of(wish, f"segmenter{n}"))) for n in (
-        "", "-2", "-3"
-    ))  # fmt: skip
+    first, second, third = (
+        " ".join(train_arguments(training_request(config, name)))
+        for name in ("segmenter", "segmenter-2", "segmenter-3")
+    )
     for words, seed, epochs, encoder in (
         (second, 8, 2, "resnet34"), (third, 9, 1, "resnet18")
     ):  # fmt: skip
@@ -188,29 +226,68 @@ def test_further_segmenters_differ_by_seed_and_table_and_see_every_run(
             assert f"{option} " in f"{words} "
     assert "seed=" not in first
     evaluate = next(step for step in steps if step.name.startswith("evaluate"))
-    weights = [
-        tmp_path / "o" / "train" / f"segmenter{n}" / "best.safetensors" for n in ("", "-2", "-3")
-    ]
-    assert evaluate.reads[1:] == tuple(weights)
-    assert " ".join(evaluate.run.arguments).count("--segmenter") == 3
-    assert evaluate.run.arguments[-2:] == ["--optical-thickness", "told"]
+    given = [word for word in evaluate.arguments if word.endswith("best.safetensors")]
+    names = [Path(word).parent.name for word in given]
+    assert names == ["segmenter", "segmenter-2", "segmenter-3"]
+    assert evaluate.arguments.count("--segmenter") == 3
+    assert evaluate.arguments[-2:] == ["--optical-thickness", "told"]
 
 
-def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    shutil.copytree(simulated, data)
-    out = tmp_path / "preds" / "mean-fill"
-    words = ["predict", "mean-fill", "--data", str(data), "--out", str(out)]
-    said(*words)
-    mask = next((data / "test").rglob("*.npy"))
-    np.save(mask, ~np.load(mask))
-    seen = fingerprint_of(find_scenes(data, "test"))
-    assert "made otherwise" in said(*words)[2]
-    predict_step(out, seen, None, "whole", words)()
-    assert read_card(out).fingerprint == seen
-    write_card(out, replace(read_card(out), window=None))  # as an earlier version wrote it
-    predict_step(out, seen, None, "whole", words)()
-    assert read_card(out).window == "whole"
+def test_official_tables_come_from_the_centre_and_full_ones_from_whole_patches(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'suffix = "-narrow"\nbaselines = ["mean-fill"]\nmethods = ["dsen2_cr"]'
+    config = loaded(tmp_path, text, data=simulated)
+    steps = {step.name: step.arguments for step in build_steps(config)}
+    whole, centre = "dsen2_cr-narrow", "dsen2_cr-narrow-window160"
+    assert list(steps) == [
+        "train segmenter", "train dsen2_cr",
+        *(
+            f"{word} {run}"
+            for run in ("mean-fill", whole, centre)
+            for word in ("predict", "evaluate")
+        ),
+        "compare official", "compare full",
+    ]  # fmt: skip
+    for run, crop in ((whole, "whole"), (centre, "official")):
+        assert steps[f"predict {run}"][-2:] == ["--window", crop]
+    for protocol, run in (("official", centre), ("full", whole)):
+        runs = [str(tmp_path / "r" / "sim-v1-tiny" / name) for name in ("mean-fill", run)]
+        folder = str(tmp_path / "r" / "comparison" / protocol)
+        expected = ["compare", *runs, "--protocol", protocol, "--out", folder]
+        assert steps[f"compare {protocol}"] == expected
+    estimate = {"hours": 2.0, "scene_seconds": 36.0, "identity": {}, "steps": 100}
+    monkeypatch.setattr(reproduction, "estimate_throughput", lambda *_, **__: estimate)
+    hours = estimate_hours(config)
+    assert hours["train dsen2_cr"] == 2
+    assert hours[f"predict {whole}"] == hours[f"predict {centre}"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("track", "scenes", "shown"), [
+    ("planet-cr", 3000, True), ("planet-cr", 10, False), ("sim-v1", 3000, False),
+])  # fmt: skip
+def test_tables_show_published_rows_only_for_the_whole_test_split_of_planet_cr(
+    track: str, scenes: int, shown: bool, simulated: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(reproduction, "read_track", lambda *_: track)
+    monkeypatch.setattr(reproduction, "find_scenes", lambda *_: [None] * scenes)
+    *_, official, full = build_steps(loaded(tmp_path, data=simulated))
+    assert ("--published" in official.arguments) == shown
+    assert "--published" not in full.arguments
+
+
+def test_the_file_of_make_learn_is_read(tmp_path: Path) -> None:
+    options = ReproductionConfig(data=Path("sim"), out=tmp_path, results=tmp_path)
+    config = load_config(Path(__file__).parents[2] / "learn.toml", options)
+    assert config.segmenters == ["segmenter", "segmenter-2", "segmenter-3"]
+    assert config.baselines[-1] == "sar-regression"
+    request = training_request(config, "align_cr")
+    assert {"scale.align=1.0", "epochs=30", "ema=0.99"} <= set(request.changes)
+    assert (request.val_scenes, "width=16" in request.options) == (24, True)
+
+
+# --- The file -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -218,21 +295,21 @@ def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Pa
     [
         ("methods = ['dsen2']", "did you mean 'dsen2_cr'?"),
         ("method = ['dsen2_cr']", "did you mean 'methods'?"),
-        ("methods = 'dsen2_cr'", "expected methods to be a list"),
-        ("untrained = ['mean']", "untrained: expected copy-cloudy, mean-fill"),
+        ("methods = 'dsen2_cr'", "methods: expected a list, got 'dsen2_cr'"),
+        ("baselines = ['mean']", "baselines: expected copy-cloudy, mean-fill"),
         ("[align_cr]\nepoch = 3", "did you mean 'epochs'?"),
         ("[align_cr]\noptions = { wide = 3 }", "align_cr has no 'wide'"),
         ("[align_cr]\noptions = 3", "align_cr.options"),
-        ("methods = [3]", "expected methods to be names"),
-        ("[segmenter]\nval_scenes = 'a'", "segmenter.val_scenes: got 'a'"),
-        ("[segmenter]\nencoder_weights = 5", "segmenter.encoder_weights: got 5"),
+        ("methods = [3]", "methods[0]: expected text, got 3"),
+        ("[segmenter]\nval_scenes = 'a'", "segmenter.val_scenes: expected a whole number, got 'a'"),
+        ("[segmenter]\nencoder_weights = 5", "segmenter.encoder_weights: expected text, got 5"),
         ("not toml", "cannot be read as TOML"),
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(
     text: str, message: str, simulated: Path, tmp_path: Path
 ) -> None:
-    config = write(tmp_path / "plan.toml", text)
+    config = write(tmp_path / "config.toml", text)
     code, _, err = said("reproduce", simulated, "--config", config, "--out", tmp_path / "work")
     assert code in (1, 2)
     assert message in err

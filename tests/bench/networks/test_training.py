@@ -1,4 +1,4 @@
-"""The commands that train, as a user gives them."""
+"""Test the training commands as a user runs them."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_the_segmenter_is_trained_and_says_how_well_it_sees(
     assert picture.std() > 0.05
 
 
-def test_a_rehearsal_tells_speed_and_hours_and_writes_nothing(
+def test_a_dry_run_tells_speed_and_hours_and_writes_nothing(
     simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -216,11 +216,11 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
         (["segmenter", "--model-arg", "depth=3"], 2, "segmenter has no 'depth'"),
         (["segmenter", "--batch", "1"], 1, "batch of 2 or more"),
         (["segmenter", "--encoder-weights", "nowhere.pth"], 1, "nowhere.pth: expected"),
-        (["dsen2_cr", "--encoder-weights", "x.pth"], 2, "is of the segmenter, not of dsen2_cr"),
+        (["dsen2_cr", "--encoder-weights", "x.pth"], 2, "is for the segmenter, not for dsen2_cr"),
         (["dsen2_cr", "--val-share", "1.5"], 2, "--val-share"),
         (["dsen2_cr", "--set", "seed=99999999999"], 1, "expected seed to be up to 2147483647"),
         (["dsen2_cr", "--micro-batches", "5"], 1, "multiple of 5"),
-        (["mcgan", "--micro-batches", "2", "--model-arg", "width=4"], 1, "wants its batch whole"),
+        (["mcgan", "--micro-batches", "2", "--model-arg", "width=4"], 1, "needs the whole batch"),
         (["dsen2_cr", "--batch", "64"], 1, "a batch of 64, got 2"),
         (["dsen2_cr", "--data", "nowhere"], 1, "nowhere: expected a dataset folder"),
     ],

@@ -1,4 +1,4 @@
-"""Regression from SAR and clear neighbours: what it leaves alone, recovers and adds."""
+"""Test what the regression on SAR and clear neighbours keeps, recovers and adds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from conftest import Cli
-from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene, upsample
 from planetcr_bench.predictions import baselines as untrained
 from planetcr_bench.predictions.baselines import METHODS, mean_fill, sar_regression

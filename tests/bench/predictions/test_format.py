@@ -1,4 +1,4 @@
-"""One file per scene, in any accepted form; everything else is refused in one line."""
+"""Test that every accepted format is read and everything else is refused in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product, read_scene
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.baselines import METHODS, copy_cloudy, mean_fill
 from planetcr_bench.predictions.format import (
@@ -363,7 +364,7 @@ def test_a_grid_that_is_turned_is_told_as_one(tmp_path: Path, scene: SceneFiles)
         transform=clear.transform @ Affine.rotation(7),
     ) as target:  # fmt: skip
         target.write(np.ones((4, 300, 300), "u2"))
-    with pytest.raises(PredictionError, match="turned by -7°"):
+    with pytest.raises(PredictionError, match="rotated by -7°"):
         read_prediction(path, Card(), clear)
 
 
@@ -506,9 +507,13 @@ def test_predict_writes_a_folder_that_has_no_problems(
     data: Path, tmp_path: Path, method: str
 ) -> None:
     out = tmp_path / "preds"
-    assert predict(method, data, out, quiet=True) == 6
-    assert predict(method, data, out, quiet=True) == 6
+    assert predict(method, data, out, quiet=True) == (6, 0)
     scenes = find_scenes(data, "test")
+    (out / f"{scenes[0].name}.tif").write_bytes(b"damaged")
+    (out / f"{scenes[1].name}.tif").unlink()
+    before = (out / f"{scenes[2].name}.tif").stat().st_mtime_ns
+    assert predict(method, data, out, quiet=True) == (2, 4)
+    assert (out / f"{scenes[2].name}.tif").stat().st_mtime_ns == before
     assert not problems_of(out, scenes)
     card = read_card(out)
     assert (card.method, card.split, card.scale) == (method, "test", None)

@@ -1,4 +1,4 @@
-"""What only several images of a folder, or of a dataset, together can tell."""
+"""Test the detection of wrong units and swapped bands from several images."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from conftest import Cli
 from planetcr_bench.api import evaluate
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import audit
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product, read_scene
+from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.patches import FilePatches
+from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.errors import BenchWarning, DatasetError, PredictionError
 from planetcr_bench.leaderboard.sent_ledger import read_sent_run
 from planetcr_bench.predictions.format import Card, Predictions, find_predictions, write_card

@@ -1,10 +1,12 @@
-"""The files of a run and of a comparison: all that belong to it, and none that do not."""
+"""The files of a run and of a comparison: what belongs to them and nothing else."""
 
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from fake_segmenters import ShadeSegmenter
 from ledgers import make_ledger
 from planetcr_bench.api import evaluate
+from planetcr_bench.cli.terminal import print_headlines, print_tables
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, report, write_comparison, write_report
 from planetcr_bench.report.scores import summary
@@ -19,7 +22,7 @@ from planetcr_bench.results.ledger import Ledger, read_ledger
 
 
 def run(preds: Path, results: Path, **options) -> tuple[Ledger, Path, list[str]]:
-    return evaluate(preds, results, device="cpu", quiet=True, **options)
+    return evaluate(preds, results, quiet=True, **options)
 
 
 def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_path: Path) -> None:
@@ -27,10 +30,8 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
     assert out == tmp_path / "results" / "fake" / "preds"
     assert not problems
     assert sorted(path.name for path in out.iterdir()) == [
-        "aois.png", "aois.svg", "class_cover.png", "class_cover.svg", "diagnosis.json",
         "fig5.png", "fig5.svg", "ledger.parquet", "regions.png", "regions.svg", "report.md",
-        "run.json", "scores.json", "table2.csv", "table2.json", "table2.md", "table2.tex",
-        "triangle.png", "triangle.svg",
+        "run.json", "scores.json", "table2.csv", "table2.json", "table2.tex",
     ]  # fmt: skip
     written = {path.name for path in out.iterdir()}
     assert set(ALWAYS) <= written
@@ -52,29 +53,60 @@ def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
         **ledger.provenance, "predictions": "p", "command": "c", "started": "s", "seconds": 1.0,
         "device": "cpu",
     }  # fmt: skip
-    write_report(tmp_path, ledger, facts)
-    (tmp_path / "both").mkdir()
-    write_comparison(tmp_path / "both", [ledger, make_ledger("other", segmenters=("aaaaaaaa",))])
-    for page in (tmp_path / "report.md", tmp_path / "both" / "diagnosis.md"):
-        text = page.read_text()
-        shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-        assert len(shown) >= 4
-        assert all((page.parent / name).is_file() for name in shown)
-        assert "## Where and how it fails" in text
-    assert "## Semantic recovery" in (tmp_path / "report.md").read_text()
+    both = [ledger, make_ledger("other", segmenters=("aaaaaaaa",))]
+    short = ["fig5.png", "fig6.png", "regions.png"]
+    for full in (False, True):
+        for folder in (tmp_path / f"run {full}", tmp_path / f"both {full}"):
+            folder.mkdir()
+        write_report(tmp_path / f"run {full}", ledger, facts, full=full)
+        write_comparison(tmp_path / f"both {full}", both, full=full)
+        for folder in (tmp_path / f"run {full}", tmp_path / f"both {full}"):
+            text = (folder / "report.md").read_text()
+            shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+            assert set(shown) > set(short) if full else shown == short
+            assert {Path(name).stem for name in shown} == {
+                path.stem for path in folder.glob("*.png")
+            }
+            assert "## Where and how it fails" in text
+            assert "## Semantic recovery" in text
+    assert "## Statistical significance" in text
+
+
+def test_a_table_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever files, page and terminal show of it."""
+    calls = []
+    for module, name in (
+        ("scores", "table2"), ("run_tables", "table3"), ("run_tables", "cover_table"),
+        ("run_tables", "metric_comparisons"),
+    ):  # fmt: skip
+        target = f"planetcr_bench.report.{module}.{name}"
+        compute = pkgutil.resolve_name(target)
+
+        def counted(*of: Any, name: str = name, compute: Any = compute, **options: Any) -> object:
+            calls.append((name, of[1].name))
+            return compute(*of, **options)
+
+        monkeypatch.setattr(target, counted)
+    runs = [make_ledger(name, segmenters=("aaaaaaaa",)) for name in "ab"]
+    tables = write_comparison(tmp_path, runs, full=True)
+    print_tables(tables)
+    print_headlines(tables)
+    assert len(calls) == len(set(calls)) == 4 * 2
 
 
 def test_a_second_run_leaves_nothing_of_the_first_that_does_not_hold_any_more(
     preds: Path, tmp_path: Path
 ) -> None:
     _, out, _ = run(preds, tmp_path / "results", segmenters=[ShadeSegmenter()])
-    assert {"table3.md", "fig6.png", "transitions.svg"} <= {path.name for path in out.iterdir()}
+    assert {"table3.tex", "fig6.png"} <= {path.name for path in out.iterdir()}
+    assert not (out / "transitions.svg").exists()
+    (out / "transitions.svg").write_text("of a full report")
     (out / "thickness.png").write_bytes(b"of a run with truth")
     (out / "mine.txt").write_text("a user's own")
     again, _, _ = run(preds, tmp_path / "results")
     names = {path.name for path in out.iterdir()}
     assert "mine.txt" in names
-    segmented = {"table3.md", "table3.json", "fig6.png", "transitions.svg", "thickness.png"}
+    segmented = {"table3.tex", "table3.json", "fig6.png", "transitions.svg", "thickness.png"}
     assert segmented <= set(SOMETIMES)
     assert names.isdisjoint(segmented)
     assert read_ledger(out).segmenters == again.segmenters == ()

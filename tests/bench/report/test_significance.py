@@ -20,11 +20,11 @@ from planetcr_bench.analysis.significance import (
 from planetcr_bench.cli.compare import compare
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.report import all_table2_blocks
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
+from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import table2_blocks
-from planetcr_bench.report.significance import DIGITS, best_of, statistic_blocks, statistic_frame
+from planetcr_bench.report.significance import best_of, statistic_blocks, statistic_frame
 from planetcr_bench.report.table import Block, number, to_latex, to_markdown
-from planetcr_bench.results.aggregate import METRICS
 from planetcr_bench.results.ledger import Ledger
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
@@ -69,7 +69,7 @@ def test_scores_have_intervals_letters_and_effective_aois(
     assert column(block, "Method") == ["good", "also good", "bad"]
     for row, run in zip(block.rows, runs, strict=True):
         for place, one in enumerate(told):
-            found, digits = one.estimates[run.name], DIGITS[one.metric]
+            found, digits = one.estimates[run.name], METRICS[one.metric].digits
             ends = f"[{found.low:.{digits}f}, {found.high:.{digits}f}]"
             letters = "b" if run.name == "bad" else "a"
             assert row[1 + 2 * place] == f"{found.value:.{digits}f} {ends} {letters}"
@@ -92,7 +92,10 @@ def test_notes_say_how_intervals_were_found_and_what_they_cannot_show(
     (gaps,) = (note for note in block.notes if note.startswith("Detectable differences"))
     seen = {
         one.metric: [
-            number(detectable_difference(one.pairs, corrected=corrected), digits=DIGITS[one.metric])
+            number(
+                detectable_difference(one.pairs, corrected=corrected),
+                digits=METRICS[one.metric].digits,
+            )
             for corrected in (False, True)
         ]
         for one in told
@@ -123,11 +126,11 @@ def test_every_pair_has_its_difference_and_both_ps(
     _, block = statistic_blocks(runs, FULL, told)
     assert block.title == "Paired differences, every pair, protocol full"
     names = ["good − also good", "good − bad", "also good − bad"]
-    assert column(block, "Runs") == names * len(METRICS)
+    assert column(block, "Runs") == names * len(HEADLINE)
     found = [(one.metric, pair) for one in told for pair in one.pairs]
     for row, (metric, pair) in zip(block.rows, found, strict=True):
         value, low, high = (
-            number(end, sign=True, digits=DIGITS[metric])
+            number(end, sign=True, digits=METRICS[metric].digits)
             for end in (pair.value, pair.low, pair.high)
         )
         ps = ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in (pair.p, pair.p_holm)]
@@ -145,7 +148,7 @@ def test_of_many_runs_the_best_is_set_against_every_other(
     found = metric_comparisons(many, FULL, resamples=100)
     block = statistic_blocks(many, FULL, found)[1]
     assert which in block.title
-    assert len(block.rows) == pairs * len(METRICS)
+    assert len(block.rows) == pairs * len(HEADLINE)
     if count > 6:
         best = f"run {count - 1}"
         assert all(name.endswith(f" − {best}") for name in column(block, "Runs"))
@@ -190,7 +193,7 @@ def test_segmenters_have_their_own_columns() -> None:
     block, pairs = statistic_blocks(runs, FULL, found)
     assert block.header[-4::2] == ["mIoU ↑ [%]", "PA ↑ [%]"]
     assert "mIoU ↑ [%]" in column(pairs, "score")
-    assert set(best_of(found)) == set(METRICS)
+    assert set(best_of(found)) == set(HEADLINE)
     two = [
         make_ledger(name, segmenters=(SEGMENTER, "bbbbbbbb"), seed=seed)
         for seed, name in enumerate("ab")
@@ -235,7 +238,7 @@ def test_latex_makes_the_best_and_those_tied_with_them_bold(
     runs: list[Ledger], published: bool
 ) -> None:
     best = best_of(metric_comparisons(runs, OFFICIAL, resamples=300))
-    assert best == dict.fromkeys(METRICS, best["mae"])
+    assert best == dict.fromkeys(HEADLINE, best["mae"])
     assert sorted(best["mae"]) == ["also good", "good"]
     whole = [as_planet_cr(run) for run in runs]
     for block in table2_blocks(whole, OFFICIAL, published=published, best=best)[:2]:
@@ -270,9 +273,9 @@ def test_published_rows_and_the_input_are_never_bold(runs: list[Ledger]) -> None
 
 
 def test_without_a_comparison_nothing_is_bold(runs: list[Ledger]) -> None:
-    assert not any(r"\textbf" in to_latex(block) for block in all_table2_blocks(runs))
+    assert not any(r"\textbf" in to_latex(block) for block in RunTables(runs[:1]).table2_blocks)
     alone = metric_comparisons(runs[:1], FULL, resamples=100)
-    assert best_of(alone) == {metric: [] for metric in METRICS}
+    assert best_of(alone) == {metric: [] for metric in HEADLINE}
     assert not any(block.bold for block in table2_blocks(runs[:1], FULL, best=best_of(alone)))
 
 
@@ -291,7 +294,7 @@ def test_markdown_and_latex_keep_the_intervals(
 @pytest.fixture
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables alone: pictures are most of the time and have tests of their own."""
-    monkeypatch.setattr("planetcr_bench.report.report.write_diagnosis", lambda *_: [])
+    monkeypatch.setattr("planetcr_bench.report.report.write_error_analysis", lambda *_, **__: [])
     monkeypatch.setattr("planetcr_bench.report.report.save_figure", lambda *_, **__: None)
 
 
@@ -300,14 +303,14 @@ def test_compare_prints_and_writes_what_can_be_told(
     runs: list[Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [put(tmp_path, run) for run in runs]
-    compare(folders, out=tmp_path / "out")
+    compare(folders, out=tmp_path / "out", verbose=True)
     shown = " ".join(capsys.readouterr().out.split())  # notes are broken into lines
     for words in ("Scores with 95 % intervals over AOIs, protocol official", "good − bad",
                   "Paired differences, every pair, protocol full", "p (Holm)", " of 8",
                   "Detectable differences with 8 AOIs", "7 degrees of freedom"):  # fmt: skip
         assert words in shown
     whole = {protocol.name: metric_comparisons(runs, protocol) for protocol in PROTOCOLS.values()}
-    page = (tmp_path / "out" / "statistics.md").read_text()
+    page = (tmp_path / "out" / "report.md").read_text()
     for name, found in whole.items():
         for block in statistic_blocks(runs, PROTOCOLS[name], found):
             assert to_markdown(block) in page

@@ -1,4 +1,4 @@
-"""Nothing stands side by side that is not comparable: other scenes, fewer scenes, other inputs."""
+"""Test that runs are compared only if they scored the same scenes in the same way."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ import rasterio
 
 from ledgers import as_planet_cr, make_ledger
 from paths import RUNS
-from planetcr_bench.analysis.error_analysis import Diagnosis, widest_protocol
+from planetcr_bench.analysis.error_analysis import ErrorAnalysis, widest_protocol
 from planetcr_bench.analysis.segmentation_tables import segmented_runs
 from planetcr_bench.analysis.significance import metric_comparisons
 from planetcr_bench.api import evaluate
 from planetcr_bench.errors import LedgerError, PredictionError, SubmissionError
 from planetcr_bench.leaderboard.consistency import record_faults
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.networks.plan import Row
-from planetcr_bench.networks.reproduction import ReproductionConfig, estimate, plan_of
 from planetcr_bench.predictions.format import read_card
 from planetcr_bench.report.error_analysis_chapter import chapter_blocks
-from planetcr_bench.report.report import report, write_comparison, write_tables
+from planetcr_bench.report.report import report, write_comparison
+from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import (
     cover_block,
     pool_block,
@@ -80,10 +79,11 @@ def test_published_rows_stand_beside_the_whole_test_split_of_planet_cr_alone(
         refuse_published,
         lambda runs: table2_blocks(runs, OFFICIAL, published=True),
         lambda runs: table3_blocks(runs, OFFICIAL, published=True),
-        lambda runs: write_tables(tmp_path, runs, published=True),
+        lambda runs: RunTables(runs, published=True),
+        lambda runs: write_comparison(tmp_path, runs, published=True),
     ]
     for way in ways:
-        with pytest.raises(LedgerError, match=f"other: .*{reason}.*leave out --published"):
+        with pytest.raises(LedgerError, match=f"other.*: .*{reason}.*leave out --published"):
             way([whole, other])
     assert not list(tmp_path.iterdir())
 
@@ -101,7 +101,7 @@ def test_published_rows_say_what_their_networks_saw() -> None:
 
 def blocks_of(runs: list[Ledger]) -> list[Block]:
     """Every table that is made of runs, in both protocols."""
-    blocks = chapter_blocks(Diagnosis(runs, widest_protocol(runs)))
+    blocks = chapter_blocks(ErrorAnalysis(runs, widest_protocol(runs)))
     for protocol in PROTOCOLS.values():
         blocks += table2_blocks(runs, protocol)
         blocks += [block(runs, protocol) for block in (region_block, cover_block, pool_block)]
@@ -191,9 +191,9 @@ def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
         make_ledger(name, scenes=6, segmenters=(SEGMENTER,), seed=seed, input_window=crop)
         for seed, (name, crop) in enumerate((("net", "160"), ("fill", "whole")))
     ]
-    write_comparison(tmp_path, runs)
+    write_comparison(tmp_path, runs, full=True)
     names = {"net": "net (input 160)", "fill": "fill (input whole)"}
-    for file in ("table2.md", "table2.tex", "table3.md", "statistics.md", "diagnosis.md"):
+    for file in ("table2.tex", "table3.tex", "report.md"):
         for line in (tmp_path / file).read_text().splitlines():
             for name, shown in names.items():
                 if line.startswith((f"| {name}", f"{name} ")):
@@ -204,7 +204,7 @@ def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
             name = str(row.get("row") or row["run"])
             tag = {"net": "160", "fill": "whole"}.get(name.split(" ")[0])
             assert row["input_window"] == tag, (file, row)
-    heads = json.loads((tmp_path / "diagnosis.json").read_text())
+    heads = json.loads((tmp_path / "error_analysis.json").read_text())
     assert heads[0]["input_window"] == {"net (input 160)": "160", "fill (input whole)": "whole"}
 
 
@@ -247,7 +247,7 @@ def test_a_ledger_carries_what_the_card_says_and_never_guesses_by_size(
     folder = centres(preds, tmp_path / "centres")
     (folder / "predictions.toml").write_text(card)
     _, out, _ = evaluate(
-        folder, tmp_path / "results", data=data, device="cpu", workers=0, tables=False, quiet=True
+        folder, tmp_path / "results", data=data, workers=0, tables=False, quiet=True
     )
     assert read_ledger(out).provenance["input_window"] == tag
     assert json.loads((out / "run.json").read_text())["input_window"] == tag
@@ -263,7 +263,7 @@ def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path
             read_card(preds)
     card.write_text(text.replace('window = "whole"', 'window = "official"'))
     with pytest.raises(PredictionError, match="expected files of 160 × 160 pixels"):
-        evaluate(preds, tmp_path / "r", data=data, device="cpu", workers=0, quiet=True)
+        evaluate(preds, tmp_path / "r", data=data, workers=0, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_predictions_of_a_dataset_without_a_name_are_scored_apart_and_not_packed
     preds.mkdir()
     scene = next(data.rglob("planet_cloudy_*.tif"))
     (preds / scene.name.removeprefix("planet_cloudy_")).write_bytes(scene.read_bytes())
-    options = {"data": data, "device": "cpu", "workers": 0, "quiet": True}
+    options = {"data": data, "workers": 0, "quiet": True}
     ledger, *_ = evaluate(preds, tmp_path / "results", tables=False, **options)
     assert ledger.provenance["track"] == "unnamed"
     assert record_faults({**ledger.provenance, "track": "unnamed"})[0].startswith("track: expected")
@@ -309,62 +309,3 @@ def test_predictions_of_a_dataset_without_a_name_are_scored_apart_and_not_packed
     (data / "dataset.toml").write_text('track = "planet-cr"')
     with pytest.raises(TypeError):  # it goes on to measure
         pack(preds, ENTRY_CARD, tmp_path / "entry", **options)
-
-
-# --- The reference tables -------------------------------------------------------------------
-
-
-def test_official_tables_come_from_the_centre_and_full_ones_from_whole_patches(
-    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tables = {"suffix": "-narrow", "untrained": ["mean-fill"]}
-    wish = ReproductionConfig(
-        data=simulated, out=tmp_path / "o", results=tmp_path / "r", methods=("dsen2_cr",),
-        tables=tables,
-    )  # fmt: skip
-    steps = {step.name: step for step in plan_of(wish)}
-    whole, centre = "dsen2_cr-narrow", "dsen2_cr-narrow-window160"
-    assert list(steps) == [
-        "train segmenter", "train dsen2_cr",
-        *(
-            f"{word} {run}"
-            for run in ("mean-fill", whole, centre)
-            for word in ("predict", "evaluate")
-        ),
-        "tables and figures, official", "tables and figures, full",
-    ]  # fmt: skip
-    for run, crop in ((whole, "whole"), (centre, "official")):
-        assert steps[f"predict {run}"].run.arguments[-2:] == ["--window", crop]
-    for protocol, run in (("official", centre), ("full", whole)):
-        words = steps[f"tables and figures, {protocol}"].run.arguments
-        runs = [str(tmp_path / "r" / "sim-v1-tiny" / name) for name in ("mean-fill", run)]
-        folder = str(tmp_path / "r" / "comparison" / protocol)
-        assert words == ["compare", *runs, "--protocol", protocol, "--out", folder]
-    done = [Row(name, "done", "", None) for name in steps if name != f"predict {centre}"]
-    waiting = [*done, Row(f"predict {centre}", "never run", "", None)]
-    monkeypatch.setattr("planetcr_bench.networks.reproduction.describe", lambda *_: waiting)
-    pace = {"hours": 2.0, "scene_seconds": 36.0, "identity": {"validation_scenes": 1}}
-    monkeypatch.setattr(
-        "planetcr_bench.networks.training.estimate_throughput", lambda *_, **__: pace
-    )
-    hours = estimate(wish, list(steps.values()))
-    assert hours["predict dsen2_cr"] == pytest.approx(0.1)  # 36 s × 10 scenes, whatever remains
-    timed = {step.name: step.hours for step in plan_of(wish, hours)}
-    assert timed[f"predict {whole}"] == timed[f"predict {centre}"] == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize(("track", "scenes", "shown"), [
-    ("planet-cr", 3000, True), ("planet-cr", 10, False), ("sim-v1", 3000, False),
-])  # fmt: skip
-def test_reproduced_tables_show_published_rows_where_these_may_stand(
-    track: str, scenes: int, shown: bool, simulated: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    place = "planetcr_bench.networks.reproduction"
-    monkeypatch.setattr(f"{place}.read_track", lambda *_: track)
-    monkeypatch.setattr(f"{place}.find_scenes", lambda *_: [None] * scenes)
-    monkeypatch.setattr(f"{place}.fingerprint_of", lambda *_: "f")
-    wish = ReproductionConfig(data=simulated, out=tmp_path / "o", results=tmp_path / "r")
-    *_, official, full = plan_of(wish)
-    assert ("--published" in official.run.arguments) == shown
-    assert "--published" not in full.run.arguments

@@ -1,4 +1,4 @@
-"""What is written is read, merges by concatenation, and nonsense is refused."""
+"""Test writing, reading, merging and refusing ledgers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pandas.testing import assert_frame_equal
 
 from ledgers import make_ledger, make_scene_sums
 from paths import ROOT
+from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS
+from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS, GROUPS, SUMS
 from planetcr_bench.results.ledger import (
     COLUMNS,
     check_rows,
@@ -101,8 +102,10 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_documentation_says_what_the_code_says() -> None:
-    text = (ROOT / "benchmark" / "README.md").read_text()
-    for name, column in {**COLUMNS, **FLOOR_SUMS}.items():
+    text = (ROOT / "docs" / "metrics-and-ledger.md").read_text()
+    for each, column in {**COLUMNS, **FLOOR_SUMS, **FURTHER_SUMS}.items():
+        band = next((band for band in OPTICAL_BANDS if each.endswith(f"_{band}")), "no band")
+        name = each.replace(f"_{band}", "_<band>")
         meaning = column.meaning.replace("|", r"\|")
         assert any(
             line.startswith(f"| `{name}` |") and line.endswith(f"| {meaning} |")

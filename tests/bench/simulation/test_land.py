@@ -1,4 +1,4 @@
-"""Kinds of land: shares as asked, patches that fit together, parcels that tile the plane."""
+"""Test shares of the kinds of land, seamless patches, and parcels that tile the plane."""
 
 from __future__ import annotations
 

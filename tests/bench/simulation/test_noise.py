@@ -1,4 +1,4 @@
-"""Random numbers that belong to a place: windows fit together, statistics hold."""
+"""Test that random numbers belong to positions, and their statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AOIs: where they lie, what they are made of, and that one choice does not move another."""
+"""Test locations and parameters of AOIs, and that no choice affects another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which patches of an AOI are used: cloud cover even, a smaller choice inside a larger one."""
+"""Test the choice of patches: balanced cloud cover, smaller choices within larger ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets on disk: the official layout, the same bytes however made, and nothing half-written."""
+"""Test datasets on disk: official layout, reproducible bytes, nothing half-written."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import rasterio
 from conftest import Cli
 from planetcr_bench.constants import COVER_BINS, PRODUCTS
 from planetcr_bench.data.integrity import audit
-from planetcr_bench.data.layout import find_scenes, read_product, read_track, simulated_identity
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.metadata import Simulation
+from planetcr_bench.data.reading import read_product
+from planetcr_bench.data.tracks import read_track, simulated_identity
 from planetcr_bench.errors import BenchError, DatasetError, UsageError
 from planetcr_bench.simulation import writer
 from planetcr_bench.simulation.place import Place

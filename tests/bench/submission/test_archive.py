@@ -1,4 +1,4 @@
-"""Archives from strangers: honest ones come out byte for byte, each attack is named, none leaks."""
+"""Test that valid archives are unpacked exactly and every attack is named."""
 
 from __future__ import annotations
 

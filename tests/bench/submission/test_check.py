@@ -1,4 +1,4 @@
-"""Entries from strangers: honest ones pass as far as they can be believed, each attack is named."""
+"""Test that valid entries pass and every attack is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written is whole; what a killed process began goes, what a living one writes stays."""
+"""Test atomic writes, locks, and the removal of what killed processes left."""
 
 from __future__ import annotations
 

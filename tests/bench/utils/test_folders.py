@@ -1,4 +1,4 @@
-"""What counts in a folder, and what does not."""
+"""Test which files of a folder are relevant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In every JSON file null is what was not measured; what is infinite says so."""
+"""Test that null means not measured, and that infinite numbers are marked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from ledgers import make_ledger
-from planetcr_bench.analysis.error_analysis import Diagnosis
+from planetcr_bench.analysis.error_analysis import ErrorAnalysis
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.report.error_analysis_chapter import _to_json
 from planetcr_bench.report.report import _write_blocks
@@ -76,12 +76,12 @@ def test_scores_tell_perfect_from_not_measured() -> None:
     assert full["segmenters"]["j1"]["by_cover"]["80-100"]["miou"] is None
 
 
-def test_tables_and_diagnosis_tell_perfect_from_not_measured(tmp_path: Path) -> None:
+def test_tables_and_error_analysis_tell_perfect_from_not_measured(tmp_path: Path) -> None:
     ledger = perfect()
     _write_blocks(tmp_path / "table2", [], table2([ledger], PROTOCOLS["full"]))
-    of = Diagnosis([ledger], PROTOCOLS["full"])
-    (tmp_path / "diagnosis.json").write_text(_to_json(of))
-    for name in ("table2", "diagnosis"):
+    of = ErrorAnalysis([ledger], PROTOCOLS["full"])
+    (tmp_path / "error_analysis.json").write_text(_to_json(of))
+    for name in ("table2", "error_analysis"):
         text = (tmp_path / f"{name}.json").read_text()
         assert "inf" in texts_of(json.loads(text)), name
         assert "NaN" not in text

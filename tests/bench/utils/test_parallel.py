@@ -1,4 +1,4 @@
-"""Worker processes: none outlives an error, none speaks of Ctrl-C, and a lack of room is a line."""
+"""Test that no worker process outlives an error, and that failures are one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files from strangers: what is plain is read as every reader reads it, all else is one refusal."""
+"""Test that untrusted files are read as by other readers, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention within windows, token by token."""
+"""Test attention within windows, token by token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every network keeps to, whoever wrote it."""
+"""Test the contract of every network."""
 
 from __future__ import annotations
 

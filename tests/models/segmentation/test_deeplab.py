@@ -1,4 +1,4 @@
-"""The segmenter sees what it should, learns as it should, and its files say what they are."""
+"""Test the segmenter: inputs, training and files."""
 
 from __future__ import annotations
 
@@ -586,7 +586,7 @@ def test_who_reads_the_old_segmenter_reads_it_to_its_end(
 
 
 def test_weights_do_not_take_the_place_of_their_card(segmenter: Segmenter, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"segmenter\.json: is where the card goes"):
+    with pytest.raises(ModelError, match=r"segmenter\.json: is the name of the card"):
         save_segmenter(segmenter, tmp_path / "segmenter.json", {})
     with pytest.raises(FileNotFoundError):
         save_segmenter(segmenter, tmp_path / "none" / "segmenter.safetensors", {})
@@ -609,7 +609,7 @@ def test_a_segmenter_needs_no_card_but_no_other_ones(saved: Path) -> None:
     with pytest.raises(CheckpointError, match="expected the card of a segmenter, got a list"):
         load_segmenter(saved)
     card.write_bytes(b"\xff{")
-    with pytest.raises(CheckpointError, match="is no card, or a damaged one"):
+    with pytest.raises(CheckpointError, match="not a card, or damaged"):
         read_card(saved)
     card.unlink()
     with pytest.raises(
@@ -631,9 +631,7 @@ def change(path: Path, said: dict[str, str] | None = None, **weights: torch.Tens
 
 BROKEN: dict[str, Callable[[Path], object]] = {
     "expected a file of weights, found no such file": Path.unlink,
-    "is no safetensors file, or a damaged one": lambda path: path.write_bytes(
-        path.read_bytes()[:-100]
-    ),
+    "not a safetensors file, or damaged": lambda path: path.write_bytes(path.read_bytes()[:-100]),
     "the card is of another file": lambda path: path.write_bytes(
         path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])
     ),

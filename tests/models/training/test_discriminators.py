@@ -1,4 +1,4 @@
-"""Discriminators: what the authors' networks answer, and how far one logit sees."""
+"""Test discriminators against the authors' networks, and their receptive fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crops: on both grids, the same wherever they are read, each patch once an epoch."""
+"""Test crops: aligned with both grids, reproducible, one per patch and epoch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from numpy.testing import assert_array_equal
 from fake_patches import Failing, MadeUp
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.networks.base import upsample
-from planetcr_models.training.loader import Batch, Batches, Crops, load, reading, turned
+from planetcr_models.training.loader import Batch, Batches, Crops, dihedral, load, reading
 from planetcr_models.training.patches import PRODUCTS
+from workers import start_server
 
 OPTICAL = ("cloudy", "clear", "cloud_mask", "land_cover")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
+def _workers_at_once_and_one_thread() -> Iterator[None]:
+    start_server()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -124,12 +126,12 @@ def ways(image: np.ndarray) -> list[np.ndarray]:
 
 def test_the_eight_turns_are_the_symmetries_of_a_square() -> None:
     image = np.arange(18).reshape(2, 3, 3)
-    done = [turned(image, turn).tobytes() for turn in range(8)]
+    done = [dihedral(image, turn).tobytes() for turn in range(8)]
     assert len(set(done)) == 8
     assert set(done) == {np.ascontiguousarray(way).tobytes() for way in ways(image)}
-    assert_array_equal(turned(image, 0), image)
-    assert_array_equal(turned(image, 1), np.rot90(image, axes=(1, 2)))
-    assert_array_equal(turned(image, 4), image[..., ::-1])
+    assert_array_equal(dihedral(image, 0), image)
+    assert_array_equal(dihedral(image, 1), np.rot90(image, axes=(1, 2)))
+    assert_array_equal(dihedral(image, 4), image[..., ::-1])
 
 
 @pytest.mark.parametrize("crop", [20, 40])
@@ -322,7 +324,7 @@ NO_ROOM = RuntimeError("unable to allocate shared memory(shm) for file </torch_1
     ("problem", "raised", "words"),
     [
         (ModelError("p.tif: is broken"), ModelError, "^p.tif: is broken$"),
-        (NO_ROOM, TrainingError, r"--workers 2: .*shared memory\(shm\)\).*--shm-size"),
+        (NO_ROOM, TrainingError, r"--loader-workers 2: .*shared memory\(shm\)\).*--shm-size"),
     ],
 )
 def test_what_goes_wrong_in_a_reader_is_one_line_and_leaves_no_process(

@@ -1,4 +1,4 @@
-"""The journal: what a run wrote is there, once, also after it was killed and went on."""
+"""Test that logs are complete and without duplicates, also after a kill and resuming."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from types import SimpleNamespace
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from planetcr_models.training import logger as journal_module
-from planetcr_models.training.logger import EPOCHS, SHOWN_EVERY, STEPS, Journal, readable_interval
+from planetcr_models.training import logger as logger_module
+from planetcr_models.training.logger import EPOCHS, SHOWN_EVERY, STEPS, Logger, readable_interval
 
 
-def opened(folder: Path | None, *, first: int = 0, quiet: bool = True) -> Journal:
-    return Journal(folder, first=first, steps=40, epochs=4, batch=12, quiet=quiet)
+def opened(folder: Path | None, *, first: int = 0, quiet: bool = True) -> Logger:
+    return Logger(folder, first=first, steps=40, epochs=4, batch=12, quiet=quiet)
 
 
 def run(folder: Path | None, first: int, last: int, *, offset: float = 0.0) -> None:
     """Ten steps an epoch; losses are the step's number, scores the epoch's."""
-    journal = opened(folder, first=first)
+    logger = opened(folder, first=first)
     for step in range(first + 1, last + 1):
         epoch = (step - 1) // 10 + 1
         row = {"loss": step + offset, "learning_rate": 0.1}
-        journal.step(step, epoch, row, waited=0.0)
+        logger.step(step, epoch, row, waited=0.0)
         if step % 10 == 0:
-            journal.epoch(step, epoch, {"psnr": epoch + offset})
-            journal.restart()
-    journal.close()
+            logger.epoch(step, epoch, {"psnr": epoch + offset})
+            logger.restart()
+    logger.close()
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -65,13 +65,13 @@ def test_every_step_and_every_epoch_is_a_row(tmp_path: Path) -> None:
 
 
 def test_a_row_is_there_before_the_next_step(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    logger = opened(tmp_path)
     for step in (1, 2):
-        journal.step(step, 1, {"loss": 0.5}, waited=0.0)
+        logger.step(step, 1, {"loss": 0.5}, waited=0.0)
         assert (tmp_path / STEPS).read_text().count("\n") == step + 1
-    journal.epoch(2, 1, {"psnr": 3.0})
+    logger.epoch(2, 1, {"psnr": 3.0})
     assert (tmp_path / EPOCHS).read_text().count("\n") == 2
-    journal.close()
+    logger.close()
 
 
 def test_lines_end_alike_everywhere(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_steps_are_compared_as_numbers(tmp_path: Path) -> None:
 
 def test_a_run_that_begins_anew_forgets_all_rows_and_columns(tmp_path: Path) -> None:
     run(tmp_path, 0, 15)
-    journal = opened(tmp_path)
+    logger = opened(tmp_path)
     assert (tmp_path / STEPS).read_bytes() == b""
-    journal.step(1, 1, {"l1": 0.5}, waited=0.0)
-    journal.close()
+    logger.step(1, 1, {"l1": 0.5}, waited=0.0)
+    logger.close()
     assert (tmp_path / STEPS).read_text() == "step,epoch,l1\n1,1,0.5\n"
 
 
@@ -134,10 +134,10 @@ def test_a_half_written_header_is_written_anew(tmp_path: Path, half: str) -> Non
 
 
 def test_columns_are_those_of_the_first_row(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
-    journal.step(1, 1, {"loss": 1.0, "l1": 2.0}, waited=0.0)
-    journal.step(2, 1, {"l1": 3.0, "loss": 4.0}, waited=0.0)
-    journal.close()
+    logger = opened(tmp_path)
+    logger.step(1, 1, {"loss": 1.0, "l1": 2.0}, waited=0.0)
+    logger.step(2, 1, {"l1": 3.0, "loss": 4.0}, waited=0.0)
+    logger.close()
     again = opened(tmp_path, first=2)
     again.step(3, 1, {"l1": 5.0, "new": 6.0, "loss": 7.0}, waited=0.0)
     again.step(4, 1, {"loss": 8.0}, waited=0.0)
@@ -157,10 +157,10 @@ def test_without_a_folder_nothing_is_written_or_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    journal = opened(None, quiet=False)
-    journal.step(10, 1, {"loss": 0.5}, waited=0.0)
-    journal.epoch(10, 1, {"psnr": 30.0}, shown=["psnr"])
-    journal.close()
+    logger = opened(None, quiet=False)
+    logger.step(10, 1, {"loss": 0.5}, waited=0.0)
+    logger.epoch(10, 1, {"psnr": 30.0}, shown=["psnr"])
+    logger.close()
     assert [*tmp_path.iterdir()] == []
     assert capfd.readouterr() == ("", "")
 
@@ -171,7 +171,7 @@ def test_without_a_folder_nothing_is_written_or_said(
 @pytest.fixture
 def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     now = [1000.0]
-    monkeypatch.setattr(journal_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(logger_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def later(seconds: float) -> None:
         now[0] += seconds
@@ -182,15 +182,15 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def test_speed_is_of_the_steps_since_the_clock_was_started(
     tmp_path: Path, pass_time: Callable[[float], None]
 ) -> None:
-    journal = opened(tmp_path)
+    logger = opened(tmp_path)
     for epoch, seconds in ((1, 4.0), (2, 8.0)):
         for step in (1, 2, 3):
             pass_time(seconds)
-            journal.step(3 * epoch - 3 + step, epoch, {"loss": 1.0}, waited=1.0)
-        journal.epoch(3 * epoch, epoch, {"psnr": 30.0})
+            logger.step(3 * epoch - 3 + step, epoch, {"loss": 1.0}, waited=1.0)
+        logger.epoch(3 * epoch, epoch, {"psnr": 30.0})
         pass_time(500.0)  # of what is no step
-        journal.restart()
-    journal.close()
+        logger.restart()
+    logger.close()
     assert column(tmp_path / EPOCHS, "samples_per_second") == [3.0, 1.5]  # 12 a step
     assert column(tmp_path / EPOCHS, "waited_for_data") == [0.25, 0.125]
 
@@ -200,11 +200,11 @@ def test_a_line_tells_of_each_epoch(
     pass_time: Callable[[float], None],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    journal = opened(tmp_path, quiet=False)
+    logger = opened(tmp_path, quiet=False)
     pass_time(6.0)
-    journal.step(1, 1, {"loss": 1.0}, waited=3.0)
-    journal.epoch(1, 1, {"mae": 0.1, "psnr": 30.12345}, shown=["psnr"], note=" · best so far")
-    journal.close()
+    logger.step(1, 1, {"loss": 1.0}, waited=3.0)
+    logger.epoch(1, 1, {"mae": 0.1, "psnr": 30.12345}, shown=["psnr"], note=" · best so far")
+    logger.close()
     out, said = capfd.readouterr()
     assert out == ""
     assert said.splitlines() == [
@@ -217,11 +217,11 @@ def test_a_line_tells_of_each_epoch(
 def test_a_line_is_told_as_it_is(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, line: str
 ) -> None:
-    journal = opened(tmp_path, quiet=False)
+    logger = opened(tmp_path, quiet=False)
     try:
-        journal.epoch(1, 1, {"psnr": 30.0}, note=line)
+        logger.epoch(1, 1, {"psnr": 30.0}, note=line)
     finally:
-        journal.close()
+        logger.close()
     [told] = capfd.readouterr().err.splitlines()
     assert told.endswith(line)
 
@@ -259,7 +259,7 @@ def test_tensorboard_forgets_steps_that_are_done_again(tmp_path: Path) -> None:
 
 
 def test_tables_do_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "find_spec", lambda _: None)
+    monkeypatch.setattr(logger_module, "find_spec", lambda _: None)
     run(tmp_path, 0, 10)
     assert not (tmp_path / "tensorboard").exists()
     assert len(rows(tmp_path / STEPS)) == 10
@@ -277,10 +277,10 @@ def test_a_log_gets_some_hundred_lines_of_any_run(steps: int) -> None:
 def test_without_a_terminal_steps_are_told_in_lines(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    journal = opened(tmp_path, first=10, quiet=False)
+    logger = opened(tmp_path, first=10, quiet=False)
     for step in range(11, 15):
-        journal.step(step, 2, {"loss": 0.25}, waited=0.0)
-    journal.close()
+        logger.step(step, 2, {"loss": 0.25}, waited=0.0)
+    logger.close()
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("step")]
     assert len(lines) == 4
     assert lines[0].startswith("step 11/40 (epoch 2/4): loss 0.25, ")

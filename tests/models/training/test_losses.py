@@ -1,4 +1,4 @@
-"""Losses: the values of the authors' code, of generated and of real images, and refusals."""
+"""Test losses against the authors' code on generated and real images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from parity.fill import HERE, wave
 from paths import SHARED
-from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_models.errors import InputError, ModelError
 from planetcr_models.training import losses
 

@@ -1,4 +1,4 @@
-"""Objectives: a step is what one would write by hand, and what must not change does not."""
+"""Test training steps against steps written by hand."""
 
 from __future__ import annotations
 
@@ -688,7 +688,7 @@ def test_a_network_with_attention_may_do_without_its_loss(
 
 
 def test_the_segmenters_loss_is_none_for_a_restorer() -> None:
-    with pytest.raises(ModelError, match="cross_entropy: is no loss for dsen2_cr"):
+    with pytest.raises(ModelError, match="cross_entropy: not a loss for dsen2_cr"):
         objective_of(narrow("dsen2_cr"), RECIPES["segmenter"])
 
 

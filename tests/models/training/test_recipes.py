@@ -1,4 +1,4 @@
-"""Recipes: the rate of every epoch, the facts of every method, and what may be changed of them."""
+"""Test recipes: rates of every epoch, facts of every method, and changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of weights as the authors write them: what loads, and one clear error for what does not."""
+"""Test loading checkpoints of the authors' code, and the errors for other files."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_file_cut_anywhere_is_refused(kind: str, tmp_path: Path) -> None:
     cut = tmp_path / "cut.pth"
     for size in (1, 2, 3, 9, 17, 100, 1000, *range(5000, len(whole), 60_000), len(whole) - 1):
         cut.write_bytes(whole[:size])
-        with pytest.raises(CheckpointError, match=r"cut\.pth: is no PyTorch checkpoint, or a dam"):
+        with pytest.raises(CheckpointError, match=r"cut\.pth: not a PyTorch checkpoint, or dam"):
             load_checkpoint("spa_gan", cut)
 
 
@@ -168,8 +168,8 @@ def test_a_file_cut_anywhere_is_refused(kind: str, tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is empty; copy or download it again"),
-        (b"<!DOCTYPE html><html></html>", "is no PyTorch checkpoint, or a damaged one"),
-        (b"PK\x03\x04 not really", "is no PyTorch checkpoint, or a damaged one"),
+        (b"<!DOCTYPE html><html></html>", "not a PyTorch checkpoint, or damaged"),
+        (b"PK\x03\x04 not really", "not a PyTorch checkpoint, or damaged"),
         (b"\x89HDF\r\n\x1a\n and the rest of it", "found a Keras file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A file of weights holds a network whole, and whatever else lies there is refused."""
+"""Test saving and loading networks, and the refusal of other files."""
 
 from __future__ import annotations
 
@@ -105,10 +105,10 @@ def change(path: Path, said: dict[str, str] | None = None, **weights: torch.Tens
 WEIGHT = "head.weight"
 BROKEN: dict[str, Callable[[Path], object]] = {
     "net.safetensors: expected a file of weights, found no such file": Path.unlink,
-    "is no safetensors file, or a damaged one; copy": lambda path: path.write_bytes(
+    "not a safetensors file, or damaged; copy": lambda path: path.write_bytes(
         path.read_bytes()[:-100]
     ),
-    "or a damaged one": lambda path: path.write_bytes(b"\xff" * 8 + b"{"),
+    "or damaged": lambda path: path.write_bytes(b"\xff" * 8 + b"{"),
     "safetensors of another origin; load them into": lambda path: save_file(load_file(path), path),
     "expected version 1 of the form, got 2": lambda path: change(path, {"version": "2"}),
     "names no method and options": lambda path: change(path, {"options": "{"}),
@@ -198,7 +198,7 @@ def test_a_pickle_that_runs_code_or_holds_something_else_is_refused(tmp_path: Pa
     with pytest.raises(CheckpointError, match="expected a dictionary of weights and nothing else"):
         load_state(network, path)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(CheckpointError, match="is no file of weights, or a damaged one"):
+    with pytest.raises(CheckpointError, match="not a file of weights, or damaged"):
         load_state(network, path)
     with pytest.raises(CheckpointError, match="found a folder"):
         load_state(network, tmp_path)

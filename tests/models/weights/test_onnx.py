@@ -1,4 +1,4 @@
-"""What cannot be written for other runtimes is refused in one message, and leaves nothing."""
+"""Test that an impossible export is refused in one message and leaves no file."""
 
 from __future__ import annotations
 

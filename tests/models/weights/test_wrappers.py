@@ -1,4 +1,4 @@
-"""Weights of wrapped networks: their prefixes go, whatever wrapped them, and however often."""
+"""Test that prefixes of wrapped networks are removed."""
 
 from __future__ import annotations
 
@@ -63,6 +63,15 @@ def test_a_network_that_is_itself_compiled_in_part_takes_plain_weights() -> None
 def test_names_that_would_become_one_are_left() -> None:
     both = {"module.a": torch.ones(1), "a": torch.zeros(1)}
     assert unwrapped(both) == both
+
+
+def test_a_lightning_checkpoint_is_taken(tmp_path: Path) -> None:
+    theirs, ours = Plain(), Plain()
+    weights = {f"model.{key}": value for key, value in theirs.state_dict().items()}
+    path = tmp_path / "epoch=3.ckpt"
+    torch.save({"epoch": 3, "state_dict": weights, "optimizer_states": [{}]}, path)
+    load_state(ours, path)
+    assert torch.equal(ours.c.weight, theirs.c.weight)
 
 
 def test_weights_of_another_network_are_still_refused(tmp_path: Path) -> None:

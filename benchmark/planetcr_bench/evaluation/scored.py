@@ -1,0 +1,51 @@
+"""Remember which predictions were scored with which settings, so that nothing is scored twice.
+
+The memory lies in the user's cache folder. A run counts as scored only while its settings, its
+prediction files and its published results are as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from planetcr_bench.errors import BenchError
+from planetcr_bench.evaluation.loading import Job
+from planetcr_bench.predictions.format import Predictions
+from planetcr_bench.utils.files import cache_folder, cache_write, file_sha256
+
+RESULTS: Final = ("ledger.parquet", "run.json")
+"""Files of a published run whose content is compared."""
+
+
+def scored_mark(out: Path, predictions: Predictions, settings: Mapping[str, Any]) -> Path:
+    """File of the cache that exists once these predictions were scored with these settings.
+
+    Args:
+        out: Folder of the results.
+        predictions: Their files count by path, inode, size and times, not by content.
+        settings: All else that changes a result, as JSON can hold it.
+    """
+    states = sorted(Job(files, path).state() for files, path in predictions.files.items())
+    text = json.dumps([str(out.resolve()), settings, states], sort_keys=True)
+    return cache_folder("scored") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+
+def is_scored(mark: Path, out: Path) -> bool:
+    """Whether the results that were published then are still there, unchanged."""
+    try:
+        return mark.read_text(encoding="utf-8") == _digests(out)
+    except (OSError, ValueError, BenchError):
+        return False
+
+
+def remember_scored(mark: Path, out: Path) -> None:
+    """Remember that the results in a folder are those of a mark."""
+    cache_write(mark, _digests(out).encode())
+
+
+def _digests(out: Path) -> str:
+    return json.dumps({name: file_sha256(out / name) for name in RESULTS})

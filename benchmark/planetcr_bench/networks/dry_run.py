@@ -1,0 +1,101 @@
+"""Estimate the time and memory of a training run from a few of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from planetcr_bench.networks.training import Request, prepare
+from planetcr_models.training.throughput import estimate_throughput as measure_speed
+
+
+def estimate_throughput(request: Request, *, cached: bool = False) -> dict[str, Any]:
+    """Measure how long a run would take on this machine; nothing but a cache is kept.
+
+    Args:
+        request: The run.
+        cached: Take reading to cost no time, as from a cache that there is not yet.
+
+    Returns:
+        ``name``, ``identity``, ``steps``, speeds in samples per second of the ``loader`` alone and
+        of the ``step`` alone on all devices together, ``scene_seconds`` to validate a scene on one,
+        ``validation_seconds`` after each epoch, and ``hours`` in all; and ``device``, batch and
+        memory, as ``Speed`` says.
+    """
+    prepared = prepare(request)
+    speed = measure_speed(
+        prepared.objective, prepared.patches, prepared.validation, prepared.settings
+    )
+    recipe = prepared.objective.recipe
+    return {
+        "name": request.name,
+        "identity": dict(prepared.identity),
+        "steps": speed.steps * recipe.epochs,
+        "loader": speed.loader,
+        "step": speed.step,
+        "scene_seconds": speed.scene_seconds,
+        "validation_seconds": speed.validation_seconds,
+        "hours": speed.hours(epochs=recipe.epochs, batch=recipe.batch, cached=cached),
+        "device": speed.device,
+        "devices": request.devices * request.nodes,
+        "batch": recipe.batch,
+        "crop": recipe.crop,
+        "parts": request.parts,
+        "tried_images": speed.images,
+        "tried_crop": speed.crop,
+        "peak_bytes": speed.peak_bytes,
+        "step_bytes": speed.step_bytes,
+        "memory_bytes": speed.memory_bytes,
+    }
+
+
+def format_dry_run(estimate: Mapping[str, Any]) -> str:
+    """An estimate in words."""
+    width = max(map(len, estimate["identity"]))
+    lines = [f"{key:{width}}  {value}" for key, value in estimate["identity"].items()]
+    hint = ""
+    if estimate["loader"] < estimate["step"]:
+        hint = "; reading is the bottleneck: give --cache, or more --loader-workers"
+    speed = (
+        f"{estimate['steps']:,} steps; loader alone {estimate['loader']:.3g} samples/s, step "
+        f"alone {estimate['step']:.3g} samples/s{hint}"
+    )
+    time = (
+        f"about {_format_hours(estimate['hours'])} on this machine, with "
+        f"{estimate['validation_seconds']:,.0f} s of validation an epoch"
+    )
+    return "\n".join([*lines, "", *_format_memory(estimate), speed, time])
+
+
+def _format_memory(estimate: Mapping[str, Any]) -> list[str]:
+    """Device, batch, and the memory that each step takes."""
+    images, crop, crops = (estimate[key] for key in ("tried_images", "tried_crop", "crop"))
+    share = estimate["batch"] // (estimate["devices"] * estimate["parts"])
+    whole = (images, crop) == (share, crops)
+    peak, step, available = (
+        estimate[key] / 1e9 for key in ("peak_bytes", "step_bytes", "memory_bytes")
+    )
+    noun = "image" if images == 1 else "images"
+    tried = f"measured on {images} {noun} of {crop} x {crop} pixels"
+    tried += f", which took {peak:.1f} GB" if peak else ""
+    parts = f" in {estimate['parts']} parts" if estimate["parts"] > 1 else ""
+    devices = f" over {estimate['devices']} devices" if estimate["devices"] > 1 else ""
+    lines = [
+        f"device: {estimate['device']}{f', {available:.0f} GB' if available else ''}",
+        f"batch: {estimate['batch']} crops of {crops} x {crops} pixels{devices}{parts}; {tried}",
+    ]
+    if step and not whole:
+        lines.append(f"memory: a step would take about {step:.0f} GB")
+        if available and step > available:
+            lines[-1] += (
+                f", more than the {available:.0f} GB available: use a smaller --batch, or "
+                "--micro-batches to split it into parts"
+            )
+    return lines
+
+
+def _format_hours(hours: float) -> str:
+    """Hours, rounded for reading."""
+    if hours >= 10:
+        return f"{hours:,.0f} hours"
+    return f"{hours:.1f} hours" if hours >= 1 else f"{hours:.2g} hours"

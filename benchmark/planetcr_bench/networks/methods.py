@@ -1,0 +1,67 @@
+"""Look up methods by name and say what is known of each; imports no PyTorch for the summary."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from planetcr_bench.errors import UsageError
+from planetcr_models.networks.methods import METHODS, list_models
+from planetcr_models.training.recipes import RECIPES, SOURCES
+
+SEGMENTER: Final = "segmenter"
+"""What ``train`` calls the land-cover segmenter."""
+
+
+def check_method(name: str, *, others: Sequence[str] = (), own: bool = True) -> None:
+    """Raise UsageError unless there is a network of this name.
+
+    Args:
+        name: As the user gave it.
+        others: What the command takes besides networks.
+        own: It also takes a user's file.
+    """
+    if name in METHODS or name in others:
+        return
+    known = [*others, *list_models()]
+    near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
+    near = near or difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}? There are" if near else "there are"
+    yours = "; a network of your own is net.py:build" if own else ""
+    raise UsageError(f"{name}: no such method; {hint} {', '.join(known)}{yours}")
+
+
+def summaries() -> list[dict[str, Any]]:
+    """Inputs, size, paper, licence and weights of every network, in the order of Tab. 2."""
+    return [_summary(name) for name in list_models()]
+
+
+def describe(name: str) -> dict[str, Any]:
+    """All that is known of a network, or of the segmenter: the summary, options and recipe.
+
+    Raises:
+        UsageError: There is no such method.
+    """
+    check_method(name, others=(SEGMENTER,), own=False)
+    recipe = {"recipe": RECIPES[name].plain(), "recipe_source": SOURCES[name]}
+    if name == SEGMENTER:
+        return {"name": name, "title": "Segmenter: DeepLabv3+ with ResNet-50", **recipe}
+    from planetcr_models.networks.registry import default_options  # imports PyTorch
+
+    return {**_summary(name), "options": default_options(name), **recipe}
+
+
+def _summary(name: str) -> dict[str, Any]:
+    method = METHODS[name]
+    return {
+        "name": name,
+        "title": method.title,
+        "inputs": ["cloudy", "sar"] if method.uses_sar else ["cloudy"],
+        "parameters": method.parameters,
+        "macs": {str(side): macs for side, macs in method.macs.items()},
+        "paper": method.paper,
+        "provenance": method.provenance,
+        "licence": method.licence,
+        "weights": method.weights,
+    }

@@ -1,0 +1,249 @@
+"""Compute every table of a run or of a comparison once, for files, page and terminal alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import pandas as pd
+
+from planetcr_bench.analysis.error_analysis import ErrorAnalysis, widest_protocol
+from planetcr_bench.analysis.segmentation import OVERALL, segmenters_of, signature
+from planetcr_bench.analysis.segmentation_tables import over_segmenters, published_rows, table3
+from planetcr_bench.analysis.significance import MetricComparison, metric_comparisons
+from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
+from planetcr_bench.report.scores import (
+    cover_block,
+    further_block,
+    pool_block,
+    region_block,
+    table2_and_floor,
+    table2_blocks,
+)
+from planetcr_bench.report.segmentation import table3_blocks
+from planetcr_bench.report.significance import best_of, statistic_blocks, statistic_frame
+from planetcr_bench.report.table import Block, number
+from planetcr_bench.results.aggregate import (
+    cover_table,
+    coverage,
+    input_window,
+    measured_protocols,
+    method_label,
+    score_table,
+)
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.published import published_table2, refuse_published
+
+_MIOU: Final = "mIoU ↑ [%]"
+
+
+@dataclass(frozen=True, eq=False)
+class RunTables:
+    """Tables of one run, or of several on one dataset, each computed when first asked for.
+
+    Attributes:
+        ledgers: Runs on one dataset.
+        pool: How per-class figures are put together, if not as each protocol does.
+        published: Add the paper's rows, in the ``official`` protocol.
+
+    Raises:
+        LedgerError: Different segmenters have read the runs, or published figures are no match for
+            them.
+    """
+
+    ledgers: Sequence[Ledger]
+    pool: Pool | None = None
+    published: bool = False
+
+    def __post_init__(self) -> None:
+        if self.published:
+            refuse_published(self.ledgers)
+        segmenters_of(self.ledgers)
+
+    @cached_property
+    def protocols(self) -> list[Protocol]:
+        """Those that every run was measured in."""
+        return measured_protocols(self.ledgers)
+
+    @property
+    def segmented(self) -> bool:
+        """Whether a segmenter has read a run."""
+        return bool(segmenters_of(self.ledgers))
+
+    @cached_property
+    def comparisons(self) -> dict[str, list[MetricComparison]]:
+        """Intervals and paired differences of every score, per protocol."""
+        return {
+            protocol.name: metric_comparisons(self.ledgers, protocol) for protocol in self.protocols
+        }
+
+    @cached_property
+    def errors(self) -> ErrorAnalysis:
+        """Where and how the runs fail."""
+        return ErrorAnalysis(self.ledgers, widest_protocol(self.ledgers))
+
+    @cached_property
+    def cover(self) -> dict[str, pd.DataFrame]:
+        """Scores over cloud-cover bins, per protocol: Fig. 5."""
+        return {protocol.name: cover_table(self.ledgers, protocol) for protocol in self.protocols}
+
+    @cached_property
+    def table2(self) -> dict[str, pd.DataFrame]:
+        """Tab. 2 with SAM's noise floor, per protocol."""
+        return {
+            protocol.name: table2_and_floor(self.ledgers, protocol, pool=self.pool)
+            for protocol in self.protocols
+        }
+
+    @cached_property
+    def table3(self) -> dict[str, pd.DataFrame]:
+        """Tab. 3 of every segmenter, per protocol."""
+        return {protocol.name: table3(self.ledgers, protocol) for protocol in self.protocols}
+
+    @cached_property
+    def table2_blocks(self) -> list[Block]:
+        """Tab. 2 in every protocol; of several runs the best and all tied with it are bold."""
+        several = len(self.ledgers) > 1
+        return [
+            block
+            for protocol in self.protocols
+            for block in table2_blocks(
+                self.ledgers,
+                protocol,
+                pool=self.pool,
+                published=self.published,
+                best=best_of(self.comparisons[protocol.name]) if several else {},
+                table=self.table2[protocol.name],
+            )
+        ]
+
+    @cached_property
+    def group_blocks(self) -> list[Block]:
+        """Scores by region and cloud cover, and pooled in two ways, in every protocol."""
+        return [
+            block
+            for protocol in self.protocols
+            for block in (
+                region_block(self.ledgers, protocol),
+                cover_block(self.ledgers, protocol, table=self.cover[protocol.name]),
+                pool_block(self.ledgers, protocol),
+                further_block(self.ledgers, protocol),
+            )
+        ]
+
+    @cached_property
+    def table3_blocks(self) -> list[Block]:
+        """Tab. 3 and what belongs to it, in every protocol; none where no segmenter read a run."""
+        return [
+            block
+            for protocol in self.protocols
+            if self.segmented
+            for block in table3_blocks(
+                self.ledgers,
+                protocol,
+                table=self.table3[protocol.name],
+                published=self.published,
+                details=True,
+            )
+        ]
+
+    @cached_property
+    def statistic_blocks(self) -> list[Block]:
+        """Intervals and paired differences in every protocol."""
+        return [
+            block
+            for name, comparisons in self.comparisons.items()
+            for block in (
+                *statistic_blocks(self.ledgers, PROTOCOLS[name], comparisons),
+                further_block(self.ledgers, PROTOCOLS[name]),
+            )
+        ]
+
+    def table2_frame(self) -> pd.DataFrame:
+        """Tab. 2 of all protocols at full precision, and how per-class figures were averaged."""
+        frames = []
+        for protocol in self.protocols:
+            frame = self.table2[protocol.name]
+            if self.published and protocol.name == "official":
+                frame = pd.concat([frame, published_table2()], ignore_index=True)
+            pool = self.pool or protocol.pool
+            frames.append(_led_by(frame, protocol=protocol.name, class_average=pool))
+        return pd.concat(frames, ignore_index=True)
+
+    def table3_frame(self) -> pd.DataFrame:
+        """Tab. 3 of all protocols at full precision, per segmenter and over several."""
+        frames = [self._table3_frame(protocol) for protocol in self.protocols]
+        return pd.concat(frames, ignore_index=True)
+
+    def _table3_frame(self, protocol: Protocol) -> pd.DataFrame:
+        frame = self.table3[protocol.name]
+        segmenters = list(segmenters_of(self.ledgers))
+        spread = [over_segmenters(frame)] if len(segmenters) > 1 else []
+        frame = pd.concat([frame, *spread], ignore_index=True)
+        frame[["absent", "unread"]] = frame[["absent", "unread"]].map(", ".join)
+        frame = frame.astype(dict.fromkeys(("pixels", "scenes", "aois"), "Int64"))
+        signatures = {key: signature("mIoU", protocol, [key]) for key in segmenters}
+        over_all = signature("mIoU", protocol, segmenters)
+        windows = {method_label(run): input_window(run) for run in self.ledgers}
+        named = frame["row"].where(frame["kind"] == "measured")
+        frame = _led_by(
+            frame,
+            signature=frame["segmenter"].map(signatures).fillna(over_all),
+            input_window=named.map(windows).astype(object),
+        )
+        if self.published and protocol.name == "official":
+            frame = pd.concat([frame, published_rows()], ignore_index=True)
+        return _led_by(frame, protocol=protocol.name)
+
+    def statistic_frame(self) -> pd.DataFrame:
+        """Intervals and differences at full precision, with input windows and coverage."""
+        frames = [statistic_frame(PROTOCOLS[name], told) for name, told in self.comparisons.items()]
+        frame = pd.concat(frames, ignore_index=True)
+        windows = {run.name: input_window(run) for run in self.ledgers}
+        frame = frame.assign(
+            input_window=frame["run"].map(windows),
+            coverage=frame["run"].map({run.name: coverage(run) for run in self.ledgers}),
+        )
+        if "minus" in frame:
+            frame["minus_input_window"] = frame["minus"].map(windows)
+        return frame
+
+    def headlines(self) -> list[Block]:
+        """Overall scores of each run beside the input's, a block per protocol, for the terminal."""
+        return [self._headline(protocol) for protocol in self.protocols]
+
+    def _headline(self, protocol: Protocol) -> Block:
+        table = score_table(self.ledgers, protocol, protocol.pool)
+        header = [protocol.name, *(METRICS[metric].title for metric in HEADLINE)]
+        lines = table.to_dict("records")
+        rows = [[str(line["row"]), *(number(line[name]) for name in HEADLINE)] for line in lines]
+        kinds = table["kind"].tolist()
+        if self.segmented:
+            header.append(_MIOU)
+            miou = self._mean_miou(protocol)
+            for row, kind in zip(rows, kinds, strict=True):
+                row.append(number(miou.get(row[0] if kind == "measured" else kind), digits=1))
+        if len(self.ledgers) == 1:
+            before, after = lines
+            gains = (METRICS[name].gain(after[name], before[name]) for name in HEADLINE)
+            cells = ["gain", *(number(float(better), sign=True) for better in gains)]
+            rows.append(cells + [""] * self.segmented)
+            kinds.append("gain")
+        return Block("", header, rows, kinds)
+
+    def _mean_miou(self, protocol: Protocol) -> dict[str, float]:
+        """Overall mIoU, the mean over segmenters, of each method by name and of the ``input``."""
+        table = over_segmenters(self.table3[protocol.name])
+        table = table[(table["segmenter"] == "mean") & (table["cover_bin"] == OVERALL)]
+        return {
+            str(line["row"] if line["kind"] == "measured" else line["kind"]): line["miou"]
+            for line in table.to_dict("records")
+        }
+
+
+def _led_by(frame: pd.DataFrame, **columns: str | pd.Series[Any]) -> pd.DataFrame:
+    """A table with these columns before all others."""
+    return frame.assign(**columns)[[*columns, *frame]]

@@ -1,0 +1,130 @@
+"""What to know of each method of the paper's Tab. 2 before using it; imports no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """What to know of a method before using it.
+
+    Attributes:
+        title: Its name in the literature.
+        paper: Authors, title and venue.
+        provenance: ``re-implementation`` of published code, or ``reconstruction`` from a text.
+        licence: Of the authors' code, as published; ours is Apache-2.0 and none of theirs.
+        weights: What pretrained weights exist, and whether they can be loaded.
+        parameters: Numbers that training sets, unused ones among them.
+        macs: Side of a square image to the multiply-accumulates of restoring one, as
+            ``complexity.count_macs`` counts them. Twice as many are floating-point operations.
+        uses_sar: False where SAR is taken and ignored.
+    """
+
+    title: str
+    paper: str
+    provenance: str
+    licence: str
+    weights: str
+    parameters: int
+    macs: Mapping[int, int]
+    uses_sar: bool = True
+
+
+_PLANET_CR = (
+    "Xu, Shi, Ebel, Yang, Zhu: High-Resolution Cloud Removal with Multi-Modal and Multi-Resolution "
+    "Data Fusion: A New Baseline and Benchmark, arXiv 2301.03432, 2023"
+)
+
+METHODS: Final[dict[str, Method]] = {
+    "mcgan": Method(
+        title="McGAN",
+        paper="Enomoto, Sakurada, Wang, Fukui, Matsuoka, Nakamura, Kawaguchi: Filmy Cloud Removal "
+        "on Satellite Imagery with Multispectral Conditional Generative Adversarial Nets, CVPR "
+        "Workshops 2017",
+        provenance="re-implementation",
+        licence="academic use only",
+        weights="for visible bands and a clean near-infrared, on a file host; they load where four "
+        "bands come out",
+        parameters=54_418_180,
+        macs={160: 24_041_750_528, 300: 54_093_938_688},
+        uses_sar=False,
+    ),
+    "spa_gan": Method(
+        title="SpA GAN",
+        paper="Pan: Cloud Removal for Remote Sensing Imagery via Spatial Attention Generative "
+        "Adversarial Network, arXiv 2009.13015, 2020",
+        provenance="re-implementation",
+        licence="MIT",
+        weights="published for three bands (RICE1, RICE2); they load, and agree",
+        parameters=219_876,
+        macs={160: 5_934_284_800, 300: 20_862_720_000},
+        uses_sar=False,
+    ),
+    "sar_opt_cgan": Method(
+        title="SAR-Opt-cGAN",
+        paper="Grohnfeldt, Schmitt, Zhu: A Conditional Generative Adversarial Network to Fuse SAR "
+        "and Multispectral Optical Data for Cloud Removal from Sentinel-2 Images, IGARSS 2018",
+        provenance="reconstruction",
+        licence="no code",
+        weights="none",
+        parameters=54_419_076,
+        macs={160: 6_132_072_448, 300: 24_528_289_792},
+    ),
+    "dsen2_cr": Method(
+        title="DSen2-CR",
+        paper="Meraner, Ebel, Zhu, Schmitt: Cloud removal in Sentinel-2 imagery using a deep "
+        "residual neural network and SAR-optical data fusion, ISPRS Journal 166, 2020",
+        provenance="re-implementation",
+        licence="GPL-3.0; the Planet-CR authors' port: none stated",
+        weights="none for four bands; the Planet-CR authors' files load when there are some",
+        parameters=18_905_860,
+        macs={160: 483_773_644_800, 300: 1_700_766_720_000},
+    ),
+    "glf_cr": Method(
+        title="GLF-CR",
+        paper="Xu, Shi, Ebel, Yu, Xia, Yang, Zhu: GLF-CR: SAR-Enhanced Cloud Removal with "
+        "Global-Local Fusion, ISPRS Journal 192, 2022",
+        provenance="re-implementation",
+        licence="none stated",
+        weights="none for four bands; the authors' files load when there are some",
+        parameters=14_735_780,
+        macs={160: 96_857_702_400, 300: 349_656_305_664},
+    ),
+    "align_cr_no_sar": Method(
+        title="Align-CR w/o SAR",
+        paper=_PLANET_CR,
+        provenance="reconstruction",
+        licence="no code",
+        weights="none",
+        parameters=6_121_260,
+        macs={160: 39_510_835_200, 300: 142_634_115_072},
+        uses_sar=False,
+    ),
+    "align_cr_no_align": Method(
+        title="Align-CR w/o Align",
+        paper=_PLANET_CR,
+        provenance="reconstruction",
+        licence="no code",
+        weights="none",
+        parameters=16_360_468,
+        macs={160: 105_474_048_000, 300: 380_761_313_280},
+    ),
+    "align_cr": Method(
+        title="Align-CR",
+        paper=_PLANET_CR,
+        provenance="re-implementation",
+        licence="none stated",
+        weights="announced, not released; the authors' files load when there are some",
+        parameters=45_528_532,
+        macs={160: 183_004_569_600, 300: 660_646_496_256},
+    ),
+}
+"""Parameters and multiply-accumulates are those of the default options; tests count them."""
+
+
+def list_models() -> tuple[str, ...]:
+    """Names that ``create_model`` takes, in the order of the paper's Tab. 2."""
+    return tuple(METHODS)

@@ -1,0 +1,209 @@
+"""Rows of metrics: their formulas against libraries, their laws, and where a new row appears."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+from torchmetrics.functional.image import error_relative_global_dimensionless_synthesis
+
+from ledgers import make_ledger
+from planetcr_bench.analysis.significance import aoi_sums, estimate
+from planetcr_bench.constants import OPTICAL_BANDS
+from planetcr_bench.errors import LedgerError
+from planetcr_bench.metrics.further import measure_further
+from planetcr_bench.metrics.kernels import measure
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.registry import (
+    HEADLINE,
+    METRICS,
+    SEGMENTATION,
+    Metric,
+    Of,
+    further,
+    ratio,
+)
+from planetcr_bench.metrics.sums import FURTHER_SUMS, SUMS
+from planetcr_bench.report.scores import further_block, summary
+from planetcr_bench.results.aggregate import score_groups
+from planetcr_bench.results.ledger import COLUMNS
+
+FULL = PROTOCOLS["full"]
+SIZE = 24
+
+
+def made(seed: int, *, noise: float = 0.1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Prediction and input, and a clear image."""
+    rng = np.random.default_rng(seed)
+    clear = rng.uniform(0.05, 0.9, (4, SIZE, SIZE)).astype(np.float32)
+    change = rng.normal(0.02, noise, (2, 4, SIZE, SIZE)).astype(np.float32)
+    return clear + change, clear
+
+
+def scores_of(
+    pair: NDArray[np.float32], clear: NDArray[np.float32], of: Of = "prediction"
+) -> dict[str, float]:
+    """All metrics of two images but those of segmenters."""
+    group = np.zeros(clear.shape[1:], np.uint8)
+    sums = dict(zip(SUMS, measure(pair, clear, group, FULL).sum(0), strict=True))
+    more = measure_further(pair, clear, group, FULL).sum(0)
+    sums |= dict(zip(FURTHER_SUMS, more, strict=True))
+    found = {}
+    for name in (*HEADLINE, *further()):
+        score = METRICS[name].of_sums(sums, FULL, of)
+        found[name] = np.nan if score is None else float(score)
+    return found
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_bands_are_scored_as_numpy_scores_them(seed: int) -> None:
+    pair, clear = made(seed)
+    for image, of in ((pair[0], "prediction"), (pair[1], "input")):
+        found = scores_of(pair, clear, of)
+        for band, p, t in zip(OPTICAL_BANDS, image.astype(float), clear.astype(float), strict=True):
+            mse = ((p - t) ** 2).mean()
+            assert_allclose(found[f"bias_{band}"], (p - t).mean(), atol=1e-12)
+            assert_allclose(found[f"rmse_{band}"], np.sqrt(mse), rtol=1e-9)
+            assert_allclose(found[f"psnr_{band}"], -10 * np.log10(mse), rtol=1e-9)
+            known = np.corrcoef(p.ravel(), t.ravel())[0, 1]
+            assert_allclose(found[f"correlation_{band}"], known, rtol=1e-9)
+        assert_allclose(found["rmse"], np.sqrt(((image.astype(float) - clear) ** 2).mean()))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_ergas_is_that_of_torchmetrics_with_a_ratio_of_one(seed: int) -> None:
+    pair, clear = made(seed)
+    p, t = (torch.from_numpy(image.astype(float))[None] for image in (pair[0], clear))
+    expected = error_relative_global_dimensionless_synthesis(p, t, ratio=1)
+    assert_allclose(scores_of(pair, clear)["ergas"], float(expected), rtol=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_equal_images_are_perfect(seed: int) -> None:
+    _, clear = made(seed)
+    found = scores_of(np.stack([clear, clear]), clear)
+    for band in OPTICAL_BANDS:
+        assert found[f"bias_{band}"] == found[f"rmse_{band}"] == 0
+        assert found[f"psnr_{band}"] == np.inf
+        assert found[f"correlation_{band}"] == pytest.approx(1, abs=1e-12)
+    assert found["ergas"] == found["rmse"] == found["ndvi_error"] == found["gradient_error"] == 0
+    assert found["sharpness"] == 1
+
+
+def test_known_values_of_a_shifted_a_dimmed_a_flat_and_a_smoothed_image() -> None:
+    _, clear = made(0)
+    shifted = scores_of(np.stack([clear + np.float32(0.25), clear]), clear)
+    assert [shifted[f"bias_{band}"] for band in OPTICAL_BANDS] == pytest.approx([0.25] * 4)
+    assert shifted["rmse"] == pytest.approx(0.25)
+    assert shifted["gradient_error"] == pytest.approx(0, abs=1e-6)
+    assert shifted["sharpness"] == pytest.approx(1)
+    dimmed = scores_of(np.stack([clear / 2, clear]), clear)
+    assert dimmed["correlation_red"] == pytest.approx(1)
+    assert dimmed["ndvi_error"] == pytest.approx(0, abs=1e-6)
+    assert dimmed["sharpness"] == dimmed["gradient_error"] == 0.5
+    flat = scores_of(np.stack([np.full_like(clear, 0.5), clear]), clear)
+    assert (flat["sharpness"], flat["gradient_error"]) == (0, 1)
+    assert np.isnan(flat["correlation_blue"])
+    smoothed = (clear + np.roll(clear, 1, 1) + np.roll(clear, 1, 2)) / 3
+    assert scores_of(np.stack([smoothed, clear]), clear)["sharpness"] < 0.8
+
+
+def test_nothing_measured_is_nan_in_every_metric() -> None:
+    for name in (*HEADLINE, *further()):
+        metric = METRICS[name]
+        assert np.isnan(metric.score(*(np.zeros(1) for _ in metric.columns))).all(), name
+
+
+def test_every_column_is_one_of_the_ledger() -> None:
+    known = {*COLUMNS, *FURTHER_SUMS}
+    for metric in METRICS.values():
+        assert known.issuperset(metric.columns), metric.name
+
+
+def test_the_paper_s_metrics_are_the_headline_and_the_others_are_further() -> None:
+    assert HEADLINE == ("mae", "psnr", "sam_deg", "ssim")
+    assert SEGMENTATION == ("miou", "pa")
+    assert set(METRICS) == {*HEADLINE, *SEGMENTATION, *further()}
+    titles = {name: METRICS[name].title for name in (*HEADLINE, "bias_red", "sharpness")}
+    assert titles == {
+        "mae": "MAE ↓",
+        "psnr": "PSNR ↑ [dB]",
+        "sam_deg": "SAM ↓ [°]",
+        "ssim": "SSIM ↑",
+        "bias_red": "Bias, red → 0",
+        "sharpness": "Sharpness → 1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("better", "best_first"),
+    [("higher", [2, 1.5, 0, -1]), ("lower", [-1, 0, 1.5, 2]),
+     ("zero", [0, -1, 1.5, 2]), ("one", [1.5, 2, 0, -1])],
+)  # fmt: skip
+def test_direction_says_which_of_two_scores_is_better(better, best_first: list[float]) -> None:
+    metric = Metric("x", "X", "ssim", "pixels", better=better)
+    assert sorted([2, -1, 0, 1.5], key=metric.badness) == best_first
+    assert metric.gain(best_first[0], best_first[-1]) > 0
+
+
+def test_gain_between_two_perfect_scores_is_zero() -> None:
+    gain = METRICS["psnr"].gain([3, np.inf, np.inf, 1], [1, 2, np.inf, np.inf])
+    assert_array_equal(gain, [2, np.inf, 0, -np.inf])
+
+
+# --- A new row --------------------------------------------------------------------------------
+
+
+def test_a_row_is_all_that_a_new_metric_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Metric(
+        "worse", "Worse than the input", "worse_pixels", "pixels", unit="%", digits=1,
+        possible=(0, 100), finish=lambda worse, pixels: 100 * ratio(worse, pixels),
+    )  # fmt: skip
+    monkeypatch.setitem(METRICS, "worse", row)
+    ledger = make_ledger()
+    rows = ledger.frame[ledger.frame["protocol"] == "full"]
+    expected = 100 * rows["worse_pixels"].sum() / rows["pixels"].sum()
+    told = summary(ledger)["protocols"]
+    assert told["full"]["further"]["worse"] == pytest.approx(expected)
+    line = further_block([ledger], FULL).rows[-1]
+    assert line == ["Worse than the input ↓ [%]", "–", f"{expected:.1f}"]
+    for protocol in PROTOCOLS.values():
+        found = estimate(aoi_sums(ledger, protocol, "worse"))
+        assert found.value == pytest.approx(told[protocol.name]["further"]["worse"])
+        assert 0 <= found.low < found.value < found.high <= 100
+
+
+def test_what_a_ledger_has_no_sums_of_is_a_dash_and_null() -> None:
+    ledger = make_ledger()  # without the sums behind the further metrics
+    told = summary(ledger)["protocols"]["full"]["further"]
+    assert None not in (told["rmse"], told["ndvi_error"])
+    assert told["ergas"] is told["sharpness"] is told["bias_red"] is None
+    block = further_block([ledger], FULL)
+    cells = {row[0]: row[1:] for row in block.rows}
+    assert len(block.header) == 3
+    assert "–" not in cells["RMSE ↓"]
+    assert cells["NDVI error ↓"][0] == "–"  # of the input it is not known
+    assert cells["ERGAS ↓"] == ["–", "–"]
+    with pytest.raises(LedgerError, match="clear_gradient"):
+        aoi_sums(ledger, FULL, "sharpness")
+
+
+def test_further_metrics_have_intervals_over_aois() -> None:
+    rng = np.random.default_rng(0)
+    ledger = make_ledger()
+    sums = {"prediction_gradient": rng.uniform(1, 2, len(ledger.frame)), "clear_gradient": 2.0}
+    richer = replace(ledger, frame=ledger.frame.assign(**sums))
+    for protocol in PROTOCOLS.values():
+        found = estimate(aoi_sums(richer, protocol, "sharpness"))
+        table = score_groups(richer.frame, protocol, metrics=["sharpness"])
+        assert found.value == pytest.approx(table["sharpness"].iloc[0])
+        assert 0 < found.low < found.value < found.high < 1.1
