@@ -10,7 +10,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, SEASONS, cover_bin
-from planetcr_bench.data.layout import SceneFiles, find_scenes, read_product
+from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.reading import read_product
 from planetcr_bench.data.scene import land_cover_classes
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.gallery.selection import (
