@@ -107,8 +107,8 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
     (old / "results").mkdir()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = [SUBMISSIONS / "check_new.sh", old, new]
-    options = {"cwd": tmp_path, "env": {**os.environ, "PATH": path}, "check": False}
-    done = subprocess.run(command, capture_output=True, text=True, **options)
+    options = {"cwd": tmp_path, "env": {**os.environ, "PATH": path}}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 1
     assert done.stdout.endswith("\nREMOVED: gone\n\n3 new or changed entries\n")
     assert "REPLACES" not in done.stdout
@@ -122,7 +122,7 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
     (new / "submissions/good/report.md").write_text("# other")
     (tmp_path / "simulated").rename(tmp_path / "kept")
     (tmp_path / "simulated").write_text("in the way")  # simulating fails: nothing is sound
-    done = subprocess.run(command, capture_output=True, text=True, **options)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 1
     assert "sim-v1-tiny cannot be simulated; the entry is not checked" in done.stderr
     assert "sound" not in done.stdout

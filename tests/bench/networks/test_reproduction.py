@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,7 +207,9 @@ def test_predictions_of_other_scenes_are_made_anew(simulated: Path, tmp_path: Pa
     assert "made otherwise" in said(*words)[2]
     predict_step(out, seen, None, "whole", words)()
     assert read_card(out).fingerprint == seen
-    write_card(out, replace(read_card(out), window=None))  # as an earlier version wrote it
+    write_card(
+        out, read_card(out).model_copy(update={"window": None})
+    )  # as an earlier version wrote it
     predict_step(out, seen, None, "whole", words)()
     assert read_card(out).window == "whole"
 

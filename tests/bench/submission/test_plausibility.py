@@ -380,10 +380,9 @@ def test_scenes_and_protocols_are_those_of_the_record(ledger: Ledger) -> None:
 def test_a_centre_above_the_whole_is_named_and_nothing_else(
     ledger: Ledger, column: str, change: object
 ) -> None:
-    assert ledger_errors(tampered(ledger, ALL_INSIDE, **{column: change})) == [
-        f"expected no more {column} in the centre (official) than in the whole (full); broken in "
-        f"1 cells, first {INSIDE['scene']}"
-    ]
+    (line,) = ledger_errors(tampered(ledger, ALL_INSIDE, **{column: change}))
+    assert line.startswith(f"expected no more {column} in the centre (official) than in the whole")
+    assert line.endswith("; broken in 1 cells, first spring_672_p_3")
 
 
 def test_a_cell_of_the_centre_that_the_whole_lacks_is_named(ledger: Ledger) -> None:
