@@ -73,11 +73,11 @@ board: .venv/.done ## Make all reports of results/ again, and the leaderboard: o
 	@$(BIN)/planetcr-bench compare $(foreach run,$(UNTRAINED) $(LEARNT),results/sim-v1-small/sim-v1-demo/$(run))
 	@$(BIN)/planetcr-bench leaderboard results --out build/site
 
-example: .venv/.done ## Rebuild submissions/example: 3,000 simulated scenes (10 minutes, 5 GB)
-	$(BIN)/planetcr-bench simulate build/example/sim --size full --train 0
+example: .venv/.done ## Make submissions/example again: 108 simulated scenes (a minute)
+	$(BIN)/planetcr-bench simulate build/example/sim --size demo --train 0
 	$(BIN)/planetcr-bench predict mean-fill --data build/example/sim --out build/example/mean-fill
-	$(BIN)/planetcr-bench submit build/example/mean-fill --card submissions/example/card.toml --data build/example/sim --results build/example/results --out submissions/example --replace
-	$(BIN)/planetcr-bench submit --check submissions/example --data build/example/sim
+	$(BIN)/planetcr-bench submit pack build/example/mean-fill --card submissions/example/card.toml --data build/example/sim --results build/example/results --out submissions/example --replace
+	$(BIN)/planetcr-bench submit check submissions/example --data build/example/sim
 
 clean: ## Delete everything that the other targets made
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -28,7 +28,7 @@ for entry in "$new"/submissions/*; do
   printf '\n== %q\n' "$name"
   [[ ! -e "$old/submissions/$name" ]] || echo "REPLACES the entry that was there"
   # Sound in itself first: only then is it known of what track it is.
-  if ! facts="$(planetcr-bench submit --check "$entry" --results "$old/results" --json)"; then
+  if ! facts="$(planetcr-bench submit check "$entry" --results "$old/results" --json)"; then
     status=1
     continue
   fi
@@ -39,7 +39,7 @@ for entry in "$new"/submissions/*; do
     continue
   fi
   [[ -n "$data" ]] || echo "NOT held against the dataset of $track: it is not at hand here"
-  planetcr-bench submit --check "$entry" --results "$old/results" \
+  planetcr-bench submit check "$entry" --results "$old/results" \
     ${data:+--data "$data" --sample all} || status=1
 done
 for entry in "$old"/submissions/*; do

@@ -46,7 +46,7 @@ def _workers_that_start_at_once() -> None:
             f"planetcr_bench.{module}"
             for module in (
                 "data.fingerprint", "data.integrity", "data.patches", "evaluation.runner",
-                "leaderboard.sent_ledger", "predictions.predict", "simulation.writer",
+                "leaderboard.ledgers", "predictions.predict", "simulation.writer",
                 "submission.entry",
             )
         ])  # fmt: skip
@@ -86,7 +86,7 @@ def ledgers_alone() -> Iterator[None]:
     """Evaluate and accept without drawing."""
     patch = pytest.MonkeyPatch()
     patch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
-    patch.setattr("planetcr_bench.submission.pack.write_report", lambda *_, **__: None)
+    patch.setattr("planetcr_bench.submission.accept.write_report", lambda *_, **__: None)
     yield
     patch.undo()
 

@@ -192,7 +192,7 @@ def kill_and_repeat(
 
 
 PRELOADED = (
-    "submission.pack",
+    "submission.accept",
     "predictions.predict",
     "simulation.writer",
     "leaderboard.page",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -18,3 +19,8 @@ def fail_or_sleep(items: Sequence[int]) -> list[int]:
         raise ValueError("zero")
     time.sleep(60)
     return [*items]
+
+
+def abort(_: object) -> list[str]:
+    """Die as from bytes that crash a library."""
+    os.abort()

@@ -107,7 +107,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("gallery")(gallery.gallery)
-app.command("submit")(submit.submit)
+app.add_typer(submit.app, name="submit")
 app.command("leaderboard")(leaderboard.leaderboard)
 
 

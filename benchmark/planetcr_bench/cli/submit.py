@@ -1,4 +1,4 @@
-"""``planetcr-bench submit``: pack predictions as an entry, or check and accept one."""
+"""``planetcr-bench submit``: pack predictions as an entry, check one, accept one."""
 
 from __future__ import annotations
 
@@ -18,184 +18,193 @@ from planetcr_bench.utils.extras import need_segmenters
 
 if TYPE_CHECKING:  # --help must start fast
     from planetcr_bench.evaluation.segmenters import Segmenter
+    from planetcr_bench.submission.check import CheckResult
 
-_PACK = "Pack"
-_CHECK = "Check (--check)"
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Pack predictions as an entry for the leaderboard, check one that was sent, or accept it.",
+)
 
 
-def submit(
-    predictions: Annotated[
-        Path | None, typer.Argument(help="Folder of predictions to pack.", show_default=False)
-    ] = None,
+def _print_template(value: bool) -> None:
+    if value:
+        from planetcr_bench.leaderboard.card import TEMPLATE
+
+        typer.echo(TEMPLATE, nl=False)
+        raise typer.Exit
+
+
+Entry = Annotated[
+    Path, typer.Argument(metavar="FOLDER|ZIP", help="Entry that was sent.", show_default=False)
+]
+Sample = Annotated[
+    str,
+    typer.Option(
+        metavar="N|all",
+        help="Scenes to measure again where the dataset is given; all: the entry becomes verified "
+        "if its predictions were sent.",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=2**63 - 1,
+        help="Of the choice of these scenes.",
+        show_default="random, and printed",
+    ),
+]
+CheckData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Dataset: the folder that holds train/ and test/. Without it, nothing is measured "
+        "again.",
+    ),
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there of the same name.")]
+
+
+@app.command()
+def pack(
+    predictions: Annotated[Path, typer.Argument(help="Folder of predictions.", show_default=False)],
     card: Annotated[
-        Path | None,
+        Path,
         typer.Option(
-            help="Who made the method and how: card.toml.",
-            rich_help_panel=_PACK,
+            help="Who made the method and how: card.toml; --template prints one.",
+            show_default=False,
         ),
-    ] = None,
-    template: Annotated[
+    ],
+    template: Annotated[  # noqa: ARG001  # its callback does it all
         bool,
-        typer.Option("--template", help="Print a card to fill in.", rich_help_panel=_PACK),
+        typer.Option(
+            "--template", callback=_print_template, is_eager=True, help="Print a card to fill in."
+        ),
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder or .zip to write.",
-            show_default="submissions/<name>",
-            rich_help_panel=_PACK,
-        ),
+        typer.Option(help="Folder or .zip to write.", show_default="submissions/<name>"),
     ] = None,
     with_predictions: Annotated[
         bool,
         typer.Option(
-            "--with-predictions",
-            help="Pack the images too, for the board to measure again.",
-            rich_help_panel=_PACK,
+            "--with-predictions", help="Pack the images too, for the board to measure again."
         ),
     ] = False,
     name: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the run.", show_default="the folder's name", rich_help_panel=_PACK
-        ),
+        str | None, typer.Option(help="Name of the run.", show_default="the folder's name")
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(
-            help="Split to score: train, val or test.", show_default="test", rich_help_panel=_PACK
-        ),
+        typer.Option(help="Split to score: train, val or test.", show_default="test"),
     ] = None,
     allow_missing: Annotated[
         bool,
         typer.Option(
             "--allow-missing",
             help="Pack what is usable: shown with its coverage, never ranked.",
-            rich_help_panel=_PACK,
         ),
     ] = False,
     optical_thickness: options.OpticalThickness = None,
-    check: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER|ARCHIVE",
-            help="Entry to check: a folder, .zip, .tar, .tar.gz, .tgz or .tar.xz.",
-            rich_help_panel=_CHECK,
-        ),
-    ] = None,
-    sample: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|all",
-            help="Scenes to measure again where the dataset is given; all: the entry becomes "
-            "verified if its predictions were sent.",
-            show_default="32",
-            rich_help_panel=_CHECK,
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=2**63 - 1,
-            help="Of the choice of these scenes.",
-            show_default="random, and printed",
-            rich_help_panel=_CHECK,
-        ),
-    ] = None,
-    accept: Annotated[
-        bool,
-        typer.Option(
-            "--accept",
-            help="Put a sound entry into the results, for the leaderboard.",
-            rich_help_panel=_CHECK,
-        ),
-    ] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Dataset: the folder that holds train/ and test/. To pack, else the environment "
-            "variable PLANETCR_DATA, else what predictions.toml names; --check without it "
-            "measures nothing again.",
-        ),
-    ] = None,
+    data: options.DataOption = None,
     scene_list: options.SceneList = None,
     results: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of results. To pack: the run goes there too. --check: the entry is held "
-            "against its runs. --accept: the entry goes there.",
-            show_default="results, to accept; else none",
-        ),
+        typer.Option(help="Folder of results that the run goes to, too.", show_default="none"),
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace an entry or a run of the same name.")
-    ] = False,
+    replace: Replace = False,
     segmenter: options.Segmenters = None,
     device: options.Device = "auto",
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Pack predictions and a card as an entry for the leaderboard, or check one that was sent.
+    """Score predictions and pack them with a card as an entry for the leaderboard.
 
     An entry holds the card, the list of predictions with their digests, the ledger and a report.
-    The check trusts nothing and lists every reason at once.
     """
-    if [predictions is not None, check is not None, template].count(True) != 1:
-        raise UsageError("submit: expected one of a folder of predictions, --check or --template")
-    packing: dict[str, Any] = {"--card": card, "--out": out, "--name": name, "--split": split}
-    packing |= {"--with-predictions": with_predictions, "--allow-missing": allow_missing}
-    packing |= {"--optical-thickness": optical_thickness}
-    checking = {"--sample": sample, "--seed": seed, "--accept": accept}
-    given: dict[str, Any] = {"data": data, "scene_list": scene_list, "workers": workers}
-    given |= {"results": results, "segmenters": _segmenters(segmenter, device)}
-    if template:
-        _refuse({**packing, **checking}, "is not for --template")
-        from planetcr_bench.leaderboard.card import TEMPLATE
+    from planetcr_bench.submission import pack as packing
+    from planetcr_bench.utils.untrusted import printable
 
-        typer.echo(TEMPLATE, nl=False)
-    elif check is not None:
-        _refuse(packing, "is for packing, not for --check")
-        _check(
-            check,
-            accept=accept,
-            replace=replace,
-            as_json=as_json,
-            sample=_sample(sample),
-            seed=secrets.randbelow(2**32) if seed is None else seed,
-            **given,
-        )
-    else:
-        _refuse(checking, "is for --check")
-        _pack(
-            predictions,
-            card,
-            out,
-            as_json=as_json,
-            with_predictions=with_predictions,
-            replace_old=replace,
-            name=name,
-            split=split,
-            allow_missing=allow_missing,
-            optical_thickness=optical_thickness,
-            **given,
-        )
+    written, ledger, problems = packing.pack(
+        predictions,
+        card,
+        out,
+        data=data,
+        split=split,
+        scene_list=scene_list,
+        name=name,
+        results=results,
+        with_predictions=with_predictions,
+        allow_missing=allow_missing,
+        optical_thickness=optical_thickness,
+        segmenters=_segmenters(segmenter, device),
+        workers=workers,
+        command=["planetcr-bench", *sys.argv[1:]],
+        replace_old=replace,
+        quiet=as_json,
+    )
+    for problem in problems:
+        typer.echo(f"left out: {printable(problem)}", err=True)
+    facts = {"entry": str(written), "name": ledger.name, "track": ledger.provenance["track"]}
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    typer.echo(f"Entry: {written} ({facts['name']}, track {facts['track']}). It passes")
+    typer.echo(f"  planetcr-bench submit check {written}")
 
 
-def _refuse(given: dict[str, Any], reason: str) -> None:
-    for option, value in given.items():
-        if value is not None and value is not False:
-            raise UsageError(f"{option}: {reason}")
+@app.command()
+def check(
+    entry: Entry,
+    sample: Sample = "32",
+    seed: Seed = None,
+    data: CheckData = None,
+    scene_list: options.SceneList = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of results whose runs the entry is compared with."),
+    ] = None,
+    segmenter: options.Segmenters = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Check an entry that was sent, believing nothing, and list everything that is wrong."""
+    if results is not None and not results.is_dir():
+        raise UsageError(f"--results: expected a folder of results, {results} is none")
+    found = _check(
+        entry, sample, seed, data, scene_list, results, _segmenters(segmenter, device), workers,
+        quiet=as_json,
+    )  # fmt: skip
+    _print_found(found, as_json=as_json)
 
 
-def _sample(text: str | None) -> int | None:
-    from planetcr_bench.submission.check import SAMPLE
+@app.command()
+def accept(
+    entry: Entry,
+    results: options.Results = Path("results"),
+    sample: Sample = "32",
+    seed: Seed = None,
+    data: CheckData = None,
+    scene_list: options.SceneList = None,
+    replace: Replace = False,
+    segmenter: options.Segmenters = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Check an entry and put it into the results that the leaderboard is built from."""
+    from planetcr_bench.submission import accept as accepting
 
-    if text in (None, "all"):
-        return SAMPLE if text is None else None
-    if not text.isascii() or not text.isdigit():
-        raise UsageError(f"--sample: expected a number of scenes or all, got {text!r}")
-    return int(text)
+    if results.exists() and not results.is_dir():
+        raise UsageError(f"--results: expected a folder of results, {results} is none")
+    accepting.check_results(entry, results)
+    found = _check(
+        entry, sample, seed, data, scene_list, results if results.exists() else None,
+        _segmenters(segmenter, device), workers, quiet=as_json,
+    )  # fmt: skip
+    folder = accepting.accept(found, results, replace_old=replace)
+    _print_found(found, as_json=as_json, accepted=str(folder))
 
 
 def _segmenters(files: list[Path] | None, device: str) -> Sequence[Segmenter]:
@@ -207,83 +216,57 @@ def _segmenters(files: list[Path] | None, device: str) -> Sequence[Segmenter]:
     return load_all(files, device=device, precision="32")
 
 
-def _pack(
-    predictions: Path | None,
-    card: Path | None,
-    out: Path | None,
-    *,
-    results: Path | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    from planetcr_bench.submission.pack import pack
-    from planetcr_bench.utils.untrusted import printable
-
-    if card is None:
-        raise UsageError("--card: expected a card; `planetcr-bench submit --template` prints one")
-    if predictions is None:
-        raise UsageError("submit: expected a folder of predictions")
-    command = ["planetcr-bench", *sys.argv[1:]]
-    written, ledger, problems = pack(
-        predictions, card, out, results=results, command=command, quiet=as_json, **options
-    )
-    for problem in problems:
-        typer.echo(f"left out: {printable(problem)}", err=True)
-    told = {"entry": str(written), "name": ledger.name, "track": ledger.provenance["track"]}
-    if as_json:
-        typer.echo(json.dumps(told, ensure_ascii=False))
-        return
-    typer.echo(f"Entry: {written} ({told['name']}, track {told['track']}). It passes")
-    typer.echo(f"  planetcr-bench submit --check {written}")
-
-
 def _check(
     entry: Path,
-    *,
-    accept: bool,
-    replace: bool,
+    sample: str,
+    seed: int | None,
+    data: Path | None,
+    scene_list: Path | None,
     results: Path | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    from planetcr_bench.submission import pack as submission
-    from planetcr_bench.submission.check import CheckConfig, check
+    segmenters: Sequence[Segmenter],
+    workers: int | None,
+    *,
+    quiet: bool,
+) -> CheckResult:
+    from planetcr_bench.submission import check as checking
+
+    if sample != "all" and not (sample.isascii() and sample.isdigit()):
+        raise UsageError(f"--sample: expected a number of scenes or all, got {sample!r}")
+    config = checking.CheckConfig(
+        data=data,
+        scene_list=scene_list,
+        results=results,
+        sample=None if sample == "all" else int(sample),
+        seed=secrets.randbelow(2**32) if seed is None else seed,
+        segmenters=segmenters,
+        workers=workers,
+        command=["planetcr-bench", *sys.argv[1:]],
+        quiet=quiet,
+    )
+    with tempfile.TemporaryDirectory(prefix="planetcr-entry-") as work:
+        return checking.check(entry, Path(work), config)
+
+
+def _print_found(found: CheckResult, *, as_json: bool, accepted: str = "") -> None:
+    from planetcr_bench.results.aggregate import coverage
     from planetcr_bench.utils.untrusted import printable
 
-    if replace and not accept:
-        raise UsageError("--replace: is for packing and for --accept")
-    if accept and results is None:
-        results = Path("results")
-    witness = results if results is not None and results.is_dir() else None
-    new = accept and results is not None and not results.exists()
-    if witness is None and results is not None and not new:
-        raise UsageError(f"--results: expected a folder of results, {results} is none")
-    if accept and results is not None:
-        submission.check_results(entry, results)
-    command = ["planetcr-bench", *sys.argv[1:]]
-    scrutiny = CheckConfig(results=witness, command=command, quiet=as_json, **options)
-    with tempfile.TemporaryDirectory(prefix="planetcr-entry-") as work:
-        found = check(entry, Path(work), scrutiny)
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "name": found.ledger.name,
         "track": found.run["track"],
         "method": found.card.method,
         "status": found.status,
         "complete": found.run["complete"],
-        "checked": found.told,
+        "checked": found.checked,
+        **({"accepted": accepted} if accepted else {}),
     }
-    if accept and results is not None:
-        told["accepted"] = str(submission.accept(found, results, replace_old=replace))
     if as_json:
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        typer.echo(json.dumps(facts, ensure_ascii=False))
         return
-    from planetcr_bench.results.aggregate import coverage
-
-    ranked = "" if told["complete"] else ", incomplete: never ranked"
-    typer.echo(
-        f"{told['name']} ({told['track']}): sound, {found.status}; {coverage(found.ledger)}{ranked}"
-    )
-    for line in found.told:
+    ranked = "" if facts["complete"] else ", incomplete: never ranked"
+    sound = f"sound, {found.status}; {coverage(found.ledger)}{ranked}"
+    typer.echo(f"{facts['name']} ({facts['track']}): {sound}")
+    for line in found.checked:
         typer.echo(f"  {printable(line)}")
-    if accept:
-        typer.echo(f"Accepted: {told['accepted']}")
+    if accepted:
+        typer.echo(f"Accepted: {accepted}")

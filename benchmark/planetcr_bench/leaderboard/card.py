@@ -1,37 +1,26 @@
-"""A ``card.toml`` in, what an entry says of itself out, or every fault of the card at once.
+"""Read the card of an entry: who made the method, and how.
 
 A card comes from strangers and ends on a page: only plain text of modest length passes.
 """
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import tomli_w
+from pydantic import AfterValidator, ConfigDict, Field
 
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.utils.untrusted import read_toml
+from planetcr_bench.utils.validation import FileModel, shown, validate
 
-INPUTS: Final = ("optical", "sar")
-"""What a method may look at: the cloudy optical image, and Sentinel-1."""
-
-YEARS: Final = (1970, 2100)
 LARGEST_CARD: Final = 64_000
 """Bytes of ``card.toml``."""
-
-LONGEST: Final = {
-    "method": 60, "bibtex": 4000, "notes": 2000, "training_data": 1000, "training": 80,
-}  # fmt: skip
-"""Characters of a field; 300 of any other."""
-
 
 TEMPLATE: Final = """\
 # Who made the method and how. Plain text; every key that is not marked optional is needed.
@@ -60,8 +49,91 @@ hardware = ""          # on which it was trained and run, and for how long
 """A card to be filled in; refused as it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryCard:
+_Value = TypeVar("_Value", bound=str)
+
+# --- Plain text -----------------------------------------------------------------------------
+
+
+def text_errors(text: str, *, longest: int, lines: str = "") -> list[str]:
+    """What keeps a stranger's text from being plain.
+
+    Args:
+        text: The text.
+        longest: Characters that it may have.
+        lines: Control characters that it may have.
+    """
+    found = []
+    if len(text) > longest:
+        found.append(f"expected at most {longest} characters, got {len(text)}")
+    odd = sorted({one for one in text if one not in lines and unicodedata.category(one)[0] == "C"})
+    if odd:
+        found.append(f"expected no control characters, got {', '.join(map(ascii, odd[:3]))}")
+    if "<" in text or ">" in text or re.search(r"&#?\w+;", text):
+        found.append("expected plain text, got what looks like HTML ('<', '>' or '&…;')")
+    return found
+
+
+def _plain(longest: int = 300, lines: str = "") -> AfterValidator:
+    """A text that is given and plain."""
+
+    def check(text: str) -> str:
+        errors = text_errors(text, longest=longest, lines=lines)
+        if not text.strip():
+            errors.append("expected text, got none")
+        if errors:
+            raise ValueError("; ".join(errors))
+        return text
+
+    return AfterValidator(check)
+
+
+def _check_name(text: str) -> str:
+    if not re.fullmatch(r"\w[\w.,+& /()'-]*", text):
+        wanted = "letters, digits, blanks and . , + & - _ / ( ) '"
+        raise ValueError(f"expected {wanted}, got {shown(text)}")
+    return text
+
+
+def _check_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and parts.hostname and " " not in text
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(f"expected an address that begins with https://, got {shown(text)}")
+    return text
+
+
+def _check_paper(text: str) -> str:
+    """A title, or an address: what begins as one and has no blank is none but a whole one."""
+    return _check_address(text) if re.match(r"[A-Za-z][\w+.-]*:\S*$", text) else text
+
+
+def _check_bibtex(text: str) -> str:
+    bare = text.strip()
+    begins = re.match(r"@(?!string|comment|preamble)\w+\s*\{\s*[^\s,{}]+\s*,", bare, re.IGNORECASE)
+    depths = list(itertools.accumulate({"{": 1, "}": -1}.get(one, 0) for one in bare))
+    start = bare.find("{")
+    closes = 0 in depths[start:] and depths.index(0, start) == len(bare) - 1
+    if not (begins and closes):
+        raise ValueError("expected one BibTeX entry, @type{key, …}, with its braces closed")
+    if command := re.search(r"\\[A-Za-z]{3,}", bare):  # accents, \c and \ss are shorter
+        raise ValueError(f"expected no TeX but accents, got {command[0]}")
+    return text
+
+
+def _check_some(values: tuple[_Value, ...]) -> tuple[_Value, ...]:
+    if not 0 < len(values) <= 100 or len(set(values)) < len(values):
+        raise ValueError(f"expected 1 to 100 of them, each once, got {shown(list(values))}")
+    return values
+
+
+_Text = Annotated[str, _plain()]
+_Count = Annotated[int, Field(ge=0, lt=10**16)]
+
+
+class EntryCard(FileModel):
     """What ``card.toml`` says of an entry.
 
     Attributes:
@@ -69,7 +141,7 @@ class EntryCard:
         authors: Who made it, one name each.
         licence: Of the code, or "none".
         year: Of the method.
-        inputs: Some of :data:`INPUTS`.
+        inputs: What it looks at: the cloudy optical image, and Sentinel-1.
         training_data: What it was trained on; "none" for a method that learns nothing.
         extra_data: Anything beyond the training split; "none".
         hardware: On which it was trained and run.
@@ -83,21 +155,27 @@ class EntryCard:
         notes: Anything else.
     """
 
-    method: str
-    authors: tuple[str, ...]
-    licence: str
-    year: int
-    inputs: tuple[str, ...]
-    training_data: str
-    extra_data: str
-    hardware: str
-    training: str = ""
-    paper: str = ""
-    code: str = ""
-    parameters: int | None = None
-    macs: int | None = None
-    bibtex: str = ""
-    notes: str = ""
+    model_config = ConfigDict(title="a card as `planetcr-bench submit pack --template` prints it")
+
+    method: Annotated[str, _plain(60), AfterValidator(_check_name)]
+    authors: Annotated[tuple[_Text, ...], Field(strict=False), AfterValidator(_check_some)]
+    licence: _Text
+    year: Annotated[int, Field(ge=1970, le=2100)]
+    inputs: Annotated[
+        tuple[Literal["optical", "sar"], ...],
+        Field(strict=False),
+        AfterValidator(_check_some),
+    ]
+    training_data: Annotated[str, _plain(1000)]
+    extra_data: _Text
+    hardware: _Text
+    training: Annotated[str, _plain(80)] = ""
+    paper: Annotated[str, _plain(), AfterValidator(_check_paper)] = ""
+    code: Annotated[str, _plain(), AfterValidator(_check_address)] = ""
+    parameters: _Count | None = None
+    macs: _Count | None = None
+    bibtex: Annotated[str, _plain(4000, "\n\t"), AfterValidator(_check_bibtex)] = ""
+    notes: Annotated[str, _plain(2000, "\n\t")] = ""
 
 
 def read_entry_card(path: Path) -> EntryCard:
@@ -108,157 +186,9 @@ def read_entry_card(path: Path) -> EntryCard:
             and every value that is not as it must be.
     """
     entries = read_toml(path, LARGEST_CARD, error=SubmissionError)
-    problems = faults(entries)
-    if problems:
-        raise SubmissionError(
-            f"{path}: expected a card as `planetcr-bench submit --template` prints it",
-            [f"{path}: {problem}" for problem in problems],
-        )
-    lists = {key: tuple(value) for key, value in entries.items() if isinstance(value, list)}
-    return EntryCard(**{**entries, **lists})
+    return validate(EntryCard, entries, str(path), error=SubmissionError)
 
 
 def to_toml(card: EntryCard) -> str:
     """What :func:`read_entry_card` reads as this card; nothing else that was in its file."""
-    given = {key: value for key, value in asdict(card).items() if value not in (None, "")}
-    return tomli_w.dumps(given, multiline_strings=True)
-
-
-def faults(entries: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with the content of a card, one line each."""
-    known = [field.name for field in fields(EntryCard)]
-    found = []
-    for key in entries:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            found.append(f"unknown key {_shown(key)}; {hint}")
-    for name in known:
-        if name in entries:
-            found += [f"{name}: {fault}" for fault in _CHECKS[name](name, entries[name])]
-        elif name in REQUIRED:
-            found.append(f"{name}: expected it to be given, it is missing")
-    return found
-
-
-REQUIRED: Final = (
-    "method", "authors", "licence", "year", "inputs", "training_data", "extra_data", "hardware",
-)  # fmt: skip
-
-
-def _shown(value: object) -> str:
-    """What was given instead, cut to what fits into a line."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-
-
-_LONGEST_SHOWN: Final = 100
-
-
-def _text(name: str, value: object) -> list[str]:
-    if not isinstance(value, str):
-        return [f"expected text, got {_shown(value)}"]
-    if not value.strip():
-        return ["expected text, got none"]
-    lines = "\n\t" if name in ("bibtex", "notes") else ""
-    return text_faults(value, longest=LONGEST.get(name, 300), lines=lines)
-
-
-def text_faults(value: str, *, longest: int, lines: str = "") -> list[str]:
-    """What keeps a stranger's text from being plain.
-
-    Args:
-        value: The text.
-        longest: Characters that it may have.
-        lines: Control characters that it may have.
-    """
-    found = []
-    if len(value) > longest:
-        found.append(f"expected at most {longest} characters, got {len(value)}")
-    odd = sorted({one for one in value if one not in lines and unicodedata.category(one)[0] == "C"})
-    if odd:
-        found.append(f"expected no control characters, got {', '.join(map(ascii, odd[:3]))}")
-    if "<" in value or ">" in value or re.search(r"&#?\w+;", value):
-        found.append("expected plain text, got what looks like HTML ('<', '>' or '&…;')")
-    if re.search(r"\b(?:javascript|vbscript|data)\s*:\s*\S*[(,;]", value, re.IGNORECASE):
-        found.append("expected plain text, got what looks like a script")
-    return found
-
-
-def _method(name: str, value: object) -> list[str]:
-    found = _text(name, value)
-    if not found and not re.fullmatch(r"\w[\w.,+& /()'-]*", str(value)):
-        wanted = "letters, digits, blanks and . , + & - _ / ( ) '"
-        found.append(f"expected {wanted}, got {_shown(value)}")
-    return found
-
-
-def _address(name: str, value: object) -> list[str]:
-    found = _text(name, value)
-    if found or not re.match(r"[a-z][a-z0-9+.-]*:", str(value), re.IGNORECASE):
-        return found or ([] if name == "paper" else [f"expected an address, got {_shown(value)}"])
-    try:
-        parts = urlsplit(str(value))
-    except ValueError as error:
-        return [f"expected an address, got {_shown(value)} ({error})"]
-    if parts.scheme in ("http", "https"):
-        return [] if parts.hostname and " " not in str(value) else ["expected a whole address"]
-    title = name == "paper" and " " in str(value)
-    return [] if title else [f"expected an address that begins with https://, got {_shown(value)}"]
-
-
-def _names(name: str, value: object) -> list[str]:
-    if not isinstance(value, list) or not 0 < len(value) <= 100:
-        return [f"expected a list of names, got {_shown(value)}"]
-    return [fault for one in value for fault in _text(name, one)]
-
-
-def _inputs(_name: str, value: object) -> list[str]:
-    if not isinstance(value, list) or not value or any(one not in INPUTS for one in value):
-        return [f"expected some of {', '.join(INPUTS)}, got {_shown(value)}"]
-    return [] if len(set(value)) == len(value) else [f"expected each once, got {_shown(value)}"]
-
-
-def _count(_name: str, value: object) -> list[str]:
-    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**16
-    return [] if whole else [f"expected a whole number of at least 0, got {_shown(value)}"]
-
-
-def _year(_name: str, value: object) -> list[str]:
-    low, high = YEARS
-    whole = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    return [] if whole else [f"expected a year from {low} to {high}, got {_shown(value)}"]
-
-
-def _bibtex(name: str, value: object) -> list[str]:
-    found = _text(name, value)
-    text = str(value).strip()
-    begins = re.match(r"@(?!string|comment|preamble)\w+\s*\{\s*[^\s,{}]+\s*,", text, re.IGNORECASE)
-    depths = list(itertools.accumulate({"{": 1, "}": -1}.get(one, 0) for one in text))
-    closes = 0 in depths[text.find("{") :] and depths.index(0, text.find("{")) == len(text) - 1
-    if not found and not (begins and closes):
-        found.append("expected one BibTeX entry, @type{key, …}, with its braces closed")
-    if not found and (command := re.search(_TEX_COMMAND, text)):
-        found.append(f"expected no TeX but accents, got {command[0]}")
-    return found
-
-
-_TEX_COMMAND: Final = r"\\[A-Za-z]{3,}"
-"""Accents and letters such as ``\\c``, ``\\ss`` and ``\\"`` are shorter."""
-
-
-_CHECKS: Final[Mapping[str, Callable[[str, object], list[str]]]] = {
-    **dict.fromkeys(
-        ("licence", "training_data", "extra_data", "hardware", "training", "notes"),
-        _text,
-    ),
-    "method": _method,
-    "authors": _names,
-    "year": _year,
-    "inputs": _inputs,
-    "paper": _address,
-    "code": _address,
-    "parameters": _count,
-    "macs": _count,
-    "bibtex": _bibtex,
-}
+    return tomli_w.dumps(card.model_dump(exclude_defaults=True), multiline_strings=True)

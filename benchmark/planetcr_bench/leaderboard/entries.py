@@ -1,7 +1,7 @@
-"""A folder of results in, the entries of the board out; what is broken is named and left out.
+"""Read the runs below a folder of results; what is broken is named and left out.
 
-Any folder may come from a stranger: files are regular and of modest size, ledgers are decoded apart
-under limits, and every value that the board shows has its type and range.
+Any folder may come from a stranger: files are regular and of modest size, ledgers are decoded in
+another process under limits, and every value that the board shows has its type and range.
 """
 
 from __future__ import annotations
@@ -12,29 +12,31 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field
 
 from planetcr_bench.errors import BenchError, LedgerError
 from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card
-from planetcr_bench.leaderboard.consistency import shape_faults
-from planetcr_bench.leaderboard.sent_ledger import (
+from planetcr_bench.leaderboard.ledgers import (
     LARGEST_LEDGER,
     LARGEST_RECORD,
+    RunFacts,
     decode_ledger,
-    run_type_faults,
+    differing_keys,
 )
 from planetcr_bench.results.aggregate import input_window
 from planetcr_bench.results.ledger import Ledger, check_rows, sums_in
 from planetcr_bench.utils.untrusted import check_regular, printable, read_bytes, read_json
+from planetcr_bench.utils.validation import FileModel, validate
 
 LEDGER: Final = "ledger.parquet"
 RUN: Final = "run.json"
 CARD: Final = "card.toml"
 STATUS: Final = "status.json"
-STATUSES: Final = ("verified", "claimed")
+Status = Literal["verified", "claimed"]
 """Scored by the board from the predictions, or known from a ledger that was sent."""
 
 LARGEST_SAMPLES: Final = 200_000
@@ -64,7 +66,7 @@ class Entry:
         ledger: Its sums.
         run: What ``run.json`` holds.
         card: Who made it and how; None where no card lies beside the run.
-        status: One of :data:`STATUSES`.
+        status: Scored by the board from the predictions, or known from a ledger that was sent.
         samples: Data URI of a strip of pictures, empty where there is none.
     """
 
@@ -72,7 +74,7 @@ class Entry:
     ledger: Ledger
     run: dict[str, Any]
     card: EntryCard | None
-    status: str
+    status: Status
     samples: str = ""
 
     @property
@@ -162,7 +164,7 @@ def _runs(results: Path) -> tuple[list[Path], list[str]]:
         found += [folder] if is_run else []
         for one in _visible(inside):
             if one.is_symlink():
-                problems += [] if is_run else _link_faults(Path(one.path))
+                problems += [] if is_run else _link_errors(Path(one.path))
             elif one.is_dir(follow_symlinks=False):
                 waiting.append(Path(one.path))
     found.sort(key=lambda folder: folder.relative_to(results).as_posix())
@@ -173,7 +175,7 @@ def _visible(inside: Sequence[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
     return (one for one in inside if not one.name.startswith(".") and one.name not in (LEDGER, RUN))
 
 
-def _link_faults(link: Path) -> list[str]:
+def _link_errors(link: Path) -> list[str]:
     """A link to a folder, or one that leads nowhere, as one to itself does; links to files pass."""
     try:
         leads_to_folder = link.stat() and link.is_dir()
@@ -202,7 +204,7 @@ def _read_ledger(folder: Path) -> Ledger:
             "finish; run the same evaluate command again"
         )
     check_regular(path, LARGEST_LEDGER, error=LedgerError)
-    ledger = decode_ledger(path, shape_faults)
+    ledger = decode_ledger(path)
     check_rows(ledger.frame, str(path), list(ledger.segmenters))
     for rule in _broken(ledger):
         raise LedgerError(f"{path}: expected {rule}, found otherwise")
@@ -233,38 +235,46 @@ def _broken(ledger: Ledger) -> list[str]:
 def read_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """What ``run.json`` says: what the ledger says, and more of known types."""
     run = read_json(path, LARGEST_RECORD, error=LedgerError)
-    for key, value in record.items():
-        if type(run.get(key)) is not type(value) or run.get(key) != value:
-            raise LedgerError(
-                f"{path}: expected {key} as in {LEDGER}, {value!r:.80}, got "
-                f"{run.get(key)!r:.80}; {RUN} and the ledger are of two runs"
-            )
-    for fault in run_type_faults(run):
-        raise LedgerError(f"{path}: {fault}")
+    for line in differing_keys(run, record):
+        raise LedgerError(f"{path}: {line}; {RUN} and the ledger are of two runs")
+    validate(RunFacts, run, str(path), error=LedgerError)
     return run
 
 
-def status_of(folder: Path, status: str) -> dict[str, str]:
-    """What ``status.json`` of a run says: the status, and of which ledger it is."""
+class StatusFile(FileModel):
+    """What ``status.json`` of a run says.
+
+    Attributes:
+        status: Of the run.
+        ledger_sha256: Which ledger it is the status of.
+        checked: What was checked, a line each.
+    """
+
+    model_config = ConfigDict(title="a status as `planetcr-bench submit accept` writes it")
+
+    status: Status
+    ledger_sha256: str = ""
+    checked: list[str] = Field(default_factory=list)
+
+
+def status_of(folder: Path, status: Status, checked: Sequence[str] = ()) -> dict[str, Any]:
+    """What ``status.json`` of a run shall say."""
     ledger = read_bytes(folder / LEDGER, LARGEST_LEDGER, error=LedgerError)
-    return {"status": status, "ledger_sha256": hashlib.sha256(ledger).hexdigest()}
+    digest = hashlib.sha256(ledger).hexdigest()
+    return StatusFile(status=status, ledger_sha256=digest, checked=list(checked)).model_dump()
 
 
-def _status(folder: Path) -> str:
+def _status(folder: Path) -> Status:
     path = folder / STATUS
     if not os.path.lexists(path):
         return "claimed"
-    told = read_json(path, error=LedgerError)
-    status = told.get("status", "")
-    if status not in STATUSES:
-        expected = " or ".join(STATUSES)
-        raise LedgerError(f"{path}: expected status {expected}, got {status!r:.80}")
-    if told.get("ledger_sha256") != status_of(folder, status)["ledger_sha256"]:
+    said = validate(StatusFile, read_json(path, error=LedgerError), str(path), error=LedgerError)
+    if said.ledger_sha256 != status_of(folder, said.status)["ledger_sha256"]:
         raise LedgerError(
             f"{path}: expected the status of this {LEDGER}, it is of another one; accept the "
             "entry again, or delete this file: then the run is claimed"
         )
-    return str(status)
+    return said.status
 
 
 def runs_named(results: Path, track: str, name: str) -> list[Path]:

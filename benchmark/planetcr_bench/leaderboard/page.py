@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -207,7 +207,7 @@ def _summary(
             for metric, comparison in comparisons.items()
         },
         "segmenters": segmented,
-        "card": asdict(entry.card) if entry.card else None,
+        "card": entry.card.model_dump() if entry.card else None,
     }
     return {key: to_json_value(value) for key, value in result.items()}
 

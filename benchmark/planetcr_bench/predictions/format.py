@@ -5,22 +5,22 @@ It fails closed: whatever is missing, surplus or invalid is named, never skipped
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import rasterio
 import tomli_w
 from affine import Affine
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from planetcr_bench.constants import (
@@ -56,9 +56,13 @@ from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.utils.files import atomic_path, atomic_write
 from planetcr_bench.utils.folders import IMAGES, affixes, ending, grouped, image_files, told_affixes
 from planetcr_bench.utils.untrusted import npy_header, printable, read_toml
+from planetcr_bench.utils.validation import FileModel, validate
 
 CARD: Final = "predictions.toml"
 """File beside the predictions that describes where they come from; optional."""
+
+LARGEST_CARD: Final = 64_000
+"""Bytes of it."""
 
 CROP_SIZE: Final = 160
 """Side of the centre crop that may be given instead of the whole patch."""
@@ -66,9 +70,8 @@ CROP_SIZE: Final = 160
 DTYPES: Final = ("uint16", "float16", "float32", "float64")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """Content of ``predictions.toml``.
+class Card(FileModel):
+    """What ``predictions.toml`` may say.
 
     Attributes:
         method: Name of the method.
@@ -86,16 +89,18 @@ class Card:
         tiles: Side and overlap of the tiles in which it saw an image.
     """
 
+    model_config = ConfigDict(title="a card of predictions")
+
     method: str | None = None
     split: str | None = None
-    scale: float | None = None
+    scale: Annotated[float, Field(gt=0, lt=1e9)] | None = None
     dataset: str | None = None
     fingerprint: str | None = None
     simulation: str | None = None
     weights: str | None = None
     code: str | None = None
     options: str | None = None
-    window: str | None = None
+    window: Literal["official", "whole"] | None = None
     precision: str | None = None
     tiles: str | None = None
 
@@ -149,31 +154,13 @@ def read_card(folder: Path) -> Card:
         raise PredictionError(f"{folder}: expected a folder of predictions, found no such folder")
     if not os.path.lexists(path):
         return Card()
-    entries = read_toml(path, error=PredictionError)
-    known = list(asdict(Card()))
-    for key, value in entries.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-            raise PredictionError(f"{path}: unknown key {key!r:.200}{hint}")
-        if key == "scale":
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-                raise PredictionError(
-                    f"{path}: expected scale to be a positive number, got {value!r:.200}"
-                )
-        elif not isinstance(value, str):
-            raise PredictionError(f"{path}: expected {key} to be text, got {value!r:.200}")
-        elif key == "window" and value not in INPUT_WINDOWS:
-            raise PredictionError(
-                f"{path}: expected window to be 'official' (the network saw the centre "
-                f"{CROP_SIZE} × {CROP_SIZE} alone) or 'whole' (whole patches), got {value!r:.80}"
-            )
-    return Card(**entries)
+    entries = read_toml(path, LARGEST_CARD, error=PredictionError)
+    return validate(Card, entries, str(path), error=PredictionError)
 
 
 def write_card(folder: Path, card: Card) -> None:
     """Write ``predictions.toml`` atomically."""
-    entries = {key: value for key, value in asdict(card).items() if value is not None}
+    entries = card.model_dump(exclude_none=True)
     try:
         atomic_write(folder / CARD, tomli_w.dumps(entries).encode())
     except OSError as error:

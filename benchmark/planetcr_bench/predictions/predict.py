@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -145,7 +145,7 @@ def predict_with(
         PredictionError: ``out`` holds something else, or a result has another shape, values that
             are not finite, or is not in reflectance.
     """
-    card = replace(card, window=window)
+    card = card.model_copy(update={"window": window})
     scenes = _begin(
         card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
     )
@@ -172,12 +172,13 @@ def _begin(
 ) -> list[SceneFiles]:
     """Claim the folder and list the scenes to predict."""
     scenes = find_scenes(data, split, scene_list)
-    card = replace(
-        card,
-        split=split,
-        dataset=str(data.resolve()),
-        fingerprint=fingerprint_of(scenes, workers=workers, quiet=quiet),
-        simulation=simulated_identity(data, split, scene_list),
+    card = card.model_copy(
+        update={
+            "split": split,
+            "dataset": str(data.resolve()),
+            "fingerprint": fingerprint_of(scenes, workers=workers, quiet=quiet),
+            "simulation": simulated_identity(data, split, scene_list),
+        }
     )
     _claim(out, card)
     return scenes
@@ -193,7 +194,7 @@ def _claim(out: Path, card: Card) -> None:
         raise PredictionError(f"{out}: expected a new or empty folder, found other files there")
     if any(name != CARD for name in files):
         there, here = (
-            asdict(replace(c, dataset=None, simulation=None)) for c in (read_card(out), card)
+            c.model_dump(exclude={"dataset", "simulation"}) for c in (read_card(out), card)
         )
         other = [
             f"{key}: {_said(there[key])} there, {_said(here[key])} now"

@@ -1,6 +1,6 @@
-"""An entry that was sent in, what may be believed of it out, or every reason why it is refused.
+"""Check an entry that was sent: what can be believed of it, or every reason why it is refused.
 
-Where the board has the dataset, the entry is held against what the board measures itself.
+Where the board has the dataset, the entry is compared with what the board measures itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from planetcr_bench.evaluation.runner import measure, protocols_of
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import EntryCard
-from planetcr_bench.leaderboard.consistency import (
+from planetcr_bench.leaderboard.entries import LEDGER, RUN, Entry, Status, read_entries
+from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
+from planetcr_bench.metrics.sums import SUMS, segmenter_columns
+from planetcr_bench.predictions.format import Card, Predictions
+from planetcr_bench.results.ledger import Ledger, further_columns
+from planetcr_bench.submission.archive import open_entry
+from planetcr_bench.submission.entry import SentEntry, collect_errors, public_run, read_entry
+from planetcr_bench.submission.manifest import digests_of
+from planetcr_bench.submission.plausibility import (
     DRIFT,
     OF_THE_INPUT,
     differing,
@@ -29,13 +37,6 @@ from planetcr_bench.leaderboard.consistency import (
     misplaced,
     segmenter_input,
 )
-from planetcr_bench.leaderboard.entries import Entry, read_entries
-from planetcr_bench.leaderboard.sent_ledger import LARGEST_RECORD, public_run
-from planetcr_bench.metrics.sums import SUMS, segmenter_columns
-from planetcr_bench.predictions.format import Card, Predictions
-from planetcr_bench.results.ledger import Ledger, further_columns
-from planetcr_bench.submission.entry import LEDGER, RUN, SentEntry, attempt, open_entry, read_entry
-from planetcr_bench.submission.manifest import digests_of
 from planetcr_bench.utils.untrusted import printable, read_json
 
 SAMPLE: Final = 32
@@ -45,18 +46,13 @@ ALIKE: Final = 0.01
 """Relative difference of sums between two machines that simulated the same; and of segmenters'
 counts, which threads and devices move at ties."""
 
-_WITNESSES: Final = 3
-"""Runs on the board that a ledger is held against, and all verified ones of the same images."""
-
-_COPIED: Final = 0.1
-"""Share of predictions in common with another run from which it is told."""
-
-Record = Mapping[str, Any]
+_COMPARED: Final = 3
+"""Runs on the board whose input is compared, and all verified ones of the same images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig:
-    """What the receiving side holds an entry against.
+    """What the receiving side compares an entry with.
 
     Attributes:
         data: Dataset; without one, nothing is measured again.
@@ -83,80 +79,84 @@ class CheckConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What may be believed of an entry.
+    """What can be believed of an entry.
 
     Attributes:
         card: Who and how.
         ledger: The one that was sent or, if all was measured again, the board's own.
         run: Of that ledger.
         status: ``verified`` or ``claimed``.
-        told: What was checked and what was not, a line each.
+        checked: What was checked and what was not, a line each.
         samples: Pictures of the predictions as JPEG; empty but for verified simulated ones.
     """
 
     card: EntryCard
     ledger: Ledger
     run: dict[str, Any]
-    status: str
-    told: list[str]
+    status: Status
+    checked: list[str]
     samples: bytes = b""
 
 
 @dataclass(slots=True)
-class _Case:
-    """An entry with a ledger, what it is held against, and what came of it so far."""
+class CheckContext:
+    """An entry with a ledger, what it is compared with, and what came of it so far."""
 
     sent: SentEntry
     ledger: Ledger
-    scrutiny: CheckConfig
+    config: CheckConfig
     work: Path
-    told: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
     own: tuple[Ledger, dict[str, Any], bytes] | None = None
 
     @property
-    def record(self) -> Record:
+    def record(self) -> Mapping[str, Any]:
+        """What the ledger says of its run."""
         return self.ledger.provenance
 
     @property
     def measured_whole(self) -> Predictions | None:
         """All predictions, if the board measures them itself: nothing overrules what it finds."""
-        everything = self.scrutiny.data is not None and self.scrutiny.sample is None
+        everything = self.config.data is not None and self.config.sample is None
         return self.sent.predictions if everything else None
 
-    def refuse(self, faults: Sequence[str]) -> None:
-        self.sent.faults += [f"{LEDGER}: {fault}" for fault in faults]
+    def refuse(self, errors: Sequence[str], what: str = "") -> None:
+        """Add errors of the ledger."""
+        self.sent.errors += [f"{LEDGER}: {what}{error}" for error in errors]
 
 
-def check(path: Path, work: Path, scrutiny: CheckConfig) -> CheckResult:
+def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
     """Check an entry.
 
     Args:
-        path: Folder, or archive of one; is only read.
+        path: Folder, or ``.zip`` of one; is only read.
         work: An empty folder for what is unpacked and measured.
-        scrutiny: What to hold it against.
+        config: What to compare it with.
 
     Raises:
         SubmissionError: Lists every reason why it cannot be believed.
-        DatasetError: The dataset to hold it against is not found or broken.
+        DatasetError: The dataset to compare it with is not found or broken.
     """
     folder = open_entry(path, work / "entry")
-    sent = read_entry(folder, workers=scrutiny.workers, quiet=scrutiny.quiet)
-    case = None
+    sent = read_entry(folder, workers=config.workers, quiet=config.quiet)
+    context = None
     if sent.ledger is not None:
-        case = _Case(sent, sent.ledger, scrutiny, work)
-        _hold_against_board(case)
-        _hold_against_dataset(case)
-    if sent.faults or case is None or sent.card is None or sent.run is None:
-        lines = [_short(line.replace(f"{folder}/", "")) for line in sent.faults]
+        context = CheckContext(sent, sent.ledger, config, work)
+        _compare_with_board(context)
+        _compare_with_dataset(context)
+    if sent.errors or context is None or sent.card is None or sent.run is None:
+        lines = [_short(line.replace(f"{folder}/", "")) for line in sent.errors]
         raise SubmissionError(f"{path}: expected an entry that can be believed, refused", lines)
     held = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
-    told = [f"card, record, ledger and manifest are sound and agree; {held} were sent", *case.told]
-    if case.own is None:
-        run = public_run(sent.run)
-        return CheckResult(card=sent.card, ledger=case.ledger, run=run, status="claimed", told=told)
-    ledger, run, samples = case.own
+    first = f"card, record, ledger and manifest are sound and agree; {held} were sent"
+    ledger, run, samples = context.own or (context.ledger, public_run(sent.run), b"")
     return CheckResult(
-        card=sent.card, ledger=ledger, run=run, status="verified", told=told, samples=samples
+        card=sent.card,
+        ledger=ledger,
+        run=run,
+        status="claimed" if context.own is None else "verified",
+        checked=[first, *context.checked],
+        samples=samples,
     )
 
 
@@ -165,83 +165,78 @@ def _short(line: str) -> str:
     return shown if len(shown) <= 1000 else f"{shown[:1000]}…"
 
 
-# --- Against runs that are believed -----------------------------------------------------------
+# --- With runs that are believed --------------------------------------------------------------
 
 
-def _hold_against_board(case: _Case) -> None:
-    """What hangs on the dataset alone must be as in other runs on it."""
-    results = case.scrutiny.results
+def _compare_with_board(context: CheckContext) -> None:
+    """What follows from the dataset alone must be as in other runs on it."""
+    results = context.config.results
     entries, _ = ([], []) if results is None else read_entries(results)
     if results is None or not entries:
         return  # a folder that a killed command began is none
-    digests = digests_of(case.ledger)
-    others, alike, copied = [], [], []
+    digests = digests_of(context.ledger)
+    others, alike = [], []
     for entry in entries:
-        where, verified = results / entry.folder, entry.status == "verified"
+        verified, where = entry.status == "verified", results / entry.folder
         shared = {scene for scene, _ in digests.items() & digests_of(entry.ledger).items()}
-        if len(shared) >= _COPIED * len(digests):
-            told = f"{len(shared)} of its {len(digests)} predictions are those of {where}"
-            case.told.append(f"{told}, verified" if verified else told)
-        if entry.name == case.ledger.name and len(shared) == len(digests) and not verified:
+        if shared:
+            line = f"{len(shared)} of its {len(digests)} predictions are those of {where}"
+            context.checked.append(f"{line}, verified" if verified else line)
+        if entry.name == context.ledger.name and len(shared) == len(digests) and not verified:
             continue  # what was sent before, and may have been wrong
         others.append(entry)
-        if _alike(entry.ledger.provenance, case.record):
+        if _alike(entry.ledger.provenance, context.record):
             alike.append(entry)
-            copied += [(entry, shared)] if verified and shared else []
+            if verified and shared and context.measured_whole is None:
+                _compare_images(context, entry, shared, where)
     alike.sort(key=lambda entry: entry.status != "verified")
-    for entry in alike[:_WITNESSES]:
-        _hold_against(case, entry, results)
-    if case.measured_whole is None:
-        for entry, shared in copied:
-            _hold_against_images(case, entry, shared, results)
+    for entry in alike[:_COMPARED]:
+        _compare_input(context, entry, results / entry.folder)
     if alike:
-        count = len(alike[:_WITNESSES])
-        case.told.append(f"its input was held against {count} runs in {results}")
+        count = len(alike[:_COMPARED])
+        context.checked.append(f"its input was compared with {count} runs in {results}")
     else:
-        _hold_against_track(case, others, results)
+        _compare_track(context, others, results)
 
 
-def _hold_against(case: _Case, entry: Entry, results: Path) -> None:
-    """What hangs on the dataset alone must be as in another run on it."""
+def _compare_input(context: CheckContext, entry: Entry, where: Path) -> None:
+    """What follows from the dataset alone must be as in another run on it."""
     known = entry.ledger
-    wrong = _differences(case.ledger, known, whole=False)
-    expected, got = (one["expected_scenes"] for one in (known.provenance, case.record))
+    wrong = _differences(context.ledger, known, whole=False)
+    expected, got = (one["expected_scenes"] for one in (known.provenance, context.record))
     if expected != got:
         wrong.append(f"expected_scenes: expected {expected}, got {got}")
-    strange = sorted(digests_of(case.ledger).keys() - digests_of(known).keys())
+    strange = sorted(digests_of(context.ledger).keys() - digests_of(known).keys())
     if strange and known.provenance["complete"]:
         wrong.append(f"{len(strange)} scenes are not in it, first {strange[0]}")
-    where = results / entry.folder
-    case.refuse([f"differs from {where}, a run on the same dataset: {one}" for one in wrong])
+    context.refuse(wrong, f"differs from {where}, a run on the same dataset: ")
 
 
-def _hold_against_images(case: _Case, entry: Entry, scenes: set[str], results: Path) -> None:
+def _compare_images(context: CheckContext, entry: Entry, scenes: set[str], where: Path) -> None:
     """Of images that the board has measured itself, all sums must be the same.
 
     Their scale may be another one: then the images must be sent, and all be measured again.
     """
-    frame = case.ledger.frame
-    sent = replace(case.ledger, frame=frame[frame["scene"].isin(scenes)])
-    wrong = _differences(sent, entry.ledger, whole=True)
-    what = f"{results / entry.folder}, verified, of the same images (--sample all overrules it)"
-    case.refuse([f"differs from {what}: {one}" for one in wrong])
+    frame = context.ledger.frame
+    sent = replace(context.ledger, frame=frame[frame["scene"].isin(scenes)])
+    what = f"{where}, verified, of the same images (--sample all overrules it)"
+    context.refuse(_differences(sent, entry.ledger, whole=True), f"differs from {what}: ")
 
 
-def _hold_against_track(case: _Case, others: Sequence[Entry], results: Path) -> None:
+def _compare_track(context: CheckContext, others: Sequence[Entry], results: Path) -> None:
     """A track has one dataset: that of its verified runs, none of which is on this one."""
-    here = [entry for entry in others if entry.run["track"] == case.record["track"]]
-    verified = [entry for entry in here if entry.status == "verified"]
-    if verified:
-        expected, got = verified[0].run["fingerprint"], case.record["fingerprint"]
-        where = results / verified[0].folder
-        case.refuse(
+    here = [entry for entry in others if entry.run["track"] == context.record["track"]]
+    for entry in [entry for entry in here if entry.status == "verified"][:1]:
+        expected, got = entry.run["fingerprint"], context.record["fingerprint"]
+        where = results / entry.folder
+        context.refuse(
             [f"fingerprint: expected {expected[:12]}… of {where}, verified, got {got[:12]}…"]
         )
-    told = f"none of {len(here)} other runs of its track" if here else "no other run of its track"
-    case.told.append(f"{told} in {results} is on its dataset; its input was held against none")
+    which = f"none of {len(here)} other runs of its track" if here else "no other run of its track"
+    context.checked.append(f"{which} in {results} is on its dataset; its input was not compared")
 
 
-def _alike(one: Record, other: Record) -> bool:
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two records are of one dataset, but for rounding."""
     same = one["fingerprint"] == other["fingerprint"]
     return one["track"] == other["track"] and (
@@ -268,44 +263,45 @@ def _shared_segmenters(one: Ledger, other: Ledger) -> list[str]:
     return [key for key in ours if key in theirs and ours[key]["sha256"] == theirs[key]["sha256"]]
 
 
-# --- Against the dataset ----------------------------------------------------------------------
+# --- With the dataset -------------------------------------------------------------------------
 
 
-def _hold_against_dataset(case: _Case) -> None:
+def _compare_with_dataset(context: CheckContext) -> None:
     """Measure again what can be measured."""
-    scrutiny = case.scrutiny
-    if scrutiny.data is None:
-        case.told.append("it was not held against the dataset; give that with --data")
+    config = context.config
+    if config.data is None:
+        context.checked.append("it was not compared with the dataset; give that with --data")
         return
     dataset = find_dataset(
-        case.sent.folder,
+        context.sent.folder,
         Card(),
-        data=scrutiny.data,
-        split=case.record["split"],
-        scene_list=scrutiny.scene_list,
-        workers=scrutiny.workers,
-        quiet=scrutiny.quiet,
+        data=config.data,
+        split=context.record["split"],
+        scene_list=config.scene_list,
+        workers=config.workers,
+        quiet=config.quiet,
     )
     by_name = {files.name: files for files in dataset.scenes}
-    wrong = _dataset_faults(case.ledger, dataset, by_name)
+    wrong = _dataset_errors(context.ledger, dataset, by_name)
     if wrong:
-        case.refuse(wrong)
+        context.refuse(wrong)
         return
-    scenes = sorted(by_name[name] for name in digests_of(case.ledger))
-    if case.measured_whole is not None:
-        _verify(case, case.measured_whole, dataset)
+    scenes = sorted(by_name[name] for name in digests_of(context.ledger))
+    if context.measured_whole is not None:
+        _verify(context, context.measured_whole, dataset)
         return
-    count = len(scenes) if scrutiny.sample is None else min(scrutiny.sample, len(scenes))
-    drawn = np.random.default_rng(scrutiny.seed).choice(len(scenes), count, replace=False)
+    count = len(scenes) if config.sample is None else min(config.sample, len(scenes))
+    drawn = np.random.default_rng(config.seed).choice(len(scenes), count, replace=False)
     if count:
-        _measure_again(case, dataset, [scenes[index] for index in drawn])
+        _measure_again(context, dataset, [scenes[index] for index in drawn])
     else:
-        case.told.append("it is of the dataset; nothing was measured again")
+        context.checked.append("it is of the dataset; nothing was measured again")
 
 
-def _dataset_faults(
+def _dataset_errors(
     ledger: Ledger, dataset: Dataset, by_name: Mapping[str, SceneFiles]
 ) -> list[str]:
+    """Where the record of a ledger is not of a dataset."""
     record = ledger.provenance
     here = {
         "track": dataset.track,
@@ -326,9 +322,9 @@ def _dataset_faults(
     return found
 
 
-def _measure_again(case: _Case, dataset: Dataset, chosen: Sequence[SceneFiles]) -> None:
-    """Measure some scenes from the predictions; without them, what hangs on the input alone."""
-    sent, scrutiny = case.sent, case.scrutiny
+def _measure_again(context: CheckContext, dataset: Dataset, chosen: Sequence[SceneFiles]) -> None:
+    """Measure some scenes from the predictions; without them, what follows from the input alone."""
+    sent, config = context.sent, context.config
     whole = sent.predictions is not None
     if sent.predictions is not None:
         files = {scene: sent.files[scene.name] for scene in chosen}
@@ -337,16 +333,14 @@ def _measure_again(case: _Case, dataset: Dataset, chosen: Sequence[SceneFiles]) 
         files = {scene: scene.path("planet_cloudy") for scene in chosen}
         predictions = Predictions(dataset.folder, Card(), files, OPTICAL_SIZE)
     protocols = protocols_of(predictions.size)
-    segmenters = [
-        segmenter for segmenter in scrutiny.segmenters if segmenter.key in case.ledger.segmenters
-    ]
+    segmenters = [one for one in config.segmenters if one.key in context.ledger.segmenters]
     table, problems = measure(
         predictions,
         {},
-        case.work / "parts",
+        context.work / "parts",
         pool=SegmenterPool(segmenters, dataset.fingerprint, protocols) if segmenters else None,
-        workers=scrutiny.workers,
-        quiet=scrutiny.quiet,
+        workers=config.workers,
+        quiet=config.quiet,
     )
     provenance = {
         "fingerprint": dataset.fingerprint,
@@ -354,53 +348,52 @@ def _measure_again(case: _Case, dataset: Dataset, chosen: Sequence[SceneFiles]) 
         "segmenters": {segmenter.key: segmenter.facts for segmenter in segmenters},
     }
     own = Ledger(table.to_pandas(ignore_metadata=True), provenance)
-    sent.faults += problems
-    wrong = _differences(case.ledger, own, whole=whole)
-    case.refuse([f"measured again, {one}" for one in wrong])
-    what = "measured again from the predictions" if whole else "held against the dataset's input"
-    case.told.append(f"{len(chosen)} scenes, drawn with seed {scrutiny.seed}, were {what}")
-    _tell_unread(case, own)
+    sent.errors += problems
+    context.refuse(_differences(context.ledger, own, whole=whole), "measured again, ")
+    what = "measured again from the predictions" if whole else "compared with the dataset's input"
+    context.checked.append(f"{len(chosen)} scenes, drawn with seed {config.seed}, were {what}")
+    _name_unread(context, own)
 
 
-def _tell_unread(case: _Case, own: Ledger) -> None:
+def _name_unread(context: CheckContext, own: Ledger) -> None:
     """Name the segmenters whose counts nobody here repeated."""
-    shared = _shared_segmenters(case.ledger, own)
-    for key, facts in case.record["segmenters"].items():
-        if key not in shared:
-            case.told.append(
-                f"segmenter {facts['name']} was not asked again; give it with --segmenter"
-            )
+    shared = _shared_segmenters(context.ledger, own)
+    context.checked += [
+        f"segmenter {facts['name']} was not run again; give it with --segmenter"
+        for key, facts in context.record["segmenters"].items()
+        if key not in shared
+    ]
 
 
-def _verify(case: _Case, predictions: Predictions, dataset: Dataset) -> None:
+def _verify(context: CheckContext, predictions: Predictions, dataset: Dataset) -> None:
     """Evaluate the predictions as if they were the board's own."""
-    scrutiny, record = case.scrutiny, case.record
-    done = attempt(
-        case.sent.faults,
+    config, record = context.config, context.record
+    done = collect_errors(
+        context.sent.errors,
         evaluate,
         predictions.folder,
-        case.work / "results",
+        context.work / "results",
         data=dataset.folder,
         split=dataset.split,
-        scene_list=scrutiny.scene_list,
+        scene_list=config.scene_list,
         name=record["name"],
-        workers=scrutiny.workers,
+        workers=config.workers,
         allow_missing=not record["complete"],
-        segmenters=scrutiny.segmenters,
-        command=scrutiny.command,
+        segmenters=config.segmenters,
+        command=config.command,
         tables=False,
-        quiet=scrutiny.quiet,
+        quiet=config.quiet,
     )
     if done is None:
         return
     own, out, _ = done
     scenes = own.provenance["scenes"]
-    wrong = _differences(case.ledger, own, whole=True)
+    wrong = _differences(context.ledger, own, whole=True)
     if scenes != record["scenes"]:
         wrong.append(f"expected {scenes} scenes, got {record['scenes']}")
-    case.refuse([f"measured again, {one}" for one in wrong])
-    case.told.append(f"all {scenes} scenes were measured again from the predictions")
-    _tell_unread(case, own)
+    context.refuse(wrong, "measured again, ")
+    context.checked.append(f"all {scenes} scenes were measured again from the predictions")
+    _name_unread(context, own)
     strip = out / SAMPLES
     run = public_run(read_json(out / RUN, LARGEST_RECORD))
-    case.own = own, run, strip.read_bytes() if strip.exists() else b""
+    context.own = own, run, strip.read_bytes() if strip.exists() else b""

@@ -1,11 +1,8 @@
-"""A folder or an archive from a stranger in, the parts of an entry out, each sound or named.
-
-Nothing in it is trusted: sizes come before contents, and the parts are held against each other.
-"""
+"""Read the parts of an entry from a stranger, and check that they agree with each other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -16,29 +13,26 @@ from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
 from planetcr_bench.data.fingerprint import pixel_digest
 from planetcr_bench.data.reading import read_raster
 from planetcr_bench.errors import BenchError, SubmissionError
-from planetcr_bench.leaderboard.card import LARGEST_CARD, EntryCard, read_entry_card
-from planetcr_bench.leaderboard.entries import CARD
-from planetcr_bench.leaderboard.sent_ledger import read_sent_ledger, read_sent_run
+from planetcr_bench.leaderboard.card import EntryCard, read_entry_card
+from planetcr_bench.leaderboard.entries import CARD, LEDGER, RUN
+from planetcr_bench.leaderboard.ledgers import (
+    LARGEST_RECORD,
+    RunFacts,
+    decode_ledger,
+    differing_keys,
+    nested_text_errors,
+    refuse,
+)
 from planetcr_bench.predictions.format import CARD as PREDICTIONS_CARD
 from planetcr_bench.predictions.format import CROP_SIZE, Card, Predictions, header_size, read_card
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.submission.archive import extract, inspect
-from planetcr_bench.submission.manifest import (
-    MANIFEST,
-    Listed,
-    digests_of,
-    manifest_faults,
-    read_manifest,
-)
+from planetcr_bench.submission.archive import FILES, MANIFEST, PREDICTIONS, REPORT
+from planetcr_bench.submission.manifest import Listed, digests_of, manifest_errors, read_manifest
+from planetcr_bench.submission.plausibility import ledger_errors, sent_record_errors
 from planetcr_bench.utils.folders import is_litter, with_small_ending
 from planetcr_bench.utils.parallel import run_batches, track
-
-LEDGER: Final = "ledger.parquet"
-RUN: Final = "run.json"
-REPORT: Final = "report.md"
-PREDICTIONS: Final = "predictions"
-FILES: Final = (CARD, MANIFEST, LEDGER, RUN, REPORT)
-"""What every entry has; :data:`PREDICTIONS` is a folder that it may have."""
+from planetcr_bench.utils.untrusted import read_json
+from planetcr_bench.utils.validation import unknown_key, validate
 
 LARGEST_REPORT: Final = 1_000_000
 """Bytes; nobody reads it but its sender, the board writes its own."""
@@ -50,7 +44,7 @@ class SentEntry:
 
     Attributes:
         folder: Where they lie.
-        faults: Everything that is wrong, one line each; empty if all parts are there and agree.
+        errors: Everything that is wrong, one line each; empty if all parts are there and agree.
         card: Who and how.
         ledger: The sums.
         run: What ``run.json`` says.
@@ -60,7 +54,7 @@ class SentEntry:
     """
 
     folder: Path
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     card: EntryCard | None = None
     ledger: Ledger | None = None
     run: dict[str, Any] | None = None
@@ -72,87 +66,111 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def attempt(
-    faults: list[str], step: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs
+def collect_errors(
+    errors: list[str], step: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs
 ) -> _R | None:
-    """What a function returns; None where it refuses, and its reasons are added to ``faults``."""
+    """What a function returns; None where it refuses, and its reasons are added to ``errors``."""
     try:
         return step(*arguments, **options)
     except BenchError as error:
-        faults += error.problems or [error.message]
+        errors += error.problems or [error.message]
         return None
 
 
-def open_entry(path: Path, target: Path) -> Path:
-    """The folder that holds an entry's files: a folder as it is, an archive unpacked.
-
-    Args:
-        path: Folder or archive, of the files or of one folder of them.
-        target: Folder to make and to unpack into.
-
-    Raises:
-        SubmissionError: Lists everything that is wrong with the folder or archive.
-    """
-    if not path.exists() and not path.is_symlink():
-        raise SubmissionError(f"{path}: expected an entry, found no such file or folder")
-    if path.is_file() and not path.is_symlink():
-        target.mkdir(parents=True)
-        extract(path, target)
-        path = target
-    else:
-        inspect(path)
-    inner = _inside(path)
-    return inner[0] if len(inner) == 1 and inner[0].is_dir() else path
-
-
-def _inside(folder: Path) -> list[Path]:
-    """What is in a folder, save what systems leave behind."""
-    return [path for path in folder.iterdir() if not is_litter(path.name)]
-
-
 def read_entry(folder: Path, *, workers: int | None = None, quiet: bool = False) -> SentEntry:
-    """Read the parts of an entry and hold them against each other.
+    """Read the parts of an entry and compare them with each other.
 
     Args:
-        folder: From :func:`open_entry`.
+        folder: From ``open_entry``.
         workers: For decoding predictions, see ``worker_count``.
         quiet: Show no progress.
     """
     sent = SentEntry(folder)
-    present = _present(sent)
-    if CARD in present:
-        sent.card = attempt(sent.faults, read_entry_card, folder / CARD)
-    if LEDGER in present:
-        sent.ledger = attempt(sent.faults, read_sent_ledger, folder / LEDGER)
-    listed = attempt(sent.faults, read_manifest, folder / MANIFEST) if MANIFEST in present else None
+    errors, there = sent.errors, [name for name in FILES if (folder / name).is_file()]
+    errors += [f"{name}: expected this file, found none" for name in FILES if name not in there]
+    if REPORT in there and (folder / REPORT).stat().st_size > LARGEST_REPORT:
+        errors.append(f"{REPORT}: expected at most {LARGEST_REPORT} bytes")
+    listed = None
+    if CARD in there:
+        sent.card = collect_errors(errors, read_entry_card, folder / CARD)
+    if LEDGER in there:
+        sent.ledger = collect_errors(errors, read_sent_ledger, folder / LEDGER)
+    if MANIFEST in there:
+        listed = collect_errors(errors, read_manifest, folder / MANIFEST)
     if sent.ledger is None:
-        return sent  # nothing to hold the others against
-    if RUN in present:
-        sent.run = attempt(sent.faults, read_sent_run, folder / RUN, sent.ledger.provenance)
+        return sent  # nothing to compare the others with
+    if RUN in there:
+        sent.run = collect_errors(errors, read_sent_run, folder / RUN, sent.ledger.provenance)
     if listed is not None:
-        wrong = manifest_faults(listed, sent.ledger)
-        sent.faults += [f"{MANIFEST}: {fault}" for fault in wrong]
-        if PREDICTIONS in present:
+        errors += [f"{MANIFEST}: {line}" for line in manifest_errors(listed, sent.ledger)]
+        if (folder / PREDICTIONS).is_dir():
             _read_predictions(sent, sent.ledger, listed, workers=workers, quiet=quiet)
     return sent
 
 
-def _present(sent: SentEntry) -> set[str]:
-    """Known names that are there and of the right kind; whatever else is there is a fault."""
-    known = {*FILES, PREDICTIONS}
-    paths = {path.name: path for path in _inside(sent.folder)}
-    lacking = [name for name in FILES if name not in paths]
-    surplus = sorted(paths.keys() - known)
-    turned = sorted(
-        name for name in paths.keys() & known if paths[name].is_dir() != (name == PREDICTIONS)
-    )
-    sent.faults += [f"{name}: expected this file, found none" for name in lacking]
-    sent.faults += [f"{name}: expected only {', '.join(FILES)}, {PREDICTIONS}/" for name in surplus]
-    sent.faults += [f"{name}: expected files, and {PREDICTIONS} to be a folder" for name in turned]
-    present = (paths.keys() & known) - set(turned)
-    if REPORT in present and paths[REPORT].stat().st_size > LARGEST_REPORT:
-        sent.faults.append(f"{REPORT}: expected at most {LARGEST_REPORT} bytes")
-    return present
+def read_sent_ledger(path: Path) -> Ledger:
+    """Read a ledger of which nothing is believed.
+
+    Raises:
+        SubmissionError: Lists everything that is wrong with it.
+    """
+    ledger = decode_ledger(path, sent_record_errors)
+    refuse(path, ledger_errors(ledger))
+    return ledger
+
+
+# --- run.json ---------------------------------------------------------------------------------
+
+
+def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a stranger's ``run.json``.
+
+    Args:
+        path: The file.
+        record: What the ledger says of the run; must be said here too.
+
+    Raises:
+        SubmissionError: Lists everything that is wrong with it.
+    """
+    run = read_json(path, LARGEST_RECORD, error=SubmissionError)
+    facts = RunFacts.model_fields
+    known = [*record, *facts]
+    errors = [unknown_key(key, known) for key in run if key not in known]
+    errors += [
+        f"{key}: expected this key, found none"
+        for key in known
+        if key not in run and key != "notes"  # there only if something is to be said
+    ]
+    errors += differing_keys(run, {key: record[key] for key in record if key in run})
+    if record["complete"] and run.get("problems"):
+        errors.append("problems: expected none of a complete run")
+    own = {key: run[key] for key in facts if key in run}
+    errors += nested_text_errors(own, depth=3)
+    lines = [f"{path}: {line}" for line in errors]
+    collect_errors(lines, validate, RunFacts, run, str(path), error=SubmissionError)
+    if lines:
+        raise SubmissionError(f"{path}: expected the record of the ledger's run", lines)
+    return run
+
+
+def public_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``run.json`` says, without the folders of the machine that it was made on."""
+    return {
+        key: _without_folders(value) if key in RunFacts.model_fields else value
+        for key, value in run.items()
+    }
+
+
+def _without_folders(value: Any) -> Any:
+    """The same value with all paths cut to their last part, and no odd characters or markup."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    cut = " ".join(word.rstrip("/").rpartition("/")[2] for word in value.split(" "))[:1000]
+    return "".join("?" if one in "<>&`[]|" or not one.isprintable() else one for one in cut)
 
 
 # --- Predictions ------------------------------------------------------------------------------
@@ -163,41 +181,46 @@ def _read_predictions(
 ) -> None:
     folder = sent.folder / PREDICTIONS
     side = OPTICAL_SIZE if "full" in ledger.provenance["protocols"] else CROP_SIZE
-    wrong = _file_faults(folder, listed)
     digests = digests_of(ledger)
-    there = {with_small_ending(path.name): path for path in _inside(folder) if path.is_file()}
+    there = {
+        with_small_ending(path.name): path
+        for path in folder.iterdir()
+        if path.is_file() and not is_litter(path.name) and path.name != PREDICTIONS_CARD
+    }
+    errors = list(_file_errors(folder, there, listed))
     files = {one.scene: there[one.name] for one in listed if one.name in there}
     work = [(path, digests.get(scene, ""), side) for scene, path in files.items()]
-    lines = run_batches(_image_faults, work, workers=workers)
-    wrong += [line for line in track(lines, "Decode predictions", len(work), quiet=quiet) if line]
-    card = attempt(wrong, _predictions_card, folder, ledger)
-    sent.faults += wrong
-    if not wrong and card is not None:
+    lines = run_batches(_image_errors, work, workers=workers)
+    errors += [line for line in track(lines, "Decode predictions", len(work), quiet=quiet) if line]
+    card = collect_errors(errors, _predictions_card, folder, ledger)
+    sent.errors += errors
+    if not errors and card is not None:
         sent.files = files
         sent.predictions = Predictions(folder, card, {}, side)
 
 
-def _file_faults(folder: Path, listed: Sequence[Listed]) -> list[str]:
+def _file_errors(
+    folder: Path, there: Mapping[str, Path], listed: Sequence[Listed]
+) -> Sequence[str]:
+    """Where the images of a folder are not those that the manifest lists."""
     sizes = {one.name: one.bytes for one in listed}
-    there = {with_small_ending(path.name): path.lstat().st_size for path in _inside(folder)}
-    there.pop(PREDICTIONS_CARD, None)
     found = []
     for name in sorted(sizes.keys() | there.keys()):
         if name not in sizes:
             found.append(f"{folder / name}: expected only files that {MANIFEST} lists")
         elif name not in there:
             found.append(f"{folder / name}: expected this file of {MANIFEST}, found none")
-        elif sizes[name] != there[name]:
-            found.append(f"{folder / name}: expected {sizes[name]} bytes, got {there[name]}")
+        elif sizes[name] != (size := there[name].stat().st_size):
+            found.append(f"{folder / name}: expected {sizes[name]} bytes, got {size}")
     return found
 
 
-def _image_faults(work: Sequence[tuple[Path, str, int]]) -> list[str]:
+def _image_errors(work: Sequence[tuple[Path, str, int]]) -> list[str]:
     """One line for each file: empty, or why it is not the image that the ledger was measured on."""
-    return [_image_fault(*one) for one in work]
+    return [_image_error(*one) for one in work]
 
 
-def _image_fault(path: Path, sha256: str, side: int) -> str:
+def _image_error(path: Path, sha256: str, side: int) -> str:
     try:
         size = header_size(path)  # before any pixel is decoded
         if size != side:
@@ -214,11 +237,8 @@ def _image_fault(path: Path, sha256: str, side: int) -> str:
 
 
 def _predictions_card(folder: Path, ledger: Ledger) -> Card:
-    path = folder / PREDICTIONS_CARD
-    if path.exists() and path.stat().st_size > LARGEST_CARD:
-        raise SubmissionError(f"{path}: expected at most {LARGEST_CARD} bytes")
-    card = read_card(folder)
-    record = ledger.provenance
+    """What ``predictions.toml`` says, which must be what the ledger says."""
+    path, card, record = folder / PREDICTIONS_CARD, read_card(folder), ledger.provenance
     expected = {"scale": record["scale"], "method": record["method"], "dataset": None}
     for key in ("split", "fingerprint", "simulation"):
         if getattr(card, key) is not None:
@@ -230,10 +250,10 @@ def _predictions_card(folder: Path, ledger: Ledger) -> Card:
         for key, value in expected.items()
         if getattr(card, key) != value
     ]
-    tag = UNKNOWN_INPUT if card.window is None else INPUT_WINDOWS[card.window]
-    if record.get("input_window", tag) != tag:  # earlier versions did not say
-        told = f"input_window {record['input_window']!r} by the ledger"
-        wrong.append(f"{path}: expected a window of {told}, got {card.window!r}")
+    window = UNKNOWN_INPUT if card.window is None else INPUT_WINDOWS[card.window]
+    if record.get("input_window", window) != window:  # earlier versions did not say
+        said = f"input_window {record['input_window']!r} by the ledger"
+        wrong.append(f"{path}: expected a window of {said}, got {card.window!r}")
     if wrong:
         raise SubmissionError(f"{path}: expected what the ledger says", wrong)
     return card

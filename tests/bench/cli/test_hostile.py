@@ -67,8 +67,8 @@ def expect_plain(text: str) -> None:
         ["check", EVIL],
         ["compare", EVIL],
         ["leaderboard", EVIL],
-        ["submit", "--check", EVIL],
-        ["submit", "preds", "--card", EVIL],
+        ["submit", "check", EVIL],
+        ["submit", "pack", "preds", "--card", EVIL],
         ["evaluate", EVIL],
         ["gallery", EVIL, EVIL],
         ["predict", "mean-fill", "--data", EVIL, "--out", "out"],
@@ -156,9 +156,9 @@ def folder(path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["submit", "preds", "--card", "FILE", "--data", "data"],
-        ["submit", "--check", "FILE"],
-        ["submit", "--check", "entry.zip"],
+        ["submit", "pack", "preds", "--card", "FILE", "--data", "data"],
+        ["submit", "check", "FILE"],
+        ["submit", "check", "entry.zip"],
         ["compare", "FILE"],
         ["predict", "spa_gan", "--weights", "FILE", "--data", "data", "--out", "out"],
         ["predict", "FILE.py:build", "--data", "data", "--out", "out"],
@@ -296,7 +296,7 @@ def own(data: Path, preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [
         (PREDICTION, EVALUATE),
         (PREDICTION, ["gallery", "data", "preds", "--out", "g.png"]),
-        (PREDICTION, ["submit", "preds", "--card", "card.toml", "--data", "data"]),
+        (PREDICTION, ["submit", "pack", "preds", "--card", "card.toml", "--data", "data"]),
         ("preds/predictions.toml", EVALUATE),
         ("list.csv", [*EVALUATE, "--list", "list.csv"]),
         (MASK, EVALUATE),
@@ -322,7 +322,9 @@ def test_no_command_waits_for_what_is_no_file(
 
 
 @pytest.mark.parametrize("kind", ["npz", "structured", "huge", "broken", "objects"])
-@pytest.mark.parametrize("words", [EVALUATE, ["submit", "preds", "--card", "c", "--data", "data"]])
+@pytest.mark.parametrize(
+    "words", [EVALUATE, ["submit", "pack", "preds", "--card", "c", "--data", "data"]]
+)
 def test_arrays_that_are_none_are_refused_per_file(own: Path, words: list[str], kind: str) -> None:
     card = RUNS / "mean-fill/card.toml"
     shutil.copyfile(card, own / "c")

@@ -22,7 +22,7 @@ MANY = {"simulate": 30, "simulate, with truth": 30, "accept": 12, "evaluate": 12
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
 
-PACK = ["submit", "preds", "--card", "card.toml", "--data", "data", "--workers", "0"]
+PACK = ["submit", "pack", "preds", "--card", "card.toml", "--data", "data", "--workers", "0"]
 NETWORK = ["--weights", "random", "--model-arg", "width=2", "--device", "cpu"]
 SHORT = ["--epochs", "2", "--batch", "1", "--crop", "32", "--val-share", "0", "--device", "cpu"]
 COMMANDS = {
@@ -35,7 +35,7 @@ COMMANDS = {
     "predict by a network": ["predict", "spa_gan", "--data", "data", "--out", "p", *NETWORK],
     "submit a folder": [*PACK, "--out", "entry", "--with-predictions"],
     "submit a zip": [*PACK, "--out", "entry.zip"],
-    "accept": ["submit", "--check", "sent", "--accept", "--results", "results", "--workers", "0"],
+    "accept": ["submit", "accept", "sent", "--results", "results", "--workers", "0"],
     "leaderboard": ["leaderboard", "board", "--out", "site"],
     "evaluate": ["evaluate", "preds", "--data", "data", "--workers", "0"],
     "train": ["train", "spa_gan", "--data", "data", "--out", "run", "--model-arg", "width=2",

@@ -25,7 +25,6 @@ from planetcr_bench.analysis.segmentation_tables import class_table, table3
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, THICKNESS
 from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.leaderboard.page import write_board
-from planetcr_bench.leaderboard.sent_ledger import read_sent_ledger
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.report.report import report, write_comparison
 from planetcr_bench.report.scores import summary
@@ -39,6 +38,7 @@ from planetcr_bench.results.ledger import (
     schema_of,
     write_ledger,
 )
+from planetcr_bench.submission.entry import read_sent_ledger
 
 RESULTS = RUNS
 OFFICIAL = PROTOCOLS["official"]

@@ -89,7 +89,9 @@ def site(runs: dict[str, Ledger], tmp_path_factory: pytest.TempPathFactory) -> s
     entries, problems = read_entries(folder / "results")
     assert problems == []
     evil = [
-        replace(entry, card=replace(entry.card, hardware=EVIL, notes=EVIL)) if entry.card else entry
+        replace(entry, card=entry.card.model_copy(update={"hardware": EVIL, "notes": EVIL}))
+        if entry.card
+        else entry
         for entry in entries
     ]
     write_board(folder, evil)

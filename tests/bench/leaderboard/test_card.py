@@ -51,26 +51,26 @@ def test_the_card_of_the_tests_is_a_good_one(tmp_path: Path) -> None:
         ("hardware", "<img src=x onerror=alert(1)>", "looks like HTML"),
         ("bibtex", "@misc{a, note = {<script>alert(1)</script>}}", "looks like HTML"),
         ("notes", "&lt;script&gt;", "looks like HTML"),
-        ("licence", "javascript:alert(1)", "looks like a script"),
-        ("code", "javascript:alert(1)", "looks like a script"),
-        ("code", "data:text/html,x", "looks like a script"),
+        ("code", "javascript:alert(1)", "begins with https"),
+        ("paper", "javascript:alert(1)", "begins with https"),
         ("code", "ftp://example.org", "begins with https"),
-        ("code", "example", "expected an address"),
-        ("code", "https://[::1", "expected an address"),
+        ("code", "example", "begins with https"),
+        ("code", "https://[::1", "begins with https"),
         ("paper", "file:/etc/passwd", "begins with https"),
         ("authors", ["a\u202eb"], "control characters"),
         ("authors", ["x\x1b[31m"], "control characters"),
-        ("authors", "me", "list of names"),
-        ("authors", [], "list of names"),
+        ("authors", "me", "expected a list"),
+        ("authors", [], "expected 1 to 100 of them, each once, got []"),
         ("method", "x" * 61, "at most 60"),
         ("method", "../up", "letters, digits"),
         ("method", " ", "got none"),
-        ("year", "2026", "a year"),
-        ("year", True, "a year"),
-        ("inputs", ["optical", "dem"], "some of optical, sar"),
+        ("year", "2026", "a whole number"),
+        ("year", True, "a whole number"),
+        ("year", 3000, "at most 2100"),
+        ("inputs", ["optical", "dem"], "'optical' or 'sar', got 'dem'"),
         ("inputs", ["sar", "sar"], "each once"),
-        ("inputs", [["sar"]], "some of optical, sar"),
-        ("parameters", -1, "whole number"),
+        ("inputs", [["sar"]], "'optical' or 'sar', got ["),
+        ("parameters", -1, "at least 0"),
         ("parameters", 1.5, "whole number"),
         ("bibtex", "@misc{a, title = {open}", "braces closed"),
         ("bibtex", "see paper", "one BibTeX entry"),
@@ -79,19 +79,19 @@ def test_the_card_of_the_tests_is_a_good_one(tmp_path: Path) -> None:
 def test_a_bad_value_is_named(tmp_path: Path, key: str, value: object, reason: str) -> None:
     with pytest.raises(SubmissionError) as refused:
         read(tmp_path, {**GOOD, key: value})
-    (problem,) = refused.value.problems
-    assert f"card.toml: {key}: " in problem
+    problem = refused.value.message
+    assert f"card.toml: {key}" in problem
     assert reason in problem
 
 
-def test_every_fault_is_listed_at_once_with_a_suggestion(tmp_path: Path) -> None:
+def test_every_error_is_listed_at_once_with_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError) as refused:
         read(tmp_path, {"methd": "x", "year": 1, "authors": ["a"]})
     text = str(refused.value)
     assert "unknown key 'methd'; did you mean 'method'?" in text
     for name in ("method", "licence", "inputs", "training_data", "extra_data", "hardware"):
-        assert f"{name}: expected it to be given" in text
-    assert "year: expected a year" in text
+        assert f"{name}: expected this key, found none" in text
+    assert "year: expected a number of at least 1970" in text
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"a = [", b"# " + b"x" * LARGEST_CARD])

@@ -19,9 +19,8 @@ from paths import ROOT
 from planetcr_bench.errors import LedgerError, SubmissionError
 from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import read_entry_card
-from planetcr_bench.leaderboard.consistency import shape_faults
 from planetcr_bench.leaderboard.entries import read_entries, runs_named
-from planetcr_bench.leaderboard.sent_ledger import LARGEST_LEDGER, _decode
+from planetcr_bench.leaderboard.ledgers import LARGEST_LEDGER, _decode, record_errors
 
 
 def test_entries_come_with_card_and_status_in_the_order_of_their_folders(tmp_path: Path) -> None:
@@ -50,7 +49,7 @@ def swap_run(folder: Path) -> None:
     ("spoil", "reason"),
     [
         (spoil_ledger, "cannot be read"),
-        (swap_run, "expected complete as in ledger.parquet"),
+        (swap_run, "complete: expected True as in the ledger"),
         (lambda folder: (folder / "run.json").unlink(), "did not finish"),
         (lambda folder: (folder / "ledger.parquet").unlink(), "found none"),
         (lambda folder: (folder / "run.json").write_text("{"), "expected JSON"),
@@ -109,12 +108,12 @@ PASSES = {
 
 @pytest.mark.parametrize("key", sorted(RECORD_OF_ONE))
 def test_every_key_of_a_record_has_a_type_and_a_rule(key: str) -> None:
-    assert shape_faults(RECORD_OF_ONE) == []
+    assert record_errors(RECORD_OF_ONE) == []
     less = {name: value for name, value in RECORD_OF_ONE.items() if name != key}
-    assert shape_faults(less)
+    assert record_errors(less)
     for value in ODD_VALUES:
         passes = any(key == name and value is known for name, known in PASSES)
-        assert bool(shape_faults({**RECORD_OF_ONE, key: value})) != passes, (key, value)
+        assert bool(record_errors({**RECORD_OF_ONE, key: value})) != passes, (key, value)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +135,7 @@ def test_every_key_of_a_record_has_a_type_and_a_rule(key: str) -> None:
     ],
 )
 def test_values_within_a_record_are_looked_at(change: dict) -> None:
-    assert shape_faults({**RECORD_OF_ONE, **change})
+    assert record_errors({**RECORD_OF_ONE, **change})
 
 
 def test_every_column_has_its_type(tmp_path: Path) -> None:
@@ -154,7 +153,7 @@ def test_every_column_has_its_type(tmp_path: Path) -> None:
             column = pa.field(name, other.type)
             pq.write_table(table.set_column(index, column, other), folder / "ledger.parquet")
             with pytest.raises(SubmissionError) as refused:
-                _decode(folder / "ledger.parquet", shape_faults)
+                _decode(folder / "ledger.parquet", record_errors)
             assert any(f"{name}: expected" in line for line in refused.value.problems)
 
 

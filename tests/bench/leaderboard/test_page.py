@@ -108,7 +108,7 @@ def test_text_of_cards_cannot_close_the_data_or_open_a_tag(results: Path, tmp_pa
     entries, _ = read_entries(results)
     evil = "</script><script>alert(1)</script><!--"
     (carded,) = (entry for entry in entries if entry.card)
-    carded = replace(carded, card=replace(carded.card, method=evil, hardware=evil))
+    carded = replace(carded, card=carded.card.model_copy(update={"method": evil, "hardware": evil}))
     write_board(tmp_path, [carded])
     page = (tmp_path / "index.html").read_text()
     assert "alert(1)" in page

@@ -22,8 +22,6 @@ from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import LedgerError, SubmissionError
 from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
 from planetcr_bench.evaluation.runner import ResumeStore, measure_scene
-from planetcr_bench.leaderboard.consistency import floor_columns, ledger_faults
-from planetcr_bench.leaderboard.sent_ledger import read_sent_ledger
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import FLOOR_SUMS
@@ -41,7 +39,9 @@ from planetcr_bench.results.ledger import (
     schema_of,
     write_ledger,
 )
-from planetcr_bench.submission.pack import _write_ledger
+from planetcr_bench.submission.entry import read_sent_ledger
+from planetcr_bench.submission.pack import write_checked_ledger
+from planetcr_bench.submission.plausibility import floor_columns, ledger_errors
 from scenes import write_dataset
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
@@ -101,7 +101,7 @@ def test_a_ledger_with_it_survives_the_disk_and_one_without_stays_valid(tmp_path
     again = read_ledger(tmp_path / "a.parquet")
     assert again.has_floor
     assert_frame_equal(again.frame, ledger.frame)
-    _write_ledger(tmp_path / "b.parquet", again)  # as an entry keeps it
+    write_checked_ledger(tmp_path / "b.parquet", again)  # as an entry keeps it
     assert_frame_equal(read_ledger(tmp_path / "b.parquet").frame, ledger.frame)
     assert not read_ledger(OLD).has_floor
     half = table.drop_columns(["floored_pixels"])
@@ -197,9 +197,9 @@ def test_what_is_clear_has_the_angle_of_the_clear_image() -> None:
     frame = ledger.frame.assign(**zero, **same)
     right = Ledger(frame.assign(input_angle_deg=frame["self_angle_deg"]), ledger.provenance)
     rule = "the clear image's own angle of what is clear"
-    assert not any(rule in fault for fault in ledger_faults(right))
+    assert not any(rule in fault for fault in ledger_errors(right))
     wrong = Ledger(frame.assign(input_angle_deg=1.0), ledger.provenance)
-    assert any(rule in fault for fault in ledger_faults(wrong))
+    assert any(rule in fault for fault in ledger_errors(wrong))
 
 
 # --- Tables ---------------------------------------------------------------------------------------

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import re
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +23,9 @@ from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import Ledger, read_ledger, schema_of, write_ledger
+from planetcr_bench.submission.accept import accept
 from planetcr_bench.submission.check import CheckConfig, CheckResult, check
-from planetcr_bench.submission.pack import accept, pack
+from planetcr_bench.submission.pack import pack
 
 CARD = RUNS / "mean-fill/card.toml"
 Tamper = Callable[[Path], None]
@@ -55,16 +52,16 @@ def entry(packed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(packed, tmp_path / "sent"))
 
 
-def checked(path: Path, **scrutiny: object) -> CheckResult:
+def checked(path: Path, **config: object) -> CheckResult:
     work = path.parent / f"work-{len(list(path.parent.iterdir()))}"
     work.mkdir()
-    return check(path, work, CheckConfig(workers=0, quiet=True, **scrutiny))
+    return check(path, work, CheckConfig(workers=0, quiet=True, **config))
 
 
-def refusal(path: Path, **scrutiny: object) -> str:
+def refusal(path: Path, **config: object) -> str:
     """Why an entry is refused, a line each."""
     with pytest.raises(SubmissionError) as refused:
-        checked(path, **scrutiny)
+        checked(path, **config)
     assert str(path) in refused.value.message
     assert all(line.isprintable() for line in refused.value.problems)
     return "\n".join(refused.value.problems)
@@ -139,64 +136,34 @@ def test_an_honest_entry_is_sound_and_only_read(packed: Path, tmp_path: Path) ->
     work.mkdir()
     found = check(packed, work, CheckConfig(workers=0, quiet=True))
     assert (found.status, found.card.method) == ("claimed", "mean-fill")
-    assert "predictions of 10 scenes" in found.told[0]
-    assert "not held against the dataset" in found.told[1]
+    assert "predictions of 10 scenes" in found.checked[0]
+    assert "not compared with the dataset" in found.checked[1]
     assert found.ledger.frame.equals(read_ledger(packed).frame)
     assert tree(packed) == before
-
-
-@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
-@pytest.mark.parametrize("inner", [True, False], ids=["folder", "files"])
-def test_it_is_taken_as_an_archive_of_its_folder_or_its_files(
-    packed: Path, tmp_path: Path, ending: str, inner: bool
-) -> None:
-    root, base = (packed.parent, "entry") if inner else (packed, ".")
-    kind = {".zip": "zip", ".tar.gz": "gztar"}[ending]
-    archive = shutil.make_archive(str(tmp_path / "sent"), kind, root, base)
-    assert "predictions of 10 scenes" in checked(Path(archive)).told[0]
-
-
-@pytest.mark.parametrize("archive", [True, False])
-def test_what_finder_leaves_and_endings_in_capitals_do_not_matter(
-    entry: Path, tmp_path: Path, archive: bool
-) -> None:
-    for path in (entry / "predictions").glob("*.tif"):
-        path.rename(path.with_suffix(".TIF"))
-        (path.parent / f"._{path.name}").write_bytes(b"\0\5\26\7")
-    for folder in (entry, entry / "predictions"):
-        (folder / ".DS_Store").touch()
-    if archive:
-        (tmp_path / "up").mkdir()
-        entry.rename(tmp_path / "up" / "entry")
-        (tmp_path / "up" / "__MACOSX" / "entry").mkdir(parents=True)
-        (tmp_path / "up" / "__MACOSX" / "entry" / "._card.toml").touch()
-        (tmp_path / "up" / ".DS_Store").touch()
-        entry = Path(shutil.make_archive(str(tmp_path / "mac"), "zip", tmp_path / "up", "."))
-    assert "predictions of 10 scenes" in checked(entry).told[0]
 
 
 def test_predictions_need_not_be_sent(entry: Path, simulated: Path) -> None:
     shutil.rmtree(entry / "predictions")
     found = checked(entry, data=simulated, sample=None)
     assert found.status == "claimed"
-    assert "no predictions were sent" in found.told[0]
-    assert "10 scenes, drawn with seed 0, were held against the dataset's input" in found.told
+    assert "no predictions were sent" in found.checked[0]
+    assert "10 scenes, drawn with seed 0, were compared with the dataset's input" in found.checked
 
 
 def test_a_seeded_sample_is_measured_again(entry: Path, simulated: Path) -> None:
     found = checked(entry, data=simulated, sample=3, seed=7)
     assert found.status == "claimed"
-    assert "3 scenes, drawn with seed 7, were measured again from the predictions" in found.told
+    assert "3 scenes, drawn with seed 7, were measured again from the predictions" in found.checked
 
 
 def test_measuring_all_again_verifies_and_gives_the_boards_own_ledger(
     entry: Path, simulated: Path
 ) -> None:
-    command = ["planetcr-bench", "submit", "--check", str(entry)]
+    command = ["planetcr-bench", "submit", "check", str(entry)]
     found = checked(entry, data=simulated, sample=None, command=command)
     assert found.status == "verified"
     assert found.samples.startswith(b"\xff\xd8\xff")
-    assert found.run["command"] == "planetcr-bench submit --check sent"
+    assert found.run["command"] == "planetcr-bench submit check sent"
     assert found.ledger.frame.equals(read_ledger(entry).frame)
 
 
@@ -241,9 +208,9 @@ def test_a_segmenter_that_is_at_hand_is_asked_again(
         packed / "predictions", CARD, tmp_path / "e", results=tmp_path / "r", name="segmented",
         with_predictions=True, **options,
     )  # fmt: skip
-    asked = f"segmenter {segmenter.name} was not asked again; give it with --segmenter"
-    assert asked in checked(out, data=simulated, sample=2).told
-    assert asked not in checked(out, data=simulated, sample=2, segmenters=[segmenter]).told
+    asked = f"segmenter {segmenter.name} was not run again; give it with --segmenter"
+    assert asked in checked(out, data=simulated, sample=2).checked
+    assert asked not in checked(out, data=simulated, sample=2, segmenters=[segmenter]).checked
     column = f"segmenter_{segmenter.key}_prediction_"
 
     def swap(ledger: Ledger) -> None:
@@ -265,61 +232,16 @@ def test_a_segmenter_that_is_at_hand_is_asked_again(
 
 def test_runs_on_the_board_are_witnesses_of_the_input(packed: Path, entry: Path) -> None:
     results = packed.parent / "results"
-    told = "\n".join(checked(entry, results=results).told)
+    told = "\n".join(checked(entry, results=results).checked)
     assert "no other run of its track in" in told  # no witness of itself
     rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
-    held = f"its input was held against 1 runs in {results}"
-    assert held in checked(entry, results=results).told
+    held = f"its input was compared with 1 runs in {results}"
+    assert held in checked(entry, results=results).checked
     rewrite(entry, lambda ledger: ledger.provenance.update(name="honest"))
     one = first_digest(entry)
     rewrite(entry, lambda ledger: ledger.frame.replace({one: "0" * 64}, inplace=False), listed=True)
     shutil.rmtree(entry / "predictions")
-    assert held in checked(entry, results=results).told  # a name does not choose its witness
-
-
-# --- Archives and folders ---------------------------------------------------------------------
-
-
-def zip_with(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-@pytest.mark.parametrize("name", ["../card.toml", "/etc/card.toml", "a/../../card.toml"])
-def test_a_path_out_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
-    archive = zip_with(tmp_path / "a.zip", {name: b"x", "entry/run.json": b"{}"})
-    assert repr(name) in refusal(archive)
-    assert not (tmp_path / "card.toml").exists()
-
-
-def test_a_bomb_is_refused_by_ratio_and_by_count(tmp_path: Path) -> None:
-    bomb = zip_with(tmp_path / "bomb.zip", {"entry/ledger.parquet": bytes(150_000_000)})
-    assert bomb.stat().st_size < 200_000
-    assert "200 times" in refusal(bomb)
-    many = zip_with(tmp_path / "many.zip", {f"e/{index}.npy": b"" for index in range(7_001)})
-    assert "7000 files" in refusal(many)
-
-
-def test_a_link_is_refused_in_an_archive_and_in_a_folder(entry: Path, tmp_path: Path) -> None:
-    link = tarfile.TarInfo("entry/ledger.parquet")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        archive.addfile(link)
-    assert "got a link" in refusal(tmp_path / "a.tar")
-    (entry / "card.toml").unlink()
-    (entry / "card.toml").symlink_to("/etc/passwd")
-    assert "'card.toml'" in refusal(entry)
-    assert "root" not in refusal(entry)
-
-
-@pytest.mark.parametrize("name", ["nothing.zip", "card.exe"])
-def test_what_is_no_entry_is_refused(tmp_path: Path, name: str) -> None:
-    if name == "card.exe":
-        (tmp_path / name).write_bytes(b"MZ")
-    with pytest.raises(SubmissionError, match=re.escape(name)):
-        checked(tmp_path / name)
+    assert held in checked(entry, results=results).checked  # a name does not choose its witness
 
 
 # --- Files ------------------------------------------------------------------------------------
@@ -366,22 +288,20 @@ def turned_bytes(entry: Path) -> None:
         (remove("ledger.parquet"), "ledger.parquet: expected this file, found none"),
         (remove("manifest.json"), "manifest.json: expected this file, found none"),
         (remove("run.json"), "run.json: expected this file, found none"),
-        (put("notes.md", b"x"), "notes.md: expected only"),
-        (put("more/notes.md", b"x"), "more: expected only"),
+        (put("notes.md", b"x"), "'notes.md': expected only"),
         (put("report.md", bytes(1_000_001)), "report.md: expected at most"),
         (put("ledger.parquet", b"PAR1 no"), "ledger.parquet: expected a ledger"),
         (put("run.json", b"[" * 100_000), "run.json: expected JSON"),
-        (put("run.json", b"{}"), "run.json: name: expected it to be given"),
+        (put("run.json", b"{}"), "run.json: name: expected this key, found none"),
         (put("manifest.json", b"[]"), "manifest.json: expected an object"),
         (put("card.toml", b"a = " + b"[" * 50_000), "card.toml: expected at most 50 levels"),
         (put("card.toml", b"a = \xff\xfe"), "card.toml: expected text in UTF-8"),
         (card_with(methud="x"), "did you mean 'method'?"),
         (card_with(notes="<script>alert(1)</script>"), "notes: expected plain text, got what"),
-        (card_with(code="javascript:alert(1)"), "code: expected plain text"),
+        (card_with(code="javascript:alert(1)"), "code: expected an address"),
         (card_with(method='x" onclick="y'), "method: expected letters"),
-        (card_with(authors=["A\x1b[31m"]), "authors: expected no control characters"),
+        (card_with(authors=["A\x1b[31m"]), "authors[0]: expected no control characters"),
         (put("predictions/evil_1_p_1.npy", b"x"), "evil_1_p_1.npy: expected only files that"),
-        (put("predictions/sub/x.npy", b"x"), "predictions/sub: expected only files that"),
         (lambda entry: first_image(entry).unlink(), "expected this file of manifest.json"),
         (swapped_file, "expected pixels of SHA-256"),
         (turned_bytes, "bytes, got"),
@@ -391,7 +311,7 @@ def turned_bytes(entry: Path) -> None:
         (put("predictions/predictions.toml", b'split = "val"'), "expected split = 'test'"),
         (put("predictions/predictions.toml", b'fingerprint = "f"'), "expected fingerprint = "),
         (put("predictions/predictions.toml", b'simulation = "s"'), "expected simulation = "),
-        (put("predictions/predictions.toml", b"#" * 70_000), "expected at most 64000 bytes"),
+        (put("predictions/predictions.toml", b"#" * 70_000), "expected at most 64,000 bytes"),
     ],
 )
 def test_a_file_that_is_not_as_it_must_be_is_named(
@@ -401,25 +321,16 @@ def test_a_file_that_is_not_as_it_must_be_is_named(
     assert reason in refusal(entry)
 
 
-def test_a_file_in_the_place_of_a_folder_is_named(entry: Path) -> None:
-    shutil.rmtree(entry / "predictions")
-    (entry / "run.json").rename(entry / "x.json")
-    (entry / "x.json").rename(entry / "predictions.json")
-    (entry / "run.json").mkdir()
-    assert "run.json: expected files" in refusal(entry)
-
-
 def test_everything_that_is_wrong_is_listed_at_once(entry: Path, simulated: Path) -> None:
     card_with(licence="<b>", colour="red")(entry)
     edit(entry / "run.json", lambda run: run.update(surprise=1, device="<i>"))
     edit(entry / "manifest.json", lambda manifest: manifest["files"].pop())
     swapped_file(entry)
-    (entry / "evil.md").write_text("x")
     lines = refusal(entry, data=simulated)
     for reason in (
-        "unknown key 'colour'", "licence: expected plain text", "'surprise': unknown",
+        "unknown key 'colour'", "licence: expected plain text", "unknown key 'surprise'",
         "device: expected plain text", "1 scenes are in the ledger alone", "SHA-256",
-        "evil.md: expected only", "expected only files that manifest.json lists",
+        "expected only files that manifest.json lists",
     ):  # fmt: skip
         assert reason in lines, reason
 
@@ -469,26 +380,10 @@ def infinite(path: Path) -> None:
     np.save(path, np.full((4, 300, 300), np.inf, np.float32))
 
 
-def small(path: Path) -> None:
-    np.save(path, np.zeros((4, 160, 160), np.uint16))
-
-
 def negative(path: Path) -> None:
     header = {"descr": "<u2", "fortran_order": False, "shape": (4, -300, 300)}
     with path.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
-
-
-def brackets(path: Path) -> None:
-    """A header that is no end of a text in Python."""
-    path.write_bytes(b"\x93NUMPY\x01\x00" + (3000).to_bytes(2, "little") + b"(" * 3000)
-
-
-def longer_than_its_file(path: Path) -> None:
-    stream = io.BytesIO()
-    header = {"descr": "<u2", "fortran_order": False, "shape": (4, 300, 300)}
-    np.lib.format.write_array_header_1_0(stream, header)
-    path.write_bytes(stream.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -499,10 +394,7 @@ def longer_than_its_file(path: Path) -> None:
         (huge_tiles, ".tif", "expected tiles of at most 2048"),
         (reference, ".tif", "cannot be read"),
         (infinite, ".npy", "expected finite numbers"),
-        (small, ".npy", "expected 300 × 300 pixels"),
-        (longer_than_its_file, ".npy", "the file is cut off"),
         (negative, ".npy", "its header is broken"),
-        (brackets, ".npy", "its header is broken"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -567,17 +459,6 @@ def test_an_input_that_is_not_the_datasets_is_caught_without_predictions(
     assert "a run on the same dataset: cloudy_clear:" in lines
 
 
-def test_sums_that_cannot_be_are_named_without_a_dataset(entry: Path) -> None:
-    def change(ledger: Ledger) -> None:
-        ledger.frame.loc[0, "squared_error"] *= 1e-6
-        ledger.frame.loc[1, "ssim"] = 2.0 * ledger.frame.loc[1, "pixels"]
-
-    rewrite(entry, change)
-    lines = refusal(entry)
-    assert "Σe²" in lines
-    assert "SSIM of −1 to 1" in lines
-
-
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
@@ -606,7 +487,7 @@ def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path, pac
 
     shutil.rmtree(entry / "predictions")
     rewrite(entry, change, listed=True)
-    assert "expected_scenes: expected 10 by its simulation, got 5" in refusal(entry)
+    assert "expected_scenes: expected 10 in its track, got 5" in refusal(entry)
     rewrite(entry, lambda ledger: ledger.provenance.update(track="mine", simulation=None))
     assert checked(entry).run["complete"]
     assert "expected_scenes: expected 10 by the dataset" in refusal(entry, data=simulated)
@@ -616,35 +497,15 @@ def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path, pac
     assert "expected_scenes: expected 10, got 5" in refusal(entry, results=results)
 
 
-@pytest.mark.parametrize(
-    ("facts", "reason"),
-    [
-        ({"track": "planet-cr"}, "track: expected sim-v1-tiny by its simulation, got 'planet-cr'"),
-        (
-            {"track": "planet-cr", "simulation": None},
-            "expected_scenes: expected 3000 by its track, got 10",
-        ),
-        ({"track": "sim-v1"}, "track: expected sim-v1-tiny by its simulation, got 'sim-v1'"),
-        ({"simulation": None}, "track: expected a simulation, or the track of a dataset that is"),
-        ({"simulation": "my own"}, "simulation: expected its version, preset, seed and size"),
-        ({"simulation": "sim-v1 standard, seed 1, size tiny"}, "expected sim-v1-tiny-seed1 by"),
-        ({"simulation": "sim-v1 standard, seed 0, size full"}, "expected_scenes: expected 3000"),
-    ],
-)
-def test_tracks_do_not_mix(entry: Path, facts: dict, reason: str) -> None:
-    rewrite(entry, lambda ledger: ledger.provenance.update(facts))
-    assert reason in refusal(entry)
-
-
 def test_predictions_of_another_run_are_told(packed: Path, entry: Path) -> None:
     rewrite(entry, lambda ledger: ledger.provenance.update(name="mine"))
     results = packed.parent / "results"
     told = f"of its 10 predictions are those of {results / 'sim-v1-tiny/honest'}"
-    assert f"10 {told}" in checked(entry, results=results).told
+    assert f"10 {told}" in checked(entry, results=results).checked
     one = first_digest(entry)
     rewrite(entry, lambda ledger: ledger.frame.replace({one: "0" * 64}, inplace=False), listed=True)
     shutil.rmtree(entry / "predictions")
-    assert f"9 {told}" in checked(entry, results=results).told
+    assert f"9 {told}" in checked(entry, results=results).checked
 
 
 def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Path) -> None:
@@ -659,7 +520,7 @@ def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Pat
     assert "fingerprint: expected 111111111111… of " in lines
     (claimed,) = (tmp_path / "board").glob("*/*/status.json")
     claimed.unlink()
-    told = checked(entry, results=tmp_path / "board").told
+    told = checked(entry, results=tmp_path / "board").checked
     assert any(line.startswith("none of 1 other runs of its track in ") for line in told)
 
 
@@ -667,7 +528,7 @@ def test_a_verified_run_is_a_witness_of_its_own_predictions(entry: Path, tmp_pat
     """Sent again, it is sound; with the same predictions, nobody sends other sums."""
     accept(replace(checked(entry), status="verified"), tmp_path / "board")
     again = checked(entry, results=tmp_path / "board")
-    assert f"its input was held against 1 runs in {tmp_path / 'board'}" in again.told
+    assert f"its input was compared with 1 runs in {tmp_path / 'board'}" in again.checked
     accept(again, tmp_path / "board", replace_old=True)
     accept(replace(again, status="verified"), tmp_path / "board", replace_old=True)
 
@@ -732,7 +593,7 @@ def test_what_the_board_measures_itself_overrules_what_it_knew(
     assert "(--sample all overrules it): absolute_error: " in lines
     right = checked(entry, results=board, **everything)
     where = board / "sim-v1-tiny/honest"
-    assert f"10 of its 10 predictions are those of {where}, verified" in right.told
+    assert f"10 of its 10 predictions are those of {where}, verified" in right.checked
     assert right.status == "verified"
     accept(right, board, replace_old=True)
     assert read_ledger(where).provenance["scale"] is None
@@ -754,16 +615,6 @@ def test_scenes_that_the_dataset_has_not_are_named(
     rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
     lines = refusal(entry, results=packed.parent / "results")
     assert "a run on the same dataset: 1 scenes are not in it, first" in lines
-
-
-def test_an_accepted_entry_is_believed_by_the_next(
-    entry: Path, packed: Path, tmp_path: Path, simulated: Path
-) -> None:
-    folder = accept(checked(packed, data=simulated, sample=1), tmp_path / "board")
-    assert json.loads((folder / "status.json").read_text())["status"] == "claimed"
-    rewrite(entry, lambda ledger: ledger.provenance.update(name="second"))
-    told = checked(entry, results=tmp_path / "board").told
-    assert f"its input was held against 1 runs in {tmp_path / 'board'}" in told
 
 
 def test_predictions_that_cannot_be_scored_are_no_traceback(

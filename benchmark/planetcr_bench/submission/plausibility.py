@@ -1,12 +1,13 @@
-"""A ledger from a stranger in, every reason why no measurement can have given it out.
+"""Find sums that no measurement can have given, by a ledger alone or by a second one.
 
-What follows from a ledger alone, and from another of the same scenes. Nothing is opened here.
+Every rule here follows by arithmetic from what the columns are: none guesses what is likely. No
+file is opened.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,21 +15,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import (
-    INPUT_WINDOWS,
     OPTICAL_SIZE,
     PLANET_CR,
     PLANET_CR_TEST_SCENES,
-    RUN_NAME,
     SPLITS,
     THICKNESS,
-    UNKNOWN_INPUT,
     UNNAMED,
 )
 from planetcr_bench.data.metadata import TEST_SCENES, Simulation
-from planetcr_bench.leaderboard.card import text_faults
+from planetcr_bench.leaderboard.ledgers import Record, record_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.sums import FLOOR_SUMS, SUMS, segmenter_columns
-from planetcr_bench.results.ledger import RECORD, SCHEMA_VERSION, Ledger, broken_rules
+from planetcr_bench.results.ledger import Ledger, broken_rules
 
 ROUNDING: Final = 1e-6
 """Relative error of a sum that adding up cannot exceed."""
@@ -42,38 +40,19 @@ DRIFT: Final = 1e-4
 TIPPED: Final = 2
 """Pixels of a cell that other hardware may put on the other side of a threshold."""
 
-MAY_BE_SAID: Final[Mapping[str, tuple[type, ...]]] = {"input_window": (str,)}
-"""What ledgers of earlier versions do not say."""
-
 NAME_IT: Final = (
     'expected a dataset that has a name, got none; write track = "name" into its dataset.toml '
     f'(track = "{PLANET_CR}" for a copy of the release) and evaluate again'
 )
 
-_SIMULATION: Final = (
-    r"(sim-v[0-9]{1,3}) (standard|misaligned), seed ([0-9]{1,19}), size "
-    rf"({'|'.join(TEST_SCENES)})"
-)
-
-_PATTERNS: Final = {
-    "name": RUN_NAME,
-    "track": r"[a-z0-9][a-z0-9.-]{0,79}",
-    "split": "|".join(SPLITS),
-    "fingerprint": r"[0-9a-f]{64}",
-    "tool_version": r"[\w.+!-]{1,40}",
-    "input_window": "|".join((*INPUT_WINDOWS.values(), UNKNOWN_INPUT)),
-}
-SEGMENTER_KEY: Final = r"[0-9a-z][0-9a-z-]{0,39}"
-MOST_SEGMENTERS: Final = 10
-
-MOST_SCENES: Final = 1_000_000
-"""Of a split; a number far above that of any dataset of patches."""
+SCENE: Final = r"[a-z]{1,20}_[0-9]{1,6}_p_[0-9]{1,6}"
+"""Name of a scene, <season>_<aoi>_p_<patch>."""
 
 OF_THE_INPUT: Final = (
     "pixels", "cloudy_clear", "input_squared_error", "input_angle_deg", "input_angle_pixels",
     "ssim_pixels", "input_ssim",
 )  # fmt: skip
-"""Columns that hang on the dataset alone, whatever was predicted; :func:`floor_columns` too."""
+"""Columns that follow from the dataset, whatever was predicted; :func:`floor_columns` too."""
 
 _PARTS: Final = (
     "pixels", "absolute_error", "squared_error", "ndvi_error", "ndvi_pixels", "out_of_range",
@@ -88,142 +67,49 @@ Flags = NDArray[np.bool_]
 # --- What a ledger says of its run ----------------------------------------------------------
 
 
-def record_faults(record: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with the provenance of a ledger, one line each."""
-    unknown = [f"{key}: unknown" for key in record if key not in {**RECORD, **MAY_BE_SAID}]
-    typed, odd = _typed(record)
-    found = sorted(unknown + odd) or _track_faults(typed)
-    return found + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
+def sent_record_errors(record: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with what a sent ledger says of its run, one line each."""
+    unknown = [f"{key}: unknown" for key in record if key not in Record.model_fields]
+    return sorted(unknown) + (record_errors(record) or list(_track_errors(record)))
 
 
-def shape_faults(record: Mapping[str, Any]) -> list[str]:
-    """What keeps the provenance of a ledger from being shown: keys, types, counts and texts.
-
-    Less than :func:`record_faults`: tracks and keys that are not known pass.
-    """
-    typed, odd = _typed(record)
-    return sorted(odd) + _protocol_faults(typed) + _count_faults(typed) + unclean(typed)
-
-
-def _typed(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Values of known keys that are of the right type, and what is wrong with the others."""
-    found = [f"{key}: expected it to be given, it is missing" for key in RECORD.keys() - record]
-    typed = {}
-    for key, kinds in {**RECORD, **MAY_BE_SAID}.items():
-        if key in record and type(record[key]) not in kinds:
-            names = " or ".join(kind.__name__ for kind in kinds)
-            found.append(f"{key}: expected {names}, got {type(record[key]).__name__}")
-        elif key in record:
-            typed[key] = record[key]
-    for key, pattern in _PATTERNS.items():
-        if key in typed and re.fullmatch(pattern, typed[key]) is None:
-            found.append(f"{key}: expected what matches {pattern}, got {typed[key][:100]!r}")
-    return typed, found
-
-
-def _protocol_faults(record: Mapping[str, Any]) -> list[str]:
-    protocols = record.get("protocols", {})
-    found = [] if "official" in protocols or "protocols" not in record else ["protocols: none"]
-    for name, signature in protocols.items():
-        expected = PROTOCOLS[name].signature("all") if name in PROTOCOLS else "no such protocol"
-        if signature != expected:
-            found.append(f"protocol {name!r}: expected {expected}, got {signature!r}")
-    if "full" in protocols and record.get("input_window") == INPUT_WINDOWS["official"]:
-        found.append(
-            "input_window: expected whole patches behind protocol full, got "
-            f"{record['input_window']}"
-        )
-    if record.get("ledger_schema", SCHEMA_VERSION) != SCHEMA_VERSION:
-        found.append(f"ledger_schema: expected {SCHEMA_VERSION}; evaluate with this version")
-    segmenters = record.get("segmenters", {})
-    if len(segmenters) > MOST_SEGMENTERS:
-        found.append(f"segmenters: expected at most {MOST_SEGMENTERS}, got {len(segmenters)}")
-    for key, facts in segmenters.items():
-        known = isinstance(facts, dict) and all(
-            isinstance(facts.get(name), str) for name in ("name", "sha256")
-        )
-        if not known or re.fullmatch(SEGMENTER_KEY, key) is None:
-            found.append(f"segmenters: expected a short key with name and sha256, got {key[:60]!r}")
-    return found
-
-
-def _count_faults(record: Mapping[str, Any]) -> list[str]:
-    scale = record.get("scale")
-    found = []
-    if scale is not None and not 0 < scale < 1e9:
-        found.append(f"scale: expected a positive number, got {scale}")
-    if not {"scenes", "expected_scenes", "complete"} <= record.keys():
-        return found
-    scenes, expected = record["scenes"], record["expected_scenes"]
-    if expected > MOST_SCENES:
-        found.append(f"expected_scenes: expected at most {MOST_SCENES}, got {expected}")
-    if not 0 < scenes <= expected:
-        found.append(f"scenes: expected 1 to {expected}, got {scenes}")
-    if record["complete"] and scenes != expected:
-        found.append(f"complete: expected false for {scenes} of {expected} scenes, got true")
-    return found
-
-
-def _track_faults(record: Mapping[str, Any]) -> list[str]:
-    """A simulation has a track of its own and so many scenes, Planet-CR too; no other is known."""
-    if not {"simulation", "track", "split", "expected_scenes"} <= record.keys():
-        return []
+def _track_errors(record: Mapping[str, Any]) -> Iterator[str]:
+    """Tracks do not mix: a simulation has its own and so many scenes, and so has Planet-CR."""
     said, track, split = record["simulation"], record["track"], record["split"]
-    if said is None:
-        own = "expected a simulation, or the track of a dataset that is none"
-        found = [f"track: {own}, got {track[:60]!r}"] if track.startswith("sim-") else []
-        if track in (UNNAMED, *(f"{UNNAMED}-{one}" for one in SPLITS)):
-            found.append(f"track: {NAME_IT}")
-        if (track, split) == (PLANET_CR, "test"):
-            found += _scenes_of(record, PLANET_CR_TEST_SCENES, "track")
-        return found
-    known = re.fullmatch(_SIMULATION, said)
-    if known is None:
-        return [f"simulation: expected its version, preset, seed and size, got {said[:100]!r}"]
-    version, preset, seed, size = known.groups()
-    test = TEST_SCENES[size]
-    simulation = Simulation(version, preset, int(seed), size, test, train_scenes=0)
-    expected = simulation.track if split == "test" else f"{simulation.track}-{split}"
-    found = []
-    if track != expected:
-        found.append(f"track: expected {expected} by its simulation, got {track[:60]!r}")
-    return found + (_scenes_of(record, test, "simulation") if split == "test" else [])
-
-
-def _scenes_of(record: Mapping[str, Any], scenes: int, what: str) -> list[str]:
-    got = record["expected_scenes"]
-    return [f"expected_scenes: expected {scenes} by its {what}, got {got}"] if got != scenes else []
-
-
-def unclean(value: object, where: str = "", *, longest: int = 1000, depth: int = 6) -> list[str]:
-    """Texts anywhere within a value that are not plain: too long, control characters, markup."""
-    if depth == 0:
-        return [f"{where}: expected no deeper nesting"]
-    if isinstance(value, str):
-        return [f"{where}: {fault}" for fault in text_faults(value, longest=longest)]
-    inner: Sequence[tuple[object, object]] = ()
-    if isinstance(value, Mapping):
-        inner = list(value.items())
-    elif isinstance(value, list):
-        inner = list(enumerate(value))
-    found = []
-    for key, one in inner:
-        name = f"{where}.{key}" if where else str(key)
-        if text_faults(str(key), longest=100):
-            found.append(f"{where}: expected plain keys, got {str(key)[:60]!r}")
-        else:
-            found += unclean(one, name, longest=longest, depth=depth - 1)
-    return found
+    expected, scenes = record["expected_scenes"], None
+    if said is not None:
+        sizes = "|".join(TEST_SCENES)
+        known = re.fullmatch(
+            rf"(sim-v[0-9]{{1,3}}) (standard|misaligned), seed ([0-9]{{1,19}}), size ({sizes})",
+            said,
+        )
+        if known is None:
+            yield f"simulation: expected its version, preset, seed and size, got {said[:100]!r}"
+            return
+        version, preset, seed, size = known.groups()
+        test = TEST_SCENES[size]
+        own = Simulation(version, preset, int(seed), size, test, train_scenes=0).track
+        own, scenes = (own, test) if split == "test" else (f"{own}-{split}", None)
+        if track != own:
+            yield f"track: expected {own} by its simulation, got {track[:60]!r}"
+    elif track.startswith("sim-"):
+        yield f"track: expected a simulation, or another track than {track[:60]!r}"
+    elif track in (UNNAMED, *(f"{UNNAMED}-{one}" for one in SPLITS)):
+        yield f"track: {NAME_IT}"
+    elif (track, split) == (PLANET_CR, "test"):
+        scenes = PLANET_CR_TEST_SCENES
+    if scenes not in (None, expected):
+        yield f"expected_scenes: expected {scenes} in its track, got {expected}"
 
 
 # --- What sums can be -----------------------------------------------------------------------
 
 
-def ledger_faults(ledger: Ledger) -> list[str]:
+def ledger_errors(ledger: Ledger) -> list[str]:
     """Everything in a ledger's rows that no measurement can have given, one line each.
 
     Args:
-        ledger: Of known columns, with a record without faults.
+        ledger: Of known columns, with a record without errors.
     """
     frame = ledger.frame
     found = [f"expected {rule}" for rule in broken_rules(frame, ledger.segmenters)]
@@ -231,14 +117,14 @@ def ledger_faults(ledger: Ledger) -> list[str]:
         return found  # the rules below take those for granted
     for rule, broken in {**_row_rules(ledger), **_identity_rules(ledger)}.items():
         if broken.any():
-            found.append(_told(frame, rule, broken))
-    found += _scene_faults(ledger)
+            found.append(_row_line(frame, rule, broken))
+    found += _scene_errors(ledger)
     if "full" in ledger.provenance["protocols"]:
-        found += _part_faults(frame)
-    return found + _cover_faults(frame)
+        found += _part_errors(frame)
+    return found + _cover_errors(frame)
 
 
-def _told(frame: pd.DataFrame, rule: str, broken: Flags) -> str:
+def _row_line(frame: pd.DataFrame, rule: str, broken: Flags) -> str:
     first = frame.loc[broken].iloc[0]
     cell = ", ".join(str(first[name]) for name in ("protocol", "land_cover", "region"))
     return f"expected {rule}; broken in {int(broken.sum())} rows, first {first['scene']} ({cell})"
@@ -248,22 +134,17 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
     """Rule to the rows that break it."""
     frame = ledger.frame
     segmented = [name for segmenter in ledger.segmenters for name in segmenter_columns(segmenter)]
-    counts = frame[["pixels", *segmented]].to_numpy(
-        np.int64
-    )  # so large that their sums wrap around?
+    counts = frame[["pixels", *segmented]].to_numpy(np.int64)
     sums = {name: frame[name].to_numpy(np.float64) for name in SUMS}
-    more, error, square = 1 + ROUNDING, sums["absolute_error"], sums["squared_error"]
+    more, pixels, values = 1 + ROUNDING, sums["pixels"], sums["values"]
+    error, square = sums["absolute_error"], sums["squared_error"]
     given, given_square = sums["cloudy_clear"], sums["input_squared_error"]
-    pixels, values = sums["pixels"], sums["values"]
-    bound = 1 + SSIM_ROUNDING
     worse, copied = sums["worse_pixels"], sums["prediction_cloudy"] == 0
-    floored = (frame["protocol"] == "official").to_numpy()  # no spectrum is without an angle
-    return {
+    official = (frame["protocol"] == "official").to_numpy()  # its norms have a floor
+    ssim_bound = (1 + SSIM_ROUNDING) * sums["ssim_pixels"]
+    rules = {
+        # so large that their sums would wrap around
         "no count above a patch's pixels": (counts > OPTICAL_SIZE**2).any(1),
-        "(Σ|e|)² ≤ n·Σe² of the prediction": error**2 > values * square * more,
-        "Σe² ≤ (Σ|e|)² of the prediction": square > error**2 * more,
-        "(Σ|e|)² ≤ n·Σe² of the input": given**2 > values * given_square * more,
-        "Σe² ≤ (Σ|e|)² of the input": given_square > given**2 * more,
         "an error above the input's only with worse pixels": (worse == 0) & (error > given * more),
         "an error below the input's only with better pixels": (worse == pixels)
         & (error * more < given),
@@ -272,29 +153,29 @@ def _row_rules(ledger: Ledger) -> dict[str, Flags]:
             np.isclose(square, given_square, ROUNDING, ROUNDING * ROUNDING)
             & np.isclose(sums["angle_deg"], sums["input_angle_deg"], ROUNDING, ROUNDING * pixels)
         ),
-        "an angle of every pixel in protocol official": floored
+        "an angle of every pixel in protocol official": official
         & ((sums["angle_pixels"] != pixels) | (sums["input_angle_pixels"] != pixels)),
-        **(
-            {"the clear image's own angle of what is clear": _own_angle(frame, sums)}
-            if ledger.has_floor
-            else {}
-        ),
         "no more values out of range than values": sums["out_of_range"] > values,
-        "angles of 0 to 180° at no more than all pixels": (
-            (sums["angle_pixels"] > pixels)
-            | (sums["angle_deg"] > 180 * sums["angle_pixels"] * more)
-            | (sums["input_angle_pixels"] > pixels)
-            | (sums["input_angle_deg"] > 180 * sums["input_angle_pixels"] * more)
-        ),
-        "SSIM of −1 to 1 at no more than all pixels": (
-            (sums["ssim_pixels"] > pixels)
-            | (np.abs(sums["ssim"]) > bound * sums["ssim_pixels"])
-            | (np.abs(sums["input_ssim"]) > bound * sums["ssim_pixels"])
-        ),
-        "NDVI errors of 0 to 2 at no more than all pixels": (
-            (sums["ndvi_pixels"] > pixels) | (sums["ndvi_error"] > 2 * sums["ndvi_pixels"] * more)
-        ),
+        "NDVI errors of 0 to 2 at no more than all pixels": (sums["ndvi_pixels"] > pixels)
+        | (sums["ndvi_error"] > 2 * sums["ndvi_pixels"] * more),
+        "SSIM of −1 to 1 at no more than all pixels": (sums["ssim_pixels"] > pixels)
+        | (np.abs(sums["ssim"]) > ssim_bound)
+        | (np.abs(sums["input_ssim"]) > ssim_bound),
     }
+    for what, total, squares, prefix in (
+        ("prediction", error, square, ""),
+        ("input", given, given_square, "input_"),
+    ):
+        angles = sums[f"{prefix}angle_pixels"]
+        rules |= {
+            f"Σe² of the {what} from (Σ|e|)² / n to (Σ|e|)²": (total**2 > values * squares * more)
+            | (squares > total**2 * more),
+            f"angles of the {what} of 0 to 180° at no more than all pixels": (angles > pixels)
+            | (sums[f"{prefix}angle_deg"] > 180 * angles * more),
+        }
+    if ledger.has_floor:
+        rules["the clear image's own angle of what is clear"] = _own_angle(frame, sums)
+    return rules
 
 
 def _own_angle(frame: pd.DataFrame, sums: Mapping[str, NDArray[np.float64]]) -> Flags:
@@ -312,7 +193,7 @@ def _identity_rules(ledger: Ledger) -> dict[str, Flags]:
     scenes = frame["scene"].astype(str)
     season, aoi, patch = (frame[name].astype(str) for name in ("season", "aoi", "patch"))
     named = (scenes == aoi + "_p_" + patch) & (aoi.str.rpartition("_")[0] == season)
-    plain = scenes.str.fullmatch(r"[a-z]{1,20}_[0-9]{1,6}_p_[0-9]{1,6}")
+    plain = scenes.str.fullmatch(SCENE)
     digest = frame["prediction_sha256"].astype(str).str.fullmatch(r"[0-9a-f]{64}")
     untold = (frame["thickness"] == THICKNESS[0]).to_numpy()
     return {
@@ -326,13 +207,13 @@ def _identity_rules(ledger: Ledger) -> dict[str, Flags]:
     }
 
 
-def _scene_faults(ledger: Ledger) -> list[str]:
+def _scene_errors(ledger: Ledger) -> list[str]:
     """What is wrong with whole scenes: who they are, and how many pixels they have."""
     frame, record = ledger.frame, ledger.provenance
     facts = ["split", "season", "aoi", "patch", "cloud_cover", "longitude", "latitude"]
     facts.append("prediction_sha256")
     kinds = frame.groupby("scene", observed=True)[facts].nunique(dropna=False)
-    found = _scenes_told("one identity in all its rows", (kinds > 1).any(axis=1))
+    found = _scene_lines("one identity in all its rows", (kinds > 1).any(axis=1))
     if len(kinds) != record["scenes"]:
         found.append(f"expected {record['scenes']} scenes by its record, found {len(kinds)}")
     odd = set(frame["protocol"].unique()) - record["protocols"].keys()
@@ -345,9 +226,9 @@ def _scene_faults(ledger: Ledger) -> list[str]:
         sums = sums.reindex(kinds.index, fill_value=0)
         pixels, ssim_pixels = _pixels_of(protocol)
         what = f"{pixels} pixels in protocol {name}"
-        found += _scenes_told(what, sums["pixels"] != pixels)
+        found += _scene_lines(what, sums["pixels"] != pixels)
         what = f"SSIM at {ssim_pixels} pixels in protocol {name}"
-        found += _scenes_told(what, sums["ssim_pixels"] != ssim_pixels)
+        found += _scene_lines(what, sums["ssim_pixels"] != ssim_pixels)
     return found
 
 
@@ -357,14 +238,14 @@ def _pixels_of(protocol: Protocol) -> tuple[int, int]:
     return side**2, (side - 2 * (5 - protocol.ssim_padding)) ** 2
 
 
-def _scenes_told(what: str, broken: pd.Series[Any]) -> list[str]:
+def _scene_lines(what: str, broken: pd.Series[Any]) -> list[str]:
     names = broken.index[broken].tolist()
     if not names:
         return []
     return [f"expected each scene to have {what}; {len(names)} have not, first {names[0]}"]
 
 
-def _part_faults(frame: pd.DataFrame) -> list[str]:
+def _part_errors(frame: pd.DataFrame) -> list[str]:
     """The centre of a scene has no more of anything than all of it."""
     keys = [*_CELL, "thickness"]
     centre, whole = (
@@ -380,7 +261,7 @@ def _part_faults(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _cover_faults(frame: pd.DataFrame) -> list[str]:
+def _cover_errors(frame: pd.DataFrame) -> list[str]:
     """Cloud cover is the share of pixels under cloud, be they in the protocol's window or not."""
     name = max(frame["protocol"].unique(), key=lambda name: _pixels_of(PROTOCOLS[name])[0])
     rows = frame[frame["protocol"] == name]
@@ -391,7 +272,7 @@ def _cover_faults(frame: pd.DataFrame) -> list[str]:
     unseen = covers - cloudy.sum() / OPTICAL_SIZE**2
     most = 1 - _pixels_of(PROTOCOLS[name])[0] / OPTICAL_SIZE**2
     off = (unseen < -ROUNDING) | (unseen > most + ROUNDING)
-    return _scenes_told("the cloud cover that its pixels under cloud give", off)
+    return _scene_lines("the cloud cover that its pixels under cloud give", off)
 
 
 # --- Two ledgers of the same scenes ---------------------------------------------------------
@@ -460,7 +341,7 @@ def misplaced(sent: Ledger, known: Ledger, *, drift: float = DRIFT) -> list[str]
 
 
 def floor_columns(sent: Ledger, known: Ledger) -> list[str]:
-    """Columns of the noise floor of SAM in which two ledgers can be held against each other.
+    """Columns of the noise floor of SAM in which two ledgers can be compared.
 
     The angle of a pixel leaps where its norm is at the floor, so images that another machine has
     rounded otherwise agree in the number of such pixels alone.
@@ -476,7 +357,7 @@ _DEGREES: Final = 1e-4
 
 
 def segmenter_input(segmenters: Sequence[str]) -> list[str]:
-    """Columns of segmenters that hang on the dataset alone: what they take the cloudy image for."""
+    """Columns of segmenters that follow from the dataset: what they take the cloudy image for."""
     return [
         name
         for segmenter in segmenters

@@ -1,0 +1,82 @@
+"""Put a checked entry among the results that the board is built from."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from planetcr_bench.errors import SubmissionError, UsageError
+from planetcr_bench.gallery.thumbnails import SAMPLES
+from planetcr_bench.leaderboard.card import to_toml
+from planetcr_bench.leaderboard.entries import CARD, LEDGER, RUN, STATUS, runs_named, status_of
+from planetcr_bench.report.report import ALWAYS, SOMETIMES, write_report
+from planetcr_bench.submission.check import CheckResult
+from planetcr_bench.submission.pack import write_checked_ledger, write_json
+from planetcr_bench.submission.staging import MADE, overlap, staged
+from planetcr_bench.utils.folders import is_litter
+
+
+def check_results(entry: Path, results: Path) -> None:
+    """Refuse a folder of results in which an entry cannot be accepted.
+
+    Args:
+        entry: Folder or archive that was sent.
+        results: Need not be there.
+
+    Raises:
+        UsageError: It is a run itself, or it and the folder of the entry overlap.
+    """
+    if any((results / name).exists() for name in (LEDGER, RUN)):
+        raise UsageError(f"--results: expected a folder of runs, {results} is a run itself")
+    if entry.is_dir() and overlap(entry, results):  # the board would take the entry for a run
+        raise UsageError(
+            f"--results: expected a folder apart from the entry {entry}, got {results}"
+        )
+
+
+def accept(found: CheckResult, results: Path, *, replace_old: bool = False) -> Path:
+    """Put a checked entry among the results.
+
+    Everything is written anew from the ledger that was checked; of what was sent, the card's
+    fields, the sums and the record of the run alone remain.
+
+    Args:
+        found: From ``check``.
+        results: Folder of results that :func:`check_results` accepts.
+        replace_old: Replace the run of the same name and track, wherever it lies.
+
+    Returns:
+        Its folder, ``<results>/<track>/<name>`` if it replaces none.
+
+    Raises:
+        SubmissionError: A run of this name and track is there, or several are.
+        UsageError: The folder to be replaced holds anything else.
+        BenchError: Another process accepts the same entry.
+    """
+    track, name = str(found.run["track"]), found.ledger.name
+    same = runs_named(results, track, name)
+    if len(same) > 1:
+        message = f"{results}: expected one run {name} of track {track} to replace, found several"
+        raise SubmissionError(message, [str(one) for one in same])
+    out = same[0] if same else results / track / name
+    with staged(out, partial(_is_run, track, name), replace_old=replace_old) as folder:
+        run = folder / MADE
+        run.mkdir()
+        write_checked_ledger(run / LEDGER, found.ledger)
+        write_report(run, found.ledger, found.run)
+        (run / CARD).write_text(to_toml(found.card), encoding="utf-8")
+        write_json(run / STATUS, status_of(run, found.status, found.checked))
+        if found.samples:
+            (run / SAMPLES).write_bytes(found.samples)
+        write_json(run / RUN, found.run)
+    return out
+
+
+def _is_run(track: str, name: str, path: Path) -> bool:
+    """Whether nothing is lost by replacing what lies there: the run, or half of one."""
+    known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
+    inside = (
+        {one.name for one in path.iterdir() if not is_litter(one.name)} if path.is_dir() else {""}
+    )
+    half = not inside or (LEDGER in inside and RUN not in inside)
+    return inside <= known and (half or path in runs_named(path, track, name))

@@ -1,0 +1,113 @@
+"""Make a folder or file beside its place and move it there at the end: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from planetcr_bench.errors import SubmissionError, UsageError
+from planetcr_bench.leaderboard.entries import CARD, LEDGER
+from planetcr_bench.submission.archive import MANIFEST
+from planetcr_bench.utils.files import exclusive_lock
+
+MADE: Final = "made"
+"""Name of what takes the place of ``out``."""
+
+MEASURED: Final = "measured"
+"""Name of a folder of results; an evaluation that was cut off there goes on next time."""
+
+_OLD: Final = "old"
+"""Name of what is replaced, for as long as nothing is in its place."""
+
+
+def overlap(one: Path, other: Path) -> bool:
+    """Whether two places are one, or one lies in the other."""
+    one, other = one.resolve(), other.resolve()
+    return one == other or one in other.parents or other in one.parents
+
+
+@contextmanager
+def staged(out: Path, may_replace: Callable[[Path], bool], *, replace_old: bool) -> Iterator[Path]:
+    """A folder beside ``out`` that one process has: ``made`` in it takes its place at the end.
+
+    What a killed process has left there is put back or deleted first. It may have been killed when
+    all was in its place: then the same is made again, and nothing is replaced.
+
+    Args:
+        out: What will be written, whole.
+        may_replace: Whether nothing else is lost with what is there.
+        replace_old: It shall be replaced.
+
+    Raises:
+        SubmissionError: Something is at ``out`` that shall not be replaced.
+        UsageError: It shall, and is a link, or holds anything that would be lost.
+        BenchError: Another process writes there.
+    """
+    folder = out.with_name(f".{out.name}.entry.unfinished")
+    if folder.is_symlink():
+        raise UsageError(f"{folder}: expected no link there, what is unfinished goes there")
+    maybe_done = folder.exists() and out.exists() and not replace_old
+    if not maybe_done:
+        _refuse_old(out, may_replace, replace_old=replace_old)  # before anything is made
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(folder / "lock", f"{out}: another process writes there; wait for it"):
+        done = False
+        try:
+            _clear(folder, out)
+            yield folder
+            done = maybe_done and may_replace(out) and _is_same(out, folder / MADE)
+            if not done:
+                # what is not replaced may have come there meanwhile
+                _refuse_old(out, may_replace, replace_old=replace_old)
+                if out.exists():
+                    out.rename(folder / _OLD)
+                (folder / MADE).rename(out)
+                done = True
+        finally:
+            _clear(folder, out)
+            if done or not any((folder / MEASURED).glob("*/.*.unfinished")):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear(folder: Path, out: Path) -> None:
+    """Put back what was moved out of the way for nothing; delete all but what was measured."""
+    if (folder / _OLD).exists() and not out.exists():
+        (folder / _OLD).rename(out)
+    for left in folder.iterdir():
+        if left.is_dir() and left.name != MEASURED:
+            shutil.rmtree(left)
+        elif not left.is_dir() and left.name != "lock":
+            left.unlink()
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two entries or runs have the same card, ledger and manifest."""
+    return one.is_dir() == other.is_dir() and _checksums(one) == _checksums(other)
+
+
+def _checksums(path: Path) -> dict[str, int]:
+    names = (CARD, LEDGER, MANIFEST)
+    if path.is_dir():
+        there = [path / name for name in names if (path / name).is_file()]
+        return {file.name: zlib.crc32(file.read_bytes()) for file in there}
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+    return {info.filename: info.CRC for info in infos if info.filename.endswith(names)}
+
+
+def _refuse_old(out: Path, may_replace: Callable[[Path], bool], *, replace_old: bool) -> None:
+    if not os.path.lexists(out):
+        return
+    if not replace_old:
+        raise SubmissionError(f"{out}: expected nothing of this name, it is there; see --replace")
+    if out.is_symlink():
+        raise UsageError(f"--replace: expected no link at {out}; give what it points to")
+    if not may_replace(out):
+        what = f"nothing but what it replaces at {out}, whole"
+        raise UsageError(f"--replace: expected {what}; found more, or less; move that away")

@@ -1,0 +1,559 @@
+"""What a ledger says can be told from what no measurement gives, by the ledger alone or a second.
+
+Honest are the ledgers of ``results/``, and what is measured here of odd predictions; each lie is a
+change to one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paths import RUNS
+from planetcr_bench.api import evaluate
+from planetcr_bench.constants import THICKNESS
+from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.scene import Scene
+from planetcr_bench.evaluation.runner import measure
+from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.sums import SEGMENTED_IMAGES, SUMS, segmenter_columns
+from planetcr_bench.predictions.format import Card, find_predictions, read_card, write_card
+from planetcr_bench.results.ledger import COLUMNS, Ledger, read_ledger, schema_of
+from planetcr_bench.submission.plausibility import (
+    DRIFT,
+    OF_THE_INPUT,
+    TIPPED,
+    differing,
+    ledger_errors,
+    misplaced,
+    segmenter_input,
+    sent_record_errors,
+)
+from scenes import write_dataset, write_scene
+
+NAMES = sorted(path.parent.name for path in RUNS.glob("*/ledger.parquet"))
+COUNTS = [name for name in SUMS if "pixels" in name or name == "out_of_range"]
+TIPPING = COUNTS[1:]
+FLOATS = [name for name in SUMS if name not in (*COUNTS, "values")]
+
+Where = dict[str, str]
+CELL: Where = {"scene": "fall_663_p_56", "land_cover": "agriculture", "region": "cloud"}
+FULL: Where = {**CELL, "protocol": "full"}
+CENTRE: Where = {**CELL, "protocol": "official"}
+INSIDE: Where = {"scene": "spring_672_p_3", "land_cover": "barren", "region": "edge"}
+"""A cell of which every pixel is in the centre."""
+ALL_INSIDE: Where = {**INSIDE, "protocol": "full"}
+SCENE: Where = {"scene": CELL["scene"]}
+
+
+def some_scenes(segmenters: int) -> Ledger:
+    """Three scenes of a real run, as if they were all."""
+    whole = read_ledger(RUNS / "dsen2_cr_no_sar-narrow")
+    chosen = ["fall_663_p_56", "spring_672_p_3", "spring_672_p_16"]
+    kept = dict(list(whole.provenance["segmenters"].items())[:segmenters])
+    columns = [*COLUMNS, *(name for segmenter in kept for name in segmenter_columns(segmenter))]
+    frame = whole.frame.loc[whole.frame["scene"].isin(chosen), columns].reset_index(drop=True)
+    frame = frame.astype({name: str for name in frame if frame[name].dtype == "category"})
+    return Ledger(frame, {**whole.provenance, "segmenters": kept, "scenes": 3, "expected_scenes": 3,
+        "track": "mine", "simulation": None})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ledger() -> Ledger:
+    return some_scenes(segmenters=0)
+
+
+@pytest.fixture(scope="module")
+def segmented() -> Ledger:
+    return some_scenes(segmenters=1)
+
+
+def rows_of(frame: pd.DataFrame, where: Where) -> pd.Series:
+    mask = pd.Series(True, frame.index)
+    for name, word in where.items():
+        mask &= frame[name] == word
+    assert mask.any()
+    return mask
+
+
+def tampered(ledger: Ledger, where: Where, **changes: object) -> Ledger:
+    """Some rows changed: to a value, or by a function of the column."""
+    frame = ledger.frame.copy()
+    mask = rows_of(frame, where)
+    for column, change in changes.items():
+        new = change(frame.loc[mask, column]) if callable(change) else change
+        frame.loc[mask, column] = new
+    assert not frame.equals(ledger.frame)
+    return replace(ledger, frame=frame)
+
+
+def with_rows(ledger: Ledger, frame: pd.DataFrame) -> Ledger:
+    return replace(ledger, frame=frame.reset_index(drop=True))
+
+
+def plus(number: float) -> Callable[[pd.Series], pd.Series]:
+    return lambda column: column + number
+
+
+def times(number: float) -> Callable[[pd.Series], pd.Series]:
+    return lambda column: column * number
+
+
+# --- Honest ledgers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_run_of_ours_has_an_error(name: str) -> None:
+    run = read_ledger(RUNS / name)
+    assert sent_record_errors(run.provenance) == []
+    assert ledger_errors(run) == []
+    assert differing(run, run, list(SUMS)) == []
+
+
+def test_what_follows_from_the_dataset_is_the_same_in_all_runs() -> None:
+    one, other = (read_ledger(RUNS / name) for name in ("mean-fill", "align_cr-narrow"))
+    columns = segmenter_input(one.segmenters)
+    assert len(columns) == 36 * len(one.segmenters) > 0
+    assert differing(one, other, [*OF_THE_INPUT, *columns]) == []
+    assert differing(one, other, ["squared_error", *columns, "ssim"]) != []
+
+
+ODD: dict[str, Callable[[Scene], np.ndarray]] = {
+    "perfect": lambda scene: scene.clear,
+    "copy": lambda scene: scene.cloudy,
+    "black": lambda scene: np.zeros_like(scene.clear),
+    "blinding": lambda scene: np.full_like(scene.clear, 6),
+    "negative": lambda scene: -scene.clear,
+    "no ndvi": lambda scene: scene.clear * np.float32([1, 1, -1, 1])[:, None, None],
+    "huge": lambda scene: np.full_like(scene.clear, 10),
+    "tiny": lambda scene: np.full_like(scene.clear, 1e-45),
+    "shifted": lambda scene: np.roll(scene.clear, 7, 2),
+    "pasted": lambda scene: np.where(scene.cloud_mask, scene.cloudy, scene.clear),
+}
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ledger]:
+    """Ten scenes, each with another odd prediction, measured in each way that there is."""
+    root = tmp_path_factory.mktemp("odd")
+    data = write_dataset(root / "data", test=8)
+    for patch, cover in ((1, 0), (2, 1)):
+        write_scene(data, aoi=600, patch=patch, cover=cover)
+    scenes = zip(find_scenes(data, "test"), ODD.values(), strict=True)
+    images = {files.name: predict(read_scene(files)) for files, predict in scenes}
+    crops = {name: image[:, 70:230, 70:230] for name, image in images.items()}
+    sent = {"whole": images, "crop": crops, "part": dict(list(images.items())[1::3])}
+    found = {}
+    for way, predictions in sent.items():
+        (root / way).mkdir()
+        write_card(root / way, Card(scale=1.0))  # of large numbers it must be said
+        for name, image in predictions.items():
+            np.save(root / way / f"{name}.npy", image)
+        found[way], _, _ = evaluate(
+            root / way, root / "results", data=data, workers=0, device="cpu", tables=False,
+            allow_missing=way == "part", quiet=True,
+        )  # fmt: skip
+    found["thick"] = with_thickness(root / "whole", found["whole"], data)
+    return found
+
+
+def with_thickness(folder: Path, whole: Ledger, data: Path) -> Ledger:
+    """The same predictions, as measured by one who knows how thick the clouds are."""
+    scenes, rng = find_scenes(data, "test"), np.random.default_rng(0)
+    for files in scenes:
+        thickness = rng.exponential(8, (300, 300)) * rng.integers(0, 2, (300, 300))
+        np.savez(data.parent / f"{files.name}.npz", cloud_thickness=thickness)
+    predictions = find_predictions(folder, read_card(folder), scenes)
+    table, _ = measure(
+        predictions, {}, data.parent / "parts", optical_thickness=data.parent, workers=0, quiet=True
+    )
+    return Ledger(
+        table.to_pandas(ignore_metadata=True), {**whole.provenance, "optical_thickness": True}
+    )
+
+
+def test_the_odd_predictions_are_odd(odd: dict[str, Ledger]) -> None:
+    frame = odd["whole"].frame[odd["whole"].frame["protocol"] == "full"]
+    sums = frame.groupby("scene", observed=True)[list(SUMS)].sum()
+    sums.index = pd.Index(list(ODD))
+    pixels = 90_000
+    assert sums.at["perfect", "squared_error"] == sums.at["perfect", "worse_pixels"] == 0
+    assert sums.at["copy", "prediction_cloudy"] == 0
+    assert sums.at["black", "angle_pixels"] == sums.at["black", "ndvi_pixels"] == 0
+    assert sums.at["blinding", "out_of_range"] == sums.at["blinding", "values"] == 4 * pixels
+    assert sums.at["negative", "angle_deg"] > 179.99 * pixels
+    assert sums.at["negative", "ssim"] < 0
+    assert sums.at["huge", "squared_error"] > 80 * 4 * pixels
+    assert {*odd["whole"].frame["cloud_cover"]} > {0, 1}
+
+
+@pytest.mark.parametrize("way", ["whole", "thick", "crop", "part"])
+def test_whatever_was_predicted_an_honest_run_has_no_error(
+    odd: dict[str, Ledger], way: str
+) -> None:
+    """And other rows by optical thickness, fewer scenes or one protocol make no difference."""
+    assert sent_record_errors(odd[way].provenance) == []
+    assert ledger_errors(odd[way]) == []
+    assert differing(odd[way], odd["whole"], list(SUMS)) == []
+    assert differing(odd["whole"], odd[way], list(SUMS)) == []
+
+
+# --- Tracks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"more": 1}, "more: unknown"),
+        ({"track": "sim-v1"}, "track: expected sim-v1-demo by its simulation, got 'sim-v1'"),
+        ({"track": "planet-cr"}, "track: expected sim-v1-demo by its simulation"),
+        ({"track": "planet-cr", "simulation": None}, "expected_scenes: expected 3000 in its track"),
+        ({"simulation": None}, "track: expected a simulation, or another track than"),
+        ({"track": "unnamed", "simulation": None}, "track: expected a dataset that has a name"),
+        ({"simulation": "my own"}, "simulation: expected its version, preset, seed and size"),
+        ({"simulation": "sim-v1 standard, seed 1, size demo"}, "track: expected sim-v1-demo-seed1"),
+        (
+            {"scenes": 1, "expected_scenes": 1},
+            "expected_scenes: expected 108 in its track, got 1",
+        ),
+        ({"track": "mine", "simulation": None}, None),
+        ({"track": "planet-cr-val", "split": "val", "simulation": None}, None),
+        ({"track": "sim-v1-demo-val", "split": "val"}, None),
+    ],
+)
+def test_tracks_do_not_mix(change: dict[str, Any], line: str | None) -> None:
+    lines = sent_record_errors({**read_ledger(RUNS / "mean-fill").provenance, **change})
+    assert len(lines) == (line is not None)
+    assert all(one.startswith(str(line)) for one in lines)
+
+
+# --- What sums can be: one rule at a time -------------------------------------------------------
+
+
+def test_the_scenes_that_are_tampered_with_are_honest(ledger: Ledger, segmented: Ledger) -> None:
+    for one in (ledger, segmented):
+        assert ledger_errors(one) == []
+
+
+ERRORS = "distances between prediction, cloudy and clear that none exceeds the other two"
+WORDS = "known protocols, classes, regions and thickness"
+LEAST = "sums of at least zero, save ssim"
+VALUES = "pixels in every row, and 4 values for each"
+DEGREES = "longitude and latitude in degrees, both or none"
+ANGLES = "angles of the {} of 0 to 180° at no more than all pixels"
+NDVI = "NDVI errors of 0 to 2 at no more than all pixels"
+SSIM = "SSIM of −1 to 1 at no more than all pixels"
+SQUARES = "Σe² of the {} from (Σ|e|)² / n to (Σ|e|)²"
+NAMED = "scenes named <season>_<aoi>_p_<patch> after their columns"
+DIGEST = "a SHA-256 of each prediction"
+IDENTITY = "each scene to have one identity in all its rows; 1 have not"
+COVER = "each scene to have the cloud cover that its pixels under cloud give"
+THICK = "an optical thickness where the truth was given, and only there"
+URBAN: Where = {**CENTRE, "land_cover": "urban", "region": "clear"}
+CLEAR: Where = {**FULL, "region": "clear"}
+
+
+@pytest.mark.parametrize(
+    ("where", "changes", "rule"),
+    [
+        # rows
+        (FULL, {"absolute_error": np.inf}, "finite sums"),
+        (FULL, {"ssim": np.nan}, "finite sums"),
+        (FULL, {"angle_deg": -1e-9}, LEAST),
+        (FULL, {"worse_pixels": -1}, LEAST),
+        (FULL, {"pixels": 0, "values": 0, "worse_pixels": 0}, VALUES),
+        (FULL, {"values": plus(1)}, VALUES),
+        (FULL, {"protocol": "own"}, WORDS),
+        (FULL, {"land_cover": "ice"}, WORDS),
+        (FULL, {"region": "<b>"}, WORDS),
+        (FULL, {"thickness": "0-1"}, WORDS),
+        (FULL, {"cloud_cover": 1.01}, "a cloud cover between 0 and 1"),
+        (FULL, {"longitude": 180.5}, DEGREES),
+        (FULL, {"latitude": np.nan}, DEGREES),
+        (FULL, {"absolute_error": times(20)}, ERRORS),
+        (FULL, {"prediction_cloudy": times(0.5)}, ERRORS),
+        (FULL, {"cloudy_clear": times(0.5)}, ERRORS),
+        (FULL, {"worse_pixels": 28_314}, "no more worse pixels than pixels"),
+        # sums
+        (CENTRE, {"squared_error": times(0.1)}, SQUARES.format("prediction")),
+        (CENTRE, {"squared_error": 0.0}, SQUARES.format("prediction")),
+        (FULL, {"squared_error": times(1e9)}, SQUARES.format("prediction")),
+        (CENTRE, {"input_squared_error": times(0.1)}, SQUARES.format("input")),
+        (FULL, {"input_squared_error": times(1e9)}, SQUARES.format("input")),
+        (URBAN, {"worse_pixels": 0}, "an error above the input's only with worse pixels"),
+        (FULL, {"worse_pixels": 28_313}, "an error below the input's only with better pixels"),
+        (FULL, {"out_of_range": 4 * 28_313 + 1}, "no more values out of range than values"),
+        (FULL, {"angle_pixels": plus(1)}, ANGLES.format("prediction")),
+        (FULL, {"angle_deg": 180.1 * 28_313}, ANGLES.format("prediction")),
+        (FULL, {"input_angle_pixels": plus(1)}, ANGLES.format("input")),
+        (FULL, {"input_angle_deg": 180.1 * 28_313}, ANGLES.format("input")),
+        (CENTRE, {"angle_pixels": plus(-1)}, "an angle of every pixel in protocol official"),
+        (CENTRE, {"input_angle_pixels": plus(-1)}, "an angle of every pixel in protocol official"),
+        (FULL, {"ssim": 1.01 * 26_960}, SSIM),
+        (FULL, {"ssim": -1.01 * 26_960}, SSIM),
+        (FULL, {"input_ssim": 1.01 * 26_960}, SSIM),
+        (FULL, {"ndvi_pixels": plus(1)}, NDVI),
+        (FULL, {"ndvi_error": 2.01 * 28_313}, NDVI),
+        # scenes
+        (SCENE, {"scene": "fall_663_p_57"}, NAMED),
+        (SCENE, {"patch": 57}, NAMED),
+        (SCENE, {"aoi": "fall_664"}, NAMED),
+        (SCENE, {"season": "winter"}, NAMED),
+        (SCENE, {"scene": "<b>_1_p_56", "aoi": "<b>_1", "season": "<b>"}, NAMED),
+        (SCENE, {"scene": "fall_663_p_-1", "patch": -1}, NAMED),
+        (SCENE, {"scene": "../fall_1_p_56", "aoi": "../fall_1", "season": "../fall"}, NAMED),
+        (SCENE, {"split": "val"}, "scenes of the record's split"),
+        (SCENE, {"prediction_sha256": ""}, DIGEST),
+        (SCENE, {"prediction_sha256": "F" * 64}, DIGEST),
+        ({}, {"thickness": THICKNESS[1]}, THICK),
+        (CENTRE, {"cloud_cover": 0.1}, IDENTITY),
+        (CENTRE, {"longitude": plus(1)}, IDENTITY),
+        (CENTRE, {"longitude": np.nan, "latitude": np.nan}, IDENTITY),
+        (CENTRE, {"prediction_sha256": "f" * 64}, IDENTITY),
+        (
+            CLEAR,
+            {"pixels": plus(1), "values": plus(4)},
+            "each scene to have 90000 pixels in protocol full; 1 have not, first fall_663",
+        ),
+        (
+            FULL,
+            {"ssim_pixels": plus(-1)},
+            "each scene to have SSIM at 84100 pixels in protocol full; 1 have not",
+        ),
+        (
+            CENTRE,
+            {"ssim_pixels": plus(-1)},
+            "each scene to have SSIM at 25600 pixels in protocol official; 1 have not",
+        ),
+        (SCENE, {"cloud_cover": plus(0.001)}, f"{COVER}; 1 have not, first fall_663_p_56"),
+        ({}, {"cloud_cover": times(0.99)}, f"{COVER}; 3 have not, first fall_663_p_56"),
+    ],
+)
+def test_a_lie_is_named_and_nothing_else(
+    ledger: Ledger, where: Where, changes: dict[str, object], rule: str
+) -> None:
+    (line,) = ledger_errors(tampered(ledger, where, **changes))
+    assert line.startswith(f"expected {rule}")
+
+
+def test_no_row_at_all_and_a_row_twice_are_named(ledger: Ledger) -> None:
+    assert "expected at least one row" in ledger_errors(with_rows(ledger, ledger.frame[:0]))
+    assert ledger_errors(with_rows(ledger, pd.concat([ledger.frame, ledger.frame[:1]]))) == [
+        "expected each scene × protocol × class × region × thickness once"
+    ]
+
+
+def test_scenes_and_protocols_are_those_of_the_record(ledger: Ledger) -> None:
+    frame, record = ledger.frame, ledger.provenance
+    assert ledger_errors(with_rows(ledger, frame[frame["scene"] != CELL["scene"]])) == [
+        "expected 3 scenes by its record, found 2"
+    ]
+    only = {"official": record["protocols"]["official"]}
+    assert ledger_errors(replace(ledger, provenance={**record, "protocols": only})) == [
+        "expected the protocols of its record, found full too"
+    ]
+    lines = ledger_errors(with_rows(ledger, frame[~rows_of(frame, {**SCENE, "protocol": "full"})]))
+    assert lines[0].startswith("expected each scene to have 90000 pixels in protocol full; 1 have")
+    (line,) = ledger_errors(replace(ledger, provenance={**record, "optical_thickness": True}))
+    assert line.startswith(f"expected {THICK}; broken in ")
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("absolute_error", times(0.99)),
+        ("squared_error", times(0.99)),
+        ("ndvi_error", times(0.99)),
+        ("ndvi_pixels", plus(-1)),
+        ("worse_pixels", plus(-1)),
+        ("prediction_cloudy", times(0.99)),
+        ("cloudy_clear", times(0.99)),
+        ("input_squared_error", times(0.99)),
+    ],
+)
+def test_a_centre_above_the_whole_is_named_and_nothing_else(
+    ledger: Ledger, column: str, change: object
+) -> None:
+    (line,) = ledger_errors(tampered(ledger, ALL_INSIDE, **{column: change}))
+    assert line.startswith(f"expected no more {column} in the centre (official) than in the whole")
+    assert line.endswith("; broken in 1 cells, first spring_672_p_3")
+
+
+def test_a_cell_of_the_centre_that_the_whole_lacks_is_named(ledger: Ledger) -> None:
+    lines = ledger_errors(tampered(ledger, ALL_INSIDE, land_cover="unknown"))
+    assert lines[0].startswith("expected no more pixels in the centre (official) than in the whole")
+
+
+def test_rounding_is_no_lie(ledger: Ledger) -> None:
+    rng = np.random.default_rng(0)
+    changes = {name: lambda one: one * rng.normal(1, 1e-11, len(one)) for name in FLOATS}
+    assert ledger_errors(tampered(ledger, {}, **changes)) == []
+
+
+def test_all_lies_are_listed_at_once(ledger: Ledger) -> None:
+    lies = tampered(ledger, FULL, ndvi_error=1e9, angle_deg=1e9)
+    lies = tampered(lies, SCENE, prediction_sha256="", cloud_cover=0.5)
+    lies = tampered(lies, ALL_INSIDE, worse_pixels=0)
+    lines = ledger_errors(with_rows(lies, lies.frame[lies.frame["scene"] != "spring_672_p_16"]))
+    words = [NDVI, "angles of the prediction", DIGEST, "3 scenes by its record", "no more worse_",
+             "cloud cover"]  # fmt: skip
+    for line, word in zip(lines, words, strict=True):
+        assert word in line
+
+
+def test_no_value_of_a_sum_is_more_than_a_refusal(ledger: Ledger) -> None:
+    for name in SUMS:
+        counted = schema_of().field(name).type == "int64"
+        for value in (2**63 - 1, -1) if counted else (float("nan"), 1e150, -1e150):
+            assert ledger_errors(replace(ledger, frame=ledger.frame.assign(**{name: value})))
+
+
+def test_a_copy_of_the_input_has_the_input_s_errors(ledger: Ledger) -> None:
+    """Of a row that is the input itself, no error can be better."""
+    frame = ledger.frame
+    same = {
+        "absolute_error": frame["cloudy_clear"], "squared_error": frame["input_squared_error"],
+        "angle_deg": frame["input_angle_deg"], "angle_pixels": frame["input_angle_pixels"],
+        "prediction_cloudy": 0.0, "worse_pixels": 0,
+    }  # fmt: skip
+    copied = with_rows(ledger, frame.assign(**same))
+    assert ledger_errors(copied) == []
+    for column in ("squared_error", "angle_deg"):
+        better = with_rows(ledger, copied.frame.assign(**{column: frame[column] * 0.99}))
+        assert "the input's own errors of what is the input" in "\n".join(ledger_errors(better))
+
+
+def test_of_a_crop_the_cover_may_be_what_the_pixels_outside_allow(ledger: Ledger) -> None:
+    frame, record = ledger.frame, ledger.provenance
+    only = {"official": record["protocols"]["official"]}
+    crop = Ledger(frame[frame["protocol"] == "official"], {**record, "protocols": only})
+    cloudy = crop.frame["pixels"].where(crop.frame["region"] == "cloud", 0)
+    seen = cloudy.groupby(crop.frame["scene"].astype(str)).sum()
+    least, most = seen / 90_000, 1 - (25_600 - seen) / 90_000
+    for share, errors in ((least, 0), (most, 0), (least - 0.001, 1), (most + 0.001, 1)):
+        covers = crop.frame["scene"].astype(str).map(share)
+        lines = ledger_errors(with_rows(crop, crop.frame.assign(cloud_cover=covers.clip(0, 1))))
+        assert len(lines) == (errors if covers.between(0, 1).any() else 0)
+
+
+# --- Counts so large that sums of them come out as any ------------------------------------------
+
+MOST = "expected no count above a patch's pixels; broken in"
+
+
+def test_counts_whose_sum_wraps_around_are_named(ledger: Ledger, segmented: Ledger) -> None:
+    """Four rows of 2⁶² pixels, and so of 2⁶⁴ = 0 values, add nothing to a scene."""
+    rows = ledger.frame[rows_of(ledger.frame, {**SCENE, "region": "clear", "land_cover": "urban"})]
+    empty = rows.assign(**dict.fromkeys(SUMS, 0)).assign(pixels=2**62)
+    more = [empty.assign(thickness=word) for word in THICKNESS[1:5]]
+    frame = pd.concat([ledger.frame, *more]).astype(ledger.frame.dtypes)
+    assert frame.groupby(["scene", "protocol"])["pixels"].sum().isin([25_600, 90_000]).all()
+    assert ledger_errors(with_rows(ledger, frame))[0].startswith(f"{MOST} 8 rows")
+    names = [name for image in SEGMENTED_IMAGES for name in read_counts(segmented, image)[:4]]
+    (line,) = ledger_errors(tampered(segmented, FULL, **dict.fromkeys(names, plus(2**62))))
+    assert line.startswith(f"{MOST} 1 rows")
+
+
+def read_counts(ledger: Ledger, image: str) -> list[str]:
+    return [name for name in segmenter_columns(ledger.segmenters[0]) if f"_{image}_" in name]
+
+
+def test_a_segmenter_that_read_more_pixels_or_another_clear_image_is_named(
+    segmented: Ledger,
+) -> None:
+    first, second, *_ = prediction = read_counts(segmented, "prediction")
+    rule = ["expected one reading of every pixel by each segmenter"]
+    assert ledger_errors(tampered(segmented, FULL, **{first: plus(1)})) == rule
+    assert ledger_errors(tampered(segmented, FULL, **{first: -1, second: plus(1)})) == rule
+    moved = {prediction[0]: plus(-1), prediction[6]: plus(1)}  # to another class of the clear image
+    counted = tampered(segmented, FULL, **{prediction[0]: plus(1), prediction[1]: plus(-1)})
+    assert ledger_errors(tampered(counted, FULL, **moved)) == rule
+    assert ledger_errors(counted) == []
+
+
+# --- Two ledgers of the same scenes -------------------------------------------------------------
+
+
+def test_a_drift_of_every_sum_and_some_tipped_pixels_are_let_pass(ledger: Ledger) -> None:
+    for sign in (1, -1):
+        drifted = dict.fromkeys(FLOATS, times(1 + sign * DRIFT / 2))
+        tipped = dict.fromkeys(TIPPING, plus(sign * TIPPED))
+        other = tampered(tampered(ledger, {}, **drifted), ALL_INSIDE, **tipped)
+        assert differing(other, ledger, list(SUMS)) == []
+
+
+@pytest.mark.parametrize("column", FLOATS)
+def test_a_sum_beyond_the_drift_is_named_and_nothing_else(ledger: Ledger, column: str) -> None:
+    far = tampered(ledger, FULL, **{column: times(1 + 4 * DRIFT)})
+    (line,) = differing(far, ledger, list(SUMS))
+    expected, got = (
+        one.frame.loc[rows_of(one.frame, FULL), column].item() for one in (ledger, far)
+    )
+    place = "fall_663_p_56 (full, agriculture, cloud)"
+    assert line == (
+        f"{column}: 1 cells differ, first {place}: expected {expected:.8g}, got {got:.8g}"
+    )
+    assert len(differing(ledger, far, [column])) == 1
+    assert differing(far, ledger, [column], drift=10 * DRIFT) == []
+
+
+@pytest.mark.parametrize("column", [*TIPPING, "pixels", "values"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_pixels_of_a_count_that_no_hardware_tips_are_named(
+    ledger: Ledger, column: str, sign: int
+) -> None:
+    pixels = 1 if column in ("pixels", "values") else TIPPED + 1
+    many = tampered(ledger, ALL_INSIDE, **{column: plus(sign * pixels)})
+    (line,) = differing(many, ledger, ["ssim", column])
+    assert line.startswith(f"{column}: 1 cells differ, first spring_672_p_3 (full, barren, edge)")
+
+
+def test_a_segmenter_s_counts_may_tip_and_no_more(segmented: Ledger) -> None:
+    column, columns = read_counts(segmented, "cloudy")[0], segmenter_input(segmented.segmenters)
+    for pixels, cells in ((TIPPED, 0), (TIPPED + 1, 1)):
+        other = tampered(segmented, ALL_INSIDE, **{column: plus(pixels)})
+        assert len(differing(other, segmented, columns)) == cells
+
+
+def test_cells_that_only_one_has_are_named(ledger: Ledger) -> None:
+    less = with_rows(ledger, ledger.frame[~rows_of(ledger.frame, ALL_INSIDE)])
+    line = "cells: 1 are in one of the two only, first spring_672_p_3 (full, barren, edge)"
+    assert differing(less, ledger, list(SUMS)) == [line]
+    assert differing(ledger, less, OF_THE_INPUT) == [line]
+
+
+def test_rows_of_other_thickness_and_order_are_the_same_cells(ledger: Ledger) -> None:
+    part = ledger.frame.copy()
+    for name in SUMS:
+        part[name] = part[name] // 3 if part[name].dtype.kind == "i" else part[name] / 3
+    rest = ledger.frame.assign(**{name: ledger.frame[name] - part[name] for name in SUMS})
+    frame = pd.concat([part.assign(thickness="0-0.25"), rest.assign(thickness="16-")])
+    mixed = with_rows(ledger, frame.sample(frac=1, random_state=0))
+    assert differing(mixed, ledger, list(SUMS)) == []
+    wrong = tampered(mixed, {**FULL, "thickness": "16-"}, ssim=times(1.01))
+    assert [line[:20] for line in differing(wrong, ledger, list(SUMS))] == ["ssim: 1 cells differ"]
+
+
+def test_only_scenes_and_protocols_that_both_have_are_compared(ledger: Ledger) -> None:
+    wrong = tampered(ledger, FULL, ssim=times(0.5))
+    others = with_rows(wrong, wrong.frame[wrong.frame["scene"] != CELL["scene"]])
+    official = {"protocols": {"official": PROTOCOLS["official"].signature("all")}}
+    centre = Ledger(wrong.frame[wrong.frame["protocol"] == "official"], official)
+    for some in (others, centre, with_rows(wrong, wrong.frame.assign(scene="fall_1_p_1"))):
+        assert differing(some, ledger, list(SUMS)) == []
+        assert differing(ledger, some, list(SUMS)) == []
+    assert differing(wrong, ledger, list(SUMS)) != []
+
+
+def test_scenes_elsewhere_or_under_other_clouds_are_named(ledger: Ledger) -> None:
+    assert misplaced(ledger, ledger) == []
+    for fact in ("cloud_cover", "longitude", "latitude"):
+        moved = tampered(ledger, SCENE, **{fact: plus(0.005)})
+        assert misplaced(moved, ledger) == [f"{fact}: 1 scenes differ, first fall_663_p_56"]
+    assert misplaced(tampered(ledger, SCENE, cloud_cover=plus(0.005)), ledger, drift=0.01) == []
