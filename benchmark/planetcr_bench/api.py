@@ -12,7 +12,6 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
@@ -124,7 +123,7 @@ def evaluate(
     identity = _identity(dataset, predictions, segmenters, optical_thickness)
     settings = {
         **identity,
-        "card": asdict(card),
+        "card": card.model_dump(),
         "problems": predictions.problems,
         "segmenters": [dict(segmenter.facts) for segmenter in segmenters],
         "class_average": class_average,

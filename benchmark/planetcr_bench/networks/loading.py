@@ -8,7 +8,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -90,10 +90,11 @@ def open_network(
     model, card = (_user_network if is_user_file(name) else _package_network)(
         name, weights, options, seed
     )
-    return model, replace(
-        card,
-        precision=None if settings.precision == "32" else settings.precision,
-        tiles=None if settings.tile is None else f"{settings.tile}, overlap {settings.overlap}",
+    return model, card.model_copy(
+        update=dict(  # noqa: C408
+            precision=None if settings.precision == "32" else settings.precision,
+            tiles=None if settings.tile is None else f"{settings.tile}, overlap {settings.overlap}",
+        )
     )
 
 
