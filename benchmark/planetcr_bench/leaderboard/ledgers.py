@@ -20,7 +20,7 @@ from planetcr_bench.constants import INPUT_WINDOWS, RUN_NAME
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.card import text_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import FLOOR_SUMS
+from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS
 from planetcr_bench.results.ledger import METADATA_KEY, SCHEMA_VERSION, Ledger, schema_of
 from planetcr_bench.utils.parallel import run_sandboxed
 from planetcr_bench.utils.untrusted import parse_json
@@ -225,8 +225,10 @@ def _read(
         )
     record = _record(path, file.schema_arrow.metadata or {})
     refuse(path, check_record(record))
-    floor = not FLOOR_SUMS.keys().isdisjoint(file.schema_arrow.names)
-    schema = schema_of(sorted(record["segmenters"]), floor=floor)
+    names = file.schema_arrow.names
+    floor = not FLOOR_SUMS.keys().isdisjoint(names)
+    further = not FURTHER_SUMS.keys().isdisjoint(names)
+    schema = schema_of(sorted(record["segmenters"]), floor=floor, further=further)
     refuse(path, _column_errors(file.schema_arrow, schema))
     table = file.read().unify_dictionaries()
     table.validate(full=True)
