@@ -341,7 +341,7 @@ def test_circles_have_the_colours_of_the_bar(two: list[Ledger]) -> None:
         worse = with_error(two[1], factor * two[1].frame["absolute_error"])
         figure = aoi_figure(ErrorAnalysis([two[0], worse], FULL))
         assert figure is not None
-    figure.draw_without_rendering()  # gives points their colours
+        figure.draw_without_rendering()  # gives points their colours
         *maps, bar = figure.axes
         errors = np.concatenate([np.asarray(axes.collections[0].get_array()) for axes in maps])
         assert_allclose(bar.get_ylim(), (errors.min(), errors.max()))
