@@ -23,25 +23,17 @@ import pyarrow as pa
 from planetcr_bench import __version__
 from planetcr_bench.constants import RUN_NAME
 from planetcr_bench.data.metadata import read_simulation
-from planetcr_bench.errors import (
-    BenchWarning,
-    DatasetError,
-    PredictionError,
-    UsageError,
-)
+from planetcr_bench.errors import BenchWarning, DatasetError, PredictionError, UsageError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, pixel_problems, protocols_of
 from planetcr_bench.evaluation.scored import is_scored, remember_scored, results_digest, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.metrics.protocols import Pool
-from planetcr_bench.predictions.format import (
-    Predictions,
-    find_predictions,
-    input_window_of,
-    read_card,
-)
+from planetcr_bench.predictions.card import read_card
+from planetcr_bench.predictions.folder import Predictions, find_predictions, input_window_of
 from planetcr_bench.predictions.units import swapped_colours
-from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, read_ledger, write_ledger
+from planetcr_bench.results.ledger import Ledger, read_ledger, write_ledger
+from planetcr_bench.results.schema import SCHEMA_VERSION
 from planetcr_bench.utils.files import atomic_write, exclusive_lock
 from planetcr_bench.utils.untrusted import read_json
 

@@ -22,7 +22,7 @@ from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.errors import BenchError, DatasetError, PredictionError
 from planetcr_bench.evaluation import runner as measuring
-from planetcr_bench.predictions.format import read_card
+from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import Ledger, read_ledger

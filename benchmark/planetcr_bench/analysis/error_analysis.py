@@ -36,7 +36,9 @@ from planetcr_bench.results.aggregate import (
     method_label,
     score_groups,
 )
-from planetcr_bench.results.ledger import COLUMNS, DISTANCE_ROUNDING, Ledger, cover_bins
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.rules import DISTANCE_ROUNDING
+from planetcr_bench.results.schema import COLUMNS, cover_bins
 
 POOL: Final[Pool] = "pixels"
 """Of every figure here."""

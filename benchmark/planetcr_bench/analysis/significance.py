@@ -25,7 +25,8 @@ from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
 from planetcr_bench.results.aggregate import check_comparable, score_groups
-from planetcr_bench.results.ledger import Ledger, segmenter_counts
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.schema import segmenter_counts
 
 RESAMPLES: Final = 2000
 SEED: Final = 0

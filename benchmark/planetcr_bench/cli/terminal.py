@@ -51,16 +51,16 @@ def _print_whole(out: Console, table: Table) -> None:
 def print_audit(report: Report) -> None:
     """Print what a dataset holds, then what is worth a word, then what is broken."""
     out = console()
-    parts = ("seasons", "land_cover", "cloud_cover")
-    for split, found in report.splits.items():
-        title = f"{split}: {found.scenes} scenes ({found.complete_scenes} sound), {found.aois} AOIs"
+    columns = ("seasons", "land_cover", "cloud_cover")
+    for split, part in report.splits.items():
+        title = f"{split}: {part.scenes} scenes ({part.complete_scenes} sound), {part.aois} AOIs"
         table = Table(title=title, title_justify="left", title_style="bold")
         for name in ("Season", "scenes", "Land cover", "pixels", "Cloud cover [%]", "scenes"):
             table.add_column(name, justify="right" if name in ("scenes", "pixels") else "left")
-        for cells in zip_longest(*(getattr(found, part).items() for part in parts)):
+        for cells in zip_longest(*(getattr(part, column).items() for column in columns)):
             table.add_row(*(str(cell) for pair in cells for cell in pair or ("", "")))
         out.print(table)
-        out.print(f"fingerprint of {split}: {found.fingerprint or 'none'}\n", highlight=False)
+        out.print(f"fingerprint of {split}: {part.fingerprint or 'none'}\n", highlight=False)
     for warning in report.warnings:
         out.print(f"warning: {printable(warning)}", style="yellow", highlight=False, markup=False)
     for problem in report.problems:

@@ -86,23 +86,23 @@ def open_geotiff(path: Path, *, error: type[BenchError]) -> Iterator[DatasetRead
     check_regular(path, LARGEST_IMAGE, error=error)
     for beside in _sidecars(path):
         check_regular(beside, LARGEST_IMAGE, error=error)
-    whole = path.absolute()  # a relative one may look like an address
-    if whole.parts[1:2] and whole.parts[1].startswith("vsi"):
+    absolute = path.absolute()  # a relative one may look like an address
+    if absolute.parts[1:2] and absolute.parts[1].startswith("vsi"):
         raise error(f"{printable(path)}: expected a place that GDAL takes for none of its own")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(whole, driver="GTiff") as source:  # formats without references
+            with rasterio.open(absolute, driver="GTiff") as source:  # formats without references
                 yield source
     except UNREADABLE as problem:
         raise error(f"{printable(path)}: cannot be read ({reason(problem)})") from problem
 
 
 def _sidecars(path: Path) -> list[Path]:
-    beside = [f"{path}{end}" for end in _BESIDE_NAME]
-    beside += [f"{path.parent / path.stem}{end}" for end in _BESIDE_STEM]
-    spellings = [one for end in beside for one in (end, _upper(end))]
-    return [Path(one) for one in spellings if os.path.lexists(one)]
+    names = [f"{path}{end}" for end in _BESIDE_NAME]
+    names += [f"{path.parent / path.stem}{end}" for end in _BESIDE_STEM]
+    spellings = [name for end in names for name in (end, _upper(end))]
+    return [Path(name) for name in spellings if os.path.lexists(name)]
 
 
 def _upper(path: str) -> str:
@@ -206,8 +206,8 @@ def header_fault(header: Header, accepted: tuple[tuple[int, ...], ...]) -> str:
         remedy = f"write one image of {_counted(accepted[0][0])}"
         return f"{expected}, got {header.pages} pages of {bands}; {remedy}"
     if header.shape not in accepted:
-        turned = (header.shape[-1:] + header.shape[:-1]) in accepted and len(header.shape) == 3
-        return f"{expected}, got {header.shape}" + ("; put the bands first" if turned else "")
+        bands_last = (header.shape[-1:] + header.shape[:-1]) in accepted and len(header.shape) == 3
+        return f"{expected}, got {header.shape}" + ("; put the bands first" if bands_last else "")
     if header.block > LARGEST_BLOCK:
         return f"expected tiles of at most {LARGEST_BLOCK} pixels a side, got {header.block}"
     return ""

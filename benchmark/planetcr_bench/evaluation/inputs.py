@@ -10,17 +10,10 @@ from typing import Final
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.tracks import read_track, simulated_identity
-from planetcr_bench.errors import (
-    DatasetError,
-    PredictionError,
-)
-from planetcr_bench.predictions.format import (
-    CARD,
-    Card,
-)
+from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.predictions.card import CARD, Card
 
 DATA_VARIABLE: Final = "PLANETCR_DATA"
-
 
 _THREE_WAYS: Final = (
     "give the dataset with --data FOLDER (the folder that holds train/ and test/)",

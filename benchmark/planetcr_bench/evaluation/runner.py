@@ -22,15 +22,17 @@ import pyarrow.parquet as pq
 
 from planetcr_bench.constants import OPTICAL_SIZE
 from planetcr_bench.errors import PredictionError
-from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
+from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels
 from planetcr_bench.evaluation.segmenters import SegmenterPool
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.sums import SceneSums
-from planetcr_bench.predictions.format import Card, Predictions
+from planetcr_bench.predictions.card import Card
+from planetcr_bench.predictions.folder import Predictions
 from planetcr_bench.predictions.units import expect_units
-from planetcr_bench.results.ledger import ledger_table, schema_of
+from planetcr_bench.results.ledger import ledger_table
+from planetcr_bench.results.schema import schema_of
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.parallel import run_batches, track
 
@@ -46,13 +48,13 @@ class Outcome:
         job: The scene and its prediction.
         state: ``Job.state`` when it was read.
         result: Sums, or a problem of the prediction in one line.
-        arrays: Of the scene, if segmenters need them.
+        pixels: Of the scene, if segmenters need them.
     """
 
     job: Job
     state: str
     result: SceneSums | str
-    arrays: Arrays | None = None
+    pixels: ScenePixels | None = None
 
 
 def protocols_of(size: int) -> list[Protocol]:
@@ -60,21 +62,21 @@ def protocols_of(size: int) -> list[Protocol]:
     return [protocol for protocol in PROTOCOLS.values() if size in (OPTICAL_SIZE, protocol.window)]
 
 
-def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
+def measure_scene(pixels: ScenePixels, protocols: Sequence[Protocol]) -> SceneSums:
     """Sums of one scene under each protocol."""
     sums, floor, further = {}, {}, {}
     for protocol in protocols:
         name = protocol.name
-        sums[name] = kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
-        floor[name] = kernels.measure_floor(arrays.clear, arrays.group, protocol)
-        further[name] = measure_further(arrays.images, arrays.clear, arrays.group, protocol)
-    return SceneSums(arrays.identity, sums, floor=floor, further=further)
+        sums[name] = kernels.measure(pixels.images, pixels.clear, pixels.group, protocol)
+        floor[name] = kernels.measure_floor(pixels.clear, pixels.group, protocol)
+        further[name] = measure_further(pixels.images, pixels.clear, pixels.group, protocol)
+    return SceneSums(pixels.identity, sums, floor=floor, further=further)
 
 
-def _read(card: Card, job: Job) -> Arrays | str:
+def _read(card: Card, job: Job) -> ScenePixels | str:
     """Arrays of a scene, or why its prediction cannot be scored."""
     try:
-        return read_arrays(job, card)
+        return read_pixels(job, card)
     except PredictionError as error:
         return error.message
 
@@ -82,7 +84,7 @@ def _read(card: Card, job: Job) -> Arrays | str:
 def _problems_batch(card: Card, jobs: Sequence[Job]) -> list[str]:
     """A line for each job: empty, or why its prediction cannot be scored."""
     read = (_read(card, job) for job in jobs)
-    return [arrays if isinstance(arrays, str) else "" for arrays in read]
+    return [pixels if isinstance(pixels, str) else "" for pixels in read]
 
 
 def pixel_problems(
@@ -118,12 +120,12 @@ def _measure_batch(
 ) -> list[Outcome]:
     outcomes = []
     for job in jobs:  # one scene in memory at a time, unless segmenters need it
-        state, arrays = job.state(), _read(card, job)
-        if isinstance(arrays, str):
-            outcomes.append(Outcome(job, state, arrays))
+        state, pixels = job.state(), _read(card, job)
+        if isinstance(pixels, str):
+            outcomes.append(Outcome(job, state, pixels))
         else:
-            sums = measure_scene(arrays, protocols)
-            outcomes.append(Outcome(job, state, sums, arrays if keep else None))
+            sums = measure_scene(pixels, protocols)
+            outcomes.append(Outcome(job, state, sums, pixels if keep else None))
     return outcomes
 
 
@@ -131,13 +133,13 @@ def _with_segmenters(
     outcomes: Iterator[Outcome], pool: SegmenterPool, batch: int
 ) -> Iterator[Outcome]:
     while group := list(islice(outcomes, batch)):
-        seen = iter(pool.count([outcome.arrays for outcome in group if outcome.arrays is not None]))
+        seen = iter(pool.count([outcome.pixels for outcome in group if outcome.pixels is not None]))
         for outcome in group:
             if isinstance(outcome.result, str):
                 yield outcome
             else:
                 result = replace(outcome.result, segmented=next(seen))
-                yield replace(outcome, result=result, arrays=None)
+                yield replace(outcome, result=result, pixels=None)
 
 
 def measure(

@@ -23,8 +23,10 @@ from planetcr_bench.leaderboard.ledgers import (
     nested_text_errors,
     refuse,
 )
-from planetcr_bench.predictions.format import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions.format import CROP_SIZE, Card, Predictions, header_size, read_card
+from planetcr_bench.predictions.card import CARD as PREDICTIONS_CARD
+from planetcr_bench.predictions.card import Card, read_card
+from planetcr_bench.predictions.folder import Predictions
+from planetcr_bench.predictions.format import CROP_SIZE, header_size
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import FILES, MANIFEST, PREDICTIONS, REPORT
 from planetcr_bench.submission.manifest import Listed, digests_of, manifest_errors, read_manifest

@@ -116,11 +116,11 @@ def cache_folder(what: str) -> Path:
     return platformdirs.user_cache_path("planetcr-bench") / what
 
 
-def cache_write(memory: Path, content: bytes) -> None:
+def cache_write(path: Path, content: bytes) -> None:
     """Write a file of the cache, if possible; a full or read-only cache only costs time."""
     with suppress(OSError):
-        _sweep_once(memory.parent)
-        write_shared(memory, content)
+        _sweep_once(path.parent)
+        write_shared(path, content)
 
 
 @cache
@@ -139,12 +139,12 @@ def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
     Raises:
         BenchError: Another process holds it.
     """
-    held = filelock.FileLock(lock)
+    file_lock = filelock.FileLock(lock)
     try:
-        held.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise BenchError(refusal) from error
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()

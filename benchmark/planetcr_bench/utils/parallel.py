@@ -89,14 +89,14 @@ def run_batches(
     batches = (items[start : start + batch] for start in range(0, len(items), batch))
     count = worker_count(workers, len(items))
     if not count:
-        for some in batches:
-            yield from function(some)
+        for chunk in batches:
+            yield from function(chunk)
         return
     waiting: deque[Future[list[Result]]] = deque()
     with _workers(count, function, start_worker) as submit:
         try:
-            for some in batches:
-                waiting.append(submit(function, some))
+            for chunk in batches:
+                waiting.append(submit(function, chunk))
                 if len(waiting) >= _AHEAD * count:
                     yield from waiting.popleft().result()
             while waiting:
@@ -149,10 +149,10 @@ def _workers(
             pool.shutdown(wait=False, cancel_futures=True)
             wait(given, _GRACE_SECONDS)
         finally:
-            ours = set(multiprocessing.active_children()) - others
-            for process in ours:
+            children = set(multiprocessing.active_children()) - others
+            for process in children:
                 process.kill()
-            for process in ours:
+            for process in children:
                 process.join(_GRACE_SECONDS)
         raise
     finally:
@@ -191,9 +191,9 @@ def _started() -> Iterator[None]:
 
 def _shared_memory() -> str:
     """Describe how much shared memory is left, if the system reports it."""
-    place = "/dev/shm"  # noqa: S108  # nothing is written there by name
+    folder = "/dev/shm"  # noqa: S108  # nothing is written there by name
     with suppress(OSError):
-        return f"; {place} has {shutil.disk_usage(place).free >> 10:,} kB free"
+        return f"; {folder} has {shutil.disk_usage(folder).free >> 10:,} kB free"
     return ""
 
 
