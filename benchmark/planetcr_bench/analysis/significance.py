@@ -265,14 +265,14 @@ def segmenter_sums(aois: Iterable[str], matrices: Floats, metric: str) -> AoiSum
 
 
 def _percent(sums: Floats) -> Floats:
-    return 100 * scores.mae(sums[..., 0], sums[..., 1])
+    return 100 * scores.ratio(sums[..., 0], sums[..., 1])
 
 
 def _miou(sums: Floats) -> Floats:
     """As ``scores.miou``, of right, true and predicted pixels per class side by side."""
     hits, truth, seen = np.split(sums, 3, axis=-1)
-    each = scores.mae(hits, np.where(truth > 0, truth + seen - hits, 0))
-    return 100 * scores.mae(np.nansum(each, axis=-1), np.isfinite(each).sum(-1))
+    each = scores.ratio(hits, np.where(truth > 0, truth + seen - hits, 0))
+    return 100 * scores.ratio(np.nansum(each, axis=-1), np.isfinite(each).sum(-1))
 
 
 def effective_aois(sums: AoiSums) -> float:

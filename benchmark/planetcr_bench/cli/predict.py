@@ -49,7 +49,7 @@ def predict(
 
     net.py:build is a function that returns a torch.nn.Module with forward(cloudy, sar) -> clear.
 
-    The same command continues a run that was stopped: predictions that are there are kept.
+    An interrupted run resumes when the same command is run again.
     """
     from planetcr_bench.evaluation.inputs import data_folder
     from planetcr_bench.predictions.baselines import METHODS
@@ -106,4 +106,4 @@ def _refuse(method: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} applies to networks, and {method} is none")
+            raise UsageError(f"--{option} applies to networks, which {method} is not")

@@ -24,7 +24,7 @@ def console() -> Console:
 
 
 def print_headlines(tables: RunTables) -> None:
-    """Print the overall scores of each run beside the input's, in each protocol."""
+    """Print the overall scores of each run and of the input, in each protocol."""
     for block in tables.headlines():
         table = to_rich(block)
         table.title = table.caption = None
@@ -43,13 +43,13 @@ def print_tables(tables: RunTables) -> None:
 
 
 def _print_whole(out: Console, table: Table) -> None:
-    """Print a table at its own width: a narrow terminal breaks its lines, but cuts no number."""
+    """Print a table at its full width: a narrow terminal wraps its lines but cuts no number."""
     needed = Measurement.get(out, out.options.update(max_width=1000), table).maximum
     Console(width=max(out.width, needed)).print(table)
 
 
 def print_audit(report: Report) -> None:
-    """Print what a dataset holds, then what is worth a word, then what is broken."""
+    """Print the contents of a dataset, then warnings, then problems."""
     out = console()
     columns = ("seasons", "land_cover", "cloud_cover")
     for split, part in report.splits.items():

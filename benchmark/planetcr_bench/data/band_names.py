@@ -1,4 +1,4 @@
-"""Tell the order of bands from their names in a file."""
+"""Determine the order of bands from their names in a file."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
 
 
 def _meanings(names: Sequence[str]) -> list[str | None]:
-    """Band that each name stands for; None if unknown; the name itself for another band."""
+    """Band that each name means; None if unknown; the name itself for another band."""
     plain = [name.strip().casefold() for name in names]
     if all(name in _LETTERS for name in plain):
         return [_LETTERS[name] for name in plain]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product as pairs
 from pathlib import Path
 from typing import Any, Final
@@ -84,19 +84,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""
-        names = SplitReport.__dataclass_fields__
-        return {
-            "data": self.data,
-            "track": self.track,
-            "ok": self.ok,
-            "fingerprint": self.fingerprint,
-            "problems": self.problems,
-            "warnings": self.warnings,
-            "splits": {
-                split: {name: getattr(report, name) for name in names}
-                for split, report in self.splits.items()
-            },
-        }
+        values = asdict(self)
+        return {"data": values.pop("data"), "track": values.pop("track"), "ok": self.ok, **values}
 
 
 def audit(

@@ -45,7 +45,7 @@ _STEM = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class SceneFiles:
-    """Where the five files of one scene lie: its identity, without its pixels.
+    """Identity of one scene and the paths of its five files, without pixels.
 
     Sorts by season, AOI and patch number.
     """

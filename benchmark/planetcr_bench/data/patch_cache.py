@@ -34,7 +34,7 @@ _LARGEST_PACK: Final = 2**50
 
 _LARGEST_CONTENTS: Final = 2**26
 
-_CACHED_TOGETHER = 4  # scenes; three such batches per worker lie in memory
+_CACHED_TOGETHER = 4  # scenes; three such batches per worker are in memory
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def build_cache(
 
     Args:
         scenes: What to cache, in the order of the indices.
-        folder: Where the cache lies; created if needed.
+        folder: Folder of the cache; created if needed.
         name: Name of the cache, such as ``train``; a cache of other scenes by that name is
         replaced.
         workers: See ``worker_count``.
@@ -171,7 +171,7 @@ def _build(
                     f"{scenes[0].split_folder}: expected scenes that stay as they are, but pixels "
                     "changed while they were cached; run the same command again"
                 )
-            _contents_path(path).unlink(missing_ok=True)  # says nothing of the new records
+            _contents_path(path).unlink(missing_ok=True)  # it describes the old records
         atomic_write(_contents_path(path), json.dumps(contents).encode())
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -220,11 +220,11 @@ def _contents_path(path: Path) -> Path:
 
 def _read_contents(path: Path) -> dict[str, Any]:
     """Read the description of a cache; empty if the cache is incomplete."""
-    beside = _contents_path(path)
-    if not os.path.lexists(beside):
+    description = _contents_path(path)
+    if not os.path.lexists(description):
         return {}
     try:
-        contents = json.loads(read_bytes(beside, _LARGEST_CONTENTS, error=DatasetError))
+        contents = json.loads(read_bytes(description, _LARGEST_CONTENTS, error=DatasetError))
     except (ValueError, RecursionError):
         return {}
     return contents if isinstance(contents, dict) else {}

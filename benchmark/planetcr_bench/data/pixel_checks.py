@@ -289,8 +289,8 @@ def mask_looks_inverted(
     if min(count, mask.size - count) < FEWEST_PIXELS:
         return None
     brighter = cloudy[0].astype(np.int32) - clear[0]
-    under, beside = float(brighter[mask].mean()), float(brighter[~mask].mean())
-    return bool(beside - under > INVERTED_BY * DN_PER_REFLECTANCE)
+    cloud, clear_ground = float(brighter[mask].mean()), float(brighter[~mask].mean())
+    return bool(clear_ground - cloud > INVERTED_BY * DN_PER_REFLECTANCE)
 
 
 def colour_likeness(

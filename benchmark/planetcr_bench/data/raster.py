@@ -1,7 +1,7 @@
 """Open GeoTIFFs safely and read their headers.
 
-GDAL only opens regular files on this machine, with the driver of their format. Whatever it would
-open beside the file must be a regular file too; at a FIFO it would block for ever.
+GDAL only opens regular files on this machine, with the driver of their format. Its sidecar files
+must be regular files too; a FIFO would block it for ever.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _BESIDE_STEM: Final = (
     ".imd",
     ".rpb",
 )
-"""Suffixes that GDAL looks for beside ``a.tif``, after its name or instead of its extension."""
+"""Suffixes of sidecar files of ``a.tif``, after its name or instead of its extension."""
 
 UNREADABLE: Final = (
     OSError, ValueError, EOFError, RasterioError, OverflowError, MemoryError,
@@ -80,15 +80,17 @@ def open_geotiff(path: Path, *, error: type[BenchError]) -> Iterator[DatasetRead
         error: Class of the exception that is raised.
 
     Raises:
-        BenchError: The file, or what GDAL would open beside it, is not a regular file; or it cannot
+        BenchError: The file, or a sidecar file, is not a regular file; or it cannot
             be read, also within the ``with`` block.
     """
     check_regular(path, LARGEST_IMAGE, error=error)
-    for beside in _sidecars(path):
-        check_regular(beside, LARGEST_IMAGE, error=error)
+    for sidecar in _sidecars(path):
+        check_regular(sidecar, LARGEST_IMAGE, error=error)
     absolute = path.absolute()  # a relative one may look like an address
     if absolute.parts[1:2] and absolute.parts[1].startswith("vsi"):
-        raise error(f"{printable(path)}: expected a place that GDAL takes for none of its own")
+        raise error(
+            f"{printable(path)}: expected a path outside GDAL's virtual file systems (/vsi…)"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -150,11 +152,11 @@ def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
 
     Args:
         source: The file.
-        path: Where it lies.
+        path: Its path.
         bands: How many are expected; see :func:`image_bands`.
 
     Raises:
-        ValueError: The mask beside it is not a GeoTIFF.
+        ValueError: Its external mask is not a GeoTIFF.
     """
     count = len(image_bands(source, bands))
     return Tags(
@@ -167,7 +169,7 @@ def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
 
 
 def _hidden(source: DatasetReader, path: Path, count: int) -> NDArray[np.bool_] | None:
-    """Mask of pixels that an alpha band, or a mask in the file or beside it, hides."""
+    """Mask of pixels that an alpha band, or an internal or external mask, hides."""
     if source.count > count:
         alpha = source.read(source.count)
         hidden: NDArray[np.bool_] = alpha != max(alpha.max(), 1)

@@ -60,7 +60,7 @@ LARGEST_TRUTH: Final = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """Decoded pixels of one file and where they lie on Earth.
+    """Decoded pixels of one file and their georeference.
 
     Attributes:
         pixels: As stored, before any scaling.

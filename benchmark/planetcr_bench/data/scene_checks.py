@@ -1,4 +1,4 @@
-"""Decode one scene and list everything that is wrong or notable in its files."""
+"""Check one scene: decode its files and record problems and warnings."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def hold_out(
 
     Patches of an AOI are not independent. Within each season the AOIs are put in the order of
     SHA-256 of ``"<seed> <aoi>"``, and the first round(share · AOIs) are held out; if this is none
-    in every season, the first AOI of the season with most AOIs is. So a larger share holds out the
+    in every season, the first AOI of the season with most AOIs is. A larger share holds out the
     same AOIs and more, and neither the order of the scenes nor their number per AOI matters.
 
     Args:

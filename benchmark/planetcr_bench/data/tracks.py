@@ -16,8 +16,8 @@ from planetcr_bench.errors import DatasetError, SceneError
 def read_track(data: Path, split: str | None = None) -> str:
     """Name the track that results on a dataset belong to.
 
-    A dataset names itself in ``dataset.toml`` (``track = "…"``) beside its splits. The official
-    release has no such file: it is recognised by the pixels of the scene that its authors publish
+    A dataset names its track in ``dataset.toml`` (``track = "…"``). The official release has no
+    such file: it is recognised by the pixels of the scene that its authors publish
     of the split, or of any split where they publish none. Everything else is ``unnamed``.
 
     Args:

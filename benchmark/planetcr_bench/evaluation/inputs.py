@@ -57,7 +57,7 @@ def find_dataset(
 
     Args:
         predictions: Folder of predictions, for messages.
-        card: What its ``predictions.toml`` says.
+        card: Content of its ``predictions.toml``.
         data: Dataset folder; else the environment variable, else the card names it.
         split: Split; else the card names it, else ``test``.
         scene_list: Authors' CSV list to take the scenes from.

@@ -1,6 +1,6 @@
 """Remember which predictions were scored with which settings, so that nothing is scored twice.
 
-The memory lies in the user's cache folder. A run counts as scored only while its settings, its
+This is kept in the user's cache folder. A run counts as scored only while its settings, its
 prediction files and its published results are as they were.
 """
 

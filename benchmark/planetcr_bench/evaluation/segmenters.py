@@ -48,7 +48,7 @@ class Segmenter(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a run's provenance says of it: ``name``, ``sha256``, and what is known of it."""
+        """Its entry in a run's provenance: ``name``, ``sha256`` and how it was trained."""
 
     def classify(self, images: Image) -> Maps:
         """Class index of each pixel.

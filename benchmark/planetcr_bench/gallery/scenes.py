@@ -19,7 +19,7 @@ from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels, scene_pixels
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.metrics.scores import mae, psnr
+from planetcr_bench.metrics.registry import METRICS, Of
 from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.folder import Predictions, find_predictions
@@ -172,15 +172,18 @@ def _score(scene: Scene, predicted: Sequence[ScenePixels], protocol: Protocol) -
         clear=kernels.centre_crop(scene.clear, protocol.window),
         predictions=[kernels.centre_crop(p.images[0], protocol.window) for p in predicted],
         scores=[
-            _scores(sums[0], "cloudy_clear", "input_squared_error", protocol),
-            *(_scores(of_one, "absolute_error", "squared_error", protocol) for of_one in sums),
+            _scores(sums[0], protocol, "input"),
+            *(_scores(scene_sums, protocol, "prediction") for scene_sums in sums),
         ],
     )
 
 
-def _scores(
-    sums: Mapping[str, float], absolute: str, squared: str, protocol: Protocol
-) -> tuple[float, float]:
+def _scores(sums: Mapping[str, float], protocol: Protocol, image: Of) -> tuple[float, float]:
     """MAE and PSNR from the sums of one scene, named as columns of the ledger."""
-    decibels = psnr(sums[squared], sums["values"], perfect=protocol.perfect_psnr)
-    return float(mae(sums[absolute], sums["values"])), float(decibels)
+    mae, psnr = (
+        metric.score(
+            *(sums[column] for column in metric.columns_of(image)), perfect=protocol.perfect_psnr
+        )
+        for metric in (METRICS["mae"], METRICS["psnr"])
+    )
+    return float(mae), float(psnr)

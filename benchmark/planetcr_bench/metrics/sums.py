@@ -68,8 +68,7 @@ FLOOR_SUMS: Final[dict[str, Column]] = {
         "int64", "Pixels whose squared norm in clear is under the protocol's floor."
     ),
 }
-"""Columns behind the others that tell the noise floor of SAM; ledgers of earlier versions have
-none of them, and then it was not measured."""
+"""Further columns, for the noise floor of SAM; missing in ledgers of earlier versions."""
 
 
 def _band_columns(band: str) -> dict[str, Column]:
@@ -140,7 +139,7 @@ ledger has is not measured. All others, such as ``values``, are the same for bot
 
 
 SEGMENTED_IMAGES: Final = ("prediction", "cloudy")
-"""Images whose land cover a segmenter tells, each beside what it tells of the clear image."""
+"""Images whose segmentation is compared with that of the clear image."""
 
 
 SEGMENTER_WIDTH: Final = len(SEGMENTED_IMAGES) * len(LAND_COVER) ** 2

@@ -15,21 +15,21 @@ from planetcr_bench.utils.untrusted import printable, read_toml
 from planetcr_bench.utils.validation import FileModel, validate
 
 CARD: Final = "predictions.toml"
-"""File beside the predictions that describes where they come from; optional."""
+"""Optional file in the folder of predictions that describes where they come from."""
 
 LARGEST_CARD: Final = 64_000
 """Bytes of it."""
 
 
 class Card(FileModel):
-    """What ``predictions.toml`` may say.
+    """Content of ``predictions.toml``.
 
     Attributes:
         method: Name of the method.
         split: Split that was predicted.
-        scale: Value in the files that stands for a reflectance of 1; by default 10 000 for uint16
+        scale: Value in the files that means a reflectance of 1; by default 10 000 for uint16
             and 1 for float.
-        dataset: Where the dataset lay.
+        dataset: Folder of the dataset.
         fingerprint: Of the split, as ``planetcr-bench check`` prints it.
         simulation: Identity of a simulated split, which another machine simulates again.
         weights: SHA-256 of the weight file, or how else the weights were made.

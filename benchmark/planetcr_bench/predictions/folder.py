@@ -1,4 +1,7 @@
-"""Match the files of a folder of predictions with scenes, by name."""
+"""Match the files of a folder of predictions with scenes, by name.
+
+Whatever is missing, surplus or invalid is named, never skipped silently.
+"""
 
 from __future__ import annotations
 

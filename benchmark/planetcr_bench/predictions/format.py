@@ -1,7 +1,4 @@
-"""Find, check, read and write folders of predictions.
-
-It fails closed: whatever is missing, surplus or invalid is named, never skipped silently.
-"""
+"""Read and write the file of one prediction, and refuse what cannot be scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write one prediction per scene, by a baseline or by a network, and resume where it stopped."""
+"""Write one prediction per scene, by a baseline or a network; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.baselines import METHODS
 from planetcr_bench.predictions.card import CARD, Card, read_card, write_card
 from planetcr_bench.predictions.format import CROP_SIZE, write_prediction
-from planetcr_bench.predictions.inputs import Inputs, batches, read_inputs_batch
+from planetcr_bench.predictions.network_inputs import Inputs, batches, read_inputs_batch
 from planetcr_bench.utils.folders import is_litter, other_spelling
 from planetcr_bench.utils.parallel import run_batches, track
 
@@ -61,7 +61,7 @@ def predict(
 ) -> tuple[int, int]:
     """Write one prediction per scene of a split by a baseline without training.
 
-    A run that was stopped goes on: predictions that are there and can be read are kept.
+    An interrupted run resumes: readable predictions are kept.
 
     Args:
         method: A key of ``METHODS``.

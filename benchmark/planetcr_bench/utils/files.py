@@ -38,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path: The file to be written or replaced.
 
     Yields:
-        ``.NAME.partial`` beside it, which does not exist yet.
+        ``.NAME.partial`` in the same folder, which does not exist yet.
 
     Raises:
         OSError: One of the two cannot be written.
@@ -133,7 +133,7 @@ def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
     """Hold a lock within a ``with`` block, or refuse; the lock of a killed process is released.
 
     Args:
-        lock: File beside what is written.
+        lock: File in the folder that is written.
         refusal: Message if another process holds it.
 
     Raises:

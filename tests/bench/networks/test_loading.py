@@ -26,7 +26,7 @@ from planetcr_bench.errors import BenchError, DatasetError, PredictionError, Sce
 from planetcr_bench.networks.loading import InferenceSettings, as_function, open_network
 from planetcr_bench.predictions.card import Card, read_card
 from planetcr_bench.predictions.format import write_prediction
-from planetcr_bench.predictions.inputs import batches, read_inputs
+from planetcr_bench.predictions.network_inputs import batches, read_inputs
 from planetcr_bench.predictions.predict import forecast, predict_with
 from planetcr_models import create_model, list_models, save_model
 from planetcr_models.errors import ModelError
@@ -166,7 +166,7 @@ def test_untrained_weights_are_marked(cli: Cli, tmp_path: Path) -> None:
         (["dsen_cr"], 2, "dsen_cr: no such method; did you mean 'dsen2_cr'?"),
         (["dsen2_cr", "--weights", "no.pth"], 1, "no.pth: expected a checkpoint file, found no s"),
         (["dsen2_cr", "--weights", "random", "--overlap", 9], 2, "--overlap applies to tiles"),
-        (["mean-fill", "--window", "official"], 2, "--window applies to networks, and mean-fill"),
+        (["mean-fill", "--window", "official"], 2, "--window applies to networks, which mean-fill"),
         (["net.py:wrong", "--model-arg", "what=crash"], 1, "net.py, line 21: RuntimeError: Th"),
     ],
 )  # fmt: skip
