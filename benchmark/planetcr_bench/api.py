@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import pyarrow as pa
 
@@ -120,7 +120,7 @@ def evaluate(
     predictions = find_predictions(folder, card, dataset.scenes)
     if predictions.problems and not allow_missing:  # nothing is scored, so name all there is
         others = pixel_problems(predictions, workers=workers, batch=batch, quiet=quiet)
-        _fail_closed(predictions, dataset, [*predictions.problems, *others], allow_missing)
+        _refuse_incomplete(predictions, dataset, [*predictions.problems, *others])
     input_window = input_window_of(predictions)
     _check_thickness(optical_thickness, dataset)
     pool = _segmenter_pool(segmenters, dataset, predictions)
@@ -153,11 +153,12 @@ def evaluate(
             quiet=quiet,
         )
         problems = [*predictions.problems, *problems]
-        _fail_closed(predictions, dataset, problems, allow_missing)
+        if problems and not allow_missing:
+            _refuse_incomplete(predictions, dataset, problems)
         scored = len(set(table["scene"].to_pylist()))
         if not scored:
             raise PredictionError(f"{folder}: expected a usable prediction, found none", problems)
-        provenance: dict[str, Any] = {
+        provenance = {
             "name": name,
             "track": dataset.track,
             "split": dataset.split,
@@ -169,6 +170,7 @@ def evaluate(
             **identity,
             "segmenters": {segmenter.key: dict(segmenter.facts) for segmenter in segmenters},
         }
+        swapped = swapped_colours(predictions)
         run = {
             **provenance,
             "problems": problems,
@@ -179,10 +181,8 @@ def evaluate(
             "environment": _environment(),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),
+            **({"notes": [swapped]} if swapped else {}),
         }
-        swapped = swapped_colours(predictions)
-        if swapped:
-            run["notes"] = [swapped]
         ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
         strip = _strip(dataset, predictions, ledger)
         staged = unfinished / "staged"
@@ -318,16 +318,15 @@ def _identity(
     }
 
 
-def _fail_closed(
-    predictions: Predictions, dataset: Dataset, problems: Sequence[str], allow_missing: bool
-) -> None:
-    if problems and not allow_missing:
-        raise PredictionError(
-            f"{predictions.folder}: expected one usable prediction for each of "
-            f"{len(dataset.scenes)} scenes, nothing is scored; fix these files, or score the rest "
-            "as an incomplete run with --allow-missing",
-            problems,
-        )
+def _refuse_incomplete(
+    predictions: Predictions, dataset: Dataset, problems: Sequence[str]
+) -> NoReturn:
+    raise PredictionError(
+        f"{predictions.folder}: expected one usable prediction for each of "
+        f"{len(dataset.scenes)} scenes, nothing is scored; fix these files, or score the rest "
+        "as an incomplete run with --allow-missing",
+        problems,
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -97,7 +97,7 @@ def test_copying_the_input_gains_nothing(data: Path, tmp_path: Path) -> None:
     assert (frame["prediction_cloudy"] == 0).all()
 
 
-def test_nothing_hangs_on_workers_batch_or_order(preds: Path, tmp_path: Path) -> None:
+def test_workers_batch_and_order_change_nothing(preds: Path, tmp_path: Path) -> None:
     first, _, _ = run(preds, tmp_path / "a", workers=0)
     second, _, _ = run(preds, tmp_path / "b", workers=2, batch=1)
     third, _, _ = run(preds, tmp_path / "c", workers=1, batch=5)

@@ -56,7 +56,7 @@ def evaluate(
     `planetcr-bench report` makes the full error analysis of what was scored.
     Nothing is scored unless every scene of the split has one usable prediction.
     """
-    from planetcr_bench import api as run
+    from planetcr_bench import api
     from planetcr_bench.utils.untrusted import printable
 
     if precision is not None and not segmenter:
@@ -71,7 +71,7 @@ def evaluate(
         from planetcr_bench.networks.segmenter import load_all  # PyTorch is an extra
 
         segmenters = load_all(segmenter, device=device, precision=precision or "32")
-    ledger, folder, problems = run.evaluate(
+    ledger, folder, problems = api.evaluate(
         predictions,
         results,
         data=data,

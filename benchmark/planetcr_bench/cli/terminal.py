@@ -15,7 +15,7 @@ from planetcr_bench.report.table import to_rich
 from planetcr_bench.utils.untrusted import printable
 
 if TYPE_CHECKING:  # decodes images, which printing tables does not need
-    from planetcr_bench.data.integrity import Report
+    from planetcr_bench.data.integrity import DatasetReport
 
 
 def console() -> Console:
@@ -48,7 +48,7 @@ def _print_whole(out: Console, table: Table) -> None:
     Console(width=max(out.width, needed)).print(table)
 
 
-def print_audit(report: Report) -> None:
+def print_audit(report: DatasetReport) -> None:
     """Print the contents of a dataset, then warnings, then problems."""
     out = console()
     columns = ("seasons", "land_cover", "cloud_cover")

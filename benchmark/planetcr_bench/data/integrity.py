@@ -58,7 +58,7 @@ class SplitReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DatasetReport:
     """Result of :func:`audit`.
 
     Attributes:
@@ -90,7 +90,7 @@ class Report:
 
 def audit(
     data: Path, *, workers: int | None = None, batch: int = 16, quiet: bool = False
-) -> Report:
+) -> DatasetReport:
     """Decode every file of a dataset and report its contents and errors.
 
     Args:
@@ -129,7 +129,7 @@ def audit(
     warnings += _overlaps(states) + _inverted_masks(states)
     splits = {split: _split_report(state) for split, state in states.items()}
     fingerprints = {split: report.fingerprint or "" for split, report in splits.items()}
-    return Report(
+    return DatasetReport(
         data=str(data),
         track=_track(data, problems),
         fingerprint=dataset_fingerprint(fingerprints) if all(fingerprints.values()) else None,

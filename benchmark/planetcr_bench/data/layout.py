@@ -11,7 +11,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -112,24 +112,32 @@ def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path
     products: dict[SceneFiles, int] = {}
     strays: list[Path] = []
     for bit, product in enumerate(PRODUCTS):
-        for folder in _folders(root, f"{product}_"):
-            for aoi_folder in _folders(folder.path, f"{folder.name}_"):
-                names: dict[SceneFiles, list[str]] = {}
-                for entry in _entries(aoi_folder.path):
-                    files = _parse(entry.name, product, aoi_folder.name, root)
-                    if files is not None:
-                        names.setdefault(files, []).append(entry.name)
-                    elif not (lies_beside(entry.name) or leads_up(Path(entry.path))):
-                        strays.append(Path(entry.path))
-                for files, spellings in names.items():
+        for season_folder in _folders(root, f"{product}_"):
+            for aoi_folder in _folders(season_folder.path, f"{season_folder.name}_"):
+                scenes, others = _scenes_in(aoi_folder, product, root)
+                for files in scenes:
                     products[files] = products.get(files, 0) | 1 << bit
-                    if len(spellings) > 1:  # one file, several spellings of its extension
-                        strays += [
-                            Path(aoi_folder.path, name)
-                            for name in spellings
-                            if name != files.path(product).name
-                        ]
+                strays += others
     return products, sorted(strays)
+
+
+def _scenes_in(
+    folder: os.DirEntry[str], product: str, root: str
+) -> tuple[Iterable[SceneFiles], list[Path]]:
+    """Scenes of which the folder of an AOI has a product, and its strays."""
+    names: dict[SceneFiles, list[str]] = {}
+    strays: list[Path] = []
+    for entry in _entries(folder.path):
+        files = _parse(entry.name, product, folder.name, root)
+        if files is not None:
+            names.setdefault(files, []).append(entry.name)
+        elif not (lies_beside(entry.name) or leads_up(Path(entry.path))):
+            strays.append(Path(entry.path))
+    for files, spellings in names.items():
+        if len(spellings) > 1:  # one file, several spellings of its extension
+            usual = files.path(product).name
+            strays += [Path(folder.path, name) for name in spellings if name != usual]
+    return names, strays
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -93,7 +93,7 @@ def codes(pixels: NDArray[Any], tags: Tags) -> Tagged:
     return pixels, tags
 
 
-MEANT: Final[dict[str, Callable[[NDArray[Any], Tags], Tagged]]] = {
+INTERPRETERS: Final[dict[str, Callable[[NDArray[Any], Tags], Tagged]]] = {
     "planet_cloudfree": optical,
     "planet_cloudy": optical,
     "S1": radar,

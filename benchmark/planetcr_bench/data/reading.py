@@ -28,7 +28,7 @@ from planetcr_bench.constants import (
 from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
 from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
-from planetcr_bench.data.product_pixels import MEANT
+from planetcr_bench.data.product_pixels import INTERPRETERS
 from planetcr_bench.data.raster import (
     Accept,
     Header,
@@ -117,10 +117,10 @@ def read_product(files: SceneFiles, product: str) -> Raster:
     path = files.path(product)
     bands = EXPECTED[product][1][0]
     raster = read_raster(path, partial(_expect_layout, path, product), bands=bands)
-    if product not in MEANT:
+    if product not in INTERPRETERS:
         return raster
     try:
-        pixels, tags = MEANT[product](raster.pixels, raster.tags)
+        pixels, tags = INTERPRETERS[product](raster.pixels, raster.tags)
     except PixelError as fault:
         raise DatasetError(f"{path}: {fault}") from fault
     return replace(raster, pixels=pixels, tags=tags)

@@ -14,7 +14,7 @@ from scenes import write_dataset, write_scene
 
 
 @pytest.mark.parametrize(
-    ("place", "given", "remedy"),
+    ("folder", "given", "remedy"),
     [
         ("PLANET_CR/test", ".", "give {}/PLANET_CR, which does"),
         ("a/PLANET_CR/test", ".", "give {}/a/PLANET_CR, which does"),
@@ -26,23 +26,23 @@ from scenes import write_dataset, write_scene
     ],
 )
 def test_a_dataset_at_another_depth_says_which_folder_to_give(
-    tmp_path: Path, place: str, given: str, remedy: str
+    tmp_path: Path, folder: str, given: str, remedy: str
 ) -> None:
     write_scene(tmp_path / "made")
-    (tmp_path / "d" / place).parent.mkdir(parents=True)
-    (tmp_path / "made" / "test").rename(tmp_path / "d" / place)
+    (tmp_path / "d" / folder).parent.mkdir(parents=True)
+    (tmp_path / "made" / "test").rename(tmp_path / "d" / folder)
     with pytest.raises(DatasetError) as refusal:
         find_scenes(tmp_path / "d" / given, "test")
     assert remedy.format(tmp_path / "d") in refusal.value.message
     try:
-        told = "\n".join(audit(tmp_path / "d" / given, workers=0).problems)
+        printed = "\n".join(audit(tmp_path / "d" / given, workers=0).problems)
     except DatasetError as error:
-        told = error.message
-    assert refusal.value.message in told
+        printed = error.message
+    assert refusal.value.message in printed
 
 
 @pytest.mark.parametrize(
-    ("products", "pattern", "told"),
+    ("products", "pattern", "expected"),
     [
         (["S1"], "{stem}_db{suffix}", "got 3 files with '_db' behind it"),
         (PRODUCTS, "{stem}_v2{suffix}", "got 15 files with '_v2' behind it"),
@@ -51,7 +51,7 @@ def test_a_dataset_at_another_depth_says_which_folder_to_give(
     ],
 )
 def test_names_that_share_a_word_too_much_are_one_line(
-    tmp_path: Path, products: list[str], pattern: str, told: str
+    tmp_path: Path, products: list[str], pattern: str, expected: str
 ) -> None:
     write_dataset(tmp_path, test=3)
     for files in find_scenes(tmp_path, "test"):
@@ -60,5 +60,5 @@ def test_names_that_share_a_word_too_much_are_one_line(
     with pytest.raises(DatasetError) as refusal:
         find_scenes(tmp_path, "test")
     (line,) = refusal.value.problems
-    assert told in line
+    assert expected in line
     assert audit(tmp_path, workers=0).problems == [line]

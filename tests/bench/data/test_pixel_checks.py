@@ -32,7 +32,7 @@ def image(seed: int = 0, size: int = 40) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "nodata", "told"),
+    ("dtype", "nodata", "shown"),
     [
         ("float32", -9999.0, "-9999"),
         ("float32", -3.4028234663852886e38, "-3.402823466e+38"),
@@ -43,14 +43,14 @@ def image(seed: int = 0, size: int = 40) -> np.ndarray:
         ("uint16", 65535.0, "65535"),
     ],
 )
-def test_pixels_of_their_own_nodata_are_counted(dtype: str, nodata: float, told: str) -> None:
+def test_pixels_of_their_own_nodata_are_counted(dtype: str, nodata: float, shown: str) -> None:
     pixels = np.full((4, 9, 9), 7, dtype)
     expect_no_holes(pixels, Tags(nodata=(nodata,) * 4))
     pixels[2, 3:5, 4] = nodata
     pixels[1, 3, 4] = nodata  # the same pixel
     with pytest.raises(PixelError, match=r"2 pixels are its own nodata") as error:
         expect_no_holes(pixels, Tags(nodata=(nodata,) * 4))
-    assert f"own nodata {told};" in str(error.value)
+    assert f"own nodata {shown};" in str(error.value)
     expect_no_holes(pixels, Tags(nodata=(nodata, None, None, nodata)))
 
 
