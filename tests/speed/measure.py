@@ -27,7 +27,7 @@ from torch.nn.functional import conv2d
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_raster
 from planetcr_bench.evaluation.loading import MEASURED, Job, ScenePixels, read_pixels
-from planetcr_bench.evaluation.runner import floor_of, measure_scene
+from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.predictions.card import Card
@@ -102,7 +102,7 @@ def without_further(jobs: Sequence[Job]) -> None:
         arrays = cached_arrays(job)
         for protocol in protocols:
             kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
-        floor_of(arrays, protocols)
+            kernels.measure_floor(arrays.clear, arrays.group, protocol)
 
 
 @functools.cache

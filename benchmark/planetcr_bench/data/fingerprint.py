@@ -19,7 +19,7 @@ from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.reading import Raster, empty_pixels, read_product
 from planetcr_bench.errors import BenchWarning, DatasetError
 from planetcr_bench.utils.files import cache_folder, cache_write
-from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.parallel import run_ordered, track
 
 SHOWN: Final = 3
 """Number of scenes that a warning names."""
@@ -33,10 +33,6 @@ class _Decoded:
     digest: bytes
     largest: int
     empty: int
-
-
-def _decode_scenes(scenes: Sequence[SceneFiles]) -> list[_Decoded]:
-    return [_decode(files) for files in scenes]
 
 
 def _decode(files: SceneFiles) -> _Decoded:
@@ -75,7 +71,7 @@ def fingerprint_of(
     cache_file = _cache_file(scenes)
     known = _known_fingerprint(cache_file)
     if known is None:
-        decoded = run_batches(_decode_scenes, scenes, workers=workers)
+        decoded = run_ordered(_decode, scenes, workers=workers)
         known = _summary(
             list(track(decoded, "Fingerprint of the dataset", len(scenes), quiet=quiet)),
             scenes[0].split_folder if scenes else "",

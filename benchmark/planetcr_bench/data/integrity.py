@@ -25,10 +25,10 @@ from planetcr_bench.data.layout import find_files, find_splits, shortfall
 from planetcr_bench.data.metadata import read_simulation
 from planetcr_bench.data.misplaced import misnamed, no_scenes
 from planetcr_bench.data.pixel_checks import too_dark
-from planetcr_bench.data.scene_checks import SceneState, inspect_scenes
+from planetcr_bench.data.scene_checks import SceneState, inspect_scene
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
-from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.parallel import run_ordered, track
 
 SHOWN: Final = 5
 """Number of files that a warning names."""
@@ -117,7 +117,7 @@ def audit(
         if not scenes and not renames.lines:
             problems.append(no_scenes(data, split))
         problems += _unfinished(data, split, len(scenes))
-        inspected = run_batches(inspect_scenes, sorted(scenes), workers=workers, batch=batch)
+        inspected = run_ordered(inspect_scene, sorted(scenes), workers=workers, batch=batch)
         inspected = track(inspected, f"Check {split}", len(scenes), quiet=quiet)
         states[split] = list(inspected)
         problems += [f"{data / split}: {fault}" for fault in _split_faults(states[split])]

@@ -24,7 +24,7 @@ from planetcr_bench.data.patches import RECORD, _Patches, record_of
 from planetcr_bench.data.reading import read_rasters
 from planetcr_bench.errors import BenchError, DatasetError
 from planetcr_bench.utils.files import atomic_path, atomic_write
-from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.parallel import run_ordered, track
 from planetcr_bench.utils.untrusted import check_regular, read_bytes
 
 PACK_VERSION: Final = 1
@@ -163,7 +163,7 @@ def _build(
     try:
         with atomic_path(path) as partial:
             _check_room(path, len(scenes))
-            cached = run_batches(_cache_scenes, scenes, workers=workers, batch=_CACHED_TOGETHER)
+            cached = run_ordered(_cache_scene, scenes, workers=workers, batch=_CACHED_TOGETHER)
             cached = track(cached, f"Cache {path.stem}", len(scenes), quiet=quiet)
             digests = _write_records(partial, cached, len(scenes))
             if split_fingerprint(digests) != contents["fingerprint"]:
@@ -189,13 +189,10 @@ def _check_room(path: Path, count: int) -> None:
         )
 
 
-def _cache_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes, NDArray[np.void]]]:
-    """Name, digest and record of each scene."""
-    cached = []
-    for files in scenes:
-        rasters = read_rasters(files)
-        cached.append((files.name, scene_digest(rasters), record_of(rasters)))
-    return cached
+def _cache_scene(files: SceneFiles) -> tuple[str, bytes, NDArray[np.void]]:
+    """Name, digest and record of a scene."""
+    rasters = read_rasters(files)
+    return files.name, scene_digest(rasters), record_of(rasters)
 
 
 def _write_records(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -63,13 +63,8 @@ class SceneState:
     warnings: list[tuple[str, str]] = field(default_factory=list)
 
 
-def inspect_scenes(scenes: Sequence[SceneFiles]) -> list[SceneState]:
-    """Decode scenes and record their errors; nothing is raised for a bad file."""
-    return [inspect_scene(files) for files in scenes]
-
-
 def inspect_scene(files: SceneFiles) -> SceneState:
-    """Decode one scene and record its errors."""
+    """Decode one scene and record its errors; nothing is raised for a bad file."""
     rasters: dict[str, Raster] = {}
     problems: list[str] = []
     for product in PRODUCTS:

@@ -34,7 +34,7 @@ from planetcr_bench.predictions.units import expect_units
 from planetcr_bench.results.ledger import ledger_table
 from planetcr_bench.results.schema import schema_of
 from planetcr_bench.utils.files import atomic_write
-from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.parallel import run_ordered, track
 
 FLUSH_SECONDS: Final = 2.0
 """Longest time for which measured scenes live in memory alone."""
@@ -81,10 +81,10 @@ def _read(card: Card, job: Job) -> ScenePixels | str:
         return error.message
 
 
-def _problems_batch(card: Card, jobs: Sequence[Job]) -> list[str]:
-    """A line for each job: empty, or why its prediction cannot be scored."""
-    read = (_read(card, job) for job in jobs)
-    return [pixels if isinstance(pixels, str) else "" for pixels in read]
+def _problem(card: Card, job: Job) -> str:
+    """Why a prediction cannot be scored; empty if it can."""
+    pixels = _read(card, job)
+    return pixels if isinstance(pixels, str) else ""
 
 
 def pixel_problems(
@@ -110,23 +110,17 @@ def pixel_problems(
         BenchError: A worker died.
     """
     jobs = [Job(files, path) for files, path in sorted(predictions.files.items())]
-    work = functools.partial(_problems_batch, predictions.card)
-    lines = run_batches(work, jobs, workers=workers, batch=batch)
+    work = functools.partial(_problem, predictions.card)
+    lines = run_ordered(work, jobs, workers=workers, batch=batch)
     return [line for line in track(lines, "Look for problems", len(jobs), quiet=quiet) if line]
 
 
-def _measure_batch(
-    card: Card, protocols: Sequence[Protocol], keep: bool, jobs: Sequence[Job]
-) -> list[Outcome]:
-    outcomes = []
-    for job in jobs:  # one scene in memory at a time, unless segmenters need it
-        state, pixels = job.state(), _read(card, job)
-        if isinstance(pixels, str):
-            outcomes.append(Outcome(job, state, pixels))
-        else:
-            sums = measure_scene(pixels, protocols)
-            outcomes.append(Outcome(job, state, sums, pixels if keep else None))
-    return outcomes
+def _measure_job(card: Card, protocols: Sequence[Protocol], keep: bool, job: Job) -> Outcome:
+    """Measure one scene, and keep its pixels if segmenters need them."""
+    state, pixels = job.state(), _read(card, job)
+    if isinstance(pixels, str):
+        return Outcome(job, state, pixels)
+    return Outcome(job, state, measure_scene(pixels, protocols), pixels if keep else None)
 
 
 def _with_segmenters(
@@ -184,8 +178,8 @@ def measure(
     }
     done = parts.load({files.name: job.state() for files, job in jobs.items()})
     waiting = [job for files, job in jobs.items() if files.name not in done]
-    work = functools.partial(_measure_batch, predictions.card, protocols, pool is not None)
-    outcomes = run_batches(work, waiting, workers=workers, batch=batch)
+    work = functools.partial(_measure_job, predictions.card, protocols, pool is not None)
+    outcomes = run_ordered(work, waiting, workers=workers, batch=batch)
     if pool is not None:
         outcomes = _with_segmenters(outcomes, pool, batch)
     problems = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,11 +71,6 @@ def _crop_slices(files: SceneFiles, side: int, source: int, size: int) -> tuple[
             f"{start} on, are whole SAR pixels, got {source} SAR pixels over the {side}"
         )
     return slice(start, start + size), slice(ends[0][0], ends[1][0])
-
-
-def read_inputs_batch(size: int, scenes: Sequence[SceneFiles]) -> list[Inputs]:
-    """Call :func:`read_inputs` for each scene."""
-    return [read_inputs(files, size) for files in scenes]
 
 
 def batches(inputs: Iterator[Inputs], batch: int) -> Iterator[list[Inputs]]:

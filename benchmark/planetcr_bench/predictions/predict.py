@@ -25,9 +25,9 @@ from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.baselines import METHODS
 from planetcr_bench.predictions.card import CARD, Card, read_card, write_card
 from planetcr_bench.predictions.format import CROP_SIZE, write_prediction
-from planetcr_bench.predictions.network_inputs import Inputs, batches, read_inputs_batch
+from planetcr_bench.predictions.network_inputs import Inputs, batches, read_inputs
 from planetcr_bench.utils.folders import is_litter, other_spelling
-from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.parallel import run_ordered, track
 
 Restore = Callable[[Image, Image], NDArray[np.floating]]
 """Function from cloudy images (B, 4, H, W) and SAR (B, 2, h, w) to restored images (B, 4, H, W).
@@ -86,8 +86,8 @@ def predict(
     )
     waiting = _unwritten(scenes, out, OPTICAL_SIZE, workers=workers)
     kept = len(scenes) - len(waiting)
-    write = partial(_predict_batch, method, out)
-    written = run_batches(write, waiting, workers=workers, batch=batch)
+    write = partial(_predict_scene, method, out)
+    written = run_ordered(write, waiting, workers=workers, batch=batch)
     return sum(track(written, f"Predict {method}", len(scenes), done=kept, quiet=quiet)), kept
 
 
@@ -136,8 +136,8 @@ def predict_with(
     size = OPTICAL_SIZE if window == "whole" else CROP_SIZE
     waiting = _unwritten(scenes, out, size, workers=workers)
     kept = len(scenes) - len(waiting)
-    inputs = run_batches(
-        partial(read_inputs_batch, size), waiting, workers=workers, batch=READ_TOGETHER
+    inputs = run_ordered(
+        partial(read_inputs, size=size), waiting, workers=workers, batch=READ_TOGETHER
     )
     if not quiet:
         restore = _with_forecast(restore, len(waiting))
@@ -200,12 +200,12 @@ def _shorten(value: Any) -> str:
     return text if len(text) < 64 else f"{text[:12]}…"  # a hash
 
 
-def _predict_batch(method: str, out: Path, scenes: Sequence[SceneFiles]) -> list[int]:
-    for files in scenes:
-        rasters = read_rasters(files)
-        image = METHODS[method](scene_from_rasters(files, rasters))
-        write_prediction(_file(out, files), image, rasters["planet_cloudfree"])
-    return [1] * len(scenes)
+def _predict_scene(method: str, out: Path, files: SceneFiles) -> int:
+    """Predict and write one scene; returns 1, the number of predictions."""
+    rasters = read_rasters(files)
+    image = METHODS[method](scene_from_rasters(files, rasters))
+    write_prediction(_file(out, files), image, rasters["planet_cloudfree"])
+    return 1
 
 
 def _file(out: Path, files: SceneFiles) -> Path:
@@ -219,18 +219,14 @@ def _unwritten(
 ) -> list[SceneFiles]:
     """Scenes of which an earlier run left no prediction that can be read."""
     present = [files for files in scenes if _file(out, files).exists()]
-    readable = run_batches(partial(_are_readable, out, size), present, workers=workers)
+    readable = run_ordered(partial(_is_readable, out, size), present, workers=workers)
     kept = {files for files, is_readable in zip(present, readable, strict=True) if is_readable}
     return [files for files in scenes if files not in kept]
 
 
-def _are_readable(out: Path, size: int, scenes: Sequence[SceneFiles]) -> list[bool]:
-    return [_is_readable(_file(out, files), size) for files in scenes]
-
-
-def _is_readable(path: Path, size: int) -> bool:
+def _is_readable(out: Path, size: int, files: SceneFiles) -> bool:
     try:
-        pixels = read_raster(path).pixels
+        pixels = read_raster(_file(out, files)).pixels
     except DatasetError:
         return False
     return pixels.shape == (len(OPTICAL_BANDS), size, size) and pixels.dtype == np.uint16
