@@ -30,18 +30,10 @@ if TYPE_CHECKING:
 LARGEST_BLOCK: Final = 2048
 """Largest side of a tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
 
-_BESIDE_NAME: Final = (".aux.xml", ".aux", ".msk", ".ovr", ".msk.ovr")
-_BESIDE_STEM: Final = (
-    ".aux.xml",
-    ".aux",
-    ".tfw",
-    ".tifw",
-    ".tiffw",
-    ".wld",
-    ".tab",
-    ".imd",
-    ".rpb",
-)
+_AFTER_NAME: Final = (".aux.xml", ".aux", ".msk", ".ovr", ".msk.ovr")
+_FOR_EXTENSION: Final = (
+    ".aux.xml", ".aux", ".tfw", ".tifw", ".tiffw", ".wld", ".tab", ".imd", ".rpb",
+)  # fmt: skip
 """Suffixes of sidecar files of ``a.tif``, after its name or instead of its extension."""
 
 UNREADABLE: Final = (
@@ -101,8 +93,8 @@ def open_geotiff(path: Path, *, error: type[BenchError]) -> Iterator[DatasetRead
 
 
 def _sidecars(path: Path) -> list[Path]:
-    names = [f"{path}{end}" for end in _BESIDE_NAME]
-    names += [f"{path.parent / path.stem}{end}" for end in _BESIDE_STEM]
+    names = [f"{path}{end}" for end in _AFTER_NAME]
+    names += [f"{path.parent / path.stem}{end}" for end in _FOR_EXTENSION]
     spellings = [name for end in names for name in (end, _upper(end))]
     return [Path(name) for name in spellings if os.path.lexists(name)]
 

@@ -83,18 +83,8 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
         reflectance(kernels.centre_crop(rasters[product].pixels, size))
         for product in ("planet_cloudy", "planet_cloudfree")
     )
-    longitude, latitude = centre_of(rasters["planet_cloudfree"])
-    identity = {
-        "scene": files.name,
-        "split": files.split,
-        "season": files.season,
-        "aoi": files.aoi,
-        "patch": files.patch,
-        "cloud_cover": float(mask.mean()),
-        "longitude": longitude,
-        "latitude": latitude,
-        "prediction_sha256": pixel_digest(stored).hex(),
-    }
+    centre = centre_of(rasters["planet_cloudfree"])
+    identity = _identity(files, float(mask.mean()), centre, pixel_digest(stored).hex())
     group = _plain_groups(land_cover, region)
     if job.optical_thickness is not None:
         thickness = np.digitize(read_thickness(job.optical_thickness, files), THICKNESS_EDGES) + 1
@@ -109,22 +99,29 @@ def _brightest(rasters: Mapping[str, Raster]) -> float:
     return max(1.0, *(float(raster.pixels.max()) / DN_PER_REFLECTANCE for raster in optical))
 
 
+def _identity(
+    scene: SceneFiles | Scene, cloud_cover: float, centre: tuple[float, float], sha256: str
+) -> dict[str, object]:
+    """Identity columns of a scene: ``centre`` is longitude and latitude."""
+    return {
+        "scene": scene.name,
+        "split": scene.split,
+        "season": scene.season,
+        "aoi": scene.aoi,
+        "patch": scene.patch,
+        "cloud_cover": cloud_cover,
+        "longitude": centre[0],
+        "latitude": centre[1],
+        "prediction_sha256": sha256,
+    }
+
+
 def _plain_groups(land_cover: NDArray[np.uint8], region: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return land_cover * np.uint8(len(REGIONS)) + region
 
 
 def scene_pixels(scene: Scene, prediction: Image) -> ScenePixels:
     """What a measurement needs of a scene and a prediction of the whole patch, both in memory."""
-    identity = {
-        "scene": scene.name,
-        "split": scene.split,
-        "season": scene.season,
-        "aoi": scene.aoi,
-        "patch": scene.patch,
-        "cloud_cover": scene.cloud_cover,
-        "longitude": math.nan,
-        "latitude": math.nan,
-        "prediction_sha256": "",
-    }
+    identity = _identity(scene, scene.cloud_cover, (math.nan, math.nan), "")
     group = _plain_groups(scene.land_cover, kernels.region_of(scene.cloud_mask))
     return ScenePixels(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)

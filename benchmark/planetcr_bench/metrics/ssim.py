@@ -87,31 +87,13 @@ def _filter_down(source: Array, taps: Array, upper: Array, lower: Array) -> None
         s1, s2, s3, s4, s5 = source[1, x], source[2, x], source[3, x], source[4, x], source[5, x]
         s6, s7, s8, s9, s10 = source[6, x], source[7, x], source[8, x], source[9, x], source[10, x]
         upper[x] = (
-            w0 * source[0, x]
-            + w1 * s1
-            + w2 * s2
-            + w3 * s3
-            + w4 * s4
-            + w5 * s5
-            + w6 * s6
-            + w7 * s7
-            + w8 * s8
-            + w9 * s9
-            + w10 * s10
-        )
+            w0 * source[0, x] + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 + w5 * s5
+            + w6 * s6 + w7 * s7 + w8 * s8 + w9 * s9 + w10 * s10
+        )  # fmt: skip
         lower[x] = (
-            w0 * s1
-            + w1 * s2
-            + w2 * s3
-            + w3 * s4
-            + w4 * s5
-            + w5 * s6
-            + w6 * s7
-            + w7 * s8
-            + w8 * s9
-            + w9 * s10
-            + w10 * source[11, x]
-        )
+            w0 * s1 + w1 * s2 + w2 * s3 + w3 * s4 + w4 * s5 + w5 * s6
+            + w6 * s7 + w7 * s8 + w8 * s9 + w9 * s10 + w10 * source[11, x]
+        )  # fmt: skip
 
 
 @compiled
@@ -119,18 +101,10 @@ def _filter_across(line: Array, taps: Array, smooth: Array) -> None:
     w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
     for x in range(len(smooth)):
         smooth[x] = (
-            w0 * line[x]
-            + w1 * line[x + 1]
-            + w2 * line[x + 2]
-            + w3 * line[x + 3]
-            + w4 * line[x + 4]
-            + w5 * line[x + 5]
-            + w6 * line[x + 6]
-            + w7 * line[x + 7]
-            + w8 * line[x + 8]
-            + w9 * line[x + 9]
-            + w10 * line[x + 10]
-        )
+            w0 * line[x] + w1 * line[x + 1] + w2 * line[x + 2] + w3 * line[x + 3]
+            + w4 * line[x + 4] + w5 * line[x + 5] + w6 * line[x + 6] + w7 * line[x + 7]
+            + w8 * line[x + 8] + w9 * line[x + 9] + w10 * line[x + 10]
+        )  # fmt: skip
 
 
 @compiled

@@ -73,26 +73,16 @@ FLOOR_SUMS: Final[dict[str, Column]] = {
 
 def _band_columns(band: str) -> dict[str, Column]:
     """First and second moments of one band, of the prediction, the clear and the cloudy image."""
-    return {
+    images, pixels = ("prediction", "clear", "cloudy"), "over pixels of the band, reflectance"
+    meanings = {
+        **{f"{image}_sum_{band}": f"Σ {image} {pixels}." for image in images},
+        **{f"{image}_square_{band}": f"Σ {image}² {pixels}², ≥ 0." for image in images},
         **{
-            f"{image}_sum_{band}": Column(
-                "float64", f"Σ {image} over pixels of the band, reflectance."
-            )
-            for image in ("prediction", "clear", "cloudy")
-        },
-        **{
-            f"{image}_square_{band}": Column(
-                "float64", f"Σ {image}² over pixels of the band, reflectance², ≥ 0."
-            )
-            for image in ("prediction", "clear", "cloudy")
-        },
-        **{
-            f"{image}_clear_product_{band}": Column(
-                "float64", f"Σ {image} × clear over pixels of the band, reflectance²."
-            )
+            f"{image}_clear_product_{band}": f"Σ {image} × clear {pixels}²."
             for image in ("prediction", "cloudy")
         },
     }
+    return {name: Column("float64", meaning) for name, meaning in meanings.items()}
 
 
 FURTHER_SUMS: Final[dict[str, Column]] = {
