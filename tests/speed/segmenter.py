@@ -23,7 +23,7 @@ import torch
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels
 from planetcr_bench.evaluation.runner import measure_scene
-from planetcr_bench.evaluation.segmenters import Bench
+from planetcr_bench.evaluation.segmenters import SegmenterPool
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.networks.segmenter import FileSegmenter, load
 from planetcr_bench.predictions.card import read_card
@@ -58,9 +58,11 @@ def read_scenes(folder: Path, count: int) -> list[ScenePixels]:
 def report(
     segmenter: FileSegmenter, device: str, scenes: Sequence[ScenePixels], measuring: float
 ) -> None:
-    fresh = seconds(lambda number: Bench([segmenter], f"fresh {number}", BOTH).count(scenes))
-    Bench([segmenter], "known", BOTH).count(scenes)
-    known = seconds(lambda _: Bench([segmenter], "known", BOTH).count(scenes))
+    fresh = seconds(
+        lambda number: SegmenterPool([segmenter], f"fresh {number}", BOTH).count(scenes)
+    )
+    SegmenterPool([segmenter], "known", BOTH).count(scenes)
+    known = seconds(lambda _: SegmenterPool([segmenter], "known", BOTH).count(scenes))
     for what, took in (("nothing remembered", fresh), ("clear and cloudy remembered", known)):
         print(
             f"  {segmenter.name} on {device}, {what}: {len(scenes) / took:.2f} scenes/s, "
