@@ -4,6 +4,7 @@
 them is first used: it needs pandas and numba.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -16,6 +17,4 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from planetcr_bench import api
-
-    return getattr(api, name)
+    return getattr(import_module("planetcr_bench.api"), name)
