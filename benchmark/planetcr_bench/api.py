@@ -1,4 +1,10 @@
-"""A folder of predictions in, a folder of results out: find, measure, publish."""
+"""Score predictions and compare scored runs: what the commands call, and scripts may call too.
+
+Where a number comes from: ``evaluation/runner.py`` measures scene by scene; each metric is a row of
+``metrics/registry.py``; its sums over pixels are added up in ``metrics/kernels.py`` (MAE, PSNR,
+SAM), ``metrics/ssim.py`` (SSIM) and ``metrics/further.py`` (the others); ``metrics/scores.py``
+divides them.
+"""
 
 from __future__ import annotations
 
@@ -16,41 +22,39 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import pyarrow as pa
 
 from planetcr_bench import __version__
+from planetcr_bench.analysis.segmentation import check_segmenters, without_segmenters
 from planetcr_bench.constants import RUN_NAME
 from planetcr_bench.data.metadata import read_simulation
-from planetcr_bench.errors import (
-    BenchWarning,
-    DatasetError,
-    PredictionError,
-    UsageError,
-)
+from planetcr_bench.errors import BenchWarning, DatasetError, PredictionError, UsageError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, pixel_problems, protocols_of
 from planetcr_bench.evaluation.scored import is_scored, remember_scored, results_digest, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.metrics.protocols import Pool
-from planetcr_bench.predictions.format import (
-    Predictions,
-    find_predictions,
-    input_window_of,
-    read_card,
-)
+from planetcr_bench.predictions.card import read_card
+from planetcr_bench.predictions.folder import Predictions, find_predictions, input_window_of
 from planetcr_bench.predictions.units import swapped_colours
-from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, read_ledger, write_ledger
+from planetcr_bench.results.aggregate import check_comparable, of_protocol
+from planetcr_bench.results.ledger import Ledger, read_ledger, write_ledger
+from planetcr_bench.results.published import refuse_published
+from planetcr_bench.results.schema import SCHEMA_VERSION
 from planetcr_bench.utils.files import atomic_write, exclusive_lock
 from planetcr_bench.utils.untrusted import read_json
+
+if TYPE_CHECKING:
+    from planetcr_bench.report.run_tables import RunTables
 
 _PACKAGES: Final = ("numpy", "numba", "pandas", "pyarrow", "rasterio", "torch")
 
 
 def evaluate(
-    folder: Path,
-    results: Path,
+    folder: str | Path,
+    results: str | Path,
     *,
     data: Path | None = None,
     split: str | None = None,
@@ -80,9 +84,9 @@ def evaluate(
         name: Name of the run; by default the folder's.
         workers: See ``worker_count``.
         batch: Scenes sent to a worker at a time.
-        class_average: How the report puts per-class figures together, if not as each protocol does.
+        class_average: How the report averages per-class figures, if not as each protocol does.
         allow_missing: Score what is there, and mark the run incomplete for good.
-        segmenters: That tell the land cover of the predictions (Tab. 3).
+        segmenters: Networks that predict land cover from the predictions (Tab. 3).
         optical_thickness: Folder that `simulate --truth` wrote, for errors by optical thickness.
         command: Written into ``run.json``.
         tables: Write tables, figures and the report, not the ledger alone.
@@ -97,12 +101,13 @@ def evaluate(
         DatasetError: The dataset is not found or broken.
         PredictionError: A prediction is missing, surplus or unusable and ``allow_missing`` is not
             given, or none is usable.
-        UsageError: The name or the segmenters make no sense.
+        UsageError: The name is not allowed, or a segmenter is given twice.
         BenchError: Another process writes to the same results.
 
     Warns:
         BenchWarning: Red and blue of the predictions are probably swapped.
     """
+    folder, results = Path(folder), Path(results)
     started = datetime.now(UTC)
     clock = time.monotonic()
     segmenters = sorted(segmenters, key=lambda segmenter: segmenter.key)
@@ -115,7 +120,7 @@ def evaluate(
     predictions = find_predictions(folder, card, dataset.scenes)
     if predictions.problems and not allow_missing:  # nothing is scored, so name all there is
         others = pixel_problems(predictions, workers=workers, batch=batch, quiet=quiet)
-        _fail_closed(predictions, dataset, [*predictions.problems, *others], allow_missing)
+        _refuse_incomplete(predictions, dataset, [*predictions.problems, *others])
     input_window = input_window_of(predictions)
     _check_thickness(optical_thickness, dataset)
     pool = _segmenter_pool(segmenters, dataset, predictions)
@@ -132,12 +137,7 @@ def evaluate(
     }
     mark = scored_mark(out, predictions, settings)
     if not force and is_scored(mark, out):
-        if not quiet:
-            print(f"{out}: already scored; --force scores it again", file=sys.stderr)
-        published = read_json(out / "run.json", 10**7)
-        for note in published.get("notes", []):
-            warnings.warn(note, BenchWarning, stacklevel=2)
-        return read_ledger(out), out, published["problems"]
+        return _read_published(out, quiet=quiet)
     unfinished = out.with_name(f".{name}.unfinished")
     unfinished.mkdir(parents=True, exist_ok=True)
     refusal = f"{out}: another evaluation writes there; wait, or choose --name"
@@ -153,22 +153,24 @@ def evaluate(
             quiet=quiet,
         )
         problems = [*predictions.problems, *problems]
-        _fail_closed(predictions, dataset, problems, allow_missing)
-        scored = set(table["scene"].to_pylist())
+        if problems and not allow_missing:
+            _refuse_incomplete(predictions, dataset, problems)
+        scored = len(set(table["scene"].to_pylist()))
         if not scored:
             raise PredictionError(f"{folder}: expected a usable prediction, found none", problems)
-        provenance: dict[str, Any] = {
+        provenance = {
             "name": name,
             "track": dataset.track,
             "split": dataset.split,
-            "complete": len(scored) == len(dataset.scenes) and not problems,
-            "scenes": len(scored),
+            "complete": scored == len(dataset.scenes) and not problems,
+            "scenes": scored,
             "expected_scenes": len(dataset.scenes),
             "method": card.method,
             "input_window": input_window,
             **identity,
             "segmenters": {segmenter.key: dict(segmenter.facts) for segmenter in segmenters},
         }
+        swapped = swapped_colours(predictions)
         run = {
             **provenance,
             "problems": problems,
@@ -179,10 +181,8 @@ def evaluate(
             "environment": _environment(),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),
+            **({"notes": [swapped]} if swapped else {}),
         }
-        swapped = swapped_colours(predictions)
-        if swapped:
-            run["notes"] = [swapped]
         ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
         strip = _strip(dataset, predictions, ledger)
         staged = unfinished / "staged"
@@ -193,6 +193,68 @@ def evaluate(
     if swapped:
         warnings.warn(swapped, BenchWarning, stacklevel=2)
     return ledger, out, problems
+
+
+def compare(
+    runs: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    protocol: str | None = None,
+    class_average: Pool | None = None,
+    published: bool = False,
+    segmented: bool = True,
+    full: bool = False,
+) -> tuple[list[Ledger], RunTables, Path]:
+    """Compare runs on one dataset, and write a report of them.
+
+    Args:
+        runs: Results folders, or ledgers.
+        out: Folder of the report; by default ``comparison`` in the folder of all results.
+        protocol: Only this protocol; by default all that every run was measured in.
+        class_average: How per-class figures are averaged, if not as each protocol does.
+        published: Add the paper's rows.
+        segmented: Include Tab. 3 and Fig. 6 of runs that a segmenter has read.
+        full: Add the full error analysis and all figures.
+
+    Returns:
+        The ledgers, all tables, and the folder of the report.
+
+    Raises:
+        LedgerError: A run cannot be read, or the runs cannot be compared.
+    """
+    from planetcr_bench.report.report import write_comparison  # matplotlib takes a second to import
+
+    ledgers = [read_ledger(Path(run)) for run in runs]
+    check_comparable(ledgers)
+    if published:
+        refuse_published(ledgers)
+    if protocol is not None:
+        ledgers = [of_protocol(ledger, protocol) for ledger in ledgers]
+    if not segmented:
+        ledgers = [without_segmenters(ledger) for ledger in ledgers]
+    check_segmenters(ledgers)
+    if out is None:
+        out = _results_folder(Path(runs[0]), ledgers[0].provenance["track"]) / "comparison"
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    tables = write_comparison(out, ledgers, pool=class_average, published=published, full=full)
+    return ledgers, tables, out
+
+
+def _results_folder(run: Path, track: str) -> Path:
+    """Folder of all results that a run belongs to: <results>/<track>/<name>."""
+    parent = run.parent if run.is_dir() else run.parent.parent
+    return parent.parent if parent.name == track else parent
+
+
+def _read_published(out: Path, *, quiet: bool) -> tuple[Ledger, Path, list[str]]:
+    """Return what :func:`evaluate` published before, and repeat its warnings."""
+    if not quiet:
+        print(f"{out}: already scored; --force scores it again", file=sys.stderr)
+    run = read_json(out / "run.json", 10**7)
+    for note in run.get("notes", []):
+        warnings.warn(note, BenchWarning, stacklevel=3)
+    return read_ledger(out), out, run["problems"]
 
 
 def check_name(name: str) -> None:
@@ -209,28 +271,28 @@ def check_name(name: str) -> None:
 
 
 def _check_thickness(optical_thickness: Path | None, dataset: Dataset) -> None:
-    """Refuse truth of another simulation."""
+    """Refuse the hidden truth of another simulation."""
     if optical_thickness is None:
         return
-    here = read_simulation(dataset.folder)
-    if here is None:
+    simulation = read_simulation(dataset.folder)
+    if simulation is None:
         raise UsageError(
             f"--optical-thickness: is of simulated datasets, which {dataset.folder} is not"
         )
-    there = read_simulation(optical_thickness)
-    if there is None or there.identity != here.identity:
+    truth = read_simulation(optical_thickness)
+    if truth is None or truth.identity != simulation.identity:
         raise DatasetError(
-            f"{optical_thickness}: expected the hidden truth of {here.identity}, found "
-            f"{there.identity if there else 'none'}; `planetcr-bench simulate --truth` writes it"
+            f"{optical_thickness}: expected the hidden truth of {simulation.identity}, found "
+            f"{truth.identity if truth else 'none'}; `planetcr-bench simulate --truth` writes it"
         )
 
 
 def _segmenter_pool(
     segmenters: Sequence[Segmenter], dataset: Dataset, predictions: Predictions
 ) -> SegmenterPool | None:
-    for one, other in pairwise(segmenters):  # in the order of their keys
-        if one.key == other.key:
-            raise UsageError(f"--segmenter: expected each segmenter once, got {one.name} twice")
+    for first, second in pairwise(segmenters):  # in the order of their keys
+        if first.key == second.key:
+            raise UsageError(f"--segmenter: expected each segmenter once, got {first.name} twice")
     if not segmenters:
         return None
     return SegmenterPool(segmenters, dataset.fingerprint, protocols_of(predictions.size))
@@ -256,16 +318,15 @@ def _identity(
     }
 
 
-def _fail_closed(
-    predictions: Predictions, dataset: Dataset, problems: Sequence[str], allow_missing: bool
-) -> None:
-    if problems and not allow_missing:
-        raise PredictionError(
-            f"{predictions.folder}: expected one usable prediction for each of "
-            f"{len(dataset.scenes)} scenes, nothing is scored; fix these files, or score the rest "
-            "as an incomplete run with --allow-missing",
-            problems,
-        )
+def _refuse_incomplete(
+    predictions: Predictions, dataset: Dataset, problems: Sequence[str]
+) -> NoReturn:
+    raise PredictionError(
+        f"{predictions.folder}: expected one usable prediction for each of "
+        f"{len(dataset.scenes)} scenes, nothing is scored; fix these files, or score the rest "
+        "as an incomplete run with --allow-missing",
+        problems,
+    )
 
 
 def _environment() -> dict[str, str]:

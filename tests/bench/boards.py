@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from ledgers import make_ledger
 from planetcr_bench.leaderboard.entries import status_of
-from planetcr_bench.results.ledger import Ledger, schema_of, write_ledger
+from planetcr_bench.results.ledger import Ledger, write_ledger
+from planetcr_bench.results.schema import schema_of
 
 CARD = """\
 method = "{method}"

@@ -7,7 +7,8 @@ import numpy as np
 from planetcr_bench.constants import LAND_COVER_NAMES, REGIONS
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import GROUPS, PLAIN_GROUPS, SEGMENTER_WIDTH, SUMS, SceneSums
-from planetcr_bench.results.ledger import SCHEMA_VERSION, Ledger, ledger_table
+from planetcr_bench.results.ledger import Ledger, ledger_table
+from planetcr_bench.results.schema import SCHEMA_VERSION
 
 PLANET_CR = {"track": "planet-cr", "scenes": 3000, "expected_scenes": 3000}
 """What a run on the whole test split of the real dataset says of itself."""

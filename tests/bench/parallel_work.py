@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
 
 
-def blocked(items: Sequence[int]) -> list[bool]:
-    """Whether this process hears of Ctrl-C, once per item."""
-    deaf = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    return [deaf] * len(items)
+def blocked(_: int) -> bool:
+    """Whether Ctrl-C is blocked in this process."""
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def fail_or_sleep(items: Sequence[int]) -> list[int]:
-    if 0 in items:
+def fail_or_sleep(item: int) -> int:
+    if item == 0:
         raise ValueError("zero")
     time.sleep(60)
-    return [*items]
+    return item
 
 
 def abort(_: object) -> list[str]:

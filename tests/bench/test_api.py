@@ -22,7 +22,7 @@ from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.errors import BenchError, DatasetError, PredictionError
 from planetcr_bench.evaluation import runner as measuring
-from planetcr_bench.predictions.format import read_card
+from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import Ledger, read_ledger
@@ -97,7 +97,7 @@ def test_copying_the_input_gains_nothing(data: Path, tmp_path: Path) -> None:
     assert (frame["prediction_cloudy"] == 0).all()
 
 
-def test_nothing_hangs_on_workers_batch_or_order(preds: Path, tmp_path: Path) -> None:
+def test_workers_batch_and_order_change_nothing(preds: Path, tmp_path: Path) -> None:
     first, _, _ = run(preds, tmp_path / "a", workers=0)
     second, _, _ = run(preds, tmp_path / "b", workers=2, batch=1)
     third, _, _ = run(preds, tmp_path / "c", workers=1, batch=5)

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planetcr_bench.evaluation.loading import Arrays
-from planetcr_bench.metrics.kernels import SSIM_C1, SSIM_C2, TAPS, gaussian_taps
+from planetcr_bench.evaluation.loading import ScenePixels
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.metrics.ssim import SSIM_C1, SSIM_C2, TAPS, gaussian_taps
 from planetcr_bench.metrics.sums import GROUPS, SUMS
 
 
-def measure(scene: Arrays, protocol: Protocol) -> np.ndarray:
+def measure(scene: ScenePixels, protocol: Protocol) -> np.ndarray:
     """Sums of one scene under one protocol, shape (groups, columns)."""
     images, clear = (
         torch.from_numpy(array)[None].double() for array in (scene.images, scene.clear)

@@ -24,7 +24,7 @@ from planetcr_bench.analysis.significance import (
     segmenter_sums,
 )
 from planetcr_bench.constants import LAND_COVER
-from planetcr_bench.metrics import scores
+from planetcr_bench.metrics.registry import METRICS
 
 AOI_SPREAD, PATCH_SPREAD, METHOD_SPREAD = 0.6, 0.4, 0.2
 """Of the logarithm of the mean squared error: between AOIs, within one, and between two equal
@@ -120,10 +120,10 @@ def sums_of(
     """AOIs' sums of patches' values, patches of an AOI side by side."""
     top = np.add.reduceat(values, np.concatenate([[0], np.cumsum(patches)[:-1]]))
     parts = np.stack([top, patches], 1)
-    ratio = scores.psnr if decibels else scores.mae
+    metric = METRICS["psnr" if decibels else "mae"]
     names = tuple(map(str, range(len(patches))))
-    return AoiSums(names, parts, lambda sums: ratio(sums[..., 0], sums[..., 1]), parts[:, 1], top,
-                   log)  # fmt: skip
+    return AoiSums(names, parts, lambda sums: metric.score(sums[..., 0], sums[..., 1]),
+                   parts[:, 1], top, log)  # fmt: skip
 
 
 def _miou(world: World, method: int) -> AoiSums:

@@ -26,11 +26,11 @@ from torch.nn.functional import conv2d
 
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_raster
-from planetcr_bench.evaluation.loading import MEASURED, Arrays, Job, read_arrays
-from planetcr_bench.evaluation.runner import floor_of, measure_scene
+from planetcr_bench.evaluation.loading import MEASURED, Job, ScenePixels, read_pixels
+from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.predictions.format import Card
+from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.utils.parallel import start_worker
 
@@ -78,7 +78,7 @@ def straight(
     return figures
 
 
-def straight_both_windows(scenes: Sequence[Arrays], w: torch.Tensor) -> None:
+def straight_both_windows(scenes: Sequence[ScenePixels], w: torch.Tensor) -> None:
     crop = np.s_[..., 70:230, 70:230]
     for scene in scenes:
         p, t, c = scene.images[0], scene.clear, scene.group // 3
@@ -102,12 +102,12 @@ def without_further(jobs: Sequence[Job]) -> None:
         arrays = cached_arrays(job)
         for protocol in protocols:
             kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
-        floor_of(arrays, protocols)
+            kernels.measure_floor(arrays.clear, arrays.group, protocol)
 
 
 @functools.cache
-def cached_arrays(job: Job) -> Arrays:
-    return read_arrays(job, Card())
+def cached_arrays(job: Job) -> ScenePixels:
+    return read_pixels(job, Card())
 
 
 def read_bare(jobs: Sequence[Job]) -> None:
@@ -120,7 +120,7 @@ def read_bare(jobs: Sequence[Job]) -> None:
 
 def read_and_measure(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        measure_scene(read_arrays(job, Card()), list(PROTOCOLS.values()))
+        measure_scene(read_pixels(job, Card()), list(PROTOCOLS.values()))
 
 
 def in_processes(

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 
 from planetcr_bench.data.layout import find_scenes
-from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
+from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels
 from planetcr_bench.evaluation.runner import measure_scene
-from planetcr_bench.evaluation.segmenters import Bench
+from planetcr_bench.evaluation.segmenters import SegmenterPool
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.networks.segmenter import FileSegmenter, load
-from planetcr_bench.predictions.format import read_card
+from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.simulation.writer import simulate
 from planetcr_models.segmentation.deeplab import Segmenter, save_segmenter
@@ -44,23 +44,25 @@ def seconds(function: Callable[[int], object], repeat: int = 3) -> float:
     return float(np.median(times[1:]))
 
 
-def read_scenes(folder: Path, count: int) -> list[Arrays]:
+def read_scenes(folder: Path, count: int) -> list[ScenePixels]:
     simulate(folder / "data", size="tiny", train=0, quiet=True)
     predict("mean-fill", folder / "data", folder / "preds", quiet=True)
     card = read_card(folder / "preds")
     scenes = [
-        read_arrays(Job(files, folder / "preds" / f"{files.name}.tif"), card)
+        read_pixels(Job(files, folder / "preds" / f"{files.name}.tif"), card)
         for files in find_scenes(folder / "data", "test")
     ]
     return [scenes[index % len(scenes)] for index in range(count)]
 
 
 def report(
-    segmenter: FileSegmenter, device: str, scenes: Sequence[Arrays], measuring: float
+    segmenter: FileSegmenter, device: str, scenes: Sequence[ScenePixels], measuring: float
 ) -> None:
-    fresh = seconds(lambda number: Bench([segmenter], f"fresh {number}", BOTH).count(scenes))
-    Bench([segmenter], "known", BOTH).count(scenes)
-    known = seconds(lambda _: Bench([segmenter], "known", BOTH).count(scenes))
+    fresh = seconds(
+        lambda number: SegmenterPool([segmenter], f"fresh {number}", BOTH).count(scenes)
+    )
+    SegmenterPool([segmenter], "known", BOTH).count(scenes)
+    known = seconds(lambda _: SegmenterPool([segmenter], "known", BOTH).count(scenes))
     for what, took in (("nothing remembered", fresh), ("clear and cloudy remembered", known)):
         print(
             f"  {segmenter.name} on {device}, {what}: {len(scenes) / took:.2f} scenes/s, "

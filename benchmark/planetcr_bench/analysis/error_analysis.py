@@ -36,7 +36,9 @@ from planetcr_bench.results.aggregate import (
     method_label,
     score_groups,
 )
-from planetcr_bench.results.ledger import COLUMNS, DISTANCE_ROUNDING, Ledger, cover_bins
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.rules import DISTANCE_ROUNDING
+from planetcr_bench.results.schema import COLUMNS, cover_bins
 
 POOL: Final[Pool] = "pixels"
 """Of every figure here."""
@@ -303,7 +305,7 @@ def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     for metric in HEADLINE:
         figures[f"input_{metric}"] = before[metric]
         figures[f"gain_{metric}"] = gain(metric, figures[metric], before[metric])
-    figures["changed"] = scores.mae(sums["prediction_cloudy"], sums["values"])
+    figures["changed"] = scores.ratio(sums["prediction_cloudy"], sums["values"])
     figures["worse"] = sums["worse_pixels"] / sums["pixels"]
     figures[list(TRIANGLE)] = triangle(
         sums["absolute_error"], sums["prediction_cloudy"], sums["cloudy_clear"]

@@ -20,7 +20,8 @@ from planetcr_bench.constants import COVER_BINS, LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.results.ledger import Ledger, cover_bins, segmenter_counts
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.schema import cover_bins, segmenter_counts
 from planetcr_bench.utils.json_values import to_json_value
 
 Image = Literal["clear", "cloudy", "prediction"]

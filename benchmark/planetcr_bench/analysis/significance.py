@@ -25,7 +25,8 @@ from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
 from planetcr_bench.results.aggregate import check_comparable, score_groups
-from planetcr_bench.results.ledger import Ledger, segmenter_counts
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.schema import segmenter_counts
 
 RESAMPLES: Final = 2000
 SEED: Final = 0
@@ -264,14 +265,14 @@ def segmenter_sums(aois: Iterable[str], matrices: Floats, metric: str) -> AoiSum
 
 
 def _percent(sums: Floats) -> Floats:
-    return 100 * scores.mae(sums[..., 0], sums[..., 1])
+    return 100 * scores.ratio(sums[..., 0], sums[..., 1])
 
 
 def _miou(sums: Floats) -> Floats:
     """As ``scores.miou``, of right, true and predicted pixels per class side by side."""
     hits, truth, seen = np.split(sums, 3, axis=-1)
-    each = scores.mae(hits, np.where(truth > 0, truth + seen - hits, 0))
-    return 100 * scores.mae(np.nansum(each, axis=-1), np.isfinite(each).sum(-1))
+    each = scores.ratio(hits, np.where(truth > 0, truth + seen - hits, 0))
+    return 100 * scores.ratio(np.nansum(each, axis=-1), np.isfinite(each).sum(-1))
 
 
 def effective_aois(sums: AoiSums) -> float:

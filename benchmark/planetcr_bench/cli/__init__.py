@@ -9,9 +9,9 @@ def main() -> None:
     """Run the command line; the entry point of ``planetcr-bench``."""
     try:
         from planetcr_bench.cli.app import app
-        from planetcr_bench.cli.surroundings import settle
+        from planetcr_bench.cli.environment import adapt
 
-        settle()
+        adapt()
         app(prog_name="planetcr-bench", args=sys.argv[1:])
     except KeyboardInterrupt:  # before a command began
         print("stopped", file=sys.stderr)

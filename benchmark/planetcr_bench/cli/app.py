@@ -46,7 +46,7 @@ class _Group(TyperGroup):
         except UnicodeEncodeError as error:
             lines, exit_code = (_unwritable(error),), 1
         except KeyboardInterrupt:
-            typer.secho("stopped; the same command goes on where it stopped", err=True)
+            typer.secho("stopped; run the same command again to resume", err=True)
             raise typer.Exit(130) from None
         from planetcr_bench.utils.untrusted import printable  # --help must start fast
 

@@ -1,4 +1,4 @@
-"""``planetcr-bench check``: is this dataset whole and sound?"""
+"""``planetcr-bench check``: check that a dataset is complete and sound."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check(
     batch: options.Batch = 16,
     as_json: options.Json = False,
 ) -> None:
-    """Audit a dataset: files, grids, value ranges, splits. Exit code 1 if anything is broken."""
+    """Check files, grids, value ranges and splits of a dataset; exit with 1 if any is broken."""
     from planetcr_bench.data.integrity import audit
 
     report = audit(data, workers=workers, batch=batch, quiet=as_json)

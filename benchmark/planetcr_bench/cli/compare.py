@@ -1,4 +1,4 @@
-"""``planetcr-bench compare``: put several runs side by side."""
+"""``planetcr-bench compare``: compare several runs."""
 
 from __future__ import annotations
 
@@ -49,33 +49,27 @@ def compare(
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
-    """Put runs on one dataset side by side: Tab. 2 and Fig. 5 with all of them.
+    """Compare runs on one dataset: Tab. 2 and Fig. 5 with all of them.
 
-    Every score has a 95 % interval over AOIs, every two runs their paired difference with its p.
-    Of runs that a segmenter has read also Tab. 3 and Fig. 6; then where and how all fail.
+    Every score has a 95 % interval over AOIs, every two runs their paired difference and its p.
+    Runs with a segmenter also get Tab. 3 and Fig. 6; an error analysis follows.
     """
-    from planetcr_bench.analysis.segmentation import check_segmenters, without_segmenters
-    from planetcr_bench.report.report import write_comparison
-    from planetcr_bench.report.scores import summary
-    from planetcr_bench.results.aggregate import check_comparable, of_protocol
-    from planetcr_bench.results.ledger import read_ledger
-    from planetcr_bench.results.published import refuse_published
+    from planetcr_bench import api
 
     if published and protocol == "full":
         raise UsageError("--published: the paper's figures are of protocol official alone")
-    ledgers = [read_ledger(run) for run in runs]
-    check_comparable(ledgers)
-    if published:
-        refuse_published(ledgers)
-    if protocol is not None:
-        ledgers = [of_protocol(ledger, protocol) for ledger in ledgers]
-    if no_segmenter:
-        ledgers = [without_segmenters(ledger) for ledger in ledgers]
-    check_segmenters(ledgers)
-    out = out or _results_folder(runs[0], ledgers[0].provenance["track"]) / "comparison"
-    out.mkdir(parents=True, exist_ok=True)
-    tables = write_comparison(out, ledgers, pool=class_average, published=published, full=full)
+    ledgers, tables, folder = api.compare(
+        runs,
+        out=out,
+        protocol=protocol,
+        class_average=class_average,
+        published=published,
+        segmented=not no_segmenter,
+        full=full,
+    )
     if as_json:
+        from planetcr_bench.report.scores import summary
+
         typer.echo(json.dumps([summary(run) for run in ledgers], ensure_ascii=False))
         return
     from planetcr_bench.cli.terminal import print_headlines, print_tables
@@ -83,10 +77,4 @@ def compare(
     if verbose:
         print_tables(tables)
     print_headlines(tables)
-    typer.echo(f"\nReport: {out / 'report.md'}")
-
-
-def _results_folder(run: Path, track: str) -> Path:
-    """The folder of all results that a run lies in: <results>/<track>/<name>."""
-    beside = run.parent if run.is_dir() else run.parent.parent
-    return beside.parent if beside.name == track else beside
+    typer.echo(f"\nReport: {folder / 'report.md'}")

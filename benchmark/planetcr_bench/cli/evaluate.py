@@ -52,11 +52,11 @@ def evaluate(
 ) -> None:
     """Score predictions and write a report: Tab. 2 and Fig. 5 of the paper, errors by region.
 
-    With a segmenter also Tab. 3 and Fig. 6: what land cover it tells from the predictions.
+    With a segmenter also Tab. 3 and Fig. 6: the land cover that it predicts from the predictions.
     `planetcr-bench report` makes the full error analysis of what was scored.
     Nothing is scored unless every scene of the split has one usable prediction.
     """
-    from planetcr_bench import api as run
+    from planetcr_bench import api
     from planetcr_bench.utils.untrusted import printable
 
     if precision is not None and not segmenter:
@@ -71,7 +71,7 @@ def evaluate(
         from planetcr_bench.networks.segmenter import load_all  # PyTorch is an extra
 
         segmenters = load_all(segmenter, device=device, precision=precision or "32")
-    ledger, folder, problems = run.evaluate(
+    ledger, folder, problems = api.evaluate(
         predictions,
         results,
         data=data,

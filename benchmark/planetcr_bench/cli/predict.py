@@ -49,7 +49,7 @@ def predict(
 
     net.py:build is a function that returns a torch.nn.Module with forward(cloudy, sar) -> clear.
 
-    The same command continues a run that was stopped: predictions that are there are kept.
+    An interrupted run resumes when the same command is run again.
     """
     from planetcr_bench.evaluation.inputs import data_folder
     from planetcr_bench.predictions.baselines import METHODS
@@ -71,8 +71,12 @@ def predict(
         from planetcr_bench.utils.extras import need_networks
 
         need_networks()
+        from planetcr_bench.networks.loading import is_user_file
+        from planetcr_bench.networks.methods import check_method
         from planetcr_bench.networks.prediction import predict_with_network
 
+        if not is_user_file(method):  # before a dataset is asked for
+            check_method(method, others=() if weights else [*METHODS])
         written, kept = predict_with_network(
             method,
             data_folder(data),
@@ -90,8 +94,8 @@ def predict(
         )
     scenes = written + kept
     if as_json:
-        told = {"method": method, "out": str(out), "scenes": scenes, "kept": kept}
-        typer.echo(json.dumps(told))
+        summary = {"method": method, "out": str(out), "scenes": scenes, "kept": kept}
+        typer.echo(json.dumps(summary))
         return
     noun = "prediction" if scenes == 1 else "predictions"
     before = f" ({kept} of them from before)" if kept else ""
@@ -102,4 +106,4 @@ def _refuse(method: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} applies to networks, and {method} is none")
+            raise UsageError(f"--{option} applies to networks, which {method} is not")

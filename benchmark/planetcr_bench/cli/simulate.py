@@ -23,7 +23,7 @@ def simulate(
             "16 GB)."
         ),
     ] = "demo",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed is another world.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another world.")] = 0,
     train: Annotated[
         int | None,
         typer.Option(
@@ -46,9 +46,9 @@ def simulate(
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Make the simulated benchmark: a dataset in the official layout, the same for all of a seed.
+    """Make the simulated benchmark, in the official layout; one seed gives the same everywhere.
 
-    An interrupted run goes on where it stopped when the same command is given again.
+    An interrupted run resumes when the same command is run again.
     """
     from planetcr_bench.simulation.writer import simulate as run
 

@@ -15,7 +15,7 @@ from planetcr_bench.report.table import to_rich
 from planetcr_bench.utils.untrusted import printable
 
 if TYPE_CHECKING:  # decodes images, which printing tables does not need
-    from planetcr_bench.data.integrity import Report
+    from planetcr_bench.data.integrity import DatasetReport
 
 
 def console() -> Console:
@@ -24,7 +24,7 @@ def console() -> Console:
 
 
 def print_headlines(tables: RunTables) -> None:
-    """Print the overall scores of each run beside the input's, in each protocol."""
+    """Print the overall scores of each run and of the input, in each protocol."""
     for block in tables.headlines():
         table = to_rich(block)
         table.title = table.caption = None
@@ -43,24 +43,24 @@ def print_tables(tables: RunTables) -> None:
 
 
 def _print_whole(out: Console, table: Table) -> None:
-    """Print a table at its own width: a narrow terminal breaks its lines, but cuts no number."""
+    """Print a table at its full width: a narrow terminal wraps its lines but cuts no number."""
     needed = Measurement.get(out, out.options.update(max_width=1000), table).maximum
     Console(width=max(out.width, needed)).print(table)
 
 
-def print_audit(report: Report) -> None:
-    """Print what a dataset holds, then what is worth a word, then what is broken."""
+def print_audit(report: DatasetReport) -> None:
+    """Print the contents of a dataset, then warnings, then problems."""
     out = console()
-    parts = ("seasons", "land_cover", "cloud_cover")
-    for split, found in report.splits.items():
-        title = f"{split}: {found.scenes} scenes ({found.complete_scenes} sound), {found.aois} AOIs"
+    columns = ("seasons", "land_cover", "cloud_cover")
+    for split, part in report.splits.items():
+        title = f"{split}: {part.scenes} scenes ({part.complete_scenes} sound), {part.aois} AOIs"
         table = Table(title=title, title_justify="left", title_style="bold")
         for name in ("Season", "scenes", "Land cover", "pixels", "Cloud cover [%]", "scenes"):
             table.add_column(name, justify="right" if name in ("scenes", "pixels") else "left")
-        for cells in zip_longest(*(getattr(found, part).items() for part in parts)):
+        for cells in zip_longest(*(getattr(part, column).items() for column in columns)):
             table.add_row(*(str(cell) for pair in cells for cell in pair or ("", "")))
         out.print(table)
-        out.print(f"fingerprint of {split}: {found.fingerprint or 'none'}\n", highlight=False)
+        out.print(f"fingerprint of {split}: {part.fingerprint or 'none'}\n", highlight=False)
     for warning in report.warnings:
         out.print(f"warning: {printable(warning)}", style="yellow", highlight=False, markup=False)
     for problem in report.problems:

@@ -13,28 +13,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import (
-    PRODUCTS,
-)
+from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.reading import Raster, empty_pixels, read_product
 from planetcr_bench.errors import BenchWarning, DatasetError
 from planetcr_bench.utils.files import cache_folder, cache_write
-from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.parallel import run_ordered, track
 
 SHOWN: Final = 3
 """Number of scenes that a warning names."""
-
-
-def digest_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes]]:
-    """Compute the name and digest of each scene from its decoded pixels.
-
-    Raises:
-        DatasetError: A file is missing, unreadable, does not match the official layout, or has
-            values that its product cannot have.
-    """
-    return [(one.name, one.digest) for one in _decode_scenes(scenes)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +33,6 @@ class _Decoded:
     digest: bytes
     largest: int
     empty: int
-
-
-def _decode_scenes(scenes: Sequence[SceneFiles]) -> list[_Decoded]:
-    """Decode all products of scenes; raises the same as :func:`digest_scenes`."""
-    return [_decode(files) for files in scenes]
 
 
 def _decode(files: SceneFiles) -> _Decoded:
@@ -80,34 +63,34 @@ def fingerprint_of(
         64 hexadecimal digits.
 
     Raises:
-        DatasetError: See :func:`digest_scenes`; or all images are too dark to be in DN.
+        DatasetError: See :func:`read_product`; or all images are too dark to be in DN.
 
     Warns:
         BenchWarning: Images have pixels of their nodata value 0, which are read as reflectance 0.
     """
-    memory = _memory(scenes)
-    known = _known_fingerprint(memory)
+    cache_file = _cache_file(scenes)
+    known = _known_fingerprint(cache_file)
     if known is None:
-        decoded = run_batches(_decode_scenes, scenes, workers=workers)
-        known = _known(
+        decoded = run_ordered(_decode, scenes, workers=workers)
+        known = _summary(
             list(track(decoded, "Fingerprint of the dataset", len(scenes), quiet=quiet)),
             scenes[0].split_folder if scenes else "",
         )
-        cache_write(memory, json.dumps(known).encode())
+        cache_write(cache_file, json.dumps(known).encode())
     if known["note"]:
         warnings.warn(known["note"], BenchWarning, stacklevel=2)
     return known["fingerprint"]
 
 
-def _known(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
+def _summary(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
     """Fingerprint and warning of decoded scenes, as they are cached."""
-    fault = too_dark([one.largest for one in decoded])
+    fault = too_dark([scene.largest for scene in decoded])
     if fault:
         raise DatasetError(f"{where}: {fault}")
-    empty = [one for one in decoded if one.empty]
+    empty = [scene for scene in decoded if scene.empty]
     note = ""
     if empty:
-        shown = ", ".join(f"{one.name} ({one.empty})" for one in empty[:SHOWN])
+        shown = ", ".join(f"{scene.name} ({scene.empty})" for scene in empty[:SHOWN])
         more = f" and {len(empty) - SHOWN} more" if len(empty) > SHOWN else ""
         note = (
             f"{where}: images of {len(empty)} of {len(decoded)} scenes have pixels of their own "
@@ -115,12 +98,12 @@ def _known(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
             f"{more}"
         )
     return {
-        "fingerprint": split_fingerprint((one.name, one.digest) for one in decoded),
+        "fingerprint": split_fingerprint((scene.name, scene.digest) for scene in decoded),
         "note": note,
     }
 
 
-def _memory(scenes: Sequence[SceneFiles]) -> Path:
+def _cache_file(scenes: Sequence[SceneFiles]) -> Path:
     """Cache file of a fingerprint, named after the state of all files of the scenes."""
     state = hashlib.sha256()
     for files in scenes:
@@ -133,14 +116,14 @@ def _memory(scenes: Sequence[SceneFiles]) -> Path:
     return cache_folder("fingerprints") / f"{state.hexdigest()}.json"
 
 
-def _known_fingerprint(memory: Path) -> dict[str, str] | None:
+def _known_fingerprint(cache_file: Path) -> dict[str, str] | None:
     try:
-        known = json.loads(memory.read_text())
+        known = json.loads(cache_file.read_text())
         fingerprint, note = known["fingerprint"], known["note"]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # missing, or written by an earlier version, which checked less
-    whole = isinstance(fingerprint, str) and len(fingerprint) == 64 and isinstance(note, str)
-    return {"fingerprint": fingerprint, "note": note} if whole else None
+    valid = isinstance(fingerprint, str) and len(fingerprint) == 64 and isinstance(note, str)
+    return {"fingerprint": fingerprint, "note": note} if valid else None
 
 
 def pixel_digest(pixels: NDArray[Any]) -> bytes:

@@ -43,22 +43,19 @@ def _text_of(wkt: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def same_crs(one: str, other: str) -> bool:
+def same_crs(first: str, second: str) -> bool:
     """Whether two texts of :func:`crs_text` name the same coordinate system, according to PROJ."""
-    if one == other or not (one and other):
-        return one == other
-    ours, theirs = CRS.from_user_input(one), CRS.from_user_input(other)
-    if ours == theirs:
+    if first == second or not (first and second):
+        return first == second
+    systems = [CRS.from_user_input(text) for text in (first, second)]
+    if systems[0] == systems[1]:
         return True
     try:
-        first, second = (
-            _east_first(_without_heights(crs.to_dict(projjson=True))) for crs in (ours, theirs)
-        )
-        _share_datum(first, second)
-        ours, theirs = (CRS.from_user_input(json.dumps(one)) for one in (first, second))
+        a, b = (_east_first(_without_heights(crs.to_dict(projjson=True))) for crs in systems)
+        _share_datum(a, b)
+        return bool(CRS.from_user_input(json.dumps(a)) == CRS.from_user_input(json.dumps(b)))
     except (RasterioError, ValueError, KeyError, TypeError):
         return False
-    return bool(ours == theirs)
 
 
 def crs_name(text: str) -> str:
@@ -66,13 +63,13 @@ def crs_name(text: str) -> str:
     if len(text) <= _LONGEST_NAME and "[" not in text:
         return printable(text) or "none"
     try:
-        said = CRS.from_user_input(text).to_dict(projjson=True)
-        said = said.get("source_crs", said)
+        crs = CRS.from_user_input(text).to_dict(projjson=True)
+        crs = crs.get("source_crs", crs)
     except (RasterioError, ValueError):
         return "an unknown one"
-    name = str(said.get("name") or "")
+    name = str(crs.get("name") or "")
     if not name or _is_unknown(name):
-        parts = (said.get("conversion", {}).get("name"), _datum(said).get("name"))
+        parts = (crs.get("conversion", {}).get("name"), _datum(crs).get("name"))
         known = [str(part) for part in parts if part and part != "unnamed"]
         name = f"one without a name ({', '.join(known)})" if known else "one without a name"
     shown = printable(name)
@@ -107,7 +104,7 @@ def _without_heights(crs: Json) -> Json:
     if crs["type"] == "CompoundCRS":
         return _without_heights(crs["components"][0])
     if crs["type"] == "BoundCRS" and not any(
-        one["value"] for one in crs["transformation"]["parameters"]
+        parameter["value"] for parameter in crs["transformation"]["parameters"]
     ):
         return _without_heights(crs["source_crs"])
     flat = {key: _flat(value) if key == "base_crs" else value for key, value in crs.items()}
@@ -133,25 +130,22 @@ def _with_axes(crs: Json, axes: list[Json]) -> Json:
     return {**plain, "coordinate_system": system}
 
 
-def _share_datum(one: Json, other: Json) -> None:
+def _share_datum(first: Json, second: Json) -> None:
     """Give a system of unknown datum that of the other if their ellipsoids agree."""
-    for mine, theirs in ((one, other), (other, one)):
-        datum, known = _datum(mine), _datum(theirs)
+    for crs, other in ((first, second), (second, first)):
+        datum, known = _datum(crs), _datum(other)
         if _is_unknown(str(datum.get("name", ""))) and _ellipsoid(datum) == _ellipsoid(known):
-            base = mine.get("base_crs", mine)
-            base.pop("datum", None)
-            base.pop("datum_ensemble", None)
-            base |= {
-                key: theirs.get("base_crs", theirs)[key]
-                for key in ("datum", "datum_ensemble")
-                if key in theirs.get("base_crs", theirs)
-            }
+            base, other_base = crs.get("base_crs", crs), other.get("base_crs", other)
+            for key in ("datum", "datum_ensemble"):
+                base.pop(key, None)
+                if key in other_base:
+                    base[key] = other_base[key]
 
 
 def _datum(crs: Json) -> Json:
     base = crs.get("base_crs", crs)
-    found: Json = base.get("datum") or base.get("datum_ensemble") or {}
-    return found
+    datum: Json = base.get("datum") or base.get("datum_ensemble") or {}
+    return datum
 
 
 def _is_unknown(name: str) -> bool:
@@ -160,11 +154,11 @@ def _is_unknown(name: str) -> bool:
 
 
 def _ellipsoid(datum: Json) -> tuple[float, float]:
-    said = datum["ellipsoid"]
-    axis = _number(said.get("semi_major_axis", said.get("radius", 0)))
-    if "inverse_flattening" in said:
-        return axis, round(float(said["inverse_flattening"]), 6)
-    minor = _number(said.get("semi_minor_axis", axis))
+    ellipsoid = datum["ellipsoid"]
+    axis = _number(ellipsoid.get("semi_major_axis", ellipsoid.get("radius", 0)))
+    if "inverse_flattening" in ellipsoid:
+        return axis, round(float(ellipsoid["inverse_flattening"]), 6)
+    minor = _number(ellipsoid.get("semi_minor_axis", axis))
     return axis, round(axis / (axis - minor), 6) if axis != minor else 0.0
 
 

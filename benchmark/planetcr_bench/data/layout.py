@@ -16,37 +16,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from planetcr_bench.constants import (
-    PRODUCTS,
-    SPLITS,
-    SUFFIX,
-)
+from planetcr_bench.constants import PRODUCTS, SPLITS, SUFFIX
 from planetcr_bench.data.metadata import METADATA, read_simulation
+from planetcr_bench.data.misplaced import (
+    ENDINGS,
+    Misnamed,
+    folder_hint,
+    misnamed,
+    missing_file,
+    nested_split,
+    no_scenes,
+)
 from planetcr_bench.data.projections import use_own_database
 from planetcr_bench.errors import DatasetError
-from planetcr_bench.utils.folders import (
-    affixes,
-    ending,
-    grouped,
-    leads_up,
-    lies_beside,
-    other_spelling,
-    told_affixes,
-)
-from planetcr_bench.utils.untrusted import (
-    printable,
-    read_text,
-)
+from planetcr_bench.utils.folders import ending, leads_up, lies_beside, other_spelling
+from planetcr_bench.utils.untrusted import printable, read_text
 
 use_own_database()
 
-
-ENDINGS: Final = {".tif": (".tif", ".tiff"), ".npy": (".npy",)}
-"""Accepted spellings of the layout's file extensions, in any case."""
-
 LARGEST_LIST: Final = 200_000_000
 """Largest list of scenes in bytes; those of the authors have about 300 per scene."""
-
 
 _STEM = re.compile(
     rf"(?P<product>{'|'.join(PRODUCTS)})_(?P<season>[a-z]+)"
@@ -56,7 +45,7 @@ _STEM = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class SceneFiles:
-    """Where the five files of one scene lie: its identity, without its pixels.
+    """Identity of one scene and the paths of its five files, without pixels.
 
     Sorts by season, AOI and patch number.
     """
@@ -85,11 +74,8 @@ class SceneFiles:
         """File of one product, with its extension in any case; the usual name if there is none."""
         folder = f"{product}_{self.season}"
         stem = f"{folder}_{self.aoi_number}"
-        rule = Path(self.split_folder, folder, stem, f"{stem}_p_{self.patch}{SUFFIX[product]}")
-        return rule if os.path.lexists(rule) else other_spelling(rule) or rule
-
-
-# --- Finding the scenes ---------------------------------------------------------------------
+        usual = Path(self.split_folder, folder, stem, f"{stem}_p_{self.patch}{SUFFIX[product]}")
+        return usual if os.path.lexists(usual) else other_spelling(usual) or usual
 
 
 def find_splits(data: Path) -> list[str]:
@@ -103,69 +89,9 @@ def find_splits(data: Path) -> list[str]:
     splits = [split for split in SPLITS if (data / split).is_dir()]
     if not splits:
         raise DatasetError(
-            f"{data}: expected a folder that holds train/ or test/, found none{_where(data)}"
+            f"{data}: expected a folder that holds train/ or test/, found none{folder_hint(data)}"
         )
     return splits
-
-
-def _where(data: Path) -> str:
-    """Suggest the folder to give instead of one without a split, as the end of a message."""
-    whole = data.resolve()
-    above = [folder for folder in whole.parents[:3] if any(map(_holds_products, _splits(folder)))]
-    if above:
-        return f"; give {'its parent, ' if above[0] == whole.parent else ''}{above[0]}"
-    if _holds_products(data):
-        return "; move its folders into one named train, val or test, and give what holds that"
-    inner = _nested_split(data)
-    if inner is None:
-        return ""
-    if inner.name in SPLITS:
-        return f"; give {inner.parent}, which does"
-    return f"; {inner} holds the scenes: name it train, val or test, and give what holds it"
-
-
-def _splits(data: Path) -> list[Path]:
-    return [data / split for split in SPLITS]
-
-
-def _holds_products(folder: Path) -> bool:
-    """Whether a folder looks like a split: its product folders end in the number of an AOI."""
-    found = folder.glob("planet_cloudfree_*")
-    return any(not path.name[-1].isdecimal() and path.is_dir() for path in found)
-
-
-def _nested_split(folder: Path) -> Path | None:
-    """Find the first folder of products, at most three levels below another."""
-    level = [folder]
-    for _ in range(3):
-        level = [inner for outer in level for inner in _inner_folders(outer)]
-        for inner in level:
-            if _holds_products(inner):
-                return inner
-    return None
-
-
-def _inner_folders(folder: Path) -> list[Path]:
-    """List a limited number of folders within another."""
-    try:
-        inside = sorted(folder.iterdir())[:100]
-    except OSError:
-        return []
-    return [
-        path
-        for path in inside
-        if not (lies_beside(path.name) or path.name.startswith(PRODUCTS) or leads_up(path))
-        and path.is_dir()
-    ]
-
-
-def no_scenes(data: Path, split: str) -> str:
-    """Explain why a split has no scene, and name the folder to give instead if there is one."""
-    inner, remedy = _nested_split(data / split), ""
-    if inner is not None:
-        give = f"give {inner.parent}, or " if inner.name == split else ""
-        remedy = f"; they lie in {inner}: {give}move what is in it to {data / split}"
-    return f"{data / split}: expected scenes in the official layout, found none{remedy}"
 
 
 def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path]]:
@@ -183,27 +109,35 @@ def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path
         DatasetError: A folder cannot be read.
     """
     root = str(data / split)
-    found: dict[SceneFiles, int] = {}
+    products: dict[SceneFiles, int] = {}
     strays: list[Path] = []
     for bit, product in enumerate(PRODUCTS):
-        for folder in _folders(root, f"{product}_"):
-            for aoi_folder in _folders(folder.path, f"{folder.name}_"):
-                names: dict[SceneFiles, list[str]] = {}
-                for entry in _entries(aoi_folder.path):
-                    files = _parse(entry.name, product, aoi_folder.name, root)
-                    if files is not None:
-                        names.setdefault(files, []).append(entry.name)
-                    elif not (lies_beside(entry.name) or leads_up(Path(entry.path))):
-                        strays.append(Path(entry.path))
-                for files, spelt in names.items():
-                    found[files] = found.get(files, 0) | 1 << bit
-                    if len(spelt) > 1:  # one file, several spellings of its extension
-                        strays += [
-                            Path(aoi_folder.path, name)
-                            for name in spelt
-                            if name != files.path(product).name
-                        ]
-    return found, sorted(strays)
+        for season_folder in _folders(root, f"{product}_"):
+            for aoi_folder in _folders(season_folder.path, f"{season_folder.name}_"):
+                scenes, others = _scenes_in(aoi_folder, product, root)
+                for files in scenes:
+                    products[files] = products.get(files, 0) | 1 << bit
+                strays += others
+    return products, sorted(strays)
+
+
+def _scenes_in(
+    folder: os.DirEntry[str], product: str, root: str
+) -> tuple[Iterable[SceneFiles], list[Path]]:
+    """Scenes of which the folder of an AOI has a product, and its strays."""
+    names: dict[SceneFiles, list[str]] = {}
+    strays: list[Path] = []
+    for entry in _entries(folder.path):
+        files = _parse(entry.name, product, folder.name, root)
+        if files is not None:
+            names.setdefault(files, []).append(entry.name)
+        elif not (lies_beside(entry.name) or leads_up(Path(entry.path))):
+            strays.append(Path(entry.path))
+    for files, spellings in names.items():
+        if len(spellings) > 1:  # one file, several spellings of its extension
+            usual = files.path(product).name
+            strays += [Path(folder.path, name) for name in spellings if name != usual]
+    return names, strays
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -231,71 +165,19 @@ def _parse(name: str, product: str, aoi_folder: str, root: str) -> SceneFiles | 
     known = suffix.lower() in ENDINGS[SUFFIX[product]]
     if not (known and stem.startswith(prefix) and patch.isdecimal()):
         return None
-    _, _, place = aoi_folder.partition(f"{product}_")
-    season, _, aoi = place.rpartition("_")
+    _, _, aoi_name = aoi_folder.partition(f"{product}_")
+    season, _, aoi = aoi_name.rpartition("_")
     if not aoi.isdecimal() or str(int(aoi)) != aoi or str(int(patch)) != patch:
         return None
     return SceneFiles(season, int(aoi), int(patch), root)
 
 
-@dataclass(frozen=True, slots=True)
-class Misnamed:
-    """Files of a split whose names share a prefix or suffix that the layout does not have.
-
-    Attributes:
-        lines: One per shared prefix or suffix.
-        missing: Lines about files that are missing but exist under another name.
-        strays: All other files that do not belong to the layout.
-    """
-
-    lines: list[str]
-    missing: frozenset[str]
-    strays: list[Path]
-
-
-def misnamed(folder: Path, strays: Iterable[Path]) -> Misnamed:
-    """Separate files whose names share an additional word from other strays.
-
-    Args:
-        folder: Of the split, for messages.
-        strays: From :func:`find_files`.
-    """
-    groups, rest = grouped((path, _affixes(path)) for path in strays)
-    lines: list[str] = []
-    missing: set[str] = set()
-    for (before, behind), files in groups.items():
-        if len(files) < 2:
-            rest += [path for path, _ in files]
-            continue
-        first, stem = files[0]
-        missing |= {_missing(path.with_name(f"{name}{_rule(path)}")) for path, name in files}
-        lines.append(
-            f"{folder}: expected names such as {stem}{_rule(first)}, got {len(files)} files with "
-            f"{told_affixes(before, behind)} it, such as {printable(first)}; rename them"
-        )
-    return Misnamed(lines, frozenset(missing), sorted(rest))
-
-
-def _affixes(path: Path) -> tuple[str, str, str] | None:
-    core = re.compile(rf"{re.escape(path.parent.name)}_p_(?:0|[1-9][0-9]*)")
-    return affixes(path.stem if ending(path) in ENDINGS[_rule(path)] else path.name, core)
-
-
-def _rule(path: Path) -> str:
-    """File extension of the images in the folder of a product."""
-    return SUFFIX["cloudmask" if path.parent.name.startswith("cloudmask") else "S1"]
-
-
-def _missing(path: Path) -> str:
-    return f"{path}: no such file"
-
-
 ALL_PRODUCTS = (1 << len(PRODUCTS)) - 1
 
 
-def missing_products(found: int) -> list[str]:
+def missing_products(bits: int) -> list[str]:
     """List the products that are missing from a bit set of :func:`find_files`."""
-    return [product for bit, product in enumerate(PRODUCTS) if not found & 1 << bit]
+    return [product for bit, product in enumerate(PRODUCTS) if not bits & 1 << bit]
 
 
 def find_scenes(data: Path, split: str, scene_list: Path | None = None) -> list[SceneFiles]:
@@ -315,39 +197,39 @@ def find_scenes(data: Path, split: str, scene_list: Path | None = None) -> list[
     splits = find_splits(data)
     if split not in splits:
         raise DatasetError(f"{data}: expected a split {split!r}, found only {', '.join(splits)}")
-    others = Misnamed([], frozenset(), [])
+    renames = Misnamed([], frozenset(), [])
     if scene_list is not None:
-        found = {
+        products = {
             files: present_products(files) for files in read_scene_list(scene_list, data, split)
         }
     else:
-        found, strays = find_files(data, split)
-        others = misnamed(data / split, strays)
-        if not found:
-            raise DatasetError(no_scenes(data, split), others.lines)
-        unfinished = shortfall(data, split, sum(bits == ALL_PRODUCTS for bits in found.values()))
+        products, strays = find_files(data, split)
+        renames = misnamed(data / split, strays)
+        if not products:
+            raise DatasetError(no_scenes(data, split), renames.lines)
+        unfinished = shortfall(data, split, sum(bits == ALL_PRODUCTS for bits in products.values()))
         if unfinished:
-            raise DatasetError(unfinished, others.lines)
-    if not found:
+            raise DatasetError(unfinished, renames.lines)
+    if not products:
         raise DatasetError(f"{scene_list}: expected scenes, found none")
-    if not any(found.values()) and _nested_split(data / split) is not None:
+    if not any(products.values()) and nested_split(data / split) is not None:
         raise DatasetError(no_scenes(data, split))
     missing = [
-        _missing(files.path(product))
-        for files in sorted(found)
-        if found[files] != ALL_PRODUCTS
-        for product in missing_products(found[files])
+        missing_file(files.path(product))
+        for files in sorted(products)
+        if products[files] != ALL_PRODUCTS
+        for product in missing_products(products[files])
     ]
     if missing and scene_list is not None:
-        others = misnamed(data / split, find_files(data, split)[1])
-    problems = [*others.lines, *(line for line in missing if line not in others.missing)]
+        renames = misnamed(data / split, find_files(data, split)[1])
+    problems = [*renames.lines, *(line for line in missing if line not in renames.missing)]
     if missing:
         raise DatasetError(
-            f"{data / split}: expected five files for each of {len(found)} scenes; "
+            f"{data / split}: expected five files for each of {len(products)} scenes; "
             f"`planetcr-bench check` shows the whole state",
             problems,
         )
-    return sorted(found)
+    return sorted(products)
 
 
 def present_products(files: SceneFiles) -> int:
@@ -389,39 +271,33 @@ def _scene_of_row(row: Sequence[str], root: str, where: str) -> SceneFiles:
         if match is None or match["product"] != product:
             raise DatasetError(f"{where}: expected the path of a {product} file, got {cell!r:.200}")
         files = SceneFiles(match["season"], int(match["aoi"]), int(match["patch"]), root)
-        rule = files.path(product).relative_to(root).with_suffix(SUFFIX[product])
-        said = Path(*parts[parts[0] == split :])
-        if said.with_suffix("") != rule.with_suffix("") or (
-            ending(said) not in ENDINGS[SUFFIX[product]]
+        expected = files.path(product).relative_to(root).with_suffix(SUFFIX[product])
+        relative = Path(*parts[parts[0] == split :])
+        if relative.with_suffix("") != expected.with_suffix("") or (
+            ending(relative) not in ENDINGS[SUFFIX[product]]
         ):
-            raise DatasetError(f"{where}: expected {rule}, got {cell!r:.200}")
+            raise DatasetError(f"{where}: expected {expected}, got {cell!r:.200}")
         scenes.add(files)
     if len(scenes) != 1:
         raise DatasetError(f"{where}: expected five files of one scene, got {len(scenes)} scenes")
     return scenes.pop()
 
 
-def shortfall(data: Path, split: str, found: int) -> str | None:
+def shortfall(data: Path, split: str, count: int) -> str | None:
     """Report a simulated split without the scenes that it declares; None if it has them.
 
     Args:
         data: Folder that holds the splits.
         split: Name of the split.
-        found: Scenes it has.
+        count: Scenes it has.
     """
     simulation = read_simulation(data)
     expected = simulation.scenes(split) if simulation else None
-    if expected is None or found == expected:
+    if expected is None or count == expected:
         return None
     remedy = (
         "run the same `planetcr-bench simulate` again to resume it"
-        if found < expected
+        if count < expected
         else "simulate it again in an empty folder"
     )
-    return f"{data / split}: expected {expected} scenes by {METADATA}, found {found}; {remedy}"
-
-
-# --- Where a scene lies, and what made it --------------------------------------------------
-
-
-# --- Fingerprints ---------------------------------------------------------------------------
+    return f"{data / split}: expected {expected} scenes by {METADATA}, found {count}; {remedy}"

@@ -1,4 +1,4 @@
-"""Read what a dataset says about itself in ``dataset.toml``."""
+"""Read ``dataset.toml``, which names a dataset and how it was simulated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.untrusted import read_toml
 
 METADATA: Final = "dataset.toml"
-"""File beside the splits in which a dataset names itself; the official release has none."""
+"""File in the dataset folder that names the dataset; the official release has none."""
 
 VERSION: Final = "sim-v1"
 """Version of the simulated world, raised whenever its pixels change."""
@@ -66,7 +66,7 @@ class Simulation:
 
 
 def read_metadata(data: Path) -> dict[str, Any]:
-    """Read what a dataset says about itself; empty if it says nothing.
+    """Read ``dataset.toml``; empty if there is none.
 
     Raises:
         DatasetError: ``dataset.toml`` cannot be read.

@@ -6,48 +6,32 @@ which records what it was made from. The latter is written last: a cache without
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar, Final, cast
+from typing import ClassVar, Final
 
-import filelock
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import (
     DN_PER_REFLECTANCE,
     OPTICAL_BANDS,
     OPTICAL_SIZE,
-    PRODUCTS,
     SAR_BANDS,
     SAR_SIZE,
 )
-from planetcr_bench.data.fingerprint import fingerprint_of, scene_digest, split_fingerprint
 from planetcr_bench.data.layout import SceneFiles
-from planetcr_bench.data.reading import Raster, grid_disagreements, read_product
+from planetcr_bench.data.reading import Raster, read_rasters
 from planetcr_bench.data.scene import Image, backscatter, land_cover_classes, reflectance, upsample
-from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
-from planetcr_bench.utils.files import atomic_path, atomic_write
-from planetcr_bench.utils.parallel import run_batches, track
-from planetcr_bench.utils.untrusted import check_regular, read_bytes
+from planetcr_bench.errors import UsageError
 
 CELL: Final = OPTICAL_SIZE // math.gcd(OPTICAL_SIZE, SAR_SIZE)
 """Optical pixels after which the optical and the SAR grid meet again."""
 
 SAR_CELL: Final = CELL * SAR_SIZE // OPTICAL_SIZE
 """SAR pixels over the same distance."""
-
-PACK_VERSION: Final = 1
-"""Raised when :data:`RECORD` or the meaning of its values changes."""
 
 RECORD: Final = np.dtype(
     [
@@ -59,11 +43,6 @@ RECORD: Final = np.dtype(
     ]
 )
 """A cached scene: reflectance × 10 000, at most 10 000; backscatter in [0, 1]; class indices."""
-
-_LARGEST_PACK: Final = 2**50
-_LARGEST_CONTENTS: Final = 2**26
-
-_CACHED_TOGETHER = 4  # scenes; three such batches per worker lie in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +62,6 @@ class TrainingPatch:
     sar: Image
     cloud_mask: NDArray[np.bool_]
     land_cover: NDArray[np.uint8]
-
-
-# --- From files -----------------------------------------------------------------------------
 
 
 class _Patches(ABC):
@@ -146,18 +122,10 @@ class FilePatches(_Patches):
         return [files.name for files in self.scenes]
 
     def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
-        return _record_of(_read_rasters(self.scenes[index])), 0
+        return record_of(read_rasters(self.scenes[index])), 0
 
 
-def _read_rasters(files: SceneFiles) -> dict[str, Raster]:
-    rasters = {product: read_product(files, product) for product in PRODUCTS}
-    disagreements = grid_disagreements(files, rasters)
-    if disagreements:
-        raise SceneError(disagreements[0])
-    return rasters
-
-
-def _record_of(rasters: dict[str, Raster]) -> NDArray[np.void]:
+def record_of(rasters: dict[str, Raster]) -> NDArray[np.void]:
     """The five products of a scene as one record, shape (1,)."""
     record = np.empty(1, RECORD)
     limit = np.uint16(DN_PER_REFLECTANCE)
@@ -201,224 +169,4 @@ def _cut(records: NDArray[np.void], index: int, window: _Window) -> TrainingPatc
         sar=np.array(records["sar"][coarse], np.float32, order="C"),
         cloud_mask=np.array(records["cloud_mask"][fine], order="C"),
         land_cover=upsample(records["land_cover"][coarse], (window.size, window.size)),
-    )
-
-
-# --- From a cache ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class CachedPatches(_Patches):
-    """Patches of a cache, mapped into memory when the first one is read; the numbers of the files.
-
-    Only the path and the fingerprint are sent to other processes; each maps the file itself.
-
-    Attributes:
-        path: The ``.npy`` file.
-        fingerprint: Of the scenes that the cache must contain.
-    """
-
-    path: Path
-    fingerprint: str
-
-    def __reduce__(self) -> tuple[type[CachedPatches], tuple[Path, str]]:
-        return type(self), (self.path, self.fingerprint)
-
-    def __len__(self) -> int:
-        return len(self._opened[0])
-
-    @property
-    def names(self) -> list[str]:
-        """Name of each scene."""
-        return self._opened[1]
-
-    def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
-        return self._opened[0], index
-
-    @cached_property
-    def _opened(self) -> tuple[NDArray[np.void], list[str]]:
-        """Records and names; the description is read after the file is mapped.
-
-        So a cache that is replaced in between is refused: the new records are written only after
-        the old description is deleted.
-        """
-        records = _map(self.path)
-        contents = _read_contents(self.path)
-        made = (contents.get("version"), contents.get("fingerprint"))
-        if made != (PACK_VERSION, self.fingerprint):
-            raise DatasetError(
-                f"{self.path}: expected the cache of the scenes with fingerprint "
-                f"{self.fingerprint[:12]}…, found another; it was replaced meanwhile, start again"
-            )
-        names = contents["names"]
-        if len(names) != len(records):
-            raise _damaged(self.path, f"{len(names)} records", str(len(records)))
-        return records, names
-
-
-def build_cache(
-    scenes: Sequence[SceneFiles],
-    folder: Path,
-    *,
-    name: str,
-    workers: int | None = None,
-    quiet: bool = False,
-) -> CachedPatches:
-    """Open the cache of the scenes, and build it first if there is none of the same pixels.
-
-    If several processes call this at once, one builds and the others wait. A killed process leaves
-    the earlier cache or none, and the next call builds it.
-
-    Args:
-        scenes: What to cache, in the order of the indices.
-        folder: Where the cache lies; created if needed.
-        name: Name of the cache, such as ``train``; a cache of other scenes by that name is
-        replaced.
-        workers: See ``worker_count``.
-        quiet: Show no progress.
-
-    Raises:
-        DatasetError: There is no scene, a file of a scene is invalid, or the cache is damaged.
-        BenchError: The disk has not enough space, or the folder cannot be written to.
-    """
-    path = folder / f"{name}.npy"
-    if not scenes:
-        raise DatasetError(f"{path}: expected scenes to cache, got none")
-    with _only_builder(path):
-        fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
-        contents = {
-            "version": PACK_VERSION,
-            "fingerprint": fingerprint,
-            "count": len(scenes),
-            "names": [files.name for files in scenes],
-        }
-        if not path.exists() or _read_contents(path) != contents:
-            _build(scenes, path, contents, workers=workers, quiet=quiet)
-        cache = CachedPatches(path, fingerprint)
-        len(cache)  # a damaged cache is refused here, not in the middle of an epoch
-    return cache
-
-
-@contextmanager
-def _only_builder(path: Path) -> Iterator[None]:
-    """Wait for other processes; the lock of a killed one is released."""
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _unwritable(path: Path, error: OSError) -> BenchError:
-    return BenchError(
-        f"{path}: cannot be written ({error.strerror or error}); choose another folder, or train "
-        "without a cache: leave out --cache"
-    )
-
-
-def _build(
-    scenes: Sequence[SceneFiles],
-    path: Path,
-    contents: dict[str, Any],
-    *,
-    workers: int | None,
-    quiet: bool,
-) -> None:
-    """Write the records in one step, then the file that describes them."""
-    try:
-        with atomic_path(path) as partial:
-            _check_room(path, len(scenes))
-            cached = run_batches(_cache_scenes, scenes, workers=workers, batch=_CACHED_TOGETHER)
-            cached = track(cached, f"Cache {path.stem}", len(scenes), quiet=quiet)
-            digests = _write_records(partial, cached, len(scenes))
-            if split_fingerprint(digests) != contents["fingerprint"]:
-                raise DatasetError(
-                    f"{scenes[0].split_folder}: expected scenes that stay as they are, but pixels "
-                    "changed while they were cached; run the same command again"
-                )
-            _contents_path(path).unlink(missing_ok=True)  # says nothing of the new records
-        atomic_write(_contents_path(path), json.dumps(contents).encode())
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _check_room(path: Path, count: int) -> None:
-    """Refuse a disk that is too small, before the work."""
-    needed = count * RECORD.itemsize
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise BenchError(
-            f"{path}: expected {math.ceil(needed / 1e6):,} MB of free disk space for a cache of "
-            f"{count} scenes, found {free // 10**6:,}; choose a folder on another disk, or train "
-            "without a cache: leave out --cache"
-        )
-
-
-def _cache_scenes(scenes: Sequence[SceneFiles]) -> list[tuple[str, bytes, NDArray[np.void]]]:
-    """Name, digest and record of each scene."""
-    cached = []
-    for files in scenes:
-        rasters = _read_rasters(files)
-        cached.append((files.name, scene_digest(rasters), _record_of(rasters)))
-    return cached
-
-
-def _write_records(
-    path: Path, cached: Iterator[tuple[str, bytes, NDArray[np.void]]], count: int
-) -> list[tuple[str, bytes]]:
-    """Write a ``.npy`` file record by record: unlike a memory map, this fails on a full disk."""
-    digests = []
-    header = {"descr": npy.dtype_to_descr(RECORD), "fortran_order": False, "shape": (count,)}
-    with path.open("wb") as stream:
-        npy.write_array_header_1_0(stream, header)
-        for name, digest, record in cached:
-            stream.write(record.data.cast("B"))
-            digests.append((name, digest))
-        stream.flush()
-        os.fsync(stream.fileno())
-    return digests
-
-
-def _contents_path(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _read_contents(path: Path) -> dict[str, Any]:
-    """Read the description of a cache; empty if the cache is incomplete."""
-    beside = _contents_path(path)
-    if not os.path.lexists(beside):
-        return {}
-    try:
-        contents = json.loads(read_bytes(beside, _LARGEST_CONTENTS, error=DatasetError))
-    except (ValueError, RecursionError):
-        return {}
-    return contents if isinstance(contents, dict) else {}
-
-
-def _map(path: Path) -> NDArray[np.void]:
-    if not os.path.lexists(path):
-        raise DatasetError(f"{path}: no such cache; start again to rebuild it")
-    check_regular(path, _LARGEST_PACK, error=DatasetError)
-    try:
-        records = np.load(path, mmap_mode="r", allow_pickle=False)
-        size = path.stat().st_size
-    except Exception as error:  # its header is Python source, which can fail in any way
-        raise _damaged(path, "a whole file", str(error)) from error
-    if not isinstance(records, np.memmap) or records.dtype != RECORD or records.ndim != 1:
-        raise _damaged(path, "records of scenes", "something else")
-    whole = records.offset + records.nbytes
-    if size != whole:
-        raise _damaged(path, f"{whole} bytes", str(size))
-    return cast("NDArray[np.void]", records.view(np.ndarray))
-
-
-def _damaged(path: Path, expected: str, got: str) -> DatasetError:
-    return DatasetError(
-        f"{path}: damaged cache: expected {expected}, got {got}; delete it and start again to "
-        "rebuild it"
     )

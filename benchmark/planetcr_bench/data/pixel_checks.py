@@ -6,7 +6,6 @@ puts its name before the message of a :class:`PixelError`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,13 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import (
-    DN_PER_REFLECTANCE,
-    OPTICAL_BANDS,
-    SAR_BANDS,
-    WORLDCOVER_CLASS,
-)
-from planetcr_bench.utils.untrusted import printable
+from planetcr_bench.constants import DN_PER_REFLECTANCE, OPTICAL_BANDS
 
 OVERSHOOT: Final = 0.05
 """Reflectance by which a noisy method may exceed the possible range, as over dark water."""
@@ -41,15 +34,6 @@ LARGEST_STORED_REFLECTANCE: Final = 1.5
 
 IMPOSSIBLE: Final = 10.0
 """No reflectance exceeds this in magnitude."""
-
-LARGEST_POWER: Final = 1000.0
-"""Largest plausible linear power of bright targets."""
-
-DARK_DB: Final = -1.0
-"""Nearly all backscatter of land and water lies below this."""
-
-SMALLEST_DARK_SHARE: Final = 0.01
-"""Smallest share of a SAR image in dB that lies below :data:`DARK_DB`."""
 
 
 class PixelError(ValueError):
@@ -88,15 +72,15 @@ def number(value: float) -> str:
 
 def nodata_pixels(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_] | None:
     """Mask of nodata in each band, shape (B, H, W); None: nowhere."""
-    found: NDArray[np.bool_] | None = None
+    mask: NDArray[np.bool_] | None = None
     for band, value in enumerate(nodata):
         if value is None:
             continue
         same = _equal(pixels[band], value)
         if same.any():
-            found = np.zeros(pixels.shape, bool) if found is None else found
-            found[band] = same
-    return found
+            mask = np.zeros(pixels.shape, bool) if mask is None else mask
+            mask[band] = same
+    return mask
 
 
 def _equal(band: NDArray[Any], value: float) -> NDArray[np.bool_]:
@@ -104,21 +88,21 @@ def _equal(band: NDArray[Any], value: float) -> NDArray[np.bool_]:
     if np.isnan(value):
         return np.isnan(band) if band.dtype.kind == "f" else np.zeros(band.shape, bool)
     with np.errstate(over="ignore", invalid="ignore"):
-        own = np.float64(value).astype(band.dtype)
-    if band.dtype.kind != "f" and float(own) != value:
+        stored = np.float64(value).astype(band.dtype)
+    if band.dtype.kind != "f" and float(stored) != value:
         return np.zeros(band.shape, bool)
-    same: NDArray[np.bool_] = band == own
+    same: NDArray[np.bool_] = band == stored
     return same
 
 
-def told_nodata(pixels: NDArray[Any], tags: Tags) -> tuple[int, str] | None:
+def describe_nodata(pixels: NDArray[Any], tags: Tags) -> tuple[int, str] | None:
     """Count pixels with nodata in any band, and list the nodata values; None: there is none."""
-    found = nodata_pixels(pixels, tags.nodata)
-    if found is None:
+    mask = nodata_pixels(pixels, tags.nodata)
+    if mask is None:
         return None
-    values = [tags.nodata[band] for band in np.flatnonzero(found.any((1, 2)))]
+    values = [tags.nodata[band] for band in np.flatnonzero(mask.any((1, 2)))]
     shown = ", ".join(dict.fromkeys(number(value) for value in values if value is not None))
-    return int(found.any(0).sum()), shown
+    return int(mask.any(0).sum()), shown
 
 
 def expect_no_holes(pixels: NDArray[Any], tags: Tags) -> None:
@@ -127,7 +111,7 @@ def expect_no_holes(pixels: NDArray[Any], tags: Tags) -> None:
     Raises:
         PixelError: There are such pixels.
     """
-    nodata = told_nodata(pixels, tags)
+    nodata = describe_nodata(pixels, tags)
     if nodata is not None:
         count, value = nodata
         raise PixelError(
@@ -141,90 +125,6 @@ def expect_no_holes(pixels: NDArray[Any], tags: Tags) -> None:
         )
 
 
-# --- Names of bands ---------------------------------------------------------------------------
-
-_WORDS: Final = {
-    "blue": "blue", "green": "green", "red": "red", "nir": "nir", "ir": "nir",
-    "vv": "vv", "vh": "vh",
-}  # fmt: skip
-_FOREIGN: Final = frozenset((
-    "alpha", "cirrus", "coastal", "edge", "hh", "hv", "mask", "ndvi", "pan", "panchromatic",
-    "swir", "thermal", "yellow",
-))  # fmt: skip
-_LETTERS: Final = {"b": "blue", "g": "green", "r": "red", "n": "nir", "i": "nir", "nir": "nir"}
-_NUMBERED: Final = (
-    {"2": "blue", "3": "green", "4": "red", "8": "nir"},  # Sentinel-2
-    {"2": "blue", "3": "green", "4": "red", "8a": "nir"},
-    {"2": "blue", "3": "green", "4": "red", "5": "nir"},  # Landsat 8
-    {"2": "blue", "4": "green", "6": "red", "8": "nir"},  # PlanetScope of eight bands
-)
-
-
-def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
-    """Find the position of each band from the band names of a file.
-
-    Words (``Blue``, ``near-infrared``, ``Sigma0_VV``), letters (``B, G, R, N``) and band numbers of
-    Sentinel-2, Landsat 8 and PlanetScope (``B02, B03, B04, B08``) are known. Names without
-    information (``Band 1``, ``prediction``) are ignored, as are missing names.
-
-    Args:
-        names: Of the file's bands, in file order; empty if there are none.
-        bands: Expected bands, in the expected order.
-
-    Returns:
-        Index of each expected band in the file; None if the file has the expected order.
-
-    Raises:
-        PixelError: The names are other bands, or only some bands are named and not in the expected
-            order.
-    """
-    meant = _meant(names)
-    if set(meant) == set(bands) and len(meant) == len(bands):
-        order = [meant.index(band) for band in bands]
-        return None if order == sorted(order) else order
-    wrong = [one for one, band in zip(meant, bands, strict=False) if one not in (None, band)]
-    if wrong:
-        shown = ", ".join(printable(name) if name else "(no name)" for name in names)
-        raise PixelError(
-            f"expected the bands {', '.join(bands)}, but the file names its bands {shown}; write "
-            "them in this order, and name all of them or none"
-        )
-    return None
-
-
-def _meant(names: Sequence[str]) -> list[str | None]:
-    """Band that each name stands for; None if unknown; the name itself for another band."""
-    plain = [name.strip().casefold() for name in names]
-    if all(name in _LETTERS for name in plain):
-        return [_LETTERS[name] for name in plain]
-    numbers = [_number_in(name) for name in plain]
-    for known in _NUMBERED:
-        if set(numbers) == set(known):
-            return [known[one] for one in numbers if one]
-    if None not in numbers and sorted(map(str, numbers)) == [
-        str(place) for place in range(1, len(numbers) + 1)
-    ]:
-        in_order = numbers == sorted(map(str, numbers))
-        return [None if in_order else f"number {one}" for one in numbers]
-    return [_word_in(name) for name in names]
-
-
-def _number_in(name: str) -> str | None:
-    """The ``8a`` of ``B08A``, ``SR_B8A``, ``Band 8a`` and ``08a``."""
-    match = re.fullmatch(r"(?:(?:.*[^a-z])?b(?:and)?[\s_-]*)?0*(\d{1,2}a?)", name)
-    return match[1] if match else None
-
-
-def _word_in(name: str) -> str | None:
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()
-    text = re.sub(r"infra[\s_-]*red", "nir", text).replace("rededge", "edge")
-    words = set(re.findall(r"[a-z]+", text))
-    found = {_WORDS[word] for word in words & _WORDS.keys()}
-    if words & _FOREIGN or len(found) > 1:
-        return text
-    return found.pop() if found else None
-
-
 # --- Scale and offset -------------------------------------------------------------------------
 
 
@@ -233,20 +133,20 @@ def has_scale(tags: Tags) -> bool:
     return any(scale != 1 for scale in tags.scales) or any(offset != 0 for offset in tags.offsets)
 
 
-def told_scale(tags: Tags) -> str:
+def describe_scale(tags: Tags) -> str:
     """Describe scales and offsets, each once."""
     scales, offsets = (
-        ", ".join(dict.fromkeys(number(one) for one in some))
-        for some in (tags.scales, tags.offsets)
+        ", ".join(dict.fromkeys(number(value) for value in values))
+        for values in (tags.scales, tags.offsets)
     )
     return f"scale {scales} and offset {offsets}"
 
 
 def is_convention(tags: Tags, scale: float) -> bool:
     """Whether the tags declare stored values to be reflectance times a scale, and nothing else."""
-    return all(np.isclose(one * scale, 1, rtol=1e-6, atol=0) for one in tags.scales) and not any(
-        tags.offsets
-    )
+    return all(
+        np.isclose(factor * scale, 1, rtol=1e-6, atol=0) for factor in tags.scales
+    ) and not any(tags.offsets)
 
 
 def scaled(pixels: NDArray[Any], tags: Tags) -> NDArray[np.float64]:
@@ -256,16 +156,16 @@ def scaled(pixels: NDArray[Any], tags: Tags) -> NDArray[np.float64]:
         PixelError: A scale is not a positive number, or an offset is not a number; or integers have
             an offset without a scale, so their unit is unknown.
     """
-    if not all(np.isfinite(one) and one > 0 for one in tags.scales) or not all(
-        np.isfinite(one) for one in tags.offsets
-    ):
-        raise PixelError(f"expected tags that make sense, got {told_scale(tags)}; remove them")
-    if pixels.dtype.kind != "f" and any(one == 1 for one in tags.scales):
+    if not all(0 < scale < np.inf for scale in tags.scales) or not np.isfinite(tags.offsets).all():
+        raise PixelError(f"expected tags that make sense, got {describe_scale(tags)}; remove them")
+    if pixels.dtype.kind != "f" and 1 in tags.scales:
         raise PixelError(
             f"expected tags that turn {pixels.dtype.name} into reflectance, got "
-            f"{told_scale(tags)}; remove them, or apply them and write reflectance as float32"
+            f"{describe_scale(tags)}; remove them, or apply them and write reflectance as float32"
         )
-    scales, offsets = (np.array(some)[:, None, None] for some in (tags.scales, tags.offsets))
+    scales, offsets = (
+        np.array(per_band)[:, None, None] for per_band in (tags.scales, tags.offsets)
+    )
     values: NDArray[np.float64] = pixels * scales + offsets
     return values
 
@@ -363,62 +263,6 @@ def too_dark(largest: Sequence[int]) -> str:
     )
 
 
-# --- Backscatter and land cover ---------------------------------------------------------------
-
-
-def expect_decibels(pixels: NDArray[np.floating]) -> None:
-    """Refuse backscatter that is not in dB.
-
-    Args:
-        pixels: Shape (2, h, w); NaN is a hole.
-
-    Raises:
-        PixelError: A band has no negative value, or hardly any value of both bands is as low as
-            land and water are in dB.
-    """
-    finite = pixels[np.isfinite(pixels)]
-    without = [
-        name.upper()
-        for name, band in zip(SAR_BANDS, pixels, strict=True)
-        if not (band < 0).any() and np.isfinite(band).any()
-    ]
-    if without:
-        got = f"no negative value in {' and '.join(without)}"
-    elif finite.size and float((finite < DARK_DB).mean()) < SMALLEST_DARK_SHARE:
-        got = f"hardly a value below {DARK_DB:g}"
-    else:
-        return
-    low, high, middle = float(finite.min()), float(finite.max()), float(np.median(finite))
-    if middle <= 1.5 and high <= LARGEST_POWER:
-        likely = "linear power; write 10 · log10(power)"
-        if high <= 1:
-            likely = "linear power (write 10 · log10(power)), or values scaled to [0, 1] already"
-    elif high <= 60:
-        likely = "dB without their sign; write them negative"
-    else:
-        likely = "bytes or digital numbers; write the calibrated backscatter in dB"
-    raise PixelError(
-        f"expected backscatter in dB, got {got} ({low:.3g} to {high:.3g}): it looks like {likely}"
-    )
-
-
-_IS_CODE = np.zeros(256, bool)
-_IS_CODE[list(WORLDCOVER_CLASS)] = True
-
-
-def expect_codes(codes: NDArray[np.uint8]) -> None:
-    """Refuse land cover with values other than WorldCover's codes.
-
-    Raises:
-        PixelError: A code does not exist.
-    """
-    if _IS_CODE[codes].all():
-        return
-    unknown = sorted({*np.unique(codes).tolist()} - {*WORLDCOVER_CLASS})
-    hint = "; are these numbers of classes?" if max(unknown) <= len(WORLDCOVER_CLASS) else ""
-    raise PixelError(f"expected WorldCover codes, got {', '.join(map(str, unknown))}{hint}")
-
-
 # --- What looks wrong but may be right --------------------------------------------------------
 
 FEWEST_PIXELS: Final = 1000
@@ -445,8 +289,8 @@ def mask_looks_inverted(
     if min(count, mask.size - count) < FEWEST_PIXELS:
         return None
     brighter = cloudy[0].astype(np.int32) - clear[0]
-    under, beside = float(brighter[mask].mean()), float(brighter[~mask].mean())
-    return bool(beside - under > INVERTED_BY * DN_PER_REFLECTANCE)
+    cloud, clear_ground = float(brighter[mask].mean()), float(brighter[~mask].mean())
+    return bool(clear_ground - cloud > INVERTED_BY * DN_PER_REFLECTANCE)
 
 
 def colour_likeness(
@@ -468,9 +312,14 @@ def colour_likeness(
     red, blue = OPTICAL_BANDS.index("red"), OPTICAL_BANDS.index("blue")
     if clear.sum() < FEWEST_PIXELS:
         return None
-    own, given = (
-        (one[red][clear] - one[blue][clear]).astype(np.float64) for one in (image, cloudy)
+    image_colour, cloudy_colour = (
+        (bands[red][clear] - bands[blue][clear]).astype(np.float64) for bands in (image, cloudy)
     )
-    own, given = own - own.mean(), given - given.mean()
-    spread = float(np.sqrt((own @ own) * (given @ given)))
-    return float(own @ given) / spread if spread > 1e-6 * len(own) else None
+    image_colour, cloudy_colour = (
+        image_colour - image_colour.mean(),
+        cloudy_colour - cloudy_colour.mean(),
+    )
+    spread = float(np.sqrt((image_colour @ image_colour) * (cloudy_colour @ cloudy_colour)))
+    return (
+        float(image_colour @ cloudy_colour) / spread if spread > 1e-6 * len(image_colour) else None
+    )

@@ -12,13 +12,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import DN_PER_REFLECTANCE, OPTICAL_BANDS, SAR_BANDS
+from planetcr_bench.constants import DN_PER_REFLECTANCE, OPTICAL_BANDS, SAR_BANDS, WORLDCOVER_CLASS
+from planetcr_bench.data.band_names import band_order
 from planetcr_bench.data.pixel_checks import (
     PixelError,
     Tags,
-    band_order,
-    expect_codes,
-    expect_decibels,
+    describe_scale,
     expect_digital_numbers,
     expect_no_holes,
     expect_reflectance,
@@ -26,7 +25,6 @@ from planetcr_bench.data.pixel_checks import (
     is_convention,
     nodata_pixels,
     scaled,
-    told_scale,
 )
 
 _T = TypeVar("_T")
@@ -47,7 +45,7 @@ def optical(pixels: NDArray[Any], tags: Tags) -> Tagged:
     expect_no_holes(pixels, replace(tags, nodata=others))
     if has_scale(tags) and not is_convention(tags, DN_PER_REFLECTANCE):
         values = scaled(pixels, tags)
-        expect_reflectance(values, remedy=f"; its tags say {told_scale(tags)}")
+        expect_reflectance(values, remedy=f"; its tags say {describe_scale(tags)}")
         empty = nodata_pixels(pixels, tags.nodata)
         if empty is not None:
             values[empty] = 0
@@ -86,7 +84,7 @@ def codes(pixels: NDArray[Any], tags: Tags) -> Tagged:
         PixelError: A code does not exist.
     """
     if has_scale(tags):
-        raise PixelError(f"expected codes, got a file of {told_scale(tags)}; remove these tags")
+        raise PixelError(f"expected codes, got a file of {describe_scale(tags)}; remove these tags")
     holes = nodata_pixels(pixels, tags.nodata)
     for empty in (holes, tags.hidden):
         if empty is not None:
@@ -95,7 +93,7 @@ def codes(pixels: NDArray[Any], tags: Tags) -> Tagged:
     return pixels, tags
 
 
-MEANT: Final[dict[str, Callable[[NDArray[Any], Tags], Tagged]]] = {
+INTERPRETERS: Final[dict[str, Callable[[NDArray[Any], Tags], Tagged]]] = {
     "planet_cloudfree": optical,
     "planet_cloudy": optical,
     "S1": radar,
@@ -110,14 +108,78 @@ def _in_order(pixels: NDArray[Any], tags: Tags, bands: Sequence[str]) -> Tagged:
     if order is None:
         return pixels, tags
     ordered = Tags(
-        _taken(tags.nodata, order),
-        _taken(tags.scales, order),
-        _taken(tags.offsets, order),
+        _reordered(tags.nodata, order),
+        _reordered(tags.scales, order),
+        _reordered(tags.offsets, order),
         tuple(bands),
         tags.hidden,
     )
     return np.ascontiguousarray(pixels[order]), ordered
 
 
-def _taken(some: Sequence[_T], order: Sequence[int]) -> tuple[_T, ...]:
-    return tuple(some[place] for place in order)
+def _reordered(values: Sequence[_T], order: Sequence[int]) -> tuple[_T, ...]:
+    return tuple(values[index] for index in order)
+
+
+LARGEST_POWER: Final = 1000.0
+"""Largest plausible linear power of bright targets."""
+
+DARK_DB: Final = -1.0
+"""Nearly all backscatter of land and water lies below this."""
+
+SMALLEST_DARK_SHARE: Final = 0.01
+"""Smallest share of a SAR image in dB that lies below :data:`DARK_DB`."""
+
+
+def expect_decibels(pixels: NDArray[np.floating]) -> None:
+    """Refuse backscatter that is not in dB.
+
+    Args:
+        pixels: Shape (2, h, w); NaN is a hole.
+
+    Raises:
+        PixelError: A band has no negative value, or hardly any value of both bands is as low as
+            land and water are in dB.
+    """
+    finite = pixels[np.isfinite(pixels)]
+    without = [
+        name.upper()
+        for name, band in zip(SAR_BANDS, pixels, strict=True)
+        if not (band < 0).any() and np.isfinite(band).any()
+    ]
+    if without:
+        got = f"no negative value in {' and '.join(without)}"
+    elif finite.size and float((finite < DARK_DB).mean()) < SMALLEST_DARK_SHARE:
+        got = f"hardly a value below {DARK_DB:g}"
+    else:
+        return
+    low, high, middle = float(finite.min()), float(finite.max()), float(np.median(finite))
+    if middle <= 1.5 and high <= LARGEST_POWER:
+        likely = "linear power; write 10 · log10(power)"
+        if high <= 1:
+            likely = "linear power (write 10 · log10(power)), or values scaled to [0, 1] already"
+    elif high <= 60:
+        likely = "dB without their sign; write them negative"
+    else:
+        likely = "bytes or digital numbers; write the calibrated backscatter in dB"
+    raise PixelError(
+        f"expected backscatter in dB, got {got} ({low:.3g} to {high:.3g}): it looks like {likely}"
+    )
+
+
+_IS_CODE = np.zeros(256, bool)
+
+_IS_CODE[list(WORLDCOVER_CLASS)] = True
+
+
+def expect_codes(codes: NDArray[np.uint8]) -> None:
+    """Refuse land cover with values other than WorldCover's codes.
+
+    Raises:
+        PixelError: A code does not exist.
+    """
+    if _IS_CODE[codes].all():
+        return
+    unknown = sorted({*np.unique(codes).tolist()} - {*WORLDCOVER_CLASS})
+    hint = "; are these numbers of classes?" if max(unknown) <= len(WORLDCOVER_CLASS) else ""
+    raise PixelError(f"expected WorldCover codes, got {', '.join(map(str, unknown))}{hint}")

@@ -33,8 +33,8 @@ def use_own_database() -> None:
     try:
         CRS.from_epsg(4326)
     except CRSError as error:
-        said = ", ".join(f"{name}={value}" for name, value in named.items())
+        variables = ", ".join(f"{name}={value}" for name, value in named.items())
         raise BenchError(
-            f"{said}: expected the folder of a database that rasterio's PROJ can read, got "
+            f"{variables}: expected the folder of a database that rasterio's PROJ can read, got "
             f"another; unset {' and '.join(named)}"
         ) from error

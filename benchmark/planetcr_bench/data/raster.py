@@ -1,7 +1,7 @@
 """Open GeoTIFFs safely and read their headers.
 
-GDAL only opens regular files on this machine, with the driver of their format. Whatever it would
-open beside the file must be a regular file too; at a FIFO it would block for ever.
+GDAL only opens regular files on this machine, with the driver of their format. Its sidecar files
+must be regular files too; a FIFO would block it for ever.
 """
 
 from __future__ import annotations
@@ -30,19 +30,11 @@ if TYPE_CHECKING:
 LARGEST_BLOCK: Final = 2048
 """Largest side of a tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
 
-_BESIDE_NAME: Final = (".aux.xml", ".aux", ".msk", ".ovr", ".msk.ovr")
-_BESIDE_STEM: Final = (
-    ".aux.xml",
-    ".aux",
-    ".tfw",
-    ".tifw",
-    ".tiffw",
-    ".wld",
-    ".tab",
-    ".imd",
-    ".rpb",
-)
-"""Suffixes that GDAL looks for beside ``a.tif``, after its name or instead of its extension."""
+_AFTER_NAME: Final = (".aux.xml", ".aux", ".msk", ".ovr", ".msk.ovr")
+_FOR_EXTENSION: Final = (
+    ".aux.xml", ".aux", ".tfw", ".tifw", ".tiffw", ".wld", ".tab", ".imd", ".rpb",
+)  # fmt: skip
+"""Suffixes of sidecar files of ``a.tif``, after its name or instead of its extension."""
 
 UNREADABLE: Final = (
     OSError, ValueError, EOFError, RasterioError, OverflowError, MemoryError,
@@ -80,29 +72,31 @@ def open_geotiff(path: Path, *, error: type[BenchError]) -> Iterator[DatasetRead
         error: Class of the exception that is raised.
 
     Raises:
-        BenchError: The file, or what GDAL would open beside it, is not a regular file; or it cannot
+        BenchError: The file, or a sidecar file, is not a regular file; or it cannot
             be read, also within the ``with`` block.
     """
     check_regular(path, LARGEST_IMAGE, error=error)
-    for beside in _sidecars(path):
-        check_regular(beside, LARGEST_IMAGE, error=error)
-    whole = path.absolute()  # a relative one may look like an address
-    if whole.parts[1:2] and whole.parts[1].startswith("vsi"):
-        raise error(f"{printable(path)}: expected a place that GDAL takes for none of its own")
+    for sidecar in _sidecars(path):
+        check_regular(sidecar, LARGEST_IMAGE, error=error)
+    absolute = path.absolute()  # a relative one may look like an address
+    if absolute.parts[1:2] and absolute.parts[1].startswith("vsi"):
+        raise error(
+            f"{printable(path)}: expected a path outside GDAL's virtual file systems (/vsi…)"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(whole, driver="GTiff") as source:  # formats without references
+            with rasterio.open(absolute, driver="GTiff") as source:  # formats without references
                 yield source
     except UNREADABLE as problem:
         raise error(f"{printable(path)}: cannot be read ({reason(problem)})") from problem
 
 
 def _sidecars(path: Path) -> list[Path]:
-    beside = [f"{path}{end}" for end in _BESIDE_NAME]
-    beside += [f"{path.parent / path.stem}{end}" for end in _BESIDE_STEM]
-    spellings = [one for end in beside for one in (end, _upper(end))]
-    return [Path(one) for one in spellings if os.path.lexists(one)]
+    names = [f"{path}{end}" for end in _AFTER_NAME]
+    names += [f"{path.parent / path.stem}{end}" for end in _FOR_EXTENSION]
+    spellings = [name for end in names for name in (end, _upper(end))]
+    return [Path(name) for name in spellings if os.path.lexists(name)]
 
 
 def _upper(path: str) -> str:
@@ -150,11 +144,11 @@ def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
 
     Args:
         source: The file.
-        path: Where it lies.
+        path: Its path.
         bands: How many are expected; see :func:`image_bands`.
 
     Raises:
-        ValueError: The mask beside it is not a GeoTIFF.
+        ValueError: Its external mask is not a GeoTIFF.
     """
     count = len(image_bands(source, bands))
     return Tags(
@@ -167,7 +161,7 @@ def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
 
 
 def _hidden(source: DatasetReader, path: Path, count: int) -> NDArray[np.bool_] | None:
-    """Mask of pixels that an alpha band, or a mask in the file or beside it, hides."""
+    """Mask of pixels that an alpha band, or an internal or external mask, hides."""
     if source.count > count:
         alpha = source.read(source.count)
         hidden: NDArray[np.bool_] = alpha != max(alpha.max(), 1)
@@ -206,8 +200,8 @@ def header_fault(header: Header, accepted: tuple[tuple[int, ...], ...]) -> str:
         remedy = f"write one image of {_counted(accepted[0][0])}"
         return f"{expected}, got {header.pages} pages of {bands}; {remedy}"
     if header.shape not in accepted:
-        turned = (header.shape[-1:] + header.shape[:-1]) in accepted and len(header.shape) == 3
-        return f"{expected}, got {header.shape}" + ("; put the bands first" if turned else "")
+        bands_last = (header.shape[-1:] + header.shape[:-1]) in accepted and len(header.shape) == 3
+        return f"{expected}, got {header.shape}" + ("; put the bands first" if bands_last else "")
     if header.block > LARGEST_BLOCK:
         return f"expected tiles of at most {LARGEST_BLOCK} pixels a side, got {header.block}"
     return ""

@@ -6,6 +6,7 @@ import io
 import math
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from planetcr_bench.constants import (
 from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
 from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
-from planetcr_bench.data.product_pixels import MEANT
+from planetcr_bench.data.product_pixels import INTERPRETERS
 from planetcr_bench.data.raster import (
     Accept,
     Header,
@@ -39,17 +40,10 @@ from planetcr_bench.data.raster import (
 )
 from planetcr_bench.data.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.errors import BenchError, DatasetError, SceneError
-from planetcr_bench.utils.folders import (
-    ending,
-)
-from planetcr_bench.utils.untrusted import (
-    npy_header,
-    open_regular,
-    read_npy,
-)
+from planetcr_bench.utils.folders import ending
+from planetcr_bench.utils.untrusted import npy_header, open_regular, read_npy
 
 _OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
-
 
 EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "planet_cloudfree": (("uint16",), _OPTICAL),
@@ -60,14 +54,13 @@ EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
 }
 """Accepted dtypes and the shape of each product's file."""
 
-
 LARGEST_TRUTH: Final = 20_000_000
 """Largest file of hidden truth, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """Decoded pixels of one file and where they lie on Earth.
+    """Decoded pixels of one file and their georeference.
 
     Attributes:
         pixels: As stored, before any scaling.
@@ -124,10 +117,10 @@ def read_product(files: SceneFiles, product: str) -> Raster:
     path = files.path(product)
     bands = EXPECTED[product][1][0]
     raster = read_raster(path, partial(_expect_layout, path, product), bands=bands)
-    if product not in MEANT:
+    if product not in INTERPRETERS:
         return raster
     try:
-        pixels, tags = MEANT[product](raster.pixels, raster.tags)
+        pixels, tags = INTERPRETERS[product](raster.pixels, raster.tags)
     except PixelError as fault:
         raise DatasetError(f"{path}: {fault}") from fault
     return replace(raster, pixels=pixels, tags=tags)
@@ -157,20 +150,25 @@ def read_scene(files: SceneFiles) -> Scene:
         DatasetError: A file is missing, unreadable or does not match the official layout.
         SceneError: The products do not share one grid.
     """
-    return scene_from_rasters(
-        files, {product: read_product(files, product) for product in PRODUCTS}
-    )
+    return scene_from_rasters(files, read_rasters(files))
 
 
-def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
-    """Turn the decoded products of one scene into a :class:`Scene`.
+def read_rasters(files: SceneFiles, products: Sequence[str] = PRODUCTS) -> dict[str, Raster]:
+    """Decode products of a scene, the clear image among them, and check that they share one grid.
 
     Raises:
+        DatasetError: See :func:`read_product`.
         SceneError: The products do not share one grid.
     """
+    rasters = {product: read_product(files, product) for product in products}
     disagreements = grid_disagreements(files, rasters)
     if disagreements:
         raise SceneError(disagreements[0])
+    return rasters
+
+
+def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
+    """Turn the products that :func:`read_rasters` has read into a :class:`Scene`."""
     clear = rasters["planet_cloudfree"]
     codes = rasters["landcover"].pixels[0]
     return Scene(
@@ -214,12 +212,12 @@ def grid_disagreements(files: SceneFiles, rasters: dict[str, Raster]) -> list[st
         if distance > limit:
             lines.append(
                 f"{path}: expected corners within {limit:g} m of the clear image's, "
-                f"got {distance:.2f} m{_turned(raster)}"
+                f"got {distance:.2f} m{_rotation(raster)}"
             )
     return lines
 
 
-def _turned(raster: Raster) -> str:
+def _rotation(raster: Raster) -> str:
     rotation = rotation_name(raster.transform) if raster.transform is not None else ""
     return f", {rotation}" if rotation else ""
 
@@ -241,9 +239,9 @@ def centre_of(raster: Raster) -> tuple[float, float]:
     if raster.transform is None or not (crs.is_projected or crs.is_geographic):
         return math.nan, math.nan
     height, width = raster.pixels.shape[-2:]
-    place = raster.transform
-    x = place.c + place.a * width / 2 + place.b * height / 2
-    y = place.f + place.d * width / 2 + place.e * height / 2
+    grid = raster.transform
+    x = grid.c + grid.a * width / 2 + grid.b * height / 2
+    y = grid.f + grid.d * width / 2 + grid.e * height / 2
     (longitude,), (latitude,) = transform(crs, "EPSG:4326", [x], [y])[:2]
     known = abs(longitude) <= 180 and abs(latitude) <= 90
     return (round(longitude, 6), round(latitude, 6)) if known else (math.nan, math.nan)

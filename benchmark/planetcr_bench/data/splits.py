@@ -16,7 +16,7 @@ def hold_out(
 
     Patches of an AOI are not independent. Within each season the AOIs are put in the order of
     SHA-256 of ``"<seed> <aoi>"``, and the first round(share · AOIs) are held out; if this is none
-    in every season, the first AOI of the season with most AOIs is. So a larger share holds out the
+    in every season, the first AOI of the season with most AOIs is. A larger share holds out the
     same AOIs and more, and neither the order of the scenes nor their number per AOI matters.
 
     Args:
@@ -35,46 +35,46 @@ def hold_out(
         raise UsageError(f"--val-share: expected a share of at least 0 and below 1, got {share}")
     if share == 0:
         return sorted(scenes), []
-    places = {(files.season, files.aoi) for files in scenes}
-    if len(places) < 2:
+    areas = {(files.season, files.aoi) for files in scenes}
+    if len(areas) < 2:
         where = f"{scenes[0].split_folder}: " if scenes else ""
         raise DatasetError(
             f"{where}expected scenes of two AOIs or more, to hold out whole AOIs for validation, "
-            f"got {len(places)}; train without validation: --val-share 0"
+            f"got {len(areas)}; train without validation: --val-share 0"
         )
     seasons: dict[str, list[str]] = {}
-    for season, aoi in sorted(places, key=lambda place: _hash(seed, place[1])):
+    for season, aoi in sorted(areas, key=lambda area: _hash(seed, area[1])):
         seasons.setdefault(season, []).append(aoi)
-    held = {aoi for aois in seasons.values() for aoi in aois[: round(share * len(aois))]}
-    if not held:
-        held = {max(seasons.values(), key=len)[0]}
-    if len(held) == len(places):
+    held_out = {aoi for aois in seasons.values() for aoi in aois[: round(share * len(aois))]}
+    if not held_out:
+        held_out = {max(seasons.values(), key=len)[0]}
+    if len(held_out) == len(areas):
         raise UsageError(
             f"--val-share: expected a share that leaves AOIs to train on, got {share}, which is "
-            f"all of the {len(places)}"
+            f"all of the {len(areas)}"
         )
     return (
-        sorted(files for files in scenes if files.aoi not in held),
-        sorted(files for files in scenes if files.aoi in held),
+        sorted(files for files in scenes if files.aoi not in held_out),
+        sorted(files for files in scenes if files.aoi in held_out),
     )
 
 
-def remark(training: Sequence[SceneFiles], held: Sequence[SceneFiles], *, share: float) -> str:
+def remark(training: Sequence[SceneFiles], held_out: Sequence[SceneFiles], *, share: float) -> str:
     """Warn of a division that is far from the requested share; empty for any other.
 
     Args:
         training: Scenes to train on.
-        held: Scenes that :func:`hold_out` has held out.
+        held_out: Scenes that :func:`hold_out` has held out.
         share: The requested share.
     """
-    scenes = len(training) + len(held)
-    if len(held) < max(0.2, 2 * share) * scenes:
+    scenes = len(training) + len(held_out)
+    if len(held_out) < max(0.2, 2 * share) * scenes:
         return ""
-    places = [len({(files.season, files.aoi) for files in some}) for some in (training, held)]
+    areas = {(files.season, files.aoi) for files in (*training, *held_out)}
     return (
-        f"validation: {len(held)} of {scenes} training scenes are held out "
-        f"({len(held) / scenes:.0%}, where {share:.0%} was asked for): whole AOIs are held out, "
-        f"and there are only {sum(places)}; --val-share 0 trains on all of them"
+        f"validation: {len(held_out)} of {scenes} training scenes are held out "
+        f"({len(held_out) / scenes:.0%}, where {share:.0%} was asked for): whole AOIs are held "
+        f"out, and there are only {len(areas)}; --val-share 0 trains on all of them"
     )
 
 

@@ -5,18 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from planetcr_bench.constants import (
-    PLANET_CR,
-    PLANET_CR_SAMPLES,
-    PRODUCTS,
-    UNNAMED,
-)
+from planetcr_bench.constants import PLANET_CR, PLANET_CR_SAMPLES, PRODUCTS, UNNAMED
 from planetcr_bench.data.fingerprint import scene_digest
-from planetcr_bench.data.layout import (
-    ALL_PRODUCTS,
-    SceneFiles,
-    present_products,
-)
+from planetcr_bench.data.layout import ALL_PRODUCTS, SceneFiles, present_products
 from planetcr_bench.data.metadata import METADATA, read_metadata, read_simulation
 from planetcr_bench.data.reading import read_product
 from planetcr_bench.errors import DatasetError, SceneError
@@ -25,8 +16,8 @@ from planetcr_bench.errors import DatasetError, SceneError
 def read_track(data: Path, split: str | None = None) -> str:
     """Name the track that results on a dataset belong to.
 
-    A dataset names itself in ``dataset.toml`` (``track = "…"``) beside its splits. The official
-    release has no such file: it is recognised by the pixels of the scene that its authors publish
+    A dataset names its track in ``dataset.toml`` (``track = "…"``). The official release has no
+    such file: it is recognised by the pixels of the scene that its authors publish
     of the split, or of any split where they publish none. Everything else is ``unnamed``.
 
     Args:
@@ -39,7 +30,7 @@ def read_track(data: Path, split: str | None = None) -> str:
     track = read_metadata(data).get("track")
     if track is None:
         splits = [split] if split in PLANET_CR_SAMPLES else list(PLANET_CR_SAMPLES)
-        return PLANET_CR if any(_is_release(data, one) for one in splits) else UNNAMED
+        return PLANET_CR if any(_is_release(data, name) for name in splits) else UNNAMED
     if not isinstance(track, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
         path = data / METADATA
         raise DatasetError(f'{path}: expected track = "name" in small letters, got {track!r}')

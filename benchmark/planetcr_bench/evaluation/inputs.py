@@ -10,17 +10,10 @@ from typing import Final
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.tracks import read_track, simulated_identity
-from planetcr_bench.errors import (
-    DatasetError,
-    PredictionError,
-)
-from planetcr_bench.predictions.format import (
-    CARD,
-    Card,
-)
+from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.predictions.card import CARD, Card
 
 DATA_VARIABLE: Final = "PLANETCR_DATA"
-
 
 _THREE_WAYS: Final = (
     "give the dataset with --data FOLDER (the folder that holds train/ and test/)",
@@ -64,7 +57,7 @@ def find_dataset(
 
     Args:
         predictions: Folder of predictions, for messages.
-        card: What its ``predictions.toml`` says.
+        card: Content of its ``predictions.toml``.
         data: Dataset folder; else the environment variable, else the card names it.
         split: Split; else the card names it, else ``test``.
         scene_list: Authors' CSV list to take the scenes from.

@@ -13,18 +13,12 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import DN_PER_REFLECTANCE, REGIONS, THICKNESS_EDGES
 from planetcr_bench.data.fingerprint import pixel_digest
 from planetcr_bench.data.layout import SceneFiles
-from planetcr_bench.data.reading import (
-    Raster,
-    centre_of,
-    grid_disagreements,
-    read_product,
-    read_thickness,
-)
+from planetcr_bench.data.reading import Raster, centre_of, read_rasters, read_thickness
 from planetcr_bench.data.scene import Image, Scene, land_cover_classes, reflectance, upsample
-from planetcr_bench.errors import SceneError
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.sums import PLAIN_GROUPS
-from planetcr_bench.predictions.format import Card, read_prediction
+from planetcr_bench.predictions.card import Card
+from planetcr_bench.predictions.format import read_prediction
 
 MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
 """Products that a measurement reads; only networks need SAR."""
@@ -52,7 +46,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrays:
+class ScenePixels:
     """What a measurement needs of one scene, decoded.
 
     Attributes:
@@ -69,7 +63,7 @@ class Arrays:
     group: NDArray[np.uint8]
 
 
-def read_arrays(job: Job, card: Card) -> Arrays:
+def read_pixels(job: Job, card: Card) -> ScenePixels:
     """Decode one scene and its prediction.
 
     Raises:
@@ -77,10 +71,7 @@ def read_arrays(job: Job, card: Card) -> Arrays:
         PredictionError: The prediction is.
     """
     files = job.scene
-    rasters = {product: read_product(files, product) for product in MEASURED}
-    disagreements = grid_disagreements(files, rasters)
-    if disagreements:
-        raise SceneError(disagreements[0])
+    rasters = read_rasters(files, MEASURED)
     prediction, stored = read_prediction(
         job.prediction, card, rasters["planet_cloudfree"], brightest=_brightest(rasters)
     )
@@ -92,48 +83,45 @@ def read_arrays(job: Job, card: Card) -> Arrays:
         reflectance(kernels.centre_crop(rasters[product].pixels, size))
         for product in ("planet_cloudy", "planet_cloudfree")
     )
-    longitude, latitude = centre_of(rasters["planet_cloudfree"])
-    identity = {
-        "scene": files.name,
-        "split": files.split,
-        "season": files.season,
-        "aoi": files.aoi,
-        "patch": files.patch,
-        "cloud_cover": float(mask.mean()),
-        "longitude": longitude,
-        "latitude": latitude,
-        "prediction_sha256": pixel_digest(stored).hex(),
-    }
+    centre = centre_of(rasters["planet_cloudfree"])
+    identity = _identity(files, float(mask.mean()), centre, pixel_digest(stored).hex())
     group = _plain_groups(land_cover, region)
     if job.optical_thickness is not None:
         thickness = np.digitize(read_thickness(job.optical_thickness, files), THICKNESS_EDGES) + 1
         group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
     group = kernels.centre_crop(group, size)
-    return Arrays(identity, np.stack([prediction, cloudy]), clear, group)
+    return ScenePixels(identity, np.stack([prediction, cloudy]), clear, group)
 
 
 def _brightest(rasters: Mapping[str, Raster]) -> float:
     """Largest reflectance of the optical images, or 1 where they are darker."""
-    both = (rasters["planet_cloudfree"], rasters["planet_cloudy"])
-    return max(1.0, *(float(raster.pixels.max()) / DN_PER_REFLECTANCE for raster in both))
+    optical = (rasters["planet_cloudfree"], rasters["planet_cloudy"])
+    return max(1.0, *(float(raster.pixels.max()) / DN_PER_REFLECTANCE for raster in optical))
+
+
+def _identity(
+    scene: SceneFiles | Scene, cloud_cover: float, centre: tuple[float, float], sha256: str
+) -> dict[str, object]:
+    """Identity columns of a scene: ``centre`` is longitude and latitude."""
+    return {
+        "scene": scene.name,
+        "split": scene.split,
+        "season": scene.season,
+        "aoi": scene.aoi,
+        "patch": scene.patch,
+        "cloud_cover": cloud_cover,
+        "longitude": centre[0],
+        "latitude": centre[1],
+        "prediction_sha256": sha256,
+    }
 
 
 def _plain_groups(land_cover: NDArray[np.uint8], region: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return land_cover * np.uint8(len(REGIONS)) + region
 
 
-def scene_arrays(scene: Scene, prediction: Image) -> Arrays:
+def scene_pixels(scene: Scene, prediction: Image) -> ScenePixels:
     """What a measurement needs of a scene and a prediction of the whole patch, both in memory."""
-    identity = {
-        "scene": scene.name,
-        "split": scene.split,
-        "season": scene.season,
-        "aoi": scene.aoi,
-        "patch": scene.patch,
-        "cloud_cover": scene.cloud_cover,
-        "longitude": math.nan,
-        "latitude": math.nan,
-        "prediction_sha256": "",
-    }
+    identity = _identity(scene, scene.cloud_cover, (math.nan, math.nan), "")
     group = _plain_groups(scene.land_cover, kernels.region_of(scene.cloud_mask))
-    return Arrays(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)
+    return ScenePixels(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)

@@ -22,17 +22,19 @@ import pyarrow.parquet as pq
 
 from planetcr_bench.constants import OPTICAL_SIZE
 from planetcr_bench.errors import PredictionError
-from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
+from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels
 from planetcr_bench.evaluation.segmenters import SegmenterPool
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.sums import SceneSums
-from planetcr_bench.predictions.format import Card, Predictions
+from planetcr_bench.predictions.card import Card
+from planetcr_bench.predictions.folder import Predictions
 from planetcr_bench.predictions.units import expect_units
-from planetcr_bench.results.ledger import ledger_table, schema_of
+from planetcr_bench.results.ledger import ledger_table
+from planetcr_bench.results.schema import schema_of
 from planetcr_bench.utils.files import atomic_write
-from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.parallel import run_ordered, track
 
 FLUSH_SECONDS: Final = 2.0
 """Longest time for which measured scenes live in memory alone."""
@@ -46,13 +48,13 @@ class Outcome:
         job: The scene and its prediction.
         state: ``Job.state`` when it was read.
         result: Sums, or a problem of the prediction in one line.
-        arrays: Of the scene, if segmenters need them.
+        pixels: Of the scene, if segmenters need them.
     """
 
     job: Job
     state: str
     result: SceneSums | str
-    arrays: Arrays | None = None
+    pixels: ScenePixels | None = None
 
 
 def protocols_of(size: int) -> list[Protocol]:
@@ -60,29 +62,29 @@ def protocols_of(size: int) -> list[Protocol]:
     return [protocol for protocol in PROTOCOLS.values() if size in (OPTICAL_SIZE, protocol.window)]
 
 
-def measure_scene(arrays: Arrays, protocols: Sequence[Protocol]) -> SceneSums:
+def measure_scene(pixels: ScenePixels, protocols: Sequence[Protocol]) -> SceneSums:
     """Sums of one scene under each protocol."""
     sums, floor, further = {}, {}, {}
     for protocol in protocols:
         name = protocol.name
-        sums[name] = kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
-        floor[name] = kernels.measure_floor(arrays.clear, arrays.group, protocol)
-        further[name] = measure_further(arrays.images, arrays.clear, arrays.group, protocol)
-    return SceneSums(arrays.identity, sums, floor=floor, further=further)
+        sums[name] = kernels.measure(pixels.images, pixels.clear, pixels.group, protocol)
+        floor[name] = kernels.measure_floor(pixels.clear, pixels.group, protocol)
+        further[name] = measure_further(pixels.images, pixels.clear, pixels.group, protocol)
+    return SceneSums(pixels.identity, sums, floor=floor, further=further)
 
 
-def _read(card: Card, job: Job) -> Arrays | str:
+def _read(card: Card, job: Job) -> ScenePixels | str:
     """Arrays of a scene, or why its prediction cannot be scored."""
     try:
-        return read_arrays(job, card)
+        return read_pixels(job, card)
     except PredictionError as error:
         return error.message
 
 
-def _problems_batch(card: Card, jobs: Sequence[Job]) -> list[str]:
-    """A line for each job: empty, or why its prediction cannot be scored."""
-    read = (_read(card, job) for job in jobs)
-    return [arrays if isinstance(arrays, str) else "" for arrays in read]
+def _problem(card: Card, job: Job) -> str:
+    """Why a prediction cannot be scored; empty if it can."""
+    pixels = _read(card, job)
+    return pixels if isinstance(pixels, str) else ""
 
 
 def pixel_problems(
@@ -108,36 +110,30 @@ def pixel_problems(
         BenchError: A worker died.
     """
     jobs = [Job(files, path) for files, path in sorted(predictions.files.items())]
-    work = functools.partial(_problems_batch, predictions.card)
-    lines = run_batches(work, jobs, workers=workers, batch=batch)
+    work = functools.partial(_problem, predictions.card)
+    lines = run_ordered(work, jobs, workers=workers, batch=batch)
     return [line for line in track(lines, "Look for problems", len(jobs), quiet=quiet) if line]
 
 
-def _measure_batch(
-    card: Card, protocols: Sequence[Protocol], keep: bool, jobs: Sequence[Job]
-) -> list[Outcome]:
-    outcomes = []
-    for job in jobs:  # one scene in memory at a time, unless segmenters need it
-        state, arrays = job.state(), _read(card, job)
-        if isinstance(arrays, str):
-            outcomes.append(Outcome(job, state, arrays))
-        else:
-            sums = measure_scene(arrays, protocols)
-            outcomes.append(Outcome(job, state, sums, arrays if keep else None))
-    return outcomes
+def _measure_job(card: Card, protocols: Sequence[Protocol], keep: bool, job: Job) -> Outcome:
+    """Measure one scene, and keep its pixels if segmenters need them."""
+    state, pixels = job.state(), _read(card, job)
+    if isinstance(pixels, str):
+        return Outcome(job, state, pixels)
+    return Outcome(job, state, measure_scene(pixels, protocols), pixels if keep else None)
 
 
 def _with_segmenters(
     outcomes: Iterator[Outcome], pool: SegmenterPool, batch: int
 ) -> Iterator[Outcome]:
     while group := list(islice(outcomes, batch)):
-        seen = iter(pool.count([outcome.arrays for outcome in group if outcome.arrays is not None]))
+        seen = iter(pool.count([outcome.pixels for outcome in group if outcome.pixels is not None]))
         for outcome in group:
             if isinstance(outcome.result, str):
                 yield outcome
             else:
                 result = replace(outcome.result, segmented=next(seen))
-                yield replace(outcome, result=result, arrays=None)
+                yield replace(outcome, result=result, pixels=None)
 
 
 def measure(
@@ -182,8 +178,8 @@ def measure(
     }
     done = parts.load({files.name: job.state() for files, job in jobs.items()})
     waiting = [job for files, job in jobs.items() if files.name not in done]
-    work = functools.partial(_measure_batch, predictions.card, protocols, pool is not None)
-    outcomes = run_batches(work, waiting, workers=workers, batch=batch)
+    work = functools.partial(_measure_job, predictions.card, protocols, pool is not None)
+    outcomes = run_ordered(work, waiting, workers=workers, batch=batch)
     if pool is not None:
         outcomes = _with_segmenters(outcomes, pool, batch)
     problems = []

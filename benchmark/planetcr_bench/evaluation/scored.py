@@ -1,6 +1,6 @@
 """Remember which predictions were scored with which settings, so that nothing is scored twice.
 
-The memory lies in the user's cache folder. A run counts as scored only while its settings, its
+This is kept in the user's cache folder. A run counts as scored only while its settings, its
 prediction files and its published results are as they were.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from planetcr_bench.errors import BenchError
 from planetcr_bench.evaluation.loading import Job
-from planetcr_bench.predictions.format import Predictions
+from planetcr_bench.predictions.folder import Predictions
 from planetcr_bench.utils.files import cache_folder, cache_write, file_sha256
 
 RESULTS: Final = ("ledger.parquet", "run.json")

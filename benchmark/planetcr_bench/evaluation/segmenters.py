@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.scene import Image
-from planetcr_bench.evaluation.loading import Arrays
+from planetcr_bench.evaluation.loading import ScenePixels
 from planetcr_bench.metrics import kernels, protocols
 from planetcr_bench.metrics.sums import GROUPS, SEGMENTER_WIDTH
 from planetcr_bench.utils.files import cache_folder, cache_write
@@ -48,7 +48,7 @@ class Segmenter(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a run's provenance says of it: ``name``, ``sha256``, and what is known of it."""
+        """Its entry in a run's provenance: ``name``, ``sha256`` and how it was trained."""
 
     def classify(self, images: Image) -> Maps:
         """Class index of each pixel.
@@ -84,7 +84,7 @@ class SegmenterPool:
         """Of the segmenters, in order."""
         return [segmenter.key for segmenter in self.segmenters]
 
-    def count(self, scenes: Sequence[Arrays]) -> list[dict[str, NDArray[np.int64]]]:
+    def count(self, scenes: Sequence[ScenePixels]) -> list[dict[str, NDArray[np.int64]]]:
         """Segment the predictions of some scenes with every segmenter, and count pixels.
 
         Under each protocol a segmenter sees that protocol's window alone, so that a prediction of
@@ -117,7 +117,7 @@ class SegmenterPool:
         return counts
 
     def _references(
-        self, segmenter: Segmenter, folder: Path, scenes: Sequence[Arrays]
+        self, segmenter: Segmenter, folder: Path, scenes: Sequence[ScenePixels]
     ) -> list[dict[str, Maps]]:
         """Maps of the clear and the cloudy image of scenes: protocol to shape (2, H, W)."""
         sides = {
@@ -127,7 +127,7 @@ class SegmenterPool:
         files = [folder / f"{scene.identity['scene']}.npz" for scene in scenes]
         known = [_known_maps(file, sides) for file in files]
         new = [index for index, maps in enumerate(known) if maps is None]
-        found: dict[int, dict[str, Maps]] = {index: {} for index in new}
+        new_maps: dict[int, dict[str, Maps]] = {index: {} for index in new}
         for protocol in self._protocols if new else ():
             pairs = np.concatenate(
                 [
@@ -139,12 +139,12 @@ class SegmenterPool:
             )
             maps = segmenter.classify(pairs)
             for position, index in enumerate(new):
-                found[index][protocol.name] = maps[2 * position : 2 * position + 2]
-        for index, maps_of in found.items():
+                new_maps[index][protocol.name] = maps[2 * position : 2 * position + 2]
+        for index, maps_of in new_maps.items():
             stream = io.BytesIO()
             np.savez_compressed(stream, allow_pickle=False, **maps_of)
             cache_write(files[index], stream.getvalue())
-        return [found[index] if maps is None else maps for index, maps in enumerate(known)]
+        return [new_maps[index] if maps is None else maps for index, maps in enumerate(known)]
 
 
 def confusion_counts(group: NDArray[np.uint8], references: Maps, seen: Maps) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from planetcr_bench.gallery.panels import PERCENTILES, SAR_DB
 from planetcr_bench.gallery.selection import BY_SCORE, COLUMN, By, Select
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import METRICS
-from planetcr_bench.predictions.format import Predictions, input_window_of
+from planetcr_bench.predictions.folder import Predictions, input_window_of
 
 
 def selection(

@@ -16,12 +16,13 @@ from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Image, Scene, upsample
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
-from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays, scene_arrays
+from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels, scene_pixels
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.metrics.scores import mae, psnr
+from planetcr_bench.metrics.registry import METRICS, Of
 from planetcr_bench.metrics.sums import SUMS
-from planetcr_bench.predictions.format import Predictions, find_predictions, read_card
+from planetcr_bench.predictions.card import read_card
+from planetcr_bench.predictions.folder import Predictions, find_predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +148,15 @@ def read_drawn(files: SceneFiles, found: Sequence[Predictions], protocol: Protoc
         PredictionError: A prediction is.
     """
     jobs = [(Job(files, predictions.files[files]), predictions.card) for predictions in found]
-    return _score(read_scene(files), [read_arrays(*job) for job in jobs], protocol)
+    return _score(read_scene(files), [read_pixels(*job) for job in jobs], protocol)
 
 
 def drawn_scene(scene: Scene, prediction: Image) -> DrawnScene:
     """A scene and one prediction of the whole patch, both in memory, scored in ``full``."""
-    return _score(scene, [scene_arrays(scene, prediction)], PROTOCOLS["full"])
+    return _score(scene, [scene_pixels(scene, prediction)], PROTOCOLS["full"])
 
 
-def _score(scene: Scene, predicted: Sequence[Arrays], protocol: Protocol) -> DrawnScene:
+def _score(scene: Scene, predicted: Sequence[ScenePixels], protocol: Protocol) -> DrawnScene:
     sums = [
         dict(zip(SUMS, kernels.measure(p.images, p.clear, p.group, protocol).sum(0), strict=True))
         for p in predicted
@@ -171,15 +172,18 @@ def _score(scene: Scene, predicted: Sequence[Arrays], protocol: Protocol) -> Dra
         clear=kernels.centre_crop(scene.clear, protocol.window),
         predictions=[kernels.centre_crop(p.images[0], protocol.window) for p in predicted],
         scores=[
-            _scores(sums[0], "cloudy_clear", "input_squared_error", protocol),
-            *(_scores(of_one, "absolute_error", "squared_error", protocol) for of_one in sums),
+            _scores(sums[0], protocol, "input"),
+            *(_scores(scene_sums, protocol, "prediction") for scene_sums in sums),
         ],
     )
 
 
-def _scores(
-    sums: Mapping[str, float], absolute: str, squared: str, protocol: Protocol
-) -> tuple[float, float]:
+def _scores(sums: Mapping[str, float], protocol: Protocol, image: Of) -> tuple[float, float]:
     """MAE and PSNR from the sums of one scene, named as columns of the ledger."""
-    decibels = psnr(sums[squared], sums["values"], perfect=protocol.perfect_psnr)
-    return float(mae(sums[absolute], sums["values"])), float(decibels)
+    mae, psnr = (
+        metric.score(
+            *(sums[column] for column in metric.columns_of(image)), perfect=protocol.perfect_psnr
+        )
+        for metric in (METRICS["mae"], METRICS["psnr"])
+    )
+    return float(mae), float(psnr)

@@ -20,7 +20,7 @@ from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.runner import measure
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
-from planetcr_bench.predictions.format import Predictions
+from planetcr_bench.predictions.folder import Predictions
 from planetcr_bench.results.aggregate import score_groups
 
 Select = Literal["spread", "classes", "best", "median", "worst"]

@@ -18,7 +18,8 @@ from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.gallery.panels import TRUE_COLOUR, stretch_limits, stretched
 from planetcr_bench.gallery.selection import spread_scenes
 from planetcr_bench.metrics.kernels import centre_crop
-from planetcr_bench.predictions.format import Predictions, read_prediction
+from planetcr_bench.predictions.folder import Predictions
+from planetcr_bench.predictions.format import read_prediction
 
 SAMPLES: Final = "samples.jpg"
 """File of the strip beside a run."""

@@ -29,7 +29,8 @@ from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of
 from planetcr_bench.metrics.sums import SUMS, segmenter_columns
 from planetcr_bench.results.aggregate import check_comparable, score_groups, widest
-from planetcr_bench.results.ledger import Ledger, cover_bins
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.schema import cover_bins
 
 ALL: Final = "all"
 AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "region": REGIONS}

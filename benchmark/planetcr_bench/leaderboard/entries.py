@@ -28,7 +28,9 @@ from planetcr_bench.leaderboard.ledgers import (
     differing_keys,
 )
 from planetcr_bench.results.aggregate import input_window
-from planetcr_bench.results.ledger import Ledger, check_rows, sums_in
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.rules import check_rows
+from planetcr_bench.results.schema import sums_in
 from planetcr_bench.utils.untrusted import check_regular, printable, read_bytes, read_json
 from planetcr_bench.utils.validation import FileModel, validate
 

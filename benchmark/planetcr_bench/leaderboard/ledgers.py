@@ -21,7 +21,8 @@ from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.card import text_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS
-from planetcr_bench.results.ledger import METADATA_KEY, SCHEMA_VERSION, Ledger, schema_of
+from planetcr_bench.results.ledger import METADATA_KEY, Ledger
+from planetcr_bench.results.schema import SCHEMA_VERSION, schema_of
 from planetcr_bench.utils.parallel import run_sandboxed
 from planetcr_bench.utils.untrusted import parse_json
 from planetcr_bench.utils.validation import FileModel, errors_of, shown

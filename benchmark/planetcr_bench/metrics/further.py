@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.metrics.kernels import Array, Image, centre_crop, ndvi
+from planetcr_bench.metrics.kernels import centre_crop, ndvi
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.metrics.ssim import Array, Image
 from planetcr_bench.metrics.sums import FURTHER_SUMS, GROUPS
 from planetcr_bench.utils.compiled import compiled
 

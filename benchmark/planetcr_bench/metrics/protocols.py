@@ -1,4 +1,4 @@
-"""Define the two protocols; every number carries the signature of its own."""
+"""Define the two protocols: the conventions under which a metric is computed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Protocol:
     version: int = 1
 
     def signature(self, metric: str, pool: Pool | None = None) -> str:
-        """One line that says how a figure was computed.
+        """Describe in one line how a figure was computed.
 
         Args:
             metric: Name of a metric; ``all`` for the paper's four together.

@@ -350,10 +350,12 @@ _ROWS: Final = [
 METRICS: Final[dict[str, Metric]] = {metric.name: metric for metric in _ROWS}
 """Every metric by its name, in the order in which they are printed.
 
-*Gradient error* is Σ|∇p − ∇t| / Σ|∇t|, 0 for equal images and 1 for a flat one. *Sharpness* is
-Σ|∇p| / Σ|∇t|: below 1 where a method smooths, above 1 where it adds noise or edges. For the
-gradient see ``further.measure_further``. mIoU and PA come from confusion matrices, not from sums
-of these columns."""
+With the error e = prediction − clear of each of n values (paper, Sec. 5.2): *MAE* is Σ|e| / n,
+*PSNR* −10 · log10(Σe² / n), *SAM* the mean angle of the pixels that have one, and *SSIM* the mean
+of the map of ``ssim.ssim_maps``. *Gradient error* is Σ|∇p − ∇t| / Σ|∇t|, 0 for equal images and 1
+for a flat one. *Sharpness* is Σ|∇p| / Σ|∇t|: below 1 where a method smooths, above 1 where it adds
+noise or edges. For the gradient see ``further.measure_further``. mIoU and PA come from confusion
+matrices, not from sums of these columns."""
 
 
 def _named(table: Section) -> tuple[str, ...]:
@@ -368,5 +370,5 @@ SEGMENTATION: Final = _named("segmentation")
 
 
 def further() -> tuple[str, ...]:
-    """Names of the metrics beside the paper's."""
+    """Names of the metrics that the paper does not have."""
     return _named("further")

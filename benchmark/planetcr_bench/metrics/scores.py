@@ -1,4 +1,7 @@
-"""Compute scores from sums: each divides once what the ledger has added up."""
+"""Compute ratios, decibels and confusion matrices: what turns sums into scores.
+
+Which sums a metric divides is defined in its row of ``registry.METRICS``.
+"""
 
 from __future__ import annotations
 
@@ -9,77 +12,26 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import BenchError
 
 
-def mae(absolute_error: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
-    r"""Mean absolute error (paper, Sec. 5.2), :math:`\sum |e| / n`.
+def decibels(mean_squared_error: ArrayLike, *, perfect: float = np.inf) -> NDArray[np.float64]:
+    r"""Peak signal-to-noise ratio (paper, Sec. 5.2), :math:`-10 \log_{10} MSE`, for a peak of 1.
+
+    Add the sums of any pixels or scenes first, divide, then call this once: the result is the ratio
+    of the pool. The mean of the ratios of its parts is a different, larger number.
 
     Args:
-        absolute_error: Sum of absolute errors, reflectance, shape (...).
-        values: How many errors were summed, shape (...).
-
-    Returns:
-        Reflectance, shape (...); nan where nothing was summed.
-
-    Example:
-        >>> mae([0.4, 0.0], [4, 0])
-        array([0.1, nan])
-    """
-    return ratio(absolute_error, values)
-
-
-def psnr(
-    squared_error: ArrayLike, values: ArrayLike, *, perfect: float = np.inf
-) -> NDArray[np.float64]:
-    r"""Peak signal-to-noise ratio (paper, Sec. 5.2), :math:`10 \log_{10}(n / \sum e^2)`.
-
-    Add the sums of any pixels or scenes first, then call this once: the result is the ratio of the
-    pool. The mean of the ratios of its parts is a different, larger number. The peak is 1.
-
-    Args:
-        squared_error: Sum of squared errors, reflectance², shape (...).
-        values: How many errors were summed, shape (...).
+        mean_squared_error: Reflectance², shape (...).
         perfect: Decibels of a perfect match.
 
     Returns:
-        Decibels, shape (...); nan where nothing was summed.
+        Decibels, shape (...); nan where the error is.
 
     Example:
-        >>> psnr([0.04, 0.0, 0.0], [4, 4, 0])
+        >>> decibels([0.01, 0.0, np.nan])
         array([20., inf, nan])
     """
-    return decibels(ratio(squared_error, values), perfect=perfect)
-
-
-def decibels(mean_squared_error: ArrayLike, *, perfect: float = np.inf) -> NDArray[np.float64]:
-    """PSNR of mean squared errors; see :func:`psnr`."""
     with np.errstate(divide="ignore"):
         values = -10 * np.log10(np.asarray(mean_squared_error, np.float64))
     return np.where(np.isposinf(values), perfect, values)
-
-
-def sam_deg(angle_deg: ArrayLike, angle_pixels: ArrayLike) -> NDArray[np.float64]:
-    """Spectral angle mapper (paper, Sec. 5.2): mean angle of the pixels that have one.
-
-    Args:
-        angle_deg: Sum of angles, degrees, shape (...).
-        angle_pixels: How many pixels had a defined angle, shape (...).
-
-    Returns:
-        Degrees, shape (...); nan where no pixel had an angle.
-    """
-    return ratio(angle_deg, angle_pixels)
-
-
-def ssim(ssim_sum: ArrayLike, ssim_pixels: ArrayLike) -> NDArray[np.float64]:
-    """Structural similarity (paper, Sec. 5.2): mean of the map.
-
-    Args:
-        ssim_sum: Sum of the map, shape (...).
-        ssim_pixels: How many pixels of the map were summed, shape (...).
-
-    Returns:
-        In [-1, 1], shape (...); nan where nothing was summed.
-    """
-    return ratio(ssim_sum, ssim_pixels)
 
 
 def confusion(
@@ -149,8 +101,8 @@ def recall(matrix: ArrayLike) -> NDArray[np.float64]:
 def miou(matrix: ArrayLike) -> NDArray[np.float64]:
     """Mean intersection over union of the classes that occur in the truth (paper, Tab. 3).
 
-    How the authors take the mean is not said; this one is of the pool, and a class that is
-    predicted where none of it is costs the others only.
+    The paper does not define the mean; this one is of the pool. A class that does not occur in the
+    truth is left out, and pixels predicted as it lower the scores of the others.
 
     Args:
         matrix: Of :func:`confusion`, shape (..., classes, classes), summed over all that counts.

@@ -68,32 +68,21 @@ FLOOR_SUMS: Final[dict[str, Column]] = {
         "int64", "Pixels whose squared norm in clear is under the protocol's floor."
     ),
 }
-"""Columns behind the others that tell the noise floor of SAM; ledgers of earlier versions have
-none of them, and then it was not measured."""
+"""Further columns, for the noise floor of SAM; missing in ledgers of earlier versions."""
 
 
 def _band_columns(band: str) -> dict[str, Column]:
     """First and second moments of one band, of the prediction, the clear and the cloudy image."""
-    return {
+    images, pixels = ("prediction", "clear", "cloudy"), "over pixels of the band, reflectance"
+    meanings = {
+        **{f"{image}_sum_{band}": f"Σ {image} {pixels}." for image in images},
+        **{f"{image}_square_{band}": f"Σ {image}² {pixels}², ≥ 0." for image in images},
         **{
-            f"{image}_sum_{band}": Column(
-                "float64", f"Σ {image} over pixels of the band, reflectance."
-            )
-            for image in ("prediction", "clear", "cloudy")
-        },
-        **{
-            f"{image}_square_{band}": Column(
-                "float64", f"Σ {image}² over pixels of the band, reflectance², ≥ 0."
-            )
-            for image in ("prediction", "clear", "cloudy")
-        },
-        **{
-            f"{image}_clear_product_{band}": Column(
-                "float64", f"Σ {image} × clear over pixels of the band, reflectance²."
-            )
+            f"{image}_clear_product_{band}": f"Σ {image} × clear {pixels}²."
             for image in ("prediction", "cloudy")
         },
     }
+    return {name: Column("float64", meaning) for name, meaning in meanings.items()}
 
 
 FURTHER_SUMS: Final[dict[str, Column]] = {
@@ -140,7 +129,7 @@ ledger has is not measured. All others, such as ``values``, are the same for bot
 
 
 SEGMENTED_IMAGES: Final = ("prediction", "cloudy")
-"""Images whose land cover a segmenter tells, each beside what it tells of the clear image."""
+"""Images whose segmentation is compared with that of the clear image."""
 
 
 SEGMENTER_WIDTH: Final = len(SEGMENTED_IMAGES) * len(LAND_COVER) ** 2

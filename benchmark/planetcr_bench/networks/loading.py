@@ -23,7 +23,7 @@ from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks.methods import check_method
 from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
-from planetcr_bench.predictions.format import Card
+from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.predict import Restore
 from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import ModelError

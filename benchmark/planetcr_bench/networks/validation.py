@@ -16,7 +16,7 @@ from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Image, Scene
 from planetcr_bench.data.splits import some_scenes
-from planetcr_bench.evaluation.loading import scene_arrays
+from planetcr_bench.evaluation.loading import scene_pixels
 from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.gallery.figure import PageContent, PanelRow, ScenePanels, draw_page
@@ -141,7 +141,7 @@ def scene_sums(scene: Scene, prediction: Image) -> SceneSums:
     stored = np.divide(
         digital_numbers(prediction), np.float32(DN_PER_REFLECTANCE), dtype=np.float32
     )
-    return measure_scene(scene_arrays(scene, stored), list(PROTOCOLS.values()))
+    return measure_scene(scene_pixels(scene, stored), list(PROTOCOLS.values()))
 
 
 def overall_scores(measured: Sequence[SceneSums]) -> dict[str, float]:

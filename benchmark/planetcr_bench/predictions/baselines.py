@@ -129,8 +129,8 @@ def _without_haze(optical: _Planes, clear: _Cells) -> _Cells:
     if not clear.any():
         return clear
     haze = optical[0] - optical[2] / 2
-    kept: _Cells = clear & (haze <= np.quantile(haze[clear], 1 - HAZIEST))
-    return kept
+    hazeless: _Cells = clear & (haze <= np.quantile(haze[clear], 1 - HAZIEST))
+    return hazeless
 
 
 def _inputs(planes: _Planes, known: _Cells, bands: int) -> tuple[_Planes, _Planes]:

@@ -1,4 +1,4 @@
-"""Write one prediction per scene, by a baseline or by a network, and resume where it stopped."""
+"""Write one prediction per scene, by a baseline or a network; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,32 +14,20 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE, PRODUCTS
+from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.pixel_checks import PixelError, expect_reflectance
-from planetcr_bench.data.reading import (
-    Raster,
-    grid_disagreements,
-    read_product,
-    read_raster,
-    scene_from_rasters,
-)
-from planetcr_bench.data.scene import Image, backscatter, reflectance
+from planetcr_bench.data.reading import read_raster, read_rasters, scene_from_rasters
+from planetcr_bench.data.scene import Image
 from planetcr_bench.data.tracks import simulated_identity
-from planetcr_bench.errors import DatasetError, PredictionError, SceneError
+from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.baselines import METHODS
-from planetcr_bench.predictions.format import (
-    CARD,
-    CROP_SIZE,
-    Card,
-    centre_grid,
-    read_card,
-    write_card,
-    write_prediction,
-)
+from planetcr_bench.predictions.card import CARD, Card, read_card, write_card
+from planetcr_bench.predictions.format import CROP_SIZE, write_prediction
+from planetcr_bench.predictions.network_inputs import Inputs, batches, read_inputs
 from planetcr_bench.utils.folders import is_litter, other_spelling
-from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.parallel import run_ordered, track
 
 Restore = Callable[[Image, Image], NDArray[np.floating]]
 """Function from cloudy images (B, 4, H, W) and SAR (B, 2, h, w) to restored images (B, 4, H, W).
@@ -60,9 +47,6 @@ FARTHEST: Final = 0.15
 READ_TOGETHER: Final = 4
 """Scenes that a worker reads per task; up to three tasks per worker are buffered."""
 
-SEEN: Final = ("planet_cloudfree", "planet_cloudy", "S1")
-"""Products that are read for a network; it gets only the grid of the clear image."""
-
 
 def predict(
     method: str,
@@ -77,7 +61,7 @@ def predict(
 ) -> tuple[int, int]:
     """Write one prediction per scene of a split by a baseline without training.
 
-    A run that was stopped goes on: predictions that are there and can be read are kept.
+    An interrupted run resumes: readable predictions are kept.
 
     Args:
         method: A key of ``METHODS``.
@@ -102,8 +86,8 @@ def predict(
     )
     waiting = _unwritten(scenes, out, OPTICAL_SIZE, workers=workers)
     kept = len(scenes) - len(waiting)
-    write = partial(_predict_batch, method, out)
-    written = run_batches(write, waiting, workers=workers, batch=batch)
+    write = partial(_predict_scene, method, out)
+    written = run_ordered(write, waiting, workers=workers, batch=batch)
     return sum(track(written, f"Predict {method}", len(scenes), done=kept, quiet=quiet)), kept
 
 
@@ -152,10 +136,12 @@ def predict_with(
     size = OPTICAL_SIZE if window == "whole" else CROP_SIZE
     waiting = _unwritten(scenes, out, size, workers=workers)
     kept = len(scenes) - len(waiting)
-    inputs = run_batches(partial(_read_inputs, size), waiting, workers=workers, batch=READ_TOGETHER)
+    inputs = run_ordered(
+        partial(read_inputs, size=size), waiting, workers=workers, batch=READ_TOGETHER
+    )
     if not quiet:
         restore = _with_forecast(restore, len(waiting))
-    written = _restore_all(restore, _batches(inputs, batch), out, card)
+    written = _restore_all(restore, batches(inputs, batch), out, card)
     progress = track(written, f"Predict {card.method}", len(scenes), done=kept, quiet=quiet)
     return sum(progress), kept
 
@@ -193,35 +179,33 @@ def _claim(out: Path, card: Card) -> None:
     if files and CARD not in files:
         raise PredictionError(f"{out}: expected a new or empty folder, found other files there")
     if any(name != CARD for name in files):
-        there, here = (
-            c.model_dump(exclude={"dataset", "simulation"}) for c in (read_card(out), card)
-        )
-        other = [
-            f"{key}: {_said(there[key])} there, {_said(here[key])} now"
-            for key in here
-            if there[key] != here[key]
+        old, new = (c.model_dump(exclude={"dataset", "simulation"}) for c in (read_card(out), card))
+        changes = [
+            f"{key}: {_shorten(old[key])} there, {_shorten(new[key])} now"
+            for key in new
+            if old[key] != new[key]
         ]
-        if other:
+        if changes:
             raise PredictionError(
-                f"{out}: holds predictions of {there['method']} that were made otherwise; choose a "
+                f"{out}: holds predictions of {old['method']} that were made otherwise; choose a "
                 "new folder with --out, or delete this one",
-                other,
+                changes,
             )
     out.mkdir(parents=True, exist_ok=True)
     write_card(out, card)
 
 
-def _said(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = "none" if value is None else str(value)
     return text if len(text) < 64 else f"{text[:12]}…"  # a hash
 
 
-def _predict_batch(method: str, out: Path, scenes: Sequence[SceneFiles]) -> list[int]:
-    for files in scenes:
-        rasters = {product: read_product(files, product) for product in PRODUCTS}
-        image = METHODS[method](scene_from_rasters(files, rasters))
-        write_prediction(_file(out, files), image, rasters["planet_cloudfree"])
-    return [1] * len(scenes)
+def _predict_scene(method: str, out: Path, files: SceneFiles) -> int:
+    """Predict and write one scene; returns 1, the number of predictions."""
+    rasters = read_rasters(files)
+    image = METHODS[method](scene_from_rasters(files, rasters))
+    write_prediction(_file(out, files), image, rasters["planet_cloudfree"])
+    return 1
 
 
 def _file(out: Path, files: SceneFiles) -> Path:
@@ -234,103 +218,21 @@ def _unwritten(
     scenes: Sequence[SceneFiles], out: Path, size: int, *, workers: int | None
 ) -> list[SceneFiles]:
     """Scenes of which an earlier run left no prediction that can be read."""
-    there = [files for files in scenes if _file(out, files).exists()]
-    whole = run_batches(partial(_are_whole, out, size), there, workers=workers)
-    kept = {files for files, is_whole in zip(there, whole, strict=True) if is_whole}
+    present = [files for files in scenes if _file(out, files).exists()]
+    readable = run_ordered(partial(_is_readable, out, size), present, workers=workers)
+    kept = {files for files, is_readable in zip(present, readable, strict=True) if is_readable}
     return [files for files in scenes if files not in kept]
 
 
-def _are_whole(out: Path, size: int, scenes: Sequence[SceneFiles]) -> list[bool]:
-    return [_is_whole(_file(out, files), size) for files in scenes]
-
-
-def _is_whole(path: Path, size: int) -> bool:
+def _is_readable(out: Path, size: int, files: SceneFiles) -> bool:
     try:
-        pixels = read_raster(path).pixels
+        pixels = read_raster(_file(out, files)).pixels
     except DatasetError:
         return False
     return pixels.shape == (len(OPTICAL_BANDS), size, size) and pixels.dtype == np.uint16
 
 
 # --- Networks -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """Inputs of a network for a scene.
-
-    Attributes:
-        files: The scene.
-        cloudy: Reflectance (4, H, W), float32 in [0, 1], with its grid.
-        sar: Backscatter (2, h, w), float32 in [0, 1], at its native grid over the same extent.
-    """
-
-    files: SceneFiles
-    cloudy: Raster
-    sar: Image
-
-
-def read_inputs(files: SceneFiles, size: int = OPTICAL_SIZE) -> Inputs:
-    """Read the inputs of a network for a scene.
-
-    Args:
-        files: The scene.
-        size: Side of the centre crop, in optical pixels; by default the whole patch.
-
-    Raises:
-        DatasetError: A file is missing, unreadable or does not match the official layout.
-        SceneError: The products do not share one grid, or the crop cuts through SAR pixels.
-    """
-    rasters = {product: read_product(files, product) for product in SEEN}
-    disagreements = grid_disagreements(files, rasters)
-    if disagreements:
-        raise SceneError(disagreements[0])
-    clear, cloudy, sar = rasters.values()
-    rows, columns = (
-        _crop_slices(files, side, source, size)
-        for side, source in zip(cloudy.pixels.shape[1:], sar.pixels.shape[1:], strict=True)
-    )
-    return Inputs(
-        files,
-        Raster(
-            reflectance(cloudy.pixels[:, rows[0], columns[0]]),
-            clear.crs,
-            centre_grid(clear, (size, size)),
-        ),
-        np.ascontiguousarray(backscatter(sar.pixels)[:, rows[1], columns[1]]),
-    )
-
-
-def _crop_slices(files: SceneFiles, side: int, source: int, size: int) -> tuple[slice, slice]:
-    """Centre of an optical axis, and the SAR pixels under it."""
-    start = (side - size) // 2
-    ends = [divmod(end * source, side) for end in (start, start + size)]
-    if any(rest for _, rest in ends):
-        raise SceneError(
-            f"{files.path('S1')}: expected a grid on which {size} of {side} optical pixels, from "
-            f"{start} on, are whole SAR pixels, got {source} SAR pixels over the {side}"
-        )
-    return slice(start, start + size), slice(ends[0][0], ends[1][0])
-
-
-def _read_inputs(size: int, scenes: Sequence[SceneFiles]) -> list[Inputs]:
-    return [read_inputs(files, size) for files in scenes]
-
-
-def _batches(inputs: Iterator[Inputs], batch: int) -> Iterator[list[Inputs]]:
-    """Scenes of one shape, in order, up to so many."""
-    group: list[Inputs] = []
-    for scene in inputs:
-        if group and (len(group) == batch or _shapes(scene) != _shapes(group[0])):
-            yield group
-            group = []
-        group.append(scene)
-    if group:
-        yield group
-
-
-def _shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
-    return inputs.cloudy.pixels.shape, inputs.sar.shape
 
 
 def _with_forecast(restore: Restore, scenes: int) -> Restore:
@@ -362,10 +264,10 @@ def forecast(seconds: float, scenes: int) -> str:
         >>> forecast(40, 3000)
         'about 40 s per scene, 3,000 scenes: 33 hours'
     """
-    whole = seconds * scenes
-    if seconds < 2 or whole < 60:
+    total = seconds * scenes
+    if seconds < 2 or total < 60:
         return ""
-    time_ = f"{whole / 3600:,.0f} hours" if whole >= 7200 else f"{whole / 60:.0f} minutes"
+    time_ = f"{total / 3600:,.0f} hours" if total >= 7200 else f"{total / 60:.0f} minutes"
     return f"about {seconds:.0f} s per scene, {scenes:,} scenes: {time_}"
 
 

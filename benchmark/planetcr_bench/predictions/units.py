@@ -16,13 +16,9 @@ from planetcr_bench.data.reading import read_product, read_raster
 from planetcr_bench.data.scene import reflectance
 from planetcr_bench.errors import BenchError, PredictionError
 from planetcr_bench.metrics.kernels import centre_crop
-from planetcr_bench.predictions.format import (
-    CARD,
-    Predictions,
-    expect_image,
-    read_prediction,
-    scale_of,
-)
+from planetcr_bench.predictions.card import CARD
+from planetcr_bench.predictions.folder import Predictions
+from planetcr_bench.predictions.format import expect_image, read_prediction, scale_of
 
 MOST_SCENES: Final = 24
 """Largest number of scenes that are read to detect whether red and blue are swapped."""
@@ -33,7 +29,6 @@ negative, they are probably swapped."""
 
 FEW_SCENES: Final = 3, 0.5
 """With so few scenes or fewer, the correlation must be below the negative of this."""
-
 
 DARKER: Final = 4.0
 """Least factor by which bytes, percent and reflectance cast to integers darken an image."""
@@ -51,7 +46,7 @@ def expect_units(predictions: Predictions) -> None:
     """
     if predictions.card.scale is not None:
         return
-    brightest, whole, darker = 0.0, False, False
+    brightest, integers, darker = 0.0, False, False
     for files, path in predictions.files.items():
         try:
             raster = read_raster(path, partial(expect_image, path))
@@ -64,11 +59,11 @@ def expect_units(predictions: Predictions) -> None:
         if has_scale(raster.tags) or not meant <= DIMMEST / DN_PER_REFLECTANCE:
             return
         darker = darker or _is_darker(meant, files)
-        brightest, whole = max(brightest, largest), whole or raster.pixels.dtype.kind == "u"
+        brightest, integers = max(brightest, largest), integers or raster.pixels.dtype.kind == "u"
     if not darker:
         return
     count = len(predictions.files)
-    if whole:
+    if integers:
         cause, remedy = dim_cause(brightest)
         scales = "" if brightest <= 1 else "255 for bytes, 100 for percent, "
         raise PredictionError(

@@ -15,7 +15,8 @@ from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGI
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of, further
-from planetcr_bench.results.ledger import Ledger, cover_bins
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.schema import cover_bins
 
 SCENE_MEAN: Final = "psnr_scene_mean"
 """Column of the mean over scenes of each scene's PSNR, where a protocol pools pixels."""

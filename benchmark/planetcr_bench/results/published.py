@@ -81,17 +81,17 @@ def refuse_published(ledgers: Sequence[Ledger]) -> None:
         LedgerError: A run is not of the test split of Planet-CR, or not of all its scenes.
     """
     for run in ledgers:
-        said = run.provenance
-        wrong = {
-            f"track {PLANET_CR!r}": (said["track"] == PLANET_CR, f"{said['track']!r}"),
-            "split 'test'": (said["split"] == "test", f"{said['split']!r}"),
+        provenance = run.provenance
+        requirements = {
+            f"track {PLANET_CR!r}": (provenance["track"] == PLANET_CR, f"{provenance['track']!r}"),
+            "split 'test'": (provenance["split"] == "test", f"{provenance['split']!r}"),
             f"all {PLANET_CR_TEST_SCENES:,} scenes": (
-                said["complete"] and said["scenes"] == PLANET_CR_TEST_SCENES,
-                f"{said['scenes']:,} of {said['expected_scenes']:,}"
-                + ("" if said["complete"] else ", an incomplete run"),
+                provenance["complete"] and provenance["scenes"] == PLANET_CR_TEST_SCENES,
+                f"{provenance['scenes']:,} of {provenance['expected_scenes']:,}"
+                + ("" if provenance["complete"] else ", an incomplete run"),
             ),
         }
-        for expected, (holds, got) in wrong.items():
+        for expected, (holds, got) in requirements.items():
             if not holds:
                 raise LedgerError(
                     f"{run.name}: published figures are of other scenes: expected {expected}, got "

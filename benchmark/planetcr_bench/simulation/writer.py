@@ -40,7 +40,7 @@ from planetcr_bench.simulation.place import TEST_AOIS, TRAIN_AOIS, Place
 from planetcr_bench.simulation.scene import Quartet, Truth, quartet_of, truth_of
 from planetcr_bench.simulation.survey import survey_of, window_of
 from planetcr_bench.utils.files import atomic_write, sweep, write_shared
-from planetcr_bench.utils.parallel import run_batches, track, worker_count
+from planetcr_bench.utils.parallel import run_ordered, track, worker_count
 
 TRAIN_LIMIT: Final = 60_000
 """Training scenes of all 660 AOIs together (paper, Sec. 3.1)."""
@@ -147,7 +147,7 @@ def simulate(
         _write_metadata(folder, simulation)
     total = sum(job.scenes for job in jobs)
     count = worker_count(workers, total)
-    written = run_batches(partial(write_aois, out, truth), jobs, workers=count, batch=1)
+    written = run_ordered(partial(write_aoi, out, truth), jobs, workers=count, batch=1)
     scenes = chain.from_iterable(written)
     names: dict[str, list[SceneFiles]] = {"test": [], "train": []}
     for files in track(scenes, f"Simulate {simulation.track}", total, quiet=quiet):
@@ -250,15 +250,13 @@ def _write_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
 # --- One scene ------------------------------------------------------------------------------
 
 
-def write_aois(out: Path, truth: Path | None, jobs: Sequence[Job]) -> list[list[SceneFiles]]:
-    """Write the scenes of some AOIs, except those that exist.
+def write_aoi(out: Path, truth: Path | None, job: Job) -> list[SceneFiles]:
+    """Write the scenes of an AOI, except those that exist.
 
     Raises:
         BenchError: A file cannot be written.
     """
-    return [
-        [_write_scene(out, truth, job.place, rank) for rank in range(job.scenes)] for job in jobs
-    ]
+    return [_write_scene(out, truth, job.place, rank) for rank in range(job.scenes)]
 
 
 def _write_scene(out: Path, truth: Path | None, place: Place, rank: int) -> SceneFiles:

@@ -24,7 +24,8 @@ from planetcr_bench.leaderboard.card import EntryCard
 from planetcr_bench.leaderboard.entries import LEDGER, RUN, Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.metrics.sums import SUMS, segmenter_columns
-from planetcr_bench.predictions.format import Card, Predictions
+from planetcr_bench.predictions.card import Card
+from planetcr_bench.predictions.folder import Predictions
 from planetcr_bench.results.ledger import Ledger, further_columns
 from planetcr_bench.submission.archive import open_entry
 from planetcr_bench.submission.entry import SentEntry, collect_errors, public_run, read_entry

@@ -23,14 +23,16 @@ from planetcr_bench.leaderboard.ledgers import (
     nested_text_errors,
     refuse,
 )
-from planetcr_bench.predictions.format import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions.format import CROP_SIZE, Card, Predictions, header_size, read_card
+from planetcr_bench.predictions.card import CARD as PREDICTIONS_CARD
+from planetcr_bench.predictions.card import Card, read_card
+from planetcr_bench.predictions.folder import Predictions
+from planetcr_bench.predictions.format import CROP_SIZE, header_size
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import FILES, MANIFEST, PREDICTIONS, REPORT
 from planetcr_bench.submission.manifest import Listed, digests_of, manifest_errors, read_manifest
 from planetcr_bench.submission.plausibility import ledger_errors, sent_record_errors
 from planetcr_bench.utils.folders import is_litter, with_small_ending
-from planetcr_bench.utils.parallel import run_batches, track
+from planetcr_bench.utils.parallel import run_ordered, track
 from planetcr_bench.utils.untrusted import read_json
 from planetcr_bench.utils.validation import unknown_key, validate
 
@@ -190,7 +192,7 @@ def _read_predictions(
     errors = list(_file_errors(folder, there, listed))
     files = {one.scene: there[one.name] for one in listed if one.name in there}
     work = [(path, digests.get(scene, ""), side) for scene, path in files.items()]
-    lines = run_batches(_image_errors, work, workers=workers)
+    lines = run_ordered(_image_error, work, workers=workers)
     errors += [line for line in track(lines, "Decode predictions", len(work), quiet=quiet) if line]
     card = collect_errors(errors, _predictions_card, folder, ledger)
     sent.errors += errors
@@ -215,12 +217,9 @@ def _file_errors(
     return found
 
 
-def _image_errors(work: Sequence[tuple[Path, str, int]]) -> list[str]:
-    """One line for each file: empty, or why it is not the image that the ledger was measured on."""
-    return [_image_error(*one) for one in work]
-
-
-def _image_error(path: Path, sha256: str, side: int) -> str:
+def _image_error(work: tuple[Path, str, int]) -> str:
+    """Why a file is not the image that the ledger was measured on; empty if it is."""
+    path, sha256, side = work
     try:
         size = header_size(path)  # before any pixel is decoded
         if size != side:

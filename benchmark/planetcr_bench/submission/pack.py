@@ -22,15 +22,12 @@ from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card, to_toml
 from planetcr_bench.leaderboard.entries import CARD, LEDGER, RUN
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
-from planetcr_bench.predictions.format import (
-    Card,
-    read_card,
-    read_prediction,
-    scene_name,
-    write_card,
-)
+from planetcr_bench.predictions.card import Card, read_card, write_card
+from planetcr_bench.predictions.folder import scene_name
+from planetcr_bench.predictions.format import read_prediction
 from planetcr_bench.report.report import report
-from planetcr_bench.results.ledger import Ledger, schema_of, write_ledger
+from planetcr_bench.results.ledger import Ledger, write_ledger
+from planetcr_bench.results.schema import schema_of
 from planetcr_bench.submission.archive import MANIFEST, PREDICTIONS, REPORT, ZIP, is_entry
 from planetcr_bench.submission.check import CheckConfig, check
 from planetcr_bench.submission.entry import public_run

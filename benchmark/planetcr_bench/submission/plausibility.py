@@ -26,7 +26,8 @@ from planetcr_bench.data.metadata import TEST_SCENES, Simulation
 from planetcr_bench.leaderboard.ledgers import Record, record_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.sums import FLOOR_SUMS, SUMS, segmenter_columns
-from planetcr_bench.results.ledger import Ledger, broken_rules
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.rules import broken_rules
 
 ROUNDING: Final = 1e-6
 """Relative error of a sum that adding up cannot exceed."""

@@ -38,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path: The file to be written or replaced.
 
     Yields:
-        ``.NAME.partial`` beside it, which does not exist yet.
+        ``.NAME.partial`` in the same folder, which does not exist yet.
 
     Raises:
         OSError: One of the two cannot be written.
@@ -116,11 +116,11 @@ def cache_folder(what: str) -> Path:
     return platformdirs.user_cache_path("planetcr-bench") / what
 
 
-def cache_write(memory: Path, content: bytes) -> None:
+def cache_write(path: Path, content: bytes) -> None:
     """Write a file of the cache, if possible; a full or read-only cache only costs time."""
     with suppress(OSError):
-        _sweep_once(memory.parent)
-        write_shared(memory, content)
+        _sweep_once(path.parent)
+        write_shared(path, content)
 
 
 @cache
@@ -133,18 +133,18 @@ def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
     """Hold a lock within a ``with`` block, or refuse; the lock of a killed process is released.
 
     Args:
-        lock: File beside what is written.
+        lock: File in the folder that is written.
         refusal: Message if another process holds it.
 
     Raises:
         BenchError: Another process holds it.
     """
-    held = filelock.FileLock(lock)
+    file_lock = filelock.FileLock(lock)
     try:
-        held.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise BenchError(refusal) from error
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()

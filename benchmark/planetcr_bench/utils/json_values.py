@@ -20,9 +20,9 @@ def to_json_value(value: object) -> object:
         [1.5, None, 'inf', '-inf']
     """
     if isinstance(value, Mapping):
-        return {str(key): to_json_value(one) for key, one in value.items()}
+        return {str(key): to_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_json_value(one) for one in value]
+        return [to_json_value(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from typing import Any, TypeVar
 
@@ -66,22 +67,22 @@ def worker_count(workers: int | None, items: int) -> int:
     return 0 if items < FEW else min(processors or 1, 16)
 
 
-def run_batches(
-    function: Callable[[Sequence[Item]], list[Result]],
+def run_ordered(
+    function: Callable[[Item], Result],
     items: Sequence[Item],
     *,
     workers: int | None = None,
     batch: int = 16,
 ) -> Iterator[Result]:
-    """Call a function on batches of items, in worker processes, and yield its results in order.
+    """Call a function on each item, in worker processes, and yield its results in order.
 
     At most three batches per worker are in flight, so memory does not grow with the items.
 
     Args:
-        function: Takes a batch and returns one result per item; must be importable by name.
+        function: Takes an item; must be importable by name.
         items: What to work on.
         workers: See :func:`worker_count`.
-        batch: Items per task.
+        batch: Items sent to a worker at a time.
 
     Raises:
         BenchError: A worker process died, usually for lack of memory.
@@ -89,14 +90,13 @@ def run_batches(
     batches = (items[start : start + batch] for start in range(0, len(items), batch))
     count = worker_count(workers, len(items))
     if not count:
-        for some in batches:
-            yield from function(some)
+        yield from map(function, items)
         return
     waiting: deque[Future[list[Result]]] = deque()
     with _workers(count, function, start_worker) as submit:
         try:
-            for some in batches:
-                waiting.append(submit(function, some))
+            for chunk in batches:
+                waiting.append(submit(partial(_map, function), chunk))
                 if len(waiting) >= _AHEAD * count:
                     yield from waiting.popleft().result()
             while waiting:
@@ -127,6 +127,10 @@ def run_sandboxed(function: Callable[[Item], Result], argument: Item, *, lost: s
         raise SubmissionError(lost) from error
 
 
+def _map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
 @contextmanager
 def _workers(
     count: int, function: Callable[..., object], initializer: Callable[[], None]
@@ -149,10 +153,10 @@ def _workers(
             pool.shutdown(wait=False, cancel_futures=True)
             wait(given, _GRACE_SECONDS)
         finally:
-            ours = set(multiprocessing.active_children()) - others
-            for process in ours:
+            children = set(multiprocessing.active_children()) - others
+            for process in children:
                 process.kill()
-            for process in ours:
+            for process in children:
                 process.join(_GRACE_SECONDS)
         raise
     finally:
@@ -191,9 +195,9 @@ def _started() -> Iterator[None]:
 
 def _shared_memory() -> str:
     """Describe how much shared memory is left, if the system reports it."""
-    place = "/dev/shm"  # noqa: S108  # nothing is written there by name
+    folder = "/dev/shm"  # noqa: S108  # nothing is written there by name
     with suppress(OSError):
-        return f"; {place} has {shutil.disk_usage(place).free >> 10:,} kB free"
+        return f"; {folder} has {shutil.disk_usage(folder).free >> 10:,} kB free"
     return ""
 
 

@@ -30,7 +30,7 @@ from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.evaluation.loading import scene_arrays
+from planetcr_bench.evaluation.loading import scene_pixels
 from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.metrics.kernels import region_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -57,7 +57,7 @@ def some_scenes(simulated: Path) -> list[Scene]:
 def measured(scenes: Sequence[Scene], predict: Predict) -> Ledger:
     """The ledger of predictions of scenes, by the real kernels."""
     sums = [
-        measure_scene(scene_arrays(scene, predict(scene).astype(np.float32)), (OFFICIAL, FULL))
+        measure_scene(scene_pixels(scene, predict(scene).astype(np.float32)), (OFFICIAL, FULL))
         for scene in scenes
     ]
     frame = ledger_table(sums).to_pandas(ignore_metadata=True)

@@ -148,7 +148,7 @@ def test_wrong_usage_exits_with_two(cli: Cli, preds: Path) -> None:
     assert cli("evaluate", preds, "--nonsense").returncode == 2
     assert cli("evaluate", preds, "--workers", "-1").returncode == 2
     assert cli("evaluate", preds, "--batch", "0").returncode == 2
-    assert cli("predict", "magic").returncode == 2
+    assert_refused(cli("predict", "magic"), "magic: no such method; there are", code=2)
     assert cli("evaluate", preds, "--class-average", "median").returncode == 2
 
 

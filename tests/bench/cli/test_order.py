@@ -28,16 +28,8 @@ from planetcr_bench.leaderboard.page import write_board
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.report.report import report, write_comparison
 from planetcr_bench.report.scores import summary
-from planetcr_bench.results.ledger import (
-    IDENTITY,
-    ROW_ORDER,
-    Ledger,
-    cover_bins,
-    in_order,
-    read_ledger,
-    schema_of,
-    write_ledger,
-)
+from planetcr_bench.results.ledger import Ledger, in_order, read_ledger, write_ledger
+from planetcr_bench.results.schema import IDENTITY, ROW_ORDER, cover_bins, schema_of
 from planetcr_bench.submission.entry import read_sent_ledger
 
 RESULTS = RUNS

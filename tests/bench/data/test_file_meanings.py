@@ -10,13 +10,14 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from planetcr_bench.data.fingerprint import digest_scenes
-from planetcr_bench.data.integrity import inspect_scene
+from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import backscatter
+from planetcr_bench.data.scene_checks import inspect_scene
 from planetcr_bench.errors import DatasetError, PredictionError
-from planetcr_bench.predictions.format import Card, header_size, read_prediction
+from planetcr_bench.predictions.card import Card
+from planetcr_bench.predictions.format import header_size, read_prediction
 from scenes import write_scene, write_tif
 
 Edit = Callable[[rasterio.io.DatasetWriter], None]
@@ -226,10 +227,10 @@ def test_a_mask_of_another_format_is_never_opened(tmp_path: Path, whole: SceneFi
 def test_a_dataset_means_the_same_however_it_is_tagged(
     scene: SceneFiles, product: str, change, edit: Edit
 ) -> None:
-    digest = digest_scenes([scene])
+    before_tags = fingerprint_of([scene], workers=0)
     before = rewrite(scene, product, change, edit=edit)
     np.testing.assert_array_equal(read_product(scene, product).pixels, before)
-    assert digest_scenes([scene]) == digest
+    assert fingerprint_of([scene], workers=0) == before_tags
 
 
 def put(value: float) -> Callable[[np.ndarray], np.ndarray]:

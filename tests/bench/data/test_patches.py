@@ -20,16 +20,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from planetcr_bench.constants import LAND_COVER_NAMES
-from planetcr_bench.data import patches as training_data
+from planetcr_bench.data import patch_cache
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import SceneFiles, find_scenes
-from planetcr_bench.data.patches import (
-    RECORD,
-    CachedPatches,
-    FilePatches,
-    TrainingPatch,
-    build_cache,
-)
+from planetcr_bench.data.patch_cache import CachedPatches, build_cache
+from planetcr_bench.data.patches import RECORD, FilePatches, TrainingPatch
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
 from scenes import write_dataset, write_scene, write_tif
@@ -241,7 +236,7 @@ def test_a_disk_without_room_is_noticed_before_the_work(
     def usage(_: Path) -> SimpleNamespace:
         return SimpleNamespace(free=0 if left_by_one_that_was_killed.exists() else room)
 
-    monkeypatch.setattr(training_data.shutil, "disk_usage", usage)
+    monkeypatch.setattr(patch_cache.shutil, "disk_usage", usage)
     with pytest.raises(BenchError, match=r"expected 4 MB .* found 3; .* leave out --cache"):
         build_cache(few, tmp_path, name="train", quiet=True)
     assert files_in(tmp_path) == set()
@@ -256,7 +251,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training_data.os, "fsync", full)
+    monkeypatch.setattr(patch_cache.os, "fsync", full)
     with pytest.raises(BenchError, match=r"train.npy: cannot be written \(No space left on device"):
         build_cache(few, tmp_path, name="train", quiet=True)
     assert files_in(tmp_path) == set()
@@ -310,7 +305,7 @@ def test_a_pack_is_built_once(
 ) -> None:
     build_cache(few, tmp_path, name="train", quiet=True)
     assert files_in(tmp_path) == {"train.npy", "train.json"}
-    monkeypatch.setattr(training_data, "_build", None)
+    monkeypatch.setattr(patch_cache, "_build", None)
     assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
@@ -352,7 +347,7 @@ def test_other_pixels_make_another_pack_and_refuse_who_opens_the_old(
 def test_pixels_that_change_while_they_are_packed_make_no_pack(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_data, "fingerprint_of", lambda *_, **__: "0" * 64)
+    monkeypatch.setattr(patch_cache, "fingerprint_of", lambda *_, **__: "0" * 64)
     with pytest.raises(DatasetError, match="changed while they were cached"):
         build_cache(few, tmp_path, name="train", quiet=True)
     assert files_in(tmp_path) == set()
@@ -361,13 +356,13 @@ def test_pixels_that_change_while_they_are_packed_make_no_pack(
 SCRIPT = """
 import pickle, sys, time
 from pathlib import Path
-from planetcr_bench.data import patches as training_data
+from planetcr_bench.data import patch_cache
 
 def hang(*_):
     print("there", flush=True)
     time.sleep(60)
 
-def build_slowly(*args, build=training_data._build, **options):
+def build_slowly(*args, build=patch_cache._build, **options):
     with open(sys.argv[1] + "/builds", "a") as log:
         log.write("one\\n")
     time.sleep(0.7)
@@ -375,7 +370,7 @@ def build_slowly(*args, build=training_data._build, **options):
 
 def build():
     scenes = pickle.loads(bytes.fromhex(sys.argv[2]))
-    cache = training_data.build_cache(scenes, Path(sys.argv[1]), name="train", workers=0)
+    cache = patch_cache.build_cache(scenes, Path(sys.argv[1]), name="train", workers=0)
     print(cache.read(len(cache) - 1).cloudy.sum())
 
 """
@@ -389,7 +384,7 @@ def started(end: str, folder: Path, scenes: list[SceneFiles]) -> subprocess.Pope
 
 
 BETWEEN_RECORDS = """
-training_data.track = lambda cached, *_, **__: (
+patch_cache.track = lambda cached, *_, **__: (
     hang() if index == 1 else one for index, one in enumerate(cached))
 build()
 """
@@ -401,7 +396,7 @@ Path.replace = replace
 build()
 """
 BEFORE_THEY_ARE_NAMED = """
-training_data.atomic_write = hang
+patch_cache.atomic_write = hang
 build()
 """
 
@@ -437,7 +432,7 @@ def test_who_is_killed_leaves_the_earlier_pack_or_none(
 def test_of_two_at_once_one_builds_and_the_other_waits(
     few: list[SceneFiles], tmp_path: Path
 ) -> None:
-    end = "training_data._build = build_slowly\nbuild()"
+    end = "patch_cache._build = build_slowly\nbuild()"
     processes = [started(end, tmp_path, few) for _ in range(2)]
     said = {process.communicate(timeout=60)[0] for process in processes}
     assert [process.returncode for process in processes] == [0, 0]

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from planetcr_bench.data.layout import find_scenes
-from planetcr_bench.evaluation.loading import Job, read_arrays
+from planetcr_bench.evaluation.loading import Job, read_pixels
 from planetcr_bench.evaluation.runner import ResumeStore, measure_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.predictions.format import Card
+from planetcr_bench.predictions.card import Card
 from scenes import write_dataset
 
 
@@ -32,7 +32,7 @@ def test_a_damaged_part_is_dropped_and_its_scenes_are_measured_again(tmp_path: P
     data = write_dataset(tmp_path / "data", test=1, train=0)
     scene = find_scenes(data, "test")[0]
     job = Job(scene, scene.path("planet_cloudy"))
-    sums = measure_scene(read_arrays(job, Card()), list(PROTOCOLS.values()))
+    sums = measure_scene(read_pixels(job, Card()), list(PROTOCOLS.values()))
     folder = tmp_path / "parts"
     first = ResumeStore(folder, {})
     first.add(sums, job.state())

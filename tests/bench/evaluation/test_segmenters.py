@@ -18,13 +18,14 @@ from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES, REGIONS
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.errors import LedgerError, PredictionError, UsageError
-from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
+from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels
 from planetcr_bench.evaluation.segmenters import SegmenterPool, confusion_counts
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import GROUPS, SEGMENTER_WIDTH
-from planetcr_bench.predictions.format import read_card
+from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.predict import predict
-from planetcr_bench.results.ledger import read_ledger, segmenter_counts
+from planetcr_bench.results.ledger import read_ledger
+from planetcr_bench.results.schema import segmenter_counts
 from planetcr_bench.utils import files as storage
 from scenes import write_dataset
 
@@ -40,10 +41,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def scenes(data: Path, preds: Path) -> list[Arrays]:
+def scenes(data: Path, preds: Path) -> list[ScenePixels]:
     card = read_card(preds)
     return [
-        read_arrays(Job(files, preds / f"{files.name}.tif"), card)
+        read_pixels(Job(files, preds / f"{files.name}.tif"), card)
         for files in find_scenes(data, "test")[:3]
     ]
 
@@ -91,7 +92,7 @@ def test_the_ledger_holds_what_each_segmenter_sees_in_each_window(
     }
     for files in find_scenes(data, "test"):
         scene = read_scene(files)
-        stored = read_arrays(Job(files, preds / f"{files.name}.tif"), read_card(preds)).images[0]
+        stored = read_pixels(Job(files, preds / f"{files.name}.tif"), read_card(preds)).images[0]
         for protocol in ("official", "full"):
             rows = ledger.frame[
                 (ledger.frame["scene"] == files.name) & (ledger.frame["protocol"] == protocol)
@@ -150,7 +151,7 @@ def test_a_centre_crop_is_segmented_as_the_centre_of_a_whole(
     crops = tmp_path / "crops"
     crops.mkdir()
     for files in find_scenes(data, "test"):
-        stored = read_arrays(Job(files, preds / f"{files.name}.tif"), read_card(preds)).images[0]
+        stored = read_pixels(Job(files, preds / f"{files.name}.tif"), read_card(preds)).images[0]
         cut = np.rint(stored[:, 70:230, 70:230] * 10_000).astype(np.uint16)
         np.save(crops / f"{files.name}.npy", cut)
     cropped, _, _ = run(crops, tmp_path / "results", data=data, segmenters=[segmenter])
@@ -224,7 +225,9 @@ def test_parts_that_the_same_segmenter_saw_are_whatever_its_card_says(
 # --- Memory ---------------------------------------------------------------------------------
 
 
-def test_clear_and_cloudy_are_seen_once_per_dataset_and_segmenter(scenes: list[Arrays]) -> None:
+def test_clear_and_cloudy_are_seen_once_per_dataset_and_segmenter(
+    scenes: list[ScenePixels],
+) -> None:
     segmenter = ShadeSegmenter()
     first = SegmenterPool([segmenter], "a" * 64, BOTH).count(scenes)
     assert sum(shape[0] for shape in segmenter.shown) == 3 * 3 * 2
@@ -247,7 +250,7 @@ def test_clear_and_cloudy_are_seen_once_per_dataset_and_segmenter(scenes: list[A
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other", "classes", "shape"])
 def test_a_damaged_memory_is_worked_out_anew(
-    scenes: list[Arrays], cache: Path, damage: str
+    scenes: list[ScenePixels], cache: Path, damage: str
 ) -> None:
     segmenter = ShadeSegmenter()
     pool = SegmenterPool([segmenter], "a" * 64, BOTH)
@@ -269,7 +272,7 @@ def test_a_damaged_memory_is_worked_out_anew(
 
 
 def test_a_cache_that_cannot_be_written_costs_time_alone(
-    scenes: list[Arrays], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenes: list[ScenePixels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(storage.platformdirs, "user_cache_path", lambda _: tmp_path / "file")
@@ -285,7 +288,8 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
 
 @pytest.mark.parametrize("mistake", ["lost", "two readings", "negative", "unnamed"])
 def test_readings_that_cannot_be_are_refused(preds: Path, tmp_path: Path, mistake: str) -> None:
-    from planetcr_bench.results.ledger import schema_of, write_ledger
+    from planetcr_bench.results.ledger import write_ledger
+    from planetcr_bench.results.schema import schema_of
 
     segmenter = ShadeSegmenter()
     ledger, out, _ = run(preds, tmp_path / "results", segmenters=[segmenter])
@@ -519,5 +523,5 @@ def test_a_scene_without_a_place_has_none() -> None:
         assert np.isnan(centre_of(raster)).all()
 
 
-def test_groups_are_class_and_region_of_scenes_without_truth(scenes: list[Arrays]) -> None:
+def test_groups_are_class_and_region_of_scenes_without_truth(scenes: list[ScenePixels]) -> None:
     assert max(int(scene.group.max()) for scene in scenes) < len(LAND_COVER_NAMES) * len(REGIONS)

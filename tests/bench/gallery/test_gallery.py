@@ -25,12 +25,7 @@ from conftest import Cli
 from planetcr_bench.api import evaluate
 from planetcr_bench.cli.gallery import Panels
 from planetcr_bench.cli.gallery import gallery as command
-from planetcr_bench.constants import (
-    LAND_COVER,
-    LAND_COVER_NAMES,
-    PAPER_METHODS,
-    UNKNOWN,
-)
+from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES, PAPER_METHODS, UNKNOWN
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import upsample
@@ -61,13 +56,10 @@ from planetcr_bench.gallery.panels import (
     upper_end,
 )
 from planetcr_bench.gallery.scenes import DrawnScene, drawn_scene, find_all_predictions, read_drawn
-from planetcr_bench.gallery.selection import (
-    cloud_cover,
-    scene_scores,
-)
+from planetcr_bench.gallery.selection import cloud_cover, scene_scores
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.networks.validation import draw_maps, draw_restored
-from planetcr_bench.predictions.format import Card, write_card
+from planetcr_bench.predictions.card import Card, write_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.aggregate import score_groups

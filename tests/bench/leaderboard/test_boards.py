@@ -30,7 +30,7 @@ from planetcr_bench.leaderboard.entries import Entry, read_entries
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE
 from planetcr_bench.results.aggregate import score_groups
-from planetcr_bench.results.ledger import cover_bins
+from planetcr_bench.results.schema import cover_bins
 
 
 def entries_of(tmp_path: Path, *ledgers) -> list[Entry]:

@@ -38,7 +38,8 @@ from planetcr_bench.leaderboard.page import write_board
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.results.aggregate import score_groups
-from planetcr_bench.results.ledger import Ledger, cover_bins
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.results.schema import cover_bins
 
 REQUIRED = "PLANETCR_BROWSER"
 """Set where a missing browser must fail the tests instead of skipping them."""

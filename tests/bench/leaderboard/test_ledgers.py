@@ -29,15 +29,8 @@ from planetcr_bench.leaderboard.ledgers import (
     record_errors,
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.results.ledger import (
-    COLUMNS,
-    METADATA_KEY,
-    RECORD,
-    Ledger,
-    read_ledger,
-    schema_of,
-    write_ledger,
-)
+from planetcr_bench.results.ledger import METADATA_KEY, Ledger, read_ledger, write_ledger
+from planetcr_bench.results.schema import COLUMNS, RECORD, schema_of
 
 MEAN_FILL = RUNS / "mean-fill"
 TEXT = schema_of().field("scene").type

@@ -17,23 +17,22 @@ from ledgers import make_ledger
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.evaluation.loading import Job, read_arrays
+from planetcr_bench.evaluation.loading import Job, read_pixels
 from planetcr_bench.evaluation.runner import ResumeStore, measure_scene
 from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.kernels import centre_crop, measure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import FURTHER_SUMS, GROUPS, INPUT_COLUMN, SUMS
-from planetcr_bench.predictions.format import Card
+from planetcr_bench.predictions.card import Card
 from planetcr_bench.results.ledger import (
     Ledger,
-    broken_rules,
-    check_rows,
     further_columns,
     ledger_table,
     read_ledger,
     write_ledger,
 )
-from planetcr_bench.submission.pack import _write_ledger
+from planetcr_bench.results.rules import broken_rules, check_rows
+from planetcr_bench.submission.pack import write_checked_ledger
 from scenes import write_dataset
 
 FULL, OFFICIAL = PROTOCOLS["full"], PROTOCOLS["official"]
@@ -141,7 +140,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     """Three scenes whose input is what was predicted, measured as ``evaluate`` does."""
     data = write_dataset(tmp_path_factory.mktemp("data"), test=3, train=0)
     jobs = [Job(files, files.path("planet_cloudy")) for files in find_scenes(data, "test")]
-    scenes = [measure_scene(read_arrays(job, Card()), list(PROTOCOLS.values())) for job in jobs]
+    scenes = [measure_scene(read_pixels(job, Card()), list(PROTOCOLS.values())) for job in jobs]
     table = ledger_table(scenes)
     return Ledger(table.to_pandas(ignore_metadata=True), make_ledger(scenes=3).provenance)
 
@@ -150,7 +149,7 @@ def test_what_is_measured_keeps_all_rules_and_is_read_as_written(
     ledger: Ledger, tmp_path: Path
 ) -> None:
     assert broken_rules(ledger.frame) == []
-    _write_ledger(tmp_path / "a.parquet", ledger)  # as an entry keeps it
+    write_checked_ledger(tmp_path / "a.parquet", ledger)  # as an entry keeps it
     again = read_ledger(tmp_path / "a.parquet")
     assert again.has_further
     assert_frame_equal(again.frame, ledger.frame)
@@ -159,12 +158,12 @@ def test_what_is_measured_keeps_all_rules_and_is_read_as_written(
 def test_ledgers_of_earlier_versions_are_read_without_these_sums(tmp_path: Path) -> None:
     old = make_ledger()
     assert not old.has_further
-    _write_ledger(tmp_path / "old.parquet", old)
+    write_checked_ledger(tmp_path / "old.parquet", old)
     assert not read_ledger(tmp_path / "old.parquet").has_further
 
 
 def test_a_part_of_these_sums_is_refused(ledger: Ledger, tmp_path: Path) -> None:
-    _write_ledger(tmp_path / "a.parquet", ledger)
+    write_checked_ledger(tmp_path / "a.parquet", ledger)
     table = pq.read_table(tmp_path / "a.parquet").drop_columns(["clear_gradient"])
     write_ledger(tmp_path / "b.parquet", table, ledger.provenance)
     with pytest.raises(LedgerError, match="expected the columns"):
@@ -204,7 +203,7 @@ def test_scenes_that_an_earlier_version_measured_are_measured_again(tmp_path: Pa
     scene = find_scenes(write_dataset(tmp_path / "data", test=1, train=0), "test")[0]
     job = Job(scene, scene.path("planet_cloudy"))
     parts = ResumeStore(tmp_path / "parts", {})
-    parts.add(measure_scene(read_arrays(job, Card()), list(PROTOCOLS.values())), job.state())
+    parts.add(measure_scene(read_pixels(job, Card()), list(PROTOCOLS.values())), job.state())
     assert set(FURTHER_SUMS) < set(parts.finish([scene.name]).column_names)
     (part,) = (tmp_path / "parts").glob("part-*.parquet")
     pq.write_table(pq.read_table(part).drop_columns(list(FURTHER_SUMS)), part)

@@ -8,72 +8,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import ndimage
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import peak_signal_noise_ratio
 
+from image_pairs import by_name, images, total
 from planetcr_bench.constants import REGIONS
-from planetcr_bench.metrics.kernels import (
-    _angle_deg,
-    centre_crop,
-    gaussian_taps,
-    measure,
-    region_of,
-    ssim_maps,
-)
+from planetcr_bench.metrics.kernels import _angle_deg, centre_crop, measure, region_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import GROUPS, SUMS
+from planetcr_bench.metrics.sums import GROUPS
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
-
-
-def images(seed: int = 0, size: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Prediction and input, target, group, with structure, dark pixels and values out of range."""
-    rng = np.random.default_rng(seed)
-    target = ndimage.gaussian_filter(rng.random((4, size, size)), (0, 3, 3))
-    target[:, :20, :20] = 0.01
-    noise = rng.normal(0, 0.1, (2, 4, size, size))
-    pair = np.clip(target + noise, -0.2, 1.3).astype(np.float32)
-    group = rng.integers(0, GROUPS, (size, size)).astype(np.uint8)
-    return pair, target.astype(np.float32), group
-
-
-def by_name(sums: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: sums[..., index] for index, name in enumerate(SUMS)}
-
-
-def total(sums: np.ndarray) -> dict[str, float]:
-    return {name: float(column.sum()) for name, column in by_name(sums).items()}
-
-
-def scikit_image_ssim(image: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean and maps (B, H, W), with the settings of Wang et al. (2004)."""
-    return structural_similarity(
-        image.astype(np.float64),
-        target.astype(np.float64),
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        data_range=1.0,
-        channel_axis=0,
-        full=True,
-    )
-
-
-def test_full_ssim_is_scikit_image_s() -> None:
-    pair, target, group = images()
-    sums = total(measure(pair, target, group, FULL))
-    for index, column in ((0, "ssim"), (1, "input_ssim")):
-        expected = scikit_image_ssim(pair[index], target)[0]
-        assert_allclose(sums[column] / sums["ssim_pixels"], expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("size", [11, 12, 33, 34, 35, 58, 83])
-def test_ssim_is_scikit_image_s_whatever_the_height(size: int) -> None:
-    """Lines are filtered in strips and in pairs; the last of both may be short."""
-    pair, target, _ = images(size, size)
-    maps = ssim_maps(pair, target)
-    for similarity, image in zip(maps, pair, strict=True):
-        expected = scikit_image_ssim(image, target)[1].mean(axis=0)[5:-5, 5:-5]
-        assert_allclose(similarity, expected, rtol=1e-9, atol=1e-12)
 
 
 @given(st.floats(-1, 1))
@@ -108,29 +51,6 @@ def test_full_angle_is_the_arc_cosine_of_the_normalised_dot_product() -> None:
         cosine = (p * t).sum(0) / (np.linalg.norm(p, axis=0) * np.linalg.norm(t, axis=0))
         expected = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
         assert_allclose(sums[column], expected.sum(), rtol=1e-10)
-
-
-def test_official_ssim_is_a_plain_two_dimensional_correlation_with_zeros_around() -> None:
-    pair, target, _ = images()
-    taps = gaussian_taps(5.5)
-    window = np.outer(taps, taps)
-
-    def smooth(plane: np.ndarray) -> np.ndarray:
-        return ndimage.correlate(plane, window, mode="constant", cval=0.0)
-
-    maps = []
-    for x, y in zip(pair[0].astype(np.float64), target.astype(np.float64), strict=True):
-        mean_x, mean_y = smooth(x), smooth(y)
-        var_x, var_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
-        covariance = smooth(x * y) - mean_x * mean_y
-        maps.append(
-            (2 * mean_x * mean_y + 1e-4)
-            * (2 * covariance + 9e-4)
-            / ((mean_x**2 + mean_y**2 + 1e-4) * (var_x + var_y + 9e-4))
-        )
-    assert_allclose(
-        ssim_maps(pair, target, centre=5.5, padding=5)[0], np.mean(maps, 0), rtol=1e-9, atol=1e-12
-    )
 
 
 @pytest.mark.parametrize(

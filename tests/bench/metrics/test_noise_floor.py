@@ -20,25 +20,19 @@ from paths import RUNS
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import LedgerError, SubmissionError
-from planetcr_bench.evaluation.loading import Arrays, Job, read_arrays
+from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels
 from planetcr_bench.evaluation.runner import ResumeStore, measure_scene
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import FLOOR_SUMS
-from planetcr_bench.predictions.format import Card
+from planetcr_bench.predictions.card import Card
 from planetcr_bench.report.report import write_tables
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary, table2_blocks
 from planetcr_bench.results.aggregate import floor_groups, floor_row, psnr_scene_mean, table2
-from planetcr_bench.results.ledger import (
-    COLUMNS,
-    Ledger,
-    check_rows,
-    ledger_table,
-    read_ledger,
-    schema_of,
-    write_ledger,
-)
+from planetcr_bench.results.ledger import Ledger, ledger_table, read_ledger, write_ledger
+from planetcr_bench.results.rules import check_rows
+from planetcr_bench.results.schema import COLUMNS, schema_of
 from planetcr_bench.submission.entry import read_sent_ledger
 from planetcr_bench.submission.pack import write_checked_ledger
 from planetcr_bench.submission.plausibility import floor_columns, ledger_errors
@@ -48,13 +42,15 @@ OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 OLD = RUNS / "mean-fill"
 
 
-def dark_scene(seed: int = 0) -> Arrays:
+def dark_scene(seed: int = 0) -> ScenePixels:
     """A scene whose squared norms lie on both sides of the floor, some of them 0."""
     rng = np.random.default_rng(seed)
     clear = (rng.random((4, 300, 300)) ** 3 * 0.05).astype(np.float32)
     clear[:, 140:150] = 0
     images = np.stack([clear, clear])
-    return Arrays({"scene": "fall_1_p_1"}, images, clear, rng.integers(0, 21, (300, 300), np.uint8))
+    return ScenePixels(
+        {"scene": "fall_1_p_1"}, images, clear, rng.integers(0, 21, (300, 300), np.uint8)
+    )
 
 
 # --- Measuring ------------------------------------------------------------------------------------
@@ -116,7 +112,7 @@ def test_scenes_are_measured_again_that_an_earlier_version_measured_without_it(
     scene = find_scenes(write_dataset(tmp_path / "data", test=1, train=0), "test")[0]
     job = Job(scene, scene.path("planet_cloudy"))
     parts = ResumeStore(tmp_path / "parts", {})
-    parts.add(measure_scene(read_arrays(job, Card()), list(PROTOCOLS.values())), job.state())
+    parts.add(measure_scene(read_pixels(job, Card()), list(PROTOCOLS.values())), job.state())
     assert set(FLOOR_SUMS) < set(parts.finish([scene.name]).column_names)
     (part,) = (tmp_path / "parts").glob("part-*.parquet")
     pq.write_table(pq.read_table(part).drop_columns(list(FLOOR_SUMS)), part)

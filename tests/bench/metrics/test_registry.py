@@ -32,7 +32,7 @@ from planetcr_bench.metrics.registry import (
 from planetcr_bench.metrics.sums import FURTHER_SUMS, SUMS
 from planetcr_bench.report.scores import further_block, summary
 from planetcr_bench.results.aggregate import score_groups
-from planetcr_bench.results.ledger import COLUMNS
+from planetcr_bench.results.schema import COLUMNS
 
 FULL = PROTOCOLS["full"]
 SIZE = 24

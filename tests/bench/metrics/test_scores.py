@@ -20,6 +20,7 @@ from planetcr_bench.analysis import segmentation as semantics
 from planetcr_bench.data import scene
 from planetcr_bench.errors import BenchError
 from planetcr_bench.metrics import protocols, scores
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.metrics.scores import confusion, iou, miou, pixel_accuracy, recall
 
 positive = st.floats(1e-6, 1e6)
@@ -40,25 +41,27 @@ def test_examples_in_docstrings_hold() -> None:
 
 
 def test_nothing_summed_gives_nan() -> None:
-    for score in (scores.mae, scores.psnr, scores.sam_deg, scores.ssim):
-        assert np.isnan(score(0.0, 0))
+    for name in HEADLINE:
+        assert np.isnan(METRICS[name].score(0.0, 0))
 
 
 @given(positive, st.integers(1, 10**9))
 def test_psnr_inverts_to_the_mean_squared_error(squared_error: float, values: int) -> None:
-    assert_allclose(10 ** (-scores.psnr(squared_error, values) / 10), squared_error / values)
+    assert_allclose(
+        10 ** (-METRICS["psnr"].score(squared_error, values) / 10), squared_error / values
+    )
 
 
 def test_a_perfect_match_has_the_decibels_of_the_protocol() -> None:
-    assert scores.psnr(0.0, 4) == np.inf
-    assert scores.psnr(0.0, 4, perfect=100.0) == 100.0
-    assert np.isnan(scores.psnr(0.0, 0, perfect=100.0))
+    assert METRICS["psnr"].score(0.0, 4) == np.inf
+    assert METRICS["psnr"].score(0.0, 4, perfect=100.0) == 100.0
+    assert np.isnan(METRICS["psnr"].score(0.0, 0, perfect=100.0))
 
 
 @given(st.lists(st.tuples(positive, st.integers(1, 1000)), min_size=1, max_size=5))
 def test_the_score_of_a_pool_is_the_ratio_of_its_sums(parts: list[tuple[float, int]]) -> None:
     errors, values = (sum(column) for column in zip(*parts, strict=True))
-    assert_allclose(scores.mae(errors, values), errors / values)
+    assert_allclose(METRICS["mae"].score(errors, values), errors / values)
 
 
 # --- counts of classes ---------------------------------------------------------------------------

@@ -24,8 +24,10 @@ from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import upsample
 from planetcr_bench.errors import BenchError, DatasetError, PredictionError, SceneError, UsageError
 from planetcr_bench.networks.loading import InferenceSettings, as_function, open_network
-from planetcr_bench.predictions.format import Card, read_card, write_prediction
-from planetcr_bench.predictions.predict import _batches, forecast, predict_with, read_inputs
+from planetcr_bench.predictions.card import Card, read_card
+from planetcr_bench.predictions.format import write_prediction
+from planetcr_bench.predictions.network_inputs import batches, read_inputs
+from planetcr_bench.predictions.predict import forecast, predict_with
 from planetcr_models import create_model, list_models, save_model
 from planetcr_models.errors import ModelError
 from scenes import write_scene, write_tif
@@ -164,7 +166,7 @@ def test_untrained_weights_are_marked(cli: Cli, tmp_path: Path) -> None:
         (["dsen_cr"], 2, "dsen_cr: no such method; did you mean 'dsen2_cr'?"),
         (["dsen2_cr", "--weights", "no.pth"], 1, "no.pth: expected a checkpoint file, found no s"),
         (["dsen2_cr", "--weights", "random", "--overlap", 9], 2, "--overlap applies to tiles"),
-        (["mean-fill", "--window", "official"], 2, "--window applies to networks, and mean-fill"),
+        (["mean-fill", "--window", "official"], 2, "--window applies to networks, which mean-fill"),
         (["net.py:wrong", "--model-arg", "what=crash"], 1, "net.py, line 21: RuntimeError: Th"),
     ],
 )  # fmt: skip
@@ -461,7 +463,7 @@ def test_products_of_two_places_are_refused(tmp_path: Path) -> None:
 def test_a_batch_holds_scenes_of_one_shape(data: Path) -> None:
     large, small = read_inputs_of(data), read_inputs_of(data, 160)
     order = [large, large, large, small, small, large]
-    assert [len(batch) for batch in _batches(iter(order), 2)] == [2, 1, 2, 1]
+    assert [len(batch) for batch in batches(iter(order), 2)] == [2, 1, 2, 1]
 
 
 def test_a_network_gets_what_the_benchmark_measures(data: Path) -> None:

@@ -12,12 +12,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from conftest import Cli
-from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene, upsample
 from planetcr_bench.predictions import baselines as untrained
-from planetcr_bench.predictions.baselines import METHODS, mean_fill, sar_regression
+from planetcr_bench.predictions.baselines import METHODS, copy_cloudy, mean_fill, sar_regression
 from scenes import write_dataset
+
+
+@pytest.fixture
+def scene(data: Path) -> SceneFiles:
+    return find_scenes(data, "test")[0]
 
 
 def make_scene(
@@ -175,3 +180,29 @@ def test_the_help_of_predict_names_every_method(cli: Cli, data: Path) -> None:
     done = cli("predict", "magic", "--data", data)
     assert done.returncode == 2
     assert all(method in done.stderr for method in METHODS)
+
+
+def test_copy_cloudy_returns_the_input(scene: SceneFiles) -> None:
+    loaded = read_scene(scene)
+    assert (copy_cloudy(loaded) == loaded.cloudy).all()
+
+
+def test_mean_fill_touches_cloud_alone(scene: SceneFiles) -> None:
+    loaded = read_scene(scene)
+    filled = mean_fill(loaded)
+    mask = loaded.cloud_mask
+    assert (filled[:, ~mask] == loaded.cloudy[:, ~mask]).all()
+    expected = loaded.cloudy[:, ~mask].mean(1, dtype=np.float64)
+    np.testing.assert_allclose(filled[:, mask], np.tile(expected[:, None], mask.sum()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("all_cloud", [True, False])
+def test_mean_fill_of_no_clear_and_of_no_cloudy_pixel(scene: SceneFiles, all_cloud: bool) -> None:
+    loaded = read_scene(scene)
+    loaded.cloud_mask[:] = all_cloud
+    filled = mean_fill(loaded)
+    assert np.isfinite(filled).all()
+    if all_cloud:
+        np.testing.assert_allclose(filled[:, 0, 0], loaded.cloudy.mean((1, 2)), rtol=1e-5)
+    else:
+        assert (filled == loaded.cloudy).all()

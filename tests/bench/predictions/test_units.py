@@ -17,7 +17,8 @@ from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.patches import FilePatches
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.errors import BenchWarning, DatasetError, PredictionError
-from planetcr_bench.predictions.format import Card, Predictions, find_predictions, write_card
+from planetcr_bench.predictions.card import Card, write_card
+from planetcr_bench.predictions.folder import Predictions, find_predictions
 from planetcr_bench.predictions.predict import predict_with
 from planetcr_bench.predictions.units import expect_units, swapped_colours
 from planetcr_bench.report.report import report

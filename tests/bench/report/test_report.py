@@ -15,7 +15,7 @@ from fake_segmenters import ShadeSegmenter
 from ledgers import make_ledger
 from planetcr_bench.api import evaluate
 from planetcr_bench.cli.terminal import print_headlines, print_tables
-from planetcr_bench.predictions.format import read_card
+from planetcr_bench.predictions.card import read_card
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, report, write_comparison, write_report
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import Ledger, read_ledger

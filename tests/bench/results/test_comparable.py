@@ -19,7 +19,7 @@ from planetcr_bench.analysis.significance import metric_comparisons
 from planetcr_bench.api import evaluate
 from planetcr_bench.errors import LedgerError, PredictionError, SubmissionError
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.predictions.format import read_card
+from planetcr_bench.predictions.card import read_card
 from planetcr_bench.report.error_analysis_chapter import chapter_blocks
 from planetcr_bench.report.report import report, write_comparison
 from planetcr_bench.report.run_tables import RunTables

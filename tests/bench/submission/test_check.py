@@ -22,7 +22,8 @@ from planetcr_bench.api import evaluate
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.predictions.predict import predict
-from planetcr_bench.results.ledger import Ledger, read_ledger, schema_of, write_ledger
+from planetcr_bench.results.ledger import Ledger, read_ledger, write_ledger
+from planetcr_bench.results.schema import schema_of
 from planetcr_bench.submission.accept import accept
 from planetcr_bench.submission.check import CheckConfig, CheckResult, check
 from planetcr_bench.submission.pack import pack

@@ -23,8 +23,10 @@ from planetcr_bench.data.scene import Scene
 from planetcr_bench.evaluation.runner import measure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import SEGMENTED_IMAGES, SUMS, segmenter_columns
-from planetcr_bench.predictions.format import Card, find_predictions, read_card, write_card
-from planetcr_bench.results.ledger import COLUMNS, Ledger, read_ledger, schema_of
+from planetcr_bench.predictions.card import Card, read_card, write_card
+from planetcr_bench.predictions.folder import find_predictions
+from planetcr_bench.results.ledger import Ledger, read_ledger
+from planetcr_bench.results.schema import COLUMNS, schema_of
 from planetcr_bench.submission.plausibility import (
     DRIFT,
     OF_THE_INPUT,

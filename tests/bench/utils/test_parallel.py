@@ -20,8 +20,8 @@ from planetcr_bench.utils import parallel
 
 def test_workers_do_not_hear_of_ctrl_c_from_their_first_moment_on() -> None:
     code = (
-        "from planetcr_bench.utils.parallel import run_batches\nfrom parallel_work import blocked\n"
-        "print(*run_batches(blocked, range(2), workers=1))"
+        "from planetcr_bench.utils.parallel import run_ordered\nfrom parallel_work import blocked\n"
+        "print(*run_ordered(blocked, range(2), workers=1))"
     )  # in a process of its own, for this one may have started workers' parent otherwise
     path = os.pathsep.join([str(ROOT / "tests/bench"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -34,7 +34,7 @@ def test_workers_do_not_hear_of_ctrl_c_from_their_first_moment_on() -> None:
 def test_no_worker_outlives_an_error() -> None:
     began = time.monotonic()
     with pytest.raises(ValueError, match="zero") as kept:
-        [*parallel.run_batches(fail_or_sleep, [0, 1], workers=2, batch=1)]
+        [*parallel.run_ordered(fail_or_sleep, [0, 1], workers=2, batch=1)]
     assert kept.value.__traceback__ is not None
     assert not multiprocessing.active_children()
     assert time.monotonic() - began < 30
@@ -51,7 +51,7 @@ def test_where_workers_cannot_start_it_is_one_line(
 
     monkeypatch.setattr(parallel, "ProcessPoolExecutor", refuse)
     with pytest.raises(BenchError, match=r"cannot be started.*--workers 0") as told:
-        [*parallel.run_batches(blocked, [1, 2], workers=2)]
+        [*parallel.run_ordered(blocked, [1, 2], workers=2)]
     assert "\n" not in str(told.value)
 
 

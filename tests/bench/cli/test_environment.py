@@ -13,7 +13,7 @@ import numba
 import pytest
 import typer
 
-from planetcr_bench.cli.surroundings import settle
+from planetcr_bench.cli.environment import adapt
 from planetcr_bench.utils.compiled import compiled
 
 
@@ -30,7 +30,7 @@ def test_letters_that_a_terminal_lacks_become_others(
 ) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
-    settle()
+    adapt()
     typer.echo("× MAE ↓ PSNR ↑ 3° é 名 a–b …")
     sys.stdout.flush()
     assert written.getvalue().decode(encoding) == expected
@@ -41,7 +41,7 @@ def test_a_name_that_is_in_no_encoding_is_written_as_escapes(
 ) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, encoding="utf-8"))
-    settle()
+    adapt()
     typer.echo("caf\udce9.tif", err=True)
     sys.stderr.flush()
     assert written.getvalue() == b"caf\\udce9.tif\n"

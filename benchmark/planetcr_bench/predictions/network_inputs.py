@@ -1,0 +1,89 @@
+"""Read the inputs of a network for a scene, and batch them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from planetcr_bench.constants import OPTICAL_SIZE
+from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.reading import Raster, read_rasters
+from planetcr_bench.data.scene import Image, backscatter, reflectance
+from planetcr_bench.errors import SceneError
+from planetcr_bench.predictions.format import centre_grid
+
+SEEN: Final = ("planet_cloudfree", "planet_cloudy", "S1")
+"""Products that are read for a network; it gets only the grid of the clear image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Inputs of a network for a scene.
+
+    Attributes:
+        files: The scene.
+        cloudy: Reflectance (4, H, W), float32 in [0, 1], with its grid.
+        sar: Backscatter (2, h, w), float32 in [0, 1], at its native grid over the same extent.
+    """
+
+    files: SceneFiles
+    cloudy: Raster
+    sar: Image
+
+
+def read_inputs(files: SceneFiles, size: int = OPTICAL_SIZE) -> Inputs:
+    """Read the inputs of a network for a scene.
+
+    Args:
+        files: The scene.
+        size: Side of the centre crop, in optical pixels; by default the whole patch.
+
+    Raises:
+        DatasetError: A file is missing, unreadable or does not match the official layout.
+        SceneError: The products do not share one grid, or the crop cuts through SAR pixels.
+    """
+    clear, cloudy, sar = read_rasters(files, SEEN).values()
+    rows, columns = (
+        _crop_slices(files, side, source, size)
+        for side, source in zip(cloudy.pixels.shape[1:], sar.pixels.shape[1:], strict=True)
+    )
+    return Inputs(
+        files,
+        Raster(
+            reflectance(cloudy.pixels[:, rows[0], columns[0]]),
+            clear.crs,
+            centre_grid(clear, (size, size)),
+        ),
+        np.ascontiguousarray(backscatter(sar.pixels)[:, rows[1], columns[1]]),
+    )
+
+
+def _crop_slices(files: SceneFiles, side: int, source: int, size: int) -> tuple[slice, slice]:
+    """Centre of an optical axis, and the SAR pixels under it."""
+    start = (side - size) // 2
+    ends = [divmod(end * source, side) for end in (start, start + size)]
+    if any(rest for _, rest in ends):
+        raise SceneError(
+            f"{files.path('S1')}: expected a grid on which {size} of {side} optical pixels, from "
+            f"{start} on, are whole SAR pixels, got {source} SAR pixels over the {side}"
+        )
+    return slice(start, start + size), slice(ends[0][0], ends[1][0])
+
+
+def batches(inputs: Iterator[Inputs], batch: int) -> Iterator[list[Inputs]]:
+    """Group scenes of one shape, in order, into batches of at most this size."""
+    group: list[Inputs] = []
+    for scene in inputs:
+        if group and (len(group) == batch or _shapes(scene) != _shapes(group[0])):
+            yield group
+            group = []
+        group.append(scene)
+    if group:
+        yield group
+
+
+def _shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
+    return inputs.cloudy.pixels.shape, inputs.sar.shape

@@ -1,0 +1,48 @@
+"""Test that backscatter and land cover in other units or codes are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from planetcr_bench.data.pixel_checks import PixelError
+from planetcr_bench.data.product_pixels import expect_codes, expect_decibels
+
+
+def decibels() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    means = np.array([-10.0, -17.0])[:, None, None]
+    return means + rng.normal(0, 2, (2, 30, 30))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: 10 ** (x / 10), "no negative value in VV and VH .*linear power"),
+        (lambda x: 10 ** (x / 10) - 0.05, "hardly a value .*linear power"),
+        (lambda x: -x, "dB without their sign"),
+        (lambda x: (x + 40) * 6, "bytes or digital numbers"),
+        (lambda x: np.stack([x[0], -x[1]]), "no negative value in VH"),
+    ],
+)
+def test_backscatter_in_another_unit_is_refused(change, message: str) -> None:
+    with pytest.raises(PixelError, match=message):
+        expect_decibels(change(decibels()))
+
+
+def test_backscatter_in_decibels_passes() -> None:
+    expect_decibels(decibels())
+    expect_decibels(decibels() - 15)  # calm water
+    town = decibels()
+    town[0] += 9
+    expect_decibels(town)
+    town[:, 3:9] = np.nan
+    expect_decibels(town)
+
+
+def test_codes_of_land_cover_that_do_not_exist_are_refused() -> None:
+    expect_codes(np.array([[0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100]], np.uint8))
+    with pytest.raises(PixelError, match=r"got 1, 2, 11; are these numbers of classes\?"):
+        expect_codes(np.array([[1, 2, 10, 11]], np.uint8))
+    with pytest.raises(PixelError, match=r"got 255$"):
+        expect_codes(np.array([[10, 255]], np.uint8))
