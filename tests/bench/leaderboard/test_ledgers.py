@@ -258,7 +258,7 @@ def test_a_ledger_without_a_record_is_refused(path: Path, table: pa.Table) -> No
         (b"", "expected JSON"),
         (b"\xff", "expected text in UTF-8"),
         (b"[]", "expected an object, got list"),
-        (b'{"scale": NaN}', "no finite number"),
+        (b'{"scale": NaN}', "not a finite number"),
         (b'{"scenes": ' + b"9" * 5000 + b"}", "digits"),
         (b"[" * 100_000, "expected JSON"),
         (b'{"segmenters": ' + b"[" * 400 + b"]" * 400 + b"}", "levels of nesting"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -219,7 +220,8 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(
         return original(*arguments)
 
     monkeypatch.setattr(measuring, "FLUSH_SECONDS", 0.0)
-    options = {"workers": 0, "batch": 1, "quiet": True}
+    monkeypatch.setattr(submission, "evaluate", functools.partial(evaluate, batch=1))
+    options = {"workers": 0, "quiet": True}
     monkeypatch.setattr(measuring, "measure_scene", stopped)
     with pytest.raises(KeyboardInterrupt):
         pack(mine, CARD, out, data=data, **options)

@@ -18,7 +18,8 @@ import pytest
 from paths import RUNS
 from planetcr_bench.api import evaluate
 from planetcr_bench.constants import THICKNESS
-from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
 from planetcr_bench.evaluation.runner import measure
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -156,7 +157,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ledger]:
         for name, image in predictions.items():
             np.save(root / way / f"{name}.npy", image)
         found[way], _, _ = evaluate(
-            root / way, root / "results", data=data, workers=0, device="cpu", tables=False,
+            root / way, root / "results", data=data, workers=0, tables=False,
             allow_missing=way == "part", quiet=True,
         )  # fmt: skip
     found["thick"] = with_thickness(root / "whole", found["whole"], data)
