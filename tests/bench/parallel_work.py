@@ -7,6 +7,10 @@ import signal
 import time
 from collections.abc import Sequence
 
+from pydantic import model_validator
+
+from planetcr_bench.leaderboard.ledgers import Record
+
 
 def blocked(items: Sequence[int]) -> list[bool]:
     """Whether this process hears of Ctrl-C, once per item."""
@@ -21,6 +25,10 @@ def fail_or_sleep(items: Sequence[int]) -> list[int]:
     return [*items]
 
 
-def abort(_: object) -> list[str]:
-    """Die as from bytes that crash a library."""
-    os.abort()
+class AbortingRecord(Record):
+    """Dies as from bytes that crash a library."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _abort(cls, _: object) -> object:
+        os.abort()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -62,25 +62,18 @@ class Manifest(FileModel):
         return self
 
 
-def list_predictions(ledger: Ledger, files: Iterable[tuple[str, Path]]) -> list[Listed]:
-    """List the predictions that a ledger was measured from, by scene.
-
-    Args:
-        ledger: Of these predictions.
-        files: Scene and file of each, and of any other.
-    """
+def list_predictions(ledger: Ledger, files: Mapping[str, Path]) -> list[Listed]:
+    """List the predictions that a ledger was measured from, given scene and file of each."""
     digests = digests_of(ledger)
-    listed = [
+    return [
         Listed(
             scene=scene,
             name=f"{scene}{path.suffix.lower()}",
             bytes=path.stat().st_size,
             sha256=digests[scene],
         )
-        for scene, path in files
-        if scene in digests
+        for scene, path in sorted(files.items())
     ]
-    return sorted(listed, key=lambda one: one.scene)
 
 
 def digests_of(ledger: Ledger) -> dict[str, str]:
@@ -107,12 +100,12 @@ def read_manifest(path: Path) -> list[Listed]:
 
 def manifest_errors(listed: Sequence[Listed], ledger: Ledger) -> list[str]:
     """Where a manifest is not of the predictions that a ledger was measured from."""
-    told, measured = {one.scene: one.sha256 for one in listed}, digests_of(ledger)
-    found = []
-    for scenes, where in ((measured.keys() - told, "ledger"), (told.keys() - measured, "manifest")):
-        if scenes:
-            found.append(f"{len(scenes)} scenes are in the {where} alone, first {min(scenes)}")
-    other = sorted(scene for scene in told.keys() & measured if told[scene] != measured[scene])
-    if other:
-        found.append(f"sha256: {len(other)} are not the ledger's, first of {other[0]}")
-    return found
+    sent, measured = {one.scene: one.sha256 for one in listed}, digests_of(ledger)
+    groups = {
+        "scenes are in the ledger alone, first": measured.keys() - sent,
+        "scenes are in the manifest alone, first": sent.keys() - measured,
+        "of both have another SHA-256 in the ledger, first": {
+            scene for scene in sent.keys() & measured if sent[scene] != measured[scene]
+        },
+    }
+    return [f"{len(scenes)} {what} {min(scenes)}" for what, scenes in groups.items() if scenes]

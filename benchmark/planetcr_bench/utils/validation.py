@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar, get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, ParamSpec, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -44,7 +44,7 @@ _COUNTED: Final = {
     "too_short": lambda value: f"{len(value)}",
     "too_long": lambda value: f"{len(value)}",
 }
-"""Errors whose value is told by its length."""
+"""Errors whose value is shown by its length."""
 
 
 class FileModel(BaseModel):
@@ -82,6 +82,21 @@ def validate(
         raise error(lines[0])
     expected = model.model_config.get("title") or "other content"
     raise error(f"{where}: expected {expected}, got {len(lines)} errors", lines)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def collect_errors(
+    errors: list[str], step: Callable[P, R], *arguments: P.args, **options: P.kwargs
+) -> R | None:
+    """Call a function; if it refuses, add its reasons to ``errors`` and return None."""
+    try:
+        return step(*arguments, **options)
+    except BenchError as error:
+        errors += error.problems or [error.message]
+        return None
 
 
 def errors_of(invalid: ValidationError, model: type[BaseModel]) -> list[str]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from parallel_work import abort
+from parallel_work import AbortingRecord
 from paths import ROOT, RUNS
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.ledgers import (
@@ -169,7 +169,7 @@ def test_bytes_that_crash_the_reader_are_a_refusal(
 ) -> None:
     written(path, table, ledger.provenance)
     with pytest.raises(SubmissionError, match="its bytes crash the reader"):
-        decode_ledger(path, abort)
+        decode_ledger(path, AbortingRecord)
 
 
 # --- Files that unpack to more than there is memory ---------------------------------------------

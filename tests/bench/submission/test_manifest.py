@@ -67,13 +67,13 @@ def test_predictions_are_listed_by_scene_with_their_sizes_and_digests(
     tmp_path: Path, ledger: Ledger, listed: list[Listed]
 ) -> None:
     scenes = [one.scene for one in listed]
-    names = {scenes[2]: "b.TIF", scenes[0]: "c.npy", "fall_0_p_999": "d.tif", scenes[1]: "a.Tiff"}
+    names = {scenes[2]: "b.TIF", scenes[0]: "c.npy", scenes[1]: "a.Tiff"}
     for size, name in enumerate(names.values(), 1):
         (tmp_path / name).write_bytes(bytes(size))
-    found = list_predictions(ledger, ((scene, tmp_path / name) for scene, name in names.items()))
+    found = list_predictions(ledger, {scene: tmp_path / name for scene, name in names.items()})
     assert [(one.name, one.bytes, one.sha256) for one in found] == [
         (f"{scenes[0]}.npy", 2, listed[0].sha256),
-        (f"{scenes[1]}.tiff", 4, listed[1].sha256),
+        (f"{scenes[1]}.tiff", 3, listed[1].sha256),
         (f"{scenes[2]}.tif", 1, listed[2].sha256),
     ]
 
@@ -161,5 +161,5 @@ def test_every_way_of_not_fitting_a_ledger_is_named_at_once(
     assert manifest_errors([*swapped, *others, surplus], ledger) == [
         f"1 scenes are in the ledger alone, first {first.scene}",
         "1 scenes are in the manifest alone, first fall_0_p_999",
-        f"sha256: 2 are not the ledger's, first of {second.scene}",
+        f"2 of both have another SHA-256 in the ledger, first {second.scene}",
     ]

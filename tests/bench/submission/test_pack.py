@@ -92,25 +92,6 @@ def test_images_are_packed_byte_for_byte_if_asked_for(
     assert sent == images
 
 
-def test_images_that_mean_another_thing_without_the_file_beside_them_are_not_packed(
-    mine: Path, data: Path, tmp_path: Path
-) -> None:
-    turned = Path(shutil.copytree(mine, tmp_path / "turned"))
-    first = min(turned.glob("*.tif"))
-    beside = first.with_name(f"{first.name}.aux.xml")
-    beside.write_text("<PAMDataset><Metadata/></PAMDataset>")
-    packed(turned, tmp_path / "sound", data, with_predictions=True)
-    bands = "".join(
-        f'<PAMRasterBand band="{number}"><Description>{name}</Description></PAMRasterBand>'
-        for number, name in enumerate(("red", "green", "blue", "nir"), 1)
-    )
-    beside.write_text(f"<PAMDataset>{bands}</PAMDataset>")
-    with pytest.raises(SubmissionError, match="write these into the images") as refusal:
-        packed(turned, tmp_path / "entry", data, with_predictions=True)
-    assert first.name in refusal.value.problems[0]
-    assert not (tmp_path / "entry").exists()
-
-
 def test_an_archive_is_the_same_bytes_whenever_it_is_made(
     mine: Path, data: Path, tmp_path: Path
 ) -> None:
