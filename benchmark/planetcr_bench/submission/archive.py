@@ -130,7 +130,7 @@ def _checked_root(path: Path, members: Sequence[Member], limits: Limits) -> str:
     """The one folder that all files lie in, with a slash, or ""; if they can be an entry's."""
     first = members[0].name.partition("/")[0] + "/" if members else ""
     inside = _TOP.fullmatch(first) and first.isprintable()
-    root = first if inside and all(one.name.startswith(first) for one in members) else ""
+    root = first if inside and all(member.name.startswith(first) for member in members) else ""
     errors, taken = [], set[str]()
     for member in members:
         name = member.name.removeprefix(root)

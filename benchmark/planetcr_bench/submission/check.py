@@ -6,7 +6,7 @@ Where the board has the dataset, the entry is compared with what the board measu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +21,11 @@ from planetcr_bench.evaluation.runner import measure, protocols_of
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import EntryCard
-from planetcr_bench.leaderboard.entries import RUN, Status, read_entries
+from planetcr_bench.leaderboard.entries import LEDGER, RUN, Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.format import Card, Predictions
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.submission.archive import open_entry
+from planetcr_bench.submission.archive import PREDICTIONS, open_entry
 from planetcr_bench.submission.comparison import differences, same_dataset, shared_segmenters
 from planetcr_bench.submission.entry import SentEntry, read_entry
 from planetcr_bench.submission.manifest import digests_of
@@ -89,6 +89,18 @@ class CheckResult:
     samples: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Errors, and what was checked and what was not, a line each."""
+
+    errors: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+
+    def refuse(self, errors: Sequence[str], what: str = "") -> None:
+        """Add errors of the ledger."""
+        self.errors.extend(f"{LEDGER}: {what}{error}" for error in errors)
+
+
 def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
     """Check an entry.
 
@@ -102,13 +114,16 @@ def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
         DatasetError: The dataset to compare it with is not found or broken.
     """
     folder = open_entry(path, work / "entry")
-    sent = read_entry(folder, workers=config.workers, quiet=config.quiet)
+    findings = Findings()
+    sent = collect_errors(
+        findings.errors, read_entry, folder, workers=config.workers, quiet=config.quiet
+    )
     own = None
-    if sent.ledger is not None:
-        _compare_with_board(sent, sent.ledger, config)
-        own = _compare_with_dataset(sent, sent.ledger, config, work)
-    if sent.errors or sent.card is None or sent.ledger is None or sent.run is None:
-        lines = [_short(line.replace(f"{folder}/", "")) for line in sent.errors]
+    if sent is not None:
+        _compare_with_board(sent, config, findings)
+        own = _compare_with_dataset(sent, config, work, findings)
+    if sent is None or findings.errors:
+        lines = [_short(line.replace(f"{folder}/", "")) for line in findings.errors]
         raise SubmissionError(f"{path}: expected an entry that can be believed, refused", lines)
     images = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
     first = f"card, record, ledger and manifest are sound and agree; {images} were sent"
@@ -118,7 +133,7 @@ def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
         ledger=ledger,
         run=run,
         status="claimed" if own is None else "verified",
-        checked=[first, *sent.checked],
+        checked=[first, *findings.checked],
         samples=samples,
     )
 
@@ -131,9 +146,9 @@ def _short(line: str) -> str:
 # --- With runs that are believed --------------------------------------------------------------
 
 
-def _compare_with_board(sent: SentEntry, ledger: Ledger, config: CheckConfig) -> None:
+def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings) -> None:
     """Compare with other runs what follows from the dataset, and sums of the same images."""
-    results = config.results
+    results, ledger = config.results, sent.ledger
     entries, _ = ([], []) if results is None else read_entries(results)
     if results is None or not entries:
         return  # a folder that a killed command began is none
@@ -143,41 +158,48 @@ def _compare_with_board(sent: SentEntry, ledger: Ledger, config: CheckConfig) ->
         same = {scene for scene, _ in digests.items() & digests_of(entry.ledger).items()}
         if same:
             line = f"{len(same)} of its {len(digests)} predictions are those of {where}"
-            sent.checked.append(f"{line}, verified" if verified else line)
+            findings.checked.append(f"{line}, verified" if verified else line)
         if entry.name == ledger.name and len(same) == len(digests) and not verified:
             continue  # what was sent before, and may have been wrong
         if same_dataset(entry.ledger.provenance, ledger.provenance):
             known.append(entry)
             if same and verified and not config.measures_all(sent):
-                _compare_images(sent, ledger, entry.ledger, same, where)
-    if not known:
-        line = f"its input was not compared: no other run in {results} is on its dataset"
-        sent.checked.append(line)
-        return
-    reference = max(known, key=lambda entry: entry.status == "verified")
-    _compare_input(sent, ledger, reference.ledger, results / reference.folder)
+                # with another scale, the images must be sent, and all be measured again
+                part = replace(ledger, frame=ledger.frame[ledger.frame["scene"].isin(same)])
+                what = f"{where}, verified, of the same images (--sample all overrules it)"
+                wrong = differences(part, entry.ledger, whole=True)
+                findings.refuse(wrong, f"differs from {what}: ")
+    if known:
+        reference = max(known, key=lambda entry: entry.status == "verified")
+        _compare_input(ledger, reference.ledger, results / reference.folder, findings)
+    else:
+        _compare_track(ledger, entries, results, findings)
 
 
-def _compare_images(
-    sent: SentEntry, ledger: Ledger, known: Ledger, scenes: set[str], where: Path
-) -> None:
-    """Of images that the board has measured itself, all sums must be the same.
-
-    Their scale may be another one: then the images must be sent, and all be measured again.
-    """
-    part = replace(ledger, frame=ledger.frame[ledger.frame["scene"].isin(scenes)])
-    what = f"{where}, verified, of the same images (--sample all overrules it)"
-    sent.refuse(differences(part, known, whole=True), f"differs from {what}: ")
-
-
-def _compare_input(sent: SentEntry, ledger: Ledger, known: Ledger, where: Path) -> None:
+def _compare_input(ledger: Ledger, known: Ledger, where: Path, findings: Findings) -> None:
     """What follows from the dataset alone must be as in another run on it."""
     wrong = differences(ledger, known, whole=False)
     surplus = sorted(digests_of(ledger).keys() - digests_of(known).keys())
     if surplus and known.provenance["complete"]:
         wrong.append(f"{len(surplus)} scenes are not in it, first {surplus[0]}")
-    sent.refuse(wrong, f"differs from {where}, a run on the same dataset: ")
-    sent.checked.append(f"its input was compared with {where}")
+    findings.refuse(wrong, f"differs from {where}, a run on the same dataset: ")
+    findings.checked.append(f"its input was compared with {where}")
+
+
+def _compare_track(
+    ledger: Ledger, entries: Sequence[Entry], results: Path, findings: Findings
+) -> None:
+    """A track has one dataset: that of its verified runs, none of which is on this one."""
+    track, got = ledger.provenance["track"], ledger.provenance["fingerprint"]
+    for entry in entries:
+        if entry.status == "verified" and entry.run["track"] == track:
+            expected, where = entry.run["fingerprint"], results / entry.folder
+            findings.refuse(
+                [f"fingerprint: expected {expected[:12]}… of {where}, verified, got {got[:12]}…"]
+            )
+            return
+    line = f"its input was not compared: no other run in {results} is on its dataset"
+    findings.checked.append(line)
 
 
 # --- With the dataset -------------------------------------------------------------------------
@@ -187,35 +209,56 @@ Own = tuple[Ledger, dict[str, Any], bytes]
 
 
 def _compare_with_dataset(
-    sent: SentEntry, ledger: Ledger, config: CheckConfig, work: Path
+    sent: SentEntry, config: CheckConfig, work: Path, findings: Findings
 ) -> Own | None:
     """Measure again what can be measured; return that if it is all."""
     if config.data is None:
-        sent.checked.append("it was not compared with the dataset; give that with --data")
+        findings.checked.append("it was not compared with the dataset; give that with --data")
         return None
     dataset = find_dataset(
         sent.folder,
         Card(),
         data=config.data,
-        split=ledger.provenance["split"],
+        split=sent.ledger.provenance["split"],
         scene_list=config.scene_list,
         workers=config.workers,
         quiet=config.quiet,
     )
     by_name = {files.name: files for files in dataset.scenes}
-    if wrong := _dataset_errors(ledger, dataset, by_name):
-        sent.refuse(wrong)
+    if wrong := _dataset_errors(sent.ledger, dataset, by_name):
+        findings.refuse(wrong)
         return None
-    if sent.predictions is not None and config.measures_all(sent):
-        return _verify(sent, ledger, sent.predictions.folder, dataset, config, work)
-    scenes = sorted(by_name[name] for name in digests_of(ledger))
+    if config.measures_all(sent):
+        return _verify(sent, dataset, config, work, findings)
+    scenes = sorted(by_name[name] for name in digests_of(sent.ledger))
     count = len(scenes) if config.sample is None else min(config.sample, len(scenes))
     drawn = np.random.default_rng(config.seed).choice(len(scenes), count, replace=False)
-    if count:
-        _measure_again(sent, ledger, dataset, [scenes[index] for index in drawn], config, work)
+    chosen = [scenes[index] for index in drawn]
+    if chosen:
+        own = _measure(sent, dataset, chosen, config, work, findings)
+        images = sent.predictions is not None
+        what = (
+            "measured again from the predictions" if images else "compared with the dataset's input"
+        )
+        line = f"{count} scenes, drawn with seed {config.seed}, were {what}"
+        _compare_measured(sent.ledger, own, line, findings, whole=images)
     else:
-        sent.checked.append("it is of the dataset; nothing was measured again")
+        findings.checked.append("it is of the dataset; nothing was measured again")
     return None
+
+
+def _compare_measured(
+    ledger: Ledger, own: Ledger, line: str, findings: Findings, *, whole: bool
+) -> None:
+    """Compare with what was measured again, and name the segmenters that were not run again."""
+    findings.refuse(differences(ledger, own, whole=whole), "measured again, ")
+    findings.checked.append(line)
+    shared = shared_segmenters(ledger, own)
+    findings.checked.extend(
+        f"segmenter {facts['name']} was not run again; give it with --segmenter"
+        for key, facts in ledger.provenance["segmenters"].items()
+        if key not in shared
+    )
 
 
 def _dataset_errors(
@@ -241,15 +284,15 @@ def _dataset_errors(
     return errors
 
 
-def _measure_again(
+def _measure(
     sent: SentEntry,
-    ledger: Ledger,
     dataset: Dataset,
     chosen: Sequence[SceneFiles],
     config: CheckConfig,
     work: Path,
-) -> None:
-    """Measure some scenes from the predictions; without them, what follows from the input alone."""
+    findings: Findings,
+) -> Ledger:
+    """Measure some scenes from the predictions; without them, the input as if it was predicted."""
     if sent.predictions is not None:
         files = {scene: sent.files[scene.name] for scene in chosen}
         predictions = replace(sent.predictions, files=files)
@@ -257,7 +300,7 @@ def _measure_again(
         files = {scene: scene.path("planet_cloudy") for scene in chosen}
         predictions = Predictions(dataset.folder, Card(), files, OPTICAL_SIZE)
     protocols = protocols_of(predictions.size)
-    segmenters = [one for one in config.segmenters if one.key in ledger.segmenters]
+    segmenters = [each for each in config.segmenters if each.key in sent.ledger.segmenters]
     table, problems = measure(
         predictions,
         {},
@@ -266,34 +309,24 @@ def _measure_again(
         workers=config.workers,
         quiet=config.quiet,
     )
+    findings.errors.extend(problems)
     provenance = {
         "fingerprint": dataset.fingerprint,
         "protocols": {protocol.name: protocol.signature("all") for protocol in protocols},
         "segmenters": {segmenter.key: segmenter.facts for segmenter in segmenters},
     }
-    own = Ledger(table.to_pandas(ignore_metadata=True), provenance)
-    whole = sent.predictions is not None
-    sent.errors += problems
-    sent.refuse(differences(ledger, own, whole=whole), "measured again, ")
-    what = "measured again from the predictions" if whole else "compared with the dataset's input"
-    sent.checked.append(f"{len(chosen)} scenes, drawn with seed {config.seed}, were {what}")
-    sent.checked += _unread(ledger, own)
+    return Ledger(table.to_pandas(ignore_metadata=True), provenance)
 
 
 def _verify(
-    sent: SentEntry,
-    ledger: Ledger,
-    predictions: Path,
-    dataset: Dataset,
-    config: CheckConfig,
-    work: Path,
+    sent: SentEntry, dataset: Dataset, config: CheckConfig, work: Path, findings: Findings
 ) -> Own | None:
     """Evaluate the predictions as if they were the board's own."""
-    record = ledger.provenance
+    record = sent.ledger.provenance
     done = collect_errors(
-        sent.errors,
+        findings.errors,
         evaluate,
-        predictions,
+        sent.folder / PREDICTIONS,
         work / "results",
         data=dataset.folder,
         split=dataset.split,
@@ -310,21 +343,9 @@ def _verify(
         return None
     own, out, _ = done
     scenes = own.provenance["scenes"]
-    wrong = differences(ledger, own, whole=True)
     if scenes != record["scenes"]:
-        wrong.append(f"expected {scenes} scenes, got {record['scenes']}")
-    sent.refuse(wrong, "measured again, ")
-    sent.checked.append(f"all {scenes} scenes were measured again from the predictions")
-    sent.checked += _unread(ledger, own)
+        findings.refuse([f"measured again, expected {scenes} scenes, got {record['scenes']}"])
+    line = f"all {scenes} scenes were measured again from the predictions"
+    _compare_measured(sent.ledger, own, line, findings, whole=True)
     samples = (out / SAMPLES).read_bytes() if (out / SAMPLES).exists() else b""
     return own, public_run(read_json(out / RUN, LARGEST_RECORD)), samples
-
-
-def _unread(ledger: Ledger, own: Ledger) -> list[str]:
-    """A line for each segmenter whose counts were not measured again."""
-    shared = shared_segmenters(ledger, own)
-    return [
-        f"segmenter {facts['name']} was not run again; give it with --segmenter"
-        for key, facts in ledger.provenance["segmenters"].items()
-        if key not in shared
-    ]

@@ -1,4 +1,4 @@
-"""Read the parts of an entry from a stranger, and check that they agree with each other."""
+"""Read the parts of an untrusted entry, and check that they agree with each other."""
 
 from __future__ import annotations
 
@@ -26,34 +26,25 @@ from planetcr_bench.utils.parallel import run_batches, track
 from planetcr_bench.utils.validation import collect_errors
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SentEntry:
-    """The parts of an entry that could be read, and what was found out about them.
+    """The parts of an entry, which agree with each other.
 
     Attributes:
         folder: Where they lie.
-        errors: Everything that is wrong, one line each; empty if all parts are there and agree.
-        checked: What was checked beyond that and what was not, one line each.
         card: Who and how.
         ledger: The sums.
         run: What ``run.json`` says.
-        predictions: Scale and size of the images; None if none were sent, or not those of the
-            ledger.
+        predictions: Scale and size of the images; None if none were sent.
         files: Scene to image.
     """
 
     folder: Path
-    errors: list[str] = field(default_factory=list)
-    checked: list[str] = field(default_factory=list)
-    card: EntryCard | None = None
-    ledger: Ledger | None = None
-    run: dict[str, Any] | None = None
+    card: EntryCard
+    ledger: Ledger
+    run: dict[str, Any]
     predictions: Predictions | None = None
     files: dict[str, Path] = field(default_factory=dict)
-
-    def refuse(self, errors: Sequence[str], what: str = "") -> None:
-        """Add errors of the ledger."""
-        self.errors += [f"{LEDGER}: {what}{error}" for error in errors]
 
 
 def read_entry(folder: Path, *, workers: int | None = None, quiet: bool = False) -> SentEntry:
@@ -63,20 +54,36 @@ def read_entry(folder: Path, *, workers: int | None = None, quiet: bool = False)
         folder: From ``open_entry``.
         workers: For decoding predictions, see ``worker_count``.
         quiet: Show no progress.
+
+    Raises:
+        SubmissionError: Lists everything that is wrong with the parts.
     """
-    sent = SentEntry(folder)
-    errors = sent.errors
-    sent.card = collect_errors(errors, read_entry_card, folder / CARD)
-    sent.ledger = collect_errors(errors, read_sent_ledger, folder / LEDGER)
+    errors: list[str] = []
+    card = collect_errors(errors, read_entry_card, folder / CARD)
+    ledger = collect_errors(errors, read_sent_ledger, folder / LEDGER)
     listed = collect_errors(errors, read_manifest, folder / MANIFEST)
-    if sent.ledger is None:
-        return sent  # nothing to compare the others with
-    sent.run = collect_errors(errors, read_sent_run, folder / RUN, sent.ledger.provenance)
-    if listed is not None:
-        errors += [f"{MANIFEST}: {line}" for line in manifest_errors(listed, sent.ledger)]
+    run, predictions, files = None, None, dict[str, Path]()
+    if ledger is not None:  # else there is nothing to compare the others with
+        run = collect_errors(errors, read_sent_run, folder / RUN, ledger.provenance)
+    if ledger is not None and listed is not None:
+        errors += [f"{MANIFEST}: {line}" for line in manifest_errors(listed, ledger)]
         if (folder / PREDICTIONS).is_dir():
-            _read_predictions(sent, sent.ledger, listed, workers=workers, quiet=quiet)
-    return sent
+            size = OPTICAL_SIZE if "full" in ledger.provenance["protocols"] else CROP_SIZE
+            images = _images(folder / PREDICTIONS)
+            errors += _file_errors(folder / PREDICTIONS, images, listed)
+            files = {
+                listing.scene: images[listing.name] for listing in listed if listing.name in images
+            }
+            errors += _pixel_errors(files, ledger, size, workers=workers, quiet=quiet)
+            predictions_card = collect_errors(
+                errors, _predictions_card, folder / PREDICTIONS, ledger
+            )
+            predictions = Predictions(folder / PREDICTIONS, predictions_card or Card(), {}, size)
+    if errors or card is None or ledger is None or run is None:
+        raise SubmissionError(f"{folder}: expected the sound parts of an entry", errors)
+    return SentEntry(
+        folder=folder, card=card, ledger=ledger, run=run, predictions=predictions, files=files
+    )
 
 
 def read_sent_ledger(path: Path) -> Ledger:
@@ -93,35 +100,20 @@ def read_sent_ledger(path: Path) -> Ledger:
 # --- Predictions ------------------------------------------------------------------------------
 
 
-def _read_predictions(
-    sent: SentEntry, ledger: Ledger, listed: Sequence[Listed], *, workers: int | None, quiet: bool
-) -> None:
-    """Decode all images, and keep them if they are those that the ledger was measured from."""
-    folder = sent.folder / PREDICTIONS
-    side = OPTICAL_SIZE if "full" in ledger.provenance["protocols"] else CROP_SIZE
-    digests = digests_of(ledger)
-    images = {
+def _images(folder: Path) -> dict[str, Path]:
+    """Images of a folder by their name in a manifest."""
+    return {
         with_small_ending(path.name): path
         for path in folder.iterdir()
         if path.is_file() and not is_litter(path.name) and path.name != PREDICTIONS_CARD
     }
-    errors = list(_file_errors(folder, images, listed))
-    files = {one.scene: images[one.name] for one in listed if one.name in images}
-    work = [(path, digests.get(scene, ""), side) for scene, path in files.items()]
-    lines = run_batches(_image_errors, work, workers=workers)
-    errors += [line for line in track(lines, "Decode predictions", len(work), quiet=quiet) if line]
-    card = collect_errors(errors, _predictions_card, folder, ledger)
-    sent.errors += errors
-    if not errors and card is not None:
-        sent.files = files
-        sent.predictions = Predictions(folder, card, {}, side)
 
 
 def _file_errors(
     folder: Path, images: Mapping[str, Path], listed: Sequence[Listed]
 ) -> Iterator[str]:
     """Where the images of a folder are not those that the manifest lists."""
-    sizes = {one.name: one.bytes for one in listed}
+    sizes = {listing.name: listing.bytes for listing in listed}
     for name in sorted(sizes.keys() | images.keys()):
         if name not in sizes:
             yield f"{folder / name}: expected only files that {MANIFEST} lists"
@@ -129,6 +121,16 @@ def _file_errors(
             yield f"{folder / name}: expected this file of {MANIFEST}, found none"
         elif sizes[name] != (size := images[name].stat().st_size):
             yield f"{folder / name}: expected {sizes[name]} bytes, got {size}"
+
+
+def _pixel_errors(
+    files: Mapping[str, Path], ledger: Ledger, size: int, *, workers: int | None, quiet: bool
+) -> list[str]:
+    """Images that are not those that the ledger was measured from."""
+    digests = digests_of(ledger)
+    work = [(path, digests[scene], size) for scene, path in files.items() if scene in digests]
+    lines = run_batches(_image_errors, work, workers=workers)
+    return [line for line in track(lines, "Decode predictions", len(work), quiet=quiet) if line]
 
 
 def _image_errors(work: Sequence[tuple[Path, str, int]]) -> list[str]:

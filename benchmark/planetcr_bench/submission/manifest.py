@@ -56,7 +56,7 @@ class Manifest(FileModel):
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
-        scenes = [one.scene for one in self.files]
+        scenes = [listing.scene for listing in self.files]
         if scenes != sorted(set(scenes)):
             raise ValueError("expected each scene once and in order of names")
         return self
@@ -84,7 +84,7 @@ def digests_of(ledger: Ledger) -> dict[str, str]:
 
 def write_manifest(path: Path, listed: Sequence[Listed]) -> None:
     """Write a manifest, a line for each file."""
-    lines = ",\n".join("  " + json.dumps(one.model_dump()) for one in listed)
+    lines = ",\n".join("  " + json.dumps(listing.model_dump()) for listing in listed)
     atomic_write(path, f'{{"manifest": 1, "files": [\n{lines}\n]}}\n'.encode())
 
 
@@ -100,7 +100,7 @@ def read_manifest(path: Path) -> list[Listed]:
 
 def manifest_errors(listed: Sequence[Listed], ledger: Ledger) -> list[str]:
     """Where a manifest is not of the predictions that a ledger was measured from."""
-    sent, measured = {one.scene: one.sha256 for one in listed}, digests_of(ledger)
+    sent, measured = {listing.scene: listing.sha256 for listing in listed}, digests_of(ledger)
     groups = {
         "scenes are in the ledger alone, first": measured.keys() - sent,
         "scenes are in the manifest alone, first": sent.keys() - measured,

@@ -54,26 +54,12 @@ def pack(
     replace_old: bool = False,
     quiet: bool = False,
 ) -> tuple[Path, Ledger, list[str]]:
-    """Score predictions and pack them as an entry.
+    """Score predictions and pack them, with the card of the entry, as a folder or ``.zip``.
 
-    Args:
-        predictions: Folder of predictions.
-        card: Of the entry, ``card.toml``.
-        out: Folder or ``.zip`` to write; by default ``submissions/<name>``.
-        data: See ``evaluate``.
-        split: See there.
-        scene_list: See there.
-        name: See there.
-        results: Folder of results to which the run goes too, with its tables; None leaves nothing
-            but the entry.
-        with_predictions: Pack the images too, for the board to measure again.
-        allow_missing: See ``evaluate``.
-        optical_thickness: See there.
-        segmenters: See there.
-        workers: See there.
-        command: See there.
-        replace_old: Replace an entry at ``out``.
-        quiet: Show no progress.
+    The entry goes to ``out``, by default ``submissions/<name>``; one that is there is replaced only
+    with ``replace_old``. The run goes to ``results`` too, with its tables, if that is given.
+    ``with_predictions`` packs the images, for the board to measure again. All other options are
+    those of ``evaluate``.
 
     Returns:
         What was written, the ledger, and the problems that ``allow_missing`` let pass.
@@ -169,8 +155,8 @@ def _copy_predictions(
     predictions: Path, target: Path, files: Mapping[str, Path], listed: Sequence[Listed]
 ) -> None:
     target.mkdir()
-    for one in listed:
-        shutil.copyfile(files[one.scene], target / one.name)
+    for listing in listed:
+        shutil.copyfile(files[listing.scene], target / listing.name)
     write_card(target, read_card(predictions).model_copy(update={"dataset": None}))
 
 

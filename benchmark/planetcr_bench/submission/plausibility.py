@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from planetcr_bench.constants import OPTICAL_SIZE, THICKNESS
@@ -60,7 +61,7 @@ def ledger_errors(ledger: Ledger) -> list[str]:
 
 def _row_errors(ledger: Ledger) -> list[str]:
     frame, errors = ledger.frame, []
-    for rules in (_count_rules, _error_rules, _identity_rules):
+    for rules in (_count_rules, _error_rules, _equality_rules, _identity_rules):
         for rule, broken in rules(ledger).items():
             if broken.any():
                 first = frame.loc[broken].iloc[0]
@@ -116,6 +117,24 @@ def _error_rules(ledger: Ledger) -> Flags:
             | (sums[f"{prefix}angle_deg"] > 180 * angles * more),
         }
     return rules
+
+
+def _equality_rules(ledger: Ledger) -> Flags:
+    """Images that are the same have the same errors."""
+    frame = ledger.frame
+    equal = [
+        ("prediction_cloudy", "squared_error", "input_squared_error"),
+        ("prediction_cloudy", "angle_deg", "input_angle_deg"),
+    ]
+    if ledger.has_floor:
+        equal.append(("absolute_error", "angle_deg", "self_angle_deg"))
+        equal.append(("cloudy_clear", "input_angle_deg", "self_angle_deg"))
+    room = 10 * ROUNDING * frame["pixels"]  # of a cosine of 1, an angle keeps half the digits
+    return {
+        f"{error} to be {other} where {distance} is 0": (frame[distance] == 0)
+        & ~np.isclose(frame[error], frame[other], ROUNDING, room if "angle" in error else 0)
+        for distance, error, other in equal
+    }
 
 
 def _identity_rules(ledger: Ledger) -> Flags:

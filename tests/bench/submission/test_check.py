@@ -498,6 +498,25 @@ def test_predictions_of_another_run_are_told(packed: Path, entry: Path) -> None:
     assert f"9 {told}" in checked(entry, results=results).checked
 
 
+def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Path) -> None:
+    shutil.rmtree(entry / "predictions")
+    other = {"track": "mine", "simulation": None, "fingerprint": "1" * 64}
+    rewrite(entry, lambda ledger: ledger.provenance.update(other))
+    accept(replace(checked(entry), status="verified"), tmp_path / "board")
+    forged = {"name": "forged", "fingerprint": "0" * 64}
+    rewrite(entry, lambda ledger: ledger.provenance.update(forged))
+    assert checked(entry).status == "claimed"
+    lines = refusal(entry, results=tmp_path / "board")
+    assert "fingerprint: expected 111111111111… of " in lines
+    (claimed,) = (tmp_path / "board").glob("*/*/status.json")
+    claimed.unlink()
+    told = checked(entry, results=tmp_path / "board").checked
+    assert (
+        f"its input was not compared: no other run in {tmp_path / 'board'} is on its dataset"
+        in told
+    )
+
+
 def test_a_verified_run_is_a_witness_of_its_own_predictions(entry: Path, tmp_path: Path) -> None:
     """Sent again, it is sound; with the same predictions, nobody sends other sums."""
     accept(replace(checked(entry), status="verified"), tmp_path / "board")

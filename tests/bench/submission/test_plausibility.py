@@ -331,6 +331,24 @@ def test_no_value_of_a_sum_is_more_than_a_refusal(ledger: Ledger) -> None:
             assert ledger_errors(replace(ledger, frame=ledger.frame.assign(**{name: value})))
 
 
+def test_a_copy_of_the_input_has_the_input_s_errors(ledger: Ledger) -> None:
+    """Of a row that is the input itself, no error can be better."""
+    frame = ledger.frame
+    same = {
+        "absolute_error": frame["cloudy_clear"], "squared_error": frame["input_squared_error"],
+        "angle_deg": frame["input_angle_deg"], "angle_pixels": frame["input_angle_pixels"],
+        "prediction_cloudy": 0.0, "worse_pixels": 0,
+    }  # fmt: skip
+    copied = with_rows(ledger, frame.assign(**same))
+    assert ledger_errors(copied) == []
+    for column in ("squared_error", "angle_deg"):
+        better = with_rows(ledger, copied.frame.assign(**{column: frame[column] * 0.99}))
+        (line,) = ledger_errors(better)
+        assert line.startswith(
+            f"expected {column} to be input_{column} where prediction_cloudy is 0"
+        )
+
+
 def test_of_a_crop_the_cover_may_be_what_the_pixels_outside_allow(ledger: Ledger) -> None:
     frame, record = ledger.frame, ledger.provenance
     only = {"official": record["protocols"]["official"]}
