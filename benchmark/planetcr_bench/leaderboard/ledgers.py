@@ -159,14 +159,14 @@ def nested_text_errors(
         inner = list(value.items())
     elif isinstance(value, list):
         inner = list(enumerate(value))
-    found = []
-    for key, one in inner:
+    errors = []
+    for key, inner_value in inner:
         name = f"{where}.{key}" if where else str(key)
         if text_errors(str(key), longest=100):
-            found.append(f"{where}: expected plain keys, got {str(key)[:60]!r}")
+            errors.append(f"{where}: expected plain keys, got {str(key)[:60]!r}")
         else:
-            found += nested_text_errors(one, name, longest=longest, depth=depth - 1)
-    return found
+            errors += nested_text_errors(inner_value, name, longest=longest, depth=depth - 1)
+    return errors
 
 
 # --- Decoding -------------------------------------------------------------------------------
@@ -261,15 +261,15 @@ def _record(path: Path, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     return parse_json(metadata[METADATA_KEY], where, error=SubmissionError)
 
 
-def _column_errors(found: pa.Schema, expected: pa.Schema) -> list[str]:
+def _column_errors(got: pa.Schema, expected: pa.Schema) -> list[str]:
     names = set(expected.names)
-    surplus = [f"{name[:80]!r}: unknown column" for name in found.names if name not in names]
-    lacking = [f"{name}: expected this column, found none" for name in names - set(found.names)]
+    surplus = [f"{name[:80]!r}: unknown column" for name in got.names if name not in names]
+    lacking = [f"{name}: expected this column, found none" for name in names - set(got.names)]
     other = [
-        f"{field.name}: expected {field.type}, got {str(found.field(field.name).type)[:80]}"
+        f"{field.name}: expected {field.type}, got {str(got.field(field.name).type)[:80]}"
         for field in expected
-        if found.names.count(field.name) == 1 and found.field(field.name).type != field.type
+        if got.names.count(field.name) == 1 and got.field(field.name).type != field.type
     ]
-    if not (surplus or lacking or other) and found.names != expected.names:
+    if not (surplus or lacking or other) and got.names != expected.names:
         other = ["expected the columns in the order of a ledger, each once"]
     return [*surplus, *sorted(lacking), *other]
