@@ -343,10 +343,8 @@ def test_a_copy_of_the_input_has_the_input_s_errors(ledger: Ledger) -> None:
     assert ledger_errors(copied) == []
     for column in ("squared_error", "angle_deg"):
         better = with_rows(ledger, copied.frame.assign(**{column: frame[column] * 0.99}))
-        (line,) = ledger_errors(better)
-        assert line.startswith(
-            f"expected {column} to be input_{column} where prediction_cloudy is 0"
-        )
+        rule = f"expected {column} to be input_{column} where prediction_cloudy is 0"
+        assert any(line.startswith(rule) for line in ledger_errors(better))
 
 
 def test_of_a_crop_the_cover_may_be_what_the_pixels_outside_allow(ledger: Ledger) -> None:
