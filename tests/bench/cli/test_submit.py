@@ -106,14 +106,14 @@ def test_the_further_sums_of_a_fresh_ledger_are_packed_and_measured_again(
     done = program("submit", "check", entry, "--data", simulated, "--sample", "all", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "verified"
-    frame = ledger.frame.assign(gradient_error=ledger.frame["gradient_error"] * 0.999)
+    frame = ledger.frame.assign(input_ndvi_error=ledger.frame["input_ndvi_error"] * 0.999)
     write_checked_ledger(entry / "ledger.parquet", replace(ledger, frame=frame))
     done = program("submit", "check", entry)
     assert done.returncode == 0, done.stderr  # possible, and untrue
     for sample in ("3", "all"):
         done = program("submit", "check", entry, "--data", simulated, "--sample", sample)
         assert done.returncode == 1
-        assert "ledger.parquet: measured again, gradient_error: " in done.stderr
+        assert "ledger.parquet: measured again, input_ndvi_error: " in done.stderr
 
 
 @pytest.mark.slow
