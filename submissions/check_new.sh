@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks every entry that one checkout has and another has not, or has otherwise:
+# Checks every entry that is new or changed in one checkout, compared with another:
 #
 #   submissions/check_new.sh OLD NEW
 #
-# OLD is believed: its results are witnesses. NEW is only read. Entries on a simulated track are held
-# against that dataset, which is simulated in the current folder. Exits with 1 if one is refused, or
-# if its dataset cannot be simulated.
+# OLD is trusted: entries are compared with its results. NEW is only read. Entries on a simulated track
+# are compared with its dataset, which is simulated in the current folder. Exits with 1 if an entry is
+# refused, or if its dataset cannot be simulated.
 set -uo pipefail
 shopt -s nullglob dotglob
 old="${1:?usage: check_new.sh OLD NEW}" new="${2:?usage: check_new.sh OLD NEW}" status=0
@@ -27,7 +27,7 @@ for entry in "$new"/submissions/*; do
   checked=$((checked + 1))
   printf '\n== %q\n' "$name"
   [[ ! -e "$old/submissions/$name" ]] || echo "REPLACES the entry that was there"
-  # Sound in itself first: only then is it known of what track it is.
+  # Only an entry that is sound in itself says reliably which track it belongs to.
   if ! facts="$(planetcr-bench submit check "$entry" --results "$old/results" --json)"; then
     status=1
     continue
@@ -38,7 +38,7 @@ for entry in "$new"/submissions/*; do
     status=1
     continue
   fi
-  [[ -n "$data" ]] || echo "NOT held against the dataset of $track: it is not at hand here"
+  [[ -n "$data" ]] || echo "NOT compared with the dataset of $track, which is not available here"
   planetcr-bench submit check "$entry" --results "$old/results" \
     ${data:+--data "$data" --sample all} || status=1
 done

@@ -6,6 +6,10 @@ import os
 import signal
 import time
 
+from pydantic import model_validator
+
+from planetcr_bench.leaderboard.ledgers import Record
+
 
 def blocked(_: int) -> bool:
     """Whether Ctrl-C is blocked in this process."""
@@ -19,6 +23,10 @@ def fail_or_sleep(item: int) -> int:
     return item
 
 
-def abort(_: object) -> list[str]:
-    """Die as from bytes that crash a library."""
-    os.abort()
+class AbortingRecord(Record):
+    """Dies as from bytes that crash a library."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _abort(cls, _: object) -> object:
+        os.abort()

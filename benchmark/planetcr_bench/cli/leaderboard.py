@@ -1,4 +1,4 @@
-"""``planetcr-bench leaderboard``: results in, one static page out."""
+"""``planetcr-bench leaderboard``: build one static page from a folder of results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def leaderboard(
         typer.Option(help="Folder for index.html, leaderboard.md, leaderboard.json and .bib."),
     ] = Path("site"),
     verified: Annotated[
-        bool, typer.Option("--verified", help="Show and rank verified entries alone.")
+        bool, typer.Option("--verified", help="Show and rank verified entries only.")
     ] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -43,14 +43,14 @@ def leaderboard(
         )
     write_board(out, entries, verified=verified)
     if as_json:
-        told = {
+        facts = {
             "out": str(out),
             "files": list(FILES),
             "entries": [entry.folder for entry in entries],
             "left_out": problems,
             "claimed": claimed,
         }
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        typer.echo(json.dumps(facts, ensure_ascii=False))
         return
     unproven = f", {len(claimed)} claimed and not shown" if claimed else ""
     typer.echo(

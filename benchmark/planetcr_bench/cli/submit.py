@@ -172,11 +172,11 @@ def check(
     """Check an entry that was sent, believing nothing, and list everything that is wrong."""
     if results is not None and not results.is_dir():
         raise UsageError(f"--results: expected a folder of results, {results} is none")
-    found = _check(
+    result = _check(
         entry, sample, seed, data, scene_list, results, _segmenters(segmenter, device), workers,
         quiet=as_json,
     )  # fmt: skip
-    _print_found(found, as_json=as_json)
+    _print_result(result, as_json=as_json)
 
 
 @app.command()
@@ -199,12 +199,12 @@ def accept(
     if results.exists() and not results.is_dir():
         raise UsageError(f"--results: expected a folder of results, {results} is none")
     accepting.check_results(entry, results)
-    found = _check(
+    result = _check(
         entry, sample, seed, data, scene_list, results if results.exists() else None,
         _segmenters(segmenter, device), workers, quiet=as_json,
     )  # fmt: skip
-    folder = accepting.accept(found, results, replace_old=replace)
-    _print_found(found, as_json=as_json, accepted=str(folder))
+    folder = accepting.accept(result, results, replace_old=replace)
+    _print_result(result, as_json=as_json, accepted=str(folder))
 
 
 def _segmenters(files: list[Path] | None, device: str) -> Sequence[Segmenter]:
@@ -247,26 +247,26 @@ def _check(
         return checking.check(entry, Path(work), config)
 
 
-def _print_found(found: CheckResult, *, as_json: bool, accepted: str = "") -> None:
+def _print_result(result: CheckResult, *, as_json: bool, accepted: str = "") -> None:
     from planetcr_bench.results.aggregate import coverage
     from planetcr_bench.utils.untrusted import printable
 
     facts: dict[str, Any] = {
-        "name": found.ledger.name,
-        "track": found.run["track"],
-        "method": found.card.method,
-        "status": found.status,
-        "complete": found.run["complete"],
-        "checked": found.checked,
+        "name": result.ledger.name,
+        "track": result.run["track"],
+        "method": result.card.method,
+        "status": result.status,
+        "complete": result.run["complete"],
+        "checked": result.checked,
         **({"accepted": accepted} if accepted else {}),
     }
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
     ranked = "" if facts["complete"] else ", incomplete: never ranked"
-    sound = f"sound, {found.status}; {coverage(found.ledger)}{ranked}"
+    sound = f"sound, {result.status}; {coverage(result.ledger)}{ranked}"
     typer.echo(f"{facts['name']} ({facts['track']}): {sound}")
-    for line in found.checked:
+    for line in result.checked:
         typer.echo(f"  {printable(line)}")
     if accepted:
         typer.echo(f"Accepted: {accepted}")

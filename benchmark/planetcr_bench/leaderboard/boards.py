@@ -1,6 +1,6 @@
 """Sort entries into boards that may be ranked, and collect the sums that the page draws from.
 
-A board is one track, one dataset and one protocol. Nothing of two boards is ever put side by side.
+A board is one track, one dataset and one protocol. Boards are never mixed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Board:
 
     @property
     def is_official(self) -> bool:
-        """Whether the paper's figures may stand beside it."""
+        """Whether the paper's figures can be shown beside it."""
         return (self.track, self.protocol.name) == (PLANET_CR, "official")
 
     @property
@@ -107,13 +107,13 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
 
 def _weight(group: Sequence[Entry]) -> tuple[bool, int, int]:
     verified = sum(entry.status == "verified" for entry in group)
-    return _is_itself(group), verified, len(group)
+    return _matches_track_name(group), verified, len(group)
 
 
-def _is_itself(group: Sequence[Entry]) -> bool:
-    """Whether runs are of the dataset that the name of their track stands for, as far as we know.
+def _matches_track_name(group: Sequence[Entry]) -> bool:
+    """Whether runs are of the dataset that their track is named after, as far as can be known.
 
-    Which pixels Planet-CR has, a board cannot know; that its test split has 3,000 scenes it can.
+    A board cannot know the pixels of Planet-CR, only that its test split has 3,000 scenes.
     """
     scenes = int(group[0].run["expected_scenes"])
     return _track(group[0]) != PLANET_CR or scenes == PLANET_CR_TEST_SCENES
@@ -121,7 +121,7 @@ def _is_itself(group: Sequence[Entry]) -> bool:
 
 def _free_name(track: str, group: Sequence[Entry], taken: set[str]) -> str:
     """Name of a board that no other has: links lead to boards by their names."""
-    if not taken and _is_itself(group):
+    if not taken and _matches_track_name(group):
         return track
     fingerprint = str(group[0].run["fingerprint"])[:8]
     names = (
@@ -137,7 +137,7 @@ def _track(entry: Entry) -> str:
 
 
 def _alike(first: Entry, other: Entry) -> bool:
-    """Whether two runs may stand in one table; segmenters have columns of their own."""
+    """Whether two runs can share a table; segmenters have columns of their own."""
     if first.run["expected_scenes"] != other.run["expected_scenes"]:
         return False
     try:
@@ -148,7 +148,7 @@ def _alike(first: Entry, other: Entry) -> bool:
 
 
 @dataclass(slots=True)
-class Arrays:
+class ArrayStore:
     """Arrays of the page, each kept once however many entries share it."""
 
     texts: dict[str, str]
@@ -165,7 +165,7 @@ class Arrays:
         return key
 
 
-def cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
+def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     """Sums of every entry of a board by AOI and by what the page filters.
 
     Pooled over pixels, a cell is AOI × class × bin × region, and any selection adds its cells. As a
@@ -236,8 +236,8 @@ def _averaged(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
     return tops.join(bottoms).astype(float)
 
 
-def counts_of(board: Board, arrays: Arrays) -> dict[str, Any]:
-    """How many scenes of every AOI stand behind any selection of the page.
+def counts_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
+    """How many scenes of every AOI any selection of the page covers.
 
     Returns:
         ``index`` (key of an array: cells × 4, positions of AOI, class, bin and region; of class and
@@ -280,8 +280,8 @@ def _positions(index: pd.Index[Any]) -> NDArray[Any]:
     )
 
 
-def segmentation_cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
-    """What each segmenter tells, by AOI × class × bin.
+def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
+    """Classes that each segmenter sees, by AOI × class × bin.
 
     Returns:
         Per segmenter that has read an entry: ``name``, ``index`` (key of an array: cells × 3), and
@@ -290,19 +290,24 @@ def segmentation_cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
     """
     result: dict[str, Any] = {}
     aois = sorted({str(aoi) for ledger in board.ledgers for aoi in ledger.frame["aoi"].unique()})
-    places = [pd.Index(aois), pd.Index(LAND_COVER), pd.Index(COVER_BINS)]
+    axes = [pd.Index(aois), pd.Index(LAND_COVER), pd.Index(COVER_BINS)]
     for segmenter, name in _segmenters(board).items():
         readers = [entry for entry in board.entries if segmenter in entry.ledger.segmenters]
-        speaker = widest([entry.ledger for entry in readers])
-        tables = {image: _read(speaker, board.protocol, segmenter, image) for image in _STILL}
+        widest_ledger = widest([entry.ledger for entry in readers])
+        tables = {
+            image: _seen_classes(widest_ledger, board.protocol, segmenter, image)
+            for image in _INPUTS
+        }
         for entry in readers:
-            tables[entry.name] = _read(entry.ledger, board.protocol, segmenter, "prediction")
+            tables[entry.name] = _seen_classes(
+                entry.ledger, board.protocol, segmenter, "prediction"
+            )
         index = tables["clear"].index
         for table in tables.values():
             index = index.union(table.index)
         positions = [
-            place.get_indexer(pd.Index(index.get_level_values(level)))
-            for level, place in enumerate(places)
+            axis.get_indexer(pd.Index(index.get_level_values(level)))
+            for level, axis in enumerate(axes)
         ]
         result[segmenter] = {
             "name": name,
@@ -315,7 +320,7 @@ def segmentation_cells_of(board: Board, arrays: Arrays) -> dict[str, Any]:
     return result
 
 
-_STILL: Final = ("clear", "cloudy")
+_INPUTS: Final = ("clear", "cloudy")
 
 
 def _segmenters(board: Board) -> dict[str, str]:
@@ -326,7 +331,7 @@ def _segmenters(board: Board) -> dict[str, str]:
     return {key: str(facts[key]["name"]) for key in sorted(facts)}
 
 
-def _read(ledger: Ledger, protocol: Protocol, segmenter: str, image: str) -> pd.DataFrame:
+def _seen_classes(ledger: Ledger, protocol: Protocol, segmenter: str, image: str) -> pd.DataFrame:
     source = "cloudy" if image == "cloudy" else "prediction"
     names = [name for name in segmenter_columns(segmenter) if f"_{source}_" in name]
     rows = _rows(ledger, protocol, names)

@@ -1,6 +1,6 @@
 """Read the card of an entry: who made the method, and how.
 
-A card comes from strangers and ends on a page: only plain text of modest length passes.
+A card comes from a stranger and is shown on a page: only short plain text passes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ method = ""            # as the leaderboard shows it, at most 60 characters
 authors = [""]         # one name each
 licence = ""           # of the code, such as "MIT"; "none" if it is not published
 year = 2026            # of the method
-inputs = ["optical"]   # add "sar" if it looks at Sentinel-1
+inputs = ["optical"]   # add "sar" if it uses Sentinel-1
 training_data = ""     # what it was trained on; "none" for a method that learns nothing
 extra_data = ""        # anything beyond the training split: pre-training, other images; or "none"
 hardware = ""          # on which it was trained and run, and for how long
@@ -46,7 +46,7 @@ hardware = ""          # on which it was trained and run, and for how long
 # '''
 # notes = ""
 """
-"""A card to be filled in; refused as it is."""
+"""A card to fill in; it is refused as it is."""
 
 
 _Value = TypeVar("_Value", bound=str)
@@ -55,25 +55,27 @@ _Value = TypeVar("_Value", bound=str)
 
 
 def text_errors(text: str, *, longest: int, lines: str = "") -> list[str]:
-    """What keeps a stranger's text from being plain.
+    """Reasons why a text is not plain.
 
     Args:
         text: The text.
         longest: Characters that it may have.
         lines: Control characters that it may have.
     """
-    found = []
+    errors = []
     if len(text) > longest:
-        found.append(f"expected at most {longest} characters, got {len(text)}")
-    odd = sorted({one for one in text if one not in lines and unicodedata.category(one)[0] == "C"})
+        errors.append(f"expected at most {longest} characters, got {len(text)}")
+    odd = sorted(
+        {char for char in text if char not in lines and unicodedata.category(char)[0] == "C"}
+    )
     if odd:
-        found.append(f"expected no control characters, got {', '.join(map(ascii, odd[:3]))}")
+        errors.append(f"expected no control characters, got {', '.join(map(ascii, odd[:3]))}")
     if "<" in text or ">" in text or re.search(r"&#?\w+;", text):
-        found.append("expected plain text, got what looks like HTML ('<', '>' or '&…;')")
-    return found
+        errors.append("expected plain text, got what looks like HTML ('<', '>' or '&…;')")
+    return errors
 
 
-def _plain(longest: int = 300, lines: str = "") -> AfterValidator:
+def _plain_text(longest: int = 300, lines: str = "") -> AfterValidator:
     """A text that is given and plain."""
 
     def check(text: str) -> str:
@@ -106,14 +108,14 @@ def _check_address(text: str) -> str:
 
 
 def _check_paper(text: str) -> str:
-    """A title, or an address: what begins as one and has no blank is none but a whole one."""
+    """A title, or an address: whatever begins like an address must be a complete one."""
     return _check_address(text) if re.match(r"[A-Za-z][\w+.-]*:\S*$", text) else text
 
 
 def _check_bibtex(text: str) -> str:
     bare = text.strip()
     begins = re.match(r"@(?!string|comment|preamble)\w+\s*\{\s*[^\s,{}]+\s*,", bare, re.IGNORECASE)
-    depths = list(itertools.accumulate({"{": 1, "}": -1}.get(one, 0) for one in bare))
+    depths = list(itertools.accumulate({"{": 1, "}": -1}.get(char, 0) for char in bare))
     start = bare.find("{")
     closes = 0 in depths[start:] and depths.index(0, start) == len(bare) - 1
     if not (begins and closes):
@@ -129,7 +131,7 @@ def _check_some(values: tuple[_Value, ...]) -> tuple[_Value, ...]:
     return values
 
 
-_Text = Annotated[str, _plain()]
+_Text = Annotated[str, _plain_text()]
 _Count = Annotated[int, Field(ge=0, lt=10**16)]
 
 
@@ -146,7 +148,7 @@ class EntryCard(FileModel):
         extra_data: Anything beyond the training split; "none".
         hardware: On which it was trained and run.
         training: In a few words what a reader must know at first sight, such as a narrow network
-            that was trained for minutes; stands beside the method's name.
+            that was trained for minutes; shown beside the method's name.
         paper: Title or address.
         code: Address.
         parameters: How many numbers were learnt.
@@ -157,7 +159,7 @@ class EntryCard(FileModel):
 
     model_config = ConfigDict(title="a card as `planetcr-bench submit pack --template` prints it")
 
-    method: Annotated[str, _plain(60), AfterValidator(_check_name)]
+    method: Annotated[str, _plain_text(60), AfterValidator(_check_name)]
     authors: Annotated[tuple[_Text, ...], Field(strict=False), AfterValidator(_check_some)]
     licence: _Text
     year: Annotated[int, Field(ge=1970, le=2100)]
@@ -166,16 +168,16 @@ class EntryCard(FileModel):
         Field(strict=False),
         AfterValidator(_check_some),
     ]
-    training_data: Annotated[str, _plain(1000)]
+    training_data: Annotated[str, _plain_text(1000)]
     extra_data: _Text
     hardware: _Text
-    training: Annotated[str, _plain(80)] = ""
-    paper: Annotated[str, _plain(), AfterValidator(_check_paper)] = ""
-    code: Annotated[str, _plain(), AfterValidator(_check_address)] = ""
+    training: Annotated[str, _plain_text(80)] = ""
+    paper: Annotated[str, _plain_text(), AfterValidator(_check_paper)] = ""
+    code: Annotated[str, _plain_text(), AfterValidator(_check_address)] = ""
     parameters: _Count | None = None
     macs: _Count | None = None
-    bibtex: Annotated[str, _plain(4000, "\n\t"), AfterValidator(_check_bibtex)] = ""
-    notes: Annotated[str, _plain(2000, "\n\t")] = ""
+    bibtex: Annotated[str, _plain_text(4000, "\n\t"), AfterValidator(_check_bibtex)] = ""
+    notes: Annotated[str, _plain_text(2000, "\n\t")] = ""
 
 
 def read_entry_card(path: Path) -> EntryCard:

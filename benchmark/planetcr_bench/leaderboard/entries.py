@@ -153,7 +153,7 @@ def _runs(results: Path) -> tuple[list[Path], list[str]]:
 
     Hidden folders are unfinished runs. Links are not followed: they may lead anywhere, also back.
     """
-    found, problems = [], []
+    runs, problems = [], []
     waiting = [results]
     while waiting:
         folder = waiting.pop()
@@ -162,19 +162,20 @@ def _runs(results: Path) -> tuple[list[Path], list[str]]:
         except OSError as error:
             problems.append(f"{folder}: cannot be read ({error.strerror})")
             continue
-        is_run = any(one.name in (LEDGER, RUN) for one in inside)
-        found += [folder] if is_run else []
-        for one in _visible(inside):
-            if one.is_symlink():
-                problems += [] if is_run else _link_errors(Path(one.path))
-            elif one.is_dir(follow_symlinks=False):
-                waiting.append(Path(one.path))
-    found.sort(key=lambda folder: folder.relative_to(results).as_posix())
-    return found, sorted(problems)
+        is_run = any(item.name in (LEDGER, RUN) for item in inside)
+        runs += [folder] if is_run else []
+        for item in _visible(inside):
+            if item.is_symlink():
+                problems += [] if is_run else _link_errors(Path(item.path))
+            elif item.is_dir(follow_symlinks=False):
+                waiting.append(Path(item.path))
+    runs.sort(key=lambda folder: folder.relative_to(results).as_posix())
+    return runs, sorted(problems)
 
 
 def _visible(inside: Sequence[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
-    return (one for one in inside if not one.name.startswith(".") and one.name not in (LEDGER, RUN))
+    names = (LEDGER, RUN)
+    return (item for item in inside if item.name[0] != "." and item.name not in names)
 
 
 def _link_errors(link: Path) -> list[str]:
@@ -260,7 +261,7 @@ class StatusFile(FileModel):
 
 
 def status_of(folder: Path, status: Status, checked: Sequence[str] = ()) -> dict[str, Any]:
-    """What ``status.json`` of a run shall say."""
+    """Content of ``status.json`` for a run."""
     ledger = read_bytes(folder / LEDGER, LARGEST_LEDGER, error=LedgerError)
     digest = hashlib.sha256(ledger).hexdigest()
     return StatusFile(status=status, ledger_sha256=digest, checked=list(checked)).model_dump()
@@ -270,26 +271,26 @@ def _status(folder: Path) -> Status:
     path = folder / STATUS
     if not os.path.lexists(path):
         return "claimed"
-    said = validate(StatusFile, read_json(path, error=LedgerError), str(path), error=LedgerError)
-    if said.ledger_sha256 != status_of(folder, said.status)["ledger_sha256"]:
+    stored = validate(StatusFile, read_json(path, error=LedgerError), str(path), error=LedgerError)
+    if stored.ledger_sha256 != status_of(folder, stored.status)["ledger_sha256"]:
         raise LedgerError(
             f"{path}: expected the status of this {LEDGER}, it is of another one; accept the "
             "entry again, or delete this file: then the run is claimed"
         )
-    return said.status
+    return stored.status
 
 
 def runs_named(results: Path, track: str, name: str) -> list[Path]:
     """Folders of runs of a name in a track, wherever below a folder of results they lie."""
-    found = []
+    folders = []
     for folder in _runs(results)[0] if results.is_dir() else []:
         try:
             run = read_json(folder / RUN, LARGEST_RECORD, error=LedgerError)
         except BenchError:
             continue  # the board names it and leaves it out
         if (run.get("track"), run.get("name")) == (track, name):
-            found.append(folder)
-    return found
+            folders.append(folder)
+    return folders
 
 
 def _samples(path: Path) -> str:
@@ -302,7 +303,7 @@ def _samples(path: Path) -> str:
 
 
 def _without_repeats(entries: Sequence[Entry], results: Path, problems: list[str]) -> list[Entry]:
-    """Two runs of one name in one track cannot both be meant: neither is shown."""
+    """Leave out all runs of a name and track if there are several."""
     by_name: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         by_name.setdefault((entry.run["track"], entry.name), []).append(entry)
@@ -314,7 +315,7 @@ def _without_repeats(entries: Sequence[Entry], results: Path, problems: list[str
 
 
 def predictions_of(ledger: Ledger) -> str:
-    """A digest of all predictions of a run and of their scale: equal for the same images."""
+    """A digest of a run's predictions and their scale; the same images have the same one."""
     pairs = ledger.frame[["scene", "prediction_sha256"]].drop_duplicates().astype(str)
     lines = sorted(pairs["scene"] + " " + pairs["prediction_sha256"])
     text = "\n".join([repr(ledger.provenance["scale"]), *lines])

@@ -6,7 +6,7 @@ A broken file can crash or confuse the library that decodes it, so another proce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -129,12 +129,12 @@ class RunFacts(FileModel):
     notes: list[str] = Field(default_factory=list)
 
 
-def record_errors(record: Mapping[str, Any]) -> list[str]:
-    """What keeps the record of a ledger from being shown, one line each; unknown keys pass."""
+def record_errors(record: Mapping[str, Any], model: type[Record] = Record) -> list[str]:
+    """What keeps the record of a ledger from being shown, one line each."""
     try:
-        Record.model_validate(record)
+        model.model_validate(record)
     except ValidationError as invalid:
-        return errors_of(invalid, Record)
+        return errors_of(invalid, model)
     return nested_text_errors(record)
 
 
@@ -160,34 +160,33 @@ def nested_text_errors(
         inner = list(value.items())
     elif isinstance(value, list):
         inner = list(enumerate(value))
-    found = []
-    for key, one in inner:
+    errors = []
+    for key, inner_value in inner:
         name = f"{where}.{key}" if where else str(key)
         if text_errors(str(key), longest=100):
-            found.append(f"{where}: expected plain keys, got {str(key)[:60]!r}")
+            errors.append(f"{where}: expected plain keys, got {str(key)[:60]!r}")
         else:
-            found += nested_text_errors(one, name, longest=longest, depth=depth - 1)
-    return found
+            errors += nested_text_errors(inner_value, name, longest=longest, depth=depth - 1)
+    return errors
 
 
 # --- Decoding -------------------------------------------------------------------------------
 
-CheckRecord = Callable[[Mapping[str, Any]], list[str]]
 _UNREADABLE: Final = "expected a ledger of planetcr-bench, cannot be read"
 
 
-def decode_ledger(path: Path, check_record: CheckRecord = record_errors) -> Ledger:
+def decode_ledger(path: Path, model: type[Record] = Record) -> Ledger:
     """Decode a ledger under limits, in another process; its rows may say anything.
 
     Args:
         path: The file, a regular one.
-        check_record: Errors of what the ledger says of its run; importable by name.
+        model: What the ledger may say of its run.
 
     Raises:
         SubmissionError: It is too large, no ledger, or lists the errors of its record or columns.
     """
     lost = f"{path}: {_UNREADABLE} (its bytes crash the reader)"
-    record, rows = run_sandboxed(partial(_decode, check_record=check_record), path, lost=lost)
+    record, rows = run_sandboxed(partial(_decode, model=model), path, lost=lost)
     table = pa.ipc.open_stream(rows).read_all()
     return Ledger(table.to_pandas(ignore_metadata=True), record)
 
@@ -199,13 +198,13 @@ def refuse(path: Path, errors: Sequence[str]) -> None:
         raise SubmissionError(message, [f"{path}: {error}" for error in errors])
 
 
-def _decode(path: Path, check_record: CheckRecord = record_errors) -> tuple[dict[str, Any], bytes]:
+def _decode(path: Path, model: type[Record] = Record) -> tuple[dict[str, Any], bytes]:
     """What a file says of its run, and its rows as an Arrow stream; in another process."""
     try:
         if path.stat().st_size > LARGEST_LEDGER:
             raise SubmissionError(f"{path}: expected at most {LARGEST_LEDGER} bytes")
         with pq.ParquetFile(path) as file:
-            record, table = _read(path, file, check_record)
+            record, table = _read(path, file, model)
     except (OSError, ValueError, pa.ArrowException, MemoryError) as error:
         raise SubmissionError(f"{path}: {_UNREADABLE} ({error})") from error
     sink = pa.BufferOutputStream()
@@ -214,9 +213,7 @@ def _decode(path: Path, check_record: CheckRecord = record_errors) -> tuple[dict
     return record, sink.getvalue().to_pybytes()
 
 
-def _read(
-    path: Path, file: pq.ParquetFile, check_record: CheckRecord
-) -> tuple[dict[str, Any], pa.Table]:
+def _read(path: Path, file: pq.ParquetFile, model: type[Record]) -> tuple[dict[str, Any], pa.Table]:
     cells, unpacked = _sizes(file.metadata)
     if cells > MOST_CELLS:
         raise SubmissionError(f"{path}: expected at most {MOST_CELLS} cells, got {cells}")
@@ -225,7 +222,7 @@ def _read(
             f"{path}: expected at most {LARGEST_UNPACKED} bytes unpacked, got {unpacked}"
         )
     record = _record(path, file.schema_arrow.metadata or {})
-    refuse(path, check_record(record))
+    refuse(path, record_errors(record, model))
     names = file.schema_arrow.names
     floor = not FLOOR_SUMS.keys().isdisjoint(names)
     further = not FURTHER_SUMS.keys().isdisjoint(names)
@@ -265,15 +262,15 @@ def _record(path: Path, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     return parse_json(metadata[METADATA_KEY], where, error=SubmissionError)
 
 
-def _column_errors(found: pa.Schema, expected: pa.Schema) -> list[str]:
+def _column_errors(got: pa.Schema, expected: pa.Schema) -> list[str]:
     names = set(expected.names)
-    surplus = [f"{name[:80]!r}: unknown column" for name in found.names if name not in names]
-    lacking = [f"{name}: expected this column, found none" for name in names - set(found.names)]
+    surplus = [f"{name[:80]!r}: unknown column" for name in got.names if name not in names]
+    lacking = [f"{name}: expected this column, found none" for name in names - set(got.names)]
     other = [
-        f"{field.name}: expected {field.type}, got {str(found.field(field.name).type)[:80]}"
+        f"{field.name}: expected {field.type}, got {str(got.field(field.name).type)[:80]}"
         for field in expected
-        if found.names.count(field.name) == 1 and found.field(field.name).type != field.type
+        if got.names.count(field.name) == 1 and got.field(field.name).type != field.type
     ]
-    if not (surplus or lacking or other) and found.names != expected.names:
+    if not (surplus or lacking or other) and got.names != expected.names:
         other = ["expected the columns in the order of a ledger, each once"]
     return [*surplus, *sorted(lacking), *other]

@@ -205,7 +205,7 @@ function estimate(sums) {
   return { value, low, high, freedom, aois, effective: effectiveOf(sums.parts.map(sums.errors), sizes), without, told };
 }
 
-/** How many AOIs a score hangs on: (Σ e)² / Σ e² over the errors of AOIs (Kish 1965). */
+/** The effective number of AOIs behind a score: (Σ e)² / Σ e² over the errors of AOIs (Kish 1965). */
 function effectiveOf(errors, sizes) {
   const sum = (values) => values.reduce((found, value) => found + value, 0);
   const total = sum(errors);
@@ -365,7 +365,7 @@ function compared(ranked) {
     alone: detectable_difference(pairs, 1), corrected: detectable_difference(pairs, pairs.length) };
 }
 
-/** Letters by places that are told apart: two share one if, and only if, they are not (Piepho 2004). */
+/** Letters from the pairs that differ significantly: two places share one if, and only if, they do not (Piepho 2004). */
 function lettersOf(count, told) {
   const apart = new Array(count).fill(0n);
   for (const [i, j] of told) apart[Math.min(i, j)] |= 1n << BigInt(Math.max(i, j));
@@ -416,7 +416,7 @@ function absorb(columns, added) {
   return kept;
 }
 
-/** Columns that join every two methods that are not told apart, pair by pair, best first. */
+/** Columns that join every two methods without a significant difference, pair by pair, best first. */
 function cover(apart) {
   const everyone = (1n << BigInt(apart.length)) - 1n;
   const bit = (i) => 1n << BigInt(i);
@@ -501,14 +501,14 @@ function fill(select, options, value) {
   select.value = value;
 }
 
-/** A score, its interval, and how many AOIs it hangs on. */
+/** A score, its interval, and the effective number of AOIs behind it. */
 function labelled(score, digits) {
   const parts = [text(score.value, digits)];
   const known = Number.isFinite(score.high - score.low);
   if (known) parts.push(make("span", `[${text(score.low, digits)}, ${text(score.high, digits)}]`, { class: "pm" }));
   if (Number.isFinite(score.effective)) {
-    const hangs = `The score hangs on as many AOIs as ${text(score.effective, 1)} of equal error, of ${score.aois}.`;
-    parts.push(make("span", `${text(score.effective, 1)} of ${score.aois} AOIs`, { class: "pm effective", title: hangs }));
+    const meaning = `${text(score.effective, 1)} AOIs of equal error would determine the score as ${score.aois} do.`;
+    parts.push(make("span", `${text(score.effective, 1)} of ${score.aois} AOIs`, { class: "pm effective", title: meaning }));
   }
   return parts;
 }
@@ -956,7 +956,7 @@ function showAbout() {
   const size = chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${board().scenes} of ${aois}.` : `${board().scenes} scenes of ${aois} AOIs.`;
   at("about").replaceChildren(
     ...(board().simulated ? [make("span", "simulated", { class: "badge warned" }), " These scenes were simulated. "] : []),
-    ...(DATA.verified_only ? ["Verified entries alone. "] : []), `${size} Signature: ${board().signature}`);
+    ...(DATA.verified_only ? ["Verified entries only. "] : []), `${size} Signature: ${board().signature}`);
 }
 
 function showNotes(rows) {
@@ -965,12 +965,12 @@ function showNotes(rows) {
   const statuses = [...new Set(entries.map((entry) => entry.status))].sort();
   const windows = new Set(entries.map((entry) => entry.input_window));
   at("notes").replaceChildren(...[
-    `${countsOf(behindBoard())}; [low, high] is the 95 % interval over AOIs, and under it stands how many AOIs the score hangs on; `
+    `${countsOf(behindBoard())}; [low, high] is the 95 % interval over AOIs, and below it the effective number of AOIs behind the score; `
       + "methods that share a letter are not significantly different.",
     partial ? `${partial} incomplete: not ranked.` : "",
     board().remark,
-    isOfficial() ? "Input window: what the network was shown of a patch; official figures hang on it." : "",
-    isOfficial() && windows.size > 1 ? "Rows of different input windows stand here: hold only those of one against each other." : "",
+    isOfficial() ? "Input window: what the network was shown of a patch; official figures depend on it." : "",
+    isOfficial() && windows.size > 1 ? "This table has rows of different input windows; compare only rows of the same one." : "",
     ...statuses.map((status) => `${status[0].toUpperCase()}${status.slice(1)}: ${DATA.statuses[status]}`),
   ].filter(Boolean).map((words) => make("span", `${words} `)));
 }

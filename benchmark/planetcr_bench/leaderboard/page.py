@@ -31,7 +31,7 @@ from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.boards import (
     AXES,
-    Arrays,
+    ArrayStore,
     Board,
     boards_of,
     cells_of,
@@ -67,7 +67,7 @@ def write_board(out: Path, entries: Sequence[Entry], *, verified: bool = False) 
     Args:
         out: Folder, made if need be.
         entries: What to show.
-        verified: These are the verified ones alone, which the files then say.
+        verified: Say in the files that only verified entries are shown.
     """
     boards = boards_of(entries)
     summaries = [summary(board) for board in boards]
@@ -94,13 +94,13 @@ def summary(board: Board) -> dict[str, Any]:
     stand_ins = _stand_ins(board)
     by_name = {entry.name: _summary(entry, board, by_metric, stand_ins) for entry in board.entries}
 
-    def place(entry: Mapping[str, Any]) -> tuple[bool, float, str, bool]:
-        first = by_name[stand_ins[entry["name"]]]  # the same images stand side by side
+    def sort_key(entry: Mapping[str, Any]) -> tuple[bool, float, str, bool]:
+        first = by_name[stand_ins[entry["name"]]]  # the same images side by side
         psnr = from_json_value(first["scores"]["psnr"])
         worst_first = math.inf if math.isnan(psnr) else -psnr
         return not entry["complete"], worst_first, first["name"], entry is not first
 
-    entries = sorted(by_name.values(), key=place)
+    entries = sorted(by_name.values(), key=sort_key)
     ranked = list(dict.fromkeys(stand_ins[entry["name"]] for entry in entries if entry["complete"]))
     for entry in entries:
         rank = ranked.index(stand_ins[entry["name"]]) + 1 if entry["complete"] else None
@@ -133,10 +133,10 @@ def _stand_ins(board: Board) -> dict[str, str]:
 
 
 def _comparisons(board: Board) -> tuple[bool, list[MetricComparison]]:
-    """Whether complete runs, as claimed, have the same AOIs, and the comparisons of all scores.
+    """Whether runs can be compared, and the comparisons of all scores but those of segmenters.
 
-    Of segmenters' scores nothing. Intervals are by Student's t alone, as the page finds them again
-    for any filter; of runs that are not comparable there is nothing else.
+    Intervals are by Student's t alone, as the page computes them for any filter; runs that cannot
+    be compared have intervals, but no differences.
     """
     ledgers = [without_segmenters(ledger) for ledger in board.ledgers]
     try:
@@ -154,7 +154,7 @@ def _comparisons(board: Board) -> tuple[bool, list[MetricComparison]]:
 
 
 def _detectable(comparison: MetricComparison) -> dict[str, Any]:
-    """Detectable differences: of one pair alone, and Holm-corrected."""
+    """Detectable differences: of a single pair, and Holm-corrected."""
     return {
         "alone": to_json_value(detectable_difference(comparison.pairs)),
         "corrected": to_json_value(detectable_difference(comparison.pairs, corrected=True)),
@@ -224,8 +224,8 @@ def payload(
     *,
     verified: bool = False,
 ) -> dict[str, Any]:
-    """All that the page knows: boards, their sums, published figures."""
-    arrays = Arrays({})
+    """Data of the page: boards, their sums, published figures."""
+    arrays = ArrayStore({})
     shown = [
         {
             **{key: overview[key] for key in _OF_BOARD},
@@ -271,7 +271,7 @@ def _metric(name: str) -> dict[str, Any]:
 
 
 def _shown(entry: Entry, board: Board, overview: Mapping[str, Any]) -> dict[str, Any]:
-    mine = next(each for each in overview["entries"] if each["name"] == entry.name)
+    summary_of_entry = next(each for each in overview["entries"] if each["name"] == entry.name)
     run = {
         "Folder": entry.folder,
         "Dataset fingerprint": str(entry.run["fingerprint"]),
@@ -282,7 +282,7 @@ def _shown(entry: Entry, board: Board, overview: Mapping[str, Any]) -> dict[str,
         "Command": printable(entry.run.get("command", ""))[:_LONGEST_COMMAND],
     }
     facts = {label: value for label, value in run.items() if value}
-    shown = {key: mine[key] for key in _OF_ENTRY}
+    shown = {key: summary_of_entry[key] for key in _OF_ENTRY}
     return {**shown, "run": facts, "samples": entry.samples}
 
 
@@ -294,12 +294,12 @@ _LONGEST_COMMAND: Final = 1000
 _WINDOWS: Final = {
     "160": "the network was shown the centre 160 × 160 alone",
     "whole": "the network was shown whole patches",
-    "unknown": "nobody says whether the network was shown whole patches or their centre alone",
+    "unknown": "not stated: whole patches or their centre alone",
 }
 
 
-def _add_published(shown: list[dict[str, Any]], arrays: Arrays) -> None:
-    """Put the paper's rows on the official board of its track, which they make if need be."""
+def _add_published(shown: list[dict[str, Any]], arrays: ArrayStore) -> None:
+    """Put the paper's rows on the official board of its track, and make that if need be."""
     official = PROTOCOLS["official"]
     home = [board for board in shown if board["id"] == f"{PLANET_CR}/{official.name}"]
     if not home:
@@ -332,7 +332,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def page(data: Mapping[str, Any]) -> str:
-    """The page, whole in one file, allowed to run its own script and nothing else."""
+    """The page in one file, whose policy allows its own script and style only."""
     style, script, skeleton = (_part(f"page.{suffix}") for suffix in ("css", "js", "html"))
     return Template(skeleton).substitute(
         version=__version__,
@@ -375,7 +375,7 @@ def markdown(
 ) -> str:
     """Ranks of every board, and the paper's figures apart from them."""
     parts = ["# Leaderboard\n", "Ranked by PSNR. Incomplete entries are shown and not ranked.\n"]
-    parts += ["**Verified entries alone; claimed ones are left out.**\n"] if verified else []
+    parts += ["**Verified entries only; claimed ones are left out.**\n"] if verified else []
     parts += ["\n".join(f"- **{name}**: {words}" for name, words in STATUS_WORDS.items()) + "\n"]
     blocks = [_ranks(board, overview) for board, overview in zip(boards, summaries, strict=True)]
     return "\n".join([*parts, *(to_markdown(block) for block in [*blocks, _published_block()])])
@@ -410,8 +410,8 @@ def _ranks(board: Board, overview: Mapping[str, Any]) -> Block:
 
 _WINDOW_NOTE: Final = (
     "Input window: what the network was shown of a patch, the centre 160 × 160 alone as in the "
-    "authors' tester, or all of it; official PSNR differs between the two. Only figures of one "
-    "input window can be held against each other."
+    "authors' tester, or all of it; official PSNR differs between the two. Compare only figures of "
+    "the same input window."
 )
 
 
@@ -422,7 +422,7 @@ def _named(entry: Mapping[str, Any]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A stranger's text, of which Markdown makes nothing."""
+    """Untrusted text, escaped for Markdown."""
     return re.sub(r"([\\`*_\[\]!#])", r"\\\1", printable(text))
 
 

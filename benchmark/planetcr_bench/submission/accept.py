@@ -34,14 +34,14 @@ def check_results(entry: Path, results: Path) -> None:
         )
 
 
-def accept(found: CheckResult, results: Path, *, replace_old: bool = False) -> Path:
+def accept(result: CheckResult, results: Path, *, replace_old: bool = False) -> Path:
     """Put a checked entry among the results.
 
     Everything is written anew from the ledger that was checked; of what was sent, the card's
     fields, the sums and the record of the run alone remain.
 
     Args:
-        found: From ``check``.
+        result: From ``check``.
         results: Folder of results that :func:`check_results` accepts.
         replace_old: Replace the run of the same name and track, wherever it lies.
 
@@ -53,30 +53,28 @@ def accept(found: CheckResult, results: Path, *, replace_old: bool = False) -> P
         UsageError: The folder to be replaced holds anything else.
         BenchError: Another process accepts the same entry.
     """
-    track, name = str(found.run["track"]), found.ledger.name
+    track, name = str(result.run["track"]), result.ledger.name
     same = runs_named(results, track, name)
     if len(same) > 1:
         message = f"{results}: expected one run {name} of track {track} to replace, found several"
-        raise SubmissionError(message, [str(one) for one in same])
+        raise SubmissionError(message, [str(path) for path in same])
     out = same[0] if same else results / track / name
     with staged(out, partial(_is_run, track, name), replace_old=replace_old) as folder:
         run = folder / MADE
         run.mkdir()
-        write_checked_ledger(run / LEDGER, found.ledger)
-        write_report(run, found.ledger, found.run)
-        (run / CARD).write_text(to_toml(found.card), encoding="utf-8")
-        write_json(run / STATUS, status_of(run, found.status, found.checked))
-        if found.samples:
-            (run / SAMPLES).write_bytes(found.samples)
-        write_json(run / RUN, found.run)
+        write_checked_ledger(run / LEDGER, result.ledger)
+        write_report(run, result.ledger, result.run)
+        (run / CARD).write_text(to_toml(result.card), encoding="utf-8")
+        write_json(run / STATUS, status_of(run, result.status, result.checked))
+        if result.samples:
+            (run / SAMPLES).write_bytes(result.samples)
+        write_json(run / RUN, result.run)
     return out
 
 
-def _is_run(track: str, name: str, path: Path) -> bool:
-    """Whether nothing is lost by replacing what lies there: the run, or half of one."""
+def _is_run(track: str, name: str, folder: Path) -> bool:
+    """Whether a folder holds the run and nothing else that would be lost with it."""
     known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
-    inside = (
-        {one.name for one in path.iterdir() if not is_litter(one.name)} if path.is_dir() else {""}
-    )
-    half = not inside or (LEDGER in inside and RUN not in inside)
-    return inside <= known and (half or path in runs_named(path, track, name))
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+    surplus = [name for name in names - known if not is_litter(name)]
+    return not surplus and (not names or folder in runs_named(folder, track, name))

@@ -1,13 +1,14 @@
 """List and unpack the files of an entry: those of a folder or of a ``.zip``.
 
 Only files that an entry may have pass: by name, kind, number, size and how well they are packed.
-All of that is checked before a byte is unpacked. What systems leave behind, such as ``__MACOSX``
-and ``.DS_Store`` in Finder's archives, is passed over and never unpacked.
+All of that is checked before a byte is unpacked. What operating systems leave behind, such as
+``__MACOSX`` and ``.DS_Store`` in Finder's archives, is ignored and never unpacked.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import stat
@@ -39,9 +40,10 @@ _NAME: Final = re.compile(
 _EXPECTED: Final = f"expected only {', '.join(FILES)} and {PREDICTIONS}/<scene>.tif, .tiff or .npy"
 _TOP: Final = re.compile(r"[^./\\:][^/\\:]{0,199}/")
 _DEEPEST: Final = 3
+_NOT_PLAIN: Final = "expected a plain file, got a link, a device or a folder"
 _SMALL: Final = 1_000_000
 _LONGEST_READ: Final = 2**23
-BROKEN: Final = (
+_BROKEN: Final = (
     zipfile.BadZipFile, zlib.error, ArithmeticError, EOFError, LookupError, OSError, RuntimeError,
     ValueError,
 )  # fmt: skip
@@ -50,13 +52,9 @@ BROKEN: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an entry may take.
+    """What an entry may take: files, bytes of all and of one, and unpacked over packed bytes.
 
-    Attributes:
-        files: Files.
-        total_bytes: Of all files, unpacked.
-        file_bytes: Of one file, unpacked.
-        ratio: Unpacked over packed bytes, of whatever unpacks to more than a megabyte.
+    The ratio is of whatever unpacks to more than a megabyte.
     """
 
     files: int = 7_000
@@ -70,18 +68,11 @@ LIMITS: Final = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of a folder or an archive.
-
-    Attributes:
-        name: Path within it.
-        size: Bytes, unpacked.
-        packed: Bytes that it takes.
-        error: Why it cannot be one of an entry's, whatever its name; or "".
-    """
+    """A file of a folder or an archive: its path there, bytes, and why no entry may have it."""
 
     name: str
     size: int
-    packed: int
+    packed_size: int
     error: str = ""
 
 
@@ -97,43 +88,37 @@ def open_entry(path: Path, target: Path, *, limits: Limits = LIMITS) -> Path:
         SubmissionError: Lists everything that is wrong with the folder or archive.
     """
     if path.is_dir() and not path.is_symlink():
-        members = list(_list_folder(path, limits))
-        root = _checked_root(path, members, limits)
-        return path / root
+        return path / _checked_root(path, list(_list_folder(path, limits)), limits)
     if not path.is_file() or path.is_symlink() or path.suffix.lower() != ZIP:
-        what = (
-            "no such file or folder" if not path.is_symlink() and not path.exists() else "neither"
-        )
-        raise SubmissionError(f"{path}: expected the folder of an entry or a {ZIP}, got {what}")
+        got = "neither" if os.path.lexists(path) else "no such file or folder"
+        raise SubmissionError(f"{path}: expected the folder of an entry or a {ZIP}, got {got}")
     try:
         with _Archive(path) as packed, zipfile.ZipFile(packed) as archive:
             infos = _infos(archive, limits)
             root = _checked_root(path, [_member(info) for info in infos], limits)
             target.mkdir(parents=True)
             errors = [line for info in infos for line in _unpack(archive, info, root, target)]
-    except BROKEN as error:
+    except _BROKEN as error:
         raise SubmissionError(f"{path}: expected a {ZIP}, cannot be read ({error})") from error
     _refuse(path, errors)
     return target
 
 
 def is_entry(path: Path) -> bool:
-    """Whether a folder or archive holds an entry and nothing else that could be lost."""
+    """Whether a folder or archive holds a whole entry and no other file, or is an empty folder."""
+    members: list[Member] = []
     try:
         if path.is_dir():
             members = list(_list_folder(path, LIMITS))
-        elif path.suffix != ZIP or not path.is_file():
-            return False
-        else:
+        elif path.suffix == ZIP and path.is_file():
             with _Archive(path) as packed, zipfile.ZipFile(packed) as archive:
                 members = [_member(info) for info in _infos(archive, LIMITS)]
-                if archive.comment:
-                    return False
-        root = _checked_root(path, members, LIMITS) if members else ""
-    except (SubmissionError, *BROKEN):
-        return False
-    names = {member.name.removeprefix(root) for member in members}
-    return {MANIFEST, LEDGER} <= names or (not names and path.is_dir())
+        else:
+            return False
+        _checked_root(path, members, LIMITS)
+    except (SubmissionError, *_BROKEN):
+        return path.is_dir() and not members
+    return True
 
 
 def _refuse(path: Path, errors: Sequence[str]) -> None:
@@ -142,69 +127,76 @@ def _refuse(path: Path, errors: Sequence[str]) -> None:
 
 
 def _checked_root(path: Path, members: Sequence[Member], limits: Limits) -> str:
-    """The one folder that all files lie in, with a slash, or ""; if all of them are sound."""
+    """The one folder that all files lie in, with a slash, or ""; if they can be an entry's."""
     first = members[0].name.partition("/")[0] + "/" if members else ""
     inside = _TOP.fullmatch(first) and first.isprintable()
-    root = first if inside and all(one.name.startswith(first) for one in members) else ""
-    errors, taken = [], set()
-    for one in members:
-        name = one.name.removeprefix(root)
-        reasons = [] if _NAME.fullmatch(name) else [_EXPECTED]
+    root = first if inside and all(member.name.startswith(first) for member in members) else ""
+    errors, taken = [], set[str]()
+    for member in members:
+        name = member.name.removeprefix(root)
+        reasons = list(_reasons(member, name, limits))
         if name.lower() in taken:
             reasons.append("expected each name once, got it again")
         taken.add(name.lower())
-        if one.size > limits.file_bytes:
-            reasons.append(f"expected at most {limits.file_bytes} bytes, got {one.size}")
-        if one.size > max(_SMALL, limits.ratio * one.packed):
-            reasons.append(f"expected at most {limits.ratio} times its {one.packed} packed bytes")
-        reasons += [one.error] if one.error else []
-        errors += [f"{shown(one.name)}: {'; '.join(reasons)}"] if reasons else []
-    if not members:
-        errors.append("expected files, got none")
+        errors += [f"{shown(member.name)}: {'; '.join(reasons)}"] if reasons else []
+    errors += [f"{name}: expected this file, found none" for name in FILES if name not in taken]
     if len(members) > limits.files:
         errors.append(f"expected at most {limits.files} files, got more")
-    total = sum(one.size for one in members)
+    total = sum(member.size for member in members)
     if total > limits.total_bytes:
         errors.append(f"expected at most {limits.total_bytes} bytes in all, got {total}")
     _refuse(path, errors)
     return root
 
 
+def _reasons(member: Member, name: str, limits: Limits) -> Iterator[str]:
+    """Why a file cannot be one of an entry's."""
+    if not _NAME.fullmatch(name):
+        yield _EXPECTED
+    if member.size > limits.file_bytes:
+        yield f"expected at most {limits.file_bytes} bytes, got {member.size}"
+    if member.size > max(_SMALL, limits.ratio * member.packed_size):
+        yield f"expected at most {limits.ratio} times its {member.packed_size} packed bytes"
+    if member.error:
+        yield member.error
+
+
 def _list_folder(folder: Path, limits: Limits) -> Iterator[Member]:
-    """Files below a folder, without following a link."""
+    """Files below a folder, without following a link; at most one more than allowed."""
     waiting, count = [(folder, "")], 0
-    while waiting and count <= limits.files:
+    while waiting:
         above, prefix = waiting.pop()
         for path in sorted(above.iterdir()):
+            status, name = path.lstat(), prefix + path.name
             if is_litter(path.name):
                 continue
-            status, name = path.lstat(), prefix + path.name
             if stat.S_ISDIR(status.st_mode) and name.count("/") < _DEEPEST:
                 waiting.append((path, f"{name}/"))
                 continue
-            plain = stat.S_ISREG(status.st_mode)
-            error = "" if plain else "expected a plain file, got a link, a device or a folder"
+            error = "" if stat.S_ISREG(status.st_mode) else _NOT_PLAIN
             yield Member(name, status.st_size, status.st_size, error)
             count += 1
             if count > limits.files:
                 return
 
 
-class _Archive(io.BufferedReader):
+class _Archive(io.FileIO):
     """A file that begins as an archive, of whose list of members nobody reads much at once."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
+        super().__init__(path)
         if super().read(4) != b"PK\3\4":
+            self.close()
             raise zipfile.BadZipFile("File is not a zip file")
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > _LONGEST_READ:
             raise ValueError(f"a list of members of {size} bytes")
-        return super().read(size)
+        return super().read(-1 if size is None else size)
 
 
 def _infos(archive: zipfile.ZipFile, limits: Limits) -> list[zipfile.ZipInfo]:
+    """Files of an archive, but for litter."""
     infos = archive.infolist()
     if len(infos) > 3 * limits.files:  # with folders, and litter beside each file
         raise ValueError(f"expected at most {limits.files} files, got {len(infos)} members")
@@ -218,7 +210,7 @@ def _infos(archive: zipfile.ZipFile, limits: Limits) -> list[zipfile.ZipInfo]:
 def _member(info: zipfile.ZipInfo) -> Member:
     error = ""
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-        error = "expected a plain file, got a link, a device or a folder"
+        error = _NOT_PLAIN
     elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         error = "expected bytes that are stored or deflated, got another method"
     return Member(info.orig_filename, info.file_size, info.compress_size, error)
@@ -234,7 +226,7 @@ def _unpack(
         with archive.open(info) as content, path.open("xb") as file:
             shutil.copyfileobj(content, file)
             size = file.tell()
-    except BROKEN as error:
+    except _BROKEN as error:
         yield f"{shown(info.filename)}: cannot be read ({error})"
     else:
         if size != info.file_size:

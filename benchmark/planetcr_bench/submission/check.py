@@ -23,32 +23,19 @@ from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import EntryCard
 from planetcr_bench.leaderboard.entries import LEDGER, RUN, Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
-from planetcr_bench.metrics.sums import SUMS, segmenter_columns
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.folder import Predictions
-from planetcr_bench.results.ledger import Ledger, further_columns
-from planetcr_bench.submission.archive import open_entry
-from planetcr_bench.submission.entry import SentEntry, collect_errors, public_run, read_entry
+from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.submission.archive import PREDICTIONS, open_entry
+from planetcr_bench.submission.comparison import differences, same_dataset, shared_segmenters
+from planetcr_bench.submission.entry import SentEntry, read_entry
 from planetcr_bench.submission.manifest import digests_of
-from planetcr_bench.submission.plausibility import (
-    DRIFT,
-    OF_THE_INPUT,
-    differing,
-    floor_columns,
-    misplaced,
-    segmenter_input,
-)
+from planetcr_bench.submission.record import public_run
 from planetcr_bench.utils.untrusted import printable, read_json
+from planetcr_bench.utils.validation import collect_errors
 
 SAMPLE: Final = 32
-"""Scenes that are measured again, if not told otherwise."""
-
-ALIKE: Final = 0.01
-"""Relative difference of sums between two machines that simulated the same; and of segmenters'
-counts, which threads and devices move at ties."""
-
-_COMPARED: Final = 3
-"""Runs on the board whose input is compared, and all verified ones of the same images."""
+"""Scenes that are measured again by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +64,10 @@ class CheckConfig:
     command: Sequence[str] = ()
     quiet: bool = False
 
+    def measures_all(self, sent: SentEntry) -> bool:
+        """Whether all predictions are measured again: nothing overrules what that gives."""
+        return None not in (self.data, sent.predictions) and self.sample is None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
@@ -99,31 +90,16 @@ class CheckResult:
     samples: bytes = b""
 
 
-@dataclass(slots=True)
-class CheckContext:
-    """An entry with a ledger, what it is compared with, and what came of it so far."""
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Errors, and what was checked and what was not, a line each."""
 
-    sent: SentEntry
-    ledger: Ledger
-    config: CheckConfig
-    work: Path
+    errors: list[str] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
-    own: tuple[Ledger, dict[str, Any], bytes] | None = None
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """What the ledger says of its run."""
-        return self.ledger.provenance
-
-    @property
-    def measured_whole(self) -> Predictions | None:
-        """All predictions, if the board measures them itself: nothing overrules what it finds."""
-        everything = self.config.data is not None and self.config.sample is None
-        return self.sent.predictions if everything else None
 
     def refuse(self, errors: Sequence[str], what: str = "") -> None:
         """Add errors of the ledger."""
-        self.sent.errors += [f"{LEDGER}: {what}{error}" for error in errors]
+        self.errors.extend(f"{LEDGER}: {what}{error}" for error in errors)
 
 
 def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
@@ -139,24 +115,26 @@ def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
         DatasetError: The dataset to compare it with is not found or broken.
     """
     folder = open_entry(path, work / "entry")
-    sent = read_entry(folder, workers=config.workers, quiet=config.quiet)
-    context = None
-    if sent.ledger is not None:
-        context = CheckContext(sent, sent.ledger, config, work)
-        _compare_with_board(context)
-        _compare_with_dataset(context)
-    if sent.errors or context is None or sent.card is None or sent.run is None:
-        lines = [_short(line.replace(f"{folder}/", "")) for line in sent.errors]
+    findings = Findings()
+    sent = collect_errors(
+        findings.errors, read_entry, folder, workers=config.workers, quiet=config.quiet
+    )
+    own = None
+    if sent is not None:
+        _compare_with_board(sent, config, findings)
+        own = _compare_with_dataset(sent, config, work, findings)
+    if sent is None or findings.errors:
+        lines = [_short(line.replace(f"{folder}/", "")) for line in findings.errors]
         raise SubmissionError(f"{path}: expected an entry that can be believed, refused", lines)
-    held = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
-    first = f"card, record, ledger and manifest are sound and agree; {held} were sent"
-    ledger, run, samples = context.own or (context.ledger, public_run(sent.run), b"")
+    images = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
+    first = f"card, record, ledger and manifest are sound and agree; {images} were sent"
+    ledger, run, samples = own or (sent.ledger, public_run(sent.run), b"")
     return CheckResult(
         card=sent.card,
         ledger=ledger,
         run=run,
-        status="claimed" if context.own is None else "verified",
-        checked=[first, *context.checked],
+        status="claimed" if own is None else "verified",
+        checked=[first, *findings.checked],
         samples=samples,
     )
 
@@ -169,134 +147,119 @@ def _short(line: str) -> str:
 # --- With runs that are believed --------------------------------------------------------------
 
 
-def _compare_with_board(context: CheckContext) -> None:
-    """What follows from the dataset alone must be as in other runs on it."""
-    results = context.config.results
+def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings) -> None:
+    """Compare with other runs what follows from the dataset, and sums of the same images."""
+    results, ledger = config.results, sent.ledger
     entries, _ = ([], []) if results is None else read_entries(results)
     if results is None or not entries:
         return  # a folder that a killed command began is none
-    digests = digests_of(context.ledger)
-    others, alike = [], []
+    digests, known = digests_of(ledger), []
     for entry in entries:
         verified, where = entry.status == "verified", results / entry.folder
-        shared = {scene for scene, _ in digests.items() & digests_of(entry.ledger).items()}
-        if shared:
-            line = f"{len(shared)} of its {len(digests)} predictions are those of {where}"
-            context.checked.append(f"{line}, verified" if verified else line)
-        if entry.name == context.ledger.name and len(shared) == len(digests) and not verified:
+        same = {scene for scene, _ in digests.items() & digests_of(entry.ledger).items()}
+        if same:
+            line = f"{len(same)} of its {len(digests)} predictions are those of {where}"
+            findings.checked.append(f"{line}, verified" if verified else line)
+        if entry.name == ledger.name and len(same) == len(digests) and not verified:
             continue  # what was sent before, and may have been wrong
-        others.append(entry)
-        if _alike(entry.ledger.provenance, context.record):
-            alike.append(entry)
-            if verified and shared and context.measured_whole is None:
-                _compare_images(context, entry, shared, where)
-    alike.sort(key=lambda entry: entry.status != "verified")
-    for entry in alike[:_COMPARED]:
-        _compare_input(context, entry, results / entry.folder)
-    if alike:
-        count = len(alike[:_COMPARED])
-        context.checked.append(f"its input was compared with {count} runs in {results}")
+        if same_dataset(entry.ledger.provenance, ledger.provenance):
+            known.append(entry)
+            if same and verified and not config.measures_all(sent):
+                # with another scale, the images must be sent, and all be measured again
+                part = replace(ledger, frame=ledger.frame[ledger.frame["scene"].isin(same)])
+                what = f"{where}, verified, of the same images (--sample all overrules it)"
+                wrong = differences(part, entry.ledger, whole=True)
+                findings.refuse(wrong, f"differs from {what}: ")
+    if known:
+        reference = max(known, key=lambda entry: entry.status == "verified")
+        _compare_input(ledger, reference.ledger, results / reference.folder, findings)
     else:
-        _compare_track(context, others, results)
+        _compare_track(ledger, entries, results, findings)
 
 
-def _compare_input(context: CheckContext, entry: Entry, where: Path) -> None:
+def _compare_input(ledger: Ledger, known: Ledger, where: Path, findings: Findings) -> None:
     """What follows from the dataset alone must be as in another run on it."""
-    known = entry.ledger
-    wrong = _differences(context.ledger, known, whole=False)
-    expected, got = (one["expected_scenes"] for one in (known.provenance, context.record))
-    if expected != got:
-        wrong.append(f"expected_scenes: expected {expected}, got {got}")
-    strange = sorted(digests_of(context.ledger).keys() - digests_of(known).keys())
-    if strange and known.provenance["complete"]:
-        wrong.append(f"{len(strange)} scenes are not in it, first {strange[0]}")
-    context.refuse(wrong, f"differs from {where}, a run on the same dataset: ")
+    wrong = differences(ledger, known, whole=False)
+    surplus = sorted(digests_of(ledger).keys() - digests_of(known).keys())
+    if surplus and known.provenance["complete"]:
+        wrong.append(f"{len(surplus)} scenes are not in it, first {surplus[0]}")
+    findings.refuse(wrong, f"differs from {where}, a run on the same dataset: ")
+    findings.checked.append(f"its input was compared with {where}")
 
 
-def _compare_images(context: CheckContext, entry: Entry, scenes: set[str], where: Path) -> None:
-    """Of images that the board has measured itself, all sums must be the same.
-
-    Their scale may be another one: then the images must be sent, and all be measured again.
-    """
-    frame = context.ledger.frame
-    sent = replace(context.ledger, frame=frame[frame["scene"].isin(scenes)])
-    what = f"{where}, verified, of the same images (--sample all overrules it)"
-    context.refuse(_differences(sent, entry.ledger, whole=True), f"differs from {what}: ")
-
-
-def _compare_track(context: CheckContext, others: Sequence[Entry], results: Path) -> None:
+def _compare_track(
+    ledger: Ledger, entries: Sequence[Entry], results: Path, findings: Findings
+) -> None:
     """A track has one dataset: that of its verified runs, none of which is on this one."""
-    here = [entry for entry in others if entry.run["track"] == context.record["track"]]
-    for entry in [entry for entry in here if entry.status == "verified"][:1]:
-        expected, got = entry.run["fingerprint"], context.record["fingerprint"]
-        where = results / entry.folder
-        context.refuse(
-            [f"fingerprint: expected {expected[:12]}… of {where}, verified, got {got[:12]}…"]
-        )
-    which = f"none of {len(here)} other runs of its track" if here else "no other run of its track"
-    context.checked.append(f"{which} in {results} is on its dataset; its input was not compared")
-
-
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two records are of one dataset, but for rounding."""
-    same = one["fingerprint"] == other["fingerprint"]
-    return one["track"] == other["track"] and (
-        same or (one["simulation"] is not None and one["simulation"] == other["simulation"])
-    )
-
-
-def _differences(sent: Ledger, known: Ledger, *, whole: bool) -> list[str]:
-    """Where two ledgers of one dataset differ: in the input alone, or in all sums."""
-    same = sent.provenance["fingerprint"] == known.provenance["fingerprint"]
-    shared = _shared_segmenters(sent, known)
-    segmented = [name for key in shared for name in segmenter_columns(key)]
-    sums, counts = (list(SUMS), segmented) if whole else (OF_THE_INPUT, segmenter_input(shared))
-    further = further_columns(sent, known, of_input=not whole)
-    sums = [*sums, *floor_columns(sent, known), *further]
-    drift = DRIFT if same else ALIKE
-    found = misplaced(sent, known, drift=drift) + differing(sent, known, sums, drift=drift)
-    return found + differing(sent, known, counts, drift=ALIKE)
-
-
-def _shared_segmenters(one: Ledger, other: Ledger) -> list[str]:
-    """Keys of the segmenters that read both runs."""
-    ours, theirs = one.provenance["segmenters"], other.provenance["segmenters"]
-    return [key for key in ours if key in theirs and ours[key]["sha256"] == theirs[key]["sha256"]]
+    track, got = ledger.provenance["track"], ledger.provenance["fingerprint"]
+    for entry in entries:
+        if entry.status == "verified" and entry.run["track"] == track:
+            expected, where = entry.run["fingerprint"], results / entry.folder
+            findings.refuse(
+                [f"fingerprint: expected {expected[:12]}… of {where}, verified, got {got[:12]}…"]
+            )
+            return
+    line = f"its input was not compared: no other run in {results} is on its dataset"
+    findings.checked.append(line)
 
 
 # --- With the dataset -------------------------------------------------------------------------
 
+Own = tuple[Ledger, dict[str, Any], bytes]
+"""Ledger, ``run.json`` and sample pictures that the board has made of an entry itself."""
 
-def _compare_with_dataset(context: CheckContext) -> None:
-    """Measure again what can be measured."""
-    config = context.config
+
+def _compare_with_dataset(
+    sent: SentEntry, config: CheckConfig, work: Path, findings: Findings
+) -> Own | None:
+    """Measure again what can be measured; return that if it is all."""
     if config.data is None:
-        context.checked.append("it was not compared with the dataset; give that with --data")
-        return
+        findings.checked.append("it was not compared with the dataset; give that with --data")
+        return None
     dataset = find_dataset(
-        context.sent.folder,
+        sent.folder,
         Card(),
         data=config.data,
-        split=context.record["split"],
+        split=sent.ledger.provenance["split"],
         scene_list=config.scene_list,
         workers=config.workers,
         quiet=config.quiet,
     )
     by_name = {files.name: files for files in dataset.scenes}
-    wrong = _dataset_errors(context.ledger, dataset, by_name)
-    if wrong:
-        context.refuse(wrong)
-        return
-    scenes = sorted(by_name[name] for name in digests_of(context.ledger))
-    if context.measured_whole is not None:
-        _verify(context, context.measured_whole, dataset)
-        return
+    if wrong := _dataset_errors(sent.ledger, dataset, by_name):
+        findings.refuse(wrong)
+        return None
+    if config.measures_all(sent):
+        return _verify(sent, dataset, config, work, findings)
+    scenes = sorted(by_name[name] for name in digests_of(sent.ledger))
     count = len(scenes) if config.sample is None else min(config.sample, len(scenes))
     drawn = np.random.default_rng(config.seed).choice(len(scenes), count, replace=False)
-    if count:
-        _measure_again(context, dataset, [scenes[index] for index in drawn])
+    chosen = [scenes[index] for index in drawn]
+    if chosen:
+        own = _measure(sent, dataset, chosen, config, work, findings)
+        images = sent.predictions is not None
+        what = (
+            "measured again from the predictions" if images else "compared with the dataset's input"
+        )
+        line = f"{count} scenes, drawn with seed {config.seed}, were {what}"
+        _compare_measured(sent.ledger, own, line, findings, whole=images)
     else:
-        context.checked.append("it is of the dataset; nothing was measured again")
+        findings.checked.append("it is of the dataset; nothing was measured again")
+    return None
+
+
+def _compare_measured(
+    ledger: Ledger, own: Ledger, line: str, findings: Findings, *, whole: bool
+) -> None:
+    """Compare with what was measured again, and name the segmenters that were not run again."""
+    findings.refuse(differences(ledger, own, whole=whole), "measured again, ")
+    findings.checked.append(line)
+    shared = shared_segmenters(ledger, own)
+    findings.checked.extend(
+        f"segmenter {facts['name']} was not run again; give it with --segmenter"
+        for key, facts in ledger.provenance["segmenters"].items()
+        if key not in shared
+    )
 
 
 def _dataset_errors(
@@ -304,29 +267,33 @@ def _dataset_errors(
 ) -> list[str]:
     """Where the record of a ledger is not of a dataset."""
     record = ledger.provenance
-    here = {
+    expected = {
         "track": dataset.track,
         "simulation": dataset.simulation,
         "expected_scenes": len(dataset.scenes),
-        "fingerprint": dataset.fingerprint,
     }
-    if dataset.simulation is not None and record["simulation"] == dataset.simulation:
-        del here["fingerprint"]  # another machine rounds otherwise
-    found = [
+    if dataset.simulation is None or record["simulation"] != dataset.simulation:
+        expected["fingerprint"] = dataset.fingerprint  # else another machine rounds otherwise
+    errors = [
         f"{key}: expected {value} by the dataset, got {record[key]}"
-        for key, value in here.items()
+        for key, value in expected.items()
         if record[key] != value
     ]
     surplus = sorted(digests_of(ledger).keys() - by_name.keys())
     if surplus:
-        found.append(f"{len(surplus)} scenes are not in the dataset, first {surplus[0]}")
-    return found
+        errors.append(f"{len(surplus)} scenes are not in the dataset, first {surplus[0]}")
+    return errors
 
 
-def _measure_again(context: CheckContext, dataset: Dataset, chosen: Sequence[SceneFiles]) -> None:
-    """Measure some scenes from the predictions; without them, what follows from the input alone."""
-    sent, config = context.sent, context.config
-    whole = sent.predictions is not None
+def _measure(
+    sent: SentEntry,
+    dataset: Dataset,
+    chosen: Sequence[SceneFiles],
+    config: CheckConfig,
+    work: Path,
+    findings: Findings,
+) -> Ledger:
+    """Measure some scenes from the predictions; without them, the input as if it was predicted."""
     if sent.predictions is not None:
         files = {scene: sent.files[scene.name] for scene in chosen}
         predictions = replace(sent.predictions, files=files)
@@ -334,46 +301,34 @@ def _measure_again(context: CheckContext, dataset: Dataset, chosen: Sequence[Sce
         files = {scene: scene.path("planet_cloudy") for scene in chosen}
         predictions = Predictions(dataset.folder, Card(), files, OPTICAL_SIZE)
     protocols = protocols_of(predictions.size)
-    segmenters = [one for one in config.segmenters if one.key in context.ledger.segmenters]
+    segmenters = [each for each in config.segmenters if each.key in sent.ledger.segmenters]
     table, problems = measure(
         predictions,
         {},
-        context.work / "parts",
+        work / "parts",
         pool=SegmenterPool(segmenters, dataset.fingerprint, protocols) if segmenters else None,
         workers=config.workers,
         quiet=config.quiet,
     )
+    findings.errors.extend(problems)
     provenance = {
         "fingerprint": dataset.fingerprint,
         "protocols": {protocol.name: protocol.signature("all") for protocol in protocols},
         "segmenters": {segmenter.key: segmenter.facts for segmenter in segmenters},
     }
-    own = Ledger(table.to_pandas(ignore_metadata=True), provenance)
-    sent.errors += problems
-    context.refuse(_differences(context.ledger, own, whole=whole), "measured again, ")
-    what = "measured again from the predictions" if whole else "compared with the dataset's input"
-    context.checked.append(f"{len(chosen)} scenes, drawn with seed {config.seed}, were {what}")
-    _name_unread(context, own)
+    return Ledger(table.to_pandas(ignore_metadata=True), provenance)
 
 
-def _name_unread(context: CheckContext, own: Ledger) -> None:
-    """Name the segmenters whose counts nobody here repeated."""
-    shared = _shared_segmenters(context.ledger, own)
-    context.checked += [
-        f"segmenter {facts['name']} was not run again; give it with --segmenter"
-        for key, facts in context.record["segmenters"].items()
-        if key not in shared
-    ]
-
-
-def _verify(context: CheckContext, predictions: Predictions, dataset: Dataset) -> None:
+def _verify(
+    sent: SentEntry, dataset: Dataset, config: CheckConfig, work: Path, findings: Findings
+) -> Own | None:
     """Evaluate the predictions as if they were the board's own."""
-    config, record = context.config, context.record
+    record = sent.ledger.provenance
     done = collect_errors(
-        context.sent.errors,
+        findings.errors,
         evaluate,
-        predictions.folder,
-        context.work / "results",
+        sent.folder / PREDICTIONS,
+        work / "results",
         data=dataset.folder,
         split=dataset.split,
         scene_list=config.scene_list,
@@ -386,15 +341,12 @@ def _verify(context: CheckContext, predictions: Predictions, dataset: Dataset) -
         quiet=config.quiet,
     )
     if done is None:
-        return
+        return None
     own, out, _ = done
     scenes = own.provenance["scenes"]
-    wrong = _differences(context.ledger, own, whole=True)
     if scenes != record["scenes"]:
-        wrong.append(f"expected {scenes} scenes, got {record['scenes']}")
-    context.refuse(wrong, "measured again, ")
-    context.checked.append(f"all {scenes} scenes were measured again from the predictions")
-    _name_unread(context, own)
-    strip = out / SAMPLES
-    run = public_run(read_json(out / RUN, LARGEST_RECORD))
-    context.own = own, run, strip.read_bytes() if strip.exists() else b""
+        findings.refuse([f"measured again, expected {scenes} scenes, got {record['scenes']}"])
+    line = f"all {scenes} scenes were measured again from the predictions"
+    _compare_measured(sent.ledger, own, line, findings, whole=True)
+    samples = (out / SAMPLES).read_bytes() if (out / SAMPLES).exists() else b""
+    return own, public_run(read_json(out / RUN, LARGEST_RECORD)), samples

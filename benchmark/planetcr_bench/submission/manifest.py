@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -56,31 +56,24 @@ class Manifest(FileModel):
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
-        scenes = [one.scene for one in self.files]
+        scenes = [listing.scene for listing in self.files]
         if scenes != sorted(set(scenes)):
             raise ValueError("expected each scene once and in order of names")
         return self
 
 
-def list_predictions(ledger: Ledger, files: Iterable[tuple[str, Path]]) -> list[Listed]:
-    """List the predictions that a ledger was measured from, by scene.
-
-    Args:
-        ledger: Of these predictions.
-        files: Scene and file of each, and of any other.
-    """
+def list_predictions(ledger: Ledger, files: Mapping[str, Path]) -> list[Listed]:
+    """List the predictions that a ledger was measured from, given scene and file of each."""
     digests = digests_of(ledger)
-    listed = [
+    return [
         Listed(
             scene=scene,
             name=f"{scene}{path.suffix.lower()}",
             bytes=path.stat().st_size,
             sha256=digests[scene],
         )
-        for scene, path in files
-        if scene in digests
+        for scene, path in sorted(files.items())
     ]
-    return sorted(listed, key=lambda one: one.scene)
 
 
 def digests_of(ledger: Ledger) -> dict[str, str]:
@@ -91,7 +84,7 @@ def digests_of(ledger: Ledger) -> dict[str, str]:
 
 def write_manifest(path: Path, listed: Sequence[Listed]) -> None:
     """Write a manifest, a line for each file."""
-    lines = ",\n".join("  " + json.dumps(one.model_dump()) for one in listed)
+    lines = ",\n".join("  " + json.dumps(listing.model_dump()) for listing in listed)
     atomic_write(path, f'{{"manifest": 1, "files": [\n{lines}\n]}}\n'.encode())
 
 
@@ -107,12 +100,12 @@ def read_manifest(path: Path) -> list[Listed]:
 
 def manifest_errors(listed: Sequence[Listed], ledger: Ledger) -> list[str]:
     """Where a manifest is not of the predictions that a ledger was measured from."""
-    told, measured = {one.scene: one.sha256 for one in listed}, digests_of(ledger)
-    found = []
-    for scenes, where in ((measured.keys() - told, "ledger"), (told.keys() - measured, "manifest")):
-        if scenes:
-            found.append(f"{len(scenes)} scenes are in the {where} alone, first {min(scenes)}")
-    other = sorted(scene for scene in told.keys() & measured if told[scene] != measured[scene])
-    if other:
-        found.append(f"sha256: {len(other)} are not the ledger's, first of {other[0]}")
-    return found
+    sent, measured = {listing.scene: listing.sha256 for listing in listed}, digests_of(ledger)
+    groups = {
+        "scenes are in the ledger alone, first": measured.keys() - sent,
+        "scenes are in the manifest alone, first": sent.keys() - measured,
+        "of both have another SHA-256 in the ledger, first": {
+            scene for scene in sent.keys() & measured if sent[scene] != measured[scene]
+        },
+    }
+    return [f"{len(scenes)} {what} {min(scenes)}" for what, scenes in groups.items() if scenes]

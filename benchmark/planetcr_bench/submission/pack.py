@@ -9,30 +9,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from planetcr_bench.api import check_name, evaluate
-from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE, UNNAMED
-from planetcr_bench.data.reading import Raster
+from planetcr_bench.constants import UNNAMED
 from planetcr_bench.data.tracks import read_track
-from planetcr_bench.errors import PredictionError, SubmissionError, UsageError
+from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.evaluation.inputs import find_dataset
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card, to_toml
 from planetcr_bench.leaderboard.entries import CARD, LEDGER, RUN
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
-from planetcr_bench.predictions.card import Card, read_card, write_card
+from planetcr_bench.predictions.card import read_card, write_card
 from planetcr_bench.predictions.folder import scene_name
-from planetcr_bench.predictions.format import read_prediction
 from planetcr_bench.report.report import report
 from planetcr_bench.results.ledger import Ledger, write_ledger
 from planetcr_bench.results.schema import schema_of
 from planetcr_bench.submission.archive import MANIFEST, PREDICTIONS, REPORT, ZIP, is_entry
 from planetcr_bench.submission.check import CheckConfig, check
-from planetcr_bench.submission.entry import public_run
 from planetcr_bench.submission.manifest import Listed, list_predictions, write_manifest
-from planetcr_bench.submission.plausibility import NAME_IT
+from planetcr_bench.submission.record import NAME_IT, public_run
 from planetcr_bench.submission.staging import MADE, MEASURED, overlap, staged
 from planetcr_bench.utils.folders import IMAGES, ending, image_files
 from planetcr_bench.utils.untrusted import read_json
@@ -60,34 +56,20 @@ def pack(
     replace_old: bool = False,
     quiet: bool = False,
 ) -> tuple[Path, Ledger, list[str]]:
-    """Score predictions and pack them as an entry.
+    """Score predictions and pack them, with the card of the entry, as a folder or ``.zip``.
 
-    Args:
-        predictions: Folder of predictions.
-        card: Of the entry, ``card.toml``.
-        out: Folder or ``.zip`` to write; by default ``submissions/<name>``.
-        data: See ``evaluate``, like all that is not said here.
-        split: See there.
-        scene_list: See there.
-        name: See there.
-        results: Folder of results to which the run goes too, with its tables; None leaves nothing
-            but the entry.
-        with_predictions: Pack the images too, for the board to measure again.
-        allow_missing: See ``evaluate``.
-        optical_thickness: See there.
-        segmenters: See there.
-        workers: See there.
-        command: See there.
-        replace_old: Replace an entry at ``out``.
-        quiet: Show no progress.
+    The entry goes to ``out``, by default ``submissions/<name>``; one that is there is replaced only
+    with ``replace_old``. The run goes to ``results`` too, with its tables, if that is given.
+    ``with_predictions`` packs the images, for the board to measure again. All other options are
+    those of ``evaluate``.
 
     Returns:
         What was written, the ledger, and the problems that ``allow_missing`` let pass.
 
     Raises:
-        SubmissionError: The card is not as it must be, ``out`` is there, the dataset has no name,
-            or the entry would be refused.
-        UsageError: The name or ``out`` makes no sense, or what is to be replaced is no entry.
+        SubmissionError: The card is invalid, ``out`` exists, the dataset has no name, or the entry
+            would be refused.
+        UsageError: The name or ``out`` is not allowed, or what is to be replaced is not an entry.
         BenchError: See ``evaluate``.
     """
     entry_card = read_entry_card(card)
@@ -112,7 +94,7 @@ def pack(
         entry = folder / "entry"
         entry.mkdir()
         files = _files_of(predictions, ledger)
-        listed = list_predictions(ledger, files.items())
+        listed = list_predictions(ledger, files)
         run = public_run(read_json(run_folder / RUN, LARGEST_RECORD))
         _write_entry(entry, entry_card, ledger, run, listed)
         if with_predictions:
@@ -131,7 +113,7 @@ def pack(
 
 
 def _check_out(out: Path, predictions: Path, results: Path | None) -> None:
-    """Refuse a place that is, holds or lies in another folder of the call."""
+    """Refuse a path that is, holds or lies in another folder of the call."""
     if out.name.lower().endswith((".tar", ".gz", ".tgz", ".xz", ".7z", ".rar")):
         raise UsageError(f"--out: expected a folder or {ZIP}, got {out}")
     if overlap(out, predictions):
@@ -144,8 +126,7 @@ def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
     """Scene of the ledger to the file of its prediction."""
     scenes = set(ledger.frame["scene"].unique())
     images = [path for path in image_files(predictions) if ending(path) in IMAGES]
-    found = {scene_name(path): path for path in images}
-    return {scene: path for scene, path in found.items() if scene in scenes}
+    return {scene: path for path in images if (scene := scene_name(path)) in scenes}
 
 
 def _write_entry(
@@ -176,31 +157,9 @@ def _copy_predictions(
     predictions: Path, target: Path, files: Mapping[str, Path], listed: Sequence[Listed]
 ) -> None:
     target.mkdir()
-    card = read_card(predictions)
-    lacking = []
-    for one in listed:
-        shutil.copyfile(files[one.scene], target / one.name)
-        if not _means_the_same(files[one.scene], target / one.name, card):
-            lacking.append(f"{files[one.scene]}: the file beside it is not packed")
-    if lacking:
-        raise SubmissionError(
-            f"{predictions}: expected images that say themselves how they are read, but files "
-            "beside them (.aux.xml) give scales or names of bands; write these into the images",
-            lacking,
-        )
-    write_card(target, card.model_copy(update={"dataset": None}))
-
-
-def _means_the_same(image: Path, alone: Path, card: Card) -> bool:
-    """Whether an image is read without the file that GDAL keeps beside it as it is with it."""
-    if not any(image.with_name(f"{name}.aux.xml").exists() for name in (image.name, image.stem)):
-        return True
-    nowhere = Raster(np.empty((len(OPTICAL_BANDS), OPTICAL_SIZE, OPTICAL_SIZE), np.uint16))
-    try:
-        with_it, without = (read_prediction(path, card, nowhere)[0] for path in (image, alone))
-    except PredictionError:
-        return False
-    return np.array_equal(with_it, without)
+    for listing in listed:
+        shutil.copyfile(files[listing.scene], target / listing.name)
+    write_card(target, read_card(predictions).model_copy(update={"dataset": None}))
 
 
 def write_zip(folder: Path, path: Path, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Make a folder or file beside its place and move it there at the end: whole, or not at all."""
+"""Make a folder or file beside its final path and move it there in one step."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ MADE: Final = "made"
 """Name of what takes the place of ``out``."""
 
 MEASURED: Final = "measured"
-"""Name of a folder of results; an evaluation that was cut off there goes on next time."""
+"""Name of a folder of results; an evaluation that was interrupted there is resumed next time."""
 
 _OLD: Final = "old"
 """Name of what is replaced, for as long as nothing is in its place."""
 
 
-def overlap(one: Path, other: Path) -> bool:
-    """Whether two places are one, or one lies in the other."""
-    one, other = one.resolve(), other.resolve()
-    return one == other or one in other.parents or other in one.parents
+def overlap(path: Path, other: Path) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    path, other = path.resolve(), other.resolve()
+    return path == other or path in other.parents or other in path.parents
 
 
 @contextmanager
 def staged(out: Path, may_replace: Callable[[Path], bool], *, replace_old: bool) -> Iterator[Path]:
     """A folder beside ``out`` that one process has: ``made`` in it takes its place at the end.
 
-    What a killed process has left there is put back or deleted first. It may have been killed when
-    all was in its place: then the same is made again, and nothing is replaced.
+    What a killed process has left there is put back or deleted first. If it was killed after the
+    move, the same is made again, and nothing is replaced.
 
     Args:
         out: What will be written, whole.
         may_replace: Whether nothing else is lost with what is there.
-        replace_old: It shall be replaced.
+        replace_old: Replace what is there.
 
     Raises:
-        SubmissionError: Something is at ``out`` that shall not be replaced.
-        UsageError: It shall, and is a link, or holds anything that would be lost.
+        SubmissionError: Something is at ``out``, and ``replace_old`` is not given.
+        UsageError: What is to be replaced is a link, or holds anything that would be lost.
         BenchError: Another process writes there.
     """
     folder = out.with_name(f".{out.name}.entry.unfinished")
     if folder.is_symlink():
         raise UsageError(f"{folder}: expected no link there, what is unfinished goes there")
-    maybe_done = folder.exists() and out.exists() and not replace_old
-    if not maybe_done:
+    may_be_done = folder.exists() and out.exists() and not replace_old
+    if not may_be_done:
         _refuse_old(out, may_replace, replace_old=replace_old)  # before anything is made
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(folder / "lock", f"{out}: another process writes there; wait for it"):
@@ -61,14 +61,13 @@ def staged(out: Path, may_replace: Callable[[Path], bool], *, replace_old: bool)
         try:
             _clear(folder, out)
             yield folder
-            done = maybe_done and may_replace(out) and _is_same(out, folder / MADE)
-            if not done:
-                # what is not replaced may have come there meanwhile
+            if not (may_be_done and may_replace(out) and _sums(out) == _sums(folder / MADE)):
+                # something may have been put there in the meantime
                 _refuse_old(out, may_replace, replace_old=replace_old)
                 if out.exists():
                     out.rename(folder / _OLD)
                 (folder / MADE).rename(out)
-                done = True
+            done = True
         finally:
             _clear(folder, out)
             if done or not any((folder / MEASURED).glob("*/.*.unfinished")):
@@ -79,26 +78,23 @@ def _clear(folder: Path, out: Path) -> None:
     """Put back what was moved out of the way for nothing; delete all but what was measured."""
     if (folder / _OLD).exists() and not out.exists():
         (folder / _OLD).rename(out)
-    for left in folder.iterdir():
-        if left.is_dir() and left.name != MEASURED:
-            shutil.rmtree(left)
-        elif not left.is_dir() and left.name != "lock":
-            left.unlink()
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != MEASURED:
+            shutil.rmtree(path)
+        elif not path.is_dir() and path.name != "lock":
+            path.unlink()
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether two entries or runs have the same card, ledger and manifest."""
-    return one.is_dir() == other.is_dir() and _checksums(one) == _checksums(other)
-
-
-def _checksums(path: Path) -> dict[str, int]:
+def _sums(path: Path) -> dict[str, int]:
+    """Check sums of the card, ledger and manifest of an entry or run."""
     names = (CARD, LEDGER, MANIFEST)
     if path.is_dir():
-        there = [path / name for name in names if (path / name).is_file()]
-        return {file.name: zlib.crc32(file.read_bytes()) for file in there}
+        files = [path / name for name in names if (path / name).is_file()]
+        return {file.name: zlib.crc32(file.read_bytes()) for file in files}
     with zipfile.ZipFile(path) as archive:
-        infos = archive.infolist()
-    return {info.filename: info.CRC for info in infos if info.filename.endswith(names)}
+        return {
+            info.filename: info.CRC for info in archive.infolist() if info.filename.endswith(names)
+        }
 
 
 def _refuse_old(out: Path, may_replace: Callable[[Path], bool], *, replace_old: bool) -> None:

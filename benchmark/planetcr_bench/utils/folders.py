@@ -80,9 +80,9 @@ def other_spelling(path: Path) -> Path | None:
     spellings = (
         path.with_name(f"{path.stem}.{''.join(letters)}")
         for end in endings
-        for letters in itertools.product(*((one, one.upper()) for one in end[1:]))
+        for letters in itertools.product(*((letter, letter.upper()) for letter in end[1:]))
     )
-    return next((one for one in spellings if os.path.lexists(one)), None)
+    return next((other for other in spellings if os.path.lexists(other)), None)
 
 
 def leads_up(path: Path) -> bool:
@@ -112,7 +112,7 @@ def image_files(folder: Path, *, error: type[BenchError] = BenchError) -> list[P
     """
     top = folder.resolve()
     seen = {top, *top.parents}
-    found: list[Path] = []
+    files: list[Path] = []
     waiting = [folder]
     while waiting:
         inside = waiting.pop()
@@ -125,16 +125,16 @@ def image_files(folder: Path, *, error: type[BenchError] = BenchError) -> list[P
         for entry in here:
             path = Path(entry.path)
             if not _is_folder(entry):
-                found += [] if lies_beside(entry.name) else [path]
+                files += [] if lies_beside(entry.name) else [path]
             elif entry.name.startswith(".") or is_litter(entry.name):
                 continue
             elif ending(entry.name) in IMAGES:
-                found.append(path)
+                files.append(path)
             elif (real := path.resolve()) not in seen:
                 seen.add(real)
                 folders.append(path)
         waiting += reversed(folders)
-    return found
+    return files
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -155,8 +155,8 @@ def affixes(name: str, core: re.Pattern[str]) -> tuple[str, str, str] | None:
 
 def told_affixes(before: str, behind: str) -> str:
     """Describe the shared prefix and suffix of names."""
-    places = ((before, "before"), (behind, "behind"))
-    return " and ".join(f"{printable(text)!r} {place}" for text, place in places if text)
+    affixes_of_names = ((before, "before"), (behind, "behind"))
+    return " and ".join(f"{printable(text)!r} {where}" for text, where in affixes_of_names if text)
 
 
 def grouped(

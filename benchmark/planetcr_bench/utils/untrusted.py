@@ -62,10 +62,10 @@ def printable(text: object) -> str:
         'a\\x1b[2Jb\\né'
     """
     return "".join(
-        one.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else one
-        for one in str(text)
+        char.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else char
+        for char in str(text)
     )
 
 
@@ -91,12 +91,12 @@ def open_regular(path: str | Path, most: int, *, error: type[BenchError] = Bench
         reason = getattr(problem, "strerror", None) or problem
         raise error(f"{shown}: cannot be read ({reason})") from problem
     stream = os.fdopen(descriptor, "rb")
-    found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_size <= most:
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= most:
         return stream
     stream.close()
-    if stat.S_ISREG(found.st_mode):
-        raise error(f"{shown}: expected at most {most:,} bytes, got {found.st_size:,}")
+    if stat.S_ISREG(status.st_mode):
+        raise error(f"{shown}: expected at most {most:,} bytes, got {status.st_size:,}")
     raise error(f"{shown}: expected a regular file, got something else; remove it")
 
 
@@ -204,13 +204,13 @@ def parse_toml(
     return value
 
 
-def _quoted(found: re.Match[str]) -> str:
-    return "" if found[0].startswith("#") else "s"
+def _quoted(match: re.Match[str]) -> str:
+    return "" if match[0].startswith("#") else "s"
 
 
 def _toml_excess(bare: str) -> str | None:
     """Name the limit that a text without strings and comments exceeds."""
-    deepest = max((found[0].count(".") + 1 for found in _DOTTED.finditer(bare)), default=0)
+    deepest = max((match[0].count(".") + 1 for match in _DOTTED.finditer(bare)), default=0)
     depth = 0
     for bracket in re.findall(r"[\[\]{}]", bare):
         depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
@@ -256,12 +256,12 @@ def parse_json(
 
 def _refuse_odd(value: object, shown: str, error: type[BenchError]) -> None:
     """Refuse values that would fail later, when they are printed, hashed or walked."""
-    for depth, one in _nodes(value):
+    for depth, node in _nodes(value):
         if depth > DEEPEST:
             raise error(f"{shown}: expected at most {DEEPEST} levels of nesting")
-        if isinstance(one, int) and abs(one) >= 10**MOST_DIGITS:
+        if isinstance(node, int) and abs(node) >= 10**MOST_DIGITS:
             raise error(f"{shown}: expected numbers of at most {MOST_DIGITS} digits")
-        if isinstance(one, str) and _SURROGATE.search(one):
+        if isinstance(node, str) and _SURROGATE.search(node):
             raise error(f"{shown}: expected text of valid Unicode, got a lone surrogate")
 
 
@@ -272,13 +272,13 @@ def _nodes(value: object) -> Iterator[tuple[int, object]]:
     """Yield every value and key with its depth, without recursion."""
     branch = [iter((value,))]
     while branch:
-        for one in branch[-1]:
-            yield len(branch) - 1, one
-            if isinstance(one, dict):
-                branch.append(itertools.chain.from_iterable(one.items()))
+        for node in branch[-1]:
+            yield len(branch) - 1, node
+            if isinstance(node, dict):
+                branch.append(itertools.chain.from_iterable(node.items()))
                 break
-            if isinstance(one, list):
-                branch.append(iter(one))
+            if isinstance(node, list):
+                branch.append(iter(node))
                 break
         else:
             branch.pop()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar, get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, ParamSpec, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -44,7 +44,7 @@ _COUNTED: Final = {
     "too_short": lambda value: f"{len(value)}",
     "too_long": lambda value: f"{len(value)}",
 }
-"""Errors whose value is told by its length."""
+"""Errors whose value is shown by its length."""
 
 
 class FileModel(BaseModel):
@@ -84,25 +84,40 @@ def validate(
     raise error(f"{where}: expected {expected}, got {len(lines)} errors", lines)
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def collect_errors(
+    errors: list[str], step: Callable[P, R], *arguments: P.args, **options: P.kwargs
+) -> R | None:
+    """Call a function; if it refuses, add its reasons to ``errors`` and return None."""
+    try:
+        return step(*arguments, **options)
+    except BenchError as error:
+        errors += error.problems or [error.message]
+        return None
+
+
 def errors_of(invalid: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line for each error that pydantic found, without the file's name."""
-    return [_line(one, model) for one in invalid.errors(include_url=False)]
+    return [_line(error, model) for error in invalid.errors(include_url=False)]
 
 
-def _line(one: ErrorDetails, model: type[BaseModel]) -> str:
-    kind, where, context = one["type"], _place(one["loc"]), one.get("ctx", {})
+def _line(error: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, where, context = error["type"], _location(error["loc"]), error.get("ctx", {})
     prefix = f"{where}: " if where else ""
     if kind == "extra_forbidden":
-        above, key = _place(one["loc"][:-1]), str(one["loc"][-1])
-        return f"{above}: " * bool(above) + unknown_key(key, _keys_at(model, one["loc"][:-1]))
+        above, key = _location(error["loc"][:-1]), str(error["loc"][-1])
+        return f"{above}: " * bool(above) + unknown_key(key, _keys_at(model, error["loc"][:-1]))
     if kind == "missing":
         return f"{prefix}expected this key, found none"
     if kind in ("value_error", "assertion_error"):
         return f"{prefix}{context['error']}"
     if kind not in _EXPECTED:
-        return f"{prefix}{one['msg']}, got {shown(one['input'])}"
+        return f"{prefix}{error['msg']}, got {shown(error['input'])}"
     expected = _EXPECTED[kind].format(**context)
-    got = _COUNTED.get(kind, shown)(one["input"])
+    got = _COUNTED.get(kind, shown)(error["input"])
     return f"{prefix}expected {expected}, got {got}"
 
 
@@ -119,7 +134,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
-def _place(loc: Sequence[int | str]) -> str:
+def _location(loc: Sequence[int | str]) -> str:
     """Where in a file: ``files[3].sha256``."""
     text = ""
     for part in loc:
@@ -131,12 +146,12 @@ def _keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     """Keys that a file may have at a place: those of the models to which the place leads."""
     models = [model]
     for part in loc:
-        fields = [one.model_fields[part] for one in models if part in one.model_fields]
+        fields = [known.model_fields[part] for known in models if part in known.model_fields]
         if fields:  # else the key of a dictionary, the index of a list or the tag of a union
             models = [inner for field in fields for inner in _models_in(field.annotation)]
     return list(
         dict.fromkeys(
-            field.alias or name for one in models for name, field in one.model_fields.items()
+            field.alias or name for known in models for name, field in known.model_fields.items()
         )
     )
 

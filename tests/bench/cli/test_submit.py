@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from paths import ROOT
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import read_ledger
 from planetcr_bench.submission.check import CheckConfig, check
-from planetcr_bench.submission.pack import pack
+from planetcr_bench.submission.pack import pack, write_checked_ledger
 
 SUBMISSIONS = ROOT / "submissions"
 CARD = ROOT / "results/sim-v1-small/sim-v1-demo/mean-fill/card.toml"
@@ -89,6 +90,30 @@ def test_both_sides_of_a_submission(cli: Cli, preds: Path, data: Path, tmp_path:
     assert done.stderr.startswith(f"error: {entry}: ")
     assert "unknown key 'colour'" in done.stderr
     assert "authors: expected this key, found none" in done.stderr
+
+
+def test_the_further_sums_of_a_fresh_ledger_are_packed_and_measured_again(
+    program: Cli, simulated: Path, tmp_path: Path
+) -> None:
+    entry = tmp_path / "submissions/fresh"
+    predict("mean-fill", simulated, tmp_path / "fresh", quiet=True)
+    done = program("submit", "pack", "fresh", "--card", CARD, "--data", simulated,
+                   "--with-predictions")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ledger = read_ledger(entry / "ledger.parquet")
+    assert ledger.has_floor
+    assert ledger.has_further
+    done = program("submit", "check", entry, "--data", simulated, "--sample", "all", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "verified"
+    frame = ledger.frame.assign(input_ndvi_error=ledger.frame["input_ndvi_error"] * 0.999)
+    write_checked_ledger(entry / "ledger.parquet", replace(ledger, frame=frame))
+    done = program("submit", "check", entry)
+    assert done.returncode == 0, done.stderr  # possible, and untrue
+    for sample in ("3", "all"):
+        done = program("submit", "check", entry, "--data", simulated, "--sample", sample)
+        assert done.returncode == 1
+        assert "ledger.parquet: measured again, input_ndvi_error: " in done.stderr
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.leaderboard.boards import (
     ALL,
     AXES,
-    Arrays,
+    ArrayStore,
     Board,
     boards_of,
     cells_of,
@@ -65,11 +65,11 @@ def test_tracks_protocols_datasets_and_splits_have_boards_of_their_own(tmp_path:
     ]
 
 
-def numbers(arrays: Arrays, key: str) -> np.ndarray:
+def numbers(arrays: ArrayStore, key: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(arrays.texts[key]), "<f4").astype(float)
 
 
-def asked(cells: dict[str, Any], arrays: Arrays, name: str, selection: dict[str, str]) -> list:
+def asked(cells: dict[str, Any], arrays: ArrayStore, name: str, selection: dict[str, str]) -> list:
     """What the page does: choose cells, add, divide."""
     index = numbers(arrays, cells["index"]).reshape(-1, 4).astype(int)
     chosen = np.ones(len(index), bool)
@@ -104,7 +104,7 @@ def expected(frame: pd.DataFrame, protocol: str, of: str, selection: dict[str, s
 def test_any_selection_of_cells_gives_the_scores_of_its_rows(tmp_path: Path, protocol: str) -> None:
     entries = entries_of(tmp_path, make_ledger("a", scenes=9), make_ledger("b", scenes=9, seed=3))
     board = Board("fake", PROTOCOLS[protocol], tuple(entries))
-    arrays = Arrays({})
+    arrays = ArrayStore({})
     cells = cells_of(board, arrays)
     for choice in product(*([ALL, *values[::2]] for values in AXES.values())):
         selection = dict(zip(AXES, choice, strict=True))
@@ -127,7 +127,7 @@ def test_an_incomplete_entry_has_sums_of_its_own_scenes(tmp_path: Path) -> None:
     part = make_ledger("part", scenes=4, complete=False, expected_scenes=9)
     entries = entries_of(tmp_path, make_ledger("whole", scenes=9), part)
     board = Board("fake", PROTOCOLS["full"], tuple(entries))
-    arrays = Arrays({})
+    arrays = ArrayStore({})
     everything = dict.fromkeys(AXES, ALL)
     assert_allclose(
         asked(cells_of(board, arrays), arrays, "part", everything),
@@ -143,7 +143,7 @@ def test_segmenters_are_kept_apart_and_give_tab_3(tmp_path: Path) -> None:
     )
     entries = entries_of(tmp_path, first, second, make_ledger("unread"))
     board = Board("fake", PROTOCOLS["full"], tuple(entries))
-    arrays = Arrays({})
+    arrays = ArrayStore({})
     segmented = segmentation_cells_of(board, arrays)
     assert {segmenter: sorted(facts["read"]) for segmenter, facts in segmented.items()} == {
         "j1": ["a", "clear", "cloudy"],
@@ -162,7 +162,7 @@ def test_segmenters_are_kept_apart_and_give_tab_3(tmp_path: Path) -> None:
 def test_equal_arrays_are_kept_once(tmp_path: Path) -> None:
     same = [make_ledger(name) for name in ("a", "b")]
     board = Board("fake", PROTOCOLS["full"], tuple(entries_of(tmp_path, *same)))
-    arrays = Arrays({})
+    arrays = ArrayStore({})
     sums = cells_of(board, arrays)["sums"]
     assert sums["a"] == sums["b"]
 
@@ -181,7 +181,7 @@ def test_the_dataset_of_verified_runs_has_the_name_of_the_track(tmp_path: Path) 
 def test_the_counts_of_any_selection_are_those_of_its_rows(tmp_path: Path, protocol: str) -> None:
     part = make_ledger("part", scenes=4, seed=2, complete=False, expected_scenes=9)
     entries = entries_of(tmp_path, make_ledger("a", scenes=9), part)
-    arrays = Arrays({})
+    arrays = ArrayStore({})
     counts = counts_of(Board("fake", PROTOCOLS[protocol], tuple(entries)), arrays)
     index = numbers(arrays, counts["index"]).reshape(-1, 4).astype(int)
     for entry in entries:

@@ -616,7 +616,7 @@ def test_badges_say_what_was_simulated_how_it_was_trained_and_shown(odd_page) ->
     odd_page.select_option("#board", label="fake, official")
     assert "input window whole" in odd_page.locator("#table tr[data-name=best] th").inner_text()
     assert "input window unknown" in odd_page.locator("#table tr[data-name=right] th").inner_text()
-    assert "Rows of different input windows" in odd_page.locator("#notes").inner_text()
+    assert "rows of different input windows" in odd_page.locator("#notes").inner_text()
     assert "(input whole)" in odd_page.locator("#legend").inner_text()
     assert "(input " in odd_page.locator("#pair th:nth-child(2)").first.inner_text()
     odd_page.select_option("#board", label="sim-v1, full (simulated)")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from parallel_work import abort
+from parallel_work import AbortingRecord
 from paths import ROOT, RUNS
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.ledgers import (
@@ -162,7 +162,7 @@ def test_bytes_that_crash_the_reader_are_a_refusal(
 ) -> None:
     written(path, table, ledger.provenance)
     with pytest.raises(SubmissionError, match="its bytes crash the reader"):
-        decode_ledger(path, abort)
+        decode_ledger(path, AbortingRecord)
 
 
 # --- Files that unpack to more than there is memory ---------------------------------------------
@@ -251,7 +251,7 @@ def test_a_ledger_without_a_record_is_refused(path: Path, table: pa.Table) -> No
         (b"", "expected JSON"),
         (b"\xff", "expected text in UTF-8"),
         (b"[]", "expected an object, got list"),
-        (b'{"scale": NaN}', "no finite number"),
+        (b'{"scale": NaN}', "not a finite number"),
         (b'{"scenes": ' + b"9" * 5000 + b"}", "digits"),
         (b"[" * 100_000, "expected JSON"),
         (b'{"segmenters": ' + b"[" * 400 + b"]" * 400 + b"}", "levels of nesting"),

@@ -155,7 +155,7 @@ def test_verified_entries_can_be_ranked_alone(tmp_path: Path) -> None:
     full = told_of(tmp_path / "results", tmp_path, "--verified")["fake/full"]
     assert {name: entry["rank"] for name, entry in full.items()} == {"right": 1}
     assert json.loads((tmp_path / "leaderboard.json").read_text())["verified_only"] is True
-    assert "Verified entries alone" in (tmp_path / "leaderboard.md").read_text()
+    assert "Verified entries only" in (tmp_path / "leaderboard.md").read_text()
     (tmp_path / "results/fake/right/status.json").unlink()
     result = board(tmp_path / "results", "--out", tmp_path, "--verified")
     assert result.exit_code == 1

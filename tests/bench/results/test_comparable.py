@@ -18,6 +18,7 @@ from planetcr_bench.analysis.segmentation_tables import segmented_runs
 from planetcr_bench.analysis.significance import metric_comparisons
 from planetcr_bench.api import evaluate
 from planetcr_bench.errors import LedgerError, PredictionError, SubmissionError
+from planetcr_bench.leaderboard.ledgers import record_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.report.error_analysis_chapter import chapter_blocks
@@ -37,7 +38,7 @@ from planetcr_bench.results.aggregate import in_paper_order, marked, of_protocol
 from planetcr_bench.results.ledger import Ledger, read_ledger
 from planetcr_bench.results.published import published_table2, published_table3, refuse_published
 from planetcr_bench.submission.pack import pack
-from planetcr_bench.submission.plausibility import sent_record_errors
+from planetcr_bench.submission.record import SentRecord
 from scenes import write_dataset
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
@@ -281,7 +282,7 @@ def test_a_ledger_that_was_sent_may_say_what_can_be_true(
     said: dict[str, object], reason: str | None
 ) -> None:
     honest = make_ledger(simulation=None, optical_thickness=False, track="mine").provenance
-    lines = sent_record_errors({**honest, **said})
+    lines = record_errors({**honest, **said}, SentRecord)
     assert len(lines) == (reason is not None)
     assert all(line.startswith(str(reason)) for line in lines)
 
@@ -300,10 +301,10 @@ def test_predictions_of_a_dataset_without_a_name_are_scored_apart_and_not_packed
     options = {"data": data, "workers": 0, "quiet": True}
     ledger, *_ = evaluate(preds, tmp_path / "results", tables=False, **options)
     assert ledger.provenance["track"] == "unnamed"
-    assert sent_record_errors({**ledger.provenance, "track": "unnamed"})[0].startswith(
+    assert record_errors({**ledger.provenance, "track": "unnamed"}, SentRecord)[0].startswith(
         "track: expected"
     )
-    assert sent_record_errors({**ledger.provenance, "split": "val", "track": "unnamed-val"})
+    assert record_errors({**ledger.provenance, "split": "val", "track": "unnamed-val"}, SentRecord)
     monkeypatch.setattr(
         "planetcr_bench.submission.pack.evaluate", None
     )  # nothing is measured first

@@ -234,9 +234,9 @@ def test_a_segmenter_that_is_at_hand_is_asked_again(
 def test_runs_on_the_board_are_witnesses_of_the_input(packed: Path, entry: Path) -> None:
     results = packed.parent / "results"
     told = "\n".join(checked(entry, results=results).checked)
-    assert "no other run of its track in" in told  # no witness of itself
+    assert f"no other run in {results} is on its dataset" in told  # no witness of itself
     rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
-    held = f"its input was compared with 1 runs in {results}"
+    held = f"its input was compared with {results / 'sim-v1-tiny/honest'}"
     assert held in checked(entry, results=results).checked
     rewrite(entry, lambda ledger: ledger.provenance.update(name="honest"))
     one = first_digest(entry)
@@ -290,7 +290,6 @@ def turned_bytes(entry: Path) -> None:
         (remove("manifest.json"), "manifest.json: expected this file, found none"),
         (remove("run.json"), "run.json: expected this file, found none"),
         (put("notes.md", b"x"), "'notes.md': expected only"),
-        (put("report.md", bytes(1_000_001)), "report.md: expected at most"),
         (put("ledger.parquet", b"PAR1 no"), "ledger.parquet: expected a ledger"),
         (put("run.json", b"[" * 100_000), "run.json: expected JSON"),
         (put("run.json", b"{}"), "run.json: name: expected this key, found none"),
@@ -377,10 +376,6 @@ def reference(path: Path) -> None:
     )
 
 
-def infinite(path: Path) -> None:
-    np.save(path, np.full((4, 300, 300), np.inf, np.float32))
-
-
 def negative(path: Path) -> None:
     header = {"descr": "<u2", "fortran_order": False, "shape": (4, -300, 300)}
     with path.open("wb") as stream:
@@ -394,7 +389,6 @@ def negative(path: Path) -> None:
         (huge, ".tif", "expected shape (4, 300, 300)"),
         (huge_tiles, ".tif", "expected tiles of at most 2048"),
         (reference, ".tif", "cannot be read"),
-        (infinite, ".npy", "expected finite numbers"),
         (negative, ".npy", "its header is broken"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -478,7 +472,7 @@ def test_a_record_that_is_not_the_datasets_is_refused(
     assert reason in refusal(entry, data=simulated)
 
 
-def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path, packed: Path) -> None:
+def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path) -> None:
     """Leaving out the hard half, and saying that this is the dataset."""
     half = sorted(files.name for files in find_scenes(simulated, "test"))[:5]
 
@@ -492,10 +486,6 @@ def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path, pac
     rewrite(entry, lambda ledger: ledger.provenance.update(track="mine", simulation=None))
     assert checked(entry).run["complete"]
     assert "expected_scenes: expected 10 by the dataset" in refusal(entry, data=simulated)
-    results = Path(shutil.copytree(packed.parent / "results", entry.parent / "results"))
-    (known,) = results.glob("*/*")
-    rewrite(known, lambda ledger: ledger.provenance.update(track="mine", simulation=None))
-    assert "expected_scenes: expected 10, got 5" in refusal(entry, results=results)
 
 
 def test_predictions_of_another_run_are_told(packed: Path, entry: Path) -> None:
@@ -522,14 +512,17 @@ def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Pat
     (claimed,) = (tmp_path / "board").glob("*/*/status.json")
     claimed.unlink()
     told = checked(entry, results=tmp_path / "board").checked
-    assert any(line.startswith("none of 1 other runs of its track in ") for line in told)
+    assert (
+        f"its input was not compared: no other run in {tmp_path / 'board'} is on its dataset"
+        in told
+    )
 
 
 def test_a_verified_run_is_a_witness_of_its_own_predictions(entry: Path, tmp_path: Path) -> None:
     """Sent again, it is sound; with the same predictions, nobody sends other sums."""
     accept(replace(checked(entry), status="verified"), tmp_path / "board")
     again = checked(entry, results=tmp_path / "board")
-    assert f"its input was compared with 1 runs in {tmp_path / 'board'}" in again.checked
+    assert f"its input was compared with {tmp_path / 'board/sim-v1-tiny/honest'}" in again.checked
     accept(again, tmp_path / "board", replace_old=True)
     accept(replace(again, status="verified"), tmp_path / "board", replace_old=True)
 

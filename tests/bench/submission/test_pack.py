@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -89,25 +90,6 @@ def test_images_are_packed_byte_for_byte_if_asked_for(
     sent = contents(out / "predictions")
     assert "dataset" not in sent.pop("predictions.toml").decode()
     assert sent == images
-
-
-def test_images_that_mean_another_thing_without_the_file_beside_them_are_not_packed(
-    mine: Path, data: Path, tmp_path: Path
-) -> None:
-    turned = Path(shutil.copytree(mine, tmp_path / "turned"))
-    first = min(turned.glob("*.tif"))
-    beside = first.with_name(f"{first.name}.aux.xml")
-    beside.write_text("<PAMDataset><Metadata/></PAMDataset>")
-    packed(turned, tmp_path / "sound", data, with_predictions=True)
-    bands = "".join(
-        f'<PAMRasterBand band="{number}"><Description>{name}</Description></PAMRasterBand>'
-        for number, name in enumerate(("red", "green", "blue", "nir"), 1)
-    )
-    beside.write_text(f"<PAMDataset>{bands}</PAMDataset>")
-    with pytest.raises(SubmissionError, match="write these into the images") as refusal:
-        packed(turned, tmp_path / "entry", data, with_predictions=True)
-    assert first.name in refusal.value.problems[0]
-    assert not (tmp_path / "entry").exists()
 
 
 def test_an_archive_is_the_same_bytes_whenever_it_is_made(
@@ -219,7 +201,8 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(
         return original(*arguments)
 
     monkeypatch.setattr(measuring, "FLUSH_SECONDS", 0.0)
-    options = {"workers": 0, "batch": 1, "quiet": True}
+    monkeypatch.setattr(submission, "evaluate", functools.partial(evaluate, batch=1))
+    options = {"workers": 0, "quiet": True}
     monkeypatch.setattr(measuring, "measure_scene", stopped)
     with pytest.raises(KeyboardInterrupt):
         pack(mine, CARD, out, data=data, **options)

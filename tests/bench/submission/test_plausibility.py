@@ -1,4 +1,4 @@
-"""What a ledger says can be told from what no measurement gives, by the ledger alone or a second.
+"""Honest ledgers pass, and a sum that no measurement can have given is named.
 
 Honest are the ledgers of ``results/``, and what is measured here of odd predictions; each lie is a
 change to one of them.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,52 +17,38 @@ import pytest
 from paths import RUNS
 from planetcr_bench.api import evaluate
 from planetcr_bench.constants import THICKNESS
-from planetcr_bench.data.layout import find_scenes, read_scene
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
 from planetcr_bench.evaluation.runner import measure
-from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import SEGMENTED_IMAGES, SUMS, segmenter_columns
+from planetcr_bench.leaderboard.ledgers import record_errors
+from planetcr_bench.metrics.sums import SEGMENTED_IMAGES, SUMS
 from planetcr_bench.predictions.card import Card, read_card, write_card
 from planetcr_bench.predictions.folder import find_predictions
 from planetcr_bench.results.ledger import Ledger, read_ledger
-from planetcr_bench.results.schema import COLUMNS, schema_of
-from planetcr_bench.submission.plausibility import (
-    DRIFT,
-    OF_THE_INPUT,
-    TIPPED,
-    differing,
-    ledger_errors,
-    misplaced,
-    segmenter_input,
-    sent_record_errors,
-)
+from planetcr_bench.results.schema import schema_of
+from planetcr_bench.submission.comparison import differing
+from planetcr_bench.submission.plausibility import ledger_errors
+from planetcr_bench.submission.record import SentRecord
 from scenes import write_dataset, write_scene
+from tampering import (
+    ALL_INSIDE,
+    CELL,
+    CENTRE,
+    FLOATS,
+    FULL,
+    SCENE,
+    Where,
+    plus,
+    read_counts,
+    rows_of,
+    some_scenes,
+    tampered,
+    times,
+    with_rows,
+)
 
 NAMES = sorted(path.parent.name for path in RUNS.glob("*/ledger.parquet"))
-COUNTS = [name for name in SUMS if "pixels" in name or name == "out_of_range"]
-TIPPING = COUNTS[1:]
-FLOATS = [name for name in SUMS if name not in (*COUNTS, "values")]
-
-Where = dict[str, str]
-CELL: Where = {"scene": "fall_663_p_56", "land_cover": "agriculture", "region": "cloud"}
-FULL: Where = {**CELL, "protocol": "full"}
-CENTRE: Where = {**CELL, "protocol": "official"}
-INSIDE: Where = {"scene": "spring_672_p_3", "land_cover": "barren", "region": "edge"}
-"""A cell of which every pixel is in the centre."""
-ALL_INSIDE: Where = {**INSIDE, "protocol": "full"}
-SCENE: Where = {"scene": CELL["scene"]}
-
-
-def some_scenes(segmenters: int) -> Ledger:
-    """Three scenes of a real run, as if they were all."""
-    whole = read_ledger(RUNS / "dsen2_cr_no_sar-narrow")
-    chosen = ["fall_663_p_56", "spring_672_p_3", "spring_672_p_16"]
-    kept = dict(list(whole.provenance["segmenters"].items())[:segmenters])
-    columns = [*COLUMNS, *(name for segmenter in kept for name in segmenter_columns(segmenter))]
-    frame = whole.frame.loc[whole.frame["scene"].isin(chosen), columns].reset_index(drop=True)
-    frame = frame.astype({name: str for name in frame if frame[name].dtype == "category"})
-    return Ledger(frame, {**whole.provenance, "segmenters": kept, "scenes": 3, "expected_scenes": 3,
-        "track": "mine", "simulation": None})  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -76,54 +61,15 @@ def segmented() -> Ledger:
     return some_scenes(segmenters=1)
 
 
-def rows_of(frame: pd.DataFrame, where: Where) -> pd.Series:
-    mask = pd.Series(True, frame.index)
-    for name, word in where.items():
-        mask &= frame[name] == word
-    assert mask.any()
-    return mask
-
-
-def tampered(ledger: Ledger, where: Where, **changes: object) -> Ledger:
-    """Some rows changed: to a value, or by a function of the column."""
-    frame = ledger.frame.copy()
-    mask = rows_of(frame, where)
-    for column, change in changes.items():
-        new = change(frame.loc[mask, column]) if callable(change) else change
-        frame.loc[mask, column] = new
-    assert not frame.equals(ledger.frame)
-    return replace(ledger, frame=frame)
-
-
-def with_rows(ledger: Ledger, frame: pd.DataFrame) -> Ledger:
-    return replace(ledger, frame=frame.reset_index(drop=True))
-
-
-def plus(number: float) -> Callable[[pd.Series], pd.Series]:
-    return lambda column: column + number
-
-
-def times(number: float) -> Callable[[pd.Series], pd.Series]:
-    return lambda column: column * number
-
-
 # --- Honest ledgers -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_run_of_ours_has_an_error(name: str) -> None:
     run = read_ledger(RUNS / name)
-    assert sent_record_errors(run.provenance) == []
+    assert record_errors(run.provenance, SentRecord) == []
     assert ledger_errors(run) == []
     assert differing(run, run, list(SUMS)) == []
-
-
-def test_what_follows_from_the_dataset_is_the_same_in_all_runs() -> None:
-    one, other = (read_ledger(RUNS / name) for name in ("mean-fill", "align_cr-narrow"))
-    columns = segmenter_input(one.segmenters)
-    assert len(columns) == 36 * len(one.segmenters) > 0
-    assert differing(one, other, [*OF_THE_INPUT, *columns]) == []
-    assert differing(one, other, ["squared_error", *columns, "ssim"]) != []
 
 
 ODD: dict[str, Callable[[Scene], np.ndarray]] = {
@@ -158,7 +104,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ledger]:
         for name, image in predictions.items():
             np.save(root / way / f"{name}.npy", image)
         found[way], _, _ = evaluate(
-            root / way, root / "results", data=data, workers=0, device="cpu", tables=False,
+            root / way, root / "results", data=data, workers=0, tables=False,
             allow_missing=way == "part", quiet=True,
         )  # fmt: skip
     found["thick"] = with_thickness(root / "whole", found["whole"], data)
@@ -200,39 +146,10 @@ def test_whatever_was_predicted_an_honest_run_has_no_error(
     odd: dict[str, Ledger], way: str
 ) -> None:
     """And other rows by optical thickness, fewer scenes or one protocol make no difference."""
-    assert sent_record_errors(odd[way].provenance) == []
+    assert record_errors(odd[way].provenance, SentRecord) == []
     assert ledger_errors(odd[way]) == []
     assert differing(odd[way], odd["whole"], list(SUMS)) == []
     assert differing(odd["whole"], odd[way], list(SUMS)) == []
-
-
-# --- Tracks -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        ({"more": 1}, "more: unknown"),
-        ({"track": "sim-v1"}, "track: expected sim-v1-demo by its simulation, got 'sim-v1'"),
-        ({"track": "planet-cr"}, "track: expected sim-v1-demo by its simulation"),
-        ({"track": "planet-cr", "simulation": None}, "expected_scenes: expected 3000 in its track"),
-        ({"simulation": None}, "track: expected a simulation, or another track than"),
-        ({"track": "unnamed", "simulation": None}, "track: expected a dataset that has a name"),
-        ({"simulation": "my own"}, "simulation: expected its version, preset, seed and size"),
-        ({"simulation": "sim-v1 standard, seed 1, size demo"}, "track: expected sim-v1-demo-seed1"),
-        (
-            {"scenes": 1, "expected_scenes": 1},
-            "expected_scenes: expected 108 in its track, got 1",
-        ),
-        ({"track": "mine", "simulation": None}, None),
-        ({"track": "planet-cr-val", "split": "val", "simulation": None}, None),
-        ({"track": "sim-v1-demo-val", "split": "val"}, None),
-    ],
-)
-def test_tracks_do_not_mix(change: dict[str, Any], line: str | None) -> None:
-    lines = sent_record_errors({**read_ledger(RUNS / "mean-fill").provenance, **change})
-    assert len(lines) == (line is not None)
-    assert all(one.startswith(str(line)) for one in lines)
 
 
 # --- What sums can be: one rule at a time -------------------------------------------------------
@@ -428,7 +345,8 @@ def test_a_copy_of_the_input_has_the_input_s_errors(ledger: Ledger) -> None:
     assert ledger_errors(copied) == []
     for column in ("squared_error", "angle_deg"):
         better = with_rows(ledger, copied.frame.assign(**{column: frame[column] * 0.99}))
-        assert "the input's own errors of what is the input" in "\n".join(ledger_errors(better))
+        rule = f"expected {column} to be input_{column} where prediction_cloudy is 0"
+        assert any(line.startswith(rule) for line in ledger_errors(better))
 
 
 def test_of_a_crop_the_cover_may_be_what_the_pixels_outside_allow(ledger: Ledger) -> None:
@@ -462,10 +380,6 @@ def test_counts_whose_sum_wraps_around_are_named(ledger: Ledger, segmented: Ledg
     assert line.startswith(f"{MOST} 1 rows")
 
 
-def read_counts(ledger: Ledger, image: str) -> list[str]:
-    return [name for name in segmenter_columns(ledger.segmenters[0]) if f"_{image}_" in name]
-
-
 def test_a_segmenter_that_read_more_pixels_or_another_clear_image_is_named(
     segmented: Ledger,
 ) -> None:
@@ -477,85 +391,3 @@ def test_a_segmenter_that_read_more_pixels_or_another_clear_image_is_named(
     counted = tampered(segmented, FULL, **{prediction[0]: plus(1), prediction[1]: plus(-1)})
     assert ledger_errors(tampered(counted, FULL, **moved)) == rule
     assert ledger_errors(counted) == []
-
-
-# --- Two ledgers of the same scenes -------------------------------------------------------------
-
-
-def test_a_drift_of_every_sum_and_some_tipped_pixels_are_let_pass(ledger: Ledger) -> None:
-    for sign in (1, -1):
-        drifted = dict.fromkeys(FLOATS, times(1 + sign * DRIFT / 2))
-        tipped = dict.fromkeys(TIPPING, plus(sign * TIPPED))
-        other = tampered(tampered(ledger, {}, **drifted), ALL_INSIDE, **tipped)
-        assert differing(other, ledger, list(SUMS)) == []
-
-
-@pytest.mark.parametrize("column", FLOATS)
-def test_a_sum_beyond_the_drift_is_named_and_nothing_else(ledger: Ledger, column: str) -> None:
-    far = tampered(ledger, FULL, **{column: times(1 + 4 * DRIFT)})
-    (line,) = differing(far, ledger, list(SUMS))
-    expected, got = (
-        one.frame.loc[rows_of(one.frame, FULL), column].item() for one in (ledger, far)
-    )
-    place = "fall_663_p_56 (full, agriculture, cloud)"
-    assert line == (
-        f"{column}: 1 cells differ, first {place}: expected {expected:.8g}, got {got:.8g}"
-    )
-    assert len(differing(ledger, far, [column])) == 1
-    assert differing(far, ledger, [column], drift=10 * DRIFT) == []
-
-
-@pytest.mark.parametrize("column", [*TIPPING, "pixels", "values"])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_pixels_of_a_count_that_no_hardware_tips_are_named(
-    ledger: Ledger, column: str, sign: int
-) -> None:
-    pixels = 1 if column in ("pixels", "values") else TIPPED + 1
-    many = tampered(ledger, ALL_INSIDE, **{column: plus(sign * pixels)})
-    (line,) = differing(many, ledger, ["ssim", column])
-    assert line.startswith(f"{column}: 1 cells differ, first spring_672_p_3 (full, barren, edge)")
-
-
-def test_a_segmenter_s_counts_may_tip_and_no_more(segmented: Ledger) -> None:
-    column, columns = read_counts(segmented, "cloudy")[0], segmenter_input(segmented.segmenters)
-    for pixels, cells in ((TIPPED, 0), (TIPPED + 1, 1)):
-        other = tampered(segmented, ALL_INSIDE, **{column: plus(pixels)})
-        assert len(differing(other, segmented, columns)) == cells
-
-
-def test_cells_that_only_one_has_are_named(ledger: Ledger) -> None:
-    less = with_rows(ledger, ledger.frame[~rows_of(ledger.frame, ALL_INSIDE)])
-    line = "cells: 1 are in one of the two only, first spring_672_p_3 (full, barren, edge)"
-    assert differing(less, ledger, list(SUMS)) == [line]
-    assert differing(ledger, less, OF_THE_INPUT) == [line]
-
-
-def test_rows_of_other_thickness_and_order_are_the_same_cells(ledger: Ledger) -> None:
-    part = ledger.frame.copy()
-    for name in SUMS:
-        part[name] = part[name] // 3 if part[name].dtype.kind == "i" else part[name] / 3
-    rest = ledger.frame.assign(**{name: ledger.frame[name] - part[name] for name in SUMS})
-    frame = pd.concat([part.assign(thickness="0-0.25"), rest.assign(thickness="16-")])
-    mixed = with_rows(ledger, frame.sample(frac=1, random_state=0))
-    assert differing(mixed, ledger, list(SUMS)) == []
-    wrong = tampered(mixed, {**FULL, "thickness": "16-"}, ssim=times(1.01))
-    assert [line[:20] for line in differing(wrong, ledger, list(SUMS))] == ["ssim: 1 cells differ"]
-
-
-def test_only_scenes_and_protocols_that_both_have_are_compared(ledger: Ledger) -> None:
-    wrong = tampered(ledger, FULL, ssim=times(0.5))
-    others = with_rows(wrong, wrong.frame[wrong.frame["scene"] != CELL["scene"]])
-    official = {"protocols": {"official": PROTOCOLS["official"].signature("all")}}
-    centre = Ledger(wrong.frame[wrong.frame["protocol"] == "official"], official)
-    for some in (others, centre, with_rows(wrong, wrong.frame.assign(scene="fall_1_p_1"))):
-        assert differing(some, ledger, list(SUMS)) == []
-        assert differing(ledger, some, list(SUMS)) == []
-    assert differing(wrong, ledger, list(SUMS)) != []
-
-
-def test_scenes_elsewhere_or_under_other_clouds_are_named(ledger: Ledger) -> None:
-    assert misplaced(ledger, ledger) == []
-    for fact in ("cloud_cover", "longitude", "latitude"):
-        moved = tampered(ledger, SCENE, **{fact: plus(0.005)})
-        assert misplaced(moved, ledger) == [f"{fact}: 1 scenes differ, first fall_663_p_56"]
-    assert misplaced(tampered(ledger, SCENE, cloud_cover=plus(0.005)), ledger, drift=0.01) == []
