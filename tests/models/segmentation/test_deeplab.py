@@ -386,7 +386,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.mark.parametrize("form", ["pth", "safetensors", "an older pth"])
+@pytest.mark.parametrize("form", ["pth", "safetensors", "an older pth", "ckpt"])
 def test_an_encoder_takes_a_file_of_torchvision(
     form: str, resnet: torchvision.models.ResNet, tmp_path: Path
 ) -> None:
@@ -394,7 +394,8 @@ def test_an_encoder_takes_a_file_of_torchvision(
     state = resnet.state_dict()
     if form.startswith("an older"):
         state = {key: v for key, v in state.items() if not key.endswith("num_batches_tracked")}
-    (save_file if form == "safetensors" else torch.save)(state, path)
+    content = {"state_dict": state} if form == "ckpt" else state  # as Lightning writes it
+    (save_file if form == "safetensors" else torch.save)(content, path)
     model = small()
     decoder = {key: value.clone() for key, value in model.network.decoder.state_dict().items()}
     assert load_encoder(model, path if form == "pth" else str(path)) == path
@@ -443,7 +444,7 @@ def test_files_of_other_networks_are_refused_and_change_nothing(
         ),
         r"holds nan or infinity in bn1\.weight": state
         | {"bn1.weight": torch.full((64,), torch.inf)},
-        r"expected a dictionary of weights and nothing else": {"state_dict": state},
+        r"expected a dictionary of weights and nothing else": {"model": state, "epoch": 90},
         r"holds objects other than weights": resnet,
     }
     for words, content in others.items():
