@@ -45,11 +45,11 @@ def predict(
     seed: options.Seed = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write one prediction per scene, as GeoTIFF, in the form that `evaluate` takes.
+    """Write one prediction per scene, as GeoTIFF, for `evaluate`.
 
     net.py:build is a function that returns a torch.nn.Module with forward(cloudy, sar) -> clear.
 
-    The same command continues a run that was stopped: predictions that are there are kept.
+    The same command resumes a stopped run: existing predictions are kept.
     """
     from planetcr_bench.evaluation.inputs import data_folder
     from planetcr_bench.predictions.baselines import METHODS
@@ -90,16 +90,16 @@ def predict(
         )
     scenes = written + kept
     if as_json:
-        told = {"method": method, "out": str(out), "scenes": scenes, "kept": kept}
-        typer.echo(json.dumps(told))
+        summary = {"method": method, "out": str(out), "scenes": scenes, "kept": kept}
+        typer.echo(json.dumps(summary))
         return
     noun = "prediction" if scenes == 1 else "predictions"
-    before = f" ({kept} of them from before)" if kept else ""
-    typer.echo(f"{scenes} {noun} in {out}{before}; next: planetcr-bench evaluate {out}")
+    already = f" ({kept} of them already there)" if kept else ""
+    typer.echo(f"{scenes} {noun} in {out}{already}; next: planetcr-bench evaluate {out}")
 
 
 def _refuse(method: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} applies to networks, and {method} is none")
+            raise UsageError(f"--{option} applies to networks; {method} is not one")
