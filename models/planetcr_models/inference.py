@@ -148,7 +148,7 @@ def restore_tiled(
         ModelError: No such device, or too little memory on it.
     """
     bands, *size = _checked_shape(cloudy, sar, getattr(model, "bands", None))
-    theirs = out is not None
+    given = out is not None
     if out is None:
         out = np.empty((bands, *size), np.float32)
     if out.shape != (bands, *size) or out.dtype.kind != "f":
@@ -164,21 +164,21 @@ def restore_tiled(
     overlap = min(OVERLAP, tile // 4) if overlap is None else overlap
     multiple = int(getattr(model, "multiple", 1))
     rows, columns = (_Axis.of(side, tile, overlap, multiple) for side in size)
-    places = list(product(range(len(rows.starts)), range(len(columns.starts))))
+    tiles = list(product(range(len(rows.starts)), range(len(columns.starts))))
     out[...] = 0
     done = 0
     with (
-        _incomplete(lambda: done if theirs else 0, len(places)),
+        _incomplete(lambda: done if given else 0, len(tiles)),
         ready(model, device, precision) as run,
     ):
-        while some := places[done : done + batch]:
-            images = torch.stack([_read("cloudy", cloudy, rows, columns, place) for place in some])
-            radar = torch.stack([_read("sar", sar, rows, columns, place) for place in some])
-            for place, image in zip(some, _array(run(images, radar)), strict=True):
-                _blend_in(out, image, rows, columns, place)
-            done += len(some)
+        while chunk := tiles[done : done + batch]:
+            images = torch.stack([_read("cloudy", cloudy, rows, columns, index) for index in chunk])
+            radar = torch.stack([_read("sar", sar, rows, columns, index) for index in chunk])
+            for index, image in zip(chunk, _array(run(images, radar)), strict=True):
+                _blend_in(out, image, rows, columns, index)
+            done += len(chunk)
             if progress is not None:
-                progress(done, len(places))
+                progress(done, len(tiles))
     return out
 
 
@@ -234,8 +234,8 @@ class _Axis:
         used = np.flatnonzero((weight > 0) & (inside >= 0) & (inside < self.size))
         first, last = int(used[0]), int(used[-1]) + 1
         start = self.starts[tile] - self.before
-        there = slice(start + first, start + last)
-        return slice(first, last), there, weight[first:last].astype(np.float32)
+        in_image = slice(start + first, start + last)
+        return slice(first, last), in_image, weight[first:last].astype(np.float32)
 
     def _rise(self, tile: int, position: NDArray[np.float64]) -> NDArray[np.float64]:
         if tile == 0:
@@ -296,11 +296,11 @@ def expect_range(who: str, image: Tensor) -> None:
     raise InputError(f"{who}: expected values in [0, 1], got {low:.4g} to {high:.4g}: {likely}")
 
 
-def _read(who: str, image: Raster, rows: _Axis, columns: _Axis, place: tuple[int, int]) -> Tensor:
+def _read(who: str, image: Raster, rows: _Axis, columns: _Axis, index: tuple[int, int]) -> Tensor:
     """One tile of an image, or of SAR on its own grid: (bands, side, side)."""
     part: list[slice] = []
     indices = []
-    for axis, tile, source in zip((rows, columns), place, image.shape[-2:], strict=True):
+    for axis, tile, source in zip((rows, columns), index, image.shape[-2:], strict=True):
         pixels = (2 * axis.pixels(tile) + 1) * source // (2 * axis.size)  # as in upsample
         first = int(pixels.min())
         part.append(slice(first, int(pixels.max()) + 1))
@@ -337,10 +337,10 @@ def _blend_in(
     image: NDArray[np.float32],
     rows: _Axis,
     columns: _Axis,
-    place: tuple[int, int],
+    index: tuple[int, int],
 ) -> None:
-    down, row, high = rows.weight(place[0])
-    across, column, wide = columns.weight(place[1])
+    down, row, high = rows.weight(index[0])
+    across, column, wide = columns.weight(index[1])
     out[:, row, column] += image[:, down, across] * (high[:, None] * wide)
 
 
@@ -349,11 +349,11 @@ def _checked_shape(cloudy: Raster, sar: Raster, bands: int | None) -> tuple[int,
     wanted = "bands" if bands is None else bands
     if len(shape) != 3:
         raise InputError(f"cloudy: expected an image of shape ({wanted}, H, W), got {shape}")
-    for who, of, count in (("cloudy", shape, bands), ("sar", tuple(sar.shape), SAR_BANDS)):
-        last = of[-1] == count if count is not None else of[-1] < min(SMALLEST, of[0])
-        if len(of) == 3 and last and of[0] != count:
+    for who, size, count in (("cloudy", shape, bands), ("sar", tuple(sar.shape), SAR_BANDS)):
+        last = size[-1] == count if count is not None else size[-1] < min(SMALLEST, size[0])
+        if len(size) == 3 and last and size[0] != count:
             raise InputError(
-                f"{who}: expected an image of shape ({count or wanted}, H, W), got {of}; put the "
+                f"{who}: expected an image of shape ({count or wanted}, H, W), got {size}; put the "
                 "bands first, as numpy.moveaxis(image, -1, 0) does"
             )
     if bands is not None and shape[0] != bands:
@@ -386,16 +386,16 @@ def ready(
     if precision not in ("32", "bf16"):
         raise ModelError(f"precision: expected 32 or bf16, got {precision!r}")
     weights = next(model.parameters(), torch.empty(0))
-    place = weights.device if device is None else choose_device(device)
-    model.to(place)
+    target = weights.device if device is None else choose_device(device)
+    model.to(target)
 
     def run(*images: Tensor) -> Tensor:
         try:
-            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
-                return model(*(x.to(place, weights.dtype) for x in images))
+            with torch.autocast(target.type, torch.bfloat16, enabled=precision == "bf16"):
+                return model(*(x.to(target, weights.dtype) for x in images))
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"{place}: {len(images[0])} images of "
+                f"{target}: {len(images[0])} images of "
                 f"{' x '.join(map(str, images[0].shape[-2:]))} pixels do not fit its memory; use "
                 "fewer at a time, or smaller tiles"
             ) from error

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="Method to show in full, with its options.")
+        str | None, typer.Argument(help="Show this method in full, with its options and recipe.")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -25,23 +25,24 @@ def models(
 
     if name is None and not as_json:
         _print(_table(summaries()))
-        _print("[dim]planetcr-bench models NAME shows one in full.[/]")
+        _print("[dim]`planetcr-bench models NAME` shows one in full.[/]")
         return
     from planetcr_bench.utils.extras import need_networks
 
     need_networks()  # options are read from the networks' code
-    cards = [describe(each) for each in ([name] if name else [one["name"] for one in summaries()])]
+    names = [name] if name else [summary["name"] for summary in summaries()]
+    cards = [describe(method) for method in names]
     if as_json:
         typer.echo(json.dumps(cards[0] if name else cards, ensure_ascii=False))
     else:
-        _print(_sheet(cards[0]))
+        _print(_details(cards[0]))
 
 
-def _print(what: Table | str) -> None:
+def _print(content: Table | str) -> None:
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(what, highlight=False)
+    console.print(content, highlight=False)
 
 
 def _table(cards: list[dict[str, Any]]) -> Table:
@@ -76,7 +77,7 @@ def _table(cards: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _sheet(card: dict[str, Any]) -> Table:
+def _details(card: dict[str, Any]) -> Table:
     from rich.table import Table
 
     table = Table(title=card["title"], title_justify="left", title_style="bold", show_header=False)
@@ -95,7 +96,7 @@ def _sheet(card: dict[str, Any]) -> Table:
             "Options": ", ".join(f"{key}={value}" for key, value in card["options"].items()),
         }
     rows["Recipe"] = "\n".join(f"{key} = {value}" for key, value in card["recipe"].items())
-    rows["Source of it"] = card["recipe_source"]
+    rows["Recipe from"] = card["recipe_source"]
     for heading, text in rows.items():
         table.add_row(heading, text)
     return table

@@ -72,7 +72,7 @@ LoaderWorkers = Annotated[
         "--loader-workers",
         min=0,
         help="Processes per device that read training scenes.",
-        show_default="by processors",
+        show_default="by number of processors",
     ),
 ]
 
@@ -83,7 +83,7 @@ Weights = Annotated[
     typer.Option(
         metavar="FILE|random",
         help="Weights of the network: safetensors, or a checkpoint of the method's authors. "
-        "random: untrained, to try things out.",
+        "random: untrained, for a trial run.",
     ),
 ]
 ModelArgs = Annotated[
@@ -110,7 +110,7 @@ Window = Annotated[
     Literal["whole", "official"] | None,
     typer.Option(
         help="official: the network sees only the centre 160 x 160, as in the authors' tester, and "
-        "only that is written; whole: it sees the whole patch. Results are labelled with it.",
+        "only that is written; whole: it sees the whole patch. Results are labelled accordingly.",
         show_default="whole",
     ),
 ]
@@ -118,7 +118,7 @@ Tile = Annotated[
     int | None,
     typer.Option(
         min=32,
-        help="Side of overlapping tiles, where a whole image needs too much memory.",
+        help="Side of overlapping tiles, if a whole image needs too much memory.",
         show_default="the whole image",
     ),
 ]
@@ -126,7 +126,7 @@ Overlap = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Least overlap of tiles, in pixels; attention networks need 96 for a seamless result.",
+        help="Minimum overlap of tiles, in pixels; attention networks need 96 to avoid seams.",
         show_default="a quarter",
     ),
 ]

@@ -45,11 +45,11 @@ def predict(
     seed: options.Seed = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write one prediction per scene, as GeoTIFF, in the form that `evaluate` takes.
+    """Write one prediction per scene, as GeoTIFF, for `evaluate`.
 
     net.py:build is a function that returns a torch.nn.Module with forward(cloudy, sar) -> clear.
 
-    An interrupted run resumes when the same command is run again.
+    The same command resumes a stopped run: existing predictions are kept.
     """
     from planetcr_bench.evaluation.inputs import data_folder
     from planetcr_bench.predictions.baselines import METHODS
@@ -98,12 +98,12 @@ def predict(
         typer.echo(json.dumps(summary))
         return
     noun = "prediction" if scenes == 1 else "predictions"
-    before = f" ({kept} of them from before)" if kept else ""
-    typer.echo(f"{scenes} {noun} in {out}{before}; next: planetcr-bench evaluate {out}")
+    already = f" ({kept} of them already there)" if kept else ""
+    typer.echo(f"{scenes} {noun} in {out}{already}; next: planetcr-bench evaluate {out}")
 
 
 def _refuse(method: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} applies to networks, which {method} is not")
+            raise UsageError(f"--{option} applies to networks; {method} is not one")

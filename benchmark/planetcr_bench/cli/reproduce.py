@@ -1,4 +1,4 @@
-"""``planetcr-bench reproduce``: make the reference tables from a dataset."""
+"""``planetcr-bench reproduce``: make the paper's tables from a dataset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def reproduce(
     config_file: Annotated[
         Path | None,
         typer.Option(
-            "--config", help="TOML file with methods, and changes of recipes and networks."
+            "--config", help="TOML file with methods, and changes to their recipes and options."
         ),
     ] = None,
     method: Annotated[
@@ -32,23 +32,24 @@ def reproduce(
     precision: options.Precision = "32",
     workers: options.LoaderWorkers = None,
     cache: Annotated[
-        bool, typer.Option(help="Decode the training scenes once, 1.6 MB per scene; see `train`.")
+        bool,
+        typer.Option(help="Decode the training scenes once, to 1.6 MB per scene; see `train`."),
     ] = True,
     optical_thickness: options.OpticalThickness = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="List the steps, with hours estimated from a few steps of each method.",
+            help="List the steps, with their hours as estimated from a few training steps.",
         ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Train the segmenter and all networks, predict, evaluate, and make the tables and figures.
 
-    Runs train, predict, evaluate and compare; each skips what is finished, so the same command
-    continues where it stopped. Without --config it makes the paper's tables, which takes days on
-    one GPU.
+    Runs `train`, `predict`, `evaluate` and `compare`. Each skips work that is already done, so the
+    same command resumes a stopped run. Without --config it makes the tables of the paper, which
+    takes days on one GPU.
     """
     from planetcr_bench.utils.extras import need_training
 

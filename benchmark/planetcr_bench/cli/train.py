@@ -21,13 +21,18 @@ def train(
         Path | None, typer.Option(help="Folder of the run.", show_default="runs/NAME")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Short for --set epochs=N.", show_default="recipe")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Passes over the training scenes; short for --set epochs=N.",
+            show_default="recipe",
+        ),
     ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Short for --set batch=N: images per step, over all devices together.",
+            help="Images per step, over all devices together; short for --set batch=N.",
             show_default="recipe",
         ),
     ] = None,
@@ -35,7 +40,7 @@ def train(
         int | None,
         typer.Option(
             min=10,
-            help="Short for --set crop=N: side in pixels of 3 m, a multiple of 10.",
+            help="Side of the random crops in pixels, a multiple of 10; short for --set crop=N.",
             show_default="recipe",
         ),
     ] = None,
@@ -53,16 +58,16 @@ def train(
         str | None,
         typer.Option(
             metavar="FILE|imagenet",
-            help="For the segmenter: start from a ResNet's weights in a file, or from those of "
-            "ImageNet in the local cache; nothing is downloaded.",
+            help="Initial weights of the segmenter's ResNet: a file, or imagenet for those in the "
+            "local cache; nothing is downloaded.",
             show_default="random",
         ),
     ] = None,
     val_share: Annotated[
         float,
         typer.Option(
-            help="Share of the training AOIs to hold out for validation, unless the dataset has a "
-            "split val and no --list is given; 0: no validation.",
+            help="Share of the training AOIs to hold out for validation; 0: no validation. A split "
+            "val of the dataset is used instead, unless --list is given.",
         ),
     ] = 0.05,
     val_scenes: Annotated[
@@ -73,7 +78,7 @@ def train(
         Path | None,
         typer.Option(
             help="Decode the training scenes once, into a memory-mapped file in this folder "
-            "(1.6 MB per scene), and read that: about 20 times as fast as the GeoTIFFs.",
+            "(1.6 MB per scene), which is read about 20 times as fast as the GeoTIFFs.",
         ),
     ] = None,
     device: options.Device = "auto",
@@ -91,17 +96,19 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Show recipe, data and measured speed, and train nothing; --cache is still built.",
+            help="Show the recipe, the data and the measured speed, without training; --cache is "
+            "still built.",
         ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a network as its paper does, or the segmenter of Tab. 3.
+    """Train a network as in its paper, or the segmenter of Tab. 3.
 
-    The same command continues a run that was stopped.
+    The same command resumes a stopped run.
 
-    Its folder holds best.safetensors and last.safetensors for `predict NAME --weights`, the recipe,
-    steps.csv, epochs.csv, curves for TensorBoard and pictures of a few validation scenes.
+    The folder of the run contains best.safetensors and last.safetensors for `predict NAME
+    --weights`, the recipe, steps.csv, epochs.csv, TensorBoard curves and pictures of a few
+    validation scenes.
     """
     from planetcr_bench.utils.extras import need_training
 

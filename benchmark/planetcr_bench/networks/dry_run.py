@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from planetcr_bench.networks.training import Request, prepare
@@ -10,17 +11,15 @@ from planetcr_models.training.throughput import estimate_throughput as measure_s
 
 
 def estimate_throughput(request: Request, *, cached: bool = False) -> dict[str, Any]:
-    """Measure how long a run would take on this machine; nothing but a cache is kept.
+    """Estimate how long a run would take on this machine; only a cache is kept.
 
     Args:
         request: The run.
-        cached: Take reading to cost no time, as from a cache that there is not yet.
+        cached: Ignore the time for reading, as if the cache existed already.
 
     Returns:
-        ``name``, ``identity``, ``steps``, speeds in samples per second of the ``loader`` alone and
-        of the ``step`` alone on all devices together, ``scene_seconds`` to validate a scene on one,
-        ``validation_seconds`` after each epoch, and ``hours`` in all; and ``device``, batch and
-        memory, as ``Speed`` says.
+        The attributes of ``Speed``, with ``steps`` and ``hours`` of the whole run, its ``name``,
+        ``identity``, ``devices``, ``batch``, ``crop`` and ``parts``.
     """
     prepared = prepare(request)
     speed = measure_speed(
@@ -30,27 +29,18 @@ def estimate_throughput(request: Request, *, cached: bool = False) -> dict[str, 
     return {
         "name": request.name,
         "identity": dict(prepared.identity),
+        **asdict(speed),
         "steps": speed.steps * recipe.epochs,
-        "loader": speed.loader,
-        "step": speed.step,
-        "scene_seconds": speed.scene_seconds,
-        "validation_seconds": speed.validation_seconds,
         "hours": speed.hours(epochs=recipe.epochs, batch=recipe.batch, cached=cached),
-        "device": speed.device,
         "devices": request.devices * request.nodes,
         "batch": recipe.batch,
         "crop": recipe.crop,
         "parts": request.parts,
-        "tried_images": speed.images,
-        "tried_crop": speed.crop,
-        "peak_bytes": speed.peak_bytes,
-        "step_bytes": speed.step_bytes,
-        "memory_bytes": speed.memory_bytes,
     }
 
 
 def format_dry_run(estimate: Mapping[str, Any]) -> str:
-    """An estimate in words."""
+    """Describe an estimate."""
     width = max(map(len, estimate["identity"]))
     lines = [f"{key:{width}}  {value}" for key, value in estimate["identity"].items()]
     hint = ""

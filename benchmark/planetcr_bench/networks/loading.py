@@ -22,7 +22,7 @@ from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks.methods import check_method
-from planetcr_bench.predictions.baselines import METHODS as UNTRAINED
+from planetcr_bench.predictions.baselines import METHODS as BASELINES
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.predict import Restore
 from planetcr_bench.utils.files import file_sha256
@@ -83,7 +83,7 @@ def open_network(
 
     Raises:
         UsageError: No such method or option, or no weights.
-        BenchError: The user's file, or what it makes, is no network.
+        BenchError: The user's file does not make a network.
         CheckpointError: The weights are not this network's.
     """
     torch.manual_seed(seed)
@@ -125,12 +125,12 @@ def _restore_in_tiles(
 def _package_network(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[Restorer, Card]:
-    check_method(name, others=[*UNTRAINED] if weights is None else ())
+    check_method(name, others=[*BASELINES] if weights is None else ())
     wanted = known_options(name, options)
     if weights is None:
         raise UsageError(
             f"{name}: expected --weights FILE; known weights of {name}: {METHODS[name].weights}. "
-            "--weights random tries the command out without any"
+            "use --weights random to try the command without trained weights"
         )
     if weights == RANDOM:
         model, origin = create_model(name, **wanted), f"random, seed {seed}"
@@ -145,13 +145,20 @@ def _package_network(
     return model, Card(method=shown, weights=origin, options=_as_text(model.options))
 
 
-def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
-    """Parse the options of a method; each has the type of its default.
+def known_options(
+    name: str, options: Sequence[str], defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Parse the options of a network; each has the type of its default.
+
+    Args:
+        name: A method; with ``defaults``, any network.
+        options: ``key=value`` each.
+        defaults: Options and their defaults; by default those of the method.
 
     Raises:
         UsageError: An unknown option, or a value of another type.
     """
-    defaults = default_options(name)
+    defaults = default_options(name) if defaults is None else defaults
     values = parse_options(options, "--model-arg")
     for key, value in values.items():
         if key not in defaults:
@@ -166,14 +173,14 @@ def known_options(name: str, options: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_options(options: Sequence[str], word: str) -> dict[str, Any]:
-    """Parse ``key=value`` pairs; a value that is no Python literal stays text.
+    """Parse ``key=value`` pairs; a value that is not a Python literal stays text.
 
     Args:
         options: As the user gave them.
         word: Name of the option, for messages.
 
     Raises:
-        UsageError: One is no such pair, or a key comes twice.
+        UsageError: An option is not such a pair, or a key is repeated.
     """
     values: dict[str, Any] = {}
     for option in options:
@@ -193,7 +200,7 @@ def _as_text(options: Mapping[str, Any]) -> str | None:
     return ", ".join(f"{key}={options[key]}" for key in sorted(options)) or None
 
 
-# --- A user's own ---------------------------------------------------------------------------
+# --- Users' networks ------------------------------------------------------------------------
 
 
 class UserNetwork(nn.Module):
@@ -247,8 +254,8 @@ def _user_network(
         raise UsageError(f"{name}: expected a file and a function in it, such as net.py:build")
     if weights == RANDOM:
         raise UsageError(
-            f"{name}: expected a file of weights or none at all; without, the network keeps those "
-            f"that {function}() gives it"
+            f"{name}: expected a file of weights or no --weights; without, the network keeps the "
+            f"weights that {function}() gives it"
         )
     values = parse_options(options, "--model-arg")
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""Look up methods by name and say what is known of each; imports no PyTorch for the summary."""
+"""Look up methods by name and describe them; the summary imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SEGMENTER: Final = "segmenter"
 """What ``train`` calls the land-cover segmenter."""
 
 
-def check_method(name: str, *, others: Sequence[str] = (), own: bool = True) -> None:
+def check_method(name: str, *, others: Sequence[str] = (), user_files: bool = True) -> None:
     """Raise UsageError unless there is a network of this name.
 
     Args:
         name: As the user gave it.
-        others: What the command takes besides networks.
-        own: It also takes a user's file.
+        others: Names that the command accepts besides networks.
+        user_files: Whether it also accepts a user's file.
     """
     if name in METHODS or name in others:
         return
@@ -28,7 +28,7 @@ def check_method(name: str, *, others: Sequence[str] = (), own: bool = True) -> 
     near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
     near = near or difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}? There are" if near else "there are"
-    yours = "; a network of your own is net.py:build" if own else ""
+    yours = "; a network of your own is net.py:build" if user_files else ""
     raise UsageError(f"{name}: no such method; {hint} {', '.join(known)}{yours}")
 
 
@@ -38,12 +38,12 @@ def summaries() -> list[dict[str, Any]]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """All that is known of a network, or of the segmenter: the summary, options and recipe.
+    """Describe a network or the segmenter: summary, options and recipe.
 
     Raises:
-        UsageError: There is no such method.
+        UsageError: Unknown method.
     """
-    check_method(name, others=(SEGMENTER,), own=False)
+    check_method(name, others=(SEGMENTER,), user_files=False)
     recipe = {"recipe": RECIPES[name].plain(), "recipe_source": SOURCES[name]}
     if name == SEGMENTER:
         return {"name": name, "title": "Segmenter: DeepLabv3+ with ResNet-50", **recipe}

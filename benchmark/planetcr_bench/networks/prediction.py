@@ -31,7 +31,7 @@ def predict_with_network(
     workers: int | None = None,
     quiet: bool = False,
 ) -> tuple[int, int]:
-    """Write one prediction per scene of a split; a run that was stopped goes on.
+    """Write one prediction per scene of a split; a stopped run is resumed.
 
     Args:
         name: A method, or a user's file and function, such as ``net.py:build``.
@@ -47,7 +47,7 @@ def predict_with_network(
         batch: Scenes, or tiles, at a time; by default 1, and 8 on a GPU.
         precision: ``32`` or ``bf16``.
         tile: Side of tiles in pixels; None for whole images.
-        overlap: Least overlap of tiles; by default a quarter of a tile.
+        overlap: Minimum overlap of tiles; by default a quarter of a tile.
         workers: Processes that read; see ``worker_count``.
         quiet: Show no progress.
 
@@ -56,7 +56,7 @@ def predict_with_network(
 
     Raises:
         UsageError: No such method, option or device, or no weights.
-        BenchError: The dataset, the folder or the network are not as they must be.
+        BenchError: Invalid dataset, folder or network.
         ModelError: The weights are not this network's.
     """
     if overlap is not None and tile is None:

@@ -35,14 +35,14 @@ from planetcr_models.training.devices import Precision
 from planetcr_models.training.recipes import RECIPES
 
 OFFICIAL_SUFFIX: Final = "-window160"
-"""Appended to the name of a run whose network saw the centre 160 × 160 alone."""
+"""Appended to the name of a run whose network saw only the centre 160 × 160."""
 
 _FURTHER_SEGMENTER: Final = re.compile(rf"{SEGMENTER}-([2-9])")
 """Segmenters besides the first, which show whether a ranking depends on the segmenter."""
 
 
 class TrainingTable(FileModel):
-    """Table of a method, or of a segmenter: changes of its training.
+    """Table of a method, or of a segmenter: changes to its training.
 
     Further keys change the recipe, and are checked against it.
     """
@@ -60,13 +60,13 @@ class TrainingTable(FileModel):
 class ConfigFile(FileModel):
     """A TOML file of ``--config``; it also has a :class:`TrainingTable` for each method.
 
-    ``all`` is of every method, ``segmenter-2``, ``segmenter-3``, … add segmenters, which differ
-    from the first by their seed and by what their table says.
+    ``all`` applies to every method. ``segmenter-2``, ``segmenter-3``, … add segmenters, which
+    differ from the first by their seed and their table.
 
     Attributes:
         methods: Networks to train.
         baselines: Baselines without training.
-        suffix: Appended to the names of runs, for networks that are not the published ones.
+        suffix: Appended to the names of runs, to mark networks that differ from the published ones.
     """
 
     model_config = ConfigDict(title="methods, baselines, suffix and tables of methods")
@@ -86,10 +86,10 @@ class ConfigFile(FileModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReproductionConfig:
-    """What to reproduce, and how: the options of ``planetcr-bench reproduce``, and its file.
+    """The options of ``planetcr-bench reproduce``, and the settings of its file.
 
     Attributes:
-        tables: Method to changes of its training, as :class:`TrainingTable` has them.
+        tables: Changes to the training of each method, see :class:`TrainingTable`.
     """
 
     data: Path
@@ -126,12 +126,12 @@ class Step:
 
     @property
     def command(self) -> str:
-        """As a shell takes it."""
+        """The command as typed into a shell."""
         return f"planetcr-bench {shlex.join(self.arguments)}"
 
 
 def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionConfig:
-    """Add what a file says to the options of the command line; ``--method`` takes precedence.
+    """Add the settings of a file to the options of the command line; ``--method`` overrides it.
 
     Raises:
         UsageError: The file cannot be read, or has an unknown key, method or baseline.
@@ -146,7 +146,7 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
     checked = validate(model, content, str(file), error=UsageError)
     methods = tuple(dict.fromkeys(options.methods or checked.methods))
     for name in methods:
-        check_method(name, own=False)
+        check_method(name, user_files=False)
     return replace(
         options,
         methods=methods,
@@ -162,13 +162,13 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
 def build_steps(config: ReproductionConfig) -> list[Step]:
     """All steps from the dataset to the tables, in order.
 
-    A network predicts twice, from whole patches and from the centre that the authors' testers show
-    it (:data:`OFFICIAL_SUFFIX`): tables of ``full`` are made from the former runs, those of
-    ``official`` from the latter.
+    A network predicts twice, from whole patches and, as in the authors' testers, from their centre
+    (:data:`OFFICIAL_SUFFIX`): the former runs make the tables of ``full``, the latter those of
+    ``official``.
 
     Raises:
-        BenchError: The dataset lacks a split, or an option makes no sense.
-        ModelError: A recipe makes no sense.
+        BenchError: The dataset lacks a split, or an option is invalid.
+        ModelError: A recipe is invalid.
     """
     track, scenes = read_track(config.data, "test"), len(find_scenes(config.data, "test"))
     steps = []
@@ -269,19 +269,20 @@ def train_arguments(request: training.Request) -> list[str]:
 def reproduce(
     config: ReproductionConfig, steps: Sequence[Step], *, say: Callable[[str], None]
 ) -> None:
-    """Run each step in a process of its own, in order; what is finished takes seconds.
+    """Run each step in a process of its own, in order; a finished step takes seconds.
 
     Args:
         config: Names the working folder, in which one reproduction runs at a time.
         steps: As :func:`build_steps` gives them.
-        say: Takes a few lines per step.
+        say: Called with the number, name and command of each step.
 
     Raises:
-        BenchError: A step failed; those before it stay done. Or another reproduction runs.
+        BenchError: A step failed, and those before it are done; or another reproduction is
+            running.
         KeyboardInterrupt: The user stopped it.
     """
     config.out.mkdir(parents=True, exist_ok=True)
-    refusal = f"{config.out}: another reproduction runs there; wait, or choose another --out"
+    refusal = f"{config.out}: another reproduction is running there; wait, or choose another --out"
     with exclusive_lock(config.out / ".lock", refusal):
         _run(steps, say)
 
@@ -301,15 +302,15 @@ def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
         if code:
             raise BenchError(
                 f"{step.name}: failed, see above; the steps before it are done, and the same "
-                "command goes on from here"
+                "command resumes here"
             )
 
 
 def estimate_hours(config: ReproductionConfig) -> dict[str, float]:
-    """Hours that training and predicting still take, by name of the step, from a few steps of each.
+    """Estimate the remaining hours of training and predicting, by step, from a few steps of each.
 
-    Predicting from the centre is taken to last as long as from whole patches; it lasts less. A
-    network whose steps cannot be measured, for lack of memory as a rule, has none.
+    Predicting the centre is assumed to take as long as predicting whole patches; it takes less. A
+    network whose steps cannot be measured, usually for lack of memory, has no estimate.
     """
     scenes = len(find_scenes(config.data, "test"))
     hours: dict[str, float] = {}
@@ -338,7 +339,7 @@ def _steps_done(checkpoint: Path, identity: Mapping[str, Any]) -> int:
 
 def format_dry_run(steps: Sequence[Step], hours: Mapping[str, float]) -> str:
     """The steps and the hours of each, one line a step, and their sum."""
-    total = "all that is measured"
+    total = "total of these"
     width = max(len(total), *(len(step.name) for step in steps))
     lines = [
         f"{step.name:{width}}" + (f"  {hours[step.name]:8.2f} h" if step.name in hours else "")

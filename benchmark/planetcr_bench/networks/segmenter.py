@@ -31,7 +31,7 @@ class FileSegmenter:
     Args:
         path: As ``planetcr-bench train segmenter`` wrote it.
         device: As PyTorch names it.
-        precision: ``bf16`` counts as another segmenter than ``32``: some pixels get another
+        precision: ``bf16`` counts as a different segmenter from ``32``: some pixels get another
             class.
     """
 
@@ -47,7 +47,7 @@ class FileSegmenter:
         self._device, self._precision = device, precision
         self._sha256 = file_sha256(path)
         card: Mapping[str, Any] = {}
-        with suppress(CheckpointError):  # a segmenter without a card is a segmenter
+        with suppress(CheckpointError):  # the card is optional
             card = read_card(path)
         self._card = {key: card[key] for key in CARD_KEYS if key in card}
 
@@ -89,12 +89,12 @@ def load(
 
     Raises:
         CheckpointError: The file is missing, damaged, or no segmenter of the benchmark's classes.
-        BenchError: The device is not there.
+        BenchError: The device is not available.
     """
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "none"
+        kind = "a folder" if path.is_dir() else "none"
         raise CheckpointError(
-            f"{path}: expected the file of a segmenter, found {found}; `planetcr-bench train "
+            f"{path}: expected the file of a segmenter, found {kind}; `planetcr-bench train "
             "segmenter` writes it as best.safetensors"
         )
     return FileSegmenter(path, choose_device(device), precision)

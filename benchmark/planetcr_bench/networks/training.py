@@ -35,7 +35,7 @@ from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.inference import InferencePrecision
 from planetcr_models.networks.base import Restorer
-from planetcr_models.networks.registry import create_model, is_like
+from planetcr_models.networks.registry import create_model
 from planetcr_models.segmentation.deeplab import Segmenter, load_encoder, save_segmenter
 from planetcr_models.training.checkpoint import (
     BEST,
@@ -44,7 +44,7 @@ from planetcr_models.training.checkpoint import (
     expect_same_run,
     read_checkpoint,
 )
-from planetcr_models.training.devices import Precision, Settings, make_fabric
+from planetcr_models.training.devices import Precision, TrainingSettings, make_fabric
 from planetcr_models.training.logger import EPOCHS
 from planetcr_models.training.objectives import (
     Objective,
@@ -58,7 +58,7 @@ from planetcr_models.weights.checkpoint import expect_file
 from planetcr_models.weights.files import save_model
 
 RECIPE: Final = "recipe.toml"
-"""File of a run with its command and all that decides its result."""
+"""File with the command of a run and everything that determines its result."""
 
 SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
     "encoder": "resnet50",
@@ -101,7 +101,7 @@ class Prepared:
     validation: Validation | None
     identity: Mapping[str, Any]
     save: Callable[[nn.Module, Path, Mapping[str, float]], object]
-    settings: Settings
+    settings: TrainingSettings
 
 
 def run(request: Request) -> dict[str, Any] | None:
@@ -112,8 +112,8 @@ def run(request: Request) -> dict[str, Any] | None:
         run but the first.
 
     Raises:
-        BenchError: The dataset, the options or the folder are not as they must be.
-        ModelError: So are recipe or network, or training failed.
+        BenchError: Invalid dataset, options or folder.
+        ModelError: Invalid recipe or network, or training failed.
     """
     prepared = prepare(request)
     fabric = make_fabric(prepared.settings)
@@ -151,7 +151,7 @@ def run(request: Request) -> dict[str, Any] | None:
 
 
 def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
-    """The outcome of a run, and the next command, in words."""
+    """Describe the outcome of a run, and name the next command."""
     best = request.out / BEST
     text = f"{outcome['steps']} steps in all; best: epoch {outcome['best_epoch']}"
     if outcome["scores"]:
@@ -159,9 +159,9 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
         scores = outcome["scores"]
         text += f" ({', '.join(f'{key} {scores[key]:.4g}' for key in shown)})"
     else:
-        text += ", the last, for there was no validation"
+        text += ", the last one, as there was no validation"
     if request.name == SEGMENTER:
-        return f"{text}\nSegmenter: {best}, its card beside it"
+        return f"{text}\nSegmenter: {best}, with its card beside it"
     return f"{text}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
 
 
@@ -169,13 +169,13 @@ def prepare(request: Request) -> Prepared:
     """Find the scenes, make the network and its recipe.
 
     Raises:
-        BenchError: The dataset or an option is not as it must be.
-        ModelError: A recipe that makes no sense, or weights that do not fit.
+        BenchError: Invalid dataset or option.
+        ModelError: Invalid recipe, or weights that do not fit.
     """
     choose_device(request.device)
-    recipe, identity, training, validation = identify(request)
-    if validation and validation[0].split_folder == training[0].split_folder and not request.quiet:
-        message = remark(training, validation, share=request.val_share)
+    recipe, identity, training, held_out = identify(request)
+    if held_out and held_out[0].split_folder == training[0].split_folder and not request.quiet:
+        message = remark(training, held_out, share=request.val_share)
         if message and os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run prints it
             typer.echo(message, err=True)
     patches: FilePatches | CachedPatches = FilePatches(training)
@@ -186,13 +186,14 @@ def prepare(request: Request) -> Prepared:
     segmenter, precision = request.name == SEGMENTER, _inference_precision(request.precision)
     objective = (_segmenter if segmenter else _network)(request, recipe, patches)
     kind = SegmenterValidation if segmenter else NetworkValidation
+    validation = some_scenes(held_out, request.val_scenes)
     return Prepared(
         objective=objective,
         patches=patches,
         validation=kind(validation, precision) if validation else None,
         identity=identity,
         save=partial(_save_segmenter, identity) if segmenter else _save_network,
-        settings=Settings(
+        settings=TrainingSettings(
             device=request.device,
             devices=request.devices,
             nodes=request.nodes,
@@ -207,38 +208,39 @@ def prepare(request: Request) -> Prepared:
 def identify(
     request: Request,
 ) -> tuple[Recipe, dict[str, Any], list[SceneFiles], list[SceneFiles]]:
-    """Recipe and scenes of a run, and everything that decides its result; makes no network.
+    """Find the recipe and the scenes of a run, and everything that determines its result.
 
     Returns:
-        Recipe, identity, scenes to learn from, scenes to validate on.
+        Recipe, identity, scenes to train on, and held-out scenes, some of which are validated.
 
     Raises:
-        BenchError: The dataset or an option is not as it must be.
-        ModelError: A recipe that makes no sense.
+        BenchError: Invalid dataset or option.
+        ModelError: Invalid recipe.
     """
-    check_method(request.name, others=(SEGMENTER,), own=False)
+    check_method(request.name, others=(SEGMENTER,), user_files=False)
     if request.name != SEGMENTER and request.encoder_weights is not None:
         raise UsageError(f"--encoder-weights is for the segmenter, not for {request.name}")
     recipe = recipe_of(request.name, request.changes)
     options = _options(request)
     data = data_folder(request.data)
-    training, validation = _scenes(request, data)
-    held_out = fingerprint_of(validation, quiet=request.quiet) if validation else "none"
+    training, held_out = _scenes(request, data)
+    validation = some_scenes(held_out, request.val_scenes)
+    fingerprint = fingerprint_of(validation, quiet=request.quiet) if validation else "none"
     identity: dict[str, Any] = {
         "name": request.name,
         "track": read_track(data),
         "training_scenes": len(training),
         "training_fingerprint": fingerprint_of(training, quiet=request.quiet),
         "validation_scenes": len(validation),
-        "validation_fingerprint": held_out,
+        "validation_fingerprint": fingerprint,
         "precision": request.precision,
         "parts": request.parts,
         **recipe.plain(),
-        **{f"option.{key}": _plain(value) for key, value in options.items()},
+        **{f"option.{key}": to_json_value(value) for key, value in options.items()},
     }
     if request.encoder_weights is not None:
         identity["encoder_weights"] = _origin(request.encoder_weights)
-    return recipe, identity, training, validation
+    return recipe, identity, training, held_out
 
 
 def _origin(encoder_weights: str) -> str:
@@ -249,46 +251,30 @@ def _origin(encoder_weights: str) -> str:
     return file_sha256(Path(encoder_weights))
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _options(request: Request) -> dict[str, Any]:
     """Options of the network, checked."""
-    if request.name != SEGMENTER:
-        return known_options(request.name, request.options)
-    options = parse_options(request.options, "--model-arg")
-    for key, value in options.items():
-        if key not in SEGMENTER_OPTIONS:
-            raise UsageError(
-                f"--model-arg: segmenter has no {key!r}; it has {', '.join(SEGMENTER_OPTIONS)}"
-            )
-        if not is_like(value, SEGMENTER_OPTIONS[key]):
-            raise UsageError(
-                f"--model-arg: expected {key} like {SEGMENTER_OPTIONS[key]!r}, got {value!r}"
-            )
-    return options
+    defaults = SEGMENTER_OPTIONS if request.name == SEGMENTER else None
+    return known_options(request.name, request.options, defaults)
 
 
 def recipe_of(name: str, changes: Sequence[str]) -> Recipe:
     """The recipe of a method, with changes as ``key=value``.
 
     Raises:
-        UsageError: A change that is none.
-        ModelError: One that the recipe cannot take.
+        UsageError: A change that is not ``key=value``.
+        ModelError: One that the recipe does not accept.
     """
     return RECIPES[name].changed(**parse_options(changes, "--set"))
 
 
 def _scenes(request: Request, data: Path) -> tuple[list[SceneFiles], list[SceneFiles]]:
-    """Scenes to learn from, and scenes to validate on; never of the test split."""
+    """Scenes to train on and held-out ones; never of the test split."""
     scenes = find_scenes(data, "train", request.scene_list)
     if request.val_share == 0:
         return scenes, []
     if "val" in find_splits(data) and request.scene_list is None:
-        return scenes, some_scenes(find_scenes(data, "val"), request.val_scenes)
-    training, validation = hold_out(scenes, share=request.val_share)
-    return training, some_scenes(validation, request.val_scenes)
+        return scenes, find_scenes(data, "val")
+    return hold_out(scenes, share=request.val_share)
 
 
 def _workers(request: Request) -> int:
@@ -296,7 +282,9 @@ def _workers(request: Request) -> int:
         return request.workers
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     on_gpu = choose_device(request.device) != "cpu"
-    return min(processors // request.devices, 16) if on_gpu else 0  # a CPU has enough to do
+    return (
+        min(processors // request.devices, 16) if on_gpu else 0
+    )  # on a CPU they would compete with the training
 
 
 def _inference_precision(precision: Precision) -> InferencePrecision:
@@ -354,7 +342,7 @@ def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
         raise BenchError(f"{out}: expected a folder, found a file; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(
-        out / ".lock", f"{out}: another run trains there; wait, or choose another --out"
+        out / ".lock", f"{out}: another run is training there; wait, or choose another --out"
     ):
         _expect_ours(out, prepared.identity)
         content = {
@@ -374,13 +362,13 @@ def _expect_ours(out: Path, identity: Mapping[str, Any]) -> None:
         return
     if any((out / name).exists() for name in (BEST, LAST)) and not _was_killed_early(out, identity):
         raise TrainingError(
-            f"{out}: holds weights and no {CHECKPOINT}, without which their run cannot go "
-            "on; choose another --out"
+            f"{out}: contains weights but no {CHECKPOINT}, so their run cannot be resumed; "
+            "choose another --out"
         )
     if not (out / RECIPE).exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise TrainingError(
-            f"{out}: expected a new or empty folder, or one that this command began, found other "
-            "files there; choose another --out"
+            f"{out}: expected a new or empty folder, or one that this command started, found "
+            "other files; choose another --out"
         )
 
 

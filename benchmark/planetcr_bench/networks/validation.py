@@ -170,7 +170,7 @@ def draw_restored(scenes: Sequence[Scene], predictions: Sequence[Image], out: Pa
 
 
 def draw_maps(scenes: Sequence[Scene], maps: Sequence[NDArray[np.uint8]], out: Path) -> None:
-    """Draw clear images, their land cover, and what a segmenter takes it for, into a PNG file.
+    """Draw clear images, their land cover and a segmenter's maps of it, into a PNG file.
 
     Args:
         scenes: A few.

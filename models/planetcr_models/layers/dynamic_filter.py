@@ -118,7 +118,7 @@ def _(_: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001  torch calls it so
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001  torch calls it so
     *tensors, ctx.slope = inputs
     ctx.save_for_backward(*tensors)
 
@@ -127,7 +127,7 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return (*_filter_backward(gradient, *ctx.saved_tensors, ctx.slope), None)
 
 
-_filter.register_autograd(_gradients, setup_context=_remember)
+_filter.register_autograd(_gradients, setup_context=_save_inputs)
 
 
 def _backward_in_strips(
@@ -173,7 +173,7 @@ def _backward_fused(
     work = _Work(features, hidden, weight, bias)
     gradient = gradient.contiguous(memory_format=torch.channels_last)
     to_features, to_raw = filter_backward(
-        gradient, _channels_first(work.features), work.predict(), slope, reuse=True
+        gradient, _channels_first(work.features), work.predict(), slope
     )
     flat = to_raw.permute(0, 3, 4, 2, 1).flatten(0, 2).flatten(1)
     to_taps = (flat.mT @ work.hidden.flatten(0, 2)).view_as(work.taps)
@@ -234,9 +234,9 @@ class _Strip:
 
     def window(self, row: int, column: int, padded: Tensor | None = None) -> Tensor:
         """Window of one tap in the padded features, or in another padded image, (rows, W, C)."""
-        seen = self.work.padded if padded is None else padded
+        image = self.work.padded if padded is None else padded
         below, width = self.top + row, self.work.features.shape[2]
-        return seen[self.image, below : below + self.rows, column : column + width]
+        return image[self.image, below : below + self.rows, column : column + width]
 
 
 def _size(kernels: int, channels: int) -> int:

@@ -2,10 +2,10 @@
 
 Raw kernels, before their leaky ReLU, are 25 times as large as the features, so the cost of the
 filter is moving them. The forward pass reads every raw value once; the backward pass reads it once
-and writes its gradient once, in place if that memory may be reused. No two programs add to the same
-value, so the result is deterministic.
+and writes its gradient in its place. No two programs add to the same value, so the result is
+deterministic.
 
-Import this module only where Triton is installed. Its operators are opaque to PyTorch's compiler.
+Import this module only where Triton is installed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from planetcr_models.errors import InputError
-
 WARPS = 4
 SHORT_REACH = 2**30
 """Images whose last value is closer to the first than this are indexed with 32 bits: half the
@@ -30,112 +28,52 @@ def filter_forward(features: Tensor, raw: Tensor, slope: float) -> Tensor:
     """Correlate every channel at every pixel with its own kernel.
 
     Args:
-        features: Shape (B, C, H, W), of any strides; padded by replicating the border.
-        raw: Kernels before their leaky ReLU, in the type of the features. Shape (B, C · k², H, W)
-            with k odd, channel-major, then row, then column; or (B, C, k², H, W), of any strides.
-            Fastest with C innermost and k² around it, as from tap-major rows of a 1 × 1
-            convolution in channels-last; second with H and W innermost. Channel-major in
-            channels-last is slow.
+        features: Shape (B, C, H, W), in channels-last; padded by replicating the border.
+        raw: Kernels before their leaky ReLU, in the type of the features, shape (B, C, k², H, W)
+            with k odd. In memory, C is innermost and k² around it, as from tap-major rows of a
+            1 × 1 convolution in channels-last.
         slope: Of the leaky ReLU.
 
     Returns:
         Shape and strides of ``features``. Sums are float32, for float64 inputs float64.
     """
-    return _forward(features, _by_tap(features, raw), slope)
-
-
-def filter_backward(
-    gradient: Tensor, features: Tensor, raw: Tensor, slope: float, *, reuse: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`filter_forward`.
-
-    Args:
-        gradient: Of its result, shape (B, C, H, W), of any strides.
-        features: As in the forward pass.
-        raw: As in the forward pass.
-        slope: As in the forward pass.
-        reuse: Whether ``raw`` may be overwritten with its gradient.
-
-    Returns:
-        Gradients with the shapes and strides of ``features`` and ``raw``.
-    """
-    taps = _by_tap(features, raw)
-    if reuse:
-        to_features, to_taps = _backward_in_place(gradient, features, taps, slope), taps
-    else:
-        to_features, to_taps = _backward(gradient, features, taps, slope)
-    to_raw = to_taps.unflatten(-1, raw.shape[-2:])
-    return to_features, to_raw if raw.ndim == 5 else to_raw.flatten(1, 2)
-
-
-def _by_tap(features: Tensor, raw: Tensor) -> Tensor:
-    """View as (B, C, k², H · W); a copy only for crops, whose rows have gaps."""
-    batch, channels, *size = features.shape
-    if raw.ndim == 4 and raw.shape[1] % channels == 0:
-        raw = raw.unflatten(1, (channels, -1))
-    square = raw.shape[2] if raw.ndim == 5 else 0
-    if raw.shape != (batch, channels, square, *size) or math.isqrt(square) ** 2 != square:
-        raise InputError(
-            f"dynamic filter: expected kernels for features of shape {tuple(features.shape)}, "
-            f"got shape {tuple(raw.shape)}"
-        )
-    return raw.flatten(-2)
-
-
-@torch.library.custom_op("planetcr::dynamic_filter", mutates_args=())
-def _forward(features: Tensor, taps: Tensor, slope: float) -> Tensor:
+    taps = raw.view(*raw.shape[:3], -1)
     height, width = features.shape[-2:]
     out = torch.empty_like(features)
     _launch(_filter_tile, height * width, (features, taps, out), taps, (height, width), slope)
     return out
 
 
-@_forward.register_fake
-def _(features: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(features)
-
-
-@torch.library.custom_op("planetcr::dynamic_filter_backward", mutates_args=())
-def _backward(
-    gradient: Tensor, features: Tensor, taps: Tensor, slope: float
+def filter_backward(
+    gradient: Tensor, features: Tensor, raw: Tensor, slope: float
 ) -> tuple[Tensor, Tensor]:
-    to_taps = torch.empty_like(taps)
-    return _backward_into(to_taps, gradient, features, taps, slope), to_taps
+    """Gradients of :func:`filter_forward`.
 
+    Args:
+        gradient: Of its result, shape (B, C, H, W).
+        features: As in the forward pass.
+        raw: As in the forward pass; overwritten with its gradient.
+        slope: As in the forward pass.
 
-@_backward.register_fake
-def _(_: Tensor, features: Tensor, taps: Tensor, *_more: Any) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(features), torch.empty_like(taps)
-
-
-@torch.library.custom_op("planetcr::dynamic_filter_backward_", mutates_args=("taps",))
-def _backward_in_place(gradient: Tensor, features: Tensor, taps: Tensor, slope: float) -> Tensor:
-    return _backward_into(taps, gradient, features, taps, slope)
-
-
-@_backward_in_place.register_fake
-def _(_: Tensor, features: Tensor, *_more: Any) -> Tensor:
-    return torch.empty_like(features)
-
-
-def _backward_into(
-    to_taps: Tensor, gradient: Tensor, features: Tensor, taps: Tensor, slope: float
-) -> Tensor:
+    Returns:
+        The gradient of the features, and ``raw``.
+    """
+    taps = raw.view(*raw.shape[:3], -1)
     height, width = features.shape[-2:]
     margin = math.isqrt(taps.shape[2]) // 2
     padded = torch.empty(
         (*features.shape[:2], height + 2 * margin, width + 2 * margin),
         dtype=torch.promote_types(features.dtype, torch.float32),
         device=features.device,
-        memory_format=torch.contiguous_format if _pixels_innermost(taps) else torch.channels_last,
+        memory_format=torch.channels_last,
     )
     to_features = torch.empty_like(features)
-    tensors = (gradient, features, taps, to_taps, to_features, padded)
+    tensors = (gradient, features, taps, to_features, padded)
     pixels = padded.shape[-2] * padded.shape[-1]
     _launch(_gradient_tile, pixels, tensors, taps, (height, width), slope)
     ring = 2 * (height + width)
     _launch(_fold_tile, ring, (to_features, padded), taps, (height, width), slope)
-    return to_features
+    return to_features, raw
 
 
 def _launch(
@@ -168,15 +106,12 @@ def _launch(
 
 
 def _blocks(taps: Tensor) -> tuple[int, int]:
-    """Pixels and channels of a tile, lanes along the innermost.
+    """Pixels and channels of a tile, lanes along the channels.
 
     An H100 hides the latency of its memory with some 18 kB on their way to each of its
-    multiprocessors. Along channels every thread moves 16 bytes at once, which takes 36 warps of
-    them, and 32 channels fill whole sectors of 32 bytes in every type. Along pixels taps are
-    shifted, so that nothing is aligned, and 16 bytes would take too many registers.
+    multiprocessors. Every thread moves 16 bytes at once, which takes 36 warps of them, and 32
+    channels fill whole sectors of 32 bytes in every type.
     """
-    if _pixels_innermost(taps):
-        return WARPS * 32 * 8 // taps.element_size(), 1
     channels = min(32, triton.next_power_of_2(taps.shape[1]))
     return WARPS * 32 * 16 // taps.element_size() // channels, channels
 
@@ -185,10 +120,6 @@ def _reach(tensor: Tensor) -> int:
     """Of the last value of an image beyond its first."""
     steps = zip(tensor.shape[1:], tensor.stride()[1:], strict=True)
     return sum((length - 1) * stride for length, stride in steps)
-
-
-def _pixels_innermost(taps: Tensor) -> bool:
-    return taps.stride(-1) == 1
 
 
 @triton.jit
@@ -274,7 +205,6 @@ def _gradient_tile(
     gradient: tl.tensor,
     features: tl.tensor,
     taps: tl.tensor,
-    to_taps: tl.tensor,
     to_features: tl.tensor,
     padded: tl.tensor,
     channels: tl.tensor,
@@ -292,10 +222,6 @@ def _gradient_tile(
     taps_channel: tl.tensor,
     taps_tap: tl.tensor,
     taps_pixel: tl.tensor,
-    to_taps_image: tl.tensor,
-    to_taps_channel: tl.tensor,
-    to_taps_tap: tl.tensor,
-    to_taps_pixel: tl.tensor,
     to_features_image: tl.tensor,
     to_features_channel: tl.tensor,
     to_features_y: tl.tensor,
@@ -311,10 +237,10 @@ def _gradient_tile(
     block_pixels: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> None:
-    """Compute both gradients, pixel by pixel of the padded features.
+    """Compute both gradients, pixel by pixel of the padded features; that of the taps in place.
 
     Every tap of every kernel read one such pixel, so iterating over these pixels visits each tap
-    once: ``to_taps`` may be ``taps``, and columns are not unrolled, as loads wait for stores. The
+    once, and its gradient can replace it. Columns are not unrolled, as loads wait for stores. The
     sums of pixels on and beyond the border go to ``padded``, to be folded.
     """
     margin: tl.constexpr = size // 2
@@ -327,7 +253,6 @@ def _gradient_tile(
     gradient += image * gradient_image + first * gradient_channel
     features += image * features_image + first * features_channel
     taps += image * taps_image + first * taps_channel
-    to_taps += image * to_taps_image + first * to_taps_channel
     to_features += image * to_features_image + first * to_features_channel
     padded += image * padded_image + first * padded_channel
 
@@ -336,7 +261,6 @@ def _gradient_tile(
     seen = tl.load(features + at, valid, 0).to(wide)
     at_gradient = channel * gradient_channel + y * gradient_y + x * gradient_x
     at_taps = channel * taps_channel + (y * width + x) * taps_pixel
-    at_to_taps = channel * to_taps_channel + (y * width + x) * to_taps_pixel
     total = tl.full((block_pixels, block_channels), 0, wide)
     for step in range(size):
         row = tl.cast(step, index)
@@ -352,8 +276,7 @@ def _gradient_tile(
             raw = tl.load(taps + at, here, 0).to(wide)
             passed = tl.where(raw > 0, passed, passed * slope)
             total += raw * passed
-            at = at_to_taps + (tap * to_taps_tap - back * to_taps_pixel)
-            tl.store(to_taps + at, (passed * seen).to(to_taps.dtype.element_ty), here)
+            tl.store(taps + at, (passed * seen).to(taps.dtype.element_ty), here)
 
     within = valid & (y > 0) & (y < height - 1) & (x > 0) & (x < width - 1)
     at = channel * to_features_channel + y * to_features_y + x * to_features_x

@@ -53,8 +53,8 @@ class PositionBias(nn.Module):
     def forward(self) -> Tensor:
         """Bias of every pair of tokens, shape (heads, 64, 64)."""
         axis = torch.arange(WINDOW, device=self.table.device)
-        apart = axis[:, None] - axis + WINDOW - 1
-        index = apart[:, None, :, None] * (2 * WINDOW - 1) + apart[None, :, None, :]
+        offset = axis[:, None] - axis + WINDOW - 1
+        index = offset[:, None, :, None] * (2 * WINDOW - 1) + offset[None, :, None, :]
         return self.table[index.flatten()].unflatten(0, (WINDOW**2, -1)).permute(2, 0, 1)
 
 
@@ -81,7 +81,7 @@ class WindowAttention(nn.Module):
         def attend(
             query: Tensor, key: Tensor, value: Tensor, *region: Tensor
         ) -> tuple[Tensor, ...]:
-            logits = (query @ key.mT).add_(_places(bias, *region))
+            logits = (query @ key.mT).add_(_masked_bias(bias, *region))
             return (logits.softmax(-1) @ value,)
 
         (attended,) = _by_windows(attend, *stream, *_regions(tokens, self.shift))
@@ -124,12 +124,12 @@ class JointWindowAttention(nn.Module):
             *region: Tensor,
         ) -> tuple[Tensor, ...]:
             logits, sar_logits = query @ key.mT, sar_query @ sar_key.mT
-            apart = sar_logits - logits
-            gate = torch.matmul(mix.expand(len(apart), -1, -1), apart.flatten(2))
-            gate = gate.add_(mix_bias[:, None]).sigmoid_().view_as(apart)
-            places = _places(bias, *region)
-            logits = logits.addcmul_(apart, gate).add_(places)
-            sar_logits = sar_logits.add_(places)
+            difference = sar_logits - logits
+            gate = torch.matmul(mix.expand(len(difference), -1, -1), difference.flatten(2))
+            gate = gate.add_(mix_bias[:, None]).sigmoid_().view_as(difference)
+            position = _masked_bias(bias, *region)
+            logits = logits.addcmul_(difference, gate).add_(position)
+            sar_logits = sar_logits.add_(position)
             return logits.softmax(-1) @ value, sar_logits.softmax(-1) @ sar_value
 
         regions = _regions(optical, self.shift)
@@ -181,12 +181,12 @@ def _regions(tokens: Tensor, shift: int) -> list[Tensor]:
     return [to_windows(region[None, :, :, None], 0).squeeze(-1).repeat(batch, 1)]
 
 
-def _places(bias: Tensor, region: Tensor | None = None) -> Tensor:
+def _masked_bias(bias: Tensor, region: Tensor | None = None) -> Tensor:
     """Position bias, and -100 between tokens of different regions: (windows, heads, 64, 64)."""
     if region is None:
         return bias
-    strangers = region[:, None, :, None] != region[:, None, None, :]
-    return bias + FORBIDDEN * strangers.to(bias.dtype)
+    separate = region[:, None, :, None] != region[:, None, None, :]
+    return bias + FORBIDDEN * separate.to(bias.dtype)
 
 
 def _by_windows(attend: Callable[..., tuple[Tensor, ...]], *windows: Tensor) -> tuple[Tensor, ...]:

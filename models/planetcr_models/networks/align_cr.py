@@ -77,7 +77,7 @@ class AlignCR(Restorer):
             _extractors(width, extractors),
         )
         self.stages = nn.ModuleList(
-            Stage(width, growth, layers, heads, shift=WINDOW // 2 * (i % 2), align=align)
+            AlignFuse(width, growth, layers, heads, shift=WINDOW // 2 * (i % 2), align=align)
             for i in range(stages)
         )
         self.reconstruct = Reconstruction(width, stages, bands)
@@ -148,7 +148,7 @@ class AlignCRNoSar(Restorer):
         return cloudy + self.reconstruct(features, shallow)
 
 
-class Stage(nn.Module):
+class AlignFuse(nn.Module):
     """Align, refine, fuse: "AlignFuse" of the paper's Fig. 3."""
 
     def __init__(

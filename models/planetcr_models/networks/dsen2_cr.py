@@ -49,7 +49,7 @@ class DSen2CR(Restorer):
             )
         self.uses_sar = use_sar
         self.head = conv3(bands + SAR_BANDS * use_sar, width)
-        self.blocks = nn.Sequential(*(Block(width, residual_scale) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(width, residual_scale) for _ in range(blocks)))
         self.tail = conv3(width, bands)
 
     def restore(self, cloudy: Tensor, sar: Tensor) -> Tensor:
@@ -58,8 +58,8 @@ class DSen2CR(Restorer):
         return cloudy + self.tail(self.blocks(F.relu(self.head(image))))
 
 
-class Block(nn.Module):
-    """``x + scale · conv(relu(conv(x)))``, nothing after the sum."""
+class ResidualBlock(nn.Module):
+    """DSen2-CR's residual block: ``x + scale · conv(relu(conv(x)))``, nothing after the sum."""
 
     def __init__(self, width: int, scale: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What to know of each method of the paper's Tab. 2 before using it; imports no PyTorch."""
+"""Describe each method of the paper's Tab. 2; imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """What to know of a method before using it.
+    """Facts about a method.
 
     Attributes:
         title: Its name in the literature.
@@ -17,10 +17,10 @@ class Method:
         provenance: ``re-implementation`` of published code, or ``reconstruction`` from a text.
         licence: Of the authors' code, as published; ours is Apache-2.0 and none of theirs.
         weights: What pretrained weights exist, and whether they can be loaded.
-        parameters: Numbers that training sets, unused ones among them.
-        macs: Side of a square image to the multiply-accumulates of restoring one, as
-            ``complexity.count_macs`` counts them. Twice as many are floating-point operations.
-        uses_sar: False where SAR is taken and ignored.
+        parameters: Number of trainable parameters, including unused ones.
+        macs: Multiply-accumulates of restoring a square image, by its side, as
+            ``complexity.count_macs`` counts them; half the floating-point operations.
+        uses_sar: False if SAR is accepted and ignored.
     """
 
     title: str
@@ -46,8 +46,8 @@ METHODS: Final[dict[str, Method]] = {
         "Workshops 2017",
         provenance="re-implementation",
         licence="academic use only",
-        weights="for visible bands and a clean near-infrared, on a file host; they load where four "
-        "bands come out",
+        weights="for visible bands with a clean near-infrared band, on a file host; can be loaded "
+        "if they output four bands",
         parameters=54_418_180,
         macs={160: 24_041_750_528, 300: 54_093_938_688},
         uses_sar=False,
@@ -58,7 +58,7 @@ METHODS: Final[dict[str, Method]] = {
         "Adversarial Network, arXiv 2009.13015, 2020",
         provenance="re-implementation",
         licence="MIT",
-        weights="published for three bands (RICE1, RICE2); they load, and agree",
+        weights="published for three bands (RICE1, RICE2); can be loaded, with equal outputs",
         parameters=219_876,
         macs={160: 5_934_284_800, 300: 20_862_720_000},
         uses_sar=False,
@@ -79,7 +79,7 @@ METHODS: Final[dict[str, Method]] = {
         "residual neural network and SAR-optical data fusion, ISPRS Journal 166, 2020",
         provenance="re-implementation",
         licence="GPL-3.0; the Planet-CR authors' port: none stated",
-        weights="none for four bands; the Planet-CR authors' files load when there are some",
+        weights="none for four bands; the Planet-CR authors' files can be loaded once published",
         parameters=18_905_860,
         macs={160: 483_773_644_800, 300: 1_700_766_720_000},
     ),
@@ -89,7 +89,7 @@ METHODS: Final[dict[str, Method]] = {
         "Global-Local Fusion, ISPRS Journal 192, 2022",
         provenance="re-implementation",
         licence="none stated",
-        weights="none for four bands; the authors' files load when there are some",
+        weights="none for four bands; the authors' files can be loaded once published",
         parameters=14_735_780,
         macs={160: 96_857_702_400, 300: 349_656_305_664},
     ),
@@ -117,7 +117,7 @@ METHODS: Final[dict[str, Method]] = {
         paper=_PLANET_CR,
         provenance="re-implementation",
         licence="none stated",
-        weights="announced, not released; the authors' files load when there are some",
+        weights="announced, not released; the authors' files can be loaded once published",
         parameters=45_528_532,
         macs={160: 183_004_569_600, 300: 660_646_496_256},
     ),
@@ -126,5 +126,5 @@ METHODS: Final[dict[str, Method]] = {
 
 
 def list_models() -> tuple[str, ...]:
-    """Names that ``create_model`` takes, in the order of the paper's Tab. 2."""
+    """Names that ``create_model`` accepts, in the order of the paper's Tab. 2."""
     return tuple(METHODS)

@@ -50,7 +50,7 @@ def create_model(name: str, **options: Any) -> Restorer:
         The network, in training mode.
 
     Raises:
-        ModelError: There is no such method, it has no such option, or a value makes no sense.
+        ModelError: Unknown method or option, or an invalid value.
     """
     if name not in METHODS:
         raise ModelError(f"{name}: no such model; there are {', '.join(METHODS)}")

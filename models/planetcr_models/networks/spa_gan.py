@@ -53,7 +53,9 @@ class SpAGAN(Restorer):
             )
         self.enter = nn.Conv2d(bands, width, 3, padding=1, bias=False)
         self.attention = Attention(width, directional=directional)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(PLAIN_BEFORE + GATED + PLAIN_AFTER))
+        self.blocks = nn.ModuleList(
+            AttentiveResidualBlock(width) for _ in range(PLAIN_BEFORE + GATED + PLAIN_AFTER)
+        )
         self.leave = nn.Conv2d(width, bands, 3, padding=1, bias=False)
         self.unused_parameters = ("attention.unused.weight",)
         if not directional:
@@ -91,8 +93,8 @@ class SpAGAN(Restorer):
         return self.leave(features), gate
 
 
-class Block(nn.Module):
-    """``relu(x + gate · change(x))``, with a dilated convolution in the change."""
+class AttentiveResidualBlock(nn.Module):
+    """Spatial attentive residual block: ``relu(x + gate · change(x))``, dilated in the change."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -122,9 +124,9 @@ class Attention(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, width, H, W) to (B, 1, H, W)."""
         weights = self.directions(features).split(1, dim=1) if self.directional else None
-        heard = self.mix1(self.neighbours1(self.enter(features), weights))
-        heard = self.mix2(self.neighbours2(heard, weights))
-        return self.leave(F.relu(heard)).sigmoid()
+        context = self.mix1(self.neighbours1(self.enter(features), weights))
+        context = self.mix2(self.neighbours2(context, weights))
+        return self.leave(F.relu(context)).sigmoid()
 
 
 class Neighbours(nn.Module):
@@ -142,23 +144,23 @@ class Neighbours(nn.Module):
 
     def forward(self, features: Tensor, weights: tuple[Tensor, ...] | None) -> Tensor:
         """(B, width, H, W) to (B, 4 width, H, W); the weights are four of (B, 1, H, W)."""
-        heard: tuple[Tensor, ...] = (
-            _listen(features, self.up(features), -2, before=True),
-            _listen(features, self.right(features), -1, before=False),
-            _listen(features, self.down(features), -2, before=False),
-            _listen(features, self.left(features), -1, before=True),
+        directions: tuple[Tensor, ...] = (
+            _add_neighbour(features, self.up(features), -2, before=True),
+            _add_neighbour(features, self.right(features), -1, before=False),
+            _add_neighbour(features, self.down(features), -2, before=False),
+            _add_neighbour(features, self.left(features), -1, before=True),
         )
         if weights is not None:
-            heard = tuple(map(torch.mul, heard, weights))
-        return torch.cat(heard, 1)
+            directions = tuple(map(torch.mul, directions, weights))
+        return torch.cat(directions, 1)
 
 
-def _listen(own: Tensor, said: Tensor, axis: int, *, before: bool) -> Tensor:
-    """Add the neighbour before or after along the axis; keep the border."""
+def _add_neighbour(own: Tensor, scaled: Tensor, axis: int, *, before: bool) -> Tensor:
+    """Add the scaled neighbour before or after along the axis; keep the border."""
     inner = own.shape[axis] - 1
-    hearing, border = (1, 0) if before else (0, inner)
-    sum_ = own.narrow(axis, hearing, inner) + said.narrow(axis, 1 - hearing, inner)
-    parts = (own.narrow(axis, border, 1), F.relu(sum_))
+    start, border = (1, 0) if before else (0, inner)
+    total = own.narrow(axis, start, inner) + scaled.narrow(axis, 1 - start, inner)
+    parts = (own.narrow(axis, border, 1), F.relu(total))
     return torch.cat(parts if before else parts[::-1], axis)
 
 

@@ -261,8 +261,7 @@ def load_encoder(segmenter: Segmenter, source: Path | str) -> Path:
     if problems:
         raise CheckpointError(
             f"{path}: expected the weights of a {name} as torchvision names them, got others; "
-            "use the file of that network, or make the segmenter with the encoder that the file "
-            "is of",
+            "use the file of that network, or create the segmenter with the encoder of the file",
             problems,
         )
     expect_finite(path, weights)
@@ -284,14 +283,14 @@ def _cached(encoder: str) -> Path:
 
     settings = encoders.encoders[encoder]["pretrained_settings"]["imagenet"]
     name, revision = settings["repo_id"], settings["revision"]
-    found = try_to_load_from_cache(name, "model.safetensors", revision=revision)
-    if not isinstance(found, str):
+    path = try_to_load_from_cache(name, "model.safetensors", revision=revision)
+    if not isinstance(path, str):
         raise CheckpointError(
             f"imagenet: expected model.safetensors of {name}, revision {revision}, in the local "
             "cache of huggingface_hub, found none, and nothing is downloaded here; give the path "
             f"of torchvision's file of {encoder} instead, or train from scratch"
         )
-    return Path(found)
+    return Path(path)
 
 
 def save_segmenter(segmenter: Segmenter, path: Path | str, card: Mapping[str, Any]) -> str:
@@ -315,10 +314,10 @@ def save_segmenter(segmenter: Segmenter, path: Path | str, card: Mapping[str, An
     if path.suffix == ".json":
         raise ModelError(f"{path}: is the name of the card; name the weights .safetensors")
     options = dict(segmenter.options)
-    said = {FORMAT: json.dumps({"version": VERSION, "options": options})}
+    metadata = {FORMAT: json.dumps({"version": VERSION, "options": options})}
     # The weights take their place first: left by the inner context.
     with atomic_path(path.with_suffix(".json")) as card_file, atomic_path(path) as weights_file:
-        write_safetensors(weights_file, segmenter.state_dict(), said)
+        write_safetensors(weights_file, segmenter.state_dict(), metadata)
         digest = _sha256(weights_file)
         text = _card_text({**card, "options": options, "sha256": digest})
         card_file.write_text(text, encoding="utf-8")
@@ -341,14 +340,14 @@ def load_segmenter(path: Path | str) -> Segmenter:
     options = _options_of(path, read_safetensors(path)[1])
     if path.with_suffix(".json").exists() and read_card(path).get("sha256") != _sha256(path):
         raise CheckpointError(
-            f"{path.with_suffix('.json')}: the card is of another file than {path.name}; put the "
-            "two that belong together side by side"
+            f"{path.with_suffix('.json')}: the card belongs to another file than {path.name}; "
+            "put the matching card beside it"
         )
     try:
-        segmenter = _make(options)
+        segmenter = Segmenter(**options)
     except (ModelError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path}: names a segmenter that cannot be made ({error}); update planetcr-bench"
+            f"{path}: describes a segmenter that cannot be built ({error}); update planetcr-bench"
         ) from error
     load_state(segmenter, path)
     return segmenter.eval()
@@ -366,8 +365,7 @@ def read_card(path: Path | str) -> dict[str, Any]:
     path = Path(path).with_suffix(".json")
     expect_file(path, "the card of a segmenter")
     try:
-        with path.open("rb") as file:
-            card = json.loads(file.read(_LARGEST_CARD))  # a longer one is cut off, so not JSON
+        card = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a card, or damaged; copy it again") from error
     if not isinstance(card, dict):
@@ -377,36 +375,21 @@ def read_card(path: Path | str) -> dict[str, Any]:
     return card
 
 
-_LARGEST_CARD: Final = 1_000_000
-"""Bytes."""
-
-
-def _make(options: Mapping[str, Any]) -> Segmenter:
-    """Make a segmenter with the options of a file, within a limit on bands."""
-    bands = options.get("bands", OPTICAL_BANDS)
-    if type(bands) is int and bands > _MOST_BANDS:
-        raise ModelError(f"segmenter: expected at most {_MOST_BANDS} bands, got {bands}")
-    return Segmenter(**options)
-
-
-_MOST_BANDS: Final = 100
-
-
-def _options_of(path: Path, said: Mapping[str, str]) -> dict[str, Any]:
+def _options_of(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """Read the options that a file names."""
-    if FORMAT not in said:
+    if FORMAT not in metadata:
         raise CheckpointError(
             f"{path}: expected a segmenter, as `planetcr-bench train segmenter` or save_segmenter "
             "writes it, found safetensors of another origin"
         )
     try:
-        entry = parse_options(said[FORMAT])
+        entry = parse_options(metadata[FORMAT])
         version, options = entry["version"], dict(entry["options"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: names no version and options; save it again") from error
+        raise CheckpointError(f"{path}: states no version and options; save it again") from error
     if version != VERSION:
         raise CheckpointError(
-            f"{path}: expected version {VERSION} of the form, got {version}; update planetcr-bench"
+            f"{path}: expected format version {VERSION}, got {version}; update planetcr-bench"
         )
     return options
 
@@ -416,8 +399,7 @@ def _card_text(card: Mapping[str, Any]) -> str:
         return json.dumps(card, indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ModelError(
-            f"card: expected what JSON can hold ({error}); give plain numbers and text, and None "
-            "for nan"
+            f"card: expected JSON values ({error}); use plain numbers and text, and None for nan"
         ) from error
 
 

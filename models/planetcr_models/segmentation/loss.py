@@ -75,7 +75,7 @@ def class_weights(counts: ArrayLike | Tensor) -> Tensor:
         occur gets 0, since it cannot be learned.
 
     Raises:
-        InputError: Another shape, negative numbers, or no pixel at all.
+        InputError: Another shape, negative numbers, or no pixels.
 
     Example:
         >>> class_weights([100, 400, 0])

@@ -151,18 +151,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def expect_same_run(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def expect_same_run(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise TrainingError unless a checkpoint belongs to the requested run."""
-    other = [
-        f"{key}: {there.get(key, 'none')} there, {here.get(key, 'none')} now"
-        for key in {**there, **here}
-        if there.get(key) != here.get(key)
+    changes = [
+        f"{key}: {saved.get(key, 'none')} in the checkpoint, {wanted.get(key, 'none')} now"
+        for key in {**saved, **wanted}
+        if saved.get(key) != wanted.get(key)
     ]
-    if other:
+    if changes:
         raise TrainingError(
-            f"{path}: is of another run; choose a new folder with --out, or give the command that "
-            "began it",
-            other,
+            f"{path}: belongs to another run; choose a new folder with --out, or repeat the "
+            "command that started it",
+            changes,
         )
 
 
@@ -171,13 +171,13 @@ def expect_same_step(fabric: Fabric, step: int, out: Path) -> None:
     steps = torch.as_tensor(fabric.all_gather(torch.tensor(step, device=fabric.device)))
     if steps.min() != steps.max():
         raise TrainingError(
-            f"{out / CHECKPOINT}: expected all processes to go on from one step, got "
-            f"{sorted(set(steps.tolist()))}; lay the folder where every node can read it"
+            f"{out / CHECKPOINT}: expected all processes to resume from the same step, got "
+            f"{sorted(set(steps.tolist()))}; put the folder on a disk that all nodes share"
         )
 
 
 def advice(out: Path) -> str:
     """Say what remains of a diverged run, and what to try."""
-    kept = out / CHECKPOINT
-    there = f"{kept} is kept as it was before" if kept.exists() else "there is no checkpoint yet"
-    return f"{there}; try a lower learning_rate, clip=1, or precision 32, in a new folder"
+    path = out / CHECKPOINT
+    remains = f"{path} is kept unchanged" if path.exists() else "there is no checkpoint yet"
+    return f"{remains}; try a lower learning_rate, clip=1, or precision 32, in a new folder"

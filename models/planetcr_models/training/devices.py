@@ -20,8 +20,8 @@ Precision = Literal["32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Devices and precision of a run; only precision and parts change its results.
+class TrainingSettings:
+    """How a run is executed; of these settings, only precision and parts change its results.
 
     Attributes:
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -44,7 +44,7 @@ class Settings:
     quiet: bool = False
 
 
-def make_fabric(settings: Settings) -> Fabric:
+def make_fabric(settings: TrainingSettings) -> Fabric:
     """Set up devices and processes for training.
 
     Raises:
@@ -55,9 +55,9 @@ def make_fabric(settings: Settings) -> Fabric:
     kind = choose_device(settings.device).type
     if settings.precision == "fp16" and kind == "cpu":
         raise TrainingError("precision: fp16 is for GPUs; on a CPU use bf16 or 32")
-    there = torch.cuda.device_count() if kind == "cuda" else settings.devices
-    if settings.devices > there:
-        raise TrainingError(f"devices: expected up to {there} GPUs, got {settings.devices}")
+    available = torch.cuda.device_count() if kind == "cuda" else settings.devices
+    if settings.devices > available:
+        raise TrainingError(f"devices: expected up to {available} GPUs, got {settings.devices}")
     wanted = settings.devices * settings.nodes
     started = _processes()
     if started not in (None, wanted):

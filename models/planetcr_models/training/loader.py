@@ -11,11 +11,10 @@ from multiprocessing import (
     active_children,
     forkserver,
     get_all_start_methods,
-    get_context,
     queues,
     resource_tracker,
 )
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -31,6 +30,10 @@ Batch = dict[str, Tensor]
 
 Draw = tuple[int, int]
 """Epoch and patch, which together with the seed determine a crop."""
+
+
+START_METHOD: Final = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+"""How readers are started; they would inherit CUDA and threads from a fork."""
 
 
 class Crops(Dataset[Batch]):
@@ -145,7 +148,7 @@ def _order(patches: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng((seed, epoch)).permutation(patches)
 
 
-class _Whole(Dataset[Any]):
+class _BatchesOrErrors(Dataset[Any]):
     """Batches, or the error of a reader, which is raised by the process that waits for it.
 
     Args:
@@ -163,7 +166,7 @@ class _Whole(Dataset[Any]):
             return error
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch
 
 
@@ -176,31 +179,30 @@ def load(crops: Crops, batches: Batches, *, workers: int, pin: bool) -> DataLoad
         workers: Number of processes; 0 reads between the steps.
         pin: Use pinned memory, from which a GPU copies while it computes.
     """
-    context = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
     return DataLoader(
-        _Whole(crops),
+        _BatchesOrErrors(crops),
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=_identity,
         pin_memory=pin,
-        multiprocessing_context=context if workers else None,
-        worker_init_fn=_begin if workers else None,
+        multiprocessing_context=START_METHOD if workers else None,
+        worker_init_fn=_prepare_reader if workers else None,
         prefetch_factor=4 if workers else None,
     )
 
 
-def _begin(_: int) -> None:
-    """Prepare a reader.
+def _prepare_reader(_: int) -> None:
+    """Make a reader ignore Ctrl-C, and end it if a batch cannot be sent.
 
-    It ignores Ctrl-C, since the run finishes a step before it ends its readers. A result that
-    cannot be sent ends it, instead of blocking for ever.
+    The run finishes its step before it ends its readers. Without the latter, the run would wait
+    for ever where shared memory is too small.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    queues.Queue._on_queue_feeder_error = staticmethod(_leave)  # type: ignore[attr-defined]  # noqa: SLF001
+    queues.Queue._on_queue_feeder_error = staticmethod(_exit)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def _leave(*_: object) -> None:
+def _exit(*_: object) -> None:
     os._exit(1)
 
 
@@ -224,13 +226,13 @@ def reading(loader: DataLoader[Any]) -> Iterator[Iterator[Batch]]:
 
 
 def _batches(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
-    with _told(loader.num_workers):
-        if loader.num_workers:
-            _try_semaphores(loader.num_workers)
+    with _reader_errors(loader.num_workers):
+        if loader.num_workers and START_METHOD == "forkserver":
+            _start_forkserver()
         batches = iter(loader)
     try:
         while True:
-            with _told(loader.num_workers):
+            with _reader_errors(loader.num_workers):
                 batch = next(batches, None)
                 if isinstance(batch, Exception):
                     raise batch
@@ -243,19 +245,18 @@ def _batches(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
 
 
 @contextmanager
-def _told(workers: int) -> Iterator[None]:
+def _reader_errors(workers: int) -> Iterator[None]:
     """Explain in one line why readers fail."""
     try:
         yield
     except (OSError, EOFError, RuntimeError) as error:
-        said = str(error)
+        text = str(error)
         signs = ("DataLoader", "shared memory", "shm", "Too many open files")
         starts = isinstance(error, OSError) and error.filename is None
-        if not workers or not (starts or any(sign in said for sign in signs)):
+        if not workers or not (starts or any(sign in text for sign in signs)):
             raise
-        reason = (
-            getattr(error, "strerror", None) or said.partition("\n")[0].partition(" for file")[0]
-        )
+        first_line = text.partition("\n")[0].partition(" for file")[0]
+        reason = getattr(error, "strerror", None) or first_line
         raise TrainingError(
             f"--loader-workers {workers}: the processes that read training scenes fail ({reason}); "
             "usually shared memory is too small: give the container more (docker run "
@@ -263,18 +264,11 @@ def _told(workers: int) -> Iterator[None]:
         ) from error
 
 
-def _try_semaphores(workers: int) -> None:
-    """Raise OSError early, where a loader could no longer be cleaned up.
-
-    Also starts the process that forks readers, so that it does not receive signals of this one.
-    """
-    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
-    tried = [context.Queue() for _ in range(workers + 1)], context.Event()
-    del tried
-    if context.get_start_method() == "forkserver":
-        resource_tracker.ensure_running()  # otherwise signals would pass again
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+def _start_forkserver() -> None:
+    """Start the process that forks the readers, so that it does not receive Ctrl-C."""
+    resource_tracker.ensure_running()  # unblocks the signal when it starts
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

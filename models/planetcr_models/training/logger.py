@@ -118,13 +118,15 @@ class Logger:
         if self._board is not None:
             for name, value in {**scores, **speed}.items():
                 self._board.add_scalar(f"epoch/{name}", value, step)
-        said = [f"{name} {value:.4g}" for name, value in scores.items() if name in shown]
-        said.append(
+        parts = [f"{name} {value:.4g}" for name, value in scores.items() if name in shown]
+        parts.append(
             f"{speed['samples_per_second']:.1f} samples/s, {speed['waited_for_data']:.0%} of the "
             "time waiting for data"
         )
         self._console.print(
-            f"epoch {epoch}/{self.epochs}: {', '.join(said)}{note}", highlight=False, soft_wrap=True
+            f"epoch {epoch}/{self.epochs}: {', '.join(parts)}{note}",
+            highlight=False,
+            soft_wrap=True,
         )
 
     def restart(self) -> None:
@@ -154,15 +156,15 @@ class _Lines:
         self._console, self._steps, self._epochs = console, steps, epochs
         self._every = readable_interval(steps)
         self._first, self._began = first, time.monotonic()
-        self._last, self._told = first, self._began
+        self._last, self._printed = first, self._began
 
     def step(self, step: int, epoch: int, loss: float) -> None:
         """Print a step if it is due, or if nothing has been printed for long."""
         now = time.monotonic()
-        alive = step == self._first + 1 or now - self._told > LONGEST_SILENCE
+        alive = step == self._first + 1 or now - self._printed > LONGEST_SILENCE
         if step % self._every and not alive:
             return
-        pace = (step - self._last) / max(now - self._told, 1e-9)
+        pace = (step - self._last) / max(now - self._printed, 1e-9)
         left = (self._steps - step) * (now - self._began) / (step - self._first)
         hours, minutes = divmod(round(left / 60), 60)
         self._console.print(
@@ -171,7 +173,7 @@ class _Lines:
             highlight=False,
             soft_wrap=True,
         )
-        self._last, self._told = step, now
+        self._last, self._printed = step, now
 
 
 def readable_interval(steps: int) -> int:

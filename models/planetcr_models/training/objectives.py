@@ -48,9 +48,9 @@ class Objective(ABC):
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         self.network, self.recipe = network, recipe
-        dead = set(getattr(network, "unused_parameters", ()))
+        unused = set(getattr(network, "unused_parameters", ()))
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name not in dead)
+            parameter.requires_grad_(name not in unused)
         self.networks: dict[str, nn.Module] = {"network": network}
         self.optimizers: dict[str, Optimizer] = {}
         self.running: dict[str, Any] = {}
@@ -88,7 +88,7 @@ class Objective(ABC):
         """Weights and optimizers, for resuming."""
         return {
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
-            "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
+            "optimizers": {name: value.state_dict() for name, value in self.optimizers.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -168,17 +168,20 @@ class AdversarialObjective(Objective):
         condition = self._condition(batch)
         clear, fake = self._shown(batch["clear"]), self._shown(restored)
 
-        segmenter = self.running["discriminator"]
-        of_fake, of_real = segmenter(*condition, fake.detach()), segmenter(*condition, clear)
-        against = losses.adversarial_discriminator(of_fake, of_real, halved=self.loss.halved)
-        self.fabric.backward(against)
+        discriminate = self.running["discriminator"]
+        fake_logits = discriminate(*condition, fake.detach())
+        real_logits = discriminate(*condition, clear)
+        discriminator_loss = losses.adversarial_discriminator(
+            fake_logits, real_logits, halved=self.loss.halved
+        )
+        self.fabric.backward(discriminator_loss)
         self._descend("discriminator")
 
         self.discriminator.requires_grad_(requires_grad=False)
         with self.fabric.autocast():
-            answer = self.discriminator(*condition, fake)
+            fake_logits = self.discriminator(*condition, fake)
         terms = {
-            "adversarial": losses.adversarial_generator(answer.float()),
+            "adversarial": losses.adversarial_generator(fake_logits.float()),
             "l1": losses.l1(fake, clear),
         }
         loss = terms["adversarial"] + self.loss.l1_weight * terms["l1"]
@@ -196,7 +199,7 @@ class AdversarialObjective(Objective):
         self.discriminator.requires_grad_(requires_grad=True)
         return {
             name: term.detach()
-            for name, term in {"loss": loss, **terms, "discriminator": against}.items()
+            for name, term in {"loss": loss, **terms, "discriminator": discriminator_loss}.items()
         }
 
     def _condition(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -224,8 +227,8 @@ class _Generator(nn.Module):
 
     def forward(self, cloudy: Tensor, sar: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.attentive:
-            attend: Any = self.network.restore_with_attention
-            restored, attention = attend(cloudy, sar)
+            restore: Any = self.network.restore_with_attention
+            restored, attention = restore(cloudy, sar)
             return restored, attention
         return self.network(cloudy, sar), None
 
@@ -295,8 +298,9 @@ def objective_of_segmenter(segmenter: Segmenter, recipe: Recipe, patches: Patche
     weights = class_weights(counts) if recipe.loss.class_weights != "none" else None
 
     def entropy(network: nn.Module, batch: Batch) -> Tensor:
-        known = None if weights is None else weights.to(batch["clear"].device)
-        return segmentation_loss(network(batch["clear"]), batch["land_cover"], class_weights=known)
+        image, land_cover = batch["clear"], batch["land_cover"]
+        on_device = None if weights is None else weights.to(image.device)
+        return segmentation_loss(network(image), land_cover, class_weights=on_device)
 
     return Supervised(segmenter, recipe, entropy)
 

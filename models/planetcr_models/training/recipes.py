@@ -182,14 +182,14 @@ class Recipe:
         ``scale.align`` and ``beta1``, ``beta2``.
         """
         table: dict[str, Scalar] = {"loss": self.loss.name, **dataclasses.asdict(self.loss)}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name == "betas":
+        for name in _names(self):
+            value = getattr(self, name)
+            if name == "betas":
                 table |= {"beta1": value[0], "beta2": value[1]}
-            elif one.name == "scales":
+            elif name == "scales":
                 table |= {f"scale.{part}": factor for part, factor in value.items()}
-            elif one.name != "loss":
-                table[one.name] = value
+            elif name != "loss":
+                table[name] = value
         return table
 
     def changed(self, **changes: Scalar) -> Recipe:
@@ -206,51 +206,47 @@ class Recipe:
         name = changes.get("loss", loss.name)
         if name != loss.name:
             if name not in _REGRESSION or loss.name not in _REGRESSION:
-                raise ModelError(
-                    f"recipe: expected loss={loss.name}"
-                    + (
-                        f" or another of {', '.join(_REGRESSION)}"
-                        if loss.name in _REGRESSION
-                        else ""
-                    )
-                    + f", got {name!r}"
-                )
+                regression = loss.name in _REGRESSION
+                others = f" or another of {', '.join(_REGRESSION)}" if regression else ""
+                raise ModelError(f"recipe: expected loss={loss.name}{others}, got {name!r}")
             loss = LOSSES[str(name)]()
             table = dataclasses.replace(self, loss=loss).plain()
         for key, value in changes.items():
             table[key] = _fit(key, value, table)
-        own: dict[str, Any] = {one.name: table[one.name] for one in fields(loss)}
+        weights: dict[str, Any] = {name: table[name] for name in _names(loss)}
         scales = {
             key.removeprefix("scale."): float(value)
             for key, value in table.items()
             if key.startswith("scale.")
         }
-        common: dict[str, Any] = {
-            one.name: table[one.name]
-            for one in fields(self)
-            if one.name not in ("loss", "scales", "betas")
-        }
+        common: dict[str, Any] = {name: table[name] for name in _names(self) if name in table}
         betas = float(table["beta1"]), float(table["beta2"])
-        recipe = Recipe(loss=type(loss)(**own), scales=scales, betas=betas, **common)
-        _expect_sense(recipe.plain())
+        recipe = Recipe(
+            **{**common, "loss": type(loss)(**weights), "scales": scales, "betas": betas}
+        )
+        _expect_valid(recipe.plain())
         return recipe
+
+
+def _names(table: Recipe | Loss) -> list[str]:
+    return [entry.name for entry in fields(table)]
 
 
 def _fit(key: str, value: Scalar, table: Mapping[str, Scalar]) -> Scalar:
     """Check a changed value against the type of the old one."""
-    there = 1.0 if key.startswith("scale.") and key != "scale." else table.get(key)
-    if there is None:
+    old = 1.0 if key.startswith("scale.") and key != "scale." else table.get(key)
+    if old is None:
         near = difflib.get_close_matches(key, table, 1)
         hint = f"did you mean {near[0]!r}? It has" if near else "it has"
         raise ModelError(f"recipe: has no {key!r}; {hint} {', '.join(table)}")
-    if isinstance(there, float) and isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if type(value) is not type(there):
-        raise ModelError(f"recipe: expected {key} like {there!r}, got {value!r}")
+    if type(value) is not type(old):
+        raise ModelError(f"recipe: expected {key} like {old!r}, got {value!r}")
     return value
 
 
-def _expect_sense(table: Mapping[str, Any]) -> None:
+def _expect_valid(table: Mapping[str, Any]) -> None:
     for key, choices in CHOICES.items():
         if key in table and table[key] not in choices:
             raise ModelError(

@@ -14,7 +14,7 @@ import torch
 from lightning.fabric import Fabric
 
 from planetcr_models.errors import TrainingError
-from planetcr_models.training.devices import Settings, make_fabric
+from planetcr_models.training.devices import TrainingSettings, make_fabric
 from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
 from planetcr_models.training.objectives import Objective
 from planetcr_models.training.patches import Patches
@@ -40,8 +40,8 @@ class Speed:
         scene_seconds: Time to validate one scene on one device.
         validation_seconds: Time of the validation after each epoch.
         device: Name of the device.
-        images: Images of the largest batch that was tried.
-        crop: Side of its crops, in pixels.
+        tried_images: Images of the largest batch that was tried.
+        tried_crop: Side of its crops, in pixels.
         peak_bytes: Peak memory of the process, or of the GPU; 0 if unknown.
         step_bytes: Expected memory of a step of the recipe on each device, likewise.
         memory_bytes: Memory of the device, likewise.
@@ -53,8 +53,8 @@ class Speed:
     scene_seconds: float
     validation_seconds: float
     device: str = ""
-    images: int = 0
-    crop: int = 0
+    tried_images: int = 0
+    tried_crop: int = 0
     peak_bytes: int = 0
     step_bytes: int = 0
     memory_bytes: int = 0
@@ -75,7 +75,7 @@ def estimate_throughput(
     objective: Objective,
     patches: Patches,
     validation: Validation | None = None,
-    settings: Settings | None = None,
+    settings: TrainingSettings | None = None,
     *,
     seconds: float = 8.0,
 ) -> Speed:
@@ -89,13 +89,13 @@ def estimate_throughput(
         objective: Its weights are changed.
         patches: Training patches.
         validation: One of its scenes is measured.
-        settings: See :class:`Settings`.
+        settings: See :class:`TrainingSettings`.
         seconds: Time for reading, and again for steps, beyond the first of each.
 
     Raises:
         ModelError: See :func:`train`; there is not enough memory for one image.
     """
-    settings = settings or Settings()
+    settings = settings or TrainingSettings()
     world = settings.devices * settings.nodes
     recipe, fabric = objective.recipe, make_fabric(replace(settings, devices=1, nodes=1))
     crops = Crops(patches, crop=recipe.crop, turns=recipe.turns, seed=recipe.seed)
@@ -124,8 +124,8 @@ def estimate_throughput(
         scene_seconds=scene,
         validation_seconds=scene * len(validation or ()) / at_once,
         device=_device_name(fabric),
-        images=trial.images,
-        crop=trial.crop,
+        tried_images=trial.images,
+        tried_crop=trial.crop,
         peak_bytes=trial.peak_bytes,
         step_bytes=trial.step_bytes,
         memory_bytes=_memory(fabric),
@@ -154,23 +154,23 @@ class _Trial:
 def _try_steps(objective: Objective, fabric: Fabric, share: Batch, seconds: float) -> _Trial:
     """Try ever larger parts of a device's share of a batch, while time and memory last."""
     images, crop = len(share["cloudy"]), share["cloudy"].shape[-1]
-    before, limit = _taken(fabric), _limit(fabric)
-    before += _STATE * sum(
+    base, limit = _taken(fabric), _limit(fabric)
+    base += _STATE * sum(
         parameter.numel() * parameter.element_size()
         for network in objective.networks.values()
         for parameter in network.parameters()
     )
     trial: _Trial | None = None
-    for some, side in _sizes(images, crop):
-        share_of_all = some * side**2 / (images * crop**2)
+    for number, side in _sizes(images, crop):
+        fraction = number * side**2 / (images * crop**2)
         if trial is not None:
-            predicted = before + (trial.step_bytes - before) * share_of_all
-            longer = trial.image_seconds * images * share_of_all
+            predicted = base + (trial.step_bytes - base) * fraction
+            longer = trial.image_seconds * images * fraction
             if (limit and predicted > limit) or longer > seconds:
                 break
-        batch = fabric.to_device(_smaller(share, some, side))
+        batch = fabric.to_device(_smaller(share, number, side))
         try:
-            took = _step_seconds(objective, batch, some, seconds)
+            took = _step_seconds(objective, batch, number, seconds)
         except TrainingError:
             if trial is None:
                 raise
@@ -179,11 +179,11 @@ def _try_steps(objective: Objective, fabric: Fabric, share: Batch, seconds: floa
             continue
         peak = _peak(fabric)
         trial = _Trial(
-            images=some,
+            images=number,
             crop=side,
-            image_seconds=took / (images * share_of_all),
+            image_seconds=took / (images * fraction),
             peak_bytes=peak,
-            step_bytes=round(before + max(0, peak - before) / share_of_all) if peak else 0,
+            step_bytes=round(base + max(0, peak - base) / fraction) if peak else 0,
         )
     if trial is None:
         raise TrainingError(
@@ -197,10 +197,10 @@ def _sizes(images: int, crop: int) -> Iterator[tuple[int, int]]:
     """Images and the side of each, from the smallest step to the recipe's."""
     if crop > SMALL:
         yield 1, SMALL
-    some = 1
-    while some < images:
-        yield some, crop
-        some *= 2
+    number = 1
+    while number < images:
+        yield number, crop
+        number *= 2
     yield images, crop
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from planetcr_models.errors import TrainingError
 from planetcr_models.training.checkpoint import BEST, LAST, Best, Run, advice, expect_same_step
-from planetcr_models.training.devices import Settings, make_fabric
+from planetcr_models.training.devices import TrainingSettings, make_fabric
 from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
 from planetcr_models.training.logger import Logger
 from planetcr_models.training.objectives import Objective
@@ -85,7 +85,7 @@ def train(
     save: Callable[[nn.Module, Path, Mapping[str, float]], object],
     identity: Mapping[str, Any],
     validation: Validation | None = None,
-    settings: Settings | None = None,
+    settings: TrainingSettings | None = None,
     fabric: Fabric | None = None,
 ) -> Outcome:
     """Train from the beginning, or resume where an earlier call stopped.
@@ -98,7 +98,7 @@ def train(
         identity: Everything that determines the result, beside ``objective``; a run of another
             identity is not resumed.
         validation: Scored after each epoch.
-        settings: See :class:`Settings`.
+        settings: See :class:`TrainingSettings`.
         fabric: Devices, if they are set up already; otherwise made from ``settings``.
 
     Returns:
@@ -111,7 +111,7 @@ def train(
         KeyboardInterrupt: It was asked to stop, and has written a checkpoint.
         OSError: A file cannot be written; its previous version is intact.
     """
-    settings = settings or Settings()
+    settings = settings or TrainingSettings()
     recipe = objective.recipe
     crops = Crops(patches, crop=recipe.crop, turns=recipe.turns, seed=recipe.seed)
     if fabric is None:
@@ -226,7 +226,7 @@ def _gathered(fabric: Fabric, measured: list[Any]) -> list[Any]:
         return measured
     parts: list[Any] = [None] * fabric.world_size
     torch.distributed.all_gather_object(parts, measured)
-    return [one for part in parts for one in part]
+    return [scene for part in parts for scene in part]
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -305,8 +305,8 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         signal.signal(number, before[number])  # asked twice, it stops at once
 
     if threading.current_thread() is threading.main_thread():
-        for one in (signal.SIGINT, signal.SIGTERM):
-            before[one] = signal.signal(one, ask)
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            before[kind] = signal.signal(kind, ask)
     try:
         yield asked
     finally:

@@ -41,7 +41,7 @@ FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class CheckpointLayout:
     """Names of the parts of a network in its authors' code.
 
     Attributes:
@@ -136,8 +136,8 @@ _CASCADE: Final = (
     ("cascade.sample", "cas_dcnpack"),
 )
 
-LAYOUTS: Final[dict[str, Layout]] = {
-    "mcgan": Layout(
+LAYOUTS: Final[dict[str, CheckpointLayout]] = {
+    "mcgan": CheckpointLayout(
         first="c0",
         first_channels=(1, 0),
         last="dc7",
@@ -150,7 +150,7 @@ LAYOUTS: Final[dict[str, Layout]] = {
             ("leave", "dc7"),
         ),
     ),
-    "spa_gan": Layout(
+    "spa_gan": CheckpointLayout(
         first="conv_in.0",
         first_channels=(1, 0),
         last="conv_out.0",
@@ -176,7 +176,7 @@ LAYOUTS: Final[dict[str, Layout]] = {
             ("leave", "conv_out.0"),
         ),
     ),
-    "dsen2_cr": Layout(
+    "dsen2_cr": CheckpointLayout(
         first="head.0",
         first_channels=(1, SAR_BANDS),
         last="body.16",
@@ -187,7 +187,7 @@ LAYOUTS: Final[dict[str, Layout]] = {
             ("tail", "body.16"),
         ),
     ),
-    "glf_cr": Layout(
+    "glf_cr": CheckpointLayout(
         first="SFENet1",
         first_channels=(4, 0),
         last="UPNet.2",
@@ -204,7 +204,7 @@ LAYOUTS: Final[dict[str, Layout]] = {
             *_FUSION_AND_TAIL,
         ),
     ),
-    "align_cr": Layout(
+    "align_cr": CheckpointLayout(
         first="SFE_conv",
         first_channels=(4, 0),
         last="UPNet.2",
@@ -260,14 +260,14 @@ def load_checkpoint(name: str, path: Path | str) -> Restorer:
     return model.eval()
 
 
-def _layout(name: str) -> Layout:
+def _layout(name: str) -> CheckpointLayout:
     if name in LAYOUTS:
         return LAYOUTS[name]
     reason = "its authors' code writes no such files" if name in METHODS else "no such model"
     raise ModelError(f"{name}: {reason}; there are loaders for {', '.join(LAYOUTS)}")
 
 
-def _bands(layout: Layout, weights: Mapping[str, Tensor]) -> int:
+def _bands(layout: CheckpointLayout, weights: Mapping[str, Tensor]) -> int:
     """Optical bands on which the first and the last layer agree; otherwise the default."""
     first, last = weights.get(f"{layout.first}.weight"), weights.get(f"{layout.last}.weight")
     if first is None or last is None or first.ndim != 4 or last.ndim != 4:

@@ -44,8 +44,8 @@ def expect_file(path: Path, what: str) -> None:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
-            raise CheckpointError(f"{path}: expected {what}, found {found}")
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
+            raise CheckpointError(f"{path}: expected {what}, found {kind}")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: expected {what}, found no such file") from error
     except OSError as error:
@@ -109,7 +109,7 @@ def differences(
         "of another shape": shapes,
         "of another type": types,
     }
-    return [f"{kind}: {some(found)}" for kind, found in kinds.items() if found]
+    return [f"{kind}: {some(names)}" for kind, names in kinds.items() if names]
 
 
 def expect_finite(path: Path, weights: Mapping[str, Tensor]) -> None:

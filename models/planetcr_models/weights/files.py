@@ -52,9 +52,9 @@ def save_model(model: Restorer, path: Path | str) -> Path:
             f"{type(model).__name__}: expected a network made by create_model, whose method and "
             "options are known; save others by safetensors.torch.save_file(model.state_dict(), …)"
         )
-    said = {"format": FORMAT, "version": VERSION, "method": model.method}
-    said["options"] = json.dumps(dict(model.options))
-    write_safetensors(path, model.state_dict(), said)
+    metadata = {"format": FORMAT, "version": VERSION, "method": model.method}
+    metadata["options"] = json.dumps(dict(model.options))
+    write_safetensors(path, model.state_dict(), metadata)
     return path
 
 
@@ -72,8 +72,8 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
         CheckpointError: The file cannot be read, has another format, or holds other weights.
     """
     path = Path(path)
-    weights, said = read_safetensors(path)
-    name, options = _method_of(path, said)
+    weights, metadata = read_safetensors(path)
+    name, options = _method_of(path, metadata)
     if method not in (None, name):
         raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
     try:
@@ -82,7 +82,7 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
         model = None if problems else create_model(name, **options)
     except (ModelError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path}: names a network that cannot be made ({error}); update planetcr-bench"
+            f"{path}: describes a network that cannot be built ({error}); update planetcr-bench"
         ) from error
     if model is None:
         raise CheckpointError(f"{path}: expected the weights of this {name}, got others", problems)
@@ -91,7 +91,7 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
 
 
 def load_weights(name: str, path: Path | str, **options: Any) -> Restorer:
-    """Load the weights of a method from a file of ours or of its authors' code.
+    """Load the weights of a method from our file format or a checkpoint of its authors' code.
 
     Args:
         name: One of ``list_models``.
@@ -115,7 +115,7 @@ def load_weights(name: str, path: Path | str, **options: Any) -> Restorer:
         wanted = ", ".join(f"{key}={value}" for key, value in options.items())
         raise CheckpointError(
             f"{path}: expected weights of {name} with {wanted}, got {', '.join(unlike)}; the file "
-            "says what it needs, so no options are needed"
+            "states its options, so none have to be given"
         )
     return model
 
@@ -135,22 +135,22 @@ def load_state(model: nn.Module, path: Path | str) -> None:
     _load(model, path, read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path))
 
 
-def _method_of(path: Path, said: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+def _method_of(path: Path, metadata: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """Read the method and options that a file names."""
-    if said.get("format") != FORMAT:
+    if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: expected a file that planetcr_models.save_model wrote, found safetensors of "
-            "another origin; load them into a network of create_model and save that by save_model"
+            "another origin; load them into a network of create_model and write it with save_model"
         )
-    if said.get("version") != VERSION:
+    if metadata.get("version") != VERSION:
         raise CheckpointError(
-            f"{path}: expected version {VERSION} of the form, got {said.get('version')}; update "
+            f"{path}: expected format version {VERSION}, got {metadata.get('version')}; update "
             "planetcr-bench"
         )
     try:
-        return said["method"], parse_options(said["options"])
+        return metadata["method"], parse_options(metadata["options"])
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: names no method and options; save it again") from error
+        raise CheckpointError(f"{path}: states no method and options; save it again") from error
 
 
 def _load(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:

@@ -52,9 +52,9 @@ def _renamed(weights: Mapping[str, Tensor], theirs: Mapping[str, str]) -> dict[s
 
 def _common(names: Iterable[str]) -> str | None:
     """A wrapper, or the attribute of a trainer, that all names begin with."""
-    some = [*names]
+    names = [*names]
     prefixes = (f"{outer}." for outer in (*WRAPPERS, *ATTRIBUTES))
-    return next((p for p in prefixes if some and all(one.startswith(p) for one in some)), None)
+    return next((p for p in prefixes if names and all(n.startswith(p) for n in names)), None)
 
 
 def _bare(name: str) -> str:

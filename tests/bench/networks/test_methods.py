@@ -34,5 +34,5 @@ def test_an_unknown_method_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"did you mean 'align_cr'\?.*net.py:build"):
         check_method("align-cr")
     with pytest.raises(UsageError, match="no such method; there are") as refused:
-        check_method("magic", own=False)
+        check_method("magic", user_files=False)
     assert "net.py" not in str(refused.value)

@@ -142,7 +142,7 @@ def test_the_full_pipeline_runs_once_and_survives_a_kill(simulated: Path, tmp_pa
     write(config, CONFIG.replace("learning_rate = 1e-3", "learning_rate = 2e-3"))
     done = planetcr(*words)
     assert done.returncode == 1
-    assert "learning_rate: 0.001 there, 0.002 now" in done.stderr
+    assert "learning_rate: 0.001 in the checkpoint, 0.002 now" in done.stderr
     assert "train dsen2_cr: failed" in done.stderr
     assert [path.stat().st_mtime_ns for path in made] == before
 

@@ -266,7 +266,7 @@ def test_weights_whose_checkpoint_is_gone_are_not_overwritten(
     before = (out / "best.safetensors").read_bytes()
     code, said = refused("train", "dsen2_cr", "--data", simulated, "--out", out, "--batch", 2)
     assert code == 1
-    assert "holds weights and no last.ckpt" in said
+    assert "contains weights but no last.ckpt" in said
     assert (out / "best.safetensors").read_bytes() == before
 
 
@@ -277,12 +277,12 @@ def test_a_run_killed_between_its_first_weights_and_its_first_checkpoint_begins_
     shutil.copytree(whole, out)
     identity = read_checkpoint(out / "last.ckpt")["identity"]
     (out / "last.ckpt").unlink()
-    with pytest.raises(TrainingError, match=r"holds weights and no last\.ckpt"):
+    with pytest.raises(TrainingError, match=r"contains weights but no last\.ckpt"):
         _expect_ours(out, identity)  # three epochs would be lost
     epochs = (out / "epochs.csv").read_text().splitlines(keepends=True)
     (out / "epochs.csv").write_text("".join(epochs[:2]))
     _expect_ours(out, identity)
-    with pytest.raises(TrainingError, match=r"holds weights and no last\.ckpt"):
+    with pytest.raises(TrainingError, match=r"contains weights but no last\.ckpt"):
         _expect_ours(out, {**identity, "seed": 5})
 
 
@@ -328,8 +328,8 @@ def test_a_run_of_another_method_is_not_overwritten(whole: Path, simulated: Path
     before = (whole / "last.ckpt").read_bytes()
     code, said = refused("train", "glf_cr", "--data", simulated, "--out", whole, "--batch", 2)
     assert code == 1
-    assert "last.ckpt: is of another run" in said
-    assert "name: align_cr there, glf_cr now" in said
+    assert "last.ckpt: belongs to another run" in said
+    assert "name: align_cr in the checkpoint, glf_cr now" in said
     assert (whole / "last.ckpt").read_bytes() == before
 
 

@@ -386,7 +386,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.mark.parametrize("form", ["pth", "safetensors", "an older pth"])
+@pytest.mark.parametrize("form", ["pth", "safetensors", "an older pth", "ckpt"])
 def test_an_encoder_takes_a_file_of_torchvision(
     form: str, resnet: torchvision.models.ResNet, tmp_path: Path
 ) -> None:
@@ -394,7 +394,8 @@ def test_an_encoder_takes_a_file_of_torchvision(
     state = resnet.state_dict()
     if form.startswith("an older"):
         state = {key: v for key, v in state.items() if not key.endswith("num_batches_tracked")}
-    (save_file if form == "safetensors" else torch.save)(state, path)
+    content = {"state_dict": state} if form == "ckpt" else state  # as Lightning writes it
+    (save_file if form == "safetensors" else torch.save)(content, path)
     model = small()
     decoder = {key: value.clone() for key, value in model.network.decoder.state_dict().items()}
     assert load_encoder(model, path if form == "pth" else str(path)) == path
@@ -443,7 +444,7 @@ def test_files_of_other_networks_are_refused_and_change_nothing(
         ),
         r"holds nan or infinity in bn1\.weight": state
         | {"bn1.weight": torch.full((64,), torch.inf)},
-        r"expected a dictionary of weights and nothing else": {"state_dict": state},
+        r"expected a dictionary of weights and nothing else": {"model": state, "epoch": 90},
         r"holds objects other than weights": resnet,
     }
     for words, content in others.items():
@@ -550,7 +551,7 @@ def test_a_card_says_what_it_was_told_and_whose_it_is(
 def test_a_card_that_json_cannot_hold_is_refused_and_nothing_written(
     entry: object, segmenter: Segmenter, saved: Path, written: tuple[bytes, str, str]
 ) -> None:
-    with pytest.raises(ModelError, match=r"^card: expected what JSON can hold .* None for nan"):
+    with pytest.raises(ModelError, match=r"^card: expected JSON values .* None for nan"):
         save_segmenter(segmenter, saved, {"miou": entry})
     assert saved.read_bytes() == written[0]
     assert saved.with_suffix(".json").read_text() == written[1]
@@ -599,11 +600,11 @@ def test_a_segmenter_needs_no_card_but_no_other_ones(saved: Path) -> None:
     other = dict(json.loads(text), sha256="0" * 64)
     card.write_text(json.dumps(other))
     with pytest.raises(
-        CheckpointError, match=r"segmenter\.json: the card is of another file than se"
+        CheckpointError, match=r"segmenter\.json: the card belongs to another file than se"
     ):
         load_segmenter(saved)
     card.write_text("{}")
-    with pytest.raises(CheckpointError, match="the card is of another file"):
+    with pytest.raises(CheckpointError, match="the card belongs to another file"):
         load_segmenter(saved)
     card.write_text("[]")
     with pytest.raises(CheckpointError, match="expected the card of a segmenter, got a list"):
@@ -632,20 +633,20 @@ def change(path: Path, said: dict[str, str] | None = None, **weights: torch.Tens
 BROKEN: dict[str, Callable[[Path], object]] = {
     "expected a file of weights, found no such file": Path.unlink,
     "not a safetensors file, or damaged": lambda path: path.write_bytes(path.read_bytes()[:-100]),
-    "the card is of another file": lambda path: path.write_bytes(
+    "the card belongs to another file": lambda path: path.write_bytes(
         path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])
     ),
     r"save_segmenter writes it, found safetensors of another origin": lambda path: change(
         path, {"format": "planetcr_models"}
     ),
-    "expected version 1 of the form, got 2": lambda path: change(
+    "expected format version 1, got 2": lambda path: change(
         path, {FORMAT: '{"version": "2", "options": {}}'}
     ),
-    r"names no version and options; save": lambda path: change(path, {FORMAT: "{"}),
-    r"cannot be made \(segmenter: expected an encoder": lambda path: change(
+    r"states no version and options; save": lambda path: change(path, {FORMAT: "{"}),
+    r"cannot be built \(segmenter: expected an encoder": lambda path: change(
         path, {FORMAT: '{"version": "1", "options": {"encoder": "vgg16"}}'}
     ),
-    r"cannot be made \(.* unexpected keyword argument 'depth'": lambda path: change(
+    r"cannot be built \(.* unexpected keyword argument 'depth'": lambda path: change(
         path, {FORMAT: '{"version": "1", "options": {"depth": 3}}'}
     ),
     "weights of this Segmenter, got others\n  missing: mean": lambda path: change(path, mean=None),

@@ -353,10 +353,10 @@ def test_what_goes_wrong_in_a_reader_is_one_line_and_leaves_no_process(
 
 
 def test_readers_that_cannot_start_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: int) -> None:
+    def refuse() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("planetcr_models.training.loader._try_semaphores", refuse)
+    monkeypatch.setattr("planetcr_models.training.loader._start_forkserver", refuse)
     crops = Crops(MadeUp(6), crop=20, turns=False, seed=7)
     loader = load(crops, Batches(6, batch=2, seed=7, last=9), workers=1, pin=False)
     with pytest.raises(TrainingError, match="No space left on device"), reading(loader) as read:

@@ -21,7 +21,7 @@ from narrow_networks import narrow
 from planetcr_models.errors import ModelError
 from planetcr_models.networks.base import upsample
 from planetcr_models.segmentation.deeplab import Segmenter
-from planetcr_models.training.devices import Settings, make_fabric
+from planetcr_models.training.devices import TrainingSettings, make_fabric
 from planetcr_models.training.discriminators import PatchDiscriminator, TwoStemDiscriminator
 from planetcr_models.training.loader import Batch, Batches, Crops, load
 from planetcr_models.training.objectives import (
@@ -57,7 +57,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def fabric() -> Fabric:
-    fabric = make_fabric(Settings(device="cpu"))
+    fabric = make_fabric(TrainingSettings(device="cpu"))
     fabric.launch()
     return fabric
 

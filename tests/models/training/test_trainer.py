@@ -23,13 +23,13 @@ from narrow_networks import NARROW
 from planetcr_models import create_model, list_models, load_model, restore_batch, save_model
 from planetcr_models.errors import CheckpointError, ModelError, TrainingError
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, read_checkpoint
-from planetcr_models.training.devices import Settings, make_fabric
+from planetcr_models.training.devices import TrainingSettings, make_fabric
 from planetcr_models.training.objectives import objective_of
 from planetcr_models.training.recipes import RECIPES, Recipe, Scalar
 from planetcr_models.training.throughput import Speed, estimate_throughput
 from planetcr_models.training.trainer import Outcome, train
 
-QUIET = Settings(device="cpu", quiet=True)
+QUIET = TrainingSettings(device="cpu", quiet=True)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def run(
     *,
     patches: Any = None,
     validation: Any = None,
-    settings: Settings = QUIET,
+    settings: TrainingSettings = QUIET,
     options: Mapping[str, Any] | None = None,
     identity: Mapping[str, Any] | None = None,
     **changes: Scalar,
@@ -164,7 +164,7 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(name: str, tmp_path: 
     two: dict[str, Any] = {
         "epochs": 2, "options": {"drop_path": 0.5} if name == "glf_cr" else {}
     }  # fmt: skip
-    at_each_step = Settings(device="cpu", quiet=True, save_minutes=0)
+    at_each_step = TrainingSettings(device="cpu", quiet=True, save_minutes=0)
     whole = run(name, tmp_path / "whole", **two)
     patches = Failing(4, side=50)
     patches.left = 3 * 2  # three steps of two
@@ -213,9 +213,9 @@ def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     before = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(TrainingError, match="another run; choose a new folder") as refused:
         run("glf_cr", tmp_path, learning_rate=1.0)
-    assert "name: dsen2_cr there, glf_cr now" in str(refused.value)
-    assert "loss: carl there, l1 now" in str(refused.value)
-    assert "learning_rate: 0.0001 there, 1.0 now" in str(refused.value)
+    assert "name: dsen2_cr in the checkpoint, glf_cr now" in str(refused.value)
+    assert "loss: carl in the checkpoint, l1 now" in str(refused.value)
+    assert "learning_rate: 0.0001 in the checkpoint, 1.0 now" in str(refused.value)
     assert "epochs" not in str(refused.value)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
@@ -284,7 +284,7 @@ def test_an_average_of_the_weights_is_what_is_kept(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="plug"):
             run(
                 "dsen2_cr", out, epochs=2, batch=1, patches=patches,
-                settings=Settings(device="cpu", quiet=True, save_minutes=0),
+                settings=TrainingSettings(device="cpu", quiet=True, save_minutes=0),
             )  # fmt: skip
         state = read_checkpoint(out / CHECKPOINT)
         assert state["step"] == steps
@@ -320,7 +320,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_the_run(name: str, tmp_path: Path) -> None:
     patches = MadeUp(4, side=50)
     patches.clear[0, 0, 20, 20] = np.nan
-    every_step = Settings(device="cpu", quiet=True, save_minutes=0)
+    every_step = TrainingSettings(device="cpu", quiet=True, save_minutes=0)
     with pytest.raises(TrainingError, match=r"step \d: (loss|l1) is nan; .*learning_rate"):
         run(name, tmp_path, batch=1, crop=50, patches=patches, settings=every_step)
     kept = tmp_path / CHECKPOINT
@@ -374,7 +374,7 @@ def test_too_little_memory_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
-    parts = Settings(device="cpu", quiet=True, parts=2)
+    parts = TrainingSettings(device="cpu", quiet=True, parts=2)
     with pytest.raises(TrainingError, match=r"multiple of 2 .* got 3"):
         run("dsen2_cr", tmp_path, batch=3, settings=parts)
     with pytest.raises(TrainingError, match="batch normalisation needs the whole batch"):
@@ -388,17 +388,21 @@ def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(ModelError, match="expected cuda, PyTorch finds no such GPU"):
-        make_fabric(Settings(device="cuda"))
+        make_fabric(TrainingSettings(device="cuda"))
 
 
 def test_half_precision_on_a_cpu_is_refused() -> None:
     with pytest.raises(TrainingError, match="fp16 is for GPUs; on a CPU use bf16 or 32"):
-        make_fabric(Settings(device="cpu", precision="fp16"))
+        make_fabric(TrainingSettings(device="cpu", precision="fp16"))
 
 
 def test_less_precision_learns_nearly_the_same(tmp_path: Path) -> None:
     one, less = (
-        run("dsen2_cr", tmp_path / way, settings=Settings(device="cpu", quiet=True, precision=way))
+        run(
+            "dsen2_cr",
+            tmp_path / way,
+            settings=TrainingSettings(device="cpu", quiet=True, precision=way),
+        )
         for way in ("32", "bf16")
     )
     assert one == less
@@ -420,7 +424,7 @@ def test_images_enter_the_network_unrounded_in_any_precision(tmp_path: Path) -> 
     network.register_forward_hook(lambda _, inputs, out: seen.append((*inputs, out)))
     train(
         objective_of(network, recipe), MadeUp(4, side=50), tmp_path, save=save, identity={},
-        settings=Settings(device="cpu", quiet=True, precision="bf16"),
+        settings=TrainingSettings(device="cpu", quiet=True, precision="bf16"),
     )  # fmt: skip
     assert {image.dtype for images in seen for image in images} == {torch.float32}
     cloudy, _, restored = seen[-1]
@@ -433,7 +437,7 @@ def test_as_many_devices_as_processes_are_expected(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WORLD_SIZE", "2")
     for devices in (1, 3):
         with pytest.raises(TrainingError, match=rf"as the 2 processes .* got {devices}"):
-            make_fabric(Settings(device="cpu", devices=devices))
+            make_fabric(TrainingSettings(device="cpu", devices=devices))
 
 
 def test_scores_that_are_never_numbers_still_leave_a_best_epoch(tmp_path: Path) -> None:
@@ -473,7 +477,7 @@ def test_a_dry_run_stays_small_where_steps_are_slow(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(objective, "step", slow)
     speed = estimate_throughput(objective, MadeUp(5, side=100), None, QUIET, seconds=0.3)
-    assert (speed.images, speed.crop) == (1, 80)
+    assert (speed.tried_images, speed.tried_crop) == (1, 80)
     assert set(tried) == {(1, 4, 80, 80)}
     assert speed.step == pytest.approx(1 / (0.2 * (100 / 80) ** 2), rel=0.5)
     assert speed.device.startswith("cpu")

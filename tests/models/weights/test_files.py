@@ -110,13 +110,13 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     ),
     "or damaged": lambda path: path.write_bytes(b"\xff" * 8 + b"{"),
     "safetensors of another origin; load them into": lambda path: save_file(load_file(path), path),
-    "expected version 1 of the form, got 2": lambda path: change(path, {"version": "2"}),
-    "names no method and options": lambda path: change(path, {"options": "{"}),
-    r"a network that cannot be made \(dsen2_cr: has no option depth": lambda path: change(
+    "expected format version 1, got 2": lambda path: change(path, {"version": "2"}),
+    "states no method and options": lambda path: change(path, {"options": "{"}),
+    r"a network that cannot be built \(dsen2_cr: has no option depth": lambda path: change(
         path, {"options": '{"depth": 3}'}
     ),
-    r"cannot be made .* got width='x'": lambda path: change(path, {"options": '{"width": "x"}'}),
-    r"cannot be made \(unet: no such model": lambda path: change(path, {"method": "unet"}),
+    r"cannot be built .* got width='x'": lambda path: change(path, {"options": '{"width": "x"}'}),
+    r"cannot be built \(unet: no such model": lambda path: change(path, {"method": "unet"}),
     "this dsen2_cr, got others\n  missing: head.weight": lambda path: change(
         path, **{WEIGHT: None}
     ),
