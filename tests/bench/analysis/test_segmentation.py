@@ -374,7 +374,7 @@ def with_better(ledger: Ledger, segmenter: str) -> Ledger:
     return Ledger(frame, ledger.provenance)
 
 
-def test_a_ranking_that_hangs_on_the_segmenter_is_named_in_the_table() -> None:
+def test_a_ranking_that_depends_on_the_segmenter_is_named_in_the_table() -> None:
     plain = [make_ledger(name, segmenters=(ONE, TWO), scenes=3) for name in ("a", "b")]
     for segmenters, verdict in (
         ((ONE, TWO), f"depends on the segmenter: a and b (a ahead with {ONE}, b with {TWO})."),
@@ -609,7 +609,7 @@ def test_compare_shows_tab_3_refuses_to_mix_segmenters_and_can_leave_them_out(
     compare([a, c], out=out, published=True, full=True, verbose=True)
     shown = " ".join(capsys.readouterr().out.split())
     for words in ("Tab. 2 (a)", "Tab. 3: mIoU and PA in %, protocol official", "Recovery in %",
-                  "30.51", "c (input unknown) was read by no segmenter"):  # fmt: skip
+                  "30.51", "c (input unknown) was not segmented"):  # fmt: skip
         assert words in shown
     assert (out / "transitions.svg").exists()
     with pytest.raises(LedgerError, match="--no-segmenter"):

@@ -44,7 +44,7 @@ def worse(name: str, factor: float, *, seed: int = 0, scenes: int = 24, **facts)
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ledger]:
-    """The first two cannot be told apart, the third is worse."""
+    """The first two do not differ significantly, the third is worse."""
     return [worse("good", 1, seed=1), worse("also good", 1, seed=2), worse("bad", 1.5, seed=3)]
 
 
