@@ -18,7 +18,7 @@ OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 
 
 def make_row(name: str, *, worse: float = 1.0, scenes: Sequence[int] = SCENES) -> pd.DataFrame:
-    """Scores that fall with cloud cover, nan in bins without scenes, as cover_table gives them."""
+    """Scores that fall with cloud cover, nan in bins without scenes, as cover_scores gives them."""
     cover = np.arange(5.0)
     row = pd.DataFrame(
         {

@@ -15,13 +15,15 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.analysis.significance import (
+from planetcr_bench.analysis.intervals import (
     LEVEL,
     RESAMPLES,
     AoiSums,
-    differences,
     estimate,
     segmenter_sums,
+)
+from planetcr_bench.analysis.significance import (
+    differences,
 )
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.metrics.registry import METRICS

@@ -16,7 +16,12 @@ import pandas as pd
 from stopwatch import seconds
 
 from ledgers import make_ledger
-from planetcr_bench.analysis.significance import RESAMPLES, metric_comparisons
+from planetcr_bench.analysis.intervals import (
+    RESAMPLES,
+)
+from planetcr_bench.analysis.significance import (
+    metric_comparisons,
+)
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import Ledger

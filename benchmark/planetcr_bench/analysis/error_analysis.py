@@ -1,7 +1,7 @@
-r"""Analyse where and how a method fails: regions, classes, places, residual cloud.
+r"""Analyse where and how a method fails: regions, classes, AOIs, residual cloud.
 
 All figures here are ratios of pooled pixels, whatever the protocol's own pool, so that parts add up
-to the whole: the signature says ``pool:pixels``. Only SAM and SSIM leave pixels out, where they are
+to the whole: the signature says ``pool:pixels``. Only SAM and SSIM exclude pixels, where they are
 not defined.
 """
 
@@ -69,7 +69,7 @@ ADDITIVE: Final = HEADLINE[:3]
 def triangle(
     absolute_error: ArrayLike, prediction_cloudy: ArrayLike, cloudy_clear: ArrayLike
 ) -> NDArray[np.float64]:
-    r"""Where a prediction lies between the cloudy image and the truth, or off the way.
+    r"""Split errors into residual cloud and hallucination, and measure the recovery.
 
     With the :math:`L_1` distances between prediction :math:`p`, cloudy input :math:`c` and truth
     :math:`t`, :math:`a = \sum|p-t|`, :math:`b = \sum|p-c|`, :math:`d = \sum|c-t|`, the Gromov
@@ -78,8 +78,8 @@ def triangle(
     .. math:: \mathrm{residual} = \tfrac{a+d-b}{2}, \quad \mathrm{recovery} = \tfrac{b+d-a}{2},
               \quad \mathrm{hallucination} = \tfrac{a+b-d}{2}
 
-    split the error, :math:`a = \mathrm{residual} + \mathrm{hallucination}`, and the way that there
-    was to go, :math:`d = \mathrm{residual} + \mathrm{recovery}`. None is negative, and all are
+    split the error, :math:`a = \mathrm{residual} + \mathrm{hallucination}`, and the distance to
+    cover, :math:`d = \mathrm{residual} + \mathrm{recovery}`. None is negative, and all are
     additive over values. A value between cloudy and true is part residual cloud, part recovery, and
     no hallucination; what lies beyond either is hallucination. Returned are their shares of
     :math:`(a+b+d)/2`, the sum of the three.
@@ -111,7 +111,7 @@ def triangle(
     if (twice < -DISTANCE_ROUNDING * total).any():
         raise LedgerError(
             "expected distances between prediction, cloudy and clear of which none is greater than "
-            "the other two together, found otherwise"
+            "the other two together, got otherwise"
         )
     shares = np.full(twice.shape, np.nan)
     np.divide(np.maximum(twice, 0), total, out=shares, where=total > 0)
@@ -125,7 +125,7 @@ def widest_protocol(ledgers: Sequence[Ledger]) -> Protocol:
 
 
 def signature(protocol: Protocol, metric: str = "all") -> str:
-    """What says how the figures of this file were computed."""
+    """Signature of the figures of this module."""
     return protocol.signature(metric, POOL)
 
 
@@ -142,7 +142,7 @@ def gain(metric: str, after: ArrayLike, before: ArrayLike) -> NDArray[np.float64
 
 @dataclass(frozen=True, eq=False)
 class ErrorAnalysis:
-    """Runs on one dataset in one protocol, and the tables of their failures, each made once.
+    """Runs on one dataset in one protocol, and tables of their errors, each computed once.
 
     Attributes:
         ledgers: Runs on one dataset.
@@ -167,7 +167,7 @@ class ErrorAnalysis:
         return all(run.provenance["complete"] for run in self.ledgers)
 
     def failures(self, *by: str) -> pd.DataFrame:
-        """Everything that the sums of groups of ledger rows tell of each method and its input.
+        """Scores and errors of each method and its input, by groups of ledger rows.
 
         Args:
             by: Columns that name a group; also ``cover_bin``. None: one group, ``all``.
@@ -179,7 +179,7 @@ class ErrorAnalysis:
             whose error exceeds the input's; shares of :func:`triangle`; ``pixels``, ``scenes``,
             ``aois``. Columns of :data:`ORDER` hold its groups in its order, those without pixels
             with nan and zero, and no others: pixels of unknown land count elsewhere. Other columns
-            hold the groups that the method has. Not to be changed: it is made once.
+            hold the groups that the method has. Shared: not to be changed.
         """
         if by not in self._made:
             keys = list(by) or ["all"]
@@ -190,7 +190,7 @@ class ErrorAnalysis:
 
     @cached_property
     def regions(self) -> pd.DataFrame:
-        """What each method did under cloud, at its edge and in clear pixels, and to all pixels.
+        """Errors of each method under cloud, at its edge, in clear pixels and overall.
 
         ``row``, ``region`` (``cloud``, ``edge``, ``clear``, ``all``), ``input_mae``, ``mae``,
         ``changed``, ``worse``, ``pixels``, ``scenes``.
@@ -201,7 +201,7 @@ class ErrorAnalysis:
 
     @cached_property
     def paste_back(self) -> pd.DataFrame:
-        """What keeping the input's pixels where the region is clear would gain each method.
+        """Gain of keeping the input's pixels in clear regions, for each method.
 
         Exact: :data:`ADDITIVE` metrics of the composite follow from the sums of its parts. A line
         per method and key of :data:`PASTE_BACKS`: ``row``, ``pasted``, ``share`` (of pixels that
@@ -243,7 +243,7 @@ class ErrorAnalysis:
         """Figures of each area of interest.
 
         As :meth:`failures` by ``aoi``, with the means over its scenes of ``longitude`` and
-        ``latitude`` (degrees, nan where no scene has a place) and ``cloud_cover``.
+        ``latitude`` (degrees, nan where unknown) and ``cloud_cover``.
         """
         names = ["longitude", "latitude", "cloud_cover"]
         means = []
@@ -268,8 +268,8 @@ class ErrorAnalysis:
         return _run_by_run(parts)[["row", "by", "group", *TRIANGLE, "mae", "pixels", "scenes"]]
 
     @cached_property
-    def told(self) -> ErrorAnalysis | None:
-        """Of the runs whose evaluation knew how thick the simulated clouds are; None without."""
+    def with_optical_thickness(self) -> ErrorAnalysis | None:
+        """The same for runs that were evaluated with optical thickness; None without any."""
         known = [run for run in self.ledgers if (run.frame["thickness"] != THICKNESS[0]).any()]
         if len(known) == len(self.ledgers):
             return self
@@ -299,7 +299,7 @@ def _every(orders: Sequence[Sequence[str]], keys: Sequence[str]) -> pd.Index:
 
 
 def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """What each line of sums tells: the columns of :meth:`ErrorAnalysis.failures`."""
+    """Scores of each line of sums: the columns of :meth:`ErrorAnalysis.failures`."""
     figures = _scores(sums, protocol)
     before = _scores(sums, protocol, "input")
     for metric in HEADLINE:

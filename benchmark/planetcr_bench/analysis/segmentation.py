@@ -1,8 +1,8 @@
 """Score how much of the land cover a segmenter still recognises (paper, Sec. 5.3).
 
-Whatever a segmenter is asked, the answer is a confusion matrix that sums the rows of a ledger:
-against the true land cover, or against what the segmenter takes the clear image for. Pixels of
-unknown land count nowhere.
+All scores follow from confusion matrices, which are sums of rows of a ledger: against the true land
+cover, or against the segmenter's prediction for the clear image. Pixels of unknown land are
+ignored.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ MEASURES: Final = (
 """Columns of :func:`segmentation_scores` that are figures."""
 
 LEAST_WAY: Final = 1.0
-"""Points from Cloudy to Cloud-Free below which recovery is not told: it would be noise."""
+"""Points from Cloudy to Cloud-Free below which recovery is nan: it would be noise."""
 
 VERSION: Final = 1
-"""Raised when a figure of the same ledger becomes another."""
+"""Raised when the figures of a ledger change."""
 
 
 def signature(metric: str, protocol: Protocol, segmenters: Sequence[str]) -> str:
@@ -53,7 +53,7 @@ def signature(metric: str, protocol: Protocol, segmenters: Sequence[str]) -> str
 
     Args:
         metric: ``mIoU``, ``PA``, ``IoU`` or ``recall``; with ``agreement`` before it, the truth is
-            what the segmenter takes the clear image for.
+            the segmenter's prediction for the clear image.
         protocol: Whose window the segmenter saw.
         segmenters: Their keys.
 
@@ -76,7 +76,7 @@ def signature(metric: str, protocol: Protocol, segmenters: Sequence[str]) -> str
 
 
 def check_segmenters(ledgers: Sequence[Ledger]) -> None:
-    """Refuse runs that different segmenters have read; runs that none has read may stand beside.
+    """Refuse runs that different segmenters have read; runs without a segmenter are accepted.
 
     Raises:
         LedgerError: Names two runs, their segmenters, and what to do.
@@ -120,7 +120,7 @@ def without_segmenters(ledger: Ledger) -> Ledger:
 def confusion_by_bin(
     ledger: Ledger, segmenter: str, protocol: Protocol, image: Image
 ) -> NDArray[np.int64]:
-    """Pixels of known land by cloud cover, true class, and what a segmenter takes them for.
+    """Pixels of known land by cloud cover, true class and predicted class.
 
     Args:
         ledger: That the segmenter has read.
@@ -200,8 +200,8 @@ class KnownLand:
             {name: count.reindex(BINS, fill_value=0) for name, count in counts.items()}
         )
         pixels = both.pivot_table("pixels", "cover_bin", "land_cover", "sum", observed=True)
-        held = pixels.reindex(index=list(BINS), columns=list(LAND_COVER)).fillna(0)
-        table["absent"] = [_without(row) for row in held.to_numpy()]
+        pixels = pixels.reindex(index=list(BINS), columns=list(LAND_COVER)).fillna(0)
+        table["absent"] = [_without(row) for row in pixels.to_numpy()]
         return table
 
     @cached_property
@@ -226,21 +226,21 @@ def segmentation_scores(
         segmenter: Its key.
         protocol: Whose window it saw.
         image: Which of a scene's images.
-        land: What :meth:`KnownLand.of` gives for the run, if at hand.
+        land: ``KnownLand.of`` the run, if already computed.
 
     Returns:
         One row per bin of :data:`BINS`, in percent and percentage points:
 
         - ``miou``, ``pa``: against the truth;
-        - ``…_discrepancy``: what the clear image has more (Fig. 6);
+        - ``…_discrepancy``: points below the clear image (Fig. 6);
         - ``…_recovery``: on the scale from 0, the cloudy image, to 100, the clear one; nan where
           the clear image has not :data:`LEAST_WAY` more;
-        - ``…_agreement``: with what the segmenter takes the clear image for, as if that were the
-          truth;
+        - ``…_agreement``: against the segmenter's prediction for the clear image, as if that were
+          the truth;
 
         then ``pixels``, ``scenes`` and ``aois`` of known land, and two tuples of classes that are
         in no mean: ``absent`` from the truth, and ``unread`` by the segmenter in the clear image,
-        where that stands for the truth. A segmenter that has not read the run gives nan.
+        where that serves as the truth. Nan for a segmenter that has not read the run.
     """
     land = land or KnownLand.of(ledger, protocol)
     table = pd.DataFrame(
@@ -248,20 +248,18 @@ def segmentation_scores(
     )
     table["unread"] = pd.Series([()] * len(BINS), list(BINS), object)
     if segmenter in ledger.segmenters:
-        seen = {
-            of: _readings(ledger, land.rows, segmenter, of)
-            for of in ("clear", "cloudy", "prediction")
-        }
-        truth = {of: _scores(pixels.sum(2)) for of, pixels in seen.items()}
-        reading = seen[image].sum(1)
+        images: tuple[Image, ...] = ("clear", "cloudy", "prediction")
+        pixels = {name: _readings(ledger, land.rows, segmenter, name) for name in images}
+        truth = {name: _scores(own.sum(2)) for name, own in pixels.items()}
+        reading = pixels[image].sum(1)
         agreement = _scores(reading)
         for score in SCORES:
-            clear, cloudy, value = (truth[of][score] for of in ("clear", "cloudy", image))
+            clear, cloudy, value = (truth[name][score] for name in ("clear", "cloudy", image))
             table[score] = value
             table[f"{score}_discrepancy"] = clear - value
             table[f"{score}_recovery"] = recovery(value, clear=clear, cloudy=cloudy)
             table[f"{score}_agreement"] = agreement[score]
-        table["unread"] = [_without(pixels) for pixels in reading.sum(2)]
+        table["unread"] = [_without(row) for row in reading.sum(2)]
     return table.join(land.counts)
 
 
@@ -311,7 +309,7 @@ def class_scores(
         segmenter: Its key.
         protocol: Whose window it saw.
         image: Which of a scene's images.
-        land: Of the run, if at hand.
+        land: ``KnownLand.of`` the run, if already computed.
 
     Returns:
         One row per class: ``iou`` and ``recall`` in percent, nan where the class is not in the
@@ -328,9 +326,9 @@ def class_scores(
 def transitions(
     ledger: Ledger, segmenter: str, protocol: Protocol, image: Image = "prediction"
 ) -> NDArray[np.int64]:
-    """Pixels by what a segmenter takes them for in the clear image and in another.
+    """Pixels by a segmenter's prediction in the clear image and in another.
 
-    Its faults cancel as far as it makes them in both images.
+    Its errors cancel as far as it makes them in both images.
 
     Returns:
         Shape (6, 6): class in the clear image × class in this image.
@@ -340,31 +338,24 @@ def transitions(
 
 
 def segmentation_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
-    """What the segmenters of a run tell in one protocol, as plain numbers.
+    """Segmentation scores of a run in one protocol, as JSON values.
 
     Returns:
         Key of a segmenter to ``name``, ``unit``, ``signature``, ``overall``, ``by_class`` and
         ``by_cover``; a number that was not measured is None.
     """
     result: dict[str, object] = {}
+    land = KnownLand.of(ledger, protocol)
     for segmenter, name in segmenters_of([ledger]).items():
-        table = segmentation_scores(ledger, segmenter, protocol, "prediction")
-        classes = class_scores(ledger, segmenter, protocol, "prediction")
-        bins = {str(key): _plain(row) for key, row in table[[*MEASURES, "scenes"]].iterrows()}
+        bins = segmentation_scores(ledger, segmenter, protocol, "prediction", land=land)
+        classes = class_scores(ledger, segmenter, protocol, "prediction", land=land)
+        by_cover = bins[[*MEASURES, "scenes"]].to_dict("index")
         result[segmenter] = {
             "name": name,
             "unit": "percent",
             "signature": signature("mIoU", protocol, [segmenter]),
-            "overall": bins.pop(OVERALL),
-            "by_class": {str(key): _plain(row) for key, row in classes.iterrows()},
-            "by_cover": bins,
+            "overall": to_json_value(by_cover.pop(OVERALL)),
+            "by_class": to_json_value(classes.to_dict("index")),
+            "by_cover": to_json_value(by_cover),
         }
     return result
-
-
-def _plain(row: pd.Series[Any]) -> dict[str, object]:
-    counts = ("scenes", "pixels")
-    return {
-        str(name): int(value) if name in counts else to_json_value(float(value))
-        for name, value in row.items()
-    }

@@ -30,7 +30,7 @@ CLOUDY: Final = "Cloudy"
 """Rows of Tab. 3 for the images of the dataset itself."""
 
 SPREAD: Final = {"mean": "mean", "lowest": "min", "highest": "max"}
-"""What :func:`over_segmenters` makes of several segmenters' figures."""
+"""Statistics of :func:`over_segmenters`."""
 
 
 def segmented_runs(ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str, Ledger, Image]]:
@@ -51,7 +51,7 @@ def _per_segmenter_and_row(
     ledgers: Sequence[Ledger],
     protocol: Protocol,
 ) -> list[pd.DataFrame]:
-    """What each segmenter gives for each row of Tab. 3; none where no run is segmented."""
+    """Scores by each segmenter for each row of Tab. 3; none where no run is segmented."""
     land = {id(ledger): KnownLand.of(ledger, protocol) for ledger in ledgers}
     return [
         scores(ledger, segmenter, protocol, image, land=land[id(ledger)])
@@ -63,9 +63,9 @@ def _per_segmenter_and_row(
 
 
 def table3(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """Tab. 3: what each segmenter tells from the clear, the cloudy and each method's images.
+    """Tab. 3: scores by each segmenter on the clear, the cloudy and each method's images.
 
-    A method is set against the clear and the cloudy images of its own scenes.
+    A method is compared with the clear and the cloudy images of its own scenes.
 
     Args:
         ledgers: Runs on one dataset.
@@ -73,8 +73,8 @@ def table3(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
 
     Returns:
         One line per row, segmenter and bin of cloud cover: ``row``, ``kind`` (``clear``, ``input``
-        or ``measured``), ``segmenter``, ``cover_bin``, and what ``segmentation_scores`` gives; no
-        line where no run is segmented.
+        or ``measured``), ``segmenter``, ``cover_bin``, and the columns of ``segmentation_scores``;
+        no line where no run is segmented.
 
     Raises:
         LedgerError: Different segmenters have read the runs.
@@ -111,7 +111,7 @@ def published_rows() -> pd.DataFrame:
     """Tab. 3 of the paper in the form of :func:`table3`, with what follows from its figures.
 
     Returns:
-        Without counts, absent classes and agreement, which the paper does not tell.
+        Without counts, absent classes and agreement, which the paper does not give.
     """
     table = published_table3()
     images = table.set_index(["row", "cover_bin"])[list(SCORES)]
@@ -131,22 +131,22 @@ def class_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
 
     Returns:
         One line per row, segmenter and class: ``row``, ``kind``, ``segmenter``, ``land_cover``, and
-        what ``class_scores`` gives.
+        the columns of ``class_scores``.
     """
     table = pd.concat(_per_segmenter_and_row(class_scores, ledgers, protocol), ignore_index=True)
     return table[["row", "kind", "segmenter", "land_cover", "iou", "recall", "pixels"]]
 
 
 def rank_table(ledgers: Sequence[Ledger], table: pd.DataFrame) -> pd.DataFrame:
-    """Place of each complete run by overall mIoU, with each segmenter.
+    """Rank of each complete run by overall mIoU, with each segmenter.
 
     Args:
         ledgers: Runs on one dataset.
-        table: What :func:`table3` gives for them.
+        table: Result of :func:`table3` for them.
 
     Returns:
         One row per run that is segmented and complete, a column per segmenter; 1 is the best,
-        equals share a place.
+        equals share a rank.
     """
     ranked = [run.name for run in ledgers if run.segmenters and run.provenance["complete"]]
     rows = table[(table["kind"] == "measured") & table["row"].isin(ranked)]
@@ -156,36 +156,36 @@ def rank_table(ledgers: Sequence[Ledger], table: pd.DataFrame) -> pd.DataFrame:
 
 
 def swapped(ranks: pd.DataFrame) -> list[str]:
-    """Pairs of runs that the segmenters do not rank alike, in words.
+    """Pairs of runs that the segmenters rank differently, in words.
 
     Args:
-        ranks: What :func:`rank_table` gives.
+        ranks: Result of :func:`rank_table`.
 
     Returns:
         One phrase per pair, such as ``a and b (a ahead with 1a2b3c4d, b with 5e6f7a8b)``.
     """
     phrases = []
-    for one, other in combinations(ranks.index, 2):
-        ahead = ranks.columns[ranks.loc[one] < ranks.loc[other]]
-        behind = ranks.columns[ranks.loc[one] > ranks.loc[other]]
+    for first, second in combinations(ranks.index, 2):
+        ahead = ranks.columns[ranks.loc[first] < ranks.loc[second]]
+        behind = ranks.columns[ranks.loc[first] > ranks.loc[second]]
         if len(ahead) and len(behind):
-            first, second = ", ".join(ahead), ", ".join(behind)
-            phrases.append(f"{one} and {other} ({one} ahead with {first}, {other} with {second})")
+            split = f"{first} ahead with {', '.join(ahead)}, {second} with {', '.join(behind)}"
+            phrases.append(f"{first} and {second} ({split})")
     return phrases
 
 
 def left_out(table: pd.DataFrame, column: str = "absent") -> dict[str, dict[str, tuple[str, ...]]]:
-    """Classes that are in no mean of a row's bins.
+    """Classes excluded from the means of a row's bins.
 
     Args:
-        table: What :func:`table3` gives for one segmenter.
+        table: Result of :func:`table3`, of one segmenter.
         column: ``absent`` from the truth, or ``unread`` by the segmenter in the clear images.
 
     Returns:
-        Row to bin to classes, for bins that have figures; empty where all classes are there.
+        Row to bin to classes, for bins that have figures; empty where no class is excluded.
     """
-    found: dict[str, dict[str, tuple[str, ...]]] = {row: {} for row in table["row"]}
+    excluded: dict[str, dict[str, tuple[str, ...]]] = {row: {} for row in table["row"]}
     rows = table[table["pa"].notna() & (table[column].map(len) > 0)]
     for row, cover, classes in rows[["row", "cover_bin", column]].itertuples(index=False):
-        found[row][cover] = classes
-    return found
+        excluded[row][cover] = classes
+    return excluded

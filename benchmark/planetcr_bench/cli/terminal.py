@@ -24,21 +24,21 @@ def console() -> Console:
 
 
 def print_headlines(tables: RunTables) -> None:
-    """Print the overall scores of each run and of the input, in each protocol."""
-    for block in tables.headlines():
-        table = to_rich(block)
-        table.title = table.caption = None
-        table.box, table.show_edge, table.pad_edge = None, False, False
-        _print_whole(console(), table)
+    """Print the overall scores of each run beside the input's, in each protocol."""
+    for table in tables.headlines():
+        printed = to_rich(table)
+        printed.title = printed.caption = None
+        printed.box, printed.show_edge, printed.pad_edge = None, False, False
+        _print_whole(console(), printed)
 
 
 def print_tables(tables: RunTables) -> None:
     """Print all tables of the report: Tab. 2 and 3, Fig. 5 as a table, regions, statistics."""
-    blocks = [*tables.table2_blocks, *tables.group_blocks, *tables.table3_blocks]
-    blocks += tables.statistic_blocks if len(tables.ledgers) > 1 else []
+    shown = [*tables.table2_tables, *tables.group_tables, *tables.table3_tables]
+    shown += tables.statistic_tables if len(tables.ledgers) > 1 else []
     out = console()
-    for block in blocks:
-        _print_whole(out, to_rich(block))
+    for table in shown:
+        _print_whole(out, to_rich(table))
         out.print()
 
 

@@ -36,17 +36,17 @@ _FEW_AOIS: Final = 60
 _ALPHA: Final = 0.75  # overlapping points let each other show
 
 
-def aoi_figure(of: ErrorAnalysis, *, note: str = "") -> Figure | None:
+def aoi_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure | None:
     """Draw a map of the AOIs for each method, coloured by error; points may overlap.
 
     Args:
-        of: Runs in one protocol.
+        analysis: Runs in one protocol.
         note: Last line of the caption.
 
     Returns:
         A figure 7 inches wide, one map per method; None where no AOI has known coordinates.
     """
-    placed = of.aois.dropna(subset=["longitude", "latitude"])
+    placed = analysis.aois.dropna(subset=["longitude", "latitude"])
     if placed.empty:
         return None
     maps = list(placed.groupby("row", sort=False))
@@ -64,10 +64,10 @@ def aoi_figure(of: ErrorAnalysis, *, note: str = "") -> Figure | None:
             _draw_aois(axes, part, placed, norm)
         _draw_bar(figure, norm, lines)
         sentences = [
-            *_sentences(placed, unplaced=of.aois["aoi"].nunique() - placed["aoi"].nunique()),
-            sample_size(of.failures(), complete=of.complete),
+            *_sentences(placed, unplaced=analysis.aois["aoi"].nunique() - placed["aoi"].nunique()),
+            sample_size(analysis.failures(), complete=analysis.complete),
         ]
-        caption = caption_lines(sentences, [signature(of.protocol, "mae")], note)
+        caption = caption_lines(sentences, [signature(analysis.protocol, "mae")], note)
         finish_figure(figure, [], caption, height_inch=0.35 + lines * (0.3 + width * _RATIO))
     return figure
 
@@ -77,7 +77,7 @@ def _sentences(placed: pd.DataFrame, *, unplaced: int) -> list[str]:
     return [
         f"One point per AOI, {placed['aoi'].nunique():,} in all.",
         f"Area of a point: its scenes, {fewest}{f' to {most}' if most > fewest else ' each'}.",
-        *([f"{unplaced:,} AOIs of unknown place are left out."] if unplaced else []),
+        *([f"{unplaced:,} AOIs of unknown coordinates are left out."] if unplaced else []),
     ]
 
 
@@ -141,7 +141,7 @@ def _draw_bar(figure: Figure, norm: Normalize, lines: int) -> None:
 
 
 def _error_norm(errors: pd.Series[float]) -> Normalize:
-    """Colours of errors, logarithmic where they are far apart."""
+    """Colours of errors, logarithmic where they spread widely."""
     low, high = float(errors.min()), float(errors.max())
     if needs_log_scale(errors):
         return LogNorm(low, high)

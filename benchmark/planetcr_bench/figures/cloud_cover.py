@@ -1,4 +1,4 @@
-"""Draw Fig. 5 of the paper, the metrics over cloud-cover bins, and what such figures share."""
+"""Draw Fig. 5 of the paper, the metrics over cloud-cover bins, and curves of other figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from planetcr_bench.figures.style import (
     EDGE,
     FEW_SCENES,
     INPUT_STYLE,
-    Row,
+    Curve,
     caption_lines,
     finish_figure,
     method_style,
@@ -28,9 +28,8 @@ from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
 
 CROWD: Final = 3
-"""With more methods than this the axes span the methods only, so that they can be told apart;
-where the input lies beyond, its value stands at the edge of the panel."""
-
+"""With more methods than this the axes span the methods only, so that they are legible; the value
+of an input that lies beyond is written at the edge of the panel."""
 
 COUNTS: Final = "n: scenes in the bin. AOIs: areas of interest that they come from."
 """What :func:`label_counts` writes, for the caption."""
@@ -46,29 +45,29 @@ def cover_figure(table: pd.DataFrame, protocol: Protocol, *, note: str = "") -> 
     A bin without scenes leaves a gap. An infinite PSNR is drawn at the top of its panel, under ∞.
 
     Args:
-        table: What ``cover_table`` gives.
+        table: Result of ``cover_scores``.
         protocol: The one that the table was made with; its signature goes into the caption.
         note: Last line of the caption, such as the name of the dataset.
 
     Returns:
         A figure 7 inches wide that belongs to no window and to no pyplot state.
     """
-    rows = cover_rows(table)
+    curves = cover_curves(table)
     with new_figure() as figure:
         for metric, axes in zip(HEADLINE, figure.subplots(2, 2).flat, strict=True):
-            _draw_panel(axes, metric, rows)
-        label_counts(figure.axes[2:], rows)
-        finish_figure(figure, rows, _caption(figure, table, protocol, note), height_inch=5.1)
+            _draw_panel(axes, metric, curves)
+        label_counts(figure.axes[2:], curves)
+        finish_figure(figure, curves, _caption(figure, table, protocol, note), height_inch=5.1)
     return figure
 
 
-def cover_rows(table: pd.DataFrame) -> list[Row]:
+def cover_curves(table: pd.DataFrame) -> list[Curve]:
     """Lines of a figure, in the order of the table; the input is grey, a method has its own style.
 
     Args:
         table: Columns ``row``, ``kind``, ``cover_bin``, and what is drawn.
     """
-    rows: list[Row] = []
+    curves: list[Curve] = []
     methods = 0
     for (kind, name), part in table.groupby(["kind", "row"], sort=False):
         line = INPUT_STYLE
@@ -76,25 +75,25 @@ def cover_rows(table: pd.DataFrame) -> list[Row]:
             line = {**method_style(methods), "linestyle": "-"}
             methods += 1
         bins = part.set_index("cover_bin").reindex(COVER_BINS)
-        rows.append(Row(str(name), kind == "input", bins, {**EDGE, **line}))
-    return rows
+        curves.append(Curve(str(name), kind == "input", bins, {**EDGE, **line}))
+    return curves
 
 
-def _draw_panel(axes: Axes, metric: str, rows: Sequence[Row]) -> None:
-    methods = [row for row in rows if not row.is_input]
+def _draw_panel(axes: Axes, metric: str, curves: Sequence[Curve]) -> None:
+    methods = [curve for curve in curves if not curve.is_input]
     crowded = len(methods) > CROWD and _finite(methods, metric).size > 0
-    shown = _finite(methods if crowded else rows, metric)
-    perfect = np.isinf([row.values(metric) for row in rows]).any(axis=0)
+    shown = _finite(methods if crowded else curves, metric)
+    perfect = np.isinf([curve.values(metric) for curve in curves]).any(axis=0)
     start_panel(axes, METRICS[metric].title)
     axes.margins(y=0.2 if perfect.any() else 0.12 if crowded else 0.06)
     if metric in ("mae", "sam_deg") and needs_log_scale(shown):
         use_log_scale(axes, "y")
-    for row in sorted(rows, key=lambda row: row.is_input):
-        if row.is_input and crowded:
+    for curve in sorted(curves, key=lambda curve: curve.is_input):
+        if curve.is_input and crowded:
             axes.set_ylim(axes.get_ylim())  # the methods are drawn: keep what they need
-        draw_row(axes, row, row.values(metric))
-        if row.is_input:
-            _label_beyond(axes, row.values(metric))
+        draw_curve(axes, curve, curve.values(metric))
+        if curve.is_input:
+            _label_beyond(axes, curve.values(metric))
     for position in np.flatnonzero(perfect):
         _write(axes, "∞", int(position), _TOP + 0.03, va="bottom")
     if not shown.size:
@@ -108,30 +107,30 @@ def start_panel(axes: Axes, title: str) -> None:
     axes.set_xticks(range(len(COVER_BINS)), [_percent(name) for name in COVER_BINS])
 
 
-def _finite(rows: Sequence[Row], metric: str) -> NDArray[np.float64]:
-    values = np.concatenate([row.values(metric) for row in rows])
+def _finite(curves: Sequence[Curve], metric: str) -> NDArray[np.float64]:
+    values = np.concatenate([curve.values(metric) for curve in curves])
     return np.extract(np.isfinite(values), values)
 
 
-def draw_row(axes: Axes, row: Row, values: NDArray[np.float64]) -> None:
-    """Draw a row's line: a gap where a value is nan, its top where it is infinite.
+def draw_curve(axes: Axes, curve: Curve, values: NDArray[np.float64]) -> None:
+    """Draw a curve's line: a gap where a value is nan, its top where it is infinite.
 
     Args:
         axes: The panel.
-        row: Its style, and the scenes behind each bin.
+        curve: Its style, and the scenes behind each bin.
         values: One per bin.
     """
     bins = np.arange(len(values))
     finite, infinite = np.isfinite(values), np.isinf(values)
-    order = 1.9 if row.is_input else 2.0
-    line = {**row.line, "markevery": finite & ~row.few, "zorder": order}
-    axes.plot(bins, np.where(finite, values, np.nan), label=row.name, **line)
-    solid = {**row.line, "linestyle": "none", "zorder": order}
+    order = 1.9 if curve.is_input else 2.0
+    line = {**curve.line, "markevery": finite & ~curve.few, "zorder": order}
+    axes.plot(bins, np.where(finite, values, np.nan), label=curve.name, **line)
+    solid = {**curve.line, "linestyle": "none", "zorder": order}
     hollow = {**solid, "markerfacecolor": "white", "markeredgewidth": 1.0, "zorder": order + 0.5}
-    hollow["markeredgecolor"] = row.line["color"]
-    axes.plot(bins[finite & row.few], values[finite & row.few], label="_few", **hollow)
+    hollow["markeredgecolor"] = curve.line["color"]
+    axes.plot(bins[finite & curve.few], values[finite & curve.few], label="_few", **hollow)
     at_top: dict[str, Any] = {"label": "_perfect", "transform": axes.get_xaxis_transform()}
-    for which, marker in ((infinite & ~row.few, solid), (infinite & row.few, hollow)):
+    for which, marker in ((infinite & ~curve.few, solid), (infinite & curve.few, hollow)):
         axes.plot(bins[which], np.full(which.sum(), _TOP), **marker, **at_top)
 
 
@@ -156,9 +155,9 @@ def _percent(cover_bin: str) -> str:
     return f"{cover_bin.replace('-', '–')} %"
 
 
-def label_counts(panels: Sequence[Axes], rows: Sequence[Row]) -> None:
+def label_counts(panels: Sequence[Axes], curves: Sequence[Curve]) -> None:
     """Write scenes and AOIs under the bins of panels, as the input has them."""
-    counts = next(row for row in rows if row.is_input).bins[["scenes", "aois"]].fillna(0)
+    counts = next(curve for curve in curves if curve.is_input).bins[["scenes", "aois"]].fillna(0)
     labels = [
         f"{_percent(str(name))}\nn = {int(scenes):,}\nAOIs = {int(aois):,}"
         for name, scenes, aois in counts.itertuples()
@@ -185,13 +184,13 @@ def _caption(figure: Figure, table: pd.DataFrame, protocol: Protocol, note: str)
 
 
 def hollow_marker_note(table: pd.DataFrame) -> list[str]:
-    """What a hollow marker is, if there is one."""
+    """Meaning of hollow markers, if there is one."""
     few = table["scenes"].between(1, FEW_SCENES - 1).any()
     return [f"Hollow marker: fewer than {FEW_SCENES} scenes."] if few else []
 
 
 def coverage_note(table: pd.DataFrame) -> list[str]:
-    """Where to look for coverage, if rows differ in their scenes."""
+    """Where coverage is stated, if curves differ in their scenes."""
     per_bin = table.pivot_table(index="cover_bin", columns=["kind", "row"], values="scenes")
     if not per_bin.nunique(axis=1).gt(1).any():
         return []

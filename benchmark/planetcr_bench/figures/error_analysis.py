@@ -1,4 +1,4 @@
-"""Ledgers in, pictures of where a method fails out: by region, by class and cover, by thickness."""
+"""Draw errors by region, by class and cloud cover, and by optical thickness."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from planetcr_bench.analysis.error_analysis import TRIANGLE, ErrorAnalysis, signature
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS
 from planetcr_bench.figures.cloud_cover import (
-    draw_row,
+    draw_curve,
     hollow_marker_note,
 )
 from planetcr_bench.figures.heat_map import columns_for, ink, name_cells
@@ -29,7 +29,7 @@ from planetcr_bench.figures.style import (
     EDGE,
     INPUT_STYLE,
     REGION_STYLE,
-    Row,
+    Curve,
     caption_lines,
     finish_figure,
     legend_entry,
@@ -80,11 +80,11 @@ _BAND: Final = "#F4F4F4"
 _SMALL: Final = 6.0
 
 
-def region_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
+def region_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
     """What each method did under cloud, at its edge and in clear pixels, and what pasting gains.
 
     Args:
-        of: Runs in one protocol.
+        analysis: Runs in one protocol.
         note: Last line of the caption.
 
     Returns:
@@ -92,25 +92,25 @@ def region_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
         method: MAE by region beside that of the input on the same pixels, share of pixels made
         worse, and the gain in MAE of keeping the input's clear pixels.
     """
-    names = list(of.failures()["row"])
+    names = list(analysis.failures()["row"])
     with new_figure({"axes.grid.axis": "x"}) as figure:
         errors, worse, gains = figure.subplots(1, 3, sharey=True, width_ratios=(1.25, 1, 1))
-        _draw_errors(errors, of.regions, names)
-        _draw_worse(worse, of.regions, names)
-        _draw_gains(gains, of.paste_back, names)
+        _draw_errors(errors, analysis.regions, names)
+        _draw_worse(worse, analysis.regions, names)
+        _draw_gains(gains, analysis.paste_back, names)
         for axes in figure.axes:
             _draw_bands(axes, names)
         sentences = [
             _REGION_READING,
             _GAIN_READING,
-            sample_size(of.failures(), complete=of.complete),
+            sample_size(analysis.failures(), complete=analysis.complete),
         ]
-        caption = caption_lines(sentences, [signature(of.protocol, "mae")], note)
+        caption = caption_lines(sentences, [signature(analysis.protocol, "mae")], note)
         finish_figure(figure, _region_legend(), caption, height_inch=0.75 + 0.4 * len(names))
     return figure
 
 
-def _region_legend() -> list[Row]:
+def _region_legend() -> list[Curve]:
     return [
         *(legend_entry(name, **marker) for name, marker in REGION_STYLE.items()),
         legend_entry("input on the same pixels", color=INPUT_STYLE["color"], **_TICK),
@@ -181,7 +181,7 @@ def _draw_gains(axes: Axes, paste_back: pd.DataFrame, names: Sequence[str]) -> N
 
 
 def _widen(axes: Axes, which: Literal["x", "y"], values: ArrayLike) -> None:
-    """Give an axis of errors few and short numbers, and a logarithm where they are far apart."""
+    """Give an axis of errors few and short numbers, and a logarithm where they spread widely."""
     if needs_log_scale(values):
         return use_log_scale(axes, which)
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -205,18 +205,18 @@ class _Heat:
     norm: Normalize
 
 
-def class_cover_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
+def class_cover_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
     """Error per land-cover class and cloud-cover bin as heat maps.
 
     Args:
-        of: Runs in one protocol.
+        analysis: Runs in one protocol.
         note: Last line of the caption.
 
     Returns:
         A figure 7 inches wide: MAE of the input and of each method in one scale of colours; for
         one method its gain in PSNR, too. A number per cell, and the scenes behind it.
     """
-    heats = _heats(of.failures("land_cover", "cover_bin"))
+    heats = _heats(analysis.failures("land_cover", "cover_bin"))
     columns = columns_for(len(heats))
     bins = [name.replace("-", "–") for name in COVER_BINS]
     across = "cloud cover of the patch [%]"
@@ -226,27 +226,27 @@ def class_cover_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
         ):
             _draw_heat(axes, heat)
             name_cells(axes, LAND_COVER, bins, left=left, below=below, across=across)
-        signed = [signature(of.protocol, name) for name in _scores_drawn(of)]
+        signed = [signature(analysis.protocol, name) for name in _scores_drawn(analysis)]
         titles = 1 + max(axes.get_title().count("\n") for axes in figure.axes)
         height = 0.45 + math.ceil(len(heats) / columns) * (1.72 + 0.13 * titles)
-        caption = caption_lines(_heat_sentences(of), signed, note)
+        caption = caption_lines(_heat_sentences(analysis), signed, note)
         finish_figure(figure, [], caption, height_inch=height)
     return figure
 
 
-def _scores_drawn(of: ErrorAnalysis) -> list[str]:
+def _scores_drawn(analysis: ErrorAnalysis) -> list[str]:
     """Of one method there is room for its gain in PSNR, too."""
-    return ["mae", "psnr"] if len(of.ledgers) == 1 else ["mae"]
+    return ["mae", "psnr"] if len(analysis.ledgers) == 1 else ["mae"]
 
 
-def _heat_sentences(of: ErrorAnalysis) -> list[str]:
-    empty = (of.failures("land_cover", "cover_bin")["scenes"] == 0).any()
-    gained = _GAINED if "psnr" in _scores_drawn(of) else ""
+def _heat_sentences(analysis: ErrorAnalysis) -> list[str]:
+    empty = (analysis.failures("land_cover", "cover_bin")["scenes"] == 0).any()
+    gained = _GAINED if "psnr" in _scores_drawn(analysis) else ""
     return [
         f"{_HEAT_READING}{gained}; lower: scenes with such pixels.",
         *(["Hatched: no such pixels."] if empty else []),
         "Pixels of unknown land are left out.",
-        sample_size(of.failures(), complete=of.complete),
+        sample_size(analysis.failures(), complete=analysis.complete),
     ]
 
 
@@ -281,8 +281,8 @@ def _draw_heat(axes: Axes, heat: _Heat) -> None:
         _draw_cell(axes, (column, row), heat, value, scenes)
 
 
-def _draw_cell(axes: Axes, place: tuple[int, int], heat: _Heat, value: float, scenes: int) -> None:
-    column, row = place
+def _draw_cell(axes: Axes, cell: tuple[int, int], heat: _Heat, value: float, scenes: int) -> None:
+    column, row = cell
     corner = (column - 0.5, row - 0.5)
     edge: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.8}
     if not scenes:
@@ -308,59 +308,63 @@ def _decibels(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-def thickness_figure(of: ErrorAnalysis, *, note: str = "") -> Figure | None:
+def thickness_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure | None:
     """Error and shares of the triangle over the optical thickness of cloud above a pixel.
 
     Args:
-        of: Runs in one protocol.
+        analysis: Runs in one protocol.
         note: Last line of the caption.
 
     Returns:
-        A figure 7 inches wide of the runs that were told the truth; None where there are none.
+        A figure 7 inches wide of the runs with optical thickness; None where there are none.
     """
-    told = of.told
-    if told is None:
+    known = analysis.with_optical_thickness
+    if known is None:
         return None
-    table = told.failures("thickness")
-    rows = _thickness_rows(table)
+    table = known.failures("thickness")
+    curves = _thickness_curves(table)
     with new_figure() as figure:
         error, *shares = figure.subplots(2, 2).flat
         error.set_title("MAE ↓ [reflectance]")
-        for row in rows:
-            draw_row(error, row, row.values("mae"))
-        _widen(error, "y", [row.values("mae") for row in rows])
+        for curve in curves:
+            draw_curve(error, curve, curve.values("mae"))
+        _widen(error, "y", [curve.values("mae") for curve in curves])
         for axes, share in zip(shares, TRIANGLE, strict=True):
-            _draw_share(axes, share, rows[1:])
-        _label_thickness(figure.axes, rows[0].bins)
-        names = {run.name for run in told.ledgers}
-        blind = [run.name for run in of.ledgers if run.name not in names]
+            _draw_share(axes, share, curves[1:])
+        _label_thickness(figure.axes, curves[0].bins)
+        names = {run.name for run in known.ledgers}
+        missing = [run.name for run in analysis.ledgers if run.name not in names]
         sentences = [
             _THICKNESS_READING,
             *hollow_marker_note(table),
-            *([f"Not told the truth, and so not drawn: {', '.join(blind)}."] if blind else []),
-            sample_size(told.failures(), complete=told.complete),
+            *(
+                [f"Without optical thickness, so not drawn: {', '.join(missing)}."]
+                if missing
+                else []
+            ),
+            sample_size(known.failures(), complete=known.complete),
         ]
-        caption = caption_lines(sentences, [signature(of.protocol, "mae")], note)
-        finish_figure(figure, rows, caption, height_inch=4.6)
+        caption = caption_lines(sentences, [signature(analysis.protocol, "mae")], note)
+        finish_figure(figure, curves, caption, height_inch=4.6)
     return figure
 
 
-def _draw_share(axes: Axes, share: str, methods: Sequence[Row]) -> None:
+def _draw_share(axes: Axes, share: str, methods: Sequence[Curve]) -> None:
     axes.set_title(_SHARE_TITLE[share])
-    for row in methods:
-        draw_row(axes, row, 100 * row.values(share))
-    most = 100 * float(np.nan_to_num([row.values(share) for row in methods]).max(initial=0.01))
+    for curve in methods:
+        draw_curve(axes, curve, 100 * curve.values(share))
+    most = 100 * float(np.nan_to_num([curve.values(share) for curve in methods]).max(initial=0.01))
     axes.set_ylim(-0.04 * most, 1.06 * most)
 
 
-def _thickness_rows(table: pd.DataFrame) -> list[Row]:
+def _thickness_curves(table: pd.DataFrame) -> list[Curve]:
     """The input, from the run with most scenes, then the methods."""
     parts = [(str(name), part) for name, part in table.groupby("row", sort=False)]
     widest = max((part for _, part in parts), key=lambda part: int(part["pixels"].sum()))
-    rows = [Row(INPUT, True, widest.assign(mae=widest["input_mae"]), {**INPUT_STYLE, **EDGE})]
+    curves = [Curve(INPUT, True, widest.assign(mae=widest["input_mae"]), {**INPUT_STYLE, **EDGE})]
     for index, (name, part) in enumerate(parts):
-        rows.append(Row(name, False, part, {**EDGE, "linestyle": "-", **method_style(index)}))
-    return rows
+        curves.append(Curve(name, False, part, {**EDGE, "linestyle": "-", **method_style(index)}))
+    return curves
 
 
 def _label_thickness(four: Sequence[Axes], bins: pd.DataFrame) -> None:

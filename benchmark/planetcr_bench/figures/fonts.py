@@ -117,7 +117,7 @@ def _report_missing(lost: Iterable[str]) -> None:
     _reported.update(letters)
     if letters:
         print(
-            f"figures: no installed font has {letters}; boxes stand for these letters; install "
+            f"figures: no installed font has {letters}; they are drawn as boxes; install "
             "fonts that have them, such as Noto",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""Cells of a heat map: how many panels stand side by side, names of lines, ink that shows."""
+"""Lay out heat maps: panels side by side, names of cells, legible ink."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIGHTNESS: Final = (0.299, 0.587, 0.114)  # of red, green and blue, to the eye
 
 
 def columns_for(panels: int) -> int:
-    """How many of so many panels stand side by side; of four, two."""
+    """Columns of a grid of panels; two for four."""
     return 2 if panels == 4 else min(panels, MOST_COLUMNS)
 
 

@@ -1,4 +1,4 @@
-"""Draw Fig. 6 of the paper, and which class a segmenter takes for which."""
+"""Draw Fig. 6 of the paper, and which classes a segmenter confuses."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.figures.cloud_cover import (
     COUNTS,
-    cover_rows,
+    cover_curves,
     coverage_note,
-    draw_row,
+    draw_curve,
     hollow_marker_note,
     label_counts,
     start_panel,
 )
 from planetcr_bench.figures.heat_map import MOST_COLUMNS, columns_for, ink, name_cells
 from planetcr_bench.figures.style import (
-    Row,
+    Curve,
     caption_lines,
     finish_figure,
     new_figure,
@@ -48,13 +48,13 @@ from planetcr_bench.results.ledger import Ledger
 
 TITLE: Final = {"miou": "mIoU below Cloud-Free ↓ [points]", "pa": "PA below Cloud-Free ↓ [points]"}
 
-_SHIFT: Final = 0.09  # between rows that have error bars, in bins
+_SHIFT: Final = 0.09  # between curves that have error bars, in bins
 _SHADE: Final = 0.6  # exponent of the share: small ones show, too
-_KEPT, _TURNED = colormaps["Blues"], colormaps["Oranges"]  # apart for all eyes, and in grey
+_KEPT, _TURNED = colormaps["Blues"], colormaps["Oranges"]  # distinct in grey, too
 _EMPTY: Final = (0.9, 0.9, 0.9)
 _READING: Final = (
-    "Row: what the segmenter takes pixels for in the clear image. Column: in the image that the "
-    "panel names. Number: per cent of the row. Blue: the same class; orange: another."
+    "Row: predicted class in the clear image. Column: predicted class in the image that the panel "
+    "names. Number: per cent of the row. Blue: the same class; orange: another."
 )
 
 
@@ -72,7 +72,7 @@ def discrepancy_figure(
     Args:
         ledgers: Runs on one dataset, of which a segmenter has read one at least.
         protocol: Which to report.
-        table: What ``table3`` gives for them, if at hand.
+        table: What ``table3`` returns for them, if already computed.
         note: Last line of the caption.
 
     Returns:
@@ -86,12 +86,12 @@ def discrepancy_figure(
         table = table3(ledgers, protocol)
     read = [method_label(run) for run in ledgers if run.segmenters]
     table = _discrepancies(table[(table["kind"] != "measured") | table["row"].isin(read)])
-    rows = cover_rows(table)
+    curves = cover_curves(table)
     with new_figure() as figure:
         for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
             start_panel(axes, TITLE[score])
-            _draw_score(axes, score, rows, spread=len(segmenters) > 1)
-        label_counts(figure.axes, rows)
+            _draw_score(axes, score, curves, spread=len(segmenters) > 1)
+        label_counts(figure.axes, curves)
         bars = (
             f"Point: mean of {len(segmenters)} segmenters. "
             "Bar beside it: from the lowest to the highest."
@@ -105,7 +105,7 @@ def discrepancy_figure(
             *_unsegmented(ledgers),
         ]
         signatures = [signature(name, protocol, list(segmenters)) for name in ("mIoU", "PA")]
-        finish_figure(figure, rows, caption_lines(sentences, signatures, note), height_inch=2.9)
+        finish_figure(figure, curves, caption_lines(sentences, signatures, note), height_inch=2.9)
     return figure
 
 
@@ -120,7 +120,7 @@ def _expect_segmenters(ledgers: Sequence[Ledger]) -> dict[str, str]:
 
 def _unsegmented(ledgers: Sequence[Ledger]) -> list[str]:
     names = ", ".join(run.name for run in ledgers if not run.segmenters)
-    return [f"Read by no segmenter, and so not drawn: {names}."] if names else []
+    return [f"Not segmented, so not drawn: {names}."] if names else []
 
 
 def _discrepancies(table: pd.DataFrame) -> pd.DataFrame:
@@ -136,19 +136,19 @@ def _discrepancies(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _draw_score(axes: Axes, score: str, rows: Sequence[Row], *, spread: bool) -> None:
+def _draw_score(axes: Axes, score: str, curves: Sequence[Curve], *, spread: bool) -> None:
     axes.axhline(0, color="black", linewidth=0.8, zorder=1.5, label="_clear")
-    for index, row in enumerate(rows):
+    for index, curve in enumerate(curves):
         if spread:
-            shift = _SHIFT * (index - (len(rows) - 1) / 2) * min(1, 7 / len(rows))
-            _draw_spread(axes, score, row, shift)
-        draw_row(axes, row, row.values(f"{score}_discrepancy"))
+            shift = _SHIFT * (index - (len(curves) - 1) / 2) * min(1, 7 / len(curves))
+            _draw_spread(axes, score, curve, shift)
+        draw_curve(axes, curve, curve.values(f"{score}_discrepancy"))
 
 
-def _draw_spread(axes: Axes, score: str, row: Row, shift: float) -> None:
-    """Draw the bars of a row beside its points: the line itself stays above its bins."""
+def _draw_spread(axes: Axes, score: str, curve: Curve, shift: float) -> None:
+    """Draw the bars of a curve beside its points: the line itself stays above its bins."""
     mean, low, high = (
-        row.values(f"{score}_discrepancy{end}") for end in ("", "_lowest", "_highest")
+        curve.values(f"{score}_discrepancy{end}") for end in ("", "_lowest", "_highest")
     )
     axes.errorbar(
         np.arange(len(mean)) + shift,
@@ -156,7 +156,7 @@ def _draw_spread(axes: Axes, score: str, row: Row, shift: float) -> None:
         yerr=np.maximum([mean - low, high - mean], 0),  # a mean may round below its least
         fmt="_",
         markersize=3.5,
-        color=row.line["color"],
+        color=curve.line["color"],
         elinewidth=0.9,
         zorder=1.8,
         label="_spread",
@@ -250,7 +250,7 @@ def _draw_matrix(axes: Axes, name: str, pixels: NDArray[np.int64], *, small: boo
 
 
 def _whole_percent(share: float) -> str:
-    """A share as 0, <1, 1, …, 99, >99 or 100: neither none nor all is said of less."""
+    """A share as 0, <1, 1, …, 99, >99 or 100: never rounded to none or all."""
     percent = round(100 * share)
     if share > 0 and percent < 1:
         return "<1"

@@ -41,21 +41,21 @@ the cloudy input would otherwise press all methods into one line at the bottom."
 
 COLOURS: Final = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"),  # Okabe-Ito
-    *("#882255", "#999933", "#332288"),  # those of Tol's muted set that stand apart from these
+    *("#882255", "#999933", "#332288"),  # those of Tol's muted set that differ from these
 )
 
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h")
 """One more than the colours, so that a pair of both comes back only after 110 methods."""
 
 EDGE: Final[dict[str, Any]] = {"markeredgecolor": "white", "markeredgewidth": 0.5}
-"""Of a marker: tells overlapping ones apart."""
+"""Of a marker: separates overlapping ones."""
 
 REGION_STYLE: Final = {
     "cloud": {"color": "#0072B2", "marker": "o"},
     "edge": {"color": "#E69F00", "marker": "s"},
     "clear": {"color": "#009E73", "marker": "^"},
 }
-"""Colour and marker of each region, apart for all eyes."""
+"""Colour and marker of each region, distinct for colour-blind readers too."""
 
 INPUT_STYLE: Final = {"color": "#808080", "marker": "d", "linestyle": "--"}
 
@@ -90,8 +90,8 @@ _NO_DATES: Final[dict[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a figure: its name, its bins and its style."""
+class Curve:
+    """A curve over bins, or an entry of a legend: its name, its bins and its style."""
 
     name: str
     is_input: bool
@@ -120,7 +120,7 @@ def new_figure(settings: Mapping[str, object] | None = None) -> Iterator[Figure]
 
 
 def panel_grid(figure: Figure, count: int, columns: int) -> list[tuple[Axes, bool, bool]]:
-    """Add panels to a figure line by line; places that are left over stay empty.
+    """Add panels to a figure line by line; the rest of the last line stays empty.
 
     Args:
         figure: Without panels.
@@ -139,16 +139,18 @@ def panel_grid(figure: Figure, count: int, columns: int) -> list[tuple[Axes, boo
     ]
 
 
-def finish_figure(figure: Figure, rows: Sequence[Row], caption: str, *, height_inch: float) -> None:
+def finish_figure(
+    figure: Figure, curves: Sequence[Curve], caption: str, *, height_inch: float
+) -> None:
     """Put a legend above the panels and a caption below them, and settle the layout for good.
 
     Args:
         figure: With its panels, laid out by constraints; becomes 7 inches wide.
-        rows: Entries of the legend; none: no legend.
+        curves: Entries of the legend; none: no legend.
         caption: Lines of text.
         height_inch: Of the figure without legend and caption.
     """
-    lines = _add_legend(figure, rows) if rows else 0
+    lines = _add_legend(figure, curves) if curves else 0
     figure.supxlabel(caption, x=0.01, ha="left", fontsize=6, color="#404040", parse_math=False)
     height_inch += 0.17 * lines + 0.1 * len(caption.splitlines())
     figure.set_size_inches(WIDTH_INCH, height_inch)
@@ -159,14 +161,14 @@ def finish_figure(figure: Figure, rows: Sequence[Row], caption: str, *, height_i
     figure.set_layout_engine("none")  # PNG and SVG share one layout, however often saved
 
 
-def _add_legend(figure: Figure, rows: Sequence[Row]) -> int:
+def _add_legend(figure: Figure, curves: Sequence[Curve]) -> int:
     """Put one legend above the panels and say how many lines of text it takes."""
-    names = [textwrap.fill(row.name, _NAME_CHARACTERS) for row in rows]
+    names = [textwrap.fill(curve.name, _NAME_CHARACTERS) for curve in curves]
     longest = max(len(line) for name in names for line in name.splitlines())
     columns = min(len(names), max(1, int(WIDTH_INCH / (0.6 + 0.068 * longest))))
     columns = math.ceil(len(names) / math.ceil(len(names) / columns))  # 5 and 5, not 6 and 4
     legend = figure.legend(
-        [Line2D([], [], **row.line) for row in rows],
+        [Line2D([], [], **curve.line) for curve in curves],
         names,
         loc="outside upper center",
         ncols=columns,
@@ -202,9 +204,9 @@ def method_style(method: int) -> dict[str, str]:
     }
 
 
-def legend_entry(name: str, **style: Any) -> Row:
+def legend_entry(name: str, **style: Any) -> Curve:
     """Make an entry of a legend for a marker or line of this style."""
-    return Row(name, False, pd.DataFrame(), {"linestyle": "none", **style})
+    return Curve(name, False, pd.DataFrame(), {"linestyle": "none", **style})
 
 
 def needs_log_scale(values: ArrayLike) -> bool:

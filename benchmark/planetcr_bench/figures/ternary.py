@@ -1,4 +1,4 @@
-"""Ledgers in, ternary plots of residual cloud, recovery and hallucination out."""
+"""Draw ternary plots of residual cloud, recovery and hallucination."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from planetcr_bench.constants import COVER_BINS, REGIONS
 from planetcr_bench.figures.style import (
     EDGE,
     REGION_STYLE,
-    Row,
+    Curve,
     caption_lines,
     finish_figure,
     legend_entry,
@@ -37,7 +37,7 @@ CORNERS: Final = {
 _TRIANGLE_READING: Final = (
     "With the L1 distances a = Σ|prediction − clear|, b = Σ|prediction − cloudy| and "
     "d = Σ|cloudy − clear|: residual cloud (a+d−b)/2, recovery (b+d−a)/2, hallucination "
-    "(a+b−d)/2, as shares of their sum in %; each number continues the grid line that it is of "
+    "(a+b−d)/2, as shares of their sum in %; each number continues its grid line "
     "(left: residual cloud, right: recovery, below: hallucination). A copy of the input is all "
     "residual cloud, a perfect image all recovery, one far from both all hallucination."
 )
@@ -45,14 +45,14 @@ _GRID: Final = (0.2, 0.4, 0.6, 0.8)
 _LINE: Final[dict[str, Any]] = {"color": "#DADADA", "linewidth": 0.6, "zorder": 1}
 _TICK: Final = 0.018  # by which a grid line goes on beyond the side, to its number
 _ROTATION: Final = {"residual": -60.0, "recovery": 0.0, "hallucination": 60.0}
-"""Degrees by which a number of the grid is tilted: it stands in the direction of its line."""
+"""Degrees by which a number of the grid is tilted: as its line is."""
 _MEAN: Final[dict[str, Any]] = {"color": "#D55E00", "marker": "*", "markersize": 11}
 _POINT: Final[dict[str, Any]] = {"linestyle": "none", "zorder": 2, **EDGE}
 _BIN_COLOURS: Final = [colormaps["viridis"](share) for share in (0.95, 0.72, 0.5, 0.27, 0.0)]
 _BIN_MARKERS: Final = ("o", "s", "^", "D", "v")
 
 
-def place_of(shares: ArrayLike) -> NDArray[np.float64]:
+def position_of(shares: ArrayLike) -> NDArray[np.float64]:
     """Where shares of residual cloud, recovery and hallucination lie in the triangle.
 
     Args:
@@ -62,53 +62,57 @@ def place_of(shares: ArrayLike) -> NDArray[np.float64]:
         Right and up, shape (..., 2): the mean of :data:`CORNERS` weighted by the shares.
     """
     corners = np.array([CORNERS[share] for share in TRIANGLE])
-    place: NDArray[np.float64] = np.asarray(shares, np.float64) @ corners
-    return place
+    position: NDArray[np.float64] = np.asarray(shares, np.float64) @ corners
+    return position
 
 
-def triangle_figure(of: ErrorAnalysis, *, note: str = "") -> Figure:
+def triangle_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
     """Ternary plots of residual cloud, recovery and hallucination, by cover and by region.
 
     Args:
-        of: Runs in one protocol.
+        analysis: Runs in one protocol.
         note: Last line of the caption.
 
     Returns:
         A figure 7 inches wide. Left, of one method, its scenes and all pixels; of several, a trail
         over the cloud-cover bins of each. Right, each method under cloud, at its edge and clear.
     """
-    names = list(of.failures()["row"])
+    names = list(analysis.failures()["row"])
     with new_figure({"axes.grid": False}) as figure:
         left, right = figure.subplots(1, 2)
         for axes in (left, right):
             _draw_triangle(axes)
         if len(names) == 1:
             left.set_title("Scenes by cloud cover")
-            _draw_scenes(left, of.scenes, of.triangle)
+            _draw_scenes(left, analysis.scenes, analysis.triangle)
             right.set_title("Pixels by region")
-            _draw_regions(right, of.triangle)
+            _draw_regions(right, analysis.triangle)
         else:
             left.set_title("Methods over cloud cover")
-            _draw_trails(left, of.triangle, "cover_bin", COVER_BINS)
+            _draw_trails(left, analysis.triangle, "cover_bin", COVER_BINS)
             right.set_title("Methods over regions")
-            _draw_trails(right, of.triangle, "region", REGIONS[::-1])
+            _draw_trails(right, analysis.triangle, "region", REGIONS[::-1])
         legend = _scene_legend() if len(names) == 1 else _method_legend(names)
-        caption = caption_lines(_sentences(of), [signature(of.protocol, "mae")], note)
+        caption = caption_lines(_sentences(analysis), [signature(analysis.protocol, "mae")], note)
         finish_figure(figure, legend, caption, height_inch=3.65)
     return figure
 
 
-def _sentences(of: ErrorAnalysis) -> list[str]:
-    one = ["Left: one point per scene; star: all pixels."]
-    many = [
-        "Left: from the smallest marker, 0–20 % of cloud cover, to the largest, 80–100 %.",
-        "Right: from the smallest marker, clear, over edge to the largest, cloud.",
+def _sentences(analysis: ErrorAnalysis) -> list[str]:
+    sentences = ["Left: one point per scene; star: all pixels."]
+    if len(analysis.ledgers) > 1:
+        sentences = [
+            "Left: from the smallest marker, 0–20 % of cloud cover, to the largest, 80–100 %.",
+            "Right: from the smallest marker, clear, over edge to the largest, cloud.",
+        ]
+    return [
+        _TRIANGLE_READING,
+        *sentences,
+        sample_size(analysis.failures(), complete=analysis.complete),
     ]
-    sentences = many if len(of.ledgers) > 1 else one
-    return [_TRIANGLE_READING, *sentences, sample_size(of.failures(), complete=of.complete)]
 
 
-def _scene_legend() -> list[Row]:
+def _scene_legend() -> list[Curve]:
     bins = [
         legend_entry(f"{name.replace('-', '–')} %", color=colour, marker=marker, **EDGE)
         for name, colour, marker in zip(COVER_BINS, _BIN_COLOURS, _BIN_MARKERS, strict=True)
@@ -116,7 +120,7 @@ def _scene_legend() -> list[Row]:
     return [*bins, legend_entry("all pixels", **_MEAN, **EDGE)]
 
 
-def _method_legend(names: Sequence[str]) -> list[Row]:
+def _method_legend(names: Sequence[str]) -> list[Curve]:
     line = {"linestyle": "-", "linewidth": 0.8, **EDGE}
     return [
         legend_entry(name, **{**line, **method_style(index)}) for index, name in enumerate(names)
@@ -143,13 +147,13 @@ def _draw_triangle(axes: Axes) -> None:
 def _draw_grid_line(axes: Axes, index: int, share: float) -> None:
     """Draw where one share is constant, and write it where the line goes on beyond its side.
 
-    Numbers of residual cloud stand on the left side, of recovery on the right, of hallucination
+    Numbers of residual cloud are on the left side, of recovery on the right, of hallucination
     below.
     """
     ends = np.zeros((2, 3))
     ends[:, index] = share
     ends[0, (index + 1) % 3] = ends[1, (index + 2) % 3] = 1 - share
-    start, end = place_of(ends)
+    start, end = position_of(ends)
     outward = (start - end) / np.hypot(*(start - end))
     tip = start + _TICK * outward
     axes.plot(*zip(tip, end, strict=True), label="_grid", **_LINE)
@@ -171,10 +175,10 @@ def _draw_scenes(axes: Axes, scenes: pd.DataFrame, table: pd.DataFrame) -> None:
     for name, colour, marker in zip(COVER_BINS, _BIN_COLOURS, _BIN_MARKERS, strict=True):
         part = scenes[scenes["cover_bin"] == name]
         size = 5 if len(scenes) <= 100 else 4
-        places = place_of(part[list(TRIANGLE)])
+        positions = position_of(part[list(TRIANGLE)])
         points = {"color": colour, "marker": marker, "markersize": size, **_POINT}
-        axes.plot(places[:, 0], places[:, 1], label=name, **points)
-    x, y = place_of(table.loc[table["by"] == "all", list(TRIANGLE)])[0]
+        axes.plot(positions[:, 0], positions[:, 1], label=name, **points)
+    x, y = position_of(table.loc[table["by"] == "all", list(TRIANGLE)])[0]
     axes.plot([x], [y], label="all pixels", zorder=3, **{**_MEAN, **EDGE})
 
 
@@ -183,9 +187,9 @@ def _draw_trails(axes: Axes, table: pd.DataFrame, by: str, order: Sequence[str])
     trails = table[table["by"] == by].groupby("row", sort=False)
     sizes = np.linspace(7, 36, len(order))
     for index, (name, trail) in enumerate(trails):
-        places = place_of(trail.set_index("group").loc[list(order), list(TRIANGLE)])
-        kept = np.isfinite(places).all(axis=1)
-        x, y = places[kept].T
+        positions = position_of(trail.set_index("group").loc[list(order), list(TRIANGLE)])
+        kept = np.isfinite(positions).all(axis=1)
+        x, y = positions[kept].T
         colour, marker = method_style(index)["color"], method_style(index)["marker"]
         axes.plot(x, y, label=str(name), color=colour, linewidth=0.8, zorder=2)
         edge: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.4, "zorder": 2.5}
@@ -196,6 +200,6 @@ def _draw_regions(axes: Axes, table: pd.DataFrame) -> None:
     """Draw one method's regions, and name them beside the triangle."""
     for name, marker in REGION_STYLE.items():
         chosen = (table["by"] == "region") & (table["group"] == name)
-        x, y = place_of(table.loc[chosen, list(TRIANGLE)])[0]
+        x, y = position_of(table.loc[chosen, list(TRIANGLE)])[0]
         axes.plot([x], [y], label=name, markersize=7, **{**marker, **_POINT})
     axes.legend(loc="upper right", frameon=False, fontsize=7, handletextpad=0.3, borderpad=0)

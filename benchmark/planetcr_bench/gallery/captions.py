@@ -46,11 +46,10 @@ def shown_scenes(dataset: Dataset, count: int, reason: str) -> str:
     return f"Shown {'is the only scene' if count == 1 else f'are all {count} scenes'} of {origin}."
 
 
-def input_windows(titles: Sequence[str], found: Sequence[Predictions]) -> str:
+def input_windows(titles: Sequence[str], predictions: Sequence[Predictions]) -> str:
     """Say what part of a patch each network saw."""
     windows = [
-        f"{title} {input_window_of(predictions)}"
-        for title, predictions in zip(titles, found, strict=True)
+        f"{title} {input_window_of(own)}" for title, own in zip(titles, predictions, strict=True)
     ]
     return f"Input window: {', '.join(windows)}."
 
@@ -81,7 +80,7 @@ def caption(
         "stretched between the same percentiles of its own in the clear image.",
         "error": "Error: |image − clear|, mean over the four bands.",
         "angle": f"Angle: spectral angle between image and clear image{grey}.",
-        "segmenter": f"Segmenter: land cover that {segmenter} tells from the image.",
+        "segmenter": f"Segmenter: land cover that {segmenter} predicts from the image.",
     }
     optical = (
         "Optical images are in true colour, all of a scene with one stretch, taken from its clear "

@@ -36,7 +36,7 @@ COMFORTABLE: Final = 410
 
 # All in points, 72 per inch.
 _MARGIN, _GUTTER, _ROW_NAME = 3.0, 2.5, 8.0  # around the page; between panels; left of panels
-_SCENE_TITLE, _GAP = 10.5, 4.0  # its height; between scenes, and between rows that stand in a line
+_SCENE_TITLE, _GAP = 10.5, 4.0  # its height; between scenes, and between rows in one line
 _LARGE_TEXT, _SMALL_TEXT = 6.0, 5.0  # on pages with comfortable panels, and on others
 _LEADING: Final = 1.15  # height of a line of text, in sizes of the font
 _BAR: Final = (110.0, 4.5)  # width and height of a colour bar
@@ -47,13 +47,13 @@ _EPSILON: Final = 1e-6  # of a pixel: matplotlib rounds a page down to whole pix
 Cell = tuple[int, int]
 """Row and column of a panel within its scene."""
 
-Place = tuple[int, int]
-"""Line and position of a panel within its scene on the page."""
+Position = tuple[int, int]
+"""Line and column of a panel within its scene on the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class PanelRow:
-    """What a row of panels has in common in all scenes; without a label it has no colour bar."""
+    """Name of a row of panels in all scenes; without a label it has no colour bar."""
 
     name: str = ""
     bar_label: str = ""
@@ -69,7 +69,7 @@ class ScenePanels:
 
 @dataclass(frozen=True, slots=True)
 class PageContent:
-    """All that a page shows.
+    """The content of a page.
 
     Attributes:
         columns: Titles, one per panel of a row.
@@ -90,7 +90,7 @@ class PageContent:
         return sorted({number for panel in panels if panel for number in panel.classes})
 
 
-def fit_layout(content: PageContent) -> Layout:
+def fit_layout(content: PageContent) -> PageLayout:
     """Choose the form in which panels are drawn; ask for it early to refuse early.
 
     Returns:
@@ -99,9 +99,9 @@ def fit_layout(content: PageContent) -> Layout:
     Raises:
         UsageError: None fits a page.
     """
-    fitting: list[Layout] = []
+    fitting: list[PageLayout] = []
     for form in _forms(content):
-        layouts = (Layout(content, form, dpi) for dpi in RESOLUTIONS)
+        layouts = (PageLayout(content, form, dpi) for dpi in RESOLUTIONS)
         fitting += [layout for layout in layouts if layout.fits][:1]
         if fitting and fitting[-1].dpi <= COMFORTABLE:
             return fitting[-1]
@@ -116,7 +116,7 @@ def fit_layout(content: PageContent) -> Layout:
     return min(fitting, key=lambda layout: layout.dpi)
 
 
-def _forms(content: PageContent) -> list[dict[Cell, Place]]:
+def _forms(content: PageContent) -> list[dict[Cell, Position]]:
     """Ways to place the panels of a scene: rows below each other, in one line, columns folded."""
     shown = [
         (row, column)
@@ -131,16 +131,16 @@ def _forms(content: PageContent) -> list[dict[Cell, Place]]:
     return [below, in_line, folded] if rows > 1 else [below, folded]
 
 
-class Layout:
+class PageLayout:
     """Widths and heights of the grid of a page, in pixels; panels are its odd columns.
 
     Args:
         content: What is drawn.
-        form: Where the panels of each scene stand.
+        form: Position of the panels of each scene.
         dpi: Pixels per inch.
     """
 
-    def __init__(self, content: PageContent, form: Mapping[Cell, Place], dpi: int) -> None:
+    def __init__(self, content: PageContent, form: Mapping[Cell, Position], dpi: int) -> None:
         self.form, self.dpi = form, dpi
         self.font_size = _LARGE_TEXT if dpi <= COMFORTABLE else _SMALL_TEXT
         pixels = len(next(panel for panel in content.scenes[0].rows[0] if panel).pixels)
@@ -173,7 +173,7 @@ class Layout:
 
     @property
     def separator(self) -> str:
-        """What stands between texts below a panel: a line break where panels are narrow."""
+        """Separator of texts below a panel: a line break where panels are narrow."""
         return " | " if self.dpi <= COMFORTABLE else "\n"
 
     def pixels(self, points: float) -> int:
@@ -187,11 +187,13 @@ class Layout:
     def room_for_bar(self, row: int) -> slice:
         """Columns of the grid for a row's colour bar: below its panels, or where it has none."""
         line, _ = self.form[row, 0]
-        here = [
-            place[1] for cell, place in self.form.items() if cell[0] == row and place[0] == line
+        own = [
+            column
+            for cell, (other, column) in self.form.items()
+            if cell[0] == row and other == line
         ]
-        positions = here if self.in_line else range(1, min(here[1:], default=len(self.widths) // 2))
-        return slice(1 + 2 * positions[0], 2 + 2 * positions[-1])
+        columns = own if self.in_line else range(1, min(own[1:], default=len(self.widths) // 2))
+        return slice(1 + 2 * columns[0], 2 + 2 * columns[-1])
 
     def _ems(self, pixels: float) -> float:
         """A length in sizes of the font."""
@@ -273,7 +275,7 @@ def _style(font_size: float) -> dict[str, object]:
 class _Page:
     """A figure and its grid, to draw into."""
 
-    def __init__(self, figure: Figure, content: PageContent, layout: Layout) -> None:
+    def __init__(self, figure: Figure, content: PageContent, layout: PageLayout) -> None:
         self.figure, self.content, self.layout = figure, content, layout
         self.width, self.height = sum(layout.widths), sum(layout.heights)
         width, height = self.width + _EPSILON, self.height + _EPSILON

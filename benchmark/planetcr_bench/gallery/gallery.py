@@ -132,8 +132,8 @@ def gallery(
         Names of the scenes that were drawn, from top to bottom.
 
     Raises:
-        UsageError: Too many folders or scenes, an unknown format, or options that do not go
-            together.
+        UsageError: Too many folders or scenes, an unknown format, or options that exclude each
+            other.
         DatasetError: The dataset is broken, or has no scene of a given name.
         PredictionError: A scene that is drawn, or ranked, has no usable prediction.
     """
@@ -156,7 +156,7 @@ def gallery(
         scenes = _choose(dataset.scenes, names, select, count)
         predictions = find_all_predictions(folders, scenes, "drawn")
     if not scenes:
-        raise DatasetError(f"{data}: expected a scene to choose by {select}, found none")
+        raise DatasetError(f"{data}: expected a scene to choose by {select}, got none")
     protocol = common_protocol(predictions)
     drawn = read_all(scenes, predictions, protocol)
     reason = "chosen by name"
@@ -182,7 +182,9 @@ def check_out(out: Path) -> None:
         raise UsageError(f"--out: expected a file that ends in {', '.join(FORMATS)}, got {out}")
     nearest = next(folder for folder in out.absolute().parents if os.access(folder, os.F_OK))
     if not nearest.is_dir():
-        raise UsageError(f"--out: cannot write {out}, {nearest} is no folder; choose another file")
+        raise UsageError(
+            f"--out: cannot write {out}, {nearest} is not a folder; choose another file"
+        )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(
             f"--out: cannot write {out}, {nearest} may not be written to; choose a file elsewhere, "
@@ -214,7 +216,7 @@ def _check_options(
 def method_titles(folders: Sequence[Path]) -> list[str]:
     """Names of methods: the paper's for folders of ``PAPER_METHODS``, else those of the folders.
 
-    Folders of the same name are told apart by as many of their parents as it takes.
+    Folders of the same name get as many of their parents as distinguish them.
     """
     parts = [folder.resolve().parts for folder in folders]
     for length in range(1, max(map(len, parts)) + 1):

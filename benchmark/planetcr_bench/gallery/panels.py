@@ -49,7 +49,7 @@ ANGLE_SCALES: Final = (2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 90.0, 180.0)
 """Degrees at the upper end of the angle's colour bar."""
 
 COLOUR_MAPS: Final = {"error": "magma", "angle": "viridis"}
-"""Grow evenly lighter, also for readers who do not tell red from green."""
+"""Grow evenly lighter, also for readers who are red-green blind."""
 
 UNDEFINED: Final = "#c8c8c8"
 """Colour of pixels that have no angle."""
@@ -175,10 +175,10 @@ def angle_map(image: Image, clear: Image, *, floor: float = 0.0) -> NDArray[np.f
     Returns:
         Degrees, shape (H, W); nan where one of the spectra is zero and there is no floor.
     """
-    one, other = image.astype(np.float64), clear.astype(np.float64)
-    squares = [np.maximum((spectra**2).sum(axis=0), floor) for spectra in (one, other)]
+    spectra = np.stack([image, clear]).astype(np.float64)
+    squares = np.maximum((spectra**2).sum(axis=1), floor)
     with np.errstate(invalid="ignore"):
-        cosine = (one * other).sum(axis=0) / np.sqrt(squares[0] * squares[1])
+        cosine = spectra.prod(axis=0).sum(axis=0) / np.sqrt(squares.prod(axis=0))
     angle: NDArray[np.float64] = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
     return angle
 

@@ -93,46 +93,46 @@ def find_common_dataset(
 def find_all_predictions(
     folders: Sequence[Path], scenes: Sequence[SceneFiles], purpose: str
 ) -> list[Predictions]:
-    """Find the predictions of scenes in all folders; what else lies in them does not matter.
+    """Find the predictions of scenes in all folders; other files in them are ignored.
 
     Raises:
         PredictionError: Folders lack scenes; the message says that these are to be ``purpose``.
     """
-    found = [find_predictions(folder, read_card(folder), scenes) for folder in folders]
+    predictions = [find_predictions(folder, read_card(folder), scenes) for folder in folders]
     problems: dict[Path, list[str]] = {}
-    for predictions in found:
-        if missing := [files.name for files in scenes if files not in predictions.files]:
-            folder = re.escape(str(predictions.folder))  # begins lines about many of its files
+    for own in predictions:
+        if missing := [files.name for files in scenes if files not in own.files]:
+            folder = re.escape(str(own.folder))  # begins lines about many of its files
             line = re.compile(rf"({'|'.join(missing)})(?!\d)|^{folder}: ")
-            problems[predictions.folder] = [*filter(line.search, predictions.problems)]
+            problems[own.folder] = [*filter(line.search, own.problems)]
     if problems:
         raise PredictionError(
             f"{', '.join(map(str, problems))}: expected a prediction of each scene that is "
             f"{purpose}; write these files again, or choose other scenes with --scene",
             [line for lines in problems.values() for line in lines],
         )
-    return found
+    return predictions
 
 
-def common_protocol(found: Sequence[Predictions]) -> Protocol:
+def common_protocol(predictions: Sequence[Predictions]) -> Protocol:
     """The protocol that all predictions allow: a centre crop has no whole patch."""
-    size = min(predictions.size for predictions in found)
+    size = min(own.size for own in predictions)
     return PROTOCOLS["full" if size == OPTICAL_SIZE else "official"]
 
 
 def read_all(
-    scenes: Sequence[SceneFiles], found: Sequence[Predictions], protocol: Protocol
+    scenes: Sequence[SceneFiles], predictions: Sequence[Predictions], protocol: Protocol
 ) -> list[DrawnScene]:
     """Read what is drawn; all predictions that cannot be read are named at once."""
     drawn, problems = [], []
     for files in scenes:
         try:
-            drawn.append(read_drawn(files, found, protocol))
+            drawn.append(read_drawn(files, predictions, protocol))
         except PredictionError as error:
             problems.append(error.message)
     if problems:
         raise PredictionError(
-            f"{', '.join(str(predictions.folder) for predictions in found)}: expected a usable "
+            f"{', '.join(str(own.folder) for own in predictions)}: expected a usable "
             "prediction of each scene that is drawn; write these files again, or choose other "
             "scenes with --scene",
             problems,
@@ -140,15 +140,17 @@ def read_all(
     return drawn
 
 
-def read_drawn(files: SceneFiles, found: Sequence[Predictions], protocol: Protocol) -> DrawnScene:
+def read_drawn(
+    files: SceneFiles, predictions: Sequence[Predictions], protocol: Protocol
+) -> DrawnScene:
     """Read a scene and its predictions, cut to the protocol's window, and score them.
 
     Raises:
         DatasetError: The scene is broken.
         PredictionError: A prediction is.
     """
-    jobs = [(Job(files, predictions.files[files]), predictions.card) for predictions in found]
-    return _score(read_scene(files), [read_pixels(*job) for job in jobs], protocol)
+    arrays = [read_pixels(Job(files, own.files[files]), own.card) for own in predictions]
+    return _score(read_scene(files), arrays, protocol)
 
 
 def drawn_scene(scene: Scene, prediction: Image) -> DrawnScene:
@@ -173,7 +175,7 @@ def _score(scene: Scene, predicted: Sequence[ScenePixels], protocol: Protocol) -
         predictions=[kernels.centre_crop(p.images[0], protocol.window) for p in predicted],
         scores=[
             _scores(sums[0], protocol, "input"),
-            *(_scores(scene_sums, protocol, "prediction") for scene_sums in sums),
+            *(_scores(own, protocol, "prediction") for own in sums),
         ],
     )
 

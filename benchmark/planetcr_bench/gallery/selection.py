@@ -210,7 +210,7 @@ def ranked_scenes(scores: pd.Series[float], select: Select, rank_by: By, count: 
     values = scores.dropna().sort_index()
     if select == "median":
         middle = values.median()
-        distance = (values - middle).abs().where(values != middle, 0)  # ∞ − ∞ is no number
+        distance = (values - middle).abs().where(values != middle, 0)  # ∞ − ∞ is nan
         ranked = distance.sort_values(kind="stable")
     else:
         higher_first = (METRICS[COLUMN[rank_by]].better == "higher") == (select == "best")

@@ -41,7 +41,7 @@ from planetcr_bench.leaderboard.boards import (
 from planetcr_bench.leaderboard.entries import Entry, predictions_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
-from planetcr_bench.report.table import Block, number, to_markdown
+from planetcr_bench.report.table import Table, number, to_markdown
 from planetcr_bench.results.aggregate import coverage, rounding_note, score_groups
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.utils.files import atomic_write
@@ -377,11 +377,11 @@ def markdown(
     parts = ["# Leaderboard\n", "Ranked by PSNR. Incomplete entries are shown and not ranked.\n"]
     parts += ["**Verified entries only; claimed ones are left out.**\n"] if verified else []
     parts += ["\n".join(f"- **{name}**: {words}" for name, words in STATUS_WORDS.items()) + "\n"]
-    blocks = [_ranks(board, overview) for board, overview in zip(boards, summaries, strict=True)]
-    return "\n".join([*parts, *(to_markdown(block) for block in [*blocks, _published_block()])])
+    tables = [_ranks(board, overview) for board, overview in zip(boards, summaries, strict=True)]
+    return "\n".join([*parts, *(to_markdown(table) for table in [*tables, _published_table()])])
 
 
-def _ranks(board: Board, overview: Mapping[str, Any]) -> Block:
+def _ranks(board: Board, overview: Mapping[str, Any]) -> Table:
     official = board.protocol.name == "official"
     rows = [
         [
@@ -405,7 +405,7 @@ def _ranks(board: Board, overview: Mapping[str, Any]) -> Block:
     notes += [_WINDOW_NOTE] if official else []
     track = f"{board.track} (simulated)" if board.simulated else board.track
     title = f"Track {track}, protocol {board.protocol.name}"
-    return Block(title, header, rows, ["measured"] * len(rows), notes)
+    return Table(title, header, rows, ["measured"] * len(rows), notes)
 
 
 _WINDOW_NOTE: Final = (
@@ -471,7 +471,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _published_block() -> Block:
+def _published_table() -> Table:
     rows = [
         [
             str(row["row"]),
@@ -482,7 +482,7 @@ def _published_block() -> Block:
     ]
     header = ["Method", *(METRICS[name].title for name in HEADLINE), "Input window"]
     title = f"Track {PLANET_CR}, protocol official: published, not measured here"
-    return Block(title, header, rows, ["published"] * len(rows), [SOURCE, SEEN])
+    return Table(title, header, rows, ["published"] * len(rows), [SOURCE, SEEN])
 
 
 def bibliography(entries: Sequence[Entry]) -> str:

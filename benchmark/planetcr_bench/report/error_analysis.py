@@ -1,231 +1,269 @@
-"""Make the tables of the chapter that says where and how a method fails."""
+"""Write the chapter of a report on where and how a method fails: texts, tables, figures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from planetcr_bench.analysis.error_analysis import (
-    ADDITIVE,
-    TRIANGLE,
-    ErrorAnalysis,
-    extremes,
-    signature,
+from planetcr_bench.analysis.error_analysis import ADDITIVE, TRIANGLE, ErrorAnalysis
+from planetcr_bench.figures.aoi_map import aoi_figure
+from planetcr_bench.figures.error_analysis import (
+    class_cover_figure,
+    region_figure,
+    thickness_figure,
 )
-from planetcr_bench.constants import COVER_BINS
-from planetcr_bench.metrics.registry import HEADLINE, METRICS
-from planetcr_bench.report.scores import coverage_notes
-from planetcr_bench.report.table import Block, number
+from planetcr_bench.figures.style import save_figure
+from planetcr_bench.figures.ternary import triangle_figure
+from planetcr_bench.report.error_analysis_tables import (
+    SCENE_ENDS,
+    aoi_tables,
+    class_cover_tables,
+    clear_change_table,
+    listed_scenes,
+    paste_back_table,
+    percent,
+    scene_tables,
+    season_table,
+    signatures,
+    thickness_tables,
+    triangle_table,
+)
+from planetcr_bench.report.table import Table, number, to_markdown
+from planetcr_bench.results.aggregate import input_note, input_window, method_label
+from planetcr_bench.utils.files import atomic_write
+from planetcr_bench.utils.json_values import to_json_value
 
-_GAIN: Final = "PSNR gain [dB]"
-_SCORES: Final = [*(METRICS[metric].title for metric in HEADLINE), _GAIN]
-_SHARES: Final = ["residual cloud [%]", "recovery [%]", "hallucination [%]"]
+TITLE: Final = "Where and how it fails"
 
-SCENE_ENDS: Final = {"psnr": "PSNR", "gain_psnr": "gain in PSNR over the input"}
-"""Figures by which scenes are the worst and the best."""
+_REGIONS: Final = (
+    "*Cloud* are pixels under the mask, *edge* those within 30 m of it, *clear* those farther "
+    "away. Clear pixels are not identical in the two dates: the mask misses haze, and the land "
+    "changes (in Planet-CR 2.8 days lie between the two on average). *Changed* is the mean of "
+    "|prediction − cloudy|; *worse* the share of pixels whose error exceeds the input's. *Pasted* "
+    "is a composite that keeps the input's pixels in that region; its gains are positive where it "
+    "is better than the prediction."
+)
+_TRIANGLE: Final = (
+    "With the L1 distances a = Σ|prediction − clear|, b = Σ|prediction − cloudy| and "
+    "d = Σ|cloudy − clear|: *residual cloud* (a + d − b) / 2, what is left of the way from cloudy "
+    "to clear; *recovery* (b + d − a) / 2, what was covered of it; *hallucination* (a + b − d) / "
+    "2, what lies off the way or beyond its ends. The error is residual cloud and hallucination, "
+    "a = (a + d − b) / 2 + (a + b − d) / 2. Shares are of the sum of the three, (a + b + d) / 2: "
+    "a copy of the input is all residual cloud, a perfect image all recovery. Where the input is "
+    "nearly clear there is no way to go, and what little error there is may be all hallucination."
+)
+_THICKNESS: Final = (
+    "Bins of the optical thickness of the simulated cloud above a pixel; 0–0.25 holds the pixels "
+    "without cloud."
+)
+_EXTREMES: Final = (
+    "Scenes and AOIs with the lowest and the highest figures; equal ones in the order of their "
+    "names. No figure is listed as both worst and best: a method whose figures are all equal is "
+    "not listed."
+)
+
+_MORE: Final = (
+    "`planetcr-bench report` of a run, or `compare --full` of several, adds errors by land-cover "
+    "class, optical thickness, season, AOI and scene, and separates residual cloud from "
+    "hallucination."
+)
 
 
-def clear_change_block(of: ErrorAnalysis) -> Block:
-    """What each method did to pixels by region: ``ErrorAnalysis.regions``."""
-    rows = [
-        [
-            str(line["row"]),
-            str(line["region"]),
-            *(number(line[name]) for name in ("input_mae", "mae", "changed")),
-            percent(line["worse"]),
-            f"{line['scenes']}",
-            f"{line['pixels']}",
-        ]
-        for line in of.regions.to_dict("records")
+def results(analysis: ErrorAnalysis) -> str:
+    """Two or three sentences on each run, as a list in Markdown."""
+    names = analysis.failures()["row"]
+    return "\n".join(f"- **{name}**: {_result(analysis, str(name))}" for name in names)
+
+
+def _result(analysis: ErrorAnalysis, name: str) -> str:
+    """The result of one run, from the lines of its tables."""
+    clear = _line(analysis.regions, row=name, region="clear")
+    overall = _line(analysis.triangle, row=name, by="all")
+    texts = []
+    if clear["pixels"]:
+        texts.append(
+            f"In clear pixels MAE goes from {number(clear['input_mae'])} to "
+            f"{number(clear['mae'])}, and {percent(clear['worse'])} % of these pixels are made "
+            "worse."
+        )
+        texts.append(_pasting(_line(analysis.paste_back, row=name, pasted="clear")["gain_mae"]))
+    if not math.isnan(overall["residual"]):
+        residual, recovery, hallucination = (percent(overall[share]) for share in TRIANGLE)
+        texts.append(
+            f"Of all pixels together: residual cloud {residual} %, recovery {recovery} %, "
+            f"hallucination {hallucination} %."
+        )
+    return " ".join(texts) or "No clear pixels, and no difference between the images."
+
+
+def _line(table: pd.DataFrame, **chosen: str) -> dict[Hashable, float]:
+    """The one line of a table in which columns have these values."""
+    for column, value in chosen.items():
+        table = table[table[column] == value]
+    (line,) = table.to_dict("records")
+    return line
+
+
+def _pasting(gained: float) -> str:
+    """What keeping the input's clear pixels does to the MAE of all pixels."""
+    amount = number(abs(gained))
+    if float(amount) == 0:
+        return "Keeping the input's pixels there would leave the MAE of all pixels at what it is."
+    verb = "lower" if gained > 0 else "raise"
+    return f"Keeping the input's pixels there would {verb} the MAE of all pixels by {amount}."
+
+
+def _without_ends(analysis: ErrorAnalysis) -> list[str]:
+    """A note where there is a single scene or AOI."""
+    single = [
+        name
+        for name, table in (("scene", analysis.scenes), ("AOI", analysis.aois))
+        if len(set(table[name.lower()])) == 1
     ]
-    header = [
-        "Method",
-        "region",
-        "input's MAE",
-        "MAE ↓",
-        "changed",
-        "worse ↓ [%]",
-        "scenes",
-        "pixels",
-    ]
-    return _block("Change to clear pixels, by region", header, rows, of, metric=["mae"])
+    return [f"There is one {name}: none is the worst or the best." for name in single]
 
 
-def paste_back_block(of: ErrorAnalysis) -> Block:
-    """What pasting back would gain: ``ErrorAnalysis.paste_back``."""
-    rows = [
-        [
-            str(line["row"]),
-            str(line["pasted"]),
-            percent(line["share"]),
-            *(number(line[metric]) for metric in ADDITIVE),
-            *(number(line[f"gain_{metric}"], sign=True) for metric in ADDITIVE),
-        ]
-        for line in of.paste_back.to_dict("records")
-    ]
-    labels = [METRICS[metric].title for metric in ADDITIVE]
-    gains = ["MAE gain", _GAIN, "SAM gain [°]"]
-    header = ["Method", "pasted", "of pixels [%]", *labels, *gains]
-    note = "SSIM of a composite does not follow from the sums of its parts and is left out."
-    title = "The input's clear pixels pasted back"
-    return _block(title, header, rows, of, note, metric=ADDITIVE)
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A part of the chapter: figure, explanation, tables."""
+
+    tables: Callable[[ErrorAnalysis], list[Table]]
+    text: str = ""
+    stem: str = ""
+    alt: str = ""
+    figure: Callable[..., Figure | None] = lambda _of, *, note="": None  # noqa: ARG005
 
 
-def class_cover_blocks(of: ErrorAnalysis) -> list[Block]:
-    """MAE and gain in PSNR per class and cloud-cover bin."""
-    table = of.failures("land_cover", "cover_bin")
-    errors = [f"{number(line['mae'])} ({line['scenes']})" for line in table.to_dict("records")]
-    gains = [number(gain, sign=True, digits=2) for gain in table["gain_psnr"].tolist()]
-    blocks = []
-    for title, metric, cells in (
-        ("MAE per class and cloud cover in %, scenes in brackets", "mae", errors),
-        ("Gain in PSNR over the input per class and cloud cover in %, dB", "psnr", gains),
-    ):
-        rows: dict[tuple[str, str], list[str]] = {}
-        for row, land_cover, cell in zip(table["row"], table["land_cover"], cells, strict=True):
-            rows.setdefault((str(row), str(land_cover)), []).append(cell)
-        lines = [[*names, *texts] for names, texts in rows.items()]
-        header = ["Method", "class", *COVER_BINS]
-        blocks.append(_block(title, header, lines, of, metric=[metric]))
-    return blocks
+_SECTIONS: Final = (
+    _Section(
+        lambda analysis: [clear_change_table(analysis), paste_back_table(analysis)],
+        _REGIONS,
+        "regions",
+        "Errors by region, pixels made worse, and the gain of pasting clear pixels back",
+        region_figure,
+    ),
+    _Section(
+        lambda analysis: [triangle_table(analysis)],
+        _TRIANGLE,
+        "triangle",
+        "Residual cloud, recovery and hallucination",
+        triangle_figure,
+    ),
+    _Section(
+        class_cover_tables, "", "class_cover", "Error per class and cloud cover", class_cover_figure
+    ),
+    _Section(thickness_tables, _THICKNESS, "thickness", "By optical thickness", thickness_figure),
+    _Section(lambda analysis: [season_table(analysis)]),
+    _Section(
+        lambda analysis: [*aoi_tables(analysis), *scene_tables(analysis)],
+        _EXTREMES,
+        "aois",
+        "Map of the AOIs",
+        aoi_figure,
+    ),
+)
+
+_DATA: Final = "error_analysis.json"
+
+ERROR_ANALYSIS_FILES: Final = (
+    *(
+        f"{section.stem}.{suffix}"
+        for section in _SECTIONS
+        if section.stem
+        for suffix in ("png", "svg")
+    ),
+    _DATA,
+)
+"""Figures of the chapter, and its tables at full precision; a run without optical thickness or
+without coordinates lacks some figures."""
+
+_MORE_FILES: Final = [
+    name for name in ERROR_ANALYSIS_FILES if not name.startswith(f"{_SECTIONS[0].stem}.")
+]
+"""Files of the whole chapter that the short one lacks."""
 
 
-def season_block(of: ErrorAnalysis) -> Block:
-    """Scores by season."""
-    table = of.failures("season")
-    header = ["Method", "season", *_SCORES, "scenes", "AOIs"]
-    rows = [
-        [*cells, f"{aois}"]
-        for cells, aois in zip(_score_rows(table, ["season"]), table["aois"], strict=True)
-    ]
-    return _block("By season", header, rows, of)
+def chapter_tables(analysis: ErrorAnalysis) -> list[Table]:
+    """All tables of the chapter, in its order."""
+    return [table for section in _SECTIONS for table in section.tables(analysis)]
 
 
-def aoi_blocks(of: ErrorAnalysis) -> list[Block]:
-    """AOIs with the lowest and the highest PSNR; none where AOIs do not differ."""
-    table = extremes(of.aois, "psnr", name="aoi", count=_count(of))
-    place = [
-        f"{number(north, digits=2)}, {number(east, digits=2)}"
-        for north, east in zip(table["latitude"], table["longitude"], strict=True)
-    ]
-    cover = [percent(share) for share in table["cloud_cover"]]
-    rows = _score_rows(table.assign(place=place, cover=cover), ["end", "aoi", "place", "cover"])
-    header = ["Method", "", "AOI", "latitude, longitude [°]", "mean cloud cover [%]", *_SCORES]
-    title = "AOIs with the lowest and the highest PSNR"
-    return [_block(title, [*header, "scenes"], rows, of)] if rows else []
+def chapter_frames(analysis: ErrorAnalysis) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
+    """The chapter's tables at full precision, and the metrics of each.
+
+    Only the scenes that the chapter lists; the ledger has all of them.
+    """
+    ends = [listed_scenes(analysis, by).assign(by=by) for by in SCENE_ENDS]
+    every = ("all",)
+    known = analysis.with_optical_thickness
+    frames = {
+        "regions": (analysis.regions, ("mae",)),
+        "paste_back": (analysis.paste_back, ADDITIVE),
+        "triangle": (analysis.triangle, ("mae",)),
+        "class_cover": (analysis.failures("land_cover", "cover_bin"), every),
+        "season": (analysis.failures("season"), every),
+        "aois": (analysis.aois, every),
+        "scenes": (pd.concat(ends), every),
+    }
+    return frames | ({"thickness": (known.failures("thickness"), every)} if known else {})
 
 
-def listed_scenes(of: ErrorAnalysis, by: str) -> pd.DataFrame:
-    """The scenes that a table of the worst and the best by a figure lists."""
-    return extremes(of.scenes, by, count=_count(of))
-
-
-def scene_blocks(of: ErrorAnalysis) -> list[Block]:
-    """Worst and best scenes, by PSNR and by its gain over the input; none where all are equal."""
-    blocks = []
-    for by, words in SCENE_ENDS.items():
+def _to_json(analysis: ErrorAnalysis) -> str:
+    """The tables as a list; a line per row, so that two versions can be compared."""
+    texts = []
+    windows = {method_label(run): input_window(run) for run in analysis.ledgers}
+    for name, (table, metrics) in chapter_frames(analysis).items():
+        head: dict[str, object] = {"table": name, "protocol": analysis.protocol.name}
+        head |= {"signature": signatures(analysis, metrics), "input_window": windows}
         rows = [
-            [
-                *(str(line[name]) for name in ("row", "end", "scene")),
-                percent(line["cloud_cover"]),
-                str(line["land_cover"]),
-                number(line["mae"]),
-                number(line["psnr"], digits=2),
-                number(line["gain_psnr"], sign=True, digits=2),
-            ]
-            for line in listed_scenes(of, by).to_dict("records")
+            json.dumps(to_json_value(row), ensure_ascii=False, allow_nan=False)
+            for row in table.astype(object).to_dict("records")
         ]
-        header = [
-            "Method",
-            "",
-            "scene",
-            "cloud cover [%]",
-            "most of it",
-            "MAE ↓",
-            METRICS["psnr"].title,
-        ]
-        title = f"Worst and best scenes by {words}"
-        blocks += [_block(title, [*header, _GAIN], rows, of)] if rows else []
-    return blocks
+        body = ",\n  ".join(rows)
+        texts.append(f'{json.dumps(head, ensure_ascii=False)[:-1]}, "rows": [\n  {body}\n]}}')
+    return "[\n" + ",\n".join(texts) + "\n]\n"
 
 
-def triangle_block(of: ErrorAnalysis) -> Block:
-    """Shares of residual cloud, recovery and hallucination; of several methods, fewer groups."""
-    table = of.triangle
-    if len(of.ledgers) > 1:
-        table = table[table["by"].isin(["all", "region"])]
-    rows = [
-        [
-            str(line["row"]),
-            _group(str(line["by"]), str(line["group"])),
-            *(percent(line[share]) for share in TRIANGLE),
-            number(line["mae"]),
-            f"{line['scenes']}",
-        ]
-        for line in table.to_dict("records")
-    ]
-    header = ["Method", "pixels", *_SHARES, "MAE ↓", "scenes"]
-    title = "Residual cloud, recovery, hallucination"
-    return _block(title, header, rows, of, metric=["mae"])
+def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = True) -> list[str]:
+    """Write the figures and tables of the error analysis, and return its text in Markdown.
+
+    Args:
+        folder: Where :data:`ERROR_ANALYSIS_FILES` go; old ones that do not apply any more are
+            removed.
+        analysis: Runs on one dataset.
+        full: Write the whole chapter, not its results and the errors by region alone.
+
+    Returns:
+        Parts of a report in the same folder: heading, results, texts, links, tables.
+    """
+    parts = [f"## {TITLE}", results(analysis)]
+    for section in _SECTIONS if full else _SECTIONS[:1]:
+        tables = section.tables(analysis)
+        parts += _picture(folder, section, analysis)
+        parts += [section.text] if section.text and tables else []
+        parts += map(to_markdown, tables)
+    if not full:
+        for name in _MORE_FILES:
+            (folder / name).unlink(missing_ok=True)
+        return [*parts, _MORE]
+    atomic_write(folder / _DATA, _to_json(analysis).encode())
+    return [*parts, *_without_ends(analysis)]
 
 
-def _group(by: str, group: str) -> str:
-    return f"{group} % cloud cover" if by == "cover_bin" else group
-
-
-def thickness_blocks(of: ErrorAnalysis) -> list[Block]:
-    """Scores and shares per optical thickness; no block where no run was told the truth."""
-    if of.told is None:
-        return []
-    rows = [
-        [
-            str(line["row"]),
-            str(line["thickness"]),
-            *(number(line[name]) for name in ("input_mae", *HEADLINE)),
-            *(percent(line[share]) for share in TRIANGLE),
-            f"{line['scenes']}",
-            f"{line['pixels']}",
-        ]
-        for line in of.told.failures("thickness").to_dict("records")
-    ]
-    scores = ["input's MAE", *(METRICS[metric].title for metric in HEADLINE)]
-    header = ["Method", "thickness", *scores, *_SHARES, "scenes", "pixels"]
-    return [_block("By optical thickness of the cloud", header, rows, of)]
-
-
-def _count(of: ErrorAnalysis) -> int:
-    """Lines of either end that a table of extremes shows per method."""
-    return 5 if len(of.ledgers) == 1 else 2
-
-
-def percent(share: object) -> str:
-    """A share as a number of per cent."""
-    return number(100 * share, digits=1) if isinstance(share, float) else number(share)
-
-
-def _score_rows(table: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
-    return [
-        [
-            *(str(line[name]) for name in ("row", *names)),
-            *(number(line[metric]) for metric in HEADLINE),
-            number(line["gain_psnr"], sign=True),
-            f"{line['scenes']}",
-        ]
-        for line in table.to_dict("records")
-    ]
-
-
-def _block(
-    title: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    of: ErrorAnalysis,
-    *notes: str,
-    metric: Sequence[str] = ("all",),
-) -> Block:
-    signed = [", ".join(signature(of.protocol, name) for name in metric)]
-    kinds = ["measured"] * len(rows)
-    title = f"{title}, protocol {of.protocol.name}"
-    return Block(title, header, rows, kinds, [*signed, *notes, *coverage_notes(of.ledgers)])
+def _picture(folder: Path, section: _Section, analysis: ErrorAnalysis) -> list[str]:
+    """Save the figure of a section and link it, or remove an old one."""
+    figure = section.figure(analysis, note=input_note(analysis.ledgers))
+    if figure is not None:
+        save_figure(figure, folder / section.stem)
+        return [f"![{section.alt}]({section.stem}.png)"]
+    if section.stem:
+        for suffix in ("png", "svg"):
+            (folder / f"{section.stem}.{suffix}").unlink(missing_ok=True)
+    return []

@@ -1,4 +1,4 @@
-"""Write what people read of a run or of a comparison: one page, its figures and its tables."""
+"""Write the report of a run or of a comparison: one page, its figures and its tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from planetcr_bench.figures.cloud_cover import cover_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.metrics.protocols import Pool
-from planetcr_bench.report.error_analysis_chapter import ERROR_ANALYSIS_FILES, write_error_analysis
+from planetcr_bench.report.error_analysis import ERROR_ANALYSIS_FILES, write_error_analysis
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
-from planetcr_bench.report.table import Block, to_latex, to_markdown
+from planetcr_bench.report.table import Table, to_latex, to_markdown
 from planetcr_bench.results.aggregate import coverage, input_note, marked
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.files import atomic_write
@@ -28,13 +28,13 @@ ALWAYS: Final = (
     *(f"table2.{suffix}" for suffix in ("csv", "json", "tex")),
     *(f"{stem}.{suffix}" for stem in ("fig5", "regions") for suffix in ("png", "svg")),
 )
-"""What every run has beside its ledger and ``run.json``."""
+"""Files that every run has beside its ledger and ``run.json``."""
 
 SEGMENTATION_FILES: Final = (
     *(f"table3.{suffix}" for suffix in ("csv", "json", "tex")),
     *(f"{stem}.{suffix}" for stem in ("fig6", "transitions") for suffix in ("png", "svg")),
 )
-"""What only runs that a segmenter has read have; removed where it is left from others."""
+"""Files of segmented runs alone; old ones are removed from the folders of others."""
 
 SOMETIMES: Final = (
     *SEGMENTATION_FILES,
@@ -56,8 +56,8 @@ def write_report(
     Args:
         folder: Where to; files of the same names are replaced, each in one step.
         ledger: The run.
-        run: What ``run.json`` holds, for the head of the page.
-        pool: How per-class figures are put together, if not as each protocol does.
+        run: Content of ``run.json``, for the head of the page.
+        pool: How per-class figures are averaged, if not as in each protocol.
         full: Add the whole error analysis and the class transitions, with their figures.
     """
     tables = RunTables([ledger], pool=pool)
@@ -82,7 +82,7 @@ def write_comparison(
     Args:
         folder: Where to; files of the same names are replaced, each in one step.
         ledgers: Runs on one dataset; those of several input windows are ``marked``.
-        pool: How per-class figures are put together, if not as each protocol does.
+        pool: How per-class figures are averaged, if not as in each protocol.
         published: Add the paper's rows, in the ``official`` protocol.
         full: See :func:`write_report`.
 
@@ -94,7 +94,7 @@ def write_comparison(
             them; nothing is written.
     """
     tables = RunTables(marked(ledgers, always=published), pool=pool, published=published)
-    _write_blocks(folder / "statistics", tables.statistic_blocks, tables.statistic_frame())
+    _write_table_files(folder / "statistics", tables.statistic_tables, tables.statistic_frame())
     write_tables(folder, tables)
     _write_figures(folder, tables, full=full)
     failures = write_error_analysis(folder, tables.errors, full=full)
@@ -104,9 +104,9 @@ def write_comparison(
 
 def write_tables(folder: Path, tables: RunTables) -> None:
     """Write Tab. 2 and, where a segmenter has read the runs, Tab. 3, as LaTeX, CSV and JSON."""
-    _write_blocks(folder / "table2", tables.table2_blocks, tables.table2_frame())
+    _write_table_files(folder / "table2", tables.table2_tables, tables.table2_frame())
     if tables.segmented:
-        _write_blocks(folder / "table3", tables.table3_blocks, tables.table3_frame())
+        _write_table_files(folder / "table3", tables.table3_tables, tables.table3_frame())
     else:
         for name in SEGMENTATION_FILES:
             (folder / name).unlink(missing_ok=True)
@@ -127,9 +127,9 @@ def _write_figures(folder: Path, tables: RunTables, *, full: bool) -> None:
             (folder / f"transitions.{suffix}").unlink(missing_ok=True)
 
 
-def _write_blocks(path: Path, blocks: Sequence[Block], frame: pd.DataFrame) -> None:
+def _write_table_files(path: Path, tables: Sequence[Table], frame: pd.DataFrame) -> None:
     """Write a table as ``.tex``, and at full precision as ``.csv`` and ``.json``."""
-    _write(path.with_suffix(".tex"), "\n".join(map(to_latex, blocks)))
+    _write(path.with_suffix(".tex"), "\n".join(map(to_latex, tables)))
     _write(path.with_suffix(".csv"), frame.to_csv(index=False))
     rows = frame.astype(object).to_dict("records")
     text = json.dumps(to_json_value(rows), indent=2, ensure_ascii=False, allow_nan=False)
@@ -151,7 +151,7 @@ def report(
 
     Args:
         ledger: The run.
-        run: What ``run.json`` holds.
+        run: Content of ``run.json``.
         pool: See :func:`write_report`.
         pictures: Point to the figures of :func:`write_report` beside the page.
     """
@@ -180,7 +180,7 @@ def _comparison_page(tables: RunTables, failures: Sequence[str], *, full: bool) 
         f"Track {facts['track']}, split {facts['split']}. {input_note(tables.ledgers)}",
     ]
     parts += ["## Scores", *_score_section(tables)]
-    parts += ["## Statistical significance", *map(to_markdown, tables.statistic_blocks)]
+    parts += ["## Statistical significance", *map(to_markdown, tables.statistic_tables)]
     return _page([*parts, *_semantic_section(tables, full=full), *failures])
 
 
@@ -189,20 +189,20 @@ def _page(parts: Sequence[str]) -> str:
 
 
 def _score_section(tables: RunTables) -> list[str]:
-    blocks = [*tables.table2_blocks, *tables.group_blocks]
-    return ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, blocks), _FOOT]
+    shown = [*tables.table2_tables, *tables.group_tables]
+    return ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, shown), _FOOT]
 
 
 def _semantic_section(tables: RunTables, *, full: bool) -> list[str]:
     """Tab. 3 and what belongs to it; nothing where no segmenter has read a run."""
     if not tables.segmented:
         return []
-    transitions = "![What the segmenter takes each class of the clear image for](transitions.png)"
+    transitions = "![Which class of the clear image is predicted as which](transitions.png)"
     return [
         "## Semantic recovery",
         "![Points below the cloud-free image per cloud-cover bin](fig6.png)",
         *[transitions] * full,
-        *map(to_markdown, tables.table3_blocks),
+        *map(to_markdown, tables.table3_tables),
         _SEMANTIC_FOOT,
     ]
 
@@ -225,17 +225,17 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text that Markdown shows as it is."""
+    """Escape a text for Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>()#!|])", r"\\\1", text)
 
 
 def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
-    """What a reader must know before any number: coverage, protocols, values out of range."""
+    """Remarks before any number: coverage, protocols, values out of range."""
     remarks = [_escaped(note) for note in notes]
     if not ledger.provenance["complete"]:
         remarks.append(
             f"**Incomplete: {coverage(ledger)} are scored.** The figures hold for these scenes "
-            "only and cannot be ranked; `run.json` lists what was left out."
+            "only and cannot be ranked; `run.json` lists those left out."
         )
     if "full" not in ledger.provenance["protocols"]:
         remarks.append(
@@ -261,7 +261,7 @@ _FOOT = (
 )
 
 _SEMANTIC_FOOT = (
-    "A *segmenter* is a network that tells land cover from an image, learnt from clear ones. "
-    "*Cloud-Free* is what it tells from the clear image: its own limit. *Agreement* takes its "
-    "reading of the clear image for the truth, so that its faults cancel."
+    "A *segmenter* is a network that predicts land cover from an image, trained on clear ones. "
+    "*Cloud-Free* is its score on the clear image: its own limit. *Agreement* takes its prediction "
+    "for the clear image as the truth, so that its own errors cancel."
 )

@@ -16,23 +16,23 @@ from planetcr_bench.analysis.significance import MetricComparison, metric_compar
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.report.scores import (
-    cover_block,
-    further_block,
-    pool_block,
-    region_block,
-    table2_and_floor,
-    table2_blocks,
-)
-from planetcr_bench.report.segmentation import table3_blocks
-from planetcr_bench.report.significance import best_of, statistic_blocks, statistic_frame
-from planetcr_bench.report.table import Block, number
-from planetcr_bench.results.aggregate import (
     cover_table,
+    further_table,
+    pool_table,
+    region_table,
+    table2_and_floor,
+    table2_tables,
+)
+from planetcr_bench.report.segmentation import table3_tables
+from planetcr_bench.report.significance import best_of, statistic_frame, statistic_tables
+from planetcr_bench.report.table import Table, number
+from planetcr_bench.results.aggregate import (
+    cover_scores,
     coverage,
     input_window,
     measured_protocols,
     method_label,
-    score_table,
+    overall_scores,
 )
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.published import published_table2, refuse_published
@@ -46,7 +46,7 @@ class RunTables:
 
     Attributes:
         ledgers: Runs on one dataset.
-        pool: How per-class figures are put together, if not as each protocol does.
+        pool: How per-class figures are averaged, if not as in each protocol.
         published: Add the paper's rows, in the ``official`` protocol.
 
     Raises:
@@ -88,7 +88,7 @@ class RunTables:
     @cached_property
     def cover(self) -> dict[str, pd.DataFrame]:
         """Scores over cloud-cover bins, per protocol: Fig. 5."""
-        return {protocol.name: cover_table(self.ledgers, protocol) for protocol in self.protocols}
+        return {protocol.name: cover_scores(self.ledgers, protocol) for protocol in self.protocols}
 
     @cached_property
     def table2(self) -> dict[str, pd.DataFrame]:
@@ -104,63 +104,55 @@ class RunTables:
         return {protocol.name: table3(self.ledgers, protocol) for protocol in self.protocols}
 
     @cached_property
-    def table2_blocks(self) -> list[Block]:
+    def table2_tables(self) -> list[Table]:
         """Tab. 2 in every protocol; of several runs the best and all tied with it are bold."""
-        several = len(self.ledgers) > 1
-        return [
-            block
-            for protocol in self.protocols
-            for block in table2_blocks(
+        tables = []
+        for protocol in self.protocols:
+            several = len(self.ledgers) > 1
+            tables += table2_tables(
                 self.ledgers,
                 protocol,
                 pool=self.pool,
                 published=self.published,
                 best=best_of(self.comparisons[protocol.name]) if several else {},
-                table=self.table2[protocol.name],
+                scores=self.table2[protocol.name],
             )
-        ]
+        return tables
 
     @cached_property
-    def group_blocks(self) -> list[Block]:
-        """Scores by region and cloud cover, and pooled in two ways, in every protocol."""
-        return [
-            block
-            for protocol in self.protocols
-            for block in (
-                region_block(self.ledgers, protocol),
-                cover_block(self.ledgers, protocol, table=self.cover[protocol.name]),
-                pool_block(self.ledgers, protocol),
-                further_block(self.ledgers, protocol),
-            )
-        ]
+    def group_tables(self) -> list[Table]:
+        """Scores by region and cloud cover, pooled in two ways, and further metrics."""
+        tables = []
+        for protocol in self.protocols:
+            tables += [
+                region_table(self.ledgers, protocol),
+                cover_table(self.ledgers, protocol, scores=self.cover[protocol.name]),
+                pool_table(self.ledgers, protocol),
+                further_table(self.ledgers, protocol),
+            ]
+        return tables
 
     @cached_property
-    def table3_blocks(self) -> list[Block]:
+    def table3_tables(self) -> list[Table]:
         """Tab. 3 and what belongs to it, in every protocol; none where no segmenter read a run."""
-        return [
-            block
-            for protocol in self.protocols
-            if self.segmented
-            for block in table3_blocks(
+        tables = []
+        for protocol in self.protocols if self.segmented else []:
+            tables += table3_tables(
                 self.ledgers,
                 protocol,
-                table=self.table3[protocol.name],
+                scores=self.table3[protocol.name],
                 published=self.published,
                 details=True,
             )
-        ]
+        return tables
 
     @cached_property
-    def statistic_blocks(self) -> list[Block]:
+    def statistic_tables(self) -> list[Table]:
         """Intervals and paired differences in every protocol."""
-        return [
-            block
-            for name, comparisons in self.comparisons.items()
-            for block in (
-                *statistic_blocks(self.ledgers, PROTOCOLS[name], comparisons),
-                further_block(self.ledgers, PROTOCOLS[name]),
-            )
-        ]
+        tables = []
+        for name, comparisons in self.comparisons.items():
+            tables += statistic_tables(self.ledgers, PROTOCOLS[name], comparisons)
+        return tables
 
     def table2_frame(self) -> pd.DataFrame:
         """Tab. 2 of all protocols at full precision, and how per-class figures were averaged."""
@@ -200,7 +192,10 @@ class RunTables:
 
     def statistic_frame(self) -> pd.DataFrame:
         """Intervals and differences at full precision, with input windows and coverage."""
-        frames = [statistic_frame(PROTOCOLS[name], told) for name, told in self.comparisons.items()]
+        frames = [
+            statistic_frame(PROTOCOLS[name], comparisons)
+            for name, comparisons in self.comparisons.items()
+        ]
         frame = pd.concat(frames, ignore_index=True)
         windows = {run.name: input_window(run) for run in self.ledgers}
         frame = frame.assign(
@@ -211,16 +206,15 @@ class RunTables:
             frame["minus_input_window"] = frame["minus"].map(windows)
         return frame
 
-    def headlines(self) -> list[Block]:
-        """Overall scores of each run beside the input's, a block per protocol, for the terminal."""
+    def headlines(self) -> list[Table]:
+        """Overall scores of each run beside the input's, a table per protocol, for the terminal."""
         return [self._headline(protocol) for protocol in self.protocols]
 
-    def _headline(self, protocol: Protocol) -> Block:
-        table = score_table(self.ledgers, protocol, protocol.pool)
+    def _headline(self, protocol: Protocol) -> Table:
+        lines = overall_scores(self.ledgers, protocol, protocol.pool).to_dict("records")
         header = [protocol.name, *(METRICS[metric].title for metric in HEADLINE)]
-        lines = table.to_dict("records")
-        rows = [[str(line["row"]), *(number(line[name]) for name in HEADLINE)] for line in lines]
-        kinds = table["kind"].tolist()
+        rows = [[line["row"], *(number(line[name]) for name in HEADLINE)] for line in lines]
+        kinds = [line["kind"] for line in lines]
         if self.segmented:
             header.append(_MIOU)
             miou = self._mean_miou(protocol)
@@ -232,7 +226,7 @@ class RunTables:
             cells = ["gain", *(number(float(better), sign=True) for better in gains)]
             rows.append(cells + [""] * self.segmented)
             kinds.append("gain")
-        return Block("", header, rows, kinds)
+        return Table("", header, rows, kinds)
 
     def _mean_miou(self, protocol: Protocol) -> dict[str, float]:
         """Overall mIoU, the mean over segmenters, of each method by name and of the ``input``."""

@@ -29,8 +29,7 @@ from planetcr_bench.analysis.segmentation_tables import (
 )
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.report.scores import coverage_notes
-from planetcr_bench.report.table import Block, number
+from planetcr_bench.report.table import Table, coverage_notes, number
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.published import SEEN, SOURCE, refuse_published
 
@@ -47,20 +46,20 @@ _FIXED: Final = {"": (), "_discrepancy": (CLEAR,), "_recovery": (CLEAR, CLOUDY),
 """Rows of the paper that a measure sets to 0 or 100 by its definition."""
 
 
-def table3_blocks(
+def table3_tables(
     ledgers: Sequence[Ledger],
     protocol: Protocol,
     *,
-    table: pd.DataFrame | None = None,
+    scores: pd.DataFrame | None = None,
     published: bool = False,
     details: bool = False,
-) -> list[Block]:
+) -> list[Table]:
     """Tab. 3, what each method recovers, and with several segmenters how they rank the methods.
 
     Args:
         ledgers: Runs on one dataset.
         protocol: Which to report.
-        table: What ``table3`` gives for them, if at hand.
+        scores: What ``table3`` returns for them, if already computed.
         published: Add the paper's rows; only the ``official`` protocol can be put beside them.
         details: Add Fig. 6 as a table, agreement, classes, and Tab. 3 of each of several
             segmenters.
@@ -73,61 +72,60 @@ def table3_blocks(
     """
     if not segmenters_of(ledgers):
         return []
-    if table is None:
-        table = table3(ledgers, protocol)
-    page = _Page.of(ledgers, protocol, table, published)
-    blocks = [
-        page.over_bins("Tab. 3: mIoU and PA in %", "", ("clear", "input", *_METHODS)),
-        page.over_bins(
+    if scores is None:
+        scores = table3(ledgers, protocol)
+    runs = _SegmentedRuns.of(ledgers, protocol, scores, published)
+    recovery_notes = [
+        "Recovery: 100 (method − Cloudy) / (Cloud-Free − Cloudy), on the method's scenes.",
+        *(["Recovery is the mean over the segmenters' recoveries."] if runs.several else []),
+        *_nothing_to_recover(scores),
+    ]
+    tables = [
+        runs.over_bins("Tab. 3: mIoU and PA in %", "", ("clear", "input", *_METHODS)),
+        runs.over_bins(
             "Recovery in %: from Cloudy (0) to Cloud-Free (100)",
             "_recovery",
             _METHODS,
-            notes=[
-                "Recovery: 100 (method − Cloudy) / (Cloud-Free − Cloudy), on the method's scenes.",
-                *(["Recovery is the mean of what each segmenter gives."] if page.several else []),
-                *_nothing_to_recover(page.table),
-            ],
+            notes=recovery_notes,
         ),
     ]
-    ranks = rank_table(ledgers, page.table)
-    blocks += [_rank_block(page, ranks)] if min(ranks.shape) > 1 else []
-    return blocks + (_details(page) if details else [])
+    ranks = rank_table(ledgers, scores)
+    tables += [_rank_table(runs, ranks)] if min(ranks.shape) > 1 else []
+    return tables + (_detail_tables(runs) if details else [])
 
 
-def _details(page: _Page) -> list[Block]:
-    blocks = [
-        page.over_bins(
+def _detail_tables(runs: _SegmentedRuns) -> list[Table]:
+    images = ("clear", "input", "measured")
+    return [
+        runs.over_bins(
             "Fig. 6 as a table: points below Cloud-Free, on the same scenes",
             "_discrepancy",
             ("input", *_METHODS),
         ),
-        page.over_bins(
-            "Agreement in % with what the segmenter takes the clear image for",
+        runs.over_bins(
+            "Agreement in % with the segmenter's prediction for the clear image",
             "_agreement",
             ("input", "measured"),
-            notes=_unread_notes(page),
+            notes=_unread_notes(runs),
         ),
-        _class_block(page),
+        _class_table(runs),
+        *(
+            runs.over_bins("Tab. 3: mIoU and PA in %", "", images, segmenter)
+            for segmenter in runs.segmenters
+            if runs.several
+        ),
     ]
-    if page.several:
-        blocks += [
-            page.over_bins(
-                "Tab. 3: mIoU and PA in %", "", ("clear", "input", "measured"), segmenter
-            )
-            for segmenter in page.segmenters
-        ]
-    return blocks
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
-    """What all blocks of one protocol are made from.
+class _SegmentedRuns:
+    """What all tables of one protocol are made from.
 
     Attributes:
         ledgers: Runs on one dataset.
         protocol: Which to report.
         segmenters: Keys to names.
-        table: Tab. 3, per segmenter.
+        scores: Tab. 3, per segmenter.
         spread: Its mean, lowest and highest figures over segmenters.
         paper: The paper's rows; empty if they are not asked for.
     """
@@ -135,26 +133,21 @@ class _Page:
     ledgers: Sequence[Ledger]
     protocol: Protocol
     segmenters: Mapping[str, str]
-    table: pd.DataFrame
+    scores: pd.DataFrame
     spread: pd.DataFrame
     paper: pd.DataFrame
 
     @classmethod
     def of(
-        cls, ledgers: Sequence[Ledger], protocol: Protocol, table: pd.DataFrame, published: bool
-    ) -> _Page:
+        cls, ledgers: Sequence[Ledger], protocol: Protocol, scores: pd.DataFrame, published: bool
+    ) -> _SegmentedRuns:
         paper = published_rows()
-        shown = published and protocol.name == "official"
-        if shown:
+        if published and protocol.name == "official":
             refuse_published(ledgers)
-        return cls(
-            ledgers,
-            protocol,
-            segmenters_of(ledgers),
-            table,
-            over_segmenters(table),
-            paper if shown else paper.iloc[:0],
-        )
+        else:
+            paper = paper.iloc[:0]
+        spread = over_segmenters(scores)
+        return cls(ledgers, protocol, segmenters_of(ledgers), scores, spread, paper)
 
     @property
     def several(self) -> bool:
@@ -170,17 +163,17 @@ class _Page:
     def notes(self, metrics: Sequence[str], segmenter: str | None = None) -> list[str]:
         """Signatures, segmenters, scenes, absent classes, coverage."""
         keys = list(self.segmenters) if segmenter is None else [segmenter]
-        table = self.table[self.table["segmenter"] == keys[0]]
-        clear = table[table["kind"] == "clear"].set_index("cover_bin")
+        scores = self.scores[self.scores["segmenter"] == keys[0]]
+        clear = scores[scores["kind"] == "clear"].set_index("cover_bin")
         counts = (f"{_bin(name)} {clear.scenes[name]} / {clear.aois[name]}" for name in BINS)
         unsegmented = [run.name for run in self.ledgers if not run.segmenters]
         return [
             *(signature(metric, self.protocol, keys) for metric in metrics),
             f"Segmenter{'s' * (len(keys) > 1)}: {', '.join(self.segmenters[key] for key in keys)}.",
             f"Scenes / AOIs of known land: {', '.join(counts)}.",
-            *_left_out_notes(table, "absent", "In no mean, as not in the truth"),
+            *_left_out_notes(scores, "absent", "Excluded from means (not in the truth)"),
             *(
-                f"{name} was read by no segmenter; evaluate it again with --segmenter."
+                f"{name} was not segmented; evaluate it again with --segmenter."
                 for name in unsegmented
             ),
             *coverage_notes(self.ledgers),
@@ -194,17 +187,17 @@ class _Page:
         segmenter: str | None = None,
         *,
         notes: Sequence[str] = (),
-    ) -> Block:
-        """A block of mIoU and PA per bin and overall; with several segmenters also their spread."""
-        table = self.spread if segmenter is None else self.table
-        rows = table[
-            table["kind"].isin(kinds) & (table["segmenter"] == segmenter if segmenter else True)
-        ]
+    ) -> Table:
+        """MIoU and PA per bin and overall; with several segmenters also their spread."""
+        rows = self.spread
+        if segmenter is not None:
+            rows = self.scores[self.scores["segmenter"] == segmenter]
+        rows = rows[rows["kind"].isin(kinds)]
         paper = self.paper if "published" in kinds else self.paper.iloc[:0]
         paper = paper[~paper["row"].isin([f"{name} (published)" for name in _FIXED[measure]])]
         columns = [(name, f"{score}{measure}") for name in BINS for score in SCORES]
         prefix = "agreement " if measure == "_agreement" else ""
-        return Block(
+        return Table(
             self.title(title, segmenter),
             ["Method", *(f"{_bin(name)} {NAME[score]}" for name in BINS for score in SCORES)],
             *_cells(pd.concat([rows, paper]), "cover_bin", columns, spread=self.several),
@@ -219,11 +212,11 @@ class _Page:
 def _cells(
     table: pd.DataFrame, by: str, columns: Sequence[tuple[str, str]], *, spread: bool
 ) -> tuple[list[list[str]], list[str]]:
-    """Rows and kinds of a block: a method's figures, then their lowest and highest if asked for.
+    """Rows and kinds of a table: a method's figures, then their lowest and highest if asked for.
 
     Args:
         table: Of the form of ``over_segmenters``, or one segmenter's.
-        by: Column whose values make up the columns of the block.
+        by: Column whose values make up the columns.
         columns: A value of ``by`` and the figure to take.
         spread: Whether to show the spread over segmenters.
     """
@@ -246,84 +239,84 @@ def _bin(name: str) -> str:
     return "Overall" if name == OVERALL else f"{name.replace('-', '–')} %"
 
 
-def _left_out_notes(table: pd.DataFrame, column: str, words: str) -> list[str]:
+def _left_out_notes(scores: pd.DataFrame, column: str, words: str) -> list[str]:
     """One line for the dataset, and one for each run whose scenes lack other classes."""
-    found = left_out(table, column)
-    usual = next(iter(found.values()))  # of the clear images, which come first
+    by_row = left_out(scores, column)
+    usual = next(iter(by_row.values()))  # of the clear images, which come first
     lines = {words: usual}
-    lines |= {f"{words}, {row}": bins for row, bins in found.items() if bins != usual}
+    lines |= {f"{words}, {row}": bins for row, bins in by_row.items() if bins != usual}
     return [f"{text}: {_in_bins(bins)}." for text, bins in lines.items() if bins]
 
 
 def _in_bins(classes: Mapping[str, Sequence[str]]) -> str:
-    return "; ".join(f"{_bin(name)} {', '.join(some)}" for name, some in classes.items())
+    return "; ".join(f"{_bin(name)} {', '.join(names)}" for name, names in classes.items())
 
 
-def _unread_notes(page: _Page) -> list[str]:
+def _unread_notes(runs: _SegmentedRuns) -> list[str]:
     return [
         note
-        for segmenter, name in page.segmenters.items()
+        for segmenter, name in runs.segmenters.items()
         for note in _left_out_notes(
-            page.table[page.table["segmenter"] == segmenter],
+            runs.scores[runs.scores["segmenter"] == segmenter],
             "unread",
-            f"In no mean, as {name} reads it in no clear image",
+            f"Excluded from means (never predicted by {name} in a clear image)",
         )
     ]
 
 
-def _nothing_to_recover(table: pd.DataFrame) -> list[str]:
-    """A line for each segmenter that tells hardly more from clear images than from cloudy ones."""
-    cloudy = table[(table["kind"] == "input") & (table["scenes"] > 0)]
+def _nothing_to_recover(scores: pd.DataFrame) -> list[str]:
+    """A line for each segmenter that scores hardly better on clear images than on cloudy ones."""
+    cloudy = scores[(scores["kind"] == "input") & (scores["scenes"] > 0)]
     lines = []
     for segmenter, rows in cloudy.groupby("segmenter", sort=False):
-        missing = rows.set_index("cover_bin")[[f"{score}_recovery" for score in SCORES]].isna()
-        places = [
-            f"{_bin(name)} {NAME[score]}"
-            for name in missing.index
+        missing = [
+            f"{_bin(line['cover_bin'])} {NAME[score]}"
+            for line in rows.to_dict("records")
             for score in SCORES
-            if missing.at[name, f"{score}_recovery"]
+            if pd.isna(line[f"{score}_recovery"])
         ]
-        if places:
+        if missing:
             lines.append(
-                f"No recovery in {', '.join(places)}: there segmenter {segmenter} tells less than "
-                f"{LEAST_WAY:g} point more from Cloud-Free than from Cloudy."
+                f"No recovery in {', '.join(missing)}: there segmenter {segmenter} scores less "
+                f"than {LEAST_WAY:g} point higher on Cloud-Free than on Cloudy."
             )
     return lines
 
 
-def _class_block(page: _Page) -> Block:
+def _class_table(runs: _SegmentedRuns) -> Table:
     """IoU and recall per class."""
-    table = class_table(page.ledgers, page.protocol)
+    scores = class_table(runs.ledgers, runs.protocol)
     columns = [(name, score) for name in LAND_COVER for score in ("iou", "recall")]
-    clear = table[(table["kind"] == "clear")].drop_duplicates("land_cover")
-    held = (f"{name} {count}" for name, count in clear[["land_cover", "pixels"]].itertuples(False))
-    return Block(
-        page.title("IoU and recall of each class in %, all scenes"),
+    clear = scores[scores["kind"] == "clear"].drop_duplicates("land_cover")
+    counts = zip(clear["land_cover"], clear["pixels"], strict=True)
+    pixels = ", ".join(f"{name} {count}" for name, count in counts)
+    return Table(
+        runs.title("IoU and recall of each class in %, all scenes"),
         ["Method", *(f"{name} {NAME[score]}" for name, score in columns)],
-        *_cells(over_segmenters(table), "land_cover", columns, spread=page.several),
-        [*page.notes(["IoU", "recall"]), f"Pixels in the truth: {', '.join(held)}."],
+        *_cells(over_segmenters(scores), "land_cover", columns, spread=runs.several),
+        [*runs.notes(["IoU", "recall"]), f"Pixels in the truth: {pixels}."],
     )
 
 
-def _rank_block(page: _Page, ranks: pd.DataFrame) -> Block:
-    """Places by overall mIoU with each segmenter, and whether they agree."""
-    rows = [[str(name), *map(str, places)] for name, *places in ranks.itertuples()]
+def _rank_table(runs: _SegmentedRuns, ranks: pd.DataFrame) -> Table:
+    """Ranks by overall mIoU with each segmenter, and whether they agree."""
+    rows = [[str(name), *map(str, own)] for name, *own in ranks.itertuples()]
     pairs = swapped(ranks)
     more = f"; and {len(pairs) - _MOST_PAIRS} more pairs" if len(pairs) > _MOST_PAIRS else ""
     verdict = (
-        f"The ranking hangs on the segmenter: {'; '.join(pairs[:_MOST_PAIRS])}{more}."
+        f"The ranking depends on the segmenter: {'; '.join(pairs[:_MOST_PAIRS])}{more}."
         if pairs
         else "All segmenters rank the methods alike."
     )
-    unranked = len(page.ledgers) - len(ranks)
-    return Block(
-        f"Rank by overall mIoU with each segmenter, protocol {page.protocol.name}",
-        ["Method", *page.segmenters.values()],
+    unranked = len(runs.ledgers) - len(ranks)
+    return Table(
+        f"Rank by overall mIoU with each segmenter, protocol {runs.protocol.name}",
+        ["Method", *runs.segmenters.values()],
         rows,
         ["measured"] * len(rows),
         [
             verdict,
             *(["Incomplete runs and runs without a segmenter have no rank."] if unranked else []),
-            *page.notes(["mIoU"]),
+            *runs.notes(["mIoU"]),
         ],
     )

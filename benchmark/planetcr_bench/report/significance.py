@@ -8,21 +8,22 @@ from typing import Final
 
 import pandas as pd
 
-from planetcr_bench.analysis.segmentation import segmenters_of
-from planetcr_bench.analysis.significance import (
+from planetcr_bench.analysis.intervals import (
     ENOUGH,
     LEVEL,
     RESAMPLES,
     SEED,
-    Difference,
     Estimate,
+)
+from planetcr_bench.analysis.segmentation import segmenters_of
+from planetcr_bench.analysis.significance import (
+    Difference,
     MetricComparison,
     detectable_difference,
 )
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
-from planetcr_bench.report.scores import coverage_notes
-from planetcr_bench.report.table import Block, number
+from planetcr_bench.report.table import Table, number, run_table
 from planetcr_bench.results.aggregate import in_paper_order, input_note, method_label
 from planetcr_bench.results.ledger import Ledger
 
@@ -30,51 +31,46 @@ _SHOWN: Final = 6
 """Runs of which every pair is printed; of more, the best against every other."""
 
 
-def statistic_blocks(
+def statistic_tables(
     ledgers: Sequence[Ledger], protocol: Protocol, comparisons: Sequence[MetricComparison]
-) -> list[Block]:
+) -> list[Table]:
     """Scores with their intervals and ties, and paired differences of every score."""
     several = any(comparison.pairs for comparison in comparisons)
-    pairs = [_pair_block(ledgers, protocol, comparisons)] if several else []
-    return [_interval_block(ledgers, protocol, comparisons), *pairs]
+    pairs = [_pair_table(ledgers, protocol, comparisons)] if several else []
+    return [_interval_table(ledgers, protocol, comparisons), *pairs]
 
 
-def _interval_block(
+def _interval_table(
     ledgers: Sequence[Ledger], protocol: Protocol, comparisons: Sequence[MetricComparison]
-) -> Block:
+) -> Table:
     runs = in_paper_order(ledgers)
+    labels = [_label(comparison, ledgers) for comparison in comparisons]
     rows = [
-        [
-            method_label(run),
-            *(cell for comparison in comparisons for cell in _cells(comparison, run.name)),
-        ]
+        [method_label(run), *(cell for c in comparisons for cell in _cells(c, run.name))]
         for run in runs
     ]
     bold = {
-        (row, 2 * position + 1)
+        (row, 2 * column + 1)
         for row, run in enumerate(runs)
-        for position, comparison in enumerate(comparisons)
+        for column, comparison in enumerate(comparisons)
         if run.name in comparison.best
     }
-    return Block(
-        f"Scores with 95 % intervals over AOIs, protocol {protocol.name}",
-        [
-            "Method",
-            *(name for comparison in comparisons for name in (_label(comparison, ledgers), "AOIs")),
-        ],
+    return run_table(
+        "Scores with 95 % intervals over AOIs",
+        ["Method", *(name for label in labels for name in (label, "AOIs"))],
         rows,
-        ["measured"] * len(rows),
-        [*_notes(ledgers, protocol, comparisons), *coverage_notes(ledgers)],
-        frozenset(bold),
+        ledgers=ledgers,
+        protocol=protocol,
+        notes=_notes(ledgers, protocol, comparisons),
+        bold=frozenset(bold),
     )
 
 
 def _cells(comparison: MetricComparison, name: str) -> tuple[str, str]:
-    """A score with its interval and letters, and how many AOIs it hangs on."""
+    """A score with its interval and letters, and its effective number of AOIs: ``3.9 of 12``."""
     estimate, letters = comparison.estimates[name], comparison.letters.get(name, "")
-    return " ".join([interval(estimate, comparison.metric), *filter(None, [letters])]), weight(
-        estimate
-    )
+    effective = f"{number(estimate.effective, digits=1)} of {estimate.aois}"
+    return f"{interval(estimate, comparison.metric)} {letters}".rstrip(), effective
 
 
 def interval(estimate: Estimate, metric: str) -> str:
@@ -86,17 +82,12 @@ def interval(estimate: Estimate, metric: str) -> str:
     return f"{value} [{low}, {high}]" if math.isfinite(estimate.high - estimate.low) else value
 
 
-def weight(estimate: Estimate) -> str:
-    """How many AOIs a score hangs on: ``3.9 of 12``."""
-    return f"{number(estimate.effective, digits=1)} of {estimate.aois}"
-
-
 def _label(comparison: MetricComparison, ledgers: Sequence[Ledger]) -> str:
-    if comparison.segmenter is None:
-        return METRICS[comparison.metric].title
-    segmenters = segmenters_of(ledgers)
-    name = f", {segmenters[comparison.segmenter]}" if len(segmenters) > 1 else ""
-    return f"{METRICS[comparison.metric].title}{name}"
+    """Heading of a score, with the segmenter's name where there are several."""
+    title, segmenters = METRICS[comparison.metric].title, segmenters_of(ledgers)
+    if comparison.segmenter is None or len(segmenters) == 1:
+        return title
+    return f"{title}, {segmenters[comparison.segmenter]}"
 
 
 def _notes(
@@ -114,12 +105,12 @@ def _notes(
 def _interval_notes(comparisons: Sequence[MetricComparison]) -> list[str]:
     aois = comparisons[0].aois
     if aois < 2:
-        return ["One AOI: nothing can be said of other places, so there are no intervals."]
+        return ["One AOI: its scores say nothing about other places, so there are no intervals."]
     wide = (
         f", widened to the bootstrap-t quantile of {RESAMPLES} resamples, seed {SEED}, where "
-        "that is larger; the leaderboard has Student's t alone."
+        "that is larger; the leaderboard uses Student's t alone."
         if aois >= ENOUGH
-        else f"; fewer than {ENOUGH} AOIs do not tell whether that is wide enough."
+        else f"; with fewer than {ENOUGH} AOIs, whether that is wide enough cannot be checked."
     )
     how = (
         f"95 % intervals over {aois} AOIs: jackknife, one AOI left out at a time, MAE on a log "
@@ -129,79 +120,81 @@ def _interval_notes(comparisons: Sequence[MetricComparison]) -> list[str]:
 
 
 _EFFECTIVE: Final = (
-    "AOIs: the effective number that a score hangs on (Kish), the squared sum of the AOIs' errors "
-    "over the sum of their squares; of their scenes, for a mean of scenes' PSNR."
+    "AOIs: effective number of AOIs (Kish), the squared sum of their errors over the sum of their "
+    "squares; for a mean of scenes' PSNR, of the AOIs' numbers of scenes."
 )
 
 
 def _freedom(comparisons: Sequence[MetricComparison]) -> str:
+    """Lowest and highest degrees of freedom, in words."""
     freedoms = [
         estimate.freedom for comparison in comparisons for estimate in comparison.estimates.values()
     ]
-    ends = sorted({f"{value:.1f}".removesuffix(".0") for value in freedoms if math.isfinite(value)},
-                  key=float)  # fmt: skip
-    return " to ".join(dict.fromkeys([ends[0], ends[-1]])) if ends else "–"
+    finite = sorted(value for value in freedoms if math.isfinite(value))
+    ends = [f"{value:.1f}".removesuffix(".0") for value in (finite[:1] + finite[-1:])]
+    return " to ".join(dict.fromkeys(ends)) or "–"
 
 
 def _detectable_notes(
     comparisons: Sequence[MetricComparison], ledgers: Sequence[Ledger]
 ) -> list[str]:
     """The detectable difference of each score, of one pair alone and corrected for all."""
-    shown = []
+    gaps = []
     for comparison in comparisons:
-        gaps = [
-            detectable_difference(comparison.pairs, corrected=corrected)
-            for corrected in (False, True)
-        ]
         metric = METRICS[comparison.metric]
         alone, corrected = (
-            f"{number(gap, digits=metric.digits)}{metric.difference_unit}" for gap in gaps
+            detectable_difference(comparison.pairs, corrected=corrected)
+            for corrected in (False, True)
         )
-        if math.isfinite(gaps[0]):
-            among = f" ({corrected})" if len(comparison.pairs) > 1 else ""
-            shown.append(f"{_plain(comparison, ledgers)} {alone}{among}")
-    if not shown:
+        if math.isfinite(alone):
+            text, corrected_text = (
+                f"{number(gap, digits=metric.digits)}{metric.difference_unit}"
+                for gap in (alone, corrected)
+            )
+            among = f" ({corrected_text})" if len(comparison.pairs) > 1 else ""
+            gaps.append(f"{_short_label(comparison, ledgers)} {text}{among}")
+    if not gaps:
         return []
     pairs = max(len(comparison.pairs) for comparison in comparisons)
     among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
     head = (
         f"Detectable differences with {comparisons[0].aois} AOIs, below which most gaps cannot be"
     )
-    return [f"{head} seen{among}: {', '.join(shown)}."]
+    return [f"{head} seen{among}: {', '.join(gaps)}."]
 
 
-def _plain(comparison: MetricComparison, ledgers: Sequence[Ledger]) -> str:
-    name, _, segmenter = _label(comparison, ledgers).partition(", ")
-    return f"{name.split()[0]}{f' by {segmenter}' if segmenter else ''}"
+def _short_label(comparison: MetricComparison, ledgers: Sequence[Ledger]) -> str:
+    """Name of a score without its unit: ``mIoU by resnet18 4af9b65d``."""
+    title, _, segmenter = _label(comparison, ledgers).partition(", ")
+    return f"{title.split()[0]}{f' by {segmenter}' if segmenter else ''}"
 
 
-def _pair_block(
+def _pair_table(
     ledgers: Sequence[Ledger], protocol: Protocol, comparisons: Sequence[MetricComparison]
-) -> Block:
+) -> Table:
     rows = [
-        [
-            f"{pair.first} − {pair.second}",
-            _label(comparison, ledgers),
-            number(pair.value, sign=True, digits=METRICS[comparison.metric].digits),
-            (
-                f"{number(pair.low, sign=True, digits=METRICS[comparison.metric].digits)} to "
-                f"{number(pair.high, sign=True, digits=METRICS[comparison.metric].digits)}"
-            ),
-            _p(pair.p),
-            _p(pair.p_holm),
-        ]
+        _pair_row(pair, METRICS[comparison.metric].digits, label)
         for comparison in comparisons
+        for label in [_label(comparison, ledgers)]
         for pair in _shown_pairs(comparison)
     ]
     few = len(comparisons[0].letters) <= _SHOWN
     which = "every pair" if few else "the best against every other"
-    return Block(
+    return Table(
         f"Paired differences, {which}, protocol {protocol.name}",
         ["Runs", "score", "difference", "95 % interval", "p", "p (Holm)"],
         rows,
         ["measured"] * len(rows),
         [protocol.signature("all"), *_pair_notes(comparisons), input_note(ledgers)],
     )
+
+
+def _pair_row(pair: Difference, digits: int, label: str) -> list[str]:
+    value, low, high = (
+        number(end, sign=True, digits=digits) for end in (pair.value, pair.low, pair.high)
+    )
+    names = f"{pair.first} − {pair.second}"
+    return [names, label, value, f"{low} to {high}", _p(pair.p), _p(pair.p_holm)]
 
 
 def _pair_notes(comparisons: Sequence[MetricComparison]) -> list[str]:
@@ -231,19 +224,24 @@ def statistic_frame(protocol: Protocol, comparisons: Sequence[MetricComparison])
     """Everything at full precision: a row per run and score, and a row per pair and score."""
     rows: list[dict[str, object]] = []
     for comparison in comparisons:
-        facts: dict[str, object] = {"protocol": protocol.name, "metric": comparison.metric}
-        facts |= {"segmenter": comparison.segmenter, "aois": comparison.aois}
+        score: dict[str, object] = {"protocol": protocol.name, "metric": comparison.metric}
+        score |= {"segmenter": comparison.segmenter, "aois": comparison.aois}
         for name, estimate in comparison.estimates.items():
-            figures = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-            figures |= {"freedom": estimate.freedom, "effective_aois": estimate.effective}
-            own = {"run": name, "aois": estimate.aois}
-            rows.append({**facts, **own, **figures, "letters": comparison.letters.get(name)})
+            rows.append({
+                **score, "aois": estimate.aois, "run": name, **_interval_cells(estimate),
+                "effective_aois": estimate.effective, "letters": comparison.letters.get(name),
+            })  # fmt: skip
         for pair in comparison.pairs:
-            figures = {"value": pair.value, "low": pair.low, "high": pair.high}
-            figures |= {"freedom": pair.freedom}
-            ps = {"p": pair.p, "p_holm": pair.p_holm}
-            rows.append({**facts, "run": pair.first, "minus": pair.second, **figures, **ps})
+            names = {"run": pair.first, "minus": pair.second}
+            rows.append({
+                **score, **names, **_interval_cells(pair), "p": pair.p, "p_holm": pair.p_holm
+            })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _interval_cells(result: Estimate | Difference) -> dict[str, float]:
+    ends = {"low": result.low, "high": result.high}
+    return {"value": result.value, **ends, "freedom": result.freedom}
 
 
 def best_of(comparisons: Sequence[MetricComparison]) -> dict[str, list[str]]:

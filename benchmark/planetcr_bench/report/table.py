@@ -7,9 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
+from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.results.aggregate import coverage, in_paper_order, input_note, rounding_note
+from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.untrusted import printable
 
 DIGITS: Final = 4
@@ -17,7 +20,7 @@ DIGITS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Table:
     """A table of ready-made text.
 
     Attributes:
@@ -45,6 +48,39 @@ class Block:
         ]
 
 
+def run_table(
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    ledgers: Sequence[Ledger],
+    protocol: Protocol,
+    notes: Sequence[str],
+    kinds: Sequence[str] = (),
+    bold: frozenset[tuple[int, int]] = frozenset(),
+) -> Table:
+    """Make a table of runs: its title names the protocol, its last notes are coverage notes."""
+    return Table(
+        f"{title}, protocol {protocol.name}",
+        header,
+        rows,
+        kinds or ["measured"] * len(rows),
+        [*notes, *coverage_notes(ledgers)],
+        bold,
+    )
+
+
+def coverage_notes(ledgers: Sequence[Ledger]) -> list[str]:
+    """Notes under every table of runs: input windows, incomplete runs, simulation elsewhere."""
+    rounding = rounding_note(ledgers)
+    incomplete = [
+        f"{run.name} is incomplete: {coverage(run)}."
+        for run in in_paper_order(ledgers)
+        if not run.provenance["complete"]
+    ]
+    return [input_note(ledgers), *incomplete, *([rounding] if rounding else [])]
+
+
 def number(value: object, *, sign: bool = False, digits: int = DIGITS) -> str:
     """A figure as text: a dash where nothing was measured, ∞ for a perfect match."""
     if not isinstance(value, int | float) or math.isnan(value):
@@ -55,12 +91,12 @@ def number(value: object, *, sign: bool = False, digits: int = DIGITS) -> str:
     return f"{rounded:+.{digits}f}" if sign else f"{rounded:.{digits}f}"
 
 
-def to_markdown(block: Block) -> str:
-    """A block as a Markdown table under its title."""
-    lines = [f"**{block.title}**", "", _pipes(block.header)]
-    lines.append(_pipes([":--", *["--:"] * (len(block.header) - 1)]))
-    lines += [_pipes(row) for row in block.rows]
-    lines += ["", *(f"_{note}_  " for note in block.notes)]
+def to_markdown(table: Table) -> str:
+    """Markdown, under the title."""
+    lines = [f"**{table.title}**", "", _pipes(table.header)]
+    lines.append(_pipes([":--", *["--:"] * (len(table.header) - 1)]))
+    lines += [_pipes(row) for row in table.rows]
+    lines += ["", *(f"_{note}_  " for note in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -95,23 +131,23 @@ _LATEX: Final = str.maketrans(
 )
 
 
-def to_latex(block: Block) -> str:
-    """A block as a LaTeX table; needs the package booktabs."""
-    breaks = block.breaks()
+def to_latex(table: Table) -> str:
+    """LaTeX; needs the package booktabs."""
+    breaks = table.breaks()
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{block.title.translate(_LATEX)}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(block.header) - 1)}}}",
+        rf"\caption{{{table.title.translate(_LATEX)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
         r"\toprule",
-        _ampersands(block.header),
+        _ampersands(table.header),
         r"\midrule",
     ]
-    for index, row in enumerate(block.rows):
-        bold = {column for line, column in block.bold if line == index}
+    for index, row in enumerate(table.rows):
+        bold = {column for line, column in table.bold if line == index}
         lines += [r"\midrule"] * (index in breaks) + [_ampersands(row, bold)]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {note.translate(_LATEX)}" for note in block.notes]
+    lines += [rf"\par\footnotesize {note.translate(_LATEX)}" for note in table.notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
@@ -121,20 +157,22 @@ def _ampersands(cells: Sequence[str], bold: Collection[int] = ()) -> str:
     return " & ".join(shown) + r" \\"
 
 
-def to_rich(block: Block) -> Table:
-    """A block for the terminal."""
-    table = Table(
-        title=Text(printable(block.title)),
-        caption=Text("\n".join(map(printable, block.notes))),
+def to_rich(table: Table) -> RichTable:
+    """A table for the terminal."""
+    printed = RichTable(
+        title=Text(printable(table.title)),
+        caption=Text("\n".join(map(printable, table.notes))),
         title_justify="left",
         caption_justify="left",
         title_style="bold",
     )
-    for index, name in enumerate(block.header):
-        table.add_column(Text(printable(name)), justify="right" if index else "left", no_wrap=True)
-    breaks = {index - 1 for index in block.breaks()}
+    for index, name in enumerate(table.header):
+        printed.add_column(
+            Text(printable(name)), justify="right" if index else "left", no_wrap=True
+        )
+    breaks = {index - 1 for index in table.breaks()}
     styles = {"published": "dim italic", "gain": "cyan", "input": "dim", "spread": "dim"}
-    for index, (row, kind) in enumerate(zip(block.rows, block.kinds, strict=True)):
+    for index, (row, kind) in enumerate(zip(table.rows, table.kinds, strict=True)):
         cells = [Text(printable(cell)) for cell in row]
-        table.add_row(*cells, style=styles.get(kind), end_section=index in breaks)
-    return table
+        printed.add_row(*cells, style=styles.get(kind), end_section=index in breaks)
+    return printed

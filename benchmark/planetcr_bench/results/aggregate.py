@@ -29,7 +29,7 @@ FLOOR: Final = "Cloud-Free against itself"
 INPUT: Final = "Cloudy (input)"
 """Name of the row that scores the cloudy image."""
 
-_BEHIND: Final = ["pixels", "scenes", "aois"]
+_COUNTS: Final = ["pixels", "scenes", "aois"]
 
 
 def score_groups(
@@ -52,16 +52,20 @@ def score_groups(
         metrics: Names of metrics; of one whose sums the rows lack, every score is nan.
 
     Returns:
-        One row per group that has pixels, indexed by ``by``: a column for each metric, and what
-        stands behind them: ``pixels``, ``scenes``, ``aois``.
+        One row per group that has pixels, indexed by ``by``: a column for each metric, and their
+        ``pixels``, ``scenes`` and ``aois``.
     """
     keys = list(by) or ["all"]
     names = {column for name in metrics for column in METRICS[name].columns_of(of)}
     needed = dict.fromkeys([*names, "pixels", "scene", "aoi", "cloud_cover", *by])
-    rows = frame.loc[frame["protocol"] == protocol.name, [name for name in needed if name in frame]]
-    rows = rows.assign(all="all", cover_bin=cover_bins(rows))  # the columns of segmenters are many
+    present = [name for name in needed if name in frame]  # not the many columns of segmenters
+    rows = frame.loc[frame["protocol"] == protocol.name, present].copy()
+    if "cover_bin" in keys:
+        rows["cover_bin"] = cover_bins(rows)
+    if not by:
+        rows["all"] = "all"
     grouped = rows.groupby(keys, observed=True)
-    behind = pd.DataFrame(
+    counts = pd.DataFrame(
         {
             "pixels": grouped["pixels"].sum(),
             "scenes": grouped["scene"].nunique(),
@@ -75,7 +79,7 @@ def score_groups(
         scenes = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)[columns].sum()
         figures = _figures(scenes, protocol, of, metrics)
         figures = figures.groupby(level=keys, observed=True).mean()
-    return figures.join(behind)
+    return figures.join(counts)
 
 
 def _figures(
@@ -206,7 +210,7 @@ def _mark(run: Ledger) -> str:
 
 
 def input_note(ledgers: Sequence[Ledger]) -> str:
-    """A sentence under every table of runs: what the networks saw."""
+    """A sentence under every table of runs: the networks' input windows."""
     names_by_tag: dict[str, list[str]] = {}
     for run in in_paper_order(ledgers):
         names = names_by_tag.setdefault(input_window(run), [])
@@ -348,7 +352,7 @@ def table2(
     Args:
         ledgers: Runs on one dataset.
         protocol: Which to report.
-        pool: How per-class figures are put together, if not as the protocol does.
+        pool: How per-class figures are averaged, if not as in the protocol.
 
     Returns:
         One line per row of the table: ``row`` (its name), ``kind`` (``input``, ``measured`` or
@@ -401,7 +405,7 @@ def _runs(ledgers: Sequence[Ledger]) -> list[tuple[str, str, Ledger, Of]]:
     return runs
 
 
-def score_table(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) -> pd.DataFrame:
+def overall_scores(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) -> pd.DataFrame:
     """Overall scores of the input and of each method, pooled as asked.
 
     Returns:
@@ -411,10 +415,10 @@ def score_table(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) -> pd
         score_groups(ledger.frame, protocol, of=of, pool=pool).assign(row=label, kind=kind)
         for label, kind, ledger, of in _runs(ledgers)
     ]
-    return pd.concat(parts, ignore_index=True)[["row", "kind", *HEADLINE, *_BEHIND]]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", *HEADLINE, *_COUNTS]]
 
 
-def further_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+def further_scores(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
     """Overall scores in the metrics beside the paper's, of the input and of each method.
 
     Returns:
@@ -429,7 +433,7 @@ def further_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame
     return pd.concat(parts, ignore_index=True)[["row", "kind", *names]]
 
 
-def group_table(
+def group_scores(
     ledgers: Sequence[Ledger], protocol: Protocol, by: str, order: Sequence[str]
 ) -> pd.DataFrame:
     """Scores per group of one column, of the input and of each method.
@@ -446,16 +450,16 @@ def group_table(
     parts = []
     for label, kind, ledger, of in _runs(ledgers):
         part = score_groups(ledger.frame, protocol, [by], of=of).reindex(list(order))
-        part[_BEHIND] = part[_BEHIND].fillna(0).astype(int)
+        part[_COUNTS] = part[_COUNTS].fillna(0).astype(int)
         parts.append(part.rename_axis(by).reset_index().assign(row=label, kind=kind))
-    return pd.concat(parts, ignore_index=True)[["row", "kind", by, *HEADLINE, *_BEHIND]]
+    return pd.concat(parts, ignore_index=True)[["row", "kind", by, *HEADLINE, *_COUNTS]]
 
 
-def cover_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """Fig. 5 as a table: :func:`group_table` over the five cloud-cover bins."""
-    return group_table(ledgers, protocol, "cover_bin", COVER_BINS)
+def cover_scores(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Fig. 5 as a table: :func:`group_scores` over the five cloud-cover bins."""
+    return group_scores(ledgers, protocol, "cover_bin", COVER_BINS)
 
 
-def region_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
-    """Scores under cloud, at its edge and in clear pixels: :func:`group_table` over regions."""
-    return group_table(ledgers, protocol, "region", REGIONS)
+def region_scores(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
+    """Scores under cloud, at its edge and in clear pixels: :func:`group_scores` over regions."""
+    return group_scores(ledgers, protocol, "region", REGIONS)

@@ -365,9 +365,9 @@ def with_truth(ledger: Ledger) -> Ledger:
 
 def test_thickness_is_a_grouping_of_the_runs_that_know_it() -> None:
     blind, other = make_ledger("blind", scenes=3), make_ledger("told", scenes=3, seed=2)
-    assert ErrorAnalysis([blind], FULL).told is None
+    assert ErrorAnalysis([blind], FULL).with_optical_thickness is None
     told = with_truth(other)
-    known_runs = ErrorAnalysis([blind, told], FULL).told
+    known_runs = ErrorAnalysis([blind, told], FULL).with_optical_thickness
     assert known_runs is not None
     assert [run.name for run in known_runs.ledgers] == ["told"]
     table = known_runs.failures("thickness")

@@ -55,7 +55,7 @@ from planetcr_bench.report.report import (
 )
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
-from planetcr_bench.report.segmentation import table3_blocks
+from planetcr_bench.report.segmentation import table3_tables
 from planetcr_bench.report.table import number, to_markdown
 from planetcr_bench.results.aggregate import check_comparable
 from planetcr_bench.results.ledger import Ledger, ledger_table, write_ledger
@@ -263,12 +263,12 @@ def test_nothing_is_recovered_where_the_clear_image_tells_no_more() -> None:
     assert recovery(50.0, clear=40, cloudy=39) == 1100
     maps = make_maps(0.5)
     backwards = Maps(maps.cover, maps.truth, maps.cloudy, maps.clear, maps.prediction)
-    block = table3_blocks([ledger_of([backwards])], OFFICIAL)[1]
-    assert set(block.rows[0][1:]) == {"–"}
-    (note,) = [note for note in block.notes if note.startswith("No recovery")]
+    table = table3_tables([ledger_of([backwards])], OFFICIAL)[1]
+    assert set(table.rows[0][1:]) == {"–"}
+    (note,) = [note for note in table.notes if note.startswith("No recovery")]
     assert note == (
         "No recovery in 40–60 % mIoU, 40–60 % PA, Overall mIoU, Overall PA: there segmenter "
-        "aaaaaaaa tells less than 1 point more from Cloud-Free than from Cloudy."
+        "aaaaaaaa scores less than 1 point higher on Cloud-Free than on Cloudy."
     )
 
 
@@ -314,13 +314,10 @@ def test_a_run_that_no_segmenter_has_read_stays_with_dashes_and_a_note(
     runs: list[Ledger], table: pd.DataFrame
 ) -> None:
     assert table.loc[table["row"] == "unsegmented", list(MEASURES)].isna().all(axis=None)
-    for block in table3_blocks(runs, OFFICIAL, details=True)[:2]:
-        (row,) = [row for row in block.rows if row[0] == "unsegmented"]
+    for printed in table3_tables(runs, OFFICIAL, details=True)[:2]:
+        (row,) = [row for row in printed.rows if row[0] == "unsegmented"]
         assert set(row[1:]) == {"–"}
-        assert (
-            "unsegmented was read by no segmenter; evaluate it again with --segmenter."
-            in block.notes
-        )
+        assert "unsegmented was not segmented; evaluate it again with --segmenter." in printed.notes
 
 
 def test_the_spread_over_segmenters_spans_their_figures(table: pd.DataFrame) -> None:
@@ -345,11 +342,11 @@ def test_a_figure_that_one_segmenter_lacks_has_no_mean(table: pd.DataFrame) -> N
 
 def test_one_segmenter_has_no_spread_and_no_ranks() -> None:
     ledgers = [make_ledger(name, segmenters=(ONE,), scenes=2) for name in ("a", "b")]
-    blocks = table3_blocks(ledgers, OFFICIAL, details=True)
-    assert [block.title.partition(":")[0].split(" in ")[0] for block in blocks] == [
+    tables = table3_tables(ledgers, OFFICIAL, details=True)
+    assert [table.title.partition(":")[0].split(" in ")[0] for table in tables] == [
         "Tab. 3", "Recovery", "Fig. 6 as a table", "Agreement", "IoU and recall of each class",
     ]  # fmt: skip
-    assert [row[0] for row in blocks[0].rows] == [CLEAR, CLOUDY, "a", "b"]
+    assert [row[0] for row in tables[0].rows] == [CLEAR, CLOUDY, "a", "b"]
 
 
 def test_ranks_say_whether_they_hang_on_the_segmenter(
@@ -377,14 +374,14 @@ def with_better(ledger: Ledger, segmenter: str) -> Ledger:
     return Ledger(frame, ledger.provenance)
 
 
-def test_a_ranking_that_hangs_on_the_segmenter_is_named_in_the_table() -> None:
+def test_a_ranking_that_depends_on_the_segmenter_is_named_in_the_table() -> None:
     plain = [make_ledger(name, segmenters=(ONE, TWO), scenes=3) for name in ("a", "b")]
     for segmenters, verdict in (
-        ((ONE, TWO), f"hangs on the segmenter: a and b (a ahead with {ONE}, b with {TWO})."),
+        ((ONE, TWO), f"depends on the segmenter: a and b (a ahead with {ONE}, b with {TWO})."),
         ((ONE, ONE), "All segmenters rank the methods alike."),
     ):
         ledgers = [with_better(*pair) for pair in zip(plain, segmenters, strict=True)]
-        ranks = table3_blocks(ledgers, OFFICIAL)[2]
+        ranks = table3_tables(ledgers, OFFICIAL)[2]
         assert verdict in ranks.notes[0]
         assert ranks.header == ["Method", f"fake {ONE}", f"fake {TWO}"]
         expected = {(ONE, TWO): [["a", "1", "2"], ["b", "2", "1"]],
@@ -418,7 +415,7 @@ def test_runs_of_different_segmenters_are_refused(segmenters: tuple[str, ...]) -
     stripped = [without_segmenters(ledger) for ledger in ledgers]
     assert segmenters_of(stripped) == {}
     assert table3(stripped, OFFICIAL).empty
-    assert table3_blocks(stripped, OFFICIAL) == []
+    assert table3_tables(stripped, OFFICIAL) == []
 
 
 def test_a_segmenter_of_one_key_and_another_hash_is_another_segmenter() -> None:
@@ -445,13 +442,13 @@ def test_one_protocol_of_two_signatures_is_refused() -> None:
 
 
 def test_tab_3_prints_as_the_paper_prints_it(hand_made: Ledger) -> None:
-    block = table3_blocks([hand_made], OFFICIAL)[0]
-    assert block.header[:3] == ["Method", "0–20 % mIoU", "0–20 % PA"]
-    assert block.header[-2:] == ["Overall mIoU", "Overall PA"]
+    table = table3_tables([hand_made], OFFICIAL)[0]
+    assert table.header[:3] == ["Method", "0–20 % mIoU", "0–20 % PA"]
+    assert table.header[-2:] == ["Overall mIoU", "Overall PA"]
     cloudy = expected(*pooled(SCENES, "cloudy")[::2])
-    assert block.rows[1][-2:] == [number(value, digits=2) for value in cloudy]
-    assert block.rows[1][5:9] == ["–"] * 4
-    assert block.notes[0] == (
+    assert table.rows[1][-2:] == [number(value, digits=2) for value in cloudy]
+    assert table.rows[1][5:9] == ["–"] * 4
+    assert table.notes[0] == (
         "mIoU|official|window:centre160|pool:pixels|classes:present in truth|unknown:ignored|"
         "segmenter:aaaaaaaa|v1"
     )
@@ -463,22 +460,24 @@ def test_tab_3_prints_as_the_paper_prints_it(hand_made: Ledger) -> None:
 def test_classes_that_are_in_no_mean_are_named(hand_made: Ledger) -> None:
     (note,) = [
         note
-        for note in table3_blocks([hand_made], OFFICIAL)[0].notes
-        if note.startswith("In no mean")
+        for note in table3_tables([hand_made], OFFICIAL)[0].notes
+        if note.startswith("Excluded from means")
     ]
     assert note == (
-        "In no mean, as not in the truth: 20–40 % rangeland, barren, water; "
+        "Excluded from means (not in the truth): 20–40 % rangeland, barren, water; "
         "80–100 % forest, agriculture, urban."
     )
     assert "Scenes / AOIs of known land: 0–20 % 2 / 2, 20–40 % 1 / 1" in "".join(
-        table3_blocks([hand_made], OFFICIAL)[0].notes
+        table3_tables([hand_made], OFFICIAL)[0].notes
     )
 
 
 def test_other_absent_classes_of_a_part_are_named_beside(hand_made: Ledger) -> None:
     part = ledger_of(SCENES[1:], "part", complete=False, expected_scenes=5)
-    notes = table3_blocks([hand_made, part], OFFICIAL)[0].notes
-    (note,) = [note for note in notes if note.startswith("In no mean, as not in the truth, part")]
+    notes = table3_tables([hand_made, part], OFFICIAL)[0].notes
+    (note,) = [
+        note for note in notes if note.startswith("Excluded from means (not in the truth), part")
+    ]
     assert "0–20 % agriculture, urban, barren, water" in note
     assert "part is incomplete: 4 of 5 scenes." in notes
 
@@ -490,23 +489,26 @@ def test_a_class_that_the_segmenter_never_reads_is_in_no_mean_of_agreement() -> 
     row = segmentation_scores(run, ONE, OFFICIAL, "prediction").loc["overall"]
     assert_allclose(row["miou_agreement"], expected(*pooled([maps], "prediction")[1:])[0])
     assert (row["unread"], row["absent"]) == (("water",), ())
-    agreement = table3_blocks([run], OFFICIAL, details=True)[3]
-    note = "In no mean, as fake aaaaaaaa reads it in no clear image: 40–60 % water; Overall water."
+    agreement = table3_tables([run], OFFICIAL, details=True)[3]
+    note = (
+        "Excluded from means (never predicted by fake aaaaaaaa in a clear image): "
+        "40–60 % water; Overall water."
+    )
     assert note in agreement.notes
     assert left_out(table3([run], OFFICIAL), "unread")[CLEAR]["overall"] == ("water",)
 
 
 def test_published_rows_stand_apart_and_only_beside_official() -> None:
     ledgers = [as_planet_cr(make_ledger(segmenters=(ONE,), scenes=2))]
-    tab3, recovered, gap, *_ = table3_blocks(ledgers, OFFICIAL, published=True, details=True)
+    tab3, recovered, gap, *_ = table3_tables(ledgers, OFFICIAL, published=True, details=True)
     assert tab3.kinds == ["clear", "input", "measured", *["published"] * 10]
     assert tab3.breaks() == [3]
     assert tab3.rows[-1][-2:] == ["30.51", "45.78"]
     assert any("not measured here. Input window" in note for note in tab3.notes)
     assert [row[0] for row in recovered.rows][:2] == ["method", "McGAN (published)"]
     assert gap.rows[-1][-2:] == ["12.73", "18.88"]  # 43.24 − 30.51, 64.66 − 45.78
-    for block in table3_blocks(ledgers, FULL, published=True, details=True):
-        assert "published" not in block.kinds
+    for table in table3_tables(ledgers, FULL, published=True, details=True):
+        assert "published" not in table.kinds
 
 
 def test_what_follows_from_the_paper_s_figures() -> None:
@@ -519,15 +521,15 @@ def test_what_follows_from_the_paper_s_figures() -> None:
 
 def test_every_block_is_whole_and_signed(runs: list[Ledger]) -> None:
     runs = [as_planet_cr(run, complete=True) for run in runs]
-    blocks = table3_blocks(runs, OFFICIAL, published=True, details=True)
-    assert len(blocks) == 9  # of which three are of one segmenter each
-    for block in blocks:
-        assert {len(row) for row in block.rows} == {len(block.header)}
-        assert len(block.kinds) == len(block.rows)
+    tables = table3_tables(runs, OFFICIAL, published=True, details=True)
+    assert len(tables) == 9  # of which three are of one segmenter each
+    for table in tables:
+        assert {len(row) for row in table.rows} == {len(table.header)}
+        assert len(table.kinds) == len(table.rows)
         assert any(f"segmenter:{ONE}" in note or f"segmenter:{TWO}" in note or f"segmenter:{THREE}"
-                   in note for note in block.notes)  # fmt: skip
-        assert to_markdown(block)
-    both = blocks[0].rows, blocks[0].kinds
+                   in note for note in table.notes)  # fmt: skip
+        assert to_markdown(table)
+    both = tables[0].rows, tables[0].kinds
     spread = [row[0] for row, kind in zip(*both, strict=True) if kind == "spread"]
     assert "mine: lowest" in spread
     assert "unsegmented: lowest" not in spread
@@ -607,7 +609,7 @@ def test_compare_shows_tab_3_refuses_to_mix_segmenters_and_can_leave_them_out(
     compare([a, c], out=out, published=True, full=True, verbose=True)
     shown = " ".join(capsys.readouterr().out.split())
     for words in ("Tab. 2 (a)", "Tab. 3: mIoU and PA in %, protocol official", "Recovery in %",
-                  "30.51", "c (input unknown) was read by no segmenter"):  # fmt: skip
+                  "30.51", "c (input unknown) was not segmented"):  # fmt: skip
         assert words in shown
     assert (out / "transitions.svg").exists()
     with pytest.raises(LedgerError, match="--no-segmenter"):

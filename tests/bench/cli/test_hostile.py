@@ -21,7 +21,7 @@ from paths import RUNS
 from planetcr_bench.cli.app import app
 from planetcr_bench.data.metadata import read_metadata
 from planetcr_bench.errors import BenchError, LedgerError
-from planetcr_bench.report.table import Block, to_latex, to_markdown, to_rich
+from planetcr_bench.report.table import Table, to_latex, to_markdown, to_rich
 from planetcr_bench.results.ledger import METADATA_KEY, ledger_table, read_ledger, write_ledger
 from planetcr_bench.utils.parallel import track
 
@@ -107,21 +107,21 @@ def test_a_newline_in_a_name_begins_no_new_line() -> None:
     assert said.count("\n") == 1
 
 
-BLOCK = Block(EVIL, ["Method", EVIL], [[EVIL, "1"]], ["measured"], [EVIL])
+TABLE = Table(EVIL, ["Method", EVIL], [[EVIL, "1"]], ["measured"], [EVIL])
 
 
 def test_tables_show_markup_and_escapes_as_they_are_written() -> None:
     stream = io.StringIO()
     Console(file=stream, force_terminal=True, color_system="truecolor", width=400).print(
-        to_rich(BLOCK)
+        to_rich(TABLE)
     )
     text = stream.getvalue()
     assert text.count("[red]\\x1b[2J") == 4
     assert "\x1b[31m" not in text  # red
     assert "\x1b[2J" not in text
     assert "\x1b]0" not in text
-    for table in (to_markdown(BLOCK), to_latex(BLOCK)):
-        cells = [line for line in table.splitlines() if line.endswith(("1 |", "1 \\\\"))]
+    for text in (to_markdown(TABLE), to_latex(TABLE)):
+        cells = [line for line in text.splitlines() if line.endswith(("1 |", "1 \\\\"))]
         assert len(cells) == 1
         expect_plain(cells[0])
 

@@ -224,7 +224,7 @@ def test_no_byte_of_a_table_page_or_json_hangs_on_the_order_of_rows_or_dictionar
 ) -> None:
     for name in ("cover_figure", "discrepancy_figure", "transition_figure", "save_figure"):
         monkeypatch.setattr(f"planetcr_bench.report.report.{name}", lambda *_, **__: None)
-    monkeypatch.setattr("planetcr_bench.report.error_analysis_chapter._picture", lambda *_: [])
+    monkeypatch.setattr("planetcr_bench.report.error_analysis._picture", lambda *_: [])
     made, other = differing(runs, tmp_path)
     assert {
         "comparison/table2.csv", "comparison/table3.csv", "comparison/statistics.csv",

@@ -25,20 +25,20 @@ from planetcr_bench.figures.error_analysis import (
     region_figure,
     thickness_figure,
 )
-from planetcr_bench.figures.ternary import CORNERS, place_of, triangle_figure
+from planetcr_bench.figures.ternary import CORNERS, position_of, triangle_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.report.error_analysis import (
-    aoi_blocks,
-    paste_back_block,
-    scene_blocks,
-    season_block,
-)
-from planetcr_bench.report.error_analysis_chapter import (
     ERROR_ANALYSIS_FILES,
-    chapter_blocks,
+    chapter_tables,
     results,
     write_error_analysis,
+)
+from planetcr_bench.report.error_analysis_tables import (
+    aoi_tables,
+    paste_back_table,
+    scene_tables,
+    season_table,
 )
 from planetcr_bench.results.ledger import Ledger
 
@@ -142,12 +142,12 @@ CASES = {
 def test_every_case_is_told_and_drawn_on_the_page(case: str) -> None:
     ledgers = CASES[case]()
     protocol = OFFICIAL if case == "crops" else FULL
-    for block in chapter_blocks(ErrorAnalysis(ledgers, protocol)):
-        assert all(len(row) == len(block.header) for row in block.rows), block.title
-        assert "nan" not in " ".join(cell for row in block.rows for cell in row)
-        assert any("pool:pixels" in note for note in block.notes)
+    for table in chapter_tables(ErrorAnalysis(ledgers, protocol)):
+        assert all(len(row) == len(table.header) for row in table.rows), table.title
+        assert "nan" not in " ".join(cell for row in table.rows for cell in row)
+        assert any("pool:pixels" in note for note in table.notes)
         if case == "incomplete":
-            assert any(row[0] == "part (4 of 9 scenes)" for row in block.rows)
+            assert any(row[0] == "part (4 of 9 scenes)" for row in table.rows)
     for draw in FIGURES:
         figure = draw(ErrorAnalysis(ledgers, protocol))
         assert figure is not None
@@ -266,8 +266,8 @@ def test_panels_say_their_unit(two: list[Ledger]) -> None:
 
 
 def test_corners_are_pure_shares_and_the_middle_is_even() -> None:
-    assert_allclose(place_of(np.eye(3)), list(CORNERS.values()))
-    assert_allclose(place_of([1 / 3, 1 / 3, 1 / 3]), [0.5, np.sqrt(0.75) / 3])
+    assert_allclose(position_of(np.eye(3)), list(CORNERS.values()))
+    assert_allclose(position_of([1 / 3, 1 / 3, 1 / 3]), [0.5, np.sqrt(0.75) / 3])
 
 
 def expected_place(sums: pd.Series) -> np.ndarray:
@@ -359,7 +359,7 @@ def test_without_a_place_there_is_no_map_and_without_truth_no_thickness(two: lis
     assert thickness_figure(ErrorAnalysis([nowhere], FULL)) is None
     figure = thickness_figure(ErrorAnalysis([nowhere, two[0]], FULL))
     assert figure is not None
-    assert "Not told the truth, and so not drawn: method." in caption(figure)
+    assert "Without optical thickness, so not drawn: method." in caption(figure)
 
 
 def test_lines_over_thickness_are_those_of_the_sums(two: list[Ledger]) -> None:
@@ -458,7 +458,7 @@ def test_the_chapter_begins_with_the_result_of_each_run(two: list[Ledger]) -> No
 @pytest.fixture
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take seconds, and other tests look at them."""
-    monkeypatch.setattr("planetcr_bench.report.error_analysis_chapter._picture", lambda *_: [])
+    monkeypatch.setattr("planetcr_bench.report.error_analysis._picture", lambda *_: [])
 
 
 @pytest.mark.usefixtures("_no_pictures")
@@ -478,17 +478,17 @@ def test_one_scene_is_neither_the_worst_nor_the_best(tmp_path: Path) -> None:
 
 def test_perfect_scenes_are_not_the_worst() -> None:
     of = ErrorAnalysis(CASES["perfect"](), FULL)
-    assert not aoi_blocks(of)
-    assert not scene_blocks(of)
+    assert not aoi_tables(of)
+    assert not scene_tables(of)
 
 
 def test_tables_say_what_they_hold(two: list[Ledger]) -> None:
     of = ErrorAnalysis(two[:1], FULL)
-    assert paste_back_block(of).notes[0] == (
+    assert paste_back_table(of).notes[0] == (
         "mae|window:patch|pool:pixels|v1, psnr|window:patch|pool:pixels|range:1|perfect:inf|v1, "
         "sam_deg|window:patch|pool:pixels|zeros:skip|v1"
     )
-    season = season_block(of)
+    season = season_table(of)
     assert season.header[-2:] == ["scenes", "AOIs"]
     assert [row[-2:] for row in season.rows] == [["0", "0"], ["16", "6"], ["0", "0"], ["0", "0"]]
 

@@ -101,9 +101,9 @@ def test_lines_stand_above_their_bins_and_bars_beside_each_other(fig6: Figure) -
             assert_allclose(lines(axes, name)[0].get_xdata(), range(5))
         assert_allclose(bars_at(axes), (-0.09, 0, 0.09), atol=1e-12)
     many = [make_ledger(f"m{n}", segmenters=SEGMENTERS, scenes=5) for n in range(12)]
-    places = bars_at(discrepancy_figure(many, OFFICIAL).axes[0])
-    assert len(np.unique(places)) == 13
-    assert max(np.abs(places)) < 0.4
+    positions = bars_at(discrepancy_figure(many, OFFICIAL).axes[0])
+    assert len(np.unique(positions)) == 13
+    assert max(np.abs(positions)) < 0.4
 
 
 def test_a_copy_of_the_input_lies_on_its_line(runs: list[Ledger]) -> None:
@@ -138,11 +138,11 @@ def test_the_caption_says_what_is_drawn_and_what_is_not(runs: list[Ledger], fig6
     assert "Point: mean of 3 segmenters. Bar beside it: from the lowest to the highest." in text
     assert "Hollow marker" in text
     assert "mIoU|official|window:centre160|pool:pixels|" in text
-    assert "Read by no segmenter" not in text
+    assert "Not segmented" not in text
     beside = [*runs, make_ledger("other", scenes=4)]
     for figure in FIGURES:
         drawn = figure(beside, OFFICIAL, note="of a dataset")
-        assert "Read by no segmenter, and so not drawn: other." in caption(drawn)
+        assert "Not segmented, so not drawn: other." in caption(drawn)
         assert caption(drawn).endswith("of a dataset")
     (legend,) = fig6.legends
     assert [text.get_text() for text in legend.get_texts()] == ["Cloudy", "_a$b$", "align_cr"]

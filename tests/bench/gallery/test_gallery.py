@@ -328,7 +328,7 @@ def test_the_caption_says_how_everything_is_drawn(
         "Errors and angles have one scale each in all scenes, whose end is the first round number",
         "that at most 2 % of pixels exceed in at least half of the methods' panels",
         "larger values have the last colour.",
-        "Segmenter: land cover that brightness 1a2b3c4d tells from the image.",
+        "Segmenter: land cover that brightness 1a2b3c4d predicts from the image.",
     ):
         assert part in text
     plain = caption(gallery_figure([make_drawn()], ["a", "b"], FULL, rows=[]))
@@ -676,8 +676,8 @@ def test_predictions_of_another_dataset_are_refused(
         ("g.jpg", r"--out: expected a file that ends in \.png, \.pdf, \.svg, got .*g\.jpg"),
         ("g", r"--out: expected a file that ends in \.png, \.pdf"),
         ("folder.png", r"--out: expected a file, .*folder\.png is a folder; give a file in it"),
-        ("file/g.png", r"cannot write .*file/g\.png, .*file is no folder; choose another file"),
-        ("file/deep/g.png", r"cannot write .*g\.png, .*file is no folder; choose another file"),
+        ("file/g.png", r"cannot write .*file/g\.png, .*file is not a folder; choose another file"),
+        ("file/deep/g.png", r"cannot write .*g\.png, .*file is not a folder; choose another file"),
         ("locked/new/g.png", r"new/g\.png, .*locked may not be written to; choose a file elsew"),
     ],
 )

@@ -19,18 +19,20 @@ from scipy import stats
 
 from boards import make_card, put, twins
 from ledgers import make_ledger
-from planetcr_bench.analysis.segmentation import segmentation_scores
-from planetcr_bench.analysis.significance import (
+from planetcr_bench.analysis.intervals import (
     AoiSums,
-    Difference,
     Estimate,
     aoi_sums,
     averaged_sums,
-    detectable_difference,
-    differences,
     estimate,
     pooled_sums,
     segmenter_sums,
+)
+from planetcr_bench.analysis.segmentation import segmentation_scores
+from planetcr_bench.analysis.significance import (
+    Difference,
+    detectable_difference,
+    differences,
     tie_letters,
 )
 from planetcr_bench.leaderboard.entries import read_entries

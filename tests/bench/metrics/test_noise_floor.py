@@ -28,7 +28,7 @@ from planetcr_bench.metrics.sums import FLOOR_SUMS
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.report.report import write_tables
 from planetcr_bench.report.run_tables import RunTables
-from planetcr_bench.report.scores import summary, table2_blocks
+from planetcr_bench.report.scores import summary, table2_tables
 from planetcr_bench.results.aggregate import floor_groups, floor_row, psnr_scene_mean, table2
 from planetcr_bench.results.ledger import Ledger, ledger_table, read_ledger, write_ledger
 from planetcr_bench.results.rules import check_rows
@@ -216,16 +216,16 @@ def test_it_is_pooled_as_sam_is_and_the_share_is_of_all_pixels() -> None:
 
 def test_tab_2_prints_it_per_class_where_it_was_measured(tmp_path: Path) -> None:
     old, new = make_ledger("old", scenes=4), make_ledger("new", scenes=4, floor=True)
-    assert [len(table2_blocks([old], one)) for one in (OFFICIAL, FULL)] == [3, 3]
-    assert [len(table2_blocks([old, new], one)) for one in (OFFICIAL, FULL)] == [4, 3]
-    block = table2_blocks([new], OFFICIAL)[2]
-    angles, shares = block.rows
+    assert [len(table2_tables([old], one)) for one in (OFFICIAL, FULL)] == [3, 3]
+    assert [len(table2_tables([old, new], one)) for one in (OFFICIAL, FULL)] == [4, 3]
+    table = table2_tables([new], OFFICIAL)[2]
+    angles, shares = table.rows
     assert angles[0] == "Cloud-Free against itself [°]"
-    assert len(angles) == len(shares) == len(block.header) == 2 + len(LAND_COVER)
+    assert len(angles) == len(shares) == len(table.header) == 2 + len(LAND_COVER)
     row = floor_row([new], OFFICIAL)
     assert angles[6] == f"{row['sam_deg_water']:.4f}"
     assert shares[6] == f"{100 * row['under_floor_water']:.2f}"
-    assert "sam_deg|window:centre160|pool:pixels" in table2_blocks([new], OFFICIAL, pool="pixels")[
+    assert "sam_deg|window:centre160|pool:pixels" in table2_tables([new], OFFICIAL, pool="pixels")[
         2
     ].notes[0]  # fmt: skip
     write_tables(tmp_path, RunTables([new]))
@@ -241,8 +241,8 @@ def test_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:
     part = make_ledger("part", scenes=3, complete=False, expected_scenes=9, floor=True)
     row = floor_row([part], OFFICIAL)
     assert row["row"] == "Cloud-Free against itself (3 of 9 scenes)"
-    (block,) = (one for one in table2_blocks([part], OFFICIAL) if "floor" in one.title)
-    assert all("(3 of 9 scenes)" in line[0] for line in block.rows)
+    (table,) = (one for one in table2_tables([part], OFFICIAL) if "floor" in one.title)
+    assert all("(3 of 9 scenes)" in line[0] for line in table.rows)
 
 
 def test_scores_say_it_or_null() -> None:
@@ -272,17 +272,17 @@ SCENES = [f"summer_0_p_{index}" for index in range(3)]
 def test_the_mean_over_scenes_may_rank_otherwise_than_the_pool() -> None:
     steady = with_errors(dict.fromkeys(SCENES, 1e-2))
     moody = with_errors(dict(zip(SCENES, (1e-4, 1e-4, 1e-1), strict=True)), "b")
-    table = table2([steady, moody], FULL).set_index("row")
-    assert_allclose(table.at["a", "psnr_scene_mean"], 20)
-    assert_allclose(table.at["b", "psnr_scene_mean"], (40 + 40 + 10) / 3)
-    assert table.at["b", "psnr"] < table.at["a", "psnr"]
-    gain = table.loc["b: gain", "psnr_scene_mean"]
-    assert_allclose(gain, 30 - table.at["Cloudy (input)", "psnr_scene_mean"])
-    block = table2_blocks([steady, moody], FULL)[0]
-    assert block.header[-1] == "PSNR, scene mean ↑ [dB]"
-    assert [row[-1] for row in block.rows if row[0] in "ab"] == ["20.0000", "30.0000"]
-    assert "scene mean: psnr|window:patch|pool:scene-mean|range:1|perfect:inf|v1" in block.notes
-    assert block.notes[-1] != block.notes[0]
+    scores = table2([steady, moody], FULL).set_index("row")
+    assert_allclose(scores.at["a", "psnr_scene_mean"], 20)
+    assert_allclose(scores.at["b", "psnr_scene_mean"], (40 + 40 + 10) / 3)
+    assert scores.at["b", "psnr"] < scores.at["a", "psnr"]
+    gain = scores.loc["b: gain", "psnr_scene_mean"]
+    assert_allclose(gain, 30 - scores.at["Cloudy (input)", "psnr_scene_mean"])
+    table = table2_tables([steady, moody], FULL)[0]
+    assert table.header[-1] == "PSNR, scene mean ↑ [dB]"
+    assert [row[-1] for row in table.rows if row[0] in "ab"] == ["20.0000", "30.0000"]
+    assert "scene mean: psnr|window:patch|pool:scene-mean|range:1|perfect:inf|v1" in table.notes
+    assert table.notes[-1] != table.notes[0]
     assert summary(moody)["protocols"]["full"]["overall"]["psnr_scene_mean"] == pytest.approx(30)
     assert "psnr_scene_mean" not in table2([steady], OFFICIAL)
 
@@ -302,5 +302,5 @@ def test_a_perfect_scene_makes_the_mean_infinite() -> None:
     mean = partial(psnr_scene_mean, run.frame)
     assert mean(FULL)["all"] == np.inf
     assert_allclose(mean(OFFICIAL)["all"], (100 + 20 + 10) / 3)
-    assert table2_blocks([run], FULL)[0].rows[1][-1] == "∞"
+    assert table2_tables([run], FULL)[0].rows[1][-1] == "∞"
     assert isinstance(mean(FULL, ["scene"]), pd.Series)

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from torchmetrics.functional.image import error_relative_global_dimensionless_synthesis
 
 from ledgers import make_ledger
-from planetcr_bench.analysis.significance import aoi_sums, estimate
+from planetcr_bench.analysis.intervals import (
+    aoi_sums,
+    estimate,
+)
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.further import measure_further
@@ -30,7 +33,7 @@ from planetcr_bench.metrics.registry import (
     ratio,
 )
 from planetcr_bench.metrics.sums import FURTHER_SUMS, SUMS
-from planetcr_bench.report.scores import further_block, summary
+from planetcr_bench.report.scores import further_table, summary
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.schema import COLUMNS
 
@@ -174,7 +177,7 @@ def test_a_row_is_all_that_a_new_metric_needs(monkeypatch: pytest.MonkeyPatch) -
     expected = 100 * rows["worse_pixels"].sum() / rows["pixels"].sum()
     told = summary(ledger)["protocols"]
     assert told["full"]["further"]["worse"] == pytest.approx(expected)
-    line = further_block([ledger], FULL).rows[-1]
+    line = further_table([ledger], FULL).rows[-1]
     assert line == ["Worse than the input ↓ [%]", "–", f"{expected:.1f}"]
     for protocol in PROTOCOLS.values():
         found = estimate(aoi_sums(ledger, protocol, "worse"))
@@ -187,9 +190,9 @@ def test_what_a_ledger_has_no_sums_of_is_a_dash_and_null() -> None:
     told = summary(ledger)["protocols"]["full"]["further"]
     assert None not in (told["rmse"], told["ndvi_error"])
     assert told["ergas"] is told["sharpness"] is told["bias_red"] is None
-    block = further_block([ledger], FULL)
-    cells = {row[0]: row[1:] for row in block.rows}
-    assert len(block.header) == 3
+    table = further_table([ledger], FULL)
+    cells = {row[0]: row[1:] for row in table.rows}
+    assert len(table.header) == 3
     assert "–" not in cells["RMSE ↓"]
     assert cells["NDVI error ↓"][0] == "–"  # of the input it is not known
     assert cells["ERGAS ↓"] == ["–", "–"]

@@ -166,7 +166,7 @@ def test_untrained_weights_are_marked(cli: Cli, tmp_path: Path) -> None:
         (["dsen_cr"], 2, "dsen_cr: no such method; did you mean 'dsen2_cr'?"),
         (["dsen2_cr", "--weights", "no.pth"], 1, "no.pth: expected a checkpoint file, found no s"),
         (["dsen2_cr", "--weights", "random", "--overlap", 9], 2, "--overlap applies to tiles"),
-        (["mean-fill", "--window", "official"], 2, "--window applies to networks; mean-fill is not one"),
+        (["mean-fill", "--window", "official"], 2, "--window applies to networks; mean-fill"),
         (["net.py:wrong", "--model-arg", "what=crash"], 1, "net.py, line 21: RuntimeError: Th"),
     ],
 )  # fmt: skip

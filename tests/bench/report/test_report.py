@@ -76,7 +76,7 @@ def test_a_table_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Whatever files, page and terminal show of it."""
     calls = []
     for module, name in (
-        ("scores", "table2"), ("run_tables", "table3"), ("run_tables", "cover_table"),
+        ("scores", "table2"), ("run_tables", "table3"), ("run_tables", "cover_scores"),
         ("run_tables", "metric_comparisons"),
     ):  # fmt: skip
         target = f"planetcr_bench.report.{module}.{name}"

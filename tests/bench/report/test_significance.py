@@ -22,9 +22,9 @@ from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.report.run_tables import RunTables
-from planetcr_bench.report.scores import table2_blocks
-from planetcr_bench.report.significance import best_of, statistic_blocks, statistic_frame
-from planetcr_bench.report.table import Block, number, to_latex, to_markdown
+from planetcr_bench.report.scores import table2_tables
+from planetcr_bench.report.significance import best_of, statistic_frame, statistic_tables
+from planetcr_bench.report.table import Table, number, to_latex, to_markdown
 from planetcr_bench.results.ledger import Ledger
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
@@ -44,7 +44,7 @@ def worse(name: str, factor: float, *, seed: int = 0, scenes: int = 24, **facts)
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ledger]:
-    """The first two cannot be told apart, the third is worse."""
+    """The first two do not differ significantly, the third is worse."""
     return [worse("good", 1, seed=1), worse("also good", 1, seed=2), worse("bad", 1.5, seed=3)]
 
 
@@ -53,8 +53,8 @@ def told(runs: list[Ledger]) -> list[MetricComparison]:
     return metric_comparisons(runs, FULL, resamples=300)
 
 
-def column(block: Block, name: str) -> list[str]:
-    return [row[list(block.header).index(name)] for row in block.rows]
+def column(table: Table, name: str) -> list[str]:
+    return [row[list(table.header).index(name)] for row in table.rows]
 
 
 # --- Blocks -------------------------------------------------------------------------------------
@@ -63,33 +63,33 @@ def column(block: Block, name: str) -> list[str]:
 def test_scores_have_intervals_letters_and_effective_aois(
     runs: list[Ledger], told: list[MetricComparison]
 ) -> None:
-    block, _ = statistic_blocks(runs, FULL, told)
+    table, _ = statistic_tables(runs, FULL, told)
     scores = ["MAE ↓", "PSNR ↑ [dB]", "SAM ↓ [°]", "SSIM ↑"]
-    assert block.header == ["Method", *(name for score in scores for name in (score, "AOIs"))]
-    assert column(block, "Method") == ["good", "also good", "bad"]
-    for row, run in zip(block.rows, runs, strict=True):
+    assert table.header == ["Method", *(name for score in scores for name in (score, "AOIs"))]
+    assert column(table, "Method") == ["good", "also good", "bad"]
+    for row, run in zip(table.rows, runs, strict=True):
         for place, one in enumerate(told):
             found, digits = one.estimates[run.name], METRICS[one.metric].digits
             ends = f"[{found.low:.{digits}f}, {found.high:.{digits}f}]"
             letters = "b" if run.name == "bad" else "a"
             assert row[1 + 2 * place] == f"{found.value:.{digits}f} {ends} {letters}"
             assert row[2 + 2 * place] == f"{found.effective:.1f} of 8"
-    assert block.bold == {(row, place) for row in (0, 1) for place in (1, 3, 5, 7)}
+    assert table.bold == {(row, place) for row in (0, 1) for place in (1, 3, 5, 7)}
 
 
 def test_notes_say_how_intervals_were_found_and_what_they_cannot_show(
     runs: list[Ledger], told: list[MetricComparison]
 ) -> None:
-    block, pairs = statistic_blocks(runs, FULL, told)
-    assert block.notes[0] == pairs.notes[0] == FULL.signature("all")
-    assert "over 8 AOIs: jackknife" in block.notes[1]
+    table, pairs = statistic_tables(runs, FULL, told)
+    assert table.notes[0] == pairs.notes[0] == FULL.signature("all")
+    assert "over 8 AOIs: jackknife" in table.notes[1]
     (degrees,) = {round(one.estimates["good"].freedom, 1) for one in told}
-    assert f"Student's t with {degrees:g} degrees of freedom" in block.notes[1]
-    assert "widened to the bootstrap-t quantile of 2000 resamples, seed 0" in block.notes[1]
-    assert "the leaderboard has Student's t alone" in block.notes[1]
+    assert f"Student's t with {degrees:g} degrees of freedom" in table.notes[1]
+    assert "widened to the bootstrap-t quantile of 2000 resamples, seed 0" in table.notes[1]
+    assert "the leaderboard uses Student's t alone" in table.notes[1]
     assert "not widened" in pairs.notes[1]
-    assert any("share a letter" in note for note in block.notes)
-    (gaps,) = (note for note in block.notes if note.startswith("Detectable differences"))
+    assert any("share a letter" in note for note in table.notes)
+    (gaps,) = (note for note in table.notes if note.startswith("Detectable differences"))
     seen = {
         one.metric: [
             number(
@@ -113,22 +113,22 @@ def test_few_aois_are_not_widened_and_say_so() -> None:
     runs = [make_ledger("a", scenes=12), make_ledger("b", scenes=12, seed=1)]
     found = metric_comparisons(runs, FULL, resamples=50)
     assert found[0].estimates == metric_comparisons(runs, FULL, resamples=0)[0].estimates
-    block, _ = statistic_blocks(runs, FULL, found)
-    assert "widened" not in block.notes[1]
-    assert "fewer than 8 AOIs do not tell" in block.notes[1]
-    (gaps,) = (note for note in block.notes if note.startswith("Detectable differences"))
+    table, _ = statistic_tables(runs, FULL, found)
+    assert "widened" not in table.notes[1]
+    assert "fewer than 8 AOIs, whether that is wide enough" in table.notes[1]
+    (gaps,) = (note for note in table.notes if note.startswith("Detectable differences"))
     assert "(" not in gaps  # of one pair there is nothing to correct
 
 
 def test_every_pair_has_its_difference_and_both_ps(
     runs: list[Ledger], told: list[MetricComparison]
 ) -> None:
-    _, block = statistic_blocks(runs, FULL, told)
-    assert block.title == "Paired differences, every pair, protocol full"
+    _, table = statistic_tables(runs, FULL, told)
+    assert table.title == "Paired differences, every pair, protocol full"
     names = ["good − also good", "good − bad", "also good − bad"]
-    assert column(block, "Runs") == names * len(HEADLINE)
+    assert column(table, "Runs") == names * len(HEADLINE)
     found = [(one.metric, pair) for one in told for pair in one.pairs]
-    for row, (metric, pair) in zip(block.rows, found, strict=True):
+    for row, (metric, pair) in zip(table.rows, found, strict=True):
         value, low, high = (
             number(end, sign=True, digits=METRICS[metric].digits)
             for end in (pair.value, pair.low, pair.high)
@@ -146,29 +146,29 @@ def test_of_many_runs_the_best_is_set_against_every_other(
 ) -> None:
     many = [worse(f"run {place}", 1.5 - place / 10, seed=place) for place in range(count)]
     found = metric_comparisons(many, FULL, resamples=100)
-    block = statistic_blocks(many, FULL, found)[1]
-    assert which in block.title
-    assert len(block.rows) == pairs * len(HEADLINE)
+    table = statistic_tables(many, FULL, found)[1]
+    assert which in table.title
+    assert len(table.rows) == pairs * len(HEADLINE)
     if count > 6:
         best = f"run {count - 1}"
-        assert all(name.endswith(f" − {best}") for name in column(block, "Runs"))
+        assert all(name.endswith(f" − {best}") for name in column(table, "Runs"))
     assert len(found[0].pairs) == count * (count - 1) // 2  # p is corrected for all of them
 
 
 def test_one_run_has_intervals_and_nothing_to_compare() -> None:
     run = make_ledger()
-    (block,) = statistic_blocks([run], FULL, metric_comparisons([run], FULL, resamples=100))
-    assert all(INTERVAL.fullmatch(cell) for cell in block.rows[0][1::2])
-    assert not block.bold
-    assert not any("letter" in note or "Detectable" in note for note in block.notes)
+    (table,) = statistic_tables([run], FULL, metric_comparisons([run], FULL, resamples=100))
+    assert all(INTERVAL.fullmatch(cell) for cell in table.rows[0][1::2])
+    assert not table.bold
+    assert not any("letter" in note or "Detectable" in note for note in table.notes)
 
 
 def test_one_aoi_has_no_intervals_and_says_why() -> None:
     runs = [make_ledger("a", scenes=3), make_ledger("b", scenes=3, seed=1)]
-    block, pairs = statistic_blocks(runs, FULL, metric_comparisons(runs, FULL, resamples=10))
-    assert "nothing can be said of other places" in block.notes[1]
-    assert not any("[" in cell for row in block.rows for cell in row)
-    assert not any("Detectable" in note for note in block.notes)
+    table, pairs = statistic_tables(runs, FULL, metric_comparisons(runs, FULL, resamples=10))
+    assert "say nothing about other places" in table.notes[1]
+    assert not any("[" in cell for row in table.rows for cell in row)
+    assert not any("Detectable" in note for note in table.notes)
     assert {row[3] for row in pairs.rows} == {"– to –"}
     assert set(column(pairs, "p")) == set(column(pairs, "p (Holm)")) == {"–"}
 
@@ -177,30 +177,30 @@ def test_an_incomplete_run_shows_its_coverage_and_no_letter(runs: list[Ledger]) 
     half = worse("half", 1, scenes=12, complete=False, expected_scenes=24)
     mixed = [half, *runs]
     found = metric_comparisons(mixed, OFFICIAL, resamples=100)
-    block, pairs = statistic_blocks(mixed, OFFICIAL, found)
-    assert block.rows[0][0] == "half (12 of 24 scenes)"
-    assert all(INTERVAL.fullmatch(cell) for cell in block.rows[0][1::2])
-    assert all(cell.endswith(" of 4") for cell in block.rows[0][2::2])
-    assert all(cell[-1] in "ab" for row in block.rows[1:] for cell in row[1::2])
-    assert 0 not in {row for row, _ in block.bold}
-    assert "half is incomplete: 12 of 24 scenes." in block.notes
+    table, pairs = statistic_tables(mixed, OFFICIAL, found)
+    assert table.rows[0][0] == "half (12 of 24 scenes)"
+    assert all(INTERVAL.fullmatch(cell) for cell in table.rows[0][1::2])
+    assert all(cell.endswith(" of 4") for cell in table.rows[0][2::2])
+    assert all(cell[-1] in "ab" for row in table.rows[1:] for cell in row[1::2])
+    assert 0 not in {row for row, _ in table.bold}
+    assert "half is incomplete: 12 of 24 scenes." in table.notes
     assert not any("half" in name for name in column(pairs, "Runs"))
 
 
 def test_segmenters_have_their_own_columns() -> None:
     runs = [make_ledger(name, segmenters=(SEGMENTER,), seed=seed) for seed, name in enumerate("ab")]
     found = metric_comparisons(runs, FULL, resamples=100)
-    block, pairs = statistic_blocks(runs, FULL, found)
-    assert block.header[-4::2] == ["mIoU ↑ [%]", "PA ↑ [%]"]
+    table, pairs = statistic_tables(runs, FULL, found)
+    assert table.header[-4::2] == ["mIoU ↑ [%]", "PA ↑ [%]"]
     assert "mIoU ↑ [%]" in column(pairs, "score")
     assert set(best_of(found)) == set(HEADLINE)
     two = [
         make_ledger(name, segmenters=(SEGMENTER, "bbbbbbbb"), seed=seed)
         for seed, name in enumerate("ab")
     ]
-    block, _ = statistic_blocks(two, FULL, metric_comparisons(two, FULL, resamples=100))
-    assert block.header[-4::2] == ["mIoU ↑ [%], fake bbbbbbbb", "PA ↑ [%], fake bbbbbbbb"]
-    assert any("mIoU by fake bbbbbbbb" in note for note in block.notes)
+    table, _ = statistic_tables(two, FULL, metric_comparisons(two, FULL, resamples=100))
+    assert table.header[-4::2] == ["mIoU ↑ [%], fake bbbbbbbb", "PA ↑ [%], fake bbbbbbbb"]
+    assert any("mIoU by fake bbbbbbbb" in note for note in table.notes)
 
 
 # --- At full precision --------------------------------------------------------------------------
@@ -241,21 +241,21 @@ def test_latex_makes_the_best_and_those_tied_with_them_bold(
     assert best == dict.fromkeys(HEADLINE, best["mae"])
     assert sorted(best["mae"]) == ["also good", "good"]
     whole = [as_planet_cr(run) for run in runs]
-    for block in table2_blocks(whole, OFFICIAL, published=published, best=best)[:2]:
+    for table in table2_tables(whole, OFFICIAL, published=published, best=best)[:2]:
         bold = {}
-        for line in to_latex(block).splitlines():
+        for line in to_latex(table).splitlines():
             cells = line.removesuffix(r" \\").split(" & ")
             places = [place for place, cell in enumerate(cells) if r"\textbf{" in cell]
             if places:
                 bold[cells[0]] = places
         assert bold == {"good": [7, 8], "also good": [7, 8]}
-        row = block.rows[[row[0] for row in block.rows].index("good")]
-        assert rf" \textbf{{{row[7]}}} & \textbf{{{row[8]}}} \\" in to_latex(block)
-        assert any("(published)" in row[0] for row in block.rows) == published
+        row = table.rows[[row[0] for row in table.rows].index("good")]
+        assert rf" \textbf{{{row[7]}}} & \textbf{{{row[8]}}} \\" in to_latex(table)
+        assert any("(published)" in row[0] for row in table.rows) == published
 
 
 def test_each_column_is_bold_by_its_own_score(runs: list[Ledger]) -> None:
-    mae, sam, counts = table2_blocks(
+    mae, sam, counts = table2_tables(
         runs, FULL, best={"mae": ["good"], "ssim": ["bad"], "psnr": ["also good"]}
     )
     names = [row[0] for row in mae.rows]
@@ -267,25 +267,25 @@ def test_each_column_is_bold_by_its_own_score(runs: list[Ledger]) -> None:
 def test_published_rows_and_the_input_are_never_bold(runs: list[Ledger]) -> None:
     best = {"mae": ["Align-CR (published)", "Cloudy (input)", "good: gain", "good"]}
     whole = [as_planet_cr(run) for run in runs]
-    block = table2_blocks(whole, OFFICIAL, published=True, best=best)[0]
-    assert set(best["mae"]) <= {row[0] for row in block.rows}
-    assert {block.rows[row][0] for row, _ in block.bold} == {"good"}
+    table = table2_tables(whole, OFFICIAL, published=True, best=best)[0]
+    assert set(best["mae"]) <= {row[0] for row in table.rows}
+    assert {table.rows[row][0] for row, _ in table.bold} == {"good"}
 
 
 def test_without_a_comparison_nothing_is_bold(runs: list[Ledger]) -> None:
-    assert not any(r"\textbf" in to_latex(block) for block in RunTables(runs[:1]).table2_blocks)
+    assert not any(r"\textbf" in to_latex(table) for table in RunTables(runs[:1]).table2_tables)
     alone = metric_comparisons(runs[:1], FULL, resamples=100)
     assert best_of(alone) == {metric: [] for metric in HEADLINE}
-    assert not any(block.bold for block in table2_blocks(runs[:1], FULL, best=best_of(alone)))
+    assert not any(table.bold for table in table2_tables(runs[:1], FULL, best=best_of(alone)))
 
 
 def test_markdown_and_latex_keep_the_intervals(
     runs: list[Ledger], told: list[MetricComparison]
 ) -> None:
-    block, _ = statistic_blocks(runs, FULL, told)
-    assert f"| {block.rows[0][1]} |" in to_markdown(block)
-    assert rf"\textbf{{{block.rows[0][1]}}}" in to_latex(block)
-    assert to_latex(block).isascii()
+    table, _ = statistic_tables(runs, FULL, told)
+    assert f"| {table.rows[0][1]} |" in to_markdown(table)
+    assert rf"\textbf{{{table.rows[0][1]}}}" in to_latex(table)
+    assert to_latex(table).isascii()
 
 
 # --- The command --------------------------------------------------------------------------------
@@ -312,9 +312,9 @@ def test_compare_prints_and_writes_what_can_be_told(
     whole = {protocol.name: metric_comparisons(runs, protocol) for protocol in PROTOCOLS.values()}
     page = (tmp_path / "out" / "report.md").read_text()
     for name, found in whole.items():
-        for block in statistic_blocks(runs, PROTOCOLS[name], found):
-            assert to_markdown(block) in page
-            assert all(cell in shown for row in block.rows for cell in row)
+        for table in statistic_tables(runs, PROTOCOLS[name], found):
+            assert to_markdown(table) in page
+            assert all(cell in shown for row in table.rows for cell in row)
     frame = pd.concat([statistic_frame(PROTOCOLS[name], found) for name, found in whole.items()])
     written = pd.read_csv(tmp_path / "out" / "statistics.csv")
     assert list(written) == [*frame, "input_window", "coverage", "minus_input_window"]
@@ -324,7 +324,7 @@ def test_compare_prints_and_writes_what_can_be_told(
     assert len(records) == len(frame) == 2 * 4 * (3 + 3)
     assert [row["p"] for row in records[:6]][:3] == [None] * 3
     assert records[3]["p"] == whole["official"][0].pairs[0].p
-    cell = statistic_blocks(runs, FULL, whole["full"])[0].rows[0][1]
+    cell = statistic_tables(runs, FULL, whole["full"])[0].rows[0][1]
     assert rf"\textbf{{{cell}}}" in (tmp_path / "out" / "statistics.tex").read_text()
     assert (tmp_path / "out" / "table2.tex").read_text().count(r"\textbf{") == 2 * 2 * 2 * 2
 

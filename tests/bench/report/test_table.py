@@ -11,8 +11,8 @@ from rich.console import Console
 
 from ledgers import as_planet_cr, make_ledger
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.scores import cover_block, pool_block, region_block, table2_blocks
-from planetcr_bench.report.table import Block, number, to_latex, to_markdown, to_rich
+from planetcr_bench.report.scores import cover_table, pool_table, region_table, table2_tables
+from planetcr_bench.report.table import Table, number, to_latex, to_markdown, to_rich
 from planetcr_bench.results.published import published_table2, published_table3
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
@@ -34,7 +34,7 @@ def test_numbers_print_as_in_the_paper(value: float | None, text: str) -> None:
 
 
 def test_tables_carry_their_signatures_and_counts() -> None:
-    a, b, counts = table2_blocks([make_ledger()], OFFICIAL, pool="pixels")
+    a, b, counts = table2_tables([make_ledger()], OFFICIAL, pool="pixels")
     assert a.notes[0] == "per class: mae|window:centre160|pool:pixels|v1"
     assert "sam_deg|window:centre160|pool:scene-mean|floor:2^-10|v1" in b.notes[1]
     assert counts.rows[0][-1] == "10 / 4"
@@ -43,7 +43,7 @@ def test_tables_carry_their_signatures_and_counts() -> None:
 
 def test_published_rows_stand_apart_and_only_beside_official() -> None:
     ledgers = [as_planet_cr(make_ledger())]
-    a = table2_blocks(ledgers, OFFICIAL, published=True)[0]
+    a = table2_tables(ledgers, OFFICIAL, published=True)[0]
     assert a.kinds == ["input", "measured", "gain", *["published"] * 8]
     assert a.breaks() == [3]
     assert all("(published)" in row[0] for row in a.rows[3:])
@@ -58,7 +58,7 @@ def test_published_rows_stand_apart_and_only_beside_official() -> None:
         "0.0238",
         "30.4785",
     ]
-    assert "published" not in table2_blocks(ledgers, FULL, published=True)[0].kinds
+    assert "published" not in table2_tables(ledgers, FULL, published=True)[0].kinds
 
 
 def test_the_paper_s_tables_are_whole() -> None:
@@ -71,34 +71,34 @@ def test_the_paper_s_tables_are_whole() -> None:
 
 def test_every_table_of_an_incomplete_run_says_so() -> None:
     ledgers = [make_ledger("half", complete=False, expected_scenes=20)]
-    blocks = [
-        *table2_blocks(ledgers, FULL),
-        *(f(ledgers, FULL) for f in (region_block, cover_block, pool_block)),
+    tables = [
+        *table2_tables(ledgers, FULL),
+        *(f(ledgers, FULL) for f in (region_table, cover_table, pool_table)),
     ]
-    for block in blocks:
-        assert "half is incomplete: 10 of 20 scenes." in block.notes
+    for table in tables:
+        assert "half is incomplete: 10 of 20 scenes." in table.notes
 
 
 def test_markdown_keeps_its_columns_whatever_a_name_holds() -> None:
-    block = Block("T", ["a", "b"], [["x|y", "1"]], ["measured"], ["p|q"])
-    lines = to_markdown(block).splitlines()
+    table = Table("T", ["a", "b"], [["x|y", "1"]], ["measured"], ["p|q"])
+    lines = to_markdown(table).splitlines()
     assert lines[4] == "| x\\|y | 1 |"
     assert lines[6] == "_p|q_"
 
 
 def test_the_terminal_shows_every_cell() -> None:
-    block = table2_blocks([as_planet_cr(make_ledger())], OFFICIAL, published=True)[1]
+    table = table2_tables([as_planet_cr(make_ledger())], OFFICIAL, published=True)[1]
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(to_rich(block))
+    console.print(to_rich(table))
     text = console.export_text()
-    assert all(cell in text for row in block.rows for cell in row)
+    assert all(cell in text for row in table.rows for cell in row)
 
 
 def test_latex_escapes_and_rules() -> None:
-    block = Block(
+    table = Table(
         "A & B", ["a_b", "SAM ↓ [°]"], [["50 %", "∞"], ["x", "–"]], ["measured", "published"]
     )
-    text = to_latex(block)
+    text = to_latex(table)
     assert r"\caption{A \& B}" in text
     assert r"a\_b & SAM $\downarrow$ [\textdegree{}] \\" in text
     assert text.count(r"\midrule") == 2
@@ -107,7 +107,7 @@ def test_latex_escapes_and_rules() -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
 def test_latex_compiles(tmp_path) -> None:
-    body = "\n".join(to_latex(block) for block in table2_blocks([make_ledger("a_b")], OFFICIAL))
+    body = "\n".join(to_latex(table) for table in table2_tables([make_ledger("a_b")], OFFICIAL))
     preamble = r"\documentclass{article}\usepackage{booktabs,textcomp}\begin{document}"
     (tmp_path / "t.tex").write_text(f"{preamble}\n{body}\n\\end{{document}}\n")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]

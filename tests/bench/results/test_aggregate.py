@@ -13,16 +13,16 @@ from ledgers import make_ledger
 from planetcr_bench.constants import COVER_BINS, LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.scores import summary, table2_blocks
+from planetcr_bench.report.scores import summary, table2_tables
 from planetcr_bench.results.aggregate import (
     check_comparable,
-    cover_table,
+    cover_scores,
     in_paper_order,
     measured_protocols,
-    region_table,
+    overall_scores,
+    region_scores,
     rounding_note,
     score_groups,
-    score_table,
     table2,
 )
 from planetcr_bench.results.ledger import Ledger
@@ -107,18 +107,18 @@ def test_an_absent_class_is_a_hole_not_a_zero() -> None:
 
 def test_bins_and_regions_keep_their_order_and_their_holes() -> None:
     ledger = make_ledger(scenes=2)
-    bins = cover_table([ledger], OFFICIAL)
+    bins = cover_scores([ledger], OFFICIAL)
     measured = bins[bins["kind"] == "measured"]
     assert measured["cover_bin"].tolist() == list(COVER_BINS)
     assert measured["scenes"].tolist() == [1, 1, 0, 0, 0]
     assert measured["mae"].isna().tolist() == [False, False, True, True, True]
-    assert region_table([ledger], FULL)["region"].tolist() == ["cloud", "edge", "clear"] * 2
+    assert region_scores([ledger], FULL)["region"].tolist() == ["cloud", "edge", "clear"] * 2
 
 
 def test_both_poolings_of_the_overall_figures_are_at_hand() -> None:
     ledger = make_ledger()
     pixels, scenes = (
-        score_table([ledger], FULL, pool).iloc[1] for pool in ("pixels", "scene-mean")
+        overall_scores([ledger], FULL, pool).iloc[1] for pool in ("pixels", "scene-mean")
     )
     assert pixels["psnr"] < scenes["psnr"]
 
@@ -165,10 +165,10 @@ def test_a_dataset_simulated_on_two_machines_is_one_dataset_and_tables_say_so() 
         make_ledger("b", simulation=same, fingerprint="0" * 64),
     ]
     check_comparable(runs)
-    for block in table2_blocks(runs, OFFICIAL):
-        assert any(same in note and "1 DN" in note for note in block.notes)
+    for table in table2_tables(runs, OFFICIAL):
+        assert any(same in note and "1 DN" in note for note in table.notes)
     assert rounding_note(runs[:1]) is None
-    assert not any("machine" in note for note in table2_blocks(runs[:1], OFFICIAL)[0].notes)
+    assert not any("machine" in note for note in table2_tables(runs[:1], OFFICIAL)[0].notes)
 
 
 def test_runs_without_a_scene_in_common_are_not_taken_for_one_simulation() -> None:

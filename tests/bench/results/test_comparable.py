@@ -21,19 +21,19 @@ from planetcr_bench.errors import LedgerError, PredictionError, SubmissionError
 from planetcr_bench.leaderboard.ledgers import record_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.predictions.card import read_card
-from planetcr_bench.report.error_analysis_chapter import chapter_blocks
+from planetcr_bench.report.error_analysis import chapter_tables
 from planetcr_bench.report.report import report, write_comparison
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import (
-    cover_block,
-    pool_block,
-    region_block,
+    cover_table,
+    pool_table,
+    region_table,
     summary,
-    table2_blocks,
+    table2_tables,
 )
-from planetcr_bench.report.segmentation import table3_blocks
-from planetcr_bench.report.significance import statistic_blocks
-from planetcr_bench.report.table import Block
+from planetcr_bench.report.segmentation import table3_tables
+from planetcr_bench.report.significance import statistic_tables
+from planetcr_bench.report.table import Table
 from planetcr_bench.results.aggregate import in_paper_order, marked, of_protocol
 from planetcr_bench.results.ledger import Ledger, read_ledger
 from planetcr_bench.results.published import published_table2, published_table3, refuse_published
@@ -53,7 +53,7 @@ def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables alone: pictures are most of the time and have tests of their own."""
     for name in ("cover_figure", "discrepancy_figure", "transition_figure", "save_figure"):
         monkeypatch.setattr(f"planetcr_bench.report.report.{name}", lambda *_, **__: None)
-    monkeypatch.setattr("planetcr_bench.report.error_analysis_chapter._picture", lambda *_: [])
+    monkeypatch.setattr("planetcr_bench.report.error_analysis._picture", lambda *_: [])
 
 
 # --- Published rows -------------------------------------------------------------------------
@@ -78,8 +78,8 @@ def test_published_rows_stand_beside_the_whole_test_split_of_planet_cr_alone(
     other = as_planet_cr(make_ledger("other", scenes=2, segmenters=(SEGMENTER,)), **said)
     ways: list[Callable[[list[Ledger]], object]] = [
         refuse_published,
-        lambda runs: table2_blocks(runs, OFFICIAL, published=True),
-        lambda runs: table3_blocks(runs, OFFICIAL, published=True),
+        lambda runs: table2_tables(runs, OFFICIAL, published=True),
+        lambda runs: table3_tables(runs, OFFICIAL, published=True),
         lambda runs: RunTables(runs, published=True),
         lambda runs: write_comparison(tmp_path, runs, published=True),
     ]
@@ -100,20 +100,20 @@ def test_published_rows_say_what_their_networks_saw() -> None:
 # --- Incomplete runs ------------------------------------------------------------------------
 
 
-def blocks_of(runs: list[Ledger]) -> list[Block]:
+def tables_of(runs: list[Ledger]) -> list[Table]:
     """Every table that is made of runs, in both protocols."""
-    blocks = chapter_blocks(ErrorAnalysis(runs, widest_protocol(runs)))
+    tables = chapter_tables(ErrorAnalysis(runs, widest_protocol(runs)))
     for protocol in PROTOCOLS.values():
-        blocks += table2_blocks(runs, protocol)
-        blocks += [block(runs, protocol) for block in (region_block, cover_block, pool_block)]
-        blocks += table3_blocks(runs, protocol, details=True)
-        blocks += statistic_blocks(runs, protocol, metric_comparisons(runs, protocol))
-    return blocks
+        tables += table2_tables(runs, protocol)
+        tables += [table(runs, protocol) for table in (region_table, cover_table, pool_table)]
+        tables += table3_tables(runs, protocol, details=True)
+        tables += statistic_tables(runs, protocol, metric_comparisons(runs, protocol))
+    return tables
 
 
-def rows_of(blocks: list[Block]) -> list[str]:
+def rows_of(tables: list[Table]) -> list[str]:
     """First cells of all rows."""
-    return [str(row[0]) for block in blocks for row in block.rows]
+    return [str(row[0]) for table in tables for row in table.rows]
 
 
 def test_every_row_of_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:
@@ -121,7 +121,7 @@ def test_every_row_of_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:
         "part", scenes=6, expected_scenes=10, complete=False, segmenters=(SEGMENTER,)
     )
     whole = make_ledger("whole", scenes=10, segmenters=(SEGMENTER,))
-    names = rows_of(blocks_of([part, whole]))
+    names = rows_of(tables_of([part, whole]))
     of_part = [name for name in names if "part" in name]
     assert len(of_part) > 30
     assert all("part (6 of 10 scenes)" in name for name in of_part)
@@ -132,7 +132,7 @@ def test_without_a_complete_run_the_dataset_s_own_rows_say_it_too() -> None:
     part = make_ledger(
         "part", scenes=6, expected_scenes=10, complete=False, segmenters=(SEGMENTER,)
     )
-    names = rows_of(blocks_of([part]))
+    names = rows_of(tables_of([part]))
     assert {"Cloudy (input) (6 of 10 scenes)", "Cloud-Free (6 of 10 scenes)"} <= set(names)
     assert all("(6 of 10 scenes)" in name for name in names)
     assert all("(6 of 10 scenes)" in name for name, *_ in segmented_runs([part]))
@@ -176,13 +176,13 @@ def test_every_table_says_what_the_networks_saw() -> None:
         make_ledger(name, scenes=6, seed=seed, segmenters=(SEGMENTER,), input_window="160")
         for seed, name in enumerate("ac")
     ]
-    for block in blocks_of(one):
-        assert any(note.startswith("Input window: 160 (") for note in block.notes), block.title
+    for table in tables_of(one):
+        assert any(note.startswith("Input window: 160 (") for note in table.notes), table.title
     two = [one[0], make_ledger("b", scenes=6, segmenters=(SEGMENTER,), seed=1)]
-    for block in table2_blocks(two, OFFICIAL) + table3_blocks(two, OFFICIAL, details=True):
-        (note,) = [note for note in block.notes if note.startswith("Input windows differ")]
+    for table in table2_tables(two, OFFICIAL) + table3_tables(two, OFFICIAL, details=True):
+        (note,) = [note for note in table.notes if note.startswith("Input windows differ")]
         assert "160 × 160 alone): a; unknown (" in note
-    (marked_note,) = {block.notes[-1] for block in table2_blocks(marked(two), OFFICIAL)}
+    (marked_note,) = {table.notes[-1] for table in table2_tables(marked(two), OFFICIAL)}
     assert "160 × 160 alone); unknown (" in marked_note
 
 

@@ -15,8 +15,8 @@ import pytest
 from ledgers import make_ledger
 from planetcr_bench.analysis.error_analysis import ErrorAnalysis
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.report.error_analysis_chapter import _to_json
-from planetcr_bench.report.report import _write_blocks
+from planetcr_bench.report.error_analysis import _to_json
+from planetcr_bench.report.report import _write_table_files
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.aggregate import table2
 from planetcr_bench.results.ledger import Ledger
@@ -78,7 +78,7 @@ def test_scores_tell_perfect_from_not_measured() -> None:
 
 def test_tables_and_error_analysis_tell_perfect_from_not_measured(tmp_path: Path) -> None:
     ledger = perfect()
-    _write_blocks(tmp_path / "table2", [], table2([ledger], PROTOCOLS["full"]))
+    _write_table_files(tmp_path / "table2", [], table2([ledger], PROTOCOLS["full"]))
     of = ErrorAnalysis([ledger], PROTOCOLS["full"])
     (tmp_path / "error_analysis.json").write_text(_to_json(of))
     for name in ("table2", "error_analysis"):
