@@ -40,6 +40,7 @@ from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.folder import Predictions, find_predictions, input_window_of
 from planetcr_bench.predictions.units import swapped_colours
 from planetcr_bench.results.aggregate import check_comparable, of_protocol
+from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
 from planetcr_bench.results.ledger import Ledger, read_ledger, write_ledger
 from planetcr_bench.results.published import refuse_published
 from planetcr_bench.results.schema import SCHEMA_VERSION
@@ -251,7 +252,7 @@ def _read_published(out: Path, *, quiet: bool) -> tuple[Ledger, Path, list[str]]
     """Return what :func:`evaluate` published before, and repeat its warnings."""
     if not quiet:
         print(f"{out}: already scored; --force scores it again", file=sys.stderr)
-    run = read_json(out / "run.json", 10**7)
+    run = read_json(out / RUN, 10**7)
     for note in run.get("notes", []):
         warnings.warn(note, BenchWarning, stacklevel=3)
     return read_ledger(out), out, run["problems"]
@@ -361,7 +362,6 @@ def _publish(
     tables: bool,
 ) -> None:
     """Write all files of a run elsewhere, then move them; run.json comes last: the run is whole."""
-    from planetcr_bench.gallery.thumbnails import SAMPLES
     from planetcr_bench.report.report import (  # matplotlib takes a second to import
         SOMETIMES,
         write_report,
@@ -369,17 +369,17 @@ def _publish(
 
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
-    write_ledger(staged / "ledger.parquet", table, ledger.provenance)
+    write_ledger(staged / LEDGER, table, ledger.provenance)
     if tables:
         write_report(staged, ledger, run, pool=class_average)
     text = json.dumps(run, indent=2, ensure_ascii=False) + "\n"
-    atomic_write(staged / "run.json", text.encode())
+    atomic_write(staged / RUN, text.encode())
     if strip:
         (staged / SAMPLES).write_bytes(strip)
     out.mkdir(exist_ok=True)
-    (out / "run.json").unlink(missing_ok=True)
+    (out / RUN).unlink(missing_ok=True)
     for name in (*SOMETIMES, SAMPLES):
         if not (staged / name).exists():
             (out / name).unlink(missing_ok=True)  # of an earlier run
-    for file in sorted(staged.iterdir(), key=lambda file: file.name == "run.json"):
+    for file in sorted(staged.iterdir(), key=lambda file: file.name == RUN):
         file.replace(out / file.name)

@@ -25,12 +25,13 @@ def report(
     from planetcr_bench.errors import LedgerError
     from planetcr_bench.leaderboard.entries import read_run
     from planetcr_bench.report.report import write_report
+    from planetcr_bench.results.files import RUN
     from planetcr_bench.results.ledger import read_ledger
 
     if not run.is_dir():
         raise LedgerError(f"{run}: expected a results folder, found none")
     ledger = read_ledger(run)
-    facts = read_run(run / "run.json", ledger.provenance)
+    facts = read_run(run / RUN, ledger.provenance)
     out = out or run
     out.mkdir(parents=True, exist_ok=True)
     write_report(out, ledger, facts, pool=class_average, full=True)

@@ -15,9 +15,10 @@ from typing import Any, Final
 from planetcr_bench.errors import BenchError
 from planetcr_bench.evaluation.loading import Job
 from planetcr_bench.predictions.folder import Predictions
+from planetcr_bench.results.files import LEDGER, RUN
 from planetcr_bench.utils.files import cache_folder, cache_write, file_sha256
 
-RESULTS: Final = ("ledger.parquet", "run.json")
+RESULTS: Final = (LEDGER, RUN)
 """Files of a published run whose content is compared."""
 
 

@@ -21,9 +21,6 @@ from planetcr_bench.metrics.kernels import centre_crop
 from planetcr_bench.predictions.folder import Predictions
 from planetcr_bench.predictions.format import read_prediction
 
-SAMPLES: Final = "samples.jpg"
-"""File of the strip beside a run."""
-
 ROWS: Final = ("cloudy", "prediction", "cloud-free")
 SCENES: Final = 4
 SIDE: Final = 100

@@ -18,7 +18,6 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from planetcr_bench.errors import BenchError, LedgerError
-from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card
 from planetcr_bench.leaderboard.ledgers import (
     LARGEST_LEDGER,
@@ -28,16 +27,13 @@ from planetcr_bench.leaderboard.ledgers import (
     differing_keys,
 )
 from planetcr_bench.results.aggregate import input_window
+from planetcr_bench.results.files import CARD, LEDGER, RUN, SAMPLES, STATUS
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.rules import check_rows
 from planetcr_bench.results.schema import sums_in
 from planetcr_bench.utils.untrusted import check_regular, printable, read_bytes, read_json
 from planetcr_bench.utils.validation import FileModel, validate
 
-LEDGER: Final = "ledger.parquet"
-RUN: Final = "run.json"
-CARD: Final = "card.toml"
-STATUS: Final = "status.json"
 Status = Literal["verified", "claimed"]
 """Scored by the board from the predictions, or known from a ledger that was sent."""
 

@@ -29,6 +29,7 @@ from planetcr_bench.metrics.sums import (
     SUMS,
     SceneSums,
 )
+from planetcr_bench.results.files import LEDGER, RUN
 from planetcr_bench.results.rules import check_rows
 from planetcr_bench.results.schema import (
     ARROW_TYPES,
@@ -234,10 +235,10 @@ def read_ledger(path: Path) -> Ledger:
         LedgerError: It is missing, not a ledger, of another schema version, or breaks a rule of its
             columns.
     """
-    file = path / "ledger.parquet" if path.is_dir() else path
+    file = path / LEDGER if path.is_dir() else path
     if not file.is_file():
-        raise LedgerError(f"{path}: expected a results folder with ledger.parquet, found none")
-    if path.is_dir() and not (path / "run.json").is_file():
+        raise LedgerError(f"{path}: expected a results folder with {LEDGER}, found none")
+    if path.is_dir() and not (path / RUN).is_file():
         raise LedgerError(
             f"{path}: expected run.json beside the ledger, found none: the evaluation did not "
             "finish; run the same evaluate command again"

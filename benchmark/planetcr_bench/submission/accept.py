@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from planetcr_bench.errors import SubmissionError, UsageError
-from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import to_toml
-from planetcr_bench.leaderboard.entries import CARD, LEDGER, RUN, STATUS, runs_named, status_of
+from planetcr_bench.leaderboard.entries import runs_named, status_of
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, write_report
+from planetcr_bench.results.files import CARD, LEDGER, RUN, SAMPLES, STATUS
 from planetcr_bench.submission.check import CheckResult
 from planetcr_bench.submission.pack import write_checked_ledger, write_json
 from planetcr_bench.submission.staging import MADE, overlap, staged

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from planetcr_bench.errors import SubmissionError
-from planetcr_bench.leaderboard.entries import CARD, LEDGER, RUN
+from planetcr_bench.results.files import CARD, LEDGER, RUN
 from planetcr_bench.submission.plausibility import SCENE
 from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.validation import shown

@@ -19,12 +19,12 @@ from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.runner import measure, protocols_of
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
-from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import EntryCard
-from planetcr_bench.leaderboard.entries import LEDGER, RUN, Entry, Status, read_entries
+from planetcr_bench.leaderboard.entries import Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.folder import Predictions
+from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import PREDICTIONS, open_entry
 from planetcr_bench.submission.comparison import differences, same_dataset, shared_segmenters

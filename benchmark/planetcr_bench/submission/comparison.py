@@ -106,7 +106,7 @@ def differing(
             allowed = ours * (0 if drift <= DRIFT else drift)  # 0: the very same scenes
         else:
             allowed = drift * pixels + TIPPED
-        off = (ours - theirs).abs() > allowed
+        off = ~((ours - theirs).abs() <= allowed)  # nan differs from everything
         if off.any():
             cell = off.index[off][0]
             errors.append(

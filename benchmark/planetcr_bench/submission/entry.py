@@ -12,12 +12,12 @@ from planetcr_bench.data.fingerprint import pixel_digest
 from planetcr_bench.data.reading import read_raster
 from planetcr_bench.errors import BenchError, SubmissionError
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card
-from planetcr_bench.leaderboard.entries import CARD, LEDGER, RUN
 from planetcr_bench.leaderboard.ledgers import decode_ledger, refuse
 from planetcr_bench.predictions.card import CARD as PREDICTIONS_CARD
 from planetcr_bench.predictions.card import Card, read_card
 from planetcr_bench.predictions.folder import Predictions
 from planetcr_bench.predictions.format import CROP_SIZE, header_size
+from planetcr_bench.results.files import CARD, LEDGER, RUN
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import MANIFEST, PREDICTIONS
 from planetcr_bench.submission.manifest import Listed, digests_of, manifest_errors, read_manifest

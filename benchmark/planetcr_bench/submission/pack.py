@@ -18,11 +18,11 @@ from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.evaluation.inputs import find_dataset
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card, to_toml
-from planetcr_bench.leaderboard.entries import CARD, LEDGER, RUN
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.card import read_card, write_card
 from planetcr_bench.predictions.folder import scene_name
 from planetcr_bench.report.report import report
+from planetcr_bench.results.files import CARD, LEDGER, RUN
 from planetcr_bench.results.ledger import Ledger, write_ledger
 from planetcr_bench.results.schema import schema_of
 from planetcr_bench.submission.archive import MANIFEST, PREDICTIONS, REPORT, ZIP, is_entry

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from planetcr_bench.errors import SubmissionError, UsageError
-from planetcr_bench.leaderboard.entries import CARD, LEDGER
+from planetcr_bench.results.files import CARD, LEDGER
 from planetcr_bench.submission.archive import MANIFEST
 from planetcr_bench.utils.files import exclusive_lock
 

@@ -13,11 +13,12 @@ from planetcr_bench.api import evaluate
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.gallery.panels import TRUE_COLOUR, stretch_limits, stretched
-from planetcr_bench.gallery.thumbnails import GAP, SAMPLES, SIDE, sample_strip
+from planetcr_bench.gallery.thumbnails import GAP, SIDE, sample_strip
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.folder import find_predictions
 from planetcr_bench.predictions.format import write_prediction
 from planetcr_bench.predictions.predict import predict
+from planetcr_bench.results.files import SAMPLES
 
 
 def test_it_shows_cloudy_prediction_and_clear_in_the_stretch_of_clear(

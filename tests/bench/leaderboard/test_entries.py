@@ -17,10 +17,10 @@ from boards import make_card, put
 from ledgers import make_ledger
 from paths import ROOT
 from planetcr_bench.errors import LedgerError, SubmissionError
-from planetcr_bench.gallery.thumbnails import SAMPLES
 from planetcr_bench.leaderboard.card import read_entry_card
 from planetcr_bench.leaderboard.entries import read_entries, runs_named
 from planetcr_bench.leaderboard.ledgers import LARGEST_LEDGER, _decode, record_errors
+from planetcr_bench.results.files import SAMPLES
 
 
 def test_entries_come_with_card_and_status_in_the_order_of_their_folders(tmp_path: Path) -> None:

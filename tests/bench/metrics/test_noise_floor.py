@@ -33,9 +33,10 @@ from planetcr_bench.results.aggregate import floor_groups, floor_row, psnr_scene
 from planetcr_bench.results.ledger import Ledger, ledger_table, read_ledger, write_ledger
 from planetcr_bench.results.rules import check_rows
 from planetcr_bench.results.schema import COLUMNS, schema_of
+from planetcr_bench.submission.comparison import differences
 from planetcr_bench.submission.entry import read_sent_ledger
 from planetcr_bench.submission.pack import write_checked_ledger
-from planetcr_bench.submission.plausibility import floor_columns, ledger_errors
+from planetcr_bench.submission.plausibility import ledger_errors
 from scenes import write_dataset
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
@@ -169,10 +170,18 @@ def test_a_sent_ledger_may_have_it_or_not(tmp_path: Path) -> None:
     found = read_sent_ledger(sent(tmp_path))
     assert found.has_floor
     old = Ledger(found.frame.drop(columns=list(FLOOR_SUMS)), found.provenance)
-    assert floor_columns(found, found) == list(FLOOR_SUMS)
-    assert floor_columns(found, old) == floor_columns(old, found) == []
-    rounded = replace(found, provenance={**found.provenance, "fingerprint": "0" * 64})
-    assert floor_columns(found, rounded) == ["floored_pixels"]
+    assert differences(found, old, whole=True) == differences(old, found, whole=True) == []
+
+
+def test_two_floors_are_compared_in_the_columns_that_rounding_leaves(tmp_path: Path) -> None:
+    known = read_sent_ledger(sent(tmp_path))
+    rounded = replace(known, provenance={**known.provenance, "fingerprint": "0" * 64})
+    for column, machine in (("self_angle_deg", known), ("floored_pixels", rounded)):
+        frame = known.frame.assign(**{column: 2 * known.frame[column]})
+        (line,) = differences(Ledger(frame, machine.provenance), known, whole=False)
+        assert line.startswith(f"{column}: ")
+    frame = known.frame.assign(self_angle_deg=2 * known.frame["self_angle_deg"])
+    assert differences(Ledger(frame, rounded.provenance), known, whole=False) == []
 
 
 def test_a_sent_ledger_with_half_of_it_or_nonsense_is_refused(tmp_path: Path) -> None:
@@ -192,7 +201,7 @@ def test_what_is_clear_has_the_angle_of_the_clear_image() -> None:
     same = {"prediction_cloudy": ledger.frame["absolute_error"]}
     frame = ledger.frame.assign(**zero, **same)
     right = Ledger(frame.assign(input_angle_deg=frame["self_angle_deg"]), ledger.provenance)
-    rule = "the clear image's own angle of what is clear"
+    rule = "input_angle_deg to be self_angle_deg where cloudy_clear is 0"
     assert not any(rule in fault for fault in ledger_errors(right))
     wrong = Ledger(frame.assign(input_angle_deg=1.0), ledger.provenance)
     assert any(rule in fault for fault in ledger_errors(wrong))
