@@ -52,7 +52,7 @@ def evaluate(
 ) -> None:
     """Score predictions and write a report: Tab. 2 and Fig. 5 of the paper, errors by region.
 
-    With a segmenter also Tab. 3 and Fig. 6: the land cover that it predicts from the predictions.
+    With a segmenter also Tab. 3 and Fig. 6: the land cover that it finds in the predictions.
     `planetcr-bench report` makes the full error analysis of what was scored.
     Nothing is scored unless every scene of the split has one usable prediction.
     """

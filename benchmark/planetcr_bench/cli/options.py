@@ -12,23 +12,23 @@ DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Dataset: the folder that holds train/ and test/. Else the environment variable "
-        "PLANETCR_DATA, else what predictions.toml names.",
+        help="Dataset: the folder that holds train/ and test/. By default the environment variable "
+        "PLANETCR_DATA, or what predictions.toml names.",
     ),
 ]
 Split = Annotated[str, typer.Option(help="Split of the dataset.")]
 SceneList = Annotated[
     Path | None,
     typer.Option(
-        "--list", help="CSV list of the authors (five columns, no header) with the scenes to use."
+        "--list", help="The authors' CSV list of the scenes to use (five columns, no header)."
     ),
 ]
 Results = Annotated[Path, typer.Option(help="Folder of all results: <results>/<track>/<name>/.")]
 Workers = Annotated[
     int | None,
-    typer.Option(min=0, help="Worker processes; 0: none. By default one per processor."),
+    typer.Option(min=0, help="Worker processes, by default one per processor; 0: none."),
 ]
-Batch = Annotated[int, typer.Option(min=1, help="Scenes sent to a worker at a time.")]
+Batch = Annotated[int, typer.Option(min=1, help="Scenes that a worker gets at a time.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 ClassAverage = Annotated[
     Literal["scene-mean", "pixels"] | None,
@@ -43,7 +43,7 @@ Segmenters = Annotated[
     typer.Option(
         "--segmenter",
         metavar="FILE",
-        help="Land-cover segmenter, from `train segmenter`; repeatable: several show whether a "
+        help="Land-cover segmenter, from `train segmenter`. Repeatable: several show whether the "
         "ranking depends on the segmenter.",
     ),
 ]
@@ -55,7 +55,7 @@ OpticalThickness = Annotated[
     ),
 ]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", help="Print every table of the report, not the scores alone.")
+    bool, typer.Option("--verbose", help="Print all tables of the report, not only overall scores.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
