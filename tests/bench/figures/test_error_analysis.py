@@ -432,6 +432,7 @@ def test_the_short_chapter_has_the_results_and_the_errors_by_region(
     assert "`planetcr-bench report`" in short[-1]
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
     for name in ("aois.png", "thickness.svg", "fig5.png"):
         (tmp_path / name).touch()
