@@ -17,6 +17,7 @@ from typing import IO
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from typer.testing import CliRunner
 
 from planetcr_bench.cli.app import app
@@ -114,6 +115,7 @@ def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
             Path(file).touch()
 
     monkeypatch.setattr(Figure, "savefig", save)
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
 
 
 def run_program(

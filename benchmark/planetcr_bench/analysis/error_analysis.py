@@ -34,7 +34,6 @@ from planetcr_bench.results.aggregate import (
     in_paper_order,
     measured_protocols,
     method_label,
-    score_groups,
 )
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.rules import DISTANCE_ROUNDING
@@ -314,11 +313,10 @@ def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
 
 
 def _scores(sums: pd.DataFrame, protocol: Protocol, of: Of = "prediction") -> pd.DataFrame:
-    """The metrics of each line of sums, as of a ledger row that is a group of its own."""
-    lines = sums[list(SUMS)].assign(
-        line=range(len(sums)), protocol=protocol.name, scene="", aoi="", cloud_cover=0.0
-    )
-    return score_groups(lines, protocol, ["line"], of=of, pool=POOL)[list(HEADLINE)]
+    """The metrics of each line of sums, pooled over pixels."""
+    columns = {name: sums[name] for name in SUMS}
+    figures = {name: METRICS[name].of_sums(columns, protocol, of) for name in HEADLINE}
+    return pd.DataFrame(figures, index=sums.index)
 
 
 def _run_by_run(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

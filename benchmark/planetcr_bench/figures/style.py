@@ -158,7 +158,7 @@ def finish_figure(
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)  # what drawing would do first
-    figure.set_layout_engine("none")  # PNG and SVG share one layout, however often saved
+    figure.set_layout_engine(None)  # all formats share one layout; an engine would draw twice
 
 
 def _add_legend(figure: Figure, curves: Sequence[Curve]) -> int:

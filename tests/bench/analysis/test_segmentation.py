@@ -600,6 +600,7 @@ def on_disk(folder: Path, name: str, segmenters: Sequence[str]) -> Path:
 
 
 @pytest.mark.usefixtures("nothing_is_drawn")
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_compare_shows_tab_3_refuses_to_mix_segmenters_and_can_leave_them_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

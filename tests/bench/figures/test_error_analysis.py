@@ -97,6 +97,17 @@ def two() -> list[Ledger]:
     return [with_truth(make_ledger(name, scenes=16, seed=seed)) for seed, name in enumerate("ab")]
 
 
+@pytest.fixture(scope="module")
+def both(two: list[Ledger]) -> ErrorAnalysis:
+    """Read only, as ``first``: its tables are computed once."""
+    return ErrorAnalysis(two, FULL)
+
+
+@pytest.fixture(scope="module")
+def first(two: list[Ledger]) -> ErrorAnalysis:
+    return ErrorAnalysis(two[:1], FULL)
+
+
 CASES = {
     "one scene": lambda: [with_truth(make_ledger(scenes=1))],
     "no cloud": lambda: [only(with_truth(make_ledger(scenes=4)), "region", "clear")],
@@ -142,14 +153,15 @@ CASES = {
 def test_every_case_is_told_and_drawn_on_the_page(case: str) -> None:
     ledgers = CASES[case]()
     protocol = OFFICIAL if case == "crops" else FULL
-    for table in chapter_tables(ErrorAnalysis(ledgers, protocol)):
+    analysis = ErrorAnalysis(ledgers, protocol)
+    for table in chapter_tables(analysis):
         assert all(len(row) == len(table.header) for row in table.rows), table.title
         assert "nan" not in " ".join(cell for row in table.rows for cell in row)
         assert any("pool:pixels" in note for note in table.notes)
         if case == "incomplete":
             assert any(row[0] == "part (4 of 9 scenes)" for row in table.rows)
     for draw in FIGURES:
-        figure = draw(ErrorAnalysis(ledgers, protocol))
+        figure = draw(analysis)
         assert figure is not None
         assert figure.get_figwidth() == 7
         assert "pool:pixels" in caption(figure)
@@ -164,8 +176,8 @@ def test_every_case_is_told_and_drawn_on_the_page(case: str) -> None:
             assert box.y1 <= figure.bbox.y1, draw
 
 
-def test_dots_by_region_are_the_errors_of_the_sums(two: list[Ledger]) -> None:
-    errors, worse, gains = region_figure(ErrorAnalysis(two, FULL)).axes
+def test_dots_by_region_are_the_errors_of_the_sums(two: list[Ledger], both: ErrorAnalysis) -> None:
+    errors, worse, gains = region_figure(both).axes
     assert [label.get_text() for label in errors.get_yticklabels()] == ["a", "b"]
     for region in REGIONS:
         sums = [rows_of(ledger, region=region) for ledger in two]
@@ -186,8 +198,10 @@ def test_dots_by_region_are_the_errors_of_the_sums(two: list[Ledger]) -> None:
     assert_allclose(drawn(gains, "clear")[:, 0], thousandths)
 
 
-def test_numbers_in_the_heat_map_are_those_of_the_sums(two: list[Ledger]) -> None:
-    figure = class_cover_figure(ErrorAnalysis(two[:1], FULL))
+def test_numbers_in_the_heat_map_are_those_of_the_sums(
+    two: list[Ledger], first: ErrorAnalysis
+) -> None:
+    figure = class_cover_figure(first)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["Cloudy (input): MAE", "a: MAE", "a: gain in PSNR [dB]"]
     rows = two[0].frame[two[0].frame["protocol"] == "full"]
@@ -215,11 +229,10 @@ def colours_of(axes: Axes) -> np.ndarray:
     return np.array([patch.get_facecolor()[:3] for patch in filled])
 
 
-def test_a_larger_error_is_darker_in_one_scale_of_all_panels(two: list[Ledger]) -> None:
-    of = ErrorAnalysis(two, FULL)
-    table = of.failures("land_cover", "cover_bin")
+def test_a_larger_error_is_darker_in_one_scale_of_all_panels(both: ErrorAnalysis) -> None:
+    table = both.failures("land_cover", "cover_bin")
     table = table[table["scenes"] > 0]
-    panels = class_cover_figure(of).axes
+    panels = class_cover_figure(both).axes
     widest = table.groupby("row")["pixels"].sum().idxmax()
     errors = [table.loc[table["row"] == widest, "input_mae"]]
     errors += [table.loc[table["row"] == name, "mae"] for name in "ab"]
@@ -256,13 +269,12 @@ def test_the_four_grid_numbers_of_a_side_point_along_their_lines() -> None:
         assert abs(beyond[0] * up - beyond[1] * right) < 1e-9
 
 
-def test_panels_say_their_unit(two: list[Ledger]) -> None:
-    of = ErrorAnalysis(two, FULL)
-    thick = thickness_figure(of)
+def test_panels_say_their_unit(both: ErrorAnalysis) -> None:
+    thick = thickness_figure(both)
     assert thick is not None
-    for axes in (region_figure(of).axes[0], thick.axes[0]):
+    for axes in (region_figure(both).axes[0], thick.axes[0]):
         assert axes.get_title().startswith("MAE ↓ [reflectance]")
-    assert region_figure(of).axes[2].get_title() == "MAE gain of pasting [10⁻³]"
+    assert region_figure(both).axes[2].get_title() == "MAE gain of pasting [10⁻³]"
 
 
 def test_corners_are_pure_shares_and_the_middle_is_even() -> None:
@@ -276,8 +288,10 @@ def expected_place(sums: pd.Series) -> np.ndarray:
     return np.array([hallucination + recovery / 2, recovery * np.sqrt(0.75)])
 
 
-def test_scenes_of_one_method_and_all_its_pixels_lie_where_the_sums_say(two: list[Ledger]) -> None:
-    left, right = triangle_figure(ErrorAnalysis(two[:1], FULL)).axes
+def test_scenes_of_one_method_and_all_its_pixels_lie_where_the_sums_say(
+    two: list[Ledger], first: ErrorAnalysis
+) -> None:
+    left, right = triangle_figure(first).axes
     rows = two[0].frame[two[0].frame["protocol"] == "full"]
     for index, name in enumerate(COVER_BINS):
         scenes = rows[(rows["cloud_cover"] * 5).astype(int) == index]["scene"].unique()
@@ -289,8 +303,10 @@ def test_scenes_of_one_method_and_all_its_pixels_lie_where_the_sums_say(two: lis
         assert_allclose(drawn(right, region), [expected_place(rows_of(two[0], region=region))])
 
 
-def test_trails_of_methods_go_from_little_cloud_to_much(two: list[Ledger]) -> None:
-    left, right = triangle_figure(ErrorAnalysis(two, FULL)).axes
+def test_trails_of_methods_go_from_little_cloud_to_much(
+    two: list[Ledger], both: ErrorAnalysis
+) -> None:
+    left, right = triangle_figure(both).axes
     for ledger in two:
         regions = [expected_place(rows_of(ledger, region=region)) for region in reversed(REGIONS)]
         assert_allclose(drawn(right, ledger.name), regions)
@@ -301,8 +317,10 @@ def test_trails_of_methods_go_from_little_cloud_to_much(two: list[Ledger]) -> No
     assert all((np.diff(size) > 0).all() for size in sizes)
 
 
-def test_the_map_shows_each_aoi_in_its_place_and_colour(two: list[Ledger]) -> None:
-    figure = aoi_figure(ErrorAnalysis(two[:1], FULL))
+def test_the_map_shows_each_aoi_in_its_place_and_colour(
+    two: list[Ledger], first: ErrorAnalysis
+) -> None:
+    figure = aoi_figure(first)
     assert figure is not None
     (points,) = figure.axes[0].collections
     counts = two[0].frame.groupby("aoi", observed=True)["scene"].nunique().sort_index()
@@ -362,8 +380,8 @@ def test_without_a_place_there_is_no_map_and_without_truth_no_thickness(two: lis
     assert "Without optical thickness, so not drawn: method." in caption(figure)
 
 
-def test_lines_over_thickness_are_those_of_the_sums(two: list[Ledger]) -> None:
-    figure = thickness_figure(ErrorAnalysis(two, FULL))
+def test_lines_over_thickness_are_those_of_the_sums(two: list[Ledger], both: ErrorAnalysis) -> None:
+    figure = thickness_figure(both)
     assert figure is not None
     mae, residual, recovery, hallucination = figure.axes
     for ledger in two:
@@ -387,10 +405,11 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
     two: list[Ledger], tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    parts = write_error_analysis(first, ErrorAnalysis(two[:1], FULL))
+    analysis = ErrorAnalysis(two[:1], FULL)
+    parts = write_error_analysis(first, analysis)
     assert sorted(path.name for path in first.iterdir()) == sorted(ERROR_ANALYSIS_FILES)
     assert linked(parts) == ["regions", "triangle", "class_cover", "thickness", "aois"]
-    assert parts[1] == results(ErrorAnalysis(two[:1], FULL))
+    assert parts[1] == results(analysis)
     assert parts[0] == "## Where and how it fails"
     text = "\n".join(parts)
     assert "protocol full" in text
@@ -403,17 +422,17 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
 
 
 def test_the_short_chapter_has_the_results_and_the_errors_by_region(
-    two: list[Ledger], tmp_path: Path
+    both: ErrorAnalysis, tmp_path: Path
 ) -> None:
-    of = ErrorAnalysis(two, FULL)
     (tmp_path / "aois.png").write_bytes(b"of a full report")
-    short = write_error_analysis(tmp_path, of, full=False)
+    short = write_error_analysis(tmp_path, both, full=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["regions.png", "regions.svg"]
     assert linked(short) == ["regions"]
-    assert short[:2] == ["## Where and how it fails", results(of)]
+    assert short[:2] == ["## Where and how it fails", results(both)]
     assert "`planetcr-bench report`" in short[-1]
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
     for name in ("aois.png", "thickness.svg", "fig5.png"):
         (tmp_path / name).touch()
@@ -424,8 +443,10 @@ def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
     assert left == {"regions", "triangle", "class_cover", "error_analysis", "fig5"}
 
 
-def test_the_chapter_begins_with_the_result_of_each_run(two: list[Ledger]) -> None:
-    lines = results(ErrorAnalysis(two, FULL)).splitlines()
+def test_the_chapter_begins_with_the_result_of_each_run(
+    two: list[Ledger], both: ErrorAnalysis
+) -> None:
+    lines = results(both).splitlines()
     assert len(lines) == 2
     for ledger, line in zip(two, lines, strict=True):
         clear, every = rows_of(ledger, region="clear"), rows_of(ledger)
@@ -482,32 +503,30 @@ def test_perfect_scenes_are_not_the_worst() -> None:
     assert not scene_tables(of)
 
 
-def test_tables_say_what_they_hold(two: list[Ledger]) -> None:
-    of = ErrorAnalysis(two[:1], FULL)
-    assert paste_back_table(of).notes[0] == (
+def test_tables_say_what_they_hold(first: ErrorAnalysis) -> None:
+    assert paste_back_table(first).notes[0] == (
         "mae|window:patch|pool:pixels|v1, psnr|window:patch|pool:pixels|range:1|perfect:inf|v1, "
         "sam_deg|window:patch|pool:pixels|zeros:skip|v1"
     )
-    season = season_table(of)
+    season = season_table(first)
     assert season.header[-2:] == ["scenes", "AOIs"]
     assert [row[-2:] for row in season.rows] == [["0", "0"], ["16", "6"], ["0", "0"], ["0", "0"]]
 
 
 @pytest.mark.usefixtures("_no_pictures")
-def test_tables_are_written_at_full_precision(two: list[Ledger], tmp_path: Path) -> None:
-    write_error_analysis(tmp_path, ErrorAnalysis(two, FULL))
+def test_tables_are_written_at_full_precision(both: ErrorAnalysis, tmp_path: Path) -> None:
+    write_error_analysis(tmp_path, both)
     tables = json.loads((tmp_path / "error_analysis.json").read_text(encoding="utf-8"))
     assert [table["table"] for table in tables] == [
         "regions", "paste_back", "triangle", "class_cover", "season", "aois", "scenes", "thickness",
     ]  # fmt: skip
-    of = ErrorAnalysis(two, FULL)
     regions, aois = tables[0], tables[5]
     assert regions["signature"] == "mae|window:patch|pool:pixels|v1"
     assert regions["protocol"] == "full"
-    assert [row["mae"] for row in regions["rows"]] == of.regions["mae"].tolist()
+    assert [row["mae"] for row in regions["rows"]] == both.regions["mae"].tolist()
     assert aois["signature"].startswith("full|window:patch|pool:pixels|")
-    assert [row["psnr"] for row in aois["rows"]] == of.aois["psnr"].tolist()
-    assert [row["aoi"] for row in aois["rows"]] == of.aois["aoi"].tolist()
+    assert [row["psnr"] for row in aois["rows"]] == both.aois["psnr"].tolist()
+    assert [row["aoi"] for row in aois["rows"]] == both.aois["aoi"].tolist()
     assert tables[4]["rows"][0]["mae"] is None
     assert {row["by"] for row in tables[6]["rows"]} == {"psnr", "gain_psnr"}
 

@@ -101,8 +101,9 @@ def site(runs: dict[str, Ledger], tmp_path_factory: pytest.TempPathFactory) -> s
     return (folder / "index.html").as_uri()
 
 
-@pytest.fixture
-def page(browser, site: str) -> Iterator:
+@pytest.fixture(scope="module")
+def tab(browser) -> Iterator[tuple]:
+    """A page, and what it says to its console, in dialogs and to the network."""
     page = browser.new_page()
     noise: list[str] = []
     page.on("console", lambda message: noise.append(message.text))
@@ -116,10 +117,25 @@ def page(browser, site: str) -> Iterator:
             else None
         ),
     )
-    page.goto(site + "#board=fake/full")
-    yield page
-    assert noise == []
+    yield page, noise
     page.close()
+
+
+def opened(tab: tuple, site: str) -> Iterator:
+    """The board as its address alone has it, without what an earlier test chose."""
+    page, noise = tab
+    if page.url.partition("#")[0] == site:
+        page.evaluate("history.replaceState(null, '', '#board=fake/full'); readAddress(); show()")
+    else:
+        page.goto(site + "#board=fake/full")
+    yield page
+    page.evaluate("0")  # what it has said until now has come
+    assert noise == []
+
+
+@pytest.fixture
+def page(tab: tuple, site: str) -> Iterator:
+    yield from opened(tab, site)
 
 
 @pytest.fixture(scope="module")
@@ -132,11 +148,9 @@ def functions(browser, site: str) -> Iterator:
 
 
 def column(page, metric: str) -> dict[str, str]:
-    cells = page.locator(f"#table tbody tr td[data-metric={metric}]").all()
-    rows = page.locator("#table tbody tr[data-name]").all()
-    names = [row.get_attribute("data-name") for row in rows]
-    names.remove("input")
-    return dict(zip(names, (cell.inner_text() for cell in cells), strict=True))
+    cells = page.locator(f"#table tbody tr td[data-metric={metric}]").all_inner_texts()
+    rows = [name for name in names(page) if name not in (None, "input")]
+    return dict(zip(rows, cells, strict=True))
 
 
 def figure(text: str) -> float:
@@ -153,7 +167,8 @@ def ends(text: str) -> list[float]:
 
 
 def names(page) -> list[str]:
-    return [row.get_attribute("data-name") for row in page.locator("#table tbody tr").all()]
+    rows = page.locator("#table tbody tr")
+    return rows.evaluate_all("(all) => all.map((row) => row.getAttribute('data-name'))")
 
 
 def test_columns_sort_both_ways_by_mouse_and_keyboard_and_incomplete_stay_last(page) -> None:
@@ -193,14 +208,16 @@ def test_filters_show_the_scores_of_the_rows_they_name(page, runs, protocol, wan
     page.select_option("#board", label=f"fake, {protocol}")
     for axis, value in wanted.items():
         page.select_option(f"#{axis}", value)
-    for metric, digits in (("mae", 4), ("psnr", 2), ("sam_deg", 2), ("ssim", 4)):
-        shown = column(page, metric)
-        for name, ledger in runs.items():
-            frame = ledger.frame.assign(cover_bin=cover_bins(ledger.frame))
-            for axis, value in wanted.items():
-                frame = frame[frame[axis] == value]
-            known = score_groups(frame, PROTOCOLS[protocol])[metric].iloc[0]
-            assert figure(shown[name]) == pytest.approx(known, abs=0.51 * 10**-digits)
+    digits = {"mae": 4, "psnr": 2, "sam_deg": 2, "ssim": 4}
+    shown = {metric: column(page, metric) for metric in digits}
+    for name, ledger in runs.items():
+        frame = ledger.frame.assign(cover_bin=cover_bins(ledger.frame))
+        for axis, value in wanted.items():
+            frame = frame[frame[axis] == value]
+        known = score_groups(frame, PROTOCOLS[protocol]).iloc[0]
+        for metric, places in digits.items():
+            found = figure(shown[metric][name])
+            assert found == pytest.approx(known[metric], abs=0.51 * 10**-places)
 
 
 NUMBERS = ("value", "low", "high", "freedom", "aois", "effective")
@@ -578,20 +595,14 @@ def odd_site(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def odd_page(browser, odd_site: str) -> Iterator:
-    page = browser.new_page()
-    noise: list[str] = []
-    page.on("console", lambda message: noise.append(message.text))
-    page.on("pageerror", lambda error: noise.append(str(error)))
-    page.goto(odd_site + "#board=fake/full")
-    yield page
-    assert noise == []
-    page.close()
+def odd_page(tab: tuple, odd_site: str) -> Iterator:
+    yield from opened(tab, odd_site)
 
 
 def ranks(page) -> dict[str, str]:
-    rows = page.locator("#table tbody tr[data-name]").all()
-    return {row.get_attribute("data-name"): row.locator("td").first.inner_text() for row in rows}
+    first = "(all) => all.map((row) => row.querySelector('td').innerText)"
+    rows = page.locator("#table tbody tr[data-name]")
+    return dict(zip(names(page), rows.evaluate_all(first), strict=True))
 
 
 def test_the_same_predictions_share_a_rank_on_the_page_too(odd_page) -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,29 +22,57 @@ from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.results.aggregate import score_groups
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    folder = tmp_path / "results"
+def board(*arguments: object):
+    return CliRunner().invoke(app, ["leaderboard", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three runs; read only."""
+    folder = tmp_path_factory.mktemp("given") / "results"
     put(folder, make_ledger("plain"))
     put(folder, make_ledger("carded", seed=1), card=make_card("Carded"), status="verified")
     put(folder, make_ledger("part", scenes=4, complete=False, expected_scenes=10))
     return folder
 
 
-def board(*arguments: object):
-    return CliRunner().invoke(app, ["leaderboard", *map(str, arguments)])
+@pytest.fixture
+def results(given: Path, tmp_path: Path) -> Path:
+    """The three runs, free to be changed."""
+    return Path(shutil.copytree(given, tmp_path / "results"))
 
 
-def test_the_same_results_give_the_same_bytes(results: Path, tmp_path: Path) -> None:
-    for out in ("one", "two"):
-        assert board(results, "--out", tmp_path / out).exit_code == 0
+@pytest.fixture(scope="module")
+def site(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The board of the three runs; read only."""
+    out = tmp_path_factory.mktemp("site")
+    assert board(given, "--out", out).exit_code == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def twin_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The board of runs of the same images; read only."""
+    folder = tmp_path_factory.mktemp("twins")
+    twins(folder / "results")
+    assert board(folder / "results", "--out", folder).exit_code == 0
+    return folder
+
+
+def test_the_same_results_give_the_same_bytes_and_a_killed_command_leaves_nothing(
+    given: Path, site: Path, tmp_path: Path
+) -> None:
     for name in FILES:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        (tmp_path / name).write_bytes(b"old")
+        (tmp_path / f".{name}.partial").write_bytes(b"half")
+    assert board(given, "--out", tmp_path).exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (site / name).read_bytes()
 
 
-def test_json_holds_the_scores_and_ranks_only_what_is_complete(results: Path, tmp_path) -> None:
-    board(results, "--out", tmp_path)
-    boards = json.loads((tmp_path / "leaderboard.json").read_text())["boards"]
+def test_json_holds_the_scores_and_ranks_only_what_is_complete(site: Path) -> None:
+    boards = json.loads((site / "leaderboard.json").read_text())["boards"]
     assert [one["id"] for one in boards] == ["fake/official", "fake/full"]
     for one in boards:
         entries = {entry["name"]: entry for entry in one["entries"]}
@@ -55,9 +84,8 @@ def test_json_holds_the_scores_and_ranks_only_what_is_complete(results: Path, tm
         assert entries["carded"]["scores"]["psnr"] == pytest.approx(psnr)
 
 
-def test_markdown_shows_coverage_and_sets_published_figures_apart(results: Path, tmp_path) -> None:
-    board(results, "--out", tmp_path)
-    text = (tmp_path / "leaderboard.md").read_text()
+def test_markdown_shows_coverage_and_sets_published_figures_apart(site: Path) -> None:
+    text = (site / "leaderboard.md").read_text()
     assert "4 of 10 scenes" in text
     measured, published = text.split("published, not measured here**")
     assert "(published)" not in measured
@@ -90,9 +118,8 @@ def test_without_any_result_nothing_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "site").exists()
 
 
-def test_only_the_page_s_own_script_and_style_may_run(results: Path, tmp_path: Path) -> None:
-    board(results, "--out", tmp_path)
-    page = (tmp_path / "index.html").read_text()
+def test_only_the_page_s_own_script_and_style_may_run(site: Path) -> None:
+    page = (site / "index.html").read_text()
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)[1]
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert "unsafe" not in policy
@@ -104,8 +131,8 @@ def test_only_the_page_s_own_script_and_style_may_run(results: Path, tmp_path: P
     assert not re.search(r"\son[a-z]+=|\sstyle=", page)
 
 
-def test_text_of_cards_cannot_close_the_data_or_open_a_tag(results: Path, tmp_path: Path) -> None:
-    entries, _ = read_entries(results)
+def test_text_of_cards_cannot_close_the_data_or_open_a_tag(given: Path, tmp_path: Path) -> None:
+    entries, _ = read_entries(given)
     evil = "</script><script>alert(1)</script><!--"
     (carded,) = (entry for entry in entries if entry.card)
     carded = replace(carded, card=carded.card.model_copy(update={"method": evil, "hardware": evil}))
@@ -123,13 +150,18 @@ def test_text_of_cards_cannot_close_the_data_or_open_a_tag(results: Path, tmp_pa
 
 def told_of(folder: Path, out: Path, *options: str) -> dict[str, dict]:
     assert board(folder, "--out", out, *options).exit_code == 0
+    return boards_in(out)
+
+
+def boards_in(out: Path) -> dict[str, dict]:
     boards = json.loads((out / "leaderboard.json").read_text())["boards"]
     return {one["id"]: {entry["name"]: entry for entry in one["entries"]} for one in boards}
 
 
-def test_the_same_predictions_are_one_rank_and_a_verified_run_speaks_for_them(tmp_path) -> None:
-    twins(tmp_path / "results")
-    full = told_of(tmp_path / "results", tmp_path)["fake/full"]
+def test_the_same_predictions_are_one_rank_and_a_verified_run_speaks_for_them(
+    twin_site: Path,
+) -> None:
+    full = boards_in(twin_site)["fake/full"]
     assert {name: entry["rank"] for name, entry in full.items()} == {
         "best": 1,
         "right": 2,
@@ -139,7 +171,7 @@ def test_the_same_predictions_are_one_rank_and_a_verified_run_speaks_for_them(tm
     assert list(full) == ["best", "right", "forged", "worse"]
     assert full["forged"]["same_predictions"] == ["right"]
     assert full["worse"]["same_predictions"] == []
-    text = (tmp_path / "leaderboard.md").read_text()
+    text = (twin_site / "leaderboard.md").read_text()
     assert "| 2 | Forged (same predictions as right: one rank) |" in text
 
 
@@ -162,10 +194,9 @@ def test_verified_entries_can_be_ranked_alone(tmp_path: Path) -> None:
     assert "expected verified results" in result.stderr
 
 
-def test_what_each_status_proves_is_said_on_the_page_and_in_markdown(results, tmp_path) -> None:
-    board(results, "--out", tmp_path)
+def test_what_each_status_proves_is_said_on_the_page_and_in_markdown(site: Path) -> None:
     for name in ("index.html", "leaderboard.md"):
-        text = (tmp_path / name).read_text()
+        text = (site / name).read_text()
         for words in STATUS_WORDS.values():
             assert words[1:] in text
 
@@ -181,12 +212,11 @@ def test_what_was_simulated_and_how_it_was_trained_is_shown(tmp_path: Path) -> N
     assert r"| narrow, \[3\](x) minutes |" in text
 
 
-def test_official_figures_say_what_the_network_was_shown(tmp_path: Path) -> None:
-    twins(tmp_path / "results")
-    told = told_of(tmp_path / "results", tmp_path)
+def test_official_figures_say_what_the_network_was_shown(twin_site: Path) -> None:
+    told = boards_in(twin_site)
     crops = {name: entry["input_window"] for name, entry in told["fake/official"].items()}
     assert crops == {"right": "unknown", "forged": "unknown", "worse": "unknown", "best": "whole"}
-    official = (tmp_path / "leaderboard.md").read_text().partition("protocol official")[2]
+    official = (twin_site / "leaderboard.md").read_text().partition("protocol official")[2]
     assert "| Input window |" in official
     assert re.search(r"best .*\| whole \|", official)
     published = official.partition("published, not measured here**")[2]
@@ -202,11 +232,3 @@ def test_infinity_is_not_what_was_not_measured(tmp_path: Path) -> None:
     assert full["perfect"]["rank"] == 1
     assert "| 1 | perfect |" in (tmp_path / "leaderboard.md").read_text()
     assert "∞" in (tmp_path / "leaderboard.md").read_text()
-
-
-def test_what_a_killed_command_left_goes_with_the_same_command(results, tmp_path) -> None:
-    board(results, "--out", tmp_path / "one")
-    for name in FILES:
-        (tmp_path / "one" / f".{name}.partial").write_bytes(b"half")
-    board(results, "--out", tmp_path / "one")
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(FILES)

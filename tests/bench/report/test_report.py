@@ -47,6 +47,7 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
     assert again.provenance == ledger.provenance
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
     ledger = make_ledger(segmenters=("aaaaaaaa",))
     facts = {
@@ -72,6 +73,7 @@ def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
     assert "## Statistical significance" in text
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_a_table_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever files, page and terminal show of it."""
     calls = []
@@ -94,6 +96,7 @@ def test_a_table_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(calls) == len(set(calls)) == 4 * 2
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_a_second_run_leaves_nothing_of_the_first_that_does_not_hold_any_more(
     preds: Path, tmp_path: Path
 ) -> None:
