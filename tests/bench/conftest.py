@@ -85,8 +85,8 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ledgers_alone() -> Iterator[None]:
     """Evaluate and accept without drawing."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
     patch.setattr("planetcr_bench.submission.accept.write_report", lambda *_, **__: None)
+    patch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
     yield
     patch.undo()
 
