@@ -91,6 +91,17 @@ def ledgers_alone() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(scope="module")
+def ledgers_decoded_here() -> Iterator[None]:
+    """Decode ledgers of entries in this process: test_ledgers.py tests the other one."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(
+        "planetcr_bench.leaderboard.ledgers.run_sandboxed", lambda decode, path, **_: decode(path)
+    )
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def predicted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Predictions of mean-fill for the six test scenes; read only."""

@@ -25,7 +25,7 @@ from planetcr_bench.submission.pack import pack
 
 CARD = RUNS / "mean-fill/card.toml"
 
-pytestmark = pytest.mark.usefixtures("ledgers_alone")
+pytestmark = pytest.mark.usefixtures("ledgers_alone", "ledgers_decoded_here")
 
 
 @pytest.fixture(scope="module")
