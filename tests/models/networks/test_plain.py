@@ -114,6 +114,7 @@ def test_align_cr_answers_as_published_in_float64(align_cr_features):
     torch.testing.assert_close(align_cr_features["out64_64"], expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_align_cr_answers_as_published_in_float32(align_cr):
     cloudy, sar, fixture = align_inputs(torch.float32)
     with torch.no_grad():
