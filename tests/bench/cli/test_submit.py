@@ -62,6 +62,7 @@ def test_the_template_is_printed_and_nothing_else(cli: Cli) -> None:
     assert 'inputs = ["optical"]' in done.stdout
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_both_sides_of_a_submission(cli: Cli, preds: Path, data: Path, tmp_path: Path) -> None:
     done = cli("submit", "pack", preds, "--card", CARD, "--data", data, "--with-predictions")
     assert done.returncode == 0, done.stderr

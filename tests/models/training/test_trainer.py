@@ -126,7 +126,7 @@ OVERFIT: dict[str, tuple[int, dict[str, Any], dict[str, Scalar]]] = {
         {"learning_rate": 5e-3, "beta1": 0.9, "l1_weight": 1000.0, "clip": 10.0},
     ),
     "sar_opt_cgan": (200, {"width": 8}, {"learning_rate": 5e-3}),
-    "dsen2_cr": (250, {"width": 16}, {"learning_rate": 1e-2}),
+    "dsen2_cr": (180, {"width": 8}, {"learning_rate": 1e-2}),
     "glf_cr": (250, ONE, {"learning_rate": 5e-3, "clip": 1.0}),
     "align_cr_no_sar": (450, ONE, {"learning_rate": 5e-3, "clip": 1.0}),
     "align_cr_no_align": (250, ONE, {"learning_rate": 5e-3, "clip": 1.0}),
