@@ -172,8 +172,10 @@ def test_align_cr_has_the_gradients_that_finite_differences_have(align_cr, align
     assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(float(norm), rel=1e-7)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
-@pytest.mark.parametrize("size", [32, 48])
+@pytest.mark.parametrize(("size", "dtype", "tolerance"), [
+    *((size, *TOLERANCES[0]) for size in (32, 48)),
+    *(pytest.param(size, *TOLERANCES[1], marks=pytest.mark.slow) for size in (32, 48)),
+])  # fmt: skip
 def test_glf_cr_answers_as_published(glf_cr, size, dtype, tolerance):
     if dtype == torch.float64:
         network = glf_cr
