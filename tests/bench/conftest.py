@@ -86,8 +86,19 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ledgers_alone() -> Iterator[None]:
     """Evaluate and accept without drawing."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
     patch.setattr("planetcr_bench.submission.accept.write_report", lambda *_, **__: None)
+    patch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def ledgers_decoded_here() -> Iterator[None]:
+    """Decode ledgers of entries in this process: test_ledgers.py tests the other one."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(
+        "planetcr_bench.leaderboard.ledgers.run_sandboxed", lambda decode, path, **_: decode(path)
+    )
     yield
     patch.undo()
 

@@ -30,7 +30,7 @@ from scenes import write_dataset, write_scene
 
 
 def run(preds: Path, results: Path, **options) -> tuple[Ledger, Path, list[str]]:
-    return evaluate(preds, results, quiet=True, **options)
+    return evaluate(preds, results, quiet=True, **{"workers": 0, **options})
 
 
 def rows(folder: Path) -> pd.DataFrame:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from conftest import Cli, run_program
 from planetcr_bench import __version__
+from planetcr_bench.cli.app import app
 from planetcr_bench.data.layout import find_scenes
 
 pytestmark = pytest.mark.usefixtures("ledgers_alone")
@@ -22,10 +24,14 @@ pytestmark = pytest.mark.usefixtures("ledgers_alone")
 def road(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder in which both untrained methods are predicted and scored, and what that said."""
     folder = tmp_path_factory.mktemp("road")
-    for method in ("copy-cloudy", "mean-fill"):
-        assert run_program(folder, "predict", method, "--data", data).returncode == 0
-        done = run_program(folder, "evaluate", f"preds/{method}")
-        assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for words in (["predict", "copy-cloudy", "--data", str(data)],
+                      ["evaluate", "preds/copy-cloudy"]):  # fmt: skip
+            assert CliRunner().invoke(app, words).exit_code == 0
+    assert run_program(folder, "predict", "mean-fill", "--data", data).returncode == 0
+    done = run_program(folder, "evaluate", "preds/mean-fill")
+    assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
 
@@ -56,8 +62,9 @@ def test_version_and_help_answer_at_once(cli: Cli, program: Cli) -> None:
 
 
 def test_the_whole_road_prints_tables_and_says_where_all_lies(
-    cli: Cli, road: tuple[Path, str], runs: list[str], tmp_path: Path
-) -> None:
+    cli: Cli, road: tuple[Path, str], runs: list[str], tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
     for words in ("6 of 6 scenes", "Cloudy (input)", "official ", "full ", "PSNR", "gain ",
                   "Report: results/fake/mean-fill/report.md"):  # fmt: skip
         assert words in road[1]
@@ -76,13 +83,14 @@ def test_the_whole_road_prints_tables_and_says_where_all_lies(
     records = json.loads((tmp_path / "results" / "comparison" / "table2.json").read_text())
     measured = [row for row in records if row["kind"] == "measured"]
     assert {row["input_window"] for row in measured} == {"whole"}
+    request.getfixturevalue("nothing_is_drawn")
     again = cli("compare", *runs, "--json", "--out", "elsewhere")
     assert [run["name"] for run in json.loads(again.stdout)] == ["copy-cloudy", "mean-fill"]
     assert (tmp_path / "elsewhere" / "fig5.png").exists()
 
 
 def test_report_makes_the_full_analysis_of_a_run_and_refuses_what_is_none(
-    cli: Cli, program: Cli, runs: list[str], tmp_path: Path
+    cli: Cli, program: Cli, runs: list[str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     before = sorted(path.name for path in (tmp_path / runs[0]).iterdir())
     assert len(before) <= 12
@@ -91,6 +99,7 @@ def test_report_makes_the_full_analysis_of_a_run_and_refuses_what_is_none(
     made = {path.name for path in (tmp_path / "full").iterdir()}
     assert {"error_analysis.json", "class_cover.png", "triangle.svg", "scores.json"} < made
     assert sorted(path.name for path in (tmp_path / runs[0]).iterdir()) == before
+    request.getfixturevalue("nothing_is_drawn")
     assert cli("report", runs[0]).stdout == f"Report: {runs[0]}/report.md\n"
     assert_refused(cli("report", "nowhere"), "nowhere", "expected a results folder")
     assert_refused(cli("report", tmp_path), "ledger.parquet")

@@ -62,6 +62,7 @@ def test_the_template_is_printed_and_nothing_else(cli: Cli) -> None:
     assert 'inputs = ["optical"]' in done.stdout
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
 def test_both_sides_of_a_submission(cli: Cli, preds: Path, data: Path, tmp_path: Path) -> None:
     done = cli("submit", "pack", preds, "--card", CARD, "--data", data, "--with-predictions")
     assert done.returncode == 0, done.stderr
@@ -93,17 +94,17 @@ def test_both_sides_of_a_submission(cli: Cli, preds: Path, data: Path, tmp_path:
 
 
 def test_the_further_sums_of_a_fresh_ledger_are_packed_and_measured_again(
-    program: Cli, simulated: Path, tmp_path: Path
+    cli: Cli, program: Cli, simulated: Path, tmp_path: Path
 ) -> None:
     entry = tmp_path / "submissions/fresh"
     predict("mean-fill", simulated, tmp_path / "fresh", quiet=True)
-    done = program("submit", "pack", "fresh", "--card", CARD, "--data", simulated,
-                   "--with-predictions")  # fmt: skip
+    done = cli("submit", "pack", "fresh", "--card", CARD, "--data", simulated,
+               "--with-predictions")  # fmt: skip
     assert done.returncode == 0, done.stderr
     ledger = read_ledger(entry / "ledger.parquet")
     assert ledger.has_floor
     assert ledger.has_further
-    done = program("submit", "check", entry, "--data", simulated, "--sample", "all", "--json")
+    done = cli("submit", "check", entry, "--data", simulated, "--sample", "all", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "verified"
     frame = ledger.frame.assign(input_ndvi_error=ledger.frame["input_ndvi_error"] * 0.999)
@@ -111,7 +112,7 @@ def test_the_further_sums_of_a_fresh_ledger_are_packed_and_measured_again(
     done = program("submit", "check", entry)
     assert done.returncode == 0, done.stderr  # possible, and untrue
     for sample in ("3", "all"):
-        done = program("submit", "check", entry, "--data", simulated, "--sample", sample)
+        done = cli("submit", "check", entry, "--data", simulated, "--sample", sample)
         assert done.returncode == 1
         assert "ledger.parquet: measured again, input_ndvi_error: " in done.stderr
 

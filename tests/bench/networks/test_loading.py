@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,14 @@ def scenes_of(data: Path) -> list[str]:
 
 def copy(cloudy: np.ndarray, sar: np.ndarray) -> np.ndarray:  # noqa: ARG001
     return cloudy
+
+
+@pytest.fixture(scope="module")
+def copied(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions of :func:`copy` for the six test scenes; read only."""
+    folder = tmp_path_factory.mktemp("copied") / "preds"
+    run_copy(data, folder)
+    return folder
 
 
 def run_copy(data: Path, out: Path, restore: Callable[..., Any] = copy, **options: Any) -> Any:
@@ -402,9 +411,9 @@ def read_inputs_of(data: Path, size: int = 300) -> Any:
     ],
 )
 def test_predictions_made_in_two_ways_never_lie_in_one_folder(
-    data: Path, tmp_path: Path, other: dict[str, Any]
+    data: Path, copied: Path, tmp_path: Path, other: dict[str, Any]
 ) -> None:
-    run_copy(data, tmp_path / "preds")
+    shutil.copytree(copied, tmp_path / "preds")
     with pytest.raises(PredictionError, match="predictions of copy that were made otherwise"):
         run_copy(data, tmp_path / "preds", **other)
     assert run_copy(data, tmp_path / "preds") == (0, 6)
@@ -434,11 +443,10 @@ def test_results_that_are_no_images_are_refused_by_name(data: Path, tmp_path: Pa
         run_copy(data, tmp_path / "small", lambda cloudy, _: cloudy[..., 1:], batch=2)
 
 
-def test_workers_read_ahead_and_change_nothing(data: Path, tmp_path: Path) -> None:
-    run_copy(data, tmp_path / "alone")
+def test_workers_read_ahead_and_change_nothing(data: Path, copied: Path, tmp_path: Path) -> None:
     predict_with(copy, data, tmp_path / "many", card=Card(method="copy"), workers=2, quiet=True)
     for name in scenes_of(data):
-        alone, many = (tmp_path / folder / f"{name}.tif" for folder in ("alone", "many"))
+        alone, many = (folder / f"{name}.tif" for folder in (copied, tmp_path / "many"))
         assert alone.read_bytes() == many.read_bytes()
 
 

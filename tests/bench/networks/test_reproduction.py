@@ -147,14 +147,25 @@ def test_the_full_pipeline_runs_once_and_survives_a_kill(simulated: Path, tmp_pa
     assert [path.stat().st_mtime_ns for path in made] == before
 
 
-def test_a_step_that_fails_is_named_and_nothing_is_lost(simulated: Path, tmp_path: Path) -> None:
-    config = write(tmp_path / "config.toml", CONFIG.replace("crop = 100", "crop = 95"))
-    done = planetcr("reproduce", simulated, "--config", config, "--out", tmp_path / "work")
-    assert done.returncode == 1
-    assert "crop: expected a multiple of 10 pixels" in done.stderr
-    assert "planetcr-bench train segmenter" in done.stderr
-    assert "train segmenter: failed, see above" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_step_that_fails_is_named_and_nothing_is_lost(
+    simulated: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(reproduction, "build_steps", lambda config: build_steps(config)[1:])
+    config = write(tmp_path / "config.toml", "methods = []\nbaselines = ['mean-fill']")
+    kept = tmp_path / "work" / "preds" / "mean-fill"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("in the way")
+    words = ["--out", tmp_path / "work", "--results", tmp_path / "results"]
+    code, _, err = said("reproduce", simulated, "--config", config, *words)
+    assert code == 1
+    assert "planetcr-bench predict mean-fill" in err
+    assert "predict mean-fill: failed, see above" in err
+    assert kept.read_text() == "in the way"
+    step = capfd.readouterr().err  # of a process of its own
+    assert step.startswith("error: ")
+    assert "mean-fill" in step
+    assert "Traceback" not in err + step
 
 
 @pytest.mark.parametrize(("code", "error"), [(1, BenchError), (130, KeyboardInterrupt)])

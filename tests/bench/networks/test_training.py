@@ -10,15 +10,17 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 from matplotlib import image as mpimg
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from planetcr_bench.cli.app import app
+from planetcr_bench.networks import dry_run
 from planetcr_bench.networks.training import _expect_ours
 from planetcr_models import load_model
 from planetcr_models.errors import TrainingError
@@ -34,10 +36,16 @@ NARROW = [
 SHORT = ["--epochs", "3", "--batch", "2", "--crop", "40", "--val-scenes", "1"]
 
 
-def refused(*arguments: object) -> tuple[int, str]:
-    """Exit code and message of a command that is given something senseless, in this process."""
+def invoked(*arguments: object) -> Result:
+    """Run a command in this process: that of ``whole`` is a real one."""
     done = CliRunner().invoke(app, [str(word) for word in arguments])
     assert not isinstance(done.exception, Exception), done.exception
+    return done
+
+
+def refused(*arguments: object) -> tuple[int, str]:
+    """Exit code and message of a command that is given something senseless."""
+    done = invoked(*arguments)
     return done.exit_code, done.stderr
 
 
@@ -154,8 +162,8 @@ def test_the_segmenter_is_trained_and_says_how_well_it_sees(
         "cache",
         "--json",
     ]  # fmt: skip
-    done = planetcr(*command)
-    assert done.returncode == 0, done.stderr
+    done = invoked(*command)
+    assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
     card = read_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["scores"]["miou"] == pytest.approx(said["scores"]["miou"])
@@ -173,17 +181,10 @@ def test_a_dry_run_tells_speed_and_hours_and_writes_nothing(
     simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = [
-        "train",
-        "dsen2_cr",
-        "--data",
-        simulated,
-        "--model-arg",
-        "width=8",
-        *SHORT,
-        "--dry-run",
-    ]
-    done = CliRunner().invoke(app, [str(word) for word in words])
+    in_a_second = partial(dry_run.measure_speed, seconds=1.0)
+    monkeypatch.setattr(dry_run, "measure_speed", in_a_second)
+    words = ["dsen2_cr", "--data", simulated, "--model-arg", "width=8", *SHORT, "--dry-run"]
+    done = invoked("train", *words)
     assert done.exit_code == 0, done.stderr
     for word in ("loader alone", "step alone", "samples/s", "hours on this machine", "carl"):
         assert word in done.stdout

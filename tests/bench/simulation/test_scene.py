@@ -143,7 +143,7 @@ def test_another_sky_changes_neither_clear_image_nor_sar_nor_land_cover(
 def test_opaque_cloud_hides_every_detail() -> None:
     """Of the clear image's detail, nothing can be read from the four cloudy bands together."""
     rows = []
-    for number in range(661, 673):
+    for number in range(661, 667):
         place = Place(0, number)
         survey = survey_of(place)
         for patch in survey.patches[:5]:

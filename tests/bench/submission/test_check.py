@@ -32,7 +32,7 @@ CARD = RUNS / "mean-fill/card.toml"
 Tamper = Callable[[Path], None]
 
 pytestmark = [
-    pytest.mark.usefixtures("ledgers_alone"),
+    pytest.mark.usefixtures("ledgers_alone", "ledgers_decoded_here"),
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
 

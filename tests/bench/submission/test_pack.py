@@ -25,19 +25,23 @@ from planetcr_bench.submission.pack import pack
 
 CARD = RUNS / "mean-fill/card.toml"
 
-pytestmark = pytest.mark.usefixtures("ledgers_alone")
+pytestmark = pytest.mark.usefixtures("ledgers_alone", "ledgers_decoded_here")
 
 
 @pytest.fixture(scope="module")
 def mine(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Predictions for the six scenes of the fake dataset; read only."""
+    """Predictions for the six scenes of the fake dataset, scored beside them; read only."""
     folder = tmp_path_factory.mktemp("made") / "mine"
     predict("mean-fill", data, folder, quiet=True)
+    evaluate(folder, folder.parent / "scored", data=data, workers=0, quiet=True)
     return folder
 
 
 def packed(mine: Path, out: Path, data: Path, **options: object) -> Path:
+    """Pack what is scored already, as ``pack`` finds it in its results."""
     results = out.parent / "results"
+    if (scored := mine.parent / "scored").is_dir():
+        shutil.copytree(scored, results, dirs_exist_ok=True)
     return pack(mine, CARD, out, results=results, data=data, workers=0, quiet=True, **options)[0]
 
 
@@ -73,7 +77,8 @@ def test_an_entry_holds_card_manifest_ledger_record_and_report(
 
 def test_no_folder_of_this_machine_is_packed(mine: Path, data: Path, tmp_path: Path) -> None:
     command = ["planetcr-bench", "submit", str(mine), "--data", str(data)]
-    out = packed(mine, tmp_path / "entry", data, with_predictions=True, command=command)
+    options = {"workers": 0, "quiet": True, "command": command}
+    out, *_ = pack(mine, CARD, tmp_path / "entry", data=data, with_predictions=True, **options)
     for name, content in contents(out).items():
         assert str(tmp_path.parent).encode() not in content, name
         assert str(data.parent).encode() not in content, name

@@ -57,7 +57,10 @@ def test_a_value_of_another_type_or_without_sense_is_refused(name: str) -> None:
 
 
 @every_model
-@pytest.mark.parametrize("size", [(32, 32), (33, 47), (160, 160), (64, 300)])
+@pytest.mark.parametrize("size", [
+    (32, 32), (33, 47), (40, 160),
+    *(pytest.param(size, marks=pytest.mark.slow) for size in ((160, 160), (64, 300))),
+])  # fmt: skip
 def test_any_size_gives_an_image_of_that_size(name: str, size: tuple[int, int]) -> None:
     model = narrow(name).eval()
     cloudy, sar = images(2, size)

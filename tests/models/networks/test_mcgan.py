@@ -18,12 +18,16 @@ CASE = "mcgan_gen_4to4_eval_128"
 NO_SAR = torch.zeros(1)
 
 
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    return filled("mcgan.json", CASE)
+
+
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-10), (torch.float32, 5e-6)])
 def test_it_answers_as_the_authors_network(
-    dtype: torch.dtype, error: float, tmp_path: Path
+    weights: dict[str, torch.Tensor], dtype: torch.dtype, error: float, tmp_path: Path
 ) -> None:
-    weights = filled("mcgan.json", CASE, dtype=dtype)
-    wrapped = {f"gen.gen.{key}": value for key, value in weights.items()}
+    wrapped = {f"gen.gen.{key}": value.to(dtype) for key, value in weights.items()}
     model = load("mcgan", wrapped, tmp_path)
     with torch.no_grad():
         clear = model(image(4, 128, 128, dtype=dtype), NO_SAR)

@@ -114,6 +114,7 @@ def test_align_cr_answers_as_published_in_float64(align_cr_features):
     torch.testing.assert_close(align_cr_features["out64_64"], expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_align_cr_answers_as_published_in_float32(align_cr):
     cloudy, sar, fixture = align_inputs(torch.float32)
     with torch.no_grad():
@@ -171,8 +172,10 @@ def test_align_cr_has_the_gradients_that_finite_differences_have(align_cr, align
     assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(float(norm), rel=1e-7)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
-@pytest.mark.parametrize("size", [32, 48])
+@pytest.mark.parametrize(("size", "dtype", "tolerance"), [
+    *((size, *TOLERANCES[0]) for size in (32, 48)),
+    *(pytest.param(size, *TOLERANCES[1], marks=pytest.mark.slow) for size in (32, 48)),
+])  # fmt: skip
 def test_glf_cr_answers_as_published(glf_cr, size, dtype, tolerance):
     if dtype == torch.float64:
         network = glf_cr
