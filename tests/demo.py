@@ -51,10 +51,10 @@ def main() -> None:
     command("gallery", "data", *pictures, "--out", "gallery.png", folder=folder)
     print(
         f"""
-All of it lies in {folder}/:
+Everything is in {folder}/:
   data/                      the simulated dataset, in the official layout
   truth/                     what is hidden under its clouds, for the report
-  preds/                     predictions of three methods that need no training
+  preds/                     predictions of three baselines
   results/{TRACK}/       a folder per method: start with report.md
   results/comparison/        all three side by side, in the same form
   gallery.png                cloudy, SAR, land cover, predictions, clear, errors of five scenes
