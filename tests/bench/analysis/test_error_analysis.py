@@ -379,7 +379,7 @@ def test_thickness_is_a_grouping_of_the_runs_that_know_it() -> None:
     assert_frame_equal(expected, known, check_index_type=False)
 
 
-def test_the_triangle_is_told_of_all_pixels_and_of_their_parts() -> None:
+def test_the_triangle_is_given_for_all_pixels_and_for_their_parts() -> None:
     table = ErrorAnalysis([make_ledger(scenes=5)], FULL).triangle
     counts = table.groupby("by", sort=False)["group"].count()
     assert counts.to_dict() == {"all": 1, "region": 3, "land_cover": 6, "cover_bin": 5}

@@ -61,7 +61,7 @@ def test_version_and_help_answer_at_once(cli: Cli, program: Cli) -> None:
         assert option in cli("evaluate", "--help").stdout
 
 
-def test_the_whole_road_prints_tables_and_says_where_all_lies(
+def test_the_full_pipeline_prints_tables_and_where_the_report_is(
     cli: Cli, road: tuple[Path, str], runs: list[str], tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip

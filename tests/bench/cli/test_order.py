@@ -226,7 +226,7 @@ def differing(runs: Sequence[Ledger], folder: Path) -> tuple[set[str], list[str]
     return set(expected), [name for name in expected if expected[name] != found[name]]
 
 
-def test_no_byte_of_a_table_page_or_json_hangs_on_the_order_of_rows_or_dictionaries(
+def test_no_byte_of_a_table_page_or_json_depends_on_the_order_of_rows_or_dictionaries(
     runs: list[Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("cover_figure", "discrepancy_figure", "transition_figure", "save_figure"):
@@ -242,7 +242,7 @@ def test_no_byte_of_a_table_page_or_json_hangs_on_the_order_of_rows_or_dictionar
 
 
 @pytest.mark.slow
-def test_no_line_of_a_figure_hangs_on_the_order_of_rows_or_dictionaries(
+def test_no_line_of_a_figure_depends_on_the_order_of_rows_or_dictionaries(
     runs: list[Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = Figure.savefig

@@ -452,7 +452,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "data", root / "truth"
 
 
-def test_rows_are_split_by_optical_thickness_where_it_is_told(
+def test_rows_are_split_by_optical_thickness_where_it_is_given(
     truth: tuple[Path, Path], tmp_path: Path
 ) -> None:
     data, hidden = truth

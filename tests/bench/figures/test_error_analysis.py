@@ -150,7 +150,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", list(CASES))
-def test_every_case_is_told_and_drawn_on_the_page(case: str) -> None:
+def test_every_case_is_described_and_drawn_on_the_page(case: str) -> None:
     ledgers = CASES[case]()
     protocol = OFFICIAL if case == "crops" else FULL
     analysis = ErrorAnalysis(ledgers, protocol)

@@ -736,7 +736,7 @@ def test_requests_that_make_no_sense_are_refused(
         gallery(tmp_path, [tmp_path] * folders, tmp_path / "g.png", **options)
 
 
-def test_folders_of_one_name_are_told_apart_by_their_parents() -> None:
+def test_folders_of_one_name_are_distinguished_by_their_parents() -> None:
     assert method_titles([Path("a/net"), Path("b/other")]) == ["net", "other"]
     assert method_titles([Path("a/net"), Path("b/net")]) == ["a/net", "b/net"]
     assert method_titles([Path("a/net"), Path("a/net")]) == ["net", "net"]

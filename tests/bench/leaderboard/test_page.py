@@ -100,7 +100,7 @@ def test_bibtex_has_the_paper_and_every_card_once(results: Path, tmp_path: Path)
     assert text.count("@misc{Carded") == 1
 
 
-def test_a_broken_folder_is_told_and_left_out(results: Path, tmp_path: Path) -> None:
+def test_a_broken_folder_is_named_and_left_out(results: Path, tmp_path: Path) -> None:
     broken = put(results, make_ledger("broken"))
     (broken / "ledger.parquet").write_bytes(b"PAR1")
     result = board(results, "--out", tmp_path / "site")

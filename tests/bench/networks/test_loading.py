@@ -311,7 +311,9 @@ def test_so_is_one_in_its_forward(own: Path, what: str, words: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("own")
-def test_wrong_usage_is_told_apart(name: str, options: list[str], words: str) -> None:
+def test_wrong_usage_exits_with_two_and_bad_files_with_one(
+    name: str, options: list[str], words: str
+) -> None:
     with pytest.raises(UsageError, match=words):
         opened(name, *options)
 

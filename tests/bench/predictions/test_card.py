@@ -24,7 +24,7 @@ def test_a_card_from_windows_is_read(tmp_path: Path, encoding: str) -> None:
     assert read_card(tmp_path) == Card(method="mine ü", scale=10_000)
 
 
-def test_a_card_in_another_encoding_is_told_as_one(tmp_path: Path) -> None:
+def test_a_card_in_another_encoding_is_reported_as_one(tmp_path: Path) -> None:
     (tmp_path / "predictions.toml").write_bytes('method = "mine ü"'.encode("cp1252"))
     with pytest.raises(PredictionError, match="expected text in UTF-8, line 1 has the byte 0xfc"):
         read_card(tmp_path)

@@ -195,7 +195,7 @@ def test_the_scene_s_system_in_other_words_is_the_scene_s(
         ("+proj=utm +zone={zone} +ellps=bessel", "Unknown based on Bessel 1841 ellipsoid"),
     ],
 )
-def test_another_system_is_told_as_the_file_says_it(
+def test_another_system_is_named_as_in_the_file(
     tmp_path: Path, scene: SceneFiles, text: str, told: str
 ) -> None:
     clear = read_product(scene, "planet_cloudfree")
@@ -207,7 +207,7 @@ def test_another_system_is_told_as_the_file_says_it(
     assert len(refusal.value.message) < len(str(path)) + 200
 
 
-def test_a_grid_that_is_turned_is_told_as_one(tmp_path: Path, scene: SceneFiles) -> None:
+def test_a_rotated_grid_is_reported_as_one(tmp_path: Path, scene: SceneFiles) -> None:
     clear = read_product(scene, "planet_cloudfree")
     path = tmp_path / f"{scene.name}.tif"
     with rasterio.open(

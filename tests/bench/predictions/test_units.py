@@ -112,7 +112,9 @@ def noisy(files: SceneFiles) -> np.ndarray:
     return (read_scene(files).clear + rng.normal(0, 0.01, (4, 300, 300))).astype(np.float32)
 
 
-def test_red_and_blue_that_are_swapped_are_told(tmp_path: Path, scenes: list[SceneFiles]) -> None:
+def test_red_and_blue_that_are_swapped_are_reported(
+    tmp_path: Path, scenes: list[SceneFiles]
+) -> None:
     swapped = folder(tmp_path, scenes[:4], lambda files: noisy(files)[[2, 1, 0, 3]])
     assert "red and blue are probably swapped" in swapped_colours(swapped)
 

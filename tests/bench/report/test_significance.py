@@ -299,7 +299,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_pictures")
-def test_compare_prints_and_writes_what_can_be_told(
+def test_compare_prints_and_writes_which_differences_are_significant(
     runs: list[Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [put(tmp_path, run) for run in runs]

@@ -23,7 +23,7 @@ def test_every_sixteen_aois_have_every_landscape_and_season() -> None:
         assert Counter(place.season for place in some) == dict.fromkeys(SEASONS, 4)
 
 
-def test_training_and_test_aois_are_told_apart_by_number() -> None:
+def test_training_and_test_aois_have_different_numbers() -> None:
     assert Counter(place.split for place in ALL) == {"train": 660, "test": 120}
     assert len({place.name for place in ALL}) == 780
 

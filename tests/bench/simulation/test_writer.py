@@ -178,7 +178,7 @@ def test_senseless_settings_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "sim").exists()
 
 
-def test_a_disk_that_is_too_small_is_told_before_the_work(
+def test_a_disk_that_is_too_small_is_reported_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10**9)

@@ -488,7 +488,7 @@ def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path) -> 
     assert "expected_scenes: expected 10 by the dataset" in refusal(entry, data=simulated)
 
 
-def test_predictions_of_another_run_are_told(packed: Path, entry: Path) -> None:
+def test_predictions_of_another_run_are_named(packed: Path, entry: Path) -> None:
     rewrite(entry, lambda ledger: ledger.provenance.update(name="mine"))
     results = packed.parent / "results"
     told = f"of its 10 predictions are those of {results / 'sim-v1-tiny/honest'}"

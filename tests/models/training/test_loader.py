@@ -312,7 +312,7 @@ def test_a_crop_off_the_grid_or_larger_than_its_patch_is_refused(crop: int) -> N
         Crops(MadeUp(1), crop=crop, turns=False, seed=0)
 
 
-def test_the_largest_crop_of_a_patch_off_the_grid_is_told() -> None:
+def test_the_largest_crop_of_a_patch_off_the_grid_is_named() -> None:
     patches = MadeUp(1)
     patches.side = 38
     with pytest.raises(ModelError, match=r"multiple of 10 pixels up to 30, .* got 40"):

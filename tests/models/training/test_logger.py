@@ -214,7 +214,7 @@ def test_a_line_tells_of_each_epoch(
 
 
 @pytest.mark.parametrize("line", ["runs/[red]/last.ckpt", "runs/[/red]/last.ckpt", "at :cloud:"])
-def test_a_line_is_told_as_it_is(
+def test_a_line_is_printed_as_it_is(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, line: str
 ) -> None:
     logger = opened(tmp_path, quiet=False)
@@ -274,7 +274,7 @@ def test_a_log_gets_some_hundred_lines_of_any_run(steps: int) -> None:
     assert min(steps, 200) <= lines <= 500
 
 
-def test_without_a_terminal_steps_are_told_in_lines(
+def test_without_a_terminal_steps_are_printed_in_lines(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     logger = opened(tmp_path, first=10, quiet=False)

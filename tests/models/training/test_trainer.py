@@ -143,7 +143,7 @@ def decibels(images: np.ndarray[Any, Any], clear: np.ndarray[Any, Any]) -> float
 
 
 @pytest.mark.parametrize("name", [*QUICK, *SLOW])
-def test_every_method_learns_four_scenes_by_heart(name: str, tmp_path: Path) -> None:
+def test_every_method_overfits_four_scenes(name: str, tmp_path: Path) -> None:
     steps, options, changes = OVERFIT[name]
     four = MadeUp(4, side=32, cell=32)
     per_band = np.broadcast_to(four.clear.mean((0, 2, 3), keepdims=True), four.clear.shape)
