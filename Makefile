@@ -45,9 +45,9 @@ networks: .venv/.done ## Time Align-CR and GLF-CR next to their published form (
 loader: .venv/.done ## Time the reading of training crops, from GeoTIFFs and from the cache
 	$(BIN)/python tests/speed/loader.py
 
-UNTRAINED := copy-cloudy mean-fill sar-regression
-LEARNT := $(addsuffix -narrow,align_cr_no_sar align_cr dsen2_cr_no_sar dsen2_cr sar_opt_cgan)
-learn: .venv/.done ## Train four narrow networks on a CPU (an hour): results/sim-v1-small
+BASELINES := copy-cloudy mean-fill sar-regression
+NARROW := $(addsuffix -narrow,align_cr_no_sar align_cr dsen2_cr_no_sar dsen2_cr sar_opt_cgan)
+learn: .venv/.done ## Train five narrow networks on a CPU (an hour): results/sim-v1-small
 	rm -f results/sim-v1-small/sim-v1-demo/*/status.json # of the ledgers that are replaced
 	$(BIN)/planetcr-bench simulate build/learn/sim --size demo --train 240
 	$(BIN)/planetcr-bench reproduce build/learn/sim --config tests/learn.toml --out build/learn/work --results results/sim-v1-small
@@ -55,8 +55,8 @@ learn: .venv/.done ## Train four narrow networks on a CPU (an hour): results/sim
 	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow
 	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow-window160 --window official
 	for run in narrow narrow-window160; do $(BIN)/planetcr-bench evaluate build/learn/work/preds/dsen2_cr_no_sar-$$run --data build/learn/sim --results results/sim-v1-small $(foreach segmenter,segmenter segmenter-2 segmenter-3,--segmenter build/learn/work/train/$(segmenter)/best.safetensors) || exit 1; done
-	$(BIN)/planetcr-bench compare --protocol official --out results/sim-v1-small/comparison/official $(foreach run,$(UNTRAINED) $(LEARNT:=-window160),results/sim-v1-small/sim-v1-demo/$(run))
-	$(BIN)/planetcr-bench compare --protocol full --out results/sim-v1-small/comparison/full $(foreach run,$(UNTRAINED) $(LEARNT),results/sim-v1-small/sim-v1-demo/$(run))
+	$(BIN)/planetcr-bench compare --protocol official --out build/learn/comparison/official $(foreach run,$(BASELINES) $(NARROW:=-window160),results/sim-v1-small/sim-v1-demo/$(run))
+	$(BIN)/planetcr-bench compare --protocol full --out build/learn/comparison/full $(foreach run,$(BASELINES) $(NARROW),results/sim-v1-small/sim-v1-demo/$(run))
 
 calibrate: .venv/.done ## Compare simulated scenes with real ones: make calibrate REAL=PLANET_CR
 	$(BIN)/planetcr-bench simulate build/calibration --size demo
@@ -70,7 +70,7 @@ coverage: .venv/.done ## Measure the coverage of the confidence intervals and th
 
 board: .venv/.done ## Make all reports of results/ again, and the leaderboard: open build/site/index.html
 	@for run in $(dir $(wildcard results/*/*/*/run.json results/*/*/run.json)); do $(BIN)/planetcr-bench report $$run || exit 1; done
-	@$(BIN)/planetcr-bench compare $(foreach run,$(UNTRAINED) $(LEARNT),results/sim-v1-small/sim-v1-demo/$(run))
+	@$(BIN)/planetcr-bench compare $(foreach run,$(BASELINES) $(NARROW),results/sim-v1-small/sim-v1-demo/$(run))
 	@$(BIN)/planetcr-bench leaderboard results --out build/site
 
 example: .venv/.done ## Make submissions/example again: 108 simulated scenes (a minute)

@@ -57,9 +57,9 @@ def evaluate(
     folder: str | Path,
     results: str | Path,
     *,
-    data: Path | None = None,
+    data: str | Path | None = None,
     split: str | None = None,
-    scene_list: Path | None = None,
+    scene_list: str | Path | None = None,
     name: str | None = None,
     workers: int | None = None,
     batch: int = 16,
@@ -86,7 +86,7 @@ def evaluate(
         workers: See ``worker_count``.
         batch: Scenes sent to a worker at a time.
         class_average: How the report averages per-class figures, if not as each protocol does.
-        allow_missing: Score what is there, and mark the run incomplete for good.
+        allow_missing: Score what is there, and mark the run as incomplete.
         segmenters: Networks that predict land cover from the predictions (Tab. 3).
         optical_thickness: Folder that `simulate --truth` wrote, for errors by optical thickness.
         command: Written into ``run.json``.
@@ -111,6 +111,7 @@ def evaluate(
     folder, results = Path(folder), Path(results)
     started = datetime.now(UTC)
     clock = time.monotonic()
+    data, scene_list = (None if path is None else Path(path) for path in (data, scene_list))
     segmenters = sorted(segmenters, key=lambda segmenter: segmenter.key)
     card = read_card(folder)
     dataset = find_dataset(

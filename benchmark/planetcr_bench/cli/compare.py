@@ -40,7 +40,7 @@ def compare(
         bool,
         typer.Option(
             "--no-segmenter",
-            help="Leave out Tab. 3 and Fig. 6: runs that different segmenters have read.",
+            help="Leave out Tab. 3 and Fig. 6, for runs with different segmenters.",
         ),
     ] = False,
     full: Annotated[

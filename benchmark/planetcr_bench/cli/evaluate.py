@@ -37,7 +37,7 @@ def evaluate(
         bool,
         typer.Option(
             "--allow-missing",
-            help="Score what is usable and mark the run incomplete for good.",
+            help="Score what is usable and mark the run as incomplete.",
         ),
     ] = False,
     segmenter: options.Segmenters = None,

@@ -39,7 +39,7 @@ def leaderboard(
     if not entries:
         what = "verified results" if claimed else "results of planetcr-bench evaluate"
         raise LedgerError(
-            f"{printable(results)}: expected {what}, found none that are whole; nothing is written"
+            f"{printable(results)}: expected {what}, found no complete ones; nothing is written"
         )
     write_board(out, entries, verified=verified)
     if as_json:
@@ -54,6 +54,7 @@ def leaderboard(
         return
     unproven = f", {len(claimed)} claimed and not shown" if claimed else ""
     typer.echo(
-        f"{len(entries)} entries, {len(problems)} left out{unproven}; open {out / 'index.html'} in "
+        f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}, {len(problems)} left "
+        f"out{unproven}; open {out / 'index.html'} in "
         "a browser"
     )

@@ -18,7 +18,7 @@ def report(
     ] = None,
     class_average: options.ClassAverage = None,
 ) -> None:
-    """Write the report of a run anew, with the full error analysis and all figures.
+    """Rewrite the report of a run with the full error analysis and all figures.
 
     Everything follows from the ledger: no image is opened.
     """

@@ -27,7 +27,7 @@ def simulate(
     train: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Training scenes; full has up to 60,000.", show_default="as the size has"
+            min=0, help="Training scenes; full has up to 60,000.", show_default="depends on --size"
         ),
     ] = None,
     preset: Annotated[

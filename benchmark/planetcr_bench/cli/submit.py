@@ -169,7 +169,7 @@ def check(
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check an entry that was sent, believing nothing, and list everything that is wrong."""
+    """Check a submitted entry without trusting it, and list everything that is wrong."""
     if results is not None and not results.is_dir():
         raise UsageError(f"--results: expected a folder of results, {results} is none")
     result = _check(

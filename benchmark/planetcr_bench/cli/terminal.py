@@ -66,6 +66,6 @@ def print_audit(report: DatasetReport) -> None:
     for problem in report.problems:
         out.print(f"broken: {printable(problem)}", style="red", highlight=False, markup=False)
     out.print(f"dataset fingerprint: {report.fingerprint or 'none'}", highlight=False)
-    verdict = "sound" if report.ok else f"{len(report.problems)} problems"
+    verdict = "sound" if report.ok else f"problems: {len(report.problems)}"
     where = printable(f"{report.data} ({report.track})")
     out.print(f"{where}: {verdict}", highlight=False, markup=False)

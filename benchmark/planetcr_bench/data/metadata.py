@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from pydantic import ConfigDict, field_validator
 
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.untrusted import read_toml
+from planetcr_bench.utils.validation import FileModel, shown, validate
 
 METADATA: Final = "dataset.toml"
 """File in the dataset folder that names the dataset; the official release has none."""
@@ -20,8 +23,7 @@ TEST_SCENES: Final = {"tiny": 10, "demo": 108, "full": 3_000}
 """Size to number of test scenes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(FileModel):
     """Identity of a simulated dataset.
 
     Attributes:
@@ -65,36 +67,43 @@ class Simulation:
         return {"test": self.test_scenes, "train": self.train_scenes}.get(split)
 
 
-def read_metadata(data: Path) -> dict[str, Any]:
-    """Read ``dataset.toml``; empty if there is none.
+class Metadata(FileModel):
+    """What ``dataset.toml`` says.
+
+    Attributes:
+        track: Name of the dataset's track; None for a dataset without a name.
+        simulation: Identity of a simulated dataset.
+    """
+
+    model_config = ConfigDict(title='track = "name", and [simulation] as `simulate` writes it')
+
+    track: str | None = None
+    simulation: Simulation | None = None
+
+    @field_validator("track")
+    @classmethod
+    def _check_track(cls, track: str | None) -> str | None:
+        if track is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
+            raise ValueError(f"expected a name in small letters, got {shown(track)}")
+        return track
+
+
+def read_metadata(data: Path) -> Metadata:
+    """Read ``dataset.toml``; all entries are None if there is none.
 
     Raises:
-        DatasetError: ``dataset.toml`` cannot be read.
+        DatasetError: ``dataset.toml`` cannot be read, or has an unknown key or a wrong value.
     """
     path = data / METADATA
     if not os.path.lexists(path):
-        return {}
-    return read_toml(path, error=DatasetError)
+        return Metadata()
+    return validate(Metadata, read_toml(path, error=DatasetError), str(path), error=DatasetError)
 
 
 def read_simulation(data: Path) -> Simulation | None:
     """Read the identity of a simulated dataset; None for any other dataset.
 
     Raises:
-        DatasetError: ``dataset.toml`` cannot be read, or its entry ``simulation`` was not written
-            by ``planetcr-bench simulate``.
+        DatasetError: See :func:`read_metadata`.
     """
-    entry = read_metadata(data).get("simulation")
-    if entry is None:
-        return None
-    known = {field.name: str if field.type == "str" else int for field in fields(Simulation)}
-    if not (
-        isinstance(entry, dict)
-        and entry.keys() == known.keys()
-        and all(type(entry[name]) is kind for name, kind in known.items())
-    ):
-        raise DatasetError(
-            f"{data / METADATA}: expected [simulation] with {', '.join(known)}, as `planetcr-bench "
-            "simulate` writes it, found otherwise; simulate the dataset again"
-        )
-    return Simulation(**entry)
+    return read_metadata(data).simulation

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from planetcr_bench.constants import PLANET_CR, PLANET_CR_SAMPLES, PRODUCTS, UNNAMED
 from planetcr_bench.data.fingerprint import scene_digest
 from planetcr_bench.data.layout import ALL_PRODUCTS, SceneFiles, present_products
-from planetcr_bench.data.metadata import METADATA, read_metadata, read_simulation
+from planetcr_bench.data.metadata import read_metadata, read_simulation
 from planetcr_bench.data.reading import read_product
 from planetcr_bench.errors import DatasetError, SceneError
 
@@ -27,13 +26,10 @@ def read_track(data: Path, split: str | None = None) -> str:
     Raises:
         DatasetError: ``dataset.toml`` cannot be read or names no valid track.
     """
-    track = read_metadata(data).get("track")
+    track = read_metadata(data).track
     if track is None:
         splits = [split] if split in PLANET_CR_SAMPLES else list(PLANET_CR_SAMPLES)
         return PLANET_CR if any(_is_release(data, name) for name in splits) else UNNAMED
-    if not isinstance(track, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
-        path = data / METADATA
-        raise DatasetError(f'{path}: expected track = "name" in small letters, got {track!r}')
     return track
 
 

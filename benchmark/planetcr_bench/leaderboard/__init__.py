@@ -1,1 +1,1 @@
-"""Results in, one static page out: the board that anyone can open from disk."""
+"""Build the leaderboard from results: one static page, and Markdown, JSON and BibTeX."""

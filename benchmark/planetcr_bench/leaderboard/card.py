@@ -37,7 +37,7 @@ hardware = ""          # on which it was trained and run, and for how long
 # training = ""        # in a few words beside the method's name: "narrow, 20 minutes on a CPU"
 # paper = ""           # title or address
 # code = ""            # address, https://...
-# parameters = 0       # how many numbers were learnt; `planetcr-bench models NAME` counts them
+# parameters = 0       # trained parameters; `planetcr-bench models NAME` counts them
 # macs = 0             # multiply-adds for one patch of 300 x 300 pixels
 # bibtex = '''
 # @article{key,
@@ -151,7 +151,7 @@ class EntryCard(FileModel):
             that was trained for minutes; shown beside the method's name.
         paper: Title or address.
         code: Address.
-        parameters: How many numbers were learnt.
+        parameters: Number of trained parameters.
         macs: Multiply–adds for one patch of 300 × 300 pixels.
         bibtex: One entry.
         notes: Anything else.

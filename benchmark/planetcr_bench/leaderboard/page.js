@@ -604,7 +604,7 @@ function showDetectable(told) {
   const { label, unit, digits } = METRICS[state.sort] || {};
   const size = (gap) => `${text(gap, digits)}${unit ? ` ${unit === "%" ? "points" : unit}` : ""}`;
   at("detectable").textContent = known ? `Detectable difference in ${label}: of most pairs, gaps below ${size(told.alone)} `
-    + `cannot be seen${told.pairs.length > 1 ? `, below ${size(told.corrected)} with all ${told.pairs.length} pairs corrected (Holm)` : ""}.` : "";
+    + `are not significant${told.pairs.length > 1 ? `, below ${size(told.corrected)} with all ${told.pairs.length} pairs corrected (Holm)` : ""}.` : "";
 }
 
 function heading(key, label) {
@@ -728,7 +728,7 @@ function showCharts() {
   at("fig6").hidden = !state.segmenter;
   chart(at("fig6"), segmented, state.region === "all"
     ? "mIoU points below the cloud-free image, as Fig. 6 of the paper; lower is better"
-    : "Segmenters' readings are not split by region", 1);
+    : "Segmentation is not split by region", 1);
   showLegend(lines);
 }
 

@@ -450,7 +450,7 @@ def _detectable_note(overview: Mapping[str, Any]) -> str:
         return ""
     pairs = max(gap["pairs"] for gap in overview["detectable"].values())
     among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
-    head = f"Detectable differences, below which most gaps cannot be seen{among}"
+    head = f"Detectable differences, below which most gaps are not significant{among}"
     return f"{head}: {', '.join(gaps)}."
 
 

@@ -115,7 +115,7 @@ def _pasting(gained: float) -> str:
     """What keeping the input's clear pixels does to the MAE of all pixels."""
     amount = number(abs(gained))
     if float(amount) == 0:
-        return "Keeping the input's pixels there would leave the MAE of all pixels at what it is."
+        return "Keeping the input's pixels there would not change the MAE of all pixels."
     verb = "lower" if gained > 0 else "raise"
     return f"Keeping the input's pixels there would {verb} the MAE of all pixels by {amount}."
 

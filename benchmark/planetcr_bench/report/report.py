@@ -199,7 +199,7 @@ def _semantic_section(tables: RunTables, *, full: bool) -> list[str]:
         return []
     transitions = "![Which class of the clear image is predicted as which](transitions.png)"
     return [
-        "## Semantic recovery",
+        "## Land-cover segmentation",
         "![Points below the cloud-free image per cloud-cover bin](fig6.png)",
         *[transitions] * full,
         *map(to_markdown, tables.table3_tables),

@@ -1,4 +1,4 @@
-"""Make Tab. 3 of the paper, semantic recovery, and all tables that belong to it."""
+"""Make Tab. 3 of the paper, the land cover that is recovered, and all tables that belong to it."""
 
 from __future__ import annotations
 

@@ -157,10 +157,8 @@ def _detectable_notes(
         return []
     pairs = max(len(comparison.pairs) for comparison in comparisons)
     among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
-    head = (
-        f"Detectable differences with {comparisons[0].aois} AOIs, below which most gaps cannot be"
-    )
-    return [f"{head} seen{among}: {', '.join(gaps)}."]
+    head = f"Detectable differences with {comparisons[0].aois} AOIs, below which most gaps are not"
+    return [f"{head} significant{among}: {', '.join(gaps)}."]
 
 
 def _short_label(comparison: MetricComparison, ledgers: Sequence[Ledger]) -> str:

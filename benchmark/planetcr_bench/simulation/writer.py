@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -168,7 +168,14 @@ def _settings(size: str, seed: int, train: int | None, preset: str) -> Simulatio
     train = SIZES[size].train_scenes if train is None else train
     if not 0 <= train <= limit:
         raise UsageError(f"--train: expected 0 to {limit} scenes for size {size}, got {train}")
-    return Simulation(VERSION, preset, seed, size, SIZES[size].test_scenes, train)
+    return Simulation(
+        version=VERSION,
+        preset=preset,
+        seed=seed,
+        size=size,
+        test_scenes=SIZES[size].test_scenes,
+        train_scenes=train,
+    )
 
 
 def jobs_of(simulation: Simulation) -> list[Job]:
@@ -228,7 +235,7 @@ def _check_room(out: Path, simulation: Simulation) -> None:
 
 
 def _write_metadata(out: Path, simulation: Simulation) -> None:
-    entries = {"track": simulation.track, "simulation": asdict(simulation)}
+    entries = {"track": simulation.track, "simulation": simulation.model_dump()}
     text = "# Made by `planetcr-bench simulate`; there is no real imagery in it.\n" + tomli_w.dumps(
         entries
     )

@@ -125,7 +125,7 @@ def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
         own = _compare_with_dataset(sent, config, work, findings)
     if sent is None or findings.errors:
         lines = [_short(line.replace(f"{folder}/", "")) for line in findings.errors]
-        raise SubmissionError(f"{path}: expected an entry that can be believed, refused", lines)
+        raise SubmissionError(f"{path}: expected an entry without errors, got {len(lines)}", lines)
     images = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
     first = f"card, record, ledger and manifest are sound and agree; {images} were sent"
     ledger, run, samples = own or (sent.ledger, public_run(sent.run), b"")
@@ -150,8 +150,11 @@ def _short(line: str) -> str:
 def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings) -> None:
     """Compare with other runs what follows from the dataset, and sums of the same images."""
     results, ledger = config.results, sent.ledger
-    entries, _ = ([], []) if results is None else read_entries(results)
-    if results is None or not entries:
+    if results is None:
+        return
+    entries, problems = read_entries(results)
+    findings.checked.extend(f"not compared with a run of the board: {line}" for line in problems)
+    if not entries:
         return  # a folder that a killed command began is none
     digests, known = digests_of(ledger), []
     for entry in entries:

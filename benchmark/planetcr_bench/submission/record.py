@@ -58,7 +58,14 @@ def _track_errors(record: SentRecord) -> Iterator[str]:
             return
         version, preset, seed, size = known.groups()
         test_scenes = TEST_SCENES[size]
-        expected = Simulation(version, preset, int(seed), size, test_scenes, train_scenes=0).track
+        expected = Simulation(
+            version=version,
+            preset=preset,
+            seed=int(seed),
+            size=size,
+            test_scenes=test_scenes,
+            train_scenes=0,
+        ).track
         expected += "" if record.split == "test" else f"-{record.split}"
         if track != expected:
             yield f"track: expected {expected} by its simulation, got {track!r}"

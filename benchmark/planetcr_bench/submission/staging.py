@@ -101,7 +101,9 @@ def _refuse_old(out: Path, may_replace: Callable[[Path], bool], *, replace_old: 
     if not os.path.lexists(out):
         return
     if not replace_old:
-        raise SubmissionError(f"{out}: expected nothing of this name, it is there; see --replace")
+        raise SubmissionError(
+            f"{out}: expected no such file or folder, found one; replace it with --replace"
+        )
     if out.is_symlink():
         raise UsageError(f"--replace: expected no link at {out}; give what it points to")
     if not may_replace(out):

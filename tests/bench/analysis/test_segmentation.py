@@ -626,7 +626,7 @@ def test_the_report_of_a_segmented_run_has_its_own_section(hand_made: Ledger) ->
         "device": "cpu",
     }  # fmt: skip
     text = report(hand_made, run)
-    assert "## Semantic recovery" in text
+    assert "## Land-cover segmentation" in text
     assert "](fig6.png)" in text
     assert "**Tab. 3: mIoU and PA in %, protocol official**" in text
     assert "Semantic" not in report(without_segmenters(hand_made), run)

@@ -81,7 +81,7 @@ def test_both_sides_of_a_submission(cli: Cli, preds: Path, data: Path, tmp_path:
     run = json.loads((board / "fake/preds/run.json").read_text())
     assert run["command"].startswith("planetcr-bench submit accept sent.zip --data ")
     assert str(tmp_path) not in json.dumps(run)
-    assert cli("leaderboard", board).stdout.startswith("1 entries, 0 left out")
+    assert cli("leaderboard", board).stdout.startswith("1 entry, 0 left out")
     done = cli("submit", "accept", entry, "--results", tmp_path)
     assert done.returncode == 2
     assert "--results: expected a folder apart from the entry" in done.stderr

@@ -23,12 +23,14 @@ train_scenes = 4
 """
 
 
-def test_tracks_and_identities_tell_what_differs() -> None:
-    def one(**changes: object) -> Simulation:
-        entries = {"version": "sim-v1", "preset": "standard", "seed": 0, "size": "full",
-                   "test_scenes": 3000, "train_scenes": 6600}  # fmt: skip
-        return Simulation(**{**entries, **changes})
+def simulated(**changes: object) -> Simulation:
+    entries = {"version": "sim-v1", "preset": "standard", "seed": 0, "size": "full",
+               "test_scenes": 3000, "train_scenes": 6600}  # fmt: skip
+    return Simulation(**{**entries, **changes})
 
+
+def test_tracks_and_identities_tell_what_differs() -> None:
+    one = simulated
     assert one().track == "sim-v1"
     assert one(train_scenes=60_000).identity == one().identity
     others = [one(size="demo"), one(preset="misaligned"), one(seed=2), one(version="sim-v2")]
@@ -48,7 +50,7 @@ def test_a_dataset_that_says_nothing_is_no_simulation(tmp_path: Path) -> None:
 
 def test_an_entry_is_read_and_counts_its_scenes(tmp_path: Path) -> None:
     (tmp_path / "dataset.toml").write_text(ENTRY)
-    assert read_simulation(tmp_path) == Simulation("sim-v1", "standard", 0, "tiny", 10, 4)
+    assert read_simulation(tmp_path) == simulated(size="tiny", test_scenes=10, train_scenes=4)
     assert simulated_identity(tmp_path, "test") == "sim-v1 standard, seed 0, size tiny"
     assert simulated_identity(tmp_path, "train") == "sim-v1 standard, seed 0, size tiny, 4 scenes"
     assert shortfall(tmp_path, "test", 10) is None
@@ -61,6 +63,7 @@ def test_an_entry_is_read_and_counts_its_scenes(tmp_path: Path) -> None:
         ENTRY.replace("seed = 0", 'seed = "0"'),
         ENTRY.replace("seed = 0\n", ""),
         ENTRY + "extra = 1\n",
+        'trak = "x"\n',
         ENTRY.replace("test_scenes = 10", "test_scenes = true"),
         'track = "x"\nsimulation = "sim-v1"\n',
         "[simulation\n",
@@ -73,3 +76,14 @@ def test_a_broken_entry_is_refused_by_name(text: str, tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     report = audit(tmp_path, workers=0)
     assert any("dataset.toml" in line for line in report.problems)
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    for text, hint in (
+        ('trak = "x"', "unknown key 'trak'; did you mean 'track'?"),
+        (ENTRY.replace("preset", "presett"), "unknown key 'presett'; did you mean 'preset'?"),
+    ):
+        (tmp_path / "dataset.toml").write_text(text)
+        with pytest.raises(DatasetError) as refused:
+            read_simulation(tmp_path)
+        assert any(hint in line for line in [refused.value.message, *refused.value.problems])

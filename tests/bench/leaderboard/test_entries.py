@@ -15,7 +15,7 @@ import pytest
 
 from boards import make_card, put
 from ledgers import make_ledger
-from paths import ROOT
+from paths import ROOT, RUNS
 from planetcr_bench.errors import LedgerError, SubmissionError
 from planetcr_bench.leaderboard.card import read_entry_card
 from planetcr_bench.leaderboard.entries import read_entries, runs_named
@@ -298,3 +298,10 @@ def test_narrow_runs_say_how_many_minutes_they_were_trained(curve: Path) -> None
     minutes = (samples / epochs["samples_per_second"]).sum() / 60
     card = read_entry_card(CURVES.parent / f"sim-v1-demo/{curve.stem}-narrow/card.toml")
     assert card.training == f"narrow, trained for {minutes:.0f} minutes on a CPU"
+
+
+def test_every_run_of_the_repository_is_on_the_board() -> None:
+    entries, problems = read_entries(ROOT / "results")
+    assert problems == []
+    assert {entry.status for entry in entries} == {"verified"}
+    assert len(entries) == len(list(RUNS.glob("*/run.json"))) == 8

@@ -69,7 +69,7 @@ def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
                 path.stem for path in folder.glob("*.png")
             }
             assert "## Where and how it fails" in text
-            assert "## Semantic recovery" in text
+            assert "## Land-cover segmentation" in text
     assert "## Statistical significance" in text
 
 

@@ -130,16 +130,22 @@ def test_a_smaller_dataset_is_a_part_of_a_larger_one(own: Path) -> None:
         simulate(own, size="tiny", train=6, quiet=True)
 
 
+def of_size(size: str, test: int, train: int) -> Simulation:
+    return Simulation(
+        version="v", preset="standard", seed=0, size=size, test_scenes=test, train_scenes=train
+    )
+
+
 def test_sizes_nest() -> None:
     def scenes(size: str) -> set[tuple[int, int]]:
         one = SIZES[size]
-        jobs = jobs_of(Simulation("v", "standard", 0, size, one.test_scenes, one.train_scenes))
+        jobs = jobs_of(of_size(size, one.test_scenes, one.train_scenes))
         return {(job.place.number, rank) for job in jobs for rank in range(job.scenes)}
 
     tiny, demo, full = map(scenes, SIZES)
     assert tiny <= demo <= full
     assert (len(tiny), len(demo), len(full)) == (14, 168, 9_600)
-    most = jobs_of(Simulation("v", "standard", 0, "full", 3_000, 60_000))
+    most = jobs_of(of_size("full", 3_000, 60_000))
     assert sum(job.scenes for job in most) == 63_000
     assert {job.scenes for job in most if job.place.split == "test"} == {25}
     assert max(job.scenes for job in most) <= 144
