@@ -103,8 +103,8 @@ def test_notes_say_how_intervals_were_found_and_what_they_cannot_show(
     (mae, mae_all), (psnr, psnr_all), (sam, sam_all), (ssim, ssim_all) = seen.values()
     assert gaps == (
         "Detectable differences with 8 AOIs, below which most gaps are not significant "
-        f"(in parentheses, Holm-corrected: the first of 3 pairs): MAE {mae} ({mae_all}), PSNR {psnr} dB "
-        f"({psnr_all} dB), SAM {sam}° ({sam_all}°), SSIM {ssim} ({ssim_all})."
+        f"(in parentheses, Holm-corrected: the first of 3 pairs): MAE {mae} ({mae_all}), "
+        f"PSNR {psnr} dB ({psnr_all} dB), SAM {sam}° ({sam_all}°), SSIM {ssim} ({ssim_all})."
     )
     assert all(float(both) >= float(alone) for alone, both in seen.values())
 
