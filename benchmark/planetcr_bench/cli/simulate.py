@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +56,9 @@ def simulate(
         quiet=as_json,
     )  # fmt: skip
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "track": simulation.track, **asdict(simulation)}))
+        typer.echo(
+            json.dumps({"out": str(out), "track": simulation.track, **simulation.model_dump()})
+        )
         return
     typer.echo(
         f"{simulation.test_scenes} test and {simulation.train_scenes} training scenes of "
