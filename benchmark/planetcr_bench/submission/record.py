@@ -103,7 +103,11 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """
     run = read_json(path, LARGEST_RECORD, error=SubmissionError)
     facts = {key: run[key] for key in RunFacts.model_fields if key in run}
-    shared = {key: record.get(key) for key in Record.model_fields if key in run}
+    shared = {  # of a required key that is missing, the model below says so
+        key: record.get(key)
+        for key, field in Record.model_fields.items()
+        if key in run or (key in record and not field.is_required())
+    }
     lines = [*differing_keys(run, shared), *nested_text_errors(facts, depth=3)]
     errors = [f"{path}: {line}" for line in lines]
     collect_errors(errors, validate, SentRun, run, str(path), error=SubmissionError)

@@ -271,6 +271,12 @@ def card_with(**changes: object) -> Tamper:
     return tamper
 
 
+def without_input_window(entry: Path) -> None:
+    run = json.loads((entry / "run.json").read_text())
+    del run["input_window"]
+    (entry / "run.json").write_text(json.dumps(run))
+
+
 def swapped_file(entry: Path) -> None:
     one, other, *_ = sorted((entry / "predictions").glob("*.tif"))
     shutil.copyfile(one, other)
@@ -293,6 +299,7 @@ def turned_bytes(entry: Path) -> None:
         (put("ledger.parquet", b"PAR1 no"), "ledger.parquet: expected a ledger"),
         (put("run.json", b"[" * 100_000), "run.json: expected JSON"),
         (put("run.json", b"{}"), "run.json: name: expected this key, found none"),
+        (without_input_window, "input_window: expected 'whole' as in the ledger, got None"),
         (put("manifest.json", b"[]"), "manifest.json: expected an object"),
         (put("card.toml", b"a = " + b"[" * 50_000), "card.toml: expected at most 50 levels"),
         (put("card.toml", b"a = \xff\xfe"), "card.toml: expected text in UTF-8"),

@@ -26,23 +26,12 @@ from tampering import (
     plus,
     read_counts,
     rows_of,
-    some_scenes,
     tampered,
     times,
     with_rows,
 )
 
 TIPPING = COUNTS[1:]
-
-
-@pytest.fixture(scope="module")
-def ledger() -> Ledger:
-    return some_scenes(segmenters=0)
-
-
-@pytest.fixture(scope="module")
-def segmented() -> Ledger:
-    return some_scenes(segmenters=1)
 
 
 def test_what_follows_from_the_dataset_is_the_same_in_all_runs() -> None:

@@ -42,23 +42,12 @@ from tampering import (
     plus,
     read_counts,
     rows_of,
-    some_scenes,
     tampered,
     times,
     with_rows,
 )
 
 NAMES = sorted(path.parent.name for path in RUNS.glob("*/ledger.parquet"))
-
-
-@pytest.fixture(scope="module")
-def ledger() -> Ledger:
-    return some_scenes(segmenters=0)
-
-
-@pytest.fixture(scope="module")
-def segmented() -> Ledger:
-    return some_scenes(segmenters=1)
 
 
 # --- Honest ledgers -----------------------------------------------------------------------------
