@@ -22,13 +22,13 @@ from planetcr_bench.constants import (
 )
 from planetcr_bench.data.fingerprint import dataset_fingerprint, split_fingerprint
 from planetcr_bench.data.layout import find_files, find_splits, shortfall
-from planetcr_bench.data.metadata import read_simulation
 from planetcr_bench.data.misplaced import misnamed, no_scenes
 from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.scene_checks import SceneState, inspect_scene
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.parallel import run_ordered, track
+from planetcr_bench.utils.validation import collect_errors
 
 SHOWN: Final = 5
 """Number of files that a warning names."""
@@ -96,7 +96,7 @@ def audit(
     Args:
         data: Folder that holds ``train/`` and ``test/``.
         workers: See ``worker_count``.
-        batch: Scenes per task.
+        batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
 
     Raises:
@@ -131,7 +131,7 @@ def audit(
     fingerprints = {split: report.fingerprint or "" for split, report in splits.items()}
     return DatasetReport(
         data=str(data),
-        track=_track(data, problems),
+        track=collect_errors(problems, read_track, data),
         fingerprint=dataset_fingerprint(fingerprints) if all(fingerprints.values()) else None,
         problems=problems,
         warnings=_summarised(warnings),
@@ -143,17 +143,8 @@ def _unfinished(data: Path, split: str, count: int) -> list[str]:
     try:
         line = shortfall(data, split, count)
     except DatasetError:
-        return []  # reported once, by _track
+        return []  # reported once, with the track
     return [line] if line else []
-
-
-def _track(data: Path, problems: list[str]) -> str | None:
-    try:
-        read_simulation(data)
-        return read_track(data)
-    except DatasetError as error:
-        problems.append(error.message)
-        return None
 
 
 def _split_report(states: Sequence[SceneState]) -> SplitReport:

@@ -105,7 +105,7 @@ def misnamed(folder: Path, strays: Iterable[Path]) -> Misnamed:
 
     Args:
         folder: Of the split, for messages.
-        strays: From :func:`find_files`.
+        strays: From ``layout.find_files``.
     """
     groups, rest = grouped((path, _affixes(path)) for path in strays)
     lines: list[str] = []

@@ -1,4 +1,8 @@
-"""Cache training patches in one memory-mapped file."""
+"""Cache training patches in one memory-mapped file, which gives the same numbers as their files.
+
+A cache is ``<name>.npy``, one record per scene, and ``<name>.json``, which records what it was made
+from. The latter is written last: a cache without it is incomplete.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from numpy.typing import NDArray
 
 from planetcr_bench.data.fingerprint import fingerprint_of, scene_digest, split_fingerprint
 from planetcr_bench.data.layout import SceneFiles
-from planetcr_bench.data.patches import RECORD, _Patches, record_of
+from planetcr_bench.data.patches import RECORD, Patches, record_of
 from planetcr_bench.data.reading import read_rasters
 from planetcr_bench.errors import BenchError, DatasetError
 from planetcr_bench.utils.files import atomic_path, atomic_write
@@ -31,14 +35,13 @@ PACK_VERSION: Final = 1
 """Raised when :data:`RECORD` or the meaning of its values changes."""
 
 _LARGEST_PACK: Final = 2**50
-
 _LARGEST_CONTENTS: Final = 2**26
 
 _CACHED_TOGETHER = 4  # scenes; three such batches per worker are in memory
 
 
 @dataclass(frozen=True)
-class CachedPatches(_Patches):
+class CachedPatches(Patches):
     """Patches of a cache, mapped into memory when the first one is read; the numbers of the files.
 
     Only the path and the fingerprint are sent to other processes; each maps the file itself.

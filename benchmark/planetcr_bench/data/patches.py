@@ -1,8 +1,4 @@
-"""Read training patches from the files of scenes or from a memory-mapped cache.
-
-Both give the same numbers. A cache is ``<name>.npy``, one record per scene, and ``<name>.json``,
-which records what it was made from. The latter is written last: a cache without it is incomplete.
-"""
+"""Read training patches from the files of scenes."""
 
 from __future__ import annotations
 
@@ -64,7 +60,7 @@ class TrainingPatch:
     land_cover: NDArray[np.uint8]
 
 
-class _Patches(ABC):
+class Patches(ABC):
     """Common base of patches from files and from a cache: size and windows."""
 
     side: ClassVar[int] = OPTICAL_SIZE
@@ -104,7 +100,7 @@ class _Patches(ABC):
 
 
 @dataclass(frozen=True)
-class FilePatches(_Patches):
+class FilePatches(Patches):
     """Patches that are decoded from their five files each time: slow, but without disk space.
 
     Attributes:

@@ -312,14 +312,9 @@ def colour_likeness(
     red, blue = OPTICAL_BANDS.index("red"), OPTICAL_BANDS.index("blue")
     if clear.sum() < FEWEST_PIXELS:
         return None
-    image_colour, cloudy_colour = (
+    colours = (
         (bands[red][clear] - bands[blue][clear]).astype(np.float64) for bands in (image, cloudy)
     )
-    image_colour, cloudy_colour = (
-        image_colour - image_colour.mean(),
-        cloudy_colour - cloudy_colour.mean(),
-    )
-    spread = float(np.sqrt((image_colour @ image_colour) * (cloudy_colour @ cloudy_colour)))
-    return (
-        float(image_colour @ cloudy_colour) / spread if spread > 1e-6 * len(image_colour) else None
-    )
+    a, b = (colour - colour.mean() for colour in colours)
+    spread = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / spread if spread > 1e-6 * len(a) else None

@@ -175,6 +175,10 @@ def test_a_broken_dataset_card_is_a_problem(tmp_path: Path) -> None:
     report = audit(tmp_path, workers=0)
     assert report.track is None
     assert any("dataset.toml" in line for line in report.problems)
+    (tmp_path / "dataset.toml").write_text('track = "A B"\n[simulation]\nversion = "sim-v1"')
+    problems = audit(tmp_path, workers=0).problems
+    for reason in ("track: expected a name in small letters", "simulation.seed: expected this key"):
+        assert any(reason in line for line in problems)
 
 
 def test_an_empty_split_is_a_problem_and_no_split_an_error(tmp_path: Path) -> None:
