@@ -66,7 +66,7 @@ def evaluate(
     class_average: Pool | None = None,
     allow_missing: bool = False,
     segmenters: Sequence[Segmenter] = (),
-    optical_thickness: Path | None = None,
+    optical_thickness: str | Path | None = None,
     command: Sequence[str] = (),
     tables: bool = True,
     force: bool = False,
@@ -111,7 +111,9 @@ def evaluate(
     folder, results = Path(folder), Path(results)
     started = datetime.now(UTC)
     clock = time.monotonic()
-    data, scene_list = (None if path is None else Path(path) for path in (data, scene_list))
+    data, scene_list, optical_thickness = (
+        None if path is None else Path(path) for path in (data, scene_list, optical_thickness)
+    )
     segmenters = sorted(segmenters, key=lambda segmenter: segmenter.key)
     card = read_card(folder)
     dataset = find_dataset(
@@ -222,10 +224,15 @@ def compare(
         The ledgers, all tables, and the folder of the report.
 
     Raises:
+        UsageError: No run is given, or published figures beside protocol ``full``.
         LedgerError: A run cannot be read, or the runs cannot be compared.
     """
     from planetcr_bench.report.report import write_comparison  # matplotlib takes a second to import
 
+    if not runs:
+        raise UsageError("runs: expected one run or more, got none")
+    if published and protocol == "full":
+        raise UsageError("--published: the paper's figures are of protocol official alone")
     ledgers = [read_ledger(Path(run)) for run in runs]
     check_comparable(ledgers)
     if published:

@@ -17,10 +17,11 @@ import pytest
 from numpy.testing import assert_allclose
 from skimage.metrics import structural_similarity
 
-from planetcr_bench.api import evaluate
+from paths import RUNS
+from planetcr_bench.api import compare, evaluate
 from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
-from planetcr_bench.errors import BenchError, DatasetError, PredictionError
+from planetcr_bench.errors import BenchError, DatasetError, LedgerError, PredictionError, UsageError
 from planetcr_bench.evaluation import runner as measuring
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.predict import predict
@@ -444,3 +445,19 @@ def test_grids_are_compared_while_measuring(tmp_path: Path) -> None:
     write_tif(files.path("planet_cloudy"), cloudy.pixels, corner, 3, cloudy.crs)
     with pytest.raises(DatasetError, match=r"planet_cloudy_.*got 3\.00 m"):
         run(tmp_path / "preds", tmp_path / "results", data=data)
+
+
+@pytest.mark.usefixtures("nothing_is_drawn")
+def test_compare_takes_paths_as_text_and_refuses_what_it_cannot_compare(tmp_path: Path) -> None:
+    run = str(RUNS / "mean-fill")
+    ledgers, tables, folder = compare([run], out=str(tmp_path / "out"), protocol="full")
+    assert [ledger.name for ledger in ledgers] == ["mean-fill"]
+    assert [protocol.name for protocol in tables.protocols] == ["full"]
+    assert (folder / "report.md").exists()
+    with pytest.raises(UsageError, match="expected one run or more, got none"):
+        compare([])
+    with pytest.raises(UsageError, match="the paper's figures are of protocol official alone"):
+        compare([run], published=True, protocol="full")
+    with pytest.raises(LedgerError, match=r"only beside|published"):
+        compare([run], published=True, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 import typer
 
 from planetcr_bench.cli import options
-from planetcr_bench.errors import UsageError
 
 
 def compare(
@@ -56,8 +55,6 @@ def compare(
     """
     from planetcr_bench import api
 
-    if published and protocol == "full":
-        raise UsageError("--published: the paper's figures are of protocol official alone")
     ledgers, tables, folder = api.compare(
         runs,
         out=out,

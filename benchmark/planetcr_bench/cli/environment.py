@@ -60,9 +60,7 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 
 
 def _replacement(letter: str) -> str:
-    if (
-        unicodedata.category(letter) == "Cs"
-    ):  # a byte of a file name that is not valid in its encoding
+    if unicodedata.category(letter) == "Cs":  # a byte of a file name, not valid in its encoding
         return letter.encode("unicode_escape").decode()
     if letter in _REPLACEMENTS:
         return _REPLACEMENTS[letter]

@@ -53,8 +53,6 @@ def leaderboard(
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
     unproven = f", {len(claimed)} claimed and not shown" if claimed else ""
-    typer.echo(
-        f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}, {len(problems)} left "
-        f"out{unproven}; open {out / 'index.html'} in "
-        "a browser"
-    )
+    noun = "entry" if len(entries) == 1 else "entries"
+    counts = f"{len(entries)} {noun}, {len(problems)} left out{unproven}"
+    typer.echo(f"{counts}; open {out / 'index.html'} in a browser")

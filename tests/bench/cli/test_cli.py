@@ -92,13 +92,15 @@ def test_the_full_pipeline_prints_tables_and_where_the_report_is(
 def test_report_makes_the_full_analysis_of_a_run_and_refuses_what_is_none(
     cli: Cli, program: Cli, runs: list[str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    before = sorted(path.name for path in (tmp_path / runs[0]).iterdir())
+    run = runs[1]  # evaluated by a real process, with its report
+    before = sorted(path.name for path in (tmp_path / run).iterdir())
+    assert {"report.md", "fig5.png"} < set(before)
     assert len(before) <= 12
-    done = program("report", runs[0], "--out", "full")
+    done = program("report", run, "--out", "full")
     assert (done.returncode, done.stdout) == (0, "Report: full/report.md\n")
     made = {path.name for path in (tmp_path / "full").iterdir()}
     assert {"error_analysis.json", "class_cover.png", "triangle.svg", "scores.json"} < made
-    assert sorted(path.name for path in (tmp_path / runs[0]).iterdir()) == before
+    assert sorted(path.name for path in (tmp_path / run).iterdir()) == before
     request.getfixturevalue("nothing_is_drawn")
     assert cli("report", runs[0]).stdout == f"Report: {runs[0]}/report.md\n"
     assert_refused(cli("report", "nowhere"), "nowhere", "expected a results folder")
