@@ -344,13 +344,24 @@ def load_segmenter(path: Path | str) -> Segmenter:
             "put the matching card beside it"
         )
     try:
-        segmenter = Segmenter(**options)
+        segmenter = _build(options)
     except (ModelError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: describes a segmenter that cannot be built ({error}); update planetcr-bench"
         ) from error
     load_state(segmenter, path)
     return segmenter.eval()
+
+
+_MOST_BANDS: Final = 100
+"""Bands of a segmenter in a file: the encoder takes memory for each before its weights are read."""
+
+
+def _build(options: Mapping[str, Any]) -> Segmenter:
+    bands = options.get("bands", OPTICAL_BANDS)
+    if type(bands) is int and bands > _MOST_BANDS:
+        raise ModelError(f"segmenter: expected at most {_MOST_BANDS} bands, got {bands}")
+    return Segmenter(**options)
 
 
 def read_card(path: Path | str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from multiprocessing import (
     active_children,
     forkserver,
     get_all_start_methods,
+    get_context,
     queues,
     resource_tracker,
 )
@@ -199,6 +200,7 @@ def _prepare_reader(_: int) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # the only hook of a queue that cannot send, and not a public one
     queues.Queue._on_queue_feeder_error = staticmethod(_exit)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -227,8 +229,10 @@ def reading(loader: DataLoader[Any]) -> Iterator[Iterator[Batch]]:
 
 def _batches(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
     with _reader_errors(loader.num_workers):
-        if loader.num_workers and START_METHOD == "forkserver":
-            _start_forkserver()
+        if loader.num_workers:
+            if START_METHOD == "forkserver":
+                _start_forkserver()
+            _try_queues(loader.num_workers)
         batches = iter(loader)
     try:
         while True:
@@ -262,6 +266,13 @@ def _reader_errors(workers: int) -> Iterator[None]:
             "usually shared memory is too small: give the container more (docker run "
             "--shm-size=8g), or use fewer --loader-workers; 0 reads without any"
         ) from error
+
+
+def _try_queues(workers: int) -> None:
+    """Raise OSError where queues cannot be made: a loader that is half made prints a traceback."""
+    context = get_context(START_METHOD)
+    tried = [context.Queue() for _ in range(workers + 1)], context.Event()
+    del tried
 
 
 def _start_forkserver() -> None:

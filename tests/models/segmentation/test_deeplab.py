@@ -649,6 +649,9 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     r"cannot be built \(.* unexpected keyword argument 'depth'": lambda path: change(
         path, {FORMAT: '{"version": "1", "options": {"depth": 3}}'}
     ),
+    r"cannot be built \(segmenter: expected at most 100 bands, got 1000000000\)": lambda path: (
+        change(path, {FORMAT: '{"version": "1", "options": {"bands": 1000000000}}'})
+    ),
     "weights of this Segmenter, got others\n  missing: mean": lambda path: change(path, mean=None),
     r"of another shape: std expected \(4,\), got \(3,\)": lambda path: change(
         path, std=torch.ones(3)

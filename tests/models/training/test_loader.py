@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
 from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 
 import numpy as np
 import pytest
@@ -352,12 +354,26 @@ def test_what_goes_wrong_in_a_reader_is_one_line_and_leaves_no_process(
     assert not multiprocessing.active_children()
 
 
-def test_readers_that_cannot_start_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("queues", [0, 1, 2])
+def test_readers_that_cannot_start_are_one_line(
+    queues: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever queue there is no room for."""
+    made = iter(range(queues))
+    make = BaseContext.Queue
 
-    monkeypatch.setattr("planetcr_models.training.loader._start_forkserver", refuse)
+    def refuse(*arguments: object, **options: object) -> object:
+        if next(made, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(BaseContext, "Queue", refuse)
     crops = Crops(MadeUp(6), crop=20, turns=False, seed=7)
-    loader = load(crops, Batches(6, batch=2, seed=7, last=9), workers=1, pin=False)
+    loader = load(crops, Batches(6, batch=2, seed=7, last=9), workers=2, pin=False)
+    unraisable: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", unraisable.append)
     with pytest.raises(TrainingError, match="No space left on device"), reading(loader) as read:
         next(read)
+    gc.collect()
+    assert unraisable == []
+    assert capsys.readouterr().err == ""
