@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from planetcr_bench.analysis.intervals import AoiSums
-from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.registry import HEADLINE
+from planetcr_bench.analysis.intervals import AoiSums, score_sums
+from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.metrics.registry import HEADLINE, SEGMENTATION
+from planetcr_bench.results.ledger import Ledger
 
 SEGMENTER = "aaaaaaaa"
 SCENES = 34  # twelve AOIs, the last with a single scene
@@ -28,3 +29,12 @@ def ratio_of(
     names = tuple(f"aoi {index:03}" for index in range(len(top)))
     parts = np.stack([top, sizes], 1)
     return AoiSums(names, parts, lambda sums: sums[..., 0] / sums[..., 1], sizes, top, **facts)
+
+
+def aoi_sums(
+    ledger: Ledger, protocol: Protocol, metric: str, *, segmenter: str | None = None
+) -> AoiSums:
+    """Sums per AOI of one score."""
+    segmenters = [] if segmenter is None else [segmenter]
+    metrics = [] if metric in SEGMENTATION else [metric]
+    return score_sums(ledger, protocol, segmenters, metrics=metrics)[metric, segmenter]

@@ -46,7 +46,7 @@ def _workers_that_start_at_once() -> None:
         multiprocessing.set_forkserver_preload([
             f"planetcr_bench.{module}"
             for module in (
-                "data.fingerprint", "data.integrity", "data.patches", "evaluation.runner",
+                "data.fingerprint", "data.integrity", "data.patch_cache", "evaluation.runner",
                 "leaderboard.ledgers", "predictions.predict", "simulation.writer",
                 "submission.entry",
             )

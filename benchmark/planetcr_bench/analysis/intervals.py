@@ -101,45 +101,31 @@ class Estimate:
 
 
 def score_sums(
-    ledger: Ledger, protocol: Protocol, segmenters: Sequence[str] = ()
+    ledger: Ledger,
+    protocol: Protocol,
+    segmenters: Sequence[str] = (),
+    *,
+    metrics: Sequence[str] = HEADLINE,
 ) -> dict[Score, AoiSums]:
-    """Sums per AOI of the headline metrics and of each segmenter's mIoU and PA.
+    """Sums per AOI of metrics, and of each segmenter's mIoU and PA.
 
     Args:
         ledger: Of one run.
         protocol: Whose pooling is followed: sums of pixels, or sums of scenes' scores.
         segmenters: Keys of segmenters that have read the run.
+        metrics: Names of metrics, but for those of segmenters.
 
     Raises:
-        LedgerError: The run has no such segmenter.
+        LedgerError: The run has no such segmenter, or lacks sums of a metric.
     """
     sums: dict[Score, AoiSums] = {
-        (metric, None): own for metric, own in _metric_sums(ledger, protocol, HEADLINE).items()
+        (metric, None): own for metric, own in _metric_sums(ledger, protocol, metrics).items()
     }
     for segmenter in segmenters:
         aois, matrices = _confusion_by_aoi(ledger, protocol, segmenter)
         for metric in SEGMENTATION:
             sums[metric, segmenter] = segmenter_sums(aois, matrices, metric)
     return sums
-
-
-def aoi_sums(
-    ledger: Ledger, protocol: Protocol, metric: str, *, segmenter: str | None = None
-) -> AoiSums:
-    """Sums per AOI of one score.
-
-    Args:
-        ledger: Of one run.
-        protocol: See :func:`score_sums`.
-        metric: Name of a metric; with a segmenter one of ``SEGMENTATION``, in percent.
-        segmenter: Key of a segmenter that has read the run.
-
-    Raises:
-        LedgerError: The run has no such segmenter, or lacks sums of the metric.
-    """
-    if segmenter is not None:
-        return segmenter_sums(*_confusion_by_aoi(ledger, protocol, segmenter), metric)
-    return _metric_sums(ledger, protocol, [metric])[metric]
 
 
 def _metric_sums(ledger: Ledger, protocol: Protocol, metrics: Sequence[str]) -> dict[str, AoiSums]:
@@ -231,7 +217,7 @@ def _confusion_by_aoi(
         )
     frame = ledger.frame
     known = ((frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)).to_numpy()
-    predicted = segmenter_counts(frame[known], segmenter, "prediction").sum(1)
+    predicted = segmenter_counts(frame, segmenter, "prediction")[known].sum(1)
     aois, aoi = np.unique(frame.loc[known, "aoi"].astype(str), return_inverse=True)
     truth = pd.Index(LAND_COVER).get_indexer(pd.Index(frame.loc[known, "land_cover"].astype(str)))
     matrices = np.zeros((len(aois), len(LAND_COVER), len(LAND_COVER)))

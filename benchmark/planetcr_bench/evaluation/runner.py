@@ -74,7 +74,7 @@ def measure_scene(pixels: ScenePixels, protocols: Sequence[Protocol]) -> SceneSu
 
 
 def _read(card: Card, job: Job) -> ScenePixels | str:
-    """Arrays of a scene, or why its prediction cannot be scored."""
+    """Pixels of a scene, or why its prediction cannot be scored."""
     try:
         return read_pixels(job, card)
     except PredictionError as error:

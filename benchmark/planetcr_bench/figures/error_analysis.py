@@ -20,10 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from planetcr_bench.analysis.error_analysis import TRIANGLE, ErrorAnalysis, signature
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS
-from planetcr_bench.figures.cloud_cover import (
-    draw_curve,
-    hollow_marker_note,
-)
+from planetcr_bench.figures.cloud_cover import draw_curve, hollow_marker_note
 from planetcr_bench.figures.heat_map import columns_for, ink, name_cells
 from planetcr_bench.figures.style import (
     EDGE,

@@ -245,7 +245,7 @@ def draw_page(content: PageContent) -> Figure:
     """
     layout = fit_layout(content)
     with new_figure(_style(layout.font_size)) as figure:
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would draw the figure twice
         figure.set_dpi(layout.dpi)
         page = _Page(figure, content, layout)
         for number in range(len(content.scenes)):

@@ -286,7 +286,7 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     Returns:
         Per segmenter that has read an entry: ``name``, ``index`` (key of an array: cells × 3), and
         ``read``: for ``clear``, ``cloudy`` and every entry it has read, the key of an array (cells
-        × 6), pixels by the class that it takes them for; the cell's class is the true one.
+        × 6), pixels by predicted class; the cell's class is the true one.
     """
     result: dict[str, Any] = {}
     aois = sorted({str(aoi) for ledger in board.ledgers for aoi in ledger.frame["aoi"].unique()})
@@ -296,7 +296,7 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
         widest_ledger = widest([entry.ledger for entry in readers])
         tables = {
             image: _seen_classes(widest_ledger, board.protocol, segmenter, image)
-            for image in _INPUTS
+            for image in _REFERENCES
         }
         for entry in readers:
             tables[entry.name] = _seen_classes(
@@ -320,7 +320,7 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     return result
 
 
-_INPUTS: Final = ("clear", "cloudy")
+_REFERENCES: Final = ("clear", "cloudy")
 
 
 def _segmenters(board: Board) -> dict[str, str]:

@@ -235,7 +235,7 @@ function freedomOf(sizes) {
   return Math.min(trace ** 2 / norm, known.length - 1);
 }
 
-/** Standard error of a score from what it is without each AOI that tells anything: a jackknife. */
+/** Standard error of a score without each AOI that was measured: a jackknife. */
 function errorOf(without, told) {
   let count = 0;
   let mean = 0;
@@ -442,7 +442,7 @@ function cover(apart) {
   return columns;
 }
 
-/** Take methods out of groups, last first, whose ties other groups tell as well. */
+/** Take methods out of groups, last first, whose ties other groups show as well. */
 function sweep(groups, count) {
   const shared = new Uint32Array(count * count);
   const add = (i, j, step) => { shared[i * count + j] += step; };

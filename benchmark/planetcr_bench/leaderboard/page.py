@@ -41,6 +41,7 @@ from planetcr_bench.leaderboard.boards import (
 from planetcr_bench.leaderboard.entries import Entry, predictions_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
+from planetcr_bench.report.significance import detectable_note
 from planetcr_bench.report.table import Table, number, to_markdown
 from planetcr_bench.results.aggregate import coverage, rounding_note, score_groups
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
@@ -436,22 +437,15 @@ _TIES: Final = (
 
 def _detectable_note(overview: Mapping[str, Any]) -> str:
     """The detectable difference of every score."""
-    gaps = []
-    for metric, gap in overview["detectable"].items():
-        if gap["alone"] is not None:
-            row = METRICS[metric]
-            alone, corrected = (
-                f"{number(from_json_value(gap[kind]), digits=row.digits)}{row.difference_unit}"
-                for kind in ("alone", "corrected")
-            )
-            among = f" ({corrected})" if gap["pairs"] > 1 else ""
-            gaps.append(f"{row.label} {alone}{among}")
-    if not gaps:
-        return ""
-    pairs = max(gap["pairs"] for gap in overview["detectable"].values())
-    among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
-    head = f"Detectable differences, below which most gaps are not significant{among}"
-    return f"{head}: {', '.join(gaps)}."
+    return detectable_note(
+        (
+            METRICS[metric].label,
+            METRICS[metric],
+            *(from_json_value(gap[kind]) for kind in ("alone", "corrected")),
+            gap["pairs"],
+        )
+        for metric, gap in overview["detectable"].items()
+    )
 
 
 def _score(entry: Mapping[str, Any], metric: str) -> str:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from planetcr_bench.metrics.kernels import centre_crop, ndvi
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.ssim import Array, Image
-from planetcr_bench.metrics.sums import FURTHER_SUMS, GROUPS
+from planetcr_bench.metrics.sums import FURTHER_SUMS, GROUPS, Array, Image
 from planetcr_bench.utils.compiled import compiled
 
 _MOMENTS: Final = 8

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from planetcr_bench.constants import EDGE_M, OPTICAL_RESOLUTION_M, REGIONS
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.ssim import Array, Image, ssim_maps
-from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS
+from planetcr_bench.metrics.ssim import ssim_maps
+from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS, Array, Image
 from planetcr_bench.utils.compiled import compiled
 
 _T = TypeVar("_T", bound=np.generic)

@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planetcr_bench.metrics.sums import Array, Image
 from planetcr_bench.utils.compiled import compiled
-
-Array = NDArray[np.float64]
-Image = NDArray[np.floating[Any]]
 
 TAPS: Final = 11
 SIGMA: Final = 1.5

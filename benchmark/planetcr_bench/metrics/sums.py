@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from planetcr_bench.constants import (
     REGIONS,
     THICKNESS,
 )
+
+Array = NDArray[np.float64]
+Image = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,9 +282,8 @@ def _workers(request: Request) -> int:
         return request.workers
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     on_gpu = choose_device(request.device) != "cpu"
-    return (
-        min(processors // request.devices, 16) if on_gpu else 0
-    )  # on a CPU they would compete with the training
+    # on a CPU they would compete with the training
+    return min(processors // request.devices, 16) if on_gpu else 0
 
 
 def _inference_precision(precision: Precision) -> InferencePrecision:

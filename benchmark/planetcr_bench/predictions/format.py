@@ -85,7 +85,7 @@ def read_prediction(
     """Read one prediction.
 
     Args:
-        path: File that :func:`find_predictions` accepted.
+        path: File of a prediction, from ``folder.find_predictions``.
         card: Declares the scale, if any.
         clear: The scene's clear image, whose grid a georeferenced prediction must share.
         brightest: Largest reflectance of the scene; only few values may lie above it.

@@ -181,7 +181,7 @@ def _claim(out: Path, card: Card) -> None:
     if any(name != CARD for name in files):
         old, new = (c.model_dump(exclude={"dataset", "simulation"}) for c in (read_card(out), card))
         changes = [
-            f"{key}: {_shorten(old[key])} there, {_shorten(new[key])} now"
+            f"{key}: {_shorten(old[key])} in the folder, {_shorten(new[key])} now"
             for key in new
             if old[key] != new[key]
         ]

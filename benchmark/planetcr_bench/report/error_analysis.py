@@ -138,7 +138,7 @@ class _Section:
     text: str = ""
     stem: str = ""
     alt: str = ""
-    figure: Callable[..., Figure | None] = lambda _of, *, note="": None  # noqa: ARG005
+    figure: Callable[..., Figure | None] | None = None
 
 
 _SECTIONS: Final = (
@@ -259,11 +259,12 @@ def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = 
 
 def _picture(folder: Path, section: _Section, analysis: ErrorAnalysis) -> list[str]:
     """Save the figure of a section and link it, or remove an old one."""
+    if section.figure is None:
+        return []
     figure = section.figure(analysis, note=input_note(analysis.ledgers))
     if figure is not None:
         save_figure(figure, folder / section.stem)
         return [f"![{section.alt}]({section.stem}.png)"]
-    if section.stem:
-        for suffix in ("png", "svg"):
-            (folder / f"{section.stem}.{suffix}").unlink(missing_ok=True)
+    for suffix in ("png", "svg"):
+        (folder / f"{section.stem}.{suffix}").unlink(missing_ok=True)
     return []

@@ -94,7 +94,8 @@ def write_comparison(
             them; nothing is written.
     """
     tables = RunTables(marked(ledgers, always=published), pool=pool, published=published)
-    _write_table_files(folder / "statistics", tables.statistic_tables, tables.statistic_frame())
+    printed = [*tables.statistic_tables, *tables.further_tables]
+    _write_table_files(folder / "statistics", printed, tables.statistic_frame())
     write_tables(folder, tables)
     _write_figures(folder, tables, full=full)
     failures = write_error_analysis(folder, tables.errors, full=full)
@@ -168,7 +169,7 @@ def _run_page(
 ) -> str:
     (ledger,) = tables.ledgers
     parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger, run.get("notes", []))]
-    parts += ["## Scores", *_score_section(tables), *_semantic_section(tables, full=full)]
+    parts += ["## Scores", *_score_section(tables), *_segmentation_section(tables, full=full)]
     parts += failures
     return _page([part for part in parts if pictures or not part.startswith("![")])
 
@@ -181,7 +182,7 @@ def _comparison_page(tables: RunTables, failures: Sequence[str], *, full: bool) 
     ]
     parts += ["## Scores", *_score_section(tables)]
     parts += ["## Statistical significance", *map(to_markdown, tables.statistic_tables)]
-    return _page([*parts, *_semantic_section(tables, full=full), *failures])
+    return _page([*parts, *_segmentation_section(tables, full=full), *failures])
 
 
 def _page(parts: Sequence[str]) -> str:
@@ -193,7 +194,7 @@ def _score_section(tables: RunTables) -> list[str]:
     return ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, shown), _FOOT]
 
 
-def _semantic_section(tables: RunTables, *, full: bool) -> list[str]:
+def _segmentation_section(tables: RunTables, *, full: bool) -> list[str]:
     """Tab. 3 and what belongs to it; nothing where no segmenter has read a run."""
     if not tables.segmented:
         return []
@@ -203,7 +204,7 @@ def _semantic_section(tables: RunTables, *, full: bool) -> list[str]:
         "![Points below the cloud-free image per cloud-cover bin](fig6.png)",
         *[transitions] * full,
         *map(to_markdown, tables.table3_tables),
-        _SEMANTIC_FOOT,
+        _SEGMENTATION_FOOT,
     ]
 
 
@@ -260,7 +261,7 @@ _FOOT = (
     "in the two dates. A dash means that nothing was measured."
 )
 
-_SEMANTIC_FOOT = (
+_SEGMENTATION_FOOT = (
     "A *segmenter* is a network that predicts land cover from an image, trained on clear ones. "
     "*Cloud-Free* is its score on the clear image: its own limit. *Agreement* takes its prediction "
     "for the clear image as the truth, so that its own errors cancel."

@@ -107,8 +107,8 @@ class RunTables:
     def table2_tables(self) -> list[Table]:
         """Tab. 2 in every protocol; of several runs the best and all tied with it are bold."""
         tables = []
+        several = len(self.ledgers) > 1
         for protocol in self.protocols:
-            several = len(self.ledgers) > 1
             tables += table2_tables(
                 self.ledgers,
                 protocol,
@@ -123,20 +123,27 @@ class RunTables:
     def group_tables(self) -> list[Table]:
         """Scores by region and cloud cover, pooled in two ways, and further metrics."""
         tables = []
-        for protocol in self.protocols:
+        for protocol, further in zip(self.protocols, self.further_tables, strict=True):
             tables += [
                 region_table(self.ledgers, protocol),
                 cover_table(self.ledgers, protocol, scores=self.cover[protocol.name]),
                 pool_table(self.ledgers, protocol),
-                further_table(self.ledgers, protocol),
+                further,
             ]
         return tables
 
     @cached_property
+    def further_tables(self) -> list[Table]:
+        """Further metrics in every protocol."""
+        return [further_table(self.ledgers, protocol) for protocol in self.protocols]
+
+    @cached_property
     def table3_tables(self) -> list[Table]:
         """Tab. 3 and what belongs to it, in every protocol; none where no segmenter read a run."""
-        tables = []
-        for protocol in self.protocols if self.segmented else []:
+        tables: list[Table] = []
+        if not self.segmented:
+            return tables
+        for protocol in self.protocols:
             tables += table3_tables(
                 self.ledgers,
                 protocol,

@@ -57,7 +57,7 @@ def table2_tables(
     if scores is None:
         scores = table2_and_floor(ledgers, protocol, pool=pool)
     floors = scores[scores["kind"] == "floor"].to_dict("records")
-    frame = measured = scores[scores["kind"] != "floor"]
+    frame = scores[scores["kind"] != "floor"]
     source = []
     if published and protocol.name == "official":
         refuse_published(ledgers)
@@ -88,7 +88,7 @@ def table2_tables(
             )
         )
     tables += [_floor_table(row, ledgers, protocol, pool) for row in floors]
-    return [*tables, _counts_table(measured, ledgers, protocol)]
+    return [*tables, _counts_table(frame, ledgers, protocol)]
 
 
 def table2_and_floor(
@@ -154,7 +154,7 @@ def _counts_table(frame: pd.DataFrame, ledgers: Sequence[Ledger], protocol: Prot
         for row in frame[frame["kind"] == "measured"].to_dict("records")
     ]
     title, header = "Scenes / AOIs behind each cell of Tab. 2", ["Method", *_CLASSES, "Overall"]
-    return run_table(title, header, rows, ledgers=ledgers, protocol=protocol, notes=[])
+    return run_table(title, header, rows, ledgers=ledgers, protocol=protocol)
 
 
 def pool_table(ledgers: Sequence[Ledger], protocol: Protocol) -> Table:

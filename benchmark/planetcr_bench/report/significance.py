@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import pandas as pd
@@ -22,9 +22,9 @@ from planetcr_bench.analysis.significance import (
     detectable_difference,
 )
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.registry import HEADLINE, METRICS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, Metric
 from planetcr_bench.report.table import Table, number, run_table
-from planetcr_bench.results.aggregate import in_paper_order, input_note, method_label
+from planetcr_bench.results.aggregate import in_paper_order, method_label
 from planetcr_bench.results.ledger import Ledger
 
 _SHOWN: Final = 6
@@ -141,24 +141,40 @@ def _detectable_notes(
     """The detectable difference of each score, of one pair alone and corrected for all."""
     gaps = []
     for comparison in comparisons:
-        metric = METRICS[comparison.metric]
         alone, corrected = (
             detectable_difference(comparison.pairs, corrected=corrected)
             for corrected in (False, True)
         )
+        label, metric = _short_label(comparison, ledgers), METRICS[comparison.metric]
+        gaps.append((label, metric, alone, corrected, len(comparison.pairs)))
+    note = detectable_note(gaps, f" with {comparisons[0].aois} AOIs")
+    return [note] if note else []
+
+
+def detectable_note(
+    gaps: Iterable[tuple[str, Metric, float, float, int]], condition: str = ""
+) -> str:
+    """Describe detectable differences in one sentence; empty if none is finite.
+
+    Args:
+        gaps: Name of a score, its metric, the difference for one pair alone and corrected for all
+            pairs, and their number.
+        condition: Words that follow the first two, such as " with 12 AOIs".
+    """
+    texts, most_pairs = [], 0
+    for label, metric, alone, corrected, pairs in gaps:
+        most_pairs = max(most_pairs, pairs)
         if math.isfinite(alone):
-            text, corrected_text = (
+            first, every = (
                 f"{number(gap, digits=metric.digits)}{metric.difference_unit}"
                 for gap in (alone, corrected)
             )
-            among = f" ({corrected_text})" if len(comparison.pairs) > 1 else ""
-            gaps.append(f"{_short_label(comparison, ledgers)} {text}{among}")
-    if not gaps:
-        return []
-    pairs = max(len(comparison.pairs) for comparison in comparisons)
-    among = f" (in parentheses, Holm-corrected: the first of {pairs} pairs)" if pairs > 1 else ""
-    head = f"Detectable differences with {comparisons[0].aois} AOIs, below which most gaps are not"
-    return [f"{head} significant{among}: {', '.join(gaps)}."]
+            texts.append(f"{label} {first} ({every})" if pairs > 1 else f"{label} {first}")
+    if not texts:
+        return ""
+    among = f" (in parentheses, Holm-corrected: the first of {most_pairs} pairs)"
+    head = f"Detectable differences{condition}, below which most gaps are not significant"
+    return f"{head}{among if most_pairs > 1 else ''}: {', '.join(texts)}."
 
 
 def _short_label(comparison: MetricComparison, ledgers: Sequence[Ledger]) -> str:
@@ -178,12 +194,13 @@ def _pair_table(
     ]
     few = len(comparisons[0].letters) <= _SHOWN
     which = "every pair" if few else "the best against every other"
-    return Table(
-        f"Paired differences, {which}, protocol {protocol.name}",
+    return run_table(
+        f"Paired differences, {which}",
         ["Runs", "score", "difference", "95 % interval", "p", "p (Holm)"],
         rows,
-        ["measured"] * len(rows),
-        [protocol.signature("all"), *_pair_notes(comparisons), input_note(ledgers)],
+        ledgers=ledgers,
+        protocol=protocol,
+        notes=[protocol.signature("all"), *_pair_notes(comparisons)],
     )
 
 

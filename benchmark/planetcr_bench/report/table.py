@@ -1,4 +1,4 @@
-"""Write a table as Markdown, as LaTeX or for the terminal."""
+"""Make tables of runs, and write them as Markdown, as LaTeX or for the terminal."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run_table(
     *,
     ledgers: Sequence[Ledger],
     protocol: Protocol,
-    notes: Sequence[str],
+    notes: Sequence[str] = (),
     kinds: Sequence[str] = (),
     bold: frozenset[tuple[int, int]] = frozenset(),
 ) -> Table:

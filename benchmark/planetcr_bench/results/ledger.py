@@ -240,7 +240,7 @@ def read_ledger(path: Path) -> Ledger:
         raise LedgerError(f"{path}: expected a results folder with {LEDGER}, found none")
     if path.is_dir() and not (path / RUN).is_file():
         raise LedgerError(
-            f"{path}: expected run.json beside the ledger, found none: the evaluation did not "
+            f"{path}: expected {RUN} beside the ledger, found none: the evaluation did not "
             "finish; run the same evaluate command again"
         )
     check_regular(file, LARGEST_LEDGER, error=LedgerError)

@@ -122,7 +122,7 @@ def segmenter_counts(frame: pd.DataFrame, segmenter: str, image: str) -> NDArray
     Args:
         frame: Rows of a ledger with this segmenter.
         segmenter: Its key.
-        image: One of :data:`SEGMENTED_IMAGES`.
+        image: One of ``sums.SEGMENTED_IMAGES``.
 
     Returns:
         Shape (rows, 6, 6): class in the clear image × class in this image.

@@ -195,7 +195,7 @@ def _started() -> Iterator[None]:
 
 def _shared_memory() -> str:
     """Describe how much shared memory is left, if the system reports it."""
-    folder = "/dev/shm"  # noqa: S108  # nothing is written there by name
+    folder = "/dev/shm"  # noqa: S108  # only its free space is read
     with suppress(OSError):
         return f"; {folder} has {shutil.disk_usage(folder).free >> 10:,} kB free"
     return ""

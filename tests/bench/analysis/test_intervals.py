@@ -8,11 +8,10 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from aoi_scores import SCENES, SEGMENTER, each_protocol, each_score, ratio_of
+from aoi_scores import SCENES, SEGMENTER, aoi_sums, each_protocol, each_score, ratio_of
 from ledgers import make_ledger
 from paths import RUNS
 from planetcr_bench.analysis.intervals import (
-    aoi_sums,
     bootstrap_t,
     draws,
     effective_aois,

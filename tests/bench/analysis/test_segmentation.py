@@ -629,7 +629,7 @@ def test_the_report_of_a_segmented_run_has_its_own_section(hand_made: Ledger) ->
     assert "## Land-cover segmentation" in text
     assert "](fig6.png)" in text
     assert "**Tab. 3: mIoU and PA in %, protocol official**" in text
-    assert "Semantic" not in report(without_segmenters(hand_made), run)
+    assert "Land-cover segmentation" not in report(without_segmenters(hand_made), run)
 
 
 def test_the_dataset_s_own_rows_come_from_the_run_that_covers_most() -> None:

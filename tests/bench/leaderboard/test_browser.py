@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from aoi_scores import aoi_sums
 from boards import make_card, put, twins
 from ledgers import make_ledger
 from planetcr_bench.analysis.intervals import (
     AoiSums,
     Estimate,
-    aoi_sums,
     averaged_sums,
     estimate,
     pooled_sums,
@@ -124,6 +124,7 @@ def tab(browser) -> Iterator[tuple]:
 def opened(tab: tuple, site: str) -> Iterator:
     """The board as its address alone has it, without what an earlier test chose."""
     page, noise = tab
+    noise.clear()  # of the test before, which has failed of it
     if page.url.partition("#")[0] == site:
         page.evaluate("history.replaceState(null, '', '#board=fake/full'); readAddress(); show()")
     else:

@@ -13,9 +13,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from torchmetrics.functional.image import error_relative_global_dimensionless_synthesis
 
+from aoi_scores import aoi_sums
 from ledgers import make_ledger
 from planetcr_bench.analysis.intervals import (
-    aoi_sums,
     estimate,
 )
 from planetcr_bench.constants import OPTICAL_BANDS

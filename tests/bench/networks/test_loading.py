@@ -165,7 +165,7 @@ def test_untrained_weights_are_marked(cli: Cli, tmp_path: Path) -> None:
     assert card.tiles == "160, overlap 40"
     done = cli(*command, "--weights", "random")
     assert done.returncode == 1
-    assert "weights: random, seed 7 there, random, seed 0 now" in done.stderr
+    assert "weights: random, seed 7 in the folder, random, seed 0 now" in done.stderr
 
 
 @pytest.mark.parametrize(

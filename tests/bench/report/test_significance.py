@@ -57,7 +57,7 @@ def column(table: Table, name: str) -> list[str]:
     return [row[list(table.header).index(name)] for row in table.rows]
 
 
-# --- Blocks -------------------------------------------------------------------------------------
+# --- Tables -------------------------------------------------------------------------------------
 
 
 def test_scores_have_intervals_letters_and_effective_aois(
