@@ -10,3 +10,9 @@ RUNS = ROOT / "results/sim-v1-small/sim-v1-demo"
 
 SHARED = ROOT.parent / "shared"
 """Real scenes and reference figures, which may not be committed."""
+
+
+def files_in(folder: Path) -> list[str]:
+    """Paths of all files in a folder, relative to it, sorted."""
+    paths = folder.rglob("*")
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())

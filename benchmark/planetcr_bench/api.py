@@ -389,5 +389,8 @@ def _publish(
     for name in (*SOMETIMES, SAMPLES):
         if not (staged / name).exists():
             (out / name).unlink(missing_ok=True)  # of an earlier run
-    for file in sorted(staged.iterdir(), key=lambda file: file.name == RUN):
-        file.replace(out / file.name)
+    files = (path for path in staged.rglob("*") if path.is_file())
+    for file in sorted(files, key=lambda file: file.name == RUN):
+        target = out / file.relative_to(staged)
+        target.parent.mkdir(exist_ok=True)
+        file.replace(target)

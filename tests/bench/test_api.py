@@ -210,7 +210,7 @@ def test_an_incomplete_run_is_marked_for_good(preds: Path, tmp_path: Path) -> No
     assert summary(ledger)["complete"] is False
     assert summary(ledger)["scenes"] == 3
     assert read_ledger(out).provenance["complete"] is False
-    for name in ("report.md", "table2.tex", "table2.csv"):
+    for name in ("report.md", "tables/table2.tex", "tables/table2.csv"):
         assert "3 of 6 scenes" in (out / name).read_text()
     assert json.loads((out / "run.json").read_text())["problems"] == problems
 
@@ -343,7 +343,7 @@ def test_a_second_run_replaces_the_first_and_leaves_other_files(
     first.write_bytes(data)
     run(preds, tmp_path / "results", class_average="pixels")
     assert (out / "notes.txt").read_text() == "mine"
-    assert "pool:pixels" in (out / "table2.tex").read_text().replace("\\", "")
+    assert "pool:pixels" in (out / "tables/table2.tex").read_text().replace("\\", "")
 
 
 # --- Which dataset ------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from planetcr_bench.report.error_analysis_tables import (
 )
 from planetcr_bench.report.table import Table, number, to_markdown
 from planetcr_bench.results.aggregate import input_note, input_window, method_label
+from planetcr_bench.results.files import FIGURES, TABLES
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
@@ -170,11 +171,11 @@ _SECTIONS: Final = (
     ),
 )
 
-_DATA: Final = "error_analysis.json"
+_DATA: Final = f"{TABLES}/error_analysis.json"
 
 ERROR_ANALYSIS_FILES: Final = (
     *(
-        f"{section.stem}.{suffix}"
+        f"{FIGURES}/{section.stem}.{suffix}"
         for section in _SECTIONS
         if section.stem
         for suffix in ("png", "svg")
@@ -184,9 +185,7 @@ ERROR_ANALYSIS_FILES: Final = (
 """Figures of the chapter, and its tables at full precision; a run without optical thickness or
 without coordinates lacks some figures."""
 
-_MORE_FILES: Final = [
-    name for name in ERROR_ANALYSIS_FILES if not name.startswith(f"{_SECTIONS[0].stem}.")
-]
+_MORE_FILES: Final = [name for name in ERROR_ANALYSIS_FILES if f"/{_SECTIONS[0].stem}." not in name]
 """Files of the whole chapter that the short one lacks."""
 
 
@@ -253,6 +252,7 @@ def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = 
         for name in _MORE_FILES:
             (folder / name).unlink(missing_ok=True)
         return [*parts, _MORE]
+    (folder / TABLES).mkdir(exist_ok=True)
     atomic_write(folder / _DATA, _to_json(analysis).encode())
     return [*parts, *_without_ends(analysis)]
 
@@ -263,8 +263,8 @@ def _picture(folder: Path, section: _Section, analysis: ErrorAnalysis) -> list[s
         return []
     figure = section.figure(analysis, note=input_note(analysis.ledgers))
     if figure is not None:
-        save_figure(figure, folder / section.stem)
-        return [f"![{section.alt}]({section.stem}.png)"]
+        save_figure(figure, folder / FIGURES / section.stem)
+        return [f"![{section.alt}]({FIGURES}/{section.stem}.png)"]
     for suffix in ("png", "svg"):
-        (folder / f"{section.stem}.{suffix}").unlink(missing_ok=True)
+        (folder / FIGURES / f"{section.stem}.{suffix}").unlink(missing_ok=True)
     return []

@@ -19,20 +19,25 @@ from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
 from planetcr_bench.report.table import Table, to_latex, to_markdown
 from planetcr_bench.results.aggregate import coverage, input_note, marked
+from planetcr_bench.results.files import FIGURES, TABLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
 ALWAYS: Final = (
     *("report.md", "scores.json"),
-    *(f"table2.{suffix}" for suffix in ("csv", "json", "tex")),
-    *(f"{stem}.{suffix}" for stem in ("fig5", "regions") for suffix in ("png", "svg")),
+    *(f"{TABLES}/table2.{suffix}" for suffix in ("csv", "json", "tex")),
+    *(f"{FIGURES}/{stem}.{suffix}" for stem in ("fig5", "regions") for suffix in ("png", "svg")),
 )
 """Files that every run has beside its ledger and ``run.json``."""
 
 SEGMENTATION_FILES: Final = (
-    *(f"table3.{suffix}" for suffix in ("csv", "json", "tex")),
-    *(f"{stem}.{suffix}" for stem in ("fig6", "transitions") for suffix in ("png", "svg")),
+    *(f"{TABLES}/table3.{suffix}" for suffix in ("csv", "json", "tex")),
+    *(
+        f"{FIGURES}/{stem}.{suffix}"
+        for stem in ("fig6", "transitions")
+        for suffix in ("png", "svg")
+    ),
 )
 """Files of segmented runs alone; old ones are removed from the folders of others."""
 
@@ -95,7 +100,7 @@ def write_comparison(
     """
     tables = RunTables(marked(ledgers, always=published), pool=pool, published=published)
     printed = [*tables.statistic_tables, *tables.further_tables]
-    _write_table_files(folder / "statistics", printed, tables.statistic_frame())
+    _write_table_files(folder / TABLES / "statistics", printed, tables.statistic_frame())
     write_tables(folder, tables)
     _write_figures(folder, tables, full=full)
     failures = write_error_analysis(folder, tables.errors, full=full)
@@ -105,9 +110,9 @@ def write_comparison(
 
 def write_tables(folder: Path, tables: RunTables) -> None:
     """Write Tab. 2 and, where a segmenter has read the runs, Tab. 3, as LaTeX, CSV and JSON."""
-    _write_table_files(folder / "table2", tables.table2_tables, tables.table2_frame())
+    _write_table_files(folder / TABLES / "table2", tables.table2_tables, tables.table2_frame())
     if tables.segmented:
-        _write_table_files(folder / "table3", tables.table3_tables, tables.table3_frame())
+        _write_table_files(folder / TABLES / "table3", tables.table3_tables, tables.table3_frame())
     else:
         for name in SEGMENTATION_FILES:
             (folder / name).unlink(missing_ok=True)
@@ -115,17 +120,17 @@ def write_tables(folder: Path, tables: RunTables) -> None:
 
 def _write_figures(folder: Path, tables: RunTables, *, full: bool) -> None:
     """Draw Fig. 5 and, of segmented runs, Fig. 6 and, if full, the class transitions."""
-    ledgers, drawn = tables.ledgers, tables.protocols[0]
+    ledgers, drawn, out = tables.ledgers, tables.protocols[0], folder / FIGURES
     note = input_note(ledgers)
-    save_figure(cover_figure(tables.cover[drawn.name], drawn, note=note), folder / "fig5")
+    save_figure(cover_figure(tables.cover[drawn.name], drawn, note=note), out / "fig5")
     if tables.segmented:
         table = tables.table3[drawn.name]
-        save_figure(discrepancy_figure(ledgers, drawn, table=table, note=note), folder / "fig6")
+        save_figure(discrepancy_figure(ledgers, drawn, table=table, note=note), out / "fig6")
     if tables.segmented and full:
-        save_figure(transition_figure(ledgers, drawn, note=note), folder / "transitions")
+        save_figure(transition_figure(ledgers, drawn, note=note), out / "transitions")
     else:
         for suffix in ("png", "svg"):
-            (folder / f"transitions.{suffix}").unlink(missing_ok=True)
+            (out / f"transitions.{suffix}").unlink(missing_ok=True)
 
 
 def _write_table_files(path: Path, tables: Sequence[Table], frame: pd.DataFrame) -> None:
@@ -138,6 +143,7 @@ def _write_table_files(path: Path, tables: Sequence[Table], frame: pd.DataFrame)
 
 
 def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, text.encode())
 
 
@@ -191,17 +197,19 @@ def _page(parts: Sequence[str]) -> str:
 
 def _score_section(tables: RunTables) -> list[str]:
     shown = [*tables.table2_tables, *tables.group_tables]
-    return ["![Scores per cloud-cover bin](fig5.png)", *map(to_markdown, shown), _FOOT]
+    return [f"![Scores per cloud-cover bin]({FIGURES}/fig5.png)", *map(to_markdown, shown), _FOOT]
 
 
 def _segmentation_section(tables: RunTables, *, full: bool) -> list[str]:
     """Tab. 3 and what belongs to it; nothing where no segmenter has read a run."""
     if not tables.segmented:
         return []
-    transitions = "![Which class of the clear image is predicted as which](transitions.png)"
+    transitions = (
+        f"![Which class of the clear image is predicted as which]({FIGURES}/transitions.png)"
+    )
     return [
         "## Land-cover segmentation",
-        "![Points below the cloud-free image per cloud-cover bin](fig6.png)",
+        f"![Points below the cloud-free image per cloud-cover bin]({FIGURES}/fig6.png)",
         *[transitions] * full,
         *map(to_markdown, tables.table3_tables),
         _SEGMENTATION_FOOT,

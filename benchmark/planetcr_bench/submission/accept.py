@@ -9,7 +9,7 @@ from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.leaderboard.card import to_toml
 from planetcr_bench.leaderboard.entries import runs_named, status_of
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, write_report
-from planetcr_bench.results.files import CARD, LEDGER, RUN, SAMPLES, STATUS
+from planetcr_bench.results.files import CARD, FIGURES, LEDGER, RUN, SAMPLES, STATUS, TABLES
 from planetcr_bench.submission.check import CheckResult
 from planetcr_bench.submission.pack import write_checked_ledger, write_json
 from planetcr_bench.submission.staging import MADE, overlap, staged
@@ -74,7 +74,9 @@ def accept(result: CheckResult, results: Path, *, replace_old: bool = False) -> 
 
 def _is_run(track: str, name: str, folder: Path) -> bool:
     """Whether a folder holds the run and nothing else that would be lost with it."""
-    known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
-    surplus = [name for name in names - known if not is_litter(name)]
-    return not surplus and (not names or folder in runs_named(folder, track, name))
+    known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES, FIGURES, TABLES}
+    paths = list(folder.rglob("*"))
+    surplus = (path for path in paths if path.relative_to(folder).as_posix() not in known)
+    if not folder.is_dir() or not all(is_litter(path.name) for path in surplus):
+        return False
+    return not paths or folder in runs_named(folder, track, name)

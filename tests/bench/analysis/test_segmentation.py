@@ -559,15 +559,15 @@ def test_files_of_segmented_runs_come_and_go(tmp_path: Path) -> None:
         for name in ("a", "b")
     ]
     write_tables(tmp_path, RunTables(ledgers, published=True))
-    tables = [f"table3.{suffix}" for suffix in ("csv", "json", "tex")]
+    tables = [f"tables/table3.{suffix}" for suffix in ("csv", "json", "tex")]
     assert all((tmp_path / name).stat().st_size > 500 for name in tables)
-    frame = pd.read_csv(tmp_path / "table3.csv")
+    frame = pd.read_csv(tmp_path / "tables/table3.csv")
     kinds = {ONE, TWO, "mean", "lowest", "highest", "published"}
     assert set(frame["segmenter"]) == kinds
     exact = table3(ledgers, OFFICIAL)
     both = frame[(frame["protocol"] == "official") & (frame["segmenter"] == ONE)]
     assert_array_equal(both["miou"], exact.loc[exact["segmenter"] == ONE, "miou"])
-    records = json.loads((tmp_path / "table3.json").read_text())
+    records = json.loads((tmp_path / "tables/table3.json").read_text())
     assert len(records) == len(frame)
     assert records[0]["signature"] == signature("mIoU", OFFICIAL, [ONE])
     assert isinstance(records[0]["scenes"], int)
@@ -578,7 +578,7 @@ def test_files_of_segmented_runs_come_and_go(tmp_path: Path) -> None:
     }  # fmt: skip
     write_tables(tmp_path, RunTables([without_segmenters(ledger) for ledger in ledgers]))
     assert not any((tmp_path / name).exists() for name in SEGMENTATION_FILES)
-    assert (tmp_path / "table2.tex").exists()
+    assert (tmp_path / "tables/table2.tex").exists()
 
 
 def test_refused_runs_leave_the_files_as_they_were(tmp_path: Path) -> None:
@@ -612,12 +612,12 @@ def test_compare_shows_tab_3_refuses_to_mix_segmenters_and_can_leave_them_out(
     for words in ("Tab. 2 (a)", "Tab. 3: mIoU and PA in %, protocol official", "Recovery in %",
                   "30.51", "c (input unknown) was not segmented"):  # fmt: skip
         assert words in shown
-    assert (out / "transitions.svg").exists()
+    assert (out / "figures/transitions.svg").exists()
     with pytest.raises(LedgerError, match="--no-segmenter"):
         compare([a, b], out=out)
     compare([a, b], out=out, no_segmenter=True)
     assert "Tab. 3" not in capsys.readouterr().out
-    assert not (out / "table3.tex").exists()
+    assert not (out / "tables/table3.tex").exists()
 
 
 def test_the_report_of_a_segmented_run_has_its_own_section(hand_made: Ledger) -> None:
@@ -627,7 +627,7 @@ def test_the_report_of_a_segmented_run_has_its_own_section(hand_made: Ledger) ->
     }  # fmt: skip
     text = report(hand_made, run)
     assert "## Land-cover segmentation" in text
-    assert "](fig6.png)" in text
+    assert "](figures/fig6.png)" in text
     assert "**Tab. 3: mIoU and PA in %, protocol official**" in text
     assert "Land-cover segmentation" not in report(without_segmenters(hand_made), run)
 

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import Cli, run_program
+from paths import files_in
 from planetcr_bench import __version__
 from planetcr_bench.cli.app import app
 from planetcr_bench.data.layout import find_scenes
@@ -78,29 +79,35 @@ def test_the_full_pipeline_prints_tables_and_where_the_report_is(
         assert words in done.stdout
     assert "Report: results/comparison/report.md" in done.stdout
     assert "Input window: whole (it saw whole patches)" in done.stdout
-    for name in ("report.md", "table2.tex", "table2.csv", "table2.json", "fig5.png", "fig5.svg"):
+    for name in (
+        "report.md", "tables/table2.tex", "tables/table2.csv", "tables/table2.json",
+        "figures/fig5.png", "figures/fig5.svg",
+    ):  # fmt: skip
         assert (tmp_path / "results" / "comparison" / name).stat().st_size > 500
-    records = json.loads((tmp_path / "results" / "comparison" / "table2.json").read_text())
+    records = json.loads((tmp_path / "results" / "comparison" / "tables/table2.json").read_text())
     measured = [row for row in records if row["kind"] == "measured"]
     assert {row["input_window"] for row in measured} == {"whole"}
     request.getfixturevalue("nothing_is_drawn")
     again = cli("compare", *runs, "--json", "--out", "elsewhere")
     assert [run["name"] for run in json.loads(again.stdout)] == ["copy-cloudy", "mean-fill"]
-    assert (tmp_path / "elsewhere" / "fig5.png").exists()
+    assert (tmp_path / "elsewhere/figures/fig5.png").exists()
 
 
 def test_report_makes_the_full_analysis_of_a_run_and_refuses_what_is_none(
     cli: Cli, program: Cli, runs: list[str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     run = runs[1]  # evaluated by a real process, with its report
-    before = sorted(path.name for path in (tmp_path / run).iterdir())
-    assert {"report.md", "fig5.png"} < set(before)
+    before = files_in(tmp_path / run)
+    assert {"report.md", "figures/fig5.png"} < set(before)
     assert len(before) <= 12
     done = program("report", run, "--out", "full")
     assert (done.returncode, done.stdout) == (0, "Report: full/report.md\n")
-    made = {path.name for path in (tmp_path / "full").iterdir()}
-    assert {"error_analysis.json", "class_cover.png", "triangle.svg", "scores.json"} < made
-    assert sorted(path.name for path in (tmp_path / run).iterdir()) == before
+    made = set(files_in(tmp_path / "full"))
+    assert {
+        "scores.json", "tables/error_analysis.json",
+        "figures/class_cover.png", "figures/triangle.svg",
+    } < made  # fmt: skip
+    assert files_in(tmp_path / run) == before
     request.getfixturevalue("nothing_is_drawn")
     assert cli("report", runs[0]).stdout == f"Report: {runs[0]}/report.md\n"
     assert_refused(cli("report", "nowhere"), "nowhere", "expected a results folder")

@@ -234,8 +234,9 @@ def test_no_byte_of_a_table_page_or_json_depends_on_the_order_of_rows_or_diction
     monkeypatch.setattr("planetcr_bench.report.error_analysis._picture", lambda *_: [])
     made, other = differing(runs, tmp_path)
     assert {
-        "comparison/table2.csv", "comparison/table3.csv", "comparison/statistics.csv",
-        "comparison/error_analysis.json", "comparison/report.md", "a.md", "a.json",
+        "comparison/tables/table2.csv", "comparison/tables/table3.csv",
+        "comparison/tables/statistics.csv", "comparison/tables/error_analysis.json",
+        "comparison/report.md", "a.md", "a.json",
         "board/index.html", "board/leaderboard.json", "board/leaderboard.md",
     } < made  # fmt: skip
     assert other == []
@@ -254,7 +255,7 @@ def test_no_line_of_a_figure_depends_on_the_order_of_rows_or_dictionaries(
         *("fig5", "fig6", "transitions"),
         *("regions", "triangle", "class_cover", "thickness", "aois"),
     )
-    assert {f"comparison/{stem}.svg" for stem in stems} < made
+    assert {f"comparison/figures/{stem}.svg" for stem in stems} < made
     assert other == []
 
 

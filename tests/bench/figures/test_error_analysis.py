@@ -17,6 +17,7 @@ from matplotlib.transforms import Bbox
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ledgers import make_ledger
+from paths import files_in
 from planetcr_bench.analysis.error_analysis import ErrorAnalysis
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, THICKNESS
 from planetcr_bench.figures.aoi_map import aoi_figure
@@ -407,7 +408,7 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
     first, second = tmp_path / "first", tmp_path / "second"
     analysis = ErrorAnalysis(two[:1], FULL)
     parts = write_error_analysis(first, analysis)
-    assert sorted(path.name for path in first.iterdir()) == sorted(ERROR_ANALYSIS_FILES)
+    assert files_in(first) == sorted(ERROR_ANALYSIS_FILES)
     assert linked(parts) == ["regions", "triangle", "class_cover", "thickness", "aois"]
     assert parts[1] == results(analysis)
     assert parts[0] == "## Where and how it fails"
@@ -424,9 +425,10 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
 def test_the_short_chapter_has_the_results_and_the_errors_by_region(
     both: ErrorAnalysis, tmp_path: Path
 ) -> None:
-    (tmp_path / "aois.png").write_bytes(b"of a full report")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/aois.png").write_bytes(b"of a full report")
     short = write_error_analysis(tmp_path, both, full=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["regions.png", "regions.svg"]
+    assert files_in(tmp_path) == ["figures/regions.png", "figures/regions.svg"]
     assert linked(short) == ["regions"]
     assert short[:2] == ["## Where and how it fails", results(both)]
     assert "`planetcr-bench report`" in short[-1]
@@ -434,12 +436,13 @@ def test_the_short_chapter_has_the_results_and_the_errors_by_region(
 
 @pytest.mark.usefixtures("nothing_is_drawn")
 def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
     for name in ("aois.png", "thickness.svg", "fig5.png"):
-        (tmp_path / name).touch()
+        (tmp_path / "figures" / name).touch()
     nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
     parts = write_error_analysis(tmp_path, ErrorAnalysis([nowhere], FULL))
     assert linked(parts) == ["regions", "triangle", "class_cover"]
-    left = {path.stem for path in tmp_path.iterdir()}
+    left = {Path(name).stem for name in files_in(tmp_path)}
     assert left == {"regions", "triangle", "class_cover", "error_analysis", "fig5"}
 
 
@@ -516,7 +519,7 @@ def test_tables_say_what_they_hold(first: ErrorAnalysis) -> None:
 @pytest.mark.usefixtures("_no_pictures")
 def test_tables_are_written_at_full_precision(both: ErrorAnalysis, tmp_path: Path) -> None:
     write_error_analysis(tmp_path, both)
-    tables = json.loads((tmp_path / "error_analysis.json").read_text(encoding="utf-8"))
+    tables = json.loads((tmp_path / "tables/error_analysis.json").read_text(encoding="utf-8"))
     assert [table["table"] for table in tables] == [
         "regions", "paste_back", "triangle", "class_cover", "season", "aois", "scenes", "thickness",
     ]  # fmt: skip
@@ -533,5 +536,7 @@ def test_tables_are_written_at_full_precision(both: ErrorAnalysis, tmp_path: Pat
 
 def linked(parts: Sequence[str]) -> list[str]:
     return [
-        part.partition("](")[2].removesuffix(".png)") for part in parts if part.startswith("![")
+        Path(part.partition("](")[2].removesuffix(")")).stem
+        for part in parts
+        if part.startswith("![")
     ]

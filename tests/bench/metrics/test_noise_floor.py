@@ -238,12 +238,12 @@ def test_tab_2_prints_it_per_class_where_it_was_measured(tmp_path: Path) -> None
         2
     ].notes[0]  # fmt: skip
     write_tables(tmp_path, RunTables([new]))
-    records = json.loads((tmp_path / "table2.json").read_text())
+    records = json.loads((tmp_path / "tables/table2.json").read_text())
     (found,) = [record for record in records if record["kind"] == "floor"]
     assert (found["row"], found["protocol"]) == ("Cloud-Free against itself", "official")
     assert found["sam_deg_water"] == row["sam_deg_water"]
     assert all(type(record["scenes"]) is int for record in records)
-    assert "Cloud-Free against itself" in (tmp_path / "table2.tex").read_text()
+    assert "Cloud-Free against itself" in (tmp_path / "tables/table2.tex").read_text()
 
 
 def test_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from paths import files_in
 from planetcr_bench.cli.app import app
 from planetcr_bench.errors import BenchError
 from planetcr_bench.networks import reproduction
@@ -109,14 +110,21 @@ def test_the_full_pipeline_runs_once_and_survives_a_kill(simulated: Path, tmp_pa
         ("official", "dsen2_cr-narrow-window160", "protocol full"),
         ("full", "dsen2_cr-narrow", "protocol official"),
     ):
-        tables = {path.name for path in (comparison / protocol).iterdir()}
-        assert {"report.md", "table2.tex", "fig5.png", "table3.tex", "fig6.png"} <= tables
+        tables = set(files_in(comparison / protocol))
+        assert {
+            "report.md",
+            "tables/table2.tex",
+            "figures/fig5.png",
+            "tables/table3.tex",
+            "figures/fig6.png",
+        } <= tables
         page = (comparison / protocol / "report.md").read_text()
         assert f"| {run} |" in page
         assert f"protocol {protocol}" in page
         assert other not in page
     crops = {
-        row["input_window"] for row in json.loads((comparison / "official/table2.json").read_text())
+        row["input_window"]
+        for row in json.loads((comparison / "official/tables/table2.json").read_text())
     }
     assert crops == {None, "160"}
     segmenter = file_sha256(tmp_path / "work" / "train" / "segmenter" / "best.safetensors")

@@ -145,12 +145,12 @@ def test_files_carry_the_coverage_of_an_incomplete_run(tmp_path: Path) -> None:
     )
     whole = make_ledger("whole", scenes=10, segmenters=(SEGMENTER,))
     write_comparison(tmp_path, [whole, part])
-    for name in ("table2", "table3"):
+    for name in ("tables/table2", "tables/table3"):
         rows = {row["row"] for row in json.loads((tmp_path / f"{name}.json").read_text())}
         assert rows == set(pd.read_csv(tmp_path / f"{name}.csv")["row"])
         assert not [row for row in rows if "part" in row and "(6 of 10 scenes)" not in row]
         assert "part (6 of 10 scenes)" in (tmp_path / f"{name}.tex").read_text()
-    for row in json.loads((tmp_path / "statistics.json").read_text()):
+    for row in json.loads((tmp_path / "tables/statistics.json").read_text()):
         assert row["coverage"] == ("6" if row["run"] == "part" else "10") + " of 10 scenes"
     assert summary(part)["expected_scenes"] == 10
 
@@ -194,18 +194,18 @@ def test_no_file_of_a_comparison_mixes_inputs_unmarked(tmp_path: Path) -> None:
     ]
     write_comparison(tmp_path, runs, full=True)
     names = {"net": "net (input 160)", "fill": "fill (input whole)"}
-    for file in ("table2.tex", "table3.tex", "report.md"):
+    for file in ("tables/table2.tex", "tables/table3.tex", "report.md"):
         for line in (tmp_path / file).read_text().splitlines():
             for name, shown in names.items():
                 if line.startswith((f"| {name}", f"{name} ")):
                     assert shown in line, (file, line)
         assert all(shown in (tmp_path / file).read_text() for shown in names.values())
-    for file in ("table2.json", "table3.json", "statistics.json"):
+    for file in ("tables/table2.json", "tables/table3.json", "tables/statistics.json"):
         for row in json.loads((tmp_path / file).read_text()):
             name = str(row.get("row") or row["run"])
             tag = {"net": "160", "fill": "whole"}.get(name.split(" ")[0])
             assert row["input_window"] == tag, (file, row)
-    heads = json.loads((tmp_path / "error_analysis.json").read_text())
+    heads = json.loads((tmp_path / "tables/error_analysis.json").read_text())
     assert heads[0]["input_window"] == {"net (input 160)": "160", "fill (input whole)": "whole"}
 
 

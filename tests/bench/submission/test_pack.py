@@ -68,7 +68,7 @@ def test_an_entry_holds_card_manifest_ledger_record_and_report(
         assert one["bytes"] == (mine / one["name"]).stat().st_size
     report = (out / "report.md").read_text()
     assert "6 of 6 scenes" in report
-    assert "](fig5.png)" not in report
+    assert "](figures/fig5.png)" not in report
     assert [path.name for path in tmp_path.iterdir()] in (
         ["entry", "results"],
         ["results", "entry"],
