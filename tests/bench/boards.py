@@ -31,7 +31,8 @@ def put(results: Path, ledger: Ledger, *, card: str | None = None, status: str =
     """Write a ledger as the results folder of a whole run."""
     folder = results / str(ledger.provenance["track"]) / ledger.name
     folder.mkdir(parents=True)
-    table = pa.Table.from_pandas(ledger.frame, schema_of(ledger.segmenters), preserve_index=False)
+    schema = schema_of(ledger.segmenters, further=ledger.has_further)
+    table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(folder / "ledger.parquet", table, ledger.provenance)
     run = {**ledger.provenance, "command": f"planetcr-bench evaluate {ledger.name}"}
     (folder / "run.json").write_text(json.dumps(run))

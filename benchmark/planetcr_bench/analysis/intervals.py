@@ -113,10 +113,11 @@ def score_sums(
         ledger: Of one run.
         protocol: Whose pooling is followed: sums of pixels, or sums of scenes' scores.
         segmenters: Keys of segmenters that have read the run.
-        metrics: Names of metrics, but for those of segmenters.
+        metrics: Names of metrics, but for those of segmenters; one whose sums the run lacks has
+            nan for a score.
 
     Raises:
-        LedgerError: The run has no such segmenter, or lacks sums of a metric.
+        LedgerError: The run has no such segmenter.
     """
     sums: dict[Score, AoiSums] = {
         (metric, None): own for metric, own in _metric_sums(ledger, protocol, metrics).items()
@@ -137,11 +138,9 @@ def _metric_sums(ledger: Ledger, protocol: Protocol, metrics: Sequence[str]) -> 
         pairs = {name: {"sum": total[name], "count": count[name]} for name in metrics}
         return {name: averaged_sums(name, pd.DataFrame(pairs[name])) for name in metrics}
     columns = list(dict.fromkeys(column for name in metrics for column in METRICS[name].columns))
-    lacking = [name for name in columns if name not in frame]
-    if lacking:
-        raise LedgerError(f"{ledger.name}: expected columns {', '.join(lacking)}, got none")
-    rows = frame.loc[frame["protocol"] == protocol.name, ["aoi", *columns]]
-    sums = rows.groupby("aoi", observed=True).sum()
+    present = [name for name in columns if name in frame]
+    rows = frame.loc[frame["protocol"] == protocol.name, ["aoi", *present]]
+    sums = rows.groupby("aoi", observed=True).sum().reindex(columns=columns)
     perfect = protocol.perfect_psnr
     return {
         name: pooled_sums(name, sums[list(METRICS[name].columns)], perfect=perfect)

@@ -30,7 +30,7 @@ from planetcr_bench.analysis.intervals import (
 )
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.registry import METRICS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.results.aggregate import check_comparable
 from planetcr_bench.results.ledger import Ledger
 
@@ -307,14 +307,16 @@ def metric_comparisons(
     ledgers: Sequence[Ledger],
     protocol: Protocol,
     *,
+    metrics: Sequence[str] = HEADLINE,
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> list[MetricComparison]:
-    """Every score of runs on one dataset, with intervals, ties and paired differences.
+    """Scores of runs on one dataset, with intervals, ties and paired differences.
 
     Args:
         ledgers: Runs; incomplete ones get an interval and are compared with none.
         protocol: That all were measured in.
+        metrics: Names of metrics, before those of the segmenters that have read every run.
         resamples: To widen single scores' intervals, see :func:`estimate`. With 0 they are
             Student's t alone, as on the leaderboard, whose page computes them for any filter.
         seed: Of the resamples.
@@ -328,7 +330,7 @@ def metric_comparisons(
         for segmenter in ledgers[0].segmenters
         if all(segmenter in run.segmenters for run in ledgers)
     ]
-    run_sums = {run.name: score_sums(run, protocol, segmenters) for run in ledgers}
+    run_sums = {run.name: score_sums(run, protocol, segmenters, metrics=metrics) for run in ledgers}
     complete = [run.name for run in ledgers if run.provenance["complete"]]
     comparisons = []
     for metric, segmenter in run_sums[ledgers[0].name]:

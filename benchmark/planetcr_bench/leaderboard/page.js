@@ -180,7 +180,7 @@ function total(parts) {
   return parts[0].map((_, place) => parts.reduce((sum, part) => sum + part[place], 0));
 }
 
-// The same engine as in Python's statistics.py, which explains it; tests hold the two together.
+// The same engine as in Python's analysis/intervals.py and significance.py, which explains it; tests hold the two together.
 
 const UNKNOWN = { value: NaN, low: NaN, high: NaN, freedom: NaN, aois: 0, effective: NaN, without: [], told: [] };
 
@@ -862,6 +862,24 @@ function said(value) {
   return /^https?:\/\/[^\s]+$/.test(address) ? make("a", address, { href: address, rel: "noopener nofollow ugc" }) : address;
 }
 
+/** Metrics beside the paper's, computed over everything that was scored: no filter of pixels changes them. */
+function showFurther(rows) {
+  const entries = ranked(rows).map((row) => row.entry);
+  const body = board().further.map((metric) => [DATA.further[metric].title, ...entries.map(({ further }) => {
+    const [value, [low, high], letters] = further[metric];
+    const [score, ...interval] = labelled({ value: fromJson(value), low: fromJson(low), high: fromJson(high) }, DATA.further[metric].digits);
+    return [score, make("span", letters, { class: "letters" }), ...interval];
+  })]);
+  const track = board().simulated ? `${board().track} (simulated)` : board().track;
+  at("further").replaceChildren(...plainTable(`${track}, protocol ${board().protocol}: all pixels, whatever is chosen above. `
+    + "Nothing is ranked by them; letters as above.", ["Metric", ...entries.map(markedMethod)], body));
+}
+
+/** A number as JSON has it here: null for unknown, text for infinite. */
+function fromJson(value) {
+  return { inf: Infinity, "-inf": -Infinity }[value] ?? value ?? NaN;
+}
+
 function showPublished() {
   const rows = board().published;
   at("apart").hidden = !rows.length;
@@ -872,7 +890,7 @@ function showPublished() {
     ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
   const body = rows.map((row) => [row.row, windowOf(row.input_window), ...HEADLINE.map((metric) => printed(row[metric], 4)),
     ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
-  at("published").replaceChildren(...plainTable("Tab. 2", head, body));
+  at("published").replaceChildren(...plainTable("Tab. 2", head, body, "apart"));
   const bins = [...DATA.axes.cover_bin, "overall"];
   const names = [...new Set(DATA.published.table3.map((row) => row.row))];
   const figures = names.map((name) => [name, ...["miou", "pa"].flatMap((score) => bins.map((bin) => {
@@ -880,18 +898,18 @@ function showPublished() {
     return printed(cell && cell[score], 2);
   }))]);
   const titles = ["mIoU", "PA"].flatMap((score) => bins.map((bin) => `${score} ${bin}`));
-  at("published3").replaceChildren(...plainTable("Tab. 3, percent", ["Image", ...titles], figures));
+  at("published3").replaceChildren(...plainTable("Tab. 3, percent", ["Image", ...titles], figures, "apart"));
 }
 
 function printed(value, digits) {
   return value === null || value === undefined ? "–" : value.toFixed(digits);
 }
 
-function plainTable(caption, head, rows) {
+function plainTable(caption, head, rows, style = "") {
   return [make("caption", caption, { class: "note" }),
     make("thead", make("tr", head.map((title) => make("th", title, { scope: "col" })))),
     make("tbody", rows.map(([name, ...cells]) => make("tr",
-      [make("th", name, { scope: "row" }), ...cells.map((cell) => make("td", cell))], { class: "apart" })))];
+      [make("th", name, { scope: "row" }), ...cells.map((cell) => make("td", cell))], style ? { class: style } : {})))];
 }
 
 // ---------------------------------------------------------------- state and address
@@ -938,6 +956,7 @@ function show() {
   showTable(rows, input);
   showAbout();
   showNotes(rows);
+  showFurther(rows);
   showCharts();
   showPair(rows);
   showCard();

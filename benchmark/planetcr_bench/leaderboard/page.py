@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -40,10 +41,10 @@ from planetcr_bench.leaderboard.boards import (
 )
 from planetcr_bench.leaderboard.entries import Entry, predictions_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION, further
 from planetcr_bench.report.significance import detectable_note
 from planetcr_bench.report.table import Table, number, to_markdown
-from planetcr_bench.results.aggregate import coverage, rounding_note, score_groups
+from planetcr_bench.results.aggregate import coverage, further_metrics, rounding_note, score_groups
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import from_json_value, to_json_value
@@ -115,6 +116,7 @@ def summary(board: Board) -> dict[str, Any]:
         "scenes": int(board.entries[0].run["expected_scenes"]),
         "remark": rounding_note(board.ledgers) or "",
         "comparable": comparable,
+        "further": [metric for metric in by_metric if metric not in HEADLINE],
         "detectable": {metric: _detectable(comparison) for metric, comparison in by_metric.items()},
         "entries": entries,
     }
@@ -134,16 +136,18 @@ def _stand_ins(board: Board) -> dict[str, str]:
 
 
 def _comparisons(board: Board) -> tuple[bool, list[MetricComparison]]:
-    """Whether runs can be compared, and the comparisons of all scores but those of segmenters.
+    """Whether runs can be compared, and the comparisons of all metrics but those of segmenters.
 
     Intervals are by Student's t alone, as the page computes them for any filter; runs that cannot
     be compared have intervals, but no differences.
     """
     ledgers = [without_segmenters(ledger) for ledger in board.ledgers]
+    metrics = (*HEADLINE, *further_metrics(ledgers))
+    compare = partial(metric_comparisons, protocol=board.protocol, metrics=metrics, resamples=0)
     try:
-        return True, metric_comparisons(ledgers, board.protocol, resamples=0)
+        return True, compare(ledgers)
     except LedgerError:
-        alone = [metric_comparisons([ledger], board.protocol, resamples=0) for ledger in ledgers]
+        alone = [compare([ledger]) for ledger in ledgers]
         estimates = [
             {name: joined for comparison in same for name, joined in comparison.estimates.items()}
             for same in zip(*alone, strict=True)
@@ -169,7 +173,8 @@ def _summary(
     comparisons: Mapping[str, MetricComparison],
     stand_ins: Mapping[str, str],
 ) -> dict[str, Any]:
-    scores = score_groups(entry.ledger.frame, board.protocol)[list(HEADLINE)].iloc[0]
+    metrics = list(comparisons)
+    groups = score_groups(entry.ledger.frame, board.protocol, metrics=metrics)
     segmented = {}
     for segmenter, facts in entry.run["segmenters"].items():
         table = segmentation_scores(entry.ledger, segmenter, board.protocol, "prediction")
@@ -190,7 +195,7 @@ def _summary(
         "scenes": int(entry.run["scenes"]),
         "aois": int(entry.ledger.frame["aoi"].nunique()),
         "inputs": list(entry.card.inputs) if entry.card else [],
-        "scores": scores.to_dict(),
+        "scores": groups[metrics].iloc[0].to_dict(),
         "intervals": {
             metric: [comparison.estimates[entry.name].low, comparison.estimates[entry.name].high]
             for metric, comparison in comparisons.items()
@@ -215,6 +220,7 @@ def _summary(
 
 _OF_BOARD: Final = (
     "id", "track", "protocol", "simulated", "signature", "remark", "scenes", "comparable",
+    "further",
 )  # fmt: skip
 
 
@@ -242,6 +248,10 @@ def payload(
     return {
         "axes": {axis: list(values) for axis, values in AXES.items()},
         "metrics": [_metric(name) for name in (*HEADLINE, *SEGMENTATION)],
+        "further": {
+            name: {"title": METRICS[name].title, "digits": METRICS[name].digits}
+            for name in further()
+        },
         "boards": shown,
         "published": {
             "source": SOURCE[0].upper() + SOURCE[1:],
@@ -272,7 +282,7 @@ def _metric(name: str) -> dict[str, Any]:
 
 
 def _shown(entry: Entry, board: Board, overview: Mapping[str, Any]) -> dict[str, Any]:
-    summary_of_entry = next(each for each in overview["entries"] if each["name"] == entry.name)
+    overview_of = next(each for each in overview["entries"] if each["name"] == entry.name)
     run = {
         "Folder": entry.folder,
         "Dataset fingerprint": str(entry.run["fingerprint"]),
@@ -283,8 +293,12 @@ def _shown(entry: Entry, board: Board, overview: Mapping[str, Any]) -> dict[str,
         "Command": printable(entry.run.get("command", ""))[:_LONGEST_COMMAND],
     }
     facts = {label: value for label, value in run.items() if value}
-    shown = {key: summary_of_entry[key] for key in _OF_ENTRY}
-    return {**shown, "run": facts, "samples": entry.samples}
+    shown = {key: overview_of[key] for key in _OF_ENTRY}
+    figures = {
+        name: [overview_of[key][name] for key in ("scores", "intervals", "ties")]
+        for name in overview["further"]
+    }
+    return {**shown, "further": figures, "run": facts, "samples": entry.samples}
 
 
 _OF_ENTRY: Final = (
@@ -314,6 +328,7 @@ def _add_published(shown: list[dict[str, Any]], arrays: ArrayStore) -> None:
                 "signature": official.signature("all"),
                 "remark": "",
                 "comparable": True,
+                "further": [],
                 "scenes": 0,
                 "cells": cells,
                 "counts": {"index": cells["index"], "scenes": {}},
@@ -378,7 +393,11 @@ def markdown(
     parts = ["# Leaderboard\n", "Ranked by PSNR. Incomplete entries are shown and not ranked.\n"]
     parts += ["**Verified entries only; claimed ones are left out.**\n"] if verified else []
     parts += ["\n".join(f"- **{name}**: {words}" for name, words in STATUS_WORDS.items()) + "\n"]
-    tables = [_ranks(board, overview) for board, overview in zip(boards, summaries, strict=True)]
+    tables = [
+        make(board, overview)
+        for board, overview in zip(boards, summaries, strict=True)
+        for make in (_ranks, _further_table)
+    ]
     return "\n".join([*parts, *(to_markdown(table) for table in [*tables, _published_table()])])
 
 
@@ -404,9 +423,25 @@ def _ranks(board: Board, overview: Mapping[str, Any]) -> Table:
         filter(None, [overview["signature"], overview["remark"], _TIES, _detectable_note(overview)])
     )
     notes += [_WINDOW_NOTE] if official else []
+    return Table(_title(board), header, rows, ["measured"] * len(rows), notes)
+
+
+def _title(board: Board) -> str:
     track = f"{board.track} (simulated)" if board.simulated else board.track
-    title = f"Track {track}, protocol {board.protocol.name}"
-    return Table(title, header, rows, ["measured"] * len(rows), notes)
+    return f"Track {track}, protocol {board.protocol.name}"
+
+
+def _further_table(board: Board, overview: Mapping[str, Any]) -> Table:
+    """Metrics beside the paper's four, which rank nothing: a row each, a column per method."""
+    entries = overview["entries"]
+    rows = [
+        [METRICS[name].title, *(_score(entry, name) for entry in entries)]
+        for name in overview["further"]
+    ]
+    header = ["Metric", *(_one_line(entry["method"]) for entry in entries)]
+    title = f"{_title(board)}: further metrics, by which nothing is ranked"
+    signature = board.protocol.signature("further")
+    return Table(title, header, rows, ["measured"] * len(rows), [signature])
 
 
 _WINDOW_NOTE: Final = (
@@ -444,7 +479,8 @@ def _detectable_note(overview: Mapping[str, Any]) -> str:
             *(from_json_value(gap[kind]) for kind in ("alone", "corrected")),
             gap["pairs"],
         )
-        for metric, gap in overview["detectable"].items()
+        for metric in HEADLINE
+        for gap in [overview["detectable"][metric]]
     )
 
 

@@ -1,8 +1,8 @@
 """Define every metric in one row: its name, unit and direction, and the sums that it divides.
 
-Tables, JSON and reports take their metrics from :data:`METRICS`; the leaderboard's page and the
-intervals of ``compare`` take those of the table ``headline``. Of a new row, only columns that
-``sums`` lacks need more: a line there and one in ``further`` or ``kernels``.
+Tables, JSON, reports, confidence intervals and the leaderboard take their metrics from
+:data:`METRICS`. Of a new row, only columns that ``sums`` lacks need more: a line there and one in
+``further`` or ``kernels``.
 
 Example:
     A ratio of two columns is one row::

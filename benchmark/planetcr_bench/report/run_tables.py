@@ -10,7 +10,12 @@ from typing import Any, Final
 import pandas as pd
 
 from planetcr_bench.analysis.error_analysis import ErrorAnalysis, widest_protocol
-from planetcr_bench.analysis.segmentation import OVERALL, segmenters_of, signature
+from planetcr_bench.analysis.segmentation import (
+    OVERALL,
+    segmenters_of,
+    signature,
+    without_segmenters,
+)
 from planetcr_bench.analysis.segmentation_tables import over_segmenters, published_rows, table3
 from planetcr_bench.analysis.significance import MetricComparison, metric_comparisons
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
@@ -29,6 +34,7 @@ from planetcr_bench.report.table import Table, number
 from planetcr_bench.results.aggregate import (
     cover_scores,
     coverage,
+    further_metrics,
     input_window,
     measured_protocols,
     method_label,
@@ -81,6 +87,15 @@ class RunTables:
         }
 
     @cached_property
+    def further(self) -> dict[str, list[MetricComparison]]:
+        """The same of the further metrics; their intervals are Student's t alone."""
+        runs, metrics = [*map(without_segmenters, self.ledgers)], further_metrics(self.ledgers)
+        return {
+            protocol.name: metric_comparisons(runs, protocol, metrics=metrics, resamples=0)
+            for protocol in self.protocols
+        }
+
+    @cached_property
     def errors(self) -> ErrorAnalysis:
         """Where and how the runs fail."""
         return ErrorAnalysis(self.ledgers, widest_protocol(self.ledgers))
@@ -123,19 +138,22 @@ class RunTables:
     def group_tables(self) -> list[Table]:
         """Scores by region and cloud cover, pooled in two ways, and further metrics."""
         tables = []
-        for protocol, further in zip(self.protocols, self.further_tables, strict=True):
+        for protocol, table in zip(self.protocols, self.further_tables, strict=True):
             tables += [
                 region_table(self.ledgers, protocol),
                 cover_table(self.ledgers, protocol, scores=self.cover[protocol.name]),
                 pool_table(self.ledgers, protocol),
-                further,
+                table,
             ]
         return tables
 
     @cached_property
     def further_tables(self) -> list[Table]:
         """Further metrics in every protocol."""
-        return [further_table(self.ledgers, protocol) for protocol in self.protocols]
+        return [
+            further_table(self.ledgers, protocol, self.further[protocol.name])
+            for protocol in self.protocols
+        ]
 
     @cached_property
     def table3_tables(self) -> list[Table]:
@@ -200,7 +218,7 @@ class RunTables:
     def statistic_frame(self) -> pd.DataFrame:
         """Intervals and differences at full precision, with input windows and coverage."""
         frames = [
-            statistic_frame(PROTOCOLS[name], comparisons)
+            statistic_frame(PROTOCOLS[name], [*comparisons, *self.further[name]])
             for name, comparisons in self.comparisons.items()
         ]
         frame = pd.concat(frames, ignore_index=True)

@@ -9,9 +9,11 @@ from typing import Any, Final
 import pandas as pd
 
 from planetcr_bench.analysis.segmentation import segmentation_summary
+from planetcr_bench.analysis.significance import MetricComparison
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, REGIONS
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, further
+from planetcr_bench.report.significance import SHARED_LETTERS, interval
 from planetcr_bench.report.table import Table, number, run_table
 from planetcr_bench.results.aggregate import (
     FLOOR,
@@ -21,6 +23,7 @@ from planetcr_bench.results.aggregate import (
     floor_groups,
     floor_row,
     further_scores,
+    in_paper_order,
     input_window,
     overall_scores,
     psnr_scene_mean,
@@ -176,24 +179,43 @@ def pool_table(ledgers: Sequence[Ledger], protocol: Protocol) -> Table:
     )
 
 
-def further_table(ledgers: Sequence[Ledger], protocol: Protocol) -> Table:
-    """Metrics beside the paper's four: a row each, of the input and of each method."""
+def further_table(
+    ledgers: Sequence[Ledger], protocol: Protocol, comparisons: Sequence[MetricComparison]
+) -> Table:
+    """Metrics beside the paper's four: a row each, of the input and of each method.
+
+    Args:
+        ledgers: Runs on one dataset.
+        protocol: Which to report.
+        comparisons: Of each further metric. Of one run its interval is printed, of several the
+            letters of those that are not significantly different.
+    """
     scores = further_scores(ledgers, protocol)
-    rows = [
-        [
-            METRICS[name].title,
-            *(number(value, digits=METRICS[name].digits) for value in scores[name]),
-        ]
-        for name in further()
-    ]
+    runs = in_paper_order(ledgers)
+    rows = []
+    for comparison in comparisons:
+        metric = METRICS[comparison.metric]
+        of_input, *values = (number(value, digits=metric.digits) for value in scores[metric.name])
+        if len(runs) == 1:
+            values = [interval(comparison.estimates[runs[0].name], metric.name)]
+        letters = [comparison.letters.get(run.name, "") for run in runs]
+        cells = (" ".join(cell).rstrip() for cell in zip(values, letters, strict=True))
+        rows.append([metric.title, of_input, *cells])
     return run_table(
         "Further metrics",
         ["Metric", *scores["row"]],
         rows,
         ledgers=ledgers,
         protocol=protocol,
-        notes=[protocol.signature("further"), _FURTHER_NOTE],
+        notes=[protocol.signature("further"), _FURTHER_NOTE, _letters_note(runs)],
     )
+
+
+def _letters_note(runs: Sequence[Ledger]) -> str:
+    how = "over AOIs, jackknife and Student's t, not widened"
+    if len(runs) == 1:
+        return f"[low, high]: 95 % interval {how}."
+    return f"{SHARED_LETTERS} `statistics.csv` has the 95 % intervals {how}."
 
 
 _FURTHER_NOTE: Final = (

@@ -31,6 +31,12 @@ _SHOWN: Final = 6
 """Runs of which every pair is printed; of more, the best against every other."""
 
 
+SHARED_LETTERS: Final = (
+    "Runs that share a letter are not significantly different in that score (paired differences, "
+    f"Holm-corrected, {LEVEL:.0%})."
+)
+
+
 def statistic_tables(
     ledgers: Sequence[Ledger], protocol: Protocol, comparisons: Sequence[MetricComparison]
 ) -> list[Table]:
@@ -95,10 +101,7 @@ def _notes(
 ) -> list[str]:
     notes = [protocol.signature("all"), *_interval_notes(comparisons)]
     if any(comparison.letters for comparison in comparisons):
-        notes.append(
-            "Runs that share a letter are not significantly different in that score (paired "
-            f"differences, Holm-corrected, {LEVEL:.0%})."
-        )
+        notes.append(SHARED_LETTERS)
     return [*notes, *_detectable_notes(comparisons, ledgers)]
 
 

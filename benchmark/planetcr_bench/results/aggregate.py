@@ -418,14 +418,22 @@ def overall_scores(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) ->
     return pd.concat(parts, ignore_index=True)[["row", "kind", *HEADLINE, *_COUNTS]]
 
 
+def further_metrics(ledgers: Iterable[Ledger]) -> tuple[str, ...]:
+    """Metrics beside the paper's whose sums some run has: older ledgers have those of two alone."""
+    columns = [set(ledger.frame) for ledger in ledgers]
+    return tuple(
+        name for name in further() if any(own.issuperset(METRICS[name].columns) for own in columns)
+    )
+
+
 def further_scores(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
     """Overall scores in the metrics beside the paper's, of the input and of each method.
 
     Returns:
-        Columns ``row``, ``kind`` and the metrics of ``registry.further``; nan in those whose sums a
-        ledger does not have.
+        Columns ``row``, ``kind`` and :func:`further_metrics`; nan in those whose sums a ledger does
+        not have.
     """
-    names = further()
+    names = further_metrics(ledgers)
     parts = [
         score_groups(ledger.frame, protocol, of=of, metrics=names).assign(row=label, kind=kind)
         for label, kind, ledger, of in _runs(ledgers)

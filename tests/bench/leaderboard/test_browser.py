@@ -19,7 +19,7 @@ from scipy import stats
 
 from aoi_scores import aoi_sums
 from boards import make_card, put, twins
-from ledgers import make_ledger
+from ledgers import make_ledger, with_further
 from planetcr_bench.analysis.intervals import (
     AoiSums,
     Estimate,
@@ -28,17 +28,18 @@ from planetcr_bench.analysis.intervals import (
     pooled_sums,
     segmenter_sums,
 )
-from planetcr_bench.analysis.segmentation import segmentation_scores
+from planetcr_bench.analysis.segmentation import segmentation_scores, without_segmenters
 from planetcr_bench.analysis.significance import (
     Difference,
     detectable_difference,
     differences,
+    metric_comparisons,
     tie_letters,
 )
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.leaderboard.page import write_board
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.registry import HEADLINE, METRICS
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, further
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import cover_bins
@@ -73,11 +74,8 @@ def runs() -> dict[str, Ledger]:
     apart["prediction_sha256"] = "other images"
     apart["squared_error"] *= 1 + 0.02 * (apart["patch"] // 3)
     return {
-        "near": near,
-        "nearly": Ledger(
-            apart,
-            {**near.provenance, "name": "nearly", "segmenters": near.provenance["segmenters"]},
-        ),
+        "near": with_further(near),
+        "nearly": with_further(Ledger(apart, {**near.provenance, "name": "nearly"})),
         "other": make_ledger("other", scenes=SCENES, seed=4, segmenters=("j1",)),
         "part": make_ledger("part", scenes=9, seed=5, complete=False, expected_scenes=SCENES),
     }
@@ -349,6 +347,40 @@ def test_the_page_and_the_other_files_say_the_same(page, site: str, protocol: st
             assert f"{gaps[kind]:.{digits}f}" in lines
         assert gaps["pairs"] == 3
         assert "all 3 pairs corrected" in note
+
+
+@pytest.mark.parametrize("protocol", ["official", "full"])
+def test_further_metrics_have_a_table_of_their_own(page, site: str, runs, protocol: str) -> None:
+    page.goto(f"{site}#board=fake/{protocol}")
+    text = (Path(site.removeprefix("file://")).parent / "leaderboard.md").read_text()
+    lines = text.partition(f"fake, protocol {protocol}: further metrics")[2]
+    methods = page.locator("#further thead th").all_inner_texts()[1:]
+    assert set(methods) == set(runs)
+    titles = page.locator("#further tbody th").all_inner_texts()
+    assert titles == [METRICS[name].title for name in further()]
+    compared = [ledger for ledger in runs.values() if ledger.provenance["complete"]]
+    comparisons = metric_comparisons(
+        [*map(without_segmenters, compared)], PROTOCOLS[protocol], metrics=further(), resamples=0
+    )
+    for row, comparison in enumerate(comparisons):
+        digits = METRICS[comparison.metric].digits
+        cells = page.locator("#further tbody tr").nth(row).locator("td")
+        shown = dict(zip(methods, cells.all_inner_texts(), strict=True))
+        for name, known in comparison.estimates.items():
+            if np.isnan(known.value):
+                assert shown[name] == "–"
+                continue
+            score, letters = f"{known.value:.{digits}f}".replace("-", "−"), comparison.letters[name]
+            interval = f"[{known.low:.{digits}f}, {known.high:.{digits}f}]".replace("-", "−")
+            assert "".join(shown[name].split()) == "".join(f"{score}{letters}{interval}".split())
+            line = f"{score} {interval} n {known.effective:.1f} {letters}"
+            assert f"| {line.replace('−', '-')} |" in lines.replace("−", "-")
+    assert comparisons[0].letters
+    assert shown["other"] == shown["part"] == "–"  # older ledgers, without these sums
+    page.select_option("#land_cover", "forest")
+    assert page.locator("#further tbody tr").nth(row).locator("td").all_inner_texts() == list(
+        shown.values()
+    )
 
 
 def test_a_pair_has_its_difference_interval_and_p(page, runs) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from fake_segmenters import ShadeSegmenter
 from ledgers import make_ledger
+from paths import files_in
 from planetcr_bench.api import evaluate
 from planetcr_bench.cli.terminal import print_headlines, print_tables
 from planetcr_bench.predictions.card import read_card
@@ -29,11 +30,12 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
     ledger, out, problems = run(preds, tmp_path / "results", command=["planetcr-bench", "x y"])
     assert out == tmp_path / "results" / "fake" / "preds"
     assert not problems
-    assert sorted(path.name for path in out.iterdir()) == [
-        "fig5.png", "fig5.svg", "ledger.parquet", "regions.png", "regions.svg", "report.md",
-        "run.json", "scores.json", "table2.csv", "table2.json", "table2.tex",
+    assert files_in(out) == [
+        "figures/fig5.png", "figures/fig5.svg", "figures/regions.png", "figures/regions.svg",
+        "ledger.parquet", "report.md", "run.json", "scores.json",
+        "tables/table2.csv", "tables/table2.json", "tables/table2.tex",
     ]  # fmt: skip
-    written = {path.name for path in out.iterdir()}
+    written = set(files_in(out))
     assert set(ALWAYS) <= written
     assert written <= {*ALWAYS, *SOMETIMES, "ledger.parquet", "run.json"}
     assert [path.name for path in out.parent.iterdir()] == ["preds"]
@@ -55,7 +57,7 @@ def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
         "device": "cpu",
     }  # fmt: skip
     both = [ledger, make_ledger("other", segmenters=("aaaaaaaa",))]
-    short = ["fig5.png", "fig6.png", "regions.png"]
+    short = ["figures/fig5.png", "figures/fig6.png", "figures/regions.png"]
     for full in (False, True):
         for folder in (tmp_path / f"run {full}", tmp_path / f"both {full}"):
             folder.mkdir()
@@ -66,7 +68,7 @@ def test_every_picture_that_a_report_shows_is_there(tmp_path: Path) -> None:
             shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
             assert set(shown) > set(short) if full else shown == short
             assert {Path(name).stem for name in shown} == {
-                path.stem for path in folder.glob("*.png")
+                path.stem for path in folder.rglob("*.png")
             }
             assert "## Where and how it fails" in text
             assert "## Land-cover segmentation" in text
@@ -85,7 +87,7 @@ def test_a_table_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         compute = pkgutil.resolve_name(target)
 
         def counted(*of: Any, name: str = name, compute: Any = compute, **options: Any) -> object:
-            calls.append((name, of[1].name))
+            calls.append((name, of[1].name, options.get("metrics")))
             return compute(*of, **options)
 
         monkeypatch.setattr(target, counted)
@@ -93,7 +95,7 @@ def test_a_table_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tables = write_comparison(tmp_path, runs, full=True)
     print_tables(tables)
     print_headlines(tables)
-    assert len(calls) == len(set(calls)) == 4 * 2
+    assert len(calls) == len(set(calls)) == (4 + 1) * 2  # and comparisons of further metrics
 
 
 @pytest.mark.usefixtures("nothing_is_drawn")
@@ -101,15 +103,18 @@ def test_a_second_run_leaves_nothing_of_the_first_that_does_not_hold_any_more(
     preds: Path, tmp_path: Path
 ) -> None:
     _, out, _ = run(preds, tmp_path / "results", segmenters=[ShadeSegmenter()])
-    assert {"table3.tex", "fig6.png"} <= {path.name for path in out.iterdir()}
-    assert not (out / "transitions.svg").exists()
-    (out / "transitions.svg").write_text("of a full report")
-    (out / "thickness.png").write_bytes(b"of a run with truth")
+    assert {"tables/table3.tex", "figures/fig6.png"} <= set(files_in(out))
+    assert not (out / "figures/transitions.svg").exists()
+    (out / "figures/transitions.svg").write_text("of a full report")
+    (out / "figures/thickness.png").write_bytes(b"of a run with truth")
     (out / "mine.txt").write_text("a user's own")
     again, _, _ = run(preds, tmp_path / "results")
-    names = {path.name for path in out.iterdir()}
+    names = set(files_in(out))
     assert "mine.txt" in names
-    segmented = {"table3.tex", "table3.json", "fig6.png", "transitions.svg", "thickness.png"}
+    segmented = {
+        "tables/table3.tex", "tables/table3.json",
+        *(f"figures/{name}" for name in ("fig6.png", "transitions.svg", "thickness.png")),
+    }  # fmt: skip
     assert segmented <= set(SOMETIMES)
     assert names.isdisjoint(segmented)
     assert read_ledger(out).segmenters == again.segmenters == ()

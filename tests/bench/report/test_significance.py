@@ -22,9 +22,10 @@ from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.report.run_tables import RunTables
-from planetcr_bench.report.scores import table2_tables
+from planetcr_bench.report.scores import further_table, table2_tables
 from planetcr_bench.report.significance import best_of, statistic_frame, statistic_tables
 from planetcr_bench.report.table import Table, number, to_latex, to_markdown
+from planetcr_bench.results.aggregate import further_metrics
 from planetcr_bench.results.ledger import Ledger
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
@@ -310,23 +311,35 @@ def test_compare_prints_and_writes_which_differences_are_significant(
                   "Detectable differences with 8 AOIs", "7 degrees of freedom"):  # fmt: skip
         assert words in shown
     whole = {protocol.name: metric_comparisons(runs, protocol) for protocol in PROTOCOLS.values()}
+    known = further_metrics(runs)
+    assert known == ("rmse", "ndvi_error")  # the sums of the others are not in these ledgers
+    more = {
+        protocol.name: metric_comparisons(runs, protocol, metrics=known, resamples=0)
+        for protocol in PROTOCOLS.values()
+    }
     page = (tmp_path / "out" / "report.md").read_text()
     for name, found in whole.items():
         for table in statistic_tables(runs, PROTOCOLS[name], found):
             assert to_markdown(table) in page
             assert all(cell in shown for row in table.rows for cell in row)
-    frame = pd.concat([statistic_frame(PROTOCOLS[name], found) for name, found in whole.items()])
-    written = pd.read_csv(tmp_path / "out" / "statistics.csv")
+        table = further_table(runs, PROTOCOLS[name], more[name])
+        assert to_markdown(table) in page
+        letters = more[name][0].letters
+        assert [cell.split(" ")[1] for cell in table.rows[0][2:]] == [letters[r.name] for r in runs]
+    frame = pd.concat([
+        statistic_frame(PROTOCOLS[name], [*found, *more[name]]) for name, found in whole.items()
+    ])  # fmt: skip
+    written = pd.read_csv(tmp_path / "out" / "tables/statistics.csv")
     assert list(written) == [*frame, "input_window", "coverage", "minus_input_window"]
     assert set(written["input_window"]) == {"unknown"}
     np.testing.assert_allclose(written["low"], frame["low"], rtol=1e-15)
-    records = json.loads((tmp_path / "out" / "statistics.json").read_text())
-    assert len(records) == len(frame) == 2 * 4 * (3 + 3)
+    records = json.loads((tmp_path / "out" / "tables/statistics.json").read_text())
+    assert len(records) == len(frame) == 2 * (4 + 2) * (3 + 3)
     assert [row["p"] for row in records[:6]][:3] == [None] * 3
     assert records[3]["p"] == whole["official"][0].pairs[0].p
     cell = statistic_tables(runs, FULL, whole["full"])[0].rows[0][1]
-    assert rf"\textbf{{{cell}}}" in (tmp_path / "out" / "statistics.tex").read_text()
-    assert (tmp_path / "out" / "table2.tex").read_text().count(r"\textbf{") == 2 * 2 * 2 * 2
+    assert rf"\textbf{{{cell}}}" in (tmp_path / "out" / "tables/statistics.tex").read_text()
+    assert (tmp_path / "out" / "tables/table2.tex").read_text().count(r"\textbf{") == 2 * 2 * 2 * 2
 
 
 @pytest.mark.usefixtures("_no_pictures")
@@ -337,9 +350,9 @@ def test_compare_takes_an_incomplete_run_and_refuses_other_aois(
     half = worse("half", 1, scenes=12, complete=False, expected_scenes=24)
     compare([good, bad, put(tmp_path, half)], out=tmp_path / "out")
     assert "half (12 of 24 scenes)" in capsys.readouterr().out
-    records = json.loads((tmp_path / "out" / "statistics.json").read_text())
+    records = json.loads((tmp_path / "out" / "tables/statistics.json").read_text())
     of_half = [row for row in records if row["run"] == "half"]
-    assert [row["letters"] for row in of_half] == [None] * 8
+    assert [row["letters"] for row in of_half] == [None] * 2 * (4 + 2)
     assert {row["coverage"] for row in of_half} == {"12 of 24 scenes"}
     assert all(row["low"] < row["value"] < row["high"] for row in of_half)
     assert "half" not in {row["minus"] for row in records}
