@@ -435,7 +435,7 @@ def _further_table(board: Board, overview: Mapping[str, Any]) -> Table:
     """Metrics beside the paper's four, which rank nothing: a row each, a column per method."""
     entries = overview["entries"]
     rows = [
-        [METRICS[name].title, *(_score(entry, name) for entry in entries)]
+        [METRICS[name].title, *(_score(entry, name, count=False) for entry in entries)]
         for name in overview["further"]
     ]
     header = ["Metric", *(_one_line(entry["method"]) for entry in entries)]
@@ -484,8 +484,8 @@ def _detectable_note(overview: Mapping[str, Any]) -> str:
     )
 
 
-def _score(entry: Mapping[str, Any], metric: str) -> str:
-    """A score, its interval, its AOIs and its letters, with the digits that ``compare`` gives."""
+def _score(entry: Mapping[str, Any], metric: str, *, count: bool = True) -> str:
+    """A score, its interval, its AOIs if asked for, and its letters, as ``compare`` rounds them."""
     low, high = (
         number(from_json_value(end), digits=METRICS[metric].digits)
         for end in entry["intervals"].get(metric, (None, None))
@@ -493,7 +493,7 @@ def _score(entry: Mapping[str, Any], metric: str) -> str:
     parts = [number(from_json_value(entry["scores"][metric]), digits=METRICS[metric].digits)]
     parts += [] if "–" in (low, high) else [f"[{low}, {high}]"]
     effective = from_json_value(entry["effective_aois"].get(metric))
-    parts += [] if math.isnan(effective) else [f"n {number(effective, digits=1)}"]
+    parts += [] if math.isnan(effective) or not count else [f"n {number(effective, digits=1)}"]
     return " ".join([*parts, *filter(None, [entry["ties"].get(metric, "")])])
 
 
