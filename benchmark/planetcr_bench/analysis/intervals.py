@@ -50,7 +50,7 @@ class AoiSums:
         parts: Sums that add up over AOIs, shape (AOIs, K).
         score: Sums of any AOIs, shape (..., K), to scores, shape (...).
         sizes: Denominators of the score, shape (AOIs,): values, pixels or scenes.
-        errors: Errors that the score counts, shape (AOIs,), not negative.
+        errors: Of each AOI, see ``Metric.errors``, shape (AOIs,), not negative.
         log: Whether its interval is computed on a log scale.
         possible: Its lowest and highest value.
     """
@@ -162,7 +162,7 @@ def pooled_sums(metric: str, sums: pd.DataFrame, *, perfect: float = np.inf) -> 
         return row.score(*np.moveaxis(parts, -1, 0), perfect=perfect)
 
     def errors(parts: Floats) -> Floats:
-        return row.errors(*parts.T)
+        return row.errors(row.ratio(*parts.T), parts[:, -1])
 
     return _aoi_sums(metric, sums, score, errors)
 
@@ -180,8 +180,10 @@ def averaged_sums(metric: str, sums: pd.DataFrame) -> AoiSums:
         return scores.ratio(parts[..., 0], parts[..., 1])
 
     def errors(parts: Floats) -> Floats:
-        total, count = parts.T
-        return count if row.scale == "log" else row.errors(total, count)  # decibels are no errors
+        scenes: Floats = parts[:, 1]
+        return (
+            scenes if row.scale == "log" else row.errors(score(parts), scenes)
+        )  # decibels add to no error
 
     return _aoi_sums(metric, sums, score, errors)
 
@@ -258,8 +260,9 @@ def effective_aois(sums: AoiSums) -> float:
     r"""Effective number of AOIs: :math:`(\sum e_i)^2 / \sum e_i^2` (Kish 1965).
 
     The :math:`e_i` are the AOIs' sums of errors: absolute errors for MAE, squared ones for pooled
-    PSNR, angles for SAM, 1 − SSIM, misclassified pixels for mIoU and PA. A mean of scenes' PSNR has
-    no such sum; there the AOIs' numbers of scenes count. It is the number of AOIs if all have equal
+    PSNR, angles for SAM, 1 − SSIM, misclassified pixels for mIoU and PA; of other metrics the
+    distance from the best value times the weight. A mean of scenes' PSNR has no such sum; there the
+    AOIs' numbers of scenes count. It is the number of AOIs if all have equal
     error, and near one if one AOI has nearly all the error.
     """
     errors = sums.errors if 0 < sums.errors.sum() < np.inf else sums.sizes

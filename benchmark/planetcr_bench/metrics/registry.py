@@ -127,27 +127,32 @@ class Metric:
         Returns:
             Shape (...); nan where nothing was summed.
         """
-        value = self.finish(*sums) if self.finish else ratio(sums[0], sums[-1])
-        return self.scaled(value, perfect=perfect)
-
-    def scaled(self, value: Floats, *, perfect: float = np.inf) -> Floats:
-        """From ratios to scores, by :attr:`scale`."""
+        value = self.ratio(*sums)
         if self.scale == "log":
             return scores.decibels(value, perfect=perfect)
         return np.sqrt(value) if self.scale == "sqrt" else value
 
-    def errors(self, *sums: Floats) -> Floats:
-        """What a group of pixels adds to the error, not negative, for its weight in the score.
+    def ratio(self, *sums: ArrayLike) -> Floats:
+        """The same before :attr:`scale`: what pixels have on average, such as a squared error."""
+        return self.finish(*sums) if self.finish else ratio(sums[0], sums[-1])
 
-        Of a ratio of two sums, the numerator, or what it lacks of the best value; of anything else
-        the weight of the group.
+    def errors(self, value: ArrayLike, weight: ArrayLike) -> Floats:
+        """What groups of pixels add to the error: how far each is from the best value, weighed.
+
+        Args:
+            value: Ratios, see :meth:`ratio`, shape (...).
+            weight: What they are divided by, shape (...).
+
+        Returns:
+            At least 0, shape (...); 0 where a ratio is not known.
         """
-        if self.finish:
-            return sums[-1]
+        values = np.asarray(value, np.float64)
         if self.better == "higher" and self.scale == "linear":
-            lacking: Floats = np.maximum(self.possible[1] * sums[-1] - sums[0], 0)
-            return lacking
-        return sums[0]
+            distance = np.maximum(self.possible[1] - values, 0)
+        else:
+            distance = np.abs(values - (self.better == "one"))
+        errors = distance * np.asarray(weight, np.float64)
+        return np.where(np.isfinite(errors), errors, 0.0)
 
     def of_sums(
         self, sums: Mapping[str, Any], protocol: Protocol, of: Of = "prediction"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 from torchmetrics.functional.image import error_relative_global_dimensionless_synthesis
 
 from aoi_scores import aoi_sums
-from ledgers import make_ledger
-from planetcr_bench.analysis.intervals import (
-    estimate,
-)
+from boards import put
+from ledgers import make_ledger, with_further
+from planetcr_bench.analysis.intervals import estimate
 from planetcr_bench.constants import OPTICAL_BANDS
-from planetcr_bench.errors import LedgerError
+from planetcr_bench.leaderboard.entries import read_entries
+from planetcr_bench.leaderboard.page import write_board
 from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.kernels import measure
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -33,7 +34,8 @@ from planetcr_bench.metrics.registry import (
     ratio,
 )
 from planetcr_bench.metrics.sums import FURTHER_SUMS, SUMS
-from planetcr_bench.report.scores import further_table, summary
+from planetcr_bench.report.run_tables import RunTables
+from planetcr_bench.report.scores import summary
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.schema import COLUMNS
 
@@ -166,7 +168,9 @@ def test_gain_between_two_perfect_scores_is_zero() -> None:
 # --- A new row --------------------------------------------------------------------------------
 
 
-def test_a_row_is_all_that_a_new_metric_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_is_all_that_a_new_metric_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     row = Metric(
         "worse", "Worse than the input", "worse_pixels", "pixels", unit="%", digits=1,
         possible=(0, 100), finish=lambda worse, pixels: 100 * ratio(worse, pixels),
@@ -177,12 +181,22 @@ def test_a_row_is_all_that_a_new_metric_needs(monkeypatch: pytest.MonkeyPatch) -
     expected = 100 * rows["worse_pixels"].sum() / rows["pixels"].sum()
     told = summary(ledger)["protocols"]
     assert told["full"]["further"]["worse"] == pytest.approx(expected)
-    (line,) = (row for row in further_table([ledger], FULL).rows if row[0].startswith("Worse"))
-    assert line == ["Worse than the input ↓ [%]", "–", f"{expected:.1f}"]
+    tables = RunTables([ledger])
+    (line,) = (row for row in tables.further_tables[1].rows if row[0].startswith("Worse"))
+    found = estimate(aoi_sums(ledger, FULL, "worse"))
+    interval = f"{expected:.1f} [{found.low:.1f}, {found.high:.1f}]"
+    assert line == ["Worse than the input ↓ [%]", "–", interval]
+    intervals = tables.statistic_frame().query("metric == 'worse'").set_index("protocol")
     for protocol in PROTOCOLS.values():
-        found = estimate(aoi_sums(ledger, protocol, "worse"))
-        assert found.value == pytest.approx(told[protocol.name]["further"]["worse"])
-        assert 0 <= found.low < found.value < found.high <= 100
+        known = estimate(aoi_sums(ledger, protocol, "worse"))
+        assert known.value == pytest.approx(told[protocol.name]["further"]["worse"])
+        assert 0 <= known.low < known.value < known.high <= 100
+        assert intervals.loc[protocol.name, "low"] == known.low
+    put(tmp_path / "results", ledger)
+    write_board(tmp_path, read_entries(tmp_path / "results")[0])
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert f"| Worse than the input ↓ [%] | {interval} |" in text
+    assert '"worse":{"title":"Worse than the input ↓ [%]"' in (tmp_path / "index.html").read_text()
 
 
 def test_what_a_ledger_has_no_sums_of_is_a_dash_and_null() -> None:
@@ -190,14 +204,27 @@ def test_what_a_ledger_has_no_sums_of_is_a_dash_and_null() -> None:
     told = summary(ledger)["protocols"]["full"]["further"]
     assert None not in (told["rmse"], told["ndvi_error"])
     assert told["ergas"] is told["sharpness"] is told["bias_red"] is None
-    table = further_table([ledger], FULL)
+    (table,) = RunTables([ledger]).further_tables[1:]
     cells = {row[0]: row[1:] for row in table.rows}
     assert len(table.header) == 3
     assert "–" not in cells["RMSE ↓"]
     assert cells["NDVI error ↓"][0] == "–"  # of the input it is not known
-    assert cells["ERGAS ↓"] == ["–", "–"]
-    with pytest.raises(LedgerError, match="clear_gradient"):
-        aoi_sums(ledger, FULL, "sharpness")
+    assert len(cells) == 2  # a row of dashes says nothing
+    assert np.isnan(estimate(aoi_sums(ledger, FULL, "sharpness")).value)
+    known = with_further(make_ledger("known", seed=1))
+    (table,) = RunTables([known, ledger]).further_tables[1:]
+    cells = {row[0]: row[1:] for row in table.rows}
+    assert len(cells) == len(further())
+    assert cells["ERGAS ↓"][2] == "–"
+    assert "–" not in cells["ERGAS ↓"][:2]
+
+
+def test_errors_are_distances_from_the_best_value_times_the_weight() -> None:
+    for name, value, error in (
+        ("mae", 0.2, 0.2), ("ssim", 0.7, 0.3), ("psnr", 0.01, 0.01), ("bias_red", -0.2, 0.2),
+        ("sharpness", 0.4, 0.6), ("correlation_nir", -1, 2), ("ergas", 9, 9),
+    ):  # fmt: skip
+        assert_allclose(METRICS[name].errors([value, np.nan], [10, 0]), [10 * error, 0])
 
 
 def test_further_metrics_have_intervals_over_aois() -> None:
