@@ -182,7 +182,7 @@ function total(parts) {
 
 // The same engine as in Python's analysis/intervals.py and significance.py, which explains it; tests hold the two together.
 
-const UNKNOWN = { value: NaN, low: NaN, high: NaN, freedom: NaN, aois: 0, effective: NaN, without: [], told: [] };
+const UNKNOWN = { value: NaN, low: NaN, high: NaN, freedom: NaN, aois: 0, effective: NaN, without: [], measured: [] };
 
 /** A score of all AOIs with its interval, and what a comparison needs: the score without each AOI. */
 function estimate(sums) {
@@ -191,18 +191,18 @@ function estimate(sums) {
   const value = sums.of(all);
   const sizes = sums.parts.map(sums.size);
   const without = sums.parts.map((part) => sums.of(all.map((sum, place) => sum - part[place])));
-  const told = sizes.map((size) => size > 0);
+  const measured = sizes.map((size) => size > 0);
   const freedom = freedomOf(sizes);
   const { log_interval, possible } = METRICS[sums.metric];
   const [scale, back] = log_interval ? [Math.log, Math.exp] : [(x) => x, (x) => x];
   const same = Number.isFinite(value) && without.every((left) => left === value);
-  const aois = told.filter((one) => one).length;
-  const error = same && aois > 1 ? 0 : errorOf(without.map(scale), told);
+  const aois = measured.filter((one) => one).length;
+  const error = same && aois > 1 ? 0 : errorOf(without.map(scale), measured);
   const [low, high] = [-1, 1].map((sign) => {
     const end = back(scale(value) + sign * student(LEVEL, freedom) * error);
     return Math.min(Math.max(end, possible[0]), possible[1]);
   });
-  return { value, low, high, freedom, aois, effective: effectiveOf(sums.parts.map(sums.errors), sizes), without, told };
+  return { value, low, high, freedom, aois, effective: effectiveOf(sums.parts.map(sums.errors), sizes), without, measured };
 }
 
 /** The effective number of AOIs behind a score: (Σ e)² / Σ e² over the errors of AOIs (Kish 1965). */
@@ -236,13 +236,13 @@ function freedomOf(sizes) {
 }
 
 /** Standard error of a score without each AOI that was measured: a jackknife. */
-function errorOf(without, told) {
+function errorOf(without, measured) {
   let count = 0;
   let mean = 0;
-  for (let i = 0; i < without.length; i += 1) if (told[i]) { count += 1; mean += without[i]; }
+  for (let i = 0; i < without.length; i += 1) if (measured[i]) { count += 1; mean += without[i]; }
   mean /= count;
   let squares = 0;
-  for (let i = 0; i < without.length; i += 1) if (told[i]) squares += (without[i] - mean) ** 2;
+  for (let i = 0; i < without.length; i += 1) if (measured[i]) squares += (without[i] - mean) ** 2;
   return count > 1 && Number.isFinite(squares) ? Math.sqrt(((count - 1) / count) * squares) : NaN;
 }
 
@@ -253,7 +253,7 @@ function paired(one, other) {
   if (same) return { value: 0, error: Number.isNaN(freedom) ? NaN : 0, freedom, p: 1 };
   const value = one.value - other.value;
   const error = errorOf(one.without.map((left, aoi) => left - other.without[aoi]),
-    one.told.map((told, aoi) => told || other.told[aoi]));
+    one.measured.map((measured, aoi) => measured || other.measured[aoi]));
   const p = error === 0 ? (value === 0 ? 1 : 0) : tTail(Math.abs(value) / error, freedom);
   return { value, error, freedom, p };
 }
@@ -366,31 +366,31 @@ function compared(ranked) {
 }
 
 /** Letters from the pairs that differ significantly: two places share one if, and only if, they do not (Piepho 2004). */
-function lettersOf(count, told) {
-  const apart = new Array(count).fill(0n);
-  for (const [i, j] of told) apart[Math.min(i, j)] |= 1n << BigInt(Math.max(i, j));
+function lettersOf(count, pairs) {
+  const different = new Array(count).fill(0n);
+  for (const [i, j] of pairs) different[Math.min(i, j)] |= 1n << BigInt(Math.max(i, j));
   const marks = new Array(count).fill("");
-  letterGroups(apart).forEach((group, place) => group.forEach((i) => { marks[i] += letter(place); }));
+  letterGroups(different).forEach((group, place) => group.forEach((i) => { marks[i] += letter(place); }));
   return marks;
 }
 
 const MANY = 4; // columns per method beyond which insertion is given up
 
 /** Groups of methods with a letter in common: insertion, absorption and sweeping of columns of bits. */
-function letterGroups(apart) {
-  let columns = [(1n << BigInt(apart.length)) - 1n];
-  for (let i = 0; i < apart.length; i += 1) {
+function letterGroups(different) {
+  let columns = [(1n << BigInt(different.length)) - 1n];
+  for (let i = 0; i < different.length; i += 1) {
     const bit = 1n << BigInt(i);
-    const split = columns.filter((column) => column & bit && column & apart[i]);
-    columns = columns.filter((column) => !(column & bit && column & apart[i]));
-    columns = absorb(columns, split.map((column) => column & ~apart[i]));
+    const split = columns.filter((column) => column & bit && column & different[i]);
+    columns = columns.filter((column) => !(column & bit && column & different[i]));
+    columns = absorb(columns, split.map((column) => column & ~different[i]));
     columns = absorb(columns, split.map((column) => column & ~bit));
-    if (columns.length > MANY * apart.length) {
-      columns = cover(apart);
+    if (columns.length > MANY * different.length) {
+      columns = cover(different);
       break;
     }
   }
-  return sweep(columns.map(members), apart.length).sort(byMembers);
+  return sweep(columns.map(members), different.length).sort(byMembers);
 }
 
 function members(column) {
@@ -417,12 +417,12 @@ function absorb(columns, added) {
 }
 
 /** Columns that join every two methods without a significant difference, pair by pair, best first. */
-function cover(apart) {
-  const everyone = (1n << BigInt(apart.length)) - 1n;
+function cover(different) {
+  const everyone = (1n << BigInt(different.length)) - 1n;
   const bit = (i) => 1n << BigInt(i);
-  const ties = apart.map((others) => everyone & ~others);
-  apart.forEach((others, i) => members(others).forEach((j) => { ties[j] &= ~bit(i); }));
-  const joined = apart.map((_, i) => bit(i));
+  const ties = different.map((others) => everyone & ~others);
+  different.forEach((others, i) => members(others).forEach((j) => { ties[j] &= ~bit(i); }));
+  const joined = different.map((_, i) => bit(i));
   const columns = [];
   ties.forEach((tied, i) => {
     for (let left = tied & ~joined[i]; left; left = tied & ~joined[i]) {
@@ -567,13 +567,13 @@ function sorted(rows, way) {
     return [...rows].sort((one, other) => way * one.entry.method.localeCompare(other.entry.method, "en"));
   }
   const better = METRICS[state.sort].up ? -1 : 1;
-  const stands = standIns(rows);
-  const key = (row) => stands.get(row).scores[state.sort].value;
+  const standIn = standIns(rows);
+  const key = (row) => standIn.get(row).scores[state.sort].value;
   return [...rows].sort((one, other) => {
     const [left, right] = [key(one), key(other)];
     if (Number.isNaN(left) || Number.isNaN(right)) return Number.isNaN(left) - Number.isNaN(right);
     if (left !== right) return way * better * (left - right);
-    const [first, second] = [stands.get(one), stands.get(other)];
+    const [first, second] = [standIn.get(one), standIn.get(other)];
     if (first !== second) return byName(first, second);
     return (other === second ? 1 : 0) - (one === first ? 1 : 0);
   });
@@ -587,24 +587,24 @@ function ranked(rows) {
 function rankings(rows) {
   showDetectable(null);
   if (state.sort === "method") return new Map();
-  const stands = standIns(rows);
+  const standIn = standIns(rows);
   const whole = sorted(rows, 1).filter((row) => row.entry.complete && !Number.isNaN(row.scores[state.sort].value));
-  const order = [...new Set(whole.map((row) => stands.get(row)))];
-  const told = board().comparable ? compared(whole.map((row) => row.scores[state.sort])) : null;
-  showDetectable(told);
+  const order = [...new Set(whole.map((row) => standIn.get(row)))];
+  const comparison = board().comparable ? compared(whole.map((row) => row.scores[state.sort])) : null;
+  showDetectable(comparison);
   return new Map(whole.map((row, place) => [row.entry.name, {
-    rank: order.indexOf(stands.get(row)) + 1, letters: told ? told.letters[place] : "",
-    best: Boolean(told) && sharesLetter(told.letters[place], told.letters[0]),
+    rank: order.indexOf(standIn.get(row)) + 1, letters: comparison ? comparison.letters[place] : "",
+    best: Boolean(comparison) && sharesLetter(comparison.letters[place], comparison.letters[0]),
   }]));
 }
 
 /** The detectable difference of the sorted score, of one pair alone and corrected for all. */
-function showDetectable(told) {
-  const known = told && Number.isFinite(told.alone);
+function showDetectable(comparison) {
+  const known = comparison && Number.isFinite(comparison.alone);
   const { label, unit, digits } = METRICS[state.sort] || {};
   const size = (gap) => `${text(gap, digits)}${unit ? ` ${unit === "%" ? "points" : unit}` : ""}`;
-  at("detectable").textContent = known ? `Detectable difference in ${label}: of most pairs, gaps below ${size(told.alone)} `
-    + `are not significant${told.pairs.length > 1 ? `, below ${size(told.corrected)} with all ${told.pairs.length} pairs corrected (Holm)` : ""}.` : "";
+  at("detectable").textContent = known ? `Detectable difference in ${label}: of most pairs, gaps below ${size(comparison.alone)} `
+    + `are not significant${comparison.pairs.length > 1 ? `, below ${size(comparison.corrected)} with all ${comparison.pairs.length} pairs corrected (Holm)` : ""}.` : "";
 }
 
 function heading(key, label) {
@@ -626,7 +626,7 @@ function showTable(rows, input) {
   if (input) {
     body.push(make("tr", [make("td", ""), make("th", INPUT, { scope: "row", class: "text" }),
       ...columns().map((metric) => make("td", labelled(input[metric], METRICS[metric].digits))),
-      make("td", ""), ...countCells(behindBoard())], { class: "apart", "data-name": "input" }));
+      make("td", ""), ...countCells(behindBoard())], { class: "unranked", "data-name": "input" }));
   }
   at("table").replaceChildren(
     make("caption", captionOf(), { class: "note" }), make("thead", make("tr", head)), make("tbody", body));
@@ -672,7 +672,7 @@ function tableRow({ entry, scores }, place) {
     make("td", place ? String(place.rank) : "–"), make("th", [name, ...badges(entry)], { scope: "row", class: "text" }), ...cells,
     make("td", entry.inputs.length ? inputsOf(entry) : "not stated"),
     ...countCells(behind(entry.name), entry.complete ? "" : ` (${entry.coverage} in all, not ranked)`),
-  ], { "data-name": entry.name, ...(entry.complete ? {} : { class: "apart" }) });
+  ], { "data-name": entry.name, ...(entry.complete ? {} : { class: "unranked" }) });
 }
 
 /** What must be known of an entry at first sight. */
@@ -813,9 +813,9 @@ function showPair(rows) {
   const body = columns().map((metric) => {
     const [left, right] = [one.scores[metric], other.scores[metric]];
     const { digits, up } = METRICS[metric];
-    const apart = partial || !board().comparable ? { value: NaN, error: NaN, freedom: NaN, p: NaN } : paired(left, right);
-    const { value, p } = apart;
-    const half = halfOf(apart);
+    const difference = partial || !board().comparable ? { value: NaN, error: NaN, freedom: NaN, p: NaN } : paired(left, right);
+    const { value, p } = difference;
+    const half = halfOf(difference);
     const first = (value > 0) === up;
     const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "not significant" : markedMethod((first ? one : other).entry);
     return make("tr", [make("th", titled(metric), { scope: "row" }), make("td", text(left.value, digits)),
@@ -882,15 +882,15 @@ function fromJson(value) {
 
 function showPublished() {
   const rows = board().published;
-  at("apart").hidden = !rows.length;
+  at("published-figures").hidden = !rows.length;
   if (!rows.length) return;
-  at("apart-note").textContent = `${DATA.published.source}. Overall and per class as printed; nothing here is ranked.`;
+  at("published-note").textContent = `${DATA.published.source}. Overall and per class as printed; nothing here is ranked.`;
   const classes = DATA.axes.land_cover.slice(0, -1);
   const head = ["Method", "Input window", ...HEADLINE.map(titled),
     ...classes.map((name) => `MAE ${name}`), ...classes.map((name) => `SAM ${name}`)];
   const body = rows.map((row) => [row.row, windowOf(row.input_window), ...HEADLINE.map((metric) => printed(row[metric], 4)),
     ...classes.map((name) => printed(row[`mae_${name}`], 4)), ...classes.map((name) => printed(row[`sam_deg_${name}`], 4))]);
-  at("published").replaceChildren(...plainTable("Tab. 2", head, body, "apart"));
+  at("published").replaceChildren(...plainTable("Tab. 2", head, body, "unranked"));
   const bins = [...DATA.axes.cover_bin, "overall"];
   const names = [...new Set(DATA.published.table3.map((row) => row.row))];
   const figures = names.map((name) => [name, ...["miou", "pa"].flatMap((score) => bins.map((bin) => {
@@ -898,7 +898,7 @@ function showPublished() {
     return printed(cell && cell[score], 2);
   }))]);
   const titles = ["mIoU", "PA"].flatMap((score) => bins.map((bin) => `${score} ${bin}`));
-  at("published3").replaceChildren(...plainTable("Tab. 3, percent", ["Image", ...titles], figures, "apart"));
+  at("published3").replaceChildren(...plainTable("Tab. 3, percent", ["Image", ...titles], figures, "unranked"));
 }
 
 function printed(value, digits) {

@@ -537,7 +537,7 @@ def test_text_of_cards_stays_text(page) -> None:
 
 
 def test_published_rows_stand_apart_on_their_own_board(page) -> None:
-    assert not page.locator("#apart").is_visible()
+    assert not page.locator("#published-figures").is_visible()
     page.select_option("#board", label="planet-cr, official")
     assert page.locator("#published tbody tr").count() == 8
     assert "30.4785" in page.locator("#published").inner_text()
