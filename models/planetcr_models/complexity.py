@@ -1,4 +1,4 @@
-"""Count the parameters and multiply-accumulates of a network."""
+"""Count the multiply-accumulates of a network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 import planetcr_models.layers.dynamic_filter  # noqa: F401  registers the operator counted below
 from planetcr_models.inference import evaluating
 from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, SAR_PER_OPTICAL
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_macs(model: nn.Module, size: tuple[int, int] = (160, 160)) -> int:

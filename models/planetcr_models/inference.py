@@ -35,7 +35,7 @@ HIGHEST: Final = 2.0
 decibels and images in [-1, 1] lie far outside."""
 
 
-class Raster(Protocol):
+class Sliceable(Protocol):
     """Anything that can be sliced: an array, a memory map, a tensor, an opened file."""
 
     @property
@@ -99,8 +99,8 @@ def restore_batch(
 
 def restore_tiled(
     model: nn.Module,
-    cloudy: Raster,
-    sar: Raster,
+    cloudy: Sliceable,
+    sar: Sliceable,
     *,
     tile: int = TILE,
     overlap: int | None = None,
@@ -296,7 +296,9 @@ def expect_range(who: str, image: Tensor) -> None:
     raise InputError(f"{who}: expected values in [0, 1], got {low:.4g} to {high:.4g}: {likely}")
 
 
-def _read(who: str, image: Raster, rows: _Axis, columns: _Axis, index: tuple[int, int]) -> Tensor:
+def _read(
+    who: str, image: Sliceable, rows: _Axis, columns: _Axis, index: tuple[int, int]
+) -> Tensor:
     """One tile of an image, or of SAR on its own grid: (bands, side, side)."""
     part: list[slice] = []
     indices = []
@@ -344,7 +346,7 @@ def _blend_in(
     out[:, row, column] += image[:, down, across] * (high[:, None] * wide)
 
 
-def _checked_shape(cloudy: Raster, sar: Raster, bands: int | None) -> tuple[int, ...]:
+def _checked_shape(cloudy: Sliceable, sar: Sliceable, bands: int | None) -> tuple[int, ...]:
     shape = tuple(cloudy.shape)
     wanted = "bands" if bands is None else bands
     if len(shape) != 3:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from narrow_networks import images, narrow
 from planetcr_models.errors import InputError, ModelError
-from planetcr_models.inference import Raster, _Axis, choose_device, restore_batch, restore_tiled
+from planetcr_models.inference import Sliceable, _Axis, choose_device, restore_batch, restore_tiled
 from planetcr_models.networks.base import Restorer, upsample
 
 
@@ -188,7 +188,7 @@ def test_only_a_tile_is_read_at_a_time_and_a_file_is_written(tmp_path: Path) -> 
 def test_images_come_in_many_forms(kind: str) -> None:
     cloudy, sar = scene(80, 40)
     expected = restore_tiled(narrow("dsen2_cr"), cloudy, sar, tile=48, overlap=16)
-    forms: dict[str, tuple[Raster, Raster]] = {
+    forms: dict[str, tuple[Sliceable, Sliceable]] = {
         "tensor": (torch.from_numpy(cloudy), torch.from_numpy(sar)),
         "float64": (cloudy.astype("f8"), sar.astype("f8")),
         ">f4": (cloudy.astype(">f4"), sar.astype(">f4")),

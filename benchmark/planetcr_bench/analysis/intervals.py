@@ -22,6 +22,7 @@ from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
+from planetcr_bench.metrics.sums import Floats
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import segmenter_counts
@@ -34,8 +35,6 @@ LEVEL: Final = 0.05
 ENOUGH: Final = 8
 """AOIs from which on fewer than 5 % of the resamples have three AOIs or less, whose errors are
 chance; with fewer AOIs these would decide what is exceeded in 5 % of the resamples."""
-
-Floats = NDArray[np.float64]
 
 Score = tuple[str, str | None]
 """A metric, and the segmenter of the metrics of segmentation."""

@@ -24,7 +24,7 @@ from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import cover_bins, segmenter_counts
 from planetcr_bench.utils.json_values import to_json_value
 
-Image = Literal["clear", "cloudy", "prediction"]
+ImageKind = Literal["clear", "cloudy", "prediction"]
 
 OVERALL: Final = "overall"
 BINS: Final = (*COVER_BINS, OVERALL)
@@ -118,7 +118,7 @@ def without_segmenters(ledger: Ledger) -> Ledger:
 
 
 def confusion_by_bin(
-    ledger: Ledger, segmenter: str, protocol: Protocol, image: Image
+    ledger: Ledger, segmenter: str, protocol: Protocol, image: ImageKind
 ) -> NDArray[np.int64]:
     """Pixels of known land by cloud cover, true class and predicted class.
 
@@ -151,7 +151,7 @@ def _rows(ledger: Ledger, protocol: Protocol) -> pd.DataFrame:
 
 
 def _readings(
-    ledger: Ledger, rows: pd.DataFrame, segmenter: str, image: Image
+    ledger: Ledger, rows: pd.DataFrame, segmenter: str, image: ImageKind
 ) -> NDArray[np.int64]:
     """:func:`confusion_by_bin` of some rows of a ledger."""
     read = segmenter_counts(
@@ -215,7 +215,7 @@ def segmentation_scores(
     ledger: Ledger,
     segmenter: str,
     protocol: Protocol,
-    image: Image,
+    image: ImageKind,
     *,
     land: KnownLand | None = None,
 ) -> pd.DataFrame:
@@ -248,7 +248,7 @@ def segmentation_scores(
     )
     table["unread"] = pd.Series([()] * len(BINS), list(BINS), object)
     if segmenter in ledger.segmenters:
-        images: tuple[Image, ...] = ("clear", "cloudy", "prediction")
+        images: tuple[ImageKind, ...] = ("clear", "cloudy", "prediction")
         pixels = {name: _readings(ledger, land.rows, segmenter, name) for name in images}
         truth = {name: _scores(own.sum(2)) for name, own in pixels.items()}
         reading = pixels[image].sum(1)
@@ -298,7 +298,7 @@ def class_scores(
     ledger: Ledger,
     segmenter: str,
     protocol: Protocol,
-    image: Image,
+    image: ImageKind,
     *,
     land: KnownLand | None = None,
 ) -> pd.DataFrame:
@@ -324,7 +324,7 @@ def class_scores(
 
 
 def transitions(
-    ledger: Ledger, segmenter: str, protocol: Protocol, image: Image = "prediction"
+    ledger: Ledger, segmenter: str, protocol: Protocol, image: ImageKind = "prediction"
 ) -> NDArray[np.int64]:
     """Pixels by a segmenter's prediction in the clear image and in another.
 

@@ -13,7 +13,7 @@ from planetcr_bench.analysis.segmentation import (
     MEASURES,
     OVERALL,
     SCORES,
-    Image,
+    ImageKind,
     KnownLand,
     class_scores,
     recovery,
@@ -33,7 +33,7 @@ SPREAD: Final = {"mean": "mean", "lowest": "min", "highest": "max"}
 """Statistics of :func:`over_segmenters`."""
 
 
-def segmented_runs(ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str, Ledger, Image]]:
+def segmented_runs(ledgers: Sequence[Ledger]) -> Iterator[tuple[str, str, Ledger, ImageKind]]:
     """Rows of Tab. 3: name, kind, run and image.
 
     The first two show the dataset's own images, as the segmented run that covers most scenes has

@@ -22,7 +22,6 @@ from planetcr_bench.analysis.intervals import (
     SEED,
     AoiSums,
     Estimate,
-    Floats,
     estimate,
     freedom,
     score_sums,
@@ -31,6 +30,7 @@ from planetcr_bench.analysis.intervals import (
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
+from planetcr_bench.metrics.sums import Floats
 from planetcr_bench.results.aggregate import check_comparable
 from planetcr_bench.results.ledger import Ledger
 

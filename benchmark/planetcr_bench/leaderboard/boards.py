@@ -58,11 +58,6 @@ class Board:
         return any(entry.simulated for entry in self.entries)
 
     @property
-    def is_official(self) -> bool:
-        """Whether the paper's figures can be shown beside it."""
-        return (self.track, self.protocol.name) == (PLANET_CR, "official")
-
-    @property
     def ledgers(self) -> list[Ledger]:
         """Of the entries, in their order."""
         return [entry.ledger for entry in self.entries]

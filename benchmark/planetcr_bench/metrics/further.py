@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from planetcr_bench.metrics.kernels import centre_crop, ndvi
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.sums import FURTHER_SUMS, GROUPS, Array, Image
+from planetcr_bench.metrics.sums import FURTHER_SUMS, GROUPS, Floats, Images
 from planetcr_bench.utils.compiled import compiled
 
 _MOMENTS: Final = 8
@@ -24,7 +24,7 @@ _GRADIENTS: Final = list(FURTHER_SUMS).index("gradient_error")
 
 
 @compiled
-def _add_further(images: Image, clear: Image, group: NDArray[np.uint8], sums: Array) -> None:
+def _add_further(images: Images, clear: Images, group: NDArray[np.uint8], sums: Floats) -> None:
     """Add ``FURTHER_SUMS``, row by row in runs of one group: images (2, B, H, W)."""
     bands, height, width = clear.shape
     gradients = np.empty((5, width))
@@ -56,7 +56,7 @@ def _add_further(images: Image, clear: Image, group: NDArray[np.uint8], sums: Ar
 
 
 @compiled
-def _add_gradients(prediction: Image, cloudy: Image, clear: Image, gradients: Array) -> None:
+def _add_gradients(prediction: Images, cloudy: Images, clear: Images, gradients: Floats) -> None:
     """Add |∇p − ∇t|, |∇p|, |∇t|, |∇c − ∇t| and |∇c| of one of two lines of a band, per pixel."""
     for x in range(clear.shape[1] - 1):
         p, c, t = np.float64(prediction[0, x]), np.float64(cloudy[0, x]), np.float64(clear[0, x])
@@ -71,7 +71,7 @@ def _add_gradients(prediction: Image, cloudy: Image, clear: Image, gradients: Ar
 
 
 @compiled
-def _add_run(gradients: Array, change: Array, start: int, stop: int, row: Array) -> None:
+def _add_run(gradients: Floats, change: Floats, start: int, stop: int, row: Floats) -> None:
     """Add the gradients of a run of pixels, and the NDVI errors of those that have one."""
     g0, g1, g2, g3, g4, error, pixels = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for x in range(start, stop):
@@ -94,7 +94,7 @@ def _add_run(gradients: Array, change: Array, start: int, stop: int, row: Array)
 
 @compiled
 def _add_moments(
-    images: Image, clear: Image, band: int, y: int, start: int, stop: int, row: Array
+    images: Images, clear: Images, band: int, y: int, start: int, stop: int, row: Floats
 ) -> None:
     """Add Σp, Σt, Σc, Σp², Σt², Σc², Σpt and Σct of a run of pixels of one band."""
     p1, t1, c1, p2, t2, c2, pt, ct = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -122,8 +122,8 @@ def _add_moments(
 
 
 def measure_further(
-    images: Image, clear: Image, group: NDArray[np.uint8], protocol: Protocol
-) -> Array:
+    images: Images, clear: Images, group: NDArray[np.uint8], protocol: Protocol
+) -> Floats:
     r"""Sums behind the further metrics: moments of each band, gradients, the input's NDVI error.
 
     The gradient of a band at a pixel is the forward difference to the right and downwards,

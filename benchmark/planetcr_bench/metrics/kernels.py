@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import EDGE_M, OPTICAL_RESOLUTION_M, REGIONS
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.ssim import ssim_maps
-from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS, Array, Image
+from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS, Floats, Images
 from planetcr_bench.utils.compiled import compiled
 
 _T = TypeVar("_T", bound=np.generic)
@@ -67,7 +67,7 @@ def _angle_deg(cosine: float) -> float:
 
 
 @compiled
-def _to_angles(cosines: Array) -> None:
+def _to_angles(cosines: Floats) -> None:
     """Turn cosines into degrees in place; only a loop of its own is vectorised."""
     for x in range(len(cosines)):
         cosines[x] = _angle_deg(cosines[x])
@@ -85,7 +85,7 @@ def ndvi(red: float, near_infrared: float) -> float:
 
 @compiled
 def _add_pixels(
-    images: Image, clear: Image, group: NDArray[np.uint8], floor: float, sums: Array
+    images: Images, clear: Images, group: NDArray[np.uint8], floor: float, sums: Floats
 ) -> None:
     """Add all sums but SSIM's: images (2, B, H, W), group (H, W), sums (groups, columns)."""
     bands, height, width = clear.shape
@@ -143,7 +143,7 @@ def _add_pixels(
 
 
 @compiled
-def _add_ssim_sums(similarity: Array, group: NDArray[np.uint8], sums: Array) -> None:
+def _add_ssim_sums(similarity: Floats, group: NDArray[np.uint8], sums: Floats) -> None:
     height, width = group.shape
     for y in range(height):
         for x in range(width):
@@ -153,7 +153,7 @@ def _add_ssim_sums(similarity: Array, group: NDArray[np.uint8], sums: Array) -> 
             row[_INPUT_SSIM] += similarity[1, y, x]
 
 
-def measure(images: Image, clear: Image, group: NDArray[np.uint8], protocol: Protocol) -> Array:
+def measure(images: Images, clear: Images, group: NDArray[np.uint8], protocol: Protocol) -> Floats:
     """Sums of one scene under one protocol.
 
     Args:
@@ -177,7 +177,7 @@ def measure(images: Image, clear: Image, group: NDArray[np.uint8], protocol: Pro
     return sums
 
 
-def measure_floor(clear: Image, group: NDArray[np.uint8], protocol: Protocol) -> Array:
+def measure_floor(clear: Images, group: NDArray[np.uint8], protocol: Protocol) -> Floats:
     """What SAM gives for the clear image against itself: more than 0 where its norm is floored.
 
     Args:

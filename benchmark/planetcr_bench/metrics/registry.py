@@ -19,15 +19,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.scores import ratio
-from planetcr_bench.metrics.sums import INPUT_COLUMN
-
-Floats = NDArray[np.float64]
+from planetcr_bench.metrics.sums import INPUT_COLUMN, Floats
 
 Of = Literal["prediction", "input"]
 """The image that is scored: what a method returned, or the cloudy image that it was given."""

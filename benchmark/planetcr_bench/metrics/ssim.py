@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from planetcr_bench.metrics.sums import Array, Image
+from planetcr_bench.metrics.sums import Floats, Images
 from planetcr_bench.utils.compiled import compiled
 
 TAPS: Final = 11
@@ -22,21 +22,21 @@ STRIP: Final = 24
 """Rows of SSIM worked out together: few enough to stay in cache, and even."""
 
 
-def gaussian_taps(centre: float) -> Array:
+def gaussian_taps(centre: float) -> Floats:
     """Weights of SSIM's Gaussian window along one axis, shape (11,), summing to one.
 
     Args:
         centre: Position of the peak: 5 for a symmetric window; the authors' released tester has
             5.5, half a pixel down and right.
     """
-    weights: Array = np.exp(-((np.arange(TAPS) - centre) ** 2) / (2 * SIGMA**2))
+    weights: Floats = np.exp(-((np.arange(TAPS) - centre) ** 2) / (2 * SIGMA**2))
     weights /= weights.sum()
     return weights
 
 
 @compiled
 def _fill_planes(
-    images: Image, target: Image, band: int, top: int, rows: int, planes: Array
+    images: Images, target: Images, band: int, top: int, rows: int, planes: Floats
 ) -> None:
     """Write what SSIM filters: t, then i, i² + t² and i · t of each image, from row top on."""
     width = target.shape[2]
@@ -53,7 +53,7 @@ def _fill_planes(
 
 
 @compiled
-def _add_ssim(images: Image, target: Image, taps: Array, similarity: Array) -> None:
+def _add_ssim(images: Images, target: Images, taps: Floats, similarity: Floats) -> None:
     """Add the band means of the SSIM maps of K images to similarity (K, H−10, W−10)."""
     bands, _, width = target.shape
     count, out_height, out_width = similarity.shape
@@ -77,7 +77,7 @@ def _add_ssim(images: Image, target: Image, taps: Array, similarity: Array) -> N
 
 
 @compiled
-def _filter_down(source: Array, taps: Array, upper: Array, lower: Array) -> None:
+def _filter_down(source: Floats, taps: Floats, upper: Floats, lower: Floats) -> None:
     """Filter 12 lines down to two: both in one go, for reading them is what takes the time."""
     w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
     for x in range(len(upper)):
@@ -94,7 +94,7 @@ def _filter_down(source: Array, taps: Array, upper: Array, lower: Array) -> None
 
 
 @compiled
-def _filter_across(line: Array, taps: Array, smooth: Array) -> None:
+def _filter_across(line: Floats, taps: Floats, smooth: Floats) -> None:
     w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10 = taps
     for x in range(len(smooth)):
         smooth[x] = (
@@ -105,7 +105,7 @@ def _filter_across(line: Array, taps: Array, smooth: Array) -> None:
 
 
 @compiled
-def _compare(target_mean: Array, smooth: Array, similarity: Array) -> None:
+def _compare(target_mean: Floats, smooth: Floats, similarity: Floats) -> None:
     """SSIM of one line from filtered t and filtered i, i² + t² and i · t."""
     for x in range(len(similarity)):
         means = smooth[0, x] * target_mean[x]
@@ -117,7 +117,7 @@ def _compare(target_mean: Array, smooth: Array, similarity: Array) -> None:
         )
 
 
-def ssim_maps(images: Image, target: Image, *, centre: float = 5.0, padding: int = 0) -> Array:
+def ssim_maps(images: Images, target: Images, *, centre: float = 5.0, padding: int = 0) -> Floats:
     """Structural similarity at each pixel (Wang et al., 2004; paper, Sec. 5.2), mean over bands.
 
     Gaussian window of 11 taps and σ = 1.5 px, population variances, constants for a range of 1.

@@ -18,8 +18,8 @@ from planetcr_bench.constants import (
     THICKNESS,
 )
 
-Array = NDArray[np.float64]
-Image = NDArray[np.floating[Any]]
+Floats = NDArray[np.float64]
+Images = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,12 @@ from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import CheckpointError
 from planetcr_models.inference import InferencePrecision
-from planetcr_models.segmentation.deeplab import Segmenter, classify, load_segmenter, read_card
+from planetcr_models.segmentation.deeplab import (
+    Segmenter,
+    classify,
+    load_segmenter,
+    read_segmenter_card,
+)
 
 CARD_KEYS: Final = ("track", "training_fingerprint", "training_scenes", "scores")
 """Entries of a segmenter's card that go into the provenance of a ledger."""
@@ -48,7 +53,7 @@ class FileSegmenter:
         self._sha256 = file_sha256(path)
         card: Mapping[str, Any] = {}
         with suppress(CheckpointError):  # the card is optional
-            card = read_card(path)
+            card = read_segmenter_card(path)
         self._card = {key: card[key] for key in CARD_KEYS if key in card}
 
     @property

@@ -189,11 +189,6 @@ _MORE_FILES: Final = [name for name in ERROR_ANALYSIS_FILES if f"/{_SECTIONS[0].
 """Files of the whole chapter that the short one lacks."""
 
 
-def chapter_tables(analysis: ErrorAnalysis) -> list[Table]:
-    """All tables of the chapter, in its order."""
-    return [table for section in _SECTIONS for table in section.tables(analysis)]
-
-
 def chapter_frames(analysis: ErrorAnalysis) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
     """The chapter's tables at full precision, and the metrics of each.
 

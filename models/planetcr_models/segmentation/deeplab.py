@@ -338,7 +338,9 @@ def load_segmenter(path: Path | str) -> Segmenter:
     """
     path = Path(path)
     options = _options_of(path, read_safetensors(path)[1])
-    if path.with_suffix(".json").exists() and read_card(path).get("sha256") != _sha256(path):
+    if path.with_suffix(".json").exists() and read_segmenter_card(path).get("sha256") != _sha256(
+        path
+    ):
         raise CheckpointError(
             f"{path.with_suffix('.json')}: the card belongs to another file than {path.name}; "
             "put the matching card beside it"
@@ -364,7 +366,7 @@ def _build(options: Mapping[str, Any]) -> Segmenter:
     return Segmenter(**options)
 
 
-def read_card(path: Path | str) -> dict[str, Any]:
+def read_segmenter_card(path: Path | str) -> dict[str, Any]:
     """Read the card of a segmenter that :func:`save_segmenter` wrote.
 
     Args:

@@ -30,8 +30,8 @@ from planetcr_bench.figures.ternary import CORNERS, position_of, triangle_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.report.error_analysis import (
+    _SECTIONS,
     ERROR_ANALYSIS_FILES,
-    chapter_tables,
     results,
     write_error_analysis,
 )
@@ -155,7 +155,7 @@ def test_every_case_is_described_and_drawn_on_the_page(case: str) -> None:
     ledgers = CASES[case]()
     protocol = OFFICIAL if case == "crops" else FULL
     analysis = ErrorAnalysis(ledgers, protocol)
-    for table in chapter_tables(analysis):
+    for table in (table for section in _SECTIONS for table in section.tables(analysis)):
         assert all(len(row) == len(table.header) for row in table.rows), table.title
         assert "nan" not in " ".join(cell for row in table.rows for cell in row)
         assert any("pool:pixels" in note for note in table.notes)

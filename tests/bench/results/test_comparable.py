@@ -21,7 +21,7 @@ from planetcr_bench.errors import LedgerError, PredictionError, SubmissionError
 from planetcr_bench.leaderboard.ledgers import record_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.predictions.card import read_card
-from planetcr_bench.report.error_analysis import chapter_tables
+from planetcr_bench.report.error_analysis import _SECTIONS
 from planetcr_bench.report.report import report, write_comparison
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import (
@@ -102,7 +102,8 @@ def test_published_rows_say_what_their_networks_saw() -> None:
 
 def tables_of(runs: list[Ledger]) -> list[Table]:
     """Every table that is made of runs, in both protocols."""
-    tables = chapter_tables(ErrorAnalysis(runs, widest_protocol(runs)))
+    analysis = ErrorAnalysis(runs, widest_protocol(runs))
+    tables = [table for section in _SECTIONS for table in section.tables(analysis)]
     for protocol in PROTOCOLS.values():
         tables += table2_tables(runs, protocol)
         tables += [table(runs, protocol) for table in (region_table, cover_table, pool_table)]

@@ -31,7 +31,7 @@ from planetcr_models.segmentation.deeplab import (
     classify,
     load_encoder,
     load_segmenter,
-    read_card,
+    read_segmenter_card,
     save_segmenter,
 )
 from planetcr_models.segmentation.loss import CLASSES, class_weights, ignored, segmentation_loss
@@ -538,8 +538,8 @@ def test_the_same_segmenter_has_the_same_hash(
 def test_a_card_says_what_it_was_told_and_whose_it_is(
     saved: Path, written: tuple[bytes, str, str]
 ) -> None:
-    card = read_card(saved)
-    assert card == read_card(saved.with_suffix(".json"))
+    card = read_segmenter_card(saved)
+    assert card == read_segmenter_card(saved.with_suffix(".json"))
     options = {"encoder": "resnet18", "rates": [1, 2, 3], "bands": 4, "classes": CLASSES}
     options |= {"output_stride": 16, "separable": True}
     assert card == CARD | {"options": options, "sha256": written[2]}
@@ -583,7 +583,7 @@ def test_who_reads_the_old_segmenter_reads_it_to_its_end(
         digest = save_segmenter(segmenter, saved, {})
         assert weights.read() == written[0]
         assert card.read() == written[1]
-    assert read_card(saved)["sha256"] == digest
+    assert read_segmenter_card(saved)["sha256"] == digest
 
 
 def test_weights_do_not_take_the_place_of_their_card(segmenter: Segmenter, tmp_path: Path) -> None:
@@ -611,12 +611,12 @@ def test_a_segmenter_needs_no_card_but_no_other_ones(saved: Path) -> None:
         load_segmenter(saved)
     card.write_bytes(b"\xff{")
     with pytest.raises(CheckpointError, match="not a card, or damaged"):
-        read_card(saved)
+        read_segmenter_card(saved)
     card.unlink()
     with pytest.raises(
         CheckpointError, match=r"segmenter\.json: expected the card of a segmenter, found"
     ):
-        read_card(saved)
+        read_segmenter_card(saved)
     assert isinstance(load_segmenter(saved), Segmenter)
 
 
