@@ -6,8 +6,10 @@ again at any time.
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -291,7 +293,11 @@ def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
     for number, step in enumerate(steps, start=1):
         say(f"[{number}/{len(steps)}] {step.name}\n$ {step.command}")
         command = [sys.executable, "-m", "planetcr_bench", *step.arguments]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603  # ours
+        with subprocess.Popen(  # noqa: S603  # our own command
+            command,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=_stop_with_parent if _TELLS_OF_PARENTS else None,  # noqa: PLW1509  # no lock
+        ) as process:
             try:
                 code = process.wait()
             except KeyboardInterrupt:
@@ -304,6 +310,15 @@ def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
                 f"{step.name}: failed, see above; the steps before it are done, and the same "
                 "command resumes here"
             )
+
+
+_TELLS_OF_PARENTS: Final = sys.platform == "linux"
+
+
+def _stop_with_parent() -> None:
+    """Have Linux interrupt this process, as Ctrl-C does, when the one that started it is killed."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
 
 
 def estimate_hours(config: ReproductionConfig) -> dict[str, float]:

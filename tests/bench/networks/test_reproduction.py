@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,31 @@ def test_no_step_runs_after_one_that_failed_or_was_interrupted(
     with pytest.raises(error):
         reproduce(loaded(tmp_path), steps, say=told.append)
     assert told == ["[1/2] train a\n$ planetcr-bench train a"]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if true():
+            return
+        time.sleep(0.1)
+    pytest.fail("a minute has passed")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
+def test_no_step_outlives_a_reproduction_that_is_killed(tmp_path: Path) -> None:
+    step = write(tmp_path / "step", f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 300\n")
+    step.chmod(0o755)
+    code = f"""
+import sys
+from planetcr_bench.networks.reproduction import Step, _run
+sys.executable = {str(step)!r}
+_run([Step("train a", ["train", "a"])], print)
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        pid = tmp_path / "pid"
+        wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"))
+        parent.kill()
+    wait_until(lambda: not Path("/proc", pid.read_text().strip(), "cwd").exists())
 
 
 # --- The steps ------------------------------------------------------------------------------
