@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from typing import Final
 
 import numpy as np
@@ -160,6 +159,26 @@ class ErrorAnalysis:
             for run in in_paper_order(self.ledgers)
         ]
 
+    @cached_property
+    def _all_rows(self) -> pd.DataFrame:
+        """Rows of all runs, one run after the other, with ``run``, its position."""
+        parts = [rows.assign(run=run) for run, (_, rows) in enumerate(self._rows)]
+        return pd.concat(parts, ignore_index=True)
+
+    def _group_sums(self, *by: str) -> pd.DataFrame:
+        """Sums of groups of each run's rows, and how many scenes and AOIs they come from."""
+        keys = ["run", *by]
+        grouped = self._all_rows.groupby(keys, observed=True, sort=False)
+        sums = grouped[list(SUMS)].sum()
+        sums["scenes"], sums["aois"] = grouped["scene"].nunique(), grouped["aoi"].nunique()
+        if all(key in ORDER for key in by):
+            runs = range(len(self._rows))
+            every = pd.MultiIndex.from_product([runs, *(ORDER[key] for key in by)], names=keys)
+            sums = sums.reindex(every, fill_value=0)
+        sums = sums.reset_index().astype(dict.fromkeys(by, object))
+        names = [name for name, _ in self._rows]
+        return sums.assign(row=[names[run] for run in sums["run"]])
+
     @property
     def complete(self) -> bool:
         """Whether all runs were scored on all scenes of the dataset."""
@@ -181,9 +200,8 @@ class ErrorAnalysis:
             hold the groups that the method has. Shared: not to be changed.
         """
         if by not in self._made:
-            keys = list(by) or ["all"]
-            parts = [_group_sums(rows, keys).assign(row=name) for name, rows in self._rows]
-            sums = pd.concat(parts, ignore_index=True)
+            keys = by or ("all",)
+            sums = self._group_sums(*keys)
             self._made[by] = sums[["row", *keys]].join(_figures(sums, self.protocol))
         return self._made[by]
 
@@ -208,8 +226,7 @@ class ErrorAnalysis:
         over pasting nothing, positive where pasting helps.
         """
         lines = []
-        for name, rows in self._rows:
-            by_region = _group_sums(rows, ["region"])
+        for name, by_region in self._group_sums("region").groupby("row", sort=False):
             for pasted, regions in PASTE_BACKS.items():
                 lines.append({"row": name, "pasted": pasted, **_composite(by_region, regions)})
         table = pd.DataFrame(lines)
@@ -278,23 +295,6 @@ class ErrorAnalysis:
 def _rows_of(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     rows = frame.loc[frame["protocol"] == protocol.name, list(COLUMNS)]
     return rows.assign(all="all", cover_bin=cover_bins(rows))
-
-
-def _group_sums(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Sums of groups of one run's rows, and how many scenes and AOIs they come from."""
-    grouped = rows.groupby(list(keys), observed=True)
-    sums = grouped[list(SUMS)].sum()
-    sums["scenes"], sums["aois"] = grouped["scene"].nunique(), grouped["aoi"].nunique()
-    if all(key in ORDER for key in keys):
-        sums = sums.reindex(_every([ORDER[key] for key in keys], keys), fill_value=0)
-    return sums.reset_index().astype(dict.fromkeys(keys, object))
-
-
-def _every(orders: Sequence[Sequence[str]], keys: Sequence[str]) -> pd.Index:
-    """All groups of the columns, as an index of the kind that ``groupby`` makes."""
-    if len(keys) == 1:
-        return pd.Index(list(orders[0]), name=keys[0])
-    return pd.MultiIndex.from_tuples(list(product(*orders)), names=list(keys))
 
 
 def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

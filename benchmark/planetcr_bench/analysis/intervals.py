@@ -121,10 +121,11 @@ def score_sums(
     sums: dict[Score, AoiSums] = {
         (metric, None): own for metric, own in _metric_sums(ledger, protocol, metrics).items()
     }
-    for segmenter in segmenters:
-        aois, matrices = _confusion_by_aoi(ledger, protocol, segmenter)
-        for metric in SEGMENTATION:
-            sums[metric, segmenter] = segmenter_sums(aois, matrices, metric)
+    if segmenters:
+        aois, confusion = _confusion_by_aoi(ledger, protocol, segmenters)
+        for segmenter, matrices in confusion.items():
+            for metric in SEGMENTATION:
+                sums[metric, segmenter] = segmenter_sums(aois, matrices, metric)
     return sums
 
 
@@ -208,21 +209,25 @@ def _aoi_sums(
 
 
 def _confusion_by_aoi(
-    ledger: Ledger, protocol: Protocol, segmenter: str
-) -> tuple[list[str], Floats]:
-    """Names of the AOIs and their confusion matrices, a row per true class."""
-    if segmenter not in ledger.segmenters:
-        raise LedgerError(
-            f"{ledger.name}: expected to be read by segmenter {segmenter}, it was not"
-        )
+    ledger: Ledger, protocol: Protocol, segmenters: Sequence[str]
+) -> tuple[list[str], dict[str, Floats]]:
+    """Names of the AOIs and their confusion matrices by each segmenter, a row per true class."""
+    for segmenter in segmenters:
+        if segmenter not in ledger.segmenters:
+            raise LedgerError(
+                f"{ledger.name}: expected to be read by segmenter {segmenter}, it was not"
+            )
     frame = ledger.frame
     known = ((frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)).to_numpy()
-    predicted = segmenter_counts(frame, segmenter, "prediction")[known].sum(1)
     aois, aoi = np.unique(frame.loc[known, "aoi"].astype(str), return_inverse=True)
     truth = pd.Index(LAND_COVER).get_indexer(pd.Index(frame.loc[known, "land_cover"].astype(str)))
-    matrices = np.zeros((len(aois), len(LAND_COVER), len(LAND_COVER)))
-    np.add.at(matrices, (aoi, truth), predicted)
-    return aois.tolist(), matrices
+    confusion = {}
+    for segmenter in segmenters:
+        matrices = np.zeros((len(aois), len(LAND_COVER), len(LAND_COVER)))
+        predicted = segmenter_counts(frame, segmenter, "prediction")[known].sum(1)
+        np.add.at(matrices, (aoi, truth), predicted)
+        confusion[segmenter] = matrices
+    return aois.tolist(), confusion
 
 
 def segmenter_sums(aois: Iterable[str], matrices: Floats, metric: str) -> AoiSums:

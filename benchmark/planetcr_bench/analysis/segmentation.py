@@ -8,7 +8,7 @@ ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -132,83 +132,84 @@ def confusion_by_bin(
         Shape (bins, 6, 6, 6), the last bin being all scenes: true class × class in the clear image
         × class in this image. Any of the three may be summed out.
     """
-    return _readings(ledger, _rows(ledger, protocol), segmenter, image)
-
-
-def _rows(ledger: Ledger, protocol: Protocol) -> pd.DataFrame:
-    """Rows of known land in one protocol: where, how many pixels, in which bin of cloud cover.
-
-    Their ``position`` in the ledger leads to what segmenters count there.
-    """
-    frame = ledger.frame
-    known = (frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)
-    rows = frame.loc[known, ["scene", "aoi", "land_cover", "pixels", "cloud_cover"]]
-    # by name: from categories in another order, astype may keep codes as they are
-    classes = pd.Categorical(rows["land_cover"].astype(str), list(LAND_COVER))
-    return rows.assign(
-        land_cover=classes, cover_bin=cover_bins(rows), position=np.flatnonzero(known)
-    )
-
-
-def _readings(
-    ledger: Ledger, rows: pd.DataFrame, segmenter: str, image: ImageKind
-) -> NDArray[np.int64]:
-    """:func:`confusion_by_bin` of some rows of a ledger."""
-    read = segmenter_counts(
-        ledger.frame, segmenter, "cloudy" if image == "cloudy" else "prediction"
-    )
-    classes = len(LAND_COVER)
-    flat = np.zeros((len(BINS) * classes, classes, classes), np.int64)
-    if len(rows):
-        group = rows["cover_bin"].cat.codes * classes + rows["land_cover"].cat.codes
-        order = np.argsort(group, kind="stable")
-        groups, starts = np.unique(group.to_numpy()[order], return_index=True)
-        flat[groups] = np.add.reduceat(read[rows["position"].to_numpy()[order]], starts)
-    total: NDArray[np.int64] = flat.reshape(len(BINS), classes, classes, classes)
-    if image == "clear":
-        total = total.sum(3, keepdims=True) * np.eye(classes, dtype=np.int64)
-    total[-1] = total.sum(0)
-    return total
+    return KnownLand(ledger, protocol).confusion(segmenter, image)
 
 
 @dataclass(frozen=True, eq=False)
 class KnownLand:
-    """Rows of a run's ledger whose land is known in one protocol, whatever a segmenter reads there.
+    """Rows of a run's ledger whose land is known in one protocol, added up when first asked for.
 
     Attributes:
-        rows: Where, how many pixels, in which bin of cloud cover.
+        ledger: Of the run.
+        protocol: Whose window segmenters saw.
     """
 
-    rows: pd.DataFrame
-
-    @classmethod
-    def of(cls, ledger: Ledger, protocol: Protocol) -> KnownLand:
-        """The known land of a run."""
-        return cls(_rows(ledger, protocol))
+    ledger: Ledger
+    protocol: Protocol
+    _read: dict[tuple[str, str], NDArray[np.int64]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @cached_property
-    def counts(self) -> pd.DataFrame:
+    def _rows(self) -> pd.DataFrame:
+        """Scene, AOI and pixels of each row, its bin and class by number, indexed by position."""
+        frame = self.ledger.frame
+        known = (frame["protocol"] == self.protocol.name) & frame["land_cover"].isin(LAND_COVER)
+        rows = frame.loc[known, ["scene", "aoi", "pixels", "cloud_cover", "land_cover"]]
+        # by name: from categories in another order, astype may keep codes as they are
+        land_cover = pd.Index(LAND_COVER).get_indexer(pd.Index(rows["land_cover"].astype(str)))
+        bins = cover_bins(rows).cat.codes
+        return rows.assign(bin=bins, land_cover=land_cover).set_axis(np.flatnonzero(known))
+
+    def _by_bin(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sums over the rows of each bin and class, the last bin being all scenes.
+
+        Args:
+            values: Of the rows, shape (rows, ...).
+
+        Returns:
+            Shape (bins, 6, ...).
+        """
+        classes, rows = len(LAND_COVER), self._rows
+        sums = np.zeros((len(BINS) * classes, *values.shape[1:]), np.int64)
+        group = rows["bin"].to_numpy(np.int64) * classes + rows["land_cover"].to_numpy()
+        order = np.argsort(group, kind="stable")
+        groups, starts = np.unique(group[order], return_index=True)
+        if len(groups):
+            sums[groups] = np.add.reduceat(values[order], starts)
+        total: NDArray[np.int64] = sums.reshape(len(BINS), classes, *values.shape[1:])
+        total[-1] = total.sum(0)
+        return total
+
+    def confusion(self, segmenter: str, image: ImageKind) -> NDArray[np.int64]:
+        """:func:`confusion_by_bin` of a segmenter that has read the run."""
+        classes = len(LAND_COVER)
+        if (segmenter, image) not in self._read:
+            if image == "clear":
+                seen = self.confusion(segmenter, "prediction").sum(3, keepdims=True)
+                read = seen * np.eye(classes, dtype=np.int64)
+            else:
+                counts = segmenter_counts(self.ledger.frame, segmenter, image)
+                read = self._by_bin(counts[self._rows.index])
+            self._read[segmenter, image] = read
+        return self._read[segmenter, image]
+
+    @cached_property
+    def pixels(self) -> NDArray[np.int64]:
+        """By bin and class, shape (bins, 6)."""
+        return self._by_bin(self._rows["pixels"].to_numpy())
+
+    @cached_property
+    def counts(self) -> dict[str, list[Any]]:
         """``pixels``, ``scenes``, ``aois`` and ``absent`` classes of each bin."""
-        both = pd.concat([self.rows, self.rows.assign(cover_bin=OVERALL)])
-        grouped = both.groupby("cover_bin")
-        counts = {
-            "pixels": grouped["pixels"].sum(),
-            "scenes": grouped["scene"].nunique(),
-            "aois": grouped["aoi"].nunique(),
+        bins = [self._rows[self._rows["bin"] == index] for index in range(len(COVER_BINS))]
+        bins.append(self._rows)
+        return {
+            "pixels": self.pixels.sum(1).tolist(),
+            "scenes": [rows["scene"].nunique() for rows in bins],
+            "aois": [rows["aoi"].nunique() for rows in bins],
+            "absent": [_without(pixels) for pixels in self.pixels],
         }
-        table = pd.DataFrame(
-            {name: count.reindex(BINS, fill_value=0) for name, count in counts.items()}
-        )
-        pixels = both.pivot_table("pixels", "cover_bin", "land_cover", "sum", observed=True)
-        pixels = pixels.reindex(index=list(BINS), columns=list(LAND_COVER)).fillna(0)
-        table["absent"] = [_without(row) for row in pixels.to_numpy()]
-        return table
-
-    @cached_property
-    def class_pixels(self) -> pd.Series[Any]:
-        """Pixels of each class in all scenes."""
-        pixels = self.rows.groupby("land_cover")["pixels"].sum()
-        return pixels.reindex(list(LAND_COVER), fill_value=0)
 
 
 def segmentation_scores(
@@ -226,7 +227,7 @@ def segmentation_scores(
         segmenter: Its key.
         protocol: Whose window it saw.
         image: Which of a scene's images.
-        land: ``KnownLand.of`` the run, if already computed.
+        land: ``KnownLand`` of the run, if already computed.
 
     Returns:
         One row per bin of :data:`BINS`, in percent and percentage points:
@@ -242,25 +243,22 @@ def segmentation_scores(
         in no mean: ``absent`` from the truth, and ``unread`` by the segmenter in the clear image,
         where that serves as the truth. Nan for a segmenter that has not read the run.
     """
-    land = land or KnownLand.of(ledger, protocol)
-    table = pd.DataFrame(
-        index=pd.Index(BINS, name="cover_bin"), columns=list(MEASURES), dtype=float
-    )
-    table["unread"] = pd.Series([()] * len(BINS), list(BINS), object)
+    land = land or KnownLand(ledger, protocol)
+    figures: dict[str, Any] = dict.fromkeys(MEASURES, np.nan)
+    figures["unread"] = [()] * len(BINS)
     if segmenter in ledger.segmenters:
         images: tuple[ImageKind, ...] = ("clear", "cloudy", "prediction")
-        pixels = {name: _readings(ledger, land.rows, segmenter, name) for name in images}
-        truth = {name: _scores(own.sum(2)) for name, own in pixels.items()}
-        reading = pixels[image].sum(1)
+        truth = {name: _scores(land.confusion(segmenter, name).sum(2)) for name in images}
+        reading = land.confusion(segmenter, image).sum(1)
         agreement = _scores(reading)
         for score in SCORES:
             clear, cloudy, value = (truth[name][score] for name in ("clear", "cloudy", image))
-            table[score] = value
-            table[f"{score}_discrepancy"] = clear - value
-            table[f"{score}_recovery"] = recovery(value, clear=clear, cloudy=cloudy)
-            table[f"{score}_agreement"] = agreement[score]
-        table["unread"] = [_without(row) for row in reading.sum(2)]
-    return table.join(land.counts)
+            figures[score] = value
+            figures[f"{score}_discrepancy"] = clear - value
+            figures[f"{score}_recovery"] = recovery(value, clear=clear, cloudy=cloudy)
+            figures[f"{score}_agreement"] = agreement[score]
+        figures["unread"] = [_without(row) for row in reading.sum(2)]
+    return pd.DataFrame({**figures, **land.counts}, pd.Index(BINS, name="cover_bin"))
 
 
 def _without(pixels: NDArray[Any]) -> tuple[str, ...]:
@@ -309,18 +307,19 @@ def class_scores(
         segmenter: Its key.
         protocol: Whose window it saw.
         image: Which of a scene's images.
-        land: ``KnownLand.of`` the run, if already computed.
+        land: ``KnownLand`` of the run, if already computed.
 
     Returns:
         One row per class: ``iou`` and ``recall`` in percent, nan where the class is not in the
         truth or the segmenter has not read the run, and ``pixels``, those of the class.
     """
-    land = land or KnownLand.of(ledger, protocol)
-    table = pd.DataFrame({"iou": np.nan, "recall": np.nan}, pd.Index(LAND_COVER, name="land_cover"))
+    land = land or KnownLand(ledger, protocol)
+    figures: dict[str, Any] = {"iou": np.nan, "recall": np.nan}
     if segmenter in ledger.segmenters:
-        matrix = _readings(ledger, land.rows, segmenter, image)[-1].sum(1)
-        table["iou"], table["recall"] = 100 * scores.iou(matrix), 100 * scores.recall(matrix)
-    return table.assign(pixels=land.class_pixels)
+        matrix = land.confusion(segmenter, image)[-1].sum(1)
+        figures = {"iou": 100 * scores.iou(matrix), "recall": 100 * scores.recall(matrix)}
+    figures["pixels"] = land.pixels[-1]
+    return pd.DataFrame(figures, pd.Index(LAND_COVER, name="land_cover"))
 
 
 def transitions(
@@ -345,7 +344,7 @@ def segmentation_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object
         ``by_cover``; a number that was not measured is None.
     """
     result: dict[str, object] = {}
-    land = KnownLand.of(ledger, protocol)
+    land = KnownLand(ledger, protocol)
     for segmenter, name in segmenters_of([ledger]).items():
         bins = segmentation_scores(ledger, segmenter, protocol, "prediction", land=land)
         classes = class_scores(ledger, segmenter, protocol, "prediction", land=land)

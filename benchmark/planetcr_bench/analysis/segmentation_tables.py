@@ -52,7 +52,7 @@ def _per_segmenter_and_row(
     protocol: Protocol,
 ) -> list[pd.DataFrame]:
     """Scores by each segmenter for each row of Tab. 3; none where no run is segmented."""
-    land = {id(ledger): KnownLand.of(ledger, protocol) for ledger in ledgers}
+    land = {id(ledger): KnownLand(ledger, protocol) for ledger in ledgers}
     return [
         scores(ledger, segmenter, protocol, image, land=land[id(ledger)])
         .reset_index()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -221,17 +221,19 @@ def _cells(
         spread: Whether to show the spread over segmenters.
     """
     rows, kinds = [], []
-    for (kind, name), row in table.groupby(["kind", "row"], sort=False):
-        for segmenter, part in row.groupby("segmenter", sort=False):
+    parts: dict[tuple[str, str], dict[str, dict[str, dict[Hashable, float]]]] = {}
+    for line in table.to_dict("records"):
+        row = parts.setdefault((line["kind"], line["row"]), {})
+        row.setdefault(line["segmenter"], {})[line[by]] = line
+    for (kind, name), row in parts.items():
+        for segmenter, lines in row.items():
             extreme = segmenter in ("lowest", "highest")
-            line_of = {group: line for line, group in enumerate(part[by])}
-            figures = {figure: part[figure].tolist() for _, figure in columns}
-            values = [figures[figure][line_of[group]] for group, figure in columns]
+            values = [lines[group][figure] for group, figure in columns]
             if extreme and (not spread or pd.isna(values).all()):
                 continue
             cells = [number(value, digits=DIGITS) for value in values]
-            rows.append([f"{name}: {segmenter}" if extreme else str(name), *cells])
-            kinds.append("spread" if extreme else str(kind))
+            rows.append([f"{name}: {segmenter}" if extreme else name, *cells])
+            kinds.append("spread" if extreme else kind)
     return rows, kinds
 
 

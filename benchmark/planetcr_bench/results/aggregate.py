@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import pandas as pd
 
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, UNKNOWN_INPUT
@@ -17,6 +17,9 @@ from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of, further
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import cover_bins
+
+if TYPE_CHECKING:
+    from pandas.core.groupby import DataFrameGroupBy  # generic in the stubs alone
 
 SCENE_MEAN: Final = "psnr_scene_mean"
 """Column of the mean over scenes of each scene's PSNR, where a protocol pools pixels."""
@@ -55,16 +58,72 @@ def score_groups(
         One row per group that has pixels, indexed by ``by``: a column for each metric, and their
         ``pixels``, ``scenes`` and ``aois``.
     """
-    keys = list(by) or ["all"]
-    names = {column for name in metrics for column in METRICS[name].columns_of(of)}
-    needed = dict.fromkeys([*names, "pixels", "scene", "aoi", "cloud_cover", *by])
-    present = [name for name in needed if name in frame]  # not the many columns of segmenters
-    rows = frame.loc[frame["protocol"] == protocol.name, present].copy()
-    if "cover_bin" in keys:
-        rows["cover_bin"] = cover_bins(rows)
-    if not by:
-        rows["all"] = "all"
-    grouped = rows.groupby(keys, observed=True)
+    rows = _rows(frame, protocol, by, of, metrics)
+    if by:
+        return _scores(rows, by, protocol, pool, metrics)
+    return _scores(rows.assign(all="all"), ["all"], protocol, pool, metrics)
+
+
+def score_images(
+    images: Sequence[tuple[Ledger, Of]],
+    protocol: Protocol,
+    by: str | None = None,
+    groups: Sequence[str] = (),
+    *,
+    pool: Pool | None = None,
+    metrics: Sequence[str] = HEADLINE,
+) -> pd.DataFrame:
+    """Scores of several predictions and inputs at once, as :func:`score_groups` has them of one.
+
+    Args:
+        images: Runs, and which image of each is scored.
+        protocol: Which to report.
+        by: Column that names a group.
+        groups: To show, in this order; those without pixels with nan and zero.
+        pool: Other pooling than the protocol's own.
+        metrics: Names of metrics.
+
+    Returns:
+        One row per image, or per image and group, indexed by ``image``, its position, and ``by``.
+    """
+    keys = [by] if by else []
+    parts = []
+    for position, (ledger, of) in enumerate(images):
+        rows = _rows(ledger.frame, protocol, keys, of, metrics)
+        # numbers: the order in which a mean adds up scenes must not depend on the other images
+        places = {name: pd.factorize(rows[name])[0] for name in ("scene", "aoi")}
+        parts.append(rows.assign(image=position, **places))
+    rows = pd.concat(parts, ignore_index=True)
+    scores = _scores(rows, ["image", *keys], protocol, pool, metrics)
+    if by:
+        every = pd.MultiIndex.from_product([range(len(images)), groups], names=["image", by])
+        scores = scores.reindex(every)
+        scores[_COUNTS] = scores[_COUNTS].fillna(0).astype(int)
+    return scores
+
+
+def _rows(
+    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str], of: Of, metrics: Sequence[str]
+) -> pd.DataFrame:
+    """What metrics need of an image, its sums under the names of the prediction's."""
+    sources = {name: name for name in ("pixels", "scene", "aoi", "cloud_cover", *by)}
+    for metric in metrics:
+        sources |= zip(METRICS[metric].columns, METRICS[metric].columns_of(of), strict=True)
+    names = [name for name, source in sources.items() if source in frame]
+    rows = frame.loc[frame["protocol"] == protocol.name, [sources[name] for name in names]]
+    rows = rows.set_axis(names, axis=1)
+    return rows.assign(cover_bin=cover_bins(rows)) if "cover_bin" in by else rows
+
+
+def _scores(
+    rows: pd.DataFrame,
+    keys: Sequence[str],
+    protocol: Protocol,
+    pool: Pool | None,
+    metrics: Sequence[str],
+) -> pd.DataFrame:
+    """Scores of each group of rows, and what they come from."""
+    grouped = rows.groupby(list(keys), observed=True)
     counts = pd.DataFrame(
         {
             "pixels": grouped["pixels"].sum(),
@@ -72,23 +131,21 @@ def score_groups(
             "aois": grouped["aoi"].nunique(),
         }
     )
-    columns = [name for name in rows.columns if name in names]
     if (pool or protocol.pool) == "pixels":
-        figures = _figures(grouped[columns].sum(), protocol, of, metrics)
-    else:
-        scenes = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)[columns].sum()
-        figures = _figures(scenes, protocol, of, metrics)
-        figures = figures.groupby(level=keys, observed=True).mean()
-    return figures.join(counts)
+        return _figures(grouped, protocol, metrics).join(counts)
+    by_scene = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)
+    figures = _figures(by_scene, protocol, metrics)
+    return figures.groupby(level=list(keys), observed=True).mean().join(counts)
 
 
 def _figures(
-    sums: pd.DataFrame, protocol: Protocol, of: Of, metrics: Sequence[str]
+    grouped: DataFrameGroupBy[Any, Any], protocol: Protocol, metrics: Sequence[str]
 ) -> pd.DataFrame:
-    figures, columns = {}, {str(name): values for name, values in sums.items()}
-    for name in metrics:
-        score = METRICS[name].of_sums(columns, protocol, of)
-        figures[name] = np.full(len(sums), np.nan) if score is None else score
+    names = dict.fromkeys(name for metric in metrics for name in METRICS[metric].columns)
+    known = [name for name in names if name in grouped.obj.columns]
+    sums = grouped[known].sum(min_count=1).reindex(columns=list(names))  # nan where rows lack them
+    columns = {str(name): values for name, values in sums.items()}
+    figures = {name: METRICS[name].of_sums(columns, protocol) for name in metrics}
     return pd.DataFrame(figures, index=sums.index)
 
 
@@ -268,9 +325,9 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
     first = ledgers[0]
     for other in ledgers[1:]:
         for key in ("track", "split", "fingerprint"):
-            if key == "fingerprint" and _simulated_alike(first, other):
-                continue
-            if other.provenance[key] != first.provenance[key]:
+            if other.provenance[key] != first.provenance[key] and not (
+                key == "fingerprint" and _simulated_alike(first, other)
+            ):
                 raise LedgerError(
                     f"{other.name}: expected the same {key} as {first.name}, "
                     f"{first.provenance[key]!r}, got {other.provenance[key]!r}; only runs on one "
@@ -361,48 +418,58 @@ def table2(
         pools pixels, also ``psnr_scene_mean``, overall and per class. Gains are positive where the
         method is better.
     """
-    rows = []
-    for label, kind, ledger, of in _runs(ledgers):
-        figures = _table2_row(ledger, protocol, of, pool)
-        tag = input_window(ledger) if kind == "measured" else None
-        rows.append({"row": label, "kind": kind, "input_window": tag, **figures})
-        if kind == "measured":
-            gain = _gain(figures, _table2_row(ledger, protocol, "input", pool))
-            rows.append({"row": f"{label}: gain", "kind": "gain", "input_window": tag, **gain})
+    runs, whole = in_paper_order(ledgers), widest(ledgers)
+    of: tuple[Of, Of] = ("prediction", "input")
+    figures = _table2_figures([(whole, "input"), *product(runs, of)], protocol, pool)
+    rows = [{"row": covered(INPUT, whole), "kind": "input", "input_window": None, **figures[0]}]
+    for run, after, before in zip(runs, figures[1::2], figures[2::2], strict=True):
+        label, tag = method_label(run), input_window(run)
+        rows.append({"row": label, "kind": "measured", "input_window": tag, **after})
+        gain = _gain(after, before)
+        rows.append({"row": f"{label}: gain", "kind": "gain", "input_window": tag, **gain})
     return pd.DataFrame(rows)
 
 
-def _table2_row(ledger: Ledger, protocol: Protocol, of: Of, pool: Pool | None) -> dict[str, float]:
-    overall = score_groups(ledger.frame, protocol, of=of)
-    by_class = score_groups(ledger.frame, protocol, ["land_cover"], of=of, pool=pool)
-    row = {name: overall[name].iloc[0] for name in ("scenes", "aois", *HEADLINE)}
-    for land_cover in LAND_COVER:
-        known = land_cover in by_class.index
-        for name in (*HEADLINE, "scenes", "aois"):
-            missing = math.nan if name in HEADLINE else 0
-            row[f"{name}_{land_cover}"] = by_class.loc[land_cover, name] if known else missing
+def _table2_figures(
+    images: Sequence[tuple[Ledger, Of]], protocol: Protocol, pool: Pool | None
+) -> list[dict[Hashable, Any]]:
+    names = [*HEADLINE, "scenes", "aois"]
+    parts = [score_images(images, protocol)[["scenes", "aois", *HEADLINE]]]
+    parts += _class_by_class(
+        score_images(images, protocol, "land_cover", list(LAND_COVER), pool=pool)[names]
+    )
     if protocol.pool == "pixels":
-        row[SCENE_MEAN] = float(psnr_scene_mean(ledger.frame, protocol, of=of).iloc[0])
-        means = psnr_scene_mean(ledger.frame, protocol, ["land_cover"], of=of)
-        row |= {f"{SCENE_MEAN}_{name}": means.get(name, math.nan) for name in LAND_COVER}
-    return row
+        psnr = partial(score_images, images, protocol, pool="scene-mean", metrics=["psnr"])
+        overall, classes = psnr(), psnr("land_cover", list(LAND_COVER))
+        parts += [overall[["psnr"]].set_axis([SCENE_MEAN], axis=1)]
+        parts += _class_by_class(classes[["psnr"]].set_axis([SCENE_MEAN], axis=1))
+    return pd.concat(parts, axis=1).to_dict("records")
 
 
-def _gain(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+def _class_by_class(scores: pd.DataFrame) -> list[pd.DataFrame]:
+    """Scores of each class, a line per image."""
+    classes = scores.index.get_level_values("land_cover")
+    return [
+        scores[classes == name].droplevel("land_cover").add_suffix(f"_{name}")
+        for name in LAND_COVER
+    ]
+
+
+def _gain(after: Mapping[Hashable, Any], before: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     gain = dict(after)
     for name in after:
         for metric in HEADLINE:
-            if name == metric or name.startswith(f"{metric}_"):
+            if name == metric or str(name).startswith(f"{metric}_"):
                 gain[name] = float(METRICS[metric].gain(after[name], before[name]))
     return gain
 
 
-def _runs(ledgers: Sequence[Ledger]) -> list[tuple[str, str, Ledger, Of]]:
-    """Row of the input, from the run with most scenes, and one row per run."""
-    whole = widest(ledgers)
-    runs: list[tuple[str, str, Ledger, Of]] = [(covered(INPUT, whole), "input", whole, "input")]
-    runs += [(method_label(run), "measured", run, "prediction") for run in in_paper_order(ledgers)]
-    return runs
+def _images(ledgers: Sequence[Ledger]) -> tuple[list[tuple[Ledger, Of]], pd.DataFrame]:
+    """The input, of the run with most scenes, and each run's prediction; and their names."""
+    runs, whole = in_paper_order(ledgers), widest(ledgers)
+    names = [covered(INPUT, whole), *map(method_label, runs)]
+    labels = pd.DataFrame({"row": names, "kind": ["input", *["measured"] * len(runs)]})
+    return [(whole, "input"), *((run, "prediction") for run in runs)], labels
 
 
 def overall_scores(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) -> pd.DataFrame:
@@ -411,11 +478,8 @@ def overall_scores(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) ->
     Returns:
         Columns ``row``, ``kind``, the four metrics, ``pixels``, ``scenes``, ``aois``.
     """
-    parts = [
-        score_groups(ledger.frame, protocol, of=of, pool=pool).assign(row=label, kind=kind)
-        for label, kind, ledger, of in _runs(ledgers)
-    ]
-    return pd.concat(parts, ignore_index=True)[["row", "kind", *HEADLINE, *_COUNTS]]
+    images, labels = _images(ledgers)
+    return labels.join(score_images(images, protocol, pool=pool))
 
 
 def further_metrics(ledgers: Iterable[Ledger]) -> tuple[str, ...]:
@@ -433,12 +497,9 @@ def further_scores(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFram
         Columns ``row``, ``kind`` and :func:`further_metrics`; nan in those whose sums a ledger does
         not have.
     """
+    images, labels = _images(ledgers)
     names = further_metrics(ledgers)
-    parts = [
-        score_groups(ledger.frame, protocol, of=of, metrics=names).assign(row=label, kind=kind)
-        for label, kind, ledger, of in _runs(ledgers)
-    ]
-    return pd.concat(parts, ignore_index=True)[["row", "kind", *names]]
+    return labels.join(score_images(images, protocol, metrics=names)[list(names)])
 
 
 def group_scores(
@@ -455,12 +516,9 @@ def group_scores(
     Returns:
         Columns ``row``, ``kind``, ``by``, the four metrics, ``pixels``, ``scenes``, ``aois``.
     """
-    parts = []
-    for label, kind, ledger, of in _runs(ledgers):
-        part = score_groups(ledger.frame, protocol, [by], of=of).reindex(list(order))
-        part[_COUNTS] = part[_COUNTS].fillna(0).astype(int)
-        parts.append(part.rename_axis(by).reset_index().assign(row=label, kind=kind))
-    return pd.concat(parts, ignore_index=True)[["row", "kind", by, *HEADLINE, *_COUNTS]]
+    images, labels = _images(ledgers)
+    scores = score_images(images, protocol, by, order)
+    return labels.join(scores.reset_index(by)).reset_index(drop=True)
 
 
 def cover_scores(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:

@@ -51,9 +51,9 @@ def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[st
             and frame["thickness"].isin(THICKNESS).all()
         ),
         "each scene × protocol × class × region × thickness once": not bool(
-            frame.duplicated(
-                ["split", "scene", "protocol", "land_cover", "region", "thickness"]
-            ).any()
+            frame[["split", "scene", "protocol", "land_cover", "region", "thickness"]]
+            .duplicated()  # which looks at every column of a frame, many of segmenters
+            .any()
         ),
         "a cloud cover between 0 and 1": bool(frame["cloud_cover"].between(0, 1).all()),
         "longitude and latitude in degrees, both or none": bool(
