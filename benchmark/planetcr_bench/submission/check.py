@@ -13,17 +13,14 @@ from typing import Any, Final
 import numpy as np
 
 from planetcr_bench.api import evaluate
-from planetcr_bench.constants import OPTICAL_SIZE
 from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
-from planetcr_bench.evaluation.runner import measure, protocols_of
-from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
+from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard
 from planetcr_bench.leaderboard.entries import Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
-from planetcr_bench.predictions.card import Card
-from planetcr_bench.predictions.folder import Predictions
+from planetcr_bench.predictions.card import Card, read_card, write_card
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import PREDICTIONS, open_entry
@@ -66,7 +63,7 @@ class CheckConfig:
 
     def measures_all(self, sent: SentEntry) -> bool:
         """Whether all predictions are measured again: nothing overrules what that gives."""
-        return None not in (self.data, sent.predictions) and self.sample is None
+        return self.data is not None and self.sample is None and bool(sent.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,21 +116,28 @@ def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
     sent = collect_errors(
         findings.errors, read_entry, folder, workers=config.workers, quiet=config.quiet
     )
-    own = None
+    measured = None
     if sent is not None:
         _compare_with_board(sent, config, findings)
-        own = _compare_with_dataset(sent, config, work, findings)
+        measured = _compare_with_dataset(sent, config, work, findings)
     if sent is None or findings.errors:
-        lines = [_short(line.replace(f"{folder}/", "")) for line in findings.errors]
-        raise SubmissionError(f"{path}: expected an entry without errors, got {len(lines)}", lines)
+        lines = [line.replace(f"{folder}/", "").replace(f"{work}/", "") for line in findings.errors]
+        raise SubmissionError(
+            f"{path}: expected an entry without errors, got {len(lines)}", list(map(_short, lines))
+        )
     images = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
     first = f"card, record, ledger and manifest are sound and agree; {images} were sent"
-    ledger, run, samples = own or (sent.ledger, public_run(sent.run), b"")
+    ledger, run, samples = sent.ledger, sent.run, b""
+    status: Status = "claimed"
+    if measured is not None and config.measures_all(sent):
+        ledger, out = measured
+        run, status = read_json(out / RUN, LARGEST_RECORD), "verified"
+        samples = (out / SAMPLES).read_bytes() if (out / SAMPLES).exists() else b""
     return CheckResult(
         card=sent.card,
         ledger=ledger,
-        run=run,
-        status="claimed" if own is None else "verified",
+        run=public_run(run),
+        status=status,
         checked=[first, *findings.checked],
         samples=samples,
     )
@@ -208,14 +212,11 @@ def _compare_track(
 
 # --- With the dataset -------------------------------------------------------------------------
 
-Own = tuple[Ledger, dict[str, Any], bytes]
-"""Ledger, ``run.json`` and sample pictures that the board has made of an entry itself."""
-
 
 def _compare_with_dataset(
     sent: SentEntry, config: CheckConfig, work: Path, findings: Findings
-) -> Own | None:
-    """Measure again what can be measured; return that if it is all."""
+) -> tuple[Ledger, Path] | None:
+    """Measure again what can be measured; return that ledger and its folder."""
     if config.data is None:
         findings.checked.append("it was not compared with the dataset; give that with --data")
         return None
@@ -232,37 +233,32 @@ def _compare_with_dataset(
     if wrong := _dataset_errors(sent.ledger, dataset, by_name):
         findings.refuse(wrong)
         return None
-    if config.measures_all(sent):
-        return _verify(sent, dataset, config, work, findings)
     scenes = sorted(by_name[name] for name in digests_of(sent.ledger))
-    count = len(scenes) if config.sample is None else min(config.sample, len(scenes))
-    drawn = np.random.default_rng(config.seed).choice(len(scenes), count, replace=False)
-    chosen = [scenes[index] for index in drawn]
-    if chosen:
-        own = _measure(sent, dataset, chosen, config, work, findings)
-        images = sent.predictions is not None
-        what = (
-            "measured again from the predictions" if images else "compared with the dataset's input"
-        )
-        line = f"{count} scenes, drawn with seed {config.seed}, were {what}"
-        _compare_measured(sent.ledger, own, line, findings, whole=images)
-    else:
+    which = f"all {len(scenes)} scenes"
+    if config.sample is not None and config.sample < len(scenes):
+        drawn = np.random.default_rng(config.seed).choice(len(scenes), config.sample, replace=False)
+        scenes = [scenes[index] for index in drawn]
+        which = f"{len(scenes)} scenes, drawn with seed {config.seed},"
+    if not scenes:
         findings.checked.append("it is of the dataset; nothing was measured again")
-    return None
-
-
-def _compare_measured(
-    ledger: Ledger, own: Ledger, line: str, findings: Findings, *, whole: bool
-) -> None:
-    """Compare with what was measured again, and name the segmenters that were not run again."""
-    findings.refuse(differences(ledger, own, whole=whole), "measured again, ")
-    findings.checked.append(line)
-    shared = shared_segmenters(ledger, own)
+        return None
+    measured = collect_errors(findings.errors, _measure, sent, dataset, scenes, config, work)
+    if measured is None:
+        return None
+    own, _ = measured
+    wrong = differences(sent.ledger, own, whole=bool(sent.files))
+    findings.refuse(wrong, "measured again, ")
+    how = (
+        "measured again from the predictions" if sent.files else "compared with the dataset's input"
+    )
+    findings.checked.append(f"{which} were {how}")
+    shared = shared_segmenters(sent.ledger, own)
     findings.checked.extend(
         f"segmenter {facts['name']} was not run again; give it with --segmenter"
-        for key, facts in ledger.provenance["segmenters"].items()
+        for key, facts in sent.ledger.provenance["segmenters"].items()
         if key not in shared
     )
+    return measured
 
 
 def _dataset_errors(
@@ -291,65 +287,37 @@ def _dataset_errors(
 def _measure(
     sent: SentEntry,
     dataset: Dataset,
-    chosen: Sequence[SceneFiles],
+    scenes: Sequence[SceneFiles],
     config: CheckConfig,
     work: Path,
-    findings: Findings,
-) -> Ledger:
-    """Measure some scenes from the predictions; without them, the input as if it was predicted."""
-    if sent.predictions is not None:
-        files = {scene: sent.files[scene.name] for scene in chosen}
-        predictions = replace(sent.predictions, files=files)
-    else:
-        files = {scene: scene.path("planet_cloudy") for scene in chosen}
-        predictions = Predictions(dataset.folder, Card(), files, OPTICAL_SIZE)
-    protocols = protocols_of(predictions.size)
-    segmenters = [each for each in config.segmenters if each.key in sent.ledger.segmenters]
-    table, problems = measure(
-        predictions,
-        {},
-        work / "parts",
-        pool=SegmenterPool(segmenters, dataset.fingerprint, protocols) if segmenters else None,
-        workers=config.workers,
-        quiet=config.quiet,
-    )
-    findings.errors.extend(problems)
-    provenance = {
-        "fingerprint": dataset.fingerprint,
-        "protocols": {protocol.name: protocol.signature("all") for protocol in protocols},
-        "segmenters": {segmenter.key: segmenter.facts for segmenter in segmenters},
-    }
-    return Ledger(table.to_pandas(ignore_metadata=True), provenance)
+) -> tuple[Ledger, Path]:
+    """Evaluate predictions as if they were the board's own; without them, the cloudy images.
 
-
-def _verify(
-    sent: SentEntry, dataset: Dataset, config: CheckConfig, work: Path, findings: Findings
-) -> Own | None:
-    """Evaluate the predictions as if they were the board's own."""
-    record = sent.ledger.provenance
-    done = collect_errors(
-        findings.errors,
-        evaluate,
-        sent.folder / PREDICTIONS,
+    Raises:
+        BenchError: Lists the predictions that cannot be scored.
+    """
+    folder = work / PREDICTIONS
+    folder.mkdir()
+    for scene in scenes:
+        image = sent.files.get(scene.name, scene.path("planet_cloudy"))
+        (folder / f"{scene.name}{image.suffix}").symlink_to(image.resolve())
+    if sent.files:
+        write_card(folder, read_card(sent.folder / PREDICTIONS))
+    others = len(dataset.scenes) - len(scenes)
+    ledger, out, problems = evaluate(
+        folder,
         work / "results",
         data=dataset.folder,
         split=dataset.split,
         scene_list=config.scene_list,
-        name=record["name"],
+        name=sent.ledger.name,
         workers=config.workers,
-        allow_missing=not record["complete"],
+        allow_missing=others > 0,
         segmenters=config.segmenters,
         command=config.command,
         tables=False,
         quiet=config.quiet,
     )
-    if done is None:
-        return None
-    own, out, _ = done
-    scenes = own.provenance["scenes"]
-    if scenes != record["scenes"]:
-        findings.refuse([f"measured again, expected {scenes} scenes, got {record['scenes']}"])
-    line = f"all {scenes} scenes were measured again from the predictions"
-    _compare_measured(sent.ledger, own, line, findings, whole=True)
-    samples = (out / SAMPLES).read_bytes() if (out / SAMPLES).exists() else b""
-    return own, public_run(read_json(out / RUN, LARGEST_RECORD)), samples
+    if len(problems) > others:  # the first ones say that the other scenes have no prediction
+        raise SubmissionError(f"{folder}: expected predictions to score", problems[others:])
+    return ledger, out
