@@ -298,7 +298,7 @@ def turned_bytes(entry: Path) -> None:
         (put("notes.md", b"x"), "'notes.md': expected only"),
         (put("ledger.parquet", b"PAR1 no"), "ledger.parquet: expected a ledger"),
         (put("run.json", b"[" * 100_000), "run.json: expected JSON"),
-        (put("run.json", b"{}"), "run.json: name: expected this key, found none"),
+        (put("run.json", b"{}"), "run.json: name: expected 'honest' as in the ledger, got None"),
         (without_input_window, "input_window: expected 'whole' as in the ledger, got None"),
         (put("manifest.json", b"[]"), "manifest.json: expected an object"),
         (put("card.toml", b"a = " + b"[" * 50_000), "card.toml: expected at most 50 levels"),
