@@ -75,6 +75,6 @@ def accept(result: CheckResult, results: Path, *, replace_old: bool = False) -> 
 def _is_run(track: str, name: str, folder: Path) -> bool:
     """Whether a folder holds the run and nothing else that would be lost with it."""
     known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES}
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
-    surplus = [name for name in names - known if not is_litter(name)]
-    return not surplus and (not names or folder in runs_named(folder, track, name))
+    return folder in runs_named(folder, track, name) and all(
+        path.name in known or is_litter(path.name) for path in folder.iterdir()
+    )

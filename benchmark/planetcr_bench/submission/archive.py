@@ -76,48 +76,45 @@ class Member:
     error: str = ""
 
 
-def open_entry(path: Path, target: Path, *, limits: Limits = LIMITS) -> Path:
+def open_entry(path: Path, target: Path | None, *, limits: Limits = LIMITS) -> Path:
     """The folder that holds an entry's files: a folder as it is, an archive unpacked.
 
     Args:
         path: Folder or ``.zip`` of the files, or of one folder of them; only read.
-        target: Folder to make and to unpack into.
+        target: Folder to make and to unpack into; None to look at the list of files alone.
         limits: What the entry may take.
 
     Raises:
         SubmissionError: Lists everything that is wrong with the folder or archive.
     """
-    if path.is_dir() and not path.is_symlink():
-        return path / _checked_root(path, list(_list_folder(path, limits)), limits)
-    if not path.is_file() or path.is_symlink() or path.suffix.lower() != ZIP:
+    folder = path.is_dir() and not path.is_symlink()
+    archive = path.is_file() and not path.is_symlink() and path.suffix.lower() == ZIP
+    if not (folder or archive):
         got = "neither" if os.path.lexists(path) else "no such file or folder"
         raise SubmissionError(f"{path}: expected the folder of an entry or a {ZIP}, got {got}")
     try:
-        with _Archive(path) as packed, zipfile.ZipFile(packed) as archive:
-            infos = _infos(archive, limits)
+        if folder:
+            return path / _checked_root(path, list(_list_folder(path, limits)), limits)
+        with _Archive(path) as packed, zipfile.ZipFile(packed) as members:
+            infos = _infos(members, limits)
             root = _checked_root(path, [_member(info) for info in infos], limits)
+            if target is None:
+                return path
             target.mkdir(parents=True)
-            errors = [line for info in infos for line in _unpack(archive, info, root, target)]
+            errors = [line for info in infos for line in _unpack(members, info, root, target)]
     except _BROKEN as error:
-        raise SubmissionError(f"{path}: expected a {ZIP}, cannot be read ({error})") from error
+        what = "an entry's folder" if folder else f"a {ZIP}"
+        raise SubmissionError(f"{path}: expected {what}, cannot be read ({error})") from error
     _refuse(path, errors)
     return target
 
 
 def is_entry(path: Path) -> bool:
-    """Whether a folder or archive holds a whole entry and no other file, or is an empty folder."""
-    members: list[Member] = []
+    """Whether a folder or archive holds the files of an entry and no others, by their names."""
     try:
-        if path.is_dir():
-            members = list(_list_folder(path, LIMITS))
-        elif path.suffix == ZIP and path.is_file():
-            with _Archive(path) as packed, zipfile.ZipFile(packed) as archive:
-                members = [_member(info) for info in _infos(archive, LIMITS)]
-        else:
-            return False
-        _checked_root(path, members, LIMITS)
-    except (SubmissionError, *_BROKEN):
-        return path.is_dir() and not members
+        open_entry(path, None)
+    except SubmissionError:
+        return False
     return True
 
 

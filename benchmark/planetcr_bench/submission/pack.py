@@ -29,7 +29,7 @@ from planetcr_bench.submission.archive import MANIFEST, PREDICTIONS, REPORT, ZIP
 from planetcr_bench.submission.check import CheckConfig, check
 from planetcr_bench.submission.manifest import Listed, list_predictions, write_manifest
 from planetcr_bench.submission.record import NAME_IT, public_run
-from planetcr_bench.submission.staging import MADE, MEASURED, overlap, staged
+from planetcr_bench.submission.staging import MADE, overlap, staged
 from planetcr_bench.utils.folders import IMAGES, ending, image_files
 from planetcr_bench.utils.untrusted import read_json
 
@@ -85,7 +85,7 @@ def pack(
         raise SubmissionError(f"{dataset.folder}: {NAME_IT}")
     with staged(out, is_entry, replace_old=replace_old) as folder:
         ledger, run_folder, problems = evaluate(
-            predictions, results or folder / MEASURED, data=data, split=split,
+            predictions, results or folder / "results", data=data, split=split,
             scene_list=scene_list, name=name, workers=workers,
             allow_missing=allow_missing, segmenters=segmenters,
             optical_thickness=optical_thickness, command=command, tables=results is not None,

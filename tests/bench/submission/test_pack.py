@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -14,8 +13,7 @@ import pytest
 
 from paths import RUNS
 from planetcr_bench.api import evaluate
-from planetcr_bench.errors import DatasetError, PredictionError, SubmissionError, UsageError
-from planetcr_bench.evaluation import runner as measuring
+from planetcr_bench.errors import PredictionError, SubmissionError, UsageError
 from planetcr_bench.leaderboard.card import TEMPLATE, read_entry_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import read_ledger
@@ -188,37 +186,6 @@ def test_an_entry_and_the_results_do_not_overlap(
     with pytest.raises(UsageError, match="apart from --results"):
         pack(mine, CARD, tmp_path / "entry", results=tmp_path / "entry/board", data=data)
     assert not list(tmp_path.iterdir())
-
-
-def test_what_was_measured_before_an_interruption_is_not_measured_again(
-    mine: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, measured, original = tmp_path / "entry", [], measuring.measure_scene
-
-    def stopped(*arguments: object) -> object:
-        if len(measured) == 4:
-            raise KeyboardInterrupt
-        measured.append(1)
-        return original(*arguments)
-
-    def counted(*arguments: object) -> object:
-        measured.append(1)
-        return original(*arguments)
-
-    monkeypatch.setattr(measuring, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(submission, "evaluate", functools.partial(evaluate, batch=1))
-    options = {"workers": 0, "quiet": True}
-    monkeypatch.setattr(measuring, "measure_scene", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        pack(mine, CARD, out, data=data, **options)
-    with pytest.raises(DatasetError):  # a typing error costs nothing of it
-        pack(mine, CARD, out, data=data / "typo", **options)
-    assert not out.exists()
-    measured.clear()
-    monkeypatch.setattr(measuring, "measure_scene", counted)
-    pack(mine, CARD, out, data=data, **options)
-    assert 2 <= len(measured) < 6
-    assert [path.name for path in tmp_path.iterdir()] == ["entry"]
 
 
 def test_what_is_unfinished_goes_to_no_link(mine: Path, data: Path, tmp_path: Path) -> None:
