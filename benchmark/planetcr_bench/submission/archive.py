@@ -25,10 +25,9 @@ from planetcr_bench.submission.plausibility import SCENE
 from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.validation import shown
 
-MANIFEST: Final = "manifest.json"
 REPORT: Final = "report.md"
 PREDICTIONS: Final = "predictions"
-FILES: Final = (CARD, MANIFEST, LEDGER, RUN, REPORT)
+FILES: Final = (CARD, LEDGER, RUN, REPORT)
 """What every entry has; :data:`PREDICTIONS` is a folder that it may have."""
 
 ZIP: Final = ".zip"

@@ -24,9 +24,13 @@ from planetcr_bench.predictions.card import Card, read_card, write_card
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import PREDICTIONS, open_entry
-from planetcr_bench.submission.comparison import differences, same_dataset, shared_segmenters
+from planetcr_bench.submission.comparison import (
+    differences,
+    digests_of,
+    same_dataset,
+    shared_segmenters,
+)
 from planetcr_bench.submission.entry import SentEntry, read_entry
-from planetcr_bench.submission.manifest import digests_of
 from planetcr_bench.submission.record import public_run
 from planetcr_bench.utils.untrusted import printable, read_json
 from planetcr_bench.utils.validation import collect_errors
@@ -126,7 +130,7 @@ def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
             f"{path}: expected an entry without errors, got {len(lines)}", list(map(_short, lines))
         )
     images = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
-    first = f"card, record, ledger and manifest are sound and agree; {images} were sent"
+    first = f"card, record and ledger are sound and agree; {images} were sent"
     ledger, run, samples = sent.ledger, sent.run, b""
     status: Status = "claimed"
     if measured is not None and config.measures_all(sent):

@@ -36,6 +36,12 @@ def same_dataset(record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     )
 
 
+def digests_of(ledger: Ledger) -> dict[str, str]:
+    """Scene to SHA-256 of its prediction's decoded pixels."""
+    digests = ledger.frame.groupby("scene", observed=True)["prediction_sha256"].first()
+    return {str(scene): str(digest) for scene, digest in digests.items()}
+
+
 def shared_segmenters(ledger: Ledger, other: Ledger) -> list[str]:
     """Keys of the segmenters that read both runs."""
     ours, theirs = ledger.provenance["segmenters"], other.provenance["segmenters"]

@@ -25,9 +25,8 @@ from planetcr_bench.report.report import report
 from planetcr_bench.results.files import CARD, LEDGER, RUN
 from planetcr_bench.results.ledger import Ledger, write_ledger
 from planetcr_bench.results.schema import schema_of
-from planetcr_bench.submission.archive import MANIFEST, PREDICTIONS, REPORT, ZIP, is_entry
+from planetcr_bench.submission.archive import PREDICTIONS, REPORT, ZIP, is_entry
 from planetcr_bench.submission.check import CheckConfig, check
-from planetcr_bench.submission.manifest import Listed, list_predictions, write_manifest
 from planetcr_bench.submission.record import NAME_IT, public_run
 from planetcr_bench.submission.staging import MADE, overlap, staged
 from planetcr_bench.utils.folders import IMAGES, ending, image_files
@@ -93,12 +92,10 @@ def pack(
         )  # fmt: skip
         entry = folder / "entry"
         entry.mkdir()
-        files = _files_of(predictions, ledger)
-        listed = list_predictions(ledger, files)
         run = public_run(read_json(run_folder / RUN, LARGEST_RECORD))
-        _write_entry(entry, entry_card, ledger, run, listed)
+        _write_entry(entry, entry_card, ledger, run)
         if with_predictions:
-            _copy_predictions(predictions, entry / PREDICTIONS, files, listed)
+            _copy_predictions(predictions, entry / PREDICTIONS, ledger)
         (folder / "work").mkdir()
         try:
             check(entry, folder / "work", CheckConfig(workers=workers, quiet=True))
@@ -122,18 +119,8 @@ def _check_out(out: Path, predictions: Path, results: Path | None) -> None:
         raise UsageError(f"--out: expected a place apart from --results, got {out}")
 
 
-def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
-    """Scene of the ledger to the file of its prediction."""
-    scenes = set(ledger.frame["scene"].unique())
-    images = [path for path in image_files(predictions) if ending(path) in IMAGES]
-    return {scene: path for path in images if (scene := scene_name(path)) in scenes}
-
-
-def _write_entry(
-    folder: Path, card: EntryCard, ledger: Ledger, run: Mapping[str, Any], listed: Sequence[Listed]
-) -> None:
+def _write_entry(folder: Path, card: EntryCard, ledger: Ledger, run: Mapping[str, Any]) -> None:
     (folder / CARD).write_text(to_toml(card), encoding="utf-8")
-    write_manifest(folder / MANIFEST, listed)
     write_checked_ledger(folder / LEDGER, ledger)
     write_json(folder / RUN, run)
     page = report(ledger, run, pictures=False)
@@ -153,12 +140,13 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _copy_predictions(
-    predictions: Path, target: Path, files: Mapping[str, Path], listed: Sequence[Listed]
-) -> None:
+def _copy_predictions(predictions: Path, target: Path, ledger: Ledger) -> None:
+    """Copy the images of the ledger's scenes, named after them, and the card without its folder."""
     target.mkdir()
-    for listing in listed:
-        shutil.copyfile(files[listing.scene], target / listing.name)
+    scenes = set(ledger.frame["scene"].unique())
+    for path in image_files(predictions):
+        if ending(path) in IMAGES and scene_name(path) in scenes:
+            shutil.copyfile(path, target / f"{scene_name(path)}{ending(path)}")
     write_card(target, read_card(predictions).model_copy(update={"dataset": None}))
 
 

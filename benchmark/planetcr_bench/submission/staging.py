@@ -13,7 +13,6 @@ from typing import Final
 
 from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.results.files import CARD, LEDGER
-from planetcr_bench.submission.archive import MANIFEST
 from planetcr_bench.utils.files import exclusive_lock
 
 MADE: Final = "made"
@@ -78,8 +77,8 @@ def _restore(work: Path, out: Path) -> None:
 
 
 def _sums(path: Path) -> dict[str, int]:
-    """Check sums of the card, ledger and manifest of an entry or run."""
-    names = (CARD, LEDGER, MANIFEST)
+    """Check sums of the card and ledger of an entry or run."""
+    names = (CARD, LEDGER)
     if path.is_dir():
         files = [path / name for name in names if (path / name).is_file()]
         return {file.name: zlib.crc32(file.read_bytes()) for file in files}

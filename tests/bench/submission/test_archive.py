@@ -18,7 +18,6 @@ from planetcr_bench.submission.archive import FILES, Limits, is_entry, open_entr
 IMAGE = "predictions/fall_1_p_2.npy"
 ENTRY = {
     "card.toml": b"method = 'x'\n",
-    "manifest.json": b"{}",
     "ledger.parquet": bytes(range(256)) * 700,
     "run.json": b"{}",
     "report.md": b"",
@@ -113,7 +112,7 @@ def test_a_name_that_no_entry_has_is_refused(tmp_path: Path, name: str) -> None:
     if "\0" in name:
         archive.write_bytes(archive.read_bytes().replace(b"card.tomlX.py", b"card.toml\0.py"))
     (line,) = refusal(archive, Limits()).splitlines()
-    assert "expected only card.toml, manifest.json, ledger.parquet" in line
+    assert "expected only card.toml, ledger.parquet" in line
     assert line.isprintable()
 
 
