@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from planetcr_bench.errors import SubmissionError, UsageError
-from planetcr_bench.leaderboard.card import to_toml
 from planetcr_bench.leaderboard.entries import runs_named, status_of
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, write_report
 from planetcr_bench.results.files import CARD, LEDGER, RUN, SAMPLES, STATUS
 from planetcr_bench.submission.check import CheckResult
-from planetcr_bench.submission.pack import write_checked_ledger, write_json
+from planetcr_bench.submission.pack import write_json, write_parts
 from planetcr_bench.submission.staging import MADE, overlap, staged
 from planetcr_bench.utils.folders import is_litter
 
@@ -62,13 +61,11 @@ def accept(result: CheckResult, results: Path, *, replace_old: bool = False) -> 
     with staged(out, partial(_is_run, track, name), replace_old=replace_old) as folder:
         run = folder / MADE
         run.mkdir()
-        write_checked_ledger(run / LEDGER, result.ledger)
+        write_parts(run, result.card, result.ledger, result.run)
         write_report(run, result.ledger, result.run)
-        (run / CARD).write_text(to_toml(result.card), encoding="utf-8")
         write_json(run / STATUS, status_of(run, result.status, result.checked))
         if result.samples:
             (run / SAMPLES).write_bytes(result.samples)
-        write_json(run / RUN, result.run)
     return out
 
 

@@ -100,11 +100,11 @@ def open_entry(path: Path, target: Path | None, *, limits: Limits = LIMITS) -> P
             if target is None:
                 return path
             target.mkdir(parents=True)
-            errors = [line for info in infos for line in _unpack(members, info, root, target)]
+            for info in infos:
+                _unpack(members, info, target / info.filename.removeprefix(root))
     except _BROKEN as error:
         what = "an entry's folder" if folder else f"a {ZIP}"
         raise SubmissionError(f"{path}: expected {what}, cannot be read ({error})") from error
-    _refuse(path, errors)
     return target
 
 
@@ -115,11 +115,6 @@ def is_entry(path: Path) -> bool:
     except SubmissionError:
         return False
     return True
-
-
-def _refuse(path: Path, errors: Sequence[str]) -> None:
-    if errors:
-        raise SubmissionError(f"{path}: expected the files of an entry and no others", errors)
 
 
 def _checked_root(path: Path, members: Sequence[Member], limits: Limits) -> str:
@@ -141,7 +136,8 @@ def _checked_root(path: Path, members: Sequence[Member], limits: Limits) -> str:
     total = sum(member.size for member in members)
     if total > limits.total_bytes:
         errors.append(f"expected at most {limits.total_bytes} bytes in all, got {total}")
-    _refuse(path, errors)
+    if errors:
+        raise SubmissionError(f"{path}: expected the files of an entry and no others", errors)
     return root
 
 
@@ -212,18 +208,10 @@ def _member(info: zipfile.ZipInfo) -> Member:
     return Member(info.orig_filename, info.file_size, info.compress_size, error)
 
 
-def _unpack(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, root: str, target: Path
-) -> Iterator[str]:
-    """Write one file, of no more bytes than it claims; yield why it is broken."""
-    path = target / info.filename.removeprefix(root)
+def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    """Write one file, of no more bytes than it claims."""
     path.parent.mkdir(exist_ok=True)
-    try:
-        with archive.open(info) as content, path.open("xb") as file:
-            shutil.copyfileobj(content, file)
-            size = file.tell()
-    except _BROKEN as error:
-        yield f"{shown(info.filename)}: cannot be read ({error})"
-    else:
-        if size != info.file_size:
-            yield f"{shown(info.filename)}: expected {info.file_size} bytes, got {size}"
+    with archive.open(info) as content, path.open("xb") as file:
+        shutil.copyfileobj(content, file)
+        if file.tell() != info.file_size:
+            raise ValueError(f"{info.filename}: expected {info.file_size} bytes, got {file.tell()}")

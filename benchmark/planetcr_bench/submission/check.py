@@ -18,7 +18,7 @@ from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard
-from planetcr_bench.leaderboard.entries import Entry, Status, read_entries
+from planetcr_bench.leaderboard.entries import Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.card import Card, read_card, write_card
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
@@ -162,30 +162,33 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
         return
     entries, problems = read_entries(results)
     findings.checked.extend(f"not compared with a run of the board: {line}" for line in problems)
-    if not entries:
-        return  # a folder that a killed command began is none
-    digests, known = digests_of(ledger), []
+    digests, witnesses = digests_of(ledger), []
     for entry in entries:
         verified, where = entry.status == "verified", results / entry.folder
         same = {scene for scene, _ in digests.items() & digests_of(entry.ledger).items()}
         if same:
             line = f"{len(same)} of its {len(digests)} predictions are those of {where}"
             findings.checked.append(f"{line}, verified" if verified else line)
-        if entry.name == ledger.name and len(same) == len(digests) and not verified:
-            continue  # what was sent before, and may have been wrong
-        if same_dataset(entry.ledger.provenance, ledger.provenance):
-            known.append(entry)
-            if same and verified and not config.measures_all(sent):
-                # with another scale, the images must be sent, and all be measured again
-                part = replace(ledger, frame=ledger.frame[ledger.frame["scene"].isin(same)])
-                what = f"{where}, verified, of the same images (--sample all overrules it)"
-                wrong = differences(part, entry.ledger, whole=True)
-                findings.refuse(wrong, f"differs from {what}: ")
-    if known:
-        reference = max(known, key=lambda entry: entry.status == "verified")
-        _compare_input(ledger, reference.ledger, results / reference.folder, findings)
-    else:
-        _compare_track(ledger, entries, results, findings)
+        if not same_dataset(entry.ledger, ledger):
+            if verified and entry.run["track"] == ledger.provenance["track"]:
+                expected, got = entry.run["fingerprint"][:12], ledger.provenance["fingerprint"][:12]
+                findings.refuse(
+                    [f"fingerprint: expected {expected}… of {where}, verified, got {got}…"]
+                )
+            continue
+        if verified and same and not config.measures_all(sent):
+            # with another scale, the images must be sent, and all be measured again
+            part = replace(ledger, frame=ledger.frame[ledger.frame["scene"].isin(same)])
+            what = f"{where}, verified, of the same images (--sample all overrules it)"
+            findings.refuse(differences(part, entry.ledger, whole=True), f"differs from {what}: ")
+        if verified or entry.name != ledger.name or len(same) < len(digests):
+            witnesses.append(entry)  # any but what was sent before, and may have been wrong
+    if witnesses:
+        witness = max(witnesses, key=lambda entry: entry.status == "verified")
+        _compare_input(ledger, witness.ledger, results / witness.folder, findings)
+    elif entries:  # a folder that a killed command began has none
+        line = f"its input was not compared: no other run in {results} is on its dataset"
+        findings.checked.append(line)
 
 
 def _compare_input(ledger: Ledger, known: Ledger, where: Path, findings: Findings) -> None:
@@ -196,22 +199,6 @@ def _compare_input(ledger: Ledger, known: Ledger, where: Path, findings: Finding
         wrong.append(f"{len(surplus)} scenes are not in it, first {surplus[0]}")
     findings.refuse(wrong, f"differs from {where}, a run on the same dataset: ")
     findings.checked.append(f"its input was compared with {where}")
-
-
-def _compare_track(
-    ledger: Ledger, entries: Sequence[Entry], results: Path, findings: Findings
-) -> None:
-    """A track has one dataset: that of its verified runs, none of which is on this one."""
-    track, got = ledger.provenance["track"], ledger.provenance["fingerprint"]
-    for entry in entries:
-        if entry.status == "verified" and entry.run["track"] == track:
-            expected, where = entry.run["fingerprint"], results / entry.folder
-            findings.refuse(
-                [f"fingerprint: expected {expected[:12]}… of {where}, verified, got {got[:12]}…"]
-            )
-            return
-    line = f"its input was not compared: no other run in {results} is on its dataset"
-    findings.checked.append(line)
 
 
 # --- With the dataset -------------------------------------------------------------------------

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
@@ -31,9 +30,6 @@ from planetcr_bench.submission.record import NAME_IT, public_run
 from planetcr_bench.submission.staging import MADE, overlap, staged
 from planetcr_bench.utils.folders import IMAGES, ending, image_files
 from planetcr_bench.utils.untrusted import read_json
-
-_STAMP: Final = (1980, 1, 1, 0, 0, 0)
-"""Time of all files in an archive, so that the same entry gives the same bytes."""
 
 
 def pack(
@@ -93,7 +89,9 @@ def pack(
         entry = folder / "entry"
         entry.mkdir()
         run = public_run(read_json(run_folder / RUN, LARGEST_RECORD))
-        _write_entry(entry, entry_card, ledger, run)
+        write_parts(entry, entry_card, ledger, run)
+        page = report(ledger, run, pictures=False)
+        (entry / REPORT).write_text(page, encoding="utf-8")
         if with_predictions:
             _copy_predictions(predictions, entry / PREDICTIONS, ledger)
         (folder / "work").mkdir()
@@ -102,10 +100,9 @@ def pack(
         except SubmissionError as error:
             message = f"{predictions}: expected what the receiving side takes, it would refuse this"
             raise SubmissionError(message, error.problems or [error.message]) from error
-        if out.suffix == ZIP:
-            write_zip(entry, folder / MADE, out.stem)
-        else:
-            entry.rename(folder / MADE)
+        if out.suffix.lower() == ZIP:
+            entry = Path(shutil.make_archive(str(folder / "archive"), "zip", folder, entry.name))
+        entry.rename(folder / MADE)
     return out, ledger, problems
 
 
@@ -119,16 +116,15 @@ def _check_out(out: Path, predictions: Path, results: Path | None) -> None:
         raise UsageError(f"--out: expected a place apart from --results, got {out}")
 
 
-def _write_entry(folder: Path, card: EntryCard, ledger: Ledger, run: Mapping[str, Any]) -> None:
+def write_parts(folder: Path, card: EntryCard, ledger: Ledger, run: Mapping[str, Any]) -> None:
+    """Write card, ledger and record of a run anew, with nothing else that was in their files."""
     (folder / CARD).write_text(to_toml(card), encoding="utf-8")
     write_checked_ledger(folder / LEDGER, ledger)
     write_json(folder / RUN, run)
-    page = report(ledger, run, pictures=False)
-    (folder / REPORT).write_text(page, encoding="utf-8")
 
 
 def write_checked_ledger(path: Path, ledger: Ledger) -> None:
-    """Write a ledger anew from its rows and record, with nothing else that was in its file."""
+    """Write a ledger from its rows and record."""
     schema = schema_of(ledger.segmenters, floor=ledger.has_floor, further=ledger.has_further)
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(path, table, ledger.provenance)
@@ -148,15 +144,3 @@ def _copy_predictions(predictions: Path, target: Path, ledger: Ledger) -> None:
         if ending(path) in IMAGES and scene_name(path) in scenes:
             shutil.copyfile(path, target / f"{scene_name(path)}{ending(path)}")
     write_card(target, read_card(predictions).model_copy(update={"dataset": None}))
-
-
-def write_zip(folder: Path, path: Path, name: str) -> None:
-    """Pack a folder under a name; the same files give the same bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-            member = zipfile.ZipInfo(f"{name}/{file.relative_to(folder).as_posix()}", _STAMP)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member.external_attr = 0o100644 << 16
-            member.file_size = file.stat().st_size
-            with file.open("rb") as source, archive.open(member, "w") as target:
-                shutil.copyfileobj(source, target, 2**20)
