@@ -485,14 +485,16 @@ def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Pat
     shutil.rmtree(entry / "predictions")
     other = {"track": "mine", "simulation": None, "fingerprint": "1" * 64}
     rewrite(entry, lambda ledger: ledger.provenance.update(other))
-    accept(replace(checked(entry), status="verified"), tmp_path / "board")
+    honest = accept(replace(checked(entry), status="verified"), tmp_path / "board")
     forged = {"name": "forged", "fingerprint": "0" * 64}
     rewrite(entry, lambda ledger: ledger.provenance.update(forged))
-    assert checked(entry).status == "claimed"
-    lines = refusal(entry, results=tmp_path / "board")
-    assert "fingerprint: expected 111111111111… of " in lines
-    (claimed,) = (tmp_path / "board").glob("*/*/status.json")
-    claimed.unlink()
+    claimed = accept(checked(entry), tmp_path / "board")  # without a look at the others
+    for name in ("forged", "another"):
+        rewrite(entry, lambda ledger, name=name: ledger.provenance.update(name=name))
+        lines = refusal(entry, results=tmp_path / "board")
+        assert f"fingerprint: expected 111111111111… of {honest}, verified" in lines
+    shutil.rmtree(claimed)
+    (honest / "status.json").unlink()  # then it is claimed itself
     lines = "\n".join(checked(entry, results=tmp_path / "board").checked)
     assert f"no other run in {tmp_path / 'board'} is on its dataset" in lines
 
