@@ -5,7 +5,7 @@ Where the board has the dataset, the entry is compared with what the board measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -220,11 +220,11 @@ def _compare_with_dataset(
         workers=config.workers,
         quiet=config.quiet,
     )
-    by_name = {files.name: files for files in dataset.scenes}
-    if wrong := _dataset_errors(sent.ledger, dataset, by_name):
+    if wrong := _dataset_errors(sent.ledger, dataset):
         findings.refuse(wrong)
         return None
-    scenes = sorted(by_name[name] for name in digests_of(sent.ledger))
+    digests = digests_of(sent.ledger)
+    scenes = [files for files in sorted(dataset.scenes) if files.name in digests]
     which = f"all {len(scenes)} scenes"
     if config.sample is not None and config.sample < len(scenes):
         drawn = np.random.default_rng(config.seed).choice(len(scenes), config.sample, replace=False)
@@ -239,9 +239,9 @@ def _compare_with_dataset(
     own, _ = measured
     wrong = differences(sent.ledger, own, whole=bool(sent.files))
     findings.refuse(wrong, "measured again, ")
-    how = (
-        "measured again from the predictions" if sent.files else "compared with the dataset's input"
-    )
+    how = "compared with the dataset's input"
+    if sent.files:
+        how = "measured again from the predictions"
     findings.checked.append(f"{which} were {how}")
     shared = shared_segmenters(sent.ledger, own)
     findings.checked.extend(
@@ -252,9 +252,7 @@ def _compare_with_dataset(
     return measured
 
 
-def _dataset_errors(
-    ledger: Ledger, dataset: Dataset, by_name: Mapping[str, SceneFiles]
-) -> list[str]:
+def _dataset_errors(ledger: Ledger, dataset: Dataset) -> list[str]:
     """Where the record of a ledger is not of a dataset."""
     record = ledger.provenance
     expected = {
@@ -269,7 +267,7 @@ def _dataset_errors(
         for key, value in expected.items()
         if record[key] != value
     ]
-    surplus = sorted(digests_of(ledger).keys() - by_name.keys())
+    surplus = sorted(digests_of(ledger).keys() - {files.name for files in dataset.scenes})
     if surplus:
         errors.append(f"{len(surplus)} scenes are not in the dataset, first {surplus[0]}")
     return errors
