@@ -120,7 +120,7 @@ def pack(
 ) -> None:
     """Score predictions and pack them with a card as an entry for the leaderboard.
 
-    An entry holds the card, the list of predictions with their digests, the ledger and a report.
+    An entry holds the card, the ledger with the digest of every prediction, and a report.
     """
     from planetcr_bench.submission import pack as packing
     from planetcr_bench.utils.untrusted import printable

@@ -205,13 +205,13 @@ def _read_ledger(folder: Path) -> Ledger:
     check_regular(path, LARGEST_LEDGER, error=LedgerError)
     ledger = decode_ledger(path)
     check_rows(ledger.frame, str(path), list(ledger.segmenters))
-    for rule in _broken(ledger):
+    for rule in broken_ledger_rules(ledger):
         raise LedgerError(f"{path}: expected {rule}, found otherwise")
     return ledger
 
 
-def _broken(ledger: Ledger) -> list[str]:
-    """Rules of whole ledgers without which figures are wrong or cannot be worked out."""
+def broken_ledger_rules(ledger: Ledger) -> list[str]:
+    """Describe the rules for whole ledgers that one breaks: figures would be wrong, or none."""
     frame, record = ledger.frame, ledger.provenance
     identity = frame[["scene", "aoi", "cloud_cover", "prediction_sha256"]].drop_duplicates()
     scenes = frame["scene"].nunique()

@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from planetcr_bench.errors import SubmissionError, UsageError
-from planetcr_bench.leaderboard.card import to_toml
 from planetcr_bench.leaderboard.entries import runs_named, status_of
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, write_report
 from planetcr_bench.results.files import CARD, FIGURES, LEDGER, RUN, SAMPLES, STATUS, TABLES
 from planetcr_bench.submission.check import CheckResult
-from planetcr_bench.submission.pack import write_checked_ledger, write_json
+from planetcr_bench.submission.pack import write_json, write_parts
 from planetcr_bench.submission.staging import MADE, overlap, staged
 from planetcr_bench.utils.folders import is_litter
 
@@ -62,21 +61,18 @@ def accept(result: CheckResult, results: Path, *, replace_old: bool = False) -> 
     with staged(out, partial(_is_run, track, name), replace_old=replace_old) as folder:
         run = folder / MADE
         run.mkdir()
-        write_checked_ledger(run / LEDGER, result.ledger)
+        write_parts(run, result.card, result.ledger, result.run)
         write_report(run, result.ledger, result.run)
-        (run / CARD).write_text(to_toml(result.card), encoding="utf-8")
         write_json(run / STATUS, status_of(run, result.status, result.checked))
         if result.samples:
             (run / SAMPLES).write_bytes(result.samples)
-        write_json(run / RUN, result.run)
     return out
 
 
 def _is_run(track: str, name: str, folder: Path) -> bool:
     """Whether a folder holds the run and nothing else that would be lost with it."""
     known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES, FIGURES, TABLES}
-    paths = list(folder.rglob("*"))
-    surplus = (path for path in paths if path.relative_to(folder).as_posix() not in known)
-    if not folder.is_dir() or not all(is_litter(path.name) for path in surplus):
-        return False
-    return not paths or folder in runs_named(folder, track, name)
+    return folder in runs_named(folder, track, name) and all(
+        path.relative_to(folder).as_posix() in known or is_litter(path.name)
+        for path in folder.rglob("*")
+    )

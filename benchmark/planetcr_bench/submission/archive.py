@@ -25,10 +25,9 @@ from planetcr_bench.submission.plausibility import SCENE
 from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.validation import shown
 
-MANIFEST: Final = "manifest.json"
 REPORT: Final = "report.md"
 PREDICTIONS: Final = "predictions"
-FILES: Final = (CARD, MANIFEST, LEDGER, RUN, REPORT)
+FILES: Final = (CARD, LEDGER, RUN, REPORT)
 """What every entry has; :data:`PREDICTIONS` is a folder that it may have."""
 
 ZIP: Final = ".zip"
@@ -76,54 +75,46 @@ class Member:
     error: str = ""
 
 
-def open_entry(path: Path, target: Path, *, limits: Limits = LIMITS) -> Path:
+def open_entry(path: Path, target: Path | None, *, limits: Limits = LIMITS) -> Path:
     """The folder that holds an entry's files: a folder as it is, an archive unpacked.
 
     Args:
         path: Folder or ``.zip`` of the files, or of one folder of them; only read.
-        target: Folder to make and to unpack into.
+        target: Folder to make and to unpack into; None to look at the list of files alone.
         limits: What the entry may take.
 
     Raises:
         SubmissionError: Lists everything that is wrong with the folder or archive.
     """
-    if path.is_dir() and not path.is_symlink():
-        return path / _checked_root(path, list(_list_folder(path, limits)), limits)
-    if not path.is_file() or path.is_symlink() or path.suffix.lower() != ZIP:
+    folder = path.is_dir() and not path.is_symlink()
+    archive = path.is_file() and not path.is_symlink() and path.suffix.lower() == ZIP
+    if not (folder or archive):
         got = "neither" if os.path.lexists(path) else "no such file or folder"
         raise SubmissionError(f"{path}: expected the folder of an entry or a {ZIP}, got {got}")
     try:
-        with _Archive(path) as packed, zipfile.ZipFile(packed) as archive:
-            infos = _infos(archive, limits)
+        if folder:
+            return path / _checked_root(path, list(_list_folder(path, limits)), limits)
+        with _Archive(path) as packed, zipfile.ZipFile(packed) as members:
+            infos = _infos(members, limits)
             root = _checked_root(path, [_member(info) for info in infos], limits)
+            if target is None:
+                return path
             target.mkdir(parents=True)
-            errors = [line for info in infos for line in _unpack(archive, info, root, target)]
+            for info in infos:
+                _unpack(members, info, target / info.filename.removeprefix(root))
     except _BROKEN as error:
-        raise SubmissionError(f"{path}: expected a {ZIP}, cannot be read ({error})") from error
-    _refuse(path, errors)
+        what = "an entry's folder" if folder else f"a {ZIP}"
+        raise SubmissionError(f"{path}: expected {what}, cannot be read ({error})") from error
     return target
 
 
 def is_entry(path: Path) -> bool:
-    """Whether a folder or archive holds a whole entry and no other file, or is an empty folder."""
-    members: list[Member] = []
+    """Whether a folder or archive holds the files of an entry and no others, by their names."""
     try:
-        if path.is_dir():
-            members = list(_list_folder(path, LIMITS))
-        elif path.suffix == ZIP and path.is_file():
-            with _Archive(path) as packed, zipfile.ZipFile(packed) as archive:
-                members = [_member(info) for info in _infos(archive, LIMITS)]
-        else:
-            return False
-        _checked_root(path, members, LIMITS)
-    except (SubmissionError, *_BROKEN):
-        return path.is_dir() and not members
+        open_entry(path, None)
+    except SubmissionError:
+        return False
     return True
-
-
-def _refuse(path: Path, errors: Sequence[str]) -> None:
-    if errors:
-        raise SubmissionError(f"{path}: expected the files of an entry and no others", errors)
 
 
 def _checked_root(path: Path, members: Sequence[Member], limits: Limits) -> str:
@@ -145,7 +136,8 @@ def _checked_root(path: Path, members: Sequence[Member], limits: Limits) -> str:
     total = sum(member.size for member in members)
     if total > limits.total_bytes:
         errors.append(f"expected at most {limits.total_bytes} bytes in all, got {total}")
-    _refuse(path, errors)
+    if errors:
+        raise SubmissionError(f"{path}: expected the files of an entry and no others", errors)
     return root
 
 
@@ -216,18 +208,10 @@ def _member(info: zipfile.ZipInfo) -> Member:
     return Member(info.orig_filename, info.file_size, info.compress_size, error)
 
 
-def _unpack(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, root: str, target: Path
-) -> Iterator[str]:
-    """Write one file, of no more bytes than it claims; yield why it is broken."""
-    path = target / info.filename.removeprefix(root)
+def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    """Write one file, of no more bytes than it claims."""
     path.parent.mkdir(exist_ok=True)
-    try:
-        with archive.open(info) as content, path.open("xb") as file:
-            shutil.copyfileobj(content, file)
-            size = file.tell()
-    except _BROKEN as error:
-        yield f"{shown(info.filename)}: cannot be read ({error})"
-    else:
-        if size != info.file_size:
-            yield f"{shown(info.filename)}: expected {info.file_size} bytes, got {size}"
+    with archive.open(info) as content, path.open("xb") as file:
+        shutil.copyfileobj(content, file)
+        if file.tell() != info.file_size:
+            raise ValueError(f"{info.filename}: expected {info.file_size} bytes, got {file.tell()}")

@@ -5,7 +5,7 @@ Where the board has the dataset, the entry is compared with what the board measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,23 +13,24 @@ from typing import Any, Final
 import numpy as np
 
 from planetcr_bench.api import evaluate
-from planetcr_bench.constants import OPTICAL_SIZE
 from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
-from planetcr_bench.evaluation.runner import measure, protocols_of
-from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
+from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard
-from planetcr_bench.leaderboard.entries import Entry, Status, read_entries
+from planetcr_bench.leaderboard.entries import Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
-from planetcr_bench.predictions.card import Card
-from planetcr_bench.predictions.folder import Predictions
+from planetcr_bench.predictions.card import Card, read_card, write_card
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import PREDICTIONS, open_entry
-from planetcr_bench.submission.comparison import differences, same_dataset, shared_segmenters
+from planetcr_bench.submission.comparison import (
+    differences,
+    digests_of,
+    same_dataset,
+    shared_segmenters,
+)
 from planetcr_bench.submission.entry import SentEntry, read_entry
-from planetcr_bench.submission.manifest import digests_of
 from planetcr_bench.submission.record import public_run
 from planetcr_bench.utils.untrusted import printable, read_json
 from planetcr_bench.utils.validation import collect_errors
@@ -66,7 +67,7 @@ class CheckConfig:
 
     def measures_all(self, sent: SentEntry) -> bool:
         """Whether all predictions are measured again: nothing overrules what that gives."""
-        return None not in (self.data, sent.predictions) and self.sample is None
+        return self.data is not None and self.sample is None and bool(sent.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,21 +120,28 @@ def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
     sent = collect_errors(
         findings.errors, read_entry, folder, workers=config.workers, quiet=config.quiet
     )
-    own = None
+    measured = None
     if sent is not None:
         _compare_with_board(sent, config, findings)
-        own = _compare_with_dataset(sent, config, work, findings)
+        measured = _compare_with_dataset(sent, config, work, findings)
     if sent is None or findings.errors:
-        lines = [_short(line.replace(f"{folder}/", "")) for line in findings.errors]
-        raise SubmissionError(f"{path}: expected an entry without errors, got {len(lines)}", lines)
+        lines = [line.replace(f"{folder}/", "").replace(f"{work}/", "") for line in findings.errors]
+        raise SubmissionError(
+            f"{path}: expected an entry without errors, got {len(lines)}", list(map(_short, lines))
+        )
     images = f"predictions of {len(sent.files)} scenes" if sent.files else "no predictions"
-    first = f"card, record, ledger and manifest are sound and agree; {images} were sent"
-    ledger, run, samples = own or (sent.ledger, public_run(sent.run), b"")
+    first = f"card, record and ledger are sound and agree; {images} were sent"
+    ledger, run, samples = sent.ledger, sent.run, b""
+    status: Status = "claimed"
+    if measured is not None and config.measures_all(sent):
+        ledger, out = measured
+        run, status = read_json(out / RUN, LARGEST_RECORD), "verified"
+        samples = (out / SAMPLES).read_bytes() if (out / SAMPLES).exists() else b""
     return CheckResult(
         card=sent.card,
         ledger=ledger,
-        run=run,
-        status="claimed" if own is None else "verified",
+        run=public_run(run),
+        status=status,
         checked=[first, *findings.checked],
         samples=samples,
     )
@@ -154,30 +162,33 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
         return
     entries, problems = read_entries(results)
     findings.checked.extend(f"not compared with a run of the board: {line}" for line in problems)
-    if not entries:
-        return  # a folder that a killed command began is none
-    digests, known = digests_of(ledger), []
+    digests, witnesses = digests_of(ledger), []
     for entry in entries:
         verified, where = entry.status == "verified", results / entry.folder
         same = {scene for scene, _ in digests.items() & digests_of(entry.ledger).items()}
         if same:
             line = f"{len(same)} of its {len(digests)} predictions are those of {where}"
             findings.checked.append(f"{line}, verified" if verified else line)
-        if entry.name == ledger.name and len(same) == len(digests) and not verified:
-            continue  # what was sent before, and may have been wrong
-        if same_dataset(entry.ledger.provenance, ledger.provenance):
-            known.append(entry)
-            if same and verified and not config.measures_all(sent):
-                # with another scale, the images must be sent, and all be measured again
-                part = replace(ledger, frame=ledger.frame[ledger.frame["scene"].isin(same)])
-                what = f"{where}, verified, of the same images (--sample all overrules it)"
-                wrong = differences(part, entry.ledger, whole=True)
-                findings.refuse(wrong, f"differs from {what}: ")
-    if known:
-        reference = max(known, key=lambda entry: entry.status == "verified")
-        _compare_input(ledger, reference.ledger, results / reference.folder, findings)
-    else:
-        _compare_track(ledger, entries, results, findings)
+        if not same_dataset(entry.ledger, ledger):
+            if verified and entry.run["track"] == ledger.provenance["track"]:
+                expected, got = entry.run["fingerprint"][:12], ledger.provenance["fingerprint"][:12]
+                findings.refuse(
+                    [f"fingerprint: expected {expected}… of {where}, verified, got {got}…"]
+                )
+            continue
+        if verified and same and not config.measures_all(sent):
+            # with another scale, the images must be sent, and all be measured again
+            part = replace(ledger, frame=ledger.frame[ledger.frame["scene"].isin(same)])
+            what = f"{where}, verified, of the same images (--sample all overrules it)"
+            findings.refuse(differences(part, entry.ledger, whole=True), f"differs from {what}: ")
+        if verified or entry.name != ledger.name or len(same) < len(digests):
+            witnesses.append(entry)  # any but what was sent before, and may have been wrong
+    if witnesses:
+        witness = max(witnesses, key=lambda entry: entry.status == "verified")
+        _compare_input(ledger, witness.ledger, results / witness.folder, findings)
+    elif entries:  # a folder that a killed command began has none
+        line = f"its input was not compared: no other run in {results} is on its dataset"
+        findings.checked.append(line)
 
 
 def _compare_input(ledger: Ledger, known: Ledger, where: Path, findings: Findings) -> None:
@@ -190,32 +201,13 @@ def _compare_input(ledger: Ledger, known: Ledger, where: Path, findings: Finding
     findings.checked.append(f"its input was compared with {where}")
 
 
-def _compare_track(
-    ledger: Ledger, entries: Sequence[Entry], results: Path, findings: Findings
-) -> None:
-    """A track has one dataset: that of its verified runs, none of which is on this one."""
-    track, got = ledger.provenance["track"], ledger.provenance["fingerprint"]
-    for entry in entries:
-        if entry.status == "verified" and entry.run["track"] == track:
-            expected, where = entry.run["fingerprint"], results / entry.folder
-            findings.refuse(
-                [f"fingerprint: expected {expected[:12]}… of {where}, verified, got {got[:12]}…"]
-            )
-            return
-    line = f"its input was not compared: no other run in {results} is on its dataset"
-    findings.checked.append(line)
-
-
 # --- With the dataset -------------------------------------------------------------------------
-
-Own = tuple[Ledger, dict[str, Any], bytes]
-"""Ledger, ``run.json`` and sample pictures that the board has made of an entry itself."""
 
 
 def _compare_with_dataset(
     sent: SentEntry, config: CheckConfig, work: Path, findings: Findings
-) -> Own | None:
-    """Measure again what can be measured; return that if it is all."""
+) -> tuple[Ledger, Path] | None:
+    """Measure again what can be measured; return that ledger and its folder."""
     if config.data is None:
         findings.checked.append("it was not compared with the dataset; give that with --data")
         return None
@@ -228,46 +220,39 @@ def _compare_with_dataset(
         workers=config.workers,
         quiet=config.quiet,
     )
-    by_name = {files.name: files for files in dataset.scenes}
-    if wrong := _dataset_errors(sent.ledger, dataset, by_name):
+    if wrong := _dataset_errors(sent.ledger, dataset):
         findings.refuse(wrong)
         return None
-    if config.measures_all(sent):
-        return _verify(sent, dataset, config, work, findings)
-    scenes = sorted(by_name[name] for name in digests_of(sent.ledger))
-    count = len(scenes) if config.sample is None else min(config.sample, len(scenes))
-    drawn = np.random.default_rng(config.seed).choice(len(scenes), count, replace=False)
-    chosen = [scenes[index] for index in drawn]
-    if chosen:
-        own = _measure(sent, dataset, chosen, config, work, findings)
-        images = sent.predictions is not None
-        what = (
-            "measured again from the predictions" if images else "compared with the dataset's input"
-        )
-        line = f"{count} scenes, drawn with seed {config.seed}, were {what}"
-        _compare_measured(sent.ledger, own, line, findings, whole=images)
-    else:
+    digests = digests_of(sent.ledger)
+    scenes = [files for files in sorted(dataset.scenes) if files.name in digests]
+    which = f"all {len(scenes)} scenes"
+    if config.sample is not None and config.sample < len(scenes):
+        drawn = np.random.default_rng(config.seed).choice(len(scenes), config.sample, replace=False)
+        scenes = [scenes[index] for index in drawn]
+        which = f"{len(scenes)} scenes, drawn with seed {config.seed},"
+    if not scenes:
         findings.checked.append("it is of the dataset; nothing was measured again")
-    return None
-
-
-def _compare_measured(
-    ledger: Ledger, own: Ledger, line: str, findings: Findings, *, whole: bool
-) -> None:
-    """Compare with what was measured again, and name the segmenters that were not run again."""
-    findings.refuse(differences(ledger, own, whole=whole), "measured again, ")
-    findings.checked.append(line)
-    shared = shared_segmenters(ledger, own)
+        return None
+    measured = collect_errors(findings.errors, _measure, sent, dataset, scenes, config, work)
+    if measured is None:
+        return None
+    own, _ = measured
+    wrong = differences(sent.ledger, own, whole=bool(sent.files))
+    findings.refuse(wrong, "measured again, ")
+    how = "compared with the dataset's input"
+    if sent.files:
+        how = "measured again from the predictions"
+    findings.checked.append(f"{which} were {how}")
+    shared = shared_segmenters(sent.ledger, own)
     findings.checked.extend(
         f"segmenter {facts['name']} was not run again; give it with --segmenter"
-        for key, facts in ledger.provenance["segmenters"].items()
+        for key, facts in sent.ledger.provenance["segmenters"].items()
         if key not in shared
     )
+    return measured
 
 
-def _dataset_errors(
-    ledger: Ledger, dataset: Dataset, by_name: Mapping[str, SceneFiles]
-) -> list[str]:
+def _dataset_errors(ledger: Ledger, dataset: Dataset) -> list[str]:
     """Where the record of a ledger is not of a dataset."""
     record = ledger.provenance
     expected = {
@@ -282,7 +267,7 @@ def _dataset_errors(
         for key, value in expected.items()
         if record[key] != value
     ]
-    surplus = sorted(digests_of(ledger).keys() - by_name.keys())
+    surplus = sorted(digests_of(ledger).keys() - {files.name for files in dataset.scenes})
     if surplus:
         errors.append(f"{len(surplus)} scenes are not in the dataset, first {surplus[0]}")
     return errors
@@ -291,65 +276,37 @@ def _dataset_errors(
 def _measure(
     sent: SentEntry,
     dataset: Dataset,
-    chosen: Sequence[SceneFiles],
+    scenes: Sequence[SceneFiles],
     config: CheckConfig,
     work: Path,
-    findings: Findings,
-) -> Ledger:
-    """Measure some scenes from the predictions; without them, the input as if it was predicted."""
-    if sent.predictions is not None:
-        files = {scene: sent.files[scene.name] for scene in chosen}
-        predictions = replace(sent.predictions, files=files)
-    else:
-        files = {scene: scene.path("planet_cloudy") for scene in chosen}
-        predictions = Predictions(dataset.folder, Card(), files, OPTICAL_SIZE)
-    protocols = protocols_of(predictions.size)
-    segmenters = [each for each in config.segmenters if each.key in sent.ledger.segmenters]
-    table, problems = measure(
-        predictions,
-        {},
-        work / "parts",
-        pool=SegmenterPool(segmenters, dataset.fingerprint, protocols) if segmenters else None,
-        workers=config.workers,
-        quiet=config.quiet,
-    )
-    findings.errors.extend(problems)
-    provenance = {
-        "fingerprint": dataset.fingerprint,
-        "protocols": {protocol.name: protocol.signature("all") for protocol in protocols},
-        "segmenters": {segmenter.key: segmenter.facts for segmenter in segmenters},
-    }
-    return Ledger(table.to_pandas(ignore_metadata=True), provenance)
+) -> tuple[Ledger, Path]:
+    """Evaluate predictions as if they were the board's own; without them, the cloudy images.
 
-
-def _verify(
-    sent: SentEntry, dataset: Dataset, config: CheckConfig, work: Path, findings: Findings
-) -> Own | None:
-    """Evaluate the predictions as if they were the board's own."""
-    record = sent.ledger.provenance
-    done = collect_errors(
-        findings.errors,
-        evaluate,
-        sent.folder / PREDICTIONS,
+    Raises:
+        BenchError: Lists the predictions that cannot be scored.
+    """
+    folder = work / PREDICTIONS
+    folder.mkdir()
+    for scene in scenes:
+        image = sent.files.get(scene.name, scene.path("planet_cloudy"))
+        (folder / f"{scene.name}{image.suffix}").symlink_to(image.resolve())
+    if sent.files:
+        write_card(folder, read_card(sent.folder / PREDICTIONS))
+    others = len(dataset.scenes) - len(scenes)
+    ledger, out, problems = evaluate(
+        folder,
         work / "results",
         data=dataset.folder,
         split=dataset.split,
         scene_list=config.scene_list,
-        name=record["name"],
+        name=sent.ledger.name,
         workers=config.workers,
-        allow_missing=not record["complete"],
+        allow_missing=others > 0,
         segmenters=config.segmenters,
         command=config.command,
         tables=False,
         quiet=config.quiet,
     )
-    if done is None:
-        return None
-    own, out, _ = done
-    scenes = own.provenance["scenes"]
-    if scenes != record["scenes"]:
-        findings.refuse([f"measured again, expected {scenes} scenes, got {record['scenes']}"])
-    line = f"all {scenes} scenes were measured again from the predictions"
-    _compare_measured(sent.ledger, own, line, findings, whole=True)
-    samples = (out / SAMPLES).read_bytes() if (out / SAMPLES).exists() else b""
-    return own, public_run(read_json(out / RUN, LARGEST_RECORD)), samples
+    if len(problems) > others:  # the first ones say that the other scenes have no prediction
+        raise SubmissionError(f"{folder}: expected predictions to score", problems[others:])
+    return ledger, out

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import pandas as pd
 
@@ -28,12 +28,19 @@ OF_THE_INPUT: Final = (
 """Columns that follow from the dataset, whatever was predicted."""
 
 
-def same_dataset(record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two records are of one dataset, but for rounding."""
-    return bool(record["track"] == other["track"]) and (
-        record["fingerprint"] == other["fingerprint"]
-        or (record["simulation"] is not None and record["simulation"] == other["simulation"])
+def same_dataset(ledger: Ledger, other: Ledger) -> bool:
+    """Whether two ledgers are of one dataset, but for rounding."""
+    ours, theirs = ledger.provenance, other.provenance
+    return bool(ours["track"] == theirs["track"]) and (
+        ours["fingerprint"] == theirs["fingerprint"]
+        or (ours["simulation"] is not None and ours["simulation"] == theirs["simulation"])
     )
+
+
+def digests_of(ledger: Ledger) -> dict[str, str]:
+    """Scene to SHA-256 of its prediction's decoded pixels."""
+    digests = ledger.frame.groupby("scene", observed=True)["prediction_sha256"].first()
+    return {str(scene): str(digest) for scene, digest in digests.items()}
 
 
 def shared_segmenters(ledger: Ledger, other: Ledger) -> list[str]:

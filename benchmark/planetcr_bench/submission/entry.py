@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ from planetcr_bench.errors import BenchError, SubmissionError
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card
 from planetcr_bench.leaderboard.ledgers import decode_ledger, refuse
 from planetcr_bench.predictions.card import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions.card import Card, read_card
-from planetcr_bench.predictions.folder import Predictions
+from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.format import CROP_SIZE, header_size
 from planetcr_bench.results.files import CARD, LEDGER, RUN
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.submission.archive import MANIFEST, PREDICTIONS
-from planetcr_bench.submission.manifest import Listed, digests_of, manifest_errors, read_manifest
+from planetcr_bench.submission.archive import PREDICTIONS
+from planetcr_bench.submission.comparison import digests_of
 from planetcr_bench.submission.plausibility import ledger_errors
 from planetcr_bench.submission.record import SentRecord, read_sent_run
-from planetcr_bench.utils.folders import is_litter, with_small_ending
+from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.parallel import run_ordered, track
 from planetcr_bench.utils.validation import collect_errors
 
@@ -37,15 +36,13 @@ class SentEntry:
         card: Who and how.
         ledger: The sums.
         run: What ``run.json`` says.
-        predictions: Scale and size of the images; None if none were sent.
-        files: Scene to image.
+        files: Scene to image; empty if none were sent.
     """
 
     folder: Path
     card: EntryCard
     ledger: Ledger
     run: dict[str, Any]
-    predictions: Predictions | None = None
     files: dict[str, Path] = field(default_factory=dict)
 
 
@@ -63,29 +60,17 @@ def read_entry(folder: Path, *, workers: int | None = None, quiet: bool = False)
     errors: list[str] = []
     card = collect_errors(errors, read_entry_card, folder / CARD)
     ledger = collect_errors(errors, read_sent_ledger, folder / LEDGER)
-    listed = collect_errors(errors, read_manifest, folder / MANIFEST)
-    run, predictions, files = None, None, dict[str, Path]()
+    run, files = None, dict[str, Path]()
     if ledger is not None:  # else there is nothing to compare the others with
         run = collect_errors(errors, read_sent_run, folder / RUN, ledger.provenance)
-    if ledger is not None and listed is not None:
-        errors += [f"{MANIFEST}: {line}" for line in manifest_errors(listed, ledger)]
         if (folder / PREDICTIONS).is_dir():
-            size = OPTICAL_SIZE if "full" in ledger.provenance["protocols"] else CROP_SIZE
-            images = _images(folder / PREDICTIONS)
-            errors += _file_errors(folder / PREDICTIONS, images, listed)
-            files = {
-                listing.scene: images[listing.name] for listing in listed if listing.name in images
-            }
-            errors += _pixel_errors(files, ledger, size, workers=workers, quiet=quiet)
-            predictions_card = collect_errors(
-                errors, _predictions_card, folder / PREDICTIONS, ledger
-            )
-            predictions = Predictions(folder / PREDICTIONS, predictions_card or Card(), {}, size)
+            files, unmatched = _images(folder / PREDICTIONS, digests_of(ledger))
+            errors += unmatched
+            errors += _pixel_errors(files, ledger, workers=workers, quiet=quiet)
+            collect_errors(errors, _check_predictions_card, folder / PREDICTIONS, ledger)
     if errors or card is None or ledger is None or run is None:
         raise SubmissionError(f"{folder}: expected the sound parts of an entry", errors)
-    return SentEntry(
-        folder=folder, card=card, ledger=ledger, run=run, predictions=predictions, files=files
-    )
+    return SentEntry(folder=folder, card=card, ledger=ledger, run=run, files=files)
 
 
 def read_sent_ledger(path: Path) -> Ledger:
@@ -102,35 +87,30 @@ def read_sent_ledger(path: Path) -> Ledger:
 # --- Predictions ------------------------------------------------------------------------------
 
 
-def _images(folder: Path) -> dict[str, Path]:
-    """Images of a folder by their name in a manifest."""
-    return {
-        with_small_ending(path.name): path
-        for path in folder.iterdir()
-        if path.is_file() and not is_litter(path.name) and path.name != PREDICTIONS_CARD
-    }
-
-
-def _file_errors(
-    folder: Path, images: Mapping[str, Path], listed: Sequence[Listed]
-) -> Iterator[str]:
-    """Where the images of a folder are not those that the manifest lists."""
-    sizes = {listing.name: listing.bytes for listing in listed}
-    for name in sorted(sizes.keys() | images.keys()):
-        if name not in sizes:
-            yield f"{folder / name}: expected only files that {MANIFEST} lists"
-        elif name not in images:
-            yield f"{folder / name}: expected this file of {MANIFEST}, found none"
-        elif sizes[name] != (size := images[name].stat().st_size):
-            yield f"{folder / name}: expected {sizes[name]} bytes, got {size}"
+def _images(folder: Path, scenes: Mapping[str, str]) -> tuple[dict[str, Path], list[str]]:
+    """Image of each scene of a ledger, and a line for each that is surplus or missing."""
+    images, errors = dict[str, Path](), []
+    for path in sorted(folder.iterdir()):
+        if is_litter(path.name) or path.name == PREDICTIONS_CARD:
+            continue
+        if path.stem in scenes and path.stem not in images:
+            images[path.stem] = path
+        else:
+            errors.append(f"{path}: expected one image of each scene of the ledger alone")
+    errors += [
+        f"{folder / scene}.tif: expected an image of this scene of the ledger, found none"
+        for scene in sorted(scenes.keys() - images.keys())
+    ]
+    return images, errors
 
 
 def _pixel_errors(
-    files: Mapping[str, Path], ledger: Ledger, size: int, *, workers: int | None, quiet: bool
+    files: Mapping[str, Path], ledger: Ledger, *, workers: int | None, quiet: bool
 ) -> list[str]:
     """Images that are not those that the ledger was measured from."""
+    size = OPTICAL_SIZE if "full" in ledger.provenance["protocols"] else CROP_SIZE
     digests = digests_of(ledger)
-    work = [(path, digests[scene], size) for scene, path in files.items() if scene in digests]
+    work = [(path, digests[scene], size) for scene, path in files.items()]
     lines = run_ordered(_image_error, work, workers=workers)
     return [line for line in track(lines, "Decode predictions", len(work), quiet=quiet) if line]
 
@@ -151,8 +131,8 @@ def _image_error(work: tuple[Path, str, int]) -> str:
     return ""
 
 
-def _predictions_card(folder: Path, ledger: Ledger) -> Card:
-    """What ``predictions.toml`` says, which must be what the ledger says."""
+def _check_predictions_card(folder: Path, ledger: Ledger) -> None:
+    """Refuse a ``predictions.toml`` that does not say what the ledger says."""
     path, card, record = folder / PREDICTIONS_CARD, read_card(folder), ledger.provenance
     expected = {"scale": record["scale"], "method": record["method"], "dataset": None}
     optional = ["split", "simulation"]
@@ -173,4 +153,3 @@ def _predictions_card(folder: Path, ledger: Ledger) -> Card:
         )
     if wrong:
         raise SubmissionError(f"{path}: expected what the ledger says", wrong)
-    return card

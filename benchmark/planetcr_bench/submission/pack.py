@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,16 +25,12 @@ from planetcr_bench.report.report import report
 from planetcr_bench.results.files import CARD, LEDGER, RUN
 from planetcr_bench.results.ledger import Ledger, write_ledger
 from planetcr_bench.results.schema import schema_of
-from planetcr_bench.submission.archive import MANIFEST, PREDICTIONS, REPORT, ZIP, is_entry
+from planetcr_bench.submission.archive import PREDICTIONS, REPORT, ZIP, is_entry
 from planetcr_bench.submission.check import CheckConfig, check
-from planetcr_bench.submission.manifest import Listed, list_predictions, write_manifest
 from planetcr_bench.submission.record import NAME_IT, public_run
-from planetcr_bench.submission.staging import MADE, MEASURED, overlap, staged
+from planetcr_bench.submission.staging import MADE, overlap, staged
 from planetcr_bench.utils.folders import IMAGES, ending, image_files
 from planetcr_bench.utils.untrusted import read_json
-
-_STAMP: Final = (1980, 1, 1, 0, 0, 0)
-"""Time of all files in an archive, so that the same entry gives the same bytes."""
 
 
 def pack(
@@ -83,9 +79,12 @@ def pack(
     )  # fmt: skip
     if read_track(dataset.folder, dataset.split) == UNNAMED:  # the board has no such track
         raise SubmissionError(f"{dataset.folder}: {NAME_IT}")
-    with staged(out, is_entry, replace_old=replace_old) as folder:
+    with (
+        staged(out, is_entry, replace_old=replace_old) as folder,
+        _results(results, out) as results_folder,
+    ):
         ledger, run_folder, problems = evaluate(
-            predictions, results or folder / MEASURED, data=data, split=split,
+            predictions, results_folder, data=data, split=split,
             scene_list=scene_list, name=name, workers=workers,
             allow_missing=allow_missing, segmenters=segmenters,
             optical_thickness=optical_thickness, command=command, tables=results is not None,
@@ -93,23 +92,33 @@ def pack(
         )  # fmt: skip
         entry = folder / "entry"
         entry.mkdir()
-        files = _files_of(predictions, ledger)
-        listed = list_predictions(ledger, files)
         run = public_run(read_json(run_folder / RUN, LARGEST_RECORD))
-        _write_entry(entry, entry_card, ledger, run, listed)
+        write_parts(entry, entry_card, ledger, run)
+        page = report(ledger, run, pictures=False)
+        (entry / REPORT).write_text(page, encoding="utf-8")
         if with_predictions:
-            _copy_predictions(predictions, entry / PREDICTIONS, files, listed)
+            _copy_predictions(predictions, entry / PREDICTIONS, ledger)
         (folder / "work").mkdir()
         try:
             check(entry, folder / "work", CheckConfig(workers=workers, quiet=True))
         except SubmissionError as error:
             message = f"{predictions}: expected what the receiving side takes, it would refuse this"
             raise SubmissionError(message, error.problems or [error.message]) from error
-        if out.suffix == ZIP:
-            write_zip(entry, folder / MADE, out.stem)
-        else:
-            entry.rename(folder / MADE)
+        if out.suffix.lower() == ZIP:
+            entry = Path(shutil.make_archive(str(folder / "archive"), "zip", folder, entry.name))
+        entry.rename(folder / MADE)
     return out, ledger, problems
+
+
+@contextmanager
+def _results(given: Path | None, out: Path) -> Iterator[Path]:
+    """The folder of results that is given, or one beside ``out`` until everything is measured."""
+    folder = given or out.with_name(f".{out.name}.measured")
+    try:
+        yield folder
+    finally:
+        if given is None and not any(folder.glob("*/.*.unfinished")):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_out(out: Path, predictions: Path, results: Path | None) -> None:
@@ -122,26 +131,15 @@ def _check_out(out: Path, predictions: Path, results: Path | None) -> None:
         raise UsageError(f"--out: expected a place apart from --results, got {out}")
 
 
-def _files_of(predictions: Path, ledger: Ledger) -> dict[str, Path]:
-    """Scene of the ledger to the file of its prediction."""
-    scenes = set(ledger.frame["scene"].unique())
-    images = [path for path in image_files(predictions) if ending(path) in IMAGES]
-    return {scene: path for path in images if (scene := scene_name(path)) in scenes}
-
-
-def _write_entry(
-    folder: Path, card: EntryCard, ledger: Ledger, run: Mapping[str, Any], listed: Sequence[Listed]
-) -> None:
+def write_parts(folder: Path, card: EntryCard, ledger: Ledger, run: Mapping[str, Any]) -> None:
+    """Write card, ledger and record of a run anew, with nothing else that was in their files."""
     (folder / CARD).write_text(to_toml(card), encoding="utf-8")
-    write_manifest(folder / MANIFEST, listed)
     write_checked_ledger(folder / LEDGER, ledger)
     write_json(folder / RUN, run)
-    page = report(ledger, run, pictures=False)
-    (folder / REPORT).write_text(page, encoding="utf-8")
 
 
 def write_checked_ledger(path: Path, ledger: Ledger) -> None:
-    """Write a ledger anew from its rows and record, with nothing else that was in its file."""
+    """Write a ledger from its rows and record."""
     schema = schema_of(ledger.segmenters, floor=ledger.has_floor, further=ledger.has_further)
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(path, table, ledger.provenance)
@@ -153,22 +151,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _copy_predictions(
-    predictions: Path, target: Path, files: Mapping[str, Path], listed: Sequence[Listed]
-) -> None:
+def _copy_predictions(predictions: Path, target: Path, ledger: Ledger) -> None:
+    """Copy the images of the ledger's scenes, named after them, and the card without its folder."""
     target.mkdir()
-    for listing in listed:
-        shutil.copyfile(files[listing.scene], target / listing.name)
+    scenes = set(ledger.frame["scene"].unique())
+    for path in image_files(predictions):
+        if ending(path) in IMAGES and scene_name(path) in scenes:
+            shutil.copyfile(path, target / f"{scene_name(path)}{ending(path)}")
     write_card(target, read_card(predictions).model_copy(update={"dataset": None}))
-
-
-def write_zip(folder: Path, path: Path, name: str) -> None:
-    """Pack a folder under a name; the same files give the same bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-            member = zipfile.ZipInfo(f"{name}/{file.relative_to(folder).as_posix()}", _STAMP)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member.external_attr = 0o100644 << 16
-            member.file_size = file.stat().st_size
-            with file.open("rb") as source, archive.open(member, "w") as target:
-                shutil.copyfileobj(source, target, 2**20)

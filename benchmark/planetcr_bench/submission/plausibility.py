@@ -5,13 +5,15 @@ Every rule follows by arithmetic from what the columns are; none guesses what is
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from planetcr_bench.constants import OPTICAL_SIZE, THICKNESS
-from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.leaderboard.entries import broken_ledger_rules
+from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import SUMS, segmenter_columns
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.rules import broken_rules
@@ -29,10 +31,14 @@ CELL: Final = ("scene", "land_cover", "region")
 Flags: TypeAlias = "dict[str, pd.Series[bool]]"
 """Rule to the rows that break it."""
 
-_FACTS: Final = [
-    "split", "season", "aoi", "patch", "cloud_cover", "longitude", "latitude", "prediction_sha256",
-]  # fmt: skip
-"""Columns with one value for each scene."""
+_PIXELS: Final = {name: (each.window or OPTICAL_SIZE) ** 2 for name, each in PROTOCOLS.items()}
+"""Pixels of a scene in each protocol."""
+
+_SSIM_PIXELS: Final = {
+    name: ((each.window or OPTICAL_SIZE) - 2 * (5 - each.ssim_padding)) ** 2
+    for name, each in PROTOCOLS.items()
+}
+"""Pixels of a scene at which SSIM is defined."""
 
 _PARTS: Final = [
     "pixels", "absolute_error", "squared_error", "ndvi_error", "ndvi_pixels", "out_of_range",
@@ -47,27 +53,16 @@ def ledger_errors(ledger: Ledger) -> list[str]:
     Args:
         ledger: With known columns and a record without errors.
     """
-    if broken := broken_rules(ledger.frame, ledger.segmenters):
+    frame = ledger.frame
+    if broken := broken_rules(frame, ledger.segmenters):
         return [f"expected {rule}" for rule in broken]  # the rules below take those for granted
-    return [
-        *_row_errors(ledger),
-        *_scene_errors(ledger),
-        *_part_errors(ledger),
-        *_cover_errors(ledger.frame),
-    ]
-
-
-# --- Rows: each rule, and the rows that break it --------------------------------------------
-
-
-def _row_errors(ledger: Ledger) -> list[str]:
-    frame, errors = ledger.frame, []
-    for rules in (_count_rules, _error_rules, _equality_rules, _identity_rules):
-        for rule, broken in rules(ledger).items():
-            if broken.any():
-                first = frame.loc[broken].iloc[0]
+    errors = [f"expected {rule}" for rule in broken_ledger_rules(ledger)]
+    for rules in _RULES:
+        for rule, rows in rules(ledger).items():
+            if rows.any():
+                first = frame.loc[rows].iloc[0]
                 cell = f"{first['protocol']}, {first['land_cover']}, {first['region']}"
-                where = f"{int(broken.sum())} rows, first {first['scene']} ({cell})"
+                where = f"{int(rows.sum())} rows, first {first['scene']} ({cell})"
                 errors.append(f"expected {rule}; broken in {where}")
     return errors
 
@@ -157,70 +152,48 @@ def _identity_rules(ledger: Ledger) -> Flags:
     }
 
 
-# --- Scenes -----------------------------------------------------------------------------------
-
-
-def _scene_errors(ledger: Ledger) -> list[str]:
-    """What is wrong with whole scenes: who they are, and how many pixels they have."""
-    frame, record = ledger.frame, ledger.provenance
-    values = frame.groupby("scene", observed=True)[_FACTS].nunique(dropna=False)
-    errors = _scene_lines("one identity in all its rows", (values > 1).any(axis=1))
-    if len(values) != record["scenes"]:
-        errors.append(f"expected {record['scenes']} scenes by its record, found {len(values)}")
-    odd = set(frame["protocol"].unique()) - record["protocols"].keys()
-    if odd:
-        errors.append(f"expected the protocols of its record, found {', '.join(sorted(odd))} too")
-    for name in record["protocols"]:
-        rows = frame[frame["protocol"] == name]
-        sums = rows.groupby("scene", observed=True)[["pixels", "ssim_pixels"]].sum()
-        sums = sums.reindex(values.index, fill_value=0)
-        pixels, ssim_pixels = _pixels_of(PROTOCOLS[name])
-        for what, broken in (
-            (f"{pixels} pixels", sums["pixels"] != pixels),
-            (f"SSIM at {ssim_pixels} pixels", sums["ssim_pixels"] != ssim_pixels),
-        ):
-            errors += _scene_lines(f"{what} in protocol {name}", broken)
-    return errors
-
-
-def _pixels_of(protocol: Protocol) -> tuple[int, int]:
-    """Pixels of a scene, and those at which SSIM is defined."""
-    side = protocol.window or OPTICAL_SIZE
-    return side**2, (side - 2 * (5 - protocol.ssim_padding)) ** 2
-
-
-def _scene_lines(what: str, broken: pd.Series[Any]) -> list[str]:
-    names = broken.index[broken].tolist()
-    if not names:
-        return []
-    return [f"expected each scene to have {what}; {len(names)} have not, first {names[0]}"]
-
-
-def _part_errors(ledger: Ledger) -> list[str]:
-    """The centre of a scene has no more of anything than all of it."""
-    if "full" not in ledger.provenance["protocols"]:
-        return []
-    frame, keys = ledger.frame, [*CELL, "thickness"]
-    centre, whole = (
-        frame[frame["protocol"] == name].groupby(keys, observed=True)[_PARTS].sum()
-        for name in ("official", "full")
+def _scene_rules(ledger: Ledger) -> Flags:
+    """A scene has one place, all its pixels, and the cloud cover that they give."""
+    frame = ledger.frame
+    protocol = frame["protocol"].astype(str)
+    counts = frame[["pixels", "ssim_pixels"]].assign(
+        cloudy=frame["pixels"].where(frame["region"] == "cloud", 0)
     )
-    above = centre > (1 + ROUNDING) * whole.reindex(centre.index).fillna(0)
-    return [
-        f"expected no more {name} in the centre (official) than in the whole (full); broken in "
-        f"{int(cells.sum())} cells, first {cells.index[cells][0][0]}"
-        for name, cells in above.items()
-        if cells.any()
-    ]
+    sums = counts.groupby([frame["scene"], protocol], observed=True).transform("sum")
+    scenes = frame.groupby("scene", observed=True)
+    places = scenes[["longitude", "latitude"]].transform("nunique", dropna=False)
+    # cloud may lie outside the protocol's window, but no more than there are pixels
+    outside = frame["cloud_cover"] - sums["cloudy"] / OPTICAL_SIZE**2
+    most = 1 - protocol.map(_PIXELS) / OPTICAL_SIZE**2
+    return {
+        "one longitude and latitude of each scene": (places > 1).any(axis=1),
+        f"pixels of each scene: {_listed(_PIXELS)}": sums["pixels"] != protocol.map(_PIXELS),
+        f"SSIM pixels of each scene: {_listed(_SSIM_PIXELS)}": sums["ssim_pixels"]
+        != protocol.map(_SSIM_PIXELS),
+        "the cloud cover that the pixels of a scene under cloud give": ~outside.between(
+            -ROUNDING, most + ROUNDING
+        ),
+    }
 
 
-def _cover_errors(frame: pd.DataFrame) -> list[str]:
-    """Cloud cover is the share of pixels under cloud, be they in the protocol's window or not."""
-    pixels, name = max((_pixels_of(PROTOCOLS[name])[0], name) for name in set(frame["protocol"]))
-    rows = frame[frame["protocol"] == name]
-    covers = rows.groupby("scene", observed=True)["cloud_cover"].first()
-    cloudy = rows["pixels"].where(rows["region"] == "cloud", 0)
-    outside = covers - cloudy.groupby(rows["scene"], observed=True).sum() / OPTICAL_SIZE**2
-    most = 1 - pixels / OPTICAL_SIZE**2
-    off = ~outside.between(-ROUNDING, most + ROUNDING)
-    return _scene_lines("the cloud cover that its pixels under cloud give", off)
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} in protocol {name}" for name, count in counts.items())
+
+
+def _centre_rules(ledger: Ledger) -> Flags:
+    """The centre of a scene has no more of anything than all of it."""
+    frame, keys = ledger.frame, [*CELL, "thickness"]
+    if "full" not in ledger.provenance["protocols"]:
+        return {}
+    centre, whole = (frame[frame["protocol"] == name] for name in ("official", "full"))
+    limits = centre[keys].merge(whole, "left", keys)[_PARTS].fillna(0).set_axis(centre.index)
+    above = (centre[_PARTS] > (1 + ROUNDING) * limits).reindex(frame.index, fill_value=False)
+    return {
+        f"no more {name} in the centre (official) than in the whole (full)": above[name]
+        for name in _PARTS
+    }
+
+
+_RULES: Final = (
+    _count_rules, _error_rules, _equality_rules, _identity_rules, _scene_rules, _centre_rules,
+)  # fmt: skip

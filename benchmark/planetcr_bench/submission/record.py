@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,7 +20,7 @@ from planetcr_bench.leaderboard.ledgers import (
     nested_text_errors,
 )
 from planetcr_bench.utils.untrusted import read_json
-from planetcr_bench.utils.validation import collect_errors, validate
+from planetcr_bench.utils.validation import collect_errors, shown, validate
 
 NAME_IT: Final = (
     'expected a dataset that has a name, got none; write track = "name" into its dataset.toml '
@@ -28,8 +28,8 @@ NAME_IT: Final = (
 )
 
 _SIMULATION: Final = re.compile(
-    r"(sim-v[0-9]{1,3}) (standard|misaligned), seed ([0-9]{1,19}), size "
-    rf"({'|'.join(TEST_SCENES)})"
+    r"(?P<version>sim-v[0-9]{1,3}) (?P<preset>standard|misaligned), seed (?P<seed>[0-9]{1,19}), "
+    rf"size (?P<size>{'|'.join(TEST_SCENES)})"
 )
 
 
@@ -40,55 +40,38 @@ class SentRecord(Record):
 
     @model_validator(mode="after")
     def _check_track(self) -> Self:
-        if errors := list(_track_errors(self)):
-            raise ValueError("; ".join(errors))
+        """Each simulation has a track and a number of test scenes, and so has Planet-CR."""
+        test_scenes = PLANET_CR_TEST_SCENES if self.track == PLANET_CR else None
+        if self.simulation is not None:
+            simulation = _simulation(self.simulation)
+            test_scenes = simulation.test_scenes
+            track = simulation.track + ("" if self.split == "test" else f"-{self.split}")
+            if self.track != track:
+                raise ValueError(f"track: expected {track} by its simulation, got {self.track!r}")
+        elif self.track.startswith("sim-"):
+            raise ValueError(f"track: expected a simulation, or another track than {self.track!r}")
+        elif self.track in (UNNAMED, *(f"{UNNAMED}-{split}" for split in SPLITS)):
+            raise ValueError(f"track: {NAME_IT}")
+        if self.split == "test" and test_scenes not in (None, self.expected_scenes):
+            raise ValueError(
+                f"expected_scenes: expected {test_scenes} in its track, got {self.expected_scenes}"
+            )
         return self
 
 
-def _track_errors(record: SentRecord) -> Iterator[str]:
-    """Each simulation has a track and a number of test scenes of its own, and so has Planet-CR."""
-    track, test_scenes = record.track, None
-    if record.simulation is not None:
-        known = _SIMULATION.fullmatch(record.simulation)
-        if known is None:
-            yield (
-                "simulation: expected its version, preset, seed and size, got "
-                f"{record.simulation[:100]!r}"
-            )
-            return
-        version, preset, seed, size = known.groups()
-        test_scenes = TEST_SCENES[size]
-        expected = Simulation(
-            version=version,
-            preset=preset,
-            seed=int(seed),
-            size=size,
-            test_scenes=test_scenes,
-            train_scenes=0,
-        ).track
-        expected += "" if record.split == "test" else f"-{record.split}"
-        if track != expected:
-            yield f"track: expected {expected} by its simulation, got {track!r}"
-    elif track.startswith("sim-"):
-        yield f"track: expected a simulation, or another track than {track!r}"
-    elif track in (UNNAMED, *(f"{UNNAMED}-{split}" for split in SPLITS)):
-        yield f"track: {NAME_IT}"
-    elif track == PLANET_CR:
-        test_scenes = PLANET_CR_TEST_SCENES
-    if record.split == "test" and test_scenes not in (None, record.expected_scenes):
-        yield f"expected_scenes: expected {test_scenes} in its track, got {record.expected_scenes}"
+def _simulation(identity: str) -> Simulation:
+    known = _SIMULATION.fullmatch(identity)
+    if known is None:
+        expected = "its version, preset, seed and size"
+        raise ValueError(f"simulation: expected {expected}, got {shown(identity)}")
+    facts = {**known.groupdict(), "seed": int(known["seed"]), "train_scenes": 0}
+    return Simulation.model_validate({**facts, "test_scenes": TEST_SCENES[known["size"]]})
 
 
-class SentRun(SentRecord, RunFacts):
-    """What ``run.json`` of an entry says."""
+class SentFacts(RunFacts):
+    """What ``run.json`` of an entry adds to the record of its ledger: known keys."""
 
     model_config = ConfigDict(extra="forbid", title="the record of the ledger's run")
-
-    @model_validator(mode="after")
-    def _check_problems(self) -> Self:
-        if self.complete and self.problems:
-            raise ValueError("problems: expected none of a complete run")
-        return self
 
 
 def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,15 +85,12 @@ def read_sent_run(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         SubmissionError: Lists everything that is wrong with it.
     """
     run = read_json(path, LARGEST_RECORD, error=SubmissionError)
-    facts = {key: run[key] for key in RunFacts.model_fields if key in run}
-    shared = {  # of a required key that is missing, the model below says so
-        key: record.get(key)
-        for key, field in Record.model_fields.items()
-        if key in run or (key in record and not field.is_required())
-    }
-    lines = [*differing_keys(run, shared), *nested_text_errors(facts, depth=3)]
+    facts = {key: value for key, value in run.items() if key not in record}
+    lines = [*differing_keys(run, record), *nested_text_errors(facts, depth=3)]
+    if record["complete"] and facts.get("problems"):
+        lines.append("problems: expected none of a complete run")
     errors = [f"{path}: {line}" for line in lines]
-    collect_errors(errors, validate, SentRun, run, str(path), error=SubmissionError)
+    collect_errors(errors, validate, SentFacts, facts, str(path), error=SubmissionError)
     if errors:
         raise SubmissionError(f"{path}: expected the record of the ledger's run", errors)
     return run

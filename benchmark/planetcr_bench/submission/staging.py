@@ -13,14 +13,10 @@ from typing import Final
 
 from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.results.files import CARD, LEDGER
-from planetcr_bench.submission.archive import MANIFEST
 from planetcr_bench.utils.files import exclusive_lock
 
 MADE: Final = "made"
 """Name of what takes the place of ``out``."""
-
-MEASURED: Final = "measured"
-"""Name of a folder of results; an evaluation that was interrupted there is resumed next time."""
 
 _OLD: Final = "old"
 """Name of what is replaced, for as long as nothing is in its place."""
@@ -34,13 +30,13 @@ def overlap(path: Path, other: Path) -> bool:
 
 @contextmanager
 def staged(out: Path, may_replace: Callable[[Path], bool], *, replace_old: bool) -> Iterator[Path]:
-    """A folder beside ``out`` that one process has: ``made`` in it takes its place at the end.
+    """An empty folder beside ``out``: what is ``made`` in it takes its place at the end, whole.
 
     What a killed process has left there is put back or deleted first. If it was killed after the
     move, the same is made again, and nothing is replaced.
 
     Args:
-        out: What will be written, whole.
+        out: What will be written.
         may_replace: Whether nothing else is lost with what is there.
         replace_old: Replace what is there.
 
@@ -49,45 +45,40 @@ def staged(out: Path, may_replace: Callable[[Path], bool], *, replace_old: bool)
         UsageError: What is to be replaced is a link, or holds anything that would be lost.
         BenchError: Another process writes there.
     """
-    folder = out.with_name(f".{out.name}.entry.unfinished")
-    if folder.is_symlink():
-        raise UsageError(f"{folder}: expected no link there, what is unfinished goes there")
-    may_be_done = folder.exists() and out.exists() and not replace_old
+    unfinished = out.with_name(f".{out.name}.entry.unfinished")
+    if unfinished.is_symlink():
+        raise UsageError(f"{unfinished}: expected no link there, what is unfinished goes there")
+    may_be_done = unfinished.exists() and out.exists() and not replace_old
     if not may_be_done:
         _refuse_old(out, may_replace, replace_old=replace_old)  # before anything is made
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(folder / "lock", f"{out}: another process writes there; wait for it"):
-        done = False
+    work = unfinished / "work"
+    unfinished.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(unfinished / "lock", f"{out}: another process writes there; wait for it"):
+        _restore(work, out)
+        work.mkdir()
         try:
-            _clear(folder, out)
-            yield folder
-            if not (may_be_done and may_replace(out) and _sums(out) == _sums(folder / MADE)):
+            yield work
+            if not (may_be_done and may_replace(out) and _sums(out) == _sums(work / MADE)):
                 # something may have been put there in the meantime
                 _refuse_old(out, may_replace, replace_old=replace_old)
                 if out.exists():
-                    out.rename(folder / _OLD)
-                (folder / MADE).rename(out)
-            done = True
+                    out.rename(work / _OLD)
+                (work / MADE).rename(out)
         finally:
-            _clear(folder, out)
-            if done or not any((folder / MEASURED).glob("*/.*.unfinished")):
-                shutil.rmtree(folder, ignore_errors=True)
+            _restore(work, out)
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _clear(folder: Path, out: Path) -> None:
-    """Put back what was moved out of the way for nothing; delete all but what was measured."""
-    if (folder / _OLD).exists() and not out.exists():
-        (folder / _OLD).rename(out)
-    for path in folder.iterdir():
-        if path.is_dir() and path.name != MEASURED:
-            shutil.rmtree(path)
-        elif not path.is_dir() and path.name != "lock":
-            path.unlink()
+def _restore(work: Path, out: Path) -> None:
+    """Put back what was moved out of the way for nothing, and delete the rest."""
+    if (work / _OLD).exists() and not out.exists():
+        (work / _OLD).rename(out)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _sums(path: Path) -> dict[str, int]:
-    """Check sums of the card, ledger and manifest of an entry or run."""
-    names = (CARD, LEDGER, MANIFEST)
+    """Check sums of the card and ledger of an entry or run."""
+    names = (CARD, LEDGER)
     if path.is_dir():
         files = [path / name for name in names if (path / name).is_file()]
         return {file.name: zlib.crc32(file.read_bytes()) for file in files}

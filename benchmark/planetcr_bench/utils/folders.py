@@ -68,12 +68,6 @@ def ending(path: str | PurePath) -> str:
     return PurePath(path).suffix.lower()
 
 
-def with_small_ending(name: str) -> str:
-    """A file's name with its extension in lower case."""
-    end = PurePath(name).suffix
-    return f"{name.removesuffix(end)}{end.lower()}"
-
-
 def other_spelling(path: Path) -> Path | None:
     """Find the file of a path under another spelling: ``.NPY``, or ``.TIFF`` for ``.tif``."""
     endings = IMAGES[:2] if path.suffix in IMAGES[:2] else (path.suffix,)

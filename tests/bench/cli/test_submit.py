@@ -139,8 +139,8 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
     assert done.stdout.endswith("\nREMOVED: gone\n\n3 new or changed entries\n")
     assert "REPLACES" not in done.stdout
     assert "copy (sim-v1-tiny): sound, claimed; 10 of 10 scenes" in done.stdout
-    assert "10 scenes, drawn with seed" in done.stdout
-    assert "run.json: name: expected this key, found none" in done.stderr
+    assert "all 10 scenes were compared with the dataset's input" in done.stdout
+    assert "run.json: name: expected 'copy' as in the ledger, got None" in done.stderr
     assert f"{new / 'submissions/link'}: expected the folder of an entry" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "evil").exists()
@@ -156,8 +156,8 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
 
 
 def test_the_example_is_a_whole_sound_entry(tmp_path: Path) -> None:
-    found = check(SUBMISSIONS / "example", tmp_path, CheckConfig(workers=0, quiet=True))
-    record = found.ledger.provenance
+    result = check(SUBMISSIONS / "example", tmp_path, CheckConfig(workers=0, quiet=True))
+    record = result.ledger.provenance
     assert (record["track"], record["scenes"], record["complete"]) == ("sim-v1-demo", 108, True)
     for path in (SUBMISSIONS / "example").iterdir():
         assert path.stat().st_size < 1_000_000
@@ -174,5 +174,5 @@ def test_the_example_is_made_again_by_its_command(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-m", "planetcr_bench", *words], cwd=tmp_path, check=True)
     ours, made = (read_ledger(root / "submissions/example") for root in (ROOT, tmp_path))
     sums = ["absolute_error", "squared_error", "angle_deg", "ssim", "cloudy_clear"]
-    ours, made = (one.frame.groupby("protocol")[sums].sum() for one in (ours, made))
+    ours, made = (ledger.frame.groupby("protocol")[sums].sum() for ledger in (ours, made))
     assert (abs(ours - made) <= 1e-4 * abs(ours)).all(axis=None)

@@ -37,7 +37,7 @@ def checked(entry: Path, work: Path, **config: object) -> CheckResult:
 
 
 @pytest.fixture(scope="module")
-def found(entry: Path) -> CheckResult:
+def result(entry: Path) -> CheckResult:
     return checked(entry, entry.parent / "work")
 
 
@@ -49,14 +49,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_an_accepted_entry_is_a_run_of_the_board(found: CheckResult, tmp_path: Path) -> None:
-    out = accept(found, tmp_path / "board")
+def test_an_accepted_entry_is_a_run_of_the_board(result: CheckResult, tmp_path: Path) -> None:
+    out = accept(result, tmp_path / "board")
     assert out == tmp_path / "board/fake/mine"
     (entry,), problems = read_entries(tmp_path / "board")
     assert not problems
-    assert (entry.status, entry.card) == ("claimed", found.card)
-    assert entry.ledger.frame.equals(found.ledger.frame)
-    assert json.loads((out / "status.json").read_text())["checked"] == found.checked
+    assert (entry.status, entry.card) == ("claimed", result.card)
+    assert entry.ledger.frame.equals(result.ledger.frame)
+    assert json.loads((out / "status.json").read_text())["checked"] == result.checked
 
 
 def test_of_what_was_sent_only_what_was_checked_remains(entry: Path, tmp_path: Path) -> None:
@@ -83,65 +83,64 @@ def test_pictures_of_a_sent_entry_are_not_taken_unless_drawn_here(
     assert read_entries(tmp_path / "board")[0][0].status == "verified"
 
 
-def test_a_run_of_the_same_name_is_not_replaced_unasked(found: CheckResult, tmp_path: Path) -> None:
-    out = accept(found, tmp_path / "board")
+def test_a_run_of_the_same_name_is_not_replaced_unasked(
+    result: CheckResult, tmp_path: Path
+) -> None:
+    out = accept(result, tmp_path / "board")
     before = contents(tmp_path / "board")
     with pytest.raises(SubmissionError, match="--replace"):
-        accept(found, tmp_path / "board")
+        accept(result, tmp_path / "board")
     assert contents(tmp_path / "board") == before
     out.with_name(".mine.entry.unfinished").mkdir()  # killed when all was in its place
     with pytest.raises(SubmissionError, match="--replace"):
-        accept(other(found), tmp_path / "board")
+        accept(other(result), tmp_path / "board")
     out.with_name(".mine.entry.unfinished").mkdir()
-    assert accept(found, tmp_path / "board") == out
+    assert accept(result, tmp_path / "board") == out
     assert contents(tmp_path / "board") == before
 
 
-def other(found: CheckResult) -> CheckResult:
-    return replace(found, card=found.card.model_copy(update={"notes": "of another card"}))
+def other(result: CheckResult) -> CheckResult:
+    return replace(result, card=result.card.model_copy(update={"notes": "of another card"}))
 
 
 def test_a_run_of_the_same_name_is_found_wherever_it_lies(
-    found: CheckResult, tmp_path: Path
+    result: CheckResult, tmp_path: Path
 ) -> None:
     """Two runs of one name are both left out by the board: nobody takes a run off it by a name."""
-    first = accept(found, tmp_path / "board")
+    first = accept(result, tmp_path / "board")
     deep = tmp_path / "board/more/fake/other-folder"
     deep.parent.mkdir(parents=True)
     first.rename(deep)
     with pytest.raises(SubmissionError, match="other-folder"):
-        accept(other(found), tmp_path / "board")
-    assert accept(found, tmp_path / "board", replace_old=True) == deep
+        accept(other(result), tmp_path / "board")
+    assert accept(result, tmp_path / "board", replace_old=True) == deep
     entries, problems = read_entries(tmp_path / "board")
     assert ([entry.folder for entry in entries], problems) == (["more/fake/other-folder"], [])
     shutil.copytree(deep, tmp_path / "board/again")
     with pytest.raises(SubmissionError, match="found several"):
-        accept(found, tmp_path / "board", replace_old=True)
+        accept(result, tmp_path / "board", replace_old=True)
 
 
-def test_what_lies_beside_a_run_is_not_lost_with_it(found: CheckResult, tmp_path: Path) -> None:
-    out = accept(found, tmp_path / "board")
+def test_what_lies_beside_a_run_is_not_lost_with_it(result: CheckResult, tmp_path: Path) -> None:
+    out = accept(result, tmp_path / "board")
     (out / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="found more"):
-        accept(found, tmp_path / "board", replace_old=True)
+        accept(result, tmp_path / "board", replace_old=True)
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_only_the_run_itself_is_replaced(found: CheckResult, tmp_path: Path) -> None:
-    out = accept(found, tmp_path / "board")
+def test_only_the_run_itself_is_replaced(result: CheckResult, tmp_path: Path) -> None:
+    out = accept(result, tmp_path / "board")
     run = out / "run.json"
     run.write_text(run.read_text().replace('"mine"', '"other"'))
     with pytest.raises(UsageError, match="found more"):
-        accept(found, tmp_path / "board", replace_old=True)
-    shutil.rmtree(out)
-    out.mkdir()
-    accept(found, tmp_path / "board", replace_old=True)
+        accept(result, tmp_path / "board", replace_old=True)
 
 
 def test_a_run_is_no_folder_of_runs(
-    found: CheckResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: CheckResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = accept(found, tmp_path / "board")
+    run = accept(result, tmp_path / "board")
     other = run.rename(run.with_name("other"))
     (other / "ledger.parquet").unlink()
     monkeypatch.chdir(other)
@@ -161,10 +160,10 @@ def test_an_entry_is_accepted_apart_from_itself(entry: Path, tmp_path: Path) -> 
 
 
 def test_a_status_does_not_outlive_its_ledger(
-    found: CheckResult, entry: Path, data: Path, tmp_path: Path
+    result: CheckResult, entry: Path, data: Path, tmp_path: Path
 ) -> None:
     """Whoever evaluates other predictions into an accepted run does not inherit its status."""
-    out = accept(replace(found, status="verified"), tmp_path / "board")
+    out = accept(replace(result, status="verified"), tmp_path / "board")
     options = {"data": data, "name": "mine", "quiet": True, "workers": 0}
     evaluate(entry.parent / "mine", tmp_path / "board", **options)
     assert read_entries(tmp_path / "board")[0][0].status == "verified"  # the very same ledger
@@ -178,9 +177,9 @@ def test_a_status_does_not_outlive_its_ledger(
 
 
 def test_what_stops_half_way_leaves_the_old_run(
-    found: CheckResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: CheckResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = accept(found, tmp_path / "board")
+    out = accept(result, tmp_path / "board")
     before = contents(tmp_path / "board")
 
     def stop(*_: object) -> None:
@@ -193,10 +192,10 @@ def test_what_stops_half_way_leaves_the_old_run(
         with monkeypatch.context() as patch:
             patch.setattr(step, stop)
             with pytest.raises(OSError, match="no space"):
-                accept(found, tmp_path / "board", replace_old=True)
+                accept(result, tmp_path / "board", replace_old=True)
         assert contents(tmp_path / "board") == before
     staged = out.with_name(".mine.entry.unfinished")  # killed between the two moves
-    staged.mkdir()
-    out.rename(staged / "old")
-    accept(found, tmp_path / "board", replace_old=True)
+    (staged / "work").mkdir(parents=True)
+    out.rename(staged / "work/old")
+    accept(result, tmp_path / "board", replace_old=True)
     assert contents(tmp_path / "board").keys() == before.keys()

@@ -73,16 +73,15 @@ def first_image(entry: Path) -> Path:
 
 
 def first_digest(entry: Path) -> str:
-    return json.loads((entry / "manifest.json").read_text())["files"][0]["sha256"]
+    return str(read_ledger(entry).frame["prediction_sha256"].iloc[0])
 
 
-def rewrite(entry: Path, change: Callable[[Ledger], object], *, listed: bool = False) -> None:
-    """Change a ledger as a forger would: with the record, and the manifest, made to match.
+def rewrite(entry: Path, change: Callable[[Ledger], object]) -> None:
+    """Change a ledger as a forger would: with the record made to match.
 
     Args:
         entry: Folder.
         change: Alters rows and record, or returns other rows.
-        listed: Make the manifest match.
     """
     ledger = read_ledger(entry)
     ledger = Ledger(
@@ -94,34 +93,6 @@ def rewrite(entry: Path, change: Callable[[Ledger], object], *, listed: bool = F
     write_ledger(entry / "ledger.parquet", table, ledger.provenance)
     run = json.loads((entry / "run.json").read_text())
     (entry / "run.json").write_text(json.dumps({**run, **ledger.provenance}))
-    if listed:
-        digests = frame.groupby("scene")["prediction_sha256"].first()
-        edit(
-            entry / "manifest.json",
-            lambda manifest: manifest.update(
-                files=[
-                    {"scene": scene, "name": f"{scene}.tif", "bytes": 9, "sha256": digest}
-                    for scene, digest in digests.items()
-                ]
-            ),
-        )
-
-
-def edit(path: Path, change: Callable[[dict], object]) -> None:
-    value = json.loads(path.read_text())
-    change(value)
-    path.write_text(json.dumps(value))
-
-
-def relist(entry: Path, path: Path) -> None:
-    """List a file that was exchanged with its new size, and the name it has now."""
-
-    def change(manifest: dict) -> None:
-        for one in manifest["files"]:
-            if one["scene"] == path.stem:
-                one.update(name=path.name, bytes=path.stat().st_size)
-
-    edit(entry / "manifest.json", change)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -135,37 +106,37 @@ def test_an_honest_entry_is_sound_and_only_read(packed: Path, tmp_path: Path) ->
     before = tree(packed)
     work = tmp_path / "work"
     work.mkdir()
-    found = check(packed, work, CheckConfig(workers=0, quiet=True))
-    assert (found.status, found.card.method) == ("claimed", "mean-fill")
-    assert "predictions of 10 scenes" in found.checked[0]
-    assert "not compared with the dataset" in found.checked[1]
-    assert found.ledger.frame.equals(read_ledger(packed).frame)
+    result = check(packed, work, CheckConfig(workers=0, quiet=True))
+    assert (result.status, result.card.method) == ("claimed", "mean-fill")
+    assert "predictions of 10 scenes" in result.checked[0]
+    assert "not compared with the dataset" in result.checked[1]
+    assert result.ledger.frame.equals(read_ledger(packed).frame)
     assert tree(packed) == before
 
 
 def test_predictions_need_not_be_sent(entry: Path, simulated: Path) -> None:
     shutil.rmtree(entry / "predictions")
-    found = checked(entry, data=simulated, sample=None)
-    assert found.status == "claimed"
-    assert "no predictions were sent" in found.checked[0]
-    assert "10 scenes, drawn with seed 0, were compared with the dataset's input" in found.checked
+    result = checked(entry, data=simulated, sample=None)
+    assert result.status == "claimed"
+    assert "no predictions were sent" in result.checked[0]
+    assert "all 10 scenes were compared with the dataset's input" in result.checked
 
 
 def test_a_seeded_sample_is_measured_again(entry: Path, simulated: Path) -> None:
-    found = checked(entry, data=simulated, sample=3, seed=7)
-    assert found.status == "claimed"
-    assert "3 scenes, drawn with seed 7, were measured again from the predictions" in found.checked
+    result = checked(entry, data=simulated, sample=3, seed=7)
+    assert result.status == "claimed"
+    assert "3 scenes, drawn with seed 7, were measured again from the predictions" in result.checked
 
 
 def test_measuring_all_again_verifies_and_gives_the_boards_own_ledger(
     entry: Path, simulated: Path
 ) -> None:
     command = ["planetcr-bench", "submit", "check", str(entry)]
-    found = checked(entry, data=simulated, sample=None, command=command)
-    assert found.status == "verified"
-    assert found.samples.startswith(b"\xff\xd8\xff")
-    assert found.run["command"] == "planetcr-bench submit check sent"
-    assert found.ledger.frame.equals(read_ledger(entry).frame)
+    result = checked(entry, data=simulated, sample=None, command=command)
+    assert result.status == "verified"
+    assert result.samples.startswith(b"\xff\xd8\xff")
+    assert result.run["command"] == "planetcr-bench submit check sent"
+    assert result.ledger.frame.equals(read_ledger(entry).frame)
 
 
 def test_an_incomplete_entry_passes_as_incomplete(
@@ -195,8 +166,8 @@ def test_a_centre_crop_passes(simulated: Path, packed: Path, tmp_path: Path) -> 
         crops, CARD, tmp_path / "e.zip", results=tmp_path / "results", data=simulated,
         with_predictions=True, workers=0, quiet=True,
     )  # fmt: skip
-    found = checked(out, data=simulated, sample=3)
-    assert list(found.ledger.provenance["protocols"]) == ["official"]
+    result = checked(out, data=simulated, sample=3)
+    assert list(result.ledger.provenance["protocols"]) == ["official"]
     assert checked(out, data=simulated, sample=None).status == "verified"
 
 
@@ -209,9 +180,9 @@ def test_a_segmenter_that_is_at_hand_is_asked_again(
         packed / "predictions", CARD, tmp_path / "e", results=tmp_path / "r", name="segmented",
         with_predictions=True, **options,
     )  # fmt: skip
-    asked = f"segmenter {segmenter.name} was not run again; give it with --segmenter"
-    assert asked in checked(out, data=simulated, sample=2).checked
-    assert asked not in checked(out, data=simulated, sample=2, segmenters=[segmenter]).checked
+    not_run = f"segmenter {segmenter.name} was not run again; give it with --segmenter"
+    assert not_run in checked(out, data=simulated, sample=2).checked
+    assert not_run not in checked(out, data=simulated, sample=2, segmenters=[segmenter]).checked
     column = f"segmenter_{segmenter.key}_prediction_"
 
     def swap(ledger: Ledger) -> None:
@@ -233,16 +204,16 @@ def test_a_segmenter_that_is_at_hand_is_asked_again(
 
 def test_runs_on_the_board_are_witnesses_of_the_input(packed: Path, entry: Path) -> None:
     results = packed.parent / "results"
-    told = "\n".join(checked(entry, results=results).checked)
-    assert f"no other run in {results} is on its dataset" in told  # no witness of itself
+    lines = "\n".join(checked(entry, results=results).checked)
+    assert f"no other run in {results} is on its dataset" in lines  # no witness of itself
     rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
-    held = f"its input was compared with {results / 'sim-v1-tiny/honest'}"
-    assert held in checked(entry, results=results).checked
+    compared = f"its input was compared with {results / 'sim-v1-tiny/honest'}"
+    assert compared in checked(entry, results=results).checked
     rewrite(entry, lambda ledger: ledger.provenance.update(name="honest"))
-    one = first_digest(entry)
-    rewrite(entry, lambda ledger: ledger.frame.replace({one: "0" * 64}, inplace=False), listed=True)
+    digest = first_digest(entry)
+    rewrite(entry, lambda ledger: ledger.frame.replace({digest: "0" * 64}, inplace=False))
     shutil.rmtree(entry / "predictions")
-    assert held in checked(entry, results=results).checked  # a name does not choose its witness
+    assert compared in checked(entry, results=results).checked  # a name does not choose its witness
 
 
 # --- Files ------------------------------------------------------------------------------------
@@ -278,14 +249,13 @@ def without_input_window(entry: Path) -> None:
 
 
 def swapped_file(entry: Path) -> None:
-    one, other, *_ = sorted((entry / "predictions").glob("*.tif"))
-    shutil.copyfile(one, other)
-    relist(entry, other)
+    first, second, *_ = sorted((entry / "predictions").glob("*.tif"))
+    shutil.copyfile(first, second)
 
 
-def turned_bytes(entry: Path) -> None:
-    with first_image(entry).open("ab") as file:
-        file.write(b"\0")
+def second_image(entry: Path) -> None:
+    image = first_image(entry)
+    shutil.copyfile(image, image.with_suffix(".npy"))
 
 
 @pytest.mark.parametrize(
@@ -293,14 +263,13 @@ def turned_bytes(entry: Path) -> None:
     [
         (remove("card.toml"), "card.toml: expected this file, found none"),
         (remove("ledger.parquet"), "ledger.parquet: expected this file, found none"),
-        (remove("manifest.json"), "manifest.json: expected this file, found none"),
         (remove("run.json"), "run.json: expected this file, found none"),
         (put("notes.md", b"x"), "'notes.md': expected only"),
         (put("ledger.parquet", b"PAR1 no"), "ledger.parquet: expected a ledger"),
         (put("run.json", b"[" * 100_000), "run.json: expected JSON"),
-        (put("run.json", b"{}"), "run.json: name: expected this key, found none"),
+        (put("run.json", b"{}"), "run.json: name: expected 'honest' as in the ledger, got None"),
         (without_input_window, "input_window: expected 'whole' as in the ledger, got None"),
-        (put("manifest.json", b"[]"), "manifest.json: expected an object"),
+        (put("run.json", b"[]"), "run.json: expected an object"),
         (put("card.toml", b"a = " + b"[" * 50_000), "card.toml: expected at most 50 levels"),
         (put("card.toml", b"a = \xff\xfe"), "card.toml: expected text in UTF-8"),
         (card_with(methud="x"), "did you mean 'method'?"),
@@ -308,10 +277,16 @@ def turned_bytes(entry: Path) -> None:
         (card_with(code="javascript:alert(1)"), "code: expected an address"),
         (card_with(method='x" onclick="y'), "method: expected letters"),
         (card_with(authors=["A\x1b[31m"]), "authors[0]: expected no control characters"),
-        (put("predictions/evil_1_p_1.npy", b"x"), "evil_1_p_1.npy: expected only files that"),
-        (lambda entry: first_image(entry).unlink(), "expected this file of manifest.json"),
+        (
+            put("predictions/evil_1_p_1.npy", b"x"),
+            "evil_1_p_1.npy: expected one image of each scene",
+        ),
+        (
+            lambda entry: first_image(entry).unlink(),
+            ".tif: expected an image of this scene of the ledger, found none",
+        ),
         (swapped_file, "expected pixels of SHA-256"),
-        (turned_bytes, "bytes, got"),
+        (second_image, ".tif: expected one image of each scene of the ledger alone"),
         (put("predictions/predictions.toml", b'method = "mean-fill"\ndataset = "/etc"'), "dataset"),
         (put("predictions/predictions.toml", b'method = "x"'), "expected method = 'mean-fill'"),
         (put("predictions/predictions.toml", b"scale = 1.0"), "expected scale = None"),
@@ -330,14 +305,15 @@ def test_a_file_that_is_not_as_it_must_be_is_named(
 
 def test_everything_that_is_wrong_is_listed_at_once(entry: Path, simulated: Path) -> None:
     card_with(licence="<b>", colour="red")(entry)
-    edit(entry / "run.json", lambda run: run.update(surprise=1, device="<i>"))
-    edit(entry / "manifest.json", lambda manifest: manifest["files"].pop())
+    run = json.loads((entry / "run.json").read_text())
+    (entry / "run.json").write_text(json.dumps({**run, "surprise": 1, "device": "<i>"}))
     swapped_file(entry)
+    first_image(entry).rename(entry / "predictions/fall_0_p_0.tif")
     lines = refusal(entry, data=simulated)
     for reason in (
         "unknown key 'colour'", "licence: expected plain text", "unknown key 'surprise'",
-        "device: expected plain text", "1 scenes are in the ledger alone", "SHA-256",
-        "expected only files that manifest.json lists",
+        "device: expected plain text", "SHA-256", "expected an image of this scene",
+        "fall_0_p_0.tif: expected one image of each scene",
     ):  # fmt: skip
         assert reason in lines, reason
 
@@ -409,7 +385,6 @@ def test_an_image_that_is_an_attack_is_refused_by_its_header(
     image.unlink()
     image = image.with_suffix(ending)
     write(image)
-    relist(entry, image)
     assert f"predictions/{image.name}: " in refusal(entry)
     assert reason in refusal(entry)
     assert not (tmp_path / "pickle-was-opened").exists()
@@ -488,7 +463,7 @@ def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path) -> 
         return ledger.frame[ledger.frame["scene"].isin(half)]
 
     shutil.rmtree(entry / "predictions")
-    rewrite(entry, change, listed=True)
+    rewrite(entry, change)
     assert "expected_scenes: expected 10 in its track, got 5" in refusal(entry)
     rewrite(entry, lambda ledger: ledger.provenance.update(track="mine", simulation=None))
     assert checked(entry).run["complete"]
@@ -498,31 +473,30 @@ def test_easy_scenes_alone_are_no_complete_run(entry: Path, simulated: Path) -> 
 def test_predictions_of_another_run_are_named(packed: Path, entry: Path) -> None:
     rewrite(entry, lambda ledger: ledger.provenance.update(name="mine"))
     results = packed.parent / "results"
-    told = f"of its 10 predictions are those of {results / 'sim-v1-tiny/honest'}"
-    assert f"10 {told}" in checked(entry, results=results).checked
-    one = first_digest(entry)
-    rewrite(entry, lambda ledger: ledger.frame.replace({one: "0" * 64}, inplace=False), listed=True)
+    shared = f"of its 10 predictions are those of {results / 'sim-v1-tiny/honest'}"
+    assert f"10 {shared}" in checked(entry, results=results).checked
+    digest = first_digest(entry)
+    rewrite(entry, lambda ledger: ledger.frame.replace({digest: "0" * 64}, inplace=False))
     shutil.rmtree(entry / "predictions")
-    assert f"9 {told}" in checked(entry, results=results).checked
+    assert f"9 {shared}" in checked(entry, results=results).checked
 
 
 def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Path) -> None:
     shutil.rmtree(entry / "predictions")
     other = {"track": "mine", "simulation": None, "fingerprint": "1" * 64}
     rewrite(entry, lambda ledger: ledger.provenance.update(other))
-    accept(replace(checked(entry), status="verified"), tmp_path / "board")
+    honest = accept(replace(checked(entry), status="verified"), tmp_path / "board")
     forged = {"name": "forged", "fingerprint": "0" * 64}
     rewrite(entry, lambda ledger: ledger.provenance.update(forged))
-    assert checked(entry).status == "claimed"
-    lines = refusal(entry, results=tmp_path / "board")
-    assert "fingerprint: expected 111111111111… of " in lines
-    (claimed,) = (tmp_path / "board").glob("*/*/status.json")
-    claimed.unlink()
-    told = checked(entry, results=tmp_path / "board").checked
-    assert (
-        f"its input was not compared: no other run in {tmp_path / 'board'} is on its dataset"
-        in told
-    )
+    claimed = accept(checked(entry), tmp_path / "board")  # without a look at the others
+    for name in ("forged", "another"):
+        rewrite(entry, lambda ledger, name=name: ledger.provenance.update(name=name))
+        lines = refusal(entry, results=tmp_path / "board")
+        assert f"fingerprint: expected 111111111111… of {honest}, verified" in lines
+    shutil.rmtree(claimed)
+    (honest / "status.json").unlink()  # then it is claimed itself
+    lines = "\n".join(checked(entry, results=tmp_path / "board").checked)
+    assert f"no other run in {tmp_path / 'board'} is on its dataset" in lines
 
 
 def test_a_verified_run_is_a_witness_of_its_own_predictions(entry: Path, tmp_path: Path) -> None:
@@ -552,7 +526,7 @@ def test_sums_of_images_that_the_board_has_measured_are_never_others(
     for name in ("a", "b", "c"):
         rewrite(entry, lambda ledger, name=name: ledger.provenance.update(name=name))
         fresh = {digest: name + digest[1:] for digest in known}
-        rewrite(entry, lambda ledger, fresh=fresh: ledger.frame.replace(fresh), listed=True)
+        rewrite(entry, lambda ledger, fresh=fresh: ledger.frame.replace(fresh))
         accept(replace(checked(entry), status="verified"), board)
         known = list(fresh.values())
     accept(replace(checked(honest), status="verified"), board)
@@ -570,10 +544,10 @@ def test_sums_of_images_that_the_board_has_measured_are_never_others(
 
     assert checked(honest, results=board).status == "claimed"
     what = "honest, verified, of the same images (--sample all overrules it): ssim: "
-    rewrite(honest, better, listed=True)
+    rewrite(honest, better)
     assert checked(honest).status == "claimed"
     assert what in refusal(honest, results=board)
-    rewrite(honest, fewer, listed=True)
+    rewrite(honest, fewer)
     assert checked(honest).status == "claimed"
     assert what in refusal(honest, results=board)
 
@@ -611,7 +585,7 @@ def test_scenes_that_the_dataset_has_not_are_named(
         frame.loc[rows, ["scene", "aoi", "patch"]] = new, new.partition("_p_")[0], 1
 
     shutil.rmtree(entry / "predictions")
-    rewrite(entry, change, listed=True)
+    rewrite(entry, change)
     assert "1 scenes are not in the dataset, first" in refusal(entry, data=simulated)
     rewrite(entry, lambda ledger: ledger.provenance.update(name="other"))
     lines = refusal(entry, results=packed.parent / "results")

@@ -35,11 +35,11 @@ TIPPING = COUNTS[1:]
 
 
 def test_what_follows_from_the_dataset_is_the_same_in_all_runs() -> None:
-    one, other = (read_ledger(RUNS / name) for name in ("mean-fill", "align_cr-narrow"))
-    columns = segmenter_counts(one.segmenters, of_input=True)
-    assert len(columns) == 36 * len(one.segmenters) > 0
-    assert differing(one, other, [*OF_THE_INPUT, *columns]) == []
-    assert differing(one, other, ["squared_error", *columns, "ssim"]) != []
+    first, second = (read_ledger(RUNS / name) for name in ("mean-fill", "align_cr-narrow"))
+    columns = segmenter_counts(first.segmenters, of_input=True)
+    assert len(columns) == 36 * len(first.segmenters) > 0
+    assert differing(first, second, [*OF_THE_INPUT, *columns]) == []
+    assert differing(first, second, ["squared_error", *columns, "ssim"]) != []
 
 
 def test_a_drift_of_every_sum_and_some_tipped_pixels_are_let_pass(ledger: Ledger) -> None:
@@ -55,7 +55,7 @@ def test_a_sum_beyond_the_drift_is_named_and_nothing_else(ledger: Ledger, column
     far = tampered(ledger, FULL, **{column: times(1 + 4 * DRIFT)})
     (line,) = differing(far, ledger, list(SUMS))
     expected, got = (
-        one.frame.loc[rows_of(one.frame, FULL), column].item() for one in (ledger, far)
+        each.frame.loc[rows_of(each.frame, FULL), column].item() for each in (ledger, far)
     )
     place = "fall_663_p_56 (full, agriculture, cloud)"
     assert line == (

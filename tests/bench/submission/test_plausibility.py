@@ -86,18 +86,18 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ledger]:
     images = {files.name: predict(read_scene(files)) for files, predict in scenes}
     crops = {name: image[:, 70:230, 70:230] for name, image in images.items()}
     sent = {"whole": images, "crop": crops, "part": dict(list(images.items())[1::3])}
-    found = {}
+    ledgers = {}
     for way, predictions in sent.items():
         (root / way).mkdir()
         write_card(root / way, Card(scale=1.0))  # of large numbers it must be said
         for name, image in predictions.items():
             np.save(root / way / f"{name}.npy", image)
-        found[way], _, _ = evaluate(
+        ledgers[way], _, _ = evaluate(
             root / way, root / "results", data=data, workers=0, tables=False,
             allow_missing=way == "part", quiet=True,
         )  # fmt: skip
-    found["thick"] = with_thickness(root / "whole", found["whole"], data)
-    return found
+    ledgers["thick"] = with_thickness(root / "whole", ledgers["whole"], data)
+    return ledgers
 
 
 def with_thickness(folder: Path, whole: Ledger, data: Path) -> Ledger:
@@ -145,8 +145,7 @@ def test_whatever_was_predicted_an_honest_run_has_no_error(
 
 
 def test_the_scenes_that_are_tampered_with_are_honest(ledger: Ledger, segmented: Ledger) -> None:
-    for one in (ledger, segmented):
-        assert ledger_errors(one) == []
+    assert ledger_errors(ledger) == ledger_errors(segmented) == []
 
 
 ERRORS = "distances between prediction, cloudy and clear that none exceeds the other two"
@@ -160,8 +159,11 @@ SSIM = "SSIM of −1 to 1 at no more than all pixels"
 SQUARES = "Σe² of the {} from (Σ|e|)² / n to (Σ|e|)²"
 NAMED = "scenes named <season>_<aoi>_p_<patch> after their columns"
 DIGEST = "a SHA-256 of each prediction"
-IDENTITY = "each scene to have one identity in all its rows; 1 have not"
-COVER = "each scene to have the cloud cover that its pixels under cloud give"
+IDENTITY = "one AOI, cloud cover and prediction of each scene"
+PLACE = "one longitude and latitude of each scene"
+COVER = "the cloud cover that the pixels of a scene under cloud give"
+PIXELS = "pixels of each scene: 25600 in protocol official, 90000 in protocol full"
+SSIM_PIXELS = "SSIM pixels of each scene: 25600 in protocol official, 84100 in protocol full"
 THICK = "an optical thickness where the truth was given, and only there"
 URBAN: Where = {**CENTRE, "land_cover": "urban", "region": "clear"}
 CLEAR: Where = {**FULL, "region": "clear"}
@@ -220,27 +222,15 @@ CLEAR: Where = {**FULL, "region": "clear"}
         (SCENE, {"prediction_sha256": ""}, DIGEST),
         (SCENE, {"prediction_sha256": "F" * 64}, DIGEST),
         ({}, {"thickness": THICKNESS[1]}, THICK),
-        (CENTRE, {"cloud_cover": 0.1}, IDENTITY),
-        (CENTRE, {"longitude": plus(1)}, IDENTITY),
-        (CENTRE, {"longitude": np.nan, "latitude": np.nan}, IDENTITY),
+        (CENTRE, {"cloud_cover": plus(0.001)}, IDENTITY),
         (CENTRE, {"prediction_sha256": "f" * 64}, IDENTITY),
-        (
-            CLEAR,
-            {"pixels": plus(1), "values": plus(4)},
-            "each scene to have 90000 pixels in protocol full; 1 have not, first fall_663",
-        ),
-        (
-            FULL,
-            {"ssim_pixels": plus(-1)},
-            "each scene to have SSIM at 84100 pixels in protocol full; 1 have not",
-        ),
-        (
-            CENTRE,
-            {"ssim_pixels": plus(-1)},
-            "each scene to have SSIM at 25600 pixels in protocol official; 1 have not",
-        ),
-        (SCENE, {"cloud_cover": plus(0.001)}, f"{COVER}; 1 have not, first fall_663_p_56"),
-        ({}, {"cloud_cover": times(0.99)}, f"{COVER}; 3 have not, first fall_663_p_56"),
+        (CENTRE, {"longitude": plus(1)}, PLACE),
+        (CENTRE, {"longitude": np.nan, "latitude": np.nan}, PLACE),
+        (CLEAR, {"pixels": plus(1), "values": plus(4)}, PIXELS),
+        (FULL, {"ssim_pixels": plus(-1)}, SSIM_PIXELS),
+        (CENTRE, {"ssim_pixels": plus(-1)}, SSIM_PIXELS),
+        (SCENE, {"cloud_cover": plus(0.001)}, COVER),
+        ({}, {"cloud_cover": times(0.99)}, COVER),
     ],
 )
 def test_a_lie_is_named_and_nothing_else(
@@ -260,14 +250,15 @@ def test_no_row_at_all_and_a_row_twice_are_named(ledger: Ledger) -> None:
 def test_scenes_and_protocols_are_those_of_the_record(ledger: Ledger) -> None:
     frame, record = ledger.frame, ledger.provenance
     assert ledger_errors(with_rows(ledger, frame[frame["scene"] != CELL["scene"]])) == [
-        "expected 3 scenes by its record, found 2"
+        "expected 3 scenes as its record says"
     ]
     only = {"official": record["protocols"]["official"]}
     assert ledger_errors(replace(ledger, provenance={**record, "protocols": only})) == [
-        "expected the protocols of its record, found full too"
+        "expected the protocols of its record",
+        "expected each scene in every protocol",
     ]
     lines = ledger_errors(with_rows(ledger, frame[~rows_of(frame, {**SCENE, "protocol": "full"})]))
-    assert lines[0].startswith("expected each scene to have 90000 pixels in protocol full; 1 have")
+    assert lines[0] == "expected each scene in every protocol"
     (line,) = ledger_errors(replace(ledger, provenance={**record, "optical_thickness": True}))
     assert line.startswith(f"expected {THICK}; broken in ")
 
@@ -290,17 +281,17 @@ def test_a_centre_above_the_whole_is_named_and_nothing_else(
 ) -> None:
     (line,) = ledger_errors(tampered(ledger, ALL_INSIDE, **{column: change}))
     assert line.startswith(f"expected no more {column} in the centre (official) than in the whole")
-    assert line.endswith("; broken in 1 cells, first spring_672_p_3")
+    assert line.endswith("; broken in 1 rows, first spring_672_p_3 (official, barren, edge)")
 
 
 def test_a_cell_of_the_centre_that_the_whole_lacks_is_named(ledger: Ledger) -> None:
     lines = ledger_errors(tampered(ledger, ALL_INSIDE, land_cover="unknown"))
-    assert lines[0].startswith("expected no more pixels in the centre (official) than in the whole")
+    assert any(line.startswith("expected no more pixels in the centre") for line in lines)
 
 
 def test_rounding_is_no_lie(ledger: Ledger) -> None:
     rng = np.random.default_rng(0)
-    changes = {name: lambda one: one * rng.normal(1, 1e-11, len(one)) for name in FLOATS}
+    changes = {name: lambda column: column * rng.normal(1, 1e-11, len(column)) for name in FLOATS}
     assert ledger_errors(tampered(ledger, {}, **changes)) == []
 
 
@@ -309,8 +300,8 @@ def test_all_lies_are_listed_at_once(ledger: Ledger) -> None:
     lies = tampered(lies, SCENE, prediction_sha256="", cloud_cover=0.5)
     lies = tampered(lies, ALL_INSIDE, worse_pixels=0)
     lines = ledger_errors(with_rows(lies, lies.frame[lies.frame["scene"] != "spring_672_p_16"]))
-    words = [NDVI, "angles of the prediction", DIGEST, "3 scenes by its record", "no more worse_",
-             "cloud cover"]  # fmt: skip
+    words = ["3 scenes as its record says", NDVI, "angles of the prediction", DIGEST,
+             "cloud cover", "no more worse_"]  # fmt: skip
     for line, word in zip(lines, words, strict=True):
         assert word in line
 
@@ -363,10 +354,11 @@ def test_counts_whose_sum_wraps_around_are_named(ledger: Ledger, segmented: Ledg
     more = [empty.assign(thickness=word) for word in THICKNESS[1:5]]
     frame = pd.concat([ledger.frame, *more]).astype(ledger.frame.dtypes)
     assert frame.groupby(["scene", "protocol"])["pixels"].sum().isin([25_600, 90_000]).all()
-    assert ledger_errors(with_rows(ledger, frame))[0].startswith(f"{MOST} 8 rows")
+    lines = ledger_errors(with_rows(ledger, frame))
+    assert any(line.startswith(f"{MOST} 8 rows") for line in lines)
     names = [name for image in SEGMENTED_IMAGES for name in read_counts(segmented, image)[:4]]
-    (line,) = ledger_errors(tampered(segmented, FULL, **dict.fromkeys(names, plus(2**62))))
-    assert line.startswith(f"{MOST} 1 rows")
+    lines = ledger_errors(tampered(segmented, FULL, **dict.fromkeys(names, plus(2**62))))
+    assert any(line.startswith(f"{MOST} 1 rows") for line in lines)
 
 
 def test_a_segmenter_that_read_more_pixels_or_another_clear_image_is_named(

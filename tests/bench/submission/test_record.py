@@ -33,6 +33,6 @@ from planetcr_bench.submission.record import SentRecord
     ],
 )
 def test_tracks_do_not_mix(change: dict[str, Any], line: str | None) -> None:
-    lines = record_errors({**read_ledger(RUNS / "mean-fill").provenance, **change}, SentRecord)
-    assert len(lines) == (line is not None)
-    assert all(one.startswith(str(line)) for one in lines)
+    errors = record_errors({**read_ledger(RUNS / "mean-fill").provenance, **change}, SentRecord)
+    assert len(errors) == (line is not None)
+    assert all(error.startswith(str(line)) for error in errors)
