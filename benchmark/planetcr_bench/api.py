@@ -32,7 +32,7 @@ from planetcr_bench.constants import RUN_NAME
 from planetcr_bench.data.metadata import read_simulation
 from planetcr_bench.errors import BenchWarning, DatasetError, PredictionError, UsageError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
-from planetcr_bench.evaluation.runner import measure, pixel_problems, protocols_of
+from planetcr_bench.evaluation.runner import measure_scenes, pixel_problems, protocols_of
 from planetcr_bench.evaluation.scored import is_scored, remember_scored, results_digest, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.metrics.protocols import Pool
@@ -146,7 +146,7 @@ def evaluate(
     unfinished.mkdir(parents=True, exist_ok=True)
     refusal = f"{out}: another evaluation writes there; wait, or choose --name"
     with exclusive_lock(unfinished / "lock", refusal):
-        table, problems = measure(
+        table, problems = measure_scenes(
             predictions,
             identity,
             unfinished / "parts",

@@ -136,7 +136,7 @@ def _with_segmenters(
                 yield replace(outcome, result=result, pixels=None)
 
 
-def measure(
+def measure_scenes(
     predictions: Predictions,
     identity: Mapping[str, object],
     partial_folder: Path,

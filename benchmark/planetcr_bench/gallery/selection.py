@@ -17,7 +17,7 @@ from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_product
 from planetcr_bench.data.scene import land_cover_classes
 from planetcr_bench.errors import DatasetError, PredictionError
-from planetcr_bench.evaluation.runner import measure
+from planetcr_bench.evaluation.runner import measure_scenes
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.predictions.folder import Predictions
@@ -180,7 +180,7 @@ def scene_scores(
         PredictionError: A prediction is.
     """
     with tempfile.TemporaryDirectory() as folder:
-        table, problems = measure(predictions, {}, Path(folder, "parts"), quiet=quiet)
+        table, problems = measure_scenes(predictions, {}, Path(folder, "parts"), quiet=quiet)
     if problems:
         raise PredictionError(
             f"{predictions.folder}: expected usable predictions, by whose scores scenes are "

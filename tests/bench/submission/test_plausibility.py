@@ -20,7 +20,7 @@ from planetcr_bench.constants import THICKNESS
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
-from planetcr_bench.evaluation.runner import measure
+from planetcr_bench.evaluation.runner import measure_scenes
 from planetcr_bench.leaderboard.ledgers import record_errors
 from planetcr_bench.metrics.sums import SEGMENTED_IMAGES, SUMS
 from planetcr_bench.predictions.card import Card, read_card, write_card
@@ -107,7 +107,7 @@ def with_thickness(folder: Path, whole: Ledger, data: Path) -> Ledger:
         thickness = rng.exponential(8, (300, 300)) * rng.integers(0, 2, (300, 300))
         np.savez(data.parent / f"{files.name}.npz", cloud_thickness=thickness)
     predictions = find_predictions(folder, read_card(folder), scenes)
-    table, _ = measure(
+    table, _ = measure_scenes(
         predictions, {}, data.parent / "parts", optical_thickness=data.parent, workers=0, quiet=True
     )
     return Ledger(
