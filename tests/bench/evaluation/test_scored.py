@@ -23,8 +23,8 @@ class Measured:
     """Counts how often predictions are measured."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count, self._measure = 0, api.measure
-        monkeypatch.setattr(api, "measure", self)
+        self.count, self._measure = 0, api.measure_scenes
+        monkeypatch.setattr(api, "measure_scenes", self)
 
     def __call__(self, *arguments: object, **options: object) -> object:
         self.count += 1

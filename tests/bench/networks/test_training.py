@@ -24,7 +24,7 @@ from planetcr_bench.networks import dry_run
 from planetcr_bench.networks.training import _expect_ours
 from planetcr_models import load_model
 from planetcr_models.errors import TrainingError
-from planetcr_models.segmentation.deeplab import load_segmenter, read_card
+from planetcr_models.segmentation.deeplab import load_segmenter, read_segmenter_card
 from planetcr_models.training.checkpoint import read_checkpoint
 from programs import planetcr
 
@@ -165,7 +165,7 @@ def test_the_segmenter_is_trained_and_says_how_well_it_sees(
     done = invoked(*command)
     assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
-    card = read_card(tmp_path / "segmenter" / "best.safetensors")
+    card = read_segmenter_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["scores"]["miou"] == pytest.approx(said["scores"]["miou"])
     assert 0 <= card["scores"]["pixel_accuracy"] <= 1
     assert card["options"]["encoder"] == "resnet18"
@@ -303,7 +303,7 @@ def test_other_weights_of_the_encoder_are_another_run(simulated: Path, tmp_path:
     words += ["--encoder-weights", weights, "--json"]
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
-    card = read_card(tmp_path / "segmenter" / "best.safetensors")
+    card = read_segmenter_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["encoder_weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     code, said = refused(*words)
