@@ -215,7 +215,7 @@ def _letters_note(runs: Sequence[Ledger]) -> str:
     how = "over AOIs, jackknife and Student's t, not widened"
     if len(runs) == 1:
         return f"[low, high]: 95 % interval {how}."
-    return f"{SHARED_LETTERS} `statistics.csv` has the 95 % intervals {how}."
+    return f"{SHARED_LETTERS} `tables/statistics.csv` has the 95 % intervals {how}."
 
 
 _FURTHER_NOTE: Final = (
