@@ -140,7 +140,7 @@ def evaluate(
         "tables": tables,
     }
     mark = scored_mark(out, predictions, settings)
-    if not force and is_scored(mark, out):
+    if not force and is_scored(mark, out, tables=tables):
         return _read_published(out, quiet=quiet)
     unfinished = out.with_name(f".{name}.unfinished")
     unfinished.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,6 @@ def evaluate(
             "dataset": str(dataset.folder),
             "predictions": str(folder),
             "command": shlex.join(command),
-            "device": "cpu",  # of the metrics; segmenters choose theirs
             "environment": _environment(),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),

@@ -15,11 +15,11 @@ from typing import Any, Final
 from planetcr_bench.errors import BenchError
 from planetcr_bench.evaluation.loading import Job
 from planetcr_bench.predictions.folder import Predictions
-from planetcr_bench.results.files import LEDGER, RUN
+from planetcr_bench.results.files import LEDGER, REPORT, RUN
 from planetcr_bench.utils.files import cache_folder, cache_write, file_sha256
 
 RESULTS: Final = (LEDGER, RUN)
-"""Files of a published run whose content is compared."""
+"""Files of a published run whose content is compared; of others it matters that they are there."""
 
 
 def scored_mark(out: Path, predictions: Predictions, settings: Mapping[str, Any]) -> Path:
@@ -35,8 +35,16 @@ def scored_mark(out: Path, predictions: Predictions, settings: Mapping[str, Any]
     return cache_folder("scored") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
-def is_scored(mark: Path, out: Path) -> bool:
-    """Whether the results that were published then are still there, unchanged."""
+def is_scored(mark: Path, out: Path, *, tables: bool = True) -> bool:
+    """Whether the results that were published then are still there, unchanged.
+
+    Args:
+        mark: See :func:`scored_mark`.
+        out: Folder of the results.
+        tables: Whether its report must be there, too.
+    """
+    if tables and not (out / REPORT).exists():
+        return False
     try:
         return mark.read_text(encoding="utf-8") == results_digest(out)
     except (OSError, ValueError, BenchError):

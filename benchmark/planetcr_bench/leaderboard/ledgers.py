@@ -22,7 +22,7 @@ from planetcr_bench.leaderboard.card import text_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS
 from planetcr_bench.results.ledger import METADATA_KEY, Ledger
-from planetcr_bench.results.schema import SCHEMA_VERSION, schema_of
+from planetcr_bench.results.schema import SCHEMA_VERSION, column_errors, schema_of
 from planetcr_bench.utils.parallel import run_sandboxed
 from planetcr_bench.utils.untrusted import parse_json
 from planetcr_bench.utils.validation import FileModel, errors_of, shown
@@ -227,7 +227,7 @@ def _read(path: Path, file: pq.ParquetFile, model: type[Record]) -> tuple[dict[s
     floor = not FLOOR_SUMS.keys().isdisjoint(names)
     further = not FURTHER_SUMS.keys().isdisjoint(names)
     schema = schema_of(sorted(record["segmenters"]), floor=floor, further=further)
-    refuse(path, _column_errors(file.schema_arrow, schema))
+    refuse(path, column_errors(file.schema_arrow, schema))
     table = file.read().unify_dictionaries()
     table.validate(full=True)
     refuse(path, [f"{name}: expected no gaps" for name in schema.names if table[name].null_count])
@@ -260,17 +260,3 @@ def _record(path: Path, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     if len(metadata[METADATA_KEY]) > LARGEST_RECORD:
         raise SubmissionError(f"{where}: expected at most {LARGEST_RECORD} bytes")
     return parse_json(metadata[METADATA_KEY], where, error=SubmissionError)
-
-
-def _column_errors(got: pa.Schema, expected: pa.Schema) -> list[str]:
-    names = set(expected.names)
-    surplus = [f"{name[:80]!r}: unknown column" for name in got.names if name not in names]
-    lacking = [f"{name}: expected this column, found none" for name in names - set(got.names)]
-    other = [
-        f"{field.name}: expected {field.type}, got {str(got.field(field.name).type)[:80]}"
-        for field in expected
-        if got.names.count(field.name) == 1 and got.field(field.name).type != field.type
-    ]
-    if not (surplus or lacking or other) and got.names != expected.names:
-        other = ["expected the columns in the order of a ledger, each once"]
-    return [*surplus, *sorted(lacking), *other]

@@ -872,7 +872,7 @@ function showFurther(rows) {
   })]);
   const track = board().simulated ? `${board().track} (simulated)` : board().track;
   at("further").replaceChildren(...plainTable(`${track}, protocol ${board().protocol}: all pixels, whatever is chosen above. `
-    + "Nothing is ranked by them; letters as above.", ["Metric", ...entries.map(markedMethod)], body));
+    + "Nothing is ranked by them; letters as above.", ["Metric", ...entries.map((entry) => `${markedMethod(entry)}${entry.complete ? "" : ` (${entry.coverage})`}`)], body));
 }
 
 /** A number as JSON has it here: null for unknown, text for infinite. */

@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -43,7 +42,7 @@ from planetcr_bench.leaderboard.entries import Entry, predictions_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION, further
 from planetcr_bench.report.significance import detectable_note
-from planetcr_bench.report.table import Table, number, to_markdown
+from planetcr_bench.report.table import Table, escape_markdown, number, to_markdown
 from planetcr_bench.results.aggregate import coverage, further_metrics, rounding_note, score_groups
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.utils.files import atomic_write
@@ -410,7 +409,7 @@ def _ranks(board: Board, overview: Mapping[str, Any]) -> Table:
             *(_score(entry, metric) for metric in HEADLINE),
             "+".join(entry["inputs"]) or "–",
             *([entry["input_window"]] if official else []),
-            _escaped(entry["training"]) or "–",
+            escape_markdown(entry["training"]) or "–",
             entry["status"],
             entry["coverage"],
         ]
@@ -438,10 +437,24 @@ def _further_table(board: Board, overview: Mapping[str, Any]) -> Table:
         [METRICS[name].title, *(_score(entry, name, count=False) for entry in entries)]
         for name in overview["further"]
     ]
-    header = ["Metric", *(_one_line(entry["method"]) for entry in entries)]
+    header = ["Metric", *(_column_head(entry, entries, board) for entry in entries)]
     title = f"{_title(board)}: further metrics, by which nothing is ranked"
-    signature = board.protocol.signature("further")
-    return Table(title, header, rows, ["measured"] * len(rows), [signature])
+    notes = [
+        board.protocol.signature("further"),
+        "Intervals and letters are as in the ranks above.",
+    ]
+    return Table(title, header, rows, ["measured"] * len(rows), notes)
+
+
+def _column_head(
+    entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], board: Board
+) -> str:
+    """A method, with its input window where official figures of several stand side by side."""
+    parts = [_one_line(entry["method"])]
+    several = len({each["input_window"] for each in entries}) > 1
+    if several and board.protocol.name == "official":
+        parts.append(f"(input {entry['input_window']})")
+    return " ".join([*parts, *([] if entry["complete"] else [f"({entry['coverage']})"])])
 
 
 _WINDOW_NOTE: Final = (
@@ -455,11 +468,6 @@ def _named(entry: Mapping[str, Any]) -> str:
     same = ", ".join(entry["same_predictions"])
     method = _one_line(entry["method"])
     return f"{method} (same predictions as {same}: one rank)" if same else method
-
-
-def _escaped(text: str) -> str:
-    """Untrusted text, escaped for Markdown."""
-    return re.sub(r"([\\`*_\[\]!#])", r"\\\1", printable(text))
 
 
 _TIES: Final = (
@@ -498,7 +506,7 @@ def _score(entry: Mapping[str, Any], metric: str, *, count: bool = True) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return escape_markdown(" ".join(text.split()))
 
 
 def _published_table() -> Table:

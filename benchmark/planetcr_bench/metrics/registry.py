@@ -37,7 +37,8 @@ Better = Literal["higher", "lower", "zero", "one"]
 """Which scores are better: higher ones, lower ones, or those near 0 or 1."""
 
 Section = Literal["headline", "further", "segmentation"]
-"""Where a metric is printed: Tab. 2 and all that follows it, the further metrics, or Tab. 3."""
+"""Where a metric is printed: Tab. 2 and all that follows it, the further metrics, or Tab. 3. The
+first and the last are the paper's metrics, to which none is added."""
 
 _ARROWS: Final = {"higher": "↑", "lower": "↓", "zero": "→ 0", "one": "→ 1"}
 
@@ -370,6 +371,11 @@ HEADLINE: Final = _named("headline")
 
 SEGMENTATION: Final = _named("segmentation")
 """The paper's two metrics of land-cover segmentation (Tab. 3)."""
+
+if (len(HEADLINE), len(SEGMENTATION)) != (4, 2):
+    raise ValueError(
+        'METRICS: expected the paper\'s metrics alone in "headline" and "segmentation"'
+    )
 
 
 def further() -> tuple[str, ...]:

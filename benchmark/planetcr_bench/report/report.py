@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,15 +16,15 @@ from planetcr_bench.metrics.protocols import Pool
 from planetcr_bench.report.error_analysis import ERROR_ANALYSIS_FILES, write_error_analysis
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
-from planetcr_bench.report.table import Table, to_latex, to_markdown
+from planetcr_bench.report.table import Table, escape_markdown, to_latex, to_markdown
 from planetcr_bench.results.aggregate import coverage, input_note, marked
-from planetcr_bench.results.files import FIGURES, TABLES
+from planetcr_bench.results.files import FIGURES, REPORT, TABLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
 ALWAYS: Final = (
-    *("report.md", "scores.json"),
+    *(REPORT, "scores.json"),
     *(f"{TABLES}/table2.{suffix}" for suffix in ("csv", "json", "tex")),
     *(f"{FIGURES}/{stem}.{suffix}" for stem in ("fig5", "regions") for suffix in ("png", "svg")),
 )
@@ -71,7 +70,7 @@ def write_report(
     scores = json.dumps(summary(ledger), indent=2, ensure_ascii=False, allow_nan=False)
     _write(folder / "scores.json", scores + "\n")
     failures = write_error_analysis(folder, tables.errors, full=full)
-    _write(folder / "report.md", _run_page(tables, run, failures, full=full))
+    _write(folder / REPORT, _run_page(tables, run, failures, full=full))
 
 
 def write_comparison(
@@ -104,7 +103,7 @@ def write_comparison(
     write_tables(folder, tables)
     _write_figures(folder, tables, full=full)
     failures = write_error_analysis(folder, tables.errors, full=full)
-    _write(folder / "report.md", _comparison_page(tables, failures, full=full))
+    _write(folder / REPORT, _comparison_page(tables, failures, full=full))
     return tables
 
 
@@ -221,26 +220,25 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
     rows = {
         "Track, split": f"{run['track']}, {run['split']}",
         "Scored": f"{coverage(ledger)}, {frame['aoi'].nunique()} AOIs",
-        "Method": _escaped(run["method"] or "not stated"),
+        "Method": escape_markdown(run["method"] or "not stated"),
         "Input window": input_note([ledger]).removeprefix("Input window: ").removesuffix("."),
         "Dataset fingerprint": f"`{run['fingerprint']}`",
         **({"Simulated": run["simulation"]} if run.get("simulation") else {}),
-        "Predictions": f"`{run['predictions']}`",
+        **({"Predictions": f"`{run['predictions']}`"} if run.get("predictions") else {}),
         "Tool": f"planetcr-bench {run['tool_version']}, ledger schema {run['ledger_schema']}",
-        "Command": f"`{run['command']}`",
-        "Measured": f"{run['started']}, {run['seconds']:.1f} s on {run['device']}",
+        **({"Command": f"`{run['command']}`"} if run.get("command") else {}),
+        **(
+            {"Started": f"{run['started']}, took {run.get('seconds', 0):.1f} s"}
+            if run.get("started")
+            else {}
+        ),
     }
     return "\n".join(["| | |", "|:--|:--|", *(f"| {key} | {text} |" for key, text in rows.items())])
 
 
-def _escaped(text: str) -> str:
-    """Escape a text for Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>()#!|])", r"\\\1", text)
-
-
 def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
     """Remarks before any number: coverage, protocols, values out of range."""
-    remarks = [_escaped(note) for note in notes]
+    remarks = [escape_markdown(note) for note in notes]
     if not ledger.provenance["complete"]:
         remarks.append(
             f"**Incomplete: {coverage(ledger)} are scored.** The figures hold for these scenes "

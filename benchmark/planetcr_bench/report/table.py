@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -101,7 +102,20 @@ def to_markdown(table: Table) -> str:
 
 
 def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_PIPE.sub(r"\\|", printable(cell)) for cell in cells) + " |"
+
+
+_PIPE: Final = re.compile(r"(?<!\\)\|")
+
+
+def escape_markdown(text: str) -> str:
+    r"""Text of others, so that Markdown prints it as it is, in one line.
+
+    Example:
+        >>> escape_markdown("a_net | [b](c)")
+        'a\\_net \\| \\[b\\]\\(c\\)'
+    """
+    return re.sub(r"([\\`*_{}\[\]<>()#!|])", r"\\\1", printable(text))
 
 
 _LATEX: Final = str.maketrans(

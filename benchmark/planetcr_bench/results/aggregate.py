@@ -464,9 +464,16 @@ def _gain(after: Mapping[Hashable, Any], before: Mapping[Hashable, Any]) -> dict
     return gain
 
 
-def _images(ledgers: Sequence[Ledger]) -> tuple[list[tuple[Ledger, Of]], pd.DataFrame]:
-    """The input, of the run with most scenes, and each run's prediction; and their names."""
-    runs, whole = in_paper_order(ledgers), widest(ledgers)
+def _images(
+    ledgers: Sequence[Ledger], inputs: Sequence[Ledger] = ()
+) -> tuple[list[tuple[Ledger, Of]], pd.DataFrame]:
+    """The input, of the run with most scenes, and each run's prediction; and their names.
+
+    Args:
+        ledgers: Runs.
+        inputs: Those that may represent the input, if not all.
+    """
+    runs, whole = in_paper_order(ledgers), widest(inputs or ledgers)
     names = [covered(INPUT, whole), *map(method_label, runs)]
     labels = pd.DataFrame({"row": names, "kind": ["input", *["measured"] * len(runs)]})
     return [(whole, "input"), *((run, "prediction") for run in runs)], labels
@@ -497,7 +504,7 @@ def further_scores(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFram
         Columns ``row``, ``kind`` and :func:`further_metrics`; nan in those whose sums a ledger does
         not have.
     """
-    images, labels = _images(ledgers)
+    images, labels = _images(ledgers, [run for run in ledgers if run.has_further])
     names = further_metrics(ledgers)
     return labels.join(score_images(images, protocol, metrics=names)[list(names)])
 

@@ -6,6 +6,7 @@ from typing import Final
 
 LEDGER: Final = "ledger.parquet"
 RUN: Final = "run.json"
+REPORT: Final = "report.md"
 CARD: Final = "card.toml"
 STATUS: Final = "status.json"
 SAMPLES: Final = "samples.jpg"

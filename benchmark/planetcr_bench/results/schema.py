@@ -99,6 +99,21 @@ def schema_of(
     )
 
 
+def column_errors(got: pa.Schema, expected: pa.Schema) -> list[str]:
+    """Where the columns of a file are not those of a ledger, one line each."""
+    names = set(expected.names)
+    surplus = [f"{name[:80]!r}: unknown column" for name in got.names if name not in names]
+    lacking = [f"{name}: expected this column, found none" for name in names - set(got.names)]
+    other = [
+        f"{field.name}: expected {field.type}, got {str(got.field(field.name).type)[:80]}"
+        for field in expected
+        if got.names.count(field.name) == 1 and got.field(field.name).type != field.type
+    ]
+    if not (surplus or lacking or other) and got.names != expected.names:
+        other = ["expected the columns in the order of a ledger, each once"]
+    return [*surplus, *sorted(lacking), *other]
+
+
 def optional_sums(*, floor: bool, further: bool) -> dict[str, Column]:
     """Columns that not every ledger has."""
     return {**(FLOOR_SUMS if floor else {}), **(FURTHER_SUMS if further else {})}

@@ -44,6 +44,17 @@ def few(tmp_path: Path) -> Path:
     return tmp_path / "preds"
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
+def test_a_run_whose_report_is_gone_is_scored_again(few: Path, measured: Measured) -> None:
+    _, out, _ = score(few, tables=True)
+    (out / "report.md").unlink()
+    score(few, tables=True)
+    assert measured.count == 2
+    assert (out / "report.md").exists()
+    score(few, tables=True)
+    assert measured.count == 2
+
+
 def score(preds: Path, **options: object) -> object:
     options = {"workers": 0, "tables": False, "quiet": True, **options}
     return evaluate(preds, preds.parent / "results", **options)

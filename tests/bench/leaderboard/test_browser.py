@@ -354,7 +354,11 @@ def test_further_metrics_have_a_table_of_their_own(page, site: str, runs, protoc
     page.goto(f"{site}#board=fake/{protocol}")
     text = (Path(site.removeprefix("file://")).parent / "leaderboard.md").read_text()
     lines = text.partition(f"fake, protocol {protocol}: further metrics")[2]
-    methods = page.locator("#further thead th").all_inner_texts()[1:]
+    heads = page.locator("#further thead th").all_inner_texts()[1:]
+    assert "part (9 of 24 scenes)" in heads
+    assert "| part \\(9 of 24 scenes\\) |" not in lines
+    assert all(f"| {head} |" in lines for head in heads)
+    methods = [head.partition(" ")[0] for head in heads]
     assert set(methods) == set(runs)
     titles = page.locator("#further tbody th").all_inner_texts()
     assert titles == [METRICS[name].title for name in further()]

@@ -166,8 +166,9 @@ def test_a_part_of_these_sums_is_refused(ledger: Ledger, tmp_path: Path) -> None
     write_checked_ledger(tmp_path / "a.parquet", ledger)
     table = pq.read_table(tmp_path / "a.parquet").drop_columns(["clear_gradient"])
     write_ledger(tmp_path / "b.parquet", table, ledger.provenance)
-    with pytest.raises(LedgerError, match="expected the columns"):
+    with pytest.raises(LedgerError, match="expected the columns") as refused:
         read_ledger(tmp_path / "b.parquet")
+    assert refused.value.problems == ("clear_gradient: expected this column, found none",)
 
 
 def test_two_ledgers_are_compared_in_the_sums_that_both_have(ledger: Ledger) -> None:

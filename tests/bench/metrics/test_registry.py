@@ -217,6 +217,8 @@ def test_what_a_ledger_has_no_sums_of_is_a_dash_and_null() -> None:
     assert len(cells) == len(further())
     assert cells["ERGAS ↓"][2] == "–"
     assert "–" not in cells["ERGAS ↓"][:2]
+    (other,) = RunTables([ledger, known]).further_tables[1:]
+    assert {row[0]: row[1] for row in other.rows} == {name: of[0] for name, of in cells.items()}
 
 
 def test_errors_are_distances_from_the_best_value_times_the_weight() -> None:

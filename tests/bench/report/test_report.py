@@ -129,6 +129,15 @@ def test_runs_of_different_segmenters_write_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("nothing_is_drawn")
+def test_a_report_leaves_out_what_is_not_known_of_a_run(tmp_path: Path) -> None:
+    ledger = make_ledger()
+    write_report(tmp_path, ledger, ledger.provenance)
+    head = (tmp_path / "report.md").read_text().partition("## Scores")[0]
+    assert "Dataset fingerprint" in head
+    assert not [word for word in ("Predictions", "Command", "Started", "None") if word in head]
+
+
 def test_a_method_s_name_is_text_and_no_markdown() -> None:
     name = r"[a](http://b) ![c](http://d) | `e` \input{f}"
     ledger = make_ledger(method=name)
