@@ -356,7 +356,6 @@ def test_further_metrics_have_a_table_of_their_own(page, site: str, runs, protoc
     lines = text.partition(f"fake, protocol {protocol}: further metrics")[2]
     heads = page.locator("#further thead th").all_inner_texts()[1:]
     assert "part (9 of 24 scenes)" in heads
-    assert "| part \\(9 of 24 scenes\\) |" not in lines
     assert all(f"| {head} |" in lines for head in heads)
     methods = [head.partition(" ")[0] for head in heads]
     assert set(methods) == set(runs)
