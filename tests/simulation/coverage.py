@@ -129,13 +129,13 @@ def sums_of(
 
 
 def _miou(world: World, method: int) -> AoiSums:
-    """Of a segmenter that reads fewer pixels rightly where the error is large."""
+    """Of a segmenter that classifies fewer pixels correctly where the error is large."""
     right = sums_of(1 / (1 + np.exp(0.8 * world.log_error[method] - 1.2)), world.patches).parts
     share = (right[:, 0] / right[:, 1])[:, None, None]
     classes = len(LAND_COVER)
-    read = np.where(np.eye(classes), share, (1 - share) / (classes - 1))
+    predicted = np.where(np.eye(classes), share, (1 - share) / (classes - 1))
     pixels = 90_000 * world.patches[:, None] * world.cover
-    return segmenter_sums(map(str, range(len(pixels))), pixels[:, :, None] * read, "miou")
+    return segmenter_sums(map(str, range(len(pixels))), pixels[:, :, None] * predicted, "miou")
 
 
 SCORES: dict[str, Callable[[World, int], AoiSums]] = {

@@ -111,7 +111,7 @@ def score_sums(
     Args:
         ledger: Of one run.
         protocol: Whose pooling is followed: sums of pixels, or sums of scenes' scores.
-        segmenters: Keys of segmenters that have read the run.
+        segmenters: Keys of segmenters that the run was evaluated with.
         metrics: Names of metrics, but for those of segmenters; one whose sums the run lacks has
             nan for a score.
 
@@ -215,7 +215,8 @@ def _confusion_by_aoi(
     for segmenter in segmenters:
         if segmenter not in ledger.segmenters:
             raise LedgerError(
-                f"{ledger.name}: expected to be read by segmenter {segmenter}, it was not"
+                f"{ledger.name}: expected counts of segmenter {segmenter}, found none; evaluate it "
+                "again with --segmenter"
             )
     frame = ledger.frame
     known = ((frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)).to_numpy()

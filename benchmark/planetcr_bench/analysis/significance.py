@@ -316,7 +316,7 @@ def metric_comparisons(
     Args:
         ledgers: Runs; incomplete ones get an interval and are compared with none.
         protocol: That all were measured in.
-        metrics: Names of metrics, before those of the segmenters that have read every run.
+        metrics: Names of metrics, before those of the segmenters.
         resamples: To widen single scores' intervals, see :func:`estimate`. With 0 they are
             Student's t alone, as on the leaderboard, whose page computes them for any filter.
         seed: Of the resamples.

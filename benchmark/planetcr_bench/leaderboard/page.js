@@ -111,11 +111,11 @@ function behindBoard(chosen = selection()) {
     .reduce((most, one) => (one.scenes > most.scenes ? one : most), { scenes: 0, aois: 0 });
 }
 
-/** Confusion matrices per AOI, flat 6 × 6: true class × class that the segmenter reads. */
+/** Confusion matrices per AOI, flat 6 × 6: true class × predicted class. */
 function segmenterSums(board, name, metric, selection) {
   const segmenter = board.segmenters[state.segmenter];
   const classes = DATA.axes.land_cover.length - 1;
-  const key = segmenter && segmenter.read[name];
+  const key = segmenter && segmenter.predicted[name];
   if (!key || selection.region !== "all") return null;
   const index = numbers(segmenter.index);
   const pixels = numbers(key);
@@ -612,9 +612,9 @@ function heading(key, label) {
   const button = make("button", `${label}${active ? (state.down === "1" ? " ▾" : " ▴") : ""}`, { type: "button" });
   button.addEventListener("click", () => change({ sort: key, down: active && state.down === "1" ? "0" : "1" }));
   const order = active ? (state.down === "1" ? "descending" : "ascending") : "none";
-  const reading = key !== "method" && METRICS[key].up ? order
+  const sorted = key !== "method" && METRICS[key].up ? order
     : { descending: "ascending", ascending: "descending", none: "none" }[order];
-  return make("th", button, { scope: "col", "aria-sort": reading, "data-key": key });
+  return make("th", button, { scope: "col", "aria-sort": sorted, "data-key": key });
 }
 
 function showTable(rows, input) {

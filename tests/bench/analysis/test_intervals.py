@@ -264,7 +264,7 @@ def test_weighing_sums_is_drawing_the_rows_of_aois(
 
 
 def test_a_segmenter_that_has_not_read_a_run_is_refused(run: Ledger) -> None:
-    with pytest.raises(LedgerError, match="expected to be read by segmenter bbbbbbbb"):
+    with pytest.raises(LedgerError, match="expected counts of segmenter bbbbbbbb"):
         aoi_sums(run, PROTOCOLS["full"], "miou", segmenter="bbbbbbbb")
 
 

@@ -286,7 +286,7 @@ def test_each_protocol_has_its_own_counts() -> None:
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ledger]:
-    """Two whole runs, a part of one and one that no segmenter has read; not to be changed."""
+    """Two complete runs, an incomplete one, and one without a segmenter; not to be changed."""
     return [
         make_ledger("align_cr", segmenters=(ONE, TWO, THREE), scenes=4),
         make_ledger("mine", segmenters=(ONE, TWO, THREE), scenes=4, seed=1),
@@ -365,7 +365,7 @@ def test_ranks_say_whether_they_hang_on_the_segmenter(
 
 
 def with_better(ledger: Ledger, segmenter: str) -> Ledger:
-    """The same run, but a segmenter reads its predictions as it reads the clear image."""
+    """The same run, but a segmenter classifies its predictions as it does the clear image."""
     frame = ledger.frame.copy()
     names = np.array([x for x in segmenter_columns(segmenter) if "_prediction_" in x]).reshape(6, 6)
     clear = np.stack([frame[list(row)].sum(axis=1) for row in names], 1)
@@ -488,14 +488,14 @@ def test_a_class_that_the_segmenter_never_reads_is_in_no_mean_of_agreement() -> 
     run = ledger_of([maps])
     row = segmentation_scores(run, ONE, OFFICIAL, "prediction").loc["overall"]
     assert_allclose(row["miou_agreement"], expected(*pooled([maps], "prediction")[1:])[0])
-    assert (row["unread"], row["absent"]) == (("water",), ())
+    assert (row["unpredicted"], row["absent"]) == (("water",), ())
     agreement = table3_tables([run], OFFICIAL, details=True)[3]
     note = (
         "Excluded from means (never predicted by fake aaaaaaaa in a clear image): "
         "40–60 % water; Overall water."
     )
     assert note in agreement.notes
-    assert left_out(table3([run], OFFICIAL), "unread")[CLEAR]["overall"] == ("water",)
+    assert left_out(table3([run], OFFICIAL), "unpredicted")[CLEAR]["overall"] == ("water",)
 
 
 def test_published_rows_stand_apart_and_only_beside_official() -> None:

@@ -146,7 +146,7 @@ def test_tab_3_of_shipped_runs_is_that_of_scikit_learn_from_shuffled_ledgers(
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ledger]:
-    """A run and a part of another, read by two segmenters, clouds of known thickness."""
+    """A run and a part of another, with two segmenters and clouds of known thickness."""
     made = [
         make_ledger("a", scenes=12, segmenters=(ONE, TWO), floor=True),
         make_ledger(

@@ -310,7 +310,7 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
 # --- Ledgers that no segmenter can have written --------------------------------------------------
 
 
-@pytest.mark.parametrize("mistake", ["lost", "two readings", "negative", "unnamed"])
+@pytest.mark.parametrize("mistake", ["lost", "two classes", "negative", "unnamed"])
 def test_readings_that_cannot_be_are_refused(segmented: Path, tmp_path: Path, mistake: str) -> None:
     from planetcr_bench.results.ledger import write_ledger
     from planetcr_bench.results.schema import schema_of
@@ -324,7 +324,7 @@ def test_readings_that_cannot_be_are_refused(segmented: Path, tmp_path: Path, mi
     full = next(name for name in columns if frame.loc[row, name] > 0)
     if mistake == "lost":
         frame.loc[row, full] -= 1
-    elif mistake == "two readings":
+    elif mistake == "two classes":
         before = full.removeprefix(prefix).split("_")[0]
         other = next(name for name in columns if not name.startswith(f"{prefix}{before}_"))
         frame.loc[row, [full, other]] += [-1, 1]
@@ -340,7 +340,7 @@ def test_readings_that_cannot_be_are_refused(segmented: Path, tmp_path: Path, mi
     table = pa.Table.from_pandas(frame, schema=schema_of([segmenter.key]), preserve_index=False)
     out = Path(shutil.copytree(segmented, tmp_path / "out"))
     write_ledger(out / "ledger.parquet", table, facts)
-    expected = "its segmenters" if mistake == "unnamed" else "one reading of every pixel"
+    expected = "its segmenters" if mistake == "unnamed" else "one predicted class for every pixel"
     with pytest.raises(LedgerError, match=expected):
         read_ledger(out)
 

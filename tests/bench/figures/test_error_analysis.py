@@ -415,7 +415,7 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
     text = "\n".join(parts)
     assert "protocol full" in text
     assert "(a + d − b) / 2" in text
-    assert "what was covered of it" in text
+    assert "the part that was made" in text
     assert "the mask misses haze" in text
     assert write_error_analysis(second, ErrorAnalysis(two[:1], FULL)) == parts
     for name in ERROR_ANALYSIS_FILES:

@@ -141,17 +141,17 @@ def test_segmenters_are_kept_apart_and_give_tab_3(tmp_path: Path) -> None:
         make_ledger("a", segmenters=("j1", "j2")),
         make_ledger("b", seed=2, segmenters=("j2",)),
     )
-    entries = entries_of(tmp_path, first, second, make_ledger("unread"))
+    entries = entries_of(tmp_path, first, second, make_ledger("unsegmented"))
     board = Board("fake", PROTOCOLS["full"], tuple(entries))
     arrays = ArrayStore({})
     segmented = segmentation_cells_of(board, arrays)
-    assert {segmenter: sorted(facts["read"]) for segmenter, facts in segmented.items()} == {
+    assert {segmenter: sorted(facts["predicted"]) for segmenter, facts in segmented.items()} == {
         "j1": ["a", "clear", "cloudy"],
         "j2": ["a", "b", "clear", "cloudy"],
     }
     index = numbers(arrays, segmented["j2"]["index"]).reshape(-1, 3).astype(int)
     for name, ledger, image in (("b", second, "prediction"), ("clear", first, "clear")):
-        seen = numbers(arrays, segmented["j2"]["read"][name]).reshape(-1, 6)
+        seen = numbers(arrays, segmented["j2"]["predicted"][name]).reshape(-1, 6)
         matrix = np.zeros((6, 6))
         np.add.at(matrix, index[:, 1], seen)
         table = segmentation_scores(ledger, "j2", PROTOCOLS["full"], image)

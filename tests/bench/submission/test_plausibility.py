@@ -365,7 +365,7 @@ def test_a_segmenter_that_read_more_pixels_or_another_clear_image_is_named(
     segmented: Ledger,
 ) -> None:
     first, second, *_ = prediction = read_counts(segmented, "prediction")
-    rule = ["expected one reading of every pixel by each segmenter"]
+    rule = ["expected one predicted class for every pixel by each segmenter"]
     assert ledger_errors(tampered(segmented, FULL, **{first: plus(1)})) == rule
     assert ledger_errors(tampered(segmented, FULL, **{first: -1, second: plus(1)})) == rule
     moved = {prediction[0]: plus(-1), prediction[6]: plus(1)}  # to another class of the clear image
