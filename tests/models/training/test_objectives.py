@@ -149,15 +149,15 @@ def test_three_steps_are_a_loop_by_hand(
     assert len(learnt(start, network.float())) == len([*network.parameters()])
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("micro_batches", [2, 4])
 @pytest.mark.parametrize("loss", [Charbonnier(), Carl(), L1()], ids=lambda loss: loss.name)
 def test_a_batch_in_parts_is_the_batch(
-    loss: Any, parts: int, fabric: Fabric, batches: list[Batch]
+    loss: Any, micro_batches: int, fabric: Fabric, batches: list[Batch]
 ) -> None:
     recipe = Recipe(loss=loss, optimizer="sgd", learning_rate=0.1)
     whole, cut = (prepared(objective_of(narrow("dsen2_cr"), recipe), fabric) for _ in range(2))
     for batch in batches:
-        one, other = whole.step(batch), cut.step(batch, parts=parts)
+        one, other = whole.step(batch), cut.step(batch, micro_batches=micro_batches)
         assert one["loss"].item() == pytest.approx(other["loss"].item(), rel=1e-6)
     same_weights(whole.network, cut.network)
 
@@ -170,7 +170,7 @@ def test_a_batch_in_parts_is_seen_in_parts(fabric: Fabric, batches: list[Batch])
         return network(part["cloudy"], part["sar"]).mean()
 
     objective = prepared(Supervised(narrow("dsen2_cr"), Recipe(loss=L1()), loss), fabric)
-    objective.step(batches[0], parts=2)
+    objective.step(batches[0], micro_batches=2)
     assert [part["cloudy"].shape[0] for part in seen] == [2, 2]
     for name, whole in batches[0].items():
         assert torch.equal(torch.cat([part[name] for part in seen]), whole)

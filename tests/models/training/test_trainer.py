@@ -384,11 +384,11 @@ def test_too_little_memory_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
-    parts = TrainingSettings(device="cpu", quiet=True, parts=2)
+    settings = TrainingSettings(device="cpu", quiet=True, micro_batches=2)
     with pytest.raises(TrainingError, match=r"multiple of 2 .* got 3"):
-        run("dsen2_cr", tmp_path, batch=3, settings=parts)
+        run("dsen2_cr", tmp_path, batch=3, settings=settings)
     with pytest.raises(TrainingError, match="batch normalisation needs the whole batch"):
-        run("mcgan", tmp_path, settings=parts)
+        run("mcgan", tmp_path, settings=settings)
     with pytest.raises(ModelError, match="scenes for a batch of 5, got 4"):
         run("dsen2_cr", tmp_path, batch=5)
     with pytest.raises(ModelError, match=r"multiple of 10 pixels up to 50.*got 45"):
