@@ -63,7 +63,7 @@ def evaluate(
         raise UsageError("--precision: applies to segmenters; give one with --segmenter")
     if device != "auto" and not segmenter:
         raise UsageError(
-            f"--device: expected it with --segmenter, which alone uses it, got {device}"
+            f"--device: applies to segmenters; give one with --segmenter, got {device}"
         )
     segmenters = []
     if segmenter:

@@ -36,7 +36,7 @@ from planetcr_bench.gallery.gallery import (
     FORMATS,
     MOST_FOLDERS,
     MOST_SCENES,
-    ROWS,
+    PANELS,
     gallery,
     gallery_figure,
     method_titles,
@@ -140,7 +140,12 @@ def drawn() -> tuple[list[DrawnScene], Figure]:
     """Two scenes, two methods, every row."""
     scenes = [make_drawn(), make_drawn("winter_12_p_345", seed=1)]
     figure = gallery_figure(
-        scenes, ["net", "_a$b$"], FULL, rows=list(ROWS), segmenter=Brightness(), note="Two scenes."
+        scenes,
+        ["net", "_a$b$"],
+        FULL,
+        panels=list(PANELS),
+        segmenter=Brightness(),
+        note="Two scenes.",
     )
     return scenes, figure
 
@@ -183,11 +188,11 @@ def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_rows_below(
 
 def test_rows_are_drawn_only_where_asked_for_and_in_one_order() -> None:
     scene = make_drawn(size=SMALL)
-    plain = gallery_figure([scene], ["a", "b"], FULL, rows=[])
+    plain = gallery_figure([scene], ["a", "b"], FULL, panels=[])
     assert len(panels(plain)) == 7
     assert bars(plain) == []
     assert row_names(plain) == []
-    figure = gallery_figure([scene], ["a", "b"], FULL, rows=["angle", "infrared"])
+    figure = gallery_figure([scene], ["a", "b"], FULL, panels=["angle", "infrared"])
     assert row_names(figure) == ["Infrared", "Angle"]
 
 
@@ -257,7 +262,7 @@ def test_pixels_without_an_angle_are_grey_and_the_caption_says_so() -> None:
     assert_array_equal(np.isnan(angle), np.arange(300)[:, None].repeat(300, axis=1) < 10)
     assert np.isfinite(angle_map(scene.predictions[0], scene.clear, floor=2.0**-10)).all()
     assert "(grey: a spectrum of zeros has none)" in caption(
-        gallery_figure([scene], ["a", "b"], FULL, rows=["angle"])
+        gallery_figure([scene], ["a", "b"], FULL, panels=["angle"])
     )
 
 
@@ -307,7 +312,7 @@ def test_texts_name_columns_and_rows_and_give_scores(
     columns = ["Cloudy", "SAR VV", "SAR VH", "Land cover", "net", "_a$b$", "Clear"]
     assert titles(drawn[1])[:7] == columns
     assert not any(titles(drawn[1])[7:])  # the second scene has the same columns
-    assert row_names(drawn[1]) == 2 * [*ROWS.values()]
+    assert row_names(drawn[1]) == 2 * [*PANELS.values()]
     texts = words(drawn[1])
     assert "summer_1_p_1, cloud cover 37 %" in texts
     assert "winter_12_p_345, cloud cover 37 %" in texts
@@ -338,8 +343,8 @@ def test_the_caption_says_how_everything_is_drawn(
     ):
         assert part in text
     scene = make_drawn(size=SMALL)
-    plain = caption(gallery_figure([scene], ["a", "b"], FULL, rows=[]))
-    assert not any(f"{name}: " in plain for name in ROWS.values())
+    plain = caption(gallery_figure([scene], ["a", "b"], FULL, panels=[]))
+    assert not any(f"{name}: " in plain for name in PANELS.values())
     assert "scale" not in plain
     assert "Errors have one scale in" in caption(gallery_figure([scene], ["a", "b"], FULL))
 
@@ -347,12 +352,12 @@ def test_the_caption_says_how_everything_is_drawn(
 @pytest.mark.parametrize(
     ("folders", "count", "rows"),
     [
-        (1, 2, list(ROWS)),
+        (1, 2, list(PANELS)),
         (1, 5, ["error", "angle"]),
         (2, 5, ["error", "segmenter"]),
         (3, 6, ["error"]),
         (MOST_FOLDERS, 5, ["error"]),
-        (MOST_FOLDERS, 2, list(ROWS)),
+        (MOST_FOLDERS, 2, list(PANELS)),
         (MOST_FOLDERS, MOST_SCENES - 1, []),
     ],
 )
@@ -363,7 +368,7 @@ def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: lis
         names = list(PAPER_METHODS.values())
     segmenter = Brightness() if "segmenter" in rows else None
     figure = gallery_figure(
-        scenes, names, OFFICIAL, rows=rows, segmenter=segmenter, note="Long. " * 20
+        scenes, names, OFFICIAL, panels=rows, segmenter=segmenter, note="Long. " * 20
     )
     renderer = RendererAgg(1, 1, figure.dpi)  # measures texts as one of the page's size does
     figure.draw_without_rendering()  # titles and labels find their places
@@ -391,7 +396,7 @@ def test_rows_stand_beside_the_scene_where_that_makes_panels_larger(
 ) -> None:
     names = [f"method {number}" for number in range(folders)]
     figure = gallery_figure(
-        [make_drawn(folders=folders, size=SMALL)] * count, names, FULL, rows=rows
+        [make_drawn(folders=folders, size=SMALL)] * count, names, FULL, panels=rows
     )
     assert figure.get_figwidth() > 6.8
     assert 300 / figure.dpi > inch
@@ -407,7 +412,7 @@ def test_rows_stand_beside_the_scene_where_that_makes_panels_larger(
 def test_many_columns_are_folded_where_that_makes_panels_larger() -> None:
     names = [f"m{number}" for number in range(MOST_FOLDERS)]
     figure = gallery_figure(
-        [make_drawn(folders=MOST_FOLDERS, size=SMALL)] * 2, names, FULL, rows=["error"]
+        [make_drawn(folders=MOST_FOLDERS, size=SMALL)] * 2, names, FULL, panels=["error"]
     )
     assert 300 / figure.dpi > 0.8
     lefts = {round(axes.get_position().x0, 6) for axes in figure.axes if axes.images}
@@ -422,7 +427,7 @@ def test_what_fits_no_page_is_refused_before_anything_is_read(
 ) -> None:
     scene, names = make_drawn(folders=3, size=SMALL), ["a", "b", "c"]
     with pytest.raises(UsageError, match=r"got 6 scenes with 8 columns and 3 rows .* draw fewer"):
-        gallery_figure([scene] * 6, names, FULL, rows=["error", "angle"])
+        gallery_figure([scene] * 6, names, FULL, panels=["error", "angle"])
     with pytest.raises(UsageError, match="got 1 scene with 6 columns"):
         gallery_figure([make_drawn(folders=1, size=SMALL)], ["long " * 999], FULL)
     (nothing := tmp_path / "nothing").mkdir()  # would be missed next
@@ -569,7 +574,7 @@ def test_the_same_input_gives_the_same_bytes(
     data: Path, folders: list[Path], tmp_path: Path, suffix: str
 ) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / "new" / f"b{suffix}"
-    draw = {"count": 1, "panels": list(ROWS), "segmenter": Brightness(), "quiet": True}
+    draw = {"count": 1, "panels": list(PANELS), "segmenter": Brightness(), "quiet": True}
     gallery(data, folders[:1], first, **draw)
     with mpl.rc_context({"font.size": 20, "image.cmap": "jet", "svg.fonttype": "none"}):
         before = dict(mpl.rcParams)
@@ -580,7 +585,7 @@ def test_the_same_input_gives_the_same_bytes(
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    figure = gallery_figure([make_drawn(size=SMALL)], ["a", "b"], FULL, rows=[])
+    figure = gallery_figure([make_drawn(size=SMALL)], ["a", "b"], FULL, panels=[])
     (tmp_path / "g.svg").write_text("old")
     (tmp_path / ".g.svg.partial").mkdir()  # in the way, as a full disk would be
     with pytest.raises(OSError, match="partial"):
@@ -782,9 +787,9 @@ def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_p
     [
         (
             {"panels": [Panels.none], "segmenter": Path("a.safe")},
-            "--panels none: .* which draws a row, got a.s",
+            "--panels none: .* which adds panels, got a.s",
         ),
-        ({"device": "cpu"}, "--device: expected it with --segmenter, which alone uses it, got cpu"),
+        ({"device": "cpu"}, "--device: applies to segmenters; give one with --segmenter, got cpu"),
         (
             {"segmenter": Path("no.safe"), "out": Path("g.gif")},
             "--out: expected a file that ends in",
@@ -810,7 +815,7 @@ def test_mistakes_end_in_one_clear_message(
         (
             [preds, "--panels", "none", "--panels", "error"],
             2,
-            "--panels none: expected no other row",
+            "--panels none: expected no other panels",
         ),
         ([preds, "--segmenter", "no.safetensors"], 1, "no.safetensors"),
         (["nowhere"], 1, "no such folder"),
