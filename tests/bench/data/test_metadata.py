@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import shortfall
 from planetcr_bench.data.metadata import Simulation, read_simulation
 from planetcr_bench.data.tracks import simulated_identity
@@ -74,7 +74,7 @@ def test_a_broken_entry_is_refused_by_name(text: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"dataset.toml"):
         read_simulation(tmp_path)
     (tmp_path / "test").mkdir()
-    report = audit(tmp_path, workers=0)
+    report = check_dataset(tmp_path, workers=0)
     assert any("dataset.toml" in line for line in report.problems)
 
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from conftest import Cli
 from paths import SHARED
 from planetcr_bench.constants import LAND_COVER
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene, upsample
@@ -168,8 +168,8 @@ def test_two_samples_pool_as_the_authors_functions_do() -> None:
                     assert_allclose(table.loc[land_cover, ours], want, rtol=1e-6)
 
 
-def test_both_samples_pass_the_audit() -> None:
-    report = audit(DATA, workers=0)
+def test_both_samples_pass_the_check() -> None:
+    report = check_dataset(DATA, workers=0)
     assert report.ok, report.problems
     assert report.track == "planet-cr"
     assert {read_track(DATA, split) for split in ("train", "test")} == {"planet-cr"}

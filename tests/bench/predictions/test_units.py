@@ -12,7 +12,7 @@ import pytest
 from conftest import Cli
 from planetcr_bench.api import evaluate
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.patches import FilePatches
 from planetcr_bench.data.reading import read_product, read_scene
@@ -201,7 +201,7 @@ def test_a_dataset_in_another_unit_is_refused_by_all_that_read_it(tmp_path: Path
             write_tif(files.path(product), np.maximum(pixels // 100, 1), (0, 0), 3, None)
     with pytest.raises(DatasetError, match="looks like percent or bytes"):
         fingerprint_of(scenes, workers=0)
-    assert any("percent or bytes" in line for line in audit(tmp_path, workers=0).problems)
+    assert any("percent or bytes" in line for line in check_dataset(tmp_path, workers=0).problems)
 
 
 @pytest.mark.parametrize("command", ["evaluate preds", "predict mean-fill", "check"])
@@ -230,18 +230,18 @@ def invert(files: SceneFiles) -> None:
 def test_inverted_masks_are_reported(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=5)
     scenes = find_scenes(tmp_path, "test")
-    sound = audit(tmp_path, workers=0)
+    sound = check_dataset(tmp_path, workers=0)
     assert sound.ok
     assert not any("look inverted" in line for line in sound.warnings)
     for files in scenes[1:3]:
         invert(files)
-    some = audit(tmp_path, workers=0)
+    some = check_dataset(tmp_path, workers=0)
     assert some.ok
     (line,) = [line for line in some.warnings if "look inverted" in line]
     assert "(2)" in line
     for files in scenes[3:]:
         invert(files)
-    assert any("look inverted" in line for line in audit(tmp_path, workers=0).problems)
+    assert any("look inverted" in line for line in check_dataset(tmp_path, workers=0).problems)
 
 
 def test_radar_bands_that_look_swapped_or_bordered_are_worth_a_word(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_radar_bands_that_look_swapped_or_bordered_are_worth_a_word(tmp_path: Pa
     pixels = read_product(files, "S1").pixels[::-1].copy()
     pixels[:, :3] = 0
     write_tif(files.path("S1"), pixels, (0, 0), 10, None)
-    warnings = audit(tmp_path, workers=0).warnings
+    warnings = check_dataset(tmp_path, workers=0).warnings
     assert any("VH brighter than VV" in line for line in warnings)
     assert any("0 dB in both bands" in line and "(270 pixels)" in line for line in warnings)
 

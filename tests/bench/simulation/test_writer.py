@@ -14,7 +14,7 @@ import rasterio
 
 from conftest import Cli
 from planetcr_bench.constants import COVER_BINS, PRODUCTS
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.metadata import Simulation
 from planetcr_bench.data.reading import read_product
@@ -40,8 +40,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_audit_finds_nothing_wrong_and_every_bin_filled(simulated: Path) -> None:
-    report = audit(simulated, workers=0)
+def test_the_check_finds_nothing_wrong_and_every_bin_filled(simulated: Path) -> None:
+    report = check_dataset(simulated, workers=0)
     assert report.ok, report.problems
     assert report.warnings == []
     assert (report.splits["test"].scenes, report.splits["train"].scenes) == (10, 4)
@@ -111,11 +111,11 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(own: Path) -> N
     assert files[2].path("S1").stat().st_mtime_ns == before  # what was there was left alone
 
 
-def test_an_unfinished_dataset_is_named_by_the_audit(own: Path) -> None:
+def test_the_check_names_an_unfinished_dataset(own: Path) -> None:
     files = find_scenes(own, "train")[0]
     for product in PRODUCTS:
         files.path(product).unlink()
-    report = audit(own, workers=0)
+    report = check_dataset(own, workers=0)
     assert any("expected 4 scenes by dataset.toml, found 3" in line for line in report.problems)
 
 
@@ -237,7 +237,7 @@ def test_other_presets_and_seeds_are_other_tracks(tmp_path: Path) -> None:
     assert read_track(tmp_path / "a") == "sim-v1-tiny-misaligned-seed3"
     assert simulated_identity(tmp_path / "a", "test") == "sim-v1 misaligned, seed 3, size tiny"
     assert not (tmp_path / "a" / "train").exists()
-    assert audit(tmp_path / "a", workers=0).ok
+    assert check_dataset(tmp_path / "a", workers=0).ok
 
 
 def test_the_command_line(cli: Cli, own: Path, tmp_path: Path) -> None:
