@@ -387,7 +387,7 @@ def test_a_dataset_that_nothing_names_or_that_is_gone_lists_the_three_ways(
     with pytest.raises(DatasetError, match="no such folder, but") as gone:
         run(preds, tmp_path / "results")
     card.unlink()
-    with pytest.raises(DatasetError, match="nothing names one") as nothing:
+    with pytest.raises(DatasetError, match="none is named") as nothing:
         run(preds, tmp_path / "results")
     for refusal in (gone, nothing):
         ways = "\n".join(refusal.value.problems)

@@ -108,8 +108,8 @@ def triangle(
     total = (a + b + d)[..., None]
     if (twice < -DISTANCE_ROUNDING * total).any():
         raise LedgerError(
-            "expected distances between prediction, cloudy and clear of which none is greater than "
-            "the other two together, got otherwise"
+            "expected distances between prediction, cloudy and clear that satisfy the triangle "
+            "inequality, got others"
         )
     shares = np.full(twice.shape, np.nan)
     np.divide(np.maximum(twice, 0), total, out=shares, where=total > 0)

@@ -93,7 +93,7 @@ def differences(runs: dict[str, AoiSums]) -> list[Difference]:
     for name, sums in runs.items():
         first = next(iter(runs))
         if sums.aois != runs[first].aois:
-            raise LedgerError(f"{name}: expected the AOIs of {first}; differences need the same")
+            raise LedgerError(f"{name}: expected the AOIs of {first}, got others")
     if len(runs) < 2:
         return []
     left, right = np.array(list(combinations(range(len(runs)), 2))).T

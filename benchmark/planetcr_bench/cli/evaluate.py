@@ -30,7 +30,7 @@ def evaluate(
     workers: options.Workers = None,
     batch: options.Batch = 16,
     device: Annotated[
-        str, typer.Option(help="Of the segmenters: auto, cpu, cuda or cuda:N.")
+        str, typer.Option(help="Device of the segmenters: auto, cpu, cuda or cuda:N.")
     ] = "auto",
     class_average: options.ClassAverage = None,
     allow_missing: Annotated[

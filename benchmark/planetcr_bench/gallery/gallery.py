@@ -187,7 +187,7 @@ def check_out(out: Path) -> None:
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(
-            f"--out: cannot write {out}, {nearest} may not be written to; choose a file elsewhere, "
+            f"--out: cannot write {out}, {nearest} is not writable; choose a file elsewhere, "
             "or change the permissions of that folder"
         )
 
@@ -201,9 +201,9 @@ def _check_options(
     segmenter: Segmenter | None,
 ) -> None:
     if names and count:
-        raise UsageError(f"--scenes: expected no number beside scenes by --scene, got {count}")
+        raise UsageError(f"--scenes: expected no number together with --scene, got {count}")
     if names and select:
-        raise UsageError(f"--select: expected no choice beside scenes by --scene, got {select}")
+        raise UsageError(f"--select: expected no choice together with --scene, got {select}")
     if rank_by and select not in BY_SCORE:
         got = f"--select {select}" if select else "no --select"
         raise UsageError(f"--rank-by: expected --select {', '.join(BY_SCORE)} with it, got {got}")

@@ -270,7 +270,7 @@ def _status(folder: Path) -> Status:
     stored = validate(StatusFile, read_json(path, error=LedgerError), str(path), error=LedgerError)
     if stored.ledger_sha256 != status_of(folder, stored.status)["ledger_sha256"]:
         raise LedgerError(
-            f"{path}: expected the status of this {LEDGER}, it is of another one; accept the "
+            f"{path}: expected the status of this {LEDGER}, got that of another one; accept the "
             "entry again, or delete this file: then the run is claimed"
         )
     return stored.status

@@ -62,7 +62,7 @@ def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[st
                 | (frame["longitude"].isna() & frame["latitude"].isna())
             ).all()
         ),
-        "distances between prediction, cloudy and clear that none exceeds the other two": bool(
+        "distances between prediction, cloudy and clear that satisfy the triangle inequality": bool(
             (2 * distances.max(axis=1) <= (1 + DISTANCE_ROUNDING) * distances.sum(axis=1)).all()
         ),
         "no more worse pixels than pixels": bool((frame["worse_pixels"] <= frame["pixels"]).all()),

@@ -115,10 +115,10 @@ def with_band(pixels: np.ndarray, value: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("pixels", "nodata", "edit", "internal", "message"),
     [
-        (holed(REFLECTANCE, -9999), -9999, None, True, "9 pixels are its own nodata -9999"),
-        (holed(REFLECTANCE, np.nan), np.nan, None, True, "9 pixels are its own nodata nan"),
-        (holed(DN, 65535), 65535, None, True, "9 pixels are its own nodata 65535"),
-        (holed(DN, 0), 0, None, True, "9 pixels are its own nodata 0"),
+        (holed(REFLECTANCE, -9999), -9999, None, True, "9 pixels have its nodata value -9999"),
+        (holed(REFLECTANCE, np.nan), np.nan, None, True, "9 pixels have its nodata value nan"),
+        (holed(DN, 65535), 65535, None, True, "9 pixels have its nodata value 65535"),
+        (holed(DN, 0), 0, None, True, "9 pixels have its nodata value 0"),
         (DN, None, mask, True, "20 pixels are hidden"),
         (DN, None, mask, False, "20 pixels are hidden"),
         (with_band(DN, 0), None, colour(*ALPHA_LAST), True, "6 pixels are hidden"),
@@ -144,7 +144,7 @@ def test_nodata_of_one_band_counts(tmp_path: Path, whole: SceneFiles) -> None:
         for n in (1, 2, 3)
     )
     Path(f"{path}.aux.xml").write_text(f"<PAMDataset>{''.join(bands)}</PAMDataset>")
-    with pytest.raises(PredictionError, match="1 pixels are its own nodata -3"):
+    with pytest.raises(PredictionError, match="1 pixels have its nodata value -3"):
         read(path, whole)
 
 
@@ -279,7 +279,7 @@ def test_nodata_0_of_an_image_stays_0_and_is_counted(scene: SceneFiles) -> None:
 @pytest.mark.parametrize(
     ("product", "change", "nodata", "edit", "message"),
     [
-        ("planet_cloudy", put(65535), 65535, None, "6000 pixels are its own nodata 65535"),
+        ("planet_cloudy", put(65535), 65535, None, "6000 pixels have its nodata value 65535"),
         ("planet_cloudy", lambda x: x, None, mask, "20 pixels are hidden"),
         ("planet_cloudy", lambda x: np.minimum(x, 1), None, None, "largest value is 1"),
         ("planet_cloudy", lambda x: x * 0, None, None, "got 0 everywhere"),

@@ -177,7 +177,7 @@ def test_a_broken_dataset_card_is_a_problem(tmp_path: Path) -> None:
     assert any("dataset.toml" in line for line in report.problems)
     (tmp_path / "dataset.toml").write_text('track = "A B"\n[simulation]\nversion = "sim-v1"')
     problems = check_dataset(tmp_path, workers=0).problems
-    for reason in ("track: expected a name in small letters", "simulation.seed: expected this key"):
+    for reason in ("track: expected a name in lower case", "simulation.seed: expected this key"):
         assert any(reason in line for line in problems)
 
 

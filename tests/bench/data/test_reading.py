@@ -32,7 +32,9 @@ def test_a_scene_carries_its_identity_and_its_pixels(data: Path) -> None:
 def test_a_truth_that_is_broken_is_one_line(tmp_path: Path, content: bytes) -> None:
     files = write_scene(tmp_path)
     (tmp_path / f"{files.name}.npz").write_bytes(content)
-    with pytest.raises(DatasetError, match="expected the hidden truth of a scene, cannot read it"):
+    with pytest.raises(
+        DatasetError, match="expected the hidden truth of a scene, but it cannot be read"
+    ):
         read_thickness(tmp_path, files)
 
 
@@ -45,7 +47,7 @@ def test_a_truth_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -> Non
         header = {"descr": "<f8", "fortran_order": False, "shape": (2000, 1500)}
         np.lib.format.write_array_header_1_0(member, header)
         member.write(bytes(24_000_000))
-    with pytest.raises(DatasetError, match="cannot read it"):
+    with pytest.raises(DatasetError, match="cannot be read"):
         read_thickness(tmp_path, files)
 
 

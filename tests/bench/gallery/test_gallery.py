@@ -432,7 +432,7 @@ def test_what_fits_no_page_is_refused_before_anything_is_read(
         gallery_figure([make_drawn(folders=1, size=SMALL)], ["long " * 999], FULL)
     (nothing := tmp_path / "nothing").mkdir()  # would be missed next
     request = {"count": 6, "panels": ["infrared", "error", "angle"], "quiet": True}
-    with pytest.raises(UsageError, match="expected what fits a page"):
+    with pytest.raises(UsageError, match="expected a figure that fits a page"):
         gallery(data, [*folders, nothing], tmp_path / "g.png", select="best", **request)
 
 
@@ -692,7 +692,7 @@ def test_predictions_of_another_dataset_are_refused(
         ("folder.png", r"--out: expected a file, .*folder\.png is a folder; give a file in it"),
         ("file/g.png", r"cannot write .*file/g\.png, .*file is not a folder; choose another file"),
         ("file/deep/g.png", r"cannot write .*g\.png, .*file is not a folder; choose another file"),
-        ("locked/new/g.png", r"new/g\.png, .*locked may not be written to; choose a file elsew"),
+        ("locked/new/g.png", r"new/g\.png, .*locked is not writable; choose a file elsew"),
     ],
 )
 def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
@@ -718,8 +718,8 @@ def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
         (9, {}, "expected 1 to 8 folders of predictions, got 9"),
         (1, {"count": 11}, "expected 1 to 10 scenes, got 11"),
         (1, {"names": list("abcdefghijk")}, "expected 1 to 10 scenes, got 11"),
-        (1, {"names": ["a"], "count": 5}, "--scenes: expected no number beside scenes by --scene"),
-        (1, {"names": ["a"], "select": "best"}, "--select: expected no choice beside scenes by"),
+        (1, {"names": ["a"], "count": 5}, "--scenes: expected no number together with --scene"),
+        (1, {"names": ["a"], "select": "best"}, "--select: expected no choice together with"),
         (
             1,
             {"rank_by": "mae"},
@@ -794,7 +794,7 @@ def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_p
             {"segmenter": Path("no.safe"), "out": Path("g.gif")},
             "--out: expected a file that ends in",
         ),
-        ({"scene": ["a"], "scenes": 2}, "--scenes: expected no number beside scenes by --scene"),
+        ({"scene": ["a"], "scenes": 2}, "--scenes: expected no number together with --scene"),
         ({"panels": [Panels.segmenter]}, "give its file with --segmenter"),
     ],
 )

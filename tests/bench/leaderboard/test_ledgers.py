@@ -242,7 +242,7 @@ def test_texts_that_unpack_to_more_than_all_sums_are_not_read(path: Path, table:
 
 def test_a_ledger_without_a_record_is_refused(path: Path, table: pa.Table) -> None:
     pq.write_table(table, path)
-    assert "it does not say of what run" in refusal(path)
+    assert "it does not name its run" in refusal(path)
 
 
 @pytest.mark.parametrize(

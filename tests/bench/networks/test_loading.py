@@ -416,7 +416,9 @@ def test_predictions_made_in_two_ways_never_lie_in_one_folder(
     data: Path, copied: Path, tmp_path: Path, other: dict[str, Any]
 ) -> None:
     shutil.copytree(copied, tmp_path / "preds")
-    with pytest.raises(PredictionError, match="predictions of copy that were made otherwise"):
+    with pytest.raises(
+        PredictionError, match="predictions of copy that were made with other settings"
+    ):
         run_copy(data, tmp_path / "preds", **other)
     assert run_copy(data, tmp_path / "preds") == (0, 6)
 
@@ -437,7 +439,7 @@ def test_results_that_are_no_images_are_refused_by_name(data: Path, tmp_path: Pa
         cloudy[1, 2, 3, 4:6] = (np.nan, np.inf)
         return cloudy
 
-    with pytest.raises(PredictionError, match="copy: expected numbers for every pixel") as caught:
+    with pytest.raises(PredictionError, match="copy: expected a number for every pixel") as caught:
         run_copy(data, tmp_path / "preds", broken, batch=3)
     assert caught.value.problems == (f"{names[1]}: NaN or infinite numbers: 2",)
     assert not any((tmp_path / "preds").glob("*.tif"))

@@ -164,7 +164,7 @@ def test_evaluate_lists_every_prediction_with_holes(
     with pytest.raises(PredictionError) as error:
         evaluate(tmp_path, tmp_path / "results", data=data, name="x", workers=0, quiet=True)
     assert len(error.value.problems) == 3
-    assert all("900 pixels are its own nodata 9" in line for line in error.value.problems)
+    assert all("900 pixels have its nodata value 9" in line for line in error.value.problems)
 
 
 def test_evaluate_refuses_a_cast_folder_before_it_measures(

@@ -22,7 +22,7 @@ BREAKAGES = {
     "longitude": lambda frame: frame.assign(longitude=200.0),
     "both or none": lambda frame: frame.assign(latitude=float("nan")),
     "worse pixels": lambda frame: frame.assign(worse_pixels=frame["pixels"] + 1),
-    "none exceeds the other two": lambda frame: frame.assign(
+    "the triangle inequality": lambda frame: frame.assign(
         absolute_error=frame["prediction_cloudy"] + 1.1 * frame["cloudy_clear"]
     ),
     "at least one row": lambda frame: frame.iloc[:0],

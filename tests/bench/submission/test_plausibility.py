@@ -148,7 +148,7 @@ def test_the_scenes_that_are_tampered_with_are_honest(ledger: Ledger, segmented:
     assert ledger_errors(ledger) == ledger_errors(segmented) == []
 
 
-ERRORS = "distances between prediction, cloudy and clear that none exceeds the other two"
+ERRORS = "distances between prediction, cloudy and clear that satisfy the triangle inequality"
 WORDS = "known protocols, classes, regions and thickness"
 LEAST = "sums of at least zero, save ssim"
 VALUES = "pixels in every row, and 4 values for each"
