@@ -1,5 +1,5 @@
 "use strict";
-// Everything on the page is worked out here from sums per area of interest; text is only ever text.
+// Everything on the page is computed here from sums per area of interest; text is only ever text.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const SCALES = { linear: (ratio) => ratio, sqrt: Math.sqrt, log: (ratio) => -10 * Math.log10(ratio) };
@@ -30,17 +30,17 @@ function numbers(key) {
 }
 
 /** What a function returned for the same words before. */
-function remembered(memory, words, work) {
+function cached(cache, words, work) {
   const key = JSON.stringify(words);
-  if (!memory.has(key)) memory.set(key, work());
-  return memory.get(key);
+  if (!cache.has(key)) cache.set(key, work());
+  return cache.get(key);
 }
 
 const cellsChosen = new Map();
 
 /** Cells of a board that a selection adds, each with the position of its AOI. */
 function chosenCells(board, selection) {
-  return remembered(cellsChosen, [board.id, selection], () => findCells(board, selection));
+  return cached(cellsChosen, [board.id, selection], () => findCells(board, selection));
 }
 
 function findCells(board, selection) {
@@ -86,7 +86,7 @@ const countsSeen = new Map();
 
 /** How many scenes and AOIs of an entry a selection has. */
 function behind(name, chosen = selection()) {
-  return remembered(countsSeen, [board().id, name, chosen], () => countBehind(board(), name, chosen));
+  return cached(countsSeen, [board().id, name, chosen], () => countBehind(board(), name, chosen));
 }
 
 function countBehind({ counts }, name, chosen) {
@@ -284,7 +284,7 @@ const quantiles = new Map();
 
 /** What |t| exceeds with a chance of `level`. */
 function student(level, freedom) {
-  return remembered(quantiles, [level, freedom], () => {
+  return cached(quantiles, [level, freedom], () => {
     if (!(freedom > 0)) return NaN;
     let [low, high] = [0, 1];
     while (tTail(high, freedom) > level) high *= 2;
@@ -533,7 +533,7 @@ const scoresSeen = new Map();
 
 /** Scores of the input and of every shown entry in every column, for the selection. */
 function scored() {
-  return remembered(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.segmenter], score);
+  return cached(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.segmenter], score);
 }
 
 function score() {
