@@ -222,7 +222,7 @@ def expect_reflectance(
         raise PixelError(
             f"{message}; it looks like the scale [-1, 1] of a network's output: write (x + 1) / 2"
         )
-    raise PixelError(f"{message}; it looks scaled or shifted otherwise{remedy}")
+    raise PixelError(f"{message}; it looks scaled or shifted in some other way{remedy}")
 
 
 def expect_digital_numbers(pixels: NDArray[Any]) -> None:

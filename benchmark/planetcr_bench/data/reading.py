@@ -279,6 +279,6 @@ def read_thickness(truth: Path, files: SceneFiles) -> NDArray[np.float32]:
         ) from error
     if thickness.shape != (OPTICAL_SIZE, OPTICAL_SIZE) or not (thickness >= 0).all():
         raise DatasetError(
-            f"{path}: expected an optical thickness of 0 or more, shape (300, 300), found otherwise"
+            f"{path}: expected an optical thickness of 0 or more, shape (300, 300), got another"
         )
     return thickness

@@ -68,10 +68,10 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
 
     Returns:
         Boards in the order of their tracks, the protocols of each in the order of ``PROTOCOLS``.
-        Runs of one track on datasets that differ go to boards of their own. The one with most
+        Runs of one track on different datasets get separate boards. The one with most
         verified runs, else with most, keeps the track's name; each of the others is named by its
-        fingerprint too, and so is a dataset called Planet-CR that has not as many test scenes. An
-        entry that was not measured in a protocol is on the other's board alone.
+        fingerprint too, and so is a dataset called Planet-CR with another number of test scenes. An
+        entry that was not measured in a protocol is only on the board of the other.
     """
     by_track: dict[str, list[list[Entry]]] = {}
     for entry in entries:

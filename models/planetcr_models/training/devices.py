@@ -62,7 +62,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
     started = _processes()
     if started not in (None, wanted):
         raise TrainingError(
-            f"devices: expected as many as the {started} processes that were started, got {wanted} "
+            f"devices: expected the number of processes that were started, {started}, got {wanted} "
             f"({settings.devices} devices on each of {settings.nodes} nodes)"
         )
     plugins: list[Any] = []

@@ -21,7 +21,7 @@ from planetcr_models.training.patches import Patches
 from planetcr_models.training.trainer import Validation, enough_memory, steps_per_epoch
 
 MOST_BYTES: Final = 3 << 30
-"""Of a CPU's memory, that a dry run expects to take; what a step needs beyond is worked out."""
+"""Most memory of a CPU that a dry run takes; what larger steps need is estimated."""
 
 SMALL: Final = 80
 """Side of the smallest crop that is tried, in pixels."""

@@ -204,7 +204,7 @@ def test_tags_and_units_that_contradict_the_numbers_are_refused(
         read(path, whole, Card(scale=declared))
 
 
-def test_a_mask_of_another_format_is_never_opened(tmp_path: Path, whole: SceneFiles) -> None:
+def test_a_mask_in_another_format_is_never_opened(tmp_path: Path, whole: SceneFiles) -> None:
     path = write(tmp_path / "a.tif", DN)
     Path(f"{path}.msk").write_text('<VRTDataset rasterXSize="300" rasterYSize="300"/>')
     with pytest.raises(PredictionError, match=r"a.tif.msk, is not a GeoTIFF"):
@@ -224,7 +224,7 @@ def test_a_mask_of_another_format_is_never_opened(tmp_path: Path, whole: SceneFi
         ("S1", lambda x: x / 2, scale(2, 0)),
     ],
 )
-def test_a_dataset_means_the_same_however_it_is_tagged(
+def test_a_dataset_is_the_same_however_it_is_tagged(
     scene: SceneFiles, product: str, change, edit: Edit
 ) -> None:
     before_tags = fingerprint_of([scene], workers=0)
@@ -291,7 +291,7 @@ def test_nodata_0_of_an_image_stays_0_and_is_counted(scene: SceneFiles) -> None:
         ("landcover", lambda x: x, None, scale(10, 0), "expected codes, got a file of scale 10"),
     ],
 )
-def test_a_product_that_cannot_be_what_it_is_meant_for_is_refused(
+def test_an_implausible_product_is_refused(
     scene: SceneFiles, product: str, change, nodata, edit, message: str
 ) -> None:
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):

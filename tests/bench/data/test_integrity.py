@@ -121,7 +121,7 @@ def test_strays_are_named(tmp_path: Path) -> None:
     assert any(str(stray) in line for line in check_dataset(tmp_path, workers=0).problems)
 
 
-def test_a_place_in_two_splits_is_a_problem(tmp_path: Path) -> None:
+def test_a_scene_or_aoi_in_two_splits_is_a_problem(tmp_path: Path) -> None:
     write_scene(tmp_path, "train", aoi=3, patch=1)
     write_scene(tmp_path, "train", aoi=3, patch=2)
     write_scene(tmp_path, "test", aoi=3, patch=2)
@@ -131,7 +131,7 @@ def test_a_place_in_two_splits_is_a_problem(tmp_path: Path) -> None:
     assert "summer_3_p_1" not in problems
 
 
-def test_overlapping_ground_of_two_splits_is_worth_a_word(tmp_path: Path) -> None:
+def test_overlapping_aois_of_two_splits_are_a_warning(tmp_path: Path) -> None:
     write_scene(tmp_path, "train", "fall", aoi=3)
     write_scene(tmp_path, "test", "summer", aoi=3)
     write_scene(tmp_path, "test", "summer", aoi=4)
@@ -152,7 +152,7 @@ def test_overlapping_ground_of_two_splits_is_worth_a_word(tmp_path: Path) -> Non
         ("landcover", 0, "nodata"),
     ],
 )
-def test_odd_values_are_worth_a_word(tmp_path: Path, product: str, value: float, word: str) -> None:
+def test_odd_values_are_a_warning(tmp_path: Path, product: str, value: float, word: str) -> None:
     files = write_scene(tmp_path)
     rewrite(files, product, put(value))
     report = check_dataset(tmp_path, workers=0)
@@ -160,7 +160,7 @@ def test_odd_values_are_worth_a_word(tmp_path: Path, product: str, value: float,
     assert any(word in line and str(files.path(product)) in line for line in report.warnings)
 
 
-def test_many_files_of_one_kind_make_one_line(tmp_path: Path) -> None:
+def test_many_files_with_the_same_warning_make_one_line(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=7)
     for files in find_scenes(tmp_path, "test"):
         rewrite(files, "landcover", put(0))
@@ -188,7 +188,7 @@ def test_an_empty_split_is_a_problem_and_no_split_an_error(tmp_path: Path) -> No
     assert not check_dataset(tmp_path).ok
 
 
-def test_a_file_without_georeference_is_worth_a_word(tmp_path: Path) -> None:
+def test_a_file_without_georeference_is_a_warning(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     for product in PRODUCTS[:-1]:
         raster = read_product(files, product)

@@ -85,7 +85,7 @@ def test_official_is_the_authors_tester(split: str, region: str, prediction: str
             spread = {"MAE": 1e-7, "PSNR": 1e-6, "SAM": 1e-5, "SSIM": 2e-6}[name]
             assert_allclose(figures[name], expected["official_f32"][name], atol=spread)
         if name in ("MAE_class", "SAM_class"):
-            ours = [one[name.removesuffix("_class")] for one in per_class]
+            ours = [scores[name.removesuffix("_class")] for scores in per_class]
             for got, want in zip(ours, twin, strict=True):
                 assert np.isnan(got) if want is None else np.isclose(got, want, rtol=1e-6)
 
@@ -134,7 +134,7 @@ def test_the_command_line_gives_the_golden_figures(
     assert (result["scenes"], result["complete"]) == (1, True)
 
 
-def test_two_samples_pool_as_the_authors_functions_do() -> None:
+def test_two_samples_are_averaged_as_by_the_authors_functions() -> None:
     """Scene means and pixel pools of both samples together, centre crop, prediction = cloudy."""
     from planetcr_bench.metrics.sums import SceneSums
     from planetcr_bench.results.ledger import ledger_table

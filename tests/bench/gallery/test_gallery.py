@@ -121,7 +121,7 @@ def caption(figure: Figure) -> str:
     return " ".join(figure.texts[-1].get_text().split())
 
 
-def said(svg: Path) -> str:
+def texts_of(svg: Path) -> str:
     """All texts of a picture; beside each path there is a comment that says what it spells."""
     return " ".join(re.findall(r"<!-- (.*?) -->", svg.read_text("utf-8")))
 
@@ -162,7 +162,7 @@ def folders(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 # --- What the panels hold -------------------------------------------------------------------
 
 
-def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_rows_below(
+def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_panels_below(
     drawn: tuple[list[DrawnScene], Figure],
 ) -> None:
     scenes, figure = drawn
@@ -186,7 +186,7 @@ def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_rows_below(
             assert_array_equal(seen, land_cover_panel(Brightness().classify(image[None])[0]).pixels)
 
 
-def test_rows_are_drawn_only_where_asked_for_and_in_one_order() -> None:
+def test_panels_are_drawn_only_on_request_and_in_one_order() -> None:
     scene = make_drawn(size=SMALL)
     plain = gallery_figure([scene], ["a", "b"], FULL, panels=[])
     assert len(panels(plain)) == 7
@@ -291,14 +291,14 @@ def test_panels_are_not_resampled(folders: int, count: int, size: int, tmp_path:
             assert_allclose(shown, expected, atol=1.01 / 255)
 
 
-def test_svg_and_pdf_hold_the_pixels_as_they_are_and_bring_their_letters(
+def test_svg_and_pdf_hold_the_pixels_unchanged_and_embed_their_fonts(
     tmp_path: Path,
 ) -> None:
     figure = gallery_figure([make_drawn("winter_12_p_345")], ["a", "b"], FULL)
     save_figure(figure, tmp_path / "g", ["svg", "pdf"])
     svg = (tmp_path / "g.svg").read_text(encoding="utf-8")
     assert len(re.findall('<image[^>]* width="300" height="300"', svg)) == 7 + 3
-    assert "winter_12_p_345, cloud cover 37 %" in said(tmp_path / "g.svg")
+    assert "winter_12_p_345, cloud cover 37 %" in texts_of(tmp_path / "g.svg")
     assert "<text" not in svg  # a reader without the font would see another one
     pdf = (tmp_path / "g.pdf").read_bytes()
     assert pdf.count(b"/Width 300") == 7 + 3
@@ -391,7 +391,7 @@ def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: lis
     ("folders", "count", "rows", "inch"),
     [(1, 5, ["error"], 0.8), (1, 5, ["error", "angle"], 0.6), (3, 6, ["error"], 0.5)],
 )
-def test_rows_stand_beside_the_scene_where_that_makes_panels_larger(
+def test_panels_stand_beside_the_scene_where_that_makes_them_larger(
     folders: int, count: int, rows: list[str], inch: float
 ) -> None:
     names = [f"method {number}" for number in range(folders)]
@@ -422,7 +422,7 @@ def test_many_columns_are_folded_where_that_makes_panels_larger() -> None:
     assert row_names(figure) == 4 * ["Error"]
 
 
-def test_what_fits_no_page_is_refused_before_anything_is_read(
+def test_a_figure_too_large_for_a_page_is_refused_before_anything_is_read(
     data: Path, folders: list[Path], tmp_path: Path
 ) -> None:
     scene, names = make_drawn(folders=3, size=SMALL), ["a", "b", "c"]
@@ -455,11 +455,11 @@ def test_crops_are_ranked_by_the_official_protocol(
         data, [tmp_path / "crops"], out, select="worst", rank_by="mae", count=3, quiet=True
     )
     assert drawn == sorted(errors, key=lambda name: -errors[name])[:3]
-    assert "MAE of crops (protocol official)" in said(out)
-    assert "Input window: crops unknown." in said(out)
+    assert "MAE of crops (protocol official)" in texts_of(out)
+    assert "Input window: crops unknown." in texts_of(out)
 
 
-def test_picks_by_score_are_those_that_evaluate_would_rank_so(
+def test_scenes_selected_by_score_are_ranked_as_by_evaluate(
     data: Path, folders: list[Path], tmp_path: Path
 ) -> None:
     preds, out = folders[0], tmp_path / "g.svg"
@@ -474,10 +474,12 @@ def test_picks_by_score_are_those_that_evaluate_would_rank_so(
         data, [preds], out, select="median", rank_by="ssim", count=2, panels=[], quiet=True
     )
     assert drawn == sorted(scores, key=lambda name: (abs(scores[name] - middle), name))[:2]
-    assert "nearest to the median SSIM of mean-fill (protocol full), the nearest first" in said(out)
+    assert "nearest to the median SSIM of mean-fill (protocol full), the nearest first" in texts_of(
+        out
+    )
     drawn = gallery(data, [preds], out, select="worst", count=1, panels=[], quiet=True)
     assert drawn == [table["psnr"].idxmin()]
-    assert "Shown is 1 of the 6 scenes of fake (split test), with the lowest" in said(out)
+    assert "Shown is 1 of the 6 scenes of fake (split test), with the lowest" in texts_of(out)
 
 
 # --- From folders to a file -----------------------------------------------------------------
@@ -495,7 +497,7 @@ def test_scores_are_those_of_evaluate(data: Path, folders: list[Path], tmp_path:
     shutil.copy(folders[0] / f"{name}.tif", only)
     ledger, _, _ = evaluate(only, tmp_path, data=data, scene_list=tmp_path / "list.csv", quiet=True)
     overall = summary(ledger)["protocols"]["full"]["overall"]
-    assert f" {overall['mae']:.4f} | {overall['psnr']:.2f} " in said(tmp_path / "one.svg")
+    assert f" {overall['mae']:.4f} | {overall['psnr']:.2f} " in texts_of(tmp_path / "one.svg")
 
 
 def test_scores_below_the_cloudy_image_are_its_own(
@@ -517,12 +519,12 @@ def test_scores_below_the_cloudy_image_are_its_own(
         f"{peak_signal_noise_ratio(truth, image, data_range=1):.2f}"
         for image in (images[0], images[1], images[0])  # the second folder holds the input
     ]
-    shown = re.findall(r"\d\.\d{4} \| \d+\.\d\d", said(tmp_path / "g.svg"))
+    shown = re.findall(r"\d\.\d{4} \| \d+\.\d\d", texts_of(tmp_path / "g.svg"))
     assert shown == expected
     assert shown[0] != shown[1]
 
 
-def test_a_drawn_scene_is_what_the_files_hold(data: Path, folders: list[Path]) -> None:
+def test_a_drawn_scene_has_the_pixels_of_the_files(data: Path, folders: list[Path]) -> None:
     files = find_scenes(data, "test")[0]
     drawn = read_drawn(files, find_all_predictions(folders, [files], "drawn"), FULL)
     assert_allclose(drawn.scores[0], drawn.scores[2], atol=2e-3)  # copy-cloudy, rounded to uint16
@@ -556,8 +558,8 @@ def test_a_centre_crop_cuts_all_panels(data: Path, folders: list[Path], tmp_path
     whole = read_scene(scene)
     cut = whole.clear[:, 70:230, 70:230]
     np.save(tmp_path / f"{scene.name}.npy", cut)
-    found = find_all_predictions([tmp_path, folders[0]], [scene], "drawn")
-    drawn = read_drawn(scene, found, OFFICIAL)
+    predictions = find_all_predictions([tmp_path, folders[0]], [scene], "drawn")
+    drawn = read_drawn(scene, predictions, OFFICIAL)
     assert_array_equal(drawn.clear, cut)
     images = [drawn.cloudy, drawn.clear, *drawn.predictions]
     assert {image.shape for image in images} == {(4, 160, 160)}
@@ -695,7 +697,7 @@ def test_predictions_of_another_dataset_are_refused(
         ("locked/new/g.png", r"new/g\.png, .*locked is not writable; choose a file elsew"),
     ],
 )
-def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
 ) -> None:
     (tmp_path / "folder.png").mkdir()
@@ -734,7 +736,7 @@ def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
         (1, {"panels": ["haze"]}, "--panels: expected infrared, error, angle, segmenter, got haze"),
     ],
 )
-def test_requests_that_make_no_sense_are_refused(
+def test_invalid_requests_are_refused(
     tmp_path: Path, folders: int, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
@@ -766,20 +768,24 @@ def test_the_command_draws_and_says_where(
     options = ("--select", "worst", "--rank-by", "sam", "--panels", "none", "--scenes", 2)
     done = cli("gallery", data, *folders, *options, "--out", "worst.svg")
     assert done.stdout == "2 scenes in worst.svg\n", done.stderr
-    text = said(tmp_path / "worst.svg")
+    text = texts_of(tmp_path / "worst.svg")
     assert "with the highest SAM of mean-fill (protocol full), the highest first" in text
     assert "Error" not in text
 
 
-def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_path: Path) -> None:
+def test_a_single_scene_is_written_in_the_singular(
+    data: Path, folders: list[Path], tmp_path: Path
+) -> None:
     out, covers = tmp_path / "g.svg", {f.name: cloud_cover(f) for f in find_scenes(data, "test")}
     (name,) = gallery(data, folders[:1], out, count=1, panels=[], quiet=True)
     assert abs(covers[name] - 0.5) == min(abs(cover - 0.5) for cover in covers.values())
-    assert "(split test), that with the cloud cover nearest to 50 %." in said(out)
+    assert "(split test), that with the cloud cover nearest to 50 %." in texts_of(out)
     gallery(data, folders[:1], out, count=1, select="classes", panels=[], quiet=True)
-    assert "chosen for its land cover, of a cloud cover near the median." in said(out)
+    assert "chosen for its land cover, of a cloud cover near the median." in texts_of(out)
     gallery(data, folders[:1], out, count=2, select="classes", panels=[], quiet=True)
-    assert "evenly over the classes of land cover, of a cloud cover near the median." in said(out)
+    assert "evenly over the classes of land cover, of a cloud cover near the median." in texts_of(
+        out
+    )
 
 
 @pytest.mark.parametrize(
@@ -798,7 +804,7 @@ def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_p
         ({"panels": [Panels.segmenter]}, "give its file with --segmenter"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused_before_anything_is_read(
+def test_options_that_exclude_each_other_are_refused_before_anything_is_read(
     tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):

@@ -68,7 +68,7 @@ def test_a_folder_too_dark_for_its_scale_is_refused(
 
 
 @pytest.mark.parametrize("dtype", ["u2", "f4"])
-def test_one_black_image_is_no_other_unit(
+def test_one_black_image_is_not_taken_for_another_unit(
     tmp_path: Path, scenes: list[SceneFiles], dtype: str
 ) -> None:
     scale = 1 if dtype == "u2" else 1e-4
@@ -79,7 +79,7 @@ def test_one_black_image_is_no_other_unit(
     expect_units(folder(tmp_path, scenes[:2], image))
 
 
-def test_images_as_dark_as_their_scenes_are_no_other_unit(tmp_path: Path) -> None:
+def test_images_as_dark_as_their_scenes_are_not_taken_for_another_unit(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", test=1)
     (files,) = find_scenes(tmp_path / "data", "test")
     night = np.minimum(dn(files), 200)
@@ -144,14 +144,14 @@ def test_evaluate_says_that_colours_are_swapped_where_scores_are_read(
     folder(tmp_path / "preds", scenes, lambda files: noisy(files)[[2, 1, 0, 3]])
     done = cli("evaluate", "preds", "--data", data, "--workers", 0)
     assert done.returncode == 0, done.stderr
-    told = "red and blue are probably swapped"
-    assert f"warning: preds: {told}" in done.stderr
+    warning = "red and blue are probably swapped"
+    assert f"warning: preds: {warning}" in done.stderr
     run = json.loads((tmp_path / "results/fake/preds/run.json").read_text(encoding="utf-8"))
     ledger = read_ledger(tmp_path / "results/fake/preds/ledger.parquet")
-    assert told in run["notes"][0]
-    assert told in report(ledger, run)
+    assert warning in run["notes"][0]
+    assert warning in report(ledger, run)
     sent = read_sent_run(tmp_path / "results/fake/preds/run.json", ledger.provenance)
-    assert told in sent["notes"][0]
+    assert warning in sent["notes"][0]
 
 
 def test_evaluate_lists_every_prediction_with_holes(
@@ -179,7 +179,7 @@ def test_evaluate_refuses_a_cast_folder_before_it_measures(
 # --- Datasets ---------------------------------------------------------------------------------
 
 
-def test_nodata_0_of_a_dataset_is_said_whenever_it_is_used(tmp_path: Path) -> None:
+def test_nodata_0_of_a_dataset_is_reported_whenever_it_is_used(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=2)
     scenes = find_scenes(tmp_path, "test")
     pixels = dn(scenes[1])
@@ -244,7 +244,7 @@ def test_inverted_masks_are_reported(tmp_path: Path) -> None:
     assert any("look inverted" in line for line in check_dataset(tmp_path, workers=0).problems)
 
 
-def test_radar_bands_that_look_swapped_or_bordered_are_worth_a_word(tmp_path: Path) -> None:
+def test_radar_bands_that_look_swapped_or_bordered_are_a_warning(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=1)
     (files,) = find_scenes(tmp_path, "test")
     pixels = read_product(files, "S1").pixels[::-1].copy()

@@ -30,7 +30,7 @@ BREAKAGES = {
 
 
 @pytest.mark.parametrize("rule", BREAKAGES)
-def test_rows_that_no_measurement_can_have_written_are_refused(rule: str) -> None:
+def test_impossible_rows_are_refused(rule: str) -> None:
     with pytest.raises(LedgerError, match=rule) as refusal:
         check_rows(BREAKAGES[rule](make_ledger().frame), "some/ledger.parquet")
     assert "some/ledger.parquet" in str(refusal.value)

@@ -76,7 +76,7 @@ def test_patches_of_an_aoi_lie_where_their_numbers_say(simulated: Path) -> None:
         corners.setdefault(files.aoi, set()).add(
             (transform.c - 900 * column, transform.f + 900 * row)
         )
-    assert all(len(found) == 1 for found in corners.values())
+    assert all(len(names) == 1 for names in corners.values())
 
 
 def test_lists_are_the_authors(simulated: Path) -> None:
@@ -91,7 +91,7 @@ def test_workers_do_not_change_a_byte(simulated: Path, tmp_path: Path) -> None:
     assert snapshot(tmp_path / "two") == snapshot(simulated)
 
 
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(own: Path) -> None:
+def test_an_interrupted_run_resumes_and_ends_with_the_same_bytes(own: Path) -> None:
     whole = snapshot(own)
     files = find_scenes(own, "test")
     files[0].path("cloudmask").unlink()
@@ -119,7 +119,7 @@ def test_the_check_names_an_unfinished_dataset(own: Path) -> None:
     assert any("expected 4 scenes by dataset.toml, found 3" in line for line in report.problems)
 
 
-def test_a_smaller_dataset_is_a_part_of_a_larger_one(own: Path) -> None:
+def test_a_smaller_dataset_is_a_subset_of_a_larger_one(own: Path) -> None:
     small = snapshot(own)
     simulate(own, size="tiny", train=7, workers=0, quiet=True)
     large = snapshot(own)
@@ -138,8 +138,8 @@ def of_size(size: str, test: int, train: int) -> Simulation:
 
 def test_sizes_nest() -> None:
     def scenes(size: str) -> set[tuple[int, int]]:
-        one = SIZES[size]
-        jobs = jobs_of(of_size(size, one.test_scenes, one.train_scenes))
+        counts = SIZES[size]
+        jobs = jobs_of(of_size(size, counts.test_scenes, counts.train_scenes))
         return {(job.place.number, rank) for job in jobs for rank in range(job.scenes)}
 
     tiny, demo, full = map(scenes, SIZES)
@@ -151,7 +151,7 @@ def test_sizes_nest() -> None:
     assert max(job.scenes for job in most) <= 144
 
 
-def test_a_folder_that_is_not_its_own_is_refused_and_left_alone(own: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_left_alone(own: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"seed 0, size tiny, expected .*seed 1"):
         simulate(own, size="tiny", seed=1, quiet=True)
     with pytest.raises(DatasetError, match=r"expected .*misaligned"):
@@ -170,7 +170,7 @@ def test_a_folder_that_is_not_its_own_is_refused_and_left_alone(own: Path, tmp_p
         simulate(other / "thesis.tex", size="tiny", quiet=True)
 
 
-def test_senseless_settings_are_refused(tmp_path: Path) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path) -> None:
     for settings, words in (
         ({"size": "huge"}, "tiny or demo or full"),
         ({"preset": "easy"}, "standard or misaligned"),
@@ -212,11 +212,11 @@ def test_a_full_disk_leaves_no_half_written_file(simulated: Path, tmp_path: Path
     assert snapshot(tmp_path / "sim") == snapshot(simulated)
 
 
-def test_the_truth_lies_elsewhere_and_is_whole(own: Path, tmp_path: Path) -> None:
+def test_the_truth_is_complete_and_outside_the_dataset(own: Path, tmp_path: Path) -> None:
     simulate(own, size="tiny", truth=tmp_path / "truth", workers=0, quiet=True)
     scenes = [files for split in ("test", "train") for files in find_scenes(own, split)]
-    found = sorted(path.stem for path in (tmp_path / "truth").glob("*.npz"))
-    assert found == sorted(files.name for files in scenes)
+    stems = sorted(path.stem for path in (tmp_path / "truth").glob("*.npz"))
+    assert stems == sorted(files.name for files in scenes)
     files = scenes[0]
     expected = truth_of(Place(0, files.aoi_number), files.patch)
     with np.load(tmp_path / "truth" / f"{files.name}.npz") as stored:
