@@ -81,13 +81,13 @@ def run(folder: Path, words: list[str], stop: int = -1, *, begun: bool = False) 
     Raises:
         RuntimeError: It failed, where it was not to be killed.
     """
-    told, said = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if not child:
-        os.close(told)
-        os._exit(_run_here(folder, words, Killer(folder, stop, begun=begun), said))
-    os.close(said)
-    with os.fdopen(told, "rb") as stream:
+        os.close(read_end)
+        os._exit(_run_here(folder, words, Killer(folder, stop, begun=begun), write_end))
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as stream:
         text = stream.read()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and stop >= 0:
@@ -98,7 +98,7 @@ def run(folder: Path, words: list[str], stop: int = -1, *, begun: bool = False) 
     return changes
 
 
-def _run_here(folder: Path, words: list[str], killer: Killer, said: int) -> int:
+def _run_here(folder: Path, words: list[str], killer: Killer, output: int) -> int:
     os.chdir(folder)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
@@ -116,7 +116,7 @@ def _run_here(folder: Path, words: list[str], killer: Killer, said: int) -> int:
     killer.busy = True
     sys.stderr.flush()
     text = json.dumps(killer.changes).encode()
-    os.write(said, os.pread(errors, 100_000, 0) if code else text)
+    os.write(output, os.pread(errors, 100_000, 0) if code else text)
     return code
 
 
@@ -134,14 +134,16 @@ def _content(path: Path) -> bytes:
         return b"a folder"
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
-            return b"".join(_timeless(one, archive.read(one)) for one in archive.namelist())
+            return b"".join(
+                _timeless(member, archive.read(member)) for member in archive.namelist()
+            )
     return _timeless(path.name, path.read_bytes())
 
 
 def _timeless(name: str, content: bytes) -> bytes:
     if name.endswith("run.json"):
-        said = json.loads(content)
-        return json.dumps({key: said[key] for key in said if key not in TIMES}).encode()
+        values = json.loads(content)
+        return json.dumps({key: values[key] for key in values if key not in TIMES}).encode()
     if name.endswith("epochs.csv"):  # the last two columns are speeds
         return b"".join(b",".join(line.split(b",")[:-2]) for line in content.splitlines())
     if name.endswith("report.md"):
@@ -149,9 +151,11 @@ def _timeless(name: str, content: bytes) -> bytes:
     return content
 
 
-def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
+def differences(first: dict[str, bytes], second: dict[str, bytes]) -> list[str]:
     """Names of what is not the same."""
-    return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+    return [
+        name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)
+    ]
 
 
 def chosen(count: int, spread: int) -> list[int]:

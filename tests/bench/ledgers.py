@@ -60,7 +60,8 @@ def make_scene_sums(
                 columns[name] = pixels * rng.uniform(0.5, 1.0, GROUPS) * scale.get(name, 0.05)
         sums[protocol] = np.stack([columns[name] for name in SUMS], 1).astype(np.float64)
         segmented[protocol] = np.concatenate(
-            [make_readings(pixels, rng) for _ in range(segmenters)] or [np.zeros((GROUPS, 0), int)],
+            [make_segmenter_counts(pixels, rng) for _ in range(segmenters)]
+            or [np.zeros((GROUPS, 0), int)],
             1,
         )
         floored = pixels // 4 if PROTOCOLS[protocol].sam_norm_floor else 0 * pixels
@@ -80,8 +81,8 @@ def make_scene_sums(
     return SceneSums(identity, sums, segmented, floors)
 
 
-def make_readings(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a segmenter could have read in such groups, shape (groups, SEGMENTER_WIDTH)."""
+def make_segmenter_counts(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Counts that a segmenter could give for such groups, shape (groups, SEGMENTER_WIDTH)."""
     truth = np.arange(GROUPS) // len(REGIONS) % len(LAND_COVER_NAMES)
     favour = np.eye(len(LAND_COVER_NAMES), 6)[truth] * 6 + 1  # the true class, more often than not
     clear = rng.multinomial(pixels, favour / favour.sum(1, keepdims=True))

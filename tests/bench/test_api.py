@@ -54,7 +54,7 @@ def _nothing_is_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         monkeypatch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
 
 
-def test_figures_are_what_libraries_compute_on_the_same_images(
+def test_scores_are_those_of_libraries_on_the_same_images(
     data: Path, preds: Path, tmp_path: Path
 ) -> None:
     ledger, _, _ = run(preds, tmp_path / "results")
@@ -215,7 +215,7 @@ def test_an_incomplete_run_is_marked_for_good(preds: Path, tmp_path: Path) -> No
     assert json.loads((out / "run.json").read_text())["problems"] == problems
 
 
-def test_no_usable_prediction_is_never_a_run(preds: Path, tmp_path: Path) -> None:
+def test_without_a_usable_prediction_there_is_no_run(preds: Path, tmp_path: Path) -> None:
     for path in preds.glob("*.tif"):
         path.unlink()
     with pytest.raises(PredictionError, match="expected a usable prediction, found none"):
@@ -223,7 +223,7 @@ def test_no_usable_prediction_is_never_a_run(preds: Path, tmp_path: Path) -> Non
     assert not list((tmp_path / "results").rglob("run.json"))
 
 
-def test_a_broken_scene_is_the_dataset_s_fault_not_excused(tmp_path: Path) -> None:
+def test_a_broken_scene_is_an_error_of_the_dataset_and_not_skipped(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data", test=2)
     predict("copy-cloudy", data, tmp_path / "preds", quiet=True)
     (tmp_path / "preds" / "predictions.toml").unlink()
@@ -254,7 +254,7 @@ if __name__ == "__main__":
 """The command, which writes a part for each scene and leaves time to be killed between two."""
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data", test=12)
     predict("mean-fill", data, tmp_path / "preds", quiet=True)
     _, whole, _ = run(tmp_path / "preds", tmp_path / "whole")
@@ -301,7 +301,7 @@ def test_a_prediction_that_changed_after_the_interruption_is_measured_again(
     pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
 
 
-def test_parts_of_other_settings_are_not_taken_over(preds: Path, tmp_path: Path) -> None:
+def test_parts_of_other_settings_are_not_reused(preds: Path, tmp_path: Path) -> None:
     path = min(preds.glob("*.tif"))
     good = path.read_bytes()
     path.write_bytes(good[:-100_000])
@@ -315,7 +315,7 @@ def test_parts_of_other_settings_are_not_taken_over(preds: Path, tmp_path: Path)
     pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
 
 
-def test_two_runs_never_write_to_one_place(preds: Path, tmp_path: Path) -> None:
+def test_two_runs_never_write_to_one_folder(preds: Path, tmp_path: Path) -> None:
     import filelock
 
     unfinished = tmp_path / "results" / "fake" / ".preds.unfinished"
@@ -349,7 +349,7 @@ def test_a_second_run_replaces_the_first_and_leaves_other_files(
 # --- Which dataset ------------------------------------------------------------------------------
 
 
-def test_the_dataset_is_the_option_s_else_the_environment_s_else_the_card_s(
+def test_the_dataset_is_given_by_option_environment_or_card_in_this_order(
     data: Path, preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = write_dataset(tmp_path / "other", test=1, seed=1)
@@ -378,23 +378,21 @@ def test_predictions_of_a_simulation_are_scored_where_it_was_simulated_anew(
         run(tmp_path / "preds", tmp_path / "results")
 
 
-def test_a_dataset_that_nothing_names_or_that_is_gone_lists_the_three_ways(
-    preds: Path, tmp_path: Path
-) -> None:
+def test_a_missing_dataset_lists_the_three_ways_to_give_it(preds: Path, tmp_path: Path) -> None:
     card = preds / "predictions.toml"
     text = card.read_text()
     card.write_text(text.replace(str(read_card(preds).dataset), "/gone"))
     with pytest.raises(DatasetError, match="no such folder, but") as gone:
         run(preds, tmp_path / "results")
     card.unlink()
-    with pytest.raises(DatasetError, match="nothing names one") as nothing:
+    with pytest.raises(DatasetError, match="none is named") as nothing:
         run(preds, tmp_path / "results")
     for refusal in (gone, nothing):
         ways = "\n".join(refusal.value.problems)
         assert all(way in ways for way in ("--data", "PLANETCR_DATA", "predictions.toml"))
 
 
-def test_the_split_is_the_option_s_and_must_be_the_card_s(
+def test_the_split_of_the_option_must_be_that_of_the_card(
     data: Path, preds: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(PredictionError, match="expected predictions of the split 'train'"):

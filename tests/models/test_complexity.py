@@ -32,7 +32,7 @@ def test_the_cost_is_that_of_the_authors_networks(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_what_the_table_says_of_a_network_is_what_is_counted(name: str) -> None:
+def test_the_costs_in_the_table_are_those_that_are_counted(name: str) -> None:
     """Where a network is the same everywhere, cost grows with the extended image's pixels."""
     with torch.device("meta"):
         model = create_model(name)
@@ -69,7 +69,7 @@ def test_a_convolution_and_a_dynamic_filter_are_counted_by_hand() -> None:
     assert count_macs(Tiny(), (40, 50)) == 40 * 50 * each_pixel
 
 
-def test_counting_leaves_the_network_as_it_is() -> None:
+def test_counting_does_not_change_the_network() -> None:
     model = narrow("mcgan").train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     assert count_macs(model, (32, 32)) == count_macs(model.double(), (32, 32))

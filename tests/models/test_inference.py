@@ -85,7 +85,7 @@ def bend(image: np.ndarray) -> np.ndarray:
     overlap=st.integers(0, 48),
     batch=st.integers(1, 3),
 )
-def test_tiles_begin_at_windows_and_show_the_extended_image_and_the_sar_under_it(
+def test_tiles_start_at_windows_of_the_padded_image_with_their_sar(
     size: tuple[int, int], multiple: int, tile: int, overlap: int, batch: int
 ) -> None:
     cloudy, sar = scene(*size)
@@ -124,7 +124,7 @@ def test_weights_sum_to_one_and_leave_out_the_margins(
 
 @pytest.mark.parametrize("size", [(130, 131), (64, 200), (33, 97)])
 @pytest.mark.parametrize(("tile", "overlap"), [(48, 16), (64, 31), (500, 96)])
-def test_a_network_that_looks_no_further_than_the_margin_gives_the_untiled_result(
+def test_a_receptive_field_within_the_margin_gives_the_untiled_result(
     size: tuple[int, int], tile: int, overlap: int
 ) -> None:
     model, (cloudy, sar) = narrow("dsen2_cr"), scene(*size)
@@ -132,7 +132,7 @@ def test_a_network_that_looks_no_further_than_the_margin_gives_the_untiled_resul
     assert_allclose(tiled, untiled(model, cloudy, sar), rtol=0, atol=1e-5)
 
 
-def test_a_network_that_looks_further_does_not() -> None:
+def test_a_larger_receptive_field_does_not() -> None:
     model, (cloudy, sar) = narrow("dsen2_cr"), scene(64, 130)
     tiled = restore_tiled(model, cloudy, sar, tile=48, overlap=0)
     assert np.abs(tiled - untiled(model, cloudy, sar)).max() > 1e-4
@@ -149,7 +149,7 @@ def test_attention_networks_are_near_the_untiled_result(name: str) -> None:
     assert np.abs(careless - expected).max() > 1e-3
 
 
-def test_no_seam_shows_where_tiles_differ() -> None:
+def test_there_is_no_seam_where_tiles_differ() -> None:
     """The offset of a tile is about a tenth; blended, the slope bends less than it is steep."""
     cloudy, sar = smooth(64, 400)
     slope = 0.4 / 399
@@ -211,7 +211,7 @@ def test_the_network_is_left_in_its_mode_and_gets_no_gradient() -> None:
         assert_array_equal(restored, model.eval()(cloudy, sar))
 
 
-def test_autocast_is_off_unless_it_is_asked_for() -> None:
+def test_precision_is_float32_unless_bf16_is_given() -> None:
     model, (cloudy, sar) = narrow("dsen2_cr"), (image.numpy() for image in images(2))
     exact = restore_batch(model, cloudy, sar)
     rough = restore_batch(model, cloudy, sar, precision="bf16")
@@ -221,7 +221,7 @@ def test_autocast_is_off_unless_it_is_asked_for() -> None:
         restore_batch(model, cloudy, sar, precision="fp8")  # type: ignore[arg-type]
 
 
-def test_a_device_is_there_or_refused() -> None:
+def test_a_missing_device_is_refused() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(ModelError, match="expected auto, cpu, cuda or cuda:N, got 'tpu'"):
@@ -230,7 +230,7 @@ def test_a_device_is_there_or_refused() -> None:
         choose_device("cuda:99")
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     model, (cloudy, sar) = Grid(16), scene(64, 64)
     refused: list[tuple[str, dict[str, Any]]] = [
         (r"cloudy: expected an image of shape \(4, H, W\)", {"cloudy": cloudy[None]}),
@@ -248,7 +248,7 @@ def test_what_makes_no_sense_is_refused() -> None:
             restore_tiled(model, given.pop("cloudy"), given.pop("sar"), **given)
 
 
-def test_what_would_be_silently_wrong_is_refused() -> None:
+def test_arguments_that_would_give_wrong_results_are_refused() -> None:
     model = narrow("dsen2_cr").eval()
     cloudy, sar = (image[0].numpy() for image in images(1, (64, 48)))
     for batch in (0, -1):
@@ -294,7 +294,7 @@ def test_reflectance_a_little_outside_of_its_range_passes() -> None:
     assert restore_tiled(Grid(16), cloudy, sar, tile=32, overlap=0).shape == cloudy.shape
 
 
-def test_an_output_that_an_error_leaves_half_written_is_said_to_be_so() -> None:
+def test_an_error_says_that_the_output_is_incomplete() -> None:
     cloudy, sar = scene(64, 64)
     cloudy[:, 40:, 40:] = np.nan
     out = np.empty_like(cloudy)

@@ -160,8 +160,8 @@ def standard(values: np.ndarray) -> np.ndarray:
 
 def scenes_of(data: Path, most: int) -> list[SceneFiles]:
     """Scenes of all splits, thinned evenly."""
-    found = [files for split in find_splits(data) for files in find_scenes(data, split)]
-    return found[:: max(1, len(found) // most)][:most]
+    scenes = [files for split in find_splits(data) for files in find_scenes(data, split)]
+    return scenes[:: max(1, len(scenes) // most)][:most]
 
 
 def table(simulated: dict[str, np.ndarray], real: dict[str, dict[str, float]]) -> list[str]:

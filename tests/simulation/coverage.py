@@ -129,13 +129,13 @@ def sums_of(
 
 
 def _miou(world: World, method: int) -> AoiSums:
-    """Of a segmenter that reads fewer pixels rightly where the error is large."""
+    """Of a segmenter that classifies fewer pixels correctly where the error is large."""
     right = sums_of(1 / (1 + np.exp(0.8 * world.log_error[method] - 1.2)), world.patches).parts
     share = (right[:, 0] / right[:, 1])[:, None, None]
     classes = len(LAND_COVER)
-    read = np.where(np.eye(classes), share, (1 - share) / (classes - 1))
+    predicted = np.where(np.eye(classes), share, (1 - share) / (classes - 1))
     pixels = 90_000 * world.patches[:, None] * world.cover
-    return segmenter_sums(map(str, range(len(pixels))), pixels[:, :, None] * read, "miou")
+    return segmenter_sums(map(str, range(len(pixels))), pixels[:, :, None] * predicted, "miou")
 
 
 SCORES: dict[str, Callable[[World, int], AoiSums]] = {
@@ -181,22 +181,22 @@ def rates(
     for _ in range(worlds):
         world = draw_world(kind, aois, rng)
         for score, sums in SCORES.items():
-            one, other = sums(world, 0), sums(world, 1)
-            held = holds(one, true[score])
-            wider = held or holds(one, true[score], resamples=resamples)  # never narrower
-            (pair,) = differences({"one": one, "other": other})
+            first, second = sums(world, 0), sums(world, 1)
+            held = holds(first, true[score])
+            wider = held or holds(first, true[score], resamples=resamples)  # never narrower
+            (pair,) = differences({"one": first, "other": second})
             counts[score] += held, wider, pair.p < LEVEL
     return {score: Rates(*map(float, count / worlds)) for score, count in counts.items()}
 
 
 def holds(sums: AoiSums, truth: float, *, resamples: int = 0) -> bool:
     """Whether the interval holds the truth."""
-    found = estimate(sums, resamples=resamples)
-    return found.low <= truth <= found.high
+    result = estimate(sums, resamples=resamples)
+    return result.low <= truth <= result.high
 
 
 def patches_as_places(aois: int, *, worlds: int, many: int = MANY) -> float:
-    """Coverage of the mistake: MAE of equal sizes, every patch taken for a place of its own."""
+    """Coverage if patches are treated as independent: MAE of equal sizes."""
     rng = np.random.default_rng([2, aois])
     true, hits = truths("equal sizes", many)["MAE"], 0
     for _ in range(worlds):
@@ -211,20 +211,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=1000)
     args = parser.parse_args()
-    found = {
+    results = {
         (kind, aois): rates(kind, aois, worlds=args.worlds) for kind in WORLDS for aois in AOIS
     }
     print(f"Coverage of 95 % intervals [%], {args.worlds} repetitions: page / compare\n")
-    _print(found, lambda one: f"{100 * one.page:.1f} / {100 * one.compare:.1f}")
+    _print(results, lambda scored: f"{100 * scored.page:.1f} / {100 * scored.compare:.1f}")
     print("\nFalse positives at 5 % [%], between equally good methods, of as many pairs\n")
-    _print(found, lambda one: f"{100 * one.alarms:.1f}")
+    _print(results, lambda scored: f"{100 * scored.alarms:.1f}")
     mistake = patches_as_places(30, worlds=args.worlds)
     print(f"\nMAE, equal sizes, 30 AOIs, patches treated as independent: coverage {mistake:.1%}")
 
 
-def _print(found: dict[tuple[str, int], dict[str, Rates]], cell: Callable[[Rates], str]) -> None:
+def _print(results: dict[tuple[str, int], dict[str, Rates]], cell: Callable[[Rates], str]) -> None:
     print(f"| Scenario | AOIs | {' | '.join(SCORES)} |\n|:--|--:|{'--:|' * len(SCORES)}")
-    for (kind, aois), scored in found.items():
+    for (kind, aois), scored in results.items():
         print(f"| {kind} | {aois} | {' | '.join(cell(scored[score]) for score in SCORES)} |")
 
 

@@ -123,11 +123,14 @@ def collect(seed: int, preset: str, numbers: Iterable[int]) -> Samples:
     draws = [
         samples_of(Place(seed, number, preset), rank) for number in numbers for rank in range(5)
     ]
-    kept = [one for one in draws if one is not None]
+    kept = [draw for draw in draws if draw is not None]
     return Samples(
-        {name: np.concatenate([one.inputs[name] for one in kept]) for name in kept[0].inputs},
-        np.concatenate([one.target for one in kept]),
-        np.concatenate([one.border for one in kept]),
+        {
+            name: np.concatenate([samples.inputs[name] for samples in kept])
+            for name in kept[0].inputs
+        },
+        np.concatenate([samples.target for samples in kept]),
+        np.concatenate([samples.border for samples in kept]),
     )
 
 

@@ -39,7 +39,7 @@ def full_ledger(name: str, *, scenes: int, aois: int, seed: int) -> Ledger:
 def plain_loop(run: Ledger, protocol: Protocol, loops: int) -> list[pd.Series]:
     """All four scores of the rows of all AOIs but one, for the first few AOIs."""
     aois = run.frame["aoi"].astype(str)
-    return [score_groups(run.frame[aois != one], protocol).iloc[0] for one in aois.unique()[:loops]]
+    return [score_groups(run.frame[aois != aoi], protocol).iloc[0] for aoi in aois.unique()[:loops]]
 
 
 def main() -> None:

@@ -76,10 +76,10 @@ def triangle(
     .. math:: \mathrm{residual} = \tfrac{a+d-b}{2}, \quad \mathrm{recovery} = \tfrac{b+d-a}{2},
               \quad \mathrm{hallucination} = \tfrac{a+b-d}{2}
 
-    split the error, :math:`a = \mathrm{residual} + \mathrm{hallucination}`, and the distance to
-    cover, :math:`d = \mathrm{residual} + \mathrm{recovery}`. None is negative, and all are
-    additive over values. A value between cloudy and true is part residual cloud, part recovery, and
-    no hallucination; what lies beyond either is hallucination. Returned are their shares of
+    split the error, :math:`a = \mathrm{residual} + \mathrm{hallucination}`, and the distance from
+    cloudy to clear, :math:`d = \mathrm{residual} + \mathrm{recovery}`. None is negative, and all
+    are additive over values. A value between cloudy and true is part residual cloud, part recovery,
+    and no hallucination; what lies outside the two is hallucination. Returned are their shares of
     :math:`(a+b+d)/2`, the sum of the three.
 
     Args:
@@ -108,8 +108,8 @@ def triangle(
     total = (a + b + d)[..., None]
     if (twice < -DISTANCE_ROUNDING * total).any():
         raise LedgerError(
-            "expected distances between prediction, cloudy and clear of which none is greater than "
-            "the other two together, got otherwise"
+            "expected distances between prediction, cloudy and clear that satisfy the triangle "
+            "inequality, got others"
         )
     shares = np.full(twice.shape, np.nan)
     np.divide(np.maximum(twice, 0), total, out=shares, where=total > 0)
@@ -242,7 +242,7 @@ class ErrorAnalysis:
         """Figures of each scene.
 
         As :meth:`failures` by ``scene``, with ``cloud_cover``, ``cover_bin`` and ``land_cover``,
-        the class of most of its pixels.
+        the prevailing class.
         """
         facts: list[pd.DataFrame] = []
         known: set[str] = set()

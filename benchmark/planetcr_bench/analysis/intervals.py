@@ -111,9 +111,9 @@ def score_sums(
     Args:
         ledger: Of one run.
         protocol: Whose pooling is followed: sums of pixels, or sums of scenes' scores.
-        segmenters: Keys of segmenters that have read the run.
-        metrics: Names of metrics, but for those of segmenters; one whose sums the run lacks has
-            nan for a score.
+        segmenters: Keys of segmenters that the run was evaluated with.
+        metrics: Names of metrics, except those of segmenters; the score is nan where the run
+            lacks the sums.
 
     Raises:
         LedgerError: The run has no such segmenter.
@@ -215,7 +215,8 @@ def _confusion_by_aoi(
     for segmenter in segmenters:
         if segmenter not in ledger.segmenters:
             raise LedgerError(
-                f"{ledger.name}: expected to be read by segmenter {segmenter}, it was not"
+                f"{ledger.name}: expected counts of segmenter {segmenter}, found none; evaluate it "
+                "again with --segmenter"
             )
     frame = ledger.frame
     known = ((frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)).to_numpy()
@@ -277,8 +278,8 @@ def effective_aois(sums: AoiSums) -> float:
 def freedom(sizes: Floats) -> float:
     r"""Degrees of freedom of a jackknife error, from the AOIs' sizes (Satterthwaite 1946).
 
-    If means of AOIs vary alike and independently and a score is their mean weighed by sizes
-    :math:`w`, the jackknife leaves it :math:`d_i (x_i - \bar x)` off, with
+    If the means of AOIs are independent, have the same variance, and a score is their mean,
+    weighted by the sizes :math:`w`, the jackknife leaves it :math:`d_i (x_i - \bar x)` off, with
     :math:`d_i = w_i / (1 - w_i)`. The variance that it finds is then a quadratic form, whose matrix
     :math:`H` is :math:`d_i d_j (\delta_{ij} - w_i - w_j + \sum w^2)`, centred; it spreads as
     :math:`\chi^2` does with :math:`(\operatorname{tr} H)^2 / \|H\|^2` degrees: AOIs − 1 for equal
@@ -362,7 +363,7 @@ def estimate(sums: AoiSums, *, resamples: int = 0, seed: int = SEED) -> Estimate
 
     Args:
         sums: Of the score.
-        resamples: Widen the interval to :func:`bootstrap_t` of so many resamples where that is
+        resamples: Widen the interval to :func:`bootstrap_t` of this many resamples where that is
             larger; 0: never.
         seed: Of the resamples.
     """

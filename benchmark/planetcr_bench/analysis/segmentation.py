@@ -41,8 +41,8 @@ MEASURES: Final = (
 )
 """Columns of :func:`segmentation_scores` that are figures."""
 
-LEAST_WAY: Final = 1.0
-"""Points from Cloudy to Cloud-Free below which recovery is nan: it would be noise."""
+LEAST_DIFFERENCE: Final = 1.0
+"""Points between Cloudy and Cloud-Free below which recovery is nan: it would be noise."""
 
 VERSION: Final = 1
 """Raised when the figures of a ledger change."""
@@ -76,7 +76,7 @@ def signature(metric: str, protocol: Protocol, segmenters: Sequence[str]) -> str
 
 
 def check_segmenters(ledgers: Sequence[Ledger]) -> None:
-    """Refuse runs that different segmenters have read; runs without a segmenter are accepted.
+    """Refuse runs with different segmenters; runs without a segmenter are accepted.
 
     Raises:
         LedgerError: Names two runs, their segmenters, and what to do.
@@ -100,10 +100,10 @@ def _names(ledger: Ledger) -> str:
 
 
 def segmenters_of(ledgers: Sequence[Ledger]) -> dict[str, str]:
-    """Keys and names of the segmenters that have read the runs; empty where none has.
+    """Keys and names of the segmenters of the runs; empty if there are none.
 
     Raises:
-        LedgerError: Different segmenters have read them.
+        LedgerError: The runs have different segmenters.
     """
     check_segmenters(ledgers)
     facts: Mapping[str, Any] = next(
@@ -113,7 +113,7 @@ def segmenters_of(ledgers: Sequence[Ledger]) -> dict[str, str]:
 
 
 def without_segmenters(ledger: Ledger) -> Ledger:
-    """The same run, as if no segmenter had read it."""
+    """The same run, as if it had been evaluated without a segmenter."""
     return Ledger(ledger.frame, {**ledger.provenance, "segmenters": {}})
 
 
@@ -123,10 +123,10 @@ def confusion_by_bin(
     """Pixels of known land by cloud cover, true class and predicted class.
 
     Args:
-        ledger: That the segmenter has read.
+        ledger: Of a run with this segmenter.
         segmenter: Its key.
         protocol: Whose window it saw.
-        image: Which; ``clear`` is read as it is read.
+        image: Which of a scene's images.
 
     Returns:
         Shape (bins, 6, 6, 6), the last bin being all scenes: true class × class in the clear image
@@ -146,7 +146,7 @@ class KnownLand:
 
     ledger: Ledger
     protocol: Protocol
-    _read: dict[tuple[str, str], NDArray[np.int64]] = field(
+    _confusion: dict[tuple[str, str], NDArray[np.int64]] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -182,17 +182,17 @@ class KnownLand:
         return total
 
     def confusion(self, segmenter: str, image: ImageKind) -> NDArray[np.int64]:
-        """:func:`confusion_by_bin` of a segmenter that has read the run."""
+        """:func:`confusion_by_bin` of a segmenter of the run."""
         classes = len(LAND_COVER)
-        if (segmenter, image) not in self._read:
+        if (segmenter, image) not in self._confusion:
             if image == "clear":
-                seen = self.confusion(segmenter, "prediction").sum(3, keepdims=True)
-                read = seen * np.eye(classes, dtype=np.int64)
+                classified = self.confusion(segmenter, "prediction").sum(3, keepdims=True)
+                counts = classified * np.eye(classes, dtype=np.int64)
             else:
-                counts = segmenter_counts(self.ledger.frame, segmenter, image)
-                read = self._by_bin(counts[self._rows.index])
-            self._read[segmenter, image] = read
-        return self._read[segmenter, image]
+                by_row = segmenter_counts(self.ledger.frame, segmenter, image)
+                counts = self._by_bin(by_row[self._rows.index])
+            self._confusion[segmenter, image] = counts
+        return self._confusion[segmenter, image]
 
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
@@ -235,29 +235,29 @@ def segmentation_scores(
         - ``miou``, ``pa``: against the truth;
         - ``…_discrepancy``: points below the clear image (Fig. 6);
         - ``…_recovery``: on the scale from 0, the cloudy image, to 100, the clear one; nan where
-          the clear image has not :data:`LEAST_WAY` more;
+          the clear image scores less than :data:`LEAST_DIFFERENCE` points higher;
         - ``…_agreement``: against the segmenter's prediction for the clear image, as if that were
           the truth;
 
         then ``pixels``, ``scenes`` and ``aois`` of known land, and two tuples of classes that are
-        in no mean: ``absent`` from the truth, and ``unread`` by the segmenter in the clear image,
-        where that serves as the truth. Nan for a segmenter that has not read the run.
+        in no mean: ``absent`` from the truth, and ``unpredicted`` by the segmenter in the clear
+        image, where that serves as the truth. Nan for a segmenter that the run lacks.
     """
     land = land or KnownLand(ledger, protocol)
     figures: dict[str, Any] = dict.fromkeys(MEASURES, np.nan)
-    figures["unread"] = [()] * len(BINS)
+    figures["unpredicted"] = [()] * len(BINS)
     if segmenter in ledger.segmenters:
         images: tuple[ImageKind, ...] = ("clear", "cloudy", "prediction")
         truth = {name: _scores(land.confusion(segmenter, name).sum(2)) for name in images}
-        reading = land.confusion(segmenter, image).sum(1)
-        agreement = _scores(reading)
+        transitions = land.confusion(segmenter, image).sum(1)
+        agreement = _scores(transitions)
         for score in SCORES:
             clear, cloudy, value = (truth[name][score] for name in ("clear", "cloudy", image))
             figures[score] = value
             figures[f"{score}_discrepancy"] = clear - value
             figures[f"{score}_recovery"] = recovery(value, clear=clear, cloudy=cloudy)
             figures[f"{score}_agreement"] = agreement[score]
-        figures["unread"] = [_without(row) for row in reading.sum(2)]
+        figures["unpredicted"] = [_without(row) for row in transitions.sum(2)]
     return pd.DataFrame({**figures, **land.counts}, pd.Index(BINS, name="cover_bin"))
 
 
@@ -280,14 +280,15 @@ def recovery(value: ArrayLike, *, clear: ArrayLike, cloudy: ArrayLike) -> NDArra
 
     Returns:
         Percent, shape (...), below 0 where the score is worse than that of the cloudy image; nan
-        where the clear image has not :data:`LEAST_WAY` points more: there is nothing to recover.
+        where the clear image scores less than :data:`LEAST_DIFFERENCE` points higher: there is
+        nothing to recover.
 
     Example:
         >>> recovery([20.0, 40.0], clear=[50.0, 30.0], cloudy=[10.0, 30.0])
         array([25., nan])
     """
     low, high = np.asarray(cloudy, np.float64), np.asarray(clear, np.float64)
-    span = np.where(high - low >= LEAST_WAY, high - low, np.nan)
+    span = np.where(high - low >= LEAST_DIFFERENCE, high - low, np.nan)
     result: NDArray[np.float64] = 100 * ((np.asarray(value, np.float64) - low) / span)
     return result
 
@@ -311,7 +312,7 @@ def class_scores(
 
     Returns:
         One row per class: ``iou`` and ``recall`` in percent, nan where the class is not in the
-        truth or the segmenter has not read the run, and ``pixels``, those of the class.
+        truth or the run lacks the segmenter, and ``pixels``, those of the class.
     """
     land = land or KnownLand(ledger, protocol)
     figures: dict[str, Any] = {"iou": np.nan, "recall": np.nan}

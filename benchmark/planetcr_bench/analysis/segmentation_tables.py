@@ -77,11 +77,11 @@ def table3(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
         no line where no run is segmented.
 
     Raises:
-        LedgerError: Different segmenters have read the runs.
+        LedgerError: The runs have different segmenters.
     """
     parts = _per_segmenter_and_row(segmentation_scores, ledgers, protocol)
     names = ["row", "kind", "segmenter", "cover_bin", *MEASURES, "pixels", "scenes", "aois"]
-    names += ["absent", "unread"]
+    names += ["absent", "unpredicted"]
     return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)
 
 
@@ -90,7 +90,7 @@ def over_segmenters(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The table's form, ``segmenter`` being ``mean``, ``lowest`` or ``highest``; a figure that one
-        segmenter does not give has none, and ``unread``, which is one segmenter's own, is empty.
+        segmenter lacks is nan, and ``unpredicted``, which differs by segmenter, is empty.
     """
     measured = [name for name in table if name in (*MEASURES, "iou", "recall")]
     keys = ["row", "kind", "cover_bin" if "cover_bin" in table else "land_cover"]
@@ -100,8 +100,8 @@ def over_segmenters(table: pd.DataFrame) -> pd.DataFrame:
     parts: list[pd.DataFrame] = []
     for segmenter, reduce in SPREAD.items():
         part = first.assign(segmenter=segmenter)
-        if "unread" in part:
-            part["unread"] = pd.Series([()] * len(part), part.index, object)
+        if "unpredicted" in part:
+            part["unpredicted"] = pd.Series([()] * len(part), part.index, object)
         part[measured] = grouped.agg(reduce).where(whole)  # both in the order of first
         parts.append(part.reset_index()[list(table)])
     return pd.concat(parts, ignore_index=True)
@@ -179,7 +179,7 @@ def left_out(table: pd.DataFrame, column: str = "absent") -> dict[str, dict[str,
 
     Args:
         table: Result of :func:`table3`, of one segmenter.
-        column: ``absent`` from the truth, or ``unread`` by the segmenter in the clear images.
+        column: ``absent`` from the truth, or ``unpredicted`` by the segmenter in the clear images.
 
     Returns:
         Row to bin to classes, for bins that have figures; empty where no class is excluded.

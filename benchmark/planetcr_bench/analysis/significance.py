@@ -93,7 +93,7 @@ def differences(runs: dict[str, AoiSums]) -> list[Difference]:
     for name, sums in runs.items():
         first = next(iter(runs))
         if sums.aois != runs[first].aois:
-            raise LedgerError(f"{name}: expected the AOIs of {first}; differences need the same")
+            raise LedgerError(f"{name}: expected the AOIs of {first}, got others")
     if len(runs) < 2:
         return []
     left, right = np.array(list(combinations(range(len(runs)), 2))).T
@@ -316,7 +316,7 @@ def metric_comparisons(
     Args:
         ledgers: Runs; incomplete ones get an interval and are compared with none.
         protocol: That all were measured in.
-        metrics: Names of metrics, before those of the segmenters that have read every run.
+        metrics: Names of metrics, before those of the segmenters.
         resamples: To widen single scores' intervals, see :func:`estimate`. With 0 they are
             Student's t alone, as on the leaderboard, whose page computes them for any filter.
         seed: Of the resamples.

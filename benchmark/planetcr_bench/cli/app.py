@@ -77,14 +77,14 @@ def _show_warning(
 
 
 def _unwritable(error: UnicodeEncodeError) -> str:
-    """A file's name with bytes that this locale does not know, which nothing can write down."""
+    """Message for a file's name with bytes outside the encoding of this locale."""
     if error.reason != "surrogates not allowed":
         raise error
     from planetcr_bench.utils.untrusted import printable
 
     return (
-        f"{printable(error.object)}: expected a name in the letters of this system, got others; "
-        "rename it, or set PYTHONUTF8=1 if the system knows UTF-8 alone"
+        f"{printable(error.object)}: expected a name in the encoding of this system, got other "
+        "bytes; rename it, or set PYTHONUTF8=1 if names are in UTF-8"
     )
 
 

@@ -16,14 +16,14 @@ def check(
     as_json: options.Json = False,
 ) -> None:
     """Check files, grids, value ranges and splits of a dataset; exit with 1 if any is broken."""
-    from planetcr_bench.data.integrity import audit
+    from planetcr_bench.data.integrity import check_dataset
 
-    report = audit(data, workers=workers, batch=batch, quiet=as_json)
+    report = check_dataset(data, workers=workers, batch=batch, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:
-        from planetcr_bench.cli.terminal import print_audit
+        from planetcr_bench.cli.terminal import print_dataset_report
 
-        print_audit(report)
+        print_dataset_report(report)
     if not report.ok:
         raise typer.Exit(1)

@@ -30,7 +30,7 @@ def evaluate(
     workers: options.Workers = None,
     batch: options.Batch = 16,
     device: Annotated[
-        str, typer.Option(help="Of the segmenters: auto, cpu, cuda or cuda:N.")
+        str, typer.Option(help="Device of the segmenters: auto, cpu, cuda or cuda:N.")
     ] = "auto",
     class_average: options.ClassAverage = None,
     allow_missing: Annotated[
@@ -63,7 +63,7 @@ def evaluate(
         raise UsageError("--precision: applies to segmenters; give one with --segmenter")
     if device != "auto" and not segmenter:
         raise UsageError(
-            f"--device: expected it with --segmenter, which alone uses it, got {device}"
+            f"--device: applies to segmenters; give one with --segmenter, got {device}"
         )
     segmenters = []
     if segmenter:

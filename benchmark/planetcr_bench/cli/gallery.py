@@ -15,7 +15,7 @@ from planetcr_bench.utils.extras import need_segmenters
 
 
 class Panels(StrEnum):
-    """Lines of panels; typer reads no list of literals."""
+    """Panels under each scene; typer accepts no list of literals."""
 
     infrared = "infrared"
     error = "error"
@@ -40,14 +40,14 @@ def gallery(
     ] = None,
     scene: Annotated[
         list[str] | None,
-        typer.Option(help="Scene to draw, by its name; repeatable, and none is chosen then."),
+        typer.Option(help="Name of a scene to draw, instead of choosing scenes; repeatable."),
     ] = None,
     select: Annotated[
         Literal["spread", "classes", "best", "median", "worst"] | None,
         typer.Option(
             help="spread: evenly over cloud cover (5 scenes are one per bin of Fig. 5), seasons "
-            "and AOIs. classes: the classes of land cover take turns, each with a scene that it "
-            "prevails in, near the median cloud cover. The others: by a score of the first folder.",
+            "and AOIs. classes: scenes in which each land-cover class in turn prevails, near the "
+            "median cloud cover. The others: by a score of the first folder.",
             show_default="spread",
         ),
     ] = None,
@@ -62,7 +62,7 @@ def gallery(
     panels: Annotated[
         list[Panels] | None,
         typer.Option(
-            help="Line of panels under each scene: false colour, absolute error, spectral angle, "
+            help="Panels under each scene: false colour, absolute error, spectral angle, "
             "the segmenter's maps; repeatable.",
             show_default="error",
         ),
@@ -71,7 +71,7 @@ def gallery(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Segmenter of land cover, from `train segmenter`; draws the row segmenter.",
+            help="Segmenter of land cover, from `train segmenter`; adds its panels.",
         ),
     ] = None,
     device: options.Device = "auto",
@@ -104,14 +104,14 @@ def gallery(
     typer.echo(f"{len(drawn)} {'scene' if len(drawn) == 1 else 'scenes'} in {out}")
 
 
-def _check_options(rows: Sequence[Panels], segmenter: Path | None, device: str) -> None:
-    if Panels.none in rows and len(rows) > 1:
-        raise UsageError(f"--panels none: expected no other row, got {', '.join(rows)}")
-    if Panels.none in rows and segmenter:
+def _check_options(panels: Sequence[Panels], segmenter: Path | None, device: str) -> None:
+    if Panels.none in panels and len(panels) > 1:
+        raise UsageError(f"--panels none: expected no other panels, got {', '.join(panels)}")
+    if Panels.none in panels and segmenter:
         raise UsageError(
-            f"--panels none: expected no --segmenter, which draws a row, got {segmenter}"
+            f"--panels none: expected no --segmenter, which adds panels, got {segmenter}"
         )
     if device != "auto" and segmenter is None:
         raise UsageError(
-            f"--device: expected it with --segmenter, which alone uses it, got {device}"
+            f"--device: applies to segmenters; give one with --segmenter, got {device}"
         )

@@ -48,7 +48,7 @@ def _print_whole(out: Console, table: Table) -> None:
     Console(width=max(out.width, needed)).print(table)
 
 
-def print_audit(report: DatasetReport) -> None:
+def print_dataset_report(report: DatasetReport) -> None:
     """Print the contents of a dataset, then warnings, then problems."""
     out = console()
     columns = ("seasons", "land_cover", "cloud_cover")

@@ -131,7 +131,7 @@ def train(
         devices=devices,
         nodes=num_nodes,
         precision=precision,
-        parts=micro_batches,
+        micro_batches=micro_batches,
         workers=workers,
         quiet=as_json,
         command=("planetcr-bench", *sys.argv[1:]),

@@ -93,8 +93,8 @@ def _summary(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
         shown = ", ".join(f"{scene.name} ({scene.empty})" for scene in empty[:SHOWN])
         more = f" and {len(empty) - SHOWN} more" if len(empty) > SHOWN else ""
         note = (
-            f"{where}: images of {len(empty)} of {len(decoded)} scenes have pixels of their own "
-            f"nodata 0, which are taken for reflectance 0, as the authors' loader does: {shown}"
+            f"{where}: images of {len(empty)} of {len(decoded)} scenes have pixels with "
+            f"nodata 0, which are read as reflectance 0, as by the authors' loader: {shown}"
             f"{more}"
         )
     return {

@@ -59,10 +59,10 @@ class SplitReport:
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """Result of :func:`audit`.
+    """Result of :func:`check_dataset`.
 
     Attributes:
-        data: Folder that was audited.
+        data: Folder that was checked.
         track: Track of results on it; None where ``dataset.toml`` is broken.
         fingerprint: Of all splits together; None where anything could not be decoded.
         problems: What makes the dataset unusable, one line each, naming the file.
@@ -88,7 +88,7 @@ class DatasetReport:
         return {"data": values.pop("data"), "track": values.pop("track"), "ok": self.ok, **values}
 
 
-def audit(
+def check_dataset(
     data: Path, *, workers: int | None = None, batch: int = 16, quiet: bool = False
 ) -> DatasetReport:
     """Decode every file of a dataset and report its contents and errors.

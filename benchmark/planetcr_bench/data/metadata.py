@@ -84,7 +84,7 @@ class Metadata(FileModel):
     @classmethod
     def _check_track(cls, track: str | None) -> str | None:
         if track is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
-            raise ValueError(f"expected a name in small letters, got {shown(track)}")
+            raise ValueError(f"expected a name in lower case, got {shown(track)}")
         return track
 
 

@@ -11,11 +11,11 @@ from typing import Final
 from planetcr_bench.constants import PRODUCTS, SPLITS, SUFFIX
 from planetcr_bench.utils.folders import (
     affixes,
+    describe_affixes,
     ending,
     grouped,
     leads_up,
     lies_beside,
-    told_affixes,
 )
 from planetcr_bench.utils.untrusted import printable
 
@@ -118,7 +118,7 @@ def misnamed(folder: Path, strays: Iterable[Path]) -> Misnamed:
         missing |= {missing_file(path.with_name(f"{name}{_rule(path)}")) for path, name in files}
         lines.append(
             f"{folder}: expected names such as {stem}{_rule(first)}, got {len(files)} files with "
-            f"{told_affixes(before, behind)} it, such as {printable(first)}; rename them"
+            f"{describe_affixes(before, behind)} it, such as {printable(first)}; rename them"
         )
     return Misnamed(lines, frozenset(missing), sorted(rest))
 

@@ -81,7 +81,7 @@ class CachedPatches(Patches):
         if made != (PACK_VERSION, self.fingerprint):
             raise DatasetError(
                 f"{self.path}: expected the cache of the scenes with fingerprint "
-                f"{self.fingerprint[:12]}…, found another; it was replaced meanwhile, start again"
+                f"{self.fingerprint[:12]}…, found another; it has been replaced, start again"
             )
         names = contents["names"]
         if len(names) != len(records):
@@ -171,7 +171,7 @@ def _build(
             digests = _write_records(partial, cached, len(scenes))
             if split_fingerprint(digests) != contents["fingerprint"]:
                 raise DatasetError(
-                    f"{scenes[0].split_folder}: expected scenes that stay as they are, but pixels "
+                    f"{scenes[0].split_folder}: expected scenes that do not change, but pixels "
                     "changed while they were cached; run the same command again"
                 )
             _contents_path(path).unlink(missing_ok=True)  # it describes the old records

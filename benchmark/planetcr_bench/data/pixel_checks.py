@@ -115,7 +115,7 @@ def expect_no_holes(pixels: NDArray[Any], tags: Tags) -> None:
     if nodata is not None:
         count, value = nodata
         raise PixelError(
-            f"expected numbers for every pixel, but {count} pixels are its own nodata {value}; "
+            f"expected numbers for every pixel, but {count} pixels have its nodata value {value}; "
             "fill them, or remove the nodata tag if these are values (gdal_edit.py -unsetnodata)"
         )
     if tags.hidden is not None and tags.hidden.any():
@@ -157,7 +157,9 @@ def scaled(pixels: NDArray[Any], tags: Tags) -> NDArray[np.float64]:
             an offset without a scale, so their unit is unknown.
     """
     if not all(0 < scale < np.inf for scale in tags.scales) or not np.isfinite(tags.offsets).all():
-        raise PixelError(f"expected tags that make sense, got {describe_scale(tags)}; remove them")
+        raise PixelError(
+            f"expected a usable scale and offset, got {describe_scale(tags)}; remove them"
+        )
     if pixels.dtype.kind != "f" and 1 in tags.scales:
         raise PixelError(
             f"expected tags that turn {pixels.dtype.name} into reflectance, got "
@@ -199,7 +201,7 @@ def expect_reflectance(
     impossible = np.abs(image) > IMPOSSIBLE
     if 0 < (count := int(impossible.sum())) < image.size / 4:
         raise PixelError(
-            f"expected reflectance in [0, 1], got {count} values that cannot be any "
+            f"expected reflectance in [0, 1], got {count} values that cannot be one "
             f"({number(low)} to {number(high)}): are they nodata without a tag? Fill them"
         )
     if mean > LARGEST_MEAN:
@@ -220,7 +222,7 @@ def expect_reflectance(
         raise PixelError(
             f"{message}; it looks like the scale [-1, 1] of a network's output: write (x + 1) / 2"
         )
-    raise PixelError(f"{message}; it looks scaled or shifted otherwise{remedy}")
+    raise PixelError(f"{message}; it looks scaled or shifted in some other way{remedy}")
 
 
 def expect_digital_numbers(pixels: NDArray[Any]) -> None:

@@ -275,10 +275,10 @@ def read_thickness(truth: Path, files: SceneFiles) -> NDArray[np.float32]:
         raise
     except Exception as error:  # zipfile and numpy raise any exception for broken bytes
         raise DatasetError(
-            f"{path}: expected the hidden truth of a scene, cannot read it"
+            f"{path}: expected the hidden truth of a scene, but it cannot be read"
         ) from error
     if thickness.shape != (OPTICAL_SIZE, OPTICAL_SIZE) or not (thickness >= 0).all():
         raise DatasetError(
-            f"{path}: expected an optical thickness of 0 or more, shape (300, 300), found otherwise"
+            f"{path}: expected an optical thickness of 0 or more, shape (300, 300), got another"
         )
     return thickness

@@ -73,7 +73,7 @@ def remark(training: Sequence[SceneFiles], held_out: Sequence[SceneFiles], *, sh
     areas = {(files.season, files.aoi) for files in (*training, *held_out)}
     return (
         f"validation: {len(held_out)} of {scenes} training scenes are held out "
-        f"({len(held_out) / scenes:.0%}, where {share:.0%} was asked for): whole AOIs are held "
+        f"({len(held_out) / scenes:.0%}, where {share:.0%} was requested): whole AOIs are held "
         f"out, and there are only {len(areas)}; --val-share 0 trains on all of them"
     )
 

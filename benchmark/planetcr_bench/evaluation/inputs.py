@@ -69,7 +69,7 @@ def find_dataset(
     """
     folder, source = _dataset_folder(predictions, card, data)
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder, but {source} names it", _THREE_WAYS)
+        raise DatasetError(f"{folder}: no such folder, although {source} names it", _THREE_WAYS)
     if split is not None and card.split is not None and split != card.split:
         raise PredictionError(
             f"{predictions / CARD}: expected predictions of the split {split!r}, got {card.split!r}"
@@ -98,7 +98,7 @@ def _dataset_folder(predictions: Path, card: Card, data: Path | None) -> tuple[P
     if card.dataset:
         return predictions / card.dataset, str(predictions / CARD)
     raise DatasetError(
-        f"{predictions}: expected to know its dataset, nothing names one", _THREE_WAYS
+        f"{predictions}: expected the dataset of these predictions, none is named", _THREE_WAYS
     )
 
 
@@ -109,5 +109,5 @@ def data_folder(data: Path | None) -> Path:
         DatasetError: Neither the option nor the environment names one.
     """
     if data is None and not os.environ.get(DATA_VARIABLE):
-        raise DatasetError("expected to know the dataset, nothing names one", _THREE_WAYS[:2])
+        raise DatasetError("expected a dataset, none is named", _THREE_WAYS[:2])
     return data or Path(os.environ[DATA_VARIABLE])

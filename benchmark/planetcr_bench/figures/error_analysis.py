@@ -46,19 +46,19 @@ _SHARE_TITLE: Final = {
     "recovery": "Recovery ↑ [%]",
     "hallucination": "Hallucination ↓ [%]",
 }
-_REGION_READING: Final = (
+_REGION_NOTE: Final = (
     "Cloud: under the mask. Edge: within 30 m of it. Clear: farther away; the mask misses haze and "
     "the two dates differ, so the input's error there is not zero. Worse: error of the pixel above "
     "the input's."
 )
-_GAIN_READING: Final = (
+_GAIN_NOTE: Final = (
     "Gain: MAE as predicted minus MAE with the input's pixels kept; right of 0 pasting helps."
 )
-_HEAT_READING: Final = (
+_HEAT_NOTE: Final = (
     "Upper number: MAE in 10⁻³ reflectance (darker: larger, one scale for all panels)"
 )
 _GAINED: Final = " or gain in PSNR (blue: better than the input, red: worse)"
-_THICKNESS_READING: Final = (
+_THICKNESS_NOTE: Final = (
     "Optical thickness: of the simulated cloud above the pixel; 0–0.25 holds the pixels without "
     "cloud. Lower lines of an axis: scenes and pixels of the bin."
 )
@@ -98,8 +98,8 @@ def region_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
         for axes in figure.axes:
             _draw_bands(axes, names)
         sentences = [
-            _REGION_READING,
-            _GAIN_READING,
+            _REGION_NOTE,
+            _GAIN_NOTE,
             sample_size(analysis.failures(), complete=analysis.complete),
         ]
         caption = caption_lines(sentences, [signature(analysis.protocol, "mae")], note)
@@ -240,7 +240,7 @@ def _heat_sentences(analysis: ErrorAnalysis) -> list[str]:
     empty = (analysis.failures("land_cover", "cover_bin")["scenes"] == 0).any()
     gained = _GAINED if "psnr" in _scores_drawn(analysis) else ""
     return [
-        f"{_HEAT_READING}{gained}; lower: scenes with such pixels.",
+        f"{_HEAT_NOTE}{gained}; lower: scenes with such pixels.",
         *(["Hatched: no such pixels."] if empty else []),
         "Pixels of unknown land are left out.",
         sample_size(analysis.failures(), complete=analysis.complete),
@@ -332,7 +332,7 @@ def thickness_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure | Non
         names = {run.name for run in known.ledgers}
         missing = [run.name for run in analysis.ledgers if run.name not in names]
         sentences = [
-            _THICKNESS_READING,
+            _THICKNESS_NOTE,
             *hollow_marker_note(table),
             *(
                 [f"Without optical thickness, so not drawn: {', '.join(missing)}."]

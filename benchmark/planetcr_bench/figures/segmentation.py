@@ -52,7 +52,7 @@ _SHIFT: Final = 0.09  # between curves that have error bars, in bins
 _SHADE: Final = 0.6  # exponent of the share: small ones show, too
 _KEPT, _TURNED = colormaps["Blues"], colormaps["Oranges"]  # distinct in grey, too
 _EMPTY: Final = (0.9, 0.9, 0.9)
-_READING: Final = (
+_NOTE: Final = (
     "Row: predicted class in the clear image. Column: predicted class in the image that the panel "
     "names. Number: per cent of the row. Blue: the same class; orange: another."
 )
@@ -70,7 +70,7 @@ def discrepancy_figure(
     With several segmenters a point is their mean and its bar goes from the lowest to the highest.
 
     Args:
-        ledgers: Runs on one dataset, of which a segmenter has read one at least.
+        ledgers: Runs on one dataset, at least one of them with a segmenter.
         protocol: Which to report.
         table: What ``table3`` returns for them, if already computed.
         note: Last line of the caption.
@@ -79,13 +79,13 @@ def discrepancy_figure(
         A figure 7 inches wide that belongs to no window and to no pyplot state.
 
     Raises:
-        LedgerError: No segmenter has read any, or different segmenters have.
+        LedgerError: No run has a segmenter, or they have different ones.
     """
     segmenters = _expect_segmenters(ledgers)
     if table is None:
         table = table3(ledgers, protocol)
-    read = [method_label(run) for run in ledgers if run.segmenters]
-    table = _discrepancies(table[(table["kind"] != "measured") | table["row"].isin(read)])
+    segmented = [method_label(run) for run in ledgers if run.segmenters]
+    table = _discrepancies(table[(table["kind"] != "measured") | table["row"].isin(segmented)])
     curves = cover_curves(table)
     with new_figure() as figure:
         for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
@@ -113,7 +113,7 @@ def _expect_segmenters(ledgers: Sequence[Ledger]) -> dict[str, str]:
     segmenters = segmenters_of(ledgers)
     if not segmenters:
         raise LedgerError(
-            "expected runs that a segmenter has read; evaluate them again with --segmenter"
+            "expected runs with a segmenter, got none; evaluate them again with --segmenter"
         )
     return segmenters
 
@@ -167,7 +167,7 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
     """Confusion of each class between the clear image and the cloudy or restored one.
 
     Args:
-        ledgers: Runs on one dataset, of which a segmenter has read one at least.
+        ledgers: Runs on one dataset, at least one of them with a segmenter.
         protocol: Which to report.
         note: Last line of the caption.
 
@@ -176,7 +176,7 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
         shares of the pixels of each class of the clear image, added over segmenters.
 
     Raises:
-        LedgerError: No segmenter has read any, or different segmenters have.
+        LedgerError: No run has a segmenter, or they have different ones.
     """
     segmenters = _expect_segmenters(ledgers)
     matrices = list(_matrices(ledgers, protocol, segmenters))
@@ -196,7 +196,7 @@ def transition_figure(ledgers: Sequence[Ledger], protocol: Protocol, *, note: st
         added = f", added over {len(segmenters)} segmenters" if len(segmenters) > 1 else ""
         empty = any((pixels.sum(1) == 0).any() for _, pixels in matrices)
         sentences = [
-            _READING,
+            _NOTE,
             f"Right of a row: its pixels{added}. In a title: share of all that stay.",
             *(["Grey row: no such pixels."] if empty else []),
             *_unsegmented(ledgers),

@@ -34,7 +34,7 @@ CORNERS: Final = {
 }
 """Where a share of one lies, in a triangle whose sides are 1 long."""
 
-_TRIANGLE_READING: Final = (
+_TRIANGLE_NOTE: Final = (
     "With the L1 distances a = Σ|prediction − clear|, b = Σ|prediction − cloudy| and "
     "d = Σ|cloudy − clear|: residual cloud (a+d−b)/2, recovery (b+d−a)/2, hallucination "
     "(a+b−d)/2, as shares of their sum in %; each number continues its grid line "
@@ -106,7 +106,7 @@ def _sentences(analysis: ErrorAnalysis) -> list[str]:
             "Right: from the smallest marker, clear, over edge to the largest, cloud.",
         ]
     return [
-        _TRIANGLE_READING,
+        _TRIANGLE_NOTE,
         *sentences,
         sample_size(analysis.failures(), complete=analysis.complete),
     ]

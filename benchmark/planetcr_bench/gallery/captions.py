@@ -57,7 +57,7 @@ def input_windows(titles: Sequence[str], predictions: Sequence[Predictions]) -> 
 def caption(
     size: int,
     protocol: Protocol,
-    rows: Sequence[str],
+    panels: Sequence[str],
     segmenter: str,
     *,
     undefined_angles: bool,
@@ -67,15 +67,15 @@ def caption(
     Args:
         size: Width of panels in pixels of the image.
         protocol: Of the scores.
-        rows: Further rows of panels, in their order.
-        segmenter: Its name, if it has a row.
+        panels: Further panels, in their order.
+        segmenter: Its name, if its panels are drawn.
         undefined_angles: Whether some pixels have no spectral angle.
     """
     window = "the whole patch" if size == OPTICAL_SIZE else f"the centre {size} × {size} pixels"
     low, high = PERCENTILES
     vv, vh = (f"{SAR_DB[band][0]:g} to {SAR_DB[band][1]:g} dB" for band in SAR_BANDS)
     grey = " (grey: a spectrum of zeros has none)" if undefined_angles else ""
-    of_row = {
+    of_panel = {
         "infrared": "Infrared: near-infrared, red and green as red, green and blue, each band "
         "stretched between the same percentiles of its own in the clear image.",
         "error": "Error: |image − clear|, mean over the four bands.",
@@ -93,8 +93,14 @@ def caption(
         "Below the images: MAE [reflectance] and PSNR [dB] against the clear image, over all four "
         f"bands and {window} (protocol {protocol.name})."
     )
-    sentences = [optical, sar, f"Land cover: {classes}.", scores, *(of_row[row] for row in rows)]
-    if scaled := [f"{row}s" for row in ("error", "angle") if row in rows]:
+    sentences = [
+        optical,
+        sar,
+        f"Land cover: {classes}.",
+        scores,
+        *(of_panel[name] for name in panels),
+    ]
+    if scaled := [f"{name}s" for name in ("error", "angle") if name in panels]:
         sentences.append(
             f"{' and '.join(scaled).capitalize()} have one scale{' each' * (len(scaled) > 1)} in "
             "all scenes, whose end is the first round number that at most 2 % of pixels exceed in "

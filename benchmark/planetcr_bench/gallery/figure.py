@@ -108,10 +108,10 @@ def fit_layout(content: PageContent) -> PageLayout:
     if not fitting:
         scenes, (width, height) = len(content.scenes), PAGE_INCH
         raise UsageError(
-            f"expected what fits a page of {width} × {height} in, got {scenes} "
+            f"expected a figure that fits a page of {width} × {height} in, got {scenes} "
             f"scene{'s' * (scenes > 1)} with {len(content.columns)} columns and "
-            f"{len(content.rows)} rows of panels; draw fewer scenes (--scenes), fewer rows "
-            "(--panels), or fewer methods"
+            f"{len(content.rows)} rows of panels; draw fewer scenes (--scenes), fewer "
+            "--panels, or fewer methods"
         )
     return min(fitting, key=lambda layout: layout.dpi)
 

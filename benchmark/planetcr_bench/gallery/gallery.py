@@ -72,19 +72,19 @@ from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 
 FORMATS: Final = (".png", ".pdf", ".svg")
 
-ROWS: Final[dict[str, str]] = {
+PANELS: Final[dict[str, str]] = {
     "infrared": "Infrared",
     "error": "Error",
     "angle": "Angle",
     "segmenter": "Segmenter",
 }
-"""Rows of panels that can be drawn under a scene, in their order, and their names on the page."""
+"""Panels that can be drawn under a scene, in their order, and their names on the page."""
 
 MAPS: Final[dict[str, tuple[str, Sequence[float]]]] = {
     "error": ("Absolute error [reflectance]", ERROR_SCALES),
     "angle": ("Spectral angle [°]", ANGLE_SCALES),
 }
-"""Rows of maps: label and possible upper ends of their colour bars."""
+"""Panels that are maps: label and possible upper ends of their colour bars."""
 
 INPUT_COLUMNS: Final = ("Cloudy", "SAR VV", "SAR VH", "Land cover")
 """Titles of the columns before those of the methods; the clear image comes after them."""
@@ -124,8 +124,8 @@ def gallery(
         select: ``spread`` (the default): see ``spread_scenes``; ``classes``: ``scenes_of_classes``;
             ``best``, ``median`` or ``worst``: ``ranked_scenes``, by the first folder.
         rank_by: Score that ranks, by default ``psnr``.
-        panels: Rows of panels to draw under each scene, of :data:`ROWS`.
-        segmenter: Predicts land cover from images; draws the row ``segmenter``.
+        panels: Panels to draw under each scene, of :data:`PANELS`.
+        segmenter: Predicts land cover from images; adds the panels ``segmenter``.
         quiet: Show no progress.
 
     Returns:
@@ -165,7 +165,7 @@ def gallery(
     note = shown_scenes(dataset, len(scenes), reason)
     if protocol.name == "official":  # what a network saw is part of an official score
         note += f" {input_windows(titles, predictions)}"
-    figure = gallery_figure(drawn, titles, protocol, rows=panels, segmenter=segmenter, note=note)
+    figure = gallery_figure(drawn, titles, protocol, panels=panels, segmenter=segmenter, note=note)
     save_figure(figure, out.with_suffix(""), [out.suffix.removeprefix(".")])
     return [files.name for files in scenes]
 
@@ -187,7 +187,7 @@ def check_out(out: Path) -> None:
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(
-            f"--out: cannot write {out}, {nearest} may not be written to; choose a file elsewhere, "
+            f"--out: cannot write {out}, {nearest} is not writable; choose a file elsewhere, "
             "or change the permissions of that folder"
         )
 
@@ -197,19 +197,19 @@ def _check_options(
     count: int | None,
     select: Select | None,
     rank_by: By | None,
-    rows: Sequence[str],
+    panels: Sequence[str],
     segmenter: Segmenter | None,
 ) -> None:
     if names and count:
-        raise UsageError(f"--scenes: expected no number beside scenes by --scene, got {count}")
+        raise UsageError(f"--scenes: expected no number together with --scene, got {count}")
     if names and select:
-        raise UsageError(f"--select: expected no choice beside scenes by --scene, got {select}")
+        raise UsageError(f"--select: expected no choice together with --scene, got {select}")
     if rank_by and select not in BY_SCORE:
         got = f"--select {select}" if select else "no --select"
         raise UsageError(f"--rank-by: expected --select {', '.join(BY_SCORE)} with it, got {got}")
-    if unknown := [row for row in rows if row not in ROWS]:
-        raise UsageError(f"--panels: expected {', '.join(ROWS)}, got {', '.join(unknown)}")
-    if "segmenter" in rows and segmenter is None:
+    if unknown := [name for name in panels if name not in PANELS]:
+        raise UsageError(f"--panels: expected {', '.join(PANELS)}, got {', '.join(unknown)}")
+    if "segmenter" in panels and segmenter is None:
         raise UsageError("--panels segmenter: expected a segmenter; give its file with --segmenter")
 
 
@@ -245,67 +245,73 @@ def gallery_figure(
     names: Sequence[str],
     protocol: Protocol,
     *,
-    rows: Sequence[str] = ("error",),
+    panels: Sequence[str] = ("error",),
     segmenter: Segmenter | None = None,
     note: str = "",
 ) -> Figure:
-    """Draw Fig. 4: of each scene cloudy, SAR, land cover, predictions, clear; and further rows.
+    """Draw Fig. 4: of each scene cloudy, SAR, land cover, predictions, clear; and further panels.
 
     Args:
         scenes: At least one; all of one size and with one prediction per name.
         names: Titles of the predictions.
         protocol: The one that the scenes were scored with.
-        rows: Rows of panels to draw under each scene, of :data:`ROWS`.
-        segmenter: Draws the row ``segmenter``.
+        panels: Panels to draw under each scene, of :data:`PANELS`.
+        segmenter: Adds the panels ``segmenter``.
         note: First sentence of the caption, such as which scenes these are.
 
     Returns:
         See ``draw_page``.
     """
-    rows = _ordered(rows, segmenter)
-    maps = {row: [_maps(scene, row, protocol) for scene in scenes] for row in rows if row in MAPS}
-    ends = {row: upper_end(_scale_maps(scenes, maps[row]), MAPS[row][1]) for row in maps}
+    panels = _ordered(panels, segmenter)
+    maps = {
+        name: [_maps(scene, name, protocol) for scene in scenes] for name in panels if name in MAPS
+    }
+    ends = {name: upper_end(_scale_maps(scenes, maps[name]), MAPS[name][1]) for name in maps}
     content = []
     for number, scene in enumerate(scenes):
-        panels = {row: [map_panel(m, row, ends[row]) for m in maps[row][number]] for row in maps}
-        if "infrared" in rows:
-            panels["infrared"] = optical_panels(scene.images, scene.clear, INFRARED)
+        row = {name: [map_panel(m, name, ends[name]) for m in maps[name][number]] for name in maps}
+        if "infrared" in panels:
+            row["infrared"] = optical_panels(scene.images, scene.clear, INFRARED)
         if segmenter:
             classes = segmenter.classify(np.stack(scene.images))
-            panels["segmenter"] = [land_cover_panel(each) for each in classes]
+            row["segmenter"] = [land_cover_panel(each) for each in classes]
         title = f"{scene.scene}, cloud cover {100 * scene.cloud_cover:.0f} %"
-        further = [_in_columns(panels[row], len(names)) for row in rows]
+        further = [_in_columns(row[name], len(names)) for name in panels]
         content.append(ScenePanels(title, [_first_row(scene), *further]))
     undefined = any(np.isnan(m).any() for of_scene in maps.get("angle", ()) for m in of_scene)
     size = scenes[0].clear.shape[-1]
     segmenter_name = segmenter.name if segmenter else ""
-    sentences = caption(size, protocol, rows, segmenter_name, undefined_angles=undefined)
-    return draw_page(_content(names, rows, content, f"{note} {sentences}".strip()))
+    sentences = caption(size, protocol, panels, segmenter_name, undefined_angles=undefined)
+    return draw_page(_content(names, panels, content, f"{note} {sentences}".strip()))
 
 
 def _content(
-    names: Sequence[str], rows: Sequence[str], scenes: Sequence[ScenePanels], text: str
+    names: Sequence[str], panels: Sequence[str], scenes: Sequence[ScenePanels], text: str
 ) -> PageContent:
-    panel_rows = [PanelRow(), *(PanelRow(ROWS[row], MAPS.get(row, ("",))[0]) for row in rows)]
-    return PageContent([*INPUT_COLUMNS, *names, "Clear"], panel_rows, scenes, text)
+    rows = [PanelRow(), *(PanelRow(PANELS[name], MAPS.get(name, ("",))[0]) for name in panels)]
+    return PageContent([*INPUT_COLUMNS, *names, "Clear"], rows, scenes, text)
 
 
 def _blank_content(
-    names: Sequence[str], rows: Sequence[str], segmenter: Segmenter | None, scenes: int
+    names: Sequence[str], panels: Sequence[str], segmenter: Segmenter | None, scenes: int
 ) -> PageContent:
     """About what the figure of so many scenes will show, to refuse it before anything is read."""
-    rows = _ordered(rows, segmenter)
+    panels = _ordered(panels, segmenter)
     panel = Panel(np.zeros((OPTICAL_SIZE, OPTICAL_SIZE)), ("0", "0"), classes=range(UNKNOWN))
-    panels = [[panel] * (len(names) + (1 if row in MAPS else 2)) for row in rows]
+    rows = [[panel] * (len(names) + (1 if name in MAPS else 2)) for name in panels]
     first = [panel] * (len(INPUT_COLUMNS) + len(names) + 1)
-    blank = ScenePanels("", [first, *(_in_columns(row, len(names)) for row in panels)])
-    text = caption(OPTICAL_SIZE, PROTOCOLS["full"], rows, "", undefined_angles=False)
-    return _content(names, rows, [blank] * scenes, text + " Note." * 20)
+    blank = ScenePanels("", [first, *(_in_columns(row, len(names)) for row in rows)])
+    text = caption(OPTICAL_SIZE, PROTOCOLS["full"], panels, "", undefined_angles=False)
+    return _content(names, panels, [blank] * scenes, text + " Note." * 20)
 
 
-def _ordered(rows: Sequence[str], segmenter: Segmenter | None) -> list[str]:
-    """Rows to draw, in their order; a segmenter is given only for its row."""
-    return [row for row in ROWS if (row in rows if row != "segmenter" else segmenter is not None)]
+def _ordered(panels: Sequence[str], segmenter: Segmenter | None) -> list[str]:
+    """Panels to draw, in their order; a segmenter is given only for its panels."""
+    return [
+        name
+        for name in PANELS
+        if (name in panels if name != "segmenter" else segmenter is not None)
+    ]
 
 
 def _scale_maps(
@@ -324,9 +330,9 @@ def _scale_maps(
     return changed or untouched
 
 
-def _maps(scene: DrawnScene, row: str, protocol: Protocol) -> list[NDArray[np.float64]]:
+def _maps(scene: DrawnScene, name: str, protocol: Protocol) -> list[NDArray[np.float64]]:
     """How far the cloudy image and each prediction are from the clear one, shape (H, W) each."""
-    if row == "error":
+    if name == "error":
         return [error_map(image, scene.clear) for image in scene.images[:-1]]
     floor = protocol.sam_norm_floor
     return [angle_map(image, scene.clear, floor=floor) for image in scene.images[:-1]]

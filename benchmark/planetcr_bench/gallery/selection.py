@@ -41,7 +41,7 @@ def named_scenes(scenes: Sequence[SceneFiles], names: Sequence[str]) -> list[Sce
     """Scenes of the given names, in their order, each once.
 
     Raises:
-        DatasetError: There is no scene of a name; the message has those that are spelled alike.
+        DatasetError: There is no scene of a name; the message lists similar ones.
     """
     by_name = {files.name: files for files in scenes}
     for name in names:

@@ -68,10 +68,10 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
 
     Returns:
         Boards in the order of their tracks, the protocols of each in the order of ``PROTOCOLS``.
-        Runs of one track on datasets that differ go to boards of their own. The one with most
+        Runs of one track on different datasets get separate boards. The one with most
         verified runs, else with most, keeps the track's name; each of the others is named by its
-        fingerprint too, and so is a dataset called Planet-CR that has not as many test scenes. An
-        entry that was not measured in a protocol is on the other's board alone.
+        fingerprint too, and so is a dataset called Planet-CR with another number of test scenes. An
+        entry that was not measured in a protocol is only on the board of the other.
     """
     by_track: dict[str, list[list[Entry]]] = {}
     for entry in entries:
@@ -276,24 +276,24 @@ def _positions(index: pd.Index[Any]) -> NDArray[Any]:
 
 
 def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
-    """Classes that each segmenter sees, by AOI × class × bin.
+    """Classes that each segmenter predicts, by AOI × class × bin.
 
     Returns:
-        Per segmenter that has read an entry: ``name``, ``index`` (key of an array: cells × 3), and
-        ``read``: for ``clear``, ``cloudy`` and every entry it has read, the key of an array (cells
-        × 6), pixels by predicted class; the cell's class is the true one.
+        Per segmenter of an entry: ``name``, ``index`` (key of an array: cells × 3), and
+        ``predicted``: for ``clear``, ``cloudy`` and each of its entries, the key of an array
+        (cells × 6), pixels by predicted class; the cell's class is the true one.
     """
     result: dict[str, Any] = {}
     aois = sorted({str(aoi) for ledger in board.ledgers for aoi in ledger.frame["aoi"].unique()})
     axes = [pd.Index(aois), pd.Index(LAND_COVER), pd.Index(COVER_BINS)]
     for segmenter, name in _segmenters(board).items():
-        readers = [entry for entry in board.entries if segmenter in entry.ledger.segmenters]
-        widest_ledger = widest([entry.ledger for entry in readers])
+        segmented = [entry for entry in board.entries if segmenter in entry.ledger.segmenters]
+        widest_ledger = widest([entry.ledger for entry in segmented])
         tables = {
             image: _seen_classes(widest_ledger, board.protocol, segmenter, image)
             for image in _REFERENCES
         }
-        for entry in readers:
+        for entry in segmented:
             tables[entry.name] = _seen_classes(
                 entry.ledger, board.protocol, segmenter, "prediction"
             )
@@ -307,7 +307,7 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
         result[segmenter] = {
             "name": name,
             "index": arrays.add(np.stack(positions, 1)),
-            "read": {
+            "predicted": {
                 key: arrays.add(table.reindex(index, fill_value=0).to_numpy())
                 for key, table in tables.items()
             },

@@ -41,10 +41,10 @@ LARGEST_SAMPLES: Final = 200_000
 """Bytes of a strip; larger ones would make the page slow to load."""
 
 LARGEST_SUM: Final = 1e30
-"""Of one row: as many rows as a ledger may have add up to less than the page's float32 hold."""
+"""Of one row: the largest ledger then adds up to less than the page's float32 can hold."""
 
 LARGEST_COUNT: Final = 10**12
-"""Of one row: as many rows as a ledger may have add up to less than int64 holds."""
+"""Of one row: the largest ledger then adds up to less than int64 can hold."""
 
 MOST_AOIS: Final = 10_000
 """The page leaves out each of them in turn."""
@@ -270,7 +270,7 @@ def _status(folder: Path) -> Status:
     stored = validate(StatusFile, read_json(path, error=LedgerError), str(path), error=LedgerError)
     if stored.ledger_sha256 != status_of(folder, stored.status)["ledger_sha256"]:
         raise LedgerError(
-            f"{path}: expected the status of this {LEDGER}, it is of another one; accept the "
+            f"{path}: expected the status of this {LEDGER}, got that of another one; accept the "
             "entry again, or delete this file: then the run is claimed"
         )
     return stored.status

@@ -254,7 +254,7 @@ def _longest(column: pa.ChunkedArray) -> int:
 def _record(path: Path, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     if METADATA_KEY not in metadata:
         raise SubmissionError(
-            f"{path}: expected a ledger of planetcr-bench, it does not say of what run"
+            f"{path}: expected a ledger of planetcr-bench, but it does not name its run"
         )
     where = f"{path}: what it says of its run"
     if len(metadata[METADATA_KEY]) > LARGEST_RECORD:

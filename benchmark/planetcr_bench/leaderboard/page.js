@@ -1,5 +1,5 @@
 "use strict";
-// Everything on the page is worked out here from sums per area of interest; text is only ever text.
+// Everything on the page is computed here from sums per area of interest; text is only ever text.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const SCALES = { linear: (ratio) => ratio, sqrt: Math.sqrt, log: (ratio) => -10 * Math.log10(ratio) };
@@ -30,17 +30,17 @@ function numbers(key) {
 }
 
 /** What a function returned for the same words before. */
-function remembered(memory, words, work) {
+function cached(cache, words, work) {
   const key = JSON.stringify(words);
-  if (!memory.has(key)) memory.set(key, work());
-  return memory.get(key);
+  if (!cache.has(key)) cache.set(key, work());
+  return cache.get(key);
 }
 
 const cellsChosen = new Map();
 
 /** Cells of a board that a selection adds, each with the position of its AOI. */
 function chosenCells(board, selection) {
-  return remembered(cellsChosen, [board.id, selection], () => findCells(board, selection));
+  return cached(cellsChosen, [board.id, selection], () => findCells(board, selection));
 }
 
 function findCells(board, selection) {
@@ -74,19 +74,19 @@ function ratioSums(board, name, metric, selection) {
 /** A ratio of sums: what it is of any, what each AOI's size is and what it counts as error there. */
 function ratios(parts, metric, additive) {
   const { up, scale, possible } = METRICS[metric];
-  const of = additive ? SCALES[scale] : SCALES.linear;
+  const scaled = additive ? SCALES[scale] : SCALES.linear;
   const errors = ([top, bottom]) => {
     if (scale === "log" && !additive) return bottom; // decibels of scenes: no sum of errors
     return up && scale === "linear" ? Math.max(possible[1] * bottom - top, 0) : top;
   };
-  return { parts, of: ([top, bottom]) => (bottom > 0 ? of(top / bottom) : NaN), size: (part) => part[1], errors, metric };
+  return { parts, score: ([top, bottom]) => (bottom > 0 ? scaled(top / bottom) : NaN), size: (part) => part[1], errors, metric };
 }
 
 const countsSeen = new Map();
 
 /** How many scenes and AOIs of an entry a selection has. */
 function behind(name, chosen = selection()) {
-  return remembered(countsSeen, [board().id, name, chosen], () => countBehind(board(), name, chosen));
+  return cached(countsSeen, [board().id, name, chosen], () => countBehind(board(), name, chosen));
 }
 
 function countBehind({ counts }, name, chosen) {
@@ -108,14 +108,14 @@ function countBehind({ counts }, name, chosen) {
 /** The most scenes that any entry of the board has of a selection, as far as we know all there are. */
 function behindBoard(chosen = selection()) {
   return board().entries.map((entry) => behind(entry.name, chosen))
-    .reduce((most, one) => (one.scenes > most.scenes ? one : most), { scenes: 0, aois: 0 });
+    .reduce((most, counts) => (counts.scenes > most.scenes ? counts : most), { scenes: 0, aois: 0 });
 }
 
-/** Confusion matrices per AOI, flat 6 × 6: true class × class that the segmenter reads. */
+/** Confusion matrices per AOI, flat 6 × 6: true class × predicted class. */
 function segmenterSums(board, name, metric, selection) {
   const segmenter = board.segmenters[state.segmenter];
   const classes = DATA.axes.land_cover.length - 1;
-  const key = segmenter && segmenter.read[name];
+  const key = segmenter && segmenter.predicted[name];
   if (!key || selection.region !== "all") return null;
   const index = numbers(segmenter.index);
   const pixels = numbers(key);
@@ -133,39 +133,39 @@ function segmenterSums(board, name, metric, selection) {
 /** A score of confusion matrices, of all classes or of only one, with sizes and errors as `ratios`. */
 function matrices(parts, metric, only) {
   const classes = Math.sqrt(parts.length ? parts[0].length : 0);
-  const of = (matrix) => (metric === "miou" ? meanIou(matrix, classes, only) : accuracy(matrix, classes, only));
-  const chosen = Array.from({ length: classes }, (_, one) => one).filter((one) => only < 0 || one === only);
-  const hits = (matrix) => chosen.reduce((sum, one) => sum + matrix[one * classes + one], 0);
-  const size = (matrix) => matrix.reduce((sum, count, place) => {
-    const [truth, seen] = [Math.floor(place / classes), place % classes];
+  const score = (matrix) => (metric === "miou" ? meanIou(matrix, classes, only) : accuracy(matrix, classes, only));
+  const chosen = Array.from({ length: classes }, (_, index) => index).filter((index) => only < 0 || index === only);
+  const hits = (matrix) => chosen.reduce((sum, index) => sum + matrix[index * classes + index], 0);
+  const size = (matrix) => matrix.reduce((sum, count, cell) => {
+    const [truth, seen] = [Math.floor(cell / classes), cell % classes];
     return sum + (only < 0 || truth === only || (metric === "miou" && seen === only) ? count : 0);
   }, 0);
-  return { parts, of, size, errors: (matrix) => size(matrix) - hits(matrix), metric };
+  return { parts, score, size, errors: (matrix) => size(matrix) - hits(matrix), metric };
 }
 
 function meanIou(matrix, classes, only) {
-  const found = [];
-  for (let one = 0; one < classes; one += 1) {
-    if (only >= 0 && one !== only) continue;
+  const ious = [];
+  for (let index = 0; index < classes; index += 1) {
+    if (only >= 0 && index !== only) continue;
     let truth = 0;
     let seen = 0;
     for (let other = 0; other < classes; other += 1) {
-      truth += matrix[one * classes + other];
-      seen += matrix[other * classes + one];
+      truth += matrix[index * classes + other];
+      seen += matrix[other * classes + index];
     }
-    const hits = matrix[one * classes + one];
-    if (truth > 0) found.push(hits / (truth + seen - hits));
+    const hits = matrix[index * classes + index];
+    if (truth > 0) ious.push(hits / (truth + seen - hits));
   }
-  return found.length ? (100 * found.reduce((sum, iou) => sum + iou, 0)) / found.length : NaN;
+  return ious.length ? (100 * ious.reduce((sum, iou) => sum + iou, 0)) / ious.length : NaN;
 }
 
 function accuracy(matrix, classes, only) {
   let hits = 0;
   let all = 0;
-  for (let one = 0; one < classes; one += 1) {
-    if (only >= 0 && one !== only) continue;
-    hits += matrix[one * classes + one];
-    for (let other = 0; other < classes; other += 1) all += matrix[one * classes + other];
+  for (let index = 0; index < classes; index += 1) {
+    if (only >= 0 && index !== only) continue;
+    hits += matrix[index * classes + index];
+    for (let other = 0; other < classes; other += 1) all += matrix[index * classes + other];
   }
   return all > 0 ? (100 * hits) / all : NaN;
 }
@@ -177,7 +177,7 @@ function sumsOf(board, name, metric, selection) {
 // ---------------------------------------------------------------- statistics
 
 function total(parts) {
-  return parts[0].map((_, place) => parts.reduce((sum, part) => sum + part[place], 0));
+  return parts[0].map((_, column) => parts.reduce((sum, part) => sum + part[column], 0));
 }
 
 // The same engine as in Python's analysis/intervals.py and significance.py, which explains it; tests hold the two together.
@@ -188,15 +188,15 @@ const UNKNOWN = { value: NaN, low: NaN, high: NaN, freedom: NaN, aois: 0, effect
 function estimate(sums) {
   if (!sums || !sums.parts.length) return UNKNOWN;
   const all = total(sums.parts);
-  const value = sums.of(all);
+  const value = sums.score(all);
   const sizes = sums.parts.map(sums.size);
-  const without = sums.parts.map((part) => sums.of(all.map((sum, place) => sum - part[place])));
+  const without = sums.parts.map((part) => sums.score(all.map((sum, column) => sum - part[column])));
   const measured = sizes.map((size) => size > 0);
   const freedom = freedomOf(sizes);
   const { log_interval, possible } = METRICS[sums.metric];
   const [scale, back] = log_interval ? [Math.log, Math.exp] : [(x) => x, (x) => x];
   const same = Number.isFinite(value) && without.every((left) => left === value);
-  const aois = measured.filter((one) => one).length;
+  const aois = measured.filter(Boolean).length;
   const error = same && aois > 1 ? 0 : errorOf(without.map(scale), measured);
   const [low, high] = [-1, 1].map((sign) => {
     const end = back(scale(value) + sign * student(LEVEL, freedom) * error);
@@ -207,7 +207,7 @@ function estimate(sums) {
 
 /** The effective number of AOIs behind a score: (Σ e)² / Σ e² over the errors of AOIs (Kish 1965). */
 function effectiveOf(errors, sizes) {
-  const sum = (values) => values.reduce((found, value) => found + value, 0);
+  const sum = (values) => values.reduce((partial, value) => partial + value, 0);
   const total = sum(errors);
   const counted = total > 0 && total < Infinity ? errors : sizes;
   return sum(counted) ** 2 / sum(counted.map((value) => value ** 2));
@@ -216,15 +216,15 @@ function effectiveOf(errors, sizes) {
 /** Degrees of freedom of a jackknife error, from the AOIs' sizes (Satterthwaite 1946). */
 function freedomOf(sizes) {
   const known = sizes.filter((size) => size > 0);
-  const sum = known.reduce((found, size) => found + size, 0);
+  const sum = known.reduce((partial, size) => partial + size, 0);
   if (known.length < 2) return NaN;
   const shares = known.map((size) => size / sum);
   const off = shares.map((share) => share / (1 - share));
-  const squares = shares.reduce((found, share) => found + share ** 2, 0);
-  const form = shares.map((one, i) => shares.map((other, j) =>
-    off[i] * off[j] * ((i === j ? 1 : 0) - one - other + squares)));
-  const means = form.map((row) => row.reduce((found, value) => found + value, 0) / row.length);
-  const mean = means.reduce((found, value) => found + value, 0) / means.length;
+  const squares = shares.reduce((partial, share) => partial + share ** 2, 0);
+  const form = shares.map((left, i) => shares.map((right, j) =>
+    off[i] * off[j] * ((i === j ? 1 : 0) - left - right + squares)));
+  const means = form.map((row) => row.reduce((partial, value) => partial + value, 0) / row.length);
+  const mean = means.reduce((partial, value) => partial + value, 0) / means.length;
   let trace = 0;
   let norm = 0;
   form.forEach((row, i) => row.forEach((value, j) => {
@@ -247,19 +247,19 @@ function errorOf(without, measured) {
 }
 
 /** Difference of two methods on the same AOIs: value, standard error, and p of no difference. */
-function paired(one, other) {
-  const freedom = Math.min(one.freedom, other.freedom);
-  const same = one.without.every((left, aoi) => alike(left, other.without[aoi])) && alike(one.value, other.value);
+function paired(first, second) {
+  const freedom = Math.min(first.freedom, second.freedom);
+  const same = first.without.every((left, aoi) => alike(left, second.without[aoi])) && alike(first.value, second.value);
   if (same) return { value: 0, error: Number.isNaN(freedom) ? NaN : 0, freedom, p: 1 };
-  const value = one.value - other.value;
-  const error = errorOf(one.without.map((left, aoi) => left - other.without[aoi]),
-    one.measured.map((measured, aoi) => measured || other.measured[aoi]));
+  const value = first.value - second.value;
+  const error = errorOf(first.without.map((left, aoi) => left - second.without[aoi]),
+    first.measured.map((measured, aoi) => measured || second.measured[aoi]));
   const p = error === 0 ? (value === 0 ? 1 : 0) : tTail(Math.abs(value) / error, freedom);
   return { value, error, freedom, p };
 }
 
-function alike(one, other) {
-  return one === other || Math.abs(one - other) <= 1e-12 * Math.abs(other) || (Number.isNaN(one) && Number.isNaN(other));
+function alike(left, right) {
+  return left === right || Math.abs(left - right) <= 1e-12 * Math.abs(right) || (Number.isNaN(left) && Number.isNaN(right));
 }
 
 /** Half of the interval of a difference, corrected for so many comparisons as in Holm's first step. */
@@ -270,7 +270,7 @@ function halfOf(pair, comparisons = 1) {
 /** Detectable difference of most pairs: the median half-width. */
 function detectable_difference(pairs, comparisons) {
   const halves = pairs.filter((pair) => pair.p < 1).map((pair) => halfOf(pair, comparisons))
-    .filter(Number.isFinite).sort((one, other) => one - other);
+    .filter(Number.isFinite).sort((left, right) => left - right);
   const middle = halves.length / 2;
   return halves.length ? (halves[Math.ceil(middle) - 1] + halves[Math.floor(middle)]) / 2 : NaN;
 }
@@ -284,7 +284,7 @@ const quantiles = new Map();
 
 /** What |t| exceeds with a chance of `level`. */
 function student(level, freedom) {
-  return remembered(quantiles, [level, freedom], () => {
+  return cached(quantiles, [level, freedom], () => {
     if (!(freedom > 0)) return NaN;
     let [low, high] = [0, 1];
     while (tTail(high, freedom) > level) high *= 2;
@@ -365,12 +365,12 @@ function compared(ranked) {
     alone: detectable_difference(pairs, 1), corrected: detectable_difference(pairs, pairs.length) };
 }
 
-/** Letters from the pairs that differ significantly: two places share one if, and only if, they do not (Piepho 2004). */
+/** Letters from the pairs that differ significantly: two methods share one if, and only if, they do not (Piepho 2004). */
 function lettersOf(count, pairs) {
   const different = new Array(count).fill(0n);
   for (const [i, j] of pairs) different[Math.min(i, j)] |= 1n << BigInt(Math.max(i, j));
   const marks = new Array(count).fill("");
-  letterGroups(different).forEach((group, place) => group.forEach((i) => { marks[i] += letter(place); }));
+  letterGroups(different).forEach((group, index) => group.forEach((i) => { marks[i] += letter(index); }));
   return marks;
 }
 
@@ -395,14 +395,14 @@ function letterGroups(different) {
 
 function members(column) {
   const bits = column.toString(2);
-  const found = [];
-  for (let i = 0; i < bits.length; i += 1) if (bits[bits.length - 1 - i] === "1") found.push(i);
-  return found;
+  const positions = [];
+  for (let i = 0; i < bits.length; i += 1) if (bits[bits.length - 1 - i] === "1") positions.push(i);
+  return positions;
 }
 
-function byMembers(one, other) {
-  for (let i = 0; i < Math.min(one.length, other.length); i += 1) if (one[i] !== other[i]) return one[i] - other[i];
-  return one.length - other.length;
+function byMembers(left, right) {
+  for (let i = 0; i < Math.min(left.length, right.length); i += 1) if (left[i] !== right[i]) return left[i] - right[i];
+  return left.length - right.length;
 }
 
 /** Columns and those of the new ones that lie in no other. */
@@ -463,9 +463,9 @@ function sweep(groups, count) {
 }
 
 /** Whether two strings of letters share one; "a1" is a letter of its own. */
-function sharesLetter(one, other) {
-  const own = one.match(/[a-z]\d*/g) || [];
-  return (other.match(/[a-z]\d*/g) || []).some((mark) => own.includes(mark));
+function sharesLetter(left, right) {
+  const own = left.match(/[a-z]\d*/g) || [];
+  return (right.match(/[a-z]\d*/g) || []).some((mark) => own.includes(mark));
 }
 
 function letter(count) {
@@ -533,7 +533,7 @@ const scoresSeen = new Map();
 
 /** Scores of the input and of every shown entry in every column, for the selection. */
 function scored() {
-  return remembered(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.segmenter], score);
+  return cached(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.segmenter], score);
 }
 
 function score() {
@@ -545,37 +545,37 @@ function score() {
   return { rows, input: board().entries.length ? each("input") : null };
 }
 
-/** The row whose place each row takes: of the same predictions a verified one's, else the worst one's. */
+/** The row whose rank each row takes: of the same predictions a verified one's, else the worst one's. */
 function standIns(rows) {
   const { up } = METRICS[state.sort];
   const badness = (row) => (up ? -1 : 1) * row.scores[state.sort].value;
   const verified = (row) => (row.entry.status === "verified" ? 1 : 0);
   return new Map(rows.map((row) => {
     const same = rows.filter((other) => other === row || row.entry.same_predictions.includes(other.entry.name));
-    same.sort((one, other) => verified(other) - verified(one) || badness(other) - badness(one) || byName(one, other));
+    same.sort((left, right) => verified(right) - verified(left) || badness(right) - badness(left) || byName(left, right));
     return [row, same[0]];
   }));
 }
 
-function byName(one, other) {
-  return one.entry.name < other.entry.name ? -1 : 1;
+function byName(left, right) {
+  return left.entry.name < right.entry.name ? -1 : 1;
 }
 
 /** Rows from best to worst, or the other way; what has no score comes last, the same predictions side by side. */
 function sorted(rows, way) {
   if (state.sort === "method") {
-    return [...rows].sort((one, other) => way * one.entry.method.localeCompare(other.entry.method, "en"));
+    return [...rows].sort((left, right) => way * left.entry.method.localeCompare(right.entry.method, "en"));
   }
   const better = METRICS[state.sort].up ? -1 : 1;
   const standIn = standIns(rows);
   const key = (row) => standIn.get(row).scores[state.sort].value;
-  return [...rows].sort((one, other) => {
-    const [left, right] = [key(one), key(other)];
+  return [...rows].sort((row, other) => {
+    const [left, right] = [key(row), key(other)];
     if (Number.isNaN(left) || Number.isNaN(right)) return Number.isNaN(left) - Number.isNaN(right);
     if (left !== right) return way * better * (left - right);
-    const [first, second] = [standIn.get(one), standIn.get(other)];
+    const [first, second] = [standIn.get(row), standIn.get(other)];
     if (first !== second) return byName(first, second);
-    return (other === second ? 1 : 0) - (one === first ? 1 : 0);
+    return (other === second ? 1 : 0) - (row === first ? 1 : 0);
   });
 }
 
@@ -592,9 +592,9 @@ function rankings(rows) {
   const order = [...new Set(whole.map((row) => standIn.get(row)))];
   const comparison = board().comparable ? compared(whole.map((row) => row.scores[state.sort])) : null;
   showDetectable(comparison);
-  return new Map(whole.map((row, place) => [row.entry.name, {
-    rank: order.indexOf(standIn.get(row)) + 1, letters: comparison ? comparison.letters[place] : "",
-    best: Boolean(comparison) && sharesLetter(comparison.letters[place], comparison.letters[0]),
+  return new Map(whole.map((row, index) => [row.entry.name, {
+    rank: order.indexOf(standIn.get(row)) + 1, letters: comparison ? comparison.letters[index] : "",
+    best: Boolean(comparison) && sharesLetter(comparison.letters[index], comparison.letters[0]),
   }]));
 }
 
@@ -612,9 +612,9 @@ function heading(key, label) {
   const button = make("button", `${label}${active ? (state.down === "1" ? " ▾" : " ▴") : ""}`, { type: "button" });
   button.addEventListener("click", () => change({ sort: key, down: active && state.down === "1" ? "0" : "1" }));
   const order = active ? (state.down === "1" ? "descending" : "ascending") : "none";
-  const reading = key !== "method" && METRICS[key].up ? order
+  const direction = key !== "method" && METRICS[key].up ? order
     : { descending: "ascending", ascending: "descending", none: "none" }[order];
-  return make("th", button, { scope: "col", "aria-sort": reading, "data-key": key });
+  return make("th", button, { scope: "col", "aria-sort": direction, "data-key": key });
 }
 
 function showTable(rows, input) {
@@ -659,17 +659,17 @@ function named(axis, value) {
   return { land_cover: value, cover_bin: `cloud cover ${value.replace("-", "–")} %`, region: `${value} pixels` }[axis];
 }
 
-function tableRow({ entry, scores }, place) {
+function tableRow({ entry, scores }, ranking) {
   const name = make("button", entry.method, { type: "button", class: "name" });
   name.addEventListener("click", () => { change({ entry: entry.name }); at("entry-title").scrollIntoView(); });
   const cells = columns().map((metric) => {
     const content = labelled(scores[metric], METRICS[metric].digits);
-    if (place && metric === state.sort) content.splice(1, 0, make("span", place.letters, { class: "letters" }));
-    const best = place && metric === state.sort && place.best;
+    if (ranking && metric === state.sort) content.splice(1, 0, make("span", ranking.letters, { class: "letters" }));
+    const best = ranking && metric === state.sort && ranking.best;
     return make("td", content, { "data-metric": metric, ...(best ? { class: "best" } : {}) });
   });
   return make("tr", [
-    make("td", place ? String(place.rank) : "–"), make("th", [name, ...badges(entry)], { scope: "row", class: "text" }), ...cells,
+    make("td", ranking ? String(ranking.rank) : "–"), make("th", [name, ...badges(entry)], { scope: "row", class: "text" }), ...cells,
     make("td", entry.inputs.length ? inputsOf(entry) : "not stated"),
     ...countCells(behind(entry.name), entry.complete ? "" : ` (${entry.coverage} in all, not ranked)`),
   ], { "data-name": entry.name, ...(entry.complete ? {} : { class: "unranked" }) });
@@ -688,7 +688,7 @@ function badges(entry) {
 
 // A method, with its input window where the official figures of several windows stand side by side.
 function markedMethod(entry) {
-  const windows = new Set(board().entries.map((one) => one.input_window));
+  const windows = new Set(board().entries.map((entry) => entry.input_window));
   return isOfficial() && windows.size > 1 ? `${entry.method} (input ${windowOf(entry.input_window)})` : entry.method;
 }
 
@@ -704,7 +704,7 @@ function inputsOf(entry) {
 
 function curves(metric, value) {
   const order = ranked(scored().rows).filter((row) => row.entry.complete).map((row) => row.entry.name);
-  const names = [...order.map((name, place) => [name, place < COLOURS ? `k${place}` : "other"]), ["input", "input"]];
+  const names = [...order.map((name, index) => [name, index < COLOURS ? `k${index}` : "other"]), ["input", "input"]];
   return names.map(([name, style]) => ({
     name, style, values: DATA.axes.cover_bin.map((bin) => value(name, { ...selection(), cover_bin: bin })),
   }));
@@ -716,7 +716,7 @@ function scoreIn(name, metric, chosen) {
 }
 
 function leaveTotal(sums) {
-  return sums && sums.parts.length ? sums.of(total(sums.parts)) : NaN;
+  return sums && sums.parts.length ? sums.score(total(sums.parts)) : NaN;
 }
 
 function showCharts() {
@@ -743,7 +743,7 @@ function showLegend(lines) {
 }
 
 function methodOf(name) {
-  const entry = board().entries.find((one) => one.name === name);
+  const entry = board().entries.find((candidate) => candidate.name === name);
   return entry ? markedMethod(entry) : INPUT;
 }
 
@@ -769,8 +769,8 @@ function chart(figure, lines, caption, digits) {
     svg.append(draw("line", { x1: left, x2: width - 8, y1: y(tick), y2: y(tick), class: "grid" }),
       draw("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, tickText(tick, ticks)));
   }
-  DATA.axes.cover_bin.forEach((bin, place) => svg.append(
-    draw("text", { x: x(place), y: height - 18, "text-anchor": "middle" }, bin.replace("-", "–"))));
+  DATA.axes.cover_bin.forEach((bin, index) => svg.append(
+    draw("text", { x: x(index), y: height - 18, "text-anchor": "middle" }, bin.replace("-", "–"))));
   svg.append(draw("text", { x: (width + left) / 2, y: height - 3, "text-anchor": "middle" }, "cloud cover of the patch [%]"));
   for (const line of [...lines].reverse()) svg.append(...curve(line, x, y, digits));
   figure.replaceChildren(svg, make("figcaption", caption));
@@ -802,22 +802,22 @@ function tickText(tick, ticks) {
 // ---------------------------------------------------------------- pairs, cards, published figures
 
 function showPair(rows) {
-  const one = rows.find((row) => row.entry.name === state.a);
-  const other = rows.find((row) => row.entry.name === state.b);
-  if (!one || !other) {
+  const first = rows.find((row) => row.entry.name === state.a);
+  const second = rows.find((row) => row.entry.name === state.b);
+  if (!first || !second) {
     at("pair").replaceChildren(make("tbody", make("tr", make("td", "Two methods are needed."))));
     return;
   }
-  const head = ["Score", markedMethod(one.entry), markedMethod(other.entry), "Difference, 95 % interval", "p", "Better"];
-  const partial = !one.entry.complete || !other.entry.complete;
+  const head = ["Score", markedMethod(first.entry), markedMethod(second.entry), "Difference, 95 % interval", "p", "Better"];
+  const partial = !first.entry.complete || !second.entry.complete;
   const body = columns().map((metric) => {
-    const [left, right] = [one.scores[metric], other.scores[metric]];
+    const [left, right] = [first.scores[metric], second.scores[metric]];
     const { digits, up } = METRICS[metric];
     const difference = partial || !board().comparable ? { value: NaN, error: NaN, freedom: NaN, p: NaN } : paired(left, right);
     const { value, p } = difference;
     const half = halfOf(difference);
-    const first = (value > 0) === up;
-    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "not significant" : markedMethod((first ? one : other).entry);
+    const firstIsBetter = (value > 0) === up;
+    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "not significant" : markedMethod((firstIsBetter ? first : second).entry);
     return make("tr", [make("th", titled(metric), { scope: "row" }), make("td", text(left.value, digits)),
       make("td", text(right.value, digits)),
       make("td", `${text(value, digits, true)}${Number.isFinite(half) ? ` ± ${text(half, digits)}` : ""}`),
@@ -834,7 +834,7 @@ const CARD = { authors: "Authors", year: "Year", paper: "Paper", code: "Code", l
   macs: "Multiply–adds per patch", hardware: "Hardware", training: "Training", notes: "Notes" };
 
 function showCard() {
-  const entry = board().entries.find((one) => one.name === state.entry);
+  const entry = board().entries.find(({ name }) => name === state.entry);
   if (!entry) {
     at("card").replaceChildren();
     return;
@@ -842,7 +842,7 @@ function showCard() {
   const list = [["Status", `${entry.status}: ${DATA.statuses[entry.status]}`], ["Scored", entry.coverage]];
   for (const [key, label] of Object.entries(CARD)) {
     const value = entry.card && entry.card[key];
-    if (value !== null && value !== undefined && value !== "" && value.length !== 0) list.push([label, said(value)]);
+    if (value !== null && value !== undefined && value !== "" && value.length !== 0) list.push([label, asText(value)]);
   }
   if (!entry.card) list.push(["Card", "none: run by the maintainers without a card"]);
   for (const [label, value] of Object.entries(entry.run)) list.push([label, value]);
@@ -855,7 +855,7 @@ function showCard() {
   at("card").replaceChildren(...parts);
 }
 
-function said(value) {
+function asText(value) {
   if (Array.isArray(value)) return value.join(", ");
   if (typeof value === "number" && value > 9999) return value.toLocaleString("en");
   const address = String(value);
@@ -1006,8 +1006,8 @@ function readAddress() {
   const address = new URLSearchParams(location.hash.slice(1));
   Object.assign(state, START);
   for (const [key, value] of address) if (key in START && key !== "board") state[key] = value;
-  const place = DATA.boards.findIndex((one) => one.id === address.get("board"));
-  state.board = String(Math.max(place, 0));
+  const index = DATA.boards.findIndex(({ id }) => id === address.get("board"));
+  state.board = String(Math.max(index, 0));
 }
 
 for (const id of ["board", ...AXES, "inputs", "segmenter", "a", "b", "entry"]) {
@@ -1017,7 +1017,7 @@ at("verified").addEventListener("change", (event) => change({ verified: event.ta
 at("filters").addEventListener("submit", (event) => event.preventDefault());
 at("reset").addEventListener("click", () => change({ land_cover: "all", cover_bin: "all", region: "all", inputs: "all", verified: "" }));
 window.addEventListener("hashchange", () => { readAddress(); show(); });
-fill(at("board"), DATA.boards.map((one, place) => [String(place), `${one.track}, ${one.protocol}${one.simulated ? " (simulated)" : ""}`]), "0");
+fill(at("board"), DATA.boards.map((choice, index) => [String(index), `${choice.track}, ${choice.protocol}${choice.simulated ? " (simulated)" : ""}`]), "0");
 at("bibtex").textContent = DATA.bibtex;
 at("main").hidden = false;
 readAddress();

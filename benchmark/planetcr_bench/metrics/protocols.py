@@ -21,7 +21,7 @@ class Protocol:
         sam_norm_floor: Smallest squared norm that SAM divides by; without it, zero spectra have
             no angle.
         perfect_psnr: Decibels of a perfect match.
-        pool: How scenes are put together, in overall figures and per class alike.
+        pool: How scenes are averaged, in overall figures and per class.
         version: Raised when any of its numbers changes.
     """
 

@@ -37,7 +37,7 @@ def decibels(mean_squared_error: ArrayLike, *, perfect: float = np.inf) -> NDArr
 def confusion(
     prediction: NDArray[np.integer], land_cover: NDArray[np.integer], classes: int = len(LAND_COVER)
 ) -> NDArray[np.int64]:
-    """Count how often each class was taken for each; counts of several images may be added.
+    """Count how often each class was predicted as each; counts of several images may be added.
 
     Args:
         prediction: Class indices, any shape.

@@ -19,7 +19,7 @@ SSIM_C2: Final = 0.03**2
 """Window and constants of SSIM (Wang et al., 2004) for reflectance, whose range is 1."""
 
 STRIP: Final = 24
-"""Rows of SSIM worked out together: few enough to stay in cache, and even."""
+"""Rows of SSIM computed together: few enough to stay in cache, and even."""
 
 
 def gaussian_taps(centre: float) -> Floats:

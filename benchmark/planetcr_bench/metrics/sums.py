@@ -109,6 +109,10 @@ FURTHER_SUMS: Final[dict[str, Column]] = {
 Ledgers of earlier versions have none of them, and then those metrics are not known."""
 
 
+_PREDICTION_ONLY: Final = ("out_of_range", "worse_pixels", "prediction_cloudy")
+"""Columns that are measured of the prediction alone."""
+
+
 INPUT_COLUMN: Final = {
     "absolute_error": "cloudy_clear",
     "squared_error": "input_squared_error",
@@ -119,16 +123,16 @@ INPUT_COLUMN: Final = {
     "ndvi_pixels": "input_ndvi_pixels",
     "gradient_error": "input_gradient_error",
     "prediction_gradient": "cloudy_gradient",
-    "out_of_range": "input_out_of_range",
-    "worse_pixels": "input_worse_pixels",
-    "prediction_cloudy": "input_cloudy",
-} | {
-    f"prediction_{moment}_{band}": f"cloudy_{moment}_{band}"
-    for moment in ("sum", "square", "clear_product")
-    for band in OPTICAL_BANDS
+    **dict.fromkeys(_PREDICTION_ONLY, "not measured"),
+    **{
+        f"prediction_{moment}_{band}": f"cloudy_{moment}_{band}"
+        for moment in ("sum", "square", "clear_product")
+        for band in OPTICAL_BANDS
+    },
 }
-"""Column of the prediction to the column that holds the same of the cloudy input; one that no
-ledger has is not measured. All others, such as ``values``, are the same for both."""
+"""Column of the prediction to the column that holds the same of the cloudy input. The name
+``not measured`` is in no ledger, so a metric of such a column has no score for the input. All
+other columns, such as ``values``, are the same for both."""
 
 
 SEGMENTED_IMAGES: Final = ("prediction", "cloudy")
@@ -148,7 +152,7 @@ GROUPS: Final = PLAIN_GROUPS * len(THICKNESS)
 
 
 def segmenter_columns(segmenter: str) -> dict[str, Column]:
-    """Columns that one segmenter adds: pixels by what it takes clear and segmented image for.
+    """Columns that one segmenter adds: pixels by its classes of the clear and the segmented image.
 
     Their sums over the first class are the pixels per predicted class; those over the second, the
     pixels per class of the clear image.
@@ -163,7 +167,7 @@ def segmenter_columns(segmenter: str) -> dict[str, Column]:
     return {
         f"segmenter_{segmenter}_{image}_{before}_{after}": Column(
             "int64",
-            f"Pixels that segmenter {segmenter} takes for {before} in the clear image and for "
+            f"Pixels that segmenter {segmenter} classifies as {before} in the clear image and as "
             f"{after} in the {image}.",
         )
         for image, before, after in product(SEGMENTED_IMAGES, LAND_COVER, LAND_COVER)

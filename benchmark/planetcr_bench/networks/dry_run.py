@@ -19,7 +19,7 @@ def estimate_throughput(request: Request, *, cached: bool = False) -> dict[str, 
 
     Returns:
         The attributes of ``Speed``, with ``steps`` and ``hours`` of the whole run, its ``name``,
-        ``identity``, ``devices``, ``batch``, ``crop`` and ``parts``.
+        ``identity``, ``devices``, ``batch``, ``crop`` and ``micro_batches``.
     """
     prepared = prepare(request)
     speed = measure_speed(
@@ -35,7 +35,7 @@ def estimate_throughput(request: Request, *, cached: bool = False) -> dict[str, 
         "devices": request.devices * request.nodes,
         "batch": recipe.batch,
         "crop": recipe.crop,
-        "parts": request.parts,
+        "micro_batches": request.micro_batches,
     }
 
 
@@ -60,7 +60,7 @@ def format_dry_run(estimate: Mapping[str, Any]) -> str:
 def _format_memory(estimate: Mapping[str, Any]) -> list[str]:
     """Device, batch, and the memory that each step takes."""
     images, crop, crops = (estimate[key] for key in ("tried_images", "tried_crop", "crop"))
-    share = estimate["batch"] // (estimate["devices"] * estimate["parts"])
+    share = estimate["batch"] // (estimate["devices"] * estimate["micro_batches"])
     whole = (images, crop) == (share, crops)
     peak, step, available = (
         estimate[key] / 1e9 for key in ("peak_bytes", "step_bytes", "memory_bytes")
@@ -68,18 +68,19 @@ def _format_memory(estimate: Mapping[str, Any]) -> list[str]:
     noun = "image" if images == 1 else "images"
     tried = f"measured on {images} {noun} of {crop} x {crop} pixels"
     tried += f", which took {peak:.1f} GB" if peak else ""
-    parts = f" in {estimate['parts']} parts" if estimate["parts"] > 1 else ""
+    count = estimate["micro_batches"]
+    split = f" in {count} micro-batches" if count > 1 else ""
     devices = f" over {estimate['devices']} devices" if estimate["devices"] > 1 else ""
     lines = [
         f"device: {estimate['device']}{f', {available:.0f} GB' if available else ''}",
-        f"batch: {estimate['batch']} crops of {crops} x {crops} pixels{devices}{parts}; {tried}",
+        f"batch: {estimate['batch']} crops of {crops} x {crops} pixels{devices}{split}; {tried}",
     ]
     if step and not whole:
         lines.append(f"memory: a step would take about {step:.0f} GB")
         if available and step > available:
             lines[-1] += (
                 f", more than the {available:.0f} GB available: use a smaller --batch, or "
-                "--micro-batches to split it into parts"
+                "--micro-batches to split it"
             )
     return lines
 

@@ -130,7 +130,7 @@ def _package_network(
     if weights is None:
         raise UsageError(
             f"{name}: expected --weights FILE; known weights of {name}: {METHODS[name].weights}. "
-            "use --weights random to try the command without trained weights"
+            "Use --weights random to try the command without trained weights"
         )
     if weights == RANDOM:
         model, origin = create_model(name, **wanted), f"random, seed {seed}"

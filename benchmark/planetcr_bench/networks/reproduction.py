@@ -220,9 +220,8 @@ def training_request(config: ReproductionConfig, name: str) -> training.Request:
     elif name != SEGMENTER:
         table = {**config.tables.get("all", {}), **table}
     options = table.pop("options", {})
-    names = {"micro_batches": "parts"}
     own = {
-        names.get(key, key): table.pop(key)
+        key: table.pop(key)
         for key in ("encoder_weights", "val_share", "val_scenes", "micro_batches")
         if key in table
     }
@@ -250,7 +249,7 @@ def train_arguments(request: training.Request) -> list[str]:
         "--encoder-weights": request.encoder_weights,
         "--val-share": request.val_share,
         "--val-scenes": request.val_scenes,
-        "--micro-batches": request.parts,
+        "--micro-batches": request.micro_batches,
         "--device": request.device,
         "--devices": request.devices,
         "--precision": request.precision,

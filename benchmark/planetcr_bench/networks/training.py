@@ -86,7 +86,7 @@ class Request:
     devices: int = 1
     nodes: int = 1
     precision: Precision = "32"
-    parts: int = 1
+    micro_batches: int = 1
     workers: int | None = None
     quiet: bool = False
     command: tuple[str, ...] = ()
@@ -198,7 +198,7 @@ def prepare(request: Request) -> Prepared:
             devices=request.devices,
             nodes=request.nodes,
             precision=request.precision,
-            parts=request.parts,
+            micro_batches=request.micro_batches,
             workers=_workers(request),
             quiet=request.quiet,
         ),
@@ -234,7 +234,7 @@ def identify(
         "validation_scenes": len(validation),
         "validation_fingerprint": fingerprint,
         "precision": request.precision,
-        "parts": request.parts,
+        "micro_batches": request.micro_batches,
         **recipe.plain(),
         **{f"option.{key}": to_json_value(value) for key, value in options.items()},
     }

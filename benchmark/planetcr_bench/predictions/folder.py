@@ -15,7 +15,14 @@ from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.card import CARD, Card
 from planetcr_bench.predictions.format import CROP_SIZE, header_size
-from planetcr_bench.utils.folders import IMAGES, affixes, ending, grouped, image_files, told_affixes
+from planetcr_bench.utils.folders import (
+    IMAGES,
+    affixes,
+    describe_affixes,
+    ending,
+    grouped,
+    image_files,
+)
 from planetcr_bench.utils.untrusted import printable
 
 
@@ -156,14 +163,14 @@ def _surplus(
     ]
     if large:
         lines.append(
-            f"{folder}: expected names in small letters, such as {large[0].stem.lower()}, got "
+            f"{folder}: expected names in lower case, such as {large[0].stem.lower()}, got "
             f"{len(large)} with capitals, such as {printable(large[0].name)}; rename them"
         )
     for (before, behind), files in groups.items():
         first, scene = files[0]
         lines.append(
             f"{folder}: expected files named after scenes, such as {scene}{ending(first)}, got "
-            f"{len(files)} with {told_affixes(before, behind)} the scene's name, such as "
+            f"{len(files)} with {describe_affixes(before, behind)} the scene's name, such as "
             f"{printable(first.name)}; rename or remove them"
         )
     named = {scene for files in groups.values() for _, scene in files}

@@ -187,8 +187,8 @@ def _claim(out: Path, card: Card) -> None:
         ]
         if changes:
             raise PredictionError(
-                f"{out}: holds predictions of {old['method']} that were made otherwise; choose a "
-                "new folder with --out, or delete this one",
+                f"{out}: holds predictions of {old['method']} that were made with other settings; "
+                "choose a new folder with --out, or delete this one",
                 changes,
             )
     out.mkdir(parents=True, exist_ok=True)
@@ -304,7 +304,9 @@ def _expect_images(
         if count
     ]
     if problems:
-        raise PredictionError(f"{method}: expected numbers for every pixel, got others", problems)
+        raise PredictionError(
+            f"{method}: expected a number for every pixel, got NaN or infinity", problems
+        )
     if (card.weights or "").startswith(RANDOM_WEIGHTS):
         return  # a trial of the command: what it returns means nothing
     for scene, image in zip(group, images, strict=True):

@@ -53,12 +53,13 @@ _REGIONS: Final = (
 )
 _TRIANGLE: Final = (
     "With the L1 distances a = Σ|prediction − clear|, b = Σ|prediction − cloudy| and "
-    "d = Σ|cloudy − clear|: *residual cloud* (a + d − b) / 2, what is left of the way from cloudy "
-    "to clear; *recovery* (b + d − a) / 2, what was covered of it; *hallucination* (a + b − d) / "
-    "2, what lies off the way or beyond its ends. The error is residual cloud and hallucination, "
-    "a = (a + d − b) / 2 + (a + b − d) / 2. Shares are of the sum of the three, (a + b + d) / 2: "
-    "a copy of the input is all residual cloud, a perfect image all recovery. Where the input is "
-    "nearly clear there is no way to go, and what little error there is may be all hallucination."
+    "d = Σ|cloudy − clear|: *residual cloud* (a + d − b) / 2 is the part of the change from cloudy "
+    "to clear that was not made; *recovery* (b + d − a) / 2 is the part that was made; "
+    "*hallucination* (a + b − d) / 2 is how far values lie outside the range between cloudy and "
+    "clear. The error is residual cloud plus hallucination, a = (a + d − b) / 2 + (a + b − d) / 2. "
+    "Shares are of the sum of the three, (a + b + d) / 2: a copy of the input is all residual "
+    "cloud, a perfect image all recovery. Where the input is nearly clear there is hardly anything "
+    "to recover, and what little error there is may be all hallucination."
 )
 _THICKNESS: Final = (
     "Bins of the optical thickness of the simulated cloud above a pixel; 0–0.25 holds the pixels "

@@ -111,7 +111,7 @@ def listed_scenes(analysis: ErrorAnalysis, by: str) -> pd.DataFrame:
 
 def scene_tables(analysis: ErrorAnalysis) -> list[Table]:
     """Worst and best scenes, by PSNR and by its gain over the input; none where all are equal."""
-    header = ["Method", "", "scene", "cloud cover [%]", "most of it", "MAE ↓"]
+    header = ["Method", "", "scene", "cloud cover [%]", "prevailing class", "MAE ↓"]
     header += [METRICS["psnr"].title, _GAIN]
     tables = []
     for by, words in SCENE_ENDS.items():

@@ -56,8 +56,7 @@ class RunTables:
         published: Add the paper's rows, in the ``official`` protocol.
 
     Raises:
-        LedgerError: Different segmenters have read the runs, or published figures are no match for
-            them.
+        LedgerError: The runs have different segmenters, or published figures do not fit them.
     """
 
     ledgers: Sequence[Ledger]
@@ -76,7 +75,7 @@ class RunTables:
 
     @property
     def segmented(self) -> bool:
-        """Whether a segmenter has read a run."""
+        """Whether any run has a segmenter."""
         return bool(segmenters_of(self.ledgers))
 
     @cached_property
@@ -157,7 +156,7 @@ class RunTables:
 
     @cached_property
     def table3_tables(self) -> list[Table]:
-        """Tab. 3 and what belongs to it, in every protocol; none where no segmenter read a run."""
+        """Tab. 3 and what belongs to it, in every protocol; none without a segmenter."""
         tables: list[Table] = []
         if not self.segmented:
             return tables
@@ -200,7 +199,7 @@ class RunTables:
         segmenters = list(segmenters_of(self.ledgers))
         spread = [over_segmenters(frame)] if len(segmenters) > 1 else []
         frame = pd.concat([frame, *spread], ignore_index=True)
-        frame[["absent", "unread"]] = frame[["absent", "unread"]].map(", ".join)
+        frame[["absent", "unpredicted"]] = frame[["absent", "unpredicted"]].map(", ".join)
         frame = frame.astype(dict.fromkeys(("pixels", "scenes", "aois"), "Int64"))
         signatures = {key: signature("mIoU", protocol, [key]) for key in segmenters}
         over_all = signature("mIoU", protocol, segmenters)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from planetcr_bench.analysis.segmentation import (
     BINS,
-    LEAST_WAY,
+    LEAST_DIFFERENCE,
     OVERALL,
     SCORES,
     segmenters_of,
@@ -65,10 +65,10 @@ def table3_tables(
             segmenters.
 
     Returns:
-        Nothing where no segmenter has read any run; ranks of two runs or more.
+        Nothing without a segmenter; ranks of two runs or more.
 
     Raises:
-        LedgerError: Different segmenters have read the runs.
+        LedgerError: The runs have different segmenters.
     """
     if not segmenters_of(ledgers):
         return []
@@ -106,7 +106,7 @@ def _detail_tables(runs: _SegmentedRuns) -> list[Table]:
             "Agreement in % with the segmenter's prediction for the clear image",
             "_agreement",
             ("input", "measured"),
-            notes=_unread_notes(runs),
+            notes=_unpredicted_notes(runs),
         ),
         _class_table(runs),
         *(
@@ -254,13 +254,13 @@ def _in_bins(classes: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"{_bin(name)} {', '.join(names)}" for name, names in classes.items())
 
 
-def _unread_notes(runs: _SegmentedRuns) -> list[str]:
+def _unpredicted_notes(runs: _SegmentedRuns) -> list[str]:
     return [
         note
         for segmenter, name in runs.segmenters.items()
         for note in _left_out_notes(
             runs.scores[runs.scores["segmenter"] == segmenter],
-            "unread",
+            "unpredicted",
             f"Excluded from means (never predicted by {name} in a clear image)",
         )
     ]
@@ -280,7 +280,7 @@ def _nothing_to_recover(scores: pd.DataFrame) -> list[str]:
         if missing:
             lines.append(
                 f"No recovery in {', '.join(missing)}: there segmenter {segmenter} scores less "
-                f"than {LEAST_WAY:g} point higher on Cloud-Free than on Cloudy."
+                f"than {LEAST_DIFFERENCE:g} point higher on Cloud-Free than on Cloudy."
             )
     return lines
 

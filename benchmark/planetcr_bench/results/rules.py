@@ -62,14 +62,14 @@ def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[st
                 | (frame["longitude"].isna() & frame["latitude"].isna())
             ).all()
         ),
-        "distances between prediction, cloudy and clear that none exceeds the other two": bool(
+        "distances between prediction, cloudy and clear that satisfy the triangle inequality": bool(
             (2 * distances.max(axis=1) <= (1 + DISTANCE_ROUNDING) * distances.sum(axis=1)).all()
         ),
         "no more worse pixels than pixels": bool((frame["worse_pixels"] <= frame["pixels"]).all()),
         "a noise floor of 0 to 90° at the pixels under it, and only there": _is_floor(frame),
         **_further_rules(frame),
-        "one reading of every pixel by each segmenter": all(
-            _is_read_once(frame, segmenter) for segmenter in segmenters
+        "one predicted class for every pixel by each segmenter": all(
+            _is_classified_once(frame, segmenter) for segmenter in segmenters
         ),
     }
     return [rule for rule, holds in rules.items() if not holds]
@@ -152,7 +152,7 @@ def _are_squared_errors(sums: Mapping[str, NDArray[np.float64]], image: str, err
     return _at_most(np.abs(squares - 2 * products - sums[error]), MOMENT_ROUNDING * squares)
 
 
-def _is_read_once(frame: pd.DataFrame, segmenter: str) -> bool:
+def _is_classified_once(frame: pd.DataFrame, segmenter: str) -> bool:
     """Whether a segmenter's counts agree with the pixels of the rows and with each other."""
     prediction, cloudy = (segmenter_counts(frame, segmenter, image) for image in SEGMENTED_IMAGES)
     return bool(

@@ -120,7 +120,7 @@ def optional_sums(*, floor: bool, further: bool) -> dict[str, Column]:
 
 
 def sums_in(frame: pd.DataFrame) -> list[str]:
-    """Names of all sums that rows of a ledger have, but for those of segmenters."""
+    """Names of all sums that rows of a ledger have, except those of segmenters."""
     return [name for name in {**SUMS, **FLOOR_SUMS, **FURTHER_SUMS} if name in frame]
 
 

@@ -125,7 +125,7 @@ def _fill_open_land(table: Materials, place: Place, chance: Field, cover: int) -
     structure = np.stack([0.8 * jitter, 0.8 * jitter])
     if cover == CROP:
         crop = _crop_of(place, chance)
-        states = [(one.soil_gain, one.nir_gain, one.flooded, *one.db) for one in place.crops]
+        states = [(kind.soil_gain, kind.nir_gain, kind.flooded, *kind.db) for kind in place.crops]
         soil, nir, flooded, vv, vh = np.array(states, np.float32).T[:, crop]
         soil_gain, nir_gain, wet = soil * np.exp(0.18 * jitter), nir, flooded > 0
         structure = np.stack([vv, vh]) * (0.4 + 0.6 * green)

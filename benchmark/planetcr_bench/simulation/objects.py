@@ -139,10 +139,10 @@ def _roads(place: Place, fields: Fields, water: Mask) -> tuple[Field, Mask, Mask
     for line in place.roads:
         if _comes_near(line, grid):
             distance = np.abs(_signed_distance(line, grid, line.bend * fields.warp[0]))
-            one = np.clip(np.float32(line.half_width + 0.5) - distance, 0, 1)
-            np.maximum(share, one, out=share)
+            line_share = np.clip(np.float32(line.half_width + 0.5) - distance, 0, 1)
+            np.maximum(share, line_share, out=share)
             if line.paved:
-                paved |= one > 0.5
+                paved |= line_share > 0.5
     bridges = (share > 0.5) & water
     if not place.draws.happens("bridges", 0.6):
         bridges[:] = False

@@ -392,7 +392,7 @@ class Place:
     @cached_property
     def cloud_family_name(self) -> str:
         """Key of ``CLOUDS``."""
-        return self.draws.one_of("cloud", {name: one.weight for name, one in CLOUDS.items()})
+        return self.draws.one_of("cloud", {name: family.weight for name, family in CLOUDS.items()})
 
     @property
     def cloud_family(self) -> CloudFamily:

@@ -82,7 +82,7 @@ def _order(covers: NDArray[np.float64], shares: NDArray[np.float64], place: Plac
     order = []
     while left:
         there = {int(bins[window]) for window in left}
-        wanted = min(there, key=lambda one: (used[one], (one - start) % len(COVER_BINS)))
+        wanted = min(there, key=lambda cover: (used[cover], (cover - start) % len(COVER_BINS)))
         some = sorted((w for w in left if bins[w] == wanted), key=lambda w: shuffle[w])[:_CHOICE]
         uneven = ((total + shares[some]) ** 2).sum(1)
         window = some[int(uneven.argmin())]

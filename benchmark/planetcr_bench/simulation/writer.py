@@ -217,7 +217,7 @@ def _check_folder(out: Path, simulation: Simulation) -> None:
     if there.train_scenes > simulation.train_scenes:
         raise DatasetError(
             f"{out}: holds {there.train_scenes} training scenes, more than the "
-            f"{simulation.train_scenes} asked for; give --train {there.train_scenes}"
+            f"{simulation.train_scenes} requested; give --train {there.train_scenes}"
         )
 
 

@@ -147,7 +147,7 @@ def affixes(name: str, core: re.Pattern[str]) -> tuple[str, str, str] | None:
     return None if match is None else (name[: match.start()], match[0], name[match.end() :])
 
 
-def told_affixes(before: str, behind: str) -> str:
+def describe_affixes(before: str, behind: str) -> str:
     """Describe the shared prefix and suffix of names."""
     affixes_of_names = ((before, "before"), (behind, "behind"))
     return " and ".join(f"{printable(text)!r} {where}" for text, where in affixes_of_names if text)

@@ -366,5 +366,5 @@ def read_npy(path: str | Path, *, error: type[BenchError] = BenchError) -> NDArr
         dtype, shape, fortran, _ = _npy_header(stream, printable(path), error)
         flat = np.empty(math.prod(shape), dtype)
         if stream.readinto(flat.view(np.uint8).data) != flat.nbytes:  # type: ignore[attr-defined]
-            raise error(f"{printable(path)}: cannot be read, it changed meanwhile")
+            raise error(f"{printable(path)}: cannot be read, it changed in the meantime")
     return flat.reshape(shape, order="F" if fortran else "C")

@@ -21,14 +21,14 @@ Precision = Literal["32", "bf16", "fp16"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """How a run is executed; of these settings, only precision and parts change its results.
+    """How a run is executed; only precision and micro-batches change its results.
 
     Attributes:
         device: ``auto``, ``cpu`` or ``cuda``.
         devices: Per node; each takes an equal share of a batch.
         nodes: Machines, as torchrun or Slurm start them.
         precision: ``32``, or ``bf16`` or ``fp16`` for mixed precision.
-        parts: Number of parts that a batch is split into, to save memory.
+        micro_batches: Number of equal parts that a batch is split into, to save memory.
         workers: Loader processes per device.
         save_minutes: Longest time between two checkpoints.
         quiet: Show nothing on the terminal.
@@ -38,7 +38,7 @@ class TrainingSettings:
     devices: int = 1
     nodes: int = 1
     precision: Precision = "32"
-    parts: int = 1
+    micro_batches: int = 1
     workers: int = 0
     save_minutes: float = 10.0
     quiet: bool = False
@@ -62,7 +62,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
     started = _processes()
     if started not in (None, wanted):
         raise TrainingError(
-            f"devices: expected as many as the {started} processes that were started, got {wanted} "
+            f"devices: expected the number of processes that were started, {started}, got {wanted} "
             f"({settings.devices} devices on each of {settings.nodes} nodes)"
         )
     plugins: list[Any] = []

@@ -40,7 +40,7 @@ class Objective(ABC):
     Attributes:
         network: The network that is the result of training.
         main: Name of the term that decreases when training goes well.
-        divisible: Whether a batch may be split into parts.
+        divisible: Whether a batch may be split into micro-batches.
     """
 
     main: str
@@ -73,12 +73,12 @@ class Objective(ABC):
                 group["lr"] = self.recipe.learning_rate * group["scale"] * factor
 
     @abstractmethod
-    def step(self, batch: Batch, *, parts: int = 1) -> Terms:
+    def step(self, batch: Batch, *, micro_batches: int = 1) -> Terms:
         """Train on a batch.
 
         Args:
             batch: Batch on the device.
-            parts: Number of equal parts to split it into, to save memory.
+            micro_batches: Number of equal parts to split it into, to save memory.
 
         Returns:
             Detached losses of this process's share of the batch, before the step.
@@ -126,13 +126,13 @@ class Supervised(Objective):
         super().__init__(network, recipe)
         self.loss = loss
 
-    def step(self, batch: Batch, *, parts: int = 1) -> Terms:
+    def step(self, batch: Batch, *, micro_batches: int = 1) -> Terms:
         """See :meth:`Objective.step`."""
         network = self.running["network"]
         total = torch.zeros((), device=self.fabric.device)
-        for number, part in enumerate(_parts(batch, parts), start=1):
-            with self.fabric.no_backward_sync(network, enabled=number < parts):
-                loss = self.loss(network, part) / parts
+        for number, part in enumerate(_split(batch, micro_batches), start=1):
+            with self.fabric.no_backward_sync(network, enabled=number < micro_batches):
+                loss = self.loss(network, part) / micro_batches
                 self.fabric.backward(loss)
             total += loss.detach()
         self._descend("network")
@@ -161,9 +161,9 @@ class AdversarialObjective(Objective):
         )
         self.networks["discriminator"] = self.discriminator = make_discriminator(network, self.loss)
 
-    def step(self, batch: Batch, *, parts: int = 1) -> Terms:
+    def step(self, batch: Batch, *, micro_batches: int = 1) -> Terms:
         """See :meth:`Objective.step`; in one part only."""
-        assert parts == 1
+        assert micro_batches == 1
         restored, attention = self.running["network"](batch["cloudy"], batch["sar"])
         condition = self._condition(batch)
         clear, fake = self._shown(batch["clear"]), self._shown(restored)
@@ -375,8 +375,8 @@ def initialise(network: nn.Module) -> None:
         layers[-1].weight.mul_(0.1)
 
 
-def _parts(batch: Batch, parts: int) -> list[Batch]:
-    if parts == 1:
+def _split(batch: Batch, count: int) -> list[Batch]:
+    if count == 1:
         return [batch]
-    cut = {name: values.chunk(parts) for name, values in batch.items()}
-    return [{name: values[i] for name, values in cut.items()} for i in range(parts)]
+    cut = {name: values.chunk(count) for name, values in batch.items()}
+    return [{name: values[i] for name, values in cut.items()} for i in range(count)]

@@ -21,7 +21,7 @@ from planetcr_models.training.patches import Patches
 from planetcr_models.training.trainer import Validation, enough_memory, steps_per_epoch
 
 MOST_BYTES: Final = 3 << 30
-"""Of a CPU's memory, that a dry run expects to take; what a step needs beyond is worked out."""
+"""Most memory of a CPU that a dry run takes; what larger steps need is estimated."""
 
 SMALL: Final = 80
 """Side of the smallest crop that is tried, in pixels."""
@@ -99,7 +99,7 @@ def estimate_throughput(
     world = settings.devices * settings.nodes
     recipe, fabric = objective.recipe, make_fabric(replace(settings, devices=1, nodes=1))
     crops = Crops(patches, crop=recipe.crop, turns=recipe.turns, seed=recipe.seed)
-    per_epoch = steps_per_epoch(len(patches), recipe.batch, world, settings.parts)
+    per_epoch = steps_per_epoch(len(patches), recipe.batch, world, settings.micro_batches)
     total = recipe.epochs * per_epoch
     batches = Batches(
         len(patches), batch=recipe.batch, seed=recipe.seed, last=total + 1, world=world
@@ -110,7 +110,7 @@ def estimate_throughput(
         reading_seconds = _pace(lambda: next(read), seconds / 2, total)
     objective.prepare(fabric)
     objective.set_rate(recipe.factor(0, per_epoch))
-    part = {name: values[: len(values) // settings.parts] for name, values in share.items()}
+    part = {name: values[: len(values) // settings.micro_batches] for name, values in share.items()}
     trial = _try_steps(objective, fabric, part, seconds)
     at_once = world if on_gpu else settings.nodes  # on a CPU they share one device
     scene = 0.0

@@ -117,10 +117,13 @@ def train(
     if fabric is None:
         fabric = make_fabric(settings)
         fabric.launch()
-    per_epoch = steps_per_epoch(len(patches), recipe.batch, fabric.world_size, settings.parts)
-    if settings.parts > 1 and not objective.divisible:
+    per_epoch = steps_per_epoch(
+        len(patches), recipe.batch, fabric.world_size, settings.micro_batches
+    )
+    if settings.micro_batches > 1 and not objective.divisible:
         raise TrainingError(
-            "parts: a GAN's batch normalisation needs the whole batch; use a smaller batch instead"
+            "micro_batches: a GAN's batch normalisation needs the whole batch; use a smaller "
+            "batch instead"
         )
     run = Run(objective, out, fabric, dict(identity), recipe.ema)
     run.restore()
@@ -152,8 +155,10 @@ def train(
             step, epoch = run.step, run.step // per_epoch + 1
             _seed(recipe.seed, step, fabric.global_rank)
             objective.set_rate(recipe.factor(step, per_epoch))
-            with enough_memory(recipe.batch, settings.parts, divisible=objective.divisible):
-                terms = objective.step(fabric.to_device(batch), parts=settings.parts)
+            with enough_memory(recipe.batch, settings.micro_batches, divisible=objective.divisible):
+                terms = objective.step(
+                    fabric.to_device(batch), micro_batches=settings.micro_batches
+                )
             means, stopping = _together(fabric, terms, stop.is_set())
             guard.check(step + 1, means)
             run.stepped()
@@ -171,16 +176,16 @@ def train(
     return Outcome(run.step, run.best.epoch, run.best.scores)
 
 
-def steps_per_epoch(patches: int, batch: int, world: int, parts: int) -> int:
+def steps_per_epoch(patches: int, batch: int, world: int, micro_batches: int) -> int:
     """Number of steps per epoch.
 
     Raises:
         ModelError: Too few patches for a batch, or a batch that cannot be divided equally.
     """
-    if batch % (world * parts):
+    if batch % (world * micro_batches):
         raise TrainingError(
-            f"batch: expected a multiple of {world * parts} ({world} devices, {parts} parts each), "
-            f"got {batch}"
+            f"batch: expected a multiple of {world * micro_batches} ({world} devices, "
+            f"{micro_batches} micro-batches each), got {batch}"
         )
     return Batches(patches, batch=batch, seed=0, last=0, world=world).steps_per_epoch
 
@@ -279,7 +284,7 @@ class _Guard:
 
 
 @contextlib.contextmanager
-def enough_memory(batch: int, parts: int, *, divisible: bool) -> Iterator[None]:
+def enough_memory(batch: int, micro_batches: int, *, divisible: bool) -> Iterator[None]:
     """Turn a lack of memory into a message with remedies."""
     try:
         yield
@@ -287,10 +292,10 @@ def enough_memory(batch: int, parts: int, *, divisible: bool) -> Iterator[None]:
         lacks = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not lacks and "can't allocate memory" not in str(error):
             raise
-        parts_help = f", or split it with --micro-batches {2 * parts}"
+        split = f", or split it with --micro-batches {2 * micro_batches}"
         raise TrainingError(
             f"not enough memory for a batch of {batch}; use a smaller --batch"
-            f"{parts_help if divisible else ''}, or a smaller --crop"
+            f"{split if divisible else ''}, or a smaller --crop"
         ) from error
 
 

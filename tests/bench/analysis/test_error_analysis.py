@@ -95,18 +95,20 @@ def test_a_blend_leaves_its_share_of_the_cloud(some_scenes: list[Scene], alpha: 
 
 
 @pytest.mark.parametrize("beta", [0.1, 1.0, 3.0])
-def test_what_overshoots_the_truth_is_invented(some_scenes: list[Scene], beta: float) -> None:
+def test_values_beyond_the_clear_image_are_hallucination(
+    some_scenes: list[Scene], beta: float
+) -> None:
     ledger = measured(some_scenes, lambda s: s.clear - beta * (s.cloudy - s.clear))
     expected = [[0, 1 / (1 + beta), beta / (1 + beta)]]
     assert_allclose(shares_of(ledger), expected, atol=FLOAT32)
 
 
-def test_more_cloud_than_there_was_is_invented(some_scenes: list[Scene]) -> None:
+def test_more_cloud_than_there_was_is_hallucination(some_scenes: list[Scene]) -> None:
     ledger = measured(some_scenes, lambda s: s.cloudy + 0.25 * (s.cloudy - s.clear))
     assert_allclose(shares_of(ledger), [[0.8, 0, 0.2]], atol=FLOAT32)
 
 
-def test_far_from_both_is_invention_but_for_the_way_between_them(
+def test_far_from_both_images_all_but_their_difference_is_hallucination(
     some_scenes: list[Scene],
 ) -> None:
     far = 2.0
@@ -162,10 +164,10 @@ def test_shares_have_no_unit(values: list[float], scale: float) -> None:
     assert_allclose(triangle(*(scale * distances)), triangle(*distances), atol=1e-9)
 
 
-def test_rounding_is_forgiven_and_corrupt_sums_are_refused() -> None:
+def test_rounding_is_tolerated_and_corrupt_sums_are_refused() -> None:
     assert_allclose(triangle(1.0, 1.0, 2.0 + 1e-12), [0.5, 0.5, 0], atol=1e-12)
     assert (triangle(1.0, 1.0, 2.0 + 1e-12) >= 0).all()
-    with pytest.raises(LedgerError, match="greater than the other two together"):
+    with pytest.raises(LedgerError, match="satisfy the triangle inequality"):
         triangle([0.1, 1.0], [0.1, 1.0], [0.1, 2.001])
 
 
@@ -174,7 +176,7 @@ def test_rounding_is_forgiven_and_corrupt_sums_are_refused() -> None:
     ("pasted", "regions"),
     [("nothing", []), ("clear", ["clear"]), ("clear and edge", ["clear", "edge"])],
 )
-def test_pasting_is_exact(
+def test_paste_back_is_exact(
     some_scenes: list[Scene], protocol, pasted: str, regions: list[str]
 ) -> None:
     kept = [REGIONS.index(region) for region in regions]
@@ -197,7 +199,7 @@ def test_pasting_is_exact(
         assert table[f"gain_{metric}"] == pytest.approx(gained, abs=1e-9)
 
 
-def test_pasting_pays_where_a_method_harms_and_costs_where_it_helps(
+def test_paste_back_gains_where_clear_pixels_got_worse_and_loses_where_better(
     some_scenes: list[Scene],
 ) -> None:
     regions = ErrorAnalysis([measured(some_scenes, noisy)], FULL).paste_back.set_index("pasted")
@@ -210,7 +212,7 @@ def test_pasting_pays_where_a_method_harms_and_costs_where_it_helps(
     assert help_.loc["nothing", "gain_psnr"] == 0
 
 
-def test_harm_agrees_with_the_images(some_scenes: list[Scene]) -> None:
+def test_change_to_clear_pixels_agrees_with_the_images(some_scenes: list[Scene]) -> None:
     table = ErrorAnalysis([measured(some_scenes, noisy)], FULL).regions.set_index("region")
     assert list(table.index) == [*REGIONS, "all"]
     images = {"region": [], "p": [], "c": [], "t": []}
@@ -256,7 +258,7 @@ def test_groups_agree_with_sums_taken_by_hand() -> None:
             assert line["mae"] == pytest.approx(part["absolute_error"].sum() / part["values"].sum())
 
 
-def test_regions_are_parts_of_the_whole() -> None:
+def test_regions_add_up_to_the_total() -> None:
     ledgers = [make_ledger("one", scenes=7), make_ledger("other", scenes=7, seed=1)]
     table = ErrorAnalysis(ledgers, FULL).regions
     assert list(table["row"]) == ["one"] * 4 + ["other"] * 4
@@ -279,7 +281,7 @@ def test_seasons_and_regions_that_do_not_occur_are_listed_empty() -> None:
     assert ErrorAnalysis([clear], FULL).paste_back["share"].tolist() == [0, 1, 1]
 
 
-def test_worst_and_best_scenes_settle_ties_by_name_and_are_listed_once() -> None:
+def test_worst_and_best_scenes_break_ties_by_name_and_are_listed_once() -> None:
     table = pd.DataFrame(
         {
             "row": "m",
@@ -365,13 +367,13 @@ def with_truth(ledger: Ledger) -> Ledger:
 def test_thickness_is_a_grouping_of_the_runs_that_know_it() -> None:
     blind, other = make_ledger("blind", scenes=3), make_ledger("told", scenes=3, seed=2)
     assert ErrorAnalysis([blind], FULL).with_optical_thickness is None
-    told = with_truth(other)
-    known_runs = ErrorAnalysis([blind, told], FULL).with_optical_thickness
+    with_thickness = with_truth(other)
+    known_runs = ErrorAnalysis([blind, with_thickness], FULL).with_optical_thickness
     assert known_runs is not None
     assert [run.name for run in known_runs.ledgers] == ["told"]
     table = known_runs.failures("thickness")
     assert list(table["thickness"]) == list(THICKNESS[1:])
-    by_region = ErrorAnalysis([told], FULL).failures("region")
+    by_region = ErrorAnalysis([with_thickness], FULL).failures("region")
     by_region = by_region.assign(thickness=by_region["region"].map(BIN_OF)).drop(columns="region")
     known = table[table["pixels"] > 0].set_index("thickness")
     expected = by_region.set_index("thickness").loc[known.index]

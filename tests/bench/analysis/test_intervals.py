@@ -36,7 +36,7 @@ def run() -> Ledger:
 
 
 @pytest.mark.parametrize("aois", [2, 4, 12, 120])
-def test_the_interval_of_a_plain_mean_is_student_s(aois: int) -> None:
+def test_the_interval_of_a_mean_is_student_s(aois: int) -> None:
     values = np.random.default_rng(aois).lognormal(size=aois)
     result = estimate(ratio_of(values))
     expected = stats.ttest_1samp(values, 0).confidence_interval()
@@ -44,7 +44,7 @@ def test_the_interval_of_a_plain_mean_is_student_s(aois: int) -> None:
     assert result.freedom == pytest.approx(aois - 1)
 
 
-def test_a_jackknife_error_of_a_ratio_is_that_of_taking_aois_out_one_by_one() -> None:
+def test_a_jackknife_error_is_that_of_leaving_out_one_aoi_at_a_time() -> None:
     rng = np.random.default_rng(3)
     pixels = rng.integers(100, 2000, 25).astype(float)
     errors = pixels * rng.lognormal(-3, 0.5, 25)
@@ -62,7 +62,7 @@ def test_a_jackknife_error_of_a_ratio_is_that_of_taking_aois_out_one_by_one() ->
     assert_allclose(np.sqrt(24 * np.var(left)), np.sqrt(25 / 24) * theirs.standard_error, rtol=0.05)
 
 
-def test_the_interval_on_a_log_scale_is_that_of_the_logarithm_carried_back() -> None:
+def test_the_interval_on_a_log_scale_is_that_of_the_logarithm_transformed_back() -> None:
     values = np.array([0.001, 0.002, 0.5])
     result = estimate(ratio_of(values, log=True))
     left = [np.log(np.delete(values, index).mean()) for index in range(3)]
@@ -92,7 +92,7 @@ def test_no_interval_crosses_an_impossible_value(
 # --- Degrees of freedom and effective numbers -----------------------------------------------------
 
 
-def test_equal_aois_have_one_degree_of_freedom_less_than_they_are() -> None:
+def test_equal_aois_have_n_minus_one_degrees_of_freedom() -> None:
     for aois in (2, 5, 120):
         assert freedom(np.full(aois, 7.0)) == pytest.approx(aois - 1)
     assert freedom(np.array([3.0, 0, 3, 3])) == pytest.approx(2)  # one has nothing
@@ -163,7 +163,7 @@ def test_each_score_has_its_own_errors(run: Ledger) -> None:
 # --- Widening -------------------------------------------------------------------------------------
 
 
-def test_each_aoi_is_drawn_as_often_as_chance_has_it() -> None:
+def test_each_aoi_is_drawn_with_equal_probability() -> None:
     drawn = draws(8, 10_000)
     assert drawn.shape == (10_000, 8)
     assert (drawn.sum(1) == 8).all()
@@ -172,7 +172,7 @@ def test_each_aoi_is_drawn_as_often_as_chance_has_it() -> None:
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_the_bootstrap_t_quantile_is_that_of_a_plain_loop(log: bool) -> None:
+def test_the_bootstrap_t_quantile_is_that_of_a_loop(log: bool) -> None:
     rng = np.random.default_rng(1)
     pixels = rng.integers(100, 900, 9).astype(float)
     errors = pixels * rng.lognormal(-2, 0.8, 9)
@@ -209,7 +209,7 @@ def test_a_rare_hard_aoi_widens_the_interval() -> None:
 
 
 @pytest.mark.parametrize("values", [[1, 2], [1, 2, 4], [1, 1, 1, 1, 1, 1, 1, 1, 9], [2] * 12])
-def test_resamples_without_an_error_do_not_widen_without_bounds(values: list[float]) -> None:
+def test_resamples_with_zero_error_do_not_widen_without_bounds(values: list[float]) -> None:
     """One AOI drawn again and again has no error of its own."""
     result = estimate(ratio_of(values), resamples=500)
     assert np.isfinite([result.low, result.high]).all()
@@ -237,7 +237,7 @@ def test_values_are_those_of_the_tables(run: Ledger, protocol) -> None:
 
 @each_protocol
 @each_score
-def test_weighing_sums_is_drawing_the_rows_of_aois(
+def test_weighted_sums_equal_resampled_rows(
     run: Ledger, protocol, metric: str, segmenter: str | None
 ) -> None:
     sums = aoi_sums(run, protocol, metric, segmenter=segmenter)
@@ -263,8 +263,8 @@ def test_weighing_sums_is_drawing_the_rows_of_aois(
     assert_allclose(sums.score(drawn @ sums.parts), scores, rtol=1e-11)
 
 
-def test_a_segmenter_that_has_not_read_a_run_is_refused(run: Ledger) -> None:
-    with pytest.raises(LedgerError, match="expected to be read by segmenter bbbbbbbb"):
+def test_a_segmenter_that_a_run_lacks_is_refused(run: Ledger) -> None:
+    with pytest.raises(LedgerError, match="expected counts of segmenter bbbbbbbb"):
         aoi_sums(run, PROTOCOLS["full"], "miou", segmenter="bbbbbbbb")
 
 
@@ -281,16 +281,16 @@ def test_a_perfect_mae_is_certain_although_its_logarithm_is_infinite() -> None:
 # --- Worlds whose truth is known ------------------------------------------------------------------
 
 
-def test_intervals_over_aois_hold_the_truth_and_equal_methods_seldom_differ() -> None:
-    for one in rates("unequal sizes", 30, worlds=80, resamples=200, many=10_000).values():
-        assert 0.90 <= one.page <= one.compare <= 1
-        assert one.alarms < 0.12
+def test_intervals_over_aois_cover_the_truth_and_equal_methods_seldom_differ() -> None:
+    for rate in rates("unequal sizes", 30, worlds=80, resamples=200, many=10_000).values():
+        assert 0.90 <= rate.page <= rate.compare <= 1
+        assert rate.alarms < 0.12
 
 
-def test_rare_hard_aois_defeat_every_interval_of_a_dozen() -> None:
+def test_with_rare_hard_aois_no_interval_of_a_dozen_covers_the_truth() -> None:
     result = rates("rare hard AOIs", 12, worlds=80, resamples=200, many=10_000)["PSNR, pixels"]
     assert result.page <= result.compare < 0.85
 
 
-def test_patches_taken_for_places_do_not_hold_the_truth() -> None:
+def test_patches_treated_as_independent_do_not_cover_the_truth() -> None:
     assert patches_as_places(15, worlds=40, many=10_000) < 0.8

@@ -171,8 +171,8 @@ def test_each_bin_scores_as_scikit_learn_scores_its_pooled_maps(
         agreement = expected(clear, seen)
         assert_allclose((row["miou_agreement"], row["pa_agreement"]), agreement)
         whole, least = expected(truth, clear), expected(truth, pooled(scenes, "cloudy")[2])
-        found = row[["miou_discrepancy", "pa_discrepancy"]].to_list()
-        assert_allclose(found, (whole[0] - miou, whole[1] - accuracy), atol=1e-10)
+        points = row[["miou_discrepancy", "pa_discrepancy"]].to_list()
+        assert_allclose(points, (whole[0] - miou, whole[1] - accuracy), atol=1e-10)
         scale = 100 * (miou - least[0]) / (whole[0] - least[0])
         assert_allclose(row["miou_recovery"], scale, atol=1e-10)
         assert row["pixels"] == len(truth)
@@ -211,7 +211,7 @@ def test_classes_score_as_scikit_learn_scores_them(hand_made: Ledger) -> None:
     assert_array_equal(table["pixels"], np.bincount(truth, minlength=6))
 
 
-def test_transitions_are_the_confusion_of_two_readings(hand_made: Ledger) -> None:
+def test_transitions_are_the_confusion_of_two_classifications(hand_made: Ledger) -> None:
     for image in ("prediction", "cloudy"):
         _, clear, seen = pooled(SCENES, image)
         theirs = confusion_matrix(clear, seen, labels=range(6))
@@ -227,7 +227,7 @@ WHOLE = ledger_of(SMALL)
 
 @settings(max_examples=10, deadline=None)
 @given(st.permutations(range(4)), st.integers(1, 3))
-def test_halves_sum_to_the_whole_in_any_order(order: list[int], cut: int) -> None:
+def test_halves_add_up_to_the_total_in_any_order(order: list[int], cut: int) -> None:
     frame = WHOLE.frame
     names = np.array([f"summer_{index}_p_0" for index in order])
     parts = [frame[frame["scene"].isin(part)] for part in (names[:cut], names[cut:])]
@@ -258,7 +258,7 @@ def test_recovery_is_0_for_cloudy_and_100_for_clear(seed: int) -> None:
         assert_allclose(row[["miou_recovery", "pa_recovery"]].to_list(), at, atol=1e-9)
 
 
-def test_nothing_is_recovered_where_the_clear_image_tells_no_more() -> None:
+def test_there_is_no_recovery_where_the_clear_image_scores_no_better() -> None:
     assert np.isnan(recovery([50.0, 60.0, 40.0], clear=40, cloudy=[40, 45, 39.1])).all()
     assert recovery(50.0, clear=40, cloudy=39) == 1100
     maps = make_maps(0.5)
@@ -286,7 +286,7 @@ def test_each_protocol_has_its_own_counts() -> None:
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ledger]:
-    """Two whole runs, a part of one and one that no segmenter has read; not to be changed."""
+    """Two complete runs, an incomplete one, and one without a segmenter; not to be changed."""
     return [
         make_ledger("align_cr", segmenters=(ONE, TWO, THREE), scenes=4),
         make_ledger("mine", segmenters=(ONE, TWO, THREE), scenes=4, seed=1),
@@ -303,14 +303,14 @@ def table(runs: list[Ledger]) -> pd.DataFrame:
 
 
 def test_tab_3_has_the_images_and_then_the_methods_in_paper_order(table: pd.DataFrame) -> None:
-    one = table[table["segmenter"] == ONE].drop_duplicates("row")
+    rows = table[table["segmenter"] == ONE].drop_duplicates("row")
     names = [CLEAR, CLOUDY, "mine", "part (3 of 4 scenes)", "unsegmented", "align_cr"]
-    assert one["row"].tolist() == names
-    assert one["kind"].tolist() == ["clear", "input", *["measured"] * 4]
+    assert rows["row"].tolist() == names
+    assert rows["kind"].tolist() == ["clear", "input", *["measured"] * 4]
     assert len(table) == 6 * 3 * len(BINS)
 
 
-def test_a_run_that_no_segmenter_has_read_stays_with_dashes_and_a_note(
+def test_a_run_without_a_segmenter_has_dashes_and_a_note(
     runs: list[Ledger], table: pd.DataFrame
 ) -> None:
     assert table.loc[table["row"] == "unsegmented", list(MEASURES)].isna().all(axis=None)
@@ -327,8 +327,8 @@ def test_the_spread_over_segmenters_spans_their_figures(table: pd.DataFrame) -> 
         three = [
             each.at[(segmenter, "mine", "overall"), measure] for segmenter in (ONE, TWO, THREE)
         ]
-        found = [spread.at[(kind, "mine", "overall"), measure] for kind in spread.index.levels[0]]
-        assert_allclose(sorted(found), [min(three), np.mean(three), max(three)])
+        values = [spread.at[(kind, "mine", "overall"), measure] for kind in spread.index.levels[0]]
+        assert_allclose(sorted(values), [min(three), np.mean(three), max(three)])
 
 
 def test_a_figure_that_one_segmenter_lacks_has_no_mean(table: pd.DataFrame) -> None:
@@ -349,7 +349,7 @@ def test_one_segmenter_has_no_spread_and_no_ranks() -> None:
     assert [row[0] for row in tables[0].rows] == [CLEAR, CLOUDY, "a", "b"]
 
 
-def test_ranks_say_whether_they_hang_on_the_segmenter(
+def test_ranks_say_whether_they_depend_on_the_segmenter(
     runs: list[Ledger], table: pd.DataFrame
 ) -> None:
     ranks = rank_table(runs, table)
@@ -365,7 +365,7 @@ def test_ranks_say_whether_they_hang_on_the_segmenter(
 
 
 def with_better(ledger: Ledger, segmenter: str) -> Ledger:
-    """The same run, but a segmenter reads its predictions as it reads the clear image."""
+    """The same run, but a segmenter classifies its predictions as it does the clear image."""
     frame = ledger.frame.copy()
     names = np.array([x for x in segmenter_columns(segmenter) if "_prediction_" in x]).reshape(6, 6)
     clear = np.stack([frame[list(row)].sum(axis=1) for row in names], 1)
@@ -389,7 +389,7 @@ def test_a_ranking_that_depends_on_the_segmenter_is_named_in_the_table() -> None
         assert ranks.rows == expected
 
 
-def test_a_method_is_set_against_the_images_of_its_own_scenes(table: pd.DataFrame) -> None:
+def test_a_method_is_compared_with_the_images_of_its_own_scenes(table: pd.DataFrame) -> None:
     part = table[(table["row"] == "part (3 of 4 scenes)") & (table["segmenter"] == ONE)]
     alone = make_ledger("part", segmenters=(ONE, TWO, THREE), scenes=3)
     own = segmentation_scores(alone, ONE, OFFICIAL, "clear")
@@ -472,7 +472,7 @@ def test_classes_that_are_in_no_mean_are_named(hand_made: Ledger) -> None:
     )
 
 
-def test_other_absent_classes_of_a_part_are_named_beside(hand_made: Ledger) -> None:
+def test_further_absent_classes_of_an_incomplete_run_are_named(hand_made: Ledger) -> None:
     part = ledger_of(SCENES[1:], "part", complete=False, expected_scenes=5)
     notes = table3_tables([hand_made, part], OFFICIAL)[0].notes
     (note,) = [
@@ -482,20 +482,20 @@ def test_other_absent_classes_of_a_part_are_named_beside(hand_made: Ledger) -> N
     assert "part is incomplete: 4 of 5 scenes." in notes
 
 
-def test_a_class_that_the_segmenter_never_reads_is_in_no_mean_of_agreement() -> None:
+def test_a_class_that_is_never_predicted_is_in_no_mean_of_agreement() -> None:
     maps = make_maps(0.5)
     maps.clear[maps.clear == 5] = 4
     run = ledger_of([maps])
     row = segmentation_scores(run, ONE, OFFICIAL, "prediction").loc["overall"]
     assert_allclose(row["miou_agreement"], expected(*pooled([maps], "prediction")[1:])[0])
-    assert (row["unread"], row["absent"]) == (("water",), ())
+    assert (row["unpredicted"], row["absent"]) == (("water",), ())
     agreement = table3_tables([run], OFFICIAL, details=True)[3]
     note = (
         "Excluded from means (never predicted by fake aaaaaaaa in a clear image): "
         "40–60 % water; Overall water."
     )
     assert note in agreement.notes
-    assert left_out(table3([run], OFFICIAL), "unread")[CLEAR]["overall"] == ("water",)
+    assert left_out(table3([run], OFFICIAL), "unpredicted")[CLEAR]["overall"] == ("water",)
 
 
 def test_published_rows_stand_apart_and_only_beside_official() -> None:
@@ -519,7 +519,7 @@ def test_what_follows_from_the_paper_s_figures() -> None:
     assert (rows.loc["Cloudy (published)", "miou_recovery"] == 0).all()
 
 
-def test_every_block_is_whole_and_signed(runs: list[Ledger]) -> None:
+def test_every_table_is_complete_and_signed(runs: list[Ledger]) -> None:
     runs = [as_planet_cr(run, complete=True) for run in runs]
     tables = table3_tables(runs, OFFICIAL, published=True, details=True)
     assert len(tables) == 9  # of which three are of one segmenter each
@@ -541,7 +541,7 @@ def test_the_class_table_has_all_rows_of_tab_3(runs: list[Ledger], table: pd.Dat
     assert len(classes) == 6 * 3 * len(LAND_COVER)
 
 
-def test_summaries_hold_what_each_segmenter_tells(hand_made: Ledger) -> None:
+def test_summaries_hold_the_scores_of_each_segmenter(hand_made: Ledger) -> None:
     result = json.loads(json.dumps(summary(hand_made), allow_nan=False))["protocols"]
     (segmenter,) = result["official"]["segmenters"].values()
     overall = segmentation_scores(hand_made, ONE, OFFICIAL, "prediction").loc["overall"]

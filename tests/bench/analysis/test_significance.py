@@ -66,7 +66,7 @@ def pair(first: str, second: str, p: float = 0.5, half: float = 1.0) -> Differen
 
 
 @pytest.mark.parametrize("aois", [2, 12, 60])
-def test_two_plain_means_are_compared_as_by_a_paired_t_test(aois: int) -> None:
+def test_two_means_are_compared_as_by_a_paired_t_test(aois: int) -> None:
     rng = np.random.default_rng(aois)
     first = rng.normal(size=aois)
     second = first + rng.normal(0.1, 0.1, aois)
@@ -98,16 +98,16 @@ def test_every_pair_is_corrected_for_all_pairs() -> None:
     runs = {name: ratio_of(common + rng.normal(shift, 0.3, 20)) for name, shift in
             (("a", 0), ("b", 0.15), ("c", 0.3))}  # fmt: skip
     result = differences(runs)
-    assert [(one.first, one.second) for one in result] == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert_allclose([one.p_holm for one in result], holm([one.p for one in result]))
-    assert any(one.p_holm > one.p for one in result)
+    assert [(pair.first, pair.second) for pair in result] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert_allclose([pair.p_holm for pair in result], holm([pair.p for pair in result]))
+    assert any(pair.p_holm > pair.p for pair in result)
 
 
 # --- Laws -----------------------------------------------------------------------------------------
 
 
 @each_protocol
-def test_a_run_against_itself_differs_by_nothing(protocol) -> None:
+def test_a_run_does_not_differ_from_itself(protocol) -> None:
     for comparison in metric_comparisons(
         [make_ledger("a"), make_ledger("b")], protocol, resamples=200
     ):
@@ -119,26 +119,26 @@ def test_a_run_against_itself_differs_by_nothing(protocol) -> None:
 
 
 @each_protocol
-def test_swapping_two_runs_turns_the_sign_and_nothing_else(protocol) -> None:
+def test_swapping_two_runs_changes_the_sign_and_nothing_else(protocol) -> None:
     a, b = make_ledger("a"), make_ledger("b", seed=1)
     ways = (metric_comparisons(runs, protocol, resamples=200) for runs in ([a, b], [b, a]))
-    for one, other in zip(*ways, strict=True):
-        (there,), (back,) = one.pairs, other.pairs
+    for forward, backward in zip(*ways, strict=True):
+        (there,), (back,) = forward.pairs, backward.pairs
         assert (there.first, back.first) == ("a", "b")
         assert there.value == pytest.approx(-back.value)
         assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
         assert 0 < there.p < 1
         assert there.p == pytest.approx(back.p)
-        assert one.letters == other.letters
+        assert forward.letters == backward.letters
 
 
 @each_protocol
 def test_the_order_of_rows_is_irrelevant(run: Ledger, protocol) -> None:
     mixed = replace(run, frame=run.frame.sample(frac=1, random_state=1))
-    one, other = (
+    expected, shuffled = (
         numbers(metric_comparisons([each], protocol, resamples=200)) for each in (run, mixed)
     )
-    assert_allclose(other, one, rtol=1e-9)
+    assert_allclose(shuffled, expected, rtol=1e-9)
 
 
 @each_protocol
@@ -168,11 +168,11 @@ def test_splitting_rows_by_thickness_is_irrelevant(run: Ledger, protocol) -> Non
     second = run.frame.assign(**(run.frame[names] - most), thickness="1-3")
     split = replace(run, frame=pd.concat([first, second], ignore_index=True))
     assert len(split.frame) == 2 * len(run.frame)
-    one, other = (
+    expected, after_split = (
         numbers(metric_comparisons([each], protocol, resamples=200)) for each in (run, split)
     )
-    assert len(one) == len(SCORES)
-    assert_allclose(other, one, rtol=1e-9)
+    assert len(expected) == len(SCORES)
+    assert_allclose(after_split, expected, rtol=1e-9)
 
 
 def test_a_seed_gives_the_same_numbers_and_another_nearly_the_same() -> None:
@@ -193,12 +193,12 @@ def test_an_incomplete_run_gets_an_interval_and_is_compared_with_none(protocol) 
     alone = metric_comparisons([half], protocol, resamples=200)
     with_half = metric_comparisons([half, *runs], protocol, resamples=200)
     without = metric_comparisons(runs, protocol, resamples=200)
-    for one, other, same in zip(with_half, without, alone, strict=True):
-        assert one.estimates["half"] == same.estimates["half"]
-        assert np.isfinite(one.estimates["half"].high)
-        assert one.pairs == other.pairs
-        assert one.letters == other.letters
-        assert (one.aois, same.aois) == (4, 3)
+    for comparison, complete, same in zip(with_half, without, alone, strict=True):
+        assert comparison.estimates["half"] == same.estimates["half"]
+        assert np.isfinite(comparison.estimates["half"].high)
+        assert comparison.pairs == complete.pairs
+        assert comparison.letters == complete.letters
+        assert (comparison.aois, same.aois) == (4, 3)
         assert (same.pairs, same.letters, same.best) == ([], {}, [])
 
 
@@ -230,7 +230,7 @@ def test_a_perfect_run_has_no_interval_where_its_score_is_infinite() -> None:
     runs = [perfect, make_ledger("a", seed=1), make_ledger("b", seed=2)]
     psnr = metric_comparisons(runs, PROTOCOLS["full"], resamples=200)[HEADLINE.index("psnr")]
     assert psnr.estimates["perfect"].value == np.inf
-    assert np.isnan([one.p for one in psnr.pairs]).tolist() == [True, True, False]
+    assert np.isnan([pair.p for pair in psnr.pairs]).tolist() == [True, True, False]
     assert next(iter(psnr.letters)) == "perfect"
     assert detectable_difference(psnr.pairs) == detectable_difference(psnr.pairs[-1:]) > 0
     psnr = metric_comparisons(runs, PROTOCOLS["official"], resamples=200)[HEADLINE.index("psnr")]
@@ -249,12 +249,12 @@ def test_a_run_without_a_score_is_in_no_comparison_of_it() -> None:
         assert len(comparison.pairs) == (1 if comparison.metric == "sam_deg" else 3)
 
 
-def test_aois_that_have_nothing_of_a_score_do_not_count() -> None:
+def test_aois_without_pixels_of_a_score_do_not_count() -> None:
     some = ratio_of([1, 2, 4, 3], [1, 1, 1, 1])
     more = ratio_of([1, 2, 0, 4, 3], [1, 1, 0, 1, 1])
-    one, other = estimate(some), estimate(more)
-    assert (one.low, one.high, one.freedom, one.aois) == pytest.approx(
-        (other.low, other.high, other.freedom, other.aois)
+    few, with_empty = estimate(some), estimate(more)
+    assert (few.low, few.high, few.freedom, few.aois) == pytest.approx(
+        (with_empty.low, with_empty.high, with_empty.freedom, with_empty.aois)
     )
     (alone,) = differences({"a": some, "b": ratio_of([2, 2, 1, 1])})
     (both,) = differences({"a": more, "b": ratio_of([2, 2, 0, 1, 1], [1, 1, 0, 1, 1])})
@@ -298,7 +298,7 @@ def test_letters_say_which_runs_differ_significantly(data: st.DataObject) -> Non
     assert best == [name for name in ranked if not significant.get((ranked[0], name), False)]
 
 
-def test_a_run_that_ties_with_the_best_is_best_whoever_stands_between() -> None:
+def test_a_run_that_ties_with_the_best_is_among_the_best_in_any_rank() -> None:
     """Noise of its own may hide a worse run where a better one differs significantly."""
     pairs = [pair("a", "b", p=0.01), pair("a", "c"), pair("b", "c")]
     letters = tie_letters("abc", pairs)

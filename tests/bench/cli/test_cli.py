@@ -93,7 +93,7 @@ def test_the_full_pipeline_prints_tables_and_where_the_report_is(
     assert (tmp_path / "elsewhere/figures/fig5.png").exists()
 
 
-def test_report_makes_the_full_analysis_of_a_run_and_refuses_what_is_none(
+def test_report_makes_the_full_analysis_of_a_run_and_refuses_other_folders(
     cli: Cli, program: Cli, runs: list[str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     run = runs[1]  # evaluated by a real process, with its report

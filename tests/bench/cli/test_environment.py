@@ -25,7 +25,7 @@ from planetcr_bench.utils.compiled import compiled
         ("utf-8", "× MAE ↓ PSNR ↑ 3° é 名 a–b …\n"),
     ],
 )
-def test_letters_that_a_terminal_lacks_become_others(
+def test_letters_that_a_terminal_lacks_are_replaced(
     encoding: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = io.BytesIO()
@@ -47,7 +47,7 @@ def test_a_name_that_is_in_no_encoding_is_written_as_escapes(
     assert written.getvalue() == b"caf\\udce9.tif\n"
 
 
-def test_a_command_speaks_ascii_where_the_terminal_knows_no_more(data: Path) -> None:
+def test_a_command_prints_ascii_where_the_terminal_has_no_more(data: Path) -> None:
     done = run("-m", "planetcr_bench", "check", str(data), PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
@@ -65,7 +65,7 @@ def test_rasterio_reads_its_own_database_of_projections(name: str, tmp_path: Pat
     assert done.stdout == "32648\n", done.stderr
 
 
-def test_loops_are_compiled_where_there_is_no_place_for_a_cache(
+def test_loops_are_compiled_where_no_cache_can_be_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[bool] = []

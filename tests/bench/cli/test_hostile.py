@@ -46,7 +46,7 @@ def _never_waits() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-def told(*arguments: object) -> tuple[int, str]:
+def refused(*arguments: object) -> tuple[int, str]:
     """Exit code and standard error of a command."""
     done = CliRunner().invoke(app, [str(word) for word in arguments])
     assert not isinstance(done.exception, Exception), done.exception
@@ -79,32 +79,36 @@ def expect_plain(text: str) -> None:
     ],
     ids=lambda words: " ".join(words[:2]).replace(EVIL, "EVIL"),
 )
-def test_a_name_from_a_stranger_is_printed_in_one_line_without_its_tricks(
+def test_an_untrusted_name_is_printed_in_one_line_without_control_characters(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, said = told(*words)
+    code, message = refused(*words)
     assert code in (1, 2)
-    expect_plain(said)
-    assert len(said.strip().split("\n")) <= 2
+    expect_plain(message)
+    assert len(message.strip().split("\n")) <= 2
 
 
-def test_files_of_evil_names_are_listed_without_their_tricks(preds: Path, data: Path) -> None:
+def test_files_with_malicious_names_are_listed_without_control_characters(
+    preds: Path, data: Path
+) -> None:
     name = f"{EVIL}.tif"
     (preds / name).write_bytes(b"no image")
-    code, said = told("evaluate", preds, "--data", data, "--results", preds.parent / "results")
+    code, message = refused(
+        "evaluate", preds, "--data", data, "--results", preds.parent / "results"
+    )
     assert code == 1
-    expect_plain(said)
-    assert "[red]\\x1b[2J" in said
-    assert "\\udcff.tif" in said
+    expect_plain(message)
+    assert "[red]\\x1b[2J" in message
+    assert "\\udcff.tif" in message
 
 
-def test_a_newline_in_a_name_begins_no_new_line() -> None:
+def test_a_newline_in_a_name_starts_no_new_line() -> None:
     shown = "\n".join(str(BenchError("first", ["a\nerror: b"])).splitlines())
     assert shown.count("\n") == 2  # as the library raises it; the command prints it in one
-    code, said = told("compare", "a\nerror: all is lost")
+    code, message = refused("compare", "a\nerror: all is lost")
     assert code == 1
-    assert said.count("\n") == 1
+    assert message.count("\n") == 1
 
 
 TABLE = Table(EVIL, ["Method", EVIL], [[EVIL, "1"]], ["measured"], [EVIL])
@@ -126,7 +130,7 @@ def test_tables_show_markup_and_escapes_as_they_are_written() -> None:
         expect_plain(cells[0])
 
 
-def test_a_bar_of_progress_shows_a_method_s_name_as_it_is(
+def test_a_progress_bar_shows_a_method_s_name_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stream = io.StringIO()
@@ -171,7 +175,7 @@ def folder(path: Path) -> None:
     ],
     ids=lambda words: " ".join(words[:3]),
 )
-def test_what_is_no_regular_file_is_refused_where_one_is_read(
+def test_anything_but_a_regular_file_is_refused(
     make: Callable[[Path], None], words: list[str], tmp_path: Path, data: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -180,16 +184,16 @@ def test_what_is_no_regular_file_is_refused_where_one_is_read(
     (tmp_path / "preds").mkdir()
     for name in ("FILE", "FILE.py", "entry.zip"):
         make(tmp_path / name)
-    code, said = told(*words)
+    code, message = refused(*words)
     assert code in (1, 2)
-    assert said.startswith("error: ")
-    assert len(said.splitlines()) <= (
+    assert message.startswith("error: ")
+    assert len(message.splitlines()) <= (
         8 if make is folder else 2
     )  # an empty folder lacks all scenes
 
 
 @pytest.mark.parametrize("make", [pipe, zeros, folder])
-def test_a_dataset_whose_description_is_no_file_is_refused(
+def test_a_dataset_toml_that_is_not_a_regular_file_is_refused(
     make: Callable[[Path], None], tmp_path: Path
 ) -> None:
     make(tmp_path / "dataset.toml")
@@ -222,9 +226,7 @@ def stored(tmp_path: Path) -> Path:
         ({"segmenters": {"a": {"name": "a", "sha256": "b"}}}, "expected the columns"),
     ],
 )  # fmt: skip
-def test_a_ledger_whose_record_is_not_as_it_must_be_is_refused(
-    stored: Path, change: dict, words: str
-) -> None:
+def test_a_ledger_with_an_invalid_record_is_refused(stored: Path, change: dict, words: str) -> None:
     table = pq.read_table(stored)
     record = {**make_ledger().provenance, **change}
     write_ledger(stored, table, {key: record[key] for key in record if record[key] is not None})
@@ -237,14 +239,14 @@ def test_a_ledger_whose_record_is_not_as_it_must_be_is_refused(
     "text",
     ["[]", "{", "[" * 100_000, '{"a": 1e999}', '{"a": "\\ud800"}', '{"a": ' + "9" * 99 + "}"],
 )
-def test_a_ledger_whose_record_is_no_plain_json_is_refused(stored: Path, text: str) -> None:
+def test_a_ledger_whose_record_is_not_json_is_refused(stored: Path, text: str) -> None:
     table = pq.read_table(stored).replace_schema_metadata({METADATA_KEY: text.encode()})
     pq.write_table(table, stored)
     with pytest.raises(LedgerError):
         read_ledger(stored)
 
 
-def test_a_ledger_of_another_type_of_column_is_refused_before_it_is_read(stored: Path) -> None:
+def test_a_ledger_with_a_column_of_another_type_is_refused_before_it_is_read(stored: Path) -> None:
     table = pq.read_table(stored)
     for column in (table["pixels"].cast("string"), table["pixels"].cast("float64")):
         index = table.column_names.index("pixels")
@@ -254,7 +256,9 @@ def test_a_ledger_of_another_type_of_column_is_refused_before_it_is_read(stored:
 
 
 @pytest.mark.parametrize("make", [pipe, zeros, folder])
-def test_a_ledger_that_is_no_file_is_refused(make: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_ledger_that_is_not_a_regular_file_is_refused(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     make(tmp_path / "run" / "ledger.parquet")
@@ -262,7 +266,7 @@ def test_a_ledger_that_is_no_file_is_refused(make: Callable[[Path], None], tmp_p
         read_ledger(tmp_path / "run")
 
 
-def test_run_json_of_a_pipe_is_none(stored: Path, tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_run_json_is_refused(stored: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     shutil.move(stored, tmp_path / "run" / "ledger.parquet")
     os.mkfifo(tmp_path / "run" / "run.json")
@@ -270,7 +274,7 @@ def test_run_json_of_a_pipe_is_none(stored: Path, tmp_path: Path) -> None:
         read_ledger(tmp_path / "run")
 
 
-def test_what_is_read_is_what_was_written(stored: Path) -> None:
+def test_a_ledger_is_read_as_it_was_written(stored: Path) -> None:
     assert json.loads(json.dumps(dict(read_ledger(stored).provenance))) == make_ledger().provenance
 
 
@@ -307,25 +311,25 @@ def own(data: Path, preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ],
 )
 @pytest.mark.parametrize("make", [pipe, zeros])
-def test_no_command_waits_for_what_is_no_file(
+def test_no_command_waits_for_a_pipe(
     own: Path, place: str, words: list[str], make: Callable[[Path], None]
 ) -> None:
     card = RUNS / "mean-fill/card.toml"
     shutil.copyfile(card, own / "card.toml")
     (own / place).unlink(missing_ok=True)
     make(own / place)
-    code, said = told(*words)
+    code, message = refused(*words)
     assert code == 1
     if words[0] != "check":  # tells it on standard output
-        assert said.startswith("error: ")
-    expect_plain(said)
+        assert message.startswith("error: ")
+    expect_plain(message)
 
 
 @pytest.mark.parametrize("kind", ["npz", "structured", "huge", "broken", "objects"])
 @pytest.mark.parametrize(
     "words", [EVALUATE, ["submit", "pack", "preds", "--card", "c", "--data", "data"]]
 )
-def test_arrays_that_are_none_are_refused_per_file(own: Path, words: list[str], kind: str) -> None:
+def test_invalid_arrays_are_refused_per_file(own: Path, words: list[str], kind: str) -> None:
     card = RUNS / "mean-fill/card.toml"
     shutil.copyfile(card, own / "c")
     (own / PREDICTION).unlink()
@@ -341,7 +345,7 @@ def test_arrays_that_are_none_are_refused_per_file(own: Path, words: list[str], 
             shape = "(4, 20000, 20000)" if kind == "huge" else "(((("
             head = f"{{'descr': '<u2', 'fortran_order': False, 'shape': {shape}}}".encode()
             stream.write(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
-    code, said = told(*words)
+    code, message = refused(*words)
     assert code == 1
-    assert len(said.splitlines()) == 2
-    assert path.name in said
+    assert len(message.splitlines()) == 2
+    assert path.name in message

@@ -79,7 +79,7 @@ def test_a_known_offset_per_class_is_each_class_s_error(
     assert result["official"]["overall"]["psnr"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_clouds_pasted_back_cost_what_the_input_costs_there_and_nothing_elsewhere(
+def test_keeping_the_clouds_has_the_error_of_the_input_there_and_none_elsewhere(
     simulated: Path, measured: Callable[[Predict], dict]
 ) -> None:
     result = measured(lambda scene: np.where(scene.cloud_mask, scene.cloudy, scene.clear))

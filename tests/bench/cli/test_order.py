@@ -132,8 +132,8 @@ def test_tab_3_of_shipped_runs_is_that_of_scikit_learn_from_shuffled_ledgers(
                 present = sorted(set(part["true_class"]))
                 both = part["true_class"], part[column]
                 miou = jaccard_score(*both, labels=present, average="macro", **weights)
-                found = ours.loc[cover, ["miou", "pa"]].to_numpy(float)
-                assert_allclose(found, [100 * miou, 100 * accuracy_score(*both, **weights)], 1e-12)
+                row = ours.loc[cover, ["miou", "pa"]].to_numpy(float)
+                assert_allclose(row, [100 * miou, 100 * accuracy_score(*both, **weights)], 1e-12)
         weights = {"sample_weight": cells["pixels"], "labels": list(LAND_COVER), "average": None}
         table = class_scores(mixed, segmenter, OFFICIAL, "prediction")
         for column, score in (("iou", jaccard_score), ("recall", recall_score)):
@@ -146,18 +146,18 @@ def test_tab_3_of_shipped_runs_is_that_of_scikit_learn_from_shuffled_ledgers(
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ledger]:
-    """A run and a part of another, read by two segmenters, clouds of known thickness."""
+    """A run and a part of another, with two segmenters and clouds of known thickness."""
     made = [
         make_ledger("a", scenes=12, segmenters=(ONE, TWO), floor=True),
         make_ledger(
             "b", scenes=5, segmenters=(ONE, TWO), seed=2, complete=False, expected_scenes=12
         ),
     ]
-    told = [name for name in THICKNESS if name != "unknown"]
+    bin_names = [name for name in THICKNESS if name != "unknown"]
     facts = {"simulation": None, "optical_thickness": True, "method": None}
     runs = []
     for run in made:
-        bins = [told[at % len(told)] for at in range(len(run.frame))]
+        bins = [bin_names[at % len(bin_names)] for at in range(len(run.frame))]
         frame = run.frame.assign(thickness=pd.Categorical(bins))
         aois = frame["aoi"].astype(str).str.replace("_", "_1")  # with one digit and with two
         frame["aoi"] = pd.Categorical(aois.where(aois != "summer_13", "summer_9"))
@@ -190,8 +190,8 @@ def test_scenes_are_sorted_by_the_value_of_their_numbers() -> None:
     odd = pd.DataFrame(
         {"scene": pd.Categorical(["a_10", f"a_{'9' * 5000}", "a_09", "b1", "a_9", "b"])}
     )
-    found = in_order(odd)["scene"].astype(str).tolist()
-    assert found == ["a_09", "a_9", "a_10", f"a_{'9' * 5000}", "b", "b1"]
+    ordered = in_order(odd)["scene"].astype(str).tolist()
+    assert ordered == ["a_09", "a_9", "a_10", f"a_{'9' * 5000}", "b", "b1"]
 
 
 RUN = {
@@ -221,9 +221,9 @@ def differing(runs: Sequence[Ledger], folder: Path) -> tuple[set[str], list[str]
         read_ledger(write_shuffled(run, folder / f"{run.name}.parquet", seed))
         for seed, run in enumerate(runs)
     ]
-    found = outputs(mixed, folder / "mixed")
-    assert expected.keys() == found.keys()
-    return set(expected), [name for name in expected if expected[name] != found[name]]
+    actual = outputs(mixed, folder / "mixed")
+    assert expected.keys() == actual.keys()
+    return set(expected), [name for name in expected if expected[name] != actual[name]]
 
 
 def test_no_byte_of_a_table_page_or_json_depends_on_the_order_of_rows_or_dictionaries(

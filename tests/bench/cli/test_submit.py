@@ -46,7 +46,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
         (["accept", "nowhere"], 1, "error: nowhere: expected the folder of an entry or a .zip"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_line(
+def test_invalid_options_are_refused_in_one_line(
     cli: Cli, arguments: list[object], code: int, reason: str
 ) -> None:
     done = cli("submit", *arguments)
@@ -155,7 +155,7 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
     assert "== good\nREPLACES the entry that was there\n" in done.stdout
 
 
-def test_the_example_is_a_whole_sound_entry(tmp_path: Path) -> None:
+def test_the_example_is_a_complete_valid_entry(tmp_path: Path) -> None:
     result = check(SUBMISSIONS / "example", tmp_path, CheckConfig(workers=0, quiet=True))
     record = result.ledger.provenance
     assert (record["track"], record["scenes"], record["complete"]) == ("sim-v1-demo", 108, True)
@@ -164,7 +164,7 @@ def test_the_example_is_a_whole_sound_entry(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_example_is_made_again_by_its_command(tmp_path: Path) -> None:
+def test_the_example_is_reproduced_by_its_command(tmp_path: Path) -> None:
     """The scenes, the predictions and the scores, from nothing but the seed."""
     makefile = (ROOT / "Makefile").read_text()
     recipe = makefile.partition("\nexample:")[2].partition("\n\n")[0].splitlines()[1:]

@@ -43,7 +43,7 @@ def test_bands_are_found_by_their_names(names: tuple[str, ...]) -> None:
         ("blue", "green", "red", "layer 4"),
     ],
 )
-def test_names_that_say_nothing_else_prove_nothing(names: tuple[str, ...]) -> None:
+def test_uninformative_band_names_are_accepted(names: tuple[str, ...]) -> None:
     assert band_order(names, OPTICAL_BANDS) is None
 
 
@@ -65,7 +65,7 @@ def test_names_of_other_bands_or_of_some_alone_are_refused(names: tuple[str, ...
         band_order(names, OPTICAL_BANDS)
 
 
-def test_a_name_of_a_stranger_cannot_write_to_the_terminal() -> None:
+def test_an_untrusted_name_cannot_control_the_terminal() -> None:
     with pytest.raises(PixelError) as error:
         band_order(("red", "green", "blue", "\x1b[2J"), OPTICAL_BANDS)
     assert "\x1b" not in str(error.value)

@@ -115,10 +115,10 @@ def with_band(pixels: np.ndarray, value: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("pixels", "nodata", "edit", "internal", "message"),
     [
-        (holed(REFLECTANCE, -9999), -9999, None, True, "9 pixels are its own nodata -9999"),
-        (holed(REFLECTANCE, np.nan), np.nan, None, True, "9 pixels are its own nodata nan"),
-        (holed(DN, 65535), 65535, None, True, "9 pixels are its own nodata 65535"),
-        (holed(DN, 0), 0, None, True, "9 pixels are its own nodata 0"),
+        (holed(REFLECTANCE, -9999), -9999, None, True, "9 pixels have its nodata value -9999"),
+        (holed(REFLECTANCE, np.nan), np.nan, None, True, "9 pixels have its nodata value nan"),
+        (holed(DN, 65535), 65535, None, True, "9 pixels have its nodata value 65535"),
+        (holed(DN, 0), 0, None, True, "9 pixels have its nodata value 0"),
         (DN, None, mask, True, "20 pixels are hidden"),
         (DN, None, mask, False, "20 pixels are hidden"),
         (with_band(DN, 0), None, colour(*ALPHA_LAST), True, "6 pixels are hidden"),
@@ -144,7 +144,7 @@ def test_nodata_of_one_band_counts(tmp_path: Path, whole: SceneFiles) -> None:
         for n in (1, 2, 3)
     )
     Path(f"{path}.aux.xml").write_text(f"<PAMDataset>{''.join(bands)}</PAMDataset>")
-    with pytest.raises(PredictionError, match="1 pixels are its own nodata -3"):
+    with pytest.raises(PredictionError, match="1 pixels have its nodata value -3"):
         read(path, whole)
 
 
@@ -204,7 +204,7 @@ def test_tags_and_units_that_contradict_the_numbers_are_refused(
         read(path, whole, Card(scale=declared))
 
 
-def test_a_mask_of_another_format_is_never_opened(tmp_path: Path, whole: SceneFiles) -> None:
+def test_a_mask_in_another_format_is_never_opened(tmp_path: Path, whole: SceneFiles) -> None:
     path = write(tmp_path / "a.tif", DN)
     Path(f"{path}.msk").write_text('<VRTDataset rasterXSize="300" rasterYSize="300"/>')
     with pytest.raises(PredictionError, match=r"a.tif.msk, is not a GeoTIFF"):
@@ -224,7 +224,7 @@ def test_a_mask_of_another_format_is_never_opened(tmp_path: Path, whole: SceneFi
         ("S1", lambda x: x / 2, scale(2, 0)),
     ],
 )
-def test_a_dataset_means_the_same_however_it_is_tagged(
+def test_a_dataset_is_the_same_however_it_is_tagged(
     scene: SceneFiles, product: str, change, edit: Edit
 ) -> None:
     before_tags = fingerprint_of([scene], workers=0)
@@ -279,7 +279,7 @@ def test_nodata_0_of_an_image_stays_0_and_is_counted(scene: SceneFiles) -> None:
 @pytest.mark.parametrize(
     ("product", "change", "nodata", "edit", "message"),
     [
-        ("planet_cloudy", put(65535), 65535, None, "6000 pixels are its own nodata 65535"),
+        ("planet_cloudy", put(65535), 65535, None, "6000 pixels have its nodata value 65535"),
         ("planet_cloudy", lambda x: x, None, mask, "20 pixels are hidden"),
         ("planet_cloudy", lambda x: np.minimum(x, 1), None, None, "largest value is 1"),
         ("planet_cloudy", lambda x: x * 0, None, None, "got 0 everywhere"),
@@ -291,7 +291,7 @@ def test_nodata_0_of_an_image_stays_0_and_is_counted(scene: SceneFiles) -> None:
         ("landcover", lambda x: x, None, scale(10, 0), "expected codes, got a file of scale 10"),
     ],
 )
-def test_a_product_that_cannot_be_what_it_is_meant_for_is_refused(
+def test_an_implausible_product_is_refused(
     scene: SceneFiles, product: str, change, nodata, edit, message: str
 ) -> None:
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):

@@ -17,10 +17,10 @@ HEIGHTS = 'VERT_CS["h",VERT_DATUM["d",2005],UNIT["metre",1],AXIS["Up",UP]]'
 
 
 def north_first() -> str:
-    said = CRS.from_string(UTM).to_dict(projjson=True)
-    said["coordinate_system"]["axis"].reverse()
-    del said["id"]
-    return json.dumps(said)
+    values = CRS.from_string(UTM).to_dict(projjson=True)
+    values["coordinate_system"]["axis"].reverse()
+    del values["id"]
+    return json.dumps(values)
 
 
 def with_heights(text: str) -> str:
@@ -38,10 +38,10 @@ def with_heights(text: str) -> str:
         CRS.from_string(UTM).to_wkt(version=WktVersion.WKT2_2019),
     ],
 )  # fmt: skip
-def test_one_system_in_other_words_is_the_same(text: str) -> None:
-    said = crs_text(CRS.from_user_input(text))
-    assert same_crs(said, UTM)
-    assert same_crs(UTM, said)
+def test_the_same_system_written_differently_is_the_same(text: str) -> None:
+    crs = crs_text(CRS.from_user_input(text))
+    assert same_crs(crs, UTM)
+    assert same_crs(UTM, crs)
 
 
 @pytest.mark.parametrize(
@@ -60,21 +60,21 @@ def test_one_system_in_other_words_is_the_same(text: str) -> None:
         (f'LOCAL_CS["{"long " * 100}",UNIT["metre",1]]', "long long"),
     ],
 )
-def test_another_system_is_another_and_named_in_short(text: str, name: str) -> None:
-    said = crs_text(CRS.from_user_input(text))
-    assert not same_crs(said, UTM)
-    assert not same_crs(UTM, said)
-    assert name in crs_name(said)
-    assert len(crs_name(said)) < 120
+def test_another_system_differs_and_has_a_short_name(text: str, name: str) -> None:
+    crs = crs_text(CRS.from_user_input(text))
+    assert not same_crs(crs, UTM)
+    assert not same_crs(UTM, crs)
+    assert name in crs_name(crs)
+    assert len(crs_name(crs)) < 120
 
 
-def test_no_system_is_none() -> None:
+def test_no_coordinate_system_is_none() -> None:
     assert crs_text(None) == ""
     assert crs_name("") == "none"
     assert not same_crs("", UTM)
 
 
-def test_a_rotation_shows() -> None:
+def test_a_rotation_is_part_of_the_name() -> None:
     straight = Affine(3, 0, 10, 0, -3, 20)
     assert grid_name(straight) == "(corner 10.00, 20.00; pixel 3, -3 m)"
     turned = grid_name(straight @ Affine.rotation(5))

@@ -12,7 +12,7 @@ import pytest
 
 from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.reading import read_product
 from planetcr_bench.errors import DatasetError
@@ -35,7 +35,7 @@ def put(value: object, where: object = np.s_[0, 5:9, 5:9]) -> Callable[[np.ndarr
 
 
 def test_a_sound_dataset_is_counted_and_fingerprinted(data: Path) -> None:
-    report = audit(data, workers=0)
+    report = check_dataset(data, workers=0)
     assert report.ok, report.problems
     test = report.splits["test"]
     assert (test.scenes, test.complete_scenes, test.aois) == (6, 6, 2)
@@ -47,7 +47,7 @@ def test_a_sound_dataset_is_counted_and_fingerprinted(data: Path) -> None:
 
 
 def test_worker_processes_change_nothing(data: Path) -> None:
-    assert audit(data, workers=2, batch=1) == audit(data, workers=0)
+    assert check_dataset(data, workers=2, batch=1) == check_dataset(data, workers=0)
 
 
 BREAKAGES: dict[str, tuple[str, Callable[[SceneFiles], None]]] = {
@@ -96,7 +96,7 @@ def test_a_broken_file_is_named(tmp_path: Path, message: str) -> None:
     write_dataset(tmp_path, test=2)
     files = find_scenes(tmp_path, "test")[1]
     break_it(files)
-    report = audit(tmp_path, workers=0)
+    report = check_dataset(tmp_path, workers=0)
     assert not report.ok
     assert report.splits["test"].complete_scenes == 1
     lines = [line for line in report.problems if str(files.path(product)) in line]
@@ -108,7 +108,7 @@ def test_one_broken_scene_does_not_hide_another(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=3)
     for files in find_scenes(tmp_path, "test")[:2]:
         files.path("S1").unlink()
-    report = audit(tmp_path, workers=0)
+    report = check_dataset(tmp_path, workers=0)
     assert len(report.problems) == 2
     assert report.fingerprint is None
     assert report.splits["test"].fingerprint is None
@@ -118,24 +118,24 @@ def test_strays_are_named(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     stray = files.path("S1").with_name("S1_summer_500_p_1 (copy).tif")
     stray.touch()
-    assert any(str(stray) in line for line in audit(tmp_path, workers=0).problems)
+    assert any(str(stray) in line for line in check_dataset(tmp_path, workers=0).problems)
 
 
-def test_a_place_in_two_splits_is_a_problem(tmp_path: Path) -> None:
+def test_a_scene_or_aoi_in_two_splits_is_a_problem(tmp_path: Path) -> None:
     write_scene(tmp_path, "train", aoi=3, patch=1)
     write_scene(tmp_path, "train", aoi=3, patch=2)
     write_scene(tmp_path, "test", aoi=3, patch=2)
-    problems = "\n".join(audit(tmp_path, workers=0).problems)
+    problems = "\n".join(check_dataset(tmp_path, workers=0).problems)
     assert "expected the scene name summer_3_p_2 in one split" in problems
     assert "expected the AOI summer_3 in one split" in problems
     assert "summer_3_p_1" not in problems
 
 
-def test_overlapping_ground_of_two_splits_is_worth_a_word(tmp_path: Path) -> None:
+def test_overlapping_aois_of_two_splits_are_a_warning(tmp_path: Path) -> None:
     write_scene(tmp_path, "train", "fall", aoi=3)
     write_scene(tmp_path, "test", "summer", aoi=3)
     write_scene(tmp_path, "test", "summer", aoi=4)
-    report = audit(tmp_path, workers=0)
+    report = check_dataset(tmp_path, workers=0)
     assert report.ok
     (line,) = [line for line in report.warnings if "overlap on the ground" in line]
     assert "test/summer_3" in line
@@ -152,19 +152,19 @@ def test_overlapping_ground_of_two_splits_is_worth_a_word(tmp_path: Path) -> Non
         ("landcover", 0, "nodata"),
     ],
 )
-def test_odd_values_are_worth_a_word(tmp_path: Path, product: str, value: float, word: str) -> None:
+def test_odd_values_are_a_warning(tmp_path: Path, product: str, value: float, word: str) -> None:
     files = write_scene(tmp_path)
     rewrite(files, product, put(value))
-    report = audit(tmp_path, workers=0)
+    report = check_dataset(tmp_path, workers=0)
     assert report.ok, report.problems
     assert any(word in line and str(files.path(product)) in line for line in report.warnings)
 
 
-def test_many_files_of_one_kind_make_one_line(tmp_path: Path) -> None:
+def test_many_files_with_the_same_warning_make_one_line(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=7)
     for files in find_scenes(tmp_path, "test"):
         rewrite(files, "landcover", put(0))
-    (line,) = [line for line in audit(tmp_path, workers=0).warnings if "nodata" in line]
+    (line,) = [line for line in check_dataset(tmp_path, workers=0).warnings if "nodata" in line]
     assert "(7)" in line
     assert line.endswith("and 2 more")
 
@@ -172,27 +172,27 @@ def test_many_files_of_one_kind_make_one_line(tmp_path: Path) -> None:
 def test_a_broken_dataset_card_is_a_problem(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=1)
     (tmp_path / "dataset.toml").write_text("track = 1")
-    report = audit(tmp_path, workers=0)
+    report = check_dataset(tmp_path, workers=0)
     assert report.track is None
     assert any("dataset.toml" in line for line in report.problems)
     (tmp_path / "dataset.toml").write_text('track = "A B"\n[simulation]\nversion = "sim-v1"')
-    problems = audit(tmp_path, workers=0).problems
-    for reason in ("track: expected a name in small letters", "simulation.seed: expected this key"):
+    problems = check_dataset(tmp_path, workers=0).problems
+    for reason in ("track: expected a name in lower case", "simulation.seed: expected this key"):
         assert any(reason in line for line in problems)
 
 
 def test_an_empty_split_is_a_problem_and_no_split_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds train/ or test/"):
-        audit(tmp_path)
+        check_dataset(tmp_path)
     (tmp_path / "test").mkdir()
-    assert not audit(tmp_path).ok
+    assert not check_dataset(tmp_path).ok
 
 
-def test_a_file_without_georeference_is_worth_a_word(tmp_path: Path) -> None:
+def test_a_file_without_georeference_is_a_warning(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     for product in PRODUCTS[:-1]:
         raster = read_product(files, product)
         write_tif(files.path(product), raster.pixels, (0, 0), 1, None)
-    report = audit(tmp_path, workers=0)
+    report = check_dataset(tmp_path, workers=0)
     assert report.ok, report.problems
     assert any("no georeference" in line for line in report.warnings)

@@ -79,7 +79,7 @@ def test_a_list_that_cannot_be_read_is_refused(data: Path, tmp_path: Path) -> No
         read_scene_list(tmp_path / "none.csv", data, "test")
 
 
-def test_a_folder_that_is_no_dataset_is_refused(data: Path, tmp_path: Path) -> None:
+def test_a_folder_other_than_a_dataset_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="found no such folder"):
         find_splits(tmp_path / "none")
     with pytest.raises(DatasetError, match=r"holds train/ or test/, found none$"):
@@ -96,22 +96,22 @@ def test_a_folder_that_is_no_dataset_is_refused(data: Path, tmp_path: Path) -> N
 def test_a_scene_without_all_products_names_what_is_missing(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     files.path("S1").unlink()
-    found, strays = find_files(tmp_path, "test")
-    assert missing_products(found[files]) == ["S1"]
+    products, strays = find_files(tmp_path, "test")
+    assert missing_products(products[files]) == ["S1"]
     assert not strays
     with pytest.raises(DatasetError, match=r"S1_summer_500_p_1\.tif: no such file"):
         find_scenes(tmp_path, "test")
 
 
-def test_files_that_the_layout_does_not_explain_are_strays(tmp_path: Path) -> None:
+def test_unexpected_files_are_strays(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     folder = files.path("S1").parent
     for name in ("S1_summer_501_p_1.tif", "S1_summer_500_p_x.tif", "S1_summer_500_p_01.tif"):
         (folder / name).touch()
     (folder / "S1_summer_500_p_1.tif.aux.xml").touch()
     (folder / ".DS_Store").touch()
-    found, strays = find_files(tmp_path, "test")
-    assert found == {files: ALL_PRODUCTS}
+    products, strays = find_files(tmp_path, "test")
+    assert products == {files: ALL_PRODUCTS}
     assert {path.name for path in strays} == {
         "S1_summer_501_p_1.tif",
         "S1_summer_500_p_x.tif",
@@ -119,7 +119,7 @@ def test_files_that_the_layout_does_not_explain_are_strays(tmp_path: Path) -> No
     }
 
 
-def test_endings_count_in_any_capitals(tmp_path: Path) -> None:
+def test_extensions_count_in_any_case(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     before = fingerprint_of([files], workers=0)
     line = csv_line(files)
@@ -146,8 +146,8 @@ def test_litter_and_links_upwards_are_no_strays(tmp_path: Path) -> None:
     (folder / "itself").symlink_to(".")
     (folder.parent / "S1_summer_9").symlink_to("..")
     (tmp_path / "test" / "S1_again").symlink_to("..")
-    found, strays = find_files(tmp_path, "test")
-    assert len(found) == 1
+    products, strays = find_files(tmp_path, "test")
+    assert len(products) == 1
     assert not strays
 
 
@@ -163,7 +163,7 @@ def test_folders_of_a_dataset_may_be_links(tmp_path: Path) -> None:
 def test_a_list_of_scenes_hides_neither_depth_nor_names(tmp_path: Path) -> None:
     files = [write_scene(tmp_path, patch=patch) for patch in (1, 2)]
     (tmp_path / "list.csv").write_text("\n".join(map(csv_line, files)))
-    for path in (one.path("S1") for one in files):
+    for path in (scene.path("S1") for scene in files):
         path.rename(path.with_name(f"{path.stem}_db.tif"))
     with pytest.raises(DatasetError) as refusal:
         find_scenes(tmp_path, "test", tmp_path / "list.csv")
@@ -178,7 +178,7 @@ def test_a_list_of_scenes_hides_neither_depth_nor_names(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("product", ["S1", "cloudmask"])
-def test_a_product_that_is_no_regular_file_is_named(tmp_path: Path, product: str) -> None:
+def test_a_product_other_than_a_regular_file_is_named(tmp_path: Path, product: str) -> None:
     files = write_scene(tmp_path)
     path = files.path(product)
     list_of_it = tmp_path / "list.csv"
@@ -193,7 +193,7 @@ def test_a_product_that_is_no_regular_file_is_named(tmp_path: Path, product: str
 
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("name", ["dataset.toml", "list.csv", "summer_500_p_1.npz"])
-def test_what_stands_in_place_of_a_text_or_a_truth_is_named(tmp_path: Path, name: str) -> None:
+def test_a_pipe_in_place_of_a_text_or_truth_file_is_named(tmp_path: Path, name: str) -> None:
     files = write_scene(tmp_path)
     os.mkfifo(tmp_path / name)
     read: Callable[[], object] = {

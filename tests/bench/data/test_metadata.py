@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import shortfall
 from planetcr_bench.data.metadata import Simulation, read_simulation
 from planetcr_bench.data.tracks import simulated_identity
@@ -29,18 +29,23 @@ def simulated(**changes: object) -> Simulation:
     return Simulation(**{**entries, **changes})
 
 
-def test_tracks_and_identities_tell_what_differs() -> None:
-    one = simulated
-    assert one().track == "sim-v1"
-    assert one(train_scenes=60_000).identity == one().identity
-    others = [one(size="demo"), one(preset="misaligned"), one(seed=2), one(version="sim-v2")]
+def test_tracks_and_identities_differ_with_the_settings() -> None:
+    make = simulated
+    assert make().track == "sim-v1"
+    assert make(train_scenes=60_000).identity == make().identity
+    others = [
+        make(size="demo"),
+        make(preset="misaligned"),
+        make(seed=2),
+        make(version="sim-v2"),
+    ]
     assert [other.track for other in others] == [
         "sim-v1-demo", "sim-v1-misaligned", "sim-v1-seed2", "sim-v2",
     ]  # fmt: skip
-    assert len({other.identity for other in (one(), *others)}) == 5
+    assert len({other.identity for other in (make(), *others)}) == 5
 
 
-def test_a_dataset_that_says_nothing_is_no_simulation(tmp_path: Path) -> None:
+def test_a_dataset_without_an_entry_is_not_a_simulation(tmp_path: Path) -> None:
     assert read_simulation(tmp_path) is None
     assert simulated_identity(tmp_path, "test") is None
     assert shortfall(tmp_path, "test", 3) is None
@@ -74,7 +79,7 @@ def test_a_broken_entry_is_refused_by_name(text: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"dataset.toml"):
         read_simulation(tmp_path)
     (tmp_path / "test").mkdir()
-    report = audit(tmp_path, workers=0)
+    report = check_dataset(tmp_path, workers=0)
     assert any("dataset.toml" in line for line in report.problems)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from planetcr_bench.constants import PRODUCTS
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import DatasetError
 from scenes import write_dataset, write_scene
@@ -35,7 +35,7 @@ def test_a_dataset_at_another_depth_says_which_folder_to_give(
         find_scenes(tmp_path / "d" / given, "test")
     assert remedy.format(tmp_path / "d") in refusal.value.message
     try:
-        printed = "\n".join(audit(tmp_path / "d" / given, workers=0).problems)
+        printed = "\n".join(check_dataset(tmp_path / "d" / given, workers=0).problems)
     except DatasetError as error:
         printed = error.message
     assert refusal.value.message in printed
@@ -61,4 +61,4 @@ def test_names_that_share_a_word_too_much_are_one_line(
         find_scenes(tmp_path, "test")
     (line,) = refusal.value.problems
     assert expected in line
-    assert audit(tmp_path, workers=0).problems == [line]
+    assert check_dataset(tmp_path, workers=0).problems == [line]

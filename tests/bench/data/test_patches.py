@@ -91,7 +91,7 @@ def files_in(folder: Path) -> set[str]:
 # --- The same numbers -----------------------------------------------------------------------
 
 
-def test_files_and_pack_give_the_numbers_of_the_authors_loader(
+def test_files_and_cache_give_the_numbers_of_the_authors_loader(
     scenes: list[SceneFiles], cache: CachedPatches
 ) -> None:
     patches = FilePatches(scenes)
@@ -106,7 +106,7 @@ def test_files_and_pack_give_the_numbers_of_the_authors_loader(
 
 @settings(max_examples=40, deadline=None)
 @given(index=st.integers(0, 5), top=cells, left=cells, cut=st.integers(1, 30))
-def test_a_window_is_the_same_cut_of_the_whole(
+def test_a_window_equals_that_part_of_the_patch(
     scenes: list[SceneFiles], cache: CachedPatches, index: int, top: int, left: int, cut: int
 ) -> None:
     size = 10 * min(cut, 30 - max(top, left))
@@ -123,9 +123,7 @@ def test_a_window_is_the_same_cut_of_the_whole(
         assert_equal(patches.read(index, **window), SimpleNamespace(**expected))
 
 
-def test_arrays_are_contiguous_and_the_callers_own(
-    scenes: list[SceneFiles], cache: CachedPatches
-) -> None:
+def test_arrays_are_contiguous_copies(scenes: list[SceneFiles], cache: CachedPatches) -> None:
     for patches in (FilePatches(scenes), cache):
         for window in ({}, {"top": 10, "left": 30, "size": 160}):
             patch = patches.read(1, **window)
@@ -140,7 +138,7 @@ def test_arrays_are_contiguous_and_the_callers_own(
     assert LAND_COVER_NAMES[cache.read(1).land_cover.max()] == "unknown"
 
 
-def test_a_pack_is_a_plain_file_of_numpy(scenes: list[SceneFiles], cache: CachedPatches) -> None:
+def test_a_cache_is_an_npy_file(scenes: list[SceneFiles], cache: CachedPatches) -> None:
     records = np.load(cache.path)
     assert records.dtype.names == tuple(FIELDS)
     scene = read_scene(scenes[1])
@@ -152,12 +150,12 @@ def test_a_pack_is_a_plain_file_of_numpy(scenes: list[SceneFiles], cache: Cached
     assert (contents["version"], contents["count"], contents["names"]) == (1, 6, cache.names)
 
 
-def test_scenes_have_the_order_that_they_were_given(few: list[SceneFiles], tmp_path: Path) -> None:
+def test_scenes_keep_the_given_order(few: list[SceneFiles], tmp_path: Path) -> None:
     for order in (few, few[::-1]):
         assert_pack_of(build_cache(order, tmp_path, name="train", quiet=True), order)
 
 
-def test_to_another_process_only_the_path_travels(cache: CachedPatches) -> None:
+def test_only_the_path_is_pickled(cache: CachedPatches) -> None:
     whole = cache.read(2)
     pickled = pickle.dumps(cache)
     assert len(pickled) < 1000
@@ -180,7 +178,7 @@ def test_to_another_process_only_the_path_travels(cache: CachedPatches) -> None:
         {"size": 310},
     ],
 )
-def test_a_window_of_parts_of_sar_pixels_or_outside_is_refused(
+def test_a_window_off_the_sar_grid_or_outside_is_refused(
     scenes: list[SceneFiles], cache: CachedPatches, window: dict[str, int]
 ) -> None:
     for patches in (FilePatches(scenes), cache):
@@ -188,9 +186,7 @@ def test_a_window_of_parts_of_sar_pixels_or_outside_is_refused(
             patches.read(0, **window)
 
 
-def test_a_patch_that_is_not_there_ends_the_sequence(
-    scenes: list[SceneFiles], cache: CachedPatches
-) -> None:
+def test_a_missing_index_ends_the_sequence(scenes: list[SceneFiles], cache: CachedPatches) -> None:
     for patches in (FilePatches(scenes), cache):
         with pytest.raises(IndexError):
             patches.read(6)
@@ -222,12 +218,12 @@ def test_products_on_two_grids_are_refused(tmp_path: Path) -> None:
     assert files_in(tmp_path / "cache") == set()
 
 
-def test_no_scene_makes_no_pack(tmp_path: Path) -> None:
+def test_a_cache_without_scenes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="expected scenes to cache, got none"):
         build_cache([], tmp_path, name="val")
 
 
-def test_a_disk_without_room_is_noticed_before_the_work(
+def test_a_disk_without_room_is_refused_before_the_work(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_by_one_that_was_killed = tmp_path / ".train.npy.partial"
@@ -265,7 +261,7 @@ def test_a_folder_that_cannot_be_made_is_refused(few: list[SceneFiles], tmp_path
 
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("name", ["train.npy", "train.json"])
-def test_what_stands_in_place_of_a_pack_is_not_waited_for(
+def test_a_pipe_in_place_of_a_cache_is_not_waited_for(
     few: list[SceneFiles], tmp_path: Path, name: str
 ) -> None:
     cache = build_cache(few, tmp_path, name="train", quiet=True)
@@ -286,7 +282,7 @@ def test_what_stands_in_place_of_a_pack_is_not_waited_for(
         (lambda whole: whole.replace(b"<f4", b"<i4"), "expected records of scenes"),
     ],
 )
-def test_a_damaged_pack_is_refused_until_it_is_deleted(
+def test_a_damaged_cache_is_refused_until_it_is_deleted(
     few: list[SceneFiles], tmp_path: Path, damage: Callable[[bytes], bytes], message: str
 ) -> None:
     path = build_cache(few, tmp_path, name="train", quiet=True).path
@@ -300,7 +296,7 @@ def test_a_damaged_pack_is_refused_until_it_is_deleted(
 # --- One cache, whatever happens -------------------------------------------------------------
 
 
-def test_a_pack_is_built_once(
+def test_a_cache_is_built_once(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_cache(few, tmp_path, name="train", quiet=True)
@@ -310,7 +306,7 @@ def test_a_pack_is_built_once(
 
 
 @pytest.mark.parametrize("words", ["", "[]", '{"version": 0}', "missing"])
-def test_a_pack_that_does_not_say_what_it_is_is_built_anew(
+def test_an_unidentified_cache_is_rebuilt(
     few: list[SceneFiles], tmp_path: Path, words: str
 ) -> None:
     path = build_cache(few[:1], tmp_path, name="train", quiet=True).path
@@ -320,7 +316,7 @@ def test_a_pack_that_does_not_say_what_it_is_is_built_anew(
     assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
-def test_a_pack_of_another_version_is_built_anew(few: list[SceneFiles], tmp_path: Path) -> None:
+def test_a_cache_of_another_version_is_rebuilt(few: list[SceneFiles], tmp_path: Path) -> None:
     path = build_cache(few, tmp_path, name="train", quiet=True).path
     contents = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps({**contents, "version": 0}))
@@ -330,7 +326,7 @@ def test_a_pack_of_another_version_is_built_anew(few: list[SceneFiles], tmp_path
     assert json.loads(path.with_suffix(".json").read_text()) == contents
 
 
-def test_other_pixels_make_another_pack_and_refuse_who_opens_the_old(
+def test_other_pixels_make_another_cache_and_the_old_one_is_refused(
     few: list[SceneFiles], tmp_path: Path
 ) -> None:
     mine = copy_of(few, tmp_path / "data")
@@ -340,11 +336,11 @@ def test_other_pixels_make_another_pack_and_refuse_who_opens_the_old(
     new = build_cache(mine, tmp_path, name="train", quiet=True)
     assert_pack_of(new, mine)
     assert_array_equal(old.read(0).cloud_mask, before)
-    with pytest.raises(DatasetError, match=r"train.npy: .* found another; it was replaced"):
+    with pytest.raises(DatasetError, match=r"train.npy: .* found another; it has been replaced"):
         pickle.loads(pickle.dumps(old)).read(0)
 
 
-def test_pixels_that_change_while_they_are_packed_make_no_pack(
+def test_pixels_that_change_while_they_are_cached_are_refused(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patch_cache, "fingerprint_of", lambda *_, **__: "0" * 64)
@@ -410,7 +406,7 @@ build()
     ],
     ids=["between records", "before they are there", "before they are named"],
 )
-def test_who_is_killed_leaves_the_earlier_pack_or_none(
+def test_a_killed_build_leaves_the_earlier_cache_or_none(
     scenes: list[SceneFiles], few: list[SceneFiles], tmp_path: Path, end: str, left: set[str]
 ) -> None:
     old = build_cache(few, tmp_path, name="train", quiet=True)
@@ -434,7 +430,7 @@ def test_of_two_at_once_one_builds_and_the_other_waits(
 ) -> None:
     end = "patch_cache._build = build_slowly\nbuild()"
     processes = [started(end, tmp_path, few) for _ in range(2)]
-    said = {process.communicate(timeout=60)[0] for process in processes}
+    outputs = {process.communicate(timeout=60)[0] for process in processes}
     assert [process.returncode for process in processes] == [0, 0]
-    assert said == {f"{read_scene(few[-1]).cloudy.sum()}\n"}
+    assert outputs == {f"{read_scene(few[-1]).cloudy.sum()}\n"}
     assert (tmp_path / "builds").read_text() == "one\n"

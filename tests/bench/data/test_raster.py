@@ -42,7 +42,9 @@ IN_PLACE: dict[str, Callable[[Path], None]] = {
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("ending", [".tif", ".npy", ".NPY"])
 @pytest.mark.parametrize("kind", IN_PLACE)
-def test_what_is_no_regular_file_is_named_at_once(tmp_path: Path, kind: str, ending: str) -> None:
+def test_anything_but_a_regular_file_is_named_at_once(
+    tmp_path: Path, kind: str, ending: str
+) -> None:
     path = tmp_path / f"a{ending}"
     IN_PLACE[kind](path)
     with pytest.raises(PredictionError, match=f"expected a regular file, got {kind}"):
@@ -57,7 +59,7 @@ def test_what_is_no_regular_file_is_named_at_once(tmp_path: Path, kind: str, end
 @pytest.mark.parametrize(
     "name", ["a.tif.aux.xml", "a.tif.msk", "a.tif.ovr", "a.aux", "a.tfw", "a.wld", "a.tif.MSK"]
 )
-def test_what_gdal_would_open_beside_an_image_is_no_fifo_either(tmp_path: Path, name: str) -> None:
+def test_a_fifo_beside_an_image_is_not_opened_by_gdal(tmp_path: Path, name: str) -> None:
     image(tmp_path / "a.tif")
     os.mkfifo(tmp_path / name)
     with pytest.raises(PredictionError, match=rf"{name}: expected a regular file, got a FIFO"):
@@ -71,7 +73,7 @@ def test_what_gdal_would_open_beside_an_image_is_no_fifo_either(tmp_path: Path, 
         b"II*\0\x08\0\0\0\0\0\x08\0\0\0", b"II+\0\x08\0\0\0" + b"\xff" * 16,
     ],
 )  # fmt: skip
-def test_bytes_that_are_no_tiff_are_one_line(tmp_path: Path, content: bytes) -> None:
+def test_bytes_other_than_a_tiff_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(content)
     with pytest.raises(PredictionError, match=r"a\.tif: cannot be read") as refusal:
@@ -89,7 +91,7 @@ def test_a_header_that_promises_gigabytes_is_refused_by_its_shape(
         header_size(path)
 
 
-def test_broken_strips_are_one_line(tmp_path: Path) -> None:
+def test_broken_strips_are_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(header(300, 300, 4))
     assert header_size(path) == 300

@@ -29,14 +29,16 @@ def test_a_scene_carries_its_identity_and_its_pixels(data: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"x" * 1000])
-def test_a_truth_that_is_broken_is_one_line(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_truth_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     files = write_scene(tmp_path)
     (tmp_path / f"{files.name}.npz").write_bytes(content)
-    with pytest.raises(DatasetError, match="expected the hidden truth of a scene, cannot read it"):
+    with pytest.raises(
+        DatasetError, match="expected the hidden truth of a scene, but it cannot be read"
+    ):
         read_thickness(tmp_path, files)
 
 
-def test_a_truth_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -> None:
+def test_a_truth_file_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     with (
         zipfile.ZipFile(tmp_path / f"{files.name}.npz", "w", zipfile.ZIP_DEFLATED) as archive,
@@ -45,19 +47,19 @@ def test_a_truth_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -> Non
         header = {"descr": "<f8", "fortran_order": False, "shape": (2000, 1500)}
         np.lib.format.write_array_header_1_0(member, header)
         member.write(bytes(24_000_000))
-    with pytest.raises(DatasetError, match="cannot read it"):
+    with pytest.raises(DatasetError, match="cannot be read"):
         read_thickness(tmp_path, files)
 
 
-def test_a_dataset_s_systems_may_be_written_in_other_words(tmp_path: Path) -> None:
+def test_coordinate_systems_may_be_written_differently(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     zone = int(read_product(files, "S1").crs[-2:])
-    for product, said in {
+    for product, crs in {
         "planet_cloudy": f"EPSG:{32600 + zone}+5773", "S1": f"+proj=utm +zone={zone} +ellps=WGS84",
     }.items():  # fmt: skip
         raster = read_product(files, product)
         corner = (raster.transform.c, raster.transform.f)
-        write_tif(files.path(product), raster.pixels, corner, raster.transform.a, said)
+        write_tif(files.path(product), raster.pixels, corner, raster.transform.a, crs)
     assert read_scene(files).crs == f"EPSG:{32600 + zone}"
 
 

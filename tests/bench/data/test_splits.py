@@ -53,25 +53,25 @@ def test_held_out_are_whole_aois_in_any_order_of_the_scenes(
 
 @given(worlds, shares, shares)
 def test_a_larger_share_holds_out_the_same_aois_and_more(
-    world: list[SceneFiles], one: float, other: float
+    world: list[SceneFiles], first: float, second: float
 ) -> None:
     try:
-        less, more = (aois(hold_out(world, share=share)[1]) for share in sorted((one, other)))
+        less, more = (aois(hold_out(world, share=share)[1]) for share in sorted((first, second)))
     except UsageError:
         return
     assert less <= more
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_season_with_most_aois_gives_the_one_that_must_be(seed: int) -> None:
+def test_the_season_with_most_aois_gives_the_single_one(seed: int) -> None:
     world = [SceneFiles("fall", aoi, 1, "train") for aoi in range(7)]
     world += [SceneFiles("winter", aoi, 1, "train") for aoi in range(6)]
-    one, same = (hold_out(world, share=share, seed=seed)[1] for share in (0.01, 0.08))
-    assert one == same
-    assert [files.season for files in one] == ["fall"]
+    smallest, same = (hold_out(world, share=share, seed=seed)[1] for share in (0.01, 0.08))
+    assert smallest == same
+    assert [files.season for files in smallest] == ["fall"]
 
 
-def test_each_season_gives_its_share() -> None:
+def test_each_season_contributes_its_share() -> None:
     _, val = hold_out(scenes_of(*[2] * 60), share=0.1)
     assert [sum(aoi.startswith(season) for aoi in aois(val)) for season in SEASONS] == [2, 2, 2, 0]
 
@@ -126,9 +126,9 @@ def test_fewer_than_no_scenes_are_refused() -> None:
         some_scenes(scenes_of(2), -1)
 
 
-def test_a_division_far_from_the_share_asked_for_is_said() -> None:
+def test_a_split_far_from_the_requested_share_is_reported() -> None:
     tiny = hold_out(scenes_of(2, 2), share=0.05)
-    assert "2 of 4 training scenes are held out (50%, where 5% was asked for)" in remark(
+    assert "2 of 4 training scenes are held out (50%, where 5% was requested)" in remark(
         *tiny, share=0.05
     )
     assert not remark(*hold_out(scenes_of(*[1] * 60), share=0.05), share=0.05)

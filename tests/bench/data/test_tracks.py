@@ -15,7 +15,7 @@ from planetcr_bench.errors import DatasetError
 from scenes import write_scene
 
 
-def test_a_track_is_named_by_the_dataset_or_there_is_none(tmp_path: Path) -> None:
+def test_a_track_is_named_by_the_dataset_or_unnamed(tmp_path: Path) -> None:
     assert read_track(tmp_path) == "unnamed"
     (tmp_path / "dataset.toml").write_text("")
     assert read_track(tmp_path) == "unnamed"

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from conftest import Cli
 from paths import SHARED
 from planetcr_bench.constants import LAND_COVER
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene, upsample
@@ -85,7 +85,7 @@ def test_official_is_the_authors_tester(split: str, region: str, prediction: str
             spread = {"MAE": 1e-7, "PSNR": 1e-6, "SAM": 1e-5, "SSIM": 2e-6}[name]
             assert_allclose(figures[name], expected["official_f32"][name], atol=spread)
         if name in ("MAE_class", "SAM_class"):
-            ours = [one[name.removesuffix("_class")] for one in per_class]
+            ours = [scores[name.removesuffix("_class")] for scores in per_class]
             for got, want in zip(ours, twin, strict=True):
                 assert np.isnan(got) if want is None else np.isclose(got, want, rtol=1e-6)
 
@@ -134,7 +134,7 @@ def test_the_command_line_gives_the_golden_figures(
     assert (result["scenes"], result["complete"]) == (1, True)
 
 
-def test_two_samples_pool_as_the_authors_functions_do() -> None:
+def test_two_samples_are_averaged_as_by_the_authors_functions() -> None:
     """Scene means and pixel pools of both samples together, centre crop, prediction = cloudy."""
     from planetcr_bench.metrics.sums import SceneSums
     from planetcr_bench.results.ledger import ledger_table
@@ -168,8 +168,8 @@ def test_two_samples_pool_as_the_authors_functions_do() -> None:
                     assert_allclose(table.loc[land_cover, ours], want, rtol=1e-6)
 
 
-def test_both_samples_pass_the_audit() -> None:
-    report = audit(DATA, workers=0)
+def test_both_samples_pass_the_check() -> None:
+    report = check_dataset(DATA, workers=0)
     assert report.ok, report.problems
     assert report.track == "planet-cr"
     assert {read_track(DATA, split) for split in ("train", "test")} == {"planet-cr"}

@@ -67,7 +67,7 @@ def change_a_pixel(path: Path) -> None:
         file.write(pixels)
 
 
-def test_what_is_unchanged_is_not_scored_again(
+def test_unchanged_predictions_are_not_scored_again(
     few: Path, measured: Measured, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, out, _ = score(few)
@@ -91,7 +91,7 @@ def test_what_is_unchanged_is_not_scored_again(
     ],
     ids=lambda options: next(iter(options)),
 )
-def test_what_is_asked_for_otherwise_is_scored_again(
+def test_other_options_score_again(
     few: Path, measured: Measured, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("planetcr_bench.report.report.write_report", lambda *_, **__: None)
@@ -108,7 +108,7 @@ def test_a_changed_prediction_is_scored_again(few: Path, measured: Measured) -> 
     assert not second.frame["prediction_sha256"].equals(first.frame["prediction_sha256"])
 
 
-def test_results_that_are_gone_or_others_are_made_again(few: Path, measured: Measured) -> None:
+def test_missing_or_changed_results_are_written_again(few: Path, measured: Measured) -> None:
     _, out, _ = score(few)
     shutil.rmtree(out)
     score(few)
@@ -119,9 +119,7 @@ def test_results_that_are_gone_or_others_are_made_again(few: Path, measured: Mea
     assert_frame_equal(read_ledger(out).frame, ledger.frame)
 
 
-def test_an_incomplete_run_is_no_answer_to_who_wants_a_complete_one(
-    few: Path, measured: Measured
-) -> None:
+def test_an_incomplete_run_does_not_count_as_a_complete_one(few: Path, measured: Measured) -> None:
     first = min(few.glob("*.tif"))
     first.write_bytes(first.read_bytes()[:-100_000])
     _, _, problems = score(few, allow_missing=True)

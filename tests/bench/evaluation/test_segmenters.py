@@ -59,8 +59,8 @@ def predicted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def segmented(predicted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of these predictions with a segmenter; read only."""
     with pytest.MonkeyPatch.context() as patch:
-        memory = tmp_path_factory.mktemp("memory")
-        patch.setattr(storage.platformdirs, "user_cache_path", lambda name: memory / name)
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setattr(storage.platformdirs, "user_cache_path", lambda name: cache / name)
         return run(predicted, tmp_path_factory.mktemp("r"), segmenters=[ShadeSegmenter()])[1]
 
 
@@ -91,7 +91,7 @@ def window(image: np.ndarray, protocol: str) -> np.ndarray:
 # --- Counts ---------------------------------------------------------------------------------
 
 
-def test_pixels_are_counted_by_group_and_by_what_three_images_are_taken_for() -> None:
+def test_pixels_are_counted_by_group_and_by_the_classes_of_three_images() -> None:
     rng = np.random.default_rng(0)
     group = rng.integers(0, GROUPS, (40, 40)).astype(np.uint8)
     clear, cloudy, seen = rng.integers(0, 6, (3, 40, 40)).astype(np.uint8)
@@ -104,7 +104,7 @@ def test_pixels_are_counted_by_group_and_by_what_three_images_are_taken_for() ->
     assert_array_equal(counted, expected.reshape(GROUPS, SEGMENTER_WIDTH))
 
 
-def test_the_ledger_holds_what_each_segmenter_sees_in_each_window(
+def test_the_ledger_holds_the_counts_of_each_segmenter_in_each_window(
     data: Path, preds: Path, tmp_path: Path
 ) -> None:
     segmenters = [ShadeSegmenter(20), ShadeSegmenter(7)]
@@ -151,7 +151,7 @@ def test_columns_of_a_segmenter_are_named_by_clear_class_and_class(
     assert_array_equal(named, pixels[:, water, urban])
 
 
-def test_a_copy_of_the_input_is_seen_as_the_input(data: Path, tmp_path: Path) -> None:
+def test_a_copy_of_the_input_is_classified_as_the_input(data: Path, tmp_path: Path) -> None:
     predict("copy-cloudy", data, tmp_path / "copies", quiet=True)
     segmenter = ShadeSegmenter()
     ledger, _, _ = run(tmp_path / "copies", tmp_path / "results", segmenters=[segmenter])
@@ -195,7 +195,7 @@ def test_workers_and_batch_size_change_nothing(preds: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("allow_missing", [True, False])
-def test_a_batch_without_a_usable_prediction_is_no_stumbling_block(
+def test_a_batch_without_a_usable_prediction_is_skipped(
     preds: Path, tmp_path: Path, allow_missing: bool
 ) -> None:
     first = min(preds.glob("*.tif"))
@@ -214,7 +214,7 @@ def test_a_segmenter_twice_is_refused(preds: Path, tmp_path: Path) -> None:
         run(preds, tmp_path / "results", segmenters=[ShadeSegmenter(), ShadeSegmenter()])
 
 
-def test_parts_that_another_segmenter_saw_are_not_taken_over(preds: Path, tmp_path: Path) -> None:
+def test_parts_of_another_segmenter_are_not_reused(preds: Path, tmp_path: Path) -> None:
     path = min(preds.glob("*.tif"))
     good = path.read_bytes()
     path.write_bytes(good[:-100_000])
@@ -227,7 +227,7 @@ def test_parts_that_another_segmenter_saw_are_not_taken_over(preds: Path, tmp_pa
 
 
 @pytest.mark.parametrize("card", [{}, {"scores": {"miou": 0.5}}])
-def test_parts_that_the_same_segmenter_saw_are_whatever_its_card_says(
+def test_parts_of_the_same_segmenter_are_reused_whatever_its_card_says(
     preds: Path, tmp_path: Path, card: dict
 ) -> None:
     path = max(preds.glob("*.tif"))
@@ -249,7 +249,7 @@ def test_parts_that_the_same_segmenter_saw_are_whatever_its_card_says(
 # --- Memory ---------------------------------------------------------------------------------
 
 
-def test_clear_and_cloudy_are_seen_once_per_dataset_and_segmenter(
+def test_clear_and_cloudy_are_classified_once_per_dataset_and_segmenter(
     scenes: list[ScenePixels],
 ) -> None:
     segmenter = ShadeSegmenter()
@@ -258,9 +258,9 @@ def test_clear_and_cloudy_are_seen_once_per_dataset_and_segmenter(
     segmenter.shown.clear()
     again = SegmenterPool([segmenter], "a" * 64, BOTH).count(scenes)
     assert segmenter.shown == [(3, 4, 160, 160), (3, 4, 300, 300)]  # the predictions
-    for one, other in zip(first, again, strict=True):
-        for name in one:
-            assert_array_equal(one[name], other[name])
+    for counts, cached in zip(first, again, strict=True):
+        for name in counts:
+            assert_array_equal(counts[name], cached[name])
     for pool in (
         SegmenterPool([segmenter], "b" * 64, BOTH),
         SegmenterPool([ShadeSegmenter(7)], "a" * 64, BOTH),
@@ -272,8 +272,8 @@ def test_clear_and_cloudy_are_seen_once_per_dataset_and_segmenter(
         assert sum(shape[0] for shape in seen.shown) == 3 * 3 * 2
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "other", "classes", "shape"])
-def test_a_damaged_memory_is_worked_out_anew(
+@pytest.mark.parametrize("damage", ["cut", "empty", "recounted", "classes", "shape"])
+def test_a_damaged_cache_is_computed_again(
     scenes: list[ScenePixels], cache: Path, damage: str
 ) -> None:
     segmenter = ShadeSegmenter()
@@ -289,13 +289,13 @@ def test_a_damaged_memory_is_worked_out_anew(
             maps["full"] = np.full((2, side, side), kind, np.uint8)
         np.savez(file, **maps)
     segmenter.shown.clear()
-    for one, other in zip(expected, pool.count(scenes), strict=True):
-        for name in one:
-            assert_array_equal(one[name], other[name])
+    for counts, recounted in zip(expected, pool.count(scenes), strict=True):
+        for name in counts:
+            assert_array_equal(counts[name], recounted[name])
     assert sum(shape[0] for shape in segmenter.shown) == 3 * 2 + 2 * 2
 
 
-def test_a_cache_that_cannot_be_written_costs_time_alone(
+def test_a_cache_that_cannot_be_written_costs_only_time(
     scenes: list[ScenePixels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
@@ -310,8 +310,10 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
 # --- Ledgers that no segmenter can have written --------------------------------------------------
 
 
-@pytest.mark.parametrize("mistake", ["lost", "two readings", "negative", "unnamed"])
-def test_readings_that_cannot_be_are_refused(segmented: Path, tmp_path: Path, mistake: str) -> None:
+@pytest.mark.parametrize("mistake", ["lost", "two classes", "negative", "unnamed"])
+def test_impossible_segmenter_counts_are_refused(
+    segmented: Path, tmp_path: Path, mistake: str
+) -> None:
     from planetcr_bench.results.ledger import write_ledger
     from planetcr_bench.results.schema import schema_of
 
@@ -324,7 +326,7 @@ def test_readings_that_cannot_be_are_refused(segmented: Path, tmp_path: Path, mi
     full = next(name for name in columns if frame.loc[row, name] > 0)
     if mistake == "lost":
         frame.loc[row, full] -= 1
-    elif mistake == "two readings":
+    elif mistake == "two classes":
         before = full.removeprefix(prefix).split("_")[0]
         other = next(name for name in columns if not name.startswith(f"{prefix}{before}_"))
         frame.loc[row, [full, other]] += [-1, 1]
@@ -340,7 +342,7 @@ def test_readings_that_cannot_be_are_refused(segmented: Path, tmp_path: Path, mi
     table = pa.Table.from_pandas(frame, schema=schema_of([segmenter.key]), preserve_index=False)
     out = Path(shutil.copytree(segmented, tmp_path / "out"))
     write_ledger(out / "ledger.parquet", table, facts)
-    expected = "its segmenters" if mistake == "unnamed" else "one reading of every pixel"
+    expected = "its segmenters" if mistake == "unnamed" else "one predicted class for every pixel"
     with pytest.raises(LedgerError, match=expected):
         read_ledger(out)
 
@@ -390,7 +392,7 @@ def test_the_command_takes_a_segmenter_from_a_file(
 
 
 @pytest.mark.slow
-def test_autocast_makes_another_segmenter(
+def test_another_precision_is_another_segmenter(
     cli, preds: Path, segmenter_file: Path, tmp_path: Path
 ) -> None:
     path = sorted(preds.glob("*.tif"))
@@ -406,7 +408,7 @@ def test_autocast_makes_another_segmenter(
     assert key.endswith("-bf16")
 
 
-def test_what_is_no_segmenter_ends_in_one_clear_message(
+def test_anything_but_a_segmenter_ends_in_one_clear_message(
     preds: Path, segmenter_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -420,7 +422,7 @@ def test_what_is_no_segmenter_ends_in_one_clear_message(
         (("--segmenter", segmenter_file, "--segmenter", twin), 2, "each segmenter once"),
         (("--segmenter", tmp_path), 1, "found a folder"),
         (("--precision", "bf16"), 2, "--segmenter"),
-        (("--device", "cpu"), 2, "--device: expected it with --segmenter"),
+        (("--device", "cpu"), 2, "--device: applies to segmenters; give one with --segmenter"),
         (("--segmenter", segmenter_file, "--device", "cuda"), 1, "cpu"),
     ):
         done = refused("evaluate", preds, *arguments)
@@ -457,9 +459,12 @@ def test_rows_are_split_by_optical_thickness_where_it_is_given(
     data, hidden = truth
     predict("mean-fill", data, tmp_path / "preds", quiet=True)
     plain, _, _ = run(tmp_path / "preds", tmp_path / "a")
-    told, out, _ = run(tmp_path / "preds", tmp_path / "b", optical_thickness=hidden)
+    with_thickness, out, _ = run(tmp_path / "preds", tmp_path / "b", optical_thickness=hidden)
     assert set(plain.frame["thickness"]) == {"unknown"}
-    assert (plain.provenance["optical_thickness"], told.provenance["optical_thickness"]) == (
+    assert (
+        plain.provenance["optical_thickness"],
+        with_thickness.provenance["optical_thickness"],
+    ) == (
         False,
         True,
     )
@@ -475,17 +480,17 @@ def test_rows_are_split_by_optical_thickness_where_it_is_given(
     keys = ["scene", "protocol", "land_cover", "region"]
     told_sums, plain_sums = (
         ledger.frame.astype(dict.fromkeys(keys, str)).groupby(keys)["squared_error"].sum()
-        for ledger in (told, plain)
+        for ledger in (with_thickness, plain)
     )
     pd.testing.assert_series_equal(told_sums, plain_sums, rtol=1e-12)
 
 
-def test_truth_of_something_else_is_refused(
+def test_hidden_truth_of_another_dataset_is_refused(
     truth: tuple[Path, Path], preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    told, hidden = truth
-    predict("copy-cloudy", told, tmp_path / "told", quiet=True)
+    data, hidden = truth
+    predict("copy-cloudy", data, tmp_path / "told", quiet=True)
     (tmp_path / "x").mkdir()
     other = (hidden / "dataset.toml").read_text().replace("seed = 0", "seed = 5")
     (tmp_path / "x" / "dataset.toml").write_text(other)
@@ -496,7 +501,7 @@ def test_truth_of_something_else_is_refused(
     broken.mkdir()
     for file in hidden.iterdir():
         (broken / file.name).write_bytes(file.read_bytes())
-    name = find_scenes(told, "test")[0].name
+    name = find_scenes(data, "test")[0].name
     (broken / f"{name}.npz").write_bytes(b"nothing")
     for folder, where, code, says in (
         (preds, hidden, 2, "is of simulated datasets"),
@@ -530,7 +535,7 @@ def test_scenes_carry_their_centre_in_degrees(truth: tuple[Path, Path], tmp_path
         assert abs(row["latitude"] - (south + north) / 2) < 1e-4
 
 
-def test_a_scene_without_a_place_has_none() -> None:
+def test_a_scene_without_georeference_has_no_centre() -> None:
     from affine import Affine
 
     from planetcr_bench.data.reading import Raster, centre_of

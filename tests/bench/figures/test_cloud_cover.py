@@ -142,7 +142,7 @@ def test_errors_get_a_logarithmic_axis_where_the_input_is_far_away(worse: int, s
     assert scales == [scale, "linear", scale, "linear"]
 
 
-def test_in_a_crowd_the_axes_span_the_methods_and_the_input_is_written_at_the_edge() -> None:
+def test_with_many_methods_the_axes_span_them_and_the_input_is_named_at_the_edge() -> None:
     methods = [make_row(f"m{number}", worse=1 + number / 10) for number in range(CROWD + 1)]
     figure = cover_figure(make_table(make_row(INPUT, worse=9), *methods), OFFICIAL)
     mae, psnr, *_ = figure.axes
@@ -201,7 +201,7 @@ def test_files_hold_no_date_and_svg_draws_its_text(saved: Path) -> None:
     assert b"Software" not in (saved / "fig5.png").read_bytes()
 
 
-def test_settings_of_the_caller_stay_and_do_not_count(
+def test_settings_of_the_caller_are_kept_and_have_no_effect(
     two_methods: pd.DataFrame, saved: Path, tmp_path: Path
 ) -> None:
     with mpl.rc_context({"font.size": 20, "lines.linewidth": 9, "figure.facecolor": "red"}):

@@ -256,7 +256,7 @@ def test_gains_are_blue_and_losses_red(two: list[Ledger]) -> None:
     assert ((red > blue) == (table["land_cover"] == "forest")).all()
 
 
-def test_the_four_grid_numbers_of_a_side_point_along_their_lines() -> None:
+def test_the_grid_labels_of_a_side_follow_their_lines() -> None:
     axes = triangle_figure(ErrorAnalysis([make_ledger(scenes=2)], FULL)).axes[0]
     lines = [line.get_xydata() for line in axes.lines if line.get_label() == "_grid"]
     numbers = [text for text in axes.texts if text.get_text().isdigit()]
@@ -318,7 +318,7 @@ def test_trails_of_methods_go_from_little_cloud_to_much(
     assert all((np.diff(size) > 0).all() for size in sizes)
 
 
-def test_the_map_shows_each_aoi_in_its_place_and_colour(
+def test_the_map_shows_each_aoi_at_its_location_and_in_its_colour(
     two: list[Ledger], first: ErrorAnalysis
 ) -> None:
     figure = aoi_figure(first)
@@ -336,7 +336,7 @@ def test_the_map_shows_each_aoi_in_its_place_and_colour(
 
 
 @pytest.mark.parametrize("scenes", [1, 6])
-def test_aois_of_one_place_are_inside_the_map(scenes: int) -> None:
+def test_aois_at_one_location_are_inside_the_map(scenes: int) -> None:
     alone = changed(make_ledger(scenes=scenes), longitude=10.0, latitude=47.0)
     figure = aoi_figure(ErrorAnalysis([alone], FULL))
     assert figure is not None
@@ -372,7 +372,9 @@ def test_circles_have_the_colours_of_the_bar(two: list[Ledger]) -> None:
         assert colours[errors.argmin()].sum() > colours[errors.argmax()].sum()
 
 
-def test_without_a_place_there_is_no_map_and_without_truth_no_thickness(two: list[Ledger]) -> None:
+def test_without_coordinates_there_is_no_map_and_without_truth_no_thickness(
+    two: list[Ledger],
+) -> None:
     nowhere = changed(make_ledger(scenes=2), longitude=np.nan, latitude=np.nan)
     assert aoi_figure(ErrorAnalysis([nowhere], FULL)) is None
     assert thickness_figure(ErrorAnalysis([nowhere], FULL)) is None
@@ -415,7 +417,7 @@ def test_the_chapter_links_what_it_writes_and_the_same_ledgers_give_the_same_byt
     text = "\n".join(parts)
     assert "protocol full" in text
     assert "(a + d − b) / 2" in text
-    assert "what was covered of it" in text
+    assert "the part that was made" in text
     assert "the mask misses haze" in text
     assert write_error_analysis(second, ErrorAnalysis(two[:1], FULL)) == parts
     for name in ERROR_ANALYSIS_FILES:
@@ -435,7 +437,7 @@ def test_the_short_chapter_has_the_results_and_the_errors_by_region(
 
 
 @pytest.mark.usefixtures("nothing_is_drawn")
-def test_pictures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
+def test_figures_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     for name in ("aois.png", "thickness.svg", "fig5.png"):
         (tmp_path / "figures" / name).touch()
@@ -506,7 +508,7 @@ def test_perfect_scenes_are_not_the_worst() -> None:
     assert not scene_tables(of)
 
 
-def test_tables_say_what_they_hold(first: ErrorAnalysis) -> None:
+def test_tables_have_titles_and_signatures(first: ErrorAnalysis) -> None:
     assert paste_back_table(first).notes[0] == (
         "mae|window:patch|pool:pixels|v1, psnr|window:patch|pool:pixels|range:1|perfect:inf|v1, "
         "sam_deg|window:patch|pool:pixels|zeros:skip|v1"

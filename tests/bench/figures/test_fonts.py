@@ -28,13 +28,13 @@ def test_letters_of_our_font_need_no_other() -> None:
     assert fonts.font_families("Align-CR × µ é Ж") == [fonts.DEFAULT_FAMILY]
 
 
-def test_a_letter_that_our_font_lacks_comes_from_one_that_has_it() -> None:
+def test_letters_missing_from_our_font_come_from_another() -> None:
     letter, family = rare_letter()
     assert fonts.font_families(f"a{letter}") == [fonts.DEFAULT_FAMILY, family]
     assert fonts.text_width(letter) > 0
 
 
-def test_names_in_any_script_are_drawn_without_a_warning_and_lost_letters_told_once(
+def test_names_in_any_script_are_drawn_and_missing_letters_reported_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fonts._reported.clear()
@@ -48,10 +48,10 @@ def test_names_in_any_script_are_drawn_without_a_warning_and_lost_letters_told_o
         save_figure(figure, tmp_path / "cover")
         save_figure(figure, tmp_path / "again")
     families = [text.get_fontfamily() for text in figure.findobj(fonts.Text)]
-    assert any(family in found for found in families)
-    said = capfd.readouterr().err.splitlines()
-    assert all("no installed font has" in line for line in said)
-    assert len(said) == len(set(said)) <= len(names)
+    assert any(family in names_of_file for names_of_file in families)
+    printed = capfd.readouterr().err.splitlines()
+    assert all("no installed font has" in line for line in printed)
+    assert len(printed) == len(set(printed)) <= len(names)
     assert (tmp_path / "cover.png").read_bytes() == (tmp_path / "again.png").read_bytes()
 
 

@@ -166,7 +166,7 @@ def test_numbers_are_shares_of_the_rows_of_all_segmenters(
         assert counts == [f"{count / 1000:.3g}k" for count in pixels.sum(1)]
 
 
-def test_kept_is_blue_and_turned_is_orange_and_more_is_darker(matrices: Figure) -> None:
+def test_same_class_is_blue_other_is_orange_and_more_is_darker(matrices: Figure) -> None:
     image = np.asarray(matrices.axes[0].images[0].get_array())
     diagonal = np.eye(6, dtype=bool)
     red, blue = image[..., 0], image[..., 2]
@@ -193,16 +193,16 @@ def reread(ledger: Ledger, pixels: dict[tuple[str, str], int]) -> Ledger:
     return Ledger(frame, ledger.provenance)
 
 
-def test_little_is_not_nothing_and_much_is_not_all() -> None:
+def test_small_shares_are_not_0_and_large_ones_not_100() -> None:
     run = reread(
         make_ledger("a", segmenters=SEGMENTERS[:1], scenes=1),
         {("forest", "forest"): 2_000_000, ("forest", "water"): 1, ("water", "water"): 7},
     )
     figure = transition_figure([run], OFFICIAL)
-    found = cells(figure.axes[1])
-    assert found[0] == [">99", "0", "0", "0", "0", "<1"]
-    assert found[5] == ["0", "0", "0", "0", "0", "100"]
-    assert found[1] == ["–"] * 6
+    numbers = cells(figure.axes[1])
+    assert numbers[0] == [">99", "0", "0", "0", "0", "<1"]
+    assert numbers[5] == ["0", "0", "0", "0", "0", "100"]
+    assert numbers[1] == ["–"] * 6
     grey = np.asarray(figure.axes[1].images[0].get_array())[1]
     assert_allclose(grey, 0.9)
     assert "Grey row: no such pixels." in caption(figure)
@@ -214,7 +214,7 @@ def test_little_is_not_nothing_and_much_is_not_all() -> None:
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-def test_what_no_segmenter_has_read_cannot_be_drawn(figure) -> None:
+def test_runs_without_a_segmenter_cannot_be_drawn(figure) -> None:
     with pytest.raises(LedgerError, match="evaluate them again with --segmenter"):
         figure([make_ledger(scenes=1)], OFFICIAL)
     with pytest.raises(LedgerError, match="same segmenters"):

@@ -36,7 +36,7 @@ from planetcr_bench.gallery.gallery import (
     FORMATS,
     MOST_FOLDERS,
     MOST_SCENES,
-    ROWS,
+    PANELS,
     gallery,
     gallery_figure,
     method_titles,
@@ -121,7 +121,7 @@ def caption(figure: Figure) -> str:
     return " ".join(figure.texts[-1].get_text().split())
 
 
-def said(svg: Path) -> str:
+def texts_of(svg: Path) -> str:
     """All texts of a picture; beside each path there is a comment that says what it spells."""
     return " ".join(re.findall(r"<!-- (.*?) -->", svg.read_text("utf-8")))
 
@@ -140,7 +140,12 @@ def drawn() -> tuple[list[DrawnScene], Figure]:
     """Two scenes, two methods, every row."""
     scenes = [make_drawn(), make_drawn("winter_12_p_345", seed=1)]
     figure = gallery_figure(
-        scenes, ["net", "_a$b$"], FULL, rows=list(ROWS), segmenter=Brightness(), note="Two scenes."
+        scenes,
+        ["net", "_a$b$"],
+        FULL,
+        panels=list(PANELS),
+        segmenter=Brightness(),
+        note="Two scenes.",
     )
     return scenes, figure
 
@@ -157,7 +162,7 @@ def folders(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 # --- What the panels hold -------------------------------------------------------------------
 
 
-def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_rows_below(
+def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_panels_below(
     drawn: tuple[list[DrawnScene], Figure],
 ) -> None:
     scenes, figure = drawn
@@ -181,13 +186,13 @@ def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_rows_below(
             assert_array_equal(seen, land_cover_panel(Brightness().classify(image[None])[0]).pixels)
 
 
-def test_rows_are_drawn_only_where_asked_for_and_in_one_order() -> None:
+def test_panels_are_drawn_only_on_request_and_in_one_order() -> None:
     scene = make_drawn(size=SMALL)
-    plain = gallery_figure([scene], ["a", "b"], FULL, rows=[])
+    plain = gallery_figure([scene], ["a", "b"], FULL, panels=[])
     assert len(panels(plain)) == 7
     assert bars(plain) == []
     assert row_names(plain) == []
-    figure = gallery_figure([scene], ["a", "b"], FULL, rows=["angle", "infrared"])
+    figure = gallery_figure([scene], ["a", "b"], FULL, panels=["angle", "infrared"])
     assert row_names(figure) == ["Infrared", "Angle"]
 
 
@@ -257,7 +262,7 @@ def test_pixels_without_an_angle_are_grey_and_the_caption_says_so() -> None:
     assert_array_equal(np.isnan(angle), np.arange(300)[:, None].repeat(300, axis=1) < 10)
     assert np.isfinite(angle_map(scene.predictions[0], scene.clear, floor=2.0**-10)).all()
     assert "(grey: a spectrum of zeros has none)" in caption(
-        gallery_figure([scene], ["a", "b"], FULL, rows=["angle"])
+        gallery_figure([scene], ["a", "b"], FULL, panels=["angle"])
     )
 
 
@@ -286,14 +291,14 @@ def test_panels_are_not_resampled(folders: int, count: int, size: int, tmp_path:
             assert_allclose(shown, expected, atol=1.01 / 255)
 
 
-def test_svg_and_pdf_hold_the_pixels_as_they_are_and_bring_their_letters(
+def test_svg_and_pdf_hold_the_pixels_unchanged_and_embed_their_fonts(
     tmp_path: Path,
 ) -> None:
     figure = gallery_figure([make_drawn("winter_12_p_345")], ["a", "b"], FULL)
     save_figure(figure, tmp_path / "g", ["svg", "pdf"])
     svg = (tmp_path / "g.svg").read_text(encoding="utf-8")
     assert len(re.findall('<image[^>]* width="300" height="300"', svg)) == 7 + 3
-    assert "winter_12_p_345, cloud cover 37 %" in said(tmp_path / "g.svg")
+    assert "winter_12_p_345, cloud cover 37 %" in texts_of(tmp_path / "g.svg")
     assert "<text" not in svg  # a reader without the font would see another one
     pdf = (tmp_path / "g.pdf").read_bytes()
     assert pdf.count(b"/Width 300") == 7 + 3
@@ -307,7 +312,7 @@ def test_texts_name_columns_and_rows_and_give_scores(
     columns = ["Cloudy", "SAR VV", "SAR VH", "Land cover", "net", "_a$b$", "Clear"]
     assert titles(drawn[1])[:7] == columns
     assert not any(titles(drawn[1])[7:])  # the second scene has the same columns
-    assert row_names(drawn[1]) == 2 * [*ROWS.values()]
+    assert row_names(drawn[1]) == 2 * [*PANELS.values()]
     texts = words(drawn[1])
     assert "summer_1_p_1, cloud cover 37 %" in texts
     assert "winter_12_p_345, cloud cover 37 %" in texts
@@ -338,8 +343,8 @@ def test_the_caption_says_how_everything_is_drawn(
     ):
         assert part in text
     scene = make_drawn(size=SMALL)
-    plain = caption(gallery_figure([scene], ["a", "b"], FULL, rows=[]))
-    assert not any(f"{name}: " in plain for name in ROWS.values())
+    plain = caption(gallery_figure([scene], ["a", "b"], FULL, panels=[]))
+    assert not any(f"{name}: " in plain for name in PANELS.values())
     assert "scale" not in plain
     assert "Errors have one scale in" in caption(gallery_figure([scene], ["a", "b"], FULL))
 
@@ -347,12 +352,12 @@ def test_the_caption_says_how_everything_is_drawn(
 @pytest.mark.parametrize(
     ("folders", "count", "rows"),
     [
-        (1, 2, list(ROWS)),
+        (1, 2, list(PANELS)),
         (1, 5, ["error", "angle"]),
         (2, 5, ["error", "segmenter"]),
         (3, 6, ["error"]),
         (MOST_FOLDERS, 5, ["error"]),
-        (MOST_FOLDERS, 2, list(ROWS)),
+        (MOST_FOLDERS, 2, list(PANELS)),
         (MOST_FOLDERS, MOST_SCENES - 1, []),
     ],
 )
@@ -363,7 +368,7 @@ def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: lis
         names = list(PAPER_METHODS.values())
     segmenter = Brightness() if "segmenter" in rows else None
     figure = gallery_figure(
-        scenes, names, OFFICIAL, rows=rows, segmenter=segmenter, note="Long. " * 20
+        scenes, names, OFFICIAL, panels=rows, segmenter=segmenter, note="Long. " * 20
     )
     renderer = RendererAgg(1, 1, figure.dpi)  # measures texts as one of the page's size does
     figure.draw_without_rendering()  # titles and labels find their places
@@ -386,12 +391,12 @@ def test_nothing_overlaps_or_leaves_the_page(folders: int, count: int, rows: lis
     ("folders", "count", "rows", "inch"),
     [(1, 5, ["error"], 0.8), (1, 5, ["error", "angle"], 0.6), (3, 6, ["error"], 0.5)],
 )
-def test_rows_stand_beside_the_scene_where_that_makes_panels_larger(
+def test_panels_stand_beside_the_scene_where_that_makes_them_larger(
     folders: int, count: int, rows: list[str], inch: float
 ) -> None:
     names = [f"method {number}" for number in range(folders)]
     figure = gallery_figure(
-        [make_drawn(folders=folders, size=SMALL)] * count, names, FULL, rows=rows
+        [make_drawn(folders=folders, size=SMALL)] * count, names, FULL, panels=rows
     )
     assert figure.get_figwidth() > 6.8
     assert 300 / figure.dpi > inch
@@ -407,7 +412,7 @@ def test_rows_stand_beside_the_scene_where_that_makes_panels_larger(
 def test_many_columns_are_folded_where_that_makes_panels_larger() -> None:
     names = [f"m{number}" for number in range(MOST_FOLDERS)]
     figure = gallery_figure(
-        [make_drawn(folders=MOST_FOLDERS, size=SMALL)] * 2, names, FULL, rows=["error"]
+        [make_drawn(folders=MOST_FOLDERS, size=SMALL)] * 2, names, FULL, panels=["error"]
     )
     assert 300 / figure.dpi > 0.8
     lefts = {round(axes.get_position().x0, 6) for axes in figure.axes if axes.images}
@@ -417,17 +422,17 @@ def test_many_columns_are_folded_where_that_makes_panels_larger() -> None:
     assert row_names(figure) == 4 * ["Error"]
 
 
-def test_what_fits_no_page_is_refused_before_anything_is_read(
+def test_a_figure_too_large_for_a_page_is_refused_before_anything_is_read(
     data: Path, folders: list[Path], tmp_path: Path
 ) -> None:
     scene, names = make_drawn(folders=3, size=SMALL), ["a", "b", "c"]
     with pytest.raises(UsageError, match=r"got 6 scenes with 8 columns and 3 rows .* draw fewer"):
-        gallery_figure([scene] * 6, names, FULL, rows=["error", "angle"])
+        gallery_figure([scene] * 6, names, FULL, panels=["error", "angle"])
     with pytest.raises(UsageError, match="got 1 scene with 6 columns"):
         gallery_figure([make_drawn(folders=1, size=SMALL)], ["long " * 999], FULL)
     (nothing := tmp_path / "nothing").mkdir()  # would be missed next
     request = {"count": 6, "panels": ["infrared", "error", "angle"], "quiet": True}
-    with pytest.raises(UsageError, match="expected what fits a page"):
+    with pytest.raises(UsageError, match="expected a figure that fits a page"):
         gallery(data, [*folders, nothing], tmp_path / "g.png", select="best", **request)
 
 
@@ -450,11 +455,11 @@ def test_crops_are_ranked_by_the_official_protocol(
         data, [tmp_path / "crops"], out, select="worst", rank_by="mae", count=3, quiet=True
     )
     assert drawn == sorted(errors, key=lambda name: -errors[name])[:3]
-    assert "MAE of crops (protocol official)" in said(out)
-    assert "Input window: crops unknown." in said(out)
+    assert "MAE of crops (protocol official)" in texts_of(out)
+    assert "Input window: crops unknown." in texts_of(out)
 
 
-def test_picks_by_score_are_those_that_evaluate_would_rank_so(
+def test_scenes_selected_by_score_are_ranked_as_by_evaluate(
     data: Path, folders: list[Path], tmp_path: Path
 ) -> None:
     preds, out = folders[0], tmp_path / "g.svg"
@@ -469,10 +474,12 @@ def test_picks_by_score_are_those_that_evaluate_would_rank_so(
         data, [preds], out, select="median", rank_by="ssim", count=2, panels=[], quiet=True
     )
     assert drawn == sorted(scores, key=lambda name: (abs(scores[name] - middle), name))[:2]
-    assert "nearest to the median SSIM of mean-fill (protocol full), the nearest first" in said(out)
+    assert "nearest to the median SSIM of mean-fill (protocol full), the nearest first" in texts_of(
+        out
+    )
     drawn = gallery(data, [preds], out, select="worst", count=1, panels=[], quiet=True)
     assert drawn == [table["psnr"].idxmin()]
-    assert "Shown is 1 of the 6 scenes of fake (split test), with the lowest" in said(out)
+    assert "Shown is 1 of the 6 scenes of fake (split test), with the lowest" in texts_of(out)
 
 
 # --- From folders to a file -----------------------------------------------------------------
@@ -490,7 +497,7 @@ def test_scores_are_those_of_evaluate(data: Path, folders: list[Path], tmp_path:
     shutil.copy(folders[0] / f"{name}.tif", only)
     ledger, _, _ = evaluate(only, tmp_path, data=data, scene_list=tmp_path / "list.csv", quiet=True)
     overall = summary(ledger)["protocols"]["full"]["overall"]
-    assert f" {overall['mae']:.4f} | {overall['psnr']:.2f} " in said(tmp_path / "one.svg")
+    assert f" {overall['mae']:.4f} | {overall['psnr']:.2f} " in texts_of(tmp_path / "one.svg")
 
 
 def test_scores_below_the_cloudy_image_are_its_own(
@@ -512,12 +519,12 @@ def test_scores_below_the_cloudy_image_are_its_own(
         f"{peak_signal_noise_ratio(truth, image, data_range=1):.2f}"
         for image in (images[0], images[1], images[0])  # the second folder holds the input
     ]
-    shown = re.findall(r"\d\.\d{4} \| \d+\.\d\d", said(tmp_path / "g.svg"))
+    shown = re.findall(r"\d\.\d{4} \| \d+\.\d\d", texts_of(tmp_path / "g.svg"))
     assert shown == expected
     assert shown[0] != shown[1]
 
 
-def test_a_drawn_scene_is_what_the_files_hold(data: Path, folders: list[Path]) -> None:
+def test_a_drawn_scene_has_the_pixels_of_the_files(data: Path, folders: list[Path]) -> None:
     files = find_scenes(data, "test")[0]
     drawn = read_drawn(files, find_all_predictions(folders, [files], "drawn"), FULL)
     assert_allclose(drawn.scores[0], drawn.scores[2], atol=2e-3)  # copy-cloudy, rounded to uint16
@@ -551,8 +558,8 @@ def test_a_centre_crop_cuts_all_panels(data: Path, folders: list[Path], tmp_path
     whole = read_scene(scene)
     cut = whole.clear[:, 70:230, 70:230]
     np.save(tmp_path / f"{scene.name}.npy", cut)
-    found = find_all_predictions([tmp_path, folders[0]], [scene], "drawn")
-    drawn = read_drawn(scene, found, OFFICIAL)
+    predictions = find_all_predictions([tmp_path, folders[0]], [scene], "drawn")
+    drawn = read_drawn(scene, predictions, OFFICIAL)
     assert_array_equal(drawn.clear, cut)
     images = [drawn.cloudy, drawn.clear, *drawn.predictions]
     assert {image.shape for image in images} == {(4, 160, 160)}
@@ -569,7 +576,7 @@ def test_the_same_input_gives_the_same_bytes(
     data: Path, folders: list[Path], tmp_path: Path, suffix: str
 ) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / "new" / f"b{suffix}"
-    draw = {"count": 1, "panels": list(ROWS), "segmenter": Brightness(), "quiet": True}
+    draw = {"count": 1, "panels": list(PANELS), "segmenter": Brightness(), "quiet": True}
     gallery(data, folders[:1], first, **draw)
     with mpl.rc_context({"font.size": 20, "image.cmap": "jet", "svg.fonttype": "none"}):
         before = dict(mpl.rcParams)
@@ -580,7 +587,7 @@ def test_the_same_input_gives_the_same_bytes(
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    figure = gallery_figure([make_drawn(size=SMALL)], ["a", "b"], FULL, rows=[])
+    figure = gallery_figure([make_drawn(size=SMALL)], ["a", "b"], FULL, panels=[])
     (tmp_path / "g.svg").write_text("old")
     (tmp_path / ".g.svg.partial").mkdir()  # in the way, as a full disk would be
     with pytest.raises(OSError, match="partial"):
@@ -687,10 +694,10 @@ def test_predictions_of_another_dataset_are_refused(
         ("folder.png", r"--out: expected a file, .*folder\.png is a folder; give a file in it"),
         ("file/g.png", r"cannot write .*file/g\.png, .*file is not a folder; choose another file"),
         ("file/deep/g.png", r"cannot write .*g\.png, .*file is not a folder; choose another file"),
-        ("locked/new/g.png", r"new/g\.png, .*locked may not be written to; choose a file elsew"),
+        ("locked/new/g.png", r"new/g\.png, .*locked is not writable; choose a file elsew"),
     ],
 )
-def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
 ) -> None:
     (tmp_path / "folder.png").mkdir()
@@ -713,8 +720,8 @@ def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
         (9, {}, "expected 1 to 8 folders of predictions, got 9"),
         (1, {"count": 11}, "expected 1 to 10 scenes, got 11"),
         (1, {"names": list("abcdefghijk")}, "expected 1 to 10 scenes, got 11"),
-        (1, {"names": ["a"], "count": 5}, "--scenes: expected no number beside scenes by --scene"),
-        (1, {"names": ["a"], "select": "best"}, "--select: expected no choice beside scenes by"),
+        (1, {"names": ["a"], "count": 5}, "--scenes: expected no number together with --scene"),
+        (1, {"names": ["a"], "select": "best"}, "--select: expected no choice together with"),
         (
             1,
             {"rank_by": "mae"},
@@ -729,7 +736,7 @@ def test_a_file_that_could_not_be_written_is_refused_before_anything_is_read(
         (1, {"panels": ["haze"]}, "--panels: expected infrared, error, angle, segmenter, got haze"),
     ],
 )
-def test_requests_that_make_no_sense_are_refused(
+def test_invalid_requests_are_refused(
     tmp_path: Path, folders: int, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
@@ -761,20 +768,24 @@ def test_the_command_draws_and_says_where(
     options = ("--select", "worst", "--rank-by", "sam", "--panels", "none", "--scenes", 2)
     done = cli("gallery", data, *folders, *options, "--out", "worst.svg")
     assert done.stdout == "2 scenes in worst.svg\n", done.stderr
-    text = said(tmp_path / "worst.svg")
+    text = texts_of(tmp_path / "worst.svg")
     assert "with the highest SAM of mean-fill (protocol full), the highest first" in text
     assert "Error" not in text
 
 
-def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_path: Path) -> None:
+def test_a_single_scene_is_written_in_the_singular(
+    data: Path, folders: list[Path], tmp_path: Path
+) -> None:
     out, covers = tmp_path / "g.svg", {f.name: cloud_cover(f) for f in find_scenes(data, "test")}
     (name,) = gallery(data, folders[:1], out, count=1, panels=[], quiet=True)
     assert abs(covers[name] - 0.5) == min(abs(cover - 0.5) for cover in covers.values())
-    assert "(split test), that with the cloud cover nearest to 50 %." in said(out)
+    assert "(split test), that with the cloud cover nearest to 50 %." in texts_of(out)
     gallery(data, folders[:1], out, count=1, select="classes", panels=[], quiet=True)
-    assert "chosen for its land cover, of a cloud cover near the median." in said(out)
+    assert "chosen for its land cover, of a cloud cover near the median." in texts_of(out)
     gallery(data, folders[:1], out, count=2, select="classes", panels=[], quiet=True)
-    assert "evenly over the classes of land cover, of a cloud cover near the median." in said(out)
+    assert "evenly over the classes of land cover, of a cloud cover near the median." in texts_of(
+        out
+    )
 
 
 @pytest.mark.parametrize(
@@ -782,18 +793,18 @@ def test_a_single_scene_is_said_to_be_one(data: Path, folders: list[Path], tmp_p
     [
         (
             {"panels": [Panels.none], "segmenter": Path("a.safe")},
-            "--panels none: .* which draws a row, got a.s",
+            "--panels none: .* which adds panels, got a.s",
         ),
-        ({"device": "cpu"}, "--device: expected it with --segmenter, which alone uses it, got cpu"),
+        ({"device": "cpu"}, "--device: applies to segmenters; give one with --segmenter, got cpu"),
         (
             {"segmenter": Path("no.safe"), "out": Path("g.gif")},
             "--out: expected a file that ends in",
         ),
-        ({"scene": ["a"], "scenes": 2}, "--scenes: expected no number beside scenes by --scene"),
+        ({"scene": ["a"], "scenes": 2}, "--scenes: expected no number together with --scene"),
         ({"panels": [Panels.segmenter]}, "give its file with --segmenter"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused_before_anything_is_read(
+def test_options_that_exclude_each_other_are_refused_before_anything_is_read(
     tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
@@ -810,7 +821,7 @@ def test_mistakes_end_in_one_clear_message(
         (
             [preds, "--panels", "none", "--panels", "error"],
             2,
-            "--panels none: expected no other row",
+            "--panels none: expected no other panels",
         ),
         ([preds, "--segmenter", "no.safetensors"], 1, "no.safetensors"),
         (["nowhere"], 1, "no such folder"),

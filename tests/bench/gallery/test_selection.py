@@ -71,7 +71,7 @@ def test_scenes_are_found_by_name_in_the_order_given() -> None:
         named_scenes(scenes, ["zzz"])
 
 
-def test_classes_take_turns_each_with_a_scene_that_it_prevails_in() -> None:
+def test_each_class_in_turn_gets_a_scene_in_which_it_prevails() -> None:
     covers = make_covers(400)
     rng = np.random.default_rng(1)
     shares = {files: rng.dirichlet(np.full(6, 0.3)) for files in covers}
@@ -113,7 +113,7 @@ def test_shares_of_classes_are_those_of_the_pixels(data: Path) -> None:
 
 
 @pytest.mark.parametrize("by", ["mae", "psnr", "sam", "ssim"])
-def test_best_worst_and_median_are_those_of_a_plain_sort(by: str) -> None:
+def test_best_worst_and_median_are_those_of_a_sort(by: str) -> None:
     rng = np.random.default_rng(0)
     scores = {f"s{number:02}": float(value) for number, value in enumerate(rng.integers(0, 9, 31))}
     sign = -1 if by in ("psnr", "ssim") else 1

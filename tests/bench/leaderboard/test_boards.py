@@ -79,15 +79,15 @@ def asked(cells: dict[str, Any], arrays: ArrayStore, name: str, selection: dict[
             chosen &= index[:, column] == list(values).index(wanted)
         elif not cells["additive"]:
             chosen &= index[:, column] == len(values)
-    found = []
+    scores = []
     for metric in HEADLINE:
         top, bottom = (
             numbers(arrays, cells["sums"][name][f"{part}_{metric}"])[chosen].sum()
             for part in ("top", "bottom")
         )
         ratio = top / bottom if bottom else np.nan
-        found.append(-10 * np.log10(ratio) if metric == "psnr" and cells["additive"] else ratio)
-    return found
+        scores.append(-10 * np.log10(ratio) if metric == "psnr" and cells["additive"] else ratio)
+    return scores
 
 
 def expected(frame: pd.DataFrame, protocol: str, of: str, selection: dict[str, str]) -> list:
@@ -136,22 +136,22 @@ def test_an_incomplete_entry_has_sums_of_its_own_scenes(tmp_path: Path) -> None:
     )
 
 
-def test_segmenters_are_kept_apart_and_give_tab_3(tmp_path: Path) -> None:
+def test_segmenters_do_not_mix_and_give_tab_3(tmp_path: Path) -> None:
     first, second = (
         make_ledger("a", segmenters=("j1", "j2")),
         make_ledger("b", seed=2, segmenters=("j2",)),
     )
-    entries = entries_of(tmp_path, first, second, make_ledger("unread"))
+    entries = entries_of(tmp_path, first, second, make_ledger("unsegmented"))
     board = Board("fake", PROTOCOLS["full"], tuple(entries))
     arrays = ArrayStore({})
     segmented = segmentation_cells_of(board, arrays)
-    assert {segmenter: sorted(facts["read"]) for segmenter, facts in segmented.items()} == {
+    assert {segmenter: sorted(facts["predicted"]) for segmenter, facts in segmented.items()} == {
         "j1": ["a", "clear", "cloudy"],
         "j2": ["a", "b", "clear", "cloudy"],
     }
     index = numbers(arrays, segmented["j2"]["index"]).reshape(-1, 3).astype(int)
     for name, ledger, image in (("b", second, "prediction"), ("clear", first, "clear")):
-        seen = numbers(arrays, segmented["j2"]["read"][name]).reshape(-1, 6)
+        seen = numbers(arrays, segmented["j2"]["predicted"][name]).reshape(-1, 6)
         matrix = np.zeros((6, 6))
         np.add.at(matrix, index[:, 1], seen)
         table = segmentation_scores(ledger, "j2", PROTOCOLS["full"], image)
@@ -195,11 +195,11 @@ def test_the_counts_of_any_selection_are_those_of_its_rows(tmp_path: Path, proto
                 if wanted != ALL or axis != "cover_bin":
                     chosen &= index[:, column] == [*AXES[axis], ALL].index(wanted)
             assert scenes[chosen].sum() == rows["scene"].nunique(), choice
-            told = np.unique(index[chosen & (scenes > 0), 0])
-            assert len(told) == rows["aoi"].nunique(), choice
+            aois = np.unique(index[chosen & (scenes > 0), 0])
+            assert len(aois) == rows["aoi"].nunique(), choice
 
 
-def test_planet_cr_is_what_has_its_3000_test_scenes(tmp_path: Path) -> None:
+def test_only_runs_on_3000_test_scenes_are_planet_cr(tmp_path: Path) -> None:
     whole = make_ledger("whole", scenes=2, track="planet-cr", complete=False, expected_scenes=3000)
     few = [
         make_ledger(name, scenes=2, track="planet-cr", fingerprint="0" * 64) for name in ("a", "b")

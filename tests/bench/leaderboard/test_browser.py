@@ -215,15 +215,15 @@ def test_filters_show_the_scores_of_the_rows_they_name(page, runs, protocol, wan
             frame = frame[frame[axis] == value]
         known = score_groups(frame, PROTOCOLS[protocol]).iloc[0]
         for metric, places in digits.items():
-            found = figure(shown[metric][name])
-            assert found == pytest.approx(known[metric], abs=0.51 * 10**-places)
+            shown_value = figure(shown[metric][name])
+            assert shown_value == pytest.approx(known[metric], abs=0.51 * 10**-places)
 
 
 NUMBERS = ("value", "low", "high", "freedom", "aois", "effective")
 
 
-def facts(found: Estimate) -> list[float]:
-    return [getattr(found, name) for name in NUMBERS]
+def facts(estimated: Estimate) -> list[float]:
+    return [getattr(estimated, name) for name in NUMBERS]
 
 
 def made_sums(seed: int, *, additive: bool) -> dict[str, np.ndarray]:
@@ -252,22 +252,22 @@ def javascript(page, expression: str, *arguments: object) -> object:
 def test_intervals_are_those_of_python(functions, metric: str, additive: bool) -> None:
     for seed in range(3):
         parts = made_sums(seed, additive=additive)[metric]
-        told = javascript(functions, "estimate(ratios(given[0], given[1], given[2]))",
+        on_page = javascript(functions, "estimate(ratios(given[0], given[1], given[2]))",
                           parts.tolist(), metric, additive)  # fmt: skip
         known = estimate(python_sums(metric, parts, additive=additive))
         assert known.freedom < 10.5
         assert known.aois == 11
-        assert [told[name] for name in NUMBERS] == pytest.approx(facts(known), rel=1e-8)
+        assert [on_page[name] for name in NUMBERS] == pytest.approx(facts(known), rel=1e-8)
 
 
 @pytest.mark.parametrize("metric", ["miou", "pa"])
 def test_intervals_of_segmenters_are_those_of_python(functions, metric: str) -> None:
     rng = np.random.default_rng(5)
     matrices = rng.poisson(rng.lognormal(4, 1, (9, 6, 6)) * (1 + 5 * np.eye(6))).astype(float)
-    told = javascript(functions, "estimate(matrices(given[0], given[1], -1))",
+    on_page = javascript(functions, "estimate(matrices(given[0], given[1], -1))",
                       matrices.reshape(9, 36).tolist(), metric)  # fmt: skip
     known = estimate(segmenter_sums(map(str, range(9)), matrices, metric))
-    assert [told[name] for name in NUMBERS] == pytest.approx(facts(known), rel=1e-8)
+    assert [on_page[name] for name in NUMBERS] == pytest.approx(facts(known), rel=1e-8)
 
 
 @pytest.mark.parametrize("additive", [True, False])
@@ -280,22 +280,22 @@ def test_comparisons_are_those_of_python(functions, metric: str, additive: bool)
     better = -1 if METRICS[metric].better == "higher" else 1
     ranked = sorted(sums, key=lambda name: better * sums[name].value)
     known = differences({name: sums[name] for name in ranked})
-    told = javascript(
+    on_page = javascript(
         functions,
         "compared(given[0].map((parts) => estimate(ratios(parts, given[1], given[2]))))",
         [runs[name].tolist() for name in ranked],
         metric,
         additive,
     )
-    for one, other in zip(told["pairs"], known, strict=True):
-        shown = [one[name] for name in ("value", "error", "freedom", "p")]
+    for pair, expected in zip(on_page["pairs"], known, strict=True):
+        shown = [pair[name] for name in ("value", "error", "freedom", "p")]
         assert shown == pytest.approx(
-            [other.value, other.error, other.freedom, other.p], rel=1e-7, abs=1e-12
+            [expected.value, expected.error, expected.freedom, expected.p], rel=1e-7, abs=1e-12
         )
-    assert 1 in [one["p"] for one in told["pairs"]]
-    assert told["letters"] == list(tie_letters(ranked, known).values())
-    assert told["alone"] == pytest.approx(detectable_difference(known), rel=1e-8)
-    assert told["corrected"] == pytest.approx(
+    assert 1 in [pair["p"] for pair in on_page["pairs"]]
+    assert on_page["letters"] == list(tie_letters(ranked, known).values())
+    assert on_page["alone"] == pytest.approx(detectable_difference(known), rel=1e-8)
+    assert on_page["corrected"] == pytest.approx(
         detectable_difference(known, corrected=True), rel=1e-8
     )
 
@@ -305,11 +305,11 @@ def test_few_and_odd_aois_are_those_of_python(functions) -> None:
     for tops in ([], [3], [3, 4], [0, 0, 0], [0, 0, 1]):
         parts = np.stack([tops, np.ones(len(tops))], 1) if tops else np.zeros((0, 2))
         for metric in HEADLINE:
-            told = javascript(functions, "estimate(ratios(given[0], given[1], true))",
+            on_page = javascript(functions, "estimate(ratios(given[0], given[1], true))",
                               parts.tolist(), metric)  # fmt: skip
             known = estimate(python_sums(metric, parts, additive=True)) if tops else None
             expected = facts(known) if known else [np.nan, np.nan, np.nan, np.nan, 0, np.nan]
-            assert [told[name] for name in NUMBERS] == pytest.approx(expected, nan_ok=True)
+            assert [on_page[name] for name in NUMBERS] == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize("protocol", ["official", "full"])
@@ -317,21 +317,21 @@ def test_the_page_and_the_other_files_say_the_same(page, site: str, protocol: st
     page.goto(f"{site}#board=fake/{protocol}")
     folder = Path(site.removeprefix("file://")).parent
     boards = json.loads((folder / "leaderboard.json").read_text())["boards"]
-    (told,) = [one for one in boards if one["id"] == f"fake/{protocol}"]
+    (board,) = [candidate for candidate in boards if candidate["id"] == f"fake/{protocol}"]
     lines = (folder / "leaderboard.md").read_text().partition(f"fake, protocol {protocol}")[2]
     for metric, digits in (("mae", 4), ("psnr", 2), ("sam_deg", 2), ("ssim", 4)):
         page.locator(f"#table th[data-key={metric}] button").click()  # letters stand there alone
         shown = column(page, metric)
-        for entry in told["entries"]:
+        for entry in board["entries"]:
             low, high = entry["intervals"][metric]
             text = shown[entry["name"]]
             assert ends(text) == pytest.approx([low, high], abs=0.51 * 10**-digits)
             effective = entry["effective_aois"][metric]
             known = [entry["scores"][metric], low, high, entry["freedom"][metric], effective]
             own = "scored().rows.find((row) => row.entry.name === given[0]).scores[given[1]]"
-            found = javascript(page, own, entry["name"], metric)
-            found = [found[name] for name in ("value", "low", "high", "freedom", "effective")]
-            assert found == pytest.approx(known, rel=2e-6)  # from sums as the page has, float32
+            on_page = javascript(page, own, entry["name"], metric)
+            on_page = [on_page[name] for name in ("value", "low", "high", "freedom", "effective")]
+            assert on_page == pytest.approx(known, rel=2e-6)  # from sums as the page has, float32
             assert f"{effective:.1f} of {entry['aois']} AOIs" in text
             letters = entry["ties"][metric]
             row = page.locator(f"#table tr[data-name='{entry['name']}'] .letters")
@@ -340,7 +340,7 @@ def test_the_page_and_the_other_files_say_the_same(page, site: str, protocol: st
             interval = f"[{low:.{digits}f}, {high:.{digits}f}]"
             line = f"{entry['scores'][metric]:.{digits}f} {interval} n {effective:.1f} {letters}"
             assert f"| {line.rstrip()} |" in lines
-        gaps = told["detectable"][metric]
+        gaps = board["detectable"][metric]
         note = page.locator("#detectable").inner_text()
         for kind in ("alone", "corrected"):
             assert f"{gaps[kind]:.{digits}f}" in note
@@ -402,8 +402,8 @@ def test_a_pair_has_its_difference_interval_and_p(page, runs) -> None:
 @pytest.mark.parametrize("freedom", [1, 2, 7, 30, 119, 6.37])
 def test_student_s_t_is_scipy_s(functions, freedom: float) -> None:
     for t in (0.0, 0.3, 1.0, 2.5, 8.0, 40.0):
-        told = functions.evaluate(f"tTail({t}, {freedom})")
-        assert told == pytest.approx(2 * stats.t.sf(t, freedom), rel=1e-9)
+        probability = functions.evaluate(f"tTail({t}, {freedom})")
+        assert probability == pytest.approx(2 * stats.t.sf(t, freedom), rel=1e-9)
     for level in (0.05, 0.05 / 28, 0.05 / 19_900):
         assert functions.evaluate(f"student({level}, {freedom})") == pytest.approx(
             stats.t.isf(level / 2, freedom), rel=1e-8
@@ -420,8 +420,8 @@ def letters_of(runs: int, apart: Collection[tuple[int, int]]) -> list[str]:
     """By Python."""
     names = [f"run {index}" for index in range(runs)]
     pairs = [
-        Difference(names[one], names[other], 0, 0, 9, 0, 0 if (one, other) in apart else 1)
-        for one, other in itertools.combinations(range(runs), 2)
+        Difference(names[first], names[second], 0, 0, 9, 0, 0 if (first, second) in apart else 1)
+        for first, second in itertools.combinations(range(runs), 2)
     ]
     return list(tie_letters(names, pairs).values())
 
@@ -433,19 +433,19 @@ def test_letters_are_those_of_python(functions, seed: int) -> None:
     runs, share = (8, 0.4) if seed < 3 else (40, 0.3)
     both = list(itertools.combinations(range(runs), 2))
     apart = {pair for pair in both if chance.random() < share}
-    told = functions.evaluate(f"lettersOf({runs}, {json.dumps(sorted(apart))})")
-    assert told == letters_of(runs, apart)
+    letters = functions.evaluate(f"lettersOf({runs}, {json.dumps(sorted(apart))})")
+    assert letters == letters_of(runs, apart)
 
 
-def test_letters_of_200_methods_come_at_once(functions) -> None:
+def test_letters_of_200_methods_take_no_time(functions) -> None:
     apart = {(i, j) for i, j in itertools.combinations(range(200), 2) if j - i > 30}
-    told, milliseconds = javascript(
+    letters, milliseconds = javascript(
         functions,
         "{ const start = performance.now(); const told = lettersOf(200, given[0]); "
         "return [told, performance.now() - start]; }",
         sorted(apart),
     )
-    assert told == letters_of(200, apart)
+    assert letters == letters_of(200, apart)
     assert milliseconds < 3000
     assert functions.evaluate("[sharesLetter('a1', 'a'), sharesLetter('ba1', 'a1')]") == [
         False,
@@ -461,9 +461,9 @@ def test_complete_runs_over_other_aois_are_not_compared(browser, tmp_path: Path)
     put(tmp_path / "results", replace(few, frame=frame))
     write_board(tmp_path, read_entries(tmp_path / "results")[0])
     (told,) = [
-        one
-        for one in json.loads((tmp_path / "leaderboard.json").read_text())["boards"]
-        if one["id"] == "fake/full"
+        candidate
+        for candidate in json.loads((tmp_path / "leaderboard.json").read_text())["boards"]
+        if candidate["id"] == "fake/full"
     ]
     assert told["comparable"] is False
     page = browser.new_page()
@@ -641,7 +641,7 @@ def ranks(page) -> dict[str, str]:
     return dict(zip(names(page), rows.evaluate_all(first), strict=True))
 
 
-def test_the_same_predictions_share_a_rank_on_the_page_too(odd_page) -> None:
+def test_identical_predictions_share_a_rank_on_the_page(odd_page) -> None:
     expected = {"best": "1", "right": "2", "forged": "2", "worse": "3", "input": ""}
     assert list(ranks(odd_page).items()) == list(expected.items())
     forged = odd_page.locator("#table tr[data-name=forged] th").inner_text()
@@ -674,7 +674,7 @@ def test_badges_say_what_was_simulated_how_it_was_trained_and_shown(odd_page) ->
     assert badges == ["claimed", "narrow, trained for 3 minutes on a CPU"]
 
 
-def test_the_page_takes_every_value_that_the_board_does(odd_page) -> None:
+def test_the_page_shows_every_value_of_the_board(odd_page) -> None:
     for protocol in ("official", "full"):
         odd_page.select_option("#board", label=f"odd, {protocol}")
         assert len(ranks(odd_page)) == 6

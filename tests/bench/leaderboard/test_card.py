@@ -33,13 +33,13 @@ def read(folder: Path, entries: dict) -> EntryCard:
     return read_entry_card(path)
 
 
-def test_a_good_card_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_valid_card_is_read_as_it_is(tmp_path: Path) -> None:
     card = read(tmp_path, GOOD)
     assert card.authors == ("Åsa Öberg", "李雷")
     assert (card.inputs, card.macs, card.notes) == (("optical", "sar"), None, "")
 
 
-def test_the_card_of_the_tests_is_a_good_one(tmp_path: Path) -> None:
+def test_the_card_of_the_tests_is_valid(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text(make_card("x"))
     assert read_entry_card(tmp_path / "card.toml").method == "x"
 
@@ -95,7 +95,7 @@ def test_every_error_is_listed_at_once_with_a_suggestion(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"a = [", b"# " + b"x" * LARGEST_CARD])
-def test_what_is_no_card_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_anything_but_a_card_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "card.toml").write_bytes(content)
     with pytest.raises(SubmissionError, match=r"card\.toml: "):
         read_entry_card(tmp_path / "card.toml")

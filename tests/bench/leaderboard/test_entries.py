@@ -84,13 +84,13 @@ def test_two_runs_of_one_name_in_a_track_are_both_left_out(tmp_path: Path) -> No
     assert "expected one run same in track fake" in problems[0]
 
 
-def test_unfinished_runs_are_no_entries(tmp_path: Path) -> None:
+def test_unfinished_runs_are_not_entries(tmp_path: Path) -> None:
     put(tmp_path, make_ledger("good"))
     put(tmp_path / ".hidden", make_ledger("other"))
     assert len(read_entries(tmp_path)[0]) == 1
 
 
-def test_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="no such folder"):
         read_entries(tmp_path / "none")
 
@@ -173,7 +173,10 @@ def test_every_column_has_its_type(tmp_path: Path) -> None:
 def test_rows_that_cannot_be_shown_are_named(tmp_path: Path, change: dict, reason: str) -> None:
     ledger = make_ledger("odd", scenes=3)
     rows = len(ledger.frame)
-    columns = {name: one[:rows] if isinstance(one, list) else one for name, one in change.items()}
+    columns = {
+        name: values[:rows] if isinstance(values, list) else values
+        for name, values in change.items()
+    }
     frame = ledger.frame.assign(**columns)
     if "scene" in change:
         frame = frame.drop_duplicates(["scene", "protocol", "land_cover", "region", "thickness"])
@@ -216,7 +219,9 @@ def link_to_itself(path: Path) -> None:
     "name", ["ledger.parquet", "run.json", "card.toml", "status.json", SAMPLES]
 )
 @pytest.mark.parametrize("make", [fifo, directory, device, link_to_itself])
-def test_what_is_no_regular_file_is_named_and_never_read(tmp_path: Path, name: str, make) -> None:
+def test_anything_but_a_regular_file_is_named_and_never_read(
+    tmp_path: Path, name: str, make
+) -> None:
     folder = put(tmp_path, make_ledger("odd", scenes=1), card=make_card("Odd"))
     make(folder / name)
     entries, (problem,) = read_entries(tmp_path)
@@ -257,7 +262,7 @@ def test_links_to_folders_are_named_and_not_followed(tmp_path: Path) -> None:
     assert all("does not follow" in line for line in reasons.values())
 
 
-def test_a_ledger_is_decoded_under_the_limits_of_entries_that_are_sent(tmp_path: Path) -> None:
+def test_a_ledger_is_decoded_under_the_limits_of_submitted_entries(tmp_path: Path) -> None:
     folder = put(tmp_path, make_ledger("bomb", scenes=1))
     table = pq.read_table(folder / "ledger.parquet")
     texts = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), ["x" * 200])
@@ -279,7 +284,7 @@ def test_names_of_folders_are_printed_without_control_characters(tmp_path: Path)
     assert problem.isprintable()
 
 
-def test_a_run_of_the_same_facts_in_other_types_is_another_run(tmp_path: Path) -> None:
+def test_run_json_of_other_types_is_another_run(tmp_path: Path) -> None:
     folder = put(tmp_path, make_ledger("odd", scenes=1))
     run = json.loads((folder / "run.json").read_text())
     for change, reason in (({"complete": 1}, "complete"), ({"command": ["x"]}, "command")):

@@ -44,8 +44,14 @@ def ledger() -> Ledger:
     whole = read_ledger(MEAN_FILL)
     scenes = whole.frame["scene"].astype(str)
     frame = whole.frame[scenes == scenes.min()][list(COLUMNS)]
-    one = {"segmenters": {}, "scenes": 1, "expected_scenes": 1, "track": "mine", "simulation": None}
-    return Ledger(frame, {**whole.provenance, **one})
+    facts = {
+        "segmenters": {},
+        "scenes": 1,
+        "expected_scenes": 1,
+        "track": "mine",
+        "simulation": None,
+    }
+    return Ledger(frame, {**whole.provenance, **facts})
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +106,7 @@ def frugal_refusal(path: Path, most: int = 1_000_000) -> str:
 # --- Files --------------------------------------------------------------------------------------
 
 
-def test_a_ledger_is_read_however_it_is_packed(path: Path, table: pa.Table, ledger: Ledger) -> None:
+def test_a_ledger_is_read_with_any_compression(path: Path, table: pa.Table, ledger: Ledger) -> None:
     write_ledger(path, table, ledger.provenance)
     expected = read_ledger(path).frame
     nullable = table.cast(pa.schema([field.with_nullable(True) for field in table.schema]))
@@ -117,7 +123,7 @@ def test_a_ledger_is_read_however_it_is_packed(path: Path, table: pa.Table, ledg
 @pytest.mark.parametrize(
     "content", [b"", b"PAR1", b"PAR1" * 3, b"PAR1\xff\xff\xff\x7fPAR1", b"{}", bytes(1000), None]
 )
-def test_what_is_no_parquet_is_refused(path: Path, content: bytes | None) -> None:
+def test_anything_but_parquet_is_refused(path: Path, content: bytes | None) -> None:
     if content is None:
         path.mkdir()
     else:
@@ -190,7 +196,7 @@ def zigzag(number: int, length: int = 1) -> bytes:
     while rest or len(septets) < length:
         septets.append(rest & 127)
         rest >>= 7
-    return bytes([*(one | 128 for one in septets[:-1]), septets[-1]])
+    return bytes([*(septet | 128 for septet in septets[:-1]), septets[-1]])
 
 
 def patch_rows(path: Path, before: int, after: int) -> None:
@@ -206,13 +212,13 @@ def patch_rows(path: Path, before: int, after: int) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("said", [None, 3])
-def test_too_many_cells_are_refused_before_one_is_read(path: Path, said: int | None) -> None:
+@pytest.mark.parametrize("declared", [None, 3])
+def test_too_many_cells_are_refused_before_any_is_read(path: Path, declared: int | None) -> None:
     """The file may say 3 rows; its groups say 3,300,000, and those are what is read."""
     rows = 3_300_000
     rows_of(path, rows, 330_000)
-    if said is not None:
-        patch_rows(path, rows, said)
+    if declared is not None:
+        patch_rows(path, rows, declared)
     assert path.stat().st_size < 1_000_000
     assert f"at most {MOST_CELLS} cells, got {rows * len(COLUMNS)}" in frugal_refusal(path)
 
@@ -242,7 +248,7 @@ def test_texts_that_unpack_to_more_than_all_sums_are_not_read(path: Path, table:
 
 def test_a_ledger_without_a_record_is_refused(path: Path, table: pa.Table) -> None:
     pq.write_table(table, path)
-    assert "it does not say of what run" in refusal(path)
+    assert "it does not name its run" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +264,7 @@ def test_a_ledger_without_a_record_is_refused(path: Path, table: pa.Table) -> No
         (b" " * (LARGEST_RECORD + 1), f"at most {LARGEST_RECORD} bytes"),
     ],
 )
-def test_a_record_that_is_no_plain_object_is_refused(
+def test_a_record_other_than_an_object_is_refused(
     path: Path, table: pa.Table, text: bytes, reason: str
 ) -> None:
     message = refusal(written(path, table, text))
@@ -316,7 +322,7 @@ def segmenter(**facts: object) -> dict[str, Any]:
             {"protocols": {"official": PROTOCOLS["official"].signature("all"), "own": "v1"}},
             "protocols: expected no such protocol for 'own', got 'v1'",
         ),
-        ({"segmenters": {f"{one}": SEGMENTER for one in range(11)}}, "segmenters: expected at mo"),
+        ({"segmenters": {f"{key}": SEGMENTER for key in range(11)}}, "segmenters: expected at mo"),
         ({"segmenters": {"../x": SEGMENTER}}, "segmenters.../x.[key]: expected what matches"),
         ({"segmenters": {"A": SEGMENTER}}, "segmenters.A.[key]: expected what matches"),
         ({"segmenters": {"a": {"name": "resnet"}}}, "segmenters.a.sha256: expected this key"),
@@ -354,7 +360,7 @@ def test_an_error_of_the_record_is_named_and_nothing_else(
         segmenter(b={"c": {"d": {}}}, scores={"miou": 0.5, "none": None}),
     ],
 )
-def test_what_an_honest_run_may_say_is_no_error(ledger: Ledger, change: dict[str, Any]) -> None:
+def test_an_honest_record_has_no_errors(ledger: Ledger, change: dict[str, Any]) -> None:
     assert record_errors({**ledger.provenance, **change}) == []
 
 
@@ -426,9 +432,7 @@ def test_columns_of_a_segmenter_without_its_record_and_the_reverse_are_named(
     assert refusal(written(path, more, ledger.provenance)) == f"{name!r}: unknown column"
 
 
-def test_gaps_and_texts_that_are_no_utf_8_are_named(
-    path: Path, table: pa.Table, ledger: Ledger
-) -> None:
+def test_nulls_and_invalid_utf_8_are_named(path: Path, table: pa.Table, ledger: Ledger) -> None:
     other = table
     for name in ("pixels", "ssim", "scene"):
         values = [None, *table[name].to_pylist()[1:]]
@@ -442,7 +446,7 @@ def test_gaps_and_texts_that_are_no_utf_8_are_named(
 
 
 @pytest.mark.parametrize(
-    "folder", sorted(one.parent for one in (ROOT / "results").rglob("run.json")), ids=str
+    "folder", sorted(path.parent for path in (ROOT / "results").rglob("run.json")), ids=str
 )
-def test_ledgers_of_ours_have_sound_records(folder: Path) -> None:
+def test_the_committed_ledgers_have_valid_records(folder: Path) -> None:
     assert record_errors(read_ledger(folder).provenance) == []

@@ -55,10 +55,10 @@ def by_name(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 def gradient(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """|∇i| of each pixel that has both neighbours, summed over bands; 0 for the others."""
     size = image.shape[-1]
-    found = np.zeros((size, size))
+    gradient = np.zeros((size, size))
     across, down = np.diff(image, axis=2)[:, :-1], np.diff(image, axis=1)[:, :, :-1]
-    found[:-1, :-1] = (abs(across) + abs(down)).sum(0)
-    return found
+    gradient[:-1, :-1] = (abs(across) + abs(down)).sum(0)
+    return gradient
 
 
 def ndvi(image: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,7 +92,7 @@ def maps_in_numpy(pair: Images, clear: Images) -> dict[str, NDArray[np.float64]]
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 45))
 @settings(max_examples=25, deadline=None)
-def test_every_sum_is_that_of_plain_numpy(seed: int, size: int) -> None:
+def test_every_sum_is_that_of_a_numpy_reference(seed: int, size: int) -> None:
     pair, clear, group = made(seed, size)
     sums = by_name(measure_further(pair, clear, group, FULL))
     maps = maps_in_numpy(pair, clear)
@@ -102,7 +102,7 @@ def test_every_sum_is_that_of_plain_numpy(seed: int, size: int) -> None:
         assert_allclose(sums[name], expected, rtol=1e-11, atol=1e-12, err_msg=name)
 
 
-def test_official_is_the_centre_alone_and_no_gradient_reaches_out_of_it() -> None:
+def test_official_uses_the_centre_alone_and_no_gradient_reaches_beyond_it() -> None:
     pair, clear, group = made(1, 300)
     centre = measure_further(*(centre_crop(a, 160) for a in (pair, clear, group)), FULL)
     assert (measure_further(pair, clear, group, OFFICIAL) == centre).all()
@@ -110,7 +110,7 @@ def test_official_is_the_centre_alone_and_no_gradient_reaches_out_of_it() -> Non
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_groups_sum_to_the_whole_and_two_halves_too(seed: int) -> None:
+def test_groups_and_halves_add_up_to_the_total(seed: int) -> None:
     pair, clear, group = made(seed)
     whole = measure_further(pair, clear, np.zeros_like(group), FULL)[0]
     assert_allclose(measure_further(pair, clear, group, FULL).sum(0), whole, rtol=1e-11)
@@ -145,7 +145,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return Ledger(table.to_pandas(ignore_metadata=True), make_ledger(scenes=3).provenance)
 
 
-def test_what_is_measured_keeps_all_rules_and_is_read_as_written(
+def test_measured_sums_satisfy_all_rules_and_survive_the_disk(
     ledger: Ledger, tmp_path: Path
 ) -> None:
     assert broken_rules(ledger.frame) == []
@@ -162,7 +162,7 @@ def test_ledgers_of_earlier_versions_are_read_without_these_sums(tmp_path: Path)
     assert not read_ledger(tmp_path / "old.parquet").has_further
 
 
-def test_a_part_of_these_sums_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_incomplete_set_of_these_sums_is_refused(ledger: Ledger, tmp_path: Path) -> None:
     write_checked_ledger(tmp_path / "a.parquet", ledger)
     table = pq.read_table(tmp_path / "a.parquet").drop_columns(["clear_gradient"])
     write_ledger(tmp_path / "b.parquet", table, ledger.provenance)
@@ -192,7 +192,7 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("column", IMPOSSIBLE)
-def test_what_no_measurement_gives_is_refused(ledger: Ledger, column: str) -> None:
+def test_impossible_sums_are_refused(ledger: Ledger, column: str) -> None:
     factor, rule = IMPOSSIBLE[column]
     frame = ledger.frame.assign(**{column: ledger.frame[column] * factor})
     assert any(rule in broken for broken in broken_rules(frame))

@@ -29,7 +29,7 @@ def test_angle_is_the_arccosine(cosine: float) -> None:
     assert_allclose(_angle_deg(cosine), np.degrees(np.arccos(cosine)), rtol=1e-14, atol=0)
 
 
-def test_angle_of_a_cosine_that_is_none() -> None:
+def test_the_angle_of_a_cosine_outside_its_range() -> None:
     assert [_angle_deg(cosine) for cosine in (1 + 1e-15, -1 - 1e-15)] == [0, 180]
     assert np.isnan(_angle_deg(np.nan))
 
@@ -128,7 +128,7 @@ def test_every_sum_is_the_sum_over_its_group_of_pixels() -> None:
             assert_allclose(sums[name][index], value, rtol=1e-11, err_msg=name)
 
 
-def test_the_groups_sum_to_the_whole() -> None:
+def test_the_groups_add_up_to_the_total() -> None:
     pair, target, group = images()
     parts = measure(pair, target, group, OFFICIAL).sum(0)
     whole = measure(pair, target, np.zeros_like(group), OFFICIAL).sum(0)
@@ -150,7 +150,7 @@ def test_official_measures_the_centre_alone() -> None:
     st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=60, deadline=None)
-def test_region_is_what_a_distance_transform_says(h: int, w: int, share: float, seed: int) -> None:
+def test_regions_agree_with_a_distance_transform(h: int, w: int, share: float, seed: int) -> None:
     mask = np.random.default_rng(seed).random((h, w)) < share**6
     if not mask.any():
         assert (region_of(mask) == REGIONS.index("clear")).all()
@@ -160,6 +160,6 @@ def test_region_is_what_a_distance_transform_says(h: int, w: int, share: float, 
     assert (region_of(mask) == expected).all()
 
 
-def test_region_of_no_cloud_and_of_nothing_but_cloud() -> None:
+def test_regions_without_cloud_and_with_nothing_but_cloud() -> None:
     assert (region_of(np.zeros((300, 300), bool)) == REGIONS.index("clear")).all()
     assert (region_of(np.ones((300, 300), bool)) == REGIONS.index("cloud")).all()

@@ -133,7 +133,7 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("what", IMPOSSIBLE)
-def test_what_no_clear_image_can_have_is_refused(what: str) -> None:
+def test_an_impossible_noise_floor_is_refused(what: str) -> None:
     frame = make_ledger(floor=True, scenes=1).frame
     with pytest.raises(LedgerError, match="a noise floor of 0 to 90°"):
         check_rows(frame.assign(**IMPOSSIBLE[what]), "x")
@@ -167,10 +167,10 @@ def sent(tmp_path: Path, **changes: object) -> Path:
 
 
 def test_a_sent_ledger_may_have_it_or_not(tmp_path: Path) -> None:
-    found = read_sent_ledger(sent(tmp_path))
-    assert found.has_floor
-    old = Ledger(found.frame.drop(columns=list(FLOOR_SUMS)), found.provenance)
-    assert differences(found, old, whole=True) == differences(old, found, whole=True) == []
+    new = read_sent_ledger(sent(tmp_path))
+    assert new.has_floor
+    old = Ledger(new.frame.drop(columns=list(FLOOR_SUMS)), new.provenance)
+    assert differences(new, old, whole=True) == differences(old, new, whole=True) == []
 
 
 def test_two_floors_are_compared_in_the_columns_that_rounding_leaves(tmp_path: Path) -> None:
@@ -192,10 +192,12 @@ def test_a_sent_ledger_with_half_of_it_or_nonsense_is_refused(tmp_path: Path) ->
     pq.write_table(table, tmp_path / "half.parquet")
     with pytest.raises(SubmissionError) as refused:
         read_sent_ledger(tmp_path / "half.parquet")
-    assert any("self_angle_deg: expected this column" in one for one in refused.value.problems)
+    assert any(
+        "self_angle_deg: expected this column" in problem for problem in refused.value.problems
+    )
 
 
-def test_what_is_clear_has_the_angle_of_the_clear_image() -> None:
+def test_perfect_pixels_have_the_angle_of_the_clear_image() -> None:
     ledger = make_ledger(floor=True, scenes=1, optical_thickness=False)
     zero = dict.fromkeys(("cloudy_clear", "input_squared_error"), 0.0)
     same = {"prediction_cloudy": ledger.frame["absolute_error"]}
@@ -214,19 +216,19 @@ def test_it_is_pooled_as_sam_is_and_the_share_is_of_all_pixels() -> None:
     frame = make_ledger(floor=True).frame
     rows = frame[frame["protocol"] == "official"]
     water = rows[rows["land_cover"] == "water"]
-    found = floor_groups(frame, OFFICIAL, ["land_cover"]).loc["water"]
+    water_floor = floor_groups(frame, OFFICIAL, ["land_cover"]).loc["water"]
     sums = water.groupby("scene", observed=True)[[*FLOOR_SUMS, "pixels"]].sum()
-    assert_allclose(found["sam_deg"], (sums["self_angle_deg"] / sums["pixels"]).mean())
-    assert_allclose(found["under_floor"], sums["floored_pixels"].sum() / sums["pixels"].sum())
+    assert_allclose(water_floor["sam_deg"], (sums["self_angle_deg"] / sums["pixels"]).mean())
+    assert_allclose(water_floor["under_floor"], sums["floored_pixels"].sum() / sums["pixels"].sum())
     pooled = floor_groups(frame, OFFICIAL, ["land_cover"], pool="pixels").loc["water"]
     assert_allclose(pooled["sam_deg"], sums["self_angle_deg"].sum() / sums["pixels"].sum())
-    assert pooled["under_floor"] == found["under_floor"]
+    assert pooled["under_floor"] == water_floor["under_floor"]
 
 
 def test_tab_2_prints_it_per_class_where_it_was_measured(tmp_path: Path) -> None:
     old, new = make_ledger("old", scenes=4), make_ledger("new", scenes=4, floor=True)
-    assert [len(table2_tables([old], one)) for one in (OFFICIAL, FULL)] == [3, 3]
-    assert [len(table2_tables([old, new], one)) for one in (OFFICIAL, FULL)] == [4, 3]
+    assert [len(table2_tables([old], protocol)) for protocol in (OFFICIAL, FULL)] == [3, 3]
+    assert [len(table2_tables([old, new], protocol)) for protocol in (OFFICIAL, FULL)] == [4, 3]
     table = table2_tables([new], OFFICIAL)[2]
     angles, shares = table.rows
     assert angles[0] == "Cloud-Free against itself [°]"
@@ -250,17 +252,19 @@ def test_an_incomplete_run_says_of_how_many_scenes_it_is() -> None:
     part = make_ledger("part", scenes=3, complete=False, expected_scenes=9, floor=True)
     row = floor_row([part], OFFICIAL)
     assert row["row"] == "Cloud-Free against itself (3 of 9 scenes)"
-    (table,) = (one for one in table2_tables([part], OFFICIAL) if "floor" in one.title)
+    (table,) = (
+        candidate for candidate in table2_tables([part], OFFICIAL) if "floor" in candidate.title
+    )
     assert all("(3 of 9 scenes)" in line[0] for line in table.rows)
 
 
-def test_scores_say_it_or_null() -> None:
+def test_scores_hold_the_floor_or_null() -> None:
     new, old = (summary(make_ledger(floor=floor))["protocols"] for floor in (True, False))
     assert old["official"]["sam_floor"] is None
-    found = new["official"]["sam_floor"]
-    assert list(found) == ["overall", "by_class"]
-    assert list(found["by_class"]) == list(LAND_COVER)
-    assert list(found["overall"]) == ["sam_deg", "under_floor"]
+    floor_scores = new["official"]["sam_floor"]
+    assert list(floor_scores) == ["overall", "by_class"]
+    assert list(floor_scores["by_class"]) == list(LAND_COVER)
+    assert list(floor_scores["overall"]) == ["sam_deg", "under_floor"]
     assert "sam_floor" not in new["full"]
 
 
@@ -278,7 +282,7 @@ def with_errors(squared: dict[str, float], name: str = "a") -> Ledger:
 SCENES = [f"summer_0_p_{index}" for index in range(3)]
 
 
-def test_the_mean_over_scenes_may_rank_otherwise_than_the_pool() -> None:
+def test_the_mean_over_scenes_may_rank_differently_than_the_pool() -> None:
     steady = with_errors(dict.fromkeys(SCENES, 1e-2))
     moody = with_errors(dict(zip(SCENES, (1e-4, 1e-4, 1e-1), strict=True)), "b")
     scores = table2([steady, moody], FULL).set_index("row")

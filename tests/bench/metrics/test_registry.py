@@ -59,11 +59,11 @@ def scores_of(
     sums = dict(zip(SUMS, measure(pair, clear, group, FULL).sum(0), strict=True))
     more = measure_further(pair, clear, group, FULL).sum(0)
     sums |= dict(zip(FURTHER_SUMS, more, strict=True))
-    found = {}
+    scores = {}
     for name in (*HEADLINE, *further()):
         score = METRICS[name].of_sums(sums, FULL, of)
-        found[name] = np.nan if score is None else float(score)
-    return found
+        scores[name] = np.nan if score is None else float(score)
+    return scores
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -71,15 +71,15 @@ def scores_of(
 def test_bands_are_scored_as_numpy_scores_them(seed: int) -> None:
     pair, clear = made(seed)
     for image, of in ((pair[0], "prediction"), (pair[1], "input")):
-        found = scores_of(pair, clear, of)
+        scores = scores_of(pair, clear, of)
         for band, p, t in zip(OPTICAL_BANDS, image.astype(float), clear.astype(float), strict=True):
             mse = ((p - t) ** 2).mean()
-            assert_allclose(found[f"bias_{band}"], (p - t).mean(), atol=1e-12)
-            assert_allclose(found[f"rmse_{band}"], np.sqrt(mse), rtol=1e-9)
-            assert_allclose(found[f"psnr_{band}"], -10 * np.log10(mse), rtol=1e-9)
+            assert_allclose(scores[f"bias_{band}"], (p - t).mean(), atol=1e-12)
+            assert_allclose(scores[f"rmse_{band}"], np.sqrt(mse), rtol=1e-9)
+            assert_allclose(scores[f"psnr_{band}"], -10 * np.log10(mse), rtol=1e-9)
             known = np.corrcoef(p.ravel(), t.ravel())[0, 1]
-            assert_allclose(found[f"correlation_{band}"], known, rtol=1e-9)
-        assert_allclose(found["rmse"], np.sqrt(((image.astype(float) - clear) ** 2).mean()))
+            assert_allclose(scores[f"correlation_{band}"], known, rtol=1e-9)
+        assert_allclose(scores["rmse"], np.sqrt(((image.astype(float) - clear) ** 2).mean()))
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -95,13 +95,15 @@ def test_ergas_is_that_of_torchmetrics_with_a_ratio_of_one(seed: int) -> None:
 @settings(max_examples=20, deadline=None)
 def test_equal_images_are_perfect(seed: int) -> None:
     _, clear = made(seed)
-    found = scores_of(np.stack([clear, clear]), clear)
+    scores = scores_of(np.stack([clear, clear]), clear)
     for band in OPTICAL_BANDS:
-        assert found[f"bias_{band}"] == found[f"rmse_{band}"] == 0
-        assert found[f"psnr_{band}"] == np.inf
-        assert found[f"correlation_{band}"] == pytest.approx(1, abs=1e-12)
-    assert found["ergas"] == found["rmse"] == found["ndvi_error"] == found["gradient_error"] == 0
-    assert found["sharpness"] == 1
+        assert scores[f"bias_{band}"] == scores[f"rmse_{band}"] == 0
+        assert scores[f"psnr_{band}"] == np.inf
+        assert scores[f"correlation_{band}"] == pytest.approx(1, abs=1e-12)
+    assert (
+        scores["ergas"] == scores["rmse"] == scores["ndvi_error"] == scores["gradient_error"] == 0
+    )
+    assert scores["sharpness"] == 1
 
 
 def test_known_values_of_a_shifted_a_dimmed_a_flat_and_a_smoothed_image() -> None:
@@ -179,17 +181,17 @@ def test_a_row_is_all_that_a_new_metric_needs(
     ledger = make_ledger()
     rows = ledger.frame[ledger.frame["protocol"] == "full"]
     expected = 100 * rows["worse_pixels"].sum() / rows["pixels"].sum()
-    told = summary(ledger)["protocols"]
-    assert told["full"]["further"]["worse"] == pytest.approx(expected)
+    protocols = summary(ledger)["protocols"]
+    assert protocols["full"]["further"]["worse"] == pytest.approx(expected)
     tables = RunTables([ledger])
     (line,) = (row for row in tables.further_tables[1].rows if row[0].startswith("Worse"))
-    found = estimate(aoi_sums(ledger, FULL, "worse"))
-    interval = f"{expected:.1f} [{found.low:.1f}, {found.high:.1f}]"
+    overall = estimate(aoi_sums(ledger, FULL, "worse"))
+    interval = f"{expected:.1f} [{overall.low:.1f}, {overall.high:.1f}]"
     assert line == ["Worse than the input ↓ [%]", "–", interval]
     intervals = tables.statistic_frame().query("metric == 'worse'").set_index("protocol")
     for protocol in PROTOCOLS.values():
         known = estimate(aoi_sums(ledger, protocol, "worse"))
-        assert known.value == pytest.approx(told[protocol.name]["further"]["worse"])
+        assert known.value == pytest.approx(protocols[protocol.name]["further"]["worse"])
         assert 0 <= known.low < known.value < known.high <= 100
         assert intervals.loc[protocol.name, "low"] == known.low
     put(tmp_path / "results", ledger)
@@ -199,11 +201,13 @@ def test_a_row_is_all_that_a_new_metric_needs(
     assert '"worse":{"title":"Worse than the input ↓ [%]"' in (tmp_path / "index.html").read_text()
 
 
-def test_what_a_ledger_has_no_sums_of_is_a_dash_and_null() -> None:
+def test_metrics_without_sums_are_a_dash_and_null() -> None:
     ledger = make_ledger()  # without the sums behind the further metrics
-    told = summary(ledger)["protocols"]["full"]["further"]
-    assert None not in (told["rmse"], told["ndvi_error"])
-    assert told["ergas"] is told["sharpness"] is told["bias_red"] is None
+    further_scores = summary(ledger)["protocols"]["full"]["further"]
+    assert None not in (further_scores["rmse"], further_scores["ndvi_error"])
+    assert (
+        further_scores["ergas"] is further_scores["sharpness"] is further_scores["bias_red"] is None
+    )
     (table,) = RunTables([ledger]).further_tables[1:]
     cells = {row[0]: row[1:] for row in table.rows}
     assert len(table.header) == 3
@@ -235,7 +239,7 @@ def test_further_metrics_have_intervals_over_aois() -> None:
     sums = {"prediction_gradient": rng.uniform(1, 2, len(ledger.frame)), "clear_gradient": 2.0}
     richer = replace(ledger, frame=ledger.frame.assign(**sums))
     for protocol in PROTOCOLS.values():
-        found = estimate(aoi_sums(richer, protocol, "sharpness"))
+        score = estimate(aoi_sums(richer, protocol, "sharpness"))
         table = score_groups(richer.frame, protocol, metrics=["sharpness"])
-        assert found.value == pytest.approx(table["sharpness"].iloc[0])
-        assert 0 < found.low < found.value < found.high < 1.1
+        assert score.value == pytest.approx(table["sharpness"].iloc[0])
+        assert 0 < score.low < score.value < score.high < 1.1

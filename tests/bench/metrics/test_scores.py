@@ -150,7 +150,7 @@ def test_a_map_is_its_own_best_prediction() -> None:
         (np.array([0, -1, 1]), np.array([0, 1, 1]), "indices from 0 to 5, got -1 to 1"),
     ],
 )
-def test_maps_that_cannot_be_compared_are_refused(
+def test_maps_of_different_shapes_or_classes_are_refused(
     guess: np.ndarray, cover: np.ndarray, words: str
 ) -> None:
     with pytest.raises(BenchError, match=words):

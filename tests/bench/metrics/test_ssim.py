@@ -38,7 +38,7 @@ def test_ssim_is_scikit_image_s_whatever_the_height(size: int) -> None:
         assert_allclose(similarity, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_official_ssim_is_a_plain_two_dimensional_correlation_with_zeros_around() -> None:
+def test_official_ssim_is_a_two_dimensional_correlation_with_zero_padding() -> None:
     pair, target, _ = images()
     taps = gaussian_taps(5.5)
     window = np.outer(taps, taps)

@@ -232,7 +232,7 @@ def opened(name: str, *options: str, weights: Path | None = None) -> tuple[nn.Mo
     )
 
 
-def test_a_network_of_one_s_own_takes_options_and_weights(own: Path, tmp_path: Path) -> None:
+def test_a_user_network_takes_options_and_weights(own: Path, tmp_path: Path) -> None:
     model, card = opened(f"{own}:build", "gain=0.5")
     assert (card.method, card.options) == ("net.py:build", "gain=0.5")
     cloudy, sar = np.ones((1, 4, 40, 40), np.float32), np.ones((1, 2, 12, 12), np.float32)
@@ -248,7 +248,7 @@ def test_a_network_of_one_s_own_takes_options_and_weights(own: Path, tmp_path: P
         opened(f"{own}:build", weights=tmp_path / "w.pt")
 
 
-def test_it_may_import_what_lies_beside_it(tmp_path: Path) -> None:
+def test_a_user_network_may_import_modules_beside_it(tmp_path: Path) -> None:
     (tmp_path / "beside_net.py").write_text("from torch import nn\nclass Net(nn.Module): pass\n")
     (tmp_path / "main.py").write_text("from beside_net import Net\n")
     assert opened(f"{tmp_path / 'main.py'}:Net")[1].method == "main.py:Net"
@@ -268,7 +268,7 @@ def test_it_may_import_what_lies_beside_it(tmp_path: Path) -> None:
         ("exits.py:build", [], r"exits.py, line 2: SystemExit: 3"),
     ],
 )
-def test_a_mistake_in_it_is_named_by_file_and_line(
+def test_an_error_in_a_user_network_is_named_by_file_and_line(
     own: Path, name: str, options: list[str], words: str
 ) -> None:
     (own.parent / "broken.py").write_text("import torch\ndef build(:\n")
@@ -287,7 +287,7 @@ def test_a_mistake_in_it_is_named_by_file_and_line(
         ("none", r"net.py:wrong: expected forward to return a tensor of floats, got NoneType"),
     ],
 )
-def test_so_is_one_in_its_forward(own: Path, what: str, words: str) -> None:
+def test_an_error_in_forward_is_named_by_file_and_line(own: Path, what: str, words: str) -> None:
     model, _ = opened(f"{own}:wrong", f"what={what}")
     cloudy, sar = np.ones((1, 4, 40, 40), np.float32), np.ones((1, 2, 12, 12), np.float32)
     for settings in (InferenceSettings(), InferenceSettings(tile=64)):
@@ -318,7 +318,7 @@ def test_wrong_usage_exits_with_two_and_bad_files_with_one(
         opened(name, *options)
 
 
-def test_settings_decide_what_the_network_sees() -> None:
+def test_settings_determine_what_the_network_sees() -> None:
     class Sees(nn.Module):
         def forward(self, cloudy: torch.Tensor, sar: torch.Tensor) -> torch.Tensor:
             seen.append((*cloudy.shape, sar.shape[-1]))
@@ -335,7 +335,7 @@ def test_settings_decide_what_the_network_sees() -> None:
         assert seen == expected
 
 
-def test_a_seed_decides_weights_that_no_file_gives() -> None:
+def test_random_weights_depend_on_the_seed_alone() -> None:
     def weights(seed: int) -> torch.Tensor:
         model, _ = open_network(
             "dsen2_cr", weights=Path("random"), options=["width=4", "blocks=0"], seed=seed,
@@ -370,7 +370,7 @@ def test_options_reach_the_network_and_other_bands_are_refused(tmp_path: Path) -
 # --- Predicting with any function -----------------------------------------------------------
 
 
-def test_a_stopped_run_goes_on_and_nothing_half_written_counts(data: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_resumes_and_drops_half_written_files(data: Path, tmp_path: Path) -> None:
     seen: list[int] = []
 
     def stops(cloudy: np.ndarray, sar: np.ndarray) -> np.ndarray:  # noqa: ARG001
@@ -412,16 +412,18 @@ def read_inputs_of(data: Path, size: int = 300) -> Any:
         {"split": "train"},
     ],
 )
-def test_predictions_made_in_two_ways_never_lie_in_one_folder(
+def test_predictions_of_different_settings_never_share_a_folder(
     data: Path, copied: Path, tmp_path: Path, other: dict[str, Any]
 ) -> None:
     shutil.copytree(copied, tmp_path / "preds")
-    with pytest.raises(PredictionError, match="predictions of copy that were made otherwise"):
+    with pytest.raises(
+        PredictionError, match="predictions of copy that were made with other settings"
+    ):
         run_copy(data, tmp_path / "preds", **other)
     assert run_copy(data, tmp_path / "preds") == (0, 6)
 
 
-def test_a_folder_in_which_nothing_was_written_yet_is_free(data: Path, tmp_path: Path) -> None:
+def test_a_folder_without_predictions_yet_can_be_used(data: Path, tmp_path: Path) -> None:
     def crashes(*_: np.ndarray) -> np.ndarray:
         raise BenchError("crash")
 
@@ -430,14 +432,14 @@ def test_a_folder_in_which_nothing_was_written_yet_is_free(data: Path, tmp_path:
     assert run_copy(data, tmp_path / "preds") == (6, 0)
 
 
-def test_results_that_are_no_images_are_refused_by_name(data: Path, tmp_path: Path) -> None:
+def test_invalid_results_of_a_network_are_refused_by_name(data: Path, tmp_path: Path) -> None:
     names = scenes_of(data)
 
     def broken(cloudy: np.ndarray, sar: np.ndarray) -> np.ndarray:  # noqa: ARG001
         cloudy[1, 2, 3, 4:6] = (np.nan, np.inf)
         return cloudy
 
-    with pytest.raises(PredictionError, match="copy: expected numbers for every pixel") as caught:
+    with pytest.raises(PredictionError, match="copy: expected a number for every pixel") as caught:
         run_copy(data, tmp_path / "preds", broken, batch=3)
     assert caught.value.problems == (f"{names[1]}: NaN or infinite numbers: 2",)
     assert not any((tmp_path / "preds").glob("*.tif"))
@@ -462,7 +464,7 @@ def test_a_crop_comes_with_the_sar_that_lies_under_it(data: Path) -> None:
         read_inputs_of(data, 150)
 
 
-def test_products_of_two_places_are_refused(tmp_path: Path) -> None:
+def test_products_of_two_locations_are_refused(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     sar = read_product(files, "S1").pixels
     write_tif(files.path("S1"), sar, (0, 0), 10, "EPSG:32601")
@@ -476,7 +478,7 @@ def test_a_batch_holds_scenes_of_one_shape(data: Path) -> None:
     assert [len(batch) for batch in batches(iter(order), 2)] == [2, 1, 2, 1]
 
 
-def test_a_network_gets_what_the_benchmark_measures(data: Path) -> None:
+def test_a_network_gets_the_pixels_that_are_scored(data: Path) -> None:
     files = find_scenes(data, "test")[1]
     scene, inputs = read_scene(files), read_inputs(files)
     assert_array_equal(inputs.cloudy.pixels, scene.cloudy)
@@ -484,7 +486,7 @@ def test_a_network_gets_what_the_benchmark_measures(data: Path) -> None:
     assert inputs.cloudy.transform == scene.transform
 
 
-def test_a_scene_without_sar_or_without_place_on_earth(tmp_path: Path) -> None:
+def test_a_scene_without_sar_or_georeference(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
     for product in ("planet_cloudfree", "planet_cloudy", "S1"):
         write_tif(files.path(product), read_product(files, product).pixels, (0, 0), 3, None)
@@ -494,7 +496,7 @@ def test_a_scene_without_sar_or_without_place_on_earth(tmp_path: Path) -> None:
         read_inputs(files)
 
 
-def test_scenes_that_take_long_are_foretold(
+def test_slow_scenes_are_announced(
     simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     assert forecast(40, 3000) == "about 40 s per scene, 3,000 scenes: 33 hours"

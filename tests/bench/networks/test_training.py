@@ -103,8 +103,8 @@ def test_validation_scores_are_those_of_evaluate(whole: Path, simulated: Path) -
     row = dict(zip(header.split(","), map(float, last.split(",")), strict=True))
     for protocol in ("full", "official"):
         for metric in ("mae", "psnr", "sam_deg", "ssim"):
-            found = scores[protocol]["overall"][metric]
-            assert row[f"{metric}_{protocol}"] == pytest.approx(found, rel=1e-6)
+            score = scores[protocol]["overall"][metric]
+            assert row[f"{metric}_{protocol}"] == pytest.approx(score, rel=1e-6)
 
 
 @pytest.mark.slow
@@ -115,12 +115,12 @@ def test_two_processes_learn_what_one_does(whole: Path, simulated: Path, tmp_pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("steps in all") == 1  # one of them speaks
-    one, two = (
+    alone, shared = (
         [float(line.split(",")[2]) for line in (out / "steps.csv").read_text().splitlines()[1:]]
         for out in (whole, tmp_path / "two")
     )
-    assert one == pytest.approx(two, rel=1e-4)
-    assert len(one) == 3
+    assert alone == pytest.approx(shared, rel=1e-4)
+    assert len(alone) == 3
     epochs = [(out / "epochs.csv").read_text().splitlines() for out in (whole, tmp_path / "two")]
     assert [line.split(",")[:2] for line in epochs[0]] == [
         line.split(",")[:2] for line in epochs[1]
@@ -128,7 +128,7 @@ def test_two_processes_learn_what_one_does(whole: Path, simulated: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_who_is_killed_goes_on_with_the_same_losses(
+def test_a_killed_run_resumes_with_the_same_losses(
     whole: Path, simulated: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
@@ -149,13 +149,11 @@ def test_who_is_killed_goes_on_with_the_same_losses(
     done = planetcr(*command)
     assert done.returncode == 0, done.stderr
     assert (out / "steps.csv").read_text() == (whole / "steps.csv").read_text()
-    one, other = (load_model(way / "last.safetensors").state_dict() for way in (whole, out))
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    expected, resumed = (load_model(way / "last.safetensors").state_dict() for way in (whole, out))
+    assert all(torch.equal(expected[key], resumed[key]) for key in expected)
 
 
-def test_the_segmenter_is_trained_and_says_how_well_it_sees(
-    simulated: Path, tmp_path: Path
-) -> None:
+def test_the_segmenter_is_trained_and_reports_its_scores(simulated: Path, tmp_path: Path) -> None:
     command = [
         "train", "segmenter", "--data", simulated, "--out", tmp_path / "segmenter", "--epochs", 1,
         "--batch", 2, "--crop", 100, "--model-arg", "encoder=resnet18", "--cache", tmp_path /
@@ -164,9 +162,9 @@ def test_the_segmenter_is_trained_and_says_how_well_it_sees(
     ]  # fmt: skip
     done = invoked(*command)
     assert done.exit_code == 0, done.stderr
-    said = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     card = read_segmenter_card(tmp_path / "segmenter" / "best.safetensors")
-    assert card["scores"]["miou"] == pytest.approx(said["scores"]["miou"])
+    assert card["scores"]["miou"] == pytest.approx(printed["scores"]["miou"])
     assert 0 <= card["scores"]["pixel_accuracy"] <= 1
     assert card["options"]["encoder"] == "resnet18"
     assert len(card["training_fingerprint"]) == len(card["sha256"]) == 64
@@ -177,7 +175,7 @@ def test_the_segmenter_is_trained_and_says_how_well_it_sees(
     assert picture.std() > 0.05
 
 
-def test_a_dry_run_tells_speed_and_hours_and_writes_nothing(
+def test_a_dry_run_reports_speed_and_hours_and_writes_nothing(
     simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -196,14 +194,16 @@ def test_a_dry_run_tells_speed_and_hours_and_writes_nothing(
 
 def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path: Path) -> None:
     shutil.copytree(simulated / "test", tmp_path / "data" / "test")
-    code, said = refused("train", "dsen2_cr", "--data", tmp_path / "data", "--out", tmp_path / "o")
+    code, message = refused(
+        "train", "dsen2_cr", "--data", tmp_path / "data", "--out", tmp_path / "o"
+    )
     assert code == 1
-    assert "expected a split 'train', found only test" in said
+    assert "expected a split 'train', found only test" in message
     assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "reason"),
     [
         (["dsen2_cr", "--crop", "85"], 1, "multiple of 10 pixels up to 300"),
         (["dsen2_cr", "--crop", "310"], 1, "multiple of 10 pixels up to 300"),
@@ -226,54 +226,52 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
         (["dsen2_cr", "--data", "nowhere"], 1, "nowhere: expected a dataset folder"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_sentence(
-    words: list[str], code: int, said: str, simulated: Path, tmp_path: Path
+def test_invalid_options_are_refused_in_one_sentence(
+    words: list[str], code: int, reason: str, simulated: Path, tmp_path: Path
 ) -> None:
     data = [] if "--data" in words else ["--data", simulated]
     batch = [] if "--batch" in words else ["--batch", "2"]
-    found, message = refused("train", *words, *data, *batch, "--out", tmp_path / "out")
-    assert (found, said in message) == (code, True), message
+    exit_code, message = refused("train", *words, *data, *batch, "--out", tmp_path / "out")
+    assert (exit_code, reason in message) == (code, True), message
     assert "Traceback" not in message
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_cuda_that_is_not_there_is_refused(simulated: Path, tmp_path: Path) -> None:
-    code, said = refused(
+def test_missing_cuda_is_refused(simulated: Path, tmp_path: Path) -> None:
+    code, message = refused(
         "train", "dsen2_cr", "--data", simulated, "--out", tmp_path / "o", "--device", "cuda"
     )
     assert code == 1
-    assert "PyTorch finds no such GPU; use --device cpu" in said
+    assert "PyTorch finds no such GPU; use --device cpu" in message
 
 
-def test_a_folder_of_something_else_is_left_alone(simulated: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_left_alone(simulated: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     words = ["train", "dsen2_cr", "--data", simulated, "--batch", 2]
-    code, said = refused(*words, "--out", tmp_path)
+    code, message = refused(*words, "--out", tmp_path)
     assert code == 1
-    assert "expected a new or empty folder" in said
+    assert "expected a new or empty folder" in message
     assert {path.name for path in tmp_path.iterdir()} <= {"thesis.txt", ".lock"}
-    code, said = refused(*words, "--out", tmp_path / "thesis.txt")
+    code, message = refused(*words, "--out", tmp_path / "thesis.txt")
     assert code == 1
-    assert "expected a folder, found a file" in said
+    assert "expected a folder, found a file" in message
 
 
-def test_weights_whose_checkpoint_is_gone_are_not_overwritten(
+def test_weights_without_a_checkpoint_are_not_overwritten(
     whole: Path, simulated: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "tidied"
     shutil.copytree(whole, out)
     (out / "last.ckpt").unlink()
     before = (out / "best.safetensors").read_bytes()
-    code, said = refused("train", "dsen2_cr", "--data", simulated, "--out", out, "--batch", 2)
+    code, message = refused("train", "dsen2_cr", "--data", simulated, "--out", out, "--batch", 2)
     assert code == 1
-    assert "contains weights but no last.ckpt" in said
+    assert "contains weights but no last.ckpt" in message
     assert (out / "best.safetensors").read_bytes() == before
 
 
-def test_a_run_killed_between_its_first_weights_and_its_first_checkpoint_begins_anew(
-    whole: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_before_its_first_checkpoint_starts_again(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     shutil.copytree(whole, out)
     identity = read_checkpoint(out / "last.ckpt")["identity"]
@@ -287,7 +285,7 @@ def test_a_run_killed_between_its_first_weights_and_its_first_checkpoint_begins_
         _expect_ours(out, {**identity, "seed": 5})
 
 
-def test_other_weights_of_the_encoder_are_another_run(simulated: Path, tmp_path: Path) -> None:
+def test_other_encoder_weights_are_another_run(simulated: Path, tmp_path: Path) -> None:
     weights = tmp_path / "encoder.pth"
     words = [
         "train",
@@ -306,13 +304,13 @@ def test_other_weights_of_the_encoder_are_another_run(simulated: Path, tmp_path:
     card = read_segmenter_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["encoder_weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
-    code, said = refused(*words)
+    code, message = refused(*words)
     assert code == 1
-    assert "encoder_weights: " in said
+    assert "encoder_weights: " in message
 
 
 @pytest.mark.slow
-def test_a_folder_that_is_refused_ends_all_processes_with_one_message(
+def test_a_refused_folder_ends_all_processes_with_one_message(
     simulated: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
@@ -327,10 +325,10 @@ def test_a_folder_that_is_refused_ends_all_processes_with_one_message(
 
 def test_a_run_of_another_method_is_not_overwritten(whole: Path, simulated: Path) -> None:
     before = (whole / "last.ckpt").read_bytes()
-    code, said = refused("train", "glf_cr", "--data", simulated, "--out", whole, "--batch", 2)
+    code, message = refused("train", "glf_cr", "--data", simulated, "--out", whole, "--batch", 2)
     assert code == 1
-    assert "last.ckpt: belongs to another run" in said
-    assert "name: align_cr in the checkpoint, glf_cr now" in said
+    assert "last.ckpt: belongs to another run" in message
+    assert "name: align_cr in the checkpoint, glf_cr now" in message
     assert (whole / "last.ckpt").read_bytes() == before
 
 

@@ -103,7 +103,7 @@ def test_a_linear_function_of_sar_is_recovered_within_a_quarter_of_mean_fill_s_e
 
 
 @pytest.mark.parametrize("clear_pixels", [0, 1, 500])
-def test_with_too_little_to_learn_from_it_is_mean_fill(clear_pixels: int) -> None:
+def test_with_too_few_pixels_to_learn_from_it_is_mean_fill(clear_pixels: int) -> None:
     mask = np.ones((300, 300), bool)
     mask.ravel()[:clear_pixels] = False
     scene = make_scene(mask=mask)
@@ -131,7 +131,7 @@ def test_a_mask_that_is_its_own_mirror_image_still_leaves_holes_to_learn_from() 
     assert error_under_cloud(scene, sar_regression(scene)) < 0.006
 
 
-def test_flat_images_give_no_nonsense() -> None:
+def test_flat_images_give_finite_values() -> None:
     scene = make_scene()
     cloudy = np.where(scene.cloud_mask, 0.9, np.full_like(scene.clear, 0.1))
     flat = replace(scene, sar=np.full_like(scene.sar, 0.5), cloudy=cloudy)
@@ -148,7 +148,7 @@ def test_it_beats_mean_fill_where_land_cover_decides_sar_and_reflectance(
     assert regression < 0.95 * without
 
 
-def test_the_sar_image_of_another_place_adds_nothing(fakes: list[Scene]) -> None:
+def test_the_sar_image_of_another_location_adds_nothing(fakes: list[Scene]) -> None:
     elsewhere = [
         replace(scene, sar=other.sar)
         for scene, other in zip(fakes, fakes[1:] + fakes[:1], strict=True)

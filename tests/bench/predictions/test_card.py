@@ -43,13 +43,13 @@ def test_a_card_in_another_encoding_is_reported_as_one(tmp_path: Path) -> None:
         ("= x", "cannot be read as TOML"),
     ],
 )
-def test_a_card_that_says_nonsense_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_card_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "predictions.toml").write_text(text)
     with pytest.raises(PredictionError, match=message):
         read_card(tmp_path)
 
 
-def test_no_folder_is_an_error_and_no_card_is_none(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_and_a_missing_card_is_not(tmp_path: Path) -> None:
     assert read_card(tmp_path) == Card()
     with pytest.raises(PredictionError, match="found no such folder"):
         read_card(tmp_path / "none")

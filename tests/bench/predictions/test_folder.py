@@ -37,9 +37,9 @@ def test_a_file_is_matched_by_its_scene_s_name(
 ) -> None:
     path = tmp_path / place.format(name=scene.name, season=scene.season, aoi=scene.aoi)
     write_tif(path, np.ones((4, 300, 300), np.uint16), (0, 0), 3, None)
-    found = find_predictions(tmp_path, Card(), [scene])
-    assert found.files == {scene: path}
-    assert not found.problems
+    predictions = find_predictions(tmp_path, Card(), [scene])
+    assert predictions.files == {scene: path}
+    assert not predictions.problems
 
 
 def test_every_surplus_file_is_named(tmp_path: Path, scene: SceneFiles) -> None:
@@ -55,9 +55,9 @@ def test_every_surplus_file_is_named(tmp_path: Path, scene: SceneFiles) -> None:
         f"{scene.name}.tif.aux.xml",
     ):
         (tmp_path / name).touch()
-    found = problems_of(tmp_path, [scene])
-    assert len(found) == 3
-    assert all("got a surplus one" in line for line in found)
+    problems = problems_of(tmp_path, [scene])
+    assert len(problems) == 3
+    assert all("got a surplus one" in line for line in problems)
 
 
 def test_litter_beside_predictions_changes_nothing(tmp_path: Path, scene: SceneFiles) -> None:
@@ -75,12 +75,12 @@ def test_predictions_in_linked_folders_are_found_once(tmp_path: Path, scene: Sce
     np.save(tmp_path / "disk" / f"{scene.name}.npy", image())
     for name, target in {"a": "../disk", "b": "../disk", "c": ".", "d": ".."}.items():
         (tmp_path / "preds" / name).symlink_to(target)
-    found = find_predictions(tmp_path / "preds", Card(), [scene])
-    assert not found.problems
-    assert list(found.files) == [scene]
+    predictions = find_predictions(tmp_path / "preds", Card(), [scene])
+    assert not predictions.problems
+    assert list(predictions.files) == [scene]
 
 
-def test_a_link_that_leads_nowhere_is_named_as_one(tmp_path: Path, scene: SceneFiles) -> None:
+def test_a_broken_link_is_named_as_one(tmp_path: Path, scene: SceneFiles) -> None:
     np.save(tmp_path / f"{scene.name}.npy", image())
     (tmp_path / "loop").symlink_to("loop")
     (line,) = problems_of(tmp_path, [scene])
@@ -88,7 +88,7 @@ def test_a_link_that_leads_nowhere_is_named_as_one(tmp_path: Path, scene: SceneF
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "description"),
     [
         ("{}_pred.tif", "'_pred' behind"),
         ("fake_{}.tif", "'fake_' before"),
@@ -97,13 +97,13 @@ def test_a_link_that_leads_nowhere_is_named_as_one(tmp_path: Path, scene: SceneF
     ],
 )
 def test_names_that_share_a_beginning_or_an_end_are_one_line(
-    tmp_path: Path, data: Path, pattern: str, told: str
+    tmp_path: Path, data: Path, pattern: str, description: str
 ) -> None:
     scenes = find_scenes(data, "test")
     for scene in scenes:
         (tmp_path / pattern.format(scene.name)).touch()
     (line,) = problems_of(tmp_path, scenes)
-    assert f"got 6 with {told} the scene's name" in line
+    assert f"got 6 with {description} the scene's name" in line
 
 
 def test_names_that_differ_in_a_number_are_one_line(tmp_path: Path, data: Path) -> None:
@@ -123,7 +123,7 @@ def test_names_in_capitals_are_one_line(tmp_path: Path, data: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [".png", ".npz", ""])
-def test_files_of_an_ending_that_is_not_read_are_one_line(
+def test_files_with_an_unsupported_extension_are_one_line(
     tmp_path: Path, data: Path, end: str
 ) -> None:
     scenes = find_scenes(data, "test")

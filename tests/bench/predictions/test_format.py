@@ -34,10 +34,10 @@ def test_arrays_are_read_in_the_scale_of_their_dtype(
     integer = np.dtype(dtype).kind == "u"
     stored = (stored * (10_000 if integer else 1)).astype(dtype)
     np.save(tmp_path / f"{scene.name}.npy", stored)
-    found = find_predictions(tmp_path, Card(), [scene])
-    assert found.size == size
+    predictions = find_predictions(tmp_path, Card(), [scene])
+    assert predictions.size == size
     read, pixels = read_prediction(
-        found.files[scene], Card(), read_product(scene, "planet_cloudfree")
+        predictions.files[scene], Card(), read_product(scene, "planet_cloudfree")
     )
     assert (pixels == stored).all()
     expected = stored.astype(np.float32) / np.float32(10_000 if integer else 1)
@@ -93,32 +93,32 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_cannot_be_scored_is_one_line_before_anything_is_read(
+def test_unusable_predictions_are_one_line_before_anything_is_read(
     tmp_path: Path, scene: SceneFiles, message: str
 ) -> None:
     REFUSED[message](tmp_path / f"{scene.name}.tif")
-    found = problems_of(tmp_path, [scene])
-    matching = [line for line in found if re.search(message, line)]
-    assert len(matching) == 1, found
+    problems = problems_of(tmp_path, [scene])
+    matching = [line for line in problems if re.search(message, line)]
+    assert len(matching) == 1, problems
     assert scene.name in matching[0]
     assert "\n" not in matching[0]
 
 
 @pytest.mark.parametrize("name", ["{}.NPY", "{}.Npy", "planet_cloudy_{}.NPY"])
-def test_an_array_is_read_whatever_the_capitals_of_its_ending(
+def test_an_array_is_read_whatever_the_case_of_its_extension(
     tmp_path: Path, scene: SceneFiles, name: str
 ) -> None:
     path = tmp_path / name.format(scene.name)
     with path.open("wb") as stream:
         np.save(stream, image())
-    found = find_predictions(tmp_path, Card(), [scene])
-    assert found.files == {scene: path}
+    predictions = find_predictions(tmp_path, Card(), [scene])
+    assert predictions.files == {scene: path}
     read, _ = read_prediction(path, Card(), read_product(scene, "planet_cloudfree"))
     assert (read == image()).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_numbers_are_refused(
+def test_nan_and_infinite_values_are_refused(
     tmp_path: Path, scene: SceneFiles, value: float
 ) -> None:
     stored = image()
@@ -176,33 +176,33 @@ def test_a_georeference_must_be_the_scene_s(
 
 
 @pytest.mark.parametrize("text", ["EPSG:{}+5773", "+proj=utm +zone={zone} +ellps=WGS84 +units=m"])
-def test_the_scene_s_system_in_other_words_is_the_scene_s(
+def test_the_scene_s_system_written_differently_is_accepted(
     tmp_path: Path, scene: SceneFiles, text: str
 ) -> None:
     clear = read_product(scene, "planet_cloudfree")
     code = int(clear.crs.removeprefix("EPSG:"))
     corner = (clear.transform.c, clear.transform.f)
     path = tmp_path / f"{scene.name}.tif"
-    said = text.format(code, zone=code % 100)
-    write_tif(path, np.full((4, 300, 300), 9, "u2"), corner, 3, said)
+    crs = text.format(code, zone=code % 100)
+    write_tif(path, np.full((4, 300, 300), 9, "u2"), corner, 3, crs)
     read_prediction(path, Card(), clear)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("EPSG:{}+5773", "got EPSG:32602"),
         ("+proj=utm +zone={zone} +ellps=bessel", "Unknown based on Bessel 1841 ellipsoid"),
     ],
 )
 def test_another_system_is_named_as_in_the_file(
-    tmp_path: Path, scene: SceneFiles, text: str, told: str
+    tmp_path: Path, scene: SceneFiles, text: str, reason: str
 ) -> None:
     clear = read_product(scene, "planet_cloudfree")
     path = tmp_path / f"{scene.name}.tif"
-    said = text.format(32602, zone=int(clear.crs[-2:]))
-    write_tif(path, np.ones((4, 300, 300), "u2"), (0, 0), 3, said)
-    with pytest.raises(PredictionError, match=told) as refusal:
+    crs = text.format(32602, zone=int(clear.crs[-2:]))
+    write_tif(path, np.ones((4, 300, 300), "u2"), (0, 0), 3, crs)
+    with pytest.raises(PredictionError, match=reason) as refusal:
         read_prediction(path, Card(), clear)
     assert len(refusal.value.message) < len(str(path)) + 200
 
@@ -227,7 +227,7 @@ def test_a_rotated_grid_is_reported_as_one(tmp_path: Path, scene: SceneFiles) ->
         (b"", "cannot be read"),
     ],
 )
-def test_bytes_that_are_no_array_are_one_line(
+def test_bytes_other_than_an_array_are_refused_in_one_line(
     tmp_path: Path, scene: SceneFiles, content: bytes, message: str
 ) -> None:
     (tmp_path / f"{scene.name}.npy").write_bytes(content)
@@ -252,7 +252,7 @@ def test_an_array_that_is_cut_off_is_refused_by_its_size(tmp_path: Path, scene: 
     assert "the file is cut off" in line
 
 
-def test_what_is_written_is_read_back(tmp_path: Path, scene: SceneFiles) -> None:
+def test_a_prediction_is_read_back_as_written(tmp_path: Path, scene: SceneFiles) -> None:
     clear = read_product(scene, "planet_cloudfree")
     path = tmp_path / f"{scene.name}.tif"
     write_prediction(path, image(), clear)

@@ -14,7 +14,7 @@ from planetcr_bench.predictions.folder import find_predictions
 from planetcr_bench.predictions.predict import predict
 
 
-def test_predict_goes_on_beside_files_whose_endings_are_in_capitals(
+def test_predict_resumes_beside_files_with_extensions_in_capitals(
     data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "preds"

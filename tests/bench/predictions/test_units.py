@@ -12,7 +12,7 @@ import pytest
 from conftest import Cli
 from planetcr_bench.api import evaluate
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.patches import FilePatches
 from planetcr_bench.data.reading import read_product, read_scene
@@ -68,7 +68,7 @@ def test_a_folder_too_dark_for_its_scale_is_refused(
 
 
 @pytest.mark.parametrize("dtype", ["u2", "f4"])
-def test_one_black_image_is_no_other_unit(
+def test_one_black_image_is_not_taken_for_another_unit(
     tmp_path: Path, scenes: list[SceneFiles], dtype: str
 ) -> None:
     scale = 1 if dtype == "u2" else 1e-4
@@ -79,7 +79,7 @@ def test_one_black_image_is_no_other_unit(
     expect_units(folder(tmp_path, scenes[:2], image))
 
 
-def test_images_as_dark_as_their_scenes_are_no_other_unit(tmp_path: Path) -> None:
+def test_images_as_dark_as_their_scenes_are_not_taken_for_another_unit(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", test=1)
     (files,) = find_scenes(tmp_path / "data", "test")
     night = np.minimum(dn(files), 200)
@@ -144,14 +144,14 @@ def test_evaluate_says_that_colours_are_swapped_where_scores_are_read(
     folder(tmp_path / "preds", scenes, lambda files: noisy(files)[[2, 1, 0, 3]])
     done = cli("evaluate", "preds", "--data", data, "--workers", 0)
     assert done.returncode == 0, done.stderr
-    told = "red and blue are probably swapped"
-    assert f"warning: preds: {told}" in done.stderr
+    warning = "red and blue are probably swapped"
+    assert f"warning: preds: {warning}" in done.stderr
     run = json.loads((tmp_path / "results/fake/preds/run.json").read_text(encoding="utf-8"))
     ledger = read_ledger(tmp_path / "results/fake/preds/ledger.parquet")
-    assert told in run["notes"][0]
-    assert told in report(ledger, run)
+    assert warning in run["notes"][0]
+    assert warning in report(ledger, run)
     sent = read_sent_run(tmp_path / "results/fake/preds/run.json", ledger.provenance)
-    assert told in sent["notes"][0]
+    assert warning in sent["notes"][0]
 
 
 def test_evaluate_lists_every_prediction_with_holes(
@@ -164,7 +164,7 @@ def test_evaluate_lists_every_prediction_with_holes(
     with pytest.raises(PredictionError) as error:
         evaluate(tmp_path, tmp_path / "results", data=data, name="x", workers=0, quiet=True)
     assert len(error.value.problems) == 3
-    assert all("900 pixels are its own nodata 9" in line for line in error.value.problems)
+    assert all("900 pixels have its nodata value 9" in line for line in error.value.problems)
 
 
 def test_evaluate_refuses_a_cast_folder_before_it_measures(
@@ -179,7 +179,7 @@ def test_evaluate_refuses_a_cast_folder_before_it_measures(
 # --- Datasets ---------------------------------------------------------------------------------
 
 
-def test_nodata_0_of_a_dataset_is_said_whenever_it_is_used(tmp_path: Path) -> None:
+def test_nodata_0_of_a_dataset_is_reported_whenever_it_is_used(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=2)
     scenes = find_scenes(tmp_path, "test")
     pixels = dn(scenes[1])
@@ -201,7 +201,7 @@ def test_a_dataset_in_another_unit_is_refused_by_all_that_read_it(tmp_path: Path
             write_tif(files.path(product), np.maximum(pixels // 100, 1), (0, 0), 3, None)
     with pytest.raises(DatasetError, match="looks like percent or bytes"):
         fingerprint_of(scenes, workers=0)
-    assert any("percent or bytes" in line for line in audit(tmp_path, workers=0).problems)
+    assert any("percent or bytes" in line for line in check_dataset(tmp_path, workers=0).problems)
 
 
 @pytest.mark.parametrize("command", ["evaluate preds", "predict mean-fill", "check"])
@@ -230,27 +230,27 @@ def invert(files: SceneFiles) -> None:
 def test_inverted_masks_are_reported(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=5)
     scenes = find_scenes(tmp_path, "test")
-    sound = audit(tmp_path, workers=0)
+    sound = check_dataset(tmp_path, workers=0)
     assert sound.ok
     assert not any("look inverted" in line for line in sound.warnings)
     for files in scenes[1:3]:
         invert(files)
-    some = audit(tmp_path, workers=0)
+    some = check_dataset(tmp_path, workers=0)
     assert some.ok
     (line,) = [line for line in some.warnings if "look inverted" in line]
     assert "(2)" in line
     for files in scenes[3:]:
         invert(files)
-    assert any("look inverted" in line for line in audit(tmp_path, workers=0).problems)
+    assert any("look inverted" in line for line in check_dataset(tmp_path, workers=0).problems)
 
 
-def test_radar_bands_that_look_swapped_or_bordered_are_worth_a_word(tmp_path: Path) -> None:
+def test_radar_bands_that_look_swapped_or_bordered_are_a_warning(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=1)
     (files,) = find_scenes(tmp_path, "test")
     pixels = read_product(files, "S1").pixels[::-1].copy()
     pixels[:, :3] = 0
     write_tif(files.path("S1"), pixels, (0, 0), 10, None)
-    warnings = audit(tmp_path, workers=0).warnings
+    warnings = check_dataset(tmp_path, workers=0).warnings
     assert any("VH brighter than VV" in line for line in warnings)
     assert any("0 dB in both bands" in line and "(270 pixels)" in line for line in warnings)
 

@@ -57,7 +57,7 @@ def test_full_is_one_ratio_of_all_sums() -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
-def test_class_figures_pool_as_asked(protocol) -> None:
+def test_class_figures_are_averaged_as_requested(protocol) -> None:
     frame = make_ledger().frame
     rows = rows_of(frame, protocol=protocol.name, land_cover="water")
     pixels = rows["absolute_error"].sum() / rows["values"].sum()
@@ -95,7 +95,7 @@ def test_a_perfect_match_is_100_in_official_and_infinite_in_full() -> None:
     assert summary(ledger)["protocols"]["full"]["overall"]["psnr"] == "inf"
 
 
-def test_an_absent_class_is_a_hole_not_a_zero() -> None:
+def test_an_absent_class_is_nan_and_not_zero() -> None:
     whole = make_ledger()
     ledger = Ledger(whole.frame[whole.frame["land_cover"] != "urban"], whole.provenance)
     table = table2([ledger], FULL)
@@ -105,7 +105,7 @@ def test_an_absent_class_is_a_hole_not_a_zero() -> None:
     assert urban == {"mae": None, "sam_deg": None, "pixels": 0}
 
 
-def test_bins_and_regions_keep_their_order_and_their_holes() -> None:
+def test_bins_and_regions_keep_their_order_and_empty_ones() -> None:
     ledger = make_ledger(scenes=2)
     bins = cover_scores([ledger], OFFICIAL)
     measured = bins[bins["kind"] == "measured"]
@@ -115,7 +115,7 @@ def test_bins_and_regions_keep_their_order_and_their_holes() -> None:
     assert region_scores([ledger], FULL)["region"].tolist() == ["cloud", "edge", "clear"] * 2
 
 
-def test_both_poolings_of_the_overall_figures_are_at_hand() -> None:
+def test_the_overall_figures_are_available_in_both_averages() -> None:
     ledger = make_ledger()
     pixels, scenes = (
         overall_scores([ledger], FULL, pool).iloc[1] for pool in ("pixels", "scene-mean")
@@ -123,7 +123,7 @@ def test_both_poolings_of_the_overall_figures_are_at_hand() -> None:
     assert pixels["psnr"] < scenes["psnr"]
 
 
-def test_summary_is_plain_json_of_the_agreed_form() -> None:
+def test_summary_is_json_of_the_documented_form() -> None:
     result = json.loads(json.dumps(summary(make_ledger()), allow_nan=False))
     assert list(result) == [
         "name", "track", "complete", "input_window", "expected_scenes", "scenes", "aois",
@@ -144,7 +144,7 @@ def test_summary_is_plain_json_of_the_agreed_form() -> None:
         assert list(scores["by_region"]) == ["cloud", "edge", "clear"]
 
 
-def test_what_was_not_measured_is_null() -> None:
+def test_unmeasured_values_are_null() -> None:
     ledger = make_ledger(protocols=("official",))
     full = summary(ledger)["protocols"]["full"]
     assert set(full["overall"].values()) == {None}
@@ -198,7 +198,7 @@ def test_another_seed_or_size_is_another_dataset(facts: dict) -> None:
         check_comparable(runs)
 
 
-def test_one_name_does_not_make_other_pixels_the_same_simulation() -> None:
+def test_the_same_name_does_not_make_other_pixels_the_same_simulation() -> None:
     """The error of the untouched input tells: rounding cannot change it by a hundredth."""
     facts = {"simulation": "sim-v1 standard, seed 0, size tiny"}
     other = make_ledger("b", seed=7, fingerprint="0" * 64, **facts)

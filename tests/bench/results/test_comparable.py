@@ -60,7 +60,7 @@ def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("facts", "reason"),
     [
         ({"track": "unnamed"}, "expected track 'planet-cr', got 'unnamed'"),
         ({"track": "sim-v1"}, "expected track 'planet-cr', got 'sim-v1'"),
@@ -71,11 +71,11 @@ def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_published_rows_stand_beside_the_whole_test_split_of_planet_cr_alone(
-    said: dict[str, object], reason: str, tmp_path: Path
+    facts: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
     whole = as_planet_cr(make_ledger("whole", scenes=2, segmenters=(SEGMENTER,)))
     refuse_published([whole])
-    other = as_planet_cr(make_ledger("other", scenes=2, segmenters=(SEGMENTER,)), **said)
+    other = as_planet_cr(make_ledger("other", scenes=2, segmenters=(SEGMENTER,)), **facts)
     ways: list[Callable[[list[Ledger]], object]] = [
         refuse_published,
         lambda runs: table2_tables(runs, OFFICIAL, published=True),
@@ -173,17 +173,19 @@ def test_runs_of_several_inputs_are_marked_and_of_one_are_not() -> None:
 
 
 def test_every_table_says_what_the_networks_saw() -> None:
-    one = [
+    same_window = [
         make_ledger(name, scenes=6, seed=seed, segmenters=(SEGMENTER,), input_window="160")
         for seed, name in enumerate("ac")
     ]
-    for table in tables_of(one):
+    for table in tables_of(same_window):
         assert any(note.startswith("Input window: 160 (") for note in table.notes), table.title
-    two = [one[0], make_ledger("b", scenes=6, segmenters=(SEGMENTER,), seed=1)]
-    for table in table2_tables(two, OFFICIAL) + table3_tables(two, OFFICIAL, details=True):
+    two_windows = [same_window[0], make_ledger("b", scenes=6, segmenters=(SEGMENTER,), seed=1)]
+    for table in table2_tables(two_windows, OFFICIAL) + table3_tables(
+        two_windows, OFFICIAL, details=True
+    ):
         (note,) = [note for note in table.notes if note.startswith("Input windows differ")]
         assert "160 × 160 alone): a; unknown (" in note
-    (marked_note,) = {table.notes[-1] for table in table2_tables(marked(two), OFFICIAL)}
+    (marked_note,) = {table.notes[-1] for table in table2_tables(marked(two_windows), OFFICIAL)}
     assert "160 × 160 alone); unknown (" in marked_note
 
 
@@ -255,7 +257,7 @@ def test_a_ledger_carries_what_the_card_says_and_never_guesses_by_size(
     assert json.loads((out / "run.json").read_text())["input_window"] == tag
 
 
-def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path: Path) -> None:
+def test_a_contradictory_card_is_refused(preds: Path, data: Path, tmp_path: Path) -> None:
     card = preds / "predictions.toml"
     assert read_card(preds).window == "whole"  # predict always says it
     text = card.read_text()
@@ -269,7 +271,7 @@ def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("facts", "reason"),
     [
         ({}, None),  # ledgers of earlier versions
         ({"input_window": "whole"}, None),
@@ -279,11 +281,11 @@ def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path
         ({"input_window": None}, "input_window: expected '160', 'whole' or 'unknown', got None"),
     ],
 )
-def test_a_ledger_that_was_sent_may_say_what_can_be_true(
-    said: dict[str, object], reason: str | None
+def test_a_submitted_ledger_may_state_any_consistent_input_window(
+    facts: dict[str, object], reason: str | None
 ) -> None:
     honest = make_ledger(simulation=None, optical_thickness=False, track="mine").provenance
-    lines = record_errors({**honest, **said}, SentRecord)
+    lines = record_errors({**honest, **facts}, SentRecord)
     assert len(lines) == (reason is not None)
     assert all(line.startswith(str(reason)) for line in lines)
 

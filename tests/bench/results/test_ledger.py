@@ -48,7 +48,7 @@ def test_every_column_says_what_it_means() -> None:
     assert make_scene_sums(0).sums["full"].shape == (GROUPS, len(SUMS))
 
 
-def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
+def test_anything_but_a_ledger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="found none"):
         read_ledger(tmp_path)
     (tmp_path / "ledger.parquet").write_bytes(b"no parquet")
@@ -68,7 +68,7 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
         read_ledger(tmp_path / "a.parquet")
 
 
-def test_the_documentation_says_what_the_code_says() -> None:
+def test_the_documented_columns_are_those_of_the_code() -> None:
     text = (ROOT / "docs" / "metrics-and-ledger.md").read_text()
     for each, column in {**COLUMNS, **FLOOR_SUMS, **FURTHER_SUMS}.items():
         band = next((band for band in OPTICAL_BANDS if each.endswith(f"_{band}")), "no band")

@@ -22,7 +22,7 @@ BREAKAGES = {
     "longitude": lambda frame: frame.assign(longitude=200.0),
     "both or none": lambda frame: frame.assign(latitude=float("nan")),
     "worse pixels": lambda frame: frame.assign(worse_pixels=frame["pixels"] + 1),
-    "none exceeds the other two": lambda frame: frame.assign(
+    "the triangle inequality": lambda frame: frame.assign(
         absolute_error=frame["prediction_cloudy"] + 1.1 * frame["cloudy_clear"]
     ),
     "at least one row": lambda frame: frame.iloc[:0],
@@ -30,7 +30,7 @@ BREAKAGES = {
 
 
 @pytest.mark.parametrize("rule", BREAKAGES)
-def test_rows_that_no_measurement_can_have_written_are_refused(rule: str) -> None:
+def test_impossible_rows_are_refused(rule: str) -> None:
     with pytest.raises(LedgerError, match=rule) as refusal:
         check_rows(BREAKAGES[rule](make_ledger().frame), "some/ledger.parquet")
     assert "some/ledger.parquet" in str(refusal.value)

@@ -28,11 +28,14 @@ def test_neighbouring_windows_share_their_land() -> None:
     fields = fields_on(place, WHOLE)
     levels = levels_of(place, fields)
     both = [fields_on(place, Grid(600, left, 300, 320)) for left in (580, 880)]
-    left, right = (kinds_on(place, one, levels) for one in both)
+    left, right = (kinds_on(place, fields, levels) for fields in both)
     for name in ("open_land", "forest", "town", "water"):
         assert_array_equal(getattr(left, name)[:, 300:], getattr(right, name)[:, :20])
     assert_allclose(both[0].parcels.edge[:, 300:], both[1].parcels.edge[:, :20], atol=1e-3)
-    names = [np.stack([one.parcels.column, one.parcels.row])[:, one.parcels.label] for one in both]
+    names = [
+        np.stack([fields.parcels.column, fields.parcels.row])[:, fields.parcels.label]
+        for fields in both
+    ]
     assert_array_equal(names[0][:, :, 300:], names[1][:, :, :20])
 
 

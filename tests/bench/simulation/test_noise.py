@@ -103,7 +103,7 @@ def test_draws_follow_their_weights() -> None:
     assert_allclose([numbers.mean(), numbers.std()], [5, 2], atol=0.1)
 
 
-def test_things_with_other_names_have_other_numbers() -> None:
+def test_other_names_give_other_random_numbers() -> None:
     first, second = np.arange(200), np.zeros(200, np.int64)
     numbers = uniforms(9, first, second, 8)
     assert np.unique(numbers).size > 1590

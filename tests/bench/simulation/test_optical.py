@@ -28,10 +28,10 @@ from planetcr_bench.simulation.survey import survey_of
 def surface() -> Surface:
     """Any patch, with a ground of one reflectance per band."""
     survey = survey_of(Place(0, 1))
-    found = surface_of(survey, 30)
-    flat = np.empty_like(found.reflectance)
+    surface = surface_of(survey, 30)
+    flat = np.empty_like(surface.reflectance)
     flat[:] = np.array((0.05, 0.08, 0.10, 0.30))[:, None, None]
-    return replace(found, reflectance=flat)
+    return replace(surface, reflectance=flat)
 
 
 def layer(thickness: float = 0, haze: float = 0, sunlight: float = 1) -> Clouds:
@@ -156,7 +156,7 @@ def test_the_shadow_is_the_cloud_displaced_from_the_sun() -> None:
     assert clouds.sunlight.max() <= 1
 
 
-def test_another_sky_leaves_the_clear_image_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_clouds_leave_the_clear_image_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     survey = survey_of(Place(0, 2))
     before = clear_image(surface_of(survey, 40))
     monkeypatch.setattr(optical, "cloud_thickness", lambda *_, **__: 1 / 0)

@@ -19,7 +19,7 @@ def test_every_sixteen_aois_have_every_landscape_and_season() -> None:
     for first in (0, 320, 660, 740):
         some = ALL[first : first + 16]
         landscapes = Counter(place.landscape_name for place in some)
-        assert landscapes == {name: one.cards for name, one in LANDSCAPES.items()}
+        assert landscapes == {name: landscape.cards for name, landscape in LANDSCAPES.items()}
         assert Counter(place.season for place in some) == dict.fromkeys(SEASONS, 4)
 
 

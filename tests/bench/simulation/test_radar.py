@@ -19,18 +19,18 @@ from planetcr_bench.simulation.survey import survey_of
 
 def bare_of_objects(preset: str = "standard", number: int = 4) -> Surface:
     """A patch of one material, flat and without trees or towns."""
-    found = surface_of(survey_of(Place(0, number, preset)), 40)
-    nothing = np.zeros(found.grid.shape, bool)
+    surface = surface_of(survey_of(Place(0, number, preset)), 40)
+    nothing = np.zeros(surface.grid.shape, bool)
     fields = replace(
-        found.fields,
-        moisture=0 * found.fields.moisture,
-        mosaic=0 * found.fields.mosaic,
-        elevation=0 * found.fields.elevation,
+        surface.fields,
+        moisture=0 * surface.fields.moisture,
+        mosaic=0 * surface.fields.mosaic,
+        elevation=0 * surface.fields.elevation,
     )
-    objects = replace(found.objects, crowns=nothing, woods=nothing, water=nothing, town=None)
+    objects = replace(surface.objects, crowns=nothing, woods=nothing, water=nothing, town=None)
     return replace(
-        found, fields=fields, objects=objects,
-        ground=np.full(found.grid.shape, SHRUB, np.intp), vigour=0 * found.vigour,
+        surface, fields=fields, objects=objects,
+        ground=np.full(surface.grid.shape, SHRUB, np.intp), vigour=0 * surface.vigour,
     )  # fmt: skip
 
 

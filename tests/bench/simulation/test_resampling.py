@@ -35,7 +35,7 @@ def test_linear_interpolation_is_that_of_scipy() -> None:
     assert_allclose(got, expected, atol=1e-5)
 
 
-def test_a_gaussian_reads_a_ramp_at_its_own_place() -> None:
+def test_a_gaussian_keeps_the_values_of_a_ramp() -> None:
     ramp = np.tile(np.arange(50, dtype=np.float32) + 0.5, (60, 1))  # value = position
     got = resample(ramp, gaussian(6, 60, 5, 12, 2), gaussian(6, 50, 3.3, 12.7, 2))
     assert_allclose(got[0], 12.7 + (np.arange(6) + 0.5) * 3.3, atol=2e-3)

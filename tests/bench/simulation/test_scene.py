@@ -77,15 +77,15 @@ def test_a_quartet_is_the_same_in_another_process_with_another_number_of_threads
         "parts = (q.clear, q.cloudy, q.sar, q.land_cover, q.cloud_mask)\n"
         "print(hashlib.sha256(b''.join(a.tobytes() for a in parts)).hexdigest())\n"
     )
-    found = set()
+    outputs = set()
     for threads in ("1", "4"):
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True,
             env={**os.environ, **dict.fromkeys(names, threads)}, cwd=Path.cwd(),
         )  # fmt: skip
-        found.add(done.stdout)
-    assert len(found) == 1
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
 
 
 def test_patches_that_touch_continue_each_other() -> None:
@@ -126,7 +126,7 @@ def test_the_preset_changes_sar_and_nothing_else() -> None:
     assert not np.array_equal(standard.sar, off.sar)
 
 
-def test_another_sky_changes_neither_clear_image_nor_sar_nor_land_cover(
+def test_other_clouds_change_neither_clear_image_nor_sar_nor_land_cover(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = first(666)

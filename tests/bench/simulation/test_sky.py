@@ -31,7 +31,7 @@ def test_reflection_follows_two_streams() -> None:
 
 
 @pytest.mark.parametrize("family", CLOUDS)
-def test_every_kind_of_cloud_leaves_clear_and_closed_parts(family: str) -> None:
+def test_every_kind_of_cloud_leaves_clear_and_overcast_parts(family: str) -> None:
     place = place_with(family)
     cloudy = cloud_thickness(place, WHOLE) > 0
     windows = cloudy[:432, :432].reshape(12, 36, 12, 36).mean((1, 3))

@@ -79,13 +79,13 @@ def test_a_mask_moves_by_whole_pixels() -> None:
 def test_shade_falls_on_the_side_away_from_the_sun() -> None:
     place = next(p for p in (Place(0, n) for n in range(1, 60)) if p.site.to_sun[1] > 0.9)
     flat = surface_of(survey_of(place), 40)
-    one, nothing = np.zeros(flat.grid.shape, bool), np.zeros(flat.grid.shape, bool)
-    one[100:104, 100:104] = True
-    objects = replace(flat.objects, crowns=one, woods=nothing, water=nothing, town=None)
+    mask, nothing = np.zeros(flat.grid.shape, bool), np.zeros(flat.grid.shape, bool)
+    mask[100:104, 100:104] = True
+    objects = replace(flat.objects, crowns=mask, woods=nothing, water=nothing, town=None)
     light = _shadows(place, objects)
     assert light[100:104, 99].min() == pytest.approx(0.8)  # the sun stands in the east, right
     assert light[100:104, 104].max() == 1
-    town = Town(nothing, one, np.zeros(one.shape, np.intp), 0.0)
+    town = Town(nothing, mask, np.zeros(mask.shape, np.intp), 0.0)
     light = _shadows(place, replace(objects, crowns=nothing, town=town))
     assert light[100:104, 99].min() == pytest.approx(0.62)
     assert light[100:104, 104].max() == 1

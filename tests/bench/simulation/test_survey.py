@@ -30,7 +30,7 @@ def test_aois_begin_with_different_bins_so_that_few_patches_are_even_too() -> No
     assert sorted(first) == sorted(COVER_BINS)
 
 
-def test_a_bin_that_an_aoi_lacks_is_made_up_by_the_others() -> None:
+def test_a_bin_that_an_aoi_lacks_is_filled_by_the_others() -> None:
     covers = np.full(144, 0.1)
     covers[:3] = 0.9
     order = _order(covers, np.full((144, 6), 1 / 6), Place(0, 1))

@@ -14,7 +14,7 @@ import rasterio
 
 from conftest import Cli
 from planetcr_bench.constants import COVER_BINS, PRODUCTS
-from planetcr_bench.data.integrity import audit
+from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.metadata import Simulation
 from planetcr_bench.data.reading import read_product
@@ -40,8 +40,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_audit_finds_nothing_wrong_and_every_bin_filled(simulated: Path) -> None:
-    report = audit(simulated, workers=0)
+def test_the_check_finds_nothing_wrong_and_every_bin_filled(simulated: Path) -> None:
+    report = check_dataset(simulated, workers=0)
     assert report.ok, report.problems
     assert report.warnings == []
     assert (report.splits["test"].scenes, report.splits["train"].scenes) == (10, 4)
@@ -76,7 +76,7 @@ def test_patches_of_an_aoi_lie_where_their_numbers_say(simulated: Path) -> None:
         corners.setdefault(files.aoi, set()).add(
             (transform.c - 900 * column, transform.f + 900 * row)
         )
-    assert all(len(found) == 1 for found in corners.values())
+    assert all(len(names) == 1 for names in corners.values())
 
 
 def test_lists_are_the_authors(simulated: Path) -> None:
@@ -91,7 +91,7 @@ def test_workers_do_not_change_a_byte(simulated: Path, tmp_path: Path) -> None:
     assert snapshot(tmp_path / "two") == snapshot(simulated)
 
 
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(own: Path) -> None:
+def test_an_interrupted_run_resumes_and_ends_with_the_same_bytes(own: Path) -> None:
     whole = snapshot(own)
     files = find_scenes(own, "test")
     files[0].path("cloudmask").unlink()
@@ -111,15 +111,15 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(own: Path) -> N
     assert files[2].path("S1").stat().st_mtime_ns == before  # what was there was left alone
 
 
-def test_an_unfinished_dataset_is_named_by_the_audit(own: Path) -> None:
+def test_the_check_names_an_unfinished_dataset(own: Path) -> None:
     files = find_scenes(own, "train")[0]
     for product in PRODUCTS:
         files.path(product).unlink()
-    report = audit(own, workers=0)
+    report = check_dataset(own, workers=0)
     assert any("expected 4 scenes by dataset.toml, found 3" in line for line in report.problems)
 
 
-def test_a_smaller_dataset_is_a_part_of_a_larger_one(own: Path) -> None:
+def test_a_smaller_dataset_is_a_subset_of_a_larger_one(own: Path) -> None:
     small = snapshot(own)
     simulate(own, size="tiny", train=7, workers=0, quiet=True)
     large = snapshot(own)
@@ -138,8 +138,8 @@ def of_size(size: str, test: int, train: int) -> Simulation:
 
 def test_sizes_nest() -> None:
     def scenes(size: str) -> set[tuple[int, int]]:
-        one = SIZES[size]
-        jobs = jobs_of(of_size(size, one.test_scenes, one.train_scenes))
+        counts = SIZES[size]
+        jobs = jobs_of(of_size(size, counts.test_scenes, counts.train_scenes))
         return {(job.place.number, rank) for job in jobs for rank in range(job.scenes)}
 
     tiny, demo, full = map(scenes, SIZES)
@@ -151,7 +151,7 @@ def test_sizes_nest() -> None:
     assert max(job.scenes for job in most) <= 144
 
 
-def test_a_folder_that_is_not_its_own_is_refused_and_left_alone(own: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_left_alone(own: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"seed 0, size tiny, expected .*seed 1"):
         simulate(own, size="tiny", seed=1, quiet=True)
     with pytest.raises(DatasetError, match=r"expected .*misaligned"):
@@ -170,7 +170,7 @@ def test_a_folder_that_is_not_its_own_is_refused_and_left_alone(own: Path, tmp_p
         simulate(other / "thesis.tex", size="tiny", quiet=True)
 
 
-def test_senseless_settings_are_refused(tmp_path: Path) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path) -> None:
     for settings, words in (
         ({"size": "huge"}, "tiny or demo or full"),
         ({"preset": "easy"}, "standard or misaligned"),
@@ -212,11 +212,11 @@ def test_a_full_disk_leaves_no_half_written_file(simulated: Path, tmp_path: Path
     assert snapshot(tmp_path / "sim") == snapshot(simulated)
 
 
-def test_the_truth_lies_elsewhere_and_is_whole(own: Path, tmp_path: Path) -> None:
+def test_the_truth_is_complete_and_outside_the_dataset(own: Path, tmp_path: Path) -> None:
     simulate(own, size="tiny", truth=tmp_path / "truth", workers=0, quiet=True)
     scenes = [files for split in ("test", "train") for files in find_scenes(own, split)]
-    found = sorted(path.stem for path in (tmp_path / "truth").glob("*.npz"))
-    assert found == sorted(files.name for files in scenes)
+    stems = sorted(path.stem for path in (tmp_path / "truth").glob("*.npz"))
+    assert stems == sorted(files.name for files in scenes)
     files = scenes[0]
     expected = truth_of(Place(0, files.aoi_number), files.patch)
     with np.load(tmp_path / "truth" / f"{files.name}.npz") as stored:
@@ -237,7 +237,7 @@ def test_other_presets_and_seeds_are_other_tracks(tmp_path: Path) -> None:
     assert read_track(tmp_path / "a") == "sim-v1-tiny-misaligned-seed3"
     assert simulated_identity(tmp_path / "a", "test") == "sim-v1 misaligned, seed 3, size tiny"
     assert not (tmp_path / "a" / "train").exists()
-    assert audit(tmp_path / "a", workers=0).ok
+    assert check_dataset(tmp_path / "a", workers=0).ok
 
 
 def test_the_command_line(cli: Cli, own: Path, tmp_path: Path) -> None:

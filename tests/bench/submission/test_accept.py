@@ -171,7 +171,7 @@ def test_a_status_does_not_outlive_its_ledger(
     evaluate(tmp_path / "other", tmp_path / "board", **options)
     entries, (problem,) = read_entries(tmp_path / "board")
     assert not entries
-    assert "it is of another one; accept the entry again, or delete this file" in problem
+    assert "got that of another one; accept the entry again, or delete this file" in problem
     (out / "status.json").unlink()
     assert read_entries(tmp_path / "board")[0][0].status == "claimed"
 

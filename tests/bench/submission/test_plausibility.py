@@ -148,7 +148,7 @@ def test_the_scenes_that_are_tampered_with_are_honest(ledger: Ledger, segmented:
     assert ledger_errors(ledger) == ledger_errors(segmented) == []
 
 
-ERRORS = "distances between prediction, cloudy and clear that none exceeds the other two"
+ERRORS = "distances between prediction, cloudy and clear that satisfy the triangle inequality"
 WORDS = "known protocols, classes, regions and thickness"
 LEAST = "sums of at least zero, save ssim"
 VALUES = "pixels in every row, and 4 values for each"
@@ -365,7 +365,7 @@ def test_a_segmenter_that_read_more_pixels_or_another_clear_image_is_named(
     segmented: Ledger,
 ) -> None:
     first, second, *_ = prediction = read_counts(segmented, "prediction")
-    rule = ["expected one reading of every pixel by each segmenter"]
+    rule = ["expected one predicted class for every pixel by each segmenter"]
     assert ledger_errors(tampered(segmented, FULL, **{first: plus(1)})) == rule
     assert ledger_errors(tampered(segmented, FULL, **{first: -1, second: plus(1)})) == rule
     moved = {prediction[0]: plus(-1), prediction[6]: plus(1)}  # to another class of the clear image

@@ -9,7 +9,7 @@ from planetcr_bench.errors import BenchError
 from planetcr_bench.utils.devices import choose_device
 
 
-def test_devices_that_are_not_there_are_refused() -> None:
+def test_missing_devices_are_refused() -> None:
     assert choose_device("cpu") == "cpu"
     with pytest.raises(BenchError, match="expected auto, cpu, cuda"):
         choose_device("tpu")

@@ -29,14 +29,14 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("write", [atomic_write, write_shared, cache_write])
-def test_a_file_is_written_whole_and_nothing_else(tmp_path: Path, write: object) -> None:
+def test_a_file_is_written_completely_and_nothing_else(tmp_path: Path, write: object) -> None:
     for content in (b"one", b"two"):
         write(tmp_path / "file.tif", content)
         assert (tmp_path / "file.tif").read_bytes() == content
         assert names(tmp_path) == ["file.tif"]
 
 
-def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "file" / "inside").mkdir(parents=True)
     for write in (atomic_write, write_shared):
         with pytest.raises(OSError, match="file"):
@@ -45,7 +45,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-def test_what_a_killed_process_began_is_swept_and_what_a_living_one_writes_is_not(
+def test_files_of_killed_processes_are_removed_and_those_of_running_ones_are_not(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "deep" / "er"
@@ -67,7 +67,7 @@ def test_what_a_killed_process_began_is_swept_and_what_a_living_one_writes_is_no
     assert names(folder) == []
 
 
-def test_only_what_was_begun_is_swept(tmp_path: Path) -> None:
+def test_only_unfinished_files_are_removed(tmp_path: Path) -> None:
     kept = [".lock", ".file.partial", "file.1234.partial", ".file.1234", ".file.thesis.partial"]
     for name in kept:
         (tmp_path / name).write_text("mine")
@@ -80,7 +80,7 @@ def test_only_what_was_begun_is_swept(tmp_path: Path) -> None:
     assert {*kept, ".folder.1.partial", ".link.1.partial"} <= set(names(tmp_path))
 
 
-def test_the_cache_is_swept_once(tmp_path: Path) -> None:
+def test_the_cache_is_cleaned_once(tmp_path: Path) -> None:
     (tmp_path / ".a.json.12345678.partial").write_text("begun")
     cache_write(tmp_path / "b.json", b"{}")
     assert names(tmp_path) == ["b.json"]

@@ -25,7 +25,7 @@ from planetcr_bench.utils.folders import (
         "a.tif.msk", "a.tif.msk.ovr", "a.tab", "a.qml",
     ],
 )  # fmt: skip
-def test_what_systems_and_gis_software_leave_is_litter(name: str) -> None:
+def test_files_of_operating_systems_and_gis_software_are_litter(name: str) -> None:
     assert is_litter(name)
     assert lies_beside(name)
 
@@ -47,9 +47,9 @@ def test_linked_folders_are_walked_once_and_links_upwards_not_at_all(tmp_path: P
         "two": elsewhere, "three": elsewhere / "deep",
     }.items():  # fmt: skip
         (inside / name).symlink_to(target)
-    found = image_files(inside)
-    assert len(found) == 3
-    assert {path.resolve() for path in found} == {
+    images = image_files(inside)
+    assert len(images) == 3
+    assert {path.resolve() for path in images} == {
         inside / "1.tif", inside / "a" / "2.tif", elsewhere / "deep" / "3.tif",
     }  # fmt: skip
     assert [leads_up(inside / name) for name in ("itself", "parent", "one", "a")] == [
@@ -57,7 +57,7 @@ def test_linked_folders_are_walked_once_and_links_upwards_not_at_all(tmp_path: P
     ]  # fmt: skip
 
 
-def test_a_link_that_leads_to_itself_is_a_file_that_its_reader_names(tmp_path: Path) -> None:
+def test_a_link_to_itself_is_left_to_its_reader(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     assert image_files(tmp_path) == [tmp_path / "loop"]
     assert not leads_up(tmp_path / "loop")
@@ -77,20 +77,20 @@ def test_a_folder_named_like_an_image_is_left_to_its_reader(tmp_path: Path) -> N
     assert image_files(tmp_path) == [tmp_path / "1.tif"]
 
 
-def test_a_folder_that_is_gone_is_an_error_of_the_caller_s_class(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_of_the_caller_s_class(tmp_path: Path) -> None:
     with pytest.raises(PredictionError, match="cannot be read"):
         image_files(tmp_path / "none", error=PredictionError)
 
 
 @pytest.mark.parametrize("name", ["a.TIF", "a.Tif", "a.tiff", "a.TIFF", "a.TiFf"])
-def test_an_ending_is_found_in_any_capitals(tmp_path: Path, name: str) -> None:
+def test_an_extension_is_found_in_any_case(tmp_path: Path, name: str) -> None:
     assert other_spelling(tmp_path / "a.tif") is None
     (tmp_path / name).touch()
     assert other_spelling(tmp_path / "a.tif") == tmp_path / name
     assert other_spelling(tmp_path / "a.npy") is None
 
 
-def test_links_that_lead_to_each_other_lead_up_in_the_end(tmp_path: Path) -> None:
+def test_links_to_each_other_count_as_links_upwards(tmp_path: Path) -> None:
     for name, other in (("a", "b"), ("b", "a")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "link").symlink_to(tmp_path / other)

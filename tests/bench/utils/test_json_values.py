@@ -41,7 +41,7 @@ from planetcr_bench.utils.json_values import from_json_value, to_json_value
         ({"a": [math.nan, (math.inf,)]}, {"a": [None, ["inf"]]}),
     ],
 )
-def test_a_value_is_written_so_that_it_can_be_told_from_others(value: object, written) -> None:
+def test_distinct_values_are_written_distinctly(value: object, written) -> None:
     assert to_json_value(value) == written
     assert type(to_json_value(value)) is type(written)
     json.dumps(to_json_value(value), allow_nan=False)

@@ -18,7 +18,7 @@ from planetcr_bench.errors import BenchError
 from planetcr_bench.utils import parallel
 
 
-def test_workers_do_not_hear_of_ctrl_c_from_their_first_moment_on() -> None:
+def test_workers_ignore_ctrl_c_from_the_start() -> None:
     code = (
         "from planetcr_bench.utils.parallel import run_ordered\nfrom parallel_work import blocked\n"
         "print(*run_ordered(blocked, range(2), workers=1))"
@@ -43,7 +43,7 @@ def test_no_worker_outlives_an_error() -> None:
 @pytest.mark.parametrize(
     "problem", [OSError(errno.ENOSPC, "No space left on device"), EOFError(), ImportError("sem")]
 )
-def test_where_workers_cannot_start_it_is_one_line(
+def test_workers_that_cannot_start_are_reported_in_one_line(
     problem: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

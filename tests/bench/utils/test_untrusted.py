@@ -99,7 +99,7 @@ READERS = [read_bytes, read_text, read_toml, read_json, read_npy, npy_header]
 
 
 @pytest.mark.parametrize("make", NO_FILES)
-def test_what_is_no_regular_file_is_refused_at_once(
+def test_anything_but_a_regular_file_is_refused_at_once(
     make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # names of sockets are short
@@ -111,7 +111,7 @@ def test_what_is_no_regular_file_is_refused_at_once(
     refusal(check_regular, Path("file"), 10)
 
 
-def test_a_file_that_is_not_there_and_a_name_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_missing_files_and_impossible_names_are_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(read_bytes, tmp_path / "none")
     refusal(read_bytes, tmp_path / "none\0")
     refusal(read_bytes, tmp_path / ("x" * 300))
@@ -132,7 +132,7 @@ def test_a_file_is_read_up_to_its_last_byte_and_not_further(tmp_path: Path) -> N
     assert "expected at most 7 bytes, got 8" in refusal(check_regular, path, 7)
 
 
-def test_a_file_that_says_it_is_empty_is_not_read_without_end() -> None:
+def test_a_file_that_claims_to_be_empty_is_not_read_without_end() -> None:
     path = "/proc/self/maps"  # a regular file of no size, as its system says
     if not Path(path).exists():
         pytest.skip("no /proc here")
@@ -155,7 +155,7 @@ def test_a_file_swapped_for_a_pipe_after_it_was_looked_at_does_not_block(
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le bom", "utf-16-be bom"]
 )
-def test_text_is_read_in_every_encoding_that_says_what_it_is(encoding: str) -> None:
+def test_text_is_read_in_every_encoding_with_a_byte_order_mark(encoding: str) -> None:
     name, _, bom = encoding.partition(" ")
     text = ("\ufeff" if bom else "") + 'name = "Bäume 木"\n'
     assert parse_toml(text.encode(name), "card.toml") == {"name": "Bäume 木"}
@@ -164,7 +164,7 @@ def test_text_is_read_in_every_encoding_that_says_what_it_is(encoding: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "reason"),
     [
         (b'a = "B\xe4ume"', "line 1 has the byte 0xe4"),
         (b'\xef\xbb\xbfa = 1\nb = "\xe4"', "line 2 has the byte 0xe4"),
@@ -175,8 +175,8 @@ def test_text_is_read_in_every_encoding_that_says_what_it_is(encoding: str) -> N
         (b"\xed\xa0\x80 = 1", "line 1 has the byte 0xed"),  # a lone surrogate
     ],
 )
-def test_text_in_another_encoding_is_refused_with_its_line(data: bytes, told: str) -> None:
-    assert told in refusal(parse_toml, data, "card.toml")
+def test_text_in_another_encoding_is_refused_with_its_line(data: bytes, reason: str) -> None:
+    assert reason in refusal(parse_toml, data, "card.toml")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_text_in_another_encoding_is_refused_with_its_line(data: bytes, told: st
     ["a\x1b[2Jb", "a\nb", "a\rb", "\u202egpj.exe", "\udcff", "a\x07", "\x9b31m", "\u2028",
      "\x00", "\x7f", "\u200b", "\ufeff"],
 )  # fmt: skip
-def test_a_stranger_s_name_is_printed_without_what_moves_the_cursor(name: str) -> None:
+def test_an_untrusted_name_is_printed_without_control_characters(name: str) -> None:
     shown = printable(f"[red]ä木 {name}")
     assert shown.isprintable()
     assert shown.startswith("[red]ä木 ")
@@ -216,7 +216,7 @@ def test_toml_is_read_as_the_standard_library_reads_it(value: dict, lines: bool)
 ]), max_size=25).map("".join))  # fmt: skip
 @example('a = """b""""')
 @example("a = '''b'''''")
-def test_no_short_text_is_read_otherwise_than_the_standard_library_reads_it(text: str) -> None:
+def test_every_short_text_is_read_as_the_standard_library_reads_it(text: str) -> None:
     try:
         expected = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -321,8 +321,8 @@ JSON_BOMBS = {
 
 @pytest.mark.parametrize("name", JSON_BOMBS)
 def test_a_json_bomb_is_one_short_refusal(name: str) -> None:
-    told = refusal(parse_json, JSON_BOMBS[name], "run.json")
-    assert told.startswith("run.json: expected ")
+    message = refusal(parse_json, JSON_BOMBS[name], "run.json")
+    assert message.startswith("run.json: expected ")
 
 
 JSON_VALUES = st.recursive(
@@ -339,7 +339,7 @@ def test_json_is_read_as_it_was_written(value: dict, ascii_only: bool) -> None:
     assert parse_json(json.dumps(value, ensure_ascii=ascii_only).encode(), "run.json") == value
 
 
-def test_nested_as_deep_as_may_be_is_read() -> None:
+def test_the_deepest_allowed_nesting_is_read() -> None:
     lists = "[" * 49 + "]" * 49
     assert parse_json('{"a":' + lists + "}", "run.json")
     assert parse_toml("a = " + lists, "card.toml")
@@ -497,11 +497,11 @@ NPY_KINDS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", NPY_KINDS)
 @pytest.mark.filterwarnings("error")
-def test_a_file_that_is_no_array_of_numbers_is_one_refusal(tmp_path: Path, name: str) -> None:
-    content, told = NPY_KINDS[name]
+def test_anything_but_an_array_of_numbers_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    content, reason = NPY_KINDS[name]
     (tmp_path / "a.npy").write_bytes(content)
     for read in (read_npy, npy_header):
-        assert told in refusal(read, tmp_path / "a.npy")
+        assert reason in refusal(read, tmp_path / "a.npy")
 
 
 def test_a_header_that_promises_gigabytes_takes_none(tmp_path: Path) -> None:
@@ -512,14 +512,14 @@ def test_a_header_that_promises_gigabytes_takes_none(tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
-def test_a_file_of_holes_as_large_as_it_says_is_refused_by_its_size(tmp_path: Path) -> None:
+def test_a_sparse_file_is_refused_by_its_size(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     path.write_bytes(npy(described("'<u2'", "(4, 30_000, 30_000)")))
     os.truncate(path, path.stat().st_size + 2 * 4 * 30_000**2)
     assert f"expected at most {untrusted.LARGEST_IMAGE:,} bytes" in refusal(read_npy, path)
 
 
-def test_errors_are_of_the_class_that_is_asked_for(tmp_path: Path) -> None:
+def test_errors_are_of_the_requested_class(tmp_path: Path) -> None:
     with pytest.raises(BenchError) as refused:
         read_toml(tmp_path / "none.toml")
     assert type(refused.value) is BenchError

@@ -66,7 +66,7 @@ def test_kernels_are_applied_as_defined(channels: int, height: int, width: int, 
 
 @pytest.mark.parametrize("taps", [9, 25])
 @pytest.mark.parametrize("size", [(7, 9), (1, 1), (2, 40)])
-def test_predicting_on_the_way_is_the_same(taps: int, size: tuple[int, int]) -> None:
+def test_predicting_kernels_strip_by_strip_is_the_same(taps: int, size: tuple[int, int]) -> None:
     tensors = problem(size=size, taps=taps)
     ours, expected = predict_and_filter(*tensors, slope=SLOPE), written_out(*tensors)
     assert_close(ours, expected, rtol=0, atol=1e-12)
@@ -100,12 +100,12 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda *t: predict_and_filter(*t, slope=SLOPE), tensors)
 
 
-def test_the_operator_is_well_behaved() -> None:
+def test_the_operator_passes_opcheck() -> None:
     tensors = problem(batch=1, channels=2, size=(4, 3), taps=9)
     torch.library.opcheck(dynamic_filter._filter, (*tensors, SLOPE))
 
 
-def test_channels_last_and_slices_are_read_rightly() -> None:
+def test_channels_last_and_slices_are_read_correctly() -> None:
     features, hidden, weight, bias = (tensor.detach() for tensor in problem())
     last = {"memory_format": torch.channels_last}
     wide = torch.cat((features, features), 1)[:, :3]

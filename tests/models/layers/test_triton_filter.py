@@ -232,9 +232,9 @@ def spilled_bytes(cubin: bytes, folder: Path) -> int:
     file.write_bytes(cubin)
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     done = subprocess.run([tool, "-res-usage", file], capture_output=True, text=True, check=True)
-    found = re.search(r"STACK:(\d+)", done.stdout)
-    assert found
-    return int(found[1])
+    match = re.search(r"STACK:(\d+)", done.stdout)
+    assert match
+    return int(match[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -41,7 +41,7 @@ def recorded(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-6), (torch.float64, 1e-10)])
-def test_it_answers_as_the_authors_network(
+def test_it_gives_the_results_of_the_authors_network(
     official: Restorer, dtype: torch.dtype, tolerance: float
 ) -> None:
     cloudy, sar, clear = recorded(dtype)
@@ -50,7 +50,7 @@ def test_it_answers_as_the_authors_network(
         assert_close(official.to(dtype)(cloudy, sar).double(), clear, rtol=0, atol=tolerance)
 
 
-def test_on_its_way_it_passes_the_authors_features(official: Restorer) -> None:
+def test_its_intermediate_features_are_those_of_the_authors(official: Restorer) -> None:
     seen: dict[str, Tensor] = {}
     names = {
         "extract": "SFE_module",
@@ -123,7 +123,7 @@ def test_it_has_the_authors_number_of_parameters() -> None:
     }
 
 
-def test_it_begins_as_the_authors_does() -> None:
+def test_its_initial_weights_are_distributed_as_the_authors() -> None:
     torch.manual_seed(0)
     weights = create_model("align_cr").state_dict()
     for key, value in weights.items():
@@ -165,7 +165,7 @@ def test_without_sar_it_is_the_optical_stream() -> None:
         assert_close(whole.eval()(cloudy, sar), optical.eval()(cloudy, sar), rtol=0, atol=1e-6)
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_invalid_options_are_refused() -> None:
     with pytest.raises(ModelError, match="expected a width that 8 heads divide, got 20"):
         create_model("align_cr", width=20)
     with pytest.raises(ModelError, match=r"heads of 1 or more, .* stages=0, layers=5"):

@@ -40,7 +40,7 @@ def test_a_crop_sees_the_sar_that_lies_under_it() -> None:
 
 
 @given(size=st.integers(2, 80), multiple=st.sampled_from([1, 16, 128]))
-def test_padding_mirrors_and_is_even(size: int, multiple: int) -> None:
+def test_padding_reflects_and_is_symmetric(size: int, multiple: int) -> None:
     before, after = margins(size, multiple)
     assert (size + before + after) % multiple == 0
     assert 0 <= after - before <= 1
@@ -50,7 +50,7 @@ def test_padding_mirrors_and_is_even(size: int, multiple: int) -> None:
     assert np.array_equal(padded.numpy(), expected)
 
 
-def test_three_hundred_becomes_three_hundred_and_four() -> None:
+def test_three_hundred_pixels_are_padded_to_three_hundred_and_four() -> None:
     assert margins(300, 16) == (2, 2)
 
 
@@ -67,7 +67,7 @@ class Echo(Restorer):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (45, 300), (301, 33)])
-def test_what_is_added_at_the_borders_is_cut_off_again(size: tuple[int, int]) -> None:
+def test_padding_is_cropped_again(size: tuple[int, int]) -> None:
     echo = Echo(128)
     cloudy = torch.rand(1, 4, *size)
     assert torch.equal(echo(cloudy, torch.rand(1, 2, 10, 10)), cloudy)

@@ -108,7 +108,7 @@ def test_sar_changes_the_result_where_the_method_uses_it(name: str) -> None:
 
 
 @every_model
-def test_every_parameter_but_the_dead_learns(name: str) -> None:
+def test_every_parameter_that_is_used_learns(name: str) -> None:
     model = narrow(name).train()
     model(*images(2)).square().mean().backward()
     idle = {
@@ -150,7 +150,7 @@ def test_the_result_has_the_type_of_the_input(name: str) -> None:
 
 
 @every_model
-def test_bfloat16_autocast_is_near_float32_and_learns(name: str) -> None:
+def test_bfloat16_is_near_float32_and_learns(name: str) -> None:
     model = narrow(name).eval()
     cloudy, sar = images(2)
     with torch.no_grad():

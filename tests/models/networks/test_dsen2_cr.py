@@ -17,7 +17,7 @@ CASE = "dsen2cr_port_4p2_40x36"
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-10), (torch.float32, 5e-6)])
-def test_it_answers_as_the_authors_network(
+def test_it_gives_the_results_of_the_authors_network(
     dtype: torch.dtype, error: float, tmp_path: Path
 ) -> None:
     weights = filled("dsen2.json", CASE, dtype=dtype)
@@ -33,7 +33,7 @@ def test_it_answers_as_the_authors_network(
     ("options", "parameters"),
     [({}, 18_905_860), ({"use_sar": False}, 18_901_252), ({"bands": 13}, 18_947_341)],
 )
-def test_it_has_as_many_parameters(options: dict, parameters: int) -> None:
+def test_it_has_the_published_number_of_parameters(options: dict, parameters: int) -> None:
     with torch.device("meta"):
         model = create_model("dsen2_cr", **options)
     assert sum(p.numel() for p in model.parameters()) == parameters
@@ -71,6 +71,6 @@ def test_blocks_add_their_change_times_the_scale(scale: float) -> None:
 
 
 @pytest.mark.parametrize("options", [{"bands": 0}, {"width": 0}, {"blocks": -1}])
-def test_senseless_options_are_refused(options: dict) -> None:
+def test_invalid_options_are_refused(options: dict) -> None:
     with pytest.raises(ModelError, match=r"^dsen2_cr: expected bands and width of 1 or more"):
         create_model("dsen2_cr", **options)

@@ -32,7 +32,7 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
 
 @pytest.mark.parametrize("size", [32, 48])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 5e-6)])
-def test_it_answers_as_the_authors_network(
+def test_it_gives_the_results_of_the_authors_network(
     official: Restorer, size: int, dtype: torch.dtype, tolerance: float
 ) -> None:
     assert next(official.parameters()).dtype == torch.float64
@@ -44,7 +44,7 @@ def test_it_answers_as_the_authors_network(
         assert_close(model(cloudy, sar).double(), clear, rtol=0, atol=tolerance)
 
 
-def test_the_dynamic_filter_alone_answers_as_the_authors() -> None:
+def test_the_dynamic_filter_alone_gives_the_authors_results() -> None:
     features, kernels = batch(wave(3, 7, 9)), batch(wave(27, 7, 9, phase=1, low=-1))
     expected = torch.from_numpy(np.load(PARITY / "glf.npz")["kernel2d_conv_c3_k3__out"])
     assert_close(apply_kernels(features, kernels), expected, rtol=0, atol=1e-12)
@@ -72,8 +72,8 @@ def test_it_has_the_authors_number_of_parameters() -> None:
     with torch.device("meta"):
         model = create_model("glf_cr")
     assert sum(p.numel() for p in model.parameters()) == 14_735_780
-    dead = {key: p for key, p in model.named_parameters() if key in model.unused_parameters}
-    assert sum(p.numel() for p in dead.values()) == 9_312
+    unused = {key: p for key, p in model.named_parameters() if key in model.unused_parameters}
+    assert sum(p.numel() for p in unused.values()) == 9_312
 
 
 def test_layers_are_dropped_in_training_only_and_ever_more_often() -> None:
@@ -108,7 +108,7 @@ def test_dropping_keeps_the_mean() -> None:
     assert dropped.mean().item() == pytest.approx(1, abs=0.02)
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_invalid_options_are_refused() -> None:
     with pytest.raises(ModelError, match="expected a growth that 8 heads divide, got 20"):
         create_model("glf_cr", growth=20)
     with pytest.raises(ModelError, match=r"expected a drop_path in \[0, 1\), got 1"):

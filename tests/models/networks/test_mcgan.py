@@ -24,7 +24,7 @@ def weights() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-10), (torch.float32, 5e-6)])
-def test_it_answers_as_the_authors_network(
+def test_it_gives_the_results_of_the_authors_network(
     weights: dict[str, torch.Tensor], dtype: torch.dtype, error: float, tmp_path: Path
 ) -> None:
     wrapped = {f"gen.gen.{key}": value.to(dtype) for key, value in weights.items()}
@@ -37,7 +37,7 @@ def test_it_answers_as_the_authors_network(
 
 
 @pytest.mark.parametrize(("bands", "parameters"), [(4, 54_418_180), (3, 54_416_451)])
-def test_it_has_as_many_parameters(bands: int, parameters: int) -> None:
+def test_it_has_the_published_number_of_parameters(bands: int, parameters: int) -> None:
     with torch.device("meta"):
         model = create_model("mcgan", bands=bands)
     assert sum(p.numel() for p in model.parameters()) == parameters
@@ -54,7 +54,7 @@ def test_it_starts_from_narrow_normal_weights() -> None:
     assert not biases.any()
 
 
-def test_an_image_of_one_final_pixel_trains_in_pairs_only() -> None:
+def test_an_image_of_one_final_pixel_trains_in_batches_only() -> None:
     model = narrow("mcgan", depth=6).train()
     cloudy, sar = images(1, (33, 64))
     with pytest.raises(
@@ -76,7 +76,7 @@ def test_dropout_acts_in_training_on_the_three_innermost_levels() -> None:
         assert torch.equal(model(*pair), model(*pair))
 
 
-def test_300_pixels_become_384_inside() -> None:
+def test_300_pixels_are_padded_to_384() -> None:
     model = narrow("mcgan", depth=7).eval()
     seen = []
     model.enter.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-2:]))
@@ -89,6 +89,6 @@ def test_300_pixels_become_384_inside() -> None:
 @pytest.mark.parametrize(
     "options", [{"bands": 0}, {"width": 0}, {"depth": 0}, {"depth": 11}, {"dropout": 1.0}]
 )
-def test_senseless_options_are_refused(options: dict) -> None:
+def test_invalid_options_are_refused(options: dict) -> None:
     with pytest.raises(ModelError, match=r"^mcgan: expected bands and width of 1 or more, a depth"):
         create_model("mcgan", **options)

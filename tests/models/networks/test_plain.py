@@ -109,13 +109,13 @@ def align_cr_features(align_cr) -> dict[str, Tensor]:
     return seen
 
 
-def test_align_cr_answers_as_published_in_float64(align_cr_features):
+def test_align_cr_gives_the_published_results_in_float64(align_cr_features):
     expected = torch.from_numpy(np.load(PARITY / "align_cr_64.npz")["out64_64"])
     torch.testing.assert_close(align_cr_features["out64_64"], expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.slow
-def test_align_cr_answers_as_published_in_float32(align_cr):
+def test_align_cr_gives_the_published_results_in_float32(align_cr):
     cloudy, sar, fixture = align_inputs(torch.float32)
     with torch.no_grad():
         result = align_cr.float()(cloudy, sar)
@@ -124,7 +124,7 @@ def test_align_cr_answers_as_published_in_float32(align_cr):
     torch.testing.assert_close(result.double(), expected, rtol=0, atol=5e-6)
 
 
-def test_align_cr_has_the_published_features_on_its_way(align_cr_features):
+def test_align_cr_has_the_published_intermediate_features(align_cr_features):
     fixture = np.load(PARITY / "align_cr_64.npz")
     names = [name for name in fixture if name.startswith("mid/")]
     assert len(names) == 7
@@ -146,8 +146,8 @@ def cotangent_loss(network: nn.Module) -> Tensor:
 def align_cr_gradients(align_cr) -> dict[str, Tensor]:
     names, parameters = zip(*align_cr.named_parameters(), strict=True)
     gradients = torch.autograd.grad(cotangent_loss(align_cr), parameters, allow_unused=True)
-    found = zip(names, gradients, strict=True)
-    return {name: gradient for name, gradient in found if gradient is not None}
+    pairs = zip(names, gradients, strict=True)
+    return {name: gradient for name, gradient in pairs if gradient is not None}
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_align_cr_has_the_gradients_that_finite_differences_have(align_cr, align
     *((size, *TOLERANCES[0]) for size in (32, 48)),
     *(pytest.param(size, *TOLERANCES[1], marks=pytest.mark.slow) for size in (32, 48)),
 ])  # fmt: skip
-def test_glf_cr_answers_as_published(glf_cr, size, dtype, tolerance):
+def test_glf_cr_gives_the_published_results(glf_cr, size, dtype, tolerance):
     if dtype == torch.float64:
         network = glf_cr
     else:
@@ -188,7 +188,7 @@ def test_glf_cr_answers_as_published(glf_cr, size, dtype, tolerance):
     torch.testing.assert_close(result.double(), torch.from_numpy(expected), rtol=0, atol=tolerance)
 
 
-def test_the_filter_answers_as_published():
+def test_the_filter_gives_the_published_results():
     features, kernels = batch(wave(3, 7, 9)), batch(wave(27, 7, 9, phase=1, low=-1))
     expected = torch.from_numpy(np.load(PARITY / "glf.npz")["kernel2d_conv_c3_k3__out"])
     torch.testing.assert_close(unfold_filter(features, kernels, taps=3), expected)

@@ -68,7 +68,7 @@ def test_it_is_pix2pix_on_optical_bands_and_sar(use_sar: bool, output: str) -> N
     ("options", "parameters"),
     [({}, 54_419_076), ({"use_sar": False}, 54_417_028), ({"depth": 5}, 16_664_196)],
 )
-def test_it_has_as_many_parameters(options: dict, parameters: int) -> None:
+def test_it_has_the_published_number_of_parameters(options: dict, parameters: int) -> None:
     with torch.device("meta"):
         model = create_model("sar_opt_cgan", **options)
     assert sum(p.numel() for p in model.parameters()) == parameters
@@ -87,7 +87,7 @@ def test_a_large_image_is_the_average_of_overlapping_windows() -> None:
         assert_close(model(cloudy, sar), total / times, rtol=0, atol=1e-12)
 
 
-def test_an_image_narrow_one_way_and_long_the_other_is_mirrored_and_windowed() -> None:
+def test_a_long_narrow_image_is_reflected_and_windowed() -> None:
     model = with_statistics(depth=6)
     cloudy, sar = (image.double() for image in images(2, (40, 100)))
     radar = upsample(sar, (40, 100))
@@ -101,7 +101,7 @@ def test_an_image_narrow_one_way_and_long_the_other_is_mirrored_and_windowed() -
     assert_close(whole[..., 36:64], overlap, rtol=0, atol=1e-12)
 
 
-def test_padding_restores_a_large_image_in_one_piece() -> None:
+def test_padding_restores_a_large_image_without_windows() -> None:
     options = {"depth": 5, "width": 2}
     padded, windowed = (with_statistics(large=how, **options) for how in ("pad", "windows"))
     cloudy, sar = (image.double() for image in images(1, (64, 40)))
@@ -146,6 +146,6 @@ def test_dropout_acts_from_the_fifth_level_to_the_last_but_one() -> None:
         ({"large": "crop"}, "expected large to be windows or pad, got 'crop'"),
     ],
 )
-def test_senseless_options_are_refused(options: dict, message: str) -> None:
+def test_invalid_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ModelError, match=f"^sar_opt_cgan: .*{message}"):
         create_model("sar_opt_cgan", **options)

@@ -39,7 +39,7 @@ def readme_panel() -> Tensor:
 
 
 @BOTH_TYPES
-def test_it_answers_as_the_authors_network(
+def test_it_gives_the_results_of_the_authors_network(
     dtype: torch.dtype, error: float, tmp_path: Path
 ) -> None:
     weights = filled("spagan.json", CASE, dtype=dtype)
@@ -54,7 +54,7 @@ def test_it_answers_as_the_authors_network(
 
 
 @BOTH_TYPES
-def test_the_published_weights_answer_as_in_the_authors_network(
+def test_the_published_weights_give_the_results_of_the_authors_network(
     dtype: torch.dtype, error: float
 ) -> None:
     model = published().to(dtype)
@@ -124,7 +124,7 @@ def test_each_direction_has_a_weight_of_its_own(direction: str) -> None:
 
 
 @pytest.mark.parametrize("directional", [False, True])
-def test_the_dead_parameters_are_those_that_learn_nothing(directional: bool) -> None:
+def test_the_unused_parameters_are_those_that_learn_nothing(directional: bool) -> None:
     model = narrow("spa_gan", width=16, directional=directional)
     model(*images()).square().mean().backward()
     idle = {key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()}
@@ -132,7 +132,7 @@ def test_the_dead_parameters_are_those_that_learn_nothing(directional: bool) -> 
     assert len(idle) == (1 if directional else 7)
 
 
-def test_it_has_as_many_parameters_and_as_many_dead() -> None:
+def test_it_has_the_published_number_of_parameters_and_unused_ones() -> None:
     counts = [sum(p.numel() for p in create_model("spa_gan", bands=b).parameters()) for b in (3, 4)]
     assert counts == [219_300, 219_876]
     model = create_model("spa_gan")
@@ -149,7 +149,7 @@ def test_it_starts_from_narrow_normal_kernels() -> None:
 
 
 @pytest.mark.parametrize("options", [{"bands": 0}, {"width": 0}, {"width": 7}])
-def test_senseless_options_are_refused(options: dict) -> None:
+def test_invalid_options_are_refused(options: dict) -> None:
     with pytest.raises(
         ModelError, match=r"^spa_gan: expected bands of 1 or more and an even width"
     ):

@@ -77,7 +77,7 @@ def labels(*size: int, seed: int = 0, high: int = CLASSES + 1) -> np.ndarray:
     ("options", "parameters"),
     [({}, 26_682_006), ({"bands": 3}, 26_678_870), ({"separable": False}, 39_209_622)],
 )
-def test_it_has_as_many_parameters(options: dict, parameters: int) -> None:
+def test_it_has_the_published_number_of_parameters(options: dict, parameters: int) -> None:
     with torch.device("meta"):
         model = Segmenter(**options)
     assert sum(p.numel() for p in model.parameters()) == parameters
@@ -89,7 +89,7 @@ def recorded() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("stride", [16, 8])
-def test_it_answers_as_recorded(stride: int, recorded: dict[str, torch.Tensor]) -> None:
+def test_it_gives_the_recorded_results(stride: int, recorded: dict[str, torch.Tensor]) -> None:
     with torch.device("meta"):
         model = Segmenter(output_stride=stride)
     model = model.double().to_empty(device="cpu").eval()
@@ -120,7 +120,7 @@ def test_it_answers_as_recorded(stride: int, recorded: dict[str, torch.Tensor]) 
     ("size", "pad"),
     [((300, 300), (2, 2, 2, 2)), ((44, 64), (0, 0, 2, 2)), ((37, 50), (7, 7, 5, 6))],
 )
-def test_images_of_any_size_are_mirrored_outwards_and_logits_cut_back(
+def test_images_of_any_size_are_reflect_padded_and_logits_cropped(
     segmenter: Segmenter, size: tuple[int, int], pad: tuple[int, ...]
 ) -> None:
     picture = pictures(1, 4, *size)
@@ -168,7 +168,7 @@ def test_each_band_is_normalised_by_its_own_numbers() -> None:
         ([0.0] * 4, [1, 1, 0, 1], r"^std: expected finite numbers above 0, got \[1.0, 1.0, 0.0"),
     ],
 )
-def test_numbers_that_normalise_nothing_are_refused_and_change_nothing(
+def test_invalid_normalisation_is_refused_and_changes_nothing(
     mean: Any, std: Any, words: str
 ) -> None:
     with torch.device("meta"):
@@ -190,14 +190,14 @@ def test_numbers_that_normalise_nothing_are_refused_and_change_nothing(
         (torch.zeros(1, 4, 64, 64, dtype=torch.int16), "as floats, got images of torch.int16"),
     ],
 )
-def test_what_is_no_image_is_refused(
+def test_invalid_images_are_refused(
     segmenter: Segmenter, picture: torch.Tensor, words: str
 ) -> None:
     with pytest.raises(InputError, match=f"^segmenter: expected .*{words}"):
         segmenter(picture)
 
 
-def test_it_trains_in_pairs_only() -> None:
+def test_it_trains_on_two_images_or_more() -> None:
     model = small().train()
     with pytest.raises(InputError, match=r"^segmenter: in training, expected a batch of 2 images"):
         model(pictures(1, 4, 32, 32))
@@ -217,7 +217,7 @@ def test_it_trains_in_pairs_only() -> None:
         {"rates": (0, 6, 12)},
     ],
 )
-def test_senseless_options_are_refused(options: dict) -> None:
+def test_invalid_options_are_refused(options: dict) -> None:
     with pytest.raises(ModelError, match=r"^segmenter: expected 1 band or more, 2 to 256 classes"):
         Segmenter(**options)
 
@@ -229,7 +229,7 @@ def test_an_encoder_of_another_kind_is_refused() -> None:
         Segmenter(encoder="vgg16")
 
 
-def test_its_options_make_its_like() -> None:
+def test_its_options_rebuild_it() -> None:
     wanted = {
         "bands": 5,
         "classes": 3,
@@ -290,16 +290,16 @@ def test_the_loss_of_half_precision_is_taken_in_single() -> None:
         (torch.zeros(2, 8, 8).long(), torch.ones(7), r"^class_weights: expected shape \(6,\), got"),
     ],
 )
-def test_land_cover_that_fits_no_logits_is_refused(
+def test_land_cover_that_does_not_match_the_logits_is_refused(
     cover: torch.Tensor, weight: torch.Tensor | None, words: str
 ) -> None:
     with pytest.raises(InputError, match=words):
         segmentation_loss(torch.zeros(2, CLASSES, 8, 8), cover, class_weights=weight)
 
 
-def test_every_index_that_is_no_class_is_ignored() -> None:
-    found = ignored(torch.tensor([-1, 0, 5, 6, 7, 255]))
-    assert found.tolist() == [True, False, False, True, True, True]
+def test_indices_other_than_classes_are_ignored() -> None:
+    mask = ignored(torch.tensor([-1, 0, 5, 6, 7, 255]))
+    assert mask.tolist() == [True, False, False, True, True, True]
     assert ignored(torch.tensor([2, 3]), 3).tolist() == [False, True]
 
 
@@ -314,7 +314,7 @@ def test_rare_classes_weigh_more_by_the_root_of_their_frequency() -> None:
 
 
 @pytest.mark.parametrize("counts", [[0, 0], [1, -1], [1, math.nan], [[1, 2]], []])
-def test_counts_that_count_nothing_are_refused(counts: list) -> None:
+def test_invalid_counts_are_refused(counts: list) -> None:
     with pytest.raises(InputError, match=r"^counts: expected pixels per class"):
         class_weights(counts)
 
@@ -322,20 +322,20 @@ def test_counts_that_count_nothing_are_refused(counts: list) -> None:
 # --- classification -------------------------------------------------------------------------------
 
 
-def test_it_classifies_in_evaluation_mode_and_returns_to_its_own() -> None:
+def test_it_classifies_in_evaluation_mode_and_restores_its_mode() -> None:
     model = small()
     model.train()
     model.network.decoder.eval()
     modes = [module.training for module in model.modules()]
     statistics = model.network.encoder.bn1.running_mean.clone()
     pixels = pictures(2, 4, 40, 52).numpy()
-    found = classify(model, pixels)
+    classes = classify(model, pixels)
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(model.network.encoder.bn1.running_mean, statistics)
-    assert (found.shape, found.dtype) == ((2, 40, 52), np.uint8)
+    assert (classes.shape, classes.dtype) == ((2, 40, 52), np.uint8)
     with torch.no_grad():
-        assert_array_equal(found, model.eval()(torch.from_numpy(pixels)).argmax(1))
-    assert len(np.unique(found)) > 1
+        assert_array_equal(classes, model.eval()(torch.from_numpy(pixels)).argmax(1))
+    assert len(np.unique(classes)) > 1
 
 
 def test_it_classifies_arrays_of_any_layout(segmenter: Segmenter) -> None:
@@ -349,7 +349,7 @@ def test_it_classifies_arrays_of_any_layout(segmenter: Segmenter) -> None:
     assert (classify(segmenter, pixels, precision="bf16") == expected).mean() > 0.8
 
 
-def test_what_it_cannot_classify_is_refused(segmenter: Segmenter) -> None:
+def test_images_that_it_cannot_classify_are_refused(segmenter: Segmenter) -> None:
     pixels = pictures(1, 4, 32, 32).numpy()
     pixels[0, 0, 3, 3] = np.nan
     with pytest.raises(InputError, match=r"^images: expected finite reflectance, got nan"):
@@ -387,7 +387,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", ["pth", "safetensors", "an older pth", "ckpt"])
-def test_an_encoder_takes_a_file_of_torchvision(
+def test_an_encoder_loads_weights_of_torchvision(
     form: str, resnet: torchvision.models.ResNet, tmp_path: Path
 ) -> None:
     path = tmp_path / f"resnet18.{form.rpartition(' ')[2]}"
@@ -409,7 +409,7 @@ def test_an_encoder_takes_a_file_of_torchvision(
     assert_close(ours["conv1.weight"], kernels)
 
 
-def test_a_grey_image_is_answered_as_before(
+def test_a_grey_image_gives_the_recorded_result(
     resnet: torchvision.models.ResNet, tmp_path: Path
 ) -> None:
     torch.save(resnet.state_dict(), tmp_path / "r.pth")
@@ -504,7 +504,7 @@ def saved(written: tuple[bytes, str, str], tmp_path: Path) -> Path:
     return path
 
 
-def test_a_segmenter_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_segmenter_is_saved_and_loaded_unchanged(tmp_path: Path) -> None:
     model = small(rates=(1, 2, 3), classes=4).train()
     model.set_normalisation([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8])
     path = tmp_path / "segmenter.safetensors"
@@ -535,7 +535,7 @@ def test_the_same_segmenter_has_the_same_hash(
     assert save_segmenter(model, tmp_path / "other.safetensors", {}) != written[2]
 
 
-def test_a_card_says_what_it_was_told_and_whose_it_is(
+def test_a_card_holds_the_given_facts_and_its_segmenter(
     saved: Path, written: tuple[bytes, str, str]
 ) -> None:
     card = read_segmenter_card(saved)
@@ -548,7 +548,7 @@ def test_a_card_says_what_it_was_told_and_whose_it_is(
 @pytest.mark.parametrize(
     "entry", [math.nan, np.arange(3), Path("x"), [1, {"deep": -math.inf}]], ids=str
 )
-def test_a_card_that_json_cannot_hold_is_refused_and_nothing_written(
+def test_a_card_that_json_cannot_hold_is_refused_and_not_written(
     entry: object, segmenter: Segmenter, saved: Path, written: tuple[bytes, str, str]
 ) -> None:
     with pytest.raises(ModelError, match=r"^card: expected JSON values .* None for nan"):
@@ -558,7 +558,7 @@ def test_a_card_that_json_cannot_hold_is_refused_and_nothing_written(
     assert len(list(saved.parent.iterdir())) == 2
 
 
-def test_a_disk_that_fills_leaves_the_old_segmenter(
+def test_a_full_disk_leaves_the_old_segmenter(
     segmenter: Segmenter,
     saved: Path,
     written: tuple[bytes, str, str],
@@ -576,7 +576,7 @@ def test_a_disk_that_fills_leaves_the_old_segmenter(
     assert load_segmenter(saved).options["rates"] == (1, 2, 3)
 
 
-def test_who_reads_the_old_segmenter_reads_it_to_its_end(
+def test_an_open_segmenter_stays_readable_while_it_is_replaced(
     segmenter: Segmenter, saved: Path, written: tuple[bytes, str, str]
 ) -> None:
     with saved.open("rb") as weights, saved.with_suffix(".json").open() as card:
@@ -586,7 +586,9 @@ def test_who_reads_the_old_segmenter_reads_it_to_its_end(
     assert read_segmenter_card(saved)["sha256"] == digest
 
 
-def test_weights_do_not_take_the_place_of_their_card(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_weights_cannot_be_saved_under_the_name_of_the_card(
+    segmenter: Segmenter, tmp_path: Path
+) -> None:
     with pytest.raises(ModelError, match=r"segmenter\.json: is the name of the card"):
         save_segmenter(segmenter, tmp_path / "segmenter.json", {})
     with pytest.raises(FileNotFoundError):
@@ -594,7 +596,7 @@ def test_weights_do_not_take_the_place_of_their_card(segmenter: Segmenter, tmp_p
     assert not any(tmp_path.iterdir())
 
 
-def test_a_segmenter_needs_no_card_but_no_other_ones(saved: Path) -> None:
+def test_a_segmenter_needs_no_card_and_refuses_that_of_another(saved: Path) -> None:
     card = saved.with_suffix(".json")
     text = card.read_text()
     other = dict(json.loads(text), sha256="0" * 64)
@@ -620,13 +622,15 @@ def test_a_segmenter_needs_no_card_but_no_other_ones(saved: Path) -> None:
     assert isinstance(load_segmenter(saved), Segmenter)
 
 
-def change(path: Path, said: dict[str, str] | None = None, **weights: torch.Tensor | None) -> None:
+def change(
+    path: Path, new_metadata: dict[str, str] | None = None, **weights: torch.Tensor | None
+) -> None:
     """Rewrite a file: other metadata, or weights (None removes one), and no card."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         metadata = json.loads(file.read(size))["__metadata__"]
     now = load_file(path) | weights
-    save_file({k: v for k, v in now.items() if v is not None}, path, said or metadata)
+    save_file({k: v for k, v in now.items() if v is not None}, path, new_metadata or metadata)
     path.with_suffix(".json").unlink()
 
 
@@ -661,12 +665,12 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("words", BROKEN)
-def test_what_is_no_segmenter_is_refused_with_its_reason(saved: Path, words: str) -> None:
+def test_anything_but_a_segmenter_is_refused_with_the_reason(saved: Path, words: str) -> None:
     BROKEN[words](saved)
     with pytest.raises(CheckpointError, match=words):
         load_segmenter(saved)
 
 
-def test_a_segmenter_is_no_restorer(saved: Path) -> None:
+def test_a_segmenter_is_not_loaded_as_a_network(saved: Path) -> None:
     with pytest.raises(CheckpointError, match="safetensors of another origin"):
         load_model(saved)

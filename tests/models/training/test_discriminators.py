@@ -38,14 +38,14 @@ def pair() -> tuple[Tensor, Tensor]:
     return image(4, 96, 96, low=-1), image(4, 96, 96, phase=1, low=-1)
 
 
-def test_it_answers_as_the_authors_network() -> None:
+def test_it_gives_the_results_of_the_authors_network() -> None:
     case = "mcgan_dis_4_4_eval_96"
     with torch.no_grad():
         logits = as_the_authors(case).eval()(*pair())
     assert_close(logits, expected("mcgan.npz", f"{case}__out0"), rtol=0, atol=1e-10)
 
 
-def test_it_answers_as_the_authors_network_in_training() -> None:
+def test_it_gives_the_results_of_the_authors_network_in_training() -> None:
     case = "mcgan_dis_4_4_trainmode_batch2_96"
     stacked = torch.cat(pair(), 1)
     batch = torch.cat((stacked, stacked.flip(1)))
@@ -78,7 +78,7 @@ def test_the_patch_network_is_pix2pixs() -> None:
     assert [conv.bias is not None for conv in convolutions] == [True, False, False, False, True]
 
 
-def test_they_have_as_many_parameters() -> None:
+def test_they_have_the_published_number_of_parameters() -> None:
     counts = [
         sum(p.numel() for p in model.parameters())
         for model in (
@@ -129,7 +129,7 @@ def test_images_that_do_not_fit_are_refused() -> None:
         patch(cloudy[..., :23], cloudy[:, :2, :, :23], cloudy[..., :23])
 
 
-def test_senseless_options_are_refused() -> None:
+def test_invalid_options_are_refused() -> None:
     with pytest.raises(ModelError, match="expected bands of 1 or more and an even width"):
         TwoStemDiscriminator(width=3)
     with pytest.raises(ModelError, match="expected channels and width of 1 or more"):

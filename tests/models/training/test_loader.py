@@ -70,8 +70,10 @@ def corner(crop: Batch) -> tuple[int, int]:
     return int(crop["clear"][0, 0, 0]), int(crop["clear"][1, 0, 0])
 
 
-def same(one: Batch, other: Batch) -> bool:
-    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+def same(first: Batch, second: Batch) -> bool:
+    return set(first) == set(second) and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 # --- where a crop lies ----------------------------------------------------------------------------
@@ -106,7 +108,7 @@ def test_products_keep_their_types() -> None:
 
 
 @pytest.mark.parametrize("crop", [10, 20, 30])
-def test_every_place_is_as_likely_as_any_other(crop: int) -> None:
+def test_every_position_is_equally_likely(crop: int) -> None:
     crops = Crops(coordinates(), crop=crop, turns=False, seed=7)
     cells = (40 - crop) // 10 + 1
     draws = 100 * cells**2
@@ -137,10 +139,15 @@ def test_a_patch_that_ends_between_the_grids_is_cropped_before_its_end() -> None
 def ways(image: np.ndarray) -> list[np.ndarray]:
     """The eight images of a square, by mirroring rows, columns and the diagonal."""
     both = (image, image.swapaxes(-2, -1))
-    return [one[..., ::y, ::x] for one in both for y in (1, -1) for x in (1, -1)]
+    return [
+        image_or_transpose[..., ::y, ::x]
+        for image_or_transpose in both
+        for y in (1, -1)
+        for x in (1, -1)
+    ]
 
 
-def test_the_eight_turns_are_the_symmetries_of_a_square() -> None:
+def test_the_eight_dihedral_transforms_are_the_symmetries_of_a_square() -> None:
     image = np.arange(18).reshape(2, 3, 3)
     done = [dihedral(image, turn).tobytes() for turn in range(8)]
     assert len(set(done)) == 8
@@ -151,7 +158,7 @@ def test_the_eight_turns_are_the_symmetries_of_a_square() -> None:
 
 
 @pytest.mark.parametrize("crop", [20, 40])
-def test_every_turn_turns_all_products_alike_and_is_as_likely_as_any_other(crop: int) -> None:
+def test_all_products_get_the_same_dihedral_transform_each_equally_likely(crop: int) -> None:
     patches = radar_of_optical()
     straight = Crops(patches, crop=crop, turns=False, seed=7)
     crops = Crops(patches, crop=crop, turns=True, seed=7)
@@ -171,7 +178,7 @@ def test_every_turn_turns_all_products_alike_and_is_as_likely_as_any_other(crop:
     assert sum((count - 50) ** 2 / 50 for count in seen.values()) < 7 + 4 * np.sqrt(14)
 
 
-def test_radar_and_optical_pixels_stay_on_each_other_in_all_turns() -> None:
+def test_radar_and_optical_pixels_stay_aligned_in_all_dihedral_transforms() -> None:
     crops = Crops(radar_of_optical(), crop=20, turns=True, seed=7)
     for epoch in range(60):
         crop = crops[epoch, epoch % 3]
@@ -193,7 +200,7 @@ def test_seed_epoch_and_patch_decide_a_crop_and_nothing_else() -> None:
         assert same(again[draw], crop)
 
 
-def test_places_differ_by_seed_by_epoch_and_by_patch() -> None:
+def test_positions_differ_by_seed_epoch_and_patch() -> None:
     patches = MadeUp(1, side=200)
     patches.clear[:, 0], patches.clear[:, 1] = np.mgrid[:200, :200]
     for name in ("clear", "cloudy", "sar", "mask", "land_cover"):  # the same land thrice
@@ -209,7 +216,7 @@ def test_places_differ_by_seed_by_epoch_and_by_patch() -> None:
     assert len(set(places.values())) > 20  # of 27 out of 361
 
 
-def test_turns_do_not_move_a_crop() -> None:
+def test_dihedral_transforms_do_not_move_a_crop() -> None:
     patches = MadeUp(1, side=100)
     turning, straight = (Crops(patches, crop=20, turns=turns, seed=7) for turns in (True, False))
     for epoch in range(10):
@@ -226,7 +233,9 @@ def test_batches_are_the_same_with_any_number_of_workers() -> None:
     for batch, draws in zip(alone, batches, strict=True):
         assert batch["cloudy"].shape == (2, 4, 20, 20)
         each = [crops[draw] for draw in draws]
-        assert same(batch, {name: torch.stack([one[name] for one in each]) for name in PRODUCTS})
+        assert same(
+            batch, {name: torch.stack([patch[name] for patch in each]) for name in PRODUCTS}
+        )
 
 
 # --- who is in a batch ----------------------------------------------------------------------------
@@ -251,7 +260,7 @@ def test_other_patches_are_dropped_in_other_epochs() -> None:
     assert set(left) == set(range(11))
 
 
-def test_an_order_is_of_its_seed_and_epoch() -> None:
+def test_the_order_depends_on_seed_and_epoch() -> None:
     orders = {
         (seed, epoch): tuple(
             index
@@ -265,7 +274,7 @@ def test_an_order_is_of_its_seed_and_epoch() -> None:
     assert all(sorted(order) == [*range(30)] for order in orders.values())
 
 
-def test_every_patch_is_as_likely_in_every_place() -> None:
+def test_every_patch_is_equally_likely_in_every_position() -> None:
     first = Counter(batch[0][1] for batch in Batches(5, batch=5, seed=7, last=500))
     assert sum((count - 100) ** 2 / 100 for count in first.values()) < 4 + 4 * np.sqrt(8)
 
@@ -289,7 +298,7 @@ def test_processes_share_the_batch_that_one_process_sees(
 
 
 @given(st.integers(1, 20), st.integers(0, 6), st.integers(0, 40))
-def test_a_run_that_goes_on_sees_what_it_would_have_seen(
+def test_a_resumed_run_sees_the_batches_it_would_have_seen(
     batch: int, surplus: int, first: int
 ) -> None:
     whole = Batches(batch + surplus, batch=batch, seed=7, last=41)
@@ -314,14 +323,14 @@ def test_a_crop_off_the_grid_or_larger_than_its_patch_is_refused(crop: int) -> N
         Crops(MadeUp(1), crop=crop, turns=False, seed=0)
 
 
-def test_the_largest_crop_of_a_patch_off_the_grid_is_named() -> None:
+def test_the_message_names_the_largest_possible_crop() -> None:
     patches = MadeUp(1)
     patches.side = 38
     with pytest.raises(ModelError, match=r"multiple of 10 pixels up to 30, .* got 40"):
         Crops(patches, crop=40, turns=False, seed=0)
 
 
-def test_more_patches_in_a_batch_than_there_are_are_refused() -> None:
+def test_a_batch_of_more_patches_than_there_are_is_refused() -> None:
     with pytest.raises(ModelError, match="scenes for a batch of 12, got 11; use a smaller --batch"):
         Batches(11, batch=12, seed=0, last=1)
 
@@ -343,7 +352,7 @@ NO_ROOM = RuntimeError("unable to allocate shared memory(shm) for file </torch_1
         (NO_ROOM, TrainingError, r"--loader-workers 2: .*shared memory\(shm\)\).*--shm-size"),
     ],
 )
-def test_what_goes_wrong_in_a_reader_is_one_line_and_leaves_no_process(
+def test_an_error_in_a_reader_is_one_line_and_leaves_no_process(
     problem: Exception, raised: type[Exception], words: str
 ) -> None:
     crops = Crops(Failing(problem), crop=20, turns=False, seed=7)
@@ -355,7 +364,7 @@ def test_what_goes_wrong_in_a_reader_is_one_line_and_leaves_no_process(
 
 
 @pytest.mark.parametrize("queues", [0, 1, 2])
-def test_readers_that_cannot_start_are_one_line(
+def test_readers_that_cannot_start_are_reported_in_one_line(
     queues: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whichever queue there is no room for."""

@@ -81,7 +81,7 @@ def test_lines_end_alike_everywhere(tmp_path: Path) -> None:
         assert b"\r" not in (tmp_path / name).read_bytes()
 
 
-def test_rows_after_the_step_it_goes_on_from_are_cut_off(tmp_path: Path) -> None:
+def test_rows_after_the_step_it_resumes_from_are_removed(tmp_path: Path) -> None:
     run(tmp_path, 0, 25)
     run(tmp_path, 20, 32, offset=100)
     assert column(tmp_path / STEPS, "step") == [*range(1, 33)]
@@ -89,7 +89,7 @@ def test_rows_after_the_step_it_goes_on_from_are_cut_off(tmp_path: Path) -> None
     assert column(tmp_path / EPOCHS, "psnr") == [1, 2, 103]
 
 
-def test_rows_are_cut_off_before_anything_new_is_written(tmp_path: Path) -> None:
+def test_rows_are_removed_before_anything_new_is_written(tmp_path: Path) -> None:
     run(tmp_path, 0, 25)
     opened(tmp_path, first=15).close()
     assert column(tmp_path / STEPS, "step") == [*range(1, 16)]
@@ -102,7 +102,7 @@ def test_steps_are_compared_as_numbers(tmp_path: Path) -> None:
     assert column(tmp_path / STEPS, "step") == [*range(1, 10)]
 
 
-def test_a_run_that_begins_anew_forgets_all_rows_and_columns(tmp_path: Path) -> None:
+def test_a_new_run_drops_all_rows_and_columns(tmp_path: Path) -> None:
     run(tmp_path, 0, 15)
     logger = opened(tmp_path)
     assert (tmp_path / STEPS).read_bytes() == b""
@@ -125,7 +125,7 @@ def test_a_half_written_last_line_is_dropped(tmp_path: Path, half: str) -> None:
 
 
 @pytest.mark.parametrize("half", ["", "st", "step,epoch", "step,epoch,loss,learning_rate"])
-def test_a_half_written_header_is_written_anew(tmp_path: Path, half: str) -> None:
+def test_a_half_written_header_is_replaced(tmp_path: Path, half: str) -> None:
     (tmp_path / STEPS).write_text(half)
     run(tmp_path, 0, 2)
     assert (tmp_path / STEPS).read_text() == (
@@ -153,7 +153,7 @@ def test_nothing_is_left_beside_the_tables(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {STEPS, EPOCHS, "tensorboard"}
 
 
-def test_without_a_folder_nothing_is_written_or_said(
+def test_without_a_folder_nothing_is_written_or_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -179,7 +179,7 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return later
 
 
-def test_speed_is_of_the_steps_since_the_clock_was_started(
+def test_speed_counts_the_steps_since_the_clock_was_started(
     tmp_path: Path, pass_time: Callable[[float], None]
 ) -> None:
     logger = opened(tmp_path)
@@ -195,7 +195,7 @@ def test_speed_is_of_the_steps_since_the_clock_was_started(
     assert column(tmp_path / EPOCHS, "waited_for_data") == [0.25, 0.125]
 
 
-def test_a_line_tells_of_each_epoch(
+def test_each_epoch_prints_a_line(
     tmp_path: Path,
     pass_time: Callable[[float], None],
     capfd: pytest.CaptureFixture[str],
@@ -205,9 +205,9 @@ def test_a_line_tells_of_each_epoch(
     logger.step(1, 1, {"loss": 1.0}, waited=3.0)
     logger.epoch(1, 1, {"mae": 0.1, "psnr": 30.12345}, shown=["psnr"], note=" · best so far")
     logger.close()
-    out, said = capfd.readouterr()
+    out, err = capfd.readouterr()
     assert out == ""
-    assert said.splitlines() == [
+    assert err.splitlines() == [
         "step 1/40 (epoch 1/4): loss 1, 0.167 steps/s, 0:04 h left",
         "epoch 1/4: psnr 30.12, 2.0 samples/s, 50% of the time waiting for data · best so far",
     ]
@@ -226,7 +226,7 @@ def test_a_line_is_printed_as_it_is(
     assert told.endswith(line)
 
 
-def test_a_quiet_journal_says_nothing_and_writes_all(
+def test_a_quiet_logger_prints_nothing_and_writes_everything(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run(tmp_path, 0, 10)
@@ -250,7 +250,7 @@ def test_tensorboard_has_every_tenth_step_and_every_epoch(tmp_path: Path) -> Non
     }
 
 
-def test_tensorboard_forgets_steps_that_are_done_again(tmp_path: Path) -> None:
+def test_tensorboard_drops_steps_that_are_repeated(tmp_path: Path) -> None:
     run(tmp_path, 0, 35)
     run(tmp_path, 20, 40, offset=100)
     drawn = curves(tmp_path)
@@ -258,7 +258,9 @@ def test_tensorboard_forgets_steps_that_are_done_again(tmp_path: Path) -> None:
     assert drawn["epoch/psnr"] == [(10, 1.0), (20, 2.0), (30, 103.0), (40, 104.0)]
 
 
-def test_tables_do_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_written_without_tensorboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logger_module, "find_spec", lambda _: None)
     run(tmp_path, 0, 10)
     assert not (tmp_path / "tensorboard").exists()
@@ -269,7 +271,7 @@ def test_tables_do_without_tensorboard(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("steps", [1, 30, 500, 501, 24_000, 750_000])
-def test_a_log_gets_some_hundred_lines_of_any_run(steps: int) -> None:
+def test_a_log_gets_about_a_hundred_lines_of_any_run(steps: int) -> None:
     lines = steps / readable_interval(steps)
     assert min(steps, 200) <= lines <= 500
 

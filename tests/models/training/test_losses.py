@@ -164,7 +164,7 @@ def test_shapes_that_would_be_broadcast_are_refused(
         losses.adversarial_discriminator(prediction[:1], clear)
 
 
-def test_an_attention_target_that_is_none_is_refused(clear: Tensor, cloudy: Tensor) -> None:
+def test_an_unknown_attention_target_is_refused(clear: Tensor, cloudy: Tensor) -> None:
     with pytest.raises(ModelError, match="expected one of l1, signed, mask, got 'mse'"):
         losses.attention_target(clear, cloudy, target="mse")
     with pytest.raises(InputError, match="the target 'mask' needs a cloud_mask"):
@@ -210,7 +210,7 @@ def test_losses_of_the_real_samples_are_the_authors(split: str, region: str, nam
 @pytest.mark.parametrize(
     ("split", "l1", "signed"), [("test", 0.317, 0.002), ("train", 0.410, 0.000)]
 )
-def test_signed_attention_finds_almost_nothing_in_the_real_samples(
+def test_signed_attention_marks_almost_nothing_in_the_real_samples(
     split: str, l1: float, signed: float
 ) -> None:
     cloudy, clear, _ = sample(split, "full300")

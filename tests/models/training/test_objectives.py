@@ -91,8 +91,8 @@ def learnt(before: dict[str, Tensor], network: nn.Module) -> set[str]:
     }
 
 
-def same_weights(one: nn.Module, other: nn.Module, *, within: float = 1e-9) -> None:
-    assert_close(dict(one.state_dict()), dict(other.state_dict()), rtol=0, atol=within)
+def same_weights(first: nn.Module, second: nn.Module, *, within: float = 1e-9) -> None:
+    assert_close(dict(first.state_dict()), dict(second.state_dict()), rtol=0, atol=within)
 
 
 # --- one network, one loss ------------------------------------------------------------------------
@@ -149,20 +149,20 @@ def test_three_steps_are_a_loop_by_hand(
     assert len(learnt(start, network.float())) == len([*network.parameters()])
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("micro_batches", [2, 4])
 @pytest.mark.parametrize("loss", [Charbonnier(), Carl(), L1()], ids=lambda loss: loss.name)
-def test_a_batch_in_parts_is_the_batch(
-    loss: Any, parts: int, fabric: Fabric, batches: list[Batch]
+def test_micro_batches_give_the_gradients_of_the_batch(
+    loss: Any, micro_batches: int, fabric: Fabric, batches: list[Batch]
 ) -> None:
     recipe = Recipe(loss=loss, optimizer="sgd", learning_rate=0.1)
     whole, cut = (prepared(objective_of(narrow("dsen2_cr"), recipe), fabric) for _ in range(2))
     for batch in batches:
-        one, other = whole.step(batch), cut.step(batch, parts=parts)
-        assert one["loss"].item() == pytest.approx(other["loss"].item(), rel=1e-6)
+        terms, cut_terms = whole.step(batch), cut.step(batch, micro_batches=micro_batches)
+        assert terms["loss"].item() == pytest.approx(cut_terms["loss"].item(), rel=1e-6)
     same_weights(whole.network, cut.network)
 
 
-def test_a_batch_in_parts_is_seen_in_parts(fabric: Fabric, batches: list[Batch]) -> None:
+def test_the_loss_is_computed_per_micro_batch(fabric: Fabric, batches: list[Batch]) -> None:
     seen: list[Batch] = []
 
     def loss(network: nn.Module, part: Batch) -> Tensor:
@@ -170,13 +170,13 @@ def test_a_batch_in_parts_is_seen_in_parts(fabric: Fabric, batches: list[Batch])
         return network(part["cloudy"], part["sar"]).mean()
 
     objective = prepared(Supervised(narrow("dsen2_cr"), Recipe(loss=L1()), loss), fabric)
-    objective.step(batches[0], parts=2)
+    objective.step(batches[0], micro_batches=2)
     assert [part["cloudy"].shape[0] for part in seen] == [2, 2]
     for name, whole in batches[0].items():
         assert torch.equal(torch.cat([part[name] for part in seen]), whole)
 
 
-def test_a_gradient_is_forgotten_after_its_step(fabric: Fabric, batches: list[Batch]) -> None:
+def test_gradients_are_reset_after_each_step(fabric: Fabric, batches: list[Batch]) -> None:
     objective = prepared(objective_of(narrow("dsen2_cr"), Recipe(loss=L1())), fabric)
     objective.step(batches[0])
     assert all(parameter.grad is None for parameter in objective.network.parameters())
@@ -225,7 +225,7 @@ def test_alignment_moves_a_tenth_as_far_in_the_first_step(
             assert farthest > (5e-6 if tenth else 5e-5), name
 
 
-def test_a_part_is_a_whole_word_of_a_weights_name() -> None:
+def test_a_scaled_part_is_a_whole_component_of_a_weights_name() -> None:
     network = nn.ModuleDict({"lign": nn.Linear(2, 2), "align": nn.Linear(2, 2)})
     optimizer = optimizer_of(network, Recipe(loss=L1()), {"lign": 0.5, "align.bias": 0.0})
     shapes = {
@@ -235,7 +235,7 @@ def test_a_part_is_a_whole_word_of_a_weights_name() -> None:
     assert shapes == {1.0: [(2, 2)], 0.5: [(2, 2), (2,)], 0.0: [(2,)]}
 
 
-def test_a_part_may_be_the_whole_network() -> None:
+def test_a_scaled_part_may_be_the_whole_network() -> None:
     network = nn.Sequential(nn.Linear(2, 2))
     optimizer = optimizer_of(network, Recipe(loss=L1()), {"0": 0.5})
     assert [group["scale"] for group in optimizer.param_groups] == [0.5]
@@ -267,12 +267,12 @@ def test_an_optimizer_is_the_one_that_is_named(
     [("align_cr", {}), ("spa_gan", {}), ("spa_gan", {"directional": True})],
     ids=["align_cr", "spa_gan", "spa_gan_directional"],
 )
-def test_dead_parameters_stay_as_they_are_and_all_others_learn(
+def test_unused_parameters_stay_as_they_are_and_all_others_learn(
     name: str, options: dict[str, Any], fabric: Fabric, batches: list[Batch]
 ) -> None:
     network = narrow(name, **options)
-    dead = set(network.unused_parameters)
-    assert dead
+    unused = set(network.unused_parameters)
+    assert unused
     recipe = RECIPES[name].changed(weight_decay=0.1)
     objective = prepared(objective_of(network, recipe), fabric)
     before = weights(network)
@@ -282,12 +282,14 @@ def test_dead_parameters_stay_as_they_are_and_all_others_learn(
             parameter.register_hook(lambda _, key=key: gradients.append(key))
     objective.step({key: values[:2] for key, values in batches[0].items()})
     everyone = {key for key, _ in network.named_parameters()}
-    assert {key for key, one in network.named_parameters() if not one.requires_grad} == dead
-    assert set(gradients) == everyone - dead
-    assert learnt(before, network) == everyone - dead
+    assert {
+        key for key, parameter in network.named_parameters() if not parameter.requires_grad
+    } == unused
+    assert set(gradients) == everyone - unused
+    assert learnt(before, network) == everyone - unused
 
 
-def test_what_was_frozen_learns_again() -> None:
+def test_frozen_parameters_learn_again() -> None:
     network = narrow("dsen2_cr").requires_grad_(requires_grad=False)
     objective_of(network, Recipe(loss=L1()))
     assert all(parameter.requires_grad for parameter in network.parameters())
@@ -300,7 +302,7 @@ def gradient(network: nn.Module, batch: Batch) -> Tensor:
 
 
 @pytest.mark.parametrize("share", [0.25, 4.0])
-def test_a_gradient_is_as_long_as_clip_at_most(
+def test_the_norm_of_a_gradient_is_clipped(
     share: float, fabric: Fabric, batches: list[Batch]
 ) -> None:
     network = narrow("dsen2_cr").double()
@@ -316,7 +318,7 @@ def test_a_gradient_is_as_long_as_clip_at_most(
     assert_close(moved, min(share, 1) * steep, rtol=1e-4, atol=1e-12)
 
 
-def test_both_sides_of_a_duel_are_clipped_by_themselves(
+def test_generator_and_discriminator_are_clipped_separately(
     fabric: Fabric, batches: list[Batch]
 ) -> None:
     clip = 1e-3
@@ -333,7 +335,7 @@ def test_both_sides_of_a_duel_are_clipped_by_themselves(
         assert moved.norm().item() == pytest.approx(clip, rel=1e-3)
 
 
-def test_a_gradient_that_is_no_number_is_left_to_the_one_who_watches_the_loss(
+def test_a_nan_gradient_is_left_to_the_check_of_the_loss(
     fabric: Fabric, batches: list[Batch]
 ) -> None:
     recipe = Recipe(loss=Charbonnier(), clip=1.0)
@@ -342,9 +344,9 @@ def test_a_gradient_that_is_no_number_is_left_to_the_one_who_watches_the_loss(
     assert math.isnan(objective.step(batch)["loss"].item())
 
 
-# --- duels ----------------------------------------------------------------------------------------
+# --- adversarial training -------------------------------------------------------------------------
 
-DUELS = {
+ADVERSARIAL_CASES = {
     "mcgan": RECIPES["mcgan"].changed(width=4),
     "spa_gan": RECIPES["spa_gan"].changed(width=4),
     "spa_gan_mask": RECIPES["spa_gan"].changed(
@@ -358,9 +360,9 @@ ATTENTION = {
 }
 
 
-def duel(case: str, fabric: Fabric) -> AdversarialObjective:
+def adversarial_objective(case: str, fabric: Fabric) -> AdversarialObjective:
     name = case.removesuffix("_mask")
-    objective = prepared(objective_of(narrow(name), DUELS[case]), fabric)
+    objective = prepared(objective_of(narrow(name), ADVERSARIAL_CASES[case]), fabric)
     assert isinstance(objective, AdversarialObjective)
     return objective
 
@@ -370,17 +372,19 @@ def of_label(logits: Tensor, label: float) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
-@pytest.mark.parametrize("case", DUELS)
-def test_a_duel_is_a_loop_by_hand(case: str, fabric: Fabric, batches: list[Batch]) -> None:
-    objective = duel(case, fabric)
+@pytest.mark.parametrize("case", ADVERSARIAL_CASES)
+def test_adversarial_training_is_a_loop_by_hand(
+    case: str, fabric: Fabric, batches: list[Batch]
+) -> None:
+    objective = adversarial_objective(case, fabric)
     assert (objective.main, objective.divisible) == ("l1", False)
     generator = copy.deepcopy(objective.network)
-    opponent = copy.deepcopy(objective.networks["discriminator"])
+    discriminator = copy.deepcopy(objective.networks["discriminator"])
     spa, patch = case.startswith("spa_gan"), case == "sar_opt_cgan"
-    rate, loss = (4e-4 if spa else 2e-4), DUELS[case].loss
-    of_generator, of_opponent = (
-        torch.optim.Adam(one.parameters(), lr=rate, betas=(0.5, 0.999))
-        for one in (generator, opponent)
+    rate, loss = (4e-4 if spa else 2e-4), ADVERSARIAL_CASES[case].loss
+    of_generator, of_discriminator = (
+        torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999))
+        for network in (generator, discriminator)
     )
 
     def shown(image: Tensor) -> Tensor:
@@ -400,14 +404,16 @@ def test_a_duel_is_a_loop_by_hand(case: str, fabric: Fabric, batches: list[Batch
         seen += [shown(upsample(batch["sar"], (40, 40)))] if patch else []
         fake, real = shown(restored), shown(batch["clear"])
 
-        of_opponent.zero_grad()
-        against = of_label(opponent(*seen, fake.detach()), 0) + of_label(opponent(*seen, real), 1)
+        of_discriminator.zero_grad()
+        against = of_label(discriminator(*seen, fake.detach()), 0) + of_label(
+            discriminator(*seen, real), 1
+        )
         against = against / 2 if patch else against
         against.backward()
-        of_opponent.step()
+        of_discriminator.step()
 
         of_generator.zero_grad()
-        adversarial, l1 = of_label(opponent(*seen, fake), 1), F.l1_loss(fake, real)
+        adversarial, l1 = of_label(discriminator(*seen, fake), 1), F.l1_loss(fake, real)
         expected = {"adversarial": adversarial, "l1": l1}
         total = adversarial + loss.l1_weight * l1
         if spa:
@@ -423,59 +429,59 @@ def test_a_duel_is_a_loop_by_hand(case: str, fabric: Fabric, batches: list[Batch
             assert terms[name].item() == pytest.approx(value.item(), rel=1e-6), name
     # Biases before a normalisation have gradients of rounding alone, which Adam makes larger.
     same_weights(objective.network, generator, within=1e-6)
-    same_weights(objective.networks["discriminator"], opponent, within=1e-6)
+    same_weights(objective.networks["discriminator"], discriminator, within=1e-6)
 
 
 @pytest.mark.parametrize("case", GANS)
 def test_only_the_discriminators_own_loss_teaches_it(
     case: str, fabric: Fabric, batches: list[Batch]
 ) -> None:
-    objective = duel(case, fabric)
-    opponent = objective.networks["discriminator"]
+    objective = adversarial_objective(case, fabric)
+    discriminator = objective.networks["discriminator"]
     gradients: list[str] = []
-    for name, parameter in opponent.named_parameters():
+    for name, parameter in discriminator.named_parameters():
         parameter.register_post_accumulate_grad_hook(lambda _, name=name: gradients.append(name))
-    before = weights(opponent)
+    before = weights(discriminator)
     objective.step(batches[0])
-    everyone = [name for name, _ in opponent.named_parameters()]
+    everyone = [name for name, _ in discriminator.named_parameters()]
     assert sorted(gradients) == sorted(everyone)  # once each, from one backward pass
-    assert learnt(before, opponent) == set(everyone)
-    for parameter in opponent.parameters():
+    assert learnt(before, discriminator) == set(everyone)
+    for parameter in discriminator.parameters():
         assert parameter.requires_grad
         assert parameter.grad is None
 
 
 @pytest.mark.parametrize("case", GANS)
-def test_a_duel_restores_images_once_a_step(
+def test_adversarial_training_restores_images_once_a_step(
     case: str, fabric: Fabric, batches: list[Batch]
 ) -> None:
-    objective = duel(case, fabric)
+    objective = adversarial_objective(case, fabric)
     count = []
-    first = next(one for one in objective.network.modules() if isinstance(one, nn.Conv2d))
+    first = next(module for module in objective.network.modules() if isinstance(module, nn.Conv2d))
     first.register_forward_hook(lambda *_: count.append(1))
     objective.step(batches[0])
     assert len(count) == 1
 
 
-def test_opponents_are_the_authors() -> None:
+def test_discriminators_are_the_authors() -> None:
     made = {name: objective_of(narrow(name), RECIPES[name]) for name in GANS}
-    opponents = {name: one.networks["discriminator"] for name, one in made.items()}
+    discriminators = {name: objective.networks["discriminator"] for name, objective in made.items()}
     for name in ("mcgan", "spa_gan"):
-        assert isinstance(opponents[name], TwoStemDiscriminator)
-        assert opponents[name].image.out_channels == 32
-    assert isinstance(opponents["sar_opt_cgan"], PatchDiscriminator)
-    assert opponents["sar_opt_cgan"].channels == 4 + 2 + 4
-    assert opponents["sar_opt_cgan"].layers[0].out_channels == 64
+        assert isinstance(discriminators[name], TwoStemDiscriminator)
+        assert discriminators[name].image.out_channels == 32
+    assert isinstance(discriminators["sar_opt_cgan"], PatchDiscriminator)
+    assert discriminators["sar_opt_cgan"].channels == 4 + 2 + 4
+    assert discriminators["sar_opt_cgan"].layers[0].out_channels == 64
 
 
 @pytest.mark.parametrize(("discriminator", "seen"), [("two_stem", (3, 3)), ("patch", 3 + 2 + 3)])
-def test_opponents_see_as_many_bands_as_the_network(discriminator: str, seen: Any) -> None:
+def test_discriminators_have_as_many_bands_as_the_network(discriminator: str, seen: Any) -> None:
     recipe = RECIPES["mcgan"].changed(width=4, discriminator=discriminator)
-    opponent = objective_of(narrow("mcgan", bands=3), recipe).networks["discriminator"]
-    assert (opponent.bands if discriminator == "two_stem" else opponent.channels) == seen
+    network = objective_of(narrow("mcgan", bands=3), recipe).networks["discriminator"]
+    assert (network.bands if discriminator == "two_stem" else network.channels) == seen
 
 
-def test_rates_by_parts_are_the_generators_alone(fabric: Fabric) -> None:
+def test_learning_rates_by_part_apply_to_the_generator_alone(fabric: Fabric) -> None:
     recipe = RECIPES["mcgan"].changed(width=4, **{"scale.leave": 0.5})
     objective = objective_of(narrow("mcgan"), recipe)
     objective.prepare(fabric)
@@ -487,9 +493,9 @@ def test_rates_by_parts_are_the_generators_alone(fabric: Fabric) -> None:
     assert rates == {"network": [1e-4, 5e-5], "discriminator": [1e-4]}  # both have a "leave"
 
 
-def test_the_network_of_a_duel_is_the_one_that_was_given() -> None:
+def test_adversarial_training_trains_the_given_network() -> None:
     network = narrow("mcgan")
-    objective = objective_of(network, DUELS["mcgan"])
+    objective = objective_of(network, ADVERSARIAL_CASES["mcgan"])
     assert objective.network is network
     own = {id(parameter) for parameter in objective.networks["network"].parameters()}
     assert own == {id(parameter) for parameter in network.parameters()}
@@ -499,24 +505,26 @@ def test_the_network_of_a_duel_is_the_one_that_was_given() -> None:
 
 
 @pytest.mark.parametrize("case", ["mcgan", "align_cr"])
-def test_an_objective_goes_on_from_its_state(
+def test_an_objective_resumes_from_its_state(
     case: str, fabric: Fabric, batches: list[Batch]
 ) -> None:
     def fresh(seed: int) -> Objective:
         name, recipe = (
-            ("dsen2_cr", Recipe(loss=L1())) if case == "align_cr" else (case, DUELS[case])
+            ("dsen2_cr", Recipe(loss=L1()))
+            if case == "align_cr"
+            else (case, ADVERSARIAL_CASES[case])
         )
         return prepared(objective_of(narrow(name, seed=seed), recipe), fabric)
 
-    one, other = fresh(0), fresh(1)
-    one.set_rate(0.5)
-    one.step(batches[0])
-    other.load_state_dict(copy.deepcopy(one.state_dict()))
-    for objective in (one, other):
+    first, second = fresh(0), fresh(1)
+    first.set_rate(0.5)
+    first.step(batches[0])
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for objective in (first, second):
         torch.manual_seed(0)
         objective.step(batches[1])
-    for name, network in one.networks.items():
-        same_weights(network, other.networks[name])
+    for name, network in first.networks.items():
+        same_weights(network, second.networks[name])
 
 
 # --- initialisation -------------------------------------------------------------------------------
@@ -593,14 +601,14 @@ def test_classes_are_counted_and_unknown_land_is_not() -> None:
     assert counts.sum() < patches.land_cover.size
 
 
-def test_a_band_without_contrast_is_no_division_by_zero() -> None:
+def test_a_band_without_contrast_causes_no_division_by_zero() -> None:
     patches, segmenter = MadeUp(2), small_segmenter()
     patches.clear[:, 1] = 0.1
     objective_of_segmenter(segmenter, segmenting(), patches)
     assert segmenter.std[1].item() == pytest.approx(1e-4, rel=1e-6)
 
 
-def test_five_hundred_patches_evenly_spaced_are_looked_at() -> None:
+def test_five_hundred_evenly_spaced_patches_are_used() -> None:
     class Counted(MadeUp):
         def __init__(self) -> None:
             super().__init__(1, side=20)
@@ -664,7 +672,7 @@ def test_a_segmenter_learns(fabric: Fabric) -> None:
 # --- refusals -------------------------------------------------------------------------------------
 
 
-def test_a_part_that_is_none_is_refused(fabric: Fabric) -> None:
+def test_an_unknown_part_is_refused(fabric: Fabric) -> None:
     objective = objective_of(narrow("dsen2_cr"), Recipe(loss=L1(), scales={"align": 0.1}))
     expected = r"^recipe: scale\.align: the network has no part of this name$"
     with pytest.raises(ModelError, match=expected):
@@ -672,7 +680,7 @@ def test_a_part_that_is_none_is_refused(fabric: Fabric) -> None:
 
 
 @pytest.mark.parametrize("name", ["mcgan", "sar_opt_cgan"])
-def test_attention_of_a_network_without_is_refused(name: str) -> None:
+def test_an_attention_loss_for_a_network_without_attention_is_refused(name: str) -> None:
     expected = f"^recipe: expected attention_weight=0 for {name}, which has no attention$"
     with pytest.raises(ModelError, match=expected):
         objective_of(narrow(name), RECIPES[name].changed(attention_weight=1.0))
@@ -687,7 +695,7 @@ def test_a_network_with_attention_may_do_without_its_loss(
     assert list(terms) == ["loss", "adversarial", "l1", "discriminator"]
 
 
-def test_the_segmenters_loss_is_none_for_a_restorer() -> None:
+def test_the_segmenters_loss_is_refused_for_other_networks() -> None:
     with pytest.raises(ModelError, match="cross_entropy: not a loss for dsen2_cr"):
         objective_of(narrow("dsen2_cr"), RECIPES["segmenter"])
 

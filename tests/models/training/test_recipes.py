@@ -155,7 +155,7 @@ def test_every_decay_begins_at_the_height_where_nothing_warms_up(decay: str) -> 
     assert Recipe(loss=L1(), decay=decay).factor(0, 3) == 1
 
 
-def test_no_decay_is_no_decay() -> None:
+def test_without_decay_the_rate_stays() -> None:
     recipe = Recipe(loss=L1(), decay="none", constant_epochs=0, halve_every=1)
     assert {recipe.factor(step, 2) for step in range(60)} == {1.0}
 
@@ -243,7 +243,7 @@ def test_crops_are_whole_pixels_of_the_ten_metre_grid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_words_of_a_recipe_are_among_its_choices(name: str) -> None:
+def test_text_values_of_a_recipe_are_among_its_choices(name: str) -> None:
     table = RECIPES[name].plain()
     assert table["loss"] in LOSSES
     assert all(table[key] in CHOICES[key] for key in CHOICES if key in table)
@@ -266,11 +266,11 @@ def test_a_recipe_comes_back_from_its_own_table(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_a_table_begins_with_the_loss_and_its_own_weights(name: str) -> None:
     recipe = RECIPES[name]
-    own = [one.name for one in dataclasses.fields(recipe.loss)]
+    own = [field.name for field in dataclasses.fields(recipe.loss)]
     assert list(recipe.plain())[: len(own) + 2] == ["loss", *own, "epochs"]
 
 
-def test_one_change_changes_one_thing() -> None:
+def test_a_change_affects_nothing_else() -> None:
     before = RECIPES["align_cr"]
     for key, value in {"epochs": 3, "turns": True, "beta1": 0.5, "alpha": 0.5, "seed": 8}.items():
         after = before.changed(**{key: value}).plain()
@@ -278,20 +278,20 @@ def test_one_change_changes_one_thing() -> None:
     assert before.plain() == FACTS["align_cr"]
 
 
-def test_betas_and_own_weights_arrive_where_they_belong() -> None:
+def test_betas_and_loss_weights_reach_their_fields() -> None:
     recipe = RECIPES["align_cr"].changed(beta1=0.5, beta2=0.9, cloud_weight=2.0)
     assert recipe.betas == (0.5, 0.9)
     assert recipe.loss == Charbonnier(cloud_weight=2.0)
 
 
-def test_whole_numbers_do_for_fractions() -> None:
+def test_integers_are_accepted_for_floats() -> None:
     recipe = RECIPES["mcgan"].changed(l1_weight=10, clip=1, **{"scale.leave": 2})
     table = recipe.plain()
     for key in ("l1_weight", "clip", "scale.leave"):
         assert isinstance(table[key], float), key
 
 
-def test_parts_may_have_rates_of_their_own() -> None:
+def test_parts_may_have_their_own_learning_rates() -> None:
     recipe = RECIPES["align_cr"].changed(**{"scale.align": 0.5, "scale.stem": 0.0})
     assert recipe.scales == {"align": 0.5, "stem": 0.0}
     assert recipe.changed(epochs=1).scales == recipe.scales
@@ -306,7 +306,7 @@ def test_a_regression_may_minimise_another(before: str, after: str) -> None:
     assert changed == dataclasses.replace(recipe, loss=LOSSES[after]())
 
 
-def test_weights_of_the_new_loss_may_follow_and_those_of_the_old_may_not() -> None:
+def test_weights_of_the_new_loss_may_be_set_and_those_of_the_old_may_not() -> None:
     recipe = RECIPES["align_cr"].changed(loss="carl", target_weight=2.0)
     assert recipe.loss == Carl(target_weight=2.0)
     assert recipe.scales == {"align": 0.1}
@@ -328,7 +328,7 @@ def test_gans_and_the_segmenter_keep_their_loss(name: str, loss: Any) -> None:
 
 
 @pytest.mark.parametrize("loss", ["adversarial", "cross_entropy", "l2", 3])
-def test_a_regression_stays_one(loss: Any) -> None:
+def test_a_regression_cannot_become_adversarial(loss: Any) -> None:
     expected = f"expected loss=l1 or another of charbonnier, carl, l1, got {loss!r}$"
     with pytest.raises(ModelError, match=expected):
         RECIPES["glf_cr"].changed(loss=loss)
@@ -390,7 +390,7 @@ def test_a_value_of_another_type_is_refused(key: str, value: Any, there: str) ->
         ),
     ],
 )
-def test_a_number_that_makes_no_sense_is_refused(key: str, value: float, limits: str) -> None:
+def test_a_number_out_of_range_is_refused(key: str, value: float, limits: str) -> None:
     with pytest.raises(ModelError, match=f"^recipe: expected {key} to be {limits}, got {value}$"):
         RECIPES["mcgan"].changed(**{key: value})
 
@@ -404,7 +404,7 @@ def test_a_number_that_makes_no_sense_is_refused(key: str, value: float, limits:
         ("ema", 0.999),
     ],
 )
-def test_the_least_number_that_makes_sense_is_taken(key: str, value: float) -> None:
+def test_the_smallest_valid_number_is_accepted(key: str, value: float) -> None:
     assert RECIPES["mcgan"].changed(**{key: value}).plain()[key] == value
 
 
@@ -419,7 +419,7 @@ def test_the_least_number_that_makes_sense_is_taken(key: str, value: float) -> N
         ("segmenter", "class_weights"),
     ],
 )
-def test_words_are_of_a_list(name: str, key: str) -> None:
+def test_text_values_must_be_among_the_choices(name: str, key: str) -> None:
     for word in CHOICES[key]:
         assert RECIPES[name].changed(**{key: word}).plain()[key] == word
     listed = ", ".join(CHOICES[key])

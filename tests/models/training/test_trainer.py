@@ -171,7 +171,7 @@ RESUMED: dict[str, dict[str, Any]] = {
     *RESUMED,
     *(pytest.param(n, marks=pytest.mark.slow) for n in list_models() if n not in RESUMED),
 ])  # fmt: skip
-def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
     options = {"drop_path": 0.5} if name == "glf_cr" else RESUMED.get(name, {})
     two: dict[str, Any] = {"epochs": 2, "options": options}
     at_each_step = TrainingSettings(device="cpu", quiet=True, save_minutes=0)
@@ -185,8 +185,10 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(name: str, tmp_path: 
     tables = [(tmp_path / way / "steps.csv").read_text() for way in ("whole", "cut")]
     assert tables[0] == tables[1]
     for file in (LAST, BEST):
-        one, other = (load_model(tmp_path / way / file).state_dict() for way in ("whole", "cut"))
-        assert_close(one, other, rtol=0, atol=0)
+        uninterrupted, cut = (
+            load_model(tmp_path / way / file).state_dict() for way in ("whole", "cut")
+        )
+        assert_close(uninterrupted, cut, rtol=0, atol=0)
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_who_is_asked_to_stop_writes_a_checkpoint_first(
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_first(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     class Asking(MadeUp):
@@ -218,7 +220,7 @@ def test_who_is_asked_to_stop_writes_a_checkpoint_first(
     assert tables[0] == tables[1]
 
 
-def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_another_run_is_not_resumed(tmp_path: Path) -> None:
     run("dsen2_cr", tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(TrainingError, match="another run; choose a new folder") as refused:
@@ -231,7 +233,7 @@ def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", "a list"])
-def test_a_file_that_is_no_checkpoint_is_refused(content: bytes | str, tmp_path: Path) -> None:
+def test_a_file_other_than_a_checkpoint_is_refused(content: bytes | str, tmp_path: Path) -> None:
     if isinstance(content, bytes):
         (tmp_path / CHECKPOINT).write_bytes(content)
     else:
@@ -269,7 +271,7 @@ def test_the_best_epoch_is_kept_and_the_last(tmp_path: Path) -> None:
     assert pictures == ["epoch-001.png", "epoch-002.png", "epoch-003.png"]
 
 
-def test_the_best_is_remembered_by_a_run_that_goes_on(tmp_path: Path) -> None:
+def test_a_resumed_run_remembers_the_best_epoch(tmp_path: Path) -> None:
     class Cut(Scores):
         def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[float]:
             if len(self.networks) == 2:
@@ -327,7 +329,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["dsen2_cr", "spa_gan"])
-def test_a_loss_that_is_no_number_stops_the_run(name: str, tmp_path: Path) -> None:
+def test_a_nan_loss_stops_the_run(name: str, tmp_path: Path) -> None:
     patches = MadeUp(4, side=50)
     patches.clear[0, 0, 20, 20] = np.nan
     every_step = TrainingSettings(device="cpu", quiet=True, save_minutes=0)
@@ -339,7 +341,7 @@ def test_a_loss_that_is_no_number_stops_the_run(name: str, tmp_path: Path) -> No
         assert all(value.isfinite().all() for value in weights.values())
 
 
-def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
+def test_nan_weights_are_never_saved(tmp_path: Path) -> None:
     class Spoiling(Scores):
         def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[float]:
             if len(self.networks) == 1:
@@ -369,7 +371,9 @@ def test_a_run_that_diverges_is_stopped(tmp_path: Path) -> None:
         run("dsen2_cr", tmp_path, epochs=100, patches=Worse(4, side=50))
 
 
-def test_too_little_memory_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_names_remedies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def hungry(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -383,12 +387,12 @@ def test_too_little_memory_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
         run("spa_gan", tmp_path / "b")
 
 
-def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
-    parts = TrainingSettings(device="cpu", quiet=True, parts=2)
+def test_a_batch_that_cannot_be_divided_is_refused(tmp_path: Path) -> None:
+    settings = TrainingSettings(device="cpu", quiet=True, micro_batches=2)
     with pytest.raises(TrainingError, match=r"multiple of 2 .* got 3"):
-        run("dsen2_cr", tmp_path, batch=3, settings=parts)
+        run("dsen2_cr", tmp_path, batch=3, settings=settings)
     with pytest.raises(TrainingError, match="batch normalisation needs the whole batch"):
-        run("mcgan", tmp_path, settings=parts)
+        run("mcgan", tmp_path, settings=settings)
     with pytest.raises(ModelError, match="scenes for a batch of 5, got 4"):
         run("dsen2_cr", tmp_path, batch=5)
     with pytest.raises(ModelError, match=r"multiple of 10 pixels up to 50.*got 45"):
@@ -396,7 +400,7 @@ def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused() -> None:
+def test_a_missing_gpu_is_refused() -> None:
     with pytest.raises(ModelError, match="expected cuda, PyTorch finds no such GPU"):
         make_fabric(TrainingSettings(device="cuda"))
 
@@ -406,8 +410,8 @@ def test_half_precision_on_a_cpu_is_refused() -> None:
         make_fabric(TrainingSettings(device="cpu", precision="fp16"))
 
 
-def test_less_precision_learns_nearly_the_same(tmp_path: Path) -> None:
-    one, less = (
+def test_lower_precision_learns_nearly_the_same(tmp_path: Path) -> None:
+    full, less = (
         run(
             "dsen2_cr",
             tmp_path / way,
@@ -415,7 +419,7 @@ def test_less_precision_learns_nearly_the_same(tmp_path: Path) -> None:
         )
         for way in ("32", "bf16")
     )
-    assert one == less
+    assert full == less
     losses = [
         [
             float(line.split(",")[2])
@@ -446,11 +450,11 @@ def test_as_many_devices_as_processes_are_expected(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     for devices in (1, 3):
-        with pytest.raises(TrainingError, match=rf"as the 2 processes .* got {devices}"):
+        with pytest.raises(TrainingError, match=rf"were started, 2, got {devices}"):
             make_fabric(TrainingSettings(device="cpu", devices=devices))
 
 
-def test_scores_that_are_never_numbers_still_leave_a_best_epoch(tmp_path: Path) -> None:
+def test_nan_scores_still_leave_a_best_epoch(tmp_path: Path) -> None:
     assert run("dsen2_cr", tmp_path, epochs=2, validation=Scores(np.nan, np.nan)).epoch == 1
     assert (tmp_path / BEST).exists()
 

@@ -38,7 +38,7 @@ def prefixed(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("outer", [False, True])
 @pytest.mark.parametrize("prefix", ["", "module.", "gen.gen.", "module.gen.gen."])
-def test_wrappings_may_be_there_or_not(
+def test_prefixes_of_wrappers_are_optional(
     outer: bool, prefix: str, weights: dict[str, Tensor], tmp_path: Path
 ) -> None:
     content = prefixed(prefix, weights | NEEDLESS)
@@ -81,7 +81,7 @@ def test_a_file_of_thirteen_bands_makes_a_network_of_thirteen(tmp_path: Path) ->
     assert load("dsen2_cr", {"network": content}, tmp_path).bands == 13
 
 
-def test_bands_in_and_out_that_differ_are_a_wrong_shape(tmp_path: Path) -> None:
+def test_different_numbers_of_input_and_output_bands_are_refused(tmp_path: Path) -> None:
     content = empty("mcgan.json", "mcgan_gen_4to4_eval_128")
     content["dc7.weight"], content["dc7.bias"] = torch.zeros(3, 128, 3, 3), torch.zeros(3)
     with pytest.raises(CheckpointError) as caught:
@@ -90,7 +90,7 @@ def test_bands_in_and_out_that_differ_are_a_wrong_shape(tmp_path: Path) -> None:
     assert "missing" not in str(caught.value)
 
 
-def test_counts_of_batches_may_be_there(tmp_path: Path) -> None:
+def test_batch_counters_are_optional(tmp_path: Path) -> None:
     content = empty("mcgan.json", "mcgan_gen_4to4_eval_128")
     counts = [key for key in content if key.endswith("num_batches_tracked")]
     assert counts
@@ -129,20 +129,20 @@ def test_a_file_of_another_method_is_recognised(weights: dict[str, Tensor], tmp_
         load("dsen2_cr", weights, tmp_path)
 
 
-def test_prefixes_of_some_names_go_too(weights: dict[str, Tensor], tmp_path: Path) -> None:
+def test_prefixes_of_some_names_only_are_removed(
+    weights: dict[str, Tensor], tmp_path: Path
+) -> None:
     content = prefixed("module.", weights)
     content["conv_in.0.weight"] = content.pop("module.conv_in.0.weight")
-    found = load("spa_gan", content, tmp_path).state_dict()
-    assert all(torch.equal(found[key], value) for key, value in weights.items() if key in found)
+    loaded = load("spa_gan", content, tmp_path).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in weights.items() if key in loaded)
     content["conv_in.0.weight2"] = content.pop("conv_in.0.weight")
     with pytest.raises(CheckpointError, match=r"surplus: conv_in.0.weight2"):
         load("spa_gan", content, tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(
-    value: float, weights: dict[str, Tensor], tmp_path: Path
-) -> None:
+def test_nan_weights_are_refused(value: float, weights: dict[str, Tensor], tmp_path: Path) -> None:
     broken = weights["SAM1.conv2.weight"].clone()
     broken[3, 4] = value
     with pytest.raises(

@@ -30,7 +30,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_a_network_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
+def test_a_network_is_saved_and_loaded_unchanged(name: str, tmp_path: Path) -> None:
     model = narrow(name)
     path = save_model(model, tmp_path / "net.safetensors")
     again = load_model(path)
@@ -74,7 +74,7 @@ def test_equal_weights_make_equal_files_that_others_can_read(tmp_path: Path) -> 
 def test_a_file_is_replaced_in_one_step(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = saved.read_bytes()
 
-    def fail(weights: object, path: Path, said: object) -> None:  # noqa: ARG001
+    def fail(weights: object, path: Path, metadata: object) -> None:  # noqa: ARG001
         path.write_bytes(b"half")
         raise OSError("disk full")
 
@@ -85,7 +85,7 @@ def test_a_file_is_replaced_in_one_step(saved: Path, monkeypatch: pytest.MonkeyP
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
 
 
-def test_a_network_of_unknown_making_is_not_written(tmp_path: Path) -> None:
+def test_a_network_of_unknown_origin_is_not_written(tmp_path: Path) -> None:
     model = narrow("dsen2_cr")
     model.method = ""
     with pytest.raises(ModelError, match="DSen2CR: expected a network made by create_model"):
@@ -93,13 +93,15 @@ def test_a_network_of_unknown_making_is_not_written(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def change(path: Path, said: dict[str, str] | None = None, **weights: torch.Tensor | None) -> None:
+def change(
+    path: Path, changes: dict[str, str] | None = None, **weights: torch.Tensor | None
+) -> None:
     """Rewrite a file with other metadata, or weights; None removes one."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         metadata = json.loads(file.read(size))["__metadata__"]
     now = load_file(path) | weights
-    save_file({k: v for k, v in now.items() if v is not None}, path, metadata | (said or {}))
+    save_file({k: v for k, v in now.items() if v is not None}, path, metadata | (changes or {}))
 
 
 WEIGHT = "head.weight"
@@ -131,7 +133,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("words", BROKEN)
-def test_what_is_no_such_file_is_refused_with_its_reason(saved: Path, words: str) -> None:
+def test_anything_but_such_a_file_is_refused_with_the_reason(saved: Path, words: str) -> None:
     BROKEN[words](saved)
     with pytest.raises(CheckpointError, match=words):
         load_model(saved)
@@ -161,13 +163,13 @@ def test_files_of_the_authors_are_read_too(tmp_path: Path) -> None:
         load_weights("spa_gan", tmp_path / "nowhere.safetensors")
 
 
-def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         save_model(narrow("dsen2_cr"), tmp_path / "none" / "w.safetensors")
 
 
 @pytest.mark.parametrize("form", ["torch", "safetensors"])
-def test_any_network_takes_its_own_weights_and_no_others(form: str, tmp_path: Path) -> None:
+def test_any_network_loads_its_own_weights_and_no_others(form: str, tmp_path: Path) -> None:
     network, other = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3)
     path = tmp_path / "weights"
     write = torch.save if form == "torch" else save_file
@@ -182,7 +184,7 @@ def test_any_network_takes_its_own_weights_and_no_others(form: str, tmp_path: Pa
         load_state(fresh, path)
 
 
-def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+def test_integers_are_refused_as_weights(tmp_path: Path) -> None:
     network = nn.Conv2d(4, 4, 1)
     torch.save({key: value.long() for key, value in network.state_dict().items()}, tmp_path / "w")
     with pytest.raises(CheckpointError, match=r"of another type: weight expected torch\.float32"):
@@ -234,11 +236,16 @@ def test_the_package_is_imported_without_torch_and_names_what_it_has() -> None:
     ],
     ids=lambda text: text[:24],
 )
-def test_a_network_is_made_of_the_options_of_a_file_only_if_its_weights_fit(
+def test_a_network_is_built_from_the_options_of_a_file_only_if_its_weights_fit(
     saved: Path, options: str
 ) -> None:
-    said = {"format": "planetcr_models", "version": "1", "method": "dsen2_cr", "options": options}
-    save_file(load_file(saved), saved, said)
+    metadata = {
+        "format": "planetcr_models",
+        "version": "1",
+        "method": "dsen2_cr",
+        "options": options,
+    }
+    save_file(load_file(saved), saved, metadata)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError):
         load_model(saved)
@@ -246,7 +253,7 @@ def test_a_network_is_made_of_the_options_of_a_file_only_if_its_weights_fit(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_weights_that_are_no_file_are_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_weights_other_than_a_regular_file_are_refused_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "net.safetensors"
     if kind == "folder":
         path.mkdir()

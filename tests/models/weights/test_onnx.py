@@ -50,6 +50,6 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         export_onnx(narrow("dsen2_cr"), tmp_path / "model.onnx")
 
 
-def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         export_onnx(narrow("dsen2_cr"), tmp_path / "none" / "model.onnx", size=(32, 32))

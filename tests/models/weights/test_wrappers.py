@@ -39,7 +39,7 @@ def saved(network: nn.Module, prefix: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("kind", ["plain", "named", "both"])
-def test_any_network_takes_weights_of_its_wrapped_self(
+def test_any_network_loads_the_weights_of_its_wrapped_version(
     kind: str, prefix: str, tmp_path: Path
 ) -> None:
     def make() -> nn.Module:
@@ -51,21 +51,21 @@ def test_any_network_takes_weights_of_its_wrapped_self(
         assert torch.equal(ours.state_dict()[key], value)
 
 
-def test_a_network_that_is_itself_compiled_in_part_takes_plain_weights() -> None:
-    one = torch.ones(1)
-    assert unwrapped({"a.w": one, "b.w": one}, ["a._orig_mod.w", "b.w"]).keys() == {
+def test_a_partly_compiled_network_loads_unwrapped_weights() -> None:
+    tensor = torch.ones(1)
+    assert unwrapped({"a.w": tensor, "b.w": tensor}, ["a._orig_mod.w", "b.w"]).keys() == {
         "a._orig_mod.w",
         "b.w",
     }
-    assert unwrapped({"a._orig_mod.w": one}, ["a.w"]).keys() == {"a.w"}
+    assert unwrapped({"a._orig_mod.w": tensor}, ["a.w"]).keys() == {"a.w"}
 
 
-def test_names_that_would_become_one_are_left() -> None:
+def test_ambiguous_names_are_left_unchanged() -> None:
     both = {"module.a": torch.ones(1), "a": torch.zeros(1)}
     assert unwrapped(both) == both
 
 
-def test_a_lightning_checkpoint_is_taken(tmp_path: Path) -> None:
+def test_a_lightning_checkpoint_is_loaded(tmp_path: Path) -> None:
     theirs, ours = Plain(), Plain()
     weights = {f"model.{key}": value for key, value in theirs.state_dict().items()}
     path = tmp_path / "epoch=3.ckpt"
