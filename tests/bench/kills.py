@@ -169,24 +169,24 @@ def kill_and_repeat(
     template: Path, work: Path, spread: int, words: list[str], say: Callable[[str], None]
 ) -> tuple[int, int]:
     """How many kills there were, and after how many of them not all was as it should be."""
-    place = work / "run"  # one place: some files name it
+    folder = work / "run"  # one place: some files name it
 
     def fresh() -> None:
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(template, place, symlinks=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(template, folder, symlinks=True)
 
     fresh()
-    changes = run(place, words)
-    expected = tree(place)
+    changes = run(folder, words)
+    expected = tree(folder)
     kills = [(at, False) for at in chosen(len(changes), spread)]
     kills += [(at, True) for at in chosen(len(changes), spread) if changes[at]]
     bad = 0
     for at, begun in kills:
         fresh()
-        run(place, words, at, begun=begun)
+        run(folder, words, at, begun=begun)
         try:
-            run(place, words)
-            odd = differences(expected, tree(place))
+            run(folder, words)
+            odd = differences(expected, tree(folder))
         except RuntimeError as error:
             odd = [str(error)]
         if odd:

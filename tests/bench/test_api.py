@@ -382,7 +382,7 @@ def test_a_missing_dataset_lists_the_three_ways_to_give_it(preds: Path, tmp_path
     card = preds / "predictions.toml"
     text = card.read_text()
     card.write_text(text.replace(str(read_card(preds).dataset), "/gone"))
-    with pytest.raises(DatasetError, match="no such folder, but") as gone:
+    with pytest.raises(DatasetError, match="no such folder, although") as gone:
         run(preds, tmp_path / "results")
     card.unlink()
     with pytest.raises(DatasetError, match="none is named") as nothing:

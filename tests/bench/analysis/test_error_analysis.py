@@ -324,9 +324,15 @@ def test_each_grouping_of_all_runs_is_added_up_once(monkeypatch: pytest.MonkeyPa
         return add(of, *by)
 
     monkeypatch.setattr(ErrorAnalysis, "_group_sums", spy)
-    of = ErrorAnalysis([make_ledger("a", scenes=4), make_ledger("b", scenes=4)], FULL)
+    analysis = ErrorAnalysis([make_ledger("a", scenes=4), make_ledger("b", scenes=4)], FULL)
     for _ in range(2):
-        tables = of.regions, of.triangle, of.scenes, of.aois, of.failures("season")
+        tables = (
+            analysis.regions,
+            analysis.triangle,
+            analysis.scenes,
+            analysis.aois,
+            analysis.failures("season"),
+        )
         assert all(len(table) for table in tables)
     groupings = [(name,) for name in ("all", "region", "land_cover", "cover_bin", "scene", "aoi")]
     assert sorted(asked) == sorted([*groupings, ("season",)])

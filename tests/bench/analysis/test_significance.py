@@ -85,9 +85,9 @@ def test_holm_is_its_formula(p: list[float]) -> None:
     """The largest, over all p that are no larger, of p × the comparisons that are as large."""
     ranks = sorted(range(len(p)), key=lambda index: (np.isnan(p[index]), p[index]))
     expected = [float("nan")] * len(p)
-    for place, index in enumerate(ranks):
+    for rank, index in enumerate(ranks):
         if not np.isnan(p[index]):
-            steps = [(len(p) - step) * p[ranks[step]] for step in range(place + 1)]
+            steps = [(len(p) - step) * p[ranks[step]] for step in range(rank + 1)]
             expected[index] = min(1.0, max(steps))
     assert_allclose(holm(p), expected, rtol=1e-12)
 

@@ -311,7 +311,7 @@ def own(data: Path, preds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ],
 )
 @pytest.mark.parametrize("make", [pipe, zeros])
-def test_no_command_waits_for_a_pipe(
+def test_no_command_waits_for_special_files(
     own: Path, place: str, words: list[str], make: Callable[[Path], None]
 ) -> None:
     card = RUNS / "mean-fill/card.toml"

@@ -70,7 +70,7 @@ def assert_equal(patch: TrainingPatch, other: object) -> None:
         assert_array_equal(getattr(patch, field), getattr(other, field), err_msg=field)
 
 
-def assert_pack_of(cache: CachedPatches, scenes: list[SceneFiles]) -> None:
+def assert_cache_of(cache: CachedPatches, scenes: list[SceneFiles]) -> None:
     assert cache.names == [files.name for files in scenes]
     for index, files in enumerate(scenes):
         assert_equal(cache.read(index), read_scene(files))
@@ -152,7 +152,7 @@ def test_a_cache_is_an_npy_file(scenes: list[SceneFiles], cache: CachedPatches) 
 
 def test_scenes_keep_the_given_order(few: list[SceneFiles], tmp_path: Path) -> None:
     for order in (few, few[::-1]):
-        assert_pack_of(build_cache(order, tmp_path, name="train", quiet=True), order)
+        assert_cache_of(build_cache(order, tmp_path, name="train", quiet=True), order)
 
 
 def test_only_the_path_is_pickled(cache: CachedPatches) -> None:
@@ -238,7 +238,7 @@ def test_a_disk_without_room_is_refused_before_the_work(
     assert files_in(tmp_path) == set()
     room += 1
     left_by_one_that_was_killed.touch()
-    assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
+    assert_cache_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
 def test_a_disk_that_fills_up_leaves_nothing(
@@ -290,7 +290,7 @@ def test_a_damaged_cache_is_refused_until_it_is_deleted(
     with pytest.raises(DatasetError, match=f"{path}: damaged cache: {message}.* delete it"):
         build_cache(few, tmp_path, name="train", quiet=True)
     path.unlink()
-    assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
+    assert_cache_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
 # --- One cache, whatever happens -------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_a_cache_is_built_once(
     build_cache(few, tmp_path, name="train", quiet=True)
     assert files_in(tmp_path) == {"train.npy", "train.json"}
     monkeypatch.setattr(patch_cache, "_build", None)
-    assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
+    assert_cache_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
 @pytest.mark.parametrize("words", ["", "[]", '{"version": 0}', "missing"])
@@ -313,7 +313,7 @@ def test_an_unidentified_cache_is_rebuilt(
     path.with_suffix(".json").write_text(words)
     if words == "missing":
         path.with_suffix(".json").unlink()
-    assert_pack_of(build_cache(few, tmp_path, name="train", quiet=True), few)
+    assert_cache_of(build_cache(few, tmp_path, name="train", quiet=True), few)
 
 
 def test_a_cache_of_another_version_is_rebuilt(few: list[SceneFiles], tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_other_pixels_make_another_cache_and_the_old_one_is_refused(
     before = old.read(0).cloud_mask
     np.save(mine[0].path("cloudmask"), ~before)
     new = build_cache(mine, tmp_path, name="train", quiet=True)
-    assert_pack_of(new, mine)
+    assert_cache_of(new, mine)
     assert_array_equal(old.read(0).cloud_mask, before)
     with pytest.raises(DatasetError, match=r"train.npy: .* found another; it has been replaced"):
         pickle.loads(pickle.dumps(old)).read(0)
@@ -417,11 +417,11 @@ def test_a_killed_build_leaves_the_earlier_cache_or_none(
     assert files_in(tmp_path) == left
     again = CachedPatches(old.path, old.fingerprint)
     if "train.json" in left:
-        assert_pack_of(again, few)
+        assert_cache_of(again, few)
     else:
         with pytest.raises(DatasetError):
             again.read(0)
-    assert_pack_of(build_cache(scenes[2:], tmp_path, name="train", quiet=True), scenes[2:])
+    assert_cache_of(build_cache(scenes[2:], tmp_path, name="train", quiet=True), scenes[2:])
     assert files_in(tmp_path) == {"train.npy", "train.json"}
 
 

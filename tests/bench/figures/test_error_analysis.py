@@ -248,10 +248,10 @@ def test_gains_are_blue_and_losses_red(two: list[Ledger]) -> None:
     forest = (frame["land_cover"] == "forest").to_numpy()
     factor = np.where(forest, 4.0, 0.25)  # times the input's squared error
     run = changed(two[0], squared_error=factor * frame["input_squared_error"])
-    of = ErrorAnalysis([run], FULL)
-    table = of.failures("land_cover", "cover_bin")
+    analysis = ErrorAnalysis([run], FULL)
+    table = analysis.failures("land_cover", "cover_bin")
     table = table[table["scenes"] > 0]
-    red, _, blue = colours_of(class_cover_figure(of).axes[2]).T
+    red, _, blue = colours_of(class_cover_figure(analysis).axes[2]).T
     assert ((blue > red) == (table["land_cover"] != "forest")).all()
     assert ((red > blue) == (table["land_cover"] == "forest")).all()
 
@@ -503,9 +503,9 @@ def test_one_scene_is_neither_the_worst_nor_the_best(tmp_path: Path) -> None:
 
 
 def test_perfect_scenes_are_not_the_worst() -> None:
-    of = ErrorAnalysis(CASES["perfect"](), FULL)
-    assert not aoi_tables(of)
-    assert not scene_tables(of)
+    analysis = ErrorAnalysis(CASES["perfect"](), FULL)
+    assert not aoi_tables(analysis)
+    assert not scene_tables(analysis)
 
 
 def test_tables_have_titles_and_signatures(first: ErrorAnalysis) -> None:

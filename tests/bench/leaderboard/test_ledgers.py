@@ -106,16 +106,16 @@ def frugal_refusal(path: Path, most: int = 1_000_000) -> str:
 # --- Files --------------------------------------------------------------------------------------
 
 
-def test_a_ledger_is_read_with_any_compression(path: Path, table: pa.Table, ledger: Ledger) -> None:
+def test_a_ledger_is_read_in_any_encoding(path: Path, table: pa.Table, ledger: Ledger) -> None:
     write_ledger(path, table, ledger.provenance)
     expected = read_ledger(path).frame
     nullable = table.cast(pa.schema([field.with_nullable(True) for field in table.schema]))
-    for packed, options in (
+    for variant, options in (
         (table, {"compression": "none", "row_group_size": 5}),
         (table, {"use_dictionary": False, "data_page_version": "2.0"}),
         (nullable, {}),
     ):
-        read = decode_ledger(written(path, packed, ledger.provenance, **options))
+        read = decode_ledger(written(path, variant, ledger.provenance, **options))
         pd.testing.assert_frame_equal(read.frame, expected)
         assert read.provenance == ledger.provenance
 

@@ -198,7 +198,7 @@ def test_another_seed_or_size_is_another_dataset(facts: dict) -> None:
         check_comparable(runs)
 
 
-def test_the_same_name_does_not_make_other_pixels_the_same_simulation() -> None:
+def test_the_same_identity_does_not_make_other_pixels_the_same_simulation() -> None:
     """The error of the untouched input tells: rounding cannot change it by a hundredth."""
     facts = {"simulation": "sim-v1 standard, seed 0, size tiny"}
     other = make_ledger("b", seed=7, fingerprint="0" * 64, **facts)

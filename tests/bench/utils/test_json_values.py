@@ -79,8 +79,8 @@ def test_scores_tell_perfect_from_not_measured() -> None:
 def test_tables_and_error_analysis_tell_perfect_from_not_measured(tmp_path: Path) -> None:
     ledger = perfect()
     _write_table_files(tmp_path / "table2", [], table2([ledger], PROTOCOLS["full"]))
-    of = ErrorAnalysis([ledger], PROTOCOLS["full"])
-    (tmp_path / "error_analysis.json").write_text(_to_json(of))
+    analysis = ErrorAnalysis([ledger], PROTOCOLS["full"])
+    (tmp_path / "error_analysis.json").write_text(_to_json(analysis))
     for name in ("table2", "error_analysis"):
         text = (tmp_path / f"{name}.json").read_text()
         assert "inf" in texts_of(json.loads(text)), name

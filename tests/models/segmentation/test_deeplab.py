@@ -467,8 +467,8 @@ def test_imagenet_means_what_the_local_cache_holds(
     with pytest.raises(CheckpointError, match=r"^imagenet: .*resnet18.* nothing is downloaded"):
         load_encoder(model, "imagenet")
     settings_ = encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
-    place = offline / f"models--{settings_['repo_id'].replace('/', '--')}"
-    file = place / "snapshots" / settings_["revision"] / "model.safetensors"
+    folder = offline / f"models--{settings_['repo_id'].replace('/', '--')}"
+    file = folder / "snapshots" / settings_["revision"] / "model.safetensors"
     file.parent.mkdir(parents=True)
     save_file(resnet.state_dict(), file)
     (file.parent / "config.json").write_text("{}")
