@@ -201,7 +201,7 @@ def accept(
     accepting.check_results(entry, results)
     result = _check(
         entry, sample, seed, data, scene_list, results if results.exists() else None,
-        _segmenters(segmenter, device), workers, quiet=as_json,
+        _segmenters(segmenter, device), workers, replace_old=replace, quiet=as_json,
     )  # fmt: skip
     folder = accepting.accept(result, results, replace_old=replace)
     _print_result(result, as_json=as_json, accepted=str(folder))
@@ -226,6 +226,7 @@ def _check(
     segmenters: Sequence[Segmenter],
     workers: int | None,
     *,
+    replace_old: bool = False,
     quiet: bool,
 ) -> CheckResult:
     from planetcr_bench.submission import check as checking
@@ -236,6 +237,7 @@ def _check(
         data=data,
         scene_list=scene_list,
         results=results,
+        replace_old=replace_old,
         sample=None if sample == "all" else int(sample),
         seed=secrets.randbelow(2**32) if seed is None else seed,
         segmenters=segmenters,

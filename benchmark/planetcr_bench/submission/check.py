@@ -18,7 +18,7 @@ from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard
-from planetcr_bench.leaderboard.entries import Status, read_entries
+from planetcr_bench.leaderboard.entries import Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.card import Card, read_card, write_card
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
@@ -47,6 +47,7 @@ class CheckConfig:
         data: Dataset; without one, nothing is measured again.
         scene_list: Authors' CSV list to take the scenes from.
         results: Folder of results that are believed; the entry's input must be theirs.
+        replace_old: The run of its name and track will be replaced, and is not compared with it.
         sample: Scenes to measure again; None for all, which verifies an entry with predictions.
         seed: Of the choice; the sender must not know it before.
         segmenters: That read the measured scenes again.
@@ -58,6 +59,7 @@ class CheckConfig:
     data: Path | None = None
     scene_list: Path | None = None
     results: Path | None = None
+    replace_old: bool = False
     sample: int | None = SAMPLE
     seed: int = 0
     segmenters: Sequence[Segmenter] = ()
@@ -160,8 +162,7 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
     results, ledger = config.results, sent.ledger
     if results is None:
         return
-    entries, problems = read_entries(results)
-    findings.checked.extend(f"not compared with a run of the board: {line}" for line in problems)
+    entries = _known_entries(results, ledger, config, findings)
     digests, witnesses = digests_of(ledger), []
     for entry in entries:
         verified, where = entry.status == "verified", results / entry.folder
@@ -189,6 +190,18 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
     elif entries:  # a folder that a killed command began has none
         line = f"its input was not compared: no other run in {results} is on its dataset"
         findings.checked.append(line)
+
+
+def _known_entries(
+    results: Path, ledger: Ledger, config: CheckConfig, findings: Findings
+) -> list[Entry]:
+    """Runs of the board, but for the one that will be replaced."""
+    entries, problems = read_entries(results)
+    findings.checked.extend(f"not compared with a run of the board: {line}" for line in problems)
+    if not config.replace_old:
+        return entries
+    replaced = (ledger.provenance["track"], ledger.name)
+    return [entry for entry in entries if (entry.run["track"], entry.name) != replaced]
 
 
 def _compare_input(ledger: Ledger, known: Ledger, where: Path, findings: Findings) -> None:

@@ -499,12 +499,18 @@ def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Pat
     assert f"no other run in {tmp_path / 'board'} is on its dataset" in lines
 
 
+def test_an_entry_is_not_compared_with_the_run_that_it_replaces(entry: Path, packed: Path) -> None:
+    results = packed.parent / "results"
+    assert any("are those of" in line for line in checked(entry, results=results).checked)
+    again = checked(entry, results=results, replace_old=True)
+    assert not any("are those of" in line for line in again.checked)
+
+
 def test_a_verified_run_is_a_witness_of_its_own_predictions(entry: Path, tmp_path: Path) -> None:
     """Sent again, it is sound; with the same predictions, nobody sends other sums."""
     accept(replace(checked(entry), status="verified"), tmp_path / "board")
     again = checked(entry, results=tmp_path / "board")
     assert f"its input was compared with {tmp_path / 'board/sim-v1-tiny/honest'}" in again.checked
-    accept(again, tmp_path / "board", replace_old=True)
     accept(replace(again, status="verified"), tmp_path / "board", replace_old=True)
 
     def better(ledger: Ledger) -> None:
