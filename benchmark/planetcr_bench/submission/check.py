@@ -163,6 +163,8 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
     if results is None:
         return
     entries = _known_entries(results, ledger, config, findings)
+    if config.data is None:  # else the dataset itself says whether the entry is of it
+        findings.refuse(_track_errors(entries, ledger, results))
     digests, witnesses = digests_of(ledger), []
     for entry in entries:
         verified, where = entry.status == "verified", results / entry.folder
@@ -171,11 +173,6 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
             line = f"{len(same)} of its {len(digests)} predictions are those of {where}"
             findings.checked.append(f"{line}, verified" if verified else line)
         if not same_dataset(entry.ledger, ledger):
-            if verified and entry.run["track"] == ledger.provenance["track"]:
-                expected, got = entry.run["fingerprint"][:12], ledger.provenance["fingerprint"][:12]
-                findings.refuse(
-                    [f"fingerprint: expected {expected}… of {where}, verified, got {got}…"]
-                )
             continue
         if verified and same and not config.measures_all(sent):
             # with another scale, the images must be sent, and all be measured again
@@ -202,6 +199,22 @@ def _known_entries(
         return entries
     replaced = (ledger.provenance["track"], ledger.name)
     return [entry for entry in entries if (entry.run["track"], entry.name) != replaced]
+
+
+def _track_errors(entries: Sequence[Entry], ledger: Ledger, results: Path) -> list[str]:
+    """A line if a track has verified runs, and none of them is on a ledger's dataset."""
+    record = ledger.provenance
+    known = [
+        entry
+        for entry in entries
+        if entry.status == "verified" and entry.run["track"] == record["track"]
+    ]
+    if not known or any(same_dataset(entry.ledger, ledger) for entry in known):
+        return []
+    expected, got = known[0].run["fingerprint"][:12], record["fingerprint"][:12]
+    where = f"{results / known[0].folder}, verified"
+    remedy = "if the track has both datasets, give the entry's with --data"
+    return [f"fingerprint: expected {expected}… of {where}, got {got}…; {remedy}"]
 
 
 def _compare_input(ledger: Ledger, known: Ledger, where: Path, findings: Findings) -> None:
