@@ -7,6 +7,7 @@ again at any time.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shlex
 import signal
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -290,13 +292,14 @@ def reproduce(
 
 
 def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
+    prepare = partial(_stop_with_parent, os.getpid())
     for number, step in enumerate(steps, start=1):
         say(f"[{number}/{len(steps)}] {step.name}\n$ {step.command}")
         command = [sys.executable, "-m", "planetcr_bench", *step.arguments]
         with subprocess.Popen(  # noqa: S603  # our own command
             command,
             stdout=subprocess.DEVNULL,
-            preexec_fn=_stop_with_parent if _TELLS_OF_PARENTS else None,  # noqa: PLW1509  # no lock
+            preexec_fn=prepare if _TELLS_OF_PARENTS else None,  # noqa: PLW1509  # no lock
         ) as process:
             try:
                 code = process.wait()
@@ -315,10 +318,13 @@ def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
 _TELLS_OF_PARENTS: Final = sys.platform == "linux"
 
 
-def _stop_with_parent() -> None:
+def _stop_with_parent(parent: int) -> None:
     """Have Linux interrupt this process, as Ctrl-C does, when the one that started it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored by what a script runs in the background
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
+    if os.getppid() != parent:  # it was killed before
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def estimate_hours(config: ReproductionConfig) -> dict[str, float]:

@@ -199,12 +199,17 @@ def wait_until(true: Callable[[], bool]) -> None:
     pytest.fail("a minute has passed")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
-def test_no_step_outlives_a_reproduction_that_is_killed(tmp_path: Path) -> None:
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only it tells of a parent's death")
+
+
+@on_linux
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])  # in the background
+def test_no_step_outlives_a_reproduction_that_is_killed(handler: str, tmp_path: Path) -> None:
     step = write(tmp_path / "step", f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 300\n")
     step.chmod(0o755)
     code = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.{handler})
 from planetcr_bench.networks.reproduction import Step, _run
 sys.executable = {str(step)!r}
 _run([Step("train a", ["train", "a"])], print)
@@ -214,6 +219,17 @@ _run([Step("train a", ["train", "a"])], print)
         wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"))
         parent.kill()
     wait_until(lambda: not Path("/proc", pid.read_text().strip(), "cwd").exists())
+
+
+@on_linux
+def test_no_step_starts_after_its_reproduction_was_killed() -> None:
+    code = """
+import os, time
+from planetcr_bench.networks.reproduction import _stop_with_parent
+_stop_with_parent(os.getppid() + 1)
+time.sleep(300)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGINT
 
 
 # --- The steps ------------------------------------------------------------------------------
