@@ -252,8 +252,13 @@ def compare(
 
 def _results_folder(run: Path, track: str) -> Path:
     """Folder of all results that a run belongs to: <results>/<track>/<name>."""
-    parent = run.parent if run.is_dir() else run.parent.parent
-    return parent.parent if parent.name == track else parent
+    parent = _above(run if run.is_dir() else run.parent)
+    return _above(parent) if parent.resolve().name == track else parent
+
+
+def _above(folder: Path) -> Path:
+    """The folder that holds another, which may be ``.`` or end in ``..``."""
+    return folder / ".." if folder.name in ("", "..") else folder.parent
 
 
 def _read_published(out: Path, *, quiet: bool) -> tuple[Ledger, Path, list[str]]:

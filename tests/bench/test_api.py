@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -454,6 +455,7 @@ def test_compare_takes_paths_as_text_and_refuses_what_it_cannot_compare(tmp_path
     assert [ledger.name for ledger in ledgers] == ["mean-fill"]
     assert [protocol.name for protocol in tables.protocols] == ["full"]
     assert (folder / "report.md").exists()
+    assert (folder / "report.md").read_text().startswith("# Comparison of 1 run\n")
     with pytest.raises(UsageError, match="expected one run or more, got none"):
         compare([])
     with pytest.raises(UsageError, match="the paper's figures are of protocol official alone"):
@@ -461,3 +463,28 @@ def test_compare_takes_paths_as_text_and_refuses_what_it_cannot_compare(tmp_path
     with pytest.raises(LedgerError, match=r"only beside|published"):
         compare([run], published=True, out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("nothing_is_drawn")
+@pytest.mark.parametrize(
+    ("here", "run", "expected"),
+    [
+        (".", "r/{track}/mean-fill", "r/comparison"),
+        (".", "r/{track}/mean-fill/ledger.parquet", "r/comparison"),
+        ("r", "{track}/mean-fill", "comparison"),
+        ("r/{track}", "mean-fill", "../comparison"),
+        ("r/{track}/mean-fill", ".", "../../comparison"),
+        ("r/{track}/mean-fill", "ledger.parquet", "../../comparison"),
+        ("r/{track}/mean-fill", "../mean-fill", "../../comparison"),
+    ],
+)
+def test_a_comparison_lies_beside_the_tracks_from_wherever_it_is_made(
+    here: str, run: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track = read_ledger(RUNS / "mean-fill").provenance["track"]
+    shutil.copytree(RUNS / "mean-fill", tmp_path / "r" / track / "mean-fill")
+    monkeypatch.chdir(tmp_path / here.format(track=track))
+    monkeypatch.setattr("planetcr_bench.report.report.write_comparison", lambda *_, **__: None)
+    _, _, folder = compare([run.format(track=track)])
+    assert str(folder) == expected
+    assert folder.resolve() == tmp_path / "r/comparison"
