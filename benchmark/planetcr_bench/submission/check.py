@@ -33,7 +33,7 @@ from planetcr_bench.submission.comparison import (
 from planetcr_bench.submission.entry import SentEntry, read_entry
 from planetcr_bench.submission.record import public_run
 from planetcr_bench.utils.untrusted import printable, read_json
-from planetcr_bench.utils.validation import collect_errors
+from planetcr_bench.utils.validation import collect_errors, shown
 
 SAMPLE: Final = 32
 """Scenes that are measured again by default."""
@@ -289,7 +289,7 @@ def _dataset_errors(ledger: Ledger, dataset: Dataset) -> list[str]:
     if dataset.simulation is None or record["simulation"] != dataset.simulation:
         expected["fingerprint"] = dataset.fingerprint  # else another machine rounds otherwise
     errors = [
-        f"{key}: expected {value} by the dataset, got {record[key]}"
+        f"{key}: expected {shown(value)} by the dataset, got {shown(record[key])}"
         for key, value in expected.items()
         if record[key] != value
     ]

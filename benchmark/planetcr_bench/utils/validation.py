@@ -129,9 +129,22 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as Python writes it, cut to what fits into a line."""
-    text = repr(value)
+    """A value as files write it, such as ``true``, cut to what fits into a line."""
+    text = _written(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        pairs = (f"{_written(key)}: {_written(inner)}" for key, inner in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return repr(value)
 
 
 def _location(loc: Sequence[int | str]) -> str:

@@ -276,7 +276,7 @@ def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path
         ({"input_window": "unknown"}, None),
         ({"input_window": "160"}, "expected input_window whole behind protocol full, got 160"),
         ({"input_window": "official"}, "input_window: expected '160', 'whole' or 'unknown', got "),
-        ({"input_window": None}, "input_window: expected '160', 'whole' or 'unknown', got None"),
+        ({"input_window": None}, "input_window: expected '160', 'whole' or 'unknown', got none"),
     ],
 )
 def test_a_ledger_that_was_sent_may_say_what_can_be_true(

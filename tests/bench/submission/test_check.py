@@ -269,8 +269,8 @@ def second_image(entry: Path) -> None:
         (put("notes.md", b"x"), "'notes.md': expected only"),
         (put("ledger.parquet", b"PAR1 no"), "ledger.parquet: expected a ledger"),
         (put("run.json", b"[" * 100_000), "run.json: expected JSON"),
-        (put("run.json", b"{}"), "run.json: name: expected 'honest' as in the ledger, got None"),
-        (without_input_window, "input_window: expected 'whole' as in the ledger, got None"),
+        (put("run.json", b"{}"), "run.json: name: expected 'honest' as in the ledger, got none"),
+        (without_input_window, "input_window: expected 'whole' as in the ledger, got none"),
         (put("run.json", b"[]"), "run.json: expected an object"),
         (put("card.toml", b"a = " + b"[" * 50_000), "card.toml: expected at most 50 levels"),
         (put("card.toml", b"a = \xff\xfe"), "card.toml: expected text in UTF-8"),
@@ -441,7 +441,7 @@ def test_an_input_that_is_not_the_datasets_is_caught_without_predictions(
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({}, "track: expected sim-v1-tiny by the dataset, got mine"),
+        ({}, "track: expected 'sim-v1-tiny' by the dataset, got 'mine'"),
         ({"fingerprint": "0" * 64}, "fingerprint: expected"),
         ({"expected_scenes": 11, "complete": False}, "expected_scenes: expected 10 by the dataset"),
     ],
