@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
 
 import pyarrow as pa
 
@@ -46,6 +46,7 @@ from planetcr_bench.results.published import refuse_published
 from planetcr_bench.results.schema import SCHEMA_VERSION
 from planetcr_bench.utils.files import atomic_write, exclusive_lock
 from planetcr_bench.utils.untrusted import read_json
+from planetcr_bench.utils.validation import check_choice
 
 if TYPE_CHECKING:
     from planetcr_bench.report.run_tables import RunTables
@@ -102,12 +103,14 @@ def evaluate(
         DatasetError: The dataset is not found or broken.
         PredictionError: A prediction is missing, surplus or unusable and ``allow_missing`` is not
             given, or none is usable.
-        UsageError: The name is not allowed, or a segmenter is given twice.
+        UsageError: The name is not allowed, ``class_average`` is unknown, or a segmenter is given
+            twice.
         BenchError: Another process writes to the same results.
 
     Warns:
         BenchWarning: Red and blue of the predictions are probably swapped.
     """
+    check_choice("class_average", class_average, get_args(Pool))
     folder, results = Path(folder), Path(results)
     started = datetime.now(UTC)
     clock = time.monotonic()
@@ -200,7 +203,7 @@ def evaluate(
 
 
 def compare(
-    runs: Sequence[str | Path],
+    runs: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     protocol: str | None = None,
@@ -212,7 +215,7 @@ def compare(
     """Compare runs on one dataset, and write a report of them.
 
     Args:
-        runs: Results folders, or ledgers.
+        runs: Results folders, or ledgers; or one of them.
         out: Folder of the report; by default ``comparison`` in the folder of all results.
         protocol: Only this protocol; by default all that every run was measured in.
         class_average: How per-class figures are averaged, if not as each protocol does.
@@ -224,11 +227,14 @@ def compare(
         The ledgers, all tables, and the folder of the report.
 
     Raises:
-        UsageError: No run is given, or published figures beside protocol ``full``.
+        UsageError: No run is given, ``class_average`` is unknown, or published figures beside
+            protocol ``full``.
         LedgerError: A run cannot be read, or the runs cannot be compared.
     """
     from planetcr_bench.report.report import write_comparison  # matplotlib takes a second to import
 
+    check_choice("class_average", class_average, get_args(Pool))
+    runs = [runs] if isinstance(runs, str | Path) else runs
     if not runs:
         raise UsageError("runs: expected one run or more, got none")
     if published and protocol == "full":

@@ -26,6 +26,7 @@ from planetcr_bench.errors import BenchError, DatasetError, LedgerError, Predict
 from planetcr_bench.evaluation import runner as measuring
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.predict import predict
+from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import Ledger, read_ledger
 from scenes import write_dataset, write_scene
@@ -316,6 +317,16 @@ def test_parts_of_other_settings_are_not_taken_over(preds: Path, tmp_path: Path)
     pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
 
 
+def test_an_unknown_average_is_refused_before_anything_is_scored(
+    preds: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="class_average: expected scene-mean or pixels, got 'foo'"):
+        run(preds, tmp_path / "results", class_average="foo")
+    assert not (tmp_path / "results").exists()
+    with pytest.raises(UsageError, match="pool: expected scene-mean or pixels, got 'foo'"):
+        RunTables([read_ledger(RUNS / "mean-fill")], pool="foo")
+
+
 def test_two_runs_never_write_to_one_place(preds: Path, tmp_path: Path) -> None:
     import filelock
 
@@ -456,6 +467,9 @@ def test_compare_takes_paths_as_text_and_refuses_what_it_cannot_compare(tmp_path
     assert [protocol.name for protocol in tables.protocols] == ["full"]
     assert (folder / "report.md").exists()
     assert (folder / "report.md").read_text().startswith("# Comparison of 1 run\n")
+    assert [ledger.name for ledger in compare(run, out=tmp_path / "out")[0]] == ["mean-fill"]
+    with pytest.raises(UsageError, match="class_average: expected scene-mean or pixels, got 'foo'"):
+        compare(run, class_average="foo")
     with pytest.raises(UsageError, match="expected one run or more, got none"):
         compare([])
     with pytest.raises(UsageError, match="the paper's figures are of protocol official alone"):

@@ -9,7 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from planetcr_bench.errors import BenchError
+from planetcr_bench.errors import BenchError, UsageError
 
 _LONGEST_SHOWN: Final = 100
 """Characters of a wrong value in a message."""
@@ -82,6 +82,16 @@ def validate(
         raise error(lines[0])
     expected = model.model_config.get("title") or "other content"
     raise error(f"{where}: expected {expected}, got {len(lines)} errors", lines)
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value of an argument that type checkers alone would refuse; None passes.
+
+    Raises:
+        UsageError: It is not one of the choices.
+    """
+    if value is not None and value not in choices:
+        raise UsageError(f"{name}: expected {' or '.join(choices)}, got {shown(value)}")
 
 
 P = ParamSpec("P")
