@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
@@ -30,9 +31,20 @@ from planetcr_bench import __version__
 from planetcr_bench.analysis.segmentation import check_segmenters, without_segmenters
 from planetcr_bench.constants import RUN_NAME
 from planetcr_bench.data.metadata import read_simulation
-from planetcr_bench.errors import BenchWarning, DatasetError, PredictionError, UsageError
+from planetcr_bench.errors import (
+    BenchError,
+    BenchWarning,
+    DatasetError,
+    PredictionError,
+    UsageError,
+)
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
-from planetcr_bench.evaluation.runner import measure_scenes, pixel_problems, protocols_of
+from planetcr_bench.evaluation.runner import (
+    holds_other_scenes,
+    measure_scenes,
+    pixel_problems,
+    protocols_of,
+)
 from planetcr_bench.evaluation.scored import is_scored, remember_scored, results_digest, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.metrics.protocols import Pool
@@ -143,11 +155,14 @@ def evaluate(
         "tables": tables,
     }
     mark = scored_mark(out, predictions, settings)
-    if not force and is_scored(mark, out):
-        return _read_published(out, quiet=quiet)
     unfinished = out.with_name(f".{name}.unfinished")
-    unfinished.mkdir(parents=True, exist_ok=True)
     refusal = f"{out}: another evaluation writes there; wait, or choose --name"
+    if not force and is_scored(mark, out):
+        if unfinished.is_dir() and not holds_other_scenes(unfinished / "parts", identity):
+            with suppress(BenchError), exclusive_lock(unfinished / "lock", refusal):
+                shutil.rmtree(unfinished)  # of a refused evaluation, which nobody will resume
+        return _read_published(out, quiet=quiet)
+    unfinished.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(unfinished / "lock", refusal):
         table, problems = measure_scenes(
             predictions,

@@ -303,6 +303,33 @@ def test_a_prediction_that_changed_after_the_interruption_is_measured_again(
     pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
 
 
+def test_what_a_refused_run_left_goes_when_all_is_scored_already(
+    preds: Path, tmp_path: Path
+) -> None:
+    _, out, _ = run(preds, tmp_path / "results")
+    path = min(preds.glob("*.tif"))
+    path.rename(tmp_path / "good.tif")
+    broken = path.with_suffix(".npy")
+    np.save(broken, np.full((4, 300, 300), np.nan, np.float32))
+    unfinished = out.with_name(".preds.unfinished")
+
+    def restored() -> None:
+        broken.unlink(missing_ok=True)
+        if not path.exists():
+            (tmp_path / "good.tif").rename(path)
+        run(preds, tmp_path / "results")
+
+    with pytest.raises(PredictionError):
+        run(preds, tmp_path / "results")
+    assert unfinished.is_dir()
+    restored()
+    assert not unfinished.exists()
+    (unfinished / "parts").mkdir(parents=True)
+    (unfinished / "parts/identity.json").write_text("{}")  # with a segmenter, to be resumed
+    restored()
+    assert (unfinished / "parts").is_dir()
+
+
 def test_parts_of_other_settings_are_not_taken_over(preds: Path, tmp_path: Path) -> None:
     path = min(preds.glob("*.tif"))
     good = path.read_bytes()
