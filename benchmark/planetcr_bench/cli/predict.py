@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,7 +100,8 @@ def predict(
         return
     noun = "prediction" if scenes == 1 else "predictions"
     already = f" ({kept} of them already there)" if kept else ""
-    typer.echo(f"{scenes} {noun} in {out}{already}; next: planetcr-bench evaluate {out}")
+    command = shlex.join(["planetcr-bench", "evaluate", str(out)])
+    typer.echo(f"{scenes} {noun} in {out}{already}; next: {command}")
 
 
 def _refuse(method: str, **given: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -150,7 +151,7 @@ def pack(
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
     typer.echo(f"Entry: {written} ({facts['name']}, track {facts['track']}). It passes")
-    typer.echo(f"  planetcr-bench submit check {written}")
+    typer.echo(f"  {shlex.join(['planetcr-bench', 'submit', 'check', str(written)])}")
 
 
 @app.command()

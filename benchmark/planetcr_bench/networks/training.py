@@ -162,7 +162,8 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
         text += ", the last one, as there was no validation"
     if request.name == SEGMENTER:
         return f"{text}\nSegmenter: {best}, with its card beside it"
-    return f"{text}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
+    command = shlex.join(["planetcr-bench", "predict", request.name, "--weights", str(best)])
+    return f"{text}\nWeights: {best}; next: {command}"
 
 
 def prepare(request: Request) -> Prepared:

@@ -13,10 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import Cli, run_program
-from paths import files_in
+from paths import RUNS, files_in
 from planetcr_bench import __version__
 from planetcr_bench.cli.app import app
 from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.networks.training import Request, format_outcome
+
+CARD = RUNS / "mean-fill/card.toml"
 
 pytestmark = pytest.mark.usefixtures("ledgers_alone")
 
@@ -168,6 +171,18 @@ def test_wrong_usage_exits_with_two(cli: Cli, preds: Path) -> None:
     assert cli("evaluate", preds, "--batch", "0").returncode == 2
     assert_refused(cli("predict", "magic"), "magic: no such method; there are", code=2)
     assert cli("evaluate", preds, "--class-average", "median").returncode == 2
+
+
+def test_printed_commands_can_be_pasted(cli: Cli, data: Path) -> None:
+    done = cli("predict", "mean-fill", "--data", data, "--out", "a b/my preds")
+    assert done.stdout.endswith("next: planetcr-bench evaluate 'a b/my preds'\n")
+    done = cli("submit", "pack", "a b/my preds", "--card", CARD)
+    assert done.stdout.endswith("\n  planetcr-bench submit check 'submissions/my preds'\n")
+    done = cli("simulate", "a b/tiny", "--size", "tiny", "--workers", 0)
+    assert done.stdout.endswith("next: planetcr-bench predict mean-fill --data 'a b/tiny'\n")
+    request = Request(name="mcgan", data=None, out=Path("my runs"))
+    text = format_outcome(request, {"steps": 1, "best_epoch": 1, "scores": {}})
+    assert text.endswith("next: planetcr-bench predict mcgan --weights 'my runs/best.safetensors'")
 
 
 def test_the_environment_names_the_dataset(cli: Cli, data: Path, preds: Path) -> None:
