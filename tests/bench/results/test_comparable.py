@@ -261,7 +261,7 @@ def test_a_card_that_cannot_be_true_is_refused(preds: Path, data: Path, tmp_path
     text = card.read_text()
     for value in ("full", "160", ""):
         card.write_text(text.replace('window = "whole"', f'window = "{value}"'))
-        with pytest.raises(PredictionError, match="window: expected 'official' or 'whole', got "):
+        with pytest.raises(PredictionError, match="window: expected 'whole' or 'official', got "):
             read_card(preds)
     card.write_text(text.replace('window = "whole"', 'window = "official"'))
     with pytest.raises(PredictionError, match="expected files of 160 × 160 pixels"):
