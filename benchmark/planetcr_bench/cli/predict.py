@@ -22,7 +22,7 @@ def predict(
         ),
     ],
     weights: options.Weights = None,
-    data: options.DataOption = None,
+    data: options.DatasetOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to.", show_default="preds/METHOD")
     ] = None,

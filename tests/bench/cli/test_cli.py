@@ -152,7 +152,9 @@ def test_mistakes_end_in_one_clear_message(
     cli: Cli, program: Cli, preds: Path, tmp_path: Path
 ) -> None:
     assert_refused(program("evaluate", "nowhere"), "nowhere", "no such folder")
-    assert_refused(cli("evaluate", preds, "--data", "nowhere"), "nowhere", "no such folder")
+    nowhere = cli("evaluate", preds, "--data", "nowhere")
+    assert_refused(nowhere, "nowhere: no such folder, but --data names it")
+    assert "PLANETCR_DATA" not in nowhere.stderr
     assert_refused(cli("evaluate", preds, "--split", "val"), "'val'")
     assert_refused(cli("evaluate", preds, "--device", "cpu"), "--device", "--segmenter", code=2)
     assert_refused(cli("evaluate", preds, "--name", "../x"), "--name", "'../x'", code=2)
@@ -162,6 +164,13 @@ def test_mistakes_end_in_one_clear_message(
     assert_refused(cli("compare", tmp_path), "expected a results folder")
     (tmp_path / "file").touch()
     assert_refused(cli("evaluate", preds, "--results", "file"), "file")
+
+
+def test_help_names_what_can_name_a_dataset(cli: Cli) -> None:
+    for command, card in (("predict", False), ("train", False), ("evaluate", True)):
+        text = cli(command, "--help").stdout
+        assert "PLANETCR_DATA" in text
+        assert ("predictions.toml" in text) == card
 
 
 def test_wrong_usage_exits_with_two(cli: Cli, preds: Path) -> None:
