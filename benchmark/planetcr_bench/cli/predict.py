@@ -63,7 +63,7 @@ def predict(
         _refuse(
             method,
             weights=weights, precision=precision, window=window, tile=tile, overlap=overlap,
-            model_arg=model_arg or None, seed=seed,
+            model_arg=model_arg or None, seed=seed, device=None if device == "auto" else device,
         )  # fmt: skip
         from planetcr_bench.predictions.predict import predict as run
 

@@ -159,6 +159,8 @@ def test_mistakes_end_in_one_clear_message(
     assert_refused(cli("evaluate", preds, "--device", "cpu"), "--device", "--segmenter", code=2)
     assert_refused(cli("evaluate", preds, "--name", "../x"), "--name", "'../x'", code=2)
     assert_refused(cli("predict", "copy-cloudy"), "--data", "PLANETCR_DATA")
+    alone = cli("predict", "mean-fill", "--device", "cuda")
+    assert_refused(alone, "--device applies to networks; mean-fill is not one", code=2)
     assert_refused(cli("predict", "copy-cloudy", "--data", tmp_path), "train/ or test/")
     assert_refused(cli("check", tmp_path / "none"), "no such folder")
     assert_refused(cli("compare", tmp_path), "expected a results folder")
