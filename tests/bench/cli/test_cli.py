@@ -165,7 +165,11 @@ def test_mistakes_end_in_one_clear_message(
     assert_refused(cli("check", tmp_path / "none"), "no such folder")
     assert_refused(cli("compare", tmp_path), "expected a results folder")
     (tmp_path / "file").touch()
-    assert_refused(cli("evaluate", preds, "--results", "file"), "file")
+    for words in (
+        ["evaluate", preds, "--results", "file"], ["evaluate", preds, "--results", "file/in"],
+        ["compare", RUNS / "mean-fill", "--out", "file"], ["leaderboard", RUNS, "--out", "file"],
+    ):  # fmt: skip
+        assert_refused(cli(*words), "error: file: expected a folder, got a file; choose another")
 
 
 def test_help_names_what_can_name_a_dataset(cli: Cli) -> None:
