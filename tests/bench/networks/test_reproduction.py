@@ -232,6 +232,26 @@ time.sleep(300)
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGINT
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[dsen2_cr]\nepoch = 1", "[dsen2_cr]: recipe of dsen2_cr: has no 'epoch'; did you mean"),
+        ("[all]\nepochs = 'x'", "[all]: recipe of dsen2_cr: expected epochs like 30, got 'x'"),
+        ("[all]\nepochs = 0\n[dsen2_cr]", "[all], [dsen2_cr]: recipe of dsen2_cr: expected epochs"),
+        ("[dsen2_cr.options]\nwidht = 8", "[dsen2_cr]: dsen2_cr has no 'widht'; did you mean"),
+        ("[segmenter]\nepoch = 1", "[segmenter]: recipe of segmenter: has no 'epoch'"),
+        ("[segmenter-2]\nepoch = 1", "[segmenter-2]: recipe of segmenter: has no 'epoch'"),
+    ],
+)
+def test_what_a_file_says_wrong_is_named_with_file_and_table(
+    simulated: Path, tmp_path: Path, text: str, reason: str
+) -> None:
+    config = write(tmp_path / "config.toml", f"methods = ['dsen2_cr']\n{text}")
+    code, _, err = said("reproduce", simulated, "--config", config, "--out", tmp_path / "work")
+    assert code == 2
+    assert f"error: {config}: {reason}" in err
+
+
 # --- The steps ------------------------------------------------------------------------------
 
 
