@@ -18,11 +18,12 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
 
 import pyarrow as pa
 
@@ -30,9 +31,20 @@ from planetcr_bench import __version__
 from planetcr_bench.analysis.segmentation import check_segmenters, without_segmenters
 from planetcr_bench.constants import RUN_NAME
 from planetcr_bench.data.metadata import read_simulation
-from planetcr_bench.errors import BenchWarning, DatasetError, PredictionError, UsageError
+from planetcr_bench.errors import (
+    BenchError,
+    BenchWarning,
+    DatasetError,
+    PredictionError,
+    UsageError,
+)
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
-from planetcr_bench.evaluation.runner import measure_scenes, pixel_problems, protocols_of
+from planetcr_bench.evaluation.runner import (
+    holds_other_scenes,
+    measure_scenes,
+    pixel_problems,
+    protocols_of,
+)
 from planetcr_bench.evaluation.scored import is_scored, remember_scored, results_digest, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
 from planetcr_bench.metrics.protocols import Pool
@@ -46,6 +58,7 @@ from planetcr_bench.results.published import refuse_published
 from planetcr_bench.results.schema import SCHEMA_VERSION
 from planetcr_bench.utils.files import atomic_write, exclusive_lock
 from planetcr_bench.utils.untrusted import read_json
+from planetcr_bench.utils.validation import check_choice
 
 if TYPE_CHECKING:
     from planetcr_bench.report.run_tables import RunTables
@@ -102,12 +115,14 @@ def evaluate(
         DatasetError: The dataset is not found or broken.
         PredictionError: A prediction is missing, surplus or unusable and ``allow_missing`` is not
             given, or none is usable.
-        UsageError: The name is not allowed, or a segmenter is given twice.
+        UsageError: The name is not allowed, ``class_average`` is unknown, or a segmenter is given
+            twice.
         BenchError: Another process writes to the same results.
 
     Warns:
         BenchWarning: Red and blue of the predictions are probably swapped.
     """
+    check_choice("class_average", class_average, get_args(Pool))
     folder, results = Path(folder), Path(results)
     started = datetime.now(UTC)
     clock = time.monotonic()
@@ -140,11 +155,14 @@ def evaluate(
         "tables": tables,
     }
     mark = scored_mark(out, predictions, settings)
-    if not force and is_scored(mark, out, tables=tables):
-        return _read_published(out, quiet=quiet)
     unfinished = out.with_name(f".{name}.unfinished")
-    unfinished.mkdir(parents=True, exist_ok=True)
     refusal = f"{out}: another evaluation writes there; wait, or choose --name"
+    if not force and is_scored(mark, out, tables=tables):
+        if unfinished.is_dir() and not holds_other_scenes(unfinished / "parts", identity):
+            with suppress(BenchError), exclusive_lock(unfinished / "lock", refusal):
+                shutil.rmtree(unfinished)  # of a refused evaluation, which nobody will resume
+        return _read_published(out, quiet=quiet)
+    unfinished.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(unfinished / "lock", refusal):
         table, problems = measure_scenes(
             predictions,
@@ -199,7 +217,7 @@ def evaluate(
 
 
 def compare(
-    runs: Sequence[str | Path],
+    runs: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     protocol: str | None = None,
@@ -211,7 +229,7 @@ def compare(
     """Compare runs on one dataset, and write a report of them.
 
     Args:
-        runs: Results folders, or ledgers.
+        runs: Results folders, or ledgers; or one of them.
         out: Folder of the report; by default ``comparison`` in the folder of all results.
         protocol: Only this protocol; by default all that every run was measured in.
         class_average: How per-class figures are averaged, if not as each protocol does.
@@ -223,11 +241,14 @@ def compare(
         The ledgers, all tables, and the folder of the report.
 
     Raises:
-        UsageError: No run is given, or published figures beside protocol ``full``.
+        UsageError: No run is given, ``class_average`` is unknown, or published figures beside
+            protocol ``full``.
         LedgerError: A run cannot be read, or the runs cannot be compared.
     """
     from planetcr_bench.report.report import write_comparison  # matplotlib takes a second to import
 
+    check_choice("class_average", class_average, get_args(Pool))
+    runs = [runs] if isinstance(runs, str | Path) else runs
     if not runs:
         raise UsageError("runs: expected one run or more, got none")
     if published and protocol == "full":
@@ -251,8 +272,13 @@ def compare(
 
 def _results_folder(run: Path, track: str) -> Path:
     """Folder of all results that a run belongs to: <results>/<track>/<name>."""
-    parent = run.parent if run.is_dir() else run.parent.parent
-    return parent.parent if parent.name == track else parent
+    parent = _above(run if run.is_dir() else run.parent)
+    return _above(parent) if parent.resolve().name == track else parent
+
+
+def _above(folder: Path) -> Path:
+    """The folder that holds another, which may be ``.`` or end in ``..``."""
+    return folder / ".." if folder.name in ("", "..") else folder.parent
 
 
 def _read_published(out: Path, *, quiet: bool) -> tuple[Ledger, Path, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from planetcr_bench.errors import BenchError, DatasetError, LedgerError, Predict
 from planetcr_bench.evaluation import runner as measuring
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.predict import predict
+from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import Ledger, read_ledger
 from scenes import write_dataset, write_scene
@@ -301,6 +303,33 @@ def test_a_prediction_that_changed_after_the_interruption_is_measured_again(
     pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
 
 
+def test_what_a_refused_run_left_goes_when_all_is_scored_already(
+    preds: Path, tmp_path: Path
+) -> None:
+    _, out, _ = run(preds, tmp_path / "results")
+    path = min(preds.glob("*.tif"))
+    path.rename(tmp_path / "good.tif")
+    broken = path.with_suffix(".npy")
+    np.save(broken, np.full((4, 300, 300), np.nan, np.float32))
+    unfinished = out.with_name(".preds.unfinished")
+
+    def restored() -> None:
+        broken.unlink(missing_ok=True)
+        if not path.exists():
+            (tmp_path / "good.tif").rename(path)
+        run(preds, tmp_path / "results")
+
+    with pytest.raises(PredictionError):
+        run(preds, tmp_path / "results")
+    assert unfinished.is_dir()
+    restored()
+    assert not unfinished.exists()
+    (unfinished / "parts").mkdir(parents=True)
+    (unfinished / "parts/identity.json").write_text("{}")  # with a segmenter, to be resumed
+    restored()
+    assert (unfinished / "parts").is_dir()
+
+
 def test_parts_of_other_settings_are_not_reused(preds: Path, tmp_path: Path) -> None:
     path = min(preds.glob("*.tif"))
     good = path.read_bytes()
@@ -313,6 +342,16 @@ def test_parts_of_other_settings_are_not_reused(preds: Path, tmp_path: Path) -> 
     resumed, _, _ = run(preds, tmp_path / "results")
     fresh, _, _ = run(preds, tmp_path / "fresh")
     pd.testing.assert_frame_equal(resumed.frame, fresh.frame)
+
+
+def test_an_unknown_average_is_refused_before_anything_is_scored(
+    preds: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="class_average: expected scene-mean or pixels, got 'foo'"):
+        run(preds, tmp_path / "results", class_average="foo")
+    assert not (tmp_path / "results").exists()
+    with pytest.raises(UsageError, match="pool: expected scene-mean or pixels, got 'foo'"):
+        RunTables([read_ledger(RUNS / "mean-fill")], pool="foo")
 
 
 def test_two_runs_never_write_to_one_folder(preds: Path, tmp_path: Path) -> None:
@@ -452,6 +491,10 @@ def test_compare_takes_paths_as_text_and_refuses_what_it_cannot_compare(tmp_path
     assert [ledger.name for ledger in ledgers] == ["mean-fill"]
     assert [protocol.name for protocol in tables.protocols] == ["full"]
     assert (folder / "report.md").exists()
+    assert (folder / "report.md").read_text().startswith("# Comparison of 1 run\n")
+    assert [ledger.name for ledger in compare(run, out=tmp_path / "out")[0]] == ["mean-fill"]
+    with pytest.raises(UsageError, match="class_average: expected scene-mean or pixels, got 'foo'"):
+        compare(run, class_average="foo")
     with pytest.raises(UsageError, match="expected one run or more, got none"):
         compare([])
     with pytest.raises(UsageError, match="the paper's figures are of protocol official alone"):
@@ -459,3 +502,28 @@ def test_compare_takes_paths_as_text_and_refuses_what_it_cannot_compare(tmp_path
     with pytest.raises(LedgerError, match=r"only beside|published"):
         compare([run], published=True, out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("nothing_is_drawn")
+@pytest.mark.parametrize(
+    ("here", "run", "expected"),
+    [
+        (".", "r/{track}/mean-fill", "r/comparison"),
+        (".", "r/{track}/mean-fill/ledger.parquet", "r/comparison"),
+        ("r", "{track}/mean-fill", "comparison"),
+        ("r/{track}", "mean-fill", "../comparison"),
+        ("r/{track}/mean-fill", ".", "../../comparison"),
+        ("r/{track}/mean-fill", "ledger.parquet", "../../comparison"),
+        ("r/{track}/mean-fill", "../mean-fill", "../../comparison"),
+    ],
+)
+def test_a_comparison_lies_beside_the_tracks_from_wherever_it_is_made(
+    here: str, run: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track = read_ledger(RUNS / "mean-fill").provenance["track"]
+    shutil.copytree(RUNS / "mean-fill", tmp_path / "r" / track / "mean-fill")
+    monkeypatch.chdir(tmp_path / here.format(track=track))
+    monkeypatch.setattr("planetcr_bench.report.report.write_comparison", lambda *_, **__: None)
+    _, _, folder = compare([run.format(track=track)])
+    assert str(folder) == expected
+    assert folder.resolve() == tmp_path / "r/comparison"

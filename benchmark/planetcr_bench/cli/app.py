@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -41,8 +43,7 @@ class _Group(TyperGroup):
         except ModelError as error:
             lines, exit_code = (error.message, *error.problems), 1
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            lines, exit_code = (f"{where}{error.strerror or error}",), 1
+            lines, exit_code = (_os_error(error),), 1
         except UnicodeEncodeError as error:
             lines, exit_code = (_unwritable(error),), 1
         except KeyboardInterrupt:
@@ -53,6 +54,17 @@ class _Group(TyperGroup):
         typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
         typer.echo("\n  ".join(map(printable, lines)), err=True)
         raise typer.Exit(exit_code)
+
+
+def _os_error(error: OSError) -> str:
+    """What the system refused, and, where it met a file instead of a folder, which."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        names = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if name]
+        for path in (above for name in names for above in (name, *name.parents)):
+            if path.is_file():
+                return f"{path}: expected a folder, got a file; choose another, or move it away"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
 
 
 _show_others = warnings.showwarning

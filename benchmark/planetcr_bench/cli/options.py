@@ -8,6 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 Data = Annotated[Path, typer.Argument(help="Dataset: the folder that holds train/ and test/.")]
+DatasetOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Dataset: the folder that holds train/ and test/. By default the environment variable "
+        "PLANETCR_DATA.",
+    ),
+]
 DataOption = Annotated[
     Path | None,
     typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ def predict(
         ),
     ],
     weights: options.Weights = None,
-    data: options.DataOption = None,
+    data: options.DatasetOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to.", show_default="preds/METHOD")
     ] = None,
@@ -62,7 +63,7 @@ def predict(
         _refuse(
             method,
             weights=weights, precision=precision, window=window, tile=tile, overlap=overlap,
-            model_arg=model_arg or None, seed=seed,
+            model_arg=model_arg or None, seed=seed, device=None if device == "auto" else device,
         )  # fmt: skip
         from planetcr_bench.predictions.predict import predict as run
 
@@ -99,7 +100,8 @@ def predict(
         return
     noun = "prediction" if scenes == 1 else "predictions"
     already = f" ({kept} of them already there)" if kept else ""
-    typer.echo(f"{scenes} {noun} in {out}{already}; next: planetcr-bench evaluate {out}")
+    command = shlex.join(["planetcr-bench", "evaluate", str(out)])
+    typer.echo(f"{scenes} {noun} in {out}{already}; next: {command}")
 
 
 def _refuse(method: str, **given: object) -> None:

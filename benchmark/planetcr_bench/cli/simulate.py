@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +61,8 @@ def simulate(
             json.dumps({"out": str(out), "track": simulation.track, **simulation.model_dump()})
         )
         return
+    command = shlex.join(["planetcr-bench", "predict", "mean-fill", "--data", str(out)])
     typer.echo(
         f"{simulation.test_scenes} test and {simulation.train_scenes} training scenes of "
-        f"{simulation.identity} in {out}; next: planetcr-bench predict mean-fill --data {out}"
+        f"{simulation.identity} in {out}; next: {command}"
     )

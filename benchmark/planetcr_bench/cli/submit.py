@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -150,7 +151,7 @@ def pack(
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
     typer.echo(f"Entry: {written} ({facts['name']}, track {facts['track']}). It passes")
-    typer.echo(f"  planetcr-bench submit check {written}")
+    typer.echo(f"  {shlex.join(['planetcr-bench', 'submit', 'check', str(written)])}")
 
 
 @app.command()
@@ -201,7 +202,7 @@ def accept(
     accepting.check_results(entry, results)
     result = _check(
         entry, sample, seed, data, scene_list, results if results.exists() else None,
-        _segmenters(segmenter, device), workers, quiet=as_json,
+        _segmenters(segmenter, device), workers, replace_old=replace, quiet=as_json,
     )  # fmt: skip
     folder = accepting.accept(result, results, replace_old=replace)
     _print_result(result, as_json=as_json, accepted=str(folder))
@@ -226,6 +227,7 @@ def _check(
     segmenters: Sequence[Segmenter],
     workers: int | None,
     *,
+    replace_old: bool = False,
     quiet: bool,
 ) -> CheckResult:
     from planetcr_bench.submission import check as checking
@@ -236,6 +238,7 @@ def _check(
         data=data,
         scene_list=scene_list,
         results=results,
+        replace_old=replace_old,
         sample=None if sample == "all" else int(sample),
         seed=secrets.randbelow(2**32) if seed is None else seed,
         segmenters=segmenters,

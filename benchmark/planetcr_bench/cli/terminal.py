@@ -67,5 +67,5 @@ def print_dataset_report(report: DatasetReport) -> None:
         out.print(f"broken: {printable(problem)}", style="red", highlight=False, markup=False)
     out.print(f"dataset fingerprint: {report.fingerprint or 'none'}", highlight=False)
     verdict = "sound" if report.ok else f"problems: {len(report.problems)}"
-    where = printable(f"{report.data} ({report.track})")
+    where = printable(f"{report.data} ({report.track})" if report.track else report.data)
     out.print(f"{where}: {verdict}", highlight=False, markup=False)

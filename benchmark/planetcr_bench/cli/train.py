@@ -16,7 +16,7 @@ def train(
     name: Annotated[
         str, typer.Argument(help="A network of `planetcr-bench models`, or segmenter.")
     ],
-    data: options.DataOption = None,
+    data: options.DatasetOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run.", show_default="runs/NAME")
     ] = None,

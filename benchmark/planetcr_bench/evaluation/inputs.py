@@ -69,7 +69,8 @@ def find_dataset(
     """
     folder, source = _dataset_folder(predictions, card, data)
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder, although {source} names it", _THREE_WAYS)
+        ways = _THREE_WAYS if data is None else _THREE_WAYS[:1]
+        raise DatasetError(f"{folder}: no such folder, although {source} names it", ways)
     if split is not None and card.split is not None and split != card.split:
         raise PredictionError(
             f"{predictions / CARD}: expected predictions of the split {split!r}, got {card.split!r}"

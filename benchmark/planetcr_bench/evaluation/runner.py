@@ -191,6 +191,16 @@ def measure_scenes(
     return parts.finish([files.name for files in jobs]), problems
 
 
+_STAMP: Final = "identity.json"
+
+
+def holds_other_scenes(folder: Path, identity: Mapping[str, object]) -> bool:
+    """Whether a folder keeps scenes that were measured with other settings."""
+    stamp = folder / _STAMP
+    text = json.dumps(identity, sort_keys=True)
+    return stamp.exists() and stamp.read_text(encoding="utf-8") != text
+
+
 class ResumeStore:
     """Measured scenes of an unfinished run, in small parquet files.
 
@@ -208,12 +218,11 @@ class ResumeStore:
         self._fresh: list[SceneSums] = []
         self._states: list[str] = []
         self._flushed = time.monotonic()
-        text = json.dumps(identity, sort_keys=True)
-        stamp = folder / "identity.json"
-        if not stamp.exists() or stamp.read_text(encoding="utf-8") != text:
+        stamp = folder / _STAMP
+        if not stamp.exists() or holds_other_scenes(folder, identity):
             self.clear()
             folder.mkdir(parents=True)
-            atomic_write(stamp, text.encode())
+            atomic_write(stamp, json.dumps(identity, sort_keys=True).encode())
         self._tables: list[pa.Table] = []
 
     def load(self, states: Mapping[str, str]) -> set[str]:

@@ -189,7 +189,7 @@ def _read_entry(folder: Path, where: str) -> Entry:
     run = read_run(folder / RUN, ledger.provenance)
     card = read_entry_card(folder / CARD) if os.path.lexists(folder / CARD) else None
     where = printable(where)
-    return Entry(where, ledger, run, card, _status(folder), _samples(folder / SAMPLES))
+    return Entry(where, ledger, run, card, read_status(folder), _samples(folder / SAMPLES))
 
 
 def _read_ledger(folder: Path) -> Ledger:
@@ -263,7 +263,12 @@ def status_of(folder: Path, status: Status, checked: Sequence[str] = ()) -> dict
     return StatusFile(status=status, ledger_sha256=digest, checked=list(checked)).model_dump()
 
 
-def _status(folder: Path) -> Status:
+def read_status(folder: Path) -> Status:
+    """Status of a run: claimed unless ``status.json`` says otherwise.
+
+    Raises:
+        LedgerError: It cannot be read, or is that of another ledger.
+    """
     path = folder / STATUS
     if not os.path.lexists(path):
         return "claimed"

@@ -141,7 +141,7 @@ def record_errors(record: Mapping[str, Any], model: type[Record] = Record) -> li
 def differing_keys(run: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     """Where ``run.json`` does not say what the ledger says, one line each."""
     return [
-        f"{key}: expected {value!r:.80} as in the ledger, got {run.get(key)!r:.80}"
+        f"{key}: expected {shown(value)} as in the ledger, got {shown(run.get(key))}"
         for key, value in record.items()
         if type(run.get(key)) is not type(value) or run.get(key) != value
     ]

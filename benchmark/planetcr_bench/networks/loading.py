@@ -26,6 +26,7 @@ from planetcr_bench.predictions.baselines import METHODS as BASELINES
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.predict import Restore
 from planetcr_bench.utils.files import file_sha256
+from planetcr_bench.utils.validation import shown
 from planetcr_models.errors import ModelError
 from planetcr_models.inference import InferencePrecision, restore_batch, restore_tiled
 from planetcr_models.networks.base import Restorer
@@ -168,7 +169,8 @@ def known_options(
                 f"--model-arg: {name} has no {key!r}; {hint} has {', '.join(defaults)}"
             )
         if not is_like(value, defaults[key]):
-            raise UsageError(f"--model-arg: expected {key} like {defaults[key]!r}, got {value!r}")
+            like, got = shown(defaults[key]), shown(value)
+            raise UsageError(f"--model-arg: expected {key} like {like}, got {got}")
     return values
 
 

@@ -7,6 +7,7 @@ again at any time.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shlex
 import signal
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,12 +93,14 @@ class ReproductionConfig:
     """The options of ``planetcr-bench reproduce``, and the settings of its file.
 
     Attributes:
+        file: Where the settings come from, for messages.
         tables: Changes to the training of each method, see :class:`TrainingTable`.
     """
 
     data: Path
     out: Path
     results: Path
+    file: Path | None = None
     methods: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ("copy-cloudy", "mean-fill")
     suffix: str = ""
@@ -151,6 +155,7 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
         check_method(name, user_files=False)
     return replace(
         options,
+        file=file,
         methods=methods,
         baselines=tuple(checked.baselines),
         suffix=checked.suffix,
@@ -169,14 +174,16 @@ def build_steps(config: ReproductionConfig) -> list[Step]:
     ``official``.
 
     Raises:
-        BenchError: The dataset lacks a split, or an option is invalid.
-        ModelError: A recipe is invalid.
+        BenchError: The dataset lacks a split, or an option or recipe is invalid.
     """
     track, scenes = read_track(config.data, "test"), len(find_scenes(config.data, "test"))
     steps = []
     for name in (*config.segmenters, *config.methods):
         request = training_request(config, name)
-        training.identify(request)  # refuse a recipe now, not after days of work
+        try:
+            training.identify(request)  # refuse a recipe now, not after days of work
+        except UsageError as error:
+            raise UsageError(_where(config, name) + _OPTION.sub("", error.message)) from error
         steps.append(Step(f"train {name}", train_arguments(request)))
     whole = {f"{name}{config.suffix}": name for name in config.methods}
     centre = {f"{run}{OFFICIAL_SUFFIX}": name for run, name in whole.items()}
@@ -198,6 +205,23 @@ def build_steps(config: ReproductionConfig) -> list[Step]:
         arguments += ["--published"] if published and protocol == "official" else []
         steps.append(Step(f"compare {protocol}", arguments))
     return steps
+
+
+_OPTION: Final = re.compile("--(set|model-arg): ")
+"""Begins messages about what a file says in its own way."""
+
+
+def _where(config: ReproductionConfig, name: str) -> str:
+    """File and tables that change the training of a method."""
+    tables = [table for table in _tables_of(name) if table in config.tables]
+    return f"{config.file}: {', '.join(f'[{table}]' for table in tables)}: " if tables else ""
+
+
+def _tables_of(name: str) -> list[str]:
+    """Tables that change the training of a method or segmenter; each overrides those before it."""
+    if name == SEGMENTER:
+        return [name]
+    return [SEGMENTER if _FURTHER_SEGMENTER.fullmatch(name) else "all", name]
 
 
 def _evaluate_arguments(config: ReproductionConfig, predictions: Path, run: str) -> list[str]:
@@ -289,13 +313,14 @@ def reproduce(
 
 
 def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
+    prepare = partial(_stop_with_parent, os.getpid())
     for number, step in enumerate(steps, start=1):
         say(f"[{number}/{len(steps)}] {step.name}\n$ {step.command}")
         command = [sys.executable, "-m", "planetcr_bench", *step.arguments]
         with subprocess.Popen(  # noqa: S603  # our own command
             command,
             stdout=subprocess.DEVNULL,
-            preexec_fn=_stop_with_parent if _TELLS_OF_PARENTS else None,  # noqa: PLW1509  # no lock
+            preexec_fn=prepare if _TELLS_OF_PARENTS else None,  # noqa: PLW1509  # no lock
         ) as process:
             try:
                 code = process.wait()
@@ -314,10 +339,13 @@ def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
 _TELLS_OF_PARENTS: Final = sys.platform == "linux"
 
 
-def _stop_with_parent() -> None:
+def _stop_with_parent(parent: int) -> None:
     """Have Linux interrupt this process, as Ctrl-C does, when the one that started it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored by what a script runs in the background
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
+    if os.getppid() != parent:  # it was killed before
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def estimate_hours(config: ReproductionConfig) -> dict[str, float]:

@@ -60,6 +60,9 @@ from planetcr_models.weights.files import save_model
 RECIPE: Final = "recipe.toml"
 """File with the command of a run and everything that determines its result."""
 
+SET: Final = "--set"
+"""Option that changes a recipe."""
+
 SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
     "encoder": "resnet50",
     "output_stride": 16,
@@ -112,8 +115,8 @@ def run(request: Request) -> dict[str, Any] | None:
         run but the first.
 
     Raises:
-        BenchError: Invalid dataset, options or folder.
-        ModelError: Invalid recipe or network, or training failed.
+        BenchError: Invalid dataset, options, recipe or folder.
+        ModelError: Invalid network, or training failed.
     """
     prepared = prepare(request)
     fabric = make_fabric(prepared.settings)
@@ -162,15 +165,16 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
         text += ", the last one, as there was no validation"
     if request.name == SEGMENTER:
         return f"{text}\nSegmenter: {best}, with its card beside it"
-    return f"{text}\nWeights: {best}; next: planetcr-bench predict {request.name} --weights {best}"
+    command = shlex.join(["planetcr-bench", "predict", request.name, "--weights", str(best)])
+    return f"{text}\nWeights: {best}; next: {command}"
 
 
 def prepare(request: Request) -> Prepared:
     """Find the scenes, make the network and its recipe.
 
     Raises:
-        BenchError: Invalid dataset or option.
-        ModelError: Invalid recipe, or weights that do not fit.
+        BenchError: Invalid dataset, option or recipe.
+        ModelError: Weights that do not fit.
     """
     choose_device(request.device)
     recipe, identity, training, held_out = identify(request)
@@ -214,8 +218,7 @@ def identify(
         Recipe, identity, scenes to train on, and held-out scenes, some of which are validated.
 
     Raises:
-        BenchError: Invalid dataset or option.
-        ModelError: Invalid recipe.
+        BenchError: Invalid dataset, option or recipe.
     """
     check_method(request.name, others=(SEGMENTER,), user_files=False)
     if request.name != SEGMENTER and request.encoder_weights is not None:
@@ -261,10 +264,13 @@ def recipe_of(name: str, changes: Sequence[str]) -> Recipe:
     """The recipe of a method, with changes as ``key=value``.
 
     Raises:
-        UsageError: A change that is not ``key=value``.
-        ModelError: One that the recipe does not accept.
+        UsageError: A change that is not ``key=value``, or that the recipe does not accept.
     """
-    return RECIPES[name].changed(**parse_options(changes, "--set"))
+    try:
+        return RECIPES[name].changed(**parse_options(changes, SET))
+    except ModelError as error:
+        reason = error.message.removeprefix("recipe: ")
+        raise UsageError(f"{SET}: recipe of {name}: {reason}") from error
 
 
 def _scenes(request: Request, data: Path) -> tuple[list[SceneFiles], list[SceneFiles]]:

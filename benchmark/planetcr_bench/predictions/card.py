@@ -51,7 +51,7 @@ class Card(FileModel):
     weights: str | None = None
     code: str | None = None
     options: str | None = None
-    window: Literal["official", "whole"] | None = None
+    window: Literal["whole", "official"] | None = None
     precision: str | None = None
     tiles: str | None = None
 

@@ -182,7 +182,7 @@ def _run_page(
 def _comparison_page(tables: RunTables, failures: Sequence[str], *, full: bool) -> str:
     facts = tables.ledgers[0].provenance
     parts = [
-        f"# Comparison of {len(tables.ledgers)} runs",
+        f"# Comparison of {len(tables.ledgers)} run{'s' * (len(tables.ledgers) != 1)}",
         f"Track {facts['track']}, split {facts['split']}. {input_note(tables.ledgers)}",
     ]
     parts += ["## Scores", *_score_section(tables)]

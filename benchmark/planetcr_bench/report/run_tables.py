@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pandas as pd
 
@@ -42,6 +42,7 @@ from planetcr_bench.results.aggregate import (
 )
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.published import published_table2, refuse_published
+from planetcr_bench.utils.validation import check_choice
 
 _MIOU: Final = "mIoU ↑ [%]"
 
@@ -56,6 +57,7 @@ class RunTables:
         published: Add the paper's rows, in the ``official`` protocol.
 
     Raises:
+        UsageError: ``pool`` is unknown.
         LedgerError: The runs have different segmenters, or published figures do not fit them.
     """
 
@@ -64,6 +66,7 @@ class RunTables:
     published: bool = False
 
     def __post_init__(self) -> None:
+        check_choice("pool", self.pool, get_args(Pool))
         if self.published:
             refuse_published(self.ledgers)
         segmenters_of(self.ledgers)

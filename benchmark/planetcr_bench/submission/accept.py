@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from planetcr_bench.errors import SubmissionError, UsageError
-from planetcr_bench.leaderboard.entries import runs_named, status_of
+from planetcr_bench.errors import LedgerError, SubmissionError, UsageError
+from planetcr_bench.leaderboard.entries import read_status, runs_named, status_of
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, write_report
 from planetcr_bench.results.files import CARD, FIGURES, LEDGER, RUN, SAMPLES, STATUS, TABLES
 from planetcr_bench.submission.check import CheckResult
@@ -42,13 +42,15 @@ def accept(result: CheckResult, results: Path, *, replace_old: bool = False) -> 
     Args:
         result: From ``check``.
         results: Folder of results that :func:`check_results` accepts.
-        replace_old: Replace the run of the same name and track, wherever it lies.
+        replace_old: Replace the run of the same name and track, wherever it lies; a verified one
+            by a verified one alone.
 
     Returns:
         Its folder, ``<results>/<track>/<name>`` if it replaces none.
 
     Raises:
-        SubmissionError: A run of this name and track is there, or several are.
+        SubmissionError: A run of this name and track is there, or several are; or it is verified
+            and the entry is not.
         UsageError: The folder to be replaced holds anything else.
         BenchError: Another process accepts the same entry.
     """
@@ -58,6 +60,11 @@ def accept(result: CheckResult, results: Path, *, replace_old: bool = False) -> 
         message = f"{results}: expected one run {name} of track {track} to replace, found several"
         raise SubmissionError(message, [str(path) for path in same])
     out = same[0] if same else results / track / name
+    if replace_old and result.status == "claimed" and _is_verified(out):
+        raise SubmissionError(
+            f"{out}: a verified run, expected a verified one in its place, got a claimed one; have "
+            "all predictions sent, and measure them again with --data and --sample all"
+        )
     with staged(out, partial(_is_run, track, name), replace_old=replace_old) as folder:
         run = folder / MADE
         run.mkdir()
@@ -67,6 +74,13 @@ def accept(result: CheckResult, results: Path, *, replace_old: bool = False) -> 
         if result.samples:
             (run / SAMPLES).write_bytes(result.samples)
     return out
+
+
+def _is_verified(run: Path) -> bool:
+    try:
+        return read_status(run) == "verified"
+    except LedgerError:  # the status of another ledger, which is no longer there
+        return False
 
 
 def _is_run(track: str, name: str, folder: Path) -> bool:

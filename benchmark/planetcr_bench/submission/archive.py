@@ -27,8 +27,9 @@ from planetcr_bench.utils.validation import shown
 
 REPORT: Final = "report.md"
 PREDICTIONS: Final = "predictions"
-FILES: Final = (CARD, LEDGER, RUN, REPORT)
-"""What every entry has; :data:`PREDICTIONS` is a folder that it may have."""
+NEEDED: Final = (CARD, LEDGER, RUN)
+"""What every entry has; it may have :data:`REPORT` and a folder :data:`PREDICTIONS`."""
+FILES: Final = (*NEEDED, REPORT)
 
 ZIP: Final = ".zip"
 
@@ -130,7 +131,7 @@ def _checked_root(path: Path, members: Sequence[Member], limits: Limits) -> str:
             reasons.append("expected each name once, got it again")
         taken.add(name.lower())
         errors += [f"{shown(member.name)}: {'; '.join(reasons)}"] if reasons else []
-    errors += [f"{name}: expected this file, found none" for name in FILES if name not in taken]
+    errors += [f"{name}: expected this file, found none" for name in NEEDED if name not in taken]
     if len(members) > limits.files:
         errors.append(f"expected at most {limits.files} files, got more")
     total = sum(member.size for member in members)

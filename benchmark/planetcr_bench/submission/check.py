@@ -18,7 +18,7 @@ from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard
-from planetcr_bench.leaderboard.entries import Status, read_entries
+from planetcr_bench.leaderboard.entries import Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.card import Card, read_card, write_card
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
@@ -33,7 +33,7 @@ from planetcr_bench.submission.comparison import (
 from planetcr_bench.submission.entry import SentEntry, read_entry
 from planetcr_bench.submission.record import public_run
 from planetcr_bench.utils.untrusted import printable, read_json
-from planetcr_bench.utils.validation import collect_errors
+from planetcr_bench.utils.validation import collect_errors, shown
 
 SAMPLE: Final = 32
 """Scenes that are measured again by default."""
@@ -47,6 +47,7 @@ class CheckConfig:
         data: Dataset; without one, nothing is measured again.
         scene_list: Authors' CSV list to take the scenes from.
         results: Folder of results that are believed; the entry's input must be theirs.
+        replace_old: The run of its name and track will be replaced, and is not compared with it.
         sample: Scenes to measure again; None for all, which verifies an entry with predictions.
         seed: Of the choice; the sender must not know it before.
         segmenters: That read the measured scenes again.
@@ -58,6 +59,7 @@ class CheckConfig:
     data: Path | None = None
     scene_list: Path | None = None
     results: Path | None = None
+    replace_old: bool = False
     sample: int | None = SAMPLE
     seed: int = 0
     segmenters: Sequence[Segmenter] = ()
@@ -160,8 +162,9 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
     results, ledger = config.results, sent.ledger
     if results is None:
         return
-    entries, problems = read_entries(results)
-    findings.checked.extend(f"not compared with a run of the board: {line}" for line in problems)
+    entries = _known_entries(results, ledger, config, findings)
+    if config.data is None:  # else the dataset itself says whether the entry is of it
+        findings.refuse(_track_errors(entries, ledger, results))
     digests, witnesses = digests_of(ledger), []
     for entry in entries:
         verified, where = entry.status == "verified", results / entry.folder
@@ -170,11 +173,6 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
             line = f"{len(same)} of its {len(digests)} predictions are those of {where}"
             findings.checked.append(f"{line}, verified" if verified else line)
         if not same_dataset(entry.ledger, ledger):
-            if verified and entry.run["track"] == ledger.provenance["track"]:
-                expected, got = entry.run["fingerprint"][:12], ledger.provenance["fingerprint"][:12]
-                findings.refuse(
-                    [f"fingerprint: expected {expected}… of {where}, verified, got {got}…"]
-                )
             continue
         if verified and same and not config.measures_all(sent):
             # with another scale, the images must be sent, and all be measured again
@@ -189,6 +187,34 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
     elif entries:  # a folder that a killed command began has none
         line = f"its input was not compared: no other run in {results} is on its dataset"
         findings.checked.append(line)
+
+
+def _known_entries(
+    results: Path, ledger: Ledger, config: CheckConfig, findings: Findings
+) -> list[Entry]:
+    """Runs of the board, but for the one that will be replaced."""
+    entries, problems = read_entries(results)
+    findings.checked.extend(f"not compared with a run of the board: {line}" for line in problems)
+    if not config.replace_old:
+        return entries
+    replaced = (ledger.provenance["track"], ledger.name)
+    return [entry for entry in entries if (entry.run["track"], entry.name) != replaced]
+
+
+def _track_errors(entries: Sequence[Entry], ledger: Ledger, results: Path) -> list[str]:
+    """A line if a track has verified runs, and none of them is on a ledger's dataset."""
+    record = ledger.provenance
+    known = [
+        entry
+        for entry in entries
+        if entry.status == "verified" and entry.run["track"] == record["track"]
+    ]
+    if not known or any(same_dataset(entry.ledger, ledger) for entry in known):
+        return []
+    expected, got = known[0].run["fingerprint"][:12], record["fingerprint"][:12]
+    where = f"{results / known[0].folder}, verified"
+    remedy = "if the track has both datasets, give the entry's with --data"
+    return [f"fingerprint: expected {expected}… of {where}, got {got}…; {remedy}"]
 
 
 def _compare_input(ledger: Ledger, known: Ledger, where: Path, findings: Findings) -> None:
@@ -263,7 +289,7 @@ def _dataset_errors(ledger: Ledger, dataset: Dataset) -> list[str]:
     if dataset.simulation is None or record["simulation"] != dataset.simulation:
         expected["fingerprint"] = dataset.fingerprint  # else another machine rounds otherwise
     errors = [
-        f"{key}: expected {value} by the dataset, got {record[key]}"
+        f"{key}: expected {shown(value)} by the dataset, got {shown(record[key])}"
         for key, value in expected.items()
         if record[key] != value
     ]

@@ -24,7 +24,7 @@ from planetcr_bench.submission.plausibility import ledger_errors
 from planetcr_bench.submission.record import SentRecord, read_sent_run
 from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.parallel import run_ordered, track
-from planetcr_bench.utils.validation import collect_errors
+from planetcr_bench.utils.validation import collect_errors, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ def _check_predictions_card(folder: Path, ledger: Ledger) -> None:
         optional.append("fingerprint")
     expected |= {key: record[key] for key in optional if getattr(card, key) is not None}
     wrong = [
-        f"{path}: expected {key} = {value!r} by the ledger, got {getattr(card, key)!r}"
+        f"{path}: expected {key} = {shown(value)} by the ledger, got {shown(getattr(card, key))}"
         for key, value in expected.items()
         if getattr(card, key) != value
     ]
@@ -148,8 +148,8 @@ def _check_predictions_card(folder: Path, ledger: Ledger) -> None:
     known = record.get("input_window", window)  # earlier versions did not say
     if known != window:
         wrong.append(
-            f"{path}: expected a window of input_window {known!r} by the ledger, got "
-            f"{card.window!r}"
+            f"{path}: expected a window of input_window {shown(known)} by the ledger, got "
+            f"{shown(card.window)}"
         )
     if wrong:
         raise SubmissionError(f"{path}: expected what the ledger says", wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,7 +106,7 @@ def pack(
             message = f"{predictions}: expected what the receiving side takes, it would refuse this"
             raise SubmissionError(message, error.problems or [error.message]) from error
         if out.suffix.lower() == ZIP:
-            entry = Path(shutil.make_archive(str(folder / "archive"), "zip", folder, entry.name))
+            entry = _zip(entry)
         entry.rename(folder / MADE)
     return out, ledger, problems
 
@@ -149,6 +150,15 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write an object for people and programs."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
+
+
+def _zip(folder: Path) -> Path:
+    """Zip a folder, uncompressed: what packs as well as constant images is refused as a bomb."""
+    archive = folder.with_suffix(ZIP)
+    with zipfile.ZipFile(archive, "w") as members:
+        for path in sorted(folder.rglob("*")):
+            members.write(path, path.relative_to(folder.parent))
+    return archive
 
 
 def _copy_predictions(predictions: Path, target: Path, ledger: Ledger) -> None:

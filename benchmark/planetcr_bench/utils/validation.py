@@ -9,7 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from planetcr_bench.errors import BenchError
+from planetcr_bench.errors import BenchError, UsageError
 
 _LONGEST_SHOWN: Final = 100
 """Characters of a wrong value in a message."""
@@ -84,6 +84,16 @@ def validate(
     raise error(f"{where}: expected {expected}, got {len(lines)} errors", lines)
 
 
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value of an argument that type checkers alone would refuse; None passes.
+
+    Raises:
+        UsageError: It is not one of the choices.
+    """
+    if value is not None and value not in choices:
+        raise UsageError(f"{name}: expected {' or '.join(choices)}, got {shown(value)}")
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -129,9 +139,22 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as Python writes it, cut to what fits into a line."""
-    text = repr(value)
+    """A value as files write it, such as ``true``, cut to what fits into a line."""
+    text = _written(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        pairs = (f"{_written(key)}: {_written(inner)}" for key, inner in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return repr(value)
 
 
 def _location(loc: Sequence[int | str]) -> str:

@@ -13,10 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import Cli, run_program
-from paths import files_in
+from paths import RUNS, files_in
 from planetcr_bench import __version__
 from planetcr_bench.cli.app import app
 from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.networks.training import Request, format_outcome
+
+CARD = RUNS / "mean-fill/card.toml"
 
 pytestmark = pytest.mark.usefixtures("ledgers_alone")
 
@@ -149,16 +152,31 @@ def test_mistakes_end_in_one_clear_message(
     cli: Cli, program: Cli, preds: Path, tmp_path: Path
 ) -> None:
     assert_refused(program("evaluate", "nowhere"), "nowhere", "no such folder")
-    assert_refused(cli("evaluate", preds, "--data", "nowhere"), "nowhere", "no such folder")
+    nowhere = cli("evaluate", preds, "--data", "nowhere")
+    assert_refused(nowhere, "nowhere: no such folder, although --data names it")
+    assert "PLANETCR_DATA" not in nowhere.stderr
     assert_refused(cli("evaluate", preds, "--split", "val"), "'val'")
     assert_refused(cli("evaluate", preds, "--device", "cpu"), "--device", "--segmenter", code=2)
     assert_refused(cli("evaluate", preds, "--name", "../x"), "--name", "'../x'", code=2)
     assert_refused(cli("predict", "copy-cloudy"), "--data", "PLANETCR_DATA")
+    alone = cli("predict", "mean-fill", "--device", "cuda")
+    assert_refused(alone, "--device applies to networks; mean-fill is not one", code=2)
     assert_refused(cli("predict", "copy-cloudy", "--data", tmp_path), "train/ or test/")
     assert_refused(cli("check", tmp_path / "none"), "no such folder")
     assert_refused(cli("compare", tmp_path), "expected a results folder")
     (tmp_path / "file").touch()
-    assert_refused(cli("evaluate", preds, "--results", "file"), "file")
+    for words in (
+        ["evaluate", preds, "--results", "file"], ["evaluate", preds, "--results", "file/in"],
+        ["compare", RUNS / "mean-fill", "--out", "file"], ["leaderboard", RUNS, "--out", "file"],
+    ):  # fmt: skip
+        assert_refused(cli(*words), "error: file: expected a folder, got a file; choose another")
+
+
+def test_help_names_what_can_name_a_dataset(cli: Cli) -> None:
+    for command, card in (("predict", False), ("train", False), ("evaluate", True)):
+        text = cli(command, "--help").stdout
+        assert "PLANETCR_DATA" in text
+        assert ("predictions.toml" in text) == card
 
 
 def test_wrong_usage_exits_with_two(cli: Cli, preds: Path) -> None:
@@ -168,6 +186,18 @@ def test_wrong_usage_exits_with_two(cli: Cli, preds: Path) -> None:
     assert cli("evaluate", preds, "--batch", "0").returncode == 2
     assert_refused(cli("predict", "magic"), "magic: no such method; there are", code=2)
     assert cli("evaluate", preds, "--class-average", "median").returncode == 2
+
+
+def test_printed_commands_can_be_pasted(cli: Cli, data: Path) -> None:
+    done = cli("predict", "mean-fill", "--data", data, "--out", "a b/my preds")
+    assert done.stdout.endswith("next: planetcr-bench evaluate 'a b/my preds'\n")
+    done = cli("submit", "pack", "a b/my preds", "--card", CARD)
+    assert done.stdout.endswith("\n  planetcr-bench submit check 'submissions/my preds'\n")
+    done = cli("simulate", "a b/tiny", "--size", "tiny", "--workers", 0)
+    assert done.stdout.endswith("next: planetcr-bench predict mean-fill --data 'a b/tiny'\n")
+    request = Request(name="mcgan", data=None, out=Path("my runs"))
+    text = format_outcome(request, {"steps": 1, "best_epoch": 1, "scores": {}})
+    assert text.endswith("next: planetcr-bench predict mcgan --weights 'my runs/best.safetensors'")
 
 
 def test_the_environment_names_the_dataset(cli: Cli, data: Path, preds: Path) -> None:
@@ -186,6 +216,8 @@ def test_check_prints_counts_and_a_verdict(cli: Cli, data: Path, tmp_path: Path)
     assert len(report["fingerprint"]) == 64
     broken = tmp_path / "broken"
     shutil.copytree(data, broken)
+    (broken / "dataset.toml").write_text("trak = 'fake'")
+    assert f"\n{broken}: problems: 1\n" in cli("check", broken).stdout
     path = find_scenes(broken, "test")[0].path("planet_cloudy")
     path.write_bytes(b"nonsense")
     done = cli("check", broken)

@@ -140,7 +140,7 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
     assert "REPLACES" not in done.stdout
     assert "copy (sim-v1-tiny): sound, claimed; 10 of 10 scenes" in done.stdout
     assert "all 10 scenes were compared with the dataset's input" in done.stdout
-    assert "run.json: name: expected 'copy' as in the ledger, got None" in done.stderr
+    assert "run.json: name: expected 'copy' as in the ledger, got none" in done.stderr
     assert f"{new / 'submissions/link'}: expected the folder of an entry" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "evil").exists()

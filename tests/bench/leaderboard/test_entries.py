@@ -49,7 +49,7 @@ def swap_run(folder: Path) -> None:
     ("spoil", "reason"),
     [
         (spoil_ledger, "cannot be read"),
-        (swap_run, "complete: expected True as in the ledger"),
+        (swap_run, "complete: expected true as in the ledger"),
         (lambda folder: (folder / "run.json").unlink(), "did not finish"),
         (lambda folder: (folder / "ledger.parquet").unlink(), "found none"),
         (lambda folder: (folder / "run.json").write_text("{"), "expected JSON"),

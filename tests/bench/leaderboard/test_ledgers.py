@@ -293,7 +293,7 @@ def segmenter(**facts: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"scenes": True}, "scenes: expected a whole number, got True"),
+        ({"scenes": True}, "scenes: expected a whole number, got true"),
         ({"scenes": 1.5}, "scenes: expected a whole number, got 1.5"),
         ({"scenes": 0, "complete": False}, "scenes: expected a number of at least 1"),
         ({"scenes": 2, "complete": False}, "expected 1 to 1 scenes, got 2"),
@@ -301,7 +301,7 @@ def segmenter(**facts: object) -> dict[str, Any]:
         ({"expected_scenes": 10**9, "complete": False}, "expected_scenes: expected a number of at"),
         ({"complete": 1}, "complete: expected true or false, got 1"),
         ({"optical_thickness": 0}, "optical_thickness: expected true or false, got 0"),
-        ({"scale": True}, "scale: expected a number, got True"),
+        ({"scale": True}, "scale: expected a number, got true"),
         ({"scale": 0}, "scale: expected a number above 0"),
         ({"scale": 1e9}, "scale: expected a number below 1000000000"),
         ({"ledger_schema": 1}, "ledger_schema: expected 3, got 1; evaluate with this version"),

@@ -199,12 +199,17 @@ def wait_until(true: Callable[[], bool]) -> None:
     pytest.fail("a minute has passed")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
-def test_no_step_outlives_a_reproduction_that_is_killed(tmp_path: Path) -> None:
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only it tells of a parent's death")
+
+
+@on_linux
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])  # in the background
+def test_no_step_outlives_a_reproduction_that_is_killed(handler: str, tmp_path: Path) -> None:
     step = write(tmp_path / "step", f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 300\n")
     step.chmod(0o755)
     code = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.{handler})
 from planetcr_bench.networks.reproduction import Step, _run
 sys.executable = {str(step)!r}
 _run([Step("train a", ["train", "a"])], print)
@@ -214,6 +219,37 @@ _run([Step("train a", ["train", "a"])], print)
         wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"))
         parent.kill()
     wait_until(lambda: not Path("/proc", pid.read_text().strip(), "cwd").exists())
+
+
+@on_linux
+def test_no_step_starts_after_its_reproduction_was_killed() -> None:
+    code = """
+import os, time
+from planetcr_bench.networks.reproduction import _stop_with_parent
+_stop_with_parent(os.getppid() + 1)
+time.sleep(300)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[dsen2_cr]\nepoch = 1", "[dsen2_cr]: recipe of dsen2_cr: has no 'epoch'; did you mean"),
+        ("[all]\nepochs = 'x'", "[all]: recipe of dsen2_cr: expected epochs like 30, got 'x'"),
+        ("[all]\nepochs = 0\n[dsen2_cr]", "[all], [dsen2_cr]: recipe of dsen2_cr: expected epochs"),
+        ("[dsen2_cr.options]\nwidht = 8", "[dsen2_cr]: dsen2_cr has no 'widht'; did you mean"),
+        ("[segmenter]\nepoch = 1", "[segmenter]: recipe of segmenter: has no 'epoch'"),
+        ("[segmenter-2]\nepoch = 1", "[segmenter-2]: recipe of segmenter: has no 'epoch'"),
+    ],
+)
+def test_what_a_file_says_wrong_is_named_with_file_and_table(
+    simulated: Path, tmp_path: Path, text: str, reason: str
+) -> None:
+    config = write(tmp_path / "config.toml", f"methods = ['dsen2_cr']\n{text}")
+    code, _, err = said("reproduce", simulated, "--config", config, "--out", tmp_path / "work")
+    assert code == 2
+    assert f"error: {config}: {reason}" in err
 
 
 # --- The steps ------------------------------------------------------------------------------

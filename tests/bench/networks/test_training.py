@@ -207,8 +207,12 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
     [
         (["dsen2_cr", "--crop", "85"], 1, "multiple of 10 pixels up to 300"),
         (["dsen2_cr", "--crop", "310"], 1, "multiple of 10 pixels up to 300"),
-        (["dsen2_cr", "--set", "learning_rat=1"], 1, "did you mean 'learning_rate'?"),
-        (["dsen2_cr", "--set", "epochs=many"], 1, "expected epochs like 30, got 'many'"),
+        (
+            ["dsen2_cr", "--set", "learning_rat=1"],
+            2,
+            "--set: recipe of dsen2_cr: has no 'learning_rat'; did you mean 'learning_rate'?",
+        ),
+        (["dsen2_cr", "--set", "epochs=many"], 2, "expected epochs like 30, got 'many'"),
         (["dsen2_cr", "--set", "epochs"], 2, "expected key=value"),
         (["dsen2_cr", "--set", "epochs=2", "--epochs", "3"], 2, "expected epochs once"),
         (["dsen2_cr", "--model-arg", "widht=8"], 2, "did you mean 'width'?"),
@@ -219,7 +223,7 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
         (["segmenter", "--encoder-weights", "nowhere.pth"], 1, "nowhere.pth: expected"),
         (["dsen2_cr", "--encoder-weights", "x.pth"], 2, "is for the segmenter, not for dsen2_cr"),
         (["dsen2_cr", "--val-share", "1.5"], 2, "--val-share"),
-        (["dsen2_cr", "--set", "seed=99999999999"], 1, "expected seed to be up to 2147483647"),
+        (["dsen2_cr", "--set", "seed=99999999999"], 2, "expected seed to be up to 2147483647"),
         (["dsen2_cr", "--micro-batches", "5"], 1, "multiple of 5"),
         (["mcgan", "--micro-batches", "2", "--model-arg", "width=4"], 1, "needs the whole batch"),
         (["dsen2_cr", "--batch", "64"], 1, "a batch of 64, got 2"),

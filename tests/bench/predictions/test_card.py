@@ -36,7 +36,7 @@ def test_a_card_in_another_encoding_is_reported_as_one(tmp_path: Path) -> None:
         ("scal = 1", "unknown key 'scal'; did you mean 'scale'"),
         ("zzz = 1", "unknown key 'zzz'; known are method"),
         ("scale = 0", "scale: expected a number above 0.0, got 0"),
-        ("scale = true", "scale: expected a number, got True"),
+        ("scale = true", "scale: expected a number, got true"),
         ('scale = "1"', "scale: expected a number, got '1'"),
         ("scale = nan", "scale: expected a finite number, got nan"),
         ("method = 3", "method: expected text"),

@@ -263,7 +263,7 @@ def test_a_contradictory_card_is_refused(preds: Path, data: Path, tmp_path: Path
     text = card.read_text()
     for value in ("full", "160", ""):
         card.write_text(text.replace('window = "whole"', f'window = "{value}"'))
-        with pytest.raises(PredictionError, match="window: expected 'official' or 'whole', got "):
+        with pytest.raises(PredictionError, match="window: expected 'whole' or 'official', got "):
             read_card(preds)
     card.write_text(text.replace('window = "whole"', 'window = "official"'))
     with pytest.raises(PredictionError, match="expected files of 160 × 160 pixels"):
@@ -278,7 +278,7 @@ def test_a_contradictory_card_is_refused(preds: Path, data: Path, tmp_path: Path
         ({"input_window": "unknown"}, None),
         ({"input_window": "160"}, "expected input_window whole behind protocol full, got 160"),
         ({"input_window": "official"}, "input_window: expected '160', 'whole' or 'unknown', got "),
-        ({"input_window": None}, "input_window: expected '160', 'whole' or 'unknown', got None"),
+        ({"input_window": None}, "input_window: expected '160', 'whole' or 'unknown', got none"),
     ],
 )
 def test_a_submitted_ledger_may_state_any_consistent_input_window(

@@ -99,6 +99,21 @@ def test_a_run_of_the_same_name_is_not_replaced_unasked(
     assert contents(tmp_path / "board") == before
 
 
+def test_a_verified_run_is_replaced_by_a_verified_one_alone(
+    result: CheckResult, tmp_path: Path
+) -> None:
+    verified = replace(result, status="verified")
+    out = accept(verified, tmp_path / "board")
+    with pytest.raises(SubmissionError, match="got a claimed one; have all predictions sent"):
+        accept(result, tmp_path / "board", replace_old=True)
+    assert read_entries(tmp_path / "board")[0][0].status == "verified"
+    accept(other(verified), tmp_path / "board", replace_old=True)
+    status = json.loads((out / "status.json").read_text())
+    (out / "status.json").write_text(json.dumps({**status, "ledger_sha256": "0" * 64}))
+    accept(result, tmp_path / "board", replace_old=True)  # the board leaves that run out
+    assert read_entries(tmp_path / "board")[0][0].status == "claimed"
+
+
 def other(result: CheckResult) -> CheckResult:
     return replace(result, card=result.card.model_copy(update={"notes": "of another card"}))
 

@@ -254,6 +254,12 @@ def test_an_empty_folder_is_no_entry(tmp_path: Path) -> None:
     assert "run.json: expected this file, found none" in refusal(tmp_path / "entry")
 
 
+def test_a_report_may_be_left_out_and_nothing_else(tmp_path: Path) -> None:
+    for name in FILES:
+        others = {key: content for key, content in ENTRY.items() if key != name}
+        assert is_entry(written(tmp_path / f"no {name}", others)) == (name == "report.md")
+
+
 def test_only_an_entry_and_nothing_else_is_an_entry(tmp_path: Path) -> None:
     assert is_entry(written(tmp_path / "folder", ENTRY))
     assert is_entry(zipped(tmp_path / "a.zip", inside(ENTRY)))

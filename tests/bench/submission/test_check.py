@@ -19,6 +19,7 @@ import tomli_w
 from fake_segmenters import ShadeSegmenter
 from paths import RUNS
 from planetcr_bench.api import evaluate
+from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.predictions.predict import predict
@@ -27,6 +28,7 @@ from planetcr_bench.results.schema import schema_of
 from planetcr_bench.submission.accept import accept
 from planetcr_bench.submission.check import CheckConfig, CheckResult, check
 from planetcr_bench.submission.pack import pack
+from scenes import write_dataset
 
 CARD = RUNS / "mean-fill/card.toml"
 Tamper = Callable[[Path], None]
@@ -267,8 +269,8 @@ def second_image(entry: Path) -> None:
         (put("notes.md", b"x"), "'notes.md': expected only"),
         (put("ledger.parquet", b"PAR1 no"), "ledger.parquet: expected a ledger"),
         (put("run.json", b"[" * 100_000), "run.json: expected JSON"),
-        (put("run.json", b"{}"), "run.json: name: expected 'honest' as in the ledger, got None"),
-        (without_input_window, "input_window: expected 'whole' as in the ledger, got None"),
+        (put("run.json", b"{}"), "run.json: name: expected 'honest' as in the ledger, got none"),
+        (without_input_window, "input_window: expected 'whole' as in the ledger, got none"),
         (put("run.json", b"[]"), "run.json: expected an object"),
         (put("card.toml", b"a = " + b"[" * 50_000), "card.toml: expected at most 50 levels"),
         (put("card.toml", b"a = \xff\xfe"), "card.toml: expected text in UTF-8"),
@@ -439,7 +441,7 @@ def test_an_input_that_is_not_the_datasets_is_caught_without_predictions(
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({}, "track: expected sim-v1-tiny by the dataset, got mine"),
+        ({}, "track: expected 'sim-v1-tiny' by the dataset, got 'mine'"),
         ({"fingerprint": "0" * 64}, "fingerprint: expected"),
         ({"expected_scenes": 11, "complete": False}, "expected_scenes: expected 10 by the dataset"),
     ],
@@ -499,12 +501,44 @@ def test_a_track_has_the_dataset_of_its_verified_runs(entry: Path, tmp_path: Pat
     assert f"no other run in {tmp_path / 'board'} is on its dataset" in lines
 
 
+def test_a_track_may_have_a_list_of_scenes_and_the_whole_dataset(
+    data: Path, tmp_path: Path
+) -> None:
+    """The dataset itself says which runs are of it, and a verified one lets others in."""
+    options = {"data": data, "with_predictions": True, "quiet": True, "workers": 0}
+    predict("mean-fill", data, tmp_path / "whole", quiet=True)
+    whole, *_ = pack(tmp_path / "whole", CARD, tmp_path / "sent-whole", **options)
+    scenes = [[files.path(product) for product in PRODUCTS] for files in find_scenes(data, "test")]
+    lines = [",".join(str(path.relative_to(data / "test")) for path in paths) for paths in scenes]
+    (tmp_path / "two.csv").write_text("\n".join(lines[:2]))
+    two = {"scene_list": tmp_path / "two.csv"}
+    predict("mean-fill", data, tmp_path / "part", quiet=True, **two)
+    part, *_ = pack(tmp_path / "part", CARD, tmp_path / "sent-part", **options, **two)
+    board = tmp_path / "board"
+    accept(checked(part, data=data, sample=None, results=None, **two), board)
+    assert "fingerprint: expected" in refusal(whole, results=board)
+    other = write_dataset(tmp_path / "other", test=6, seed=5)
+    assert "fingerprint: expected" in refusal(whole, results=board, data=other)
+    verified = checked(whole, results=board, data=data, sample=None)
+    assert verified.status == "verified"
+    accept(verified, board)
+    rewrite(whole, lambda ledger: ledger.provenance.update(name="later"))
+    shutil.rmtree(whole / "predictions")
+    assert checked(whole, results=board).status == "claimed"
+
+
+def test_an_entry_is_not_compared_with_the_run_that_it_replaces(entry: Path, packed: Path) -> None:
+    results = packed.parent / "results"
+    assert any("are those of" in line for line in checked(entry, results=results).checked)
+    again = checked(entry, results=results, replace_old=True)
+    assert not any("are those of" in line for line in again.checked)
+
+
 def test_a_verified_run_is_a_witness_of_its_own_predictions(entry: Path, tmp_path: Path) -> None:
     """Sent again, it is sound; with the same predictions, nobody sends other sums."""
     accept(replace(checked(entry), status="verified"), tmp_path / "board")
     again = checked(entry, results=tmp_path / "board")
     assert f"its input was compared with {tmp_path / 'board/sim-v1-tiny/honest'}" in again.checked
-    accept(again, tmp_path / "board", replace_old=True)
     accept(replace(again, status="verified"), tmp_path / "board", replace_old=True)
 
     def better(ledger: Ledger) -> None:

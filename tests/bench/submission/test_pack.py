@@ -9,10 +9,12 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from paths import RUNS
 from planetcr_bench.api import evaluate
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import DatasetError, PredictionError, SubmissionError, UsageError
 from planetcr_bench.evaluation import runner as measuring
 from planetcr_bench.leaderboard.card import TEMPLATE, read_entry_card
@@ -20,6 +22,7 @@ from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import read_ledger
 from planetcr_bench.submission import pack as submission
 from planetcr_bench.submission.archive import FILES, open_entry
+from planetcr_bench.submission.check import CheckConfig, check
 from planetcr_bench.submission.pack import pack
 
 CARD = RUNS / "mean-fill/card.toml"
@@ -103,6 +106,18 @@ def test_an_archive_holds_the_same_files_as_a_folder(
     assert sorted(names) == sorted(f"entry/{name}" for name in FILES)
     folder = open_entry(tmp_path / "mine.zip", tmp_path / "unpacked")
     assert read_ledger(folder).frame.equals(read_ledger(tmp_path / "results/fake/mine").frame)
+
+
+def test_an_archive_of_constant_images_passes_the_check(data: Path, tmp_path: Path) -> None:
+    black = tmp_path / "black"
+    black.mkdir()
+    for files in find_scenes(data, "test"):
+        np.save(black / f"{files.name}.npy", np.zeros((4, 300, 300), np.float32))
+    options = {"data": data, "with_predictions": True, "workers": 0, "quiet": True}
+    archive, *_ = pack(black, CARD, tmp_path / "black.zip", **options)
+    (tmp_path / "work").mkdir()
+    result = check(archive, tmp_path / "work", CheckConfig(workers=0, quiet=True))
+    assert "predictions of 6 scenes were sent" in result.checked[0]
 
 
 def test_a_bad_card_is_refused_before_anything_is_measured(

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ConfigDict, Field, field_validator
 
 from planetcr_bench.errors import PredictionError
-from planetcr_bench.utils.validation import FileModel, validate
+from planetcr_bench.utils.validation import FileModel, shown, validate
 
 
 class Part(FileModel):
@@ -55,7 +55,7 @@ def test_content_becomes_a_model() -> None:
         ({"method": 3}, "a.toml: method: expected text, got 3"),
         ({"method": "longer"}, "a.toml: method: expected at most 5 characters, got 6"),
         ({"method": "<b>"}, "a.toml: method: expected plain text, got what looks like HTML"),
-        ({"scale": True}, "a.toml: scale: expected a number, got True"),
+        ({"scale": True}, "a.toml: scale: expected a number, got true"),
         ({"scale": float("nan")}, "a.toml: scale: expected a finite number, got nan"),
         ({"scale": -1}, "a.toml: scale: expected a number above 0.0, got -1"),
         ({"window": "all"}, "a.toml: window: expected 'whole' or 'official', got 'all'"),
@@ -81,6 +81,10 @@ def test_each_error_says_where_what_and_what_instead(
     (line,) = errors(**data)
     assert line.startswith(expected)
     assert len(line) < 200
+
+
+def test_values_are_shown_as_files_write_them() -> None:
+    assert shown({"a": [None, True, "b"], "c": False}) == "{'a': [none, true, 'b'], 'c': false}"
 
 
 def test_all_errors_are_listed_under_one_message() -> None:
