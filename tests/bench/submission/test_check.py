@@ -291,7 +291,7 @@ def second_image(entry: Path) -> None:
         (second_image, ".tif: expected one image of each scene of the ledger alone"),
         (put("predictions/predictions.toml", b'method = "mean-fill"\ndataset = "/etc"'), "dataset"),
         (put("predictions/predictions.toml", b'method = "x"'), "expected method = 'mean-fill'"),
-        (put("predictions/predictions.toml", b"scale = 1.0"), "expected scale = None"),
+        (put("predictions/predictions.toml", b"scale = 1.0"), "expected scale = none"),
         (put("predictions/predictions.toml", b'split = "val"'), "expected split = 'test'"),
         (put("predictions/predictions.toml", b'fingerprint = "f"'), "expected fingerprint = "),
         (put("predictions/predictions.toml", b'simulation = "s"'), "expected simulation = "),
