@@ -306,7 +306,7 @@ def test_a_prediction_that_changed_after_the_interruption_is_measured_again(
 def test_what_a_refused_run_left_goes_when_all_is_scored_already(
     preds: Path, tmp_path: Path
 ) -> None:
-    _, out, _ = run(preds, tmp_path / "results")
+    _, out, _ = run(preds, tmp_path / "results", tables=False)
     path = min(preds.glob("*.tif"))
     path.rename(tmp_path / "good.tif")
     broken = path.with_suffix(".npy")
@@ -317,10 +317,10 @@ def test_what_a_refused_run_left_goes_when_all_is_scored_already(
         broken.unlink(missing_ok=True)
         if not path.exists():
             (tmp_path / "good.tif").rename(path)
-        run(preds, tmp_path / "results")
+        run(preds, tmp_path / "results", tables=False)
 
     with pytest.raises(PredictionError):
-        run(preds, tmp_path / "results")
+        run(preds, tmp_path / "results", tables=False)
     assert unfinished.is_dir()
     restored()
     assert not unfinished.exists()

@@ -342,7 +342,7 @@ def test_impossible_segmenter_counts_are_refused(
     table = pa.Table.from_pandas(frame, schema=schema_of([segmenter.key]), preserve_index=False)
     out = Path(shutil.copytree(segmented, tmp_path / "out"))
     write_ledger(out / "ledger.parquet", table, facts)
-    expected = "its segmenters" if mistake == "unnamed" else "one predicted class for every pixel"
+    expected = "unknown column" if mistake == "unnamed" else "one predicted class for every pixel"
     with pytest.raises(LedgerError, match=expected):
         read_ledger(out)
 
