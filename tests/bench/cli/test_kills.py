@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs L
 
 PACK = ["submit", "pack", "preds", "--card", "card.toml", "--data", "data", "--workers", "0"]
 NETWORK = ["--weights", "random", "--model-arg", "width=2", "--device", "cpu"]
-SHORT = ["--epochs", "2", "--batch", "1", "--crop", "32", "--val-share", "0", "--device", "cpu"]
+SHORT = ["--epochs", "2", "--batch", "1", "--crop", "40", "--val-share", "0", "--device", "cpu"]
 COMMANDS = {
     "simulate": ["simulate", "sim", "--size", "tiny", "--train", "1", "--workers", "0"],
     "simulate, with truth": [
