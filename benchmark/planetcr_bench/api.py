@@ -234,7 +234,7 @@ def compare(
         protocol: Only this protocol; by default all that every run was measured in.
         class_average: How per-class figures are averaged, if not as each protocol does.
         published: Add the paper's rows.
-        segmented: Include Tab. 3 and Fig. 6 of runs that a segmenter has read.
+        segmented: Include Tab. 3 and Fig. 6 of segmented runs.
         full: Add the full error analysis and all figures.
 
     Returns:

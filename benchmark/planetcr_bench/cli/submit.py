@@ -51,7 +51,7 @@ Seed = Annotated[
     typer.Option(
         min=0,
         max=2**63 - 1,
-        help="Of the choice of these scenes.",
+        help="Seed that chooses these scenes.",
         show_default="random, and printed",
     ),
 ]
@@ -172,7 +172,7 @@ def check(
 ) -> None:
     """Check a submitted entry without trusting it, and list everything that is wrong."""
     if results is not None and not results.is_dir():
-        raise UsageError(f"--results: expected a folder of results, {results} is none")
+        raise UsageError(f"--results: expected a folder of results, got {results}")
     result = _check(
         entry, sample, seed, data, scene_list, results, _segmenters(segmenter, device), workers,
         quiet=as_json,
@@ -198,7 +198,7 @@ def accept(
     from planetcr_bench.submission import accept as accepting
 
     if results.exists() and not results.is_dir():
-        raise UsageError(f"--results: expected a folder of results, {results} is none")
+        raise UsageError(f"--results: expected a folder of results, got {results}")
     accepting.check_results(entry, results)
     result = _check(
         entry, sample, seed, data, scene_list, results if results.exists() else None,

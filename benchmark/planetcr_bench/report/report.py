@@ -94,8 +94,8 @@ def write_comparison(
         The tables, for the terminal.
 
     Raises:
-        LedgerError: Different segmenters have read the runs, or published figures are no match for
-            them; nothing is written.
+        LedgerError: The runs have different segmenters, or published figures do not fit them;
+            nothing is written.
     """
     tables = RunTables(marked(ledgers, always=published), pool=pool, published=published)
     printed = [*tables.statistic_tables, *tables.further_tables]
@@ -108,7 +108,7 @@ def write_comparison(
 
 
 def write_tables(folder: Path, tables: RunTables) -> None:
-    """Write Tab. 2 and, where a segmenter has read the runs, Tab. 3, as LaTeX, CSV and JSON."""
+    """Write Tab. 2 and, of segmented runs, Tab. 3, as LaTeX, CSV and JSON."""
     _write_table_files(folder / TABLES / "table2", tables.table2_tables, tables.table2_frame())
     if tables.segmented:
         _write_table_files(folder / TABLES / "table3", tables.table3_tables, tables.table3_frame())
@@ -200,7 +200,7 @@ def _score_section(tables: RunTables) -> list[str]:
 
 
 def _segmentation_section(tables: RunTables, *, full: bool) -> list[str]:
-    """Tab. 3 and what belongs to it; nothing where no segmenter has read a run."""
+    """Tab. 3 and what belongs to it; nothing without a segmenter."""
     if not tables.segmented:
         return []
     transitions = (

@@ -50,7 +50,7 @@ class CheckConfig:
         replace_old: The run of its name and track will be replaced, and is not compared with it.
         sample: Scenes to measure again; None for all, which verifies an entry with predictions.
         seed: Of the choice; the sender must not know it before.
-        segmenters: That read the measured scenes again.
+        segmenters: To run again on the measured scenes.
         workers: See ``worker_count``.
         command: Written into the ``run.json`` of a verified entry.
         quiet: Show no progress.

@@ -44,7 +44,7 @@ def digests_of(ledger: Ledger) -> dict[str, str]:
 
 
 def shared_segmenters(ledger: Ledger, other: Ledger) -> list[str]:
-    """Keys of the segmenters that read both runs."""
+    """Keys of the segmenters that both runs have."""
     ours, theirs = ledger.provenance["segmenters"], other.provenance["segmenters"]
     return [key for key in ours if key in theirs and ours[key]["sha256"] == theirs[key]["sha256"]]
 

@@ -39,7 +39,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
         (["check", "entry", "--card", "card.toml"], 2, "No such option: --card"),
         (["check", "entry", "--sample", "some"], 2, "expected a number of scenes or all"),
         (["check", "entry", "--sample", "-1"], 2, "expected a number of scenes or all"),
-        (["check", "entry", "--results", "nowhere"], 2, "nowhere is none"),
+        (["check", "entry", "--results", "nowhere"], 2, "a folder of results, got nowhere"),
         (["check", "nowhere"], 1, "error: nowhere: expected the folder of an entry or a .zip"),
         (["check", CARD], 1, "card.toml: expected the folder of an entry or a .zip"),
         (["accept", CARD, "--results", CARD], 2, "expected a folder of results"),
