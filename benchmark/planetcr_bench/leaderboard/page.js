@@ -645,10 +645,13 @@ function titled(metric) {
   return `${label} ${up ? "↑" : "↓"}${unit ? ` [${unit}]` : ""}`;
 }
 
+function trackOf({ track, simulated }) {
+  return simulated ? `${track} (simulated)` : track;
+}
+
 function captionOf() {
   const parts = AXES.filter((axis) => state[axis] !== "all").map((axis) => named(axis, state[axis]));
-  const track = board().simulated ? `${board().track} (simulated)` : board().track;
-  return `${track}, protocol ${board().protocol}: ${parts.length ? parts.join(", ") : "all pixels"}${board().entries.length ? `; ${countsOf(behindBoard())}` : ""}`;
+  return `${trackOf(board())}, protocol ${board().protocol}: ${parts.length ? parts.join(", ") : "all pixels"}${board().entries.length ? `; ${countsOf(behindBoard())}` : ""}`;
 }
 
 function countsOf({ scenes, aois }) {
@@ -870,8 +873,7 @@ function showFurther(rows) {
     const [score, ...interval] = labelled({ value: fromJson(value), low: fromJson(low), high: fromJson(high) }, DATA.further[metric].digits);
     return [score, make("span", letters, { class: "letters" }), ...interval];
   })]);
-  const track = board().simulated ? `${board().track} (simulated)` : board().track;
-  at("further").replaceChildren(...plainTable(`${track}, protocol ${board().protocol}: all pixels, whatever is chosen above. `
+  at("further").replaceChildren(...plainTable(`${trackOf(board())}, protocol ${board().protocol}: all pixels, whatever is chosen above. `
     + "Nothing is ranked by them; letters as above.", ["Metric", ...entries.map((entry) => `${markedMethod(entry)}${entry.complete ? "" : ` (${entry.coverage})`}`)], body));
 }
 

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Final
 
 from planetcr_bench.errors import SubmissionError
-from planetcr_bench.results.files import CARD, LEDGER, RUN
+from planetcr_bench.results.files import CARD, LEDGER, REPORT, RUN
 from planetcr_bench.submission.plausibility import SCENE
 from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.validation import shown
 
-REPORT: Final = "report.md"
 PREDICTIONS: Final = "predictions"
 NEEDED: Final = (CARD, LEDGER, RUN)
 """What every entry has; it may have :data:`REPORT` and a folder :data:`PREDICTIONS`."""

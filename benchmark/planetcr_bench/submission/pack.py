@@ -23,10 +23,10 @@ from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.card import read_card, write_card
 from planetcr_bench.predictions.folder import scene_name
 from planetcr_bench.report.report import report
-from planetcr_bench.results.files import CARD, LEDGER, RUN
+from planetcr_bench.results.files import CARD, LEDGER, REPORT, RUN
 from planetcr_bench.results.ledger import Ledger, write_ledger
 from planetcr_bench.results.schema import schema_of
-from planetcr_bench.submission.archive import PREDICTIONS, REPORT, ZIP, is_entry
+from planetcr_bench.submission.archive import PREDICTIONS, ZIP, is_entry
 from planetcr_bench.submission.check import CheckConfig, check
 from planetcr_bench.submission.record import NAME_IT, public_run
 from planetcr_bench.submission.staging import MADE, overlap, staged
