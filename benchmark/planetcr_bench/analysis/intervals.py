@@ -181,9 +181,9 @@ def averaged_sums(metric: str, sums: pd.DataFrame) -> AoiSums:
 
     def errors(parts: Floats) -> Floats:
         scenes: Floats = parts[:, 1]
-        return (
-            scenes if row.scale == "log" else row.errors(score(parts), scenes)
-        )  # decibels add to no error
+        if row.scale == "log":
+            return scenes  # decibels add up to no error
+        return row.errors(score(parts), scenes)
 
     return _aoi_sums(metric, sums, score, errors)
 
@@ -267,8 +267,8 @@ def effective_aois(sums: AoiSums) -> float:
     The :math:`e_i` are the AOIs' sums of errors: absolute errors for MAE, squared ones for pooled
     PSNR, angles for SAM, 1 − SSIM, misclassified pixels for mIoU and PA; of other metrics the
     distance from the best value times the weight. A mean of scenes' PSNR has no such sum; there the
-    AOIs' numbers of scenes count. It is the number of AOIs if all have equal
-    error, and near one if one AOI has nearly all the error.
+    AOIs' numbers of scenes count. It is the number of AOIs if all have equal error, and near one if
+    one AOI has nearly all the error.
     """
     errors = sums.errors if 0 < sums.errors.sum() < np.inf else sums.sizes
     squares = float((errors**2).sum())

@@ -19,7 +19,7 @@ from planetcr_bench.results.files import LEDGER, REPORT, RUN
 from planetcr_bench.utils.files import cache_folder, cache_write, file_sha256
 
 RESULTS: Final = (LEDGER, RUN)
-"""Files of a published run whose content is compared; of others it matters that they are there."""
+"""Files of a published run whose content is compared."""
 
 
 def scored_mark(out: Path, predictions: Predictions, settings: Mapping[str, Any]) -> Path:

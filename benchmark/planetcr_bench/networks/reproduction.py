@@ -320,7 +320,8 @@ def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
         with subprocess.Popen(  # noqa: S603  # our own command
             command,
             stdout=subprocess.DEVNULL,
-            preexec_fn=prepare if _TELLS_OF_PARENTS else None,  # noqa: PLW1509  # no lock
+            # unsafe beside threads that hold locks; this process has none
+            preexec_fn=prepare if _TELLS_OF_PARENTS else None,  # noqa: PLW1509
         ) as process:
             try:
                 code = process.wait()

@@ -199,7 +199,9 @@ def wait_until(true: Callable[[], bool]) -> None:
     pytest.fail("a minute has passed")
 
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only it tells of a parent's death")
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere a step is not told of its parent's death"
+)
 
 
 @on_linux

@@ -74,7 +74,7 @@ def test_equal_weights_make_equal_files_that_others_can_read(tmp_path: Path) -> 
 def test_a_file_is_replaced_in_one_step(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = saved.read_bytes()
 
-    def fail(weights: object, path: Path, metadata: object) -> None:  # noqa: ARG001
+    def fail(_weights: object, path: Path, _metadata: object) -> None:
         path.write_bytes(b"half")
         raise OSError("disk full")
 
