@@ -105,8 +105,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Score cloud removal on Planet-CR: MAE, PSNR, SAM and SSIM, overall, per land-cover class "
-    "and per cloud-cover bin.",
+    help="Score cloud removal on Planet-CR (M3R-CR): MAE, PSNR, SAM and SSIM, overall, per "
+    "land-cover class and per cloud-cover bin.",
 )
 
 app.command("simulate")(simulate.simulate)

@@ -52,12 +52,15 @@ from planetcr_bench.utils.untrusted import printable
 FILES: Final = ("index.html", "leaderboard.md", "leaderboard.json", "leaderboard.bib")
 
 PAPER_BIBTEX: Final = """\
-@article{xu2023aligncr,
-  title  = {High-Resolution Cloud Removal with Multi-Modal and Multi-Resolution Data Fusion:
-            A New Baseline and Benchmark},
-  author = {Xu, Fang and Shi, Yilei and Ebel, Patrick and Yang, Wen and Zhu, Xiao Xiang},
-  year   = {2023},
-  note   = {Planet-CR and Align-CR}
+@article{xu2024m3rcr,
+  title   = {Multimodal and Multiresolution Data Fusion for High-Resolution Cloud Removal:
+             A Novel Baseline and Benchmark},
+  author  = {Xu, Fang and Shi, Yilei and Ebel, Patrick and Yang, Wen and Zhu, Xiao Xiang},
+  journal = {IEEE Transactions on Geoscience and Remote Sensing},
+  volume  = {62},
+  year    = {2024},
+  doi     = {10.1109/TGRS.2023.3337845},
+  note    = {Align-CR and Planet-CR, now M3R-CR; first arXiv 2301.03432, 2023}
 }
 """
 

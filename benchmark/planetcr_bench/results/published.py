@@ -18,7 +18,7 @@ from planetcr_bench.constants import (
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.results.ledger import Ledger
 
-SOURCE: Final = "published by Xu et al. (2023), not measured here"
+SOURCE: Final = "published by Xu et al. (arXiv 2301.03432, 2023), not measured here"
 
 SEEN: Final = (
     "Input window of published figures: 160 for Align-CR and GLF-CR, by the authors' testers; "

@@ -34,8 +34,8 @@ class Method:
 
 
 _PLANET_CR = (
-    "Xu, Shi, Ebel, Yang, Zhu: High-Resolution Cloud Removal with Multi-Modal and Multi-Resolution "
-    "Data Fusion: A New Baseline and Benchmark, arXiv 2301.03432, 2023"
+    "Xu, Shi, Ebel, Yang, Zhu: Multimodal and Multiresolution Data Fusion for High-Resolution "
+    "Cloud Removal: A Novel Baseline and Benchmark, IEEE TGRS 62, 2024 (arXiv 2301.03432, 2023)"
 )
 
 METHODS: Final[dict[str, Method]] = {

@@ -96,7 +96,7 @@ def test_bibtex_has_the_paper_and_every_card_once(results: Path, tmp_path: Path)
     put(results, make_ledger("again", seed=2), card=make_card("Carded"))
     board(results, "--out", tmp_path)
     text = (tmp_path / "leaderboard.bib").read_text()
-    assert text.count("@article{xu2023aligncr") == 1
+    assert text.count("@article{xu2024m3rcr") == 1
     assert text.count("@misc{Carded") == 1
 
 
