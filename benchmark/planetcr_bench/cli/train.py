@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 
 from planetcr_bench.cli import options
+from planetcr_bench.errors import UsageError
 
 
 def train(
@@ -26,6 +28,22 @@ def train(
             min=1,
             help="Passes over the training scenes; short for --set epochs=N.",
             show_default="recipe",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Train for this long instead, without start-up, validation and saving; the "
+            "recipe's schedule is fitted to it. Short for --set minutes=N.",
+            show_default="no limit",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Train for this many steps instead; the recipe's schedule is fitted to it. Short "
+            "for --set steps=N.",
+            show_default="no limit",
         ),
     ] = None,
     batch: Annotated[
@@ -120,7 +138,12 @@ def train(
         name=name,
         data=data,
         out=out or Path("runs", name),
-        changes=_changes(change, epochs=epochs, batch=batch, crop=crop),
+        changes=_changes(
+            change,
+            **_budget(epochs=epochs, minutes=minutes, steps=steps),
+            batch=batch,
+            crop=crop,
+        ),
         options=tuple(model_arg or ()),
         encoder_weights=encoder_weights,
         val_share=val_share,
@@ -155,7 +178,22 @@ def train(
     typer.echo(training.format_outcome(request, outcome))
 
 
-def _changes(given: list[str] | None, **short: int | None) -> tuple[str, ...]:
+def _budget(**limits: float | None) -> dict[str, float]:
+    """The one budget that is given, if any."""
+    given = {name: value for name, value in limits.items() if value is not None}
+    if len(given) > 1:
+        names = " and ".join(f"--{name}" for name in given)
+        raise UsageError(
+            f"expected one of --epochs, --minutes and --steps, got {names}; --set epochs=N divides "
+            "minutes or steps into N epochs"
+        )
+    for name, value in given.items():
+        if not 0 < value < math.inf:
+            raise UsageError(f"--{name}: expected a number above 0, got {value:g}")
+    return given
+
+
+def _changes(given: list[str] | None, **short: float | None) -> tuple[str, ...]:
     return (
         *(given or ()),
         *(f"{key}={value}" for key, value in short.items() if value is not None),

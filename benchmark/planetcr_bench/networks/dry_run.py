@@ -18,20 +18,25 @@ def estimate_throughput(request: Request, *, cached: bool = False) -> dict[str, 
         cached: Ignore the time for reading, as if the cache existed already.
 
     Returns:
-        The attributes of ``Speed``, with ``steps`` and ``hours`` of the whole run, its ``name``,
-        ``identity``, ``devices``, ``batch``, ``crop`` and ``micro_batches``.
+        The attributes of ``Speed``, with ``steps``, ``passes`` over the training scenes and
+        ``hours`` of the whole run, its ``name``, ``identity``, ``epochs``, ``minutes`` (0 if they
+        do not limit it), ``devices``, ``batch``, ``crop`` and ``micro_batches``.
     """
     prepared = prepare(request)
     speed = measure_speed(
         prepared.objective, prepared.patches, prepared.validation, prepared.settings
     )
     recipe = prepared.objective.recipe
+    steps = speed.total_steps(recipe, cached=cached)
     return {
         "name": request.name,
         "identity": dict(prepared.identity),
         **asdict(speed),
-        "steps": speed.steps * recipe.epochs,
-        "hours": speed.hours(epochs=recipe.epochs, batch=recipe.batch, cached=cached),
+        "steps": steps,
+        "passes": steps / speed.steps,
+        "hours": speed.hours(recipe, cached=cached),
+        "epochs": recipe.epochs,
+        "minutes": recipe.minutes,
         "devices": request.devices * request.nodes,
         "batch": recipe.batch,
         "crop": recipe.crop,
@@ -47,7 +52,7 @@ def format_dry_run(estimate: Mapping[str, Any]) -> str:
     if estimate["loader"] < estimate["step"]:
         hint = "; reading is the bottleneck: give --cache, or more --loader-workers"
     speed = (
-        f"{estimate['steps']:,} steps; loader alone {estimate['loader']:.3g} samples/s, step "
+        f"{_format_steps(estimate)}; loader alone {estimate['loader']:.3g} samples/s, step "
         f"alone {estimate['step']:.3g} samples/s{hint}"
     )
     time = (
@@ -55,6 +60,19 @@ def format_dry_run(estimate: Mapping[str, Any]) -> str:
         f"{estimate['validation_seconds']:,.0f} s of validation an epoch"
     )
     return "\n".join([*lines, "", *_format_memory(estimate), speed, time])
+
+
+def _format_steps(estimate: Mapping[str, Any]) -> str:
+    """Steps and passes over the training scenes that fit into the budget."""
+    steps, passes, epochs = (estimate[key] for key in ("steps", "passes", "epochs"))
+    if passes == epochs:
+        return f"{steps:,} steps"
+    text = f"{steps:,} steps, {passes:,.1f} passes over the training scenes, in {epochs} epochs"
+    if estimate["minutes"]:
+        text = f"{estimate['minutes']:g} minutes suffice for about {text}"
+        if steps < epochs:
+            text += f" (too few: some epochs would have no step; use --set epochs={steps})"
+    return text
 
 
 def _format_memory(estimate: Mapping[str, Any]) -> list[str]:

@@ -363,7 +363,7 @@ def estimate_hours(config: ReproductionConfig) -> dict[str, float]:
             estimate = estimate_throughput(request, cached=config.cache)
         except ModelError:
             continue
-        done = _steps_done(request.out / CHECKPOINT, estimate["identity"]) / estimate["steps"]
+        done = _fraction_done(request.out / CHECKPOINT, estimate)
         hours[f"train {name}"] = estimate["hours"] * max(0.0, 1 - done)
         if name in config.methods and estimate["scene_seconds"]:
             for run in (f"{name}{config.suffix}", f"{name}{config.suffix}{OFFICIAL_SUFFIX}"):
@@ -372,12 +372,16 @@ def estimate_hours(config: ReproductionConfig) -> dict[str, float]:
     return hours
 
 
-def _steps_done(checkpoint: Path, identity: Mapping[str, Any]) -> int:
-    """Steps of this very run that are done."""
+def _fraction_done(checkpoint: Path, estimate: Mapping[str, Any]) -> float:
+    """Share of this very run that is done."""
     if not checkpoint.exists():
-        return 0
+        return 0.0
     state = read_checkpoint(checkpoint)
-    return int(state["step"]) if dict(state["identity"]) == dict(identity) else 0
+    if dict(state["identity"]) != dict(estimate["identity"]):
+        return 0.0
+    if estimate["minutes"]:
+        return float(state["seconds"] / (60 * estimate["minutes"]))
+    return float(state["step"] / estimate["steps"])
 
 
 def format_dry_run(steps: Sequence[Step], hours: Mapping[str, float]) -> str:

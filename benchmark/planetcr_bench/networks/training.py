@@ -111,8 +111,8 @@ def run(request: Request) -> dict[str, Any] | None:
     """Train, or resume a run that was stopped.
 
     Returns:
-        ``name``, ``out``, ``steps``, ``best_epoch`` and its ``scores``; None in all processes of a
-        run but the first.
+        ``name``, ``out``, ``steps``, ``minutes`` of training, ``best_epoch`` and its ``scores``;
+        None in all processes of a run but the first.
 
     Raises:
         BenchError: Invalid dataset, options, recipe or folder.
@@ -148,6 +148,7 @@ def run(request: Request) -> dict[str, Any] | None:
         "name": request.name,
         "out": str(request.out),
         "steps": outcome.steps,
+        "minutes": outcome.seconds / 60,
         "best_epoch": outcome.epoch,
         "scores": outcome.scores,
     }
@@ -156,7 +157,10 @@ def run(request: Request) -> dict[str, Any] | None:
 def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
     """Describe the outcome of a run, and name the next command."""
     best = request.out / BEST
-    text = f"{outcome['steps']} steps in all; best: epoch {outcome['best_epoch']}"
+    minutes = outcome["minutes"]
+    time = f"{minutes:,.1f} minutes" if minutes >= 1 else f"{60 * minutes:.1f} s"
+    text = f"{outcome['steps']} steps in all, {time} of training; best: epoch "
+    text += str(outcome["best_epoch"])
     if outcome["scores"]:
         shown = NetworkValidation.shown if request.name != SEGMENTER else SegmenterValidation.shown
         scores = outcome["scores"]

@@ -22,9 +22,9 @@ CHECKPOINT: Final = "last.ckpt"
 """File with everything that a run needs to resume."""
 
 BEST, LAST = "best.safetensors", "last.safetensors"
-"""Files with the weights of the best and of the last epoch."""
+"""Files with the weights of the best epoch and of the last checkpoint."""
 
-FORMAT: Final = "planetcr_models training 1"
+FORMAT: Final = "planetcr_models training 2"
 
 
 @dataclass(slots=True)
@@ -37,7 +37,13 @@ class Best:
 
 
 class Run:
-    """A run's state, and its checkpoint file."""
+    """A run's state, and its checkpoint file.
+
+    Attributes:
+        step: Finished steps.
+        seconds: Training time, the same in all processes.
+        best: The best epoch.
+    """
 
     def __init__(
         self,
@@ -49,7 +55,7 @@ class Run:
     ) -> None:
         self.objective, self.out, self.fabric = objective, out, fabric
         self.identity = identity
-        self.step, self.best = 0, Best()
+        self.step, self.seconds, self.best = 0, 0.0, Best()
         objective.prepare(fabric)
         self.average = (
             AveragedModel(
@@ -64,9 +70,10 @@ class Run:
         """The network that is validated and saved: the averaged one, if there is an average."""
         return self.objective.network if self.average is None else self.average.module
 
-    def stepped(self) -> None:
-        """Count a step and update the average."""
+    def stepped(self, seconds: float) -> None:
+        """Count a step and its time, and update the average."""
         self.step += 1
+        self.seconds += seconds
         if self.average is not None:
             self.average.update_parameters(self.objective.network)
 
@@ -78,7 +85,8 @@ class Run:
             return
         state = read_checkpoint(path)
         expect_same_run(path, state["identity"], self.identity)
-        self.step, self.best = state["step"], Best(**state["best"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.best = Best(**state["best"])
         self.objective.load_state_dict(state["objective"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -107,6 +115,7 @@ class Run:
             "format": FORMAT,
             "identity": self.identity,
             "step": self.step,
+            "seconds": self.seconds,
             "best": {
                 "epoch": self.best.epoch,
                 "criterion": self.best.criterion,

@@ -8,20 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 
+from planetcr_models.training.budget import Budget, Progress
 from planetcr_models.weights.checkpoint import atomic_path
 
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
@@ -30,9 +23,14 @@ STEPS, EPOCHS = "steps.csv", "epochs.csv"
 SHOWN_EVERY = 10
 """Steps between two points of a TensorBoard curve."""
 
+LINES = 300
+"""Lines in the log of a run that time limits."""
 
 LONGEST_SILENCE = 600
 """Longest time between two lines of a log, in seconds."""
+
+_WHOLE: Final = 10**9
+"""A run's progress bar when it is full."""
 
 
 class Logger:
@@ -41,16 +39,24 @@ class Logger:
     Args:
         folder: Folder of the run; None in a process that writes nothing.
         first: Next step.
-        steps: Steps of the whole run.
-        epochs: Epochs of the whole run.
+        budget: Of the whole run.
         batch: Images per step.
         quiet: Show nothing on the terminal.
+        seconds: Training time before.
     """
 
     def __init__(
-        self, folder: Path | None, *, first: int, steps: int, epochs: int, batch: int, quiet: bool
+        self,
+        folder: Path | None,
+        *,
+        first: int,
+        budget: Budget,
+        batch: int,
+        quiet: bool,
+        seconds: float = 0.0,
     ) -> None:
-        self.batch, self.epochs = batch, epochs
+        self.batch, self.budget, self._seconds = batch, budget, seconds
+        start = budget.progress(first, seconds)
         quiet = quiet or folder is None
         self._steps = _Sheet(folder and folder / STEPS, first)
         self._epochs = _Sheet(folder and folder / EPOCHS, first)
@@ -58,37 +64,56 @@ class Logger:
         self._console = Console(stderr=True, quiet=quiet, markup=False, emoji=False)
         self._started, self._waited, self._since = time.monotonic(), 0.0, 0
         columns = (
-            TextColumn("{task.description}"), BarColumn(), _Rate(batch), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.description}"), BarColumn(),
+            TextColumn("{task.fields[rate]} samples/s", style="progress.data.speed"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         shown = self._console.is_terminal and not quiet
-        self._lines = None if quiet or shown else _Lines(self._console, first, steps, epochs)
-        self._bar = Progress(*columns, console=self._console, disable=not shown)
-        self._task = self._bar.add_task(f"epoch {1}/{epochs}", total=steps, completed=first)
+        self._lines = None if quiet or shown else _Lines(self._console, start, budget)
+        self._bar = ProgressBar(*columns, console=self._console, disable=not shown)
+        self._task = self._bar.add_task(
+            f"epoch {start.epoch + 1}/{budget.epochs}",
+            total=_WHOLE,
+            completed=int(start.fraction * _WHOLE),
+            rate="–",
+        )
         self._bar.start()
 
-    def step(self, step: int, epoch: int, row: Mapping[str, float], *, waited: float) -> None:
+    def step(
+        self,
+        step: int,
+        epoch: int,
+        row: Mapping[str, float],
+        *,
+        waited: float,
+        seconds: float = 0.0,
+    ) -> None:
         """Log a step.
 
         Args:
             step: Number of the step, from 1.
             epoch: Its epoch, from 1.
-            row: Learning rate and losses.
+            row: Losses and learning rate.
             waited: Seconds of waiting for its data.
+            seconds: Training time of the run so far, logged if time limits it.
         """
         self._since += 1
         self._waited += waited
-        self._steps.add({"step": step, "epoch": epoch, **row})
+        self._seconds = seconds
+        self._steps.add({"step": step, "epoch": epoch, **row, **self._minutes()})
         if self._board is not None and step % SHOWN_EVERY == 0:
             for name, value in row.items():
                 self._board.add_scalar(f"train/{name}", value, step)
         loss = next(iter(row.values()))
+        progress = self.budget.progress(step, seconds)
         if self._lines is not None:
-            self._lines.step(step, epoch, loss)
+            self._lines.step(progress, epoch, loss)
+        pace = self._since / max(time.monotonic() - self._started, 1e-9)
         self._bar.update(
             self._task,
-            completed=step,
-            description=f"epoch {epoch}/{self.epochs}  loss {loss:.4g}",
+            completed=int(progress.fraction * _WHOLE),
+            description=f"epoch {epoch}/{self.budget.epochs}  loss {loss:.4g}",
+            rate=f"{pace * self.batch:.1f}",
         )
 
     def epoch(
@@ -114,7 +139,7 @@ class Logger:
             "samples_per_second": self._since * self.batch / seconds,
             "waited_for_data": self._waited / seconds,
         }
-        self._epochs.add({"step": step, "epoch": epoch, **scores, **speed})
+        self._epochs.add({"step": step, "epoch": epoch, **scores, **speed, **self._minutes()})
         if self._board is not None:
             for name, value in {**scores, **speed}.items():
                 self._board.add_scalar(f"epoch/{name}", value, step)
@@ -124,7 +149,7 @@ class Logger:
             "time waiting for data"
         )
         self._console.print(
-            f"epoch {epoch}/{self.epochs}: {', '.join(parts)}{note}",
+            f"epoch {epoch}/{self.budget.epochs}: {', '.join(parts)}{note}",
             highlight=False,
             soft_wrap=True,
         )
@@ -132,6 +157,10 @@ class Logger:
     def restart(self) -> None:
         """Start the clock of the next epoch, after work outside its steps."""
         self._started, self._waited, self._since = time.monotonic(), 0.0, 0
+
+    def _minutes(self) -> dict[str, float]:
+        """Training time of the run, if it limits the run."""
+        return {"minutes": self._seconds / 60} if self.budget.seconds else {}
 
     def close(self) -> None:
         """Write pending rows."""
@@ -147,33 +176,38 @@ class _Lines:
 
     Args:
         console: A console that is not a terminal.
-        first: Next step.
-        steps: Steps of the whole run.
-        epochs: Epochs of the whole run.
+        start: Progress before the next step.
+        budget: Of the whole run.
     """
 
-    def __init__(self, console: Console, first: int, steps: int, epochs: int) -> None:
-        self._console, self._steps, self._epochs = console, steps, epochs
-        self._every = readable_interval(steps)
-        self._first, self._began = first, time.monotonic()
-        self._last, self._printed = first, self._began
+    def __init__(self, console: Console, start: Progress, budget: Budget) -> None:
+        self._console, self._epochs = console, budget.epochs
+        self._start, self._began = start, time.monotonic()
+        self._last, self._printed = start, self._began
 
-    def step(self, step: int, epoch: int, loss: float) -> None:
+    def step(self, progress: Progress, epoch: int, loss: float) -> None:
         """Print a step if it is due, or if nothing has been printed for long."""
         now = time.monotonic()
-        alive = step == self._first + 1 or now - self._printed > LONGEST_SILENCE
-        if step % self._every and not alive:
+        alive = self._last == self._start or now - self._printed > LONGEST_SILENCE
+        if not self._due(progress) and not alive:
             return
-        pace = (step - self._last) / max(now - self._printed, 1e-9)
-        left = (self._steps - step) * (now - self._began) / (step - self._first)
+        pace = (progress.step - self._last.step) / max(now - self._printed, 1e-9)
+        done = max(progress.fraction - self._start.fraction, 1e-9)
+        left = (1 - progress.fraction) * (now - self._began) / done
         hours, minutes = divmod(round(left / 60), 60)
+        of = "" if progress.steps is None else f"/{progress.steps}"
         self._console.print(
-            f"step {step}/{self._steps} (epoch {epoch}/{self._epochs}): loss {loss:.4g}, "
+            f"step {progress.step}{of} (epoch {epoch}/{self._epochs}): loss {loss:.4g}, "
             f"{pace:.3g} steps/s, {hours}:{minutes:02} h left",
             highlight=False,
             soft_wrap=True,
         )
-        self._last, self._printed = step, now
+        self._last, self._printed = progress, now
+
+    def _due(self, progress: Progress) -> bool:
+        if progress.steps is not None:
+            return progress.step % readable_interval(progress.steps) == 0
+        return int(progress.fraction * LINES) > int(self._last.fraction * LINES)
 
 
 def readable_interval(steps: int) -> int:
@@ -233,16 +267,3 @@ def _board(folder: Path, first: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=first + 1)
-
-
-class _Rate(ProgressColumn):
-    """Samples per second."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__()
-        self.batch = batch
-
-    def render(self, task: Task) -> Text:
-        """Speed of the last steps."""
-        rate = f"{task.speed * self.batch:.1f}" if task.speed else "–"
-        return Text(f"{rate} samples/s", style="progress.data.speed")

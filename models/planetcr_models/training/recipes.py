@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final
 
 from planetcr_models.errors import ModelError
+from planetcr_models.training.budget import Budget, Progress
 
 Scalar = bool | int | float | str
 
@@ -108,7 +109,10 @@ class Recipe:
 
     Attributes:
         loss: Loss and its weights.
-        epochs: Passes over the training scenes, with one random crop of each scene.
+        epochs: Passes over the training scenes, with one random crop of each scene; with
+            ``minutes`` or ``steps``, equal parts of that budget, along which the rates decay.
+        minutes: Training time, without start-up, validation and saving; 0 for no such limit.
+        steps: Number of steps; 0 for no such limit.
         batch: Images per step, over all devices together; the last incomplete batch is dropped.
         crop: Side of the random crops, in pixels of 3 m: a multiple of 10, so that crops of the
             10 m grid have whole pixels.
@@ -123,7 +127,8 @@ class Recipe:
             first step on as (1 - step / steps) ** 0.9.
         constant_epochs: Epochs before ``halve`` or ``linear`` starts.
         halve_every: Epochs between halvings.
-        warmup_steps: Steps in which the rate rises linearly to its maximum; at most a tenth of all.
+        warmup_steps: Steps in which the rate rises linearly to its maximum; at most a tenth of the
+            run.
         initialisation: ``authors``, that of ``create_model``; or
             ``he_uniform``, with zero biases and the last convolution at a tenth.
         clip: Largest Euclidean norm of the gradient of a network; 0 for no limit.
@@ -134,6 +139,8 @@ class Recipe:
 
     loss: Loss
     epochs: int = 30
+    minutes: float = 0.0
+    steps: int = 0
     batch: int = 12
     crop: int = 160
     turns: bool = False
@@ -151,29 +158,45 @@ class Recipe:
     ema: float = 0.0
     seed: int = 7
 
-    def factor(self, step: int, steps_per_epoch: int) -> float:
-        """Factor of the learning rate at a step (paper, Sec. 5.1, for ``halve``).
+    def budget(self, steps_per_epoch: int) -> Budget:
+        """What a run of this recipe may spend.
 
         Args:
-            step: Number of the step, from 0.
-            steps_per_epoch: Steps per epoch.
+            steps_per_epoch: Steps per pass over the training scenes.
+        """
+        if self.minutes:
+            return Budget(epochs=self.epochs, seconds=60 * self.minutes)
+        return Budget(epochs=self.epochs, steps=self.steps or self.epochs * steps_per_epoch)
+
+    def factor(self, progress: Progress) -> float:
+        """Factor of the learning rate of the next step (paper, Sec. 5.1, for ``halve``).
+
+        Args:
+            progress: Before that step.
 
         Example:
             >>> recipe = RECIPES["align_cr"]
-            >>> [recipe.factor(epoch, 1) for epoch in (0, 9, 10, 14, 15, 29)]
+            >>> budget = recipe.budget(steps_per_epoch=1)
+            >>> [recipe.factor(budget.progress(epoch)) for epoch in (0, 9, 10, 14, 15, 29)]
             [1.0, 1.0, 0.5, 0.5, 0.25, 0.0625]
         """
-        epoch, steps = step // steps_per_epoch, self.epochs * steps_per_epoch
-        warmup = min(self.warmup_steps, steps // 10)
-        rise = min(1.0, (step + 1) / (warmup + 1))
-        late = epoch - self.constant_epochs
+        rise = self._rise(progress)
+        late = progress.epoch - self.constant_epochs
         if self.decay == "poly":
-            return rise * (1 - step / steps) ** 0.9
+            return rise * (1 - progress.fraction) ** 0.9
         if self.decay == "halve" and late >= 0:
             return rise * 0.5 ** (late // self.halve_every + 1)
         if self.decay == "linear" and late >= 0:
             return rise * (1 - (late + 1) / (self.epochs - self.constant_epochs + 1))
         return rise
+
+    def _rise(self, progress: Progress) -> float:
+        """Factor of the warm-up."""
+        if progress.steps is not None:
+            warmup = min(self.warmup_steps, progress.steps // 10)
+            return min(1.0, (progress.step + 1) / (warmup + 1))
+        rise = (progress.step + 1) / (self.warmup_steps + 1)
+        return min(1.0, max(rise, 10 * progress.fraction))
 
     def plain(self) -> dict[str, Scalar]:
         """Flat table of the recipe, as it is printed and saved.
@@ -263,6 +286,16 @@ def _expect_valid(table: Mapping[str, Any]) -> None:
         if not math.isfinite(value) or value < low or (below_one and value >= 1):
             limits = "[0, 1)" if below_one else f"{low} or more"
             raise ModelError(f"recipe: expected {key} to be {limits}, got {value!r}")
+    minutes, steps, epochs = (table[key] for key in ("minutes", "steps", "epochs"))
+    if minutes and steps:
+        raise ModelError(
+            f"recipe: expected minutes or steps, got both, {minutes:g} and {steps}; set one to 0"
+        )
+    if 0 < steps < epochs:
+        raise ModelError(
+            f"recipe: expected at least as many steps as epochs, {epochs}, into which they are "
+            f"divided, got {steps}; use more steps or fewer epochs"
+        )
 
 
 _GAN: Final[dict[str, Any]] = {

@@ -18,6 +18,7 @@ from planetcr_models.training.devices import TrainingSettings, make_fabric
 from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
 from planetcr_models.training.objectives import Objective
 from planetcr_models.training.patches import Patches
+from planetcr_models.training.recipes import Recipe
 from planetcr_models.training.trainer import Validation, enough_memory, steps_per_epoch
 
 MOST_BYTES: Final = 3 << 30
@@ -59,16 +60,40 @@ class Speed:
     step_bytes: int = 0
     memory_bytes: int = 0
 
-    def hours(self, *, epochs: int, batch: int, cached: bool = False) -> float:
-        """Estimate the duration of a run.
+    def steps_per_second(self, *, batch: int, cached: bool = False) -> float:
+        """Estimate the pace of a run.
 
         Args:
-            epochs: Epochs of the run.
             batch: Images per step, over all devices together.
             cached: Ignore the time for reading.
         """
-        pace = self.step if cached else min(self.loader, self.step)
-        return epochs * (self.steps * batch / pace + self.validation_seconds) / 3600
+        return (self.step if cached else min(self.loader, self.step)) / batch
+
+    def hours(self, recipe: Recipe, *, cached: bool = False) -> float:
+        """Estimate the duration of a run.
+
+        Args:
+            recipe: Its epochs, batch, and budget.
+            cached: Ignore the time for reading.
+        """
+        budget = recipe.budget(self.steps)
+        seconds = budget.seconds
+        if budget.steps is not None:
+            seconds = budget.steps / self.steps_per_second(batch=recipe.batch, cached=cached)
+        return (seconds + recipe.epochs * self.validation_seconds) / 3600
+
+    def total_steps(self, recipe: Recipe, *, cached: bool = False) -> int:
+        """Estimate the steps of a run, at least one; exact unless the recipe limits minutes.
+
+        Args:
+            recipe: Its epochs, batch, and budget.
+            cached: Ignore the time for reading.
+        """
+        budget = recipe.budget(self.steps)
+        if budget.steps is not None:
+            return budget.steps
+        pace = self.steps_per_second(batch=recipe.batch, cached=cached)
+        return max(1, round(budget.seconds * pace))
 
 
 def estimate_throughput(
@@ -109,7 +134,7 @@ def estimate_throughput(
         share = next(read)
         reading_seconds = _pace(lambda: next(read), seconds / 2, total)
     objective.prepare(fabric)
-    objective.set_rate(recipe.factor(0, per_epoch))
+    objective.set_rate(recipe.factor(recipe.budget(per_epoch).progress(0)))
     part = {name: values[: len(values) // settings.micro_batches] for name, values in share.items()}
     trial = _try_steps(objective, fabric, part, seconds)
     at_once = world if on_gpu else settings.nodes  # on a CPU they share one device

@@ -3,7 +3,7 @@
 A run is deterministic: a step follows from the recipe, the data and its number alone. The order of
 patches, crops, dropout and learning rates are functions of it, so a killed run resumes exactly from
 its last checkpoint, and the same batch gives the same losses on one device or on several, up to
-rounding.
+rounding. Only with a budget in minutes do the rates, and the number of steps, depend on the clock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Protocol
@@ -70,11 +70,13 @@ class Outcome:
         steps: Number of all steps.
         epoch: The best epoch, from 1; the last one without validation.
         scores: Scores of that epoch.
+        seconds: Training time, without start-up, validation and saving; not compared.
     """
 
     steps: int
     epoch: int
     scores: dict[str, float]
+    seconds: float = field(default=0.0, compare=False)
 
 
 def train(
@@ -108,7 +110,7 @@ def train(
         TrainingError: The folder holds another run, the loss is NaN or diverges, or there is not
             enough memory. The last checkpoint is unchanged.
         ModelError: An invalid crop, batch or recipe.
-        KeyboardInterrupt: It was asked to stop, and has written a checkpoint.
+        KeyboardInterrupt: It was asked to stop, and has written a checkpoint and its weights.
         OSError: A file cannot be written; its previous version is intact.
     """
     settings = settings or TrainingSettings()
@@ -128,52 +130,69 @@ def train(
     run = Run(objective, out, fabric, dict(identity), recipe.ema)
     run.restore()
     expect_same_step(fabric, run.step, out)
-    total = recipe.epochs * per_epoch
+    budget = recipe.budget(per_epoch)
+    progress = budget.progress(run.step, run.seconds)
     batches = Batches(
         len(patches),
         batch=recipe.batch,
         seed=recipe.seed,
         first=run.step,
-        last=total,
+        last=run.step if progress.finished else budget.last_step,
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
     logger = Logger(
         out if fabric.is_global_zero else None,
         first=run.step,
-        steps=total,
-        epochs=recipe.epochs,
+        budget=budget,
         batch=recipe.batch,
         quiet=settings.quiet,
+        seconds=run.seconds,
     )
     on_gpu = fabric.device.type == "cuda"
     loader = load(crops, batches, workers=settings.workers, pin=on_gpu)
     guard = _Guard(objective.main, out)
-    saved = time.monotonic()
+    saved, since = time.monotonic(), None
     with contextlib.closing(logger), _asked_to_stop() as stop, reading(loader) as read:
         for batch, waited in _timed(read):
-            step, epoch = run.step, run.step // per_epoch + 1
-            _seed(recipe.seed, step, fabric.global_rank)
-            objective.set_rate(recipe.factor(step, per_epoch))
+            if since is None:  # the first step begins: the time before is start-up
+                since = time.monotonic()
+            _seed(recipe.seed, run.step, fabric.global_rank)
+            factor, epoch = recipe.factor(progress), progress.epoch
+            objective.set_rate(factor)
             with enough_memory(recipe.batch, settings.micro_batches, divisible=objective.divisible):
                 terms = objective.step(
                     fabric.to_device(batch), micro_batches=settings.micro_batches
                 )
             means, stopping = _together(fabric, terms, stop.is_set())
-            guard.check(step + 1, means)
-            run.stepped()
-            rate = recipe.learning_rate * recipe.factor(step, per_epoch)
-            logger.step(step + 1, epoch, {**means, "learning_rate": rate}, waited=waited)
-            if run.step % per_epoch == 0:
-                _finish_epoch(run, epoch, logger, validation, save)
-                saved = time.monotonic()
-            elif stopping or time.monotonic() - saved > 60 * settings.save_minutes:
-                run.save()
-                saved = time.monotonic()
-            if stopping and run.step < total:
+            guard.check(run.step + 1, means)
+            now = time.monotonic()
+            run.stepped(_of_first_process(fabric, now - since))
+            since = now
+            progress = budget.progress(run.step, run.seconds)
+            row = {**means, "learning_rate": recipe.learning_rate * factor}
+            logger.step(run.step, epoch + 1, row, waited=waited, seconds=run.seconds)
+            if progress.epoch > epoch:
+                _finish_epoch(run, progress.epoch, logger, validation, save)
+                saved = since = time.monotonic()
+            elif stopping or now - saved > 60 * settings.save_minutes:
+                _save(run, save)
+                saved = since = time.monotonic()
+            if progress.finished:
+                break
+            if stopping:
                 fabric.barrier()  # a process that leaves before the checkpoint is written ends all
                 raise KeyboardInterrupt
-    return Outcome(run.step, run.best.epoch, run.best.scores)
+    return Outcome(run.step, run.best.epoch, run.best.scores, run.seconds)
+
+
+def _of_first_process(fabric: Fabric, seconds: float) -> float:
+    """The time that the first process measured: all have to stop at the same step."""
+    if fabric.world_size == 1:
+        return seconds
+    shared = torch.tensor(seconds, dtype=torch.float64, device=fabric.device)
+    torch.distributed.broadcast(shared, src=0)
+    return float(shared.item())
 
 
 def steps_per_epoch(patches: int, batch: int, world: int, micro_batches: int) -> int:
@@ -223,6 +242,13 @@ def _finish_epoch(
     run.save()
     fabric.barrier()
     logger.restart()
+
+
+def _save(run: Run, save: Callable[[nn.Module, Path, Mapping[str, float]], object]) -> None:
+    """Write the checkpoint between two epochs, and the weights, which have no scores."""
+    run.save()
+    if run.fabric.is_global_zero:
+        save(run.network, run.out / LAST, {})
 
 
 def _gathered(fabric: Fabric, measured: list[Any]) -> list[Any]:

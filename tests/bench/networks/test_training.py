@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -189,6 +190,38 @@ def test_a_dry_run_reports_speed_and_hours_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dry_run_says_what_fits_into_a_budget(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "measure_speed", partial(dry_run.measure_speed, seconds=0.2))
+    words = ["train", "dsen2_cr", "--data", simulated, "--model-arg", "width=8", "--batch", 2]
+    words += ["--crop", 40, "--val-share", 0, "--set", "epochs=3", "--out", tmp_path, "--dry-run"]
+    done = invoked(*words, "--steps", 7)
+    assert "7 steps, 3.5 passes over the training scenes, in 3 epochs" in done.stdout
+    done = invoked(*words, "--minutes", 0.6)
+    assert re.search(
+        r"0\.6 minutes suffice for about [\d,]+ steps, [\d,.]+ passes over", done.stdout
+    )
+    assert "about 0.01 hours on this machine" in done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_stop_at_the_same_step_of_a_budget_in_minutes(
+    simulated: Path, tmp_path: Path
+) -> None:
+    done = planetcr(
+        "train", "dsen2_cr", "--data", simulated, "--out", tmp_path / "two", "--minutes", 0.02,
+        "--model-arg", "width=8", "--batch", 2, "--crop", 40, "--val-scenes", 1,
+        "--set", "epochs=2", "--devices", 2,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = (tmp_path / "two" / "epochs.csv").read_text().splitlines()
+    assert 0.02 <= float(rows[-1].rpartition(",")[2]) < 0.05
+    state = read_checkpoint(tmp_path / "two" / "last.ckpt")
+    assert state["seconds"] == 60 * float(rows[-1].rpartition(",")[2])
+    assert rows[-1].startswith(f"{state['step']},2,")
+
+
 # --- What is refused ------------------------------------------------------------------------
 
 
@@ -227,6 +260,17 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
         (["dsen2_cr", "--micro-batches", "5"], 1, "multiple of 5"),
         (["mcgan", "--micro-batches", "2", "--model-arg", "width=4"], 1, "needs the whole batch"),
         (["dsen2_cr", "--batch", "64"], 1, "a batch of 64, got 2"),
+        (["dsen2_cr", "--minutes", "0"], 2, "--minutes: expected a number above 0, got 0"),
+        (["dsen2_cr", "--minutes", "nan"], 2, "--minutes: expected a number above 0, got nan"),
+        (["dsen2_cr", "--steps", "-3"], 2, "--steps: expected a number above 0, got -3"),
+        (["dsen2_cr", "--steps", "7"], 2, "at least as many steps as epochs, 30,"),
+        (
+            ["dsen2_cr", "--steps", "7", "--epochs", "3"],
+            2,
+            "expected one of --epochs, --minutes and --steps, got --epochs and --steps",
+        ),
+        (["dsen2_cr", "--minutes", "7", "--set", "steps=30"], 2, "minutes or steps, got both"),
+        (["dsen2_cr", "--set", "minutes=nan"], 2, "expected minutes like 0.0, got 'nan'"),
         (["dsen2_cr", "--data", "nowhere"], 1, "nowhere: expected a dataset folder"),
     ],
 )

@@ -11,11 +11,13 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from planetcr_models.training import logger as logger_module
+from planetcr_models.training.budget import Budget
 from planetcr_models.training.logger import EPOCHS, SHOWN_EVERY, STEPS, Logger, readable_interval
 
 
 def opened(folder: Path | None, *, first: int = 0, quiet: bool = True) -> Logger:
-    return Logger(folder, first=first, steps=40, epochs=4, batch=12, quiet=quiet)
+    budget = Budget(epochs=4, steps=40)
+    return Logger(folder, first=first, budget=budget, batch=12, quiet=quiet)
 
 
 def run(folder: Path | None, first: int, last: int, *, offset: float = 0.0) -> None:
@@ -287,3 +289,39 @@ def test_without_a_terminal_steps_are_printed_in_lines(
     assert len(lines) == 4
     assert lines[0].startswith("step 11/40 (epoch 2/4): loss 0.25, ")
     assert all("steps/s" in line and "h left" in line for line in lines)
+
+
+# --- a budget in minutes --------------------------------------------------------------------------
+
+
+def test_time_is_logged_where_it_limits_the_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], pass_time: Callable[[float], None]
+) -> None:
+    budget = Budget(epochs=2, seconds=1200.0)
+    for first in (0, 5):  # the second one resumes
+        logger = Logger(
+            tmp_path, first=first, budget=budget, batch=12, quiet=False, seconds=60.0 * first
+        )
+        for step in range(first + 1, first + 6):
+            pass_time(60.0)
+            logger.step(step, 1, {"loss": 0.5}, waited=0.0, seconds=60.0 * step)
+        logger.epoch(first + 5, 1, {"psnr": 30.0})
+        logger.close()
+    assert column(tmp_path / STEPS, "minutes") == [*range(1, 11)]
+    assert column(tmp_path / EPOCHS, "minutes") == [5, 10]
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("step")]
+    assert len(lines) == 10
+    assert lines[0] == "step 1 (epoch 1/2): loss 0.5, 0.0167 steps/s, 0:19 h left"
+    assert lines[-1] == "step 10 (epoch 1/2): loss 0.5, 0.0167 steps/s, 0:10 h left"
+
+
+def test_a_log_of_a_run_that_time_limits_has_some_hundred_lines(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], pass_time: Callable[[float], None]
+) -> None:
+    budget = Budget(epochs=2, seconds=3000.0)
+    logger = Logger(tmp_path, first=0, budget=budget, batch=12, quiet=False)
+    for step in range(1, 3001):
+        pass_time(1.0)
+        logger.step(step, 1, {"loss": 0.5}, waited=0.0, seconds=float(step))
+    logger.close()
+    assert 300 <= capfd.readouterr().err.count("h left") <= 302

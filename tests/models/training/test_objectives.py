@@ -188,8 +188,8 @@ HALVED = [1.0] * 10 + [0.5] * 5 + [0.25] * 5 + [0.125] * 5 + [0.0625] * 5
 
 
 def test_the_alignment_of_align_cr_and_nothing_else_learns_at_a_tenth(fabric: Fabric) -> None:
-    network = narrow("align_cr")
-    objective = objective_of(network, RECIPES["align_cr"])
+    network, recipe = narrow("align_cr"), RECIPES["align_cr"]
+    objective = objective_of(network, recipe)
     objective.prepare(fabric)
     (optimizer,) = objective.optimizers.values()
     names = {id(parameter): name for name, parameter in network.named_parameters()}
@@ -202,7 +202,7 @@ def test_the_alignment_of_align_cr_and_nothing_else_learns_at_a_tenth(fabric: Fa
     assert 0 < len(aligning) < len(live)
     assert groups == {1.0: live - aligning, 0.1: aligning}
     for epoch, factor in enumerate(HALVED):
-        objective.set_rate(RECIPES["align_cr"].factor(epoch * 55, 55))
+        objective.set_rate(recipe.factor(recipe.budget(55).progress(epoch * 55)))
         rates = {group["scale"]: group["lr"] for group in optimizer.param_groups}
         assert rates == pytest.approx({1.0: 1e-4 * factor, 0.1: 1e-5 * factor}, rel=1e-12)
 

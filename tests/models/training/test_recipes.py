@@ -34,11 +34,15 @@ def near(values: list[float]) -> object:
     return pytest.approx(values, rel=1e-12)
 
 
+def factor(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    return recipe.factor(recipe.budget(steps_per_epoch).progress(step))
+
+
 def rates(name: str, *, steps_per_epoch: int = 1) -> list[float]:
     """Learning rate at the first step of each epoch."""
     recipe = RECIPES[name]
     steps = range(0, recipe.epochs * steps_per_epoch, steps_per_epoch)
-    return [recipe.learning_rate * recipe.factor(step, steps_per_epoch) for step in steps]
+    return [recipe.learning_rate * factor(recipe, step, steps_per_epoch) for step in steps]
 
 
 # --- rates ----------------------------------------------------------------------------------------
@@ -92,7 +96,7 @@ def test_all_steps_of_an_epoch_have_one_rate(name: str) -> None:
     recipe = RECIPES[name]
     for epoch in range(30):
         steps = range(7 * epoch, 7 * epoch + 7)
-        assert {recipe.factor(step, 7) for step in steps} == {recipe.factor(epoch, 1)}
+        assert {factor(recipe, step, 7) for step in steps} == {factor(recipe, epoch, 1)}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,7 @@ def test_the_segmenters_rate_rises_in_a_thousand_steps_and_falls_in_each(
     step: int, expected: float
 ) -> None:
     segmenter = RECIPES["segmenter"]
-    assert segmenter.learning_rate * segmenter.factor(step, 1000) == pytest.approx(
+    assert segmenter.learning_rate * factor(segmenter, step, 1000) == pytest.approx(
         expected, rel=1e-12
     )
 
@@ -120,7 +124,7 @@ def test_the_segmenters_rate_rises_in_a_thousand_steps_and_falls_in_each(
     [(0, 1 / 247), (122, 123 / 247 * (1 - 122 / 2460) ** 0.9), (246, 0.9**0.9)],
 )
 def test_a_short_run_rises_in_a_tenth_of_its_steps(step: int, expected: float) -> None:
-    assert RECIPES["segmenter"].factor(step, 41) == pytest.approx(expected, rel=1e-12)
+    assert factor(RECIPES["segmenter"], step, 41) == pytest.approx(expected, rel=1e-12)
 
 
 RUNS = st.builds(
@@ -139,7 +143,7 @@ def test_factors_rise_to_the_end_of_warm_up_and_never_after(
     recipe: Recipe, steps_per_epoch: int
 ) -> None:
     steps = recipe.epochs * steps_per_epoch
-    factors = [recipe.factor(step, steps_per_epoch) for step in range(steps)]
+    factors = [factor(recipe, step, steps_per_epoch) for step in range(steps)]
     assert all(0 < factor <= 1 for factor in factors)
     warmup = min(recipe.warmup_steps, steps // 10)
     later = factors[warmup:]
@@ -147,23 +151,69 @@ def test_factors_rise_to_the_end_of_warm_up_and_never_after(
     cold = dataclasses.replace(recipe, warmup_steps=0)
     for step in range(steps):
         rise = (step + 1) / (warmup + 1) if step < warmup else 1.0
-        assert factors[step] == pytest.approx(rise * cold.factor(step, steps_per_epoch))
+        assert factors[step] == pytest.approx(rise * factor(cold, step, steps_per_epoch))
 
 
 @pytest.mark.parametrize("decay", CHOICES["decay"])
 def test_every_decay_begins_at_the_height_where_nothing_warms_up(decay: str) -> None:
-    assert Recipe(loss=L1(), decay=decay).factor(0, 3) == 1
+    assert factor(Recipe(loss=L1(), decay=decay), 0, 3) == 1
 
 
 def test_without_decay_the_rate_stays() -> None:
     recipe = Recipe(loss=L1(), decay="none", constant_epochs=0, halve_every=1)
-    assert {recipe.factor(step, 2) for step in range(60)} == {1.0}
+    assert {factor(recipe, step, 2) for step in range(60)} == {1.0}
+
+
+# --- budgets --------------------------------------------------------------------------------------
+
+
+@given(recipe=RUNS, steps_per_epoch=st.integers(1, 6))
+def test_as_many_steps_as_the_epochs_have_are_the_same_run(
+    recipe: Recipe, steps_per_epoch: int
+) -> None:
+    steps = recipe.epochs * steps_per_epoch
+    limited = dataclasses.replace(recipe, steps=steps)
+    for step in range(steps):
+        assert factor(limited, step, 17) == factor(recipe, step, steps_per_epoch)
+
+
+@pytest.mark.parametrize("decay", CHOICES["decay"])
+def test_minutes_decay_the_rate_as_epochs_do(decay: str) -> None:
+    recipe = dataclasses.replace(RECIPES["align_cr"], decay=decay)
+    limited = recipe.changed(minutes=2.0).budget(steps_per_epoch=17)
+    for step in range(120):  # of a second each: four an epoch
+        expected = factor(recipe, step, 4)
+        assert recipe.factor(limited.progress(step, seconds=float(step))) == expected
+
+
+def test_minutes_warm_up_in_their_steps_or_in_a_tenth_of_the_time() -> None:
+    recipe = Recipe(loss=L1(), minutes=1.0, warmup_steps=9)
+    budget = recipe.budget(steps_per_epoch=17)
+
+    def rise(step: int, seconds: float) -> float:
+        return recipe.factor(budget.progress(step, seconds))
+
+    assert [rise(step, 0.001 * step) for step in (0, 4, 9)] == [0.1, 0.5, 1.0]
+    assert [rise(step, 2.0 * step) for step in (0, 1, 2, 3)] == pytest.approx(
+        [0.1, 1 / 3, 2 / 3, 1]
+    )
+
+
+def test_one_budget_at_a_time() -> None:
+    with pytest.raises(ModelError, match=r"expected minutes or steps, got both, 5 and 300; set on"):
+        RECIPES["glf_cr"].changed(minutes=5.0, steps=300)
+    with pytest.raises(ModelError, match=r"at least as many steps as epochs, 30, .* got 29; use"):
+        RECIPES["glf_cr"].changed(steps=29)
+    assert RECIPES["glf_cr"].changed(steps=30).steps == 30
+    assert RECIPES["glf_cr"].changed(steps=29, epochs=29).steps == 29
 
 
 # --- facts ----------------------------------------------------------------------------------------
 
 PAPER: dict[str, Any] = {
     "epochs": 30,
+    "minutes": 0.0,
+    "steps": 0,
     "batch": 12,
     "crop": 160,
     "turns": False,
@@ -377,10 +427,10 @@ def test_a_value_of_another_type_is_refused(key: str, value: Any, there: str) ->
     ("key", "value", "limits"),
     [
         *((key, 0, "1 or more") for key in ("epochs", "batch", "crop", "halve_every", "width")),
-        *((key, -1, "0 or more") for key in ("seed", "constant_epochs", "warmup_steps")),
+        *((key, -1, "0 or more") for key in ("seed", "constant_epochs", "steps")),
         *(
             (key, value, "0 or more")
-            for key in ("learning_rate", "weight_decay", "clip", "l1_weight", "scale.leave")
+            for key in ("learning_rate", "weight_decay", "clip", "minutes", "scale.leave")
             for value in (-1e-9, math.nan, math.inf)
         ),
         *(

@@ -22,9 +22,10 @@ from fake_patches import MadeUp
 from narrow_networks import NARROW
 from planetcr_models import create_model, list_models, load_model, restore_batch, save_model
 from planetcr_models.errors import CheckpointError, ModelError, TrainingError
+from planetcr_models.training import trainer
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, read_checkpoint
 from planetcr_models.training.devices import TrainingSettings, make_fabric
-from planetcr_models.training.objectives import objective_of
+from planetcr_models.training.objectives import Supervised, objective_of
 from planetcr_models.training.recipes import RECIPES, Recipe, Scalar
 from planetcr_models.training.throughput import Speed, estimate_throughput
 from planetcr_models.training.trainer import Outcome, train
@@ -214,10 +215,134 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_first(
     run("dsen2_cr", tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run("dsen2_cr", tmp_path / "cut", patches=Asking(4, side=50))
-    assert read_checkpoint(tmp_path / "cut" / CHECKPOINT)["step"] == 3
+    state = read_checkpoint(tmp_path / "cut" / CHECKPOINT)
+    assert state["step"] == 3
+    weights = load_model(tmp_path / "cut" / LAST).state_dict()
+    assert_close(dict(weights), state["objective"]["networks"]["network"], rtol=0, atol=0)
     run("dsen2_cr", tmp_path / "cut")
     tables = [(tmp_path / way / "steps.csv").read_text() for way in ("whole", "cut")]
     assert tables[0] == tables[1]
+
+
+def test_a_run_that_is_stopped_leaves_its_averaged_weights(tmp_path: Path) -> None:
+    class Asking(MadeUp):
+        def read(self, index: int, **window: Any) -> Any:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().read(index, **window)
+
+    with pytest.raises(KeyboardInterrupt):
+        run("dsen2_cr", tmp_path, patches=Asking(4, side=50), ema=0.75, batch=1)
+    state = read_checkpoint(tmp_path / CHECKPOINT)
+    average = {
+        key.removeprefix("module."): value
+        for key, value in state["average"].items()
+        if key != "n_averaged"
+    }
+    assert not (tmp_path / BEST).exists()
+    assert_close(dict(load_model(tmp_path / LAST).state_dict()), average, rtol=0, atol=0)
+
+
+# --- It keeps to a budget ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def seconds_per_step(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that a step takes by the trainer's clock; all else takes none."""
+    now, takes, step = [1000.0], [1.0], Supervised.step
+
+    def later(*args: Any, **options: Any) -> Any:
+        now[0] += takes[0]
+        return step(*args, **options)
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=time.perf_counter)
+    monkeypatch.setattr(trainer, "time", clock)
+    monkeypatch.setattr(Supervised, "step", later)
+    return takes
+
+
+def test_steps_that_are_as_many_as_the_epochs_have_learn_the_same(tmp_path: Path) -> None:
+    assert run("dsen2_cr", tmp_path / "epochs") == run("dsen2_cr", tmp_path / "steps", steps=6)
+    for name in ("steps.csv", LAST, BEST):
+        files = [(tmp_path / way / name).read_bytes() for way in ("epochs", "steps")]
+        assert files[0] == files[1]
+
+
+def test_steps_are_divided_into_validated_epochs(tmp_path: Path) -> None:
+    scores = Scores(20.0, 30.0, 25.0)
+    outcome = run("dsen2_cr", tmp_path, validation=scores, steps=11)
+    assert outcome == Outcome(11, 2, {"psnr": 30.0})
+    rows = [line.split(",")[:2] for line in (tmp_path / "epochs.csv").read_text().split()]
+    assert rows == [["step", "epoch"], ["4", "1"], ["8", "2"], ["11", "3"]]
+    assert run("dsen2_cr", tmp_path, validation=scores, steps=11) == outcome  # it is finished
+
+
+def test_minutes_end_a_run_and_decay_its_rate(
+    tmp_path: Path, seconds_per_step: list[float]
+) -> None:
+    class Slow(Scores):
+        def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[float]:
+            seconds_per_step[0] = 2.0  # later steps are slower, so there are fewer
+            return super().measure(network, scenes)
+
+    budget: dict[str, Scalar] = {"minutes": 0.5, "epochs": 3, "constant_epochs": 1}
+    outcome = run("dsen2_cr", tmp_path, validation=Slow(1.0, 2.0, 3.0), halve_every=1, **budget)
+    assert (outcome.steps, outcome.seconds, outcome.epoch) == (20, 30.0, 3)
+    lines = (tmp_path / "epochs.csv").read_text().splitlines()
+    epochs = [line.split(",") for line in lines]
+    assert [row[:2] for row in epochs[1:]] == [["10", "1"], ["15", "2"], ["20", "3"]]
+    assert [float(row[-1]) for row in epochs[1:]] == pytest.approx([1 / 6, 1 / 3, 1 / 2])
+    header, *rows = (line.split(",") for line in (tmp_path / "steps.csv").read_text().splitlines())
+    assert header == ["step", "epoch", "loss", "learning_rate", "minutes"]
+    rates = [float(row[3]) for row in rows]
+    assert rates == [1e-4] * 10 + [5e-5] * 5 + [2.5e-5] * 5
+
+
+def test_a_killed_run_resumes_with_the_minutes_that_are_left(
+    tmp_path: Path, seconds_per_step: list[float]
+) -> None:
+    patches = Failing(4, side=50)
+    patches.left = 7 * 2
+    at_each_step = TrainingSettings(device="cpu", quiet=True, save_minutes=0)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        run("dsen2_cr", tmp_path, patches=patches, settings=at_each_step, minutes=0.25)
+    state = read_checkpoint(tmp_path / CHECKPOINT)
+    assert (state["step"], state["seconds"]) == (7, 7.0)
+    outcome = run("dsen2_cr", tmp_path, minutes=0.25)
+    assert (outcome.steps, outcome.seconds) == (15, 15.0)
+    seconds_per_step[0] = 99.0
+    assert run("dsen2_cr", tmp_path, minutes=0.25) == outcome  # it is finished
+
+
+def test_the_shortest_budget_still_takes_a_step(
+    tmp_path: Path, seconds_per_step: list[float]
+) -> None:
+    seconds_per_step[0] = 60.0
+    outcome = run("dsen2_cr", tmp_path, validation=Scores(20.0), minutes=0.01)
+    assert outcome == Outcome(1, 3, {"psnr": 20.0})
+    assert (tmp_path / BEST).exists()
+
+
+def test_start_up_and_validation_are_not_training_time(tmp_path: Path) -> None:
+    class Slow(Scores):
+        def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[float]:
+            time.sleep(0.3)
+            return super().measure(network, scenes)
+
+    class SlowStart(MadeUp):
+        slept = False
+
+        def read(self, index: int, **window: Any) -> Any:
+            if not self.slept:
+                time.sleep(0.3)
+                self.slept = True
+            return super().read(index, **window)
+
+    began = time.monotonic()
+    outcome = run(
+        "dsen2_cr", tmp_path, patches=SlowStart(4, side=50), validation=Slow(1.0, 2.0, 3.0)
+    )
+    assert outcome.seconds < time.monotonic() - began - 4 * 0.3
+    assert outcome.seconds > 0
 
 
 def test_another_run_is_not_resumed(tmp_path: Path) -> None:
@@ -472,10 +597,24 @@ def test_a_dry_run_measures_and_keeps_nothing(tmp_path: Path) -> None:
 
 def test_hours_of_a_run_follow_from_the_pace_of_all_devices_together() -> None:
     speed = Speed(steps=100, loader=50.0, step=20.0, scene_seconds=1, validation_seconds=400)
-    assert speed.hours(epochs=9, batch=40) == pytest.approx(9 * (100 * 40 / 20 + 400) / 3600)
+    recipe = RECIPES["dsen2_cr"].changed(epochs=9, batch=40)
+    assert speed.hours(recipe) == pytest.approx(9 * (100 * 40 / 20 + 400) / 3600)
     slow = replace(speed, loader=10.0)
-    assert slow.hours(epochs=9, batch=40) == pytest.approx(9 * (100 * 40 / 10 + 400) / 3600)
-    assert slow.hours(epochs=9, batch=40, cached=True) == speed.hours(epochs=9, batch=40)
+    assert slow.hours(recipe) == pytest.approx(9 * (100 * 40 / 10 + 400) / 3600)
+    assert slow.hours(recipe, cached=True) == speed.hours(recipe)
+
+
+def test_steps_of_a_run_follow_from_its_budget() -> None:
+    speed = Speed(steps=100, loader=50.0, step=20.0, scene_seconds=1, validation_seconds=400)
+    recipe = RECIPES["dsen2_cr"].changed(epochs=9, batch=40)
+    assert speed.total_steps(recipe) == 900
+    some = recipe.changed(steps=30)
+    assert speed.total_steps(some) == 30
+    assert speed.hours(some) == pytest.approx((30 * 40 / 20 + 9 * 400) / 3600)
+    timed = recipe.changed(minutes=10.0)
+    assert speed.total_steps(timed) == 300
+    assert speed.hours(timed) == pytest.approx((600 + 9 * 400) / 3600)
+    assert speed.total_steps(recipe.changed(minutes=1e-9)) == 1
 
 
 def test_a_dry_run_stays_small_where_steps_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
