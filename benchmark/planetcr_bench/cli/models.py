@@ -78,6 +78,7 @@ def _table(cards: list[dict[str, Any]]) -> Table:
 
 
 def _details(card: dict[str, Any]) -> Table:
+    import tomli_w
     from rich.table import Table
 
     table = Table(title=card["title"], title_justify="left", title_style="bold", show_header=False)
@@ -95,7 +96,7 @@ def _details(card: dict[str, Any]) -> Table:
             "Weights": card["weights"],
             "Options": ", ".join(f"{key}={value}" for key, value in card["options"].items()),
         }
-    rows["Recipe"] = "\n".join(f"{key} = {value}" for key, value in card["recipe"].items())
+    rows["Recipe"] = tomli_w.dumps(card["recipe"]).strip()
     rows["Recipe from"] = card["recipe_source"]
     for heading, text in rows.items():
         table.add_row(heading, text)

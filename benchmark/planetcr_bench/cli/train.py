@@ -16,11 +16,27 @@ from planetcr_bench.errors import UsageError
 
 def train(
     name: Annotated[
-        str, typer.Argument(help="A network of `planetcr-bench models`, or segmenter.")
+        str,
+        typer.Argument(
+            help="A network of `planetcr-bench models`, segmenter, or a network of your own, "
+            "net.py:build: a file and a function in it that returns a torch.nn.Module."
+        ),
     ],
     data: options.DatasetOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run.", show_default="runs/NAME")
+        Path | None,
+        typer.Option(
+            help="Folder of the run.", show_default="runs/NAME; runs/net for net.py:build"
+        ),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file of changes to the recipe, such as a whole one as `planetcr-bench "
+            'models NAME` prints it, or the recipe.toml of a run; base = "dsen2_cr" in it starts '
+            "from the recipe of that method.",
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -120,7 +136,7 @@ def train(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a network as in its paper, or the segmenter of Tab. 3.
+    """Train a network as in its paper, a network of your own, or the segmenter of Tab. 3.
 
     The same command resumes a stopped run.
 
@@ -137,7 +153,8 @@ def train(
     request = training.Request(
         name=name,
         data=data,
-        out=out or Path("runs", name),
+        out=out or training.default_out(name),
+        recipe=recipe,
         changes=_changes(
             change,
             **_budget(epochs=epochs, minutes=minutes, steps=steps),

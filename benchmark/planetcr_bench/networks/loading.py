@@ -223,8 +223,37 @@ class UserNetwork(nn.Module):
                 f"{name}: expected its multiple to be a whole number of 1 or more, got "
                 f"{self.multiple!r}"
             )
-        if any(tensor.is_meta for tensor in network.state_dict().values()):
+        state = network.state_dict()
+        others = [key for key, value in state.items() if not isinstance(value, Tensor)]
+        if others:
+            raise BenchError(f"{name}: expected only tensors in its state_dict, {others[0]} is not")
+        if any(tensor.is_meta for tensor in state.values()):
             raise BenchError(f"{name}: expected a network with weights, got one on 'meta'")
+
+    @property
+    def unused_parameters(self) -> list[str]:
+        """Names of weights that are not trained: those that the network lists, and frozen ones.
+
+        Raises:
+            BenchError: It lists something else.
+        """
+        listed = getattr(self.network, "unused_parameters", ())
+        known = dict(self.network.named_parameters())
+        wrong = [name for name in listed if name not in known]
+        if wrong:
+            raise BenchError(
+                f"{self.name}: expected names of its parameters in unused_parameters, got "
+                f"{wrong[0]!r}"
+            )
+        return [
+            f"network.{name}"
+            for name, parameter in known.items()
+            if name in listed or not parameter.requires_grad
+        ]
+
+    def error(self, error: BaseException, what: str) -> BenchError:
+        """A user's error as one line, which says where it is."""
+        return BenchError(_where(error, self.file, f"{self.name}: {what}"))
 
     def forward(self, cloudy: Tensor, sar: Tensor) -> Tensor:
         """(B, 4, H, W) and (B, 2, h, w) to (B, 4, H, W)."""
@@ -233,7 +262,7 @@ class UserNetwork(nn.Module):
         except (BenchError, ModelError, torch.OutOfMemoryError):
             raise
         except (Exception, SystemExit) as error:
-            raise BenchError(_where(error, self.file, f"{self.name}: forward")) from error
+            raise self.error(error, "forward") from error
         if not isinstance(restored, Tensor) or not restored.is_floating_point():
             kind = restored.dtype if isinstance(restored, Tensor) else type(restored).__name__
             raise BenchError(
@@ -250,27 +279,51 @@ class UserNetwork(nn.Module):
 def _user_network(
     name: str, weights: Path | None, options: Sequence[str], seed: int
 ) -> tuple[nn.Module, Card]:
-    path, _, function = name.rpartition(":") if ":" in name else (name, "", "")
-    file = Path(path)
-    if file.suffix != ".py" or not function.isidentifier():
-        raise UsageError(f"{name}: expected a file and a function in it, such as net.py:build")
+    file, function = user_function(name)
     if weights == RANDOM:
         raise UsageError(
             f"{name}: expected a file of weights or no --weights; without, the network keeps the "
             f"weights that {function}() gives it"
         )
-    values = parse_options(options, "--model-arg")
-    if not file.is_file():
-        raise BenchError(f"{file}: no such file")
-    network = _call(_function(_run(file), function, file), values, name, file)
+    network = build_user_network(name, options)
     if weights is not None:
-        load_state(network, weights)
-    return UserNetwork(network, name, file), Card(
+        load_state(network.network, weights)
+    return network, Card(
         method=f"{file.name}:{function}",
         weights=f"of {function}(), seed {seed}" if weights is None else file_sha256(weights),
         code=file_sha256(file),
-        options=_as_text(values),
+        options=_as_text(parse_options(options, "--model-arg")),
     )
+
+
+def user_function(name: str) -> tuple[Path, str]:
+    """Split ``net.py:build`` into a file, which may not exist, and the name of a function.
+
+    Raises:
+        UsageError: It is anything else.
+    """
+    path, _, function = name.rpartition(":") if ":" in name else (name, "", "")
+    if Path(path).suffix != ".py" or not function.isidentifier():
+        raise UsageError(f"{name}: expected a file and a function in it, such as net.py:build")
+    return Path(path), function
+
+
+def build_user_network(name: str, options: Sequence[str]) -> UserNetwork:
+    """Make a user's network, with the weights that its function gives it.
+
+    Args:
+        name: File and function.
+        options: Arguments of the function, ``key=value`` each.
+
+    Raises:
+        UsageError: Not a file and a function, or an option that is no ``key=value``.
+        BenchError: The file does not make a network.
+    """
+    file, function = user_function(name)
+    values = parse_options(options, "--model-arg")
+    if not file.is_file():
+        raise BenchError(f"{file}: no such file")
+    return UserNetwork(_call(_function(_run(file), function, file), values, name, file), name, file)
 
 
 def _run(file: Path) -> ModuleType:

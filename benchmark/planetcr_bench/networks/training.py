@@ -25,8 +25,16 @@ from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
-from planetcr_bench.networks.loading import known_options, parse_options
+from planetcr_bench.networks.loading import (
+    UserNetwork,
+    build_user_network,
+    is_user_file,
+    known_options,
+    parse_options,
+    user_function,
+)
 from planetcr_bench.networks.methods import SEGMENTER, check_method
+from planetcr_bench.networks.trial import try_network
 from planetcr_bench.networks.validation import NetworkValidation, SegmenterValidation
 from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
@@ -51,11 +59,18 @@ from planetcr_models.training.objectives import (
     initialise,
     objective_of,
     objective_of_segmenter,
+    regression_objective,
 )
-from planetcr_models.training.recipes import RECIPES, Recipe
+from planetcr_models.training.recipes import (
+    RECIPES,
+    REGRESSION,
+    USER_RECIPE,
+    CrossEntropy,
+    Recipe,
+)
 from planetcr_models.training.trainer import Validation, train
 from planetcr_models.weights.checkpoint import expect_file
-from planetcr_models.weights.files import save_model
+from planetcr_models.weights.files import save_model, save_state
 
 RECIPE: Final = "recipe.toml"
 """File with the command of a run and everything that determines its result."""
@@ -78,6 +93,7 @@ class Request:
     name: str
     data: Path | None
     out: Path
+    recipe: Path | None = None
     changes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     encoder_weights: str | None = None
@@ -169,8 +185,15 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
         text += ", the last one, as there was no validation"
     if request.name == SEGMENTER:
         return f"{text}\nSegmenter: {best}, with its card beside it"
-    command = shlex.join(["planetcr-bench", "predict", request.name, "--weights", str(best)])
-    return f"{text}\nWeights: {best}; next: {command}"
+    words = ["planetcr-bench", "predict", request.name, "--weights", str(best)]
+    if is_user_file(request.name):  # its weights do not say how it was made
+        words += [word for option in request.options for word in ("--model-arg", option)]
+    return f"{text}\nWeights: {best}; next: {shlex.join(words)}"
+
+
+def default_out(name: str) -> Path:
+    """Folder of a run that names none: ``runs/align_cr``, or ``runs/net`` for ``net.py:build``."""
+    return Path("runs", user_function(name)[0].stem if is_user_file(name) else name)
 
 
 def prepare(request: Request) -> Prepared:
@@ -192,15 +215,19 @@ def prepare(request: Request) -> Prepared:
         patches = build_cache(training, request.cache, name=name, quiet=request.quiet)
     torch.manual_seed(recipe.seed)
     segmenter, precision = request.name == SEGMENTER, _inference_precision(request.precision)
-    objective = (_segmenter if segmenter else _network)(request, recipe, patches)
-    kind = SegmenterValidation if segmenter else NetworkValidation
     validation = some_scenes(held_out, request.val_scenes)
+    make: Callable[..., Objective] = _segmenter if segmenter else _network
+    save: Callable[..., object] = partial(_save_segmenter, identity) if segmenter else _save_network
+    if is_user_file(request.name):
+        make = partial(_user_network, whole=bool(validation))
+        save = partial(_save_user_network, identity)
+    kind = SegmenterValidation if segmenter else NetworkValidation
     return Prepared(
-        objective=objective,
+        objective=make(request, recipe, patches),
         patches=patches,
         validation=kind(validation, precision) if validation else None,
         identity=identity,
-        save=partial(_save_segmenter, identity) if segmenter else _save_network,
+        save=save,
         settings=TrainingSettings(
             device=request.device,
             devices=request.devices,
@@ -224,10 +251,12 @@ def identify(
     Raises:
         BenchError: Invalid dataset, option or recipe.
     """
-    check_method(request.name, others=(SEGMENTER,), user_files=False)
+    user_file = is_user_file(request.name)
+    if not user_file:
+        check_method(request.name, others=(SEGMENTER,))
     if request.name != SEGMENTER and request.encoder_weights is not None:
         raise UsageError(f"--encoder-weights is for the segmenter, not for {request.name}")
-    recipe = recipe_of(request.name, request.changes)
+    recipe = recipe_of(request.name, request.changes, request.recipe)
     options = _options(request)
     data = data_folder(request.data)
     training, held_out = _scenes(request, data)
@@ -247,6 +276,9 @@ def identify(
     }
     if request.encoder_weights is not None:
         identity["encoder_weights"] = _origin(request.encoder_weights)
+    if user_file:
+        file, function = user_function(request.name)
+        identity |= {"name": f"{file.name}:{function}", "code": file_sha256(file)}
     return recipe, identity, training, held_out
 
 
@@ -259,22 +291,59 @@ def _origin(encoder_weights: str) -> str:
 
 
 def _options(request: Request) -> dict[str, Any]:
-    """Options of the network, checked."""
+    """Options of the network, checked; those of a user's network are checked by its function."""
+    if is_user_file(request.name):
+        file, _ = user_function(request.name)
+        expect_file(file, "a file that makes a network")
+        return parse_options(request.options, "--model-arg")
     defaults = SEGMENTER_OPTIONS if request.name == SEGMENTER else None
     return known_options(request.name, request.options, defaults)
 
 
-def recipe_of(name: str, changes: Sequence[str]) -> Recipe:
-    """The recipe of a method, with changes as ``key=value``.
+def recipe_of(name: str, changes: Sequence[str], file: Path | None = None) -> Recipe:
+    """The recipe of a method or a user's network, with changes.
+
+    Args:
+        name: As ``train`` takes it.
+        changes: ``key=value`` each; they come after those of the file.
+        file: TOML table of changes, which may name another recipe as ``base``; or the recipe.toml
+            of a run.
 
     Raises:
-        UsageError: A change that is not ``key=value``, or that the recipe does not accept.
+        UsageError: A change that is not ``key=value``, or that the recipe does not accept, or a
+            loss that is not for such a network.
     """
+    table = {} if file is None else _recipe_table(file)
+    base = table.pop("base", name)
+    recipe = RECIPES.get(base, USER_RECIPE)
+    recipe = _changed(recipe, table, f"{file}: ")
+    loss = recipe.loss.name
+    if is_user_file(name) and loss not in REGRESSION:
+        raise UsageError(
+            f"{file}: expected one of the losses {', '.join(REGRESSION)} for a network of your "
+            f"own, got {loss}"
+        )
+    if (name == SEGMENTER) != (loss == CrossEntropy.name):
+        raise UsageError(f"{file}: expected a recipe for {name}, got one with the loss {loss}")
+    return _changed(recipe, parse_options(changes, SET), f"{SET}: recipe of {name}: ")
+
+
+def _recipe_table(file: Path) -> dict[str, Any]:
+    """Changes to a recipe, and perhaps its ``base``."""
+    content = read_toml(file, error=UsageError)
+    if isinstance(content.get("recipe"), dict):  # of a run
+        content = content["recipe"]
+    base = content.get("base")
+    if base is not None and base not in RECIPES:
+        raise UsageError(f"{file}: expected base to be one of {', '.join(RECIPES)}, got {base!r}")
+    return content
+
+
+def _changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
     try:
-        return RECIPES[name].changed(**parse_options(changes, SET))
+        return recipe.changed(**changes)
     except ModelError as error:
-        reason = error.message.removeprefix("recipe: ")
-        raise UsageError(f"{SET}: recipe of {name}: {reason}") from error
+        raise UsageError(where + error.message.removeprefix("recipe: ")) from error
 
 
 def _scenes(request: Request, data: Path) -> tuple[list[SceneFiles], list[SceneFiles]]:
@@ -308,6 +377,18 @@ def _network(request: Request, recipe: Recipe, patches: FilePatches | CachedPatc
     return objective_of(network, recipe)
 
 
+def _user_network(
+    request: Request, recipe: Recipe, patches: FilePatches | CachedPatches, *, whole: bool
+) -> Objective:
+    network = build_user_network(request.name, request.options).train()
+    if recipe.initialisation == "he_uniform":
+        initialise(network)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run says what is wrong
+        device, processes = choose_device(request.device), request.devices * request.nodes
+        try_network(network, recipe, patches, device=device, processes=processes, whole=whole)
+    return regression_objective(network, recipe)
+
+
 def _segmenter(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:
     segmenter = Segmenter(**_options(request))
     if recipe.initialisation == "he_uniform":
@@ -322,6 +403,14 @@ def _save_network(network: nn.Module, path: Path, scores: Mapping[str, float]) -
     del scores
     assert isinstance(network, Restorer)
     save_model(network, path)
+
+
+def _save_user_network(
+    identity: Mapping[str, Any], network: nn.Module, path: Path, scores: Mapping[str, float]
+) -> None:
+    del scores
+    assert isinstance(network, UserNetwork)
+    save_state(network.network, path, network=identity["name"], code=identity["code"])
 
 
 def _save_segmenter(
@@ -357,6 +446,7 @@ def _claim(request: Request, prepared: Prepared) -> Iterator[None]:
         content = {
             "version": __version__,
             "command": shlex.join(request.command),
+            "recipe": prepared.objective.recipe.plain(),
             "identity": dict(prepared.identity),
         }
         atomic_write(out / RECIPE, tomli_w.dumps(content).encode())

@@ -23,6 +23,7 @@ from planetcr_models.training.loader import Batch
 from planetcr_models.training.patches import Patches
 from planetcr_models.training.recipes import (
     L1,
+    REGRESSION,
     Adversarial,
     Carl,
     Charbonnier,
@@ -250,9 +251,18 @@ def objective_of(network: Restorer, recipe: Recipe) -> Objective:
     """
     if isinstance(recipe.loss, Adversarial):
         return AdversarialObjective(network, recipe)
+    return regression_objective(network, recipe)
+
+
+def regression_objective(network: nn.Module, recipe: Recipe) -> Objective:
+    """Make the objective of any network of cloudy images and SAR, with a loss of its images.
+
+    Raises:
+        ModelError: The loss of the recipe is another one.
+    """
     loss = recipe.loss
-    if isinstance(loss, CrossEntropy):
-        raise ModelError(f"{loss.name}: not a loss for {network.method}")
+    if isinstance(loss, Adversarial | CrossEntropy):
+        raise ModelError(f"{loss.name}: expected one of the losses {', '.join(REGRESSION)}")
 
     def regression(network: nn.Module, batch: Batch) -> Tensor:
         restored = network(batch["cloudy"], batch["sar"])
@@ -361,6 +371,9 @@ def initialise(network: nn.Module) -> None:
 
     Args:
         network: Changed in place.
+
+    Raises:
+        ModelError: It has no convolution and no linear layer.
     """
     layers = [
         module
@@ -371,6 +384,8 @@ def initialise(network: nn.Module) -> None:
         nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+    if not layers:
+        raise ModelError("initialisation: expected convolutions or linear layers for he_uniform")
     with torch.no_grad():
         layers[-1].weight.mul_(0.1)
 

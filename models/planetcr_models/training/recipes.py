@@ -88,7 +88,8 @@ Loss = Charbonnier | Carl | L1 | Adversarial | CrossEntropy
 LOSSES: Final[dict[str, type[Loss]]] = {
     loss.name: loss for loss in (Charbonnier, Carl, L1, Adversarial, CrossEntropy)
 }
-_REGRESSION: Final = ("charbonnier", "carl", "l1")
+REGRESSION: Final = ("charbonnier", "carl", "l1")
+"""Losses of a restored image alone, with which any network can be trained."""
 
 LARGEST_SEED: Final = 2**31 - 1
 
@@ -215,7 +216,7 @@ class Recipe:
                 table[name] = value
         return table
 
-    def changed(self, **changes: Scalar) -> Recipe:
+    def changed(self, /, **changes: Scalar) -> Recipe:
         """Return the recipe with other values.
 
         Args:
@@ -228,9 +229,9 @@ class Recipe:
         loss, table = self.loss, self.plain()
         name = changes.get("loss", loss.name)
         if name != loss.name:
-            if name not in _REGRESSION or loss.name not in _REGRESSION:
-                regression = loss.name in _REGRESSION
-                others = f" or another of {', '.join(_REGRESSION)}" if regression else ""
+            if name not in REGRESSION or loss.name not in REGRESSION:
+                regression = loss.name in REGRESSION
+                others = f" or another of {', '.join(REGRESSION)}" if regression else ""
                 raise ModelError(f"recipe: expected loss={loss.name}{others}, got {name!r}")
             loss = LOSSES[str(name)]()
             table = dataclasses.replace(self, loss=loss).plain()
@@ -339,6 +340,9 @@ RECIPES: Final[dict[str, Recipe]] = {
     ),
 }
 """Recipes of every method of ``list_models``, and of the segmenter (Sec. 5.3)."""
+
+USER_RECIPE: Final = Recipe(loss=L1())
+"""Recipe of a user's network: mean absolute error, and the paper's setting (Sec. 5.1)."""
 
 SOURCES: Final[dict[str, str]] = {
     "mcgan": "loss, optimizer and initialisation of its authors' first code, which has no weight "

@@ -135,6 +135,20 @@ def load_state(model: nn.Module, path: Path | str) -> None:
     _load(model, path, read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path))
 
 
+def save_state(model: nn.Module, path: Path | str, **metadata: str) -> None:
+    """Write the weights of any network, atomically, as :func:`load_state` reads them.
+
+    Args:
+        model: Its ``state_dict`` is written; weights that parts share are written for each part.
+        path: File to write; an existing file is replaced.
+        **metadata: Written into the header of the file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    write_safetensors(Path(path), model.state_dict(), metadata)
+
+
 def _method_of(path: Path, metadata: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """Read the method and options that a file names."""
     if metadata.get("format") != FORMAT:

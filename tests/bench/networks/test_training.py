@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,19 +16,28 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import tomli_w
 import torch
 import torchvision
 from matplotlib import image as mpimg
 from typer.testing import CliRunner, Result
 
+from paths import ROOT
 from planetcr_bench.cli.app import app
+from planetcr_bench.errors import UsageError
 from planetcr_bench.networks import dry_run
-from planetcr_bench.networks.training import _expect_ours
+from planetcr_bench.networks.loading import build_user_network
+from planetcr_bench.networks.training import _expect_ours, recipe_of
+from planetcr_bench.predictions.card import read_card
 from planetcr_models import load_model
 from planetcr_models.errors import TrainingError
 from planetcr_models.segmentation.deeplab import load_segmenter, read_segmenter_card
 from planetcr_models.training.checkpoint import read_checkpoint
+from planetcr_models.training.recipes import L1, RECIPES, Recipe
+from planetcr_models.weights.files import load_state
 from programs import planetcr
+
+DOCUMENT = ROOT / "docs/training.md"
 
 NARROW = [
     "--model-arg", "width=8", "--model-arg", "growth=4", "--model-arg", "stages=1",
@@ -222,6 +232,134 @@ def test_two_processes_stop_at_the_same_step_of_a_budget_in_minutes(
     assert rows[-1].startswith(f"{state['step']},2,")
 
 
+# --- Users' networks ------------------------------------------------------------------------
+
+TINY = ["--steps", "2", "--set", "epochs=1", "--batch", "2", "--crop", "40", "--val-scenes", "1"]
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The network of the documentation, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    [code] = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    (tmp_path / "net.py").write_text(code)
+    return tmp_path / "net.py"
+
+
+@pytest.mark.usefixtures("ledgers_alone")
+def test_the_walk_through_of_the_documentation_is_as_it_says(own: Path, simulated: Path) -> None:
+    """Every command of the document, on a tiny dataset and for two steps."""
+    section = DOCUMENT.read_text().partition("## Your own network")[2].partition("\n## ")[0]
+    commands = [
+        shlex.split(line.removeprefix("$ planetcr-bench "), comments=True)
+        for line in section.splitlines()
+        if line.startswith("$ ")
+    ]
+    assert [words[0] for words in commands] == [
+        "simulate", "train", "predict", "evaluate", "submit", "submit",
+    ]  # fmt: skip
+    _, train, predict, evaluate, template, pack = (
+        [str(simulated) if word == "SIM" else word for word in words] for words in commands
+    )
+    limit = train.index("--minutes")
+    train[limit : limit + 2] = TINY
+    done = invoked(*train)
+    weights = predict[predict.index("--weights") + 1]
+    assert f"predict net.py:build --weights {weights} --model-arg width=24" in done.stdout
+    for words in (predict, evaluate):
+        done = invoked(*words)
+        assert done.exit_code == 0, done.stderr
+    assert Path("results/sim-v1-tiny/net/scores.json").exists()
+    assert template[-2:] == [">", "card.toml"]
+    card = invoked(*template[:-2]).stdout
+    for key in ("method", "licence", "training_data", "extra_data", "hardware"):
+        card = re.sub(rf'^{key} = ""', f'{key} = "none"', card, flags=re.MULTILINE)
+    Path("card.toml").write_text(card.replace('[""]', '["A. Newcomer"]'))
+    done = invoked(*pack)
+    assert done.exit_code == 0, done.stderr
+    assert Path("submissions/net/ledger.parquet").exists()
+    assert read_card(Path("preds/net")).code == hashlib.sha256(own.read_bytes()).hexdigest()
+
+
+def test_a_users_network_resumes_only_with_the_same_file(own: Path, simulated: Path) -> None:
+    words = ["train", "net.py:build", "--data", simulated, *TINY, "--val-share", 0]
+    assert invoked(*words).exit_code == 0
+    before = Path("runs/net/last.ckpt").read_bytes()
+    assert invoked("train", f"{own}:build", *words[2:]).exit_code == 0  # another path, one file
+    own.write_text(own.read_text() + "# another network\n")
+    code, message = refused(*words)
+    assert code == 1
+    assert re.search(r"code: \w{64} in the checkpoint, \w{64} now", message)
+    assert Path("runs/net/last.ckpt").read_bytes() == before
+
+
+def test_a_network_that_freezes_shares_and_ignores_keeps_to_it(own: Path, simulated: Path) -> None:
+    own.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.a, self.b, self.frozen = (nn.Conv2d(4, 4, 1) for _ in range(3))\n"
+        "        self.b.weight = self.a.weight\n"
+        "        self.frozen.requires_grad_(False)\n"
+        "        nn.init.ones_(self.frozen.weight)\n"
+        "    def forward(self, cloudy, sar):\n"
+        "        return cloudy + self.b(self.a(self.frozen(cloudy)))\n"
+        "def build():\n"
+        "    return Net().eval()\n"
+    )
+    words = ["--data", simulated]
+    done = invoked("train", "net.py:build", *words, *TINY, "--val-share", 0, "--json")
+    assert done.exit_code == 0, done.stderr
+    network = build_user_network("net.py:build", [])
+    load_state(network.network, "runs/net/best.safetensors")
+    state = network.network.state_dict()
+    assert torch.equal(state["frozen.weight"], torch.ones(4, 4, 1, 1))
+    assert torch.equal(state["a.weight"], state["b.weight"])
+
+
+# --- Recipes from files ---------------------------------------------------------------------
+
+
+def test_a_recipe_comes_from_a_file_and_changes_come_after_it(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    assert recipe_of("net.py:build", []) == Recipe(loss=L1())
+    file.write_text('base = "dsen2_cr"\nepochs = 3\nlearning_rate = 1e-3\n')
+    recipe = recipe_of("net.py:build", ["epochs=5"], file)
+    assert recipe == RECIPES["dsen2_cr"].changed(epochs=5, learning_rate=1e-3)
+    for name in ("align_cr", "mcgan", "segmenter"):
+        file.write_text(tomli_w.dumps(RECIPES[name].changed(epochs=2).plain()))
+        assert recipe_of(name, [], file) == RECIPES[name].changed(epochs=2)
+
+
+def test_the_recipe_of_a_run_is_such_a_file(whole: Path) -> None:
+    recipe = recipe_of("align_cr", [], whole / "recipe.toml")
+    assert recipe == RECIPES["align_cr"].changed(epochs=3, batch=2, crop=40)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("net.py:build", 'base = "mcgan"', "one of the losses charbonnier, carl, l1 for a network"),
+        ("net.py:build", 'base = "unet"', "expected base to be one of mcgan, .* got 'unet'"),
+        ("net.py:build", "lr = 1e-3", "has no 'lr'; it has loss, epochs"),
+        ("net.py:build", "self = 1", "has no 'self'; it has loss, epochs"),
+        ("net.py:build", "epochs = [1]", r"expected epochs like 30, got \[1\]"),
+        ("net.py:build", "minutes = nan", "expected minutes to be 0 or more, got nan"),
+        ("segmenter", 'base = "dsen2_cr"', "a recipe for segmenter, got one with the loss carl"),
+        ("align_cr", 'base = "segmenter"', "a recipe for align_cr, got one .* cross_entropy"),
+        ("align_cr", "epochs =", "cannot be read as TOML"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_refused(
+    name: str, text: str, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=rf"^{re.escape(str(file))}: .*{reason}"):
+        recipe_of(name, [], file)
+
+
 # --- What is refused ------------------------------------------------------------------------
 
 
@@ -260,6 +398,8 @@ def test_a_dataset_without_training_scenes_is_refused(simulated: Path, tmp_path:
         (["dsen2_cr", "--micro-batches", "5"], 1, "multiple of 5"),
         (["mcgan", "--micro-batches", "2", "--model-arg", "width=4"], 1, "needs the whole batch"),
         (["dsen2_cr", "--batch", "64"], 1, "a batch of 64, got 2"),
+        (["nothere.py:build"], 1, "nothere.py: expected a file that makes a network, found no su"),
+        (["net.py"], 2, "net.py: expected a file and a function in it, such as net.py:build"),
         (["dsen2_cr", "--minutes", "0"], 2, "--minutes: expected a number above 0, got 0"),
         (["dsen2_cr", "--minutes", "nan"], 2, "--minutes: expected a number above 0, got nan"),
         (["dsen2_cr", "--steps", "-3"], 2, "--steps: expected a number above 0, got -3"),
