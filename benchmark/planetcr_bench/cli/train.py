@@ -153,7 +153,7 @@ def train(
     request = training.Request(
         name=name,
         data=data,
-        out=out or training.default_out(name),
+        out=out or Path("runs", training.run_name(name)),
         recipe=recipe,
         changes=_changes(
             change,

@@ -27,6 +27,7 @@ from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks import training
 from planetcr_bench.networks.dry_run import estimate_throughput
+from planetcr_bench.networks.loading import is_user_file
 from planetcr_bench.networks.methods import SEGMENTER, check_method
 from planetcr_bench.predictions.baselines import METHODS as BASELINES
 from planetcr_bench.utils.files import exclusive_lock
@@ -68,7 +69,7 @@ class ConfigFile(FileModel):
     differ from the first by their seed and their table.
 
     Attributes:
-        methods: Networks to train.
+        methods: Networks to train: methods, and networks of your own, such as ``net.py:build``.
         baselines: Baselines without training.
         suffix: Appended to the names of runs, to mark networks that differ from the published ones.
     """
@@ -146,13 +147,22 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
     if file is not None:
         content = read_toml(file, error=UsageError)
     further = filter(_FURTHER_SEGMENTER.fullmatch, content)
-    tables = dict.fromkeys(("all", *RECIPES, *further), TrainingTable)
+    own = filter(is_user_file, content)
+    tables = dict.fromkeys(("all", *RECIPES, *further, *own), TrainingTable)
     fields: dict[str, Any] = {name: (table | None, None) for name, table in tables.items()}
     model = create_model("ConfigFile", __base__=ConfigFile, **fields)
     checked = validate(model, content, str(file), error=UsageError)
     methods = tuple(dict.fromkeys(options.methods or checked.methods))
     for name in methods:
-        check_method(name, user_files=False)
+        if not is_user_file(name):
+            check_method(name)
+    names = [training.run_name(name) for name in methods]
+    for name in names:
+        if names.count(name) > 1 or (name in RECIPES and name not in methods):
+            raise UsageError(
+                f"{file or '--method'}: expected files of your networks with different names, as "
+                f"their runs are named after them; two runs would be {name!r}"
+            )
     return replace(
         options,
         file=file,
@@ -184,15 +194,18 @@ def build_steps(config: ReproductionConfig) -> list[Step]:
             training.identify(request)  # refuse a recipe now, not after days of work
         except UsageError as error:
             raise UsageError(_where(config, name) + _OPTION.sub("", error.message)) from error
-        steps.append(Step(f"train {name}", train_arguments(request)))
-    whole = {f"{name}{config.suffix}": name for name in config.methods}
+        steps.append(Step(f"train {training.run_name(name)}", train_arguments(request)))
+    whole = {f"{training.run_name(name)}{config.suffix}": name for name in config.methods}
     centre = {f"{run}{OFFICIAL_SUFFIX}": name for run, name in whole.items()}
     baselines = {name: name for name in config.baselines}
     for run, name in {**baselines, **whole, **centre}.items():
         predictions = config.out / "preds" / run
         arguments = ["predict", name, "--data", str(config.data), "--out", str(predictions)]
         if run not in baselines:
-            arguments += ["--weights", str(config.out / "train" / name / BEST)]
+            request = training_request(config, name)
+            arguments += ["--weights", str(request.out / BEST)]
+            if is_user_file(name):  # its weights do not say how it was made
+                arguments += [word for arg in request.options for word in ("--model-arg", arg)]
             arguments += ["--device", config.device]
             arguments += ["--window", "official" if run in centre else "whole"]
         steps.append(Step(f"predict {run}", arguments))
@@ -252,7 +265,7 @@ def training_request(config: ReproductionConfig, name: str) -> training.Request:
     return training.Request(
         name=SEGMENTER if further else name,
         data=config.data,
-        out=config.out / "train" / name,
+        out=config.out / "train" / training.run_name(name),
         changes=tuple(f"{key}={value}" for key, value in table.items()),
         options=tuple(f"{key}={value}" for key, value in options.items()),
         cache=config.out / "cache" if config.cache else None,
@@ -364,9 +377,11 @@ def estimate_hours(config: ReproductionConfig) -> dict[str, float]:
         except ModelError:
             continue
         done = _fraction_done(request.out / CHECKPOINT, estimate)
-        hours[f"train {name}"] = estimate["hours"] * max(0.0, 1 - done)
+        run_name = training.run_name(name)
+        hours[f"train {run_name}"] = estimate["hours"] * max(0.0, 1 - done)
         if name in config.methods and estimate["scene_seconds"]:
-            for run in (f"{name}{config.suffix}", f"{name}{config.suffix}{OFFICIAL_SUFFIX}"):
+            whole = f"{run_name}{config.suffix}"
+            for run in (whole, f"{whole}{OFFICIAL_SUFFIX}"):
                 left = scenes - len([*(config.out / "preds" / run).glob("*.tif")])
                 hours[f"predict {run}"] = estimate["scene_seconds"] * max(0, left) / 3600
     return hours

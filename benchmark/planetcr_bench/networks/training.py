@@ -191,9 +191,9 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
     return f"{text}\nWeights: {best}; next: {shlex.join(words)}"
 
 
-def default_out(name: str) -> Path:
-    """Folder of a run that names none: ``runs/align_cr``, or ``runs/net`` for ``net.py:build``."""
-    return Path("runs", user_function(name)[0].stem if is_user_file(name) else name)
+def run_name(name: str) -> str:
+    """Name of a method's run and folder: its own, or ``net`` for ``net.py:build``."""
+    return user_function(name)[0].stem if is_user_file(name) else name
 
 
 def prepare(request: Request) -> Prepared:

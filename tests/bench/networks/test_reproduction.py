@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from paths import files_in
 from planetcr_bench.cli.app import app
-from planetcr_bench.errors import BenchError
+from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks import reproduction
 from planetcr_bench.networks.reproduction import (
     ReproductionConfig,
@@ -30,6 +30,7 @@ from planetcr_bench.networks.reproduction import (
 )
 from planetcr_bench.results.ledger import read_ledger
 from planetcr_bench.utils.files import file_sha256
+from planetcr_models.errors import ModelError
 from programs import planetcr
 
 CONFIG = """
@@ -255,6 +256,32 @@ def test_what_a_file_says_wrong_is_named_with_file_and_table(
 
 
 # --- The steps ------------------------------------------------------------------------------
+
+
+def test_a_network_of_your_own_is_among_the_methods(simulated: Path, tmp_path: Path) -> None:
+    file = tmp_path / "nets" / "mine.py"
+    file.parent.mkdir()
+    file.write_text("")
+    text = (
+        f'methods = ["dsen2_cr", "{file}:build"]\nsuffix = "-small"\n["{file}:build"]\n'
+        "minutes = 5\noptions = { width = 8 }\n[all]\nbatch = 2\n"
+    )
+    config = loaded(tmp_path, text, data=simulated)
+    steps = {step.name: step.arguments for step in build_steps(config)}
+    assert [*steps][:3] == ["train segmenter", "train dsen2_cr", "train mine"]
+    out = config.out / "train" / "mine"
+    train, predict = steps["train mine"], steps["predict mine-small"]
+    assert train[:2] == ["train", f"{file}:build"]
+    assert train[train.index("--out") + 1] == str(out)
+    assert train[-4:] == ["--set", "minutes=5", "--model-arg", "width=8"]
+    assert predict[predict.index("--weights") + 1] == str(out / "best.safetensors")
+    assert predict[predict.index("--model-arg") + 1] == "width=8"
+    assert "evaluate mine-small-window160" in steps
+    file.unlink()
+    with pytest.raises(ModelError, match=r"mine\.py: expected a file that makes a network"):
+        build_steps(config)
+    with pytest.raises(UsageError, match=r"different names.* two runs would be 'mine'"):
+        loaded(tmp_path, f'methods = ["mine.py:other", "{file}:build"]', data=simulated)
 
 
 def test_the_steps_of_the_paper_have_all_networks_in_its_order(
