@@ -269,7 +269,7 @@ def test_the_walk_through_of_the_documentation_is_as_it_says(own: Path, simulate
     for words in (predict, evaluate):
         done = invoked(*words)
         assert done.exit_code == 0, done.stderr
-    assert Path("results/sim-v1-tiny/net/scores.json").exists()
+    assert Path("results/sim-v1-tiny/net/ledger.parquet").exists()
     assert template[-2:] == [">", "card.toml"]
     card = invoked(*template[:-2]).stdout
     for key in ("method", "licence", "training_data", "extra_data", "hardware"):
