@@ -93,13 +93,21 @@ def _details(card: dict[str, Any]) -> Table:
             "Provenance": card["provenance"],
             "Licence of its code": card["licence"],
             "Weights": card["weights"],
-            "Options": ", ".join(f"{key}={value}" for key, value in card["options"].items()),
         }
-    rows["Recipe"] = "\n".join(f"{key} = {value}" for key, value in card["recipe"].items())
-    rows["Recipe from"] = card["recipe_source"]
+    rows["Options"] = ", ".join(f"{key}={value}" for key, value in card["options"].items())
+    if "encoders" in card:
+        rows["Encoders"] = ", ".join(card["encoders"])
+    rows |= _recipe_rows("Recipe", card)
+    for recipe, other in card.get("other_recipes", {}).items():
+        rows |= _recipe_rows(f"Recipe {recipe}", other)
     for heading, text in rows.items():
         table.add_row(heading, text)
     return table
+
+
+def _recipe_rows(heading: str, card: dict[str, Any]) -> dict[str, str]:
+    table = "\n".join(f"{key} = {value}" for key, value in card["recipe"].items())
+    return {heading: table, f"{heading} from": card["recipe_source"]}
 
 
 def _millions(number: int) -> str:

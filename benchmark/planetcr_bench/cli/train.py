@@ -58,7 +58,7 @@ def train(
         str | None,
         typer.Option(
             metavar="FILE|imagenet",
-            help="Initial weights of the segmenter's ResNet: a file, or imagenet for those in the "
+            help="Initial weights of the segmenter's encoder: a file, or imagenet for those in the "
             "local cache; nothing is downloaded.",
             show_default="random",
         ),

@@ -146,7 +146,7 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
     if file is not None:
         content = read_toml(file, error=UsageError)
     further = filter(_FURTHER_SEGMENTER.fullmatch, content)
-    tables = dict.fromkeys(("all", *RECIPES, *further), TrainingTable)
+    tables = dict.fromkeys(("all", SEGMENTER, *list_models(), *further), TrainingTable)
     fields: dict[str, Any] = {name: (table | None, None) for name, table in tables.items()}
     model = create_model("ConfigFile", __base__=ConfigFile, **fields)
     checked = validate(model, content, str(file), error=UsageError)

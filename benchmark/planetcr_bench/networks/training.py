@@ -26,8 +26,13 @@ from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
 from planetcr_bench.networks.loading import known_options, parse_options
-from planetcr_bench.networks.methods import SEGMENTER, check_method
-from planetcr_bench.networks.validation import NetworkValidation, SegmenterValidation
+from planetcr_bench.networks.methods import SEGMENTER, SEGMENTER_OPTIONS, check_method
+from planetcr_bench.networks.validation import (
+    NetworkValidation,
+    SceneValidation,
+    SegmenterValidation,
+)
+from planetcr_bench.report.table import number
 from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
 from planetcr_bench.utils.json_values import to_json_value
@@ -62,13 +67,6 @@ RECIPE: Final = "recipe.toml"
 
 SET: Final = "--set"
 """Option that changes a recipe."""
-
-SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
-    "encoder": "resnet50",
-    "output_stride": 16,
-    "rates": (12, 24, 36),
-    "separable": True,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +162,14 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
     else:
         text += ", the last one, as there was no validation"
     if request.name == SEGMENTER:
+        classes = {
+            key.removeprefix("iou_"): value
+            for key, value in outcome["scores"].items()
+            if key.startswith("iou_")
+        }
+        if classes:
+            each = (f"{name} {number(iou, digits=2)}" for name, iou in classes.items())
+            text += f"\nIoU on held-out clear images: {', '.join(each)}"
         return f"{text}\nSegmenter: {best}, with its card beside it"
     command = shlex.join(["planetcr-bench", "predict", request.name, "--weights", str(best)])
     return f"{text}\nWeights: {best}; next: {command}"
@@ -189,14 +195,15 @@ def prepare(request: Request) -> Prepared:
     torch.manual_seed(recipe.seed)
     segmenter, precision = request.name == SEGMENTER, _inference_precision(request.precision)
     objective = (_segmenter if segmenter else _network)(request, recipe, patches)
+    scenes = some_scenes(held_out, request.val_scenes)
     kind = SegmenterValidation if segmenter else NetworkValidation
-    validation = some_scenes(held_out, request.val_scenes)
+    validation = kind(scenes, precision) if scenes else None
     return Prepared(
         objective=objective,
         patches=patches,
-        validation=kind(validation, precision) if validation else None,
+        validation=validation,
         identity=identity,
-        save=partial(_save_segmenter, identity) if segmenter else _save_network,
+        save=partial(_save_segmenter, identity, validation) if segmenter else _save_network,
         settings=TrainingSettings(
             device=request.device,
             devices=request.devices,
@@ -321,8 +328,13 @@ def _save_network(network: nn.Module, path: Path, scores: Mapping[str, float]) -
 
 
 def _save_segmenter(
-    identity: Mapping[str, Any], segmenter: nn.Module, path: Path, scores: Mapping[str, float]
+    identity: Mapping[str, Any],
+    validation: SceneValidation | None,
+    segmenter: nn.Module,
+    path: Path,
+    scores: Mapping[str, float],
 ) -> None:
+    """Save a segmenter; its card has the scores of each class, and the pixels behind them."""
     assert isinstance(segmenter, Segmenter)
     data = (
         "training_fingerprint",
@@ -332,6 +344,8 @@ def _save_segmenter(
     )
     card = {key: identity[key] for key in ("track", *data)}
     card["scores"] = to_json_value(scores)
+    if isinstance(validation, SegmenterValidation):
+        card["class_pixels"] = validation.class_pixels
     card["encoder_weights"] = identity.get("encoder_weights", "random")
     save_segmenter(segmenter, path, card)
 
