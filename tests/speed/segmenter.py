@@ -3,7 +3,8 @@
 DeepLabv3+ with ResNet-50, as the paper's, on predictions in both protocols: with nothing remembered
 (prediction, cloudy and clear image of each scene) and with the cloudy and clear images remembered,
 as for every further method on a dataset; beside it the time that measuring the same scenes takes.
-On a GPU also in bf16. Speed does not depend on the weights, which are random.
+On a GPU also in bf16. Then the size of light segmenters, and their time on one core (``--sizes``:
+only these). Speed does not depend on the weights, which are random.
 
     make speed
 """
@@ -29,7 +30,7 @@ from planetcr_bench.networks.segmenter import FileSegmenter, load
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.simulation.writer import simulate
-from planetcr_models.segmentation.deeplab import Segmenter, save_segmenter
+from planetcr_models.segmentation.deeplab import LIGHT_ENCODERS, Segmenter, save_segmenter
 
 BOTH = list(PROTOCOLS.values())
 
@@ -70,16 +71,57 @@ def report(
         )
 
 
+LIGHT = [
+    ("resnet50", 256),
+    ("resnet18", 256),
+    ("resnet18", 64),
+    *((encoder, channels) for encoder in LIGHT_ENCODERS for channels in (256, 64)),
+]
+"""Encoders and channels of the decoder."""
+
+
+def compare_sizes(side: int = 300, repeat: int = 5) -> None:
+    """Print weights, size of a float16 file, and time per image on one core, interleaved."""
+    torch.set_num_threads(1)
+    image = torch.rand(1, 4, side, side)
+    models = {
+        (encoder, channels): Segmenter(encoder=encoder, decoder_channels=channels).eval()
+        for encoder, channels in LIGHT
+    }
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in models}
+    with torch.no_grad():
+        for _ in range(repeat + 1):
+            for key, model in models.items():
+                start = time.process_time()
+                model(image)
+                times[key].append(time.process_time() - start)
+    print(f"one image of {side} x {side} on one core, float32, least of {repeat} CPU times:")
+    for (encoder, channels), model in models.items():
+        weights = sum(p.numel() for p in model.parameters())
+        values = sum(v.numel() for v in model.state_dict().values() if v.is_floating_point())
+        print(
+            f"  {encoder}, decoder_channels={channels}: {weights:,} parameters, "
+            f"{2 * values / 1e6:.1f} MB in float16, "
+            f"{1e3 * min(times[encoder, channels][1:]):.0f} ms"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scenes", type=int, default=12)
     parser.add_argument("--encoder", default="resnet50")
+    parser.add_argument("--decoder-channels", type=int, default=256)
+    parser.add_argument("--sizes", action="store_true", help="only compare light segmenters")
     options = parser.parse_args()
+    if options.sizes:
+        compare_sizes()
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         file = folder / "segmenter.safetensors"
-        save_segmenter(Segmenter(encoder=options.encoder), file, {})
+        model = Segmenter(encoder=options.encoder, decoder_channels=options.decoder_channels)
+        save_segmenter(model, file, {})
         scenes = read_scenes(folder, options.scenes)
         measuring = seconds(lambda _: [measure_scene(scene, BOTH) for scene in scenes])
         print(
@@ -94,6 +136,7 @@ def main() -> None:
                 report(load(file, device="cuda", precision=precision), "GPU", scenes, measuring)
         else:
             print("segmenting, GPU: none here")
+    compare_sizes()
 
 
 if __name__ == "__main__":

@@ -33,8 +33,12 @@ BINS: Final = (*COVER_BINS, OVERALL)
 SCORES: Final = ("miou", "pa")
 """Against the true land cover, in percent."""
 
+ABSENT_ZERO: Final = "miou_absent_zero"
+"""Against the truth: mIoU with 0 for classes that are predicted, but not in the truth."""
+
 MEASURES: Final = (
     *SCORES,
+    ABSENT_ZERO,
     *(f"{score}_discrepancy" for score in SCORES),
     *(f"{score}_recovery" for score in SCORES),
     *(f"{score}_agreement" for score in SCORES),
@@ -44,6 +48,13 @@ MEASURES: Final = (
 LEAST_DIFFERENCE: Final = 1.0
 """Points between Cloudy and Cloud-Free below which recovery is nan: it would be noise."""
 
+LEAST_IOU: Final = 20.0
+"""IoU in percent on clear images below which a segmenter hardly knows a class.
+
+About what random labels reach for a class that covers a third of the land: they score
+p / (2 - p) for a share of p.
+"""
+
 VERSION: Final = 1
 """Raised when the figures of a ledger change."""
 
@@ -52,8 +63,8 @@ def signature(metric: str, protocol: Protocol, segmenters: Sequence[str]) -> str
     """One line that says how a figure was computed.
 
     Args:
-        metric: ``mIoU``, ``PA``, ``IoU`` or ``recall``; with ``agreement`` before it, the truth is
-            the segmenter's prediction for the clear image.
+        metric: ``mIoU``, ``mIoU, absent as 0``, ``PA``, ``IoU`` or ``recall``; with ``agreement``
+            before it, the truth is the segmenter's prediction for the clear image.
         protocol: Whose window the segmenter saw.
         segmenters: Their keys.
 
@@ -62,12 +73,13 @@ def signature(metric: str, protocol: Protocol, segmenters: Sequence[str]) -> str
         >>> signature("PA", PROTOCOLS["full"], ["1a2b3c4d"])
         'PA|full|window:patch|pool:pixels|unknown:ignored|segmenter:1a2b3c4d|v1'
     """
+    counted = "present in truth or prediction" if "absent" in metric else "present in truth"
     parts = [
         metric,
         protocol.name,
         f"window:centre{protocol.window}" if protocol.window else "window:patch",
         "pool:pixels",
-        *(["classes:present in truth"] if "IoU" in metric else []),
+        *([f"classes:{counted}"] if "IoU" in metric else []),
         "unknown:ignored",
         *(f"segmenter:{segmenter}" for segmenter in segmenters),
         f"v{VERSION}",
@@ -233,6 +245,8 @@ def segmentation_scores(
         One row per bin of :data:`BINS`, in percent and percentage points:
 
         - ``miou``, ``pa``: against the truth;
+        - ``miou_absent_zero``: likewise, but a class that is predicted and not in the truth counts
+          as 0 in the mean;
         - ``…_discrepancy``: points below the clear image (Fig. 6);
         - ``…_recovery``: on the scale from 0, the cloudy image, to 100, the clear one; nan where
           the clear image scores less than :data:`LEAST_DIFFERENCE` points higher;
@@ -257,6 +271,7 @@ def segmentation_scores(
             figures[f"{score}_discrepancy"] = clear - value
             figures[f"{score}_recovery"] = recovery(value, clear=clear, cloudy=cloudy)
             figures[f"{score}_agreement"] = agreement[score]
+        figures[ABSENT_ZERO] = truth[image][ABSENT_ZERO]
         figures["unpredicted"] = [_without(row) for row in transitions.sum(2)]
     return pd.DataFrame({**figures, **land.counts}, pd.Index(BINS, name="cover_bin"))
 
@@ -267,7 +282,11 @@ def _without(pixels: NDArray[Any]) -> tuple[str, ...]:
 
 
 def _scores(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    return {"miou": 100 * scores.miou(matrix), "pa": 100 * scores.pixel_accuracy(matrix)}
+    return {
+        "miou": 100 * scores.miou(matrix),
+        "pa": 100 * scores.pixel_accuracy(matrix),
+        ABSENT_ZERO: 100 * scores.miou_absent_zero(matrix),
+    }
 
 
 def recovery(value: ArrayLike, *, clear: ArrayLike, cloudy: ArrayLike) -> NDArray[np.float64]:

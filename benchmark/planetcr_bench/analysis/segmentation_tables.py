@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from planetcr_bench.analysis.segmentation import (
+    ABSENT_ZERO,
+    LEAST_IOU,
     MEASURES,
     OVERALL,
     SCORES,
@@ -113,7 +115,7 @@ def published_rows() -> pd.DataFrame:
     Returns:
         Without counts, absent classes and agreement, which the paper does not give.
     """
-    table = published_table3()
+    table = published_table3().assign(**{ABSENT_ZERO: np.nan})
     images = table.set_index(["row", "cover_bin"])[list(SCORES)]
     for score in SCORES:
         clear, cloudy = (
@@ -135,6 +137,24 @@ def class_table(ledgers: Sequence[Ledger], protocol: Protocol) -> pd.DataFrame:
     """
     table = pd.concat(_per_segmenter_and_row(class_scores, ledgers, protocol), ignore_index=True)
     return table[["row", "kind", "segmenter", "land_cover", "iou", "recall", "pixels"]]
+
+
+def hardly_known(ledgers: Sequence[Ledger], protocol: Protocol) -> dict[str, dict[str, float]]:
+    """Classes that segmenters hardly know: IoU below :data:`LEAST_IOU` on the clear images.
+
+    Args:
+        ledgers: Runs on one dataset; the segmented one that covers most scenes is asked.
+        protocol: Whose window the segmenters saw.
+
+    Returns:
+        Segmenter to class to IoU in percent; classes that are not in the truth are left out.
+    """
+    result = {}
+    for segmenter in segmenters_of(ledgers):
+        whole = widest(ledger for ledger in ledgers if ledger.segmenters)
+        iou = class_scores(whole, segmenter, protocol, "clear")["iou"]
+        result[segmenter] = {str(name): float(iou[name]) for name in iou.index[iou < LEAST_IOU]}
+    return result
 
 
 def rank_table(ledgers: Sequence[Ledger], table: pd.DataFrame) -> pd.DataFrame:

@@ -78,7 +78,6 @@ def _table(cards: list[dict[str, Any]]) -> Table:
 
 
 def _details(card: dict[str, Any]) -> Table:
-    import tomli_w
     from rich.table import Table
 
     table = Table(title=card["title"], title_justify="left", title_style="bold", show_header=False)
@@ -94,13 +93,22 @@ def _details(card: dict[str, Any]) -> Table:
             "Provenance": card["provenance"],
             "Licence of its code": card["licence"],
             "Weights": card["weights"],
-            "Options": ", ".join(f"{key}={value}" for key, value in card["options"].items()),
         }
-    rows["Recipe"] = tomli_w.dumps(card["recipe"]).strip()
-    rows["Recipe from"] = card["recipe_source"]
+    rows["Options"] = ", ".join(f"{key}={value}" for key, value in card["options"].items())
+    if "encoders" in card:
+        rows["Encoders"] = ", ".join(card["encoders"])
+    rows |= _recipe_rows("Recipe", card)
+    for recipe, other in card.get("other_recipes", {}).items():
+        rows |= _recipe_rows(f"Recipe {recipe}", other)
     for heading, text in rows.items():
         table.add_row(heading, text)
     return table
+
+
+def _recipe_rows(heading: str, card: dict[str, Any]) -> dict[str, str]:
+    import tomli_w
+
+    return {heading: tomli_w.dumps(card["recipe"]).strip(), f"{heading} from": card["recipe_source"]}
 
 
 def _millions(number: int) -> str:

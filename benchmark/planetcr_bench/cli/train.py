@@ -32,10 +32,10 @@ def train(
     recipe: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="TOML file of changes to the recipe, such as a whole one as `planetcr-bench "
-            'models NAME` prints it, or the recipe.toml of a run; base = "dsen2_cr" in it starts '
-            "from the recipe of that method.",
+            metavar="NAME|FILE",
+            help="Another recipe, such as cloudseg for the segmenter; or a TOML file of changes, "
+            "such as a whole recipe as `planetcr-bench models NAME` prints it, or the recipe.toml "
+            'of a run; base = "dsen2_cr" in it starts from the recipe of that method.',
         ),
     ] = None,
     epochs: Annotated[
@@ -92,7 +92,7 @@ def train(
         str | None,
         typer.Option(
             metavar="FILE|imagenet",
-            help="Initial weights of the segmenter's ResNet: a file, or imagenet for those in the "
+            help="Initial weights of the segmenter's encoder: a file, or imagenet for those in the "
             "local cache; nothing is downloaded.",
             show_default="random",
         ),

@@ -118,6 +118,31 @@ def miou(matrix: ArrayLike) -> NDArray[np.float64]:
     return ratio(np.nansum(each, axis=-1), np.isfinite(each).sum(-1))
 
 
+def miou_absent_zero(matrix: ArrayLike) -> NDArray[np.float64]:
+    """Mean intersection over union of the classes that occur in the truth or are predicted.
+
+    As the code of CloudSeg computes it (Xu et al., ISPRS Journal of Photogrammetry and Remote
+    Sensing 214, 2024): a class that is predicted, but does not occur in the truth, counts as 0.
+    :func:`miou` leaves it out; where all predicted classes occur, the two are equal.
+
+    Args:
+        matrix: Of :func:`confusion`, shape (..., classes, classes), summed over all that counts.
+
+    Returns:
+        Shape (...), in [0, 1]; nan where nothing was counted.
+
+    Example:
+        >>> matrix = [[3, 1, 0], [0, 4, 0], [0, 0, 0]], [[3, 1, 0], [0, 3, 1], [0, 0, 0]]
+        >>> miou(matrix)
+        array([0.775, 0.675])
+        >>> miou_absent_zero(matrix)
+        array([0.775, 0.45 ])
+    """
+    pixels = np.asarray(matrix)
+    occurring = (pixels.sum(-1) + pixels.sum(-2) > 0).sum(-1)
+    return ratio(np.nansum(iou(pixels), axis=-1), occurring)
+
+
 def pixel_accuracy(matrix: ArrayLike) -> NDArray[np.float64]:
     """Share of the pixels of known land whose class is right (paper, Tab. 3).
 

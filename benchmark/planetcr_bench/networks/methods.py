@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from planetcr_bench.errors import UsageError
@@ -12,6 +12,18 @@ from planetcr_models.training.recipes import RECIPES, SOURCES
 
 SEGMENTER: Final = "segmenter"
 """What ``train`` calls the land-cover segmenter."""
+
+CLOUDSEG: Final = "cloudseg"
+"""Name of the other recipe of the segmenter."""
+
+SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
+    "encoder": "resnet50",
+    "output_stride": 16,
+    "rates": (12, 24, 36),
+    "separable": True,
+    "decoder_channels": 256,
+}
+"""Options of the segmenter, which are those of the paper."""
 
 
 def check_method(name: str, *, others: Sequence[str] = (), user_files: bool = True) -> None:
@@ -46,10 +58,22 @@ def describe(name: str) -> dict[str, Any]:
     check_method(name, others=(SEGMENTER,), user_files=False)
     recipe = {"recipe": RECIPES[name].plain(), "recipe_source": SOURCES[name]}
     if name == SEGMENTER:
-        return {"name": name, "title": "Segmenter: DeepLabv3+ with ResNet-50", **recipe}
+        return {"name": name, "title": "Segmenter: DeepLabv3+", **_of_segmenter(), **recipe}
     from planetcr_models.networks.registry import default_options  # imports PyTorch
 
     return {**_summary(name), "options": default_options(name), **recipe}
+
+
+def _of_segmenter() -> dict[str, Any]:
+    """Options and encoders of the segmenter, and its other recipe."""
+    from planetcr_models.segmentation.deeplab import ENCODERS  # imports PyTorch
+
+    other = {"recipe": RECIPES[CLOUDSEG].plain(), "recipe_source": SOURCES[CLOUDSEG]}
+    return {
+        "options": dict(SEGMENTER_OPTIONS),
+        "encoders": list(ENCODERS),
+        "other_recipes": {CLOUDSEG: other},
+    }
 
 
 def _summary(name: str) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
         content = read_toml(file, error=UsageError)
     further = filter(_FURTHER_SEGMENTER.fullmatch, content)
     own = filter(is_user_file, content)
-    tables = dict.fromkeys(("all", *RECIPES, *further, *own), TrainingTable)
+    tables = dict.fromkeys(("all", SEGMENTER, *list_models(), *further, *own), TrainingTable)
     fields: dict[str, Any] = {name: (table | None, None) for name, table in tables.items()}
     model = create_model("ConfigFile", __base__=ConfigFile, **fields)
     checked = validate(model, content, str(file), error=UsageError)

@@ -23,7 +23,14 @@ from planetcr_models.segmentation.deeplab import (
     read_segmenter_card,
 )
 
-CARD_KEYS: Final = ("track", "training_fingerprint", "training_scenes", "scores")
+CARD_KEYS: Final = (
+    "track",
+    "training_fingerprint",
+    "training_scenes",
+    "validation_scenes",
+    "scores",
+    "class_pixels",
+)
 """Entries of a segmenter's card that go into the provenance of a ledger."""
 
 _AT_ONCE: Final = {"cpu": 4, "cuda": 32}

@@ -33,9 +33,14 @@ from planetcr_bench.networks.loading import (
     parse_options,
     user_function,
 )
-from planetcr_bench.networks.methods import SEGMENTER, check_method
+from planetcr_bench.networks.methods import SEGMENTER, SEGMENTER_OPTIONS, check_method
 from planetcr_bench.networks.trial import try_network
-from planetcr_bench.networks.validation import NetworkValidation, SegmenterValidation
+from planetcr_bench.networks.validation import (
+    NetworkValidation,
+    SceneValidation,
+    SegmenterValidation,
+)
+from planetcr_bench.report.table import number
 from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
 from planetcr_bench.utils.json_values import to_json_value
@@ -77,13 +82,6 @@ RECIPE: Final = "recipe.toml"
 
 SET: Final = "--set"
 """Option that changes a recipe."""
-
-SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
-    "encoder": "resnet50",
-    "output_stride": 16,
-    "rates": (12, 24, 36),
-    "separable": True,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +182,14 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
     else:
         text += ", the last one, as there was no validation"
     if request.name == SEGMENTER:
+        classes = {
+            key.removeprefix("iou_"): value
+            for key, value in outcome["scores"].items()
+            if key.startswith("iou_")
+        }
+        if classes:
+            each = (f"{name} {number(iou, digits=2)}" for name, iou in classes.items())
+            text += f"\nIoU on held-out clear images: {', '.join(each)}"
         return f"{text}\nSegmenter: {best}, with its card beside it"
     words = ["planetcr-bench", "predict", request.name, "--weights", str(best)]
     if is_user_file(request.name):  # its weights do not say how it was made
@@ -215,17 +221,20 @@ def prepare(request: Request) -> Prepared:
         patches = build_cache(training, request.cache, name=name, quiet=request.quiet)
     torch.manual_seed(recipe.seed)
     segmenter, precision = request.name == SEGMENTER, _inference_precision(request.precision)
-    validation = some_scenes(held_out, request.val_scenes)
-    make: Callable[..., Objective] = _segmenter if segmenter else _network
-    save: Callable[..., object] = partial(_save_segmenter, identity) if segmenter else _save_network
-    if is_user_file(request.name):
-        make = partial(_user_network, whole=bool(validation))
-        save = partial(_save_user_network, identity)
+    scenes = some_scenes(held_out, request.val_scenes)
     kind = SegmenterValidation if segmenter else NetworkValidation
+    validation = kind(scenes, precision) if scenes else None
+    make: Callable[..., Objective] = _segmenter if segmenter else _network
+    save: Callable[..., object] = _save_network
+    if segmenter:
+        save = partial(_save_segmenter, identity, validation)
+    elif is_user_file(request.name):
+        make = partial(_user_network, whole=bool(scenes))
+        save = partial(_save_user_network, identity)
     return Prepared(
         objective=make(request, recipe, patches),
         patches=patches,
-        validation=kind(validation, precision) if validation else None,
+        validation=validation,
         identity=identity,
         save=save,
         settings=TrainingSettings(
@@ -306,8 +315,8 @@ def recipe_of(name: str, changes: Sequence[str], file: Path | None = None) -> Re
     Args:
         name: As ``train`` takes it.
         changes: ``key=value`` each; they come after those of the file.
-        file: TOML table of changes, which may name another recipe as ``base``; or the recipe.toml
-            of a run.
+        file: TOML table of changes, which may name another recipe as ``base``; the recipe.toml of a
+            run; or the name of a recipe, such as ``cloudseg``.
 
     Raises:
         UsageError: A change that is not ``key=value``, or that the recipe does not accept, or a
@@ -329,7 +338,9 @@ def recipe_of(name: str, changes: Sequence[str], file: Path | None = None) -> Re
 
 
 def _recipe_table(file: Path) -> dict[str, Any]:
-    """Changes to a recipe, and perhaps its ``base``."""
+    """Changes to a recipe, and perhaps its ``base``; the name of a recipe is its base alone."""
+    if str(file) in RECIPES:
+        return {"base": str(file)}
     content = read_toml(file, error=UsageError)
     if isinstance(content.get("recipe"), dict):  # of a run
         content = content["recipe"]
@@ -414,8 +425,13 @@ def _save_user_network(
 
 
 def _save_segmenter(
-    identity: Mapping[str, Any], segmenter: nn.Module, path: Path, scores: Mapping[str, float]
+    identity: Mapping[str, Any],
+    validation: SceneValidation | None,
+    segmenter: nn.Module,
+    path: Path,
+    scores: Mapping[str, float],
 ) -> None:
+    """Save a segmenter; its card has the scores of each class, and the pixels behind them."""
     assert isinstance(segmenter, Segmenter)
     data = (
         "training_fingerprint",
@@ -425,6 +441,8 @@ def _save_segmenter(
     )
     card = {key: identity[key] for key in ("track", *data)}
     card["scores"] = to_json_value(scores)
+    if isinstance(validation, SegmenterValidation):
+        card["class_pixels"] = validation.class_pixels
     card["encoder_weights"] = identity.get("encoder_weights", "random")
     save_segmenter(segmenter, path, card)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -11,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from planetcr_bench.constants import DN_PER_REFLECTANCE, LAND_COVER
+from planetcr_bench.constants import DN_PER_REFLECTANCE, LAND_COVER, OPTICAL_SIZE
 from planetcr_bench.data.layout import SceneFiles
-from planetcr_bench.data.reading import read_scene
-from planetcr_bench.data.scene import Image, Scene
+from planetcr_bench.data.reading import read_product, read_scene
+from planetcr_bench.data.scene import Image, Scene, land_cover_classes, upsample
 from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.evaluation.loading import scene_pixels
 from planetcr_bench.evaluation.runner import measure_scene
@@ -25,7 +26,13 @@ from planetcr_bench.gallery.panels import TRUE_COLOUR, land_cover_panel, optical
 from planetcr_bench.gallery.scenes import drawn_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE
-from planetcr_bench.metrics.scores import confusion, iou, miou, pixel_accuracy
+from planetcr_bench.metrics.scores import (
+    confusion,
+    iou,
+    miou,
+    miou_absent_zero,
+    pixel_accuracy,
+)
 from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import digital_numbers
 from planetcr_bench.results.aggregate import score_groups
@@ -104,7 +111,18 @@ class SegmenterValidation(SceneValidation):
     """A segmenter's mIoU and pixel accuracy on cloud-free images."""
 
     criterion = "miou"
-    shown = ("miou", "pixel_accuracy")
+    shown = ("miou", "miou_absent_zero", "pixel_accuracy")
+
+    @cached_property
+    def class_pixels(self) -> dict[str, int]:
+        """Pixels of each class of known land in the scenes, on the optical grid."""
+        counts = np.zeros(len(LAND_COVER), np.int64)
+        size = OPTICAL_SIZE, OPTICAL_SIZE
+        for files in self.files:
+            classes = land_cover_classes(read_product(files, "landcover").pixels[0])
+            known = np.bincount(upsample(classes, size).ravel(), minlength=256)
+            counts += known[: len(LAND_COVER)]
+        return dict(zip(LAND_COVER, counts.tolist(), strict=True))
 
     def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[NDArray[np.int64]]:
         """Confusion matrices of scenes by number."""
@@ -115,7 +133,11 @@ class SegmenterValidation(SceneValidation):
     def scores(self, measured: Sequence[NDArray[np.int64]]) -> dict[str, float]:
         """Of the confusion matrix of all scenes together."""
         matrix = np.sum(measured, axis=0)
-        pooled = {"miou": float(miou(matrix)), "pixel_accuracy": float(pixel_accuracy(matrix))}
+        pooled = {
+            "miou": float(miou(matrix)),
+            "miou_absent_zero": float(miou_absent_zero(matrix)),
+            "pixel_accuracy": float(pixel_accuracy(matrix)),
+        }
         classes = zip(LAND_COVER, iou(matrix).tolist(), strict=True)
         return pooled | {f"iou_{name}": value for name, value in classes}
 

@@ -28,7 +28,7 @@ from planetcr_bench.report.scores import (
     table2_and_floor,
     table2_tables,
 )
-from planetcr_bench.report.segmentation import table3_tables
+from planetcr_bench.report.segmentation import segmenter_table, table3_tables
 from planetcr_bench.report.significance import best_of, statistic_frame, statistic_tables
 from planetcr_bench.report.table import Table, number
 from planetcr_bench.results.aggregate import (
@@ -171,7 +171,7 @@ class RunTables:
                 published=self.published,
                 details=True,
             )
-        return tables
+        return tables + segmenter_table(self.ledgers)
 
     @cached_property
     def statistic_tables(self) -> list[Table]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
 from planetcr_bench.analysis.segmentation import (
+    ABSENT_ZERO,
     BINS,
     LEAST_DIFFERENCE,
+    LEAST_IOU,
     OVERALL,
     SCORES,
     segmenters_of,
@@ -20,6 +23,7 @@ from planetcr_bench.analysis.segmentation_tables import (
     CLEAR,
     CLOUDY,
     class_table,
+    hardly_known,
     left_out,
     over_segmenters,
     published_rows,
@@ -36,7 +40,13 @@ from planetcr_bench.results.published import SEEN, SOURCE, refuse_published
 DIGITS: Final = 2
 """Digits after the point, as in the paper's Tab. 3."""
 
-NAME: Final = {"miou": "mIoU", "pa": "PA", "iou": "IoU", "recall": "recall"}
+NAME: Final = {
+    "miou": "mIoU",
+    "pa": "PA",
+    "iou": "IoU",
+    "recall": "recall",
+    ABSENT_ZERO: "mIoU, absent as 0",
+}
 
 _MOST_PAIRS: Final = 6  # of methods that segmenters rank differently, in one sentence
 
@@ -128,6 +138,7 @@ class _SegmentedRuns:
         scores: Tab. 3, per segmenter.
         spread: Its mean, lowest and highest figures over segmenters.
         paper: The paper's rows; empty if they are not asked for.
+        hardly_known: Classes that each segmenter hardly knows, and their IoU on clear images.
     """
 
     ledgers: Sequence[Ledger]
@@ -136,6 +147,7 @@ class _SegmentedRuns:
     scores: pd.DataFrame
     spread: pd.DataFrame
     paper: pd.DataFrame
+    hardly_known: Mapping[str, Mapping[str, float]]
 
     @classmethod
     def of(
@@ -147,7 +159,8 @@ class _SegmentedRuns:
         else:
             paper = paper.iloc[:0]
         spread = over_segmenters(scores)
-        return cls(ledgers, protocol, segmenters_of(ledgers), scores, spread, paper)
+        unknown = hardly_known(ledgers, protocol)
+        return cls(ledgers, protocol, segmenters_of(ledgers), scores, spread, paper, unknown)
 
     @property
     def several(self) -> bool:
@@ -162,7 +175,7 @@ class _SegmentedRuns:
 
     def notes(self, metrics: Sequence[str], segmenter: str | None = None) -> list[str]:
         """Signatures, segmenters, scenes, absent classes, coverage."""
-        keys = list(self.segmenters) if segmenter is None else [segmenter]
+        keys = self._keys(segmenter)
         scores = self.scores[self.scores["segmenter"] == keys[0]]
         clear = scores[scores["kind"] == "clear"].set_index("cover_bin")
         counts = (f"{_bin(name)} {clear.scenes[name]} / {clear.aois[name]}" for name in BINS)
@@ -178,6 +191,19 @@ class _SegmentedRuns:
             ),
             *coverage_notes(self.ledgers),
         ]
+
+    def hardly_known_notes(self, segmenter: str | None = None) -> list[str]:
+        """One line for each segmenter that ranks methods by noise in some classes."""
+        return [
+            f"Hardly known to {self.segmenters[key]} (IoU below {LEAST_IOU:g} % on the clear "
+            f"images): {_with_iou(self.hardly_known[key])}. Differences between methods in these "
+            "classes are mostly the segmenter's own errors."
+            for key in self._keys(segmenter)
+            if self.hardly_known[key]
+        ]
+
+    def _keys(self, segmenter: str | None) -> list[str]:
+        return list(self.segmenters) if segmenter is None else [segmenter]
 
     def over_bins(
         self,
@@ -195,14 +221,21 @@ class _SegmentedRuns:
         rows = rows[rows["kind"].isin(kinds)]
         paper = self.paper if "published" in kinds else self.paper.iloc[:0]
         paper = paper[~paper["row"].isin([f"{name} (published)" for name in _FIXED[measure]])]
-        columns = [(name, f"{score}{measure}") for name in BINS for score in SCORES]
+        shown = [(name, score) for name in BINS for score in SCORES]
+        columns = [(name, f"{score}{measure}") for name, score in shown]
+        scores = list(SCORES)
+        if not measure:  # Tab. 3 itself
+            notes = [*self.hardly_known_notes(segmenter), *notes]
+            shown.append((OVERALL, ABSENT_ZERO))
+            columns.append((OVERALL, ABSENT_ZERO))
+            scores.append(ABSENT_ZERO)
         prefix = "agreement " if measure == "_agreement" else ""
         return Table(
             self.title(title, segmenter),
-            ["Method", *(f"{_bin(name)} {NAME[score]}" for name in BINS for score in SCORES)],
+            ["Method", *(f"{_bin(name)} {NAME[score]}" for name, score in shown)],
             *_cells(pd.concat([rows, paper]), "cover_bin", columns, spread=self.several),
             [
-                *self.notes([f"{prefix}{NAME[score]}" for score in SCORES], segmenter),
+                *self.notes([f"{prefix}{NAME[score]}" for score in scores], segmenter),
                 *notes,
                 *([f"Rows marked (published): {SOURCE}. {SEEN}"] if len(paper) else []),
             ],
@@ -254,6 +287,10 @@ def _in_bins(classes: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"{_bin(name)} {', '.join(names)}" for name, names in classes.items())
 
 
+def _with_iou(classes: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {number(iou, digits=1)}" for name, iou in classes.items())
+
+
 def _unpredicted_notes(runs: _SegmentedRuns) -> list[str]:
     return [
         note
@@ -296,8 +333,58 @@ def _class_table(runs: _SegmentedRuns) -> Table:
         runs.title("IoU and recall of each class in %, all scenes"),
         ["Method", *(f"{name} {NAME[score]}" for name, score in columns)],
         *_cells(over_segmenters(scores), "land_cover", columns, spread=runs.several),
-        [*runs.notes(["IoU", "recall"]), f"Pixels in the truth: {pixels}."],
+        [
+            *runs.notes(["IoU", "recall"]),
+            *runs.hardly_known_notes(),
+            f"Pixels in the truth: {pixels}.",
+        ],
     )
+
+
+def segmenter_table(ledgers: Sequence[Ledger]) -> list[Table]:
+    """Scores of the segmenters on the clear images held out from their training, of their cards.
+
+    Args:
+        ledgers: Runs on one dataset.
+
+    Returns:
+        One table; none if no card has scores.
+    """
+    names = segmenters_of(ledgers)
+    segmented = (run.provenance["segmenters"] for run in ledgers if run.segmenters)
+    facts: Mapping[str, Any] = next(segmented, {})
+    columns = {
+        **{key: NAME[key] for key in ("miou", ABSENT_ZERO)},
+        "pixel_accuracy": NAME["pa"],
+        **{f"iou_{name}": f"{name} IoU" for name in LAND_COVER},
+    }
+    rows, notes = [], []
+    for key, name in names.items():
+        scores, pixels = (_card_part(facts[key], part) for part in ("scores", "class_pixels"))
+        figures = [_percent(scores.get(column)) for column in columns]
+        if any(pd.notna(figures)):
+            rows.append([name, *(number(figure, digits=DIGITS) for figure in figures)])
+        if pixels:
+            counts = ", ".join(f"{land} {_count(pixels.get(land))}" for land in LAND_COVER)
+            notes.append(f"Pixels held out by {name}: {counts}.")
+    title = "Segmenters on clear images held out from their training, in %, as their cards state"
+    header = ["Segmenter", *columns.values()]
+    return [Table(title, header, rows, ["clear"] * len(rows), notes)] if rows else []
+
+
+def _card_part(facts: Mapping[str, object], part: str) -> Mapping[str, object]:
+    """A table of a segmenter's card; empty if the card, which anyone can write, has another."""
+    value = facts.get(part)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _percent(share: object) -> float:
+    """A score of a card in percent; nan if it is none."""
+    return 100 * share if isinstance(share, float | int) and 0 <= share <= 1 else math.nan
+
+
+def _count(pixels: object) -> str:
+    return str(pixels) if type(pixels) is int and 0 <= pixels < 10**12 else "–"
 
 
 def _rank_table(runs: _SegmentedRuns, ranks: pd.DataFrame) -> Table:
@@ -319,6 +406,7 @@ def _rank_table(runs: _SegmentedRuns, ranks: pd.DataFrame) -> Table:
         [
             verdict,
             *(["Incomplete runs and runs without a segmenter have no rank."] if unranked else []),
+            *runs.hardly_known_notes(),
             *runs.notes(["mIoU"]),
         ],
     )

@@ -36,8 +36,26 @@ from planetcr_models.weights.checkpoint import (
 from planetcr_models.weights.files import load_state
 from planetcr_models.weights.wrappers import unwrapped
 
-ENCODERS: Final = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+RESNETS: Final = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 """The paper uses resnet50."""
+
+LIGHT_ENCODERS: Final = (
+    "mobilenet_v2",
+    "tu-mobilenetv2_050",
+    "tu-mobilenetv3_small_100",
+    "tu-mobilenetv4_conv_small_050",
+    "tu-lcnet_100",
+)
+"""Encoders of 0.4 to 2.2 million weights; ``tu-`` marks those of timm.
+
+Of timm's light encoders, those that can be dilated to both output strides.
+"""
+
+ENCODERS: Final = (*RESNETS, *LIGHT_ENCODERS)
+"""All accepted encoders, by their names in segmentation_models_pytorch."""
+
+MOST_DECODER_CHANNELS: Final = 1024
+"""Also in files: the decoder takes memory for them before its weights are read."""
 
 MULTIPLE: Final = 16
 """The sides of padded images are multiples of this."""
@@ -53,9 +71,14 @@ VERSION: Final = "1"
 
 _COLOURS: Final = 3  # red, green, blue: the bands of ImageNet's pictures
 
+_TIMM: Final = "tu-"  # begins the names of timm's encoders
+
+_HEADS: Final = ("fc.", "classifier.", "conv_head.", "norm_head.", "bn2.")
+"""What classifies pictures, in files of torchvision and timm; encoders do without."""
+
 
 class Segmenter(nn.Module):
-    """DeepLabv3+ on a ResNet, of segmentation_models_pytorch, for images of any size.
+    """DeepLabv3+ of segmentation_models_pytorch, for images of any size.
 
     The paper states only DeepLabv3+ with ResNet-50 (Sec. 5.3); the other defaults are those of
     segmentation_models_pytorch. With 300 pixels per side the innermost map has 19, so the outer
@@ -68,6 +91,8 @@ class Segmenter(nn.Module):
         output_stride: Image pixels per pixel of the innermost map: 16, or 8 at triple the cost.
         rates: Dilation rates of the three atrous branches.
         separable: Whether these branches convolve depthwise; False has 12.5 million more weights.
+        decoder_channels: Channels of the atrous branches and of the decoder, 1 to 1024. Fewer make
+            a light segmenter: with a light encoder, most weights are the decoder's.
 
     Attributes:
         options: Its options; ``Segmenter(**segmenter.options)`` makes an equal network.
@@ -90,6 +115,7 @@ class Segmenter(nn.Module):
         output_stride: int = 16,
         rates: Sequence[int] = (12, 24, 36),
         separable: bool = True,
+        decoder_channels: int = 256,
     ) -> None:
         import segmentation_models_pytorch as smp
 
@@ -104,11 +130,12 @@ class Segmenter(nn.Module):
             or output_stride not in (8, 16)
             or len(rates) != 3
             or min(rates) < 1
+            or not 1 <= decoder_channels <= MOST_DECODER_CHANNELS
         ):
             raise ModelError(
                 "segmenter: expected 1 band or more, 2 to 256 classes, an output stride of 8 or "
-                f"16 and three rates of 1 or more, got {bands}, {classes}, {output_stride} and "
-                f"{tuple(rates)}"
+                f"16, three rates of 1 or more and 1 to {MOST_DECODER_CHANNELS} decoder channels, "
+                f"got {bands}, {classes}, {output_stride}, {tuple(rates)} and {decoder_channels}"
             )
         self.options: Mapping[str, Any] = {
             "bands": bands,
@@ -117,6 +144,7 @@ class Segmenter(nn.Module):
             "output_stride": output_stride,
             "rates": tuple(rates),
             "separable": separable,
+            "decoder_channels": decoder_channels,
         }
         self.network = smp.DeepLabV3Plus(
             encoder_name=encoder,
@@ -124,6 +152,7 @@ class Segmenter(nn.Module):
             encoder_output_stride=output_stride,
             decoder_atrous_rates=tuple(rates),
             decoder_aspp_separable=separable,
+            decoder_channels=decoder_channels,
             in_channels=bands,
             classes=classes,
         )
@@ -236,9 +265,9 @@ def load_encoder(segmenter: Segmenter, source: Path | str) -> Path:
 
     Args:
         segmenter: With 3 bands or more, starting with blue, green, red.
-        source: Weights of a ResNet with torchvision's names, ``.pth`` or safetensors; or
-            ``imagenet``, for the file of segmentation_models_pytorch in the local cache of
-            huggingface_hub.
+        source: Weights of the encoder's network with the names of torchvision, or of timm for
+            encoders whose names begin with ``tu-``, ``.pth`` or safetensors; or ``imagenet``, for
+            the file of that library in the local cache of huggingface_hub.
 
     Returns:
         The file that was read.
@@ -252,21 +281,27 @@ def load_encoder(segmenter: Segmenter, source: Path | str) -> Path:
         raise ModelError(f"segmenter: expected 3 bands or more, for the colours, got {bands}")
     path = _cached(name) if source == "imagenet" else Path(source)
     weights = read_safetensors(path)[0] if is_safetensors(path) else read_state_dict(path)
-    weights = {key: value for key, value in unwrapped(weights).items() if not key.startswith("fc.")}
-    state: dict[str, Tensor] = segmenter.network.encoder.state_dict()
-    stem = state["conv1.weight"]
-    expected = state | {"conv1.weight": stem[:, :1].expand(-1, _COLOURS, -1, -1)}
+    weights = {key: v for key, v in unwrapped(weights).items() if not key.startswith(_HEADS)}
+    encoder = segmenter.network.encoder
+    prefix = "model." if name.startswith(_TIMM) else ""  # of the network that timm made
+    state: dict[str, Tensor] = {
+        key.removeprefix(prefix): value for key, value in encoder.state_dict().items()
+    }
+    stem, kernel = next(iter(state.items()))
+    expected = state | {stem: kernel[:, :1].expand(-1, _COLOURS, -1, -1)}
     counters = [key for key in state if key.endswith("num_batches_tracked")]  # not in older files
     problems = differences(expected, weights, optional=counters)
     if problems:
+        library = "timm" if prefix else "torchvision"
         raise CheckpointError(
-            f"{path}: expected the weights of a {name} as torchvision names them, got others; "
-            "use the file of that network, or create the segmenter with the encoder of the file",
+            f"{path}: expected the weights of a {name.removeprefix(_TIMM)} as {library} names "
+            "them, got others; use the file of that network, or create the segmenter with the "
+            "encoder of the file",
             problems,
         )
     expect_finite(path, weights)
-    weights["conv1.weight"] = _by_colour(weights["conv1.weight"], bands)
-    segmenter.network.encoder.load_state_dict(state | weights)
+    weights[stem] = _by_colour(weights[stem], bands)
+    encoder.load_state_dict({prefix + key: value for key, value in (state | weights).items()})
     return path
 
 
@@ -277,20 +312,34 @@ def _by_colour(kernel: Tensor, bands: int) -> Tensor:
 
 
 def _cached(encoder: str) -> Path:
-    """Find the file of ImageNet weights that segmentation_models_pytorch downloads."""
+    """Find the file of ImageNet weights that segmentation_models_pytorch or timm downloads."""
     from huggingface_hub import try_to_load_from_cache
+
+    name, revision = _repository(encoder)
+    path = try_to_load_from_cache(name, "model.safetensors", revision=revision)
+    if not isinstance(path, str):
+        version = f", revision {revision}," if revision else ""
+        library = "timm" if encoder.startswith(_TIMM) else "torchvision"
+        raise CheckpointError(
+            f"imagenet: expected model.safetensors of {name}{version} in the local "
+            "cache of huggingface_hub, found none, and nothing is downloaded here; give the path "
+            f"of {library}'s file of {encoder.removeprefix(_TIMM)} instead, or train from scratch"
+        )
+    return Path(path)
+
+
+def _repository(encoder: str) -> tuple[str, str | None]:
+    """Where the Hub keeps the ImageNet weights of an encoder: repository and revision."""
+    if encoder.startswith(_TIMM):
+        import timm
+
+        configuration = timm.get_pretrained_cfg(encoder.removeprefix(_TIMM))
+        assert configuration is not None
+        return str(configuration.hf_hub_id), None
     from segmentation_models_pytorch import encoders
 
     settings = encoders.encoders[encoder]["pretrained_settings"]["imagenet"]
-    name, revision = settings["repo_id"], settings["revision"]
-    path = try_to_load_from_cache(name, "model.safetensors", revision=revision)
-    if not isinstance(path, str):
-        raise CheckpointError(
-            f"imagenet: expected model.safetensors of {name}, revision {revision}, in the local "
-            "cache of huggingface_hub, found none, and nothing is downloaded here; give the path "
-            f"of torchvision's file of {encoder} instead, or train from scratch"
-        )
-    return Path(path)
+    return settings["repo_id"], settings["revision"]
 
 
 def save_segmenter(segmenter: Segmenter, path: Path | str, card: Mapping[str, Any]) -> str:

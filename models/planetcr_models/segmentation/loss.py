@@ -64,6 +64,30 @@ def segmentation_loss(
     return total / share.clamp(min=torch.finfo(share.dtype).tiny)
 
 
+def on_label_grid(
+    logits: Tensor, land_cover: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Resample logits and labels from the optical grid to the coarser one that labels came on.
+
+    Logits are interpolated bilinearly at the centres of the coarse pixels, as in the code of
+    CloudSeg (Xu et al., ISPRS Journal of Photogrammetry and Remote Sensing 214, 2024). Labels were
+    brought to the optical grid by nearest neighbour, so the nearest one is the original.
+
+    Args:
+        logits: Shape (B, classes, H, W).
+        land_cover: Class indices, shape (B, H, W).
+        size: Height and width of the coarser grid over the same extent.
+
+    Returns:
+        Logits of shape (B, classes, *size) and labels of shape (B, *size).
+    """
+    coarse = F.interpolate(land_cover[:, None].float(), size, mode="nearest-exact")
+    return (
+        F.interpolate(logits, size, mode="bilinear", align_corners=False),
+        coarse[:, 0].to(land_cover.dtype),
+    )
+
+
 def class_weights(counts: ArrayLike | Tensor) -> Tensor:
     """Weights in favour of rare classes: one over the square root of their frequency.
 

@@ -16,7 +16,12 @@ from torch.optim import SGD, Adam, NAdam, Optimizer
 from planetcr_models.errors import ModelError
 from planetcr_models.networks.base import SAR_BANDS, Restorer, upsample
 from planetcr_models.segmentation.deeplab import Segmenter
-from planetcr_models.segmentation.loss import CLASSES, class_weights, segmentation_loss
+from planetcr_models.segmentation.loss import (
+    CLASSES,
+    class_weights,
+    on_label_grid,
+    segmentation_loss,
+)
 from planetcr_models.training import losses
 from planetcr_models.training.discriminators import PatchDiscriminator, TwoStemDiscriminator
 from planetcr_models.training.loader import Batch
@@ -306,11 +311,16 @@ def objective_of_segmenter(segmenter: Segmenter, recipe: Recipe, patches: Patche
     mean, std, counts = statistics_of(patches)
     segmenter.set_normalisation(mean, std)
     weights = class_weights(counts) if recipe.loss.class_weights != "none" else None
+    coarse = recipe.loss.label_grid == "10m"
 
     def entropy(network: nn.Module, batch: Batch) -> Tensor:
         image, land_cover = batch["clear"], batch["land_cover"]
         on_device = None if weights is None else weights.to(image.device)
-        return segmentation_loss(network(image), land_cover, class_weights=on_device)
+        logits = network(image)
+        if coarse:
+            size = batch["sar"].shape[-2], batch["sar"].shape[-1]  # land cover has SAR's grid
+            logits, land_cover = on_label_grid(logits, land_cover, size)
+        return segmentation_loss(logits, land_cover, class_weights=on_device)
 
     return Supervised(segmenter, recipe, entropy)
 

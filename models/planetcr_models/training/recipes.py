@@ -78,10 +78,13 @@ class CrossEntropy:
 
     Attributes:
         class_weights: ``none``, or ``inverse_sqrt`` of the frequency of a class in training.
+        label_grid: ``3m``, that of the image, or ``10m``, that of the labels as they are
+            distributed, onto which logits are then interpolated.
     """
 
     name: ClassVar[str] = "cross_entropy"
     class_weights: str = "none"
+    label_grid: str = "3m"
 
 
 Loss = Charbonnier | Carl | L1 | Adversarial | CrossEntropy
@@ -100,6 +103,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "discriminator": ("two_stem", "patch"),
     "attention_target": ("l1", "signed", "mask"),
     "class_weights": ("none", "inverse_sqrt"),
+    "label_grid": ("3m", "10m"),
 }
 """Choices of the keys of a recipe."""
 
@@ -332,14 +336,14 @@ RECIPES: Final[dict[str, Recipe]] = {
         turns=True,
         optimizer="sgd",
         learning_rate=0.01,
-        betas=(0.9, 0.0),
         weight_decay=1e-4,
         decay="poly",
         constant_epochs=0,
         warmup_steps=1000,
     ),
+    "cloudseg": Recipe(loss=CrossEntropy(label_grid="10m"), batch=32),
 }
-"""Recipes of every method of ``list_models``, and of the segmenter (Sec. 5.3)."""
+"""Recipes of every method of ``list_models``, and two of the segmenter (Sec. 5.3)."""
 
 USER_RECIPE: Final = Recipe(loss=L1())
 """Recipe of a user's network: mean absolute error, and the paper's setting (Sec. 5.1)."""
@@ -358,5 +362,9 @@ SOURCES: Final[dict[str, str]] = {
     "align_cr": "paper, Sec. 4.2.3 and 5.1",
     "segmenter": "network of the paper's Sec. 5.3, which does not state its training; ours "
     "follows the DeepLab papers: SGD, polynomial decay",
+    "cloudseg": "another recipe for the segmenter: that of the code of CloudSeg (Xu et al., ISPRS "
+    "Journal 214, 2024), by the paper's first author on the same data, for its network of "
+    "cloud-free images: no flips, loss on the 10 m grid; there the encoder starts from ImageNet, "
+    "here with --encoder-weights",
 }
 """Origin of each recipe."""

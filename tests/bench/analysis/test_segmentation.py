@@ -20,6 +20,7 @@ from torchmetrics import JaccardIndex
 from ledgers import as_planet_cr, make_ledger, make_scene_sums
 from planetcr_bench.analysis.segmentation import (
     BINS,
+    LEAST_IOU,
     MEASURES,
     check_segmenters,
     class_scores,
@@ -35,6 +36,7 @@ from planetcr_bench.analysis.segmentation_tables import (
     CLEAR,
     CLOUDY,
     class_table,
+    hardly_known,
     left_out,
     over_segmenters,
     published_rows,
@@ -55,7 +57,7 @@ from planetcr_bench.report.report import (
 )
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
-from planetcr_bench.report.segmentation import table3_tables
+from planetcr_bench.report.segmentation import segmenter_table, table3_tables
 from planetcr_bench.report.table import number, to_markdown
 from planetcr_bench.results.aggregate import check_comparable
 from planetcr_bench.results.ledger import Ledger, ledger_table, write_ledger
@@ -168,6 +170,8 @@ def test_each_bin_scores_as_scikit_learn_scores_its_pooled_maps(
         truth, clear, seen = pooled(scenes, image)
         miou, accuracy = expected(truth, seen)
         assert_allclose((row["miou"], row["pa"]), (miou, accuracy))
+        either = 100 * jaccard_score(truth, seen, average="macro", zero_division=0)
+        assert_allclose(row["miou_absent_zero"], either)
         agreement = expected(clear, seen)
         assert_allclose((row["miou_agreement"], row["pa_agreement"]), agreement)
         whole, least = expected(truth, clear), expected(truth, pooled(scenes, "cloudy")[2])
@@ -444,9 +448,10 @@ def test_one_protocol_of_two_signatures_is_refused() -> None:
 def test_tab_3_prints_as_the_paper_prints_it(hand_made: Ledger) -> None:
     table = table3_tables([hand_made], OFFICIAL)[0]
     assert table.header[:3] == ["Method", "0–20 % mIoU", "0–20 % PA"]
-    assert table.header[-2:] == ["Overall mIoU", "Overall PA"]
-    cloudy = expected(*pooled(SCENES, "cloudy")[::2])
-    assert table.rows[1][-2:] == [number(value, digits=2) for value in cloudy]
+    assert table.header[-3:] == ["Overall mIoU", "Overall PA", "Overall mIoU, absent as 0"]
+    truth, _, seen = pooled(SCENES, "cloudy")
+    cloudy = *expected(truth, seen), 100 * jaccard_score(truth, seen, average="macro")
+    assert table.rows[1][-3:] == [number(value, digits=2) for value in cloudy]
     assert table.rows[1][5:9] == ["–"] * 4
     assert table.notes[0] == (
         "mIoU|official|window:centre160|pool:pixels|classes:present in truth|unknown:ignored|"
@@ -498,12 +503,69 @@ def test_a_class_that_is_never_predicted_is_in_no_mean_of_agreement() -> None:
     assert left_out(table3([run], OFFICIAL), "unpredicted")[CLEAR]["overall"] == ("water",)
 
 
+def knowing_little(run: Ledger, **card: object) -> Ledger:
+    facts = {ONE: {**run.provenance["segmenters"][ONE], **card}}
+    return Ledger(run.frame, {**run.provenance, "segmenters": facts})
+
+
+def test_classes_that_the_segmenter_hardly_knows_are_named_with_their_iou() -> None:
+    maps = make_maps(0.5, classes=(0, 1, 2, 3))
+    maps.clear[:] = np.where(maps.truth == 3, 2, maps.truth)  # urban is never found
+    maps.clear[maps.truth == 1] = np.resize([0] * 9 + [1], (maps.truth == 1).sum())
+    run = ledger_of([maps])
+    iou = 100 * jaccard_score(maps.truth.ravel(), maps.clear.ravel(), average=None)
+    assert hardly_known([run], OFFICIAL) == {ONE: {"rangeland": pytest.approx(iou[1]), "urban": 0}}
+    assert min(iou[0], iou[2]) > LEAST_IOU > iou[1] > 0
+    note = (
+        f"Hardly known to fake {ONE} (IoU below 20 % on the clear images): "
+        f"rangeland {iou[1]:.1f}, urban 0.0. Differences between methods in these classes are "
+        "mostly the segmenter's own errors."
+    )
+    tables = table3_tables([run], OFFICIAL, details=True)
+    assert [note in table.notes for table in tables] == [True, False, False, False, True]
+    known = ledger_of([Maps(0.5, maps.truth, maps.truth, maps.cloudy, maps.prediction)])
+    assert hardly_known([known], OFFICIAL) == {ONE: {}}
+    assert not any("Hardly known" in note for note in table3_tables([known], OFFICIAL)[0].notes)
+
+
+def test_the_cards_of_segmenters_are_a_table_of_their_own(hand_made: Ledger) -> None:
+    scores = {"miou": 0.61, "miou_absent_zero": 0.6, "pixel_accuracy": 0.83, "iou_water": 0.955}
+    pixels = {"forest": 12, "water": 3}
+    run = knowing_little(hand_made, scores=scores, class_pixels=pixels)
+    (table,) = segmenter_table([hand_made, run][1:])
+    assert table.header == [
+        "Segmenter", "mIoU", "mIoU, absent as 0", "PA", *(f"{name} IoU" for name in LAND_COVER),
+    ]  # fmt: skip
+    assert table.rows == [[f"fake {ONE}", "61.00", "60.00", "83.00", *["–"] * 5, "95.50"]]
+    (note,) = table.notes
+    assert note == (
+        f"Pixels held out by fake {ONE}: forest 12, rangeland –, agriculture –, urban –, barren –, "
+        "water 3."
+    )
+    assert table in RunTables([run]).table3_tables
+    assert segmenter_table([hand_made]) == []
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"scores": "good"},
+        {"scores": {"miou": "good", "iou_water": None}},
+        {"scores": {"miou": 10**400, "pixel_accuracy": -1}},
+        {"class_pixels": [1, 2]},
+    ],
+    ids=str,
+)
+def test_a_card_that_says_something_else_is_left_out(hand_made: Ledger, card: dict) -> None:
+    assert segmenter_table([knowing_little(hand_made, **card)]) == []
+
+
 def test_published_rows_stand_apart_and_only_beside_official() -> None:
     ledgers = [as_planet_cr(make_ledger(segmenters=(ONE,), scenes=2))]
     tab3, recovered, gap, *_ = table3_tables(ledgers, OFFICIAL, published=True, details=True)
     assert tab3.kinds == ["clear", "input", "measured", *["published"] * 10]
     assert tab3.breaks() == [3]
-    assert tab3.rows[-1][-2:] == ["30.51", "45.78"]
+    assert tab3.rows[-1][-3:] == ["30.51", "45.78", "–"]
     assert any("not measured here. Input window" in note for note in tab3.notes)
     assert [row[0] for row in recovered.rows][:2] == ["method", "McGAN (published)"]
     assert gap.rows[-1][-2:] == ["12.73", "18.88"]  # 43.24 − 30.51, 64.66 − 45.78

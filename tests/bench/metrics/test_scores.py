@@ -21,7 +21,14 @@ from planetcr_bench.data import scene
 from planetcr_bench.errors import BenchError
 from planetcr_bench.metrics import protocols, scores
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
-from planetcr_bench.metrics.scores import confusion, iou, miou, pixel_accuracy, recall
+from planetcr_bench.metrics.scores import (
+    confusion,
+    iou,
+    miou,
+    miou_absent_zero,
+    pixel_accuracy,
+    recall,
+)
 
 positive = st.floats(1e-6, 1e6)
 
@@ -95,6 +102,9 @@ def test_counts_and_scores_are_those_of_torchmetrics_and_scikit_learn(high: int)
     assert np.isnan(iou(matrix)[high:]).all()
     occurs = np.unique(pair[0])
     assert miou(matrix) == pytest.approx(jaccard_score(*pair, labels=occurs, average="macro"))
+    in_either = jaccard_score(*pair, average="macro", zero_division=0)
+    assert miou_absent_zero(matrix) == pytest.approx(in_either)
+    assert (in_either < miou(matrix)) == (high < CLASSES)
     recalls = recall_score(*pair, labels=occurs, average=None)
     assert_allclose(recall(matrix)[occurs], recalls)
     assert pixel_accuracy(matrix) == pytest.approx(accuracy_score(*pair))

@@ -244,6 +244,7 @@ time.sleep(300)
         ("[dsen2_cr.options]\nwidht = 8", "[dsen2_cr]: dsen2_cr has no 'widht'; did you mean"),
         ("[segmenter]\nepoch = 1", "[segmenter]: recipe of segmenter: has no 'epoch'"),
         ("[segmenter-2]\nepoch = 1", "[segmenter-2]: recipe of segmenter: has no 'epoch'"),
+        ("[cloudseg]\nepochs = 1", "unknown key 'cloudseg'; known are"),
     ],
 )
 def test_what_a_file_says_wrong_is_named_with_file_and_table(

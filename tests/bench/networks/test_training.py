@@ -24,11 +24,16 @@ from typer.testing import CliRunner, Result
 
 from paths import ROOT
 from planetcr_bench.cli.app import app
+from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.splits import hold_out, some_scenes
 from planetcr_bench.errors import UsageError
 from planetcr_bench.networks import dry_run
 from planetcr_bench.networks.loading import build_user_network
 from planetcr_bench.networks.training import _expect_ours, recipe_of
+from planetcr_bench.networks.validation import SegmenterValidation
 from planetcr_bench.predictions.card import read_card
+from planetcr_bench.utils.json_values import to_json_value
 from planetcr_models import load_model
 from planetcr_models.errors import TrainingError
 from planetcr_models.segmentation.deeplab import load_segmenter, read_segmenter_card
@@ -177,9 +182,16 @@ def test_the_segmenter_is_trained_and_reports_its_scores(simulated: Path, tmp_pa
     card = read_segmenter_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["scores"]["miou"] == pytest.approx(printed["scores"]["miou"])
     assert 0 <= card["scores"]["pixel_accuracy"] <= 1
+    held_out = SegmenterValidation(
+        some_scenes(hold_out(find_scenes(simulated, "train"))[1], 200), "32"
+    )
+    segmenter = load_segmenter(tmp_path / "segmenter" / "best.safetensors")
+    measured = held_out.measure(segmenter, range(len(held_out)))
+    assert card["scores"] == to_json_value(held_out.scores(measured))
+    assert list(card["class_pixels"]) == list(LAND_COVER)
+    assert list(card["class_pixels"].values()) == sum(measured).sum(1).tolist()
     assert card["options"]["encoder"] == "resnet18"
     assert len(card["training_fingerprint"]) == len(card["sha256"]) == 64
-    segmenter = load_segmenter(tmp_path / "segmenter" / "best.safetensors")
     assert segmenter.mean[3] > segmenter.mean[0] > 0  # near-infrared is brighter than blue
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
     picture = mpimg.imread(tmp_path / "segmenter" / "pictures" / "epoch-001.png")

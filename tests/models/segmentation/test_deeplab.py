@@ -13,6 +13,7 @@ from typing import Any
 import huggingface_hub
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -21,12 +22,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from safetensors.torch import load_file, save_file
 from segmentation_models_pytorch import encoders
+from torch import nn
 from torch.testing import assert_close
 
 from parity.fill import HERE, filled, image
 from planetcr_models.errors import CheckpointError, InputError, ModelError
 from planetcr_models.segmentation.deeplab import (
     FORMAT,
+    LIGHT_ENCODERS,
     Segmenter,
     classify,
     load_encoder,
@@ -34,7 +37,13 @@ from planetcr_models.segmentation.deeplab import (
     read_segmenter_card,
     save_segmenter,
 )
-from planetcr_models.segmentation.loss import CLASSES, class_weights, ignored, segmentation_loss
+from planetcr_models.segmentation.loss import (
+    CLASSES,
+    class_weights,
+    ignored,
+    on_label_grid,
+    segmentation_loss,
+)
 from planetcr_models.weights.files import load_model
 
 CASE = "smp_dlv3p_r50_4to6_os{}_eval_64x96"
@@ -215,6 +224,8 @@ def test_it_trains_on_two_images_or_more() -> None:
         {"output_stride": 32},
         {"rates": (6, 12)},
         {"rates": (0, 6, 12)},
+        {"decoder_channels": 0},
+        {"decoder_channels": 1025},
     ],
 )
 def test_invalid_options_are_refused(options: dict) -> None:
@@ -229,6 +240,50 @@ def test_an_encoder_of_another_kind_is_refused() -> None:
         Segmenter(encoder="vgg16")
 
 
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("encoder", LIGHT_ENCODERS)
+def test_light_encoders_take_images_of_any_size_and_download_nothing(
+    encoder: str, stride: int, offline: Path
+) -> None:
+    model = small(encoder=encoder, output_stride=stride, decoder_channels=32)
+    inner: list[tuple[int, ...]] = []
+    model.network.decoder.aspp.register_forward_pre_hook(
+        lambda _, inputs: inner.append(tuple(inputs[0].shape[-2:]))
+    )
+    with torch.no_grad():
+        for size in ((32, 48), (37, 50)):
+            assert model(pictures(1, 4, *size)).shape == (1, CLASSES, *size)
+    assert inner == [(height // stride, width // stride) for height, width in ((32, 48), (48, 64))]
+    assert not offline.exists()
+    loss = segmentation_loss(
+        model.train()(pictures(2, 4, 32, 32)), torch.from_numpy(labels(2, 32, 32))
+    )
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_fewer_decoder_channels_make_a_light_segmenter() -> None:
+    with torch.device("meta"):
+        counts = [
+            sum(p.numel() for p in Segmenter(encoder="tu-lcnet_100", **options).parameters())
+            for options in ({}, {"decoder_channels": 64})
+        ]
+    assert counts == [2_170_374, 1_231_878]
+
+
+def test_a_file_from_before_the_width_of_the_decoder_could_be_chosen_is_read(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "old.safetensors"
+    model = small()
+    save_segmenter(model, path, {})
+    options = {key: v for key, v in model.options.items() if key != "decoder_channels"}
+    change(path, {FORMAT: json.dumps({"version": "1", "options": options})})
+    picture = pictures(1, 4, 40, 40)
+    with torch.no_grad():
+        assert torch.equal(load_segmenter(path)(picture), model(picture))
+
+
 def test_its_options_rebuild_it() -> None:
     wanted = {
         "bands": 5,
@@ -237,6 +292,7 @@ def test_its_options_rebuild_it() -> None:
         "output_stride": 8,
         "rates": (3, 6, 9),
         "separable": False,
+        "decoder_channels": 48,
     }
     with torch.device("meta"):
         model = Segmenter(**wanted)
@@ -295,6 +351,26 @@ def test_land_cover_that_does_not_match_the_logits_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=words):
         segmentation_loss(torch.zeros(2, CLASSES, 8, 8), cover, class_weights=weight)
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_labels_return_to_the_grid_they_came_from(turn: int) -> None:
+    coarse = torch.from_numpy(labels(2, 48, 48))
+    nearest = torch.from_numpy((2 * np.arange(160) + 1) * 48 // 320)  # of the loader
+    fine = torch.rot90(coarse[:, nearest][:, :, nearest], turn, (1, 2)).flip(2)
+    logits, again = on_label_grid(torch.zeros(2, CLASSES, 160, 160), fine, (48, 48))
+    assert again.dtype == torch.uint8
+    assert torch.equal(again, torch.rot90(coarse, turn, (1, 2)).flip(2))
+    assert logits.shape == (2, CLASSES, 48, 48)
+
+
+def test_logits_are_those_at_the_centres_of_the_label_grid() -> None:
+    y, x = torch.meshgrid(torch.arange(20.0), torch.arange(30.0), indexing="ij")
+    plane = (2 * y + 3 * x)[None, None]  # linear: exact under bilinear interpolation
+    logits, _ = on_label_grid(plane, torch.zeros(1, 20, 30, dtype=torch.uint8), (6, 9))
+    rows, columns = ((np.arange(n) + 0.5) * 10 / 3 - 0.5 for n in (6, 9))
+    expected = 2 * rows[:, None] + 3 * columns
+    assert_close(logits[0, 0].double().numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_indices_other_than_classes_are_ignored() -> None:
@@ -481,6 +557,48 @@ def test_imagenet_means_what_the_local_cache_holds(
         load_encoder(model, Path("imagenet"))
 
 
+@pytest.fixture(scope="module")
+def lcnet() -> nn.Module:
+    torch.manual_seed(4)
+    return timm.create_model("lcnet_100", pretrained=False)
+
+
+def test_a_light_encoder_loads_weights_of_timm(lcnet: nn.Module, tmp_path: Path) -> None:
+    save_file(lcnet.state_dict(), tmp_path / "lcnet.safetensors")
+    model = small(encoder="tu-lcnet_100")
+    load_encoder(model, tmp_path / "lcnet.safetensors")
+    ours, theirs = model.network.encoder.model.state_dict(), lcnet.state_dict()
+    assert set(theirs) - set(ours) == {
+        f"{head}.{kind}" for head in ("conv_head", "classifier") for kind in ("weight", "bias")
+    }
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours if key != "conv_stem.weight")
+    grey = pictures(1, 1, 64, 64)
+    with torch.no_grad():
+        expected = lcnet.conv_stem(grey.expand(-1, 3, -1, -1))
+        stem = model.network.encoder.model.conv_stem
+        assert_close(stem(grey.expand(-1, 4, -1, -1)), expected, rtol=1e-4, atol=1e-5)
+    other = small(encoder="tu-mobilenetv3_small_100")
+    with pytest.raises(CheckpointError, match="weights of a mobilenetv3_small_100 as timm names"):
+        load_encoder(other, tmp_path / "lcnet.safetensors")
+
+
+def test_imagenet_weights_of_timm_are_found_in_the_local_cache(
+    offline: Path, lcnet: nn.Module
+) -> None:
+    model = small(encoder="tu-lcnet_100")
+    words = r"^imagenet: expected model\.safetensors of timm/lcnet_100\.ra2_in1k in .* timm's file"
+    with pytest.raises(CheckpointError, match=words):
+        load_encoder(model, "imagenet")
+    folder = offline / "models--timm--lcnet_100.ra2_in1k"
+    file = folder / "snapshots" / "abc" / "model.safetensors"
+    file.parent.mkdir(parents=True)
+    save_file(lcnet.state_dict(), file)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    assert load_encoder(model, "imagenet") == file
+    assert torch.equal(model.network.encoder.model.bn1.weight, lcnet.bn1.weight)
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 CARD = {"data": "a1b2", "track": "simulated", "miou": 0.43, "iou": [0.5, None], "options": "?"}
@@ -541,7 +659,7 @@ def test_a_card_holds_the_given_facts_and_its_segmenter(
     card = read_segmenter_card(saved)
     assert card == read_segmenter_card(saved.with_suffix(".json"))
     options = {"encoder": "resnet18", "rates": [1, 2, 3], "bands": 4, "classes": CLASSES}
-    options |= {"output_stride": 16, "separable": True}
+    options |= {"output_stride": 16, "separable": True, "decoder_channels": 256}
     assert card == CARD | {"options": options, "sha256": written[2]}
 
 
@@ -652,6 +770,9 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     ),
     r"cannot be built \(.* unexpected keyword argument 'depth'": lambda path: change(
         path, {FORMAT: '{"version": "1", "options": {"depth": 3}}'}
+    ),
+    r"cannot be built \(segmenter: .* got 4, 6, 16, \(12, 24, 36\) and 1000000000\)": lambda path: (
+        change(path, {FORMAT: '{"version": "1", "options": {"decoder_channels": 1000000000}}'})
     ),
     r"cannot be built \(segmenter: expected at most 100 bands, got 1000000000\)": lambda path: (
         change(path, {FORMAT: '{"version": "1", "options": {"bands": 1000000000}}'})

@@ -655,6 +655,23 @@ def test_the_segmenters_loss_is_the_cross_entropy_of_known_land(
     assert objective.step(batch)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_the_loss_on_the_label_grid_is_that_of_interpolated_logits(
+    fabric: Fabric, batches: list[Batch]
+) -> None:
+    segmenter, batch = small_segmenter(), batches[0]
+    recipe = segmenting(label_grid="10m")
+    objective = prepared(objective_of_segmenter(segmenter, recipe, MadeUp(12)), fabric)
+    alone = copy.deepcopy(segmenter)
+    torch.manual_seed(0)  # of dropout
+    size = batch["sar"].shape[-2:]
+    logits = F.interpolate(alone(batch["clear"]), size, mode="bilinear")
+    centres = ((2 * torch.arange(size[0]) + 1) * batch["clear"].shape[-1] // (2 * size[0])).long()
+    truth = batch["land_cover"][:, centres][:, :, centres].long()
+    expected = F.cross_entropy(logits, truth, ignore_index=6)
+    torch.manual_seed(0)
+    assert objective.step(batch)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_a_segmenter_learns(fabric: Fabric) -> None:
     patches = MadeUp(4)
     recipe = segmenting(warmup_steps=0)

@@ -27,7 +27,7 @@ from planetcr_models.training.recipes import (
 
 GANS = ("mcgan", "spa_gan", "sar_opt_cgan")
 REGRESSIONS = ("dsen2_cr", "glf_cr", "align_cr_no_sar", "align_cr_no_align", "align_cr")
-ALL = (*GANS, *REGRESSIONS, "segmenter")
+ALL = (*GANS, *REGRESSIONS, "segmenter", "cloudseg")
 
 
 def near(values: list[float]) -> object:
@@ -64,7 +64,7 @@ SIXTEENTHS = [
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 55])
-@pytest.mark.parametrize("name", REGRESSIONS)
+@pytest.mark.parametrize("name", [*REGRESSIONS, "cloudseg"])
 def test_rates_of_regressions_are_the_papers_in_every_epoch(
     name: str, steps_per_epoch: int
 ) -> None:
@@ -261,17 +261,28 @@ FACTS: dict[str, dict[str, Any]] = {
     | {
         "loss": "cross_entropy",
         "class_weights": "none",
+        "label_grid": "3m",
         "epochs": 60,
         "batch": 16,
         "crop": 250,
         "turns": True,
         "optimizer": "sgd",
         "learning_rate": 0.01,
-        "beta2": 0.0,
         "weight_decay": 1e-4,
         "decay": "poly",
         "constant_epochs": 0,
         "warmup_steps": 1000,
+    },
+    # facts of the training script in its authors' repository
+    "cloudseg": PAPER
+    | {
+        "loss": "cross_entropy",
+        "class_weights": "none",
+        "label_grid": "10m",
+        "epochs": 30,
+        "batch": 32,
+        "crop": 160,
+        "learning_rate": 1e-4,
     },
 }
 
@@ -282,7 +293,7 @@ def test_a_recipe_is_what_the_papers_and_their_code_say(name: str) -> None:
 
 
 def test_every_method_and_the_segmenter_have_a_recipe_and_its_source() -> None:
-    assert set(RECIPES) == set(SOURCES) == {*list_models(), "segmenter"} == set(ALL)
+    assert set(RECIPES) == set(SOURCES) == {*list_models(), "segmenter", "cloudseg"} == set(ALL)
     assert all(SOURCES.values())
 
 
@@ -467,6 +478,7 @@ def test_the_smallest_valid_number_is_accepted(key: str, value: float) -> None:
         ("mcgan", "discriminator"),
         ("mcgan", "attention_target"),
         ("segmenter", "class_weights"),
+        ("segmenter", "label_grid"),
     ],
 )
 def test_text_values_must_be_among_the_choices(name: str, key: str) -> None:
@@ -485,5 +497,6 @@ def test_choices_are_what_the_documentation_says() -> None:
         "discriminator": ("two_stem", "patch"),
         "attention_target": ("l1", "signed", "mask"),
         "class_weights": ("none", "inverse_sqrt"),
+        "label_grid": ("3m", "10m"),
     }
     assert CrossEntropy().class_weights == CHOICES["class_weights"][0]
