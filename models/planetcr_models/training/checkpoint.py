@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -41,7 +41,7 @@ class Run:
 
     Attributes:
         step: Finished steps.
-        seconds: Training time, the same in all processes.
+        seconds: Training time, the same in all processes; on a GPU without its latest step.
         best: The best epoch.
     """
 
@@ -52,11 +52,12 @@ class Run:
         fabric: Fabric,
         identity: dict[str, Any],
         ema: float,
+        compiled: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
         self.objective, self.out, self.fabric = objective, out, fabric
         self.identity = identity
         self.step, self.seconds, self.best = 0, 0.0, Best()
-        objective.prepare(fabric)
+        objective.prepare(fabric, compiled)
         self.average = (
             AveragedModel(
                 objective.network, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True
@@ -70,10 +71,9 @@ class Run:
         """The network that is validated and saved: the averaged one, if there is an average."""
         return self.objective.network if self.average is None else self.average.module
 
-    def stepped(self, seconds: float) -> None:
-        """Count a step and its time, and update the average."""
+    def stepped(self) -> None:
+        """Count a step and update the average."""
         self.step += 1
-        self.seconds += seconds
         if self.average is not None:
             self.average.update_parameters(self.objective.network)
 
