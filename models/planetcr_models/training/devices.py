@@ -32,7 +32,7 @@ class TrainingSettings:
         precision: Of training and validation; see :data:`~planetcr_models.inference.Precision`.
         micro_batches: Number of equal parts that a batch is split into, to save memory.
         workers: Loader processes per device.
-        save_minutes: Longest time between two checkpoints.
+        save_minutes: Longest training time between two checkpoints.
         quiet: Show nothing on the terminal.
         compile: Compile networks with ``torch.compile``.
         cuda_graphs: Also record their kernels into CUDA graphs, which a GPU replays at once.

@@ -157,10 +157,9 @@ def train(
         quiet=settings.quiet,
         seconds=run.seconds,
     )
-    on_gpu = fabric.device.type == "cuda"
-    loader = load(crops, batches, workers=settings.workers, pin=on_gpu)
+    loader = load(crops, batches, workers=settings.workers, pin=fabric.device.type == "cuda")
     reports = _Reports(run, _Guard(objective.main, out), logger)
-    saved, since = time.monotonic(), None
+    saved, since = run.seconds, None
     with (
         fast_arithmetic(settings.precision),
         contextlib.closing(logger),
@@ -178,25 +177,25 @@ def train(
                     fabric.to_device(batch), micro_batches=settings.micro_batches
                 )
             run.stepped()
-            now = time.monotonic()
             row = _Row(
                 step=run.step,
                 epoch=epoch + 1,
                 learning_rate=recipe.learning_rate * factor,
                 waited=waited,
             )
-            reports.add(row, terms, seconds=now - since, stopping=stop.is_set())
-            since = now
-            due = now - saved > 60 * settings.save_minutes
-            stopping = reports.read(everything=due)
+            before, since = since, time.monotonic()
+            reports.add(row, terms, seconds=since - before, stopping=stop.is_set())
+            stopping = reports.read()
             progress = budget.progress(run.step, run.seconds)
-            if progress.epoch > epoch:
+            ends, due = progress.epoch > epoch, run.seconds - saved > 60 * settings.save_minutes
+            if ends or due:
                 stopping = reports.read(everything=True) or stopping
+            if ends:
                 _finish_epoch(run, progress.epoch, logger, validation, save)
-                saved = since = time.monotonic()
-            elif stopping or due:
+            elif due or stopping:
                 _save(run, save)
-                saved = since = time.monotonic()
+            if ends or due or stopping:
+                saved, since = run.seconds, time.monotonic()
             if progress.finished:
                 break
             if stopping:
@@ -317,15 +316,17 @@ class _Reports:
     def add(
         self, row: _Row, terms: Mapping[str, Tensor], *, seconds: float, stopping: bool
     ) -> None:
-        """Add a step, its time, and whether this process was asked to stop; a GPU is not awaited."""
+        """Add a step, its time, and whether this process was asked to stop; awaits no GPU."""
         shared = seconds * self.fabric.world_size if self.fabric.is_global_zero else 0.0
         own = [torch.full((), value, device=self.fabric.device) for value in (shared, stopping)]
         stacked = torch.stack([value.float().reshape(()) for value in (*terms.values(), *own)])
         reduced: Any = self.fabric.all_reduce(stacked, reduce_op="mean")
         self.pending.append((row, [*terms], *_to_host(reduced)))
 
-    def read(self, *, everything: bool) -> bool:
+    def read(self, *, everything: bool = False) -> bool:
         """Check and log the steps that are due, and return whether any process was asked to stop.
+
+        All processes get the same answer and training time at the same step.
 
         Args:
             everything: Up to the latest step, as before a checkpoint; also if the answer is yes.
