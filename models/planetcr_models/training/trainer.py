@@ -129,13 +129,8 @@ def train(
     per_epoch = steps_per_epoch(
         len(patches), recipe.batch, fabric.world_size, settings.micro_batches
     )
-    if settings.micro_batches > 1 and not objective.divisible:
-        raise TrainingError(
-            "micro_batches: a GAN's batch normalisation needs the whole batch; use a smaller "
-            "batch instead"
-        )
-    compiled = compiler(settings, fabric.device)
-    run = Run(objective, out, fabric, dict(identity), recipe.ema, compiled)
+    _expect_divisible(objective, settings)
+    run = Run(objective, out, fabric, dict(identity), recipe.ema, compiler(settings, fabric.device))
     run.restore()
     expect_same_step(fabric, run.step, out)
     budget = recipe.budget(per_epoch)
@@ -216,6 +211,15 @@ def steps_per_epoch(patches: int, batch: int, world: int, micro_batches: int) ->
             f"{micro_batches} micro-batches each), got {batch}"
         )
     return Batches(patches, batch=batch, seed=0, last=0, world=world).steps_per_epoch
+
+
+def _expect_divisible(objective: Objective, settings: TrainingSettings) -> None:
+    """Raise TrainingError for micro-batches of a network that needs the whole batch."""
+    if settings.micro_batches > 1 and not objective.divisible:
+        raise TrainingError(
+            "micro_batches: a GAN's batch normalisation needs the whole batch; use a smaller "
+            "batch instead"
+        )
 
 
 def _finish_epoch(
