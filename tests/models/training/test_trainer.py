@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.testing import assert_close
 
 from fake_patches import MadeUp
@@ -27,8 +28,10 @@ from planetcr_models.errors import CheckpointError, ModelError, TrainingError
 from planetcr_models.inference import ready
 from planetcr_models.networks.registry import default_options
 from planetcr_models.training import trainer
-from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, read_checkpoint
+from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, Run, read_checkpoint
 from planetcr_models.training.devices import TrainingSettings, fast_arithmetic, make_fabric
+from planetcr_models.training.loader import Batches, Crops, load
+from planetcr_models.training.logger import Logger
 from planetcr_models.training.objectives import Supervised, objective_of
 from planetcr_models.training.recipes import RECIPES, Recipe, Scalar
 from planetcr_models.training.throughput import Speed, estimate_throughput
@@ -649,6 +652,47 @@ def test_a_stop_that_is_read_late_still_leaves_all_steps(
     assert len(losses_of(tmp_path / "cut")) == stopped
     run("dsen2_cr", tmp_path / "cut", epochs=6)
     assert losses_of(tmp_path / "cut") == losses_of(tmp_path / "whole")
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["32", "tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", RESUMED)
+def test_no_step_waits_for_the_gpu(name: str, precision: Any, tmp_path: Path) -> None:
+    settings = TrainingSettings(device="cuda", quiet=True, precision=precision)
+    fabric = make_fabric(settings)
+    objective = objective_of(create_model(name, **NARROW[name]), recipe_of(name, clip=1.0))
+    state = Run(objective, tmp_path, fabric, {}, ema=0.9)
+    logger = Logger(None, first=0, budget=objective.recipe.budget(9), batch=2, quiet=True)
+    reports = trainer._Reports(state, trainer._Guard(objective.main, tmp_path), logger)
+    crops = Crops(MadeUp(4, side=50), crop=40, turns=False, seed=7)
+    batches = Batches(4, batch=2, seed=7, last=6)
+    try:
+        for number, batch in enumerate(load(crops, batches, workers=0, pin=True)):
+            torch.cuda.set_sync_debug_mode("error" if number > 2 else "default")
+            objective.set_rate(1.0)
+            terms = objective.step(fabric.to_device(batch))
+            state.stepped()
+            row = trainer._Row(step=state.step, epoch=1, learning_rate=1e-4, waited=0.0)
+            reports.add(row, terms, seconds=0.1, stopping=False)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert not reports.read(everything=True)
+
+
+def test_the_average_is_that_of_pytorch(tmp_path: Path) -> None:
+    """McGAN's batch normalisation also counts, in whole numbers."""
+    objective = objective_of(create_model("mcgan", **NARROW["mcgan"]), recipe_of("mcgan"))
+    state = Run(objective, tmp_path, make_fabric(QUIET), {}, ema=0.9)
+    network = objective.network
+    expected = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for _ in range(3):
+        with torch.no_grad():
+            for value in (*network.parameters(), *network.buffers()):
+                value.add_(1 if not value.is_floating_point() else torch.randn_like(value))
+        expected.update_parameters(network)
+        state.stepped()
+    assert state.average is not None
+    assert_close(state.average.state_dict(), expected.state_dict(), rtol=0, atol=0)
 
 
 def compiled_learns_the_same(name: str, device: str, out: Path, **settings: Any) -> None:
