@@ -56,8 +56,8 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
     Raises:
         ModelError: CUDA is requested and not available.
         TrainingError: More GPUs are requested than available, tf32, fp16 or CUDA graphs on a CPU,
-            CUDA graphs with micro-batches, or a number of processes that differs from what torchrun
-            or Slurm has started.
+            CUDA graphs with micro-batches, nothing that compiles, or a number of processes that
+            differs from what torchrun or Slurm has started.
     """
     kind = choose_device(settings.device).type
     if settings.precision in ("tf32", "fp16") and kind == "cpu":
@@ -82,13 +82,16 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
     plugins: list[Any] = []
     if settings.precision in ("bf16", "fp16"):
         plugins = [_Autocast("bf16-mixed" if settings.precision == "bf16" else "16-mixed", kind)]
-    return Fabric(
+    fabric = Fabric(
         accelerator=kind,
         devices=settings.devices,
         num_nodes=settings.nodes,
         strategy=DDPStrategy(broadcast_buffers=False) if wanted > 1 else "auto",
         plugins=plugins,
     )
+    if settings.compile or settings.cuda_graphs:
+        _expect_compiler(fabric.device)
+    return fabric
 
 
 def _processes() -> int | None:
@@ -115,16 +118,21 @@ def fast_arithmetic(precision: Precision) -> Iterator[None]:
         convolutions.benchmark = before
 
 
-def compiler(
-    settings: TrainingSettings, device: torch.device
-) -> Callable[[nn.Module], nn.Module] | None:
-    """Choose how networks are compiled for training, if they are.
-
-    Raises:
-        TrainingError: PyTorch cannot compile on this machine.
-    """
+def compiler(settings: TrainingSettings) -> Callable[[nn.Module], nn.Module] | None:
+    """Choose how networks are compiled for training, if they are."""
     if not (settings.compile or settings.cuda_graphs):
         return None
+    mode = "reduce-overhead" if settings.cuda_graphs else None
+
+    def compiled(network: nn.Module) -> nn.Module:
+        module: Any = torch.compile(network, mode=mode)
+        return module
+
+    return compiled
+
+
+def _expect_compiler(device: torch.device) -> None:
+    """Raise TrainingError if PyTorch cannot compile on this machine."""
     from torch._dynamo.exc import TorchDynamoException
 
     try:
@@ -134,13 +142,6 @@ def compiler(
             f"--compile: PyTorch cannot compile on this machine ({first_line(error)}); install a "
             "C++ compiler such as g++ and Python's headers, or train without it"
         ) from error
-    mode = "reduce-overhead" if settings.cuda_graphs else None
-
-    def compiled(network: nn.Module) -> nn.Module:
-        module: Any = torch.compile(network, mode=mode)
-        return module
-
-    return compiled
 
 
 def first_line(error: Exception) -> str:

@@ -140,7 +140,7 @@ def estimate_throughput(
         reading_seconds = _pace(lambda: next(read), seconds / 2, total)
     part = {name: values[: len(values) // settings.micro_batches] for name, values in share.items()}
     with fast_arithmetic(settings.precision):
-        objective.prepare(fabric, compiler(settings, fabric.device))
+        objective.prepare(fabric, compiler(settings))
         objective.set_rate(recipe.factor(recipe.budget(per_epoch).progress(0)))
         trial = _try_steps(objective, fabric, part, seconds)
     at_once = world if on_gpu else settings.nodes  # on a CPU they share one device

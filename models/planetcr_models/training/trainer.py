@@ -130,7 +130,7 @@ def train(
         len(patches), recipe.batch, fabric.world_size, settings.micro_batches
     )
     _expect_divisible(objective, settings)
-    run = Run(objective, out, fabric, dict(identity), recipe.ema, compiler(settings, fabric.device))
+    run = Run(objective, out, fabric, dict(identity), recipe.ema, compiler(settings))
     run.restore()
     expect_same_step(fabric, run.step, out)
     budget = recipe.budget(per_epoch)
