@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import pairwise, product
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from planetcr_models.errors import InputError, ModelError
 from planetcr_models.networks.base import SAR_BANDS, SMALLEST, margins, refuse_small
 
+Precision = Literal["32", "tf32", "bf16", "fp16"]
+"""``32``: IEEE float32. ``tf32``: convolutions and matrix products of a GPU round their inputs to
+TF32, with 10 bits of mantissa. ``bf16``, ``fp16``: mixed precision by autocast."""
+
 InferencePrecision = Literal["32", "bf16"]
+"""Precisions of published predictions: ``32`` is the same on every device."""
+
+_AUTOCAST: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 TILE: Final = 512
 """Default side of a tile, in pixels."""
@@ -69,7 +76,7 @@ def restore_batch(
     sar: NDArray[np.floating],
     *,
     device: str | torch.device | None = None,
-    precision: InferencePrecision = "32",
+    precision: Precision = "32",
 ) -> NDArray[np.float32]:
     """Restore whole images of one size.
 
@@ -78,8 +85,8 @@ def restore_batch(
         cloudy: Reflectance in [0, 1], shape (B, bands, H, W).
         sar: VV and VH in [0, 1] over the same extent, shape (B, 2, h, w), on any grid.
         device: See :func:`choose_device`; the network stays there. By default its own.
-        precision: ``bf16`` is faster on a GPU; it changes the third digit, so it is never the
-            default.
+        precision: See :data:`Precision`. ``bf16`` is faster on a GPU; it changes the third digit,
+            so it is never the default.
 
     Returns:
         Reflectance, shape (B, bands, H, W), as output by the network: neither clipped nor checked
@@ -106,7 +113,7 @@ def restore_tiled(
     overlap: int | None = None,
     batch: int = 1,
     device: str | torch.device | None = None,
-    precision: InferencePrecision = "32",
+    precision: Precision = "32",
     out: NDArray[np.float32] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> NDArray[np.float32]:
@@ -370,7 +377,7 @@ def _checked_shape(cloudy: Sliceable, sar: Sliceable, bands: int | None) -> tupl
 
 @contextmanager
 def ready(
-    model: nn.Module, device: str | torch.device | None, precision: InferencePrecision
+    model: nn.Module, device: str | torch.device | None, precision: Precision
 ) -> Iterator[Callable[..., Tensor]]:
     """Provide a network as a function of tensors, in evaluation mode on its device.
 
@@ -385,15 +392,16 @@ def ready(
     Raises:
         ModelError: No such device or precision, or too little memory.
     """
-    if precision not in ("32", "bf16"):
-        raise ModelError(f"precision: expected 32 or bf16, got {precision!r}")
+    if precision not in get_args(Precision):
+        choices = ", ".join(get_args(Precision))
+        raise ModelError(f"precision: expected one of {choices}, got {precision!r}")
     weights = next(model.parameters(), torch.empty(0))
     target = weights.device if device is None else choose_device(device)
     model.to(target)
 
     def run(*images: Tensor) -> Tensor:
         try:
-            with torch.autocast(target.type, torch.bfloat16, enabled=precision == "bf16"):
+            with torch.autocast(target.type, _AUTOCAST.get(precision), precision in _AUTOCAST):
                 return model(*(x.to(target, weights.dtype) for x in images))
         except torch.OutOfMemoryError as error:
             raise ModelError(
@@ -402,14 +410,23 @@ def ready(
                 "fewer at a time, or smaller tiles"
             ) from error
 
-    with evaluating(model), torch.inference_mode(), _same_on_every_device():
+    with evaluating(model), torch.inference_mode(), tf32(enabled=precision == "tf32"):
         yield run
 
 
-def _same_on_every_device() -> AbstractContextManager[None]:
-    """Compute convolutions on a GPU in float32, as on a CPU, not in TF32."""
-    now = torch.backends.cudnn
-    return now.flags(now.enabled, now.benchmark, now.benchmark_limit, now.deterministic, False)
+@contextmanager
+def tf32(*, enabled: bool) -> Iterator[None]:
+    """Allow a GPU to compute convolutions and matrix products in TF32, or forbid it.
+
+    By default PyTorch allows it in convolutions and forbids it in matrix products.
+    """
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = enabled
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
 
 
 @contextmanager

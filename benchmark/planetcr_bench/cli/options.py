@@ -71,8 +71,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 
 Devices = Annotated[int, typer.Option(min=1, help="GPUs per machine, or processes on a CPU.")]
 Precision = Annotated[
-    Literal["32", "bf16", "fp16"],
-    typer.Option(help="bf16, fp16: mixed precision, faster on a GPU."),
+    Literal["32", "tf32", "bf16", "fp16"],
+    typer.Option(
+        help="Of training and validation. 32: float32 throughout; tf32: GPUs round the inputs of "
+        "convolutions and matrix products to 10 bits; bf16, fp16: mixed precision, faster on a GPU."
+    ),
 ]
 LoaderWorkers = Annotated[
     int | None,

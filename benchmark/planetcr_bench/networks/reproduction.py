@@ -34,9 +34,9 @@ from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.untrusted import read_toml
 from planetcr_bench.utils.validation import FileModel, validate
 from planetcr_models.errors import ModelError
+from planetcr_models.inference import Precision
 from planetcr_models.networks.methods import list_models
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, read_checkpoint
-from planetcr_models.training.devices import Precision
 from planetcr_models.training.recipes import RECIPES
 
 OFFICIAL_SUFFIX: Final = "-window160"

@@ -46,7 +46,7 @@ from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
 from planetcr_bench.utils.json_values import to_json_value
 from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
-from planetcr_models.inference import InferencePrecision
+from planetcr_models.inference import Precision
 from planetcr_models.networks.base import Restorer
 from planetcr_models.networks.registry import create_model
 from planetcr_models.segmentation.deeplab import Segmenter, load_encoder, save_segmenter
@@ -57,7 +57,7 @@ from planetcr_models.training.checkpoint import (
     expect_same_run,
     read_checkpoint,
 )
-from planetcr_models.training.devices import Precision, TrainingSettings, make_fabric
+from planetcr_models.training.devices import TrainingSettings, make_fabric
 from planetcr_models.training.logger import EPOCHS
 from planetcr_models.training.objectives import (
     Objective,
@@ -105,6 +105,8 @@ class Request:
     precision: Precision = "32"
     micro_batches: int = 1
     workers: int | None = None
+    compile: bool = False
+    cuda_graphs: bool = False
     quiet: bool = False
     command: tuple[str, ...] = ()
 
@@ -220,10 +222,10 @@ def prepare(request: Request) -> Prepared:
         name = identity["training_fingerprint"][:16]
         patches = build_cache(training, request.cache, name=name, quiet=request.quiet)
     torch.manual_seed(recipe.seed)
-    segmenter, precision = request.name == SEGMENTER, _inference_precision(request.precision)
+    segmenter = request.name == SEGMENTER
     scenes = some_scenes(held_out, request.val_scenes)
     kind = SegmenterValidation if segmenter else NetworkValidation
-    validation = kind(scenes, precision) if scenes else None
+    validation = kind(scenes, request.precision) if scenes else None
     make: Callable[..., Objective] = _segmenter if segmenter else _network
     save: Callable[..., object] = _save_network
     if segmenter:
@@ -244,6 +246,8 @@ def prepare(request: Request) -> Prepared:
             precision=request.precision,
             micro_batches=request.micro_batches,
             workers=_workers(request),
+            compile=request.compile,
+            cuda_graphs=request.cuda_graphs,
             quiet=request.quiet,
         ),
     )
@@ -374,10 +378,6 @@ def _workers(request: Request) -> int:
     on_gpu = choose_device(request.device) != "cpu"
     # on a CPU they would compete with the training
     return min(processors // request.devices, 16) if on_gpu else 0
-
-
-def _inference_precision(precision: Precision) -> InferencePrecision:
-    return "bf16" if precision == "bf16" else "32"
 
 
 def _network(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:

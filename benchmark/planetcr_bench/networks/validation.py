@@ -37,7 +37,7 @@ from planetcr_bench.metrics.sums import SceneSums
 from planetcr_bench.predictions.format import digital_numbers
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import ledger_table
-from planetcr_models.inference import InferencePrecision, restore_batch
+from planetcr_models.inference import Precision, restore_batch
 from planetcr_models.segmentation.deeplab import Segmenter, classify
 
 DRAWN: Final = 4
@@ -55,7 +55,7 @@ class SceneValidation(ABC):
     criterion: ClassVar[str]
     shown: ClassVar[tuple[str, ...]]
 
-    def __init__(self, scenes: Sequence[SceneFiles], precision: InferencePrecision) -> None:
+    def __init__(self, scenes: Sequence[SceneFiles], precision: Precision) -> None:
         self.files, self.precision = scenes, precision
 
     def __len__(self) -> int:

@@ -30,6 +30,11 @@ def leaky(features: Tensor) -> Tensor:
     return F.leaky_relu(features, SLOPE)
 
 
+def to_tokens(features: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, H, W, C), contiguous; without a copy from channels-last memory."""
+    return features.permute(0, 2, 3, 1).contiguous()
+
+
 class Residual(nn.Module):
     """``x + conv(leaky(conv(x)))``, nothing after the sum."""
 

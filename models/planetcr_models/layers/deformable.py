@@ -38,14 +38,18 @@ class DeformableConv2d(nn.Module):
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
         """Sample ``features`` at offsets predicted from ``guide``; all (B, width, H, W)."""
-        moves, modulation = self.offset(guide).tensor_split([2 * TAPS * self.groups], 1)
+        moves, modulation = self.offset(guide).split(
+            (2 * TAPS * self.groups, TAPS * self.groups), 1
+        )
         modulation = modulation.sigmoid()
         if features.is_cuda:
             from torchvision.ops import deform_conv2d
 
-            return deform_conv2d(
+            mixed = deform_conv2d(
                 features, moves, self.weight, self.bias, padding=1, mask=modulation
             )
+            # it leaves channels-last, and what is computed from it would too
+            return mixed.contiguous(memory_format=torch.channels_last)
         return sample_and_mix(features, moves, modulation, self.weight, self.bias)
 
 

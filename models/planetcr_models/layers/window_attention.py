@@ -31,15 +31,13 @@ class Projections(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def split(self, tokens: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Scaled queries, keys and values, each (windows, heads, tokens, C / heads)."""
-        qkv = self.qkv(tokens).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)
-        return query * query.shape[-1] ** -0.5, key, value
+    def split(self, tokens: Tensor, heads: int, shift: int) -> Tensor:
+        """Queries, keys and values of (B, H, W, C): (3, windows, heads, 64, C / heads)."""
+        return to_windows(self.qkv(tokens), 3, heads, shift)
 
-    def merge(self, attended: Tensor) -> Tensor:
-        """Concatenate the heads and project: (windows, tokens, C)."""
-        return self.out(attended.transpose(1, 2).flatten(2))
+    def merge(self, attended: Tensor, shape: torch.Size, shift: int) -> Tensor:
+        """Concatenate the heads of (windows, heads, 64, C / heads) and project: (B, H, W, C)."""
+        return self.out(from_windows(attended, shape, shift))
 
 
 class PositionBias(nn.Module):
@@ -51,11 +49,15 @@ class PositionBias(nn.Module):
         nn.init.trunc_normal_(self.table, std=0.02)
 
     def forward(self) -> Tensor:
-        """Bias of every pair of tokens, shape (heads, 64, 64)."""
-        axis = torch.arange(WINDOW, device=self.table.device)
-        offset = axis[:, None] - axis + WINDOW - 1
-        index = offset[:, None, :, None] * (2 * WINDOW - 1) + offset[None, :, None, :]
-        return self.table[index.flatten()].unflatten(0, (WINDOW**2, -1)).permute(2, 0, 1)
+        """Bias of every pair of tokens, shape (heads, 64, 64).
+
+        The displacement of tokens i and j selects row i - j + 7, and column likewise. As views,
+        windows of the table and their reversal, this needs no index and no sum over its repetitions
+        in the backward pass.
+        """
+        table = self.table.view(2 * WINDOW - 1, 2 * WINDOW - 1, -1)
+        windows = table.unfold(0, WINDOW, 1).unfold(1, WINDOW, 1)
+        return windows.flip(3, 4).permute(2, 0, 1, 3, 4).reshape(-1, WINDOW**2, WINDOW**2)
 
 
 class WindowAttention(nn.Module):
@@ -75,17 +77,16 @@ class WindowAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, H, W, C) to the same; H and W are multiples of 8."""
-        stream = self.projections.split(to_windows(tokens, self.shift), self.heads)
         bias = self.position_bias()
 
-        def attend(
-            query: Tensor, key: Tensor, value: Tensor, *region: Tensor
-        ) -> tuple[Tensor, ...]:
-            logits = (query @ key.mT).add_(_masked_bias(bias, *region))
+        def attend(stream: Tensor, *region: Tensor) -> tuple[Tensor, ...]:
+            query, key, value = stream.unbind()
+            logits = _logits(query, key).add_(_masked_bias(bias, *region))
             return (logits.softmax(-1) @ value,)
 
-        (attended,) = _by_windows(attend, *stream, *_regions(tokens, self.shift))
-        return from_windows(self.projections.merge(attended), tokens.shape, self.shift)
+        stream = self.projections.split(tokens, self.heads, self.shift)
+        (attended,) = _by_windows(attend, stream, *_regions(tokens, self.shift))
+        return self.projections.merge(attended, tokens.shape, self.shift)
 
 
 class JointWindowAttention(nn.Module):
@@ -109,34 +110,30 @@ class JointWindowAttention(nn.Module):
 
     def forward(self, optical: Tensor, sar: Tensor) -> tuple[Tensor, Tensor]:
         """Two images (B, H, W, C) to the same; H and W are multiples of 8."""
-        stream = self.optical.split(to_windows(optical, self.shift), self.heads)
-        radar = self.sar.split(to_windows(sar, self.shift), self.heads)
         bias, mix, mix_bias = self.position_bias(), self.gate.weight.flatten(1), self.gate.bias
         assert mix_bias is not None
 
-        def attend(
-            query: Tensor,
-            key: Tensor,
-            value: Tensor,
-            sar_query: Tensor,
-            sar_key: Tensor,
-            sar_value: Tensor,
-            *region: Tensor,
-        ) -> tuple[Tensor, ...]:
-            logits, sar_logits = query @ key.mT, sar_query @ sar_key.mT
+        def attend(stream: Tensor, radar: Tensor, *region: Tensor) -> tuple[Tensor, ...]:
+            query, key, value = stream.unbind()
+            sar_query, sar_key, sar_value = radar.unbind()
+            logits, sar_logits = _logits(query, key), _logits(sar_query, sar_key)
             difference = sar_logits - logits
-            gate = torch.matmul(mix.expand(len(difference), -1, -1), difference.flatten(2))
-            gate = gate.add_(mix_bias[:, None]).sigmoid_().view_as(difference)
+            gate = torch.baddbmm(
+                mix_bias[:, None], mix.expand(len(difference), -1, -1), difference.flatten(2)
+            )
+            gate = gate.sigmoid_().view_as(difference)
             position = _masked_bias(bias, *region)
             logits = logits.addcmul_(difference, gate).add_(position)
             sar_logits = sar_logits.add_(position)
             return logits.softmax(-1) @ value, sar_logits.softmax(-1) @ sar_value
 
+        stream = self.optical.split(optical, self.heads, self.shift)
+        radar = self.sar.split(sar, self.heads, self.shift)
         regions = _regions(optical, self.shift)
-        attended, sar_attended = _by_windows(attend, *stream, *radar, *regions)
+        attended, sar_attended = _by_windows(attend, stream, radar, *regions)
         return (
-            from_windows(self.optical.merge(attended), optical.shape, self.shift),
-            from_windows(self.sar.merge(sar_attended), sar.shape, self.shift),
+            self.optical.merge(attended, optical.shape, self.shift),
+            self.sar.merge(sar_attended, sar.shape, self.shift),
         )
 
 
@@ -147,25 +144,37 @@ class Mlp(nn.Sequential):
         super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
-def to_windows(tokens: Tensor, shift: int) -> Tensor:
-    """Cut (B, H, W, C) into windows, (B · H/8 · W/8, 64, C), shifted cyclically."""
+def to_windows(tokens: Tensor, parts: int, heads: int, shift: int) -> Tensor:
+    """Cut (B, H, W, parts · heads · C) into windows, shifted cyclically, in one copy.
+
+    Returns:
+        Shape (parts, B · H/8 · W/8, heads, 64, C), contiguous.
+    """
     if shift:
         tokens = tokens.roll((-shift, -shift), (1, 2))
-    batch, height, width, channels = tokens.shape
-    grid = tokens.view(batch, height // WINDOW, WINDOW, width // WINDOW, WINDOW, channels)
-    return grid.transpose(2, 3).reshape(-1, WINDOW**2, channels)
+    batch, height, width, _ = tokens.shape
+    grid = tokens.reshape(
+        batch, height // WINDOW, WINDOW, width // WINDOW, WINDOW, parts, heads, -1
+    )
+    return grid.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(parts, -1, heads, WINDOW**2, grid.shape[-1])
 
 
-def from_windows(windows: Tensor, shape: tuple[int, ...], shift: int) -> Tensor:
-    """Undo :func:`to_windows` for an image of this shape, (B, H, W, C)."""
+def from_windows(windows: Tensor, shape: torch.Size, shift: int) -> Tensor:
+    """Undo :func:`to_windows` for one part, (windows, heads, 64, C) of an image (B, H, W, …)."""
     batch, height, width, _ = shape
-    grid = windows.view(batch, height // WINDOW, width // WINDOW, WINDOW, WINDOW, -1)
-    tokens = grid.transpose(2, 3).reshape(batch, height, width, -1)
+    _, heads, _, channels = windows.shape
+    grid = windows.view(batch, height // WINDOW, width // WINDOW, heads, WINDOW, WINDOW, channels)
+    tokens = grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, heads * channels)
     return tokens.roll((shift, shift), (1, 2)) if shift else tokens
 
 
+def _logits(query: Tensor, key: Tensor) -> Tensor:
+    """Scaled products of queries and keys, (windows, heads, 64, 64)."""
+    return (query * query.shape[-1] ** -0.5) @ key.mT
+
+
 def _regions(tokens: Tensor, shift: int) -> list[Tensor]:
-    """Region of the image of each token of shifted windows, (windows, 64).
+    """Region of the image of each token of shifted windows, (1, windows, 1, 64, 1).
 
     A cyclic shift brings opposite borders of the image into one window; they may not attend to
     each other. Without a shift there is only one region.
@@ -177,16 +186,15 @@ def _regions(tokens: Tensor, shift: int) -> list[Tensor]:
     def beyond(size: int) -> Tensor:
         return torch.arange(size, device=tokens.device) >= size - shift
 
-    region = 2 * beyond(height).int()[:, None] + beyond(width).int()
-    return [to_windows(region[None, :, :, None], 0).squeeze(-1).repeat(batch, 1)]
+    region = 2 * beyond(height)[:, None] + beyond(width)
+    return [to_windows(region[None, :, :, None], 1, 1, 0).repeat(1, batch, 1, 1, 1)]
 
 
 def _masked_bias(bias: Tensor, region: Tensor | None = None) -> Tensor:
     """Position bias, and -100 between tokens of different regions: (windows, heads, 64, 64)."""
     if region is None:
         return bias
-    separate = region[:, None, :, None] != region[:, None, None, :]
-    return bias + FORBIDDEN * separate.to(bias.dtype)
+    return torch.add(bias, region[0] != region[0].mT, alpha=FORBIDDEN)
 
 
 def _by_windows(attend: Callable[..., tuple[Tensor, ...]], *windows: Tensor) -> tuple[Tensor, ...]:
@@ -194,15 +202,20 @@ def _by_windows(attend: Callable[..., tuple[Tensor, ...]], *windows: Tensor) -> 
 
     Logits are many times as large as the features. In portions they stay in the cache, and with
     recomputation they are not stored for the backward pass.
+
+    Args:
+        attend: Function of some of the windows.
+        *windows: Of shape (parts, windows, heads, …), the first one's heads being those of the
+            attention.
     """
-    total = len(windows[0])
-    portion = total
-    if windows[0].device.type == "cpu" and not torch.compiler.is_compiling():
-        portion = max(1, PORTION_LOGITS // (windows[0].shape[1] * WINDOW**4))
     if torch.is_grad_enabled():
         attend = partial(checkpoint, attend, use_reentrant=False, preserve_rng_state=False)
-    parts = [
-        attend(*(part[start : start + portion] for part in windows))
-        for start in range(0, total, portion)
-    ]
-    return tuple(torch.cat(results) for results in zip(*parts, strict=True))
+    _, total, heads = windows[0].shape[:3]
+    portion = total
+    if windows[0].device.type == "cpu" and not torch.compiler.is_compiling():
+        portion = max(1, PORTION_LOGITS // (heads * WINDOW**4))
+    if portion >= total:
+        return attend(*windows)
+    parts = zip(*(part.split(portion, 1) for part in windows), strict=True)
+    results = [attend(*part) for part in parts]
+    return tuple(torch.cat(result) for result in zip(*results, strict=True))

@@ -19,6 +19,7 @@ from planetcr_models.layers.blocks import (
     conv1,
     conv3,
     leaky,
+    to_tokens,
     unshuffle,
 )
 from planetcr_models.layers.deformable import DeformableConv2d
@@ -53,6 +54,7 @@ class AlignCR(Restorer):
         extractors: Wide-activation blocks before the first stage.
         heads: Attention heads, and deformable groups.
         align: False for the ablation.
+        zero_sar: Replace SAR by zeros: an ablation without SAR that keeps all parameters.
     """
 
     multiple = 2 * WINDOW
@@ -68,9 +70,11 @@ class AlignCR(Restorer):
         extractors: int = 5,
         heads: int = 8,
         align: bool = True,
+        zero_sar: bool = False,
     ) -> None:
         super().__init__(bands=bands)
         _expect_sensible(bands, width, growth, stages, layers, extractors, heads)
+        self.uses_sar = not zero_sar
         self.stem, self.stem_sar = conv3(4 * bands, width), conv3(4 * SAR_BANDS, width)
         self.extract, self.extract_sar = (
             _extractors(width, extractors),
@@ -87,6 +91,8 @@ class AlignCR(Restorer):
 
     def restore(self, cloudy: Tensor, sar: Tensor) -> Tensor:
         """(B, bands, H, W) and (B, 2, H, W) to (B, bands, H, W); H and W multiples of 16."""
+        if not self.uses_sar:
+            sar = torch.zeros_like(cloudy[:, :1]).expand(-1, SAR_BANDS, -1, -1)
         shallow = F.relu(self.stem(unshuffle(cloudy)))
         optical = self.extract(shallow)
         radar = self.extract_sar(F.relu(self.stem_sar(unshuffle(sar))))
@@ -190,17 +196,15 @@ class WeightNormConv2d(nn.Module):
         initial = nn.Conv2d(channels, out, size)
         assert initial.bias is not None
         self.direction = nn.Parameter(initial.weight.detach().clone())
-        self.magnitude = nn.Parameter(_norm(self.direction.detach()))
+        norm = torch.linalg.vector_norm(initial.weight.detach(), dim=(1, 2, 3), keepdim=True)
+        self.magnitude = nn.Parameter(norm)
         self.bias = nn.Parameter(initial.bias.detach().clone())
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, channels, H, W) to (B, out, H, W)."""
-        weight = self.direction * (self.magnitude / _norm(self.direction))
+        # what torch's weight_norm calls too: one kernel each way instead of three and ten
+        weight = torch._weight_norm(self.direction, self.magnitude, 0)  # noqa: SLF001
         return F.conv2d(features, weight, self.bias, padding=self.direction.shape[-1] // 2)
-
-
-def _norm(direction: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(direction, dim=(1, 2, 3), keepdim=True)
 
 
 class WideActivation(nn.Module):
@@ -229,7 +233,7 @@ class Transformer(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, width, H, W) to the same."""
-        tokens = features.permute(0, 2, 3, 1)
+        tokens = to_tokens(features)
         tokens = tokens + self.attend(self.norm(tokens))
         tokens = tokens + self.mlp(self.mlp_norm(tokens))
         return tokens.permute(0, 3, 1, 2)
@@ -247,7 +251,7 @@ class JointTransformer(nn.Module):
 
     def forward(self, optical: Tensor, sar: Tensor) -> tuple[Tensor, Tensor]:
         """Two streams (B, width, H, W) to the same."""
-        tokens, radar = optical.permute(0, 2, 3, 1), sar.permute(0, 2, 3, 1)
+        tokens, radar = to_tokens(optical), to_tokens(sar)
         change, change_sar = self.attend(self.norm(tokens), self.norm_sar(radar))
         tokens, radar = tokens + change, radar + change_sar
         tokens = tokens + self.mlp(self.mlp_norm(tokens))

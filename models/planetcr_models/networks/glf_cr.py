@@ -7,12 +7,14 @@ authors of Planet-CR run it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planetcr_models.errors import ModelError
-from planetcr_models.layers.blocks import LocalFusion, Reconstruction, conv3, unshuffle
+from planetcr_models.layers.blocks import LocalFusion, Reconstruction, conv3, to_tokens, unshuffle
 from planetcr_models.layers.window_attention import WINDOW, JointWindowAttention, Mlp
 from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer
 
@@ -123,25 +125,32 @@ class DenseLayer(nn.Module):
 
     def forward(self, optical: Tensor, sar: Tensor) -> tuple[Tensor, Tensor]:
         """Two streams (B, channels, H, W) to two of (B, growth, H, W)."""
-        tokens = F.relu(self.conv(optical)).permute(0, 2, 3, 1)
-        radar = F.relu(self.conv_sar(sar)).permute(0, 2, 3, 1)
+        tokens = to_tokens(F.relu(self.conv(optical)))
+        radar = to_tokens(F.relu(self.conv_sar(sar)))
+        kept = self.drop.draw(4, tokens)
         change, change_sar = self.attend(tokens, radar)
-        tokens, radar = tokens + self.drop(change), radar + self.drop(change_sar)
-        tokens = tokens + self.drop(self.mlp(self.mlp_norm(tokens)))
-        radar = radar + self.drop(self.mlp_sar(self.mlp_norm_sar(radar)))
+        tokens, radar = _add(tokens, change, kept[0]), _add(radar, change_sar, kept[1])
+        tokens = _add(tokens, self.mlp(self.mlp_norm(tokens)), kept[2])
+        radar = _add(radar, self.mlp_sar(self.mlp_norm_sar(radar)), kept[3])
         return tokens.permute(0, 3, 1, 2), radar.permute(0, 3, 1, 2)
 
 
 class DropPath(nn.Module):
-    """In training, zero a share of the images and scale up the others; otherwise do nothing."""
+    """In training, drop a share of the images from a residual and scale up the others."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
-    def forward(self, change: Tensor) -> Tensor:
-        """(B, ...) to the same."""
+    def draw(self, times: int, images: Tensor) -> Sequence[Tensor | None]:
+        """Factors of as many residuals, each (B, 1, …), or None where nothing is dropped."""
         if not self.training or self.rate == 0:
-            return change
-        kept = torch.rand(len(change), *[1] * (change.ndim - 1), device=change.device) >= self.rate
-        return change * (kept / (1 - self.rate)).to(change.dtype)
+            return [None] * times
+        shape = (times, len(images), *[1] * (images.ndim - 1))
+        kept = torch.rand(shape, device=images.device) >= self.rate
+        return (kept / (1 - self.rate)).to(images.dtype).unbind()
+
+
+def _add(tokens: Tensor, change: Tensor, kept: Tensor | None) -> Tensor:
+    """Add a residual to the images in which it is kept."""
+    return tokens + (change if kept is None else change * kept)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from planetcr_models.errors import CheckpointError, InputError, ModelError
-from planetcr_models.inference import InferencePrecision, ready
+from planetcr_models.inference import Precision, ready
 from planetcr_models.networks.base import OPTICAL_BANDS, margins, reflect_pad, refuse_small
 from planetcr_models.segmentation.loss import CLASSES
 from planetcr_models.weights.checkpoint import (
@@ -225,7 +225,7 @@ def classify(
     images: NDArray[np.floating],
     *,
     device: str | torch.device | None = None,
-    precision: InferencePrecision = "32",
+    precision: Precision = "32",
 ) -> NDArray[np.uint8]:
     """Segment images of one size.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from lightning.fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from planetcr_models.errors import TrainingError
@@ -41,7 +41,7 @@ class Run:
 
     Attributes:
         step: Finished steps.
-        seconds: Training time, the same in all processes.
+        seconds: Training time, the same in all processes; on a GPU without its latest step.
         best: The best epoch.
     """
 
@@ -52,15 +52,15 @@ class Run:
         fabric: Fabric,
         identity: dict[str, Any],
         ema: float,
+        compiled: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
         self.objective, self.out, self.fabric = objective, out, fabric
         self.identity = identity
         self.step, self.seconds, self.best = 0, 0.0, Best()
-        objective.prepare(fabric)
+        objective.prepare(fabric, compiled)
+        self.mix = get_ema_multi_avg_fn(ema)
         self.average = (
-            AveragedModel(
-                objective.network, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True
-            )
+            AveragedModel(objective.network, multi_avg_fn=self.mix, use_buffers=True)
             if ema
             else None
         )
@@ -70,12 +70,21 @@ class Run:
         """The network that is validated and saved: the averaged one, if there is an average."""
         return self.objective.network if self.average is None else self.average.module
 
-    def stepped(self, seconds: float) -> None:
-        """Count a step and its time, and update the average."""
+    def stepped(self) -> None:
+        """Count a step and update the average."""
         self.step += 1
-        self.seconds += seconds
-        if self.average is not None:
+        if self.average is None:
+            return
+        if self.average.n_averaged == 0:  # kept on the CPU
             self.average.update_parameters(self.objective.network)
+            return
+        # as update_parameters does, which however copies its counter to a GPU and waits for it
+        pairs = [*zip(_values(self.average.module), _values(self.objective.network), strict=True)]
+        for floats in (True, False):
+            some = [pair for pair in pairs if pair[0].is_floating_point() == floats]
+            if some:
+                self.mix(*map(list, zip(*some, strict=True)), None)
+        self.average.n_averaged += 1
 
     def restore(self) -> None:
         """Resume from the checkpoint, if there is one."""
@@ -126,6 +135,11 @@ class Run:
             "precision": self.fabric.strategy.precision.state_dict(),
         }
         write_checkpoint(self.out / CHECKPOINT, state)
+
+
+def _values(network: nn.Module) -> list[Tensor]:
+    """Weights and buffers, without their gradients."""
+    return [value.detach() for value in (*network.parameters(), *network.buffers())]
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

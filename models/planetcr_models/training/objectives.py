@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -62,14 +63,27 @@ class Objective(ABC):
         self.running: dict[str, Any] = {}
         self.fabric: Fabric
 
-    def prepare(self, fabric: Fabric) -> None:
-        """Move networks and optimizers to the device, and synchronise them with other processes."""
+    def prepare(
+        self, fabric: Fabric, compiled: Callable[[nn.Module], nn.Module] | None = None
+    ) -> None:
+        """Move networks and optimizers to the device, and synchronise them with other processes.
+
+        On a GPU weights are stored channels-last, as its convolutions compute fastest. On a CPU
+        that gains nothing.
+
+        Args:
+            fabric: Devices.
+            compiled: Compiles a network for training; its weights stay where and what they are.
+        """
         self.fabric = fabric
         for name, network in self.networks.items():
             if fabric.world_size > 1 and fabric.device.type == "cuda":
                 nn.SyncBatchNorm.convert_sync_batchnorm(network)  # of one batch on all devices
+            if fabric.device.type == "cuda":
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             scales = self.recipe.scales if name == "network" else {}
             optimizer = optimizer_of(network, self.recipe, scales)
+            network = network if compiled is None else compiled(network)  # noqa: PLW2901
             self.running[name], self.optimizers[name] = fabric.setup(network, optimizer)
 
     def set_rate(self, factor: float) -> None:
@@ -313,14 +327,17 @@ def objective_of_segmenter(segmenter: Segmenter, recipe: Recipe, patches: Patche
     weights = class_weights(counts) if recipe.loss.class_weights != "none" else None
     coarse = recipe.loss.label_grid == "10m"
 
+    @functools.cache
+    def on(device: torch.device) -> Tensor | None:
+        return None if weights is None else weights.to(device)
+
     def entropy(network: nn.Module, batch: Batch) -> Tensor:
         image, land_cover = batch["clear"], batch["land_cover"]
-        on_device = None if weights is None else weights.to(image.device)
         logits = network(image)
         if coarse:
             size = batch["sar"].shape[-2], batch["sar"].shape[-1]  # land cover has SAR's grid
             logits, land_cover = on_label_grid(logits, land_cover, size)
-        return segmentation_loss(logits, land_cover, class_weights=on_device)
+        return segmentation_loss(logits, land_cover, class_weights=on(image.device))
 
     return Supervised(segmenter, recipe, entropy)
 
@@ -345,6 +362,8 @@ def statistics_of(
 def optimizer_of(network: nn.Module, recipe: Recipe, scales: Mapping[str, float]) -> Optimizer:
     """Make the optimizer of a recipe over all trainable weights, grouped by their rates.
 
+    It updates all weights in a few operations (``fused``, or ``foreach``) instead of ten each.
+
     Args:
         network: Weights that require gradients are trained.
         recipe: Names the optimizer and its settings.
@@ -368,9 +387,10 @@ def optimizer_of(network: nn.Module, recipe: Recipe, scales: Mapping[str, float]
     ]
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        return SGD(weights, lr=rate, momentum=recipe.betas[0], weight_decay=decay)
-    kind = Adam if recipe.optimizer == "adam" else NAdam
-    return kind(weights, lr=rate, betas=recipe.betas, weight_decay=decay)
+        return SGD(weights, lr=rate, momentum=recipe.betas[0], weight_decay=decay, fused=True)
+    if recipe.optimizer == "adam":
+        return Adam(weights, lr=rate, betas=recipe.betas, weight_decay=decay, fused=True)
+    return NAdam(weights, lr=rate, betas=recipe.betas, weight_decay=decay, foreach=True)
 
 
 def initialise(network: nn.Module) -> None:

@@ -14,7 +14,12 @@ import torch
 from lightning.fabric import Fabric
 
 from planetcr_models.errors import TrainingError
-from planetcr_models.training.devices import TrainingSettings, make_fabric
+from planetcr_models.training.devices import (
+    TrainingSettings,
+    compiler,
+    fast_arithmetic,
+    make_fabric,
+)
 from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
 from planetcr_models.training.objectives import Objective
 from planetcr_models.training.patches import Patches
@@ -133,10 +138,11 @@ def estimate_throughput(
     with reading(load(crops, batches, workers=settings.workers, pin=on_gpu)) as read:
         share = next(read)
         reading_seconds = _pace(lambda: next(read), seconds / 2, total)
-    objective.prepare(fabric)
-    objective.set_rate(recipe.factor(recipe.budget(per_epoch).progress(0)))
     part = {name: values[: len(values) // settings.micro_batches] for name, values in share.items()}
-    trial = _try_steps(objective, fabric, part, seconds)
+    with fast_arithmetic(settings.precision):
+        objective.prepare(fabric, compiler(settings))
+        objective.set_rate(recipe.factor(recipe.budget(per_epoch).progress(0)))
+        trial = _try_steps(objective, fabric, part, seconds)
     at_once = world if on_gpu else settings.nodes  # on a CPU they share one device
     scene = 0.0
     if validation is not None:

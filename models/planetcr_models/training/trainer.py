@@ -13,6 +13,7 @@ import math
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,13 @@ from torch import Tensor, nn
 
 from planetcr_models.errors import TrainingError
 from planetcr_models.training.checkpoint import BEST, LAST, Best, Run, advice, expect_same_step
-from planetcr_models.training.devices import TrainingSettings, make_fabric
+from planetcr_models.training.devices import (
+    TrainingSettings,
+    compiler,
+    fast_arithmetic,
+    first_line,
+    make_fabric,
+)
 from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
 from planetcr_models.training.logger import Logger
 from planetcr_models.training.objectives import Objective
@@ -122,12 +129,8 @@ def train(
     per_epoch = steps_per_epoch(
         len(patches), recipe.batch, fabric.world_size, settings.micro_batches
     )
-    if settings.micro_batches > 1 and not objective.divisible:
-        raise TrainingError(
-            "micro_batches: a GAN's batch normalisation needs the whole batch; use a smaller "
-            "batch instead"
-        )
-    run = Run(objective, out, fabric, dict(identity), recipe.ema)
+    _expect_divisible(objective, settings)
+    run = Run(objective, out, fabric, dict(identity), recipe.ema, compiler(settings))
     run.restore()
     expect_same_step(fabric, run.step, out)
     budget = recipe.budget(per_epoch)
@@ -149,11 +152,15 @@ def train(
         quiet=settings.quiet,
         seconds=run.seconds,
     )
-    on_gpu = fabric.device.type == "cuda"
-    loader = load(crops, batches, workers=settings.workers, pin=on_gpu)
-    guard = _Guard(objective.main, out)
-    saved, since = time.monotonic(), None
-    with contextlib.closing(logger), _asked_to_stop() as stop, reading(loader) as read:
+    loader = load(crops, batches, workers=settings.workers, pin=fabric.device.type == "cuda")
+    reports = _Reports(run, _Guard(objective.main, out), logger)
+    saved, since = run.seconds, None
+    with (
+        fast_arithmetic(settings.precision),
+        contextlib.closing(logger),
+        _asked_to_stop() as stop,
+        reading(loader) as read,
+    ):
         for batch, waited in _timed(read):
             if since is None:  # the first step begins: the time before is start-up
                 since = time.monotonic()
@@ -164,35 +171,32 @@ def train(
                 terms = objective.step(
                     fabric.to_device(batch), micro_batches=settings.micro_batches
                 )
-            means, stopping = _together(fabric, terms, stop.is_set())
-            guard.check(run.step + 1, means)
-            now = time.monotonic()
-            run.stepped(_of_first_process(fabric, now - since))
-            since = now
+            run.stepped()
+            row = _Row(
+                step=run.step,
+                epoch=epoch + 1,
+                learning_rate=recipe.learning_rate * factor,
+                waited=waited,
+            )
+            before, since = since, time.monotonic()
+            reports.add(row, terms, seconds=since - before, stopping=stop.is_set())
+            stopping = reports.read()
             progress = budget.progress(run.step, run.seconds)
-            row = {**means, "learning_rate": recipe.learning_rate * factor}
-            logger.step(run.step, epoch + 1, row, waited=waited, seconds=run.seconds)
-            if progress.epoch > epoch:
+            ends, due = progress.epoch > epoch, run.seconds - saved > 60 * settings.save_minutes
+            if ends or due:
+                stopping = reports.read(everything=True) or stopping
+            if ends:
                 _finish_epoch(run, progress.epoch, logger, validation, save)
-                saved = since = time.monotonic()
-            elif stopping or now - saved > 60 * settings.save_minutes:
+            elif due or stopping:
                 _save(run, save)
-                saved = since = time.monotonic()
+            if ends or due or stopping:
+                saved, since = run.seconds, time.monotonic()
             if progress.finished:
                 break
             if stopping:
                 fabric.barrier()  # a process that leaves before the checkpoint is written ends all
                 raise KeyboardInterrupt
     return Outcome(run.step, run.best.epoch, run.best.scores, run.seconds)
-
-
-def _of_first_process(fabric: Fabric, seconds: float) -> float:
-    """The time that the first process measured: all have to stop at the same step."""
-    if fabric.world_size == 1:
-        return seconds
-    shared = torch.tensor(seconds, dtype=torch.float64, device=fabric.device)
-    torch.distributed.broadcast(shared, src=0)
-    return float(shared.item())
 
 
 def steps_per_epoch(patches: int, batch: int, world: int, micro_batches: int) -> int:
@@ -207,6 +211,15 @@ def steps_per_epoch(patches: int, batch: int, world: int, micro_batches: int) ->
             f"{micro_batches} micro-batches each), got {batch}"
         )
     return Batches(patches, batch=batch, seed=0, last=0, world=world).steps_per_epoch
+
+
+def _expect_divisible(objective: Objective, settings: TrainingSettings) -> None:
+    """Raise TrainingError for micro-batches of a network that needs the whole batch."""
+    if settings.micro_batches > 1 and not objective.divisible:
+        raise TrainingError(
+            "micro_batches: a GAN's batch normalisation needs the whole batch; use a smaller "
+            "batch instead"
+        )
 
 
 def _finish_epoch(
@@ -275,15 +288,82 @@ def _seed(seed: int, step: int, rank: int) -> None:
     torch.manual_seed((seed * 1_000_003 + step) * 4_099 + rank)
 
 
-def _together(
-    fabric: Fabric, terms: Mapping[str, Tensor], stopping: bool
-) -> tuple[dict[str, float], bool]:
-    """Mean losses over all processes, and whether any was asked to stop."""
-    values = [*terms.values(), torch.tensor(float(stopping), device=fabric.device)]
-    stacked = torch.stack([value.float().reshape(()) for value in values])
-    reduced: Any = fabric.all_reduce(stacked, reduce_op="mean")
-    *means, stop = reduced.tolist()
-    return dict(zip(terms, means, strict=True)), stop > 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """What is known of a step before its losses: its number from 1, epoch and so on."""
+
+    step: int
+    epoch: int
+    learning_rate: float
+    waited: float
+
+
+LAG: Final = {"cpu": 0, "cuda": 1}
+"""Steps by which losses are read late: a GPU that is asked for those of the running step would have
+nothing to do when it answers."""
+
+
+class _Reports:
+    """Losses of each step, means over all processes: checked and logged in order, if late on a GPU.
+
+    Args:
+        run: Its training time is counted with the losses: that of the first process, so that all
+            processes stop at the same step.
+        guard: Checks the losses.
+        logger: Logs them.
+    """
+
+    def __init__(self, run: Run, guard: _Guard, logger: Logger) -> None:
+        self.run, self.fabric, self.guard, self.logger = run, run.fabric, guard, logger
+        self.pending: deque[tuple[_Row, list[str], Tensor, Callable[[], object]]] = deque()
+
+    def add(
+        self, row: _Row, terms: Mapping[str, Tensor], *, seconds: float, stopping: bool
+    ) -> None:
+        """Add a step, its time, and whether this process was asked to stop; awaits no GPU."""
+        shared = seconds * self.fabric.world_size if self.fabric.is_global_zero else 0.0
+        own = [torch.full((), value, device=self.fabric.device) for value in (shared, stopping)]
+        stacked = torch.stack([value.float().reshape(()) for value in (*terms.values(), *own)])
+        reduced: Any = self.fabric.all_reduce(stacked, reduce_op="mean")
+        self.pending.append((row, [*terms], *_to_host(reduced)))
+
+    def read(self, *, everything: bool = False) -> bool:
+        """Check and log the steps that are due, and return whether any process was asked to stop.
+
+        All processes get the same answer and training time at the same step.
+
+        Args:
+            everything: Up to the latest step, as before a checkpoint; also if the answer is yes.
+
+        Raises:
+            TrainingError: A loss is NaN or diverges.
+        """
+        stopping = False
+        lag = LAG[self.fabric.device.type]
+        while len(self.pending) > (0 if everything or stopping else lag):
+            row, names, values, wait = self.pending.popleft()
+            wait()
+            *losses, seconds, stop = values.tolist()
+            self.run.seconds += seconds
+            means = dict(zip(names, losses, strict=True))
+            self.guard.check(row.step, means)
+            means["learning_rate"] = row.learning_rate
+            self.logger.step(
+                row.step, row.epoch, means, waited=row.waited, seconds=self.run.seconds
+            )
+            stopping = stopping or stop > 0
+        return stopping
+
+
+def _to_host(values: Tensor) -> tuple[Tensor, Callable[[], object]]:
+    """Start to copy values from a GPU; return the copy, and a function that waits for it."""
+    if not values.is_cuda:
+        return values, lambda: None
+    copy = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    copy.copy_(values, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+    return copy, copied.synchronize
 
 
 class _Guard:
@@ -316,12 +396,24 @@ def enough_memory(batch: int, micro_batches: int, *, divisible: bool) -> Iterato
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         lacks = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        _expect_compiled(error)
         if not lacks and "can't allocate memory" not in str(error):
             raise
         split = f", or split it with --micro-batches {2 * micro_batches}"
         raise TrainingError(
             f"not enough memory for a batch of {batch}; use a smaller --batch"
             f"{split if divisible else ''}, or a smaller --crop"
+        ) from error
+
+
+def _expect_compiled(error: Exception) -> None:
+    """Raise TrainingError for an error of PyTorch's compiler."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    if isinstance(error, TorchDynamoException):
+        raise TrainingError(
+            f"--compile: PyTorch cannot compile this network ({first_line(error)}); train without "
+            "it"
         ) from error
 
 

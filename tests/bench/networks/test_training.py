@@ -22,6 +22,7 @@ import torchvision
 from matplotlib import image as mpimg
 from typer.testing import CliRunner, Result
 
+from on_devices import on_gpu
 from paths import ROOT
 from planetcr_bench.cli.app import app
 from planetcr_bench.constants import LAND_COVER
@@ -123,11 +124,41 @@ def test_validation_scores_are_those_of_evaluate(whole: Path, simulated: Path) -
             assert row[f"{metric}_{protocol}"] == pytest.approx(score, rel=1e-6)
 
 
+@pytest.mark.parametrize("device", [
+    pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=on_gpu),
+])  # fmt: skip
+def test_a_run_on_any_device_predicts_there(device: str, simulated: Path, tmp_path: Path) -> None:
+    """The segmenter and a network that sees zeros for SAR: trained, then used."""
+    tiny = ["--data", simulated, "--device", device, "--epochs", 1, "--batch", 2, "--crop", 40]
+    tiny += ["--val-share", 0]
+    blind = ["--model-arg", "zero_sar=true"]
+    out, preds = tmp_path / "run", tmp_path / "preds"
+    assert invoked("train", "align_cr", "--out", out, *tiny, *NARROW, *blind).exit_code == 0
+    assert load_model(out / "best.safetensors").uses_sar is False
+    encoder = ["--model-arg", "encoder=resnet18"]
+    assert invoked("train", "segmenter", "--out", tmp_path / "s", *tiny, *encoder).exit_code == 0
+    weights = ["--weights", out / "best.safetensors", "--out", preds]
+    done = invoked("predict", "align_cr", "--data", simulated, "--device", device, *weights)
+    assert done.exit_code == 0
+    there = ["--device", device, "--segmenter", tmp_path / "s" / "best.safetensors"]
+    results = ["--data", simulated, "--results", tmp_path / "results", "--json"]
+    scores = json.loads(invoked("evaluate", preds, *results, *there).stdout)
+    assert 0 < scores["protocols"]["full"]["overall"]["psnr"] < 60
+
+
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(whole: Path, simulated: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", [
+    "cpu",
+    pytest.param("cuda", marks=[*on_gpu, pytest.mark.skipif(
+        torch.cuda.device_count() < 2, reason="needs two GPUs"
+    )]),
+])  # fmt: skip
+def test_two_processes_learn_what_one_does(
+    device: str, whole: Path, simulated: Path, tmp_path: Path
+) -> None:
     done = planetcr(
         "train", "align_cr", "--data", simulated, "--out", tmp_path / "two", *NARROW, *SHORT,
-        "--devices", 2,
+        "--device", device, "--devices", 2,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("steps in all") == 1  # one of them speaks

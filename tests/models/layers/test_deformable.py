@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torchvision.ops import deform_conv2d
 
+from on_devices import every_device
 from planetcr_models.layers import deformable
 from planetcr_models.layers.deformable import DeformableConv2d, sample_and_mix
 
@@ -79,3 +82,25 @@ def test_it_starts_as_half_a_convolution() -> None:
     layer = DeformableConv2d(16, 4)
     features, guide = torch.randn(2, 1, 16, 8, 8).unbind()
     assert_close(layer(features, guide), F.conv2d(features, layer.weight, padding=1) / 2)
+
+
+@every_device
+def test_every_device_agrees(device: str) -> None:
+    torch.manual_seed(0)
+    layer = DeformableConv2d(12, 4)
+    for parameter in layer.offset.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    tensors = [torch.randn(2, 12, 9, 14).requires_grad_() for _ in range(2)]
+    there = [tensor.detach().to(device).requires_grad_() for tensor in tensors]
+    wide = [tensor.detach().double().requires_grad_() for tensor in tensors]
+
+    def results(layer: DeformableConv2d, tensors: list[Tensor]) -> list[Tensor]:
+        mixed = layer(*tensors)
+        wanted = (*tensors, *layer.parameters())
+        return [mixed.detach(), *torch.autograd.grad(mixed.square().sum(), wanted)]
+
+    got = results(copy.deepcopy(layer).to(device), there)
+    if device == "cuda":
+        assert got[0].is_contiguous(memory_format=torch.channels_last)
+    for ours, exact in zip(got, results(layer.double(), wide), strict=True):
+        assert_close(ours.cpu().double(), exact, rtol=1e-4, atol=1e-4 * exact.std().item())

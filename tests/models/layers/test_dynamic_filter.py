@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from on_devices import every_device
 from planetcr_models.layers import dynamic_filter
 from planetcr_models.layers.dynamic_filter import apply_kernels, predict_and_filter
 
@@ -126,10 +127,10 @@ def test_low_precision_sums_in_single_precision(dtype: torch.dtype) -> None:
     )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@every_device
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_gpu_agrees(dtype: torch.dtype) -> None:
-    tensors = [t.detach().to("cuda", dtype).requires_grad_() for t in problem(2, 24, (33, 20))]
+def test_every_device_agrees(device: str, dtype: torch.dtype) -> None:
+    tensors = [t.detach().to(device, dtype).requires_grad_() for t in problem(2, 24, (33, 20))]
     ours = predict_and_filter(*tensors, slope=SLOPE)
     ours.square().sum().backward()
     exact = [tensor.detach().cpu().double().requires_grad_() for tensor in tensors]

@@ -26,6 +26,7 @@ triton = pytest.importorskip("triton", reason="Triton is not installed here")
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.runtime.jit import JITFunction  # noqa: E402
 
+from on_devices import needs_gpu  # noqa: E402
 from planetcr_models.layers import dynamic_filter, triton_filter  # noqa: E402
 from planetcr_models.layers.triton_filter import filter_backward, filter_forward  # noqa: E402
 
@@ -265,10 +266,8 @@ def test_kernels_compile_as_they_would_be_launched(
 
 # --- run ------------------------------------------------------------------------------------------
 
-on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-
-@on_gpu
+@needs_gpu
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (2, 96, 33, 20), (3, 100, 16, 16)])
 def test_a_gpu_agrees(shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
@@ -279,7 +278,7 @@ def test_a_gpu_agrees(shape: tuple[int, int, int, int], dtype: torch.dtype) -> N
         assert torch.equal(result, again)
 
 
-@on_gpu
+@needs_gpu
 def test_a_gpu_counts_beyond_two_billion() -> None:
     if torch.cuda.mem_get_info()[0] < 24 * 2**30:  # kernels and gradients, 4.4 GB each, and copies
         pytest.skip("needs 24 GiB of free GPU memory")

@@ -101,7 +101,9 @@ def test_attention_of_one_image_is_joint_attention_with_itself() -> None:
 @pytest.mark.parametrize("shift", [0, 4])
 def test_windows_are_put_back_where_they_were(shift: int) -> None:
     image = tokens(1)
-    assert torch.equal(from_windows(to_windows(image, shift), image.shape, shift), image)
+    windows = to_windows(image, 1, HEADS, shift)
+    assert windows.shape == (1, 2 * SIZE[0] * SIZE[1] // 64, HEADS, 64, WIDTH // HEADS)
+    assert torch.equal(from_windows(windows[0], image.shape, shift), image)
 
 
 def test_portions_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

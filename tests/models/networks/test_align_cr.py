@@ -165,6 +165,16 @@ def test_without_sar_it_is_the_optical_stream() -> None:
         assert_close(whole.eval()(cloudy, sar), optical.eval()(cloudy, sar), rtol=0, atol=1e-6)
 
 
+def test_with_zeros_for_sar_it_is_the_whole_network_without_information() -> None:
+    whole, blind = narrow("align_cr"), narrow("align_cr", zero_sar=True)
+    assert not blind.uses_sar
+    blind.load_state_dict(whole.state_dict())
+    cloudy, sar = images()
+    with torch.no_grad():
+        assert torch.equal(blind.eval()(cloudy, sar), whole.eval()(cloudy, torch.zeros_like(sar)))
+        assert torch.equal(blind(cloudy, sar), blind(cloudy, 1 - sar))
+
+
 def test_invalid_options_are_refused() -> None:
     with pytest.raises(ModelError, match="expected a width that 8 heads divide, got 20"):
         create_model("align_cr", width=20)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from narrow_networks import NARROW, images, narrow
+from on_devices import PRECISIONS, every_precision, needs_gpu
 from planetcr_models import create_model, list_models
 from planetcr_models.errors import InputError, ModelError
+from planetcr_models.inference import restore_batch
 from planetcr_models.networks.base import upsample
 from planetcr_models.weights.onnx import export_onnx
 
@@ -165,6 +169,39 @@ def test_bfloat16_is_near_float32_and_learns(name: str) -> None:
         for key, p in model.named_parameters()
         if key not in model.unused_parameters and p.grad is not None
     )
+
+
+@every_model
+@every_precision
+def test_every_device_and_precision_agrees(name: str, device: str, precision: str) -> None:
+    model = narrow(name)
+    cloudy, sar = (image.numpy() for image in images(2))
+    exact = restore_batch(model, cloudy, sar)
+    got = restore_batch(model, cloudy, sar, device=device, precision=precision)
+    tolerance = PRECISIONS[device][precision] * exact.std()
+    assert abs(got - exact).max() <= tolerance
+    assert (got == exact).all() == (device == "cpu" and precision == "32")
+
+
+@every_model
+@needs_gpu
+def test_features_stay_channels_last_on_a_gpu(name: str) -> None:
+    model = narrow(name).cuda().to(memory_format=torch.channels_last)
+    strayed: list[str] = []
+
+    def look(key: str) -> Callable[..., None]:
+        def check(_module: object, _inputs: object, output: object) -> None:
+            wide = isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[1] > 4
+            if wide and not output.is_contiguous(memory_format=torch.channels_last):
+                strayed.append(key)
+
+        return check
+
+    for key, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(look(key))
+    model(*(image.cuda() for image in images(2)))
+    assert not strayed
 
 
 @every_model

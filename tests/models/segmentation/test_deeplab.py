@@ -25,6 +25,7 @@ from segmentation_models_pytorch import encoders
 from torch import nn
 from torch.testing import assert_close
 
+from on_devices import every_precision
 from parity.fill import HERE, filled, image
 from planetcr_models.errors import CheckpointError, InputError, ModelError
 from planetcr_models.segmentation.deeplab import (
@@ -425,6 +426,14 @@ def test_it_classifies_arrays_of_any_layout(segmenter: Segmenter) -> None:
     assert (classify(segmenter, pixels, precision="bf16") == expected).mean() > 0.8
 
 
+@every_precision
+def test_every_device_and_precision_sees_the_same_classes(device: str, precision: Any) -> None:
+    pixels, model = pictures(2, 4, 40, 52).numpy(), small()
+    expected = classify(model, pixels)
+    seen = classify(model, pixels, device=device, precision=precision)
+    assert (seen == expected).mean() >= (0.99 if precision == "32" else 0.8)
+
+
 def test_images_that_it_cannot_classify_are_refused(segmenter: Segmenter) -> None:
     pixels = pictures(1, 4, 32, 32).numpy()
     pixels[0, 0, 3, 3] = np.nan
@@ -434,7 +443,7 @@ def test_images_that_it_cannot_classify_are_refused(segmenter: Segmenter) -> Non
         InputError, match=r"^segmenter: expected reflectance .* got images of torch"
     ):
         classify(segmenter, np.zeros((1, 4, 32, 32), np.uint16))
-    with pytest.raises(ModelError, match=r"^precision: expected 32 or bf16, got 'fp8'"):
+    with pytest.raises(ModelError, match=r"^precision: expected one of 32, .* fp16, got 'fp8'"):
         classify(segmenter, np.zeros((1, 4, 32, 32), np.float32), precision="fp8")
     with pytest.raises(ModelError, match=r"^device: expected auto, cpu"):
         classify(segmenter, np.zeros((1, 4, 32, 32), np.float32), device="tpu")

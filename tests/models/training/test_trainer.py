@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import time
@@ -16,15 +17,21 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.testing import assert_close
 
 from fake_patches import MadeUp
 from narrow_networks import NARROW
+from on_devices import every_device, every_precision, needs_gpu
 from planetcr_models import create_model, list_models, load_model, restore_batch, save_model
 from planetcr_models.errors import CheckpointError, ModelError, TrainingError
+from planetcr_models.inference import ready
+from planetcr_models.networks.registry import default_options
 from planetcr_models.training import trainer
-from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, read_checkpoint
-from planetcr_models.training.devices import TrainingSettings, make_fabric
+from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, Run, read_checkpoint
+from planetcr_models.training.devices import TrainingSettings, fast_arithmetic, make_fabric
+from planetcr_models.training.loader import Batches, Crops, load
+from planetcr_models.training.logger import Logger
 from planetcr_models.training.objectives import Supervised, objective_of
 from planetcr_models.training.recipes import RECIPES, Recipe, Scalar
 from planetcr_models.training.throughput import Speed, estimate_throughput
@@ -530,9 +537,226 @@ def test_a_missing_gpu_is_refused() -> None:
         make_fabric(TrainingSettings(device="cuda"))
 
 
-def test_half_precision_on_a_cpu_is_refused() -> None:
-    with pytest.raises(TrainingError, match="fp16 is for GPUs; on a CPU use bf16 or 32"):
-        make_fabric(TrainingSettings(device="cpu", precision="fp16"))
+def test_what_is_for_gpus_is_refused_on_a_cpu() -> None:
+    for precision in ("tf32", "fp16"):
+        with pytest.raises(TrainingError, match=f"{precision} is for GPUs; on a CPU use bf16 or"):
+            make_fabric(TrainingSettings(device="cpu", precision=precision))
+    with pytest.raises(TrainingError, match="--cuda-graphs: is for GPUs; on a CPU use --compile"):
+        make_fabric(TrainingSettings(device="cpu", cuda_graphs=True))
+
+
+@needs_gpu
+def test_graphs_with_micro_batches_are_refused() -> None:
+    with pytest.raises(TrainingError, match="gradient that micro-batches add to"):
+        make_fabric(TrainingSettings(device="cuda", cuda_graphs=True, micro_batches=2))
+
+
+# --- Devices, precision, compiling ----------------------------------------------------------
+
+
+def losses_of(out: Path) -> list[float]:
+    """The main loss of each step; the second one follows from the first update of the weights."""
+    _, *rows = [line.split(",") for line in (out / "steps.csv").read_text().splitlines()]
+    return [float(row[2]) for row in rows]
+
+
+@every_precision
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in list_models()],
+)
+def test_every_device_and_precision_learns_the_same(
+    name: str, device: str, precision: Any, tmp_path: Path
+) -> None:
+    """Two steps from the same weights on the same crops."""
+    options: dict[str, Any] = {"dropout": 0.0} if "dropout" in default_options(name) else {}
+    here: dict[str, Any] = {"epochs": 1, "options": options}
+    run(name, tmp_path / "cpu", **here)
+    settings = TrainingSettings(device=device, quiet=True, precision=precision)
+    run(name, tmp_path / "other", settings=settings, **here)
+    expected = losses_of(tmp_path / "cpu")
+    assert len(expected) == 2
+    within = 1e-3 if precision == "32" else 0.05
+    assert losses_of(tmp_path / "other") == pytest.approx(expected, rel=within)
+
+
+@every_device
+def test_arithmetic_is_what_the_precision_says(device: str) -> None:
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [backend.allow_tf32 for backend in backends]
+    with fast_arithmetic("32"):
+        assert not any(backend.allow_tf32 for backend in backends)
+        assert torch.backends.cudnn.benchmark
+        model = create_model("dsen2_cr", **NARROW["dsen2_cr"]).to(device)
+        with ready(model, None, "tf32"):
+            assert all(backend.allow_tf32 for backend in backends)
+        assert not any(backend.allow_tf32 for backend in backends)
+    with fast_arithmetic("tf32"):
+        assert all(backend.allow_tf32 for backend in backends)
+        with ready(model, None, "32"):  # as predict does
+            assert not any(backend.allow_tf32 for backend in backends)
+    assert [backend.allow_tf32 for backend in backends] == before
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_losses_that_are_read_late_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("dsen2_cr", tmp_path / "at once")
+    monkeypatch.setitem(trainer.LAG, "cpu", 1)
+    run("dsen2_cr", tmp_path / "late")
+    tables = [(tmp_path / way / "steps.csv").read_text() for way in ("at once", "late")]
+    assert tables[0] == tables[1]
+    assert tables[0].count("\n") == 1 + 6
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_nan_is_found_before_a_checkpoint_however_late_it_is_read(
+    lag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Spoilt(MadeUp):
+        reads = 0
+
+        def read(self, index: int, **window: Any) -> Any:
+            patch = super().read(index, **window)
+            self.reads += 1
+            if self.reads <= 2 * 3:
+                return patch
+            return SimpleNamespace(**(vars(patch) | {"clear": np.nan * patch.clear}))
+
+    monkeypatch.setitem(trainer.LAG, "cpu", lag)
+    with pytest.raises(TrainingError, match=r"step 4: loss is nan; .*last.ckpt is kept unchanged"):
+        run("dsen2_cr", tmp_path, patches=Spoilt(4, side=50))
+    assert read_checkpoint(tmp_path / CHECKPOINT)["step"] == 2
+    assert all(value.isfinite().all() for value in load_model(tmp_path / LAST).parameters())
+
+
+def test_a_stop_that_is_read_late_still_leaves_all_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asking(MadeUp):
+        reads = 0
+
+        def read(self, index: int, **window: Any) -> Any:
+            self.reads += 1
+            if self.reads == 2 * 2 + 1:  # in the third step
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().read(index, **window)
+
+    monkeypatch.setitem(trainer.LAG, "cpu", 1)
+    run("dsen2_cr", tmp_path / "whole", epochs=6)
+    with pytest.raises(KeyboardInterrupt):
+        run("dsen2_cr", tmp_path / "cut", epochs=6, patches=Asking(4, side=50))
+    stopped = read_checkpoint(tmp_path / "cut" / CHECKPOINT)["step"]
+    assert stopped in (3, 4)
+    assert len(losses_of(tmp_path / "cut")) == stopped
+    run("dsen2_cr", tmp_path / "cut", epochs=6)
+    assert losses_of(tmp_path / "cut") == losses_of(tmp_path / "whole")
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["32", "tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", RESUMED)
+def test_no_step_waits_for_the_gpu(name: str, precision: Any, tmp_path: Path) -> None:
+    settings = TrainingSettings(device="cuda", quiet=True, precision=precision)
+    fabric = make_fabric(settings)
+    objective = objective_of(create_model(name, **NARROW[name]), recipe_of(name, clip=1.0))
+    state = Run(objective, tmp_path, fabric, {}, ema=0.9)
+    logger = Logger(None, first=0, budget=objective.recipe.budget(9), batch=2, quiet=True)
+    reports = trainer._Reports(state, trainer._Guard(objective.main, tmp_path), logger)
+    crops = Crops(MadeUp(4, side=50), crop=40, turns=False, seed=7)
+    batches = Batches(4, batch=2, seed=7, last=6)
+    try:
+        for number, batch in enumerate(load(crops, batches, workers=0, pin=True)):
+            torch.cuda.set_sync_debug_mode("error" if number > 2 else "default")
+            objective.set_rate(1.0)
+            terms = objective.step(fabric.to_device(batch))
+            state.stepped()
+            row = trainer._Row(step=state.step, epoch=1, learning_rate=1e-4, waited=0.0)
+            reports.add(row, terms, seconds=0.1, stopping=False)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert not reports.read(everything=True)
+
+
+def test_the_average_is_that_of_pytorch(tmp_path: Path) -> None:
+    """McGAN's batch normalisation also counts, in whole numbers."""
+    objective = objective_of(create_model("mcgan", **NARROW["mcgan"]), recipe_of("mcgan"))
+    state = Run(objective, tmp_path, make_fabric(QUIET), {}, ema=0.9)
+    network = objective.network
+    expected = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for _ in range(3):
+        with torch.no_grad():
+            for value in (*network.parameters(), *network.buffers()):
+                value.add_(1 if not value.is_floating_point() else torch.randn_like(value))
+        expected.update_parameters(network)
+        state.stepped()
+    assert state.average is not None
+    assert_close(state.average.state_dict(), expected.state_dict(), rtol=0, atol=0)
+
+
+def compiled_learns_the_same(name: str, device: str, out: Path, **settings: Any) -> None:
+    torch.compiler.reset()
+    for way, more in (("plain", {}), ("compiled", settings)):
+        run(name, out / way, epochs=1, settings=TrainingSettings(device=device, quiet=True, **more))
+    assert losses_of(out / "compiled") == pytest.approx(losses_of(out / "plain"), rel=1e-3)
+    plain, compiled = (load_model(out / way / LAST).state_dict() for way in ("plain", "compiled"))
+    assert [*plain] == [*compiled]
+    saved = read_checkpoint(out / "compiled" / CHECKPOINT)["objective"]["networks"]["network"]
+    assert not any("_orig_mod" in key for key in saved)
+
+
+@pytest.mark.parametrize("name", ["dsen2_cr", pytest.param("mcgan", marks=pytest.mark.slow)])
+def test_a_compiled_run_learns_the_same_under_the_same_names(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captured as for the compiler, and run by PyTorch: machine code would take half a minute."""
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, **_: compile_(network, backend="eager"))
+    compiled_learns_the_same(name, "cpu", tmp_path, compile=True)
+
+
+@pytest.mark.slow
+@every_device
+def test_machine_code_learns_the_same(device: str, tmp_path: Path) -> None:
+    compiled_learns_the_same("dsen2_cr", device, tmp_path, compile=True)
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", RESUMED)
+def test_cuda_graphs_learn_the_same(name: str, tmp_path: Path) -> None:
+    compiled_learns_the_same(name, "cuda", tmp_path, cuda_graphs=True)
+
+
+def test_a_missing_compiler_is_refused(tmp_path: Path) -> None:
+    from torch._inductor import config
+
+    torch.compiler.reset()
+    settings = TrainingSettings(device="cpu", quiet=True, compile=True)
+    missing = {"cpp.cxx": (str(tmp_path / "g++"),), "force_disable_caches": True}
+    with config.patch(missing), pytest.raises(TrainingError) as refused:
+        run("dsen2_cr", tmp_path / "run", settings=settings)
+    assert re.match(
+        r"--compile: PyTorch cannot compile on this machine \(.*\); install a C\+\+ "
+        r"compiler such as g\+\+",
+        str(refused.value),
+    )
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_cannot_be_compiled_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(nn.Module):
+        def forward(self, *_: object) -> None:
+            raise torch._dynamo.exc.Unsupported("data-dependent\nand much more")
+
+    monkeypatch.setattr(trainer, "compiler", lambda *_: lambda _: Broken())
+    with pytest.raises(
+        TrainingError, match=r"^--compile: .* network \(data-dependent\); train without it$"
+    ):
+        run("dsen2_cr", tmp_path)
 
 
 def test_lower_precision_learns_nearly_the_same(tmp_path: Path) -> None:
