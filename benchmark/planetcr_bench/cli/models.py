@@ -108,7 +108,10 @@ def _details(card: dict[str, Any]) -> Table:
 def _recipe_rows(heading: str, card: dict[str, Any]) -> dict[str, str]:
     import tomli_w
 
-    return {heading: tomli_w.dumps(card["recipe"]).strip(), f"{heading} from": card["recipe_source"]}
+    return {
+        heading: tomli_w.dumps(card["recipe"]).strip(),
+        f"{heading} from": card["recipe_source"],
+    }
 
 
 def _millions(number: int) -> str:
