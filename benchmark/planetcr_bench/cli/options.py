@@ -47,12 +47,12 @@ ClassAverage = Annotated[
     ),
 ]
 Segmenters = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--segmenter",
-        metavar="FILE",
-        help="Land-cover segmenter, from `train segmenter`. Repeatable: several show whether the "
-        "ranking depends on the segmenter.",
+        metavar="NAME|FILE|hf://…",
+        help="Land-cover segmenter: a name of `planetcr-bench models segmenter`, or what `train "
+        "segmenter` wrote. Repeatable: several show whether the ranking depends on the segmenter.",
     ),
 ]
 OpticalThickness = Annotated[
@@ -87,11 +87,12 @@ LoaderWorkers = Annotated[
 # --- Networks ----------------------------------------------------------------------------
 
 Weights = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        metavar="FILE|random",
-        help="Weights of the network: safetensors, or a checkpoint of the method's authors. "
-        "random: untrained, for a trial run.",
+        metavar="NAME|FILE|hf://…|random",
+        help="Weights of the network: a name of `planetcr-bench models`; safetensors, the folder "
+        "of a training run, or a checkpoint of the method's authors; hf://OWNER/NAME on the "
+        "Hugging Face Hub. random: untrained, for a trial run.",
     ),
 ]
 ModelArgs = Annotated[

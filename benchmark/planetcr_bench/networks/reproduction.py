@@ -27,7 +27,7 @@ from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks import training
 from planetcr_bench.networks.dry_run import estimate_throughput
-from planetcr_bench.networks.methods import SEGMENTER, check_method
+from planetcr_bench.networks.methods import check_method
 from planetcr_bench.predictions.baselines import METHODS as BASELINES
 from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.untrusted import read_toml
@@ -37,6 +37,7 @@ from planetcr_models.networks.methods import list_models
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, read_checkpoint
 from planetcr_models.training.devices import Precision
 from planetcr_models.training.recipes import RECIPES
+from planetcr_models.weights.pretrained import SEGMENTER
 
 OFFICIAL_SUFFIX: Final = "-window160"
 """Appended to the name of a run whose network saw only the centre 160 × 160."""

@@ -26,7 +26,7 @@ from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
 from planetcr_bench.networks.loading import known_options, parse_options
-from planetcr_bench.networks.methods import SEGMENTER, check_method
+from planetcr_bench.networks.methods import check_method
 from planetcr_bench.networks.validation import NetworkValidation, SegmenterValidation
 from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
@@ -35,7 +35,7 @@ from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.inference import InferencePrecision
 from planetcr_models.networks.base import Restorer
-from planetcr_models.networks.registry import create_model
+from planetcr_models.networks.registry import build_model
 from planetcr_models.segmentation.deeplab import Segmenter, load_encoder, save_segmenter
 from planetcr_models.training.checkpoint import (
     BEST,
@@ -54,8 +54,9 @@ from planetcr_models.training.objectives import (
 )
 from planetcr_models.training.recipes import RECIPES, Recipe
 from planetcr_models.training.trainer import Validation, train
-from planetcr_models.weights.checkpoint import expect_file
 from planetcr_models.weights.files import save_model
+from planetcr_models.weights.paths import expect_file
+from planetcr_models.weights.pretrained import SEGMENTER
 
 RECIPE: Final = "recipe.toml"
 """File with the command of a run and everything that determines its result."""
@@ -68,6 +69,8 @@ SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
     "output_stride": 16,
     "rates": (12, 24, 36),
     "separable": True,
+    "depth": 5,
+    "width": 256,
 }
 
 
@@ -298,7 +301,7 @@ def _inference_precision(precision: Precision) -> InferencePrecision:
 
 def _network(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:
     del patches
-    network = create_model(request.name, **_options(request))
+    network = build_model(request.name, **_options(request))
     if recipe.initialisation == "he_uniform":
         initialise(network)
     return objective_of(network, recipe)

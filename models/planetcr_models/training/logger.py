@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from planetcr_models.weights.checkpoint import atomic_path
+from planetcr_models.weights.paths import atomic_path
 
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
 """Tables of a run: one row per step, one row per epoch."""

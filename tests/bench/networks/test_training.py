@@ -24,8 +24,9 @@ from planetcr_bench.networks import dry_run
 from planetcr_bench.networks.training import _expect_ours
 from planetcr_models import load_model
 from planetcr_models.errors import TrainingError
-from planetcr_models.segmentation.deeplab import load_segmenter, read_segmenter_card
+from planetcr_models.segmentation.deeplab import load_segmenter
 from planetcr_models.training.checkpoint import read_checkpoint
+from planetcr_models.weights.cards import read_card
 from programs import planetcr
 
 NARROW = [
@@ -163,7 +164,7 @@ def test_the_segmenter_is_trained_and_reports_its_scores(simulated: Path, tmp_pa
     done = invoked(*command)
     assert done.exit_code == 0, done.stderr
     printed = json.loads(done.stdout)
-    card = read_segmenter_card(tmp_path / "segmenter" / "best.safetensors")
+    card = read_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["scores"]["miou"] == pytest.approx(printed["scores"]["miou"])
     assert 0 <= card["scores"]["pixel_accuracy"] <= 1
     assert card["options"]["encoder"] == "resnet18"
@@ -305,7 +306,7 @@ def test_other_encoder_weights_are_another_run(simulated: Path, tmp_path: Path) 
     words += ["--encoder-weights", weights, "--json"]
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
-    card = read_segmenter_card(tmp_path / "segmenter" / "best.safetensors")
+    card = read_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["encoder_weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     code, message = refused(*words)

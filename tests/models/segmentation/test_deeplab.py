@@ -31,10 +31,10 @@ from planetcr_models.segmentation.deeplab import (
     classify,
     load_encoder,
     load_segmenter,
-    read_segmenter_card,
     save_segmenter,
 )
 from planetcr_models.segmentation.loss import CLASSES, class_weights, ignored, segmentation_loss
+from planetcr_models.weights.cards import read_card
 from planetcr_models.weights.files import load_model
 
 CASE = "smp_dlv3p_r50_4to6_os{}_eval_64x96"
@@ -81,6 +81,28 @@ def test_it_has_the_published_number_of_parameters(options: dict, parameters: in
     with torch.device("meta"):
         model = Segmenter(**options)
     assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_a_shallow_one_has_the_first_stages_of_its_encoder_alone() -> None:
+    model = small(depth=3, width=32)
+    encoder = 4 * 64 * 49 + 128 + 4 * (64 * 64 * 9 + 128)
+    encoder += 64 * 128 * 9 + 3 * 128 * 128 * 9 + 64 * 128 + 5 * 256
+    assert sum(p.numel() for p in model.network.encoder.parameters()) == encoder
+    picture = pictures(2, 4, 40, 52)
+    assert model(picture).shape == (2, CLASSES, 40, 52)
+    assert model.network.encoder(picture.new_zeros(1, 4, 64, 64))[-1].shape == (1, 128, 8, 8)
+    model.train()(picture).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_a_shallow_one_starts_from_the_first_stages_of_a_resnet(tmp_path: Path) -> None:
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
+    model, full = small(depth=4), small()
+    for segmenter in (model, full):
+        load_encoder(segmenter, tmp_path / "resnet18.pth")
+    weights, others = (x.network.encoder.state_dict() for x in (model, full))
+    assert not any(key.startswith("layer4") for key in weights)
+    assert all(torch.equal(weights[key], others[key]) for key in weights)
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +237,8 @@ def test_it_trains_on_two_images_or_more() -> None:
         {"output_stride": 32},
         {"rates": (6, 12)},
         {"rates": (0, 6, 12)},
+        {"depth": 2},
+        {"width": 0},
     ],
 )
 def test_invalid_options_are_refused(options: dict) -> None:
@@ -237,6 +261,8 @@ def test_its_options_rebuild_it() -> None:
         "output_stride": 8,
         "rates": (3, 6, 9),
         "separable": False,
+        "depth": 4,
+        "width": 64,
     }
     with torch.device("meta"):
         model = Segmenter(**wanted)
@@ -538,10 +564,10 @@ def test_the_same_segmenter_has_the_same_hash(
 def test_a_card_holds_the_given_facts_and_its_segmenter(
     saved: Path, written: tuple[bytes, str, str]
 ) -> None:
-    card = read_segmenter_card(saved)
-    assert card == read_segmenter_card(saved.with_suffix(".json"))
+    card = read_card(saved)
+    assert card == read_card(saved.with_suffix(".json"))
     options = {"encoder": "resnet18", "rates": [1, 2, 3], "bands": 4, "classes": CLASSES}
-    options |= {"output_stride": 16, "separable": True}
+    options |= {"output_stride": 16, "separable": True, "depth": 5, "width": 256}
     assert card == CARD | {"options": options, "sha256": written[2]}
 
 
@@ -583,7 +609,7 @@ def test_an_open_segmenter_stays_readable_while_it_is_replaced(
         digest = save_segmenter(segmenter, saved, {})
         assert weights.read() == written[0]
         assert card.read() == written[1]
-    assert read_segmenter_card(saved)["sha256"] == digest
+    assert read_card(saved)["sha256"] == digest
 
 
 def test_weights_cannot_be_saved_under_the_name_of_the_card(
@@ -609,16 +635,16 @@ def test_a_segmenter_needs_no_card_and_refuses_that_of_another(saved: Path) -> N
     with pytest.raises(CheckpointError, match="the card belongs to another file"):
         load_segmenter(saved)
     card.write_text("[]")
-    with pytest.raises(CheckpointError, match="expected the card of a segmenter, got a list"):
+    with pytest.raises(CheckpointError, match="expected a card of weights, got a list"):
         load_segmenter(saved)
     card.write_bytes(b"\xff{")
     with pytest.raises(CheckpointError, match="not a card, or damaged"):
-        read_segmenter_card(saved)
+        read_card(saved)
     card.unlink()
     with pytest.raises(
-        CheckpointError, match=r"segmenter\.json: expected the card of a segmenter, found"
+        CheckpointError, match=r"segmenter\.json: expected a card of weights, found"
     ):
-        read_segmenter_card(saved)
+        read_card(saved)
     assert isinstance(load_segmenter(saved), Segmenter)
 
 
@@ -650,8 +676,8 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     r"cannot be built \(segmenter: expected an encoder": lambda path: change(
         path, {FORMAT: '{"version": "1", "options": {"encoder": "vgg16"}}'}
     ),
-    r"cannot be built \(.* unexpected keyword argument 'depth'": lambda path: change(
-        path, {FORMAT: '{"version": "1", "options": {"depth": 3}}'}
+    r"cannot be built \(.* unexpected keyword argument 'blocks'": lambda path: change(
+        path, {FORMAT: '{"version": "1", "options": {"blocks": 3}}'}
     ),
     r"cannot be built \(segmenter: expected at most 100 bands, got 1000000000\)": lambda path: (
         change(path, {FORMAT: '{"version": "1", "options": {"bands": 1000000000}}'})
