@@ -70,33 +70,49 @@ def download(text: str, default: str) -> tuple[Path, str]:
             no such file in the cache.
     """
     address = Address.parse(text, default)
-    path = _fetch(address)
-    card = str(PurePosixPath(address.file).with_suffix(".json"))
-    with suppress(CheckpointError):  # the card is optional
-        _fetch(Address(address.repository, card, address.revision), list_others=False)
+    with _explained(address):
+        online = _answers(address)
+        path = _fetch(address, online=online)
     commit = path.parents[len(PurePosixPath(address.file).parts) - 1].name
+    card = str(PurePosixPath(address.file).with_suffix(".json"))
+    with suppress(Exception):  # the card is optional; what fails has been reported for the weights
+        _fetch(Address(address.repository, card, commit), online=online)
     return path, str(Address(address.repository, address.file, commit))
 
 
-def _fetch(address: Address, *, list_others: bool = True) -> Path:
-    with _explained(address, list_others=list_others):
-        import huggingface_hub
+def _fetch(address: Address, *, online: bool) -> Path:
+    import huggingface_hub
 
-        return Path(
-            huggingface_hub.hf_hub_download(
-                address.repository, address.file, revision=address.revision
-            )
+    return Path(
+        huggingface_hub.hf_hub_download(
+            address.repository,
+            address.file,
+            revision=address.revision,
+            local_files_only=not online,
         )
+    )
+
+
+def _answers(address: Address) -> bool:
+    """Whether the Hub answers at once; a download would try again for half a minute."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    url = huggingface_hub.hf_hub_url(address.repository, address.file, revision=address.revision)
+    try:
+        huggingface_hub.get_hf_file_metadata(url)
+    except errors.HfHubHTTPError as error:
+        return bool(error.response.status_code < 500)
+    except errors.HFValidationError:
+        raise
+    except Exception:  # noqa: BLE001  # of an HTTP library that depends on the client's version
+        return False
+    return True
 
 
 @contextmanager
-def _explained(address: Address, *, list_others: bool) -> Iterator[None]:
-    """Turn the errors of the Hub's client into one line with the remedy.
-
-    Args:
-        address: What is fetched.
-        list_others: If there is no such file, ask which weights the repository has.
-    """
+def _explained(address: Address) -> Iterator[None]:
+    """Turn the errors of the Hub's client into one line with the remedy."""
     try:
         from huggingface_hub import constants, errors
     except ImportError as error:
@@ -120,15 +136,14 @@ def _explained(address: Address, *, list_others: bool) -> Iterator[None]:
         ) from error
     except errors.LocalEntryNotFoundError as error:  # before its base class
         offline = os.environ.get("HF_HUB_OFFLINE")
-        state = "is not asked, since HF_HUB_OFFLINE is set" if offline else "cannot be reached"
+        state = "is not asked, since HF_HUB_OFFLINE is set" if offline else "does not answer"
         raise CheckpointError(
             f"{address}: {constants.ENDPOINT} {state}, and the file is not in the local cache; "
             f"{'unset it' if offline else 'check the connection'}, or give the path of a file"
         ) from error
     except errors.EntryNotFoundError as error:
-        others = _others(address) if list_others else ""
         raise CheckpointError(
-            f"{address}: {address.repository} has no file {address.file}{others}"
+            f"{address}: {address.repository} has no file {address.file}{_others(address)}"
         ) from error
     except errors.HFValidationError as error:
         raise ModelError(f"{address}: not a valid name of a repository: {_line(error)}") from error
