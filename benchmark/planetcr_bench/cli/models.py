@@ -119,7 +119,8 @@ def _card_lines(card: dict[str, Any]) -> str:
         "command": card.get("command"),
         "validation": ", ".join(
             f"{key} {value:.4g}" for key, value in scores.items() if value is not None
-        ),
+        )
+        or "none",
         "options": ", ".join(f"{key}={value}" for key, value in card["options"].items()),
         "parameters": f"{card['parameters']:,}, in {card.get('precision')}",
         "licence": card.get("licence"),
