@@ -70,9 +70,8 @@ def gallery(
     segmenter: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FILE|hf://…",
-            help="Segmenter of land cover: a name of `planetcr-bench models segmenter`, or what "
-            "`train segmenter` wrote; adds its panels.",
+            metavar="WEIGHTS",
+            help="Segmenter of land cover, as for `evaluate`; adds its panels.",
         ),
     ] = None,
     device: options.Device = "auto",

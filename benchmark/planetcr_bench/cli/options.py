@@ -50,9 +50,10 @@ Segmenters = Annotated[
     list[str] | None,
     typer.Option(
         "--segmenter",
-        metavar="NAME|FILE|hf://…",
-        help="Land-cover segmenter: a name of `planetcr-bench models segmenter`, or what `train "
-        "segmenter` wrote. Repeatable: several show whether the ranking depends on the segmenter.",
+        metavar="WEIGHTS",
+        help="Land-cover segmenter: a name that `planetcr-bench models segmenter` lists; the file "
+        "or folder that `train segmenter` wrote; or hf://OWNER/NAME. Repeatable: several show "
+        "whether the ranking depends on the segmenter.",
     ),
 ]
 OpticalThickness = Annotated[
@@ -89,10 +90,10 @@ LoaderWorkers = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|FILE|hf://…|random",
-        help="Weights of the network: a name of `planetcr-bench models`; safetensors, the folder "
-        "of a training run, or a checkpoint of the method's authors; hf://OWNER/NAME on the "
-        "Hugging Face Hub. random: untrained, for a trial run.",
+        metavar="WEIGHTS",
+        help="Weights of the network: a name that `planetcr-bench models` lists; a file; the "
+        "folder of a training run; hf://OWNER/NAME on the Hugging Face Hub; or random: untrained, "
+        "for a trial run.",
     ),
 ]
 ModelArgs = Annotated[
