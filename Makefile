@@ -14,7 +14,7 @@ help: ## Show this list
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib || true # as pip would, on all processors
 	@touch $@
 
-demo: .venv/.done ## Score three baselines on the simulated benchmark: tables and pictures
+demo: .venv/.done ## Score baselines, and a network whose weights ship: tables and pictures
 	@$(BIN)/python tests/demo.py demo
 
 test: .venv/.done ## Run all quick tests

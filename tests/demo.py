@@ -10,7 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-METHODS = ("copy-cloudy", "mean-fill", "sar-regression")
+from planetcr_models import list_pretrained
+
+BASELINES = ("copy-cloudy", "mean-fill", "sar-regression")
+LEARNED = ("align_cr", "sim-v1-small")
+"""A network, and the name of its weights, which it is shown with if they ship with the package."""
+
 TRACK = "sim-v1-demo"
 
 
@@ -41,22 +46,26 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command("simulate", "data", "--size", "demo", "--truth", "truth", folder=folder)
     command("check", "data", folder=folder)
-    for method in METHODS:
-        command("predict", method, "--data", "data", folder=folder)
+    network, weights = LEARNED
+    learned = [network] if network in list_pretrained().get(weights, ()) else []
+    methods = [*BASELINES, *learned]
+    for method in methods:
+        options = ["--weights", weights] if method in learned else []
+        command("predict", method, "--data", "data", *options, folder=folder)
         truth = ("--optical-thickness", "truth")
         command("evaluate", f"preds/{method}", *truth, folder=folder)
-    runs = [f"results/{TRACK}/{method}" for method in METHODS]
+    runs = [f"results/{TRACK}/{method}" for method in methods]
     command("compare", *runs, folder=folder, whole=True)
-    pictures = [f"preds/{method}" for method in METHODS[1:]]
+    pictures = [f"preds/{method}" for method in methods[1:]]
     command("gallery", "data", *pictures, "--out", "gallery.png", folder=folder)
     print(
         f"""
 Everything is in {folder}/:
   data/                      the simulated dataset, in the official layout
   truth/                     what is hidden under its clouds, for the report
-  preds/                     predictions of three baselines
+  preds/                     predictions of {", ".join(methods)}
   results/{TRACK}/       a folder per method: start with report.md
-  results/comparison/        all three side by side, in the same form
+  results/comparison/        all of them side by side, in the same form
   gallery.png                cloudy, SAR, land cover, predictions, clear, errors of five scenes
 
 Next: put your own predictions, one file per scene of data/test, into a folder and run

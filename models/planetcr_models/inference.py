@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise, product
+from itertools import product
 from typing import Any, Final, Literal, Protocol, get_args
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from planetcr_models.errors import InputError, ModelError
+from planetcr_models.layers.blending import window_weight
 from planetcr_models.networks.base import SAR_BANDS, SMALLEST, margins, refuse_small
 
 Precision = Literal["32", "tf32", "bf16", "fp16"]
@@ -202,8 +203,7 @@ class _Axis:
 
     def __init__(self, size: int, before: int, side: int, starts: list[int], ramp: int) -> None:
         self.size, self.before, self.side, self.starts = size, before, side, starts
-        middles = [(last + side + first) / 2 for last, first in pairwise(starts)]
-        self._ramps = [(middle - ramp / 2, middle + ramp / 2) for middle in middles]
+        self._ramp = ramp
 
     @classmethod
     def of(cls, size: int, tile: int, overlap: int, multiple: int) -> _Axis:
@@ -230,27 +230,14 @@ class _Axis:
         return np.minimum(position, period - position)
 
     def weight(self, tile: int) -> tuple[slice, slice, NDArray[np.float32]]:
-        """Slices of a tile and of the image, and the weights of the tile there.
-
-        Each ramp rises from 0 to 1 between two tiles. The weight of a tile is its own ramp minus
-        the next one: the weights of all tiles sum to one in every pixel.
-        """
-        position = np.arange(0.5, self.side, dtype=np.float64) + self.starts[tile]
-        weight = self._rise(tile, position) - self._rise(tile + 1, position)
-        inside = position - 0.5 - self.before
+        """Slices of a tile and of the image, and the weights of the tile there."""
+        weight = window_weight(self.starts, tile, side=self.side, ramp=self._ramp).numpy()
+        inside = np.arange(self.side) + self.starts[tile] - self.before
         used = np.flatnonzero((weight > 0) & (inside >= 0) & (inside < self.size))
         first, last = int(used[0]), int(used[-1]) + 1
         start = self.starts[tile] - self.before
         in_image = slice(start + first, start + last)
         return slice(first, last), in_image, weight[first:last].astype(np.float32)
-
-    def _rise(self, tile: int, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        if tile == 0:
-            return np.ones_like(position)
-        if tile == len(self.starts):
-            return np.zeros_like(position)
-        low, high = self._ramps[tile - 1]
-        return ((position - low) / (high - low)).clip(0, 1)
 
 
 @contextmanager

@@ -68,10 +68,10 @@ def gallery(
         ),
     ] = None,
     segmenter: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE",
-            help="Segmenter of land cover, from `train segmenter`; adds its panels.",
+            metavar="WEIGHTS",
+            help="Segmenter of land cover, as for `evaluate`; adds its panels.",
         ),
     ] = None,
     device: options.Device = "auto",
@@ -104,7 +104,7 @@ def gallery(
     typer.echo(f"{len(drawn)} {'scene' if len(drawn) == 1 else 'scenes'} in {out}")
 
 
-def _check_options(panels: Sequence[Panels], segmenter: Path | None, device: str) -> None:
+def _check_options(panels: Sequence[Panels], segmenter: str | None, device: str) -> None:
     if Panels.none in panels and len(panels) > 1:
         raise UsageError(f"--panels none: expected no other panels, got {', '.join(panels)}")
     if Panels.none in panels and segmenter:

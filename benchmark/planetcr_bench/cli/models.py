@@ -20,7 +20,10 @@ def models(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the networks: inputs, parameters, multiply-accumulates, paper, licence, weights."""
+    """List the networks: inputs, parameters, multiply-accumulates, paper, licence, weights.
+
+    `predict NAME --weights` takes the names under "Pretrained here".
+    """
     from planetcr_bench.networks.methods import describe, summaries
 
     if name is None and not as_json:
@@ -63,7 +66,8 @@ def _table(cards: list[dict[str, Any]]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("Paper", max_width=12, overflow="fold")
     table.add_column("Licence of\nits code", max_width=14, overflow="fold")
-    table.add_column("Weights", overflow="fold")
+    table.add_column("Authors' weights", overflow="fold")
+    table.add_column("Pretrained here", no_wrap=True)
     for card in cards:
         table.add_row(
             card["name"],
@@ -73,6 +77,7 @@ def _table(cards: list[dict[str, Any]]) -> Table:
             _short(card["paper"]),
             card["licence"],
             card["weights"],
+            ", ".join(card["pretrained"]) or "–",
         )
     return table
 
@@ -92,7 +97,7 @@ def _details(card: dict[str, Any]) -> Table:
             "Paper": card["paper"],
             "Provenance": card["provenance"],
             "Licence of its code": card["licence"],
-            "Weights": card["weights"],
+            "Authors' weights": card["weights"],
         }
     rows["Options"] = ", ".join(f"{key}={value}" for key, value in card["options"].items())
     if "encoders" in card:
@@ -100,6 +105,8 @@ def _details(card: dict[str, Any]) -> Table:
     rows |= _recipe_rows("Recipe", card)
     for recipe, other in card.get("other_recipes", {}).items():
         rows |= _recipe_rows(f"Recipe {recipe}", other)
+    for name, weights in card["pretrained"].items():
+        rows[f"Pretrained\n{name}"] = _card_lines(weights)
     for heading, text in rows.items():
         table.add_row(heading, text)
     return table
@@ -112,6 +119,27 @@ def _recipe_rows(heading: str, card: dict[str, Any]) -> dict[str, str]:
         heading: tomli_w.dumps(card["recipe"]).strip(),
         f"{heading} from": card["recipe_source"],
     }
+
+
+def _card_lines(card: dict[str, Any]) -> str:
+    """What users ask about weights, one fact per line; `--json` has the rest of the card."""
+    scores = card.get("scores") or {}
+    facts = {
+        "trained on": f"{card.get('training_scenes')} scenes of {card.get('track')}",
+        "training": f"{card.get('steps')} steps in {card.get('minutes')} minutes, seed "
+        f"{card.get('seed')}",
+        "command": card.get("command"),
+        "validation": ", ".join(
+            f"{key} {value:.4g}" for key, value in scores.items() if value is not None
+        )
+        or "none",
+        "options": ", ".join(f"{key}={value}" for key, value in card["options"].items()),
+        "parameters": f"{card['parameters']:,}, in {card.get('precision')}",
+        "licence": card.get("licence"),
+        "made": f"{card.get('date')}, planetcr-bench {card.get('version')}",
+        "SHA-256": card["sha256"],
+    }
+    return "\n".join(f"{key}: {value}" for key, value in facts.items())
 
 
 def _millions(number: int) -> str:

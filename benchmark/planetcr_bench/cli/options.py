@@ -47,12 +47,13 @@ ClassAverage = Annotated[
     ),
 ]
 Segmenters = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--segmenter",
-        metavar="FILE",
-        help="Land-cover segmenter, from `train segmenter`. Repeatable: several show whether the "
-        "ranking depends on the segmenter.",
+        metavar="WEIGHTS",
+        help="Land-cover segmenter: a name that `planetcr-bench models segmenter` lists; the file "
+        "or folder that `train segmenter` wrote; or hf://OWNER/NAME. Repeatable: several show "
+        "whether the ranking depends on the segmenter.",
     ),
 ]
 OpticalThickness = Annotated[
@@ -90,11 +91,12 @@ LoaderWorkers = Annotated[
 # --- Networks ----------------------------------------------------------------------------
 
 Weights = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        metavar="FILE|random",
-        help="Weights of the network: safetensors, or a checkpoint of the method's authors. "
-        "random: untrained, for a trial run.",
+        metavar="WEIGHTS",
+        help="Weights of the network: a name that `planetcr-bench models` lists; a file; the "
+        "folder of a training run; hf://OWNER/NAME on the Hugging Face Hub; or random: untrained, "
+        "for a trial run.",
     ),
 ]
 ModelArgs = Annotated[

@@ -208,13 +208,13 @@ def accept(
     _print_result(result, as_json=as_json, accepted=str(folder))
 
 
-def _segmenters(files: list[Path] | None, device: str) -> Sequence[Segmenter]:
-    if not files:
+def _segmenters(given: list[str] | None, device: str) -> Sequence[Segmenter]:
+    if not given:
         return []
     need_segmenters()
     from planetcr_bench.networks.segmenter import load_all  # PyTorch is an extra
 
-    return load_all(files, device=device, precision="32")
+    return load_all(given, device=device, precision="32")
 
 
 def _check(

@@ -7,6 +7,7 @@ import difflib
 import importlib.util
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.scene import Image
-from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.errors import BenchError, BenchWarning, UsageError
 from planetcr_bench.networks.methods import check_method
 from planetcr_bench.predictions.baselines import METHODS as BASELINES
 from planetcr_bench.predictions.card import Card
@@ -31,11 +32,13 @@ from planetcr_models.errors import ModelError
 from planetcr_models.inference import InferencePrecision, restore_batch, restore_tiled
 from planetcr_models.networks.base import Restorer
 from planetcr_models.networks.methods import METHODS
-from planetcr_models.networks.registry import create_model, default_options, is_like
+from planetcr_models.networks.registry import build_model, default_options, is_like
 from planetcr_models.weights.files import load_state, load_weights
+from planetcr_models.weights.pretrained import pretrained_cards
+from planetcr_models.weights.sources import Source, find_weights, hidden_file
 
-RANDOM: Final = Path("random")
-"""Given in place of a file of weights: use none."""
+RANDOM: Final = "random"
+"""Given in place of weights: use none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,7 @@ def is_user_file(name: str) -> bool:
 def open_network(
     name: str,
     *,
-    weights: Path | None,
+    weights: str | Path | None,
     options: Sequence[str],
     seed: int,
     settings: InferenceSettings,
@@ -74,7 +77,7 @@ def open_network(
 
     Args:
         name: A method, or a user's file and function.
-        weights: File of weights, or ``random``; a user's function may load its own.
+        weights: See ``find_weights``, or ``random``; a user's function may load its own.
         options: ``key=value`` each.
         seed: Of weights that come from no file.
         settings: Written into the card.
@@ -85,7 +88,7 @@ def open_network(
     Raises:
         UsageError: No such method or option, or no weights.
         BenchError: The user's file does not make a network.
-        CheckpointError: The weights are not this network's.
+        ModelError: There are no such weights, or they are not this network's.
     """
     torch.manual_seed(seed)
     model, card = (_user_network if is_user_file(name) else _package_network)(
@@ -124,26 +127,49 @@ def _restore_in_tiles(
 
 
 def _package_network(
-    name: str, weights: Path | None, options: Sequence[str], seed: int
+    name: str, weights: str | Path | None, options: Sequence[str], seed: int
 ) -> tuple[Restorer, Card]:
     check_method(name, others=[*BASELINES] if weights is None else ())
     wanted = known_options(name, options)
     if weights is None:
+        ours = " or ".join([*pretrained_cards(name), "FILE"])
         raise UsageError(
-            f"{name}: expected --weights FILE; known weights of {name}: {METHODS[name].weights}. "
-            "Use --weights random to try the command without trained weights"
+            f"{name}: expected --weights {ours}; known weights of its authors: "
+            f"{METHODS[name].weights}. Use --weights random to try the command without trained "
+            "weights"
         )
-    if weights == RANDOM:
-        model, origin = create_model(name, **wanted), f"random, seed {seed}"
-        shown = f"{name} (untrained)"
+    source = None
+    if str(weights) == RANDOM:
+        model, digest, shown = build_model(name, **wanted), f"random, seed {seed}", name
+        shown += " (untrained)"
     else:
-        model, origin, shown = load_weights(name, weights, **wanted), file_sha256(weights), name
+        source = find(name, weights)
+        model = load_weights(name, source.path, **wanted)
+        digest, shown = file_sha256(source.path), name
     if model.bands != len(OPTICAL_BANDS):
         raise BenchError(
             f"{weights}: expected a network of {len(OPTICAL_BANDS)} bands, as the dataset has, got "
             f"one of {model.bands}"
         )
-    return model, Card(method=shown, weights=origin, options=_as_text(model.options))
+    return model, Card(
+        method=shown,
+        weights=digest,
+        pretrained=source.origin if source else None,
+        options=_as_text(model.options),
+    )
+
+
+def find(method: str, weights: str | Path) -> Source:
+    """Find weights as ``find_weights`` does; warn of a file that has the name of other weights."""
+    source = find_weights(method, weights)
+    if isinstance(weights, str) and hidden_file(weights):
+        warnings.warn(
+            f"{weights}: taken as the weights of this name that ship with planetcr-bench; for the "
+            f"file or folder write ./{weights}",
+            BenchWarning,
+            stacklevel=2,
+        )
+    return source
 
 
 def known_options(
@@ -277,20 +303,22 @@ class UserNetwork(nn.Module):
 
 
 def _user_network(
-    name: str, weights: Path | None, options: Sequence[str], seed: int
+    name: str, weights: str | Path | None, options: Sequence[str], seed: int
 ) -> tuple[nn.Module, Card]:
     file, function = user_function(name)
-    if weights == RANDOM:
+    if str(weights) == RANDOM:
         raise UsageError(
             f"{name}: expected a file of weights or no --weights; without, the network keeps the "
             f"weights that {function}() gives it"
         )
     network = build_user_network(name, options)
-    if weights is not None:
-        load_state(network.network, weights)
+    source = None if weights is None else find(function, weights)
+    if source is not None:
+        load_state(network.network, source.path)
     return network, Card(
         method=f"{file.name}:{function}",
-        weights=f"of {function}(), seed {seed}" if weights is None else file_sha256(weights),
+        weights=f"of {function}(), seed {seed}" if source is None else file_sha256(source.path),
+        pretrained=source.origin if source else None,
         code=file_sha256(file),
         options=_as_text(parse_options(options, "--model-arg")),
     )

@@ -9,9 +9,7 @@ from typing import Any, Final
 from planetcr_bench.errors import UsageError
 from planetcr_models.networks.methods import METHODS, list_models
 from planetcr_models.training.recipes import RECIPES, SOURCES
-
-SEGMENTER: Final = "segmenter"
-"""What ``train`` calls the land-cover segmenter."""
+from planetcr_models.weights.pretrained import SEGMENTER, pretrained_cards
 
 CLOUDSEG: Final = "cloudseg"
 """Name of the other recipe of the segmenter."""
@@ -45,18 +43,27 @@ def check_method(name: str, *, others: Sequence[str] = (), user_files: bool = Tr
 
 
 def summaries() -> list[dict[str, Any]]:
-    """Inputs, size, paper, licence and weights of every network, in the order of Tab. 2."""
+    """Inputs, size, paper, licence and weights of every network, in the order of Tab. 2.
+
+    Raises:
+        ModelError: The card of weights that ship with the package is damaged.
+    """
     return [_summary(name) for name in list_models()]
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Describe a network or the segmenter: summary, options and recipe.
+    """Describe a network or the segmenter: summary, options, recipe, cards of its weights.
 
     Raises:
         UsageError: Unknown method.
+        ModelError: The card of weights that ship with the package is damaged.
     """
     check_method(name, others=(SEGMENTER,), user_files=False)
-    recipe = {"recipe": RECIPES[name].plain(), "recipe_source": SOURCES[name]}
+    recipe = {
+        "recipe": RECIPES[name].plain(),
+        "recipe_source": SOURCES[name],
+        "pretrained": pretrained_cards(name),
+    }
     if name == SEGMENTER:
         return {"name": name, "title": "Segmenter: DeepLabv3+", **_of_segmenter(), **recipe}
     from planetcr_models.networks.registry import default_options  # imports PyTorch
@@ -88,4 +95,5 @@ def _summary(name: str) -> dict[str, Any]:
         "provenance": method.provenance,
         "licence": method.licence,
         "weights": method.weights,
+        "pretrained": pretrained_cards(name),
     }

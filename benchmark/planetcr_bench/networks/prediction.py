@@ -17,7 +17,7 @@ def predict_with_network(
     data: Path,
     out: Path,
     *,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     options: Sequence[str] = (),
     seed: int = 0,
     split: str = "test",
@@ -57,7 +57,7 @@ def predict_with_network(
     Raises:
         UsageError: No such method, option or device, or no weights.
         BenchError: Invalid dataset, folder or network.
-        ModelError: The weights are not this network's.
+        ModelError: There are no such weights, or they are not this network's.
     """
     if overlap is not None and tile is None:
         raise UsageError("--overlap applies to tiles: give --tile too")

@@ -28,7 +28,7 @@ from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks import training
 from planetcr_bench.networks.dry_run import estimate_throughput
 from planetcr_bench.networks.loading import is_user_file
-from planetcr_bench.networks.methods import SEGMENTER, check_method
+from planetcr_bench.networks.methods import check_method
 from planetcr_bench.predictions.baselines import METHODS as BASELINES
 from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.untrusted import read_toml
@@ -38,6 +38,7 @@ from planetcr_models.inference import Precision
 from planetcr_models.networks.methods import list_models
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, read_checkpoint
 from planetcr_models.training.recipes import RECIPES
+from planetcr_models.weights.pretrained import SEGMENTER
 
 OFFICIAL_SUFFIX: Final = "-window160"
 """Appended to the name of a run whose network saw only the centre 160 × 160."""

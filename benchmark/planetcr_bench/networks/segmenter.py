@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.data.scene import Image
+from planetcr_bench.networks.loading import find
 from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import CheckpointError
@@ -20,8 +21,9 @@ from planetcr_models.segmentation.deeplab import (
     Segmenter,
     classify,
     load_segmenter,
-    read_segmenter_card,
 )
+from planetcr_models.weights.cards import read_card
+from planetcr_models.weights.pretrained import SEGMENTER
 
 CARD_KEYS: Final = (
     "track",
@@ -60,7 +62,7 @@ class FileSegmenter:
         self._sha256 = file_sha256(path)
         card: Mapping[str, Any] = {}
         with suppress(CheckpointError):  # the card is optional
-            card = read_segmenter_card(path)
+            card = read_card(path)
         self._card = {key: card[key] for key in CARD_KEYS if key in card}
 
     @property
@@ -95,25 +97,31 @@ class FileSegmenter:
 
 
 def load(
-    path: Path, *, device: str = "auto", precision: InferencePrecision = "32"
+    weights: str | Path, *, device: str = "auto", precision: InferencePrecision = "32"
 ) -> FileSegmenter:
     """Load a segmenter.
 
+    Args:
+        weights: See ``find_weights``.
+        device: See :func:`choose_device`.
+        precision: ``32`` or ``bf16``.
+
     Raises:
-        CheckpointError: The file is missing, damaged, or no segmenter of the benchmark's classes.
+        ModelError: There is no such segmenter, or it is damaged, or of other classes than the
+            benchmark's.
         BenchError: The device is not available.
     """
+    path = find(SEGMENTER, weights).path
     if not path.is_file():
-        kind = "a folder" if path.is_dir() else "none"
         raise CheckpointError(
-            f"{path}: expected the file of a segmenter, found {kind}; `planetcr-bench train "
+            f"{path}: expected the file of a segmenter, found none; `planetcr-bench train "
             "segmenter` writes it as best.safetensors"
         )
     return FileSegmenter(path, choose_device(device), precision)
 
 
 def load_all(
-    paths: Sequence[Path], *, device: str = "auto", precision: InferencePrecision = "32"
+    weights: Sequence[str | Path], *, device: str = "auto", precision: InferencePrecision = "32"
 ) -> list[FileSegmenter]:
     """Load several segmenters: see :func:`load`."""
-    return [load(path, device=device, precision=precision) for path in paths]
+    return [load(each, device=device, precision=precision) for each in weights]

@@ -33,7 +33,7 @@ from planetcr_bench.networks.loading import (
     parse_options,
     user_function,
 )
-from planetcr_bench.networks.methods import SEGMENTER, SEGMENTER_OPTIONS, check_method
+from planetcr_bench.networks.methods import SEGMENTER_OPTIONS, check_method
 from planetcr_bench.networks.trial import try_network
 from planetcr_bench.networks.validation import (
     NetworkValidation,
@@ -48,7 +48,7 @@ from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.inference import Precision
 from planetcr_models.networks.base import Restorer
-from planetcr_models.networks.registry import create_model
+from planetcr_models.networks.registry import build_model
 from planetcr_models.segmentation.deeplab import Segmenter, load_encoder, save_segmenter
 from planetcr_models.training.checkpoint import (
     BEST,
@@ -74,8 +74,9 @@ from planetcr_models.training.recipes import (
     Recipe,
 )
 from planetcr_models.training.trainer import Validation, train
-from planetcr_models.weights.checkpoint import expect_file
 from planetcr_models.weights.files import save_model, save_state
+from planetcr_models.weights.paths import expect_file
+from planetcr_models.weights.pretrained import SEGMENTER
 
 RECIPE: Final = "recipe.toml"
 """File with the command of a run and everything that determines its result."""
@@ -382,7 +383,7 @@ def _workers(request: Request) -> int:
 
 def _network(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:
     del patches
-    network = create_model(request.name, **_options(request))
+    network = build_model(request.name, **_options(request))
     if recipe.initialisation == "he_uniform":
         initialise(network)
     return objective_of(network, recipe)

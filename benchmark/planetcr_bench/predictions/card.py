@@ -33,6 +33,7 @@ class Card(FileModel):
         fingerprint: Of the split, as ``planetcr-bench check`` prints it.
         simulation: Identity of a simulated split, which another machine simulates again.
         weights: SHA-256 of the weight file, or how else the weights were made.
+        pretrained: Name or address of these weights, if they have one.
         code: SHA-256 of the user's file that defines the network.
         options: Options of the network, ``key=value``, separated by commas.
         window: What the network saw, a key of ``INPUT_WINDOWS``.
@@ -49,6 +50,7 @@ class Card(FileModel):
     fingerprint: str | None = None
     simulation: str | None = None
     weights: str | None = None
+    pretrained: str | None = None
     code: str | None = None
     options: str | None = None
     window: Literal["whole", "official"] | None = None

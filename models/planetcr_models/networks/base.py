@@ -39,7 +39,7 @@ class Restorer(nn.Module, ABC):
         multiple: The sides of the images for :meth:`restore` are multiples of this.
         unused_parameters: Names of parameters without a gradient by design: the authors' networks
             and their checkpoints have them.
-        method: Name under which ``create_model`` made it.
+        method: Name under which ``build_model`` made it.
         options: Options with which it was made.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -34,12 +35,12 @@ FIXED: Final[Mapping[str, Mapping[str, Any]]] = {"align_cr_no_align": {"align": 
 
 
 def default_options(name: str) -> dict[str, Any]:
-    """Options of a method for :func:`create_model` and their defaults, which are the paper's."""
+    """Options of a method for :func:`build_model` and their defaults, which are the paper's."""
     keywords = inspect.signature(NETWORKS[name]).parameters.values()
     return {word.name: word.default for word in keywords if word.name not in FIXED.get(name, {})}
 
 
-def create_model(name: str, **options: Any) -> Restorer:
+def build_model(name: str, **options: Any) -> Restorer:
     """Make a network with fresh weights, initialised as its authors do.
 
     Args:
@@ -52,8 +53,18 @@ def create_model(name: str, **options: Any) -> Restorer:
     Raises:
         ModelError: Unknown method or option, or an invalid value.
     """
+    check_options(name, options)
+    model = NETWORKS[name](**FIXED.get(name, {}), **options)
+    model.method, model.options = name, dict(options)
+    return model
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise ModelError unless a method of this name exists and has such options."""
     if name not in METHODS:
-        raise ModelError(f"{name}: no such model; there are {', '.join(METHODS)}")
+        near = difflib.get_close_matches(name.replace("-", "_"), METHODS, 1)
+        hint = f"did you mean {near[0]!r}? There are" if near else "there are"
+        raise ModelError(f"{name}: no such model; {hint} {', '.join(METHODS)}")
     known = default_options(name)
     surplus = [option for option in options if option not in known]
     if surplus:
@@ -68,9 +79,6 @@ def create_model(name: str, **options: Any) -> Restorer:
             f"{name}: expected {', '.join(f'{key}={known[key]!r}' for key in options)} or other "
             f"values of these types, got {', '.join(strange)}"
         )
-    model = NETWORKS[name](**FIXED.get(name, {}), **options)
-    model.method, model.options = name, dict(options)
-    return model
 
 
 def is_like(value: object, default: object) -> bool:

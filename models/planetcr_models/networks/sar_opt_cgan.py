@@ -9,13 +9,14 @@ input channels.
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planetcr_models.errors import ModelError
+from planetcr_models.layers.blending import window_weight
 from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer, margins, reflect_pad
 from planetcr_models.networks.mcgan import SLOPE, initialise, level_widths
 
@@ -32,8 +33,8 @@ class SarOptCGAN(Restorer):
     Reflectance and SAR are converted from [0, 1] to [-1, 1] inside, the result back. The network is
     designed for images with sides of 2 ** depth pixels, 256 by default. Smaller ones are padded by
     reflection. Of larger ones, evenly spaced overlapping windows of that size are restored
-    separately, and averaged where they overlap: a 300 x 300 image has four windows, at offsets 0
-    and 44.
+    separately, and blended linearly over the whole of each overlap: a 300 x 300 image has four
+    windows, at offsets 0 and 44.
 
     Neither the paper's number of bands nor its training is known, so scores of this network
     reproduce nobody's.
@@ -106,16 +107,21 @@ class SarOptCGAN(Restorer):
         image = torch.cat((cloudy, sar), 1) if self.uses_sar else cloudy
         if self.multiple == self.side:
             return self._translate(image)
-        height, width = (min(size, self.side) for size in cloudy.shape[-2:])
         rows, columns = (window_offsets(size, self.side) for size in cloudy.shape[-2:])
+        if len(rows) == len(columns) == 1:
+            return self._translate(image)
+        height, width = (min(size, self.side) for size in cloudy.shape[-2:])
         corners = list(product(rows, columns))
         windows = [image[..., y : y + height, x : x + width] for y, x in corners]
         restored = self._translate(torch.cat(windows)).chunk(len(corners))
-        total, times = torch.zeros_like(cloudy), torch.zeros_like(cloudy[:1, :1])
-        for (y, x), window in zip(corners, restored, strict=True):
-            total[..., y : y + height, x : x + width] += window
-            times[..., y : y + height, x : x + width] += 1
-        return total / times
+        down, across = (
+            _weights(offsets, side, cloudy) for offsets, side in ((rows, height), (columns, width))
+        )
+        weights = [high[:, None] * wide for high, wide in product(down, across)]
+        blended = torch.zeros_like(cloudy)
+        for (y, x), window, weight in zip(corners, restored, weights, strict=True):
+            blended[..., y : y + height, x : x + width] += window * weight
+        return blended
 
     def _translate(self, image: Tensor) -> Tensor:
         """Optical and SAR in [0, 1], shape (B, C, h, w), to reflectance, through the U-Net."""
@@ -168,9 +174,30 @@ class Decoder(nn.Module):
 def window_offsets(size: int, side: int) -> list[int]:
     """Offsets of the fewest evenly spaced windows that cover an axis.
 
+    Neighbours overlap by an eighth of their side at least, so that they can be blended.
+
     Example:
         >>> window_offsets(300, 256)
         [0, 44]
     """
-    windows = max(-(-size // side), 1)
-    return [round(i * (size - side) / max(windows - 1, 1)) for i in range(windows)]
+    if size <= side:
+        return [0]
+    overlap = side // 8
+    steps = -(-(size - side) // (side - overlap))
+    return [round(i * (size - side) / steps) for i in range(steps + 1)]
+
+
+def _weights(offsets: list[int], side: int, like: Tensor) -> list[Tensor]:
+    """Weights of all windows along an axis, with the widest ramps that all overlaps have room for.
+
+    Args:
+        offsets: Of the windows.
+        side: Of a window.
+        like: Gives dtype and device.
+    """
+    steps = [after - before for before, after in pairwise(offsets)]
+    ramp = max(1, side - max([0, *steps]))
+    return [
+        window_weight(offsets, index, side=side, ramp=ramp, device=like.device).to(like.dtype)
+        for index in range(len(offsets))
+    ]

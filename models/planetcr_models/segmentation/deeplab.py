@@ -7,7 +7,7 @@ if they come from the same segmenter: :func:`save_segmenter` writes a card with 
 
 from __future__ import annotations
 
-import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,10 +22,9 @@ from planetcr_models.errors import CheckpointError, InputError, ModelError
 from planetcr_models.inference import Precision, ready
 from planetcr_models.networks.base import OPTICAL_BANDS, margins, reflect_pad, refuse_small
 from planetcr_models.segmentation.loss import CLASSES
+from planetcr_models.weights.cards import card_path, card_text, check_card
 from planetcr_models.weights.checkpoint import (
-    atomic_path,
     differences,
-    expect_file,
     expect_finite,
     is_safetensors,
     parse_options,
@@ -34,6 +33,9 @@ from planetcr_models.weights.checkpoint import (
     write_safetensors,
 )
 from planetcr_models.weights.files import load_state
+from planetcr_models.weights.paths import atomic_path, file_sha256
+from planetcr_models.weights.pretrained import SEGMENTER
+from planetcr_models.weights.sources import find_weights
 from planetcr_models.weights.wrappers import unwrapped
 
 RESNETS: Final = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -365,12 +367,49 @@ def save_segmenter(segmenter: Segmenter, path: Path | str, card: Mapping[str, An
     options = dict(segmenter.options)
     metadata = {FORMAT: json.dumps({"version": VERSION, "options": options})}
     # The weights take their place first: left by the inner context.
-    with atomic_path(path.with_suffix(".json")) as card_file, atomic_path(path) as weights_file:
+    with atomic_path(card_path(path)) as card_file, atomic_path(path) as weights_file:
         write_safetensors(weights_file, segmenter.state_dict(), metadata)
-        digest = _sha256(weights_file)
-        text = _card_text({**card, "options": options, "sha256": digest})
+        digest = file_sha256(weights_file)
+        text = card_text({**card, "options": options, "sha256": digest})
         card_file.write_text(text, encoding="utf-8")
     return digest
+
+
+def create_segmenter(*, pretrained: str | Path | None = None, **options: Any) -> Segmenter:
+    """Make a segmenter, with random weights or with trained ones.
+
+    Args:
+        pretrained: As in ``create_model``: a name of ``list_pretrained``, a file, the folder of a
+            training run or an address on the Hugging Face Hub. By default none.
+        **options: Of :class:`Segmenter`. Trained weights bring their own.
+
+    Returns:
+        The segmenter: random in training mode, pretrained in evaluation mode.
+
+    Raises:
+        ModelError: Unknown or invalid option or name, or options that the weights were not made
+            with.
+        CheckpointError: The weights cannot be read or downloaded, or are no segmenter's.
+    """
+    known = inspect.signature(Segmenter).parameters
+    surplus = [option for option in options if option not in known]
+    if surplus:
+        raise ModelError(
+            f"segmenter: has no option {', '.join(surplus)}; it has {', '.join(known)}"
+        )
+    if pretrained is None:
+        return Segmenter(**options)
+    path = find_weights(SEGMENTER, pretrained).path
+    segmenter = load_segmenter(path)
+    has = segmenter.options
+    unlike = [f"{key}={has[key]}" for key, value in options.items() if value != has[key]]
+    if unlike:
+        wanted = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise CheckpointError(
+            f"{path}: expected a segmenter with {wanted}, got {', '.join(unlike)}; the file states "
+            "its options, so none have to be given"
+        )
+    return segmenter
 
 
 def load_segmenter(path: Path | str) -> Segmenter:
@@ -387,13 +426,7 @@ def load_segmenter(path: Path | str) -> Segmenter:
     """
     path = Path(path)
     options = _options_of(path, read_safetensors(path)[1])
-    if path.with_suffix(".json").exists() and read_segmenter_card(path).get("sha256") != _sha256(
-        path
-    ):
-        raise CheckpointError(
-            f"{path.with_suffix('.json')}: the card belongs to another file than {path.name}; "
-            "put the matching card beside it"
-        )
+    check_card(path)
     try:
         segmenter = _build(options)
     except (ModelError, TypeError, ValueError, RuntimeError) as error:
@@ -415,28 +448,6 @@ def _build(options: Mapping[str, Any]) -> Segmenter:
     return Segmenter(**options)
 
 
-def read_segmenter_card(path: Path | str) -> dict[str, Any]:
-    """Read the card of a segmenter that :func:`save_segmenter` wrote.
-
-    Args:
-        path: The file of the weights, or the card itself.
-
-    Raises:
-        CheckpointError: The card is missing or cannot be read.
-    """
-    path = Path(path).with_suffix(".json")
-    expect_file(path, "the card of a segmenter")
-    try:
-        card = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not a card, or damaged; copy it again") from error
-    if not isinstance(card, dict):
-        raise CheckpointError(
-            f"{path}: expected the card of a segmenter, got a {type(card).__name__}"
-        )
-    return card
-
-
 def _options_of(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """Read the options that a file names."""
     if FORMAT not in metadata:
@@ -454,17 +465,3 @@ def _options_of(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             f"{path}: expected format version {VERSION}, got {version}; update planetcr-bench"
         )
     return options
-
-
-def _card_text(card: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(card, indent=2, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"card: expected JSON values ({error}); use plain numbers and text, and None for nan"
-        ) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from planetcr_models.errors import TrainingError
 from planetcr_models.training.objectives import Objective
-from planetcr_models.weights.checkpoint import atomic_path, expect_file, unpickle
+from planetcr_models.weights.checkpoint import unpickle
+from planetcr_models.weights.paths import atomic_path, expect_file
 
 CHECKPOINT: Final = "last.ckpt"
 """File with everything that a run needs to resume."""

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as ProgressBar
 
 from planetcr_models.training.budget import Budget, Progress
-from planetcr_models.weights.checkpoint import atomic_path
+from planetcr_models.weights.paths import atomic_path
 
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
 """Tables of a run: one row per step, one row per epoch."""

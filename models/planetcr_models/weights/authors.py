@@ -14,14 +14,14 @@ from torch import Tensor
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.networks.base import OPTICAL_BANDS, SAR_BANDS, Restorer
 from planetcr_models.networks.methods import METHODS
-from planetcr_models.networks.registry import create_model
+from planetcr_models.networks.registry import build_model
 from planetcr_models.weights.checkpoint import (
     differences,
-    expect_file,
     expect_finite,
     some,
     unpickle,
 )
+from planetcr_models.weights.paths import expect_file
 from planetcr_models.weights.wrappers import unwrapped
 
 OUTER = "network"
@@ -249,7 +249,7 @@ def load_checkpoint(name: str, path: Path | str) -> Restorer:
     layout = _layout(name)
     path = Path(path)
     weights = _read(path)
-    model = create_model(name, bands=_bands(layout, weights))
+    model = build_model(name, bands=_bands(layout, weights))
     fresh = {key: value for key, value in model.state_dict().items() if not _ends(key, IGNORED)}
     ours = {layout.theirs(key): key for key in fresh}
     _expect_same_weights(name, path, {key: fresh[ours[key]] for key in ours}, weights)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,39 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from planetcr_models.errors import CheckpointError
+from planetcr_models.weights.paths import atomic_path, expect_file
 
 LISTED: Final = 5
 """Number of names that an error lists; the others are counted."""
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write to, and put it in the place of ``path`` at the end.
-
-    If the body raises, ``path`` stays as it was, and the temporary file is deleted.
-    """
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        yield beside
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def expect_file(path: Path, what: str) -> None:
-    """Raise CheckpointError unless there is a regular file; ``what`` says which was expected.
-
-    Opening a pipe would block for ever, and reading a device may never end.
-    """
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
-            raise CheckpointError(f"{path}: expected {what}, found {kind}")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: expected {what}, found no such file") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def unpickle(path: Path, what: str) -> Any:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.networks.base import Restorer
-from planetcr_models.networks.registry import create_model, default_options
+from planetcr_models.networks.registry import build_model, check_options, default_options
 from planetcr_models.weights.authors import load_checkpoint
+from planetcr_models.weights.cards import check_card
 from planetcr_models.weights.checkpoint import (
     differences,
     expect_finite,
@@ -23,6 +24,7 @@ from planetcr_models.weights.checkpoint import (
     read_state_dict,
     write_safetensors,
 )
+from planetcr_models.weights.sources import find_weights
 from planetcr_models.weights.wrappers import unwrapped
 
 FORMAT: Final = "planetcr_models"
@@ -58,11 +60,37 @@ def save_model(model: Restorer, path: Path | str) -> Path:
     return path
 
 
+def create_model(name: str, *, pretrained: str | Path | None = None, **options: Any) -> Restorer:
+    """Make a network, with fresh weights or with trained ones.
+
+    Args:
+        name: One of ``list_models``.
+        pretrained: Weights that ship with this package, by their name (:func:`list_pretrained`); a
+            file; the folder of a training run; or ``hf://OWNER/NAME``, see
+            :func:`~planetcr_models.weights.sources.find_weights`. By default none: the network is
+            initialised as by its authors.
+        **options: Such as ``width=32``; see :func:`default_options`. Trained weights bring their
+            own, so that none have to be given.
+
+    Returns:
+        The network: fresh in training mode, pretrained in evaluation mode.
+
+    Raises:
+        ModelError: Unknown method, option or name of weights, an invalid value, or options that the
+            weights were not made with.
+        CheckpointError: The weights cannot be read or downloaded, or are another network's.
+    """
+    check_options(name, options)
+    if pretrained is None:
+        return build_model(name, **options)
+    return load_weights(name, find_weights(name, pretrained).path, **options)
+
+
 def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
     """Load a network that :func:`save_model` wrote.
 
     Args:
-        path: The file.
+        path: The file. A card beside it is optional, but must be its own.
         method: Refuse the weights of any other method.
 
     Returns:
@@ -74,12 +102,13 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
     path = Path(path)
     weights, metadata = read_safetensors(path)
     name, options = _method_of(path, metadata)
+    check_card(path, is_card=False)
     if method not in (None, name):
         raise CheckpointError(f"{path}: holds the weights of {name}, not of {method}")
     try:
         with torch.device("meta"):  # takes no memory, whatever the file declares
-            problems = differences(create_model(name, **options).state_dict(), weights)
-        model = None if problems else create_model(name, **options)
+            problems = differences(build_model(name, **options).state_dict(), weights)
+        model = None if problems else build_model(name, **options)
     except (ModelError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: describes a network that cannot be built ({error}); update planetcr-bench"

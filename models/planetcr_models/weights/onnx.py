@@ -15,7 +15,7 @@ import torch
 
 from planetcr_models.errors import ExportError
 from planetcr_models.networks.base import SAR_BANDS, SAR_PER_OPTICAL, Restorer, refuse_small
-from planetcr_models.weights.checkpoint import atomic_path
+from planetcr_models.weights.paths import atomic_path
 
 
 def export_onnx(

@@ -367,14 +367,15 @@ def segmenter_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_takes_a_segmenter_from_a_file(
     cli, segmenter_file: Path, tmp_path: Path
 ) -> None:
-    from planetcr_models.segmentation.deeplab import classify, load_segmenter, read_segmenter_card
+    from planetcr_models.segmentation.deeplab import classify, load_segmenter
+    from planetcr_models.weights.cards import read_card
 
     data = write_dataset(tmp_path / "data", test=2)
     predict("mean-fill", data, tmp_path / "preds", quiet=True)
     done = cli("evaluate", "preds", "--segmenter", segmenter_file)
     assert done.returncode == 0, done.stderr
     ledger = read_ledger(tmp_path / "results" / "fake" / "preds")
-    digest = read_segmenter_card(segmenter_file)["sha256"]
+    digest = read_card(segmenter_file)["sha256"]
     assert ledger.segmenters == (digest[:8],)
     facts = ledger.provenance["segmenters"][digest[:8]]
     assert facts["name"] == f"resnet18 {digest[:8]}"

@@ -171,7 +171,7 @@ def test_untrained_weights_are_marked(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["dsen2_cr"], 2, "expected --weights FILE; known weights of dsen2_cr: none for four band"),
+        (["dsen2_cr"], 2, "FILE; known weights of its authors: none for four bands"),
         (["dsen_cr"], 2, "dsen_cr: no such method; did you mean 'dsen2_cr'?"),
         (["dsen2_cr", "--weights", "no.pth"], 1, "no.pth: expected a checkpoint file, found no s"),
         (["dsen2_cr", "--weights", "random", "--overlap", 9], 2, "--overlap applies to tiles"),

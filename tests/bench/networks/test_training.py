@@ -37,9 +37,10 @@ from planetcr_bench.predictions.card import read_card
 from planetcr_bench.utils.json_values import to_json_value
 from planetcr_models import load_model
 from planetcr_models.errors import TrainingError
-from planetcr_models.segmentation.deeplab import load_segmenter, read_segmenter_card
+from planetcr_models.segmentation.deeplab import load_segmenter
 from planetcr_models.training.checkpoint import read_checkpoint
 from planetcr_models.training.recipes import L1, RECIPES, Recipe
+from planetcr_models.weights.cards import read_card as read_weights_card
 from planetcr_models.weights.files import load_state
 from programs import planetcr
 
@@ -210,7 +211,7 @@ def test_the_segmenter_is_trained_and_reports_its_scores(simulated: Path, tmp_pa
     done = invoked(*command)
     assert done.exit_code == 0, done.stderr
     printed = json.loads(done.stdout)
-    card = read_segmenter_card(tmp_path / "segmenter" / "best.safetensors")
+    card = read_weights_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["scores"]["miou"] == pytest.approx(printed["scores"]["miou"])
     assert 0 <= card["scores"]["pixel_accuracy"] <= 1
     held_out = SegmenterValidation(
@@ -532,7 +533,7 @@ def test_other_encoder_weights_are_another_run(simulated: Path, tmp_path: Path) 
     words += ["--encoder-weights", weights, "--json"]
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
-    card = read_segmenter_card(tmp_path / "segmenter" / "best.safetensors")
+    card = read_weights_card(tmp_path / "segmenter" / "best.safetensors")
     assert card["encoder_weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     code, message = refused(*words)

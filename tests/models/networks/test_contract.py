@@ -44,7 +44,9 @@ def test_the_methods_are_those_of_the_paper() -> None:
 
 
 def test_an_unknown_name_or_option_is_refused() -> None:
-    with pytest.raises(ModelError, match="allign_cr: no such model; there are mcgan"):
+    with pytest.raises(
+        ModelError, match=r"allign_cr: no such model; did you mean 'align_cr'\? There are mcgan"
+    ):
         create_model("allign_cr")
     with pytest.raises(ModelError, match="glf_cr: has no option depth; it has bands, width"):
         create_model("glf_cr", depth=3)

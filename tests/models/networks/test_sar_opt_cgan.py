@@ -74,17 +74,20 @@ def test_it_has_the_published_number_of_parameters(options: dict, parameters: in
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
-def test_a_large_image_is_the_average_of_overlapping_windows() -> None:
+def test_a_large_image_is_a_blend_of_overlapping_windows() -> None:
+    """Weights written down anew: a ramp over all 212 common pixels, from 44 to 256."""
     model = with_statistics(width=2, depth=8)
     cloudy, sar = (image.double() for image in images(1, (300, 300)))
     radar = upsample(sar, (300, 300))
-    total, times = torch.zeros_like(cloudy), torch.zeros_like(cloudy)
+    second = ((torch.arange(300).double() + 0.5 - 44) / 212).clamp(0, 1)
+    weights = {0: 1 - second, 44: second}
+    total = torch.zeros_like(cloudy)
     with torch.no_grad():
         for y, x in product((0, 44), repeat=2):
             window = (..., slice(y, y + 256), slice(x, x + 256))
-            total[window] += model(cloudy[window], radar[window])
-            times[window] += 1
-        assert_close(model(cloudy, sar), total / times, rtol=0, atol=1e-12)
+            weight = torch.outer(weights[y], weights[x])[window]
+            total[window] += model(cloudy[window], radar[window]) * weight
+        assert_close(model(cloudy, sar), total, rtol=0, atol=1e-12)
 
 
 def test_a_long_narrow_image_is_reflected_and_windowed() -> None:
@@ -97,8 +100,44 @@ def test_a_long_narrow_image_is_reflected_and_windowed() -> None:
         right = model(cloudy[..., 36:], radar[..., 36:])
     assert_close(whole[..., :36], left[..., :36], rtol=0, atol=1e-12)
     assert_close(whole[..., 64:], right[..., 28:], rtol=0, atol=1e-12)
-    overlap = (left[..., 36:] + right[..., :28]) / 2
+    ramp = (torch.arange(28).double() + 0.5) / 28
+    overlap = left[..., 36:] * (1 - ramp) + right[..., :28] * ramp
     assert_close(whole[..., 36:64], overlap, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(32, 75), (32, 64), (90, 33)])
+def test_a_constant_difference_between_windows_becomes_a_smooth_ramp(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each window is a constant, its number: no step is larger than that of the ramp."""
+    model = narrow("sar_opt_cgan", depth=5).double().eval()
+
+    def numbers(image: Tensor) -> Tensor:
+        count = torch.arange(len(image), dtype=image.dtype)
+        return count[:, None, None, None].expand(-1, 4, *image.shape[-2:])
+
+    monkeypatch.setattr(model, "_translate", numbers)
+    with torch.no_grad():
+        blended = model(*(image.double() for image in images(1, size)))[0, 0]
+    offsets = window_offsets(max(size), 32)
+    overlap = 32 - max(b - a for a, b in pairwise(offsets))
+    in_a_row = len(window_offsets(size[1], 32))
+    line, rise = (blended[:, 0], in_a_row) if size[0] > size[1] else (blended[0], 1)
+    assert (line[0], line[-1]) == (0, (len(offsets) - 1) * rise)
+    steps = line.diff()
+    assert steps.min() >= 0
+    assert steps.max() < rise / overlap + 1e-12
+
+
+@pytest.mark.parametrize("size", [(32, 32), (20, 32), (31, 18)])
+def test_a_single_window_is_what_the_u_net_gives(size: tuple[int, int]) -> None:
+    model = with_statistics(depth=5)
+    cloudy, sar = (image.double() for image in images(2, (32, 32)))
+    cloudy = cloudy[..., : size[0], : size[1]]
+    image = torch.cat((cloudy, upsample(sar, size)), 1)
+    with torch.no_grad():
+        restored = model.restore(cloudy, image[:, 4:])
+        assert torch.equal(restored, model._translate(image))
 
 
 def test_padding_restores_a_large_image_without_windows() -> None:
@@ -115,14 +154,15 @@ def test_padding_restores_a_large_image_without_windows() -> None:
 
 
 @pytest.mark.parametrize("side", [16, 256])
-@pytest.mark.parametrize("size", [1, 32, 255, 256, 257, 300, 511, 513, 1000])
-def test_the_fewest_windows_cover_an_axis_evenly(size: int, side: int) -> None:
+@pytest.mark.parametrize("size", [1, 32, 255, 256, 257, 300, 480, 511, 512, 513, 1000])
+def test_the_fewest_windows_cover_an_axis_evenly_and_overlap(size: int, side: int) -> None:
     offsets = window_offsets(size, side)
     steps = {after - before for before, after in pairwise(offsets)}
-    assert len(offsets) == max(-(-size // side), 1)
     assert (offsets[0], offsets[-1]) == (0, max(size - side, 0))
-    assert max(steps, default=0) <= side
+    assert max(steps, default=0) <= side - side // 8
     assert max(steps, default=0) - min(steps, default=0) <= 1
+    fewer = len(offsets) - 1
+    assert fewer == 0 or side + (fewer - 1) * (side - side // 8) < size
 
 
 def test_the_whole_network_trains_on_one_image() -> None:

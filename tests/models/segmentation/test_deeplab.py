@@ -35,7 +35,6 @@ from planetcr_models.segmentation.deeplab import (
     classify,
     load_encoder,
     load_segmenter,
-    read_segmenter_card,
     save_segmenter,
 )
 from planetcr_models.segmentation.loss import (
@@ -45,6 +44,7 @@ from planetcr_models.segmentation.loss import (
     on_label_grid,
     segmentation_loss,
 )
+from planetcr_models.weights.cards import read_card
 from planetcr_models.weights.files import load_model
 
 CASE = "smp_dlv3p_r50_4to6_os{}_eval_64x96"
@@ -665,8 +665,8 @@ def test_the_same_segmenter_has_the_same_hash(
 def test_a_card_holds_the_given_facts_and_its_segmenter(
     saved: Path, written: tuple[bytes, str, str]
 ) -> None:
-    card = read_segmenter_card(saved)
-    assert card == read_segmenter_card(saved.with_suffix(".json"))
+    card = read_card(saved)
+    assert card == read_card(saved.with_suffix(".json"))
     options = {"encoder": "resnet18", "rates": [1, 2, 3], "bands": 4, "classes": CLASSES}
     options |= {"output_stride": 16, "separable": True, "decoder_channels": 256}
     assert card == CARD | {"options": options, "sha256": written[2]}
@@ -710,7 +710,7 @@ def test_an_open_segmenter_stays_readable_while_it_is_replaced(
         digest = save_segmenter(segmenter, saved, {})
         assert weights.read() == written[0]
         assert card.read() == written[1]
-    assert read_segmenter_card(saved)["sha256"] == digest
+    assert read_card(saved)["sha256"] == digest
 
 
 def test_weights_cannot_be_saved_under_the_name_of_the_card(
@@ -736,16 +736,16 @@ def test_a_segmenter_needs_no_card_and_refuses_that_of_another(saved: Path) -> N
     with pytest.raises(CheckpointError, match="the card belongs to another file"):
         load_segmenter(saved)
     card.write_text("[]")
-    with pytest.raises(CheckpointError, match="expected the card of a segmenter, got a list"):
+    with pytest.raises(CheckpointError, match="expected a card of weights, got a list"):
         load_segmenter(saved)
     card.write_bytes(b"\xff{")
     with pytest.raises(CheckpointError, match="not a card, or damaged"):
-        read_segmenter_card(saved)
+        read_card(saved)
     card.unlink()
     with pytest.raises(
-        CheckpointError, match=r"segmenter\.json: expected the card of a segmenter, found"
+        CheckpointError, match=r"segmenter\.json: expected a card of weights, found"
     ):
-        read_segmenter_card(saved)
+        read_card(saved)
     assert isinstance(load_segmenter(saved), Segmenter)
 
 
@@ -777,8 +777,8 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     r"cannot be built \(segmenter: expected an encoder": lambda path: change(
         path, {FORMAT: '{"version": "1", "options": {"encoder": "vgg16"}}'}
     ),
-    r"cannot be built \(.* unexpected keyword argument 'depth'": lambda path: change(
-        path, {FORMAT: '{"version": "1", "options": {"depth": 3}}'}
+    r"cannot be built \(.* unexpected keyword argument 'blocks'": lambda path: change(
+        path, {FORMAT: '{"version": "1", "options": {"blocks": 3}}'}
     ),
     r"cannot be built \(segmenter: .* got 4, 6, 16, \(12, 24, 36\) and 1000000000\)": lambda path: (
         change(path, {FORMAT: '{"version": "1", "options": {"decoder_channels": 1000000000}}'})

@@ -1,0 +1,80 @@
+"""Find weights by name, by path or on the Hugging Face Hub; imports no PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from planetcr_models.errors import CheckpointError, ModelError
+from planetcr_models.weights import hub
+from planetcr_models.weights.pretrained import (
+    SUFFIX,
+    is_pretrained,
+    packaged_weights,
+    suggestion,
+)
+
+BEST: Final = f"best{SUFFIX}"
+"""Weights of the best epoch, in the folder of a training run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where weights come from.
+
+    Attributes:
+        path: The file.
+        origin: Name or address, with the revision on the Hub; None if all that is known is a path.
+    """
+
+    path: Path
+    origin: str | None = None
+
+
+def find_weights(method: str, source: str | Path) -> Source:
+    """Find the file of weights that a user names.
+
+    Text that is the name of weights of this package means these, even if a file has that name too;
+    ``./NAME`` or a ``Path`` means the file.
+
+    Args:
+        method: One of ``list_models``, or ``segmenter``.
+        source: A name of ``list_pretrained``; a file; the folder of a training run, with
+            ``best.safetensors``; or an address on the Hugging Face Hub, ``hf://OWNER/NAME`` (the
+            file ``<method>.safetensors`` there) or ``hf://OWNER/NAME/FILE``, either with
+            ``@REVISION``. Files of the Hub are kept in its local cache and found there offline.
+
+    Raises:
+        ModelError: No such name, or a malformed address.
+        CheckpointError: No such file, in the package, on the Hub or elsewhere.
+    """
+    if isinstance(source, str) and source.startswith(hub.PREFIX):
+        path, origin = hub.download(source, f"{method}{SUFFIX}")
+        return Source(path=path, origin=origin)
+    if isinstance(source, str) and is_pretrained(source):
+        return Source(path=packaged_weights(source, method), origin=source)
+    path = Path(source)
+    if path.is_dir():
+        if not (path / BEST).is_file():
+            raise CheckpointError(
+                f"{path}: expected a file of weights or the folder of a training run, found a "
+                f"folder without {BEST}"
+            )
+        path /= BEST
+    elif _is_name(source) and not path.exists():
+        raise ModelError(
+            f"{source}: no such file, and no pretrained weights of this name; "
+            f"{suggestion(str(source))}"
+        )
+    return Source(path=path)
+
+
+def hidden_file(source: str) -> bool:
+    """Whether a name of weights of this package is that of a file or folder, too."""
+    return is_pretrained(source) and Path(source).exists()
+
+
+def _is_name(source: str | Path) -> bool:
+    """Whether text looks like a name and not like a path."""
+    return isinstance(source, str) and "/" not in source and not Path(source).suffix

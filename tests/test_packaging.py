@@ -1,0 +1,26 @@
+"""Test that what the package needs besides code is distributed with it."""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from pathlib import Path
+
+from paths import ROOT
+from planetcr_models.weights.pretrained import FOLDER
+
+
+def test_weights_are_in_wheels_and_source_distributions(tmp_path: Path) -> None:
+    """Hatchling takes all files of these folders that .gitignore does not name, or ``exclude``."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    targets = build["targets"]
+    assert FOLDER.parent in [ROOT / package for package in targets["wheel"]["packages"]]
+    assert "models" in targets["sdist"]["only-include"]
+    assert "exclude" not in build
+    assert all("exclude" not in target for target in targets.values())
+    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    for suffix in ("json", "safetensors"):
+        name = (FOLDER / "sim-v1-small" / f"dsen2_cr.{suffix}").relative_to(ROOT)
+        command = ["git", "-C", tmp_path, "check-ignore", name]
+        assert subprocess.run(command, check=False, capture_output=True).returncode == 1
