@@ -55,7 +55,7 @@ def group_sums(
 
     Returns:
         One row per group that has pixels, indexed by ``by``, in the order of the ledger: the
-        columns, and ``pixels``, ``scenes`` and ``aois``.
+        columns, and ``pixels``, ``scenes`` and ``aois``; ``pixels`` may be missing where not asked.
 
     Raises:
         ScenesError: The ledger is compact and has no such groups.
@@ -175,7 +175,7 @@ def _compact_scores(
     pool: Pool | None,
     metrics: Sequence[str],
 ) -> pd.DataFrame:
-    counts = group_sums(ledger, protocol, by)[_COUNTS]
+    counts = group_sums(ledger, protocol, by, ["pixels"])[_COUNTS]
     if (pool or protocol.pool) == "scene-mean":
         totals, scenes = scene_scores(ledger, protocol, by, metrics, of)
         return (totals / scenes).join(counts)
@@ -512,7 +512,7 @@ def _simulated_alike(first: Ledger, other: Ledger) -> bool:
             else pd.DataFrame(columns=["cloudy_clear", "scenes"])
             for ledger in (first, other)
         )
-        parts.append(ours.join(theirs, how="inner", lsuffix="", rsuffix="_of_other"))
+        parts.append(ours.join(theirs.add_suffix("_of_other"), how="inner"))
     both = pd.concat(parts)
     both = both[both["scenes"] == both["scenes_of_other"]]
     difference = (both["cloudy_clear"] - both["cloudy_clear_of_other"]).abs()

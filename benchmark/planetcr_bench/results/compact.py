@@ -45,12 +45,24 @@ TABLES: Final[tuple[Grouping, ...]] = (
 PAGE: Final[tuple[Grouping, ...]] = (
     ("aoi", "cover_bin"), SEEN_BY, ("aoi", "cover_bin", "region"), CELLS,
 )  # fmt: skip
-"""Groupings that the leaderboard's page filters by; sums are rounded to float32, as on the page."""
+"""Groupings that the leaderboard's page filters by; sums are rounded to :data:`DIGITS` bits."""
+
+DIGITS: Final = 20
+"""Binary digits of a sum of :data:`PAGE`: a relative error of at most 1e-6."""
 
 GROUPINGS: Final = (*TABLES, *PAGE)
 
 POSITION: Final = ("longitude", "latitude", "cloud_cover")
 """Means over the scenes of an AOI; the first two may be unknown."""
+
+LACKING: Final = (
+    "angle_pixels",
+    "input_angle_pixels",
+    "ssim_pixels",
+    "ndvi_pixels",
+    "input_ndvi_pixels",
+)
+"""Counts that a file has as the pixels that lack them, ``lacking_<name>``: mostly none."""
 
 _COUNTS: Final = ("scenes", "aois", "pixels")
 _BOTH: Final[tuple[Of, ...]] = ("prediction", "input")
@@ -113,7 +125,8 @@ def contents(
     protocol: Protocol, by: Grouping, columns: set[str], segmenters: Sequence[str] = ()
 ) -> list[str]:
     """Every column of a grouping but its keys; see :func:`scored`."""
-    names = [*_COUNTS, *summed(protocol, by, columns, segmenters)]
+    sums = summed(protocol, by, columns, segmenters)
+    names = [*(_COUNTS if sums[1:] or by not in PAGE else _COUNTS[:2]), *sums]
     for metric, of in scored(protocol, by, columns):
         names += score_columns(metric, of)
     if by == SEEN_BY:
@@ -126,7 +139,8 @@ def contents(
 def is_count(column: str) -> bool:
     """Whether a column holds whole numbers."""
     sums = {**SUMS, **FLOOR_SUMS, **FURTHER_SUMS}
-    whole = column in _COUNTS or column.startswith(("seen_", "unscored_", "segmenter_"))
+    counts = ("seen_", "unscored_", "segmenter_", "lacking_")
+    whole = column in _COUNTS or column.startswith(counts)
     return whole or (column in sums and sums[column].type == "int64")
 
 
@@ -231,7 +245,8 @@ class CompactLedger(Ledger):
         """See ``aggregate.group_sums``."""
         own = self.columns
         known = [name for name in columns if name in own]
-        return self._chosen(self.group(protocol, by), [*known, *_COUNTS])
+        table = self.group(protocol, by)
+        return self._chosen(table, [*known, *(name for name in _COUNTS if name in table)])
 
     def scene_scores(
         self, protocol: Protocol, by: Sequence[str], metrics: Sequence[str], of: Of
@@ -252,7 +267,7 @@ class CompactLedger(Ledger):
 def file_columns(columns: set[str], segmenters: Sequence[str] = ()) -> pa.Schema:
     """Columns and types of the file of a compact ledger; all but keys and counts have gaps."""
     names = dict.fromkeys(
-        name
+        f"lacking_{name}" if name in LACKING else name
         for protocol in PROTOCOLS.values()
         for by in GROUPINGS
         for name in contents(protocol, by, columns, segmenters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from planetcr_bench.constants import COVER_BINS, LAND_COVER_NAMES, REGIONS
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.metrics.registry import FLOOR_METRICS, METRICS
+from planetcr_bench.metrics.registry import FLOOR_METRICS, METRICS, Of
 from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS, SUMS, segmenter_columns
 from planetcr_bench.results.compact import (
     ALL,
@@ -24,6 +25,7 @@ from planetcr_bench.results.compact import (
     COMPACT_SCHEMA,
     GROUPINGS,
     KEYS,
+    LACKING,
     POSITION,
     SEEN_BY,
     SEEN_IMAGES,
@@ -58,7 +60,7 @@ _LARGEST: Final = 1e30
 """Of any sum: all of them then add up to less than float32 can hold."""
 
 _ROUNDING: Final = 1e-6
-"""Relative difference of a total and its parts in float32."""
+"""Relative difference of a total and its rounded parts."""
 
 _SCORE_ROUNDING: Final = 1e-3
 """By which the score of a scene may leave its range: variances of SSIM are differences."""
@@ -74,6 +76,8 @@ def compact_table(ledger: CompactLedger) -> pa.Table:
     parts = []
     for (name, by), table in ledger.groups.items():
         rows = table.reset_index(drop=not by).assign(protocol=name)
+        for count in set(LACKING) & set(rows):
+            rows[f"lacking_{count}"] = rows["pixels"] - rows[count]
         parts.append(rows.assign(**{key: ALL for key in KEYS if key not in by}))
     frame = pd.concat(parts, ignore_index=True)
     schema = file_columns(ledger.columns, ledger.segmenters)
@@ -185,17 +189,16 @@ def split_groups(file: Path, frame: pd.DataFrame, provenance: Mapping[str, Any])
     """
     segmenters = sorted(provenance["segmenters"])
     columns = _columns(list(frame.columns), segmenters)
-    split = frame[list(KEYS)].astype(str) != ALL
     protocols = [name for name in PROTOCOLS if name in provenance["protocols"]]
+    bits = sum((frame[key].astype(str) != ALL) * 2**bit for bit, key in enumerate(KEYS))
+    parts = dict(list(frame.groupby([frame["protocol"].astype(str), bits])))
     groups: dict[tuple[str, Grouping], pd.DataFrame] = {}
     rows = 0
-    for protocol in map(PROTOCOLS.__getitem__, protocols):
-        for by in GROUPINGS:
-            chosen = (split == [key in by for key in KEYS]).all(axis=1)
-            part = frame[chosen & (frame["protocol"].astype(str) == protocol.name)]
-            names = contents(protocol, by, columns, segmenters)
-            groups[protocol.name, by] = _group(file, part, by, names)
-            rows += len(part)
+    for name, by in product(protocols, GROUPINGS):
+        part = parts.get((name, sum(2 ** KEYS.index(key) for key in by)), frame[:0])
+        columns_of = contents(PROTOCOLS[name], by, columns, segmenters)
+        groups[name, by] = _group(file, part, by, columns_of)
+        rows += len(part)
     if not groups or rows != len(frame):
         raise LedgerError(
             f"{file}: expected rows of its record's protocols and known groupings "
@@ -209,15 +212,16 @@ def split_groups(file: Path, frame: pd.DataFrame, provenance: Mapping[str, Any])
 
 def _group(file: Path, part: pd.DataFrame, by: Grouping, names: list[str]) -> pd.DataFrame:
     """The rows of one grouping, with its columns and no others."""
-    stored = [name for name in names if name != "values"]
+    stored = [f"lacking_{name}" if name in LACKING else name for name in names if name != "values"]
     where = f"{file}: expected rows by {' × '.join(by) or 'nothing'}"
     others = part.columns.difference([*stored, *KEYS, "protocol"])
     full = [name for name in stored if name not in POSITION[:2]]
     if part.empty or part[full].isna().any(axis=None) or part[others].notna().any(axis=None):
         raise LedgerError(f"{where} with its sums and no others, found otherwise; {AGAIN}")
-    values = {"values": 4 * part["pixels"]} if "values" in names else {}
+    values = {name: part["pixels"] - part[f"lacking_{name}"] for name in names if name in LACKING}
+    values |= {"values": 4 * part["pixels"]} if "values" in names else {}
     whole = {name: "int64" for name in names if is_count(name)}
-    table = part.assign(**values)[names].astype(whole).copy()  # in one block per type
+    table = part[stored].copy().assign(**values)[names].astype(whole).copy()  # few blocks: fast
     if not by:
         table.index = pd.Index([ALL] * len(part), name=ALL)
     else:
@@ -267,14 +271,11 @@ def _rules(
     yield "counts of at least zero", bool((counts >= 0).all(axis=None))
     scenes = [name for name in numbers if name == "scenes" or "score" in str(name)]
     own = [name for name in sums if name not in (*scenes, "aois", "values")]
-    pixels = [name for name in own if str(name).endswith("pixels")]
-    yield (
-        "pixels in every group, and no count above them",
-        bool(
-            (table["pixels"] > 0).all()
-            and (sums[pixels].le(table["pixels"], axis=0)).all(axis=None)
-        ),
-    )
+    if "pixels" in own:
+        pixels = [name for name in own if str(name).endswith("pixels")]
+        fewer = sums[pixels].le(table["pixels"], axis=0).all(axis=None)
+        possible = bool(fewer and (table["pixels"] > 0).all())
+        yield "pixels in every group, and no count above them", possible
     yield (
         "scenes and AOIs in every group, no more than the run has",
         bool(
@@ -293,10 +294,8 @@ def _rules(
     yield "groups that add up to the whole", _adds_up(table, whole, own)
     if not {"land_cover", "region", "known"} & set(by):
         yield "scenes and their scores that add up to the whole", _adds_up(table, whole, scenes)
-    yield (
-        "scores of scenes in their range",
-        all(_is_possible(table, protocol, *pair) for pair in scored(protocol, by, ledger.columns)),
-    )
+    pairs = scored(protocol, by, ledger.columns)
+    yield "scores of scenes in their range", _are_possible(table, protocol, pairs)
     if by == ("aoi",):
         yield "as many AOIs as the run has", len(table) == whole["aois"]
         yield "longitude, latitude and cloud cover of AOIs", _is_placed(table)
@@ -320,23 +319,30 @@ def _adds_up(table: pd.DataFrame, whole: pd.Series[float], names: list[Any]) -> 
         return bool(((total == expected) | ((total - expected).abs() <= slack)).all())
 
 
-def _is_possible(table: pd.DataFrame, protocol: Protocol, metric: str, of: Any) -> bool:
-    row = {**METRICS, **FLOOR_METRICS}[metric]
-    total, unscored = (table[name] for name in score_columns(metric, of))
-    scenes = table["scenes"] - unscored
-    low, high = row.possible
-    if row.scale == "log" and np.isinf(protocol.perfect_psnr):
-        finite = total > -np.inf
-    else:
-        finite = pd.Series(np.isfinite(total), table.index)
+def _are_possible(table: pd.DataFrame, protocol: Protocol, pairs: Sequence[tuple[str, Of]]) -> bool:
+    """Whether sums of so many scenes' scores can be sums of possible scores."""
+    every = {**METRICS, **FLOOR_METRICS}
+    columns = [score_columns(*pair) for pair in pairs]
+    totals = table[[score for score, _ in columns]].to_numpy(np.float64)
+    unscored = table[[lacking for _, lacking in columns]].to_numpy(np.float64)
+    scenes = table["scenes"].to_numpy(np.float64)[:, None] - unscored
+    low, high = np.array([every[metric].possible for metric, _ in pairs]).reshape(-1, 2).T
+    perfect = [every[metric].scale == "log" for metric, _ in pairs]
+    infinite = np.array(perfect, bool) & np.isinf(protocol.perfect_psnr) & (totals == np.inf)
+    finite = [np.where(np.isfinite(bound), bound, 0) for bound in (low, high)]
     room = _SCORE_ROUNDING * scenes
-    within = pd.Series(True, table.index)
-    if np.isfinite(low):
-        within &= total >= low * scenes - room
-    if np.isfinite(high):
-        within &= total <= high * scenes + room
-    empty = (scenes > 0) | (total == 0)
-    return bool(((unscored >= 0) & (scenes >= 0) & finite & within & empty).all())
+    least = np.where(np.isfinite(low), finite[0] * scenes - room, -np.inf)
+    most = np.where(np.isfinite(high), finite[1] * scenes + room, np.inf)
+    return bool(
+        (
+            (unscored >= 0)
+            & (scenes >= 0)
+            & (np.isfinite(totals) | infinite)
+            & (totals >= least)
+            & (totals <= most)
+            & ((scenes > 0) | (totals == 0))
+        ).all()
+    )
 
 
 def _is_placed(table: pd.DataFrame) -> bool:

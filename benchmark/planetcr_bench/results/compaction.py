@@ -12,6 +12,7 @@ from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.results.aggregate import aoi_positions, group_sums, scene_scores, seen_classes
 from planetcr_bench.results.compact import (
     COMPACT_SCHEMA,
+    DIGITS,
     GROUPINGS,
     PAGE,
     SEEN_BY,
@@ -38,6 +39,7 @@ def compact(ledger: Ledger, sha256: str) -> CompactLedger:
     Raises:
         ScenesError: The ledger is compact itself.
     """
+    digest = _digest(ledger)
     groups = {
         (name, by): _group(ledger, protocol, by)
         for name, protocol in PROTOCOLS.items()
@@ -45,7 +47,6 @@ def compact(ledger: Ledger, sha256: str) -> CompactLedger:
         for by in GROUPINGS
     }
     facts = {COMPACT_KEY: COMPACT_SCHEMA, "full_ledger_sha256": sha256}
-    digest = predictions_of(ledger)
     return CompactLedger(groups, {**ledger.provenance, **facts, "predictions_sha256": digest})
 
 
@@ -53,6 +54,10 @@ def predictions_of(ledger: Ledger) -> str:
     """A digest of a run's predictions and their scale; the same images have the same one."""
     if isinstance(ledger, CompactLedger):
         return str(ledger.provenance["predictions_sha256"])
+    return _digest(ledger)
+
+
+def _digest(ledger: Ledger) -> str:
     pairs = ledger.frame[["scene", "prediction_sha256"]].drop_duplicates().astype(str)
     lines = sorted(pairs["scene"] + " " + pairs["prediction_sha256"])
     text = "\n".join([repr(ledger.provenance["scale"]), *lines])
@@ -82,7 +87,9 @@ def _group(ledger: Ledger, protocol: Protocol, by: Grouping) -> pd.DataFrame:
     whole = whole[contents(protocol, by, columns, ledger.segmenters)]
     if by in PAGE:
         reals = [str(name) for name in whole if not is_count(str(name))]
-        whole = whole.astype(dict.fromkeys(reals, np.float32)).astype(dict.fromkeys(reals, float))
+        parts, exponents = np.frexp(whole[reals].to_numpy(np.float64))
+        rounded = np.ldexp(np.round(np.ldexp(parts, DIGITS)), exponents - DIGITS)
+        whole = whole.assign(**dict(zip(reals, rounded.T, strict=True)))
     return whole.copy()  # in one block per type
 
 

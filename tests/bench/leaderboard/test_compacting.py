@@ -23,6 +23,8 @@ from planetcr_bench.results.ledger import read_ledger
 from planetcr_bench.submission.archive import open_entry
 from planetcr_bench.submission.entry import read_sent_ledger
 
+pytestmark = pytest.mark.usefixtures("ledgers_decoded_here")
+
 
 def command(*arguments: object):
     return CliRunner().invoke(app, [*map(str, arguments)])
@@ -75,7 +77,7 @@ def assert_close(first: object, second: object) -> None:
         for one, other in zip(first, second, strict=True):
             assert_close(one, other)
     elif isinstance(first, float):
-        assert second == pytest.approx(first, rel=3e-7)
+        assert second == pytest.approx(first, rel=1e-6)
     else:
         assert first == second
 
