@@ -52,7 +52,8 @@ from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.folder import Predictions, find_predictions, input_window_of
 from planetcr_bench.predictions.units import swapped_colours
 from planetcr_bench.results.aggregate import check_comparable, of_protocol
-from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
+from planetcr_bench.results.compact_file import read_any_ledger
+from planetcr_bench.results.files import COMPACT, LEDGER, RUN, SAMPLES
 from planetcr_bench.results.ledger import Ledger, read_ledger, write_ledger
 from planetcr_bench.results.published import refuse_published
 from planetcr_bench.results.schema import SCHEMA_VERSION
@@ -229,7 +230,7 @@ def compare(
     """Compare runs on one dataset, and write a report of them.
 
     Args:
-        runs: Results folders, or ledgers; or one of them.
+        runs: Results folders, or ledgers, of scenes or compact; or one of them.
         out: Folder of the report; by default ``comparison`` in the folder of all results.
         protocol: Only this protocol; by default all that every run was measured in.
         class_average: How per-class figures are averaged, if not as each protocol does.
@@ -253,7 +254,7 @@ def compare(
         raise UsageError("runs: expected one run or more, got none")
     if published and protocol == "full":
         raise UsageError("--published: the paper's figures are of protocol official alone")
-    ledgers = [read_ledger(Path(run)) for run in runs]
+    ledgers = [read_any_ledger(Path(run)) for run in runs]
     check_comparable(ledgers)
     if published:
         refuse_published(ledgers)
@@ -411,7 +412,7 @@ def _publish(
         (staged / SAMPLES).write_bytes(strip)
     out.mkdir(exist_ok=True)
     (out / RUN).unlink(missing_ok=True)
-    for name in (*SOMETIMES, SAMPLES):
+    for name in (*SOMETIMES, SAMPLES, COMPACT):
         if not (staged / name).exists():
             (out / name).unlink(missing_ok=True)  # of an earlier run
     files = (path for path in staged.rglob("*") if path.is_file())

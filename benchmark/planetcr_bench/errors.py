@@ -8,6 +8,7 @@
     │   └── SceneError      one scene whose products do not fit together
     ├── PredictionError     a folder of predictions or one of its files
     ├── LedgerError         a ledger or a results folder
+    │   └── ScenesError     a compact ledger is asked what only scenes can answer
     ├── SubmissionError     a submitted entry
     └── MissingExtraError   a package that is installed by an extra
 """
@@ -60,6 +61,10 @@ class PredictionError(BenchError):
 
 class LedgerError(BenchError):
     """A ledger or a results folder cannot be read, or ledgers cannot be put side by side."""
+
+
+class ScenesError(LedgerError):
+    """A compact ledger is asked for what only the ledger of scenes can answer."""
 
 
 class SubmissionError(BenchError):

@@ -30,10 +30,13 @@ from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of
 from planetcr_bench.metrics.sums import INPUT_COLUMN, SUMS
 from planetcr_bench.results.aggregate import (
+    aoi_positions,
+    group_sums,
     in_paper_order,
     measured_protocols,
     method_label,
 )
+from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.rules import DISTANCE_ROUNDING
 from planetcr_bench.results.schema import COLUMNS, cover_bins
@@ -152,32 +155,29 @@ class ErrorAnalysis:
     _made: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
-    def _rows(self) -> list[tuple[str, pd.DataFrame]]:
-        """Name and rows of each run in the paper's order, with ``all`` and ``cover_bin``."""
-        return [
-            (method_label(run), _rows_of(run.frame, self.protocol))
-            for run in in_paper_order(self.ledgers)
-        ]
-
-    @cached_property
-    def _all_rows(self) -> pd.DataFrame:
-        """Rows of all runs, one run after the other, with ``run``, its position."""
-        parts = [rows.assign(run=run) for run, (_, rows) in enumerate(self._rows)]
-        return pd.concat(parts, ignore_index=True)
+    def _runs(self) -> list[tuple[str, Ledger]]:
+        """Name in tables and ledger of each run, in the paper's order."""
+        return [(method_label(run), run) for run in in_paper_order(self.ledgers)]
 
     def _group_sums(self, *by: str) -> pd.DataFrame:
-        """Sums of groups of each run's rows, and how many scenes and AOIs they come from."""
-        keys = ["run", *by]
-        grouped = self._all_rows.groupby(keys, observed=True, sort=False)
-        sums = grouped[list(SUMS)].sum()
-        sums["scenes"], sums["aois"] = grouped["scene"].nunique(), grouped["aoi"].nunique()
-        if all(key in ORDER for key in by):
-            runs = range(len(self._rows))
-            every = pd.MultiIndex.from_product([runs, *(ORDER[key] for key in by)], names=keys)
-            sums = sums.reindex(every, fill_value=0)
-        sums = sums.reset_index().astype(dict.fromkeys(by, object))
-        names = [name for name, _ in self._rows]
-        return sums.assign(row=[names[run] for run in sums["run"]])
+        """Sums of groups of each run's pixels, and how many scenes and AOIs they come from.
+
+        Raises:
+            ScenesError: A ledger is compact and has no such groups.
+        """
+        parts = []
+        for name, run in self._runs:
+            sums = group_sums(run, self.protocol, by, list(SUMS))[[*SUMS, "scenes", "aois"]]
+            if by and all(key in ORDER for key in by):
+                groups = [ORDER[key] for key in by]
+                every = (
+                    pd.MultiIndex.from_product(groups, names=by)
+                    if len(by) > 1
+                    else pd.Index(groups[0], name=by[0])
+                )
+                sums = sums.reindex(every, fill_value=0)
+            parts.append(sums.reset_index().astype(dict.fromkeys(by, object)).assign(row=name))
+        return pd.concat(parts, ignore_index=True)
 
     @property
     def complete(self) -> bool:
@@ -201,7 +201,7 @@ class ErrorAnalysis:
         """
         if by not in self._made:
             keys = by or ("all",)
-            sums = self._group_sums(*keys)
+            sums = self._group_sums(*by)
             self._made[by] = sums[["row", *keys]].join(_figures(sums, self.protocol))
         return self._made[by]
 
@@ -243,10 +243,14 @@ class ErrorAnalysis:
 
         As :meth:`failures` by ``scene``, with ``cloud_cover``, ``cover_bin`` and ``land_cover``,
         the prevailing class.
+
+        Raises:
+            ScenesError: A ledger is compact; see :attr:`with_scenes`.
         """
         facts: list[pd.DataFrame] = []
         known: set[str] = set()
-        for _, rows in self._rows:
+        for _, run in self._runs:
+            rows = _rows_of(run.frame, self.protocol)
             new = rows[~rows["scene"].isin(known)]
             facts += [_scene_facts(new)] if len(new) else []
             known |= set(new["scene"].unique())
@@ -261,11 +265,10 @@ class ErrorAnalysis:
         As :meth:`failures` by ``aoi``, with the means over its scenes of ``longitude`` and
         ``latitude`` (degrees, nan where unknown) and ``cloud_cover``.
         """
-        names = ["longitude", "latitude", "cloud_cover"]
-        means = []
-        for row, rows in self._rows:
-            of_aoi = rows.drop_duplicates("scene").groupby("aoi", observed=True)
-            means.append(of_aoi[names].mean().reset_index().assign(row=row))
+        means = [
+            aoi_positions(run, self.protocol).reset_index().assign(row=row)
+            for row, run in self._runs
+        ]
         every = pd.concat(means).astype({"aoi": object})
         return self.failures("aoi").merge(every, on=["row", "aoi"], how="left")
 
@@ -285,16 +288,24 @@ class ErrorAnalysis:
 
     @cached_property
     def with_optical_thickness(self) -> ErrorAnalysis | None:
-        """The same for runs that were evaluated with optical thickness; None without any."""
-        known = [run for run in self.ledgers if (run.frame["thickness"] != THICKNESS[0]).any()]
-        if len(known) == len(self.ledgers):
+        """The same for ledgers of scenes with optical thickness; None without any."""
+        runs = self.with_scenes.ledgers if self.with_scenes else ()
+        return self._only([run for run in runs if run.has_thickness])
+
+    @cached_property
+    def with_scenes(self) -> ErrorAnalysis | None:
+        """The same for ledgers of scenes, which compact ones are not; None without any."""
+        return self._only([run for run in self.ledgers if not isinstance(run, CompactLedger)])
+
+    def _only(self, ledgers: Sequence[Ledger]) -> ErrorAnalysis | None:
+        if len(ledgers) == len(self.ledgers):
             return self
-        return ErrorAnalysis(known, self.protocol) if known else None
+        return ErrorAnalysis(ledgers, self.protocol) if ledgers else None
 
 
 def _rows_of(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     rows = frame.loc[frame["protocol"] == protocol.name, list(COLUMNS)]
-    return rows.assign(all="all", cover_bin=cover_bins(rows))
+    return rows.assign(cover_bin=cover_bins(rows))
 
 
 def _figures(sums: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

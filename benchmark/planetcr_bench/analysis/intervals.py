@@ -23,9 +23,8 @@ from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
 from planetcr_bench.metrics.sums import Floats
-from planetcr_bench.results.aggregate import score_groups
+from planetcr_bench.results.aggregate import group_sums, scene_scores, seen_classes
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.results.schema import segmenter_counts
 
 RESAMPLES: Final = 2000
 SEED: Final = 0
@@ -130,17 +129,12 @@ def score_sums(
 
 
 def _metric_sums(ledger: Ledger, protocol: Protocol, metrics: Sequence[str]) -> dict[str, AoiSums]:
-    frame = ledger.frame
     if protocol.pool == "scene-mean":
-        scenes = score_groups(frame, protocol, ["aoi", "scene"], metrics=metrics)
-        by_aoi = scenes[list(metrics)].groupby(level="aoi", observed=True)
-        total, count = by_aoi.sum(), by_aoi.count()
+        total, count = scene_scores(ledger, protocol, ["aoi"], metrics)
         pairs = {name: {"sum": total[name], "count": count[name]} for name in metrics}
         return {name: averaged_sums(name, pd.DataFrame(pairs[name])) for name in metrics}
     columns = list(dict.fromkeys(column for name in metrics for column in METRICS[name].columns))
-    present = [name for name in columns if name in frame]
-    rows = frame.loc[frame["protocol"] == protocol.name, ["aoi", *present]]
-    sums = rows.groupby("aoi", observed=True).sum().reindex(columns=columns)
+    sums = group_sums(ledger, protocol, ["aoi"], columns).reindex(columns=columns)
     perfect = protocol.perfect_psnr
     return {
         name: pooled_sums(name, sums[list(METRICS[name].columns)], perfect=perfect)
@@ -218,15 +212,18 @@ def _confusion_by_aoi(
                 f"{ledger.name}: expected counts of segmenter {segmenter}, found none; evaluate it "
                 "again with --segmenter"
             )
-    frame = ledger.frame
-    known = ((frame["protocol"] == protocol.name) & frame["land_cover"].isin(LAND_COVER)).to_numpy()
-    aois, aoi = np.unique(frame.loc[known, "aoi"].astype(str), return_inverse=True)
-    truth = pd.Index(LAND_COVER).get_indexer(pd.Index(frame.loc[known, "land_cover"].astype(str)))
+    aois = np.array([], object)
     confusion = {}
     for segmenter in segmenters:
+        predicted = seen_classes(ledger, protocol, segmenter, "prediction")
+        names, classes = (
+            pd.Index(predicted.index.get_level_values(level).astype(str))
+            for level in ("aoi", "land_cover")
+        )
+        aois, aoi = np.unique(names, return_inverse=True)
         matrices = np.zeros((len(aois), len(LAND_COVER), len(LAND_COVER)))
-        predicted = segmenter_counts(frame, segmenter, "prediction")[known].sum(1)
-        np.add.at(matrices, (aoi, truth), predicted)
+        truth = pd.Index(LAND_COVER).get_indexer(classes)
+        np.add.at(matrices, (aoi, truth), predicted.to_numpy())
         confusion[segmenter] = matrices
     return aois.tolist(), confusion
 

@@ -20,8 +20,10 @@ from planetcr_bench.constants import COVER_BINS, LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.metrics.sums import segmenter_columns
+from planetcr_bench.results.aggregate import group_sums
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.results.schema import cover_bins, segmenter_counts
+from planetcr_bench.results.schema import segmenter_counts
 from planetcr_bench.utils.json_values import to_json_value
 
 ImageKind = Literal["clear", "cloudy", "prediction"]
@@ -126,7 +128,7 @@ def segmenters_of(ledgers: Sequence[Ledger]) -> dict[str, str]:
 
 def without_segmenters(ledger: Ledger) -> Ledger:
     """The same run, as if it had been evaluated without a segmenter."""
-    return Ledger(ledger.frame, {**ledger.provenance, "segmenters": {}})
+    return ledger.with_provenance(segmenters={})
 
 
 def confusion_by_bin(
@@ -149,7 +151,7 @@ def confusion_by_bin(
 
 @dataclass(frozen=True, eq=False)
 class KnownLand:
-    """Rows of a run's ledger whose land is known in one protocol, added up when first asked for.
+    """Pixels of a run whose land is known in one protocol, added up when first asked for.
 
     Attributes:
         ledger: Of the run.
@@ -163,35 +165,26 @@ class KnownLand:
     )
 
     @cached_property
-    def _rows(self) -> pd.DataFrame:
-        """Scene, AOI and pixels of each row, its bin and class by number, indexed by position."""
-        frame = self.ledger.frame
-        known = (frame["protocol"] == self.protocol.name) & frame["land_cover"].isin(LAND_COVER)
-        rows = frame.loc[known, ["scene", "aoi", "pixels", "cloud_cover", "land_cover"]]
-        # by name: from categories in another order, astype may keep codes as they are
-        land_cover = pd.Index(LAND_COVER).get_indexer(pd.Index(rows["land_cover"].astype(str)))
-        bins = cover_bins(rows).cat.codes
-        return rows.assign(bin=bins, land_cover=land_cover).set_axis(np.flatnonzero(known))
+    def _sums(self) -> pd.DataFrame:
+        """Pixels and counts of all segmenters by bin and class, a row for each of these pairs."""
+        names = [name for key in self.ledger.segmenters for name in segmenter_columns(key)]
+        sums = group_sums(self.ledger, self.protocol, ["cover_bin", "land_cover"], names)
+        # by name: categories may be in another order
+        sums = sums.set_axis(pd.MultiIndex.from_frame(sums.index.to_frame().astype(str)))
+        every = pd.MultiIndex.from_product([COVER_BINS, LAND_COVER])
+        return sums.reindex(every, fill_value=0)
 
     def _by_bin(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sums over the rows of each bin and class, the last bin being all scenes.
+        """Sums by bin and class, the last bin being all scenes.
 
         Args:
-            values: Of the rows, shape (rows, ...).
+            values: Of the rows of :attr:`_sums`, shape (rows, ...).
 
         Returns:
             Shape (bins, 6, ...).
         """
-        classes, rows = len(LAND_COVER), self._rows
-        sums = np.zeros((len(BINS) * classes, *values.shape[1:]), np.int64)
-        group = rows["bin"].to_numpy(np.int64) * classes + rows["land_cover"].to_numpy()
-        order = np.argsort(group, kind="stable")
-        groups, starts = np.unique(group[order], return_index=True)
-        if len(groups):
-            sums[groups] = np.add.reduceat(values[order], starts)
-        total: NDArray[np.int64] = sums.reshape(len(BINS), classes, *values.shape[1:])
-        total[-1] = total.sum(0)
-        return total
+        by_bin = values.reshape(len(COVER_BINS), len(LAND_COVER), *values.shape[1:])
+        return np.concatenate([by_bin, by_bin.sum(0, keepdims=True)])
 
     def confusion(self, segmenter: str, image: ImageKind) -> NDArray[np.int64]:
         """:func:`confusion_by_bin` of a segmenter of the run."""
@@ -201,25 +194,29 @@ class KnownLand:
                 classified = self.confusion(segmenter, "prediction").sum(3, keepdims=True)
                 counts = classified * np.eye(classes, dtype=np.int64)
             else:
-                by_row = segmenter_counts(self.ledger.frame, segmenter, image)
-                counts = self._by_bin(by_row[self._rows.index])
+                counts = self._by_bin(segmenter_counts(self._sums, segmenter, image))
             self._confusion[segmenter, image] = counts
         return self._confusion[segmenter, image]
 
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
         """By bin and class, shape (bins, 6)."""
-        return self._by_bin(self._rows["pixels"].to_numpy())
+        return self._by_bin(self._sums["pixels"].to_numpy(np.int64))
 
     @cached_property
     def counts(self) -> dict[str, list[Any]]:
         """``pixels``, ``scenes``, ``aois`` and ``absent`` classes of each bin."""
-        bins = [self._rows[self._rows["bin"] == index] for index in range(len(COVER_BINS))]
-        bins.append(self._rows)
+        known = [
+            group_sums(self.ledger, self.protocol, by).reset_index().astype({"known": str})
+            for by in (["cover_bin", "known"], ["known"])
+        ]
+        rows = pd.concat([known[0], known[1].assign(cover_bin=OVERALL)])
+        rows = rows[rows["known"] == "known"].astype({"cover_bin": str}).set_index("cover_bin")
+        rows = rows[["scenes", "aois"]].reindex(list(BINS), fill_value=0)
         return {
             "pixels": self.pixels.sum(1).tolist(),
-            "scenes": [rows["scene"].nunique() for rows in bins],
-            "aois": [rows["aoi"].nunique() for rows in bins],
+            "scenes": rows["scenes"].tolist(),
+            "aois": rows["aois"].tolist(),
             "absent": [_without(pixels) for pixels in self.pixels],
         }
 

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from planetcr_bench import __version__
 from planetcr_bench.cli import (
     check,
+    compact,
     compare,
     evaluate,
     gallery,
@@ -118,6 +119,7 @@ app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
+app.command("compact")(compact.compact)
 app.command("gallery")(gallery.gallery)
 app.add_typer(submit.app, name="submit")
 app.command("leaderboard")(leaderboard.leaderboard)

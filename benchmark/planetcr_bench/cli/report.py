@@ -20,17 +20,18 @@ def report(
 ) -> None:
     """Rewrite the report of a run with the full error analysis and all figures.
 
-    Everything follows from the ledger: no image is opened.
+    Everything follows from the ledger: no image is opened. Of a compact ledger, tables of single
+    scenes and of optical thickness are left out.
     """
     from planetcr_bench.errors import LedgerError
     from planetcr_bench.leaderboard.entries import read_run
     from planetcr_bench.report.report import write_report
+    from planetcr_bench.results.compact_file import read_any_ledger
     from planetcr_bench.results.files import RUN
-    from planetcr_bench.results.ledger import read_ledger
 
     if not run.is_dir():
         raise LedgerError(f"{run}: expected a results folder, found none")
-    ledger = read_ledger(run)
+    ledger = read_any_ledger(run)
     facts = read_run(run / RUN, ledger.provenance)
     out = out or run
     out.mkdir(parents=True, exist_ok=True)

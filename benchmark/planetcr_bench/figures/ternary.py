@@ -74,15 +74,17 @@ def triangle_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
         note: Last line of the caption.
 
     Returns:
-        A figure 7 inches wide. Left, of one method, its scenes and all pixels; of several, a trail
-        over the cloud-cover bins of each. Right, each method under cloud, at its edge and clear.
+        A figure 7 inches wide. Left, of one method, its scenes and all pixels; of several, or of a
+        compact ledger, a trail over the cloud-cover bins of each. Right, each method under cloud,
+        at its edge and clear.
     """
     names = list(analysis.failures()["row"])
     with new_figure({"axes.grid": False}) as figure:
         left, right = figure.subplots(1, 2)
         for axes in (left, right):
             _draw_triangle(axes)
-        if len(names) == 1:
+        one = _has_one_run(analysis)
+        if one:
             left.set_title("Scenes by cloud cover")
             _draw_scenes(left, analysis.scenes, analysis.triangle)
             right.set_title("Pixels by region")
@@ -92,15 +94,20 @@ def triangle_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
             _draw_trails(left, analysis.triangle, "cover_bin", COVER_BINS)
             right.set_title("Methods over regions")
             _draw_trails(right, analysis.triangle, "region", REGIONS[::-1])
-        legend = _scene_legend() if len(names) == 1 else _method_legend(names)
+        legend = _scene_legend() if one else _method_legend(names)
         caption = caption_lines(_sentences(analysis), [signature(analysis.protocol, "mae")], note)
         finish_figure(figure, legend, caption, height_inch=3.65)
     return figure
 
 
+def _has_one_run(analysis: ErrorAnalysis) -> bool:
+    """Whether there is one run, and its scenes can be drawn."""
+    return len(analysis.ledgers) == 1 and analysis.with_scenes is not None
+
+
 def _sentences(analysis: ErrorAnalysis) -> list[str]:
     sentences = ["Left: one point per scene; star: all pixels."]
-    if len(analysis.ledgers) > 1:
+    if not _has_one_run(analysis):
         sentences = [
             "Left: from the smallest marker, 0–20 % of cloud cover, to the largest, 80–100 %.",
             "Right: from the smallest marker, clear, over edge to the largest, cloud.",

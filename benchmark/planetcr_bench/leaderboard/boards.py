@@ -27,12 +27,16 @@ from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of
-from planetcr_bench.metrics.sums import SUMS, segmenter_columns
-from planetcr_bench.results.aggregate import check_comparable, score_groups, widest
+from planetcr_bench.results.aggregate import (
+    check_comparable,
+    group_sums,
+    scene_scores,
+    seen_classes,
+    widest,
+)
+from planetcr_bench.results.compact import ALL
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.results.schema import cover_bins
 
-ALL: Final = "all"
 AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "region": REGIONS}
 """What the page can filter by, and the values of each in their order."""
 
@@ -196,39 +200,34 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     }
 
 
-def _rows(ledger: Ledger, protocol: Protocol, columns: Sequence[str] = tuple(SUMS)) -> pd.DataFrame:
-    """Some columns of a ledger's rows in one protocol, and the keys of cells."""
-    names = ["aoi", "scene", "protocol", "cloud_cover", "land_cover", "region", *columns]
-    rows = ledger.frame.loc[ledger.frame["protocol"] == protocol.name, names]
-    rows = rows.assign(cover_bin=cover_bins(rows))
-    return rows.astype(dict.fromkeys(["aoi", "scene", *AXES], object))
+def _cells(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with an index of AOI, class, bin and region, ``all`` for what does not split it."""
+    keys = ["aoi", *AXES]
+    rows = table.reset_index()
+    rows = rows.assign(**{key: ALL for key in keys if key not in table.index.names})
+    return rows.astype(dict.fromkeys(keys, object)).set_index(keys)
 
 
 def _added(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
     """Sums of pixels per AOI × class × bin × region, as ``<numerator or denominator>_<metric>``."""
-    rows = _rows(ledger, protocol)
-    sums = rows.groupby(["aoi", *AXES])[list(SUMS)].sum()
+    names = [name for metric in HEADLINE for name in METRICS[metric].columns_of(of)]
+    sums = _cells(group_sums(ledger, protocol, ["aoi", *AXES], list(dict.fromkeys(names))))
     parts = {}
     for metric in HEADLINE:
         top, bottom = METRICS[metric].columns_of(of)
         parts[f"top_{metric}"], parts[f"bottom_{metric}"] = sums[top], sums[bottom]
-    return pd.DataFrame(parts).astype(float)
+    return pd.DataFrame(parts).astype(float).sort_index()
 
 
 def _averaged(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
     """Sums of scenes' scores per AOI, and how many scenes have one, for every selection."""
-    frame = _rows(ledger, protocol)
     tables = []
     for by in ((), ("land_cover",), ("region",)):
-        scenes = score_groups(
-            frame, protocol, ["aoi", "cover_bin", "scene", *by], of=of, pool="pixels"
-        )
-        flat = scenes[list(HEADLINE)].reset_index().astype({"cover_bin": object})
-        flat = flat.assign(**{axis: ALL for axis in ("land_cover", "region") if axis not in by})
-        tables += [flat, flat.assign(cover_bin=ALL)]
-    grouped = pd.concat(tables).groupby(["aoi", *AXES])[list(HEADLINE)]
-    tops, bottoms = grouped.sum().add_prefix("top_"), grouped.count().add_prefix("bottom_")
-    return tops.join(bottoms).astype(float)
+        totals, counts = scene_scores(ledger, protocol, ["aoi", "cover_bin", *by], of=of)
+        table = _cells(totals.add_prefix("top_").join(counts.add_prefix("bottom_")))
+        any_bin = table.droplevel("cover_bin").groupby(level=["aoi", "land_cover", "region"]).sum()
+        tables += [table, _cells(any_bin)]
+    return pd.concat(tables).astype(float).sort_index()
 
 
 def counts_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
@@ -253,13 +252,12 @@ def counts_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
 
 
 def _counted(ledger: Ledger, protocol: Protocol) -> pd.Series[Any]:
-    rows = _rows(ledger, protocol, ())
-    plain = rows[["aoi", "scene", *AXES]].drop_duplicates()
-    parts = []
-    for axes in ((), ("land_cover",), ("region",), ("land_cover", "region")):
-        all_else = {axis: ALL for axis in ("land_cover", "region") if axis not in axes}
-        parts.append(plain.assign(**all_else).drop_duplicates())
-    return pd.concat(parts).groupby(["aoi", *AXES])["scene"].nunique()
+    parts = [
+        _cells(group_sums(ledger, protocol, ["aoi", "cover_bin", *axes]))["scenes"]
+        for axes in ((), ("land_cover",), ("region",), ("land_cover", "region"))
+    ]
+    counts: pd.Series[Any] = pd.concat(parts).sort_index()
+    return counts
 
 
 def _positions(index: pd.Index[Any]) -> NDArray[Any]:
@@ -284,7 +282,7 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
         (cells × 6), pixels by predicted class; the cell's class is the true one.
     """
     result: dict[str, Any] = {}
-    aois = sorted({str(aoi) for ledger in board.ledgers for aoi in ledger.frame["aoi"].unique()})
+    aois = sorted({aoi for ledger in board.ledgers for aoi in ledger.aois})
     axes = [pd.Index(aois), pd.Index(LAND_COVER), pd.Index(COVER_BINS)]
     for segmenter, name in _segmenters(board).items():
         segmented = [entry for entry in board.entries if segmenter in entry.ledger.segmenters]
@@ -327,11 +325,6 @@ def _segmenters(board: Board) -> dict[str, str]:
 
 
 def _seen_classes(ledger: Ledger, protocol: Protocol, segmenter: str, image: str) -> pd.DataFrame:
-    source = "cloudy" if image == "cloudy" else "prediction"
-    names = [name for name in segmenter_columns(segmenter) if f"_{source}_" in name]
-    rows = _rows(ledger, protocol, names)
-    rows = rows[rows["land_cover"].isin(LAND_COVER)]
-    counts = rows.groupby(["aoi", "land_cover", "cover_bin"])[names].sum()
-    cube = counts.to_numpy().reshape(len(counts), len(LAND_COVER), len(LAND_COVER))
-    seen = cube.sum(2 if image == "clear" else 1)
-    return pd.DataFrame(seen, counts.index, list(LAND_COVER))
+    keys = ["aoi", "land_cover", "cover_bin"]
+    seen = seen_classes(ledger, protocol, segmenter, image).reset_index()
+    return seen.astype(dict.fromkeys(keys, object)).set_index(keys).sort_index()

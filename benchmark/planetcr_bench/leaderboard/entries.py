@@ -23,11 +23,14 @@ from planetcr_bench.leaderboard.ledgers import (
     LARGEST_LEDGER,
     LARGEST_RECORD,
     RunFacts,
+    decode_compact,
     decode_ledger,
     differing_keys,
 )
 from planetcr_bench.results.aggregate import input_window
-from planetcr_bench.results.files import CARD, LEDGER, RUN, SAMPLES, STATUS
+from planetcr_bench.results.compact import CompactLedger
+from planetcr_bench.results.compact_file import check_beside
+from planetcr_bench.results.files import CARD, COMPACT, LEDGER, RUN, SAMPLES, STATUS
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.rules import check_rows
 from planetcr_bench.results.schema import sums_in
@@ -158,7 +161,7 @@ def _runs(results: Path) -> tuple[list[Path], list[str]]:
         except OSError as error:
             problems.append(f"{folder}: cannot be read ({error.strerror})")
             continue
-        is_run = any(item.name in (LEDGER, RUN) for item in inside)
+        is_run = any(item.name in (LEDGER, COMPACT, RUN) for item in inside)
         runs += [folder] if is_run else []
         for item in _visible(inside):
             if item.is_symlink():
@@ -170,7 +173,7 @@ def _runs(results: Path) -> tuple[list[Path], list[str]]:
 
 
 def _visible(inside: Sequence[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
-    names = (LEDGER, RUN)
+    names = (LEDGER, COMPACT, RUN)
     return (item for item in inside if item.name[0] != "." and item.name not in names)
 
 
@@ -194,7 +197,7 @@ def _read_entry(folder: Path, where: str) -> Entry:
 
 def _read_ledger(folder: Path) -> Ledger:
     """A ledger whose values the board can add up and show, decoded under limits."""
-    path = folder / LEDGER
+    path = _ledger_file(folder)
     if not os.path.lexists(path):
         raise LedgerError(f"{folder}: expected a results folder with {LEDGER}, found none")
     if not os.path.lexists(folder / RUN):
@@ -203,10 +206,26 @@ def _read_ledger(folder: Path) -> Ledger:
             "finish; run the same evaluate command again"
         )
     check_regular(path, LARGEST_LEDGER, error=LedgerError)
+    if path.name == COMPACT:
+        return _within_limits(path, decode_compact(path))
+    if os.path.lexists(folder / COMPACT):
+        check_beside(folder / COMPACT, decode_compact(folder / COMPACT))
     ledger = decode_ledger(path)
     check_rows(ledger.frame, str(path), list(ledger.segmenters))
     for rule in broken_ledger_rules(ledger):
         raise LedgerError(f"{path}: expected {rule}, found otherwise")
+    return ledger
+
+
+def _ledger_file(folder: Path) -> Path:
+    """The ledger of scenes or, where there is none, the compact one."""
+    alone = not os.path.lexists(folder / LEDGER) and os.path.lexists(folder / COMPACT)
+    return folder / (COMPACT if alone else LEDGER)
+
+
+def _within_limits(path: Path, ledger: CompactLedger) -> CompactLedger:
+    if len(ledger.aois) > MOST_AOIS:
+        raise LedgerError(f"{path}: expected at most {MOST_AOIS} AOIs, found otherwise")
     return ledger
 
 
@@ -258,27 +277,34 @@ class StatusFile(FileModel):
 
 def status_of(folder: Path, status: Status, checked: Sequence[str] = ()) -> dict[str, Any]:
     """Content of ``status.json`` for a run."""
-    ledger = read_bytes(folder / LEDGER, LARGEST_LEDGER, error=LedgerError)
+    ledger = read_bytes(_ledger_file(folder), LARGEST_LEDGER, error=LedgerError)
     digest = hashlib.sha256(ledger).hexdigest()
     return StatusFile(status=status, ledger_sha256=digest, checked=list(checked)).model_dump()
 
 
 def read_status(folder: Path) -> Status:
-    """Status of a run: claimed unless ``status.json`` says otherwise.
+    """Status of a run: claimed unless ``status.json`` says otherwise; see :func:`stored_status`."""
+    stored = stored_status(folder)
+    return stored.status if stored else "claimed"
+
+
+def stored_status(folder: Path) -> StatusFile | None:
+    """What ``status.json`` of a run says; None without one.
 
     Raises:
         LedgerError: It cannot be read, or is that of another ledger.
     """
     path = folder / STATUS
     if not os.path.lexists(path):
-        return "claimed"
+        return None
     stored = validate(StatusFile, read_json(path, error=LedgerError), str(path), error=LedgerError)
     if stored.ledger_sha256 != status_of(folder, stored.status)["ledger_sha256"]:
+        name = _ledger_file(folder).name
         raise LedgerError(
-            f"{path}: expected the status of this {LEDGER}, got that of another one; accept the "
+            f"{path}: expected the status of this {name}, got that of another one; accept the "
             "entry again, or delete this file: then the run is claimed"
         )
-    return stored.status
+    return stored
 
 
 def runs_named(results: Path, track: str, name: str) -> list[Path]:
@@ -313,11 +339,3 @@ def _without_repeats(entries: Sequence[Entry], results: Path, problems: list[str
             folders = ", ".join(str(results / entry.folder) for entry in group)
             problems.append(f"{folders}: expected one run {name} in track {track}, got several")
     return [group[0] for group in by_name.values() if len(group) == 1]
-
-
-def predictions_of(ledger: Ledger) -> str:
-    """A digest of a run's predictions and their scale; the same images have the same one."""
-    pairs = ledger.frame[["scene", "prediction_sha256"]].drop_duplicates().astype(str)
-    lines = sorted(pairs["scene"] + " " + pairs["prediction_sha256"])
-    text = "\n".join([repr(ledger.provenance["scale"]), *lines])
-    return hashlib.sha256(text.encode()).hexdigest()

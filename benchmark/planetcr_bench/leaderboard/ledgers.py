@@ -21,7 +21,9 @@ from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.card import text_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS
-from planetcr_bench.results.ledger import METADATA_KEY, Ledger
+from planetcr_bench.results.compact import CompactLedger
+from planetcr_bench.results.compact_file import check_schema, split_groups
+from planetcr_bench.results.ledger import COMPACT_KEY, METADATA_KEY, Ledger
 from planetcr_bench.results.schema import SCHEMA_VERSION, column_errors, schema_of
 from planetcr_bench.utils.parallel import run_sandboxed
 from planetcr_bench.utils.untrusted import parse_json
@@ -191,6 +193,22 @@ def decode_ledger(path: Path, model: type[Record] = Record) -> Ledger:
     return Ledger(table.to_pandas(ignore_metadata=True), record)
 
 
+def decode_compact(path: Path) -> CompactLedger:
+    """Decode a compact ledger under the same limits, and check its groups.
+
+    Args:
+        path: The file, a regular one.
+
+    Raises:
+        SubmissionError: See :func:`decode_ledger`.
+        LedgerError: Its columns or groups are not those of a compact ledger of this version.
+    """
+    lost = f"{path}: {_UNREADABLE} (its bytes crash the reader)"
+    record, rows = run_sandboxed(partial(_decode, compact=True), path, lost=lost)
+    frame = pa.ipc.open_stream(rows).read_all().to_pandas(ignore_metadata=True)
+    return split_groups(path, frame, record)
+
+
 def refuse(path: Path, errors: Sequence[str]) -> None:
     """Raise the errors of a ledger, if there are any."""
     if errors:
@@ -198,13 +216,15 @@ def refuse(path: Path, errors: Sequence[str]) -> None:
         raise SubmissionError(message, [f"{path}: {error}" for error in errors])
 
 
-def _decode(path: Path, model: type[Record] = Record) -> tuple[dict[str, Any], bytes]:
+def _decode(
+    path: Path, model: type[Record] = Record, *, compact: bool = False
+) -> tuple[dict[str, Any], bytes]:
     """What a file says of its run, and its rows as an Arrow stream; in another process."""
     try:
         if path.stat().st_size > LARGEST_LEDGER:
             raise SubmissionError(f"{path}: expected at most {LARGEST_LEDGER} bytes")
         with pq.ParquetFile(path) as file:
-            record, table = _read(path, file, model)
+            record, table = _read(path, file, model, compact=compact)
     except (OSError, ValueError, pa.ArrowException, MemoryError) as error:
         raise SubmissionError(f"{path}: {_UNREADABLE} ({error})") from error
     sink = pa.BufferOutputStream()
@@ -213,7 +233,9 @@ def _decode(path: Path, model: type[Record] = Record) -> tuple[dict[str, Any], b
     return record, sink.getvalue().to_pybytes()
 
 
-def _read(path: Path, file: pq.ParquetFile, model: type[Record]) -> tuple[dict[str, Any], pa.Table]:
+def _read(
+    path: Path, file: pq.ParquetFile, model: type[Record], *, compact: bool
+) -> tuple[dict[str, Any], pa.Table]:
     cells, unpacked = _sizes(file.metadata)
     if cells > MOST_CELLS:
         raise SubmissionError(f"{path}: expected at most {MOST_CELLS} cells, got {cells}")
@@ -222,15 +244,24 @@ def _read(path: Path, file: pq.ParquetFile, model: type[Record]) -> tuple[dict[s
             f"{path}: expected at most {LARGEST_UNPACKED} bytes unpacked, got {unpacked}"
         )
     record = _record(path, file.schema_arrow.metadata or {})
+    if COMPACT_KEY in record and not compact:
+        raise SubmissionError(
+            f"{path}: expected a ledger of scenes, got a compact one, which cannot be checked"
+        )
     refuse(path, record_errors(record, model))
-    names = file.schema_arrow.names
-    floor = not FLOOR_SUMS.keys().isdisjoint(names)
-    further = not FURTHER_SUMS.keys().isdisjoint(names)
-    schema = schema_of(sorted(record["segmenters"]), floor=floor, further=further)
-    refuse(path, column_errors(file.schema_arrow, schema))
+    if compact:
+        check_schema(path, file.schema_arrow, record)
+        schema = file.schema_arrow
+    else:
+        names = file.schema_arrow.names
+        floor = not FLOOR_SUMS.keys().isdisjoint(names)
+        further = not FURTHER_SUMS.keys().isdisjoint(names)
+        schema = schema_of(sorted(record["segmenters"]), floor=floor, further=further)
+        refuse(path, column_errors(file.schema_arrow, schema))
     table = file.read().unify_dictionaries()
     table.validate(full=True)
-    refuse(path, [f"{name}: expected no gaps" for name in schema.names if table[name].null_count])
+    whole = [field.name for field in schema if not field.nullable]
+    refuse(path, [f"{name}: expected no gaps" for name in whole if table[name].null_count])
     long = [name for name in schema.names if _longest(table[name]) > LONGEST_TEXT]
     refuse(path, [f"{name}: expected texts of at most {LONGEST_TEXT} bytes" for name in long])
     return record, table

@@ -38,12 +38,13 @@ from planetcr_bench.leaderboard.boards import (
     counts_of,
     segmentation_cells_of,
 )
-from planetcr_bench.leaderboard.entries import Entry, predictions_of
+from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION, further
 from planetcr_bench.report.significance import detectable_note
 from planetcr_bench.report.table import Table, escape_markdown, number, to_markdown
 from planetcr_bench.results.aggregate import coverage, further_metrics, rounding_note, score_groups
+from planetcr_bench.results.compaction import predictions_of
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import from_json_value, to_json_value
@@ -131,7 +132,7 @@ def _stand_ins(board: Board) -> dict[str, str]:
     """
     same: dict[str, list[tuple[bool, float, str]]] = {}
     for entry in board.entries:
-        psnr = float(score_groups(entry.ledger.frame, board.protocol)["psnr"].iloc[0])
+        psnr = float(score_groups(entry.ledger, board.protocol)["psnr"].iloc[0])
         claimed = entry.status != "verified"
         same.setdefault(predictions_of(entry.ledger), []).append((claimed, psnr, entry.name))
     return {name: min(group)[2] for group in same.values() for _, _, name in group}
@@ -176,7 +177,7 @@ def _summary(
     stand_ins: Mapping[str, str],
 ) -> dict[str, Any]:
     metrics = list(comparisons)
-    groups = score_groups(entry.ledger.frame, board.protocol, metrics=metrics)
+    groups = score_groups(entry.ledger, board.protocol, metrics=metrics)
     segmented = {}
     for segmenter, facts in entry.run["segmenters"].items():
         table = segmentation_scores(entry.ledger, segmenter, board.protocol, "prediction")
@@ -195,7 +196,7 @@ def _summary(
         "complete": bool(entry.run["complete"]),
         "coverage": coverage(entry.ledger),
         "scenes": int(entry.run["scenes"]),
-        "aois": int(entry.ledger.frame["aoi"].nunique()),
+        "aois": len(entry.ledger.aois),
         "inputs": list(entry.card.inputs) if entry.card else [],
         "scores": groups[metrics].iloc[0].to_dict(),
         "intervals": {

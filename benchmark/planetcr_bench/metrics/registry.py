@@ -362,6 +362,16 @@ noise or edges. For the gradient see ``further.measure_further``. mIoU and PA co
 matrices, not from sums of these columns."""
 
 
+FLOOR_METRICS: Final = {
+    "sam_floor": Metric(
+        "sam_floor", "Noise floor of SAM", "self_angle_deg", "pixels", unit="°", possible=(0, 90)
+    ),
+    "under_floor": Metric("under_floor", "Pixels under the floor", "floored_pixels", "pixels"),
+}
+"""Ratios that describe the clear images of a dataset in a protocol whose SAM has a noise floor; not
+scores of a method."""
+
+
 def _named(table: Section) -> tuple[str, ...]:
     return tuple(name for name, metric in METRICS.items() if metric.table == table)
 

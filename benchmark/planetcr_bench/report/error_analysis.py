@@ -35,8 +35,9 @@ from planetcr_bench.report.error_analysis_tables import (
     thickness_tables,
     triangle_table,
 )
-from planetcr_bench.report.table import Table, number, to_markdown
+from planetcr_bench.report.table import Table, escape_markdown, number, to_markdown
 from planetcr_bench.results.aggregate import input_note, input_window, method_label
+from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.files import FIGURES, TABLES
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
@@ -124,23 +125,23 @@ def _pasting(gained: float) -> str:
 
 def _without_ends(analysis: ErrorAnalysis) -> list[str]:
     """A note where there is a single scene or AOI."""
-    single = [
-        name
-        for name, table in (("scene", analysis.scenes), ("AOI", analysis.aois))
-        if len(set(table[name.lower()])) == 1
-    ]
+    known = analysis.with_scenes
+    tables = {"scene": known.scenes} if known else {}
+    tables["AOI"] = analysis.aois
+    single = [name for name, table in tables.items() if len(set(table[name.lower()])) == 1]
     return [f"There is one {name}: none is the worst or the best." for name in single]
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A part of the chapter: figure, explanation, tables."""
+    """A part of the chapter: figure, explanation, tables, and which of them scenes alone give."""
 
     tables: Callable[[ErrorAnalysis], list[Table]]
     text: str = ""
     stem: str = ""
     alt: str = ""
     figure: Callable[..., Figure | None] | None = None
+    of_scenes: str = ""
 
 
 _SECTIONS: Final = (
@@ -161,7 +162,14 @@ _SECTIONS: Final = (
     _Section(
         class_cover_tables, "", "class_cover", "Error per class and cloud cover", class_cover_figure
     ),
-    _Section(thickness_tables, _THICKNESS, "thickness", "By optical thickness", thickness_figure),
+    _Section(
+        thickness_tables,
+        _THICKNESS,
+        "thickness",
+        "By optical thickness",
+        thickness_figure,
+        "By optical thickness of the cloud",
+    ),
     _Section(lambda analysis: [season_table(analysis)]),
     _Section(
         lambda analysis: [*aoi_tables(analysis), *scene_tables(analysis)],
@@ -169,6 +177,7 @@ _SECTIONS: Final = (
         "aois",
         "Map of the AOIs",
         aoi_figure,
+        "Worst and best scenes",
     ),
 )
 
@@ -193,11 +202,12 @@ _MORE_FILES: Final = [name for name in ERROR_ANALYSIS_FILES if f"/{_SECTIONS[0].
 def chapter_frames(analysis: ErrorAnalysis) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
     """The chapter's tables at full precision, and the metrics of each.
 
-    Only the scenes that the chapter lists; the ledger has all of them.
+    Only the scenes that the chapter lists; the ledger has all of them. Compact ledgers have no
+    scenes and no optical thickness; without other ledgers there is no such table.
     """
-    ends = [listed_scenes(analysis, by).assign(by=by) for by in SCENE_ENDS]
+    scenes, known = analysis.with_scenes, analysis.with_optical_thickness
+    ends = [listed_scenes(scenes, by).assign(by=by) for by in SCENE_ENDS] if scenes else []
     every = ("all",)
-    known = analysis.with_optical_thickness
     frames = {
         "regions": (analysis.regions, ("mae",)),
         "paste_back": (analysis.paste_back, ADDITIVE),
@@ -205,8 +215,8 @@ def chapter_frames(analysis: ErrorAnalysis) -> dict[str, tuple[pd.DataFrame, tup
         "class_cover": (analysis.failures("land_cover", "cover_bin"), every),
         "season": (analysis.failures("season"), every),
         "aois": (analysis.aois, every),
-        "scenes": (pd.concat(ends), every),
     }
+    frames |= {"scenes": (pd.concat(ends), every)} if ends else {}
     return frames | ({"thickness": (known.failures("thickness"), every)} if known else {})
 
 
@@ -244,6 +254,7 @@ def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = 
         parts += _picture(folder, section, analysis)
         parts += [section.text] if section.text and tables else []
         parts += map(to_markdown, tables)
+        parts += _without_scenes(section, analysis)
     if not full:
         for name in _MORE_FILES:
             (folder / name).unlink(missing_ok=True)
@@ -251,6 +262,17 @@ def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = 
     (folder / TABLES).mkdir(exist_ok=True)
     atomic_write(folder / _DATA, _to_json(analysis).encode())
     return [*parts, *_without_ends(analysis)]
+
+
+def _without_scenes(section: _Section, analysis: ErrorAnalysis) -> list[str]:
+    """A line in place of what compact ledgers lack in a section."""
+    compact = [run for run in analysis.ledgers if isinstance(run, CompactLedger)]
+    if section.tables is thickness_tables:
+        compact = [run for run in compact if run.has_thickness]
+    if not (section.of_scenes and compact):
+        return []
+    names = ", ".join(escape_markdown(method_label(run)) for run in compact)
+    return [f"*{section.of_scenes}: needs the ledger of scenes; compact: {names}.*"]
 
 
 def _picture(folder: Path, section: _Section, analysis: ErrorAnalysis) -> list[str]:

@@ -110,7 +110,10 @@ def listed_scenes(analysis: ErrorAnalysis, by: str) -> pd.DataFrame:
 
 
 def scene_tables(analysis: ErrorAnalysis) -> list[Table]:
-    """Worst and best scenes, by PSNR and by its gain over the input; none where all are equal."""
+    """Worst and best scenes, by PSNR and its gain; none of equal ones or of compact ledgers."""
+    known = analysis.with_scenes
+    if known is None:
+        return []
     header = ["Method", "", "scene", "cloud cover [%]", "prevailing class", "MAE ↓"]
     header += [METRICS["psnr"].title, _GAIN]
     tables = []
@@ -124,10 +127,10 @@ def scene_tables(analysis: ErrorAnalysis) -> list[Table]:
                 number(line["psnr"], digits=2),
                 number(line["gain_psnr"], sign=True, digits=2),
             ]
-            for line in listed_scenes(analysis, by).to_dict("records")
+            for line in listed_scenes(known, by).to_dict("records")
         ]
         title = f"Worst and best scenes by {words}"
-        tables += [_table(title, header, rows, analysis)] if rows else []
+        tables += [_table(title, header, rows, known)] if rows else []
     return tables
 
 

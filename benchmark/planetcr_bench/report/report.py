@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from planetcr_bench.analysis.error_analysis import widest_protocol
 from planetcr_bench.figures.cloud_cover import cover_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.figures.style import save_figure
@@ -17,7 +18,7 @@ from planetcr_bench.report.error_analysis import ERROR_ANALYSIS_FILES, write_err
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
 from planetcr_bench.report.table import Table, escape_markdown, to_latex, to_markdown
-from planetcr_bench.results.aggregate import coverage, input_note, marked
+from planetcr_bench.results.aggregate import coverage, group_sums, input_note, marked
 from planetcr_bench.results.files import FIGURES, REPORT, TABLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.files import atomic_write
@@ -216,10 +217,9 @@ def _segmentation_section(tables: RunTables, *, full: bool) -> list[str]:
 
 
 def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
-    frame = ledger.frame
     rows = {
         "Track, split": f"{run['track']}, {run['split']}",
-        "Scored": f"{coverage(ledger)}, {frame['aoi'].nunique()} AOIs",
+        "Scored": f"{coverage(ledger)}, {len(ledger.aois)} AOIs",
         "Method": escape_markdown(run["method"] or "not stated"),
         "Input window": input_note([ledger]).removeprefix("Input window: ").removesuffix("."),
         "Dataset fingerprint": f"`{run['fingerprint']}`",
@@ -249,9 +249,8 @@ def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
             "The predictions are centre crops of 160 × 160 pixels: only the `official` protocol is "
             "measured."
         )
-    widest = "full" if "full" in ledger.provenance["protocols"] else "official"
-    rows = ledger.frame[ledger.frame["protocol"] == widest]
-    outside, values = int(rows["out_of_range"].sum()), int(rows["values"].sum())
+    sums = group_sums(ledger, widest_protocol([ledger]), (), ["out_of_range", "values"])
+    outside, values = int(sums["out_of_range"].iloc[0]), int(sums["values"].iloc[0])
     if outside:
         remarks.append(
             f"{outside} of {values} predicted values ({outside / values:.2%}) lie outside "

@@ -281,8 +281,8 @@ def summary(ledger: Ledger) -> dict[str, object]:
         "complete": ledger.provenance["complete"],
         "input_window": input_window(ledger),
         "expected_scenes": ledger.provenance["expected_scenes"],
-        "scenes": int(ledger.frame["scene"].nunique()),
-        "aois": int(ledger.frame["aoi"].nunique()),
+        "scenes": ledger.scenes,
+        "aois": len(ledger.aois),
         "protocols": {
             name: _protocol_summary(ledger, protocol) for name, protocol in PROTOCOLS.items()
         },
@@ -293,7 +293,7 @@ def _protocol_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
     errors = ("mae", "sam_deg", "pixels")
     overall = _scores(ledger, protocol)["all"]
     if protocol.pool == "pixels":
-        mean = psnr_scene_mean(ledger.frame, protocol).get("all")
+        mean = psnr_scene_mean(ledger, protocol).get("all")
         overall[SCENE_MEAN] = to_json_value(mean)
     return {
         "signature": protocol.signature("all"),
@@ -317,7 +317,7 @@ def _scores(
     """Group to its scores and counts, as JSON values."""
     metrics = [name for name in names if name in METRICS]
     keys = [] if by == "all" else [by]
-    table = score_groups(ledger.frame, protocol, keys, metrics=metrics)
+    table = score_groups(ledger, protocol, keys, metrics=metrics)
     table = table.reindex(list(groups))[list(names)]
     counts = {name: table[name].fillna(0).astype(int) for name in names if name not in METRICS}
     return _json_rows(table.assign(**counts))
@@ -328,8 +328,8 @@ def _noise_floor(ledger: Ledger, protocol: Protocol) -> dict[str, Any] | None:
     if not ledger.has_floor:
         return None
     names = ["sam_deg", "under_floor"]
-    overall = floor_groups(ledger.frame, protocol).reindex(["all"])[names]
-    by_class = floor_groups(ledger.frame, protocol, ["land_cover"]).reindex(list(LAND_COVER))[names]
+    overall = floor_groups(ledger, protocol).reindex(["all"])[names]
+    by_class = floor_groups(ledger, protocol, ["land_cover"]).reindex(list(LAND_COVER))[names]
     return {"overall": _json_rows(overall)["all"], "by_class": _json_rows(by_class)}
 
 

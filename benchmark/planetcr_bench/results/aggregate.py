@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pandas as pd
 
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, UNKNOWN_INPUT
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of, further
+from planetcr_bench.metrics.registry import FLOOR_METRICS, HEADLINE, METRICS, Of, further
+from planetcr_bench.metrics.sums import segmenter_columns
+from planetcr_bench.results.compact import POSITION, SEEN_BY, CompactLedger, seen_columns
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import cover_bins
 
@@ -34,9 +36,106 @@ INPUT: Final = "Cloudy (input)"
 
 _COUNTS: Final = ["pixels", "scenes", "aois"]
 
+_METRICS: Final = {**METRICS, **FLOOR_METRICS}
+
+# --- What ledgers are asked for: a compact one looks it up, one of scenes adds its rows ---------
+
+
+def group_sums(
+    ledger: Ledger, protocol: Protocol, by: Sequence[str] = (), columns: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Sums over the pixels of each group.
+
+    Args:
+        ledger: Of one run.
+        protocol: Which to report.
+        by: Columns that name a group; also ``cover_bin``, and ``known``: whether land is. None: one
+            group, ``all``.
+        columns: Sums of the ledger; those that it lacks are left out.
+
+    Returns:
+        One row per group that has pixels, indexed by ``by``, in the order of the ledger: the
+        columns, and ``pixels``, ``scenes`` and ``aois``; ``pixels`` may be missing where not asked.
+
+    Raises:
+        ScenesError: The ledger is compact and has no such groups.
+    """
+    if isinstance(ledger, CompactLedger):
+        return ledger.group_sums(protocol, by, columns)
+    rows = _rows(ledger.frame, protocol, by, dict(zip(columns, columns, strict=True)))
+    grouped = rows.groupby(list(by) or ["all"], observed=True, sort=False)
+    own = [name for name in columns if name in rows and name not in _COUNTS]
+    return grouped[own].sum().join(_counts(grouped))
+
+
+def scene_scores(
+    ledger: Ledger,
+    protocol: Protocol,
+    by: Sequence[str] = (),
+    metrics: Sequence[str] = HEADLINE,
+    of: Of = "prediction",
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sums over scenes of each scene's scores in the pixels of a group.
+
+    Args:
+        ledger: See :func:`group_sums`, like ``protocol``, ``by`` and what is raised.
+        protocol: Which to report.
+        by: Columns that name a group.
+        metrics: Names of metrics.
+        of: The prediction, or the cloudy input.
+
+    Returns:
+        A row per group and a column per metric each: the sums, and how many scenes have a score.
+    """
+    if isinstance(ledger, CompactLedger):
+        return ledger.scene_scores(protocol, by, metrics, of)
+    keys = list(by) or ["all"]
+    rows = _rows(ledger.frame, protocol, by, _sources(metrics, of))
+    figures = _figures(rows.groupby([*keys, "scene"], observed=True), protocol, metrics)
+    by_group = figures.groupby(level=keys, observed=True)
+    return by_group.sum(), by_group.count()
+
+
+def seen_classes(ledger: Ledger, protocol: Protocol, segmenter: str, image: str) -> pd.DataFrame:
+    """Pixels of known land by the class that a segmenter predicts for them in one image.
+
+    Args:
+        ledger: Of a run with this segmenter.
+        protocol: Whose window it saw.
+        segmenter: Its key.
+        image: ``clear``, ``cloudy`` or ``prediction``.
+
+    Returns:
+        One row per AOI, cloud-cover bin and true class, indexed by :data:`SEEN_BY`; a column per
+        predicted class.
+    """
+    if isinstance(ledger, CompactLedger):
+        seen = ledger.groups[protocol.name, SEEN_BY][seen_columns(segmenter, image)]
+        seen = seen.set_axis(list(LAND_COVER), axis=1)
+    else:
+        source = "cloudy" if image == "cloudy" else "prediction"
+        names = [name for name in segmenter_columns(segmenter) if f"_{source}_" in name]
+        counts = group_sums(ledger, protocol, SEEN_BY, names)[names]
+        cube = counts.to_numpy().reshape(len(counts), len(LAND_COVER), len(LAND_COVER))
+        pixels = cube.sum(2 if image == "clear" else 1)
+        seen = pd.DataFrame(pixels, counts.index, list(LAND_COVER))
+    return seen[seen.index.get_level_values("land_cover").isin(LAND_COVER)]
+
+
+def aoi_positions(ledger: Ledger, protocol: Protocol) -> pd.DataFrame:
+    """Means over the scenes of each AOI of :data:`POSITION`, indexed by ``aoi``."""
+    if isinstance(ledger, CompactLedger):
+        return ledger.group(protocol, ["aoi"])[list(POSITION)]
+    rows = ledger.frame[ledger.frame["protocol"] == protocol.name]
+    by_aoi = rows.drop_duplicates("scene").groupby("aoi", observed=True)
+    return by_aoi[list(POSITION)].mean()
+
+
+# --- Scores -------------------------------------------------------------------------------------
+
 
 def score_groups(
-    frame: pd.DataFrame,
+    ledger: Ledger | pd.DataFrame,
     protocol: Protocol,
     by: Sequence[str] = (),
     *,
@@ -44,10 +143,10 @@ def score_groups(
     pool: Pool | None = None,
     metrics: Sequence[str] = HEADLINE,
 ) -> pd.DataFrame:
-    """Scores of each group of ledger rows.
+    """Scores of each group of pixels.
 
     Args:
-        frame: Rows of a ledger, all protocols.
+        ledger: Of one run, or its rows of all protocols.
         protocol: Which to report.
         by: Columns that name a group, such as ``land_cover``; also ``cover_bin``. None: one group.
         of: The prediction, or the cloudy input measured on the same pixels.
@@ -57,11 +156,34 @@ def score_groups(
     Returns:
         One row per group that has pixels, indexed by ``by``: a column for each metric, and their
         ``pixels``, ``scenes`` and ``aois``.
+
+    Raises:
+        ScenesError: The ledger is compact and has no such groups.
     """
-    rows = _rows(frame, protocol, by, of, metrics)
-    if by:
-        return _scores(rows, by, protocol, pool, metrics)
-    return _scores(rows.assign(all="all"), ["all"], protocol, pool, metrics)
+    if isinstance(ledger, CompactLedger):
+        return _compact_scores(ledger, protocol, by, of, pool, metrics)
+    frame = ledger.frame if isinstance(ledger, Ledger) else ledger
+    rows = _rows(frame, protocol, by, _sources(metrics, of))
+    return _scores(rows, list(by) or ["all"], protocol, pool, metrics)
+
+
+def _compact_scores(
+    ledger: CompactLedger,
+    protocol: Protocol,
+    by: Sequence[str],
+    of: Of,
+    pool: Pool | None,
+    metrics: Sequence[str],
+) -> pd.DataFrame:
+    counts = group_sums(ledger, protocol, by, ["pixels"])[_COUNTS]
+    if (pool or protocol.pool) == "scene-mean":
+        totals, scenes = scene_scores(ledger, protocol, by, metrics, of)
+        return (totals / scenes).join(counts)
+    names = [name for metric in metrics for name in _METRICS[metric].columns_of(of)]
+    sums = group_sums(ledger, protocol, by, list(dict.fromkeys(names)))
+    columns = {str(name): values for name, values in sums.items()}
+    figures = {name: _METRICS[name].of_sums(columns, protocol, of) for name in metrics}
+    return pd.DataFrame(figures, counts.index, dtype=np.float64).join(counts)
 
 
 def score_images(
@@ -87,14 +209,20 @@ def score_images(
         One row per image, or per image and group, indexed by ``image``, its position, and ``by``.
     """
     keys = [by] if by else []
-    parts = []
+    parts, tables = [], []
     for position, (ledger, of) in enumerate(images):
-        rows = _rows(ledger.frame, protocol, keys, of, metrics)
+        if isinstance(ledger, CompactLedger):
+            table = _compact_scores(ledger, protocol, keys, of, pool, metrics)
+            tables.append(table.reset_index(drop=not by).assign(image=position))
+            continue
+        rows = _rows(ledger.frame, protocol, keys, _sources(metrics, of))
         # numbers: the order in which a mean adds up scenes must not depend on the other images
         places = {name: pd.factorize(rows[name])[0] for name in ("scene", "aoi")}
         parts.append(rows.assign(image=position, **places))
-    rows = pd.concat(parts, ignore_index=True)
-    scores = _scores(rows, ["image", *keys], protocol, pool, metrics)
+    if parts:
+        rows = pd.concat(parts, ignore_index=True)
+        tables.append(_scores(rows, ["image", *keys], protocol, pool, metrics).reset_index())
+    scores = pd.concat(tables).set_index(["image", *keys]).sort_index()
     if by:
         every = pd.MultiIndex.from_product([range(len(images)), groups], names=["image", by])
         scores = scores.reindex(every)
@@ -102,16 +230,28 @@ def score_images(
     return scores
 
 
-def _rows(
-    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str], of: Of, metrics: Sequence[str]
-) -> pd.DataFrame:
-    """What metrics need of an image, its sums under the names of the prediction's."""
-    sources = {name: name for name in ("pixels", "scene", "aoi", "cloud_cover", *by)}
+def _sources(metrics: Sequence[str], of: Of) -> dict[str, str]:
+    """Columns of the prediction that metrics need, to those of the image."""
+    sources: dict[str, str] = {}
     for metric in metrics:
-        sources |= zip(METRICS[metric].columns, METRICS[metric].columns_of(of), strict=True)
-    names = [name for name, source in sources.items() if source in frame]
-    rows = frame.loc[frame["protocol"] == protocol.name, [sources[name] for name in names]]
+        sources |= zip(_METRICS[metric].columns, _METRICS[metric].columns_of(of), strict=True)
+    return sources
+
+
+def _rows(
+    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str], sources: Mapping[str, str]
+) -> pd.DataFrame:
+    """Rows of a protocol: what groups them, and some columns under other names."""
+    keys = ("pixels", "scene", "aoi", "cloud_cover", "land_cover", *by)
+    every = {**{name: name for name in keys}, **sources}
+    names = [name for name, source in every.items() if source in frame]
+    rows = frame.loc[frame["protocol"] == protocol.name, [every[name] for name in names]]
     rows = rows.set_axis(names, axis=1)
+    if not by:
+        return rows.assign(all="all")
+    if "known" in by:
+        known = rows["land_cover"].isin(LAND_COVER)
+        rows = rows.assign(known=np.where(known, "known", "unknown"))
     return rows.assign(cover_bin=cover_bins(rows)) if "cover_bin" in by else rows
 
 
@@ -124,13 +264,7 @@ def _scores(
 ) -> pd.DataFrame:
     """Scores of each group of rows, and what they come from."""
     grouped = rows.groupby(list(keys), observed=True)
-    counts = pd.DataFrame(
-        {
-            "pixels": grouped["pixels"].sum(),
-            "scenes": grouped["scene"].nunique(),
-            "aois": grouped["aoi"].nunique(),
-        }
-    )
+    counts = _counts(grouped)
     if (pool or protocol.pool) == "pixels":
         return _figures(grouped, protocol, metrics).join(counts)
     by_scene = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)
@@ -138,28 +272,42 @@ def _scores(
     return figures.groupby(level=list(keys), observed=True).mean().join(counts)
 
 
+def _counts(grouped: DataFrameGroupBy[Any, Any]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "pixels": grouped["pixels"].sum(),
+            "scenes": grouped["scene"].nunique(),
+            "aois": grouped["aoi"].nunique(),
+        }
+    )
+
+
 def _figures(
     grouped: DataFrameGroupBy[Any, Any], protocol: Protocol, metrics: Sequence[str]
 ) -> pd.DataFrame:
-    names = dict.fromkeys(name for metric in metrics for name in METRICS[metric].columns)
+    names = dict.fromkeys(name for metric in metrics for name in _METRICS[metric].columns)
     known = [name for name in names if name in grouped.obj.columns]
     sums = grouped[known].sum(min_count=1).reindex(columns=list(names))  # nan where rows lack them
     columns = {str(name): values for name, values in sums.items()}
-    figures = {name: METRICS[name].of_sums(columns, protocol) for name in metrics}
+    figures = {name: _METRICS[name].of_sums(columns, protocol) for name in metrics}
     return pd.DataFrame(figures, index=sums.index)
 
 
 def psnr_scene_mean(
-    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, of: Of = "prediction"
+    ledger: Ledger | pd.DataFrame,
+    protocol: Protocol,
+    by: Sequence[str] = (),
+    *,
+    of: Of = "prediction",
 ) -> pd.Series[float]:
-    """Mean over scenes of each scene's PSNR, of each group of ledger rows.
+    """Mean over scenes of each scene's PSNR, of each group of pixels.
 
     The PSNR of pooled pixels depends on the scenes with the largest errors, so the two may rank
     methods differently. Scenes without pixels of a group do not count in it; a perfect scene
     makes the mean infinite, unless the protocol assigns a finite value to a perfect match.
 
     Args:
-        frame: See :func:`score_groups`, like ``protocol``, ``by`` and ``of``.
+        ledger: See :func:`score_groups`, like ``protocol``, ``by`` and ``of``.
         protocol: Which to report.
         by: Columns that name a group.
         of: The prediction, or the cloudy input.
@@ -167,16 +315,20 @@ def psnr_scene_mean(
     Returns:
         Decibels, indexed by ``by``.
     """
-    return score_groups(frame, protocol, by, of=of, pool="scene-mean", metrics=["psnr"])["psnr"]
+    return score_groups(ledger, protocol, by, of=of, pool="scene-mean", metrics=["psnr"])["psnr"]
 
 
 def floor_groups(
-    frame: pd.DataFrame, protocol: Protocol, by: Sequence[str] = (), *, pool: Pool | None = None
+    ledger: Ledger | pd.DataFrame,
+    protocol: Protocol,
+    by: Sequence[str] = (),
+    *,
+    pool: Pool | None = None,
 ) -> pd.DataFrame:
     """Noise floor of SAM: the score of the clear image against itself where norms are floored.
 
     Args:
-        frame: Rows of a ledger that has ``FLOOR_SUMS``.
+        ledger: With ``FLOOR_SUMS``; see :func:`score_groups`.
         protocol: See :func:`score_groups`, like ``by`` and ``pool``.
         by: Columns that name a group.
         pool: Of the angle.
@@ -185,18 +337,10 @@ def floor_groups(
         One row per group: ``sam_deg``, pooled as a method's; ``under_floor``, share of all pixels
         of the group whose squared norm is under the floor; and ``scenes`` and ``aois``.
     """
-    ways = {"self_angle_deg": pool, "floored_pixels": "pixels"}
-    angle, share = (
-        score_groups(
-            frame.assign(angle_deg=frame[name], angle_pixels=frame["pixels"]),
-            protocol,
-            by,
-            pool=way,
-            metrics=["sam_deg"],
-        )
-        for name, way in ways.items()
-    )
-    return angle[["sam_deg", "scenes", "aois"]].assign(under_floor=share["sam_deg"])
+    angle = score_groups(ledger, protocol, by, pool=pool, metrics=["sam_floor"])
+    share = score_groups(ledger, protocol, by, pool="pixels", metrics=["under_floor"])
+    figures = angle.rename(columns={"sam_floor": "sam_deg"})[["sam_deg", "scenes", "aois"]]
+    return figures.assign(under_floor=share["under_floor"])
 
 
 def floor_row(
@@ -218,8 +362,8 @@ def floor_row(
         return None
     run = widest(measured)
     row = covered(FLOOR, run)
-    (overall,) = floor_groups(run.frame, protocol).to_dict("records")
-    by_class = floor_groups(run.frame, protocol, ["land_cover"], pool=pool)
+    (overall,) = floor_groups(run, protocol).to_dict("records")
+    by_class = floor_groups(run, protocol, ["land_cover"], pool=pool)
     by_class = by_class.reindex(list(LAND_COVER))
     counts = ["scenes", "aois"]
     by_class[counts] = by_class[counts].fillna(0).astype(int)
@@ -254,7 +398,7 @@ def marked(ledgers: Sequence[Ledger], *, always: bool = False) -> list[Ledger]:
     return [
         run
         if _MARK.search(run.name)  # marked before: names of runs have no brackets
-        else replace(run, provenance={**run.provenance, "name": f"{run.name} {_mark(run)}"})
+        else run.with_provenance(name=f"{run.name} {_mark(run)}")
         for run in runs
     ]
 
@@ -347,7 +491,8 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
 
 
 ROUNDING: Final = 0.01
-"""Largest relative difference of the input's error in a scene that rounding explains."""
+"""Largest relative difference of the input's error that rounding explains: in a scene or, of
+compact ledgers, in the scenes of one AOI and cloud-cover bin."""
 
 
 def _simulated_alike(first: Ledger, other: Ledger) -> bool:
@@ -357,13 +502,21 @@ def _simulated_alike(first: Ledger, other: Ledger) -> bool:
         first.provenance[key] != other.provenance.get(key) for key in keys
     ):
         return False
-    ours, theirs = (
-        ledger.frame.groupby(["protocol", "scene"], observed=True)["cloudy_clear"].sum()
-        for ledger in (first, other)
-    )
-    both = pd.concat([ours, theirs], axis=1, join="inner")
-    difference = (both.iloc[:, 0] - both.iloc[:, 1]).abs()
-    return not both.empty and bool((difference <= ROUNDING * both.iloc[:, 0]).all())
+    compact = any(isinstance(ledger, CompactLedger) for ledger in (first, other))
+    by = ["aoi", "cover_bin"] if compact else ["scene"]
+    parts = []
+    for protocol in PROTOCOLS.values():
+        ours, theirs = (
+            group_sums(ledger, protocol, by, ["cloudy_clear"])[["cloudy_clear", "scenes"]]
+            if protocol.name in ledger.protocols
+            else pd.DataFrame(columns=["cloudy_clear", "scenes"])
+            for ledger in (first, other)
+        )
+        parts.append(ours.join(theirs.add_suffix("_of_other"), how="inner"))
+    both = pd.concat(parts)
+    both = both[both["scenes"] == both["scenes_of_other"]]
+    difference = (both["cloudy_clear"] - both["cloudy_clear_of_other"]).abs()
+    return not both.empty and bool((difference <= ROUNDING * both["cloudy_clear"]).all())
 
 
 def rounding_note(ledgers: Sequence[Ledger]) -> str | None:
@@ -388,8 +541,7 @@ def of_protocol(ledger: Ledger, name: str) -> Ledger:
         raise LedgerError(
             f"{ledger.name}: expected protocol {name}, it was measured in {', '.join(protocols)}"
         )
-    rows = ledger.frame[ledger.frame["protocol"] == name]
-    return Ledger(rows, {**ledger.provenance, "protocols": {name: protocols[name]}})
+    return ledger.in_protocol(name).with_provenance(protocols={name: protocols[name]})
 
 
 def measured_protocols(ledgers: Sequence[Ledger]) -> list[Protocol]:
@@ -397,7 +549,7 @@ def measured_protocols(ledgers: Sequence[Ledger]) -> list[Protocol]:
     return [
         protocol
         for protocol in PROTOCOLS.values()
-        if all((ledger.frame["protocol"] == protocol.name).any() for ledger in ledgers)
+        if all(protocol.name in ledger.protocols for ledger in ledgers)
     ]
 
 
@@ -491,7 +643,7 @@ def overall_scores(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) ->
 
 def further_metrics(ledgers: Iterable[Ledger]) -> tuple[str, ...]:
     """Metrics beside the paper's whose sums some run has: older ledgers have those of two alone."""
-    columns = [set(ledger.frame) for ledger in ledgers]
+    columns = [ledger.columns for ledger in ledgers]
     return tuple(
         name for name in further() if any(own.issuperset(METRICS[name].columns) for own in columns)
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 LEDGER: Final = "ledger.parquet"
+COMPACT: Final = "ledger.compact.parquet"
+"""In place of the ledger: sums of groups of scenes, small enough to be committed."""
 RUN: Final = "run.json"
 REPORT: Final = "report.md"
 CARD: Final = "card.toml"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import LAND_COVER_NAMES, REGIONS, RUN_NAME, THICKNESS
-from planetcr_bench.errors import LedgerError
+from planetcr_bench.errors import LedgerError, ScenesError
 from planetcr_bench.metrics.sums import (
     FLOOR_SUMS,
     FURTHER_SUMS,
@@ -29,7 +29,7 @@ from planetcr_bench.metrics.sums import (
     SUMS,
     SceneSums,
 )
-from planetcr_bench.results.files import LEDGER, RUN
+from planetcr_bench.results.files import COMPACT, LEDGER, RUN
 from planetcr_bench.results.rules import check_rows
 from planetcr_bench.results.schema import (
     ARROW_TYPES,
@@ -50,6 +50,9 @@ LARGEST_UNPACKED: Final = 2_000_000_000
 """Largest declared size of all columns in bytes; a few bytes may unpack to a text of any length."""
 
 METADATA_KEY = b"planetcr_bench"
+
+COMPACT_KEY: Final = "compact_schema"
+"""What the metadata of a compact ledger have beside those of the ledger of scenes."""
 
 
 def further_columns(first: Ledger, second: Ledger, *, of_input: bool = False) -> list[str]:
@@ -100,12 +103,45 @@ class Ledger:
     @property
     def has_floor(self) -> bool:
         """Whether the noise floor of SAM was measured."""
-        return FLOOR_SUMS.keys() <= set(self.frame.columns)
+        return FLOOR_SUMS.keys() <= self.columns
 
     @property
     def has_further(self) -> bool:
         """Whether the sums behind the further metrics were measured."""
-        return FURTHER_SUMS.keys() <= set(self.frame.columns)
+        return FURTHER_SUMS.keys() <= self.columns
+
+    @property
+    def has_thickness(self) -> bool:
+        """Whether any pixel's optical thickness is known."""
+        return bool((self.frame["thickness"] != THICKNESS[0]).any())
+
+    @property
+    def columns(self) -> set[str]:
+        """Names of its columns."""
+        return set(self.frame.columns)
+
+    @property
+    def protocols(self) -> set[str]:
+        """Names of the protocols that it has rows of."""
+        return set(self.frame["protocol"].unique())
+
+    @property
+    def scenes(self) -> int:
+        """How many scenes it covers."""
+        return int(self.frame["scene"].nunique())
+
+    @property
+    def aois(self) -> list[str]:
+        """Names of its AOIs, sorted."""
+        return sorted(map(str, self.frame["aoi"].unique()))
+
+    def with_provenance(self, **changes: object) -> Self:
+        """The same rows with another provenance."""
+        return replace(self, provenance={**self.provenance, **changes})
+
+    def in_protocol(self, name: str) -> Self:
+        """Its rows of one protocol, with its provenance."""
+        return replace(self, frame=self.frame[self.frame["protocol"] == name])
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
@@ -210,14 +246,16 @@ def ledger_table(scenes: Sequence[SceneSums], segmenters: Sequence[str] = ()) ->
     return pa.table(arrays, schema=schema)
 
 
-def write_ledger(path: Path, table: pa.Table, provenance: Mapping[str, object]) -> None:
+def write_ledger(path: Path | IO[bytes], table: pa.Table, provenance: Mapping[str, object]) -> None:
     """Write a ledger with its provenance as metadata; the same rows give the same data pages."""
     text = json.dumps(provenance, ensure_ascii=False, sort_keys=True)
+    compact = COMPACT_KEY in provenance
     pq.write_table(
         table.replace_schema_metadata({METADATA_KEY: text.encode()}),
         path,
         compression="zstd",
-        compression_level=9,
+        compression_level=19 if compact else 9,
+        write_statistics=not compact,
         use_dictionary=[field.name for field in table.schema if pa.types.is_dictionary(field.type)],
         # byte stream split: a quarter smaller
         use_byte_stream_split=[field.name for field in table.schema if _is_number(field.type)],
@@ -237,6 +275,8 @@ def read_ledger(path: Path) -> Ledger:
     """
     file = path / LEDGER if path.is_dir() else path
     if not file.is_file():
+        if path.is_dir() and (path / COMPACT).is_file():
+            raise ScenesError(f"{path}: expected {LEDGER}, the ledger of scenes, found {COMPACT}")
         raise LedgerError(f"{path}: expected a results folder with {LEDGER}, found none")
     if path.is_dir() and not (path / RUN).is_file():
         raise LedgerError(
@@ -246,7 +286,8 @@ def read_ledger(path: Path) -> Ledger:
     check_regular(file, LARGEST_LEDGER, error=LedgerError)
     try:
         with pq.ParquetFile(file) as stored:
-            provenance = _provenance(file, stored)
+            provenance = read_provenance(file, stored)
+            _check_columns(file, stored, provenance)
             table = stored.read()
             frame = table.to_pandas(ignore_metadata=True)
     except (OSError, pa.ArrowException, KeyError, ValueError, MemoryError) as error:
@@ -255,8 +296,12 @@ def read_ledger(path: Path) -> Ledger:
     return Ledger(frame, provenance)
 
 
-def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
-    """Read and check the metadata of a ledger, and check its columns."""
+def read_provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
+    """Read and check the metadata of a ledger, compact or not.
+
+    Raises:
+        LedgerError: It is too large when unpacked, or its metadata are not those of a run.
+    """
     metadata = stored.metadata
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > LARGEST_UNPACKED:
@@ -278,6 +323,12 @@ def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
     for facts in provenance["segmenters"].values():
         if not isinstance(facts, dict) or not {"name", "sha256"} <= facts.keys():
             raise LedgerError(f"{where}: expected name and sha256 of each segmenter, got others")
+    return provenance
+
+
+def _check_columns(file: Path, stored: pq.ParquetFile, provenance: Mapping[str, Any]) -> None:
+    if COMPACT_KEY in provenance:
+        raise ScenesError(f"{file}: expected a ledger of scenes, got a compact one")
     names = set(stored.schema_arrow.names)
     floor, further = (not group.keys().isdisjoint(names) for group in (FLOOR_SUMS, FURTHER_SUMS))
     schema = schema_of(sorted(provenance["segmenters"]), floor=floor, further=further)
@@ -286,4 +337,3 @@ def _provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
             f"{file}: expected the columns of a ledger of this version; evaluate again",
             column_errors(stored.schema_arrow, schema),
         )
-    return provenance

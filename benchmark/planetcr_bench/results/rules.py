@@ -33,17 +33,8 @@ def check_rows(frame: pd.DataFrame, where: str, segmenters: Sequence[str] = ()) 
 
 def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[str]:
     """Describe the rules for single rows that a ledger breaks."""
-    numbers = frame[list(SUMS)].to_numpy(np.float64)
-    distances = frame[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
     rules = {
         "at least one row": len(frame) > 0,
-        "finite sums": bool(np.isfinite(numbers).all()),
-        "sums of at least zero, save ssim": bool(
-            (frame[[name for name in SUMS if "ssim" not in name]] >= 0).all(axis=None)
-        ),
-        "pixels in every row, and 4 values for each": bool(
-            (frame["pixels"] > 0).all() and (frame["values"] == 4 * frame["pixels"]).all()
-        ),
         "known protocols, classes, regions and thickness": bool(
             frame["protocol"].isin(list(PROTOCOLS)).all()
             and frame["land_cover"].isin(LAND_COVER_NAMES).all()
@@ -62,6 +53,23 @@ def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[st
                 | (frame["longitude"].isna() & frame["latitude"].isna())
             ).all()
         ),
+        **sum_rules(frame, segmenters),
+    }
+    return [rule for rule, holds in rules.items() if not holds]
+
+
+def sum_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> dict[str, bool]:
+    """Rules for the sums of groups of pixels, however large, and whether they hold."""
+    numbers = frame[list(SUMS)].to_numpy(np.float64)
+    distances = frame[["absolute_error", "prediction_cloudy", "cloudy_clear"]]
+    return {
+        "finite sums": bool(np.isfinite(numbers).all()),
+        "sums of at least zero, save ssim": bool(
+            (frame[[name for name in SUMS if "ssim" not in name]] >= 0).all(axis=None)
+        ),
+        "pixels in every row, and 4 values for each": bool(
+            (frame["pixels"] > 0).all() and (frame["values"] == 4 * frame["pixels"]).all()
+        ),
         "distances between prediction, cloudy and clear that satisfy the triangle inequality": bool(
             (2 * distances.max(axis=1) <= (1 + DISTANCE_ROUNDING) * distances.sum(axis=1)).all()
         ),
@@ -72,7 +80,6 @@ def broken_rules(frame: pd.DataFrame, segmenters: Sequence[str] = ()) -> list[st
             _is_classified_once(frame, segmenter) for segmenter in segmenters
         ),
     }
-    return [rule for rule, holds in rules.items() if not holds]
 
 
 def _is_floor(frame: pd.DataFrame) -> bool:

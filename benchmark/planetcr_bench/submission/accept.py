@@ -8,7 +8,16 @@ from pathlib import Path
 from planetcr_bench.errors import LedgerError, SubmissionError, UsageError
 from planetcr_bench.leaderboard.entries import read_status, runs_named, status_of
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, write_report
-from planetcr_bench.results.files import CARD, FIGURES, LEDGER, RUN, SAMPLES, STATUS, TABLES
+from planetcr_bench.results.files import (
+    CARD,
+    COMPACT,
+    FIGURES,
+    LEDGER,
+    RUN,
+    SAMPLES,
+    STATUS,
+    TABLES,
+)
 from planetcr_bench.submission.check import CheckResult
 from planetcr_bench.submission.pack import write_json, write_parts
 from planetcr_bench.submission.staging import MADE, overlap, staged
@@ -25,7 +34,7 @@ def check_results(entry: Path, results: Path) -> None:
     Raises:
         UsageError: It is a run itself, or it and the folder of the entry overlap.
     """
-    if any((results / name).exists() for name in (LEDGER, RUN)):
+    if any((results / name).exists() for name in (LEDGER, COMPACT, RUN)):
         raise UsageError(f"--results: expected a folder of runs, {results} is a run itself")
     if entry.is_dir() and overlap(entry, results):  # the board would take the entry for a run
         raise UsageError(
@@ -85,7 +94,7 @@ def _is_verified(run: Path) -> bool:
 
 def _is_run(track: str, name: str, folder: Path) -> bool:
     """Whether a folder holds the run and nothing else that would be lost with it."""
-    known = {*ALWAYS, *SOMETIMES, LEDGER, RUN, CARD, STATUS, SAMPLES, FIGURES, TABLES}
+    known = {*ALWAYS, *SOMETIMES, LEDGER, COMPACT, RUN, CARD, STATUS, SAMPLES, FIGURES, TABLES}
     return folder in runs_named(folder, track, name) and all(
         path.relative_to(folder).as_posix() in known or is_litter(path.name)
         for path in folder.rglob("*")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from planetcr_bench.errors import SubmissionError
-from planetcr_bench.results.files import CARD, LEDGER, REPORT, RUN
+from planetcr_bench.results.files import CARD, COMPACT, LEDGER, REPORT, RUN
 from planetcr_bench.submission.plausibility import SCENE
 from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.validation import shown
@@ -143,7 +143,9 @@ def _checked_root(path: Path, members: Sequence[Member], limits: Limits) -> str:
 
 def _reasons(member: Member, name: str, limits: Limits) -> Iterator[str]:
     """Why a file cannot be one of an entry's."""
-    if not _NAME.fullmatch(name):
+    if name == COMPACT:
+        yield f"a compact ledger cannot be checked; send the ledger of scenes, {LEDGER}"
+    elif not _NAME.fullmatch(name):
         yield _EXPECTED
     if member.size > limits.file_bytes:
         yield f"expected at most {limits.file_bytes} bytes, got {member.size}"

@@ -21,6 +21,7 @@ from planetcr_bench.leaderboard.card import EntryCard
 from planetcr_bench.leaderboard.entries import Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.card import Card, read_card, write_card
+from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import PREDICTIONS, open_entry
@@ -165,6 +166,7 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
     entries = _known_entries(results, ledger, config, findings)
     if config.data is None:  # else the dataset itself says whether the entry is of it
         findings.refuse(_track_errors(entries, ledger, results))
+    entries = _with_scenes(entries, results, findings)
     digests, witnesses = digests_of(ledger), []
     for entry in entries:
         verified, where = entry.status == "verified", results / entry.folder
@@ -199,6 +201,16 @@ def _known_entries(
         return entries
     replaced = (ledger.provenance["track"], ledger.name)
     return [entry for entry in entries if (entry.run["track"], entry.name) != replaced]
+
+
+def _with_scenes(entries: Sequence[Entry], results: Path, findings: Findings) -> list[Entry]:
+    """Runs whose scenes can be compared, which those of compact ledgers cannot."""
+    compact = [entry for entry in entries if isinstance(entry.ledger, CompactLedger)]
+    findings.checked.extend(
+        f"not compared with {results / entry.folder}, which is compact: needs its ledger of scenes"
+        for entry in compact
+    )
+    return [entry for entry in entries if entry not in compact]
 
 
 def _track_errors(entries: Sequence[Entry], ledger: Ledger, results: Path) -> list[str]:

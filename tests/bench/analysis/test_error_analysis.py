@@ -334,8 +334,8 @@ def test_each_grouping_of_all_runs_is_added_up_once(monkeypatch: pytest.MonkeyPa
             analysis.failures("season"),
         )
         assert all(len(table) for table in tables)
-    groupings = [(name,) for name in ("all", "region", "land_cover", "cover_bin", "scene", "aoi")]
-    assert sorted(asked) == sorted([*groupings, ("season",)])
+    groupings = [(name,) for name in ("region", "land_cover", "cover_bin", "scene", "aoi")]
+    assert sorted(asked) == sorted([(), *groupings, ("season",)])
 
 
 def test_scenes_know_their_cover_and_prevailing_class() -> None:

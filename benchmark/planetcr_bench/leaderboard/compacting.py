@@ -1,0 +1,65 @@
+"""Copy a run with a compact ledger in place of its ledger of scenes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+
+from planetcr_bench.errors import LedgerError, UsageError
+from planetcr_bench.leaderboard.entries import LARGEST_SAMPLES, read_run, stored_status
+from planetcr_bench.results.compact_file import compact_table, file_sha256
+from planetcr_bench.results.compaction import compact
+from planetcr_bench.results.files import CARD, COMPACT, LEDGER, RUN, SAMPLES, STATUS
+from planetcr_bench.results.ledger import read_ledger, write_ledger
+from planetcr_bench.utils.files import atomic_write
+from planetcr_bench.utils.untrusted import read_bytes
+
+
+def compact_run(run: Path, out: Path) -> Path:
+    """Write a run as ``<out>/<track>/<name>``, with a compact ledger.
+
+    Its record, card, status and sample pictures come along; its report does not, for
+    ``planetcr-bench report`` makes it anew.
+
+    Args:
+        run: Results folder with the ledger of scenes.
+        out: Folder of results.
+
+    Raises:
+        LedgerError: The run cannot be read, or is compact already.
+        UsageError: A ledger of scenes lies where the compact one would.
+    """
+    if not run.is_dir():
+        raise LedgerError(f"{run}: expected a results folder, found none")
+    scenes = read_ledger(run)
+    facts = read_run(run / RUN, scenes.provenance)
+    status = stored_status(run)
+    target = out / str(scenes.provenance["track"]) / scenes.name
+    if os.path.lexists(target / LEDGER):
+        raise UsageError(f"--out: expected a folder apart from ledgers of scenes, got {target}")
+    ledger = compact(scenes, file_sha256(run / LEDGER))
+    buffer = io.BytesIO()
+    write_ledger(buffer, compact_table(ledger), ledger.provenance)
+    files: dict[str, bytes | None] = {COMPACT: buffer.getvalue(), STATUS: None}
+    for name in (CARD, SAMPLES):
+        there = os.path.lexists(run / name)
+        files[name] = read_bytes(run / name, LARGEST_SAMPLES) if there else None
+    if status is not None:
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        files[STATUS] = _json(status.model_dump() | {"ledger_sha256": digest})
+    files[RUN] = _json({**facts, **ledger.provenance})  # last: then the run is whole
+    target.mkdir(parents=True, exist_ok=True)
+    (target / RUN).unlink(missing_ok=True)
+    for name, content in files.items():
+        if content is None:
+            (target / name).unlink(missing_ok=True)
+        else:
+            atomic_write(target / name, content)
+    return target
+
+
+def _json(value: dict[str, object]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,190 @@
+"""Test that a board of compact ledgers shows the numbers of one of ledgers of scenes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from boards import make_card, put
+from ledgers import make_ledger, with_further
+from planetcr_bench.cli.app import app
+from planetcr_bench.errors import LedgerError, SubmissionError, UsageError
+from planetcr_bench.leaderboard.compacting import compact_run
+from planetcr_bench.leaderboard.entries import read_entries
+from planetcr_bench.results.compact import CompactLedger
+from planetcr_bench.results.files import COMPACT, LEDGER
+from planetcr_bench.results.ledger import read_ledger
+from planetcr_bench.submission.archive import open_entry
+from planetcr_bench.submission.entry import read_sent_ledger
+
+pytestmark = pytest.mark.usefixtures("ledgers_decoded_here")
+
+
+def command(*arguments: object):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three runs in ``full`` and in ``small``; read only."""
+    folder = tmp_path_factory.mktemp("results")
+    runs = [
+        put(folder / "full", with_further(make_ledger("plain", segmenters=("one",)))),
+        put(
+            folder / "full",
+            with_further(make_ledger("carded", seed=1)),
+            card=make_card("Carded"),
+            status="verified",
+        ),
+        put(folder / "full", make_ledger("part", scenes=4, complete=False, expected_scenes=10)),
+    ]
+    (runs[0] / "samples.jpg").write_bytes(b"\xff\xd8\xff and so on")
+    assert command("compact", *runs, "--out", folder / "small").exit_code == 0
+    return folder
+
+
+def board(results: Path, out: Path) -> tuple[dict, dict]:
+    """``leaderboard.json``, and the data of the page."""
+    assert command("leaderboard", results, "--out", out).exit_code == 0
+    page = (out / "index.html").read_text()
+    data = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    return json.loads((out / "leaderboard.json").read_text()), json.loads(data.group(1))
+
+
+def decoded(data: dict, value: object) -> object:
+    """The data of a page with its arrays in place of their keys."""
+    if isinstance(value, dict):
+        return {key: decoded(data, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [decoded(data, inner) for inner in value]
+    if isinstance(value, str) and value in data["arrays"]:
+        return np.frombuffer(base64.b64decode(data["arrays"][value]), "<f4").tolist()
+    return value
+
+
+def assert_close(first: object, second: object) -> None:
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        first, second = list(first.values()), list(second.values())
+    if isinstance(first, list):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_close(one, other)
+    elif isinstance(first, float):
+        assert second == pytest.approx(first, rel=1e-6)
+    else:
+        assert first == second
+
+
+@pytest.fixture(scope="module")
+def full_board(results: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
+    """The board of the ledgers of scenes."""
+    return board(results / "full", tmp_path_factory.mktemp("full"))
+
+
+def test_the_board_is_the_same(
+    results: Path, full_board: tuple[dict, dict], tmp_path: Path
+) -> None:
+    full, full_page = full_board
+    small, small_page = board(results / "small", tmp_path / "small")
+    assert_close(full, small)
+    assert_close(decoded(full_page, full_page["boards"]), decoded(small_page, small_page["boards"]))
+
+
+def test_forms_are_mixed_on_one_board(
+    results: Path, full_board: tuple[dict, dict], tmp_path: Path
+) -> None:
+    for name, form in (("plain", "full"), ("carded", "small"), ("part", "small")):
+        (tmp_path / "mixed/fake").mkdir(parents=True, exist_ok=True)
+        source = results / form / "fake" / name
+        for file in source.iterdir():
+            target = tmp_path / "mixed/fake" / name / file.name
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    mixed, _ = board(tmp_path / "mixed", tmp_path / "site")
+    assert_close(full_board[0], mixed)
+
+
+def test_a_compact_run_has_its_record_card_status_and_pictures(results: Path) -> None:
+    entries, problems = read_entries(results / "small")
+    assert problems == []
+    assert all(isinstance(entry.ledger, CompactLedger) for entry in entries)
+    assert [(entry.method, entry.status) for entry in entries] == [
+        ("Carded", "verified"),
+        ("part", "claimed"),
+        ("plain", "claimed"),
+    ]
+    assert entries[2].samples.startswith("data:image/jpeg")
+    files = {path.name for path in (results / "small/fake/plain").iterdir()}
+    assert files == {COMPACT, "run.json", "samples.jpg"}
+
+
+def test_a_run_is_made_compact_again(results: Path, tmp_path: Path) -> None:
+    run = results / "full/fake/plain"
+    first = (compact_run(run, tmp_path) / COMPACT).read_bytes()
+    assert (compact_run(run, tmp_path) / COMPACT).read_bytes() == first
+
+
+def test_compact_refuses_what_is_no_ledger_of_scenes(results: Path, tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="expected a results folder"):
+        compact_run(tmp_path / "none", tmp_path)
+    with pytest.raises(LedgerError, match=r"expected ledger\.parquet, the ledger of scenes"):
+        compact_run(results / "small/fake/plain", tmp_path)
+    with pytest.raises(UsageError, match="apart from ledgers of scenes"):
+        compact_run(results / "full/fake/plain", results / "full")
+
+
+def test_a_compact_ledger_is_left_out_if_it_is_broken(results: Path, tmp_path: Path) -> None:
+    folder = compact_run(results / "full/fake/carded", tmp_path)
+    data = bytearray((folder / COMPACT).read_bytes())
+    (folder / COMPACT).write_bytes(data[: len(data) // 2])
+    _, problems = read_entries(tmp_path)
+    assert len(problems) == 1
+    assert "cannot be read" in problems[0]
+    other = compact_run(results / "full/fake/plain", tmp_path / "other")
+    (folder / COMPACT).write_bytes((other / COMPACT).read_bytes())
+    _, problems = read_entries(tmp_path)
+    assert any("are of two runs" in problem for problem in problems)
+
+
+def test_a_compact_ledger_of_another_ledger_is_left_out(results: Path, tmp_path: Path) -> None:
+    folder = compact_run(results / "full/fake/plain", tmp_path)
+    (folder / LEDGER).write_bytes((results / "full/fake/carded" / LEDGER).read_bytes())
+    _, problems = read_entries(tmp_path)
+    assert "got one of another ledger" in problems[0]
+
+
+def test_a_compact_ledger_is_not_submitted(results: Path, tmp_path: Path) -> None:
+    folder = compact_run(results / "full/fake/carded", tmp_path)
+    (folder / "status.json").unlink()
+    with pytest.raises(SubmissionError) as refusal:
+        open_entry(folder, None)
+    assert any("a compact ledger cannot be checked" in line for line in refusal.value.problems)
+    (folder / COMPACT).rename(folder / LEDGER)
+    with pytest.raises(SubmissionError, match="got a compact one, which cannot be checked"):
+        read_sent_ledger(folder / LEDGER)
+    with pytest.raises(LedgerError, match="got a compact one"):
+        read_ledger(folder / LEDGER)
+
+
+def test_reports_say_what_they_lack(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("report", "error_analysis"):
+        monkeypatch.setattr(f"planetcr_bench.report.{module}.save_figure", lambda *_: None)
+    small, full = results / "small/fake", results / "full/fake"
+    assert command("report", small / "plain", "--out", tmp_path).exit_code == 0
+    page = (tmp_path / "report.md").read_text()
+    assert "*Worst and best scenes: needs the ledger of scenes; compact: plain.*" in page
+    assert "optical thickness: needs" not in page
+    runs = full / "plain", small / "carded"
+    assert command("compare", *runs, "--full", "--out", tmp_path).exit_code == 0
+    page = (tmp_path / "report.md").read_text()
+    assert "*Worst and best scenes: needs the ledger of scenes; compact: carded.*" in page
+    assert "**Worst and best scenes by PSNR, protocol full**" in page
