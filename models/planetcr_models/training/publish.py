@@ -119,7 +119,7 @@ def publish(
             if key not in ("name", *FACTS) and not key.startswith("option.")
         },
         "command": _without_folders(recipe["command"]),
-        "minutes": round(epochs[-1]["minutes"], 1),
+        "minutes": round(_minutes(epochs, int(identity["batch"])), 1),
         "steps": int(epochs[-1]["step"]),
         "epoch": int(best["epoch"]),
         "seed": identity.get("seed"),
@@ -164,11 +164,11 @@ def _recipe(path: Path) -> dict[str, Any]:
     try:
         recipe = tomllib.loads(path.read_text(encoding="utf-8"))
         identity = recipe["identity"]
-        if "name" in identity and {"command", "version"} <= recipe.keys():
+        if {"name", "batch"} <= identity.keys() and {"command", "version"} <= recipe.keys():
             return recipe
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path}: not the recipe of a training run, or damaged") from error
-    raise CheckpointError(f"{path}: expected command, version and name of a training run")
+    raise CheckpointError(f"{path}: expected command, version, name and batch of a training run")
 
 
 def _epochs(path: Path) -> list[dict[str, float]]:
@@ -180,7 +180,7 @@ def _epochs(path: Path) -> list[dict[str, float]]:
                 {key: float(value) if value else math.nan for key, value in row.items()}
                 for row in csv.DictReader(file)
             ]
-        if rows and {"step", "epoch", "minutes"} <= rows[0].keys():
+        if rows and {"step", "epoch", "samples_per_second"} <= rows[0].keys():
             return rows
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: not the table of epochs, or damaged") from error
@@ -206,6 +206,16 @@ def _scores(row: Mapping[str, float]) -> dict[str, float | None]:
         for key, value in row.items()
         if key not in others
     }
+
+
+def _minutes(epochs: Sequence[Mapping[str, float]], batch: int) -> float:
+    """Time of all training steps: as logged where it limits a run, else by the pace of each epoch."""
+    if "minutes" in epochs[-1]:
+        return epochs[-1]["minutes"]
+    steps = [row["step"] for row in epochs]
+    each = [after - before for before, after in zip([0.0, *steps], steps, strict=False)]
+    paces = (row["samples_per_second"] for row in epochs)
+    return sum(count * batch / pace / 60 for count, pace in zip(each, paces, strict=True))
 
 
 def _without_folders(command: str) -> str:
