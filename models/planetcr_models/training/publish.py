@@ -209,7 +209,7 @@ def _scores(row: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _minutes(epochs: Sequence[Mapping[str, float]], batch: int) -> float:
-    """Time of all training steps: as logged where it limits a run, else by the pace of each epoch."""
+    """Time of all training steps, as logged where it limits a run, else by each epoch's pace."""
     if "minutes" in epochs[-1]:
         return epochs[-1]["minutes"]
     steps = [row["step"] for row in epochs]
