@@ -36,6 +36,21 @@ def reproduce(
         typer.Option(help="Decode the training scenes once, to 1.6 MB per scene; see `train`."),
     ] = True,
     optical_thickness: options.OpticalThickness = None,
+    train: Annotated[
+        bool,
+        typer.Option(
+            help="Train, or predict with the weights that the file of --config names as "
+            "`pretrained`.",
+        ),
+    ] = True,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Steps to run at a time, each with its share of the processors and, if there are "
+            "several, a GPU of its own.",
+        ),
+    ] = 1,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -69,6 +84,8 @@ def reproduce(
             workers=workers,
             cache=cache,
             optical_thickness=optical_thickness,
+            train=train,
+            jobs=jobs,
         ),
     )
     steps = reproduction.build_steps(config)

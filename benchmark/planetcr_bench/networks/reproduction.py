@@ -6,29 +6,24 @@ again at any time.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import re
-import shlex
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+import torch
 from pydantic import ConfigDict, Field, create_model, field_validator
 
-from planetcr_bench.constants import PLANET_CR, PLANET_CR_TEST_SCENES
+from planetcr_bench.constants import PLANET_CR, PLANET_CR_TEST_SCENES, RUN_NAME
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.tracks import read_track
-from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.errors import UsageError
 from planetcr_bench.networks import training
 from planetcr_bench.networks.dry_run import estimate_throughput
 from planetcr_bench.networks.loading import is_user_file
 from planetcr_bench.networks.methods import check_method
+from planetcr_bench.networks.steps import Step, run_steps
 from planetcr_bench.predictions.baselines import METHODS as BASELINES
 from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.untrusted import read_toml
@@ -43,6 +38,8 @@ from planetcr_models.weights.pretrained import SEGMENTER
 OFFICIAL_SUFFIX: Final = "-window160"
 """Appended to the name of a run whose network saw only the centre 160 × 160."""
 
+Window = Literal["whole", "official"]
+
 _FURTHER_SEGMENTER: Final = re.compile(rf"{SEGMENTER}-([2-9])")
 """Segmenters besides the first, which show whether a ranking depends on the segmenter."""
 
@@ -51,10 +48,16 @@ class TrainingTable(FileModel):
     """Table of a method, or of a segmenter: changes to its training.
 
     Further keys change the recipe, and are checked against it.
+
+    Attributes:
+        method: Of a table of another name, which is a variant: the method that it trains.
+        pretrained: Weights that ``--no-train`` takes, as ``predict --weights`` has them.
     """
 
     model_config = ConfigDict(extra="allow")
 
+    method: str | None = None
+    pretrained: str | None = None
     encoder_weights: str | None = None
     val_share: float | None = None
     val_scenes: int | None = None
@@ -70,16 +73,23 @@ class ConfigFile(FileModel):
     differ from the first by their seed and their table.
 
     Attributes:
-        methods: Networks to train: methods, and networks of your own, such as ``net.py:build``.
+        methods: Networks to train: methods, networks of your own, such as ``net.py:build``, and
+            variants, tables of any other name with a ``method``.
         baselines: Baselines without training.
         suffix: Appended to the names of runs, to mark networks that differ from the published ones.
+        windows: What the networks see: ``whole`` patches, ``official`` centres, or both.
+        pretrained: Weights of all methods that ``--no-train`` takes.
     """
 
-    model_config = ConfigDict(title="methods, baselines, suffix and tables of methods")
+    model_config = ConfigDict(
+        title="methods, baselines, suffix, windows, pretrained and tables of methods"
+    )
 
     methods: list[str] = Field(default_factory=lambda: [*list_models()])
     baselines: list[str] = Field(default_factory=lambda: ["copy-cloudy", "mean-fill"])
     suffix: str = ""
+    windows: list[Window] = Field(default=["whole", "official"], min_length=1)
+    pretrained: str | None = None
 
     @field_validator("baselines")
     @classmethod
@@ -97,6 +107,8 @@ class ReproductionConfig:
     Attributes:
         file: Where the settings come from, for messages.
         tables: Changes to the training of each method, see :class:`TrainingTable`.
+        train: False to use the weights that the file names as ``pretrained``.
+        jobs: Steps to run at a time.
     """
 
     data: Path
@@ -106,6 +118,8 @@ class ReproductionConfig:
     methods: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ("copy-cloudy", "mean-fill")
     suffix: str = ""
+    windows: tuple[Window, ...] = ("whole", "official")
+    pretrained: str | None = None
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device: str = "auto"
     devices: int = 1
@@ -113,29 +127,18 @@ class ReproductionConfig:
     workers: int | None = None
     cache: bool = True
     optical_thickness: Path | None = None
+    train: bool = True
+    jobs: int = 1
 
     @property
     def segmenters(self) -> list[str]:
         """Names of the segmenters: ``segmenter``, and those that the file adds."""
         return [SEGMENTER, *sorted(filter(_FURTHER_SEGMENTER.fullmatch, self.tables))]
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One command of this program.
-
-    Attributes:
-        name: Unique among the steps, such as ``train align_cr``.
-        arguments: Of ``planetcr-bench``.
-    """
-
-    name: str
-    arguments: list[str]
-
     @property
-    def command(self) -> str:
-        """The command as typed into a shell."""
-        return f"planetcr-bench {shlex.join(self.arguments)}"
+    def all_networks(self) -> list[str]:
+        """Names of all that is trained: segmenters, then methods."""
+        return [*self.segmenters, *self.methods]
 
 
 def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionConfig:
@@ -149,14 +152,22 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
         content = read_toml(file, error=UsageError)
     further = filter(_FURTHER_SEGMENTER.fullmatch, content)
     own = filter(is_user_file, content)
-    tables = dict.fromkeys(("all", SEGMENTER, *list_models(), *further, *own), TrainingTable)
+    variants = [
+        name
+        for name, table in content.items()
+        if isinstance(table, dict) and "method" in table and re.fullmatch(RUN_NAME, name)
+    ]
+    tables = dict.fromkeys(
+        ("all", SEGMENTER, *list_models(), *further, *own, *variants), TrainingTable
+    )
     fields: dict[str, Any] = {name: (table | None, None) for name, table in tables.items()}
     model = create_model("ConfigFile", __base__=ConfigFile, **fields)
     checked = validate(model, content, str(file), error=UsageError)
     methods = tuple(dict.fromkeys(options.methods or checked.methods))
     for name in methods:
-        if not is_user_file(name):
-            check_method(name)
+        trained = content[name]["method"] if name in variants else name
+        if not is_user_file(trained):
+            check_method(trained, others=variants)
     names = [training.run_name(name) for name in methods]
     for name in names:
         if names.count(name) > 1 or (name in RECIPES and name not in methods):
@@ -170,6 +181,8 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
         methods=methods,
         baselines=tuple(checked.baselines),
         suffix=checked.suffix,
+        windows=tuple(checked.windows),
+        pretrained=checked.pretrained,
         tables={name: content[name] for name in tables if name in content},
     )
 
@@ -188,37 +201,79 @@ def build_steps(config: ReproductionConfig) -> list[Step]:
         BenchError: The dataset lacks a split, or an option or recipe is invalid.
     """
     track, scenes = read_track(config.data, "test"), len(find_scenes(config.data, "test"))
-    steps = []
-    for name in (*config.segmenters, *config.methods):
-        request = training_request(config, name)
-        try:
-            training.identify(request)  # refuse a recipe now, not after days of work
-        except UsageError as error:
-            raise UsageError(_where(config, name) + _OPTION.sub("", error.message)) from error
-        steps.append(Step(f"train {training.run_name(name)}", train_arguments(request)))
-    whole = {f"{training.run_name(name)}{config.suffix}": name for name in config.methods}
-    centre = {f"{run}{OFFICIAL_SUFFIX}": name for run, name in whole.items()}
+    steps = [] if not config.train else [_train(config, name) for name in config.all_networks]
+    runs = {
+        window: {_run_of(config, name, window): name for name in config.methods}
+        for window in config.windows
+    }
     baselines = {name: name for name in config.baselines}
-    for run, name in {**baselines, **whole, **centre}.items():
-        predictions = config.out / "preds" / run
-        arguments = ["predict", name, "--data", str(config.data), "--out", str(predictions)]
-        if run not in baselines:
-            request = training_request(config, name)
-            arguments += ["--weights", str(request.out / BEST)]
-            if is_user_file(name):  # its weights do not say how it was made
-                arguments += [word for arg in request.options for word in ("--model-arg", arg)]
-            arguments += ["--device", config.device]
-            arguments += ["--window", "official" if run in centre else "whole"]
-        steps.append(Step(f"predict {run}", arguments))
-        steps.append(Step(f"evaluate {run}", _evaluate_arguments(config, predictions, run)))
+    for window in (None, *config.windows):
+        for run, name in (runs[window] if window else baselines).items():
+            predictions = config.out / "preds" / run
+            arguments = _predict_arguments(config, name, predictions, window)
+            steps.append(Step(f"predict {run}", arguments, 1, run))
+            arguments = _evaluate_arguments(config, predictions, run)
+            steps.append(Step(f"evaluate {run}", arguments, 1, run))
     published = track == PLANET_CR and scenes == PLANET_CR_TEST_SCENES
-    for protocol, networks in (("official", centre), ("full", whole)):
+    for protocol, window in PROTOCOL_WINDOWS.items():
+        networks = runs.get(window, runs[config.windows[0]])
         ledgers = [str(config.results / track / run) for run in (*baselines, *networks)]
         arguments = ["compare", *ledgers, "--protocol", protocol]
         arguments += ["--out", str(config.results / "comparison" / protocol)]
         arguments += ["--published"] if published and protocol == "official" else []
-        steps.append(Step(f"compare {protocol}", arguments))
+        steps.append(Step(f"compare {protocol}", arguments, 2, protocol))
     return steps
+
+
+def _run_of(config: ReproductionConfig, name: str, window: Window) -> str:
+    suffix = OFFICIAL_SUFFIX if window == "official" else ""
+    return f"{training.run_name(name)}{config.suffix}{suffix}"
+
+
+PROTOCOL_WINDOWS: Final[Mapping[str, Window]] = {"official": "official", "full": "whole"}
+"""Input window of the networks in the tables of each protocol, if they predicted so."""
+
+
+def _train(config: ReproductionConfig, name: str) -> Step:
+    request = training_request(config, name)
+    try:
+        training.identify(request)  # refuse a recipe now, not after days of work
+    except UsageError as error:
+        raise UsageError(_where(config, name) + _OPTION.sub("", error.message)) from error
+    return Step(f"train {training.run_name(name)}", train_arguments(request), 0, name)
+
+
+def _predict_arguments(
+    config: ReproductionConfig, name: str, predictions: Path, window: Window | None
+) -> list[str]:
+    """Arguments of ``predict``; without a window, of a baseline."""
+    request = None if window is None else training_request(config, name)
+    method = name if request is None else request.name
+    arguments = ["predict", method, "--data", str(config.data), "--out", str(predictions)]
+    if request is not None:
+        arguments += ["--weights", weights_of(config, name)]
+        if is_user_file(method):  # its weights do not say how it was made
+            arguments += [word for arg in request.options for word in ("--model-arg", arg)]
+        arguments += ["--device", config.device, "--window", str(window)]
+    return arguments
+
+
+def weights_of(config: ReproductionConfig, name: str) -> str:
+    """Weights of a method or segmenter: those that are trained, or pretrained ones.
+
+    Raises:
+        UsageError: No pretrained weights are named.
+    """
+    if config.train:
+        return str(training_request(config, name).out / BEST)
+    own = config.tables.get(name, {}).get("pretrained")
+    shared = config.pretrained if name in (SEGMENTER, *list_models()) else None
+    if own is None and shared is None:
+        raise UsageError(
+            f'{config.file or "--no-train"}: expected pretrained = "NAME" for {name}, as it is not '
+            "to be trained; name its weights in the file of --config, or leave out --no-train"
+        )
+    return str(own or shared)
 
 
 _OPTION: Final = re.compile("--(set|model-arg): ")
@@ -242,7 +297,7 @@ def _evaluate_arguments(config: ReproductionConfig, predictions: Path, run: str)
     arguments = ["evaluate", str(predictions), "--data", str(config.data)]
     arguments += ["--results", str(config.results), "--name", run, "--device", config.device]
     for name in config.segmenters:
-        arguments += ["--segmenter", str(config.out / "train" / name / BEST)]
+        arguments += ["--segmenter", weights_of(config, name)]
     if config.optical_thickness is not None:
         arguments += ["--optical-thickness", str(config.optical_thickness)]
     return arguments
@@ -258,13 +313,15 @@ def training_request(config: ReproductionConfig, name: str) -> training.Request:
     elif name != SEGMENTER:
         table = {**config.tables.get("all", {}), **table}
     options = table.pop("options", {})
+    method = table.pop("method", SEGMENTER if further else name)
+    table.pop("pretrained", None)
     own = {
         key: table.pop(key)
         for key in ("encoder_weights", "val_share", "val_scenes", "micro_batches")
         if key in table
     }
     return training.Request(
-        name=SEGMENTER if further else name,
+        name=method,
         data=config.data,
         out=config.out / "train" / training.run_name(name),
         changes=tuple(f"{key}={value}" for key, value in table.items()),
@@ -308,7 +365,7 @@ def train_arguments(request: training.Request) -> list[str]:
 def reproduce(
     config: ReproductionConfig, steps: Sequence[Step], *, say: Callable[[str], None]
 ) -> None:
-    """Run each step in a process of its own, in order; a finished step takes seconds.
+    """Run each step in a process of its own; a finished step takes seconds.
 
     Args:
         config: Names the working folder, in which one reproduction runs at a time.
@@ -322,45 +379,9 @@ def reproduce(
     """
     config.out.mkdir(parents=True, exist_ok=True)
     refusal = f"{config.out}: another reproduction is running there; wait, or choose another --out"
+    gpus = torch.cuda.device_count() if config.device in ("auto", "cuda") else 0
     with exclusive_lock(config.out / ".lock", refusal):
-        _run(steps, say)
-
-
-def _run(steps: Sequence[Step], say: Callable[[str], None]) -> None:
-    prepare = partial(_stop_with_parent, os.getpid())
-    for number, step in enumerate(steps, start=1):
-        say(f"[{number}/{len(steps)}] {step.name}\n$ {step.command}")
-        command = [sys.executable, "-m", "planetcr_bench", *step.arguments]
-        with subprocess.Popen(  # noqa: S603  # our own command
-            command,
-            stdout=subprocess.DEVNULL,
-            # unsafe beside threads that hold locks; this process has none
-            preexec_fn=prepare if _TELLS_OF_PARENTS else None,  # noqa: PLW1509
-        ) as process:
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:
-                process.wait()  # it was interrupted too, and saves what it has
-                raise
-        if code == 130:
-            raise KeyboardInterrupt
-        if code:
-            raise BenchError(
-                f"{step.name}: failed, see above; the steps before it are done, and the same "
-                "command resumes here"
-            )
-
-
-_TELLS_OF_PARENTS: Final = sys.platform == "linux"
-
-
-def _stop_with_parent(parent: int) -> None:
-    """Have Linux interrupt this process, as Ctrl-C does, when the one that started it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored by what a script runs in the background
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
-    if os.getppid() != parent:  # it was killed before
-        os.kill(os.getpid(), signal.SIGINT)
+        run_steps(steps, say, jobs=config.jobs, logs=config.out / "logs", gpus=gpus)
 
 
 def estimate_hours(config: ReproductionConfig) -> dict[str, float]:
@@ -371,7 +392,7 @@ def estimate_hours(config: ReproductionConfig) -> dict[str, float]:
     """
     scenes = len(find_scenes(config.data, "test"))
     hours: dict[str, float] = {}
-    for name in (*config.segmenters, *config.methods):
+    for name in config.all_networks if config.train else ():
         request = replace(training_request(config, name), cache=None, quiet=True)
         try:
             estimate = estimate_throughput(request, cached=config.cache)
@@ -381,8 +402,7 @@ def estimate_hours(config: ReproductionConfig) -> dict[str, float]:
         run_name = training.run_name(name)
         hours[f"train {run_name}"] = estimate["hours"] * max(0.0, 1 - done)
         if name in config.methods and estimate["scene_seconds"]:
-            whole = f"{run_name}{config.suffix}"
-            for run in (whole, f"{whole}{OFFICIAL_SUFFIX}"):
+            for run in (_run_of(config, name, window) for window in config.windows):
                 left = scenes - len([*(config.out / "preds" / run).glob("*.tif")])
                 hours[f"predict {run}"] = estimate["scene_seconds"] * max(0, left) / 3600
     return hours

@@ -213,9 +213,9 @@ def test_no_step_outlives_a_reproduction_that_is_killed(handler: str, tmp_path: 
     code = f"""
 import signal, sys
 signal.signal(signal.SIGINT, signal.{handler})
-from planetcr_bench.networks.reproduction import Step, _run
+from planetcr_bench.networks.steps import Step, run_steps
 sys.executable = {str(step)!r}
-_run([Step("train a", ["train", "a"])], print)
+run_steps([Step("train a", ["train", "a"])], print)
 """
     with subprocess.Popen([sys.executable, "-c", code]) as parent:
         pid = tmp_path / "pid"
@@ -228,7 +228,7 @@ _run([Step("train a", ["train", "a"])], print)
 def test_no_step_starts_after_its_reproduction_was_killed() -> None:
     code = """
 import os, time
-from planetcr_bench.networks.reproduction import _stop_with_parent
+from planetcr_bench.networks.steps import _stop_with_parent
 _stop_with_parent(os.getppid() + 1)
 time.sleep(300)
 """
@@ -283,6 +283,57 @@ def test_a_network_of_your_own_is_among_the_methods(simulated: Path, tmp_path: P
         build_steps(config)
     with pytest.raises(UsageError, match=r"different names.* two runs would be 'mine'"):
         loaded(tmp_path, f'methods = ["mine.py:other", "{file}:build"]', data=simulated)
+
+
+def test_a_variant_is_a_method_with_other_options_and_a_name_of_its_own(
+    simulated: Path, tmp_path: Path
+) -> None:
+    text = (
+        'methods = ["dsen2_cr", "dsen2_cr_no_sar"]\nsuffix = "-small"\nwindows = ["whole"]\n'
+        "[all]\nbatch = 2\n"
+        '[dsen2_cr_no_sar]\nmethod = "dsen2_cr"\noptions = { use_sar = false, width = 8 }\n'
+    )
+    config = loaded(tmp_path, text, data=simulated)
+    steps = {step.name: step.arguments for step in build_steps(config)}
+    train = steps["train dsen2_cr_no_sar"]
+    assert train[:2] == ["train", "dsen2_cr"]
+    assert train[train.index("--out") + 1] == str(config.out / "train" / "dsen2_cr_no_sar")
+    assert train[-6:] == [
+        "--set", "batch=2", "--model-arg", "use_sar=False", "--model-arg", "width=8"
+    ]  # fmt: skip
+    assert steps["predict dsen2_cr_no_sar-small"][1] == "dsen2_cr"
+    assert not any("window160" in name for name in steps)  # one window is enough
+    for protocol in ("official", "full"):  # both tables come from it
+        assert steps[f"compare {protocol}"][-6].endswith("dsen2_cr_no_sar-small") or any(
+            word.endswith("dsen2_cr_no_sar-small") for word in steps[f"compare {protocol}"]
+        )
+    for change, message in (
+        ('[x]\nmethod = "dsen"\n', "dsen: no such"),
+        ("[dsen2_cr_no_sar]\nwidth = 8\n", "dsen2_cr_no_sar"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            loaded(tmp_path, 'methods = ["x", "dsen2_cr_no_sar"]\n' + change, data=simulated)
+    with pytest.raises(UsageError, match="windows"):
+        loaded(tmp_path, "windows = []", data=simulated)
+
+
+def test_without_training_the_named_weights_are_used(simulated: Path, tmp_path: Path) -> None:
+    text = (
+        'methods = ["dsen2_cr", "twin"]\npretrained = "sim-v1-small"\nwindows = ["whole"]\n'
+        '[twin]\nmethod = "dsen2_cr"\npretrained = "sim-v1-small-no-sar"\n'
+    )
+    config = loaded(tmp_path, text, data=simulated, train=False)
+    steps = {step.name: step.arguments for step in build_steps(config)}
+    assert not any(name.startswith("train ") for name in steps)
+    for run, weights in (("dsen2_cr", "sim-v1-small"), ("twin", "sim-v1-small-no-sar")):
+        predict, evaluate = steps[f"predict {run}"], steps[f"evaluate {run}"]
+        assert predict[1] == "dsen2_cr"
+        assert predict[predict.index("--weights") + 1] == weights
+        assert evaluate[evaluate.index("--segmenter") + 1] == "sim-v1-small"
+    assert estimate_hours(config) == {}
+    lacking = loaded(tmp_path, text.replace("pretrained", "# "), data=simulated, train=False)
+    with pytest.raises(UsageError, match='expected pretrained = "NAME" for'):
+        build_steps(lacking)
 
 
 def test_the_steps_of_the_paper_have_all_networks_in_its_order(
