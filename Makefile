@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages learn calibrate informative coverage board example clean
+.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages learn weights reference calibrate informative coverage board example clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -64,6 +64,23 @@ learn: .venv/.done ## Train five narrow networks on a CPU (an hour): results/sim
 	for run in narrow narrow-window160; do $(BIN)/planetcr-bench evaluate build/learn/work/preds/dsen2_cr_no_sar-$$run --data build/learn/sim --results results/sim-v1-small $(foreach segmenter,segmenter segmenter-2 segmenter-3,--segmenter build/learn/work/train/$(segmenter)/best.safetensors) || exit 1; done
 	$(BIN)/planetcr-bench compare --protocol official --out build/learn/comparison/official $(foreach run,$(BASELINES) $(NARROW:=-window160),results/sim-v1-small/sim-v1-demo/$(run))
 	$(BIN)/planetcr-bench compare --protocol full --out build/learn/comparison/full $(foreach run,$(BASELINES) $(NARROW),results/sim-v1-small/sim-v1-demo/$(run))
+
+JOBS ?= 2 # networks at a time, one processor each
+REPRODUCE = $(BIN)/planetcr-bench reproduce build/reference/sim --config results/reference.toml --out build/reference/work --results build/reference/results --jobs $(JOBS)
+
+build/reference/sim: .venv/.done
+	$(BIN)/planetcr-bench simulate $@ --size full
+
+weights: build/reference/sim ## Train the small networks that ship (two hours on two processors): planetcr_models/pretrained
+	$(REPRODUCE) --until train
+	@for run in build/reference/work/train/*/; do \
+	  case $$run in */dsen2_cr_no_sar/) name=sim-v1-small-no-sar;; *) name=sim-v1-small;; esac; \
+	  $(BIN)/python -m planetcr_models.training.publish $$run --out models/planetcr_models/pretrained/$$name || exit 1; \
+	done
+
+reference: build/reference/sim ## Score the small networks that ship on all of sim-v1 (two hours): results/sim-v1
+	$(REPRODUCE) --no-train
+	$(BIN)/planetcr-bench compact build/reference/results/sim-v1/* --out results
 
 calibrate: .venv/.done ## Compare simulated scenes with real ones: make calibrate REAL=PLANET_CR
 	$(BIN)/planetcr-bench simulate build/calibration --size demo

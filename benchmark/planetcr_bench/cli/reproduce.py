@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -51,6 +51,10 @@ def reproduce(
             "several, a GPU of its own.",
         ),
     ] = 1,
+    until: Annotated[
+        Literal["train", "evaluate", "compare"],
+        typer.Option(help="Stop when all steps of this kind are done."),
+    ] = "compare",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -86,6 +90,7 @@ def reproduce(
             optical_thickness=optical_thickness,
             train=train,
             jobs=jobs,
+            until=until,
         ),
     )
     steps = reproduction.build_steps(config)
@@ -101,8 +106,13 @@ def reproduce(
         typer.echo(reproduction.format_dry_run(steps, hours))
         return
     reproduction.reproduce(config, steps, say=lambda line: typer.echo(line, err=True))
-    comparison = results / "comparison"
+    made = {
+        "train": ("trained networks", out / "train"),
+        "evaluate": ("results", results),
+        "compare": ("tables and figures", results / "comparison"),
+    }
+    what, folder = made[until]
     if as_json:
-        typer.echo(json.dumps({"steps": len(steps), "comparison": str(comparison)}))
+        typer.echo(json.dumps({"steps": len(steps), "until": until, "folder": str(folder)}))
         return
-    typer.echo(f"{len(steps)} steps are done; tables and figures: {comparison}")
+    typer.echo(f"{len(steps)} steps are done; {what}: {folder}")

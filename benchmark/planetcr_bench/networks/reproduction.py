@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import torch
 from pydantic import ConfigDict, Field, create_model, field_validator
@@ -39,6 +39,10 @@ OFFICIAL_SUFFIX: Final = "-window160"
 """Appended to the name of a run whose network saw only the centre 160 × 160."""
 
 Window = Literal["whole", "official"]
+
+Stage = Literal["train", "evaluate", "compare"]
+STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
+"""Kinds of steps: all training first, then predictions and their scores, then tables."""
 
 _FURTHER_SEGMENTER: Final = re.compile(rf"{SEGMENTER}-([2-9])")
 """Segmenters besides the first, which show whether a ranking depends on the segmenter."""
@@ -109,6 +113,7 @@ class ReproductionConfig:
         tables: Changes to the training of each method, see :class:`TrainingTable`.
         train: False to use the weights that the file names as ``pretrained``.
         jobs: Steps to run at a time.
+        until: The last of the ``STAGES`` to run.
     """
 
     data: Path
@@ -129,6 +134,7 @@ class ReproductionConfig:
     optical_thickness: Path | None = None
     train: bool = True
     jobs: int = 1
+    until: Stage = "compare"
 
     @property
     def segmenters(self) -> list[str]:
@@ -200,6 +206,10 @@ def build_steps(config: ReproductionConfig) -> list[Step]:
     Raises:
         BenchError: The dataset lacks a split, or an option or recipe is invalid.
     """
+    return [step for step in _all_steps(config) if step.stage <= STAGES.index(config.until)]
+
+
+def _all_steps(config: ReproductionConfig) -> list[Step]:
     track, scenes = read_track(config.data, "test"), len(find_scenes(config.data, "test"))
     steps = [] if not config.train else [_train(config, name) for name in config.all_networks]
     runs = {
