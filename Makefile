@@ -1,11 +1,11 @@
-# Every target sets up what it needs; a fresh machine has python3 (3.11 to 3.13), make and gcc.
+# Every target but gpu sets up what it needs; a fresh machine has python3 (3.11 to 3.13), make and gcc.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed loader networks learn calibrate informative coverage board example clean
+.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages learn calibrate informative coverage board example clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 .venv/.done: pyproject.toml constraints.txt
 	@echo "Setting up .venv (a few minutes the first time)"
@@ -39,8 +39,15 @@ speed: .venv/.done ## Time scoring, segmenting, simulating and intervals, next t
 	$(BIN)/python tests/speed/segmenter.py
 	PYTHONPATH=tests/bench $(BIN)/python tests/speed/intervals.py
 
-networks: .venv/.done ## Time Align-CR and GLF-CR next to their published form (10 minutes on a CPU)
+networks: .venv/.done ## Time Align-CR and GLF-CR next to their published form, on a CPU (10 minutes)
 	PYTHONPATH=tests/models $(BIN)/python tests/speed/networks.py
+
+BUDGET ?= 540
+gpu: ## Ten minutes of one GPU: tests, step times, all methods trained (BUDGET=540 seconds)
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tests/gpu/run.py --budget $(BUDGET)
+
+gpu-packages: .venv/.done ## Pack what a machine with only CUDA and PyTorch lacks, for `make gpu` there
+	$(BIN)/python tests/gpu/carried.py
 
 loader: .venv/.done ## Time the reading of training crops, from GeoTIFFs and from the cache
 	$(BIN)/python tests/speed/loader.py

@@ -1,7 +1,9 @@
-"""Time Align-CR and GLF-CR, and compare them with their published form.
+"""Time networks, Align-CR and GLF-CR next to their published form, which is written out plainly.
 
-Both hold the same weights, through a file as the authors write it. Times are medians of calls that
-take turns; memory is what a call needs on top of weights and optimiser state, gradients included.
+Both forms hold the same weights, through a file as the authors write it. Ours is trained as `train`
+does: weights channels-last on a GPU, fused Adam; of a GAN, the generator alone is. Times are
+medians of calls, which take turns on a CPU; memory is what a call needs on top of weights and
+optimiser state, gradients included.
 
     PYTHONPATH=tests/models .venv/bin/python tests/speed/networks.py
 """
@@ -20,8 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -29,6 +31,9 @@ from torch import Tensor, nn
 
 from parity.fill import rule_a, rule_b
 from plain import PlainAlignCR, PlainGLFCR
+from planetcr_models import create_model
+from planetcr_models.inference import tf32
+from planetcr_models.networks.methods import list_models
 from planetcr_models.weights.authors import load_checkpoint
 
 PLAIN: dict[str, Callable[[], nn.Module]] = {
@@ -49,29 +54,37 @@ RETURN_FREED_MEMORY = {
 }
 
 
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
+    """Plain or ours; in IEEE float32, TF32 or by autocast; compiled, or with CUDA graphs too."""
+
     name: str
     ours: bool = True
-    bfloat16: bool = False
-    channels_last: bool = False
+    precision: str = "32"
     compiled: bool = False
+    graphs: bool = False
 
 
-PUBLISHED = Variant(name="plain", ours=False)
+PUBLISHED = Variant(name="plain-32", ours=False)
+OURS = Variant(name="ours-32")
 VARIANTS = {
-    "cpu": (PUBLISHED, Variant(name="ours")),
-    "cuda": (
+    "cpu": (PUBLISHED, OURS),
+    "cuda": (  # the most important first, should time run out
         PUBLISHED,
-        Variant(name="plain, bf16", ours=False, bfloat16=True),
-        Variant(name="ours"),
-        Variant(name="ours, compiled", compiled=True),
-        Variant(name="ours, bf16", bfloat16=True),
-        Variant(name="ours, bf16, channels last", bfloat16=True, channels_last=True),
-        Variant(name="ours, bf16, compiled", bfloat16=True, compiled=True),
+        Variant(name="ours-bf16", precision="bf16"),
+        OURS,
+        Variant(name="ours-tf32", precision="tf32"),
+        Variant(name="plain-tf32", ours=False, precision="tf32"),
+        Variant(name="plain-bf16", ours=False, precision="bf16"),
+        Variant(name="ours-fp16", precision="fp16"),
+        Variant(name="ours-32-compiled", compiled=True),
+        Variant(name="ours-bf16-compiled", precision="bf16", compiled=True),
+        Variant(name="ours-bf16-graphs", precision="bf16", compiled=True, graphs=True),
     ),
 }
-
 
 # --- what is measured -----------------------------------------------------------------------------
 
@@ -86,12 +99,14 @@ def write_weights(network: str, path: Path) -> None:
 
 
 def build(network: str, variant: Variant, path: Path) -> nn.Module:
+    if network not in PLAIN:
+        torch.manual_seed(0)
+        return create_model(network)
     if variant.ours:
-        model: nn.Module = load_checkpoint(network, path)
-    else:
-        model = PLAIN[network]()
-        state = torch.load(path, weights_only=True)["network"]
-        model.load_state_dict({key.removeprefix("module."): t for key, t in state.items()})
+        return load_checkpoint(network, path)
+    model = PLAIN[network]()
+    state = torch.load(path, weights_only=True)["network"]
+    model.load_state_dict({key.removeprefix("module."): t for key, t in state.items()})
     return model
 
 
@@ -110,27 +125,29 @@ class Subject:
     def __init__(self, network: str, variant: Variant, path: Path, device: str) -> None:
         self.variant, self.device = variant, device
         self.model = build(network, variant, path).to(device)
-        if variant.channels_last:
+        if variant.ours and device == "cuda":
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-5)
-        self.call = torch.compile(self.model) if variant.compiled else self.model
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=1e-5, fused=True if variant.ours else None
+        )
+        mode = "reduce-overhead" if variant.graphs else None
+        self.call = torch.compile(self.model, mode=mode) if variant.compiled else self.model
 
     def predict(self, cloudy: Tensor, sar: Tensor) -> Tensor:
-        if self.variant.channels_last:
-            cloudy = cloudy.contiguous(memory_format=torch.channels_last)
-            sar = sar.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.variant.bfloat16):
+        dtype = AUTOCAST.get(self.variant.precision)
+        with torch.autocast(self.device, dtype, enabled=dtype is not None):
             return self.call(cloudy, sar)
 
     def forward(self, cloudy: Tensor, sar: Tensor, _clear: Tensor) -> Tensor:
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), tf32(enabled=self.variant.precision == "tf32"):
             return self.predict(cloudy, sar)
 
     def step(self, cloudy: Tensor, sar: Tensor, clear: Tensor) -> None:
         self.model.train()
         self.optimizer.zero_grad()
-        (self.predict(cloudy, sar).float() - clear).abs().mean().backward()
+        with tf32(enabled=self.variant.precision == "tf32"):
+            (self.predict(cloudy, sar).float() - clear).abs().mean().backward()
         self.optimizer.step()
 
     def action(self, name: str) -> Callable[..., Tensor | None]:
@@ -207,7 +224,7 @@ def cpu_mebibytes(
         return math.nan
     job = {
         "network": network,
-        "variant": {"name": variant.name, "ours": variant.ours},
+        "variant": asdict(variant),
         "action": action,
         "path": str(path),
         "batch": batch_size(options, "cpu"),
@@ -229,54 +246,81 @@ def cpu_mebibytes(
 
 @dataclass(slots=True)
 class Row:
+    """One variant of a network; ``difference`` is that of its output from the first variant's."""
+
     device: str
     network: str
     variant: Variant
-    difference: float
-    seconds: dict[str, float]
-    mebibytes: dict[str, float]
+    difference: float = math.nan
+    seconds: dict[str, float] = field(default_factory=dict)
+    mebibytes: dict[str, float] = field(default_factory=dict)
+    error: str = ""
 
 
-def aim(row: Row, action: str, unit: str) -> int | None:
-    """How many times less time or memory than the plain float32 form we aim for."""
-    if not row.variant.ours:
-        return None
-    if row.device == "cpu":
-        return 2 if action == "forward" else None
-    if action == "step" and row.variant.bfloat16:
-        return 3 if unit == "seconds" else 2
-    return None
+def ratio(row: Row, rows: list[Row], unit: str, action: str) -> float:
+    """How many times less than the plain form in float32, or than ours where there is none."""
+    peers = [other for other in rows if other.network == row.network]
+    kind = PUBLISHED if row.network in PLAIN else OURS
+    plain = next((other for other in peers if other.variant is kind), row)
+    if plain is row:
+        return math.nan
+    return getattr(plain, unit).get(action, math.nan) / getattr(row, unit).get(action, math.nan)
 
 
-def cells(row: Row, plain: Row, actions: list[str]) -> list[str]:
-    made = [row.device, row.network, row.variant.name]
+def cells(row: Row, rows: list[Row], actions: list[str]) -> list[str]:
+    made = [row.network, row.variant.name]
     for unit, digits in (("seconds", 3), ("mebibytes", 0)):
         for action in actions:
-            mine, theirs = getattr(row, unit)[action], getattr(plain, unit)[action]
-            target = aim(row, action, unit)
-            goal = f" (aim {target})" if target else ""
-            made += [f"{mine:.{digits}f}", "" if row is plain else f"{theirs / mine:.2f} ×{goal}"]
-    return [*made, "" if row is plain else f"{row.difference:.1e}"]
+            less = ratio(row, rows, unit, action)
+            made.append(f"{getattr(row, unit).get(action, math.nan):.{digits}f}")
+            made.append("" if math.isnan(less) else f"{less:.2f} ×")
+    return [*made, row.error or f"{row.difference:.1e}"]
 
 
 def print_table(rows: list[Row], actions: list[str]) -> None:
-    header = ["device", "network", "variant"]
+    header = ["network", "variant"]
     header += [cell for action in actions for cell in (f"{action} s", "faster")]
     header += [cell for action in actions for cell in (f"peak MiB {action}", "smaller")]
     header.append("max abs difference")
-    body = []
-    for row in rows:
-        if row.variant is PUBLISHED:
-            plain = row
-        body.append(cells(row, plain, actions))
+    body = [cells(row, rows, actions) for row in rows]
     widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
     ruler = ["-" * width for width in widths]
     for line in (header, ruler, *body):
         print("| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |")
 
 
+def without_nan(line: dict[str, object]) -> dict[str, object]:
+    """JSON has no NaN."""
+    return {key: v for key, v in line.items() if not (isinstance(v, float) and math.isnan(v))}
+
+
+def write_json(rows: list[Row], options: argparse.Namespace) -> None:
+    """Write all rows so far, with their ratios."""
+    table = [
+        {
+            "device": torch.cuda.get_device_name() if row.device == "cuda" else processor(),
+            "network": row.network,
+            "variant": row.variant.name,
+            "batch": batch_size(options, row.device),
+            "size": options.size,
+            **{f"{action}_seconds": value for action, value in row.seconds.items()},
+            **{f"{action}_mebibytes": value for action, value in row.mebibytes.items()},
+            **{f"{action}_faster": ratio(row, rows, "seconds", action) for action in row.seconds},
+            **{
+                f"{action}_smaller": ratio(row, rows, "mebibytes", action) for action in row.seconds
+            },
+            "max_abs_difference": row.difference,
+            "error": row.error,
+        }
+        for row in rows
+    ]
+    partial = options.json.with_suffix(".partial")
+    partial.write_text(json.dumps([without_nan(line) for line in table], indent=1))
+    partial.replace(options.json)
+
+
 def batch_size(options: argparse.Namespace, device: str) -> int:
-    return options.batch or (1 if device == "cpu" else 4)
+    return options.batch or (1 if device == "cpu" else 12)
 
 
 def processor() -> str:
@@ -286,78 +330,109 @@ def processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def print_machine(devices: list[str], options: argparse.Namespace) -> None:
+def print_machine(options: argparse.Namespace) -> None:
     print(f"{options.size} × {options.size} pixels, {options.repeats} repeats, torch", end=" ")
     print(f"{torch.__version__}, Python {platform.python_version()}")
-    for device in devices:
-        batch = f"batch {batch_size(options, device)}"
-        if device == "cpu":
-            print(f"cpu: {processor()}, {torch.get_num_threads()} threads, {batch}, float32")
-        else:
-            tf32 = f"TF32 in convolutions {torch.backends.cudnn.allow_tf32}"
-            tf32 += f", in products of matrices {torch.backends.cuda.matmul.allow_tf32}"
-            print(f"cuda: {torch.cuda.get_device_name()}, {batch}, {tf32}")
-    print()
+    name = f"{processor()}, {torch.get_num_threads()} threads"
+    if options.device == "cuda":
+        name = torch.cuda.get_device_name()
+    print(f"{options.device}: {name}, batch {batch_size(options, options.device)}\n")
 
 
-def measure(
-    network: str, device: str, path: Path, actions: list[str], options: argparse.Namespace
-) -> list[Row]:
-    torch.compiler.reset()  # both networks share a forward, and it is compiled a few times only
-    subjects = [Subject(network, variant, path, device) for variant in VARIANTS[device]]
+def measure(network: str, path: Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Rows of a network: on a GPU one after the other, on a CPU all at the end."""
+    device, names = options.device, options.variants or [v.name for v in VARIANTS[options.device]]
+    variants = [v for v in VARIANTS["cuda"] if v.name in names and (v.ours or network in PLAIN)]
+    groups = [[variant] for variant in variants]
+    if device == "cpu" and variants:
+        groups = [variants]
+    reference: list[Tensor] = []
+    for group in groups:
+        rows = [Row(device, network, variant) for variant in group]
+        try:
+            measure_together(rows, reference, path, options)
+        except torch.OutOfMemoryError:
+            for row in rows:
+                row.error = "out of memory"
+        gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        for row in rows:
+            for action in options.actions if device == "cpu" else ():
+                row.mebibytes[action] = cpu_mebibytes(network, row.variant, action, path, options)
+            yield row
+
+
+def measure_together(
+    rows: list[Row], reference: list[Tensor], path: Path, options: argparse.Namespace
+) -> None:
+    """Fill rows of one network; ``reference`` takes the first output, for the others to compare."""
+    torch.compiler.reset()  # networks share a forward, which is compiled a few times only
+    network, device = rows[0].network, rows[0].device
+    subjects = [Subject(network, row.variant, path, device) for row in rows]
     data = images(batch_size(options, device), options.size, device)
-    outputs = [subject.forward(*data).float() for subject in subjects]  # before any step
-    rows = [
-        Row(device, network, subject.variant, float((output - outputs[0]).abs().max()), {}, {})
-        for subject, output in zip(subjects, outputs, strict=True)
-    ]
-    del outputs
-    for action in actions:
+    for row, subject in zip(rows, subjects, strict=True):
+        output = subject.forward(*data).float()
+        if not reference:
+            reference.append(output.clone())
+        row.difference = float((output - reference[0]).abs().max())
+    for action in options.actions:
         times = median_seconds(subjects, action, options, device)
         for row, subject in zip(rows, subjects, strict=True):
             row.seconds[action] = times[row.variant.name]
             if device == "cuda":
                 row.mebibytes[action] = cuda_mebibytes(subject, action, options)
-    if device == "cpu":
-        subjects.clear()  # leaves the memory to the processes that count theirs
-        for row in rows:
-            for action in actions:
-                peak = cpu_mebibytes(network, row.variant, action, path, options)
-                row.mebibytes[action] = peak
-    return rows
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
+    names = [variant.name for variant in VARIANTS["cuda"]]
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--size", type=int, default=160, help="multiple of 16")
-    parser.add_argument("--batch", type=int, help="default: 1 on the CPU, 4 on a GPU")
+    parser.add_argument("--batch", type=int, help="default: 1 on the CPU, 12 on a GPU")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, help="default: PyTorch's")
-    parser.add_argument("--networks", nargs="+", choices=list(PLAIN), default=list(PLAIN))
-    parser.add_argument("--train", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--networks", nargs="+", choices=list_models(), default=list(PLAIN))
+    parser.add_argument(
+        "--variants", nargs="+", choices=names, help="default: all on a GPU, else plain-32, ours-32"
+    )
+    parser.add_argument(
+        "--actions", nargs="+", choices=["forward", "step"], default=["forward", "step"]
+    )
+    parser.add_argument("--json", type=Path, help="file for the rows, written as they come")
     parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.size < TINY or options.size % 16:
         parser.error("the plain networks take sizes that are multiples of 16, from 32 up")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no GPU")
+    return options
+
+
+def measure_all(options: argparse.Namespace) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        for network in options.networks:
+            path = Path(folder) / f"{network}.pth"
+            if network in PLAIN:
+                write_weights(network, path)
+            yield from measure(network, path, options)
+
+
+def main() -> None:
+    options = parse()
     if options.job:
         print_own_mebibytes(options.job)
         return
     if options.threads:
         torch.set_num_threads(options.threads)
-    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    if options.device != "auto":
-        devices = [options.device]
-    actions = ["forward", "step"] if options.train else ["forward"]
-    print_machine(devices, options)
+    torch.backends.cudnn.benchmark = True  # as `train` does
+    print_machine(options)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for network in options.networks:
-            path = Path(folder) / f"{network}.pth"
-            write_weights(network, path)
-            for device in devices:
-                rows += measure(network, device, path, actions, options)
-    print_table(rows, actions)
+    for row in measure_all(options):
+        rows.append(row)
+        if options.json:
+            write_json(rows, options)
+    print_table(rows, options.actions)
 
 
 if __name__ == "__main__":
