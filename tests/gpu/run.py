@@ -47,7 +47,7 @@ STAGES = ("speed", "tests", "simulate", "others", "train", "results")
 BUDGET = 540.0
 LIMITS = {
     "environment": 60,
-    "speed": 45,
+    "speed": 60,
     "tests": 75,
     "others": 30,
     "simulate": 75,

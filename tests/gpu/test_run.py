@@ -210,13 +210,14 @@ def verdicts(folder: Path) -> dict[str, str]:
     return {part["name"]: part["verdict"] for part in parts}
 
 
-def test_a_network_is_trained_and_compared_though_one_part_is_over_its_limit(
+def test_a_network_is_trained_and_compared_though_parts_are_over_their_limits(
     tmp_path: Path,
 ) -> None:
     words = ("--seconds", "1", "--methods", "dsen2_cr", "--parts", "simulate", "train", "results")
-    done = script(tmp_path, *words, limits={"cache": 0.1})
+    done = script(tmp_path, *words, limits={"cache": 0.1, "segmenter": 0.1})
     found = verdicts(tmp_path)
-    assert found.pop("cache") == "over its limit", done.stderr
+    for name in ("cache", "train segmenter"):
+        assert found.pop(name) == "over its limit", done.stderr
     assert set(found.values()) == {"ok"}, done.stdout
     assert done.returncode == 1
     assert "dsen2_cr-toy-1s-cpu" in done.stdout[done.stdout.index("All networks") :]
