@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
@@ -36,7 +37,7 @@ INPUT: Final = "Cloudy (input)"
 
 _COUNTS: Final = ["pixels", "scenes", "aois"]
 
-_METRICS: Final = {**METRICS, **FLOOR_METRICS}
+_METRICS: Final = ChainMap(METRICS, FLOOR_METRICS)
 
 # --- What ledgers are asked for: a compact one looks it up, one of scenes adds its rows ---------
 
@@ -252,7 +253,9 @@ def _rows(
     if "known" in by:
         known = rows["land_cover"].isin(LAND_COVER)
         rows = rows.assign(known=np.where(known, "known", "unknown"))
-    return rows.assign(cover_bin=cover_bins(rows)) if "cover_bin" in by else rows
+    if "cover_bin" not in by:
+        return rows
+    return pd.concat([rows, cover_bins(rows).rename("cover_bin")], axis=1)
 
 
 def _scores(

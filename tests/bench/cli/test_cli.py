@@ -196,7 +196,7 @@ def test_printed_commands_can_be_pasted(cli: Cli, data: Path) -> None:
     done = cli("simulate", "a b/tiny", "--size", "tiny", "--workers", 0)
     assert done.stdout.endswith("next: planetcr-bench predict mean-fill --data 'a b/tiny'\n")
     request = Request(name="mcgan", data=None, out=Path("my runs"))
-    text = format_outcome(request, {"steps": 1, "best_epoch": 1, "scores": {}})
+    text = format_outcome(request, {"steps": 1, "minutes": 2.0, "best_epoch": 1, "scores": {}})
     assert text.endswith("next: planetcr-bench predict mcgan --weights 'my runs/best.safetensors'")
 
 

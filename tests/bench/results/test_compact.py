@@ -31,7 +31,7 @@ from planetcr_bench.results.aggregate import (
     of_protocol,
     score_groups,
 )
-from planetcr_bench.results.compact import KEYS, CompactLedger
+from planetcr_bench.results.compact import KEYS, POSITION, CompactLedger, is_count
 from planetcr_bench.results.compact_file import compact_table, read_any_ledger, split_groups
 from planetcr_bench.results.compaction import compact
 from planetcr_bench.results.files import COMPACT, LEDGER
@@ -301,8 +301,11 @@ def test_impossible_groups_are_refused(made: tuple[pd.DataFrame, dict], damage: 
 def test_no_cell_may_be_spoilt(made: tuple[pd.DataFrame, dict], value: float) -> None:
     frame, provenance = made
     rng = np.random.default_rng(0)
-    columns = [name for name in frame if name not in ("protocol", *KEYS)]
-    row, column = rng.integers(len(frame)), columns[rng.integers(len(columns))]
+    others = ("protocol", *KEYS, *POSITION)
+    columns = [name for name in frame if name not in others and not is_count(name)]
+    filled = np.argwhere(frame[columns].notna())  # the others belong to other groups
+    row, column = filled[rng.integers(len(filled))]
+    column = columns[column]
     spoilt = frame.astype({column: float})
     spoilt.iloc[row, spoilt.columns.get_loc(column)] = value
     with pytest.raises(LedgerError, match=r"some\.parquet: expected"):
