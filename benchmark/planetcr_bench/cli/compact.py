@@ -14,7 +14,9 @@ def compact(
     ],
     out: Annotated[Path, typer.Option(help="Folder of results: a run goes to OUT/<track>/<name>.")],
 ) -> None:
-    """Copy runs with compact ledgers: sums of groups of scenes, a tenth in size.
+    """Copy runs with compact ledgers: sums of groups of scenes.
+
+    Of thousands of scenes, they take a small part of the space.
 
     `compare`, `leaderboard` and `report` read them as they read ledgers of scenes, and give the
     same numbers. Figures of single scenes, of optical thickness and entries that are submitted

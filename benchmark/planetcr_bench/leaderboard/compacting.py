@@ -10,6 +10,7 @@ from pathlib import Path
 
 from planetcr_bench.errors import LedgerError, UsageError
 from planetcr_bench.leaderboard.entries import LARGEST_SAMPLES, read_run, stored_status
+from planetcr_bench.leaderboard.ledgers import record_errors, refuse
 from planetcr_bench.results.compact_file import compact_table, file_sha256
 from planetcr_bench.results.compaction import compact
 from planetcr_bench.results.files import CARD, COMPACT, LEDGER, RUN, SAMPLES, STATUS
@@ -30,11 +31,13 @@ def compact_run(run: Path, out: Path) -> Path:
 
     Raises:
         LedgerError: The run cannot be read, or is compact already.
+        SubmissionError: Its record is none that a board shows, such as a track that is a path.
         UsageError: A ledger of scenes lies where the compact one would.
     """
     if not run.is_dir():
         raise LedgerError(f"{run}: expected a results folder, found none")
     scenes = read_ledger(run)
+    refuse(run / LEDGER, record_errors(scenes.provenance))  # names of folders, too
     facts = read_run(run / RUN, scenes.provenance)
     status = stored_status(run)
     target = out / str(scenes.provenance["track"]) / scenes.name

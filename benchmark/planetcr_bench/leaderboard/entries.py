@@ -206,10 +206,13 @@ def _read_ledger(folder: Path) -> Ledger:
             "finish; run the same evaluate command again"
         )
     check_regular(path, LARGEST_LEDGER, error=LedgerError)
-    if path.name == COMPACT:
-        return _within_limits(path, decode_compact(path))
-    if os.path.lexists(folder / COMPACT):
-        check_beside(folder / COMPACT, decode_compact(folder / COMPACT))
+    compact = folder / COMPACT
+    if os.path.lexists(compact):
+        check_regular(compact, LARGEST_LEDGER, error=LedgerError)
+        compacted = decode_compact(compact)
+        if path == compact:
+            return _within_limits(path, compacted)
+        check_beside(compact, compacted)
     ledger = decode_ledger(path)
     check_rows(ledger.frame, str(path), list(ledger.segmenters))
     for rule in broken_ledger_rules(ledger):

@@ -59,6 +59,9 @@ AGAIN: Final = "write it again from the ledger of scenes: planetcr-bench compact
 _LARGEST: Final = 1e30
 """Of any sum: all of them then add up to less than float32 can hold."""
 
+_MOST: Final = 10**12
+"""Of any count: all of them then add up to less than int64 can hold."""
+
 _ROUNDING: Final = 1e-6
 """Relative difference of a total and its rounded parts."""
 
@@ -172,7 +175,7 @@ def check_beside(file: Path, ledger: Ledger) -> None:
     if scenes.is_file() and file_sha256(scenes) != ledger.provenance["full_ledger_sha256"]:
         raise LedgerError(
             f"{file}: expected a compact form of {LEDGER} beside it, got one of "
-            f"another ledger; {AGAIN}"
+            "another ledger; delete one of the two"
         )
 
 
@@ -268,7 +271,8 @@ def _rules(
     sums = numbers[[name for name in numbers if not str(name).startswith("score_")]]
     counts = sums[[name for name in sums if is_count(str(name))]]
     yield "finite sums of a modest size", bool((sums.abs() <= _LARGEST).all(axis=None))
-    yield "counts of at least zero", bool((counts >= 0).all(axis=None))
+    modest = ((counts >= 0) & (counts <= _MOST)).all(axis=None)
+    yield f"counts of at least zero and at most {_MOST:g}", bool(modest)
     scenes = [name for name in numbers if name == "scenes" or "score" in str(name)]
     own = [name for name in sums if name not in (*scenes, "aois", "values")]
     if "pixels" in own:
@@ -337,7 +341,7 @@ def _are_possible(table: pd.DataFrame, protocol: Protocol, pairs: Sequence[tuple
         (
             (unscored >= 0)
             & (scenes >= 0)
-            & (np.isfinite(totals) | infinite)
+            & ((np.abs(totals) <= _LARGEST) | infinite)
             & (totals >= least)
             & (totals <= most)
             & ((scenes > 0) | (totals == 0))

@@ -210,7 +210,7 @@ def _with_scenes(entries: Sequence[Entry], results: Path, findings: Findings) ->
         f"not compared with {results / entry.folder}, which is compact: needs its ledger of scenes"
         for entry in compact
     )
-    return [entry for entry in entries if entry not in compact]
+    return [entry for entry in entries if not isinstance(entry.ledger, CompactLedger)]
 
 
 def _track_errors(entries: Sequence[Entry], ledger: Ledger, results: Path) -> list[str]:

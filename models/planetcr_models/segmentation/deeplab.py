@@ -402,6 +402,7 @@ def create_segmenter(*, pretrained: str | Path | None = None, **options: Any) ->
     path = find_weights(SEGMENTER, pretrained).path
     segmenter = load_segmenter(path)
     has = segmenter.options
+    options |= {"rates": tuple(options["rates"])} if "rates" in options else {}
     unlike = [f"{key}={has[key]}" for key, value in options.items() if value != has[key]]
     if unlike:
         wanted = ", ".join(f"{key}={value}" for key, value in options.items())

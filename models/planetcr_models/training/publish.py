@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import re
 import shlex
 import sys
 import tomllib
@@ -29,7 +30,7 @@ from planetcr_models.networks.base import SAR_BANDS, Restorer
 from planetcr_models.segmentation.deeplab import Segmenter, load_segmenter
 from planetcr_models.training.checkpoint import BEST
 from planetcr_models.training.logger import EPOCHS
-from planetcr_models.weights.cards import card_path, card_text
+from planetcr_models.weights.cards import card_path, card_text, read_card
 from planetcr_models.weights.checkpoint import read_safetensors, write_safetensors
 from planetcr_models.weights.files import load_model
 from planetcr_models.weights.paths import atomic_path, expect_file, file_sha256
@@ -77,7 +78,8 @@ def publish(
         licence: Of the weights.
 
     Returns:
-        The card: ``method``, ``track`` and fingerprints of the data, ``recipe``, ``command``
+        The card: ``method``, ``track`` and fingerprints of the data, of a segmenter also its
+        ``class_pixels``, ``recipe``, ``command``
         without the folders of absolute paths, ``minutes`` of all training steps, ``steps`` of the
         whole run, ``epoch`` of these weights and their validation ``scores``, ``seed``,
         ``options``, ``parameters``, ``precision``, ``largest_difference``, ``licence``, ``date``,
@@ -113,6 +115,7 @@ def publish(
     card = {
         "method": method,
         **{key: identity.get(key) for key in FACTS},
+        **(_pixels(weights) if method == SEGMENTER else {}),
         "recipe": {
             key: value
             for key, value in identity.items()
@@ -141,6 +144,12 @@ def publish(
         card["sha256"] = file_sha256(weights_file)
         card_file.write_text(card_text(card), encoding="utf-8")
     return card
+
+
+def _pixels(weights: Path) -> dict[str, Any]:
+    """Held-out pixels of each class, if the card beside a segmenter of a run has them."""
+    card = read_card(weights) if card_path(weights).exists() else {}
+    return {key: card[key] for key in ("class_pixels",) if key in card}
 
 
 def _rounded(value: Tensor) -> Tensor:
@@ -220,8 +229,9 @@ def _minutes(epochs: Sequence[Mapping[str, float]], batch: int) -> float:
 
 def _without_folders(command: str) -> str:
     """A command whose absolute paths are shortened to names: they tell of a machine."""
-    words = shlex.split(command)
-    return shlex.join(Path(word).name if word.startswith("/") else word for word in words)
+    words = (re.fullmatch(r"([^/=]*=)?(.*)", word, re.DOTALL) for word in shlex.split(command))
+    parts = [(word[1] or "", word[2]) for word in words if word]
+    return shlex.join(key + (Path(v).name if v.startswith("/") else v) for key, v in parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

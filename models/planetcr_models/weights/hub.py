@@ -42,7 +42,8 @@ class Address:
         """
         path, at, revision = text.removeprefix(PREFIX).partition("@")
         owner, name, file = [*path.split("/", 2), "", ""][:3]
-        if not owner or not name or ".." in path.split("/") or bool(at) != bool(revision):
+        up = ".." in f"{path}/{revision}".split("/")
+        if not owner or not name or up or bool(at) != bool(revision):
             raise ModelError(
                 f"{text}: expected hf://OWNER/NAME or hf://OWNER/NAME/FILE.safetensors, each with "
                 "or without @REVISION"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -19,7 +21,7 @@ from planetcr_bench.leaderboard.compacting import compact_run
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.files import COMPACT, LEDGER
-from planetcr_bench.results.ledger import read_ledger
+from planetcr_bench.results.ledger import read_ledger, write_ledger
 from planetcr_bench.submission.archive import open_entry
 from planetcr_bench.submission.entry import read_sent_ledger
 
@@ -140,6 +142,19 @@ def test_compact_refuses_what_is_no_ledger_of_scenes(results: Path, tmp_path: Pa
         compact_run(results / "full/fake/plain", results / "full")
 
 
+@pytest.mark.parametrize("track", ["../../away", "/away", "a/b", ""])
+def test_the_track_of_a_ledger_leads_nowhere_else(tmp_path: Path, track: str) -> None:
+    run = put(tmp_path / "sent", make_ledger("plain"))
+    ledger, record = read_ledger(run), json.loads((run / "run.json").read_text())
+    table = pq.read_table(run / LEDGER)
+    write_ledger(run / LEDGER, table, {**ledger.provenance, "track": track})
+    (run / "run.json").write_text(json.dumps({**record, "track": track}))
+    with pytest.raises(SubmissionError, match="planetcr-bench can have measured") as refusal:
+        compact_run(run, tmp_path / "a/b/out")
+    assert any("track" in line for line in refusal.value.problems)
+    assert [path.name for path in tmp_path.iterdir()] == ["sent"]
+
+
 def test_a_compact_ledger_is_left_out_if_it_is_broken(results: Path, tmp_path: Path) -> None:
     folder = compact_run(results / "full/fake/carded", tmp_path)
     data = bytearray((folder / COMPACT).read_bytes())
@@ -157,7 +172,14 @@ def test_a_compact_ledger_of_another_ledger_is_left_out(results: Path, tmp_path:
     folder = compact_run(results / "full/fake/plain", tmp_path)
     (folder / LEDGER).write_bytes((results / "full/fake/carded" / LEDGER).read_bytes())
     _, problems = read_entries(tmp_path)
-    assert "got one of another ledger" in problems[0]
+    assert "got one of another ledger; delete one of the two" in problems[0]
+
+
+def test_what_lies_beside_a_ledger_is_a_file(tmp_path: Path) -> None:
+    folder = put(tmp_path, make_ledger("method"))
+    os.mkfifo(folder / COMPACT)  # opening it would block for ever
+    _, problems = read_entries(tmp_path)
+    assert f"{COMPACT}: expected a regular file, got a FIFO" in problems[0]
 
 
 def test_a_compact_ledger_is_not_submitted(results: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from planetcr_bench.results.aggregate import (
     of_protocol,
     score_groups,
 )
-from planetcr_bench.results.compact import KEYS, POSITION, CompactLedger, is_count
+from planetcr_bench.results.compact import KEYS, CompactLedger, is_count
 from planetcr_bench.results.compact_file import compact_table, read_any_ledger, split_groups
 from planetcr_bench.results.compaction import compact
 from planetcr_bench.results.files import COMPACT, LEDGER
@@ -264,12 +264,20 @@ DAMAGES: dict[str, Damage] = {
     "negative error": scaled("absolute_error", -1, "region"),
     "errors that do not add up": scaled("absolute_error", 1.001, "region"),
     "too large an angle": scaled("score_prediction_sam_deg", 1000, "land_cover"),
+    "too large a score": scaled("score_prediction_psnr", 1e300, "land_cover"),
     "scores that do not add up": scaled("score_prediction_psnr", 1.001, "cover_bin"),
     "more scenes than the run": scaled("scenes", 10, "land_cover"),
     "no scenes": scaled("scenes", 0, "region"),
     "fewer AOIs": scaled("aois", 0, "region"),
     "no pixels": scaled("pixels", 0, "region"),
     "more worse pixels than pixels": scaled("worse_pixels", 1000, "land_cover"),
+    "more pixels than can be added": lambda frame: frame.assign(
+        **{
+            name: frame[name] * 10**10
+            for name in frame
+            if name.endswith("pixels") or name.startswith(("segmenter_", "seen_"))
+        }
+    ),
     "an infinite sum": scaled("squared_error", np.inf, "aoi"),
     "segmenter's counts": scaled(
         "segmenter_one_prediction_forest_forest", 2, "cover_bin", "land_cover"
@@ -301,11 +309,12 @@ def test_impossible_groups_are_refused(made: tuple[pd.DataFrame, dict], damage: 
 def test_no_cell_may_be_spoilt(made: tuple[pd.DataFrame, dict], value: float) -> None:
     frame, provenance = made
     rng = np.random.default_rng(0)
-    others = ("protocol", *KEYS, *POSITION)
-    columns = [name for name in frame if name not in others and not is_count(name)]
-    filled = np.argwhere(frame[columns].notna())  # the others belong to other groups
-    row, column = filled[rng.integers(len(filled))]
-    column = columns[column]
+    columns = [name for name in frame if name not in ("protocol", *KEYS)]
+    if not np.isnan(value):
+        columns = [name for name in columns if not is_count(name)]
+    filled = np.argwhere(frame[columns].notna().to_numpy())
+    row, number = rng.choice(filled)
+    column = columns[number]
     spoilt = frame.astype({column: float})
     spoilt.iloc[row, spoilt.columns.get_loc(column)] = value
     with pytest.raises(LedgerError, match=r"some\.parquet: expected"):

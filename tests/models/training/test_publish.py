@@ -21,7 +21,7 @@ from planetcr_models.weights.paths import file_sha256
 
 RECIPE = {
     "version": "0.1.0",
-    "command": "planetcr-bench train NAME --data /home/me/SIM --out runs/NAME --epochs 2",
+    "command": "planetcr-bench train NAME --data /home/me/SIM --out runs/NAME --cache=/tmp/me",
     "identity": {
         "track": "sim-v1-demo",
         "training_scenes": 40,
@@ -44,7 +44,7 @@ def write_run(folder: Path, name: str) -> Path:
     if name == "segmenter":
         torch.manual_seed(0)
         segmenter = Segmenter(encoder="tu-mobilenetv3_small_100", decoder_channels=16)
-        save_segmenter(segmenter, folder / "best.safetensors", {})
+        save_segmenter(segmenter, folder / "best.safetensors", {"class_pixels": {"forest": 9}})
     else:
         save_model(narrow(name), folder / "best.safetensors")
     identity = {"name": name, **RECIPE["identity"]}  # type: ignore[dict-item]
@@ -75,7 +75,7 @@ def test_a_card_says_what_was_trained_how_and_how_well(run: Path, tmp_path: Path
         "track": "sim-v1-demo",
         "training_scenes": 40,
         "recipe": {"batch": 4, "learning_rate": 1e-3, "seed": 7},
-        "command": "planetcr-bench train NAME --data SIM --out runs/NAME --epochs 2",
+        "command": "planetcr-bench train NAME --data SIM --out runs/NAME --cache=me",
         "minutes": round((10 / 2 + 10 / 4 + 10 / 1) * 4 / 60, 1),
         "steps": 30,
         "epoch": 2,
@@ -118,6 +118,7 @@ def test_a_segmenter_is_published_with_its_card(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", "segmenter")
     card = publish(run, tmp_path / "out")
     assert card["scores"] == {"miou": 21.5, "ssim_full": 0.5}
+    assert card["class_pixels"] == {"forest": 9}
     segmenter = create_segmenter(pretrained=tmp_path / "out" / "segmenter.safetensors")
     assert segmenter.options["decoder_channels"] == card["options"]["decoder_channels"] == 16
     assert 0 < card["largest_difference"] < LIMIT

@@ -268,3 +268,11 @@ def test_weights_other_than_a_regular_file_are_refused_at_once(tmp_path: Path, k
     ):
         with pytest.raises(CheckpointError, match="expected a"):
             load(path)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_smaller_floats_are_loaded_as_float32(tmp_path: Path, kind: torch.dtype) -> None:
+    path = save_model(narrow("dsen2_cr"), tmp_path / "net.safetensors")
+    change(path, **{key: value.to(kind) for key, value in load_file(path).items()})
+    model = load_model(path)
+    assert {value.dtype for value in model.parameters()} == {torch.float32}

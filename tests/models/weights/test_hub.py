@@ -119,7 +119,17 @@ def test_an_address_is_repository_file_and_revision(
 
 
 @pytest.mark.parametrize(
-    "text", ["hf://", "hf://a", "hf://a/", "hf:///b", "hf://a/b@", "hf://a/b/../c", "hf://@v1"]
+    "text",
+    [
+        "hf://",
+        "hf://a",
+        "hf://a/",
+        "hf:///b",
+        "hf://a/b@",
+        "hf://a/b/../c",
+        "hf://a/b@../c",
+        "hf://@v1",
+    ],
 )
 def test_a_malformed_address_is_refused_without_asking_anybody(text: str) -> None:
     with pytest.raises(ModelError, match="expected hf://OWNER/NAME or hf://OWNER/NAME/FILE"):

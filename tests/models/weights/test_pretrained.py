@@ -67,6 +67,8 @@ def test_the_segmenter_loads_by_name_too() -> None:
         ModelError, match="segmenter with separable=False, decoder_channels=16, got"
     ):
         create_segmenter(pretrained=NAME, separable=False, decoder_channels=16)
+    segmenter = create_segmenter(pretrained=NAME, rates=[12, 24, 36])
+    assert segmenter.options["rates"] == (12, 24, 36)
     with pytest.raises(ModelError, match="segmenter: has no option blocks; it has bands, classes"):
         create_segmenter(pretrained=NAME, blocks=5)
 
