@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from planetcr_models.weights.pretrained import (
     packaged_weights,
     suggestion,
 )
+
+_WEB: Final = re.compile("hf:|https?:", re.IGNORECASE)
 
 BEST: Final = f"best{SUFFIX}"
 """Weights of the best epoch, in the folder of a training run."""
@@ -55,7 +58,15 @@ def find_weights(method: str, source: str | Path) -> Source:
     if isinstance(source, str) and is_pretrained(source):
         return Source(path=packaged_weights(source, method), origin=source)
     path = Path(source)
-    if path.is_dir():
+    if not str(source):
+        raise ModelError("weights: expected a name, a file or an address, got an empty text")
+    if _WEB.match(str(source)):
+        raise ModelError(f"{source}: write the address of weights on the Hub as hf://OWNER/NAME")
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise CheckpointError(f"{str(source)[:80]}…: no such file ({error.strerror})") from error
+    if is_folder:
         if not (path / BEST).is_file():
             raise CheckpointError(
                 f"{path}: expected a file of weights or the folder of a training run, found a "

@@ -216,3 +216,18 @@ def test_the_files_that_ship_are_small_and_complete() -> None:
     assert max((path.stat().st_size for path in weights), default=0) <= LARGEST
     assert sum(path.stat().st_size for path in files) <= LARGEST_TOGETHER
     assert {method for _, method in SHIPPED} <= {*list_models(), "segmenter"}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("", "expected a name, a file or an address, got an empty text"),
+        ("https://huggingface.co/me/weights", "write the address .* as hf://OWNER/NAME"),
+        ("HF://me/weights", "write the address .* as hf://OWNER/NAME"),
+        ("hf:/me/weights", "write the address .* as hf://OWNER/NAME"),
+        (300 * "x" + ".safetensors", r"xxx…: no such file \(File name too long\)"),
+    ],
+)
+def test_what_cannot_be_weights_is_said(source: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        create_model("dsen2_cr", pretrained=source)
