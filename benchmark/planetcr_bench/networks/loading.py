@@ -8,7 +8,7 @@ import importlib.util
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.scene import Image
@@ -219,7 +220,7 @@ def parse_options(options: Sequence[str], word: str) -> dict[str, Any]:
             raise UsageError(f"{word}: expected {key} once, got it twice")
         try:
             values[key] = ast.literal_eval(text.title() if text in ("true", "false") else text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             values[key] = text
     return values
 
@@ -255,6 +256,11 @@ class UserNetwork(nn.Module):
             raise BenchError(f"{name}: expected only tensors in its state_dict, {others[0]} is not")
         if any(tensor.is_meta for tensor in state.values()):
             raise BenchError(f"{name}: expected a network with weights, got one on 'meta'")
+        lazy = [key for key, value in state.items() if is_lazy(value)]
+        if lazy:
+            raise BenchError(
+                f"{name}: expected layers of known sizes, got a lazy one without weights, {lazy[0]}"
+            )
 
     @property
     def unused_parameters(self) -> list[str]:
@@ -265,7 +271,8 @@ class UserNetwork(nn.Module):
         """
         listed = getattr(self.network, "unused_parameters", ())
         known = dict(self.network.named_parameters())
-        wrong = [name for name in listed if name not in known]
+        listed = [*listed] if isinstance(listed, Iterable) else [listed]
+        wrong = [name for name in listed if name not in [*known]]
         if wrong:
             raise BenchError(
                 f"{self.name}: expected names of its parameters in unused_parameters, got "

@@ -25,6 +25,7 @@ from planetcr_bench.networks.loading import is_user_file
 from planetcr_bench.networks.methods import check_method
 from planetcr_bench.networks.steps import Step, run_steps
 from planetcr_bench.predictions.baselines import METHODS as BASELINES
+from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.untrusted import read_toml
 from planetcr_bench.utils.validation import FileModel, validate
@@ -151,46 +152,84 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
     """Add the settings of a file to the options of the command line; ``--method`` overrides it.
 
     Raises:
-        UsageError: The file cannot be read, or has an unknown key, method or baseline.
+        UsageError: The file cannot be read, or has an unknown key, method or baseline, or names
+            that runs cannot have; or options that exclude each other.
     """
+    _check_options(options)
     content: dict[str, Any] = {}
     if file is not None:
         content = read_toml(file, error=UsageError)
     further = filter(_FURTHER_SEGMENTER.fullmatch, content)
     own = filter(is_user_file, content)
+    known = ["all", SEGMENTER, *list_models(), *further, *own]
     variants = [
         name
         for name, table in content.items()
-        if isinstance(table, dict) and "method" in table and re.fullmatch(RUN_NAME, name)
+        if isinstance(table, dict)
+        and "method" in table
+        and re.fullmatch(RUN_NAME, name)
+        and name not in (*known, *ConfigFile.model_fields)
     ]
-    tables = dict.fromkeys(
-        ("all", SEGMENTER, *list_models(), *further, *own, *variants), TrainingTable
-    )
-    fields: dict[str, Any] = {name: (table | None, None) for name, table in tables.items()}
+    tables = [*known, *variants]
+    fields: dict[str, Any] = {  # under names of ours, as pydantic takes only some
+        f"table_{number}": (TrainingTable | None, Field(None, alias=name))
+        for number, name in enumerate(tables)
+    }
     model = create_model("ConfigFile", __base__=ConfigFile, **fields)
     checked = validate(model, content, str(file), error=UsageError)
+    for name in known:
+        _check_table(f"{file}: [{name}]", name, content.get(name, {}))
     methods = tuple(dict.fromkeys(options.methods or checked.methods))
     for name in methods:
         trained = content[name]["method"] if name in variants else name
         if not is_user_file(trained):
-            check_method(trained, others=variants)
-    names = [training.run_name(name) for name in methods]
-    for name in names:
-        if names.count(name) > 1 or (name in RECIPES and name not in methods):
-            raise UsageError(
-                f"{file or '--method'}: expected files of your networks with different names, as "
-                f"their runs are named after them; two runs would be {name!r}"
-            )
+            check_method(trained, others=() if name in variants else variants)
+    _check_runs(methods, checked.suffix, str(file or "--method"))
     return replace(
         options,
         file=file,
         methods=methods,
         baselines=tuple(checked.baselines),
         suffix=checked.suffix,
-        windows=tuple(checked.windows),
+        windows=tuple(dict.fromkeys(checked.windows)),
         pretrained=checked.pretrained,
         tables={name: content[name] for name in tables if name in content},
     )
+
+
+def _check_options(options: ReproductionConfig) -> None:
+    """Refuse options that exclude each other."""
+    if options.until == "train" and not options.train:
+        raise UsageError("--until train: leaves nothing to do with --no-train")
+    if options.jobs > 1 and options.devices > 1 and choose_device(options.device) != "cpu":
+        raise UsageError(
+            f"--jobs {options.jobs}: gives each job one GPU; leave out --devices or --jobs"
+        )
+
+
+def _check_table(where: str, name: str, table: Mapping[str, Any]) -> None:
+    """Refuse keys that the table of a method, a segmenter or ``all`` does not have."""
+    if "method" in table:
+        raise UsageError(f"{where}: method is for variants, which are tables of other names")
+    if name == "all" and "pretrained" in table:
+        raise UsageError(f"{where}: for all methods put pretrained at the top of the file")
+
+
+def _check_runs(methods: Sequence[str], suffix: str, where: str) -> None:
+    """Refuse names that runs cannot have, before anything is trained."""
+    names = [training.run_name(name) for name in methods]
+    for name in names:
+        longest = f"{name}{suffix}{OFFICIAL_SUFFIX}"
+        if not (re.fullmatch(RUN_NAME, name) and re.fullmatch(RUN_NAME, longest)):
+            raise UsageError(
+                f"{where}: expected names of runs of at most 80 letters of English, digits, blanks "
+                f"and . + - _, got {longest!r}"
+            )
+        if names.count(name) > 1 or (name in RECIPES and name not in methods):
+            raise UsageError(
+                f"{where}: expected files of your networks with different names, as their runs are "
+                f"named after them; two runs would be {name!r}"
+            )
 
 
 # --- Steps ----------------------------------------------------------------------------------

@@ -128,7 +128,9 @@ def environment(slot: int, *, jobs: int, gpus: int) -> Mapping[str, str]:
         return os.environ
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     threads = {"OMP_NUM_THREADS": str(max(1, processors // jobs))}  # unless it is set already
-    device = {"CUDA_VISIBLE_DEVICES": str(slot % gpus)} if gpus else {}
+    visible = list(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")))[:gpus]
+    visible = visible or [str(number) for number in range(gpus)]
+    device = {"CUDA_VISIBLE_DEVICES": visible[slot % len(visible)]} if gpus else {}
     return {**threads, **os.environ, **device}
 
 

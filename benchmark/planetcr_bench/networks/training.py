@@ -286,7 +286,7 @@ def identify(
         "precision": request.precision,
         "micro_batches": request.micro_batches,
         **recipe.plain(),
-        **{f"option.{key}": to_json_value(value) for key, value in options.items()},
+        **{f"option.{key}": _toml_value(value) for key, value in options.items()},
     }
     if request.encoder_weights is not None:
         identity["encoder_weights"] = _origin(request.encoder_weights)
@@ -294,6 +294,16 @@ def identify(
         file, function = user_function(request.name)
         identity |= {"name": f"{file.name}:{function}", "code": file_sha256(file)}
     return recipe, identity, training, held_out
+
+
+def _toml_value(value: object) -> object:
+    """A value that TOML can hold: of an option such as ``None``, its text."""
+    plain = to_json_value(value)
+    try:
+        tomli_w.dumps({"value": plain})
+    except TypeError:
+        return repr(value)
+    return plain
 
 
 def _origin(encoder_weights: str) -> str:
@@ -350,7 +360,7 @@ def _recipe_table(file: Path) -> dict[str, Any]:
     if isinstance(content.get("recipe"), dict):  # of a run
         content = content["recipe"]
     base = content.get("base")
-    if base is not None and base not in RECIPES:
+    if base is not None and (not isinstance(base, str) or base not in RECIPES):
         raise UsageError(f"{file}: expected base to be one of {', '.join(RECIPES)}, got {base!r}")
     return content
 

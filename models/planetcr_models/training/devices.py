@@ -26,7 +26,7 @@ class TrainingSettings:
     """How a run is executed; only precision and micro-batches change its results.
 
     Attributes:
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu``, ``cuda``, or one GPU, ``cuda:N``.
         devices: Per node; each takes an equal share of a batch.
         nodes: Machines, as torchrun or Slurm start them.
         precision: Of training and validation; see :data:`~planetcr_models.inference.Precision`.
@@ -55,11 +55,14 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
 
     Raises:
         ModelError: CUDA is requested and not available.
-        TrainingError: More GPUs are requested than available, tf32, fp16 or CUDA graphs on a CPU,
-            CUDA graphs with micro-batches, nothing that compiles, or a number of processes that
-            differs from what torchrun or Slurm has started.
+        TrainingError: More GPUs are requested than available, several of ``cuda:N``, tf32, fp16 or
+            CUDA graphs on a CPU, CUDA graphs with micro-batches, nothing that compiles, or a number
+            of processes that differs from what torchrun or Slurm has started.
     """
-    kind = choose_device(settings.device).type
+    device = choose_device(settings.device)
+    kind = device.type
+    if device.index is not None and settings.devices > 1:
+        raise TrainingError(f"--device: expected cuda for several devices, got {device}")
     if settings.precision in ("tf32", "fp16") and kind == "cpu":
         raise TrainingError(f"precision: {settings.precision} is for GPUs; on a CPU use bf16 or 32")
     if settings.cuda_graphs and kind == "cpu":
@@ -84,7 +87,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
         plugins = [_Autocast("bf16-mixed" if settings.precision == "bf16" else "16-mixed", kind)]
     fabric = Fabric(
         accelerator=kind,
-        devices=settings.devices,
+        devices=settings.devices if device.index is None else [device.index],
         num_nodes=settings.nodes,
         strategy=DDPStrategy(broadcast_buffers=False) if wanted > 1 else "auto",
         plugins=plugins,

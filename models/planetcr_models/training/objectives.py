@@ -80,7 +80,7 @@ class Objective(ABC):
             if fabric.world_size > 1 and fabric.device.type == "cuda":
                 nn.SyncBatchNorm.convert_sync_batchnorm(network)  # of one batch on all devices
             if fabric.device.type == "cuda":
-                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                to_channels_last(network)
             scales = self.recipe.scales if name == "network" else {}
             optimizer = optimizer_of(network, self.recipe, scales)
             network = network if compiled is None else compiled(network)  # noqa: PLW2901
@@ -391,6 +391,13 @@ def optimizer_of(network: nn.Module, recipe: Recipe, scales: Mapping[str, float]
     if recipe.optimizer == "adam":
         return Adam(weights, lr=rate, betas=recipe.betas, weight_decay=decay, fused=True)
     return NAdam(weights, lr=rate, betas=recipe.betas, weight_decay=decay, foreach=True)
+
+
+def to_channels_last(network: nn.Module) -> None:
+    """Store kernels of 2-D convolutions channels-last; those of 3-D ones have no such format."""
+    for value in (*network.parameters(), *network.buffers()):
+        if value.dim() == 4:
+            value.data = value.data.contiguous(memory_format=torch.channels_last)
 
 
 def initialise(network: nn.Module) -> None:

@@ -206,7 +206,9 @@ def _try_steps(objective: Objective, fabric: Fabric, share: Batch, seconds: floa
             if trial is None:
                 raise
             break
-        except ValueError:  # batch normalisation needs more than one value
+        except Exception as error:  # of a step that is too small, as for batch normalisation
+            if (number, side) == (images, crop) and not isinstance(error, ValueError):
+                raise
             continue
         peak = _peak(fabric)
         trial = _Trial(

@@ -185,6 +185,9 @@ def train(
             ends, due = progress.epoch > epoch, run.seconds - saved > 60 * settings.save_minutes
             if ends or due:
                 stopping = reports.read(everything=True) or stopping
+                # with the time of the latest step, from which a resumed run starts
+                progress = budget.progress(run.step, run.seconds)
+                ends = progress.epoch > epoch
             if ends:
                 _finish_epoch(run, progress.epoch, logger, validation, save)
             elif due or stopping:
@@ -235,7 +238,8 @@ def _finish_epoch(
         mine = range(fabric.global_rank, len(validation), fabric.world_size)
         scores = validation.scores(_gathered(fabric, validation.measure(run.network, mine)))
         criterion = scores[validation.criterion]
-        if criterion > run.best.criterion or not run.best.epoch:  # the first may be nan
+        least = -math.inf if math.isnan(run.best.criterion) else run.best.criterion
+        if criterion > least or not run.best.epoch:  # the first may be nan
             run.best = Best(epoch, criterion, scores)
             note = " · best so far"
     else:
@@ -324,8 +328,10 @@ class _Reports:
         shared = seconds * self.fabric.world_size if self.fabric.is_global_zero else 0.0
         own = [torch.full((), value, device=self.fabric.device) for value in (shared, stopping)]
         stacked = torch.stack([value.float().reshape(()) for value in (*terms.values(), *own)])
-        reduced: Any = self.fabric.all_reduce(stacked, reduce_op="mean")
-        self.pending.append((row, [*terms], *_to_host(reduced)))
+        if self.fabric.world_size > 1:  # Fabric's all_reduce awaits all GPUs before it
+            torch.distributed.all_reduce(stacked)
+            stacked /= self.fabric.world_size
+        self.pending.append((row, [*terms], *_to_host(stacked)))
 
     def read(self, *, everything: bool = False) -> bool:
         """Check and log the steps that are due, and return whether any process was asked to stop.

@@ -317,6 +317,30 @@ def test_a_variant_is_a_method_with_other_options_and_a_name_of_its_own(
         loaded(tmp_path, "windows = []", data=simulated)
 
 
+def test_a_variant_may_have_any_name(simulated: Path, tmp_path: Path) -> None:
+    names = ["json", "model_config", "_small"]  # pydantic would not take them
+    text = f"methods = {names}\n" + "".join(f"[{name}]\nmethod = 'dsen2_cr'\n" for name in names)
+    steps = build_steps(loaded(tmp_path, text, data=simulated))
+    assert [step.name for step in steps][1:4] == [f"train {name}" for name in names]
+
+
+def test_a_window_that_is_named_twice_is_predicted_once(simulated: Path, tmp_path: Path) -> None:
+    text = "methods = ['dsen2_cr']\nwindows = ['whole', 'whole']"
+    names = [step.name for step in build_steps(loaded(tmp_path, text, data=simulated))]
+    assert len({*names}) == len(names)
+
+
+def test_options_that_exclude_each_other_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="nothing to do with --no-train"):
+        loaded(tmp_path, until="train", train=False)
+    loaded(tmp_path, jobs=2, devices=2, device="cpu")
+    monkeypatch.setattr(reproduction, "choose_device", lambda _: "cuda")
+    with pytest.raises(UsageError, match="--jobs 2: gives each job one GPU"):
+        loaded(tmp_path, jobs=2, devices=2)
+
+
 def test_without_training_the_named_weights_are_used(simulated: Path, tmp_path: Path) -> None:
     text = (
         'methods = ["dsen2_cr", "twin"]\npretrained = "sim-v1-small"\nwindows = ["whole"]\n'
@@ -465,6 +489,14 @@ def test_the_file_of_make_learn_is_read(tmp_path: Path) -> None:
         ("methods = [3]", "methods[0]: expected text, got 3"),
         ("[segmenter]\nval_scenes = 'a'", "segmenter.val_scenes: expected a whole number, got 'a'"),
         ("[segmenter]\nencoder_weights = 5", "segmenter.encoder_weights: expected text, got 5"),
+        ("[segmenter]\nmethod = 'align_cr'", "[segmenter]: method is for variants, which are"),
+        ("[all]\nmethod = 'align_cr'", "[all]: method is for variants"),
+        ("[all]\npretrained = 'x'", "[all]: for all methods put pretrained at the top"),
+        ("[methods]\nmethod = 'align_cr'", "methods: expected a list, got"),
+        ("[suffix]\nmethod = 'align_cr'", "suffix: expected text, got"),
+        ("methods = ['a']\n[a]\nmethod = 'b'\n[b]\nmethod = 'align_cr'", "b: no such method"),
+        ("suffix = '/small'", "expected names of runs of at most 80 letters"),
+        ("methods = ['nété.py:build']", "got 'nété-window160'"),
         ("not toml", "cannot be read as TOML"),
     ],
 )

@@ -74,6 +74,10 @@ def test_jobs_share_processors_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None
     assert [environment(slot, jobs=4, gpus=2)["CUDA_VISIBLE_DEVICES"] for slot in range(4)] == [
         "0", "1", "0", "1",
     ]  # fmt: skip
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert [environment(slot, jobs=3, gpus=2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == [
+        "5", "7", "5",
+    ]  # fmt: skip
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert environment(1, jobs=4, gpus=0)["OMP_NUM_THREADS"] == "1"
 

@@ -362,6 +362,25 @@ def test_a_network_that_freezes_shares_and_ignores_keeps_to_it(own: Path, simula
     assert torch.equal(state["a.weight"], state["b.weight"])
 
 
+def test_options_of_a_users_network_may_be_any_python_value(own: Path, simulated: Path) -> None:
+    own.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Conv2d):\n"
+        "    def forward(self, cloudy, sar):\n"
+        "        return super().forward(cloudy)\n"
+        "def build(norm='batch', sizes=()):\n"
+        "    assert norm is None\n"
+        "    assert sizes == {3, 5}\n"
+        "    return Net(4, 4, 1)\n"
+    )
+    words = ["train", "net.py:build", "--data", simulated, *TINY, "--val-share", 0]
+    words += ["--model-arg", "norm=None", "--model-arg", "sizes={3, 5}"]
+    for _ in range(2):  # a finished run is recognised
+        done = invoked(*words)
+        assert done.exit_code == 0, done.stderr
+    assert 'option.norm" = "None"' in Path("runs/net/recipe.toml").read_text()
+
+
 # --- Recipes from files ---------------------------------------------------------------------
 
 
@@ -386,6 +405,7 @@ def test_the_recipe_of_a_run_is_such_a_file(whole: Path) -> None:
     [
         ("net.py:build", 'base = "mcgan"', "one of the losses charbonnier, carl, l1 for a network"),
         ("net.py:build", 'base = "unet"', "expected base to be one of mcgan, .* got 'unet'"),
+        ("net.py:build", "base = ['carl']", r"expected base to be one of .* got \['carl'\]"),
         ("net.py:build", "lr = 1e-3", "has no 'lr'; it has loss, epochs"),
         ("net.py:build", "self = 1", "has no 'self'; it has loss, epochs"),
         ("net.py:build", "epochs = [1]", r"expected epochs like 30, got \[1\]"),

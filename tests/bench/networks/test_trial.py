@@ -32,6 +32,10 @@ class Net(nn.Module):
             self.unused_parameters = ["spare.weight", "spare.bias"]
         if what == "misspelt":
             self.unused_parameters = ["spare.weigth"]
+        if what == "a number":
+            self.unused_parameters = 3
+        if what == "lazy":
+            self.spare = nn.LazyConv2d(4, 1)
 
     def forward(self, cloudy, sar):
         match self.what:
@@ -82,6 +86,8 @@ def tried(
         ("in place", "backward: RuntimeError: one of the variables needed"),
         ("small", r"net\.py, line \d+: ValueError: too large"),
         ("misspelt", r"names of its parameters in unused_parameters, got 'spare\.weigth'"),
+        ("a number", "names of its parameters in unused_parameters, got 3"),
+        ("lazy", r"layers of known sizes, got a lazy one without weights, spare\.weight"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(what: str, reason: str, file: Path, data: Path) -> None:

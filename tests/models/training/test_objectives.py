@@ -33,6 +33,7 @@ from planetcr_models.training.objectives import (
     objective_of_segmenter,
     optimizer_of,
     statistics_of,
+    to_channels_last,
 )
 from planetcr_models.training.recipes import (
     L1,
@@ -687,6 +688,18 @@ def test_a_segmenter_learns(fabric: Fabric) -> None:
 
 
 # --- refusals -------------------------------------------------------------------------------------
+
+
+def test_kernels_of_two_dimensions_alone_are_stored_channels_last() -> None:
+    flat, solid = nn.Conv2d(4, 4, 3), nn.Conv3d(2, 2, 3)
+    tied = nn.Conv2d(4, 4, 3)
+    tied.weight = flat.weight
+    before = [value.clone() for value in (flat.weight, solid.weight)]
+    to_channels_last(nn.ModuleList([flat, solid, tied]))
+    assert flat.weight.is_contiguous(memory_format=torch.channels_last)
+    assert solid.weight.is_contiguous()
+    assert tied.weight is flat.weight
+    assert all(map(torch.equal, before, (flat.weight, solid.weight)))
 
 
 def test_an_unknown_part_is_refused(fabric: Fabric) -> None:

@@ -27,6 +27,7 @@ from planetcr_models import create_model, list_models, load_model, restore_batch
 from planetcr_models.errors import CheckpointError, ModelError, TrainingError
 from planetcr_models.inference import ready
 from planetcr_models.networks.registry import default_options
+from planetcr_models.training import devices as devices_of_runs
 from planetcr_models.training import trainer
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, Run, read_checkpoint
 from planetcr_models.training.devices import TrainingSettings, fast_arithmetic, make_fabric
@@ -318,6 +319,20 @@ def test_a_killed_run_resumes_with_the_minutes_that_are_left(
     assert (outcome.steps, outcome.seconds) == (15, 15.0)
     seconds_per_step[0] = 99.0
     assert run("dsen2_cr", tmp_path, minutes=0.25) == outcome  # it is finished
+
+
+@pytest.mark.usefixtures("seconds_per_step")
+def test_an_epoch_that_ends_with_a_late_step_is_validated_before_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the run resumes after its budget, with its last epoch unscored."""
+    monkeypatch.setitem(trainer.LAG, "cpu", 1)
+    at_each_step = TrainingSettings(device="cpu", quiet=True, save_minutes=0)
+    scores = Scores(20.0, 30.0)
+    budget: dict[str, Scalar] = {"minutes": 0.1, "epochs": 2}
+    outcome = run("dsen2_cr", tmp_path, validation=scores, settings=at_each_step, **budget)
+    assert outcome == Outcome(6, 2, {"psnr": 30.0})
+    assert outcome.seconds == 6.0
 
 
 def test_the_shortest_budget_still_takes_a_step(
@@ -806,6 +821,43 @@ def test_as_many_devices_as_processes_are_expected(monkeypatch: pytest.MonkeyPat
 def test_nan_scores_still_leave_a_best_epoch(tmp_path: Path) -> None:
     assert run("dsen2_cr", tmp_path, epochs=2, validation=Scores(np.nan, np.nan)).epoch == 1
     assert (tmp_path / BEST).exists()
+    outcome = run("dsen2_cr", tmp_path / "later", validation=Scores(np.nan, 2.0, 1.0))
+    assert (outcome.epoch, outcome.scores) == (2, {"psnr": 2.0})
+
+
+def test_one_gpu_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(devices_of_runs, "choose_device", torch.device)
+    monkeypatch.setattr(devices_of_runs, "Fabric", lambda **options: given.update(options))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    make_fabric(TrainingSettings(device="cuda:2"))
+    assert (given["accelerator"], given["devices"]) == ("cuda", [2])
+    make_fabric(TrainingSettings(device="cuda", devices=2))
+    assert given["devices"] == 2
+    with pytest.raises(TrainingError, match="expected cuda for several devices, got cuda:2"):
+        make_fabric(TrainingSettings(device="cuda:2", devices=2))
+
+
+def test_a_dry_run_skips_steps_that_are_too_small_for_a_network() -> None:
+    recipe = recipe_of("dsen2_cr").changed(crop=100, batch=4)
+    objective = objective_of(create_model("dsen2_cr", **NARROW["dsen2_cr"]), recipe)
+    step = objective.step
+
+    def large(batch: dict[str, torch.Tensor], **options: int) -> dict[str, torch.Tensor]:
+        if len(batch["cloudy"]) < 3:
+            raise RuntimeError("too few")
+        return step(batch, **options)
+
+    objective.step = large  # type: ignore[method-assign]
+    speed = estimate_throughput(objective, MadeUp(5, side=100), None, QUIET, seconds=0.1)
+    assert (speed.tried_images, speed.tried_crop) == (4, 100)
+
+    def never(*_: object) -> dict[str, torch.Tensor]:
+        raise RuntimeError("never")
+
+    objective.step = never  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="never"):
+        estimate_throughput(objective, MadeUp(5, side=100), None, QUIET, seconds=0.1)
 
 
 def test_a_dry_run_measures_and_keeps_nothing(tmp_path: Path) -> None:
