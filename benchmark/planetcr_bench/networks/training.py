@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from planetcr_bench.data.patch_cache import CachedPatches, build_cache
 from planetcr_bench.data.patches import FilePatches
 from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.data.tracks import read_track
-from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.errors import BenchError, BenchWarning, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
 from planetcr_bench.networks.loading import (
     UserNetwork,
@@ -161,6 +162,13 @@ def run(request: Request) -> dict[str, Any] | None:
         )
     if not fabric.is_global_zero:
         return None
+    recipe = prepared.objective.recipe
+    if recipe.minutes and outcome.steps < recipe.epochs:
+        message = (
+            f"the budget of {recipe.minutes:g} minutes ended after {outcome.steps} of at least "
+            f"{recipe.epochs} steps, one for each part; the network has hardly been trained"
+        )
+        warnings.warn(message, BenchWarning, stacklevel=2)
     return {
         "name": request.name,
         "out": str(request.out),

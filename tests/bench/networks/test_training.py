@@ -259,6 +259,16 @@ def test_a_dry_run_says_what_fits_into_a_budget(
     assert "about 0.01 hours on this machine" in done.stdout
 
 
+def test_a_budget_that_is_too_small_is_said(simulated: Path, tmp_path: Path) -> None:
+    done = invoked(
+        "train", "dsen2_cr", "--data", simulated, "--out", tmp_path / "short", "--minutes", 1e-6,
+        "--model-arg", "width=8", "--batch", 2, "--crop", 40, "--val-share", 0,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "the budget of 1e-06 minutes ended after 1 of at least 30 steps" in done.stderr
+    assert (tmp_path / "short" / "last.safetensors").exists()
+
+
 @pytest.mark.slow
 def test_two_processes_stop_at_the_same_step_of_a_budget_in_minutes(
     simulated: Path, tmp_path: Path
