@@ -66,14 +66,14 @@ learn: .venv/.done ## Train five narrow networks on a CPU (an hour): results/sim
 	$(BIN)/planetcr-bench compare --protocol full --out build/learn/comparison/full $(foreach run,$(BASELINES) $(NARROW),results/sim-v1-small/sim-v1-demo/$(run))
 
 JOBS ?= 2 # networks at a time, one processor each
-REPRODUCE = $(BIN)/planetcr-bench reproduce build/reference/sim --config results/reference.toml --out build/reference/work --results build/reference/results --jobs $(JOBS)
+REPRODUCE = $(BIN)/planetcr-bench reproduce build/reference/sim --config results/reference.toml --out build/reference/runs --results build/reference/results --jobs $(JOBS)
 
 build/reference/sim: .venv/.done
 	$(BIN)/planetcr-bench simulate $@ --size full
 
 weights: build/reference/sim ## Train the small networks that ship (two hours on two processors): planetcr_models/pretrained
 	$(REPRODUCE) --until train
-	@for run in build/reference/work/train/*/; do \
+	@for run in build/reference/runs/train/*/; do \
 	  case $$run in */dsen2_cr_no_sar/) name=sim-v1-small-no-sar;; *) name=sim-v1-small;; esac; \
 	  $(BIN)/python -m planetcr_models.training.publish $$run --out models/planetcr_models/pretrained/$$name || exit 1; \
 	done

@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "benchmark"), str(ROOT / "models")]
 
 from planetcr_models.networks.methods import list_models  # noqa: E402  # of this checkout
-from planetcr_models.training.recipes import RECIPES  # noqa: E402
+from planetcr_models.training.recipes import RECIPES  # noqa: E402  # likewise
 
 STAGES = ("speed", "tests", "simulate", "others", "train", "results")
 """In the order in which they run: what is worth most comes first, should time run out."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from planetcr_bench.errors import LedgerError, UsageError
 from planetcr_bench.leaderboard.entries import LARGEST_SAMPLES, read_run, stored_status
 from planetcr_bench.leaderboard.ledgers import record_errors, refuse
-from planetcr_bench.results.compact_file import compact_table, file_sha256
+from planetcr_bench.results.compact_file import compact_table
 from planetcr_bench.results.compaction import compact
 from planetcr_bench.results.files import CARD, COMPACT, LEDGER, RUN, SAMPLES, STATUS
 from planetcr_bench.results.ledger import read_ledger, write_ledger
-from planetcr_bench.utils.files import atomic_write
+from planetcr_bench.utils.files import atomic_write, file_sha256
 from planetcr_bench.utils.untrusted import read_bytes
 
 

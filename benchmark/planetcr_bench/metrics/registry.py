@@ -14,6 +14,7 @@ Example:
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -370,6 +371,9 @@ FLOOR_METRICS: Final = {
 }
 """Ratios that describe the clear images of a dataset in a protocol whose SAM has a noise floor; not
 scores of a method."""
+
+RATIOS: Final = ChainMap(METRICS, FLOOR_METRICS)
+"""All ratios of a ledger's sums, by name."""
 
 
 def _named(table: Section) -> tuple[str, ...]:

@@ -41,9 +41,14 @@ OFFICIAL_SUFFIX: Final = "-window160"
 
 Window = Literal["whole", "official"]
 
+PROTOCOL_WINDOWS: Final[Mapping[str, Window]] = {"official": "official", "full": "whole"}
+"""Input window of the networks in the tables of each protocol, if they predicted so."""
+
 Stage = Literal["train", "evaluate", "compare"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 """Kinds of steps: all training first, then predictions and their scores, then tables."""
+
+_TRAIN, _EVALUATE, _COMPARE = range(len(STAGES))
 
 _FURTHER_SEGMENTER: Final = re.compile(rf"{SEGMENTER}-([2-9])")
 """Segmenters besides the first, which show whether a ranking depends on the segmenter."""
@@ -260,9 +265,9 @@ def _all_steps(config: ReproductionConfig) -> list[Step]:
         for run, name in (runs[window] if window else baselines).items():
             predictions = config.out / "preds" / run
             arguments = _predict_arguments(config, name, predictions, window)
-            steps.append(Step(f"predict {run}", arguments, 1, run))
+            steps.append(Step(f"predict {run}", arguments, _EVALUATE, run))
             arguments = _evaluate_arguments(config, predictions, run)
-            steps.append(Step(f"evaluate {run}", arguments, 1, run))
+            steps.append(Step(f"evaluate {run}", arguments, _EVALUATE, run))
     published = track == PLANET_CR and scenes == PLANET_CR_TEST_SCENES
     for protocol, window in PROTOCOL_WINDOWS.items():
         networks = runs.get(window, runs[config.windows[0]])
@@ -270,7 +275,7 @@ def _all_steps(config: ReproductionConfig) -> list[Step]:
         arguments = ["compare", *ledgers, "--protocol", protocol]
         arguments += ["--out", str(config.results / "comparison" / protocol)]
         arguments += ["--published"] if published and protocol == "official" else []
-        steps.append(Step(f"compare {protocol}", arguments, 2, protocol))
+        steps.append(Step(f"compare {protocol}", arguments, _COMPARE, protocol))
     return steps
 
 
@@ -279,17 +284,13 @@ def _run_of(config: ReproductionConfig, name: str, window: Window) -> str:
     return f"{training.run_name(name)}{config.suffix}{suffix}"
 
 
-PROTOCOL_WINDOWS: Final[Mapping[str, Window]] = {"official": "official", "full": "whole"}
-"""Input window of the networks in the tables of each protocol, if they predicted so."""
-
-
 def _train(config: ReproductionConfig, name: str) -> Step:
     request = training_request(config, name)
     try:
         training.identify(request)  # refuse a recipe now, not after days of work
     except UsageError as error:
         raise UsageError(_where(config, name) + _OPTION.sub("", error.message)) from error
-    return Step(f"train {training.run_name(name)}", train_arguments(request), 0, name)
+    return Step(f"train {training.run_name(name)}", train_arguments(request), _TRAIN, name)
 
 
 def _predict_arguments(

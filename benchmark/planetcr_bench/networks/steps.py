@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from planetcr_bench.errors import BenchError
+from planetcr_bench.utils.parallel import processors
 
 INTERRUPTED: Final = 130
 """Exit code of a command that the user stopped."""
@@ -126,8 +127,7 @@ def environment(slot: int, *, jobs: int, gpus: int) -> Mapping[str, str]:
     """Environment of a job, with its share of the processors and its GPU."""
     if jobs == 1:
         return os.environ
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    threads = {"OMP_NUM_THREADS": str(max(1, processors // jobs))}  # unless it is set already
+    threads = {"OMP_NUM_THREADS": str(max(1, processors() // jobs))}  # unless it is set already
     visible = list(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")))[:gpus]
     visible = visible or [str(number) for number in range(gpus)]
     device = {"CUDA_VISIBLE_DEVICES": visible[slot % len(visible)]} if gpus else {}

@@ -45,6 +45,7 @@ from planetcr_bench.report.table import number
 from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import atomic_write, exclusive_lock, file_sha256
 from planetcr_bench.utils.json_values import to_json_value
+from planetcr_bench.utils.parallel import processors
 from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.inference import Precision
@@ -393,10 +394,9 @@ def _scenes(request: Request, data: Path) -> tuple[list[SceneFiles], list[SceneF
 def _workers(request: Request) -> int:
     if request.workers is not None:
         return request.workers
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     on_gpu = choose_device(request.device) != "cpu"
     # on a CPU they would compete with the training
-    return min(processors // request.devices, 16) if on_gpu else 0
+    return min(processors() // request.devices, 16) if on_gpu else 0
 
 
 def _network(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:

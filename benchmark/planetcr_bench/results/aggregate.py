@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import ChainMap
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
@@ -15,7 +14,7 @@ import pandas as pd
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, UNKNOWN_INPUT
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.metrics.registry import FLOOR_METRICS, HEADLINE, METRICS, Of, further
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, RATIOS, Of, further
 from planetcr_bench.metrics.sums import segmenter_columns
 from planetcr_bench.results.compact import POSITION, SEEN_BY, CompactLedger, seen_columns
 from planetcr_bench.results.ledger import Ledger
@@ -36,8 +35,6 @@ INPUT: Final = "Cloudy (input)"
 """Name of the row that scores the cloudy image."""
 
 _COUNTS: Final = ["pixels", "scenes", "aois"]
-
-_METRICS: Final = ChainMap(METRICS, FLOOR_METRICS)
 
 # --- What ledgers are asked for: a compact one looks it up, one of scenes adds its rows ---------
 
@@ -180,10 +177,10 @@ def _compact_scores(
     if (pool or protocol.pool) == "scene-mean":
         totals, scenes = scene_scores(ledger, protocol, by, metrics, of)
         return (totals / scenes).join(counts)
-    names = [name for metric in metrics for name in _METRICS[metric].columns_of(of)]
+    names = [name for metric in metrics for name in RATIOS[metric].columns_of(of)]
     sums = group_sums(ledger, protocol, by, list(dict.fromkeys(names)))
     columns = {str(name): values for name, values in sums.items()}
-    figures = {name: _METRICS[name].of_sums(columns, protocol, of) for name in metrics}
+    figures = {name: RATIOS[name].of_sums(columns, protocol, of) for name in metrics}
     return pd.DataFrame(figures, counts.index, dtype=np.float64).join(counts)
 
 
@@ -235,7 +232,7 @@ def _sources(metrics: Sequence[str], of: Of) -> dict[str, str]:
     """Columns of the prediction that metrics need, to those of the image."""
     sources: dict[str, str] = {}
     for metric in metrics:
-        sources |= zip(_METRICS[metric].columns, _METRICS[metric].columns_of(of), strict=True)
+        sources |= zip(RATIOS[metric].columns, RATIOS[metric].columns_of(of), strict=True)
     return sources
 
 
@@ -288,11 +285,11 @@ def _counts(grouped: DataFrameGroupBy[Any, Any]) -> pd.DataFrame:
 def _figures(
     grouped: DataFrameGroupBy[Any, Any], protocol: Protocol, metrics: Sequence[str]
 ) -> pd.DataFrame:
-    names = dict.fromkeys(name for metric in metrics for name in _METRICS[metric].columns)
+    names = dict.fromkeys(name for metric in metrics for name in RATIOS[metric].columns)
     known = [name for name in names if name in grouped.obj.columns]
     sums = grouped[known].sum(min_count=1).reindex(columns=list(names))  # nan where rows lack them
     columns = {str(name): values for name, values in sums.items()}
-    figures = {name: _METRICS[name].of_sums(columns, protocol) for name in metrics}
+    figures = {name: RATIOS[name].of_sums(columns, protocol) for name in metrics}
     return pd.DataFrame(figures, index=sums.index)
 
 

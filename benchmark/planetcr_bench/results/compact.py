@@ -16,7 +16,7 @@ import pyarrow as pa
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import ScenesError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.metrics.registry import FLOOR_METRICS, HEADLINE, METRICS, Of, further
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, RATIOS, Of, further
 from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS, SUMS, segmenter_columns
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import ARROW_TYPES
@@ -96,8 +96,7 @@ def scored(protocol: Protocol, by: Grouping, columns: set[str]) -> list[tuple[st
         pairs += [(metric, "prediction") for metric in (*HEADLINE, *further())]
     if by in ((), ("land_cover",)):
         pairs.append(("sam_floor", "prediction"))
-    every = {**METRICS, **FLOOR_METRICS}
-    return [(name, of) for name, of in pairs if columns.issuperset(every[name].columns_of(of))]
+    return [(name, of) for name, of in pairs if columns.issuperset(RATIOS[name].columns_of(of))]
 
 
 def summed(
@@ -253,11 +252,10 @@ class CompactLedger(Ledger):
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """See ``aggregate.scene_scores``."""
         table, own = self.group(protocol, by), self.columns
-        every = {**METRICS, **FLOOR_METRICS}
         sums = {name: pd.Series(0.0, table.index) for name in metrics}
         counts = {name: pd.Series(0, table.index) for name in metrics}
         for name in metrics:
-            if own.issuperset(every[name].columns_of(of)):  # else it was never measured
+            if own.issuperset(RATIOS[name].columns_of(of)):  # else it was never measured
                 score, unscored = score_columns(name, of)
                 part = self._chosen(table, [score, unscored])
                 sums[name], counts[name] = part[score], table["scenes"] - part[unscored]

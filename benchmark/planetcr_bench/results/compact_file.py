@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from planetcr_bench.constants import COVER_BINS, LAND_COVER_NAMES, REGIONS
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.metrics.registry import FLOOR_METRICS, METRICS, Of
+from planetcr_bench.metrics.registry import RATIOS, Of
 from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS, SUMS, segmenter_columns
 from planetcr_bench.results.compact import (
     ALL,
@@ -49,7 +48,8 @@ from planetcr_bench.results.ledger import (
 )
 from planetcr_bench.results.rules import sum_rules
 from planetcr_bench.results.schema import column_errors, optional_sums, segmenter_counts
-from planetcr_bench.utils.untrusted import check_regular, printable, read_bytes
+from planetcr_bench.utils.files import file_sha256
+from planetcr_bench.utils.untrusted import check_regular, printable
 
 DIGESTS: Final = ("full_ledger_sha256", "predictions_sha256")
 """What a compact ledger says beside its schema: of which file it is, and of which predictions."""
@@ -67,11 +67,6 @@ _ROUNDING: Final = 1e-6
 
 _SCORE_ROUNDING: Final = 1e-3
 """By which the score of a scene may leave its range: variances of SSIM are differences."""
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(read_bytes(path, LARGEST_LEDGER, error=LedgerError)).hexdigest()
 
 
 def compact_table(ledger: CompactLedger) -> pa.Table:
@@ -172,7 +167,10 @@ def check_beside(file: Path, ledger: Ledger) -> None:
         LedgerError: See above.
     """
     scenes = file.with_name(LEDGER)
-    if scenes.is_file() and file_sha256(scenes) != ledger.provenance["full_ledger_sha256"]:
+    if not scenes.is_file():
+        return
+    check_regular(scenes, LARGEST_LEDGER, error=LedgerError)
+    if file_sha256(scenes) != ledger.provenance["full_ledger_sha256"]:
         raise LedgerError(
             f"{file}: expected a compact form of {LEDGER} beside it, got one of "
             "another ledger; delete one of the two"
@@ -325,13 +323,12 @@ def _adds_up(table: pd.DataFrame, whole: pd.Series[float], names: list[Any]) -> 
 
 def _are_possible(table: pd.DataFrame, protocol: Protocol, pairs: Sequence[tuple[str, Of]]) -> bool:
     """Whether sums of so many scenes' scores can be sums of possible scores."""
-    every = {**METRICS, **FLOOR_METRICS}
     columns = [score_columns(*pair) for pair in pairs]
     totals = table[[score for score, _ in columns]].to_numpy(np.float64)
     unscored = table[[lacking for _, lacking in columns]].to_numpy(np.float64)
     scenes = table["scenes"].to_numpy(np.float64)[:, None] - unscored
-    low, high = np.array([every[metric].possible for metric, _ in pairs]).reshape(-1, 2).T
-    perfect = [every[metric].scale == "log" for metric, _ in pairs]
+    low, high = np.array([RATIOS[metric].possible for metric, _ in pairs]).reshape(-1, 2).T
+    perfect = [RATIOS[metric].scale == "log" for metric, _ in pairs]
     infinite = np.array(perfect, bool) & np.isinf(protocol.perfect_psnr) & (totals == np.inf)
     finite = [np.where(np.isfinite(bound), bound, 0) for bound in (low, high)]
     room = _SCORE_ROUNDING * scenes

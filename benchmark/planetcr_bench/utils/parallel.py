@@ -52,6 +52,13 @@ _GRACE_SECONDS = 1.0
 _KEPT_BYTES = 31 << 20  # glibc ignores blocks of 32 MiB or more
 
 
+def processors() -> int:
+    """Number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def worker_count(workers: int | None, items: int) -> int:
     """Number of worker processes to start; 0: the calling process does the work itself.
 
@@ -61,10 +68,7 @@ def worker_count(workers: int | None, items: int) -> int:
     """
     if workers is not None:
         return min(workers, items)
-    processors = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
-    return 0 if items < FEW else min(processors or 1, 16)
+    return 0 if items < FEW else min(processors(), 16)
 
 
 def run_ordered(

@@ -32,7 +32,7 @@ from planetcr_models.weights.checkpoint import (
     read_state_dict,
     write_safetensors,
 )
-from planetcr_models.weights.files import load_state
+from planetcr_models.weights.files import expect_options, load_state
 from planetcr_models.weights.paths import atomic_path, file_sha256
 from planetcr_models.weights.pretrained import SEGMENTER
 from planetcr_models.weights.sources import find_weights
@@ -401,15 +401,8 @@ def create_segmenter(*, pretrained: str | Path | None = None, **options: Any) ->
         return Segmenter(**options)
     path = find_weights(SEGMENTER, pretrained).path
     segmenter = load_segmenter(path)
-    has = segmenter.options
     options |= {"rates": tuple(options["rates"])} if "rates" in options else {}
-    unlike = [f"{key}={has[key]}" for key, value in options.items() if value != has[key]]
-    if unlike:
-        wanted = ", ".join(f"{key}={value}" for key, value in options.items())
-        raise CheckpointError(
-            f"{path}: expected a segmenter with {wanted}, got {', '.join(unlike)}; the file states "
-            "its options, so none have to be given"
-        )
+    expect_options(path, "a segmenter", segmenter.options, options)
     return segmenter
 
 

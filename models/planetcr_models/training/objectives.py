@@ -83,8 +83,8 @@ class Objective(ABC):
                 to_channels_last(network)
             scales = self.recipe.scales if name == "network" else {}
             optimizer = optimizer_of(network, self.recipe, scales)
-            network = network if compiled is None else compiled(network)  # noqa: PLW2901
-            self.running[name], self.optimizers[name] = fabric.setup(network, optimizer)
+            run = network if compiled is None else compiled(network)
+            self.running[name], self.optimizers[name] = fabric.setup(run, optimizer)
 
     def set_rate(self, factor: float) -> None:
         """Set the learning rates, as a factor of the highest rate of the recipe."""

@@ -138,15 +138,21 @@ def load_weights(name: str, path: Path | str, **options: Any) -> Restorer:
     """
     path = Path(path)
     model = load_model(path, method=name) if is_safetensors(path) else load_checkpoint(name, path)
-    has = default_options(name) | dict(model.options)
+    expect_options(path, f"weights of {name}", default_options(name) | dict(model.options), options)
+    return model
+
+
+def expect_options(
+    path: Path, what: str, has: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
+    """Raise CheckpointError if given options are not those that a file of weights states."""
     unlike = [f"{key}={has.get(key, 'unknown')}" for key in options if has.get(key) != options[key]]
     if unlike:
         wanted = ", ".join(f"{key}={value}" for key, value in options.items())
         raise CheckpointError(
-            f"{path}: expected weights of {name} with {wanted}, got {', '.join(unlike)}; the file "
-            "states its options, so none have to be given"
+            f"{path}: expected {what} with {wanted}, got {', '.join(unlike)}; the file states its "
+            "options, so none have to be given"
         )
-    return model
 
 
 def load_state(model: nn.Module, path: Path | str) -> None:

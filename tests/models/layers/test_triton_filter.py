@@ -21,12 +21,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from on_devices import needs_gpu
+
 triton = pytest.importorskip("triton", reason="Triton is not installed here")
 
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.runtime.jit import JITFunction  # noqa: E402
 
-from on_devices import needs_gpu  # noqa: E402
 from planetcr_models.layers import dynamic_filter, triton_filter  # noqa: E402
 from planetcr_models.layers.triton_filter import filter_backward, filter_forward  # noqa: E402
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -19,7 +20,7 @@ from planetcr_models.training.publish import LIMIT, main, publish
 from planetcr_models.weights.cards import read_card
 from planetcr_models.weights.paths import file_sha256
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "version": "0.1.0",
     "command": "planetcr-bench train NAME --data /home/me/SIM --out runs/NAME --cache=/tmp/me",
     "identity": {
@@ -47,7 +48,7 @@ def write_run(folder: Path, name: str) -> Path:
         save_segmenter(segmenter, folder / "best.safetensors", {"class_pixels": {"forest": 9}})
     else:
         save_model(narrow(name), folder / "best.safetensors")
-    identity = {"name": name, **RECIPE["identity"]}  # type: ignore[dict-item]
+    identity = {"name": name, **RECIPE["identity"]}
     (folder / "recipe.toml").write_text(tomli_w.dumps({**RECIPE, "identity": identity}))
     criterion = "miou" if name == "segmenter" else "psnr_full"
     (folder / "epochs.csv").write_text(EPOCHS.replace("psnr_full", criterion) + ROWS)

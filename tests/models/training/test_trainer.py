@@ -207,22 +207,27 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == before
 
 
+class Asking(MadeUp):
+    """Patches that stop their run when one is read: by default in the third step of two images."""
+
+    def __init__(self, number: int = signal.SIGINT, *, at: int = 5) -> None:
+        super().__init__(4, side=50)
+        self.number, self.at, self.reads = number, at, 0
+
+    def read(self, index: int, **window: Any) -> Any:
+        self.reads += 1
+        if self.reads == self.at:
+            os.kill(os.getpid(), self.number)
+        return super().read(index, **window)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_first(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    class Asking(MadeUp):
-        reads = 0
-
-        def read(self, index: int, **window: Any) -> Any:
-            self.reads += 1
-            if self.reads == 2 * 2 + 1:  # in the third step
-                os.kill(os.getpid(), number)
-            return super().read(index, **window)
-
     run("dsen2_cr", tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run("dsen2_cr", tmp_path / "cut", patches=Asking(4, side=50))
+        run("dsen2_cr", tmp_path / "cut", patches=Asking(number))
     state = read_checkpoint(tmp_path / "cut" / CHECKPOINT)
     assert state["step"] == 3
     weights = load_model(tmp_path / "cut" / LAST).state_dict()
@@ -233,13 +238,8 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_first(
 
 
 def test_a_run_that_is_stopped_leaves_its_averaged_weights(tmp_path: Path) -> None:
-    class Asking(MadeUp):
-        def read(self, index: int, **window: Any) -> Any:
-            os.kill(os.getpid(), signal.SIGTERM)
-            return super().read(index, **window)
-
     with pytest.raises(KeyboardInterrupt):
-        run("dsen2_cr", tmp_path, patches=Asking(4, side=50), ema=0.75, batch=1)
+        run("dsen2_cr", tmp_path, patches=Asking(signal.SIGTERM, at=1), ema=0.75, batch=1)
     state = read_checkpoint(tmp_path / CHECKPOINT)
     average = {
         key.removeprefix("module."): value
@@ -649,19 +649,10 @@ def test_nan_is_found_before_a_checkpoint_however_late_it_is_read(
 def test_a_stop_that_is_read_late_still_leaves_all_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Asking(MadeUp):
-        reads = 0
-
-        def read(self, index: int, **window: Any) -> Any:
-            self.reads += 1
-            if self.reads == 2 * 2 + 1:  # in the third step
-                os.kill(os.getpid(), signal.SIGINT)
-            return super().read(index, **window)
-
     monkeypatch.setitem(trainer.LAG, "cpu", 1)
     run("dsen2_cr", tmp_path / "whole", epochs=6)
     with pytest.raises(KeyboardInterrupt):
-        run("dsen2_cr", tmp_path / "cut", epochs=6, patches=Asking(4, side=50))
+        run("dsen2_cr", tmp_path / "cut", epochs=6, patches=Asking())
     stopped = read_checkpoint(tmp_path / "cut" / CHECKPOINT)["step"]
     assert stopped in (3, 4)
     assert len(losses_of(tmp_path / "cut")) == stopped
@@ -838,7 +829,9 @@ def test_one_gpu_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         make_fabric(TrainingSettings(device="cuda:2", devices=2))
 
 
-def test_a_dry_run_skips_steps_that_are_too_small_for_a_network() -> None:
+def test_a_dry_run_skips_steps_that_are_too_small_for_a_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     recipe = recipe_of("dsen2_cr").changed(crop=100, batch=4)
     objective = objective_of(create_model("dsen2_cr", **NARROW["dsen2_cr"]), recipe)
     step = objective.step
@@ -848,14 +841,14 @@ def test_a_dry_run_skips_steps_that_are_too_small_for_a_network() -> None:
             raise RuntimeError("too few")
         return step(batch, **options)
 
-    objective.step = large  # type: ignore[method-assign]
+    monkeypatch.setattr(objective, "step", large)
     speed = estimate_throughput(objective, MadeUp(5, side=100), None, QUIET, seconds=0.1)
     assert (speed.tried_images, speed.tried_crop) == (4, 100)
 
     def never(*_: object) -> dict[str, torch.Tensor]:
         raise RuntimeError("never")
 
-    objective.step = never  # type: ignore[method-assign]
+    monkeypatch.setattr(objective, "step", never)
     with pytest.raises(RuntimeError, match="never"):
         estimate_throughput(objective, MadeUp(5, side=100), None, QUIET, seconds=0.1)
 
