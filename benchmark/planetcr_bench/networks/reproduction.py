@@ -34,7 +34,9 @@ from planetcr_models.inference import Precision
 from planetcr_models.networks.methods import list_models
 from planetcr_models.training.checkpoint import BEST, CHECKPOINT, read_checkpoint
 from planetcr_models.training.recipes import RECIPES
+from planetcr_models.weights.hub import PREFIX
 from planetcr_models.weights.pretrained import SEGMENTER
+from planetcr_models.weights.sources import find_weights
 
 OFFICIAL_SUFFIX: Final = "-window160"
 """Appended to the name of a run whose network saw only the centre 160 × 160."""
@@ -313,6 +315,7 @@ def weights_of(config: ReproductionConfig, name: str) -> str:
 
     Raises:
         UsageError: No pretrained weights are named.
+        ModelError: There are no such weights.
     """
     if config.train:
         return str(training_request(config, name).out / BEST)
@@ -323,7 +326,10 @@ def weights_of(config: ReproductionConfig, name: str) -> str:
             f'{config.file or "--no-train"}: expected pretrained = "NAME" for {name}, as it is not '
             "to be trained; name its weights in the file of --config, or leave out --no-train"
         )
-    return str(own or shared)
+    weights = str(own or shared)
+    if not weights.startswith(PREFIX):  # refuse others now, not after hours of work
+        find_weights(training_request(config, name).name, weights)
+    return weights
 
 
 _OPTION: Final = re.compile("--(set|model-arg): ")

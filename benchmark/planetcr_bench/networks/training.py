@@ -185,7 +185,8 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
     best = request.out / BEST
     minutes = outcome["minutes"]
     time = f"{minutes:,.1f} minutes" if minutes >= 1 else f"{60 * minutes:.1f} s"
-    text = f"{outcome['steps']} steps in all, {time} of training; best: epoch "
+    steps = "1 step" if outcome["steps"] == 1 else f"{outcome['steps']} steps"
+    text = f"{steps} in all, {time} of training; best: epoch "
     text += str(outcome["best_epoch"])
     if outcome["scores"]:
         shown = NetworkValidation.shown if request.name != SEGMENTER else SegmenterValidation.shown

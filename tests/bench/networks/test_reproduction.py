@@ -31,7 +31,9 @@ from planetcr_bench.networks.reproduction import (
 from planetcr_bench.results.ledger import read_ledger
 from planetcr_bench.utils.files import file_sha256
 from planetcr_models.errors import ModelError
+from planetcr_models.weights import pretrained
 from programs import planetcr
+from stand_ins import write_stand_ins
 
 CONFIG = """
 methods = ["dsen2_cr"]
@@ -341,20 +343,30 @@ def test_options_that_exclude_each_other_are_refused(
         loaded(tmp_path, jobs=2, devices=2)
 
 
-def test_without_training_the_named_weights_are_used(simulated: Path, tmp_path: Path) -> None:
+def test_without_training_the_named_weights_are_used(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "package")
+    folder = write_stand_ins(tmp_path / "package", "dsen2_cr", "segmenter")
+    folder.rename(folder.with_name("sim-v1-small"))
     text = (
         'methods = ["dsen2_cr", "twin"]\npretrained = "sim-v1-small"\nwindows = ["whole"]\n'
-        '[twin]\nmethod = "dsen2_cr"\npretrained = "sim-v1-small-no-sar"\n'
+        '[twin]\nmethod = "dsen2_cr"\npretrained = "hf://me/no-sar"\n'
     )
     config = loaded(tmp_path, text, data=simulated, train=False)
     steps = {step.name: step.arguments for step in build_steps(config)}
     assert not any(name.startswith("train ") for name in steps)
-    for run, weights in (("dsen2_cr", "sim-v1-small"), ("twin", "sim-v1-small-no-sar")):
+    for run, weights in (("dsen2_cr", "sim-v1-small"), ("twin", "hf://me/no-sar")):
         predict, evaluate = steps[f"predict {run}"], steps[f"evaluate {run}"]
         assert predict[1] == "dsen2_cr"
         assert predict[predict.index("--weights") + 1] == weights
         assert evaluate[evaluate.index("--segmenter") + 1] == "sim-v1-small"
     assert estimate_hours(config) == {}
+    misspelt = loaded(tmp_path, text.replace("small", "smal"), data=simulated, train=False)
+    with pytest.raises(
+        ModelError, match=r"sim-v1-smal: no such file.* did you mean 'sim-v1-small'"
+    ):
+        build_steps(misspelt)
     lacking = loaded(tmp_path, text.replace("pretrained", "# "), data=simulated, train=False)
     with pytest.raises(UsageError, match='expected pretrained = "NAME" for'):
         build_steps(lacking)
