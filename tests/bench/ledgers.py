@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from planetcr_bench.constants import LAND_COVER_NAMES, OPTICAL_BANDS, REGIONS
@@ -155,3 +157,21 @@ def with_further(ledger: Ledger) -> Ledger:
     frame["input_ndvi_error"], frame["input_ndvi_pixels"] = 0.3 * pixels, frame["pixels"]
     others = [name for name in frame if name not in FURTHER_SUMS]
     return Ledger(frame[[*others, *FURTHER_SUMS]], ledger.provenance)
+
+
+def copying_input(ledger: Ledger) -> Ledger:
+    """The same scenes, as if the predictions were the input."""
+    frame = ledger.frame.copy()
+    copies = {"absolute_error": "cloudy_clear", "gradient_error": "input_gradient_error"}
+    for name in frame:
+        plain = name.removeprefix("input_")
+        if plain != name and plain in frame and plain != "gradient_error":
+            copies[plain] = name
+        if "prediction" in name and name != "prediction_cloudy" and frame[name].dtype != object:
+            copies[name] = name.replace("prediction", "cloudy")
+    for name, source in copies.items():
+        if source in frame:
+            frame[name] = frame[source]
+    frame["prediction_cloudy"] = 0.0
+    frame["worse_pixels"] = 0
+    return replace(ledger, frame=frame)

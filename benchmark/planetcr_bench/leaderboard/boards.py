@@ -6,6 +6,7 @@ A board is one track, one dataset and one protocol. Boards are never mixed.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from planetcr_bench.results.aggregate import (
     seen_classes,
     widest,
 )
-from planetcr_bench.results.compact import ALL
+from planetcr_bench.results.compact import ALL, CompactLedger
 from planetcr_bench.results.ledger import Ledger
 
 AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "region": REGIONS}
@@ -173,18 +174,19 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
 
     Returns:
         ``aois`` (names), ``additive``, ``index`` (key of an array: cells × 4, positions of AOI,
-        class, bin and region; the number of values stands for all), and per entry, and for the
-        input, keys of arrays under ``top_<metric>`` and ``bottom_<metric>``, one number per cell:
-        what a metric of ``HEADLINE`` divides, and by what.
+        class, bin and region; the number of values stands for all), and per entry, and for
+        ``input`` if a run has it, keys of arrays under ``top_<metric>`` and ``bottom_<metric>``,
+        one number per cell: what a metric of ``HEADLINE`` divides, and by what.
     """
     additive = board.protocol.pool == "pixels"
-    runs: list[tuple[str, Ledger, Of]] = [("input", widest(board.ledgers), "input")]
-    runs += [(entry.name, entry.ledger, "prediction") for entry in board.entries]
+    runs: list[tuple[str, Ledger, Of]] = [
+        (entry.name, entry.ledger, "prediction") for entry in board.entries
+    ]
+    if (known := _with_input(board.ledgers)) is not None:
+        runs.append(("input", *known))
     cut = _added if additive else _averaged
     tables = {name: cut(ledger, board.protocol, of) for name, ledger, of in runs}
-    index = tables["input"].index
-    for table in tables.values():
-        index = index.union(table.index)
+    index = _all_cells(tables)
     aois = sorted(set(index.get_level_values("aoi")))
     return {
         "aois": aois,
@@ -198,6 +200,26 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
             for name, table in tables.items()
         },
     }
+
+
+def _with_input(ledgers: Sequence[Ledger]) -> tuple[Ledger, Of] | None:
+    """The run with most scenes that has the input by cells, and the image under which it has it.
+
+    A compact ledger has them of predictions alone: it must be of a run that copies the input.
+    """
+    known: list[tuple[Ledger, Of]] = []
+    for ledger in ledgers:
+        if not isinstance(ledger, CompactLedger):
+            known.append((ledger, "input"))
+        elif ledger.copies_input:
+            known.append((ledger, "prediction"))
+    return max(known, key=lambda each: int(each[0].provenance["scenes"]), default=None)
+
+
+def _all_cells(tables: Mapping[str, pd.DataFrame | pd.Series[Any]]) -> pd.Index[Any]:
+    """The cells of all tables."""
+    indices = [table.index for table in tables.values()]
+    return functools.reduce(lambda all_cells, own: all_cells.union(own), indices)
 
 
 def _cells(table: pd.DataFrame) -> pd.DataFrame:
@@ -239,9 +261,7 @@ def counts_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
         array, scenes per cell. Bins add up, for a scene is in one.
     """
     tables = {entry.name: _counted(entry.ledger, board.protocol) for entry in board.entries}
-    index = next(iter(tables.values())).index
-    for table in tables.values():
-        index = index.union(table.index)
+    index = _all_cells(tables)
     return {
         "index": arrays.add(_positions(index)),
         "scenes": {
@@ -278,26 +298,24 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
 
     Returns:
         Per segmenter of an entry: ``name``, ``index`` (key of an array: cells × 3), and
-        ``predicted``: for ``clear``, ``cloudy`` and each of its entries, the key of an array
-        (cells × 6), pixels by predicted class; the cell's class is the true one.
+        ``predicted``: for ``clear``, ``cloudy`` if a run has it, and each of its entries, the key
+        of an array (cells × 6), pixels by predicted class; the cell's class is the true one.
     """
     result: dict[str, Any] = {}
     aois = sorted({aoi for ledger in board.ledgers for aoi in ledger.aois})
     axes = [pd.Index(aois), pd.Index(LAND_COVER), pd.Index(COVER_BINS)]
     for segmenter, name in _segmenters(board).items():
         segmented = [entry for entry in board.entries if segmenter in entry.ledger.segmenters]
-        widest_ledger = widest([entry.ledger for entry in segmented])
+        ledgers = [entry.ledger for entry in segmented]
+        runs = [("clear", widest(ledgers), "clear")]
+        if (known := _with_input(ledgers)) is not None:
+            runs.append(("cloudy", known[0], "cloudy" if known[1] == "input" else "prediction"))
+        runs += [(entry.name, entry.ledger, "prediction") for entry in segmented]
         tables = {
-            image: _seen_classes(widest_ledger, board.protocol, segmenter, image)
-            for image in _REFERENCES
+            name: _seen_classes(ledger, board.protocol, segmenter, image)
+            for name, ledger, image in runs
         }
-        for entry in segmented:
-            tables[entry.name] = _seen_classes(
-                entry.ledger, board.protocol, segmenter, "prediction"
-            )
-        index = tables["clear"].index
-        for table in tables.values():
-            index = index.union(table.index)
+        index = _all_cells(tables)
         positions = [
             axis.get_indexer(pd.Index(index.get_level_values(level)))
             for level, axis in enumerate(axes)
@@ -311,9 +329,6 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
             },
         }
     return result
-
-
-_REFERENCES: Final = ("clear", "cloudy")
 
 
 def _segmenters(board: Board) -> dict[str, str]:

@@ -58,8 +58,9 @@ function findCells(board, selection) {
   return cells;
 }
 
-/** Sums per AOI of one metric of one entry: what a ratio is made of, above and below. */
+/** Sums per AOI of one metric of one entry: what a ratio is made of, above and below. Null if there are none. */
 function ratioSums(board, name, metric, selection) {
+  if (!board.cells.sums[name]) return null;
   const cells = chosenCells(board, selection);
   const tops = numbers(board.cells.sums[name][`top_${metric}`]);
   const bottoms = numbers(board.cells.sums[name][`bottom_${metric}`]);
@@ -531,7 +532,7 @@ function columns() {
 
 const scoresSeen = new Map();
 
-/** Scores of the input and of every shown entry in every column, for the selection. */
+/** Scores of the input, if they are known, and of every shown entry in every column, for the selection. */
 function scored() {
   return cached(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.segmenter], score);
 }
@@ -542,7 +543,7 @@ function score() {
     return [metric, estimate(sumsOf(board(), key, metric, selection()))];
   }));
   const rows = shown().map((entry) => ({ entry, scores: each(entry.name) }));
-  return { rows, input: board().entries.length ? each("input") : null };
+  return { rows, input: board().cells.sums.input ? each("input") : null };
 }
 
 /** The row whose rank each row takes: of the same predictions a verified one's, else the worst one's. */
@@ -707,7 +708,8 @@ function inputsOf(entry) {
 
 function curves(metric, value) {
   const order = ranked(scored().rows).filter((row) => row.entry.complete).map((row) => row.entry.name);
-  const names = [...order.map((name, index) => [name, index < COLOURS ? `k${index}` : "other"]), ["input", "input"]];
+  const names = order.map((name, index) => [name, index < COLOURS ? `k${index}` : "other"]);
+  if (board().cells.sums.input) names.push(["input", "input"]);
   return names.map(([name, style]) => ({
     name, style, values: DATA.axes.cover_bin.map((bin) => value(name, { ...selection(), cover_bin: bin })),
   }));

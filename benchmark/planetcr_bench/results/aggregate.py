@@ -106,10 +106,13 @@ def seen_classes(ledger: Ledger, protocol: Protocol, segmenter: str, image: str)
     Returns:
         One row per AOI, cloud-cover bin and true class, indexed by :data:`SEEN_BY`; a column per
         predicted class.
+
+    Raises:
+        ScenesError: The ledger is compact, and the image ``cloudy``.
     """
     if isinstance(ledger, CompactLedger):
-        seen = ledger.groups[protocol.name, SEEN_BY][seen_columns(segmenter, image)]
-        seen = seen.set_axis(list(LAND_COVER), axis=1)
+        names = seen_columns(segmenter, image)
+        seen = ledger.chosen(protocol, SEEN_BY, names).set_axis(list(LAND_COVER), axis=1)
     else:
         source = "cloudy" if image == "cloudy" else "prediction"
         names = [name for name in segmenter_columns(segmenter) if f"_{source}_" in name]

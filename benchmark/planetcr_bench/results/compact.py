@@ -3,6 +3,9 @@
 It is a ledger that was asked beforehand whatever tables, intervals, comparisons and the leaderboard
 ask; :data:`GROUPINGS` lists the questions. A row of the file is a group of pixels in one protocol,
 a key that does not split them is ``all``, and an empty cell is a sum that the group is not asked.
+
+The input is the same for all runs on a dataset. What the leaderboard's page filters by is therefore
+kept of predictions alone; of the input, the run whose predictions are the input has it.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ KEYS: Final = ("season", "aoi", "cover_bin", "land_cover", "region", "known")
 Grouping = tuple[str, ...]
 
 SEEN_BY: Final[Grouping] = ("aoi", "cover_bin", "land_cover")
-SEEN_IMAGES: Final = ("clear", "cloudy", "prediction")
+SEEN_IMAGES: Final = ("clear", "prediction")
 CELLS: Final[Grouping] = ("aoi", "cover_bin", "land_cover", "region")
 
 TABLES: Final[tuple[Grouping, ...]] = (
@@ -47,8 +50,8 @@ PAGE: Final[tuple[Grouping, ...]] = (
 )  # fmt: skip
 """Groupings that the leaderboard's page filters by; sums are rounded to :data:`DIGITS` bits."""
 
-DIGITS: Final = 20
-"""Binary digits of a sum of :data:`PAGE`: a relative error of at most 1e-6."""
+DIGITS: Final = 17
+"""Binary digits of a sum of :data:`PAGE`: a relative error of at most 1e-5."""
 
 GROUPINGS: Final = (*TABLES, *PAGE)
 
@@ -88,8 +91,10 @@ def scored(protocol: Protocol, by: Grouping, columns: set[str]) -> list[tuple[st
     """
     pairs: list[tuple[str, Of]] = []
     averaged = protocol.pool == "scene-mean"
-    if by in ((), ("cover_bin",), ("land_cover",), ("region",)) or (averaged and by in PAGE[:3]):
+    if by in ((), ("cover_bin",), ("land_cover",), ("region",)):
         pairs += [(metric, of) for of in _BOTH for metric in HEADLINE]
+    if averaged and by in PAGE[:3]:
+        pairs += [(metric, "prediction") for metric in HEADLINE]
     if averaged and by == ():
         pairs += [(metric, of) for of in _BOTH for metric in further()]
     if averaged and by == ("aoi",):
@@ -106,7 +111,7 @@ def summed(
     if by in PAGE:
         names: list[str] = ["cloudy_clear"] if by == PAGE[0] else []
         if by == CELLS and protocol.pool == "pixels":
-            names = [name for of in _BOTH for m in HEADLINE for name in METRICS[m].columns_of(of)]
+            names = [name for metric in HEADLINE for name in METRICS[metric].columns]
     else:
         names = [] if "known" in by else list(SUMS)
         if by in ((), ("land_cover",)):
@@ -190,6 +195,13 @@ class CompactLedger(Ledger):
         return names.union(*(segmenter_columns(key) for key in self.segmenters))
 
     @property
+    def copies_input(self) -> bool:
+        """Whether the predictions are the input: then its sums of predictions are the input's."""
+        return not any(
+            table["prediction_cloudy"].any() for key, table in self.groups.items() if key[1] == ()
+        )
+
+    @property
     def protocols(self) -> set[str]:
         """Names of the protocols that it has groups of."""
         return {name for name, _ in self.groups}
@@ -232,7 +244,13 @@ class CompactLedger(Ledger):
         table = self.groups[protocol.name, grouping]
         return table if len(by) < 2 else table.reorder_levels(list(by))
 
-    def _chosen(self, table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    def chosen(self, protocol: Protocol, by: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+        """Columns of the table of a grouping.
+
+        Raises:
+            ScenesError: It has no such grouping, or no such column.
+        """
+        table = self.group(protocol, by)
         if lacking := [name for name in names if name not in table]:
             by = " × ".join(map(str, table.index.names))
             raise self._lacking(f"{', '.join(lacking)} by {by}")
@@ -244,8 +262,8 @@ class CompactLedger(Ledger):
         """See ``aggregate.group_sums``."""
         own = self.columns
         known = [name for name in columns if name in own]
-        table = self.group(protocol, by)
-        return self._chosen(table, [*known, *(name for name in _COUNTS if name in table)])
+        counts = [name for name in _COUNTS if name in self.group(protocol, by)]
+        return self.chosen(protocol, by, [*known, *counts])
 
     def scene_scores(
         self, protocol: Protocol, by: Sequence[str], metrics: Sequence[str], of: Of
@@ -257,7 +275,7 @@ class CompactLedger(Ledger):
         for name in metrics:
             if own.issuperset(RATIOS[name].columns_of(of)):  # else it was never measured
                 score, unscored = score_columns(name, of)
-                part = self._chosen(table, [score, unscored])
+                part = self.chosen(protocol, by, [score, unscored])
                 sums[name], counts[name] = part[score], table["scenes"] - part[unscored]
         return pd.DataFrame(sums, table.index), pd.DataFrame(counts, table.index)
 
@@ -271,7 +289,7 @@ def file_columns(columns: set[str], segmenters: Sequence[str] = ()) -> pa.Schema
         for name in contents(protocol, by, columns, segmenters)
         if name != "values"  # 4 times the pixels
     )
-    fields = [pa.field(name, ARROW_TYPES["text"], nullable=False) for name in ("protocol", *KEYS)]
+    fields = [pa.field(name, pa.string(), nullable=False) for name in ("protocol", *KEYS)]
     fields += [
         pa.field(name, ARROW_TYPES["int64" if is_count(name) else "float64"]) for name in names
     ]

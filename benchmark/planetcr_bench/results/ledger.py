@@ -250,16 +250,22 @@ def write_ledger(path: Path | IO[bytes], table: pa.Table, provenance: Mapping[st
     """Write a ledger with its provenance as metadata; the same rows give the same data pages."""
     text = json.dumps(provenance, ensure_ascii=False, sort_keys=True)
     compact = COMPACT_KEY in provenance
-    pq.write_table(
-        table.replace_schema_metadata({METADATA_KEY: text.encode()}),
+    metadata = {METADATA_KEY: text.encode()}
+    table = table.replace_schema_metadata(metadata)
+    numbers = [field.name for field in table.schema if _is_number(field.type)]
+    with pq.ParquetWriter(
         path,
+        table.schema,
         compression="zstd",
         compression_level=19 if compact else 9,
         write_statistics=not compact,
-        use_dictionary=[field.name for field in table.schema if pa.types.is_dictionary(field.type)],
-        # byte stream split: a quarter smaller
-        use_byte_stream_split=[field.name for field in table.schema if _is_number(field.type)],
-    )
+        store_schema=not compact,  # Arrow's: it repeats what Parquet's says of a hundred columns
+        use_dictionary=[name for name in table.schema.names if name not in numbers],
+        use_byte_stream_split=numbers,  # a quarter smaller
+    ) as file:
+        file.write_table(table)
+        if compact:  # the metadata of the table are Arrow's, too
+            file.add_key_value_metadata(metadata)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -19,7 +19,7 @@ from scipy import stats
 
 from aoi_scores import aoi_sums
 from boards import make_card, put, twins
-from ledgers import make_ledger, with_further
+from ledgers import copying_input, make_ledger, with_further
 from planetcr_bench.analysis.intervals import (
     AoiSums,
     Estimate,
@@ -36,6 +36,7 @@ from planetcr_bench.analysis.significance import (
     metric_comparisons,
     tie_letters,
 )
+from planetcr_bench.leaderboard.compacting import compact_run
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.leaderboard.page import write_board
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -476,6 +477,34 @@ def test_complete_runs_over_other_aois_are_not_compared(browser, tmp_path: Path)
     assert page.locator("#table .letters").all_inner_texts() == ["", ""]
     assert "no difference is taken" in page.locator("#pair").inner_text()
     page.close()
+
+
+def test_the_input_of_compact_ledgers_is_that_of_the_run_that_copies_it(
+    browser, tmp_path: Path
+) -> None:
+    facts = {"segmenters": ("j1",), "scenes": 12}
+    runs = [make_ledger("method", **facts), copying_input(make_ledger("copy", seed=1, **facts))]
+    for run in runs:
+        compact_run(put(tmp_path / "full", run), tmp_path / run.name)
+    shutil.copytree(tmp_path / "method", tmp_path / "both")
+    shutil.copytree(tmp_path / "copy", tmp_path / "both", dirs_exist_ok=True)
+    for folder, expected in (("method", ["method"]), ("both", ["copy", "method", "input"])):
+        entries, problems = read_entries(tmp_path / folder)
+        assert problems == []
+        write_board(tmp_path / folder, entries)
+        page = browser.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+        page.goto((tmp_path / folder / "index.html").as_uri())
+        assert sorted(names(page)) == sorted(expected)
+        page.select_option("#land_cover", "water")
+        shown = column(page, "psnr")
+        assert ("Cloudy (input)" in page.locator("#legend").inner_text()) == ("copy" in shown)
+        if "copy" in shown:
+            cells = page.locator("#table tr[data-name=input] td").all_inner_texts()
+            assert figure(shown["copy"]) in [figure(text) for text in cells if text]
+        assert errors == []
+        page.close()
 
 
 def test_inputs_filter_and_reset(page) -> None:

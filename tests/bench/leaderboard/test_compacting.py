@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from boards import make_card, put
-from ledgers import make_ledger, with_further
+from ledgers import copying_input, make_ledger, with_further
 from planetcr_bench.cli.app import app
 from planetcr_bench.errors import LedgerError, SubmissionError, UsageError
 from planetcr_bench.leaderboard.compacting import compact_run
@@ -34,7 +35,7 @@ def command(*arguments: object):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three runs in ``full`` and in ``small``; read only."""
+    """Runs in ``full`` and in ``small``, one of which copies its input; read only."""
     folder = tmp_path_factory.mktemp("results")
     runs = [
         put(folder / "full", with_further(make_ledger("plain", segmenters=("one",)))),
@@ -43,6 +44,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             with_further(make_ledger("carded", seed=1)),
             card=make_card("Carded"),
             status="verified",
+        ),
+        put(
+            folder / "full",
+            copying_input(with_further(make_ledger("baseline", seed=2, segmenters=("one",)))),
         ),
         put(folder / "full", make_ledger("part", scenes=4, complete=False, expected_scenes=10)),
     ]
@@ -70,16 +75,16 @@ def decoded(data: dict, value: object) -> object:
     return value
 
 
-def assert_close(first: object, second: object) -> None:
+def assert_close(first: object, second: object, within: float = 1e-6) -> None:
     if isinstance(first, dict):
         assert first.keys() == second.keys()
         first, second = list(first.values()), list(second.values())
     if isinstance(first, list):
         assert len(first) == len(second)
         for one, other in zip(first, second, strict=True):
-            assert_close(one, other)
+            assert_close(one, other, within)
     elif isinstance(first, float):
-        assert second == pytest.approx(first, rel=1e-6)
+        assert second == pytest.approx(first, rel=within)
     else:
         assert first == second
 
@@ -96,13 +101,30 @@ def test_the_board_is_the_same(
     full, full_page = full_board
     small, small_page = board(results / "small", tmp_path / "small")
     assert_close(full, small)
-    assert_close(decoded(full_page, full_page["boards"]), decoded(small_page, small_page["boards"]))
+    shown = [decoded(page, page["boards"]) for page in (full_page, small_page)]
+    assert_close(*shown, within=1e-5)
+
+
+def test_the_input_by_cells_is_of_a_run_that_copies_it(
+    results: Path, full_board: tuple[dict, dict], tmp_path: Path
+) -> None:
+    _, full = full_board
+    for board_of_all in full["boards"][:2]:  # of the two protocols; others have published rows
+        assert "input" in board_of_all["cells"]["sums"]
+        assert "cloudy" in board_of_all["segmenters"]["one"]["predicted"]
+    shutil.copytree(results / "small", tmp_path / "small")
+    shutil.rmtree(tmp_path / "small/fake/baseline")
+    _, without = board(tmp_path / "small", tmp_path / "site")
+    for board_of_rest in without["boards"][:2]:
+        assert "input" not in board_of_rest["cells"]["sums"]
+        assert set(board_of_rest["segmenters"]["one"]["predicted"]) == {"clear", "plain"}
 
 
 def test_forms_are_mixed_on_one_board(
     results: Path, full_board: tuple[dict, dict], tmp_path: Path
 ) -> None:
-    for name, form in (("plain", "full"), ("carded", "small"), ("part", "small")):
+    forms = {"baseline": "small", "carded": "small", "part": "small", "plain": "full"}
+    for name, form in forms.items():
         (tmp_path / "mixed/fake").mkdir(parents=True, exist_ok=True)
         source = results / form / "fake" / name
         for file in source.iterdir():
@@ -118,11 +140,12 @@ def test_a_compact_run_has_its_record_card_status_and_pictures(results: Path) ->
     assert problems == []
     assert all(isinstance(entry.ledger, CompactLedger) for entry in entries)
     assert [(entry.method, entry.status) for entry in entries] == [
+        ("baseline", "claimed"),
         ("Carded", "verified"),
         ("part", "claimed"),
         ("plain", "claimed"),
     ]
-    assert entries[2].samples.startswith("data:image/jpeg")
+    assert entries[3].samples.startswith("data:image/jpeg")
     files = {path.name for path in (results / "small/fake/plain").iterdir()}
     assert files == {COMPACT, "run.json", "samples.jpg"}
 
