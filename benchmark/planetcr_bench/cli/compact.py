@@ -13,6 +13,13 @@ def compact(
         list[Path], typer.Argument(help="Results folders (results/<track>/<name>) to copy.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of results: a run goes to OUT/<track>/<name>.")],
+    verified: Annotated[
+        bool,
+        typer.Option(
+            "--verified",
+            help="Mark the runs as verified: you maintain the board, and scored the predictions.",
+        ),
+    ] = False,
 ) -> None:
     """Copy runs with compact ledgers: sums of groups of scenes.
 
@@ -26,5 +33,5 @@ def compact(
     from planetcr_bench.results.files import COMPACT
 
     for run in runs:
-        file = compact_run(run, out) / COMPACT
+        file = compact_run(run, out, verified=verified) / COMPACT
         typer.echo(f"{file}: {file.stat().st_size / 1000:.0f} kB")

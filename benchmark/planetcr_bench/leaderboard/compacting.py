@@ -7,9 +7,15 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Final
 
 from planetcr_bench.errors import LedgerError, UsageError
-from planetcr_bench.leaderboard.entries import LARGEST_SAMPLES, read_run, stored_status
+from planetcr_bench.leaderboard.entries import (
+    LARGEST_SAMPLES,
+    StatusFile,
+    read_run,
+    stored_status,
+)
 from planetcr_bench.leaderboard.ledgers import record_errors, refuse
 from planetcr_bench.results.compact_file import compact_table
 from planetcr_bench.results.compaction import compact
@@ -18,16 +24,19 @@ from planetcr_bench.results.ledger import read_ledger, write_ledger
 from planetcr_bench.utils.files import atomic_write, file_sha256
 from planetcr_bench.utils.untrusted import read_bytes
 
+SCORED_HERE: Final = "scored by the maintainers from the predictions"
 
-def compact_run(run: Path, out: Path) -> Path:
+
+def compact_run(run: Path, out: Path, *, verified: bool = False) -> Path:
     """Write a run as ``<out>/<track>/<name>``, with a compact ledger.
 
-    Its record, card, status and sample pictures come along; its report does not, for
-    ``planetcr-bench report`` makes it anew.
+    Its record, card, status and sample pictures come along; a run without a card keeps the one
+    that lies there. Its report does not come, for ``planetcr-bench report`` makes it anew.
 
     Args:
         run: Results folder with the ledger of scenes.
         out: Folder of results.
+        verified: The maintainers scored the predictions themselves: the status says so.
 
     Raises:
         LedgerError: The run cannot be read, or is compact already.
@@ -40,6 +49,8 @@ def compact_run(run: Path, out: Path) -> Path:
     refuse(run / LEDGER, record_errors(scenes.provenance))  # names of folders, too
     facts = read_run(run / RUN, scenes.provenance)
     status = stored_status(run)
+    if verified:
+        status = StatusFile(status="verified", ledger_sha256="", checked=[SCORED_HERE])
     target = out / str(scenes.provenance["track"]) / scenes.name
     if os.path.lexists(target / LEDGER):
         raise UsageError(f"--out: expected a folder apart from ledgers of scenes, got {target}")
@@ -48,8 +59,10 @@ def compact_run(run: Path, out: Path) -> Path:
     write_ledger(buffer, compact_table(ledger), ledger.provenance)
     files: dict[str, bytes | None] = {COMPACT: buffer.getvalue(), STATUS: None}
     for name in (CARD, SAMPLES):
-        there = os.path.lexists(run / name)
-        files[name] = read_bytes(run / name, LARGEST_SAMPLES) if there else None
+        if os.path.lexists(run / name):
+            files[name] = read_bytes(run / name, LARGEST_SAMPLES)
+        elif name == SAMPLES:
+            files[name] = None
     if status is not None:
         digest = hashlib.sha256(buffer.getvalue()).hexdigest()
         files[STATUS] = _json(status.model_dump() | {"ledger_sha256": digest})

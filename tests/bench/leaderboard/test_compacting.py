@@ -150,6 +150,20 @@ def test_a_compact_run_has_its_record_card_status_and_pictures(results: Path) ->
     assert files == {COMPACT, "run.json", "samples.jpg"}
 
 
+def test_maintainers_mark_runs_of_their_own_and_cards_stay(results: Path, tmp_path: Path) -> None:
+    run = results / "full/fake/plain"
+    target = tmp_path / "fake/plain"
+    target.mkdir(parents=True)
+    (target / "card.toml").write_text(make_card("Kept"))
+    (target / "samples.jpg").write_bytes(b"old")
+    options = ("--out", tmp_path, "--verified")
+    assert command("compact", run, *options).exit_code == 0
+    (entry,), problems = read_entries(tmp_path)
+    assert (entry.method, entry.status, problems) == ("Kept", "verified", [])
+    assert "scored by the maintainers" in (target / "status.json").read_text()
+    assert (target / "samples.jpg").read_bytes() == (run / "samples.jpg").read_bytes()
+
+
 def test_a_run_is_made_compact_again(results: Path, tmp_path: Path) -> None:
     run = results / "full/fake/plain"
     first = (compact_run(run, tmp_path) / COMPACT).read_bytes()
