@@ -102,13 +102,13 @@ def write_scene(
     east, north = 300_010 + 20_000 * (aoi % 25) + 900 * patch, 5_000_020 + 20_000 * (aoi // 25)
     optical_at = (3 * (east // 3), 3 * -(-north // 3))
     crs = f"EPSG:{32601 + aoi % 60}"
-    for product, image in (("planet_cloudfree", clear), ("planet_cloudy", cloudy)):
+    for product, image in (("clear", clear), ("cloudy", cloudy)):
         digital = np.clip(np.rint(1e4 * image), 1, 65535).astype(np.uint16)
         write_tif(files.path(product), digital, optical_at, 3, crs, nodata=0, compress=compress)
-    write_tif(files.path("S1"), radar(rng, codes), (east, north), 10, crs, compress=compress)
-    write_tif(files.path("landcover"), codes[None], (east, north), 10, crs, compress=compress)
-    files.path("cloudmask").parent.mkdir(parents=True, exist_ok=True)
-    np.save(files.path("cloudmask"), mask)
+    write_tif(files.path("sar"), radar(rng, codes), (east, north), 10, crs, compress=compress)
+    write_tif(files.path("land_cover"), codes[None], (east, north), 10, crs, compress=compress)
+    files.path("cloud_mask").parent.mkdir(parents=True, exist_ok=True)
+    np.save(files.path("cloud_mask"), mask)
     return files
 
 

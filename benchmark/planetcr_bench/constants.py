@@ -8,10 +8,19 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-PRODUCTS: Final = ("planet_cloudfree", "planet_cloudy", "S1", "landcover", "cloudmask")
-"""Folder names of a quartet and its mask, in the order of the authors' CSV lists."""
+PRODUCTS: Final = ("clear", "cloudy", "sar", "land_cover", "cloud_mask")
+"""What a scene may have, in the order of the authors' CSV lists and of a scene's digest."""
 
-SUFFIX: Final = {product: ".npy" if product == "cloudmask" else ".tif" for product in PRODUCTS}
+FOLDERS: Final = {
+    "clear": "planet_cloudfree",
+    "cloudy": "planet_cloudy",
+    "sar": "S1",
+    "land_cover": "landcover",
+    "cloud_mask": "cloudmask",
+}
+"""Product to the name of its folders in the official layout."""
+
+SUFFIX: Final = {product: ".npy" if product == "cloud_mask" else ".tif" for product in PRODUCTS}
 
 SPLITS: Final = ("train", "val", "test")
 SEASONS: Final = ("spring", "summer", "fall", "winter")

@@ -29,9 +29,9 @@ SAR_NAMES = ("VV", "VH")
 def statistics(files: SceneFiles) -> dict[str, float]:
     """All figures of one scene, by name; optical ones in digital numbers unless said."""
     pixels = {product: read_product(files, product).pixels for product in PRODUCTS}
-    clear = pixels["planet_cloudfree"].astype(np.float64)
-    cloudy = pixels["planet_cloudy"].astype(np.float64)
-    sar, mask = pixels["S1"].astype(np.float64), pixels["cloudmask"]
+    clear = pixels["clear"].astype(np.float64)
+    cloudy = pixels["cloudy"].astype(np.float64)
+    sar, mask = pixels["sar"].astype(np.float64), pixels["cloud_mask"]
     figures = clear_figures(clear) | sar_figures(sar, clear)
     return figures | cloudy_figures(cloudy, clear, mask)
 

@@ -37,7 +37,7 @@ class _Decoded:
 
 def _decode(files: SceneFiles) -> _Decoded:
     rasters = {product: read_product(files, product) for product in PRODUCTS}
-    optical = rasters["planet_cloudfree"], rasters["planet_cloudy"]
+    optical = rasters["clear"], rasters["cloudy"]
     return _Decoded(
         files.name,
         scene_digest(rasters),

@@ -180,7 +180,7 @@ def _split_faults(states: Sequence[SceneState]) -> list[str]:
 def _inverted_masks(states: Mapping[str, Sequence[SceneState]]) -> list[tuple[str, str]]:
     kind = "cloud masks that look inverted: bright where clear, dark where cloudy"
     return [
-        (kind, str(state.files.path("cloudmask")))
+        (kind, str(state.files.path("cloud_mask")))
         for split_states in states.values()
         for state in split_states
         if state.inverted
@@ -193,7 +193,7 @@ def _in_two_splits(states: Mapping[str, Sequence[SceneState]]) -> list[str]:
     aois: dict[str, dict[str, Path]] = defaultdict(dict)
     for split, split_states in states.items():
         for state in split_states:
-            path = state.files.path("planet_cloudfree")
+            path = state.files.path("clear")
             scenes[state.files.name].setdefault(split, path)
             aois[state.files.aoi].setdefault(split, path.parent)
     lines = []

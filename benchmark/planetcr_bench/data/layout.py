@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from planetcr_bench.constants import PRODUCTS, SPLITS, SUFFIX
+from planetcr_bench.constants import FOLDERS, PRODUCTS, SPLITS, SUFFIX
 from planetcr_bench.data.metadata import METADATA, read_simulation
 from planetcr_bench.data.misplaced import (
     ENDINGS,
@@ -38,7 +38,7 @@ LARGEST_LIST: Final = 200_000_000
 """Largest list of scenes in bytes; those of the authors have about 300 per scene."""
 
 _STEM = re.compile(
-    rf"(?P<product>{'|'.join(PRODUCTS)})_(?P<season>[a-z]+)"
+    rf"(?P<product>{'|'.join(FOLDERS.values())})_(?P<season>[a-z]+)"
     r"_(?P<aoi>[0-9]{1,9})_p_(?P<patch>[0-9]{1,9})"
 )
 
@@ -72,7 +72,7 @@ class SceneFiles:
 
     def path(self, product: str) -> Path:
         """File of one product, with its extension in any case; the usual name if there is none."""
-        folder = f"{product}_{self.season}"
+        folder = f"{FOLDERS[product]}_{self.season}"
         stem = f"{folder}_{self.aoi_number}"
         usual = Path(self.split_folder, folder, stem, f"{stem}_p_{self.patch}{SUFFIX[product]}")
         return usual if os.path.lexists(usual) else other_spelling(usual) or usual
@@ -112,7 +112,7 @@ def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path
     products: dict[SceneFiles, int] = {}
     strays: list[Path] = []
     for bit, product in enumerate(PRODUCTS):
-        for season_folder in _folders(root, f"{product}_"):
+        for season_folder in _folders(root, f"{FOLDERS[product]}_"):
             for aoi_folder in _folders(season_folder.path, f"{season_folder.name}_"):
                 scenes, others = _scenes_in(aoi_folder, product, root)
                 for files in scenes:
@@ -165,7 +165,7 @@ def _parse(name: str, product: str, aoi_folder: str, root: str) -> SceneFiles | 
     known = suffix.lower() in ENDINGS[SUFFIX[product]]
     if not (known and stem.startswith(prefix) and patch.isdecimal()):
         return None
-    _, _, aoi_name = aoi_folder.partition(f"{product}_")
+    _, _, aoi_name = aoi_folder.partition(f"{FOLDERS[product]}_")
     season, _, aoi = aoi_name.rpartition("_")
     if not aoi.isdecimal() or str(int(aoi)) != aoi or str(int(patch)) != patch:
         return None
@@ -268,8 +268,10 @@ def _scene_of_row(row: Sequence[str], root: str, where: str) -> SceneFiles:
     for product, cell in zip(PRODUCTS, row, strict=True):
         parts = [part for part in re.split(r"[\\/]", cell.strip()) if part not in ("", ".")]
         match = _STEM.fullmatch(Path(parts[-1]).stem) if parts else None
-        if match is None or match["product"] != product:
-            raise DatasetError(f"{where}: expected the path of a {product} file, got {cell!r:.200}")
+        if match is None or match["product"] != FOLDERS[product]:
+            raise DatasetError(
+                f"{where}: expected the path of a {FOLDERS[product]} file, got {cell!r:.200}"
+            )
         files = SceneFiles(match["season"], int(match["aoi"]), int(match["patch"]), root)
         expected = files.path(product).relative_to(root).with_suffix(SUFFIX[product])
         relative = Path(*parts[parts[0] == split :])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from planetcr_bench.constants import PRODUCTS, SPLITS, SUFFIX
+from planetcr_bench.constants import FOLDERS, SPLITS, SUFFIX
 from planetcr_bench.utils.folders import (
     affixes,
     describe_affixes,
@@ -47,7 +47,7 @@ def _splits(data: Path) -> list[Path]:
 
 def _holds_products(folder: Path) -> bool:
     """Whether a folder looks like a split: its product folders end in the number of an AOI."""
-    folders = folder.glob("planet_cloudfree_*")
+    folders = folder.glob(f"{FOLDERS['clear']}_*")
     return any(not path.name[-1].isdecimal() and path.is_dir() for path in folders)
 
 
@@ -71,7 +71,11 @@ def _inner_folders(folder: Path) -> list[Path]:
     return [
         path
         for path in inside
-        if not (lies_beside(path.name) or path.name.startswith(PRODUCTS) or leads_up(path))
+        if not (
+            lies_beside(path.name)
+            or path.name.startswith(tuple(FOLDERS.values()))
+            or leads_up(path)
+        )
         and path.is_dir()
     ]
 
@@ -130,7 +134,7 @@ def _affixes(path: Path) -> tuple[str, str, str] | None:
 
 def _rule(path: Path) -> str:
     """File extension of the images in the folder of a product."""
-    return SUFFIX["cloudmask" if path.parent.name.startswith("cloudmask") else "S1"]
+    return SUFFIX["cloud_mask" if path.parent.name.startswith(FOLDERS["cloud_mask"]) else "sar"]
 
 
 def missing_file(path: Path) -> str:

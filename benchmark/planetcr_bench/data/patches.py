@@ -125,11 +125,11 @@ def record_of(rasters: dict[str, Raster]) -> NDArray[np.void]:
     """The five products of a scene as one record, shape (1,)."""
     record = np.empty(1, RECORD)
     limit = np.uint16(DN_PER_REFLECTANCE)
-    np.minimum(rasters["planet_cloudy"].pixels, limit, out=record["cloudy"][0])
-    np.minimum(rasters["planet_cloudfree"].pixels, limit, out=record["clear"][0])
-    record["sar"] = backscatter(rasters["S1"].pixels)
-    record["cloud_mask"] = rasters["cloudmask"].pixels
-    record["land_cover"] = land_cover_classes(rasters["landcover"].pixels[0])
+    np.minimum(rasters["cloudy"].pixels, limit, out=record["cloudy"][0])
+    np.minimum(rasters["clear"].pixels, limit, out=record["clear"][0])
+    record["sar"] = backscatter(rasters["sar"].pixels)
+    record["cloud_mask"] = rasters["cloud_mask"].pixels
+    record["land_cover"] = land_cover_classes(rasters["land_cover"].pixels[0])
     return record
 
 

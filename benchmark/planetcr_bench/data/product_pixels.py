@@ -94,10 +94,10 @@ def codes(pixels: NDArray[Any], tags: Tags) -> Tagged:
 
 
 INTERPRETERS: Final[dict[str, Callable[[NDArray[Any], Tags], Tagged]]] = {
-    "planet_cloudfree": optical,
-    "planet_cloudy": optical,
-    "S1": radar,
-    "landcover": codes,
+    "clear": optical,
+    "cloudy": optical,
+    "sar": radar,
+    "land_cover": codes,
 }
 """Product to the function that interprets its pixels; boolean masks need none."""
 

@@ -46,11 +46,11 @@ from planetcr_bench.utils.untrusted import npy_header, open_regular, read_npy
 _OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
 
 EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
-    "planet_cloudfree": (("uint16",), _OPTICAL),
-    "planet_cloudy": (("uint16",), _OPTICAL),
-    "S1": (("float32", "float64"), (2, SAR_SIZE, SAR_SIZE)),
-    "landcover": (("uint8",), (1, SAR_SIZE, SAR_SIZE)),
-    "cloudmask": (("bool",), (OPTICAL_SIZE, OPTICAL_SIZE)),
+    "clear": (("uint16",), _OPTICAL),
+    "cloudy": (("uint16",), _OPTICAL),
+    "sar": (("float32", "float64"), (2, SAR_SIZE, SAR_SIZE)),
+    "land_cover": (("uint8",), (1, SAR_SIZE, SAR_SIZE)),
+    "cloud_mask": (("bool",), (OPTICAL_SIZE, OPTICAL_SIZE)),
 }
 """Accepted dtypes and the shape of each product's file."""
 
@@ -169,19 +169,19 @@ def read_rasters(files: SceneFiles, products: Sequence[str] = PRODUCTS) -> dict[
 
 def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
     """Turn the products that :func:`read_rasters` has read into a :class:`Scene`."""
-    clear = rasters["planet_cloudfree"]
-    codes = rasters["landcover"].pixels[0]
+    clear = rasters["clear"]
+    codes = rasters["land_cover"].pixels[0]
     return Scene(
         name=files.name,
         split=files.split,
         season=files.season,
         aoi=files.aoi,
         patch=files.patch,
-        cloudy=reflectance(rasters["planet_cloudy"].pixels),
+        cloudy=reflectance(rasters["cloudy"].pixels),
         clear=reflectance(clear.pixels),
-        sar=backscatter(rasters["S1"].pixels),
+        sar=backscatter(rasters["sar"].pixels),
         land_cover=upsample(land_cover_classes(codes), clear.pixels.shape[-2:]),
-        cloud_mask=rasters["cloudmask"].pixels,
+        cloud_mask=rasters["cloud_mask"].pixels,
         crs=clear.crs,
         transform=clear.transform or Affine.identity(),
     )
@@ -196,9 +196,9 @@ def grid_disagreements(files: SceneFiles, rasters: dict[str, Raster]) -> list[st
     Returns:
         One line per product that disagrees, naming the file.
     """
-    clear = rasters["planet_cloudfree"]
+    clear = rasters["clear"]
     lines = []
-    for product in ("planet_cloudy", "S1", "landcover"):
+    for product in ("cloudy", "sar", "land_cover"):
         raster = rasters.get(product)
         if raster is None or raster.transform is None or clear.transform is None:
             continue
@@ -208,7 +208,7 @@ def grid_disagreements(files: SceneFiles, rasters: dict[str, Raster]) -> list[st
             lines.append(f"{path}: expected the clear image's CRS {expected}, got {got}")
             continue
         distance = _corner_distance_m(raster, clear)
-        limit = 0.01 if product == "planet_cloudy" else SAR_RESOLUTION_M
+        limit = 0.01 if product == "cloudy" else SAR_RESOLUTION_M
         if distance > limit:
             lines.append(
                 f"{path}: expected corners within {limit:g} m of the clear image's, "

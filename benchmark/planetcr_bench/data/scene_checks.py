@@ -35,6 +35,8 @@ from planetcr_bench.errors import DatasetError
 PLAUSIBLE_DB: Final = (-80.0, 60.0)
 """Backscatter outside this range is not in decibels."""
 
+OPTICAL: Final = ("clear", "cloudy")
+
 
 @dataclass(frozen=True, slots=True)
 class SceneState:
@@ -72,9 +74,9 @@ def inspect_scene(files: SceneFiles) -> SceneState:
             rasters[product] = read_product(files, product)
         except DatasetError as error:
             problems.append(error.message)
-    clear, mask = rasters.get("planet_cloudfree"), rasters.get("cloudmask")
-    codes = rasters.get("landcover")
-    optical = [raster for product, raster in rasters.items() if product.startswith("planet")]
+    clear, mask = rasters.get("clear"), rasters.get("cloud_mask")
+    codes = rasters.get("land_cover")
+    optical = [raster for product, raster in rasters.items() if product in OPTICAL]
     if clear is not None:
         problems += grid_disagreements(files, rasters)
     problems += _pixel_sizes(files, rasters) + _impossible_values(files, rasters)
@@ -92,10 +94,10 @@ def inspect_scene(files: SceneFiles) -> SceneState:
 
 
 def _inverted(rasters: Mapping[str, Raster]) -> bool | None:
-    if not {"planet_cloudy", "planet_cloudfree", "cloudmask"} <= rasters.keys():
+    if not {"cloudy", "clear", "cloud_mask"} <= rasters.keys():
         return None
     return mask_looks_inverted(
-        *(rasters[name].pixels for name in ("planet_cloudy", "planet_cloudfree", "cloudmask"))
+        *(rasters[name].pixels for name in ("cloudy", "clear", "cloud_mask"))
     )
 
 
@@ -117,7 +119,7 @@ def _pixel_sizes(files: SceneFiles, rasters: Mapping[str, Raster]) -> list[str]:
     for product, raster in rasters.items():
         if raster.transform is None:
             continue
-        expected = OPTICAL_RESOLUTION_M if product.startswith("planet") else SAR_RESOLUTION_M
+        expected = OPTICAL_RESOLUTION_M if product in OPTICAL else SAR_RESOLUTION_M
         got = raster.transform.a, -raster.transform.e
         if np.abs(np.subtract(got, expected)).max() > 0.01 * expected:
             rotation = rotation_name(raster.transform)
@@ -131,15 +133,15 @@ def _pixel_sizes(files: SceneFiles, rasters: Mapping[str, Raster]) -> list[str]:
 def _impossible_values(files: SceneFiles, rasters: Mapping[str, Raster]) -> list[str]:
     lines = [
         f"{files.path(product)}: expected an image, got one value everywhere"
-        for product in ("planet_cloudfree", "planet_cloudy")
+        for product in ("clear", "cloudy")
         if product in rasters and np.ptp(rasters[product].pixels) == 0
     ]
-    if "S1" in rasters:
-        pixels = rasters["S1"].pixels
+    if "sar" in rasters:
+        pixels = rasters["sar"].pixels
         low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
         if low < PLAUSIBLE_DB[0] or high > PLAUSIBLE_DB[1]:
             lines.append(
-                f"{files.path('S1')}: expected backscatter in dB, got {low:.3g} to {high:.3g}"
+                f"{files.path('sar')}: expected backscatter in dB, got {low:.3g} to {high:.3g}"
             )
     return lines
 
@@ -148,13 +150,13 @@ def _warnings(files: SceneFiles, rasters: Mapping[str, Raster]) -> list[tuple[st
     noted = []
     for product, raster in rasters.items():
         path, pixels = str(files.path(product)), raster.pixels
-        if product.startswith("planet"):
+        if product in OPTICAL:
             noted += _optical_warnings(path, raster)
-        if product == "S1":
+        if product == "sar":
             noted += _radar_warnings(path, pixels)
-        if product == "landcover" and (pixels == 0).any():
+        if product == "land_cover" and (pixels == 0).any():
             noted.append(("WorldCover nodata, counted as unknown", path))
-        if product != "cloudmask" and (raster.transform is None or not raster.crs):
+        if product != "cloud_mask" and (raster.transform is None or not raster.crs):
             noted.append(("no georeference, so grids cannot be compared", path))
     if files.season not in SEASONS:
         noted.append((f"a season other than {', '.join(SEASONS)}", files.name))

@@ -20,7 +20,7 @@ from planetcr_bench.metrics.sums import PLAIN_GROUPS
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.format import read_prediction
 
-MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
+MEASURED = ("clear", "cloudy", "land_cover", "cloud_mask")
 """Products that a measurement reads; only networks need SAR."""
 
 
@@ -73,17 +73,17 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
     files = job.scene
     rasters = read_rasters(files, MEASURED)
     prediction, stored = read_prediction(
-        job.prediction, card, rasters["planet_cloudfree"], brightest=_brightest(rasters)
+        job.prediction, card, rasters["clear"], brightest=_brightest(rasters)
     )
-    mask = rasters["cloudmask"].pixels
+    mask = rasters["cloud_mask"].pixels
     region = kernels.region_of(mask)
-    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), region.shape)
+    land_cover = upsample(land_cover_classes(rasters["land_cover"].pixels[0]), region.shape)
     size = prediction.shape[-1]
     cloudy, clear = (
         reflectance(kernels.centre_crop(rasters[product].pixels, size))
-        for product in ("planet_cloudy", "planet_cloudfree")
+        for product in ("cloudy", "clear")
     )
-    centre = centre_of(rasters["planet_cloudfree"])
+    centre = centre_of(rasters["clear"])
     identity = _identity(files, float(mask.mean()), centre, pixel_digest(stored).hex())
     group = _plain_groups(land_cover, region)
     if job.optical_thickness is not None:
@@ -95,7 +95,7 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
 
 def _brightest(rasters: Mapping[str, Raster]) -> float:
     """Largest reflectance of the optical images, or 1 where they are darker."""
-    optical = (rasters["planet_cloudfree"], rasters["planet_cloudy"])
+    optical = (rasters["clear"], rasters["cloudy"])
     return max(1.0, *(float(raster.pixels.max()) / DN_PER_REFLECTANCE for raster in optical))
 
 

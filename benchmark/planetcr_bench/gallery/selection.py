@@ -147,12 +147,12 @@ def _nearest_scene(
 
 def cloud_cover(files: SceneFiles) -> float:
     """Of the whole patch, in [0, 1]."""
-    return float(read_product(files, "cloudmask").pixels.mean())
+    return float(read_product(files, "cloud_mask").pixels.mean())
 
 
 def class_shares(files: SceneFiles) -> NDArray[np.float64]:
     """Share of each of the six classes in the whole patch, shape (6,); unknown land is none."""
-    classes = land_cover_classes(read_product(files, "landcover").pixels[0])
+    classes = land_cover_classes(read_product(files, "land_cover").pixels[0])
     counts = np.bincount(classes.ravel(), minlength=len(LAND_COVER_NAMES))
     shares: NDArray[np.float64] = counts[: len(LAND_COVER)] / classes.size
     return shares

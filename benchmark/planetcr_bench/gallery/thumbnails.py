@@ -52,7 +52,7 @@ def sample_strip(predictions: Predictions, covers: Mapping[SceneFiles, float]) -
 
 def _column(predictions: Predictions, files: SceneFiles) -> list[NDArray[np.float64]]:
     scene = read_scene(files)
-    clear_file = read_product(files, "planet_cloudfree")
+    clear_file = read_product(files, "clear")
     prediction, _ = read_prediction(predictions.files[files], predictions.card, clear_file)
     limits = stretch_limits(scene.clear, TRUE_COLOUR)
     size = prediction.shape[-1]

@@ -119,7 +119,7 @@ class SegmenterValidation(SceneValidation):
         counts = np.zeros(len(LAND_COVER), np.int64)
         size = OPTICAL_SIZE, OPTICAL_SIZE
         for files in self.files:
-            classes = land_cover_classes(read_product(files, "landcover").pixels[0])
+            classes = land_cover_classes(read_product(files, "land_cover").pixels[0])
             known = np.bincount(upsample(classes, size).ravel(), minlength=256)
             counts += known[: len(LAND_COVER)]
         return dict(zip(LAND_COVER, counts.tolist(), strict=True))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, PRODUCTS, UNKNOWN_INPUT
+from planetcr_bench.constants import FOLDERS, INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
 from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.card import CARD, Card
@@ -141,9 +141,9 @@ def _other_endings(folder: Path, others: Mapping[str, Sequence[Path]]) -> list[s
 
 def scene_name(path: Path) -> str:
     """Scene that a file is named after, with or without the name of a product before it."""
-    for product in PRODUCTS:
-        if path.stem.startswith(f"{product}_"):
-            return path.stem.removeprefix(f"{product}_")
+    for folder in FOLDERS.values():
+        if path.stem.startswith(f"{folder}_"):
+            return path.stem.removeprefix(f"{folder}_")
     return path.stem
 
 

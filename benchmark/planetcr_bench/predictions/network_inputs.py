@@ -15,7 +15,7 @@ from planetcr_bench.data.scene import Image, backscatter, reflectance
 from planetcr_bench.errors import SceneError
 from planetcr_bench.predictions.format import centre_grid
 
-SEEN: Final = ("planet_cloudfree", "planet_cloudy", "S1")
+SEEN: Final = ("clear", "cloudy", "sar")
 """Products that are read for a network; it gets only the grid of the clear image."""
 
 
@@ -67,7 +67,7 @@ def _crop_slices(files: SceneFiles, side: int, source: int, size: int) -> tuple[
     ends = [divmod(end * source, side) for end in (start, start + size)]
     if any(rest for _, rest in ends):
         raise SceneError(
-            f"{files.path('S1')}: expected a grid on which {size} of {side} optical pixels, from "
+            f"{files.path('sar')}: expected a grid on which {size} of {side} optical pixels, from "
             f"{start} on, are whole SAR pixels, got {source} SAR pixels over the {side}"
         )
     return slice(start, start + size), slice(ends[0][0], ends[1][0])

@@ -205,7 +205,7 @@ def _predict_scene(method: str, out: Path, files: SceneFiles) -> int:
     """Predict and write one scene; returns 1, the number of predictions."""
     rasters = read_rasters(files)
     image = METHODS[method](scene_from_rasters(files, rasters))
-    write_prediction(_file(out, files), image, rasters["planet_cloudfree"])
+    write_prediction(_file(out, files), image, rasters["clear"])
     return 1
 
 

@@ -82,7 +82,7 @@ def expect_units(predictions: Predictions) -> None:
 
 def _is_darker(brightest: float, files: SceneFiles) -> bool:
     """Whether a scene is far brighter than the brightest value of its prediction."""
-    clear = read_product(files, "planet_cloudfree").pixels
+    clear = read_product(files, "clear").pixels
     return float(clear.max()) / DN_PER_REFLECTANCE > DARKER * brightest
 
 
@@ -118,11 +118,11 @@ def _spread(items: Sequence[tuple[SceneFiles, Path]]) -> list[tuple[SceneFiles, 
 
 
 def _likeness(files: SceneFiles, path: Path, predictions: Predictions) -> float | None:
-    clear = read_product(files, "planet_cloudfree")
+    clear = read_product(files, "clear")
     image, _ = read_prediction(path, predictions.card, clear)
     size = image.shape[-1]
     cloudy, mask = (
         centre_crop(read_product(files, product).pixels, size)
-        for product in ("planet_cloudy", "cloudmask")
+        for product in ("cloudy", "cloud_mask")
     )
     return colour_likeness(image, reflectance(cloudy), ~mask)

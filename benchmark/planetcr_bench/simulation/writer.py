@@ -46,11 +46,11 @@ TRAIN_LIMIT: Final = 60_000
 """Training scenes of all 660 AOIs together (paper, Sec. 3.1)."""
 
 FILE_BYTES: Final = {
-    "planet_cloudfree": 721_006,
-    "planet_cloudy": 721_006,
-    "S1": 130_080,
-    "landcover": 8_460,
-    "cloudmask": 90_128,
+    "clear": 721_006,
+    "cloudy": 721_006,
+    "sar": 130_080,
+    "land_cover": 8_460,
+    "cloud_mask": 90_128,
 }
 """Bytes of each file of a scene, as in the official release: nothing is compressed."""
 
@@ -297,11 +297,11 @@ def write_quartet(files: SceneFiles, quartet: Quartet, place: Place) -> None:
     coarse = site.east + right, site.north - down
     fine_m, coarse_m = OPTICAL_RESOLUTION_M, SAR_RESOLUTION_M
     contents = {
-        "planet_cloudfree": _geotiff(quartet.clear, site.epsg, optical, fine_m, nodata=0),
-        "planet_cloudy": _geotiff(quartet.cloudy, site.epsg, optical, fine_m, nodata=0),
-        "S1": _geotiff(quartet.sar, site.epsg, coarse, coarse_m),
-        "landcover": _geotiff(quartet.land_cover[None], site.epsg, coarse, coarse_m),
-        "cloudmask": _npy(quartet.cloud_mask),
+        "clear": _geotiff(quartet.clear, site.epsg, optical, fine_m, nodata=0),
+        "cloudy": _geotiff(quartet.cloudy, site.epsg, optical, fine_m, nodata=0),
+        "sar": _geotiff(quartet.sar, site.epsg, coarse, coarse_m),
+        "land_cover": _geotiff(quartet.land_cover[None], site.epsg, coarse, coarse_m),
+        "cloud_mask": _npy(quartet.cloud_mask),
     }
     for product, content in contents.items():
         _save(files.path(product), content)

@@ -326,7 +326,7 @@ def _measure(
     folder = work / PREDICTIONS
     folder.mkdir()
     for scene in scenes:
-        image = sent.files.get(scene.name, scene.path("planet_cloudy"))
+        image = sent.files.get(scene.name, scene.path("cloudy"))
         (folder / f"{scene.name}{image.suffix}").symlink_to(image.resolve())
     if sent.files:
         write_card(folder, read_card(sent.folder / PREDICTIONS))

@@ -95,9 +95,9 @@ def test_a_folder_other_than_a_dataset_is_refused(data: Path, tmp_path: Path) ->
 
 def test_a_scene_without_all_products_names_what_is_missing(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    files.path("S1").unlink()
+    files.path("sar").unlink()
     products, strays = find_files(tmp_path, "test")
-    assert missing_products(products[files]) == ["S1"]
+    assert missing_products(products[files]) == ["sar"]
     assert not strays
     with pytest.raises(DatasetError, match=r"S1_summer_500_p_1\.tif: no such file"):
         find_scenes(tmp_path, "test")
@@ -105,7 +105,7 @@ def test_a_scene_without_all_products_names_what_is_missing(tmp_path: Path) -> N
 
 def test_unexpected_files_are_strays(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    folder = files.path("S1").parent
+    folder = files.path("sar").parent
     for name in ("S1_summer_501_p_1.tif", "S1_summer_500_p_x.tif", "S1_summer_500_p_01.tif"):
         (folder / name).touch()
     (folder / "S1_summer_500_p_1.tif.aux.xml").touch()
@@ -132,14 +132,14 @@ def test_extensions_count_in_any_case(tmp_path: Path) -> None:
 
 
 def test_one_file_in_two_spellings_is_a_stray(tmp_path: Path) -> None:
-    path = write_scene(tmp_path).path("S1")
+    path = write_scene(tmp_path).path("sar")
     path.with_suffix(".TIF").write_bytes(path.read_bytes())
     _, strays = find_files(tmp_path, "test")
     assert strays == [path.with_suffix(".TIF")]
 
 
 def test_litter_and_links_upwards_are_no_strays(tmp_path: Path) -> None:
-    folder = write_scene(tmp_path).path("S1").parent
+    folder = write_scene(tmp_path).path("sar").parent
     for name in ("Thumbs.db", "desktop.ini", "S1_summer_500_p_1.tif.ovr", "._a.tif", "README.txt"):
         (folder / name).touch()
     (folder / "__MACOSX").mkdir()
@@ -163,7 +163,7 @@ def test_folders_of_a_dataset_may_be_links(tmp_path: Path) -> None:
 def test_a_list_of_scenes_hides_neither_depth_nor_names(tmp_path: Path) -> None:
     files = [write_scene(tmp_path, patch=patch) for patch in (1, 2)]
     (tmp_path / "list.csv").write_text("\n".join(map(csv_line, files)))
-    for path in (scene.path("S1") for scene in files):
+    for path in (scene.path("sar") for scene in files):
         path.rename(path.with_name(f"{path.stem}_db.tif"))
     with pytest.raises(DatasetError) as refusal:
         find_scenes(tmp_path, "test", tmp_path / "list.csv")
@@ -177,7 +177,7 @@ def test_a_list_of_scenes_hides_neither_depth_nor_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_time")
-@pytest.mark.parametrize("product", ["S1", "cloudmask"])
+@pytest.mark.parametrize("product", ["sar", "cloud_mask"])
 def test_a_product_other_than_a_regular_file_is_named(tmp_path: Path, product: str) -> None:
     files = write_scene(tmp_path)
     path = files.path(product)

@@ -40,11 +40,11 @@ def test_the_release_is_known_by_the_pixels_of_its_published_scene_of_the_split(
     assert [read_track(tmp_path, split) for split in ("test", "train", None)] == [
         "planet-cr", "unnamed", "planet-cr",
     ]  # fmt: skip
-    mask = np.load(files.path("cloudmask"))
+    mask = np.load(files.path("cloud_mask"))
     mask[7, 7] ^= True
-    np.save(files.path("cloudmask"), mask)
+    np.save(files.path("cloud_mask"), mask)
     assert read_track(tmp_path, "test") == "unnamed"
-    files.path("planet_cloudy").write_bytes(b"broken")
+    files.path("cloudy").write_bytes(b"broken")
     assert read_track(tmp_path, "test") == "unnamed"
-    files.path("planet_cloudy").unlink()
+    files.path("cloudy").unlink()
     assert read_track(tmp_path, "test") == "unnamed"

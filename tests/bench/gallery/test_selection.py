@@ -107,7 +107,7 @@ def test_a_class_that_prevails_nowhere_takes_the_scene_of_which_it_covers_most()
 
 def test_shares_of_classes_are_those_of_the_pixels(data: Path) -> None:
     for files in find_scenes(data, "test"):
-        classes = land_cover_classes(read_product(files, "landcover").pixels[0])
+        classes = land_cover_classes(read_product(files, "land_cover").pixels[0])
         expected = [(classes == number).mean() for number in range(len(LAND_COVER))]
         assert_allclose(class_shares(files), expected)
 
