@@ -11,17 +11,6 @@ from typing import Final
 PRODUCTS: Final = ("clear", "cloudy", "sar", "land_cover", "cloud_mask")
 """What a scene may have, in the order of the authors' CSV lists and of a scene's digest."""
 
-FOLDERS: Final = {
-    "clear": "planet_cloudfree",
-    "cloudy": "planet_cloudy",
-    "sar": "S1",
-    "land_cover": "landcover",
-    "cloud_mask": "cloudmask",
-}
-"""Product to the name of its folders in the official layout."""
-
-SUFFIX: Final = {product: ".npy" if product == "cloud_mask" else ".tif" for product in PRODUCTS}
-
 SPLITS: Final = ("train", "val", "test")
 SEASONS: Final = ("spring", "summer", "fall", "winter")
 
@@ -53,22 +42,6 @@ UNKNOWN: Final = len(LAND_COVER)
 
 LAND_COVER_NAMES: Final = (*LAND_COVER, "unknown")
 
-WORLDCOVER_CLASS: Final = {
-    10: 0,  # tree cover
-    20: 1,  # shrubland
-    30: 1,  # grassland
-    40: 2,  # cropland
-    50: 3,  # built-up
-    60: 4,  # bare or sparse vegetation
-    80: 5,  # permanent water
-    90: 5,  # herbaceous wetland: water in the authors' loader
-    70: UNKNOWN,  # snow and ice
-    95: UNKNOWN,  # mangroves
-    100: UNKNOWN,  # moss and lichen
-    0: UNKNOWN,  # WorldCover's nodata; the authors' loader would call it forest
-}
-"""WorldCover code to class index: the authors' mapping, with nodata as unknown."""
-
 INPUT_WINDOWS: Final = {"official": "160", "whole": "whole"}
 """Values of ``window`` in a prediction card, what the network saw, and the tags of their figures:
 the centre 160 × 160 alone, as in the authors' testers, or whole patches."""
@@ -86,17 +59,6 @@ PLANET_CR: Final = "planet-cr"
 
 UNNAMED: Final = "unnamed"
 """Track of any other dataset that does not name itself."""
-
-PLANET_CR_SAMPLES: Final = {
-    "test": (
-        "summer", 33, 1, "462b9fd0edb47822551c4416d7dd14270b26e7b132ce123ee54571a62cc19a06"
-    ),
-    "train": (
-        "fall", 1, 457, "71977c9e19d6da1aa9c676459510dfa0e24d228839d812de5e3ba92a0613231d"
-    ),
-}  # fmt: skip
-"""The two scenes of the release that the authors publish, by split: season, AOI and patch number,
-and the digest of the decoded pixels of the five products, which identify the release."""
 
 PLANET_CR_TEST_SCENES: Final = 3_000
 """Of the test split of Planet-CR (paper, Sec. 3)."""

@@ -20,8 +20,9 @@ from skimage.metrics import structural_similarity
 
 from paths import RUNS
 from planetcr_bench.api import compare, evaluate
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError, LedgerError, PredictionError, UsageError
 from planetcr_bench.evaluation import runner as measuring
 from planetcr_bench.predictions.card import read_card

@@ -1,84 +1,40 @@
-"""Find the scenes of a dataset in the official layout.
-
-Layout: ``<split>/<product>_<season>/<product>_<season>_<aoi>/<product>_<season>_<aoi>_p_<n>``
-with ``.npy`` for the cloud mask and ``.tif`` for the other products.
-"""
+"""Find the scenes of a dataset by its description."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from planetcr_bench.constants import FOLDERS, PRODUCTS, SPLITS, SUFFIX
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import describe
 from planetcr_bench.data.metadata import METADATA, read_simulation
 from planetcr_bench.data.misplaced import (
-    ENDINGS,
     Misnamed,
     folder_hint,
     misnamed,
     missing_file,
     nested_split,
     no_scenes,
+    what_is_there,
 )
 from planetcr_bench.data.projections import use_own_database
+from planetcr_bench.data.scene_files import SceneFiles, split_folder
+from planetcr_bench.data.scene_lists import list_file, listed_scenes, read_rows, values_of_row
+from planetcr_bench.data.templates import Template, Value
 from planetcr_bench.errors import DatasetError
-from planetcr_bench.utils.folders import ending, leads_up, lies_beside, other_spelling
-from planetcr_bench.utils.untrusted import printable, read_text
 
 use_own_database()
 
-LARGEST_LIST: Final = 200_000_000
-"""Largest list of scenes in bytes; those of the authors have about 300 per scene."""
+_COUNTS: Final = ("no", "one", "two", "three", "four", "five")
 
-_STEM = re.compile(
-    rf"(?P<product>{'|'.join(FOLDERS.values())})_(?P<season>[a-z]+)"
-    r"_(?P<aoi>[0-9]{1,9})_p_(?P<patch>[0-9]{1,9})"
-)
+Values = tuple[Value, ...]
+"""Values of the fields that identify a scene."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SceneFiles:
-    """Identity of one scene and the paths of its five files, without pixels.
-
-    Sorts by season, AOI and patch number.
-    """
-
-    season: str
-    aoi_number: int
-    patch: int
-    split_folder: str
-
-    @property
-    def name(self) -> str:
-        """Name that the scene's files share, such as ``summer_33_p_1``."""
-        return f"{self.season}_{self.aoi_number}_p_{self.patch}"
-
-    @property
-    def aoi(self) -> str:
-        """Area of interest, such as ``summer_33``."""
-        return f"{self.season}_{self.aoi_number}"
-
-    @property
-    def split(self) -> str:
-        """Name of the folder that holds the scene's products."""
-        return Path(self.split_folder).name
-
-    def path(self, product: str) -> Path:
-        """File of one product, with its extension in any case; the usual name if there is none."""
-        folder = f"{FOLDERS[product]}_{self.season}"
-        stem = f"{folder}_{self.aoi_number}"
-        usual = Path(self.split_folder, folder, stem, f"{stem}_p_{self.patch}{SUFFIX[product]}")
-        return usual if os.path.lexists(usual) else other_spelling(usual) or usual
-
-
-def find_splits(data: Path) -> list[str]:
+def find_splits(data: Path, description: Description | None = None) -> list[str]:
     """List the splits of a dataset folder.
 
     Raises:
@@ -86,203 +42,282 @@ def find_splits(data: Path) -> list[str]:
     """
     if not data.is_dir():
         raise DatasetError(f"{data}: expected a dataset folder, found no such folder")
-    splits = [split for split in SPLITS if (data / split).is_dir()]
+    description = description or describe(data)
+    splits = [split for split in description.splits if _exists(data, split, description)]
     if not splits:
+        needed = [_expected(split, description) for split in description.splits if split != "val"]
         raise DatasetError(
-            f"{data}: expected a folder that holds train/ or test/, found none{folder_hint(data)}"
+            f"{data}: expected a folder that holds {' or '.join(needed)}, found none"
+            f"{folder_hint(data, description)}"
         )
     return splits
 
 
-def find_files(data: Path, split: str) -> tuple[dict[SceneFiles, int], list[Path]]:
+def _expected(split: str, description: Description) -> str:
+    file = description.splits[split].file
+    return file or f"{description.split_values(split)['split']}/"
+
+
+def _exists(data: Path, split: str, description: Description) -> bool:
+    """Whether the folder or the list of a split exists; other splits always do."""
+    file = description.splits[split].file
+    if file is not None:
+        return list_file(file, data) is not None
+    if not description.has_split_folders:
+        return True
+    template = description.templates("clear")[0]
+    level = [(str(data), description.split_values(split))]
+    for index, part in enumerate(template.parts[:-1]):
+        level = [step for folder in level for step in template.folders(index, *folder)]
+        if "{split}" in part:
+            break
+    return bool(level)
+
+
+def find_files(
+    data: Path, split: str, description: Description | None = None
+) -> tuple[dict[SceneFiles, int], list[Path]]:
     """Walk a split and record which products each scene has.
 
     Args:
-        data: Folder that holds ``train/`` and ``test/``.
+        data: Folder of the dataset.
         split: Name of the split.
+        description: Of the dataset; by default found in the folder.
 
     Returns:
-        Scene to bit set of its products (bit i is ``PRODUCTS[i]``), and the files of the product
-        folders that do not belong to the layout, except system files and notes.
+        Scene to bit set of its products (bit i is ``description.products[i]``), and the files in
+        the folders of products that do not belong to the layout, except system files and notes.
 
     Raises:
-        DatasetError: A folder cannot be read.
+        DatasetError: A folder or the list of the split cannot be read, or there are two files for
+            one product.
     """
-    root = str(data / split)
-    products: dict[SceneFiles, int] = {}
-    strays: list[Path] = []
-    for bit, product in enumerate(PRODUCTS):
-        for season_folder in _folders(root, f"{FOLDERS[product]}_"):
-            for aoi_folder in _folders(season_folder.path, f"{season_folder.name}_"):
-                scenes, others = _scenes_in(aoi_folder, product, root)
-                for files in scenes:
-                    products[files] = products.get(files, 0) | 1 << bit
-                strays += others
-    return products, sorted(strays)
+    description = description or describe(data)
+    bits: dict[Values, int] = {}
+    found: dict[Values, list[tuple[str, tuple[str, ...]]]] = {}
+    strays: list[tuple[Template, Path]] = []
+    for bit, product in enumerate(description.products):
+        files, others = _product_files(data, split, description, product)
+        strays += others
+        for values, paths in files.items():
+            bits[values] = bits.get(values, 0) | 1 << bit
+            if product in description.own_fields:
+                found.setdefault(values, []).append((product, paths))
+    products = {
+        SceneFiles(values, str(data), split, description, tuple(found.get(values, ()))): bits[
+            values
+        ]
+        for values in _chosen(bits, data, split, description)
+    }
+    return products, _unmatched(strays, data, split, description)
 
 
-def _scenes_in(
-    folder: os.DirEntry[str], product: str, root: str
-) -> tuple[Iterable[SceneFiles], list[Path]]:
-    """Scenes of which the folder of an AOI has a product, and its strays."""
-    names: dict[SceneFiles, list[str]] = {}
-    strays: list[Path] = []
-    for entry in _entries(folder.path):
-        files = _parse(entry.name, product, folder.name, root)
-        if files is not None:
-            names.setdefault(files, []).append(entry.name)
-        elif not (lies_beside(entry.name) or leads_up(Path(entry.path))):
-            strays.append(Path(entry.path))
-    for files, spellings in names.items():
-        if len(spellings) > 1:  # one file, several spellings of its extension
-            usual = files.path(product).name
-            strays += [Path(folder.path, name) for name in spellings if name != usual]
-    return names, strays
+def _product_files(
+    data: Path, split: str, description: Description, product: str
+) -> tuple[dict[Values, tuple[str, ...]], list[tuple[Template, Path]]]:
+    """Scenes that have a product, with its files within the dataset by date; and strays."""
+    names, own = description.scene_fields, description.own_fields.get(product, ())
+    templates = description.templates(product)
+    strays: list[tuple[Template, Path]] = []
+    dates: dict[Values, dict[Values, list[str]]] = {}
+    for template in templates:
+        matches, others = template.walk(str(data), description.split_values(split))
+        strays += [(template, path) for path in others]
+        for match in matches:
+            values = tuple([match.values[name] for name in names])
+            date = tuple([match.values[name] for name in own])
+            dates.setdefault(values, {}).setdefault(date, []).append(match.path)
+    if own and product != "cloudy":
+        _expect_one(dates, product)
+    start = len(str(data)) + 1
+    files = {
+        values: tuple(
+            [
+                path[start:]
+                for _, paths in sorted(by_date.items())
+                if len(paths) == len(templates)
+                for path in paths
+            ]
+        )
+        for values, by_date in dates.items()
+    }
+    return {values: paths for values, paths in files.items() if paths}, strays
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DatasetError(f"{printable(folder)}: cannot be read ({error.strerror})") from error
+def _expect_one(dates: Mapping[Values, Mapping[Values, list[str]]], product: str) -> None:
+    for by_date in dates.values():
+        if len(by_date) > 1:
+            first, second, *_ = [paths[0] for _, paths in sorted(by_date.items())]
+            raise DatasetError(
+                f"{second}: expected one {product} file for its scene, got also {first}"
+            )
 
 
-def _folders(folder: str, prefix: str) -> list[os.DirEntry[str]]:
-    return [
-        entry
-        for entry in _entries(folder)
-        if entry.name.startswith(prefix)
-        and Path(entry.path).is_dir()
-        and not leads_up(Path(entry.path))
-    ]
+def _chosen(
+    found: Iterable[Values], data: Path, split: str, description: Description
+) -> Iterable[Values]:
+    """The scenes that belong to a split by its list or a field."""
+    rule = description.splits[split]
+    if rule.field is not None:
+        index = description.scene_fields.index(rule.field)
+        return [values for values in found if values[index] in rule.values]
+    if rule.file is not None:
+        listed = listed_scenes(data, split, description)
+        return [values for values in found if values in listed]
+    return found
 
 
-def _parse(name: str, product: str, aoi_folder: str, root: str) -> SceneFiles | None:
-    prefix, suffix = f"{aoi_folder}_p_", Path(name).suffix
-    stem = name.removesuffix(suffix)
-    patch = stem[len(prefix) :]
-    known = suffix.lower() in ENDINGS[SUFFIX[product]]
-    if not (known and stem.startswith(prefix) and patch.isdecimal()):
-        return None
-    _, _, aoi_name = aoi_folder.partition(f"{FOLDERS[product]}_")
-    season, _, aoi = aoi_name.rpartition("_")
-    if not aoi.isdecimal() or str(int(aoi)) != aoi or str(int(patch)) != patch:
-        return None
-    return SceneFiles(season, int(aoi), int(patch), root)
+def _unmatched(
+    strays: Iterable[tuple[Template, Path]], data: Path, split: str, description: Description
+) -> list[Path]:
+    """Strays of one product that are no files or folders of another."""
+    known = description.split_values(split)
+
+    def is_other(template: Template, path: Path) -> bool:
+        relative = path.relative_to(data).as_posix()
+        others = (each for _, each in description.all_templates if each is not template)
+        return any(other.match(relative, known) is not None for other in others)
+
+    return sorted({path for template, path in strays if not is_other(template, path)})
 
 
-ALL_PRODUCTS = (1 << len(PRODUCTS)) - 1
-
-
-def missing_products(bits: int) -> list[str]:
+def missing_products(bits: int, description: Description) -> list[str]:
     """List the products that are missing from a bit set of :func:`find_files`."""
-    return [product for bit, product in enumerate(PRODUCTS) if not bits & 1 << bit]
+    return [product for bit, product in enumerate(description.products) if not bits & 1 << bit]
 
 
-def find_scenes(data: Path, split: str, scene_list: Path | None = None) -> list[SceneFiles]:
+def all_products(description: Description) -> int:
+    """Bit set of all products."""
+    return (1 << len(description.products)) - 1
+
+
+def find_scenes(
+    data: Path,
+    split: str,
+    scene_list: Path | None = None,
+    *,
+    dataset: str | Path | None = None,
+) -> list[SceneFiles]:
     """Find the complete scenes of a split, in a fixed order.
 
     Args:
-        data: Folder that holds ``train/`` and ``test/``.
+        data: Folder of the dataset.
         split: Name of the split.
-        scene_list: Authors' CSV list to take the scenes from, instead of walking the folder.
+        scene_list: CSV list to take the scenes from, instead of walking the folder.
+        dataset: Name or file of its description; see :func:`describe`.
 
     Returns:
-        Scenes sorted by season, AOI and patch number.
+        Scenes sorted by the values of their fields, such as season, AOI and patch number.
 
     Raises:
         DatasetError: No such split, no scene, or a scene without all of its products.
     """
-    splits = find_splits(data)
+    description = describe(data, dataset)
+    splits = find_splits(data, description)
     if split not in splits:
         raise DatasetError(f"{data}: expected a split {split!r}, found only {', '.join(splits)}")
+    complete = all_products(description)
     renames = Misnamed([], frozenset(), [])
     if scene_list is not None:
-        products = {
-            files: present_products(files) for files in read_scene_list(scene_list, data, split)
-        }
+        products = _listed(scene_list, data, split, description)
     else:
-        products, strays = find_files(data, split)
-        renames = misnamed(data / split, strays)
+        products, strays = find_files(data, split, description)
+        renames = misnamed(data, split, description, strays)
         if not products:
-            raise DatasetError(no_scenes(data, split), renames.lines)
-        unfinished = shortfall(data, split, sum(bits == ALL_PRODUCTS for bits in products.values()))
+            raise DatasetError(no_scenes(data, split, description), renames.lines)
+        unfinished = shortfall(data, split, sum(bits == complete for bits in products.values()))
         if unfinished:
             raise DatasetError(unfinished, renames.lines)
     if not products:
         raise DatasetError(f"{scene_list}: expected scenes, found none")
-    if not any(products.values()) and nested_split(data / split) is not None:
-        raise DatasetError(no_scenes(data, split))
-    missing = [
-        missing_file(files.path(product))
+    if not any(products.values()) and nested_split(
+        split_folder(data, split, description), description
+    ):
+        raise DatasetError(no_scenes(data, split, description))
+    lacking = [
+        (files, product)
         for files in sorted(products)
-        if products[files] != ALL_PRODUCTS
-        for product in missing_products(products[files])
+        if products[files] != complete
+        for product in missing_products(products[files], description)
     ]
-    if missing and scene_list is not None:
-        renames = misnamed(data / split, find_files(data, split)[1])
-    problems = [*renames.lines, *(line for line in missing if line not in renames.missing)]
-    if missing:
-        raise DatasetError(
-            f"{data / split}: expected five files for each of {len(products)} scenes; "
-            f"`planetcr-bench check` shows the whole state",
-            problems,
-        )
+    if lacking:
+        if scene_list is not None:
+            strays = find_files(data, split, description)[1]
+            renames = misnamed(data, split, description, strays)
+        _refuse_missing(data, split, products, lacking, renames)
     return sorted(products)
 
 
+def _refuse_missing(
+    data: Path,
+    split: str,
+    products: Mapping[SceneFiles, int],
+    lacking: list[tuple[SceneFiles, str]],
+    renames: Misnamed,
+) -> None:
+    """Refuse scenes without all of their products.
+
+    Raises:
+        DatasetError: Always.
+    """
+    description = lacking[0][0].description
+    lines = [missing_file(files.path(product)) for files, product in lacking]
+    problems = [*renames.lines, *(line for line in lines if line not in renames.missing)]
+    absent = Counter(product for _, product in lacking)
+    for product, count in absent.items():
+        if count == len(products) > 1 and not renames.lines:  # the template is wrong
+            problems.insert(0, what_is_there(data, split, description, product))
+    raise DatasetError(
+        f"{split_folder(data, split, description)}: expected {_counted(description)} files for "
+        f"each of {len(products)} scenes; `planetcr-bench check` shows the whole state",
+        problems,
+    )
+
+
+def _counted(description: Description) -> str:
+    count = sum(len(description.paths(product)) for product in description.products)
+    return _COUNTS[count] if count < len(_COUNTS) else str(count)
+
+
 def present_products(files: SceneFiles) -> int:
-    """Bit set of the products of a scene whose files exist; bit i is ``PRODUCTS[i]``."""
-    return sum(os.path.lexists(files.path(product)) << bit for bit, product in enumerate(PRODUCTS))
+    """Bit set of the products of a scene whose files exist; see :func:`find_files`."""
+    return sum(
+        all(os.path.lexists(path) for paths in files.paths(product) for path in paths) << bit
+        for bit, product in enumerate(files.description.products)
+    )
 
 
-def read_scene_list(path: Path, data: Path, split: str) -> list[SceneFiles]:
-    """Read one of the authors' lists: no header, five columns in the order of ``PRODUCTS``.
+def _listed(path: Path, data: Path, split: str, description: Description) -> dict[SceneFiles, int]:
+    """Scenes of a list, with the bit sets of the products that exist."""
+    scenes = read_scene_list(path, data, split, description)
+    if not description.own_fields:
+        return {files: present_products(files) for files in scenes}
+    found = {
+        files: (files, bits) for files, bits in find_files(data, split, description)[0].items()
+    }
+    return dict(found.get(files, (files, 0)) for files in scenes)
 
+
+def read_scene_list(
+    path: Path, data: Path, split: str, description: Description | None = None
+) -> list[SceneFiles]:
+    """Read a list of scenes, such as one of the authors': no header.
+
+    A line is the name of a scene, or the paths of all its files in the order of the products.
     Paths are relative to the split's folder or to the dataset's.
 
     Raises:
-        DatasetError: The list cannot be read, or a line does not name the five files of one scene.
+        DatasetError: The list cannot be read, or a line does not name the files of one scene.
     """
-    root = str(data / split)
-    scenes = []
-    try:
-        text = read_text(path, LARGEST_LIST, error=DatasetError)
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
-    except csv.Error as error:
-        raise DatasetError(f"{path}: cannot be read as a CSV list ({error})") from error
-    for number, row in enumerate(rows, start=1):
-        scenes.append(_scene_of_row(row, root, f"{path}, line {number}"))
+    description = description or describe(data)
+    scenes = [
+        SceneFiles(values_of_row(row, split, description, where), str(data), split, description)
+        for where, row in read_rows(path)
+    ]
     repeated = [files.name for files, count in Counter(scenes).items() if count > 1]
     if repeated:
         raise DatasetError(f"{path}: expected each scene once, got twice: {', '.join(repeated)}")
     return scenes
-
-
-def _scene_of_row(row: Sequence[str], root: str, where: str) -> SceneFiles:
-    if len(row) != len(PRODUCTS):
-        raise DatasetError(f"{where}: expected {len(PRODUCTS)} columns, got {len(row)}")
-    split = Path(root).name
-    scenes = set()
-    for product, cell in zip(PRODUCTS, row, strict=True):
-        parts = [part for part in re.split(r"[\\/]", cell.strip()) if part not in ("", ".")]
-        match = _STEM.fullmatch(Path(parts[-1]).stem) if parts else None
-        if match is None or match["product"] != FOLDERS[product]:
-            raise DatasetError(
-                f"{where}: expected the path of a {FOLDERS[product]} file, got {cell!r:.200}"
-            )
-        files = SceneFiles(match["season"], int(match["aoi"]), int(match["patch"]), root)
-        expected = files.path(product).relative_to(root).with_suffix(SUFFIX[product])
-        relative = Path(*parts[parts[0] == split :])
-        if relative.with_suffix("") != expected.with_suffix("") or (
-            ending(relative) not in ENDINGS[SUFFIX[product]]
-        ):
-            raise DatasetError(f"{where}: expected {expected}, got {cell!r:.200}")
-        scenes.add(files)
-    if len(scenes) != 1:
-        raise DatasetError(f"{where}: expected five files of one scene, got {len(scenes)} scenes")
-    return scenes.pop()
 
 
 def shortfall(data: Path, split: str, count: int) -> str | None:

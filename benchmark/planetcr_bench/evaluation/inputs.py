@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import read_track, simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.card import CARD, Card

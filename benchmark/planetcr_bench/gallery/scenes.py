@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_SIZE, SAR_RANGE_DB
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Image, Scene, upsample
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels, scene_pixels
@@ -164,13 +164,13 @@ def _score(scene: Scene, predicted: Sequence[ScenePixels], protocol: Protocol) -
         for p in predicted
     ]
     low, high = np.array(SAR_RANGE_DB, np.float32).T[..., None, None]
-    sar_db = upsample(low + scene.sar * (high - low), (OPTICAL_SIZE, OPTICAL_SIZE))
+    sar_db = upsample(low + scene.need_sar() * (high - low), (OPTICAL_SIZE, OPTICAL_SIZE))
     return DrawnScene(
         scene=scene.name,
         cloud_cover=scene.cloud_cover,
         cloudy=kernels.centre_crop(scene.cloudy, protocol.window),
         sar_db=kernels.centre_crop(sar_db, protocol.window),
-        land_cover=kernels.centre_crop(scene.land_cover, protocol.window),
+        land_cover=kernels.centre_crop(scene.need_land_cover(), protocol.window),
         clear=kernels.centre_crop(scene.clear, protocol.window),
         predictions=[kernels.centre_crop(p.images[0], protocol.window) for p in predicted],
         scores=[

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_product, read_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.gallery.panels import TRUE_COLOUR, stretch_limits, stretched
 from planetcr_bench.gallery.selection import spread_scenes
 from planetcr_bench.metrics.kernels import centre_crop

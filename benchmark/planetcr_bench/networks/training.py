@@ -19,9 +19,10 @@ from torch import nn
 
 from planetcr_bench import __version__
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits
+from planetcr_bench.data.layout import find_scenes, find_splits
 from planetcr_bench.data.patch_cache import CachedPatches, build_cache
 from planetcr_bench.data.patches import FilePatches
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, BenchWarning, UsageError

@@ -6,12 +6,12 @@ Whatever is missing, surplus or invalid is named, never skipped silently.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planetcr_bench.constants import FOLDERS, INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.card import CARD, Card
 from planetcr_bench.predictions.format import CROP_SIZE, header_size
@@ -111,11 +111,12 @@ def _matched(
 ) -> tuple[dict[SceneFiles, list[Path]], list[str], set[str]]:
     """Scene to its files; a line per file of no scene; scenes whose files have other names."""
     by_name = {files.name: files for files in scenes}
+    starts = scenes[0].description.file_starts if scenes else ()
     candidates: dict[SceneFiles, list[Path]] = {}
     others: dict[str, list[Path]] = {}
     surplus = []
     for path in image_files(folder, error=PredictionError):
-        scene = by_name.get(scene_name(path))
+        scene = by_name.get(scene_name(path, starts))
         if scene is None:
             surplus.append(path)
         elif ending(path) not in IMAGES:
@@ -123,7 +124,7 @@ def _matched(
         else:
             candidates.setdefault(scene, []).append(path)
     lines, misnamed = _surplus(folder, surplus, by_name)
-    misnamed |= {scene_name(path) for paths in others.values() for path in paths}
+    misnamed |= {scene_name(path, starts) for paths in others.values() for path in paths}
     return candidates, [*_other_endings(folder, others), *lines], misnamed
 
 
@@ -139,11 +140,16 @@ def _other_endings(folder: Path, others: Mapping[str, Sequence[Path]]) -> list[s
     return lines
 
 
-def scene_name(path: Path) -> str:
-    """Scene that a file is named after, with or without the name of a product before it."""
-    for folder in FOLDERS.values():
-        if path.stem.startswith(f"{folder}_"):
-            return path.stem.removeprefix(f"{folder}_")
+def scene_name(path: Path, starts: Iterable[str]) -> str:
+    """Scene that a file is named after, with or without the name of a product before it.
+
+    Args:
+        path: The file.
+        starts: What names of files of the dataset begin with.
+    """
+    for start in starts:
+        if path.stem.startswith(start):
+            return path.stem.removeprefix(start)
     return path.stem
 
 
@@ -151,8 +157,10 @@ def _surplus(
     folder: Path, paths: Sequence[Path], scenes: Mapping[str, SceneFiles]
 ) -> tuple[list[str], set[str]]:
     """Lines about files of no scene, and the scenes of those with an additional word."""
-    seasons = sorted({files.season for files in scenes.values()}, key=len, reverse=True)
-    core = re.compile(rf"(?:{'|'.join(map(re.escape, seasons))})_[0-9]+_p_[0-9]+")
+    if not scenes:
+        return [], set()
+    description = next(iter(scenes.values())).description
+    core = description.scene_pattern([files.values for files in scenes.values()])
     groups, rest = grouped((path, _affixes(path.stem, core, scenes)) for path in paths)
     large = [path for path in rest if path.stem.lower() in scenes]
     lines = [

@@ -32,7 +32,7 @@ from planetcr_bench.data.pixel_checks import (
     number,
     scaled,
 )
-from planetcr_bench.data.raster import Header, header_fault, header_of, open_geotiff
+from planetcr_bench.data.raster import Header, header_fault, header_of, open_image
 from planetcr_bench.data.reading import Raster, read_raster
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import DatasetError, PredictionError
@@ -57,7 +57,7 @@ def header_size(path: Path) -> int:
         dtype, shape, _, _ = npy_header(path, error=PredictionError)
         header = Header(dtype.name, shape)
     else:
-        with open_geotiff(path, error=PredictionError) as source:
+        with open_image(path, error=PredictionError) as source:
             header = header_of(source, len(OPTICAL_BANDS))
     expect_image(path, header)
     return int(header.shape[-1])

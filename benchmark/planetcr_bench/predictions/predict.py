@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.pixel_checks import PixelError, expect_reflectance
 from planetcr_bench.data.reading import read_raster, read_rasters, scene_from_rasters
 from planetcr_bench.data.scene import Image
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.baselines import METHODS

@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import DIMMEST, colour_likeness, dim_cause, has_scale, number
 from planetcr_bench.data.reading import read_product, read_raster
 from planetcr_bench.data.scene import reflectance
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, PredictionError
 from planetcr_bench.metrics.kernels import centre_crop
 from planetcr_bench.predictions.card import CARD
@@ -82,8 +82,9 @@ def expect_units(predictions: Predictions) -> None:
 
 def _is_darker(brightest: float, files: SceneFiles) -> bool:
     """Whether a scene is far brighter than the brightest value of its prediction."""
-    clear = read_product(files, "clear").pixels
-    return float(clear.max()) / DN_PER_REFLECTANCE > DARKER * brightest
+    encoding = files.description.optical
+    largest = float(read_product(files, "clear").pixels.max()) + encoding.offset
+    return largest / encoding.scale > DARKER * brightest
 
 
 def swapped_colours(predictions: Predictions) -> str:
@@ -118,11 +119,15 @@ def _spread(items: Sequence[tuple[SceneFiles, Path]]) -> list[tuple[SceneFiles, 
 
 
 def _likeness(files: SceneFiles, path: Path, predictions: Predictions) -> float | None:
+    described = files.description
     clear = read_product(files, "clear")
     image, _ = read_prediction(path, predictions.card, clear)
+    if described.cloud_mask is None:
+        return None
     size = image.shape[-1]
     cloudy, mask = (
         centre_crop(read_product(files, product).pixels, size)
         for product in ("cloudy", "cloud_mask")
     )
-    return colour_likeness(image, reflectance(cloudy), ~mask)
+    scaled = reflectance(cloudy, described.optical.scaling)
+    return colour_likeness(image, scaled, ~mask, described.bands)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from planetcr_bench.api import evaluate
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.segmenters import Segmenter

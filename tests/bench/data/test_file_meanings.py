@@ -11,10 +11,10 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import backscatter
 from planetcr_bench.data.scene_checks import inspect_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.format import header_size, read_prediction
@@ -253,15 +253,16 @@ def test_nodata_and_masks_of_the_radar_image_are_holes(
     hidden[np.s_[:20] if nodata is not None else np.s_[:4, :5]] = True
     expected = before.copy() if nodata is not None else put(value)(before.copy())
     expected[:, hidden] = np.nan
-    np.testing.assert_array_equal(read_scene(scene).sar, backscatter(expected))
+    sar = backscatter(expected, scene.description.sar)
+    np.testing.assert_array_equal(read_scene(scene).sar, sar)
     (line,) = [where for kind, where in inspect_scene(scene).warnings if kind.startswith("holes")]
     assert line == f"{scene.path('sar')} ({hidden.sum()} pixels)"
 
 
-def test_infinite_backscatter_is_a_hole() -> None:
+def test_infinite_backscatter_is_a_hole(scene: SceneFiles) -> None:
     decibels = np.full((2, 2, 2), -10.0)
     decibels[:, 0, 0] = -np.inf, np.nan
-    assert np.ptp(backscatter(decibels)[0]) == np.ptp(backscatter(decibels)[1]) == 0
+    assert np.ptp(backscatter(decibels, scene.description.sar), axis=(1, 2)).tolist() == [0, 0]
 
 
 def test_nodata_of_land_cover_is_unknown(scene: SceneFiles) -> None:

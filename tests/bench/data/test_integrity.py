@@ -13,8 +13,9 @@ import pytest
 from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import check_dataset
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError
 from scenes import write_dataset, write_scene, write_tif
 

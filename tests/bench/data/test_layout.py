@@ -12,8 +12,7 @@ import pytest
 from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import (
-    ALL_PRODUCTS,
-    SceneFiles,
+    all_products,
     find_files,
     find_scenes,
     find_splits,
@@ -21,9 +20,10 @@ from planetcr_bench.data.layout import (
     read_scene_list,
 )
 from planetcr_bench.data.reading import read_product, read_thickness
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
-from scenes import write_scene
+from scenes import scene_files, write_scene
 
 
 def csv_line(files: SceneFiles, *, root: Path | None = None) -> str:
@@ -67,7 +67,7 @@ def test_a_list_that_names_no_scenes_is_refused(
         "twice": f"{good}\n{good}\n",
         "mixed": ",".join(good.split(",")[:4] + csv_line(second).split(",")[4:]),
         "elsewhere": "other/" + good,
-        "absent": csv_line(SceneFiles("fall", 999, 1, first.split_folder)),
+        "absent": csv_line(scene_files(first.split_folder, "fall", 999, 1)),
     }.get(line, line)
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(DatasetError, match=message):
@@ -97,7 +97,7 @@ def test_a_scene_without_all_products_names_what_is_missing(tmp_path: Path) -> N
     files = write_scene(tmp_path)
     files.path("sar").unlink()
     products, strays = find_files(tmp_path, "test")
-    assert missing_products(products[files]) == ["sar"]
+    assert missing_products(products[files], files.description) == ["sar"]
     assert not strays
     with pytest.raises(DatasetError, match=r"S1_summer_500_p_1\.tif: no such file"):
         find_scenes(tmp_path, "test")
@@ -111,7 +111,7 @@ def test_unexpected_files_are_strays(tmp_path: Path) -> None:
     (folder / "S1_summer_500_p_1.tif.aux.xml").touch()
     (folder / ".DS_Store").touch()
     products, strays = find_files(tmp_path, "test")
-    assert products == {files: ALL_PRODUCTS}
+    assert products == {files: all_products(files.description)}
     assert {path.name for path in strays} == {
         "S1_summer_501_p_1.tif",
         "S1_summer_500_p_x.tif",
@@ -125,7 +125,7 @@ def test_extensions_count_in_any_case(tmp_path: Path) -> None:
     line = csv_line(files)
     for product, suffix in zip(PRODUCTS, (".TIF", ".tiff", ".Tif", ".TIFF", ".NPY"), strict=True):
         files.path(product).rename(files.path(product).with_suffix(suffix))
-    assert find_files(tmp_path, "test") == ({files: ALL_PRODUCTS}, [])
+    assert find_files(tmp_path, "test") == ({files: all_products(files.description)}, [])
     assert fingerprint_of(find_scenes(tmp_path, "test"), workers=0) == before
     (tmp_path / "list.csv").write_text(line.replace(".tif", ".TIF"))
     assert find_scenes(tmp_path, "test", tmp_path / "list.csv") == [files]
@@ -219,7 +219,7 @@ def test_sixty_three_thousand_quartets_index_in_seconds(tmp_path: Path) -> None:
     for aoi in range(1, 781):
         split, patches = ("train", 91) if aoi > 120 else ("test", 25)
         for product in PRODUCTS:
-            first = SceneFiles("fall", aoi, 0, str(tmp_path / split)).path(product)
+            first = scene_files(tmp_path / split, "fall", aoi, 0).path(product)
             first.parent.mkdir(parents=True, exist_ok=True)
             for patch in range(patches):
                 (first.parent / first.name.replace("_p_0", f"_p_{patch}")).touch()

@@ -22,10 +22,11 @@ from numpy.testing import assert_array_equal
 from planetcr_bench.constants import LAND_COVER_NAMES
 from planetcr_bench.data import patch_cache
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.patch_cache import CachedPatches, build_cache
-from planetcr_bench.data.patches import RECORD, FilePatches, TrainingPatch
+from planetcr_bench.data.patches import FilePatches, TrainingPatch, record_dtype
 from planetcr_bench.data.reading import read_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
 from scenes import write_dataset, write_scene, write_tif
 
@@ -227,7 +228,7 @@ def test_a_disk_without_room_is_refused_before_the_work(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_by_one_that_was_killed = tmp_path / ".train.npy.partial"
-    room = 2 * RECORD.itemsize - 1
+    room = 2 * record_dtype(few[0].description).itemsize - 1
 
     def usage(_: Path) -> SimpleNamespace:
         return SimpleNamespace(free=0 if left_by_one_that_was_killed.exists() else room)

@@ -12,9 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from conftest import Cli
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene, upsample
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.predictions import baselines as untrained
 from planetcr_bench.predictions.baselines import METHODS, copy_cloudy, mean_fill, sar_regression
 from scenes import write_dataset

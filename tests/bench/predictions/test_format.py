@@ -10,8 +10,9 @@ import pytest
 import rasterio
 from affine import Affine
 
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.folder import find_predictions

@@ -13,9 +13,10 @@ from conftest import Cli
 from planetcr_bench.api import evaluate
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import check_dataset
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.patches import FilePatches
 from planetcr_bench.data.reading import read_product, read_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchWarning, DatasetError, PredictionError
 from planetcr_bench.predictions.card import Card, write_card
 from planetcr_bench.predictions.folder import Predictions, find_predictions

@@ -217,7 +217,7 @@ def test_the_truth_is_complete_and_outside_the_dataset(own: Path, tmp_path: Path
     stems = sorted(path.stem for path in (tmp_path / "truth").glob("*.npz"))
     assert stems == sorted(files.name for files in scenes)
     files = scenes[0]
-    expected = truth_of(Place(0, files.aoi_number), files.patch)
+    expected = truth_of(Place(0, files.fields["aoi"]), files.patch)
     with np.load(tmp_path / "truth" / f"{files.name}.npz") as stored:
         for name in expected.__slots__:
             np.testing.assert_array_equal(stored[name], getattr(expected, name))
