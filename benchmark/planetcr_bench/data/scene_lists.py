@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from planetcr_bench.data.description import Description
+from planetcr_bench.data.description import KINDS, Description
 from planetcr_bench.data.descriptions import CATALOGUE
 from planetcr_bench.data.templates import Template, Value
 from planetcr_bench.errors import DatasetError
-from planetcr_bench.utils.folders import ending, spellings
+from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import read_text
 
 LARGEST_LIST: Final = 200_000_000
@@ -123,7 +123,10 @@ def listed_scenes(data: Path, split: str, description: Description) -> set[Value
     for where, row in read_rows(path):
         if rule.first is not None and row[0].strip() != rule.first:
             continue
-        values = next(filter(None, (_values_in(cell.strip(), description) for cell in row)), None)
+        cells = [cell.strip() for cell in row[rule.first is not None :]]
+        files = [cell for cell in cells if ending(cell) in KINDS]
+        named = (_values_in(cell, description) for cell in files or cells)
+        values = next((values for values in named if values is not None), None)
         if values is None:
             raise DatasetError(
                 f"{where}: expected a scene's name, {description.scene_template}, got "
@@ -137,12 +140,8 @@ def _values_in(cell: str, description: Description) -> Values | None:
     """Fields of a scene by its name, or by the name of one of its optical files."""
     if not cell:
         return None
-    name = PurePosixPath(cell).name
-    known_end = any(
-        ending(name) in spellings(ending(template.text))
-        for _, template in description.all_templates
-    )
-    stem = PurePosixPath(name).stem if known_end else name
+    path = PurePosixPath(cell.replace("\\", "/"))
+    stem = path.stem if ending(path) in KINDS else path.name
     values = description.values_of(stem)
     if values is not None:
         return values

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from conftest import Cli
+from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene, upsample
@@ -46,6 +47,8 @@ def make_scene(
         season="summer",
         aoi="summer_1",
         patch=1,
+        bands=OPTICAL_BANDS,
+        resolution=3.0,
         cloudy=cloudy,
         clear=clear,
         sar=sar,
