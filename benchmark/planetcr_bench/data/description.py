@@ -307,6 +307,11 @@ class Description(FileModel):
         """Whether each split has a folder of its own."""
         return SPLIT in field_names(self.optical.clear[0])
 
+    def is_optional(self, split: str) -> bool:
+        """Whether a copy of the dataset may have no scene of a split: a rule decides, no folder."""
+        rule = self.splits[split]
+        return rule.field is not None or rule.file is not None
+
     @property
     def layout_name(self) -> str:
         """What messages call the layout."""

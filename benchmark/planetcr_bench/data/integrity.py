@@ -116,6 +116,8 @@ def check_dataset(
     description = _description(data, dataset)
     for split in find_splits(data, description):
         scenes, strays = find_files(data, split, description)
+        if not scenes and description.is_optional(split):
+            continue
         renames = misnamed(data, split, description, strays)
         problems += renames.lines
         layout = description.layout_name
@@ -129,6 +131,8 @@ def check_dataset(
         states[split] = list(inspected)
         folder, scale = split_folder(data, split, description), description.optical.scale
         problems += [f"{folder}: {fault}" for fault in _split_faults(states[split], scale)]
+    if not states:
+        raise DatasetError(no_scenes(data, next(iter(description.splits)), description))
     everything = [state for split in states.values() for state in split]
     lines = [line for state in everything for line in state.problems]
     problems += [line for line in lines if line not in renamed]

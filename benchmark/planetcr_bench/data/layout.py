@@ -224,7 +224,7 @@ def find_scenes(
         products, strays = find_files(data, split, description)
         renames = misnamed(data, split, description, strays)
         if not products:
-            raise DatasetError(no_scenes(data, split, description), renames.lines)
+            raise DatasetError(_no_scenes(data, split, description), renames.lines)
         unfinished = shortfall(data, split, sum(bits == complete for bits in products.values()))
         if unfinished:
             raise DatasetError(unfinished, renames.lines)
@@ -246,6 +246,19 @@ def find_scenes(
             renames = misnamed(data, split, description, strays)
         _refuse_missing(data, split, products, lacking, renames)
     return sorted(products)
+
+
+def _no_scenes(data: Path, split: str, description: Description) -> str:
+    """Explain why a split has no scene: none belongs to it, or no file matches."""
+    rule = description.splits[split]
+    known = description.split_values(split)
+    if not description.is_optional(split):
+        return no_scenes(data, split, description)
+    if not any(each.walk(str(data), known)[0] for each in description.templates("clear")):
+        return no_scenes(data, split, description)
+    return (
+        f"{data}: expected scenes of the split {split!r}, by {rule.file or rule.field}, found none"
+    )
 
 
 def _refuse_missing(

@@ -203,6 +203,12 @@ def test_lists_of_splits_name_scenes_in_any_column(tmp_path: Path) -> None:
     assert [files.name for files in find_scenes(tmp_path, "test")] == ["c"]
     assert [files.name for files in find_scenes(tmp_path, "train")] == ["a"]
     assert read_track(tmp_path) == "unnamed"
+    report = check_dataset(tmp_path, workers=0)
+    assert report.ok, report.problems
+    (tmp_path / "data.csv").write_text("1,clear,cloudy,a.png\n")
+    assert [*check_dataset(tmp_path, workers=0).splits] == ["train"]
+    with pytest.raises(DatasetError, match=r"expected scenes of the split 'test', by data\.csv"):
+        find_scenes(tmp_path, "test")
     (tmp_path / "data.csv").unlink()
     with pytest.raises(DatasetError, match=r"expected a folder that holds data\.csv"):
         find_scenes(tmp_path, "test")
