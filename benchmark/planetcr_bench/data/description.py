@@ -271,9 +271,14 @@ class Description(FileModel):
 
     @cached_property
     def file_starts(self) -> tuple[str, ...]:
-        """What the names of files begin with before the scene's name, by product; not empty."""
-        starts = (template.start for _, template in self.all_templates)
-        return tuple(start for start in starts if start)
+        """What stands before the scene's name in the names of files, such as ``S1_``."""
+        stems = (template.parts[-1].rpartition(".")[0] for _, template in self.all_templates)
+        starts = (
+            stem.removesuffix(self.scene_template)
+            for stem in stems
+            if stem.endswith(self.scene_template)
+        )
+        return tuple(start for start in starts if start and "{" not in start)
 
     def scene_pattern(self, values: Iterable[tuple[Value, ...]]) -> re.Pattern[str]:
         """Pattern of the names of scenes, with the texts that occur where they are few.

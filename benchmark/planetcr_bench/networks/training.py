@@ -225,7 +225,7 @@ def prepare(request: Request) -> Prepared:
     """
     choose_device(request.device)
     recipe, identity, training, held_out = identify(request)
-    if held_out and held_out[0].split_folder == training[0].split_folder and not request.quiet:
+    if held_out and held_out[0].split == training[0].split and not request.quiet:
         message = remark(training, held_out, share=request.val_share)
         if message and os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run prints it
             typer.echo(message, err=True)
