@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
 
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import describe
@@ -22,13 +21,17 @@ from planetcr_bench.data.misplaced import (
 )
 from planetcr_bench.data.projections import use_own_database
 from planetcr_bench.data.scene_files import SceneFiles, split_folder
-from planetcr_bench.data.scene_lists import list_file, listed_scenes, read_rows, values_of_row
+from planetcr_bench.data.scene_lists import (
+    count_word,
+    list_file,
+    listed_scenes,
+    read_rows,
+    values_of_row,
+)
 from planetcr_bench.data.templates import Template, Value
 from planetcr_bench.errors import DatasetError
 
 use_own_database()
-
-_COUNTS: Final = ("no", "one", "two", "three", "four", "five")
 
 Values = tuple[Value, ...]
 """Values of the fields that identify a scene."""
@@ -45,7 +48,8 @@ def find_splits(data: Path, description: Description | None = None) -> list[str]
     description = description or describe(data)
     splits = [split for split in description.splits if _exists(data, split, description)]
     if not splits:
-        needed = [_expected(split, description) for split in description.splits if split != "val"]
+        splits = [split for split in description.splits if split != "val"] or ["val"]
+        needed = [_expected(split, description) for split in splits]
         raise DatasetError(
             f"{data}: expected a folder that holds {' or '.join(needed)}, found none"
             f"{folder_hint(data, description)}"
@@ -280,16 +284,12 @@ def _refuse_missing(
     for product, count in absent.items():
         if count == len(products) > 1 and not renames.lines:  # the template is wrong
             problems.insert(0, what_is_there(data, split, description, product))
+    folder = split_folder(data, split, description)
     raise DatasetError(
-        f"{split_folder(data, split, description)}: expected {_counted(description)} files for "
+        f"{folder}: expected {count_word(len(description.all_templates))} files for "
         f"each of {len(products)} scenes; `planetcr-bench check` shows the whole state",
         problems,
     )
-
-
-def _counted(description: Description) -> str:
-    count = sum(len(description.paths(product)) for product in description.products)
-    return _COUNTS[count] if count < len(_COUNTS) else str(count)
 
 
 def present_products(files: SceneFiles) -> int:
