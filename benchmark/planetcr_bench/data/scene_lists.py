@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from planetcr_bench.data.description import KINDS, Description
+from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import CATALOGUE
+from planetcr_bench.data.encodings import KINDS
 from planetcr_bench.data.templates import Template, Value
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.folders import ending

@@ -18,8 +18,9 @@ import typer
 from torch import nn
 
 from planetcr_bench import __version__
+from planetcr_bench.data.discovery import find_splits
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import find_scenes, find_splits
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.patch_cache import CachedPatches, build_cache
 from planetcr_bench.data.patches import FilePatches
 from planetcr_bench.data.scene_files import SceneFiles

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from described import write_png
+from planetcr_bench.data.discovery import find_splits
 from planetcr_bench.data.integrity import check_dataset
-from planetcr_bench.data.layout import find_scenes, find_splits
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
