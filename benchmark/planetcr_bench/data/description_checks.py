@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from planetcr_bench.data.encodings import KINDS, OPTICAL, SPLIT
-from planetcr_bench.data.templates import field_names, template_fault
+from planetcr_bench.data.templates import INTEGER, field_names, template_fault
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.validation import shown
 
@@ -81,5 +81,10 @@ def _split_faults(described: Description) -> Iterator[str]:
         if split.field is not None and split.field not in described.scene_fields:
             fields = ", ".join(described.scene_fields)
             yield f"splits.{name}: expected a field of the scene ({fields}), got {split.field!r}"
+        is_number = described.fields.get(split.field or "") == INTEGER
+        for value in split.values:
+            if isinstance(value, int) != is_number:
+                expected = "whole numbers" if is_number else "texts"
+                yield f"splits.{name}.values: expected {expected}, got {shown(value)}"
         if split.folder is not None and not described.has_split_folders:
             yield "splits: expected {split} in the templates of splits with folders, got none"

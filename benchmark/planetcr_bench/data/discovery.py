@@ -88,7 +88,7 @@ def find_files(
         SceneFiles(values, str(data), split, description, tuple(found.get(values, ()))): bits[
             values
         ]
-        for values in _chosen(bits, data, split, description)
+        for values in scenes_of_split(bits, data, split, description)
     }
     return products, _unmatched(strays, data, split, description)
 
@@ -134,10 +134,14 @@ def _expect_one(dates: Mapping[Values, Mapping[Values, list[str]]], product: str
             )
 
 
-def _chosen(
+def scenes_of_split(
     found: Iterable[Values], data: Path, split: str, description: Description
 ) -> Iterable[Values]:
-    """The scenes that belong to a split by its list or a field."""
+    """The scenes that belong to a split by its list or a field; all where folders decide.
+
+    Raises:
+        DatasetError: The list cannot be read.
+    """
     rule = description.splits[split]
     if rule.field is not None:
         index = description.scene_fields.index(rule.field)

@@ -87,6 +87,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("resize", 0.4, "resize: expected 1, 1/2, 1/3, …, got 0.4"),
         ("bands", ["red", "red"], "bands: expected different names"),
         ("splits.test", {"field": "tile", "values": [1]}, "splits.test: expected a field of the"),
+        ("splits.test", {"field": "roi", "values": ["7"]}, "splits.test.values: expected whole"),
         ("splits.test", {"field": "roi"}, "splits.test: expected field and values together"),
         ("splits.test", {"folder": "a"}, "splits: expected {split} in the templates"),
         ("track", "A B", "track: expected a name in lower case"),

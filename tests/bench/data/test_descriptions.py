@@ -192,6 +192,9 @@ def test_a_list_of_names_chooses_scenes(s2: Path, tmp_path: Path) -> None:
     (tmp_path / "some.csv").write_text("ROIs2017_fall_8_p1\nROIs2017_fall_7_p2\n")
     names = [files.name for files in find_scenes(s2, "test", tmp_path / "some.csv")]
     assert names == ["ROIs2017_fall_7_p2", "ROIs2017_fall_8_p1"]
+    (tmp_path / "some.csv").write_text("ROIs2017_fall_8_p1\nROIs2017_fall_1_p1\n")
+    with pytest.raises(DatasetError, match="expected scenes of the split 'test', got ROIs2017_f"):
+        find_scenes(s2, "test", tmp_path / "some.csv")
     (tmp_path / "some.csv").write_text("ROIs2017_fall_8\n")
     with pytest.raises(DatasetError, match=r"line 1: expected a scene's name, ROIs\{year\}"):
         find_scenes(s2, "test", tmp_path / "some.csv")
