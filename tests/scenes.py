@@ -15,7 +15,8 @@ from affine import Affine
 from scipy import ndimage
 
 from planetcr_bench.constants import SEASONS
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.descriptions import load_description
+from planetcr_bench.data.scene_files import SceneFiles
 
 # WorldCover code to reflectance of blue, green, red, NIR and backscatter of VV, VH in dB.
 COVER = {
@@ -68,6 +69,13 @@ def write_dataset(
     return root
 
 
+def scene_files(folder: str | Path, season: str, aoi: int, patch: int) -> SceneFiles:
+    """Files of a scene in the layout of Planet-CR; the folder is that of its split."""
+    folder = Path(folder)
+    values = (season, aoi, patch)
+    return SceneFiles(values, str(folder.parent), folder.name, load_description("planet-cr"))
+
+
 def write_scene(
     root: Path,
     split: str = "test",
@@ -98,17 +106,17 @@ def write_scene(
     codes = land_cover(rng)
     clear = surface(rng, codes)
     cloudy, mask = under_cloud(rng, clear, cover)
-    files = SceneFiles(season, aoi, patch, str(root / split))
+    files = scene_files(root / split, season, aoi, patch)
     east, north = 300_010 + 20_000 * (aoi % 25) + 900 * patch, 5_000_020 + 20_000 * (aoi // 25)
     optical_at = (3 * (east // 3), 3 * -(-north // 3))
     crs = f"EPSG:{32601 + aoi % 60}"
-    for product, image in (("planet_cloudfree", clear), ("planet_cloudy", cloudy)):
+    for product, image in (("clear", clear), ("cloudy", cloudy)):
         digital = np.clip(np.rint(1e4 * image), 1, 65535).astype(np.uint16)
         write_tif(files.path(product), digital, optical_at, 3, crs, nodata=0, compress=compress)
-    write_tif(files.path("S1"), radar(rng, codes), (east, north), 10, crs, compress=compress)
-    write_tif(files.path("landcover"), codes[None], (east, north), 10, crs, compress=compress)
-    files.path("cloudmask").parent.mkdir(parents=True, exist_ok=True)
-    np.save(files.path("cloudmask"), mask)
+    write_tif(files.path("sar"), radar(rng, codes), (east, north), 10, crs, compress=compress)
+    write_tif(files.path("land_cover"), codes[None], (east, north), 10, crs, compress=compress)
+    files.path("cloud_mask").parent.mkdir(parents=True, exist_ok=True)
+    np.save(files.path("cloud_mask"), mask)
     return files
 
 

@@ -72,6 +72,7 @@ def evaluate(
     results: str | Path,
     *,
     data: str | Path | None = None,
+    dataset: str | Path | None = None,
     split: str | None = None,
     scene_list: str | Path | None = None,
     name: str | None = None,
@@ -93,7 +94,8 @@ def evaluate(
     Args:
         folder: Folder of predictions.
         results: Folder of all results; this run's go to ``<results>/<track>/<name>/``.
-        data: See :func:`find_dataset`, like ``split`` and ``scene_list``.
+        data: See :func:`find_dataset`, like ``dataset``, ``split`` and ``scene_list``.
+        dataset: Name or file of the dataset's description.
         split: Split to score.
         scene_list: Authors' CSV list to take the scenes from.
         name: Name of the run; by default the folder's.
@@ -132,20 +134,27 @@ def evaluate(
     )
     segmenters = sorted(segmenters, key=lambda segmenter: segmenter.key)
     card = read_card(folder)
-    dataset = find_dataset(
-        folder, card, data=data, split=split, scene_list=scene_list, workers=workers, quiet=quiet
+    target = find_dataset(
+        folder,
+        card,
+        data=data,
+        split=split,
+        scene_list=scene_list,
+        dataset=dataset,
+        workers=workers,
+        quiet=quiet,
     )
     name = name or folder.resolve().name
     check_name(name)
-    predictions = find_predictions(folder, card, dataset.scenes)
+    predictions = find_predictions(folder, card, target.scenes)
     if predictions.problems and not allow_missing:  # nothing is scored, so name all there is
         others = pixel_problems(predictions, workers=workers, batch=batch, quiet=quiet)
-        _refuse_incomplete(predictions, dataset, [*predictions.problems, *others])
+        _refuse_incomplete(predictions, target, [*predictions.problems, *others])
     input_window = input_window_of(predictions)
-    _check_thickness(optical_thickness, dataset)
-    pool = _segmenter_pool(segmenters, dataset, predictions)
-    out = results / dataset.track / name
-    identity = _identity(dataset, predictions, segmenters, optical_thickness)
+    _check_thickness(optical_thickness, target)
+    pool = _segmenter_pool(segmenters, target, predictions)
+    out = results / target.track / name
+    identity = _identity(target, predictions, segmenters, optical_thickness)
     settings = {
         **identity,
         "card": card.model_dump(),
@@ -177,17 +186,17 @@ def evaluate(
         )
         problems = [*predictions.problems, *problems]
         if problems and not allow_missing:
-            _refuse_incomplete(predictions, dataset, problems)
+            _refuse_incomplete(predictions, target, problems)
         scored = len(set(table["scene"].to_pylist()))
         if not scored:
             raise PredictionError(f"{folder}: expected a usable prediction, found none", problems)
         provenance = {
             "name": name,
-            "track": dataset.track,
-            "split": dataset.split,
-            "complete": scored == len(dataset.scenes) and not problems,
+            "track": target.track,
+            "split": target.split,
+            "complete": scored == len(target.scenes) and not problems,
             "scenes": scored,
-            "expected_scenes": len(dataset.scenes),
+            "expected_scenes": len(target.scenes),
             "method": card.method,
             "input_window": input_window,
             **identity,
@@ -197,7 +206,7 @@ def evaluate(
         run = {
             **provenance,
             "problems": problems,
-            "dataset": str(dataset.folder),
+            "dataset": str(target.folder),
             "predictions": str(folder),
             "command": shlex.join(command),
             "environment": _environment(),
@@ -206,7 +215,7 @@ def evaluate(
             **({"notes": [swapped]} if swapped else {}),
         }
         ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
-        strip = _strip(dataset, predictions, ledger)
+        strip = _strip(target, predictions, ledger)
         staged = unfinished / "staged"
         _publish(staged, out, ledger, table, run, class_average, strip, tables=tables)
         digest = results_digest(out)

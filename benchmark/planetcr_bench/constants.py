@@ -8,10 +8,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-PRODUCTS: Final = ("planet_cloudfree", "planet_cloudy", "S1", "landcover", "cloudmask")
-"""Folder names of a quartet and its mask, in the order of the authors' CSV lists."""
-
-SUFFIX: Final = {product: ".npy" if product == "cloudmask" else ".tif" for product in PRODUCTS}
+PRODUCTS: Final = ("clear", "cloudy", "sar", "land_cover", "cloud_mask")
+"""What a scene may have, in the order of the authors' CSV lists and of a scene's digest."""
 
 SPLITS: Final = ("train", "val", "test")
 SEASONS: Final = ("spring", "summer", "fall", "winter")
@@ -44,22 +42,6 @@ UNKNOWN: Final = len(LAND_COVER)
 
 LAND_COVER_NAMES: Final = (*LAND_COVER, "unknown")
 
-WORLDCOVER_CLASS: Final = {
-    10: 0,  # tree cover
-    20: 1,  # shrubland
-    30: 1,  # grassland
-    40: 2,  # cropland
-    50: 3,  # built-up
-    60: 4,  # bare or sparse vegetation
-    80: 5,  # permanent water
-    90: 5,  # herbaceous wetland: water in the authors' loader
-    70: UNKNOWN,  # snow and ice
-    95: UNKNOWN,  # mangroves
-    100: UNKNOWN,  # moss and lichen
-    0: UNKNOWN,  # WorldCover's nodata; the authors' loader would call it forest
-}
-"""WorldCover code to class index: the authors' mapping, with nodata as unknown."""
-
 INPUT_WINDOWS: Final = {"official": "160", "whole": "whole"}
 """Values of ``window`` in a prediction card, what the network saw, and the tags of their figures:
 the centre 160 × 160 alone, as in the authors' testers, or whole patches."""
@@ -77,17 +59,6 @@ PLANET_CR: Final = "planet-cr"
 
 UNNAMED: Final = "unnamed"
 """Track of any other dataset that does not name itself."""
-
-PLANET_CR_SAMPLES: Final = {
-    "test": (
-        "summer", 33, 1, "462b9fd0edb47822551c4416d7dd14270b26e7b132ce123ee54571a62cc19a06"
-    ),
-    "train": (
-        "fall", 1, 457, "71977c9e19d6da1aa9c676459510dfa0e24d228839d812de5e3ba92a0613231d"
-    ),
-}  # fmt: skip
-"""The two scenes of the release that the authors publish, by split: season, AOI and patch number,
-and the digest of the decoded pixels of the five products, which identify the release."""
 
 PLANET_CR_TEST_SCENES: Final = 3_000
 """Of the test split of Planet-CR (paper, Sec. 3)."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.folder import find_predictions
 

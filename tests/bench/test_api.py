@@ -20,8 +20,9 @@ from skimage.metrics import structural_similarity
 
 from paths import RUNS
 from planetcr_bench.api import compare, evaluate
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError, LedgerError, PredictionError, UsageError
 from planetcr_bench.evaluation import runner as measuring
 from planetcr_bench.predictions.card import read_card
@@ -230,8 +231,8 @@ def test_a_broken_scene_is_an_error_of_the_dataset_and_not_skipped(tmp_path: Pat
     predict("copy-cloudy", data, tmp_path / "preds", quiet=True)
     (tmp_path / "preds" / "predictions.toml").unlink()
     files = find_scenes(data, "test")[1]
-    files.path("landcover").write_bytes(b"nonsense")
-    with pytest.raises(DatasetError, match=files.path("landcover").name):
+    files.path("land_cover").write_bytes(b"nonsense")
+    with pytest.raises(DatasetError, match=files.path("land_cover").name):
         run(tmp_path / "preds", tmp_path / "results", data=data, allow_missing=True)
 
 
@@ -475,11 +476,11 @@ def test_grids_are_compared_while_measuring(tmp_path: Path) -> None:
     predict("copy-cloudy", data, tmp_path / "preds", quiet=True)
     (tmp_path / "preds" / "predictions.toml").unlink()
     files = find_scenes(data, "test")[0]
-    cloudy = read_product(files, "planet_cloudy")
+    cloudy = read_product(files, "cloudy")
     from scenes import write_tif
 
     corner = (cloudy.transform.c + 3, cloudy.transform.f)
-    write_tif(files.path("planet_cloudy"), cloudy.pixels, corner, 3, cloudy.crs)
+    write_tif(files.path("cloudy"), cloudy.pixels, corner, 3, cloudy.crs)
     with pytest.raises(DatasetError, match=r"planet_cloudy_.*got 3\.00 m"):
         run(tmp_path / "preds", tmp_path / "results", data=data)
 

@@ -19,8 +19,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from planetcr_bench.constants import PRODUCTS
-from planetcr_bench.data.layout import SceneFiles, find_scenes, find_splits
+from planetcr_bench.data.discovery import find_splits
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product
+from planetcr_bench.data.scene_files import SceneFiles
 
 BANDS = "BGRN"
 SAR_NAMES = ("VV", "VH")
@@ -29,9 +31,9 @@ SAR_NAMES = ("VV", "VH")
 def statistics(files: SceneFiles) -> dict[str, float]:
     """All figures of one scene, by name; optical ones in digital numbers unless said."""
     pixels = {product: read_product(files, product).pixels for product in PRODUCTS}
-    clear = pixels["planet_cloudfree"].astype(np.float64)
-    cloudy = pixels["planet_cloudy"].astype(np.float64)
-    sar, mask = pixels["S1"].astype(np.float64), pixels["cloudmask"]
+    clear = pixels["clear"].astype(np.float64)
+    cloudy = pixels["cloudy"].astype(np.float64)
+    sar, mask = pixels["sar"].astype(np.float64), pixels["cloud_mask"]
     figures = clear_figures(clear) | sar_figures(sar, clear)
     return figures | cloudy_figures(cloudy, clear, mask)
 

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from planetcr_bench.constants import PRODUCTS
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.patch_cache import CachedPatches, build_cache
 from planetcr_bench.data.patches import FilePatches
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.simulation.writer import simulate
 from planetcr_bench.utils.parallel import start_worker
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.simulation.land_cover import worldcover
 from planetcr_bench.simulation.optical import (
@@ -28,7 +27,7 @@ from planetcr_bench.simulation.scene import quartet_of
 from planetcr_bench.simulation.sky import mask_on
 from planetcr_bench.simulation.surface import surface_of
 from planetcr_bench.simulation.survey import survey_of, window_of
-from planetcr_bench.simulation.writer import write_quartet
+from planetcr_bench.simulation.writer import scene_files, write_quartet
 from planetcr_bench.utils.parallel import start_worker
 
 Clock = dict[str, list[float]]
@@ -45,7 +44,7 @@ def timed(clock: Clock, part: str, function: Callable[[], object]) -> object:
 def one_scene(clock: Clock, place: Place, rank: int, folder: Path) -> None:
     survey = survey_of(place)
     patch = survey.patches[rank]
-    files = SceneFiles(place.season, place.number, patch, str(folder / place.split))
+    files = scene_files(folder, place, patch)
     window = window_of(patch)
     surface = timed(clock, "surface", lambda: surface_of(survey, patch))
     timed(clock, "clear image", lambda: clear_image(surface))

@@ -11,6 +11,7 @@ from planetcr_bench.cli import options
 
 def check(
     data: options.Data,
+    dataset: options.Description = None,
     workers: options.Workers = None,
     batch: options.Batch = 16,
     as_json: options.Json = False,
@@ -18,7 +19,7 @@ def check(
     """Check files, grids, value ranges and splits of a dataset; exit with 1 if any is broken."""
     from planetcr_bench.data.integrity import check_dataset
 
-    report = check_dataset(data, workers=workers, batch=batch, quiet=as_json)
+    report = check_dataset(data, dataset=dataset, workers=workers, batch=batch, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

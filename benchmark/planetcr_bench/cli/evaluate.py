@@ -19,6 +19,7 @@ def evaluate(
         Path, typer.Argument(help="Folder of predictions, one file per scene (.tif or .npy).")
     ],
     data: options.DataOption = None,
+    dataset: options.Description = None,
     split: Annotated[
         str | None, typer.Option(help="Split to score: train, val or test.", show_default="test")
     ] = None,
@@ -75,6 +76,7 @@ def evaluate(
         predictions,
         results,
         data=data,
+        dataset=dataset,
         split=split,
         scene_list=scene_list,
         name=name,

@@ -8,6 +8,16 @@ from typing import Annotated, Literal
 import typer
 
 Data = Annotated[Path, typer.Argument(help="Dataset: the folder that holds train/ and test/.")]
+Description = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|FILE",
+        help="What the dataset is: a name of the catalogue, or a TOML file that describes it. By "
+        "default what dataset.toml in its folder says, else pairs of images in cloudy/ and clear/, "
+        "else planet-cr.",
+    ),
+]
 DatasetOption = Annotated[
     Path | None,
     typer.Option(

@@ -26,6 +26,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to.", show_default="preds/METHOD")
     ] = None,
+    dataset: options.Description = None,
     split: options.Split = "test",
     scene_list: options.SceneList = None,
     workers: options.Workers = None,
@@ -57,7 +58,8 @@ def predict(
 
     out = out or Path("preds", Path(method.partition(":")[0]).stem)
     common: dict[str, Any] = {
-        "split": split, "scene_list": scene_list, "workers": workers, "quiet": as_json
+        "dataset": dataset, "split": split, "scene_list": scene_list, "workers": workers,
+        "quiet": as_json,
     }  # fmt: skip
     if method in METHODS:
         _refuse(

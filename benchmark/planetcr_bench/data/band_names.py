@@ -34,7 +34,8 @@ def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
 
     Words (``Blue``, ``near-infrared``, ``Sigma0_VV``), letters (``B, G, R, N``) and band numbers of
     Sentinel-2, Landsat 8 and PlanetScope (``B02, B03, B04, B08``) are known. Names without
-    information (``Band 1``, ``prediction``) are ignored, as are missing names.
+    information (``Band 1``, ``prediction``) are ignored, as are missing names. Other bands,
+    such as ``coastal``, are only found by their own names.
 
     Args:
         names: Of the file's bands, in file order; empty if there are none.
@@ -47,6 +48,8 @@ def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
         PixelError: The names are other bands, or only some bands are named and not in the expected
             order.
     """
+    if not set(bands) <= set(_WORDS.values()):
+        return _order_of_equal_names(names, bands)
     meanings = _meanings(names)
     if set(meanings) == set(bands) and len(meanings) == len(bands):
         order = [meanings.index(band) for band in bands]
@@ -63,6 +66,15 @@ def band_order(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
             "them in this order, and name all of them or none"
         )
     return None
+
+
+def _order_of_equal_names(names: Sequence[str], bands: Sequence[str]) -> list[int] | None:
+    """Order of bands beyond the known words: only equal names say anything of them."""
+    plain = [name.strip().casefold() for name in names]
+    expected = [band.casefold() for band in bands]
+    if sorted(plain) != sorted(expected) or plain == expected:
+        return None
+    return [plain.index(band) for band in expected]
 
 
 def _meanings(names: Sequence[str]) -> list[str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import PRODUCTS
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.reading import Raster, empty_pixels, read_product
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchWarning, DatasetError
 from planetcr_bench.utils.files import cache_folder, cache_write
 from planetcr_bench.utils.parallel import run_ordered, track
@@ -27,21 +27,21 @@ SHOWN: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """Result of decoding a scene: its name, digest, largest DN and number of nodata pixels."""
+    """Result of decoding a scene: its name, digest, largest value and number of nodata pixels."""
 
     name: str
     digest: bytes
-    largest: int
+    largest: float
     empty: int
 
 
 def _decode(files: SceneFiles) -> _Decoded:
-    rasters = {product: read_product(files, product) for product in PRODUCTS}
-    optical = rasters["planet_cloudfree"], rasters["planet_cloudy"]
+    rasters = {product: read_product(files, product) for product in files.description.products}
+    optical = rasters["clear"], rasters["cloudy"]
     return _Decoded(
         files.name,
         scene_digest(rasters),
-        max(int(raster.pixels.max()) for raster in optical),
+        max(float(raster.pixels.max()) for raster in optical) + files.description.optical.offset,
         sum(empty_pixels(raster) for raster in optical),
     )
 
@@ -73,8 +73,7 @@ def fingerprint_of(
     if known is None:
         decoded = run_ordered(_decode, scenes, workers=workers)
         known = _summary(
-            list(track(decoded, "Fingerprint of the dataset", len(scenes), quiet=quiet)),
-            scenes[0].split_folder if scenes else "",
+            list(track(decoded, "Fingerprint of the dataset", len(scenes), quiet=quiet)), scenes
         )
         cache_write(cache_file, json.dumps(known).encode())
     if known["note"]:
@@ -82,11 +81,13 @@ def fingerprint_of(
     return known["fingerprint"]
 
 
-def _summary(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
+def _summary(decoded: Sequence[_Decoded], scenes: Sequence[SceneFiles]) -> dict[str, str]:
     """Fingerprint and warning of decoded scenes, as they are cached."""
-    fault = too_dark([scene.largest for scene in decoded])
-    if fault:
-        raise DatasetError(f"{where}: {fault}")
+    where = scenes[0].split_folder if scenes else ""
+    if scenes:
+        fault = too_dark([scene.largest for scene in decoded], scenes[0].description.optical.scale)
+        if fault:
+            raise DatasetError(f"{where}: {fault}")
     empty = [scene for scene in decoded if scene.empty]
     note = ""
     if empty:
@@ -106,14 +107,22 @@ def _summary(decoded: Sequence[_Decoded], where: str) -> dict[str, str]:
 def _cache_file(scenes: Sequence[SceneFiles]) -> Path:
     """Cache file of a fingerprint, named after the state of all files of the scenes."""
     state = hashlib.sha256()
-    for files in scenes:
-        for product in PRODUCTS:
-            path = files.path(product).resolve()
-            status = path.stat()
-            state.update(
-                f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode()
-            )
+    if scenes:
+        state.update(scenes[0].description.model_dump_json().encode())
+    for path in _paths(scenes):
+        status = path.stat()
+        state.update(
+            f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode()
+        )
     return cache_folder("fingerprints") / f"{state.hexdigest()}.json"
+
+
+def _paths(scenes: Sequence[SceneFiles]) -> Iterator[Path]:
+    """All files of the scenes."""
+    for files in scenes:
+        for product in files.description.products:
+            for date in files.paths(product):
+                yield from (path.resolve() for path in date)
 
 
 def _known_fingerprint(cache_file: Path) -> dict[str, str] | None:
@@ -137,7 +146,7 @@ def pixel_digest(pixels: NDArray[Any]) -> bytes:
 def scene_digest(rasters: dict[str, Raster]) -> bytes:
     """SHA-256 over the pixel digests of a scene's products, in the order of ``PRODUCTS``."""
     return hashlib.sha256(
-        b"".join(pixel_digest(rasters[product].pixels) for product in PRODUCTS)
+        b"".join(pixel_digest(rasters[name].pixels) for name in PRODUCTS if name in rasters)
     ).digest()
 
 

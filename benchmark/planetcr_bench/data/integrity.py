@@ -14,17 +14,19 @@ import numpy as np
 from planetcr_bench.constants import (
     COVER_BINS,
     LAND_COVER_NAMES,
-    OPTICAL_RESOLUTION_M,
-    OPTICAL_SIZE,
-    SAR_RESOLUTION_M,
+    PLANET_CR,
     SEASONS,
     cover_bin,
 )
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import describe, load_description
+from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import dataset_fingerprint, split_fingerprint
-from planetcr_bench.data.layout import find_files, find_splits, shortfall
+from planetcr_bench.data.layout import shortfall
 from planetcr_bench.data.misplaced import misnamed, no_scenes
 from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.scene_checks import SceneState, inspect_scene
+from planetcr_bench.data.scene_files import split_folder
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.parallel import run_ordered, track
@@ -40,12 +42,12 @@ class SplitReport:
 
     Attributes:
         scenes: Scenes of which any file was found.
-        complete_scenes: Scenes whose five files all passed.
-        aois: Areas of interest.
+        complete_scenes: Scenes whose files all passed.
+        aois: Areas of interest, or what else groups scenes.
         fingerprint: Over decoded pixels; None where a file could not be decoded.
         seasons: Season to scenes.
-        land_cover: Class, or unknown, to pixels at 3 m.
-        cloud_cover: Bin of Fig. 5 to scenes.
+        land_cover: Class, or unknown, to pixels of the optical grid; empty without a map.
+        cloud_cover: Bin of Fig. 5 to scenes; empty without masks.
     """
 
     scenes: int
@@ -89,12 +91,18 @@ class DatasetReport:
 
 
 def check_dataset(
-    data: Path, *, workers: int | None = None, batch: int = 16, quiet: bool = False
+    data: Path,
+    *,
+    dataset: str | Path | None = None,
+    workers: int | None = None,
+    batch: int = 16,
+    quiet: bool = False,
 ) -> DatasetReport:
     """Decode every file of a dataset and report its contents and errors.
 
     Args:
         data: Folder that holds ``train/`` and ``test/``.
+        dataset: Name or file of its description; see ``descriptions.describe``.
         workers: See ``worker_count``.
         batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
@@ -106,37 +114,55 @@ def check_dataset(
     renamed: set[str] = set()
     warnings: list[tuple[str, str]] = []
     states: dict[str, list[SceneState]] = {}
-    for split in find_splits(data):
-        scenes, strays = find_files(data, split)
-        renames = misnamed(data / split, strays)
+    description = _description(data, dataset)
+    for split in find_splits(data, description):
+        scenes, strays = find_files(data, split, description)
+        if not scenes and description.is_optional(split):
+            continue
+        renames = misnamed(data, split, description, strays)
         problems += renames.lines
-        problems += [
-            f"{path}: expected nothing here by the official layout" for path in renames.strays
-        ]
+        layout = description.layout_name
+        problems += [f"{path}: expected nothing here by {layout}" for path in renames.strays]
         renamed |= renames.missing
         if not scenes and not renames.lines:
-            problems.append(no_scenes(data, split))
+            problems.append(no_scenes(data, split, description))
         problems += _unfinished(data, split, len(scenes))
         inspected = run_ordered(inspect_scene, sorted(scenes), workers=workers, batch=batch)
         inspected = track(inspected, f"Check {split}", len(scenes), quiet=quiet)
         states[split] = list(inspected)
-        problems += [f"{data / split}: {fault}" for fault in _split_faults(states[split])]
+        folder, scale = split_folder(data, split, description), description.optical.scale
+        problems += [f"{folder}: {fault}" for fault in _split_faults(states[split], scale)]
+    if not states:
+        raise DatasetError(no_scenes(data, next(iter(description.splits)), description))
     everything = [state for split in states.values() for state in split]
     lines = [line for state in everything for line in state.problems]
     problems += [line for line in lines if line not in renamed]
     problems += _in_two_splits(states)
     warnings += [warning for state in everything for warning in state.warnings]
-    warnings += _overlaps(states) + _inverted_masks(states)
-    splits = {split: _split_report(state) for split, state in states.items()}
+    warnings += _overlaps(states, description) + _inverted_masks(states)
+    if description.cluster is None:
+        kind = "no cluster in the description: intervals take scenes as independent, and are too "
+        warnings.append((f"{kind}narrow where they are not", str(data)))
+    splits = {split: _split_report(state, description) for split, state in states.items()}
     fingerprints = {split: report.fingerprint or "" for split, report in splits.items()}
     return DatasetReport(
         data=str(data),
-        track=collect_errors(problems, read_track, data),
+        track=collect_errors(problems, read_track, data, dataset=dataset),
         fingerprint=dataset_fingerprint(fingerprints) if all(fingerprints.values()) else None,
         problems=problems,
         warnings=_summarised(warnings),
         splits=splits,
     )
+
+
+def _description(data: Path, dataset: str | Path | None) -> Description:
+    """Description of a dataset; Planet-CR's if ``dataset.toml`` is broken, which is told apart."""
+    if dataset is not None:
+        return load_description(dataset)
+    try:
+        return describe(data)
+    except DatasetError:
+        return load_description(PLANET_CR)
 
 
 def _unfinished(data: Path, split: str, count: int) -> list[str]:
@@ -147,8 +173,11 @@ def _unfinished(data: Path, split: str, count: int) -> list[str]:
     return [line] if line else []
 
 
-def _split_report(states: Sequence[SceneState]) -> SplitReport:
+def _split_report(states: Sequence[SceneState], description: Description) -> SplitReport:
     seasons = Counter(state.files.season for state in states)
+    usual = (*SEASONS, *sorted(seasons)) if "season" in description.scene_fields else ()
+    has_cover = description.land_cover is not None
+    has_masks = description.cloud_mask is not None
     bins = Counter(cover_bin(s.cloud_cover) for s in states if s.cloud_cover is not None)
     known = [state.land_cover for state in states if state.land_cover is not None]
     pixels = np.sum(known, axis=0, dtype=int) if known else np.zeros(len(LAND_COVER_NAMES), int)
@@ -159,15 +188,15 @@ def _split_report(states: Sequence[SceneState]) -> SplitReport:
         complete_scenes=sum(not state.problems for state in states),
         aois=len({state.files.aoi for state in states}),
         fingerprint=split_fingerprint(digests) if decoded else None,
-        seasons={season: seasons[season] for season in dict.fromkeys((*SEASONS, *sorted(seasons)))},
-        land_cover=dict(zip(LAND_COVER_NAMES, pixels.tolist(), strict=True)),
-        cloud_cover={name: bins[name] for name in COVER_BINS},
+        seasons={season: seasons[season] for season in dict.fromkeys(usual)},
+        land_cover=dict(zip(LAND_COVER_NAMES, pixels.tolist(), strict=True)) if has_cover else {},
+        cloud_cover={name: bins[name] for name in COVER_BINS} if has_masks else {},
     )
 
 
-def _split_faults(states: Sequence[SceneState]) -> list[str]:
+def _split_faults(states: Sequence[SceneState], scale: float) -> list[str]:
     """Report what can only be decided from all scenes of a split."""
-    faults = [too_dark([state.largest for state in states if state.largest is not None])]
+    faults = [too_dark([state.largest for state in states if state.largest is not None], scale)]
     inverted = [state.inverted for state in states if state.inverted is not None]
     if sum(inverted) > len(inverted) / 2:
         faults.append(
@@ -180,7 +209,7 @@ def _split_faults(states: Sequence[SceneState]) -> list[str]:
 def _inverted_masks(states: Mapping[str, Sequence[SceneState]]) -> list[tuple[str, str]]:
     kind = "cloud masks that look inverted: bright where clear, dark where cloudy"
     return [
-        (kind, str(state.files.path("cloudmask")))
+        (kind, str(state.files.path("cloud_mask")))
         for split_states in states.values()
         for state in split_states
         if state.inverted
@@ -193,7 +222,7 @@ def _in_two_splits(states: Mapping[str, Sequence[SceneState]]) -> list[str]:
     aois: dict[str, dict[str, Path]] = defaultdict(dict)
     for split, split_states in states.items():
         for state in split_states:
-            path = state.files.path("planet_cloudfree")
+            path = state.files.path("clear")
             scenes[state.files.name].setdefault(split, path)
             aois[state.files.aoi].setdefault(split, path.parent)
     lines = []
@@ -208,39 +237,54 @@ def _in_two_splits(states: Mapping[str, Sequence[SceneState]]) -> list[str]:
     return lines
 
 
-def _overlaps(states: Mapping[str, Sequence[SceneState]]) -> list[tuple[str, str]]:
+def _overlaps(
+    states: Mapping[str, Sequence[SceneState]], description: Description
+) -> list[tuple[str, str]]:
     """Find patches of different splits that overlap, through a grid of patch-sized cells."""
+    side, pixel = _longest_side(states), _largest_pixel(description)
     cells: dict[tuple[str, int, int], list[tuple[str, SceneState]]] = defaultdict(list)
     lines: dict[tuple[str, str], None] = {}
     for split, split_states in states.items():
         for state in split_states:
-            for cell in _cells(state):
+            for cell in _cells(state, side):
                 for other_split, other in cells[cell]:
-                    if other_split != split and _share_ground(state, other):
+                    if other_split != split and _share_ground(state, other, pixel):
                         pair = f"{split}/{state.files.aoi} and {other_split}/{other.files.aoi}"
                         lines[("AOIs of two splits that overlap on the ground", pair)] = None
                 cells[cell].append((split, state))
     return list(lines)
 
 
-def _cells(state: SceneState) -> Iterable[tuple[str, int, int]]:
+def _longest_side(states: Mapping[str, Sequence[SceneState]]) -> float:
+    """Of all patches with a georeference, in units of their CRS."""
+    bounds = [state.bounds for split in states.values() for state in split if state.bounds]
+    sides = (max(right - left, top - bottom) for _, left, bottom, right, top in bounds)
+    return max(sides, default=1.0)
+
+
+def _largest_pixel(description: Description) -> float:
+    """Largest size of a pixel of any product, in metres; 0 if none is known."""
+    sizes = (description.resolution_of(product) for product in description.products)
+    return max((size for size in sizes if size is not None), default=0.0)
+
+
+def _cells(state: SceneState, side: float) -> Iterable[tuple[str, int, int]]:
     if state.bounds is None:
         return []
     crs, left, bottom, right, top = state.bounds
-    side = OPTICAL_SIZE * OPTICAL_RESOLUTION_M
     columns = range(int(left // side), int(right // side) + 1)
     rows = range(int(bottom // side), int(top // side) + 1)
     return ((crs, column, row) for column, row in pairs(columns, rows))
 
 
-def _share_ground(a: SceneState, b: SceneState) -> bool:
+def _share_ground(a: SceneState, b: SceneState, pixel: float) -> bool:
     if a.bounds is None or b.bounds is None:
         return False
     _, left, bottom, right, top = a.bounds
     _, other_left, other_bottom, other_right, other_top = b.bounds
     width = min(right, other_right) - max(left, other_left)
     height = min(top, other_top) - max(bottom, other_bottom)
-    return min(width, height) > SAR_RESOLUTION_M
+    return min(width, height) > pixel
 
 
 def _summarised(warnings: Iterable[tuple[str, str]]) -> list[str]:

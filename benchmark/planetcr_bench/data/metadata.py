@@ -1,17 +1,18 @@
-"""Read ``dataset.toml``, which names a dataset and how it was simulated."""
+"""Read ``dataset.toml``, which names a dataset, and says what it is and how it was simulated."""
 
 from __future__ import annotations
 
 import os
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pydantic import ConfigDict, field_validator
 
+from planetcr_bench.data.description import Description, check_track, is_description
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.untrusted import read_toml
-from planetcr_bench.utils.validation import FileModel, shown, validate
+from planetcr_bench.utils.validation import FileModel, validate
 
 METADATA: Final = "dataset.toml"
 """File in the dataset folder that names the dataset; the official release has none."""
@@ -67,25 +68,38 @@ class Simulation(FileModel):
         return {"test": self.test_scenes, "train": self.train_scenes}.get(split)
 
 
-class Metadata(FileModel):
-    """What ``dataset.toml`` says.
+class _Keys(FileModel):
+    """What ``dataset.toml`` may say beside a description."""
 
-    Attributes:
-        track: Name of the dataset's track; None for a dataset without a name.
-        simulation: Identity of a simulated dataset.
-    """
-
-    model_config = ConfigDict(title='track = "name", and [simulation] as `simulate` writes it')
+    model_config = ConfigDict(
+        title='track = "name", dataset = "name", and [simulation] as `simulate` writes it'
+    )
 
     track: str | None = None
+    dataset: str | None = None
     simulation: Simulation | None = None
 
     @field_validator("track")
     @classmethod
     def _check_track(cls, track: str | None) -> str | None:
-        if track is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
-            raise ValueError(f"expected a name in lower case, got {shown(track)}")
-        return track
+        return check_track(track)
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What ``dataset.toml`` says.
+
+    Attributes:
+        track: Name of the dataset's track; None for a dataset without a name.
+        simulation: Identity of a simulated dataset.
+        dataset: Name or file of its description.
+        description: A description that it contains itself.
+    """
+
+    track: str | None = None
+    simulation: Simulation | None = None
+    dataset: str | None = None
+    description: Description | None = None
 
 
 def read_metadata(data: Path) -> Metadata:
@@ -97,7 +111,16 @@ def read_metadata(data: Path) -> Metadata:
     path = data / METADATA
     if not os.path.lexists(path):
         return Metadata()
-    return validate(Metadata, read_toml(path, error=DatasetError), str(path), error=DatasetError)
+    content = read_toml(path, error=DatasetError)
+    description = None
+    if is_description(content):
+        own = {key: value for key, value in content.items() if key not in ("dataset", "simulation")}
+        content = {key: content[key] for key in content if key not in own or key == "track"}
+        if "dataset" in content:
+            raise DatasetError(f"{path}: expected dataset = … or a description, got both")
+        description = validate(Description, own, str(path), error=DatasetError)
+    keys = validate(_Keys, content, str(path), error=DatasetError)
+    return Metadata(keys.track, keys.simulation, keys.dataset, description)
 
 
 def read_simulation(data: Path) -> Simulation | None:

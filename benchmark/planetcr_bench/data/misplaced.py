@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from planetcr_bench.constants import PRODUCTS, SPLITS, SUFFIX
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.scene_files import split_folder
+from planetcr_bench.data.templates import Template, Value
 from planetcr_bench.utils.folders import (
     affixes,
     describe_affixes,
@@ -16,73 +18,135 @@ from planetcr_bench.utils.folders import (
     grouped,
     leads_up,
     lies_beside,
+    spellings,
 )
 from planetcr_bench.utils.untrusted import printable
 
-ENDINGS: Final = {".tif": (".tif", ".tiff"), ".npy": (".npy",)}
-"""Accepted spellings of the layout's file extensions, in any case."""
+_SHOWN: Final = 3
+"""Names of files or folders that a message lists."""
 
 
-def folder_hint(data: Path) -> str:
+def folder_hint(data: Path, description: Description) -> str:
     """Suggest the folder to give instead of one without a split, as the end of a message."""
     resolved = data.resolve()
     above = [
-        folder for folder in resolved.parents[:3] if any(map(_holds_products, _splits(folder)))
+        folder
+        for folder in resolved.parents[:3]
+        if any(_holds_products(folder / name, description) for name in _folders(description))
     ]
+    *most, last = _folders(description)
+    names = f"{', '.join(most)} or {last}" if most else last
     if above:
         return f"; give {'its parent, ' if above[0] == resolved.parent else ''}{above[0]}"
-    if _holds_products(data):
-        return "; move its folders into one named train, val or test, and give what holds that"
-    inner = nested_split(data)
+    if _holds_products(data, description):
+        return f"; move its folders into one named {names}, and give what holds that"
+    inner = nested_split(data, description)
     if inner is None:
         return ""
-    if inner.name in SPLITS:
+    if inner.name in _folders(description):
         return f"; give {inner.parent}, which does"
-    return f"; {inner} holds the scenes: name it train, val or test, and give what holds it"
+    return f"; {inner} holds the scenes: name it {names}, and give what holds it"
 
 
-def _splits(data: Path) -> list[Path]:
-    return [data / split for split in SPLITS]
+def _folders(description: Description) -> list[str]:
+    """Names of the folders of splits."""
+    return [str(description.split_values(split)["split"]) for split in description.splits]
 
 
-def _holds_products(folder: Path) -> bool:
-    """Whether a folder looks like a split: its product folders end in the number of an AOI."""
-    folders = folder.glob("planet_cloudfree_*")
-    return any(not path.name[-1].isdecimal() and path.is_dir() for path in folders)
+def _first_parts(description: Description, products: Iterable[str]) -> list[tuple[Template, int]]:
+    """Templates of products, with the part that follows the split's folder."""
+    return [
+        (template, int(template.parts[0] == "{split}"))
+        for product in products
+        for template in description.templates(product)
+    ]
 
 
-def nested_split(folder: Path) -> Path | None:
+def _holds_products(folder: Path, description: Description) -> bool:
+    """Whether a folder looks like a split: what clear images lie in is in it."""
+    return any(
+        _matches(path, template, index)
+        for template, index in _first_parts(description, ["clear"])
+        for path in _inside(folder)
+    )
+
+
+def _matches(path: Path, template: Template, index: int) -> bool:
+    is_last = index == len(template.parts) - 1
+    return template.pattern(index, {}).fullmatch(path.name) is not None and (
+        path.is_file() if is_last else path.is_dir()
+    )
+
+
+def nested_split(folder: Path, description: Description) -> Path | None:
     """Find the first folder of products, at most three levels below another."""
     level = [folder]
     for _ in range(3):
-        level = [inner for outer in level for inner in _inner_folders(outer)]
+        level = [inner for outer in level for inner in _inner_folders(outer, description)]
         for inner in level:
-            if _holds_products(inner):
+            if _holds_products(inner, description):
                 return inner
     return None
 
 
-def _inner_folders(folder: Path) -> list[Path]:
-    """List a limited number of folders within another."""
+def _inside(folder: Path) -> list[Path]:
+    """List a limited number of files and folders in another."""
     try:
-        inside = sorted(folder.iterdir())[:100]
+        return sorted(folder.iterdir())[:100]
     except OSError:
         return []
+
+
+def _inner_folders(folder: Path, description: Description) -> list[Path]:
+    """Folders within another that do not belong to a product."""
+    parts = _first_parts(description, description.products)
+    starts = tuple(
+        start for template, index in parts if (start := template.parts[index].partition("{")[0])
+    )
     return [
         path
-        for path in inside
-        if not (lies_beside(path.name) or path.name.startswith(PRODUCTS) or leads_up(path))
+        for path in _inside(folder)
+        if not (lies_beside(path.name) or path.name.startswith(starts) or leads_up(path))
         and path.is_dir()
     ]
 
 
-def no_scenes(data: Path, split: str) -> str:
+def no_scenes(data: Path, split: str, description: Description) -> str:
     """Explain why a split has no scene, and name the folder to give instead if there is one."""
-    inner, remedy = nested_split(data / split), ""
+    folder = split_folder(data, split, description)
+    inner = nested_split(folder, description)
     if inner is not None:
-        give = f"give {inner.parent}, or " if inner.name == split else ""
-        remedy = f"; they lie in {inner}: {give}move what is in it to {data / split}"
-    return f"{data / split}: expected scenes in the official layout, found none{remedy}"
+        give = f"give {inner.parent}, or " if inner.name == folder.name else ""
+        remedy = f"; they lie in {inner}: {give}move what is in it to {folder}"
+    else:
+        remedy = f": {what_is_there(data, split, description, 'clear')}"
+    return f"{folder}: expected scenes in {description.layout_name}, found none{remedy}"
+
+
+def what_is_there(data: Path, split: str, description: Description, product: str) -> str:
+    """Say where the template of a product stops matching: what is there, and what was expected."""
+    template = description.templates(product)[0]
+    level: list[tuple[str, dict[str, Value]]] = [(str(data), description.split_values(split))]
+    for index, part in enumerate(template.parts):
+        last = index == len(template.parts) - 1
+        below = [] if last else [step for f in level for step in template.folders(index, *f)]
+        if below:
+            level = below
+            continue
+        folder, values = level[0]
+        shown = {name: f"{{{name}}}" for name in template.fields}
+        names = [
+            printable(path.name)
+            for path in _inside(Path(folder))
+            if not path.name.startswith(".") and path.is_file() == last
+        ]
+        found = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        expected = part.format_map({**shown, **values})
+        return (
+            f"expected {product} {'files' if last else 'folders'} {expected} in {folder}, found "
+            f"{found or 'none'}"
+        )
+    raise AssertionError("a template has parts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,39 +164,56 @@ class Misnamed:
     strays: list[Path]
 
 
-def misnamed(folder: Path, strays: Iterable[Path]) -> Misnamed:
+def misnamed(data: Path, split: str, description: Description, strays: Iterable[Path]) -> Misnamed:
     """Separate files whose names share an additional word from other strays.
 
     Args:
-        folder: Of the split, for messages.
+        data: Folder of the dataset.
+        split: Name of the split.
+        description: Of the dataset.
         strays: From ``layout.find_files``.
     """
-    groups, rest = grouped((path, _affixes(path)) for path in strays)
+    known = description.split_values(split)
+    templates = {path: _template_of(path, data, known, description) for path in strays}
+    groups, rest = grouped((path, _affixes(path, *templates[path])) for path in templates)
     lines: list[str] = []
     missing: set[str] = set()
+    folder = split_folder(data, split, description)
     for (before, behind), files in groups.items():
         if len(files) < 2:
             rest += [path for path, _ in files]
             continue
+        ends = {path: ending(templates[path][0].text) for path, _ in files}
         first, stem = files[0]
-        missing |= {missing_file(path.with_name(f"{name}{_rule(path)}")) for path, name in files}
+        missing |= {missing_file(path.with_name(f"{name}{ends[path]}")) for path, name in files}
         lines.append(
-            f"{folder}: expected names such as {stem}{_rule(first)}, got {len(files)} files with "
+            f"{folder}: expected names such as {stem}{ends[first]}, got {len(files)} files with "
             f"{describe_affixes(before, behind)} it, such as {printable(first)}; rename them"
         )
     return Misnamed(lines, frozenset(missing), sorted(rest))
 
 
-def _affixes(path: Path) -> tuple[str, str, str] | None:
-    core = re.compile(rf"{re.escape(path.parent.name)}_p_(?:0|[1-9][0-9]*)")
-    return affixes(path.stem if ending(path) in ENDINGS[_rule(path)] else path.name, core)
+def _template_of(
+    path: Path, data: Path, known: dict[str, Value], description: Description
+) -> tuple[Template, dict[str, Value]]:
+    """Template of the product whose folder a file lies in, and the fields of that folder."""
+    parent = path.parent.relative_to(data).as_posix()
+    templates = [template for _, template in description.all_templates]
+    for template in templates:
+        depth = len(template.parts) - 1
+        values = known if depth == 0 else template.match(parent, known)
+        if values is not None and (0 if parent == "." else parent.count("/") + 1) == depth:
+            return template, dict(values)
+    return templates[0], dict(known)
 
 
-def _rule(path: Path) -> str:
-    """File extension of the images in the folder of a product."""
-    return SUFFIX["cloudmask" if path.parent.name.startswith("cloudmask") else "S1"]
+def _affixes(
+    path: Path, template: Template, values: dict[str, Value]
+) -> tuple[str, str, str] | None:
+    is_image = ending(path) in spellings(ending(template.text))
+    return affixes(path.stem if is_image else path.name, template.stem_pattern(values))
 
 
-def missing_file(path: Path) -> str:
+def missing_file(path: str | os.PathLike[str]) -> str:
     """Message about a file that is missing."""
     return f"{path}: no such file"

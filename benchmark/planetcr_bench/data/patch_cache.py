@@ -22,17 +22,18 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from planetcr_bench.data.encodings import Scaling
 from planetcr_bench.data.fingerprint import fingerprint_of, scene_digest, split_fingerprint
-from planetcr_bench.data.layout import SceneFiles
-from planetcr_bench.data.patches import RECORD, Patches, record_of
+from planetcr_bench.data.patches import Patches, record_dtype, record_of
 from planetcr_bench.data.reading import read_rasters
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError
 from planetcr_bench.utils.files import atomic_path, atomic_write
 from planetcr_bench.utils.parallel import run_ordered, track
 from planetcr_bench.utils.untrusted import check_regular, read_bytes
 
 PACK_VERSION: Final = 1
-"""Raised when :data:`RECORD` or the meaning of its values changes."""
+"""Raised when the fields of a record or the meaning of their values change."""
 
 _LARGEST_PACK: Final = 2**50
 _LARGEST_CONTENTS: Final = 2**26
@@ -68,17 +69,27 @@ class CachedPatches(Patches):
     def _records_with(self, index: int) -> tuple[NDArray[np.void], int]:
         return self._opened[0], index
 
+    @property
+    def record(self) -> np.dtype[np.void]:
+        """Data type of a scene's record."""
+        return self._opened[0].dtype
+
+    @property
+    def scaling(self) -> Scaling:
+        """How the optical values of a record become reflectance."""
+        return self._opened[2]
+
     @cached_property
-    def _opened(self) -> tuple[NDArray[np.void], list[str]]:
-        """Records and names; the description is read after the file is mapped.
+    def _opened(self) -> tuple[NDArray[np.void], list[str], Scaling]:
+        """Records, names and scaling; the contents are read after the file is mapped.
 
         So a cache that is replaced in between is refused: the new records are written only after
-        the old description is deleted.
+        the old contents are deleted.
         """
         records = _map(self.path)
         contents = _read_contents(self.path)
         made = (contents.get("version"), contents.get("fingerprint"))
-        if made != (PACK_VERSION, self.fingerprint):
+        if made != (PACK_VERSION, self.fingerprint) or "scaling" not in contents:
             raise DatasetError(
                 f"{self.path}: expected the cache of the scenes with fingerprint "
                 f"{self.fingerprint[:12]}…, found another; it has been replaced, start again"
@@ -86,7 +97,8 @@ class CachedPatches(Patches):
         names = contents["names"]
         if len(names) != len(records):
             raise _damaged(self.path, f"{len(names)} records", str(len(records)))
-        return records, names
+        scale, offset, *limits = contents["scaling"]
+        return records, names, Scaling(scale, offset, (limits[0], limits[1]))
 
 
 def build_cache(
@@ -118,12 +130,14 @@ def build_cache(
     if not scenes:
         raise DatasetError(f"{path}: expected scenes to cache, got none")
     with _only_builder(path):
+        scaling = scenes[0].description.optical.scaling
         fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
         contents = {
             "version": PACK_VERSION,
             "fingerprint": fingerprint,
             "count": len(scenes),
             "names": [files.name for files in scenes],
+            "scaling": [scaling.scale, scaling.offset, *scaling.limits],
         }
         if not path.exists() or _read_contents(path) != contents:
             _build(scenes, path, contents, workers=workers, quiet=quiet)
@@ -165,10 +179,11 @@ def _build(
     """Write the records in one step, then the file that describes them."""
     try:
         with atomic_path(path) as partial:
-            _check_room(path, len(scenes))
+            dtype = record_dtype(scenes[0].description)
+            _check_room(path, len(scenes), dtype)
             cached = run_ordered(_cache_scene, scenes, workers=workers, batch=_CACHED_TOGETHER)
             cached = track(cached, f"Cache {path.stem}", len(scenes), quiet=quiet)
-            digests = _write_records(partial, cached, len(scenes))
+            digests = _write_records(partial, cached, len(scenes), dtype)
             if split_fingerprint(digests) != contents["fingerprint"]:
                 raise DatasetError(
                     f"{scenes[0].split_folder}: expected scenes that do not change, but pixels "
@@ -180,9 +195,9 @@ def _build(
         raise _unwritable(path, error) from error
 
 
-def _check_room(path: Path, count: int) -> None:
+def _check_room(path: Path, count: int, dtype: np.dtype[np.void]) -> None:
     """Refuse a disk that is too small, before the work."""
-    needed = count * RECORD.itemsize
+    needed = count * dtype.itemsize
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise BenchError(
@@ -195,15 +210,19 @@ def _check_room(path: Path, count: int) -> None:
 def _cache_scene(files: SceneFiles) -> tuple[str, bytes, NDArray[np.void]]:
     """Name, digest and record of a scene."""
     rasters = read_rasters(files)
-    return files.name, scene_digest(rasters), record_of(rasters)
+    described = files.description
+    return files.name, scene_digest(rasters), record_of(rasters, described, record_dtype(described))
 
 
 def _write_records(
-    path: Path, cached: Iterator[tuple[str, bytes, NDArray[np.void]]], count: int
+    path: Path,
+    cached: Iterator[tuple[str, bytes, NDArray[np.void]]],
+    count: int,
+    dtype: np.dtype[np.void],
 ) -> list[tuple[str, bytes]]:
     """Write a ``.npy`` file record by record: unlike a memory map, this fails on a full disk."""
     digests = []
-    header = {"descr": npy.dtype_to_descr(RECORD), "fortran_order": False, "shape": (count,)}
+    header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
     with path.open("wb") as stream:
         npy.write_array_header_1_0(stream, header)
         for name, digest, record in cached:
@@ -239,12 +258,20 @@ def _map(path: Path) -> NDArray[np.void]:
         size = path.stat().st_size
     except Exception as error:  # its header is Python source, which can fail in any way
         raise _damaged(path, "a whole file", str(error)) from error
-    if not isinstance(records, np.memmap) or records.dtype != RECORD or records.ndim != 1:
+    if not isinstance(records, np.memmap) or not _is_record(records.dtype) or records.ndim != 1:
         raise _damaged(path, "records of scenes", "something else")
     expected = records.offset + records.nbytes
     if size != expected:
         raise _damaged(path, f"{expected} bytes", str(size))
     return cast("NDArray[np.void]", records.view(np.ndarray))
+
+
+def _is_record(dtype: np.dtype[Any]) -> bool:
+    """Whether a data type is one that ``patches.record_dtype`` gives, of whatever size."""
+    if dtype.names != ("cloudy", "clear", "sar", "cloud_mask", "land_cover"):
+        return False
+    stored = [dtype[name].base for name in dtype.names]
+    return stored[0] == stored[1] and stored[2:] == [np.dtype(kind) for kind in ("<f4", "?", "u1")]
 
 
 def _damaged(path: Path, expected: str, got: str) -> DatasetError:

@@ -6,6 +6,7 @@ puts its name before the message of a :class:`PixelError`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import DN_PER_REFLECTANCE, OPTICAL_BANDS
+from planetcr_bench.constants import DN_PER_REFLECTANCE
 
 OVERSHOOT: Final = 0.05
 """Reflectance by which a noisy method may exceed the possible range, as over dark water."""
@@ -27,7 +28,7 @@ LARGEST_MEAN: Final = 2.0
 """Largest mean |reflectance| of an image without declared scale; above, it looks like DN."""
 
 DIMMEST: Final = 255
-"""Largest value of bytes; folders of images in DN exceed it."""
+"""Largest value of bytes; folders of images in DN of 10 000 exceed it."""
 
 LARGEST_STORED_REFLECTANCE: Final = 1.5
 """Largest value of images that contain reflectance and not DN."""
@@ -225,44 +226,69 @@ def expect_reflectance(
     raise PixelError(f"{message}; it looks scaled or shifted in some other way{remedy}")
 
 
-def expect_digital_numbers(pixels: NDArray[Any]) -> None:
+def expect_digital_numbers(pixels: NDArray[Any], scale: float = DN_PER_REFLECTANCE) -> None:
     """Refuse integers that were cast from reflectance.
+
+    Args:
+        pixels: Integers.
+        scale: Value that stands for reflectance 1.
 
     Raises:
         PixelError: The largest is 1.
     """
     if int(pixels.max()) == 1:
-        cause, remedy = dim_cause(1)
+        cause, remedy = dim_cause(1, scale)
         raise PixelError(
-            f"expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, got "
+            f"expected digital numbers, reflectance × {number(scale)}, got "
             f"{pixels.dtype.name} whose largest value is 1: it looks like {cause}; {remedy}"
         )
 
 
-def dim_cause(largest: float) -> tuple[str, str]:
+def dim_cause(largest: float, scale: float = DN_PER_REFLECTANCE) -> tuple[str, str]:
     """Guess the unit of images whose largest value is too small for DN, and name the remedy."""
     if largest <= LARGEST_STORED_REFLECTANCE:
         return (
             "reflectance that was cast to whole numbers",
-            f"multiply by {DN_PER_REFLECTANCE} before, or write float32",
+            f"multiply by {number(scale)} before, or write float32",
         )
-    return "percent or bytes", f"multiply to reflectance × {DN_PER_REFLECTANCE}"
+    return "percent or bytes", f"multiply to reflectance × {number(scale)}"
 
 
-def too_dark(largest: Sequence[int]) -> str:
-    """Explain why the images of a dataset cannot be in DN; empty if they can be.
+def too_dark(largest: Sequence[float], scale: float = DN_PER_REFLECTANCE) -> str:
+    """Explain why the images of a dataset cannot have its scale; empty if they can.
 
     Args:
-        largest: Largest value of each scene.
+        largest: Largest value of each scene, above the value of reflectance 0.
+        scale: Value that stands for reflectance 1.
     """
-    brightest = max(largest, default=DIMMEST + 1)
-    if brightest > DIMMEST:
+    brightest = max(largest, default=math.inf)
+    if brightest > DIMMEST * scale / DN_PER_REFLECTANCE:
         return ""
-    cause, remedy = dim_cause(brightest)
+    cause, remedy = dim_cause(brightest, scale)
     return (
-        f"expected digital numbers, reflectance × {DN_PER_REFLECTANCE}, got images of "
-        f"{len(largest)} scenes whose largest value is {brightest}: it looks like {cause}; {remedy}"
+        f"expected digital numbers, reflectance × {number(scale)}, got images of "
+        f"{len(largest)} scenes whose largest value is {number(brightest)}: it looks like {cause}; "
+        f"{remedy}"
     )
+
+
+def expect_scale(pixels: NDArray[Any], scale: float, offset: float) -> None:
+    """Refuse stored values that are far too large for a scale.
+
+    Args:
+        pixels: As stored.
+        scale: Value that stands for reflectance 1, from the offset on.
+        offset: Added to stored values.
+
+    Raises:
+        PixelError: Their mean is a reflectance that none has.
+    """
+    mean = (float(pixels.mean(dtype=np.float64)) + offset) / scale
+    if not abs(mean) <= IMPOSSIBLE:
+        raise PixelError(
+            f"expected reflectance × {number(scale)}, got an image of mean "
+            f"{number(mean * scale - offset)}, reflectance {mean:.3g}: its scale is another"
+        )
 
 
 # --- What looks wrong but may be right --------------------------------------------------------
@@ -275,14 +301,18 @@ INVERTED_BY: Final = 0.05
 
 
 def mask_looks_inverted(
-    cloudy: NDArray[np.uint16], clear: NDArray[np.uint16], mask: NDArray[np.bool_]
+    cloudy: NDArray[Any],
+    clear: NDArray[Any],
+    mask: NDArray[np.bool_],
+    scale: float = DN_PER_REFLECTANCE,
 ) -> bool | None:
     """Whether a mask looks inverted: pixels marked as clear are brightened, others are not.
 
     Args:
-        cloudy: Digital numbers, shape (4, H, W).
+        cloudy: Digital numbers, shape (B, H, W).
         clear: Of the cloud-free image, likewise.
         mask: True for cloud, shape (H, W).
+        scale: Value that stands for reflectance 1.
 
     Returns:
         None if there are too few pixels of either kind.
@@ -290,13 +320,17 @@ def mask_looks_inverted(
     count = int(mask.sum())
     if min(count, mask.size - count) < FEWEST_PIXELS:
         return None
-    brighter = cloudy[0].astype(np.int32) - clear[0]
+    kind = np.float64 if cloudy.dtype.kind == "f" else np.int64
+    brighter = cloudy[0].astype(kind) - clear[0].astype(kind)
     cloud, clear_ground = float(brighter[mask].mean()), float(brighter[~mask].mean())
-    return bool(clear_ground - cloud > INVERTED_BY * DN_PER_REFLECTANCE)
+    return bool(clear_ground - cloud > INVERTED_BY * scale)
 
 
 def colour_likeness(
-    image: NDArray[np.float32], cloudy: NDArray[np.float32], clear: NDArray[np.bool_]
+    image: NDArray[np.float32],
+    cloudy: NDArray[np.float32],
+    clear: NDArray[np.bool_],
+    bands: Sequence[str],
 ) -> float | None:
     """Correlation of red minus blue between an image and the input, over clear pixels.
 
@@ -304,18 +338,19 @@ def colour_likeness(
     swapped.
 
     Args:
-        image: Reflectance, shape (4, H, W).
+        image: Reflectance, shape (B, H, W).
         cloudy: Of the input, likewise.
         clear: True for pixels to use, shape (H, W).
+        bands: Their names.
 
     Returns:
-        None if there are too few pixels, or only one colour.
+        None if there are too few pixels, only one colour, or no red and blue.
     """
-    red, blue = OPTICAL_BANDS.index("red"), OPTICAL_BANDS.index("blue")
-    if clear.sum() < FEWEST_PIXELS:
+    if clear.sum() < FEWEST_PIXELS or not {"red", "blue"} <= set(bands):
         return None
+    red, blue = bands.index("red"), bands.index("blue")
     colours = (
-        (bands[red][clear] - bands[blue][clear]).astype(np.float64) for bands in (image, cloudy)
+        (each[red][clear] - each[blue][clear]).astype(np.float64) for each in (image, cloudy)
     )
     a, b = (colour - colour.mean() for colour in colours)
     spread = float(np.sqrt((a @ a) * (b @ b)))

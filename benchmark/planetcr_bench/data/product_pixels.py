@@ -1,19 +1,20 @@
 """Convert the stored pixels of a product to the values that its tags declare.
 
-Files of the official release have no such tags: their pixels stay as stored.
+Files of Planet-CR have no such tags: their pixels stay as stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import DN_PER_REFLECTANCE, OPTICAL_BANDS, SAR_BANDS, WORLDCOVER_CLASS
 from planetcr_bench.data.band_names import band_order
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.encodings import LandCover, Optical, Radar
 from planetcr_bench.data.pixel_checks import (
     PixelError,
     Tags,
@@ -21,6 +22,7 @@ from planetcr_bench.data.pixel_checks import (
     expect_digital_numbers,
     expect_no_holes,
     expect_reflectance,
+    expect_scale,
     has_scale,
     is_convention,
     nodata_pixels,
@@ -33,52 +35,114 @@ Tagged = tuple[NDArray[Any], Tags]
 """Pixels, shape (B, H, W), and the tags of their file."""
 
 
-def optical(pixels: NDArray[Any], tags: Tags) -> Tagged:
-    """Digital numbers in the order of the bands; nodata of 0 stays 0, as in the authors' loader.
+def interpret(pixels: NDArray[Any], tags: Tags, product: str, description: Description) -> Tagged:
+    """Values of a product as its tags and its description say; those of a mask are boolean.
+
+    Args:
+        pixels: As stored, shape (B, H, W), or (H, W) of an array of one band.
+        tags: Of the file.
+        product: One of ``PRODUCTS``.
+        description: Of the dataset.
+
+    Returns:
+        Pixels of shape (B, H, W), of a mask (H, W); and their tags.
 
     Raises:
-        PixelError: The image is not in DN, has pixels of another nodata value or under a mask, or
-            tags that contradict the pixels.
+        PixelError: The pixels are not what the product has.
     """
-    pixels, tags = _in_order(pixels, tags, OPTICAL_BANDS)
-    others = tuple(None if value == 0 else value for value in tags.nodata)
+    if product == "cloud_mask" and description.cloud_mask is not None:
+        return clouds(pixels, description.cloud_mask.cloud), tags
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    if product == "sar" and description.sar is not None:
+        return radar(pixels, tags, description.sar)
+    if product == "land_cover" and description.land_cover is not None:
+        return codes(pixels, tags, description.land_cover)
+    return optical(pixels, tags, description.optical, description.bands)
+
+
+def optical(pixels: NDArray[Any], tags: Tags, encoding: Optical, bands: Sequence[str]) -> Tagged:
+    """Stored values in the order of the bands; those of nodata become reflectance 0.
+
+    Nodata of Planet is 0 and stays so, as in the authors' loader.
+
+    Raises:
+        PixelError: The image is of another scale, has pixels of another nodata value or under a
+            mask, values that are not finite, or tags that contradict the pixels.
+    """
+    pixels, tags = _in_order(pixels, tags, bands)
+    others = tuple(None if value == encoding.nodata else value for value in tags.nodata)
     expect_no_holes(pixels, replace(tags, nodata=others))
-    if has_scale(tags) and not is_convention(tags, DN_PER_REFLECTANCE):
-        values = scaled(pixels, tags)
-        expect_reflectance(values, remedy=f"; its tags say {describe_scale(tags)}")
-        empty = nodata_pixels(pixels, tags.nodata)
-        if empty is not None:
-            values[empty] = 0
-        pixels = np.clip(np.rint(values * DN_PER_REFLECTANCE), 0, 65535).astype(np.uint16)
+    if has_scale(tags) and not _declares(tags, encoding):
+        pixels = _rescaled(pixels, tags, encoding)
+    empty = None
+    if encoding.nodata is not None and encoding.nodata != -encoding.offset:
+        empty = nodata_pixels(pixels, [encoding.nodata] * len(pixels))
+    if empty is not None:
+        pixels = np.where(empty, pixels.dtype.type(-encoding.offset), pixels)
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        count = int((~np.isfinite(pixels)).sum())
+        raise PixelError(f"expected numbers, got {count} values that are NaN or infinite")
     if not pixels.any():
         raise PixelError(
             "expected an image, got 0 everywhere: is it nodata, or reflectance that was cast?"
         )
-    expect_digital_numbers(pixels)
+    if pixels.dtype.kind != "f":
+        expect_digital_numbers(pixels, encoding.scale)
+    expect_scale(pixels, encoding.scale, encoding.offset)
     return pixels, tags
 
 
-def radar(pixels: NDArray[Any], tags: Tags) -> Tagged:
-    """Backscatter in dB, VV before VH; nodata and masked pixels become NaN.
+def _declares(tags: Tags, encoding: Optical) -> bool:
+    """Whether tags say what the description does."""
+    if not encoding.offset:
+        return is_convention(tags, encoding.scale)
+    expected = encoding.offset / encoding.scale
+    plain = replace(tags, offsets=())
+    return is_convention(plain, encoding.scale) and np.allclose(tags.offsets, expected)
+
+
+def _rescaled(pixels: NDArray[Any], tags: Tags, encoding: Optical) -> NDArray[Any]:
+    """Values of the description's scale from those that the tags declare."""
+    values = scaled(pixels, tags)
+    expect_reflectance(values, remedy=f"; its tags say {describe_scale(tags)}")
+    empty = nodata_pixels(pixels, tags.nodata)
+    if empty is not None:
+        values[empty] = 0
+    stored = values * encoding.scale - encoding.offset
+    if pixels.dtype.kind == "f":
+        return stored.astype(pixels.dtype)
+    limits = np.iinfo(pixels.dtype)
+    return np.clip(np.rint(stored), limits.min, limits.max).astype(pixels.dtype)
+
+
+def radar(pixels: NDArray[Any], tags: Tags, encoding: Radar) -> Tagged:
+    """Backscatter in dB in the order of the bands; nodata and masked pixels become NaN.
 
     Raises:
         PixelError: A band has no valid pixel, or is not in dB.
     """
-    pixels, tags = _in_order(pixels, tags, SAR_BANDS)
+    pixels, tags = _in_order(pixels, tags, encoding.bands)
     holes = nodata_pixels(pixels, tags.nodata)
     if has_scale(tags):
         pixels = scaled(pixels, tags).astype(pixels.dtype)
+    if pixels.dtype.kind != "f":
+        pixels = pixels.astype(np.float32)
+    if encoding.unit == "power":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pixels = 10 * np.log10(pixels)  # 0 and less are holes
+        pixels = np.where(np.isfinite(pixels), pixels, pixels.dtype.type(np.nan))
     for empty in (holes, tags.hidden):
         if empty is not None:
             pixels = np.where(empty, pixels.dtype.type(np.nan), pixels)
     if not np.isfinite(pixels).any(axis=(1, 2)).all():
         raise PixelError("expected numbers in both bands, got a band of only NaN or nodata")
-    expect_decibels(pixels)
+    expect_decibels(pixels, encoding.bands)
     return pixels, tags
 
 
-def codes(pixels: NDArray[Any], tags: Tags) -> Tagged:
-    """WorldCover codes; nodata and masked pixels get its nodata code, 0.
+def codes(pixels: NDArray[Any], tags: Tags, encoding: LandCover) -> Tagged:
+    """Land-cover codes; nodata and masked pixels get the code of nodata.
 
     Raises:
         PixelError: A code does not exist.
@@ -88,18 +152,20 @@ def codes(pixels: NDArray[Any], tags: Tags) -> Tagged:
     holes = nodata_pixels(pixels, tags.nodata)
     for empty in (holes, tags.hidden):
         if empty is not None:
-            pixels = np.where(empty, np.uint8(0), pixels)
-    expect_codes(pixels)
+            pixels = np.where(empty, pixels.dtype.type(encoding.nodata), pixels)
+    expect_codes(pixels, encoding)
     return pixels, tags
 
 
-INTERPRETERS: Final[dict[str, Callable[[NDArray[Any], Tags], Tagged]]] = {
-    "planet_cloudfree": optical,
-    "planet_cloudy": optical,
-    "S1": radar,
-    "landcover": codes,
-}
-"""Product to the function that interprets its pixels; boolean masks need none."""
+def clouds(pixels: NDArray[Any], values: Sequence[int]) -> NDArray[np.bool_]:
+    """Whether each pixel is cloud, shape (H, W).
+
+    Args:
+        pixels: Of a mask, shape (H, W) or (B, H, W); cloud in any band counts.
+        values: That mean cloud; if there are none, all but 0.
+    """
+    is_cloud: NDArray[np.bool_] = np.isin(pixels, values) if values else pixels.astype(bool)
+    return is_cloud if is_cloud.ndim == 2 else np.asarray(is_cloud.any(axis=0))
 
 
 def _in_order(pixels: NDArray[Any], tags: Tags, bands: Sequence[str]) -> Tagged:
@@ -131,11 +197,12 @@ SMALLEST_DARK_SHARE: Final = 0.01
 """Smallest share of a SAR image in dB that lies below :data:`DARK_DB`."""
 
 
-def expect_decibels(pixels: NDArray[np.floating]) -> None:
+def expect_decibels(pixels: NDArray[np.floating], bands: Sequence[str]) -> None:
     """Refuse backscatter that is not in dB.
 
     Args:
-        pixels: Shape (2, h, w); NaN is a hole.
+        pixels: Shape (B, h, w); NaN is a hole.
+        bands: Their names.
 
     Raises:
         PixelError: A band has no negative value, or hardly any value of both bands is as low as
@@ -144,7 +211,7 @@ def expect_decibels(pixels: NDArray[np.floating]) -> None:
     finite = pixels[np.isfinite(pixels)]
     without = [
         name.upper()
-        for name, band in zip(SAR_BANDS, pixels, strict=True)
+        for name, band in zip(bands, pixels, strict=True)
         if not (band < 0).any() and np.isfinite(band).any()
     ]
     if without:
@@ -167,19 +234,17 @@ def expect_decibels(pixels: NDArray[np.floating]) -> None:
     )
 
 
-_IS_CODE = np.zeros(256, bool)
-
-_IS_CODE[list(WORLDCOVER_CLASS)] = True
-
-
-def expect_codes(codes: NDArray[np.uint8]) -> None:
-    """Refuse land cover with values other than WorldCover's codes.
+def expect_codes(codes: NDArray[np.uint8], encoding: LandCover) -> None:
+    """Refuse land cover with values other than its codes.
 
     Raises:
         PixelError: A code does not exist.
     """
-    if _IS_CODE[codes].all():
+    known = [code for code, _ in encoding.classes]
+    is_code = np.zeros(256, bool)
+    is_code[known] = True
+    if is_code[codes].all():
         return
-    unknown = sorted({*np.unique(codes).tolist()} - {*WORLDCOVER_CLASS})
-    hint = "; are these numbers of classes?" if max(unknown) <= len(WORLDCOVER_CLASS) else ""
-    raise PixelError(f"expected WorldCover codes, got {', '.join(map(str, unknown))}{hint}")
+    unknown = sorted({*np.unique(codes).tolist()} - {*known})
+    hint = "; are these numbers of classes?" if max(unknown) <= len(known) else ""
+    raise PixelError(f"expected {encoding.legend} codes, got {', '.join(map(str, unknown))}{hint}")

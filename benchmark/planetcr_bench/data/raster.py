@@ -1,4 +1,4 @@
-"""Open GeoTIFFs safely and read their headers.
+"""Open GeoTIFFs, PNG and JPEG files safely, and read their headers.
 
 GDAL only opens regular files on this machine, with the driver of their format. Its sidecar files
 must be regular files too; a FIFO would block it for ever.
@@ -20,21 +20,31 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from planetcr_bench.data.encodings import KINDS
 from planetcr_bench.data.pixel_checks import Tags
-from planetcr_bench.errors import BenchError
-from planetcr_bench.utils.untrusted import LARGEST_IMAGE, check_regular, printable
+from planetcr_bench.data.projections import use_own_database
+from planetcr_bench.errors import BenchError, DatasetError
+from planetcr_bench.utils.folders import ending
+from planetcr_bench.utils.untrusted import LARGEST_IMAGE, check_regular, npy_header, printable
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
+
+use_own_database()
 
 LARGEST_BLOCK: Final = 2048
 """Largest side of a tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
 
 _AFTER_NAME: Final = (".aux.xml", ".aux", ".msk", ".ovr", ".msk.ovr")
-_FOR_EXTENSION: Final = (
-    ".aux.xml", ".aux", ".tfw", ".tifw", ".tiffw", ".wld", ".tab", ".imd", ".rpb",
-)  # fmt: skip
+_FOR_EXTENSION: Final = (".aux.xml", ".aux", ".wld", ".tab", ".imd", ".rpb")
 """Suffixes of sidecar files of ``a.tif``, after its name or instead of its extension."""
+
+_WORLD_FILES: Final = {
+    "GTiff": (".tfw", ".tifw", ".tiffw"),
+    "PNG": (".pgw", ".pngw"),
+    "JPEG": (".jgw", ".jpgw", ".jpegw"),
+}
+"""GDAL's driver of a format to the suffixes of its sidecar files with a georeference."""
 
 UNREADABLE: Final = (
     OSError, ValueError, EOFError, RasterioError, OverflowError, MemoryError,
@@ -64,19 +74,22 @@ Accept = Callable[[Header], None]
 
 
 @contextmanager
-def open_geotiff(path: Path, *, error: type[BenchError]) -> Iterator[DatasetReader]:
-    """Open a GeoTIFF on this machine for reading.
+def open_image(
+    path: Path, *, error: type[BenchError], driver: str = "GTiff"
+) -> Iterator[DatasetReader]:
+    """Open a GeoTIFF, PNG or JPEG file on this machine for reading.
 
     Args:
         path: The file, or a link to it.
         error: Class of the exception that is raised.
+        driver: GDAL's for its format.
 
     Raises:
         BenchError: The file, or a sidecar file, is not a regular file; or it cannot
             be read, also within the ``with`` block.
     """
     check_regular(path, LARGEST_IMAGE, error=error)
-    for sidecar in _sidecars(path):
+    for sidecar in _sidecars(path, driver):
         check_regular(sidecar, LARGEST_IMAGE, error=error)
     absolute = path.absolute()  # a relative one may look like an address
     if absolute.parts[1:2] and absolute.parts[1].startswith("vsi"):
@@ -86,15 +99,16 @@ def open_geotiff(path: Path, *, error: type[BenchError]) -> Iterator[DatasetRead
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(absolute, driver="GTiff") as source:  # formats without references
+            with rasterio.open(absolute, driver=driver) as source:  # formats without references
                 yield source
     except UNREADABLE as problem:
         raise error(f"{printable(path)}: cannot be read ({reason(problem)})") from problem
 
 
-def _sidecars(path: Path) -> list[Path]:
+def _sidecars(path: Path, driver: str) -> list[Path]:
     names = [f"{path}{end}" for end in _AFTER_NAME]
-    names += [f"{path.parent / path.stem}{end}" for end in _FOR_EXTENSION]
+    for_extension = (*_FOR_EXTENSION, *_WORLD_FILES[driver])
+    names += [f"{path.parent / path.stem}{end}" for end in for_extension]
     spellings = [name for end in names for name in (end, _upper(end))]
     return [Path(name) for name in spellings if os.path.lexists(name)]
 
@@ -112,8 +126,22 @@ def reason(problem: BaseException) -> str:
     return printable((str(cause).splitlines() or [type(cause).__name__])[0])
 
 
-def header_of(source: DatasetReader, bands: int) -> Header:
-    """Read the header of an opened GeoTIFF.
+def read_header(path: Path, *, error: type[BenchError] = DatasetError) -> Header:
+    """Read the header of a file of unknown bands; the alpha band of a PNG file is none of them.
+
+    Raises:
+        BenchError: It cannot be read.
+    """
+    driver = KINDS.get(ending(path), "GTiff")
+    if driver == "npy":
+        dtype, shape, _, _ = npy_header(path, error=error)
+        return Header(dtype.name, shape)
+    with open_image(path, error=error, driver=driver) as source:
+        return header_of(source, None if driver == "PNG" else source.count)
+
+
+def header_of(source: DatasetReader, bands: int | None) -> Header:
+    """Read the header of an opened file.
 
     Args:
         source: The file.
@@ -122,25 +150,26 @@ def header_of(source: DatasetReader, bands: int) -> Header:
     return Header(
         source.dtypes[0],
         (len(image_bands(source, bands)), *source.shape),
-        max(max(sides) for sides in source.block_shapes),
+        max(max(sides) for sides in source.block_shapes) if source.driver == "GTiff" else 0,
         max(len(source.subdatasets), 1),
     )
 
 
-def image_bands(source: DatasetReader, bands: int) -> list[int]:
-    """List the bands of an opened GeoTIFF, without an alpha band after the expected ones.
+def image_bands(source: DatasetReader, bands: int | None) -> list[int]:
+    """List the bands of an opened file, without an alpha band after the expected ones.
 
     Only an additional band counts as an alpha band: the colour interpretation of an expected band
-    proves nothing.
+    proves nothing. If any number is expected (None), the last of two or four can be one.
     """
     numbers: list[int] = list(source.indexes)
-    if len(numbers) == bands + 1 and source.colorinterp[-1] == ColorInterp.alpha:
+    additional = len(numbers) in (2, 4) if bands is None else len(numbers) == bands + 1
+    if additional and source.colorinterp[-1] == ColorInterp.alpha:
         numbers.pop()
     return numbers
 
 
-def tags_of(source: DatasetReader, path: Path, bands: int) -> Tags:
-    """Read the tags of an opened GeoTIFF; masks and alpha bands are decoded.
+def tags_of(source: DatasetReader, path: Path, bands: int | None) -> Tags:
+    """Read the tags of an opened file; masks and alpha bands are decoded.
 
     Args:
         source: The file.
@@ -202,8 +231,9 @@ def header_fault(header: Header, accepted: tuple[tuple[int, ...], ...]) -> str:
     if header.shape not in accepted:
         bands_last = (header.shape[-1:] + header.shape[:-1]) in accepted and len(header.shape) == 3
         return f"{expected}, got {header.shape}" + ("; put the bands first" if bands_last else "")
-    if header.block > LARGEST_BLOCK:
-        return f"expected tiles of at most {LARGEST_BLOCK} pixels a side, got {header.block}"
+    most = max(LARGEST_BLOCK, *(max(shape[-2:]) for shape in accepted))
+    if header.block > most:
+        return f"expected tiles of at most {most} pixels a side, got {header.block}"
     return ""
 
 

@@ -18,41 +18,30 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from planetcr_bench.constants import (
-    OPTICAL_BANDS,
-    OPTICAL_SIZE,
-    PRODUCTS,
-    SAR_RESOLUTION_M,
-    SAR_SIZE,
-)
+from planetcr_bench.constants import OPTICAL_BANDS, PRODUCTS
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.encodings import KINDS
 from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
-from planetcr_bench.data.product_pixels import INTERPRETERS
+from planetcr_bench.data.product_pixels import interpret
 from planetcr_bench.data.raster import (
     Accept,
     Header,
     header_fault,
     header_of,
     image_bands,
-    open_geotiff,
+    open_image,
     tags_of,
 )
+from planetcr_bench.data.resizing import shrink
 from planetcr_bench.data.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError, SceneError
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import npy_header, open_regular, read_npy
 
-_OPTICAL = (4, OPTICAL_SIZE, OPTICAL_SIZE)
-
-EXPECTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
-    "planet_cloudfree": (("uint16",), _OPTICAL),
-    "planet_cloudy": (("uint16",), _OPTICAL),
-    "S1": (("float32", "float64"), (2, SAR_SIZE, SAR_SIZE)),
-    "landcover": (("uint8",), (1, SAR_SIZE, SAR_SIZE)),
-    "cloudmask": (("bool",), (OPTICAL_SIZE, OPTICAL_SIZE)),
-}
-"""Accepted dtypes and the shape of each product's file."""
+LARGEST_SIDE: Final = 10_000
+"""Longest side of an image; a file of a few bytes may declare gigabytes."""
 
 LARGEST_TRUTH: Final = 20_000_000
 """Largest file of hidden truth, in bytes."""
@@ -76,14 +65,14 @@ class Raster:
 
 
 def read_raster(
-    path: Path, accept: Accept | None = None, *, bands: int = len(OPTICAL_BANDS)
+    path: Path, accept: Accept | None = None, *, bands: int | None = len(OPTICAL_BANDS)
 ) -> Raster:
-    """Decode one GeoTIFF or ``.npy`` file as it is stored.
+    """Decode one GeoTIFF, PNG, JPEG or ``.npy`` file as it is stored.
 
     Args:
         path: The file; its extension, in any case, gives the format.
         accept: Inspects the header, and raises before an unacceptable file is decoded.
-        bands: How many are expected; an additional alpha band becomes a mask.
+        bands: How many are expected, None for any number; an additional alpha band becomes a mask.
 
     Raises:
         DatasetError: The file is missing, not a regular file, or cannot be decoded.
@@ -95,7 +84,8 @@ def read_raster(
         if accept is not None:
             accept(Header(dtype.name, shape))
         return Raster(read_npy(path, error=DatasetError))
-    with open_geotiff(path, error=DatasetError) as source:
+    driver = KINDS.get(ending(path), "GTiff")
+    with open_image(path, error=DatasetError, driver=driver) as source:
         if accept is not None:
             accept(header_of(source, bands))
         grid = None if source.transform == Affine.identity() else source.transform
@@ -104,63 +94,154 @@ def read_raster(
 
 
 def read_product(files: SceneFiles, product: str) -> Raster:
-    """Decode one product of a scene, interpreted by the tags of its file.
+    """Decode one product of a scene, interpreted by its description and the tags of its file.
 
     Bands are sorted by their names if the file has any, scale and offset are applied, nodata and
     masks become holes of the SAR image and unknown land cover. Files without tags stay as stored.
 
+    Returns:
+        Pixels of shape (B, H, W); of a cloud mask (H, W), bool; of several dates (T, B, H, W).
+
     Raises:
-        DatasetError: The file is missing, cannot be decoded, differs in dtype or shape from the
-            official layout, or has values that the product cannot have; the message names
-            file, expected and got.
+        DatasetError: The file is missing, cannot be decoded, differs in dtype or shape from its
+            description, or has values that the product cannot have; the message names file,
+            expected and got.
     """
-    path = files.path(product)
-    bands = EXPECTED[product][1][0]
-    raster = read_raster(path, partial(_expect_layout, path, product), bands=bands)
-    if product not in INTERPRETERS:
-        return raster
+    dates = [_read_date(paths, product, files.description) for paths in files.paths(product)]
+    if product not in files.description.own_fields or product != "cloudy":
+        return dates[0]
+    shapes = [date.pixels.shape for date in dates]
+    if len(set(shapes)) > 1:
+        other = next(index for index, shape in enumerate(shapes) if shape != shapes[0])
+        raise DatasetError(
+            f"{files.paths(product)[other][0]}: expected shape {shapes[0]} of the scene's other "
+            f"dates, got {shapes[other]}"
+        )
+    return replace(dates[0], pixels=np.stack([date.pixels for date in dates]))
+
+
+def _read_date(paths: Sequence[Path], product: str, description: Description) -> Raster:
+    """One image: of one file, or of several that are put together."""
+    expected = len(description.bands_of(product))
+    bands = {1: expected, expected: 1}.get(len(paths))  # of each file; None if it is not known
+    if product == "cloud_mask" and ending(paths[0]) != ".npy":
+        bands = None
+    rasters = [
+        read_raster(path, partial(_expect_layout, path, product, description, bands), bands=bands)
+        for path in paths
+    ]
+    raster = rasters[0] if len(rasters) == 1 else _together(rasters, paths)
+    if len(rasters) > 1 and len(raster.pixels) != expected:
+        raise DatasetError(
+            f"{paths[0]}: expected {expected} bands in {len(paths)} files, got {len(raster.pixels)}"
+        )
     try:
-        pixels, tags = INTERPRETERS[product](raster.pixels, raster.tags)
+        pixels, tags = interpret(raster.pixels, raster.tags, product, description)
     except PixelError as fault:
-        raise DatasetError(f"{path}: {fault}") from fault
-    return replace(raster, pixels=pixels, tags=tags)
+        raise DatasetError(f"{paths[0]}: {fault}") from fault
+    raster = replace(raster, pixels=pixels, tags=tags)
+    factor = round(1 / description.resize)
+    if factor == 1 or description.has_own_grid(product):
+        return raster
+    grid = raster.transform and raster.transform @ Affine.scale(factor)
+    return replace(raster, pixels=shrink(pixels, factor, product), transform=grid)
+
+
+def _together(rasters: Sequence[Raster], paths: Sequence[Path]) -> Raster:
+    """The bands of several files as one image, on the grid of the first."""
+    first = rasters[0]
+    images = [raster.pixels if raster.pixels.ndim == 3 else raster.pixels[None]
+              for raster in rasters]  # fmt: skip
+    for path, raster, image in zip(paths, rasters, images, strict=True):
+        same_grid = raster.transform == first.transform and same_crs(raster.crs, first.crs)
+        same_form = image.shape[1:] == images[0].shape[1:] and image.dtype == images[0].dtype
+        if not (same_grid and same_form):
+            raise DatasetError(
+                f"{path}: expected the shape, data type and grid of {paths[0].name}, got others "
+                f"({image.dtype} {image.shape[1:]}, {images[0].dtype} {images[0].shape[1:]})"
+            )
+    hidden = [raster.tags.hidden for raster in rasters if raster.tags.hidden is not None]
+    tags = Tags(
+        tuple(value for raster in rasters for value in raster.tags.nodata),
+        tuple(value for raster in rasters for value in raster.tags.scales),
+        tuple(value for raster in rasters for value in raster.tags.offsets),
+        hidden=np.logical_or.reduce(hidden) if hidden else None,
+    )
+    return replace(first, pixels=np.concatenate(images), tags=tags)
 
 
 def empty_pixels(raster: Raster) -> int:
     """Count pixels of an optical product with its nodata value 0 in any band."""
     if raster.pixels.all():
         return 0
-    empty = nodata_pixels(raster.pixels, raster.tags.nodata)
-    return 0 if empty is None else int(empty.any(0).sum())
+    images = raster.pixels if raster.pixels.ndim == 4 else raster.pixels[None]
+    empty = [nodata_pixels(image, raster.tags.nodata) for image in images]
+    return sum(int(mask.any(0).sum()) for mask in empty if mask is not None)
 
 
-def _expect_layout(path: Path, product: str, header: Header) -> None:
-    dtypes, shape = EXPECTED[product]
-    if header.dtype not in dtypes:
+def _expect_layout(
+    path: Path, product: str, description: Description, bands: int | None, header: Header
+) -> None:
+    dtypes = description.dtypes(product)
+    if dtypes and header.dtype not in dtypes:
         raise DatasetError(f"{path}: expected {' or '.join(dtypes)}, got {header.dtype}")
+    shape = _expected_shape(header.shape, bands, description.size_of(product))
     fault = header_fault(header, (shape,))
+    if not fault and max(shape[-2:]) > LARGEST_SIDE:
+        fault = f"expected at most {LARGEST_SIDE} pixels a side, got {max(shape[-2:])}"
     if fault:
         raise DatasetError(f"{path}: {fault}")
 
 
+def _expected_shape(
+    got: tuple[int, ...], bands: int | None, size: tuple[int, int] | None
+) -> tuple[int, ...]:
+    """Shape that a file must have, with what is not known as it is."""
+    last = len(got) == 3 and got[0] != bands and got[-1] == bands
+    grid = size or ((got[0], got[1]) if last else got[-2:])
+    if len(got) == 2 and bands in (1, None):
+        return grid
+    return (got[0] if bands is None else bands, *grid)
+
+
 def read_scene(files: SceneFiles) -> Scene:
-    """Read the five files of a scene, with the values of the authors' loader.
+    """Read the files of a scene; those of Planet-CR with the values of the authors' loader.
 
     Raises:
-        DatasetError: A file is missing, unreadable or does not match the official layout.
+        DatasetError: A file is missing, unreadable or does not match its description.
         SceneError: The products do not share one grid.
     """
     return scene_from_rasters(files, read_rasters(files))
 
 
-def read_rasters(files: SceneFiles, products: Sequence[str] = PRODUCTS) -> dict[str, Raster]:
+def read_land_cover(files: SceneFiles) -> NDArray[np.uint8]:
+    """Land-cover class of each optical pixel of a scene, shape (H, W).
+
+    Raises:
+        DatasetError: See :func:`read_product`; or the dataset has no land cover.
+    """
+    described = files.description
+    if described.land_cover is None:
+        raise DatasetError(f"{described.title}: expected land cover, the dataset has none")
+    classes = land_cover_classes(read_product(files, "land_cover").pixels[0], described.land_cover)
+    size = described.read_size_of("clear") or read_product(files, "clear").pixels.shape[-2:]
+    return upsample(classes, size)
+
+
+def read_rasters(files: SceneFiles, products: Sequence[str] | None = None) -> dict[str, Raster]:
     """Decode products of a scene, the clear image among them, and check that they share one grid.
+
+    Args:
+        files: The scene.
+        products: Which; those that the dataset lacks are left out. By default all.
 
     Raises:
         DatasetError: See :func:`read_product`.
         SceneError: The products do not share one grid.
     """
-    rasters = {product: read_product(files, product) for product in products}
+    present = files.description.products
+    chosen = [product for product in products or present if product in present]
+    rasters = {product: read_product(files, product) for product in chosen}
     disagreements = grid_disagreements(files, rasters)
     if disagreements:
         raise SceneError(disagreements[0])
@@ -169,52 +250,79 @@ def read_rasters(files: SceneFiles, products: Sequence[str] = PRODUCTS) -> dict[
 
 def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
     """Turn the products that :func:`read_rasters` has read into a :class:`Scene`."""
-    clear = rasters["planet_cloudfree"]
-    codes = rasters["landcover"].pixels[0]
+    described, clear = files.description, rasters["clear"]
+    sar, land_cover, mask = (rasters.get(name) for name in ("sar", "land_cover", "cloud_mask"))
+    classes = None
+    if land_cover is not None and described.land_cover is not None:
+        classes = land_cover_classes(land_cover.pixels[0], described.land_cover)
+        classes = upsample(classes, clear.pixels.shape[-2:])
     return Scene(
         name=files.name,
         split=files.split,
         season=files.season,
         aoi=files.aoi,
         patch=files.patch,
-        cloudy=reflectance(rasters["planet_cloudy"].pixels),
-        clear=reflectance(clear.pixels),
-        sar=backscatter(rasters["S1"].pixels),
-        land_cover=upsample(land_cover_classes(codes), clear.pixels.shape[-2:]),
-        cloud_mask=rasters["cloudmask"].pixels,
+        bands=described.bands,
+        resolution=described.pixel_size,
+        cloudy=reflectance(rasters["cloudy"].pixels, described.optical.scaling),
+        clear=reflectance(clear.pixels, described.optical.scaling),
+        sar=backscatter(sar.pixels, described.sar) if sar and described.sar else None,
+        land_cover=classes,
+        cloud_mask=mask.pixels if mask is not None else None,
         crs=clear.crs,
         transform=clear.transform or Affine.identity(),
+        sar_bands=described.sar.bands if described.sar else (),
     )
 
 
 def grid_disagreements(files: SceneFiles, rasters: dict[str, Raster]) -> list[str]:
-    """Compare the grid of each georeferenced product with the clear image's.
+    """Compare the grid of each product with the clear image's.
 
-    The optical images must share one grid. The 10 m products of the real release start up to
-    2 m away from it, so their corners may differ by up to one SAR pixel.
+    The optical images and the mask must have one shape, and the former share one grid. Other
+    products, such as those of 10 m of Planet-CR, start up to 2 m away from it, so their corners may
+    differ by up to one of their pixels.
 
     Returns:
         One line per product that disagrees, naming the file.
     """
-    clear = rasters["planet_cloudfree"]
+    clear = rasters["clear"]
     lines = []
-    for product in ("planet_cloudy", "S1", "landcover"):
+    for product in PRODUCTS:
         raster = rasters.get(product)
-        if raster is None or raster.transform is None or clear.transform is None:
+        if raster is None or product == "clear":
             continue
         path = files.path(product)
+        shape, expected_shape = raster.pixels.shape[-2:], clear.pixels.shape[-2:]
+        if product in ("cloudy", "cloud_mask") and shape != expected_shape:
+            lines.append(
+                f"{path}: expected {' × '.join(map(str, expected_shape))} pixels of the clear "
+                f"image, got {' × '.join(map(str, shape))}"
+            )
+        if raster.transform is None or clear.transform is None:
+            continue
         if not same_crs(raster.crs, clear.crs):
             expected, got = crs_name(clear.crs), crs_name(raster.crs)
             lines.append(f"{path}: expected the clear image's CRS {expected}, got {got}")
             continue
         distance = _corner_distance_m(raster, clear)
-        limit = 0.01 if product == "planet_cloudy" else SAR_RESOLUTION_M
+        limit = _tolerance(raster, product, files.description)
         if distance > limit:
             lines.append(
                 f"{path}: expected corners within {limit:g} m of the clear image's, "
                 f"got {distance:.2f} m{_rotation(raster)}"
             )
     return lines
+
+
+def _tolerance(raster: Raster, product: str, description: Description) -> float:
+    """Distance that the corners of a product may have from the clear image's, in units of its CRS.
+
+    It is one pixel, and for the cloudy image and the mask 1 % of one, at most 1 cm.
+    """
+    pixel = abs(raster.transform.a) if raster.transform is not None else 0.0
+    if product in ("cloudy", "cloud_mask"):
+        return min(0.01, pixel / 100)
+    return description.resolution_of(product) or pixel
 
 
 def _rotation(raster: Raster) -> str:
@@ -248,7 +356,7 @@ def centre_of(raster: Raster) -> tuple[float, float]:
 
 
 def read_thickness(truth: Path, files: SceneFiles) -> NDArray[np.float32]:
-    """Optical thickness of the clouds over a simulated scene, shape (300, 300).
+    """Optical thickness of the clouds over a simulated scene, shape (H, W).
 
     Args:
         truth: Folder of hidden truth, as ``simulate`` writes it.
@@ -277,8 +385,9 @@ def read_thickness(truth: Path, files: SceneFiles) -> NDArray[np.float32]:
         raise DatasetError(
             f"{path}: expected the hidden truth of a scene, but it cannot be read"
         ) from error
-    if thickness.shape != (OPTICAL_SIZE, OPTICAL_SIZE) or not (thickness >= 0).all():
+    size = files.description.size or thickness.shape[:2]
+    if thickness.shape != size or not (thickness >= 0).all():
         raise DatasetError(
-            f"{path}: expected an optical thickness of 0 or more, shape (300, 300), got another"
+            f"{path}: expected an optical thickness of 0 or more, shape {size}, got another"
         )
     return thickness

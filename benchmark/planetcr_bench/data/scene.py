@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import (
-    DN_PER_REFLECTANCE,
-    OPTICAL_BANDS,
-    SAR_BANDS,
-    SAR_RANGE_DB,
-    UNKNOWN,
-    WORLDCOVER_CLASS,
-    cover_bin,
-)
+from planetcr_bench.constants import SAR_BANDS, UNKNOWN, cover_bin
+from planetcr_bench.data.encodings import LandCover, Radar, Scaling
 from planetcr_bench.errors import SceneError
 
 _T = TypeVar("_T", bound=np.generic)
 
 Image = NDArray[np.float32]
-"""Reflectance in [0, 1], shape (4, H, W), bands blue, green, red, near-infrared."""
+"""Reflectance in [0, 1], shape (B, H, W), in the order of the dataset's bands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One patch of the dataset: the quartet of the paper (Sec. 3.1) and its cloud mask.
+    """One scene of a dataset, such as a quartet of the paper (Sec. 3.1) and its cloud mask.
 
     Attributes:
-        name: ``<season>_<aoi>_p_<patch>``, the common part of the names of its files.
+        name: Of the scene, such as ``summer_33_p_1``.
         split: ``train``, ``val`` or ``test``.
-        season: ``spring``, ``summer``, ``fall`` or ``winter``.
-        aoi: Area of interest, ``<season>_<number>``; patches of one AOI are not independent.
-        patch: Number of the patch within its AOI.
-        cloudy: Image to restore, (4, H, W) float32 in [0, 1].
-        clear: Cloud-free image of a near date, (4, H, W) float32 in [0, 1].
-        sar: VV and VH backscatter at 10 m, (2, h, w) float32 in [0, 1].
-        land_cover: Class of each optical pixel, (H, W) uint8, index into ``LAND_COVER_NAMES``.
-        cloud_mask: True where cloudy, (H, W) bool; Planet's mask is coarse and misses haze.
+        season: Such as ``summer``; empty if the dataset has none.
+        aoi: What groups scenes that are not independent, such as an area of interest.
+        patch: Number of the patch within its AOI; 0 if it has none.
+        bands: Names of the optical bands.
+        resolution: Of an optical pixel in metres; None if it is not known.
+        cloudy: Image to restore, (B, H, W) float32 in [0, 1]; of several dates, (T, B, H, W).
+        clear: Cloud-free image of a near date, (B, H, W) float32 in [0, 1].
+        sar: Backscatter, (B, h, w) float32 in [0, 1], on its own grid; None if there is none.
+        land_cover: Class of each optical pixel, (H, W) uint8, index into ``LAND_COVER_NAMES``;
+            None if there is none.
+        cloud_mask: True where cloudy, (H, W) bool; None if there is none. Planet's mask is coarse
+            and misses haze.
         crs: Coordinate reference system, such as ``EPSG:32736``; empty where unknown.
         transform: Pixel to coordinates of the optical grid.
+        sar_bands: Names of the bands of the SAR image.
+        cloud_cover: Share of cloudy pixels; nan without a mask.
     """
 
     name: str
@@ -50,60 +52,103 @@ class Scene:
     season: str
     aoi: str
     patch: int
+    bands: Sequence[str]
+    resolution: float | None
     cloudy: Image
     clear: Image
-    sar: Image
-    land_cover: NDArray[np.uint8]
-    cloud_mask: NDArray[np.bool_]
+    sar: Image | None
+    land_cover: NDArray[np.uint8] | None
+    cloud_mask: NDArray[np.bool_] | None
     crs: str
     transform: Affine
+    sar_bands: Sequence[str] = SAR_BANDS
     cloud_cover: float = field(init=False)
 
     def __post_init__(self) -> None:
         grid = self.clear.shape[1:]
-        self._expect("clear image", self.clear.shape, (len(OPTICAL_BANDS), *grid))
-        self._expect("cloudy image", self.cloudy.shape, self.clear.shape)
-        self._expect("land-cover map", self.land_cover.shape, grid)
-        self._expect("cloud mask", self.cloud_mask.shape, grid)
-        self._expect("SAR image", self.sar.shape, (len(SAR_BANDS), *self.sar.shape[1:]))
-        object.__setattr__(self, "cloud_cover", float(self.cloud_mask.mean()))
+        self._expect("clear image", self.clear.shape, (len(self.bands), *grid))
+        dates = self.cloudy.shape[:-3]
+        self._expect("cloudy image", self.cloudy.shape, (*dates, *self.clear.shape))
+        if self.land_cover is not None:
+            self._expect("land-cover map", self.land_cover.shape, grid)
+        if self.cloud_mask is not None:
+            self._expect("cloud mask", self.cloud_mask.shape, grid)
+        if self.sar is not None:
+            bands = len(self.sar_bands)
+            self._expect("SAR image", self.sar.shape, (bands, *self.sar.shape[1:][:2]))
+        cover = math.nan if self.cloud_mask is None else float(self.cloud_mask.mean())
+        object.__setattr__(self, "cloud_cover", cover)
 
     def _expect(self, what: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
         if got != expected:
             raise SceneError(f"{self.name}: expected a {what} of shape {expected}, got {got}")
 
+    def need_sar(self) -> Image:
+        """The SAR image, for what cannot do without one; SceneError if there is none."""
+        return self._needed(self.sar, "a SAR image")
+
+    def need_land_cover(self) -> NDArray[np.uint8]:
+        """The land-cover map, likewise."""
+        return self._needed(self.land_cover, "a land-cover map")
+
+    def need_cloud_mask(self) -> NDArray[np.bool_]:
+        """The cloud mask, likewise."""
+        return self._needed(self.cloud_mask, "a cloud mask")
+
+    def _needed(self, product: NDArray[_T] | None, what: str) -> NDArray[_T]:
+        if product is None:
+            raise SceneError(f"{self.name}: expected {what}, but the dataset has none")
+        return product
+
     @property
     def cover_bin(self) -> str:
-        """Cloud-cover bin of Fig. 5."""
-        return cover_bin(self.cloud_cover)
+        """Cloud-cover bin of Fig. 5; ``unknown`` without a mask."""
+        return "unknown" if math.isnan(self.cloud_cover) else cover_bin(self.cloud_cover)
 
 
-def reflectance(digital_numbers: NDArray[np.uint16]) -> Image:
-    """Convert optical values as the authors' loader does (paper, Sec. 5.1).
+def reflectance(stored: NDArray[Any], scaling: Scaling) -> Image:
+    """Convert optical values, those of Planet-CR as the authors' loader does (paper, Sec. 5.1).
 
     Args:
-        digital_numbers: Reflectance × 10 000, any shape.
+        stored: Values of the files, any shape.
+        scaling: What they mean.
 
     Returns:
-        float32 in [0, 1]: clipped at 10 000, then divided by it.
+        float32: clipped, plus the offset, then divided by the scale.
     """
-    clipped = np.minimum(digital_numbers, np.uint16(DN_PER_REFLECTANCE))
-    return np.divide(clipped, np.float32(DN_PER_REFLECTANCE), dtype=np.float32)
+    clipped = clip(stored, scaling)
+    if scaling.offset:
+        clipped = clipped.astype(np.float32) + np.float32(scaling.offset)
+    image: Image = np.divide(clipped, np.float32(scaling.scale), dtype=np.float32)
+    return image
 
 
-def backscatter(decibels: NDArray[np.floating]) -> Image:
+def clip(stored: NDArray[Any], scaling: Scaling) -> NDArray[Any]:
+    """Clip stored values to those that count; same dtype and shape."""
+    low, high = scaling.limits
+    if stored.dtype.kind != "f":
+        possible = np.iinfo(stored.dtype)
+        low, high = max(low, possible.min), min(high, possible.max)
+    clipped: NDArray[Any] = np.minimum(stored, stored.dtype.type(high))
+    if stored.dtype.kind != "u" or low > 0:
+        np.maximum(clipped, stored.dtype.type(low), out=clipped)
+    return clipped
+
+
+def backscatter(decibels: NDArray[np.floating], encoding: Radar) -> Image:
     """Convert SAR values for networks (paper, Sec. 5.1): clip per band, rescale to [0, 1].
 
     Holes (NaN or infinite) take the mean of their band before clipping.
 
     Args:
-        decibels: VV and VH in dB, shape (2, h, w), at least one number in each band.
+        decibels: Such as VV and VH in dB, shape (B, h, w), at least one number in each band.
+        encoding: Has the range of each band.
 
     Returns:
-        float32 in [0, 1], shape (2, h, w).
+        float32 in [0, 1], shape (B, h, w).
     """
     scaled = np.empty(decibels.shape, np.float32)
-    for band, (low, high) in enumerate(SAR_RANGE_DB):
+    for band, (low, high) in enumerate(encoding.range):
         values = decibels[band].astype(np.float32)
         holes = ~np.isfinite(values)
         if holes.any():
@@ -148,18 +193,22 @@ def upsample(image: NDArray[_T], size: tuple[int, int]) -> NDArray[_T]:
     return image.take(rows, axis=-2).take(columns, axis=-1)
 
 
-_CLASS_OF_CODE = np.full(256, UNKNOWN, np.uint8)
-for _code, _index in WORLDCOVER_CLASS.items():
-    _CLASS_OF_CODE[_code] = _index
-
-
-def land_cover_classes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Map WorldCover codes to the six classes of Sec. 3.1.
+def land_cover_classes(codes: NDArray[np.uint8], encoding: LandCover) -> NDArray[np.uint8]:
+    """Map land-cover codes to the six classes of Sec. 3.1.
 
     Args:
-        codes: WorldCover codes, any shape; codes that do not exist become unknown.
+        codes: Of the file, any shape; codes that do not exist become unknown.
+        encoding: Has the codes of each class.
 
     Returns:
         Index into ``LAND_COVER_NAMES``, uint8, same shape.
     """
-    return _CLASS_OF_CODE[codes]
+    return _class_table(encoding.classes)[codes]
+
+
+@lru_cache
+def _class_table(classes: tuple[tuple[int, int], ...]) -> NDArray[np.uint8]:
+    table = np.full(256, UNKNOWN, np.uint8)
+    for code, index in classes:
+        table[code] = index
+    return table

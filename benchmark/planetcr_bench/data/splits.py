@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError, UsageError
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import read_track, simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.card import CARD, Card
@@ -50,6 +51,7 @@ def find_dataset(
     data: Path | None = None,
     split: str | None = None,
     scene_list: Path | None = None,
+    dataset: str | Path | None = None,
     workers: int | None = None,
     quiet: bool = False,
 ) -> Dataset:
@@ -61,6 +63,7 @@ def find_dataset(
         data: Dataset folder; else the environment variable, else the card names it.
         split: Split; else the card names it, else ``test``.
         scene_list: Authors' CSV list to take the scenes from.
+        dataset: Name or file of its description; see ``descriptions.describe``.
         workers: For the fingerprint.
         quiet: Show no progress.
 
@@ -76,7 +79,7 @@ def find_dataset(
             f"{predictions / CARD}: expected predictions of the split {split!r}, got {card.split!r}"
         )
     split = split or card.split or "test"
-    scenes = find_scenes(folder, split, scene_list)
+    scenes = find_scenes(folder, split, scene_list, dataset=dataset)
     fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
     simulation = simulated_identity(folder, split, scene_list)
     same = simulation is not None and card.simulation == simulation  # but for rounding
@@ -86,7 +89,7 @@ def find_dataset(
             f"{str(card.fingerprint)[:12]}…, got {fingerprint[:12]}…; if it lies elsewhere,",
             _THREE_WAYS,
         )
-    track = read_track(folder, split)
+    track = read_track(folder, split, dataset=dataset)
     track = track if split == "test" else f"{track}-{split}"
     return Dataset(folder, split, track, scenes, fingerprint, simulation)
 

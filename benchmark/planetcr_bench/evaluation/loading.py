@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import DN_PER_REFLECTANCE, REGIONS, THICKNESS_EDGES
+from planetcr_bench.constants import REGIONS, THICKNESS_EDGES
+from planetcr_bench.data.encodings import Scaling
 from planetcr_bench.data.fingerprint import pixel_digest
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import Raster, centre_of, read_rasters, read_thickness
 from planetcr_bench.data.scene import Image, Scene, land_cover_classes, reflectance, upsample
+from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.errors import DatasetError
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.sums import PLAIN_GROUPS
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.format import read_prediction
 
-MEASURED = ("planet_cloudfree", "planet_cloudy", "landcover", "cloudmask")
+MEASURED = ("clear", "cloudy", "land_cover", "cloud_mask")
 """Products that a measurement reads; only networks need SAR."""
 
 
@@ -71,19 +73,29 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
         PredictionError: The prediction is.
     """
     files = job.scene
-    rasters = read_rasters(files, MEASURED)
+    described = files.description
+    if described.land_cover is None or described.cloud_mask is None:
+        raise DatasetError(
+            f"{described.title}: expected land cover and cloud masks, the dataset lacks them"
+        )
+    rasters, scaling = read_rasters(files, MEASURED), described.optical.scaling
     prediction, stored = read_prediction(
-        job.prediction, card, rasters["planet_cloudfree"], brightest=_brightest(rasters)
+        job.prediction,
+        card,
+        rasters["clear"],
+        brightest=_brightest(rasters, scaling),
+        bands=described.bands,
     )
-    mask = rasters["cloudmask"].pixels
+    mask = rasters["cloud_mask"].pixels
     region = kernels.region_of(mask)
-    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), region.shape)
+    classes = land_cover_classes(rasters["land_cover"].pixels[0], described.land_cover)
+    land_cover = upsample(classes, region.shape)
     size = prediction.shape[-1]
     cloudy, clear = (
-        reflectance(kernels.centre_crop(rasters[product].pixels, size))
-        for product in ("planet_cloudy", "planet_cloudfree")
+        reflectance(kernels.centre_crop(rasters[product].pixels, size), scaling)
+        for product in ("cloudy", "clear")
     )
-    centre = centre_of(rasters["planet_cloudfree"])
+    centre = centre_of(rasters["clear"])
     identity = _identity(files, float(mask.mean()), centre, pixel_digest(stored).hex())
     group = _plain_groups(land_cover, region)
     if job.optical_thickness is not None:
@@ -93,10 +105,10 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
     return ScenePixels(identity, np.stack([prediction, cloudy]), clear, group)
 
 
-def _brightest(rasters: Mapping[str, Raster]) -> float:
+def _brightest(rasters: Mapping[str, Raster], scaling: Scaling) -> float:
     """Largest reflectance of the optical images, or 1 where they are darker."""
-    optical = (rasters["planet_cloudfree"], rasters["planet_cloudy"])
-    return max(1.0, *(float(raster.pixels.max()) / DN_PER_REFLECTANCE for raster in optical))
+    largest = (float(rasters[name].pixels.max()) for name in ("clear", "cloudy"))
+    return max(1.0, *((value + scaling.offset) / scaling.scale for value in largest))
 
 
 def _identity(
@@ -123,5 +135,5 @@ def _plain_groups(land_cover: NDArray[np.uint8], region: NDArray[np.uint8]) -> N
 def scene_pixels(scene: Scene, prediction: Image) -> ScenePixels:
     """What a measurement needs of a scene and a prediction of the whole patch, both in memory."""
     identity = _identity(scene, scene.cloud_cover, (math.nan, math.nan), "")
-    group = _plain_groups(scene.land_cover, kernels.region_of(scene.cloud_mask))
+    group = _plain_groups(scene.need_land_cover(), kernels.region_of(scene.need_cloud_mask()))
     return ScenePixels(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)

@@ -23,7 +23,7 @@ from planetcr_bench.constants import (
     SAR_BANDS,
     UNKNOWN,
 )
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError, UsageError
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.figures.style import save_figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_product
 from planetcr_bench.data.scene import land_cover_classes
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.runner import measure_scenes
 from planetcr_bench.metrics.protocols import Protocol
@@ -146,13 +147,18 @@ def _nearest_scene(
 
 
 def cloud_cover(files: SceneFiles) -> float:
-    """Of the whole patch, in [0, 1]."""
-    return float(read_product(files, "cloudmask").pixels.mean())
+    """Of the whole patch, in [0, 1]; nan without a mask."""
+    if files.description.cloud_mask is None:
+        return math.nan
+    return float(read_product(files, "cloud_mask").pixels.mean())
 
 
 def class_shares(files: SceneFiles) -> NDArray[np.float64]:
     """Share of each of the six classes in the whole patch, shape (6,); unknown land is none."""
-    classes = land_cover_classes(read_product(files, "landcover").pixels[0])
+    encoding = files.description.land_cover
+    if encoding is None:
+        raise DatasetError(f"{files.description.title}: expected land cover, the dataset has none")
+    classes = land_cover_classes(read_product(files, "land_cover").pixels[0], encoding)
     counts = np.bincount(classes.ravel(), minlength=len(LAND_COVER_NAMES))
     shares: NDArray[np.float64] = counts[: len(LAND_COVER)] / classes.size
     return shares

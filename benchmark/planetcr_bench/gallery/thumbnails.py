@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_product, read_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.gallery.panels import TRUE_COLOUR, stretch_limits, stretched
 from planetcr_bench.gallery.selection import spread_scenes
 from planetcr_bench.metrics.kernels import centre_crop
@@ -52,8 +52,9 @@ def sample_strip(predictions: Predictions, covers: Mapping[SceneFiles, float]) -
 
 def _column(predictions: Predictions, files: SceneFiles) -> list[NDArray[np.float64]]:
     scene = read_scene(files)
-    clear_file = read_product(files, "planet_cloudfree")
-    prediction, _ = read_prediction(predictions.files[files], predictions.card, clear_file)
+    clear_file = read_product(files, "clear")
+    path, bands = predictions.files[files], files.description.bands
+    prediction, _ = read_prediction(path, predictions.card, clear_file, bands=bands)
     limits = stretch_limits(scene.clear, TRUE_COLOUR)
     size = prediction.shape[-1]
     images = [centre_crop(scene.cloudy, size), prediction, centre_crop(scene.clear, size)]

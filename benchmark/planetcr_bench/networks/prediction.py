@@ -21,6 +21,7 @@ def predict_with_network(
     options: Sequence[str] = (),
     seed: int = 0,
     split: str = "test",
+    dataset: str | Path | None = None,
     scene_list: Path | None = None,
     window: Window = "whole",
     device: str = "auto",
@@ -41,6 +42,7 @@ def predict_with_network(
         options: ``key=value`` each.
         seed: Of weights that come from no file.
         split: Split to predict.
+        dataset: Name or file of its description; see ``descriptions.describe``.
         scene_list: Authors' CSV list to take the scenes from.
         window: What the network sees, and what is written.
         device: See :func:`choose_device`.
@@ -79,6 +81,7 @@ def predict_with_network(
         card=card,
         split=split,
         scene_list=scene_list,
+        dataset=dataset,
         window=window,
         workers=workers,
         batch=settings.batch,

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from planetcr_bench.constants import DN_PER_REFLECTANCE, LAND_COVER, OPTICAL_SIZE
-from planetcr_bench.data.layout import SceneFiles
-from planetcr_bench.data.reading import read_product, read_scene
-from planetcr_bench.data.scene import Image, Scene, land_cover_classes, upsample
+from planetcr_bench.constants import DN_PER_REFLECTANCE, LAND_COVER
+from planetcr_bench.data.reading import read_land_cover, read_scene
+from planetcr_bench.data.scene import Image, Scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.evaluation.loading import scene_pixels
 from planetcr_bench.evaluation.runner import measure_scene
@@ -101,7 +101,7 @@ class NetworkValidation(SceneValidation):
 
     def _restore(self, network: nn.Module, scene: Scene) -> Image:
         images = restore_batch(
-            network, scene.cloudy[None], scene.sar[None], precision=self.precision
+            network, scene.cloudy[None], scene.need_sar()[None], precision=self.precision
         )
         image: Image = np.nan_to_num(images[0], nan=0, posinf=1e3, neginf=-1e3)
         return image
@@ -117,17 +117,16 @@ class SegmenterValidation(SceneValidation):
     def class_pixels(self) -> dict[str, int]:
         """Pixels of each class of known land in the scenes, on the optical grid."""
         counts = np.zeros(len(LAND_COVER), np.int64)
-        size = OPTICAL_SIZE, OPTICAL_SIZE
         for files in self.files:
-            classes = land_cover_classes(read_product(files, "landcover").pixels[0])
-            known = np.bincount(upsample(classes, size).ravel(), minlength=256)
+            known = np.bincount(read_land_cover(files).ravel(), minlength=256)
             counts += known[: len(LAND_COVER)]
         return dict(zip(LAND_COVER, counts.tolist(), strict=True))
 
     def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[NDArray[np.int64]]:
         """Confusion matrices of scenes by number."""
         return [
-            confusion(self._map(network, scene), scene.land_cover) for scene in self._scenes(scenes)
+            confusion(self._map(network, scene), scene.need_land_cover())
+            for scene in self._scenes(scenes)
         ]
 
     def scores(self, measured: Sequence[NDArray[np.int64]]) -> dict[str, float]:
@@ -149,7 +148,7 @@ class SegmenterValidation(SceneValidation):
     def _map(self, network: nn.Module, scene: Scene) -> NDArray[np.uint8]:
         assert isinstance(network, Segmenter)
         seen: NDArray[np.uint8] = classify(network, scene.clear[None], precision=self.precision)
-        return seen.reshape(scene.land_cover.shape)
+        return seen.reshape(scene.clear.shape[1:])
 
 
 def scene_sums(scene: Scene, prediction: Image) -> SceneSums:
@@ -202,7 +201,7 @@ def draw_maps(scenes: Sequence[Scene], maps: Sequence[NDArray[np.uint8]], out: P
     content = []
     for scene, predicted in zip(scenes, maps, strict=True):
         (clear,) = optical_panels([scene.clear], scene.clear, TRUE_COLOUR)
-        land_cover = [land_cover_panel(classes) for classes in (scene.land_cover, predicted)]
+        land_cover = [land_cover_panel(classes) for classes in (scene.need_land_cover(), predicted)]
         content.append(ScenePanels(scene.name, [[clear, *land_cover]]))
     page = PageContent(["Clear", "Land cover", "Segmenter"], [PanelRow()], content)
     save_figure(draw_page(page), out.with_suffix(""), ["png"])

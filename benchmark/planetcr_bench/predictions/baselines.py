@@ -52,9 +52,10 @@ def mean_fill(scene: Scene) -> Image:
     A scene without clear pixels takes the mean of the whole cloudy image; one without clouds is
     returned unchanged.
     """
-    known = ~scene.cloud_mask if not scene.cloud_mask.all() else scene.cloud_mask
+    mask = scene.need_cloud_mask()
+    known = ~mask if not mask.all() else mask
     filled = scene.cloudy.copy()
-    filled[:, scene.cloud_mask] = scene.cloudy[:, known].mean(1, dtype=np.float64)[:, None]
+    filled[:, mask] = scene.cloudy[:, known].mean(1, dtype=np.float64)[:, None]
     return filled
 
 
@@ -75,13 +76,14 @@ def sar_regression(scene: Scene, *, with_sar: bool = True) -> Image:
         the cells that were learned from.
     """
     optical, clear = _to_cells(scene)
-    radar = _radar_planes(scene.sar) if with_sar else np.empty((0, *clear.shape))
+    mask = scene.need_cloud_mask()
+    radar = _radar_planes(scene.need_sar()) if with_sar else np.empty((0, *clear.shape))
     restored = _restore(optical, radar, _without_haze(optical, clear), ~clear)
     if restored is None:
         return mean_fill(scene)
     filled = scene.cloudy.copy()
-    fine = upsample(restored.astype(np.float32), scene.cloud_mask.shape)
-    filled[:, scene.cloud_mask] = fine[:, scene.cloud_mask]
+    fine = upsample(restored.astype(np.float32), mask.shape)
+    filled[:, mask] = fine[:, mask]
     return filled
 
 
@@ -101,12 +103,13 @@ def _to_cells(scene: Scene) -> tuple[_Planes, _Cells]:
 
     A pixel belongs to the cell that ``upsample`` would assign to it.
     """
+    mask = scene.need_cloud_mask()
     rows, columns = (
         np.searchsorted(nearest_index(fine, coarse), np.arange(coarse + 1))
-        for fine, coarse in zip(scene.cloud_mask.shape, scene.sar.shape[1:], strict=True)
+        for fine, coarse in zip(mask.shape, scene.need_sar().shape[1:], strict=True)
     )
     extents = np.stack([rows[:-1], rows[1:]]), np.stack([columns[:-1], columns[1:]])
-    layers = np.concatenate([scene.cloudy, scene.cloud_mask[None], np.ones_like(scene.cloudy[:1])])
+    layers = np.concatenate([scene.cloudy, mask[None], np.ones_like(scene.cloudy[:1])])
     *bands, masked, pixels = _sums(_cumulate(layers), *extents)
     doubtful = (masked > 0) | (pixels == 0)
     return np.stack(bands) / np.maximum(pixels, 1), _window_sums(_cumulate(doubtful), 1) == 0

@@ -6,15 +6,15 @@ Whatever is missing, surplus or invalid is named, never skipped silently.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, PRODUCTS, UNKNOWN_INPUT
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.card import CARD, Card
-from planetcr_bench.predictions.format import CROP_SIZE, header_size
+from planetcr_bench.predictions.format import CROP_SIZE, Form, form_of, header_size
 from planetcr_bench.utils.folders import (
     IMAGES,
     affixes,
@@ -34,7 +34,8 @@ class Predictions:
         folder: The folder.
         card: Content of ``predictions.toml``.
         files: Scene to file, for every scene whose file passed the first check.
-        size: Side of the images in pixels, 300 or 160.
+        size: Side of the images in pixels, 300 or 160; 0 for whole images of a dataset to which
+            the official protocol does not apply.
         problems: One line per missing, surplus or unusable file.
     """
 
@@ -78,6 +79,7 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
     Returns:
         Usable files and a line per problem; nothing is raised for a bad file.
     """
+    form = form_of(scenes[0].description) if scenes else Form()
     candidates, problems, misnamed = _matched(folder, scenes)
     headers: dict[SceneFiles, tuple[Path, int]] = {}
     for scene in scenes:
@@ -88,11 +90,13 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
             )
         elif paths:
             try:
-                headers[scene] = paths[0], header_size(paths[0])
+                headers[scene] = paths[0], header_size(paths[0], form)
             except PredictionError as error:
                 problems.append(error.message)
         elif scene.name not in misnamed:
             problems.append(f"{folder / scene.name}.tif: expected a prediction, found no such file")
+    if not form.crop:
+        return Predictions(folder, card, {s: path for s, (path, _) in headers.items()}, 0, problems)
     size = max((size for _, size in headers.values()), default=OPTICAL_SIZE)
     files = {}
     for scene, (path, side) in headers.items():
@@ -111,11 +115,12 @@ def _matched(
 ) -> tuple[dict[SceneFiles, list[Path]], list[str], set[str]]:
     """Scene to its files; a line per file of no scene; scenes whose files have other names."""
     by_name = {files.name: files for files in scenes}
+    starts = scenes[0].description.file_starts if scenes else ()
     candidates: dict[SceneFiles, list[Path]] = {}
     others: dict[str, list[Path]] = {}
     surplus = []
     for path in image_files(folder, error=PredictionError):
-        scene = by_name.get(scene_name(path))
+        scene = by_name.get(scene_name(path, starts))
         if scene is None:
             surplus.append(path)
         elif ending(path) not in IMAGES:
@@ -123,7 +128,7 @@ def _matched(
         else:
             candidates.setdefault(scene, []).append(path)
     lines, misnamed = _surplus(folder, surplus, by_name)
-    misnamed |= {scene_name(path) for paths in others.values() for path in paths}
+    misnamed |= {scene_name(path, starts) for paths in others.values() for path in paths}
     return candidates, [*_other_endings(folder, others), *lines], misnamed
 
 
@@ -139,11 +144,16 @@ def _other_endings(folder: Path, others: Mapping[str, Sequence[Path]]) -> list[s
     return lines
 
 
-def scene_name(path: Path) -> str:
-    """Scene that a file is named after, with or without the name of a product before it."""
-    for product in PRODUCTS:
-        if path.stem.startswith(f"{product}_"):
-            return path.stem.removeprefix(f"{product}_")
+def scene_name(path: Path, starts: Iterable[str]) -> str:
+    """Scene that a file is named after, with or without the name of a product before it.
+
+    Args:
+        path: The file.
+        starts: What names of files of the dataset begin with.
+    """
+    for start in starts:
+        if path.stem.startswith(start):
+            return path.stem.removeprefix(start)
     return path.stem
 
 
@@ -151,8 +161,10 @@ def _surplus(
     folder: Path, paths: Sequence[Path], scenes: Mapping[str, SceneFiles]
 ) -> tuple[list[str], set[str]]:
     """Lines about files of no scene, and the scenes of those with an additional word."""
-    seasons = sorted({files.season for files in scenes.values()}, key=len, reverse=True)
-    core = re.compile(rf"(?:{'|'.join(map(re.escape, seasons))})_[0-9]+_p_[0-9]+")
+    if not scenes:
+        return [], set()
+    description = next(iter(scenes.values())).description
+    core = description.scene_pattern([files.values for files in scenes.values()])
     groups, rest = grouped((path, _affixes(path.stem, core, scenes)) for path in paths)
     large = [path for path in rest if path.stem.lower() in scenes]
     lines = [

@@ -8,14 +8,13 @@ from typing import Final
 
 import numpy as np
 
-from planetcr_bench.constants import OPTICAL_SIZE
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import Raster, read_rasters
 from planetcr_bench.data.scene import Image, backscatter, reflectance
-from planetcr_bench.errors import SceneError
+from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.errors import DatasetError, SceneError
 from planetcr_bench.predictions.format import centre_grid
 
-SEEN: Final = ("planet_cloudfree", "planet_cloudy", "S1")
+SEEN: Final = ("clear", "cloudy", "sar")
 """Products that are read for a network; it gets only the grid of the clear image."""
 
 
@@ -34,7 +33,7 @@ class Inputs:
     sar: Image
 
 
-def read_inputs(files: SceneFiles, size: int = OPTICAL_SIZE) -> Inputs:
+def read_inputs(files: SceneFiles, size: int | None = None) -> Inputs:
     """Read the inputs of a network for a scene.
 
     Args:
@@ -42,22 +41,26 @@ def read_inputs(files: SceneFiles, size: int = OPTICAL_SIZE) -> Inputs:
         size: Side of the centre crop, in optical pixels; by default the whole patch.
 
     Raises:
-        DatasetError: A file is missing, unreadable or does not match the official layout.
+        DatasetError: A file is missing, unreadable or does not match its description; or the
+            dataset has no SAR images.
         SceneError: The products do not share one grid, or the crop cuts through SAR pixels.
     """
+    described = files.description
+    if described.sar is None:
+        raise DatasetError(f"{described.title}: expected SAR images, the dataset has none")
     clear, cloudy, sar = read_rasters(files, SEEN).values()
     rows, columns = (
-        _crop_slices(files, side, source, size)
+        _crop_slices(files, side, source, size or side)
         for side, source in zip(cloudy.pixels.shape[1:], sar.pixels.shape[1:], strict=True)
     )
     return Inputs(
         files,
         Raster(
-            reflectance(cloudy.pixels[:, rows[0], columns[0]]),
+            reflectance(cloudy.pixels[:, rows[0], columns[0]], described.optical.scaling),
             clear.crs,
-            centre_grid(clear, (size, size)),
+            centre_grid(clear, (rows[0].stop - rows[0].start, columns[0].stop - columns[0].start)),
         ),
-        np.ascontiguousarray(backscatter(sar.pixels)[:, rows[1], columns[1]]),
+        np.ascontiguousarray(backscatter(sar.pixels, described.sar)[:, rows[1], columns[1]]),
     )
 
 
@@ -67,7 +70,7 @@ def _crop_slices(files: SceneFiles, side: int, source: int, size: int) -> tuple[
     ends = [divmod(end * source, side) for end in (start, start + size)]
     if any(rest for _, rest in ends):
         raise SceneError(
-            f"{files.path('S1')}: expected a grid on which {size} of {side} optical pixels, from "
+            f"{files.path('sar')}: expected a grid on which {size} of {side} optical pixels, from "
             f"{start} on, are whole SAR pixels, got {source} SAR pixels over the {side}"
         )
     return slice(start, start + size), slice(ends[0][0], ends[1][0])

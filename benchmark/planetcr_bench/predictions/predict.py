@@ -14,12 +14,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.pixel_checks import PixelError, expect_reflectance
 from planetcr_bench.data.reading import read_raster, read_rasters, scene_from_rasters
 from planetcr_bench.data.scene import Image
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.baselines import METHODS
@@ -55,6 +55,7 @@ def predict(
     *,
     split: str = "test",
     scene_list: Path | None = None,
+    dataset: str | Path | None = None,
     workers: int | None = None,
     batch: int = 16,
     quiet: bool = False,
@@ -69,6 +70,7 @@ def predict(
         out: Folder to write to; it must be new, empty, or one that an earlier call wrote.
         split: Split to predict.
         scene_list: Authors' CSV list to take the scenes from.
+        dataset: Name or file of its description; see ``descriptions.describe``.
         workers: See ``worker_count``.
         batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
@@ -82,9 +84,16 @@ def predict(
     """
     card = Card(method=method, window="whole")
     scenes = _begin(
-        card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
+        card,
+        data,
+        out,
+        split=split,
+        scene_list=scene_list,
+        dataset=dataset,
+        workers=workers,
+        quiet=quiet,
     )
-    waiting = _unwritten(scenes, out, OPTICAL_SIZE, workers=workers)
+    waiting = _unwritten(scenes, out, None, workers=workers)
     kept = len(scenes) - len(waiting)
     write = partial(_predict_scene, method, out)
     written = run_ordered(write, waiting, workers=workers, batch=batch)
@@ -99,6 +108,7 @@ def predict_with(
     card: Card,
     split: str = "test",
     scene_list: Path | None = None,
+    dataset: str | Path | None = None,
     window: Window = "whole",
     workers: int | None = None,
     batch: int = 1,
@@ -116,6 +126,7 @@ def predict_with(
         card: Names the method and its weights; the rest is completed here.
         split: Split to predict.
         scene_list: Authors' CSV list to take the scenes from.
+        dataset: Name or file of its description; see ``descriptions.describe``.
         window: What the function sees and what is written.
         workers: Processes that read; see ``worker_count``.
         batch: Scenes per call of the function; those of a batch have the same shape.
@@ -131,9 +142,16 @@ def predict_with(
     """
     card = card.model_copy(update={"window": window})
     scenes = _begin(
-        card, data, out, split=split, scene_list=scene_list, workers=workers, quiet=quiet
+        card,
+        data,
+        out,
+        split=split,
+        scene_list=scene_list,
+        dataset=dataset,
+        workers=workers,
+        quiet=quiet,
     )
-    size = OPTICAL_SIZE if window == "whole" else CROP_SIZE
+    size = None if window == "whole" else CROP_SIZE
     waiting = _unwritten(scenes, out, size, workers=workers)
     kept = len(scenes) - len(waiting)
     inputs = run_ordered(
@@ -153,11 +171,16 @@ def _begin(
     *,
     split: str,
     scene_list: Path | None,
+    dataset: str | Path | None,
     workers: int | None,
     quiet: bool,
 ) -> list[SceneFiles]:
     """Claim the folder and list the scenes to predict."""
-    scenes = find_scenes(data, split, scene_list)
+    scenes = find_scenes(data, split, scene_list, dataset=dataset)
+    if scenes[0].description.has_dates:
+        raise DatasetError(
+            f"{data}: expected one cloudy image per scene, got several dates, which no method takes"
+        )
     card = card.model_copy(
         update={
             "split": split,
@@ -205,7 +228,7 @@ def _predict_scene(method: str, out: Path, files: SceneFiles) -> int:
     """Predict and write one scene; returns 1, the number of predictions."""
     rasters = read_rasters(files)
     image = METHODS[method](scene_from_rasters(files, rasters))
-    write_prediction(_file(out, files), image, rasters["planet_cloudfree"])
+    write_prediction(_file(out, files), image, rasters["clear"])
     return 1
 
 
@@ -216,7 +239,7 @@ def _file(out: Path, files: SceneFiles) -> Path:
 
 
 def _unwritten(
-    scenes: Sequence[SceneFiles], out: Path, size: int, *, workers: int | None
+    scenes: Sequence[SceneFiles], out: Path, size: int | None, *, workers: int | None
 ) -> list[SceneFiles]:
     """Scenes of which an earlier run left no prediction that can be read."""
     present = [files for files in scenes if _file(out, files).exists()]
@@ -225,12 +248,15 @@ def _unwritten(
     return [files for files in scenes if files not in kept]
 
 
-def _is_readable(out: Path, size: int, files: SceneFiles) -> bool:
+def _is_readable(out: Path, size: int | None, files: SceneFiles) -> bool:
+    bands = len(files.description.bands)
     try:
-        pixels = read_raster(_file(out, files)).pixels
+        pixels = read_raster(_file(out, files), bands=bands).pixels
     except DatasetError:
         return False
-    return pixels.shape == (len(OPTICAL_BANDS), size, size) and pixels.dtype == np.uint16
+    whole = files.description.read_size_of("clear") or pixels.shape[-2:]
+    expected = (bands, *(whole if size is None else (size, size)))
+    return pixels.shape == expected and pixels.dtype == np.uint16
 
 
 # --- Networks -------------------------------------------------------------------------------

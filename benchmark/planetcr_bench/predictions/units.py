@@ -10,15 +10,15 @@ from typing import Final
 import numpy as np
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.pixel_checks import DIMMEST, colour_likeness, dim_cause, has_scale, number
 from planetcr_bench.data.reading import read_product, read_raster
 from planetcr_bench.data.scene import reflectance
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, PredictionError
 from planetcr_bench.metrics.kernels import centre_crop
 from planetcr_bench.predictions.card import CARD
 from planetcr_bench.predictions.folder import Predictions
-from planetcr_bench.predictions.format import expect_image, read_prediction, scale_of
+from planetcr_bench.predictions.format import expect_image, form_of, read_prediction, scale_of
 
 MOST_SCENES: Final = 24
 """Largest number of scenes that are read to detect whether red and blue are swapped."""
@@ -49,7 +49,9 @@ def expect_units(predictions: Predictions) -> None:
     brightest, integers, darker = 0.0, False, False
     for files, path in predictions.files.items():
         try:
-            raster = read_raster(path, partial(expect_image, path))
+            form = form_of(files.description)
+            accept = partial(expect_image, path, form=form)
+            raster = read_raster(path, accept, bands=len(form.bands))
         except BenchError:
             continue  # reported when it is scored
         largest = float(np.abs(raster.pixels).max())
@@ -82,8 +84,9 @@ def expect_units(predictions: Predictions) -> None:
 
 def _is_darker(brightest: float, files: SceneFiles) -> bool:
     """Whether a scene is far brighter than the brightest value of its prediction."""
-    clear = read_product(files, "planet_cloudfree").pixels
-    return float(clear.max()) / DN_PER_REFLECTANCE > DARKER * brightest
+    encoding = files.description.optical
+    largest = float(read_product(files, "clear").pixels.max()) + encoding.offset
+    return largest / encoding.scale > DARKER * brightest
 
 
 def swapped_colours(predictions: Predictions) -> str:
@@ -118,11 +121,15 @@ def _spread(items: Sequence[tuple[SceneFiles, Path]]) -> list[tuple[SceneFiles, 
 
 
 def _likeness(files: SceneFiles, path: Path, predictions: Predictions) -> float | None:
-    clear = read_product(files, "planet_cloudfree")
-    image, _ = read_prediction(path, predictions.card, clear)
+    described = files.description
+    clear = read_product(files, "clear")
+    image, _ = read_prediction(path, predictions.card, clear, bands=described.bands)
+    if described.cloud_mask is None:
+        return None
     size = image.shape[-1]
     cloudy, mask = (
         centre_crop(read_product(files, product).pixels, size)
-        for product in ("planet_cloudy", "cloudmask")
+        for product in ("cloudy", "cloud_mask")
     )
-    return colour_likeness(image, reflectance(cloudy), ~mask)
+    scaled = reflectance(cloudy, described.optical.scaling)
+    return colour_likeness(image, scaled, ~mask, described.bands)

@@ -1,4 +1,4 @@
-"""Write a simulated dataset to disk in the official layout; resumable.
+"""Write a simulated dataset to disk in the layout of Planet-CR; resumable.
 
 A dataset names itself in ``dataset.toml``. A file gets its name only once it is complete, and a
 scene counts only once it has all five files.
@@ -21,12 +21,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
-from planetcr_bench.constants import (
-    OPTICAL_RESOLUTION_M,
-    PRODUCTS,
-    SAR_RESOLUTION_M,
-)
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.constants import PLANET_CR
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.metadata import (
     METADATA,
     TEST_SCENES,
@@ -34,6 +30,7 @@ from planetcr_bench.data.metadata import (
     Simulation,
     read_simulation,
 )
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError, UsageError
 from planetcr_bench.simulation.catalogue import PRESETS
 from planetcr_bench.simulation.place import TEST_AOIS, TRAIN_AOIS, Place
@@ -46,11 +43,11 @@ TRAIN_LIMIT: Final = 60_000
 """Training scenes of all 660 AOIs together (paper, Sec. 3.1)."""
 
 FILE_BYTES: Final = {
-    "planet_cloudfree": 721_006,
-    "planet_cloudy": 721_006,
-    "S1": 130_080,
-    "landcover": 8_460,
-    "cloudmask": 90_128,
+    "clear": 721_006,
+    "cloudy": 721_006,
+    "sar": 130_080,
+    "land_cover": 8_460,
+    "cloud_mask": 90_128,
 }
 """Bytes of each file of a scene, as in the official release: nothing is compressed."""
 
@@ -224,7 +221,7 @@ def _check_folder(out: Path, simulation: Simulation) -> None:
 def _check_room(out: Path, simulation: Simulation) -> None:
     """Refuse a disk that is too small, before the work."""
     folder = next(parent for parent in (out, *out.resolve().parents) if parent.is_dir())
-    there = sum(1 for _ in out.glob("*/cloudmask_*/*/*.npy")) if out.is_dir() else 0
+    there = sum(_masks_in(out, split) for split in ("test", "train"))
     needed = (simulation.test_scenes + simulation.train_scenes - there) * SCENE_BYTES
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -232,6 +229,15 @@ def _check_room(out: Path, simulation: Simulation) -> None:
             f"{out}: expected {needed / 1e6:,.0f} MB of free disk space, found {free / 1e6:,.0f}; "
             "choose another disk, a smaller --size or fewer --train scenes"
         )
+
+
+def _masks_in(out: Path, split: str) -> int:
+    """Number of the last files of scenes that are there."""
+    description = load_description(PLANET_CR)
+    known = description.split_values(split)
+    return sum(
+        len(template.walk(str(out), known)[0]) for template in description.templates("cloud_mask")
+    )
 
 
 def _write_metadata(out: Path, simulation: Simulation) -> None:
@@ -246,7 +252,8 @@ def _write_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
     """Write the authors' list: five columns, no header, paths from the split's folder, CRLF."""
     rows = [
         ",".join(
-            files.path(product).relative_to(files.split_folder).as_posix() for product in PRODUCTS
+            files.path(product).relative_to(files.split_folder).as_posix()
+            for product in files.description.products
         )
         for files in scenes
     ]
@@ -269,7 +276,7 @@ def write_aoi(out: Path, truth: Path | None, job: Job) -> list[SceneFiles]:
 def _write_scene(out: Path, truth: Path | None, place: Place, rank: int) -> SceneFiles:
     survey = survey_of(place)
     patch = survey.patches[rank]
-    files = SceneFiles(place.season, place.number, patch, str(out / place.split))
+    files = scene_files(out, place, patch)
     if not _is_whole(files):
         write_quartet(files, quartet_of(survey, patch), place)
     if truth is not None and not (truth / f"{files.name}.npz").exists():
@@ -277,11 +284,18 @@ def _write_scene(out: Path, truth: Path | None, place: Place, rank: int) -> Scen
     return files
 
 
+def scene_files(out: Path, place: Place, patch: int) -> SceneFiles:
+    """Files of a scene in the layout of Planet-CR."""
+    values = (place.season, place.number, patch)
+    return SceneFiles(values, str(out), place.split, load_description(PLANET_CR))
+
+
 def _is_whole(files: SceneFiles) -> bool:
     """Whether all five files exist and none is truncated, as by a power failure."""
-    paths = [files.path(product) for product in PRODUCTS]
+    products = files.description.products
+    paths = [files.path(product) for product in products]
     sizes = [path.stat().st_size if path.is_file() else None for path in paths]
-    return sizes == [FILE_BYTES[product] for product in PRODUCTS]
+    return sizes == [FILE_BYTES[product] for product in products]
 
 
 def write_quartet(files: SceneFiles, quartet: Quartet, place: Place) -> None:
@@ -291,17 +305,18 @@ def write_quartet(files: SceneFiles, quartet: Quartet, place: Place) -> None:
         BenchError: A file cannot be written.
     """
     site = place.site
-    window = window_of(files.patch)
-    down, right = (round(edge * OPTICAL_RESOLUTION_M) for edge in (window.top, window.left))
+    window, described = window_of(files.patch), files.description
+    fine_m, coarse_m = (described.resolution_of(product) or 0.0 for product in ("clear", "sar"))
+    down, right = (round(edge * fine_m) for edge in (window.top, window.left))
     optical = site.optical_corner[0] + right, site.optical_corner[1] - down
     coarse = site.east + right, site.north - down
-    fine_m, coarse_m = OPTICAL_RESOLUTION_M, SAR_RESOLUTION_M
+    nodata = described.optical.nodata
     contents = {
-        "planet_cloudfree": _geotiff(quartet.clear, site.epsg, optical, fine_m, nodata=0),
-        "planet_cloudy": _geotiff(quartet.cloudy, site.epsg, optical, fine_m, nodata=0),
-        "S1": _geotiff(quartet.sar, site.epsg, coarse, coarse_m),
-        "landcover": _geotiff(quartet.land_cover[None], site.epsg, coarse, coarse_m),
-        "cloudmask": _npy(quartet.cloud_mask),
+        "clear": _geotiff(quartet.clear, site.epsg, optical, fine_m, nodata=nodata),
+        "cloudy": _geotiff(quartet.cloudy, site.epsg, optical, fine_m, nodata=nodata),
+        "sar": _geotiff(quartet.sar, site.epsg, coarse, coarse_m),
+        "land_cover": _geotiff(quartet.land_cover[None], site.epsg, coarse, coarse_m),
+        "cloud_mask": _npy(quartet.cloud_mask),
     }
     for product, content in contents.items():
         _save(files.path(product), content)
@@ -322,7 +337,7 @@ def _geotiff(
     epsg: int,
     corner: tuple[int, int],
     size_m: float,
-    nodata: int | None = None,
+    nodata: float | None = None,
 ) -> bytes:
     """Write a GeoTIFF like the official files: strips, bands interleaved, no compression."""
     bands, height, width = pixels.shape

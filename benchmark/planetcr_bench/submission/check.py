@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from planetcr_bench.api import evaluate
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
 from planetcr_bench.evaluation.segmenters import Segmenter
@@ -326,7 +326,7 @@ def _measure(
     folder = work / PREDICTIONS
     folder.mkdir()
     for scene in scenes:
-        image = sent.files.get(scene.name, scene.path("planet_cloudy"))
+        image = sent.files.get(scene.name, scene.path("cloudy"))
         (folder / f"{scene.name}{image.suffix}").symlink_to(image.resolve())
     if sent.files:
         write_card(folder, read_card(sent.folder / PREDICTIONS))

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from planetcr_bench.api import check_name, evaluate
-from planetcr_bench.constants import UNNAMED
+from planetcr_bench.constants import PLANET_CR, UNNAMED
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.evaluation.inputs import find_dataset
@@ -165,7 +166,9 @@ def _copy_predictions(predictions: Path, target: Path, ledger: Ledger) -> None:
     """Copy the images of the ledger's scenes, named after them, and the card without its folder."""
     target.mkdir()
     scenes = set(ledger.frame["scene"].unique())
+    starts = load_description(PLANET_CR).file_starts
     for path in image_files(predictions):
-        if ending(path) in IMAGES and scene_name(path) in scenes:
-            shutil.copyfile(path, target / f"{scene_name(path)}{ending(path)}")
+        name = scene_name(path, starts)
+        if ending(path) in IMAGES and name in scenes:
+            shutil.copyfile(path, target / f"{name}{ending(path)}")
     write_card(target, read_card(predictions).model_copy(update={"dataset": None}))

@@ -68,15 +68,27 @@ def ending(path: str | PurePath) -> str:
     return PurePath(path).suffix.lower()
 
 
+_SAME: Final = ((".tif", ".tiff"), (".jpg", ".jpeg"))
+
+
+def spellings(end: str) -> tuple[str, ...]:
+    """Extensions of the same format as one in lower case.
+
+    Example:
+        >>> spellings(".tif"), spellings(".npy")
+        (('.tif', '.tiff'), ('.npy',))
+    """
+    return next((same for same in _SAME if end in same), (end,))
+
+
 def other_spelling(path: Path) -> Path | None:
     """Find the file of a path under another spelling: ``.NPY``, or ``.TIFF`` for ``.tif``."""
-    endings = IMAGES[:2] if path.suffix in IMAGES[:2] else (path.suffix,)
-    spellings = (
+    others = (
         path.with_name(f"{path.stem}.{''.join(letters)}")
-        for end in endings
+        for end in spellings(path.suffix)
         for letters in itertools.product(*((letter, letter.upper()) for letter in end[1:]))
     )
-    return next((other for other in spellings if os.path.lexists(other)), None)
+    return next((other for other in others if os.path.lexists(other)), None)
 
 
 def leads_up(path: Path) -> bool:

@@ -216,7 +216,7 @@ def test_check_prints_counts_and_a_verdict(cli: Cli, data: Path, tmp_path: Path)
     assert len(report["fingerprint"]) == 64
     broken = tmp_path / "broken"
     shutil.copytree(data, broken)
-    path = find_scenes(broken, "test")[0].path("planet_cloudy")
+    path = find_scenes(broken, "test")[0].path("cloudy")
     (broken / "dataset.toml").write_text("trak = 'fake'")
     assert f"\n{broken}: problems: 1\n" in cli("check", broken).stdout
     path.write_bytes(b"nonsense")

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from planetcr_bench.constants import LAND_COVER, UNKNOWN
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.simulation.place import Place
 from planetcr_bench.simulation.scene import truth_of
 
@@ -119,4 +120,4 @@ def test_errors_follow_the_hidden_thickness_of_the_cloud(simulated: Path) -> Non
 
 
 def truth_for(files: SceneFiles):
-    return truth_of(Place(0, files.aoi_number), files.patch)
+    return truth_of(Place(0, files.fields["aoi"]), files.patch)

@@ -11,10 +11,10 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import backscatter
 from planetcr_bench.data.scene_checks import inspect_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.format import header_size, read_prediction
@@ -97,7 +97,7 @@ REFLECTANCE = (DN / 10_000).astype(np.float32)
 
 def read(path: Path, whole: SceneFiles, card: Card | None = None) -> np.ndarray:
     assert header_size(path) == 300
-    return read_prediction(path, card or Card(), read_product(whole, "planet_cloudfree"))[0]
+    return read_prediction(path, card or Card(), read_product(whole, "clear"))[0]
 
 
 def holed(pixels: np.ndarray, value: float) -> np.ndarray:
@@ -217,11 +217,11 @@ def test_a_mask_in_another_format_is_never_opened(tmp_path: Path, whole: SceneFi
 @pytest.mark.parametrize(
     ("product", "change", "edit"),
     [
-        ("planet_cloudy", lambda x: x[[2, 1, 0, 3]], describe("red", "green", "blue", "nir")),
-        ("planet_cloudy", lambda x: x + 1000, scale(1e-4, -0.1)),
-        ("planet_cloudy", lambda x: x, scale(1e-4, 0)),
-        ("S1", lambda x: x[::-1], describe("VH", "VV")),
-        ("S1", lambda x: x / 2, scale(2, 0)),
+        ("cloudy", lambda x: x[[2, 1, 0, 3]], describe("red", "green", "blue", "nir")),
+        ("cloudy", lambda x: x + 1000, scale(1e-4, -0.1)),
+        ("cloudy", lambda x: x, scale(1e-4, 0)),
+        ("sar", lambda x: x[::-1], describe("VH", "VV")),
+        ("sar", lambda x: x / 2, scale(2, 0)),
     ],
 )
 def test_a_dataset_is_the_same_however_it_is_tagged(
@@ -248,30 +248,31 @@ def test_nodata_and_masks_of_the_radar_image_are_holes(
     scene: SceneFiles, value: float, nodata: float, edit: Edit
 ) -> None:
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-        before = rewrite(scene, "S1", put(value), nodata=nodata, edit=edit)
+        before = rewrite(scene, "sar", put(value), nodata=nodata, edit=edit)
     hidden = np.zeros((90, 90), bool)
     hidden[np.s_[:20] if nodata is not None else np.s_[:4, :5]] = True
     expected = before.copy() if nodata is not None else put(value)(before.copy())
     expected[:, hidden] = np.nan
-    np.testing.assert_array_equal(read_scene(scene).sar, backscatter(expected))
+    sar = backscatter(expected, scene.description.sar)
+    np.testing.assert_array_equal(read_scene(scene).sar, sar)
     (line,) = [where for kind, where in inspect_scene(scene).warnings if kind.startswith("holes")]
-    assert line == f"{scene.path('S1')} ({hidden.sum()} pixels)"
+    assert line == f"{scene.path('sar')} ({hidden.sum()} pixels)"
 
 
-def test_infinite_backscatter_is_a_hole() -> None:
+def test_infinite_backscatter_is_a_hole(scene: SceneFiles) -> None:
     decibels = np.full((2, 2, 2), -10.0)
     decibels[:, 0, 0] = -np.inf, np.nan
-    assert np.ptp(backscatter(decibels)[0]) == np.ptp(backscatter(decibels)[1]) == 0
+    assert np.ptp(backscatter(decibels, scene.description.sar), axis=(1, 2)).tolist() == [0, 0]
 
 
 def test_nodata_of_land_cover_is_unknown(scene: SceneFiles) -> None:
-    rewrite(scene, "landcover", put(255), nodata=255)
+    rewrite(scene, "land_cover", put(255), nodata=255)
     assert (read_scene(scene).land_cover[:60] == 6).all()
 
 
 def test_nodata_0_of_an_image_stays_0_and_is_counted(scene: SceneFiles) -> None:
-    rewrite(scene, "planet_cloudfree", put(0), nodata=0)
-    assert (read_product(scene, "planet_cloudfree").pixels[:, :20] == 0).all()
+    rewrite(scene, "clear", put(0), nodata=0)
+    assert (read_product(scene, "clear").pixels[:, :20] == 0).all()
     (line,) = [where for kind, where in inspect_scene(scene).warnings if "own nodata" in kind]
     assert line.endswith("(6000 pixels)")
 
@@ -279,16 +280,16 @@ def test_nodata_0_of_an_image_stays_0_and_is_counted(scene: SceneFiles) -> None:
 @pytest.mark.parametrize(
     ("product", "change", "nodata", "edit", "message"),
     [
-        ("planet_cloudy", put(65535), 65535, None, "6000 pixels have its nodata value 65535"),
-        ("planet_cloudy", lambda x: x, None, mask, "20 pixels are hidden"),
-        ("planet_cloudy", lambda x: np.minimum(x, 1), None, None, "largest value is 1"),
-        ("planet_cloudy", lambda x: x * 0, None, None, "got 0 everywhere"),
-        ("planet_cloudy", lambda x: x, None, describe("red", "green", "blue", "swir"), "names its"),
-        ("S1", lambda x: 10 ** (x / 10), None, None, "linear power"),
-        ("S1", lambda x: x * 0, 0, None, "a band of only NaN or nodata"),
-        ("S1", lambda x: x, None, describe("HH", "HV"), "names its bands HH, HV"),
-        ("landcover", put(7), None, None, "expected WorldCover codes, got 7"),
-        ("landcover", lambda x: x, None, scale(10, 0), "expected codes, got a file of scale 10"),
+        ("cloudy", put(65535), 65535, None, "6000 pixels have its nodata value 65535"),
+        ("cloudy", lambda x: x, None, mask, "20 pixels are hidden"),
+        ("cloudy", lambda x: np.minimum(x, 1), None, None, "largest value is 1"),
+        ("cloudy", lambda x: x * 0, None, None, "got 0 everywhere"),
+        ("cloudy", lambda x: x, None, describe("red", "green", "blue", "swir"), "names its"),
+        ("sar", lambda x: 10 ** (x / 10), None, None, "linear power"),
+        ("sar", lambda x: x * 0, 0, None, "a band of only NaN or nodata"),
+        ("sar", lambda x: x, None, describe("HH", "HV"), "names its bands HH, HV"),
+        ("land_cover", put(7), None, None, "expected WorldCover codes, got 7"),
+        ("land_cover", lambda x: x, None, scale(10, 0), "expected codes, got a file of scale 10"),
     ],
 )
 def test_an_implausible_product_is_refused(

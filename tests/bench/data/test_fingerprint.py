@@ -17,13 +17,13 @@ def test_the_fingerprint_is_of_the_pixels_not_of_the_files(tmp_path: Path) -> No
         find_scenes(write_dataset(tmp_path / name, test=2), "test") for name in ("plain", "packed")
     )
     for files in packed:
-        radar = read_product(files, "S1")
+        radar = read_product(files, "sar")
         corner = (radar.transform.c, radar.transform.f)
-        write_tif(files.path("S1"), radar.pixels, corner, 10, radar.crs, compress="deflate")
+        write_tif(files.path("sar"), radar.pixels, corner, 10, radar.crs, compress="deflate")
     assert fingerprint_of(plain, workers=0) == fingerprint_of(packed, workers=0)
-    mask = np.load(packed[0].path("cloudmask"))
+    mask = np.load(packed[0].path("cloud_mask"))
     mask[7, 7] ^= True
-    np.save(packed[0].path("cloudmask"), mask)
+    np.save(packed[0].path("cloud_mask"), mask)
     assert fingerprint_of(plain, workers=0) != fingerprint_of(packed, workers=0)
 
 

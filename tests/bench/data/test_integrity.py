@@ -13,8 +13,9 @@ import pytest
 from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import check_dataset
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError
 from scenes import write_dataset, write_scene, write_tif
 
@@ -51,40 +52,40 @@ def test_worker_processes_change_nothing(data: Path) -> None:
 
 
 BREAKAGES: dict[str, tuple[str, Callable[[SceneFiles], None]]] = {
-    "no such file": ("cloudmask", lambda files: files.path("cloudmask").unlink()),
-    "cannot be read": ("S1", lambda files: files.path("S1").write_bytes(b"nonsense")),
+    "no such file": ("cloud_mask", lambda files: files.path("cloud_mask").unlink()),
+    "cannot be read": ("sar", lambda files: files.path("sar").write_bytes(b"nonsense")),
     "expected uint16, got uint8": (
-        "planet_cloudy",
+        "cloudy",
         lambda files: write_tif(
-            files.path("planet_cloudy"), np.ones((4, 300, 300), "u1"), (0, 0), 3, "EPSG:32601"
+            files.path("cloudy"), np.ones((4, 300, 300), "u1"), (0, 0), 3, "EPSG:32601"
         ),
     ),
     r"expected shape \(2, 90, 90\), got \(1, 90, 90\)": (
-        "S1",
-        lambda files: write_tif(files.path("S1"), np.ones((1, 90, 90)), (0, 0), 10, "EPSG:32601"),
+        "sar",
+        lambda files: write_tif(files.path("sar"), np.ones((1, 90, 90)), (0, 0), 10, "EPSG:32601"),
     ),
     "got one value everywhere": (
-        "planet_cloudfree",
-        lambda files: rewrite(files, "planet_cloudfree", put(7, np.s_[:])),
+        "clear",
+        lambda files: rewrite(files, "clear", put(7, np.s_[:])),
     ),
-    "expected backscatter in dB": ("S1", lambda files: rewrite(files, "S1", put(5000.0))),
+    "expected backscatter in dB": ("sar", lambda files: rewrite(files, "sar", put(5000.0))),
     "expected WorldCover codes, got 7, 77": (
-        "landcover",
-        lambda files: rewrite(files, "landcover", put([[7, 77]], np.s_[0, 5:6, 5:7])),
+        "land_cover",
+        lambda files: rewrite(files, "land_cover", put([[7, 77]], np.s_[0, 5:6, 5:7])),
     ),
     "expected corners within 10 m": (
-        "landcover",
+        "land_cover",
         lambda files: write_tif(
-            files.path("landcover"), np.full((1, 90, 90), 10, "u1"), (0, 0), 10,
-            read_product(files, "S1").crs,
+            files.path("land_cover"), np.full((1, 90, 90), 10, "u1"), (0, 0), 10,
+            read_product(files, "sar").crs,
         ),
     ),
     "expected pixels of 10 m, got 11 × 11": (
-        "S1",
+        "sar",
         lambda files: write_tif(
-            files.path("S1"), read_product(files, "S1").pixels,
-            (read_product(files, "S1").transform.c, read_product(files, "S1").transform.f), 11,
-            read_product(files, "S1").crs,
+            files.path("sar"), read_product(files, "sar").pixels,
+            (read_product(files, "sar").transform.c, read_product(files, "sar").transform.f), 11,
+            read_product(files, "sar").crs,
         ),
     ),
 }  # fmt: skip
@@ -107,7 +108,7 @@ def test_a_broken_file_is_named(tmp_path: Path, message: str) -> None:
 def test_one_broken_scene_does_not_hide_another(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=3)
     for files in find_scenes(tmp_path, "test")[:2]:
-        files.path("S1").unlink()
+        files.path("sar").unlink()
     report = check_dataset(tmp_path, workers=0)
     assert len(report.problems) == 2
     assert report.fingerprint is None
@@ -116,7 +117,7 @@ def test_one_broken_scene_does_not_hide_another(tmp_path: Path) -> None:
 
 def test_strays_are_named(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    stray = files.path("S1").with_name("S1_summer_500_p_1 (copy).tif")
+    stray = files.path("sar").with_name("S1_summer_500_p_1 (copy).tif")
     stray.touch()
     assert any(str(stray) in line for line in check_dataset(tmp_path, workers=0).problems)
 
@@ -146,10 +147,10 @@ def test_overlapping_aois_of_two_splits_are_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("product", "value", "word"),
     [
-        ("planet_cloudy", 10_001, "clipped"),
-        ("planet_cloudfree", 0, "value 0"),
-        ("S1", np.nan, "holes"),
-        ("landcover", 0, "nodata"),
+        ("cloudy", 10_001, "clipped"),
+        ("clear", 0, "value 0"),
+        ("sar", np.nan, "holes"),
+        ("land_cover", 0, "nodata"),
     ],
 )
 def test_odd_values_are_a_warning(tmp_path: Path, product: str, value: float, word: str) -> None:
@@ -163,7 +164,7 @@ def test_odd_values_are_a_warning(tmp_path: Path, product: str, value: float, wo
 def test_many_files_with_the_same_warning_make_one_line(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=7)
     for files in find_scenes(tmp_path, "test"):
-        rewrite(files, "landcover", put(0))
+        rewrite(files, "land_cover", put(0))
     (line,) = [line for line in check_dataset(tmp_path, workers=0).warnings if "nodata" in line]
     assert "(7)" in line
     assert line.endswith("and 2 more")

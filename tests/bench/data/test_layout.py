@@ -10,20 +10,14 @@ from pathlib import Path
 import pytest
 
 from planetcr_bench.constants import PRODUCTS
+from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import (
-    ALL_PRODUCTS,
-    SceneFiles,
-    find_files,
-    find_scenes,
-    find_splits,
-    missing_products,
-    read_scene_list,
-)
+from planetcr_bench.data.layout import all_products, find_scenes, missing_products, read_scene_list
 from planetcr_bench.data.reading import read_product, read_thickness
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
-from scenes import write_scene
+from scenes import scene_files, write_scene
 
 
 def csv_line(files: SceneFiles, *, root: Path | None = None) -> str:
@@ -67,7 +61,7 @@ def test_a_list_that_names_no_scenes_is_refused(
         "twice": f"{good}\n{good}\n",
         "mixed": ",".join(good.split(",")[:4] + csv_line(second).split(",")[4:]),
         "elsewhere": "other/" + good,
-        "absent": csv_line(SceneFiles("fall", 999, 1, first.split_folder)),
+        "absent": csv_line(scene_files(first.split_folder, "fall", 999, 1)),
     }.get(line, line)
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(DatasetError, match=message):
@@ -95,9 +89,9 @@ def test_a_folder_other_than_a_dataset_is_refused(data: Path, tmp_path: Path) ->
 
 def test_a_scene_without_all_products_names_what_is_missing(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    files.path("S1").unlink()
+    files.path("sar").unlink()
     products, strays = find_files(tmp_path, "test")
-    assert missing_products(products[files]) == ["S1"]
+    assert missing_products(products[files], files.description) == ["sar"]
     assert not strays
     with pytest.raises(DatasetError, match=r"S1_summer_500_p_1\.tif: no such file"):
         find_scenes(tmp_path, "test")
@@ -105,13 +99,13 @@ def test_a_scene_without_all_products_names_what_is_missing(tmp_path: Path) -> N
 
 def test_unexpected_files_are_strays(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    folder = files.path("S1").parent
+    folder = files.path("sar").parent
     for name in ("S1_summer_501_p_1.tif", "S1_summer_500_p_x.tif", "S1_summer_500_p_01.tif"):
         (folder / name).touch()
     (folder / "S1_summer_500_p_1.tif.aux.xml").touch()
     (folder / ".DS_Store").touch()
     products, strays = find_files(tmp_path, "test")
-    assert products == {files: ALL_PRODUCTS}
+    assert products == {files: all_products(files.description)}
     assert {path.name for path in strays} == {
         "S1_summer_501_p_1.tif",
         "S1_summer_500_p_x.tif",
@@ -125,21 +119,21 @@ def test_extensions_count_in_any_case(tmp_path: Path) -> None:
     line = csv_line(files)
     for product, suffix in zip(PRODUCTS, (".TIF", ".tiff", ".Tif", ".TIFF", ".NPY"), strict=True):
         files.path(product).rename(files.path(product).with_suffix(suffix))
-    assert find_files(tmp_path, "test") == ({files: ALL_PRODUCTS}, [])
+    assert find_files(tmp_path, "test") == ({files: all_products(files.description)}, [])
     assert fingerprint_of(find_scenes(tmp_path, "test"), workers=0) == before
     (tmp_path / "list.csv").write_text(line.replace(".tif", ".TIF"))
     assert find_scenes(tmp_path, "test", tmp_path / "list.csv") == [files]
 
 
 def test_one_file_in_two_spellings_is_a_stray(tmp_path: Path) -> None:
-    path = write_scene(tmp_path).path("S1")
+    path = write_scene(tmp_path).path("sar")
     path.with_suffix(".TIF").write_bytes(path.read_bytes())
     _, strays = find_files(tmp_path, "test")
     assert strays == [path.with_suffix(".TIF")]
 
 
 def test_litter_and_links_upwards_are_no_strays(tmp_path: Path) -> None:
-    folder = write_scene(tmp_path).path("S1").parent
+    folder = write_scene(tmp_path).path("sar").parent
     for name in ("Thumbs.db", "desktop.ini", "S1_summer_500_p_1.tif.ovr", "._a.tif", "README.txt"):
         (folder / name).touch()
     (folder / "__MACOSX").mkdir()
@@ -163,7 +157,7 @@ def test_folders_of_a_dataset_may_be_links(tmp_path: Path) -> None:
 def test_a_list_of_scenes_hides_neither_depth_nor_names(tmp_path: Path) -> None:
     files = [write_scene(tmp_path, patch=patch) for patch in (1, 2)]
     (tmp_path / "list.csv").write_text("\n".join(map(csv_line, files)))
-    for path in (scene.path("S1") for scene in files):
+    for path in (scene.path("sar") for scene in files):
         path.rename(path.with_name(f"{path.stem}_db.tif"))
     with pytest.raises(DatasetError) as refusal:
         find_scenes(tmp_path, "test", tmp_path / "list.csv")
@@ -177,7 +171,7 @@ def test_a_list_of_scenes_hides_neither_depth_nor_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_time")
-@pytest.mark.parametrize("product", ["S1", "cloudmask"])
+@pytest.mark.parametrize("product", ["sar", "cloud_mask"])
 def test_a_product_other_than_a_regular_file_is_named(tmp_path: Path, product: str) -> None:
     files = write_scene(tmp_path)
     path = files.path(product)
@@ -219,7 +213,7 @@ def test_sixty_three_thousand_quartets_index_in_seconds(tmp_path: Path) -> None:
     for aoi in range(1, 781):
         split, patches = ("train", 91) if aoi > 120 else ("test", 25)
         for product in PRODUCTS:
-            first = SceneFiles("fall", aoi, 0, str(tmp_path / split)).path(product)
+            first = scene_files(tmp_path / split, "fall", aoi, 0).path(product)
             first.parent.mkdir(parents=True, exist_ok=True)
             for patch in range(patches):
                 (first.parent / first.name.replace("_p_0", f"_p_{patch}")).touch()

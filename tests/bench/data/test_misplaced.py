@@ -44,10 +44,10 @@ def test_a_dataset_at_another_depth_says_which_folder_to_give(
 @pytest.mark.parametrize(
     ("products", "pattern", "expected"),
     [
-        (["S1"], "{stem}_db{suffix}", "got 3 files with '_db' behind it"),
+        (["sar"], "{stem}_db{suffix}", "got 3 files with '_db' behind it"),
         (PRODUCTS, "{stem}_v2{suffix}", "got 15 files with '_v2' behind it"),
         (PRODUCTS, "my_{stem}{suffix}", "got 15 files with 'my_' before it"),
-        (["S1"], "{stem}.img", "got 3 files with '.img' behind it"),
+        (["sar"], "{stem}.img", "got 3 files with '.img' behind it"),
     ],
 )
 def test_names_that_share_a_word_too_much_are_one_line(

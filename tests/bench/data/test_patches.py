@@ -22,10 +22,11 @@ from numpy.testing import assert_array_equal
 from planetcr_bench.constants import LAND_COVER_NAMES
 from planetcr_bench.data import patch_cache
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.patch_cache import CachedPatches, build_cache
-from planetcr_bench.data.patches import RECORD, FilePatches, TrainingPatch
+from planetcr_bench.data.patches import FilePatches, TrainingPatch, record_dtype
 from planetcr_bench.data.reading import read_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError, SceneError, UsageError
 from scenes import write_dataset, write_scene, write_tif
 
@@ -43,12 +44,12 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[SceneFiles]:
     scenes = find_scenes(root, "test")
     rng = np.random.default_rng(1)
     optical = rng.integers(0, 65536, (4, 300, 300), np.uint16)
-    write_tif(scenes[1].path("planet_cloudy"), optical, (0, 0), 3, None)
+    write_tif(scenes[1].path("cloudy"), optical, (0, 0), 3, None)
     sar = rng.uniform(-40, 5, (2, 90, 90)).astype(np.float32)
     sar[:, 10:20] = np.nan
-    write_tif(scenes[1].path("S1"), sar, (0, 0), 10, None)
+    write_tif(scenes[1].path("sar"), sar, (0, 0), 10, None)
     codes = rng.choice(np.array([0, 10, 70, 80, 95, 100], np.uint8), (1, 90, 90))
-    write_tif(scenes[1].path("landcover"), codes, (0, 0), 10, None)
+    write_tif(scenes[1].path("land_cover"), codes, (0, 0), 10, None)
     return scenes
 
 
@@ -194,7 +195,7 @@ def test_a_missing_index_ends_the_sequence(scenes: list[SceneFiles], cache: Cach
 
 def test_a_broken_scene_is_named_and_leaves_nothing(few: list[SceneFiles], tmp_path: Path) -> None:
     broken = copy_of(few, tmp_path / "data")
-    path = broken[1].path("S1")
+    path = broken[1].path("sar")
     write_tif(path, np.zeros((2, 90, 80), np.float32), (0, 0), 10, None)
     for read in (
         lambda: FilePatches(broken).read(1),
@@ -208,7 +209,7 @@ def test_a_broken_scene_is_named_and_leaves_nothing(few: list[SceneFiles], tmp_p
 def test_products_on_two_grids_are_refused(tmp_path: Path) -> None:
     files = write_scene(tmp_path / "data")
     sar = np.full((2, 90, 90), -10, np.float32)
-    write_tif(files.path("S1"), sar, (0, 0), 10, "EPSG:32601")
+    write_tif(files.path("sar"), sar, (0, 0), 10, "EPSG:32601")
     for read in (
         lambda: FilePatches([files]).read(0),
         lambda: build_cache([files], tmp_path / "cache", name="train", quiet=True),
@@ -227,7 +228,7 @@ def test_a_disk_without_room_is_refused_before_the_work(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_by_one_that_was_killed = tmp_path / ".train.npy.partial"
-    room = 2 * RECORD.itemsize - 1
+    room = 2 * record_dtype(few[0].description).itemsize - 1
 
     def usage(_: Path) -> SimpleNamespace:
         return SimpleNamespace(free=0 if left_by_one_that_was_killed.exists() else room)
@@ -332,7 +333,7 @@ def test_other_pixels_make_another_cache_and_the_old_one_is_refused(
     mine = copy_of(few, tmp_path / "data")
     old = build_cache(mine, tmp_path, name="train", quiet=True)
     before = old.read(0).cloud_mask
-    np.save(mine[0].path("cloudmask"), ~before)
+    np.save(mine[0].path("cloud_mask"), ~before)
     new = build_cache(mine, tmp_path, name="train", quiet=True)
     assert_cache_of(new, mine)
     assert_array_equal(old.read(0).cloud_mask, before)

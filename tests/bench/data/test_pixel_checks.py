@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.pixel_checks import (
     PixelError,
     Tags,
@@ -162,8 +163,9 @@ def test_swapped_colours_run_against_the_input() -> None:
     rng = np.random.default_rng(2)
     own = given + rng.normal(0, 0.02, given.shape).astype(np.float32)
     own[2] += 0.1  # a cast of one colour is no swap
-    assert colour_likeness(own, given, clear) > 0.9
-    assert colour_likeness(own[[2, 1, 0, 3]], given, clear) < -0.9
-    assert abs(colour_likeness(image(3)[[2, 1, 0, 3]], given, clear)) < 0.1
-    assert colour_likeness(own, given, ~clear) is None
-    assert colour_likeness(np.full_like(given, 0.2), given, clear) is None
+    assert colour_likeness(own, given, clear, OPTICAL_BANDS) > 0.9
+    assert colour_likeness(own[[2, 1, 0, 3]], given, clear, OPTICAL_BANDS) < -0.9
+    assert abs(colour_likeness(image(3)[[2, 1, 0, 3]], given, clear, OPTICAL_BANDS)) < 0.1
+    assert colour_likeness(own, given, ~clear, OPTICAL_BANDS) is None
+    assert colour_likeness(np.full_like(given, 0.2), given, clear, OPTICAL_BANDS) is None
+    assert colour_likeness(own, given, clear, ["red", "green"]) is None

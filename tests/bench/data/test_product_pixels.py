@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from planetcr_bench.constants import SAR_BANDS
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.pixel_checks import PixelError
 from planetcr_bench.data.product_pixels import expect_codes, expect_decibels
+
+LAND_COVER = load_description("planet-cr").land_cover
 
 
 def decibels() -> np.ndarray:
@@ -27,22 +31,22 @@ def decibels() -> np.ndarray:
 )
 def test_backscatter_in_another_unit_is_refused(change, message: str) -> None:
     with pytest.raises(PixelError, match=message):
-        expect_decibels(change(decibels()))
+        expect_decibels(change(decibels()), SAR_BANDS)
 
 
 def test_backscatter_in_decibels_passes() -> None:
-    expect_decibels(decibels())
-    expect_decibels(decibels() - 15)  # calm water
+    expect_decibels(decibels(), SAR_BANDS)
+    expect_decibels(decibels() - 15, SAR_BANDS)  # calm water
     town = decibels()
     town[0] += 9
-    expect_decibels(town)
+    expect_decibels(town, SAR_BANDS)
     town[:, 3:9] = np.nan
-    expect_decibels(town)
+    expect_decibels(town, SAR_BANDS)
 
 
 def test_codes_of_land_cover_that_do_not_exist_are_refused() -> None:
-    expect_codes(np.array([[0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100]], np.uint8))
+    expect_codes(np.array([[0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100]], np.uint8), LAND_COVER)
     with pytest.raises(PixelError, match=r"got 1, 2, 11; are these numbers of classes\?"):
-        expect_codes(np.array([[1, 2, 10, 11]], np.uint8))
+        expect_codes(np.array([[1, 2, 10, 11]], np.uint8), LAND_COVER)
     with pytest.raises(PixelError, match=r"got 255$"):
-        expect_codes(np.array([[10, 255]], np.uint8))
+        expect_codes(np.array([[10, 255]], np.uint8), LAND_COVER)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from planetcr_bench.data.raster import Header, header_of, open_geotiff
+from planetcr_bench.data.raster import Header, header_of, open_image
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.format import expect_image, header_size
 from scenes import write_tif
@@ -97,7 +97,7 @@ def test_broken_strips_are_refused_in_one_line(tmp_path: Path) -> None:
     assert header_size(path) == 300
     with (
         pytest.raises(DatasetError, match="cannot be read") as refusal,
-        open_geotiff(path, error=DatasetError) as source,
+        open_image(path, error=DatasetError) as source,
     ):
         source.read()
     assert "\n" not in refusal.value.message
@@ -129,7 +129,7 @@ def test_pages_are_counted(tmp_path: Path, pages: int, bands: int, got: str) -> 
             ) as target,
         ):
             target.write(np.ones((bands, 300, 300), np.uint16))
-    with open_geotiff(path, error=DatasetError) as source:
+    with open_image(path, error=DatasetError) as source:
         assert header_of(source, 4).pages == pages
     wanted = rf"got {pages} pages {got}; write one image of four bands"
     with pytest.raises(PredictionError, match=wanted):

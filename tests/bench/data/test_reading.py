@@ -23,9 +23,9 @@ def test_a_scene_carries_its_identity_and_its_pixels(data: Path) -> None:
     assert scene.split == "test"
     assert scene.crs.startswith("EPSG:326")
     assert scene.transform.a == 3
-    with rasterio.open(files.path("planet_cloudy")) as source:
+    with rasterio.open(files.path("cloudy")) as source:
         assert (scene.cloudy == source.read().astype(np.float32) / np.float32(10_000)).all()
-    assert scene.cloud_cover == np.load(files.path("cloudmask")).mean()
+    assert scene.cloud_cover == np.load(files.path("cloud_mask")).mean()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"x" * 1000])
@@ -53,9 +53,9 @@ def test_a_truth_file_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -
 
 def test_coordinate_systems_may_be_written_differently(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    zone = int(read_product(files, "S1").crs[-2:])
+    zone = int(read_product(files, "sar").crs[-2:])
     for product, crs in {
-        "planet_cloudy": f"EPSG:{32600 + zone}+5773", "S1": f"+proj=utm +zone={zone} +ellps=WGS84",
+        "cloudy": f"EPSG:{32600 + zone}+5773", "sar": f"+proj=utm +zone={zone} +ellps=WGS84",
     }.items():  # fmt: skip
         raster = read_product(files, product)
         corner = (raster.transform.c, raster.transform.f)
@@ -64,7 +64,7 @@ def test_coordinate_systems_may_be_written_differently(tmp_path: Path) -> None:
 
 
 def test_a_product_of_pages_says_so(tmp_path: Path) -> None:
-    path = write_scene(tmp_path).path("landcover")
+    path = write_scene(tmp_path).path("land_cover")
     raster = rasterio.open(path).read()
     for number in range(3):
         more = {"APPEND_SUBDATASET": "YES"} if number else {}
@@ -77,28 +77,28 @@ def test_a_product_of_pages_says_so(tmp_path: Path) -> None:
             target.write(raster)
     (files,) = find_scenes(tmp_path, "test")
     with pytest.raises(DatasetError, match="got 3 pages of one band; write one image of one band"):
-        read_product(files, "landcover")
+        read_product(files, "land_cover")
 
 
 BREAKAGES = {
-    "cannot be read": ("planet_cloudy", lambda path: path.write_bytes(b"II*\0 nonsense")),
+    "cannot be read": ("cloudy", lambda path: path.write_bytes(b"II*\0 nonsense")),
     "expected uint16, got float32": (
-        "planet_cloudfree",
+        "clear",
         lambda path: write_tif(path, np.zeros((4, 300, 300), np.float32), (0, 0), 3, "EPSG:32601"),
     ),
     r"expected shape \(4, 300, 300\), got \(3, 300, 300\)": (
-        "planet_cloudy",
+        "cloudy",
         lambda path: write_tif(path, np.ones((3, 300, 300), np.uint16), (0, 0), 3, "EPSG:32601"),
     ),
     "expected bool, got uint8": (
-        "cloudmask",
+        "cloud_mask",
         lambda path: np.save(path, np.ones((300, 300), "u1")),
     ),
     "a band of only NaN": (
-        "S1",
+        "sar",
         lambda path: write_tif(path, np.full((2, 90, 90), np.nan), (0, 0), 10, "EPSG:32601"),
     ),
-    "no such file": ("landcover", lambda path: path.unlink()),
+    "no such file": ("land_cover", lambda path: path.unlink()),
 }
 
 
@@ -115,29 +115,29 @@ def test_a_broken_file_is_named_with_what_was_expected(tmp_path: Path, message: 
 
 def test_a_mask_that_holds_pickled_objects_is_never_loaded(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    np.save(files.path("cloudmask"), np.array([{}], object), allow_pickle=True)
+    np.save(files.path("cloud_mask"), np.array([{}], object), allow_pickle=True)
     with pytest.raises(DatasetError, match="expected numbers, got object"):
-        read_product(files, "cloudmask")
+        read_product(files, "cloud_mask")
 
 
 def test_products_within_one_radar_pixel_are_one_grid(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    radar = read_product(files, "S1")
+    radar = read_product(files, "sar")
     east, north = radar.transform.c, radar.transform.f
-    write_tif(files.path("S1"), radar.pixels, (east + 7, north - 7), 10, radar.crs)
+    write_tif(files.path("sar"), radar.pixels, (east + 7, north - 7), 10, radar.crs)
     read_scene(files)
-    write_tif(files.path("S1"), radar.pixels, (east + 13, north), 10, radar.crs)
+    write_tif(files.path("sar"), radar.pixels, (east + 13, north), 10, radar.crs)
     with pytest.raises(SceneError, match=r"S1_.*expected corners within 10 m"):
         read_scene(files)
-    write_tif(files.path("S1"), radar.pixels, (east, north), 10, "EPSG:32733")
+    write_tif(files.path("sar"), radar.pixels, (east, north), 10, "EPSG:32733")
     with pytest.raises(SceneError, match="expected the clear image's CRS"):
         read_scene(files)
 
 
 def test_cloudy_and_clear_share_their_grid_exactly(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    cloudy = read_product(files, "planet_cloudy")
+    cloudy = read_product(files, "cloudy")
     corner = (cloudy.transform.c + 3, cloudy.transform.f)
-    write_tif(files.path("planet_cloudy"), cloudy.pixels, corner, 3, cloudy.crs)
+    write_tif(files.path("cloudy"), cloudy.pixels, corner, 3, cloudy.crs)
     with pytest.raises(SceneError, match=r"planet_cloudy_.*got 3\.00 m"):
         read_scene(files)

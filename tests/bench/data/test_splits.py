@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planetcr_bench.constants import SEASONS
-from planetcr_bench.data.layout import SceneFiles
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.errors import DatasetError, UsageError
+from scenes import scene_files
 
 
 def scenes_of(*counts: int) -> list[SceneFiles]:
     """AOIs of so many scenes each; the seasons take turns."""
     return [
-        SceneFiles(SEASONS[aoi % 3 % len(SEASONS)], aoi, patch, "train")
+        scene_files("train", SEASONS[aoi % 3 % len(SEASONS)], aoi, patch)
         for aoi, count in enumerate(counts)
         for patch in range(count)
     ]
@@ -64,8 +65,8 @@ def test_a_larger_share_holds_out_the_same_aois_and_more(
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_season_with_most_aois_gives_the_single_one(seed: int) -> None:
-    world = [SceneFiles("fall", aoi, 1, "train") for aoi in range(7)]
-    world += [SceneFiles("winter", aoi, 1, "train") for aoi in range(6)]
+    world = [scene_files("train", "fall", aoi, 1) for aoi in range(7)]
+    world += [scene_files("train", "winter", aoi, 1) for aoi in range(6)]
     smallest, same = (hold_out(world, share=share, seed=seed)[1] for share in (0.01, 0.08))
     assert smallest == same
     assert [files.season for files in smallest] == ["fall"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planetcr_bench.constants import PLANET_CR_SAMPLES, PRODUCTS
+from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.fingerprint import scene_digest
 from planetcr_bench.data.reading import read_product
 from planetcr_bench.data.tracks import read_track
@@ -35,16 +35,18 @@ def test_the_release_is_known_by_the_pixels_of_its_published_scene_of_the_split(
     write_scene(tmp_path, "train", "fall", 1, 457)
     assert read_track(tmp_path) == "unnamed"  # its names alone prove nothing
     digest = scene_digest({product: read_product(files, product) for product in PRODUCTS}).hex()
-    known = {**PLANET_CR_SAMPLES, "test": ("summer", 33, 1, digest)}
-    monkeypatch.setattr("planetcr_bench.data.tracks.PLANET_CR_SAMPLES", known)
+    described = files.description
+    test = described.known["test"].model_copy(update={"sha256": digest})
+    other = described.model_copy(update={"known": {**described.known, "test": test}})
+    monkeypatch.setattr("planetcr_bench.data.tracks.describe", lambda *_: other)
     assert [read_track(tmp_path, split) for split in ("test", "train", None)] == [
         "planet-cr", "unnamed", "planet-cr",
     ]  # fmt: skip
-    mask = np.load(files.path("cloudmask"))
+    mask = np.load(files.path("cloud_mask"))
     mask[7, 7] ^= True
-    np.save(files.path("cloudmask"), mask)
+    np.save(files.path("cloud_mask"), mask)
     assert read_track(tmp_path, "test") == "unnamed"
-    files.path("planet_cloudy").write_bytes(b"broken")
+    files.path("cloudy").write_bytes(b"broken")
     assert read_track(tmp_path, "test") == "unnamed"
-    files.path("planet_cloudy").unlink()
+    files.path("cloudy").unlink()
     assert read_track(tmp_path, "test") == "unnamed"

@@ -31,7 +31,7 @@ def test_a_file_of_another_folder_has_another_state_even_with_equal_size_and_tim
 def test_a_damaged_part_is_dropped_and_its_scenes_are_measured_again(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data", test=1, train=0)
     scene = find_scenes(data, "test")[0]
-    job = Job(scene, scene.path("planet_cloudy"))
+    job = Job(scene, scene.path("cloudy"))
     sums = measure_scene(read_pixels(job, Card()), list(PROTOCOLS.values()))
     folder = tmp_path / "parts"
     first = ResumeStore(folder, {})

@@ -527,7 +527,7 @@ def test_scenes_carry_their_centre_in_degrees(truth: tuple[Path, Path], tmp_path
     predict("copy-cloudy", data, tmp_path / "preds", quiet=True)
     ledger, _, _ = run(tmp_path / "preds", tmp_path / "results")
     for files in find_scenes(data, "test"):
-        with rasterio.open(files.path("planet_cloudfree")) as source:
+        with rasterio.open(files.path("clear")) as source:
             west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
         row = ledger.frame[ledger.frame["scene"] == files.name].iloc[0]
         assert west < row["longitude"] < east

@@ -489,7 +489,7 @@ def test_scores_are_those_of_evaluate(data: Path, folders: list[Path], tmp_path:
     """One scene alone in a list: its scores below the panels are the run's."""
     (name,) = gallery(data, folders, tmp_path / "one.svg", count=1, quiet=True)
     scene = next(files for files in find_scenes(data, "test") if files.name == name)
-    products = ("planet_cloudfree", "planet_cloudy", "S1", "landcover", "cloudmask")
+    products = ("clear", "cloudy", "sar", "land_cover", "cloud_mask")
     row = ",".join(str(scene.path(product).relative_to(data)) for product in products)
     (tmp_path / "list.csv").write_text(row + "\n")
     only = tmp_path / "only"
@@ -507,8 +507,8 @@ def test_scores_below_the_cloudy_image_are_its_own(
     files = find_scenes(data, "test")[0]
     gallery(data, folders, tmp_path / "g.svg", names=[files.name], panels=[], quiet=True)
     with (
-        rasterio.open(files.path("planet_cloudfree")) as clear,
-        rasterio.open(files.path("planet_cloudy")) as cloudy,
+        rasterio.open(files.path("clear")) as clear,
+        rasterio.open(files.path("cloudy")) as cloudy,
         rasterio.open(folders[0] / f"{files.name}.tif") as filled,
     ):
         truth, *images = (
@@ -536,7 +536,7 @@ def test_a_drawn_scene_has_the_pixels_of_the_files(data: Path, folders: list[Pat
         error = image.astype(np.float64) - drawn.clear
         assert_allclose(error_map(image, drawn.clear).mean(), absolute, rtol=1e-9)
         assert_allclose(-10 * np.log10((error**2).mean()), decibels, rtol=1e-9)
-    scene, decibels = read_scene(files), read_product(files, "S1").pixels
+    scene, decibels = read_scene(files), read_product(files, "sar").pixels
     expected = [decibels[0].clip(-25, 0), decibels[1].clip(-32.5, 0)]
     assert_allclose(drawn.sar_db, upsample(np.stack(expected), (300, 300)), atol=1e-5)
     assert_array_equal(drawn.land_cover, scene.land_cover)

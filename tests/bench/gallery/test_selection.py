@@ -10,9 +10,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, SEASONS, cover_bin
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product
 from planetcr_bench.data.scene import land_cover_classes
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.gallery.selection import (
     class_shares,
@@ -21,13 +22,14 @@ from planetcr_bench.gallery.selection import (
     scenes_of_classes,
     spread_scenes,
 )
+from scenes import scene_files
 
 
 def make_covers(count: int, seed: int = 0) -> dict[SceneFiles, float]:
     """Scenes of four seasons, ten patches to an AOI, of any cloud cover."""
     covers = np.random.default_rng(seed).random(count)
     return {
-        SceneFiles(SEASONS[index // 10 % 4], index // 10, index % 10, "d/test"): float(cover)
+        scene_files("d/test", SEASONS[index // 10 % 4], index // 10, index % 10): float(cover)
         for index, cover in enumerate(covers)
     }
 
@@ -107,7 +109,8 @@ def test_a_class_that_prevails_nowhere_takes_the_scene_of_which_it_covers_most()
 
 def test_shares_of_classes_are_those_of_the_pixels(data: Path) -> None:
     for files in find_scenes(data, "test"):
-        classes = land_cover_classes(read_product(files, "landcover").pixels[0])
+        codes = read_product(files, "land_cover").pixels[0]
+        classes = land_cover_classes(codes, files.description.land_cover)
         expected = [(classes == number).mean() for number in range(len(LAND_COVER))]
         assert_allclose(class_shares(files), expected)
 

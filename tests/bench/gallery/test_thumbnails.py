@@ -26,7 +26,7 @@ def test_it_shows_cloudy_prediction_and_clear_in_the_stretch_of_clear(
 ) -> None:
     scenes = find_scenes(simulated, "test")[:4]
     for files in scenes:
-        clear = read_product(files, "planet_cloudfree")
+        clear = read_product(files, "clear")
         write_prediction(tmp_path / f"{files.name}.tif", read_scene(files).clear, clear)
     covers = {files: number / 4 for number, files in enumerate(scenes)}
     strip = sample_strip(find_predictions(tmp_path, Card(), scenes), covers)

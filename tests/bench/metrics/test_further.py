@@ -139,7 +139,7 @@ def test_the_input_is_scored_as_a_prediction_would_be(seed: int) -> None:
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     """Three scenes whose input is what was predicted, measured as ``evaluate`` does."""
     data = write_dataset(tmp_path_factory.mktemp("data"), test=3, train=0)
-    jobs = [Job(files, files.path("planet_cloudy")) for files in find_scenes(data, "test")]
+    jobs = [Job(files, files.path("cloudy")) for files in find_scenes(data, "test")]
     scenes = [measure_scene(read_pixels(job, Card()), list(PROTOCOLS.values())) for job in jobs]
     table = ledger_table(scenes)
     return Ledger(table.to_pandas(ignore_metadata=True), make_ledger(scenes=3).provenance)
@@ -202,7 +202,7 @@ def test_impossible_sums_are_refused(ledger: Ledger, column: str) -> None:
 
 def test_scenes_that_an_earlier_version_measured_are_measured_again(tmp_path: Path) -> None:
     scene = find_scenes(write_dataset(tmp_path / "data", test=1, train=0), "test")[0]
-    job = Job(scene, scene.path("planet_cloudy"))
+    job = Job(scene, scene.path("cloudy"))
     parts = ResumeStore(tmp_path / "parts", {})
     parts.add(measure_scene(read_pixels(job, Card()), list(PROTOCOLS.values())), job.state())
     assert set(FURTHER_SUMS) < set(parts.finish([scene.name]).column_names)

@@ -111,7 +111,7 @@ def test_scenes_are_measured_again_that_an_earlier_version_measured_without_it(
     tmp_path: Path,
 ) -> None:
     scene = find_scenes(write_dataset(tmp_path / "data", test=1, train=0), "test")[0]
-    job = Job(scene, scene.path("planet_cloudy"))
+    job = Job(scene, scene.path("cloudy"))
     parts = ResumeStore(tmp_path / "parts", {})
     parts.add(measure_scene(read_pixels(job, Card()), list(PROTOCOLS.values())), job.state())
     assert set(FLOOR_SUMS) < set(parts.finish([scene.name]).column_names)

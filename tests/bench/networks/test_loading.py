@@ -144,7 +144,7 @@ def test_the_official_crop_is_what_the_network_sees_and_all_that_is_written(
     }  # fmt: skip
     for files in find_scenes(data, "test"):
         with rasterio.open(tmp_path / f"preds/net/{files.name}.tif") as source:
-            cloudy = read_product(files, "planet_cloudy")
+            cloudy = read_product(files, "cloudy")
             assert cloudy.transform is not None
             assert source.transform.almost_equals(cloudy.transform @ Affine.translation(70, 70))
             assert_array_equal(source.read(), cloudy.pixels[:, 70:230, 70:230].clip(max=10_000))
@@ -466,8 +466,8 @@ def test_a_crop_comes_with_the_sar_that_lies_under_it(data: Path) -> None:
 
 def test_products_of_two_locations_are_refused(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    sar = read_product(files, "S1").pixels
-    write_tif(files.path("S1"), sar, (0, 0), 10, "EPSG:32601")
+    sar = read_product(files, "sar").pixels
+    write_tif(files.path("sar"), sar, (0, 0), 10, "EPSG:32601")
     with pytest.raises(SceneError, match=r"S1_summer_500_p_1.* expected the clear image's CRS"):
         read_inputs(files)
 
@@ -488,10 +488,10 @@ def test_a_network_gets_the_pixels_that_are_scored(data: Path) -> None:
 
 def test_a_scene_without_sar_or_georeference(tmp_path: Path) -> None:
     files = write_scene(tmp_path)
-    for product in ("planet_cloudfree", "planet_cloudy", "S1"):
+    for product in ("clear", "cloudy", "sar"):
         write_tif(files.path(product), read_product(files, product).pixels, (0, 0), 3, None)
     assert run_copy(tmp_path, tmp_path / "preds", window="official") == (1, 0)
-    files.path("S1").write_bytes(b"II*\0nonsense")
+    files.path("sar").write_bytes(b"II*\0nonsense")
     with pytest.raises(DatasetError, match=r"S1_summer_500_p_1\.tif: cannot be read"):
         read_inputs(files)
 

@@ -12,9 +12,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from conftest import Cli
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.constants import OPTICAL_BANDS
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene, upsample
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.predictions import baselines as untrained
 from planetcr_bench.predictions.baselines import METHODS, copy_cloudy, mean_fill, sar_regression
 from scenes import write_dataset
@@ -45,6 +47,8 @@ def make_scene(
         season="summer",
         aoi="summer_1",
         patch=1,
+        bands=OPTICAL_BANDS,
+        resolution=3.0,
         cloudy=cloudy,
         clear=clear,
         sar=sar,

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.folder import find_predictions
 from prediction_files import image, problems_of

@@ -10,8 +10,9 @@ import pytest
 import rasterio
 from affine import Affine
 
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.folder import find_predictions
@@ -36,9 +37,7 @@ def test_arrays_are_read_in_the_scale_of_their_dtype(
     np.save(tmp_path / f"{scene.name}.npy", stored)
     predictions = find_predictions(tmp_path, Card(), [scene])
     assert predictions.size == size
-    read, pixels = read_prediction(
-        predictions.files[scene], Card(), read_product(scene, "planet_cloudfree")
-    )
+    read, pixels = read_prediction(predictions.files[scene], Card(), read_product(scene, "clear"))
     assert (pixels == stored).all()
     expected = stored.astype(np.float32) / np.float32(10_000 if integer else 1)
     assert (read == expected).all()
@@ -47,7 +46,7 @@ def test_arrays_are_read_in_the_scale_of_their_dtype(
 
 def test_a_declared_scale_counts(tmp_path: Path, scene: SceneFiles) -> None:
     np.save(tmp_path / f"{scene.name}.npy", image() * 255)
-    clear = read_product(scene, "planet_cloudfree")
+    clear = read_product(scene, "clear")
     path = tmp_path / f"{scene.name}.npy"
     read, _ = read_prediction(path, Card(scale=255), clear)
     np.testing.assert_allclose(read, image(), rtol=1e-6)
@@ -59,9 +58,7 @@ def test_a_declared_scale_counts(tmp_path: Path, scene: SceneFiles) -> None:
 
 def test_values_out_of_range_are_kept(tmp_path: Path, scene: SceneFiles) -> None:
     np.save(tmp_path / f"{scene.name}.npy", image() * 1.2 - 0.1)
-    read, _ = read_prediction(
-        tmp_path / f"{scene.name}.npy", Card(), read_product(scene, "planet_cloudfree")
-    )
+    read, _ = read_prediction(tmp_path / f"{scene.name}.npy", Card(), read_product(scene, "clear"))
     assert read.min() < -0.09
     assert read.max() > 1.09
 
@@ -113,7 +110,7 @@ def test_an_array_is_read_whatever_the_case_of_its_extension(
         np.save(stream, image())
     predictions = find_predictions(tmp_path, Card(), [scene])
     assert predictions.files == {scene: path}
-    read, _ = read_prediction(path, Card(), read_product(scene, "planet_cloudfree"))
+    read, _ = read_prediction(path, Card(), read_product(scene, "clear"))
     assert (read == image()).all()
 
 
@@ -126,7 +123,7 @@ def test_nan_and_infinite_values_are_refused(
     path = tmp_path / f"{scene.name}.npy"
     np.save(path, stored)
     with pytest.raises(PredictionError, match="got 2 values that are NaN or infinite"):
-        read_prediction(path, Card(), read_product(scene, "planet_cloudfree"))
+        read_prediction(path, Card(), read_product(scene, "clear"))
 
 
 def test_values_beyond_float32_are_refused(tmp_path: Path, scene: SceneFiles) -> None:
@@ -135,11 +132,11 @@ def test_values_beyond_float32_are_refused(tmp_path: Path, scene: SceneFiles) ->
     stored[0, 0, 0] = 1e300
     np.save(path, stored)
     with pytest.raises(PredictionError, match="fit float32"):
-        read_prediction(path, Card(scale=1), read_product(scene, "planet_cloudfree"))
+        read_prediction(path, Card(scale=1), read_product(scene, "clear"))
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path, scene: SceneFiles) -> None:
-    clear = read_product(scene, "planet_cloudfree")
+    clear = read_product(scene, "clear")
     path = tmp_path / f"{scene.name}.tif"
     write_prediction(path, image(), clear)
     path.write_bytes(path.read_bytes()[:-200_000])
@@ -161,7 +158,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, scene: SceneFiles) -> None:
 def test_a_georeference_must_be_the_scene_s(
     tmp_path: Path, scene: SceneFiles, size: int, shift: float, crs: bool, fits: bool
 ) -> None:
-    clear = read_product(scene, "planet_cloudfree")
+    clear = read_product(scene, "clear")
     corner = (clear.transform.c + shift, clear.transform.f - shift)
     path = tmp_path / f"{scene.name}.tif"
     write_tif(path, np.full((4, size, size), 9, "u2"), corner, 3, clear.crs if crs else None)
@@ -179,7 +176,7 @@ def test_a_georeference_must_be_the_scene_s(
 def test_the_scene_s_system_written_differently_is_accepted(
     tmp_path: Path, scene: SceneFiles, text: str
 ) -> None:
-    clear = read_product(scene, "planet_cloudfree")
+    clear = read_product(scene, "clear")
     code = int(clear.crs.removeprefix("EPSG:"))
     corner = (clear.transform.c, clear.transform.f)
     path = tmp_path / f"{scene.name}.tif"
@@ -198,7 +195,7 @@ def test_the_scene_s_system_written_differently_is_accepted(
 def test_another_system_is_named_as_in_the_file(
     tmp_path: Path, scene: SceneFiles, text: str, reason: str
 ) -> None:
-    clear = read_product(scene, "planet_cloudfree")
+    clear = read_product(scene, "clear")
     path = tmp_path / f"{scene.name}.tif"
     crs = text.format(32602, zone=int(clear.crs[-2:]))
     write_tif(path, np.ones((4, 300, 300), "u2"), (0, 0), 3, crs)
@@ -208,7 +205,7 @@ def test_another_system_is_named_as_in_the_file(
 
 
 def test_a_rotated_grid_is_reported_as_one(tmp_path: Path, scene: SceneFiles) -> None:
-    clear = read_product(scene, "planet_cloudfree")
+    clear = read_product(scene, "clear")
     path = tmp_path / f"{scene.name}.tif"
     with rasterio.open(
         path, "w", driver="GTiff", dtype="uint16", count=4, height=300, width=300, crs=clear.crs,
@@ -253,7 +250,7 @@ def test_an_array_that_is_cut_off_is_refused_by_its_size(tmp_path: Path, scene: 
 
 
 def test_a_prediction_is_read_back_as_written(tmp_path: Path, scene: SceneFiles) -> None:
-    clear = read_product(scene, "planet_cloudfree")
+    clear = read_product(scene, "clear")
     path = tmp_path / f"{scene.name}.tif"
     write_prediction(path, image(), clear)
     read, _ = read_prediction(path, Card(), clear)

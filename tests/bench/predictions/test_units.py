@@ -13,9 +13,10 @@ from conftest import Cli
 from planetcr_bench.api import evaluate
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import check_dataset
-from planetcr_bench.data.layout import SceneFiles, find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.patches import FilePatches
 from planetcr_bench.data.reading import read_product, read_scene
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchWarning, DatasetError, PredictionError
 from planetcr_bench.predictions.card import Card, write_card
 from planetcr_bench.predictions.folder import Predictions, find_predictions
@@ -43,7 +44,7 @@ def folder(
 
 
 def dn(files: SceneFiles) -> np.ndarray:
-    return read_product(files, "planet_cloudfree").pixels
+    return read_product(files, "clear").pixels
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_images_as_dark_as_their_scenes_are_not_taken_for_another_unit(tmp_path:
     write_dataset(tmp_path / "data", test=1)
     (files,) = find_scenes(tmp_path / "data", "test")
     night = np.minimum(dn(files), 200)
-    write_tif(files.path("planet_cloudfree"), night, (0, 0), 3, None)
+    write_tif(files.path("clear"), night, (0, 0), 3, None)
     expect_units(folder(tmp_path / "preds", [files], lambda _: night))
 
 
@@ -184,7 +185,7 @@ def test_nodata_0_of_a_dataset_is_reported_whenever_it_is_used(tmp_path: Path) -
     scenes = find_scenes(tmp_path, "test")
     pixels = dn(scenes[1])
     pixels[:, :2] = 0
-    write_tif(scenes[1].path("planet_cloudfree"), pixels, (0, 0), 3, None, nodata=0)
+    write_tif(scenes[1].path("clear"), pixels, (0, 0), 3, None, nodata=0)
     for _ in range(2):  # the second time from memory
         with pytest.warns(
             BenchWarning, match=rf"1 of 2 scenes .*nodata 0.*{scenes[1].name} \(600\)"
@@ -196,7 +197,7 @@ def test_a_dataset_in_another_unit_is_refused_by_all_that_read_it(tmp_path: Path
     write_dataset(tmp_path, test=2)
     scenes = find_scenes(tmp_path, "test")
     for files in scenes:
-        for product in ("planet_cloudfree", "planet_cloudy"):
+        for product in ("clear", "cloudy"):
             pixels = read_product(files, product).pixels
             write_tif(files.path(product), np.maximum(pixels // 100, 1), (0, 0), 3, None)
     with pytest.raises(DatasetError, match="looks like percent or bytes"):
@@ -213,8 +214,8 @@ def test_every_command_refuses_codes_that_do_not_exist(
     write_card(tmp_path / "preds", Card(method="x"))
     for split in ("test", "train"):
         for files in find_scenes(tmp_path / "data", split):
-            codes = read_product(files, "landcover").pixels // 10
-            write_tif(files.path("landcover"), codes, (0, 0), 10, None)
+            codes = read_product(files, "land_cover").pixels // 10
+            write_tif(files.path("land_cover"), codes, (0, 0), 10, None)
     words = command.split()
     done = cli(*words, *(["data"] if words == ["check"] else ["--data", "data"]))
     assert done.returncode == 1
@@ -224,7 +225,7 @@ def test_every_command_refuses_codes_that_do_not_exist(
 
 
 def invert(files: SceneFiles) -> None:
-    np.save(files.path("cloudmask"), ~np.load(files.path("cloudmask")))
+    np.save(files.path("cloud_mask"), ~np.load(files.path("cloud_mask")))
 
 
 def test_inverted_masks_are_reported(tmp_path: Path) -> None:
@@ -247,9 +248,9 @@ def test_inverted_masks_are_reported(tmp_path: Path) -> None:
 def test_radar_bands_that_look_swapped_or_bordered_are_a_warning(tmp_path: Path) -> None:
     write_dataset(tmp_path, test=1)
     (files,) = find_scenes(tmp_path, "test")
-    pixels = read_product(files, "S1").pixels[::-1].copy()
+    pixels = read_product(files, "sar").pixels[::-1].copy()
     pixels[:, :3] = 0
-    write_tif(files.path("S1"), pixels, (0, 0), 10, None)
+    write_tif(files.path("sar"), pixels, (0, 0), 10, None)
     warnings = check_dataset(tmp_path, workers=0).warnings
     assert any("VH brighter than VV" in line for line in warnings)
     assert any("0 dB in both bands" in line and "(270 pixels)" in line for line in warnings)

@@ -51,16 +51,16 @@ def test_the_check_finds_nothing_wrong_and_every_bin_filled(simulated: Path) -> 
 
 def test_files_are_stored_as_in_the_official_release(simulated: Path) -> None:
     files = find_scenes(simulated, "test")[0]
-    sizes = {"planet_cloudfree": 721_006, "planet_cloudy": 721_006, "S1": 130_080,
-             "landcover": 8_460, "cloudmask": 90_128}  # fmt: skip
+    sizes = {"clear": 721_006, "cloudy": 721_006, "sar": 130_080,
+             "land_cover": 8_460, "cloud_mask": 90_128}  # fmt: skip
     assert {product: files.path(product).stat().st_size for product in PRODUCTS} == sizes
     assert sizes == writer.FILE_BYTES
-    with rasterio.open(files.path("planet_cloudy")) as image:
+    with rasterio.open(files.path("cloudy")) as image:
         assert (image.nodata, image.compression, image.interleaving.value) == (0, None, "PIXEL")
         assert image.descriptions == (None,) * 4
         left, top = image.transform.c, image.transform.f
     assert left % 3 == top % 3 == 0
-    with rasterio.open(files.path("S1")) as image:
+    with rasterio.open(files.path("sar")) as image:
         assert (image.nodata, image.dtypes) == (None, ("float64", "float64"))
         assert 0 <= image.transform.c - left <= 2
         assert 0 <= top - image.transform.f <= 2
@@ -70,7 +70,7 @@ def test_files_are_stored_as_in_the_official_release(simulated: Path) -> None:
 def test_patches_of_an_aoi_lie_where_their_numbers_say(simulated: Path) -> None:
     corners = {}
     for files in find_scenes(simulated, "test"):
-        transform = read_product(files, "planet_cloudfree").transform
+        transform = read_product(files, "clear").transform
         assert transform is not None
         row, column = divmod(files.patch - 1, 12)
         corners.setdefault(files.aoi, set()).add(
@@ -94,21 +94,20 @@ def test_workers_do_not_change_a_byte(simulated: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_resumes_and_ends_with_the_same_bytes(own: Path) -> None:
     whole = snapshot(own)
     files = find_scenes(own, "test")
-    files[0].path("cloudmask").unlink()
-    shutil.rmtree(files[-1].path("S1").parent)
+    files[0].path("cloud_mask").unlink()
+    shutil.rmtree(files[-1].path("sar").parent)
     (own / "test.csv").unlink()
-    with files[1].path("planet_cloudy").open("r+b") as cut_off:
+    with files[1].path("cloudy").open("r+b") as cut_off:
         cut_off.truncate(1000)  # as a power failure may leave it, under its final name
-    half = (
-        files[0].path("cloudmask").with_name(f".{files[0].path('cloudmask').name}.12ab34cd.partial")
-    )
+    mask = files[0].path("cloud_mask")
+    half = mask.with_name(f".{mask.name}.12ab34cd.partial")
     half.write_bytes(b"half")
     with pytest.raises(DatasetError, match=r"expected 10 scenes by dataset.toml, found"):
         find_scenes(own, "test")
-    before = files[2].path("S1").stat().st_mtime_ns
+    before = files[2].path("sar").stat().st_mtime_ns
     simulate(own, size="tiny", workers=0, quiet=True)
     assert snapshot(own) == whole  # what was begun is gone too
-    assert files[2].path("S1").stat().st_mtime_ns == before  # what was there was left alone
+    assert files[2].path("sar").stat().st_mtime_ns == before  # what was there was left alone
 
 
 def test_the_check_names_an_unfinished_dataset(own: Path) -> None:
@@ -218,7 +217,7 @@ def test_the_truth_is_complete_and_outside_the_dataset(own: Path, tmp_path: Path
     stems = sorted(path.stem for path in (tmp_path / "truth").glob("*.npz"))
     assert stems == sorted(files.name for files in scenes)
     files = scenes[0]
-    expected = truth_of(Place(0, files.aoi_number), files.patch)
+    expected = truth_of(Place(0, files.fields["aoi"]), files.patch)
     with np.load(tmp_path / "truth" / f"{files.name}.npz") as stored:
         for name in expected.__slots__:
             np.testing.assert_array_equal(stored[name], getattr(expected, name))
@@ -242,7 +241,7 @@ def test_other_presets_and_seeds_are_other_tracks(tmp_path: Path) -> None:
 
 def test_the_command_line(cli: Cli, own: Path, tmp_path: Path) -> None:
     own.rename(tmp_path / "sim")
-    find_scenes(tmp_path / "sim", "test")[0].path("S1").unlink()
+    find_scenes(tmp_path / "sim", "test")[0].path("sar").unlink()
     done = cli("simulate", "sim", "--size", "tiny", "--json")
     assert done.returncode == 0, done.stderr
     assert '"track": "sim-v1-tiny"' in done.stdout

@@ -1,0 +1,87 @@
+"""Find the description of a dataset: in the catalogue, in a user's file, or in its folder."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from planetcr_bench.constants import PLANET_CR
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.metadata import METADATA, read_metadata
+from planetcr_bench.data.pairs import describe_pairs
+from planetcr_bench.errors import DatasetError
+from planetcr_bench.utils.untrusted import printable, read_toml
+from planetcr_bench.utils.validation import validate
+
+CATALOGUE: Final = Path(__file__).with_name("catalogue")
+"""Folder of the descriptions that are built in."""
+
+
+def catalogue() -> list[str]:
+    """Names of the datasets that are built in."""
+    return sorted(path.stem for path in CATALOGUE.glob("*.toml"))
+
+
+def load_description(dataset: str | Path) -> Description:
+    """Read the description of a dataset.
+
+    Args:
+        dataset: A name in the catalogue, or a TOML file.
+
+    Raises:
+        DatasetError: There is no such name and no such file, or the file is no description.
+    """
+    name = str(dataset)
+    if name in catalogue():
+        return _built_in(name)
+    if not name.endswith(".toml"):
+        raise DatasetError(
+            f"expected a dataset of the catalogue ({', '.join(catalogue())}) or a TOML file that "
+            f"describes one, got {printable(name)!r}"
+        )
+    return _read(Path(dataset))
+
+
+@lru_cache
+def _built_in(name: str) -> Description:
+    return _read(CATALOGUE / f"{name}.toml")
+
+
+def _read(path: Path) -> Description:
+    content = read_toml(path, error=DatasetError)
+    return validate(Description, content, str(path), error=DatasetError)
+
+
+def describe(data: Path, dataset: str | Path | None = None) -> Description:
+    """Find the description of the dataset in a folder.
+
+    Args:
+        data: Folder of the dataset.
+        dataset: A name in the catalogue or a TOML file; by default what ``dataset.toml`` in the
+            folder says, else pairs of images in ``cloudy/`` and ``clear/``, else Planet-CR.
+
+    Raises:
+        DatasetError: ``dataset.toml`` or the description cannot be read.
+    """
+    if dataset is not None:
+        return load_description(dataset)
+    metadata = read_metadata(data)
+    if metadata.description is not None:
+        return metadata.description
+    if metadata.dataset is not None:
+        return _named_beside(data, metadata.dataset)
+    planet_cr = load_description(PLANET_CR)
+    return describe_pairs(data, planet_cr) or planet_cr
+
+
+def _named_beside(data: Path, dataset: str) -> Description:
+    """The description that ``dataset.toml`` names; a file lies in the same folder."""
+    if dataset in catalogue():
+        return load_description(dataset)
+    if dataset.endswith(".toml") and (data / dataset).name != METADATA:
+        return load_description(data / dataset)
+    raise DatasetError(
+        f"{data / METADATA}: dataset: expected a name of the catalogue "
+        f"({', '.join(catalogue())}) or another TOML file, got {dataset!r}"
+    )

@@ -1,0 +1,89 @@
+"""Identify a scene and name its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.templates import Value, existing
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SceneFiles:
+    """Identity of one scene and the paths of its files, without pixels.
+
+    Sorts by the values of its fields, such as season, AOI and patch number.
+
+    Attributes:
+        values: Of ``description.scene_fields``.
+        folder: Of the dataset.
+        split: Its split.
+        description: Of the dataset.
+        found: Product to the paths of its files within the folder, where the scene's fields do not
+            determine them: one for each date.
+    """
+
+    values: tuple[Value, ...]
+    folder: str
+    split: str
+    description: Description = field(compare=False, repr=False)
+    found: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def fields(self) -> dict[str, Value]:
+        """Fields by name, with that of the split's folder."""
+        names = self.description.scene_fields
+        own = dict(zip(names, self.values, strict=True))
+        return own | self.description.split_values(self.split)
+
+    @property
+    def name(self) -> str:
+        """Name of the scene, such as ``summer_33_p_1``."""
+        return self.description.scene_template.format_map(self.fields)
+
+    @property
+    def aoi(self) -> str:
+        """What groups scenes that are not independent, such as the AOI ``summer_33``."""
+        cluster = self.description.cluster
+        return self.name if cluster is None else cluster.format_map(self.fields)
+
+    @property
+    def season(self) -> str:
+        """Field of this name; empty if the dataset has none."""
+        return str(self.fields.get("season", ""))
+
+    @property
+    def patch(self) -> int:
+        """Field of this name; 0 if the dataset has no such number."""
+        patch = self.fields.get("patch", 0)
+        return patch if isinstance(patch, int) else 0
+
+    @property
+    def split_folder(self) -> str:
+        """Folder that holds the scenes of its split."""
+        return str(split_folder(Path(self.folder), self.split, self.description))
+
+    def path(self, product: str) -> Path:
+        """The product's file, the first if there are several; see :meth:`paths`."""
+        return self.paths(product)[0][0]
+
+    def paths(self, product: str) -> list[list[Path]]:
+        """Files of one product: dates, and for each date the files that are put together.
+
+        Their extensions are in any case; the usual name stands for a file that does not exist.
+        """
+        templates = self.description.templates(product)
+        for name, relative in self.found:
+            if name == product:
+                files = [Path(self.folder, path) for path in relative]
+                starts = range(0, len(files), len(templates))
+                return [files[start : start + len(templates)] for start in starts]
+        values = self.fields | dict.fromkeys(self.description.own_fields.get(product, ()), "…")
+        return [[existing(Path(self.folder, template.format(values))) for template in templates]]
+
+
+def split_folder(data: Path, split: str, description: Description) -> Path:
+    """Folder that holds the scenes of a split: the dataset's if splits have none."""
+    first = description.templates("clear")[0].parts[0]
+    return data / str(description.split_values(split)["split"]) if first == "{split}" else data
