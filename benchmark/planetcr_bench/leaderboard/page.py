@@ -27,7 +27,7 @@ from planetcr_bench.analysis.significance import (
     detectable_difference,
     metric_comparisons,
 )
-from planetcr_bench.constants import PLANET_CR
+from planetcr_bench.constants import OPTICAL_BANDS, PLANET_CR
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.boards import (
     AXES,
@@ -253,7 +253,7 @@ def payload(
         "metrics": [_metric(name) for name in (*HEADLINE, *SEGMENTATION)],
         "further": {
             name: {"title": METRICS[name].title, "digits": METRICS[name].digits}
-            for name in further()
+            for name in _further_names(boards)
         },
         "boards": shown,
         "published": {
@@ -266,6 +266,12 @@ def payload(
         "windows": _WINDOWS,
         "arrays": arrays.texts,
     }
+
+
+def _further_names(boards: Sequence[Board]) -> list[str]:
+    """Metrics beside the paper's of all boards, those of single bands last."""
+    bands = [band for board in boards for band in board.ledgers[0].bands] or OPTICAL_BANDS
+    return list(further(list(dict.fromkeys(bands))))
 
 
 def _metric(name: str) -> dict[str, Any]:

@@ -298,13 +298,16 @@ def _protocol_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
     return {
         "signature": protocol.signature("all"),
         "overall": overall,
-        "further": _scores(ledger, protocol, names=further())["all"],
+        "further": _scores(ledger, protocol, names=further(ledger.bands))["all"],
         "by_class": _scores(ledger, protocol, "land_cover", LAND_COVER, errors),
         "by_cover": _scores(ledger, protocol, "cover_bin", COVER_BINS, ("scenes", *HEADLINE)),
         "by_region": _scores(ledger, protocol, "region", REGIONS, (*HEADLINE, "pixels")),
         **({"sam_floor": _noise_floor(ledger, protocol)} if protocol.sam_norm_floor else {}),
         "segmenters": segmentation_summary(ledger, protocol),
     }
+
+
+_COUNTS: Final = ("pixels", "scenes")
 
 
 def _scores(
@@ -315,11 +318,11 @@ def _scores(
     names: Sequence[str] = HEADLINE,
 ) -> dict[str, Any]:
     """Group to its scores and counts, as JSON values."""
-    metrics = [name for name in names if name in METRICS]
+    metrics = [name for name in names if name not in _COUNTS]
     keys = [] if by == "all" else [by]
     table = score_groups(ledger, protocol, keys, metrics=metrics)
     table = table.reindex(list(groups))[list(names)]
-    counts = {name: table[name].fillna(0).astype(int) for name in names if name not in METRICS}
+    counts = {name: table[name].fillna(0).astype(int) for name in names if name in _COUNTS}
     return _json_rows(table.assign(**counts))
 
 

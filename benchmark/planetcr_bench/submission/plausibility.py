@@ -54,7 +54,7 @@ def ledger_errors(ledger: Ledger) -> list[str]:
         ledger: With known columns and a record without errors.
     """
     frame = ledger.frame
-    if broken := broken_rules(frame, ledger.segmenters):
+    if broken := broken_rules(frame, ledger.segmenters, ledger.bands):
         return [f"expected {rule}" for rule in broken]  # the rules below take those for granted
     errors = [f"expected {rule}" for rule in broken_ledger_rules(ledger)]
     for rules in _RULES:
