@@ -47,7 +47,7 @@ from planetcr_bench.evaluation.runner import (
 )
 from planetcr_bench.evaluation.scored import is_scored, remember_scored, results_digest, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
-from planetcr_bench.metrics.protocols import Pool
+from planetcr_bench.metrics.protocols import Pool, Protocol
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.folder import Predictions, find_predictions, input_window_of
 from planetcr_bench.predictions.units import swapped_colours
@@ -143,9 +143,10 @@ def evaluate(
         _refuse_incomplete(predictions, dataset, [*predictions.problems, *others])
     input_window = input_window_of(predictions)
     _check_thickness(optical_thickness, dataset)
-    pool = _segmenter_pool(segmenters, dataset, predictions)
+    protocols = _protocols(dataset, predictions)
+    pool = _segmenter_pool(segmenters, dataset, protocols)
     out = results / dataset.track / name
-    identity = _identity(dataset, predictions, segmenters, optical_thickness)
+    identity = _identity(dataset, predictions, protocols, segmenters, optical_thickness)
     settings = {
         **identity,
         "card": card.model_dump(),
@@ -169,6 +170,8 @@ def evaluate(
             predictions,
             identity,
             unfinished / "parts",
+            protocols=protocols,
+            bands=dataset.imagery.bands,
             optical_thickness=optical_thickness,
             pool=pool,
             workers=workers,
@@ -322,25 +325,32 @@ def _check_thickness(optical_thickness: Path | None, dataset: Dataset) -> None:
         )
 
 
+def _protocols(dataset: Dataset, predictions: Predictions) -> list[Protocol]:
+    """Protocols that apply to a dataset and to predictions of this size."""
+    grid = dataset.imagery.size
+    whole = None if grid is None else min(grid)
+    return protocols_of(predictions.size, dataset.protocols, whole=whole)
+
+
 def _segmenter_pool(
-    segmenters: Sequence[Segmenter], dataset: Dataset, predictions: Predictions
+    segmenters: Sequence[Segmenter], dataset: Dataset, protocols: Sequence[Protocol]
 ) -> SegmenterPool | None:
     for first, second in pairwise(segmenters):  # in the order of their keys
         if first.key == second.key:
             raise UsageError(f"--segmenter: expected each segmenter once, got {first.name} twice")
     if not segmenters:
         return None
-    return SegmenterPool(segmenters, dataset.fingerprint, protocols_of(predictions.size))
+    return SegmenterPool(segmenters, dataset.fingerprint, protocols)
 
 
 def _identity(
     dataset: Dataset,
     predictions: Predictions,
+    protocols: Sequence[Protocol],
     segmenters: Sequence[Segmenter],
     optical_thickness: Path | None,
 ) -> dict[str, object]:
     """Every setting that changes a number, and no other: never device, workers or batch."""
-    protocols = protocols_of(predictions.size)
     return {
         "tool_version": __version__,
         "ledger_schema": SCHEMA_VERSION,
@@ -350,6 +360,7 @@ def _identity(
         "scale": predictions.card.scale,
         "segmenters": {segmenter.key: segmenter.facts["sha256"] for segmenter in segmenters},
         "optical_thickness": optical_thickness is not None,
+        **dataset.imagery.facts(),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +11,9 @@ from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.tracks import read_track, simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.predictions.card import CARD, Card
+from planetcr_bench.results.imagery import Imagery
 
 DATA_VARIABLE: Final = "PLANETCR_DATA"
 
@@ -33,6 +35,8 @@ class Dataset:
         scenes: All scenes of the split, or of the list that was given.
         fingerprint: Of these scenes.
         simulation: Identity of a simulated split; None for any other dataset.
+        imagery: What its images are.
+        protocols: Names of those that apply to it.
     """
 
     folder: Path
@@ -41,6 +45,8 @@ class Dataset:
     scenes: list[SceneFiles]
     fingerprint: str
     simulation: str | None
+    imagery: Imagery = field(default_factory=Imagery)
+    protocols: tuple[str, ...] = tuple(PROTOCOLS)
 
 
 def find_dataset(

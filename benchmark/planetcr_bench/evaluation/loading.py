@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import DN_PER_REFLECTANCE, REGIONS, THICKNESS_EDGES
+from planetcr_bench.constants import (
+    DN_PER_REFLECTANCE,
+    OPTICAL_BANDS,
+    OPTICAL_RESOLUTION_M,
+    REGIONS,
+    THICKNESS_EDGES,
+    UNKNOWN,
+)
 from planetcr_bench.data.fingerprint import pixel_digest
 from planetcr_bench.data.layout import SceneFiles
 from planetcr_bench.data.reading import Raster, centre_of, read_rasters, read_thickness
@@ -51,16 +58,18 @@ class ScenePixels:
 
     Attributes:
         identity: Identity columns of the ledger, up to ``prediction_sha256``.
-        images: Prediction and cloudy image, shape (2, 4, H, W), float32; a prediction of the
+        images: Prediction and cloudy image, shape (2, B, H, W), float32; a prediction of the
             centre crop comes with the crop of all the others.
-        clear: Shape (4, H, W), float32.
+        clear: Shape (B, H, W), float32.
         group: As in ``GROUPS``, shape (H, W), uint8.
+        bands: Names of the bands.
     """
 
     identity: Mapping[str, object]
     images: Image
     clear: Image
     group: NDArray[np.uint8]
+    bands: tuple[str, ...] = OPTICAL_BANDS
 
 
 def read_pixels(job: Job, card: Card) -> ScenePixels:
@@ -76,16 +85,16 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
         job.prediction, card, rasters["planet_cloudfree"], brightest=_brightest(rasters)
     )
     mask = rasters["cloudmask"].pixels
-    region = kernels.region_of(mask)
-    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), region.shape)
+    grid = mask.shape
+    land_cover = upsample(land_cover_classes(rasters["landcover"].pixels[0]), grid)
     size = prediction.shape[-1]
     cloudy, clear = (
         reflectance(kernels.centre_crop(rasters[product].pixels, size))
         for product in ("planet_cloudy", "planet_cloudfree")
     )
     centre = centre_of(rasters["planet_cloudfree"])
-    identity = _identity(files, float(mask.mean()), centre, pixel_digest(stored).hex())
-    group = _plain_groups(land_cover, region)
+    identity = _identity(files, cover_of(mask), centre, pixel_digest(stored).hex())
+    group = plain_groups(grid, land_cover, mask)
     if job.optical_thickness is not None:
         thickness = np.digitize(read_thickness(job.optical_thickness, files), THICKNESS_EDGES) + 1
         group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
@@ -116,12 +125,33 @@ def _identity(
     }
 
 
-def _plain_groups(land_cover: NDArray[np.uint8], region: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return land_cover * np.uint8(len(REGIONS)) + region
+def cover_of(cloud_mask: NDArray[np.bool_] | None) -> float:
+    """Cloudy share of a scene; nan without a mask."""
+    return math.nan if cloud_mask is None else float(cloud_mask.mean())
+
+
+def plain_groups(
+    size: tuple[int, int],
+    land_cover: NDArray[np.uint8] | None,
+    cloud_mask: NDArray[np.bool_] | None,
+    resolution_m: float | None = OPTICAL_RESOLUTION_M,
+) -> NDArray[np.uint8]:
+    """Group of each pixel by land cover and region, as in ``PLAIN_GROUPS``.
+
+    Args:
+        size: (H, W).
+        land_cover: Classes, shape (H, W); without them all land is unknown.
+        cloud_mask: True where cloudy, shape (H, W); without it all pixels are of the first region,
+            which a ledger calls unknown.
+        resolution_m: See ``region_of``.
+    """
+    classes = np.full(size, UNKNOWN, np.uint8) if land_cover is None else land_cover
+    region = np.uint8(0) if cloud_mask is None else kernels.region_of(cloud_mask, resolution_m)
+    return classes * np.uint8(len(REGIONS)) + region
 
 
 def scene_pixels(scene: Scene, prediction: Image) -> ScenePixels:
     """What a measurement needs of a scene and a prediction of the whole patch, both in memory."""
-    identity = _identity(scene, scene.cloud_cover, (math.nan, math.nan), "")
-    group = _plain_groups(scene.land_cover, kernels.region_of(scene.cloud_mask))
+    identity = _identity(scene, cover_of(scene.cloud_mask), (math.nan, math.nan), "")
+    group = plain_groups(scene.clear.shape[1:], scene.land_cover, scene.cloud_mask)
     return ScenePixels(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)

@@ -73,7 +73,7 @@ def _add_gradients(prediction: Images, cloudy: Images, clear: Images, gradients:
 
 @compiled
 def _add_run(gradients: Floats, change: Floats, start: int, stop: int, row: Floats) -> None:
-    """Add the gradients of a run of pixels, and the NDVI errors of those that have one: row (7,)."""
+    """Add gradients of a run of pixels, and NDVI errors of those that have one: row (7,)."""
     g0, g1, g2, g3, g4, error, pixels = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for x in range(start, stop):
         g0 += gradients[0, x]

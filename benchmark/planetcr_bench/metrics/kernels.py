@@ -21,8 +21,9 @@ from planetcr_bench.constants import (
     OPTICAL_RESOLUTION_M,
     REGIONS,
 )
+from planetcr_bench.errors import BenchError
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.ssim import ssim_maps
+from planetcr_bench.metrics.ssim import TAPS, ssim_maps
 from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS, Floats, Images
 from planetcr_bench.utils.compiled import compiled
 
@@ -183,7 +184,7 @@ def measure(
 
     Args:
         images: What a method returned (not clipped) and what it was given, reflectance, shape
-            (2, B, H, W), at least 11 × 11 pixels.
+            (2, B, H, W).
         clear: What it should have returned, shape (B, H, W).
         group: Of each pixel, as ``GROUPS`` says, shape (H, W).
         protocol: Its window is cut out of the centre of all arrays.
@@ -191,7 +192,15 @@ def measure(
 
     Returns:
         Shape (``GROUPS``, len(``SUMS``)), columns in the order of ``SUMS``.
+
+    Raises:
+        BenchError: The images are smaller than the protocol's window, or than that of SSIM.
     """
+    least = TAPS - 2 * protocol.ssim_padding
+    if min(clear.shape[-2:]) < max(least, protocol.window):
+        height, width = clear.shape[-2:]
+        expected = " × ".join([str(max(least, protocol.window))] * 2)
+        raise BenchError(f"expected at least {expected} pixels, got {height} × {width}")
     sums = np.zeros((GROUPS, len(SUMS)))
     positions = ndvi_bands(bands)
     images = centre_crop(images, protocol.window)
