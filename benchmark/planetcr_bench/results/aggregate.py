@@ -17,6 +17,7 @@ from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Metric, Of, further, ratio_of
 from planetcr_bench.metrics.sums import bands_of, segmenter_columns
 from planetcr_bench.results.compact import POSITION, SEEN_BY, CompactLedger, seen_columns
+from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import cover_bins
 
@@ -372,13 +373,14 @@ def floor_row(
     run = widest(measured)
     row = covered(FLOOR, run)
     (overall,) = floor_groups(run, protocol).to_dict("records")
+    classes = Known.of(ledgers).classes
     by_class = floor_groups(run, protocol, ["land_cover"], pool=pool)
-    by_class = by_class.reindex(list(LAND_COVER))
+    by_class = by_class.reindex(list(classes))
     counts = ["scenes", "aois"]
     by_class[counts] = by_class[counts].fillna(0).astype(int)
     figures = {
         f"{name}_{land_cover}": value
-        for land_cover, line in zip(LAND_COVER, by_class.to_dict("records"), strict=True)
+        for land_cover, line in zip(classes, by_class.to_dict("records"), strict=True)
         for name, value in line.items()
     }
     return {"row": row, "kind": "floor", **{str(n): x for n, x in overall.items()}, **figures}
@@ -438,6 +440,22 @@ _SEEN: Final = {
     "whole": "whole (it saw whole patches)",
     UNKNOWN_INPUT: "unknown (the predictions' card does not say what the network saw)",
 }
+
+
+def clusters_of(ledgers: Sequence[Ledger]) -> str:
+    """Word for what intervals are over: ``AOIs`` of Planet-CR."""
+    return ledgers[0].imagery.clusters
+
+
+DEPENDENT: Final = (
+    "The dataset does not say which scenes are of one place, so each counts as independent: "
+    "intervals will be too narrow, for scenes of one place are not."
+)
+
+
+def independence_note(ledgers: Sequence[Ledger]) -> list[str]:
+    """A warning where each scene counts as independent of all others."""
+    return [DEPENDENT] if ledgers[0].imagery.one_scene_each else []
 
 
 def coverage(ledger: Ledger) -> str:
@@ -599,7 +617,8 @@ def table2(
     Returns:
         One line per row of the table: ``row`` (its name), ``kind`` (``input``, ``measured`` or
         ``gain``), ``input_window`` (of a method), ``scenes``, ``aois``, the four metrics, and for
-        each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``; where the protocol
+        each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``, none where no land
+        cover is known; where the protocol
         pools pixels, also ``psnr_scene_mean``, overall and per class. Gains are positive where the
         method is better.
     """
@@ -619,15 +638,17 @@ def _table2_figures(
     images: Sequence[tuple[Ledger, Of]], protocol: Protocol, pool: Pool | None
 ) -> list[dict[Hashable, Any]]:
     names = [*HEADLINE, "scenes", "aois"]
+    classes = list(Known.of([ledger for ledger, _ in images]).classes)
     parts = [score_images(images, protocol)[["scenes", "aois", *HEADLINE]]]
-    parts += _class_by_class(
-        score_images(images, protocol, "land_cover", list(LAND_COVER), pool=pool)[names]
-    )
+    if classes:
+        by_class = score_images(images, protocol, "land_cover", classes, pool=pool)
+        parts += _class_by_class(by_class[names])
     if protocol.pool == "pixels":
         psnr = partial(score_images, images, protocol, pool="scene-mean", metrics=["psnr"])
-        overall, classes = psnr(), psnr("land_cover", list(LAND_COVER))
-        parts += [overall[["psnr"]].set_axis([SCENE_MEAN], axis=1)]
-        parts += _class_by_class(classes[["psnr"]].set_axis([SCENE_MEAN], axis=1))
+        parts += [psnr()[["psnr"]].set_axis([SCENE_MEAN], axis=1)]
+        if classes:
+            by_class = psnr("land_cover", classes)
+            parts += _class_by_class(by_class[["psnr"]].set_axis([SCENE_MEAN], axis=1))
     return pd.concat(parts, axis=1).to_dict("records")
 
 
@@ -676,7 +697,7 @@ def overall_scores(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) ->
 
 def further_metrics(ledgers: Sequence[Ledger]) -> tuple[str, ...]:
     """Metrics beside the paper's whose sums some run has: older ledgers have those of two alone."""
-    columns, bands = [set(ledger.columns) for ledger in ledgers], ledgers[0].bands
+    columns, bands = [ledger.columns for ledger in ledgers], ledgers[0].bands
     return tuple(
         name
         for name in further(bands)
