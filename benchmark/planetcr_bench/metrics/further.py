@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_BANDS
-from planetcr_bench.metrics.kernels import centre_crop, ndvi, ndvi_bands
+from planetcr_bench.metrics.kernels import centre_crop, expect_bands, ndvi, ndvi_bands
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.sums import GROUPS, Floats, Images, further_sums
 from planetcr_bench.utils.compiled import compiled
@@ -146,7 +146,11 @@ def measure_further(
 
     Returns:
         Shape (``GROUPS``, len(``further_sums``)), columns in the order of ``further_sums``.
+
+    Raises:
+        BenchError: The images have another number of bands.
     """
+    expect_bands(clear, bands)
     sums = np.zeros((GROUPS, len(further_sums(bands))))
     positions = ndvi_bands(bands)
     arrays = (centre_crop(array, protocol.window) for array in (images, clear, group))

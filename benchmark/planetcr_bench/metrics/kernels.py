@@ -167,6 +167,16 @@ def _add_ssim_sums(similarity: Floats, group: NDArray[np.uint8], sums: Floats) -
             row[_INPUT_SSIM] += similarity[1, y, x]
 
 
+def expect_bands(clear: Images, bands: Sequence[str]) -> None:
+    """Refuse an image with another number of bands than it has names: loops do not look.
+
+    Raises:
+        BenchError: See above.
+    """
+    if len(clear) != len(bands):
+        raise BenchError(f"expected {len(bands)} bands ({', '.join(bands)}), got {len(clear)}")
+
+
 def ndvi_bands(bands: Sequence[str]) -> tuple[int, int] | None:
     """Positions of red and near-infrared among bands; None if one of them is not there."""
     known = {"red", "nir"} <= set(bands)
@@ -194,8 +204,10 @@ def measure(
         Shape (``GROUPS``, len(``SUMS``)), columns in the order of ``SUMS``.
 
     Raises:
-        BenchError: The images are smaller than the protocol's window, or than that of SSIM.
+        BenchError: The images are smaller than the protocol's window, or than that of SSIM, or have
+            another number of bands.
     """
+    expect_bands(clear, bands)
     least = TAPS - 2 * protocol.ssim_padding
     if min(clear.shape[-2:]) < max(least, protocol.window):
         height, width = clear.shape[-2:]

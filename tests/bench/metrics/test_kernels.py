@@ -13,6 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from image_pairs import by_name, images, total
 from planetcr_bench.constants import REGIONS
 from planetcr_bench.errors import BenchError
+from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.kernels import _angle_deg, centre_crop, measure, region_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import GROUPS
@@ -191,3 +192,11 @@ def test_images_smaller_than_a_window_are_refused() -> None:
         group = np.zeros((side, 200), np.uint8)
         with pytest.raises(BenchError, match=f"got {side} × 200"):
             measure(pair, pair[0], group, protocol)
+
+
+def test_images_of_another_number_of_bands_are_refused() -> None:
+    pair, target, group = images()
+    with pytest.raises(BenchError, match=r"expected 2 bands \(red, nir\), got 4"):
+        measure(pair, target, group, FULL, ("red", "nir"))
+    with pytest.raises(BenchError, match="expected 4 bands"):
+        measure_further(pair[:, :3], target[:3], group, FULL)
