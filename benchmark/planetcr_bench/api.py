@@ -47,7 +47,7 @@ from planetcr_bench.evaluation.runner import (
 )
 from planetcr_bench.evaluation.scored import is_scored, remember_scored, results_digest, scored_mark
 from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
-from planetcr_bench.metrics.protocols import Pool
+from planetcr_bench.metrics.protocols import Pool, Protocol
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.folder import Predictions, find_predictions, input_window_of
 from planetcr_bench.predictions.units import swapped_colours
@@ -152,9 +152,10 @@ def evaluate(
         _refuse_incomplete(predictions, target, [*predictions.problems, *others])
     input_window = input_window_of(predictions)
     _check_thickness(optical_thickness, target)
-    pool = _segmenter_pool(segmenters, target, predictions)
+    protocols = _protocols(target, predictions)
+    pool = _segmenter_pool(segmenters, target, protocols)
     out = results / target.track / name
-    identity = _identity(target, predictions, segmenters, optical_thickness)
+    identity = _identity(target, predictions, protocols, segmenters, optical_thickness)
     settings = {
         **identity,
         "card": card.model_dump(),
@@ -178,6 +179,8 @@ def evaluate(
             predictions,
             identity,
             unfinished / "parts",
+            protocols=protocols,
+            bands=target.imagery.bands,
             optical_thickness=optical_thickness,
             pool=pool,
             workers=workers,
@@ -331,25 +334,32 @@ def _check_thickness(optical_thickness: Path | None, dataset: Dataset) -> None:
         )
 
 
+def _protocols(dataset: Dataset, predictions: Predictions) -> list[Protocol]:
+    """Protocols that apply to a dataset and to predictions of this size."""
+    grid = dataset.imagery.size
+    whole = None if grid is None else min(grid)
+    return protocols_of(predictions.size, dataset.protocols, whole=whole)
+
+
 def _segmenter_pool(
-    segmenters: Sequence[Segmenter], dataset: Dataset, predictions: Predictions
+    segmenters: Sequence[Segmenter], dataset: Dataset, protocols: Sequence[Protocol]
 ) -> SegmenterPool | None:
     for first, second in pairwise(segmenters):  # in the order of their keys
         if first.key == second.key:
             raise UsageError(f"--segmenter: expected each segmenter once, got {first.name} twice")
     if not segmenters:
         return None
-    return SegmenterPool(segmenters, dataset.fingerprint, protocols_of(predictions.size))
+    return SegmenterPool(segmenters, dataset.fingerprint, protocols)
 
 
 def _identity(
     dataset: Dataset,
     predictions: Predictions,
+    protocols: Sequence[Protocol],
     segmenters: Sequence[Segmenter],
     optical_thickness: Path | None,
 ) -> dict[str, object]:
     """Every setting that changes a number, and no other: never device, workers or batch."""
-    protocols = protocols_of(predictions.size)
     return {
         "tool_version": __version__,
         "ledger_schema": SCHEMA_VERSION,
@@ -359,6 +369,7 @@ def _identity(
         "scale": predictions.card.scale,
         "segmenters": {segmenter.key: segmenter.facts["sha256"] for segmenter in segmenters},
         "optical_thickness": optical_thickness is not None,
+        **dataset.imagery.facts(),
     }
 
 

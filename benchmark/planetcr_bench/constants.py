@@ -5,6 +5,7 @@ Everything that prints a table or names a column takes its names from here.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Final
 
@@ -16,6 +17,9 @@ SEASONS: Final = ("spring", "summer", "fall", "winter")
 
 OPTICAL_BANDS: Final = ("blue", "green", "red", "nir")
 """Order in the files. The paper writes "Blue, Red, Green"; the samples' spectra say otherwise."""
+
+BAND_NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,30}"
+"""Valid names of bands. NDVI needs bands called ``red`` and ``nir``; others are free."""
 
 SAR_BANDS: Final = ("vv", "vh")
 
@@ -52,7 +56,13 @@ UNKNOWN_INPUT: Final = "unknown"
 REGIONS: Final = ("cloud", "edge", "clear")
 """A pixel is under the cloud mask, within :data:`EDGE_M` of it, or farther away."""
 
+REGION_NAMES: Final = (*REGIONS, "unknown")
+"""Regions, and that of the pixels of scenes without a cloud mask."""
+
 EDGE_M: Final = 30.0
+
+EDGE_PX: Final = 10.0
+"""Width of the edge where the resolution is not known."""
 
 PLANET_CR: Final = "planet-cr"
 """Track of the real release, and of a copy that names itself so in ``dataset.toml``."""
@@ -80,20 +90,26 @@ THICKNESS: Final = (
 COVER_BINS: Final = ("0-20", "20-40", "40-60", "60-80", "80-100")
 """Cloud-cover bins of Fig. 5 in percent of the whole patch: [0, 20), … [80, 100]."""
 
+COVER_BIN_NAMES: Final = (*COVER_BINS, "unknown")
+"""Bins, and that of scenes without a cloud mask."""
+
 
 def cover_bin(cloud_cover: float) -> str:
     """Name the Fig. 5 bin of a cloud cover.
 
     Args:
-        cloud_cover: Share of cloudy pixels of the whole patch, in [0, 1].
+        cloud_cover: Share of cloudy pixels of the whole patch, in [0, 1]; nan without a mask.
 
     Returns:
-        One of :data:`COVER_BINS`; a cover on a bin edge belongs to the bin above, 1.0 to the last.
+        One of :data:`COVER_BIN_NAMES`; a cover on a bin edge belongs to the bin above, 1.0 to the
+        last.
 
     Example:
-        >>> cover_bin(0.2), cover_bin(1.0)
-        ('20-40', '80-100')
+        >>> cover_bin(0.2), cover_bin(1.0), cover_bin(float("nan"))
+        ('20-40', '80-100', 'unknown')
     """
+    if math.isnan(cloud_cover):
+        return COVER_BIN_NAMES[-1]
     return COVER_BINS[min(int(cloud_cover * 5), 4)]
 
 

@@ -31,7 +31,9 @@ def put(results: Path, ledger: Ledger, *, card: str | None = None, status: str =
     """Write a ledger as the results folder of a whole run."""
     folder = results / str(ledger.provenance["track"]) / ledger.name
     folder.mkdir(parents=True)
-    schema = schema_of(ledger.segmenters, further=ledger.has_further)
+    schema = schema_of(
+        ledger.segmenters, floor=ledger.has_floor, further=ledger.has_further, bands=ledger.bands
+    )
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(folder / "ledger.parquet", table, ledger.provenance)
     run = {**ledger.provenance, "command": f"planetcr-bench evaluate {ledger.name}"}

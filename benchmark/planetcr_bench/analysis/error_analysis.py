@@ -31,12 +31,14 @@ from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of
 from planetcr_bench.metrics.sums import INPUT_COLUMN, SUMS
 from planetcr_bench.results.aggregate import (
     aoi_positions,
+    clusters_of,
     group_sums,
     in_paper_order,
     measured_protocols,
     method_label,
 )
 from planetcr_bench.results.compact import CompactLedger
+from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.rules import DISTANCE_ROUNDING
 from planetcr_bench.results.schema import COLUMNS, cover_bins
@@ -179,6 +181,21 @@ class ErrorAnalysis:
             parts.append(sums.reset_index().astype(dict.fromkeys(by, object)).assign(row=name))
         return pd.concat(parts, ignore_index=True)
 
+    @cached_property
+    def known(self) -> Known:
+        """What is known of the scenes, and so which tables there are."""
+        return Known.of(self.ledgers)
+
+    @property
+    def clusters(self) -> str:
+        """Word for what groups scenes, such as ``AOIs``."""
+        return clusters_of(self.ledgers)
+
+    @property
+    def edge(self) -> str:
+        """Width of the region at the edge of cloud."""
+        return self.ledgers[0].imagery.edge
+
     @property
     def complete(self) -> bool:
         """Whether all runs were scored on all scenes of the dataset."""
@@ -277,12 +294,19 @@ class ErrorAnalysis:
         """Shares of residual cloud, recovery and hallucination of each method and of its parts.
 
         A line per method and group: ``row``, ``by`` (``all``, ``region``, ``land_cover`` or
-        ``cover_bin``), ``group``, the shares of :func:`triangle`, ``mae``, ``pixels``, ``scenes``.
+        ``cover_bin``, as far as they are known), ``group``, the shares of :func:`triangle`,
+        ``mae``, ``pixels``, ``scenes``.
         """
+        groups = {
+            "region": self.known.masks,
+            "land_cover": self.known.land_cover,
+            "cover_bin": self.known.masks,
+        }
         parts = [self.failures().rename(columns={"all": "group"}).assign(by="all")]
         parts += [
             self.failures(by).rename(columns={by: "group"}).assign(by=by)
-            for by in ("region", "land_cover", "cover_bin")
+            for by, known in groups.items()
+            if known
         ]
         return _run_by_run(parts)[["row", "by", "group", *TRIANGLE, "mae", "pixels", "scenes"]]
 

@@ -21,7 +21,7 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION, ratio_of
 from planetcr_bench.metrics.sums import Floats
 from planetcr_bench.results.aggregate import group_sums, scene_scores, seen_classes
 from planetcr_bench.results.ledger import Ledger
@@ -133,11 +133,12 @@ def _metric_sums(ledger: Ledger, protocol: Protocol, metrics: Sequence[str]) -> 
         total, count = scene_scores(ledger, protocol, ["aoi"], metrics)
         pairs = {name: {"sum": total[name], "count": count[name]} for name in metrics}
         return {name: averaged_sums(name, pd.DataFrame(pairs[name])) for name in metrics}
-    columns = list(dict.fromkeys(column for name in metrics for column in METRICS[name].columns))
+    ratios = {name: ratio_of(name, ledger.bands) for name in metrics}
+    columns = list(dict.fromkeys(column for row in ratios.values() for column in row.columns))
     sums = group_sums(ledger, protocol, ["aoi"], columns).reindex(columns=columns)
     perfect = protocol.perfect_psnr
     return {
-        name: pooled_sums(name, sums[list(METRICS[name].columns)], perfect=perfect)
+        name: pooled_sums(name, sums[list(ratios[name].columns)], perfect=perfect)
         for name in metrics
     }
 

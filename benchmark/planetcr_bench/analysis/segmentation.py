@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from planetcr_bench.constants import COVER_BINS, LAND_COVER
+from planetcr_bench.constants import COVER_BIN_NAMES, COVER_BINS, LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
@@ -171,11 +171,11 @@ class KnownLand:
         sums = group_sums(self.ledger, self.protocol, ["cover_bin", "land_cover"], names)
         # by name: categories may be in another order
         sums = sums.set_axis(pd.MultiIndex.from_frame(sums.index.to_frame().astype(str)))
-        every = pd.MultiIndex.from_product([COVER_BINS, LAND_COVER])
+        every = pd.MultiIndex.from_product([COVER_BIN_NAMES, LAND_COVER])
         return sums.reindex(every, fill_value=0)
 
     def _by_bin(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sums by bin and class, the last bin being all scenes.
+        """Sums by bin and class, the last bin being all scenes, those of unknown cover too.
 
         Args:
             values: Of the rows of :attr:`_sums`, shape (rows, ...).
@@ -183,8 +183,8 @@ class KnownLand:
         Returns:
             Shape (bins, 6, ...).
         """
-        by_bin = values.reshape(len(COVER_BINS), len(LAND_COVER), *values.shape[1:])
-        return np.concatenate([by_bin, by_bin.sum(0, keepdims=True)])
+        by_bin = values.reshape(len(COVER_BIN_NAMES), len(LAND_COVER), *values.shape[1:])
+        return np.concatenate([by_bin[: len(COVER_BINS)], by_bin.sum(0, keepdims=True)])
 
     def confusion(self, segmenter: str, image: ImageKind) -> NDArray[np.int64]:
         """:func:`confusion_by_bin` of a segmenter of the run."""

@@ -32,6 +32,7 @@ from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.metrics.sums import Floats
 from planetcr_bench.results.aggregate import check_comparable
+from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 
 _ROUNDING: Final = 1e-12
@@ -328,7 +329,7 @@ def metric_comparisons(
     segmenters = [
         segmenter
         for segmenter in ledgers[0].segmenters
-        if all(segmenter in run.segmenters for run in ledgers)
+        if all(segmenter in run.segmenters for run in ledgers) and Known.of(ledgers).land_cover
     ]
     run_sums = {run.name: score_sums(run, protocol, segmenters, metrics=metrics) for run in ledgers}
     complete = [run.name for run in ledgers if run.provenance["complete"]]

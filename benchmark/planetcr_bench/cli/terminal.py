@@ -24,12 +24,14 @@ def console() -> Console:
 
 
 def print_headlines(tables: RunTables) -> None:
-    """Print the overall scores of each run beside the input's, in each protocol."""
+    """Print the overall scores of each run beside the input's, and what they leave out."""
     for table in tables.headlines():
         printed = to_rich(table)
         printed.title = printed.caption = None
         printed.box, printed.show_edge, printed.pad_edge = None, False, False
         _print_whole(console(), printed)
+    for limit in tables.limits:
+        console().print(limit)
 
 
 def print_tables(tables: RunTables) -> None:

@@ -111,6 +111,7 @@ class Description(FileModel):
         fields: Name of a field to ``int`` or a regular expression; others match any text.
         scene: Template of a scene's name; its fields identify the scene.
         cluster: Template of what groups scenes that are not independent; by default each is alone.
+        cluster_name: What such a group is called, such as ``ROI``.
         splits: Name of a split to what belongs to it.
         known: Split to a published scene of it.
         optical: The clear and the cloudy image.
@@ -140,6 +141,7 @@ class Description(FileModel):
     fields: dict[str, str] = Field(default_factory=dict)
     scene: str = ""
     cluster: str | None = None
+    cluster_name: Annotated[str, Field(pattern="^[A-Za-z][A-Za-z ]{0,19}$")] = "cluster"
     splits: Annotated[dict[str, Split], BeforeValidator(_as_splits)] = Field(
         default_factory=lambda: {"test": Split()}
     )

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from planetcr_bench.data.description import Description
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import read_track, simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.card import CARD, Card
+from planetcr_bench.results.imagery import SCENE, Imagery
 
 DATA_VARIABLE: Final = "PLANETCR_DATA"
 
@@ -34,6 +36,8 @@ class Dataset:
         scenes: All scenes of the split, or of the list that was given.
         fingerprint: Of these scenes.
         simulation: Identity of a simulated split; None for any other dataset.
+        imagery: What its images are.
+        protocols: Names of those that apply to it.
     """
 
     folder: Path
@@ -42,6 +46,8 @@ class Dataset:
     scenes: list[SceneFiles]
     fingerprint: str
     simulation: str | None
+    imagery: Imagery
+    protocols: tuple[str, ...]
 
 
 def find_dataset(
@@ -91,7 +97,27 @@ def find_dataset(
         )
     track = read_track(folder, split, dataset=dataset)
     track = track if split == "test" else f"{track}-{split}"
-    return Dataset(folder, split, track, scenes, fingerprint, simulation)
+    described = scenes[0].description
+    return Dataset(
+        folder,
+        split,
+        track,
+        scenes,
+        fingerprint,
+        simulation,
+        imagery_of(described),
+        tuple(described.protocols),
+    )
+
+
+def imagery_of(described: Description) -> Imagery:
+    """What the ledger of a described dataset says of its images."""
+    return Imagery(
+        tuple(described.bands),
+        described.cluster_name if described.cluster else SCENE,
+        described.pixel_size,
+        described.read_size_of("clear"),
+    )
 
 
 def _dataset_folder(predictions: Path, card: Card, data: Path | None) -> tuple[Path, str]:

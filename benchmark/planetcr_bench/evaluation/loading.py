@@ -6,21 +6,29 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import REGIONS, THICKNESS_EDGES
+from planetcr_bench.constants import (
+    OPTICAL_BANDS,
+    OPTICAL_RESOLUTION_M,
+    REGIONS,
+    THICKNESS_EDGES,
+    UNKNOWN,
+)
 from planetcr_bench.data.encodings import Scaling
 from planetcr_bench.data.fingerprint import pixel_digest
 from planetcr_bench.data.reading import Raster, centre_of, read_rasters, read_thickness
 from planetcr_bench.data.scene import Image, Scene, land_cover_classes, reflectance, upsample
 from planetcr_bench.data.scene_files import SceneFiles
-from planetcr_bench.errors import DatasetError
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.sums import PLAIN_GROUPS
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.predictions.format import read_prediction
+
+_T = TypeVar("_T", bound=np.generic)
 
 MEASURED = ("clear", "cloudy", "land_cover", "cloud_mask")
 """Products that a measurement reads; only networks need SAR."""
@@ -53,16 +61,18 @@ class ScenePixels:
 
     Attributes:
         identity: Identity columns of the ledger, up to ``prediction_sha256``.
-        images: Prediction and cloudy image, shape (2, 4, H, W), float32; a prediction of the
+        images: Prediction and cloudy image, shape (2, B, H, W), float32; a prediction of the
             centre crop comes with the crop of all the others.
-        clear: Shape (4, H, W), float32.
+        clear: Shape (B, H, W), float32.
         group: As in ``GROUPS``, shape (H, W), uint8.
+        bands: Names of the bands.
     """
 
     identity: Mapping[str, object]
     images: Image
     clear: Image
     group: NDArray[np.uint8]
+    bands: tuple[str, ...] = OPTICAL_BANDS
 
 
 def read_pixels(job: Job, card: Card) -> ScenePixels:
@@ -74,11 +84,8 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
     """
     files = job.scene
     described = files.description
-    if described.land_cover is None or described.cloud_mask is None:
-        raise DatasetError(
-            f"{described.title}: expected land cover and cloud masks, the dataset lacks them"
-        )
-    rasters, scaling = read_rasters(files, MEASURED), described.optical.scaling
+    products = [product for product in MEASURED if product in described.products]
+    rasters, scaling = read_rasters(files, products), described.optical.scaling
     prediction, stored = read_prediction(
         job.prediction,
         card,
@@ -86,23 +93,31 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
         brightest=_brightest(rasters, scaling),
         bands=described.bands,
     )
-    mask = rasters["cloud_mask"].pixels
-    region = kernels.region_of(mask)
-    classes = land_cover_classes(rasters["land_cover"].pixels[0], described.land_cover)
-    land_cover = upsample(classes, region.shape)
+    mask = rasters["cloud_mask"].pixels if "cloud_mask" in rasters else None
+    grid = rasters["clear"].pixels.shape[-2:]
+    land_cover = None
+    if described.land_cover is not None:
+        classes = land_cover_classes(rasters["land_cover"].pixels[0], described.land_cover)
+        land_cover = upsample(classes, grid)
     size = prediction.shape[-1]
     cloudy, clear = (
-        reflectance(kernels.centre_crop(rasters[product].pixels, size), scaling)
-        for product in ("cloudy", "clear")
+        reflectance(kernels.centre_crop(pixels, size), scaling)
+        for pixels in (first_date(rasters["cloudy"].pixels), rasters["clear"].pixels)
     )
     centre = centre_of(rasters["clear"])
-    identity = _identity(files, float(mask.mean()), centre, pixel_digest(stored).hex())
-    group = _plain_groups(land_cover, region)
+    identity = _identity(files, cover_of(mask), centre, pixel_digest(stored).hex())
+    group = plain_groups(grid, land_cover, mask, described.pixel_size)
     if job.optical_thickness is not None:
         thickness = np.digitize(read_thickness(job.optical_thickness, files), THICKNESS_EDGES) + 1
         group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
     group = kernels.centre_crop(group, size)
-    return ScenePixels(identity, np.stack([prediction, cloudy]), clear, group)
+    images = np.stack([prediction, cloudy])
+    return ScenePixels(identity, images, clear, group, tuple(described.bands))
+
+
+def first_date(cloudy: NDArray[_T]) -> NDArray[_T]:
+    """The cloudy image that counts as the input, shape (B, H, W): of several dates the first."""
+    return cloudy if cloudy.ndim == 3 else cloudy[0]
 
 
 def _brightest(rasters: Mapping[str, Raster], scaling: Scaling) -> float:
@@ -128,12 +143,35 @@ def _identity(
     }
 
 
-def _plain_groups(land_cover: NDArray[np.uint8], region: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return land_cover * np.uint8(len(REGIONS)) + region
+def cover_of(cloud_mask: NDArray[np.bool_] | None) -> float:
+    """Cloudy share of a scene; nan without a mask."""
+    return math.nan if cloud_mask is None else float(cloud_mask.mean())
+
+
+def plain_groups(
+    size: tuple[int, int],
+    land_cover: NDArray[np.uint8] | None,
+    cloud_mask: NDArray[np.bool_] | None,
+    resolution_m: float | None = OPTICAL_RESOLUTION_M,
+) -> NDArray[np.uint8]:
+    """Group of each pixel by land cover and region, as in ``PLAIN_GROUPS``.
+
+    Args:
+        size: (H, W).
+        land_cover: Classes, shape (H, W); without them all land is unknown.
+        cloud_mask: True where cloudy, shape (H, W); without it all pixels are of the first region,
+            which a ledger calls unknown.
+        resolution_m: See ``region_of``.
+    """
+    classes = np.full(size, UNKNOWN, np.uint8) if land_cover is None else land_cover
+    region = np.uint8(0) if cloud_mask is None else kernels.region_of(cloud_mask, resolution_m)
+    return classes * np.uint8(len(REGIONS)) + region
 
 
 def scene_pixels(scene: Scene, prediction: Image) -> ScenePixels:
     """What a measurement needs of a scene and a prediction of the whole patch, both in memory."""
-    identity = _identity(scene, scene.cloud_cover, (math.nan, math.nan), "")
-    group = _plain_groups(scene.need_land_cover(), kernels.region_of(scene.need_cloud_mask()))
-    return ScenePixels(identity, np.stack([prediction, scene.cloudy]), scene.clear, group)
+    identity = _identity(scene, cover_of(scene.cloud_mask), (math.nan, math.nan), "")
+    grid = scene.clear.shape[-2], scene.clear.shape[-1]
+    group = plain_groups(grid, scene.land_cover, scene.cloud_mask, scene.resolution)
+    images = np.stack([prediction, first_date(scene.cloudy)])
+    return ScenePixels(identity, images, scene.clear, group, tuple(scene.bands))

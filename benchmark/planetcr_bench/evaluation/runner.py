@@ -10,7 +10,7 @@ import functools
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from planetcr_bench.constants import OPTICAL_SIZE
+from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels
 from planetcr_bench.evaluation.segmenters import SegmenterPool
@@ -57,9 +57,22 @@ class Outcome:
     pixels: ScenePixels | None = None
 
 
-def protocols_of(size: int) -> list[Protocol]:
-    """Protocols that predictions of this size can be measured in."""
-    return [protocol for protocol in PROTOCOLS.values() if size in (OPTICAL_SIZE, protocol.window)]
+def protocols_of(
+    size: int, names: Collection[str] = tuple(PROTOCOLS), *, whole: int | None = OPTICAL_SIZE
+) -> list[Protocol]:
+    """Protocols that predictions can be measured in.
+
+    Args:
+        size: The shortest side of all predictions, in pixels.
+        names: Protocols that apply to the dataset.
+        whole: Shortest side of whole images, of which smaller predictions are the centre; None if
+            images differ: then all predictions are whole.
+    """
+    return [
+        protocol
+        for name, protocol in PROTOCOLS.items()
+        if name in names and (size >= protocol.window if protocol.window else whole in (None, size))
+    ]
 
 
 def measure_scene(pixels: ScenePixels, protocols: Sequence[Protocol]) -> SceneSums:
@@ -67,10 +80,11 @@ def measure_scene(pixels: ScenePixels, protocols: Sequence[Protocol]) -> SceneSu
     sums, floor, further = {}, {}, {}
     for protocol in protocols:
         name = protocol.name
-        sums[name] = kernels.measure(pixels.images, pixels.clear, pixels.group, protocol)
+        arrays = (pixels.images, pixels.clear, pixels.group)
+        sums[name] = kernels.measure(*arrays, protocol, pixels.bands)
         floor[name] = kernels.measure_floor(pixels.clear, pixels.group, protocol)
-        further[name] = measure_further(pixels.images, pixels.clear, pixels.group, protocol)
-    return SceneSums(pixels.identity, sums, floor=floor, further=further)
+        further[name] = measure_further(*arrays, protocol, pixels.bands)
+    return SceneSums(pixels.identity, sums, floor=floor, further=further, bands=pixels.bands)
 
 
 def _read(card: Card, job: Job) -> ScenePixels | str:
@@ -141,6 +155,8 @@ def measure_scenes(
     identity: Mapping[str, object],
     partial_folder: Path,
     *,
+    protocols: Sequence[Protocol] | None = None,
+    bands: Sequence[str] = OPTICAL_BANDS,
     optical_thickness: Path | None = None,
     pool: SegmenterPool | None = None,
     workers: int | None = None,
@@ -154,6 +170,8 @@ def measure_scenes(
         identity: All settings that change a number, and nothing else; what an earlier run left
             under another identity is deleted.
         partial_folder: Where measured scenes are kept until the caller has published them.
+        protocols: That all predictions are large enough for; by default those of Planet-CR.
+        bands: Names of the bands of the dataset.
         optical_thickness: Folder of the hidden truth of simulated scenes.
         pool: Segmenters to run on the predictions, in this process.
         workers: See ``worker_count``.
@@ -170,8 +188,8 @@ def measure_scenes(
         BenchError: A worker died.
     """
     expect_units(predictions)
-    protocols = protocols_of(predictions.size)
-    parts = ResumeStore(partial_folder, identity, pool.keys if pool else ())
+    protocols = protocols_of(predictions.size) if protocols is None else protocols
+    parts = ResumeStore(partial_folder, identity, pool.keys if pool else (), bands)
     jobs = {
         files: Job(files, path, optical_thickness)
         for files, path in sorted(predictions.files.items())
@@ -208,13 +226,18 @@ class ResumeStore:
         folder: Made if it is absent; parts of another identity in it are deleted.
         identity: All settings that change a number.
         segmenters: Keys of the segmenters that see the scenes.
+        bands: Names of their bands.
     """
 
     def __init__(
-        self, folder: Path, identity: Mapping[str, object], segmenters: Sequence[str] = ()
+        self,
+        folder: Path,
+        identity: Mapping[str, object],
+        segmenters: Sequence[str] = (),
+        bands: Sequence[str] = OPTICAL_BANDS,
     ) -> None:
         self._folder, self._segmenters = folder, segmenters
-        self._schema = schema_of(segmenters, floor=True, further=True)
+        self._schema = schema_of(segmenters, floor=True, further=True, bands=bands)
         self._fresh: list[SceneSums] = []
         self._states: list[str] = []
         self._flushed = time.monotonic()

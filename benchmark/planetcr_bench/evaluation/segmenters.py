@@ -54,10 +54,10 @@ class Segmenter(Protocol):
         """Class index of each pixel.
 
         Args:
-            images: Reflectance, shape (B, 4, H, W); may lie outside [0, 1].
+            images: Reflectance, shape (images, bands, H, W); may lie outside [0, 1].
 
         Returns:
-            Index into ``LAND_COVER``, shape (B, H, W).
+            Index into ``LAND_COVER``, shape (images, H, W).
         """
 
 
@@ -91,14 +91,24 @@ class SegmenterPool:
         the centre crop is segmented as the centre of a whole one is.
 
         Args:
-            scenes: Decoded, of one size.
+            scenes: Decoded; a segmenter is shown those of one size together.
 
         Returns:
             Per scene, protocol to pixels, shape (:data:`GROUPS`, segmenters ×
             :data:`SEGMENTER_WIDTH`), in the order of ``segmenter_columns``.
         """
-        if not scenes:
-            return []
+        counts: list[dict[str, NDArray[np.int64]]] = [{} for _ in scenes]
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, scene in enumerate(scenes):
+            by_size.setdefault(scene.clear.shape, []).append(index)
+        for indices in by_size.values():
+            alike = self._count_alike([scenes[index] for index in indices])
+            for index, own in zip(indices, alike, strict=True):
+                counts[index] = own
+        return counts
+
+    def _count_alike(self, scenes: Sequence[ScenePixels]) -> list[dict[str, NDArray[np.int64]]]:
+        """Count pixels of scenes of one size."""
         counts: list[dict[str, NDArray[np.int64]]] = [{} for _ in scenes]
         references = [
             self._references(segmenter, folder, scenes)
@@ -120,12 +130,12 @@ class SegmenterPool:
         self, segmenter: Segmenter, folder: Path, scenes: Sequence[ScenePixels]
     ) -> list[dict[str, Maps]]:
         """Maps of the clear and the cloudy image of scenes: protocol to shape (2, H, W)."""
-        sides = {
-            protocol.name: kernels.centre_crop(scenes[0].clear, protocol.window).shape[-1]
+        grids = {
+            protocol.name: kernels.centre_crop(scenes[0].group, protocol.window).shape
             for protocol in self._protocols
         }
         files = [folder / f"{scene.identity['scene']}.npz" for scene in scenes]
-        known = [_known_maps(file, sides) for file in files]
+        known = [_known_maps(file, grids) for file in files]
         new = [index for index, maps in enumerate(known) if maps is None]
         new_maps: dict[int, dict[str, Maps]] = {index: {} for index in new}
         for protocol in self._protocols if new else ():
@@ -176,15 +186,15 @@ def _folder(segmenter: Segmenter, fingerprint: str, allowed: Sequence[protocols.
     return cache_folder("segmented") / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _known_maps(file: Path, sides: Mapping[str, int]) -> dict[str, Maps] | None:
+def _known_maps(file: Path, grids: Mapping[str, tuple[int, ...]]) -> dict[str, Maps] | None:
     """Cached maps; None if there are none, or others."""
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            maps = {name: stored[name] for name in sides}
+            maps = {name: stored[name] for name in grids}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
     sound = all(
-        array.dtype == np.uint8 and array.shape == (2, side, side) and array.max() < CLASSES
-        for array, side in zip(maps.values(), sides.values(), strict=True)
+        array.dtype == np.uint8 and array.shape == (2, *grid) and array.max() < CLASSES
+        for array, grid in zip(maps.values(), grids.values(), strict=True)
     )
     return maps if sound else None

@@ -28,6 +28,7 @@ from planetcr_bench.figures.style import (
     plain_numbers,
     sample_size,
 )
+from planetcr_bench.results.imagery import Imagery
 
 _ERROR: Final = colormaps["viridis_r"]
 _RATIO: Final = 0.45  # height of a map to its width
@@ -64,7 +65,11 @@ def aoi_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure | None:
             _draw_aois(axes, part, placed, norm)
         _draw_bar(figure, norm, lines)
         sentences = [
-            *_sentences(placed, unplaced=analysis.aois["aoi"].nunique() - placed["aoi"].nunique()),
+            *_sentences(
+                placed,
+                analysis.ledgers[0].imagery,
+                unplaced=analysis.aois["aoi"].nunique() - placed["aoi"].nunique(),
+            ),
             sample_size(analysis.failures(), complete=analysis.complete),
         ]
         caption = caption_lines(sentences, [signature(analysis.protocol, "mae")], note)
@@ -72,12 +77,16 @@ def aoi_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure | None:
     return figure
 
 
-def _sentences(placed: pd.DataFrame, *, unplaced: int) -> list[str]:
+def _sentences(placed: pd.DataFrame, imagery: Imagery, *, unplaced: int) -> list[str]:
     fewest, most = int(placed["scenes"].min()), int(placed["scenes"].max())
     return [
-        f"One point per AOI, {placed['aoi'].nunique():,} in all.",
+        f"One point per {imagery.cluster}, {placed['aoi'].nunique():,} in all.",
         f"Area of a point: its scenes, {fewest}{f' to {most}' if most > fewest else ' each'}.",
-        *([f"{unplaced:,} AOIs of unknown coordinates are left out."] if unplaced else []),
+        *(
+            [f"{unplaced:,} {imagery.clusters} of unknown coordinates are left out."]
+            if unplaced
+            else []
+        ),
     ]
 
 

@@ -31,15 +31,22 @@ CROWD: Final = 3
 """With more methods than this the axes span the methods only, so that they are legible; the value
 of an input that lies beyond is written at the edge of the panel."""
 
-COUNTS: Final = "n: scenes in the bin. AOIs: areas of interest that they come from."
-"""What :func:`label_counts` writes, for the caption."""
+AOIS: Final = "AOIs"
+
+
+def counts_note(clusters: str = AOIS) -> str:
+    """What :func:`label_counts` writes, for the caption."""
+    meaning = "areas of interest" if clusters == AOIS else "those"
+    return f"n: scenes in the bin. {clusters}: {meaning} that they come from."
 
 
 _TOP: Final = 0.94
 """Where a perfect PSNR is drawn, as a share of the panel's height."""
 
 
-def cover_figure(table: pd.DataFrame, protocol: Protocol, *, note: str = "") -> Figure:
+def cover_figure(
+    table: pd.DataFrame, protocol: Protocol, *, note: str = "", clusters: str = AOIS
+) -> Figure:
     """Fig. 5: the four metrics over the five cloud-cover bins, one line per method.
 
     A bin without scenes leaves a gap. An infinite PSNR is drawn at the top of its panel, under ∞.
@@ -48,6 +55,7 @@ def cover_figure(table: pd.DataFrame, protocol: Protocol, *, note: str = "") -> 
         table: Result of ``cover_scores``.
         protocol: The one that the table was made with; its signature goes into the caption.
         note: Last line of the caption, such as the name of the dataset.
+        clusters: Word for what groups scenes.
 
     Returns:
         A figure 7 inches wide that belongs to no window and to no pyplot state.
@@ -56,8 +64,9 @@ def cover_figure(table: pd.DataFrame, protocol: Protocol, *, note: str = "") -> 
     with new_figure() as figure:
         for metric, axes in zip(HEADLINE, figure.subplots(2, 2).flat, strict=True):
             _draw_panel(axes, metric, curves)
-        label_counts(figure.axes[2:], curves)
-        finish_figure(figure, curves, _caption(figure, table, protocol, note), height_inch=5.1)
+        label_counts(figure.axes[2:], curves, clusters)
+        caption = _caption(figure, table, protocol, note, clusters)
+        finish_figure(figure, curves, caption, height_inch=5.1)
     return figure
 
 
@@ -155,11 +164,11 @@ def _percent(cover_bin: str) -> str:
     return f"{cover_bin.replace('-', '–')} %"
 
 
-def label_counts(panels: Sequence[Axes], curves: Sequence[Curve]) -> None:
+def label_counts(panels: Sequence[Axes], curves: Sequence[Curve], clusters: str = AOIS) -> None:
     """Write scenes and AOIs under the bins of panels, as the input has them."""
     counts = next(curve for curve in curves if curve.is_input).bins[["scenes", "aois"]].fillna(0)
     labels = [
-        f"{_percent(str(name))}\nn = {int(scenes):,}\nAOIs = {int(aois):,}"
+        f"{_percent(str(name))}\nn = {int(scenes):,}\n{clusters} = {int(aois):,}"
         for name, scenes, aois in counts.itertuples()
     ]
     for axes in panels:
@@ -167,12 +176,14 @@ def label_counts(panels: Sequence[Axes], curves: Sequence[Curve]) -> None:
         axes.set_xlabel("cloud cover of the patch")
 
 
-def _caption(figure: Figure, table: pd.DataFrame, protocol: Protocol, note: str) -> str:
+def _caption(
+    figure: Figure, table: pd.DataFrame, protocol: Protocol, note: str, clusters: str
+) -> str:
     drawn = {text.get_text()[0] for axes in figure.axes for text in axes.texts}
     arrow = "Number with an arrow: the input, beyond the axis."
     return caption_lines(
         [
-            COUNTS,
+            counts_note(clusters),
             *hollow_marker_note(table),
             *(["∞: perfect match."] if "∞" in drawn else []),
             *([arrow] if drawn & {"↑", "↓"} else []),

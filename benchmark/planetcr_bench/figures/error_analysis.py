@@ -47,9 +47,9 @@ _SHARE_TITLE: Final = {
     "hallucination": "Hallucination ↓ [%]",
 }
 _REGION_NOTE: Final = (
-    "Cloud: under the mask. Edge: within 30 m of it. Clear: farther away; the mask misses haze and "
-    "the two dates differ, so the input's error there is not zero. Worse: error of the pixel above "
-    "the input's."
+    "Cloud: under the mask. Edge: within {edge} of it. Clear: farther away; the mask misses haze "
+    "and the two dates differ, so the input's error there is not zero. Worse: error of the pixel "
+    "above the input's."
 )
 _GAIN_NOTE: Final = (
     "Gain: MAE as predicted minus MAE with the input's pixels kept; right of 0 pasting helps."
@@ -98,7 +98,7 @@ def region_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
         for axes in figure.axes:
             _draw_bands(axes, names)
         sentences = [
-            _REGION_NOTE,
+            _REGION_NOTE.format(edge=analysis.edge),
             _GAIN_NOTE,
             sample_size(analysis.failures(), complete=analysis.complete),
         ]

@@ -25,7 +25,7 @@ from planetcr_bench.analysis.segmentation_tables import over_segmenters, segment
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.figures.cloud_cover import (
-    COUNTS,
+    counts_note,
     cover_curves,
     coverage_note,
     draw_curve,
@@ -43,7 +43,7 @@ from planetcr_bench.figures.style import (
     short_count,
 )
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.results.aggregate import method_label
+from planetcr_bench.results.aggregate import clusters_of, method_label
 from planetcr_bench.results.ledger import Ledger
 
 TITLE: Final = {"miou": "mIoU below Cloud-Free ↓ [points]", "pa": "PA below Cloud-Free ↓ [points]"}
@@ -91,7 +91,8 @@ def discrepancy_figure(
         for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
             start_panel(axes, TITLE[score])
             _draw_score(axes, score, curves, spread=len(segmenters) > 1)
-        label_counts(figure.axes, curves)
+        clusters = clusters_of(ledgers)
+        label_counts(figure.axes, curves, clusters)
         bars = (
             f"Point: mean of {len(segmenters)} segmenters. "
             "Bar beside it: from the lowest to the highest."
@@ -99,7 +100,7 @@ def discrepancy_figure(
         sentences = [
             "Line at 0: the cloud-free image.",
             *([bars] if len(segmenters) > 1 else []),
-            COUNTS,
+            counts_note(clusters),
             *hollow_marker_note(table),
             *coverage_note(table),
             *_unsegmented(ledgers),

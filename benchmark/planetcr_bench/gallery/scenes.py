@@ -160,7 +160,13 @@ def drawn_scene(scene: Scene, prediction: Image) -> DrawnScene:
 
 def _score(scene: Scene, predicted: Sequence[ScenePixels], protocol: Protocol) -> DrawnScene:
     sums = [
-        dict(zip(SUMS, kernels.measure(p.images, p.clear, p.group, protocol).sum(0), strict=True))
+        dict(
+            zip(
+                SUMS,
+                kernels.measure(p.images, p.clear, p.group, protocol, p.bands).sum(0),
+                strict=True,
+            )
+        )
         for p in predicted
     ]
     low, high = np.array(SAR_RANGE_DB, np.float32).T[..., None, None]

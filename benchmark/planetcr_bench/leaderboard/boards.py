@@ -36,6 +36,8 @@ from planetcr_bench.results.aggregate import (
     widest,
 )
 from planetcr_bench.results.compact import ALL, CompactLedger
+from planetcr_bench.results.imagery import Imagery
+from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 
 AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "region": REGIONS}
@@ -66,6 +68,16 @@ class Board:
     def ledgers(self) -> list[Ledger]:
         """Of the entries, in their order."""
         return [entry.ledger for entry in self.entries]
+
+    @property
+    def imagery(self) -> Imagery:
+        """What the images of the dataset are."""
+        return self.entries[0].ledger.imagery
+
+    @property
+    def known(self) -> Known:
+        """What is known of the scenes."""
+        return Known.of(self.ledgers)
 
 
 def boards_of(entries: Sequence[Entry]) -> list[Board]:
@@ -281,7 +293,10 @@ def _counted(ledger: Ledger, protocol: Protocol) -> pd.Series[Any]:
 
 
 def _positions(index: pd.Index[Any]) -> NDArray[Any]:
-    """Of AOI, class, bin and region of each cell, among the names in their order."""
+    """Of AOI, class, bin and region of each cell, among the names in their order.
+
+    An unknown bin or region has the position -1: it only counts where nothing is chosen.
+    """
     aois = sorted(set(index.get_level_values("aoi")))
     axes = [pd.Index(aois), *(pd.Index([*values, ALL]) for values in AXES.values())]
     return np.stack(
@@ -299,9 +314,12 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     Returns:
         Per segmenter of an entry: ``name``, ``index`` (key of an array: cells × 3), and
         ``predicted``: for ``clear``, ``cloudy`` if a run has it, and each of its entries, the key
-        of an array (cells × 6), pixels by predicted class; the cell's class is the true one.
+        of an array (cells × 6), pixels by predicted class; the cell's class is the true one. Empty
+        without land cover.
     """
     result: dict[str, Any] = {}
+    if not board.known.land_cover:
+        return result
     aois = sorted({aoi for ledger in board.ledgers for aoi in ledger.aois})
     axes = [pd.Index(aois), pd.Index(LAND_COVER), pd.Index(COVER_BINS)]
     for segmenter, name in _segmenters(board).items():

@@ -214,7 +214,7 @@ def _read_ledger(folder: Path) -> Ledger:
             return _within_limits(path, compacted)
         check_beside(compact, compacted)
     ledger = decode_ledger(path)
-    check_rows(ledger.frame, str(path), list(ledger.segmenters))
+    check_rows(ledger.frame, str(path), list(ledger.segmenters), ledger.bands)
     for rule in broken_ledger_rules(ledger):
         raise LedgerError(f"{path}: expected {rule}, found otherwise")
     return ledger

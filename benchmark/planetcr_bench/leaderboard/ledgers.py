@@ -20,9 +20,10 @@ from planetcr_bench.constants import INPUT_WINDOWS, RUN_NAME
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.card import text_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS
+from planetcr_bench.metrics.sums import FLOOR_SUMS, further_sums
 from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.compact_file import check_schema, split_groups
+from planetcr_bench.results.imagery import Imagery, imagery_errors
 from planetcr_bench.results.ledger import COMPACT_KEY, METADATA_KEY, Ledger
 from planetcr_bench.results.schema import SCHEMA_VERSION, column_errors, schema_of
 from planetcr_bench.utils.parallel import run_sandboxed
@@ -57,8 +58,8 @@ def _check_schema(version: int) -> int:
 
 
 def _check_protocols(protocols: dict[str, str]) -> dict[str, str]:
-    if "official" not in protocols:
-        raise ValueError("expected official among them, found none")
+    if not protocols:
+        raise ValueError(f"expected {' or '.join(PROTOCOLS)} among them, found none")
     for name, signature in protocols.items():
         expected = PROTOCOLS[name].signature("all") if name in PROTOCOLS else "no such protocol"
         if signature != expected:
@@ -137,7 +138,10 @@ def record_errors(record: Mapping[str, Any], model: type[Record] = Record) -> li
         model.model_validate(record)
     except ValidationError as invalid:
         return errors_of(invalid, model)
-    return nested_text_errors(record)
+    errors = imagery_errors(record)
+    if not errors and Imagery.of(record) == Imagery() and "official" not in record["protocols"]:
+        errors.append("protocols: expected official among them, found none")
+    return [*errors, *nested_text_errors(record)]
 
 
 def differing_keys(run: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
@@ -254,9 +258,11 @@ def _read(
         schema = file.schema_arrow
     else:
         names = file.schema_arrow.names
+        bands = Imagery.of(record).bands
         floor = not FLOOR_SUMS.keys().isdisjoint(names)
-        further = not FURTHER_SUMS.keys().isdisjoint(names)
-        schema = schema_of(sorted(record["segmenters"]), floor=floor, further=further)
+        further = not further_sums(bands).keys().isdisjoint(names)
+        segmenters = sorted(record["segmenters"])
+        schema = schema_of(segmenters, floor=floor, further=further, bands=bands)
         refuse(path, column_errors(file.schema_arrow, schema))
     table = file.read().unify_dictionaries()
     table.validate(full=True)

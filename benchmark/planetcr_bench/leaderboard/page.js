@@ -508,8 +508,8 @@ function labelled(score, digits) {
   const known = Number.isFinite(score.high - score.low);
   if (known) parts.push(make("span", `[${text(score.low, digits)}, ${text(score.high, digits)}]`, { class: "pm" }));
   if (Number.isFinite(score.effective)) {
-    const meaning = `${text(score.effective, 1)} AOIs of equal error would determine the score as ${score.aois} do.`;
-    parts.push(make("span", `${text(score.effective, 1)} of ${score.aois} AOIs`, { class: "pm effective", title: meaning }));
+    const meaning = `${text(score.effective, 1)} ${clusters()} of equal error would determine the score as ${score.aois} do.`;
+    parts.push(make("span", `${text(score.effective, 1)} of ${score.aois} ${clusters()}`, { class: "pm effective", title: meaning }));
   }
   return parts;
 }
@@ -517,6 +517,7 @@ function labelled(score, digits) {
 // ---------------------------------------------------------------- the page
 
 const board = () => DATA.boards[Number(state.board)];
+const clusters = (count = 2) => `${board().cluster}${count === 1 ? "" : "s"}`; // over which intervals are
 const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_bin, region: state.region });
 
 function shown() {
@@ -622,7 +623,7 @@ function showTable(rows, input) {
   const places = rankings(rows);
   const head = [make("th", "Rank", { scope: "col" }), heading("method", "Method"),
     ...columns().map((metric) => heading(metric, titled(metric))),
-    ...["Inputs", "Scenes", "AOIs"].map((title) => make("th", title, { scope: "col" }))];
+    ...["Inputs", "Scenes", clusters()].map((title) => make("th", title, { scope: "col" }))];
   const body = ranked(rows).map((row) => tableRow(row, places.get(row.entry.name)));
   if (input) {
     body.push(make("tr", [make("td", ""), make("th", INPUT, { scope: "row", class: "text" }),
@@ -656,7 +657,7 @@ function captionOf() {
 }
 
 function countsOf({ scenes, aois }) {
-  return `${scenes} ${scenes === 1 ? "scene" : "scenes"} of ${aois} ${aois === 1 ? "AOI" : "AOIs"}`;
+  return `${scenes} ${scenes === 1 ? "scene" : "scenes"} of ${aois} ${clusters(aois)}`;
 }
 
 function named(axis, value) {
@@ -830,7 +831,7 @@ function showPair(rows) {
   });
   at("pair").replaceChildren(
     make("caption", partial ? "An incomplete entry covers other scenes: no difference is taken."
-      : !board().comparable ? "Entries cover other AOIs: no difference is taken." : `${captionOf()}; p of this one comparison`, { class: "note" }),
+      : !board().comparable ? `Entries cover other ${clusters()}: no difference is taken.` : `${captionOf()}; p of this one comparison`, { class: "note" }),
     make("thead", make("tr", head.map((title) => make("th", title, { scope: "col" })))), make("tbody", body));
 }
 
@@ -923,6 +924,7 @@ function showFilters() {
   for (const axis of AXES) {
     const options = DATA.axes[axis].map((value) => [value, axis === "cover_bin" ? `${value.replace("-", "–")} %` : value]);
     fill(at(axis), [["all", words[axis]], ...options], state[axis]);
+    at(axis).parentElement.hidden = !board().known[axis];
   }
   at("region").disabled = !board().cells.additive && state.land_cover !== "all";
   fill(at("segmenter"), Object.entries(board().segmenters).map(([key, segmenter]) => [key, segmenter.name]), state.segmenter);
@@ -937,7 +939,7 @@ function showFilters() {
 /** Keep the state possible: names that the board has, and no split that it cannot make. */
 function settle() {
   if (!DATA.boards[Number(state.board)]) state.board = START.board;
-  for (const axis of AXES) if (!DATA.axes[axis].includes(state[axis])) state[axis] = "all";
+  for (const axis of AXES) if (!board().known[axis] || !DATA.axes[axis].includes(state[axis])) state[axis] = "all";
   if (!board().cells.additive && state.land_cover !== "all") state.region = "all";
   if (!["optical", "sar"].includes(state.inputs)) state.inputs = "all";
   if (state.verified !== "1") state.verified = "";
@@ -956,6 +958,7 @@ function show() {
   settle();
   showFilters();
   for (const part of document.querySelectorAll(".measured")) part.hidden = !board().entries.length;
+  if (!board().known.cover_bin) at("charts-title").parentElement.hidden = true;
   const { rows, input } = scored();
   showTable(rows, input);
   showAbout();
@@ -976,10 +979,10 @@ function showAbout() {
   const everything = { land_cover: "all", cover_bin: "all", region: "all" };
   const chosen = AXES.some((axis) => state[axis] !== "all");
   const { aois } = behindBoard(everything);
-  const size = chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${board().scenes} of ${aois}.` : `${board().scenes} scenes of ${aois} AOIs.`;
+  const size = chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${board().scenes} of ${aois}.` : `${board().scenes} scenes of ${aois} ${clusters()}.`;
   at("about").replaceChildren(
     ...(board().simulated ? [make("span", "simulated", { class: "badge warned" }), " These scenes were simulated. "] : []),
-    ...(DATA.verified_only ? ["Verified entries only. "] : []), `${size} Signature: ${board().signature}`);
+    ...(DATA.verified_only ? ["Verified entries only. "] : []), `${[size, ...board().missing].join(" ")} Signature: ${board().signature}`);
 }
 
 function showNotes(rows) {
@@ -988,7 +991,7 @@ function showNotes(rows) {
   const statuses = [...new Set(entries.map((entry) => entry.status))].sort();
   const windows = new Set(entries.map((entry) => entry.input_window));
   at("notes").replaceChildren(...[
-    `${countsOf(behindBoard())}; [low, high] is the 95 % interval over AOIs, and below it the effective number of AOIs behind the score; `
+    `${countsOf(behindBoard())}; [low, high] is the 95 % interval over ${clusters()}, and below it the effective number of ${clusters()} behind the score; `
       + "methods that share a letter are not significantly different.",
     partial ? `${partial} incomplete: not ranked.` : "",
     board().remark,

@@ -27,7 +27,7 @@ from planetcr_bench.analysis.significance import (
     detectable_difference,
     metric_comparisons,
 )
-from planetcr_bench.constants import PLANET_CR
+from planetcr_bench.constants import OPTICAL_BANDS, PLANET_CR
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.leaderboard.boards import (
     AXES,
@@ -43,8 +43,16 @@ from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION, further
 from planetcr_bench.report.significance import detectable_note
 from planetcr_bench.report.table import Table, escape_markdown, number, to_markdown
-from planetcr_bench.results.aggregate import coverage, further_metrics, rounding_note, score_groups
+from planetcr_bench.results.aggregate import (
+    coverage,
+    further_metrics,
+    independence_note,
+    rounding_note,
+    score_groups,
+)
 from planetcr_bench.results.compaction import predictions_of
+from planetcr_bench.results.imagery import Imagery
+from planetcr_bench.results.known import Known
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, published_table3
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import from_json_value, to_json_value
@@ -117,12 +125,17 @@ def summary(board: Board) -> dict[str, Any]:
         "simulated": board.simulated,
         "signature": board.protocol.signature("all"),
         "scenes": int(board.entries[0].run["expected_scenes"]),
-        "remark": rounding_note(board.ledgers) or "",
+        "remark": " ".join(_remarks(board)),
         "comparable": comparable,
         "further": [metric for metric in by_metric if metric not in HEADLINE],
         "detectable": {metric: _detectable(comparison) for metric, comparison in by_metric.items()},
         "entries": entries,
     }
+
+
+def _remarks(board: Board) -> list[str]:
+    rounding = rounding_note(board.ledgers)
+    return [*([rounding] if rounding else []), *independence_note(board.ledgers)]
 
 
 def _stand_ins(board: Board) -> dict[str, str]:
@@ -239,6 +252,7 @@ def payload(
     shown = [
         {
             **{key: overview[key] for key in _OF_BOARD},
+            **_limits(board.imagery, board.known),
             "cells": cells_of(board, arrays),
             "counts": counts_of(board, arrays),
             "segmenters": segmentation_cells_of(board, arrays),
@@ -253,7 +267,7 @@ def payload(
         "metrics": [_metric(name) for name in (*HEADLINE, *SEGMENTATION)],
         "further": {
             name: {"title": METRICS[name].title, "digits": METRICS[name].digits}
-            for name in further()
+            for name in _further_names(boards)
         },
         "boards": shown,
         "published": {
@@ -266,6 +280,18 @@ def payload(
         "windows": _WINDOWS,
         "arrays": arrays.texts,
     }
+
+
+def _limits(imagery: Imagery, known: Known) -> dict[str, Any]:
+    """What the page says of the scenes of a board, and which filters it has."""
+    axes = {"land_cover": known.land_cover, "cover_bin": known.masks, "region": known.masks}
+    return {"cluster": imagery.cluster, "known": axes, "missing": known.missing}
+
+
+def _further_names(boards: Sequence[Board]) -> list[str]:
+    """Metrics beside the paper's of all boards, those of single bands last."""
+    bands = [band for board in boards for band in board.ledgers[0].bands] or OPTICAL_BANDS
+    return list(further(list(dict.fromkeys(bands))))
 
 
 def _metric(name: str) -> dict[str, Any]:
@@ -332,6 +358,7 @@ def _add_published(shown: list[dict[str, Any]], arrays: ArrayStore) -> None:
                 "remark": "",
                 "comparable": True,
                 "further": [],
+                **_limits(Imagery(), Known(land_cover=True, masks=True, seasons=True)),
                 "scenes": 0,
                 "cells": cells,
                 "counts": {"index": cells["index"], "scenes": {}},
@@ -422,9 +449,9 @@ def _ranks(board: Board, overview: Mapping[str, Any]) -> Table:
     crop = ["Input window"] if official else []
     scores = [METRICS[name].title for name in HEADLINE]
     header = ["Rank", "Method", *scores, "Inputs", *crop, "Training", "Status", "Scored"]
-    notes = list(
-        filter(None, [overview["signature"], overview["remark"], _TIES, _detectable_note(overview)])
-    )
+    ties = _TIES.format(clusters=board.imagery.clusters)
+    notes = [overview["signature"], overview["remark"], ties, _detectable_note(overview)]
+    notes = [note for note in notes if note]
     notes += [_WINDOW_NOTE] if official else []
     return Table(_title(board), header, rows, ["measured"] * len(rows), notes)
 
@@ -475,10 +502,10 @@ def _named(entry: Mapping[str, Any]) -> str:
 
 
 _TIES: Final = (
-    "[low, high] is the 95 % interval over AOIs (jackknife, Student's t; `compare` widens it where "
-    "a bootstrap finds t too narrow), n the effective number of AOIs behind the score; methods "
-    "that share a letter are not significantly different in that score (paired differences, "
-    "Holm-corrected)."
+    "[low, high] is the 95 % interval over {clusters} (jackknife, Student's t; `compare` widens it "
+    "where a bootstrap finds t too narrow), n the effective number of {clusters} behind the score; "
+    "methods that share a letter are not significantly different in that score (paired "
+    "differences, Holm-corrected)."
 )
 
 

@@ -6,26 +6,27 @@ The cache of compiled code is as old as this file: touch it when ``kernels.ndvi`
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.metrics.kernels import centre_crop, ndvi
+from planetcr_bench.constants import OPTICAL_BANDS
+from planetcr_bench.metrics.kernels import centre_crop, expect_bands, ndvi, ndvi_bands
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.sums import FURTHER_SUMS, GROUPS, Floats, Images
+from planetcr_bench.metrics.sums import GROUPS, Floats, Images, further_sums
 from planetcr_bench.utils.compiled import compiled
 
 _MOMENTS: Final = 8
-"""Columns of one band in ``FURTHER_SUMS``: Σp, Σt, Σc, Σp², Σt², Σc², Σpt, Σct."""
-
-_GRADIENTS: Final = list(FURTHER_SUMS).index("gradient_error")
-"""First of the columns behind the moments: five of gradients, two of the input's NDVI error."""
+"""Columns of one band in ``further_sums``: Σp, Σt, Σc, Σp², Σt², Σc², Σpt, Σct."""
 
 
 @compiled
-def _add_further(images: Images, clear: Images, group: NDArray[np.uint8], sums: Floats) -> None:
-    """Add ``FURTHER_SUMS``, row by row in runs of one group: images (2, B, H, W)."""
+def _add_further(
+    images: Images, clear: Images, group: NDArray[np.uint8], red: int, nir: int, sums: Floats
+) -> None:
+    """Add ``further_sums``, row by row in runs of one group: images (2, B, H, W)."""
     bands, height, width = clear.shape
     gradients = np.empty((5, width))
     change = np.empty(width)
@@ -40,8 +41,8 @@ def _add_further(images: Images, clear: Images, group: NDArray[np.uint8], sums: 
                     gradients,
                 )
         for x in range(width):
-            change[x] = ndvi(images[1, 2, y, x], images[1, 3, y, x]) - ndvi(
-                clear[2, y, x], clear[3, y, x]
+            change[x] = ndvi(images[1, red, y, x], images[1, nir, y, x]) - ndvi(
+                clear[red, y, x], clear[nir, y, x]
             )
         start = 0
         while start < width:
@@ -51,7 +52,7 @@ def _add_further(images: Images, clear: Images, group: NDArray[np.uint8], sums: 
             row = sums[group[y, start]]
             for band in range(bands):
                 _add_moments(images, clear, band, y, start, stop, row)
-            _add_run(gradients, change, start, stop, row)
+            _add_run(gradients, change, start, stop, row[_MOMENTS * bands :])
             start = stop
 
 
@@ -72,7 +73,7 @@ def _add_gradients(prediction: Images, cloudy: Images, clear: Images, gradients:
 
 @compiled
 def _add_run(gradients: Floats, change: Floats, start: int, stop: int, row: Floats) -> None:
-    """Add the gradients of a run of pixels, and the NDVI errors of those that have one."""
+    """Add gradients of a run of pixels, and NDVI errors of those that have one: row (7,)."""
     g0, g1, g2, g3, g4, error, pixels = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for x in range(start, stop):
         g0 += gradients[0, x]
@@ -83,13 +84,13 @@ def _add_run(gradients: Floats, change: Floats, start: int, stop: int, row: Floa
         known = not math.isnan(change[x])
         error += abs(change[x]) if known else 0.0
         pixels += 1.0 if known else 0.0
-    row[_GRADIENTS] += g0
-    row[_GRADIENTS + 1] += g1
-    row[_GRADIENTS + 2] += g2
-    row[_GRADIENTS + 3] += g3
-    row[_GRADIENTS + 4] += g4
-    row[_GRADIENTS + 5] += error
-    row[_GRADIENTS + 6] += pixels
+    row[0] += g0
+    row[1] += g1
+    row[2] += g2
+    row[3] += g3
+    row[4] += g4
+    row[5] += error
+    row[6] += pixels
 
 
 @compiled
@@ -122,7 +123,11 @@ def _add_moments(
 
 
 def measure_further(
-    images: Images, clear: Images, group: NDArray[np.uint8], protocol: Protocol
+    images: Images,
+    clear: Images,
+    group: NDArray[np.uint8],
+    protocol: Protocol,
+    bands: Sequence[str] = OPTICAL_BANDS,
 ) -> Floats:
     r"""Sums behind the further metrics: moments of each band, gradients, the input's NDVI error.
 
@@ -133,15 +138,23 @@ def measure_further(
     neighbours are.
 
     Args:
-        images: Prediction (not clipped) and cloudy input, reflectance, shape (2, 4, H, W).
-        clear: Shape (4, H, W).
+        images: Prediction (not clipped) and cloudy input, reflectance, shape (2, B, H, W).
+        clear: Shape (B, H, W).
         group: Of each pixel, as ``GROUPS`` says, shape (H, W).
         protocol: Its window is cut out of the centre of all arrays.
+        bands: Their names; without ``red`` and ``nir`` no pixel has an NDVI.
 
     Returns:
-        Shape (``GROUPS``, len(``FURTHER_SUMS``)), columns in the order of ``FURTHER_SUMS``.
+        Shape (``GROUPS``, len(``further_sums``)), columns in the order of ``further_sums``.
+
+    Raises:
+        BenchError: The images have another number of bands.
     """
-    sums = np.zeros((GROUPS, len(FURTHER_SUMS)))
+    expect_bands(clear, bands)
+    sums = np.zeros((GROUPS, len(further_sums(bands))))
+    positions = ndvi_bands(bands)
     arrays = (centre_crop(array, protocol.window) for array in (images, clear, group))
-    _add_further(*arrays, sums)
+    _add_further(*arrays, *(positions or (0, 0)), sums)
+    if positions is None:
+        sums[:, -2:] = 0
     return sums

@@ -8,14 +8,22 @@ gives the same bits whatever else runs. ``tests/bench/torch_oracle.py`` is an in
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import EDGE_M, OPTICAL_RESOLUTION_M, REGIONS
+from planetcr_bench.constants import (
+    EDGE_M,
+    EDGE_PX,
+    OPTICAL_BANDS,
+    OPTICAL_RESOLUTION_M,
+    REGIONS,
+)
+from planetcr_bench.errors import BenchError
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.ssim import ssim_maps
+from planetcr_bench.metrics.ssim import TAPS, ssim_maps
 from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS, Floats, Images
 from planetcr_bench.utils.compiled import compiled
 
@@ -85,7 +93,13 @@ def ndvi(red: float, near_infrared: float) -> float:
 
 @compiled
 def _add_pixels(
-    images: Images, clear: Images, group: NDArray[np.uint8], floor: float, sums: Floats
+    images: Images,
+    clear: Images,
+    group: NDArray[np.uint8],
+    floor: float,
+    red: int,
+    nir: int,
+    sums: Floats,
 ) -> None:
     """Add all sums but SSIM's: images (2, B, H, W), group (H, W), sums (groups, columns)."""
     bands, height, width = clear.shape
@@ -134,8 +148,8 @@ def _add_pixels(
             if not math.isnan(input_angle[x]):
                 row[_INPUT_ANGLE] += input_angle[x]
                 row[_INPUT_ANGLE_PIXELS] += 1
-            change = ndvi(images[0, 2, y, x], images[0, 3, y, x]) - ndvi(
-                clear[2, y, x], clear[3, y, x]
+            change = ndvi(images[0, red, y, x], images[0, nir, y, x]) - ndvi(
+                clear[red, y, x], clear[nir, y, x]
             )
             if not math.isnan(change):
                 row[_NDVI] += abs(change)
@@ -153,27 +167,65 @@ def _add_ssim_sums(similarity: Floats, group: NDArray[np.uint8], sums: Floats) -
             row[_INPUT_SSIM] += similarity[1, y, x]
 
 
-def measure(images: Images, clear: Images, group: NDArray[np.uint8], protocol: Protocol) -> Floats:
+def expect_bands(clear: Images, bands: Sequence[str]) -> None:
+    """Refuse an image with another number of bands than it has names: loops do not look.
+
+    Raises:
+        BenchError: See above.
+    """
+    if len(clear) != len(bands):
+        raise BenchError(f"expected {len(bands)} bands ({', '.join(bands)}), got {len(clear)}")
+
+
+def ndvi_bands(bands: Sequence[str]) -> tuple[int, int] | None:
+    """Positions of red and near-infrared among bands; None if one of them is not there."""
+    known = {"red", "nir"} <= set(bands)
+    return (bands.index("red"), bands.index("nir")) if known else None
+
+
+def measure(
+    images: Images,
+    clear: Images,
+    group: NDArray[np.uint8],
+    protocol: Protocol,
+    bands: Sequence[str] = OPTICAL_BANDS,
+) -> Floats:
     """Sums of one scene under one protocol.
 
     Args:
         images: What a method returned (not clipped) and what it was given, reflectance, shape
-            (2, 4, H, W).
-        clear: What it should have returned, shape (4, H, W).
+            (2, B, H, W).
+        clear: What it should have returned, shape (B, H, W).
         group: Of each pixel, as ``GROUPS`` says, shape (H, W).
         protocol: Its window is cut out of the centre of all arrays.
+        bands: Their names; without ``red`` and ``nir`` no pixel has an NDVI.
 
     Returns:
         Shape (``GROUPS``, len(``SUMS``)), columns in the order of ``SUMS``.
+
+    Raises:
+        BenchError: The images are smaller than the protocol's window, or than that of SSIM, or have
+            another number of bands.
     """
+    expect_bands(clear, bands)
+    least = TAPS - 2 * protocol.ssim_padding
+    if min(clear.shape[-2:]) < max(least, protocol.window):
+        height, width = clear.shape[-2:]
+        expected = " × ".join([str(max(least, protocol.window))] * 2)
+        raise BenchError(f"expected at least {expected} pixels, got {height} × {width}")
     sums = np.zeros((GROUPS, len(SUMS)))
+    positions = ndvi_bands(bands)
     images = centre_crop(images, protocol.window)
     clear, group = centre_crop(clear, protocol.window), centre_crop(group, protocol.window)
-    _add_pixels(images, clear, group, protocol.sam_norm_floor, sums)
+    _add_pixels(images, clear, group, protocol.sam_norm_floor, *(positions or (0, 0)), sums)
+    if positions is None:
+        sums[:, [_NDVI, _NDVI_PIXELS]] = 0
     similarity = ssim_maps(
         images, clear, centre=protocol.ssim_centre, padding=protocol.ssim_padding
     )
-    _add_ssim_sums(similarity, centre_crop(group, similarity.shape[-1]), sums)
+    border = (group.shape[0] - similarity.shape[1]) // 2
+    inner = group[border:-border, border:-border] if border else group
+    _add_ssim_sums(similarity, np.ascontiguousarray(inner), sums)
     return sums
 
 
@@ -181,7 +233,7 @@ def measure_floor(clear: Images, group: NDArray[np.uint8], protocol: Protocol) -
     """What SAM gives for the clear image against itself: more than 0 where its norm is floored.
 
     Args:
-        clear: Shape (4, H, W).
+        clear: Shape (B, H, W).
         group: Of each pixel, as ``GROUPS`` says, shape (H, W).
         protocol: Its window is cut out of the centre of both arrays.
 
@@ -208,28 +260,36 @@ def centre_crop(array: NDArray[_T], size: int) -> NDArray[_T]:
     return np.ascontiguousarray(cut)
 
 
-def region_of(cloud_mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def region_of(
+    cloud_mask: NDArray[np.bool_], resolution_m: float | None = OPTICAL_RESOLUTION_M
+) -> NDArray[np.uint8]:
     """Sort pixels into cloud, edge and clear.
 
     The edge is every unmasked pixel whose centre lies within 30 m of the centre of a masked one.
 
     Args:
-        cloud_mask: True where cloudy, shape (H, W), at 3 m.
+        cloud_mask: True where cloudy, shape (H, W).
+        resolution_m: Of its pixels; where it is not known, the edge is 10 pixels wide.
 
     Returns:
         Index into ``REGIONS``, shape (H, W), uint8.
     """
-    radius = int(EDGE_M / OPTICAL_RESOLUTION_M)
-    near = _within(cloud_mask, radius)
+    radius = EDGE_PX if resolution_m is None else EDGE_M / resolution_m
+    near = _within(cloud_mask, min(radius, _WIDEST))
     region = np.where(near, np.uint8(REGIONS.index("edge")), np.uint8(REGIONS.index("clear")))
     region[cloud_mask] = REGIONS.index("cloud")
     return region
 
 
+_WIDEST: Final = 254.0
+"""Pixels of the widest edge, of 0.12 m each: distances along a row are kept in a byte."""
+
+
 @compiled
-def _within(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """True where a pixel of the mask lies within a radius in pixels, centre to centre."""
+def _within(mask: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
+    """True where a pixel of the mask lies within a reach in pixels, centre to centre."""
     height, width = mask.shape
+    radius = int(reach)
     across = np.empty((height, width), np.uint8)  # to the nearest masked pixel of the same row
     for y in range(height):
         distance = radius + 1
@@ -243,7 +303,7 @@ def _within(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     near = np.zeros((height, width), np.bool_)
     for y in range(height):
         for other in range(max(0, y - radius), min(height, y + radius + 1)):
-            reach = np.uint8(math.sqrt(radius**2 - (other - y) ** 2))
+            most = np.uint8(math.sqrt(reach * reach - (other - y) ** 2))
             for x in range(width):
-                near[y, x] |= across[other, x] <= reach
+                near[y, x] |= across[other, x] <= most
     return near

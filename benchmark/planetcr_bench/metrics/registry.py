@@ -2,7 +2,7 @@
 
 Tables, JSON, reports, confidence intervals and the leaderboard take their metrics from
 :data:`METRICS`. Of a new row, only columns that ``sums`` lacks need more: a line there and one in
-``further`` or ``kernels``.
+``further`` or ``kernels``. The metrics of single bands are made for whatever bands a ledger has.
 
 Example:
     A ratio of two columns is one row::
@@ -15,18 +15,18 @@ Example:
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.scores import ratio
-from planetcr_bench.metrics.sums import INPUT_COLUMN, Floats
+from planetcr_bench.metrics.sums import Floats, input_column
 
 Of = Literal["prediction", "input"]
 """The image that is scored: what a method returned, or the cloudy image that it was given."""
@@ -61,6 +61,8 @@ class Metric:
         possible: Lowest and highest value; no interval goes beyond.
         log_interval: Whether intervals are symmetric on a log scale.
         table: Where it is printed.
+        of_each_band: Whether the columns above the line are of each band in turn: their names end
+            in the band's; see :meth:`of_bands`.
     """
 
     name: str
@@ -75,6 +77,14 @@ class Metric:
     possible: tuple[float, float] = (-np.inf, np.inf)
     log_interval: bool = False
     table: Section = "further"
+    of_each_band: bool = False
+
+    def of_bands(self, bands: Sequence[str]) -> Metric:
+        """The metric of images of these bands: no other, but for one made :attr:`of_each_band`."""
+        if not (self.of_each_band and bands):
+            return self
+        names = _names(self.numerator)
+        return replace(self, numerator=tuple(f"{name}_{b}" for b in bands for name in names))
 
     @property
     def title(self) -> str:
@@ -93,8 +103,7 @@ class Metric:
 
     def columns_of(self, of: Of) -> tuple[str, ...]:
         """Columns that it is made of for one of the two images."""
-        own = INPUT_COLUMN if of == "input" else {}
-        return tuple(own.get(name, name) for name in self.columns)
+        return tuple(map(input_column, self.columns)) if of == "input" else self.columns
 
     def gain(self, after: ArrayLike, before: ArrayLike) -> Floats:
         """How much better the first score is; 0 between two that are equal, such as perfect ones.
@@ -282,33 +291,35 @@ def ergas(*sums: ArrayLike) -> Floats:
     return relative
 
 
-def _of_band(band: str) -> list[Metric]:
+@lru_cache(maxsize=256)
+def _of_band(band: str) -> dict[str, Metric]:
+    """Metrics of one band, by what their names begin with."""
     p, t = f"prediction_sum_{band}", f"clear_sum_{band}"
     pp, tt = f"prediction_square_{band}", f"clear_square_{band}"
     pt = f"prediction_clear_product_{band}"
     squares = (pp, tt, pt)
-    return [
-        Metric(f"bias_{band}", f"Bias, {band}", (p, t), "pixels", better="zero", finish=bias),
-        Metric(
+    return {
+        "bias": Metric(
+            f"bias_{band}", f"Bias, {band}", (p, t), "pixels", better="zero", finish=bias
+        ),
+        "rmse": Metric(
             f"rmse_{band}", f"RMSE, {band}", squares, "pixels",
             scale="sqrt", finish=mean_squared_error, possible=(0, np.inf), log_interval=True,
         ),
-        Metric(
+        "psnr": Metric(
             f"psnr_{band}", f"PSNR, {band}", squares, "pixels", unit="dB", better="higher",
             scale="log", finish=mean_squared_error, digits=2,
         ),
-        Metric(
+        "correlation": Metric(
             f"correlation_{band}", f"Correlation, {band}", (p, t, *squares), "pixels",
             better="higher", finish=correlation, possible=(-1, 1),
         ),
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
-_ERGAS_COLUMNS: Final = tuple(
-    f"{name}_{band}"
-    for band in OPTICAL_BANDS
-    for name in ("prediction_square", "clear_square", "prediction_clear_product", "clear_sum")
-)
+_ERGAS_COLUMNS: Final = (
+    "prediction_square", "clear_square", "prediction_clear_product", "clear_sum",
+)  # fmt: skip
 
 _ROWS: Final = [
     Metric(
@@ -338,6 +349,7 @@ _ROWS: Final = [
     Metric(
         "ergas", "ERGAS", _ERGAS_COLUMNS, "pixels",
         scale="sqrt", finish=ergas, digits=2, possible=(0, np.inf), log_interval=True,
+        of_each_band=True,
     ),
     Metric("ndvi_error", "NDVI error", "ndvi_error", "ndvi_pixels", possible=(0, 2)),
     Metric(
@@ -348,12 +360,21 @@ _ROWS: Final = [
         "sharpness", "Sharpness", "prediction_gradient", "clear_gradient",
         better="one", possible=(0, np.inf),
     ),
-    *(metric for of_bands in zip(*map(_of_band, OPTICAL_BANDS), strict=True)
-      for metric in of_bands),
 ]  # fmt: skip
 
-METRICS: Final[dict[str, Metric]] = {metric.name: metric for metric in _ROWS}
-"""Every metric by its name, in the order in which they are printed.
+
+class _Metrics(dict[str, Metric]):
+    """Metrics by name; those of single bands, such as ``bias_red``, are not listed, but known."""
+
+    def __missing__(self, name: str) -> Metric:
+        kind, _, band = name.partition("_")
+        if band and kind in _of_band(band):
+            return _of_band(band)[kind]
+        raise KeyError(name)
+
+
+METRICS: Final[dict[str, Metric]] = _Metrics({metric.name: metric for metric in _ROWS})
+"""Every metric by its name, in the order in which they are printed; then come those of bands.
 
 With the error e = prediction − clear of each of n values (paper, Sec. 5.2): *MAE* is Σ|e| / n,
 *PSNR* −10 · log10(Σe² / n), *SAM* the mean angle of the pixels that have one, and *SSIM* the mean
@@ -376,6 +397,11 @@ RATIOS: Final = ChainMap(METRICS, FLOOR_METRICS)
 """All ratios of a ledger's sums, by name."""
 
 
+def ratio_of(name: str, bands: Sequence[str]) -> Metric:
+    """A ratio of the sums of images of these bands, by its name."""
+    return RATIOS[name].of_bands(bands)
+
+
 def _named(table: Section) -> tuple[str, ...]:
     return tuple(name for name, metric in METRICS.items() if metric.table == table)
 
@@ -392,6 +418,9 @@ if (len(HEADLINE), len(SEGMENTATION)) != (4, 2):
     )
 
 
-def further() -> tuple[str, ...]:
-    """Names of the metrics that the paper does not have."""
-    return _named("further")
+def further(bands: Sequence[str]) -> tuple[str, ...]:
+    """Names of the metrics that the paper does not have, of images of these bands."""
+    vegetation = {"red", "nir"} <= set(bands)
+    names = [name for name in _named("further") if vegetation or name != "ndvi_error"]
+    kinds = ("bias", "rmse", "psnr", "correlation")
+    return (*names, *(f"{kind}_{band}" for kind in kinds for band in bands))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ class Column:
 
 SUMS: Final[dict[str, Column]] = {
     "pixels": Column("int64", "Pixels of the row, at least 1."),
-    "values": Column("int64", "Pixels × 4 bands."),
+    "values": Column("int64", "Pixels × bands."),
     "absolute_error": Column("float64", "Σ |prediction − clear| over values, reflectance, ≥ 0."),
     "squared_error": Column("float64", "Σ (prediction − clear)² over values, reflectance², ≥ 0."),
     "angle_deg": Column(
@@ -88,9 +89,7 @@ def _band_columns(band: str) -> dict[str, Column]:
     return {name: Column("float64", meaning) for name, meaning in meanings.items()}
 
 
-FURTHER_SUMS: Final[dict[str, Column]] = {
-    name: column for band in OPTICAL_BANDS for name, column in _band_columns(band).items()
-} | {
+_FURTHER_OF_ALL_BANDS: Final[dict[str, Column]] = {
     "gradient_error": Column(
         "float64",
         "Σ |∇prediction − ∇clear| over values, reflectance, ≥ 0: forward differences, |d/dx| + "
@@ -105,8 +104,38 @@ FURTHER_SUMS: Final[dict[str, Column]] = {
     ),
     "input_ndvi_pixels": Column("int64", "Pixels where red + NIR > 0 in cloudy and clear."),
 }
-"""Columns of the further metrics: moments of each band, gradients, and the input's NDVI error.
-Ledgers of earlier versions have none of them, and then those metrics are not known."""
+
+
+@lru_cache(maxsize=64)
+def _further_sums(bands: tuple[str, ...]) -> dict[str, Column]:
+    columns: dict[str, Column] = {}
+    for band in bands:
+        columns |= _band_columns(band)
+    return columns | _FURTHER_OF_ALL_BANDS
+
+
+def further_sums(bands: Sequence[str]) -> dict[str, Column]:
+    """Columns of the further metrics: moments of each band, gradients, and the input's NDVI error.
+
+    Ledgers of earlier versions have none of them, and then those metrics are not known.
+
+    Args:
+        bands: Names of the bands of the images, in their order.
+
+    Returns:
+        Shared: not to be changed.
+    """
+    return _further_sums(tuple(bands))
+
+
+FURTHER_SUMS: Final = further_sums(OPTICAL_BANDS)
+"""Those of Planet-CR's bands."""
+
+
+def bands_of(columns: Collection[str]) -> tuple[str, ...]:
+    """Names of the bands whose moments are among the columns of a ledger, in their order."""
+    first = "prediction_sum_"
+    return tuple(str(name).removeprefix(first) for name in columns if str(name).startswith(first))
 
 
 _PREDICTION_ONLY: Final = ("out_of_range", "worse_pixels", "prediction_cloudy")
@@ -124,15 +153,25 @@ INPUT_COLUMN: Final = {
     "gradient_error": "input_gradient_error",
     "prediction_gradient": "cloudy_gradient",
     **dict.fromkeys(_PREDICTION_ONLY, "not measured"),
-    **{
-        f"prediction_{moment}_{band}": f"cloudy_{moment}_{band}"
-        for moment in ("sum", "square", "clear_product")
-        for band in OPTICAL_BANDS
-    },
 }
-"""Column of the prediction to the column that holds the same of the cloudy input. The name
-``not measured`` is in no ledger, so a metric of such a column has no score for the input. All
-other columns, such as ``values``, are the same for both."""
+"""Column of the prediction to the column that holds the same of the cloudy input, but for moments
+of bands; see :func:`input_column`. The name ``not measured`` is in no ledger, so a metric of such a
+column has no score for the input."""
+
+
+def input_column(name: str) -> str:
+    """Column that holds of the cloudy input what a column holds of the prediction.
+
+    Columns that are the same for both, such as ``values``, stay.
+
+    Example:
+        >>> input_column("squared_error"), input_column("prediction_sum_red")
+        ('input_squared_error', 'cloudy_sum_red')
+    """
+    for moment in ("sum", "square", "clear_product"):
+        if name.startswith(f"prediction_{moment}_"):
+            return f"cloudy_{name.removeprefix('prediction_')}"
+    return INPUT_COLUMN.get(name, name)
 
 
 SEGMENTED_IMAGES: Final = ("prediction", "cloudy")
@@ -184,8 +223,9 @@ class SceneSums:
         segmented: Protocol to pixels, shape (:data:`GROUPS`, segmenters × :data:`SEGMENTER_WIDTH`).
         floor: Protocol to sums, shape (:data:`GROUPS`, len(:data:`FLOOR_SUMS`)); empty if the noise
             floor of SAM was not measured.
-        further: Protocol to sums, shape (:data:`GROUPS`, len(:data:`FURTHER_SUMS`)); empty if they
+        further: Protocol to sums, shape (:data:`GROUPS`, len(:func:`further_sums`)); empty if they
             were not measured.
+        bands: Names of the bands of the images.
     """
 
     identity: Mapping[str, object]
@@ -193,3 +233,4 @@ class SceneSums:
     segmented: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     floor: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    bands: tuple[str, ...] = OPTICAL_BANDS

@@ -45,7 +45,7 @@ from planetcr_bench.utils.json_values import to_json_value
 TITLE: Final = "Where and how it fails"
 
 _REGIONS: Final = (
-    "*Cloud* are pixels under the mask, *edge* those within 30 m of it, *clear* those farther "
+    "*Cloud* are pixels under the mask, *edge* those within {edge} of it, *clear* those farther "
     "away. Clear pixels are not identical in the two dates: the mask misses haze, and the land "
     "changes (in Planet-CR 2.8 days lie between the two on average). *Changed* is the mean of "
     "|prediction − cloudy|; *worse* the share of pixels whose error exceeds the input's. *Pasted* "
@@ -67,14 +67,14 @@ _THICKNESS: Final = (
     "without cloud."
 )
 _EXTREMES: Final = (
-    "Scenes and AOIs with the lowest and the highest figures; equal ones in the order of their "
-    "names. No figure is listed as both worst and best: a method whose figures are all equal is "
-    "not listed."
+    "Scenes and {clusters} with the lowest and the highest figures; equal ones in the order of "
+    "their names. No figure is listed as both worst and best: a method whose figures are all equal "
+    "is not listed."
 )
 
 _MORE: Final = (
     "`planetcr-bench report` of a run, or `compare --full` of several, adds errors by land-cover "
-    "class, optical thickness, season, AOI and scene, and separates residual cloud from "
+    "class, optical thickness, season, {cluster} and scene, and separates residual cloud from "
     "hallucination."
 )
 
@@ -87,10 +87,10 @@ def results(analysis: ErrorAnalysis) -> str:
 
 def _result(analysis: ErrorAnalysis, name: str) -> str:
     """The result of one run, from the lines of its tables."""
-    clear = _line(analysis.regions, row=name, region="clear")
     overall = _line(analysis.triangle, row=name, by="all")
     texts = []
-    if clear["pixels"]:
+    clear = _line(analysis.regions, row=name, region="clear") if analysis.known.masks else {}
+    if clear and clear["pixels"]:
         texts.append(
             f"In clear pixels MAE goes from {number(clear['input_mae'])} to "
             f"{number(clear['mae'])}, and {percent(clear['worse'])} % of these pixels are made "
@@ -103,6 +103,8 @@ def _result(analysis: ErrorAnalysis, name: str) -> str:
             f"Of all pixels together: residual cloud {residual} %, recovery {recovery} %, "
             f"hallucination {hallucination} %."
         )
+    if not analysis.known.masks:
+        return " ".join(texts) or "No difference between the images."
     return " ".join(texts) or "No clear pixels, and no difference between the images."
 
 
@@ -127,14 +129,25 @@ def _without_ends(analysis: ErrorAnalysis) -> list[str]:
     """A note where there is a single scene or AOI."""
     known = analysis.with_scenes
     tables = {"scene": known.scenes} if known else {}
-    tables["AOI"] = analysis.aois
-    single = [name for name, table in tables.items() if len(set(table[name.lower()])) == 1]
+    tables[analysis.ledgers[0].imagery.cluster] = analysis.aois.rename(columns={"aoi": "scene"})
+    single = [name for name, table in tables.items() if len(set(table["scene"])) == 1]
     return [f"There is one {name}: none is the worst or the best." for name in single]
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A part of the chapter: figure, explanation, tables, and which of them scenes alone give."""
+    """A part of the chapter.
+
+    Attributes:
+        tables: Its tables.
+        text: Its explanation.
+        stem: Name of its figure.
+        alt: Text in place of the figure.
+        figure: Draws it; None where there is nothing to draw.
+        of_scenes: What of it compact ledgers cannot give.
+        needs: What must be known of the scenes, names of attributes of ``Known``.
+        drawn_with: What the figure needs beside that.
+    """
 
     tables: Callable[[ErrorAnalysis], list[Table]]
     text: str = ""
@@ -142,6 +155,17 @@ class _Section:
     alt: str = ""
     figure: Callable[..., Figure | None] | None = None
     of_scenes: str = ""
+    needs: tuple[str, ...] = ()
+    drawn_with: tuple[str, ...] = ()
+
+    def is_known(self, analysis: ErrorAnalysis) -> bool:
+        """Whether the scenes have what it needs."""
+        return all(getattr(analysis.known, name) for name in self.needs)
+
+    def is_drawn(self, analysis: ErrorAnalysis) -> bool:
+        """Whether they have what its figure needs."""
+        names = (*self.needs, *self.drawn_with)
+        return all(getattr(analysis.known, name) for name in names)
 
 
 _SECTIONS: Final = (
@@ -151,6 +175,7 @@ _SECTIONS: Final = (
         "regions",
         "Errors by region, pixels made worse, and the gain of pasting clear pixels back",
         region_figure,
+        needs=("masks",),
     ),
     _Section(
         lambda analysis: [triangle_table(analysis)],
@@ -158,9 +183,15 @@ _SECTIONS: Final = (
         "triangle",
         "Residual cloud, recovery and hallucination",
         triangle_figure,
+        drawn_with=("masks",),
     ),
     _Section(
-        class_cover_tables, "", "class_cover", "Error per class and cloud cover", class_cover_figure
+        class_cover_tables,
+        "",
+        "class_cover",
+        "Error per class and cloud cover",
+        class_cover_figure,
+        needs=("land_cover", "masks"),
     ),
     _Section(
         thickness_tables,
@@ -170,12 +201,12 @@ _SECTIONS: Final = (
         thickness_figure,
         "By optical thickness of the cloud",
     ),
-    _Section(lambda analysis: [season_table(analysis)]),
+    _Section(lambda analysis: [season_table(analysis)], needs=("seasons",)),
     _Section(
         lambda analysis: [*aoi_tables(analysis), *scene_tables(analysis)],
         _EXTREMES,
         "aois",
-        "Map of the AOIs",
+        "Map of the {clusters}",
         aoi_figure,
         "Worst and best scenes",
     ),
@@ -203,19 +234,22 @@ def chapter_frames(analysis: ErrorAnalysis) -> dict[str, tuple[pd.DataFrame, tup
     """The chapter's tables at full precision, and the metrics of each.
 
     Only the scenes that the chapter lists; the ledger has all of them. Compact ledgers have no
-    scenes and no optical thickness; without other ledgers there is no such table.
+    scenes and no optical thickness; without other ledgers there is no such table. So is it with
+    what is not known of the scenes.
     """
     scenes, known = analysis.with_scenes, analysis.with_optical_thickness
     ends = [listed_scenes(scenes, by).assign(by=by) for by in SCENE_ENDS] if scenes else []
     every = ("all",)
-    frames = {
-        "regions": (analysis.regions, ("mae",)),
-        "paste_back": (analysis.paste_back, ADDITIVE),
-        "triangle": (analysis.triangle, ("mae",)),
-        "class_cover": (analysis.failures("land_cover", "cover_bin"), every),
-        "season": (analysis.failures("season"), every),
-        "aois": (analysis.aois, every),
-    }
+    frames: dict[str, tuple[pd.DataFrame, tuple[str, ...]]] = {}
+    if analysis.known.masks:
+        frames["regions"] = (analysis.regions, ("mae",))
+        frames["paste_back"] = (analysis.paste_back, ADDITIVE)
+    frames["triangle"] = (analysis.triangle, ("mae",))
+    if analysis.known.land_cover and analysis.known.masks:
+        frames["class_cover"] = (analysis.failures("land_cover", "cover_bin"), every)
+    if analysis.known.seasons:
+        frames["season"] = (analysis.failures("season"), every)
+    frames["aois"] = (analysis.aois, every)
     frames |= {"scenes": (pd.concat(ends), every)} if ends else {}
     return frames | ({"thickness": (known.failures("thickness"), every)} if known else {})
 
@@ -249,16 +283,21 @@ def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = 
         Parts of a report in the same folder: heading, results, texts, links, tables.
     """
     parts = [f"## {TITLE}", results(analysis)]
+    words = {
+        "edge": analysis.edge,
+        "cluster": analysis.ledgers[0].imagery.cluster,
+        "clusters": analysis.clusters,
+    }
     for section in _SECTIONS if full else _SECTIONS[:1]:
-        tables = section.tables(analysis)
-        parts += _picture(folder, section, analysis)
-        parts += [section.text] if section.text and tables else []
+        tables = section.tables(analysis) if section.is_known(analysis) else []
+        parts += [text.format(**words) for text in _picture(folder, section, analysis)]
+        parts += [section.text.format(**words)] if section.text and tables else []
         parts += map(to_markdown, tables)
         parts += _without_scenes(section, analysis)
     if not full:
         for name in _MORE_FILES:
             (folder / name).unlink(missing_ok=True)
-        return [*parts, _MORE]
+        return [*parts, _MORE.format(**words)]
     (folder / TABLES).mkdir(exist_ok=True)
     atomic_write(folder / _DATA, _to_json(analysis).encode())
     return [*parts, *_without_ends(analysis)]
@@ -279,7 +318,8 @@ def _picture(folder: Path, section: _Section, analysis: ErrorAnalysis) -> list[s
     """Save the figure of a section and link it, or remove an old one."""
     if section.figure is None:
         return []
-    figure = section.figure(analysis, note=input_note(analysis.ledgers))
+    note = input_note(analysis.ledgers)
+    figure = section.figure(analysis, note=note) if section.is_drawn(analysis) else None
     if figure is not None:
         save_figure(figure, folder / FIGURES / section.stem)
         return [f"![{section.alt}]({FIGURES}/{section.stem}.png)"]

@@ -84,7 +84,7 @@ def season_table(analysis: ErrorAnalysis) -> Table:
     """Scores by season."""
     frame = analysis.failures("season")
     rows = [[*_score_cells(line, "season"), f"{line['aois']}"] for line in frame.to_dict("records")]
-    header = ["Method", "season", *_SCORES, _GAIN, "scenes", "AOIs"]
+    header = ["Method", "season", *_SCORES, _GAIN, "scenes", analysis.clusters]
     return _table("By season", header, rows, analysis)
 
 
@@ -96,11 +96,12 @@ def aoi_tables(analysis: ErrorAnalysis) -> list[Table]:
         for north, east in zip(frame["latitude"], frame["longitude"], strict=True)
     ]
     frame["cover"] = [percent(share) for share in frame["cloud_cover"]]
-    rows = [
-        _score_cells(line, "end", "aoi", "position", "cover") for line in frame.to_dict("records")
-    ]
-    header = ["Method", "", "AOI", "latitude, longitude [°]", "mean cloud cover [%]", *_SCORES]
-    title = "AOIs with the lowest and the highest PSNR"
+    names = ["end", "aoi", "position", *["cover"] * analysis.known.masks]
+    rows = [_score_cells(line, *names) for line in frame.to_dict("records")]
+    cover = ["mean cloud cover [%]"] * analysis.known.masks
+    cluster = analysis.ledgers[0].imagery.cluster
+    header = ["Method", "", cluster, "latitude, longitude [°]", *cover, *_SCORES]
+    title = f"{analysis.clusters} with the lowest and the highest PSNR"
     return [_table(title, [*header, _GAIN, "scenes"], rows, analysis)] if rows else []
 
 
@@ -114,15 +115,16 @@ def scene_tables(analysis: ErrorAnalysis) -> list[Table]:
     known = analysis.with_scenes
     if known is None:
         return []
-    header = ["Method", "", "scene", "cloud cover [%]", "prevailing class", "MAE ↓"]
-    header += [METRICS["psnr"].title, _GAIN]
+    masks, land_cover = known.known.masks, known.known.land_cover
+    header = ["Method", "", "scene", *["cloud cover [%]"] * masks]
+    header += [*["prevailing class"] * land_cover, "MAE ↓", METRICS["psnr"].title, _GAIN]
     tables = []
     for by, words in SCENE_ENDS.items():
         rows = [
             [
                 *_texts(line, "row", "end", "scene"),
-                percent(line["cloud_cover"]),
-                *_texts(line, "land_cover"),
+                *[percent(line["cloud_cover"])] * masks,
+                *_texts(line, *["land_cover"] * land_cover),
                 number(line["mae"]),
                 number(line["psnr"], digits=2),
                 number(line["gain_psnr"], sign=True, digits=2),

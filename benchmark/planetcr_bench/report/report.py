@@ -10,6 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from planetcr_bench.analysis.error_analysis import widest_protocol
+from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.figures.cloud_cover import cover_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.figures.style import save_figure
@@ -18,7 +19,13 @@ from planetcr_bench.report.error_analysis import ERROR_ANALYSIS_FILES, write_err
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
 from planetcr_bench.report.table import Table, escape_markdown, to_latex, to_markdown
-from planetcr_bench.results.aggregate import coverage, group_sums, input_note, marked
+from planetcr_bench.results.aggregate import (
+    clusters_of,
+    coverage,
+    group_sums,
+    input_note,
+    marked,
+)
 from planetcr_bench.results.files import FIGURES, REPORT, TABLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.files import atomic_write
@@ -27,9 +34,13 @@ from planetcr_bench.utils.json_values import to_json_value
 ALWAYS: Final = (
     *(REPORT, "scores.json"),
     *(f"{TABLES}/table2.{suffix}" for suffix in ("csv", "json", "tex")),
-    *(f"{FIGURES}/{stem}.{suffix}" for stem in ("fig5", "regions") for suffix in ("png", "svg")),
 )
 """Files that every run has beside its ledger and ``run.json``."""
+
+MASK_FILES: Final = tuple(
+    f"{FIGURES}/{stem}.{suffix}" for stem in ("fig5", "regions") for suffix in ("png", "svg")
+)
+"""Files of runs on scenes with cloud masks alone."""
 
 SEGMENTATION_FILES: Final = (
     *(f"{TABLES}/table3.{suffix}" for suffix in ("csv", "json", "tex")),
@@ -41,10 +52,7 @@ SEGMENTATION_FILES: Final = (
 )
 """Files of segmented runs alone; old ones are removed from the folders of others."""
 
-SOMETIMES: Final = (
-    *SEGMENTATION_FILES,
-    *(name for name in ERROR_ANALYSIS_FILES if name not in ALWAYS),
-)
+SOMETIMES: Final = tuple(dict.fromkeys((*MASK_FILES, *SEGMENTATION_FILES, *ERROR_ANALYSIS_FILES)))
 """Files that not every run has."""
 
 
@@ -121,16 +129,27 @@ def write_tables(folder: Path, tables: RunTables) -> None:
 def _write_figures(folder: Path, tables: RunTables, *, full: bool) -> None:
     """Draw Fig. 5 and, of segmented runs, Fig. 6 and, if full, the class transitions."""
     ledgers, drawn, out = tables.ledgers, tables.protocols[0], folder / FIGURES
-    note = input_note(ledgers)
-    save_figure(cover_figure(tables.cover[drawn.name], drawn, note=note), out / "fig5")
-    if tables.segmented:
+    note, masks = input_note(ledgers), tables.known.masks
+    if masks:
+        words = clusters_of(ledgers)
+        figure = cover_figure(tables.cover[drawn.name], drawn, note=note, clusters=words)
+        save_figure(figure, out / "fig5")
+    if tables.segmented and masks:
         table = tables.table3[drawn.name]
         save_figure(discrepancy_figure(ledgers, drawn, table=table, note=note), out / "fig6")
     if tables.segmented and full:
         save_figure(transition_figure(ledgers, drawn, note=note), out / "transitions")
     else:
-        for suffix in ("png", "svg"):
-            (out / f"transitions.{suffix}").unlink(missing_ok=True)
+        _remove(out, "transitions")
+    if not masks:
+        _remove(out, "fig5")
+        _remove(out, "fig6")
+
+
+def _remove(folder: Path, stem: str) -> None:
+    """Remove a figure that does not apply any more."""
+    for suffix in ("png", "svg"):
+        (folder / f"{stem}.{suffix}").unlink(missing_ok=True)
 
 
 def _write_table_files(path: Path, tables: Sequence[Table], frame: pd.DataFrame) -> None:
@@ -175,6 +194,7 @@ def _run_page(
 ) -> str:
     (ledger,) = tables.ledgers
     parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger, run.get("notes", []))]
+    parts += tables.limits
     parts += ["## Scores", *_score_section(tables), *_segmentation_section(tables, full=full)]
     parts += failures
     return _page([part for part in parts if pictures or not part.startswith("![")])
@@ -185,6 +205,7 @@ def _comparison_page(tables: RunTables, failures: Sequence[str], *, full: bool) 
     parts = [
         f"# Comparison of {len(tables.ledgers)} run{'s' * (len(tables.ledgers) != 1)}",
         f"Track {facts['track']}, split {facts['split']}. {input_note(tables.ledgers)}",
+        *tables.limits,
     ]
     parts += ["## Scores", *_score_section(tables)]
     parts += ["## Statistical significance", *map(to_markdown, tables.statistic_tables)]
@@ -197,7 +218,9 @@ def _page(parts: Sequence[str]) -> str:
 
 def _score_section(tables: RunTables) -> list[str]:
     shown = [*tables.table2_tables, *tables.group_tables]
-    return [f"![Scores per cloud-cover bin]({FIGURES}/fig5.png)", *map(to_markdown, shown), _FOOT]
+    picture = [f"![Scores per cloud-cover bin]({FIGURES}/fig5.png)"] * tables.known.masks
+    regions = _REGIONS.format(edge=tables.ledgers[0].imagery.edge) if tables.known.masks else ""
+    return [*picture, *map(to_markdown, shown), f"{_GAIN} {regions}{_DASH}"]
 
 
 def _segmentation_section(tables: RunTables, *, full: bool) -> list[str]:
@@ -209,7 +232,8 @@ def _segmentation_section(tables: RunTables, *, full: bool) -> list[str]:
     )
     return [
         "## Land-cover segmentation",
-        f"![Points below the cloud-free image per cloud-cover bin]({FIGURES}/fig6.png)",
+        *[f"![Points below the cloud-free image per cloud-cover bin]({FIGURES}/fig6.png)"]
+        * tables.known.masks,
         *[transitions] * full,
         *map(to_markdown, tables.table3_tables),
         _SEGMENTATION_FOOT,
@@ -219,7 +243,8 @@ def _segmentation_section(tables: RunTables, *, full: bool) -> list[str]:
 def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
     rows = {
         "Track, split": f"{run['track']}, {run['split']}",
-        "Scored": f"{coverage(ledger)}, {len(ledger.aois)} AOIs",
+        "Scored": f"{coverage(ledger)}, {len(ledger.aois)} {ledger.imagery.clusters}",
+        **({"Bands": ", ".join(ledger.bands)} if ledger.bands != OPTICAL_BANDS else {}),
         "Method": escape_markdown(run["method"] or "not stated"),
         "Input window": input_note([ledger]).removeprefix("Input window: ").removesuffix("."),
         "Dataset fingerprint": f"`{run['fingerprint']}`",
@@ -259,12 +284,15 @@ def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
     return remarks
 
 
-_FOOT = (
+_GAIN: Final = (
     "The *gain* rows are improvements over the untouched cloudy input on the same scenes, positive "
-    "where the method is better. *Cloud*, *edge* and *clear* are pixels under the cloud mask, "
-    "within 30 m of it, and farther away; the mask misses haze, so clear pixels are not identical "
-    "in the two dates. A dash means that nothing was measured."
+    "where the method is better."
 )
+_REGIONS: Final = (
+    "*Cloud*, *edge* and *clear* are pixels under the cloud mask, within {edge} of it, and farther "
+    "away; the mask misses haze, so clear pixels are not identical in the two dates. "
+)
+_DASH: Final = "A dash means that nothing was measured."
 
 _SEGMENTATION_FOOT = (
     "A *segmenter* is a network that predicts land cover from an image, trained on clear ones. "

@@ -35,11 +35,13 @@ from planetcr_bench.results.aggregate import (
     cover_scores,
     coverage,
     further_metrics,
+    independence_note,
     input_window,
     measured_protocols,
     method_label,
     overall_scores,
 )
+from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.published import published_table2, refuse_published
 from planetcr_bench.utils.validation import check_choice
@@ -76,10 +78,20 @@ class RunTables:
         """Those that every run was measured in."""
         return measured_protocols(self.ledgers)
 
+    @cached_property
+    def known(self) -> Known:
+        """What is known of the scenes, and so which tables there are."""
+        return Known.of(self.ledgers)
+
+    @property
+    def limits(self) -> list[str]:
+        """What is left out and why, and whether intervals are too narrow: a sentence each."""
+        return [*self.known.missing, *independence_note(self.ledgers)]
+
     @property
     def segmented(self) -> bool:
-        """Whether any run has a segmenter."""
-        return bool(segmenters_of(self.ledgers))
+        """Whether any run has a segmenter, and the land cover is known."""
+        return self.known.land_cover and bool(segmenters_of(self.ledgers))
 
     @cached_property
     def comparisons(self) -> dict[str, list[MetricComparison]]:
@@ -141,12 +153,12 @@ class RunTables:
         """Scores by region and cloud cover, pooled in two ways, and further metrics."""
         tables = []
         for protocol, table in zip(self.protocols, self.further_tables, strict=True):
-            tables += [
-                region_table(self.ledgers, protocol),
-                cover_table(self.ledgers, protocol, scores=self.cover[protocol.name]),
-                pool_table(self.ledgers, protocol),
-                table,
-            ]
+            if self.known.masks:
+                tables += [
+                    region_table(self.ledgers, protocol),
+                    cover_table(self.ledgers, protocol, scores=self.cover[protocol.name]),
+                ]
+            tables += [pool_table(self.ledgers, protocol), table]
         return tables
 
     @cached_property
@@ -199,6 +211,7 @@ class RunTables:
 
     def _table3_frame(self, protocol: Protocol) -> pd.DataFrame:
         frame = self.table3[protocol.name]
+        frame = frame[frame["cover_bin"].isin([*self.known.bins, OVERALL])]
         segmenters = list(segmenters_of(self.ledgers))
         spread = [over_segmenters(frame)] if len(segmenters) > 1 else []
         frame = pd.concat([frame, *spread], ignore_index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from planetcr_bench.results.aggregate import (
     FLOOR,
     SCENE_MEAN,
     SCENE_MEAN_LABEL,
+    clusters_of,
     cover_scores,
     floor_groups,
     floor_row,
@@ -31,11 +33,15 @@ from planetcr_bench.results.aggregate import (
     score_groups,
     table2,
 )
+from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2, refuse_published
 from planetcr_bench.utils.json_values import to_json_value
 
-_CLASSES: Final = [name.capitalize() for name in LAND_COVER]
+
+def _classes(ledgers: Sequence[Ledger]) -> list[str]:
+    """Heads of the columns of land-cover classes."""
+    return [name.capitalize() for name in Known.of(ledgers).classes]
 
 
 def table2_tables(
@@ -66,14 +72,14 @@ def table2_tables(
         refuse_published(ledgers)
         frame = pd.concat([frame, published_table2()], ignore_index=True)
         source = [f"Rows marked (published): {SOURCE}. {SEEN}"]
-    tables = []
+    tables, classes = [], Known.of(ledgers).classes
     for title, by_class, other in (
         ("Tab. 2 (a) MAE and PSNR", "mae", "psnr"),
         ("Tab. 2 (b) SAM and SSIM", "sam_deg", "ssim"),
     ):
         means = [SCENE_MEAN] if other == "psnr" and SCENE_MEAN in frame else []
         signatures = [
-            f"per class: {protocol.signature(by_class, pool)}",
+            *(f"per class: {protocol.signature(by_class, pool)}" for _ in classes[:1]),
             f"overall: {protocol.signature(by_class)}, {protocol.signature(other)}",
             *(f"scene mean: {protocol.signature(other, 'scene-mean')}" for _ in means),
         ]
@@ -81,13 +87,16 @@ def table2_tables(
         tables.append(
             run_table(
                 title,
-                ["Method", *_CLASSES, *labels],
-                [_figures(row, by_class, other, *means) for row in frame.to_dict("records")],
+                ["Method", *_classes(ledgers), *labels],
+                [
+                    _figures(row, classes, by_class, other, *means)
+                    for row in frame.to_dict("records")
+                ],
                 ledgers=ledgers,
                 protocol=protocol,
                 notes=[*signatures, *source],
                 kinds=frame["kind"].tolist(),
-                bold=_bold(frame, [by_class, other], best),
+                bold=_bold(frame, classes, [by_class, other], best),
             )
         )
     tables += [_floor_table(row, ledgers, protocol, pool) for row in floors]
@@ -113,18 +122,19 @@ def _floor_table(
     row: Mapping[Hashable, Any], ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool | None
 ) -> Table:
     """SAM of the clear images against themselves."""
-    columns = [*(f"_{name}" for name in LAND_COVER), ""]
+    classes = Known.of(ledgers).classes
+    columns = [*(f"_{name}" for name in classes), ""]
     angles = [number(row[f"sam_deg{column}"]) for column in columns]
     shares = [number(100 * float(row[f"under_floor{column}"]), digits=2) for column in columns]
     part = str(row["row"]).removeprefix(FLOOR)  # " (n of N scenes)" of an incomplete run
     return run_table(
         "Noise floor of SAM",
-        ["", *_CLASSES, "Overall"],
+        ["", *_classes(ledgers), "Overall"],
         [[f"{row['row']} [°]", *angles], [f"pixels under the floor{part} [%]", *shares]],
         ledgers=ledgers,
         protocol=protocol,
         notes=[
-            f"per class: {protocol.signature('sam_deg', pool)}",
+            *(f"per class: {protocol.signature('sam_deg', pool)}" for _ in classes[:1]),
             f"overall: {protocol.signature('sam_deg')}",
             _UNDER_FLOOR,
         ],
@@ -133,30 +143,36 @@ def _floor_table(
 
 
 def _bold(
-    frame: pd.DataFrame, metrics: Sequence[str], best: Mapping[str, Collection[str]]
+    frame: pd.DataFrame,
+    classes: Sequence[str],
+    metrics: Sequence[str],
+    best: Mapping[str, Collection[str]],
 ) -> frozenset[tuple[int, int]]:
     """Cells with the overall figures of the best runs, in the columns after those of classes."""
     return frozenset(
-        (row, 1 + len(LAND_COVER) + column)
+        (row, 1 + len(classes) + column)
         for column, metric in enumerate(metrics)
         for row, (name, kind) in enumerate(zip(frame["row"], frame["kind"], strict=True))
         if kind == "measured" and name in best.get(metric, ())
     )
 
 
-def _figures(row: Mapping[Hashable, object], by_class: str, *others: str) -> list[str]:
-    names = [*(f"{by_class}_{land_cover}" for land_cover in LAND_COVER), by_class, *others]
+def _figures(
+    row: Mapping[Hashable, object], classes: Sequence[str], by_class: str, *others: str
+) -> list[str]:
+    names = [*(f"{by_class}_{land_cover}" for land_cover in classes), by_class, *others]
     sign = row["kind"] == "gain"
     return [str(row["row"]), *(number(row.get(name), sign=sign) for name in names)]
 
 
 def _counts_table(frame: pd.DataFrame, ledgers: Sequence[Ledger], protocol: Protocol) -> Table:
-    columns = [*(f"_{name}" for name in LAND_COVER), ""]
+    columns = [*(f"_{name}" for name in Known.of(ledgers).classes), ""]
     rows = [
         [row["row"], *(f"{row[f'scenes{c}']:.0f} / {row[f'aois{c}']:.0f}" for c in columns)]
         for row in frame[frame["kind"] == "measured"].to_dict("records")
     ]
-    title, header = "Scenes / AOIs behind each cell of Tab. 2", ["Method", *_CLASSES, "Overall"]
+    title = f"Scenes / {clusters_of(ledgers)} behind each cell of Tab. 2"
+    header = ["Method", *_classes(ledgers), "Overall"]
     return run_table(title, header, rows, ledgers=ledgers, protocol=protocol)
 
 
@@ -212,7 +228,7 @@ def further_table(
 
 
 def _letters_note(runs: Sequence[Ledger]) -> str:
-    how = "over AOIs, jackknife and Student's t, not widened"
+    how = f"over {clusters_of(runs)}, jackknife and Student's t, not widened"
     if len(runs) == 1:
         return f"[low, high]: 95 % interval {how}."
     return f"{SHARED_LETTERS} `tables/statistics.csv` has the 95 % intervals {how}."
@@ -226,7 +242,7 @@ _FURTHER_NOTE: Final = (
 
 
 def region_table(ledgers: Sequence[Ledger], protocol: Protocol) -> Table:
-    """Scores under the cloud mask, at its edge (30 m) and in clear pixels."""
+    """Scores under the cloud mask, at its edge and in clear pixels."""
     scores = region_scores(ledgers, protocol)
     return _group_table("Under cloud, at its edge and clear", scores, "region", ledgers, protocol)
 
@@ -256,7 +272,7 @@ def _group_table(
     titles = [METRICS[name].title for name in HEADLINE]
     return run_table(
         title,
-        ["Method", by.replace("_", " "), *titles, "scenes / AOIs", "pixels"],
+        ["Method", by.replace("_", " "), *titles, f"scenes / {clusters_of(ledgers)}", "pixels"],
         rows,
         ledgers=ledgers,
         protocol=protocol,
@@ -273,7 +289,8 @@ def summary(ledger: Ledger) -> dict[str, object]:
         ``aois`` and ``protocols``, each with the scores overall (``psnr_scene_mean`` where pixels
         are pooled), the ``further`` metrics, scores by class, cover and region, segmentation
         scores, and ``sam_floor`` where norms are floored, None of a ledger that has not measured
-        it; a number that was not measured is None, an infinite one is ``"inf"``.
+        it; a number that was not measured is None, an infinite one is ``"inf"``. Scores by class
+        are None without land cover, those by cover and region without cloud masks.
     """
     return {
         "name": ledger.name,
@@ -295,16 +312,24 @@ def _protocol_summary(ledger: Ledger, protocol: Protocol) -> dict[str, object]:
     if protocol.pool == "pixels":
         mean = psnr_scene_mean(ledger, protocol).get("all")
         overall[SCENE_MEAN] = to_json_value(mean)
+    known = Known.of([ledger])
+    by_cover = partial(_scores, ledger, protocol, "cover_bin", COVER_BINS, ("scenes", *HEADLINE))
+    by_region = partial(_scores, ledger, protocol, "region", REGIONS, (*HEADLINE, "pixels"))
     return {
         "signature": protocol.signature("all"),
         "overall": overall,
-        "further": _scores(ledger, protocol, names=further())["all"],
-        "by_class": _scores(ledger, protocol, "land_cover", LAND_COVER, errors),
-        "by_cover": _scores(ledger, protocol, "cover_bin", COVER_BINS, ("scenes", *HEADLINE)),
-        "by_region": _scores(ledger, protocol, "region", REGIONS, (*HEADLINE, "pixels")),
+        "further": _scores(ledger, protocol, names=further(ledger.bands))["all"],
+        "by_class": _scores(ledger, protocol, "land_cover", LAND_COVER, errors)
+        if known.land_cover
+        else None,
+        "by_cover": by_cover() if known.masks else None,
+        "by_region": by_region() if known.masks else None,
         **({"sam_floor": _noise_floor(ledger, protocol)} if protocol.sam_norm_floor else {}),
         "segmenters": segmentation_summary(ledger, protocol),
     }
+
+
+_COUNTS: Final = ("pixels", "scenes")
 
 
 def _scores(
@@ -315,11 +340,11 @@ def _scores(
     names: Sequence[str] = HEADLINE,
 ) -> dict[str, Any]:
     """Group to its scores and counts, as JSON values."""
-    metrics = [name for name in names if name in METRICS]
+    metrics = [name for name in names if name not in _COUNTS]
     keys = [] if by == "all" else [by]
     table = score_groups(ledger, protocol, keys, metrics=metrics)
     table = table.reindex(list(groups))[list(names)]
-    counts = {name: table[name].fillna(0).astype(int) for name in names if name not in METRICS}
+    counts = {name: table[name].fillna(0).astype(int) for name in names if name in _COUNTS}
     return _json_rows(table.assign(**counts))
 
 

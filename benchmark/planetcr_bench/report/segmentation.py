@@ -11,7 +11,6 @@ import pandas as pd
 
 from planetcr_bench.analysis.segmentation import (
     ABSENT_ZERO,
-    BINS,
     LEAST_DIFFERENCE,
     LEAST_IOU,
     OVERALL,
@@ -34,6 +33,8 @@ from planetcr_bench.analysis.segmentation_tables import (
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.report.table import Table, coverage_notes, number
+from planetcr_bench.results.aggregate import clusters_of
+from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.published import SEEN, SOURCE, refuse_published
 
@@ -75,12 +76,12 @@ def table3_tables(
             segmenters.
 
     Returns:
-        Nothing without a segmenter; ranks of two runs or more.
+        Nothing without a segmenter or without land cover; ranks of two runs or more.
 
     Raises:
         LedgerError: The runs have different segmenters.
     """
-    if not segmenters_of(ledgers):
+    if not (segmenters_of(ledgers) and Known.of(ledgers).land_cover):
         return []
     if scores is None:
         scores = table3(ledgers, protocol)
@@ -163,6 +164,11 @@ class _SegmentedRuns:
         return cls(ledgers, protocol, segmenters_of(ledgers), scores, spread, paper, unknown)
 
     @property
+    def bins(self) -> tuple[str, ...]:
+        """Cloud-cover bins, none without masks, and all scenes."""
+        return (*Known.of(self.ledgers).bins, OVERALL)
+
+    @property
     def several(self) -> bool:
         return len(self.segmenters) > 1
 
@@ -178,12 +184,12 @@ class _SegmentedRuns:
         keys = self._keys(segmenter)
         scores = self.scores[self.scores["segmenter"] == keys[0]]
         clear = scores[scores["kind"] == "clear"].set_index("cover_bin")
-        counts = (f"{_bin(name)} {clear.scenes[name]} / {clear.aois[name]}" for name in BINS)
+        counts = (f"{_bin(name)} {clear.scenes[name]} / {clear.aois[name]}" for name in self.bins)
         unsegmented = [run.name for run in self.ledgers if not run.segmenters]
         return [
             *(signature(metric, self.protocol, keys) for metric in metrics),
             f"Segmenter{'s' * (len(keys) > 1)}: {', '.join(self.segmenters[key] for key in keys)}.",
-            f"Scenes / AOIs of known land: {', '.join(counts)}.",
+            f"Scenes / {clusters_of(self.ledgers)} of known land: {', '.join(counts)}.",
             *_left_out_notes(scores, "absent", "Excluded from means (not in the truth)"),
             *(
                 f"{name} was not segmented; evaluate it again with --segmenter."
@@ -221,7 +227,7 @@ class _SegmentedRuns:
         rows = rows[rows["kind"].isin(kinds)]
         paper = self.paper if "published" in kinds else self.paper.iloc[:0]
         paper = paper[~paper["row"].isin([f"{name} (published)" for name in _FIXED[measure]])]
-        shown = [(name, score) for name in BINS for score in SCORES]
+        shown = [(name, score) for name in self.bins for score in SCORES]
         columns = [(name, f"{score}{measure}") for name, score in shown]
         scores = list(SCORES)
         if not measure:  # Tab. 3 itself

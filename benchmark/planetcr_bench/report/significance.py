@@ -24,7 +24,13 @@ from planetcr_bench.analysis.significance import (
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Metric
 from planetcr_bench.report.table import Table, number, run_table
-from planetcr_bench.results.aggregate import in_paper_order, method_label
+from planetcr_bench.results.aggregate import (
+    clusters_of,
+    in_paper_order,
+    independence_note,
+    method_label,
+)
+from planetcr_bench.results.imagery import Imagery
 from planetcr_bench.results.ledger import Ledger
 
 _SHOWN: Final = 6
@@ -62,8 +68,8 @@ def _interval_table(
         if run.name in comparison.best
     }
     return run_table(
-        "Scores with 95 % intervals over AOIs",
-        ["Method", *(name for label in labels for name in (label, "AOIs"))],
+        f"Scores with 95 % intervals over {clusters_of(ledgers)}",
+        ["Method", *(name for label in labels for name in (label, clusters_of(ledgers)))],
         rows,
         ledgers=ledgers,
         protocol=protocol,
@@ -99,32 +105,34 @@ def _label(comparison: MetricComparison, ledgers: Sequence[Ledger]) -> str:
 def _notes(
     ledgers: Sequence[Ledger], protocol: Protocol, comparisons: Sequence[MetricComparison]
 ) -> list[str]:
-    notes = [protocol.signature("all"), *_interval_notes(comparisons)]
+    imagery = ledgers[0].imagery
+    notes = [protocol.signature("all"), *_interval_notes(comparisons, imagery)]
+    notes += independence_note(ledgers)
     if any(comparison.letters for comparison in comparisons):
         notes.append(SHARED_LETTERS)
     return [*notes, *_detectable_notes(comparisons, ledgers)]
 
 
-def _interval_notes(comparisons: Sequence[MetricComparison]) -> list[str]:
-    aois = comparisons[0].aois
+def _interval_notes(comparisons: Sequence[MetricComparison], imagery: Imagery) -> list[str]:
+    aois, one, many = comparisons[0].aois, imagery.cluster, imagery.clusters
     if aois < 2:
-        return ["One AOI: its scores say nothing about other places, so there are no intervals."]
+        return [f"One {one}: its scores say nothing about other places, so there are no intervals."]
     wide = (
         f", widened to the bootstrap-t quantile of {RESAMPLES} resamples, seed {SEED}, where "
         "that is larger; the leaderboard uses Student's t alone."
         if aois >= ENOUGH
-        else f"; with fewer than {ENOUGH} AOIs, whether that is wide enough cannot be checked."
+        else f"; with fewer than {ENOUGH} {many}, whether that is wide enough cannot be checked."
     )
     how = (
-        f"95 % intervals over {aois} AOIs: jackknife, one AOI left out at a time, MAE on a log "
+        f"95 % intervals over {aois} {many}: jackknife, one {one} left out at a time, MAE on a log "
         f"scale; Student's t with {_freedom(comparisons)} degrees of freedom{wide}"
     )
-    return [how, _EFFECTIVE]
+    return [how, _EFFECTIVE.format(many=f"{many[0].upper()}{many[1:]}", clusters=many)]
 
 
 _EFFECTIVE: Final = (
-    "AOIs: effective number of AOIs (Kish), the squared sum of their errors over the sum of their "
-    "squares; for a mean of scenes' PSNR, of the AOIs' numbers of scenes."
+    "{many}: effective number of {clusters} (Kish), the squared sum of their errors over the sum "
+    "of their squares; for a mean of scenes' PSNR, of the {clusters}' numbers of scenes."
 )
 
 
@@ -150,7 +158,7 @@ def _detectable_notes(
         )
         label, metric = _short_label(comparison, ledgers), METRICS[comparison.metric]
         gaps.append((label, metric, alone, corrected, len(comparison.pairs)))
-    note = detectable_note(gaps, f" with {comparisons[0].aois} AOIs")
+    note = detectable_note(gaps, f" with {comparisons[0].aois} {clusters_of(ledgers)}")
     return [note] if note else []
 
 
@@ -203,7 +211,11 @@ def _pair_table(
         rows,
         ledgers=ledgers,
         protocol=protocol,
-        notes=[protocol.signature("all"), *_pair_notes(comparisons)],
+        notes=[
+            protocol.signature("all"),
+            *_pair_notes(comparisons, ledgers[0].imagery),
+            *independence_note(ledgers),
+        ],
     )
 
 
@@ -215,14 +227,14 @@ def _pair_row(pair: Difference, digits: int, label: str) -> list[str]:
     return [names, label, value, f"{low} to {high}", _p(pair.p), _p(pair.p_holm)]
 
 
-def _pair_notes(comparisons: Sequence[MetricComparison]) -> list[str]:
+def _pair_notes(comparisons: Sequence[MetricComparison], imagery: Imagery) -> list[str]:
     aois = comparisons[0].aois
     if aois < 2:
-        return _interval_notes(comparisons)
+        return _interval_notes(comparisons, imagery)
     how = (
-        f"Differences paired on {aois} AOIs: jackknife of the difference itself, Student's t with "
-        f"{_freedom(comparisons)} degrees of freedom, not widened; p (Holm) is corrected for all "
-        "pairs of runs in that score."
+        f"Differences paired on {aois} {imagery.clusters}: jackknife of the difference itself, "
+        f"Student's t with {_freedom(comparisons)} degrees of freedom, not widened; p (Holm) is "
+        "corrected for all pairs of runs in that score."
     )
     return [how]
 

@@ -14,9 +14,10 @@ import pandas as pd
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS, REGIONS, UNKNOWN_INPUT
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
-from planetcr_bench.metrics.registry import HEADLINE, METRICS, RATIOS, Of, further
-from planetcr_bench.metrics.sums import segmenter_columns
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, Metric, Of, further, ratio_of
+from planetcr_bench.metrics.sums import bands_of, segmenter_columns
 from planetcr_bench.results.compact import POSITION, SEEN_BY, CompactLedger, seen_columns
+from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import cover_bins
 
@@ -87,9 +88,9 @@ def scene_scores(
     """
     if isinstance(ledger, CompactLedger):
         return ledger.scene_scores(protocol, by, metrics, of)
-    keys = list(by) or ["all"]
-    rows = _rows(ledger.frame, protocol, by, _sources(metrics, of))
-    figures = _figures(rows.groupby([*keys, "scene"], observed=True), protocol, metrics)
+    keys, ratios = list(by) or ["all"], _ratios(metrics, ledger.bands)
+    rows = _rows(ledger.frame, protocol, by, _sources(ratios, of))
+    figures = _figures(rows.groupby([*keys, "scene"], observed=True), protocol, ratios)
     by_group = figures.groupby(level=keys, observed=True)
     return by_group.sum(), by_group.count()
 
@@ -164,8 +165,9 @@ def score_groups(
     if isinstance(ledger, CompactLedger):
         return _compact_scores(ledger, protocol, by, of, pool, metrics)
     frame = ledger.frame if isinstance(ledger, Ledger) else ledger
-    rows = _rows(frame, protocol, by, _sources(metrics, of))
-    return _scores(rows, list(by) or ["all"], protocol, pool, metrics)
+    ratios = _ratios(metrics, bands_of(frame.columns))
+    rows = _rows(frame, protocol, by, _sources(ratios, of))
+    return _scores(rows, list(by) or ["all"], protocol, pool, ratios)
 
 
 def _compact_scores(
@@ -180,10 +182,11 @@ def _compact_scores(
     if (pool or protocol.pool) == "scene-mean":
         totals, scenes = scene_scores(ledger, protocol, by, metrics, of)
         return (totals / scenes).join(counts)
-    names = [name for metric in metrics for name in RATIOS[metric].columns_of(of)]
+    ratios = _ratios(metrics, ledger.bands)
+    names = [name for ratio in ratios.values() for name in ratio.columns_of(of)]
     sums = group_sums(ledger, protocol, by, list(dict.fromkeys(names)))
     columns = {str(name): values for name, values in sums.items()}
-    figures = {name: RATIOS[name].of_sums(columns, protocol, of) for name in metrics}
+    figures = {name: ratio.of_sums(columns, protocol, of) for name, ratio in ratios.items()}
     return pd.DataFrame(figures, counts.index, dtype=np.float64).join(counts)
 
 
@@ -209,20 +212,20 @@ def score_images(
     Returns:
         One row per image, or per image and group, indexed by ``image``, its position, and ``by``.
     """
-    keys = [by] if by else []
+    keys, ratios = [by] if by else [], _ratios(metrics, images[0][0].bands)
     parts, tables = [], []
     for position, (ledger, of) in enumerate(images):
         if isinstance(ledger, CompactLedger):
             table = _compact_scores(ledger, protocol, keys, of, pool, metrics)
             tables.append(table.reset_index(drop=not by).assign(image=position))
             continue
-        rows = _rows(ledger.frame, protocol, keys, _sources(metrics, of))
+        rows = _rows(ledger.frame, protocol, keys, _sources(ratios, of))
         # numbers: the order in which a mean adds up scenes must not depend on the other images
         places = {name: pd.factorize(rows[name])[0] for name in ("scene", "aoi")}
         parts.append(rows.assign(image=position, **places))
     if parts:
         rows = pd.concat(parts, ignore_index=True)
-        tables.append(_scores(rows, ["image", *keys], protocol, pool, metrics).reset_index())
+        tables.append(_scores(rows, ["image", *keys], protocol, pool, ratios).reset_index())
     scores = pd.concat(tables).set_index(["image", *keys]).sort_index()
     if by:
         every = pd.MultiIndex.from_product([range(len(images)), groups], names=["image", by])
@@ -231,11 +234,15 @@ def score_images(
     return scores
 
 
-def _sources(metrics: Sequence[str], of: Of) -> dict[str, str]:
+def _ratios(metrics: Sequence[str], bands: Sequence[str]) -> dict[str, Metric]:
+    return {name: ratio_of(name, bands) for name in metrics}
+
+
+def _sources(ratios: Mapping[str, Metric], of: Of) -> dict[str, str]:
     """Columns of the prediction that metrics need, to those of the image."""
     sources: dict[str, str] = {}
-    for metric in metrics:
-        sources |= zip(RATIOS[metric].columns, RATIOS[metric].columns_of(of), strict=True)
+    for ratio in ratios.values():
+        sources |= zip(ratio.columns, ratio.columns_of(of), strict=True)
     return sources
 
 
@@ -263,15 +270,15 @@ def _scores(
     keys: Sequence[str],
     protocol: Protocol,
     pool: Pool | None,
-    metrics: Sequence[str],
+    ratios: Mapping[str, Metric],
 ) -> pd.DataFrame:
     """Scores of each group of rows, and what they come from."""
     grouped = rows.groupby(list(keys), observed=True)
     counts = _counts(grouped)
     if (pool or protocol.pool) == "pixels":
-        return _figures(grouped, protocol, metrics).join(counts)
+        return _figures(grouped, protocol, ratios).join(counts)
     by_scene = rows.groupby(list(dict.fromkeys([*keys, "scene"])), observed=True)
-    figures = _figures(by_scene, protocol, metrics)
+    figures = _figures(by_scene, protocol, ratios)
     return figures.groupby(level=list(keys), observed=True).mean().join(counts)
 
 
@@ -286,13 +293,13 @@ def _counts(grouped: DataFrameGroupBy[Any, Any]) -> pd.DataFrame:
 
 
 def _figures(
-    grouped: DataFrameGroupBy[Any, Any], protocol: Protocol, metrics: Sequence[str]
+    grouped: DataFrameGroupBy[Any, Any], protocol: Protocol, ratios: Mapping[str, Metric]
 ) -> pd.DataFrame:
-    names = dict.fromkeys(name for metric in metrics for name in RATIOS[metric].columns)
+    names = dict.fromkeys(name for ratio in ratios.values() for name in ratio.columns)
     known = [name for name in names if name in grouped.obj.columns]
     sums = grouped[known].sum(min_count=1).reindex(columns=list(names))  # nan where rows lack them
     columns = {str(name): values for name, values in sums.items()}
-    figures = {name: RATIOS[name].of_sums(columns, protocol) for name in metrics}
+    figures = {name: ratio.of_sums(columns, protocol) for name, ratio in ratios.items()}
     return pd.DataFrame(figures, index=sums.index)
 
 
@@ -366,13 +373,14 @@ def floor_row(
     run = widest(measured)
     row = covered(FLOOR, run)
     (overall,) = floor_groups(run, protocol).to_dict("records")
+    classes = Known.of(ledgers).classes
     by_class = floor_groups(run, protocol, ["land_cover"], pool=pool)
-    by_class = by_class.reindex(list(LAND_COVER))
+    by_class = by_class.reindex(list(classes))
     counts = ["scenes", "aois"]
     by_class[counts] = by_class[counts].fillna(0).astype(int)
     figures = {
         f"{name}_{land_cover}": value
-        for land_cover, line in zip(LAND_COVER, by_class.to_dict("records"), strict=True)
+        for land_cover, line in zip(classes, by_class.to_dict("records"), strict=True)
         for name, value in line.items()
     }
     return {"row": row, "kind": "floor", **{str(n): x for n, x in overall.items()}, **figures}
@@ -434,6 +442,22 @@ _SEEN: Final = {
 }
 
 
+def clusters_of(ledgers: Sequence[Ledger]) -> str:
+    """Word for what intervals are over: ``AOIs`` of Planet-CR."""
+    return ledgers[0].imagery.clusters
+
+
+DEPENDENT: Final = (
+    "The dataset does not say which scenes are of one place, so each counts as independent: "
+    "intervals will be too narrow, for scenes of one place are not."
+)
+
+
+def independence_note(ledgers: Sequence[Ledger]) -> list[str]:
+    """A warning where each scene counts as independent of all others."""
+    return [DEPENDENT] if ledgers[0].imagery.one_scene_each else []
+
+
 def coverage(ledger: Ledger) -> str:
     """``12 of 20 scenes``, from the provenance of a run."""
     return f"{ledger.provenance['scenes']} of {ledger.provenance['expected_scenes']} scenes"
@@ -480,6 +504,7 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
                     f"{first.provenance[key]!r}, got {other.provenance[key]!r}; only runs on one "
                     "dataset can be compared"
                 )
+        _check_imagery(first, other)
         theirs, ours = other.provenance["protocols"], first.provenance["protocols"]
         for protocol in theirs.keys() & ours.keys():
             if theirs[protocol] != ours[protocol]:
@@ -491,6 +516,29 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise LedgerError(f"expected runs of different names, got twice: {', '.join(repeated)}")
+
+
+def _check_imagery(first: Ledger, other: Ledger) -> None:
+    """Refuse runs whose images differ in what the columns and the intervals mean."""
+    for key, words in _IMAGERY.items():
+        ours, theirs = (getattr(ledger.imagery, key) for ledger in (first, other))
+        if ours != theirs:
+            raise LedgerError(
+                f"{other.name}: expected {words} as of {first.name}, {_words(ours)}, got "
+                f"{_words(theirs)}; only runs on one dataset, described alike, can be compared"
+            )
+
+
+_IMAGERY: Final = {
+    "bands": "the bands",
+    "cluster": "the clusters for intervals",
+    "resolution_m": "a resolution in metres",
+    "size": "a size of scenes",
+}
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value or "not known")
 
 
 ROUNDING: Final = 0.01
@@ -569,7 +617,8 @@ def table2(
     Returns:
         One line per row of the table: ``row`` (its name), ``kind`` (``input``, ``measured`` or
         ``gain``), ``input_window`` (of a method), ``scenes``, ``aois``, the four metrics, and for
-        each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``; where the protocol
+        each class ``<metric>_<class>``, ``scenes_<class>`` and ``aois_<class>``, none where no land
+        cover is known; where the protocol
         pools pixels, also ``psnr_scene_mean``, overall and per class. Gains are positive where the
         method is better.
     """
@@ -589,15 +638,17 @@ def _table2_figures(
     images: Sequence[tuple[Ledger, Of]], protocol: Protocol, pool: Pool | None
 ) -> list[dict[Hashable, Any]]:
     names = [*HEADLINE, "scenes", "aois"]
+    classes = list(Known.of([ledger for ledger, _ in images]).classes)
     parts = [score_images(images, protocol)[["scenes", "aois", *HEADLINE]]]
-    parts += _class_by_class(
-        score_images(images, protocol, "land_cover", list(LAND_COVER), pool=pool)[names]
-    )
+    if classes:
+        by_class = score_images(images, protocol, "land_cover", classes, pool=pool)
+        parts += _class_by_class(by_class[names])
     if protocol.pool == "pixels":
         psnr = partial(score_images, images, protocol, pool="scene-mean", metrics=["psnr"])
-        overall, classes = psnr(), psnr("land_cover", list(LAND_COVER))
-        parts += [overall[["psnr"]].set_axis([SCENE_MEAN], axis=1)]
-        parts += _class_by_class(classes[["psnr"]].set_axis([SCENE_MEAN], axis=1))
+        parts += [psnr()[["psnr"]].set_axis([SCENE_MEAN], axis=1)]
+        if classes:
+            by_class = psnr("land_cover", classes)
+            parts += _class_by_class(by_class[["psnr"]].set_axis([SCENE_MEAN], axis=1))
     return pd.concat(parts, axis=1).to_dict("records")
 
 
@@ -644,11 +695,13 @@ def overall_scores(ledgers: Sequence[Ledger], protocol: Protocol, pool: Pool) ->
     return labels.join(score_images(images, protocol, pool=pool))
 
 
-def further_metrics(ledgers: Iterable[Ledger]) -> tuple[str, ...]:
+def further_metrics(ledgers: Sequence[Ledger]) -> tuple[str, ...]:
     """Metrics beside the paper's whose sums some run has: older ledgers have those of two alone."""
-    columns = [ledger.columns for ledger in ledgers]
+    columns, bands = [ledger.columns for ledger in ledgers], ledgers[0].bands
     return tuple(
-        name for name in further() if any(own.issuperset(METRICS[name].columns) for own in columns)
+        name
+        for name in further(bands)
+        if any(own.issuperset(ratio_of(name, bands).columns) for own in columns)
     )
 
 

@@ -19,8 +19,13 @@ import pyarrow as pa
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import ScenesError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
-from planetcr_bench.metrics.registry import HEADLINE, METRICS, RATIOS, Of, further
-from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS, SUMS, segmenter_columns
+from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of, further, ratio_of
+from planetcr_bench.metrics.sums import (
+    FLOOR_SUMS,
+    SUMS,
+    further_sums,
+    segmenter_columns,
+)
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import ARROW_TYPES
 
@@ -56,7 +61,7 @@ DIGITS: Final = 17
 GROUPINGS: Final = (*TABLES, *PAGE)
 
 POSITION: Final = ("longitude", "latitude", "cloud_cover")
-"""Means over the scenes of an AOI; the first two may be unknown."""
+"""Means over the scenes of an AOI that have one."""
 
 LACKING: Final = (
     "angle_pixels",
@@ -81,13 +86,16 @@ def score_columns(metric: str, of: Of) -> tuple[str, str]:
     return f"score_{of}_{metric}", f"unscored_{of}_{metric}"
 
 
-def scored(protocol: Protocol, by: Grouping, columns: set[str]) -> list[tuple[str, Of]]:
+def scored(
+    protocol: Protocol, by: Grouping, columns: set[str], bands: Sequence[str]
+) -> list[tuple[str, Of]]:
     """Metrics and images whose scores of single scenes are added up in a grouping.
 
     Args:
         protocol: That of the rows.
         by: The grouping.
         columns: Those of the ledger of scenes.
+        bands: Names of the bands of its images.
     """
     pairs: list[tuple[str, Of]] = []
     averaged = protocol.pool == "scene-mean"
@@ -96,16 +104,22 @@ def scored(protocol: Protocol, by: Grouping, columns: set[str]) -> list[tuple[st
     if averaged and by in PAGE[:3]:
         pairs += [(metric, "prediction") for metric in HEADLINE]
     if averaged and by == ():
-        pairs += [(metric, of) for of in _BOTH for metric in further()]
+        pairs += [(metric, of) for of in _BOTH for metric in further(bands)]
     if averaged and by == ("aoi",):
-        pairs += [(metric, "prediction") for metric in (*HEADLINE, *further())]
+        pairs += [(metric, "prediction") for metric in (*HEADLINE, *further(bands))]
     if by in ((), ("land_cover",)):
         pairs.append(("sam_floor", "prediction"))
-    return [(name, of) for name, of in pairs if columns.issuperset(RATIOS[name].columns_of(of))]
+    return [
+        (name, of) for name, of in pairs if columns.issuperset(ratio_of(name, bands).columns_of(of))
+    ]
 
 
 def summed(
-    protocol: Protocol, by: Grouping, columns: set[str], segmenters: Sequence[str] = ()
+    protocol: Protocol,
+    by: Grouping,
+    columns: set[str],
+    bands: Sequence[str],
+    segmenters: Sequence[str] = (),
 ) -> list[str]:
     """Sums over pixels of a grouping, beside :data:`_COUNTS`; see :func:`scored`."""
     if by in PAGE:
@@ -117,21 +131,25 @@ def summed(
         if by in ((), ("land_cover",)):
             names += FLOOR_SUMS
         if by == ():
-            names += FURTHER_SUMS
+            names += further_sums(bands)
         if by == ("aoi",) and protocol.pool == "pixels":
-            names += [name for metric in further() for name in METRICS[metric].columns]
+            names += [n for metric in further(bands) for n in ratio_of(metric, bands).columns]
         if by == ("cover_bin", "land_cover"):
             names += [name for key in segmenters for name in segmenter_columns(key)]
     return [name for name in dict.fromkeys(names) if name in columns and name not in _COUNTS]
 
 
 def contents(
-    protocol: Protocol, by: Grouping, columns: set[str], segmenters: Sequence[str] = ()
+    protocol: Protocol,
+    by: Grouping,
+    columns: set[str],
+    bands: Sequence[str],
+    segmenters: Sequence[str] = (),
 ) -> list[str]:
     """Every column of a grouping but its keys; see :func:`scored`."""
-    sums = summed(protocol, by, columns, segmenters)
+    sums = summed(protocol, by, columns, bands, segmenters)
     names = [*(_COUNTS if sums[1:] or by not in PAGE else _COUNTS[:2]), *sums]
-    for metric, of in scored(protocol, by, columns):
+    for metric, of in scored(protocol, by, columns, bands):
         names += score_columns(metric, of)
     if by == SEEN_BY:
         for segmenter in segmenters:
@@ -142,7 +160,7 @@ def contents(
 
 def is_count(column: str) -> bool:
     """Whether a column holds whole numbers."""
-    sums = {**SUMS, **FLOOR_SUMS, **FURTHER_SUMS}
+    sums = {**SUMS, **FLOOR_SUMS, **further_sums(())}
     counts = ("seen_", "unscored_", "segmenter_", "lacking_")
     whole = column in _COUNTS or column.startswith(counts)
     return whole or (column in sums and sums[column].type == "int64")
@@ -188,10 +206,15 @@ class CompactLedger(Ledger):
         """Whether the optical thickness was known to the ledger of scenes."""
         return bool(self.provenance["optical_thickness"])
 
+    def _has(self, column: str, values: Sequence[str]) -> bool:
+        tables = (table for (_, by), table in self.groups.items() if by == (column,))
+        return any(bool(table.index.isin(values).any()) for table in tables)
+
     @property
     def columns(self) -> set[str]:
         """Names of the sums that the ledger of scenes has."""
-        names = set(next(iter(self.groups.values())).columns) & {*SUMS, *FLOOR_SUMS, *FURTHER_SUMS}
+        sums = {*SUMS, *FLOOR_SUMS, *further_sums(self.bands)}
+        names = set(next(iter(self.groups.values())).columns) & sums
         return names.union(*(segmenter_columns(key) for key in self.segmenters))
 
     @property
@@ -273,21 +296,25 @@ class CompactLedger(Ledger):
         sums = {name: pd.Series(0.0, table.index) for name in metrics}
         counts = {name: pd.Series(0, table.index) for name in metrics}
         for name in metrics:
-            if own.issuperset(RATIOS[name].columns_of(of)):  # else it was never measured
+            if own.issuperset(
+                ratio_of(name, self.bands).columns_of(of)
+            ):  # else it was never measured
                 score, unscored = score_columns(name, of)
                 part = self.chosen(protocol, by, [score, unscored])
                 sums[name], counts[name] = part[score], table["scenes"] - part[unscored]
         return pd.DataFrame(sums, table.index), pd.DataFrame(counts, table.index)
 
 
-def file_columns(columns: set[str], segmenters: Sequence[str] = ()) -> pa.Schema:
+def file_columns(
+    columns: set[str], bands: Sequence[str], segmenters: Sequence[str] = ()
+) -> pa.Schema:
     """Columns and types of the file of a compact ledger; all but keys and counts have gaps."""
     names = dict.fromkeys(
         f"lacking_{name}" if name in LACKING else name
         for protocol in PROTOCOLS.values()
         for by in GROUPINGS
-        for name in contents(protocol, by, columns, segmenters)
-        if name != "values"  # 4 times the pixels
+        for name in contents(protocol, by, columns, bands, segmenters)
+        if name != "values"  # the pixels, times the bands
     )
     fields = [pa.field(name, pa.string(), nullable=False) for name in ("protocol", *KEYS)]
     fields += [

@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from planetcr_bench.constants import COVER_BINS, LAND_COVER_NAMES, REGIONS
+from planetcr_bench.constants import COVER_BIN_NAMES, LAND_COVER_NAMES, REGION_NAMES
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.registry import RATIOS, Of
-from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS, SUMS, segmenter_columns
+from planetcr_bench.metrics.sums import FLOOR_SUMS, SUMS, further_sums, segmenter_columns
 from planetcr_bench.results.compact import (
     ALL,
     CELLS,
@@ -38,6 +38,7 @@ from planetcr_bench.results.compact import (
     seen_columns,
 )
 from planetcr_bench.results.files import COMPACT, LEDGER, RUN
+from planetcr_bench.results.imagery import Imagery
 from planetcr_bench.results.ledger import (
     COMPACT_KEY,
     LARGEST_LEDGER,
@@ -78,7 +79,7 @@ def compact_table(ledger: CompactLedger) -> pa.Table:
             rows[f"lacking_{count}"] = rows["pixels"] - rows[count]
         parts.append(rows.assign(**{key: ALL for key in KEYS if key not in by}))
     frame = pd.concat(parts, ignore_index=True)
-    schema = file_columns(ledger.columns, ledger.segmenters)
+    schema = file_columns(ledger.columns, ledger.bands, ledger.segmenters)
     columns = {}
     for field in schema:
         # an ungrouped column is of a protocol that the run was not measured in
@@ -145,7 +146,8 @@ def check_schema(file: Path, got: pa.Schema, provenance: Mapping[str, Any]) -> N
         if re.fullmatch("[0-9a-f]{64}", str(provenance.get(key))) is None:
             raise LedgerError(f"{file}: expected a SHA-256 as {key}, got another text; {AGAIN}")
     segmenters = sorted(provenance["segmenters"])
-    schema = file_columns(_columns(got.names, segmenters), segmenters)
+    bands = Imagery.of(provenance).bands
+    schema = file_columns(_columns(got.names, segmenters, bands), bands, segmenters)
     if not got.equals(schema):
         raise LedgerError(
             f"{file}: expected the columns of a compact ledger of this version; {AGAIN}",
@@ -153,10 +155,11 @@ def check_schema(file: Path, got: pa.Schema, provenance: Mapping[str, Any]) -> N
         )
 
 
-def _columns(names: Sequence[str], segmenters: Sequence[str]) -> set[str]:
+def _columns(names: Sequence[str], segmenters: Sequence[str], bands: Sequence[str]) -> set[str]:
     """Sums of the ledger of scenes behind a file with these columns."""
-    floor, further = (not own.keys().isdisjoint(names) for own in (FLOOR_SUMS, FURTHER_SUMS))
-    sums = {*SUMS, *optional_sums(floor=floor, further=further)}
+    groups = (FLOOR_SUMS, further_sums(bands))
+    floor, further = (not own.keys().isdisjoint(names) for own in groups)
+    sums = {*SUMS, *optional_sums(floor=floor, further=further, bands=bands)}
     return sums.union(*map(segmenter_columns, segmenters))
 
 
@@ -189,7 +192,8 @@ def split_groups(file: Path, frame: pd.DataFrame, provenance: Mapping[str, Any])
         LedgerError: Names the first rule that is broken.
     """
     segmenters = sorted(provenance["segmenters"])
-    columns = _columns(list(frame.columns), segmenters)
+    bands = Imagery.of(provenance).bands
+    columns = _columns(list(frame.columns), segmenters, bands)
     protocols = [name for name in PROTOCOLS if name in provenance["protocols"]]
     bits = sum((frame[key].astype(str) != ALL) * 2**bit for bit, key in enumerate(KEYS))
     parts = dict(list(frame.groupby([frame["protocol"].astype(str), bits])))
@@ -197,8 +201,8 @@ def split_groups(file: Path, frame: pd.DataFrame, provenance: Mapping[str, Any])
     rows = 0
     for name, by in product(protocols, GROUPINGS):
         part = parts.get((name, sum(2 ** KEYS.index(key) for key in by)), frame[:0])
-        columns_of = contents(PROTOCOLS[name], by, columns, segmenters)
-        groups[name, by] = _group(file, part, by, columns_of)
+        columns_of = contents(PROTOCOLS[name], by, columns, bands, segmenters)
+        groups[name, by] = _group(file, part, by, columns_of, len(bands))
         rows += len(part)
     if not groups or rows != len(frame):
         raise LedgerError(
@@ -211,16 +215,18 @@ def split_groups(file: Path, frame: pd.DataFrame, provenance: Mapping[str, Any])
     return ledger
 
 
-def _group(file: Path, part: pd.DataFrame, by: Grouping, names: list[str]) -> pd.DataFrame:
+def _group(
+    file: Path, part: pd.DataFrame, by: Grouping, names: list[str], bands: int
+) -> pd.DataFrame:
     """The rows of one grouping, with its columns and no others."""
     stored = [f"lacking_{name}" if name in LACKING else name for name in names if name != "values"]
     where = f"{file}: expected rows by {' × '.join(by) or 'nothing'}"
     others = part.columns.difference([*stored, *KEYS, "protocol"])
-    full = [name for name in stored if name not in POSITION[:2]]
+    full = [name for name in stored if name not in POSITION]
     if part.empty or part[full].isna().any(axis=None) or part[others].notna().any(axis=None):
         raise LedgerError(f"{where} with its sums and no others, found otherwise; {AGAIN}")
     values = {name: part["pixels"] - part[f"lacking_{name}"] for name in names if name in LACKING}
-    values |= {"values": 4 * part["pixels"]} if "values" in names else {}
+    values |= {"values": bands * part["pixels"]} if "values" in names else {}
     whole = {name: "int64" for name in names if is_count(name)}
     table = part[stored].copy().assign(**values)[names].astype(whole).copy()  # few blocks: fast
     if not by:
@@ -255,9 +261,9 @@ def _rules(
 ) -> Iterator[tuple[str, bool]]:
     whole = ledger.groups[protocol.name, ()].iloc[0]
     values = {
-        "cover_bin": COVER_BINS,
+        "cover_bin": COVER_BIN_NAMES,
         "land_cover": LAND_COVER_NAMES,
-        "region": REGIONS,
+        "region": REGION_NAMES,
         "known": ("known", "unknown"),
     }
     for key in set(by) & values.keys():
@@ -289,18 +295,19 @@ def _rules(
     )
     if set(SUMS) <= set(table):
         segmenters = ledger.segmenters if by == ("cover_bin", "land_cover") else ()
-        yield from sum_rules(table.reset_index().assign(protocol=protocol.name), segmenters).items()
+        rows = table.reset_index().assign(protocol=protocol.name)
+        yield from sum_rules(rows, segmenters, ledger.bands).items()
     elif by == CELLS:
         additive = [name for name in own if "ssim" not in str(name)]
         yield "sums of at least zero", bool((sums[additive] >= 0).all(axis=None))
     yield "groups that add up to the whole", _adds_up(table, whole, own)
     if not {"land_cover", "region", "known"} & set(by):
         yield "scenes and their scores that add up to the whole", _adds_up(table, whole, scenes)
-    pairs = scored(protocol, by, ledger.columns)
+    pairs = scored(protocol, by, ledger.columns, ledger.bands)
     yield "scores of scenes in their range", _are_possible(table, protocol, pairs)
     if by == ("aoi",):
         yield "as many AOIs as the run has", len(table) == whole["aois"]
-        yield "longitude, latitude and cloud cover of AOIs", _is_placed(table)
+        yield "longitude, latitude and cloud cover of AOIs", _is_placed(table, ledger)
     if by == ():
         yield f"{ledger.scenes} scenes as its record says", whole["scenes"] == ledger.scenes
     if by == SEEN_BY:
@@ -346,10 +353,12 @@ def _are_possible(table: pd.DataFrame, protocol: Protocol, pairs: Sequence[tuple
     )
 
 
-def _is_placed(table: pd.DataFrame) -> bool:
+def _is_placed(table: pd.DataFrame, ledger: CompactLedger) -> bool:
     east, north = table["longitude"], table["latitude"]
     placed = (east.between(-180, 180) & north.between(-90, 90)) | (east.isna() & north.isna())
-    return bool(placed.all() and table["cloud_cover"].between(0, 1).all())
+    cover = table["cloud_cover"]
+    covered = cover.between(0, 1) | (cover.isna() & (not ledger.is_masked))
+    return bool(placed.all() and covered.all())
 
 
 def _is_seen(table: pd.DataFrame, counts: pd.DataFrame, segmenter: str) -> bool:

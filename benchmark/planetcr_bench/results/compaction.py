@@ -65,11 +65,11 @@ def _digest(ledger: Ledger) -> str:
 
 
 def _group(ledger: Ledger, protocol: Protocol, by: Grouping) -> pd.DataFrame:
-    columns = ledger.columns
-    sums = group_sums(ledger, protocol, by, summed(protocol, by, columns, ledger.segmenters))
+    columns, bands = ledger.columns, ledger.bands
+    sums = group_sums(ledger, protocol, by, summed(protocol, by, columns, bands, ledger.segmenters))
     sums = _named(sums)
     parts = [sums]
-    pairs = scored(protocol, by, columns)
+    pairs = scored(protocol, by, columns, bands)
     for of in dict.fromkeys(of for _, of in pairs):
         metrics = [metric for metric, own in pairs if own == of]
         totals, counts = map(_named, scene_scores(ledger, protocol, by, metrics, of))
@@ -84,7 +84,7 @@ def _group(ledger: Ledger, protocol: Protocol, by: Grouping) -> pd.DataFrame:
     if by == ("aoi",):
         parts.append(_named(aoi_positions(ledger, protocol)))
     whole = pd.concat([part.reindex(sums.index) for part in parts], axis=1)
-    whole = whole[contents(protocol, by, columns, ledger.segmenters)]
+    whole = whole[contents(protocol, by, columns, bands, ledger.segmenters)]
     if by in PAGE:
         reals = [str(name) for name in whole if not is_count(str(name))]
         parts, exponents = np.frexp(whole[reals].to_numpy(np.float64))

@@ -7,6 +7,7 @@ of disjoint scenes merge by concatenation; every score is a ratio of sums of row
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,17 +20,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import LAND_COVER_NAMES, REGIONS, RUN_NAME, THICKNESS
+from planetcr_bench.constants import (
+    LAND_COVER,
+    LAND_COVER_NAMES,
+    OPTICAL_BANDS,
+    REGION_NAMES,
+    REGIONS,
+    RUN_NAME,
+    SEASONS,
+    THICKNESS,
+)
 from planetcr_bench.errors import LedgerError, ScenesError
 from planetcr_bench.metrics.sums import (
     FLOOR_SUMS,
-    FURTHER_SUMS,
     PLAIN_GROUPS,
     SEGMENTER_WIDTH,
     SUMS,
     SceneSums,
+    further_sums,
 )
 from planetcr_bench.results.files import COMPACT, LEDGER, RUN
+from planetcr_bench.results.imagery import Imagery, imagery_errors
 from planetcr_bench.results.rules import check_rows
 from planetcr_bench.results.schema import (
     ARROW_TYPES,
@@ -56,7 +67,7 @@ COMPACT_KEY: Final = "compact_schema"
 
 
 def further_columns(first: Ledger, second: Ledger, *, of_input: bool = False) -> list[str]:
-    """Columns of :data:`FURTHER_SUMS` in which two ledgers of one dataset can be compared.
+    """Columns of ``further_sums`` in which two ledgers of one dataset can be compared.
 
     Args:
         first: A ledger.
@@ -69,7 +80,7 @@ def further_columns(first: Ledger, second: Ledger, *, of_input: bool = False) ->
     if not (first.has_further and second.has_further):
         return []
     prefixes = ("clear_", "cloudy_", "input_") if of_input else ""
-    return [name for name in FURTHER_SUMS if name.startswith(prefixes)]
+    return [name for name in further_sums(first.bands) if name.startswith(prefixes)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,16 @@ class Ledger:
         return str(self.provenance["name"])
 
     @property
+    def imagery(self) -> Imagery:
+        """What its images are."""
+        return Imagery.of(self.provenance)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands of its images."""
+        return self.imagery.bands
+
+    @property
     def segmenters(self) -> tuple[str, ...]:
         """Keys of its segmenters, in the order of their columns."""
         return tuple(sorted(self.provenance["segmenters"]))
@@ -108,7 +129,31 @@ class Ledger:
     @property
     def has_further(self) -> bool:
         """Whether the sums behind the further metrics were measured."""
-        return FURTHER_SUMS.keys() <= self.columns
+        return further_sums(self.bands).keys() <= self.columns
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the cloud mask of every scene is known."""
+        return not self._has("region", REGION_NAMES[-1:])
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the cloud mask of any scene is known."""
+        return self._has("region", REGIONS)
+
+    @property
+    def has_land_cover(self) -> bool:
+        """Whether the land cover of any pixel is known."""
+        return self._has("land_cover", LAND_COVER)
+
+    @property
+    def has_seasons(self) -> bool:
+        """Whether the season of any scene is known."""
+        return self._has("season", SEASONS)
+
+    def _has(self, column: str, values: Sequence[str]) -> bool:
+        """Whether any pixel has one of these values."""
+        return bool(self.frame[column].isin(values).any())
 
     @property
     def has_thickness(self) -> bool:
@@ -210,16 +255,19 @@ def _named_in_order(texts: pd.Categorical) -> pd.Categorical:
 def ledger_table(scenes: Sequence[SceneSums], segmenters: Sequence[str] = ()) -> pa.Table:
     """Build typed rows of scored scenes: one per protocol and group that has pixels, in this order.
 
-    They have :data:`FLOOR_SUMS` and :data:`FURTHER_SUMS` where all scenes have.
+    They have :data:`FLOOR_SUMS` and ``further_sums`` where all scenes have. Where the cloud cover
+    of a scene is nan, the region of all its pixels is unknown.
     """
+    bands = scenes[0].bands if scenes else OPTICAL_BANDS
     floor = bool(scenes) and all(scene.floor for scene in scenes)
     further = bool(scenes) and all(scene.further for scene in scenes)
-    schema = schema_of(segmenters, floor=floor, further=further)
-    columns = {**SUMS, **optional_sums(floor=floor, further=further)}
+    schema = schema_of(segmenters, floor=floor, further=further, bands=bands)
+    columns = {**SUMS, **optional_sums(floor=floor, further=further, bands=bands)}
     chunks: list[NDArray[np.float64]] = []
     segmented = [np.empty((0, SEGMENTER_WIDTH * len(segmenters)), np.int64)]
     identities: dict[str, list[object]] = {name: [] for name in IDENTITY}
     for scene in scenes:
+        masked = not math.isnan(scene.identity["cloud_cover"])
         for protocol, sums in scene.sums.items():
             groups = np.flatnonzero(sums[:, 0])
             parts = [sums, *([scene.floor[protocol]] if floor else [])]
@@ -234,7 +282,7 @@ def ledger_table(scenes: Sequence[SceneSums], segmenters: Sequence[str] = ()) ->
                     identities[name].append(value)
                 identities["protocol"].append(protocol)
                 identities["land_cover"].append(LAND_COVER_NAMES[land_cover])
-                identities["region"].append(REGIONS[region])
+                identities["region"].append(REGIONS[region] if masked else REGION_NAMES[-1])
                 identities["thickness"].append(THICKNESS[thickness])
     values = np.concatenate(chunks) if chunks else np.empty((0, len(columns)))
     arrays = [
@@ -298,8 +346,9 @@ def read_ledger(path: Path) -> Ledger:
             frame = table.to_pandas(ignore_metadata=True)
     except (OSError, pa.ArrowException, KeyError, ValueError, MemoryError) as error:
         raise LedgerError(f"{file}: expected a ledger of planetcr-bench, cannot read it") from error
-    check_rows(frame, str(file), list(provenance["segmenters"]))
-    return Ledger(frame, provenance)
+    ledger = Ledger(frame, provenance)
+    check_rows(frame, str(file), list(provenance["segmenters"]), ledger.bands)
+    return ledger
 
 
 def read_provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
@@ -324,6 +373,8 @@ def read_provenance(file: Path, stored: pq.ParquetFile) -> dict[str, Any]:
     odd = [key for key, kinds in RECORD.items() if type(provenance.get(key)) not in kinds]
     if odd:
         raise LedgerError(f"{where}: expected a value of its type for each of {', '.join(odd)}")
+    for error in imagery_errors(provenance):
+        raise LedgerError(f"{where}: {error}, got others")
     if re.fullmatch(RUN_NAME, provenance["name"]) is None:
         raise LedgerError(f"{where}: expected a name as --name takes it, got another")
     for facts in provenance["segmenters"].values():
@@ -336,8 +387,11 @@ def _check_columns(file: Path, stored: pq.ParquetFile, provenance: Mapping[str, 
     if COMPACT_KEY in provenance:
         raise ScenesError(f"{file}: expected a ledger of scenes, got a compact one")
     names = set(stored.schema_arrow.names)
-    floor, further = (not group.keys().isdisjoint(names) for group in (FLOOR_SUMS, FURTHER_SUMS))
-    schema = schema_of(sorted(provenance["segmenters"]), floor=floor, further=further)
+    bands = Imagery.of(provenance).bands
+    groups = (FLOOR_SUMS, further_sums(bands))
+    floor, further = (not group.keys().isdisjoint(names) for group in groups)
+    segmenters = sorted(provenance["segmenters"])
+    schema = schema_of(segmenters, floor=floor, further=further, bands=bands)
     if not stored.schema_arrow.equals(schema):
         raise LedgerError(
             f"{file}: expected the columns of a ledger of this version; evaluate again",

@@ -11,15 +11,23 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import (
-    COVER_BINS,
+    COVER_BIN_NAMES,
     LAND_COVER,
     LAND_COVER_NAMES,
-    REGIONS,
+    OPTICAL_BANDS,
+    REGION_NAMES,
     THICKNESS,
     cover_bin,
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS, SUMS, Column, segmenter_columns
+from planetcr_bench.metrics.sums import (
+    FLOOR_SUMS,
+    SUMS,
+    Column,
+    bands_of,
+    further_sums,
+    segmenter_columns,
+)
 
 SCHEMA_VERSION: Final = 3
 """Raised when a column changes its meaning; ledgers of different versions do not compare."""
@@ -37,13 +45,13 @@ IDENTITY: Final[dict[str, Column]] = {
     "season": Column("text", "Season of the AOI."),
     "aoi": Column("text", "Area of interest; patches of one AOI are not independent."),
     "patch": Column("int64", "Number of the patch within its AOI, from 0."),
-    "cloud_cover": Column("float64", "Cloudy share of the whole patch, 0 to 1, in any protocol."),
+    "cloud_cover": Column("float64", "Cloudy share of the whole patch, 0 to 1; nan if unknown."),
     "longitude": Column("float64", "Of the patch's centre, degrees east; nan if unknown."),
     "latitude": Column("float64", "Of the patch's centre, degrees north; nan if unknown."),
     "prediction_sha256": Column("text", "Of the prediction's decoded pixels, dtype and shape."),
     "protocol": Column("text", "official or full."),
     "land_cover": Column("text", "One of the six classes, or unknown."),
-    "region": Column("text", "cloud, edge (clear, within 30 m of cloud) or clear."),
+    "region": Column("text", "cloud, edge (clear, within 30 m of cloud), clear, or unknown."),
     "thickness": Column("text", "Bin of the optical thickness of cloud; unknown without truth."),
 }
 
@@ -54,7 +62,7 @@ ROW_ORDER: Final[dict[str, Sequence[str]]] = {
     "protocol": tuple(PROTOCOLS),
     "thickness": THICKNESS,
     "land_cover": LAND_COVER_NAMES,
-    "region": REGIONS,
+    "region": REGION_NAMES,
 }
 """Order of the rows of one scene, by the first of these columns first."""
 
@@ -79,16 +87,21 @@ RECORD: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 def schema_of(
-    segmenters: Sequence[str] = (), *, floor: bool = False, further: bool = False
+    segmenters: Sequence[str] = (),
+    *,
+    floor: bool = False,
+    further: bool = False,
+    bands: Sequence[str] = OPTICAL_BANDS,
 ) -> pa.Schema:
     """Columns and types of a ledger, with those of the segmenters behind the others.
 
     Args:
         segmenters: Keys of its segmenters.
         floor: Whether it has :data:`FLOOR_SUMS`.
-        further: Whether it has :data:`FURTHER_SUMS`.
+        further: Whether it has ``further_sums``.
+        bands: Names of the bands of its images.
     """
-    columns = {**COLUMNS, **optional_sums(floor=floor, further=further)}
+    columns = {**COLUMNS, **optional_sums(floor=floor, further=further, bands=bands)}
     for segmenter in segmenters:
         columns |= segmenter_columns(segmenter)
     return pa.schema(
@@ -114,21 +127,22 @@ def column_errors(got: pa.Schema, expected: pa.Schema) -> list[str]:
     return [*surplus, *sorted(lacking), *other]
 
 
-def optional_sums(*, floor: bool, further: bool) -> dict[str, Column]:
+def optional_sums(*, floor: bool, further: bool, bands: Sequence[str]) -> dict[str, Column]:
     """Columns that not every ledger has."""
-    return {**(FLOOR_SUMS if floor else {}), **(FURTHER_SUMS if further else {})}
+    return {**(FLOOR_SUMS if floor else {}), **(further_sums(bands) if further else {})}
 
 
 def sums_in(frame: pd.DataFrame) -> list[str]:
     """Names of all sums that rows of a ledger have, except those of segmenters."""
-    return [name for name in {**SUMS, **FLOOR_SUMS, **FURTHER_SUMS} if name in frame]
+    sums = {**SUMS, **FLOOR_SUMS, **further_sums(bands_of(frame.columns))}
+    return [name for name in sums if name in frame]
 
 
 def cover_bins(frame: pd.DataFrame) -> pd.Series[Any]:
-    """Cloud-cover bin of each row, named as in ``COVER_BINS``."""
+    """Cloud-cover bin of each row, named as in ``COVER_BIN_NAMES``."""
     covers = frame["cloud_cover"]
     bins = covers.map({cover: cover_bin(cover) for cover in covers.unique()})
-    return bins.astype(pd.CategoricalDtype(list(COVER_BINS), ordered=True))
+    return bins.astype(pd.CategoricalDtype(list(COVER_BIN_NAMES), ordered=True))
 
 
 def segmenter_counts(frame: pd.DataFrame, segmenter: str, image: str) -> NDArray[np.int64]:

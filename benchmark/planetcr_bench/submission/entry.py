@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
+from planetcr_bench.constants import INPUT_WINDOWS, UNKNOWN_INPUT
 from planetcr_bench.data.fingerprint import pixel_digest
 from planetcr_bench.data.reading import read_raster
 from planetcr_bench.errors import BenchError, SubmissionError
@@ -108,19 +108,20 @@ def _pixel_errors(
     files: Mapping[str, Path], ledger: Ledger, *, workers: int | None, quiet: bool
 ) -> list[str]:
     """Images that are not those that the ledger was measured from."""
-    size = OPTICAL_SIZE if "full" in ledger.provenance["protocols"] else CROP_SIZE
+    grid = ledger.imagery.size
+    side = (grid and grid[1]) if "full" in ledger.provenance["protocols"] else CROP_SIZE
     digests = digests_of(ledger)
-    work = [(path, digests[scene], size) for scene, path in files.items()]
+    work = [(path, digests[scene], side) for scene, path in files.items()]
     lines = run_ordered(_image_error, work, workers=workers)
     return [line for line in track(lines, "Decode predictions", len(work), quiet=quiet) if line]
 
 
-def _image_error(work: tuple[Path, str, int]) -> str:
+def _image_error(work: tuple[Path, str, int | None]) -> str:
     """Why a file is not the image that the ledger was measured on; empty if it is."""
     path, sha256, side = work
     try:
         size = header_size(path)  # before any pixel is decoded
-        if size != side:
+        if side not in (None, size):
             return f"{path}: expected {side} × {side} pixels, got {size} × {size}"
         pixels = read_raster(path).pixels
     except BenchError as error:

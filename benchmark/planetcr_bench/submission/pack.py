@@ -142,7 +142,12 @@ def write_parts(folder: Path, card: EntryCard, ledger: Ledger, run: Mapping[str,
 
 def write_checked_ledger(path: Path, ledger: Ledger) -> None:
     """Write a ledger from its rows and record."""
-    schema = schema_of(ledger.segmenters, floor=ledger.has_floor, further=ledger.has_further)
+    schema = schema_of(
+        ledger.segmenters,
+        floor=ledger.has_floor,
+        further=ledger.has_further,
+        bands=ledger.bands,
+    )
     table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
     write_ledger(path, table, ledger.provenance)
 

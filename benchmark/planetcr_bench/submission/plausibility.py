@@ -11,10 +11,12 @@ from typing import Final, TypeAlias
 import numpy as np
 import pandas as pd
 
-from planetcr_bench.constants import OPTICAL_SIZE, THICKNESS
+from planetcr_bench.constants import THICKNESS
 from planetcr_bench.leaderboard.entries import broken_ledger_rules
+from planetcr_bench.metrics.kernels import ndvi_bands
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import SUMS, segmenter_columns
+from planetcr_bench.results.imagery import Imagery
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.rules import broken_rules
 
@@ -31,14 +33,8 @@ CELL: Final = ("scene", "land_cover", "region")
 Flags: TypeAlias = "dict[str, pd.Series[bool]]"
 """Rule to the rows that break it."""
 
-_PIXELS: Final = {name: (each.window or OPTICAL_SIZE) ** 2 for name, each in PROTOCOLS.items()}
-"""Pixels of a scene in each protocol."""
-
-_SSIM_PIXELS: Final = {
-    name: ((each.window or OPTICAL_SIZE) - 2 * (5 - each.ssim_padding)) ** 2
-    for name, each in PROTOCOLS.items()
-}
-"""Pixels of a scene at which SSIM is defined."""
+MOST_PIXELS: Final = 10**9
+"""Of a scene, where scenes have no common size."""
 
 _PARTS: Final = [
     "pixels", "absolute_error", "squared_error", "ndvi_error", "ndvi_pixels", "out_of_range",
@@ -54,7 +50,7 @@ def ledger_errors(ledger: Ledger) -> list[str]:
         ledger: With known columns and a record without errors.
     """
     frame = ledger.frame
-    if broken := broken_rules(frame, ledger.segmenters):
+    if broken := broken_rules(frame, ledger.segmenters, ledger.bands):
         return [f"expected {rule}" for rule in broken]  # the rules below take those for granted
     errors = [f"expected {rule}" for rule in broken_ledger_rules(ledger)]
     for rules in _RULES:
@@ -73,11 +69,11 @@ def _count_rules(ledger: Ledger) -> Flags:
     segmented = [name for segmenter in ledger.segmenters for name in segmenter_columns(segmenter)]
     official = frame["protocol"] == "official"  # its norms have a floor
     angles = frame[["angle_pixels", "input_angle_pixels"]]
+    size = ledger.imagery.size
+    most = MOST_PIXELS if size is None else size[0] * size[1]
     return {
         # so large that their sums would wrap around
-        "no count above a patch's pixels": (frame[["pixels", *segmented]] > OPTICAL_SIZE**2).any(
-            axis=1
-        ),
+        "no count above a patch's pixels": (frame[["pixels", *segmented]] > most).any(axis=1),
         "an angle of every pixel in protocol official": official
         & angles.ne(frame["pixels"], axis=0).any(axis=1),
         "no more values out of range than values": frame["out_of_range"] > frame["values"],
@@ -98,6 +94,8 @@ def _error_rules(ledger: Ledger) -> Flags:
         | (ssim > (1 + SSIM_ROUNDING) * ssim_pixels),
         "NDVI errors of 0 to 2 at no more than all pixels": (sums["ndvi_pixels"] > pixels)
         | (sums["ndvi_error"] > 2 * sums["ndvi_pixels"] * more),
+        "an NDVI of red and near-infrared alone": (sums["ndvi_pixels"] > 0)
+        & (ndvi_bands(ledger.bands) is None),
     }
     for image, absolute, prefix in (
         ("prediction", error, ""),
@@ -134,17 +132,18 @@ def _equality_rules(ledger: Ledger) -> Flags:
 
 
 def _identity_rules(ledger: Ledger) -> Flags:
-    """Rows say who their scene is, as the record says."""
+    """Rows say who their scene is, as the record says; names of other datasets are free."""
     frame, record = ledger.frame, ledger.provenance
     scene, season, aoi, patch, split, digest = (
         frame[name].astype(str)
         for name in ("scene", "season", "aoi", "patch", "split", "prediction_sha256")
     )
     named = (scene == aoi + "_p_" + patch) & (aoi.str.rpartition("_")[0] == season)
+    named &= scene.str.fullmatch(SCENE)
     unknown = frame["thickness"] == THICKNESS[0]
     return {
         "scenes named <season>_<aoi>_p_<patch> after their columns": ~named
-        | ~scene.str.fullmatch(SCENE),
+        & (ledger.imagery == Imagery()),
         "scenes of the record's split": split != record["split"],
         "a SHA-256 of each prediction": ~digest.str.fullmatch(r"[0-9a-f]{64}"),
         "an optical thickness where the truth was given, and only there": unknown
@@ -162,18 +161,46 @@ def _scene_rules(ledger: Ledger) -> Flags:
     sums = counts.groupby([frame["scene"], protocol], observed=True).transform("sum")
     scenes = frame.groupby("scene", observed=True)
     places = scenes[["longitude", "latitude"]].transform("nunique", dropna=False)
+    whole = sums["pixels"].where(protocol == "full").groupby(frame["scene"], observed=True)
+    size = ledger.imagery.size
+    area = whole.transform("max") if size is None else size[0] * size[1]
     # cloud may lie outside the protocol's window, but no more than there are pixels
-    outside = frame["cloud_cover"] - sums["cloudy"] / OPTICAL_SIZE**2
-    most = 1 - protocol.map(_PIXELS) / OPTICAL_SIZE**2
-    return {
-        "one longitude and latitude of each scene": (places > 1).any(axis=1),
-        f"pixels of each scene: {_listed(_PIXELS)}": sums["pixels"] != protocol.map(_PIXELS),
-        f"SSIM pixels of each scene: {_listed(_SSIM_PIXELS)}": sums["ssim_pixels"]
-        != protocol.map(_SSIM_PIXELS),
-        "the cloud cover that the pixels of a scene under cloud give": ~outside.between(
-            -ROUNDING, most + ROUNDING
-        ),
-    }
+    outside = frame["cloud_cover"] - sums["cloudy"] / area
+    most = 1 - protocol.map(_pixels(size)).fillna(sums["pixels"]) / area
+    rules = {"one longitude and latitude of each scene": (places > 1).any(axis=1)}
+    for column, words, own in (
+        ("pixels", "pixels", _pixels(size)),
+        ("ssim_pixels", "SSIM pixels", _ssim_pixels(size)),
+    ):
+        expected = protocol.map(own)
+        rules[f"{words} of each scene: {_listed(own)}"] = expected.notna() & (
+            sums[column] != expected
+        )
+    rules["the cloud cover that the pixels of a scene under cloud give"] = (
+        outside.notna() & ~outside.between(-ROUNDING, most + ROUNDING)
+    )
+    return rules
+
+
+def _pixels(size: tuple[int, int] | None) -> dict[str, int]:
+    """Pixels of a scene in each protocol, as far as they are the same for all scenes."""
+    return {name: height * width for name, (height, width) in _grids(size).items()}
+
+
+def _ssim_pixels(size: tuple[int, int] | None) -> dict[str, int]:
+    """Pixels at which SSIM is defined, likewise."""
+    counts = {}
+    for name, (height, width) in _grids(size).items():
+        border = 2 * (5 - PROTOCOLS[name].ssim_padding)
+        counts[name] = (height - border) * (width - border)
+    return counts
+
+
+def _grids(size: tuple[int, int] | None) -> dict[str, tuple[int, int]]:
+    """Height and width that each protocol measures, if all scenes have the same."""
+    windows = {name: each.window for name, each in PROTOCOLS.items()}
+    grids = {name: (window, window) if window else size for name, window in windows.items()}
+    return {name: grid for name, grid in grids.items() if grid is not None}
 
 
 def _listed(counts: Mapping[str, int]) -> str:

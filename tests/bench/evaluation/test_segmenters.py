@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 from typer.testing import CliRunner
 
 from fake_segmenters import ShadeSegmenter
+from other_datasets import made_scene
 from planetcr_bench.api import evaluate
 from planetcr_bench.cli.app import app
 from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES, REGIONS
@@ -555,3 +556,17 @@ def test_a_scene_without_georeference_has_no_centre() -> None:
 
 def test_groups_are_class_and_region_of_scenes_without_truth(scenes: list[ScenePixels]) -> None:
     assert max(int(scene.group.max()) for scene in scenes) < len(LAND_COVER_NAMES) * len(REGIONS)
+
+
+def test_scenes_of_different_sizes_are_counted_as_each_alone() -> None:
+    scenes = [made_scene("without land cover", index) for index in range(6)]
+    full = [PROTOCOLS["full"]]
+    together = SegmenterPool([ShadeSegmenter()], "together", full)
+    alone = SegmenterPool([ShadeSegmenter()], "alone", full)
+    counted = together.count(scenes)
+    for scene, own in zip(scenes, counted, strict=True):
+        (expected,) = alone.count([scene])
+        assert_array_equal(own["full"], expected["full"])
+        assert own["full"].sum() == 2 * scene.group.size
+    for one, again in zip(together.count(scenes), counted, strict=True):  # from the cache
+        assert_array_equal(one["full"], again["full"])

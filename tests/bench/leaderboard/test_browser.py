@@ -20,6 +20,7 @@ from scipy import stats
 from aoi_scores import aoi_sums
 from boards import make_card, put, twins
 from ledgers import copying_input, make_ledger, with_further
+from other_datasets import DATASETS, each_dataset, made_run
 from planetcr_bench.analysis.intervals import (
     AoiSums,
     Estimate,
@@ -36,6 +37,7 @@ from planetcr_bench.analysis.significance import (
     metric_comparisons,
     tie_letters,
 )
+from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.leaderboard.compacting import compact_run
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.leaderboard.page import write_board
@@ -361,10 +363,13 @@ def test_further_metrics_have_a_table_of_their_own(page, site: str, runs, protoc
     methods = [head.partition(" ")[0] for head in heads]
     assert set(methods) == set(runs)
     titles = page.locator("#further tbody th").all_inner_texts()
-    assert titles == [METRICS[name].title for name in further()]
+    assert titles == [METRICS[name].title for name in further(OPTICAL_BANDS)]
     compared = [ledger for ledger in runs.values() if ledger.provenance["complete"]]
     comparisons = metric_comparisons(
-        [*map(without_segmenters, compared)], PROTOCOLS[protocol], metrics=further(), resamples=0
+        [*map(without_segmenters, compared)],
+        PROTOCOLS[protocol],
+        metrics=further(OPTICAL_BANDS),
+        resamples=0,
     )
     for row, comparison in enumerate(comparisons):
         digits = METRICS[comparison.metric].digits
@@ -714,3 +719,50 @@ def test_the_page_shows_every_value_of_the_board(odd_page) -> None:
         assert {counts(odd_page, name) for name in ("zero", "large")} == {("0", "0")}
         odd_page.select_option("#cover_bin", "all")
     assert "∞" in odd_page.locator("#table tr[data-name=zero] td[data-metric=psnr]").inner_text()
+
+
+# --- Other datasets ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mixed_site(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Boards of datasets of other bands, without masks, without land cover."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for dataset in DATASETS:
+        for seed, name in enumerate(("first", "second")):
+            put(folder / "results", made_run(dataset, name, seed))
+    put(folder / "results", make_ledger("plain", scenes=6))
+    write_board(folder, read_entries(folder / "results")[0])
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture
+def mixed(tab: tuple, mixed_site: str) -> Iterator:
+    yield from opened(tab, mixed_site)
+
+
+@each_dataset
+def test_a_board_has_the_filters_and_words_of_its_dataset(mixed, dataset: str) -> None:
+    kind = DATASETS[dataset]
+    mixed.evaluate("readAddress()")
+    mixed.evaluate("change({ region: 'cloud', land_cover: 'water', cover_bin: '0-20' })")
+    track = dataset.replace(" ", "-")
+    board = f"String(DATA.boards.findIndex((board) => board.track === '{track}'))"
+    mixed.evaluate(f"change({{ board: {board} }})")
+    assert mixed.locator("#region").is_visible() == kind.masks
+    assert mixed.locator("#cover_bin").is_visible() == kind.masks
+    assert mixed.locator("#land_cover").is_visible() == kind.land_cover
+    assert mixed.locator("#fig5").is_visible() == kind.masks
+    about = mixed.locator("#about").inner_text()
+    assert ("no cloud masks" in about, "no land cover" in about) == (
+        not kind.masks, not kind.land_cover,
+    )  # fmt: skip
+    heads = mixed.locator("#table thead th").all_inner_texts()
+    assert heads[-1] == kind.imagery.clusters
+    mixed.locator("#reset").click()
+    shown = {name: figure(text) for name, text in column(mixed, "psnr").items()}
+    for seed, name in enumerate(("first", "second")):
+        scores = score_groups(made_run(dataset, name, seed), PROTOCOLS["full"])
+        assert shown[name] == pytest.approx(scores["psnr"].iloc[0], abs=0.006)
+    further_rows = mixed.locator("#further tbody th").all_inner_texts()
+    assert f"Bias, {kind.imagery.bands[0]} → 0" in further_rows

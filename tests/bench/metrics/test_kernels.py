@@ -12,6 +12,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from image_pairs import by_name, images, total
 from planetcr_bench.constants import REGIONS
+from planetcr_bench.errors import BenchError
+from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.kernels import _angle_deg, centre_crop, measure, region_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import GROUPS
@@ -163,3 +165,38 @@ def test_regions_agree_with_a_distance_transform(h: int, w: int, share: float, s
 def test_regions_without_cloud_and_with_nothing_but_cloud() -> None:
     assert (region_of(np.zeros((300, 300), bool)) == REGIONS.index("clear")).all()
     assert (region_of(np.ones((300, 300), bool)) == REGIONS.index("cloud")).all()
+
+
+@pytest.mark.parametrize(("resolution_m", "radius"), [(10.0, 3), (4.0, 7.5), (30.0, 1), (None, 10)])
+def test_the_edge_is_as_wide_at_any_resolution(resolution_m: float | None, radius: float) -> None:
+    mask = np.random.default_rng(0).random((40, 70)) < 0.005
+    expected = np.where(mask, 0, np.where(ndimage.distance_transform_edt(~mask) <= radius, 1, 2))
+    assert (region_of(mask, resolution_m) == expected).all()
+
+
+def test_images_need_not_be_square() -> None:
+    rng = np.random.default_rng(0)
+    pair, target = rng.random((2, 3, 24, 40), np.float32), rng.random((3, 24, 40), np.float32)
+    group = rng.integers(0, GROUPS, (24, 40)).astype(np.uint8)
+    bands = ("red", "green", "blue")
+    sums = measure(pair, target, group, FULL, bands)
+    turned = [np.ascontiguousarray(each.swapaxes(-1, -2)) for each in (pair, target, group)]
+    assert_allclose(sums, measure(*turned, FULL, bands), rtol=1e-10)
+    assert total(sums)["ssim_pixels"] == 14 * 30
+    assert total(sums)["ndvi_pixels"] == total(sums)["ndvi_error"] == 0
+
+
+def test_images_smaller_than_a_window_are_refused() -> None:
+    for protocol, side in ((FULL, 10), (OFFICIAL, 159)):
+        pair = np.zeros((2, 4, side, 200), np.float32)
+        group = np.zeros((side, 200), np.uint8)
+        with pytest.raises(BenchError, match=f"got {side} × 200"):
+            measure(pair, pair[0], group, protocol)
+
+
+def test_images_of_another_number_of_bands_are_refused() -> None:
+    pair, target, group = images()
+    with pytest.raises(BenchError, match=r"expected 2 bands \(red, nir\), got 4"):
+        measure(pair, target, group, FULL, ("red", "nir"))
+    with pytest.raises(BenchError, match="expected 4 bands"):
+        measure_further(pair[:, :3], target[:3], group, FULL)

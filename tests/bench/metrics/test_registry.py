@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import error_relative_global_dimensionless_synthesis
 
 from aoi_scores import aoi_sums
@@ -32,8 +34,9 @@ from planetcr_bench.metrics.registry import (
     Of,
     further,
     ratio,
+    ratio_of,
 )
-from planetcr_bench.metrics.sums import FURTHER_SUMS, SUMS
+from planetcr_bench.metrics.sums import FURTHER_SUMS, SUMS, further_sums
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.aggregate import score_groups
@@ -41,27 +44,35 @@ from planetcr_bench.results.schema import COLUMNS
 
 FULL = PROTOCOLS["full"]
 SIZE = 24
+BAND_METRICS = ("bias", "rmse", "psnr", "correlation")
+SENTINEL = ("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir",
+            "nir_narrow", "water_vapour", "cirrus", "swir1", "swir2")  # fmt: skip
 
 
-def made(seed: int, *, noise: float = 0.1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def made(
+    seed: int, *, noise: float = 0.1, bands: int = 4
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Prediction and input, and a clear image."""
     rng = np.random.default_rng(seed)
-    clear = rng.uniform(0.05, 0.9, (4, SIZE, SIZE)).astype(np.float32)
-    change = rng.normal(0.02, noise, (2, 4, SIZE, SIZE)).astype(np.float32)
+    clear = rng.uniform(0.05, 0.9, (bands, SIZE, SIZE)).astype(np.float32)
+    change = rng.normal(0.02, noise, (2, bands, SIZE, SIZE)).astype(np.float32)
     return clear + change, clear
 
 
 def scores_of(
-    pair: NDArray[np.float32], clear: NDArray[np.float32], of: Of = "prediction"
+    pair: NDArray[np.float32],
+    clear: NDArray[np.float32],
+    of: Of = "prediction",
+    bands: Sequence[str] = OPTICAL_BANDS,
 ) -> dict[str, float]:
     """All metrics of two images but those of segmenters."""
     group = np.zeros(clear.shape[1:], np.uint8)
-    sums = dict(zip(SUMS, measure(pair, clear, group, FULL).sum(0), strict=True))
-    more = measure_further(pair, clear, group, FULL).sum(0)
-    sums |= dict(zip(FURTHER_SUMS, more, strict=True))
+    sums = dict(zip(SUMS, measure(pair, clear, group, FULL, bands).sum(0), strict=True))
+    more = measure_further(pair, clear, group, FULL, bands).sum(0)
+    sums |= dict(zip(further_sums(bands), more, strict=True))
     scores = {}
-    for name in (*HEADLINE, *further()):
-        score = METRICS[name].of_sums(sums, FULL, of)
+    for name in (*HEADLINE, *further(bands)):
+        score = ratio_of(name, bands).of_sums(sums, FULL, of)
         scores[name] = np.nan if score is None else float(score)
     return scores
 
@@ -80,6 +91,49 @@ def test_bands_are_scored_as_numpy_scores_them(seed: int) -> None:
             known = np.corrcoef(p.ravel(), t.ravel())[0, 1]
             assert_allclose(scores[f"correlation_{band}"], known, rtol=1e-9)
         assert_allclose(scores["rmse"], np.sqrt(((image.astype(float) - clear) ** 2).mean()))
+
+
+@pytest.mark.parametrize(
+    "bands",
+    [("red", "green", "blue"), ("nir", "b-1", "red"), SENTINEL[1:7], SENTINEL[1:11], SENTINEL],
+    ids=lambda bands: f"{len(bands)} bands, {bands[0]} first",
+)
+def test_images_of_any_bands_are_scored_as_numpy_scores_them(bands: tuple[str, ...]) -> None:
+    pair, clear = made(len(bands), bands=len(bands))
+    t = clear.astype(float)
+    for image, of in ((pair[0].astype(float), "prediction"), (pair[1].astype(float), "input")):
+        scores = scores_of(pair, clear, of, bands)
+        errors, squares = image - t, ((image - t) ** 2).mean((1, 2))
+        expected = {
+            "mae": abs(errors).mean(),
+            "psnr": -10 * np.log10(squares.mean()),
+            "rmse": np.sqrt(squares.mean()),
+            "ergas": 100 * np.sqrt((squares / t.mean((1, 2)) ** 2).mean()),
+        }
+        norms = np.linalg.norm(image, axis=0) * np.linalg.norm(t, axis=0)
+        expected["sam_deg"] = np.degrees(np.arccos((image * t).sum(0) / norms)).mean()
+        for index, band in enumerate(bands):
+            expected[f"bias_{band}"] = errors[index].mean()
+            expected[f"rmse_{band}"] = np.sqrt(squares[index])
+            expected[f"psnr_{band}"] = -10 * np.log10(squares[index])
+            both = np.corrcoef(image[index].ravel(), t[index].ravel())
+            expected[f"correlation_{band}"] = both[0, 1]
+        maps = [structural_similarity(*each, **LIKE_OURS) for each in zip(image, t, strict=True)]
+        expected["ssim"] = np.mean(maps)
+        if "red" in bands and "nir" in bands:
+            red, nir = bands.index("red"), bands.index("nir")
+            of_p, of_t = ((i[nir] - i[red]) / (i[nir] + i[red]) for i in (image, t))
+            known = (image[red] + image[nir] > 0) & (t[red] + t[nir] > 0)
+            expected["ndvi_error"] = abs(np.clip(of_p, -1, 1) - np.clip(of_t, -1, 1))[known].mean()
+        else:
+            assert "ndvi_error" not in scores
+        for name, value in expected.items():
+            assert_allclose(scores[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+LIKE_OURS = {
+    "data_range": 1, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False,
+}  # fmt: skip
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -125,21 +179,22 @@ def test_known_values_of_a_shifted_a_dimmed_a_flat_and_a_smoothed_image() -> Non
 
 
 def test_nothing_measured_is_nan_in_every_metric() -> None:
-    for name in (*HEADLINE, *further()):
-        metric = METRICS[name]
+    for name in (*HEADLINE, *further(OPTICAL_BANDS)):
+        metric = ratio_of(name, OPTICAL_BANDS)
         assert np.isnan(metric.score(*(np.zeros(1) for _ in metric.columns))).all(), name
 
 
 def test_every_column_is_one_of_the_ledger() -> None:
     known = {*COLUMNS, *FURTHER_SUMS}
-    for metric in METRICS.values():
-        assert known.issuperset(metric.columns), metric.name
+    for name in (*METRICS, *further(OPTICAL_BANDS)):
+        assert known.issuperset(ratio_of(name, OPTICAL_BANDS).columns), name
 
 
 def test_the_paper_s_metrics_are_the_headline_and_the_others_are_further() -> None:
     assert HEADLINE == ("mae", "psnr", "sam_deg", "ssim")
     assert SEGMENTATION == ("miou", "pa")
-    assert set(METRICS) == {*HEADLINE, *SEGMENTATION, *further()}
+    of_bands = {f"{kind}_{band}" for kind in BAND_METRICS for band in OPTICAL_BANDS}
+    assert {*METRICS, *of_bands} == {*HEADLINE, *SEGMENTATION, *further(OPTICAL_BANDS)}
     titles = {name: METRICS[name].title for name in (*HEADLINE, "bias_red", "sharpness")}
     assert titles == {
         "mae": "MAE ↓",
@@ -218,7 +273,7 @@ def test_metrics_without_sums_are_a_dash_and_null() -> None:
     known = with_further(make_ledger("known", seed=1))
     (table,) = RunTables([known, ledger]).further_tables[1:]
     cells = {row[0]: row[1:] for row in table.rows}
-    assert len(cells) == len(further())
+    assert len(cells) == len(further(OPTICAL_BANDS))
     assert cells["ERGAS ↓"][2] == "–"
     assert "–" not in cells["ERGAS ↓"][:2]
     (other,) = RunTables([ledger, known]).further_tables[1:]

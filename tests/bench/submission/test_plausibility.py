@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from other_datasets import each_dataset, made_run
 from paths import RUNS
 from planetcr_bench.api import evaluate
 from planetcr_bench.constants import THICKNESS
@@ -372,3 +373,21 @@ def test_a_segmenter_that_read_more_pixels_or_another_clear_image_is_named(
     counted = tampered(segmented, FULL, **{prediction[0]: plus(1), prediction[1]: plus(-1)})
     assert ledger_errors(tampered(counted, FULL, **moved)) == rule
     assert ledger_errors(counted) == []
+
+
+@each_dataset
+def test_an_honest_run_on_another_dataset_has_no_error(dataset: str) -> None:
+    run = made_run(dataset)
+    assert record_errors(run.provenance) == []
+    assert ledger_errors(run) == []
+
+
+def test_a_made_up_ledger_of_another_dataset_is_found_out() -> None:
+    run = made_run("13 bands")
+    one = run.frame["scene"] == "scene 0"
+    more = run.frame.assign(pixels=run.frame["pixels"] + one, values=run.frame["values"] + 13 * one)
+    assert any("pixels of each scene" in e for e in ledger_errors(replace(run, frame=more)))
+    alone = made_run("3 bands alone")
+    vegetated = alone.frame.assign(ndvi_pixels=alone.frame["pixels"])
+    errors = ledger_errors(replace(alone, frame=vegetated))
+    assert any("NDVI of red and near-infrared" in error for error in errors)

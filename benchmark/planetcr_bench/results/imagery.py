@@ -1,0 +1,108 @@
+"""Say what kind of images the scores of a ledger are of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from planetcr_bench.constants import (
+    BAND_NAME,
+    EDGE_M,
+    EDGE_PX,
+    OPTICAL_BANDS,
+    OPTICAL_RESOLUTION_M,
+    OPTICAL_SIZE,
+)
+
+MOST_BANDS: Final = 256
+
+CLUSTER: Final = r"[A-Za-z][A-Za-z ]{0,19}"
+"""Valid words for what groups scenes."""
+
+SCENE: Final = "scene"
+"""Word for clusters of one scene each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imagery:
+    """What decides which columns a ledger has, and what its rows and intervals mean.
+
+    Attributes:
+        bands: Names of the bands, in the order of the files.
+        cluster: What groups scenes that are not independent, in a word: over these are intervals.
+        resolution_m: Of a pixel; None if it is not known.
+        size: Height and width in pixels of all scenes; None if they differ.
+    """
+
+    bands: tuple[str, ...] = OPTICAL_BANDS
+    cluster: str = "AOI"
+    resolution_m: float | None = OPTICAL_RESOLUTION_M
+    size: tuple[int, int] | None = (OPTICAL_SIZE, OPTICAL_SIZE)
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any]) -> Self:
+        """What the provenance of a ledger says; it leaves out what Planet-CR has."""
+        usual = cls()
+        size = provenance.get("size", usual.size)
+        return cls(
+            tuple(provenance.get("bands", usual.bands)),
+            provenance.get("cluster", usual.cluster),
+            provenance.get("resolution_m", usual.resolution_m),
+            None if size is None else (size[0], size[1]),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What a provenance says of it: only where it is not as Planet-CR."""
+        usual = type(self)()
+        values = {
+            "bands": list(self.bands),
+            "cluster": self.cluster,
+            "resolution_m": self.resolution_m,
+            "size": None if self.size is None else list(self.size),
+        }
+        return {
+            key: value for key, value in values.items() if getattr(self, key) != getattr(usual, key)
+        }
+
+    @property
+    def clusters(self) -> str:
+        """The word for several clusters."""
+        return f"{self.cluster}s"
+
+    @property
+    def one_scene_each(self) -> bool:
+        """Whether each scene counts as independent of all others, which it may not be."""
+        return self.cluster == SCENE
+
+    @property
+    def edge(self) -> str:
+        """Width of the region at the edge of cloud, such as ``30 m``."""
+        if self.resolution_m is None:
+            return f"{EDGE_PX:g} pixels (the resolution is not known)"
+        return f"{EDGE_M:g} m"
+
+
+def imagery_errors(record: Mapping[str, Any]) -> list[str]:
+    """What of a provenance cannot be of images, one line each."""
+    bands, cluster = record.get("bands", list(OPTICAL_BANDS)), record.get("cluster", "AOI")
+    resolution, size = record.get("resolution_m"), record.get("size")
+    named = isinstance(bands, list) and all(
+        isinstance(band, str) and re.fullmatch(BAND_NAME, band) for band in bands
+    )
+    is_word = isinstance(cluster, str) and re.fullmatch(CLUSTER, cluster)
+    is_length = resolution is None or (
+        type(resolution) in (int, float) and 0 < resolution < float("inf")
+    )
+    is_size = size is None or (
+        isinstance(size, list) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)
+    )
+    rules = {
+        f"bands: expected 1 to {MOST_BANDS} different names": named
+        and 0 < len(set(bands)) == len(bands) <= MOST_BANDS,
+        "cluster: expected a word": is_word,
+        "resolution_m: expected metres or null": is_length,
+        "size: expected height and width in pixels, or null": is_size,
+    }
+    return [rule for rule, holds in rules.items() if not holds]
