@@ -10,11 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from planetcr_models import list_pretrained
-
 BASELINES = ("copy-cloudy", "mean-fill", "sar-regression")
-LEARNED = ("align_cr", "sim-v1-small")
-"""A network, and the name of its weights, which it is shown with if they ship with the package."""
+NETWORKS = {"dsen2_cr": "sim-v1-small"}
+"""Small networks, and the name of their weights, which ship with the package."""
 
 TRACK = "sim-v1-demo"
 
@@ -46,11 +44,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command("simulate", "data", "--size", "demo", "--truth", "truth", folder=folder)
     command("check", "data", folder=folder)
-    network, weights = LEARNED
-    learned = [network] if network in list_pretrained().get(weights, ()) else []
-    methods = [*BASELINES, *learned]
+    methods = [*BASELINES, *NETWORKS]
     for method in methods:
-        options = ["--weights", weights] if method in learned else []
+        options = ["--weights", NETWORKS[method]] if method in NETWORKS else []
         command("predict", method, "--data", "data", *options, folder=folder)
         truth = ("--optical-thickness", "truth")
         command("evaluate", f"preds/{method}", *truth, folder=folder)
