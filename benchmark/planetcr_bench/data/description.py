@@ -5,9 +5,10 @@ A description is a TOML file: one of the catalogue, or a user's own. docs/data.m
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -148,6 +149,14 @@ class Description(FileModel):
     sar: Radar | None = None
     land_cover: LandCover | None = None
     cloud_mask: CloudMask | None = None
+
+    def __reduce__(self) -> tuple[Callable[[str], Description], tuple[str]]:
+        return _restored, (self.text,)  # thousands of scenes come home from workers: one object
+
+    @cached_property
+    def text(self) -> str:
+        """Everything that it says, as JSON."""
+        return self.model_dump_json(exclude_none=True)
 
     # --- Products -----------------------------------------------------------------------------
 
@@ -345,6 +354,12 @@ class Description(FileModel):
         if fault:
             raise ValueError(fault)
         return self
+
+
+@lru_cache(maxsize=64)
+def _restored(text: str) -> Description:
+    """The description of a text, one object for each."""
+    return Description.model_validate(json.loads(text))
 
 
 def check_track(track: str | None) -> str | None:
