@@ -45,7 +45,7 @@ class Split(FileModel):
     Attributes:
         folder: What ``{split}`` stands for.
         file: List with a scene's name, or the name of one of its files, in any column of each line;
-            in the dataset's folder or beside the description.
+            beside the description or in the dataset's folder.
         first: Only lines of the list with this in their first column.
         field: Name of a field that decides.
         values: Its values in this split.
