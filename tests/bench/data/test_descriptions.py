@@ -234,6 +234,18 @@ def test_lists_of_splits_name_scenes_in_any_column(tmp_path: Path) -> None:
         find_scenes(tmp_path, "test")
 
 
+def test_lists_of_splits_may_lie_beside_the_description(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for product in ("clear", "cloudy"):
+            write_png(tmp_path / "data" / product / f"{name}.png")
+    path = write_description(tmp_path / "own/flat.toml", FLAT)
+    (tmp_path / "own/data.csv").write_text("1,a\n3,b.png\n")
+    (files,) = find_scenes(tmp_path / "data", "test", dataset=path)
+    assert files.name == "b"
+    (files,) = find_scenes(tmp_path / "data", "train", dataset=path)
+    assert files.name == "a"
+
+
 def test_files_of_one_product_are_put_together(tmp_path: Path) -> None:
     optical = {
         "clear": ["rgb/{name}.png", "nir/{name}.png"],
