@@ -99,9 +99,9 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
     if described.land_cover is not None:
         classes = land_cover_classes(rasters["land_cover"].pixels[0], described.land_cover)
         land_cover = upsample(classes, grid)
-    size = prediction.shape[-1]
+    crop = 0 if prediction.shape[-2:] == grid else prediction.shape[-1]
     cloudy, clear = (
-        reflectance(kernels.centre_crop(pixels, size), scaling)
+        reflectance(kernels.centre_crop(pixels, crop), scaling)
         for pixels in (first_date(rasters["cloudy"].pixels), rasters["clear"].pixels)
     )
     centre = centre_of(rasters["clear"])
@@ -110,7 +110,7 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
     if job.optical_thickness is not None:
         thickness = np.digitize(read_thickness(job.optical_thickness, files), THICKNESS_EDGES) + 1
         group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
-    group = kernels.centre_crop(group, size)
+    group = kernels.centre_crop(group, crop)
     images = np.stack([prediction, cloudy])
     return ScenePixels(identity, images, clear, group, tuple(described.bands))
 
