@@ -364,6 +364,9 @@ class Description(FileModel):
         for band in self.picture or []:
             if band not in self.bands:
                 return f"picture: expected three of {', '.join(self.bands)}, got {band!r}"
+        chosen = sum(map(len, self.optical.file_bands))
+        if chosen and chosen != len(self.bands):
+            return f"optical.file_bands: expected {len(self.bands)} bands in all, got {chosen}"
         if abs(round(1 / self.resize) - 1 / self.resize) > 1e-6:
             return f"resize: expected 1, 1/2, 1/3, …, got {self.resize:g}"
         return ""

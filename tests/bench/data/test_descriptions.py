@@ -241,6 +241,20 @@ def test_files_of_one_product_are_put_together(tmp_path: Path) -> None:
         find_scenes(tmp_path, "test")
 
 
+def test_bands_of_a_file_are_chosen_by_number(tmp_path: Path) -> None:
+    optical = {**FLAT["optical"], "file_bands": [[3, 1]]}
+    content = {**FLAT, "bands": ["blue", "red"], "optical": optical}
+    del content["splits"]
+    write_description(tmp_path / "dataset.toml", content)
+    pixels = write_png(tmp_path / "clear/1.png")
+    write_png(tmp_path / "cloudy/1.png", 1)
+    (files,) = find_scenes(tmp_path, "test")
+    assert (read_product(files, "clear").pixels == pixels[[2, 0]]).all()
+    Image.fromarray(pixels[0]).save(files.path("clear"))
+    with pytest.raises(DatasetError, match=r"clear/1.png: expected a band 3, got 1 bands"):
+        read_product(files, "clear")
+
+
 def test_a_field_of_the_cloudy_image_alone_counts_dates(tmp_path: Path) -> None:
     optical = {"clear": "clear/{tile}.npy", "cloudy": "cloudy/{tile}_{date}.npy", "scale": 10_000.0}
     content = {**FLAT, "scene": "{tile}", "fields": {"tile": "[a-z]+"}, "optical": optical}
