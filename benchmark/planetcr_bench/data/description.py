@@ -59,6 +59,7 @@ class Split(FileModel):
         first: Only lines of the list with this in their first column.
         field: Name of a field that decides.
         values: Its values in this split.
+        clusters: The clusters of this split; where there is a ``file`` too, only without it.
     """
 
     folder: str | None = None
@@ -66,12 +67,13 @@ class Split(FileModel):
     first: str | None = None
     field: str | None = None
     values: list[int | str] = Field(default_factory=list)
+    clusters: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check(self) -> Split:
-        rules = [self.folder, self.file, self.field]
+        rules = [self.folder, self.field, self.file or self.clusters or None]
         if sum(rule is not None for rule in rules) > 1:
-            raise ValueError("expected one of folder, file and field, got several")
+            raise ValueError("expected one of folder, file, field and clusters, got several")
         if (self.field is None) != (not self.values):
             raise ValueError("expected field and values together, got one of them")
         if self.first is not None and self.file is None:
@@ -310,7 +312,7 @@ class Description(FileModel):
     def is_optional(self, split: str) -> bool:
         """Whether a copy of the dataset may have no scene of a split: a rule decides, no folder."""
         rule = self.splits[split]
-        return rule.field is not None or rule.file is not None
+        return rule.field is not None or rule.file is not None or bool(rule.clusters)
 
     @property
     def layout_name(self) -> str:
@@ -412,10 +414,18 @@ class Description(FileModel):
                 fields = ", ".join(self.scene_fields)
                 got = f"got {split.field!r}"
                 return f"splits.{name}: expected a field of the scene ({fields}), {got}"
+            for cluster in split.clusters:
+                if self.cluster is None or not self._is_cluster(cluster):
+                    expected = self.cluster or 'cluster = "…" in the description'
+                    return f"splits.{name}: expected clusters, {expected}, got {cluster!r}"
         folders = [split.folder is not None for split in self.splits.values()]
         if any(folders) and not self.has_split_folders:
             return "splits: expected {split} in the templates of splits with folders, got none"
         return ""
+
+    def _is_cluster(self, name: str) -> bool:
+        template = compile_template(self.cluster or "", self._fields)
+        return template.match(name, {}) is not None
 
     def _known_fault(self) -> str:
         for split, known in self.known.items():

@@ -60,9 +60,9 @@ def _expected(split: str, description: Description) -> str:
 
 def _exists(data: Path, split: str, description: Description) -> bool:
     """Whether the folder or the list of a split exists; other splits always do."""
-    file = description.splits[split].file
-    if file is not None:
-        return list_file(file, data) is not None
+    rule = description.splits[split]
+    if rule.file is not None:
+        return bool(rule.clusters) or list_file(rule.file, data) is not None
     if not description.has_split_folders:
         return True
     template = description.templates("clear")[0]
@@ -156,14 +156,21 @@ def _expect_one(dates: Mapping[Values, Mapping[Values, list[str]]], product: str
 def _chosen(
     found: Iterable[Values], data: Path, split: str, description: Description
 ) -> Iterable[Values]:
-    """The scenes that belong to a split by its list or a field."""
+    """The scenes that belong to a split by its list, a field or their clusters."""
     rule = description.splits[split]
     if rule.field is not None:
         index = description.scene_fields.index(rule.field)
         return [values for values in found if values[index] in rule.values]
-    if rule.file is not None:
+    if rule.file is not None and (not rule.clusters or list_file(rule.file, data)):
         listed = listed_scenes(data, split, description)
         return [values for values in found if values in listed]
+    if rule.clusters:
+        clusters = {*rule.clusters}
+        return [
+            values
+            for values in found
+            if SceneFiles(values, str(data), split, description).aoi in clusters
+        ]
     return found
 
 
@@ -256,9 +263,8 @@ def _no_scenes(data: Path, split: str, description: Description) -> str:
         return no_scenes(data, split, description)
     if not any(each.walk(str(data), known)[0] for each in description.templates("clear")):
         return no_scenes(data, split, description)
-    return (
-        f"{data}: expected scenes of the split {split!r}, by {rule.file or rule.field}, found none"
-    )
+    by = rule.file or rule.field or f"its {len(rule.clusters)} clusters"
+    return f"{data}: expected scenes of the split {split!r}, by {by}, found none"
 
 
 def _refuse_missing(

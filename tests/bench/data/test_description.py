@@ -91,6 +91,8 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("bands", ["red", "red"], "bands: expected different names"),
         ("splits.test", {"field": "tile", "values": [1]}, "splits.test: expected a field of the"),
         ("splits.test", {"field": "roi"}, "splits.test: expected field and values together"),
+        ("splits.test", {"field": "roi", "values": [1], "clusters": ["a"]}, "got several"),
+        ("splits.test", {"clusters": ["ROIs1_fall"]}, "splits.test: expected clusters, ROIs"),
         ("splits.test", {"folder": "a"}, "splits: expected {split} in the templates"),
         ("track", "A B", "track: expected a name in lower case"),
         ("land_cover", {"path": "a.tif", "codes": {"wood": [1]}}, "codes: expected classes of"),

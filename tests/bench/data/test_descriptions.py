@@ -214,6 +214,26 @@ def test_lists_of_splits_name_scenes_in_any_column(tmp_path: Path) -> None:
         find_scenes(tmp_path, "test")
 
 
+def test_a_split_is_a_list_of_clusters(tmp_path: Path) -> None:
+    for roi, patch in ((1, 1), (7, 2), (7, 10), (8, 1)):
+        write_s2(tmp_path, roi, patch)
+    splits = {
+        "train": {"clusters": ["ROIs2017_fall_1", "ROIs2017_fall_8"]},
+        "val": {"clusters": ["ROIs2017_summer_7"]},
+        "test": {"file": "some.csv", "clusters": ["ROIs2017_fall_7"]},
+    }
+    write_description(tmp_path / "dataset.toml", {**S2, "splits": splits})
+    assert [files.values[2:] for files in find_scenes(tmp_path, "train")] == [(1, 1), (8, 1)]
+    assert [files.values[2:] for files in find_scenes(tmp_path, "test")] == [(7, 2), (7, 10)]
+    with pytest.raises(DatasetError, match="expected scenes of the split 'val', by its 1 clusters"):
+        find_scenes(tmp_path, "val")
+    report = check_dataset(tmp_path, workers=0)
+    assert report.ok, report.problems
+    assert [*report.splits] == ["train", "test"]
+    (tmp_path / "some.csv").write_text("ROIs2017_fall_7_p10\n")
+    assert [files.values[2:] for files in find_scenes(tmp_path, "test")] == [(7, 10)]
+
+
 def test_files_of_one_product_are_put_together(tmp_path: Path) -> None:
     optical = {
         "clear": ["rgb/{name}.png", "nir/{name}.png"],
