@@ -122,7 +122,8 @@ class Description(FileModel):
         resize: Share of its width that an image keeps when it is read, such as 0.5.
         protocols: Which apply.
         fields: Name of a field to ``int`` or a regular expression; others match any text.
-        scene: Template of a scene's name; its fields identify the scene.
+        scene: Template of a scene's name; its fields identify the scene within a split, and across
+            splits with ``{split}`` among them.
         cluster: Template of what groups scenes that are not independent; by default each is alone.
         splits: Name of a split to what belongs to it.
         known: Split to a published scene of it.
@@ -394,9 +395,7 @@ class Description(FileModel):
             fault = template_fault(template) if template else ""
             if template and "/" in template:
                 fault = f"expected a name without /, got {template!r}"
-            unknown = [name for name in field_names(template or "") if name == SPLIT]
-            if key == "cluster":
-                unknown = [n for n in field_names(template or "") if n not in self.scene_fields]
+            unknown = [n for n in field_names(template or "") if n not in self.scene_fields]
             if unknown and not fault:
                 fault = f"expected fields of the scene ({', '.join(self.scene_fields)}), got "
                 fault += f"{unknown[0]!r}"

@@ -77,6 +77,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("picture", ["red", "green", "bleu"], "picture: expected three of coastal, blue"),
         ("picture", ["red"], "picture: expected at least 3 of them, got 1"),
         ("cluster", "{tile}", "cluster: expected fields of the scene (year, season, roi, patch)"),
+        ("scene", "{split}_{roi}", "optical.clear: expected a template with {split}, got"),
         ("fields.roi", "[0-9", "fields: roi: expected \"int\" or a regular expression"),
         ("fields.ROI", "int", "fields: expected names in lower case"),
         ("fields.tile", "int", "fields: expected fields of the templates, got 'tile'"),

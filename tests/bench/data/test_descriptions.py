@@ -214,6 +214,28 @@ def test_lists_of_splits_name_scenes_in_any_column(tmp_path: Path) -> None:
         find_scenes(tmp_path, "test")
 
 
+def test_names_that_splits_share_contain_the_split(tmp_path: Path) -> None:
+    optical = {key: f"{{split}}/{key}/{{name}}.png" for key in ("clear", "cloudy")}
+    splits = {"train": {"folder": "training"}, "test": {}}
+    content = {**FLAT, "splits": splits, "optical": {**FLAT["optical"], **optical}}
+    for number, folder in enumerate(("training/clear", "training/cloudy", "test/clear")):
+        write_png(tmp_path / folder / "1.png", number)
+    write_png(tmp_path / "test/cloudy/1.png", 3)
+    write_description(tmp_path / "dataset.toml", content)
+    (problem, _) = check_dataset(tmp_path, workers=0).problems
+    assert "expected the scene name 1 in one split" in problem
+    write_description(tmp_path / "dataset.toml", {**content, "scene": "{split}_{name}"})
+    report = check_dataset(tmp_path, workers=0)
+    assert report.ok, report.problems
+    (files,) = find_scenes(tmp_path, "train")
+    assert (files.name, files.aoi) == ("training_1", "training_1")
+    assert files.path("clear") == tmp_path / "training/clear/1.png"
+    (tmp_path / "some.csv").write_text("training_1\n")
+    assert find_scenes(tmp_path, "train", tmp_path / "some.csv") == [files]
+    with pytest.raises(DatasetError, match="line 1: expected scenes of test, got 'training_1'"):
+        find_scenes(tmp_path, "test", tmp_path / "some.csv")
+
+
 def test_a_split_is_a_list_of_clusters(tmp_path: Path) -> None:
     for roi, patch in ((1, 1), (7, 2), (7, 10), (8, 1)):
         write_s2(tmp_path, roi, patch)
