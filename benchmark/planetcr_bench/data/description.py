@@ -357,7 +357,7 @@ class Description(FileModel):
 
     def _faults(self) -> list[str]:
         return [
-            self._band_fault(), *map(self._path_fault, self.products), self._name_fault(),
+            *map(self._path_fault, self.products), self._band_fault(), self._name_fault(),
             self._split_fault(), self._known_fault(), self._field_fault(),
         ]  # fmt: skip
 
@@ -367,6 +367,8 @@ class Description(FileModel):
         for band in self.picture or []:
             if band not in self.bands:
                 return f"picture: expected three of {', '.join(self.bands)}, got {band!r}"
+        if self.optical.dates is not None and not self.has_dates:
+            return "optical.dates: expected a field that only optical.cloudy has, got none"
         chosen = sum(map(len, self.optical.file_bands))
         if chosen and chosen != len(self.bands):
             return f"optical.file_bands: expected {len(self.bands)} bands in all, got {chosen}"

@@ -59,6 +59,7 @@ class Optical(FileModel):
     Attributes:
         clear: Template of its path; several files are put together in this order.
         cloudy: Likewise. A field that only this one has counts dates.
+        dates: How many cloudy images each scene has; any number if it is not said.
         file_bands: For each of these files, the numbers of its bands that are read, from 1 on; all
             bands of each file if empty.
         dtype: Accepted data types; any if empty.
@@ -70,6 +71,7 @@ class Optical(FileModel):
 
     clear: Paths
     cloudy: Paths
+    dates: Annotated[int, Field(ge=1)] | None = None
     file_bands: list[FileBands] = Field(default_factory=list)
     dtype: Dtypes = Field(default_factory=list)
     scale: Annotated[float, Field(gt=0)] = 1.0

@@ -252,6 +252,10 @@ def find_scenes(
             strays = find_files(data, split, description)[1]
             renames = misnamed(data, split, description, strays)
         _refuse_missing(data, split, products, lacking, renames)
+    faults = [files.date_fault for files in sorted(products) if files.date_fault]
+    if faults:
+        count = description.optical.dates
+        raise DatasetError(f"{data}: expected {count} cloudy images for each scene", faults)
     return sorted(products)
 
 

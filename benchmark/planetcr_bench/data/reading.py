@@ -106,6 +106,8 @@ def read_product(files: SceneFiles, product: str) -> Raster:
             description, or has values that the product cannot have; the message names file,
             expected and got.
     """
+    if product == "cloudy" and files.date_fault:
+        raise DatasetError(files.date_fault)
     dates = [_read_date(paths, product, files.description) for paths in files.paths(product)]
     if product not in files.description.own_fields or product != "cloudy":
         return dates[0]

@@ -85,6 +85,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("sar.unit", "amplitude", "sar.unit: expected 'dB' or 'power', got 'amplitude'"),
         ("optical.dtype", "float16", "optical.dtype[0]: expected"),
         ("optical.clip", [1.0, 0.0], "optical: expected clip = [low, high]"),
+        ("optical.dates", 3, "optical.dates: expected a field that only optical.cloudy has, got"),
         ("optical.file_bands", [[1], [1]], "optical: expected file_bands with one list for"),
         ("optical.file_bands", [[4, 3, 2]], "optical.file_bands: expected 13 bands in all, got 3"),
         ("optical.file_bands", [[0]], "optical.file_bands[0][0]: expected a number of at least 1"),

@@ -320,6 +320,14 @@ def test_a_field_of_the_cloudy_image_alone_counts_dates(tmp_path: Path) -> None:
     assert fingerprint_of([files], workers=0)
     (tmp_path / "cloudy/a_20191231.npy").unlink()
     assert read_scene(find_scenes(tmp_path, "test")[0]).cloudy.shape == (1, 3, 40, 48)
+    two = {**content, "optical": {**optical, "dates": 2}}
+    write_description(tmp_path / "dataset.toml", two)
+    line = f"{tmp_path}/cloudy/a_20200102.npy: expected 2 cloudy images of the scene, got 1"
+    with pytest.raises(DatasetError) as refused:
+        find_scenes(tmp_path, "test")
+    assert refused.value.problems == (line,)
+    assert check_dataset(tmp_path, workers=0).problems == [line]
+    write_description(tmp_path / "dataset.toml", content)
     np.save(tmp_path / "cloudy/a_20200103.npy", optical_image(3, (40, 40)))
     with pytest.raises(DatasetError, match="of the scene's other dates"):
         read_scene(find_scenes(tmp_path, "test")[0])
