@@ -185,10 +185,11 @@ class CloudMask(FileModel):
 
     Attributes:
         path: Template of its path.
-        cloud: Values that mean cloud; by default all but 0.
+        cloud: Values that mean cloud, in any band, and colours, such as ``[255, 255, 255]``, one
+            value for each band; by default all but 0.
         dtype: Accepted data types; any if empty.
     """
 
     path: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1, max_length=1)]
-    cloud: list[int] = Field(default_factory=list)
+    cloud: list[int | list[int]] = Field(default_factory=list)
     dtype: Dtypes = Field(default_factory=list)
