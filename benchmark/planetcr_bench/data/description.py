@@ -30,6 +30,7 @@ from planetcr_bench.data.templates import (
     field_names,
     template_fault,
 )
+from planetcr_bench.data.variants import LIKE
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.validation import FileModel, shown
 
@@ -459,4 +460,5 @@ def check_track(track: str | None) -> str | None:
 
 def is_description(content: Mapping[str, Any]) -> bool:
     """Whether the content of a TOML file has keys of a description."""
-    return not content.keys().isdisjoint(Description.model_fields.keys() - {"track"})
+    keys = {LIKE, *Description.model_fields} - {"track"}
+    return not content.keys().isdisjoint(keys)

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from planetcr_bench.data.description import KINDS, SPLIT, Description
-from planetcr_bench.data.descriptions import CATALOGUE
 from planetcr_bench.data.templates import Template, Value
+from planetcr_bench.data.variants import CATALOGUE
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import read_text

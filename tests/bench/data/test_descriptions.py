@@ -10,12 +10,13 @@ import rasterio
 from PIL import Image
 
 from described import S2, optical_image, write_description, write_png, write_s2
-from planetcr_bench.data.descriptions import catalogue, describe, load_description
+from planetcr_bench.data.descriptions import describe, load_description
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_files, find_scenes, find_splits
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.tracks import read_track
+from planetcr_bench.data.variants import catalogue
 from planetcr_bench.errors import DatasetError, SceneError
 from scenes import write_tif
 
