@@ -19,7 +19,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from planetcr_bench.constants import PRODUCTS
-from planetcr_bench.data.layout import find_scenes, find_splits
+from planetcr_bench.data.discovery import find_splits
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product
 from planetcr_bench.data.scene_files import SceneFiles
 

@@ -13,7 +13,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from planetcr_bench.constants import PRODUCTS
+from planetcr_bench.data.description_checks import faults_of
 from planetcr_bench.data.encodings import (
+    OPTICAL,
+    SPLIT,
     CloudMask,
     LandCover,
     Metres,
@@ -28,26 +31,12 @@ from planetcr_bench.data.templates import (
     Value,
     compile_template,
     field_names,
-    template_fault,
 )
 from planetcr_bench.data.variants import LIKE
-from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.validation import FileModel, shown
-
-KINDS: Final = {
-    ".tif": "GTiff", ".tiff": "GTiff", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG",
-    ".npy": "npy",
-}  # fmt: skip
-"""Extension of a file to GDAL's driver of its format; arrays have none."""
-
-SPLIT: Final = "split"
-"""Field for the folder of a split."""
 
 _FEW: Final = 100
 """Most texts of a field that a pattern lists."""
-
-OPTICAL: Final = ("clear", "cloudy")
-"""Products of the optical sensor."""
 
 
 class Split(FileModel):
@@ -275,9 +264,14 @@ class Description(FileModel):
 
     @cached_property
     def file_starts(self) -> tuple[str, ...]:
-        """What the names of files begin with before the scene's name, by product; not empty."""
-        starts = (template.start for _, template in self.all_templates)
-        return tuple(start for start in starts if start)
+        """What stands before the scene's name in the names of files, such as ``S1_``."""
+        stems = (template.parts[-1].rpartition(".")[0] for _, template in self.all_templates)
+        starts = (
+            stem.removesuffix(self.scene_template)
+            for stem in stems
+            if stem.endswith(self.scene_template)
+        )
+        return tuple(start for start in starts if start and "{" not in start)
 
     def scene_pattern(self, values: Iterable[tuple[Value, ...]]) -> re.Pattern[str]:
         """Pattern of the names of scenes, with the texts that occur where they are few.
@@ -301,6 +295,12 @@ class Description(FileModel):
         """Values of the fields in a scene's name; None if it is not the name of one."""
         values = compile_template(self.scene_template, self._fields).match(scene, {})
         return None if values is None else tuple(values[name] for name in self.scene_fields)
+
+    def is_cluster(self, name: str) -> bool:
+        """Whether a text can be the name of a cluster by its template."""
+        if self.cluster is None:
+            return False
+        return compile_template(self.cluster, self._fields).match(name, {}) is not None
 
     def split_values(self, split: str) -> dict[str, Value]:
         """The field of a split's folder, if there is one."""
@@ -351,100 +351,10 @@ class Description(FileModel):
 
     @model_validator(mode="after")
     def _check(self) -> Description:
-        fault = next(filter(None, self._faults()), "")
+        fault = next(faults_of(self), "")
         if fault:
             raise ValueError(fault)
         return self
-
-    def _faults(self) -> list[str]:
-        return [
-            *map(self._path_fault, self.products), self._band_fault(), self._name_fault(),
-            self._split_fault(), self._known_fault(), self._field_fault(),
-        ]  # fmt: skip
-
-    def _band_fault(self) -> str:
-        if len(set(self.bands)) < len(self.bands):
-            return f"bands: expected different names, got {shown(self.bands)}"
-        for band in self.picture or []:
-            if band not in self.bands:
-                return f"picture: expected three of {', '.join(self.bands)}, got {band!r}"
-        if self.optical.dates is not None and not self.has_dates:
-            return "optical.dates: expected a field that only optical.cloudy has, got none"
-        chosen = sum(map(len, self.optical.file_bands))
-        if chosen and chosen != len(self.bands):
-            return f"optical.file_bands: expected {len(self.bands)} bands in all, got {chosen}"
-        if abs(round(1 / self.resize) - 1 / self.resize) > 1e-6:
-            return f"resize: expected 1, 1/2, 1/3, …, got {self.resize:g}"
-        return ""
-
-    def _path_fault(self, product: str) -> str:
-        where = f"optical.{product}" if product in OPTICAL else f"{product}.path"
-        paths = self.paths(product)
-        for path in paths:
-            if fault := template_fault(path):
-                return f"{where}: {fault}"
-            if ending(path) not in KINDS:
-                return f"{where}: expected a file name in {', '.join(KINDS)}, got {path!r}"
-            missing = [f"{{{n}}}" for n in self.scene_fields if n not in field_names(path)]
-            if missing or not self.scene_fields:
-                expected = " and ".join(missing) or "fields such as {name}"
-                return f"{where}: expected a template with {expected}, got {path!r}"
-            if {*field_names(path)} != {*field_names(paths[0])}:
-                return f"{where}: expected the same fields in all its files, got {path!r}"
-        return ""
-
-    def _name_fault(self) -> str:
-        for key, template in (("scene", self.scene), ("cluster", self.cluster)):
-            fault = template_fault(template) if template else ""
-            if template and "/" in template:
-                fault = f"expected a name without /, got {template!r}"
-            unknown = [n for n in field_names(template or "") if n not in self.scene_fields]
-            if unknown and not fault:
-                fault = f"expected fields of the scene ({', '.join(self.scene_fields)}), got "
-                fault += f"{unknown[0]!r}"
-            if fault:
-                return f"{key}: {fault}"
-        return ""
-
-    def _split_fault(self) -> str:
-        if not self.splits:
-            return "splits: expected at least one, got none"
-        for name, split in self.splits.items():
-            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,30}", name):
-                return f"splits: expected names in lower case, got {name!r}"
-            if split.field is not None and split.field not in self.scene_fields:
-                fields = ", ".join(self.scene_fields)
-                got = f"got {split.field!r}"
-                return f"splits.{name}: expected a field of the scene ({fields}), {got}"
-            for cluster in split.clusters:
-                if self.cluster is None or not self._is_cluster(cluster):
-                    expected = self.cluster or 'cluster = "…" in the description'
-                    return f"splits.{name}: expected clusters, {expected}, got {cluster!r}"
-        folders = [split.folder is not None for split in self.splits.values()]
-        if any(folders) and not self.has_split_folders:
-            return "splits: expected {split} in the templates of splits with folders, got none"
-        return ""
-
-    def _is_cluster(self, name: str) -> bool:
-        template = compile_template(self.cluster or "", self._fields)
-        return template.match(name, {}) is not None
-
-    def _known_fault(self) -> str:
-        for split, known in self.known.items():
-            if self.values_of(known.scene) is None:
-                return f"known.{split}: expected a scene's name, {self.scene_template}, got "
-                f"{known.scene!r}"
-        return ""
-
-    def _field_fault(self) -> str:
-        used = {
-            name
-            for product in self.products
-            for path in self.paths(product)
-            for name in field_names(path)
-        }
-        unused = [name for name in self.fields if name not in used]
-        return f"fields: expected fields of the templates, got {unused[0]!r}" if unused else ""
 
 
 def check_track(track: str | None) -> str | None:

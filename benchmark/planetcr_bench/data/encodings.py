@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from planetcr_bench.constants import LAND_COVER_NAMES
 from planetcr_bench.utils.validation import FileModel, shown
+
+KINDS: Final = {
+    ".tif": "GTiff", ".tiff": "GTiff", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG",
+    ".npy": "npy",
+}  # fmt: skip
+"""Extension of a file to GDAL's driver of its format; arrays have none."""
+
+SPLIT: Final = "split"
+"""Field for the folder of a split."""
+
+OPTICAL: Final = ("clear", "cloudy")
+"""Products of the optical sensor."""
 
 
 def as_list(value: object) -> object:

@@ -20,8 +20,9 @@ from planetcr_bench.constants import (
 )
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import describe, load_description
+from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import dataset_fingerprint, split_fingerprint
-from planetcr_bench.data.layout import find_files, find_splits, shortfall
+from planetcr_bench.data.layout import shortfall
 from planetcr_bench.data.misplaced import misnamed, no_scenes
 from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.scene_checks import SceneState, inspect_scene

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from planetcr_bench.data.description import KINDS, SPLIT, Description
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.encodings import KINDS, SPLIT
 from planetcr_bench.data.raster import Header, read_header
 from planetcr_bench.data.templates import entries
 from planetcr_bench.errors import DatasetError

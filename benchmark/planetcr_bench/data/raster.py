@@ -20,14 +20,17 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from planetcr_bench.data.description import KINDS
+from planetcr_bench.data.encodings import KINDS
 from planetcr_bench.data.pixel_checks import Tags
+from planetcr_bench.data.projections import use_own_database
 from planetcr_bench.errors import BenchError, DatasetError
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import LARGEST_IMAGE, check_regular, npy_header, printable
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
+
+use_own_database()
 
 LARGEST_BLOCK: Final = 2048
 """Largest side of a tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""

@@ -19,7 +19,8 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from planetcr_bench.constants import OPTICAL_BANDS, PRODUCTS
-from planetcr_bench.data.description import KINDS, OPTICAL, Description
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.encodings import KINDS, OPTICAL
 from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
 from planetcr_bench.data.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
 from planetcr_bench.data.product_pixels import interpret

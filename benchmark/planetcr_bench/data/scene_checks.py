@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import LAND_COVER_NAMES, SEASONS
-from planetcr_bench.data.description import OPTICAL, Description
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.encodings import OPTICAL
 from planetcr_bench.data.fingerprint import scene_digest
 from planetcr_bench.data.grids import rotation_name
 from planetcr_bench.data.pixel_checks import mask_looks_inverted, number

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from planetcr_bench.data.description import KINDS, SPLIT, Description
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.encodings import KINDS, SPLIT
 from planetcr_bench.data.templates import Template, Value
 from planetcr_bench.data.variants import CATALOGUE
 from planetcr_bench.errors import DatasetError
@@ -19,10 +20,15 @@ from planetcr_bench.utils.untrusted import read_text
 LARGEST_LIST: Final = 200_000_000
 """Largest list of scenes in bytes; those of the authors have about 300 per scene."""
 
-_COUNTS: Final = ("no", "one", "two", "three", "four", "five")
+_WORDS: Final = ("no", "one", "two", "three", "four", "five")
 
 Values = tuple[Value, ...]
 """Values of the fields that identify a scene."""
+
+
+def count_word(count: int) -> str:
+    """A small number as a word, any other in digits."""
+    return _WORDS[count] if count < len(_WORDS) else str(count)
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -66,9 +72,8 @@ def values_of_row(row: Sequence[str], split: str, description: Description, wher
         values = _values_of_cell(cell, product, template, known, where)
         scenes.add(tuple(values[name] for name in description.scene_fields))
     if len(scenes) != 1:
-        count = _COUNTS[len(row)] if len(row) < len(_COUNTS) else str(len(row))
         raise DatasetError(
-            f"{where}: expected {count} files of one scene, got {len(scenes)} scenes"
+            f"{where}: expected {count_word(len(row))} files of one scene, got {len(scenes)} scenes"
         )
     return scenes.pop()
 

@@ -80,7 +80,11 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
         )
     rasters, scaling = read_rasters(files, MEASURED), described.optical.scaling
     prediction, stored = read_prediction(
-        job.prediction, card, rasters["clear"], brightest=_brightest(rasters, scaling)
+        job.prediction,
+        card,
+        rasters["clear"],
+        brightest=_brightest(rasters, scaling),
+        bands=described.bands,
     )
     mask = rasters["cloud_mask"].pixels
     region = kernels.region_of(mask)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import OPTICAL_SIZE, SAR_RANGE_DB
+from planetcr_bench.constants import SAR_RANGE_DB
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Image, Scene, upsample
 from planetcr_bench.data.scene_files import SceneFiles
@@ -23,6 +23,7 @@ from planetcr_bench.metrics.registry import METRICS, Of
 from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.folder import Predictions, find_predictions
+from planetcr_bench.predictions.format import CROP_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,7 @@ def find_all_predictions(
 
 def common_protocol(predictions: Sequence[Predictions]) -> Protocol:
     """The protocol that all predictions allow: a centre crop has no whole patch."""
-    size = min(own.size for own in predictions)
-    return PROTOCOLS["full" if size == OPTICAL_SIZE else "official"]
+    return PROTOCOLS["official" if any(own.size == CROP_SIZE for own in predictions) else "full"]
 
 
 def read_all(
@@ -164,7 +164,7 @@ def _score(scene: Scene, predicted: Sequence[ScenePixels], protocol: Protocol) -
         for p in predicted
     ]
     low, high = np.array(SAR_RANGE_DB, np.float32).T[..., None, None]
-    sar_db = upsample(low + scene.need_sar() * (high - low), (OPTICAL_SIZE, OPTICAL_SIZE))
+    sar_db = upsample(low + scene.need_sar() * (high - low), scene.clear.shape[1:])
     return DrawnScene(
         scene=scene.name,
         cloud_cover=scene.cloud_cover,

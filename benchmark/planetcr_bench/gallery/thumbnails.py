@@ -53,7 +53,8 @@ def sample_strip(predictions: Predictions, covers: Mapping[SceneFiles, float]) -
 def _column(predictions: Predictions, files: SceneFiles) -> list[NDArray[np.float64]]:
     scene = read_scene(files)
     clear_file = read_product(files, "clear")
-    prediction, _ = read_prediction(predictions.files[files], predictions.card, clear_file)
+    path, bands = predictions.files[files], files.description.bands
+    prediction, _ = read_prediction(path, predictions.card, clear_file, bands=bands)
     limits = stretch_limits(scene.clear, TRUE_COLOUR)
     size = prediction.shape[-1]
     images = [centre_crop(scene.cloudy, size), prediction, centre_crop(scene.clear, size)]

@@ -18,8 +18,9 @@ import typer
 from torch import nn
 
 from planetcr_bench import __version__
+from planetcr_bench.data.discovery import find_splits
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import find_scenes, find_splits
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.patch_cache import CachedPatches, build_cache
 from planetcr_bench.data.patches import FilePatches
 from planetcr_bench.data.scene_files import SceneFiles
@@ -225,7 +226,7 @@ def prepare(request: Request) -> Prepared:
     """
     choose_device(request.device)
     recipe, identity, training, held_out = identify(request)
-    if held_out and held_out[0].split_folder == training[0].split_folder and not request.quiet:
+    if held_out and held_out[0].split == training[0].split and not request.quiet:
         message = remark(training, held_out, share=request.val_share)
         if message and os.environ.get("LOCAL_RANK", "0") == "0":  # one process of a run prints it
             typer.echo(message, err=True)

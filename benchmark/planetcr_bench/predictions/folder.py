@@ -14,7 +14,7 @@ from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.card import CARD, Card
-from planetcr_bench.predictions.format import CROP_SIZE, header_size
+from planetcr_bench.predictions.format import CROP_SIZE, Form, form_of, header_size
 from planetcr_bench.utils.folders import (
     IMAGES,
     affixes,
@@ -34,7 +34,8 @@ class Predictions:
         folder: The folder.
         card: Content of ``predictions.toml``.
         files: Scene to file, for every scene whose file passed the first check.
-        size: Side of the images in pixels, 300 or 160.
+        size: Side of the images in pixels, 300 or 160; 0 for whole images of a dataset to which
+            the official protocol does not apply.
         problems: One line per missing, surplus or unusable file.
     """
 
@@ -78,6 +79,7 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
     Returns:
         Usable files and a line per problem; nothing is raised for a bad file.
     """
+    form = form_of(scenes[0].description) if scenes else Form()
     candidates, problems, misnamed = _matched(folder, scenes)
     headers: dict[SceneFiles, tuple[Path, int]] = {}
     for scene in scenes:
@@ -88,11 +90,13 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
             )
         elif paths:
             try:
-                headers[scene] = paths[0], header_size(paths[0])
+                headers[scene] = paths[0], header_size(paths[0], form)
             except PredictionError as error:
                 problems.append(error.message)
         elif scene.name not in misnamed:
             problems.append(f"{folder / scene.name}.tif: expected a prediction, found no such file")
+    if not form.crop:
+        return Predictions(folder, card, {s: path for s, (path, _) in headers.items()}, 0, problems)
     size = max((size for _, size in headers.values()), default=OPTICAL_SIZE)
     files = {}
     for scene, (path, side) in headers.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE, OPTICAL_BANDS, OPTICAL_SIZE
 from planetcr_bench.data.band_names import band_order
+from planetcr_bench.data.description import Description
 from planetcr_bench.data.grids import crs_name, grid_name, same_crs
 from planetcr_bench.data.pixel_checks import (
     DIMMEST,
@@ -33,7 +36,7 @@ from planetcr_bench.data.pixel_checks import (
     scaled,
 )
 from planetcr_bench.data.raster import Header, header_fault, header_of, open_image
-from planetcr_bench.data.reading import Raster, read_raster
+from planetcr_bench.data.reading import LARGEST_SIDE, Raster, read_raster
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.card import CARD, Card, unwritable
@@ -47,8 +50,33 @@ CROP_SIZE: Final = 160
 DTYPES: Final = ("uint16", "float16", "float32", "float64")
 
 
-def header_size(path: Path) -> int:
-    """Read the side of an image from its header.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Form of the predictions of a dataset; by default Planet-CR's.
+
+    Attributes:
+        bands: Names of its bands.
+        size: Height and width of its images; None if they differ from scene to scene.
+        crop: Whether the centre crop may be given instead.
+    """
+
+    bands: Sequence[str] = OPTICAL_BANDS
+    size: tuple[int, int] | None = (OPTICAL_SIZE, OPTICAL_SIZE)
+    crop: bool = True
+
+
+def form_of(description: Description) -> Form:
+    """Form of the predictions of a described dataset; the crop belongs to ``official``."""
+    size = description.read_size_of("clear")
+    return Form(description.bands, size, "official" in description.protocols)
+
+
+def header_size(path: Path, form: Form = Form()) -> int:
+    """Read the width of an image from its header.
+
+    Args:
+        path: Of the prediction.
+        form: Of the dataset's predictions.
 
     Raises:
         PredictionError: Unreadable, or of a dtype or shape that cannot be scored.
@@ -58,13 +86,18 @@ def header_size(path: Path) -> int:
         header = Header(dtype.name, shape)
     else:
         with open_image(path, error=PredictionError) as source:
-            header = header_of(source, len(OPTICAL_BANDS))
-    expect_image(path, header)
+            header = header_of(source, len(form.bands))
+    expect_image(path, header, form)
     return int(header.shape[-1])
 
 
-def expect_image(path: Path, header: Header) -> None:
+def expect_image(path: Path, header: Header, form: Form = Form()) -> None:
     """Refuse a file that cannot be scored, by its header.
+
+    Args:
+        path: Of the prediction, for messages.
+        header: Of the file.
+        form: Of the dataset's predictions.
 
     Raises:
         PredictionError: It has another dtype or shape, several pages, or too large tiles.
@@ -73,14 +106,22 @@ def expect_image(path: Path, header: Header) -> None:
         raise PredictionError(
             f"{printable(path)}: expected uint16 or float32, got {printable(header.dtype)}"
         )
-    sizes = (OPTICAL_SIZE, CROP_SIZE)
-    fault = header_fault(header, tuple((len(OPTICAL_BANDS), size, size) for size in sizes))
+    whole = form.size or (*header.shape[-2:], 1, 1)[:2]
+    sizes = [whole, (CROP_SIZE, CROP_SIZE)] if form.crop else [whole]
+    fault = header_fault(header, tuple((len(form.bands), *size) for size in sizes))
+    if not fault and max(header.shape) > LARGEST_SIDE:
+        fault = f"expected at most {LARGEST_SIDE} pixels a side, got {max(header.shape)}"
     if fault:
         raise PredictionError(f"{printable(path)}: {fault}")
 
 
 def read_prediction(
-    path: Path, card: Card, clear: Raster, *, brightest: float = math.inf
+    path: Path,
+    card: Card,
+    clear: Raster,
+    *,
+    brightest: float = math.inf,
+    bands: Sequence[str] = OPTICAL_BANDS,
 ) -> tuple[Image, NDArray[Any]]:
     """Read one prediction.
 
@@ -89,30 +130,33 @@ def read_prediction(
         card: Declares the scale, if any.
         clear: The scene's clear image, whose grid a georeferenced prediction must share.
         brightest: Largest reflectance of the scene; only few values may lie above it.
+        bands: Names of the dataset's bands.
 
     Returns:
-        Reflectance, float32, shape (4, H, W), not clipped; and the pixels as stored.
+        Reflectance, float32, shape (B, H, W), not clipped; and the pixels as stored.
 
     Raises:
         PredictionError: Unreadable, not finite, of an unclear scale, of other bands, with nodata or
             hidden pixels, or on another grid.
     """
     try:
-        raster = read_raster(path, partial(expect_image, path))
+        height, width = clear.pixels.shape[-2:]
+        accept = partial(expect_image, path, form=Form(bands, (height, width)))
+        raster = read_raster(path, accept, bands=len(bands))
     except DatasetError as error:
         raise PredictionError(error.message) from error
     _check_grid(path, raster, clear)
     try:
-        return _to_reflectance(raster, card, brightest), raster.pixels
+        return _to_reflectance(raster, card, brightest, bands), raster.pixels
     except PixelError as fault:
         raise PredictionError(f"{path}: {fault}") from fault
 
 
-def _to_reflectance(raster: Raster, card: Card, brightest: float) -> Image:
+def _to_reflectance(raster: Raster, card: Card, brightest: float, bands: Sequence[str]) -> Image:
     """Convert a prediction to reflectance: bands by their names, values by their scale."""
     pixels, tags = raster.pixels, raster.tags
     expect_no_holes(pixels, tags)
-    order = band_order(tags.names, OPTICAL_BANDS)
+    order = band_order(tags.names, bands)
     if not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
         raise PixelError(f"expected numbers, got {count} values that are NaN or infinite")
@@ -233,7 +277,7 @@ def write_prediction(path: Path, image: Image, clear: Raster) -> None:
 
     Args:
         path: Ends in ``.tif``.
-        image: Reflectance, shape (4, H, W); clipped to the range of uint16, rounded to 1 / 10 000.
+        image: Reflectance, shape (B, H, W); clipped to the range of uint16, rounded to 1 / 10 000.
         clear: Provides CRS and transform; a smaller image is its centre.
     """
     numbers = digital_numbers(image)

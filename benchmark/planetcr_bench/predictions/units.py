@@ -18,7 +18,7 @@ from planetcr_bench.errors import BenchError, PredictionError
 from planetcr_bench.metrics.kernels import centre_crop
 from planetcr_bench.predictions.card import CARD
 from planetcr_bench.predictions.folder import Predictions
-from planetcr_bench.predictions.format import expect_image, read_prediction, scale_of
+from planetcr_bench.predictions.format import expect_image, form_of, read_prediction, scale_of
 
 MOST_SCENES: Final = 24
 """Largest number of scenes that are read to detect whether red and blue are swapped."""
@@ -49,7 +49,9 @@ def expect_units(predictions: Predictions) -> None:
     brightest, integers, darker = 0.0, False, False
     for files, path in predictions.files.items():
         try:
-            raster = read_raster(path, partial(expect_image, path))
+            form = form_of(files.description)
+            accept = partial(expect_image, path, form=form)
+            raster = read_raster(path, accept, bands=len(form.bands))
         except BenchError:
             continue  # reported when it is scored
         largest = float(np.abs(raster.pixels).max())
@@ -121,7 +123,7 @@ def _spread(items: Sequence[tuple[SceneFiles, Path]]) -> list[tuple[SceneFiles, 
 def _likeness(files: SceneFiles, path: Path, predictions: Predictions) -> float | None:
     described = files.description
     clear = read_product(files, "clear")
-    image, _ = read_prediction(path, predictions.card, clear)
+    image, _ = read_prediction(path, predictions.card, clear, bands=described.bands)
     if described.cloud_mask is None:
         return None
     size = image.shape[-1]

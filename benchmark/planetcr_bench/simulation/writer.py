@@ -21,11 +21,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
-from planetcr_bench.constants import (
-    OPTICAL_RESOLUTION_M,
-    PLANET_CR,
-    SAR_RESOLUTION_M,
-)
+from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.metadata import (
     METADATA,
@@ -309,14 +305,15 @@ def write_quartet(files: SceneFiles, quartet: Quartet, place: Place) -> None:
         BenchError: A file cannot be written.
     """
     site = place.site
-    window = window_of(files.patch)
-    down, right = (round(edge * OPTICAL_RESOLUTION_M) for edge in (window.top, window.left))
+    window, described = window_of(files.patch), files.description
+    fine_m, coarse_m = (described.resolution_of(product) or 0.0 for product in ("clear", "sar"))
+    down, right = (round(edge * fine_m) for edge in (window.top, window.left))
     optical = site.optical_corner[0] + right, site.optical_corner[1] - down
     coarse = site.east + right, site.north - down
-    fine_m, coarse_m = OPTICAL_RESOLUTION_M, SAR_RESOLUTION_M
+    nodata = described.optical.nodata
     contents = {
-        "clear": _geotiff(quartet.clear, site.epsg, optical, fine_m, nodata=0),
-        "cloudy": _geotiff(quartet.cloudy, site.epsg, optical, fine_m, nodata=0),
+        "clear": _geotiff(quartet.clear, site.epsg, optical, fine_m, nodata=nodata),
+        "cloudy": _geotiff(quartet.cloudy, site.epsg, optical, fine_m, nodata=nodata),
         "sar": _geotiff(quartet.sar, site.epsg, coarse, coarse_m),
         "land_cover": _geotiff(quartet.land_cover[None], site.epsg, coarse, coarse_m),
         "cloud_mask": _npy(quartet.cloud_mask),
@@ -340,7 +337,7 @@ def _geotiff(
     epsg: int,
     corner: tuple[int, int],
     size_m: float,
-    nodata: int | None = None,
+    nodata: float | None = None,
 ) -> bytes:
     """Write a GeoTIFF like the official files: strips, bands interleaved, no compression."""
     bands, height, width = pixels.shape

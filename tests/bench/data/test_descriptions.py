@@ -10,10 +10,12 @@ import rasterio
 from PIL import Image
 
 from described import S2, optical_image, write_description, write_png, write_s2
+from planetcr_bench import constants
 from planetcr_bench.data.descriptions import describe, load_description
+from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import check_dataset
-from planetcr_bench.data.layout import find_files, find_scenes, find_splits
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.data.variants import catalogue
@@ -25,6 +27,21 @@ def test_every_description_of_the_catalogue_is_valid() -> None:
     for name in catalogue():
         assert load_description(name).track == name
     assert "planet-cr" in catalogue()
+
+
+def test_the_constants_of_metrics_and_simulator_are_those_of_planet_cr() -> None:
+    described = load_description("planet-cr")
+    assert described.sar is not None
+    assert described.bands == list(constants.OPTICAL_BANDS)
+    assert described.sar.bands == list(constants.SAR_BANDS)
+    assert described.sar.range == list(constants.SAR_RANGE_DB)
+    assert described.size == (constants.OPTICAL_SIZE, constants.OPTICAL_SIZE)
+    assert described.size_of("land_cover") == (constants.SAR_SIZE, constants.SAR_SIZE)
+    assert described.size_of("sar") == (constants.SAR_SIZE, constants.SAR_SIZE)
+    assert described.resolution == constants.OPTICAL_RESOLUTION_M
+    assert described.resolution_of("sar") == constants.SAR_RESOLUTION_M
+    assert described.optical.scale == constants.DN_PER_REFLECTANCE
+    assert [*described.splits] == list(constants.SPLITS)
 
 
 def test_a_folder_that_says_nothing_is_planet_cr(tmp_path: Path) -> None:

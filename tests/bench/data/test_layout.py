@@ -10,15 +10,9 @@ from pathlib import Path
 import pytest
 
 from planetcr_bench.constants import PRODUCTS
+from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import fingerprint_of
-from planetcr_bench.data.layout import (
-    all_products,
-    find_files,
-    find_scenes,
-    find_splits,
-    missing_products,
-    read_scene_list,
-)
+from planetcr_bench.data.layout import all_products, find_scenes, missing_products, read_scene_list
 from planetcr_bench.data.reading import read_product, read_thickness
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import read_track

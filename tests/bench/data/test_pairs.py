@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,9 @@ import pytest
 from PIL import Image
 
 from described import write_png
+from planetcr_bench.data.discovery import find_splits
 from planetcr_bench.data.integrity import check_dataset
-from planetcr_bench.data.layout import find_scenes, find_splits
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
@@ -115,3 +119,47 @@ def test_mixed_band_counts_are_named(tmp_path: Path) -> None:
     Image.open(tmp_path / "clear/b.png").convert("L").save(tmp_path / "clear/b.png")
     with pytest.raises(DatasetError, match=r"b.png: expected shape \(3, 40, 48\), got \(1, 40"):
         read_scene(find_scenes(tmp_path, "test")[1])
+
+
+# --- Files that somebody else wrote ---------------------------------------------------------
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that promises so many pixels."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", b"\0"),
+             (b"IEND", b"")]  # fmt: skip
+    chunks = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (png(1_000_000, 1_000_000), r"expected at most 10000 pixels a side|cannot be read"),
+        (png(5000, 5000), "cannot be read"),
+        (b"\x89PNG\r\n\x1a\n", "cannot be read"),
+        (b"II*\0 nonsense", "cannot be read"),
+        (b"", "cannot be read"),
+    ],
+)
+def test_a_broken_picture_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    write_pairs(tmp_path, "a", "b")
+    (tmp_path / "cloudy/b.png").write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"cloudy/b.png: .*({message})"):
+        read_scene(find_scenes(tmp_path, "test")[1])
+    (tmp_path / "clear/a.png").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"clear/a.png: "):
+        read_scene(find_scenes(tmp_path, "test")[0])
+
+
+@pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize("name", ["clear/a.png", "clear/a.pgw", "cloudy/a.png.aux.xml"])
+def test_a_pipe_in_place_of_a_picture_or_beside_it_is_named(tmp_path: Path, name: str) -> None:
+    write_pairs(tmp_path, "a")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DatasetError, match=f"{name}: expected a regular file, got a FIFO"):
+        read_scene(find_scenes(tmp_path, "test")[0])

@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose
 
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, SEASONS, cover_bin
 from planetcr_bench.data.layout import find_scenes
-from planetcr_bench.data.reading import read_land_cover
+from planetcr_bench.data.reading import read_product
+from planetcr_bench.data.scene import land_cover_classes
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.gallery.selection import (
@@ -108,7 +109,8 @@ def test_a_class_that_prevails_nowhere_takes_the_scene_of_which_it_covers_most()
 
 def test_shares_of_classes_are_those_of_the_pixels(data: Path) -> None:
     for files in find_scenes(data, "test"):
-        classes = read_land_cover(files)
+        codes = read_product(files, "land_cover").pixels[0]
+        classes = land_cover_classes(codes, files.description.land_cover)
         expected = [(classes == number).mean() for number in range(len(LAND_COVER))]
         assert_allclose(class_shares(files), expected)
 
