@@ -7,6 +7,7 @@ from pathlib import Path
 
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import describe
+from planetcr_bench.data.encodings import SPLIT
 from planetcr_bench.data.misplaced import folder_hint
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.scene_lists import Values, list_file, listed_scenes
@@ -35,8 +36,13 @@ def find_splits(data: Path, description: Description | None = None) -> list[str]
 
 
 def _expected(split: str, description: Description) -> str:
+    """The list of a split, or its folder as the description has it."""
     file = description.splits[split].file
-    return file or f"{description.split_values(split)['split']}/"
+    template = description.templates("clear")[0]
+    names = {name: f"{{{name}}}" for name in template.fields}
+    shown = {**names, **description.split_values(split)}
+    end = next((n for n, part in enumerate(template.parts, 1) if f"{{{SPLIT}}}" in part), 0)
+    return file or "/".join(template.parts[:end]).format_map(shown) + "/"
 
 
 def _exists(data: Path, split: str, description: Description) -> bool:
