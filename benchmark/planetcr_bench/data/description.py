@@ -5,9 +5,10 @@ A description is a TOML file: one of the catalogue, or a user's own. docs/data.m
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -45,7 +46,7 @@ class Split(FileModel):
     Attributes:
         folder: What ``{split}`` stands for.
         file: List with a scene's name, or the name of one of its files, in any column of each line;
-            in the dataset's folder or beside the description.
+            beside the description or in the dataset's folder.
         first: Only lines of the list with this in their first column.
         field: Name of a field that decides.
         values: Its values in this split.
@@ -152,6 +153,14 @@ class Description(FileModel):
     sar: Radar | None = None
     land_cover: LandCover | None = None
     cloud_mask: CloudMask | None = None
+
+    def __reduce__(self) -> tuple[Callable[[str], Description], tuple[str]]:
+        return _restored, (self.text,)  # thousands of scenes come home from workers: one object
+
+    @cached_property
+    def text(self) -> str:
+        """Everything that it says, as JSON."""
+        return self.model_dump_json(exclude_none=True)
 
     # --- Products -----------------------------------------------------------------------------
 
@@ -355,6 +364,12 @@ class Description(FileModel):
         if fault:
             raise ValueError(fault)
         return self
+
+
+@lru_cache(maxsize=64)
+def _restored(text: str) -> Description:
+    """The description of a text, one object for each."""
+    return Description.model_validate(json.loads(text))
 
 
 def check_track(track: str | None) -> str | None:

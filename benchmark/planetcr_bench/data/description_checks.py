@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from planetcr_bench.data.encodings import KINDS, OPTICAL
-from planetcr_bench.data.templates import field_names, template_fault
+from planetcr_bench.data.templates import INTEGER, field_names, template_fault
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.validation import shown
 
@@ -90,5 +90,10 @@ def _split_faults(described: Description) -> Iterator[str]:
             if not described.is_cluster(cluster):
                 expected = described.cluster or 'cluster = "…" in the description'
                 yield f"splits.{name}: expected clusters, {expected}, got {cluster!r}"
+        is_number = described.fields.get(split.field or "") == INTEGER
+        for value in split.values:
+            if isinstance(value, int) != is_number:
+                expected = "whole numbers" if is_number else "texts"
+                yield f"splits.{name}.values: expected {expected}, got {shown(value)}"
         if split.folder is not None and not described.has_split_folders:
             yield "splits: expected {split} in the templates of splits with folders, got none"

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from planetcr_bench.constants import PLANET_CR
-from planetcr_bench.data.description import Description
+from planetcr_bench.data.description import Description, Split
 from planetcr_bench.data.metadata import METADATA, read_metadata
 from planetcr_bench.data.pairs import describe_pairs
 from planetcr_bench.data.variants import CATALOGUE, catalogue, completed
@@ -42,7 +42,19 @@ def _built_in(name: str) -> Description:
 
 def _read(path: Path) -> Description:
     content = completed(read_toml(path, error=DatasetError), path)
-    return validate(Description, content, str(path), error=DatasetError)
+    described = validate(Description, content, str(path), error=DatasetError)
+    return described.model_copy(update={"splits": _with_lists(described.splits, path.parent)})
+
+
+def _with_lists(splits: dict[str, Split], folder: Path) -> dict[str, Split]:
+    """Splits whose lists that lie beside the description are found from everywhere."""
+    lists = {name: folder.resolve() / split.file for name, split in splits.items() if split.file}
+    return {
+        name: split.model_copy(update={"file": str(lists[name])})
+        if name in lists and lists[name].exists()
+        else split
+        for name, split in splits.items()
+    }
 
 
 def describe(data: Path, dataset: str | Path | None = None) -> Description:

@@ -94,7 +94,7 @@ def find_files(
         SceneFiles(values, str(data), split, description, tuple(found.get(values, ()))): bits[
             values
         ]
-        for values in _chosen(bits, data, split, description)
+        for values in scenes_of_split(bits, data, split, description)
     }
     return products, _unmatched(strays, data, split, description)
 
@@ -140,10 +140,14 @@ def _expect_one(dates: Mapping[Values, Mapping[Values, list[str]]], product: str
             )
 
 
-def _chosen(
+def scenes_of_split(
     found: Iterable[Values], data: Path, split: str, description: Description
 ) -> Iterable[Values]:
-    """The scenes that belong to a split by its list, a field or their clusters."""
+    """The scenes that belong to a split by its list, a field or clusters; all by its folder.
+
+    Raises:
+        DatasetError: The list cannot be read.
+    """
     rule = description.splits[split]
     if rule.field is not None:
         index = description.scene_fields.index(rule.field)

@@ -108,7 +108,7 @@ def _cache_file(scenes: Sequence[SceneFiles]) -> Path:
     """Cache file of a fingerprint, named after the state of all files of the scenes."""
     state = hashlib.sha256()
     if scenes:
-        state.update(scenes[0].description.model_dump_json().encode())
+        state.update(scenes[0].description.text.encode())
     for path in _paths(scenes):
         status = path.stat()
         state.update(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import describe
-from planetcr_bench.data.discovery import find_files, find_splits
+from planetcr_bench.data.discovery import find_files, find_splits, scenes_of_split
 from planetcr_bench.data.metadata import METADATA, read_simulation
 from planetcr_bench.data.misplaced import (
     Misnamed,
@@ -166,13 +166,19 @@ def read_scene_list(
     Paths are relative to the split's folder or to the dataset's.
 
     Raises:
-        DatasetError: The list cannot be read, or a line does not name the files of one scene.
+        DatasetError: The list cannot be read, or a line does not name the files of one scene of the
+            split.
     """
     description = description or describe(data)
     scenes = [
         SceneFiles(values_of_row(row, split, description, where), str(data), split, description)
         for where, row in read_rows(path)
     ]
+    values = [files.values for files in scenes]
+    others = set(values) - set(scenes_of_split(values, data, split, description))
+    if others:
+        (name, *_) = sorted(files.name for files in scenes if files.values in others)
+        raise DatasetError(f"{path}: expected scenes of the split {split!r}, got {name}")
     repeated = [files.name for files, count in Counter(scenes).items() if count > 1]
     if repeated:
         raise DatasetError(f"{path}: expected each scene once, got twice: {', '.join(repeated)}")

@@ -12,7 +12,6 @@ from typing import Final
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import KINDS, SPLIT
 from planetcr_bench.data.templates import Template, Value
-from planetcr_bench.data.variants import CATALOGUE
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import read_text
@@ -114,8 +113,8 @@ def _values_of_cell(
 
 
 def list_file(file: str, data: Path) -> Path | None:
-    """The list of a split, in the dataset's folder or in the catalogue; None if there is none."""
-    return next((folder / file for folder in (data, CATALOGUE) if (folder / file).exists()), None)
+    """The list of a split; one that is not beside its description is in the dataset's folder."""
+    return data / file if (data / file).exists() else None
 
 
 def listed_scenes(data: Path, split: str, description: Description) -> set[Values]:

@@ -10,6 +10,7 @@ import pytest
 
 from described import S2, description
 from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.validation import validate
 
@@ -48,7 +49,11 @@ def test_reflectance_is_clipped_to_zero_and_one_by_default() -> None:
 def test_a_description_survives_pickling() -> None:
     described = description()
     assert described.products
-    assert pickle.loads(pickle.dumps(described)) == described == description()
+    again = [pickle.loads(pickle.dumps(described)) for _ in range(2)]
+    assert again[0] is again[1]  # of many scenes, too
+    assert again[0] == described == description()
+    planet_cr = load_description("planet-cr")
+    assert pickle.loads(pickle.dumps(planet_cr)) == planet_cr
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
@@ -92,6 +97,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("resize", 0.4, "resize: expected 1, 1/2, 1/3, …, got 0.4"),
         ("bands", ["red", "red"], "bands: expected different names"),
         ("splits.test", {"field": "tile", "values": [1]}, "splits.test: expected a field of the"),
+        ("splits.test", {"field": "roi", "values": ["7"]}, "splits.test.values: expected whole"),
         ("splits.test", {"field": "roi"}, "splits.test: expected field and values together"),
         ("splits.test", {"field": "roi", "values": [1], "clusters": ["a"]}, "got several"),
         ("splits.test", {"clusters": ["ROIs1_fall"]}, "splits.test: expected clusters, ROIs"),

@@ -193,6 +193,9 @@ def test_a_list_of_names_chooses_scenes(s2: Path, tmp_path: Path) -> None:
     (tmp_path / "some.csv").write_text("ROIs2017_fall_8_p1\nROIs2017_fall_7_p2\n")
     names = [files.name for files in find_scenes(s2, "test", tmp_path / "some.csv")]
     assert names == ["ROIs2017_fall_7_p2", "ROIs2017_fall_8_p1"]
+    (tmp_path / "some.csv").write_text("ROIs2017_fall_8_p1\nROIs2017_fall_1_p1\n")
+    with pytest.raises(DatasetError, match="expected scenes of the split 'test', got ROIs2017_f"):
+        find_scenes(s2, "test", tmp_path / "some.csv")
     (tmp_path / "some.csv").write_text("ROIs2017_fall_8\n")
     with pytest.raises(DatasetError, match=r"line 1: expected a scene's name, ROIs\{year\}"):
         find_scenes(s2, "test", tmp_path / "some.csv")
@@ -272,6 +275,18 @@ def test_a_split_is_a_list_of_clusters(tmp_path: Path) -> None:
     assert [*report.splits] == ["train", "test"]
     (tmp_path / "some.csv").write_text("ROIs2017_fall_7_p10\n")
     assert [files.values[2:] for files in find_scenes(tmp_path, "test")] == [(7, 10)]
+
+
+def test_lists_of_splits_may_lie_beside_the_description(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for product in ("clear", "cloudy"):
+            write_png(tmp_path / "data" / product / f"{name}.png")
+    path = write_description(tmp_path / "own/flat.toml", FLAT)
+    (tmp_path / "own/data.csv").write_text("1,a\n3,b.png\n")
+    (files,) = find_scenes(tmp_path / "data", "test", dataset=path)
+    assert files.name == "b"
+    (files,) = find_scenes(tmp_path / "data", "train", dataset=path)
+    assert files.name == "a"
 
 
 def test_files_of_one_product_are_put_together(tmp_path: Path) -> None:
