@@ -33,6 +33,7 @@ from planetcr_bench.data.templates import (
     compile_template,
     field_names,
 )
+from planetcr_bench.data.variants import LIKE
 from planetcr_bench.utils.validation import FileModel, shown
 
 _FEW: Final = 100
@@ -49,6 +50,7 @@ class Split(FileModel):
         first: Only lines of the list with this in their first column.
         field: Name of a field that decides.
         values: Its values in this split.
+        clusters: The clusters of this split; where there is a ``file`` too, only without it.
     """
 
     folder: str | None = None
@@ -56,12 +58,13 @@ class Split(FileModel):
     first: str | None = None
     field: str | None = None
     values: list[int | str] = Field(default_factory=list)
+    clusters: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check(self) -> Split:
-        rules = [self.folder, self.file, self.field]
+        rules = [self.folder, self.field, self.file or self.clusters or None]
         if sum(rule is not None for rule in rules) > 1:
-            raise ValueError("expected one of folder, file and field, got several")
+            raise ValueError("expected one of folder, file, field and clusters, got several")
         if (self.field is None) != (not self.values):
             raise ValueError("expected field and values together, got one of them")
         if self.first is not None and self.file is None:
@@ -110,7 +113,8 @@ class Description(FileModel):
         resize: Share of its width that an image keeps when it is read, such as 0.5.
         protocols: Which apply.
         fields: Name of a field to ``int`` or a regular expression; others match any text.
-        scene: Template of a scene's name; its fields identify the scene.
+        scene: Template of a scene's name; its fields identify the scene within a split, and across
+            splits with ``{split}`` among them.
         cluster: Template of what groups scenes that are not independent; by default each is alone.
         cluster_name: What such a group is called, such as ``ROI``.
         splits: Name of a split to what belongs to it.
@@ -303,6 +307,12 @@ class Description(FileModel):
         values = compile_template(self.scene_template, self._fields).match(scene, {})
         return None if values is None else tuple(values[name] for name in self.scene_fields)
 
+    def is_cluster(self, name: str) -> bool:
+        """Whether a text can be the name of a cluster by its template."""
+        if self.cluster is None:
+            return False
+        return compile_template(self.cluster, self._fields).match(name, {}) is not None
+
     def split_values(self, split: str) -> dict[str, Value]:
         """The field of a split's folder, if there is one."""
         return {SPLIT: self.splits[split].folder or split}
@@ -315,7 +325,7 @@ class Description(FileModel):
     def is_optional(self, split: str) -> bool:
         """Whether a copy of the dataset may have no scene of a split: a rule decides, no folder."""
         rule = self.splits[split]
-        return rule.field is not None or rule.file is not None
+        return rule.field is not None or rule.file is not None or bool(rule.clusters)
 
     @property
     def layout_name(self) -> str:
@@ -377,4 +387,5 @@ def check_track(track: str | None) -> str | None:
 
 def is_description(content: Mapping[str, Any]) -> bool:
     """Whether the content of a TOML file has keys of a description."""
-    return not content.keys().isdisjoint(Description.model_fields.keys() - {"track"})
+    keys = {LIKE, *Description.model_fields} - {"track"}
+    return not content.keys().isdisjoint(keys)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from planetcr_bench.data.encodings import KINDS, OPTICAL, SPLIT
+from planetcr_bench.data.encodings import KINDS, OPTICAL
 from planetcr_bench.data.templates import INTEGER, field_names, template_fault
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.validation import shown
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def faults_of(described: Description) -> Iterator[str]:
     """Mistakes, one line each; the first one may cause the others."""
-    yield from _band_faults(described)
     for product in described.products:
         yield from _path_faults(described, product)
+    yield from _band_faults(described)
     yield from _name_faults(described)
     yield from _split_faults(described)
     for split, known in described.known.items():
@@ -39,6 +39,11 @@ def _band_faults(described: Description) -> Iterator[str]:
     for band in described.picture or []:
         if band not in described.bands:
             yield f"picture: expected three of {', '.join(described.bands)}, got {band!r}"
+    if described.optical.dates is not None and not described.has_dates:
+        yield "optical.dates: expected a field that only optical.cloudy has, got none"
+    chosen = sum(map(len, described.optical.file_bands))
+    if chosen and chosen != len(described.bands):
+        yield f"optical.file_bands: expected {len(described.bands)} bands in all, got {chosen}"
     if abs(round(1 / described.resize) - 1 / described.resize) > 1e-6:
         yield f"resize: expected 1, 1/2, 1/3, …, got {described.resize:g}"
 
@@ -68,7 +73,7 @@ def _name_faults(described: Description) -> Iterator[str]:
         if fault or "/" in template:
             yield f"{key}: {fault or f'expected a name without /, got {template!r}'}"
         for name in field_names(template):
-            if name == SPLIT or name not in described.scene_fields:
+            if name not in described.scene_fields:
                 yield f"{key}: expected fields of the scene ({fields}), got {name!r}"
 
 
@@ -81,6 +86,10 @@ def _split_faults(described: Description) -> Iterator[str]:
         if split.field is not None and split.field not in described.scene_fields:
             fields = ", ".join(described.scene_fields)
             yield f"splits.{name}: expected a field of the scene ({fields}), got {split.field!r}"
+        for cluster in split.clusters:
+            if not described.is_cluster(cluster):
+                expected = described.cluster or 'cluster = "…" in the description'
+                yield f"splits.{name}: expected clusters, {expected}, got {cluster!r}"
         is_number = described.fields.get(split.field or "") == INTEGER
         for value in split.values:
             if isinstance(value, int) != is_number:

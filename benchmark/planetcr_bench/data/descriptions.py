@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
 
 from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.data.description import Description, Split
 from planetcr_bench.data.metadata import METADATA, read_metadata
 from planetcr_bench.data.pairs import describe_pairs
+from planetcr_bench.data.variants import CATALOGUE, catalogue, completed
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.untrusted import printable, read_toml
 from planetcr_bench.utils.validation import validate
-
-CATALOGUE: Final = Path(__file__).with_name("catalogue")
-"""Folder of the descriptions that are built in."""
-
-
-def catalogue() -> list[str]:
-    """Names of the datasets that are built in."""
-    return sorted(path.stem for path in CATALOGUE.glob("*.toml"))
 
 
 def load_description(dataset: str | Path) -> Description:
@@ -49,7 +41,7 @@ def _built_in(name: str) -> Description:
 
 
 def _read(path: Path) -> Description:
-    content = read_toml(path, error=DatasetError)
+    content = completed(read_toml(path, error=DatasetError), path)
     described = validate(Description, content, str(path), error=DatasetError)
     return described.model_copy(update={"splits": _with_lists(described.splits, path.parent)})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import describe
+from planetcr_bench.data.encodings import SPLIT
 from planetcr_bench.data.misplaced import folder_hint
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.scene_lists import Values, list_file, listed_scenes
@@ -35,15 +36,20 @@ def find_splits(data: Path, description: Description | None = None) -> list[str]
 
 
 def _expected(split: str, description: Description) -> str:
+    """The list of a split, or its folder as the description has it."""
     file = description.splits[split].file
-    return file or f"{description.split_values(split)['split']}/"
+    template = description.templates("clear")[0]
+    names = {name: f"{{{name}}}" for name in template.fields}
+    shown = {**names, **description.split_values(split)}
+    end = next((n for n, part in enumerate(template.parts, 1) if f"{{{SPLIT}}}" in part), 0)
+    return file or "/".join(template.parts[:end]).format_map(shown) + "/"
 
 
 def _exists(data: Path, split: str, description: Description) -> bool:
     """Whether the folder or the list of a split exists; other splits always do."""
-    file = description.splits[split].file
-    if file is not None:
-        return list_file(file, data) is not None
+    rule = description.splits[split]
+    if rule.file is not None:
+        return bool(rule.clusters) or list_file(rule.file, data) is not None
     if not description.has_split_folders:
         return True
     template = description.templates("clear")[0]
@@ -137,7 +143,7 @@ def _expect_one(dates: Mapping[Values, Mapping[Values, list[str]]], product: str
 def scenes_of_split(
     found: Iterable[Values], data: Path, split: str, description: Description
 ) -> Iterable[Values]:
-    """The scenes that belong to a split by its list or a field; all where folders decide.
+    """The scenes that belong to a split by its list, a field or clusters; all by its folder.
 
     Raises:
         DatasetError: The list cannot be read.
@@ -146,9 +152,16 @@ def scenes_of_split(
     if rule.field is not None:
         index = description.scene_fields.index(rule.field)
         return [values for values in found if values[index] in rule.values]
-    if rule.file is not None:
+    if rule.file is not None and (not rule.clusters or list_file(rule.file, data)):
         listed = listed_scenes(data, split, description)
         return [values for values in found if values in listed]
+    if rule.clusters:
+        clusters = {*rule.clusters}
+        return [
+            values
+            for values in found
+            if SceneFiles(values, str(data), split, description).aoi in clusters
+        ]
     return found
 
 

@@ -40,6 +40,7 @@ def _as_pair(value: object) -> object:
 Dtype = Literal["bool", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
 Dtypes = Annotated[list[Dtype], BeforeValidator(as_list)]
 Paths = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
+FileBands = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1)]
 Side = Annotated[int, Field(ge=8, le=10_000)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_as_size)]
 Pair = Annotated[tuple[float, float], BeforeValidator(_as_pair)]
@@ -70,6 +71,9 @@ class Optical(FileModel):
     Attributes:
         clear: Template of its path; several files are put together in this order.
         cloudy: Likewise. A field that only this one has counts dates.
+        dates: How many cloudy images each scene has; any number if it is not said.
+        file_bands: For each of these files, the numbers of its bands that are read, from 1 on; all
+            bands of each file if empty.
         dtype: Accepted data types; any if empty.
         scale: Value that stands for reflectance 1, from the offset on.
         offset: Added to stored values.
@@ -79,6 +83,8 @@ class Optical(FileModel):
 
     clear: Paths
     cloudy: Paths
+    dates: Annotated[int, Field(ge=1)] | None = None
+    file_bands: list[FileBands] = Field(default_factory=list)
     dtype: Dtypes = Field(default_factory=list)
     scale: Annotated[float, Field(gt=0)] = 1.0
     offset: float = 0.0
@@ -96,6 +102,12 @@ class Optical(FileModel):
         low, high = self.scaling.limits
         if not low < high:
             raise ValueError(f"expected clip = [low, high], got {shown([low, high])}")
+        counts = {len(self.clear), len(self.cloudy), len(self.file_bands)}
+        if self.file_bands and len(counts) > 1:
+            raise ValueError(
+                "expected file_bands with one list for each file of clear and of cloudy, got "
+                f"{len(self.file_bands)} for {len(self.clear)} and {len(self.cloudy)} files"
+            )
         return self
 
 
@@ -185,10 +197,11 @@ class CloudMask(FileModel):
 
     Attributes:
         path: Template of its path.
-        cloud: Values that mean cloud; by default all but 0.
+        cloud: Values that mean cloud, in any band, and colours, such as ``[255, 255, 255]``, one
+            value for each band; by default all but 0.
         dtype: Accepted data types; any if empty.
     """
 
     path: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1, max_length=1)]
-    cloud: list[int] = Field(default_factory=list)
+    cloud: list[int | list[int]] = Field(default_factory=list)
     dtype: Dtypes = Field(default_factory=list)

@@ -149,7 +149,7 @@ def check_dataset(
         data=str(data),
         track=collect_errors(problems, read_track, data, dataset=dataset),
         fingerprint=dataset_fingerprint(fingerprints) if all(fingerprints.values()) else None,
-        problems=problems,
+        problems=[*dict.fromkeys(problems)],  # splits by a rule share their folders
         warnings=_summarised(warnings),
         splits=splits,
     )

@@ -92,6 +92,10 @@ def find_scenes(
             strays = find_files(data, split, description)[1]
             renames = misnamed(data, split, description, strays)
         _refuse_missing(data, split, products, lacking, renames)
+    faults = [files.date_fault for files in sorted(products) if files.date_fault]
+    if faults:
+        count = description.optical.dates
+        raise DatasetError(f"{data}: expected {count} cloudy images for each scene", faults)
     return sorted(products)
 
 
@@ -103,9 +107,8 @@ def _no_scenes(data: Path, split: str, description: Description) -> str:
         return no_scenes(data, split, description)
     if not any(each.walk(str(data), known)[0] for each in description.templates("clear")):
         return no_scenes(data, split, description)
-    return (
-        f"{data}: expected scenes of the split {split!r}, by {rule.file or rule.field}, found none"
-    )
+    by = rule.file or rule.field or f"its {len(rule.clusters)} clusters"
+    return f"{data}: expected scenes of the split {split!r}, by {by}, found none"
 
 
 def _refuse_missing(

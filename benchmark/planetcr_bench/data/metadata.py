@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import ConfigDict, field_validator
 
 from planetcr_bench.data.description import Description, check_track, is_description
+from planetcr_bench.data.variants import completed
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.untrusted import read_toml
 from planetcr_bench.utils.validation import FileModel, validate
@@ -118,6 +119,7 @@ def read_metadata(data: Path) -> Metadata:
         content = {key: content[key] for key in content if key not in own or key == "track"}
         if "dataset" in content:
             raise DatasetError(f"{path}: expected dataset = … or a description, got both")
+        own = completed(own, path)
         description = validate(Description, own, str(path), error=DatasetError)
     keys = validate(_Keys, content, str(path), error=DatasetError)
     return Metadata(keys.track, keys.simulation, keys.dataset, description)

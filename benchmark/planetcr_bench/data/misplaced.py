@@ -28,6 +28,8 @@ _SHOWN: Final = 3
 
 def folder_hint(data: Path, description: Description) -> str:
     """Suggest the folder to give instead of one without a split, as the end of a message."""
+    if not _starts_with_split(description):
+        return _root_hint(data, description)
     resolved = data.resolve()
     above = [
         folder
@@ -46,6 +48,24 @@ def folder_hint(data: Path, description: Description) -> str:
     if inner.name in _folders(description):
         return f"; give {inner.parent}, which does"
     return f"; {inner} holds the scenes: name it {names}, and give what holds it"
+
+
+def _starts_with_split(description: Description) -> bool:
+    """Whether the folders of splits lie in the dataset's own."""
+    return description.templates("clear")[0].parts[0] == "{split}"
+
+
+def _root_hint(data: Path, description: Description) -> str:
+    """Suggest the folder to give where paths begin with a folder of all splits, such as RICE1."""
+    template = description.templates("clear")[0]
+    nameless = dict.fromkeys(template.fields, "")
+    has_name = bool(template.parts[0].format_map(nameless)) and len(template.parts) > 1
+    above = data.resolve().parents[:3] if has_name else ()
+    for folder in above:
+        if _holds_products(folder, description):
+            return f"; give {'its parent, ' if folder == above[0] else ''}{folder}"
+    inner = nested_split(data, description)
+    return f"; give {inner}, which does" if inner is not None else ""
 
 
 def _folders(description: Description) -> list[str]:
@@ -115,7 +135,9 @@ def no_scenes(data: Path, split: str, description: Description) -> str:
     """Explain why a split has no scene, and name the folder to give instead if there is one."""
     folder = split_folder(data, split, description)
     inner = nested_split(folder, description)
-    if inner is not None:
+    if not _starts_with_split(description) and (hint := _root_hint(data, description)):
+        remedy = hint
+    elif inner is not None:
         give = f"give {inner.parent}, or " if inner.name == folder.name else ""
         remedy = f"; they lie in {inner}: {give}move what is in it to {folder}"
     else:

@@ -157,15 +157,29 @@ def codes(pixels: NDArray[Any], tags: Tags, encoding: LandCover) -> Tagged:
     return pixels, tags
 
 
-def clouds(pixels: NDArray[Any], values: Sequence[int]) -> NDArray[np.bool_]:
+def clouds(pixels: NDArray[Any], values: Sequence[int | Sequence[int]]) -> NDArray[np.bool_]:
     """Whether each pixel is cloud, shape (H, W).
 
     Args:
-        pixels: Of a mask, shape (H, W) or (B, H, W); cloud in any band counts.
-        values: That mean cloud; if there are none, all but 0.
+        pixels: Of a mask, shape (H, W) or (B, H, W).
+        values: That mean cloud in any band, and colours, of one value for each band; if there are
+            none, all values but 0.
+
+    Raises:
+        PixelError: The mask has another number of bands than a colour.
     """
-    is_cloud: NDArray[np.bool_] = np.isin(pixels, values) if values else pixels.astype(bool)
-    return is_cloud if is_cloud.ndim == 2 else np.asarray(is_cloud.any(axis=0))
+    images = pixels if pixels.ndim == 3 else pixels[None]
+    if not values:
+        return np.asarray(images.astype(bool).any(axis=0))
+    alone = [value for value in values if isinstance(value, int)]
+    is_cloud: NDArray[np.bool_] = np.isin(images, alone).any(axis=0)
+    for colour in values:
+        if isinstance(colour, int):
+            continue
+        if len(colour) != len(images):
+            raise PixelError(f"expected a mask of {len(colour)} bands, got {len(images)}")
+        is_cloud |= (images == np.reshape(colour, (-1, 1, 1))).all(axis=0)
+    return is_cloud
 
 
 def _in_order(pixels: NDArray[Any], tags: Tags, bands: Sequence[str]) -> Tagged:

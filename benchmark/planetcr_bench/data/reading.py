@@ -20,7 +20,7 @@ from rasterio.warp import transform
 
 from planetcr_bench.constants import OPTICAL_BANDS, PRODUCTS
 from planetcr_bench.data.description import Description
-from planetcr_bench.data.encodings import KINDS
+from planetcr_bench.data.encodings import KINDS, OPTICAL
 from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
 from planetcr_bench.data.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
 from planetcr_bench.data.product_pixels import interpret
@@ -107,6 +107,8 @@ def read_product(files: SceneFiles, product: str) -> Raster:
             description, or has values that the product cannot have; the message names file,
             expected and got.
     """
+    if product == "cloudy" and files.date_fault:
+        raise DatasetError(files.date_fault)
     dates = [_read_date(paths, product, files.description) for paths in files.paths(product)]
     if product not in files.description.own_fields or product != "cloudy":
         return dates[0]
@@ -124,12 +126,15 @@ def _read_date(paths: Sequence[Path], product: str, description: Description) ->
     """One image: of one file, or of several that are put together."""
     expected = len(description.bands_of(product))
     bands = {1: expected, expected: 1}.get(len(paths))  # of each file; None if it is not known
-    if product == "cloud_mask" and ending(paths[0]) != ".npy":
+    chosen = description.optical.file_bands if product in OPTICAL else []
+    if chosen or (product == "cloud_mask" and ending(paths[0]) != ".npy"):
         bands = None
     rasters = [
         read_raster(path, partial(_expect_layout, path, product, description, bands), bands=bands)
         for path in paths
     ]
+    if chosen:
+        rasters = [_some_bands(*each) for each in zip(rasters, chosen, paths, strict=True)]
     raster = rasters[0] if len(rasters) == 1 else _together(rasters, paths)
     if len(rasters) > 1 and len(raster.pixels) != expected:
         raise DatasetError(
@@ -145,6 +150,23 @@ def _read_date(paths: Sequence[Path], product: str, description: Description) ->
         return raster
     grid = raster.transform and raster.transform @ Affine.scale(factor)
     return replace(raster, pixels=shrink(pixels, factor, product), transform=grid)
+
+
+def _some_bands(raster: Raster, numbers: Sequence[int], path: Path) -> Raster:
+    """The bands with these numbers, from 1 on."""
+    pixels = raster.pixels if raster.pixels.ndim == 3 else raster.pixels[None]
+    if max(numbers) > len(pixels):
+        raise DatasetError(f"{path}: expected a band {max(numbers)}, got {len(pixels)} bands")
+    chosen, tags = [number - 1 for number in numbers], raster.tags
+    if tags.nodata:  # else the file has no tags
+        tags = Tags(
+            tuple(tags.nodata[index] for index in chosen),
+            tuple(tags.scales[index] for index in chosen),
+            tuple(tags.offsets[index] for index in chosen),
+            tuple(tags.names[index] for index in chosen),
+            tags.hidden,
+        )
+    return replace(raster, pixels=pixels[chosen], tags=tags)
 
 
 def _together(rasters: Sequence[Raster], paths: Sequence[Path]) -> Raster:

@@ -82,6 +82,15 @@ class SceneFiles:
         values = self.fields | dict.fromkeys(self.description.own_fields.get(product, ()), "…")
         return [[existing(Path(self.folder, template.format(values))) for template in templates]]
 
+    @property
+    def date_fault(self) -> str:
+        """Explain that the scene has another number of cloudy images than described, or nothing."""
+        expected = self.description.optical.dates
+        dates = self.paths("cloudy") if expected is not None else []
+        if len(dates) == (expected or 0):
+            return ""
+        return f"{dates[0][0]}: expected {expected} cloudy images of the scene, got {len(dates)}"
+
 
 def split_folder(data: Path, split: str, description: Description) -> Path:
     """Folder that holds the scenes of a split: the dataset's if splits have none."""

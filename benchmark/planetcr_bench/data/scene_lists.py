@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from planetcr_bench.data.description import Description
-from planetcr_bench.data.encodings import KINDS
+from planetcr_bench.data.encodings import KINDS, SPLIT
 from planetcr_bench.data.templates import Template, Value
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.folders import ending
@@ -57,11 +57,15 @@ def values_of_row(row: Sequence[str], split: str, description: Description, wher
         DatasetError: The row is neither.
     """
     templates = description.all_templates
+    known = description.split_values(split)
     if len(row) == 1:
-        return _values_of_name(row[0].strip(), description, where)
+        values = _values_of_name(row[0].strip(), description, where)
+        folder = dict(zip(description.scene_fields, values, strict=True)).get(SPLIT)
+        if folder not in (None, known[SPLIT]):
+            raise DatasetError(f"{where}: expected scenes of {known[SPLIT]}, got {row[0]!r:.200}")
+        return values
     if len(row) != len(templates):
         raise DatasetError(f"{where}: expected {len(templates)} columns, got {len(row)}")
-    known = description.split_values(split)
     scenes = set()
     for (product, template), cell in zip(templates, row, strict=True):
         values = _values_of_cell(cell, product, template, known, where)

@@ -11,13 +11,14 @@ from PIL import Image
 
 from described import S2, optical_image, write_description, write_png, write_s2
 from planetcr_bench import constants
-from planetcr_bench.data.descriptions import catalogue, describe, load_description
+from planetcr_bench.data.descriptions import describe, load_description
 from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.tracks import read_track
+from planetcr_bench.data.variants import catalogue
 from planetcr_bench.errors import DatasetError, SceneError
 from scenes import write_tif
 
@@ -234,6 +235,48 @@ def test_lists_of_splits_name_scenes_in_any_column(tmp_path: Path) -> None:
         find_scenes(tmp_path, "test")
 
 
+def test_names_that_splits_share_contain_the_split(tmp_path: Path) -> None:
+    optical = {key: f"{{split}}/{key}/{{name}}.png" for key in ("clear", "cloudy")}
+    splits = {"train": {"folder": "training"}, "test": {}}
+    content = {**FLAT, "splits": splits, "optical": {**FLAT["optical"], **optical}}
+    for number, folder in enumerate(("training/clear", "training/cloudy", "test/clear")):
+        write_png(tmp_path / folder / "1.png", number)
+    write_png(tmp_path / "test/cloudy/1.png", 3)
+    write_description(tmp_path / "dataset.toml", content)
+    (problem, _) = check_dataset(tmp_path, workers=0).problems
+    assert "expected the scene name 1 in one split" in problem
+    write_description(tmp_path / "dataset.toml", {**content, "scene": "{split}_{name}"})
+    report = check_dataset(tmp_path, workers=0)
+    assert report.ok, report.problems
+    (files,) = find_scenes(tmp_path, "train")
+    assert (files.name, files.aoi) == ("training_1", "training_1")
+    assert files.path("clear") == tmp_path / "training/clear/1.png"
+    (tmp_path / "some.csv").write_text("training_1\n")
+    assert find_scenes(tmp_path, "train", tmp_path / "some.csv") == [files]
+    with pytest.raises(DatasetError, match="line 1: expected scenes of test, got 'training_1'"):
+        find_scenes(tmp_path, "test", tmp_path / "some.csv")
+
+
+def test_a_split_is_a_list_of_clusters(tmp_path: Path) -> None:
+    for roi, patch in ((1, 1), (7, 2), (7, 10), (8, 1)):
+        write_s2(tmp_path, roi, patch)
+    splits = {
+        "train": {"clusters": ["ROIs2017_fall_1", "ROIs2017_fall_8"]},
+        "val": {"clusters": ["ROIs2017_summer_7"]},
+        "test": {"file": "some.csv", "clusters": ["ROIs2017_fall_7"]},
+    }
+    write_description(tmp_path / "dataset.toml", {**S2, "splits": splits})
+    assert [files.values[2:] for files in find_scenes(tmp_path, "train")] == [(1, 1), (8, 1)]
+    assert [files.values[2:] for files in find_scenes(tmp_path, "test")] == [(7, 2), (7, 10)]
+    with pytest.raises(DatasetError, match="expected scenes of the split 'val', by its 1 clusters"):
+        find_scenes(tmp_path, "val")
+    report = check_dataset(tmp_path, workers=0)
+    assert report.ok, report.problems
+    assert [*report.splits] == ["train", "test"]
+    (tmp_path / "some.csv").write_text("ROIs2017_fall_7_p10\n")
+    assert [files.values[2:] for files in find_scenes(tmp_path, "test")] == [(7, 10)]
+
+
 def test_lists_of_splits_may_lie_beside_the_description(tmp_path: Path) -> None:
     for name in ("a", "b"):
         for product in ("clear", "cloudy"):
@@ -273,6 +316,20 @@ def test_files_of_one_product_are_put_together(tmp_path: Path) -> None:
         find_scenes(tmp_path, "test")
 
 
+def test_bands_of_a_file_are_chosen_by_number(tmp_path: Path) -> None:
+    optical = {**FLAT["optical"], "file_bands": [[3, 1]]}
+    content = {**FLAT, "bands": ["blue", "red"], "optical": optical}
+    del content["splits"]
+    write_description(tmp_path / "dataset.toml", content)
+    pixels = write_png(tmp_path / "clear/1.png")
+    write_png(tmp_path / "cloudy/1.png", 1)
+    (files,) = find_scenes(tmp_path, "test")
+    assert (read_product(files, "clear").pixels == pixels[[2, 0]]).all()
+    Image.fromarray(pixels[0]).save(files.path("clear"))
+    with pytest.raises(DatasetError, match=r"clear/1.png: expected a band 3, got 1 bands"):
+        read_product(files, "clear")
+
+
 def test_a_field_of_the_cloudy_image_alone_counts_dates(tmp_path: Path) -> None:
     optical = {"clear": "clear/{tile}.npy", "cloudy": "cloudy/{tile}_{date}.npy", "scale": 10_000.0}
     content = {**FLAT, "scene": "{tile}", "fields": {"tile": "[a-z]+"}, "optical": optical}
@@ -296,6 +353,14 @@ def test_a_field_of_the_cloudy_image_alone_counts_dates(tmp_path: Path) -> None:
     assert fingerprint_of([files], workers=0)
     (tmp_path / "cloudy/a_20191231.npy").unlink()
     assert read_scene(find_scenes(tmp_path, "test")[0]).cloudy.shape == (1, 3, 40, 48)
+    two = {**content, "optical": {**optical, "dates": 2}}
+    write_description(tmp_path / "dataset.toml", two)
+    line = f"{tmp_path}/cloudy/a_20200102.npy: expected 2 cloudy images of the scene, got 1"
+    with pytest.raises(DatasetError) as refused:
+        find_scenes(tmp_path, "test")
+    assert refused.value.problems == (line,)
+    assert check_dataset(tmp_path, workers=0).problems == [line]
+    write_description(tmp_path / "dataset.toml", content)
     np.save(tmp_path / "cloudy/a_20200103.npy", optical_image(3, (40, 40)))
     with pytest.raises(DatasetError, match="of the scene's other dates"):
         read_scene(find_scenes(tmp_path, "test")[0])

@@ -1,4 +1,4 @@
-"""Test that backscatter and land cover in other units or codes are refused."""
+"""Test which values mean cloud, and that other units of SAR and other codes are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from planetcr_bench.constants import SAR_BANDS
 from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.pixel_checks import PixelError
-from planetcr_bench.data.product_pixels import expect_codes, expect_decibels
+from planetcr_bench.data.product_pixels import clouds, expect_codes, expect_decibels
 
 LAND_COVER = load_description("planet-cr").land_cover
 
@@ -50,3 +50,15 @@ def test_codes_of_land_cover_that_do_not_exist_are_refused() -> None:
         expect_codes(np.array([[1, 2, 10, 11]], np.uint8), LAND_COVER)
     with pytest.raises(PixelError, match=r"got 255$"):
         expect_codes(np.array([[10, 255]], np.uint8), LAND_COVER)
+
+
+def test_clouds_are_values_in_any_band_or_colours() -> None:
+    white, yellow, black = [255, 255, 255], [255, 255, 0], [0, 0, 0]
+    mask = np.array([[white, yellow, black, [0, 0, 7]]], np.uint8).transpose(2, 0, 1)
+    assert clouds(mask, []).tolist() == [[True, True, False, True]]
+    assert clouds(mask, [255]).tolist() == [[True, True, False, False]]
+    assert clouds(mask, [white]).tolist() == [[True, False, False, False]]
+    assert clouds(mask, [yellow, 7]).tolist() == [[False, True, False, True]]
+    assert clouds(mask[0], [0]).tolist() == [[False, False, True, True]]
+    with pytest.raises(PixelError, match="expected a mask of 3 bands, got 1"):
+        clouds(mask[0], [white])
