@@ -337,7 +337,7 @@ def _check_thickness(optical_thickness: Path | None, dataset: Dataset) -> None:
 def _protocols(dataset: Dataset, predictions: Predictions) -> list[Protocol]:
     """Protocols that apply to a dataset and to predictions of this size."""
     grid = dataset.imagery.size
-    whole = None if grid is None else min(grid)
+    whole = min(grid) if grid is not None and predictions.size else None
     return protocols_of(predictions.size, dataset.protocols, whole=whole)
 
 
