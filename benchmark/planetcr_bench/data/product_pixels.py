@@ -178,7 +178,8 @@ def clouds(pixels: NDArray[Any], values: Sequence[int | Sequence[int]]) -> NDArr
             continue
         if len(colour) != len(images):
             raise PixelError(f"expected a mask of {len(colour)} bands, got {len(images)}")
-        is_cloud |= (images == np.reshape(colour, (-1, 1, 1))).all(axis=0)
+        is_colour = images == np.reshape(colour, (-1, 1, 1))
+        np.logical_or(is_cloud, is_colour.all(axis=0), out=is_cloud)
     return is_cloud
 
 
