@@ -172,7 +172,7 @@ def clouds(pixels: NDArray[Any], values: Sequence[int | Sequence[int]]) -> NDArr
     if not values:
         return np.asarray(images.astype(bool).any(axis=0))
     alone = [value for value in values if isinstance(value, int)]
-    is_cloud: NDArray[np.bool_] = np.isin(images, alone).any(axis=0)
+    is_cloud: NDArray[np.bool_] = np.asarray(np.isin(images, alone).any(axis=0))
     for colour in values:
         if isinstance(colour, int):
             continue
