@@ -172,13 +172,14 @@ def clouds(pixels: NDArray[Any], values: Sequence[int | Sequence[int]]) -> NDArr
     if not values:
         return np.asarray(images.astype(bool).any(axis=0))
     alone = [value for value in values if isinstance(value, int)]
-    is_cloud: NDArray[np.bool_] = np.isin(images, alone).any(axis=0)
+    is_cloud: NDArray[np.bool_] = np.asarray(np.isin(images, alone).any(axis=0))
     for colour in values:
         if isinstance(colour, int):
             continue
         if len(colour) != len(images):
             raise PixelError(f"expected a mask of {len(colour)} bands, got {len(images)}")
-        is_cloud |= (images == np.reshape(colour, (-1, 1, 1))).all(axis=0)
+        is_colour = images == np.reshape(colour, (-1, 1, 1))
+        np.logical_or(is_cloud, is_colour.all(axis=0), out=is_cloud)
     return is_cloud
 
 

@@ -59,11 +59,11 @@ def values_of_row(row: Sequence[str], split: str, description: Description, wher
     templates = description.all_templates
     known = description.split_values(split)
     if len(row) == 1:
-        values = _values_of_name(row[0].strip(), description, where)
-        folder = dict(zip(description.scene_fields, values, strict=True)).get(SPLIT)
+        named = _values_of_name(row[0].strip(), description, where)
+        folder = dict(zip(description.scene_fields, named, strict=True)).get(SPLIT)
         if folder not in (None, known[SPLIT]):
             raise DatasetError(f"{where}: expected scenes of {known[SPLIT]}, got {row[0]!r:.200}")
-        return values
+        return named
     if len(row) != len(templates):
         raise DatasetError(f"{where}: expected {len(templates)} columns, got {len(row)}")
     scenes = set()
