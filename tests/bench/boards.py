@@ -6,12 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-
 from ledgers import make_ledger
 from planetcr_bench.leaderboard.entries import status_of
-from planetcr_bench.results.ledger import Ledger, write_ledger
-from planetcr_bench.results.schema import schema_of
+from planetcr_bench.results.ledger import Ledger, rows_table, write_ledger
 
 CARD = """\
 method = "{method}"
@@ -31,11 +28,7 @@ def put(results: Path, ledger: Ledger, *, card: str | None = None, status: str =
     """Write a ledger as the results folder of a whole run."""
     folder = results / str(ledger.provenance["track"]) / ledger.name
     folder.mkdir(parents=True)
-    schema = schema_of(
-        ledger.segmenters, floor=ledger.has_floor, further=ledger.has_further, bands=ledger.bands
-    )
-    table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
-    write_ledger(folder / "ledger.parquet", table, ledger.provenance)
+    write_ledger(folder / "ledger.parquet", rows_table(ledger), ledger.provenance)
     run = {**ledger.provenance, "command": f"planetcr-bench evaluate {ledger.name}"}
     (folder / "run.json").write_text(json.dumps(run))
     if card is not None:

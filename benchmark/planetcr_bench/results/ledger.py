@@ -295,6 +295,18 @@ def ledger_table(scenes: Sequence[SceneSums], segmenters: Sequence[str] = ()) ->
     return pa.table(arrays, schema=schema)
 
 
+def rows_table(ledger: Ledger) -> pa.Table:
+    """Typed rows of a ledger of scenes; nan stays a number, for no column has gaps."""
+    schema = schema_of(
+        ledger.segmenters,
+        floor=ledger.has_floor,
+        further=ledger.has_further,
+        bands=ledger.bands,
+    )
+    arrays = [pa.array(ledger.frame[field.name], field.type, from_pandas=False) for field in schema]
+    return pa.table(arrays, schema=schema)
+
+
 def write_ledger(path: Path | IO[bytes], table: pa.Table, provenance: Mapping[str, object]) -> None:
     """Write a ledger with its provenance as metadata; the same rows give the same data pages."""
     text = json.dumps(provenance, ensure_ascii=False, sort_keys=True)

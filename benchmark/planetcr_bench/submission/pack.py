@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from planetcr_bench.api import check_name, evaluate
 from planetcr_bench.constants import PLANET_CR, UNNAMED
 from planetcr_bench.data.descriptions import load_description
@@ -25,8 +23,7 @@ from planetcr_bench.predictions.card import read_card, write_card
 from planetcr_bench.predictions.folder import scene_name
 from planetcr_bench.report.report import report
 from planetcr_bench.results.files import CARD, LEDGER, REPORT, RUN
-from planetcr_bench.results.ledger import Ledger, write_ledger
-from planetcr_bench.results.schema import schema_of
+from planetcr_bench.results.ledger import Ledger, rows_table, write_ledger
 from planetcr_bench.submission.archive import PREDICTIONS, ZIP, is_entry
 from planetcr_bench.submission.check import CheckConfig, check
 from planetcr_bench.submission.record import NAME_IT, public_run
@@ -142,14 +139,7 @@ def write_parts(folder: Path, card: EntryCard, ledger: Ledger, run: Mapping[str,
 
 def write_checked_ledger(path: Path, ledger: Ledger) -> None:
     """Write a ledger from its rows and record."""
-    schema = schema_of(
-        ledger.segmenters,
-        floor=ledger.has_floor,
-        further=ledger.has_further,
-        bands=ledger.bands,
-    )
-    table = pa.Table.from_pandas(ledger.frame, schema, preserve_index=False)
-    write_ledger(path, table, ledger.provenance)
+    write_ledger(path, rows_table(ledger), ledger.provenance)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
