@@ -7,9 +7,10 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -96,20 +97,37 @@ def run_ordered(
     if not count:
         yield from map(function, items)
         return
-    waiting: deque[Future[list[Result]]] = deque()
-    with _workers(count, function, start_worker) as submit:
-        try:
-            for chunk in batches:
-                waiting.append(submit(partial(_map, function), chunk))
-                if len(waiting) >= _AHEAD * count:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise BenchError(
-                "a worker process died, usually for lack of memory; try fewer --workers or a "
-                "smaller --batch, then run the same command again"
-            ) from error
+    try:
+        with _workers(count, function, start_worker) as submit:
+            yield from _in_order(
+                batches, lambda batch: submit(partial(_map, function), batch).result, lambda: count
+            )
+    except BrokenProcessPool as error:
+        raise BenchError(
+            "a worker process died, usually for lack of memory; try fewer --workers or a "
+            "smaller --batch, then run the same command again"
+        ) from error
+
+
+def _in_order(
+    batches: Iterable[Sequence[Item]],
+    submit: Callable[[Sequence[Item]], Callable[[], list[Result]]],
+    count: Callable[[], int],
+) -> Iterator[Result]:
+    """Yield the results of batches in order.
+
+    Args:
+        batches: What to work on.
+        submit: Hands a batch to a worker, and returns a function that waits for its results.
+        count: Number of workers at the moment.
+    """
+    waiting: deque[Callable[[], list[Result]]] = deque()
+    for batch in batches:
+        waiting.append(submit(batch))
+        while len(waiting) >= _AHEAD * count():
+            yield from waiting.popleft()()
+    while waiting:
+        yield from waiting.popleft()()
 
 
 def run_sandboxed(function: Callable[[Item], Result], argument: Item, *, lost: str) -> Result:
@@ -141,23 +159,23 @@ def _workers(
 ) -> Iterator[Callable[..., Future[Any]]]:
     """Run worker processes within a ``with`` block; none outlives an error."""
     others = set(multiprocessing.active_children())
-    given: deque[Future[Any]] = deque(maxlen=_AHEAD * count)
     with _started():
         pool = ProcessPoolExecutor(count, mp_context=_context(function), initializer=initializer)
 
     def submit(work: Callable[..., Any], argument: Any) -> Future[Any]:
         with _uninterrupted(), _started():
-            given.append(pool.submit(work, argument))
-        return given[-1]
+            return pool.submit(work, argument)
 
     try:
         yield submit
     except BaseException:
+        children = set(multiprocessing.active_children()) - others
         try:
             pool.shutdown(wait=False, cancel_futures=True)
-            wait(given, _GRACE_SECONDS)
+            end = time.monotonic() + _GRACE_SECONDS
+            for process in children:
+                process.join(max(0, end - time.monotonic()))
         finally:
-            children = set(multiprocessing.active_children()) - others
             for process in children:
                 process.kill()
             for process in children:
