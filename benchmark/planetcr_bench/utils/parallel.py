@@ -15,7 +15,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -33,10 +34,17 @@ from rich.progress import (
 from rich.text import Text
 
 from planetcr_bench.errors import BenchError, SubmissionError
+from planetcr_bench.utils.cluster import connect
 from planetcr_bench.utils.untrusted import printable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Workers: TypeAlias = int | str | None
+"""Who does the work: so many processes, by default one per processor; or a Dask cluster's workers.
+
+A cluster is the address of its scheduler, such as ``tcp://node1:8786``.
+"""
 
 FEW = 32
 """Fewest items that justify starting worker processes."""
@@ -76,23 +84,32 @@ def run_ordered(
     function: Callable[[Item], Result],
     items: Sequence[Item],
     *,
-    workers: int | None = None,
+    workers: Workers = None,
+    folders: Iterable[str | Path] = (),
     batch: int = 16,
 ) -> Iterator[Result]:
-    """Call a function on each item, in worker processes, and yield its results in order.
+    """Call a function on each item, in workers, and yield its results in order.
 
     At most three batches per worker are in flight, so memory does not grow with the items.
 
     Args:
         function: Takes an item; must be importable by name.
         items: What to work on.
-        workers: See :func:`worker_count`.
+        workers: See ``Workers`` and :func:`worker_count`.
+        folders: Which workers on other machines must see.
         batch: Items sent to a worker at a time.
 
     Raises:
-        BenchError: A worker process died, usually for lack of memory.
+        BenchError: A worker process died, usually for lack of memory; or see
+            :func:`~planetcr_bench.utils.cluster.connect`.
     """
     batches = (items[start : start + batch] for start in range(0, len(items), batch))
+    if not items:
+        return
+    if isinstance(workers, str):
+        with connect(workers, folders) as cluster:
+            yield from _in_order(batches, partial(cluster.submit, function), cluster.threads)
+        return
     count = worker_count(workers, len(items))
     if not count:
         yield from map(function, items)
