@@ -27,7 +27,7 @@ from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.scene_checks import SceneState, inspect_scene
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
-from planetcr_bench.utils.parallel import run_ordered, track
+from planetcr_bench.utils.parallel import Workers, run_ordered, track
 from planetcr_bench.utils.validation import collect_errors
 
 SHOWN: Final = 5
@@ -89,13 +89,13 @@ class DatasetReport:
 
 
 def check_dataset(
-    data: Path, *, workers: int | None = None, batch: int = 16, quiet: bool = False
+    data: Path, *, workers: Workers = None, batch: int = 16, quiet: bool = False
 ) -> DatasetReport:
     """Decode every file of a dataset and report its contents and errors.
 
     Args:
         data: Folder that holds ``train/`` and ``test/``.
-        workers: See ``worker_count``.
+        workers: See ``Workers``.
         batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
 
@@ -117,7 +117,9 @@ def check_dataset(
         if not scenes and not renames.lines:
             problems.append(no_scenes(data, split))
         problems += _unfinished(data, split, len(scenes))
-        inspected = run_ordered(inspect_scene, sorted(scenes), workers=workers, batch=batch)
+        inspected = run_ordered(
+            inspect_scene, sorted(scenes), workers=workers, folders=[data], batch=batch
+        )
         inspected = track(inspected, f"Check {split}", len(scenes), quiet=quiet)
         states[split] = list(inspected)
         problems += [f"{data / split}: {fault}" for fault in _split_faults(states[split])]

@@ -12,6 +12,7 @@ from planetcr_bench.data.layout import SceneFiles, find_scenes
 from planetcr_bench.data.tracks import read_track, simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.card import CARD, Card
+from planetcr_bench.utils.parallel import Workers
 
 DATA_VARIABLE: Final = "PLANETCR_DATA"
 
@@ -50,7 +51,7 @@ def find_dataset(
     data: Path | None = None,
     split: str | None = None,
     scene_list: Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     quiet: bool = False,
 ) -> Dataset:
     """Find the dataset that predictions belong to.

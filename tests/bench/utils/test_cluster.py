@@ -14,6 +14,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from cluster_work import OneIsKilled, broken, killed_at_five, squared, squared_slowly, status_of
+from conftest import Cli
 from planetcr_bench.errors import BenchError, DatasetError
 from planetcr_bench.utils import cluster as clusters
 from planetcr_bench.utils.parallel import run_ordered
@@ -48,6 +49,14 @@ def cluster(to_be_killed: Path) -> Iterator[LocalCluster]:
 @pytest.fixture(scope="module")
 def address(cluster: LocalCluster) -> str:
     return cluster.scheduler_address
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+# --- Batches ------------------------------------------------------------------------------------
 
 
 def test_results_come_in_order_although_a_worker_is_killed(
@@ -101,3 +110,53 @@ def test_another_version_on_a_worker_is_refused(
     monkeypatch.setattr(clusters, "_versions", lambda: ("3.99", "9.9"))
     with pytest.raises(BenchError, match=r"expected Python 3\.99 with planetcr-bench 9\.9, got"):
         [*run_ordered(squared, [1], workers=address)]
+
+
+# --- Commands -----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("nothing_is_drawn")
+def test_commands_give_the_same_bytes_although_workers_are_killed(
+    cli: Cli, data: Path, predicted: Path, simulated: Path, tmp_path: Path, address: str,
+    to_be_killed: Path,
+) -> None:  # fmt: skip
+    def on_the_cluster(*words: object) -> str:
+        to_be_killed.touch()
+        done = cli(*words, "--cluster", address)
+        assert done.returncode == 0, done.stderr
+        assert not to_be_killed.exists()
+        return done.stdout
+
+    here = cli("check", data, "--json", "--workers", 0)
+    assert on_the_cluster("check", data, "--json", "--batch", 1) == here.stdout
+    on_the_cluster("simulate", "sim", "--size", "tiny")
+    assert contents(tmp_path / "sim") == contents(simulated)
+    on_the_cluster("predict", "mean-fill", "--data", data, "--batch", 2)
+    assert contents(tmp_path / "preds/mean-fill") == contents(predicted)
+    evaluate = ("evaluate", "preds/mean-fill", "--batch", 1, "--results")
+    cli(*evaluate, "here", "--workers", 0)
+    on_the_cluster(*evaluate, "there", "--force")
+    ledgers = [*tmp_path.glob("*here/fake/mean-fill/ledger.parquet")]
+    assert len(ledgers) == 2
+    assert len({ledger.read_bytes() for ledger in ledgers}) == 1
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1", "node:x"])
+def test_a_scheduler_that_cannot_be_reached_is_said_in_one_line(
+    address: str, cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "_CONNECT_SECONDS", 0.5)
+    done = cli("check", data, "--cluster", address)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {address}: expected the address of a running Dask")
+    assert done.stderr.count("\n") == 1
+
+
+def test_workers_here_and_networks_are_not_for_a_cluster(cli: Cli, data: Path) -> None:
+    for words, complaint in (
+        (("check", data, "--workers", 2), "--workers: counts processes of this machine"),
+        (("predict", "dsen2_cr", "--data", data), "--cluster: applies to copy-cloudy, mean-fill"),
+    ):
+        done = cli(*words, "--cluster", "tcp://127.0.0.1:9")
+        assert done.returncode == 2
+        assert complaint in done.stderr
