@@ -58,6 +58,7 @@ from planetcr_bench.results.ledger import Ledger, read_ledger, write_ledger
 from planetcr_bench.results.published import refuse_published
 from planetcr_bench.results.schema import SCHEMA_VERSION
 from planetcr_bench.utils.files import atomic_write, exclusive_lock
+from planetcr_bench.utils.parallel import Workers
 from planetcr_bench.utils.untrusted import read_json
 from planetcr_bench.utils.validation import check_choice
 
@@ -76,7 +77,7 @@ def evaluate(
     split: str | None = None,
     scene_list: str | Path | None = None,
     name: str | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     batch: int = 16,
     class_average: Pool | None = None,
     allow_missing: bool = False,
@@ -99,7 +100,7 @@ def evaluate(
         split: Split to score.
         scene_list: Authors' CSV list to take the scenes from.
         name: Name of the run; by default the folder's.
-        workers: See ``worker_count``.
+        workers: See ``Workers``.
         batch: Scenes sent to a worker at a time.
         class_average: How the report averages per-class figures, if not as each protocol does.
         allow_missing: Score what is there, and mark the run as incomplete.

@@ -13,13 +13,22 @@ def check(
     data: options.Data,
     dataset: options.Description = None,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     batch: options.Batch = 16,
     as_json: options.Json = False,
 ) -> None:
     """Check files, grids, value ranges and splits of a dataset; exit with 1 if any is broken."""
     from planetcr_bench.data.integrity import check_dataset
 
-    report = check_dataset(data, dataset=dataset, workers=workers, batch=batch, quiet=as_json)
+    if cluster is not None:
+        data = data.absolute()  # the same to all workers
+    report = check_dataset(
+        data,
+        dataset=dataset,
+        workers=options.one_of(workers, cluster),
+        batch=batch,
+        quiet=as_json,
+    )
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

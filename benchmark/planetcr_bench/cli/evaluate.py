@@ -29,6 +29,7 @@ def evaluate(
         str | None, typer.Option(help="Name of the run.", show_default="the folder's name")
     ] = None,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     batch: options.Batch = 16,
     device: Annotated[
         str, typer.Option(help="Device of the segmenters: auto, cpu, cuda or cuda:N.")
@@ -66,6 +67,9 @@ def evaluate(
         raise UsageError(
             f"--device: applies to segmenters; give one with --segmenter, got {device}"
         )
+    if cluster is not None:  # paths that are the same to all workers
+        predictions, data = predictions.absolute(), data and data.absolute()
+        optical_thickness = optical_thickness and optical_thickness.absolute()
     segmenters = []
     if segmenter:
         need_segmenters()
@@ -80,7 +84,7 @@ def evaluate(
         split=split,
         scene_list=scene_list,
         name=name,
-        workers=workers,
+        workers=options.one_of(workers, cluster),
         batch=batch,
         class_average=class_average,
         allow_missing=allow_missing,

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from planetcr_bench.errors import UsageError
+
 Data = Annotated[Path, typer.Argument(help="Dataset: the folder that holds train/ and test/.")]
 Description = Annotated[
     str | None,
@@ -45,6 +47,13 @@ Results = Annotated[Path, typer.Option(help="Folder of all results: <results>/<t
 Workers = Annotated[
     int | None,
     typer.Option(min=0, help="Worker processes, by default one per processor; 0: none."),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address of a Dask scheduler, such as tcp://node1:8786, whose workers do the work.",
+    ),
 ]
 Batch = Annotated[int, typer.Option(min=1, help="Scenes that a worker gets at a time.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -153,3 +162,14 @@ Overlap = Annotated[
         show_default="a quarter",
     ),
 ]
+
+
+def one_of(workers: int | None, cluster: str | None) -> int | str | None:
+    """Who does the work: processes of this machine, or the workers of a cluster.
+
+    Raises:
+        UsageError: Both are given.
+    """
+    if workers is not None and cluster is not None:
+        raise UsageError("--workers: counts processes of this machine; leave it out with --cluster")
+    return workers if cluster is None else cluster

@@ -30,6 +30,7 @@ def predict(
     split: options.Split = "test",
     scene_list: options.SceneList = None,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     batch: Annotated[
         int | None,
         typer.Option(
@@ -58,8 +59,7 @@ def predict(
 
     out = out or Path("preds", Path(method.partition(":")[0]).stem)
     common: dict[str, Any] = {
-        "dataset": dataset, "split": split, "scene_list": scene_list, "workers": workers,
-        "quiet": as_json,
+        "dataset": dataset, "split": split, "scene_list": scene_list, "quiet": as_json,
     }  # fmt: skip
     if method in METHODS:
         _refuse(
@@ -69,8 +69,16 @@ def predict(
         )  # fmt: skip
         from planetcr_bench.predictions.predict import predict as run
 
-        written, kept = run(method, data_folder(data), out, batch=batch or 16, **common)
+        data = data_folder(data)
+        if cluster is not None:  # paths that are the same to all workers
+            data, out = data.absolute(), out.absolute()
+        workers_ = options.one_of(workers, cluster)
+        written, kept = run(method, data, out, workers=workers_, batch=batch or 16, **common)
     else:
+        if cluster is not None:
+            raise UsageError(
+                f"--cluster: applies to {', '.join(METHODS)}; a network runs on this machine"
+            )
         from planetcr_bench.utils.extras import need_networks
 
         need_networks()
@@ -93,6 +101,7 @@ def predict(
             precision=precision or "32",
             tile=tile,
             overlap=overlap,
+            workers=workers,
             **common,
         )
     scenes = written + kept

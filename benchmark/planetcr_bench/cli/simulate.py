@@ -44,6 +44,7 @@ def simulate(
         ),
     ] = None,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     as_json: options.Json = False,
 ) -> None:
     """Make the simulated benchmark, in the official layout; one seed gives the same everywhere.
@@ -52,9 +53,11 @@ def simulate(
     """
     from planetcr_bench.simulation.writer import simulate as run
 
+    if cluster is not None:  # paths that are the same to all workers
+        out, truth = out.absolute(), truth and truth.absolute()
     simulation = run(
-        out, size=size, seed=seed, train=train, preset=preset, truth=truth, workers=workers,
-        quiet=as_json,
+        out, size=size, seed=seed, train=train, preset=preset, truth=truth,
+        workers=options.one_of(workers, cluster), quiet=as_json,
     )  # fmt: skip
     if as_json:
         typer.echo(

@@ -19,7 +19,7 @@ from planetcr_bench.data.reading import Raster, empty_pixels, read_product
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchWarning, DatasetError
 from planetcr_bench.utils.files import cache_folder, cache_write
-from planetcr_bench.utils.parallel import run_ordered, track
+from planetcr_bench.utils.parallel import Workers, run_ordered, track
 
 SHOWN: Final = 3
 """Number of scenes that a warning names."""
@@ -47,7 +47,7 @@ def _decode(files: SceneFiles) -> _Decoded:
 
 
 def fingerprint_of(
-    scenes: Sequence[SceneFiles], *, workers: int | None = None, quiet: bool = False
+    scenes: Sequence[SceneFiles], *, workers: Workers = None, quiet: bool = False
 ) -> str:
     """Compute the fingerprint of a split over decoded pixels, whatever the compression.
 
@@ -56,7 +56,7 @@ def fingerprint_of(
 
     Args:
         scenes: All scenes of the split.
-        workers: See ``worker_count``.
+        workers: See ``Workers``.
         quiet: Show no progress.
 
     Returns:
@@ -71,7 +71,8 @@ def fingerprint_of(
     cache_file = _cache_file(scenes)
     known = _known_fingerprint(cache_file)
     if known is None:
-        decoded = run_ordered(_decode, scenes, workers=workers)
+        folders = {files.split_folder for files in scenes}
+        decoded = run_ordered(_decode, scenes, workers=workers, folders=folders)
         known = _summary(
             list(track(decoded, "Fingerprint of the dataset", len(scenes), quiet=quiet)), scenes
         )

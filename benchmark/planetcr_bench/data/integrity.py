@@ -29,7 +29,7 @@ from planetcr_bench.data.scene_checks import SceneState, inspect_scene
 from planetcr_bench.data.scene_files import split_folder
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
-from planetcr_bench.utils.parallel import run_ordered, track
+from planetcr_bench.utils.parallel import Workers, run_ordered, track
 from planetcr_bench.utils.validation import collect_errors
 
 SHOWN: Final = 5
@@ -94,7 +94,7 @@ def check_dataset(
     data: Path,
     *,
     dataset: str | Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     batch: int = 16,
     quiet: bool = False,
 ) -> DatasetReport:
@@ -103,7 +103,7 @@ def check_dataset(
     Args:
         data: Folder that holds ``train/`` and ``test/``.
         dataset: Name or file of its description; see ``descriptions.describe``.
-        workers: See ``worker_count``.
+        workers: See ``Workers``.
         batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
 
@@ -127,7 +127,9 @@ def check_dataset(
         if not scenes and not renames.lines:
             problems.append(no_scenes(data, split, description))
         problems += _unfinished(data, split, len(scenes))
-        inspected = run_ordered(inspect_scene, sorted(scenes), workers=workers, batch=batch)
+        inspected = run_ordered(
+            inspect_scene, sorted(scenes), workers=workers, folders=[data], batch=batch
+        )
         inspected = track(inspected, f"Check {split}", len(scenes), quiet=quiet)
         states[split] = list(inspected)
         folder, scale = split_folder(data, split, description), description.optical.scale

@@ -15,6 +15,7 @@ from planetcr_bench.data.tracks import read_track, simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.card import CARD, Card
 from planetcr_bench.results.imagery import SCENE, Imagery
+from planetcr_bench.utils.parallel import Workers
 
 DATA_VARIABLE: Final = "PLANETCR_DATA"
 
@@ -58,7 +59,7 @@ def find_dataset(
     split: str | None = None,
     scene_list: Path | None = None,
     dataset: str | Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     quiet: bool = False,
 ) -> Dataset:
     """Find the dataset that predictions belong to.

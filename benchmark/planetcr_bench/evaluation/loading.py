@@ -48,6 +48,17 @@ class Job:
     prediction: Path
     optical_thickness: Path | None = None
 
+    @property
+    def name(self) -> str:
+        """Name of the scene."""
+        return self.scene.name
+
+    @property
+    def folders(self) -> list[Path]:
+        """Folders that its files lie in."""
+        folders = [Path(self.scene.split_folder), self.prediction.parent]
+        return folders if self.optical_thickness is None else [*folders, self.optical_thickness]
+
     def state(self) -> str:
         """Path, inode, size and times of the prediction's file; another state is measured again."""
         status = self.prediction.stat()

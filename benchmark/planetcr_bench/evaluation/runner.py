@@ -34,7 +34,7 @@ from planetcr_bench.predictions.units import expect_units
 from planetcr_bench.results.ledger import ledger_table
 from planetcr_bench.results.schema import schema_of
 from planetcr_bench.utils.files import atomic_write
-from planetcr_bench.utils.parallel import run_ordered, track
+from planetcr_bench.utils.parallel import Workers, run_ordered, track
 
 FLUSH_SECONDS: Final = 2.0
 """Longest time for which measured scenes live in memory alone."""
@@ -104,7 +104,7 @@ def _problem(card: Card, job: Job) -> str:
 def pixel_problems(
     predictions: Predictions,
     *,
-    workers: int | None = None,
+    workers: Workers = None,
     batch: int = 16,
     quiet: bool = False,
 ) -> list[str]:
@@ -112,7 +112,7 @@ def pixel_problems(
 
     Args:
         predictions: From ``find_predictions``.
-        workers: See ``worker_count``.
+        workers: See ``Workers``.
         batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
 
@@ -125,8 +125,13 @@ def pixel_problems(
     """
     jobs = [Job(files, path) for files, path in sorted(predictions.files.items())]
     work = functools.partial(_problem, predictions.card)
-    lines = run_ordered(work, jobs, workers=workers, batch=batch)
+    lines = run_ordered(work, jobs, workers=workers, folders=_folders(jobs), batch=batch)
     return [line for line in track(lines, "Look for problems", len(jobs), quiet=quiet) if line]
+
+
+def _folders(jobs: Sequence[Job]) -> set[Path]:
+    """Folders that whoever does the jobs must see."""
+    return {folder for job in jobs for folder in job.folders}
 
 
 def _measure_job(card: Card, protocols: Sequence[Protocol], keep: bool, job: Job) -> Outcome:
@@ -159,7 +164,7 @@ def measure_scenes(
     bands: Sequence[str] = OPTICAL_BANDS,
     optical_thickness: Path | None = None,
     pool: SegmenterPool | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     batch: int = 16,
     quiet: bool = False,
 ) -> tuple[pa.Table, list[str]]:
@@ -174,7 +179,7 @@ def measure_scenes(
         bands: Names of the bands of the dataset.
         optical_thickness: Folder of the hidden truth of simulated scenes.
         pool: Segmenters to run on the predictions, in this process.
-        workers: See ``worker_count``.
+        workers: See ``Workers``.
         batch: Scenes sent to a worker, or shown to a segmenter, at a time.
         quiet: Show no progress.
 
@@ -197,7 +202,7 @@ def measure_scenes(
     done = parts.load({files.name: job.state() for files, job in jobs.items()})
     waiting = [job for files, job in jobs.items() if files.name not in done]
     work = functools.partial(_measure_job, predictions.card, protocols, pool is not None)
-    outcomes = run_ordered(work, waiting, workers=workers, batch=batch)
+    outcomes = run_ordered(work, waiting, workers=workers, folders=_folders(waiting), batch=batch)
     if pool is not None:
         outcomes = _with_segmenters(outcomes, pool, batch)
     problems = []

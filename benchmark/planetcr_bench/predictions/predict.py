@@ -27,7 +27,7 @@ from planetcr_bench.predictions.card import CARD, Card, read_card, write_card
 from planetcr_bench.predictions.format import CROP_SIZE, write_prediction
 from planetcr_bench.predictions.network_inputs import Inputs, batches, read_inputs
 from planetcr_bench.utils.folders import is_litter, other_spelling
-from planetcr_bench.utils.parallel import run_ordered, track
+from planetcr_bench.utils.parallel import Workers, run_ordered, track
 
 Restore = Callable[[Image, Image], NDArray[np.floating]]
 """Function from cloudy images (B, 4, H, W) and SAR (B, 2, h, w) to restored images (B, 4, H, W).
@@ -56,7 +56,7 @@ def predict(
     split: str = "test",
     scene_list: Path | None = None,
     dataset: str | Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     batch: int = 16,
     quiet: bool = False,
 ) -> tuple[int, int]:
@@ -71,7 +71,7 @@ def predict(
         split: Split to predict.
         scene_list: Authors' CSV list to take the scenes from.
         dataset: Name or file of its description; see ``descriptions.describe``.
-        workers: See ``worker_count``.
+        workers: See ``Workers``.
         batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
 
@@ -96,7 +96,8 @@ def predict(
     waiting = _unwritten(scenes, out, None, workers=workers)
     kept = len(scenes) - len(waiting)
     write = partial(_predict_scene, method, out)
-    written = run_ordered(write, waiting, workers=workers, batch=batch)
+    folders = {out, *(Path(files.split_folder) for files in waiting)}
+    written = run_ordered(write, waiting, workers=workers, folders=folders, batch=batch)
     return sum(track(written, f"Predict {method}", len(scenes), done=kept, quiet=quiet)), kept
 
 
@@ -172,7 +173,7 @@ def _begin(
     split: str,
     scene_list: Path | None,
     dataset: str | Path | None,
-    workers: int | None,
+    workers: Workers,
     quiet: bool,
 ) -> list[SceneFiles]:
     """Claim the folder and list the scenes to predict."""
@@ -239,11 +240,13 @@ def _file(out: Path, files: SceneFiles) -> Path:
 
 
 def _unwritten(
-    scenes: Sequence[SceneFiles], out: Path, size: int | None, *, workers: int | None
+    scenes: Sequence[SceneFiles], out: Path, size: int | None, *, workers: Workers
 ) -> list[SceneFiles]:
     """Scenes of which an earlier run left no prediction that can be read."""
     present = [files for files in scenes if _file(out, files).exists()]
-    readable = run_ordered(partial(_is_readable, out, size), present, workers=workers)
+    readable = run_ordered(
+        partial(_is_readable, out, size), present, workers=workers, folders=[out]
+    )
     kept = {files for files, is_readable in zip(present, readable, strict=True) if is_readable}
     return [files for files in scenes if files not in kept]
 

@@ -37,7 +37,7 @@ from planetcr_bench.simulation.place import TEST_AOIS, TRAIN_AOIS, Place
 from planetcr_bench.simulation.scene import Quartet, Truth, quartet_of, truth_of
 from planetcr_bench.simulation.survey import survey_of, window_of
 from planetcr_bench.utils.files import atomic_write, sweep, write_shared
-from planetcr_bench.utils.parallel import run_ordered, track, worker_count
+from planetcr_bench.utils.parallel import Workers, run_ordered, track, worker_count
 
 TRAIN_LIMIT: Final = 60_000
 """Training scenes of all 660 AOIs together (paper, Sec. 3.1)."""
@@ -95,6 +95,11 @@ class Job:
     place: Place
     scenes: int
 
+    @property
+    def name(self) -> str:
+        """Name of the AOI."""
+        return f"{self.place.season}_{self.place.number}"
+
 
 def simulate(
     out: Path,
@@ -104,7 +109,7 @@ def simulate(
     train: int | None = None,
     preset: str = "standard",
     truth: Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     quiet: bool = False,
 ) -> Simulation:
     """Write a simulated dataset; the same arguments give the same bytes on one machine.
@@ -116,7 +121,7 @@ def simulate(
         train: Training scenes, if not the default of the size; may grow from call to call.
         preset: Key of ``PRESETS``; anything but ``standard`` is a different track.
         truth: Folder for the hidden truth of every scene (``.npz``), outside ``out``.
-        workers: See ``worker_count``.
+        workers: See ``Workers``.
         quiet: Show no progress.
 
     Returns:
@@ -138,13 +143,17 @@ def simulate(
     if truth is not None:
         _check_folder(truth, simulation)
     _check_room(out, simulation)
-    for folder in (out, truth) if truth is not None else (out,):
+    folders = (out,) if truth is None else (out, truth)
+    for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         _write_metadata(folder, simulation)
     total = sum(job.scenes for job in jobs)
-    count = worker_count(workers, total)
-    written = run_ordered(partial(write_aoi, out, truth), jobs, workers=count, batch=1)
+    if not isinstance(workers, str):
+        workers = worker_count(workers, total)
+    written = run_ordered(
+        partial(write_aoi, out, truth), jobs, workers=workers, folders=folders, batch=1
+    )
     scenes = chain.from_iterable(written)
     names: dict[str, list[SceneFiles]] = {"test": [], "train": []}
     for files in track(scenes, f"Simulate {simulation.track}", total, quiet=quiet):

@@ -30,6 +30,11 @@ def need_training() -> None:
     _need("training needs", TRAINING, "train")
 
 
+def need_cluster() -> None:
+    """Raise MissingExtraError unless a Dask cluster can be used."""
+    _need("clusters need", ("distributed",), "cluster")
+
+
 def _need(what: str, packages: Sequence[str], extra: str) -> None:
     missing = [package for package in packages if find_spec(package) is None]
     if missing:

@@ -7,14 +7,16 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -32,10 +34,17 @@ from rich.progress import (
 from rich.text import Text
 
 from planetcr_bench.errors import BenchError, SubmissionError
+from planetcr_bench.utils.cluster import connect
 from planetcr_bench.utils.untrusted import printable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Workers: TypeAlias = int | str | None
+"""Who does the work: so many processes, by default one per processor; or a Dask cluster's workers.
+
+A cluster is the address of its scheduler, such as ``tcp://node1:8786``.
+"""
 
 FEW = 32
 """Fewest items that justify starting worker processes."""
@@ -75,41 +84,67 @@ def run_ordered(
     function: Callable[[Item], Result],
     items: Sequence[Item],
     *,
-    workers: int | None = None,
+    workers: Workers = None,
+    folders: Iterable[str | Path] = (),
     batch: int = 16,
 ) -> Iterator[Result]:
-    """Call a function on each item, in worker processes, and yield its results in order.
+    """Call a function on each item, in workers, and yield its results in order.
 
     At most three batches per worker are in flight, so memory does not grow with the items.
 
     Args:
         function: Takes an item; must be importable by name.
         items: What to work on.
-        workers: See :func:`worker_count`.
+        workers: See ``Workers`` and :func:`worker_count`.
+        folders: Which workers on other machines must see.
         batch: Items sent to a worker at a time.
 
     Raises:
-        BenchError: A worker process died, usually for lack of memory.
+        BenchError: A worker process died, usually for lack of memory; or see
+            :func:`~planetcr_bench.utils.cluster.connect`.
     """
     batches = (items[start : start + batch] for start in range(0, len(items), batch))
+    if not items:
+        return
+    if isinstance(workers, str):
+        with connect(workers, folders) as cluster:
+            yield from _in_order(batches, partial(cluster.submit, function), cluster.threads)
+        return
     count = worker_count(workers, len(items))
     if not count:
         yield from map(function, items)
         return
-    waiting: deque[Future[list[Result]]] = deque()
-    with _workers(count, function, start_worker) as submit:
-        try:
-            for chunk in batches:
-                waiting.append(submit(partial(_map, function), chunk))
-                if len(waiting) >= _AHEAD * count:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise BenchError(
-                "a worker process died, usually for lack of memory; try fewer --workers or a "
-                "smaller --batch, then run the same command again"
-            ) from error
+    try:
+        with _workers(count, function, start_worker) as submit:
+            yield from _in_order(
+                batches, lambda batch: submit(partial(_map, function), batch).result, lambda: count
+            )
+    except BrokenProcessPool as error:
+        raise BenchError(
+            "a worker process died, usually for lack of memory; try fewer --workers or a "
+            "smaller --batch, then run the same command again"
+        ) from error
+
+
+def _in_order(
+    batches: Iterable[Sequence[Item]],
+    submit: Callable[[Sequence[Item]], Callable[[], list[Result]]],
+    count: Callable[[], int],
+) -> Iterator[Result]:
+    """Yield the results of batches in order.
+
+    Args:
+        batches: What to work on.
+        submit: Hands a batch to a worker, and returns a function that waits for its results.
+        count: Number of workers at the moment.
+    """
+    waiting: deque[Callable[[], list[Result]]] = deque()
+    for batch in batches:
+        waiting.append(submit(batch))
+        while len(waiting) >= _AHEAD * count():
+            yield from waiting.popleft()()
+    while waiting:
+        yield from waiting.popleft()()
 
 
 def run_sandboxed(function: Callable[[Item], Result], argument: Item, *, lost: str) -> Result:
@@ -141,23 +176,23 @@ def _workers(
 ) -> Iterator[Callable[..., Future[Any]]]:
     """Run worker processes within a ``with`` block; none outlives an error."""
     others = set(multiprocessing.active_children())
-    given: deque[Future[Any]] = deque(maxlen=_AHEAD * count)
     with _started():
         pool = ProcessPoolExecutor(count, mp_context=_context(function), initializer=initializer)
 
     def submit(work: Callable[..., Any], argument: Any) -> Future[Any]:
         with _uninterrupted(), _started():
-            given.append(pool.submit(work, argument))
-        return given[-1]
+            return pool.submit(work, argument)
 
     try:
         yield submit
     except BaseException:
+        children = set(multiprocessing.active_children()) - others
         try:
             pool.shutdown(wait=False, cancel_futures=True)
-            wait(given, _GRACE_SECONDS)
+            end = time.monotonic() + _GRACE_SECONDS
+            for process in children:
+                process.join(max(0, end - time.monotonic()))
         finally:
-            children = set(multiprocessing.active_children()) - others
             for process in children:
                 process.kill()
             for process in children:
