@@ -32,6 +32,7 @@ def cluster(to_be_killed: Path) -> Iterator[LocalCluster]:
     with (
         dask.config.set(
             {
+                "distributed.deploy.lost-worker-timeout": "1 hour",  # killed workers start again
                 "distributed.scheduler.allowed-failures": 1,
                 "distributed.scheduler.worker-saturation": 1.0,  # a killed worker had one batch
                 "distributed.scheduler.no-workers-timeout": "60 s",  # no test waits for ever
@@ -115,7 +116,7 @@ def test_another_version_on_a_worker_is_refused(
 # --- Commands -----------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("nothing_is_drawn")
+@pytest.mark.usefixtures("ledgers_alone")
 def test_commands_give_the_same_bytes_although_workers_are_killed(
     cli: Cli, data: Path, predicted: Path, simulated: Path, tmp_path: Path, address: str,
     to_be_killed: Path,
