@@ -267,7 +267,8 @@ def ledger_table(scenes: Sequence[SceneSums], segmenters: Sequence[str] = ()) ->
     segmented = [np.empty((0, SEGMENTER_WIDTH * len(segmenters)), np.int64)]
     identities: dict[str, list[object]] = {name: [] for name in IDENTITY}
     for scene in scenes:
-        masked = not math.isnan(scene.identity["cloud_cover"])
+        cover = scene.identity["cloud_cover"]
+        masked = not (isinstance(cover, float) and math.isnan(cover))
         for protocol, sums in scene.sums.items():
             groups = np.flatnonzero(sums[:, 0])
             parts = [sums, *([scene.floor[protocol]] if floor else [])]
