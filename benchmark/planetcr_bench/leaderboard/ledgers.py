@@ -58,8 +58,6 @@ def _check_schema(version: int) -> int:
 
 
 def _check_protocols(protocols: dict[str, str]) -> dict[str, str]:
-    if not protocols:
-        raise ValueError(f"expected {' or '.join(PROTOCOLS)} among them, found none")
     for name, signature in protocols.items():
         expected = PROTOCOLS[name].signature("all") if name in PROTOCOLS else "no such protocol"
         if signature != expected:
@@ -139,8 +137,9 @@ def record_errors(record: Mapping[str, Any], model: type[Record] = Record) -> li
     except ValidationError as invalid:
         return errors_of(invalid, model)
     errors = imagery_errors(record)
-    if not errors and Imagery.of(record) == Imagery() and "official" not in record["protocols"]:
-        errors.append("protocols: expected official among them, found none")
+    needed = ["official"] if errors or Imagery.of(record) == Imagery() else list(PROTOCOLS)
+    if record["protocols"].keys().isdisjoint(needed):
+        errors.append(f"protocols: expected {' or '.join(needed)} among them, found none")
     return [*errors, *nested_text_errors(record)]
 
 
