@@ -70,7 +70,8 @@ def find_dataset(
         data: Dataset folder; else the environment variable, else the card names it.
         split: Split; else the card names it, else ``test``.
         scene_list: Authors' CSV list to take the scenes from.
-        dataset: Name or file of its description; see ``descriptions.describe``.
+        dataset: Name or file of its description, else the card names it; see
+            ``descriptions.describe``.
         workers: For the fingerprint.
         quiet: Show no progress.
 
@@ -85,7 +86,7 @@ def find_dataset(
         raise PredictionError(
             f"{predictions / CARD}: expected predictions of the split {split!r}, got {card.split!r}"
         )
-    split = split or card.split or "test"
+    split, dataset = split or card.split or "test", dataset or card.description
     scenes = find_scenes(folder, split, scene_list, dataset=dataset)
     fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
     simulation = simulated_identity(folder, split, scene_list)

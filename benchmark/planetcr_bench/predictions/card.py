@@ -30,6 +30,7 @@ class Card(FileModel):
         scale: Value in the files that means a reflectance of 1; by default 10 000 for uint16
             and 1 for float.
         dataset: Folder of the dataset.
+        description: Of the dataset, where it was named: in the catalogue, or a TOML file.
         fingerprint: Of the split, as ``planetcr-bench check`` prints it.
         simulation: Identity of a simulated split, which another machine simulates again.
         weights: SHA-256 of the weight file, or how else the weights were made.
@@ -47,6 +48,7 @@ class Card(FileModel):
     split: str | None = None
     scale: Annotated[float, Field(gt=0, lt=1e9)] | None = None
     dataset: str | None = None
+    description: str | None = None
     fingerprint: str | None = None
     simulation: str | None = None
     weights: str | None = None

@@ -186,12 +186,19 @@ def _begin(
         update={
             "split": split,
             "dataset": str(data.resolve()),
+            "description": None if dataset is None else _address(dataset),
             "fingerprint": fingerprint_of(scenes, workers=workers, quiet=quiet),
             "simulation": simulated_identity(data, split, scene_list),
         }
     )
     _claim(out, card)
     return scenes
+
+
+def _address(description: str | Path) -> str:
+    """A name of the catalogue as it is, a file by its absolute path."""
+    is_file = str(description).endswith(".toml")
+    return str(Path(description).resolve()) if is_file else str(description)
 
 
 def _claim(out: Path, card: Card) -> None:
@@ -203,7 +210,12 @@ def _claim(out: Path, card: Card) -> None:
     if files and CARD not in files:
         raise PredictionError(f"{out}: expected a new or empty folder, found other files there")
     if any(name != CARD for name in files):
-        others = {"dataset", "simulation", "pretrained"}  # fingerprint and weights say more
+        others = {
+            "dataset",
+            "description",
+            "simulation",
+            "pretrained",
+        }  # fingerprint and weights say more
         old, new = (c.model_dump(exclude=others) for c in (read_card(out), card))
         changes = [
             f"{key}: {_shorten(old[key])} in the folder, {_shorten(new[key])} now"
