@@ -17,7 +17,6 @@ _SPLITS: Final = ("train", "val", "test")
 
 _BANDS: Final = {
     1: ("grey",),
-    2: ("red", "nir"),
     3: ("red", "green", "blue"),
     4: ("blue", "green", "red", "nir"),
     13: (

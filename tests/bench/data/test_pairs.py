@@ -40,6 +40,25 @@ def test_pairs_of_pictures_are_read_as_they_are(tmp_path: Path) -> None:
     assert read_track(tmp_path) == "unnamed"
 
 
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, ["grey"]),
+        (2, ["b1", "b2"]),
+        (4, ["blue", "green", "red", "nir"]),
+        (5, ["b1", "b2", "b3", "b4", "b5"]),
+    ],
+)
+def test_bands_are_named_where_their_number_says_which_they_are(
+    count: int, expected: list[str], tmp_path: Path
+) -> None:
+    for name in ("clear", "cloudy"):
+        image = np.random.default_rng(0).integers(100, 4000, (count, 40, 48), np.uint16)
+        write_tif(tmp_path / name / "a.tif", image, (0, 0), 10, None)
+    (files,) = find_scenes(tmp_path, "test")
+    assert read_scene(files).bands == expected
+
+
 def test_pairs_are_checked_with_a_word_on_clusters(tmp_path: Path) -> None:
     write_pairs(tmp_path, "a", "b")
     report = check_dataset(tmp_path, workers=0)
