@@ -21,6 +21,9 @@ OPTICAL_BANDS: Final = ("blue", "green", "red", "nir")
 BAND_NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,30}"
 """Valid names of bands. NDVI needs bands called ``red`` and ``nir``; others are free."""
 
+CLUSTER_NAME: Final = r"[A-Za-z][A-Za-z ]{0,19}"
+"""Valid words for what groups scenes that are not independent, such as ``AOI``."""
+
 SAR_BANDS: Final = ("vv", "vh")
 
 OPTICAL_SIZE: Final = 300

@@ -11,7 +11,8 @@ import pytest
 
 from ledgers import make_ledger, make_segmenter_counts
 from planetcr_bench.constants import UNKNOWN
-from planetcr_bench.evaluation.loading import ScenePixels, cover_of, plain_groups
+from planetcr_bench.data.scene import cover_of
+from planetcr_bench.evaluation.loading import ScenePixels, plain_groups
 from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.results.imagery import Imagery

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from planetcr_bench.constants import PRODUCTS
+from planetcr_bench.constants import CLUSTER_NAME, PRODUCTS
 from planetcr_bench.data.description_checks import faults_of
 from planetcr_bench.data.encodings import (
     OPTICAL,
@@ -146,7 +146,7 @@ class Description(FileModel):
     fields: dict[str, str] = Field(default_factory=dict)
     scene: str = ""
     cluster: str | None = None
-    cluster_name: Annotated[str, Field(pattern="^[A-Za-z][A-Za-z ]{0,19}$")] = "cluster"
+    cluster_name: Annotated[str, Field(pattern=f"^{CLUSTER_NAME}$")] = "cluster"
     splits: Annotated[dict[str, Split], BeforeValidator(_as_splits)] = Field(
         default_factory=lambda: {"test": Split()}
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from planetcr_bench.constants import LAND_COVER_NAMES
+from planetcr_bench.constants import BAND_NAME, LAND_COVER_NAMES
 from planetcr_bench.utils.validation import FileModel, shown
 
 KINDS: Final = {
@@ -45,7 +45,7 @@ Side = Annotated[int, Field(ge=8, le=10_000)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_as_size)]
 Pair = Annotated[tuple[float, float], BeforeValidator(_as_pair)]
 Metres = Annotated[float, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,30}$")]
+Name = Annotated[str, Field(pattern=f"^{BAND_NAME}$")]
 
 
 @dataclass(frozen=True, slots=True)

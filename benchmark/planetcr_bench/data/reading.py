@@ -6,7 +6,7 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -273,11 +273,7 @@ def read_rasters(files: SceneFiles, products: Sequence[str] | None = None) -> di
 def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
     """Turn the products that :func:`read_rasters` has read into a :class:`Scene`."""
     described, clear = files.description, rasters["clear"]
-    sar, land_cover, mask = (rasters.get(name) for name in ("sar", "land_cover", "cloud_mask"))
-    classes = None
-    if land_cover is not None and described.land_cover is not None:
-        classes = land_cover_classes(land_cover.pixels[0], described.land_cover)
-        classes = upsample(classes, clear.pixels.shape[-2:])
+    sar, mask = rasters.get("sar"), rasters.get("cloud_mask")
     return Scene(
         name=files.name,
         split=files.split,
@@ -289,12 +285,23 @@ def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
         cloudy=reflectance(rasters["cloudy"].pixels, described.optical.scaling),
         clear=reflectance(clear.pixels, described.optical.scaling),
         sar=backscatter(sar.pixels, described.sar) if sar and described.sar else None,
-        land_cover=classes,
+        land_cover=land_cover_of(rasters, described),
         cloud_mask=mask.pixels if mask is not None else None,
         crs=clear.crs,
         transform=clear.transform or Affine.identity(),
         sar_bands=described.sar.bands if described.sar else (),
     )
+
+
+def land_cover_of(
+    rasters: Mapping[str, Raster], described: Description
+) -> NDArray[np.uint8] | None:
+    """Class of each optical pixel, from decoded products, shape (H, W); None without land cover."""
+    codes = rasters.get("land_cover")
+    if codes is None or described.land_cover is None:
+        return None
+    classes = land_cover_classes(codes.pixels[0], described.land_cover)
+    return upsample(classes, rasters["clear"].pixels.shape[-2:])
 
 
 def grid_disagreements(files: SceneFiles, rasters: dict[str, Raster]) -> list[str]:

@@ -76,8 +76,7 @@ class Scene:
         if self.sar is not None:
             bands = len(self.sar_bands)
             self._expect("SAR image", self.sar.shape, (bands, *self.sar.shape[1:][:2]))
-        cover = math.nan if self.cloud_mask is None else float(self.cloud_mask.mean())
-        object.__setattr__(self, "cloud_cover", cover)
+        object.__setattr__(self, "cloud_cover", cover_of(self.cloud_mask))
 
     def _expect(self, what: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
         if got != expected:
@@ -103,7 +102,12 @@ class Scene:
     @property
     def cover_bin(self) -> str:
         """Cloud-cover bin of Fig. 5; ``unknown`` without a mask."""
-        return "unknown" if math.isnan(self.cloud_cover) else cover_bin(self.cloud_cover)
+        return cover_bin(self.cloud_cover)
+
+
+def cover_of(cloud_mask: NDArray[np.bool_] | None) -> float:
+    """Cloudy share of a scene; nan without a mask."""
+    return math.nan if cloud_mask is None else float(cloud_mask.mean())
 
 
 def reflectance(stored: NDArray[Any], scaling: Scaling) -> Image:

@@ -20,8 +20,14 @@ from planetcr_bench.constants import (
 )
 from planetcr_bench.data.encodings import Scaling
 from planetcr_bench.data.fingerprint import pixel_digest
-from planetcr_bench.data.reading import Raster, centre_of, read_rasters, read_thickness
-from planetcr_bench.data.scene import Image, Scene, land_cover_classes, reflectance, upsample
+from planetcr_bench.data.reading import (
+    Raster,
+    centre_of,
+    land_cover_of,
+    read_rasters,
+    read_thickness,
+)
+from planetcr_bench.data.scene import Image, Scene, cover_of, reflectance
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.sums import PLAIN_GROUPS
@@ -95,8 +101,7 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
     """
     files = job.scene
     described = files.description
-    products = [product for product in MEASURED if product in described.products]
-    rasters, scaling = read_rasters(files, products), described.optical.scaling
+    rasters, scaling = read_rasters(files, MEASURED), described.optical.scaling
     prediction, stored = read_prediction(
         job.prediction,
         card,
@@ -106,10 +111,6 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
     )
     mask = rasters["cloud_mask"].pixels if "cloud_mask" in rasters else None
     grid = rasters["clear"].pixels.shape[-2:]
-    land_cover = None
-    if described.land_cover is not None:
-        classes = land_cover_classes(rasters["land_cover"].pixels[0], described.land_cover)
-        land_cover = upsample(classes, grid)
     crop = 0 if prediction.shape[-2:] == grid else prediction.shape[-1]
     cloudy, clear = (
         reflectance(kernels.centre_crop(pixels, crop), scaling)
@@ -117,7 +118,7 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
     )
     centre = centre_of(rasters["clear"])
     identity = _identity(files, cover_of(mask), centre, pixel_digest(stored).hex())
-    group = plain_groups(grid, land_cover, mask, described.pixel_size)
+    group = plain_groups(grid, land_cover_of(rasters, described), mask, described.pixel_size)
     if job.optical_thickness is not None:
         thickness = np.digitize(read_thickness(job.optical_thickness, files), THICKNESS_EDGES) + 1
         group += thickness.astype(np.uint8) * np.uint8(PLAIN_GROUPS)
@@ -154,11 +155,6 @@ def _identity(
     }
 
 
-def cover_of(cloud_mask: NDArray[np.bool_] | None) -> float:
-    """Cloudy share of a scene; nan without a mask."""
-    return math.nan if cloud_mask is None else float(cloud_mask.mean())
-
-
 def plain_groups(
     size: tuple[int, int],
     land_cover: NDArray[np.uint8] | None,
@@ -181,7 +177,7 @@ def plain_groups(
 
 def scene_pixels(scene: Scene, prediction: Image) -> ScenePixels:
     """What a measurement needs of a scene and a prediction of the whole patch, both in memory."""
-    identity = _identity(scene, cover_of(scene.cloud_mask), (math.nan, math.nan), "")
+    identity = _identity(scene, scene.cloud_cover, (math.nan, math.nan), "")
     grid = scene.clear.shape[-2], scene.clear.shape[-1]
     group = plain_groups(grid, scene.land_cover, scene.cloud_mask, scene.resolution)
     images = np.stack([prediction, first_date(scene.cloudy)])

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_BANDS
-from planetcr_bench.metrics.kernels import centre_crop, expect_bands, ndvi, ndvi_bands
+from planetcr_bench.metrics.kernels import centre_crop, expect_bands, ndvi
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.sums import GROUPS, Floats, Images, further_sums
+from planetcr_bench.metrics.sums import GROUPS, Floats, Images, further_sums, ndvi_bands
 from planetcr_bench.utils.compiled import compiled
 
 _MOMENTS: Final = 8

@@ -24,7 +24,7 @@ from planetcr_bench.constants import (
 from planetcr_bench.errors import BenchError
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.ssim import TAPS, ssim_maps
-from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS, Floats, Images
+from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS, Floats, Images, ndvi_bands
 from planetcr_bench.utils.compiled import compiled
 
 _T = TypeVar("_T", bound=np.generic)
@@ -175,12 +175,6 @@ def expect_bands(clear: Images, bands: Sequence[str]) -> None:
     """
     if len(clear) != len(bands):
         raise BenchError(f"expected {len(bands)} bands ({', '.join(bands)}), got {len(clear)}")
-
-
-def ndvi_bands(bands: Sequence[str]) -> tuple[int, int] | None:
-    """Positions of red and near-infrared among bands; None if one of them is not there."""
-    known = {"red", "nir"} <= set(bands)
-    return (bands.index("red"), bands.index("nir")) if known else None
 
 
 def measure(

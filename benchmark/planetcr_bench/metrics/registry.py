@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from planetcr_bench.metrics import scores
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.scores import ratio
-from planetcr_bench.metrics.sums import Floats, input_column
+from planetcr_bench.metrics.sums import Floats, input_column, ndvi_bands
 
 Of = Literal["prediction", "input"]
 """The image that is scored: what a method returned, or the cloudy image that it was given."""
@@ -420,7 +420,7 @@ if (len(HEADLINE), len(SEGMENTATION)) != (4, 2):
 
 def further(bands: Sequence[str]) -> tuple[str, ...]:
     """Names of the metrics that the paper does not have, of images of these bands."""
-    vegetation = {"red", "nir"} <= set(bands)
-    names = [name for name in _named("further") if vegetation or name != "ndvi_error"]
+    has_ndvi = ndvi_bands(bands) is not None
+    names = [name for name in _named("further") if has_ndvi or name != "ndvi_error"]
     kinds = ("bias", "rmse", "psnr", "correlation")
     return (*names, *(f"{kind}_{band}" for kind in kinds for band in bands))

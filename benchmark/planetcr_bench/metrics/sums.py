@@ -132,6 +132,12 @@ FURTHER_SUMS: Final = further_sums(OPTICAL_BANDS)
 """Those of Planet-CR's bands."""
 
 
+def ndvi_bands(bands: Sequence[str]) -> tuple[int, int] | None:
+    """Positions of red and near-infrared among bands; None if one of them is not there."""
+    known = {"red", "nir"} <= set(bands)
+    return (bands.index("red"), bands.index("nir")) if known else None
+
+
 def bands_of(columns: Collection[str]) -> tuple[str, ...]:
     """Names of the bands whose moments are among the columns of a ledger, in their order."""
     first = "prediction_sum_"

@@ -210,12 +210,8 @@ def _claim(out: Path, card: Card) -> None:
     if files and CARD not in files:
         raise PredictionError(f"{out}: expected a new or empty folder, found other files there")
     if any(name != CARD for name in files):
-        others = {
-            "dataset",
-            "description",
-            "simulation",
-            "pretrained",
-        }  # fingerprint and weights say more
+        # fingerprint and weights say more than these
+        others = {"dataset", "description", "simulation", "pretrained"}
         old, new = (c.model_dump(exclude=others) for c in (read_card(out), card))
         changes = [
             f"{key}: {_shorten(old[key])} in the folder, {_shorten(new[key])} now"

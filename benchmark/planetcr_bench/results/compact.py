@@ -20,12 +20,7 @@ from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import ScenesError
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of, further, ratio_of
-from planetcr_bench.metrics.sums import (
-    FLOOR_SUMS,
-    SUMS,
-    further_sums,
-    segmenter_columns,
-)
+from planetcr_bench.metrics.sums import FLOOR_SUMS, SUMS, further_sums, segmenter_columns
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import ARROW_TYPES
 
@@ -296,9 +291,8 @@ class CompactLedger(Ledger):
         sums = {name: pd.Series(0.0, table.index) for name in metrics}
         counts = {name: pd.Series(0, table.index) for name in metrics}
         for name in metrics:
-            if own.issuperset(
-                ratio_of(name, self.bands).columns_of(of)
-            ):  # else it was never measured
+            needed = ratio_of(name, self.bands).columns_of(of)
+            if own.issuperset(needed):  # else it was never measured
                 score, unscored = score_columns(name, of)
                 part = self.chosen(protocol, by, [score, unscored])
                 sums[name], counts[name] = part[score], table["scenes"] - part[unscored]

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from planetcr_bench.constants import (
     BAND_NAME,
+    CLUSTER_NAME,
     EDGE_M,
     EDGE_PX,
     OPTICAL_BANDS,
@@ -17,9 +18,6 @@ from planetcr_bench.constants import (
 )
 
 MOST_BANDS: Final = 256
-
-CLUSTER: Final = r"[A-Za-z][A-Za-z ]{0,19}"
-"""Valid words for what groups scenes."""
 
 SCENE: Final = "scene"
 """Word for clusters of one scene each."""
@@ -91,7 +89,7 @@ def imagery_errors(record: Mapping[str, Any]) -> list[str]:
     named = isinstance(bands, list) and all(
         isinstance(band, str) and re.fullmatch(BAND_NAME, band) for band in bands
     )
-    is_word = isinstance(cluster, str) and re.fullmatch(CLUSTER, cluster)
+    is_word = isinstance(cluster, str) and re.fullmatch(CLUSTER_NAME, cluster)
     is_length = resolution is None or (
         type(resolution) in (int, float) and 0 < resolution < float("inf")
     )

@@ -13,9 +13,8 @@ import pandas as pd
 
 from planetcr_bench.constants import THICKNESS
 from planetcr_bench.leaderboard.entries import broken_ledger_rules
-from planetcr_bench.metrics.kernels import ndvi_bands
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import SUMS, segmenter_columns
+from planetcr_bench.metrics.sums import SUMS, ndvi_bands, segmenter_columns
 from planetcr_bench.results.imagery import Imagery
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.rules import broken_rules
