@@ -156,7 +156,8 @@ def _do(versions: tuple[str, str], folders: Sequence[str], work: bytes) -> list[
     host = socket.gethostname()
     try:
         _check_worker(versions, folders)
-        function, items = pickle.loads(work)  # noqa: S301  # from the command that planned it
+        # Dask itself unpickles and runs whatever a client of the scheduler sends
+        function, items = pickle.loads(work)  # noqa: S301
         return [function(item) for item in items]
     except BenchError as error:
         raise type(error)(f"worker on {host}: {error.message}", error.problems) from error
