@@ -80,7 +80,7 @@ weights: build/reference/sim ## Train the small networks that ship (two hours on
 
 reference: build/reference/sim ## Score the small networks that ship on all of sim-v1 (two hours): results/sim-v1
 	$(REPRODUCE) --no-train
-	$(BIN)/planetcr-bench compact build/reference/results/sim-v1/* --out results
+	$(BIN)/planetcr-bench compact build/reference/results/sim-v1/* --out results --verified
 
 calibrate: .venv/.done ## Compare simulated scenes with real ones: make calibrate REAL=PLANET_CR
 	$(BIN)/planetcr-bench simulate build/calibration --size demo
