@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages learn weights reference calibrate informative coverage board example clean
+.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages runs weights reference calibrate informative coverage board example clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -52,18 +52,13 @@ gpu-packages: .venv/.done ## Pack what a machine with only CUDA and PyTorch lack
 loader: .venv/.done ## Time the reading of training crops, from GeoTIFFs and from the cache
 	$(BIN)/python tests/speed/loader.py
 
-BASELINES := copy-cloudy mean-fill sar-regression
-NARROW := $(addsuffix -narrow,align_cr_no_sar align_cr dsen2_cr_no_sar dsen2_cr sar_opt_cgan)
-learn: .venv/.done ## Train five narrow networks on a CPU (an hour): results/sim-v1-small
-	rm -f results/sim-v1-small/sim-v1-demo/*/status.json # of the ledgers that are replaced
-	$(BIN)/planetcr-bench simulate build/learn/sim --size demo --train 240
-	$(BIN)/planetcr-bench reproduce build/learn/sim --config tests/learn.toml --out build/learn/work --results results/sim-v1-small
-	$(BIN)/planetcr-bench train dsen2_cr --data build/learn/sim --cache build/learn/work/cache --out build/learn/work/train/dsen2_cr_no_sar --val-scenes 24 --epochs 30 --batch 4 --crop 80 --set learning_rate=1e-3 --set decay=linear --set constant_epochs=15 --set ema=0.99 --model-arg width=24 --model-arg blocks=4 --model-arg use_sar=false
-	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow
-	$(BIN)/planetcr-bench predict dsen2_cr --data build/learn/sim --weights build/learn/work/train/dsen2_cr_no_sar/best.safetensors --out build/learn/work/preds/dsen2_cr_no_sar-narrow-window160 --window official
-	for run in narrow narrow-window160; do $(BIN)/planetcr-bench evaluate build/learn/work/preds/dsen2_cr_no_sar-$$run --data build/learn/sim --results results/sim-v1-small $(foreach segmenter,segmenter segmenter-2 segmenter-3,--segmenter build/learn/work/train/$(segmenter)/best.safetensors) || exit 1; done
-	$(BIN)/planetcr-bench compare --protocol official --out build/learn/comparison/official $(foreach run,$(BASELINES) $(NARROW:=-window160),results/sim-v1-small/sim-v1-demo/$(run))
-	$(BIN)/planetcr-bench compare --protocol full --out build/learn/comparison/full $(foreach run,$(BASELINES) $(NARROW),results/sim-v1-small/sim-v1-demo/$(run))
+runs: .venv/.done ## Make the two complete ledgers of the tests again (five minutes): tests/runs
+	$(BIN)/planetcr-bench simulate build/runs/sim --size demo --train 0
+	$(BIN)/planetcr-bench reproduce build/runs/sim --config tests/runs.toml --no-train --out build/runs/work --results build/runs/results
+	@for run in mean-fill align_cr-small; do \
+	  mkdir -p tests/runs/sim-v1-demo/$$run; \
+	  cp build/runs/results/sim-v1-demo/$$run/ledger.parquet build/runs/results/sim-v1-demo/$$run/run.json tests/runs/sim-v1-demo/$$run || exit 1; \
+	done
 
 JOBS ?= 2 # networks at a time, one processor each
 REPRODUCE = $(BIN)/planetcr-bench reproduce build/reference/sim --config results/reference.toml --out build/reference/runs --results build/reference/results --jobs $(JOBS)
@@ -92,9 +87,10 @@ informative: .venv/.done ## Measure what SAR adds under cloud, and that nothing 
 coverage: .venv/.done ## Measure the coverage of the confidence intervals and the test's error rate (minutes)
 	$(BIN)/python tests/simulation/coverage.py
 
+REFERENCE := copy-cloudy mean-fill sar-regression $(addsuffix -small,mcgan spa_gan sar_opt_cgan dsen2_cr_no_sar dsen2_cr glf_cr align_cr_no_sar align_cr_no_align align_cr)
 board: .venv/.done ## Make all reports of results/ again, and the leaderboard: open build/site/index.html
 	@for run in $(dir $(wildcard results/*/*/*/run.json results/*/*/run.json)); do $(BIN)/planetcr-bench report $$run || exit 1; done
-	@$(BIN)/planetcr-bench compare $(foreach run,$(BASELINES) $(NARROW),results/sim-v1-small/sim-v1-demo/$(run))
+	@$(BIN)/planetcr-bench compare $(foreach run,$(REFERENCE),results/sim-v1/$(run)) --protocol full
 	@$(BIN)/planetcr-bench leaderboard results --out build/site
 
 example: .venv/.done ## Make submissions/example again: 108 simulated scenes (a minute)

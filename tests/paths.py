@@ -5,8 +5,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
 
-RUNS = ROOT / "results/sim-v1-small/sim-v1-demo"
-"""Runs whose ledgers are committed."""
+RUNS = ROOT / "tests/runs/sim-v1-demo"
+"""Two runs with complete ledgers, from `make runs`."""
 
 SHARED = ROOT.parent / "shared"
 """Real scenes and reference figures, which may not be committed."""

@@ -14,7 +14,6 @@ PAGES = sorted(
         *ROOT.glob("*.md"),
         *(ROOT / "docs").glob("*.md"),
         *(ROOT / folder / "README.md" for folder in ("benchmark", "models", "results")),
-        ROOT / "results/sim-v1-small/README.md",
         ROOT / "submissions/README.md",
     ]
 )

@@ -27,7 +27,7 @@ SCENE: Where = {"scene": CELL["scene"]}
 
 def some_scenes(segmenters: int) -> Ledger:
     """Three scenes of a real run, as if they were all."""
-    whole = read_ledger(RUNS / "dsen2_cr_no_sar-narrow")
+    whole = read_ledger(RUNS / "align_cr-small")
     chosen = ["fall_663_p_56", "spring_672_p_3", "spring_672_p_16"]
     kept = dict(list(whole.provenance["segmenters"].items())[:segmenters])
     columns = [*COLUMNS, *(name for segmenter in kept for name in segmenter_columns(segmenter))]

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from paths import ROOT
+from paths import ROOT, RUNS
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.results.ledger import read_ledger
 from planetcr_bench.submission.check import CheckConfig, check
 from planetcr_bench.submission.pack import pack, write_checked_ledger
 
 SUBMISSIONS = ROOT / "submissions"
-CARD = ROOT / "results/sim-v1-small/sim-v1-demo/mean-fill/card.toml"
+CARD = RUNS / "mean-fill/card.toml"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 

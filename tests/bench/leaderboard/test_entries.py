@@ -8,19 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from boards import make_card, put
 from ledgers import make_ledger
-from paths import ROOT, RUNS
+from paths import ROOT
 from planetcr_bench.errors import LedgerError, SubmissionError
 from planetcr_bench.leaderboard.card import read_entry_card
 from planetcr_bench.leaderboard.entries import read_entries, runs_named
 from planetcr_bench.leaderboard.ledgers import LARGEST_LEDGER, _decode, record_errors
 from planetcr_bench.results.files import SAMPLES
+from planetcr_models.weights.pretrained import FOLDER
 
 
 def test_entries_come_with_card_and_status_in_the_order_of_their_folders(tmp_path: Path) -> None:
@@ -292,21 +292,26 @@ def test_run_json_of_other_types_is_another_run(tmp_path: Path) -> None:
         assert f"{reason}" in read_entries(tmp_path)[1][0]
 
 
-CURVES = ROOT / "results/sim-v1-small/curves"
+REFERENCE = ROOT / "results/sim-v1"
+SHIPPED = sorted(FOLDER.glob("*/*.json"))
 
 
-@pytest.mark.parametrize("curve", sorted(CURVES.glob("*_*.csv")), ids=lambda path: path.stem)
-def test_narrow_runs_say_how_many_minutes_they_were_trained(curve: Path) -> None:
-    """As their curves have it: samples of each epoch by their pace."""
-    epochs = pd.read_csv(curve)
-    samples = 4 * epochs["step"].diff().fillna(epochs["step"])
-    minutes = (samples / epochs["samples_per_second"]).sum() / 60
-    card = read_entry_card(CURVES.parent / f"sim-v1-demo/{curve.stem}-narrow/card.toml")
-    assert card.training == f"narrow, trained for {minutes:.0f} minutes on a CPU"
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_reference_runs_say_what_the_cards_of_their_weights_say(shipped: Path) -> None:
+    weights = json.loads(shipped.read_text())
+    minutes, steps = f"{weights['minutes']:.0f} minutes", f"{weights['steps']:,} steps"
+    if shipped.stem == "segmenter":
+        assert all(weights["sha256"] in (run / "run.json").read_text() for run in REFERENCE.iterdir())
+        return
+    suffix = shipped.parent.name.removeprefix("sim-v1-small").replace("-", "_")
+    card = read_entry_card(REFERENCE / f"{shipped.stem}{suffix}-small/card.toml")
+    assert card.training == f"small, trained for {minutes} on one CPU core ({steps})"
+    assert card.parameters == weights["parameters"]
+    assert f"{weights['training_scenes']:,} scenes" in card.training_data
 
 
 def test_every_run_of_the_repository_is_on_the_board() -> None:
     entries, problems = read_entries(ROOT / "results")
     assert problems == []
     assert {entry.status for entry in entries} == {"verified"}
-    assert len(entries) == len(list(RUNS.glob("*/run.json"))) == 8
+    assert len(entries) == len(list(REFERENCE.glob("*/run.json"))) == 12

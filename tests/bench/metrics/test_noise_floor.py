@@ -40,7 +40,6 @@ from planetcr_bench.submission.plausibility import ledger_errors
 from scenes import write_dataset
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
-OLD = RUNS / "mean-fill"
 
 
 def dark_scene(seed: int = 0) -> ScenePixels:
@@ -100,7 +99,8 @@ def test_a_ledger_with_it_survives_the_disk_and_one_without_stays_valid(tmp_path
     assert_frame_equal(again.frame, ledger.frame)
     write_checked_ledger(tmp_path / "b.parquet", again)  # as an entry keeps it
     assert_frame_equal(read_ledger(tmp_path / "b.parquet").frame, ledger.frame)
-    assert not read_ledger(OLD).has_floor
+    write_ledger(tmp_path / "old.parquet", table.drop_columns(list(FLOOR_SUMS)), ledger.provenance)
+    assert not read_ledger(tmp_path / "old.parquet").has_floor
     half = table.drop_columns(["floored_pixels"])
     write_ledger(tmp_path / "c.parquet", half, ledger.provenance)
     with pytest.raises(LedgerError, match="expected the columns"):
@@ -153,7 +153,7 @@ def test_a_floor_in_a_protocol_that_has_none_is_refused() -> None:
 
 def sent(tmp_path: Path, **changes: object) -> Path:
     """A real ledger with a floor, as a stranger sends it."""
-    ledger = read_ledger(OLD)
+    ledger = read_ledger(RUNS / "mean-fill")
     official = ledger.frame["protocol"] == "official"
     floored = (ledger.frame["pixels"] // 10).where(official, 0)
     frame = ledger.frame.assign(self_angle_deg=15.0 * floored, floored_pixels=floored)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from paths import files_in
+from paths import ROOT, files_in
 from planetcr_bench.cli.app import app
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks import reproduction
@@ -475,14 +475,13 @@ def test_tables_show_published_rows_only_for_the_whole_test_split_of_planet_cr(
     assert "--published" not in full.arguments
 
 
-def test_the_file_of_make_learn_is_read(tmp_path: Path) -> None:
+def test_the_file_of_make_reference_is_read(tmp_path: Path) -> None:
     options = ReproductionConfig(data=Path("sim"), out=tmp_path, results=tmp_path)
-    config = load_config(Path(__file__).parents[2] / "learn.toml", options)
-    assert config.segmenters == ["segmenter", "segmenter-2", "segmenter-3"]
+    config = load_config(ROOT / "results/reference.toml", options)
     assert config.baselines[-1] == "sar-regression"
     request = training_request(config, "align_cr")
-    assert {"scale.align=1.0", "epochs=30", "ema=0.99"} <= set(request.changes)
-    assert (request.val_scenes, "width=16" in request.options) == (24, True)
+    assert {"scale.align=1.0", "minutes=20", "ema=0.99"} <= set(request.changes)
+    assert (request.val_scenes, "width=16" in request.options) == (40, True)
 
 
 # --- The file -------------------------------------------------------------------------------

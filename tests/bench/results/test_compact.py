@@ -40,7 +40,7 @@ from planetcr_bench.results.compaction import compact
 from planetcr_bench.results.files import COMPACT, LEDGER
 from planetcr_bench.results.ledger import Ledger, read_ledger, write_ledger
 
-REAL = ("dsen2_cr-narrow", "mean-fill")
+REAL = ("align_cr-small", "mean-fill")
 
 
 def make_full(name: str = "made", **facts) -> Ledger:

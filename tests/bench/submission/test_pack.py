@@ -289,7 +289,7 @@ def test_a_command_that_was_killed_when_all_was_in_its_place_succeeds_again(
     assert (contents(out) if out.is_dir() else out.read_bytes()) == before
     left.mkdir()
     other = tmp_path / "other.toml"
-    other.write_text(CARD.read_text().replace("make learn", "make it"))
+    other.write_text(CARD.read_text().replace("make reference", "make it"))
     with pytest.raises(SubmissionError, match="--replace"):
         pack(mine, other, out, data=data, workers=0, quiet=True)
     assert not left.exists()
