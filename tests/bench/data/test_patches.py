@@ -98,7 +98,8 @@ def test_files_and_cache_give_the_numbers_of_the_authors_loader(
     patches = FilePatches(scenes)
     assert len(patches) == len(cache) == 6
     assert patches.names == cache.names
-    assert (patches.side, patches.cell) == (cache.side, cache.cell) == (300, 10)
+    assert (patches.smallest, patches.cell) == (cache.smallest, cache.cell) == (300, 10)
+    assert patches.size(5) == cache.size(5) == (300, 300)
     for index, files in enumerate(scenes):
         scene = read_scene(files)
         assert_equal(patches.read(index), scene)
@@ -228,7 +229,7 @@ def test_a_disk_without_room_is_refused_before_the_work(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_by_one_that_was_killed = tmp_path / ".train.npy.partial"
-    room = 2 * record_dtype(few[0].description).itemsize - 1
+    room = 2 * record_dtype(few[0].description, FilePatches(few).grids[0]).itemsize - 1
 
     def usage(_: Path) -> SimpleNamespace:
         return SimpleNamespace(free=0 if left_by_one_that_was_killed.exists() else room)
