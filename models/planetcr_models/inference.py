@@ -406,7 +406,7 @@ def ready(
     def run(*images: Tensor) -> Tensor:
         try:
             with torch.autocast(target.type, _AUTOCAST.get(precision), precision in _AUTOCAST):
-                return model(*(x.to(target, weights.dtype) for x in images))
+                return model(*(x if x is None else x.to(target, weights.dtype) for x in images))
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"{target}: {len(images[0])} images of "

@@ -128,13 +128,7 @@ def train(
         typer.Option(min=1, help="Split each batch into this many parts, to save memory."),
     ] = 1,
     workers: options.LoaderWorkers = None,
-    compiled: Annotated[
-        bool,
-        typer.Option(
-            "--compile",
-            help="Compile the network with torch.compile: minutes at the start, then faster steps.",
-        ),
-    ] = False,
+    compiled: options.Compile = False,
     cuda_graphs: Annotated[
         bool,
         typer.Option(

@@ -91,7 +91,7 @@ def expect_one_date(name: str, described: Description) -> None:
     """Raise UsageError for a dataset of several cloudy images per scene."""
     if described.has_dates:
         raise UsageError(
-            f"{name}: takes one cloudy image, and the scenes of {described.title} have several dates"
+            f"{name}: takes one cloudy image, and scenes of {described.title} have several dates"
         )
 
 

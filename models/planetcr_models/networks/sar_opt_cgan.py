@@ -67,8 +67,8 @@ class SarOptCGAN(Restorer):
         super().__init__(bands=bands, sar_bands=sar_bands)
         if min(bands, width, sar_bands) < 1 or not 2 <= depth <= 10 or not 0 <= dropout < 1:
             raise ModelError(
-                "sar_opt_cgan: expected bands, sar_bands and width of 1 or more, a depth of 2 to 10 "
-                f"and a dropout in [0, 1), got bands={bands}, sar_bands={sar_bands}, "
+                "sar_opt_cgan: expected bands, sar_bands and width of 1 or more, a depth of 2 to "
+                f"10 and a dropout in [0, 1), got bands={bands}, sar_bands={sar_bands}, "
                 f"width={width}, depth={depth}, dropout={dropout}"
             )
         for option, value, choices in (("output", output, OUTPUTS), ("large", large, LARGE)):

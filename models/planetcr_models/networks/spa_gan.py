@@ -72,8 +72,10 @@ class SpAGAN(Restorer):
         return self.restore_with_attention(cloudy, sar)[0]
 
     def restore_with_attention(
-        self, cloudy: Tensor, sar: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:  # noqa: ARG002  the contract's
+        self,
+        cloudy: Tensor,
+        sar: Tensor | None = None,  # noqa: ARG002  the contract's
+    ) -> tuple[Tensor, Tensor]:
         """Restore images, and return the last attention map.
 
         Args:

@@ -61,8 +61,8 @@ def carl(
         + \lambda \frac{1}{n} \sum |\hat y - y|
 
     In clear pixels the cloudy image x is to be kept. Without a mask no pixel is known to be clear:
-    all count as cloud, and the loss is 1 + lambda times the mean absolute error. The mask of the original covers clouds and
-    shadows; that of the Planet-CR authors only clouds.
+    all count as cloud, and the loss is 1 + lambda times the mean absolute error. The mask of the
+    original covers clouds and shadows; that of the Planet-CR authors only clouds.
 
     Args:
         prediction: Shape (B, C, H, W).

@@ -36,8 +36,8 @@ def export_onnx(
         model: Left unchanged.
         path: File to write, atomically.
         size: Height and width of the images.
-        sar_size: Height and width of the SAR images; by default those of Planet-CR's grids, 3 pixels
-            of SAR for 10 of the images.
+        sar_size: Height and width of the SAR images; by default 3 pixels for 10 of the
+            images, as in Planet-CR.
         batch: Images per batch.
 
     Returns:
