@@ -352,7 +352,7 @@ def _segmenter_pool(
     for segmenter in segmenters:
         bands = segmenter.facts.get("options", {}).get("bands", expected)
         if bands != expected:
-            raise UsageError(
+            raise BenchError(
                 f"--segmenter: {segmenter.name} takes images of {bands} bands, the dataset has "
                 f"{expected}; `planetcr-bench train segmenter` on it makes one"
             )

@@ -158,7 +158,7 @@ class ReproductionConfig:
 
     @property
     def segmenters(self) -> list[str]:
-        """Names of the segmenters: ``segmenter``, and those that the file adds; if any can learn."""
+        """Names of the segmenters: ``segmenter``, and those that the file adds."""
         if not self.land_cover:
             return []
         return [SEGMENTER, *sorted(filter(_FURTHER_SEGMENTER.fullmatch, self.tables))]

@@ -1,8 +1,9 @@
 """Compute the losses that each method's authors minimise.
 
 Images are reflectance in [0, 1], shape (B, C, H, W); cloud masks are (B, H, W) or (B, 1, H, W),
-boolean or in [0, 1], true for cloud; None where the dataset has none. Every loss is a scalar of the inputs' type, the mean over the
-images of a batch. A wrong shape raises InputError: nothing is broadcast silently.
+boolean or in [0, 1], true for cloud; None where the dataset has none. Every loss is a scalar of the
+inputs' type, the mean over the images of a batch. A wrong shape raises InputError: nothing is
+broadcast silently.
 """
 
 from __future__ import annotations

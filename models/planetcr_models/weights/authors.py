@@ -237,9 +237,9 @@ def load_checkpoint(name: str, path: Path | str) -> Restorer:
     Args:
         name: A method whose authors' code writes such files: ``mcgan``, ``spa_gan``, ``dsen2_cr``,
             ``glf_cr``, ``align_cr``.
-        path: A ``.pth`` file; of ``dsen2_cr`` also the HDF5 file of its authors' Keras code, which
-            needs the extra ``keras``. The outer dictionary of the Planet-CR authors' training scripts and
-            the prefixes of wrapped networks are optional.
+        path: A ``.pth`` file, in which the outer dictionary of the Planet-CR authors' training
+            scripts and the prefixes of wrapped networks are optional; of ``dsen2_cr`` also the HDF5
+            file of its authors' Keras code, of any size, which needs the extra ``keras``.
 
     Returns:
         The network, in evaluation mode, in float64 if the file is, otherwise in float32.

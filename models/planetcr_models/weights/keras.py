@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.networks.base import Restorer
@@ -80,7 +81,7 @@ def load_dsen2_cr(path: Path) -> Restorer:
         *(f"blocks.{i}.{part}" for i in range(blocks) for part in ("first", "second")),
         "tail",
     ]
-    state = {}
+    state: dict[str, Tensor] = {}
     for module, layer in zip(modules, layers, strict=True):
         kernel = torch.from_numpy(np.ascontiguousarray(layer["kernel"].transpose(3, 2, 0, 1)))
         state |= {f"{module}.weight": kernel, f"{module}.bias": torch.from_numpy(layer["bias"])}

@@ -68,7 +68,7 @@ def test_the_published_size_needs_no_options_but_bands(tmp_path: Path) -> None:
 
 def test_other_contents_are_refused(small: Restorer, tmp_path: Path) -> None:
     path = write_keras(tmp_path / "w.hdf5", small)
-    with pytest.raises(CheckpointError, match="expected a PyTorch checkpoint .* found a Keras"):
+    with pytest.raises(CheckpointError, match=r"expected a PyTorch checkpoint .* found a Keras"):
         load_checkpoint("glf_cr", path)
     with h5py.File(path, "a") as file:
         del file["conv2d_2/conv2d_2/bias:0"]
