@@ -118,7 +118,7 @@ def test_any_number_of_bands_and_of_bands_of_sar(name: str) -> None:
     for sar, got in ((None, "got none"), (radar[:, :2], r"got \(2, 2, 20, 26\)")):
         with pytest.raises(InputError, match=f"{name}: expected SAR images.*{got}"):
             model(cloudy, sar)
-    with pytest.raises(ModelError, match="sar_bands=?.* of 1 or more"):
+    with pytest.raises(ModelError, match=r"sar_bands=?.* of 1 or more"):
         narrow(name, sar_bands=0)
 
 
