@@ -158,9 +158,9 @@ def restore_tiled(
             checked when it is read; the message says if ``out`` is incomplete.
         ModelError: No such device, or too little memory on it.
     """
-    bands, *size = _checked_shape(
-        cloudy, sar, getattr(model, "bands", None), getattr(model, "sar_bands", None)
-    )
+    ignores_sar = not getattr(model, "uses_sar", True)
+    sar_bands = None if ignores_sar else getattr(model, "sar_bands", None)
+    bands, *size = _checked_shape(cloudy, sar, getattr(model, "bands", None), sar_bands)
     given = out is not None
     if out is None:
         out = np.empty((bands, *size), np.float32)

@@ -82,10 +82,10 @@ def remark(training: Sequence[SceneFiles], held_out: Sequence[SceneFiles], *, sh
 
 def _clusters(scenes: Sequence[SceneFiles]) -> str:
     """What is held out as a whole: AOIs, ROIs, tiles, … or scenes."""
-    described = scenes[0].description if scenes else None
-    if described is None or described.cluster is None:
-        return "scenes"
-    return f"{described.cluster_name}s"
+    if not scenes:
+        return "AOIs"
+    described = scenes[0].description
+    return f"{described.cluster_name}s" if described.cluster else "scenes"
 
 
 def some_scenes(scenes: Sequence[SceneFiles], count: int, *, seed: int = 0) -> list[SceneFiles]:

@@ -67,6 +67,7 @@ from planetcr_models.training.checkpoint import (
     read_checkpoint,
 )
 from planetcr_models.training.devices import TrainingSettings, make_fabric
+from planetcr_models.training.loader import Crops
 from planetcr_models.training.logger import EPOCHS
 from planetcr_models.training.objectives import (
     Objective,
@@ -246,6 +247,9 @@ def prepare(request: Request) -> Prepared:
     if request.cache is not None:
         name = identity["training_fingerprint"][:16]
         patches = build_cache(training, request.cache, name=name, quiet=request.quiet)
+    Crops(
+        patches, crop=recipe.crop, turns=recipe.turns, seed=recipe.seed
+    )  # refused here, if at all
     torch.manual_seed(recipe.seed)
     described = training[0].description
     for note in _notes(recipe, described) if not request.quiet else ():
