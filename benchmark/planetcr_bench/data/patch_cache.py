@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from planetcr_bench.data.encodings import Scaling
 from planetcr_bench.data.fingerprint import fingerprint_of, scene_digest, split_fingerprint
 from planetcr_bench.data.patches import Grids, Patches, grids_of, record_dtype, record_of
-from planetcr_bench.data.reading import read_product, read_rasters
+from planetcr_bench.data.reading import read_rasters
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError
 from planetcr_bench.utils.files import atomic_path, atomic_write
@@ -217,10 +217,12 @@ def _check_room(path: Path, count: int, dtype: np.dtype[np.void]) -> None:
         )
 
 
-def _stored(files: SceneFiles) -> np.dtype[Any]:
-    """Data type of the optical images: the described one, or that of a scene."""
-    dtypes = files.description.dtypes("clear")
-    return np.dtype(dtypes[0]) if len(dtypes) == 1 else read_product(files, "clear").pixels.dtype
+def _stored(files: SceneFiles) -> np.dtype[Any] | None:
+    """Data type of the optical images of a scene; None if it is described."""
+    described = files.description
+    if len(described.dtypes("clear")) == 1:
+        return None
+    return record_of(read_rasters(files), described).dtype["clear"].base
 
 
 def _cache_scene(
@@ -229,24 +231,18 @@ def _cache_scene(
     """Name, digest and record of a scene."""
     rasters = read_rasters(files)
     record = record_of(rasters, files.description)
-    if record.dtype["clear"].base != dtype["clear"].base:
-        expected, got = dtype["clear"].base, record.dtype["clear"].base
-        raise DatasetError(
-            f"{files.path('clear')}: expected {expected} as the first scene has, for a cache, got "
-            f"{got}; train without a cache: leave out --cache"
-        )
-    return files.name, scene_digest(rasters), _padded(record, dtype)
-
-
-def _padded(record: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """A record with room for larger images."""
-    if record.dtype == dtype:
-        return record
     padded = np.zeros(1, dtype)
     for name in dtype.names or ():
         height, width = record.dtype[name].shape[-2:]
-        padded[name][..., :height, :width] = record[name]
-    return padded
+        place = padded[name][..., :height, :width]
+        place[...] = record[name]
+        if record.dtype[name].base != dtype[name].base and (place != record[name]).any():
+            raise DatasetError(
+                f"{files.path(name)}: expected {dtype[name].base} for a cache, as described or as "
+                f"in the first scene, got {record.dtype[name].base}; train without a cache: leave "
+                "out --cache"
+            )
+    return files.name, scene_digest(rasters), padded
 
 
 def _grids_in(contents: Mapping[str, Any], record: np.dtype[np.void]) -> Sequence[Grids]:

@@ -216,8 +216,7 @@ class FilePatches(Patches):
         """Sizes of the images of each scene; one for all if they are equal.
 
         Raises:
-            DatasetError: A file cannot be read; or not all scenes have the same part of an optical
-                pixel in a pixel of SAR.
+            DatasetError: See :func:`grids_of`.
         """
         return grids_of(self.scenes)
 
@@ -268,7 +267,8 @@ def _grids_of(files: SceneFiles) -> Grids:
 def record_of(rasters: Mapping[str, Raster], described: Description) -> NDArray[np.void]:
     """The products of a scene as one record, shape (1,)."""
     grids = Grids.of_arrays({name: raster.pixels.shape for name, raster in rasters.items()})
-    record = np.empty(1, record_dtype(described, grids, rasters["clear"].pixels.dtype))
+    stored = np.result_type(*(rasters[product].pixels.dtype for product in ("clear", "cloudy")))
+    record = np.empty(1, record_dtype(described, grids, stored))
     for product in ("cloudy", "clear"):
         record[product] = clip(rasters[product].pixels, described.optical.scaling)
     if described.sar is not None:

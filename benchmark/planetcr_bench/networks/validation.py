@@ -233,7 +233,16 @@ def _pictures(scene: Scene, images: Sequence[Image], picture: Sequence[str]) -> 
     limits = np.percentile(scene.clear[shown], PERCENTILES, axis=axis)
     black, white = (np.broadcast_to(limit, 3)[:, None, None] for limit in limits)
     shades = ((image[shown] - black) / np.maximum(white - black, 1e-4) for image in images)
-    return [Panel(np.clip(shade, 0, 1).transpose(1, 2, 0)) for shade in shades]
+    height, width = scene.clear.shape[-2:]
+    margins = (
+        (0, max(0, width - height)),
+        (0, max(0, height - width)),
+        (0, 0),
+    )  # a page has squares
+    return [
+        Panel(np.pad(np.clip(shade, 0, 1).transpose(1, 2, 0), margins, constant_values=1))
+        for shade in shades
+    ]
 
 
 def draw_maps(

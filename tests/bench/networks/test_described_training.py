@@ -68,8 +68,7 @@ def test_thirteen_bands_and_sar_from_training_to_scores(sentinel: Path, tmp_path
     words = ["--results", tmp_path / "results", "--workers", 0, "--json"]
     code, told, err = said("evaluate", preds, *words)
     assert code == 0, err
-    scores = json.loads(told)["protocols"]
-    assert [name for name, score in scores.items() if score] == ["full"]
+    assert json.loads(told)["protocols"]["full"]["overall"]["psnr"] > 0
     words = ["--weights", run, "--data", sentinel, "--out", tmp_path / "x", "--window", "official"]
     code, _, err = said("predict", "dsen2_cr", *words)
     assert (code, "--window official: is of the protocol official, which" in err) == (2, True)
