@@ -348,6 +348,14 @@ def _segmenter_pool(
     for first, second in pairwise(segmenters):  # in the order of their keys
         if first.key == second.key:
             raise UsageError(f"--segmenter: expected each segmenter once, got {first.name} twice")
+    expected = len(dataset.imagery.bands)
+    for segmenter in segmenters:
+        bands = segmenter.facts.get("options", {}).get("bands", expected)
+        if bands != expected:
+            raise BenchError(
+                f"--segmenter: {segmenter.name} takes images of {bands} bands, the dataset has "
+                f"{expected}; `planetcr-bench train segmenter` on it makes one"
+            )
     if not segmenters:
         return None
     return SegmenterPool(segmenters, dataset.fingerprint, protocols)

@@ -16,7 +16,10 @@ SPLITS: Final = ("train", "val", "test")
 SEASONS: Final = ("spring", "summer", "fall", "winter")
 
 OPTICAL_BANDS: Final = ("blue", "green", "red", "nir")
-"""Order in the files. The paper writes "Blue, Red, Green"; the samples' spectra say otherwise."""
+"""Planet-CR's, which a ledger has unless it says others, in the order of the files.
+
+The paper writes "Blue, Red, Green"; the samples' spectra say otherwise.
+"""
 
 BAND_NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,30}"
 """Valid names of bands. NDVI needs bands called ``red`` and ``nir``; others are free."""
@@ -27,16 +30,14 @@ CLUSTER_NAME: Final = r"[A-Za-z][A-Za-z ]{0,19}"
 SAR_BANDS: Final = ("vv", "vh")
 
 OPTICAL_SIZE: Final = 300
-"""Pixels along one side of an optical patch at 3 m (paper, Sec. 3.1)."""
-
-SAR_SIZE: Final = 90
-"""Pixels along one side of a SAR or land-cover patch at 10 m (paper, Sec. 3.1)."""
+"""Pixels along one side of an optical patch of Planet-CR (paper, Sec. 3.1); likewise of a ledger
+that says nothing else."""
 
 OPTICAL_RESOLUTION_M: Final = 3.0
-SAR_RESOLUTION_M: Final = 10.0
+"""Of these pixels."""
 
 DN_PER_REFLECTANCE: Final = 10_000
-"""Digital numbers of the optical files per unit of reflectance (paper, Sec. 5.1)."""
+"""Digital numbers per unit of reflectance, of predictions of any dataset (paper, Sec. 5.1)."""
 
 SAR_RANGE_DB: Final = ((-25.0, 0.0), (-32.5, 0.0))
 """Clip range of VV and of VH before rescaling to [0, 1] (paper, Sec. 5.1)."""

@@ -24,7 +24,7 @@ def count_macs(model: nn.Module, size: tuple[int, int] = (160, 160)) -> int:
 
     Args:
         model: Left unchanged.
-        size: Height and width of the image; SAR is on its native grid.
+        size: Height and width of the image; SAR is on the grid of Planet-CR, 3 pixels for 10.
     """
     native = [round(side * SAR_PER_OPTICAL[0] / SAR_PER_OPTICAL[1]) for side in size]
     counter = FlopCounterMode(
@@ -36,7 +36,7 @@ def count_macs(model: nn.Module, size: tuple[int, int] = (160, 160)) -> int:
             for name, value in model.state_dict(keep_vars=True).items()
         }
         cloudy = torch.empty(1, getattr(model, "bands", OPTICAL_BANDS), *size)
-        sar = torch.empty(1, SAR_BANDS, *native)
+        sar = torch.empty(1, getattr(model, "sar_bands", SAR_BANDS), *native)
         with counter:
             functional_call(model, state, (cloudy, sar))
     return int(counter.get_total_flops()) // 2

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from planetcr_models.errors import InputError, ModelError
 from planetcr_models.layers.blending import window_weight
-from planetcr_models.networks.base import SAR_BANDS, SMALLEST, margins, refuse_small
+from planetcr_models.networks.base import SMALLEST, margins, refuse_small
 
 Precision = Literal["32", "tf32", "bf16", "fp16"]
 """``32``: IEEE float32. ``tf32``: convolutions and matrix products of a GPU round their inputs to
@@ -74,7 +74,7 @@ def choose_device(device: str | torch.device) -> torch.device:
 def restore_batch(
     model: nn.Module,
     cloudy: NDArray[np.floating],
-    sar: NDArray[np.floating],
+    sar: NDArray[np.floating] | None = None,
     *,
     device: str | torch.device | None = None,
     precision: Precision = "32",
@@ -84,7 +84,8 @@ def restore_batch(
     Args:
         model: Runs in evaluation mode; its own mode is restored.
         cloudy: Reflectance in [0, 1], shape (B, bands, H, W).
-        sar: VV and VH in [0, 1] over the same extent, shape (B, 2, h, w), on any grid.
+        sar: Such as VV and VH in [0, 1] over the same extent, shape (B, sar_bands, h, w), on any
+            grid; None for a network that does not use it.
         device: See :func:`choose_device`; the network stays there. By default its own.
         precision: See :data:`Precision`. ``bf16`` is faster on a GPU; it changes the third digit,
             so it is never the default.
@@ -99,16 +100,17 @@ def restore_batch(
         ModelError: No such device, or too little memory on it.
     """
     with ready(model, device, precision) as run:
-        images, radar = _tensor(cloudy), _tensor(sar)
+        images, radar = _tensor(cloudy), None if sar is None else _tensor(sar)
         expect_range("cloudy", images)
-        expect_range("sar", radar)
+        if radar is not None:
+            expect_range("sar", radar)
         return _array(run(images, radar))
 
 
 def restore_tiled(
     model: nn.Module,
     cloudy: Sliceable,
-    sar: Sliceable,
+    sar: Sliceable | None = None,
     *,
     tile: int = TILE,
     overlap: int | None = None,
@@ -135,7 +137,8 @@ def restore_tiled(
     Args:
         model: Runs in evaluation mode; its own mode is restored.
         cloudy: Reflectance in [0, 1], shape (bands, H, W); read in parts.
-        sar: VV and VH in [0, 1] over the same extent, shape (2, h, w), on any grid.
+        sar: Such as VV and VH in [0, 1] over the same extent, shape (sar_bands, h, w), on any grid;
+            None for a network that does not use it.
         tile: Side of a tile, rounded up to a multiple that the network can take.
         overlap: Minimum overlap of neighbouring tiles, rounded up likewise; by default 96, or a
             quarter of a tile if that is less.
@@ -155,7 +158,9 @@ def restore_tiled(
             checked when it is read; the message says if ``out`` is incomplete.
         ModelError: No such device, or too little memory on it.
     """
-    bands, *size = _checked_shape(cloudy, sar, getattr(model, "bands", None))
+    ignores_sar = not getattr(model, "uses_sar", True)
+    sar_bands = None if ignores_sar else getattr(model, "sar_bands", None)
+    bands, *size = _checked_shape(cloudy, sar, getattr(model, "bands", None), sar_bands)
     given = out is not None
     if out is None:
         out = np.empty((bands, *size), np.float32)
@@ -165,7 +170,8 @@ def restore_tiled(
         )
     if batch < 1:
         raise InputError(f"batch: expected 1 tile or more at a time, got {batch}")
-    for name, image in (("cloudy", cloudy), ("sar", sar)):
+    given_images = {"cloudy": cloudy} | ({} if sar is None else {"sar": sar})
+    for name, image in given_images.items():
         array = image.numpy(force=True) if isinstance(image, Tensor) else image
         if isinstance(array, np.ndarray) and np.may_share_memory(out, array):
             raise InputError(f"out: expected memory of its own, got that of {name}")
@@ -181,7 +187,9 @@ def restore_tiled(
     ):
         while chunk := tiles[done : done + batch]:
             images = torch.stack([_read("cloudy", cloudy, rows, columns, index) for index in chunk])
-            radar = torch.stack([_read("sar", sar, rows, columns, index) for index in chunk])
+            radar = None
+            if sar is not None:
+                radar = torch.stack([_read("sar", sar, rows, columns, index) for index in chunk])
             for index, image in zip(chunk, _array(run(images, radar)), strict=True):
                 _blend_in(out, image, rows, columns, index)
             done += len(chunk)
@@ -340,12 +348,18 @@ def _blend_in(
     out[:, row, column] += image[:, down, across] * (high[:, None] * wide)
 
 
-def _checked_shape(cloudy: Sliceable, sar: Sliceable, bands: int | None) -> tuple[int, ...]:
+def _checked_shape(
+    cloudy: Sliceable, sar: Sliceable | None, bands: int | None, sar_bands: int | None
+) -> tuple[int, ...]:
+    """Shape of an image, once it and SAR have the expected bands, which may be unknown."""
     shape = tuple(cloudy.shape)
     wanted = "bands" if bands is None else bands
     if len(shape) != 3:
         raise InputError(f"cloudy: expected an image of shape ({wanted}, H, W), got {shape}")
-    for who, size, count in (("cloudy", shape, bands), ("sar", tuple(sar.shape), SAR_BANDS)):
+    images: list[tuple[str, tuple[int, ...], int | None]] = [("cloudy", shape, bands)]
+    if sar is not None:
+        images.append(("sar", tuple(sar.shape), sar_bands))
+    for who, size, count in images:
         last = size[-1] == count if count is not None else size[-1] < min(SMALLEST, size[0])
         if len(size) == 3 and last and size[0] != count:
             raise InputError(
@@ -355,9 +369,12 @@ def _checked_shape(cloudy: Sliceable, sar: Sliceable, bands: int | None) -> tupl
     if bands is not None and shape[0] != bands:
         raise InputError(f"cloudy: expected an image of shape ({bands}, H, W), got {shape}")
     refuse_small("cloudy", shape[1:])
-    if len(sar.shape) != 3 or sar.shape[0] != SAR_BANDS or 0 in sar.shape:
+    if sar is not None and (
+        len(sar.shape) != 3 or sar.shape[0] != (sar_bands or sar.shape[0]) or 0 in sar.shape
+    ):
         raise InputError(
-            f"sar: expected an image of shape ({SAR_BANDS}, h, w), got {tuple(sar.shape)}"
+            f"sar: expected an image of shape ({sar_bands or 'bands'}, h, w), got "
+            f"{tuple(sar.shape)}"
         )
     return shape
 
@@ -389,7 +406,7 @@ def ready(
     def run(*images: Tensor) -> Tensor:
         try:
             with torch.autocast(target.type, _AUTOCAST.get(precision), precision in _AUTOCAST):
-                return model(*(x.to(target, weights.dtype) for x in images))
+                return model(*(x if x is None else x.to(target, weights.dtype) for x in images))
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"{target}: {len(images[0])} images of "

@@ -9,15 +9,18 @@ import numpy as np
 from planetcr_bench.constants import LAND_COVER_NAMES, OPTICAL_BANDS, REGIONS
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import (
-    FURTHER_SUMS,
     GROUPS,
     PLAIN_GROUPS,
     SEGMENTER_WIDTH,
     SUMS,
     SceneSums,
+    further_sums,
 )
 from planetcr_bench.results.ledger import Ledger, ledger_table
 from planetcr_bench.results.schema import SCHEMA_VERSION
+
+FURTHER_SUMS = further_sums(OPTICAL_BANDS)
+"""Columns of further sums of Planet-CR's bands."""
 
 PLANET_CR = {"track": "planet-cr", "scenes": 3000, "expected_scenes": 3000}
 """What a run on the whole test split of the real dataset says of itself."""
@@ -80,7 +83,7 @@ def make_scene_sums(
         "latitude": 47.0 - index // 3 % 30,
         "prediction_sha256": f"{seed:032x}{index:032x}",
     }
-    return SceneSums(identity, sums, segmented, floors)
+    return SceneSums(identity, sums, segmented, floors, bands=OPTICAL_BANDS)
 
 
 def make_segmenter_counts(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

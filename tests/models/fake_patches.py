@@ -46,6 +46,14 @@ class MadeUp:
     def __len__(self) -> int:
         return len(self.clear)
 
+    @property
+    def smallest(self) -> int:
+        return self.side
+
+    def size(self, index: int) -> tuple[int, int]:
+        assert 0 <= index < len(self)
+        return self.side, self.side
+
     def read(self, index: int, *, top: int = 0, left: int = 0, size: int | None = None) -> Patch:
         size = size or self.side
         rows, columns = slice(top, top + size), slice(left, left + size)

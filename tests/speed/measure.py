@@ -101,7 +101,7 @@ def without_further(jobs: Sequence[Job]) -> None:
     for job in jobs:
         arrays = cached_arrays(job)
         for protocol in protocols:
-            kernels.measure(arrays.images, arrays.clear, arrays.group, protocol)
+            kernels.measure(arrays.images, arrays.clear, arrays.group, protocol, arrays.bands)
             kernels.measure_floor(arrays.clear, arrays.group, protocol)
 
 

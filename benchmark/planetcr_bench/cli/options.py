@@ -107,6 +107,14 @@ LoaderWorkers = Annotated[
     ),
 ]
 
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the network with torch.compile: minutes at the start, then faster steps.",
+    ),
+]
+
 # --- Networks ----------------------------------------------------------------------------
 
 Weights = Annotated[

@@ -13,6 +13,7 @@ from planetcr_bench.cli import options
 
 def reproduce(
     data: options.Data,
+    dataset: options.Description = None,
     out: Annotated[
         Path, typer.Option(help="Working folder: training runs, predictions and a cache.")
     ] = Path("runs/reproduce"),
@@ -31,6 +32,7 @@ def reproduce(
     devices: options.Devices = 1,
     precision: options.Precision = "32",
     workers: options.LoaderWorkers = None,
+    compiled: options.Compile = False,
     cache: Annotated[
         bool,
         typer.Option(help="Decode the training scenes once, to 1.6 MB per scene; see `train`."),
@@ -79,6 +81,8 @@ def reproduce(
         config_file,
         reproduction.ReproductionConfig(
             data=data,
+            dataset=dataset,
+            compile=compiled,
             out=out,
             results=results,
             methods=tuple(method or ()),

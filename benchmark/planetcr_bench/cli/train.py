@@ -23,6 +23,7 @@ def train(
         ),
     ],
     data: options.DatasetOption = None,
+    dataset: options.Description = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -73,8 +74,9 @@ def train(
     crop: Annotated[
         int | None,
         typer.Option(
-            min=10,
-            help="Side of the random crops in pixels, a multiple of 10; short for --set crop=N.",
+            min=1,
+            help="Side of the random crops in pixels, at most that of the smallest image; a "
+            "multiple of 10 where SAR is at 10 m and the images at 3 m. Short for --set crop=N.",
             show_default="recipe",
         ),
     ] = None,
@@ -126,13 +128,7 @@ def train(
         typer.Option(min=1, help="Split each batch into this many parts, to save memory."),
     ] = 1,
     workers: options.LoaderWorkers = None,
-    compiled: Annotated[
-        bool,
-        typer.Option(
-            "--compile",
-            help="Compile the network with torch.compile: minutes at the start, then faster steps.",
-        ),
-    ] = False,
+    compiled: options.Compile = False,
     cuda_graphs: Annotated[
         bool,
         typer.Option(
@@ -167,6 +163,7 @@ def train(
     request = training.Request(
         name=name,
         data=data,
+        dataset=dataset,
         out=out or Path("runs", training.run_name(name)),
         recipe=recipe,
         changes=_changes(

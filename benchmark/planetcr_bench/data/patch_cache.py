@@ -1,7 +1,8 @@
 """Cache training patches in one memory-mapped file, which gives the same numbers as their files.
 
 A cache is ``<name>.npy``, one record per scene, and ``<name>.json``, which records what it was made
-from. The latter is written last: a cache without it is incomplete.
+from. The latter is written last: a cache without it is incomplete. Where scenes differ in size, a
+record has room for the largest, and images lie in its upper left corner.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from planetcr_bench.data.encodings import Scaling
 from planetcr_bench.data.fingerprint import fingerprint_of, scene_digest, split_fingerprint
-from planetcr_bench.data.patches import Patches, record_dtype, record_of
+from planetcr_bench.data.patches import Grids, Patches, grids_of, record_dtype, record_of
 from planetcr_bench.data.reading import read_rasters
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError
@@ -70,9 +71,9 @@ class CachedPatches(Patches):
         return self._opened[0], index
 
     @property
-    def record(self) -> np.dtype[np.void]:
-        """Data type of a scene's record."""
-        return self._opened[0].dtype
+    def grids(self) -> Sequence[Grids]:
+        """Sizes of the images of each scene; one for all if they are equal."""
+        return self._opened[3]
 
     @property
     def scaling(self) -> Scaling:
@@ -80,8 +81,8 @@ class CachedPatches(Patches):
         return self._opened[2]
 
     @cached_property
-    def _opened(self) -> tuple[NDArray[np.void], list[str], Scaling]:
-        """Records, names and scaling; the contents are read after the file is mapped.
+    def _opened(self) -> tuple[NDArray[np.void], list[str], Scaling, Sequence[Grids]]:
+        """Records, names, scaling and sizes; the contents are read after the file is mapped.
 
         So a cache that is replaced in between is refused: the new records are written only after
         the old contents are deleted.
@@ -98,7 +99,8 @@ class CachedPatches(Patches):
         if len(names) != len(records):
             raise _damaged(self.path, f"{len(names)} records", str(len(records)))
         scale, offset, *limits = contents["scaling"]
-        return records, names, Scaling(scale, offset, (limits[0], limits[1]))
+        scaling = Scaling(scale, offset, (limits[0], limits[1]))
+        return records, names, scaling, _grids_in(contents, records.dtype)
 
 
 def build_cache(
@@ -130,7 +132,9 @@ def build_cache(
     if not scenes:
         raise DatasetError(f"{path}: expected scenes to cache, got none")
     with _only_builder(path):
-        scaling = scenes[0].description.optical.scaling
+        described = scenes[0].description
+        scaling = described.optical.scaling
+        grids = grids_of(scenes)
         fingerprint = fingerprint_of(scenes, workers=workers, quiet=quiet)
         contents = {
             "version": PACK_VERSION,
@@ -138,9 +142,14 @@ def build_cache(
             "count": len(scenes),
             "names": [files.name for files in scenes],
             "scaling": [scaling.scale, scaling.offset, *scaling.limits],
+            "sar": described.sar.model_dump_json() if described.sar else None,
+            "land_cover": described.land_cover.model_dump_json() if described.land_cover else None,
         }
+        if len(grids) > 1:
+            contents["sizes"] = json.loads(json.dumps([each.sizes for each in grids]))
         if not path.exists() or _read_contents(path) != contents:
-            _build(scenes, path, contents, workers=workers, quiet=quiet)
+            dtype = record_dtype(described, Grids.largest(grids), _stored(scenes[0]))
+            _build(scenes, path, contents, dtype, workers=workers, quiet=quiet)
         cache = CachedPatches(path, fingerprint)
         len(cache)  # a damaged cache is refused here, not in the middle of an epoch
     return cache
@@ -172,18 +181,19 @@ def _build(
     scenes: Sequence[SceneFiles],
     path: Path,
     contents: dict[str, Any],
+    dtype: np.dtype[np.void],
     *,
     workers: int | None,
     quiet: bool,
 ) -> None:
     """Write the records in one step, then the file that describes them."""
     try:
-        with atomic_path(path) as partial:
-            dtype = record_dtype(scenes[0].description)
+        with atomic_path(path) as unfinished:
             _check_room(path, len(scenes), dtype)
-            cached = run_ordered(_cache_scene, scenes, workers=workers, batch=_CACHED_TOGETHER)
+            make = partial(_cache_scene, dtype)
+            cached = run_ordered(make, scenes, workers=workers, batch=_CACHED_TOGETHER)
             cached = track(cached, f"Cache {path.stem}", len(scenes), quiet=quiet)
-            digests = _write_records(partial, cached, len(scenes), dtype)
+            digests = _write_records(unfinished, cached, len(scenes), dtype)
             if split_fingerprint(digests) != contents["fingerprint"]:
                 raise DatasetError(
                     f"{scenes[0].split_folder}: expected scenes that do not change, but pixels "
@@ -207,11 +217,39 @@ def _check_room(path: Path, count: int, dtype: np.dtype[np.void]) -> None:
         )
 
 
-def _cache_scene(files: SceneFiles) -> tuple[str, bytes, NDArray[np.void]]:
+def _stored(files: SceneFiles) -> np.dtype[Any] | None:
+    """Data type of the optical images of a scene; None if it is described."""
+    described = files.description
+    if len(described.dtypes("clear")) == 1:
+        return None
+    return record_of(read_rasters(files), described).dtype["clear"].base
+
+
+def _cache_scene(
+    dtype: np.dtype[np.void], files: SceneFiles
+) -> tuple[str, bytes, NDArray[np.void]]:
     """Name, digest and record of a scene."""
     rasters = read_rasters(files)
-    described = files.description
-    return files.name, scene_digest(rasters), record_of(rasters, described, record_dtype(described))
+    record = record_of(rasters, files.description)
+    padded = np.zeros(1, dtype)
+    for name in dtype.names or ():
+        height, width = record.dtype[name].shape[-2:]
+        place = padded[name][..., :height, :width]
+        place[...] = record[name]
+        if record.dtype[name].base != dtype[name].base and (place != record[name]).any():
+            raise DatasetError(
+                f"{files.path(name)}: expected {dtype[name].base} for a cache, as described or as "
+                f"in the first scene, got {record.dtype[name].base}; train without a cache: leave "
+                "out --cache"
+            )
+    return files.name, scene_digest(rasters), padded
+
+
+def _grids_in(contents: Mapping[str, Any], record: np.dtype[np.void]) -> Sequence[Grids]:
+    """Sizes of the images of a cache: those of its records, unless it says others."""
+    if "sizes" in contents:
+        return [Grids.of(sizes) for sizes in contents["sizes"]]
+    return [Grids.of_arrays({name: record[name].shape for name in record.names or ()})]
 
 
 def _write_records(
@@ -268,10 +306,13 @@ def _map(path: Path) -> NDArray[np.void]:
 
 def _is_record(dtype: np.dtype[Any]) -> bool:
     """Whether a data type is one that ``patches.record_dtype`` gives, of whatever size."""
-    if dtype.names != ("cloudy", "clear", "sar", "cloud_mask", "land_cover"):
+    kinds = {"sar": "<f4", "cloud_mask": "?", "land_cover": "u1"}
+    names = dtype.names or ()
+    if names[:2] != ("cloudy", "clear") or not kinds.keys() >= {*names[2:]}:
         return False
-    stored = [dtype[name].base for name in dtype.names]
-    return stored[0] == stored[1] and stored[2:] == [np.dtype(kind) for kind in ("<f4", "?", "u1")]
+    stored = {name: dtype[name].base for name in names}
+    others = all(stored[name] == np.dtype(kinds[name]) for name in names[2:])
+    return stored["cloudy"] == stored["clear"] and others
 
 
 def _damaged(path: Path, expected: str, got: str) -> DatasetError:

@@ -31,6 +31,7 @@ from planetcr_bench.data.raster import (
     header_of,
     image_bands,
     open_image,
+    read_header,
     tags_of,
 )
 from planetcr_bench.data.resizing import shrink
@@ -248,6 +249,22 @@ def read_land_cover(files: SceneFiles) -> NDArray[np.uint8]:
     classes = land_cover_classes(read_product(files, "land_cover").pixels[0], described.land_cover)
     size = described.read_size_of("clear") or read_product(files, "clear").pixels.shape[-2:]
     return upsample(classes, size)
+
+
+def image_size(files: SceneFiles, product: str) -> tuple[int, int]:
+    """Height and width of a product as it is read: as described, or by the header of its file.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    described = files.description
+    size = described.read_size_of(product)
+    if size is not None:
+        return size
+    expected, path = len(described.bands_of(product)), files.path(product)
+    shape = _expected_shape(read_header(path).shape, expected, None)
+    factor = 1 if described.has_own_grid(product) else round(1 / described.resize)
+    return shape[-2] // factor, shape[-1] // factor
 
 
 def read_rasters(files: SceneFiles, products: Sequence[str] | None = None) -> dict[str, Raster]:

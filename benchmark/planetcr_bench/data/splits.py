@@ -38,9 +38,10 @@ def hold_out(
     areas = {(files.season, files.aoi) for files in scenes}
     if len(areas) < 2:
         where = f"{scenes[0].split_folder}: " if scenes else ""
+        words = _clusters(scenes)
         raise DatasetError(
-            f"{where}expected scenes of two AOIs or more, to hold out whole AOIs for validation, "
-            f"got {len(areas)}; train without validation: --val-share 0"
+            f"{where}expected scenes of two {words} or more, to hold out whole {words} for "
+            f"validation, got {len(areas)}; train without validation: --val-share 0"
         )
     seasons: dict[str, list[str]] = {}
     for season, aoi in sorted(areas, key=lambda area: _hash(seed, area[1])):
@@ -50,8 +51,8 @@ def hold_out(
         held_out = {max(seasons.values(), key=len)[0]}
     if len(held_out) == len(areas):
         raise UsageError(
-            f"--val-share: expected a share that leaves AOIs to train on, got {share}, which is "
-            f"all of the {len(areas)}"
+            f"--val-share: expected a share that leaves {_clusters(scenes)} to train on, got "
+            f"{share}, which is all of the {len(areas)}"
         )
     return (
         sorted(files for files in scenes if files.aoi not in held_out),
@@ -71,11 +72,20 @@ def remark(training: Sequence[SceneFiles], held_out: Sequence[SceneFiles], *, sh
     if len(held_out) < max(0.2, 2 * share) * scenes:
         return ""
     areas = {(files.season, files.aoi) for files in (*training, *held_out)}
+    words = _clusters(training)
     return (
         f"validation: {len(held_out)} of {scenes} training scenes are held out "
-        f"({len(held_out) / scenes:.0%}, where {share:.0%} was requested): whole AOIs are held "
+        f"({len(held_out) / scenes:.0%}, where {share:.0%} was requested): whole {words} are held "
         f"out, and there are only {len(areas)}; --val-share 0 trains on all of them"
     )
+
+
+def _clusters(scenes: Sequence[SceneFiles]) -> str:
+    """What is held out as a whole: AOIs, ROIs, tiles, … or scenes."""
+    if not scenes:
+        return "AOIs"
+    described = scenes[0].description
+    return f"{described.cluster_name}s" if described.cluster else "scenes"
 
 
 def some_scenes(scenes: Sequence[SceneFiles], count: int, *, seed: int = 0) -> list[SceneFiles]:

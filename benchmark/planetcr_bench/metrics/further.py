@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.metrics.kernels import centre_crop, expect_bands, ndvi
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.sums import GROUPS, Floats, Images, further_sums, ndvi_bands
@@ -127,7 +126,7 @@ def measure_further(
     clear: Images,
     group: NDArray[np.uint8],
     protocol: Protocol,
-    bands: Sequence[str] = OPTICAL_BANDS,
+    bands: Sequence[str],
 ) -> Floats:
     r"""Sums behind the further metrics: moments of each band, gradients, the input's NDVI error.
 

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import (
     EDGE_M,
     EDGE_PX,
-    OPTICAL_BANDS,
-    OPTICAL_RESOLUTION_M,
     REGIONS,
 )
 from planetcr_bench.errors import BenchError
@@ -182,7 +180,7 @@ def measure(
     clear: Images,
     group: NDArray[np.uint8],
     protocol: Protocol,
-    bands: Sequence[str] = OPTICAL_BANDS,
+    bands: Sequence[str],
 ) -> Floats:
     """Sums of one scene under one protocol.
 
@@ -247,16 +245,14 @@ def measure_floor(clear: Images, group: NDArray[np.uint8], protocol: Protocol) -
 def centre_crop(array: NDArray[_T], size: int) -> NDArray[_T]:
     """Square of pixels around the centre, contiguous; size 0 is the whole array.
 
-    The offset is (H - size) // 2: rows and columns 70 … 229 for 160 of 300.
+    The offset is (H - size) // 2, such as 70 for 160 of 300 rows.
     """
     top, left = ((side - size) // 2 if size else 0 for side in array.shape[-2:])
     cut = array[..., top : top + size, left : left + size] if size else array
     return np.ascontiguousarray(cut)
 
 
-def region_of(
-    cloud_mask: NDArray[np.bool_], resolution_m: float | None = OPTICAL_RESOLUTION_M
-) -> NDArray[np.uint8]:
+def region_of(cloud_mask: NDArray[np.bool_], resolution_m: float | None) -> NDArray[np.uint8]:
     """Sort pixels into cloud, edge and clear.
 
     The edge is every unmasked pixel whose centre lies within 30 m of the centre of a masked one.

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import (
     LAND_COVER,
     LAND_COVER_NAMES,
-    OPTICAL_BANDS,
     REGIONS,
     THICKNESS,
 )
@@ -128,10 +127,6 @@ def further_sums(bands: Sequence[str]) -> dict[str, Column]:
     return _further_sums(tuple(bands))
 
 
-FURTHER_SUMS: Final = further_sums(OPTICAL_BANDS)
-"""Those of Planet-CR's bands."""
-
-
 def ndvi_bands(bands: Sequence[str]) -> tuple[int, int] | None:
     """Positions of red and near-infrared among bands; None if one of them is not there."""
     known = {"red", "nir"} <= set(bands)
@@ -239,4 +234,4 @@ class SceneSums:
     segmented: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     floor: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    bands: tuple[str, ...] = OPTICAL_BANDS
+    bands: tuple[str, ...] = field(kw_only=True)

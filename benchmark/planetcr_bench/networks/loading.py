@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from planetcr_bench.constants import OPTICAL_BANDS
+from planetcr_bench.data.description import Description
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import BenchError, BenchWarning, UsageError
+from planetcr_bench.networks.images import expect_fit, expect_known, expect_one_date, fitted
 from planetcr_bench.networks.methods import check_method
 from planetcr_bench.predictions.baselines import METHODS as BASELINES
 from planetcr_bench.predictions.card import Card
@@ -34,7 +35,7 @@ from planetcr_models.inference import InferencePrecision, restore_batch, restore
 from planetcr_models.networks.base import Restorer
 from planetcr_models.networks.methods import METHODS
 from planetcr_models.networks.registry import build_model, default_options, is_like
-from planetcr_models.weights.files import load_state, load_weights
+from planetcr_models.weights.files import load_state, load_weights, read_trained_on
 from planetcr_models.weights.pretrained import pretrained_cards
 from planetcr_models.weights.sources import Source, find_weights, hidden_file
 
@@ -73,6 +74,7 @@ def open_network(
     options: Sequence[str],
     seed: int,
     settings: InferenceSettings,
+    described: Description,
 ) -> tuple[nn.Module, Card]:
     """Make a network and load its weights.
 
@@ -82,18 +84,19 @@ def open_network(
         options: ``key=value`` each.
         seed: Of weights that come from no file.
         settings: Written into the card.
+        described: The dataset that it will restore.
 
     Returns:
         The network, and the card of its predictions.
 
     Raises:
         UsageError: No such method or option, or no weights.
-        BenchError: The user's file does not make a network.
+        BenchError: The user's file does not make a network, or weights are of other bands.
         ModelError: There are no such weights, or they are not this network's.
     """
     torch.manual_seed(seed)
     model, card = (_user_network if is_user_file(name) else _package_network)(
-        name, weights, options, seed
+        name, weights, options, seed, described
     )
     return model, card.model_copy(
         update=dict(  # noqa: C408
@@ -111,15 +114,16 @@ def as_function(model: nn.Module, settings: InferenceSettings) -> Restore:
 
 
 def _restore_in_tiles(
-    model: nn.Module, settings: InferenceSettings, cloudy: Image, sar: Image
+    model: nn.Module, settings: InferenceSettings, cloudy: Image, sar: Image | None
 ) -> Image:
     assert settings.tile is not None
+    radar = [None] * len(cloudy) if sar is None else sar
     restored = [
         restore_tiled(
             model, *scene, tile=settings.tile, overlap=settings.overlap, batch=settings.batch,
             device=settings.device, precision=settings.precision,
         )
-        for scene in zip(cloudy, sar, strict=True)
+        for scene in zip(cloudy, radar, strict=True)
     ]  # fmt: skip
     return np.stack(restored)
 
@@ -128,7 +132,11 @@ def _restore_in_tiles(
 
 
 def _package_network(
-    name: str, weights: str | Path | None, options: Sequence[str], seed: int
+    name: str,
+    weights: str | Path | None,
+    options: Sequence[str],
+    seed: int,
+    described: Description,
 ) -> tuple[Restorer, Card]:
     check_method(name, others=[*BASELINES] if weights is None else ())
     wanted = known_options(name, options)
@@ -141,17 +149,14 @@ def _package_network(
         )
     source = None
     if str(weights) == RANDOM:
-        model, digest, shown = build_model(name, **wanted), f"random, seed {seed}", name
+        model = build_model(name, **fitted(name, wanted, described))
+        digest, shown = f"random, seed {seed}", name
         shown += " (untrained)"
     else:
         source = find(name, weights)
         model = load_weights(name, source.path, **wanted)
         digest, shown = file_sha256(source.path), name
-    if model.bands != len(OPTICAL_BANDS):
-        raise BenchError(
-            f"{weights}: expected a network of {len(OPTICAL_BANDS)} bands, as the dataset has, got "
-            f"one of {model.bands}"
-        )
+        expect_fit(model, weights, described)
     return model, Card(
         method=shown,
         weights=digest,
@@ -288,8 +293,8 @@ class UserNetwork(nn.Module):
         """A user's error as one line, which says where it is."""
         return BenchError(_where(error, self.file, f"{self.name}: {what}"))
 
-    def forward(self, cloudy: Tensor, sar: Tensor) -> Tensor:
-        """(B, 4, H, W) and (B, 2, h, w) to (B, 4, H, W)."""
+    def forward(self, cloudy: Tensor, sar: Tensor | None = None) -> Tensor:
+        """(B, bands, H, W) and (B, sar_bands, h, w) to (B, bands, H, W); SAR may be None."""
         try:
             restored = self.network(cloudy, sar)
         except (BenchError, ModelError, torch.OutOfMemoryError):
@@ -310,8 +315,13 @@ class UserNetwork(nn.Module):
 
 
 def _user_network(
-    name: str, weights: str | Path | None, options: Sequence[str], seed: int
+    name: str,
+    weights: str | Path | None,
+    options: Sequence[str],
+    seed: int,
+    described: Description,
 ) -> tuple[nn.Module, Card]:
+    expect_one_date(name, described)
     file, function = user_function(name)
     if str(weights) == RANDOM:
         raise UsageError(
@@ -322,6 +332,8 @@ def _user_network(
     source = None if weights is None else find(function, weights)
     if source is not None:
         load_state(network.network, source.path)
+        stated = read_trained_on(source.path)
+        expect_known(stated, source.path, described, uses_sar=True)
     return network, Card(
         method=f"{file.name}:{function}",
         weights=f"of {function}(), seed {seed}" if source is None else file_sha256(source.path),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from planetcr_bench.data.descriptions import describe
 from planetcr_bench.errors import UsageError
 from planetcr_bench.networks.loading import InferenceSettings, as_function, open_network
 from planetcr_bench.predictions.predict import Window, predict_with
@@ -72,7 +73,12 @@ def predict_with_network(
         overlap=tile // 4 if tile and overlap is None else overlap or 0,
     )
     network, card = open_network(
-        name, weights=weights, options=options, seed=seed, settings=settings
+        name,
+        weights=weights,
+        options=options,
+        seed=seed,
+        settings=settings,
+        described=describe(data, dataset),
     )
     return predict_with(
         as_function(network, settings),

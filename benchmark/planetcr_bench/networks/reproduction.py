@@ -7,7 +7,7 @@ again at any time.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -16,11 +16,14 @@ import torch
 from pydantic import ConfigDict, Field, create_model, field_validator
 
 from planetcr_bench.constants import PLANET_CR, PLANET_CR_TEST_SCENES, RUN_NAME
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import describe
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import UsageError
 from planetcr_bench.networks import training
 from planetcr_bench.networks.dry_run import estimate_throughput
+from planetcr_bench.networks.images import takes_sar
 from planetcr_bench.networks.loading import is_user_file
 from planetcr_bench.networks.methods import check_method
 from planetcr_bench.networks.steps import Step, run_steps
@@ -74,6 +77,7 @@ class TrainingTable(FileModel):
     val_share: float | None = None
     val_scenes: int | None = None
     micro_batches: int | None = None
+    compile: bool | None = None
     seed: int | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -122,11 +126,19 @@ class ReproductionConfig:
         train: False to use the weights that the file names as ``pretrained``.
         jobs: Steps to run at a time.
         until: The last of the ``STAGES`` to run.
+        dataset: Name or file of the dataset's description.
+        compile: Compile the networks for training.
+        protocols: Those that the dataset has, of which tables are made.
+        land_cover: Whether it has land cover, which segmenters learn from.
     """
 
     data: Path
     out: Path
     results: Path
+    dataset: str | None = None
+    compile: bool = False
+    protocols: tuple[str, ...] = ("official", "full")
+    land_cover: bool = True
     file: Path | None = None
     methods: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ("copy-cloudy", "mean-fill")
@@ -147,6 +159,8 @@ class ReproductionConfig:
     @property
     def segmenters(self) -> list[str]:
         """Names of the segmenters: ``segmenter``, and those that the file adds."""
+        if not self.land_cover:
+            return []
         return [SEGMENTER, *sorted(filter(_FURTHER_SEGMENTER.fullmatch, self.tables))]
 
     @property
@@ -192,7 +206,7 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
         if not is_user_file(trained):
             check_method(trained, others=() if name in variants else variants)
     _check_runs(methods, checked.suffix, str(file or "--method"))
-    return replace(
+    config = replace(
         options,
         file=file,
         methods=methods,
@@ -202,6 +216,57 @@ def load_config(file: Path | None, options: ReproductionConfig) -> ReproductionC
         pretrained=checked.pretrained,
         tables={name: content[name] for name in tables if name in content},
     )
+    given = {*content, *(["methods"] if options.methods else [])}
+    return _for_dataset(config, describe(config.data, config.dataset), given)
+
+
+def _for_dataset(
+    config: ReproductionConfig, described: Description, given: Collection[str]
+) -> ReproductionConfig:
+    """Leave out what the dataset does not allow, unless it was asked for.
+
+    Args:
+        config: With the defaults of Planet-CR.
+        described: The dataset.
+        given: Settings that the user gave, which are kept, or refused when the steps are made.
+
+    Raises:
+        UsageError: A segmenter or window is asked for that the dataset does not allow.
+    """
+    where, title = config.file or "--config", described.title
+    if described.land_cover is None and any(map(is_segmenter, config.tables)):
+        raise UsageError(f"{where}: [{SEGMENTER}] learns from land cover, and {title} has none")
+    methods, baselines, windows = config.methods, config.baselines, config.windows
+    if "methods" not in given and described.sar is None:
+        methods = tuple(name for name in methods if not takes_sar(name, _options_of(config, name)))
+    if "baselines" not in given and described.cloud_mask is None:
+        baselines = tuple(name for name in baselines if name != "mean-fill")
+    if "official" in windows and "official" not in described.protocols:
+        if "windows" in given:
+            raise UsageError(
+                f"{where}: windows: official is of the protocol official, which {title} does not "
+                "have; leave it out"
+            )
+        windows = ("whole",)
+    return replace(
+        config,
+        methods=methods,
+        baselines=baselines,
+        windows=windows,
+        protocols=tuple(described.protocols),
+        land_cover=described.land_cover is not None,
+    )
+
+
+def is_segmenter(name: str) -> bool:
+    """Whether a table is that of a segmenter."""
+    return name == SEGMENTER or _FURTHER_SEGMENTER.fullmatch(name) is not None
+
+
+def _options_of(config: ReproductionConfig, name: str) -> dict[str, Any]:
+    """Options of a method's network, from the tables of the file."""
+    tables = (config.tables.get(table, {}) for table in ("all", name))
+    return {key: value for table in tables for key, value in table.get("options", {}).items()}
 
 
 def _check_options(options: ReproductionConfig) -> None:
@@ -256,7 +321,8 @@ def build_steps(config: ReproductionConfig) -> list[Step]:
 
 
 def _all_steps(config: ReproductionConfig) -> list[Step]:
-    track, scenes = read_track(config.data, "test"), len(find_scenes(config.data, "test"))
+    track = read_track(config.data, "test", dataset=config.dataset)
+    scenes = len(find_scenes(config.data, "test", dataset=config.dataset))
     steps = [] if not config.train else [_train(config, name) for name in config.all_networks]
     runs = {
         window: {_run_of(config, name, window): name for name in config.methods}
@@ -272,6 +338,8 @@ def _all_steps(config: ReproductionConfig) -> list[Step]:
             steps.append(Step(f"evaluate {run}", arguments, _EVALUATE, run))
     published = track == PLANET_CR and scenes == PLANET_CR_TEST_SCENES
     for protocol, window in PROTOCOL_WINDOWS.items():
+        if protocol not in config.protocols:
+            continue
         networks = runs.get(window, runs[config.windows[0]])
         ledgers = [str(config.results / track / run) for run in (*baselines, *networks)]
         arguments = ["compare", *ledgers, "--protocol", protocol]
@@ -302,6 +370,7 @@ def _predict_arguments(
     request = None if window is None else training_request(config, name)
     method = name if request is None else request.name
     arguments = ["predict", method, "--data", str(config.data), "--out", str(predictions)]
+    arguments += [] if config.dataset is None else ["--dataset", config.dataset]
     if request is not None:
         arguments += ["--weights", weights_of(config, name)]
         if is_user_file(method):  # its weights do not say how it was made
@@ -351,6 +420,7 @@ def _tables_of(name: str) -> list[str]:
 
 def _evaluate_arguments(config: ReproductionConfig, predictions: Path, run: str) -> list[str]:
     arguments = ["evaluate", str(predictions), "--data", str(config.data)]
+    arguments += [] if config.dataset is None else ["--dataset", config.dataset]
     arguments += ["--results", str(config.results), "--name", run, "--device", config.device]
     for name in config.segmenters:
         arguments += ["--segmenter", weights_of(config, name)]
@@ -373,12 +443,14 @@ def training_request(config: ReproductionConfig, name: str) -> training.Request:
     table.pop("pretrained", None)
     own = {
         key: table.pop(key)
-        for key in ("encoder_weights", "val_share", "val_scenes", "micro_batches")
+        for key in ("encoder_weights", "val_share", "val_scenes", "micro_batches", "compile")
         if key in table
     }
+    own.setdefault("compile", config.compile)
     return training.Request(
         name=method,
         data=config.data,
+        dataset=config.dataset,
         out=config.out / "train" / training.run_name(name),
         changes=tuple(f"{key}={value}" for key, value in table.items()),
         options=tuple(f"{key}={value}" for key, value in options.items()),
@@ -395,6 +467,7 @@ def train_arguments(request: training.Request) -> list[str]:
     """A request as arguments of ``planetcr-bench``."""
     given: dict[str, Any] = {
         "--data": request.data,
+        "--dataset": request.dataset,
         "--out": request.out,
         "--cache": request.cache,
         "--encoder-weights": request.encoder_weights,
@@ -410,6 +483,7 @@ def train_arguments(request: training.Request) -> list[str]:
         "train",
         request.name,
         *(word for key, value in given.items() if value is not None for word in (key, str(value))),
+        *(["--compile"] if request.compile else []),
         *(word for change in request.changes for word in ("--set", change)),
         *(word for option in request.options for word in ("--model-arg", option)),
     ]
@@ -446,7 +520,7 @@ def estimate_hours(config: ReproductionConfig) -> dict[str, float]:
     Predicting the centre is assumed to take as long as predicting whole patches; it takes less. A
     network whose steps cannot be measured, usually for lack of memory, has no estimate.
     """
-    scenes = len(find_scenes(config.data, "test"))
+    scenes = len(find_scenes(config.data, "test", dataset=config.dataset))
     hours: dict[str, float] = {}
     for name in config.all_networks if config.train else ():
         request = replace(training_request(config, name), cache=None, quiet=True)

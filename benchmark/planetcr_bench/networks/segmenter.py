@@ -52,11 +52,10 @@ class FileSegmenter:
     def __init__(self, path: Path, device: str, precision: InferencePrecision) -> None:
         self._segmenter: Segmenter = load_segmenter(path)
         options = self._segmenter.options
-        if options["bands"] != 4 or options["classes"] != len(LAND_COVER):
+        if options["classes"] != len(LAND_COVER):
             raise CheckpointError(
-                f"{path}: expected a segmenter of 4 bands and {len(LAND_COVER)} classes, got "
-                f"{options['bands']} and {options['classes']}; `planetcr-bench train segmenter` "
-                "makes one"
+                f"{path}: expected a segmenter of {len(LAND_COVER)} classes, got "
+                f"{options['classes']}; `planetcr-bench train segmenter` makes one"
             )
         self._device, self._precision = device, precision
         self._sha256 = file_sha256(path)
@@ -82,7 +81,7 @@ class FileSegmenter:
         return {"name": self.name, "sha256": self._sha256, "options": options, **self._card}
 
     def classify(self, images: Image) -> NDArray[np.uint8]:
-        """Class index of each pixel of images of shape (B, 4, H, W)."""
+        """Class index of each pixel of images of shape (B, bands, H, W)."""
         many = _AT_ONCE[self._device.partition(":")[0]]
         parts = [
             classify(

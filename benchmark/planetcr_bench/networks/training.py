@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shlex
 import warnings
@@ -18,6 +20,8 @@ import typer
 from torch import nn
 
 from planetcr_bench import __version__
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import describe
 from planetcr_bench.data.discovery import find_splits
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes
@@ -28,6 +32,7 @@ from planetcr_bench.data.splits import hold_out, remark, some_scenes
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import BenchError, BenchWarning, UsageError
 from planetcr_bench.evaluation.inputs import data_folder
+from planetcr_bench.networks.images import expect_one_date, facts_of, fitted, is_planet_cr
 from planetcr_bench.networks.loading import (
     UserNetwork,
     build_user_network,
@@ -51,7 +56,7 @@ from planetcr_bench.utils.parallel import processors
 from planetcr_bench.utils.untrusted import parse_toml, read_text, read_toml
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.inference import Precision
-from planetcr_models.networks.base import Restorer
+from planetcr_models.networks.base import OPTICAL_BANDS, Restorer
 from planetcr_models.networks.registry import build_model
 from planetcr_models.segmentation.deeplab import Segmenter, load_encoder, save_segmenter
 from planetcr_models.training.checkpoint import (
@@ -62,6 +67,7 @@ from planetcr_models.training.checkpoint import (
     read_checkpoint,
 )
 from planetcr_models.training.devices import TrainingSettings, make_fabric
+from planetcr_models.training.loader import Crops
 from planetcr_models.training.logger import EPOCHS
 from planetcr_models.training.objectives import (
     Objective,
@@ -74,11 +80,14 @@ from planetcr_models.training.recipes import (
     RECIPES,
     REGRESSION,
     USER_RECIPE,
+    Adversarial,
+    Carl,
+    Charbonnier,
     CrossEntropy,
     Recipe,
 )
 from planetcr_models.training.trainer import Validation, train
-from planetcr_models.weights.files import save_model, save_state
+from planetcr_models.weights.files import TRAINED_ON, save_model, save_state
 from planetcr_models.weights.paths import expect_file
 from planetcr_models.weights.pretrained import SEGMENTER
 
@@ -96,6 +105,7 @@ class Request:
     name: str
     data: Path | None
     out: Path
+    dataset: str | Path | None = None
     recipe: Path | None = None
     changes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -193,7 +203,8 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
     if outcome["scores"]:
         shown = NetworkValidation.shown if request.name != SEGMENTER else SegmenterValidation.shown
         scores = outcome["scores"]
-        text += f" ({', '.join(f'{key} {scores[key]:.4g}' for key in shown)})"
+        known = [key for key in shown if key in scores]
+        text += f" ({', '.join(f'{key} {scores[key]:.4g}' for key in known)})"
     else:
         text += ", the last one, as there was no validation"
     if request.name == SEGMENTER:
@@ -207,6 +218,8 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
             text += f"\nIoU on held-out clear images: {', '.join(each)}"
         return f"{text}\nSegmenter: {best}, with its card beside it"
     words = ["planetcr-bench", "predict", request.name, "--weights", str(best)]
+    if request.dataset is not None:
+        words += ["--dataset", str(request.dataset)]
     if is_user_file(request.name):  # its weights do not say how it was made
         words += [word for option in request.options for word in ("--model-arg", option)]
     return f"{text}\nWeights: {best}; next: {shlex.join(words)}"
@@ -234,7 +247,14 @@ def prepare(request: Request) -> Prepared:
     if request.cache is not None:
         name = identity["training_fingerprint"][:16]
         patches = build_cache(training, request.cache, name=name, quiet=request.quiet)
+    Crops(
+        patches, crop=recipe.crop, turns=recipe.turns, seed=recipe.seed
+    )  # refused here, if at all
     torch.manual_seed(recipe.seed)
+    described = training[0].description
+    for note in _notes(recipe, described) if not request.quiet else ():
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            typer.echo(note, err=True)
     segmenter = request.name == SEGMENTER
     scenes = some_scenes(held_out, request.val_scenes)
     kind = SegmenterValidation if segmenter else NetworkValidation
@@ -245,9 +265,9 @@ def prepare(request: Request) -> Prepared:
         save = partial(_save_segmenter, identity, validation)
     elif is_user_file(request.name):
         make = partial(_user_network, whole=bool(scenes))
-        save = partial(_save_user_network, identity)
+        save = partial(_save_user_network, identity, facts_of(described))
     return Prepared(
-        objective=make(request, recipe, patches),
+        objective=make(request, recipe, patches, described),
         patches=patches,
         validation=validation,
         identity=identity,
@@ -283,14 +303,16 @@ def identify(
     if request.name != SEGMENTER and request.encoder_weights is not None:
         raise UsageError(f"--encoder-weights is for the segmenter, not for {request.name}")
     recipe = recipe_of(request.name, request.changes, request.recipe)
-    options = _options(request)
     data = data_folder(request.data)
+    described = describe(data, request.dataset)
+    options = _options(request, described)
+    _expect_products(request.name, recipe, described)
     training, held_out = _scenes(request, data)
     validation = some_scenes(held_out, request.val_scenes)
     fingerprint = fingerprint_of(validation, quiet=request.quiet) if validation else "none"
     identity: dict[str, Any] = {
         "name": request.name,
-        "track": read_track(data),
+        "track": read_track(data, dataset=request.dataset),
         "training_scenes": len(training),
         "training_fingerprint": fingerprint_of(training, quiet=request.quiet),
         "validation_scenes": len(validation),
@@ -300,6 +322,10 @@ def identify(
         **recipe.plain(),
         **{f"option.{key}": _toml_value(value) for key, value in options.items()},
     }
+    if not is_planet_cr(described):
+        text = described.model_dump_json(exclude={"splits"}, exclude_none=True)
+        identity["dataset"] = described.title
+        identity["description"] = hashlib.sha256(text.encode()).hexdigest()
     if request.encoder_weights is not None:
         identity["encoder_weights"] = _origin(request.encoder_weights)
     if user_file:
@@ -326,14 +352,54 @@ def _origin(encoder_weights: str) -> str:
     return file_sha256(Path(encoder_weights))
 
 
-def _options(request: Request) -> dict[str, Any]:
+def _options(request: Request, described: Description) -> dict[str, Any]:
     """Options of the network, checked; those of a user's network are checked by its function."""
+    expect_one_date(request.name, described)
     if is_user_file(request.name):
         file, _ = user_function(request.name)
         expect_file(file, "a file that makes a network")
         return parse_options(request.options, "--model-arg")
-    defaults = SEGMENTER_OPTIONS if request.name == SEGMENTER else None
-    return known_options(request.name, request.options, defaults)
+    if request.name != SEGMENTER:
+        return fitted(request.name, known_options(request.name, request.options), described)
+    options = known_options(request.name, request.options, SEGMENTER_OPTIONS)
+    count = len(described.bands)
+    return options if count == OPTICAL_BANDS else options | {"bands": count}
+
+
+def _expect_products(name: str, recipe: Recipe, described: Description) -> None:
+    """Raise UsageError for training that needs what the dataset does not have."""
+    lacks = f"{described.title} has none"
+    loss = recipe.loss
+    if isinstance(loss, CrossEntropy) and described.land_cover is None:
+        raise UsageError(f"{name}: learns from land cover, and {lacks}")
+    if isinstance(loss, CrossEntropy) and loss.label_grid != "3m":
+        grids = {described.read_size_of(product) for product in ("sar", "land_cover")}
+        if described.sar is None or len(grids) > 1:
+            raise UsageError(
+                f"--set: label_grid={loss.label_grid} needs SAR on the grid of land cover, which "
+                f"{described.title} does not have; use label_grid=3m, the grid of the images"
+            )
+    if (
+        isinstance(loss, Adversarial)
+        and loss.attention_target == "mask"
+        and described.cloud_mask is None
+    ):
+        raise UsageError(f"--set: attention_target=mask needs cloud masks, and {lacks}")
+
+
+def _notes(recipe: Recipe, described: Description) -> Iterator[str]:
+    """What a loss does where the dataset has no cloud masks, one line."""
+    if described.cloud_mask is not None:
+        return
+    if isinstance(recipe.loss, Charbonnier) and recipe.loss.cloud_weight:
+        yield (
+            f"loss charbonnier: {described.title} has no cloud masks, so all pixels have one weight"
+        )
+    if isinstance(recipe.loss, Carl):
+        yield (
+            f"loss carl: {described.title} has no cloud masks, so all pixels count as cloud, and "
+            f"the loss is {1 + recipe.loss.target_weight:g} × the mean absolute error"
+        )
 
 
 def recipe_of(name: str, changes: Sequence[str], file: Path | None = None) -> Recipe:
@@ -386,11 +452,11 @@ def _changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
 
 def _scenes(request: Request, data: Path) -> tuple[list[SceneFiles], list[SceneFiles]]:
     """Scenes to train on and held-out ones; never of the test split."""
-    scenes = find_scenes(data, "train", request.scene_list)
+    scenes = find_scenes(data, "train", request.scene_list, dataset=request.dataset)
     if request.val_share == 0:
         return scenes, []
-    if "val" in find_splits(data) and request.scene_list is None:
-        return scenes, find_scenes(data, "val")
+    if request.scene_list is None and "val" in find_splits(data, scenes[0].description):
+        return scenes, find_scenes(data, "val", dataset=request.dataset)
     return hold_out(scenes, share=request.val_share)
 
 
@@ -402,17 +468,30 @@ def _workers(request: Request) -> int:
     return min(processors() // request.devices, 16) if on_gpu else 0
 
 
-def _network(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:
+def _network(
+    request: Request,
+    recipe: Recipe,
+    patches: FilePatches | CachedPatches,
+    described: Description,
+) -> Objective:
     del patches
-    network = build_model(request.name, **_options(request))
+    network = build_model(request.name, **_options(request, described))
+    network.trained_on = facts_of(described)
     if recipe.initialisation == "he_uniform":
         initialise(network)
-    return objective_of(network, recipe)
+    sar_bands = 0 if described.sar is None else len(described.sar.bands)
+    return objective_of(network, recipe, sar_bands=sar_bands)
 
 
 def _user_network(
-    request: Request, recipe: Recipe, patches: FilePatches | CachedPatches, *, whole: bool
+    request: Request,
+    recipe: Recipe,
+    patches: FilePatches | CachedPatches,
+    described: Description,
+    *,
+    whole: bool,
 ) -> Objective:
+    del described
     network = build_user_network(request.name, request.options).train()
     if recipe.initialisation == "he_uniform":
         initialise(network)
@@ -422,8 +501,13 @@ def _user_network(
     return regression_objective(network, recipe)
 
 
-def _segmenter(request: Request, recipe: Recipe, patches: FilePatches | CachedPatches) -> Objective:
-    segmenter = Segmenter(**_options(request))
+def _segmenter(
+    request: Request,
+    recipe: Recipe,
+    patches: FilePatches | CachedPatches,
+    described: Description,
+) -> Objective:
+    segmenter = Segmenter(**_options(request, described))
     if recipe.initialisation == "he_uniform":
         initialise(segmenter)
     if request.encoder_weights is not None:
@@ -439,11 +523,16 @@ def _save_network(network: nn.Module, path: Path, scores: Mapping[str, float]) -
 
 
 def _save_user_network(
-    identity: Mapping[str, Any], network: nn.Module, path: Path, scores: Mapping[str, float]
+    identity: Mapping[str, Any],
+    images: Mapping[str, Any],
+    network: nn.Module,
+    path: Path,
+    scores: Mapping[str, float],
 ) -> None:
     del scores
     assert isinstance(network, UserNetwork)
-    save_state(network.network, path, network=identity["name"], code=identity["code"])
+    stated = {"network": identity["name"], "code": identity["code"]}
+    save_state(network.network, path, **stated, **{TRAINED_ON: json.dumps(images)})
 
 
 def _save_segmenter(

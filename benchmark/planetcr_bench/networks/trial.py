@@ -48,10 +48,11 @@ def try_network(
     before = copy.deepcopy(network.state_dict())
     crops = Crops(patches, crop=recipe.crop, turns=False, seed=recipe.seed)
     batch = default_collate([crops[0, 0]] * min(2, recipe.batch))
+    radar = batch["sar"].to(device) if "sar" in batch else None
     network.to(device)
     try:
         with enough_memory(len(batch["cloudy"]), 1, divisible=False):
-            _backward(network, batch["cloudy"].to(device), batch["sar"].to(device))
+            _backward(network, batch["cloudy"].to(device), radar)
         idle = [key for key, value in trained.items() if value.grad is None]
         if len(idle) == len(trained):
             raise BenchError(
@@ -66,13 +67,14 @@ def try_network(
             )
         if whole:
             patch = patches.read(0)
-            restore_batch(network, patch.cloudy[None], patch.sar[None])
+            sar = None if patch.sar is None else patch.sar[None]
+            restore_batch(network, patch.cloudy[None], sar)
     finally:
         network.zero_grad(set_to_none=True)
         network.to("cpu").load_state_dict(before)
 
 
-def _backward(network: UserNetwork, cloudy: Tensor, sar: Tensor) -> None:
+def _backward(network: UserNetwork, cloudy: Tensor, sar: Tensor | None) -> None:
     restored = network(cloudy, sar)
     if not restored.requires_grad:
         return

@@ -17,14 +17,14 @@ from planetcr_bench.data.reading import read_land_cover, read_scene
 from planetcr_bench.data.scene import Image, Scene
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.splits import some_scenes
-from planetcr_bench.evaluation.loading import scene_pixels
+from planetcr_bench.evaluation.loading import first_date, scene_pixels
 from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.gallery.figure import PageContent, PanelRow, ScenePanels, draw_page
 from planetcr_bench.gallery.gallery import gallery_figure
-from planetcr_bench.gallery.panels import TRUE_COLOUR, land_cover_panel, optical_panels
+from planetcr_bench.gallery.panels import PERCENTILES, Panel, land_cover_panel
 from planetcr_bench.gallery.scenes import drawn_scene
-from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.registry import HEADLINE
 from planetcr_bench.metrics.scores import (
     confusion,
@@ -34,6 +34,7 @@ from planetcr_bench.metrics.scores import (
     pixel_accuracy,
 )
 from planetcr_bench.metrics.sums import SceneSums
+from planetcr_bench.networks.images import is_planet_cr
 from planetcr_bench.predictions.format import digital_numbers
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import ledger_table
@@ -81,28 +82,37 @@ class SceneValidation(ABC):
 
 
 class NetworkValidation(SceneValidation):
-    """A network's scores in both protocols, as ``evaluate`` computes them."""
+    """A network's scores in all protocols of the dataset, as ``evaluate`` computes them."""
 
     criterion = "psnr_full"
     shown = ("psnr_full", "ssim_full", "psnr_official")
 
     def measure(self, network: nn.Module, scenes: Sequence[int]) -> list[SceneSums]:
         """Sums of scenes by number."""
-        return [scene_sums(scene, self._restore(network, scene)) for scene in self._scenes(scenes)]
+        names = self.files[0].description.protocols
+        protocols = [PROTOCOLS[name] for name in PROTOCOLS if name in names]
+        return [
+            scene_sums(scene, self._restore(network, scene), protocols)
+            for scene in self._scenes(scenes)
+        ]
 
     def scores(self, measured: Sequence[SceneSums]) -> dict[str, float]:
         """Over all scenes."""
         return overall_scores(measured)
 
     def picture(self, network: nn.Module, path: Path) -> None:
-        """Draw cloudy, SAR, land cover, restored, clear, error."""
+        """Draw cloudy, SAR, land cover, restored, clear, error; or as much as there is."""
         scenes = self._drawn()
-        draw_restored(scenes, [self._restore(network, scene) for scene in scenes], path)
+        restored = [self._restore(network, scene) for scene in scenes]
+        described = self.files[0].description
+        if is_planet_cr(described):
+            draw_restored(scenes, restored, path)
+        else:
+            draw_plainly(scenes, restored, described.picture_bands, path)
 
     def _restore(self, network: nn.Module, scene: Scene) -> Image:
-        images = restore_batch(
-            network, scene.cloudy[None], scene.need_sar()[None], precision=self.precision
-        )
+        sar = None if scene.sar is None else scene.sar[None]
+        images = restore_batch(network, scene.cloudy[None], sar, precision=self.precision)
         image: Image = np.nan_to_num(images[0], nan=0, posinf=1e3, neginf=-1e3)
         return image
 
@@ -143,7 +153,8 @@ class SegmenterValidation(SceneValidation):
     def picture(self, network: nn.Module, path: Path) -> None:
         """Draw clear images, land cover and the segmenter's map."""
         scenes = self._drawn()
-        draw_maps(scenes, [self._map(network, scene) for scene in scenes], path)
+        picture = self.files[0].description.picture_bands
+        draw_maps(scenes, [self._map(network, scene) for scene in scenes], picture, path)
 
     def _map(self, network: nn.Module, scene: Scene) -> NDArray[np.uint8]:
         assert isinstance(network, Segmenter)
@@ -151,22 +162,27 @@ class SegmenterValidation(SceneValidation):
         return seen.reshape(scene.clear.shape[1:])
 
 
-def scene_sums(scene: Scene, prediction: Image) -> SceneSums:
-    """Sums of one scene under both protocols: those that ``predict`` and ``evaluate`` would give.
+def scene_sums(
+    scene: Scene,
+    prediction: Image,
+    protocols: Sequence[Protocol] = (*PROTOCOLS.values(),),
+) -> SceneSums:
+    """Sums of one scene under each protocol: those that ``predict`` and ``evaluate`` would give.
 
     Args:
         scene: With its clear image.
-        prediction: Of the whole patch, reflectance, shape (4, 300, 300); counts as it would be
-            stored, in whole digital numbers of 0 or more.
+        prediction: Of the whole patch, reflectance, shape (B, H, W); counts as it would be stored,
+            in whole digital numbers of 0 or more.
+        protocols: By default all.
     """
     stored = np.divide(
         digital_numbers(prediction), np.float32(DN_PER_REFLECTANCE), dtype=np.float32
     )
-    return measure_scene(scene_pixels(scene, stored), list(PROTOCOLS.values()))
+    return measure_scene(scene_pixels(scene, stored), protocols)
 
 
 def overall_scores(measured: Sequence[SceneSums]) -> dict[str, float]:
-    """Scores over all scenes, in both protocols, as ``evaluate`` would give them.
+    """Scores over all scenes, in the protocols they have, as ``evaluate`` would give them.
 
     Args:
         measured: At least one scene, in any order.
@@ -179,6 +195,7 @@ def overall_scores(measured: Sequence[SceneSums]) -> dict[str, float]:
     return {
         f"{metric}_{name}": float(score_groups(frame, PROTOCOLS[name])[metric].iloc[0])
         for name in ("full", "official")
+        if name in measured[0].sums
         for metric in HEADLINE
     }
 
@@ -190,18 +207,62 @@ def draw_restored(scenes: Sequence[Scene], predictions: Sequence[Image], out: Pa
     save_figure(figure, out.with_suffix(""), ["png"])
 
 
-def draw_maps(scenes: Sequence[Scene], maps: Sequence[NDArray[np.uint8]], out: Path) -> None:
+def draw_plainly(
+    scenes: Sequence[Scene], predictions: Sequence[Image], picture: Sequence[str], out: Path
+) -> None:
+    """Draw cloudy, restored and clear image of a few scenes of any dataset, into a PNG file.
+
+    Args:
+        scenes: A few.
+        predictions: What a network made of them.
+        picture: Names of the bands that are shown as red, green and blue.
+        out: File to write.
+    """
+    content = []
+    for scene, prediction in zip(scenes, predictions, strict=True):
+        images = (first_date(scene.cloudy), prediction, scene.clear)
+        content.append(ScenePanels(scene.name, [_pictures(scene, images, picture)]))
+    page = PageContent(["Cloudy", "Restored", "Clear"], [PanelRow()], content)
+    save_figure(draw_page(page), out.with_suffix(""), ["png"])
+
+
+def _pictures(scene: Scene, images: Sequence[Image], picture: Sequence[str]) -> list[Panel]:
+    """Images of a scene in three bands, with the stretch of its clear image."""
+    shown = [[*scene.bands].index(band) for band in picture]
+    axis = (1, 2) if "nir" in picture else None  # a range of its own for each band, as it is bright
+    limits = np.percentile(scene.clear[shown], PERCENTILES, axis=axis)
+    black, white = (np.broadcast_to(limit, 3)[:, None, None] for limit in limits)
+    shades = ((image[shown] - black) / np.maximum(white - black, 1e-4) for image in images)
+    height, width = scene.clear.shape[-2:]
+    margins = (
+        (0, max(0, width - height)),
+        (0, max(0, height - width)),
+        (0, 0),
+    )  # a page has squares
+    return [
+        Panel(np.pad(np.clip(shade, 0, 1).transpose(1, 2, 0), margins, constant_values=1))
+        for shade in shades
+    ]
+
+
+def draw_maps(
+    scenes: Sequence[Scene],
+    maps: Sequence[NDArray[np.uint8]],
+    picture: Sequence[str],
+    out: Path,
+) -> None:
     """Draw clear images, their land cover and a segmenter's maps of it, into a PNG file.
 
     Args:
         scenes: A few.
         maps: Class index of each pixel, shape (H, W).
+        picture: Names of the bands that are shown as red, green and blue.
         out: File to write.
     """
     content = []
     for scene, predicted in zip(scenes, maps, strict=True):
-        (clear,) = optical_panels([scene.clear], scene.clear, TRUE_COLOUR)
+        clear = _pictures(scene, [scene.clear], picture)
         land_cover = [land_cover_panel(classes) for classes in (scene.need_land_cover(), predicted)]
-        content.append(ScenePanels(scene.name, [[clear, *land_cover]]))
+        content.append(ScenePanels(scene.name, [[*clear, *land_cover]]))
     page = PageContent(["Clear", "Land cover", "Segmenter"], [PanelRow()], content)
     save_figure(draw_page(page), out.with_suffix(""), ["png"])

@@ -11,7 +11,7 @@ import numpy as np
 from planetcr_bench.data.reading import Raster, read_rasters
 from planetcr_bench.data.scene import Image, backscatter, reflectance
 from planetcr_bench.data.scene_files import SceneFiles
-from planetcr_bench.errors import DatasetError, SceneError
+from planetcr_bench.errors import SceneError
 from planetcr_bench.predictions.format import centre_grid
 
 SEEN: Final = ("clear", "cloudy", "sar")
@@ -24,13 +24,14 @@ class Inputs:
 
     Attributes:
         files: The scene.
-        cloudy: Reflectance (4, H, W), float32 in [0, 1], with its grid.
-        sar: Backscatter (2, h, w), float32 in [0, 1], at its native grid over the same extent.
+        cloudy: Reflectance (B, H, W), float32 in [0, 1], with its grid.
+        sar: Backscatter (B, h, w), float32 in [0, 1], at its native grid over the same extent; None
+            if the dataset has none.
     """
 
     files: SceneFiles
     cloudy: Raster
-    sar: Image
+    sar: Image | None
 
 
 def read_inputs(files: SceneFiles, size: int | None = None) -> Inputs:
@@ -41,18 +42,21 @@ def read_inputs(files: SceneFiles, size: int | None = None) -> Inputs:
         size: Side of the centre crop, in optical pixels; by default the whole patch.
 
     Raises:
-        DatasetError: A file is missing, unreadable or does not match its description; or the
-            dataset has no SAR images.
+        DatasetError: A file is missing, unreadable or does not match its description.
         SceneError: The products do not share one grid, or the crop cuts through SAR pixels.
     """
     described = files.description
-    if described.sar is None:
-        raise DatasetError(f"{described.title}: expected SAR images, the dataset has none")
-    clear, cloudy, sar = read_rasters(files, SEEN).values()
+    rasters = read_rasters(files, SEEN)
+    clear, cloudy, sar = rasters["clear"], rasters["cloudy"], rasters.get("sar")
+    sources = cloudy.pixels.shape[1:] if sar is None else sar.pixels.shape[1:]
     rows, columns = (
         _crop_slices(files, side, source, size or side)
-        for side, source in zip(cloudy.pixels.shape[1:], sar.pixels.shape[1:], strict=True)
+        for side, source in zip(cloudy.pixels.shape[1:], sources, strict=True)
     )
+    radar = None
+    if sar is not None and described.sar is not None:
+        decibels = backscatter(sar.pixels, described.sar)
+        radar = np.ascontiguousarray(decibels[:, rows[1], columns[1]])
     return Inputs(
         files,
         Raster(
@@ -60,7 +64,7 @@ def read_inputs(files: SceneFiles, size: int | None = None) -> Inputs:
             clear.crs,
             centre_grid(clear, (rows[0].stop - rows[0].start, columns[0].stop - columns[0].start)),
         ),
-        np.ascontiguousarray(backscatter(sar.pixels, described.sar)[:, rows[1], columns[1]]),
+        radar,
     )
 
 
@@ -89,4 +93,4 @@ def batches(inputs: Iterator[Inputs], batch: int) -> Iterator[list[Inputs]]:
 
 
 def _shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
-    return inputs.cloudy.pixels.shape, inputs.sar.shape
+    return inputs.cloudy.pixels.shape, inputs.sar.shape if inputs.sar is not None else ()

@@ -21,7 +21,7 @@ from planetcr_bench.data.reading import read_raster, read_rasters, scene_from_ra
 from planetcr_bench.data.scene import Image
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import simulated_identity
-from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.errors import DatasetError, PredictionError, UsageError
 from planetcr_bench.predictions.baselines import METHODS
 from planetcr_bench.predictions.card import CARD, Card, read_card, write_card
 from planetcr_bench.predictions.format import CROP_SIZE, write_prediction
@@ -29,10 +29,11 @@ from planetcr_bench.predictions.network_inputs import Inputs, batches, read_inpu
 from planetcr_bench.utils.folders import is_litter, other_spelling
 from planetcr_bench.utils.parallel import Workers, run_ordered, track
 
-Restore = Callable[[Image, Image], NDArray[np.floating]]
-"""Function from cloudy images (B, 4, H, W) and SAR (B, 2, h, w) to restored images (B, 4, H, W).
+Restore = Callable[[Image, Image | None], NDArray[np.floating]]
+"""Function from cloudy images and SAR to restored images, each of shape (scenes, bands, H, W).
 
-All are float32 in [0, 1]; SAR is on its native grid over the extent of the images.
+All are float32 in [0, 1]; SAR is on its native grid over the extent of the images, and None where
+the dataset has none.
 """
 
 Window = Literal["whole", "official"]
@@ -182,6 +183,11 @@ def _begin(
         raise DatasetError(
             f"{data}: expected one cloudy image per scene, got several dates, which no method takes"
         )
+    if card.window == "official" and "official" not in scenes[0].description.protocols:
+        raise UsageError(
+            f"--window official: is of the protocol official, which {scenes[0].description.title} "
+            "does not have; leave it out"
+        )
     card = card.model_copy(
         update={
             "split": split,
@@ -277,7 +283,7 @@ def _with_forecast(restore: Restore, scenes: int) -> Restore:
     """Print after the first batch how long all will take, if that is long."""
     printed = False
 
-    def restore_and_print(cloudy: Image, sar: Image) -> NDArray[np.floating]:
+    def restore_and_print(cloudy: Image, sar: Image | None) -> NDArray[np.floating]:
         nonlocal printed
         started = time.perf_counter()
         images = restore(cloudy, sar)
@@ -317,7 +323,8 @@ def _restore_all(
         writing: deque[Future[None]] = deque()
         for group in batches:
             cloudy = np.stack([scene.cloudy.pixels for scene in group])
-            images = restore(cloudy, np.stack([scene.sar for scene in group]))
+            radar = [scene.sar for scene in group if scene.sar is not None]
+            images = restore(cloudy, np.stack(radar) if radar else None)
             _expect_images(images, group, cloudy.shape, card)
             while writing:
                 writing.popleft().result()

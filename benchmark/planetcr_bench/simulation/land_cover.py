@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import OPTICAL_RESOLUTION_M, SAR_RESOLUTION_M, SAR_SIZE
+from planetcr_bench.constants import OPTICAL_RESOLUTION_M
 from planetcr_bench.simulation.noise import Grid, noise
+from planetcr_bench.simulation.place import SAR_RESOLUTION_M, SAR_SIZE
 from planetcr_bench.simulation.resampling import box, resample
 from planetcr_bench.simulation.surface import Surface
 

@@ -29,6 +29,11 @@ WINDOWS: Final = 12
 
 AOI_PX: Final = WINDOWS * OPTICAL_SIZE
 
+SAR_SIZE: Final = 90
+"""Pixels along one side of a SAR or land-cover patch at 10 m (paper, Sec. 3.1)."""
+
+SAR_RESOLUTION_M: Final = 10.0
+
 TRAIN_AOIS: Final = 660
 """AOIs 1 … 660 are for training, 661 … 780 for testing (paper, Sec. 3.1)."""
 

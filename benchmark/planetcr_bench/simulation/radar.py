@@ -8,16 +8,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import (
-    OPTICAL_RESOLUTION_M,
-    SAR_RESOLUTION_M,
-    SAR_SIZE,
-)
+from planetcr_bench.constants import OPTICAL_RESOLUTION_M
 from planetcr_bench.simulation.catalogue import BUILDING_DB, LOOKS, NOISE_DB
 from planetcr_bench.simulation.materials import roof_echoes
 from planetcr_bench.simulation.noise import Field, Grid, noise, white
 from planetcr_bench.simulation.objects import Town
-from planetcr_bench.simulation.place import Place
+from planetcr_bench.simulation.place import SAR_RESOLUTION_M, SAR_SIZE, Place
 from planetcr_bench.simulation.resampling import Axis, blur, gaussian, resample, taps
 from planetcr_bench.simulation.surface import Surface, shifted
 

@@ -55,6 +55,7 @@ class AlignCR(Restorer):
         heads: Attention heads, and deformable groups.
         align: False for the ablation.
         zero_sar: Replace SAR by zeros: an ablation without SAR that keeps all parameters.
+        sar_bands: Bands of SAR.
     """
 
     multiple = 2 * WINDOW
@@ -71,11 +72,14 @@ class AlignCR(Restorer):
         heads: int = 8,
         align: bool = True,
         zero_sar: bool = False,
+        sar_bands: int = SAR_BANDS,
     ) -> None:
-        super().__init__(bands=bands)
+        super().__init__(bands=bands, sar_bands=sar_bands)
         _expect_sensible(bands, width, growth, stages, layers, extractors, heads)
+        if sar_bands < 1:
+            raise ModelError(f"align_cr: expected sar_bands of 1 or more, got {sar_bands}")
         self.uses_sar = not zero_sar
-        self.stem, self.stem_sar = conv3(4 * bands, width), conv3(4 * SAR_BANDS, width)
+        self.stem, self.stem_sar = conv3(4 * bands, width), conv3(4 * sar_bands, width)
         self.extract, self.extract_sar = (
             _extractors(width, extractors),
             _extractors(width, extractors),
@@ -90,9 +94,9 @@ class AlignCR(Restorer):
         )
 
     def restore(self, cloudy: Tensor, sar: Tensor) -> Tensor:
-        """(B, bands, H, W) and (B, 2, H, W) to (B, bands, H, W); H and W multiples of 16."""
+        """(B, bands, H, W), (B, sar_bands, H, W) to (B, bands, H, W); H and W multiples of 16."""
         if not self.uses_sar:
-            sar = torch.zeros_like(cloudy[:, :1]).expand(-1, SAR_BANDS, -1, -1)
+            sar = torch.zeros_like(cloudy[:, :1]).expand(-1, self.sar_bands, -1, -1)
         shallow = F.relu(self.stem(unshuffle(cloudy)))
         optical = self.extract(shallow)
         radar = self.extract_sar(F.relu(self.stem_sar(unshuffle(sar))))

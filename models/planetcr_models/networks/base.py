@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from planetcr_models.errors import InputError
 
 OPTICAL_BANDS = 4
-"""Blue, green, red, near-infrared: PlanetScope's order."""
+"""Default of every network: blue, green, red, near-infrared, PlanetScope's order."""
 
 SAR_BANDS = 2
-"""VV, VH: Sentinel-1's order."""
+"""Default of every network that takes SAR: VV, VH, Sentinel-1's order."""
 
 SAR_PER_OPTICAL = (3, 10)
-"""A SAR pixel of 10 m is 10/3 optical pixels of 3 m wide."""
+"""Of Planet-CR, for what needs images of some size: 3 SAR pixels of 10 m over 10 optical of 3 m."""
 
 SMALLEST = 32
 """Smallest height and width of an image."""
@@ -33,6 +33,7 @@ class Restorer(nn.Module, ABC):
 
     Args:
         bands: Optical bands, of the input and of the output.
+        sar_bands: Bands of SAR.
 
     Attributes:
         uses_sar: False if SAR is accepted and ignored.
@@ -41,25 +42,29 @@ class Restorer(nn.Module, ABC):
             and their checkpoints have them.
         method: Name under which ``build_model`` made it.
         options: Options with which it was made.
+        trained_on: What the images were that its weights learnt from, such as ``bands``, the names
+            of their bands; empty where that is not known.
     """
 
     uses_sar: bool = True
     multiple: int = 1
     unused_parameters: tuple[str, ...] = ()
 
-    def __init__(self, *, bands: int = OPTICAL_BANDS) -> None:
+    def __init__(self, *, bands: int = OPTICAL_BANDS, sar_bands: int = SAR_BANDS) -> None:
         super().__init__()
-        self.bands = bands
+        self.bands, self.sar_bands = bands, sar_bands
         self.method: str = ""
         self.options: Mapping[str, Any] = {}
+        self.trained_on: Mapping[str, Any] = {}
 
-    def forward(self, cloudy: Tensor, sar: Tensor) -> Tensor:
+    def forward(self, cloudy: Tensor, sar: Tensor | None = None) -> Tensor:
         """Restore a batch of images.
 
         Args:
             cloudy: Reflectance in [0, 1], shape (B, bands, H, W), H and W at least 32.
-            sar: VV and VH in [0, 1] over the same extent, shape (B, 2, h, w), on the native grid of
-                10 m or already on the optical grid.
+            sar: Such as VV and VH in [0, 1] over the same extent, shape (B, sar_bands, h, w), on
+                their native grid or already on the optical grid; may be left out if the network
+                does not use it.
 
         Returns:
             Reflectance, not clipped, of the shape and dtype of ``cloudy``.
@@ -70,22 +75,22 @@ class Restorer(nn.Module, ABC):
         self._check(cloudy, sar)
         height, width = cloudy.shape[-2:]
         image = reflect_pad(cloudy, self.multiple)
-        radar = sar
-        if self.uses_sar:
+        radar = image[:, :0]
+        if self.uses_sar and sar is not None:
             radar = reflect_pad(upsample(sar, (height, width)), self.multiple).to(cloudy.dtype)
         restored = self.restore(image, radar)
         return _cut(restored, (height, width)).to(cloudy.dtype)
 
     @abstractmethod
     def restore(self, cloudy: Tensor, sar: Tensor) -> Tensor:
-        """Restore images on one grid: (B, bands, H, W) and (B, 2, H, W) to (B, bands, H, W).
+        """Restore images on one grid: (B, bands, H, W), (B, sar_bands, H, W) to (B, bands, H, W).
 
         Args:
             cloudy: Reflectance in [0, 1]; H and W are multiples of ``multiple``.
-            sar: On the optical grid; unchanged if the network does not use it.
+            sar: On the optical grid; without bands if the network does not use it.
         """
 
-    def _check(self, cloudy: Tensor, sar: Tensor) -> None:
+    def _check(self, cloudy: Tensor, sar: Tensor | None) -> None:
         who = self.method or type(self).__name__
         if not cloudy.is_floating_point():
             raise InputError(
@@ -98,13 +103,17 @@ class Restorer(nn.Module, ABC):
                 f"{tuple(cloudy.shape)}"
             )
         refuse_small(who, tuple(cloudy.shape[-2:]))
-        if self.uses_sar and not (isinstance(sar, Tensor) and sar.is_floating_point()):
+        if not self.uses_sar:
+            return
+        if sar is None:
+            raise InputError(f"{who}: expected SAR images, got none")
+        if not (isinstance(sar, Tensor) and sar.is_floating_point()):
             got = f"a tensor of {sar.dtype}" if isinstance(sar, Tensor) else type(sar).__name__
             raise InputError(f"{who}: expected SAR in [0, 1] as a tensor of floats, got {got}")
-        expected = (cloudy.shape[0], SAR_BANDS)
-        if self.uses_sar and (sar.ndim != 4 or tuple(sar.shape[:2]) != expected or 0 in sar.shape):
+        expected = (cloudy.shape[0], self.sar_bands)
+        if sar.ndim != 4 or tuple(sar.shape[:2]) != expected or 0 in sar.shape:
             raise InputError(
-                f"{who}: expected SAR images of shape ({expected[0]}, {SAR_BANDS}, h, w), got "
+                f"{who}: expected SAR images of shape ({expected[0]}, {self.sar_bands}, h, w), got "
                 f"{tuple(sar.shape)}"
             )
 

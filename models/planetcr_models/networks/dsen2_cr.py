@@ -29,6 +29,7 @@ class DSen2CR(Restorer):
         width: Channels of the blocks.
         blocks: Number of residual blocks.
         use_sar: False for the paper's control without SAR.
+        sar_bands: Bands of SAR, where it is used.
         residual_scale: Factor of the residual of each block.
     """
 
@@ -39,21 +40,22 @@ class DSen2CR(Restorer):
         width: int = 256,
         blocks: int = 16,
         use_sar: bool = True,
+        sar_bands: int = SAR_BANDS,
         residual_scale: float = 0.1,
     ) -> None:
-        super().__init__(bands=bands)
-        if min(bands, width) < 1 or blocks < 0:
+        super().__init__(bands=bands, sar_bands=sar_bands)
+        if min(bands, width, sar_bands) < 1 or blocks < 0:
             raise ModelError(
-                "dsen2_cr: expected bands and width of 1 or more and blocks of 0 or more, got "
-                f"bands={bands}, width={width}, blocks={blocks}"
+                "dsen2_cr: expected bands, width and sar_bands of 1 or more and blocks of 0 or "
+                f"more, got bands={bands}, width={width}, sar_bands={sar_bands}, blocks={blocks}"
             )
         self.uses_sar = use_sar
-        self.head = conv3(bands + SAR_BANDS * use_sar, width)
+        self.head = conv3(bands + sar_bands * use_sar, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width, residual_scale) for _ in range(blocks)))
         self.tail = conv3(width, bands)
 
     def restore(self, cloudy: Tensor, sar: Tensor) -> Tensor:
-        """(B, bands, H, W) and (B, 2, H, W) to (B, bands, H, W), at any H and W."""
+        """(B, bands, H, W) and (B, sar_bands, H, W) to (B, bands, H, W), at any H and W."""
         image = torch.cat((cloudy, sar), 1) if self.uses_sar else cloudy
         return cloudy + self.tail(self.blocks(F.relu(self.head(image))))
 

@@ -37,6 +37,7 @@ class GLFCR(Restorer):
         heads: Attention heads.
         drop_path: In training, the share of images in which the last dense layer's attention and
             perceptron are skipped; increases from zero, layer by layer.
+        sar_bands: Bands of SAR.
     """
 
     multiple = 2 * WINDOW
@@ -51,20 +52,21 @@ class GLFCR(Restorer):
         layers: int = 5,
         heads: int = 8,
         drop_path: float = 0.2,
+        sar_bands: int = SAR_BANDS,
     ) -> None:
-        super().__init__(bands=bands)
-        if min(bands, width, growth, stages, layers, heads) < 1:
+        super().__init__(bands=bands, sar_bands=sar_bands)
+        if min(bands, width, growth, stages, layers, heads, sar_bands) < 1:
             raise ModelError(
-                "glf_cr: expected bands, width, growth, stages, layers and heads of 1 or more, got "
-                f"bands={bands}, width={width}, growth={growth}, stages={stages}, "
-                f"layers={layers}, heads={heads}"
+                "glf_cr: expected bands, width, growth, stages, layers, heads and sar_bands of 1 "
+                f"or more, got bands={bands}, width={width}, growth={growth}, stages={stages}, "
+                f"layers={layers}, heads={heads}, sar_bands={sar_bands}"
             )
         if growth % heads:
             raise ModelError(f"glf_cr: expected a growth that {heads} heads divide, got {growth}")
         if not 0 <= drop_path < 1:
             raise ModelError(f"glf_cr: expected a drop_path in [0, 1), got {drop_path}")
         self.shallow = nn.Conv2d(4 * bands, width, 5, padding=2)
-        self.shallow_sar = nn.Conv2d(4 * SAR_BANDS, width, 5, padding=2)
+        self.shallow_sar = nn.Conv2d(4 * sar_bands, width, 5, padding=2)
         self.stem, self.stem_sar = conv3(width, width), conv3(width, width)
         last = max(stages * layers - 1, 1)
         rates = [drop_path * i / last for i in range(stages * layers)]
@@ -77,7 +79,7 @@ class GLFCR(Restorer):
         )
 
     def restore(self, cloudy: Tensor, sar: Tensor) -> Tensor:
-        """(B, bands, H, W) and (B, 2, H, W) to (B, bands, H, W); H and W multiples of 16."""
+        """(B, bands, H, W), (B, sar_bands, H, W) to (B, bands, H, W); H and W multiples of 16."""
         shallow = self.shallow(unshuffle(cloudy))
         optical = self.stem(shallow)
         radar = self.stem_sar(self.shallow_sar(unshuffle(sar)))

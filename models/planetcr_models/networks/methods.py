@@ -79,7 +79,8 @@ METHODS: Final[dict[str, Method]] = {
         "residual neural network and SAR-optical data fusion, ISPRS Journal 166, 2020",
         provenance="re-implementation",
         licence="GPL-3.0; the Planet-CR authors' port: none stated",
-        weights="none for four bands; the Planet-CR authors' files can be loaded once published",
+        weights="published for 13 bands, as Keras files on a file host, which can be loaded; none "
+        "for four bands",
         parameters=18_905_860,
         macs={160: 483_773_644_800, 300: 1_700_766_720_000},
     ),
@@ -89,7 +90,7 @@ METHODS: Final[dict[str, Method]] = {
         "Global-Local Fusion, ISPRS Journal 192, 2022",
         provenance="re-implementation",
         licence="none stated",
-        weights="none for four bands; the authors' files can be loaded once published",
+        weights="published for 13 bands on a file host, which can be loaded; none for four bands",
         parameters=14_735_780,
         macs={160: 96_857_702_400, 300: 349_656_305_664},
     ),

@@ -42,6 +42,7 @@ class SarOptCGAN(Restorer):
     Args:
         bands: Optical bands.
         use_sar: False for the paper's control without SAR.
+        sar_bands: Bands of SAR, where it is used.
         width: Channels of the first level; deeper ones have twice those above, at most 8 widths.
         depth: Number of levels, each of half the size of the one above; only 8 is pix2pix's.
         output: ``tanh`` as in pix2pix, which keeps reflectance within (0, 1) but saturates near 0,
@@ -56,18 +57,19 @@ class SarOptCGAN(Restorer):
         *,
         bands: int = OPTICAL_BANDS,
         use_sar: bool = True,
+        sar_bands: int = SAR_BANDS,
         width: int = 64,
         depth: int = 8,
         output: str = "tanh",
         large: str = "windows",
         dropout: float = 0.5,
     ) -> None:
-        super().__init__(bands=bands)
-        if min(bands, width) < 1 or not 2 <= depth <= 10 or not 0 <= dropout < 1:
+        super().__init__(bands=bands, sar_bands=sar_bands)
+        if min(bands, width, sar_bands) < 1 or not 2 <= depth <= 10 or not 0 <= dropout < 1:
             raise ModelError(
-                "sar_opt_cgan: expected bands and width of 1 or more, a depth of 2 to 10 and a "
-                f"dropout in [0, 1), got bands={bands}, width={width}, depth={depth}, "
-                f"dropout={dropout}"
+                "sar_opt_cgan: expected bands, sar_bands and width of 1 or more, a depth of 2 to "
+                f"10 and a dropout in [0, 1), got bands={bands}, sar_bands={sar_bands}, "
+                f"width={width}, depth={depth}, dropout={dropout}"
             )
         for option, value, choices in (("output", output, OUTPUTS), ("large", large, LARGE)):
             if value not in choices:
@@ -81,7 +83,7 @@ class SarOptCGAN(Restorer):
         widths = level_widths(width, depth)
         self.encoder = nn.ModuleList(
             Encoder(
-                bands + SAR_BANDS * use_sar if level == 0 else widths[level - 1],
+                bands + sar_bands * use_sar if level == 0 else widths[level - 1],
                 widths[level],
                 activated=level > 0,
                 normalised=0 < level < depth - 1,
@@ -100,7 +102,7 @@ class SarOptCGAN(Restorer):
         initialise(self)
 
     def restore(self, cloudy: Tensor, sar: Tensor) -> Tensor:
-        """(B, bands, H, W) and (B, 2, H, W) to (B, bands, H, W), at any H and W.
+        """(B, bands, H, W) and (B, sar_bands, H, W) to (B, bands, H, W), at any H and W.
 
         All windows are one batch, also for batch normalisation in training.
         """

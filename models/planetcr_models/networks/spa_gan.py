@@ -71,7 +71,11 @@ class SpAGAN(Restorer):
         """(B, bands, H, W) to the same, at any H and W."""
         return self.restore_with_attention(cloudy, sar)[0]
 
-    def restore_with_attention(self, cloudy: Tensor, sar: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002  the contract's
+    def restore_with_attention(
+        self,
+        cloudy: Tensor,
+        sar: Tensor | None = None,  # noqa: ARG002  the contract's
+    ) -> tuple[Tensor, Tensor]:
         """Restore images, and return the last attention map.
 
         Args:

@@ -26,8 +26,9 @@ from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.training.patches import PRODUCTS, Patches
 
 Batch = dict[str, Tensor]
-"""``cloudy`` and ``clear`` (B, bands, H, W) and ``sar`` (B, 2, h, w), float32 in [0, 1];
-``cloud_mask`` (B, H, W), boolean; ``land_cover`` (B, H, W), uint8."""
+"""``cloudy`` and ``clear`` (B, bands, H, W) and ``sar`` (B, bands, h, w), float32 in [0, 1];
+``cloud_mask`` (B, H, W), boolean; ``land_cover`` (B, H, W), uint8. What the dataset lacks is left
+out."""
 
 Draw = tuple[int, int]
 """Epoch and patch, which together with the seed determine a crop."""
@@ -54,11 +55,17 @@ class Crops(Dataset[Batch]):
     """
 
     def __init__(self, patches: Patches, *, crop: int, turns: bool, seed: int) -> None:
-        if not patches.cell <= crop <= patches.side or crop % patches.cell:
-            largest = patches.side - patches.side % patches.cell
+        cell, smallest = patches.cell, patches.smallest
+        largest = smallest - smallest % cell
+        if cell > 1 and (not cell <= crop <= largest or crop % cell):
             raise ModelError(
-                f"crop: expected a multiple of {patches.cell} pixels up to {largest}, so that "
-                f"optical and radar pixels are not divided, got {crop}"
+                f"crop: expected a multiple of {cell} pixels up to {largest}, so that optical and "
+                f"radar pixels are not divided, got {crop}"
+            )
+        if not 1 <= crop <= largest:
+            raise ModelError(
+                f"crop: expected at most {largest} pixels, the side of the smallest training "
+                f"image, got {crop}; use a smaller --crop"
             )
         self.patches, self.crop, self.turns, self.seed = patches, crop, turns, seed
 
@@ -66,11 +73,17 @@ class Crops(Dataset[Batch]):
         """One crop, without the batch axis."""
         epoch, index = draw
         random = np.random.default_rng((self.seed, epoch, index))
-        cells = (self.patches.side - self.crop) // self.patches.cell + 1
-        top, left = (int(cell) * self.patches.cell for cell in random.integers(cells, size=2))
+        cell = self.patches.cell
+        places = [(side - self.crop) // cell + 1 for side in self.patches.size(index)]
+        top, left = (int(random.integers(count)) * cell for count in places)
         patch = self.patches.read(index, top=top, left=left, size=self.crop)
         turn = int(random.integers(8)) if self.turns else 0
-        return {name: torch.from_numpy(dihedral(getattr(patch, name), turn)) for name in PRODUCTS}
+        products = ((name, getattr(patch, name)) for name in PRODUCTS)
+        return {
+            name: torch.from_numpy(dihedral(pixels, turn))
+            for name, pixels in products
+            if pixels is not None
+        }
 
 
 def dihedral(image: np.ndarray[Any, Any], turn: int) -> np.ndarray[Any, Any]:

@@ -1,8 +1,9 @@
 """Compute the losses that each method's authors minimise.
 
 Images are reflectance in [0, 1], shape (B, C, H, W); cloud masks are (B, H, W) or (B, 1, H, W),
-boolean or in [0, 1], true for cloud. Every loss is a scalar of the inputs' type, the mean over the
-images of a batch. A wrong shape raises InputError: nothing is broadcast silently.
+boolean or in [0, 1], true for cloud; None where the dataset has none. Every loss is a scalar of the
+inputs' type, the mean over the images of a batch. A wrong shape raises InputError: nothing is
+broadcast silently.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ ATTENTION_TARGETS = ("l1", "signed", "mask")
 def charbonnier(
     prediction: Tensor,
     target: Tensor,
-    cloud_mask: Tensor,
+    cloud_mask: Tensor | None,
     *,
     cloud_weight: float = 5.0,
     epsilon: float = 1e-3,
@@ -34,14 +35,16 @@ def charbonnier(
     Args:
         prediction: Shape (B, C, H, W).
         target: The clear image.
-        cloud_mask: M.
+        cloud_mask: M; without one all pixels have the weight 1.
         cloud_weight: w.
         epsilon: Error, in reflectance, below which the loss flattens.
         alpha: Half the power of large errors.
     """
     _expect_same_shape("charbonnier", prediction=prediction, target=target)
-    cloud = _cloud("charbonnier", cloud_mask, prediction)
     penalty = ((prediction - target).square() + epsilon**2) ** alpha
+    if cloud_mask is None:
+        return penalty.mean()
+    cloud = _cloud("charbonnier", cloud_mask, prediction)
     return ((1 + cloud_weight * cloud) * penalty).mean()
 
 
@@ -49,7 +52,7 @@ def carl(
     prediction: Tensor,
     target: Tensor,
     cloudy: Tensor,
-    cloud_mask: Tensor,
+    cloud_mask: Tensor | None,
     *,
     target_weight: float = 1.0,
 ) -> Tensor:
@@ -58,8 +61,9 @@ def carl(
     .. math:: \frac{1}{n} \sum \left(M |\hat y - y| + (1 - M) |\hat y - x|\right)
         + \lambda \frac{1}{n} \sum |\hat y - y|
 
-    In clear pixels the cloudy image x is to be kept. The mask of the original covers clouds and
-    shadows; that of the Planet-CR authors only clouds.
+    In clear pixels the cloudy image x is to be kept. Without a mask no pixel is known to be clear:
+    all count as cloud, and the loss is 1 + lambda times the mean absolute error. The mask of the
+    original covers clouds and shadows; that of the Planet-CR authors only clouds.
 
     Args:
         prediction: Shape (B, C, H, W).
@@ -69,8 +73,10 @@ def carl(
         target_weight: Lambda.
     """
     _expect_same_shape("carl", prediction=prediction, target=target, cloudy=cloudy)
-    cloud = _cloud("carl", cloud_mask, prediction)
     error, change = (prediction - target).abs(), (prediction - cloudy).abs()
+    if cloud_mask is None:
+        return (1 + target_weight) * error.mean()
+    cloud = _cloud("carl", cloud_mask, prediction)
     return (cloud * error + (1 - cloud) * change).mean() + target_weight * error.mean()
 
 

@@ -167,24 +167,27 @@ class AdversarialObjective(Objective):
     Args:
         network: The generator.
         recipe: Its loss is ``Adversarial``.
+        sar_bands: Bands of SAR in the batches, which a ``patch`` discriminator sees; 0 for none.
     """
 
     main = "l1"
     divisible = False
 
-    def __init__(self, network: Restorer, recipe: Recipe) -> None:
+    def __init__(self, network: Restorer, recipe: Recipe, *, sar_bands: int = SAR_BANDS) -> None:
         super().__init__(network, recipe)
         assert isinstance(recipe.loss, Adversarial)
         self.loss = recipe.loss
         self.networks["network"] = self.generator = _Generator(
             network, attentive=self.loss.attention_weight > 0
         )
-        self.networks["discriminator"] = self.discriminator = make_discriminator(network, self.loss)
+        self.networks["discriminator"] = self.discriminator = make_discriminator(
+            network, self.loss, sar_bands=sar_bands
+        )
 
     def step(self, batch: Batch, *, micro_batches: int = 1) -> Terms:
         """See :meth:`Objective.step`; in one part only."""
         assert micro_batches == 1
-        restored, attention = self.running["network"](batch["cloudy"], batch["sar"])
+        restored, attention = self.running["network"](batch["cloudy"], batch.get("sar"))
         condition = self._condition(batch)
         clear, fake = self._shown(batch["clear"]), self._shown(restored)
 
@@ -211,7 +214,7 @@ class AdversarialObjective(Objective):
                 batch["clear"],
                 batch["cloudy"],
                 target=self.loss.attention_target,
-                cloud_mask=batch["cloud_mask"],
+                cloud_mask=batch.get("cloud_mask"),
             )
             loss = loss + self.loss.attention_weight * terms["attention"]
         self.fabric.backward(loss)
@@ -225,7 +228,7 @@ class AdversarialObjective(Objective):
     def _condition(self, batch: Batch) -> tuple[Tensor, ...]:
         """Inputs of the discriminator beside the image to classify."""
         cloudy = batch["cloudy"]
-        if self.loss.discriminator == "two_stem":
+        if self.loss.discriminator == "two_stem" or "sar" not in batch:
             return (self._shown(cloudy),)
         size = cloudy.shape[-2], cloudy.shape[-1]
         return self._shown(cloudy), self._shown(upsample(batch["sar"], size))
@@ -245,7 +248,7 @@ class _Generator(nn.Module):
             )
         self.network, self.attentive = network, attentive
 
-    def forward(self, cloudy: Tensor, sar: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, cloudy: Tensor, sar: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         if self.attentive:
             restore: Any = self.network.restore_with_attention
             restored, attention = restore(cloudy, sar)
@@ -253,23 +256,30 @@ class _Generator(nn.Module):
         return self.network(cloudy, sar), None
 
 
-def make_discriminator(network: Restorer, loss: Adversarial) -> nn.Module:
-    """Make the discriminator of a recipe."""
+def make_discriminator(
+    network: Restorer, loss: Adversarial, *, sar_bands: int = SAR_BANDS
+) -> nn.Module:
+    """Make the discriminator of a recipe; one of patches sees SAR, if there is any."""
     if loss.discriminator == "two_stem":
         return TwoStemDiscriminator(
             condition_bands=network.bands, image_bands=network.bands, width=loss.width
         )
-    return PatchDiscriminator(channels=2 * network.bands + SAR_BANDS, width=loss.width)
+    return PatchDiscriminator(channels=2 * network.bands + sar_bands, width=loss.width)
 
 
-def objective_of(network: Restorer, recipe: Recipe) -> Objective:
+def objective_of(network: Restorer, recipe: Recipe, *, sar_bands: int = SAR_BANDS) -> Objective:
     """Make the objective of a network that removes clouds.
+
+    Args:
+        network: The network.
+        recipe: Its recipe.
+        sar_bands: Bands of SAR in the batches; 0 for none.
 
     Raises:
         ModelError: The loss of the recipe is not for such a network.
     """
     if isinstance(recipe.loss, Adversarial):
-        return AdversarialObjective(network, recipe)
+        return AdversarialObjective(network, recipe, sar_bands=sar_bands)
     return regression_objective(network, recipe)
 
 
@@ -284,13 +294,13 @@ def regression_objective(network: nn.Module, recipe: Recipe) -> Objective:
         raise ModelError(f"{loss.name}: expected one of the losses {', '.join(REGRESSION)}")
 
     def regression(network: nn.Module, batch: Batch) -> Tensor:
-        restored = network(batch["cloudy"], batch["sar"])
+        restored = network(batch["cloudy"], batch.get("sar"))
         match loss:
             case Charbonnier():
                 return losses.charbonnier(
                     restored,
                     batch["clear"],
-                    batch["cloud_mask"],
+                    batch.get("cloud_mask"),
                     cloud_weight=loss.cloud_weight,
                     epsilon=loss.epsilon,
                     alpha=loss.alpha,
@@ -300,7 +310,7 @@ def regression_objective(network: nn.Module, recipe: Recipe) -> Objective:
                     restored,
                     batch["clear"],
                     batch["cloudy"],
-                    batch["cloud_mask"],
+                    batch.get("cloud_mask"),
                     target_weight=loss.target_weight,
                 )
             case L1():
@@ -352,6 +362,7 @@ def statistics_of(
         patch = patches.read(int(index))
         clear = patch.clear.astype(np.float64)
         sums, squares = sums + clear.sum((1, 2)), squares + np.square(clear).sum((1, 2))
+        assert patch.land_cover is not None
         pixels += patch.land_cover.size
         counts += np.bincount(patch.land_cover.ravel(), minlength=256)
     mean = np.asarray(sums / pixels)

@@ -12,7 +12,10 @@ PRODUCTS: Final = ("cloudy", "clear", "sar", "cloud_mask", "land_cover")
 
 
 class Patch(Protocol):
-    """A training patch: optical grid H x W, radar grid h x w, over the same extent."""
+    """A training patch: optical grid H x W, radar grid h x w, over the same extent.
+
+    What the dataset lacks is None.
+    """
 
     @property
     def cloudy(self) -> NDArray[np.float32]:
@@ -23,24 +26,24 @@ class Patch(Protocol):
         """The cloud-free image, likewise."""
 
     @property
-    def sar(self) -> NDArray[np.float32]:
-        """VV and VH in [0, 1], shape (2, h, w)."""
+    def sar(self) -> NDArray[np.float32] | None:
+        """Such as VV and VH in [0, 1], shape (bands, h, w)."""
 
     @property
-    def cloud_mask(self) -> NDArray[np.bool_]:
+    def cloud_mask(self) -> NDArray[np.bool_] | None:
         """True for cloud, shape (H, W)."""
 
     @property
-    def land_cover(self) -> NDArray[np.uint8]:
+    def land_cover(self) -> NDArray[np.uint8] | None:
         """Class index of each optical pixel, shape (H, W)."""
 
 
 class Patches(Protocol):
-    """A sequence of square patches of one size, with cheap reading of windows."""
+    """A sequence of patches, perhaps of several sizes, with cheap reading of windows."""
 
     @property
-    def side(self) -> int:
-        """Optical pixels along a patch."""
+    def smallest(self) -> int:
+        """Optical pixels along the shortest side of any patch."""
 
     @property
     def cell(self) -> int:
@@ -50,6 +53,13 @@ class Patches(Protocol):
         """
 
     def __len__(self) -> int: ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of a patch, in optical pixels.
+
+        Args:
+            index: Of the patch.
+        """
 
     def read(self, index: int, *, top: int = 0, left: int = 0, size: int | None = None) -> Patch:
         """Read a square window of a patch.

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from planetcr_models.errors import CheckpointError, ModelError
-from planetcr_models.networks.base import SAR_BANDS, Restorer
+from planetcr_models.networks.base import Restorer
 from planetcr_models.segmentation.deeplab import Segmenter, load_segmenter
 from planetcr_models.training.checkpoint import BEST
 from planetcr_models.training.logger import EPOCHS
@@ -165,7 +165,7 @@ def _output(model: Restorer | Segmenter) -> Tensor:
     image = torch.rand(1, bands, _SIDE, _SIDE, generator=generator).to(dtype)
     if isinstance(model, Segmenter):
         return model(image).softmax(1)
-    return model(image, torch.rand(1, SAR_BANDS, 48, 48, generator=generator).to(dtype))
+    return model(image, torch.rand(1, model.sar_bands, 48, 48, generator=generator).to(dtype))
 
 
 def _recipe(path: Path) -> dict[str, Any]:

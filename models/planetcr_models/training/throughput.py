@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -146,7 +147,7 @@ def estimate_throughput(
     at_once = world if on_gpu else settings.nodes  # on a CPU they share one device
     scene = 0.0
     if validation is not None:
-        forward = trial.image_seconds * (patches.side / recipe.crop) ** 2 / 3
+        forward = trial.image_seconds * math.prod(patches.size(0)) / recipe.crop**2 / 3
         scene = forward if forward > seconds / 2 else _scene_seconds(objective, validation, seconds)
     return Speed(
         steps=per_epoch,

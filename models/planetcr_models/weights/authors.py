@@ -21,6 +21,7 @@ from planetcr_models.weights.checkpoint import (
     some,
     unpickle,
 )
+from planetcr_models.weights.keras import is_hdf5, load_dsen2_cr
 from planetcr_models.weights.paths import expect_file
 from planetcr_models.weights.wrappers import unwrapped
 
@@ -236,8 +237,9 @@ def load_checkpoint(name: str, path: Path | str) -> Restorer:
     Args:
         name: A method whose authors' code writes such files: ``mcgan``, ``spa_gan``, ``dsen2_cr``,
             ``glf_cr``, ``align_cr``.
-        path: A ``.pth`` file. The outer dictionary of the Planet-CR authors' training scripts and
-            the prefixes of wrapped networks are optional.
+        path: A ``.pth`` file, in which the outer dictionary of the Planet-CR authors' training
+            scripts and the prefixes of wrapped networks are optional; of ``dsen2_cr`` also the HDF5
+            file of its authors' Keras code, of any size, which needs the extra ``keras``.
 
     Returns:
         The network, in evaluation mode, in float64 if the file is, otherwise in float32.
@@ -248,6 +250,8 @@ def load_checkpoint(name: str, path: Path | str) -> Restorer:
     """
     layout = _layout(name)
     path = Path(path)
+    if name == "dsen2_cr" and is_hdf5(path):
+        return load_dsen2_cr(path)
     weights = _read(path)
     model = build_model(name, bands=_bands(layout, weights))
     fresh = {key: value for key, value in model.state_dict().items() if not _ends(key, IGNORED)}

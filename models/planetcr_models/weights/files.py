@@ -30,12 +30,15 @@ from planetcr_models.weights.wrappers import unwrapped
 FORMAT: Final = "planetcr_models"
 """Format name in the metadata of our files."""
 
+TRAINED_ON: Final = "trained_on"
+"""Key of the metadata for what the images were: a JSON object, see ``Restorer.trained_on``."""
+
 VERSION: Final = "1"
 """Version of the metadata; raised when older versions of this package cannot read it."""
 
 
 def save_model(model: Restorer, path: Path | str) -> Path:
-    """Write the weights of a network with its method and options, atomically.
+    """Write the weights of a network with its method, options and images, atomically.
 
     Args:
         model: Made by ``create_model`` or loaded by this package.
@@ -56,6 +59,8 @@ def save_model(model: Restorer, path: Path | str) -> Path:
         )
     metadata = {"format": FORMAT, "version": VERSION, "method": model.method}
     metadata["options"] = json.dumps(dict(model.options))
+    if model.trained_on:
+        metadata[TRAINED_ON] = json.dumps(dict(model.trained_on))
     write_safetensors(path, model.state_dict(), metadata)
     return path
 
@@ -116,6 +121,7 @@ def load_model(path: Path | str, *, method: str | None = None) -> Restorer:
     if model is None:
         raise CheckpointError(f"{path}: expected the weights of this {name}, got others", problems)
     _load(model, path, weights)
+    model.trained_on = _trained_on(path, metadata)
     return model.eval()
 
 
@@ -200,6 +206,28 @@ def _method_of(path: Path, metadata: Mapping[str, str]) -> tuple[str, dict[str, 
         return metadata["method"], parse_options(metadata["options"])
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: states no method and options; save it again") from error
+
+
+def read_trained_on(path: Path | str) -> dict[str, Any]:
+    """What a file of weights says of the images that they learnt from; empty if it says nothing.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    path = Path(path)
+    return _trained_on(path, read_safetensors(path)[1]) if is_safetensors(path) else {}
+
+
+def _trained_on(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        facts = parse_options(metadata.get(TRAINED_ON, "{}"))
+        lists = [facts[key] for key in ("bands", "sar_bands") if key in facts]
+        width = facts.get("sar_pixel", 1.0)
+        if all(isinstance(names, list) for names in lists) and isinstance(width, int | float):
+            return facts
+    except ValueError:
+        pass
+    raise CheckpointError(f"{path}: states its images in an unknown way; save it again")
 
 
 def _load(model: nn.Module, path: Path, weights: Mapping[str, Tensor]) -> None:

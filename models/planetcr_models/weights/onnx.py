@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from planetcr_models.errors import ExportError
-from planetcr_models.networks.base import SAR_BANDS, SAR_PER_OPTICAL, Restorer, refuse_small
+from planetcr_models.networks.base import SAR_PER_OPTICAL, Restorer, refuse_small
 from planetcr_models.weights.paths import atomic_path
 
 
@@ -36,8 +36,8 @@ def export_onnx(
         model: Left unchanged.
         path: File to write, atomically.
         size: Height and width of the images.
-        sar_size: Height and width of the SAR images; by default those of their native 10 m grid
-            over the same extent.
+        sar_size: Height and width of the SAR images; by default 3 pixels for 10 of the
+            images, as in Planet-CR.
         batch: Images per batch.
 
     Returns:
@@ -54,7 +54,10 @@ def export_onnx(
     few, many = SAR_PER_OPTICAL
     height, width = sar_size or tuple(round(side * few / many) for side in size)
     frozen = copy.deepcopy(model).cpu().float().eval()
-    example = (torch.rand(batch, model.bands, *size), torch.rand(batch, SAR_BANDS, height, width))
+    example = (
+        torch.rand(batch, model.bands, *size),
+        torch.rand(batch, model.sar_bands, height, width),
+    )
     try:
         with atomic_path(path) as beside, torch.no_grad(), _quiet():
             torch.onnx.export(

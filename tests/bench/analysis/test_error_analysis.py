@@ -182,7 +182,7 @@ def test_paste_back_is_exact(
     kept = [REGIONS.index(region) for region in regions]
 
     def composite(scene: Scene) -> np.ndarray:
-        region = region_of(scene.cloud_mask)
+        region = region_of(scene.cloud_mask, 3.0)
         predicted = noisy(scene).astype(np.float32)
         return np.where(np.isin(region, kept), scene.cloudy, predicted)
 
@@ -217,7 +217,7 @@ def test_change_to_clear_pixels_agrees_with_the_images(some_scenes: list[Scene])
     assert list(table.index) == [*REGIONS, "all"]
     images = {"region": [], "p": [], "c": [], "t": []}
     for scene in some_scenes:
-        images["region"].append(region_of(scene.cloud_mask).ravel())
+        images["region"].append(region_of(scene.cloud_mask, 3.0).ravel())
         arrays = zip(
             "pct", (noisy(scene).astype(np.float32), scene.cloudy, scene.clear), strict=True
         )

@@ -45,7 +45,7 @@ from planetcr_bench.analysis.segmentation_tables import (
     table3,
 )
 from planetcr_bench.cli.compare import compare
-from planetcr_bench.constants import COVER_BINS, LAND_COVER, UNKNOWN
+from planetcr_bench.constants import COVER_BINS, LAND_COVER, OPTICAL_BANDS, UNKNOWN
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import GROUPS, SEGMENTER_WIDTH, SUMS, SceneSums, segmenter_columns
@@ -116,7 +116,9 @@ def ledger_of(scenes: Sequence[Maps], name: str = "method", **provenance: object
             "prediction_sha256": "",
         }
         counts = segmented.reshape(GROUPS, SEGMENTER_WIDTH)
-        rows.append(SceneSums(identity, {"official": sums}, {"official": counts}))
+        rows.append(
+            SceneSums(identity, {"official": sums}, {"official": counts}, bands=OPTICAL_BANDS)
+        )
     facts = make_ledger(name, scenes=1, segmenters=(ONE,)).provenance
     frame = ledger_table(rows, [ONE]).to_pandas(ignore_metadata=True)
     count = {"scenes": len(scenes), "expected_scenes": len(scenes)}

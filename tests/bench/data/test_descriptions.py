@@ -20,6 +20,7 @@ from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.data.variants import catalogue
 from planetcr_bench.errors import DatasetError, SceneError
+from planetcr_bench.simulation import place
 from scenes import write_tif
 
 
@@ -36,10 +37,10 @@ def test_the_constants_of_metrics_and_simulator_are_those_of_planet_cr() -> None
     assert described.sar.bands == list(constants.SAR_BANDS)
     assert described.sar.range == list(constants.SAR_RANGE_DB)
     assert described.size == (constants.OPTICAL_SIZE, constants.OPTICAL_SIZE)
-    assert described.size_of("land_cover") == (constants.SAR_SIZE, constants.SAR_SIZE)
-    assert described.size_of("sar") == (constants.SAR_SIZE, constants.SAR_SIZE)
+    assert described.size_of("land_cover") == (place.SAR_SIZE, place.SAR_SIZE)
+    assert described.size_of("sar") == (place.SAR_SIZE, place.SAR_SIZE)
     assert described.resolution == constants.OPTICAL_RESOLUTION_M
-    assert described.resolution_of("sar") == constants.SAR_RESOLUTION_M
+    assert described.resolution_of("sar") == place.SAR_RESOLUTION_M
     assert described.optical.scale == constants.DN_PER_REFLECTANCE
     assert [*described.splits] == list(constants.SPLITS)
 

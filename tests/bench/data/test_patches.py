@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from described import S2, write_description, write_png, write_s2
 from planetcr_bench.constants import LAND_COVER_NAMES
 from planetcr_bench.data import patch_cache
 from planetcr_bench.data.fingerprint import fingerprint_of
@@ -98,7 +99,8 @@ def test_files_and_cache_give_the_numbers_of_the_authors_loader(
     patches = FilePatches(scenes)
     assert len(patches) == len(cache) == 6
     assert patches.names == cache.names
-    assert (patches.side, patches.cell) == (cache.side, cache.cell) == (300, 10)
+    assert (patches.smallest, patches.cell) == (cache.smallest, cache.cell) == (300, 10)
+    assert patches.size(5) == cache.size(5) == (300, 300)
     for index, files in enumerate(scenes):
         scene = read_scene(files)
         assert_equal(patches.read(index), scene)
@@ -228,7 +230,7 @@ def test_a_disk_without_room_is_refused_before_the_work(
     few: list[SceneFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_by_one_that_was_killed = tmp_path / ".train.npy.partial"
-    room = 2 * record_dtype(few[0].description).itemsize - 1
+    room = 2 * record_dtype(few[0].description, FilePatches(few).grids[0]).itemsize - 1
 
     def usage(_: Path) -> SimpleNamespace:
         return SimpleNamespace(free=0 if left_by_one_that_was_killed.exists() else room)
@@ -435,3 +437,66 @@ def test_of_two_at_once_one_builds_and_the_other_waits(
     assert [process.returncode for process in processes] == [0, 0]
     assert outputs == {f"{read_scene(few[-1]).cloudy.sum()}\n"}
     assert (tmp_path / "builds").read_text() == "one\n"
+
+
+# --- Other datasets than Planet-CR ----------------------------------------------------------
+
+
+def test_scenes_of_several_sizes_without_sar_share_a_cache(tmp_path: Path) -> None:
+    for number in range(3):
+        for product in ("clear", "cloudy"):
+            path = tmp_path / "data" / product / f"{number}.png"
+            write_png(path, number, size=(40 + number, 50 - number))
+    scenes = find_scenes(tmp_path / "data", "test")
+    patches, cache = (
+        FilePatches(scenes),
+        build_cache(scenes, tmp_path / "cache", name="test", workers=0, quiet=True),
+    )
+    for each in (patches, cache):
+        assert (each.smallest, each.cell) == (40, 1)
+        assert [each.size(index) for index in range(3)] == [(40, 50), (41, 49), (42, 48)]
+    for index, files in enumerate(scenes):
+        assert_equal(patches.read(index), read_scene(files))
+        assert_equal(cache.read(index), read_scene(files))
+    cut = cache.read(2, top=3, left=5, size=37)
+    assert_array_equal(cut.clear, read_scene(scenes[2]).clear[:, 3:40, 5:42])
+    assert cut.sar is cut.cloud_mask is cut.land_cover is None
+    with pytest.raises(UsageError, match="multiples of 1 optical pixels within 40 × 50, got top 4"):
+        cache.read(0, top=4, size=40)
+    before = cache.path.stat().st_mtime_ns
+    build_cache(scenes, tmp_path / "cache", name="test", workers=0, quiet=True)
+    assert cache.path.stat().st_mtime_ns == before
+
+
+def test_sar_may_be_on_the_optical_grid_and_its_range_is_part_of_a_cache(tmp_path: Path) -> None:
+    write_s2(tmp_path / "s2", size=(40, 48))
+    described = write_description(tmp_path / "own.toml", S2)
+    [files] = find_scenes(tmp_path / "s2", "test", dataset=described)
+    patches = FilePatches([files])
+    assert (patches.cell, patches.size(0)) == (1, (40, 48))
+    cut = patches.read(0, top=1, left=2, size=35)
+    assert_array_equal(cut.sar, read_scene(files).sar[:, 1:36, 2:37])
+    assert (cut.cloudy.shape, cut.cloud_mask) == ((13, 35, 35), None)
+    wider = {**S2, "sar": {**S2["sar"], "range": [[-50.0, 0.0], [-50.0, 0.0]]}}
+    [other] = find_scenes(
+        tmp_path / "s2", "test", dataset=write_description(tmp_path / "other.toml", wider)
+    )
+    for each in (files, other):
+        cache = build_cache([each], tmp_path / "cache", name="test", workers=0, quiet=True)
+        assert_array_equal(cache.read(0).sar, read_scene(each).sar)
+
+
+def test_a_grid_of_sar_that_differs_between_scenes_is_refused(tmp_path: Path) -> None:
+    coarse = {**S2, "sar": {**S2["sar"], "resolution": 20.0}}
+    described = write_description(tmp_path / "own.toml", coarse)
+    for roi in (7, 8):
+        write_s2(tmp_path / "s2", roi, size=(40, 48))
+        path = tmp_path / f"s2/ROIs2017_fall_s1/s1_{roi}/ROIs2017_fall_s1_{roi}_p1.tif"
+        side = 20 if roi == 7 else 10
+        write_tif(path, np.full((2, side, 24), -9, np.float32), (0, 0), 20, None)
+    scenes = find_scenes(tmp_path / "s2", "test", dataset=described)
+    assert FilePatches(scenes[:1]).cell == 2
+    with pytest.raises(
+        DatasetError, match=r"one number of optical pixels to a pixel of SAR .* in "
+    ):
+        _ = FilePatches(scenes).grids

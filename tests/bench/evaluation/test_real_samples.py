@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from conftest import Cli
 from paths import SHARED
-from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.constants import LAND_COVER, OPTICAL_BANDS
 from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
@@ -76,7 +76,7 @@ def test_official_is_the_authors_tester(split: str, region: str, prediction: str
         scene.land_cover * np.uint8(3),
     )
     arrays = [crop(array, region) for array in (pair, clear, group)]
-    sums = kernels.measure(*arrays, _official_on(region))
+    sums = kernels.measure(*arrays, _official_on(region), OPTICAL_BANDS)
     figures = _figures(sums.sum(0))
     per_class = [_figures(sums[3 * index : 3 * index + 3].sum(0)) for index in range(7)]
     for name, twin in expected["twin_f64"].items():
@@ -143,13 +143,15 @@ def test_two_samples_are_averaged_as_by_the_authors_functions() -> None:
     for split in ("train", "test"):
         scene = scene_of(split)
         pair = np.stack([scene.cloudy, scene.cloudy])
-        sums = kernels.measure(pair, scene.clear, scene.land_cover * np.uint8(3), OFFICIAL)
+        sums = kernels.measure(
+            pair, scene.clear, scene.land_cover * np.uint8(3), OFFICIAL, OPTICAL_BANDS
+        )
         identity = {
             "scene": scene.name, "split": split, "season": scene.season, "aoi": scene.aoi,
             "patch": scene.patch, "cloud_cover": scene.cloud_cover, "longitude": 0.0,
             "latitude": 0.0, "prediction_sha256": "",
         }  # fmt: skip
-        scenes.append(SceneSums(identity, {"official": sums}))
+        scenes.append(SceneSums(identity, {"official": sums}, bands=OPTICAL_BANDS))
     frame = ledger_table(scenes).to_pandas()
     twin = golden()["aggregates_of_the_two_samples_f64"]["center160"]["cloudy"]
     overall = score_groups(frame, OFFICIAL).iloc[0]

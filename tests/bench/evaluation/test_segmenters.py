@@ -439,7 +439,10 @@ def test_a_segmenter_of_other_bands_or_classes_is_refused(preds: Path, tmp_path:
     save_segmenter(Segmenter(encoder="resnet18", bands=3), path, {})
     code, says = refused("evaluate", preds, "--segmenter", path)
     assert code == 1
-    assert "expected a segmenter of 4 bands and 6 classes, got 3 and 6" in says
+    assert "takes images of 3 bands, the dataset has 4; `planetcr-bench train segmenter`" in says
+    save_segmenter(Segmenter(encoder="resnet18", classes=5), path, {})
+    code, says = refused("evaluate", preds, "--segmenter", path)
+    assert (code, "expected a segmenter of 6 classes, got 5" in says) == (1, True)
 
 
 # --- Hidden truth ---------------------------------------------------------------------------

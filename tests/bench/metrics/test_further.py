@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from pandas.testing import assert_frame_equal
 
-from ledgers import make_ledger
+from ledgers import FURTHER_SUMS, make_ledger
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import LedgerError
@@ -22,7 +22,7 @@ from planetcr_bench.evaluation.runner import ResumeStore, measure_scene
 from planetcr_bench.metrics.further import measure_further
 from planetcr_bench.metrics.kernels import centre_crop, measure
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.sums import FURTHER_SUMS, GROUPS, SUMS, input_column
+from planetcr_bench.metrics.sums import GROUPS, SUMS, input_column
 from planetcr_bench.predictions.card import Card
 from planetcr_bench.results.ledger import (
     Ledger,
@@ -94,7 +94,7 @@ def maps_in_numpy(pair: Images, clear: Images) -> dict[str, NDArray[np.float64]]
 @settings(max_examples=25, deadline=None)
 def test_every_sum_is_that_of_a_numpy_reference(seed: int, size: int) -> None:
     pair, clear, group = made(seed, size)
-    sums = by_name(measure_further(pair, clear, group, FULL))
+    sums = by_name(measure_further(pair, clear, group, FULL, OPTICAL_BANDS))
     maps = maps_in_numpy(pair, clear)
     assert sums.keys() == maps.keys()
     for name, values in maps.items():
@@ -104,32 +104,40 @@ def test_every_sum_is_that_of_a_numpy_reference(seed: int, size: int) -> None:
 
 def test_official_uses_the_centre_alone_and_no_gradient_reaches_beyond_it() -> None:
     pair, clear, group = made(1, 300)
-    centre = measure_further(*(centre_crop(a, 160) for a in (pair, clear, group)), FULL)
-    assert (measure_further(pair, clear, group, OFFICIAL) == centre).all()
+    centre = measure_further(
+        *(centre_crop(a, 160) for a in (pair, clear, group)), FULL, OPTICAL_BANDS
+    )
+    assert (measure_further(pair, clear, group, OFFICIAL, OPTICAL_BANDS) == centre).all()
 
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
 def test_groups_and_halves_add_up_to_the_total(seed: int) -> None:
     pair, clear, group = made(seed)
-    whole = measure_further(pair, clear, np.zeros_like(group), FULL)[0]
-    assert_allclose(measure_further(pair, clear, group, FULL).sum(0), whole, rtol=1e-11)
+    whole = measure_further(pair, clear, np.zeros_like(group), FULL, OPTICAL_BANDS)[0]
+    assert_allclose(
+        measure_further(pair, clear, group, FULL, OPTICAL_BANDS).sum(0), whole, rtol=1e-11
+    )
     halves = np.zeros_like(group)
     halves[20:] = 1
-    assert_allclose(measure_further(pair, clear, halves, FULL)[:2].sum(0), whole, rtol=1e-11)
+    assert_allclose(
+        measure_further(pair, clear, halves, FULL, OPTICAL_BANDS)[:2].sum(0), whole, rtol=1e-11
+    )
 
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
 def test_the_input_is_scored_as_a_prediction_would_be(seed: int) -> None:
     pair, clear, group = made(seed)
-    given_input = by_name(measure_further(pair, clear, group, FULL))
-    as_prediction = by_name(measure_further(pair[::-1], clear, group, FULL))
+    given_input = by_name(measure_further(pair, clear, group, FULL, OPTICAL_BANDS))
+    as_prediction = by_name(measure_further(pair[::-1], clear, group, FULL, OPTICAL_BANDS))
     pairs = {ours: input_column(ours) for ours in FURTHER_SUMS if input_column(ours) != ours}
     assert len(pairs) == 3 * len(OPTICAL_BANDS) + 2
     for ours, theirs in pairs.items():
         assert (given_input[theirs] == as_prediction[ours]).all()
-    ndvi_error = measure(pair[::-1], clear, group, FULL)[:, list(SUMS).index("ndvi_error")]
+    ndvi_error = measure(pair[::-1], clear, group, FULL, OPTICAL_BANDS)[
+        :, list(SUMS).index("ndvi_error")
+    ]
     assert_allclose(given_input["input_ndvi_error"], ndvi_error, rtol=1e-11)
 
 

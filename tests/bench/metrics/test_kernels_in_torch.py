@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import ndimage
 
+from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.evaluation.loading import ScenePixels
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -33,7 +34,7 @@ def scenes() -> list[ScenePixels]:
 def test_compiled_loops_agree_with_tensor_operations(scenes: list[ScenePixels], name: str) -> None:
     protocol = PROTOCOLS[name]
     for scene in scenes:
-        measured = kernels.measure(scene.images, scene.clear, scene.group, protocol)
+        measured = kernels.measure(scene.images, scene.clear, scene.group, protocol, OPTICAL_BANDS)
         expected = measure(scene, protocol)
         for index, column in enumerate(SUMS):
             assert_allclose(

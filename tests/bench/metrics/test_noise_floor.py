@@ -17,7 +17,7 @@ from pandas.testing import assert_frame_equal
 
 from ledgers import make_ledger, make_scene_sums
 from paths import RUNS
-from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.constants import LAND_COVER, OPTICAL_BANDS
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import LedgerError, SubmissionError
 from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels
@@ -59,7 +59,7 @@ def dark_scene(seed: int = 0) -> ScenePixels:
 def test_it_is_what_the_official_sam_gives_for_equal_images() -> None:
     scene = dark_scene()
     angle, floored = kernels.measure_floor(scene.clear, scene.group, OFFICIAL).T
-    sums = kernels.measure(scene.images, scene.clear, scene.group, OFFICIAL)
+    sums = kernels.measure(scene.images, scene.clear, scene.group, OFFICIAL, OPTICAL_BANDS)
     assert_allclose(angle, sums[:, 4], rtol=1e-9, atol=1e-9)
     norm = np.square(scene.clear[:, 70:230, 70:230].astype(float)).sum(0)
     group = scene.group[70:230, 70:230]

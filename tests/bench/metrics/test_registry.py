@@ -18,7 +18,7 @@ from torchmetrics.functional.image import error_relative_global_dimensionless_sy
 
 from aoi_scores import aoi_sums
 from boards import put
-from ledgers import make_ledger, with_further
+from ledgers import FURTHER_SUMS, make_ledger, with_further
 from planetcr_bench.analysis.intervals import estimate
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.leaderboard.entries import read_entries
@@ -36,7 +36,7 @@ from planetcr_bench.metrics.registry import (
     ratio,
     ratio_of,
 )
-from planetcr_bench.metrics.sums import FURTHER_SUMS, SUMS, further_sums
+from planetcr_bench.metrics.sums import SUMS, further_sums
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.aggregate import score_groups

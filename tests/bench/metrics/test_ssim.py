@@ -9,6 +9,7 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from image_pairs import images, total
+from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.metrics.kernels import measure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.ssim import gaussian_taps, ssim_maps
@@ -63,7 +64,7 @@ def test_official_ssim_is_a_two_dimensional_correlation_with_zero_padding() -> N
 
 def test_full_ssim_is_scikit_image_s() -> None:
     pair, target, group = images()
-    sums = total(measure(pair, target, group, PROTOCOLS["full"]))
+    sums = total(measure(pair, target, group, PROTOCOLS["full"], OPTICAL_BANDS))
     for index, column in ((0, "ssim"), (1, "input_ssim")):
         expected = scikit_image_ssim(pair[index], target)[0]
         assert_allclose(sums[column] / sums["ssim_pixels"], expected, rtol=1e-12)

@@ -20,6 +20,7 @@ from numpy.testing import assert_array_equal
 from torch import nn
 
 from conftest import Cli
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_scene
 from planetcr_bench.data.scene import upsample
@@ -171,7 +172,7 @@ def test_untrained_weights_are_marked(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["dsen2_cr"], 2, "FILE; known weights of its authors: none for four bands"),
+        (["dsen2_cr"], 2, "FILE; known weights of its authors: published for 13 bands"),
         (["dsen_cr"], 2, "dsen_cr: no such method; did you mean 'dsen2_cr'?"),
         (["dsen2_cr", "--weights", "no.pth"], 1, "no.pth: expected a checkpoint file, found no s"),
         (["dsen2_cr", "--weights", "random", "--overlap", 9], 2, "--overlap applies to tiles"),
@@ -228,7 +229,12 @@ def test_the_table_of_models_fits_and_the_card_of_one_has_its_options(cli: Cli) 
 
 def opened(name: str, *options: str, weights: Path | None = None) -> tuple[nn.Module, Card]:
     return open_network(
-        name, weights=weights, options=options, seed=0, settings=InferenceSettings()
+        name,
+        weights=weights,
+        options=options,
+        seed=0,
+        settings=InferenceSettings(),
+        described=load_description("planet-cr"),
     )
 
 
@@ -339,7 +345,7 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
     def weights(seed: int) -> torch.Tensor:
         model, _ = open_network(
             "dsen2_cr", weights=Path("random"), options=["width=4", "blocks=0"], seed=seed,
-            settings=InferenceSettings(),
+            settings=InferenceSettings(), described=load_description("planet-cr"),
         )  # fmt: skip
         return model.head.weight
 
@@ -355,6 +361,7 @@ def test_options_reach_the_network_and_other_bands_are_refused(tmp_path: Path) -
         options=["width=4", "depth=3", "use_sar=false", "output=linear", "dropout=0"],
         seed=0,
         settings=InferenceSettings(precision="bf16"),
+        described=load_description("planet-cr"),
     )
     assert model.options == {
         "width": 4, "depth": 3, "use_sar": False, "output": "linear", "dropout": 0

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from ledgers import make_ledger, make_scene_sums
+from ledgers import FURTHER_SUMS, make_ledger, make_scene_sums
 from paths import ROOT
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.metrics.sums import FLOOR_SUMS, FURTHER_SUMS, GROUPS, SUMS
+from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS
 from planetcr_bench.results.ledger import ledger_table, read_ledger, write_ledger
 from planetcr_bench.results.schema import COLUMNS
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -16,8 +17,9 @@ from narrow_networks import NARROW, images, narrow
 from on_devices import PRECISIONS, every_precision, needs_gpu
 from planetcr_models import create_model, list_models
 from planetcr_models.errors import InputError, ModelError
-from planetcr_models.inference import restore_batch
+from planetcr_models.inference import restore_batch, restore_tiled
 from planetcr_models.networks.base import upsample
+from planetcr_models.networks.methods import METHODS
 from planetcr_models.weights.onnx import export_onnx
 
 every_model = pytest.mark.parametrize("name", list_models())
@@ -101,6 +103,41 @@ def test_sar_is_taken_at_its_own_grid_or_at_the_optical_one(name: str) -> None:
     with torch.no_grad():
         native, optical = model(cloudy, sar), model(cloudy, upsample(sar, (100, 70)))
     assert_close(native, optical, rtol=0, atol=0)
+
+
+@every_model
+def test_any_number_of_bands_and_of_bands_of_sar(name: str) -> None:
+    sar_bands = {"sar_bands": 3} if METHODS[name].uses_sar else {}
+    model = narrow(name, bands=13, **sar_bands).eval()
+    cloudy, radar = images(2, bands=13)[0], torch.rand(2, 3, 20, 26)
+    with torch.no_grad():
+        assert model(cloudy, radar).shape == cloudy.shape
+        if not model.uses_sar:
+            assert torch.equal(model(cloudy), model(cloudy, radar))
+            return
+    for sar, got in ((None, "got none"), (radar[:, :2], r"got \(2, 2, 20, 26\)")):
+        with pytest.raises(InputError, match=f"{name}: expected SAR images.*{got}"):
+            model(cloudy, sar)
+    with pytest.raises(ModelError, match=r"sar_bands=?.* of 1 or more"):
+        narrow(name, sar_bands=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dsen2_cr", {"use_sar": False}),
+        ("sar_opt_cgan", {"use_sar": False}),
+        ("align_cr", {"zero_sar": True}),
+    ],
+)
+def test_an_ablation_without_sar_may_be_called_without(name: str, options: dict) -> None:
+    model = narrow(name, **options).eval()
+    cloudy, sar = images()
+    assert np.array_equal(
+        restore_batch(model, cloudy.numpy()), restore_batch(model, cloudy.numpy(), sar.numpy())
+    )
+    tiled = restore_tiled(model, cloudy[0].numpy(), tile=64)
+    assert_close(torch.from_numpy(tiled), model(cloudy)[0].detach(), rtol=0, atol=1e-5)
 
 
 @every_model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,16 @@ def test_it_gives_the_results_of_the_authors_network(
     clear = torch.from_numpy(np.load(PARITY / "glf.npz")[f"glfcr_port_4p2_{size}_eval__out0"])
     with torch.no_grad():
         assert_close(model(cloudy, sar).double(), clear, rtol=0, atol=tolerance)
+
+
+def test_the_original_of_thirteen_bands_loads(tmp_path: Path) -> None:
+    shapes = shapes_of("glf_cr") | {
+        "SFENet1.weight": (96, 52, 5, 5), "UPNet.2.weight": (13, 64, 3, 3), "UPNet.2.bias": (13,),
+    }  # fmt: skip
+    path = write_checkpoint("glf_cr", tmp_path / "13.pth", shapes)
+    model = load_checkpoint("glf_cr", path)
+    assert (model.bands, dict(model.options)) == (13, {"bands": 13})
+    assert sum(parameter.numel() for parameter in model.parameters()) == 14_827_373
 
 
 def test_the_dynamic_filter_alone_gives_the_authors_results() -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from fake_patches import Failing, MadeUp
 from planetcr_models.errors import ModelError, TrainingError
 from planetcr_models.networks.base import upsample
 from planetcr_models.training.loader import Batch, Batches, Crops, dihedral, load, reading
-from planetcr_models.training.patches import PRODUCTS
+from planetcr_models.training.patches import PRODUCTS, Patch
 
 OPTICAL = ("cloudy", "clear", "cloud_mask", "land_cover")
 
@@ -131,6 +132,42 @@ def test_a_patch_that_ends_between_the_grids_is_cropped_before_its_end() -> None
     assert {corner(crops[epoch, 0]) for epoch in range(60)} == {
         (y, x) for y in (0, 10) for x in (0, 10)
     }
+
+
+class Various:
+    """Patches without SAR and masks, whose pixels are their row and column; of two sizes."""
+
+    cell, smallest = 1, 33
+    sizes = ((33, 40), (50, 45))
+
+    def __len__(self) -> int:
+        return 2
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.sizes[index]
+
+    def read(self, index: int, *, top: int = 0, left: int = 0, size: int | None = None) -> Patch:
+        assert size is not None
+        image = np.mgrid[top : top + size, left : left + size].astype(np.float32)
+        assert top + size <= self.sizes[index][0]
+        assert left + size <= self.sizes[index][1]
+        return SimpleNamespace(
+            cloudy=image, clear=image, sar=None, cloud_mask=None, land_cover=None
+        )
+
+
+def test_patches_of_several_sizes_are_cropped_anywhere_and_lack_what_they_lack() -> None:
+    crops = Crops(Various(), crop=31, turns=False, seed=7)
+    assert [*crops[0, 0]] == ["cloudy", "clear"]
+    for index, (height, width) in enumerate(Various.sizes):
+        seen = {corner(crops[epoch, index]) for epoch in range(400)}
+        tops, lefts = ({place[axis] for place in seen} for axis in (0, 1))
+        assert tops == {*range(height - 30)}
+        assert lefts == {*range(width - 30)}
+    batch = next(iter(load(crops, Batches(2, batch=2, seed=0, last=1), workers=0, pin=False)))
+    assert batch["clear"].shape == (2, 2, 31, 31)
+    with pytest.raises(ModelError, match=r"at most 33 pixels, the side of the smallest .* got 34"):
+        Crops(Various(), crop=34, turns=False, seed=7)
 
 
 # --- how a crop is turned -------------------------------------------------------------------------

@@ -216,3 +216,15 @@ def test_signed_attention_marks_almost_nothing_in_the_real_samples(
     cloudy, clear, _ = sample(split, "full300")
     means = [losses.attention_target(clear, cloudy, target=t).mean() for t in ("l1", "signed")]
     assert [float(mean) for mean in means] == pytest.approx([l1, signed], abs=5e-4)
+
+
+def test_without_a_mask_all_pixels_have_one_weight_or_count_as_cloud(
+    prediction: Tensor, clear: Tensor, cloudy: Tensor, cloud_mask: Tensor
+) -> None:
+    none, all_ = torch.zeros_like(cloud_mask), torch.ones_like(cloud_mask)
+    plain = losses.charbonnier(prediction, clear, None)
+    assert plain.item() == near(losses.charbonnier(prediction, clear, none).item())
+    everywhere = losses.carl(prediction, clear, cloudy, None, target_weight=0.5)
+    expected = losses.carl(prediction, clear, cloudy, all_, target_weight=0.5)
+    assert everywhere.item() == near(expected.item())
+    assert everywhere.item() == near(1.5 * losses.l1(prediction, clear).item())

@@ -750,3 +750,18 @@ def test_a_segmenter_that_cannot_learn_is_refused(recipe: Recipe) -> None:
 def test_a_segmenter_learns_from_two() -> None:
     recipe = Recipe(loss=CrossEntropy(), batch=2)
     assert isinstance(objective_of_segmenter(small_segmenter(), recipe, MadeUp(2)), Supervised)
+
+
+def test_without_sar_a_discriminator_of_patches_sees_the_images_alone(
+    fabric: Fabric, batches: list[Batch]
+) -> None:
+    network = narrow("sar_opt_cgan", use_sar=False, bands=4)
+    objective = prepared(
+        objective_of(network, RECIPES["sar_opt_cgan"].changed(width=4), sar_bands=0), fabric
+    )
+    batch = {name: value for name, value in batches[0].items() if name != "sar"}
+    assert isinstance(objective, AdversarialObjective)
+    assert objective.discriminator.channels == 8
+    before = weights(objective.discriminator)
+    assert math.isfinite(objective.step(batch)["loss"])
+    assert learnt(before, objective.discriminator)
