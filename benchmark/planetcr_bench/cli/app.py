@@ -22,6 +22,7 @@ from planetcr_bench.cli import (
     predict,
     report,
     reproduce,
+    restore,
     simulate,
     submit,
     train,
@@ -114,6 +115,7 @@ app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("restore")(restore.restore)
 app.command("report")(report.report)
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)

@@ -301,7 +301,9 @@ def test_reference_runs_say_what_the_cards_of_their_weights_say(shipped: Path) -
     weights = json.loads(shipped.read_text())
     minutes, steps = f"{weights['minutes']:.0f} minutes", f"{weights['steps']:,} steps"
     if shipped.stem == "segmenter":
-        assert all(weights["sha256"] in (run / "run.json").read_text() for run in REFERENCE.iterdir())
+        assert all(
+            weights["sha256"] in (run / "run.json").read_text() for run in REFERENCE.iterdir()
+        )
         return
     suffix = shipped.parent.name.removeprefix("sim-v1-small").replace("-", "_")
     card = read_entry_card(REFERENCE / f"{shipped.stem}{suffix}-small/card.toml")
