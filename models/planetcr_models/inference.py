@@ -180,8 +180,10 @@ def restore_tiled(
         ready(model, device, precision) as run,
     ):
         while chunk := tiles[done : done + batch]:
-            images = torch.stack([read_tile("cloudy", cloudy, rows, columns, index) for index in chunk])
-            radar = torch.stack([read_tile("sar", sar, rows, columns, index) for index in chunk])
+            images, radar = (
+                torch.stack([read_tile(who, image, rows, columns, index) for index in chunk])
+                for who, image in (("cloudy", cloudy), ("sar", sar))
+            )
             for index, image in zip(chunk, _array(run(images, radar)), strict=True):
                 _blend_in(out, image, rows, columns, index)
             done += len(chunk)

@@ -107,7 +107,7 @@ class Blur(nn.Module):
 
     multiple = 1
 
-    def forward(self, cloudy: torch.Tensor, sar: torch.Tensor) -> torch.Tensor:
+    def forward(self, cloudy: torch.Tensor, _sar: torch.Tensor) -> torch.Tensor:
         return nn.functional.avg_pool2d(cloudy, 31, 1, 15, count_include_pad=False)
 
 
@@ -190,7 +190,7 @@ class Grey(nn.Module):
 
     multiple = 1
 
-    def forward(self, cloudy: torch.Tensor, sar: torch.Tensor) -> torch.Tensor:
+    def forward(self, cloudy: torch.Tensor, _sar: torch.Tensor) -> torch.Tensor:
         return torch.full_like(cloudy, 0.3)
 
 
@@ -321,7 +321,7 @@ def test_another_sar_image_is_refused(tmp_path: Path, make, message: str) -> Non
 # --- Stopped and refused --------------------------------------------------------------------------
 
 
-def test_a_stopped_run_goes_on_from_its_tiles(tmp_path: Path, echo: Network) -> None:
+def test_a_stopped_run_goes_on_from_its_tiles(tmp_path: Path) -> None:
     scene = write_order(tmp_path, ground(301, 417))
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
