@@ -19,6 +19,7 @@ from planetcr_bench.cli import (
     gallery,
     leaderboard,
     models,
+    pairs,
     predict,
     report,
     reproduce,
@@ -116,6 +117,7 @@ app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("restore")(restore.restore)
+app.command("pairs")(pairs.pairs)
 app.command("report")(report.report)
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)

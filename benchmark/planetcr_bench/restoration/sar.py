@@ -55,6 +55,16 @@ class SarScene:
     def __getitem__(self, index: Any) -> Image:
         """A window: ``scene[:, rows, columns]``; what has no data has its nearest neighbour's."""
         _, rows, columns = index
+        low, high = np.array(SAR_RANGE_DB, np.float32).T[:, :, None, None]
+        clipped = np.clip(self.decibels(rows, columns), low, high)
+        return np.asarray((clipped - low) / (high - low), np.float32)
+
+    def decibels(self, rows: slice, columns: slice) -> Image:
+        """VV and VH of a window in dB, without holes, shape (2, rows, columns).
+
+        Raises:
+            SceneFileError: The file cannot be read.
+        """
         height, width = self.shape[1:]
         wide_rows, wide_columns = (
             slice(max(0, part.start - _CONTEXT), min(size, part.stop + _CONTEXT))
@@ -62,7 +72,7 @@ class SarScene:
         )
         numbers = self.raster.read(self._numbers, wide_rows, wide_columns)
         known = self._known(numbers, self.raster.hidden(wide_rows, wide_columns))
-        filled = fill_nearest(self._to_unit_range(numbers, known), known)
+        filled = fill_nearest(self._to_decibels(numbers, known), known)
         return np.ascontiguousarray(
             filled[
                 :,
@@ -79,12 +89,11 @@ class SarScene:
             known &= (numbers != self.raster.declared_nodata).all(0)
         return known if hidden is None else known & ~hidden
 
-    def _to_unit_range(self, numbers: NDArray[Any], known: NDArray[np.bool_]) -> Image:
+    def _to_decibels(self, numbers: NDArray[Any], known: NDArray[np.bool_]) -> Image:
         values = np.where(known, numbers, 1).astype(np.float32)
         if self.unit == "linear power":
             values = 10 * np.log10(np.maximum(values, np.float32(1e-6)))
-        low, high = np.array(SAR_RANGE_DB, np.float32).T[:, :, None, None]
-        return np.asarray((np.clip(values, low, high) - low) / (high - low), np.float32)
+        return np.asarray(values)
 
 
 def _vv_and_vh(raster: Raster) -> list[int]:

@@ -200,7 +200,9 @@ def draw_scene(job: SceneJob, target: Path, path: Path) -> None:
     product = job.optical.product
     numbers = job.raster.overview(product.positions(shown, job.raster.path), height, width)
     scale = np.array([product.scale[product.bands.index(name)] for name in shown], np.float32)
-    before = ((numbers + np.float32(product.offset)) * scale[:, None, None]).astype(np.float32)
+    before: Image = ((numbers + np.float32(product.offset)) * scale[:, None, None]).astype(
+        np.float32
+    )
     with open_raster(target) as restored:
         after = restored.overview([job.bands.index(name) + 1 for name in shown], height, width)
     valid: NDArray[np.bool_] = (after != NODATA).all(0)
