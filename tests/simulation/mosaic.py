@@ -5,7 +5,7 @@
     python tests/simulation/mosaic.py --out build/mosaic [--method dsen2_cr]
 
 An AOI of ``sim-v1`` is 3,600 × 3,600 pixels, 144 patches without gaps. The script writes its cloudy
-and clear mosaics as orders of Planet, with a mask and a Sentinel-1 image, restores the cloudy one by
+An AOI of ``sim-v1`` is 3,600 × 3,600 pixels, 144 patches without gaps. This script writes its
 ``planetcr-bench restore``, and prints
 
 - the PSNR of the mosaic, and that of its patches restored one by one (protocol ``full``);
@@ -70,9 +70,11 @@ def main() -> None:
     out: Path = options.out
     quartets = patches()
     scene, clear, mask, sar = write_mosaics(out, quartets)
-    done = command("restore", scene, "--udm", mask, "--sar", sar, "--reference", clear,
-                   "--method", options.method, "--weights", options.weights, "--out", out / "restored",
-                   "--tile", TILE, "--overlap", OVERLAP, "--overwrite", "--json")  # fmt: skip
+    done = command(
+        "restore", scene, "--udm", mask, "--sar", sar, "--reference", clear,
+        "--method", options.method, "--weights", options.weights, "--out", out / "restored",
+        "--tile", TILE, "--overlap", OVERLAP, "--overwrite", "--json",
+    )  # fmt: skip
     entry = json.loads(done)[0]
     print(f"mosaic, by restore:    {entry['scores']['overall']['psnr'][0]:.3f} dB "
           f"(input {entry['scores']['overall']['psnr'][1]:.3f})")  # fmt: skip

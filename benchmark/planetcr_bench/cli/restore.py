@@ -70,7 +70,7 @@ def restore(
     ] = None,
     product: Annotated[
         Literal["planet-sr", "planet-radiance", "planet-toa", "sentinel-2"] | None,
-        typer.Option(help="What the scenes are.", show_default="recognised"),
+        typer.Option(help="What the scenes, and the reference, are.", show_default="recognised"),
     ] = None,
     metadata: Annotated[
         Path | None,

@@ -48,7 +48,7 @@ class RestoreSettings:
     """How scenes are read and written.
 
     Attributes:
-        product: What the scenes are; None where their names say it.
+        product: What the scenes and the reference are; None where their names say it.
         metadata: Planet's metadata of radiance; by default the file beside the scene.
         sar: Sentinel-1 image.
         mask: Usable data mask of the scene.
@@ -173,7 +173,8 @@ def open_scene(
     reference = None
     if settings.reference is not None:
         clear = stack.enter_context(open_raster(settings.reference, like=grid, by="bilinear"))
-        reference = OpticalScene(clear, recognise(clear), network.bands)
+        same = recognise(clear, product=settings.product)
+        reference = OpticalScene(clear, same, network.bands)
     multiple = int(getattr(network.model, "multiple", 1))
     overlap = min(OVERLAP, settings.tile // 4) if settings.overlap is None else settings.overlap
     rows, columns = (

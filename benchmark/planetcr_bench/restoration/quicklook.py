@@ -31,34 +31,37 @@ def shape_of(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def stretch_of(image: NDArray[np.float32], clear: NDArray[np.bool_]) -> NDArray[np.float32]:
+def stretch_of(
+    image: NDArray[np.float32], clear: NDArray[np.bool_], *, percent: float = 99
+) -> NDArray[np.float32]:
     """Darkest and brightest value shown, of each band: 0, and a percentile of clear pixels.
 
     Args:
         image: Reflectance, shape (3, H, W).
         clear: Pixels that count, shape (H, W); where none does, 0 to 0.3 is shown.
+        percent: Share of them that is no brighter than the brightest value.
 
     Returns:
         Shape (3, 2).
     """
     if clear.sum() < 16:
         return np.array([[0, 0.3]] * 3, np.float32)
-    high = np.maximum(np.percentile(image[:, clear], 99, axis=1), 0.01)
+    high = np.maximum(np.percentile(image[:, clear], percent, axis=1), 0.01)
     return np.stack([np.zeros(3), high], 1).astype(np.float32)
 
 
 def write_quicklook(
     path: Path,
     images: dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]],
-    clear: NDArray[np.bool_],
+    stretch: NDArray[np.float32],
 ) -> None:
     """Write a PNG file.
 
     Args:
         path: The file; an existing one is replaced.
         images: Title to reflectance in red, green and blue, shape (3, H, W), and where it has data,
-            shape (H, W). The first is the input.
-        clear: Pixels of the input from which the stretch is taken, shape (H, W).
+            shape (H, W).
+        stretch: Of :func:`stretch_of`.
 
     Raises:
         OSError: It cannot be written.
@@ -67,7 +70,6 @@ def write_quicklook(
     from matplotlib.figure import Figure
 
     first = next(iter(images.values()))[0]
-    stretch = stretch_of(first, clear)
     height, width = first.shape[1:]
     side_by_side = width <= 1.5 * height
     rows, columns = (1, len(images)) if side_by_side else (len(images), 1)

@@ -19,7 +19,7 @@ from planetcr_bench.restoration.agreement import BORDER, Scores, measure_window,
 from planetcr_bench.restoration.inputs import Network, RestoreSettings, SceneJob
 from planetcr_bench.restoration.optical import OpticalScene
 from planetcr_bench.restoration.output import NODATA, PROVENANCE, to_numbers, write_cog
-from planetcr_bench.restoration.quicklook import shape_of, write_quicklook
+from planetcr_bench.restoration.quicklook import shape_of, stretch_of, write_quicklook
 from planetcr_bench.restoration.rasters import SceneFileError, open_raster
 from planetcr_bench.restoration.tiles import TileStore
 from planetcr_bench.utils.untrusted import printable
@@ -186,7 +186,10 @@ _MARGIN: Final = max(BORDER, 32)
 
 
 def draw_scene(job: SceneJob, target: Path, path: Path) -> None:
-    """Draw the input and the restored image side by side.
+    """Draw the input and the restored image side by side, in one stretch.
+
+    It is that of the input's clear pixels; without a mask that of the restored image, wide enough
+    for three quarters of the input.
 
     Args:
         job: The scene.
@@ -206,18 +209,16 @@ def draw_scene(job: SceneJob, target: Path, path: Path) -> None:
     with open_raster(target) as restored:
         after = restored.overview([job.bands.index(name) + 1 for name in shown], height, width)
     valid: NDArray[np.bool_] = (after != NODATA).all(0)
-    clear = valid
+    restored_image: Image = after.astype(np.float32) / DN_PER_REFLECTANCE
+    stretch = np.maximum(stretch_of(restored_image, valid), stretch_of(before, valid, percent=75))
     if job.mask is not None:
         rows = (np.arange(height) * grid.height) // height
         columns = (np.arange(width) * grid.width) // width
         sampled = np.stack([job.mask.clear(slice(row, row + 1), slice(0, grid.width))[0, columns]
                             for row in rows.tolist()])  # fmt: skip
-        clear = valid & sampled
+        stretch = stretch_of(before, valid & sampled)
     write_quicklook(
         path,
-        {
-            "input": (before, valid),
-            "restored": (after.astype(np.float32) / DN_PER_REFLECTANCE, valid),
-        },
-        clear,
+        {"input": (before, valid), "restored": (restored_image, valid)},
+        stretch,
     )

@@ -21,7 +21,7 @@ from orders import (
     write_sar,
     write_udm2,
 )
-from planetcr_bench.data.discovery import find_scenes
+from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.restoration.cutting import Cut, PairSettings, cut_pair, season_of
 from planetcr_bench.restoration.rasters import SceneFileError, open_raster
