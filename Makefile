@@ -85,7 +85,7 @@ informative: .venv/.done ## Measure what SAR adds under cloud, and that nothing 
 	$(BIN)/python tests/simulation/informative.py
 
 coverage: .venv/.done ## Measure the coverage of the confidence intervals and the test's error rate (minutes)
-	$(BIN)/python tests/simulation/coverage.py
+	$(BIN)/python tests/simulation/interval_coverage.py
 
 REFERENCE := copy-cloudy mean-fill sar-regression $(addsuffix -small,mcgan spa_gan sar_opt_cgan dsen2_cr_no_sar dsen2_cr glf_cr align_cr_no_sar align_cr_no_align align_cr)
 board: .venv/.done ## Make all reports of results/ again, and the leaderboard: open build/site/index.html

@@ -177,7 +177,7 @@ def restore_tiled(
             raise InputError(f"out: expected memory of its own, got that of {name}")
     overlap = min(OVERLAP, tile // 4) if overlap is None else overlap
     multiple = int(getattr(model, "multiple", 1))
-    rows, columns = (_Axis.of(side, tile, overlap, multiple) for side in size)
+    rows, columns = (TileAxis.of(side, tile, overlap, multiple) for side in size)
     tiles = list(product(range(len(rows.starts)), range(len(columns.starts))))
     out[...] = 0
     done = 0
@@ -186,10 +186,14 @@ def restore_tiled(
         ready(model, device, precision) as run,
     ):
         while chunk := tiles[done : done + batch]:
-            images = torch.stack([_read("cloudy", cloudy, rows, columns, index) for index in chunk])
+            images = torch.stack(
+                [read_tile("cloudy", cloudy, rows, columns, index) for index in chunk]
+            )
             radar = None
             if sar is not None:
-                radar = torch.stack([_read("sar", sar, rows, columns, index) for index in chunk])
+                radar = torch.stack(
+                    [read_tile("sar", sar, rows, columns, index) for index in chunk]
+                )
             for index, image in zip(chunk, _array(run(images, radar)), strict=True):
                 _blend_in(out, image, rows, columns, index)
             done += len(chunk)
@@ -198,7 +202,7 @@ def restore_tiled(
     return out
 
 
-class _Axis:
+class TileAxis:
     """Division of one axis of an image into tiles.
 
     Args:
@@ -214,8 +218,18 @@ class _Axis:
         self._ramp = ramp
 
     @classmethod
-    def of(cls, size: int, tile: int, overlap: int, multiple: int) -> _Axis:
-        """Cover the axis with the fewest tiles, evenly spaced."""
+    def of(cls, size: int, tile: int, overlap: int, multiple: int) -> TileAxis:
+        """Cover the axis with the fewest tiles, evenly spaced.
+
+        Args:
+            size: Pixels of the image.
+            tile: Side of a tile; rounded up to a multiple, like the overlap.
+            overlap: Least overlap of neighbouring tiles.
+            multiple: Tiles start and end at multiples of it.
+
+        Raises:
+            InputError: Tiles would not be larger than their overlap.
+        """
         before, after = margins(size, multiple)
         whole = before + size + after
         side, least = (-(-pixels // multiple) * multiple for pixels in (tile, overlap))
@@ -298,10 +312,24 @@ def expect_range(who: str, image: Tensor) -> None:
     raise InputError(f"{who}: expected values in [0, 1], got {low:.4g} to {high:.4g}: {likely}")
 
 
-def _read(
-    who: str, image: Sliceable, rows: _Axis, columns: _Axis, index: tuple[int, int]
+def read_tile(
+    who: str, image: Sliceable, rows: TileAxis, columns: TileAxis, index: tuple[int, int]
 ) -> Tensor:
-    """One tile of an image, or of SAR on its own grid: (bands, side, side)."""
+    """Read one tile of an image, or of SAR on its own grid.
+
+    Args:
+        who: ``cloudy`` or ``sar``.
+        image: Shape (bands, H, W), in [0, 1]; only the part that the tile needs is read.
+        rows: Division of the rows into tiles.
+        columns: Division of the columns.
+        index: Of the tile: its row and column.
+
+    Returns:
+        Shape (bands, side, side) on the optical grid, reflected at the image's borders.
+
+    Raises:
+        InputError: Values that are not finite, or far outside [0, 1].
+    """
     part: list[slice] = []
     indices = []
     for axis, tile, source in zip((rows, columns), index, image.shape[-2:], strict=True):
@@ -339,8 +367,8 @@ def _tensor(values: NDArray[Any] | Tensor) -> Tensor:
 def _blend_in(
     out: NDArray[np.float32],
     image: NDArray[np.float32],
-    rows: _Axis,
-    columns: _Axis,
+    rows: TileAxis,
+    columns: TileAxis,
     index: tuple[int, int],
 ) -> None:
     down, row, high = rows.weight(index[0])

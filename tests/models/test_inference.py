@@ -15,7 +15,13 @@ from torch import Tensor
 
 from narrow_networks import images, narrow
 from planetcr_models.errors import InputError, ModelError
-from planetcr_models.inference import Sliceable, _Axis, choose_device, restore_batch, restore_tiled
+from planetcr_models.inference import (
+    Sliceable,
+    TileAxis,
+    choose_device,
+    restore_batch,
+    restore_tiled,
+)
 from planetcr_models.networks.base import Restorer, upsample
 
 
@@ -107,7 +113,7 @@ def test_weights_sum_to_one_and_leave_out_the_margins(
     rounded_tile, rounded_overlap = (-(-x // multiple) * multiple for x in (tile, overlap))
     if rounded_overlap >= rounded_tile:
         overlap, rounded_overlap = 0, 0
-    axis = _Axis.of(size, tile, overlap, multiple)
+    axis = TileAxis.of(size, tile, overlap, multiple)
     total = np.zeros(size)
     for index, start in enumerate(axis.starts):
         inside, there, weight = axis.weight(index)

@@ -19,9 +19,11 @@ from planetcr_bench.cli import (
     gallery,
     leaderboard,
     models,
+    pairs,
     predict,
     report,
     reproduce,
+    restore,
     simulate,
     submit,
     train,
@@ -114,6 +116,8 @@ app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("restore")(restore.restore)
+app.command("pairs")(pairs.pairs)
 app.command("report")(report.report)
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)

@@ -88,14 +88,7 @@ def open_image(
         BenchError: The file, or a sidecar file, is not a regular file; or it cannot
             be read, also within the ``with`` block.
     """
-    check_regular(path, LARGEST_IMAGE, error=error)
-    for sidecar in _sidecars(path, driver):
-        check_regular(sidecar, LARGEST_IMAGE, error=error)
-    absolute = path.absolute()  # a relative one may look like an address
-    if absolute.parts[1:2] and absolute.parts[1].startswith("vsi"):
-        raise error(
-            f"{printable(path)}: expected a path outside GDAL's virtual file systems (/vsi…)"
-        )
+    absolute = openable(path, LARGEST_IMAGE, error=error, driver=driver)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -103,6 +96,29 @@ def open_image(
                 yield source
     except UNREADABLE as problem:
         raise error(f"{printable(path)}: cannot be read ({reason(problem)})") from problem
+
+
+def openable(path: Path, most: int, *, error: type[BenchError], driver: str = "GTiff") -> Path:
+    """Check that GDAL may open a file and its sidecar files; returns its absolute path.
+
+    Args:
+        path: The file, or a link to it.
+        most: Largest size in bytes.
+        error: Class of the exception that is raised.
+        driver: GDAL's for its format.
+
+    Raises:
+        BenchError: It, or a sidecar file, is not a regular file on this machine, or is larger.
+    """
+    check_regular(path, most, error=error)
+    for sidecar in _sidecars(path, driver):
+        check_regular(sidecar, most, error=error)
+    absolute = path.absolute()  # a relative one may look like an address
+    if absolute.parts[1:2] and absolute.parts[1].startswith("vsi"):
+        raise error(
+            f"{printable(path)}: expected a path outside GDAL's virtual file systems (/vsi…)"
+        )
+    return absolute
 
 
 def _sidecars(path: Path, driver: str) -> list[Path]:

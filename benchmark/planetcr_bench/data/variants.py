@@ -16,6 +16,9 @@ CATALOGUE: Final = Path(__file__).with_name("catalogue")
 LIKE: Final = "like"
 """Key with the name of the other description."""
 
+_OPTIONAL: Final = ("sar", "land_cover", "cloud_mask")
+"""Tables of products that a dataset may lack."""
+
 _KEY_BY_KEY: Final = ("fields", "optical", "sar", "land_cover", "cloud_mask")
 """Tables of which single keys may be changed."""
 
@@ -28,8 +31,9 @@ def catalogue() -> list[str]:
 def completed(content: Mapping[str, Any], where: Path) -> dict[str, Any]:
     """Content of a description with everything that it takes over.
 
-    The tables of products and fields change key by key, and everything else as a whole. The track
-    is never taken over: the same name would stand for other pixels.
+    The tables of products and fields change key by key, and everything else as a whole; a product
+    that is ``false`` is left out. The track is never taken over: the same name would stand for
+    other pixels.
 
     Args:
         content: Of a TOML file.
@@ -52,4 +56,5 @@ def completed(content: Mapping[str, Any], where: Path) -> dict[str, Any]:
     for key in _KEY_BY_KEY:
         if isinstance(own.get(key), dict):
             own[key] = base.get(key, {}) | own[key]
-    return base | own
+    left_out = [key for key in _OPTIONAL if own.get(key) is False]
+    return {key: value for key, value in (base | own).items() if key not in left_out}

@@ -35,6 +35,11 @@ def need_cluster() -> None:
     _need("clusters need", ("distributed",), "cluster")
 
 
+def need_stac() -> None:
+    """Raise MissingExtraError unless STAC items can be written."""
+    _need("STAC items need", ("pystac",), "stac")
+
+
 def _need(what: str, packages: Sequence[str], extra: str) -> None:
     missing = [package for package in packages if find_spec(package) is None]
     if missing:

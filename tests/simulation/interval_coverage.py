@@ -2,7 +2,7 @@
 
 Worlds are drawn whose true scores are known: AOIs differ in difficulty, patches within them less,
 and two methods that are equally good err differently in each AOI. Run as ``python
-tests/simulation/coverage.py``; takes minutes on one core.
+tests/simulation/interval_coverage.py``; takes minutes on one core.
 """
 
 from __future__ import annotations
