@@ -22,7 +22,6 @@ from planetcr_bench.restoration.sar import SarScene
 from planetcr_models.inference import OVERLAP, TILE, Precision, Sliceable, TileAxis
 from planetcr_models.networks.base import refuse_small
 
-
 _SENTINEL_1_M: Final = 10.0
 """Size of a pixel of Sentinel-1 in metres, on whose grid networks are shown SAR."""
 

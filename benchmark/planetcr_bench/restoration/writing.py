@@ -203,14 +203,15 @@ def draw_scene(job: SceneJob, target: Path, path: Path) -> None:
     product = job.optical.product
     numbers = job.raster.overview(product.positions(shown, job.raster.path), height, width)
     scale = np.array([product.scale[product.bands.index(name)] for name in shown], np.float32)
-    before: Image = ((numbers + np.float32(product.offset)) * scale[:, None, None]).astype(
-        np.float32
-    )
+    shifted = numbers.astype(np.float32) + np.float32(product.offset)
+    before: Image = np.asarray(shifted * scale[:, None, None], np.float32)
     with open_raster(target) as restored:
         after = restored.overview([job.bands.index(name) + 1 for name in shown], height, width)
     valid: NDArray[np.bool_] = (after != NODATA).all(0)
     restored_image: Image = after.astype(np.float32) / DN_PER_REFLECTANCE
-    stretch = np.maximum(stretch_of(restored_image, valid), stretch_of(before, valid, percent=75))
+    stretch: Image = np.maximum(
+        stretch_of(restored_image, valid), stretch_of(before, valid, percent=75)
+    )
     if job.mask is not None:
         rows = (np.arange(height) * grid.height) // height
         columns = (np.arange(width) * grid.width) // width
