@@ -209,8 +209,8 @@ def draw_scene(job: SceneJob, target: Path, path: Path) -> None:
         after = restored.overview([job.bands.index(name) + 1 for name in shown], height, width)
     valid: NDArray[np.bool_] = (after != NODATA).all(0)
     restored_image: Image = after.astype(np.float32) / DN_PER_REFLECTANCE
-    stretch: Image = np.maximum(
-        stretch_of(restored_image, valid), stretch_of(before, valid, percent=75)
+    stretch = np.fmax(
+        stretch_of(restored_image, valid), stretch_of(before, valid, percent=75), dtype=np.float32
     )
     if job.mask is not None:
         rows = (np.arange(height) * grid.height) // height
