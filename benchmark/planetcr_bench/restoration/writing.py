@@ -208,7 +208,7 @@ def draw_scene(job: SceneJob, target: Path, path: Path) -> None:
     with open_raster(target) as restored:
         after = restored.overview([job.bands.index(name) + 1 for name in shown], height, width)
     valid: NDArray[np.bool_] = (after != NODATA).all(0)
-    restored_image: Image = after.astype(np.float32) / DN_PER_REFLECTANCE
+    restored_image: Image = after.astype(np.float32) / np.float32(DN_PER_REFLECTANCE)
     stretch = np.fmax(
         stretch_of(restored_image, valid), stretch_of(before, valid, percent=75), dtype=np.float32
     )
