@@ -22,7 +22,7 @@ from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.gallery.figure import PageContent, PanelRow, ScenePanels, draw_page
 from planetcr_bench.gallery.gallery import gallery_figure
-from planetcr_bench.gallery.panels import TRUE_COLOUR, land_cover_panel, optical_panels
+from planetcr_bench.gallery.panels import land_cover_panel, optical_panels
 from planetcr_bench.gallery.scenes import drawn_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE
@@ -200,7 +200,9 @@ def draw_maps(scenes: Sequence[Scene], maps: Sequence[NDArray[np.uint8]], out: P
     """
     content = []
     for scene, predicted in zip(scenes, maps, strict=True):
-        (clear,) = optical_panels([scene.clear], scene.clear, TRUE_COLOUR)
+        (clear,) = optical_panels(
+            [scene.clear], scene.clear, scene.description.picture_bands, order=scene.bands
+        )
         land_cover = [land_cover_panel(classes) for classes in (scene.need_land_cover(), predicted)]
         content.append(ScenePanels(scene.name, [[clear, *land_cover]]))
     page = PageContent(["Clear", "Land cover", "Segmenter"], [PanelRow()], content)
