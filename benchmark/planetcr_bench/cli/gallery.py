@@ -21,6 +21,7 @@ class Panels(StrEnum):
     error = "error"
     angle = "angle"
     segmenter = "segmenter"
+    mask = "mask"
     none = "none"
 
 
@@ -55,6 +56,7 @@ def gallery(
         Literal["mae", "psnr", "sam", "ssim"] | None,
         typer.Option(help="Score for best, median or worst.", show_default="psnr"),
     ] = None,
+    dataset: options.Description = None,
     split: Annotated[
         str | None, typer.Option(help="Split of the dataset.", show_default="test")
     ] = None,
@@ -63,7 +65,7 @@ def gallery(
         list[Panels] | None,
         typer.Option(
             help="Panels under each scene: false colour, absolute error, spectral angle, "
-            "the segmenter's maps; repeatable.",
+            "the segmenter's maps, cloud mask; repeatable.",
             show_default="error",
         ),
     ] = None,
@@ -76,7 +78,10 @@ def gallery(
     ] = None,
     device: options.Device = "auto",
 ) -> None:
-    """Draw scenes as Fig. 4 of the paper does: cloudy, SAR, land cover, predictions, clear."""
+    """Draw scenes as Fig. 4 of the paper does: cloudy, SAR, land cover, predictions, clear.
+
+    SAR and land cover are drawn where the dataset has them.
+    """
     _check_options(panels or [], segmenter, device)
     from planetcr_bench.gallery.gallery import check_out
     from planetcr_bench.gallery.gallery import gallery as run
@@ -100,6 +105,7 @@ def gallery(
         rank_by=rank_by,
         panels=[name.value for name in panels or [Panels.error] if name is not Panels.none],
         segmenter=loaded,
+        described=dataset,
     )
     typer.echo(f"{len(drawn)} {'scene' if len(drawn) == 1 else 'scenes'} in {out}")
 

@@ -15,7 +15,7 @@ from planetcr_bench.report.table import to_rich
 from planetcr_bench.utils.untrusted import printable
 
 if TYPE_CHECKING:  # decodes images, which printing tables does not need
-    from planetcr_bench.data.integrity import DatasetReport
+    from planetcr_bench.data.integrity import DatasetReport, SplitReport
 
 
 def console() -> Console:
@@ -53,15 +53,30 @@ def _print_whole(out: Console, table: Table) -> None:
 def print_dataset_report(report: DatasetReport) -> None:
     """Print the contents of a dataset, then warnings, then problems."""
     out = console()
-    columns = ("seasons", "land_cover", "cloud_cover")
     for split, part in report.splits.items():
-        title = f"{split}: {part.scenes} scenes ({part.complete_scenes} sound), {part.aois} AOIs"
-        table = Table(title=title, title_justify="left", title_style="bold")
-        for name in ("Season", "scenes", "Land cover", "pixels", "Cloud cover [%]", "scenes"):
-            table.add_column(name, justify="right" if name in ("scenes", "pixels") else "left")
-        for cells in zip_longest(*(getattr(part, column).items() for column in columns)):
+        scenes = f"{part.scenes} scene{'s' * (part.scenes != 1)} ({part.complete_scenes} sound)"
+        groups = f", {part.aois} {report.cluster}{'s' * (part.aois != 1)}" if report.cluster else ""
+        columns = [
+            (name, unit, counts)
+            for name, unit, counts in (
+                ("Season", "scenes", part.seasons),
+                ("Land cover", "pixels", part.land_cover),
+                ("Cloud cover [%]", "scenes", part.cloud_cover),
+                ("Size", "scenes", part.sizes if len(part.sizes) > 1 else {}),
+            )
+            if counts
+        ]
+        table = Table(title=f"{split}: {scenes}{groups}", title_justify="left", title_style="bold")
+        for name, unit, _ in columns:
+            table.add_column(name)
+            table.add_column(unit, justify="right")
+        for cells in zip_longest(*(counts.items() for _, _, counts in columns)):
             table.add_row(*(str(cell) for pair in cells for cell in pair or ("", "")))
-        out.print(table)
+        if columns:
+            out.print(table)
+        else:
+            out.print(table.title, style="bold", highlight=False)
+        out.print(_images_line(report, part), highlight=False, markup=False)
         out.print(f"fingerprint of {split}: {part.fingerprint or 'none'}\n", highlight=False)
     for warning in report.warnings:
         out.print(f"warning: {printable(warning)}", style="yellow", highlight=False, markup=False)
@@ -71,3 +86,11 @@ def print_dataset_report(report: DatasetReport) -> None:
     verdict = "sound" if report.ok else f"problems: {len(report.problems)}"
     where = printable(f"{report.data} ({report.track})" if report.track else report.data)
     out.print(f"{where}: {verdict}", highlight=False, markup=False)
+
+
+def _images_line(report: DatasetReport, part: SplitReport) -> str:
+    """Bands, sizes and products of a split."""
+    sizes = [*part.sizes]
+    shown = f"{sizes[0]} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes" if sizes else ""
+    products = ", ".join(product.replace("_", " ") for product in report.products)
+    return "; ".join(filter(None, (f"images of {', '.join(report.bands)}", shown, products)))

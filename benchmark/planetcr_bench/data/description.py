@@ -5,6 +5,7 @@ A description is a TOML file: one of the catalogue, or a user's own. docs/data.m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -331,6 +332,19 @@ class Description(FileModel):
     def layout_name(self) -> str:
         """What messages call the layout."""
         return self.layout or f"the layout of {self.title}"
+
+    @cached_property
+    def signature(self) -> str:
+        """Digest of what it says of the values of pixels, on which scores depend: 12 digits."""
+        apart = {"clear": True, "cloudy": True, "dtype": True}
+        says = {
+            "bands": self.bands,
+            "resize": self.resize,
+            "optical": self.optical.model_dump(exclude=apart),
+            "codes": self.land_cover and self.land_cover.codes,
+            "cloud": self.cloud_mask and self.cloud_mask.cloud,
+        }
+        return hashlib.sha256(json.dumps(says, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def picture_bands(self) -> list[str]:

@@ -23,7 +23,13 @@ from planetcr_bench.data.descriptions import describe, load_description
 from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import dataset_fingerprint, split_fingerprint
 from planetcr_bench.data.layout import shortfall
-from planetcr_bench.data.misplaced import misnamed, no_scenes
+from planetcr_bench.data.misplaced import (
+    absent_products,
+    misnamed,
+    missing_file,
+    no_scenes,
+    of_products,
+)
 from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.scene_checks import SceneState, inspect_scene
 from planetcr_bench.data.scene_files import split_folder
@@ -48,6 +54,7 @@ class SplitReport:
         seasons: Season to scenes.
         land_cover: Class, or unknown, to pixels of the optical grid; empty without a map.
         cloud_cover: Bin of Fig. 5 to scenes; empty without masks.
+        sizes: Height and width of images in pixels, such as ``300 × 300``, to scenes.
     """
 
     scenes: int
@@ -57,6 +64,7 @@ class SplitReport:
     seasons: dict[str, int]
     land_cover: dict[str, int]
     cloud_cover: dict[str, int]
+    sizes: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,9 @@ class DatasetReport:
         problems: What makes the dataset unusable, one line each, naming the file.
         warnings: What a user should know, but is not a reason for refusal.
         splits: Name of a split to its report.
+        bands: Names of the optical bands.
+        products: What each scene has.
+        cluster: What groups scenes that are not independent, such as ``AOI``; empty if nothing.
     """
 
     data: str
@@ -78,6 +89,9 @@ class DatasetReport:
     problems: list[str]
     warnings: list[str]
     splits: dict[str, SplitReport]
+    bands: list[str]
+    products: list[str]
+    cluster: str
 
     @property
     def ok(self) -> bool:
@@ -121,8 +135,18 @@ def check_dataset(
             continue
         renames = misnamed(data, split, description, strays)
         problems += renames.lines
+        absent = {} if renames.lines else absent_products(data, split, description, scenes)
+        problems += absent.values()
+        renamed |= {missing_file(files.path(name)) for name in absent for files in scenes}
+        told = of_products(
+            renames.strays, absent if scenes else description.products, data, split, description
+        )
         layout = description.layout_name
-        problems += [f"{path}: expected nothing here by {layout}" for path in renames.strays]
+        problems += [
+            f"{path}: expected nothing here by {layout}"
+            for path in renames.strays
+            if path not in told
+        ]
         renamed |= renames.missing
         if not scenes and not renames.lines:
             problems.append(no_scenes(data, split, description))
@@ -139,7 +163,7 @@ def check_dataset(
     everything = [state for split in states.values() for state in split]
     lines = [line for state in everything for line in state.problems]
     problems += [line for line in lines if line not in renamed]
-    problems += _in_two_splits(states)
+    problems += _in_two_splits(states, description)
     warnings += [warning for state in everything for warning in state.warnings]
     warnings += _overlaps(states, description) + _inverted_masks(states)
     if description.cluster is None:
@@ -154,6 +178,9 @@ def check_dataset(
         problems=[*dict.fromkeys(problems)],  # splits by a rule share their folders
         warnings=_summarised(warnings),
         splits=splits,
+        bands=description.bands,
+        products=list(description.products),
+        cluster=description.cluster_name if description.cluster else "",
     )
 
 
@@ -183,6 +210,7 @@ def _split_report(states: Sequence[SceneState], description: Description) -> Spl
     bins = Counter(cover_bin(s.cloud_cover) for s in states if s.cloud_cover is not None)
     known = [state.land_cover for state in states if state.land_cover is not None]
     pixels = np.sum(known, axis=0, dtype=int) if known else np.zeros(len(LAND_COVER_NAMES), int)
+    sizes = Counter(state.size for state in states if state.size is not None)
     digests = [(state.files.name, state.digest) for state in states if state.digest is not None]
     decoded = bool(states) and len(digests) == len(states)
     return SplitReport(
@@ -193,6 +221,7 @@ def _split_report(states: Sequence[SceneState], description: Description) -> Spl
         seasons={season: seasons[season] for season in dict.fromkeys(usual)},
         land_cover=dict(zip(LAND_COVER_NAMES, pixels.tolist(), strict=True)) if has_cover else {},
         cloud_cover={name: bins[name] for name in COVER_BINS} if has_masks else {},
+        sizes={f"{height} × {width}": sizes[height, width] for height, width in sorted(sizes)},
     )
 
 
@@ -218,7 +247,9 @@ def _inverted_masks(states: Mapping[str, Sequence[SceneState]]) -> list[tuple[st
     ]
 
 
-def _in_two_splits(states: Mapping[str, Sequence[SceneState]]) -> list[str]:
+def _in_two_splits(
+    states: Mapping[str, Sequence[SceneState]], description: Description
+) -> list[str]:
     """Report scenes and AOIs that occur in more than one split: test data in training data."""
     scenes: dict[str, dict[str, Path]] = defaultdict(dict)
     aois: dict[str, dict[str, Path]] = defaultdict(dict)
@@ -226,9 +257,10 @@ def _in_two_splits(states: Mapping[str, Sequence[SceneState]]) -> list[str]:
         for state in split_states:
             path = state.files.path("clear")
             scenes[state.files.name].setdefault(split, path)
-            aois[state.files.aoi].setdefault(split, path.parent)
+            if description.cluster is not None:
+                aois[state.files.aoi].setdefault(split, path.parent)
     lines = []
-    for what, groups in (("scene name", scenes), ("AOI", aois)):
+    for what, groups in (("scene name", scenes), (description.cluster_name, aois)):
         for name, by_split in groups.items():
             if len(by_split) > 1:
                 *others, last = by_split.values()
@@ -252,7 +284,10 @@ def _overlaps(
                 for other_split, other in cells[cell]:
                     if other_split != split and _share_ground(state, other, pixel):
                         pair = f"{split}/{state.files.aoi} and {other_split}/{other.files.aoi}"
-                        lines[("AOIs of two splits that overlap on the ground", pair)] = None
+                        kind = (
+                            f"{description.cluster_name}s of two splits that overlap on the ground"
+                        )
+                        lines[kind, pair] = None
                 cells[cell].append((split, state))
     return list(lines)
 

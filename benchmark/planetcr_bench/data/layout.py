@@ -13,11 +13,11 @@ from planetcr_bench.data.discovery import find_files, find_splits, scenes_of_spl
 from planetcr_bench.data.metadata import METADATA, read_simulation
 from planetcr_bench.data.misplaced import (
     Misnamed,
+    absent_products,
     misnamed,
     missing_file,
     nested_split,
     no_scenes,
-    what_is_there,
 )
 from planetcr_bench.data.scene_files import SceneFiles, split_folder
 from planetcr_bench.data.scene_lists import (
@@ -124,12 +124,12 @@ def _refuse_missing(
         DatasetError: Always.
     """
     description = lacking[0][0].description
-    lines = [missing_file(files.path(product)) for files, product in lacking]
-    problems = [*renames.lines, *(line for line in lines if line not in renames.missing)]
-    absent = Counter(product for _, product in lacking)
-    for product, count in absent.items():
-        if count == len(products) > 1 and not renames.lines:  # the template is wrong
-            problems.insert(0, what_is_there(data, split, description, product))
+    absent = {} if renames.lines else absent_products(data, split, description, products)
+    lines = [
+        missing_file(files.path(product)) for files, product in lacking if product not in absent
+    ]
+    problems = [*absent.values(), *renames.lines]
+    problems += [line for line in lines if line not in renames.missing]
     folder = split_folder(data, split, description)
     raise DatasetError(
         f"{folder}: expected {count_word(len(description.all_templates))} files for "

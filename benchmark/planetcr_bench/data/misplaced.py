@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from planetcr_bench.data.description import Description
-from planetcr_bench.data.scene_files import split_folder
-from planetcr_bench.data.templates import Template, Value
+from planetcr_bench.data.scene_files import SceneFiles, split_folder
+from planetcr_bench.data.templates import INTEGER, Template, Value
 from planetcr_bench.utils.folders import (
     affixes,
     describe_affixes,
@@ -166,9 +166,21 @@ def what_is_there(data: Path, split: str, description: Description, product: str
         expected = part.format_map({**shown, **values})
         return (
             f"expected {product} {'files' if last else 'folders'} {expected} in {folder}, found "
-            f"{found or 'none'}"
+            f"{found or 'none'}{_zeros_hint(template, index, values, names)}"
         )
     raise AssertionError("a template has parts")
+
+
+def _zeros_hint(
+    template: Template, index: int, values: Mapping[str, Value], names: Iterable[str]
+) -> str:
+    """Explain that whole numbers have no zeros before them, where names would match with these."""
+    numbers = [name for name, kind in template.fields.items() if kind == INTEGER]
+    digits = replace(template, fields={**template.fields, **dict.fromkeys(numbers, "[0-9]+")})
+    pattern = digits.pattern(index, values)
+    if not any(pattern.fullmatch(name) for name in names):
+        return ""
+    return f'; numbers that begin with 0 need {numbers[0]} = "[0-9]+" instead of "int"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +196,39 @@ class Misnamed:
     lines: list[str]
     missing: frozenset[str]
     strays: list[Path]
+
+
+def absent_products(
+    data: Path, split: str, description: Description, products: Mapping[SceneFiles, int]
+) -> dict[str, str]:
+    """Products that no scene of a split has, as by a wrong template, each with what is there.
+
+    Args:
+        data: Folder of the dataset.
+        split: Name of the split.
+        description: Of the dataset.
+        products: From ``layout.find_files``; a single scene may just lack a file.
+    """
+    if len(products) < 2:
+        return {}
+    return {
+        product: f"{data}: {what_is_there(data, split, description, product)}"
+        for bit, product in enumerate(description.products)
+        if not any(bits & 1 << bit for bits in products.values())
+    }
+
+
+def of_products(
+    strays: Iterable[Path],
+    products: Collection[str],
+    data: Path,
+    split: str,
+    description: Description,
+) -> set[Path]:
+    """Files among strays that lie where files of some products are expected."""
+    known = description.split_values(split)
+    templates = [each for product in products for each in description.templates(product)]
+    return {path for path in strays if _template_of(path, data, known, description)[0] in templates}
 
 
 def misnamed(data: Path, split: str, description: Description, strays: Iterable[Path]) -> Misnamed:

@@ -307,6 +307,7 @@ def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
         crs=clear.crs,
         transform=clear.transform or Affine.identity(),
         sar_bands=described.sar.bands if described.sar else (),
+        description=described,
     )
 
 

@@ -12,7 +12,9 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import SAR_BANDS, UNKNOWN, cover_bin
+from planetcr_bench.constants import PLANET_CR, SAR_BANDS, UNKNOWN, cover_bin
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.encodings import LandCover, Radar, Scaling
 from planetcr_bench.errors import SceneError
 
@@ -20,6 +22,10 @@ _T = TypeVar("_T", bound=np.generic)
 
 Image = NDArray[np.float32]
 """Reflectance in [0, 1], shape (B, H, W), in the order of the dataset's bands."""
+
+
+def _planet_cr() -> Description:
+    return load_description(PLANET_CR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,7 @@ class Scene:
         crs: Coordinate reference system, such as ``EPSG:32736``; empty where unknown.
         transform: Pixel to coordinates of the optical grid.
         sar_bands: Names of the bands of the SAR image.
+        description: Of its dataset.
         cloud_cover: Share of cloudy pixels; nan without a mask.
     """
 
@@ -62,6 +69,7 @@ class Scene:
     crs: str
     transform: Affine
     sar_bands: Sequence[str] = SAR_BANDS
+    description: Description = field(default_factory=_planet_cr, repr=False)
     cloud_cover: float = field(init=False)
 
     def __post_init__(self) -> None:

@@ -42,6 +42,7 @@ class SceneState:
         bounds: CRS, left, bottom, right, top of the clear image; None where unknown.
         largest: Largest value of the optical images, above that of reflectance 0; None where not
             decoded.
+        size: Height and width of the clear image; None where not decoded.
         inverted: Whether the cloud mask looks inverted; None if undecidable.
         problems: Lines that name a file.
         warnings: (kind, file) of each observation.
@@ -53,6 +54,7 @@ class SceneState:
     cloud_cover: float | None
     bounds: tuple[str, float, float, float, float] | None
     largest: float | None = None
+    size: tuple[int, int] | None = None
     inverted: bool | None = None
     problems: list[str] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
@@ -84,6 +86,7 @@ def inspect_scene(files: SceneFiles) -> SceneState:
             (float(raster.pixels.max()) + described.optical.offset for raster in optical),
             default=None,
         ),
+        size=clear.pixels.shape[-2:] if clear is not None else None,
         inverted=_inverted(rasters, described),
         problems=problems,
         warnings=_warnings(files, rasters),

@@ -83,6 +83,17 @@ class SceneFiles:
         return [[existing(Path(self.folder, template.format(values))) for template in templates]]
 
     @property
+    def dates(self) -> str:
+        """What tells the cloudy images of the scene apart, such as ``t = 0, 1, 2``; else empty."""
+        names = self.description.own_fields.get("cloudy", ())
+        template = self.description.templates("cloudy")[0]
+        files = [paths[0].relative_to(self.folder) for paths in self.paths("cloudy") if names]
+        values = [template.match(file.as_posix(), self.fields) or {} for file in files]
+        return "; ".join(
+            f"{name} = {', '.join(str(each.get(name, '')) for each in values)}" for name in names
+        )
+
+    @property
     def date_fault(self) -> str:
         """Explain that the scene has another number of cloudy images than described, or nothing."""
         expected = self.description.optical.dates

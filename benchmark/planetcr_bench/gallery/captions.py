@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planetcr_bench.constants import OPTICAL_SIZE, SAR_BANDS
-from planetcr_bench.data.tracks import read_track
+from planetcr_bench.constants import UNNAMED
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.scene_lists import count_word
 from planetcr_bench.evaluation.inputs import Dataset
-from planetcr_bench.gallery.panels import PERCENTILES, SAR_DB
+from planetcr_bench.gallery.panels import LONGEST_SIDE, PERCENTILES, is_true_colour, sar_limits
 from planetcr_bench.gallery.selection import BY_SCORE, COLUMN, By, Select
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import METRICS
@@ -15,12 +16,21 @@ from planetcr_bench.predictions.folder import Predictions, input_window_of
 
 
 def selection(
-    select: Select | None, rank_by: By, method: str, protocol: Protocol, count: int
+    select: Select | None,
+    rank_by: By,
+    method: str,
+    protocol: Protocol,
+    count: int,
+    described: Description,
 ) -> str:
     """Say how scenes were chosen."""
     if select == "classes":
         over = "for its land cover" if count == 1 else "evenly over the classes of land cover"
-        return f"chosen {over}, of a cloud cover near the median"
+        near = ", of a cloud cover near the median" if described.cloud_mask else ""
+        return f"chosen {over}{near}"
+    if select not in BY_SCORE and described.cloud_mask is None:
+        over = f", evenly over {described.cluster_name}s" if described.cluster and count > 1 else ""
+        return f"chosen by the hashes of their names{over}" if count > 1 else "chosen by its hash"
     if select not in BY_SCORE:
         if count == 1:
             return "that with the cloud cover nearest to 50 %"
@@ -38,8 +48,10 @@ def selection(
 
 def shown_scenes(dataset: Dataset, count: int, reason: str) -> str:
     """Say which scenes of a dataset are shown, and why these."""
-    total, track = len(dataset.scenes), read_track(dataset.folder, dataset.split)
-    origin = f"{track} (split {dataset.split})"
+    total, described = len(dataset.scenes), dataset.scenes[0].description
+    track = dataset.track.removesuffix(f"-{dataset.split}")
+    unnamed = track == UNNAMED and not described.known  # else it may be a copy of what is known
+    origin = f"{described.title if unnamed else track} (split {dataset.split})"
     if count < total:
         verb = "is" if count == 1 else "are"
         return f"Shown {verb} {count} of the {total} scenes of {origin}, {reason}."
@@ -55,48 +67,49 @@ def input_windows(titles: Sequence[str], predictions: Sequence[Predictions]) -> 
 
 
 def caption(
-    size: int,
+    described: Description,
     protocol: Protocol,
     panels: Sequence[str],
     segmenter: str,
     *,
+    dates: int = 1,
     undefined_angles: bool,
+    shrunk: bool = False,
 ) -> str:
     """Say how panels are drawn.
 
     Args:
-        size: Width of panels in pixels of the image.
+        described: The dataset.
         protocol: Of the scores.
         panels: Further panels, in their order.
         segmenter: Its name, if its panels are drawn.
+        dates: Largest number of cloudy images of a scene.
         undefined_angles: Whether some pixels have no spectral angle.
+        shrunk: Whether some images are drawn smaller than they are.
     """
-    window = "the whole patch" if size == OPTICAL_SIZE else f"the centre {size} × {size} pixels"
-    low, high = PERCENTILES
-    vv, vh = (f"{SAR_DB[band][0]:g} to {SAR_DB[band][1]:g} dB" for band in SAR_BANDS)
+    side, count = protocol.window, len(described.bands)
+    window = f"the centre {side} × {side} pixels" if side else "the whole patch"
+    bands = f"{count_word(count)} bands" if count > 1 else "band"
     grey = " (grey: a spectrum of zeros has none)" if undefined_angles else ""
     of_panel = {
         "infrared": "Infrared: near-infrared, red and green as red, green and blue, each band "
         "stretched between the same percentiles of its own in the clear image.",
-        "error": "Error: |image − clear|, mean over the four bands.",
+        "error": f"Error: |image − clear|{f', mean over the {bands}' if count > 1 else ''}.",
         "angle": f"Angle: spectral angle between image and clear image{grey}.",
         "segmenter": f"Segmenter: land cover that {segmenter} predicts from the image.",
+        "mask": "Mask: cloud is white.",
     }
-    optical = (
-        "Optical images are in true colour, all of a scene with one stretch, taken from its clear "
-        f"image: the {low:g}nd percentile of its red, green and blue values is black, the "
-        f"{high:g}th white."
-    )
-    sar = f"SAR: backscatter from black to white, VV {vv}, VH {vh}.".replace("-", "−")
-    classes = "classes from ESA WorldCover, in its colours (rangeland in that of shrubland)"
+    over = f"all {bands}" if count > 1 else f"its {bands}"
+    first = ", of several cloudy images for the first" if dates > 1 else ""
     scores = (
-        "Below the images: MAE [reflectance] and PSNR [dB] against the clear image, over all four "
-        f"bands and {window} (protocol {protocol.name})."
+        f"Below the images: MAE [reflectance] and PSNR [dB] against the clear image, over {over} "
+        f"and {window} (protocol {protocol.name}){first}."
     )
     sentences = [
-        optical,
-        sar,
-        f"Land cover: {classes}.",
+        _optical(described.picture_bands),
+        *_shrinking(shrunk=shrunk),
+        *_radar(described),
+        *_land_cover(described),
         scores,
         *(of_panel[name] for name in panels),
     ]
@@ -108,3 +121,42 @@ def caption(
             "unless all are); larger values have the last colour."
         )
     return " ".join(sentences)
+
+
+def _optical(bands: Sequence[str]) -> str:
+    """Say what colours optical images have."""
+    low, high = PERCENTILES
+    stretch = f"the {low:g}nd percentile of {{}} is black, the {high:g}th white."
+    one = "all of a scene with one stretch, taken from its clear image"
+    if is_true_colour(bands):
+        values = stretch.format("its red, green and blue values")
+        return f"Optical images are in true colour, {one}: {values}"
+    if len(set(bands)) == 1:
+        return f"Optical images are grey, {one}: {stretch.format('its values')}"
+    red, green, blue = bands
+    return (
+        f"Optical images show {red}, {green} and {blue} as red, green and blue, {one}: "
+        f"{stretch.format('each band')}"
+    )
+
+
+def _shrinking(*, shrunk: bool) -> list[str]:
+    smaller = "drawn smaller, each pixel the mean of a square"
+    return [f"Images of more than {LONGEST_SIDE} pixels a side are {smaller}."] if shrunk else []
+
+
+def _radar(described: Description) -> list[str]:
+    if described.sar is None:
+        return []
+    limits = sar_limits(described.sar).items()
+    bands = (f"{band.upper()} {low:g} to {high:g} dB" for band, (low, high) in limits)
+    return [f"SAR: backscatter from black to white, {', '.join(bands)}.".replace("-", "−")]
+
+
+def _land_cover(described: Description) -> list[str]:
+    if described.land_cover is None:
+        return []
+    legend = described.land_cover.legend
+    own = legend == "WorldCover"
+    source = "ESA WorldCover, in its colours" if own else f"{legend}, in WorldCover's colours"
+    return [f"Land cover: classes from {source} (rangeland in that of shrubland)."]

@@ -19,7 +19,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
-from planetcr_bench.constants import LAND_COVER_NAMES, OPTICAL_SIZE, UNKNOWN
+from planetcr_bench.constants import LAND_COVER_NAMES, UNKNOWN
 from planetcr_bench.errors import UsageError
 from planetcr_bench.figures.fonts import wrap_words, write_all_letters
 from planetcr_bench.figures.style import new_figure
@@ -28,8 +28,12 @@ from planetcr_bench.gallery.panels import LAND_COVER_COLOURS, STRIPES, Panel
 PAGE_INCH: Final = (7.2, 9.4)
 """Largest width and height: those of the text of a paper's page."""
 
+PANEL_SIDE: Final = 300
+"""About how many pixels of the page the longer side of a panel has at least."""
+
 RESOLUTIONS: Final = range(300, 661, 5)
-"""Pixels per inch, of which the first that fits the page is taken: panels of 1 to 0.45 inches."""
+"""Pixels per inch, of which the first that fits the page is taken: panels of 1 to 0.45 inches.
+Larger images have so many more."""
 
 COMFORTABLE: Final = 410
 """Another form is tried above this resolution: panels of less than 3/4 inch are hard to read."""
@@ -66,6 +70,12 @@ class ScenePanels:
     title: str
     rows: Sequence[Sequence[Panel | None]]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its panels in pixels of the image."""
+        height, width, *_ = next(panel for panel in self.rows[0] if panel).pixels.shape
+        return height, width
+
 
 @dataclass(frozen=True, slots=True)
 class PageContent:
@@ -74,7 +84,7 @@ class PageContent:
     Attributes:
         columns: Titles, one per panel of a row.
         rows: One per row of a scene; only the first has texts below its panels.
-        scenes: At least one; all panels have the same size.
+        scenes: At least one; all panels of a scene have the same size.
         caption: Whole sentences.
     """
 
@@ -101,9 +111,9 @@ def fit_layout(content: PageContent) -> PageLayout:
     """
     fitting: list[PageLayout] = []
     for form in _forms(content):
-        layouts = (PageLayout(content, form, dpi) for dpi in RESOLUTIONS)
+        layouts = (PageLayout(content, form, resolution) for resolution in RESOLUTIONS)
         fitting += [layout for layout in layouts if layout.fits][:1]
-        if fitting and fitting[-1].dpi <= COMFORTABLE:
+        if fitting and fitting[-1].is_comfortable:
             return fitting[-1]
     if not fitting:
         scenes, (width, height) = len(content.scenes), PAGE_INCH
@@ -120,9 +130,9 @@ def _forms(content: PageContent) -> list[dict[Cell, Position]]:
     """Ways to place the panels of a scene: rows below each other, in one line, columns folded."""
     shown = [
         (row, column)
-        for row, panels in enumerate(content.scenes[0].rows)
-        for column, panel in enumerate(panels)
-        if panel is not None
+        for row in range(len(content.rows))
+        for column in range(len(content.columns))
+        if any(scene.rows[row][column] is not None for scene in content.scenes)
     ]
     rows, half = len(content.rows), math.ceil(len(content.columns) / 2)
     below = {cell: cell for cell in shown}
@@ -137,17 +147,25 @@ class PageLayout:
     Args:
         content: What is drawn.
         form: Position of the panels of each scene.
-        dpi: Pixels per inch.
+        resolution: Pixels per inch, of images of up to :data:`PANEL_SIDE`.
     """
 
-    def __init__(self, content: PageContent, form: Mapping[Cell, Position], dpi: int) -> None:
-        self.form, self.dpi = form, dpi
-        self.font_size = _LARGE_TEXT if dpi <= COMFORTABLE else _SMALL_TEXT
-        pixels = len(next(panel for panel in content.scenes[0].rows[0] if panel).pixels)
-        self.side = pixels * math.ceil(OPTICAL_SIZE / pixels)
+    def __init__(
+        self, content: PageContent, form: Mapping[Cell, Position], resolution: int
+    ) -> None:
+        self.form = form
+        sizes = [scene.size for scene in content.scenes]
+        largest = max(PANEL_SIDE, *map(max, sizes))
+        self.dpi = round(resolution * largest / PANEL_SIDE)
+        self.is_comfortable = resolution <= COMFORTABLE
+        self.font_size = _LARGE_TEXT if self.is_comfortable else _SMALL_TEXT
+        times = [max(1, round(largest / max(size))) for size in sizes]
+        self.sizes = [(h * n, w * n) for (h, w), n in zip(sizes, times, strict=True)]
+        self.side = max(width for _, width in self.sizes)
         self.first_lines = {line for (row, _), (line, _) in form.items() if row == 0}
         self.folded = len(self.first_lines) > 1
-        self.in_line = len(content.rows) > 1 and all(line == 0 for line, _ in form.values())
+        self.lines = 1 + max(line for line, _ in form.values())
+        self.in_line = len(content.rows) > 1 and self.lines == 1
         self.widths = self._widths(content)
         self.titles = self._titles(content)
         self.title_rows: list[int] = []  # of each scene
@@ -155,7 +173,7 @@ class PageLayout:
         self.heights = [self.pixels(_MARGIN)]
         for scene in range(len(content.scenes)):
             self._add_scene(scene, content)
-        page = self._ems(sum(self.widths[1:-1]))
+        page = self.ems(sum(self.widths[1:-1]))
         self.caption = wrap_words(re.findall(r"\S+\s?", content.caption), page)
         self.legend_columns = max(int(page / _LEGEND_ENTRY), 1)
         legend_rows = math.ceil(len(content.classes) / self.legend_columns)
@@ -174,7 +192,7 @@ class PageLayout:
     @property
     def separator(self) -> str:
         """Separator of texts below a panel: a line break where panels are narrow."""
-        return " | " if self.dpi <= COMFORTABLE else "\n"
+        return " | " if self.is_comfortable else "\n"
 
     def pixels(self, points: float) -> int:
         """Whole pixels of a length in points."""
@@ -184,8 +202,11 @@ class PageLayout:
         """Points that lines of text need, with the space around them."""
         return lines * self.font_size * _LEADING + 2.5
 
-    def room_for_bar(self, row: int) -> slice:
-        """Columns of the grid for a row's colour bar: below its panels, or where it has none."""
+    def room_for_bar(self, row: int) -> tuple[int, slice]:
+        """Line and columns of the grid for a row's colour bar: below its panels, or beside them.
+
+        Beside them is where the row has none: after the first, else under the clear image.
+        """
         line, _ = self.form[row, 0]
         own = [
             column
@@ -193,9 +214,12 @@ class PageLayout:
             if cell[0] == row and other == line
         ]
         columns = own if self.in_line else range(1, min(own[1:], default=len(self.widths) // 2))
-        return slice(1 + 2 * columns[0], 2 + 2 * columns[-1])
+        if not columns:
+            first_line, position = self.form[max(cell for cell in self.form if cell[0] == 0)]
+            line, columns = min(first_line + row, self.lines - 1), [position]
+        return line, slice(1 + 2 * columns[0], 2 + 2 * columns[-1])
 
-    def _ems(self, pixels: float) -> float:
+    def ems(self, pixels: float) -> float:
         """A length in sizes of the font."""
         return pixels / (self.font_size * self.dpi / 72)
 
@@ -215,7 +239,7 @@ class PageLayout:
             if row == 0 or self.in_line:
                 title = ": ".join(filter(None, (content.rows[row].name, content.columns[column])))
                 words = re.findall(r"[^\s_/-]*[\s_/-]?", title)
-                titles[row, column] = "\n".join(wrap_words(words, self._ems(self.side)))
+                titles[row, column] = "\n".join(wrap_words(words, self.ems(self.side)))
         return titles
 
     def _add_scene(self, scene: int, content: PageContent) -> None:
@@ -223,13 +247,14 @@ class PageLayout:
         below = self.text_height(1 + self.separator.count("\n")) if texts else _GUTTER
         self.title_rows.append(len(self.heights))
         self.heights.append(self.pixels(_SCENE_TITLE))
-        for line in range(1 + max(line for line, _ in self.form.values())):
+        for line in range(self.lines):
             titles = [title for cell, title in self.titles.items() if self.form[cell][0] == line]
             if titles and (scene == 0 or self.folded):
                 lines = 1 + max(title.count("\n") for title in titles)
                 self.heights[-1] += self.pixels(self.text_height(lines))
             self.panel_rows[scene, line] = len(self.heights)
-            self.heights += [self.side, self.pixels(below if titles else _GUTTER)]
+            height, _ = self.sizes[scene]
+            self.heights += [height, self.pixels(below if titles else _GUTTER)]
         self.heights[-1] += self.pixels(_GAP)
 
 
@@ -303,6 +328,7 @@ class _Page:
                 continue
             grid_row, panel_row = layout.panel_rows[number, line], self.content.rows[row]
             axes = self.figure.add_subplot(self.grid[grid_row, 1 + 2 * position])
+            self._narrow(axes, layout.side - layout.sizes[number][1])
             image = _draw_panel(axes, panel)
             axes.set_xlabel(layout.separator.join(panel.below), labelpad=1.2, linespacing=1.1)
             if number == 0 or layout.folded:
@@ -311,10 +337,19 @@ class _Page:
             if position == 0 and not layout.in_line:
                 axes.set_ylabel(panel_row.name, labelpad=1.5)
             if column == 0 and panel_row.bar_label and (number == 0 or not layout.in_line):
-                self._draw_bar(-4 if layout.in_line else grid_row, row, image)
+                self._draw_bar(number, row, image)
+
+    def _narrow(self, axes: Axes, spare: int) -> None:
+        """Leave pixels of a column empty on both sides of a panel that is not as wide."""
+        if spare:
+            box = axes.get_position()
+            left = box.x0 + spare // 2 / self.width
+            axes.set_position((left, box.y0, box.width - spare / self.width, box.height))
 
     def draw_legend(self) -> None:
-        """Explain the classes of land cover."""
+        """Explain the classes of land cover, if there are any."""
+        if not self.content.classes:
+            return
         box = self.grid[-3, 1].get_position(self.figure)
         self.figure.legend(
             handles=[_legend_patch(number) for number in self.content.classes],
@@ -334,9 +369,10 @@ class _Page:
         y = box.y1 - self.layout.pixels(points) / self.height
         self.figure.text(box.x0, y, text, parse_math=False, **style)
 
-    def _draw_bar(self, grid_row: int, row: int, image: AxesImage) -> None:
+    def _draw_bar(self, scene: int, row: int, image: AxesImage) -> None:
         """Draw the colour bar of a row in the middle of the room for it."""
-        columns = self.layout.room_for_bar(row)
+        line, columns = self.layout.room_for_bar(row)
+        grid_row = -4 if self.layout.in_line else self.layout.panel_rows[scene, line]
         room = self.grid[grid_row, columns].get_position(self.figure)
         width = min(self.layout.pixels(_BAR[0]) / self.width, 0.8 * room.width)
         height = self.layout.pixels(_BAR[1]) / self.height
@@ -346,7 +382,9 @@ class _Page:
         upper = image.get_clim()[1] or 0.0
         bar.set_ticks([0, upper / 2, upper], labels=["0", f"{upper / 2:g}", f"{upper:g}"])
         bar.outline.set(linewidth=0.4, edgecolor="black")
-        axes.set_title(self.content.rows[row].bar_label, pad=2.5)
+        words = re.findall(r"\S+\s?", self.content.rows[row].bar_label)
+        lines = wrap_words(words, self.layout.ems(room.width * self.width))
+        axes.set_title("\n".join(lines), pad=2.5, linespacing=1.1)
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> AxesImage:

@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import (
     DN_PER_REFLECTANCE,
     LAND_COVER,
-    OPTICAL_SIZE,
+    OPTICAL_BANDS,
     PAPER_METHODS,
-    SAR_BANDS,
     UNKNOWN,
 )
+from planetcr_bench.data.description import Description
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError, UsageError
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.gallery.captions import caption, input_windows, selection, shown_scenes
 from planetcr_bench.gallery.figure import (
+    PANEL_SIDE,
     PageContent,
     PanelRow,
     ScenePanels,
@@ -39,14 +40,16 @@ from planetcr_bench.gallery.panels import (
     ANGLE_SCALES,
     ERROR_SCALES,
     INFRARED,
-    TRUE_COLOUR,
+    LONGEST_SIDE,
     Panel,
     angle_map,
     error_map,
     land_cover_panel,
     map_panel,
+    mask_panel,
     optical_panels,
-    sar_panel,
+    sar_panels,
+    small_enough,
     upper_end,
 )
 from planetcr_bench.gallery.scenes import (
@@ -77,6 +80,7 @@ PANELS: Final[dict[str, str]] = {
     "error": "Error",
     "angle": "Angle",
     "segmenter": "Segmenter",
+    "mask": "Mask",
 }
 """Panels that can be drawn under a scene, in their order, and their names on the page."""
 
@@ -85,9 +89,6 @@ MAPS: Final[dict[str, tuple[str, Sequence[float]]]] = {
     "angle": ("Spectral angle [°]", ANGLE_SCALES),
 }
 """Panels that are maps: label and possible upper ends of their colour bars."""
-
-INPUT_COLUMNS: Final = ("Cloudy", "SAR VV", "SAR VH", "Land cover")
-"""Titles of the columns before those of the methods; the clear image comes after them."""
 
 MOST_FOLDERS: Final = 8
 """As many methods as the paper's Fig. 4 has; a figure with more columns would fit no page."""
@@ -109,12 +110,13 @@ def gallery(
     rank_by: By | None = None,
     panels: Sequence[str] = ("error",),
     segmenter: Segmenter | None = None,
+    described: str | Path | None = None,
     quiet: bool = False,
 ) -> list[str]:
     """Draw scenes and what methods made of them.
 
     Args:
-        data: Folder that holds ``train/`` and ``test/``.
+        data: Folder of the dataset.
         folders: One to eight folders of predictions, one column each; see :func:`method_titles`.
         out: File to write; its suffix (.png, .pdf or .svg) is the format.
         split: See ``find_dataset``, like ``scene_list``.
@@ -126,14 +128,15 @@ def gallery(
         rank_by: Score that ranks, by default ``psnr``.
         panels: Panels to draw under each scene, of :data:`PANELS`.
         segmenter: Predicts land cover from images; adds the panels ``segmenter``.
+        described: Name or file of the dataset's description; see ``find_dataset``.
         quiet: Show no progress.
 
     Returns:
         Names of the scenes that were drawn, from top to bottom.
 
     Raises:
-        UsageError: Too many folders or scenes, an unknown format, or options that exclude each
-            other.
+        UsageError: Too many folders or scenes, an unknown format, options that exclude each
+            other, or a request for what the dataset does not have.
         DatasetError: The dataset is broken, or has no scene of a given name.
         PredictionError: A scene that is drawn, or ranked, has no usable prediction.
     """
@@ -145,9 +148,12 @@ def gallery(
     if not 1 <= count <= MOST_SCENES:
         raise UsageError(f"expected 1 to {MOST_SCENES} scenes, got {count}")
     rank_by = rank_by or "psnr"
-    dataset = find_common_dataset(data, folders, split, scene_list, quiet=quiet)
+    dataset = find_common_dataset(
+        data, folders, split, scene_list, described=described, quiet=quiet
+    )
+    _check_products(dataset.scenes[0].description, select, panels, segmenter)
     titles = method_titles(folders)
-    fit_layout(_blank_content(titles, panels, segmenter, min(count, len(dataset.scenes))))
+    fit_layout(_blank_content(dataset.scenes, titles, panels, segmenter, count))
     if select in BY_SCORE:
         predictions = find_all_predictions(folders, dataset.scenes, "ranked or drawn")
         scores = scene_scores(predictions[0], common_protocol(predictions), rank_by, quiet=quiet)
@@ -161,7 +167,7 @@ def gallery(
     drawn = read_all(scenes, predictions, protocol)
     reason = "chosen by name"
     if not names:
-        reason = selection(select, rank_by, titles[0], protocol, len(scenes))
+        reason = selection(select, rank_by, titles[0], protocol, len(scenes), scenes[0].description)
     note = shown_scenes(dataset, len(scenes), reason)
     if protocol.name == "official":  # what a network saw is part of an official score
         note += f" {input_windows(titles, predictions)}"
@@ -213,6 +219,26 @@ def _check_options(
         raise UsageError("--panels segmenter: expected a segmenter; give its file with --segmenter")
 
 
+def _check_products(
+    described: Description,
+    select: Select | None,
+    panels: Sequence[str],
+    segmenter: Segmenter | None,
+) -> None:
+    """Refuse what a dataset does not have the bands or products for."""
+    title, bands = described.title, ", ".join(described.bands)
+    if select == "classes" and described.land_cover is None:
+        raise UsageError(f"--select classes: expected land cover, {title} has none")
+    if "mask" in panels and described.cloud_mask is None:
+        raise UsageError(f"--panels mask: expected cloud masks, {title} has none")
+    if "infrared" in panels and not {*INFRARED} <= {*described.bands}:
+        needed = ", ".join(INFRARED)
+        raise UsageError(f"--panels infrared: expected the bands {needed}, {title} has {bands}")
+    if segmenter is not None and tuple(described.bands) != OPTICAL_BANDS:
+        needed = ", ".join(OPTICAL_BANDS)
+        raise UsageError(f"--segmenter: expected the bands {needed}, {title} has {bands}")
+
+
 def method_titles(folders: Sequence[Path]) -> list[str]:
     """Names of methods: the paper's for folders of ``PAPER_METHODS``, else those of the folders.
 
@@ -251,8 +277,10 @@ def gallery_figure(
 ) -> Figure:
     """Draw Fig. 4: of each scene cloudy, SAR, land cover, predictions, clear; and further panels.
 
+    SAR and land cover are drawn where the dataset has them, and all dates of several cloudy images.
+
     Args:
-        scenes: At least one; all of one size and with one prediction per name.
+        scenes: At least one; all of one dataset and with one prediction per name.
         names: Titles of the predictions.
         protocol: The one that the scenes were scored with.
         panels: Panels to draw under each scene, of :data:`PANELS`.
@@ -267,42 +295,87 @@ def gallery_figure(
         name: [_maps(scene, name, protocol) for scene in scenes] for name in panels if name in MAPS
     }
     ends = {name: upper_end(_scale_maps(scenes, maps[name]), MAPS[name][1]) for name in maps}
+    described = scenes[0].description
+    dates = max(1 + len(scene.other_dates) for scene in scenes)
+    inputs = input_columns(described, dates)
     content = []
     for number, scene in enumerate(scenes):
         row = {name: [map_panel(m, name, ends[name]) for m in maps[name][number]] for name in maps}
         if "infrared" in panels:
-            row["infrared"] = optical_panels(scene.images, scene.clear, INFRARED)
+            row["infrared"] = optical_panels(
+                scene.images, scene.clear, INFRARED, order=described.bands
+            )
+        if "mask" in panels:
+            assert scene.cloud_mask is not None  # or it was refused before
+            row["mask"] = [mask_panel(scene.cloud_mask)]
         if segmenter:
             classes = segmenter.classify(np.stack(scene.images))
             row["segmenter"] = [land_cover_panel(each) for each in classes]
-        title = f"{scene.scene}, cloud cover {100 * scene.cloud_cover:.0f} %"
-        further = [_in_columns(row[name], len(names)) for name in panels]
-        content.append(ScenePanels(title, [_first_row(scene), *further]))
+        further = [_in_columns(row[name], len(names), len(inputs)) for name in panels]
+        rows = [_first_row(scene, dates), *further]
+        small = [[panel and small_enough(panel) for panel in panels] for panels in rows]
+        content.append(ScenePanels(_title(scene), small))
     undefined = any(np.isnan(m).any() for of_scene in maps.get("angle", ()) for m in of_scene)
-    size = scenes[0].clear.shape[-1]
+    shrunk = any(max(scene.clear.shape) > LONGEST_SIDE for scene in scenes)
     segmenter_name = segmenter.name if segmenter else ""
-    sentences = caption(size, protocol, panels, segmenter_name, undefined_angles=undefined)
-    return draw_page(_content(names, panels, content, f"{note} {sentences}".strip()))
+    sentences = caption(
+        described,
+        protocol,
+        panels,
+        segmenter_name,
+        dates=dates,
+        undefined_angles=undefined,
+        shrunk=shrunk,
+    )
+    return draw_page(_content(inputs, names, panels, content, f"{note} {sentences}".strip()))
+
+
+def input_columns(described: Description, dates: int) -> list[str]:
+    """Titles of the columns before those of the methods; the clear image comes after them."""
+    cloudy = ["Cloudy"] if dates == 1 else [f"Cloudy {number + 1}" for number in range(dates)]
+    sar = [f"SAR {band.upper()}" for band in described.sar.bands] if described.sar else []
+    return [*cloudy, *sar, *(["Land cover"] if described.land_cover else [])]
+
+
+def _title(scene: DrawnScene) -> str:
+    cover = scene.cloud_cover
+    known = "" if np.isnan(cover) else f"cloud cover {100 * cover:.0f} %"
+    return ", ".join(filter(None, (scene.scene, scene.dates, known)))
 
 
 def _content(
-    names: Sequence[str], panels: Sequence[str], scenes: Sequence[ScenePanels], text: str
+    inputs: Sequence[str],
+    names: Sequence[str],
+    panels: Sequence[str],
+    scenes: Sequence[ScenePanels],
+    text: str,
 ) -> PageContent:
     rows = [PanelRow(), *(PanelRow(PANELS[name], MAPS.get(name, ("",))[0]) for name in panels)]
-    return PageContent([*INPUT_COLUMNS, *names, "Clear"], rows, scenes, text)
+    return PageContent([*inputs, *names, "Clear"], rows, scenes, text)
 
 
 def _blank_content(
-    names: Sequence[str], panels: Sequence[str], segmenter: Segmenter | None, scenes: int
+    scenes: Sequence[SceneFiles],
+    names: Sequence[str],
+    panels: Sequence[str],
+    segmenter: Segmenter | None,
+    count: int,
 ) -> PageContent:
-    """About what the figure of so many scenes will show, to refuse it before anything is read."""
+    """About what a figure of some scenes will show, to refuse it before anything is read."""
     panels = _ordered(panels, segmenter)
-    panel = Panel(np.zeros((OPTICAL_SIZE, OPTICAL_SIZE)), ("0", "0"), classes=range(UNKNOWN))
-    rows = [[panel] * (len(names) + (1 if name in MAPS else 2)) for name in panels]
-    first = [panel] * (len(INPUT_COLUMNS) + len(names) + 1)
-    blank = ScenePanels("", [first, *(_in_columns(row, len(names)) for row in rows)])
-    text = caption(OPTICAL_SIZE, PROTOCOLS["full"], panels, "", undefined_angles=False)
-    return _content(names, panels, [blank] * scenes, text + " Note." * 20)
+    described, dates = scenes[0].description, len(scenes[0].paths("cloudy"))
+    size = described.read_size_of("clear") or (PANEL_SIDE, PANEL_SIDE)
+    classes = range(UNKNOWN) if described.land_cover or segmenter else ()
+    panel = small_enough(Panel(np.zeros(size), ("0", "0"), classes=classes))
+    inputs = input_columns(described, dates)
+    rows = [
+        [panel] * (1 if name == "mask" else len(names) + (1 if name in MAPS else 2))
+        for name in panels
+    ]
+    first = [panel] * (len(inputs) + len(names) + 1)
+    blank = ScenePanels("", [first, *(_in_columns(row, len(names), len(inputs)) for row in rows)])
+    text = caption(described, PROTOCOLS["full"], panels, "", dates=dates, undefined_angles=False)
+    return _content(inputs, names, panels, [blank] * min(count, len(scenes)), text + " Note." * 20)
 
 
 def _ordered(panels: Sequence[str], segmenter: Segmenter | None) -> list[str]:
@@ -338,17 +411,32 @@ def _maps(scene: DrawnScene, name: str, protocol: Protocol) -> list[NDArray[np.f
     return [angle_map(image, scene.clear, floor=floor) for image in scene.images[:-1]]
 
 
-def _first_row(scene: DrawnScene) -> list[Panel]:
+def _first_row(scene: DrawnScene, dates: int) -> list[Panel | None]:
+    described = scene.description
     scores = [
         (f"{error:.4f}", f"{decibels:.2f}".replace("inf", "∞").replace("-", "−"))
         for error, decibels in scene.scores
     ]
-    cloudy, *others = optical_panels(scene.images, scene.clear, TRUE_COLOUR, scores)
-    sar = [sar_panel(decibels, b) for decibels, b in zip(scene.sar_db, SAR_BANDS, strict=True)]
-    return [cloudy, *sar, land_cover_panel(scene.land_cover), *others]
+    images = [*scene.images, *scene.other_dates]
+    cloudy, *others = optical_panels(
+        images, scene.clear, described.picture_bands, scores, order=described.bands
+    )
+    methods, more = others[: len(scene.images) - 1], others[len(scene.images) - 1 :]
+    missing = [None] * (dates - 1 - len(more))
+    radar = (
+        [] if scene.sar_db is None or not described.sar else sar_panels(scene.sar_db, described.sar)
+    )
+    return [
+        cloudy,
+        *more,
+        *missing,
+        *radar,
+        *([] if scene.land_cover is None else [land_cover_panel(scene.land_cover)]),
+        *methods,
+    ]
 
 
-def _in_columns(panels: Sequence[Panel], methods: int) -> list[Panel | None]:
+def _in_columns(panels: Sequence[Panel], methods: int, inputs: int) -> list[Panel | None]:
     """Put panels of the cloudy image, the methods and perhaps the clear image in their columns."""
-    none = [None] * (len(INPUT_COLUMNS) - 1)
+    none = [None] * (inputs - 1)
     return [panels[0], *none, *panels[1:], *[None] * (methods + 2 - len(panels))]

@@ -6,8 +6,9 @@ errors, angles and SAR panels of a figure share one scale each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -16,6 +17,8 @@ from matplotlib.colors import Colormap, to_rgb
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import OPTICAL_BANDS, UNKNOWN
+from planetcr_bench.data.encodings import Radar
+from planetcr_bench.data.resizing import shrink
 from planetcr_bench.data.scene import Image
 
 TRUE_COLOUR: Final = ("red", "green", "blue")
@@ -26,7 +29,8 @@ PERCENTILES: Final = (2.0, 98.0)
 """Of the clear image's drawn bands: black and white."""
 
 SAR_DB: Final = {"vv": (-22.0, -2.0), "vh": (-29.0, -9.0)}
-"""Backscatter of the blackest and the whitest shade of every SAR panel of a band."""
+"""Backscatter of the blackest and the whitest shade of every SAR panel of a band; others have the
+range that their description gives to networks."""
 
 LAND_COVER_COLOURS: Final = (
     "#006400",
@@ -47,6 +51,9 @@ ERROR_SCALES: Final = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 
 ANGLE_SCALES: Final = (2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 90.0, 180.0)
 """Degrees at the upper end of the angle's colour bar."""
+
+LONGEST_SIDE: Final = 600
+"""Pixels of the longest side of a panel; larger images are drawn smaller."""
 
 COLOUR_MAPS: Final = {"error": "magma", "angle": "viridis"}
 """Grow evenly lighter, also for readers who are red-green blind."""
@@ -76,66 +83,108 @@ class Panel:
     classes: Sequence[int] = ()
 
 
+def small_enough(panel: Panel) -> Panel:
+    """A panel of at most :data:`LONGEST_SIDE` pixels: each the mean of a square of pixels."""
+    factor = math.ceil(max(panel.pixels.shape[:2]) / LONGEST_SIDE)
+    if factor == 1:
+        return panel
+    if panel.pixels.ndim == 2:
+        return replace(panel, pixels=shrink(panel.pixels, factor, ""))
+    return replace(
+        panel, pixels=shrink(panel.pixels.transpose(2, 0, 1), factor, "").transpose(1, 2, 0)
+    )
+
+
 def optical_panels(
     images: Sequence[Image],
     clear: Image,
     bands: Sequence[str],
     texts: Sequence[Sequence[str]] = (),
+    *,
+    order: Sequence[str] = OPTICAL_BANDS,
 ) -> list[Panel]:
     """Images of one scene with the stretch of its clear image.
 
     Args:
-        images: Reflectance, each of shape (4, H, W).
-        clear: Reflectance, shape (4, H, W).
+        images: Reflectance, each of shape (B, H, W).
+        clear: Reflectance, shape (B, H, W).
         bands: The three that are drawn.
         texts: To write below the images; the last ones may be missing.
+        order: Names of all bands of the images.
     """
-    limits = stretch_limits(clear, bands)
+    limits = stretch_limits(clear, bands, order=order)
     below = [*texts, *[()] * (len(images) - len(texts))]
     return [
-        Panel(stretched(image, limits, bands), text)
+        Panel(stretched(image, limits, bands, order=order), text)
         for image, text in zip(images, below, strict=True)
     ]
 
 
 def stretch_limits(
-    clear: Image, bands: Sequence[str]
+    clear: Image, bands: Sequence[str], *, order: Sequence[str] = OPTICAL_BANDS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Black and white of all optical panels of a scene, from its clear image alone.
 
     True colour has one range for its three bands, which keeps its hues. Near-infrared is several
-    times as bright as red over plants: beside it each band has a range of its own.
+    times as bright as red over plants: in any other picture each band has a range of its own.
 
     Args:
-        clear: Reflectance, shape (4, H, W).
+        clear: Reflectance, shape (B, H, W).
         bands: The three that are drawn.
+        order: Names of all bands of the image.
 
     Returns:
         Reflectance of black and of white in each band, both of shape (3,).
     """
-    axis = (1, 2) if "nir" in bands else None
-    black, white = np.percentile(_drawn(clear, bands), PERCENTILES, axis=axis)
+    axis = None if is_true_colour(bands) else (1, 2)
+    black, white = np.percentile(_drawn(clear, bands, order), PERCENTILES, axis=axis)
     white = np.maximum(white, black + 1e-4)
     return np.broadcast_to(black, 3), np.broadcast_to(white, 3)
 
 
+def is_true_colour(bands: Sequence[str]) -> bool:
+    """Whether a picture has natural colours, for which one range keeps the hues."""
+    return tuple(bands) == TRUE_COLOUR
+
+
 def stretched(
-    image: Image, limits: tuple[NDArray[np.float64], NDArray[np.float64]], bands: Sequence[str]
+    image: Image,
+    limits: tuple[NDArray[np.float64], NDArray[np.float64]],
+    bands: Sequence[str],
+    *,
+    order: Sequence[str] = OPTICAL_BANDS,
 ) -> NDArray[np.float64]:
     """Colours of an image, in [0, 1], shape (H, W, 3); what lies beyond the limits is clipped."""
     black, white = limits
-    shades = (_drawn(image, bands).transpose(1, 2, 0) - black) / (white - black)
+    shades = (_drawn(image, bands, order).transpose(1, 2, 0) - black) / (white - black)
     colours: NDArray[np.float64] = np.clip(shades, 0, 1)
     return colours
 
 
-def _drawn(image: Image, bands: Sequence[str]) -> Image:
-    return image[[OPTICAL_BANDS.index(band) for band in bands]]
+def _drawn(image: Image, bands: Sequence[str], order: Sequence[str]) -> Image:
+    return image[[order.index(band) for band in bands]]
 
 
-def sar_panel(decibels: NDArray[np.float32], band: str) -> Panel:
-    """Backscatter in dB, shape (H, W), of ``vv`` or ``vh``, in grey."""
-    return Panel(decibels, colours=mpl.colormaps["gray"], limits=SAR_DB[band])
+def sar_limits(sar: Radar) -> dict[str, tuple[float, float]]:
+    """Backscatter of the blackest and the whitest shade of each band of a dataset's SAR images."""
+    return {
+        band: SAR_DB.get(band.lower(), limits)
+        for band, limits in zip(sar.bands, sar.range, strict=True)
+    }
+
+
+def sar_panels(decibels: NDArray[np.float32], sar: Radar) -> list[Panel]:
+    """Bands of backscatter in dB, shape (B, H, W), in grey."""
+    grey = mpl.colormaps["gray"]
+    return [
+        Panel(band, colours=grey, limits=limits)
+        for band, limits in zip(decibels, sar_limits(sar).values(), strict=True)
+    ]
+
+
+def mask_panel(cloud_mask: NDArray[np.bool_]) -> Panel:
+    """A cloud mask, shape (H, W): cloud is white."""
+    return Panel(cloud_mask.astype(np.float64), colours=mpl.colormaps["gray"], limits=(0, 1))
 
 
 def land_cover_panel(classes: NDArray[np.uint8]) -> Panel:
@@ -168,7 +217,7 @@ def angle_map(image: Image, clear: Image, *, floor: float = 0.0) -> NDArray[np.f
     """Spectral angle at each pixel, of which SAM is the mean (paper, Sec. 5.2).
 
     Args:
-        image: Reflectance, shape (4, H, W).
+        image: Reflectance, shape (B, H, W).
         clear: Of the same shape.
         floor: ``sam_norm_floor`` of the protocol.
 

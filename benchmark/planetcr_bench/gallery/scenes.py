@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import SAR_RANGE_DB
+from planetcr_bench.constants import PLANET_CR
+from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Image, Scene, upsample
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset
-from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels, scene_pixels
+from planetcr_bench.evaluation.loading import (
+    Job,
+    ScenePixels,
+    first_date,
+    read_pixels,
+    scene_pixels,
+)
 from planetcr_bench.metrics import kernels
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.registry import METRICS, Of
@@ -32,23 +40,31 @@ class DrawnScene:
 
     Attributes:
         scene: Its name.
-        cloud_cover: Of the whole patch, in [0, 1].
-        cloudy: Reflectance, shape (4, H, W).
-        sar_db: Backscatter of VV and VH in dB on the optical grid, shape (2, H, W).
-        land_cover: Index into ``LAND_COVER_NAMES``, shape (H, W).
-        clear: Reflectance, shape (4, H, W).
-        predictions: Reflectance of each folder's image, shape (4, H, W), not clipped.
+        cloud_cover: Of the whole patch, in [0, 1]; nan without a mask.
+        cloudy: Reflectance, shape (B, H, W); of several dates the first.
+        sar_db: Backscatter in dB on the optical grid, shape (bands, H, W); None if there is none.
+        land_cover: Index into ``LAND_COVER_NAMES``, shape (H, W); None if there is none.
+        clear: Reflectance, shape (B, H, W).
+        predictions: Reflectance of each folder's image, shape (B, H, W), not clipped.
         scores: MAE (reflectance) and PSNR (dB) of the cloudy image, then of each prediction.
+        cloud_mask: True where cloudy, shape (H, W); None if there is none.
+        other_dates: The cloudy images of other dates, as the first.
+        dates: What tells the dates apart, in words.
+        description: Of the dataset.
     """
 
     scene: str
     cloud_cover: float
     cloudy: Image
-    sar_db: NDArray[np.float32]
-    land_cover: NDArray[np.uint8]
+    sar_db: NDArray[np.float32] | None
+    land_cover: NDArray[np.uint8] | None
     clear: Image
     predictions: Sequence[Image]
     scores: Sequence[tuple[float, float]]
+    cloud_mask: NDArray[np.bool_] | None = None
+    other_dates: Sequence[Image] = ()
+    dates: str = ""
+    description: Description = field(default_factory=lambda: load_description(PLANET_CR))
 
     @property
     def images(self) -> list[Image]:
@@ -62,9 +78,10 @@ def find_common_dataset(
     split: str | None,
     scene_list: Path | None,
     *,
+    described: str | Path | None = None,
     quiet: bool,
 ) -> Dataset:
-    """Find the dataset that all folders hold predictions of.
+    """Find the dataset that all folders hold predictions of; ``described`` says what it is.
 
     Raises:
         DatasetError: There is none.
@@ -78,7 +95,13 @@ def find_common_dataset(
     for folder, card in cards:
         try:
             dataset = find_dataset(
-                folder, card, data=data, split=split, scene_list=scene_list, quiet=quiet
+                folder,
+                card,
+                data=data,
+                split=split,
+                scene_list=scene_list,
+                dataset=described,
+                quiet=quiet,
             )
         except DatasetError as error:
             if not any("--data" in problem for problem in error.problems):
@@ -150,7 +173,7 @@ def read_drawn(
         PredictionError: A prediction is.
     """
     arrays = [read_pixels(Job(files, own.files[files]), own.card) for own in predictions]
-    return _score(read_scene(files), arrays, protocol)
+    return _score(read_scene(files), arrays, protocol, files.dates)
 
 
 def drawn_scene(scene: Scene, prediction: Image) -> DrawnScene:
@@ -158,7 +181,9 @@ def drawn_scene(scene: Scene, prediction: Image) -> DrawnScene:
     return _score(scene, [scene_pixels(scene, prediction)], PROTOCOLS["full"])
 
 
-def _score(scene: Scene, predicted: Sequence[ScenePixels], protocol: Protocol) -> DrawnScene:
+def _score(
+    scene: Scene, predicted: Sequence[ScenePixels], protocol: Protocol, dates: str = ""
+) -> DrawnScene:
     sums = [
         dict(
             zip(
@@ -169,21 +194,35 @@ def _score(scene: Scene, predicted: Sequence[ScenePixels], protocol: Protocol) -
         )
         for p in predicted
     ]
-    low, high = np.array(SAR_RANGE_DB, np.float32).T[..., None, None]
-    sar_db = upsample(low + scene.need_sar() * (high - low), scene.clear.shape[1:])
+    window, cover, mask = protocol.window, scene.land_cover, scene.cloud_mask
+    several = scene.cloudy.ndim == 4
     return DrawnScene(
         scene=scene.name,
         cloud_cover=scene.cloud_cover,
-        cloudy=kernels.centre_crop(scene.cloudy, protocol.window),
-        sar_db=kernels.centre_crop(sar_db, protocol.window),
-        land_cover=kernels.centre_crop(scene.need_land_cover(), protocol.window),
-        clear=kernels.centre_crop(scene.clear, protocol.window),
+        cloudy=kernels.centre_crop(first_date(scene.cloudy), window),
+        sar_db=_decibels(scene, window),
+        land_cover=None if cover is None else kernels.centre_crop(cover, window),
+        cloud_mask=None if mask is None else kernels.centre_crop(mask, window),
+        clear=kernels.centre_crop(scene.clear, window),
+        other_dates=[kernels.centre_crop(d, window) for d in scene.cloudy[1:]] if several else [],
+        dates=dates,
+        description=scene.description,
         predictions=[kernels.centre_crop(p.images[0], protocol.window) for p in predicted],
         scores=[
             _scores(sums[0], protocol, "input"),
             *(_scores(own, protocol, "prediction") for own in sums),
         ],
     )
+
+
+def _decibels(scene: Scene, window: int) -> NDArray[np.float32] | None:
+    """Backscatter on the optical grid, within the range that its description gives."""
+    radar = scene.description.sar
+    if scene.sar is None or radar is None:
+        return None
+    low, high = np.array(radar.range, np.float32).T[..., None, None]
+    on_grid = upsample(low + scene.sar * (high - low), scene.clear.shape[1:])
+    return kernels.centre_crop(on_grid, window)
 
 
 def _scores(sums: Mapping[str, float], protocol: Protocol, image: Of) -> tuple[float, float]:

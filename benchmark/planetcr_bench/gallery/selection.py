@@ -17,6 +17,7 @@ from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES
 from planetcr_bench.data.reading import read_product
 from planetcr_bench.data.scene import land_cover_classes
 from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.runner import measure_scenes
 from planetcr_bench.metrics.protocols import Protocol
@@ -64,15 +65,18 @@ def spread_scenes(covers: Mapping[SceneFiles, float], count: int) -> list[SceneF
 
     The range of cloud cover is cut into ``count`` equal parts; with five they are the bins of
     Fig. 5. Of the scenes near the middle of a part, one of a season and an AOI that had the fewest
-    turns is taken. A part without scenes takes the scene that is nearest to it.
+    turns is taken. A part without scenes takes the scene that is nearest to it. Where cloud cover
+    is not known, scenes are spread over AOIs alone; see ``splits.some_scenes``.
 
     Args:
-        covers: Cloud cover of each scene, in [0, 1].
+        covers: Cloud cover of each scene, in [0, 1]; nan without masks.
         count: How many to choose; all, if there are no more.
 
     Returns:
         Scenes in the order of their cloud cover.
     """
+    if any(map(math.isnan, covers.values())):
+        return some_scenes(list(covers), count)
     chosen: list[SceneFiles] = []
     for part in range(count):
         left = [files for files in covers if files not in chosen]
@@ -103,6 +107,7 @@ def scenes_of_classes(
     Returns:
         Scenes in the order of their classes, those of one class in that of their cloud cover.
     """
+    covers = {files: 0.5 if math.isnan(cover) else cover for files, cover in covers.items()}
     middle = float(np.median(list(covers.values()) or [0.5]))
     chosen: dict[SceneFiles, int] = {}
     for turn in range(count * len(LAND_COVER)):

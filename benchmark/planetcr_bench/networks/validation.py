@@ -22,7 +22,7 @@ from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.gallery.figure import PageContent, PanelRow, ScenePanels, draw_page
 from planetcr_bench.gallery.gallery import gallery_figure
-from planetcr_bench.gallery.panels import PERCENTILES, Panel, land_cover_panel
+from planetcr_bench.gallery.panels import land_cover_panel, optical_panels
 from planetcr_bench.gallery.scenes import drawn_scene
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.registry import HEADLINE
@@ -221,28 +221,9 @@ def draw_plainly(
     content = []
     for scene, prediction in zip(scenes, predictions, strict=True):
         images = (first_date(scene.cloudy), prediction, scene.clear)
-        content.append(ScenePanels(scene.name, [_pictures(scene, images, picture)]))
+        content.append(ScenePanels(scene.name, [optical_panels(images, scene.clear, picture, order=scene.bands)]))
     page = PageContent(["Cloudy", "Restored", "Clear"], [PanelRow()], content)
     save_figure(draw_page(page), out.with_suffix(""), ["png"])
-
-
-def _pictures(scene: Scene, images: Sequence[Image], picture: Sequence[str]) -> list[Panel]:
-    """Images of a scene in three bands, with the stretch of its clear image."""
-    shown = [[*scene.bands].index(band) for band in picture]
-    axis = (1, 2) if "nir" in picture else None  # a range of its own for each band, as it is bright
-    limits = np.percentile(scene.clear[shown], PERCENTILES, axis=axis)
-    black, white = (np.broadcast_to(limit, 3)[:, None, None] for limit in limits)
-    shades = ((image[shown] - black) / np.maximum(white - black, 1e-4) for image in images)
-    height, width = scene.clear.shape[-2:]
-    margins = (
-        (0, max(0, width - height)),
-        (0, max(0, height - width)),
-        (0, 0),
-    )  # a page has squares
-    return [
-        Panel(np.pad(np.clip(shade, 0, 1).transpose(1, 2, 0), margins, constant_values=1))
-        for shade in shades
-    ]
 
 
 def draw_maps(
@@ -261,7 +242,7 @@ def draw_maps(
     """
     content = []
     for scene, predicted in zip(scenes, maps, strict=True):
-        clear = _pictures(scene, [scene.clear], picture)
+        clear = optical_panels([scene.clear], scene.clear, picture, order=scene.bands)
         land_cover = [land_cover_panel(classes) for classes in (scene.need_land_cover(), predicted)]
         content.append(ScenePanels(scene.name, [[*clear, *land_cover]]))
     page = PageContent(["Clear", "Land cover", "Segmenter"], [PanelRow()], content)

@@ -150,6 +150,8 @@ def test_the_check_counts_what_is_described_and_no_more(s2: Path) -> None:
     assert (test.scenes, test.complete_scenes, test.aois) == (3, 3, 2)
     assert test.seasons["fall"] == 3
     assert test.land_cover == test.cloud_cover == {}
+    assert test.sizes == {"40 × 48": 3}
+    assert (report.cluster, report.products) == ("cluster", ["clear", "cloudy", "sar"])
     assert test.fingerprint == fingerprint_of(find_scenes(s2, "test"), workers=0)
     assert not [line for line in report.warnings if "cluster" in line]
 
@@ -188,6 +190,35 @@ def test_a_template_that_matches_nothing_shows_what_is_there(tmp_path: Path) -> 
         "expected clear folders ROIs{year}_{season}_s2_clear in "
         f"{tmp_path}, found rois2017_fall_s1, rois2017_fall_s2"
     ) in str(refused.value)
+
+
+def test_a_product_that_no_scene_has_is_one_line_whatever_the_number_of_files(
+    tmp_path: Path,
+) -> None:
+    for number in range(4):
+        write_png(tmp_path / f"clear/{number}.png", number)
+        write_png(tmp_path / f"Cloudy/{number}_c.png", 9 + number)
+    optical = {"clear": "clear/{name}.png", "cloudy": "cloudy/{name}.png", "scale": 255.0}
+    for cloudy, found in (
+        ("cloudy/{name}.png", "expected cloudy folders cloudy in {}, found Cloudy, clear"),
+        ("Cloudy/{name}_x.png", "expected cloudy files {{name}}_x.png in {}/Cloudy, found 0_c.png"),
+    ):
+        content = {**FLAT, "splits": ["test"], "optical": {**optical, "cloudy": cloudy}}
+        write_description(tmp_path / "dataset.toml", content)
+        (line,) = check_dataset(tmp_path, workers=0).problems
+        assert line.startswith(f"{tmp_path}: {found.format(tmp_path)}")
+        with pytest.raises(DatasetError) as refused:
+            find_scenes(tmp_path, "test")
+        assert refused.value.problems == (line,)
+
+
+def test_numbers_that_begin_with_zeros_are_explained(tmp_path: Path) -> None:
+    for name in ("clear", "cloudy"):
+        write_png(tmp_path / name / "0001.png")
+    content = {**FLAT, "splits": ["test"], "fields": {"name": "int"}}
+    write_description(tmp_path / "dataset.toml", content)
+    with pytest.raises(DatasetError, match=r'need name = "\[0-9\]\+" instead of "int"'):
+        find_scenes(tmp_path, "test")
 
 
 def test_a_list_of_names_chooses_scenes(s2: Path, tmp_path: Path) -> None:
@@ -244,7 +275,7 @@ def test_names_that_splits_share_contain_the_split(tmp_path: Path) -> None:
         write_png(tmp_path / folder / "1.png", number)
     write_png(tmp_path / "test/cloudy/1.png", 3)
     write_description(tmp_path / "dataset.toml", content)
-    (problem, _) = check_dataset(tmp_path, workers=0).problems
+    (problem,) = check_dataset(tmp_path, workers=0).problems
     assert "expected the scene name 1 in one split" in problem
     write_description(tmp_path / "dataset.toml", {**content, "scene": "{split}_{name}"})
     report = check_dataset(tmp_path, workers=0)

@@ -15,13 +15,13 @@ import pytest
 import rasterio
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from conftest import Cli
+from pages import caption, panels, texts_of, titles
 from planetcr_bench.api import evaluate
 from planetcr_bench.cli.gallery import Panels
 from planetcr_bench.cli.gallery import gallery as command
@@ -97,33 +97,16 @@ def make_drawn(
         clear=clear,
         predictions=[clear + np.float32(0.005 * (1 + number)) for number in range(folders)],
         scores=[(0.3, 10.4), *((0.01, 40.0) for _ in range(folders))],
+        cloud_mask=rng.random((size, size)) < 0.4,
     )
-
-
-def panels(figure: Figure) -> list[AxesImage]:
-    return [image for axes in figure.axes for image in axes.images]
 
 
 def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def titles(figure: Figure) -> list[str]:
-    """Titles of panels, from left to right in each line."""
-    return [" ".join(axes.get_title().split()) for axes in figure.axes if axes.images]
-
-
 def row_names(figure: Figure) -> list[str]:
     return [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
-
-
-def caption(figure: Figure) -> str:
-    return " ".join(figure.texts[-1].get_text().split())
-
-
-def texts_of(svg: Path) -> str:
-    """All texts of a picture; beside each path there is a comment that says what it spells."""
-    return " ".join(re.findall(r"<!-- (.*?) -->", svg.read_text("utf-8")))
 
 
 def bars(figure: Figure) -> list[tuple[str, list[str]]]:
@@ -167,8 +150,8 @@ def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_panels_below(
 ) -> None:
     scenes, figure = drawn
     images = [panel.get_array() for panel in panels(figure)]
-    assert len(images) == 2 * (7 + 4 + 3 + 3 + 4)
-    for scene, part in zip(scenes, (images[:21], images[21:]), strict=True):
+    assert len(images) == 2 * (7 + 4 + 3 + 3 + 4 + 1)
+    for scene, part in zip(scenes, (images[:22], images[22:]), strict=True):
         optical = [scene.cloudy, *scene.predictions, scene.clear]
         for bands, shown in ((TRUE_COLOUR, [part[0], *part[4:7]]), (INFRARED, part[7:11])):
             limits = stretch_limits(scene.clear, bands)
@@ -182,8 +165,9 @@ def test_a_scene_is_cloudy_sar_land_cover_predictions_clear_and_panels_below(
             lengths = np.linalg.norm(image.astype(float), axis=0) * np.linalg.norm(clear, axis=0)
             cosine = np.einsum("bhw,bhw->hw", image.astype(float), clear) / lengths
             assert_allclose(np.cos(np.radians(angle.astype(float))), cosine, atol=1e-9)
-        for seen, image in zip(part[17:], optical, strict=True):
+        for seen, image in zip(part[17:21], optical, strict=True):
             assert_array_equal(seen, land_cover_panel(Brightness().classify(image[None])[0]).pixels)
+        assert_array_equal(part[21], scene.cloud_mask)
 
 
 def test_panels_are_drawn_only_on_request_and_in_one_order() -> None:
@@ -220,14 +204,14 @@ def test_sar_errors_and_angles_have_one_scale_in_the_whole_figure(
 ) -> None:
     scenes, figure = drawn
     images = panels(figure)
-    assert [images[at].get_clim() for at in (1, 22, 2, 23)] == [SAR_DB["vv"]] * 2 + [
+    assert [images[at].get_clim() for at in (1, 23, 2, 24)] == [SAR_DB["vv"]] * 2 + [
         SAR_DB["vh"]
     ] * 2
-    assert {image.get_clim() for image in images[11:14] + images[32:35]} == {(0, 0.02)}
+    assert {image.get_clim() for image in images[11:14] + images[33:36]} == {(0, 0.02)}
     angles = [angle_map(i, scene.clear) for scene in scenes for i in scene.predictions]
     middle = sorted(np.percentile(angle, 98) for angle in angles)[1]
     end = next(scale for scale in ANGLE_SCALES if middle <= scale)
-    assert {image.get_clim() for image in images[14:17] + images[35:38]} == {(0, end)}
+    assert {image.get_clim() for image in images[14:17] + images[36:39]} == {(0, end)}
     assert bars(figure) == 2 * [
         ("Absolute error [reflectance]", ["0", "0.01", "0.02"]),
         ("Spectral angle [°]", ["0", f"{end / 2:g}", f"{end:g}"]),
@@ -340,6 +324,7 @@ def test_the_caption_says_how_everything_is_drawn(
         "that at most 2 % of pixels exceed in at least half of the methods' panels",
         "larger values have the last colour.",
         "Segmenter: land cover that brightness 1a2b3c4d predicts from the image.",
+        "Mask: cloud is white.",
     ):
         assert part in text
     scene = make_drawn(size=SMALL)
@@ -733,7 +718,11 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read(
             {"panels": ["segmenter"]},
             "--panels segmenter: expected a segmenter; give its file with --segmenter",
         ),
-        (1, {"panels": ["haze"]}, "--panels: expected infrared, error, angle, segmenter, got haze"),
+        (
+            1,
+            {"panels": ["haze"]},
+            "--panels: expected infrared, error, angle, segmenter, mask, got haze",
+        ),
     ],
 )
 def test_invalid_requests_are_refused(
