@@ -18,6 +18,7 @@ from planetcr_bench.cli import (
     evaluate,
     gallery,
     leaderboard,
+    masks,
     models,
     predict,
     report,
@@ -112,6 +113,7 @@ app = typer.Typer(
 
 app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
+app.command("masks")(masks.masks)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)

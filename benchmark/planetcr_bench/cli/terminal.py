@@ -63,6 +63,8 @@ def print_dataset_report(report: DatasetReport) -> None:
             table.add_row(*(str(cell) for pair in cells for cell in pair or ("", "")))
         out.print(table)
         out.print(f"fingerprint of {split}: {part.fingerprint or 'none'}\n", highlight=False)
+    if report.masks is not None:
+        out.print(f"cloud masks: {printable(report.masks)}", highlight=False, markup=False)
     for warning in report.warnings:
         out.print(f"warning: {printable(warning)}", style="yellow", highlight=False, markup=False)
     for problem in report.problems:
