@@ -15,6 +15,7 @@ from planetcr_bench.cli import (
     check,
     compact,
     compare,
+    describe,
     evaluate,
     gallery,
     leaderboard,
@@ -112,6 +113,7 @@ app = typer.Typer(
 )
 
 app.command("simulate")(simulate.simulate)
+app.command("describe")(describe.describe)
 app.command("check")(check.check)
 app.command("masks")(masks.masks)
 app.command("predict")(predict.predict)
