@@ -30,6 +30,7 @@ import pyarrow as pa
 from planetcr_bench import __version__
 from planetcr_bench.analysis.segmentation import check_segmenters, without_segmenters
 from planetcr_bench.constants import RUN_NAME
+from planetcr_bench.data.masks import other_masks
 from planetcr_bench.data.metadata import read_simulation
 from planetcr_bench.errors import (
     BenchError,
@@ -76,6 +77,8 @@ def evaluate(
     dataset: str | Path | None = None,
     split: str | None = None,
     scene_list: str | Path | None = None,
+    masks: str | Path | None = None,
+    mask_rule: str | None = None,
     name: str | None = None,
     workers: Workers = None,
     batch: int = 16,
@@ -99,6 +102,8 @@ def evaluate(
         dataset: Name or file of the dataset's description.
         split: Split to score.
         scene_list: Authors' CSV list to take the scenes from.
+        masks: Folder of cloud masks, images named as scenes, in place of the dataset's own.
+        mask_rule: Which bands and values of them mean cloud; see ``data/mask_rules.py``.
         name: Name of the run; by default the folder's.
         workers: See ``Workers``.
         batch: Scenes sent to a worker at a time.
@@ -142,6 +147,7 @@ def evaluate(
         split=split,
         scene_list=scene_list,
         dataset=dataset,
+        masks=other_masks(None if masks is None else Path(masks), mask_rule),
         workers=workers,
         quiet=quiet,
     )

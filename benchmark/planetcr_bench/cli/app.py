@@ -15,9 +15,11 @@ from planetcr_bench.cli import (
     check,
     compact,
     compare,
+    describe,
     evaluate,
     gallery,
     leaderboard,
+    masks,
     models,
     pairs,
     predict,
@@ -113,7 +115,9 @@ app = typer.Typer(
 )
 
 app.command("simulate")(simulate.simulate)
+app.command("describe")(describe.describe)
 app.command("check")(check.check)
+app.command("masks")(masks.masks)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("restore")(restore.restore)

@@ -12,6 +12,8 @@ from planetcr_bench.cli import options
 def check(
     data: options.Data,
     dataset: options.Description = None,
+    masks: options.Masks = None,
+    mask_rule: options.MaskRule = None,
     workers: options.Workers = None,
     cluster: options.Cluster = None,
     batch: options.Batch = 16,
@@ -19,12 +21,14 @@ def check(
 ) -> None:
     """Check files, grids, value ranges and splits of a dataset; exit with 1 if any is broken."""
     from planetcr_bench.data.integrity import check_dataset
+    from planetcr_bench.data.masks import other_masks
 
     if cluster is not None:
-        data = data.absolute()  # the same to all workers
+        data, masks = data.absolute(), masks and masks.absolute()  # the same to all workers
     report = check_dataset(
         data,
         dataset=dataset,
+        masks=other_masks(masks, mask_rule),
         workers=options.one_of(workers, cluster),
         batch=batch,
         quiet=as_json,

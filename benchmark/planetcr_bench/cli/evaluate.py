@@ -24,6 +24,8 @@ def evaluate(
         str | None, typer.Option(help="Split to score: train, val or test.", show_default="test")
     ] = None,
     scene_list: options.SceneList = None,
+    masks: options.Masks = None,
+    mask_rule: options.MaskRule = None,
     results: options.Results = Path("results"),
     name: Annotated[
         str | None, typer.Option(help="Name of the run.", show_default="the folder's name")
@@ -70,6 +72,7 @@ def evaluate(
     if cluster is not None:  # paths that are the same to all workers
         predictions, data = predictions.absolute(), data and data.absolute()
         optical_thickness = optical_thickness and optical_thickness.absolute()
+        masks = masks and masks.absolute()
     segmenters = []
     if segmenter:
         need_segmenters()
@@ -83,6 +86,8 @@ def evaluate(
         dataset=dataset,
         split=split,
         scene_list=scene_list,
+        masks=masks,
+        mask_rule=mask_rule,
         name=name,
         workers=options.one_of(workers, cluster),
         batch=batch,

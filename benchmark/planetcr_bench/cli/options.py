@@ -43,6 +43,23 @@ SceneList = Annotated[
         "--list", help="The authors' CSV list of the scenes to use (five columns, no header)."
     ),
 ]
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of cloud masks, images named as scenes, in place of the dataset's own; such "
+        "as `planetcr-bench masks` writes."
+    ),
+]
+MaskRule = Annotated[
+    str | None,
+    typer.Option(
+        "--mask-rule",
+        metavar="RULE",
+        help="What means cloud in --masks: values of one band, such as 1,3; udm (cloud bit of "
+        "Planet's UDM); udm2 (its cloud band), or some bands of it: udm2:cloud,light-haze.",
+        show_default="one band of 0 and 1, or 0 and 255",
+    ),
+]
 Results = Annotated[Path, typer.Option(help="Folder of all results: <results>/<track>/<name>/.")]
 Workers = Annotated[
     int | None,

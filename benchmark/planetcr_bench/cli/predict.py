@@ -17,7 +17,8 @@ def predict(
     method: Annotated[
         str,  # written out: reading the methods would make --help wait for numpy and PyTorch
         typer.Argument(
-            help="copy-cloudy, mean-fill or sar-regression, which need no training; a network of "
+            help="copy-cloudy, mean-fill or sar-regression, which need no training, nor do "
+            "least-cloudy and temporal-median for scenes of several dates; a network of "
             "`planetcr-bench models`; or one of your own, net.py:build."
         ),
     ],
@@ -29,6 +30,8 @@ def predict(
     dataset: options.Description = None,
     split: options.Split = "test",
     scene_list: options.SceneList = None,
+    masks: options.Masks = None,
+    mask_rule: options.MaskRule = None,
     workers: options.Workers = None,
     cluster: options.Cluster = None,
     batch: Annotated[
@@ -54,6 +57,7 @@ def predict(
 
     The same command resumes a stopped run: existing predictions are kept.
     """
+    from planetcr_bench.data.masks import other_masks
     from planetcr_bench.evaluation.inputs import data_folder
     from planetcr_bench.predictions.baselines import METHODS
 
@@ -72,6 +76,8 @@ def predict(
         data = data_folder(data)
         if cluster is not None:  # paths that are the same to all workers
             data, out = data.absolute(), out.absolute()
+            masks = masks and masks.absolute()
+        common["masks"] = other_masks(masks, mask_rule)
         workers_ = options.one_of(workers, cluster)
         written, kept = run(method, data, out, workers=workers_, batch=batch or 16, **common)
     else:
@@ -79,6 +85,8 @@ def predict(
             raise UsageError(
                 f"--cluster: applies to {', '.join(METHODS)}; a network runs on this machine"
             )
+        if masks is not None or mask_rule is not None:
+            raise UsageError(f"--masks: applies to {', '.join(METHODS)}; a network sees no mask")
         from planetcr_bench.utils.extras import need_networks
 
         need_networks()

@@ -78,6 +78,8 @@ def print_dataset_report(report: DatasetReport) -> None:
             out.print(table.title, style="bold", highlight=False)
         out.print(_images_line(report, part), highlight=False, markup=False)
         out.print(f"fingerprint of {split}: {part.fingerprint or 'none'}\n", highlight=False)
+    if report.masks is not None:
+        out.print(f"cloud masks: {printable(report.masks)}", highlight=False, markup=False)
     for warning in report.warnings:
         out.print(f"warning: {printable(warning)}", style="yellow", highlight=False, markup=False)
     for problem in report.problems:

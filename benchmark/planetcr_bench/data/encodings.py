@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from planetcr_bench.constants import BAND_NAME, LAND_COVER_NAMES
+from planetcr_bench.data.mask_rules import rule_fault
 from planetcr_bench.utils.validation import FileModel, shown
 
 KINDS: Final = {
@@ -199,9 +200,19 @@ class CloudMask(FileModel):
         path: Template of its path.
         cloud: Values that mean cloud, in any band, and colours, such as ``[255, 255, 255]``, one
             value for each band; by default all but 0.
+        rule: In place of ``cloud``: see ``mask_rules``.
         dtype: Accepted data types; any if empty.
     """
 
     path: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1, max_length=1)]
     cloud: list[int | list[int]] = Field(default_factory=list)
+    rule: str = ""
     dtype: Dtypes = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _check(self) -> CloudMask:
+        if fault := rule_fault(self.rule):
+            raise ValueError(f"rule: {fault}")
+        if self.rule and self.cloud:
+            raise ValueError("expected cloud or rule, got both")
+        return self

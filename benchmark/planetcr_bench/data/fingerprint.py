@@ -51,6 +51,8 @@ def fingerprint_of(
 ) -> str:
     """Compute the fingerprint of a split over decoded pixels, whatever the compression.
 
+    Masks from elsewhere do not count: they have a digest of their own, ``masks.masks_digest``.
+
     The result is cached in the user's cache folder, keyed by the names, sizes and times of the
     files, so only the first call on a dataset decodes it.
 
@@ -68,6 +70,7 @@ def fingerprint_of(
     Warns:
         BenchWarning: Images have pixels of their nodata value 0, which are read as reflectance 0.
     """
+    scenes = [files.own for files in scenes]
     cache_file = _cache_file(scenes)
     known = _known_fingerprint(cache_file)
     if known is None:

@@ -23,6 +23,7 @@ from planetcr_bench.data.descriptions import describe, load_description
 from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import dataset_fingerprint, split_fingerprint
 from planetcr_bench.data.layout import shortfall
+from planetcr_bench.data.masks import OtherMasks, with_masks
 from planetcr_bench.data.misplaced import (
     absent_products,
     misnamed,
@@ -32,7 +33,7 @@ from planetcr_bench.data.misplaced import (
 )
 from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.scene_checks import SceneState, inspect_scene
-from planetcr_bench.data.scene_files import split_folder
+from planetcr_bench.data.scene_files import CLOUD_MASK, split_folder
 from planetcr_bench.data.tracks import read_track
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.parallel import Workers, run_ordered, track
@@ -75,6 +76,7 @@ class DatasetReport:
         data: Folder that was checked.
         track: Track of results on it; None where ``dataset.toml`` is broken.
         fingerprint: Of all splits together; None where anything could not be decoded.
+        masks: What made the cloud masks from elsewhere; None if they are the dataset's own.
         problems: What makes the dataset unusable, one line each, naming the file.
         warnings: What a user should know, but is not a reason for refusal.
         splits: Name of a split to its report.
@@ -86,6 +88,7 @@ class DatasetReport:
     data: str
     track: str | None
     fingerprint: str | None
+    masks: str | None
     problems: list[str]
     warnings: list[str]
     splits: dict[str, SplitReport]
@@ -101,6 +104,8 @@ class DatasetReport:
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""
         values = asdict(self)
+        if self.masks is None:
+            del values["masks"]
         return {"data": values.pop("data"), "track": values.pop("track"), "ok": self.ok, **values}
 
 
@@ -108,6 +113,7 @@ def check_dataset(
     data: Path,
     *,
     dataset: str | Path | None = None,
+    masks: OtherMasks | None = None,
     workers: Workers = None,
     batch: int = 16,
     quiet: bool = False,
@@ -117,6 +123,7 @@ def check_dataset(
     Args:
         data: Folder that holds ``train/`` and ``test/``.
         dataset: Name or file of its description; see ``descriptions.describe``.
+        masks: From elsewhere, in place of the dataset's own; fingerprints do not depend on them.
         workers: See ``Workers``.
         batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
@@ -152,7 +159,11 @@ def check_dataset(
             problems.append(no_scenes(data, split, description))
         problems += _unfinished(data, split, len(scenes))
         inspected = run_ordered(
-            inspect_scene, sorted(scenes), workers=workers, folders=[data], batch=batch
+            inspect_scene,
+            with_masks(sorted(scenes), masks, complete=False),
+            workers=workers,
+            folders=[data] if masks is None else [data, masks.folder],
+            batch=batch,
         )
         inspected = track(inspected, f"Check {split}", len(scenes), quiet=quiet)
         states[split] = list(inspected)
@@ -175,6 +186,7 @@ def check_dataset(
         data=str(data),
         track=collect_errors(problems, read_track, data, dataset=dataset),
         fingerprint=dataset_fingerprint(fingerprints) if all(fingerprints.values()) else None,
+        masks=None if masks is None else masks.source,
         problems=[*dict.fromkeys(problems)],  # splits by a rule share their folders
         warnings=_summarised(warnings),
         splits=splits,
@@ -206,7 +218,7 @@ def _split_report(states: Sequence[SceneState], description: Description) -> Spl
     seasons = Counter(state.files.season for state in states)
     usual = (*SEASONS, *sorted(seasons)) if "season" in description.scene_fields else ()
     has_cover = description.land_cover is not None
-    has_masks = description.cloud_mask is not None
+    has_masks = any(CLOUD_MASK in state.files.products for state in states)
     bins = Counter(cover_bin(s.cloud_cover) for s in states if s.cloud_cover is not None)
     known = [state.land_cover for state in states if state.land_cover is not None]
     pixels = np.sum(known, axis=0, dtype=int) if known else np.zeros(len(LAND_COVER_NAMES), int)

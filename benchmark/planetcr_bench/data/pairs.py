@@ -15,7 +15,7 @@ from planetcr_bench.utils.validation import validate
 
 _SPLITS: Final = ("train", "val", "test")
 
-_BANDS: Final = {
+BANDS: Final = {
     1: ("grey",),
     3: ("red", "green", "blue"),
     4: ("blue", "green", "red", "nir"),
@@ -26,7 +26,7 @@ _BANDS: Final = {
 }  # fmt: skip
 """Number of bands to their names: four as PlanetScope has them, 13 as Sentinel-2."""
 
-_SCALES: Final = {"uint8": 255.0, "uint16": 10_000.0, "int16": 10_000.0}
+SCALES: Final = {"uint8": 255.0, "uint16": 10_000.0, "int16": 10_000.0}
 """Data type to the value that stands for reflectance 1; for any other it is 1."""
 
 
@@ -56,7 +56,7 @@ def describe_pairs(data: Path, like: Description) -> Description | None:
         product: f"{prefix}{product}/{{name}}{_end(folder / product, clear)}"
         for product in ("clear", "cloudy")
     }
-    optical |= {"dtype": header.dtype, "scale": _SCALES.get(header.dtype, 1.0)}
+    optical |= {"dtype": header.dtype, "scale": SCALES.get(header.dtype, 1.0)}
     content: dict[str, Any] = {
         "title": "pairs of images",
         "bands": _band_names(clear, header),
@@ -95,7 +95,7 @@ def _band_names(path: Path, header: Header) -> list[str]:
         raise DatasetError(
             f"{path}: expected an image with its bands first, got shape {header.shape}"
         )
-    return list(_BANDS.get(count, [f"b{number}" for number in range(1, count + 1)]))
+    return list(BANDS.get(count, [f"b{number}" for number in range(1, count + 1)]))
 
 
 def _others(folder: Path, prefix: str, like: Description) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from planetcr_bench.data.band_names import band_order
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import LandCover, Optical, Radar
+from planetcr_bench.data.mask_rules import UDM, UDM2_COUNT, band_count, is_cloud
 from planetcr_bench.data.pixel_checks import (
     PixelError,
     Tags,
@@ -51,6 +52,9 @@ def interpret(pixels: NDArray[Any], tags: Tags, product: str, description: Descr
         PixelError: The pixels are not what the product has.
     """
     if product == "cloud_mask" and description.cloud_mask is not None:
+        rule = description.cloud_mask.rule
+        if rule:
+            return mask_by_rule(pixels, rule), tags
         return clouds(pixels, description.cloud_mask.cloud), tags
     if pixels.ndim == 2:
         pixels = pixels[None]
@@ -155,6 +159,33 @@ def codes(pixels: NDArray[Any], tags: Tags, encoding: LandCover) -> Tagged:
             pixels = np.where(empty, pixels.dtype.type(encoding.nodata), pixels)
     expect_codes(pixels, encoding)
     return pixels, tags
+
+
+def mask_by_rule(pixels: NDArray[Any], rule: str, *, dates: int | None = None) -> NDArray[np.bool_]:
+    """Whether each pixel is cloud by a rule of ``mask_rules``.
+
+    Args:
+        pixels: Of a mask, shape (B, H, W), or (H, W).
+        rule: Which bands and values count.
+        dates: How many cloudy images the scene has, if it can have several.
+
+    Returns:
+        Shape (H, W), or (T, H, W) for several dates.
+
+    Raises:
+        PixelError: The mask has another number of bands, or values that the rule does not know.
+    """
+    images = pixels if pixels.ndim == 3 else pixels[None]
+    if (dates or 1) > 1 and rule.startswith(UDM):
+        raise PixelError(f"expected a mask for each of {dates} dates, got one by the rule {rule}")
+    expected = band_count(rule, dates)
+    if len(images) != expected:
+        words = f"a mask of {expected} band{'s' * (expected > 1)}"
+        words += ", one for each date" * (dates is not None and expected == dates)
+        hint = "; masks of Planet need the rule udm2" * (len(images) == UDM2_COUNT)
+        raise PixelError(f"expected {words}, got {len(images)}{hint}")
+    cloud = is_cloud(images, rule)
+    return cloud[0] if dates is None else cloud
 
 
 def clouds(pixels: NDArray[Any], values: Sequence[int | Sequence[int]]) -> NDArray[np.bool_]:

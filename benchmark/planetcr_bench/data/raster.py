@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -24,6 +25,7 @@ from planetcr_bench.data.encodings import KINDS
 from planetcr_bench.data.pixel_checks import Tags
 from planetcr_bench.data.projections import use_own_database
 from planetcr_bench.errors import BenchError, DatasetError
+from planetcr_bench.utils.files import atomic_path
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import LARGEST_IMAGE, check_regular, npy_header, printable
 
@@ -140,6 +142,40 @@ def reason(problem: BaseException) -> str:
     if isinstance(cause, UnicodeEncodeError):
         return "GDAL cannot open names that are not valid UTF-8; rename the file or its folder"
     return printable((str(cause).splitlines() or [type(cause).__name__])[0])
+
+
+def write_geotiff(
+    path: Path, pixels: NDArray[Any], crs: str, grid: Affine | None, **options: object
+) -> None:
+    """Write a GeoTIFF atomically.
+
+    Args:
+        path: Ends in ``.tif``.
+        pixels: Shape (B, H, W).
+        crs: Coordinate reference system; empty where it is unknown.
+        grid: Pixel to coordinates; None where it is unknown.
+        options: Of GDAL's driver.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    bands, height, width = pixels.shape
+    with atomic_path(path) as unfinished, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            unfinished,
+            "w",
+            driver="GTiff",
+            dtype=pixels.dtype.name,
+            count=bands,
+            height=height,
+            width=width,
+            crs=crs or None,
+            transform=grid,
+            compress="deflate",
+            **options,
+        ) as target:
+            target.write(pixels)
 
 
 def read_header(path: Path, *, error: type[BenchError] = DatasetError) -> Header:

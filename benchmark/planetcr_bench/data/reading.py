@@ -22,8 +22,9 @@ from planetcr_bench.constants import OPTICAL_BANDS, PRODUCTS
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import KINDS, OPTICAL
 from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
+from planetcr_bench.data.mask_rules import band_count
 from planetcr_bench.data.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
-from planetcr_bench.data.product_pixels import interpret
+from planetcr_bench.data.product_pixels import interpret, mask_by_rule
 from planetcr_bench.data.raster import (
     Accept,
     Header,
@@ -36,7 +37,7 @@ from planetcr_bench.data.raster import (
 )
 from planetcr_bench.data.resizing import shrink
 from planetcr_bench.data.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
-from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.data.scene_files import CLOUD_MASK, MaskFile, SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError, SceneError
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import npy_header, open_regular, read_npy
@@ -101,13 +102,16 @@ def read_product(files: SceneFiles, product: str) -> Raster:
     masks become holes of the SAR image and unknown land cover. Files without tags stay as stored.
 
     Returns:
-        Pixels of shape (B, H, W); of a cloud mask (H, W), bool; of several dates (T, B, H, W).
+        Pixels of shape (B, H, W); of a cloud mask (H, W), bool; of several dates (T, B, H, W). A
+        mask from elsewhere is (T, H, W) there.
 
     Raises:
         DatasetError: The file is missing, cannot be decoded, differs in dtype or shape from its
             description, or has values that the product cannot have; the message names file,
             expected and got.
     """
+    if product == CLOUD_MASK and files.mask is not None:
+        return _read_mask(files, files.mask)
     if product == "cloudy" and files.date_fault:
         raise DatasetError(files.date_fault)
     dates = [_read_date(paths, product, files.description) for paths in files.paths(product)]
@@ -121,6 +125,25 @@ def read_product(files: SceneFiles, product: str) -> Raster:
             f"dates, got {shapes[other]}"
         )
     return replace(dates[0], pixels=np.stack([date.pixels for date in dates]))
+
+
+def _read_mask(files: SceneFiles, mask: MaskFile) -> Raster:
+    """The mask of a scene from elsewhere, on the grid of its images as they are read."""
+    path = Path(mask.path)
+    dates = len(files.paths("cloudy")) if files.description.has_dates else None
+    bands = band_count(mask.rule, dates)
+
+    def accept(header: Header) -> None:
+        got = header.shape if len(header.shape) == 2 else (bands, *header.shape[1:])
+        if len(header.shape) == 3 and header.shape[0] != bands:
+            return  # which its rule explains
+        _expect_form(path, header, got)
+
+    raster = read_raster(path, accept, bands=bands)
+    try:
+        return replace(raster, pixels=mask_by_rule(raster.pixels, mask.rule, dates=dates))
+    except PixelError as fault:
+        raise DatasetError(f"{path}: {fault}") from fault
 
 
 def _read_date(paths: Sequence[Path], product: str, description: Description) -> Raster:
@@ -208,7 +231,11 @@ def _expect_layout(
     dtypes = description.dtypes(product)
     if dtypes and header.dtype not in dtypes:
         raise DatasetError(f"{path}: expected {' or '.join(dtypes)}, got {header.dtype}")
-    shape = _expected_shape(header.shape, bands, description.size_of(product))
+    _expect_form(path, header, _expected_shape(header.shape, bands, description.size_of(product)))
+
+
+def _expect_form(path: Path, header: Header, shape: tuple[int, ...]) -> None:
+    """Refuse a file of another shape, before it is decoded."""
     fault = header_fault(header, (shape,))
     if not fault and max(shape[-2:]) > LARGEST_SIDE:
         fault = f"expected at most {LARGEST_SIDE} pixels a side, got {max(shape[-2:])}"
@@ -278,7 +305,7 @@ def read_rasters(files: SceneFiles, products: Sequence[str] | None = None) -> di
         DatasetError: See :func:`read_product`.
         SceneError: The products do not share one grid.
     """
-    present = files.description.products
+    present = files.products
     chosen = [product for product in products or present if product in present]
     rasters = {product: read_product(files, product) for product in chosen}
     disagreements = grid_disagreements(files, rasters)
@@ -303,12 +330,20 @@ def scene_from_rasters(files: SceneFiles, rasters: dict[str, Raster]) -> Scene:
         clear=reflectance(clear.pixels, described.optical.scaling),
         sar=backscatter(sar.pixels, described.sar) if sar and described.sar else None,
         land_cover=land_cover_of(rasters, described),
-        cloud_mask=mask.pixels if mask is not None else None,
+        cloud_mask=first_mask(mask),
+        date_masks=mask.pixels if mask is not None and mask.pixels.ndim == 3 else None,
         crs=clear.crs,
         transform=clear.transform or Affine.identity(),
         sar_bands=described.sar.bands if described.sar else (),
         description=described,
     )
+
+
+def first_mask(mask: Raster | None) -> NDArray[np.bool_] | None:
+    """The mask of the cloudy image that counts as the input, shape (H, W): of the first date."""
+    if mask is None:
+        return None
+    return mask.pixels if mask.pixels.ndim == 2 else mask.pixels[0]
 
 
 def land_cover_of(

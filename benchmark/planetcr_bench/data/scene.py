@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from affine import Affine
@@ -19,6 +19,8 @@ from planetcr_bench.data.encodings import LandCover, Radar, Scaling
 from planetcr_bench.errors import SceneError
 
 _T = TypeVar("_T", bound=np.generic)
+
+_MASK: Final = "a cloud mask"
 
 Image = NDArray[np.float32]
 """Reflectance in [0, 1], shape (B, H, W), in the order of the dataset's bands."""
@@ -47,6 +49,8 @@ class Scene:
             None if there is none.
         cloud_mask: True where cloudy, (H, W) bool; None if there is none. Planet's mask is coarse
             and misses haze.
+        date_masks: The masks of several dates, (T, H, W) bool, the first of which is
+            ``cloud_mask``; None of one date, or without masks from elsewhere.
         crs: Coordinate reference system, such as ``EPSG:32736``; empty where unknown.
         transform: Pixel to coordinates of the optical grid.
         sar_bands: Names of the bands of the SAR image.
@@ -70,6 +74,7 @@ class Scene:
     transform: Affine
     sar_bands: Sequence[str] = SAR_BANDS
     description: Description = field(default_factory=_planet_cr, repr=False)
+    date_masks: NDArray[np.bool_] | None = None
     cloud_cover: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +86,8 @@ class Scene:
             self._expect("land-cover map", self.land_cover.shape, grid)
         if self.cloud_mask is not None:
             self._expect("cloud mask", self.cloud_mask.shape, grid)
+        if self.date_masks is not None:
+            self._expect("cloud mask", self.date_masks.shape, (*dates, *grid))
         if self.sar is not None:
             bands = len(self.sar_bands)
             self._expect("SAR image", self.sar.shape, (bands, *self.sar.shape[1:][:2]))
@@ -100,11 +107,12 @@ class Scene:
 
     def need_cloud_mask(self) -> NDArray[np.bool_]:
         """The cloud mask, likewise."""
-        return self._needed(self.cloud_mask, "a cloud mask")
+        return self._needed(self.cloud_mask, _MASK)
 
     def _needed(self, product: NDArray[_T] | None, what: str) -> NDArray[_T]:
         if product is None:
-            raise SceneError(f"{self.name}: expected {what}, but the dataset has none")
+            hint = "; --masks takes one from elsewhere" * (what == _MASK)
+            raise SceneError(f"{self.name}: expected {what}, but the dataset has none{hint}")
         return product
 
     @property

@@ -19,12 +19,14 @@ from planetcr_bench.data.reading import (
     Raster,
     corners,
     empty_pixels,
+    first_mask,
     grid_disagreements,
     read_product,
 )
-from planetcr_bench.data.scene import land_cover_classes, upsample
-from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.data.scene import cover_of, land_cover_classes, upsample
+from planetcr_bench.data.scene_files import CLOUD_MASK, SceneFiles
 from planetcr_bench.errors import DatasetError
+from planetcr_bench.utils.validation import collect_errors
 
 PLAUSIBLE_DB: Final = (-80.0, 60.0)
 """Backscatter outside this range is not in decibels."""
@@ -65,11 +67,12 @@ def inspect_scene(files: SceneFiles) -> SceneState:
     rasters: dict[str, Raster] = {}
     problems: list[str] = []
     described = files.description
-    for product in described.products:
+    for product in files.products:
         try:
             rasters[product] = read_product(files, product)
         except DatasetError as error:
             problems.append(error.message)
+    own = _with_own_mask(files, rasters, problems)
     clear, mask = rasters.get("clear"), rasters.get("cloud_mask")
     codes = rasters.get("land_cover")
     optical = [raster for product, raster in rasters.items() if product in OPTICAL]
@@ -78,9 +81,9 @@ def inspect_scene(files: SceneFiles) -> SceneState:
     problems += _pixel_sizes(files, rasters) + _impossible_values(files, rasters)
     return SceneState(
         files,
-        digest=scene_digest(rasters) if len(rasters) == len(described.products) else None,
+        digest=scene_digest(own) if len(own) == len(described.products) else None,
         land_cover=_class_pixels(codes, clear, described) if codes is not None else None,
-        cloud_cover=float(mask.pixels.mean()) if mask is not None else None,
+        cloud_cover=cover_of(first_mask(mask)) if mask is not None else None,
         bounds=_bounds(clear) if clear is not None else None,
         largest=max(
             (float(raster.pixels.max()) + described.optical.offset for raster in optical),
@@ -91,6 +94,19 @@ def inspect_scene(files: SceneFiles) -> SceneState:
         problems=problems,
         warnings=_warnings(files, rasters),
     )
+
+
+def _with_own_mask(
+    files: SceneFiles, rasters: dict[str, Raster], problems: list[str]
+) -> dict[str, Raster]:
+    """The products of the dataset, without a mask from elsewhere."""
+    if files.mask is None:
+        return rasters
+    own = {product: raster for product, raster in rasters.items() if product != CLOUD_MASK}
+    if CLOUD_MASK in files.description.products:
+        raster = collect_errors(problems, read_product, files.own, CLOUD_MASK)
+        own |= {} if raster is None else {CLOUD_MASK: raster}
+    return own
 
 
 def _inverted(rasters: Mapping[str, Raster], described: Description) -> bool | None:

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.templates import Value, existing
+
+CLOUD_MASK: Final = "cloud_mask"
+"""Product that may be from elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """The mask of a scene from elsewhere, in place of the dataset's own.
+
+    Attributes:
+        path: Of the file.
+        rule: Which bands and values mean cloud; see ``mask_rules``.
+    """
+
+    path: str
+    rule: str
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -22,6 +39,7 @@ class SceneFiles:
         description: Of the dataset.
         found: Product to the paths of its files within the folder, where the scene's fields do not
             determine them: one for each date.
+        mask: From elsewhere, in place of the dataset's own; see ``masks.with_masks``.
     """
 
     values: tuple[Value, ...]
@@ -29,6 +47,7 @@ class SceneFiles:
     split: str
     description: Description = field(compare=False, repr=False)
     found: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), compare=False, repr=False)
+    mask: MaskFile | None = field(default=None, compare=False, repr=False)
 
     @property
     def fields(self) -> dict[str, Value]:
@@ -60,6 +79,23 @@ class SceneFiles:
         return patch if isinstance(patch, int) else 0
 
     @property
+    def products(self) -> tuple[str, ...]:
+        """The products that it has, in the order of ``PRODUCTS``."""
+        own = self.description.products
+        return own if self.mask is None else (*(p for p in own if p != CLOUD_MASK), CLOUD_MASK)
+
+    @property
+    def own(self) -> SceneFiles:
+        """The scene as the dataset has it, without a mask from elsewhere."""
+        return replace(self, mask=None)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Folders that its files lie in, at any depth."""
+        masks = [] if self.mask is None else [Path(self.mask.path).parent]
+        return [Path(self.split_folder), *masks]
+
+    @property
     def split_folder(self) -> str:
         """Folder that holds the scenes of its split."""
         return str(split_folder(Path(self.folder), self.split, self.description))
@@ -73,6 +109,8 @@ class SceneFiles:
 
         Their extensions are in any case; the usual name stands for a file that does not exist.
         """
+        if product == CLOUD_MASK and self.mask is not None:
+            return [[Path(self.mask.path)]]
         templates = self.description.templates(product)
         for name, relative in self.found:
             if name == product:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.masks import OtherMasks, masks_digest, with_masks
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import read_track, simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError
@@ -59,6 +60,7 @@ def find_dataset(
     split: str | None = None,
     scene_list: Path | None = None,
     dataset: str | Path | None = None,
+    masks: OtherMasks | None = None,
     workers: Workers = None,
     quiet: bool = False,
 ) -> Dataset:
@@ -72,11 +74,13 @@ def find_dataset(
         scene_list: Authors' CSV list to take the scenes from.
         dataset: Name or file of its description, else the card names it; see
             ``descriptions.describe``.
+        masks: From elsewhere, in place of the dataset's own.
         workers: For the fingerprint.
         quiet: Show no progress.
 
     Raises:
-        DatasetError: None is found, or not the one that the predictions were made on.
+        DatasetError: None is found, or not the one that the predictions were made on; or a scene
+            has no mask in the folder of masks.
     """
     folder, source = _dataset_folder(predictions, card, data)
     if not folder.is_dir():
@@ -99,7 +103,11 @@ def find_dataset(
         )
     track = read_track(folder, split, dataset=dataset)
     track = track if split == "test" else f"{track}-{split}"
-    described = scenes[0].description
+    imagery = imagery_of(scenes[0].description)
+    if masks is not None:
+        scenes = with_masks(scenes, masks)
+        digest = masks_digest(scenes, workers=workers, quiet=quiet)
+        imagery = replace(imagery, masks=masks.source, masks_sha256=digest)
     return Dataset(
         folder,
         split,
@@ -107,8 +115,8 @@ def find_dataset(
         scenes,
         fingerprint,
         simulation,
-        imagery_of(described),
-        tuple(described.protocols),
+        imagery,
+        tuple(scenes[0].description.protocols),
     )
 
 

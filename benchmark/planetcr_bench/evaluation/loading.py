@@ -23,6 +23,7 @@ from planetcr_bench.data.fingerprint import pixel_digest
 from planetcr_bench.data.reading import (
     Raster,
     centre_of,
+    first_mask,
     land_cover_of,
     read_rasters,
     read_thickness,
@@ -62,7 +63,7 @@ class Job:
     @property
     def folders(self) -> list[Path]:
         """Folders that its files lie in."""
-        folders = [Path(self.scene.split_folder), self.prediction.parent]
+        folders = [*self.scene.folders, self.prediction.parent]
         return folders if self.optical_thickness is None else [*folders, self.optical_thickness]
 
     def state(self) -> str:
@@ -109,7 +110,7 @@ def read_pixels(job: Job, card: Card) -> ScenePixels:
         brightest=_brightest(rasters, scaling),
         bands=described.bands,
     )
-    mask = rasters["cloud_mask"].pixels if "cloud_mask" in rasters else None
+    mask = first_mask(rasters.get("cloud_mask"))
     grid = rasters["clear"].pixels.shape[-2:]
     crop = 0 if prediction.shape[-2:] == grid else prediction.shape[-1]
     cloudy, clear = (

@@ -128,7 +128,8 @@ def _matches_track_name(group: Sequence[Entry]) -> bool:
     A board cannot know the pixels of Planet-CR, only that its test split has 3,000 scenes.
     """
     scenes = int(group[0].run["expected_scenes"])
-    return _track(group[0]) != PLANET_CR or scenes == PLANET_CR_TEST_SCENES
+    own = not group[0].ledger.imagery.masks
+    return _track(group[0]) != PLANET_CR or (scenes == PLANET_CR_TEST_SCENES and own)
 
 
 def _free_name(track: str, group: Sequence[Entry], taken: set[str]) -> str:

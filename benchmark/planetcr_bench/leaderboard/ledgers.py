@@ -137,7 +137,7 @@ def record_errors(record: Mapping[str, Any], model: type[Record] = Record) -> li
     except ValidationError as invalid:
         return errors_of(invalid, model)
     errors = imagery_errors(record)
-    needed = ["official"] if errors or Imagery.of(record) == Imagery() else list(PROTOCOLS)
+    needed = ["official"] if errors or Imagery.of(record).is_planet_cr else list(PROTOCOLS)
     if record["protocols"].keys().isdisjoint(needed):
         errors.append(f"protocols: expected {' or '.join(needed)} among them, found none")
     return [*errors, *nested_text_errors(record)]

@@ -27,6 +27,7 @@ from planetcr_bench.networks.images import takes_sar
 from planetcr_bench.networks.loading import is_user_file
 from planetcr_bench.networks.methods import check_method
 from planetcr_bench.networks.steps import Step, run_steps
+from planetcr_bench.predictions.baselines import DATED
 from planetcr_bench.predictions.baselines import METHODS as BASELINES
 from planetcr_bench.utils.devices import choose_device
 from planetcr_bench.utils.files import exclusive_lock
@@ -111,8 +112,9 @@ class ConfigFile(FileModel):
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
         for name in names:
-            if name not in BASELINES:
-                raise ValueError(f"expected {', '.join(BASELINES)}, got {name}")
+            if name not in BASELINES or name in DATED:
+                known = ", ".join(method for method in BASELINES if method not in DATED)
+                raise ValueError(f"expected {known}, got {name}")
         return names
 
 

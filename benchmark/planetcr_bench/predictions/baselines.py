@@ -9,12 +9,14 @@ the real cloud; training on cells with clear neighbours would teach it to copy t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.data.scene import Image, Scene, nearest_index, upsample
+from planetcr_bench.errors import SceneError
 
 _Planes = NDArray[np.float64]
 _Cells = NDArray[np.bool_]
@@ -87,12 +89,60 @@ def sar_regression(scene: Scene, *, with_sar: bool = True) -> Image:
     return filled
 
 
+def least_cloudy(scene: Scene) -> Image:
+    """Return the date with the smallest share of masked pixels; of several the first.
+
+    Args:
+        scene: Of several dates, with a mask for each.
+    """
+    cloudy, masks = _dates(scene)
+    best: Image = cloudy[masks.mean(axis=(1, 2)).argmin()]
+    return best
+
+
+def temporal_median(scene: Scene) -> Image:
+    """Median over the dates that are clear at a pixel, band by band; where none is, over all dates.
+
+    Of an even number of dates it is the mean of the two in the middle.
+
+    Args:
+        scene: Of several dates, with a mask for each.
+    """
+    cloudy, masks = _dates(scene)
+    hidden = masks & ~masks.all(axis=0)
+    seen = np.where(hidden[:, None], np.float32(np.nan), cloudy)
+    median: Image = np.nanmedian(seen, axis=0).astype(np.float32)
+    return median
+
+
+def _dates(scene: Scene) -> tuple[Image, NDArray[np.bool_]]:
+    """Images of all dates, shape (T, B, H, W), and their masks, shape (T, H, W)."""
+    if scene.date_masks is None:
+        raise SceneError(
+            f"{scene.name}: expected a cloud mask for each date, but the dataset has none; --masks "
+            "takes them from elsewhere"
+        )
+    return scene.cloudy, scene.date_masks
+
+
+def first_date(scene: Scene) -> Scene:
+    """The scene with its first cloudy image alone, which counts as the input."""
+    return (
+        scene if scene.cloudy.ndim == 3 else replace(scene, cloudy=scene.cloudy[0], date_masks=None)
+    )
+
+
 METHODS: Final[dict[str, Callable[[Scene], Image]]] = {
     "copy-cloudy": copy_cloudy,
     "mean-fill": mean_fill,
     "sar-regression": sar_regression,
+    "least-cloudy": least_cloudy,
+    "temporal-median": temporal_median,
 }
-"""Name on the command line to method."""
+"""Name on the command line to method; those that are not in :data:`DATED` take the first date."""
+
+DATED: Final = ("least-cloudy", "temporal-median")
+"""Methods for datasets with several cloudy images of a scene."""
 
 
 # --- Inputs of the regression ---------------------------------------------------------------

@@ -33,6 +33,7 @@ class Card(FileModel):
         description: Of the dataset, where it was named: in the catalogue, or a TOML file.
         fingerprint: Of the split, as ``planetcr-bench check`` prints it.
         simulation: Identity of a simulated split, which another machine simulates again.
+        masks: What made the cloud masks from elsewhere that a baseline was given.
         weights: SHA-256 of the weight file, or how else the weights were made.
         pretrained: Name or address of these weights, if they have one.
         code: SHA-256 of the user's file that defines the network.
@@ -51,6 +52,7 @@ class Card(FileModel):
     description: str | None = None
     fingerprint: str | None = None
     simulation: str | None = None
+    masks: str | None = None
     weights: str | None = None
     pretrained: str | None = None
     code: str | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import RasterioIOError
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE, OPTICAL_BANDS, OPTICAL_SIZE
 from planetcr_bench.data.band_names import band_order
@@ -35,12 +33,11 @@ from planetcr_bench.data.pixel_checks import (
     number,
     scaled,
 )
-from planetcr_bench.data.raster import Header, header_fault, header_of, open_image
+from planetcr_bench.data.raster import Header, header_fault, header_of, open_image, write_geotiff
 from planetcr_bench.data.reading import LARGEST_SIDE, Raster, read_raster
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.predictions.card import CARD, Card, unwritable
-from planetcr_bench.utils.files import atomic_path
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import npy_header, printable
 
@@ -281,24 +278,8 @@ def write_prediction(path: Path, image: Image, clear: Raster) -> None:
         clear: Provides CRS and transform; a smaller image is its centre.
     """
     numbers = digital_numbers(image)
-    bands, height, width = numbers.shape
     try:
-        with atomic_path(path) as unfinished, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(
-                unfinished,
-                "w",
-                driver="GTiff",
-                dtype="uint16",
-                count=bands,
-                height=height,
-                width=width,
-                crs=clear.crs or None,
-                transform=centre_grid(clear, (height, width)),
-                compress="deflate",
-                predictor=2,
-            ) as target:
-                target.write(numbers)
+        write_geotiff(path, numbers, clear.crs, centre_grid(clear, numbers.shape[1:]), predictor=2)
     except RasterioIOError:  # also an OSError, which says more as it is
         raise
     except OSError as error:  # a folder of this name

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.masks import OtherMasks, masks_digest, masks_identity, with_masks
 from planetcr_bench.data.pixel_checks import PixelError, expect_reflectance
 from planetcr_bench.data.reading import read_raster, read_rasters, scene_from_rasters
 from planetcr_bench.data.scene import Image
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
-from planetcr_bench.predictions.baselines import METHODS
+from planetcr_bench.predictions.baselines import DATED, METHODS, first_date
 from planetcr_bench.predictions.card import CARD, Card, read_card, write_card
 from planetcr_bench.predictions.format import CROP_SIZE, write_prediction
 from planetcr_bench.predictions.network_inputs import Inputs, batches, read_inputs
@@ -57,6 +58,7 @@ def predict(
     split: str = "test",
     scene_list: Path | None = None,
     dataset: str | Path | None = None,
+    masks: OtherMasks | None = None,
     workers: Workers = None,
     batch: int = 16,
     quiet: bool = False,
@@ -72,6 +74,7 @@ def predict(
         split: Split to predict.
         scene_list: Authors' CSV list to take the scenes from.
         dataset: Name or file of its description; see ``descriptions.describe``.
+        masks: From elsewhere, in place of the dataset's own.
         workers: See ``Workers``.
         batch: Scenes sent to a worker at a time.
         quiet: Show no progress.
@@ -91,13 +94,14 @@ def predict(
         split=split,
         scene_list=scene_list,
         dataset=dataset,
+        masks=masks,
         workers=workers,
         quiet=quiet,
     )
     waiting = _unwritten(scenes, out, None, workers=workers)
     kept = len(scenes) - len(waiting)
     write = partial(_predict_scene, method, out)
-    folders = {out, *(Path(files.split_folder) for files in waiting)}
+    folders = {out, *(folder for files in waiting for folder in files.folders)}
     written = run_ordered(write, waiting, workers=workers, folders=folders, batch=batch)
     return sum(track(written, f"Predict {method}", len(scenes), done=kept, quiet=quiet)), kept
 
@@ -174,20 +178,27 @@ def _begin(
     split: str,
     scene_list: Path | None,
     dataset: str | Path | None,
+    masks: OtherMasks | None = None,
     workers: Workers,
     quiet: bool,
 ) -> list[SceneFiles]:
     """Claim the folder and list the scenes to predict."""
     scenes = find_scenes(data, split, scene_list, dataset=dataset)
-    if scenes[0].description.has_dates:
+    has_dates = scenes[0].description.has_dates
+    if has_dates and card.method not in METHODS:
         raise DatasetError(
-            f"{data}: expected one cloudy image per scene, got several dates, which no method takes"
+            f"{data}: expected one cloudy image per scene for a network, got several dates"
         )
     if card.window == "official" and "official" not in scenes[0].description.protocols:
         raise UsageError(
             f"--window official: is of the protocol official, which {scenes[0].description.title} "
             "does not have; leave it out"
         )
+    if not has_dates and card.method in DATED:
+        raise DatasetError(
+            f"{data}: expected several cloudy images per scene for {card.method}, got one"
+        )
+    masked = with_masks(scenes, masks)
     card = card.model_copy(
         update={
             "split": split,
@@ -195,10 +206,13 @@ def _begin(
             "description": None if dataset is None else _address(dataset),
             "fingerprint": fingerprint_of(scenes, workers=workers, quiet=quiet),
             "simulation": simulated_identity(data, split, scene_list),
+            "masks": None
+            if masks is None
+            else masks_identity(masks.source, masks_digest(masked, workers=workers, quiet=quiet)),
         }
     )
     _claim(out, card)
-    return scenes
+    return masked
 
 
 def _address(description: str | Path) -> str:
@@ -242,7 +256,8 @@ def _shorten(value: Any) -> str:
 def _predict_scene(method: str, out: Path, files: SceneFiles) -> int:
     """Predict and write one scene; returns 1, the number of predictions."""
     rasters = read_rasters(files)
-    image = METHODS[method](scene_from_rasters(files, rasters))
+    scene = scene_from_rasters(files, rasters)
+    image = METHODS[method](scene if method in DATED else first_date(scene))
     write_prediction(_file(out, files), image, rasters["clear"])
     return 1
 

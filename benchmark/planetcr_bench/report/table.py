@@ -72,14 +72,16 @@ def run_table(
 
 
 def coverage_notes(ledgers: Sequence[Ledger]) -> list[str]:
-    """Notes under every table of runs: input windows, incomplete runs, simulation elsewhere."""
+    """Notes under every table of runs: input windows, masks, incomplete runs, simulation."""
     rounding = rounding_note(ledgers)
     incomplete = [
         f"{run.name} is incomplete: {coverage(run)}."
         for run in in_paper_order(ledgers)
         if not run.provenance["complete"]
     ]
-    return [input_note(ledgers), *incomplete, *([rounding] if rounding else [])]
+    masks = ledgers[0].imagery.masks_note
+    notes = [input_note(ledgers), masks, *incomplete, rounding]
+    return [note for note in notes if note]
 
 
 def number(value: object, *, sign: bool = False, digits: int = DIGITS) -> str:

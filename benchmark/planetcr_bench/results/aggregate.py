@@ -505,6 +505,7 @@ def check_comparable(ledgers: Sequence[Ledger]) -> None:
                     "dataset can be compared"
                 )
         _check_imagery(first, other)
+        _check_masks(first, other)
         theirs, ours = other.provenance["protocols"], first.provenance["protocols"]
         for protocol in theirs.keys() & ours.keys():
             if theirs[protocol] != ours[protocol]:
@@ -527,6 +528,23 @@ def _check_imagery(first: Ledger, other: Ledger) -> None:
                 f"{other.name}: expected {words} as of {first.name}, {_words(ours)}, got "
                 f"{_words(theirs)}; only runs on one dataset, described alike, can be compared"
             )
+
+
+def _check_masks(first: Ledger, other: Ledger) -> None:
+    """Refuse runs whose cloud cover and regions are of different masks."""
+    ours, theirs = first.imagery, other.imagery
+    if (ours.masks, ours.masks_sha256) == (theirs.masks, theirs.masks_sha256):
+        return
+    expected, got = (
+        f"{imagery.masks} (sha256 {imagery.masks_sha256[:12]})"
+        if imagery.masks
+        else "the dataset's"
+        for imagery in (ours, theirs)
+    )
+    raise LedgerError(
+        f"{other.name}: expected the cloud masks of {first.name}, {expected}, got {got}; evaluate "
+        "both with the same --masks"
+    )
 
 
 _IMAGERY: Final = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from planetcr_bench.constants import (
@@ -19,6 +19,9 @@ from planetcr_bench.constants import (
 
 MOST_BANDS: Final = 256
 
+LONGEST_SOURCE: Final = 200
+"""Characters that say what made cloud masks."""
+
 SCENE: Final = "scene"
 """Word for clusters of one scene each."""
 
@@ -32,12 +35,16 @@ class Imagery:
         cluster: What groups scenes that are not independent, in a word: over these are intervals.
         resolution_m: Of a pixel; None if it is not known.
         size: Height and width in pixels of all scenes; None if they differ.
+        masks: What made the cloud masks; empty if they are the dataset's own.
+        masks_sha256: Of these masks; empty likewise.
     """
 
     bands: tuple[str, ...] = OPTICAL_BANDS
     cluster: str = "AOI"
     resolution_m: float | None = OPTICAL_RESOLUTION_M
     size: tuple[int, int] | None = (OPTICAL_SIZE, OPTICAL_SIZE)
+    masks: str = ""
+    masks_sha256: str = ""
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> Self:
@@ -49,6 +56,8 @@ class Imagery:
             provenance.get("cluster", usual.cluster),
             provenance.get("resolution_m", usual.resolution_m),
             None if size is None else (size[0], size[1]),
+            provenance.get("masks", usual.masks),
+            provenance.get("masks_sha256", usual.masks_sha256),
         )
 
     def facts(self) -> dict[str, Any]:
@@ -59,10 +68,22 @@ class Imagery:
             "cluster": self.cluster,
             "resolution_m": self.resolution_m,
             "size": None if self.size is None else list(self.size),
+            "masks": self.masks,
+            "masks_sha256": self.masks_sha256,
         }
         return {
             key: value for key, value in values.items() if getattr(self, key) != getattr(usual, key)
         }
+
+    @property
+    def is_planet_cr(self) -> bool:
+        """Whether the images are those of Planet-CR, whatever the masks."""
+        return replace(self, masks="", masks_sha256="") == type(self)()
+
+    @property
+    def masks_note(self) -> str:
+        """A sentence about masks that are not the dataset's own; empty for those."""
+        return f"Cloud masks, for cloud cover and regions: {self.masks}." if self.masks else ""
 
     @property
     def clusters(self) -> str:
@@ -93,6 +114,9 @@ def imagery_errors(record: Mapping[str, Any]) -> list[str]:
     is_length = resolution is None or (
         type(resolution) in (int, float) and 0 < resolution < float("inf")
     )
+    masks, digest = record.get("masks", ""), record.get("masks_sha256", "")
+    is_text = isinstance(masks, str) and len(masks) <= LONGEST_SOURCE and masks.isprintable()
+    is_digest = isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}" if masks else "", digest)
     is_size = size is None or (
         isinstance(size, list) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)
     )
@@ -102,5 +126,7 @@ def imagery_errors(record: Mapping[str, Any]) -> list[str]:
         "cluster: expected a word": is_word,
         "resolution_m: expected metres or null": is_length,
         "size: expected height and width in pixels, or null": is_size,
+        f"masks: expected a text of at most {LONGEST_SOURCE} characters": is_text,
+        "masks_sha256: expected 64 hexadecimal digits beside masks": is_digest,
     }
     return [rule for rule, holds in rules.items() if not holds]

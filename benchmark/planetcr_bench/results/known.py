@@ -25,11 +25,13 @@ class Known:
         land_cover: Whether the land cover.
         masks: Whether the cloud mask.
         seasons: Whether the season.
+        masks_note: A sentence about masks that are not the dataset's own, or nothing.
     """
 
     land_cover: bool
     masks: bool
     seasons: bool
+    masks_note: str = ""
 
     @classmethod
     def of(cls, ledgers: Sequence[Ledger]) -> Self:
@@ -38,6 +40,7 @@ class Known:
             any(ledger.has_land_cover for ledger in ledgers),
             any(ledger.has_masks for ledger in ledgers),
             any(ledger.has_seasons for ledger in ledgers),
+            ledgers[0].imagery.masks_note,
         )
 
     @property
@@ -52,8 +55,9 @@ class Known:
 
     @property
     def missing(self) -> list[str]:
-        """What is left out and why, a sentence each."""
+        """What is left out and why, or not the dataset's own: a sentence each."""
         return [
             *([] if self.land_cover else [NO_LAND_COVER]),
             *([] if self.masks else [NO_MASKS]),
+            *([self.masks_note] if self.masks_note else []),
         ]

@@ -15,7 +15,6 @@ from planetcr_bench.constants import THICKNESS
 from planetcr_bench.leaderboard.entries import broken_ledger_rules
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import SUMS, ndvi_bands, segmenter_columns
-from planetcr_bench.results.imagery import Imagery
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.rules import broken_rules
 
@@ -142,7 +141,7 @@ def _identity_rules(ledger: Ledger) -> Flags:
     unknown = frame["thickness"] == THICKNESS[0]
     return {
         "scenes named <season>_<aoi>_p_<patch> after their columns": ~named
-        & (ledger.imagery == Imagery()),
+        & ledger.imagery.is_planet_cr,
         "scenes of the record's split": split != record["split"],
         "a SHA-256 of each prediction": ~digest.str.fullmatch(r"[0-9a-f]{64}"),
         "an optical thickness where the truth was given, and only there": unknown

@@ -40,6 +40,11 @@ def need_stac() -> None:
     _need("STAC items need", ("pystac",), "stac")
 
 
+def need_masks() -> None:
+    """Raise MissingExtraError unless clouds can be detected by s2cloudless."""
+    _need("--detector s2cloudless needs", ("s2cloudless",), "masks")
+
+
 def _need(what: str, packages: Sequence[str], extra: str) -> None:
     missing = [package for package in packages if find_spec(package) is None]
     if missing:

@@ -60,6 +60,57 @@ def test_thirteen_bands_are_scored(cli: Cli, tmp_path: Path, beside: bool) -> No
     assert ledger.frame["aoi"].nunique() == 2
 
 
+@pytest.fixture
+def masked(cli: Cli, tmp_path: Path) -> Path:
+    """Two pairs, predictions of them, and two folders of masks of which half is cloud."""
+    for name in "ab":
+        for seed, product in enumerate(("cloudy", "clear")):
+            write_png(tmp_path / "data" / product / f"{name}.png", seed, size=(40, 40))
+        for folder, first in (("one", 0), ("other", 20)):
+            mask = np.zeros((40, 40), bool)
+            mask[first : first + 20] = True
+            (tmp_path / folder).mkdir(exist_ok=True)
+            np.save(tmp_path / folder / f"{name}.npy", mask)
+    assert cli("predict", "mean-fill", "--data", tmp_path / "data", "--masks", tmp_path / "one",
+               "--out", tmp_path / "preds").returncode == 0  # fmt: skip
+    return tmp_path
+
+
+def test_masks_from_elsewhere_are_part_of_a_run(cli: Cli, masked: Path) -> None:
+    evaluate = ("evaluate", masked / "preds", "--results", masked / "results", "--name")
+    for name in ("one", "other"):
+        done = cli(*evaluate, name, "--masks", masked / name)
+        assert done.returncode == 0, done.stderr
+        assert f"Cloud masks, for cloud cover and regions: folder {name}." in done.stdout
+    assert cli(*evaluate, "none").returncode == 0
+    runs = {name: masked / "results/unnamed" / name for name in ("one", "other", "none")}
+    ledgers = {name: read_ledger(run) for name, run in runs.items()}
+    assert ledgers["one"].provenance["masks"] == "folder one"
+    assert "masks" not in ledgers["none"].provenance
+    assert len({ledger.provenance["fingerprint"] for ledger in ledgers.values()}) == 1
+    assert set(ledgers["one"].frame["cloud_cover"]) == {0.5}
+    report = (runs["one"] / "report.md").read_text()
+    tables = report.split("**Fig. 5 as a table")[1]
+    assert "_Cloud masks, for cloud cover and regions: folder one._" in tables
+    for first, second in (("one", "other"), ("one", "none"), ("none", "other")):
+        done = cli("compare", runs[first], runs[second])
+        assert done.returncode == 1
+        assert f"{second}: expected the cloud masks of {first}, " in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_run_with_other_masks_is_scored_anew(cli: Cli, masked: Path) -> None:
+    evaluate = ("evaluate", masked / "preds", "--results", masked / "results", "--masks")
+    covers = []
+    for rule in ("1", "0"):
+        done = cli(*evaluate, masked / "one", "--mask-rule", rule)
+        assert done.returncode == 0, done.stderr
+        ledger = read_ledger(masked / "results/unnamed/preds")
+        covers.append(ledger.frame.loc[ledger.frame["region"] == "cloud", "absolute_error"].sum())
+        assert ledger.provenance["masks"] == f"folder one, values {rule}"
+    assert covers[0] != covers[1]
+
+
 @pytest.mark.real
 @pytest.mark.skipif(not SEN12.is_dir(), reason="real scenes; the test above has the same kind")
 def test_real_scenes_of_sen12ms_cr_are_scored(cli: Cli, tmp_path: Path) -> None:

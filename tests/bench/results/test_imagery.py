@@ -112,10 +112,14 @@ def test_planet_cr_says_nothing_of_its_images() -> None:
         ({"cluster": "AOI<b>"}, "cluster: expected a word"),
         ({"resolution_m": -1}, "resolution_m: expected metres or null"),
         ({"size": [300]}, "size: expected height and width in pixels, or null"),
+        ({"masks": "a\nb", "masks_sha256": "0" * 64}, "masks: expected a text of at most 200"),
+        ({"masks": "ours"}, "masks_sha256: expected 64 hexadecimal digits beside masks"),
+        ({"masks_sha256": "0" * 64}, "masks_sha256: expected 64 hexadecimal digits beside masks"),
     ],
 )
 def test_a_record_of_impossible_images_is_refused(facts: dict, error: str, tmp_path: Path) -> None:
-    assert imagery_errors(facts) == [error]
+    (found,) = imagery_errors(facts)
+    assert found.startswith(error)
     run = make_ledger(scenes=2)
     table = pa.Table.from_pandas(run.frame, preserve_index=False)
     write_ledger(tmp_path / "x.parquet", table, {**run.provenance, **facts})
