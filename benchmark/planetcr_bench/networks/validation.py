@@ -221,7 +221,11 @@ def draw_plainly(
     content = []
     for scene, prediction in zip(scenes, predictions, strict=True):
         images = (first_date(scene.cloudy), prediction, scene.clear)
-        content.append(ScenePanels(scene.name, [optical_panels(images, scene.clear, picture, order=scene.bands)]))
+        content.append(
+            ScenePanels(
+                scene.name, [optical_panels(images, scene.clear, picture, order=scene.bands)]
+            )
+        )
     page = PageContent(["Cloudy", "Restored", "Clear"], [PanelRow()], content)
     save_figure(draw_page(page), out.with_suffix(""), ["png"])
 
