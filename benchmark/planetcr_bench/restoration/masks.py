@@ -7,21 +7,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from planetcr_bench.data.mask_rules import UDM2_COUNT, UDM_CLOUD, is_cloud
+from planetcr_bench.data.pixel_checks import PixelError
 from planetcr_bench.restoration.rasters import Grid, Raster, SceneFileError
 from planetcr_bench.utils.untrusted import printable
 
 Mask = NDArray[np.bool_]
 
-UDM2: Final = (
-    "clear", "snow", "shadow", "light haze", "heavy haze", "cloud", "confidence", "unusable",
-)  # fmt: skip
-"""Bands of a UDM2 file, in file order; all but the last two are 0 or 1."""
+_CLOUDY: Final = "udm2:shadow,light-haze,heavy-haze,cloud"
+"""What counts as cloud in UDM2; see ``mask_rules``."""
 
 _BLANK: Final = 1
 """Bit 0 of the unusable data mask: no data were taken here."""
-
-_CLOUD: Final = 2
-"""Bit 1 of the old unusable data mask: cloud. Other bits: bands that are missing or suspect."""
 
 
 class CloudMask:
@@ -38,9 +35,9 @@ class CloudMask:
     def __init__(self, raster: Raster, grid: Grid) -> None:
         self.raster = raster
         path = printable(raster.path)
-        if raster.bands not in (1, len(UDM2)) or np.dtype(raster.dtype).kind not in "ui":
+        if raster.bands not in (1, UDM2_COUNT) or np.dtype(raster.dtype).kind not in "ui":
             raise SceneFileError(
-                f"{path}: expected a UDM2 file of {len(UDM2)} bands, or a UDM file of one, of "
+                f"{path}: expected a UDM2 file of {UDM2_COUNT} bands, or a UDM file of one, of "
                 f"whole numbers, got {raster.bands} bands of {raster.dtype}"
             )
         if not raster.grid.same_as(grid):
@@ -52,7 +49,7 @@ class CloudMask:
     @property
     def name(self) -> str:
         """Which kind it is: UDM2 or UDM."""
-        return "UDM2" if self.raster.bands == len(UDM2) else "UDM"
+        return "UDM2" if self.raster.bands == UDM2_COUNT else "UDM"
 
     def clear(self, rows: slice, columns: slice) -> Mask:
         """Pixels of a window that it calls clear.
@@ -72,8 +69,11 @@ class CloudMask:
             SceneFileError: The file cannot be read.
         """
         if self.raster.bands == 1:
-            return np.asarray(self.raster.read([1], rows, columns)[0] & _CLOUD != 0)
-        return np.asarray((self.raster.read([3, 4, 5, 6], rows, columns) == 1).any(0))
+            return np.asarray(self.raster.read([1], rows, columns)[0] & UDM_CLOUD != 0)
+        try:
+            return is_cloud(self.raster.read(range(1, 7), rows, columns), _CLOUDY)[0]
+        except PixelError as error:
+            raise SceneFileError(f"{printable(self.raster.path)}: {error}") from error
 
     def unusable(self, rows: slice, columns: slice) -> tuple[Mask, Mask]:
         """Pixels of a window without any data, and pixels in which a band is missing or suspect.
@@ -83,4 +83,4 @@ class CloudMask:
         """
         number = self.raster.bands
         bits = self.raster.read([number], rows, columns)[0]
-        return (bits & _BLANK) != 0, (bits & (0xFF ^ _BLANK ^ _CLOUD)) != 0
+        return (bits & _BLANK) != 0, (bits & (0xFF ^ _BLANK ^ UDM_CLOUD)) != 0
