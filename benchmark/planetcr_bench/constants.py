@@ -21,6 +21,9 @@ OPTICAL_BANDS: Final = ("blue", "green", "red", "nir")
 The paper writes "Blue, Red, Green"; the samples' spectra say otherwise.
 """
 
+LONGEST_SOURCE: Final = 200
+"""Characters that say what made cloud masks."""
+
 BAND_NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,30}"
 """Valid names of bands. NDVI needs bands called ``red`` and ``nir``; others are free."""
 

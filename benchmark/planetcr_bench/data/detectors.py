@@ -70,7 +70,7 @@ class Detector:
 
 
 def difference(scene: Scene, description: Description, threshold: float) -> Masks:
-    """Mark where the cloudy image is brighter than the clear one, which is the answer.
+    """Mark where the cloudy image is brighter than the clear one, which is the reference.
 
     Args:
         scene: Of one date or several.
@@ -123,7 +123,7 @@ DETECTORS: Final[dict[str, Detector]] = {
     ),
     DIFFERENCE: Detector(
         0.04,
-        "difference of cloudy and clear above {threshold:g}, which uses the answer",
+        "difference of cloudy and clear above {threshold:g}, which uses the reference",
         difference,
         str,
     ),

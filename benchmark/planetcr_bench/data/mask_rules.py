@@ -46,7 +46,8 @@ def rule_words(rule: str) -> str:
     name, _, bands = rule.partition(":")
     if name == UDM2:
         return f"{bands.replace(',', ', ') or 'cloud'} of UDM2"
-    return {"": "", UDM: "cloud bit of UDM"}.get(rule) or f"values {rule.replace(',', ', ')}"
+    words = {"": "", UDM: "cloud bit of UDM"}
+    return words.get(rule, f"values {rule.replace(',', ', ')}")
 
 
 def band_count(rule: str, dates: int | None = None) -> int:

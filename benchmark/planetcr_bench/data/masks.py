@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import ConfigDict, Field
 
+from planetcr_bench.constants import LONGEST_SOURCE
 from planetcr_bench.data.encodings import KINDS
 from planetcr_bench.data.fingerprint import pixel_digest, split_fingerprint
 from planetcr_bench.data.mask_rules import rule_fault, rule_words
@@ -23,8 +24,6 @@ from planetcr_bench.utils.validation import FileModel, validate
 
 MASK_RECORD: Final = "masks.toml"
 """What ``planetcr-bench masks`` writes beside the masks."""
-
-_LONGEST: Final = 60
 
 
 class MaskRecord(FileModel):
@@ -65,9 +64,9 @@ class OtherMasks:
     def source(self) -> str:
         """What made the masks: as their record says, or the name of their folder."""
         record = read_mask_record(self.folder)
-        folder = printable(self.folder.resolve().name)[:_LONGEST]
-        words = f"folder {folder}" if record is None else record.source
-        return ", ".join(filter(None, [words, rule_words(self.rule)]))
+        words = f"folder {self.folder.resolve().name}" if record is None else record.source
+        text = ", ".join(filter(None, [words, rule_words(self.rule)]))
+        return printable(text)[:LONGEST_SOURCE]
 
 
 def other_masks(folder: Path | None, rule: str | None) -> OtherMasks | None:

@@ -36,7 +36,7 @@ from planetcr_bench.report.error_analysis_tables import (
     triangle_table,
 )
 from planetcr_bench.report.table import Table, escape_markdown, number, to_markdown
-from planetcr_bench.results.aggregate import input_note, input_window, method_label
+from planetcr_bench.results.aggregate import figure_note, input_window, method_label
 from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.files import FIGURES, TABLES
 from planetcr_bench.utils.files import atomic_write
@@ -318,7 +318,7 @@ def _picture(folder: Path, section: _Section, analysis: ErrorAnalysis) -> list[s
     """Save the figure of a section and link it, or remove an old one."""
     if section.figure is None:
         return []
-    note = input_note(analysis.ledgers)
+    note = figure_note(analysis.ledgers)
     figure = section.figure(analysis, note=note) if section.is_drawn(analysis) else None
     if figure is not None:
         save_figure(figure, folder / FIGURES / section.stem)

@@ -22,6 +22,7 @@ from planetcr_bench.report.table import Table, escape_markdown, to_latex, to_mar
 from planetcr_bench.results.aggregate import (
     clusters_of,
     coverage,
+    figure_note,
     group_sums,
     input_note,
     marked,
@@ -129,7 +130,7 @@ def write_tables(folder: Path, tables: RunTables) -> None:
 def _write_figures(folder: Path, tables: RunTables, *, full: bool) -> None:
     """Draw Fig. 5 and, of segmented runs, Fig. 6 and, if full, the class transitions."""
     ledgers, drawn, out = tables.ledgers, tables.protocols[0], folder / FIGURES
-    note, masks = input_note(ledgers), tables.known.masks
+    note, masks = figure_note(ledgers), tables.known.masks
     if masks:
         words = clusters_of(ledgers)
         figure = cover_figure(tables.cover[drawn.name], drawn, note=note, clusters=words)

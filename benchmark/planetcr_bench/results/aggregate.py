@@ -435,6 +435,11 @@ def input_note(ledgers: Sequence[Ledger]) -> str:
     return f"Input windows differ, which moves official figures. {'; '.join(parts)}."
 
 
+def figure_note(ledgers: Sequence[Ledger]) -> str:
+    """What stands under figures: the input windows, and masks that are not the dataset's own."""
+    return " ".join(filter(None, [input_note(ledgers), ledgers[0].imagery.masks_note]))
+
+
 _SEEN: Final = {
     "160": "160 (the network saw the centre 160 × 160 alone)",
     "whole": "whole (it saw whole patches)",

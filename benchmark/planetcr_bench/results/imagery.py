@@ -12,15 +12,13 @@ from planetcr_bench.constants import (
     CLUSTER_NAME,
     EDGE_M,
     EDGE_PX,
+    LONGEST_SOURCE,
     OPTICAL_BANDS,
     OPTICAL_RESOLUTION_M,
     OPTICAL_SIZE,
 )
 
 MOST_BANDS: Final = 256
-
-LONGEST_SOURCE: Final = 200
-"""Characters that say what made cloud masks."""
 
 SCENE: Final = "scene"
 """Word for clusters of one scene each."""

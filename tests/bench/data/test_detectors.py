@@ -45,7 +45,7 @@ def test_the_difference_is_found_and_read_as_masks(data: Path, tmp_path: Path) -
     assert not scene.cloud_mask[20:].any()
     written, clear = read_product(scenes[0], "cloud_mask"), read_product(scenes[0], "clear")
     assert (written.crs, written.transform) == (clear.crs, clear.transform)
-    source = "difference of cloudy and clear above 0.04, which uses the answer"
+    source = "difference of cloudy and clear above 0.04, which uses the reference"
     assert OtherMasks(tmp_path / "masks").source == source
 
 
