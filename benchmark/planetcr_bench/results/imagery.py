@@ -35,6 +35,8 @@ class Imagery:
         size: Height and width in pixels of all scenes; None if they differ.
         masks: What made the cloud masks; empty if they are the dataset's own.
         masks_sha256: Of these masks; empty likewise.
+        description: Digest of what the description of the dataset says of the values of pixels;
+            None as of Planet-CR, or if it is not known.
     """
 
     bands: tuple[str, ...] = OPTICAL_BANDS
@@ -43,6 +45,7 @@ class Imagery:
     size: tuple[int, int] | None = (OPTICAL_SIZE, OPTICAL_SIZE)
     masks: str = ""
     masks_sha256: str = ""
+    description: str | None = None
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> Self:
@@ -56,6 +59,7 @@ class Imagery:
             None if size is None else (size[0], size[1]),
             provenance.get("masks", usual.masks),
             provenance.get("masks_sha256", usual.masks_sha256),
+            provenance.get("description"),
         )
 
     def facts(self) -> dict[str, Any]:
@@ -68,6 +72,7 @@ class Imagery:
             "size": None if self.size is None else list(self.size),
             "masks": self.masks,
             "masks_sha256": self.masks_sha256,
+            "description": self.description,
         }
         return {
             key: value for key, value in values.items() if getattr(self, key) != getattr(usual, key)
@@ -105,6 +110,8 @@ def imagery_errors(record: Mapping[str, Any]) -> list[str]:
     """What of a provenance cannot be of images, one line each."""
     bands, cluster = record.get("bands", list(OPTICAL_BANDS)), record.get("cluster", "AOI")
     resolution, size = record.get("resolution_m"), record.get("size")
+    signature = record.get("description")
+    is_signature = isinstance(signature, str) and re.fullmatch(r"[0-9a-f]{12}", signature)
     named = isinstance(bands, list) and all(
         isinstance(band, str) and re.fullmatch(BAND_NAME, band) for band in bands
     )
@@ -126,5 +133,6 @@ def imagery_errors(record: Mapping[str, Any]) -> list[str]:
         "size: expected height and width in pixels, or null": is_size,
         f"masks: expected a text of at most {LONGEST_SOURCE} characters": is_text,
         "masks_sha256: expected 64 hexadecimal digits beside masks": is_digest,
+        "description: expected 12 digits of a digest": signature is None or is_signature,
     }
     return [rule for rule, holds in rules.items() if not holds]

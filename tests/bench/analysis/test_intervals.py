@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
-from simulation.coverage import patches_as_places, rates
+from simulation.interval_coverage import patches_as_places, rates
 
 from aoi_scores import SCENES, SEGMENTER, aoi_sums, each_protocol, each_score, ratio_of
 from ledgers import make_ledger

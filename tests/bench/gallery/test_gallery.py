@@ -585,7 +585,8 @@ def test_training_draws_its_pictures_in_the_same_way(data: Path, tmp_path: Path)
     drawn = drawn_scene(scenes[0], scenes[0].cloudy)
     assert drawn.scores[0] == drawn.scores[1]
     draw_restored(scenes, [scene.cloudy for scene in scenes], tmp_path / "restored.png")
-    draw_maps(scenes, [scene.land_cover for scene in scenes], tmp_path / "maps.png")
+    maps = [scene.land_cover for scene in scenes]
+    draw_maps(scenes, maps, ["red", "green", "blue"], tmp_path / "maps.png")
     assert mpl.image.imread(tmp_path / "restored.png").std() > 0.05
     page = mpl.image.imread(tmp_path / "maps.png")
     assert page.shape[1] == pytest.approx(3 * 300, rel=0.1)

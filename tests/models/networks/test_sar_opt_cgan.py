@@ -178,9 +178,9 @@ def test_dropout_acts_from_the_fifth_level_to_the_last_but_one() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bands": 0}, "expected bands and width of 1 or more, a depth of 2 to 10 and"),
-        ({"width": 0}, "expected bands and width of 1 or more"),
-        ({"depth": 1}, "got bands=4, width=64, depth=1"),
+        ({"bands": 0}, "expected bands, sar_bands and width of 1 or more, a depth of 2 to 10 and"),
+        ({"width": 0}, "expected bands, sar_bands and width of 1 or more"),
+        ({"depth": 1}, "got bands=4, sar_bands=2, width=64, depth=1"),
         ({"dropout": -0.1}, "dropout=-0.1"),
         ({"output": "relu"}, "expected output to be tanh or linear, got 'relu'"),
         ({"large": "crop"}, "expected large to be windows or pad, got 'crop'"),
