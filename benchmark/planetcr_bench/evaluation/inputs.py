@@ -130,7 +130,7 @@ def imagery_of(described: Description) -> Imagery:
         described.cluster_name if described.cluster else SCENE,
         described.pixel_size,
         described.read_size_of("clear"),
-        None if described.signature == usual else described.signature,
+        description=None if described.signature == usual else described.signature,
     )
 
 

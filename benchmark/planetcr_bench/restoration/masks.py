@@ -71,9 +71,10 @@ class CloudMask:
         if self.raster.bands == 1:
             return np.asarray(self.raster.read([1], rows, columns)[0] & UDM_CLOUD != 0)
         try:
-            return is_cloud(self.raster.read(range(1, 7), rows, columns), _CLOUDY)[0]
+            cloud: Mask = is_cloud(self.raster.read(range(1, 7), rows, columns), _CLOUDY)[0]
         except PixelError as error:
             raise SceneFileError(f"{printable(self.raster.path)}: {error}") from error
+        return cloud
 
     def unusable(self, rows: slice, columns: slice) -> tuple[Mask, Mask]:
         """Pixels of a window without any data, and pixels in which a band is missing or suspect.

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
-from simulation.interval_coverage import patches_as_places, rates
 
 from aoi_scores import SCENES, SEGMENTER, aoi_sums, each_protocol, each_score, ratio_of
 from ledgers import make_ledger
@@ -28,6 +27,7 @@ from planetcr_bench.metrics.sums import SUMS
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import Ledger, read_ledger
+from simulation.interval_coverage import patches_as_places, rates
 
 
 @pytest.fixture(scope="module")
