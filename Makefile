@@ -90,7 +90,7 @@ coverage: .venv/.done ## Measure the coverage of the confidence intervals and th
 REFERENCE := copy-cloudy mean-fill sar-regression $(addsuffix -small,mcgan spa_gan sar_opt_cgan dsen2_cr_no_sar dsen2_cr glf_cr align_cr_no_sar align_cr_no_align align_cr)
 board: .venv/.done ## Make all reports of results/ again, and the leaderboard: open build/site/index.html
 	@for run in $(dir $(wildcard results/*/*/*/run.json results/*/*/run.json)); do $(BIN)/planetcr-bench report $$run || exit 1; done
-	@$(BIN)/planetcr-bench compare $(foreach run,$(REFERENCE),results/sim-v1/$(run)) --protocol full
+	@$(BIN)/planetcr-bench compare $(wildcard $(REFERENCE:%=results/sim-v1/%)) --protocol full
 	@$(BIN)/planetcr-bench leaderboard results --out build/site
 
 example: .venv/.done ## Make submissions/example again: 108 simulated scenes (a minute)
