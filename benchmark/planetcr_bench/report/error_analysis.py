@@ -39,6 +39,7 @@ from planetcr_bench.report.table import Table, escape_markdown, number, to_markd
 from planetcr_bench.results.aggregate import input_note, input_window, method_label
 from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.files import FIGURES, TABLES
+from planetcr_bench.results.imagery import Imagery
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
@@ -47,11 +48,13 @@ TITLE: Final = "Where and how it fails"
 _REGIONS: Final = (
     "*Cloud* are pixels under the mask, *edge* those within {edge} of it, *clear* those farther "
     "away. Clear pixels are not identical in the two dates: the mask misses haze, and the land "
-    "changes (in Planet-CR 2.8 days lie between the two on average). *Changed* is the mean of "
+    "changes{days}. *Changed* is the mean of "
     "|prediction − cloudy|; *worse* the share of pixels whose error exceeds the input's. *Pasted* "
     "is a composite that keeps the input's pixels in that region; its gains are positive where it "
     "is better than the prediction."
 )
+_DAYS: Final = " (in Planet-CR 2.8 days lie between the two on average)"
+
 _TRIANGLE: Final = (
     "With the L1 distances a = Σ|prediction − clear|, b = Σ|prediction − cloudy| and "
     "d = Σ|cloudy − clear|: *residual cloud* (a + d − b) / 2 is the part of the change from cloudy "
@@ -285,6 +288,7 @@ def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = 
     parts = [f"## {TITLE}", results(analysis)]
     words = {
         "edge": analysis.edge,
+        "days": _DAYS if analysis.ledgers[0].imagery == Imagery() else "",
         "cluster": analysis.ledgers[0].imagery.cluster,
         "clusters": analysis.clusters,
     }
