@@ -108,6 +108,7 @@ def pack(
     ] = False,
     optical_thickness: options.OpticalThickness = None,
     data: options.DataOption = None,
+    dataset: options.Description = None,
     scene_list: options.SceneList = None,
     results: Annotated[
         Path | None,
@@ -131,6 +132,7 @@ def pack(
         card,
         out,
         data=data,
+        described=dataset,
         split=split,
         scene_list=scene_list,
         name=name,
@@ -160,6 +162,7 @@ def check(
     sample: Sample = "32",
     seed: Seed = None,
     data: CheckData = None,
+    dataset: options.Description = None,
     scene_list: options.SceneList = None,
     results: Annotated[
         Path | None,
@@ -174,8 +177,8 @@ def check(
     if results is not None and not results.is_dir():
         raise UsageError(f"--results: expected a folder of results, got {results}")
     result = _check(
-        entry, sample, seed, data, scene_list, results, _segmenters(segmenter, device), workers,
-        quiet=as_json,
+        entry, sample, seed, data, dataset, scene_list, results, _segmenters(segmenter, device),
+        workers, quiet=as_json,
     )  # fmt: skip
     _print_result(result, as_json=as_json)
 
@@ -187,6 +190,7 @@ def accept(
     sample: Sample = "32",
     seed: Seed = None,
     data: CheckData = None,
+    dataset: options.Description = None,
     scene_list: options.SceneList = None,
     replace: Replace = False,
     segmenter: options.Segmenters = None,
@@ -201,7 +205,7 @@ def accept(
         raise UsageError(f"--results: expected a folder of results, got {results}")
     accepting.check_results(entry, results)
     result = _check(
-        entry, sample, seed, data, scene_list, results if results.exists() else None,
+        entry, sample, seed, data, dataset, scene_list, results if results.exists() else None,
         _segmenters(segmenter, device), workers, replace_old=replace, quiet=as_json,
     )  # fmt: skip
     folder = accepting.accept(result, results, replace_old=replace)
@@ -222,6 +226,7 @@ def _check(
     sample: str,
     seed: int | None,
     data: Path | None,
+    dataset: str | None,
     scene_list: Path | None,
     results: Path | None,
     segmenters: Sequence[Segmenter],
@@ -236,6 +241,7 @@ def _check(
         raise UsageError(f"--sample: expected a number of scenes or all, got {sample!r}")
     config = checking.CheckConfig(
         data=data,
+        described=dataset,
         scene_list=scene_list,
         results=results,
         replace_old=replace_old,

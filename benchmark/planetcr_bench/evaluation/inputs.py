@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.scene_files import SceneFiles
@@ -114,11 +116,13 @@ def find_dataset(
 
 def imagery_of(described: Description) -> Imagery:
     """What the ledger of a described dataset says of its images."""
+    usual = load_description(PLANET_CR).signature
     return Imagery(
         tuple(described.bands),
         described.cluster_name if described.cluster else SCENE,
         described.pixel_size,
         described.read_size_of("clear"),
+        None if described.signature == usual else described.signature,
     )
 
 

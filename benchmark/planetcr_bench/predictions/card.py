@@ -17,6 +17,9 @@ from planetcr_bench.utils.validation import FileModel, validate
 CARD: Final = "predictions.toml"
 """Optional file in the folder of predictions that describes where they come from."""
 
+PATHS: Final = ("dataset", "description")
+"""Keys of what lies on the machine that predicted."""
+
 LARGEST_CARD: Final = 64_000
 """Bytes of it."""
 

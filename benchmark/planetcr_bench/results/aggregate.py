@@ -534,6 +534,7 @@ _IMAGERY: Final = {
     "cluster": "the clusters for intervals",
     "resolution_m": "a resolution in metres",
     "size": "a size of scenes",
+    "description": "the same description of the pixels' values",
 }
 
 

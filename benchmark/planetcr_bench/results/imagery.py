@@ -32,12 +32,15 @@ class Imagery:
         cluster: What groups scenes that are not independent, in a word: over these are intervals.
         resolution_m: Of a pixel; None if it is not known.
         size: Height and width in pixels of all scenes; None if they differ.
+        description: Digest of what the description of the dataset says of the values of pixels;
+            None as of Planet-CR, or if it is not known.
     """
 
     bands: tuple[str, ...] = OPTICAL_BANDS
     cluster: str = "AOI"
     resolution_m: float | None = OPTICAL_RESOLUTION_M
     size: tuple[int, int] | None = (OPTICAL_SIZE, OPTICAL_SIZE)
+    description: str | None = None
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> Self:
@@ -49,6 +52,7 @@ class Imagery:
             provenance.get("cluster", usual.cluster),
             provenance.get("resolution_m", usual.resolution_m),
             None if size is None else (size[0], size[1]),
+            provenance.get("description"),
         )
 
     def facts(self) -> dict[str, Any]:
@@ -59,6 +63,7 @@ class Imagery:
             "cluster": self.cluster,
             "resolution_m": self.resolution_m,
             "size": None if self.size is None else list(self.size),
+            "description": self.description,
         }
         return {
             key: value for key, value in values.items() if getattr(self, key) != getattr(usual, key)
@@ -86,6 +91,8 @@ def imagery_errors(record: Mapping[str, Any]) -> list[str]:
     """What of a provenance cannot be of images, one line each."""
     bands, cluster = record.get("bands", list(OPTICAL_BANDS)), record.get("cluster", "AOI")
     resolution, size = record.get("resolution_m"), record.get("size")
+    signature = record.get("description")
+    is_signature = isinstance(signature, str) and re.fullmatch(r"[0-9a-f]{12}", signature)
     named = isinstance(bands, list) and all(
         isinstance(band, str) and re.fullmatch(BAND_NAME, band) for band in bands
     )
@@ -102,5 +109,6 @@ def imagery_errors(record: Mapping[str, Any]) -> list[str]:
         "cluster: expected a word": is_word,
         "resolution_m: expected metres or null": is_length,
         "size: expected height and width in pixels, or null": is_size,
+        "description: expected 12 digits of a digest": signature is None or is_signature,
     }
     return [rule for rule, holds in rules.items() if not holds]

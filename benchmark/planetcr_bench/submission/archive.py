@@ -21,7 +21,6 @@ from typing import Final
 
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.results.files import CARD, COMPACT, LEDGER, REPORT, RUN
-from planetcr_bench.submission.plausibility import SCENE
 from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.validation import shown
 
@@ -32,8 +31,11 @@ FILES: Final = (*NEEDED, REPORT)
 
 ZIP: Final = ".zip"
 
+_SCENE: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.+ -]{0,98}[A-Za-z0-9_+-])?"
+"""Names of scenes of any dataset that may be unpacked; the ledger says which there are."""
+
 _NAME: Final = re.compile(
-    rf"(?:{'|'.join(map(re.escape, FILES))})|{PREDICTIONS}/(?:predictions\.toml|{SCENE}"
+    rf"(?:{'|'.join(map(re.escape, FILES))})|{PREDICTIONS}/(?:predictions\.toml|{_SCENE}"
     r"\.(?:[tT][iI][fF]{1,2}|[nN][pP][yY]))"
 )
 _EXPECTED: Final = f"expected only {', '.join(FILES)} and {PREDICTIONS}/<scene>.tif, .tiff or .npy"

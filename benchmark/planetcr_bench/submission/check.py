@@ -6,23 +6,31 @@ Where the board has the dataset, the entry is compared with what the board measu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from planetcr_bench.api import evaluate
+from planetcr_bench.data.descriptions import load_description
+from planetcr_bench.data.encodings import OPTICAL
+from planetcr_bench.data.reading import read_rasters
+from planetcr_bench.data.scene import reflectance
 from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.data.variants import catalogue
 from planetcr_bench.errors import SubmissionError
-from planetcr_bench.evaluation.inputs import Dataset, find_dataset
+from planetcr_bench.evaluation.inputs import Dataset, find_dataset, imagery_of
+from planetcr_bench.evaluation.loading import first_date
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard
 from planetcr_bench.leaderboard.entries import Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.card import Card, read_card, write_card
+from planetcr_bench.predictions.format import write_prediction
 from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
+from planetcr_bench.results.imagery import Imagery
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import PREDICTIONS, open_entry
 from planetcr_bench.submission.comparison import (
@@ -46,6 +54,7 @@ class CheckConfig:
 
     Attributes:
         data: Dataset; without one, nothing is measured again.
+        described: Name or file of its description; see ``find_dataset``.
         scene_list: Authors' CSV list to take the scenes from.
         results: Folder of results that are believed; the entry's input must be theirs.
         replace_old: The run of its name and track will be replaced, and is not compared with it.
@@ -58,6 +67,7 @@ class CheckConfig:
     """
 
     data: Path | None = None
+    described: str | Path | None = None
     scene_list: Path | None = None
     results: Path | None = None
     replace_old: bool = False
@@ -125,6 +135,7 @@ def check(path: Path, work: Path, config: CheckConfig) -> CheckResult:
     )
     measured = None
     if sent is not None:
+        findings.refuse(_description_errors(sent.ledger))
         _compare_with_board(sent, config, findings)
         measured = _compare_with_dataset(sent, config, work, findings)
     if sent is None or findings.errors:
@@ -255,6 +266,7 @@ def _compare_with_dataset(
         data=config.data,
         split=sent.ledger.provenance["split"],
         scene_list=config.scene_list,
+        dataset=config.described,
         workers=config.workers,
         quiet=config.quiet,
     )
@@ -305,10 +317,38 @@ def _dataset_errors(ledger: Ledger, dataset: Dataset) -> list[str]:
         for key, value in expected.items()
         if record[key] != value
     ]
+    errors += _imagery_errors(ledger, dataset.imagery, "the dataset")
     surplus = sorted(digests_of(ledger).keys() - {files.name for files in dataset.scenes})
     if surplus:
         errors.append(f"{len(surplus)} scenes are not in the dataset, first {surplus[0]}")
     return errors
+
+
+def _description_errors(ledger: Ledger) -> list[str]:
+    """Where the record of a ledger is not of the dataset of the catalogue that has its track."""
+    record = ledger.provenance
+    track = record["track"].removesuffix(f"-{record['split']}")
+    described = (load_description(name) for name in catalogue())
+    known = next((each for each in described if each.track == track), None)
+    return _imagery_errors(ledger, imagery_of(known), f"{track} of the catalogue") if known else []
+
+
+def _imagery_errors(ledger: Ledger, expected: Imagery, by: str) -> list[str]:
+    """A line if the images of a ledger are described otherwise."""
+    pairs = [
+        (field.name, getattr(expected, field.name), getattr(ledger.imagery, field.name))
+        for field in fields(Imagery)
+    ]
+    wrong = [f"{key} {shown(ours)}, got {shown(got)}" for key, ours, got in pairs if ours != got]
+    return [f"expected the description of {by}: {'; '.join(wrong)}"] if wrong else []
+
+
+def _write_input(path: Path, scene: SceneFiles) -> None:
+    """Write the cloudy image as a prediction: what follows from the dataset is compared alone."""
+    rasters = read_rasters(scene, OPTICAL)
+    stored = first_date(rasters["cloudy"].pixels)
+    image = reflectance(stored, scene.description.optical.scaling)
+    write_prediction(path, image, rasters["clear"])
 
 
 def _measure(
@@ -326,8 +366,11 @@ def _measure(
     folder = work / PREDICTIONS
     folder.mkdir()
     for scene in scenes:
-        image = sent.files.get(scene.name, scene.path("cloudy"))
-        (folder / f"{scene.name}{image.suffix}").symlink_to(image.resolve())
+        if sent.files:
+            image = sent.files[scene.name]
+            (folder / f"{scene.name}{image.suffix}").symlink_to(image.resolve())
+        else:
+            _write_input(folder / f"{scene.name}.tif", scene)
     if sent.files:
         write_card(folder, read_card(sent.folder / PREDICTIONS))
     others = len(dataset.scenes) - len(scenes)
@@ -335,6 +378,7 @@ def _measure(
         folder,
         work / "results",
         data=dataset.folder,
+        dataset=config.described,
         split=dataset.split,
         scene_list=config.scene_list,
         name=sent.ledger.name,

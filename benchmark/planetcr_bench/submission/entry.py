@@ -14,8 +14,8 @@ from planetcr_bench.errors import BenchError, SubmissionError
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card
 from planetcr_bench.leaderboard.ledgers import decode_ledger, refuse
 from planetcr_bench.predictions.card import CARD as PREDICTIONS_CARD
-from planetcr_bench.predictions.card import read_card
-from planetcr_bench.predictions.format import CROP_SIZE, header_size
+from planetcr_bench.predictions.card import PATHS, read_card
+from planetcr_bench.predictions.format import CROP_SIZE, Form, header_size
 from planetcr_bench.results.files import CARD, LEDGER, RUN
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.submission.archive import PREDICTIONS
@@ -108,22 +108,23 @@ def _pixel_errors(
     files: Mapping[str, Path], ledger: Ledger, *, workers: int | None, quiet: bool
 ) -> list[str]:
     """Images that are not those that the ledger was measured from."""
-    grid = ledger.imagery.size
+    bands, grid = ledger.imagery.bands, ledger.imagery.size
+    form = Form(bands, grid, "official" in ledger.provenance["protocols"])
     side = (grid and grid[1]) if "full" in ledger.provenance["protocols"] else CROP_SIZE
     digests = digests_of(ledger)
-    work = [(path, digests[scene], side) for scene, path in files.items()]
+    work = [(path, digests[scene], side, form) for scene, path in files.items()]
     lines = run_ordered(_image_error, work, workers=workers)
     return [line for line in track(lines, "Decode predictions", len(work), quiet=quiet) if line]
 
 
-def _image_error(work: tuple[Path, str, int | None]) -> str:
+def _image_error(work: tuple[Path, str, int | None, Form]) -> str:
     """Why a file is not the image that the ledger was measured on; empty if it is."""
-    path, sha256, side = work
+    path, sha256, side, form = work
     try:
-        size = header_size(path)  # before any pixel is decoded
+        size = header_size(path, form)  # before any pixel is decoded
         if side not in (None, size):
             return f"{path}: expected {side} × {side} pixels, got {size} × {size}"
-        pixels = read_raster(path).pixels
+        pixels = read_raster(path, bands=len(form.bands)).pixels
     except BenchError as error:
         return error.message
     digest = pixel_digest(pixels).hex()
@@ -135,7 +136,8 @@ def _image_error(work: tuple[Path, str, int | None]) -> str:
 def _check_predictions_card(folder: Path, ledger: Ledger) -> None:
     """Refuse a ``predictions.toml`` that does not say what the ledger says."""
     path, card, record = folder / PREDICTIONS_CARD, read_card(folder), ledger.provenance
-    expected = {"scale": record["scale"], "method": record["method"], "dataset": None}
+    expected = {"scale": record["scale"], "method": record["method"]}
+    expected |= dict.fromkeys(PATHS)
     optional = ["split", "simulation"]
     if card.simulation is None:  # else another machine rounds otherwise
         optional.append("fingerprint")

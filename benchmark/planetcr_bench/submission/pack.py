@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from planetcr_bench.api import check_name, evaluate
-from planetcr_bench.constants import PLANET_CR, UNNAMED
-from planetcr_bench.data.descriptions import load_description
-from planetcr_bench.data.tracks import read_track
+from planetcr_bench.constants import UNNAMED
 from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.evaluation.inputs import find_dataset
 from planetcr_bench.evaluation.segmenters import Segmenter
 from planetcr_bench.leaderboard.card import EntryCard, read_entry_card, to_toml
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
-from planetcr_bench.predictions.card import read_card, write_card
+from planetcr_bench.predictions.card import PATHS, read_card, write_card
 from planetcr_bench.predictions.folder import scene_name
 from planetcr_bench.report.report import report
 from planetcr_bench.results.files import CARD, LEDGER, REPORT, RUN
@@ -38,6 +36,7 @@ def pack(
     out: Path | None = None,
     *,
     data: Path | None = None,
+    described: str | Path | None = None,
     split: str | None = None,
     scene_list: Path | None = None,
     name: str | None = None,
@@ -55,8 +54,8 @@ def pack(
 
     The entry goes to ``out``, by default ``submissions/<name>``; one that is there is replaced only
     with ``replace_old``. The run goes to ``results`` too, with its tables, if that is given.
-    ``with_predictions`` packs the images, for the board to measure again. All other options are
-    those of ``evaluate``.
+    ``with_predictions`` packs the images, for the board to measure again. ``described`` is the name
+    or file of the dataset's description; all other options are those of ``evaluate``.
 
     Returns:
         What was written, the ledger, and the problems that ``allow_missing`` let pass.
@@ -74,16 +73,16 @@ def pack(
     _check_out(out, predictions, results)
     dataset = find_dataset(
         predictions, read_card(predictions), data=data, split=split, scene_list=scene_list,
-        workers=workers, quiet=quiet,
+        dataset=described, workers=workers, quiet=quiet,
     )  # fmt: skip
-    if read_track(dataset.folder, dataset.split) == UNNAMED:  # the board has no such track
+    if dataset.track in (UNNAMED, f"{UNNAMED}-{dataset.split}"):  # the board has no such track
         raise SubmissionError(f"{dataset.folder}: {NAME_IT}")
     with (
         staged(out, is_entry, replace_old=replace_old) as folder,
         _results(results, out) as results_folder,
     ):
         ledger, run_folder, problems = evaluate(
-            predictions, results_folder, data=data, split=split,
+            predictions, results_folder, data=data, dataset=described, split=split,
             scene_list=scene_list, name=name, workers=workers,
             allow_missing=allow_missing, segmenters=segmenters,
             optical_thickness=optical_thickness, command=command, tables=results is not None,
@@ -96,7 +95,8 @@ def pack(
         page = report(ledger, run, pictures=False)
         (entry / REPORT).write_text(page, encoding="utf-8")
         if with_predictions:
-            _copy_predictions(predictions, entry / PREDICTIONS, ledger)
+            starts = dataset.scenes[0].description.file_starts
+            _copy_predictions(predictions, entry / PREDICTIONS, ledger, starts)
         (folder / "work").mkdir()
         try:
             check(entry, folder / "work", CheckConfig(workers=workers, quiet=True))
@@ -157,13 +157,14 @@ def _zip(folder: Path) -> Path:
     return archive
 
 
-def _copy_predictions(predictions: Path, target: Path, ledger: Ledger) -> None:
-    """Copy the images of the ledger's scenes, named after them, and the card without its folder."""
+def _copy_predictions(
+    predictions: Path, target: Path, ledger: Ledger, starts: Sequence[str]
+) -> None:
+    """Copy the images of the ledger's scenes, named after them, and the card without its paths."""
     target.mkdir()
     scenes = set(ledger.frame["scene"].unique())
-    starts = load_description(PLANET_CR).file_starts
     for path in image_files(predictions):
         name = scene_name(path, starts)
         if ending(path) in IMAGES and name in scenes:
             shutil.copyfile(path, target / f"{name}{ending(path)}")
-    write_card(target, read_card(predictions).model_copy(update={"dataset": None}))
+    write_card(target, read_card(predictions).model_copy(update=dict.fromkeys(PATHS)))

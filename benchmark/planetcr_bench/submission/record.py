@@ -38,6 +38,12 @@ class SentRecord(Record):
 
     model_config = ConfigDict(extra="forbid")
 
+    bands: Any = None  # these are checked by imagery_errors
+    cluster: Any = None
+    resolution_m: Any = None
+    size: Any = None
+    description: Any = None
+
     @model_validator(mode="after")
     def _check_track(self) -> Self:
         """Each simulation has a track and a number of test scenes, and so has Planet-CR."""

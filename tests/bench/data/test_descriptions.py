@@ -202,7 +202,7 @@ def test_a_product_that_no_scene_has_is_one_line_whatever_the_number_of_files(
         ("cloudy/{name}.png", "expected cloudy folders cloudy in {}, found Cloudy, clear"),
         ("Cloudy/{name}_x.png", "expected cloudy files {{name}}_x.png in {}/Cloudy, found 0_c.png"),
     ):
-        content = {**FLAT, "splits": ["test"], "optical": {**optical, "cloudy": cloudy}}
+        content = {**FLAT, "splits": {"test": {}}, "optical": {**optical, "cloudy": cloudy}}
         write_description(tmp_path / "dataset.toml", content)
         (line,) = check_dataset(tmp_path, workers=0).problems
         assert line.startswith(f"{tmp_path}: {found.format(tmp_path)}")
@@ -214,7 +214,7 @@ def test_a_product_that_no_scene_has_is_one_line_whatever_the_number_of_files(
 def test_numbers_that_begin_with_zeros_are_explained(tmp_path: Path) -> None:
     for name in ("clear", "cloudy"):
         write_png(tmp_path / name / "0001.png")
-    content = {**FLAT, "splits": ["test"], "fields": {"name": "int"}}
+    content = {**FLAT, "splits": {"test": {}}, "fields": {"name": "int"}}
     write_description(tmp_path / "dataset.toml", content)
     with pytest.raises(DatasetError, match=r'need name = "\[0-9\]\+" instead of "int"'):
         find_scenes(tmp_path, "test")

@@ -265,7 +265,7 @@ def test_only_an_entry_and_nothing_else_is_an_entry(tmp_path: Path) -> None:
     assert is_entry(zipped(tmp_path / "a.zip", inside(ENTRY)))
     (tmp_path / "empty").mkdir()
     assert not is_entry(tmp_path / "empty")
-    for name in ("thesis.txt", "predictions/holiday.tif", "notes/deep/a.toml"):
+    for name in ("thesis.txt", "predictions/holiday.jpg", "notes/deep/a.toml"):
         assert not is_entry(written(tmp_path / name.replace("/", "-"), {**ENTRY, name: b"years"}))
         assert not is_entry(zipped(tmp_path / "b.zip", {**inside(ENTRY), f"entry/{name}": b""}))
     for kept in FILES:
