@@ -17,7 +17,7 @@ def masks(
         Literal["s2cloudless", "difference"],
         typer.Option(
             help="s2cloudless: for the bands of Sentinel-2 L1C, from the cloudy image alone. "
-            "difference: where the cloudy image is brighter than the clear one; uses the reference."
+            "difference: where the cloudy image is brighter than the clear one, the reference."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],

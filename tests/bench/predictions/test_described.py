@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import Cli
 from described import S2, optical_image, write_description, write_s2
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.masks import OtherMasks
@@ -115,6 +116,12 @@ def test_dates_and_methods_that_do_not_fit_are_refused(
     card = Card(method="net", weights="random")
     with pytest.raises(DatasetError, match="expected one cloudy image per scene for a network"):
         predict_with(lambda cloudy, _: cloudy, dates, tmp_path / "preds", card=card, quiet=True)
+
+
+def test_a_network_sees_no_masks(cli: Cli, data: Path, tmp_path: Path) -> None:
+    done = cli("predict", "dsen2_cr", "--data", data, "--masks", tmp_path)
+    assert done.returncode == 2
+    assert "--masks: applies to copy-cloudy, mean-fill" in done.stderr
 
 
 def test_predictions_by_other_masks_are_not_mixed(dates: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_predict_resumes_beside_files_with_extensions_in_capitals(
     assert not find_predictions(out, Card(), find_scenes(data, "test")).problems
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in DATED])
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in DATED])
 def test_predict_writes_a_folder_that_has_no_problems(
     data: Path, tmp_path: Path, method: str
 ) -> None:
