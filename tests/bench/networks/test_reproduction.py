@@ -468,8 +468,8 @@ def test_tables_show_published_rows_only_for_the_whole_test_split_of_planet_cr(
     track: str, scenes: int, shown: bool, simulated: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(reproduction, "read_track", lambda *_: track)
-    monkeypatch.setattr(reproduction, "find_scenes", lambda *_: [None] * scenes)
+    monkeypatch.setattr(reproduction, "read_track", lambda *_, **__: track)
+    monkeypatch.setattr(reproduction, "find_scenes", lambda *_, **__: [None] * scenes)
     *_, official, full = build_steps(loaded(tmp_path, data=simulated))
     assert ("--published" in official.arguments) == shown
     assert "--published" not in full.arguments
