@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 from paths import ROOT
 from planetcr_models.weights.pretrained import FOLDER
@@ -24,3 +27,15 @@ def test_weights_are_in_wheels_and_source_distributions(tmp_path: Path) -> None:
         name = (FOLDER / "sim-v1-small" / f"dsen2_cr.{suffix}").relative_to(ROOT)
         command = ["git", "-C", tmp_path, "check-ignore", name]
         assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+
+
+SCRIPTS = [ROOT / "tests" / name for name in ("simulation", "speed", "gpu")]
+
+
+@pytest.mark.parametrize("folder", SCRIPTS, ids=lambda folder: folder.name)
+def test_no_script_hides_a_library(folder: Path) -> None:
+    """A script's folder comes first on the path: its coverage.py was imported for the library."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import numba, pandas, rasterio, scipy, torch"
+    )
+    subprocess.run([sys.executable, "-c", code, folder], check=True)
