@@ -29,6 +29,7 @@ from planetcr_bench.leaderboard.ledgers import (
     record_errors,
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS
+from planetcr_bench.results.compact_file import read_any_ledger
 from planetcr_bench.results.ledger import METADATA_KEY, Ledger, read_ledger, write_ledger
 from planetcr_bench.results.schema import COLUMNS, RECORD, schema_of
 
@@ -449,4 +450,4 @@ def test_nulls_and_invalid_utf_8_are_named(path: Path, table: pa.Table, ledger: 
     "folder", sorted(path.parent for path in (ROOT / "results").rglob("run.json")), ids=str
 )
 def test_the_committed_ledgers_have_valid_records(folder: Path) -> None:
-    assert record_errors(read_ledger(folder).provenance) == []
+    assert record_errors(read_any_ledger(folder).provenance) == []
