@@ -16,11 +16,15 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.results.files import CARD, COMPACT, LEDGER, REPORT, RUN
+from planetcr_bench.submission.plausibility import SCENE
 from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.validation import shown
 
@@ -111,12 +115,38 @@ def open_entry(path: Path, target: Path | None, *, limits: Limits = LIMITS) -> P
 
 
 def is_entry(path: Path) -> bool:
-    """Whether a folder or archive holds the files of an entry and no others, by their names."""
+    """Whether a folder or archive holds the files of an entry and no others, by their names.
+
+    Images count as its predictions if they are named as scenes of Planet-CR, or of its ledger.
+    """
     try:
-        open_entry(path, None)
-    except SubmissionError:
+        folder = open_entry(path, None)
+        names, ledger = _images_and_ledger(folder)
+    except (SubmissionError, *_BROKEN):
         return False
-    return True
+    others = {name for name in names if not re.fullmatch(SCENE, name)}
+    return not others or others <= _scenes_of(ledger)
+
+
+def _images_and_ledger(path: Path) -> tuple[list[str], bytes]:
+    """Names of the predictions of an entry, without extensions, and the bytes of its ledger."""
+    if path.is_dir():
+        images = [file.stem for file in path.glob(f"{PREDICTIONS}/*.*") if file.suffix != ".toml"]
+        return images, (path / LEDGER).read_bytes()
+    with zipfile.ZipFile(path) as members:
+        files = [PurePosixPath(info.filename) for info in _infos(members, LIMITS)]
+        ledger = next(file for file in files if file.name == LEDGER)
+        inside = [file for file in files if file.parent.name == PREDICTIONS]
+        return [file.stem for file in inside if file.suffix != ".toml"], members.read(str(ledger))
+
+
+def _scenes_of(ledger: bytes) -> set[str]:
+    """Names of the scenes of a ledger; none if it cannot be read."""
+    try:
+        column = pq.read_table(pa.BufferReader(ledger), columns=["scene"])["scene"]
+    except (pa.ArrowException, OSError, KeyError):
+        return set()
+    return set(column.unique().to_pylist())
 
 
 def _checked_root(path: Path, members: Sequence[Member], limits: Limits) -> str:

@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from planetcr_bench.errors import SubmissionError
@@ -265,7 +267,7 @@ def test_only_an_entry_and_nothing_else_is_an_entry(tmp_path: Path) -> None:
     assert is_entry(zipped(tmp_path / "a.zip", inside(ENTRY)))
     (tmp_path / "empty").mkdir()
     assert not is_entry(tmp_path / "empty")
-    for name in ("thesis.txt", "predictions/holiday.jpg", "notes/deep/a.toml"):
+    for name in ("thesis.txt", "predictions/holiday.tif", "notes/deep/a.toml"):
         assert not is_entry(written(tmp_path / name.replace("/", "-"), {**ENTRY, name: b"years"}))
         assert not is_entry(zipped(tmp_path / "b.zip", {**inside(ENTRY), f"entry/{name}": b""}))
     for kept in FILES:
@@ -274,3 +276,13 @@ def test_only_an_entry_and_nothing_else_is_an_entry(tmp_path: Path) -> None:
     for content in (b"years" + whole, whole[:-9], b"years", b""):
         (tmp_path / "c.zip").write_bytes(content)
         assert not is_entry(tmp_path / "c.zip")
+
+
+def test_images_of_other_datasets_are_those_of_the_ledger(tmp_path: Path) -> None:
+    table = pa.table({"scene": pa.array(["0001", "0002"]).dictionary_encode()})
+    pq.write_table(table, tmp_path / "ledger")
+    entry = {**ENTRY, "ledger.parquet": (tmp_path / "ledger").read_bytes()}
+    for name, expected in (("0001", True), ("holiday", False)):
+        files = {**entry, f"predictions/{name}.tif": b"x"}
+        assert is_entry(written(tmp_path / name, files)) == expected
+        assert is_entry(zipped(tmp_path / f"{name}.zip", inside(files))) == expected
