@@ -32,8 +32,8 @@ def test_it_gives_the_results_of_the_authors_network(
     with torch.no_grad():
         clear = model(image(4, 128, 128, dtype=dtype), NO_SAR)
     assert clear.dtype == dtype
-    theirs = expected("mcgan.npz", f"{CASE}__out0")
-    assert_close(2 * clear.double() - 1, theirs, rtol=0, atol=error)
+    theirs = expected("mcgan.npz", f"{CASE}__out0")  # every second row and column
+    assert_close(2 * clear[..., ::2, ::2].double() - 1, theirs, rtol=0, atol=error)
 
 
 @pytest.mark.parametrize(("bands", "parameters"), [(4, 54_418_180), (3, 54_416_451)])
