@@ -98,11 +98,12 @@ def open_network(
     model, card = (_user_network if is_user_file(name) else _package_network)(
         name, weights, options, seed, described
     )
+    tile = settings.tile
     return model, card.model_copy(
-        update=dict(  # noqa: C408
-            precision=None if settings.precision == "32" else settings.precision,
-            tiles=None if settings.tile is None else f"{settings.tile}, overlap {settings.overlap}",
-        )
+        update={
+            "precision": None if settings.precision == "32" else settings.precision,
+            "tiles": None if tile is None else f"{tile}, overlap {settings.overlap}",
+        }
     )
 
 

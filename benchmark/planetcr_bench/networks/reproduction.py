@@ -36,11 +36,11 @@ from planetcr_bench.utils.validation import FileModel, validate
 from planetcr_models.errors import ModelError
 from planetcr_models.inference import Precision
 from planetcr_models.networks.methods import list_models
-from planetcr_models.training.checkpoint import BEST, CHECKPOINT, read_checkpoint
+from planetcr_models.training.checkpoint import CHECKPOINT, read_checkpoint
 from planetcr_models.training.recipes import RECIPES
 from planetcr_models.weights.hub import PREFIX
 from planetcr_models.weights.pretrained import SEGMENTER
-from planetcr_models.weights.sources import find_weights
+from planetcr_models.weights.sources import BEST, find_weights
 
 OFFICIAL_SUFFIX: Final = "-window160"
 """Appended to the name of a run whose network saw only the centre 160 × 160."""

@@ -60,9 +60,8 @@ from planetcr_models.networks.base import OPTICAL_BANDS, Restorer
 from planetcr_models.networks.registry import build_model
 from planetcr_models.segmentation.deeplab import Segmenter, load_encoder, save_segmenter
 from planetcr_models.training.checkpoint import (
-    BEST,
     CHECKPOINT,
-    LAST,
+    RECIPE,
     expect_same_run,
     read_checkpoint,
 )
@@ -90,9 +89,7 @@ from planetcr_models.training.trainer import Validation, train
 from planetcr_models.weights.files import TRAINED_ON, save_model, save_state
 from planetcr_models.weights.paths import expect_file
 from planetcr_models.weights.pretrained import SEGMENTER
-
-RECIPE: Final = "recipe.toml"
-"""File with the command of a run and everything that determines its result."""
+from planetcr_models.weights.sources import BEST, LAST
 
 SET: Final = "--set"
 """Option that changes a recipe."""
@@ -217,7 +214,9 @@ def format_outcome(request: Request, outcome: Mapping[str, Any]) -> str:
             each = (f"{name} {number(iou, digits=2)}" for name, iou in classes.items())
             text += f"\nIoU on held-out clear images: {', '.join(each)}"
         return f"{text}\nSegmenter: {best}, with its card beside it"
-    words = ["planetcr-bench", "predict", request.name, "--weights", str(best)]
+    words = ["planetcr-bench", "predict", request.name]
+    words += ["--data", str(request.data)] if request.data is not None else []
+    words += ["--weights", str(best)]
     if request.dataset is not None:
         words += ["--dataset", str(request.dataset)]
     if is_user_file(request.name):  # its weights do not say how it was made

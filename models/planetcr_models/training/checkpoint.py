@@ -22,8 +22,8 @@ from planetcr_models.weights.paths import atomic_path, expect_file
 CHECKPOINT: Final = "last.ckpt"
 """File with everything that a run needs to resume."""
 
-BEST, LAST = "best.safetensors", "last.safetensors"
-"""Files with the weights of the best epoch and of the last checkpoint."""
+RECIPE: Final = "recipe.toml"
+"""File with the command of a run and everything that determines its result."""
 
 FORMAT: Final = "planetcr_models training 2"
 

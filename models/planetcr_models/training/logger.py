@@ -63,6 +63,7 @@ class Logger:
         self._board: Any = folder and _board(folder / "tensorboard", first)
         self._console = Console(stderr=True, quiet=quiet, markup=False, emoji=False)
         self._started, self._waited, self._since = time.monotonic(), 0.0, 0
+        self._stepped = self._started
         columns = (
             TextColumn("{task.description}"), BarColumn(),
             TextColumn("{task.fields[rate]} samples/s", style="progress.data.speed"),
@@ -99,7 +100,7 @@ class Logger:
         """
         self._since += 1
         self._waited += waited
-        self._seconds = seconds
+        self._seconds, self._stepped = seconds, time.monotonic()
         self._steps.add({"step": step, "epoch": epoch, **row, **self._minutes()})
         if self._board is not None and step % SHOWN_EVERY == 0:
             for name, value in row.items():
@@ -108,7 +109,7 @@ class Logger:
         progress = self.budget.progress(step, seconds)
         if self._lines is not None:
             self._lines.step(progress, epoch, loss)
-        pace = self._since / max(time.monotonic() - self._started, 1e-9)
+        pace = self._since / max(self._stepped - self._started, 1e-9)
         self._bar.update(
             self._task,
             completed=int(progress.fraction * _WHOLE),
@@ -134,7 +135,7 @@ class Logger:
             shown: Names of the scores that the terminal shows.
             note: Put at the end of the line.
         """
-        seconds = max(time.monotonic() - self._started, 1e-9)
+        seconds = max(self._stepped - self._started, 1e-9)  # without the validation that followed
         speed = {
             "samples_per_second": self._since * self.batch / seconds,
             "waited_for_data": self._waited / seconds,
@@ -157,6 +158,8 @@ class Logger:
     def restart(self) -> None:
         """Start the clock of the next epoch, after work outside its steps."""
         self._started, self._waited, self._since = time.monotonic(), 0.0, 0
+        if self._lines is not None:
+            self._lines.restart()
 
     def _minutes(self) -> dict[str, float]:
         """Training time of the run, if it limits the run."""
@@ -183,11 +186,16 @@ class _Lines:
     def __init__(self, console: Console, start: Progress, budget: Budget) -> None:
         self._console, self._epochs = console, budget.epochs
         self._start, self._began = start, time.monotonic()
-        self._last, self._printed = start, self._began
+        self._last = self._latest = start
+        self._printed = self._began
+
+    def restart(self) -> None:
+        """Measure the pace of the next line from here on: what came before was no step."""
+        self._last, self._printed = self._latest, time.monotonic()
 
     def step(self, progress: Progress, epoch: int, loss: float) -> None:
         """Print a step if it is due, or if nothing has been printed for long."""
-        now = time.monotonic()
+        now, self._latest = time.monotonic(), progress
         alive = self._last == self._start or now - self._printed > LONGEST_SILENCE
         if not self._due(progress) and not alive:
             return

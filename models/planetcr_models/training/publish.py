@@ -28,16 +28,14 @@ from torch import Tensor
 from planetcr_models.errors import CheckpointError, ModelError
 from planetcr_models.networks.base import Restorer
 from planetcr_models.segmentation.deeplab import Segmenter, load_segmenter
-from planetcr_models.training.checkpoint import BEST
+from planetcr_models.training.checkpoint import RECIPE
 from planetcr_models.training.logger import EPOCHS
 from planetcr_models.weights.cards import card_path, card_text, read_card
 from planetcr_models.weights.checkpoint import read_safetensors, write_safetensors
 from planetcr_models.weights.files import load_model
 from planetcr_models.weights.paths import atomic_path, expect_file, file_sha256
 from planetcr_models.weights.pretrained import SEGMENTER, SUFFIX
-
-RECIPE: Final = "recipe.toml"
-"""File of a run with its command and everything that determines its result."""
+from planetcr_models.weights.sources import BEST
 
 LIMIT: Final = 1e-3
 """Accepted root mean square effect of float16 on reflectance. An error of this size that is

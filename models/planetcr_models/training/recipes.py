@@ -299,7 +299,7 @@ def _expect_valid(table: Mapping[str, Any]) -> None:
     if 0 < steps < epochs:
         raise ModelError(
             f"recipe: expected at least as many steps as epochs, {epochs}, into which they are "
-            f"divided, got {steps}; use more steps or fewer epochs"
+            f"divided, got {steps}; use more steps, or epochs={steps}"
         )
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -306,8 +307,8 @@ def _taken(fabric: Fabric) -> int:
     if fabric.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(fabric.device)
         return torch.cuda.memory_allocated(fabric.device)
-    with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 

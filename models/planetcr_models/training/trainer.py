@@ -26,7 +26,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from planetcr_models.errors import TrainingError
-from planetcr_models.training.checkpoint import BEST, LAST, Best, Run, advice, expect_same_step
+from planetcr_models.training.checkpoint import Best, Run, advice, expect_same_step
 from planetcr_models.training.devices import (
     TrainingSettings,
     compiler,
@@ -38,6 +38,7 @@ from planetcr_models.training.loader import Batch, Batches, Crops, load, reading
 from planetcr_models.training.logger import Logger
 from planetcr_models.training.objectives import Objective
 from planetcr_models.training.patches import Patches
+from planetcr_models.weights.sources import BEST, LAST
 
 DIVERGED: Final = 10.0
 """Largest ratio of the smoothed loss to its minimum."""

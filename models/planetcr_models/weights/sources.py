@@ -21,6 +21,9 @@ _WEB: Final = re.compile("hf:|https?:", re.IGNORECASE)
 BEST: Final = f"best{SUFFIX}"
 """Weights of the best epoch, in the folder of a training run."""
 
+LAST: Final = f"last{SUFFIX}"
+"""Weights of the last checkpoint, in the folder of a training run."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -49,9 +52,13 @@ def find_weights(method: str, source: str | Path) -> Source:
             ``@REVISION``. Files of the Hub are kept in its local cache and found there offline.
 
     Raises:
-        ModelError: No such name, or a malformed address.
+        ModelError: No such name, a malformed address, or no text and no path.
         CheckpointError: No such file, in the package, on the Hub or elsewhere.
     """
+    if not isinstance(source, str | Path):
+        raise ModelError(
+            f"weights: expected a name, a file or an address, got {source!r}; {suggestion('')}"
+        )
     if isinstance(source, str) and source.startswith(hub.PREFIX):
         path, origin = hub.download(source, f"{method}{SUFFIX}")
         return Source(path=path, origin=origin)
@@ -68,9 +75,11 @@ def find_weights(method: str, source: str | Path) -> Source:
         raise CheckpointError(f"{str(source)[:80]}…: no such file ({error.strerror})") from error
     if is_folder:
         if not (path / BEST).is_file():
+            last = path / LAST
+            hint = f"; its run has not been validated yet, give {last}" if last.is_file() else ""
             raise CheckpointError(
                 f"{path}: expected a file of weights or the folder of a training run, found a "
-                f"folder without {BEST}"
+                f"folder without {BEST}{hint}"
             )
         path /= BEST
     elif _is_name(source) and not path.exists():

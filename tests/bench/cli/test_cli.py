@@ -195,9 +195,11 @@ def test_printed_commands_can_be_pasted(cli: Cli, data: Path) -> None:
     assert done.stdout.endswith("\n  planetcr-bench submit check 'submissions/my preds'\n")
     done = cli("simulate", "a b/tiny", "--size", "tiny", "--workers", 0)
     assert done.stdout.endswith("next: planetcr-bench predict mean-fill --data 'a b/tiny'\n")
-    request = Request(name="mcgan", data=None, out=Path("my runs"))
-    text = format_outcome(request, {"steps": 1, "minutes": 2.0, "best_epoch": 1, "scores": {}})
-    assert text.endswith("next: planetcr-bench predict mcgan --weights 'my runs/best.safetensors'")
+    for given, words in ((None, ""), (Path("a b"), " --data 'a b'")):
+        request = Request(name="mcgan", data=given, out=Path("my runs"))
+        text = format_outcome(request, {"steps": 1, "minutes": 2.0, "best_epoch": 1, "scores": {}})
+        best = "'my runs/best.safetensors'"
+        assert text.endswith(f"next: planetcr-bench predict mcgan{words} --weights {best}")
 
 
 def test_the_environment_names_the_dataset(cli: Cli, data: Path, preds: Path) -> None:

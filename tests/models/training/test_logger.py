@@ -189,8 +189,9 @@ def test_speed_counts_the_steps_since_the_clock_was_started(
         for step in (1, 2, 3):
             pass_time(seconds)
             logger.step(3 * epoch - 3 + step, epoch, {"loss": 1.0}, waited=1.0)
+        pass_time(300.0)  # of validation
         logger.epoch(3 * epoch, epoch, {"psnr": 30.0})
-        pass_time(500.0)  # of what is no step
+        pass_time(200.0)  # of saving
         logger.restart()
     logger.close()
     assert column(tmp_path / EPOCHS, "samples_per_second") == [3.0, 1.5]  # 12 a step
@@ -213,6 +214,24 @@ def test_each_epoch_prints_a_line(
         "step 1/40 (epoch 1/4): loss 1, 0.167 steps/s, 0:04 h left",
         "epoch 1/4: psnr 30.12, 2.0 samples/s, 50% of the time waiting for data · best so far",
     ]
+
+
+def test_the_pace_of_a_line_counts_steps_alone(
+    tmp_path: Path,
+    pass_time: Callable[[float], None],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    logger = opened(tmp_path, quiet=False)
+    for step in (1, 2, 3):
+        pass_time(4.0)
+        logger.step(step, 1, {"loss": 1.0}, waited=0.0)
+        if step == 2:
+            pass_time(500.0)  # of validation
+            logger.epoch(step, 1, {"psnr": 30.0})
+            logger.restart()
+    logger.close()
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("step")]
+    assert [line.split(", ")[1] for line in lines] == ["0.25 steps/s"] * 3
 
 
 @pytest.mark.parametrize("line", ["runs/[red]/last.ckpt", "runs/[/red]/last.ckpt", "at :cloud:"])

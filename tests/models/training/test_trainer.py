@@ -29,7 +29,7 @@ from planetcr_models.inference import ready
 from planetcr_models.networks.registry import default_options
 from planetcr_models.training import devices as devices_of_runs
 from planetcr_models.training import trainer
-from planetcr_models.training.checkpoint import BEST, CHECKPOINT, LAST, Run, read_checkpoint
+from planetcr_models.training.checkpoint import CHECKPOINT, Run, read_checkpoint
 from planetcr_models.training.devices import TrainingSettings, fast_arithmetic, make_fabric
 from planetcr_models.training.loader import Batches, Crops, load
 from planetcr_models.training.logger import Logger
@@ -37,6 +37,7 @@ from planetcr_models.training.objectives import Supervised, objective_of
 from planetcr_models.training.recipes import RECIPES, Recipe, Scalar
 from planetcr_models.training.throughput import Speed, estimate_throughput
 from planetcr_models.training.trainer import Outcome, train
+from planetcr_models.weights.sources import BEST, LAST
 
 QUIET = TrainingSettings(device="cpu", quiet=True)
 
