@@ -25,10 +25,13 @@ def models(
     `predict NAME --weights` takes the names under "Pretrained here".
     """
     from planetcr_bench.networks.methods import describe, summaries
+    from planetcr_models.weights.pretrained import SEGMENTER, pretrained_cards
 
     if name is None and not as_json:
         _print(_table(summaries()))
-        _print("[dim]`planetcr-bench models NAME` shows one in full.[/]")
+        weights = ", ".join(pretrained_cards(SEGMENTER)) or "none"
+        _print(f"The land-cover {SEGMENTER}, DeepLabv3+; pretrained here: {weights}")
+        _print(f"[dim]`planetcr-bench models NAME` shows one in full, and {SEGMENTER} too.[/]")
         return
     from planetcr_bench.utils.extras import need_networks
 

@@ -106,8 +106,10 @@ def test_segmenters_have_names_too(
 
 
 def test_models_lists_weights_and_shows_their_cards(cli: Cli, package: Path) -> None:
-    row = next(line for line in cli("models").stdout.splitlines() if "dsen2_cr" in line)
-    assert row.rstrip().endswith(NAME)
+    listed = cli("models").stdout.splitlines()
+    for word in ("dsen2_cr", "segmenter, DeepLabv3+"):
+        row = next(line for line in listed if word in line)
+        assert row.rstrip().endswith(NAME)
     assert [bool(card["pretrained"]) for card in summaries()] == [
         name == "dsen2_cr" for name in list_models()
     ]
