@@ -23,7 +23,7 @@ from orders import (
 )
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
-from planetcr_bench.restoration.cutting import Cut, PairSettings, cut_pair, season_of
+from planetcr_bench.curation.cutting import Cut, PairSettings, cut_pair, season_of
 from planetcr_bench.restoration.rasters import SceneFileError, open_raster
 from programs import planetcr
 
