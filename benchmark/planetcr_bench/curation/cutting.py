@@ -9,40 +9,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
 
-import numpy as np
-import tomli_w
-from affine import Affine
-from numpy.typing import NDArray
-from rasterio.warp import transform as to_coordinates
-
-from planetcr_bench.constants import (
-    COVER_BINS,
-    OPTICAL_BANDS,
-    OPTICAL_RESOLUTION_M,
-    OPTICAL_SIZE,
-    PLANET_CR,
-    cover_bin,
-)
+from planetcr_bench.constants import COVER_BINS, OPTICAL_SIZE, PLANET_CR, cover_bin
+from planetcr_bench.curation.dates import Season, season_on, taken_on
+from planetcr_bench.curation.pair import Pair, PairFiles, open_pair, read_patch
+from planetcr_bench.curation.patch_files import describe_folder, publish, write_patch
 from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.scene_files import SceneFiles
-from planetcr_bench.restoration.masks import CloudMask
-from planetcr_bench.restoration.optical import OpticalScene
-from planetcr_bench.restoration.output import to_numbers
-from planetcr_bench.restoration.products import ProductName, recognise
-from planetcr_bench.restoration.rasters import Grid, Raster, SceneFileError, open_raster
-from planetcr_bench.restoration.sar import SarScene
-from planetcr_bench.restoration.stac import taken
-from planetcr_bench.utils.files import atomic_write
+from planetcr_bench.restoration.products import ProductName
+from planetcr_bench.restoration.rasters import SceneFileError
 from planetcr_bench.utils.untrusted import printable
-
-Season = Literal["spring", "summer", "fall", "winter"]
-
-_SAR_SIZE: Final = 90
-"""Pixels along one side of a SAR or land-cover patch (paper, Sec. 3.1)."""
-
-_PER_SAR: Final = OPTICAL_SIZE / _SAR_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,220 +94,66 @@ def cut_pair(
     """
     if settings.per_bin is not None and settings.mask is None:
         raise SceneFileError("--per-bin: the cloud cover of a patch is not known; give --udm too")
+    files = PairFiles(
+        cloudy=cloudy, clear=clear, mask=settings.mask, sar=settings.sar,
+        land_cover=settings.land_cover, product=settings.product,
+    )  # fmt: skip
     with ExitStack() as stack:
-        source = _open(cloudy, clear, settings, stack, say)
-        season = settings.season or season_of(cloudy.name, source.raster)
-        lacking = [
-            name
-            for name, path in (
-                ("sar", settings.sar), ("land_cover", settings.land_cover),
-                ("cloud_mask", settings.mask),
-            )
-            if path is None
-        ]  # fmt: skip
-        _describe(out, lacking)
+        pair = open_pair(files, stack, like_cloudy=True, say=say)
+        season = settings.season or _season_of(pair, cloudy)
+        describe_folder(out, files.lacking, title="Pairs of own scenes", track="own-pairs")
         aoi = settings.aoi or _next_area(out, settings.split, season)
         staged = out / f".{season}_{aoi}.unfinished"
         shutil.rmtree(staged, ignore_errors=True)
-        made = _write_patches(source, staged, settings, season, aoi)
+        made = _write_patches(pair, staged, settings, season, aoi)
         if not made.scenes:
             shutil.rmtree(staged, ignore_errors=True)
             raise SceneFileError(
                 f"{printable(cloudy)}: no patch is left: {made.nodata} of them lack data; allow "
                 "some with --max-nodata 0.1"
             )
-        _publish(staged, out)
+        publish(staged, out)
     return Cut(
-        scenes=made.scenes, nodata=made.nodata, full=made.full, bins=made.bins, lacking=lacking
-    )
-
-
-# --- Reading --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
-    raster: Raster
-    cloudy: OpticalScene
-    clear: OpticalScene
-    mask: CloudMask | None
-    sar: SarScene | None
-    land_cover: Raster | None
-
-
-def _open(
-    cloudy: Path,
-    clear: Path,
-    settings: PairSettings,
-    stack: ExitStack,
-    say: Callable[[str], object],
-) -> _Pair:
-    raster = stack.enter_context(open_raster(cloudy))
-    grid = raster.grid
-    plain = not (grid.transform.b or grid.transform.d) and not grid.crs.is_geographic
-    if not plain or abs(grid.pixel_m / OPTICAL_RESOLUTION_M - 1) > 0.01:
-        raise SceneFileError(
-            f"{printable(cloudy)}: expected pixels of 3 m in a projected coordinate system, as the "
-            f"patches have, got {grid}; GDAL's `gdalwarp -t_srs EPSG:326… -tr 3 3` makes them"
-        )
-    if min(grid.height, grid.width) < OPTICAL_SIZE:
-        raise SceneFileError(
-            f"{printable(cloudy)}: expected at least {OPTICAL_SIZE} × {OPTICAL_SIZE} pixels, got "
-            f"{grid.width} × {grid.height}"
-        )
-    before = recognise(raster, product=settings.product)
-    other = stack.enter_context(open_raster(clear))
-    after = recognise(other, product=settings.product)
-    say(f"cloudy: {before}; clear: {after}")
-    if before.name != after.name:
-        raise SceneFileError(
-            f"{printable(clear)}: expected what the cloudy scene is, {before}, got {after}"
-        )
-    if not other.grid.same_as(grid):
-        say("  the clear scene is resampled to the grid of the cloudy one")
-        other = stack.enter_context(open_raster(clear, like=grid, by="bilinear"))
-    coarse = Grid(
-        grid.crs,
-        grid.transform @ Affine.scale(_PER_SAR),
-        int(grid.height / _PER_SAR),
-        int(grid.width / _PER_SAR),
-    )
-    mask = sar = land_cover = None
-    if settings.mask is not None:
-        mask = CloudMask(stack.enter_context(open_raster(settings.mask)), grid)
-    if settings.sar is not None:
-        sar = SarScene(stack.enter_context(open_raster(settings.sar, like=coarse, by="bilinear")))
-        say(f"  SAR: {sar.unit}, covers {100 * sar.covered:.0f} % of the scene")
-    if settings.land_cover is not None:
-        land_cover = stack.enter_context(open_raster(settings.land_cover, like=coarse))
-        if land_cover.dtype != "uint8":
-            raise SceneFileError(
-                f"{printable(settings.land_cover)}: expected a WorldCover map of codes in bytes, "
-                f"got {land_cover.dtype}"
-            )
-    return _Pair(
-        raster=raster, cloudy=OpticalScene(raster, before, OPTICAL_BANDS, mask),
-        clear=OpticalScene(other, after, OPTICAL_BANDS), mask=mask, sar=sar, land_cover=land_cover,
+        scenes=made.scenes, nodata=made.nodata, full=made.full, bins=made.bins,
+        lacking=files.lacking,
     )  # fmt: skip
 
 
-def season_of(name: str, raster: Raster) -> Season:
-    """Season of a scene, by its date and hemisphere.
-
-    Args:
-        name: Of the file, with the date where its tags have none.
-        raster: The scene.
-    """
-    month = taken(raster.tags.get("TIFFTAG_DATETIME", ""), name).month
-    grid = raster.grid
-    east, north = grid.transform @ (grid.width / 2, grid.height / 2)
-    _, (latitude, *_) = to_coordinates(grid.crs, "EPSG:4326", [east], [north])
-    start = 0 if latitude >= 0 else 2
-    names: tuple[Season, ...] = ("spring", "summer", "fall", "winter")
-    return names[((month - 3) % 12 // 3 + start) % 4]
-
-
-# --- Writing --------------------------------------------------------------------------------------
+def _season_of(pair: Pair, cloudy: Path) -> Season:
+    date = taken_on(cloudy, pair.tags[0])
+    if date is None:
+        raise SceneFileError(
+            f"{printable(cloudy)}: neither its tags nor its name say when it was taken; give "
+            "--season"
+        )
+    return season_on(date, pair.frame.centre[1])
 
 
 def _write_patches(
-    source: _Pair, staged: Path, settings: PairSettings, season: Season, aoi: int
+    pair: Pair, staged: Path, settings: PairSettings, season: Season, aoi: int
 ) -> Cut:
-    height, width = source.raster.grid.height, source.raster.grid.width
-    down, across = height // OPTICAL_SIZE, width // OPTICAL_SIZE
+    down, across = pair.frame.windows()
     described = load_description(PLANET_CR)
     bins: Counter[str] = Counter()
     scenes: list[str] = []
     nodata = full = 0
-    for row in range(down):
-        for column in range(across):
-            rows, columns = (
-                slice(at * OPTICAL_SIZE, (at + 1) * OPTICAL_SIZE) for at in (row, column)
-            )
-            before, after = source.cloudy.read(rows, columns), source.clear.read(rows, columns)
-            both = before.valid & after.valid
-            if 1 - both.mean() > settings.max_nodata:
-                nodata += 1
-                continue
-            cloud = None if source.mask is None else source.mask.cloudy(rows, columns)
-            name = cover_bin(math.nan if cloud is None else float(cloud.mean()))
-            if settings.per_bin is not None and bins[name] >= settings.per_bin:
-                full += 1
-                continue
-            bins[name] += 1
-            files = SceneFiles(
-                (season, aoi, row * across + column + 1), str(staged), settings.split, described
-            )
-            images = {
-                "cloudy": to_numbers(before.reflectance, both),
-                "clear": to_numbers(after.reflectance, both),
-            }
-            _write(files, source, images, cloud, row, column)
-            scenes.append(files.name)
+    for index in range(down * across):
+        top, left = (OPTICAL_SIZE * part for part in divmod(index, across))
+        patch = read_patch(pair, top, left)
+        if patch.missing > settings.max_nodata:
+            nodata += 1
+            continue
+        cloud = patch.cloud_mask
+        name = cover_bin(math.nan if cloud is None else float(cloud.mean()))
+        if settings.per_bin is not None and bins[name] >= settings.per_bin:
+            full += 1
+            continue
+        bins[name] += 1
+        files = SceneFiles((season, aoi, index + 1), str(staged), settings.split, described)
+        write_patch(files, patch, pair.frame, top, left)
+        scenes.append(files.name)
     ordered = {name: bins[name] for name in (*COVER_BINS, "unknown") if bins[name]}
     return Cut(scenes=scenes, nodata=nodata, full=full, bins=ordered, lacking=[])
-
-
-def _write(
-    files: SceneFiles,
-    source: _Pair,
-    images: dict[str, NDArray[Any]],
-    cloud: NDArray[np.bool_] | None,
-    row: int,
-    column: int,
-) -> None:
-    grid = source.raster.grid
-    corner = grid.transform @ Affine.translation(column * OPTICAL_SIZE, row * OPTICAL_SIZE)
-    for product, numbers in images.items():
-        _save_tif(files.path(product), numbers, grid, corner, nodata=0)
-    rows, columns = (slice(at * _SAR_SIZE, (at + 1) * _SAR_SIZE) for at in (row, column))
-    coarse = corner @ Affine.scale(_PER_SAR)
-    if source.sar is not None:
-        _save_tif(files.path("sar"), source.sar.decibels(rows, columns), grid, coarse)
-    if source.land_cover is not None:
-        codes = source.land_cover.read([1], rows, columns)
-        _save_tif(files.path("land_cover"), codes, grid, coarse)
-    if cloud is not None:
-        path = files.path("cloud_mask")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, cloud)
-
-
-def _save_tif(
-    path: Path,
-    numbers: NDArray[Any],
-    grid: Grid,
-    transform: Affine,
-    nodata: float | None = None,
-) -> None:
-    import rasterio
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(
-        path, "w", driver="GTiff", dtype=numbers.dtype, count=len(numbers), crs=grid.crs,
-        height=numbers.shape[1], width=numbers.shape[2], transform=transform, nodata=nodata,
-        interleave="pixel",
-    ) as image:  # fmt: skip
-        image.write(numbers)
-
-
-def _publish(staged: Path, out: Path) -> None:
-    """Move the folders of a finished area to their places, the one that makes it known last."""
-    folders = sorted(
-        (path for path in staged.glob("*/*/*") if path.is_dir()),
-        key=lambda path: "cloudfree" in path.name,
-    )
-    for folder in folders:
-        target = out / folder.relative_to(staged)
-        if target.exists():
-            raise SceneFileError(
-                f"{printable(target)}: exists already; choose another area with --aoi"
-            )
-    for folder in folders:
-        target = out / folder.relative_to(staged)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
-    shutil.rmtree(staged, ignore_errors=True)
 
 
 def _next_area(out: Path, split: str, season: str) -> int:
@@ -342,19 +164,3 @@ def _next_area(out: Path, split: str, season: str) -> int:
         if (number := path.name.rpartition("_")[2]).isdigit()
     ]
     return max(numbers, default=0) + 1
-
-
-def _describe(out: Path, lacking: list[str]) -> None:
-    """Say in ``dataset.toml`` what the folder is: Planet-CR's layout, with what was given."""
-    path = out / "dataset.toml"
-    content = {"like": PLANET_CR, "title": "Pairs of own scenes", "track": "own-pairs"}
-    text = tomli_w.dumps(content | dict.fromkeys(lacking, False))
-    if path.exists():
-        if path.read_text() != text:
-            raise SceneFileError(
-                f"{printable(path)}: describes a dataset of other products; give the same ones as "
-                "before, or choose another --out"
-            )
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, text.encode())
