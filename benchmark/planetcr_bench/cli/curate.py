@@ -43,9 +43,7 @@ def curate(
     ] = 10.0,
     stride: Annotated[
         int,
-        typer.Option(
-            min=10, help="Pixels of 3 m from one window to the next, a multiple of 10."
-        ),
+        typer.Option(min=10, help="Pixels of 3 m from one window to the next, a multiple of 10."),
     ] = 300,
     max_nodata: Annotated[
         float,
@@ -147,11 +145,13 @@ def _print(split: str, histogram: pd.DataFrame) -> None:
     ideal = float(histogram["ideal"].iloc[0])
     rows = [[str(cover), *(f"{int(value):,}" for value in row)] for cover, row in
             zip(grid.index, grid.to_numpy(), strict=True)]  # fmt: skip
-    totals = histogram[histogram["cover"] == "all"]
-    shares = ["pixels", *("" if value != value else f"{value:.0%}" for value in totals["pixels"])]
+    pixels = histogram.loc[histogram["cover"] == "all", "pixels"]
+    shares = ["pixels", *("" if none else f"{value:.0%}" for value, none in
+                          zip(pixels, pixels.isna(), strict=True))]  # fmt: skip
     header = ["cover, %", *map(str, grid.columns)]
     table = [header, *rows, *([shares] if any(shares[1:]) else [])]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     typer.echo(f"{split}: patches by cloud cover and dominant class (even: {ideal:,.0f} in each)")
     for row in table:
-        typer.echo("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join(["", *cells]))

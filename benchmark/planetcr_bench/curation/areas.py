@@ -56,9 +56,7 @@ def _as_date(value: object) -> object:
     try:
         date = datetime.fromisoformat(value)
     except ValueError as problem:
-        raise ValueError(
-            f"expected a date such as 2022-06-14T10:15:30, got {value!r}"
-        ) from problem
+        raise ValueError(f"expected a date such as 2022-06-14T10:15:30, got {value!r}") from problem
     return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
 
 
@@ -148,8 +146,7 @@ def read_areas(
     ]
     _refuse_gaps(path, parsed)
     areas = [
-        _area(row, number, path.parent, product, mask_rule)
-        for number, row in enumerate(parsed, 1)
+        _area(row, number, path.parent, product, mask_rule) for number, row in enumerate(parsed, 1)
     ]
     twice = [number for number, count in Counter(a.number for a in areas).items() if count > 1]
     if twice:

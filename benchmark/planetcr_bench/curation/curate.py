@@ -25,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from planetcr_bench.constants import SPLITS
 from planetcr_bench.curation.areas import Area, read_areas, refuse
 from planetcr_bench.curation.partition import TEST, TRAIN, Footprint, divide
 from planetcr_bench.curation.patch_files import describe_folder
@@ -43,6 +44,7 @@ from planetcr_bench.curation.steps import (
     CutJob,
     cut_area,
     read_windows,
+    remove_area,
     survey_area,
 )
 from planetcr_bench.data.descriptions import describe
@@ -65,10 +67,11 @@ _SCENE_BYTES: Final = 1_672_000
 
 _CHOSEN, _SPARE = "chosen", "not needed"
 
-_REFLECTANCE: Final[dict[str, str]] = {
-    "planet-sr": "surface", "planet-radiance": "top of the atmosphere",
-    "planet-toa": "top of the atmosphere", "sentinel-2": "as in the products",
-}  # fmt: skip
+_REFLECTANCE: Final[dict[ProductName, str]] = {
+    "planet-sr": "surface reflectance",
+    "planet-radiance": "reflectance at the top of the atmosphere",
+    "planet-toa": "reflectance at the top of the atmosphere",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,16 +132,17 @@ def curate(
         windows["split"] = windows["aoi"].map(splits)
         histograms = _select(windows, settings, say)
         _write_tables(out, facts, windows, histograms)
-        product: ProductName = facts[0].product  # type: ignore[assignment]  # of `recognise`
+        product = facts[0].product
         describe_folder(
-            out, areas[0].files.lacking, title=f"Patches of {TITLES[product]}",
+            out, areas[0].files.lacking, title=f"Patches of {_REFLECTANCE[product]}",
             track=settings.track,
         )  # fmt: skip
         jobs = _jobs(areas, facts, windows)
+        say(f"4 of 4, {sum(len(job.patches) for job in jobs):,} patches")
         cut = _cut(out, jobs, workers=workers, quiet=quiet)
         record = _finish(out, record, cut, product)
     anew = sum(len(each.digests) for each in cut if each.anew)
-    say(f"4 of 4, patches: {sum(len(job.patches) for job in jobs):,}, {anew:,} of them new")
+    say(f"  {anew:,} of them written now")
     return Curated(
         record=record, histograms=histograms, areas=_area_rows(facts, windows), anew=anew
     )
@@ -151,6 +155,7 @@ def _survey(
     table: Path, out: Path, areas: Sequence[Area], settings: CurateSettings, *,
     workers: Workers, quiet: bool, say: Callable[[str], object],
 ) -> list[AreaFacts]:  # fmt: skip
+    say(f"1 of 4, survey of {len(areas):,} AOIs")
     found = run_ordered(
         partial(survey_area, out, settings.stride), areas, workers=_count(workers, areas),
         folders=_folders(out, areas), batch=1,
@@ -166,8 +171,8 @@ def _survey(
             f"{printable(table)}: expected scenes of one product, got {words}; make a dataset of "
             "each, or say with the column product what scenes are"
         )
-    say(f"1 of 4, survey: {len(facts):,} AOIs with {sum(each.windows for each in facts):,} windows "
-        f"of {next(iter(products))}")  # fmt: skip
+    product = next(iter(products))
+    say(f"  {sum(each.windows for each in facts):,} windows of {TITLES[product]}")
     return facts
 
 
@@ -254,9 +259,7 @@ def _divide(
     left = set(windows.loc[windows["status"] == _SPARE, "aoi"].tolist())
     table = {area.number: area.split for area in areas}
     footprints = [
-        Footprint(
-            each.number, each.longitude, each.latitude, each.radius_km, table[each.number]
-        )
+        Footprint(each.number, each.longitude, each.latitude, each.radius_km, table[each.number])
         for each in facts
         if each.number in left
     ]
@@ -286,6 +289,7 @@ def _select(
     windows: pd.DataFrame, settings: CurateSettings, say: Callable[[str], object]
 ) -> dict[str, pd.DataFrame]:
     """Mark the chosen windows; compare them with an even distribution, split by split."""
+    say("3 of 4, selection")
     histograms = {}
     for split, asked in ((TRAIN, settings.train), (TEST, settings.test)):
         mine = windows[windows["split"] == split]
@@ -304,9 +308,9 @@ def _select(
         if not count:
             continue
         histograms[split] = histogram(usable, windows.loc[chosen])
-        say(f"3 of 4, selection: {count:,} of {len(usable):,} windows for {split}")
-        for line in shortages(histograms[split]):
-            say(f"  too few for an even distribution: {line}; others make up for it")
+        say(f"  {split}: {count:,} of {len(usable):,} windows")
+        if short := shortages(histograms[split]):
+            say(f"  {split}: too few windows for even numbers: {', '.join(short)}; others fill up")
     if not histograms:
         raise DatasetError("expected patches to write, got --train 0 and --test 0")
     return histograms
@@ -352,9 +356,7 @@ def _area_rows(facts: Sequence[AreaFacts], windows: pd.DataFrame) -> pd.DataFram
 # --- 4: cut ---------------------------------------------------------------------------------
 
 
-def _jobs(
-    areas: Sequence[Area], facts: Sequence[AreaFacts], windows: pd.DataFrame
-) -> list[CutJob]:
+def _jobs(areas: Sequence[Area], facts: Sequence[AreaFacts], windows: pd.DataFrame) -> list[CutJob]:
     chosen = windows[windows["status"] == _CHOSEN]
     groups = dict(iter(chosen.groupby("aoi")))
     jobs = []
@@ -369,15 +371,14 @@ def _jobs(
     return jobs
 
 
-def _cut(
-    out: Path, jobs: Sequence[CutJob], *, workers: Workers, quiet: bool
-) -> list[CutArea]:
+def _cut(out: Path, jobs: Sequence[CutJob], *, workers: Workers, quiet: bool) -> list[CutArea]:
+    _remove_others(out, jobs)
     _check_room(out, jobs)
     done = run_ordered(
         partial(cut_area, out), jobs, workers=_count(workers, jobs),
         folders=_folders(out, [job.area for job in jobs]), batch=1,
     )  # fmt: skip
-    cut = []
+    cut: list[CutArea] = []
     total = sum(len(job.patches) for job in jobs)
     counted = _patch_by_patch(done, cut)
     for _ in track(counted, "Write patches", total, quiet=quiet):
@@ -390,6 +391,19 @@ def _patch_by_patch(done: Any, cut: list[CutArea]) -> Any:
     for each in done:
         cut.append(each)
         yield from each.digests
+
+
+def _remove_others(out: Path, jobs: Sequence[CutJob]) -> None:
+    """Remove what a stopped run with another table or other settings has left."""
+    wanted = {job.area.number for job in jobs if job.patches}
+    numbers = {
+        int(path.name.rpartition("_")[2])
+        for split in SPLITS
+        for path in (out / split).glob("*/*_*")
+        if path.name.rpartition("_")[2].isdigit()
+    }
+    for number in numbers - wanted:
+        remove_area(out, number)
 
 
 def _check_room(out: Path, jobs: Sequence[CutJob]) -> None:

@@ -1,4 +1,4 @@
-"""Divide AOIs into training and test AOIs, so that no two of different splits are near each other."""
+"""Divide AOIs into training and test AOIs, with a distance between the two."""
 
 from __future__ import annotations
 

@@ -120,14 +120,18 @@ class Record(FileModel):
 def claim(out: Path, table: Path, sha256: str, settings: CurateSettings) -> Record:
     """Make the folder of a dataset, or refuse one that holds anything else.
 
+    While a dataset is not complete, table and settings may change: what they do not concern is not
+    done again.
+
     Args:
-        out: New, empty, or begun with the same table and settings.
+        out: New, empty, or of this command; a complete dataset must be of this table and these
+            settings.
         table: Of AOIs.
         sha256: Of the table.
         settings: What else the dataset depends on.
 
     Raises:
-        DatasetError: The folder holds something else, or was made with other settings.
+        DatasetError: The folder holds something else, or a dataset that was made otherwise.
     """
     path = out / RECORD
     record = Record(version=__version__, table=table.name, table_sha256=sha256, settings=settings)
@@ -135,8 +139,11 @@ def claim(out: Path, table: Path, sha256: str, settings: CurateSettings) -> Reco
         raise DatasetError(f"{printable(out)}: expected a folder, found a file")
     if path.exists():
         there = validate(Record, read_toml(path, error=DatasetError), str(path), error=DatasetError)
-        _refuse_others(path, there, record)
-        return there
+        if there.result is not None:
+            _refuse_others(path, there, record)
+            return there
+        write_record(out, record)
+        return record
     if out.exists() and any(out.iterdir()):
         raise DatasetError(
             f"{printable(out)}: expected a new or empty folder, or one that this command has "

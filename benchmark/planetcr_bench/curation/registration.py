@@ -71,7 +71,7 @@ def measure_shift(pair: Pair, clear: NDArray[np.bool_]) -> Shift:
         )
         if min(before.std(), after.std()) < _FLAT:
             continue
-        moved, _, _ = phase_cross_correlation(
+        moved, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
             _faded(before), _faded(after), upsample_factor=_PER_PIXEL
         )
         found.append(moved)
@@ -100,4 +100,4 @@ def _pixels(top: int, left: int) -> tuple[slice, slice]:
 def _faded(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Without its mean, and faded towards the borders, whose jump would look like no shift."""
     rows, columns = (np.hanning(size).astype(np.float32) for size in image.shape)
-    return (image - image.mean()) * rows[:, None] * columns[None, :]
+    return np.asarray((image - image.mean()) * rows[:, None] * columns[None, :], np.float32)

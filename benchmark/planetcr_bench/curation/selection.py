@@ -95,7 +95,9 @@ def select(windows: pd.DataFrame, count: int, *, seed: int) -> pd.Index:
         for row, aoi, patch in zip(usable.index, usable["aoi"], usable["patch"], strict=True)
     }
     turns = {aoi: _hash(seed, aoi) for aoi in usable["aoi"].unique().tolist()}
-    cells = {cell: list(rows.index) for cell, rows in usable.groupby(["bin", "dominant"])}
+    cells: dict[tuple[str, str], list[int]] = {}
+    for row, name, kind in zip(usable.index, usable["bin"], usable["dominant"], strict=True):
+        cells.setdefault((name, kind), []).append(row)
     given = dict.fromkeys(turns, 0)
     chosen: list[int] = []
     owner = usable["aoi"].to_dict()
@@ -170,16 +172,19 @@ def histogram(windows: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
 
 
 def shortages(table: pd.DataFrame) -> list[str]:
-    """Bins and classes that have fewer windows than their part, one line each, with numbers."""
+    """Bins and classes that have fewer windows than their part, with both numbers.
+
+    Args:
+        table: See :func:`histogram`.
+    """
     totals = table[(table["cover"] == "all") != (table["class"] == "all")]
-    lines = []
-    for row in totals.itertuples():
-        if row.windows < row.ideal:
-            what = (
-                f"cloud cover {row.cover} %" if row[2] == "all" else f"land cover {row[2]}"
-            )
-            lines.append(f"{what}: {row.windows:,} windows for an equal part of {row.ideal:,.0f}")
-    return lines
+    words = []
+    for row in totals.to_dict("records"):
+        cover, kind, there, even = (row[key] for key in ("cover", "class", "windows", "ideal"))
+        if there < int(even):
+            what = f"cloud cover {cover} %" if kind == "all" else kind
+            words.append(f"{what} ({there:,} of {even:,.0f})")
+    return words
 
 
 def _hash(*words: object) -> str:

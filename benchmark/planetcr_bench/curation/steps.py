@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ConfigDict, ValidationError
 
-from planetcr_bench.constants import OPTICAL_RESOLUTION_M, PLANET_CR
+from planetcr_bench.constants import OPTICAL_RESOLUTION_M, PLANET_CR, SPLITS
 from planetcr_bench.curation.areas import Area
 from planetcr_bench.curation.dates import Season, season_on, taken_on
 from planetcr_bench.curation.pair import open_pair, read_patch
@@ -35,6 +35,7 @@ from planetcr_bench.data.fingerprint import scene_digest
 from planetcr_bench.data.reading import Raster
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError
+from planetcr_bench.restoration.products import ProductName
 from planetcr_bench.restoration.rasters import SceneFileError
 from planetcr_bench.utils.files import write_shared
 from planetcr_bench.utils.untrusted import printable
@@ -71,7 +72,7 @@ class AreaFacts(FileModel):
 
     number: int
     key: str
-    product: str
+    product: ProductName
     season: Season
     cloudy_date: str | None = None
     clear_date: str | None = None
@@ -265,14 +266,12 @@ def cut_area(out: Path, job: CutJob) -> CutArea:
     Raises:
         SceneFileError: A file cannot be read or written.
     """
-    note = out / WORK / "cut" / f"{job.area.number}.json"
+    note = _note(out, job.area.number)
     known = _read_note(note)
     if known is not None and known["key"] == job.key:
         digests = tuple((str(name), str(digest)) for name, digest in known["scenes"])
         return CutArea(job=job, digests=digests, anew=False)
-    note.unlink(missing_ok=True)
-    for folder in out.glob(f"*/*/*_{job.area.number}"):
-        shutil.rmtree(folder)
+    remove_area(out, job.area.number)
     staged = out / WORK / "unfinished" / str(job.area.number)
     shutil.rmtree(staged, ignore_errors=True)
     digests = tuple(_write_patches(job, staged))
@@ -283,6 +282,18 @@ def cut_area(out: Path, job: CutJob) -> CutArea:
     except OSError as problem:
         raise BenchError(f"{note}: cannot be written ({problem.strerror})") from problem
     return CutArea(job=job, digests=digests, anew=True)
+
+
+def remove_area(out: Path, number: int) -> None:
+    """Remove all patches of an AOI."""
+    _note(out, number).unlink(missing_ok=True)
+    for split in SPLITS:
+        for folder in (out / split).glob(f"*/*_{number}"):
+            shutil.rmtree(folder)
+
+
+def _note(out: Path, number: int) -> Path:
+    return out / WORK / "cut" / f"{number}.json"
 
 
 def _write_patches(job: CutJob, staged: Path) -> Sequence[tuple[str, str]]:

@@ -20,6 +20,7 @@ from planetcr_bench.curation.pair import Pair, PairFiles, open_pair
 from planetcr_bench.curation.registration import Shift, measure_shift
 from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.scene import land_cover_classes
+from planetcr_bench.restoration.products import ProductName
 from planetcr_bench.restoration.rasters import SceneFileError
 
 Counts = NDArray[np.int32]
@@ -71,7 +72,7 @@ class AreaSurvey:
     """
 
     frame: Frame
-    product: str
+    product: ProductName
     tags: tuple[dict[str, str], dict[str, str]]
     shift: Shift
     windows: pd.DataFrame
@@ -165,7 +166,8 @@ def _others(pair: Pair, rows: slice, columns: slice) -> dict[str, NDArray[Any]]:
 def _sums(image: NDArray[Any], side: int, dtype: type[np.generic] = np.int32) -> NDArray[Any]:
     """Sum of each square of a side, shape (H / side, W / side)."""
     height, width = image.shape
-    return image.reshape(height // side, side, width // side, side).sum((1, 3), dtype=dtype)
+    squares = image.reshape(height // side, side, width // side, side)
+    return np.asarray(squares.sum((1, 3), dtype=dtype))
 
 
 # --- Windows --------------------------------------------------------------------------------
@@ -210,4 +212,4 @@ def _window_sums(counts: NDArray[Any], step: int) -> NDArray[Any]:
     np.cumsum(counts.cumsum(0, dtype=np.float64), axis=1, out=total[1:, 1:])
     corners = total[_SIDE:], total[:-_SIDE]
     low, high = (part[:, _SIDE:] - part[:, :-_SIDE] for part in corners)
-    return (low - high)[::step, ::step]
+    return np.asarray((low - high)[::step, ::step])

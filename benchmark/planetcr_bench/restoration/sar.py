@@ -100,9 +100,7 @@ class SarScene:
             known &= (numbers != self.raster.declared_nodata).all(0)
         return known if hidden is None else known & ~hidden
 
-    def _to_decibels(
-        self, numbers: NDArray[Any], known: NDArray[np.bool_]
-    ) -> NDArray[np.floating]:
+    def _to_decibels(self, numbers: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[np.floating]:
         values = np.where(known, numbers, 1)
         if values.dtype.kind != "f":
             values = values.astype(np.float32)

@@ -201,9 +201,7 @@ def dates_of(place: Place) -> tuple[datetime, datetime]:
 
 def files_of(place: Place) -> AreaFiles:
     """Names of the files of an AOI, as Planet's orders have them."""
-    cloudy, clear = (
-        f"{date:%Y%m%d_%H%M%S}_{place.number:02d}_sim1_3B" for date in dates_of(place)
-    )
+    cloudy, clear = (f"{date:%Y%m%d_%H%M%S}_{place.number:02d}_sim1_3B" for date in dates_of(place))
     return AreaFiles(
         *(f"{place.name}/{name}.tif" for name in (
             f"{cloudy}_AnalyticMS_SR_clip", f"{clear}_AnalyticMS_SR_clip", f"{cloudy}_udm2_clip",

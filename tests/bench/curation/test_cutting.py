@@ -21,9 +21,9 @@ from orders import (
     write_sar,
     write_udm2,
 )
+from planetcr_bench.curation.cutting import Cut, PairSettings, cut_pair
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
-from planetcr_bench.curation.cutting import Cut, PairSettings, cut_pair
 from planetcr_bench.restoration.rasters import SceneFileError
 from programs import planetcr
 
