@@ -22,6 +22,7 @@ from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.scene import land_cover_classes
 from planetcr_bench.restoration.products import ProductName
 from planetcr_bench.restoration.rasters import SceneFileError
+from planetcr_bench.utils.untrusted import printable
 
 Counts = NDArray[np.int32]
 
@@ -90,10 +91,14 @@ def survey_pair(files: PairFiles, *, stride: int) -> AreaSurvey:
     """
     with ExitStack() as stack:
         pair = open_pair(files, stack, like_cloudy=False)
+        if pair.product.name == "sentinel-2":
+            raise SceneFileError(
+                f"{printable(files.cloudy)}: expected a PlanetScope scene, got {pair.product}"
+            )
         blocks = count_blocks(pair)
         if int(blocks.empty.min()) == BLOCK_PX**2:
             raise SceneFileError(
-                f"{files.clear}: expected data where the cloudy scene has some, found none"
+                f"{printable(files.clear)}: expected data where the cloudy scene has some, found none"
             )
         shift = measure_shift(pair, blocks.empty + blocks.cloudy == 0)
         return AreaSurvey(
