@@ -60,7 +60,7 @@ def _as_date(value: object) -> object:
     return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-Text = Annotated[str | None, BeforeValidator(_stripped), Field(max_length=4096)]
+Text = Annotated[str | None, BeforeValidator(_stripped)]
 Date = Annotated[datetime | None, BeforeValidator(_as_date)]
 
 

@@ -35,10 +35,10 @@ class LandCoverMap:
 
     def __init__(self, rasters: Sequence[Raster]) -> None:
         for raster in rasters:
-            if raster.dtype != "uint8":
+            if (raster.bands, raster.dtype) != (1, "uint8"):
                 raise SceneFileError(
-                    f"{printable(raster.path)}: expected a WorldCover map of codes in bytes, got "
-                    f"{raster.dtype}"
+                    f"{printable(raster.path)}: expected a WorldCover map of one band of bytes, "
+                    f"got {raster.bands} of {raster.dtype}"
                 )
         self._rasters = tuple(rasters)
 

@@ -47,15 +47,13 @@ def quotas(available: Sequence[int], wanted: int) -> list[int]:
         [5, 2, 5]
     """
     parts = [0] * len(available)
-    open_ = [index for index, most in enumerate(available) if most]
     left = wanted
-    while left and open_:
-        each, more = divmod(left, len(open_))
-        for rank, index in enumerate(open_):
-            part = min(each + (rank < more), available[index] - parts[index])
+    while left:
+        open_ = [index for index, most in enumerate(available) if parts[index] < most]
+        for index in open_[:left] if left < len(open_) else open_:
+            part = min(max(left // len(open_), 1), available[index] - parts[index])
             parts[index] += part
-            left -= part
-        open_ = [index for index in open_ if parts[index] < available[index]]
+        left = wanted - sum(parts)
     return parts
 
 

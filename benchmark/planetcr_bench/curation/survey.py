@@ -98,7 +98,7 @@ def survey_pair(files: PairFiles, *, stride: int) -> AreaSurvey:
         blocks = count_blocks(pair)
         if int(blocks.empty.min()) == BLOCK_PX**2:
             raise SceneFileError(
-                f"{printable(files.clear)}: expected data where the cloudy scene has some, found none"
+                f"{printable(files.clear)}: expected data where the cloudy scene has some, got none"
             )
         shift = measure_shift(pair, blocks.empty + blocks.cloudy == 0)
         return AreaSurvey(
@@ -128,11 +128,10 @@ def _strips(pair: Pair) -> Iterator[dict[str, NDArray[Any]]]:
     down, across = pair.frame.blocks
     for start in range(0, down, _STRIP):
         stop = min(start + _STRIP, down)
-        rows, columns = (slice(a * BLOCK_PX, b * BLOCK_PX) for a, b in ((start, stop), (0, across)))
-        coarse = tuple(
-            slice(a * BLOCK_COARSE, b * BLOCK_COARSE) for a, b in ((start, stop), (0, across))
-        )
-        yield _optical(pair, rows, columns) | _others(pair, *coarse)
+        parts = ((start, stop), (0, across))
+        fine = (slice(a * BLOCK_PX, b * BLOCK_PX) for a, b in parts)
+        coarse = (slice(a * BLOCK_COARSE, b * BLOCK_COARSE) for a, b in parts)
+        yield _optical(pair, *fine) | _others(pair, *coarse)
 
 
 def _optical(pair: Pair, rows: slice, columns: slice) -> dict[str, NDArray[Any]]:
