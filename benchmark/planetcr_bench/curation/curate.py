@@ -273,8 +273,10 @@ def _divide(
         seed=settings.seed,
     )  # fmt: skip
     counts = {split: list(splits.values()).count(split) for split in (TRAIN, TEST)}
-    say(f"2 of 4, split: {counts[TRAIN]:,} AOIs for training and {counts[TEST]:,} for testing, "
-        f"{settings.min_distance_km:g} km apart or more")  # fmt: skip
+    say(
+        f"2 of 4, split: AOIs for training: {counts[TRAIN]:,}, for testing: {counts[TEST]:,}, "
+        f"{settings.min_distance_km:g} km apart or more"
+    )
     return splits
 
 
