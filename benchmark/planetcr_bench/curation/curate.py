@@ -438,6 +438,7 @@ def _finish(out: Path, record: Record, cut: Sequence[CutArea], product: ProductN
         test=counts[TEST], fingerprint=dataset_fingerprint(fingerprints),
         fingerprints=fingerprints,
     )  # fmt: skip
+    shutil.rmtree(out / WORK / "unfinished", ignore_errors=True)
     record = record.model_copy(update={"result": result})
     write_record(out, record)
     return record

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, field_validator
 from planetcr_bench import __version__
 from planetcr_bench.curation.steps import WORK
 from planetcr_bench.data.description import check_track
-from planetcr_bench.data.mask_rules import rule_fault
+from planetcr_bench.data.mask_rules import UDM2, UDM2_BANDS, rule_fault
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.restoration.masks import CLOUDY
 from planetcr_bench.restoration.products import ProductName
@@ -72,8 +72,9 @@ class CurateSettings(FileModel):
     @field_validator("mask_rule")
     @classmethod
     def _check_rule(cls, rule: str) -> str:
-        if rule_fault(rule):
-            raise ValueError(rule_fault(rule))
+        if rule.partition(":")[0] != UDM2 or rule_fault(rule):
+            names = ",".join(UDM2_BANDS[1:])
+            raise ValueError(f"expected {UDM2}, or {UDM2}: with some of {names}, got {rule!r}")
         return rule
 
 

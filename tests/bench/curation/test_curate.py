@@ -399,6 +399,8 @@ def test_the_command_prints_the_even_and_the_achieved_numbers(cli: Cli, table: P
     done = cli("curate", table, "--out", "data", "--stride", 25)
     assert done.returncode == 2
     assert "stride: expected a multiple of 10, got 25" in done.stderr
+    done = cli("curate", table, "--out", "data", "--mask-rule", "1,3")
+    assert "mask_rule: expected udm2, or udm2: with some of snow,shadow," in done.stderr
 
 
 SAMPLES = SHARED / "data/planet-cr-sample"
