@@ -33,11 +33,12 @@ format: .venv/.done ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-speed: .venv/.done ## Time scoring, segmenting, simulating and intervals, next to straightforward versions
+speed: .venv/.done ## Time scoring, segmenting, simulating, curating and intervals, next to straightforward versions
 	PYTHONPATH=tests $(BIN)/python tests/speed/measure.py
 	$(BIN)/python tests/speed/simulate.py
 	$(BIN)/python tests/speed/segmenter.py
 	PYTHONPATH=tests/bench $(BIN)/python tests/speed/intervals.py
+	$(BIN)/python tests/speed/curate.py
 
 networks: .venv/.done ## Time Align-CR and GLF-CR next to their published form, on a CPU (10 minutes)
 	PYTHONPATH=tests/models $(BIN)/python tests/speed/networks.py

@@ -71,7 +71,9 @@ def write_order(
     return write_image(folder / f"{name}.tif", numbers, **tags, **changes)
 
 
-def write_udm2(folder: Path, cloud: np.ndarray, inside: np.ndarray | None = None) -> Path:
+def write_udm2(
+    folder: Path, cloud: np.ndarray, inside: np.ndarray | None = None, **changes: object
+) -> Path:
     """Write a UDM2 file: clear or cloud inside the swath."""
     inside = np.ones_like(cloud) if inside is None else inside
     bands = np.zeros((8, *cloud.shape), np.uint8)
@@ -79,7 +81,8 @@ def write_udm2(folder: Path, cloud: np.ndarray, inside: np.ndarray | None = None
     bands[5] = inside & cloud
     bands[6] = 90 * inside
     bands[7] = ~inside
-    return write_image(folder / "20220614_101530_11_2415_3B_udm2_clip.tif", bands, nodata=None)
+    path = folder / "20220614_101530_11_2415_3B_udm2_clip.tif"
+    return write_image(path, bands, nodata=None, **changes)
 
 
 def write_metadata(path: Path, coefficients: tuple[float, ...] = COEFFICIENTS) -> Path:

@@ -15,6 +15,7 @@ from planetcr_bench.cli import (
     check,
     compact,
     compare,
+    curate,
     describe,
     evaluate,
     gallery,
@@ -122,6 +123,7 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("restore")(restore.restore)
 app.command("pairs")(pairs.pairs)
+app.command("curate")(curate.curate)
 app.command("report")(report.report)
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)

@@ -54,7 +54,7 @@ def pairs(
 
     The patches lie in the layout of Planet-CR; what no file is given for is left out.
     """
-    from planetcr_bench.restoration.cutting import PairSettings, cut_pair
+    from planetcr_bench.curation.cutting import PairSettings, cut_pair
 
     settings = PairSettings(
         mask=udm, sar=sar, land_cover=landcover, product=product, split=split, season=season,

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from planetcr_bench.cli import options
+from planetcr_bench.errors import UsageError
 
 
 def simulate(
@@ -17,12 +18,13 @@ def simulate(
         Path, typer.Argument(help="Folder to write to: new, empty, or begun by this command.")
     ],
     size: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="tiny (10 test and 4 training scenes), demo (108, 60) or full (3,000, 6,600; "
-            "16 GB)."
+            "16 GB).",
+            show_default="demo",
         ),
-    ] = "demo",
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another world.")] = 0,
     train: Annotated[
         int | None,
@@ -43,6 +45,20 @@ def simulate(
             "diagnostics, never for a method."
         ),
     ] = None,
+    aois: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Write so many whole AOIs instead, as rasters with their dates: input of `curate`."
+            " 170 MB each.",
+        ),
+    ] = None,
+    aoi_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --aois: patches along a side of each AOI.", show_default="12"
+        ),
+    ] = None,
     workers: options.Workers = None,
     cluster: options.Cluster = None,
     as_json: options.Json = False,
@@ -51,12 +67,19 @@ def simulate(
 
     An interrupted run resumes when the same command is run again.
     """
+    if aois is not None:
+        if size is not None or train is not None or truth is not None:
+            raise UsageError("--aois: leave out --size, --train and --truth, which are of scenes")
+        _whole_aois(out, aois, aoi_side, seed, preset, options.one_of(workers, cluster), as_json)
+        return
+    if aoi_side is not None:
+        raise UsageError("--aoi-side: belongs to --aois")
     from planetcr_bench.simulation.writer import simulate as run
 
     if cluster is not None:  # paths that are the same to all workers
         out, truth = out.absolute(), truth and truth.absolute()
     simulation = run(
-        out, size=size, seed=seed, train=train, preset=preset, truth=truth,
+        out, size=size or "demo", seed=seed, train=train, preset=preset, truth=truth,
         workers=options.one_of(workers, cluster), quiet=as_json,
     )  # fmt: skip
     if as_json:
@@ -69,3 +92,21 @@ def simulate(
         f"{simulation.test_scenes} test and {simulation.train_scenes} training scenes of "
         f"{simulation.identity} in {out}; next: {command}"
     )
+
+
+def _whole_aois(
+    out: Path, aois: int, side: int | None, seed: int, preset: str, workers: int | str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from planetcr_bench.simulation.areas import simulate_areas
+    from planetcr_bench.simulation.place import WINDOWS
+
+    table = simulate_areas(
+        out.absolute() if isinstance(workers, str) else out, aois=aois, seed=seed, preset=preset,
+        side=side or WINDOWS, workers=workers, quiet=as_json,
+    )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps({"table": str(table), "aois": aois}))
+        return
+    command = shlex.join(["planetcr-bench", "curate", str(table), "--out", "DATA"])
+    typer.echo(f"{aois} AOIs in {out}; next: {command}")

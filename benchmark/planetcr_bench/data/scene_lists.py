@@ -1,4 +1,4 @@
-"""Read lists of scenes: a CSV list of a user or of the authors, and the lists of splits."""
+"""Read and write lists of scenes: those of a user or of the authors, and the lists of splits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Final
 
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import KINDS, SPLIT
+from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.templates import Template, Value
 from planetcr_bench.errors import DatasetError
+from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import read_text
 
@@ -159,3 +161,26 @@ def _values_in(cell: str, description: Description) -> Values | None:
             if named is not None and set(description.scene_fields) <= named.keys():
                 return tuple(named[field] for field in description.scene_fields)
     return None
+
+
+def write_scene_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
+    """Write a list like the authors': a column for each product, no header, CRLF.
+
+    Paths are relative to the split's folder.
+
+    Args:
+        path: Of the list; nothing is written without scenes.
+        scenes: In the order of the list.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    rows = [
+        ",".join(
+            files.path(product).relative_to(files.split_folder).as_posix()
+            for product in files.description.products
+        )
+        for files in scenes
+    ]
+    if rows:
+        atomic_write(path, "".join(f"{row}\r\n" for row in rows).encode())

@@ -1,1 +1,1 @@
-"""Remove the clouds of a user's own scenes, and cut pairs of them into patches."""
+"""Read a user's own scenes, and remove their clouds."""

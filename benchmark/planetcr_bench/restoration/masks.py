@@ -14,7 +14,7 @@ from planetcr_bench.utils.untrusted import printable
 
 Mask = NDArray[np.bool_]
 
-_CLOUDY: Final = "udm2:shadow,light-haze,heavy-haze,cloud"
+CLOUDY: Final = "udm2:shadow,light-haze,heavy-haze,cloud"
 """What counts as cloud in UDM2; see ``mask_rules``."""
 
 _BLANK: Final = 1
@@ -27,13 +27,14 @@ class CloudMask:
     Args:
         raster: The mask.
         grid: Of the scene.
+        rule: What counts as cloud in UDM2; see ``mask_rules``.
 
     Raises:
         SceneFileError: It has another grid, another number of bands, or no whole numbers.
     """
 
-    def __init__(self, raster: Raster, grid: Grid) -> None:
-        self.raster = raster
+    def __init__(self, raster: Raster, grid: Grid, *, rule: str = CLOUDY) -> None:
+        self.raster, self._rule = raster, rule
         path = printable(raster.path)
         if raster.bands not in (1, UDM2_COUNT) or np.dtype(raster.dtype).kind not in "ui":
             raise SceneFileError(
@@ -71,7 +72,7 @@ class CloudMask:
         if self.raster.bands == 1:
             return np.asarray(self.raster.read([1], rows, columns)[0] & UDM_CLOUD != 0)
         try:
-            cloud: Mask = is_cloud(self.raster.read(range(1, 7), rows, columns), _CLOUDY)[0]
+            cloud: Mask = is_cloud(self.raster.read(range(1, 7), rows, columns), self._rule)[0]
         except PixelError as error:
             raise SceneFileError(f"{printable(self.raster.path)}: {error}") from error
         return cloud

@@ -82,6 +82,17 @@ class Grid:
         ]
         return max(apart) < _NEAR
 
+    def offset_of(self, other: Grid) -> tuple[int, int] | None:
+        """Row and column at which another grid begins within this one; None if it is no part."""
+        if not same_crs(crs_text(self.crs), crs_text(other.crs)):
+            return None
+        column, row = ~self.transform @ (other.transform @ (0, 0))
+        top, left = round(row), round(column)
+        inside = 0 <= top <= self.height - other.height and 0 <= left <= self.width - other.width
+        part = self.transform @ Affine.translation(left, top)
+        moved = Grid(self.crs, part, other.height, other.width)
+        return (top, left) if inside and moved.same_as(other) else None
+
     def __str__(self) -> str:
         size = f"{self.width} × {self.height} pixels"
         return f"{crs_name(crs_text(self.crs))}, {size} {grid_name(self.transform)}"
@@ -93,15 +104,20 @@ class Raster:
     Args:
         path: The file.
         source: Opened by rasterio: the file, or a view of it on another grid.
+        part: A part of its own grid to be all that is seen of it.
 
     Attributes:
         grid: Where its pixels lie.
         declared_nodata: What its tags say; None if nothing.
     """
 
-    def __init__(self, path: Path, source: DatasetReader | WarpedVRT) -> None:
+    def __init__(
+        self, path: Path, source: DatasetReader | WarpedVRT, *, part: Grid | None = None
+    ) -> None:
         self.path, self._source = path, source
-        self.grid = Grid(source.crs, source.transform, source.height, source.width)
+        own = Grid(source.crs, source.transform, source.height, source.width)
+        self.grid = part or own
+        self._top, self._left = (part and own.offset_of(part)) or (0, 0)
         self.bands: int = source.count
         self.dtype: str = source.dtypes[0]
         self.names: tuple[str, ...] = tuple(name or "" for name in source.descriptions)
@@ -148,6 +164,8 @@ class Raster:
         )  # fmt: skip
 
     def _reading(self, read: Any, rows: slice, columns: slice) -> NDArray[Any]:
+        rows = slice(rows.start + self._top, rows.stop + self._top)
+        columns = slice(columns.start + self._left, columns.stop + self._left)
         try:
             return np.asarray(read(Window.from_slices(rows, columns)))
         except UNREADABLE as problem:
@@ -188,6 +206,9 @@ def open_raster(path: Path, *, like: Grid | None = None, by: str = "nearest") ->
         raster = Raster(path, source)
         if like is None or raster.grid.same_as(like):
             yield raster
+            return
+        if raster.grid.offset_of(like) is not None:
+            yield Raster(path, source, part=like)
             return
         _expect_overlap(raster, like)
         with WarpedVRT(

@@ -59,8 +59,19 @@ class SarScene:
         clipped = np.clip(self.decibels(rows, columns), low, high)
         return np.asarray((clipped - low) / (high - low), np.float32)
 
-    def decibels(self, rows: slice, columns: slice) -> Image:
+    def known(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Pixels of a window that have data.
+
+        Raises:
+            SceneFileError: The file cannot be read.
+        """
+        numbers = self.raster.read(self._numbers, rows, columns)
+        return self._known(numbers, self.raster.hidden(rows, columns))
+
+    def decibels(self, rows: slice, columns: slice) -> NDArray[np.floating]:
         """VV and VH of a window in dB, without holes, shape (2, rows, columns).
+
+        Floats are as precise as those of the file.
 
         Raises:
             SceneFileError: The file cannot be read.
@@ -89,10 +100,12 @@ class SarScene:
             known &= (numbers != self.raster.declared_nodata).all(0)
         return known if hidden is None else known & ~hidden
 
-    def _to_decibels(self, numbers: NDArray[Any], known: NDArray[np.bool_]) -> Image:
-        values = np.where(known, numbers, 1).astype(np.float32)
+    def _to_decibels(self, numbers: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[np.floating]:
+        values = np.where(known, numbers, 1)
+        if values.dtype.kind != "f":
+            values = values.astype(np.float32)
         if self.unit == "linear power":
-            values = 10 * np.log10(np.maximum(values, np.float32(1e-6)))
+            values = 10 * np.log10(np.maximum(values, 1e-6))
         return np.asarray(values)
 
 

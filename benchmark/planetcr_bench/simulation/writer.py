@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -31,6 +30,7 @@ from planetcr_bench.data.metadata import (
     read_simulation,
 )
 from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.data.scene_lists import write_scene_list
 from planetcr_bench.errors import BenchError, DatasetError, UsageError
 from planetcr_bench.simulation.catalogue import PRESETS
 from planetcr_bench.simulation.place import TEST_AOIS, TRAIN_AOIS, Place
@@ -159,7 +159,7 @@ def simulate(
     for files in track(scenes, f"Simulate {simulation.track}", total, quiet=quiet):
         names[files.split].append(files)
     for split, some in names.items():
-        _write_list(out / f"{split}.csv", sorted(some))
+        write_scene_list(out / f"{split}.csv", sorted(some))
     return simulation
 
 
@@ -255,19 +255,6 @@ def _write_metadata(out: Path, simulation: Simulation) -> None:
         entries
     )
     atomic_write(out / METADATA, text.encode())
-
-
-def _write_list(path: Path, scenes: Sequence[SceneFiles]) -> None:
-    """Write the authors' list: five columns, no header, paths from the split's folder, CRLF."""
-    rows = [
-        ",".join(
-            files.path(product).relative_to(files.split_folder).as_posix()
-            for product in files.description.products
-        )
-        for files in scenes
-    ]
-    if rows:
-        atomic_write(path, "".join(f"{row}\r\n" for row in rows).encode())
 
 
 # --- One scene ------------------------------------------------------------------------------

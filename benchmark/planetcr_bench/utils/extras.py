@@ -40,6 +40,11 @@ def need_stac() -> None:
     _need("STAC items need", ("pystac",), "stac")
 
 
+def need_curation() -> None:
+    """Raise MissingExtraError unless the displacement of two dates can be measured."""
+    _need("curate needs", ("skimage",), "curate")
+
+
 def need_masks() -> None:
     """Raise MissingExtraError unless clouds can be detected by s2cloudless."""
     _need("--detector s2cloudless needs", ("s2cloudless",), "masks")

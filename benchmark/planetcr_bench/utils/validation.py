@@ -33,6 +33,7 @@ _EXPECTED: Final = {
     "greater_than": "a number above {gt}",
     "greater_than_equal": "a number of at least {ge}",
     "less_than": "a number below {lt}",
+    "multiple_of": "a multiple of {multiple_of}",
     "less_than_equal": "a number of at most {le}",
     "too_short": "at least {min_length} of them",
     "too_long": "at most {max_length} of them",

@@ -21,10 +21,10 @@ from orders import (
     write_sar,
     write_udm2,
 )
+from planetcr_bench.curation.cutting import Cut, PairSettings, cut_pair
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
-from planetcr_bench.restoration.cutting import Cut, PairSettings, cut_pair, season_of
-from planetcr_bench.restoration.rasters import SceneFileError, open_raster
+from planetcr_bench.restoration.rasters import SceneFileError
 from programs import planetcr
 
 SIZE = (620, 930)  # two rows of three patches, and something over
@@ -147,18 +147,12 @@ def test_a_clear_scene_of_another_grid_is_resampled(order: dict[str, Path], tmp_
         assert (patch.read() == 2000).all()
 
 
-@pytest.mark.parametrize(
-    ("date", "crs", "season"),
-    [("2022:04:10", 32632, "spring"), ("2022:12:31", 32632, "winter"),
-     ("2022:04:10", 32732, "fall"), ("2022:09:01", 32632, "fall")],
-)  # fmt: skip
-def test_the_season_is_that_of_the_date_and_hemisphere(
-    tmp_path: Path, date: str, crs: int, season: str
-) -> None:
-    numbers = np.ones((4, 40, 40), np.uint16)
-    tag = {"TIFFTAG_DATETIME": f"{date} 10:00:00"}
-    with open_raster(write_image(tmp_path / "a.tif", numbers, crs=CRS.from_epsg(crs), **tag)) as it:
-        assert season_of("a.tif", it) == season
+def test_a_scene_without_a_date_needs_a_season(order: dict[str, Path], tmp_path: Path) -> None:
+    numbers = np.full((4, 310, 310), 2000, np.uint16)
+    cloudy = write_image(tmp_path / "x" / "some_SR.tif", numbers)
+    with pytest.raises(SceneFileError, match="say when it was taken; give --season"):
+        cut({**order, "cloudy": cloudy}, tmp_path / "data", mask=None)
+    assert cut({**order, "cloudy": cloudy}, tmp_path / "data", mask=None, season="fall").scenes
 
 
 @pytest.mark.parametrize(

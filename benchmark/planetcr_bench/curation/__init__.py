@@ -1,0 +1,1 @@
+"""Turn satellite scenes into datasets of patches (paper, Sec. 3.1)."""
