@@ -24,14 +24,13 @@ def models(
 
     `predict NAME --weights` takes the names under "Pretrained here".
     """
-    from planetcr_bench.networks.methods import describe, summaries
-    from planetcr_models.weights.pretrained import SEGMENTER, pretrained_cards
+    from planetcr_bench.networks.methods import describe, segmenter_weights, summaries
 
     if name is None and not as_json:
         _print(_table(summaries()))
-        weights = ", ".join(pretrained_cards(SEGMENTER)) or "none"
-        _print(f"The land-cover {SEGMENTER}, DeepLabv3+; pretrained here: {weights}")
-        _print(f"[dim]`planetcr-bench models NAME` shows one in full, and {SEGMENTER} too.[/]")
+        weights = ", ".join(segmenter_weights()) or "none"
+        _print(f"The land-cover segmenter, DeepLabv3+; pretrained here: {weights}")
+        _print("[dim]`planetcr-bench models NAME` shows one in full, and segmenter too.[/]")
         return
     from planetcr_bench.utils.extras import need_networks
 

@@ -51,6 +51,11 @@ def summaries() -> list[dict[str, Any]]:
     return [_summary(name) for name in list_models()]
 
 
+def segmenter_weights() -> list[str]:
+    """Names of the weights of the land-cover segmenter that ship."""
+    return list(pretrained_cards(SEGMENTER))
+
+
 def describe(name: str) -> dict[str, Any]:
     """Describe a network or the segmenter: summary, options, recipe, cards of its weights.
 
