@@ -6,7 +6,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -29,11 +29,11 @@ from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.restoration.masks import CloudMask
 from planetcr_bench.restoration.optical import OpticalScene
-from planetcr_bench.restoration.output import to_numbers
+from planetcr_bench.restoration.output import explained, to_numbers
 from planetcr_bench.restoration.products import ProductName, recognise
 from planetcr_bench.restoration.rasters import Grid, Raster, SceneFileError, open_raster
 from planetcr_bench.restoration.sar import SarScene
-from planetcr_bench.restoration.stac import taken
+from planetcr_bench.restoration.stac import UNKNOWN, taken
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.untrusted import printable
 
@@ -43,6 +43,8 @@ _SAR_SIZE: Final = 90
 """Pixels along one side of a SAR or land-cover patch (paper, Sec. 3.1)."""
 
 _PER_SAR: Final = OPTICAL_SIZE / _SAR_SIZE
+
+_DATASET: Final = "dataset.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +115,8 @@ def cut_pair(
         say: Receives one line for each thing that was recognised.
 
     Raises:
-        SceneFileError: A file cannot be used, the scenes do not overlap, the area exists, or no
-            patch is left.
+        SceneFileError: A file cannot be used, the scenes do not overlap, the area exists, no patch
+            is left, or the folder cannot be written.
     """
     if settings.per_bin is not None and settings.mask is None:
         raise SceneFileError("--per-bin: the cloud cover of a patch is not known; give --udm too")
@@ -129,17 +131,21 @@ def cut_pair(
             )
             if path is None
         ]  # fmt: skip
-        _describe(out, lacking)
+        if (out / _DATASET).exists():
+            _describe(out, lacking)
         aoi = settings.aoi or _next_area(out, settings.split, season)
         staged = out / f".{season}_{aoi}.unfinished"
+        stack.enter_context(explained(out))
+        stack.callback(_remove_empty, out)
+        stack.callback(shutil.rmtree, staged, ignore_errors=True)
         shutil.rmtree(staged, ignore_errors=True)
         made = _write_patches(source, staged, settings, season, aoi)
         if not made.scenes:
-            shutil.rmtree(staged, ignore_errors=True)
             raise SceneFileError(
                 f"{printable(cloudy)}: no patch is left: {made.nodata} of them lack data; allow "
                 "some with --max-nodata 0.1"
             )
+        _describe(out, lacking)
         _publish(staged, out)
     return Cut(
         scenes=made.scenes, nodata=made.nodata, full=made.full, bins=made.bins, lacking=lacking
@@ -221,8 +227,16 @@ def season_of(name: str, raster: Raster) -> Season:
     Args:
         name: Of the file, with the date where its tags have none.
         raster: The scene.
+
+    Raises:
+        SceneFileError: Neither says when it was taken.
     """
-    month = taken(raster.tags.get("TIFFTAG_DATETIME", ""), name).month
+    when = taken(raster.tags.get("TIFFTAG_DATETIME", ""), name)
+    if when == UNKNOWN:
+        raise SceneFileError(
+            f"{printable(name)}: neither its name nor its tags say when it was taken; give --season"
+        )
+    month = when.month
     grid = raster.grid
     east, north = grid.transform @ (grid.width / 2, grid.height / 2)
     _, (latitude, *_) = to_coordinates(grid.crs, "EPSG:4326", [east], [north])
@@ -331,7 +345,11 @@ def _publish(staged: Path, out: Path) -> None:
         target = out / folder.relative_to(staged)
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(target)
-    shutil.rmtree(staged, ignore_errors=True)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _next_area(out: Path, split: str, season: str) -> int:
@@ -346,7 +364,7 @@ def _next_area(out: Path, split: str, season: str) -> int:
 
 def _describe(out: Path, lacking: list[str]) -> None:
     """Say in ``dataset.toml`` what the folder is: Planet-CR's layout, with what was given."""
-    path = out / "dataset.toml"
+    path = out / _DATASET
     content = {"like": PLANET_CR, "title": "Pairs of own scenes", "track": "own-pairs"}
     text = tomli_w.dumps(content | dict.fromkeys(lacking, False))
     if path.exists():
