@@ -218,7 +218,7 @@ class TileAxis:
         self._ramp = ramp
 
     @classmethod
-    def of(cls, size: int, tile: int, overlap: int, multiple: int) -> TileAxis:
+    def of(cls, size: int, tile: int, overlap: int, multiple: int, *, margin: int = 0) -> TileAxis:
         """Cover the axis with the fewest tiles, evenly spaced.
 
         Args:
@@ -226,11 +226,13 @@ class TileAxis:
             tile: Side of a tile; rounded up to a multiple, like the overlap.
             overlap: Least overlap of neighbouring tiles.
             multiple: Tiles start and end at multiples of it.
+            margin: Least padding on either side, reflected: the zeros with which convolutions pad
+                an image brighten or darken its border, as far as they reach.
 
         Raises:
             InputError: Tiles would not be larger than their overlap.
         """
-        before, after = margins(size, multiple)
+        before, after = (margin + pixels for pixels in margins(size + 2 * margin, multiple))
         whole = before + size + after
         side, least = (-(-pixels // multiple) * multiple for pixels in (tile, overlap))
         side = min(side, whole)

@@ -1,4 +1,4 @@
-"""Make orders as Planet delivers them, masks, and Sentinel-1 images beside them."""
+"""Make orders as Planet and ESA deliver them, masks, and Sentinel-1 images beside them."""
 
 from __future__ import annotations
 
@@ -113,3 +113,75 @@ def write_sar(
     transform = Affine(10, 0, CORNER.c, 0, -10, CORNER.f)
     facts = {"transform": transform, "nodata": None, **changes}
     return write_image(path, values.astype(np.float32), **facts)
+
+
+SAFE_BANDS = {
+    10: ("B02", "B03", "B04", "B08"),
+    20: ("B05", "B06", "B07", "B8A", "B11", "B12"),
+    60: ("B01", "B09", "B10"),
+}
+"""Pixel size in metres to the bands of Sentinel-2 that have it."""
+
+SAFE_ORDER = (
+    "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12",
+)  # fmt: skip
+
+
+def write_safe(
+    folder: Path, numbers: np.ndarray, *, level: str = "2A", offset: int | None = -1000
+) -> Path:
+    """Write the folder of a Sentinel-2 product in its true layout, JPEG 2000 without loss.
+
+    Args:
+        folder: Which it is put into.
+        numbers: Digital numbers of all bands of ``SAFE_ORDER`` at 10 m, shape (13, H, W), sides
+            multiples of 6; coarser bands have the upper left one of their pixels.
+        level: ``1C`` or ``2A``, which has no B10.
+        offset: As since baseline 04.00; None for an older product, without offsets.
+    """
+    baseline = "N0400" if offset else "N0214"
+    name = f"S2A_MSIL{level}_20220614T101601_{baseline}_R065_T32UQD_20220614T162003"
+    granule = f"GRANULE/L{level}_T32UQD_A036444_20220614T101600/IMG_DATA"
+    product = folder / f"{name}.SAFE"
+    files = []
+    for pixel_m, bands in SAFE_BANDS.items():
+        step = pixel_m // 10
+        for band in bands + (("B02",) if level == "2A" and step > 1 else ()):  # also coarser
+            if level == "2A" and band == "B10":
+                continue
+            where = f"{granule}/R{pixel_m}m" if level == "2A" else granule
+            end = f"_{pixel_m}m" if level == "2A" else ""
+            file = f"{where}/T32UQD_20220614T101601_{band}{end}"
+            path = product / f"{file}.jp2"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = numbers[SAFE_ORDER.index(band), ::step, ::step]
+            with rasterio.open(
+                path, "w", driver="JP2OpenJPEG", count=1, height=part.shape[0],
+                width=part.shape[1], dtype="uint16", crs=UTM,
+                transform=Affine(pixel_m, 0, 600_000, 0, -pixel_m, 5_400_000),
+                QUALITY="100", REVERSIBLE="YES",
+            ) as image:  # fmt: skip
+                image.write(part, 1)
+            files.append(f"<IMAGE_FILE>{file}</IMAGE_FILE>")
+    kind, value = ("BOA", "BOA_QUANTIFICATION_VALUE")
+    if level == "1C":
+        kind, value = ("RADIO", "QUANTIFICATION_VALUE")
+    offsets = (
+        ""
+        if offset is None
+        else "".join(
+            f'<{kind}_ADD_OFFSET band_id="{at}">{offset}</{kind}_ADD_OFFSET>' for at in range(13)
+        )
+    )
+    (product / f"MTD_MSIL{level}.xml").write_text(
+        '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
+        f'<n1:Level-{level}_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/">'
+        "<n1:General_Info><Product_Info>"
+        "<PRODUCT_START_TIME>2022-06-14T10:16:01.024Z</PRODUCT_START_TIME>"
+        f"<PROCESSING_LEVEL>Level-{level}</PROCESSING_LEVEL><Product_Organisation><Granule_List>"
+        f"<Granule>{''.join(files)}</Granule></Granule_List></Product_Organisation></Product_Info>"
+        f'<Product_Image_Characteristics><{value} unit="none">10000</{value}>{offsets}'
+        "</Product_Image_Characteristics></n1:General_Info>"
+        f"</n1:Level-{level}_User_Product>"
+    )
+    return product

@@ -102,18 +102,21 @@ def test_tiles_start_at_windows_of_the_padded_image_with_their_sar(
 
 
 @given(
-    size=st.integers(32, 2000),
+    size=st.integers(1, 2000),
     multiple=st.sampled_from([1, 16, 128]),
     tile=st.integers(32, 600),
     overlap=st.integers(0, 300),
+    padded=st.booleans(),
 )
 def test_weights_sum_to_one_and_leave_out_the_margins(
-    size: int, multiple: int, tile: int, overlap: int
+    size: int, multiple: int, tile: int, overlap: int, *, padded: bool
 ) -> None:
     rounded_tile, rounded_overlap = (-(-x // multiple) * multiple for x in (tile, overlap))
     if rounded_overlap >= rounded_tile:
         overlap, rounded_overlap = 0, 0
-    axis = TileAxis.of(size, tile, overlap, multiple)
+    around = 3 * overlap // 8 if padded else 0
+    axis = TileAxis.of(size, tile, overlap, multiple, margin=around)
+    assert axis.before >= around
     total = np.zeros(size)
     for index, start in enumerate(axis.starts):
         inside, there, weight = axis.weight(index)
@@ -124,7 +127,7 @@ def test_weights_sum_to_one_and_leave_out_the_margins(
         assert index == 0 or inside.start >= margin
         assert index == len(axis.starts) - 1 or axis.side - inside.stop >= margin
     assert_allclose(total, 1, rtol=1e-6)
-    assert axis.starts[-1] + axis.side - axis.before >= size
+    assert axis.starts[-1] + axis.side - axis.before >= size + around
     assert all(np.diff(axis.starts) <= axis.side - rounded_overlap)
 
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from planetcr_bench.cli import options
-from planetcr_bench.errors import UsageError
+from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.networks import ModelError
 
 if TYPE_CHECKING:
+    from planetcr_bench.restoration.inputs import Network, RestoreSettings
     from planetcr_bench.restoration.restore import Restored
 
 
 def restore(
     scenes: Annotated[
-        list[Path], typer.Argument(metavar="SCENE…", help="GeoTIFFs as Planet delivers them.")
+        list[Path],
+        typer.Argument(
+            metavar="SCENE…",
+            help="GeoTIFFs as Planet delivers them, or .SAFE folders of Sentinel-2.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     method: Annotated[
@@ -87,6 +94,7 @@ def restore(
     tile: Annotated[int, typer.Option(min=64, help="Side of tiles, in pixels.")] = 512,
     overlap: options.Overlap = None,
     batch: Annotated[int, typer.Option(min=1, help="Tiles that the network gets at a time.")] = 1,
+    cluster: options.Cluster = None,
     device: options.Device = "auto",
     precision: options.InferencePrecision = None,
     model_arg: options.ModelArgs = None,
@@ -108,40 +116,80 @@ def restore(
             f"--udm: expected {len(scenes)} masks, one per scene in this order, got {len(masks)}"
         )
     names = [scene.stem for scene in scenes]
-    if len(set(names)) < len(names):
-        raise UsageError("expected scenes of different names, which the outputs have too")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(
+            f"expected scenes of different names, which the outputs have too, got {twice[0]} "
+            f"{len(twice)} times; restore them one by one, each with another --out"
+        )
     if len(scenes) > 1 and metadata is not None:
         raise UsageError("--metadata: applies to one scene; others have theirs beside them")
     from planetcr_bench.networks.loading import InferenceSettings
     from planetcr_bench.restoration.inputs import RestoreSettings
     from planetcr_bench.restoration.network import load_network
-    from planetcr_bench.restoration.restore import restore_scene
     from planetcr_bench.utils.devices import choose_device
 
-    chosen = choose_device(device)
+    chosen = device if cluster else choose_device(device)  # that of workers is chosen there
     network = load_network(
         method, weights, options=model_arg or (), has_sar=sar is not None,
-        settings=InferenceSettings(device=chosen, precision=precision or "32"),
+        settings=InferenceSettings(precision=precision or "32"),
     )  # fmt: skip
     if sar is not None and not network.uses_sar:
         _note(f"--sar is not used: {network.card.method} looks at none", quiet=as_json)
-    written = []
-    for number, scene in enumerate(scenes):
-        settings = RestoreSettings(
-            product=product, metadata=metadata, sar=sar,
-            mask=masks[number] if masks else None,
-            paste_m=feather if paste else None, provenance=provenance, reference=reference,
-            tile=tile, overlap=overlap, batch=batch, device=chosen, precision=precision or "32",
-            stac=stac, overwrite=overwrite, quiet=as_json, command=_command(),
-        )  # fmt: skip
-        done = restore_scene(
-            scene, out, network, settings, say=lambda line: _note(line, quiet=as_json)
+    jobs = [
+        (
+            scene,
+            RestoreSettings(
+                product=product, metadata=metadata, sar=sar,
+                mask=masks[number] if masks else None,
+                paste_m=feather if paste else None, provenance=provenance, reference=reference,
+                tile=tile, overlap=overlap, batch=batch, device=chosen,
+                precision=precision or "32", stac=stac, overwrite=overwrite, cluster=cluster,
+                quiet=as_json, command=_command(),
+            ),
         )
-        written.append(done)
-        if not as_json:
-            _print(done)
+        for number, scene in enumerate(scenes)
+    ]  # fmt: skip
+    written, failed = _restore_all(jobs, out, network, quiet=as_json)
     if as_json:
         typer.echo(json.dumps([_as_json(done) for done in written]))
+    if failed:
+        raise BenchError(
+            f"{len(failed)} of {len(scenes)} scenes {'is' if len(failed) == 1 else 'are'} not "
+            "restored; the same command goes on with them", failed
+        )  # fmt: skip
+
+
+def _restore_all(
+    jobs: Sequence[tuple[Path, RestoreSettings]], out: Path, network: Network, *, quiet: bool
+) -> tuple[list[Restored], list[str]]:
+    """Restore scenes one after another; what is wrong with one of several stops no other."""
+    from planetcr_bench.restoration.restore import is_finished, restore_scene, target_of
+
+    finished = [
+        scene for scene, settings in jobs
+        if not settings.overwrite and is_finished(scene, out, network, settings)
+    ]  # fmt: skip
+    if len(finished) == len(jobs):  # nothing is left to do, so that it is said, not resumed
+        finished = []
+    written, failed = [], []
+    for scene, settings in jobs:
+        if scene in finished:
+            _note(f"{target_of(scene, out)}: finished before", quiet=quiet)
+            continue
+        try:
+            done = restore_scene(
+                scene, out, network, settings, say=lambda line: _note(line, quiet=quiet)
+            )
+        except (BenchError, ModelError) as error:
+            if len(jobs) == 1 or isinstance(error, UsageError):
+                raise
+            failed.append(error.message)
+            _note(f"failed: {error.message}", quiet=quiet)
+            continue
+        written.append(done)
+        if not quiet:
+            _print(done)
+    return written, failed
 
 
 def _command() -> str:

@@ -6,7 +6,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from planetcr_bench.curation.dates import Season, season_on, taken_on
 from planetcr_bench.curation.pair import Pair, PairFiles, open_pair, read_patch
 from planetcr_bench.curation.patch_files import describe_folder, publish, write_patch
 from planetcr_bench.data.descriptions import load_description
+from planetcr_bench.data.metadata import METADATA
 from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.restoration.output import explained
 from planetcr_bench.restoration.products import ProductName
 from planetcr_bench.restoration.rasters import SceneFileError
 from planetcr_bench.utils.untrusted import printable
@@ -89,8 +91,8 @@ def cut_pair(
         say: Receives one line for each thing that was recognised.
 
     Raises:
-        SceneFileError: A file cannot be used, the scenes do not overlap, the area exists, or no
-            patch is left.
+        SceneFileError: A file cannot be used, the scenes do not overlap, the area exists, no patch
+            is left, or the folder cannot be written.
     """
     if settings.per_bin is not None and settings.mask is None:
         raise SceneFileError("--per-bin: the cloud cover of a patch is not known; give --udm too")
@@ -101,22 +103,35 @@ def cut_pair(
     with ExitStack() as stack:
         pair = open_pair(files, stack, like_cloudy=True, say=say)
         season = settings.season or _season_of(pair, cloudy)
-        describe_folder(out, files.lacking, title="Pairs of own scenes", track="own-pairs")
+        if (out / METADATA).exists():
+            _describe(out, files)
         aoi = settings.aoi or _next_area(out, settings.split, season)
         staged = out / f".{season}_{aoi}.unfinished"
+        stack.enter_context(explained(out))
+        stack.callback(_remove_empty, out)
+        stack.callback(shutil.rmtree, staged, ignore_errors=True)
         shutil.rmtree(staged, ignore_errors=True)
         made = _write_patches(pair, staged, settings, season, aoi)
         if not made.scenes:
-            shutil.rmtree(staged, ignore_errors=True)
             raise SceneFileError(
                 f"{printable(cloudy)}: no patch is left: {made.nodata} of them lack data; allow "
                 "some with --max-nodata 0.1"
             )
+        _describe(out, files)
         publish(staged, out)
     return Cut(
         scenes=made.scenes, nodata=made.nodata, full=made.full, bins=made.bins,
         lacking=files.lacking,
     )  # fmt: skip
+
+
+def _describe(out: Path, files: PairFiles) -> None:
+    describe_folder(out, files.lacking, title="Pairs of own scenes", track="own-pairs")
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _season_of(pair: Pair, cloudy: Path) -> Season:

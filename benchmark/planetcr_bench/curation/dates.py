@@ -10,14 +10,12 @@ from typing import Final, Literal
 
 from planetcr_bench.restoration.products import find_metadata
 from planetcr_bench.restoration.rasters import SceneFileError
-from planetcr_bench.restoration.stac import taken
+from planetcr_bench.restoration.stac import UNKNOWN, taken
 from planetcr_bench.utils.untrusted import read_text
 
 Season = Literal["spring", "summer", "fall", "winter"]
 
 SEASON_NAMES: Final[tuple[Season, ...]] = ("spring", "summer", "fall", "winter")
-
-_UNKNOWN_YEAR: Final = 1970  # what `taken` gives where it finds nothing
 
 _ACQUIRED: Final = re.compile(
     r"acquisitionDateTime>\s*(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", re.ASCII
@@ -35,11 +33,7 @@ def taken_on(path: Path, tags: Mapping[str, str]) -> datetime | None:
         UTC; None where nothing says it.
     """
     for tag, name in ((tags.get("TIFFTAG_DATETIME", ""), ""), ("", path.name)):
-        try:
-            date = taken(tag, name)
-        except ValueError:  # digits that are no date
-            continue
-        if date.year != _UNKNOWN_YEAR:
+        if (date := taken(tag, name)) != UNKNOWN:
             return date
     metadata = find_metadata(path)
     if metadata is None:

@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.curation.frame import BLOCK_COARSE, BLOCK_PX, Frame
 from planetcr_bench.curation.pair import Patch
+from planetcr_bench.data.metadata import METADATA
 from planetcr_bench.data.raster import reason
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.restoration.rasters import Grid, SceneFileError
@@ -105,7 +106,7 @@ def describe_folder(out: Path, lacking: Iterable[str], *, title: str, track: str
     Raises:
         SceneFileError: It describes a dataset of other products.
     """
-    path = out / "dataset.toml"
+    path = out / METADATA
     content = {"like": PLANET_CR, "title": title, "track": track}
     text = tomli_w.dumps(content | dict.fromkeys(lacking, False))
     if path.exists():

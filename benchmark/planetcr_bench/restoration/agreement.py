@@ -100,13 +100,11 @@ def scores_of(sums: Floats, *, regions: bool) -> dict[str, Scores]:
 
 def _score(sums: dict[str, float]) -> Scores:
     values, angles = sums["values"], (sums["angle_pixels"], sums["input_angle_pixels"])
+    first, second = _pair(sums["squared_error"], sums["input_squared_error"], values, values)
     return Scores(
         pixels=int(sums["pixels"]),
         mae=_pair(sums["absolute_error"], sums["cloudy_clear"], values, values),
-        psnr=tuple(  # type: ignore[arg-type]
-            float(decibels(ratio(sums[name], values)))
-            for name in ("squared_error", "input_squared_error")
-        ),
+        psnr=(float(decibels(first)), float(decibels(second))),
         sam_deg=_pair(sums["angle_deg"], sums["input_angle_deg"], *angles),
         ssim=_pair(sums["ssim"], sums["input_ssim"], *[sums["ssim_pixels"]] * 2),
     )

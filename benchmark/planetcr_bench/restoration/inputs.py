@@ -18,12 +18,27 @@ from planetcr_bench.restoration.masks import CloudMask
 from planetcr_bench.restoration.optical import OpticalScene
 from planetcr_bench.restoration.products import ProductName, recognise
 from planetcr_bench.restoration.rasters import Raster, open_raster
+from planetcr_bench.restoration.safe import open_optical
 from planetcr_bench.restoration.sar import SarScene
-from planetcr_models.inference import OVERLAP, TILE, Precision, Sliceable, TileAxis
-from planetcr_models.networks.base import refuse_small
+from planetcr_models.inference import OVERLAP, TILE, InferencePrecision, Sliceable, TileAxis
 
 _SENTINEL_1_M: Final = 10.0
 """Size of a pixel of Sentinel-1 in metres, on whose grid networks are shown SAR."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSource:
+    """What a network is loaded from, again in each worker of a cluster.
+
+    Attributes:
+        method: Of the package, or a user's file and function.
+        weights: A name, a file or folder, or an address on the Hub.
+        options: ``key=value`` each.
+    """
+
+    method: str
+    weights: str | None
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +51,7 @@ class Network:
         bands: Names of the bands that it takes.
         pixel_m: Size of the pixels that it was trained on, in metres.
         uses_sar: Whether it looks at SAR.
+        source: What it was loaded from; None if it cannot be loaded again.
     """
 
     model: nn.Module
@@ -43,6 +59,7 @@ class Network:
     bands: tuple[str, ...]
     pixel_m: float
     uses_sar: bool
+    source: NetworkSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +82,7 @@ class RestoreSettings:
         precision: Of the network.
         stac: Whether a STAC item is written.
         overwrite: Whether existing outputs are replaced.
+        cluster: Address of a Dask scheduler whose workers restore the tiles; None for none.
         command: Written into the tags.
         quiet: Show no progress.
     """
@@ -80,9 +98,10 @@ class RestoreSettings:
     overlap: int | None = None
     batch: int = 1
     device: str = "cpu"
-    precision: Precision = "32"
+    precision: InferencePrecision = "32"
     stac: bool = False
     overwrite: bool = False
+    cluster: str | None = None
     command: str = ""
     quiet: bool = False
 
@@ -115,6 +134,10 @@ class SceneJob:
         """Row and column of every tile."""
         return list(product(range(len(self.rows.starts)), range(len(self.columns.starts))))
 
+    def tile_bytes(self) -> int:
+        """Bytes of a tile as it is kept."""
+        return 4 * len(self.bands) * self.rows.side * self.columns.side
+
 
 class _NoSar:
     """SAR of a network that looks at none: zeros."""
@@ -145,18 +168,19 @@ def open_scene(
 
     Raises:
         SceneFileError: One of them cannot be used.
-        ModelError: The scene is smaller than the smallest image that networks take.
+        ModelError: Tiles that are not larger than their overlap.
     """
-    raster = stack.enter_context(open_raster(scene))
+    raster = stack.enter_context(open_optical(scene))
     grid = raster.grid
     image = recognise(raster, product=settings.product, metadata=settings.metadata)
-    say(f"{scene.name}: {image}; {grid.width} × {grid.height} pixels of {grid.pixel_m:.3g} m")
+    level = raster.tags.get("PROCESSING_LEVEL")
+    say(f"{scene.name}: {image}{f', {level}' if level else ''}; {grid.width} × {grid.height} "
+        f"pixels of {grid.pixel_m:.3g} m")  # fmt: skip
     if image.name in ("planet-radiance", "planet-toa"):
         say("  turned into reflectance at the top of the atmosphere; networks learned from surface "
             "reflectance, so expect worse results than from that")  # fmt: skip
     if not 0.7 < grid.pixel_m / network.pixel_m < 1.4:
         say(f"  warning: the network was trained on pixels of {network.pixel_m:g} m")
-    refuse_small(scene.name, (grid.height, grid.width))
     mask = None
     if settings.mask is not None:
         mask = CloudMask(stack.enter_context(open_raster(settings.mask)), grid)
@@ -168,17 +192,20 @@ def open_scene(
         native = [round(side * grid.pixel_m / _SENTINEL_1_M) for side in (grid.height, grid.width)]
         like = grid.resampled(max(native[0], 1), max(native[1], 1))
         radar = SarScene(stack.enter_context(open_raster(settings.sar, like=like, by="bilinear")))
-        say(f"  SAR: {radar.unit}, covers {100 * radar.covered:.0f} % of the scene")
+        say(f"  SAR: {radar.unit}, covers {100 * radar.covered:.0f} % of the scene"
+            f"{'' if radar.covered > 0.99 else '; elsewhere it is shown as nearby'}")  # fmt: skip
         sar = radar
     reference = None
     if settings.reference is not None:
-        clear = stack.enter_context(open_raster(settings.reference, like=grid, by="bilinear"))
+        clear = stack.enter_context(open_optical(settings.reference, like=grid))
         same = recognise(clear, product=settings.product)
         reference = OpticalScene(clear, same, network.bands)
     multiple = int(getattr(network.model, "multiple", 1))
     overlap = min(OVERLAP, settings.tile // 4) if settings.overlap is None else settings.overlap
+    margin = overlap * 3 // 8  # what is left out of tiles where they overlap
     rows, columns = (
-        TileAxis.of(side, settings.tile, overlap, multiple) for side in (grid.height, grid.width)
+        TileAxis.of(side, settings.tile, overlap, multiple, margin=margin)
+        for side in (grid.height, grid.width)
     )
     return SceneJob(
         raster=raster, optical=optical, sar=sar, mask=mask, reference=reference,

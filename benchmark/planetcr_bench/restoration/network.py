@@ -18,7 +18,7 @@ from planetcr_bench.networks.loading import (
     open_network,
 )
 from planetcr_bench.networks.methods import check_method
-from planetcr_bench.restoration.inputs import Network
+from planetcr_bench.restoration.inputs import Network, NetworkSource
 from planetcr_bench.restoration.products import SENTINEL_BANDS
 from planetcr_models.networks.registry import build_model
 from planetcr_models.weights.files import load_model, load_weights, read_trained_on
@@ -63,9 +63,11 @@ def load_network(
             f"{name}: looks at SAR; give --sar, an image of Sentinel-1, or choose a network that "
             f"needs none: {'; '.join(without_sar())}"
         )
+    source = NetworkSource(name, weights, tuple(options))
     return Network(
-        model=model, card=card, bands=tuple(described.bands), pixel_m=pixel_m, uses_sar=uses_sar
-    )
+        model=model, card=card, bands=tuple(described.bands), pixel_m=pixel_m, uses_sar=uses_sar,
+        source=source,
+    )  # fmt: skip
 
 
 def _images_of(name: str, weights: str | None) -> tuple[Description, float]:

@@ -56,7 +56,10 @@ class OpticalScene:
     ) -> None:
         self.raster, self.product, self.mask = raster, product, mask
         self._numbers = product.positions(bands, raster.path)
-        self._scale = np.array([product.scale[number - 1] for number in self._numbers], np.float32)
+        self._scale, self._offset = (
+            np.array([each[number - 1] for number in self._numbers], np.float32)[:, None, None]
+            for each in (product.scale, product.offset)
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,9 +80,7 @@ class OpticalScene:
         hidden = self.raster.hidden(rows, columns)
         if hidden is not None:
             empty |= hidden
-        values = (numbers.astype(np.float32) + np.float32(self.product.offset)) * self._scale[
-            :, None, None
-        ]
+        values = self._to_reflectance(numbers)
         valid = ~empty.all(0)
         # A single dark band of surface reflectance may be 0, the usual nodata, on water or shadow;
         # only a band that is empty where the others are bright was not measured.
@@ -90,6 +91,18 @@ class OpticalScene:
             valid &= ~blank
             whole &= ~(blank | unusable)
         return Pixels(np.where(empty, np.float32(0), values), valid, whole)
+
+    def overview(self, bands: Sequence[str], height: int, width: int) -> Image:
+        """Reflectance of some of its bands over the whole scene, shape (bands, height, width)."""
+        positions = self.product.positions(bands, self.raster.path)
+        chosen = [self._numbers.index(position) for position in positions]
+        return self._to_reflectance(self.raster.overview(positions, height, width), chosen)
+
+    def _to_reflectance(self, numbers: NDArray[Any], bands: Any = slice(None)) -> Image:
+        shifted = numbers.astype(np.float32)
+        shifted += self._offset[bands]
+        shifted *= self._scale[bands]
+        return np.asarray(shifted)
 
     def __getitem__(self, index: Any) -> Image:
         """Reflectance clipped to [0, 1] and without holes: ``scene[:, rows, columns]``.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -11,14 +12,14 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio._err import CPLE_BaseError  # which copying raises, and no public module has
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE
 from planetcr_bench.data.raster import reason
 from planetcr_bench.data.scene import Image
 from planetcr_bench.restoration.rasters import Grid, SceneFileError
-from planetcr_bench.utils.files import atomic_path
 from planetcr_bench.utils.untrusted import printable
 
 NODATA: Final = 0
@@ -43,54 +44,71 @@ def to_numbers(reflectance: Image, valid: NDArray[np.bool_]) -> NDArray[np.uint1
     return np.where(valid, numbers, NODATA).astype(np.uint16)
 
 
+@contextmanager
+def explained(
+    target: Path,
+    remedy: str = "free some, then run the same command again",
+) -> Iterator[None]:
+    """Say of an error of writing, within a ``with`` block, which output is not there.
+
+    Args:
+        target: The output.
+        remedy: End of the message.
+
+    Raises:
+        SceneFileError: In place of an OSError.
+    """
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError):  # whose message is about folders
+        raise
+    except OSError as problem:
+        folder = next(path for path in target.absolute().parents if path.exists())
+        free = shutil.disk_usage(folder).free / 1e9
+        raise SceneFileError(
+            f"{printable(target)}: cannot be written ({reason(problem)}); its disk has {free:.2g} "
+            f"GB of free space; {remedy}"
+        ) from problem
+
+
 def write_cog(
     path: Path,
-    strips: Iterable[tuple[slice, NDArray[np.uint16]]],
+    parts: Iterable[tuple[tuple[slice, slice], NDArray[np.uint16]]],
     grid: Grid,
     bands: Sequence[str],
     tags: Mapping[str, str],
-    *,
-    work: Path,
 ) -> None:
-    """Write strips of rows as a Cloud-Optimised GeoTIFF, which appears whole or not at all.
+    """Write an image part by part as a Cloud-Optimised GeoTIFF.
 
     Args:
-        path: The file; an existing one is replaced.
-        strips: Rows and their digital numbers, shape (bands, rows, width).
+        path: The file; an existing one is replaced. ``plain.tif`` lies beside it meanwhile.
+        parts: Rows and columns, and their digital numbers, shape (bands, rows, columns).
         grid: Of the image.
         bands: Their names.
         tags: Of the file.
-        work: Folder for the image before it is cloud-optimised.
 
     Raises:
-        SceneFileError: It cannot be written.
+        OSError: It cannot be written.
     """
-    plain = work / "plain.tif"
+    plain = path.with_name("plain.tif")
     categories = bands[-1] == "provenance"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(
-                plain, "w", driver="GTiff", height=grid.height, width=grid.width, count=len(bands),
-                dtype="uint16", crs=grid.crs, transform=grid.transform, nodata=NODATA, tiled=True,
-                blockxsize=_BLOCK, blockysize=_BLOCK, compress="DEFLATE", predictor=2, zlevel=1,
-                bigtiff="IF_SAFER", photometric="MINISBLACK",
-            ) as image:  # fmt: skip
-                for rows, numbers in strips:
-                    window = Window(0, rows.start, grid.width, rows.stop - rows.start)
-                    image.write(numbers, window=window)
-                image.descriptions = tuple(bands)
-                image.update_tags(**tags)
-            with atomic_path(path) as partial:
-                rasterio.shutil.copy(
-                    plain, partial, driver="COG", COMPRESS="DEFLATE", PREDICTOR="YES",
-                    BLOCKSIZE=_BLOCK, BIGTIFF="IF_SAFER",
-                    OVERVIEW_RESAMPLING="NEAREST" if categories else "AVERAGE",
-                )  # fmt: skip
-    except (RasterioError, OSError) as problem:
-        raise SceneFileError(
-            f"{printable(path)}: cannot be written ({reason(problem)}); finished tiles are kept, "
-            "so that the same command goes on from them"
-        ) from problem
+        with rasterio.open(
+            plain, "w", driver="GTiff", height=grid.height, width=grid.width, count=len(bands),
+            dtype="uint16", crs=grid.crs, transform=grid.transform, nodata=NODATA, tiled=True,
+            blockxsize=_BLOCK, blockysize=_BLOCK, compress="DEFLATE", predictor=2, zlevel=1,
+            bigtiff="IF_SAFER", photometric="MINISBLACK",
+        ) as image:  # fmt: skip
+            for window, numbers in parts:
+                image.write(numbers, window=Window.from_slices(*window))
+            image.descriptions = tuple(bands)
+            image.update_tags(**tags)
+        path.unlink(missing_ok=True)
+        rasterio.shutil.copy(
+            plain, path, driver="COG", COMPRESS="DEFLATE", PREDICTOR="YES", BLOCKSIZE=_BLOCK,
+            BIGTIFF="IF_SAFER", OVERVIEW_RESAMPLING="NEAREST" if categories else "AVERAGE",
+        )  # fmt: skip
+    except (RasterioError, CPLE_BaseError) as problem:
+        raise OSError(reason(problem)) from None
     finally:
         plain.unlink(missing_ok=True)

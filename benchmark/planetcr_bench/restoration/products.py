@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import truediv
 from pathlib import Path
 from typing import Final, Literal
-from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from planetcr_bench.restoration.rasters import Raster, SceneFileError
-from planetcr_bench.utils.untrusted import printable, read_bytes
+from planetcr_bench.restoration.xml_files import local_name, read_xml
+from planetcr_bench.utils.untrusted import printable
 
 ProductName = Literal["planet-sr", "planet-radiance", "planet-toa", "sentinel-2"]
 """``planet-sr``: surface reflectance × 10,000. ``planet-radiance``: top-of-atmosphere radiance,
@@ -53,8 +54,6 @@ _WORDS: Final = {
 }  # fmt: skip
 """What bands are called in files, in lower case with blanks, to our names."""
 
-_LARGEST_XML: Final = 1 << 24
-
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -64,14 +63,14 @@ class Product:
         name: See :data:`ProductName`.
         bands: Names of all bands, in file order.
         scale: Reflectance per digital number, of each band.
-        offset: Added to digital numbers first.
+        offset: Added to the digital numbers of each band first.
         nodata: Digital number that all bands of a pixel without data have.
     """
 
     name: ProductName
     bands: tuple[str, ...]
     scale: tuple[float, ...]
-    offset: float
+    offset: tuple[float, ...]
     nodata: float
 
     def positions(self, bands: Sequence[str], path: Path) -> list[int]:
@@ -93,7 +92,9 @@ class Product:
         return [self.bands.index(band) + 1 for band in bands]
 
     def __str__(self) -> str:
-        return f"{TITLES[self.name]}, {len(self.bands)} bands"
+        offsets = sorted({f"{offset:g}" for offset in self.offset if offset})
+        shifted = f", offset {' or '.join(offsets)}" if offsets else ""
+        return f"{TITLES[self.name]}, {len(self.bands)} bands{shifted}"
 
 
 def recognise(
@@ -123,14 +124,16 @@ def recognise(
     count = len(bands)
     declared = raster.declared_nodata
     nodata = 0.0 if declared is None else float(declared)
+    none = (0.0,) * count
     if name == "planet-radiance":
-        return Product(name, bands, _coefficients(path, metadata, count), 0.0, nodata)
+        return Product(name, bands, _coefficients(path, metadata, count), none, nodata)
     if any(scale != 1 for scale in raster.scales[:count]):  # the file says how it is scaled
         scale = tuple(raster.scales[:count])
-        return Product(name, bands, scale, raster.offsets[0] / scale[0], nodata)
+        offset = tuple(map(truediv, raster.offsets[:count], scale))
+        return Product(name, bands, scale, offset, nodata)
     if np.dtype(raster.dtype).kind == "f":
-        return Product(name, bands, (1.0,) * count, 0.0, nodata)
-    return Product(name, bands, (1e-4,) * count, _offset_of(raster, name), nodata)
+        return Product(name, bands, (1.0,) * count, none, nodata)
+    return Product(name, bands, (1e-4,) * count, (_offset_of(raster, name),) * count, nodata)
 
 
 def _name_of(raster: Raster) -> ProductName:
@@ -141,6 +144,9 @@ def _name_of(raster: Raster) -> ProductName:
             f"{printable(raster.path)}: expected an analytic image, got a visual one, whose "
             "numbers are stretched for display; order the analytic product"
         )
+    sentinel = r"msil[12][ac]|(^|_)t\d\d[a-z]{3}_\d{8}t\d{6}|sentinel-?2|(^|_)s2([ab_]|$)"
+    if "PROCESSING_LEVEL" in raster.tags or re.search(sentinel, name):
+        return "sentinel-2"
     if re.search(r"analytic\w*_sr|_sr(_|\.|$)|surface_reflectance", name):
         return "planet-sr"
     if "atmospheric_correction" in tags:  # in the image description of Planet's SR images
@@ -150,8 +156,6 @@ def _name_of(raster: Raster) -> ProductName:
     if re.search(r"analytic", name):
         return "planet-radiance"
     numbered = re.fullmatch(r"b0?\d{1,2}a?", raster.names[0].strip().lower())
-    if re.search(r"msil[12][ac]|(^|_)t\d\d[a-z]{3}_\d{8}t\d{6}|sentinel-?2|(^|_)s2([ab_]|$)", name):
-        return "sentinel-2"
     if raster.bands in (10, 12, 13) or numbered:
         return "sentinel-2"
     known = ", ".join(TITLES)
@@ -226,19 +230,11 @@ def _coefficients(path: Path, metadata: Path | None, bands: int) -> tuple[float,
             f"there is no {path.stem}_metadata.xml beside it; give --metadata, or order surface "
             "reflectance"
         )
-    text = read_bytes(file, _LARGEST_XML, error=SceneFileError)
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise SceneFileError(f"{printable(file)}: expected Planet's metadata, without a DOCTYPE")
-    try:
-        root = ET.fromstring(text)  # noqa: S314 declarations, through which XML attacks, are refused
-    except ET.ParseError as problem:
-        raise SceneFileError(
-            f"{printable(file)}: expected Planet's metadata as XML ({problem})"
-        ) from problem
+    root = read_xml(file, "Planet's metadata")
     found: dict[int, float] = {}
     for entry in root.iter():
-        if entry.tag.rpartition("}")[2] == "bandSpecificMetadata":
-            values = {child.tag.rpartition("}")[2]: (child.text or "").strip() for child in entry}
+        if local_name(entry) == "bandSpecificMetadata":
+            values = {local_name(child): (child.text or "").strip() for child in entry}
             try:
                 number = int(values["bandNumber"])
                 found[number] = float(values["reflectanceCoefficient"])

@@ -196,36 +196,51 @@ def open_raster(path: Path, *, like: Grid | None = None, by: str = "nearest") ->
             source = rasterio.open(absolute, driver="GTiff")
     except UNREADABLE as problem:
         raise SceneFileError(f"{printable(path)}: cannot be read ({reason(problem)})") from problem
-    with source:
-        if source.crs is None or source.transform.is_identity:
-            raise SceneFileError(
-                f"{printable(path)}: expected a georeferenced GeoTIFF, got one without "
-                f"{'a coordinate system' if source.crs is None else 'a grid'}; GDAL's "
-                "`gdal_translate -a_srs EPSG:… -a_ullr …` gives it one"
-            )
-        raster = Raster(path, source)
-        if like is None or raster.grid.same_as(like):
-            yield raster
-            return
-        if raster.grid.offset_of(like) is not None:
-            yield Raster(path, source, part=like)
-            return
-        _expect_overlap(raster, like)
-        with WarpedVRT(
-            source, crs=like.crs, transform=like.transform, height=like.height, width=like.width,
-            resampling=Resampling[by],
-            nodata=math.nan if source.nodata is None and source.dtypes[0].startswith("f")
-            else source.nodata,
-            add_alpha=source.nodata is None and not source.dtypes[0].startswith("f"),
-        ) as view:  # fmt: skip
-            resampled = Raster(path, view)
-            resampled.bands, resampled.names, resampled.tags = (
-                raster.bands,
-                raster.names,
-                raster.tags,
-            )
-            resampled.scales, resampled.offsets = raster.scales, raster.offsets
-            yield resampled
+    with source, on_grid(path, source, like, by) as raster:
+        yield raster
+
+
+@contextmanager
+def on_grid(path: Path, source: DatasetReader, like: Grid | None, by: str) -> Iterator[Raster]:
+    """Show an opened image on its own grid, or resampled to another.
+
+    Args:
+        path: For messages.
+        source: The image.
+        like: See :func:`open_raster`, as for ``by``.
+        by: How to resample.
+
+    Yields:
+        The image.
+
+    Raises:
+        SceneFileError: It has no georeference, or does not overlap the grid.
+    """
+    if source.crs is None or source.transform.is_identity:
+        raise SceneFileError(
+            f"{printable(path)}: expected a georeferenced GeoTIFF, got one without "
+            f"{'a coordinate system' if source.crs is None else 'a grid'}; GDAL's "
+            "`gdal_translate -a_srs EPSG:… -a_ullr …` gives it one"
+        )
+    raster = Raster(path, source)
+    if like is None or raster.grid.same_as(like):
+        yield raster
+        return
+    if raster.grid.offset_of(like) is not None:
+        yield Raster(path, source, part=like)
+        return
+    _expect_overlap(raster, like)
+    floats = source.dtypes[0].startswith("f")
+    with WarpedVRT(
+        source, crs=like.crs, transform=like.transform, height=like.height, width=like.width,
+        resampling=Resampling[by],
+        nodata=math.nan if source.nodata is None and floats else source.nodata,
+        add_alpha=source.nodata is None and not floats,
+    ) as view:  # fmt: skip
+        resampled = Raster(path, view)
+        resampled.bands, resampled.names, resampled.tags = raster.bands, raster.names, raster.tags
+        resampled.scales, resampled.offsets = raster.scales, raster.offsets
+        yield resampled
 
 
 def _expect_overlap(raster: Raster, grid: Grid) -> None:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import torch
+import rasterio
+from rasterio.errors import RasterioError
 
 from planetcr_bench import __version__
 from planetcr_bench.errors import UsageError
 from planetcr_bench.restoration.agreement import Scores
 from planetcr_bench.restoration.inputs import Network, RestoreSettings, SceneJob, open_scene
+from planetcr_bench.restoration.output import explained
 from planetcr_bench.restoration.rasters import SceneFileError
+from planetcr_bench.restoration.running import restored_tiles
+from planetcr_bench.restoration.safe import files_of
 from planetcr_bench.restoration.tiles import TileStore
-from planetcr_bench.restoration.writing import draw_scene, write_scene
+from planetcr_bench.restoration.writing import JOB, draw_scene, write_scene
 from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.parallel import track
 from planetcr_bench.utils.untrusted import printable
-from planetcr_models.inference import read_tile, ready
+
+_CACHE_MB: Final = 512
+"""Of blocks of images that GDAL keeps; by default it takes a twentieth of all memory."""
+
+_RESUMED: Final = "finished tiles are kept, so that the same command goes on from them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +51,11 @@ class Restored:
     scores: dict[str, Scores] = field(default_factory=dict)
 
 
+def target_of(scene: Path, out: Path) -> Path:
+    """The restored image of a scene."""
+    return out / f"{scene.stem}_restored.tif"
+
+
 def restore_scene(
     scene: Path,
     out: Path,
@@ -50,54 +66,83 @@ def restore_scene(
 ) -> Restored:
     """Write ``<scene>_restored.tif`` and a quicklook; a stopped run is resumed.
 
-    Memory is bounded by a batch of tiles and a strip of the image, whatever its size. Finished
+    Memory is bounded by a batch of tiles and a window of the image, whatever its size. Finished
     tiles lie in a hidden folder beside the output until it is complete.
 
     Args:
-        scene: GeoTIFF; see :func:`recognise`.
+        scene: GeoTIFF, see :func:`recognise`; or the folder of a Sentinel-2 product.
         out: Folder to write to.
         network: What removes the clouds.
         settings: How.
         say: Receives one line for each thing that was recognised.
 
     Raises:
-        SceneFileError: The scene, or what belongs to it, cannot be used; the output exists.
+        SceneFileError: The scene, or what belongs to it, cannot be used; the output exists, or
+            cannot be written.
         UsageError: Options that contradict each other.
+        BenchError: Workers of a cluster fail.
         ModelError: The network cannot take it.
     """
     if settings.paste_m is not None and settings.mask is None:
         raise UsageError("--paste: keeps what a mask calls clear; give --udm too")
-    target = out / f"{scene.stem}_restored.tif"
+    target = target_of(scene, out)
     if target.exists() and not settings.overwrite:
         raise SceneFileError(
             f"{printable(target)}: exists already; --overwrite replaces it, --out chooses another "
             "folder"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    work = out / f".{target.stem}.unfinished"
-    refusal = f"{printable(target)}: another process is writing it"
     with ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_MB))
         job = open_scene(scene, network, settings, stack, say)
-        stack.enter_context(exclusive_lock(out / f".{target.stem}.lock", refusal))
-        store = TileStore(work, _identity(scene, network, settings))
-        _restore_tiles(job, network, settings, store)
-        shares, scores = write_scene(job, network, settings, store, target)
+        out.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(_alone(target))
+        stack.enter_context(explained(target, _RESUMED))
+        store = TileStore(
+            out / f".{target.stem}.unfinished", _tiles_identity(scene, network, settings)
+        )
+        _restore_tiles(scene, job, network, settings, store)
+        unfinished = store.folder / target.name
+        job_hash = _job_hash(scene, network, settings)
+        shares, scores = write_scene(job, network, settings, store, unfinished, job_hash)
         quicklook = out / f"{scene.stem}_quicklook.png"
-        draw_scene(job, target, quicklook)
+        draw_scene(job, unfinished, quicklook)
         if settings.stac:
             from planetcr_bench.restoration.stac import write_item
 
-            write_item(target, quicklook, scene)
+            write_item(unfinished, target, quicklook, scene)
+        unfinished.replace(target)
         store.remove()
-    (out / f".{target.stem}.lock").unlink(missing_ok=True)
     return Restored(path=target, quicklook=quicklook, shares=shares, scores=scores)
 
 
-def _identity(scene: Path, network: Network, settings: RestoreSettings) -> dict[str, Any]:
+def is_finished(scene: Path, out: Path, network: Network, settings: RestoreSettings) -> bool:
+    """Whether the output of a scene is there, and from the same files and settings."""
+    target = target_of(scene, out)
+    try:
+        with rasterio.open(target) as image:
+            return bool(image.tags().get(JOB) == _job_hash(scene, network, settings))
+    except (RasterioError, OSError):
+        return False
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    lock = target.with_name(f".{target.stem}.lock")
+    with exclusive_lock(lock, f"{printable(target)}: another process is writing it"):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _tiles_identity(scene: Path, network: Network, settings: RestoreSettings) -> dict[str, Any]:
     """All that determines the tiles; of large files their size and time of change."""
     files = {"scene": scene, "sar": settings.sar, "mask": settings.mask, "xml": settings.metadata}
     states = {
-        name: [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns]
+        name: [
+            [str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns]
+            for file in files_of(path)
+        ]
         for name, path in files.items()
         if path is not None
     }
@@ -108,50 +153,37 @@ def _identity(scene: Path, network: Network, settings: RestoreSettings) -> dict[
     }  # fmt: skip
 
 
+def _job_hash(scene: Path, network: Network, settings: RestoreSettings) -> str:
+    """SHA-256 of all that determines the pixels of the output."""
+    written = {"paste": settings.paste_m, "provenance": settings.provenance}
+    identity = _tiles_identity(scene, network, settings) | written
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
 def _restore_tiles(
-    job: SceneJob, network: Network, settings: RestoreSettings, store: TileStore
+    scene: Path, job: SceneJob, network: Network, settings: RestoreSettings, store: TileStore
 ) -> None:
     tiles = job.tiles()
     missing = [index for index in tiles if not store.has(index)]
+    _expect_space(job, store.folder, len(missing))
+    results = restored_tiles(scene, job, network, settings, missing)
     done = len(tiles) - len(missing)
-    steps = _steps(job, network, settings, store, missing)
-    found = any(list(track(steps, "restoring tiles", len(tiles), done=done, quiet=settings.quiet)))
-    if not found and not any(store.has_data(index) for index in tiles):
+    for index, tile in track(
+        results, f"{scene.name}: tiles", len(tiles), done=done, quiet=settings.quiet
+    ):
+        store.put(index, tile)
+    if not any(store.has_data(index) for index in tiles):
         store.remove()
         raise SceneFileError(f"{printable(job.raster.path)}: all its pixels are nodata")
 
 
-def _steps(
-    job: SceneJob,
-    network: Network,
-    settings: RestoreSettings,
-    store: TileStore,
-    missing: Sequence[tuple[int, int]],
-) -> Iterator[bool]:
-    """Restore tiles; says of each whether it has data."""
-    with ready(network.model, settings.device, settings.precision) as run:
-        waiting: list[tuple[int, int]] = []
-        for index in missing:
-            if _has_data(job, index):
-                waiting.append(index)
-            else:
-                store.put(index, None)
-                yield False
-            if len(waiting) == settings.batch or (waiting and index == missing[-1]):
-                images, radar = (
-                    torch.stack(
-                        [read_tile(who, source, job.rows, job.columns, each) for each in waiting]
-                    )
-                    for who, source in (("cloudy", job.optical), ("sar", job.sar))
-                )
-                restored = run(images, radar).float().cpu().numpy()
-                for each, tile in zip(waiting, restored, strict=True):
-                    store.put(each, tile)
-                    yield True
-                waiting = []
-
-
-def _has_data(job: SceneJob, index: tuple[int, int]) -> bool:
-    parts = [axis.pixels(at) for axis, at in zip((job.rows, job.columns), index, strict=True)]
-    rows, columns = (slice(int(part.min()), int(part.max()) + 1) for part in parts)
-    return bool(job.optical.read(rows, columns).valid.any())
+def _expect_space(job: SceneJob, folder: Path, tiles: int) -> None:
+    """Refuse to begin what the disk has no room for: tiles, and an image as large as its pixels."""
+    grid = job.raster.grid
+    needed = tiles * job.tile_bytes() + 4 * len(job.bands) * grid.height * grid.width
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SceneFileError(
+            f"{printable(folder.parent)}: expected {needed / 1e9:.2g} GB of free space on its disk "
+            f"for tiles and the image, found {free / 1e9:.2g} GB; {_RESUMED}"
+        )

@@ -46,6 +46,7 @@ class SarScene:
         known = self._known(sample, hidden=None)
         self.covered = float(known.mean())
         self.unit = _unit(raster.path, sample[:, known])
+        self._typical = np.median(self._to_decibels(sample, known)[:, known], axis=1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,7 +72,8 @@ class SarScene:
     def decibels(self, rows: slice, columns: slice) -> NDArray[np.floating]:
         """VV and VH of a window in dB, without holes, shape (2, rows, columns).
 
-        Floats are as precise as those of the file.
+        What has no data has the value of its nearest neighbour, or where none is near that of the
+        image's median. Floats are as precise as those of the file.
 
         Raises:
             SceneFileError: The file cannot be read.
@@ -83,7 +85,11 @@ class SarScene:
         )
         numbers = self.raster.read(self._numbers, wide_rows, wide_columns)
         known = self._known(numbers, self.raster.hidden(wide_rows, wide_columns))
-        filled = fill_nearest(self._to_decibels(numbers, known), known)
+        filled = self._to_decibels(numbers, known)
+        if known.any():
+            filled = fill_nearest(filled, known)
+        else:
+            filled[...] = self._typical[:, None, None]
         return np.ascontiguousarray(
             filled[
                 :,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -56,40 +57,59 @@ class TileStore:
         return bool(np.load(self._file(index), mmap_mode="r").ndim == 3)
 
     def put(self, index: tuple[int, int], tile: Image | None) -> None:
-        """Keep a tile, shape (bands, side, side); None for one without a valid pixel."""
-        with atomic_path(self._file(index)) as partial, partial.open("wb") as stream:
-            np.save(stream, _EMPTY if tile is None else tile)
+        """Keep a tile, shape (bands, side, side); None for one without a valid pixel.
 
-    def strip(
-        self, rows: TileAxis, columns: TileAxis, part: slice, bands: int
+        Raises:
+            OSError: It cannot be written.
+        """
+        content = io.BytesIO()  # np.save to a file says nothing of a full disk
+        np.save(content, _EMPTY if tile is None else tile)
+        with atomic_path(self._file(index)) as partial:
+            partial.write_bytes(content.getbuffer())
+
+    def window(
+        self, tiling: tuple[TileAxis, TileAxis], window: tuple[slice, slice], bands: int
     ) -> NDArray[np.float32]:
-        """Blend the tiles of some rows of the image.
+        """Blend the tiles of a part of the image.
 
         Args:
-            rows: Division of the rows into tiles.
-            columns: Division of the columns.
-            part: Rows of the image.
+            tiling: Division of the rows and of the columns into tiles.
+            window: Rows and columns of the image.
             bands: Of a tile.
 
         Returns:
-            Shape (bands, rows of the part, width); zeros where there is no tile.
+            Shape (bands, rows, columns of the window); zeros where there is no tile.
         """
-        image = np.zeros((bands, part.stop - part.start, columns.size), np.float32)
-        for index in product(range(len(rows.starts)), range(len(columns.starts))):
-            down, row, high = rows.weight(index[0])
-            first, last = max(row.start, part.start), min(row.stop, part.stop)
-            if first >= last:
-                continue
-            tile = np.load(self._file(index), mmap_mode="r")
-            if tile.ndim != 3:
-                continue
-            across, column, wide = columns.weight(index[1])
-            within = slice(first - row.start, last - row.start)
-            piece = tile[:, down, across][:, within]
-            weight = high[within, None] * wide
-            image[:, first - part.start : last - part.start, column] += piece * weight
+        image = np.zeros((bands, *(part.stop - part.start for part in window)), np.float32)
+        down, across = (
+            list(_overlapping(axis, part)) for axis, part in zip(tiling, window, strict=True)
+        )
+        for (row, from_rows, to_rows, high), (column, from_columns, to_columns, wide) in product(
+            down, across
+        ):
+            tile = np.load(self._file((row, column)), mmap_mode="r")
+            if tile.ndim == 3:
+                piece = tile[:, from_rows, from_columns] * (high[:, None] * wide)
+                image[:, to_rows, to_columns] += piece
         return image
 
     def remove(self) -> None:
         """Delete all tiles."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _overlapping(
+    axis: TileAxis, part: slice
+) -> Iterator[tuple[int, slice, slice, NDArray[np.float32]]]:
+    """Tiles along an axis that count in a part of it: number, slice of the tile and of the part."""
+    for number in range(len(axis.starts)):
+        inside, there, weight = axis.weight(number)
+        first, last = max(there.start, part.start), min(there.stop, part.stop)
+        if first < last:
+            within = slice(first - there.start, last - there.start)
+            yield (
+                number,
+                slice(inside.start + within.start, inside.start + within.stop),
+                slice(first - part.start, last - part.start),
+                weight[within],
+            )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -13,26 +13,39 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from planetcr_bench import __version__
-from planetcr_bench.constants import DN_PER_REFLECTANCE
+from planetcr_bench.constants import DN_PER_REFLECTANCE, EDGE_M
 from planetcr_bench.data.scene import Image
 from planetcr_bench.restoration.agreement import BORDER, Scores, measure_window, scores_of
 from planetcr_bench.restoration.inputs import Network, RestoreSettings, SceneJob
+from planetcr_bench.restoration.masks import CloudMask
 from planetcr_bench.restoration.optical import OpticalScene
 from planetcr_bench.restoration.output import NODATA, PROVENANCE, to_numbers, write_cog
 from planetcr_bench.restoration.quicklook import shape_of, stretch_of, write_quicklook
 from planetcr_bench.restoration.rasters import SceneFileError, open_raster
 from planetcr_bench.restoration.tiles import TileStore
+from planetcr_bench.utils.parallel import track
 from planetcr_bench.utils.untrusted import printable
 
-_STRIP: Final = 512
-"""Rows that are written at a time."""
+_HIGH: Final = 512
+_WIDE: Final = 2048
+"""Rows and columns that are written at a time: whole blocks of the file."""
 
 _WINDOW: Final = 1024
 """Side of the windows that are scored."""
 
+JOB: Final = "JOB_SHA256"
+"""Tag by which a finished output is recognised."""
+
+_Window = tuple[slice, slice]
+
 
 def write_scene(
-    job: SceneJob, network: Network, settings: RestoreSettings, store: TileStore, target: Path
+    job: SceneJob,
+    network: Network,
+    settings: RestoreSettings,
+    store: TileStore,
+    path: Path,
+    job_hash: str,
 ) -> tuple[dict[str, float], dict[str, Scores]]:
     """Blend the tiles and write the image, and score it against the reference.
 
@@ -41,37 +54,32 @@ def write_scene(
         network: Named in the tags.
         settings: What is kept of the input.
         store: Tiles.
-        target: The file; an existing one is replaced.
+        path: The file; an existing one is replaced.
+        job_hash: Of all that determines its pixels, for the tags.
 
     Returns:
         Share of the pixels with data of each word of ``PROVENANCE`` but nodata; scores by region,
         none without a reference.
 
     Raises:
-        SceneFileError: It cannot be written, or the reference does not fit.
+        OSError: It cannot be written.
+        SceneFileError: The scene cannot be read, or the reference does not fit.
     """
+    grid = job.raster.grid
     counts = np.zeros(len(PROVENANCE), np.int64)
-    sums = None
 
-    def strips() -> Iterator[tuple[slice, NDArray[np.uint16]]]:
-        for top in range(0, job.raster.grid.height, _STRIP):
-            rows = slice(top, min(top + _STRIP, job.raster.grid.height))
-            numbers, origin = _strip(job, settings, store, rows)
+    def parts() -> Iterator[tuple[_Window, NDArray[np.uint16]]]:
+        windows = list(product(_steps(grid.height, _HIGH), _steps(grid.width, _WIDE)))
+        for window in track(iter(windows), "writing", len(windows), quiet=settings.quiet):
+            numbers, origin = _restored(job, settings, store, window)
             counts[:] += np.bincount(origin.ravel(), minlength=len(PROVENANCE))
             if settings.provenance:
                 numbers = np.concatenate([numbers, origin[None].astype(np.uint16)])
-            yield rows, numbers
+            yield window, numbers
 
     bands = (*job.bands, *(["provenance"] if settings.provenance else []))
-    tags = _tags(job, network, settings)
-    needed = job.raster.grid.height * job.raster.grid.width * len(bands) * 4
-    free = shutil.disk_usage(target.parent).free
-    if free < needed:
-        raise SceneFileError(
-            f"{printable(target)}: expected {needed / 1e9:.1f} GB of free space on its disk, found "
-            f"{free / 1e9:.1f} GB; finished tiles are kept, so that the same command goes on"
-        )
-    write_cog(target, strips(), job.raster.grid, bands, tags, work=store.folder)
+    tags = _tags(job, network, settings) | {JOB: job_hash}
+    write_cog(path, parts(), grid, bands, tags)
     scores: dict[str, Scores] = {}
     if job.reference is not None:
         sums = _agreement(job, settings, store, job.reference)
@@ -83,36 +91,44 @@ def write_scene(
     }, scores
 
 
-def _strip(
-    job: SceneJob, settings: RestoreSettings, store: TileStore, rows: slice
+def _steps(size: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+def _restored(
+    job: SceneJob, settings: RestoreSettings, store: TileStore, window: _Window
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """Digital numbers of some rows, shape (bands, rows, width), and their provenance."""
-    columns = slice(0, job.raster.grid.width)
-    pixels = job.optical.read(rows, columns)
-    restored = store.strip(job.rows, job.columns, rows, len(job.bands))
+    """Digital numbers of a window, shape (bands, rows, columns), and their provenance."""
+    pixels = job.optical.read(*window)
+    restored = store.window((job.rows, job.columns), window, len(job.bands))
     origin = np.where(pixels.whole, np.uint8(2), np.uint8(3))
     if settings.paste_m is not None and job.mask is not None:
-        weight = _kept(job, settings.paste_m, rows) * pixels.whole
+        weight = _kept(job, job.mask, settings.paste_m, window) * pixels.whole
         restored = weight * pixels.reflectance + (1 - weight) * restored
         origin[weight == 1] = 1
     origin[~pixels.valid] = 0
     return to_numbers(restored, pixels.valid), origin
 
 
-def _kept(job: SceneJob, width_m: float, rows: slice) -> Image:
+def _kept(job: SceneJob, mask: CloudMask, width_m: float, window: _Window) -> Image:
     """Weight of the input: 1 where the mask is clear all around, 0 where it is not clear."""
-    assert job.mask is not None
     grid = job.raster.grid
     reach = max(width_m / grid.pixel_m, 1.0)
-    margin = int(reach) + 1
-    wide = slice(max(0, rows.start - margin), min(grid.height, rows.stop + margin))
-    columns = slice(0, grid.width)
-    clear = job.mask.clear(wide, columns) & job.optical.read(wide, columns).whole
+    (rows, inner_rows), (columns, inner_columns) = (
+        _wider(part, size, int(reach) + 1)
+        for part, size in zip(window, (grid.height, grid.width), strict=True)
+    )
+    clear = mask.clear(rows, columns) & job.optical.read(rows, columns).whole
     if clear.all():
-        return np.ones((rows.stop - rows.start, grid.width), np.float32)
-    distance = distance_transform_edt(clear)
-    inner = distance[rows.start - wide.start : rows.stop - wide.start]
+        return np.ones([part.stop - part.start for part in window], np.float32)
+    inner = distance_transform_edt(clear)[inner_rows, inner_columns]
     return np.asarray(np.clip((inner - 1) / reach, 0, 1) * (inner > 0), np.float32)
+
+
+def _wider(part: slice, size: int, margin: int) -> tuple[slice, slice]:
+    """A part of an axis with a margin, and its place in that."""
+    wide = slice(max(0, part.start - margin), min(size, part.stop + margin))
+    return wide, slice(part.start - wide.start, part.stop - wide.start)
 
 
 def _tags(job: SceneJob, network: Network, settings: RestoreSettings) -> dict[str, str]:
@@ -147,42 +163,34 @@ def _agreement(
 ) -> NDArray[np.float64]:
     """Sums of the ledger over all pixels that the scene and the reference have."""
     grid = job.raster.grid
+    margin = max(
+        BORDER, round(EDGE_M / grid.pixel_m) + 1
+    )  # context of SSIM, and of edges of clouds
     total: NDArray[np.float64] | None = None
-    for top in range(0, grid.height, _WINDOW):
-        rows, inner_rows = _with_margin(top, grid.height)
-        numbers, _ = _strip(job, settings, store, rows)
-        restored = numbers.astype(np.float32) / DN_PER_REFLECTANCE
-        for left in range(0, grid.width, _WINDOW):
-            columns, inner_columns = _with_margin(left, grid.width)
-            mine, clear = job.optical.read(rows, columns), reference.read(rows, columns)
-            sums = measure_window(
-                np.stack([restored[:, :, columns], mine.reflectance]),
-                clear.reflectance,
-                mine.valid & clear.whole,
-                None if job.mask is None else job.mask.cloudy(rows, columns),
-                grid.pixel_m,
-                job.bands,
-                (inner_rows, inner_columns),
-            )
-            total = sums if total is None else total + sums
-    assert total is not None
-    if not total.sum():
+    windows = list(product(_steps(grid.height, _WINDOW), _steps(grid.width, _WINDOW)))
+    for window in track(iter(windows), "scoring", len(windows), quiet=settings.quiet):
+        (rows, inner_rows), (columns, inner_columns) = (
+            _wider(part, size, margin)
+            for part, size in zip(window, (grid.height, grid.width), strict=True)
+        )
+        numbers, _ = _restored(job, settings, store, (rows, columns))
+        mine, clear = job.optical.read(rows, columns), reference.read(rows, columns)
+        sums = measure_window(
+            np.stack([numbers.astype(np.float32) / DN_PER_REFLECTANCE, mine.reflectance]),
+            clear.reflectance,
+            mine.valid & clear.whole,
+            None if job.mask is None else job.mask.cloudy(rows, columns),
+            grid.pixel_m,
+            job.bands,
+            (inner_rows, inner_columns),
+        )
+        total = sums if total is None else total + sums
+    if total is None or not total.sum():
         raise SceneFileError(
             f"{printable(reference.raster.path)}: expected a clear image that overlaps the scene, "
             "they have no pixel in common"
         )
     return total
-
-
-def _with_margin(start: int, size: int) -> tuple[slice, slice]:
-    """A window with its context, and its place in that."""
-    stop = min(size, start + _WINDOW)
-    wide = slice(max(0, start - _MARGIN), min(size, stop + _MARGIN))
-    return wide, slice(start - wide.start, stop - wide.start)
-
-
-_MARGIN: Final = max(BORDER, 32)
-"""Pixels around a window that is scored: context of SSIM, and of the edge of clouds."""
 
 
 def draw_scene(job: SceneJob, target: Path, path: Path) -> None:
@@ -200,11 +208,7 @@ def draw_scene(job: SceneJob, target: Path, path: Path) -> None:
     height, width = shape_of(grid.height, grid.width)
     names = [name for name in ("red", "green", "blue") if name in job.bands]
     shown = names if len(names) == 3 else list(job.bands[:3])
-    product = job.optical.product
-    numbers = job.raster.overview(product.positions(shown, job.raster.path), height, width)
-    scale = np.array([product.scale[product.bands.index(name)] for name in shown], np.float32)
-    shifted = numbers.astype(np.float32) + np.float32(product.offset)
-    before: Image = np.asarray(shifted * scale[:, None, None], np.float32)
+    before = job.optical.overview(shown, height, width)
     with open_raster(target) as restored:
         after = restored.overview([job.bands.index(name) + 1 for name in shown], height, width)
     valid: NDArray[np.bool_] = (after != NODATA).all(0)

@@ -12,6 +12,7 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
+from conftest import Cli
 from orders import (
     CORNER,
     NAME,
@@ -25,7 +26,6 @@ from planetcr_bench.curation.cutting import Cut, PairSettings, cut_pair
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.restoration.rasters import SceneFileError
-from programs import planetcr
 
 SIZE = (620, 930)  # two rows of three patches, and something over
 
@@ -83,29 +83,30 @@ def test_patches_are_what_the_scenes_are_there(order: dict[str, Path], tmp_path:
         assert patch.read(1)[0, [0, 9, 10, 89]].tolist() == [40, 40, 10, 10]
 
 
+@pytest.mark.usefixtures("ledgers_alone")
 def test_the_dataset_is_checked_predicted_and_scored(
-    order: dict[str, Path], tmp_path: Path
+    order: dict[str, Path], tmp_path: Path, cli: Cli
 ) -> None:
-    out = tmp_path / "data"
     arguments = ["--udm", order["mask"], "--sar", order["sar"], "--landcover", order["land_cover"]]
-    done = planetcr("pairs", order["cloudy"], order["clear"], "--out", out, *arguments)
+    done = cli("pairs", order["cloudy"], order["clear"], "--out", "data", *arguments)
     assert done.returncode == 0, done.stderr
     assert "5 patches in" in done.stdout
-    assert planetcr("check", out).returncode == 0
-    preds, results = tmp_path / "preds", tmp_path / "results"
-    assert planetcr("predict", "mean-fill", "--data", out, "--out", preds).returncode == 0
-    done = planetcr("evaluate", preds, "--data", out, "--results", results, "--json")
-    assert done.returncode == 0, done.stderr
-    assert (results / "own-pairs/preds/ledger.parquet").is_file()
+    for words in (["check", "data"], ["predict", "mean-fill", "--data", "data"],
+                  ["evaluate", "preds/mean-fill"]):  # fmt: skip
+        done = cli(*words)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results/own-pairs/mean-fill/ledger.parquet").is_file()
 
 
-def test_what_no_file_is_given_for_is_left_out(order: dict[str, Path], tmp_path: Path) -> None:
+def test_what_no_file_is_given_for_is_left_out(
+    order: dict[str, Path], tmp_path: Path, cli: Cli
+) -> None:
     out = tmp_path / "data"
     made = cut(order, out, mask=None, sar=None, land_cover=None)
     assert made.lacking == ["sar", "land_cover", "cloud_mask"]
     (first, *_) = find_scenes(out, "test")
     assert first.description.sar is None
-    assert planetcr("check", out).returncode == 0
+    assert cli("check", out).returncode == 0
     with pytest.raises(SceneFileError, match="describes a dataset of other products"):
         cut(order, out)
 
@@ -173,17 +174,18 @@ def test_scenes_that_cannot_be_cut_are_refused(tmp_path: Path, change: dict, mes
     assert not (tmp_path / "data").exists()
 
 
-def test_scenes_without_a_common_patch_are_refused(tmp_path: Path) -> None:
+def test_scenes_without_a_common_patch_are_refused(tmp_path: Path, cli: Cli) -> None:
     cloudy = write_order(tmp_path / "a", ground(310, 310))
     clear = write_order(tmp_path / "b", ground(310, 310), np.zeros((310, 310), bool))
-    done = planetcr("pairs", cloudy, clear, "--out", tmp_path / "data")
+    done = cli("pairs", cloudy, clear, "--out", "data")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {cloudy}: no patch is left")
     assert NAME in done.stderr
+    assert not (tmp_path / "data").exists()
 
 
-def test_the_command_prints_json(order: dict[str, Path], tmp_path: Path) -> None:
-    done = planetcr("pairs", order["cloudy"], order["clear"], "--out", tmp_path / "d", "--json")
+def test_the_command_prints_json(order: dict[str, Path], cli: Cli) -> None:
+    done = cli("pairs", order["cloudy"], order["clear"], "--out", "d", "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert len(facts["scenes"]) == 5

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from orders import COEFFICIENTS, NAME, ground, write_image, write_metadata
 from paths import SHARED
+from planetcr_bench.restoration.optical import OpticalScene
 from planetcr_bench.restoration.products import PLANET_BANDS, SENTINEL_BANDS, Product, recognise
 from planetcr_bench.restoration.rasters import SceneFileError, open_raster
 
@@ -70,6 +72,7 @@ def test_radiance_becomes_reflectance_by_the_coefficients_of_its_metadata(
     [
         ("no xml", "expected Planet's metadata as XML"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "without a DOCTYPE"),
+        ('\ufeff<?xml version="1.0"?><!DOCTYPE a><a/>', "without a DOCTYPE"),
         ("<a/>", "got those of none"),
         ("<a><bandSpecificMetadata><bandNumber>x</bandNumber></bandSpecificMetadata></a>",
          "as numbers"),
@@ -77,7 +80,9 @@ def test_radiance_becomes_reflectance_by_the_coefficients_of_its_metadata(
 )  # fmt: skip
 def test_other_metadata_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = write_image(tmp_path / "a_3B_AnalyticMS.tif", numbers())
-    (tmp_path / "a_3B_AnalyticMS_metadata.xml").write_text(text)
+    coding = "utf-16" if text.startswith("\ufeff") else "utf-8"
+    text = text.removeprefix("\ufeff")
+    (tmp_path / "a_3B_AnalyticMS_metadata.xml").write_text(text, coding)
     with pytest.raises(SceneFileError, match=message):
         recognised(path)
 
@@ -106,9 +111,9 @@ def test_tags_of_planet_say_surface_reflectance(tmp_path: Path) -> None:
 def test_sentinel_2_since_baseline_4_is_shifted_where_tags_say_so(tmp_path: Path) -> None:
     tag = {"BOA_ADD_OFFSET_BAND1": "-1000"}
     path = write_image(tmp_path / "T32UQD_20220614T101601.tif", numbers(13), **tag)
-    assert recognised(path).offset == -1000
+    assert recognised(path).offset == (-1000,) * 13
     bare = write_image(tmp_path / "T32UQD_20210614T101601.tif", numbers(13))
-    assert recognised(bare).offset == 0
+    assert recognised(bare).offset == (0,) * 13
 
 
 @pytest.mark.parametrize(
@@ -131,6 +136,19 @@ def test_what_is_not_recognised_is_refused(
 def test_the_user_can_say_what_it_is(tmp_path: Path) -> None:
     path = write_image(tmp_path / "composite.tif", numbers())
     assert recognised(path, product="planet-sr").name == "planet-sr"
+
+
+def test_each_band_has_the_scale_and_offset_of_its_tags(tmp_path: Path) -> None:
+    path = write_image(tmp_path / f"{NAME}.tif", numbers())
+    with rasterio.open(path, "r+") as image:
+        image.scales, image.offsets = (1e-4, 1e-4, 2e-4, 1e-4), (0, 0, -0.1, 0.05)
+    found = recognised(path)
+    assert found.scale == (1e-4, 1e-4, 2e-4, 1e-4)
+    assert found.offset == pytest.approx((0, 0, -500, 500))
+    with open_raster(path) as raster:
+        image = OpticalScene(raster, found, ["nir", "red"])
+        pixels = image.read(slice(0, 1), slice(0, 1)).reflectance[:, 0, 0]
+        assert pixels == pytest.approx([0.15, 0.1])
 
 
 def test_floats_are_reflectance(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from rio_cogeo.cogeo import cog_validate
 from skimage.metrics import structural_similarity
 from torch import nn
 
+from conftest import Cli
 from narrow_networks import narrow
 from orders import (
     COEFFICIENTS,
@@ -35,7 +38,7 @@ from orders import (
     write_sar,
     write_udm2,
 )
-from planetcr_bench.errors import BenchError, UsageError
+from planetcr_bench.errors import UsageError
 from planetcr_bench.restoration.inputs import Network, RestoreSettings
 from planetcr_bench.restoration.output import PROVENANCE
 from planetcr_bench.restoration.rasters import SceneFileError
@@ -103,19 +106,20 @@ def test_nodata_never_reaches_a_network(tmp_path: Path) -> None:
 
 
 class Blur(nn.Module):
-    """Shows what lies within 15 pixels."""
+    """Shows what lies within 15 pixels, and zeros outside of an image, as convolutions do."""
 
     multiple = 1
 
     def forward(self, cloudy: torch.Tensor, _sar: torch.Tensor) -> torch.Tensor:
-        return nn.functional.avg_pool2d(cloudy, 31, 1, 15, count_include_pad=False)
+        return nn.functional.avg_pool2d(cloudy, 31, 1, 15)
 
 
-def test_there_is_no_line_along_the_edge_of_a_swath(tmp_path: Path) -> None:
-    """A third of the edge pixels would lose over a third of their brightness."""
+def test_there_is_no_line_along_the_edge_of_a_swath_or_of_the_image(tmp_path: Path) -> None:
+    """The pixels at an edge would lose half of their brightness."""
     inside = swath(301, 417)
     image = np.full((4, 301, 417), 0.2, np.float32)
-    done = restored(write_order(tmp_path, image, inside), tmp_path / "out", network(Blur()))
+    scene = write_order(tmp_path, image, inside)
+    done = restored(scene, tmp_path / "out", network(Blur()), tile=192, overlap=96)
     numbers = read(done.path)
     assert (numbers[:, ~inside] == 0).all()
     assert_allclose(numbers[:, inside], 2000, atol=1)
@@ -129,10 +133,11 @@ def test_tiles_give_what_the_whole_image_gives(tmp_path: Path) -> None:
     shown = (np.rint(image * 10_000) / 10_000).astype(np.float32)
     whole = restore_batch(model, shown[None], np.zeros((1, 2, 90, 125), np.float32))[0]
     expected = np.clip(np.rint(whole * 10_000), 1, None)
-    assert np.abs(read(done.path) - expected).max() <= 1
+    inner = (slice(None), slice(24, -24), slice(24, -24))  # a whole image has zeros around it
+    assert np.abs(read(done.path) - expected)[inner].max() <= 1
 
 
-@pytest.mark.parametrize("size", [(32, 32), (33, 700), (128, 128), (129, 128)])
+@pytest.mark.parametrize("size", [(1, 1), (20, 30), (33, 700), (128, 128), (129, 128)])
 def test_any_size_is_restored(tmp_path: Path, echo: Network, size: tuple[int, int]) -> None:
     scene = write_order(tmp_path, ground(*size))
     assert (read(restored(scene, tmp_path / "out", echo).path) == read(scene)).all()
@@ -269,7 +274,8 @@ def test_sar_is_shown_in_the_units_of_training(tmp_path: Path, linear: bool) -> 
     decibels = read(write_sar(tmp_path / "dB.tif", 300, 300))
     expected = np.stack([(decibels[0] + 25) / 25, (decibels[1] + 32.5) / 32.5])
     rows = (2 * np.arange(300) + 1) * 90 // 600
-    assert_allclose(radar.numpy(), expected[:, rows][:, :, rows], atol=1e-4)
+    inner = radar.numpy()[:, 12:-12, 12:-12]  # around it, the scene is continued
+    assert_allclose(inner, expected[:, rows][:, :, rows], atol=1e-4)
     assert ("linear power" if linear else "dB") in said[-1]
 
 
@@ -329,7 +335,7 @@ def test_a_stopped_run_goes_on_from_its_tiles(tmp_path: Path) -> None:
     assert not list(out.glob("*.tif"))
     second = Echo()
     done = restored(scene, out, network(second))
-    assert len(second.seen) == 15 - 5
+    assert len(second.seen) == 20 - 5
     assert (read(done.path) == read(scene)).all()
 
 
@@ -340,11 +346,11 @@ def test_tiles_of_another_run_are_not_taken(tmp_path: Path) -> None:
     second = Echo()
     write_order(tmp_path, ground(301, 417, seed=1))
     done = restored(scene, tmp_path / "out", network(second))
-    assert len(second.seen) == 15
+    assert len(second.seen) == 20
     assert (read(done.path) == read(scene)).all()
 
 
-def test_a_killed_command_leaves_no_output_and_goes_on(tmp_path: Path) -> None:
+def test_a_killed_command_leaves_no_output_and_goes_on(tmp_path: Path, cli: Cli) -> None:
     scene = write_order(tmp_path, ground(301, 417))
     net = tmp_path / "net.py"
     net.write_text(
@@ -357,10 +363,10 @@ def test_a_killed_command_leaves_no_output_and_goes_on(tmp_path: Path) -> None:
         "def build():\n"
         "    return Slow()\n"
     )
-    command = [sys.executable, "-m", "planetcr_bench", "restore", scene, "--method", f"{net}:build",
-               "--out", tmp_path / "out", "--tile", "128", "--overlap", "32", "--json"]  # fmt: skip
+    words = ["restore", str(scene), "--method", f"{net}:build", "--out", str(tmp_path / "out"),
+             "--tile", "128", "--overlap", "32", "--json"]  # fmt: skip
     work = tmp_path / "out" / f".{NAME}_restored.unfinished"
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "planetcr_bench", *words])
     end = time.monotonic() + 60
     while time.monotonic() < end and len(list(work.glob("*_*.npy"))) < 3:
         time.sleep(0.02)
@@ -368,8 +374,11 @@ def test_a_killed_command_leaves_no_output_and_goes_on(tmp_path: Path) -> None:
     process.wait()
     assert len(list(work.glob("*_*.npy"))) >= 3
     assert not list((tmp_path / "out").glob("*.tif"))
-    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-    (entry,) = json.loads(finished.stdout)
+    net.write_text(net.read_text().replace("time.sleep(0.2)", "raise SystemExit"))
+    refused = cli(*words)  # the code of a network is part of what it is
+    assert refused.returncode == 1
+    net.write_text(net.read_text().replace("raise SystemExit", "time.sleep(0)"))
+    (entry,) = json.loads(cli(*words).stdout)
     assert (read(Path(entry["restored"])) == read(scene)).all()
     assert not work.exists()
 
@@ -392,22 +401,35 @@ def test_a_scene_of_nodata_is_refused(tmp_path: Path, echo: Network) -> None:
     assert not list((tmp_path / "out").glob("*.tif"))
 
 
-def test_a_full_disk_is_one_line_and_keeps_the_tiles(
-    tmp_path: Path, echo: Network, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("most", [20_000, 300_000])
+def test_a_full_disk_is_one_line_and_keeps_the_tiles(tmp_path: Path, most: int) -> None:
+    """The system refuses to write more: the second tile, then the image, which is of noise."""
+    image = np.random.default_rng(0).uniform(0.02, 0.4, (4, 300, 300)).astype(np.float32)
+    scene, out = write_order(tmp_path, image), tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(SceneFileError, match=r"cannot be written \(.*tiles are kept") as told:
+            restored(scene, out, network(Echo()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(told.value)
+    assert [path.name for path in out.iterdir()] == [f".{NAME}_restored.unfinished"]
+    again = Echo()
+    done = restored(scene, out, network(again))
+    assert len(again.seen) == (16 if most == 20_000 else 0)
+    assert (read(done.path) == read(scene)).all()
+
+
+def test_what_a_disk_has_no_room_for_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = write_order(tmp_path, ground(64, 64))
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("rasterio.shutil.copy", full)
-    with pytest.raises(BenchError, match=r"cannot be written \(.*No space left.*tiles are kept"):
-        restored(scene, tmp_path / "out", echo)
-    assert not list((tmp_path / "out").glob("*.tif"))
-    monkeypatch.undo()
-    again = Echo()
-    restored(scene, tmp_path / "out", network(again))
-    assert again.seen == []
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100_000))
+    model = Echo()
+    with pytest.raises(SceneFileError, match=r"GB of free space on its disk .* found 0.0001 GB"):
+        restored(scene, tmp_path / "out", network(model))
+    assert model.seen == []
 
 
 # --- Against a clear image ------------------------------------------------------------------------
@@ -466,3 +488,98 @@ def test_a_reference_elsewhere_is_refused(tmp_path: Path, echo: Network) -> None
     reference = write_order(tmp_path / "clear", ground(64, 64), name="b_SR", transform=far)
     with pytest.raises(SceneFileError, match="overlaps the scene"):
         restored(scene, tmp_path / "out", echo, reference=reference)
+
+
+# --- The command ----------------------------------------------------------------------------------
+
+
+def test_the_command_restores_with_weights_of_the_package(tmp_path: Path, cli: Cli) -> None:
+    inside = swath(96, 128)
+    scene = write_order(tmp_path, ground(96, 128), inside)
+    mask = write_udm2(tmp_path, np.zeros((96, 128), bool), inside)
+    done = cli(
+        "restore", scene, "--method", "spa_gan", "--pretrained", "sim-v1-small", "--out", "out",
+        "--udm", mask, "--paste", "clear", "--feather", 0, "--provenance", "--stac",
+        "--precision", "bf16", "--batch", 2, "--tile", 64, "--reference", scene,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "PlanetScope surface reflectance, 4 bands; 128 × 96 pixels of 3 m" in done.stderr
+    assert "mask: UDM2" in done.stderr
+    assert "% kept" in done.stdout
+    assert "PSNR" in done.stdout
+    numbers = read(tmp_path / f"out/{NAME}_restored.tif")
+    kept = numbers[4] == PROVENANCE.index("kept")
+    assert kept.sum() > 0.9 * inside.sum()
+    assert (numbers[:4, kept] == read(scene)[:, kept]).all()
+    with rasterio.open(tmp_path / f"out/{NAME}_restored.tif") as image:
+        tags = image.tags()
+    assert tags["NETWORK"] == "spa_gan"
+    assert tags["WEIGHTS"] == "sim-v1-small"
+    assert tags["COMMAND"].startswith("planetcr-bench restore ")
+    item = json.loads((tmp_path / f"out/{NAME}_restored.json").read_text())
+    assert item["properties"]["datetime"] == "2022-06-14T10:15:30Z"
+    assert {asset["href"] for asset in item["assets"].values()} == {
+        f"{NAME}_restored.tif", f"{NAME}_quicklook.png",
+    }  # fmt: skip
+    assert (tmp_path / f"out/{NAME}_quicklook.png").is_file()
+
+
+NO_SAR = ("--pretrained", "sim-v1-small-no-sar", "--out", "out")
+
+
+def test_several_scenes_are_restored_and_what_is_wrong_with_one_stops_no_other(
+    tmp_path: Path, cli: Cli
+) -> None:
+    first, second, third = (
+        write_order(tmp_path, ground(40, 40, seed=seed), inside, name=f"{seed}_SR")
+        for seed, inside in ((1, None), (2, np.zeros((40, 40), bool)), (3, None))
+    )
+    done = cli("restore", first, second, third, *NO_SAR)
+    assert done.returncode == 1
+    (*_, headline, reason) = done.stderr.splitlines()
+    assert headline == "error: 1 of 3 scenes is not restored; the same command goes on with them"
+    assert reason == f"  {second}: all its pixels are nodata"
+    assert [path.name for path in sorted((tmp_path / "out").glob("*.tif"))] == [
+        "1_SR_restored.tif", "3_SR_restored.tif",
+    ]  # fmt: skip
+    write_order(tmp_path, ground(40, 40), name="2_SR")
+    (tmp_path / "out/3_SR_restored.tif").unlink()
+    done = cli("restore", first, second, third, *NO_SAR, "--json")
+    assert done.returncode == 0, done.stderr
+    restored = [Path(entry["restored"]).name for entry in json.loads(done.stdout)]
+    assert restored == ["2_SR_restored.tif", "3_SR_restored.tif"]
+    done = cli("restore", first, second, third, *NO_SAR)
+    assert done.returncode == 1
+    assert done.stderr.count("exists already; --overwrite replaces it") == 6
+    done = cli("restore", first, *NO_SAR, "--overwrite")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--weights", "sim-v2"], 1, "sim-v2: expected a file of weights, found no such file"),
+        (["--weights", "sim-v1-small", "--method", "dsen2_cr"], 2, "dsen2_cr: looks at SAR; give"),
+        (["--weights", "sim-v1-small"], 2, "choose one with --method; without SAR there are"),
+        ([], 2, "expected --weights"),
+        (["--weights", "sim-v1-small-no-sar", "--udm", "a", "--udm", "b"], 2, "expected 1 masks"),
+        (["--weights", "sim-v1-small-no-sar", "--paste", "clear"], 2, "give --udm too"),
+        (["--weights", "sim-v1-small-no-sar", "--tile", "64", "--overlap", "64"], 1,
+         "tiles larger than their overlap"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_refused_in_one_line(
+    tmp_path: Path, cli: Cli, words: list[str], code: int, message: str
+) -> None:
+    scene = write_order(tmp_path, ground(40, 40))
+    done = cli("restore", scene, "--out", "out", *words)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_scenes_of_one_name_are_refused(tmp_path: Path, cli: Cli) -> None:
+    scenes = [write_order(tmp_path / folder, ground(40, 40)) for folder in "ab"]
+    done = cli("restore", *scenes, *NO_SAR)
+    assert done.returncode == 2
+    assert f"got {NAME} 2 times" in done.stderr
