@@ -28,7 +28,7 @@ from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.parallel import track
 from planetcr_bench.utils.untrusted import printable
 
-_CACHE_MB: Final = 512
+_CACHE_BYTES: Final = 512 << 20
 """Of blocks of images that GDAL keeps; by default it takes a twentieth of all memory."""
 
 _RESUMED: Final = "finished tiles are kept, so that the same command goes on from them"
@@ -92,7 +92,7 @@ def restore_scene(
             "folder"
         )
     with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_MB))
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES))
         job = open_scene(scene, network, settings, stack, say)
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_alone(target))
