@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_RESOLUTION_M, PLANET_CR
@@ -23,6 +22,7 @@ from planetcr_bench.restoration.products import SENTINEL_BANDS
 from planetcr_models.networks.registry import build_model
 from planetcr_models.weights.files import load_model, load_weights, read_trained_on
 from planetcr_models.weights.pretrained import SEGMENTER, list_pretrained, pretrained_cards
+from planetcr_models.weights.sources import find_weights
 
 _SENTINEL_1_M: Final = 10.0
 """Size of a pixel of SAR in metres."""
@@ -123,5 +123,4 @@ def _method_of(weights: str | None, *, has_sar: bool) -> str:
         )
     if weights.startswith("hf://"):
         raise UsageError(f"{weights}: say with --method which network the weights are for")
-    path = Path(weights)
-    return load_model(path / "best.safetensors" if path.is_dir() else path).method
+    return load_model(find_weights("", weights).path).method  # a file names its network

@@ -558,7 +558,7 @@ def test_several_scenes_are_restored_and_what_is_wrong_with_one_stops_no_other(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--weights", "sim-v2"], 1, "sim-v2: expected a file of weights, found no such file"),
+        (["--weights", "sim-v2"], 1, "sim-v2: no such file, and no pretrained weights of this"),
         (["--weights", "sim-v1-small", "--method", "dsen2_cr"], 2, "dsen2_cr: looks at SAR; give"),
         (["--weights", "sim-v1-small"], 2, "choose one with --method; without SAR there are"),
         ([], 2, "expected --weights"),

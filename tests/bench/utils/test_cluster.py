@@ -11,10 +11,12 @@ from pathlib import Path
 
 import dask
 import pytest
+import rasterio
 from distributed import Client, LocalCluster
 
 from cluster_work import OneIsKilled, broken, killed_at_five, squared, squared_slowly, status_of
 from conftest import Cli
+from orders import ground, write_order
 from planetcr_bench.errors import BenchError, DatasetError
 from planetcr_bench.utils import cluster as clusters
 from planetcr_bench.utils.parallel import run_ordered
@@ -161,3 +163,20 @@ def test_workers_here_and_networks_are_not_for_a_cluster(cli: Cli, data: Path) -
         done = cli(*words, "--cluster", "tcp://127.0.0.1:9")
         assert done.returncode == 2
         assert complaint in done.stderr
+
+
+def test_the_tiles_of_a_scene_are_restored_by_workers(
+    cli: Cli, tmp_path: Path, address: str, to_be_killed: Path
+) -> None:
+    scene = write_order(tmp_path, ground(160, 230))
+    words = ("restore", scene, "--weights", "sim-v1-small-no-sar", "--tile", 64, "--overlap", 16)
+    pixels = []
+    for folder, where in (("here", ()), ("there", ("--cluster", address))):
+        if where:
+            to_be_killed.touch()
+        done = cli(*words, *where, "--out", folder)
+        assert done.returncode == 0, done.stderr
+        with rasterio.open(tmp_path / folder / f"{scene.stem}_restored.tif") as image:
+            pixels.append(image.read())
+    assert not to_be_killed.exists()
+    assert (pixels[0] == pixels[1]).all()
