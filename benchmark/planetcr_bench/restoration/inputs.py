@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -17,13 +17,20 @@ from planetcr_bench.predictions.card import Card
 from planetcr_bench.restoration.masks import CloudMask
 from planetcr_bench.restoration.optical import OpticalScene
 from planetcr_bench.restoration.products import ProductName, recognise
-from planetcr_bench.restoration.rasters import Raster, open_raster
+from planetcr_bench.restoration.rasters import Raster, SceneFileError, open_raster
 from planetcr_bench.restoration.safe import open_optical
 from planetcr_bench.restoration.sar import SarScene
+from planetcr_bench.utils.untrusted import printable
 from planetcr_models.inference import OVERLAP, TILE, InferencePrecision, Sliceable, TileAxis
 
 _SENTINEL_1_M: Final = 10.0
 """Size of a pixel of Sentinel-1 in metres, on whose grid networks are shown SAR."""
+
+_SAMPLE: Final = 256
+"""Rows and columns in which the scale of a scene is looked at."""
+
+_BRIGHTEST: Final = 2.0
+"""Median reflectance that no scene has, even of clouds alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +193,7 @@ def open_scene(
         mask = CloudMask(stack.enter_context(open_raster(settings.mask)), grid)
         say(f"  mask: {mask.name}")
     optical = OpticalScene(raster, image, network.bands, mask)
+    _expect_reflectance(optical, network.bands)
     sar: Sliceable = _NoSar(grid.height, grid.width)
     if network.uses_sar:
         assert settings.sar is not None
@@ -200,6 +208,7 @@ def open_scene(
         clear = stack.enter_context(open_optical(settings.reference, like=grid))
         same = recognise(clear, product=settings.product)
         reference = OpticalScene(clear, same, network.bands)
+        _expect_reflectance(reference, network.bands)
     multiple = int(getattr(network.model, "multiple", 1))
     overlap = min(OVERLAP, settings.tile // 4) if settings.overlap is None else settings.overlap
     margin = overlap * 3 // 8  # what is left out of tiles where they overlap
@@ -211,3 +220,20 @@ def open_scene(
         raster=raster, optical=optical, sar=sar, mask=mask, reference=reference,
         bands=network.bands, rows=rows, columns=columns,
     )  # fmt: skip
+
+
+def _expect_reflectance(optical: OpticalScene, bands: Sequence[str]) -> None:
+    """Refuse numbers of another scale, which clipping would turn into white.
+
+    Raises:
+        SceneFileError: The typical pixel is far brighter than any land or cloud.
+    """
+    grid = optical.raster.grid
+    sample = optical.overview(bands, min(grid.height, _SAMPLE), min(grid.width, _SAMPLE))
+    typical = np.median(sample[sample > 0]) if (sample > 0).any() else 0.0
+    if typical > _BRIGHTEST:
+        raise SceneFileError(
+            f"{printable(optical.raster.path)}: expected reflectance, about 0 to 1 when scaled, "
+            f"got {typical:.3g} (median); floats count as they are, integers × "
+            f"{optical.product.scale[0]:g}; `gdal_translate -a_scale` writes another into the tags"
+        )

@@ -394,6 +394,18 @@ def test_an_existing_output_is_kept(tmp_path: Path, echo: Network) -> None:
     assert (read(done.path) == 3000).all()
 
 
+@pytest.mark.parametrize(("as_type", "scale"), [(np.float32, 10_000), (np.uint16, 60_000)])
+def test_numbers_of_another_scale_are_refused(
+    tmp_path: Path, echo: Network, as_type: type, scale: int
+) -> None:
+    """Clipped to 1 they would be a white image, without a word."""
+    numbers = (scale * np.full((4, 64, 64), 0.9, np.float32)).astype(as_type)
+    scene = write_image(tmp_path / "a_SR.tif", numbers)
+    with pytest.raises(SceneFileError, match=r"a_SR.tif: expected reflectance, about 0 to 1"):
+        restored(scene, tmp_path / "out", echo)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_scene_of_nodata_is_refused(tmp_path: Path, echo: Network) -> None:
     scene = write_order(tmp_path, ground(64, 64), np.zeros((64, 64), bool))
     with pytest.raises(SceneFileError, match="all its pixels are nodata"):
