@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, LAND_COVER_NAMES
@@ -84,7 +84,7 @@ def cover_and_class_figure(statistics: Statistics) -> Figure | str:
     if len(lacking) == 2:
         return " and ".join(lacking)
     with new_figure() as figure:
-        panels = iter(np.atleast_1d(figure.subplots(1, 2 - len(lacking))))
+        panels = iter(figure.subplots(1, 2 - len(lacking), squeeze=False)[0])
         if statistics.has_masks:
             _draw_cover(next(panels), cover_histogram(statistics))
         if has_classes:
@@ -114,7 +114,7 @@ def _draw_cover(axes: Axes, shares: pd.DataFrame) -> None:
 
 
 def _draw_classes(axes: Axes, shares: pd.DataFrame) -> None:
-    shown = shares[(shares.index != LAND_COVER_NAMES[-1]) | (shares.sum(1) > 0)]
+    shown = shares[(shares.index != LAND_COVER_NAMES[-1]) | (shares.sum(axis=1) > 0)]
     _draw_bars(axes, shown)
     axes.set(title="(b) Land cover", ylabel="pixels [%]")
 
@@ -126,7 +126,7 @@ def _draw_bars(axes: Axes, shares: pd.DataFrame) -> None:
         x = np.arange(len(column)) + (number - (len(shares.columns) - 1) / 2) * width
         axes.bar(x, column, 0.92 * width, color=split_style(str(split))["color"])
     axes.set_xticks(range(len(shares)), list(map(str, shares.index)))
-    axes.tick_params(axis="x", length=0)
+    axes.tick_params(axis="x", length=0, labelsize=6.5)
 
 
 def class_cover_figure(statistics: Statistics) -> Figure | str:
@@ -155,7 +155,7 @@ def class_cover_figure(statistics: Statistics) -> Figure | str:
                     column, row, f"{value:.1f}", ha="center", va="center", size=6.5, color=colour
                 )
         sentences = [
-            "Percent of the pixels of a split by their class and by the cloud cover of their scene.",
+            "Percent of the pixels of a split by class and by the cloud cover of their scene.",
             f"A uniform distribution would have {100 / table.size:.1f} in each cell.",
             *_sizes(statistics),
         ]
@@ -171,7 +171,7 @@ def season_figure(statistics: Statistics) -> Figure | str:
     shares = 100 * counts / counts.sum().clip(lower=1)
     sides = list(dict.fromkeys(shares.index.get_level_values("hemisphere")))
     with new_figure() as figure:
-        panels = np.atleast_1d(figure.subplots(1, len(sides), sharey=True))
+        panels = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]
         for side, axes in zip(sides, panels, strict=True):
             title = "hemisphere not known" if side == "unknown" else f"{side}ern hemisphere"
             _draw_bars(axes, shares.loc[side])
@@ -298,10 +298,10 @@ def days_figure(statistics: Statistics) -> Figure | str:
         axes.set(xlabel="days between the two dates", ylabel="scenes [%]", xlim=(0, edges[-1]))
         axes.set_ylim(bottom=0)
         means = known.groupby("split", sort=False)["days"].mean()
+        means_of = ", ".join(f"{split} {mean:.1f}" for split, mean in means.items())
         sentences = [
-            "Days between the first cloudy image and the clear one, as dated by file names or tags.",
-            f"Mean: {', '.join(f'{split} {mean:.1f}' for split, mean in means.items())}"
-            f" ({len(known):,} of {len(statistics.scenes):,} scenes are dated).",
+            "Days between the first cloudy image and the clear one, by file names or tags.",
+            f"Mean: {means_of}; {len(known):,} of {len(statistics.scenes):,} scenes are dated.",
         ]
         _finish(figure, statistics, sentences, split_legend(statistics.splits), 2.2)
     return figure
@@ -317,15 +317,14 @@ def alikeness_figure(statistics: Statistics) -> Figure | str:
     order = list(classes.index)
     style = {name: {"color": COLOURS[n], "marker": "o"} for n, name in enumerate(order)}
     with new_figure() as figure:
-        panels = list(np.atleast_1d(figure.subplots(1, 2 if len(lags) else 1)))
+        panels = figure.subplots(1, 2 if len(lags) else 1, squeeze=False)[0]
         if len(lags):
             _draw_correlogram(panels[0], lags[lags["variable"].isin(order)], style, word)
         _draw_intraclass(panels[-1], classes, style)
         sentences = [
             *_alike_sentences(classes, word),
-            *([f"Vertical lines: 95 % intervals over {word}s; 0: patches of different {word}s."]
-              if len(lags) else [f"By distance: left out, {NO_PLACES}."]),
-        ]  # fmt: skip
+            _distance_sentence(statistics, lags),
+        ]
         legend = [legend_entry(label_of(n), **{**style[n], "linestyle": "-"}) for n in order]
         _finish(figure, statistics, sentences, legend, 2.6)
     return figure
@@ -340,7 +339,7 @@ def _draw_correlogram(
                       elinewidth=0.6, markersize=3, **style[str(name)])  # fmt: skip
     axes.axhline(0, color="#404040", linewidth=0.8)
     axes.set(
-        title=f"(a) By distance within an {word}", xlabel="distance [km]", ylabel="correlation"
+        title=f"(a) By distance within one {word}", xlabel="distance [km]", ylabel="correlation"
     )
     axes.set_ylim(max(axes.get_ylim()[0], -1), min(axes.get_ylim()[1], 1.05))
 
@@ -350,23 +349,30 @@ def _draw_intraclass(
 ) -> None:
     axes.barh(range(len(classes)), classes["correlation"], 0.6,
               color=[style[str(name)]["color"] for name in classes.index])  # fmt: skip
-    for position, row in enumerate(classes.itertuples()):
-        text = f"{row.correlation:.2f}: {row.scenes:,} scenes as {row.independent:,.0f}"
-        axes.text(max(row.correlation, 0) + 0.02, position, text, va="center", size=6.5)
+    columns = (classes[name].tolist() for name in ("correlation", "scenes", "independent"))
+    for position, (value, scenes, independent) in enumerate(zip(*columns, strict=True)):
+        text = f"{value:.2f}: {scenes:,.0f} scenes as {independent:,.0f}"
+        axes.text(max(value, 0) + 0.02, position, text, va="center", size=6.5)
     axes.set(title="(b) Intraclass correlation", xlim=(min(0, classes["correlation"].min()), 1.6))
-    axes.set_yticks(
-        range(len(classes)), [str(label_of(str(n))).replace(", ", "\n") for n in classes.index]
-    )
+    axes.set_yticks(range(len(classes)), [label_of(str(name)) for name in classes.index])
     axes.set_xticks([0, 0.5, 1])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
 
 
+def _distance_sentence(statistics: Statistics, lags: pd.DataFrame) -> str:
+    word = statistics.cluster
+    if len(lags):
+        return f"Vertical lines: 95 % intervals over {word}s; 0: patches of different {word}s."
+    placed = statistics.scenes["longitude"].notna().any()
+    return f"By distance: left out, {'too few pairs of patches' if placed else NO_PLACES}."
+
+
 def _alike_sentences(classes: pd.DataFrame, word: str) -> list[str]:
     return [
-        f"Patches of one {word} are alike, so intervals of scores are over {word}s: scenes count "
-        "as so many independent ones in a mean.",
-        f"Patches per {word}: {classes['patches'].iloc[0]:.1f}.",
+        f"Patches of one {word} are alike, so intervals of scores are over {word}s.",
+        "(b): as how many independent scenes all scenes count in a mean.",
+        f"Patches per {word}: {classes['patches'].iloc[0]:.1f}. Bands: mean of the clear image.",
     ]
 
 
@@ -391,13 +397,14 @@ def distance_figure(statistics: Statistics) -> Figure | str:
         )
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         plain_numbers(axes.xaxis)
         axes.set_ylim(bottom=0)
         nearest = table.sort_values("km", kind="stable").iloc[0]
+        pair = f"{nearest['aoi']} ({nearest['split']}) and {nearest['nearest']}"
         sentences = [
             f"Between centres of {word}s (means over their scenes), along the sphere.",
-            f"Median {table['km'].median():,.0f} km; nearest: {nearest['aoi']} ({nearest['split']}) and "
-            f"{nearest['nearest']}, {nearest['km']:,.1f} km.",
+            f"Median {table['km'].median():,.0f} km; nearest: {pair}, {nearest['km']:,.1f} km.",
         ]
         _finish(figure, statistics, sentences, split_legend(splits), 2.2)
     return figure

@@ -77,7 +77,7 @@ def season_counts(statistics: Statistics) -> pd.DataFrame:
     counts = pd.crosstab([pd.Series(side, scenes.index, name="hemisphere"), scenes["season"]],
                          scenes["split"])  # fmt: skip
     seasons = [*SEASONS, *sorted(set(scenes["season"]) - set(SEASONS))]
-    sides = [side for side in (*HEMISPHERES, "unknown") if side in counts.index.levels[0]]
+    sides = [each for each in (*HEMISPHERES, "unknown") if each in set(side)]
     every = pd.MultiIndex.from_product([sides, seasons], names=["hemisphere", "season"])
     return counts.reindex(index=every, columns=statistics.splits, fill_value=0)
 

@@ -134,20 +134,20 @@ def _candidates(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     )
     names = {"few": "second", "many": "first"} if swapped else {"few": "first", "many": "second"}
     found = found[different].rename(columns=names)
-    return found.sort_values(["bits", "first", "second"], kind="stable")
+    ordered: pd.DataFrame = found.sort_values(["bits", "first", "second"], kind="stable")
+    return ordered
 
 
 def _near(statistics: Statistics, candidates: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
     """Candidates whose images correlate, with their correlation."""
     scenes = statistics.scenes
     files = {(split, each.name): each for split, own in statistics.files.items() for each in own}
-    for row in candidates.head(MOST_CANDIDATES).itertuples():
-        first, second = (scenes.loc[index] for index in (row.first, row.second))
-        correlation = _correlation(
-            *(files[scene["split"], scene["scene"]] for scene in (first, second))
-        )
+    columns = (candidates[name].head(MOST_CANDIDATES) for name in ("first", "second"))
+    for first, second in zip(*columns, strict=True):
+        names = [(scenes["split"][index], scenes["scene"][index]) for index in (first, second)]
+        correlation = _correlation(*(files[name] for name in names))
         if correlation >= CORRELATION:
-            yield first["scene"], second["scene"], correlation
+            yield names[0][1], names[1][1], correlation
 
 
 def _correlation(first: SceneFiles, second: SceneFiles) -> float:
@@ -215,7 +215,7 @@ def _close(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[int], list[int]]:
 
 def _diagonal(part: pd.DataFrame) -> float:
     """Largest diagonal of a footprint, on the unit sphere."""
-    diagonal = np.hypot(part["right"] - part["left"], part["top"] - part["bottom"]).to_numpy()
+    diagonal = np.hypot(*((part[high] - part[low]).to_numpy() for low, high in _ENDS))
     degrees = {crs: CRS.from_string(crs).is_geographic for crs in part["crs"].unique()}
     angle = np.where(part["crs"].map(degrees), np.radians(diagonal), diagonal / EARTH_KM / 1000)
     return float(angle.max())

@@ -54,12 +54,12 @@ def map_figure(statistics: Statistics) -> Figure | str:
         ratio = RATIO
         if spread > _WIDE_DEGREES:
             axes.set(**_world(table), aspect="equal")
-            ratio = 0.4
+            ratio = 0.37
         axes.tick_params(labelsize=6.5, length=2)
         _draw_points(axes, table)
         caption = caption_lines(_sentences(statistics, table), [], source_note(statistics))
         finish_figure(
-            figure, _legend(statistics, table), caption, height_inch=0.5 + WIDTH_INCH * ratio
+            figure, _legend(statistics, table), caption, height_inch=0.3 + WIDTH_INCH * ratio
         )
     return figure
 

@@ -17,7 +17,7 @@ from planetcr_bench import __version__
 from planetcr_bench.leaderboard.page import page_part, policy_hash
 from planetcr_bench.overview.leakage import Leakage
 from planetcr_bench.overview.statistics import Statistics
-from planetcr_bench.report.table import Table
+from planetcr_bench.report.table import Table, number
 from planetcr_bench.utils.untrusted import printable
 
 WIDEST: Final = 1600
@@ -175,8 +175,8 @@ def _leaks(section: Section) -> list[str]:
     parts = ["<h3>Leakage audit</h3>"]
     if leakage.counts:
         rows = [
-            [check, "not known" if number is None else f"{number:,}"]
-            for check, number in leakage.counts.items()
+            [check, "not known" if count is None else f"{count:,}"]
+            for check, count in leakage.counts.items()
         ]
         table = Table("What two splits share", ["Check", "Found"], rows, ["measured"] * len(rows))
         parts.append(_table(table, "Leakage audit"))
@@ -187,12 +187,14 @@ def _leaks(section: Section) -> list[str]:
         )
         parts.append(f'<p class="{"found" if leakage.found else "note"}">{_text(verdict)}</p>')
     if leakage.found:
-        lines = leakage.pairs.head(FEW_FINDINGS).itertuples()
         rows = [
-            [row.check, f"{row.first_split}: {row.first}", f"{row.second_split}: {row.second}",
-             "" if row.measure != row.measure else f"{row.measure:.3f}"]
-            for row in lines
-        ]  # fmt: skip
+            [
+                str(pair["check"]),
+                *(f"{pair[f'{which}_split']}: {pair[which]}" for which in ("first", "second")),
+                number(pair["measure"], digits=3),
+            ]
+            for pair in leakage.pairs.head(FEW_FINDINGS).to_dict("records")
+        ]
         header = ["Check", "First", "Second", "Correlation or covered share"]
         table = Table(f"The first {len(rows)} findings", header, rows, ["measured"] * len(rows))
         parts.append(f"<details><summary>Findings</summary>{_table(table, 'Findings')}</details>")

@@ -59,7 +59,7 @@ class SceneStatistics:
     Attributes:
         name: Of the scene.
         digest: Of all its pixels; see ``fingerprint.scene_digest``.
-        values: Columns of its row: see :func:`measure_scene`.
+        row: Columns of its row: see :func:`measure_scene`.
         reflectance: Pixels per band, class of the clear image and then the cloudy image, and bin,
             shape (B, 8, bins), int32.
         backscatter: Pixels per SAR band, class and bin, shape (S, 7, bins), int32.
@@ -68,7 +68,7 @@ class SceneStatistics:
 
     name: str
     digest: bytes = b""
-    values: Mapping[str, Any] = field(default_factory=dict)
+    row: Mapping[str, Any] = field(default_factory=dict)
     reflectance: NDArray[np.int32] | None = None
     backscatter: NDArray[np.int32] | None = None
     problems: tuple[str, ...] = ()
@@ -116,7 +116,7 @@ def _measured(files: SceneFiles, rasters: dict[str, Raster], digest: bytes) -> S
     means = (
         clear[:, seen].mean(1, dtype=np.float64) if seen.any() else np.full(len(clear), math.nan)
     )
-    values = {
+    row = {
         "scene": files.name,
         "aoi": files.aoi,
         "season": files.season,
@@ -134,7 +134,7 @@ def _measured(files: SceneFiles, rasters: dict[str, Raster], digest: bytes) -> S
     return SceneStatistics(
         files.name,
         digest,
-        values,
+        row,
         _reflectance_counts(clear, cloudy, classes, seen, _seen(first, described)),
         None if sar is None else _backscatter_counts(sar.pixels, classes),
     )
@@ -164,11 +164,11 @@ def _reflectance_counts(
 ) -> NDArray[np.int32]:
     counts = np.empty((len(clear), CLOUDY + 1, REFLECTANCE_BINS), np.int32)
     top = REFLECTANCE_BINS - 1
-    row = classes[seen].astype(np.int32) * REFLECTANCE_BINS
+    start = classes[seen].astype(np.int32) * REFLECTANCE_BINS
     for band, (image, other) in enumerate(zip(clear, cloudy, strict=True)):
         bins = np.minimum((image[seen] * REFLECTANCE_BINS).astype(np.int32), top)
         counts[band, :CLOUDY] = np.bincount(
-            row + bins, minlength=CLOUDY * REFLECTANCE_BINS
+            start + bins, minlength=CLOUDY * REFLECTANCE_BINS
         ).reshape(CLOUDY, REFLECTANCE_BINS)
         bins = np.minimum((other[cloudy_seen] * REFLECTANCE_BINS).astype(np.int32), top)
         counts[band, CLOUDY] = np.bincount(bins, minlength=REFLECTANCE_BINS)
@@ -180,12 +180,12 @@ def _backscatter_counts(
 ) -> NDArray[np.int32]:
     counts = np.empty((len(decibels), CLOUDY, DECIBEL_BINS), np.int32)
     low, high = DECIBELS
-    row = upsample(classes, decibels.shape[-2:]).astype(np.int32) * DECIBEL_BINS
+    start = upsample(classes, decibels.shape[-2:]).astype(np.int32) * DECIBEL_BINS
     for band, values in enumerate(decibels):
         known = np.isfinite(values)
         bins = ((values[known] - low) * (DECIBEL_BINS / (high - low))).astype(np.int32)
         bins = np.clip(bins, 0, DECIBEL_BINS - 1)
-        counts[band] = np.bincount(row[known] + bins, minlength=CLOUDY * DECIBEL_BINS).reshape(
+        counts[band] = np.bincount(start[known] + bins, minlength=CLOUDY * DECIBEL_BINS).reshape(
             CLOUDY, DECIBEL_BINS
         )
     return counts

@@ -5,7 +5,6 @@ Distances are along the surface of a sphere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -22,6 +21,9 @@ EARTH_KM: Final = 6371.0
 
 LAGS: Final = 10
 """Classes of distance of a correlogram, each as wide as neighbours are apart."""
+
+FEWEST_PAIRS: Final = 10
+"""Pairs of patches below which a distance has no correlation."""
 
 MOST_VARIABLES: Final = 5
 
@@ -78,7 +80,7 @@ def nearest_training(statistics: Statistics) -> pd.DataFrame:
         return pd.DataFrame(columns=["split", "aoi", "nearest", "km"])
     chords, index = KDTree(unit_vectors(train)).query(unit_vectors(others))
     nearest = train["aoi"].to_numpy()[index]
-    return others[["split", "aoi"]].assign(nearest=nearest, km=_arc_km(chords))
+    return others[["split", "aoi"]].assign(nearest=nearest, km=_arc_km(np.asarray(chords)))
 
 
 # --- Patches of one AOI ---------------------------------------------------------------------
@@ -141,8 +143,8 @@ def correlogram(statistics: Statistics) -> pd.DataFrame:
 
     Returns:
         Columns ``variable``, ``km`` (mean distance of the pairs), ``value``, ``low``, ``high`` (nan
-        for fewer than two AOIs), ``pairs`` and ``aois``; empty without coordinates or several
-        patches of an AOI.
+        for fewer than two AOIs), ``pairs`` and ``aois``; empty without coordinates or with fewer
+        than :data:`FEWEST_PAIRS` pairs.
     """
     empty = pd.DataFrame(columns=["variable", "km", "value", "low", "high", "pairs", "aois"])
     known = statistics.scenes.dropna(subset=["longitude", "latitude"])
@@ -157,7 +159,7 @@ def correlogram(statistics: Statistics) -> pd.DataFrame:
     for number, name in enumerate(values):
         for lag in range(LAGS):
             products, distances, pairs = (sums[:, kind, number, lag] for kind in range(3))
-            if not pairs.sum():
+            if pairs.sum() < FEWEST_PAIRS:
                 continue
             parts = np.stack([products, pairs], 1)
             found = estimate(
@@ -177,7 +179,7 @@ def _ratio(sums: Floats) -> Floats:
 def _spacing(group: pd.DataFrame) -> float:
     """Median distance of a patch to the nearest one that is not in the same place, in km."""
     distances, _ = KDTree(unit_vectors(group)).query(unit_vectors(group), k=min(len(group), 8))
-    km = _arc_km(distances)
+    km = _arc_km(np.asarray(distances))
     nearest = np.where(km > _NEAR_KM, km, np.inf).min(1)
     finite = nearest[np.isfinite(nearest)]
     return float(np.median(finite)) if finite.size else np.nan
@@ -202,14 +204,5 @@ def _pair_sums(group: pd.DataFrame, values: pd.DataFrame, width: float) -> Float
 
 
 def label_of(variable: str) -> str:
-    """A variable in words."""
-    return (
-        "cloud cover"
-        if variable == "cloud_cover"
-        else f"{variable.removeprefix('clear_')}, clear image"
-    )
-
-
-def names_of(chosen: Sequence[str]) -> str:
-    """Several variables in words."""
-    return ", ".join(map(label_of, chosen))
+    """A variable in words: the band, or cloud cover."""
+    return variable.removeprefix("clear_").replace("cloud_cover", "cloud cover")

@@ -223,7 +223,7 @@ def _measure(
         problems += scene.problems
         if scene.problems:
             continue
-        rows.append({"split": split, **scene.values})
+        rows.append({"split": split, **scene.row})
         digests.append((scene.name, scene.digest))
         _add(totals, scene)
         if len(rows) == _ROWS:

@@ -68,8 +68,9 @@ def table1_frame(measured: Sequence[Statistics]) -> pd.DataFrame:
 def table1(measured: Sequence[Statistics]) -> Table:
     """Tab. 1 for Markdown, LaTeX and the page."""
     frame = table1_frame(measured)
-    notes = [f"{row.dataset}: {row.note}." for row in frame.itertuples() if row.note]
-    rows = [[_cell(column, row[column]) for column in HEADER] for row in frame.to_dict("records")]
+    records = frame.to_dict("records")
+    notes = [f"{record['dataset']}: {record['note']}." for record in records if record["note"]]
+    rows = [[_cell(column, record[column]) for column in HEADER] for record in records]
     return Table(
         "Datasets for cloud removal (Tab. 1)",
         list(HEADER.values()),

@@ -114,4 +114,5 @@ def _read(name: str, **options: Any) -> pd.DataFrame:
     with (files("planetcr_bench.results") / "published_tables" / name).open(
         encoding="utf-8"
     ) as stream:
-        return pd.read_csv(stream, **options)
+        table: pd.DataFrame = pd.read_csv(stream, **options)
+    return table
