@@ -54,6 +54,9 @@ SPLIT_STYLE: Final = {
 _FEWEST: Final = 0.001
 """Share of pixels below which a class has no curve of its own."""
 
+_FEWEST_BINS: Final = 12
+"""Bins of reflectance that an axis shows at least."""
+
 _SEEN: Final = 0.995
 """Share of the clear image's pixels that the axis of reflectance shows in each band."""
 
@@ -84,7 +87,8 @@ def cover_and_class_figure(statistics: Statistics) -> Figure | str:
     if len(lacking) == 2:
         return " and ".join(lacking)
     with new_figure() as figure:
-        panels = iter(figure.subplots(1, 2 - len(lacking), squeeze=False)[0])
+        ratios = [1.0, 1.3][: 2 - len(lacking)]
+        panels = iter(figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0])
         if statistics.has_masks:
             _draw_cover(next(panels), cover_histogram(statistics))
         if has_classes:
@@ -191,10 +195,10 @@ def season_figure(statistics: Statistics) -> Figure | str:
 def reflectance_figure(statistics: Statistics) -> Figure | str:
     """Reflectance of the clear images by band and class, and of the cloudy ones."""
     counts = statistics.histogram("reflectance")
-    classes = _curves(counts[0, :CLOUDY], statistics)
+    classes = _curves(counts[0, :CLOUDY], statistics, "clear image")
     lines = {**classes, CLOUDY: ("cloudy image", {"color": "#808080", "linestyle": "--"})}
     bands = statistics.description.bands
-    columns = 3 if len(bands) > 4 else min(len(bands), 2)
+    columns = columns_for(len(bands))
     with new_figure() as figure:
         for band, (axes, left, below) in enumerate(panel_grid(figure, len(bands), columns)):
             axes.set_title(bands[band], parse_math=False)
@@ -217,7 +221,7 @@ def _draw_spectrum(
     """Curves of one band; bins are joined so that about forty to eighty are seen."""
     bins = counts.shape[-1]
     clear = counts[:CLOUDY].sum(0)
-    end = int(np.searchsorted(np.cumsum(clear), _SEEN * clear.sum())) + 1
+    end = max(int(np.searchsorted(np.cumsum(clear), _SEEN * clear.sum())) + 1, _FEWEST_BINS)
     joined = 1 if end <= 80 else 2 if end <= 160 else 4
     coarse = counts.reshape(len(counts), -1, joined).sum(-1)
     edges = np.linspace(0, 1, bins // joined + 1)
@@ -232,7 +236,7 @@ def backscatter_figure(statistics: Statistics) -> Figure | str:
     counts, radar = statistics.histogram("backscatter"), statistics.description.sar
     if radar is None:
         return "no SAR images"
-    lines = _curves(counts[0], statistics)
+    lines = _curves(counts[0], statistics, "all pixels")
     edges = np.linspace(*DECIBELS, counts.shape[-1] + 1)
     with new_figure() as figure:
         columns = columns_for(len(radar.bands))
@@ -254,11 +258,11 @@ def backscatter_figure(statistics: Statistics) -> Figure | str:
 
 
 def _curves(
-    counts: NDArray[np.int64], statistics: Statistics
+    counts: NDArray[np.int64], statistics: Statistics, every: str
 ) -> dict[int, tuple[str, Mapping[str, Any]]]:
-    """Name and style of the classes that have enough pixels, by their row."""
+    """Name and style of the classes that have enough pixels, by their row; else of all pixels."""
     if statistics.description.land_cover is None:
-        return {CLOUDY - 1: ("clear image", {"color": COLOURS[0]})}
+        return {CLOUDY - 1: (every, {"color": COLOURS[0]})}
     shares = counts.sum(1) / max(counts.sum(), 1)
     return {
         row: (name, {"color": LAND_COVER_COLOURS[row]})
@@ -311,6 +315,8 @@ def alikeness_figure(statistics: Statistics) -> Figure | str:
     """How alike patches of one AOI are: by their distance, and as intraclass correlation."""
     word = statistics.cluster
     classes, lags = intraclass(statistics), correlogram(statistics)
+    if statistics.description.cluster is None:
+        return "the description does not say which scenes are of one place"
     if classes.empty:
         several = statistics.scenes["aoi"].duplicated().any()
         return f"one {word} alone" if several else f"no {word} has several scenes"
@@ -351,7 +357,7 @@ def _draw_intraclass(
               color=[style[str(name)]["color"] for name in classes.index])  # fmt: skip
     columns = (classes[name].tolist() for name in ("correlation", "scenes", "independent"))
     for position, (value, scenes, independent) in enumerate(zip(*columns, strict=True)):
-        text = f"{value:.2f}: {scenes:,.0f} scenes as {independent:,.0f}"
+        text = f"{value:.2f}: {scenes:,.0f} scenes as {independent:,.0f}".replace("-", "−")
         axes.text(max(value, 0) + 0.02, position, text, va="center", size=6.5)
     axes.set(title="(b) Intraclass correlation", xlim=(min(0, classes["correlation"].min()), 1.6))
     axes.set_yticks(range(len(classes)), [label_of(str(name)) for name in classes.index])

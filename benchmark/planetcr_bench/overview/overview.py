@@ -28,7 +28,7 @@ from planetcr_bench.overview.distributions import class_shares, cover_counts, se
 from planetcr_bench.overview.leakage import Leakage, audit
 from planetcr_bench.overview.maps import map_figure
 from planetcr_bench.overview.page import Part, Section, page
-from planetcr_bench.overview.scene_panels import chosen_scenes, scenes_figure
+from planetcr_bench.overview.scene_panels import choice, chosen_scenes, scenes_figure
 from planetcr_bench.overview.spatial import intraclass, label_of
 from planetcr_bench.overview.statistics import Statistics, measure_dataset
 from planetcr_bench.overview.table1 import table1, table1_frame
@@ -108,13 +108,14 @@ def overview(
         )
         for each, dataset in zip(data, descriptions, strict=True)
     ]
-    chosen = [chosen_scenes(each, count, names) if count else [] for each in measured]
+    chosen = [chosen_scenes(each, count, names) if count or names else [] for each in measured]
     folders = [out] if len(data) == 1 else [out / name for name in folder_names(data)]
     sections, written = [], []
     for statistics, scenes, folder in zip(measured, chosen, folders, strict=True):
         parts = [*_drawn(statistics, folder / "figures")]
-        drawn = partial(scenes_figure, scenes=scenes) if scenes else lambda _: "not asked for"
-        parts.insert(1, _draw(statistics, folder / "figures", *SCENES, drawn))
+        reason = choice(statistics, count, names)
+        draw = partial(scenes_figure, scenes=scenes, reason=reason)
+        parts.insert(1, _draw(statistics, folder / "figures", *SCENES, draw if scenes else _none))
         leakage = audit(statistics)
         _write(folder / "tables/leakage.csv", leakage.pairs.to_csv(index=False))
         _write_scenes(folder / "scenes.parquet", statistics)
@@ -128,6 +129,10 @@ def overview(
     _write(out / "tables/table1.csv", table1_frame(measured).to_csv(index=False))
     _write(out / PAGE, page(sections, datasets))
     return written
+
+
+def _none(_: Statistics) -> str:
+    return "not asked for"
 
 
 def _check_options(

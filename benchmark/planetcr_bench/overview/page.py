@@ -26,6 +26,9 @@ WIDEST: Final = 1600
 FEW_FINDINGS: Final = 20
 """Leaks that the page lists; the file has all."""
 
+_PER_INCH: Final = 146
+"""Pixels on the page for an inch in print: a figure across a page is 1,022 wide."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -148,26 +151,27 @@ def _facts(statistics: Statistics) -> list[tuple[str, str]]:
 def _part(part: Part) -> str:
     numbers = "".join(_table(table, f"{table.title}, scrolls sideways") for table in part.tables)
     details = f"<details><summary>Numbers</summary>{numbers}</details>" if numbers else ""
-    kind, content = _small(part.picture)
+    kind, content, width = _small(part.picture)
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     title = _text(part.title)
     return (
         f"<h3>{title}</h3><figure>"
         f'<div class="scroll" tabindex="0" role="region" aria-label="{title}, scrolls sideways">'
-        f'<img src="{source}" alt="{_text(part.caption)}"></div></figure>{details}'
+        f'<img src="{source}" width="{width}" alt="{_text(part.caption)}"></div></figure>{details}'
     )
 
 
-def _small(picture: bytes) -> tuple[str, bytes]:
-    """Kind and bytes of a picture that is not too large for a page."""
+def _small(picture: bytes) -> tuple[str, bytes, int]:
+    """Kind and bytes of a picture that is not too large for a page, and its width on the page."""
     with Picture.open(io.BytesIO(picture)) as image:
+        width = round(image.width / image.info["dpi"][0] * _PER_INCH)
         if image.width <= WIDEST:
-            return "png", picture
+            return "png", picture, width
         size = WIDEST, round(image.height * WIDEST / image.width)
         small = image.convert("RGB").resize(size, Picture.Resampling.LANCZOS)
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=88)
-    return "jpeg", stream.getvalue()
+    return "jpeg", stream.getvalue(), width
 
 
 def _leaks(section: Section) -> list[str]:

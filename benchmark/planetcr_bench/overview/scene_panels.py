@@ -45,8 +45,25 @@ def chosen_scenes(
     return spread_scenes(dict(zip(every, covers, strict=True)), min(count, len(every)))
 
 
-def scenes_figure(statistics: Statistics, scenes: Sequence[SceneFiles]) -> Figure:
+def choice(statistics: Statistics, count: int, names: Sequence[str] = ()) -> str:
+    """Say how :func:`chosen_scenes` chose."""
+    if names:
+        return "chosen by name"
+    if statistics.has_masks:
+        return "chosen evenly over cloud cover, seasons and areas"
+    several = statistics.description.cluster is not None and count > 1
+    return "chosen by the hashes of their names" + f", evenly over {statistics.cluster}s" * several
+
+
+def scenes_figure(
+    statistics: Statistics, scenes: Sequence[SceneFiles], *, reason: str = ""
+) -> Figure:
     """Clear and cloudy images, SAR, land cover and cloud mask of scenes, as far as they exist.
+
+    Args:
+        statistics: Of their dataset.
+        scenes: To draw.
+        reason: Why these, in words.
 
     Raises:
         DatasetError: A scene cannot be read.
@@ -60,8 +77,9 @@ def scenes_figure(statistics: Statistics, scenes: Sequence[SceneFiles]) -> Figur
     shrunk = any(max(size) > LONGEST_SIDE for _, size in content)
     notes = drawing_notes(described, shrunk=shrunk)
     count = sum(map(len, statistics.files.values()))
+    shown = f"Shown {'is' if len(scenes) == 1 else 'are'} {len(scenes)} of {count:,} scenes"
     text = " ".join([
-        f"Shown {'is' if len(scenes) == 1 else 'are'} {len(scenes)} of {count:,} scenes.", *notes,
+        f"{shown}{f', {reason}' if len(scenes) < count else ''}.", *notes,
         *(["Cloud mask: cloud is white."] if has_masks else []), source_note(statistics),
     ])  # fmt: skip
     return draw_page(PageContent(columns, [PanelRow()], [panels for panels, _ in content], text))

@@ -138,8 +138,9 @@ def intraclass(statistics: Statistics) -> pd.DataFrame:
 def correlogram(statistics: Statistics) -> pd.DataFrame:
     """Correlation of patches of one AOI by the distance between them.
 
-    A variable is standardised over all scenes; its correlation at a distance is the mean product
-    over pairs, so 0 is that of patches of different places. Intervals are over AOIs.
+    A variable is standardised over all scenes. Its correlation at a distance is the sum of products
+    over pairs by the sum of their mean squares: 0 as between patches of different places, 1 where
+    both are equal. Intervals are over AOIs.
 
     Returns:
         Columns ``variable``, ``km`` (mean distance of the pairs), ``value``, ``low``, ``high`` (nan
@@ -158,10 +159,10 @@ def correlogram(statistics: Statistics) -> pd.DataFrame:
     rows = []
     for number, name in enumerate(values):
         for lag in range(LAGS):
-            products, distances, pairs = (sums[:, kind, number, lag] for kind in range(3))
+            products, squares, distances, pairs = sums[:, :, number, lag].T
             if pairs.sum() < FEWEST_PAIRS:
                 continue
-            parts = np.stack([products, pairs], 1)
+            parts = np.stack([products, squares], 1)
             found = estimate(
                 AoiSums(tuple(map(str, range(len(pairs)))), parts, _ratio, pairs, np.abs(products))
             )
@@ -186,19 +187,20 @@ def _spacing(group: pd.DataFrame) -> float:
 
 
 def _pair_sums(group: pd.DataFrame, values: pd.DataFrame, width: float) -> Floats:
-    """Sums over pairs of patches of an AOI: products, distances and number.
+    """Sums over pairs of patches of an AOI: products, mean squares, distances and number.
 
     Returns:
-        Shape (3, variables, LAGS).
+        Shape (4, variables, LAGS).
     """
     km = _arc_km(pdist(unit_vectors(group)))
     lag = np.floor(km / width - 0.5).astype(int)  # the first around one width
     first, second = np.triu_indices(len(group), 1)
-    sums = np.zeros((3, values.shape[1], LAGS))
+    sums = np.zeros((4, values.shape[1], LAGS))
     for number, column in enumerate(values.to_numpy(np.float64).T):
         product = column[first] * column[second]
         usable = (lag >= 0) & (lag < LAGS) & np.isfinite(product)
-        for kind, weights in enumerate((product, km, np.ones_like(km))):
+        square = (column[first] ** 2 + column[second] ** 2) / 2
+        for kind, weights in enumerate((product, square, km, np.ones_like(km))):
             sums[kind, number] = np.bincount(lag[usable], weights[usable], LAGS)
     return sums
 
