@@ -54,6 +54,9 @@ SPLIT_STYLE: Final = {
 _FEWEST: Final = 0.001
 """Share of pixels below which a class has no curve of its own."""
 
+_MOST_DAYS: Final = 40
+"""Bins of days between dates; each is of whole days."""
+
 _FEWEST_BINS: Final = 12
 """Bins of reflectance that an axis shows at least."""
 
@@ -293,13 +296,17 @@ def days_figure(statistics: Statistics) -> Figure | str:
     known = statistics.scenes.dropna(subset=["days"])
     if known.empty:
         return "no dates in file names or TIFF tags"
-    edges = np.linspace(0, max(float(known["days"].max()), 1.0) * 1.0001, 31)
+    days = int(known["days"].max()) + 1
+    width = -(-days // _MOST_DAYS)
+    edges = width * np.arange(-(-days // width) + 1)
     with new_figure() as figure:
         axes = figure.subplots()
-        for split, days in known.groupby("split", sort=False)["days"]:
-            counts = np.histogram(days, edges)[0]
+        for split, own in known.groupby("split", sort=False)["days"]:
+            counts = np.histogram(own, edges)[0]
             axes.stairs(_percent(counts), edges, color=split_style(str(split))["color"])
-        axes.set(xlabel="days between the two dates", ylabel="scenes [%]", xlim=(0, edges[-1]))
+        axes.set(
+            xlabel="whole days between the two dates", ylabel="scenes [%]", xlim=(0, edges[-1])
+        )
         axes.set_ylim(bottom=0)
         means = known.groupby("split", sort=False)["days"].mean()
         means_of = ", ".join(f"{split} {mean:.1f}" for split, mean in means.items())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from planetcr_bench.data.masks import OtherMasks
 from planetcr_bench.errors import UsageError
 from planetcr_bench.figures.style import save_figure
+from planetcr_bench.gallery.gallery import check_out
 from planetcr_bench.overview.charts import (
     alikeness_figure,
     backscatter_figure,
@@ -108,15 +108,19 @@ def overview(
         )
         for each, dataset in zip(data, descriptions, strict=True)
     ]
-    chosen = [chosen_scenes(each, count, names) if count or names else [] for each in measured]
+    pictures = [_scenes(each, count, names) for each in measured]
+    audits = [audit(each) for each in measured]  # nothing is written before all is read
     folders = [out] if len(data) == 1 else [out / name for name in folder_names(data)]
     sections, written = [], []
-    for statistics, scenes, folder in zip(measured, chosen, folders, strict=True):
-        parts = [*_drawn(statistics, folder / "figures")]
-        reason = choice(statistics, count, names)
-        draw = partial(scenes_figure, scenes=scenes, reason=reason)
-        parts.insert(1, _draw(statistics, folder / "figures", *SCENES, draw if scenes else _none))
-        leakage = audit(statistics)
+    for statistics, picture, leakage, folder in zip(
+        measured, pictures, audits, folders, strict=True
+    ):
+        stem, title = SCENES
+        first, *others = (
+            _part(folder / "figures" / name, heading, draw(statistics), _numbers(name, statistics))
+            for name, (heading, draw) in FIGURES.items()
+        )
+        parts = [first, _part(folder / "figures" / stem, title, picture), *others]
         _write(folder / "tables/leakage.csv", leakage.pairs.to_csv(index=False))
         _write_scenes(folder / "scenes.parquet", statistics)
         findings = (folder / "tables/leakage.csv").relative_to(out).as_posix()
@@ -131,8 +135,11 @@ def overview(
     return written
 
 
-def _none(_: Statistics) -> str:
-    return "not asked for"
+def _scenes(statistics: Statistics, count: int, names: Sequence[str]) -> Figure | str:
+    if not (count or names):
+        return "not asked for"
+    scenes = chosen_scenes(statistics, count, names)
+    return scenes_figure(statistics, scenes, reason=choice(statistics, count, names))
 
 
 def _check_options(
@@ -152,8 +159,10 @@ def _check_options(
             raise UsageError(f"{option}: expected a single dataset with it, got {len(data)}")
     if len({each.resolve() for each in data}) < len(data):
         raise UsageError("expected different datasets, got one twice")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out: expected a folder, {out} is a file; choose another")
+    inside = [each for each in data if out.resolve().is_relative_to(each.resolve())]
+    if inside:
+        raise UsageError(f"--out: expected a folder outside {inside[0]}, got {out}")
+    check_out(out / f"{SCENES[0]}.png")
 
 
 def folder_names(data: Sequence[Path]) -> list[str]:
@@ -165,31 +174,16 @@ def folder_names(data: Sequence[Path]) -> list[str]:
     ]
 
 
-def _drawn(statistics: Statistics, folder: Path) -> list[Part]:
-    return [
-        _draw(statistics, folder, stem, title, draw, _numbers(stem, statistics))
-        for stem, (title, draw) in FIGURES.items()
-    ]
-
-
-def _draw(
-    statistics: Statistics,
-    folder: Path,
-    stem: str,
-    title: str,
-    draw: Callable[[Statistics], Figure | str],
-    tables: Sequence[Table] = (),
-) -> Part:
-    """Draw and write one figure; remove an old one where there is none any more."""
-    figure = draw(statistics)
+def _part(path: Path, title: str, figure: Figure | str, tables: Sequence[Table] = ()) -> Part:
+    """Write one figure; remove an old one where there is none any more."""
     if isinstance(figure, str):
         for ending in FORMATS:
-            (folder / f"{stem}.{ending}").unlink(missing_ok=True)
+            path.with_name(f"{path.name}.{ending}").unlink(missing_ok=True)
         return Part(title, reason=figure)
-    save_figure(figure, folder / stem, FORMATS)
+    save_figure(figure, path, FORMATS)
     caption = figure.get_supxlabel() or figure.texts[-1].get_text()
     words = " ".join(f"{title}: {caption}".split())
-    return Part(title, (folder / f"{stem}.png").read_bytes(), words, tables=tables)
+    return Part(title, path.with_name(f"{path.name}.png").read_bytes(), words, tables=tables)
 
 
 def _numbers(stem: str, statistics: Statistics) -> list[Table]:
