@@ -311,7 +311,7 @@ def days_figure(statistics: Statistics) -> Figure | str:
         means = known.groupby("split", sort=False)["days"].mean()
         means_of = ", ".join(f"{split} {mean:.1f}" for split, mean in means.items())
         sentences = [
-            "Days between the first cloudy image and the clear one, by file names or tags.",
+            "Days between the first cloudy image and the clear one.",
             f"Mean: {means_of}; {len(known):,} of {len(statistics.scenes):,} scenes are dated.",
         ]
         _finish(figure, statistics, sentences, split_legend(statistics.splits), 2.2)

@@ -97,9 +97,8 @@ def variables(statistics: Statistics) -> list[str]:
 def standardised(statistics: Statistics) -> pd.DataFrame:
     """Variables of all scenes with mean 0 and variance 1; a constant one is left out."""
     values = statistics.scenes[variables(statistics)]
-    spread = values.std(ddof=0)
-    varied = spread.index[spread > 0]
-    return (values[varied] - values[varied].mean()) / spread[varied]
+    varied = values.loc[:, values.max() > values.min()]
+    return (varied - varied.mean()) / varied.std(ddof=0)
 
 
 def intraclass(statistics: Statistics) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ from planetcr_bench.utils.untrusted import printable
 
 VERSION: Final = 1
 """Of what is measured; raised whenever that changes, so that kept statistics are made again."""
+
+CURATED: Final = "curation/aois.csv"
+"""List of AOIs in a dataset that ``planetcr-bench curate`` made."""
 
 _KEY: Final = b"planetcr_bench"
 """Of the metadata of a Parquet file: fingerprint and histograms of a split, as JSON."""
@@ -151,8 +155,12 @@ def measure_dataset(
         name=description.title if named == UNNAMED else named,
         simulated=read_simulation(data) is not None,
         files=files,
-        scenes=pd.concat(
-            [table.to_pandas(ignore_metadata=True) for table in tables.values()], ignore_index=True
+        scenes=_with_days(
+            pd.concat(
+                [table.to_pandas(ignore_metadata=True) for table in tables.values()],
+                ignore_index=True,
+            ),
+            data,
         ),
         counts={
             split: {name: np.array(counts, np.int64) for name, counts in each["counts"].items()}
@@ -166,6 +174,24 @@ def measure_dataset(
 def _has_scenes(data: Path, split: str, description: Description) -> bool:
     """Whether a split must have scenes or has some: a copy may lack one that a rule decides."""
     return not description.is_optional(split) or bool(find_files(data, split, description)[0])
+
+
+def _with_days(scenes: pd.DataFrame, data: Path) -> pd.DataFrame:
+    """Days between dates, where no file says them, from the list of AOIs of a curated dataset."""
+    path = data / CURATED
+    if not os.path.lexists(path) or scenes["days"].notna().any():
+        return scenes
+    try:
+        areas = pd.read_csv(path, usecols=["season", "aoi", "days"])
+        days = pd.Series(
+            areas["days"].to_numpy(float), areas["season"] + "_" + areas["aoi"].map(str)
+        )
+        return scenes.assign(days=scenes["aoi"].map(days))
+    except (OSError, ValueError, TypeError, pd.errors.InvalidIndexError) as error:
+        raise DatasetError(
+            f"{path}: expected the columns season, aoi and days with one row for each AOI, as "
+            "`planetcr-bench curate` writes it, got something else"
+        ) from error
 
 
 def _kept_or_measured(

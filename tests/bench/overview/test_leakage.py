@@ -19,10 +19,9 @@ def found(root: Path) -> Leakage:
     return audit(measure_dataset(root, workers=0, quiet=True))
 
 
-def change(files: SceneFiles, make: object) -> None:
-    """Replace the pixels of the clear image."""
+def replace_clear(files: SceneFiles, pixels: np.ndarray) -> None:
     with rasterio.open(files.path("clear"), "r+") as image:
-        image.write(make(image.read()))
+        image.write(pixels)
 
 
 @pytest.fixture
@@ -31,7 +30,8 @@ def two(tmp_path: Path) -> tuple[SceneFiles, SceneFiles]:
     return write_scene(tmp_path, "train", "spring", 1), write_scene(tmp_path, "test", "fall", 700)
 
 
-def test_clean_splits_share_nothing(two: tuple[SceneFiles, SceneFiles], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("two")
+def test_clean_splits_share_nothing(tmp_path: Path) -> None:
     leakage = found(tmp_path)
     assert not leakage.found
     assert set(leakage.counts.values()) == {0}
@@ -43,10 +43,10 @@ def test_copies_are_identical_and_noisy_copies_nearly(
     train, test = two
     with rasterio.open(train.path("clear")) as image:
         pixels = image.read()
-    change(test, lambda _: pixels)
+    replace_clear(test, pixels)
     assert found(tmp_path).counts[IDENTICAL] == 1
     noise = np.random.default_rng(0).normal(0, 20, pixels.shape)
-    change(test, lambda _: np.clip(pixels * 1.1 + noise, 1, 10_000).astype(pixels.dtype))
+    replace_clear(test, np.clip(pixels * 1.1 + noise, 1, 10_000).astype(pixels.dtype))
     leakage = found(tmp_path)
     assert (leakage.counts[IDENTICAL], leakage.counts[NEAR]) == (0, 1)
     assert leakage.pairs["measure"].item() > 0.95

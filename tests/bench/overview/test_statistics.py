@@ -120,6 +120,19 @@ def test_fields_of_their_own_date_the_images() -> None:
     assert date_of(files, "cloudy") == datetime(2022, 1, 7, tzinfo=UTC)
 
 
+def test_a_curated_dataset_says_the_days_of_its_aois(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "data", test=4)
+    table = root / "curation/aois.csv"
+    table.parent.mkdir()
+    table.write_text("aoi,season,split,days\n500,spring,test,2.5\n501,summer,test,\n")
+    days = measure_dataset(root, workers=0, quiet=True).scenes.set_index("aoi")["days"]
+    assert days["spring_500"].tolist() == [2.5, 2.5, 2.5]
+    assert np.isnan(days["summer_501"])
+    table.write_text("aoi,season\n")
+    with pytest.raises(DatasetError, match="expected the columns season, aoi and days"):
+        measure_dataset(root, workers=0, quiet=True)
+
+
 def test_a_dataset_that_has_moved_is_measured_once_more(data: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(data, tmp_path / "copy")
     keys = [statistics.state_of(find_scenes(root, "train")) for root in (data, copy, data)]
