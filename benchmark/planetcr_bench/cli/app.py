@@ -22,6 +22,7 @@ from planetcr_bench.cli import (
     leaderboard,
     masks,
     models,
+    overview,
     pairs,
     predict,
     report,
@@ -118,6 +119,7 @@ app = typer.Typer(
 app.command("simulate")(simulate.simulate)
 app.command("describe")(describe.describe)
 app.command("check")(check.check)
+app.command("overview")(overview.overview)
 app.command("masks")(masks.masks)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)

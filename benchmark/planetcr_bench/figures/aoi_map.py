@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from planetcr_bench.analysis.error_analysis import ErrorAnalysis, signature
+from planetcr_bench.figures.land import SOURCE, draw_land
 from planetcr_bench.figures.style import (
     WIDTH_INCH,
     caption_lines,
@@ -31,7 +32,9 @@ from planetcr_bench.figures.style import (
 from planetcr_bench.results.imagery import Imagery
 
 _ERROR: Final = colormaps["viridis_r"]
-_RATIO: Final = 0.45  # height of a map to its width
+RATIO: Final = 0.45
+"""Height of a map to its width."""
+
 _LARGEST_PT: Final = 8.0  # diameter of the point with most scenes, where there are few AOIs
 _FEW_AOIS: Final = 60
 _ALPHA: Final = 0.75  # overlapping points let each other show
@@ -61,7 +64,8 @@ def aoi_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure | None:
         ):
             axes.set_title(textwrap.fill(str(name), 44), parse_math=False)
             axes.tick_params(labelsize=6.5, length=2, labelleft=left, labelbottom=below)
-            _frame_map(axes, placed)
+            draw_land(axes)
+            frame_map(axes, placed)
             _draw_aois(axes, part, placed, norm)
         _draw_bar(figure, norm, lines)
         sentences = [
@@ -71,9 +75,10 @@ def aoi_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure | None:
                 unplaced=analysis.aois["aoi"].nunique() - placed["aoi"].nunique(),
             ),
             sample_size(analysis.failures(), complete=analysis.complete),
+            SOURCE,
         ]
         caption = caption_lines(sentences, [signature(analysis.protocol, "mae")], note)
-        finish_figure(figure, [], caption, height_inch=0.35 + lines * (0.3 + width * _RATIO))
+        finish_figure(figure, [], caption, height_inch=0.35 + lines * (0.3 + width * RATIO))
     return figure
 
 
@@ -90,15 +95,21 @@ def _sentences(placed: pd.DataFrame, imagery: Imagery, *, unplaced: int) -> list
     ]
 
 
-def _frame_map(axes: Axes, placed: pd.DataFrame) -> None:
-    """Show all AOIs with a margin, true to scale at their middle latitude, with a graticule."""
+def frame_map(axes: Axes, placed: pd.DataFrame, *, least: float = 0.1) -> None:
+    """Show all AOIs with a margin, true to scale at their middle latitude, with a graticule.
+
+    Args:
+        axes: To set up.
+        placed: Columns ``longitude`` and ``latitude`` in degrees.
+        least: Width of the smallest map, in degrees of latitude.
+    """
     low, high = (placed[["longitude", "latitude"]].agg(end).to_numpy() for end in ("min", "max"))
     (x, y), (half_x, half_y) = (low + high) / 2, 0.56 * (high - low)
     degree = math.cos(math.radians(y))  # of longitude, in degrees of latitude
-    half = max(half_x * degree, half_y / _RATIO, 0.05)
+    half = max(half_x * degree, half_y / RATIO, least / 2)
     x_limits, y_limits = (
         (x - half / degree, x + half / degree),
-        (y - half * _RATIO, y + half * _RATIO),
+        (y - half * RATIO, y + half * RATIO),
     )
     axes.set(xlim=x_limits, ylim=y_limits, aspect=1 / degree)
     for axis, hemispheres in ((axes.xaxis, "EW"), (axes.yaxis, "NS")):

@@ -106,10 +106,7 @@ def caption(
         f"and {window} (protocol {protocol.name}){first}."
     )
     sentences = [
-        _optical(described.picture_bands),
-        *_shrinking(shrunk=shrunk),
-        *_radar(described),
-        *_land_cover(described),
+        *drawing_notes(described, shrunk=shrunk),
         scores,
         *(of_panel[name] for name in panels),
     ]
@@ -121,6 +118,21 @@ def caption(
             "unless all are); larger values have the last colour."
         )
     return " ".join(sentences)
+
+
+def drawing_notes(described: Description, *, shrunk: bool = False) -> list[str]:
+    """Say how the products of a scene are drawn.
+
+    Args:
+        described: The dataset.
+        shrunk: Whether some images are drawn smaller than they are.
+    """
+    return [
+        _optical(described.picture_bands),
+        *_shrinking(shrunk=shrunk),
+        *_radar(described),
+        *_land_cover(described),
+    ]
 
 
 def _optical(bands: Sequence[str]) -> str:

@@ -200,7 +200,7 @@ def _score(
         scene=scene.name,
         cloud_cover=scene.cloud_cover,
         cloudy=kernels.centre_crop(first_date(scene.cloudy), window),
-        sar_db=_decibels(scene, window),
+        sar_db=decibels(scene, window),
         land_cover=None if cover is None else kernels.centre_crop(cover, window),
         cloud_mask=None if mask is None else kernels.centre_crop(mask, window),
         clear=kernels.centre_crop(scene.clear, window),
@@ -215,8 +215,16 @@ def _score(
     )
 
 
-def _decibels(scene: Scene, window: int) -> NDArray[np.float32] | None:
-    """Backscatter on the optical grid, within the range that its description gives."""
+def decibels(scene: Scene, window: int = 0) -> NDArray[np.float32] | None:
+    """Backscatter on the optical grid, within the range that its description gives.
+
+    Args:
+        scene: Of which SAR is drawn.
+        window: Side of its centre; 0: the whole.
+
+    Returns:
+        dB, shape (bands, H, W); None if there is none.
+    """
     radar = scene.description.sar
     if scene.sar is None or radar is None:
         return None

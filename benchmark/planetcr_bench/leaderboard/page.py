@@ -379,23 +379,25 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def page(data: Mapping[str, Any]) -> str:
     """The page in one file, whose policy allows its own script and style only."""
-    style, script, skeleton = (_part(f"page.{suffix}") for suffix in ("css", "js", "html"))
+    style, script, skeleton = (page_part(f"page.{suffix}") for suffix in ("css", "js", "html"))
     return Template(skeleton).substitute(
         version=__version__,
         style=style,
-        style_hash=_hash(style),
+        style_hash=policy_hash(style),
         script=script,
-        script_hash=_hash(script),
+        script_hash=policy_hash(script),
         **{status: words[0].upper() + words[1:] for status, words in STATUS_WORDS.items()},
         data=_json(data).replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"),
     )
 
 
-def _part(name: str) -> str:
+def page_part(name: str) -> str:
+    """Text of a file of the page, such as ``page.css``."""
     return (files("planetcr_bench.leaderboard") / name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def policy_hash(text: str) -> str:
+    """Hash by which a content security policy allows a style or a script."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -29,6 +29,17 @@ SEEN: Final = (
 _SEEN_CENTRE: Final = ("Align-CR", "GLF-CR")
 
 _METRIC: Final = {"MAE": "mae", "PSNR": "psnr", "SAM": "sam_deg", "SSIM": "ssim"}
+
+
+def published_table1() -> pd.DataFrame:
+    """Load Tab. 1 of the paper, its datasets.
+
+    Returns:
+        One line per dataset in the paper's order, all cells as text: ``dataset``, ``citation``,
+        ``source``, ``resolution_m``, ``aois``, ``width_px``, ``images``, ``sar``, ``land_cover``
+        and ``note``; empty where the paper says nothing.
+    """
+    return _read("table1.csv", dtype=str, keep_default_na=False)
 
 
 def published_table2() -> pd.DataFrame:
@@ -99,8 +110,9 @@ def refuse_published(ledgers: Sequence[Ledger]) -> None:
                 )
 
 
-def _read(name: str) -> pd.DataFrame:
+def _read(name: str, **options: Any) -> pd.DataFrame:
     with (files("planetcr_bench.results") / "published_tables" / name).open(
         encoding="utf-8"
     ) as stream:
-        return pd.read_csv(stream)
+        table: pd.DataFrame = pd.read_csv(stream, **options)
+    return table

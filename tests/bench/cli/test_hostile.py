@@ -65,6 +65,7 @@ def expect_plain(text: str) -> None:
     "words",
     [
         ["check", EVIL],
+        ["overview", EVIL],
         ["compare", EVIL],
         ["leaderboard", EVIL],
         ["submit", "check", EVIL],

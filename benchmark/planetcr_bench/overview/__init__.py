@@ -1,0 +1,1 @@
+"""Show what a dataset looks like: its places, clouds, land, spectra, and leaks between splits."""
