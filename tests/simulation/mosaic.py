@@ -2,7 +2,7 @@
 
 ::
 
-    python tests/simulation/mosaic.py --out build/mosaic [--method dsen2_cr]
+    PYTHONPATH=tests/bench python tests/simulation/mosaic.py --out build/mosaic [--method dsen2_cr]
 
 An AOI of ``sim-v1`` is 3,600 × 3,600 pixels, 144 patches without gaps. This script writes its
 ``planetcr-bench restore``, and prints

@@ -20,16 +20,13 @@ from planetcr_bench.restoration.agreement import Scores
 from planetcr_bench.restoration.inputs import Network, RestoreSettings, SceneJob, open_scene
 from planetcr_bench.restoration.output import explained
 from planetcr_bench.restoration.rasters import SceneFileError
-from planetcr_bench.restoration.running import restored_tiles
+from planetcr_bench.restoration.running import TileBatch, tile_runner
 from planetcr_bench.restoration.safe import files_of
 from planetcr_bench.restoration.tiles import TileStore
 from planetcr_bench.restoration.writing import JOB, draw_scene, write_scene
 from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.parallel import track
 from planetcr_bench.utils.untrusted import printable
-
-_CACHE_BYTES: Final = 512 << 20
-"""Of blocks of images that GDAL keeps; by default it takes a twentieth of all memory."""
 
 _RESUMED: Final = "finished tiles are kept, so that the same command goes on from them"
 
@@ -92,7 +89,6 @@ def restore_scene(
             "folder"
         )
     with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES))
         job = open_scene(scene, network, settings, stack, say)
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_alone(target))
@@ -166,12 +162,19 @@ def _restore_tiles(
     tiles = job.tiles()
     missing = [index for index in tiles if not store.has(index)]
     _expect_space(job, store.folder, len(missing))
-    results = restored_tiles(scene, job, network, settings, missing)
+    starts = range(0, len(missing), settings.batch)
+    batches = [TileBatch(tuple(missing[start : start + settings.batch])) for start in starts]
     done = len(tiles) - len(missing)
-    for index, tile in track(
-        results, f"{scene.name}: tiles", len(tiles), done=done, quiet=settings.quiet
-    ):
-        store.put(index, tile)
+    with tile_runner(scene, job, network, settings) as run:
+        finished = (
+            pair
+            for batch, restored in zip(batches, run(batches), strict=True)
+            for pair in zip(batch.indices, restored, strict=True)
+        )
+        for index, tile in track(
+            finished, f"{scene.name}: tiles", len(tiles), done=done, quiet=settings.quiet
+        ):
+            store.put(index, tile)
     if not any(store.has_data(index) for index in tiles):
         store.remove()
         raise SceneFileError(f"{printable(job.raster.path)}: all its pixels are nodata")

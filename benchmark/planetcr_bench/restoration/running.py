@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -50,53 +50,33 @@ class TileBatch:
         return f"tile {row}, {column}"
 
 
-def restored_tiles(
-    scene: Path,
-    job: SceneJob,
-    network: Network,
-    settings: RestoreSettings,
-    indices: Sequence[Index],
-) -> Iterator[tuple[Index, Image | None]]:
-    """Restore tiles one after another.
+Runner: TypeAlias = Callable[[Sequence[TileBatch]], Iterator[list[Image | None]]]
+"""Restores batches in order: of each tile what the network returned, shape (bands, side, side);
+None for a tile without a valid pixel."""
+
+
+@contextmanager
+def tile_runner(
+    scene: Path, job: SceneJob, network: Network, settings: RestoreSettings
+) -> Iterator[Runner]:
+    """Provide what restores tiles, within a ``with`` block.
 
     Args:
         scene: The image, which workers of a cluster open themselves.
         job: The same, opened.
         network: What removes the clouds.
         settings: How, and on which cluster.
-        indices: Of the tiles.
 
     Yields:
-        Row and column of a tile, and what the network returned, shape (bands, side, side); None for
-        a tile without a valid pixel.
-
-    Raises:
-        SceneFileError: A file cannot be read.
-        BenchError: Workers of the cluster fail, or lack what they need.
-        ModelError: The network cannot take a tile.
+        See :data:`Runner`. It raises SceneFileError if a file cannot be read, BenchError if workers
+        fail or lack what they need, ModelError if the network cannot take a tile.
     """
-    starts = range(0, len(indices), settings.batch)
-    batches = [TileBatch(tuple(indices[start : start + settings.batch])) for start in starts]
-    for batch, tiles in zip(batches, _results(scene, job, network, settings, batches), strict=True):
-        yield from zip(batch.indices, tiles, strict=True)
-
-
-def _results(
-    scene: Path,
-    job: SceneJob,
-    network: Network,
-    settings: RestoreSettings,
-    batches: Sequence[TileBatch],
-) -> Iterator[list[Image | None]]:
     if settings.cluster is not None:
         work = _work(scene, network, settings)
-        yield from run_ordered(
-            work, batches, workers=settings.cluster, folders=work.folders(), batch=1
-        )
+        yield partial(run_ordered, work, workers=settings.cluster, folders=work.folders(), batch=1)
         return
     with ready(network.model, settings.device, settings.precision) as run:
-        for batch in batches:
-            yield _restore(job, run, batch)
+        yield partial(map, partial(_restore, job, run))
 
 
 def _restore(job: SceneJob, run: Callable[..., Tensor], batch: TileBatch) -> list[Image | None]:

@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 
 from cluster_work import OneIsKilled, broken, killed_at_five, squared, squared_slowly, status_of
 from conftest import Cli
-from orders import ground, write_order
+from orders import ground, swath, write_order, write_sar
 from planetcr_bench.errors import BenchError, DatasetError
 from planetcr_bench.utils import cluster as clusters
 from planetcr_bench.utils.parallel import run_ordered
@@ -144,6 +144,26 @@ def test_commands_give_the_same_bytes_although_workers_are_killed(
     assert len({ledger.read_bytes() for ledger in ledgers}) == 1
 
 
+def test_scenes_are_restored_by_workers(cli: Cli, tmp_path: Path, address: str) -> None:
+    scene = write_order(tmp_path, ground(150, 200), swath(150, 200))
+    sar = write_sar(tmp_path / "s1.tif", 150, 200)
+    words = ("restore", scene.name, "--method", "dsen2_cr", "--weights", "sim-v1-small", "--sar",
+             sar.name, "--tile", 128, "--overlap", 32, "--batch", 2)  # fmt: skip
+    pixels = []
+    for out, more in (("here", ()), ("there", ("--cluster", address))):
+        done = cli(*words, "--out", out, *more)
+        assert done.returncode == 0, done.stderr
+        with rasterio.open(tmp_path / out / f"{scene.stem}_restored.tif") as image:
+            pixels.append(image.read().tobytes())
+    assert pixels[0] == pixels[1]
+    net = tmp_path / "net.py"
+    net.write_text("import torch\ndef build():\n    return torch.nn.Identity()\n")
+    done = cli("restore", scene, "--method", f"{net.name}:build", "--sar", sar, "--out", "net",
+               "--cluster", address)  # fmt: skip
+    assert done.returncode == 1
+    assert f"error: worker on {socket.gethostname()}: {net}:build: forward" in done.stderr
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1", "node:x"])
 def test_a_scheduler_that_cannot_be_reached_is_said_in_one_line(
     address: str, cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
@@ -163,20 +183,3 @@ def test_workers_here_and_networks_are_not_for_a_cluster(cli: Cli, data: Path) -
         done = cli(*words, "--cluster", "tcp://127.0.0.1:9")
         assert done.returncode == 2
         assert complaint in done.stderr
-
-
-def test_the_tiles_of_a_scene_are_restored_by_workers(
-    cli: Cli, tmp_path: Path, address: str, to_be_killed: Path
-) -> None:
-    scene = write_order(tmp_path, ground(160, 230))
-    words = ("restore", scene, "--weights", "sim-v1-small-no-sar", "--tile", 64, "--overlap", 16)
-    pixels = []
-    for folder, where in (("here", ()), ("there", ("--cluster", address))):
-        if where:
-            to_be_killed.touch()
-        done = cli(*words, *where, "--out", folder)
-        assert done.returncode == 0, done.stderr
-        with rasterio.open(tmp_path / folder / f"{scene.stem}_restored.tif") as image:
-            pixels.append(image.read())
-    assert not to_be_killed.exists()
-    assert (pixels[0] == pixels[1]).all()
