@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -245,6 +246,7 @@ class _SegmentedRuns:
                 *notes,
                 *([f"Rows marked (published): {SOURCE}. {SEEN}"] if len(paper) else []),
             ],
+            heads=_heads([_bin(name) for name, _ in shown]),
         )
 
 
@@ -344,7 +346,13 @@ def _class_table(runs: _SegmentedRuns) -> Table:
             *runs.hardly_known_notes(),
             f"Pixels in the truth: {pixels}.",
         ],
+        heads=_heads([name for name, _ in columns]),
     )
+
+
+def _heads(names: Sequence[str]) -> list[tuple[str, int]]:
+    """What columns have in common, from the first words of their names."""
+    return [(name, len(list(own))) for name, own in itertools.groupby(names)]
 
 
 def segmenter_table(ledgers: Sequence[Ledger]) -> list[Table]:

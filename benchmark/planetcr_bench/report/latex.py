@@ -1,0 +1,298 @@
+r"""Write tables as LaTeX that fits the columns of a two-column document.
+
+A table that is wider than a column becomes a ``table*``; one that is wider than a page is cut into
+blocks of columns below each other, and one that is longer into several.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from planetcr_bench.report.table import Table
+from planetcr_bench.utils.untrusted import printable
+
+
+@dataclass(frozen=True, slots=True)
+class TextArea:
+    """Where tables and figures go.
+
+    Attributes:
+        column_pt: Width of a column in points.
+        page_pt: Width of the text of a page.
+    """
+
+    column_pt: float
+    page_pt: float
+
+
+IEEE: Final = TextArea(252.0, 516.0)
+
+HEAD: Final = r"""% In the preamble: \usepackage{booktabs}
+\providecommand{\bestscore}[2]{\textbf{#1.}\rlap{\textbf{#2}}\phantom{#2}} % points stay aligned
+\providecommand{\secondscore}[1]{\underline{#1}}
+\providecommand{\otherletter}[2]{\ifdefined\Umathchar#2\else{\tiny\fbox{#1}}\fi} % XeLaTeX, LuaLaTeX
+"""
+"""First lines of a file with tables; ``\\otherletter`` has the number of a letter and the letter."""
+
+_SEPARATION_PT: Final = 3.0  # on both sides of a cell
+_WIDEST_PT: Final = 126.0  # of a column of text, which is wrapped beyond
+_MOST_ROWS: Final = 36
+_NUMBER: Final = re.compile(r"[+\-−]?\d[\d,]*(\.\d+)?%?|[–∞]|−∞|")
+
+# --- Text ---------------------------------------------------------------------------------------
+
+_TEX: Final = {
+    "\\": r"\textbackslash{}",
+    **{char: rf"\{char}" for char in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",  # a bare one is ¡ in the usual encoding
+    ">": r"\textgreater{}",
+    "|": r"\textbar\allowbreak{}",  # signatures have no blanks to break at
+    '"': "''",
+    "`": r"\`{}",
+    "–": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "“": "``",
+    "”": "''",
+    "‘": "`",
+    "’": "'",
+    "\N{NO-BREAK SPACE}": "~",
+    "°": r"$^\circ$",
+    "µ": r"$\mu$",
+    **{
+        char: f"${command}$"
+        for char, command in {
+            "↓": r"\downarrow", "↑": r"\uparrow", "→": r"\to", "∞": r"\infty", "−": "-",
+            "±": r"\pm", "×": r"\times", "·": r"\cdot", "≤": r"\leq", "≥": r"\geq", "≈": r"\approx",
+            "Σ": r"\Sigma", "∇": r"\nabla", "Δ": r"\Delta", "²": "^2", "³": "^3",
+        }.items()
+    },
+    **{
+        char: rf"$\{name}$"
+        for char, name in zip(
+            "αβγδεζηθικλμνξπρστυφχψωΓΘΛΞΠΦΨΩ",
+            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma "
+            "tau upsilon phi chi psi omega Gamma Theta Lambda Xi Pi Phi Psi Omega".split(),
+            strict=True,
+        )
+    },
+}  # fmt: skip
+
+
+def escape_latex(text: object) -> str:
+    r"""Text of others, so that pdfLaTeX, XeLaTeX and LuaLaTeX print it as it is, in one line.
+
+    Letters that pdfLaTeX lacks, such as Chinese ones, become ``\otherletter``, see :data:`HEAD`.
+
+    Example:
+        >>> print(escape_latex("a_b & c < 50 %"), escape_latex("中"))
+        a\_b \& c \textless{} 50 \% \otherletter{4E2D}{中}
+    """
+    parts = re.split("(?<=-)(?=-)", printable(text))  # or two hyphens would be a dash
+    return "{}".join("".join(map(_letter, part)) for part in parts)
+
+
+def _letter(char: str) -> str:
+    if char in _TEX:
+        return _TEX[char]
+    if is_known(char):
+        return char
+    plain = unicodedata.normalize("NFKC", char)
+    if plain != char and all(map(is_known, plain)):
+        return "".join(map(_letter, plain))
+    return rf"\otherletter{{{ord(char):04X}}}{{{char}}}"
+
+
+def is_known(char: str) -> bool:
+    """Whether pdfLaTeX prints a letter, or what it is escaped to, in any encoding of fonts."""
+    latin = "À" <= char <= "ž" and char.isalpha() and char not in "ĄąĘęĮįŲųÐðÞþĐđŊŋĸŉſ"
+    return char in _TEX or char.isascii() or latin
+
+
+def width_pt(text: str) -> float:
+    """About how wide a text is in ``footnotesize``, rather more than less."""
+    return sum(map(_letter_width, printable(text)))
+
+
+def _letter_width(char: str) -> float:
+    if not (is_known(char) or is_known(unicodedata.normalize("NFKC", char)[:1])):
+        return 22.0
+    if char in " .,:;'|!()[]ijlft-":
+        return 3.1
+    if char in "↓↑→∞−±×":
+        return 8.0
+    return 6.5 if char.isupper() or char in "mw%@" else 4.45
+
+
+# --- Tables -------------------------------------------------------------------------------------
+
+
+def latex_file(tables: Sequence[Table], stem: str, area: TextArea = IEEE) -> str:
+    """A file of tables that compiles wherever it is read in, with the package booktabs.
+
+    Args:
+        tables: Those without a label get one from ``stem``.
+        stem: Name of the file.
+        area: What the tables fit.
+    """
+    labels = [table.label or f"tab:{stem}-{number}" for number, table in enumerate(tables, 1)]
+    texts = [to_latex(table, label, area) for table, label in zip(tables, labels, strict=True)]
+    return "\n".join([HEAD, *texts])
+
+
+def to_latex(table: Table, label: str = "", area: TextArea = IEEE) -> str:
+    """LaTeX of one table; see :data:`HEAD` for what it needs.
+
+    Best scores are bold, second ones underlined. The notes follow in small print.
+    """
+    caption = table.caption or re.sub(r"^Tab\. \d( \(\w\))?:? ?", "", table.title)
+    parts = []
+    for start in range(0, max(len(table.rows), 1), _MOST_ROWS):
+        rows = range(start, min(start + _MOST_ROWS, len(table.rows)))
+        more = " (continued)" if start else ""
+        named = rf"\label{{{label}}}" if label and not start else ""
+        parts.append(_float(table, rows, rf"{escape_latex(caption)}{more}", named, area))
+    return "\n".join(parts)
+
+
+def _float(table: Table, rows: range, caption: str, label: str, area: TextArea) -> str:
+    layout = _Layout(table, area)
+    stars = "*" if layout.needs_page else ""
+    last = rows.stop == len(table.rows)
+    lines = [
+        rf"\begin{{table{stars}}}[t]",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        *([label] if label else []),
+        rf"\footnotesize\setlength{{\tabcolsep}}{{{_SEPARATION_PT:g}pt}}",
+    ]
+    for number, columns in enumerate(layout.blocks):
+        lines += [r"\par\medskip"] if number else []
+        lines += layout.tabular(columns, rows)
+    lines += [rf"\par\smallskip\raggedright {escape_latex(note)}" for note in table.notes * last]
+    return "\n".join([*lines, rf"\end{{table{stars}}}"]) + "\n"
+
+
+class _Layout:
+    """Widths and blocks of the columns of a table."""
+
+    def __init__(self, table: Table, area: TextArea) -> None:
+        self.table = table
+        self.head_of = ["", *(title for title, count in table.heads for _ in range(count))]
+        columns = list(itertools.zip_longest(*table.rows, fillvalue="")) or [()] * len(table.header)
+        self.is_text = [
+            index == 0 or not all(_NUMBER.fullmatch(cell) for cell in cells)
+            for index, cells in enumerate(columns)
+        ]
+        natural = [
+            max(map(width_pt, [*self._header_lines(index), *cells]))
+            for index, cells in enumerate(columns)
+        ]
+        self.wraps = [
+            text and width > _WIDEST_PT for text, width in zip(self.is_text, natural, strict=True)
+        ]
+        self.widths = [
+            min(width, _WIDEST_PT) if wraps else width
+            for wraps, width in zip(self.wraps, natural, strict=True)
+        ]
+        whole = self._total(range(1, len(table.header)))
+        self.needs_page = whole > area.column_pt
+        self.blocks = list(self._blocks(area.page_pt)) if whole > area.page_pt else [
+            list(range(1, len(table.header)))
+        ]  # fmt: skip
+
+    def _total(self, columns: Sequence[int]) -> float:
+        return sum(self.widths[column] + 2 * _SEPARATION_PT for column in (0, *columns))
+
+    def _blocks(self, page_pt: float) -> Iterator[list[int]]:
+        """Columns of each block, which repeats the first column; columns of one head stay united.
+
+        A head that does not fit in a line is cut, too.
+        """
+        block: list[int] = []
+        for columns in self._spans(page_pt):
+            if block and self._total([*block, *columns]) > page_pt:
+                yield block
+                block = []
+            block += columns
+        yield block
+
+    def _spans(self, page_pt: float) -> Iterator[list[int]]:
+        first = 1
+        for _, count in self.table.heads or [("", 1)] * (len(self.table.header) - 1):
+            span = list(range(first, first + count))
+            first += count
+            if self._total(span) > page_pt:
+                yield from ([column] for column in span)
+            else:
+                yield span
+
+    def tabular(self, columns: Sequence[int], rows: range) -> list[str]:
+        """Lines of a block of columns."""
+        chosen = [0, *columns]
+        kinds = "".join("l" if self.is_text[column] else "r" for column in chosen)
+        lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", *self._heads(columns)]
+        names = [self._header(column) for column in chosen]
+        lines += [rf"{' & '.join(names)} \\", r"\midrule"]
+        breaks = self.table.breaks()
+        for row in rows:
+            lines += [r"\midrule"] * (row in breaks and row > rows.start)
+            lines.append(rf"{' & '.join(self._cell(row, column) for column in chosen)} \\")
+        return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+    def _heads(self, columns: Sequence[int]) -> list[str]:
+        """A line with what several columns have in common, and rules below it."""
+        cells, rules, position = [""], [], 2
+        chosen = [self.head_of[column] for column in columns] if self.table.heads else []
+        for title, own in itertools.groupby(chosen):
+            count = len(list(own))
+            cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape_latex(title)}}}" if title else "")
+            cells += [] if title else [""] * (count - 1)
+            if title:
+                rules.append(rf"\cmidrule(lr){{{position}-{position + count - 1}}}")
+            position += count
+        return [rf"{' & '.join(cells)} \\", "".join(rules)] if rules else []
+
+    def _header(self, column: int) -> str:
+        lines = self._header_lines(column)
+        if len(lines) == 1:
+            return escape_latex(lines[0])
+        side = "l" if self.is_text[column] else "r"
+        stacked = r"\\{}".join(map(escape_latex, lines))  # a bracket would be an option
+        return rf"\shortstack[{side}]{{{stacked}}}"
+
+    def _header_lines(self, column: int) -> list[str]:
+        """The name of a column below its head; what follows a comma, and the unit, on new lines."""
+        head = self.head_of[column] if self.table.heads else ""
+        name = self.table.header[column].removeprefix(head).strip(", ") if head else ""
+        parts = (name or self.table.header[column]).split(", ")
+        return [line for part in parts for line in re.split(r" (?=\[)", part)]
+
+    def _cell(self, row: int, column: int) -> str:
+        table = self.table
+        cell = table.rows[row][column]
+        if table.kinds[row] == "interval":
+            return rf"{{\scriptsize {escape_latex(cell)}}}" if cell else ""
+        if _NUMBER.fullmatch(cell):
+            text = re.sub(r"^[-+]", r"$\g<0>$", escape_latex(cell))
+        else:
+            text = escape_latex(cell)
+        if (row, column) in table.bold:
+            whole, point, decimals = text.partition(".")
+            exact = point and _NUMBER.fullmatch(cell)
+            text = rf"\bestscore{{{whole}}}{{{decimals}}}" if exact else rf"\textbf{{{text}}}"
+        elif (row, column) in table.second:
+            text = rf"\secondscore{{{text}}}"
+        if column == 0:
+            text += table.cites.get(row, "")
+        if not self.wraps[column]:
+            return text
+        width = self.widths[column]
+        return rf"\parbox[t]{{{width:.0f}pt}}{{\raggedright\strut {text}\strut}}"
