@@ -102,9 +102,7 @@ def _by_group(table: pd.DataFrame, by: By, aois: Sequence[str]) -> dict[str, pd.
     return {group: sums.loc[group] for group in GROUPS[by]}
 
 
-def _confusion(
-    ledger: Ledger, protocol: Protocol, segmenter: str, image: ImageKind
-) -> Floats:
+def _confusion(ledger: Ledger, protocol: Protocol, segmenter: str, image: ImageKind) -> Floats:
     """Pixels by bin, AOI, true and predicted class, shape (bins, AOIs, 6, 6)."""
     seen = seen_classes(ledger, protocol, segmenter, image).reset_index()
     places = [

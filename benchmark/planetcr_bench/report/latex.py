@@ -33,11 +33,12 @@ class TextArea:
 IEEE: Final = TextArea(252.0, 516.0)
 
 HEAD: Final = r"""% In the preamble: \usepackage{booktabs}
-\providecommand{\bestscore}[2]{\textbf{#1.}\rlap{\textbf{#2}}\phantom{#2}} % points stay aligned
+\providecommand{\bestscore}[2]{\textbf{#1.}\rlap{\textbf{#2}}\phantom{#2}} % aligned
 \providecommand{\secondscore}[1]{\underline{#1}}
-\providecommand{\otherletter}[2]{\ifdefined\Umathchar#2\else{\tiny\fbox{#1}}\fi} % XeLaTeX, LuaLaTeX
+\providecommand{\otherletter}[2]{\ifdefined\Umathchar#2\else{\tiny\fbox{#1}}\fi}
 """
-"""First lines of a file with tables; ``\\otherletter`` has the number of a letter and the letter."""
+"""First lines of a file with tables. ``\\bestscore`` keeps points aligned, for bold figures are wider;
+``\\otherletter`` prints a letter in XeLaTeX and LuaLaTeX, else its number."""
 
 _SEPARATION_PT: Final = 3.0  # on both sides of a cell
 _WIDEST_PT: Final = 126.0  # of a column of text, which is wrapped beyond
@@ -78,8 +79,12 @@ _TEX: Final = {
         char: rf"$\{name}$"
         for char, name in zip(
             "αβγδεζηθικλμνξπρστυφχψωΓΘΛΞΠΦΨΩ",
-            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma "
-            "tau upsilon phi chi psi omega Gamma Theta Lambda Xi Pi Phi Psi Omega".split(),
+            (
+                "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota",
+                "kappa", "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi",
+                "chi", "psi", "omega", "Gamma", "Theta", "Lambda", "Xi", "Pi", "Phi", "Psi",
+                "Omega",
+            ),
             strict=True,
         )
     },

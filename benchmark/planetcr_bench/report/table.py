@@ -1,4 +1,4 @@
-"""Make tables of runs, and write them as Markdown or for the terminal; ``latex.py`` writes LaTeX."""
+"""Make tables of runs, and write them as Markdown or for the terminal; see also ``latex.py``."""
 
 from __future__ import annotations
 
