@@ -99,7 +99,7 @@ def _by_group(table: pd.DataFrame, by: By, aois: Sequence[str]) -> dict[str, pd.
     sums = rows.groupby(keys)[list(table.columns)].sum()
     every = pd.MultiIndex.from_product([GROUPS[by], aois], names=keys)
     sums = sums.reindex(every, fill_value=0)
-    return {group: sums.loc[group] for group in GROUPS[by]}
+    return {str(group): own.droplevel(by) for group, own in sums.groupby(level=by)}
 
 
 def _confusion(ledger: Ledger, protocol: Protocol, segmenter: str, image: ImageKind) -> Floats:

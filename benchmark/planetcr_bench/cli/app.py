@@ -22,6 +22,7 @@ from planetcr_bench.cli import (
     masks,
     models,
     pairs,
+    paper,
     predict,
     report,
     reproduce,
@@ -129,6 +130,7 @@ app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("compact")(compact.compact)
 app.command("gallery")(gallery.gallery)
+app.command("paper")(paper.paper)
 app.add_typer(submit.app, name="submit")
 app.command("leaderboard")(leaderboard.leaderboard)
 

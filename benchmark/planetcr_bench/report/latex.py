@@ -37,7 +37,7 @@ HEAD: Final = r"""% In the preamble: \usepackage{booktabs}
 \providecommand{\secondscore}[1]{\underline{#1}}
 \providecommand{\otherletter}[2]{\ifdefined\Umathchar#2\else{\tiny\fbox{#1}}\fi}
 """
-"""First lines of a file with tables. ``\\bestscore`` keeps points aligned, for bold figures are wider;
+"""First lines of a file with tables. ``\\bestscore`` keeps the points of bold figures aligned.
 ``\\otherletter`` prints a letter in XeLaTeX and LuaLaTeX, else its number."""
 
 _SEPARATION_PT: Final = 3.0  # on both sides of a cell
@@ -181,7 +181,10 @@ def _float(table: Table, rows: range, caption: str, label: str, area: TextArea) 
     for number, columns in enumerate(layout.blocks):
         lines += [r"\par\medskip"] if number else []
         lines += layout.tabular(columns, rows)
-    lines += [rf"\par\smallskip\raggedright {escape_latex(note)}" for note in table.notes * last]
+    lines += [
+        rf"\par\smallskip\raggedright {escape_latex(note)}"
+        for note in (table.notes if last else ())
+    ]
     return "\n".join([*lines, rf"\end{{table{stars}}}"]) + "\n"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from planetcr_bench.analysis.segmentation_tables import (
 )
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.report.table import Table, coverage_notes, number
+from planetcr_bench.report.table import Table, coverage_notes, number, shared_heads
 from planetcr_bench.results.aggregate import clusters_of
 from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
@@ -246,7 +245,7 @@ class _SegmentedRuns:
                 *notes,
                 *([f"Rows marked (published): {SOURCE}. {SEEN}"] if len(paper) else []),
             ],
-            heads=_heads([_bin(name) for name, _ in shown]),
+            heads=shared_heads([_bin(name) for name, _ in shown]),
         )
 
 
@@ -346,13 +345,8 @@ def _class_table(runs: _SegmentedRuns) -> Table:
             *runs.hardly_known_notes(),
             f"Pixels in the truth: {pixels}.",
         ],
-        heads=_heads([name for name, _ in columns]),
+        heads=shared_heads([name for name, _ in columns]),
     )
-
-
-def _heads(names: Sequence[str]) -> list[tuple[str, int]]:
-    """What columns have in common, from the first words of their names."""
-    return [(name, len(list(own))) for name, own in itertools.groupby(names)]
 
 
 def segmenter_table(ledgers: Sequence[Ledger]) -> list[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,11 @@ class Table:
             for index in range(1, len(self.rows))
             if (self.kinds[index] == "published") != (self.kinds[index - 1] == "published")
         ]
+
+
+def shared_heads(names: Sequence[str]) -> list[tuple[str, int]]:
+    """What neighbouring columns have in common, as ``Table.heads``."""
+    return [(name, len(list(own))) for name, own in itertools.groupby(names)]
 
 
 def run_table(
