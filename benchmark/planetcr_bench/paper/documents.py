@@ -3,7 +3,7 @@ r"""Write the documents of a paper: ``paper.tex``, ``supplement.tex``, and what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from planetcr_bench.analysis.segmentation import segmenters_of, signature
@@ -16,6 +16,7 @@ from planetcr_bench.report.latex import HEAD, IEEE, TextArea, escape_latex
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.significance import statistic_tables
 from planetcr_bench.report.table import Table, coverage_notes
+from planetcr_bench.results.aggregate import clusters_of
 
 Style = Literal["ieee", "isprs", "plain"]
 
@@ -32,7 +33,8 @@ AREAS: Final[dict[Style, TextArea]] = {
 _ARTICLE: Final = r"""\documentclass[10pt%(columns)s]{article}
 \usepackage[%(paper)s,textwidth=%(page)gpt,columnsep=%(gap)gpt,textheight=9in]{geometry}"""
 
-_PACKAGES: Final = r"""\usepackage{booktabs,graphicx}
+_PACKAGES: Final = r"""\providecommand{\referencestyle}{plain}
+\usepackage{booktabs,graphicx}
 \IfFileExists{lmodern.sty}{\usepackage[T1]{fontenc}\usepackage{lmodern}}{}
 \emergencystretch=2em"""
 
@@ -65,7 +67,8 @@ def _preamble(style: Style) -> str:
     lines = [f"% {MARK}; another run replaces it. Widths of {style}."]
     if style == "ieee":
         lines += [
-            r"\IfFileExists{IEEEtran.cls}{\documentclass[journal]{IEEEtran}}{%",
+            r"\IfFileExists{IEEEtran.cls}{\documentclass[journal]{IEEEtran}",
+            r"\newcommand{\referencestyle}{IEEEtran}}{%",
             rf"{article}}}",
         ]
     else:
@@ -73,12 +76,7 @@ def _preamble(style: Style) -> str:
     return "\n".join([*lines, _PACKAGES])
 
 
-def _bibliography(style: Style) -> str:
-    name = "IEEEtran" if style == "ieee" else "plain"
-    return "\n".join([
-        rf"\IfFileExists{{{name}.bst}}{{\bibliographystyle{{{name}}}}}{{\bibliographystyle{{plain}}}}",
-        r"\bibliography{references}",
-    ])  # fmt: skip
+_BIBLIOGRAPHY: Final = r"\bibliographystyle{\referencestyle}\bibliography{references}"
 
 
 def paper_tex(runs: Runs, contents: Contents, style: Style) -> str:
@@ -109,7 +107,7 @@ def paper_tex(runs: Runs, contents: Contents, style: Style) -> str:
         "\n".join(sentences),
         *(rf"\input{{tables/{name}}}" for name in contents.tables),
         *map(_figure, contents.figures),
-        _bibliography(style),
+        _BIBLIOGRAPHY,
         r"\end{document}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -156,12 +154,10 @@ def supplement_tex(runs: Runs, contents: Contents, style: Style) -> str:
         r"\maketitle",
         r"\section{How the scores are computed}",
         r"\input{tables/signatures}",
-        r"\section{Tables}",
         *(rf"\input{{tables/{name}}}" for name in contents.more_tables),
-        r"\clearpage",
-        r"\section{Figures}",
         *map(_figure, contents.more_figures),
-        _bibliography(style),
+        r"\clearpage",
+        _BIBLIOGRAPHY,
         r"\end{document}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -179,15 +175,14 @@ def signatures_tex(runs: Runs, tables: RunTables) -> str:
         **({"Simulated": str(ledger.provenance["simulation"])}
            if ledger.provenance.get("simulation") else {}),
     }  # fmt: skip
-    items = [rf"\item[{name}] {escape_latex(text)}" for name, text in lines.items()]
+    items = [rf"\par\textbf{{{name}}}: {escape_latex(text)}" for name, text in lines.items()]
     notes = [*coverage_notes(runs.ledgers), *tables.limits]
     return "\n".join([
         HEAD,
-        r"\begin{description}",
-        r"\raggedright",
+        r"{\raggedright\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}",
         *items,
-        r"\end{description}",
-        *(f"\n{escape_latex(note)}" for note in dict.fromkeys(notes)),
+        *(rf"\par {escape_latex(note)}" for note in dict.fromkeys(notes)),
+        r"\par}",
         "",
     ])  # fmt: skip
 
@@ -195,7 +190,8 @@ def signatures_tex(runs: Runs, tables: RunTables) -> str:
 def statistics(runs: Runs, tables: RunTables) -> list[Table]:
     """Intervals of all scores, paired differences, and the scenes behind the cells of Tab. 2."""
     comparisons = tables.comparisons[runs.protocol.name]
-    counts = tables.table2_tables[-1]
+    words = f"Scenes / {clusters_of(runs.ledgers)} behind each cell of the scores by land cover"
+    counts = replace(tables.table2_tables[-1], caption=words)
     return [*statistic_tables(runs.ledgers, runs.protocol, comparisons), counts]
 
 

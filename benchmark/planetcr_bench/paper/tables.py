@@ -29,7 +29,7 @@ from planetcr_bench.paper.words import (
 )
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.table import Table, number, shared_heads
-from planetcr_bench.results.aggregate import INPUT, input_note, method_label
+from planetcr_bench.results.aggregate import INPUT, clusters_of, input_note, method_label
 from planetcr_bench.results.published import SEEN, SOURCE, published_table2
 from planetcr_bench.utils.untrusted import printable
 
@@ -139,12 +139,10 @@ class PaperTables:
         columns = [self._overall(metric) for metric in self.overall]
         what = "Reconstruction and land-cover scores" if self.segmenters else "Scores"
         table = self._table(f"{what} on {{dataset}}, {{protocol}}.", self._scores, columns)
-        land = self._segmenter_words() if self.segmenters else ""
-        return replace(
-            self._with_intervals(table, columns) if self.intervals else table,
-            label="tab:main",
-            caption=" ".join(filter(None, [table.caption, land])),
-        )
+        table = self._with_intervals(table, columns) if self.intervals else table
+        if self.segmenters:
+            table = _noted(table, self._segmenter_words())
+        return replace(table, label="tab:main")
 
     @cached_property
     def table2(self) -> Table:
@@ -162,13 +160,13 @@ class PaperTables:
             overall = self._overall(metric)
             columns.append(replace(overall, head=title, title="All") if has_classes else overall)
             columns.append(self._overall(other))
-        caption = (
-            "MAE and SAM by land cover, and all metrics, on {dataset}, {protocol}. "
-            "All: also pixels of unknown land cover."
-        )
+        caption = "MAE and SAM by land cover, and all metrics, on {dataset}, {protocol}."
         if not has_classes:
             caption = "Scores on {dataset}, {protocol}."
-        return replace(self._table(caption, self._scores, columns), label="tab:reconstruction")
+        table = self._table(caption, self._scores, columns)
+        if has_classes:
+            table = _noted(table, "All: also pixels of unknown land cover.")
+        return replace(table, label="tab:reconstruction")
 
     @cached_property
     def table3(self) -> Table:
@@ -186,9 +184,10 @@ class PaperTables:
                 )
         caption = (
             "Land cover that a segmenter recognises: mIoU and pixel accuracy (PA) in % by cloud "
-            f"cover on {{dataset}}, {{protocol}}. {self._segmenter_words()}"
+            "cover on {dataset}, {protocol}."
         )
-        return replace(self._table(caption, frame, columns), label="tab:landcover")
+        table = _noted(self._table(caption, frame, columns), self._segmenter_words())
+        return replace(table, label="tab:landcover")
 
     def _overall(self, metric: str) -> _Column:
         comparisons = self.overall[metric]
@@ -214,18 +213,26 @@ class PaperTables:
         for position, column in enumerate(columns, 1):
             best, next_best = best_and_second(column.comparisons)
             bold |= {(row, position) for row, label in enumerate(labels) if label in best}
-            second |= {(row, position) for row, label in enumerate(labels) if label in next_best}
+            next_texts = {
+                cells[row][position] for row, label in enumerate(labels) if label in next_best
+            }
+            second |= {
+                (row, position)
+                for row, label in enumerate(labels)
+                if label and label not in best and cells[row][position] in next_texts
+            }
         return Table(
             caption,
             ["Method", *(column.title for column in columns)],
             cells,
             [kind for _, kind in rows],
+            self._notes(marks=bool(bold)),
             bold=frozenset(bold),
             second=frozenset(second),
             heads=shared_heads([column.head for column in columns])
             if any(column.head for column in columns)
             else (),
-            caption=self._caption(caption, marks=bool(bold)),
+            caption=self._caption(caption),
             cites=self._row_cites(labels, [kind for _, kind in rows]),
             rules=rules_between(["image" if kind in _IMAGES else kind for _, kind in rows]),
         )
@@ -234,16 +241,21 @@ class PaperTables:
         metric = METRICS[column.metric]
         return number(value, digits=self.digits.get(metric.name, metric.digits))
 
-    def _caption(self, text: str, *, marks: bool) -> str:
+    def _caption(self, text: str) -> str:
         runs = self.runs
-        filled = text.format(dataset=dataset_words(runs), protocol=protocol_words(runs.protocol))
+        return text.format(dataset=dataset_words(runs), protocol=protocol_words(runs.protocol))
+
+    def _notes(self, *, marks: bool) -> list[str]:
+        """What stands under a table, in one paragraph."""
+        runs = self.runs
         notes = [
             tie_words(runs, several=marks),
             f"Rows marked (published): {SOURCE}. {SEEN}" if runs.published else "",
             incomplete_words(runs.ledgers),
             input_note(runs.ledgers) if "differ" in input_note(runs.ledgers) else "",
         ]
-        return " ".join(filter(None, [filled, *notes]))
+        text = " ".join(filter(None, notes))
+        return [text] if text else []
 
     def _segmenter_words(self) -> str:
         names = segmenters_of(self.runs.ledgers)
@@ -274,16 +286,14 @@ class PaperTables:
                 cells = [self._interval(each, own[each.metric]) for each in columns]
                 rows.append(["", *cells])
                 kinds.append("interval")
-        caption = f"{table.caption} Small: 95 % intervals."
         return replace(
-            table,
+            _noted(table, f"Small: 95 % intervals over {clusters_of(self.runs.ledgers)}."),
             rows=rows,
             kinds=kinds,
             bold=frozenset((moved[row], column) for row, column in table.bold),
             second=frozenset((moved[row], column) for row, column in table.second),
             cites={moved[row]: cite for row, cite in table.cites.items()},
             rules=[moved[row] for row in table.rules],
-            caption=caption,
         )
 
     def _estimates(self, columns: Sequence[_Column]) -> dict[str, dict[str, Estimate]]:
@@ -326,10 +336,11 @@ class PaperTables:
         ]
         labels = [method.label for method in methods]
         groups = [str(number) for number, group in enumerate(self.ablation) for _ in group]
-        caption = (
-            "Ablation on {dataset}, {protocol}. Δ: difference to the complete method, the last row"
-            f"{' of a group' if len(self.ablation) > 1 else ''}; *: significant (paired, "
-            "Holm-corrected, 5 %)."
+        caption = "Ablation on {dataset}, {protocol}."
+        note = (
+            "Δ: difference to the complete method, the last row"
+            f"{' of a group' if len(self.ablation) > 1 else ''}. *: significant (paired on "
+            f"{clusters_of(self.runs.ledgers)}, Holm-corrected, 5 %)."
         )
         heads = [(column.title, 2) for column in columns]
         return Table(
@@ -337,9 +348,10 @@ class PaperTables:
             ["Method", *(name for _ in columns for name in ("score", "Δ"))],
             rows,
             ["measured"] * len(rows),
+            [note, *self._notes(marks=False)],
             heads=heads,
             label="tab:ablation",
-            caption=self._caption(caption, marks=False),
+            caption=self._caption(caption),
             cites=self._row_cites(labels, ["measured"] * len(rows)),
             rules=rules_between(groups),
         )
@@ -398,6 +410,11 @@ class PaperTables:
             label="tab:methods",
             cites=self._row_cites(labels, ["measured"] * len(rows)),
         )
+
+
+def _noted(table: Table, sentence: str) -> Table:
+    """The table with one more sentence under it."""
+    return replace(table, notes=[" ".join([*table.notes, sentence])])
 
 
 def _by_row(scores: pd.Series[Any]) -> dict[str, float]:

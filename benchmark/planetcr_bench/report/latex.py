@@ -7,6 +7,7 @@ blocks of columns below each other, and one that is longer into several.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -35,19 +36,25 @@ IEEE: Final = TextArea(252.0, 516.0)
 HEAD: Final = r"""% In the preamble: \usepackage{booktabs}
 \providecommand{\bestscore}[2]{\textbf{#1.}\rlap{\textbf{#2}}\phantom{#2}} % aligned
 \providecommand{\secondscore}[1]{\underline{#1}}
-\providecommand{\otherletter}[2]{\ifdefined\Umathchar#2\else{\tiny\fbox{#1}}\fi}
+\providecommand{\otherletter}[2]{\ifdefined\Umathchar#2\else{\tiny\fbox{#1}\allowbreak}\fi}
 """
 """First lines of a file with tables. ``\\bestscore`` keeps the points of bold figures aligned.
 ``\\otherletter`` prints a letter in XeLaTeX and LuaLaTeX, else its number."""
 
-_SEPARATION_PT: Final = 3.0  # on both sides of a cell
-_WIDEST_PT: Final = 126.0  # of a column of text, which is wrapped beyond
-_MOST_ROWS: Final = 36
-_NUMBER: Final = re.compile(r"[+\-−]?\d[\d,]*(\.\d+)?%?|[–∞]|−∞|")
+_SEPARATION_PT: Final = 2.5  # on both sides of a cell
+_WIDEST_PT: Final = 126.0  # of a column of text, where wider ones do not fit
+_NARROWEST_PT: Final = 52.0  # of the first column, wrapped so that a table fits a column
+_MOST_LINES: Final = 44  # of rows; more would not fit a page
+_NUMBER: Final = re.compile(r"(< )?[+\-−]?\d[\d,]*(\.\d+)?\*?|[–∞]|−∞|")
 
 # --- Text ---------------------------------------------------------------------------------------
 
+_POWERS: Final = {
+    power: f"$^{{{digit}}}$" for power, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True)
+}
+
 _TEX: Final = {
+    **_POWERS,
     "\\": r"\textbackslash{}",
     **{char: rf"\{char}" for char in "&%$#_{}"},
     "~": r"\textasciitilde{}",
@@ -72,7 +79,7 @@ _TEX: Final = {
         for char, command in {
             "↓": r"\downarrow", "↑": r"\uparrow", "→": r"\to", "∞": r"\infty", "−": "-",
             "±": r"\pm", "×": r"\times", "·": r"\cdot", "≤": r"\leq", "≥": r"\geq", "≈": r"\approx",
-            "Σ": r"\Sigma", "∇": r"\nabla", "Δ": r"\Delta", "²": "^2", "³": "^3",
+            "Σ": r"\Sigma", "∇": r"\nabla", "Δ": r"\Delta",
         }.items()
     },
     **{
@@ -131,7 +138,7 @@ def _letter_width(char: str) -> float:
         return 22.0
     if char in " .,:;'|!()[]ijlft-":
         return 3.1
-    if char in "↓↑→∞−±×":
+    if char in "→∞−±×":
         return 8.0
     return 6.5 if char.isupper() or char in "mw%@" else 4.45
 
@@ -158,17 +165,16 @@ def to_latex(table: Table, label: str = "", area: TextArea = IEEE) -> str:
     Best scores are bold, second ones underlined. The notes follow in small print.
     """
     caption = table.caption or re.sub(r"^Tab\. \d( \(\w\))?:? ?", "", table.title)
-    parts = []
-    for start in range(0, max(len(table.rows), 1), _MOST_ROWS):
-        rows = range(start, min(start + _MOST_ROWS, len(table.rows)))
-        more = " (continued)" if start else ""
-        named = rf"\label{{{label}}}" if label and not start else ""
-        parts.append(_float(table, rows, rf"{escape_latex(caption)}{more}", named, area))
+    layout, parts = _Layout(table, area), []
+    for number, rows in enumerate(layout.row_blocks()):
+        more = " (continued)" if number else ""
+        named = rf"\label{{{label}}}" if label and not number else ""
+        parts.append(_float(layout, rows, rf"{escape_latex(caption)}{more}", named))
     return "\n".join(parts)
 
 
-def _float(table: Table, rows: range, caption: str, label: str, area: TextArea) -> str:
-    layout = _Layout(table, area)
+def _float(layout: _Layout, rows: range, caption: str, label: str) -> str:
+    table = layout.table
     stars = "*" if layout.needs_page else ""
     last = rows.stop == len(table.rows)
     lines = [
@@ -194,27 +200,42 @@ class _Layout:
     def __init__(self, table: Table, area: TextArea) -> None:
         self.table = table
         self.head_of = ["", *(title for title, count in table.heads for _ in range(count))]
-        columns = list(itertools.zip_longest(*table.rows, fillvalue="")) or [()] * len(table.header)
+        small = [kind == "interval" for kind in table.kinds]
+        columns = [[row[column] for row in table.rows] for column in range(len(table.header))]
         self.is_text = [
-            index == 0 or not all(_NUMBER.fullmatch(cell) for cell in cells)
+            index == 0
+            or not all(
+                tiny or _NUMBER.fullmatch(cell) for tiny, cell in zip(small, cells, strict=True)
+            )
             for index, cells in enumerate(columns)
         ]
         natural = [
-            max(map(width_pt, [*self._header_lines(index), *cells]))
+            max([
+                *map(width_pt, self._header_lines(index)),
+                *((0.875 if tiny else 1) * width_pt(cell)
+                  for tiny, cell in zip(small, cells, strict=True)),
+            ])
             for index, cells in enumerate(columns)
-        ]
-        self.wraps = [
-            text and width > _WIDEST_PT for text, width in zip(self.is_text, natural, strict=True)
-        ]
-        self.widths = [
-            min(width, _WIDEST_PT) if wraps else width
-            for wraps, width in zip(self.wraps, natural, strict=True)
-        ]
-        whole = self._total(range(1, len(table.header)))
+        ]  # fmt: skip
+        every, self.widths = range(1, len(table.header)), natural
+        self.wraps = [False] * len(natural)
+        whole = self._total(every)
+        spare = area.column_pt - (whole - natural[0])
+        if whole > area.column_pt and spare >= _NARROWEST_PT:
+            self._wrap([0], spare - 0.5)
+        elif whole > area.page_pt:
+            self._wrap([column for column, text in enumerate(self.is_text) if text], _WIDEST_PT)
+        whole = self._total(every)
         self.needs_page = whole > area.column_pt
         self.blocks = list(self._blocks(area.page_pt)) if whole > area.page_pt else [
             list(range(1, len(table.header)))
         ]  # fmt: skip
+
+    def _wrap(self, columns: Sequence[int], most: float) -> None:
+        """Break the texts of columns that are wider than this."""
+        for column in columns:
+            self.wraps[column] = self.widths[column] > most
+            self.widths[column] = min(self.widths[column], most)
 
     def _total(self, columns: Sequence[int]) -> float:
         return sum(self.widths[column] + 2 * _SEPARATION_PT for column in (0, *columns))
@@ -241,6 +262,22 @@ class _Layout:
                 yield from ([column] for column in span)
             else:
                 yield span
+
+    def row_blocks(self) -> Iterator[range]:
+        """Rows of each of the floats that a long table needs."""
+        start, used = 0, 0
+        for row in range(len(self.table.rows)):
+            needed = len(self.blocks) * max(
+                math.ceil(1.2 * width_pt(self.table.rows[row][column]) / self.widths[column])
+                if wraps
+                else 1
+                for column, wraps in enumerate(self.wraps)
+            )
+            if used + needed > _MOST_LINES and row > start:
+                yield range(start, row)
+                start, used = row, 0
+            used += needed
+        yield range(start, len(self.table.rows))
 
     def tabular(self, columns: Sequence[int], rows: range) -> list[str]:
         """Lines of a block of columns."""
@@ -277,21 +314,21 @@ class _Layout:
         return rf"\shortstack[{side}]{{{stacked}}}"
 
     def _header_lines(self, column: int) -> list[str]:
-        """The name of a column below its head; what follows a comma, and the unit, on new lines."""
+        """The name of a column below its head; lines for what follows a comma and for the unit."""
         head = self.head_of[column] if self.table.heads else ""
         name = self.table.header[column].removeprefix(head).strip(", ") if head else ""
         parts = (name or self.table.header[column]).split(", ")
-        return [line for part in parts for line in re.split(r" (?=\[)", part)]
+        return [line for part in parts for line in re.split(r" (?=[↑↓→] \[|\[)", part, maxsplit=1)]
 
     def _cell(self, row: int, column: int) -> str:
         table = self.table
         cell = table.rows[row][column]
         if table.kinds[row] == "interval":
             return rf"{{\scriptsize {escape_latex(cell)}}}" if cell else ""
-        if _NUMBER.fullmatch(cell):
-            text = re.sub(r"^[-+]", r"$\g<0>$", escape_latex(cell))
-        else:
-            text = escape_latex(cell)
+        text = escape_latex(cell)
+        if column:
+            text = re.sub(r"(?<![\w.])[-+](?=\d)", r"$\g<0>$", text)  # a sign, no hyphen
+        text = re.sub(r"(?<=\d)\*$", r"\\rlap{*}", text)
         if (row, column) in table.bold:
             whole, point, decimals = text.partition(".")
             exact = point and _NUMBER.fullmatch(cell)
