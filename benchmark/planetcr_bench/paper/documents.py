@@ -50,7 +50,7 @@ class Contents:
         more_figures: Of the supplement.
     """
 
-    tables: dict[str, Table]
+    tables: dict[str, Sequence[Table]]
     figures: Sequence[PaperFigure]
     more_tables: dict[str, Sequence[Table]]
     more_figures: Sequence[PaperFigure]
@@ -90,7 +90,7 @@ def paper_tex(runs: Runs, contents: Contents, style: Style) -> str:
         rf"{compared} planetcr-bench~\cite{{{','.join(cites)}}}.",
         *(
             rf"Table~\ref{{{table.label}}}: {_topic(name)}."
-            for name, table in contents.tables.items()
+            for name, (table,) in contents.tables.items()
         ),
         *(
             rf"Fig.~\ref{{fig:{figure.stem}}}: {_topic(figure.stem)}."
@@ -153,6 +153,7 @@ def supplement_tex(runs: Runs, contents: Contents, style: Style) -> str:
         r"\author{Authors}",
         r"\maketitle",
         r"\section{How the scores are computed}",
+        rf"All scores are computed by planetcr-bench~\cite{{{SOFTWARE_KEY}}}.",
         r"\input{tables/signatures}",
         *(rf"\input{{tables/{name}}}" for name in contents.more_tables),
         *map(_figure, contents.more_figures),

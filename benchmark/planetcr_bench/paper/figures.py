@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -63,18 +64,11 @@ class PaperFigure:
 
 
 def draw_in_both_widths(
-    out: Path,
-    stem: str,
-    draw: Callable[..., Figure],
-    area: TextArea,
-    formats: Sequence[str],
-) -> list[str]:
-    """Draw a figure as wide as a column and as a page; return the names of the files."""
-    names = []
+    out: Path, stem: str, draw: Callable[[float], Figure], area: TextArea, formats: Sequence[str]
+) -> None:
+    """Draw a figure as wide as a column and as a page, in inches."""
     for name, points in (("column", area.column_pt), ("page", area.page_pt)):
-        save_figure(draw(width_inch=points / POINTS), out / f"{stem}-{name}", formats)
-        names += [f"{stem}-{name}.{ending}" for ending in formats]
-    return names
+        save_figure(draw(points / POINTS), out / f"{stem}-{name}", formats)
 
 
 def cover_panels(tables: PaperTables) -> tuple[pd.DataFrame, str]:
@@ -176,14 +170,8 @@ def styles_of(tables: PaperTables) -> Styles:
     return {method_label(method.ledger): styles[method.label] for method in tables.runs.methods}
 
 
-def draw_supplement(
-    out: Path, tables: PaperTables, formats: Sequence[str]
-) -> tuple[list[PaperFigure], list[str]]:
-    """Draw the figures of the error analysis, each across a page.
-
-    Returns:
-        The figures, and the names of their files.
-    """
+def draw_supplement(out: Path, tables: PaperTables, formats: Sequence[str]) -> list[PaperFigure]:
+    """Draw the figures of the error analysis, each across a page."""
     analysis = ErrorAnalysis(tables.runs.ledgers, tables.runs.protocol)
     known, styles = tables.tables.known, styles_of(tables)
     drawn: list[tuple[str, str, Figure | None]] = []
@@ -199,8 +187,7 @@ def draw_supplement(
         drawn.append(("class_cover", title, class_cover_figure(analysis)))
     clusters = clusters_of(tables.runs.ledgers)
     drawn.append(("aois", f"MAE of the {clusters} on the map.", aoi_figure(analysis)))
-    figures: list[PaperFigure] = []
-    names: list[str] = []
+    figures = []
     for stem, title, figure in drawn:
         if figure is None:
             continue
@@ -208,31 +195,22 @@ def draw_supplement(
         figure.set_dpi(PRINT_DPI)
         save_figure(figure, out / stem, formats)
         figures.append(PaperFigure(stem, caption, wide=True))
-        names += [f"{stem}.{ending}" for ending in formats]
-    return figures, names
+    return figures
 
 
-def draw_cover(
+def draw_figures(
     out: Path, tables: PaperTables, area: TextArea, formats: Sequence[str]
-) -> tuple[PaperFigure, list[str]]:
-    """Draw Fig. 5."""
-    table, caption = cover_panels(tables)
-    styles = styles_of(tables)
-
-    def draw(*, width_inch: float) -> Figure:
-        return printed_cover_figure(table, width_inch=width_inch, styles=styles)
-
-    return PaperFigure("fig5", caption), draw_in_both_widths(out, "fig5", draw, area, formats)
-
-
-def draw_land_cover(
-    out: Path, tables: PaperTables, area: TextArea, formats: Sequence[str]
-) -> tuple[PaperFigure, list[str]]:
-    """Draw Fig. 6."""
-    table, caption = land_cover_panels(tables)
-    styles = styles_of(tables)
-
-    def draw(*, width_inch: float) -> Figure:
-        return printed_discrepancy_figure(table, width_inch=width_inch, styles=styles)
-
-    return PaperFigure("fig6", caption), draw_in_both_widths(out, "fig6", draw, area, formats)
+) -> list[PaperFigure]:
+    """Draw Fig. 5 and, of segmented runs, Fig. 6; nothing of scenes without cloud masks."""
+    styles, figures = styles_of(tables), []
+    if tables.tables.known.masks:
+        table, caption = cover_panels(tables)
+        draw = partial(printed_cover_figure, table, styles=styles)
+        draw_in_both_widths(out, "fig5", lambda width: draw(width_inch=width), area, formats)
+        figures.append(PaperFigure("fig5", caption))
+    if tables.tables.known.masks and tables.segmenters:
+        table, caption = land_cover_panels(tables)
+        draw = partial(printed_discrepancy_figure, table, styles=styles)
+        draw_in_both_widths(out, "fig6", lambda width: draw(width_inch=width), area, formats)
+        figures.append(PaperFigure("fig6", caption))
+    return figures

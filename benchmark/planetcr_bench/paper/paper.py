@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import shlex
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -24,9 +25,7 @@ from planetcr_bench.paper.documents import (
 )
 from planetcr_bench.paper.figures import (
     FORMATS,
-    PaperFigure,
-    draw_cover,
-    draw_land_cover,
+    draw_figures,
     draw_supplement,
 )
 from planetcr_bench.paper.references import references
@@ -96,58 +95,63 @@ def write_paper(
         BenchError: Fig. 4 cannot be drawn.
     """
     old = check_out(out)
-    groups = ablation_groups(runs, ablation)
     text, cites = references(runs)
+    groups = ablation_groups(runs, ablation)
     tables = PaperTables(runs, cites, intervals, digits or {}, groups)
-    area, remarks = AREAS[style], [*runs.remarks, *tables.tables.limits]
-    chosen: dict[str, Table] = {"main": tables.main, "table2": tables.table2}
-    if runs.segmented:
-        chosen["table3"] = tables.table3
-    elif tables.tables.known.land_cover and not any("Tab. 3" in line for line in remarks):
-        remarks.append("No run was evaluated with a segmenter: Tab. 3 and Fig. 6 are left out")
-    if tables.ablation_table is not None:
-        chosen["ablation"] = tables.ablation_table
-    more: dict[str, Sequence[Table]] = {
-        **({"methods": [tables.methods]} if tables.methods else {}),
-        "statistics": statistics(runs, tables.tables),
-    }
-    files = {
-        f"tables/{name}.tex": latex_file([table], name, area) for name, table in chosen.items()
-    }
-    files |= {f"tables/{name}.tex": latex_file(own, name, area) for name, own in more.items()}
-    figures: list[PaperFigure] = []
-    drawn: list[str] = []
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    if data is not None:
-        from planetcr_bench.paper.scenes import draw_scenes  # reads images
+    area = AREAS[style]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as name:
+        staged = Path(name)
+        figures = staged / "figures"
+        figures.mkdir()
+        drawn = []
+        if data is not None:
+            from planetcr_bench.paper.scenes import draw_scenes  # reads images
 
-        figure, names = draw_scenes(out / "figures", runs, data, area, formats, names=scenes)
-        figures, drawn = [figure], names
-    for draw, known in (
-        (draw_cover, tables.tables.known.masks),
-        (draw_land_cover, tables.tables.known.masks and runs.segmented),
-    ):
-        if known:
-            figure, names = draw(out / "figures", tables, area, formats)
-            figures.append(figure)
-            drawn += names
-    more_figures, names = draw_supplement(out / "figures", tables, formats)
-    drawn += names
-    contents = Contents(chosen, figures, more, more_figures)
-    files |= {
-        "tables/signatures.tex": signatures_tex(runs, tables.tables),
-        "references.bib": text,
-        "paper.tex": paper_tex(runs, contents, style),
-        "supplement.tex": supplement_tex(runs, contents, style),
-    }
-    for name, content in files.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(out / name, content.encode())
-    written = [*files, *(f"figures/{name}" for name in drawn)]
-    for name in old - set(written):
-        (out / name).unlink(missing_ok=True)
-    _write_readme(out, runs, written, command)
-    return [*remarks, *_foreign_letters(runs)]
+            drawn.append(draw_scenes(figures, runs, data, area, formats, names=scenes))
+        drawn += draw_figures(figures, tables, area, formats)
+        contents = Contents(
+            _chosen_tables(tables),
+            drawn,
+            _more_tables(tables),
+            draw_supplement(figures, tables, formats),
+        )
+        files = {
+            **{f"tables/{stem}.tex": latex_file(own, stem, area)
+               for stem, own in (contents.tables | contents.more_tables).items()},
+            "tables/signatures.tex": signatures_tex(runs, tables.tables),
+            "references.bib": text,
+            "paper.tex": paper_tex(runs, contents, style),
+            "supplement.tex": supplement_tex(runs, contents, style),
+        }  # fmt: skip
+        (staged / "tables").mkdir()
+        for file, content in files.items():
+            (staged / file).write_text(content, encoding="utf-8")
+        written = [*files, *(f"figures/{path.name}" for path in sorted(figures.iterdir()))]
+        readme = _readme(staged, runs, written, command)
+        for file in written:
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            (staged / file).replace(out / file)
+    for file in old - set(written):
+        (out / file).unlink(missing_ok=True)
+    atomic_write(out / README, readme.encode())
+    return [*runs.remarks, *tables.tables.limits, *_foreign_letters(runs)]
+
+
+def _chosen_tables(tables: PaperTables) -> dict[str, Sequence[Table]]:
+    """Tables of the paper by the names of their files."""
+    chosen: dict[str, Sequence[Table]] = {"main": [tables.main], "table2": [tables.table2]}
+    if tables.segmenters:
+        chosen["table3"] = [tables.table3]
+    if tables.ablation_table is not None:
+        chosen["ablation"] = [tables.ablation_table]
+    return chosen
+
+
+def _more_tables(tables: PaperTables) -> dict[str, Sequence[Table]]:
+    """Tables of the supplement."""
+    methods = {"methods": [tables.methods]} if tables.methods else {}
+    return {**methods, "statistics": statistics(tables.runs, tables.tables)}
 
 
 def check_out(out: Path) -> set[str]:
@@ -208,7 +212,7 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(read_bytes(file, 10**9)).hexdigest()[:12]
 
 
-def _write_readme(out: Path, runs: Runs, files: Sequence[str], command: Sequence[str]) -> None:
+def _readme(out: Path, runs: Runs, files: Sequence[str], command: Sequence[str]) -> str:
     packages = ("numpy", "pandas", "matplotlib")
     versions = [f"planetcr-bench {__version__}", f"Python {platform.python_version()}"]
     versions += [f"{name} {version(name)}" for name in packages]
@@ -226,8 +230,7 @@ def _write_readme(out: Path, runs: Runs, files: Sequence[str], command: Sequence
         *(f"{_digest(out / name)}  {name:<{width}}  {_what(name)}" for name in files),
         "",
     ]  # fmt: skip
-    text = "\n".join(printable(line) for line in lines)
-    atomic_write(out / README, text.encode())
+    return "\n".join(printable(line) for line in lines)
 
 
 def _origin(method: Method) -> tuple[str, str]:

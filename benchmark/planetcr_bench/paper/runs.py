@@ -142,11 +142,13 @@ def read_runs(
     chosen = protocol or ("official" if published else None)
     chosen = chosen or widest_protocol([method.ledger for method in methods]).name
     methods = [replace(method, ledger=of_protocol(method.ledger, chosen)) for method in methods]
-    remarks = [
+    unnamed = [
         f"{printable(method.path)}: has no {CARD}, so its rows are called {method.run}; give it a "
         f'card, or --label {method.run}="…"'
         for method in methods
-        if method.card is None and method.run not in labels and str(method.path) not in labels
+        if method.card is None
+        and not _copies(method.ledger, PROTOCOLS[chosen])
+        and labels.keys().isdisjoint((method.run, str(method.path), f"{method.path}/"))
     ]
     methods = _labelled(methods, labels)
     copies = [method for method in methods if _copies(method.ledger, PROTOCOLS[chosen])]
@@ -156,7 +158,7 @@ def read_runs(
     if published:
         refuse_published([method.ledger for method in shown])
         _refuse_window(shown)
-    remarks += [
+    remarks = unnamed + [
         f"{method.run}: copies the input and is shown as the input's row" for method in copies
     ]
     shown, unsegmented = _segmented(shown)

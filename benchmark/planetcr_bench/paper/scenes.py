@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from planetcr_bench.constants import LAND_COVER_NAMES
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError
 from planetcr_bench.figures.cloud_cover import WIDE_INCH
-from planetcr_bench.figures.fonts import write_all_letters
+from planetcr_bench.figures.fonts import text_width, write_all_letters
 from planetcr_bench.figures.style import PRINT, PRINT_DPI, new_figure
 from planetcr_bench.gallery.panels import (
+    LAND_COVER_COLOURS,
     Panel,
     land_cover_panel,
     optical_panels,
@@ -41,6 +45,7 @@ SCENES: Final = 4
 
 _GAP_INCH: Final = 0.02
 _TITLE_INCH: Final = 0.13  # a line
+_CLASS_INCH: Final = 0.75  # an entry of the legend
 
 
 def draw_scenes(
@@ -51,7 +56,7 @@ def draw_scenes(
     formats: Sequence[str],
     *,
     names: Sequence[str] = (),
-) -> tuple[PaperFigure, list[str]]:
+) -> PaperFigure:
     """Draw Fig. 4 from the predictions that ``run.json`` of each run names.
 
     Args:
@@ -84,11 +89,11 @@ def draw_scenes(
     drawn = read_all(scenes, predictions, common_protocol(predictions))
     labels = [method.label for method in runs.methods]
 
-    def draw(*, width_inch: float) -> Figure:
+    def draw(width_inch: float) -> Figure:
         return scene_figure(drawn, labels, width_inch=width_inch)
 
-    files = draw_in_both_widths(out, "fig4", draw, area, formats)
-    return PaperFigure("fig4", _caption(runs, drawn)), files
+    draw_in_both_widths(out, "fig4", draw, area, formats)
+    return PaperFigure("fig4", _caption(runs, drawn))
 
 
 def _predictions(run: str, folder: object) -> Path:
@@ -118,13 +123,19 @@ def scene_figure(
     titles = ["Cloudy", *radar, *land, *labels, "Cloud-free"]
     wide = width_inch > WIDE_INCH
     rows, columns = (len(scenes), len(titles)) if wide else (len(titles), len(scenes))
-    margin = 0.0 if wide else 0.62
+    lines = [textwrap.fill(title, 14) for title in titles]
+    longest = max(text_width(line) for name in lines for line in name.splitlines())
+    margin = 0.0 if wide else 6.0 * longest / 72 + 0.08
     side = (width_inch - margin - (columns - 1) * _GAP_INCH) / columns
     letters = int(19 * side)
     named = [textwrap.fill(title, max(letters, 6)) for title in titles]
     top = _TITLE_INCH * max(1 + name.count("\n") for name in named) if wide else _TITLE_INCH
     shapes = [scene.clear.shape[1] / scene.clear.shape[2] for scene in scenes]
+    classes = sorted({number for own in images for panel in own for number in panel.classes})
+    across = min(len(classes), max(1, int(width_inch / _CLASS_INCH)))
+    legend = _TITLE_INCH * math.ceil(len(classes) / across) + 0.06 if classes else 0.0
     height = top + (sum(shapes) if wide else rows * max(shapes)) * side + (rows - 1) * _GAP_INCH
+    height += legend
     with new_figure({**PRINT, "axes.grid": False, "font.size": 6.5}) as figure:
         figure.set_layout_engine(None)
         figure.set_dpi(PRINT_DPI)
@@ -144,9 +155,8 @@ def scene_figure(
                 elif not wide and row == 0:
                     axes.set_title(f"({chr(ord('a') + scene)})", fontsize=6.5, pad=2)
                 if not wide and column == 0:
-                    label = textwrap.fill(titles[image], 14)
                     axes.set_ylabel(
-                        label, fontsize=6, rotation=0, ha="right", va="center", labelpad=3
+                        lines[image], fontsize=6, rotation=0, ha="right", va="center", labelpad=3
                     ).set_parse_math(False)
                 if wide and column == 0:
                     axes.text(
@@ -155,6 +165,14 @@ def scene_figure(
                         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
                     )  # fmt: skip
             y -= _GAP_INCH
+        if classes:
+            figure.legend(
+                handles=[Patch(facecolor=LAND_COVER_COLOURS[number], edgecolor="#606060",
+                               linewidth=0.3, label=LAND_COVER_NAMES[number])
+                         for number in classes],
+                loc="lower center", ncols=across, frameon=False, borderaxespad=0, borderpad=0,
+                handlelength=1.2, columnspacing=1.2,
+            )  # fmt: skip
         write_all_letters(figure)
     return figure
 
