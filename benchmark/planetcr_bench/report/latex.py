@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ HEAD: Final = r"""% In the preamble: \usepackage{booktabs}
 _SEPARATION_PT: Final = 2.5  # on both sides of a cell
 _WIDEST_PT: Final = 126.0  # of a column of text, where wider ones do not fit
 _NARROWEST_PT: Final = 52.0  # of the first column, wrapped so that a table fits a column
+_HEADER_LETTERS: Final = 20  # of a line; a run may be a column
 _MOST_LINES: Final = 44  # of rows; more would not fit a page
 _NUMBER: Final = re.compile(r"(< )?[+\-−]?\d[\d,]*(\.\d+)?\*?|[–∞]|−∞|")
 
@@ -56,7 +58,9 @@ _POWERS: Final = {
 _TEX: Final = {
     **_POWERS,
     "\\": r"\textbackslash{}",
-    **{char: rf"\{char}" for char in "&%$#_{}"},
+    **{char: rf"\{char}" for char in "&%$#{}"},
+    "_": r"\_\allowbreak{}",
+    "/": r"/\allowbreak{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",  # a bare one is ¡ in the usual encoding
@@ -105,10 +109,16 @@ def escape_latex(text: object) -> str:
 
     Example:
         >>> print(escape_latex("a_b & c < 50 %"), escape_latex("中"))
-        a\_b \& c \textless{} 50 \% \otherletter{4E2D}{中}
+        a\_\allowbreak{}b \& c \textless{} 50 \% \otherletter{4E2D}{中}
     """
     parts = re.split("(?<=-)(?=-)", printable(text))  # or two hyphens would be a dash
     return "{}".join("".join(map(_letter, part)) for part in parts)
+
+
+def _breakable(text: str) -> str:
+    """Escaped text whose long words may be broken."""
+    parts = re.split(r"(?<=[^\W\d_]{10})(?=[^\W\d_]{3})", text)
+    return r"\allowbreak{}".join(map(escape_latex, parts))
 
 
 def _letter(char: str) -> str:
@@ -209,18 +219,17 @@ class _Layout:
             )
             for index, cells in enumerate(columns)
         ]
-        natural = [
-            max([
-                *map(width_pt, self._header_lines(index)),
-                *((0.875 if tiny else 1) * width_pt(cell)
-                  for tiny, cell in zip(small, cells, strict=True)),
-            ])
-            for index, cells in enumerate(columns)
-        ]  # fmt: skip
-        every, self.widths = range(1, len(table.header)), natural
-        self.wraps = [False] * len(natural)
+        self.cell_widths = [
+            max((self._width(row, column) for row in range(len(table.rows))), default=0.0)
+            for column in range(len(table.header))
+        ]
+        self.head_widths = [
+            max(map(width_pt, self._header_lines(column))) for column in range(len(table.header))
+        ]
+        self.wraps = [False] * len(table.header)
+        every = range(1, len(table.header))
         whole = self._total(every)
-        spare = area.column_pt - (whole - natural[0])
+        spare = area.column_pt - (whole - self.widths[0])
         if whole > area.column_pt and spare >= _NARROWEST_PT:
             self._wrap([0], spare - 0.5)
         elif whole > area.page_pt:
@@ -231,14 +240,28 @@ class _Layout:
             list(range(1, len(table.header)))
         ]  # fmt: skip
 
+    @property
+    def widths(self) -> list[float]:
+        """Of the columns."""
+        return [
+            max(own, head) for own, head in zip(self.cell_widths, self.head_widths, strict=True)
+        ]
+
+    def _width(self, row: int, column: int) -> float:
+        small = self.table.kinds[row] == "interval"
+        factor = 0.875 if small else 1.12 if (row, column) in self.table.bold else 1.0
+        cite = 16.0 if column == 0 and row in self.table.cites else 0.0
+        return factor * width_pt(self.table.rows[row][column]) + cite
+
     def _wrap(self, columns: Sequence[int], most: float) -> None:
-        """Break the texts of columns that are wider than this."""
+        """Break the cells of columns that are wider than this."""
         for column in columns:
-            self.wraps[column] = self.widths[column] > most
-            self.widths[column] = min(self.widths[column], most)
+            self.wraps[column] = self.cell_widths[column] > most
+            self.cell_widths[column] = min(self.cell_widths[column], most)
 
     def _total(self, columns: Sequence[int]) -> float:
-        return sum(self.widths[column] + 2 * _SEPARATION_PT for column in (0, *columns))
+        widths = self.widths
+        return sum(widths[column] + 2 * _SEPARATION_PT for column in (0, *columns))
 
     def _blocks(self, page_pt: float) -> Iterator[list[int]]:
         """Columns of each block, which repeats the first column; columns of one head stay united.
@@ -268,9 +291,7 @@ class _Layout:
         start, used = 0, 0
         for row in range(len(self.table.rows)):
             needed = len(self.blocks) * max(
-                math.ceil(1.2 * width_pt(self.table.rows[row][column]) / self.widths[column])
-                if wraps
-                else 1
+                math.ceil(1.2 * self._width(row, column) / self.cell_widths[column]) if wraps else 1
                 for column, wraps in enumerate(self.wraps)
             )
             if used + needed > _MOST_LINES and row > start:
@@ -318,14 +339,15 @@ class _Layout:
         head = self.head_of[column] if self.table.heads else ""
         name = self.table.header[column].removeprefix(head).strip(", ") if head else ""
         parts = (name or self.table.header[column]).split(", ")
-        return [line for part in parts for line in re.split(r" (?=[↑↓→] \[|\[)", part, maxsplit=1)]
+        lines = [line for part in parts for line in re.split(r" (?=[↑↓→] \[|\[)", part, maxsplit=1)]
+        return [short for line in lines for short in textwrap.wrap(line, _HEADER_LETTERS) or [""]]
 
     def _cell(self, row: int, column: int) -> str:
         table = self.table
         cell = table.rows[row][column]
         if table.kinds[row] == "interval":
             return rf"{{\scriptsize {escape_latex(cell)}}}" if cell else ""
-        text = escape_latex(cell)
+        text = _breakable(cell) if self.wraps[column] else escape_latex(cell)
         if column:
             text = re.sub(r"(?<![\w.])[-+](?=\d)", r"$\g<0>$", text)  # a sign, no hyphen
         text = re.sub(r"(?<=\d)\*$", r"\\rlap{*}", text)
@@ -339,5 +361,5 @@ class _Layout:
             text += table.cites.get(row, "")
         if not self.wraps[column]:
             return text
-        width = self.widths[column]
+        width = self.cell_widths[column]
         return rf"\parbox[t]{{{width:.0f}pt}}{{\raggedright\strut {text}\strut}}"
