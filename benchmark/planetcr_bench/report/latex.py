@@ -347,7 +347,8 @@ class _Layout:
         cell = table.rows[row][column]
         if table.kinds[row] == "interval":
             return rf"{{\scriptsize {escape_latex(cell)}}}" if cell else ""
-        text = _breakable(cell) if self.wraps[column] else escape_latex(cell)
+        wraps = self.wraps[column] and self._width(row, column) > self.cell_widths[column]
+        text = _breakable(cell) if wraps else escape_latex(cell)
         if column:
             text = re.sub(r"(?<![\w.])[-+](?=\d)", r"$\g<0>$", text)  # a sign, no hyphen
         text = re.sub(r"(?<=\d)\*$", r"\\rlap{*}", text)
@@ -359,7 +360,7 @@ class _Layout:
             text = rf"\secondscore{{{text}}}"
         if column == 0:
             text += table.cites.get(row, "")
-        if not self.wraps[column]:
+        if not wraps:
             return text
         width = self.cell_widths[column]
         return rf"\parbox[t]{{{width:.0f}pt}}{{\raggedright\strut {text}\strut}}"
