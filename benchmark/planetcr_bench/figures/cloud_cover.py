@@ -112,8 +112,9 @@ def _draw_printed(
     if metric in ("mae", "sam_deg") and needs_log_scale(_finite(inner, metric)):
         use_log_scale(axes, "y")
     axes.margins(y=0.1)
+    shade = min(0.18, 1 / len(curves))  # of a dozen bands, too, curves are seen
     for curve in inner:
-        draw_band(axes, curve, metric)
+        draw_band(axes, curve, metric, alpha=shade)
         draw_curve(axes, curve, curve.values(metric))
     if not _finite(inner, metric).size:
         axes.set_yticks([])
@@ -123,12 +124,13 @@ def _draw_printed(
         if curve.name in spanning:
             continue
         values = curve.values(metric)
-        draw_band(axes, curve, metric, zorder=1.3)
+        draw_band(axes, curve, metric, alpha=shade, zorder=1.3)
         draw_curve(axes, curve, values)
         for beyond, edge, marker in ((values > high, 1, "^"), (values < low, 0, "v")):
             bins = np.flatnonzero(beyond)
             at_edge: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-            style = {**curve.line, "linestyle": "none", "marker": marker, "markersize": 3}
+            style = {"color": INPUT_STYLE["color"], "linestyle": "none", "marker": marker}
+            style["markersize"] = 3
             axes.plot(bins, np.full(len(bins), edge), label="_beyond", **at_edge, **style)
     for artist in (*axes.lines, *axes.collections):
         artist.set_in_layout(False)  # what lies beyond takes no room

@@ -132,11 +132,14 @@ def _topic(name: str) -> str:
     return _TOPICS[name]
 
 
+_LARGEST: Final = r"width=\textwidth,height=0.8\textheight,keepaspectratio"
+
+
 def _figure(figure: PaperFigure) -> str:
     return "\n".join([
         r"\begin{figure*}[t]",
         r"\centering",
-        rf"\includegraphics[width=\textwidth]{{figures/{figure.page}.pdf}}",
+        rf"\includegraphics[{_LARGEST}]{{figures/{figure.page}.pdf}}",
         rf"\caption{{{escape_latex(figure.caption)}}}",
         rf"\label{{fig:{figure.stem}}}",
         r"\end{figure*}",

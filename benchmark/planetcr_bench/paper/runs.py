@@ -143,8 +143,8 @@ def read_runs(
     chosen = chosen or widest_protocol([method.ledger for method in methods]).name
     methods = [replace(method, ledger=of_protocol(method.ledger, chosen)) for method in methods]
     unnamed = [
-        f"{printable(method.path)}: has no {CARD}, so its rows are called {method.run}; give it a "
-        f'card, or --label {method.run}="…"'
+        f"{printable(method.path)}: has no {CARD}, so its rows are called {_plain_label(method)}; "
+        f'give it a card, or --label {method.run}="…"'
         for method in methods
         if method.card is None
         and not _copies(method.ledger, PROTOCOLS[chosen])
@@ -207,8 +207,7 @@ def _labelled(methods: Sequence[Method], labels: Mapping[str, str]) -> list[Meth
     by_run = {keys[key]: label.strip() for key, label in labels.items()}
     named: dict[str, Method] = {}
     for method in methods:
-        label = by_run.get(method.run, method.card.method if method.card else "")
-        label = label or PAPER_METHODS.get(method.run, method.run)
+        label = by_run.get(method.run) or _plain_label(method)
         if label in named:
             raise UsageError(
                 f"{named[label].run} and {method.run}: expected different names in the paper, both "
@@ -216,6 +215,11 @@ def _labelled(methods: Sequence[Method], labels: Mapping[str, str]) -> list[Meth
             )
         named[label] = replace(method, ledger=method.ledger.with_provenance(name=label))
     return list(named.values())
+
+
+def _plain_label(method: Method) -> str:
+    """The name that the card has, else the paper's for its networks, else the run's."""
+    return method.card.method if method.card else PAPER_METHODS.get(method.run, method.run)
 
 
 def _copies(ledger: Ledger, protocol: Protocol) -> bool:

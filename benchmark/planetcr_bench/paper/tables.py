@@ -283,7 +283,7 @@ class PaperTables:
             rows.append(row)
             kinds.append(kind)
             if own := estimates.get(row[0]):
-                cells = [self._interval(each, own[each.metric]) for each in columns]
+                cells = [self._interval(each, own.get(each.metric)) for each in columns]
                 rows.append(["", *cells])
                 kinds.append("interval")
         return replace(

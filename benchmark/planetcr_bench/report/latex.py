@@ -46,7 +46,7 @@ _SEPARATION_PT: Final = 2.5  # on both sides of a cell
 _WIDEST_PT: Final = 126.0  # of a column of text, where wider ones do not fit
 _NARROWEST_PT: Final = 52.0  # of the first column, wrapped so that a table fits a column
 _HEADER_LETTERS: Final = 20  # of a line; a run may be a column
-_MOST_LINES: Final = 44  # of rows; more would not fit a page
+_MOST_LINES: Final = 56  # of rows, heads and notes; more would not fit a page
 _NUMBER: Final = re.compile(r"(< )?[+\-−]?\d[\d,]*(\.\d+)?\*?|[–∞]|−∞|")
 
 # --- Text ---------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class _Layout:
     """Widths and blocks of the columns of a table."""
 
     def __init__(self, table: Table, area: TextArea) -> None:
-        self.table = table
+        self.table, self.area = table, area
         self.head_of = ["", *(title for title, count in table.heads for _ in range(count))]
         small = [kind == "interval" for kind in table.kinds]
         columns = [[row[column] for row in table.rows] for column in range(len(table.header))]
@@ -288,13 +288,16 @@ class _Layout:
 
     def row_blocks(self) -> Iterator[range]:
         """Rows of each of the floats that a long table needs."""
+        width = self.area.page_pt if self.needs_page else self.area.column_pt
+        notes = sum(math.ceil(1.1 * width_pt(note) / width) for note in self.table.notes)
+        most = max(_MOST_LINES - notes - 4 * len(self.blocks), 10)
         start, used = 0, 0
         for row in range(len(self.table.rows)):
             needed = len(self.blocks) * max(
                 math.ceil(1.2 * self._width(row, column) / self.cell_widths[column]) if wraps else 1
                 for column, wraps in enumerate(self.wraps)
             )
-            if used + needed > _MOST_LINES and row > start:
+            if used + needed > most and row > start:
                 yield range(start, row)
                 start, used = row, 0
             used += needed

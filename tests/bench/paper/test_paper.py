@@ -171,3 +171,24 @@ def test_a_folder_of_others_is_refused(tmp_path: Path) -> None:
             check_out(tmp_path)
     with pytest.raises(UsageError, match="is a file"):
         check_out(tmp_path / README)
+
+
+@pytest.mark.usefixtures("nothing_is_drawn")
+def test_the_command_says_what_it_made_and_what_is_wrong(
+    folders: list[Path], cli, tmp_path: Path
+) -> None:
+    done = cli("paper", folders[3], "--out", "p", "--label", "bare=中", "--style", "isprs")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "Paper: p/paper.tex"
+    assert "pdfLaTeX has no 中 of its label" in done.stderr
+    for options, code, message in (
+        (["--scene", "x"], 2, "--scene: names scenes of Fig. 4, which needs --data"),
+        (["--digits", "mae"], 2, "--digits: expected METRIC=N"),
+        (["--label", "z=Z"], 2, "--label: expected one of the runs bare, got z"),
+        (["--published"], 1, "expected track 'planet-cr'"),
+    ):
+        done = cli("paper", folders[3], "--out", "q", *options)
+        assert done.returncode == code
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert not (tmp_path / "q").exists()
