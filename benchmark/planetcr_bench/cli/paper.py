@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -105,4 +104,5 @@ def paper(
     for remark in remarks:
         typer.secho("note: ", fg="yellow", err=True, nl=False)
         typer.echo(printable(remark), err=True)
-    typer.echo(f"Paper: {out / 'paper.tex'}{os.linesep}Supplement: {out / 'supplement.tex'}")
+    typer.echo(f"Paper: {out / 'paper.tex'}")
+    typer.echo(f"Supplement: {out / 'supplement.tex'}")

@@ -129,8 +129,8 @@ def _draw_printed(
         for beyond, edge, marker in ((values > high, 1, "^"), (values < low, 0, "v")):
             bins = np.flatnonzero(beyond)
             at_edge: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-            style = {"color": INPUT_STYLE["color"], "linestyle": "none", "marker": marker}
-            style["markersize"] = 3
+            style: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 3}
+            style["color"] = INPUT_STYLE["color"]
             axes.plot(bins, np.full(len(bins), edge), label="_beyond", **at_edge, **style)
     for artist in (*axes.lines, *axes.collections):
         artist.set_in_layout(False)  # what lies beyond takes no room
