@@ -161,7 +161,7 @@ def cover_curves(table: pd.DataFrame, styles: Styles | None = None) -> list[Curv
     for (kind, name), part in table.groupby(["kind", "row"], sort=False):
         line = INPUT_STYLE
         if kind != "input":
-            line = {**styles[str(name)], "linestyle": "-"}
+            line = {**styles[str(name)], "linestyle": "-." if kind == "baseline" else "-"}
         bins = part.set_index("cover_bin").reindex(COVER_BINS)
         curves.append(Curve(str(name), kind == "input", bins, {**EDGE, **line}))
     return curves

@@ -37,7 +37,7 @@ _NAME_CHARACTERS: Final = 42
 
 _LEGEND_LINE: Final = 0.17  # inches
 
-_HANDLE: Final = 5.0  # sizes of the font before and between names of a legend
+_HANDLE: Final = 4.8  # sizes of the font before a name of a legend and between names
 
 FEW_SCENES: Final = 10
 """A point with fewer scenes than this behind it has a hollow marker."""
@@ -240,7 +240,7 @@ def letter_panel(axes: Axes, position: int) -> None:
 def _add_legend(figure: Figure, curves: Sequence[Curve], width_inch: float) -> int:
     """Put one legend above the panels and say how many lines of text it takes."""
     size = FontProperties(size=matplotlib.rcParams["legend.fontsize"]).get_size_in_points()
-    room = 72 * width_inch / size - _HANDLE  # sizes of the font
+    room = 72 * width_inch / size - 0.8  # sizes of the font
     names = [textwrap.fill(curve.name, _NAME_CHARACTERS) for curve in curves]
     longest = max(text_width(line) for name in names for line in name.splitlines())
     columns = min(len(names), max(1, int((room + 2) / (longest + _HANDLE))))
