@@ -4,8 +4,8 @@
 
     PYTHONPATH=tests/bench python tests/simulation/mosaic.py --out build/mosaic [--method dsen2_cr]
 
-An AOI of ``sim-v1`` is 3,600 × 3,600 pixels, 144 patches without gaps. This script writes its
-``planetcr-bench restore``, and prints
+An AOI of ``sim-v1`` is 3,600 × 3,600 pixels, 144 patches without gaps. This script writes
+both dates, restores the cloudy one by ``planetcr-bench restore``, and prints
 
 - the PSNR of the mosaic, and that of its patches restored one by one (protocol ``full``);
 - the mean step between neighbouring pixels where tiles are blended, as a share of that elsewhere,

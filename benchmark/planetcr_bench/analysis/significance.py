@@ -333,25 +333,42 @@ def metric_comparisons(
     ]
     run_sums = {run.name: score_sums(run, protocol, segmenters, metrics=metrics) for run in ledgers}
     complete = [run.name for run in ledgers if run.provenance["complete"]]
-    comparisons = []
-    for metric, segmenter in run_sums[ledgers[0].name]:
-        sums = {name: scores[metric, segmenter] for name, scores in run_sums.items()}
-        estimates = {
-            name: estimate(aoi_sums, resamples=resamples, seed=seed)
-            for name, aoi_sums in sums.items()
-        }
-        whole = [name for name in complete if not np.isnan(estimates[name].value)]
-        comparisons.append(_compare(metric, segmenter, sums, estimates, whole))
-    return comparisons
+    return [
+        compare_sums(
+            metric,
+            segmenter,
+            {name: scores[metric, segmenter] for name, scores in run_sums.items()},
+            complete,
+            resamples=resamples,
+            seed=seed,
+        )
+        for metric, segmenter in run_sums[ledgers[0].name]
+    ]
 
 
-def _compare(
+def compare_sums(
     metric: str,
     segmenter: str | None,
     sums: dict[str, AoiSums],
-    estimates: dict[str, Estimate],
-    whole: Sequence[str],
+    complete: Sequence[str],
+    *,
+    resamples: int = 0,
+    seed: int = SEED,
 ) -> MetricComparison:
+    """One score of several runs, see :func:`metric_comparisons`.
+
+    Args:
+        metric: Name of a metric.
+        segmenter: Key of the segmenter, of a metric of segmentation.
+        sums: Name of each run to its sums; those of complete runs over the same AOIs.
+        complete: Names of the runs that are compared.
+        resamples: To widen intervals.
+        seed: Of the resamples.
+    """
+    estimates = {
+        name: estimate(aoi_sums, resamples=resamples, seed=seed) for name, aoi_sums in sums.items()
+    }
+    whole = [name for name in complete if not np.isnan(estimates[name].value)]
     aois = max(len(sums[name].aois) for name in (whole or sums))
     pairs = differences({name: sums[name] for name in whole})
     badness = METRICS[metric].badness

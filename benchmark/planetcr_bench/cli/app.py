@@ -24,6 +24,7 @@ from planetcr_bench.cli import (
     models,
     overview,
     pairs,
+    paper,
     predict,
     report,
     reproduce,
@@ -133,6 +134,7 @@ app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("compact")(compact.compact)
 app.command("gallery")(gallery.gallery)
+app.command("paper")(paper.paper)
 app.add_typer(submit.app, name="submit")
 app.command("leaderboard")(leaderboard.leaderboard)
 

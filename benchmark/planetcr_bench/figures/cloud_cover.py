@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,10 +16,14 @@ from planetcr_bench.figures.style import (
     EDGE,
     FEW_SCENES,
     INPUT_STYLE,
+    PRINT,
+    PRINT_DPI,
     Curve,
+    Styles,
     caption_lines,
     finish_figure,
-    method_style,
+    letter_panel,
+    method_styles,
     needs_log_scale,
     new_figure,
     use_log_scale,
@@ -70,27 +74,102 @@ def cover_figure(
     return figure
 
 
-def cover_curves(table: pd.DataFrame) -> list[Curve]:
+def printed_cover_figure(
+    table: pd.DataFrame, *, width_inch: float, styles: Styles | None = None
+) -> Figure:
+    """Fig. 5 for a paper: panels with letters, intervals as bands, no caption.
+
+    The axes span the rows of kind ``measured``. The input and methods of other kinds, such as
+    ``baseline``, may lie beyond: a triangle at the edge says where.
+
+    Args:
+        table: Result of ``cover_scores``, with ``<metric>_low`` and ``<metric>_high`` where there
+            are bands.
+        width_inch: Of the figure; four panels side by side need 5.
+        styles: See :func:`cover_curves`.
+    """
+    curves = cover_curves(table, styles)
+    spanning = {*table.loc[table["kind"] == "measured", "row"]} or {curve.name for curve in curves}
+    columns = 4 if width_inch > WIDE_INCH else 2
+    lines = len(HEADLINE) // columns
+    with new_figure(PRINT) as figure:
+        panels = figure.subplots(lines, columns).flat
+        for position, (metric, axes) in enumerate(zip(HEADLINE, panels, strict=True)):
+            axes.set_title(METRICS[metric].title)
+            _draw_printed(axes, metric, curves, spanning)
+            mark_bins(axes, named=position >= len(HEADLINE) - columns)
+            letter_panel(axes, position)
+        figure.set_dpi(PRINT_DPI)
+        finish_figure(figure, curves, height_inch=0.15 + 1.45 * lines, width_inch=width_inch)
+    return figure
+
+
+def _draw_printed(
+    axes: Axes, metric: str, curves: Sequence[Curve], spanning: Collection[str]
+) -> None:
+    """Draw all curves of a panel that spans some of them."""
+    inner = [curve for curve in curves if curve.name in spanning]
+    if metric in ("mae", "sam_deg") and needs_log_scale(_finite(inner, metric)):
+        use_log_scale(axes, "y")
+    axes.margins(y=0.1)
+    shade = min(0.18, 1 / len(curves))  # of a dozen bands, too, curves are seen
+    for curve in inner:
+        draw_band(axes, curve, metric, alpha=shade)
+        draw_curve(axes, curve, curve.values(metric))
+    if not _finite(inner, metric).size:
+        axes.set_yticks([])
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high)
+    for curve in curves:
+        if curve.name in spanning:
+            continue
+        values = curve.values(metric)
+        draw_band(axes, curve, metric, alpha=shade, zorder=1.3)
+        draw_curve(axes, curve, values)
+        for beyond, edge, marker in ((values > high, 1, "^"), (values < low, 0, "v")):
+            bins = np.flatnonzero(beyond)
+            at_edge: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+            style: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 3}
+            style["color"] = INPUT_STYLE["color"]
+            axes.plot(bins, np.full(len(bins), edge), label="_beyond", **at_edge, **style)
+    for artist in (*axes.lines, *axes.collections):
+        artist.set_in_layout(False)  # what lies beyond takes no room
+
+
+WIDE_INCH: Final = 5.0
+"""Above this width a figure spans the columns of a page."""
+
+
+def mark_bins(axes: Axes, *, named: bool = True) -> None:
+    """Number the edges of the cloud-cover bins, which takes less room than to name them."""
+    edges = [*(name.split("-")[0] for name in COVER_BINS), "100"]
+    axes.set_xlim(-0.5, len(COVER_BINS) - 0.5)
+    axes.set_xticks(np.arange(len(edges)) - 0.5, edges)
+    if named:
+        axes.set_xlabel("cloud cover [%]", labelpad=1.5)
+
+
+def cover_curves(table: pd.DataFrame, styles: Styles | None = None) -> list[Curve]:
     """Lines of a figure, in the order of the table; the input is grey, a method has its own style.
 
     Args:
         table: Columns ``row``, ``kind``, ``cover_bin``, and what is drawn.
+        styles: Row to colour and marker, if not by the names of the rows.
     """
     curves: list[Curve] = []
-    methods = 0
+    styles = styles or method_styles([*table.loc[table["kind"] != "input", "row"]])
     for (kind, name), part in table.groupby(["kind", "row"], sort=False):
         line = INPUT_STYLE
         if kind != "input":
-            line = {**method_style(methods), "linestyle": "-"}
-            methods += 1
+            line = {**styles[str(name)], "linestyle": "-." if kind == "baseline" else "-"}
         bins = part.set_index("cover_bin").reindex(COVER_BINS)
         curves.append(Curve(str(name), kind == "input", bins, {**EDGE, **line}))
     return curves
 
 
-def _draw_panel(axes: Axes, metric: str, curves: Sequence[Curve]) -> None:
+def _draw_panel(axes: Axes, metric: str, curves: Sequence[Curve], *, crowd: int = CROWD) -> None:
     methods = [curve for curve in curves if not curve.is_input]
-    crowded = len(methods) > CROWD and _finite(methods, metric).size > 0
+    crowded = len(methods) > crowd and _finite(methods, metric).size > 0
     shown = _finite(methods if crowded else curves, metric)
     perfect = np.isinf([curve.values(metric) for curve in curves]).any(axis=0)
     start_panel(axes, METRICS[metric].title)
@@ -141,6 +220,15 @@ def draw_curve(axes: Axes, curve: Curve, values: NDArray[np.float64]) -> None:
     at_top: dict[str, Any] = {"label": "_perfect", "transform": axes.get_xaxis_transform()}
     for which, marker in ((infinite & ~curve.few, solid), (infinite & curve.few, hollow)):
         axes.plot(bins[which], np.full(which.sum(), _TOP), **marker, **at_top)
+
+
+def draw_band(axes: Axes, curve: Curve, name: str, **style: Any) -> None:
+    """Shade the intervals of a curve, where its bins have ``<name>_low`` and ``<name>_high``."""
+    if f"{name}_low" not in curve.bins:
+        return
+    low, high = (curve.values(f"{name}_{end}") for end in ("low", "high"))
+    shade = {"color": curve.line["color"], "alpha": 0.18, "linewidth": 0, "zorder": 1.6, **style}
+    axes.fill_between(np.arange(len(low)), low, high, **shade)
 
 
 def _label_beyond(axes: Axes, values: NDArray[np.float64]) -> None:

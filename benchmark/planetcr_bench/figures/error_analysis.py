@@ -30,7 +30,7 @@ from planetcr_bench.figures.style import (
     caption_lines,
     finish_figure,
     legend_entry,
-    method_style,
+    method_styles,
     needs_log_scale,
     new_figure,
     panel_grid,
@@ -359,8 +359,9 @@ def _thickness_curves(table: pd.DataFrame) -> list[Curve]:
     parts = [(str(name), part) for name, part in table.groupby("row", sort=False)]
     widest = max((part for _, part in parts), key=lambda part: int(part["pixels"].sum()))
     curves = [Curve(INPUT, True, widest.assign(mae=widest["input_mae"]), {**INPUT_STYLE, **EDGE})]
-    for index, (name, part) in enumerate(parts):
-        curves.append(Curve(name, False, part, {**EDGE, "linestyle": "-", **method_style(index)}))
+    styles = method_styles([name for name, _ in parts])
+    for name, part in parts:
+        curves.append(Curve(name, False, part, {**EDGE, "linestyle": "-", **styles[name]}))
     return curves
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from planetcr_bench.analysis.segmentation import (
@@ -25,19 +26,29 @@ from planetcr_bench.analysis.segmentation_tables import over_segmenters, segment
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.figures.cloud_cover import (
+    WIDE_INCH,
     counts_note,
     cover_curves,
     coverage_note,
+    draw_band,
     draw_curve,
     hollow_marker_note,
     label_counts,
+    mark_bins,
     start_panel,
 )
 from planetcr_bench.figures.heat_map import MOST_COLUMNS, columns_for, ink, name_cells
 from planetcr_bench.figures.style import (
+    EDGE,
+    INPUT_STYLE,
+    PRINT,
+    PRINT_DPI,
     Curve,
+    Styles,
     caption_lines,
     finish_figure,
+    legend_entry,
+    letter_panel,
     new_figure,
     panel_grid,
     short_count,
@@ -84,8 +95,7 @@ def discrepancy_figure(
     segmenters = _expect_segmenters(ledgers)
     if table is None:
         table = table3(ledgers, protocol)
-    segmented = [method_label(run) for run in ledgers if run.segmenters]
-    table = _discrepancies(table[(table["kind"] != "measured") | table["row"].isin(segmented)])
+    table = discrepancies(ledgers, table)
     curves = cover_curves(table)
     with new_figure() as figure:
         for score, axes in zip(SCORES, figure.subplots(1, 2), strict=True):
@@ -108,6 +118,113 @@ def discrepancy_figure(
         signatures = [signature(name, protocol, list(segmenters)) for name in ("mIoU", "PA")]
         finish_figure(figure, curves, caption_lines(sentences, signatures, note), height_inch=2.9)
     return figure
+
+
+def discrepancies(ledgers: Sequence[Ledger], table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of Fig. 6: the input and the segmented runs, in each cloud-cover bin.
+
+    Args:
+        ledgers: Runs on one dataset, at least one of them with a segmenter.
+        table: What ``table3`` returns for them.
+
+    Returns:
+        ``row``, ``kind``, ``cover_bin``, counts, and the means over segmenters
+        ``miou_discrepancy`` and ``pa_discrepancy``, with ``…_lowest`` and ``…_highest``.
+    """
+    segmented = [method_label(run) for run in ledgers if run.segmenters]
+    return _discrepancies(table[(table["kind"] != "measured") | table["row"].isin(segmented)])
+
+
+MOST_OVERLAID: Final = 4
+"""Methods in one panel; more get a panel each."""
+
+
+def printed_discrepancy_figure(
+    table: pd.DataFrame, *, width_inch: float, styles: Styles | None = None
+) -> Figure:
+    """Fig. 6 for a paper: panels with letters, intervals as bands, no caption.
+
+    A few methods share a panel for mIoU and one for PA; of more, each has a panel with both.
+
+    Args:
+        table: Result of :func:`discrepancies`, with ``…_low`` and ``…_high`` where there are bands.
+        width_inch: Of the figure.
+        styles: Row to colour and marker, if not by the names of the rows.
+    """
+    curves = cover_curves(table, styles)
+    methods = [curve for curve in curves if not curve.is_input]
+    with new_figure(PRINT) as figure:
+        figure.set_dpi(PRINT_DPI)
+        if len(methods) <= MOST_OVERLAID:
+            _overlay(figure, curves)
+            finish_figure(figure, curves, height_inch=1.75, width_inch=width_inch)
+            return figure
+        columns = _panel_columns(len(methods), 5 if width_inch > WIDE_INCH else 3)
+        letters = int(17 * width_inch / columns)  # of a title, in a line
+        values = [curve.values(f"{score}_discrepancy") for curve in curves for score in SCORES]
+        shown_input = next((curve for curve in curves if curve.is_input), None)
+        panels = panel_grid(figure, len(methods), columns)
+        for position, (curve, (axes, left, below)) in enumerate(zip(methods, panels, strict=True)):
+            _draw_method(axes, curve, shown_input)
+            axes.set_title(textwrap.fill(curve.name, letters - 4))
+            mark_bins(axes, named=below)
+            axes.set_ylim(min(0.0, np.nanmin(values) - 2), max(5.0, 1.08 * np.nanmax(values)))
+            axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+            axes.tick_params(labelleft=left, labelbottom=below)
+            letter_panel(axes, position)
+        figure.supylabel("points below Cloud-Free ↓", fontsize=7)
+        lines = math.ceil(len(methods) / columns)
+        titles = max(axes.get_title(loc="left").count("\n") for axes in figure.axes)
+        height = 0.25 + lines * (1.05 + 0.11 * titles)
+        finish_figure(figure, _score_legend(), height_inch=height, width_inch=width_inch)
+    return figure
+
+
+def _panel_columns(panels: int, most: int) -> int:
+    """Columns of a grid whose last line is nearly as full as the others."""
+    return math.ceil(panels / math.ceil(panels / most))
+
+
+def _overlay(figure: Figure, curves: Sequence[Curve]) -> None:
+    for position, (score, axes) in enumerate(zip(SCORES, figure.subplots(1, 2), strict=True)):
+        axes.set_title(TITLE[score])
+        axes.axhline(0, color="black", linewidth=0.6, zorder=1.5, label="_clear")
+        for curve in curves:
+            draw_band(axes, curve, f"{score}_discrepancy")
+            draw_curve(axes, curve, curve.values(f"{score}_discrepancy"))
+        mark_bins(axes)
+        letter_panel(axes, position)
+
+
+_PA_LINE: Final[dict[str, Any]] = {"linestyle": ":", "fillstyle": "none", "markeredgewidth": 0.7}
+_INPUT_LINE: Final[dict[str, Any]] = {**INPUT_STYLE, "marker": "", "zorder": 1.7}
+
+
+def _draw_method(axes: Axes, curve: Curve, shown_input: Curve | None) -> None:
+    """Draw both scores of a method, and the input's in grey."""
+    axes.axhline(0, color="black", linewidth=0.6, zorder=1.5, label="_clear")
+    bins = np.arange(len(curve.bins))
+    for score, line in (("miou", {}), ("pa", _PA_LINE)):
+        name = f"{score}_discrepancy"
+        if shown_input is not None:
+            own = {**_INPUT_LINE, "linestyle": line.get("linestyle", "-")}
+            axes.plot(bins, shown_input.values(name), label="_input", **own)
+        draw_band(axes, curve, name, alpha=0.25 if score == "miou" else 0.12)
+        style = {**curve.line, **line}
+        if line:
+            style["markeredgecolor"] = curve.line["color"]
+        axes.plot(bins, curve.values(name), label=score, **style)
+
+
+def _score_legend() -> list[Curve]:
+    dark = {"color": "#303030", "marker": "o", **EDGE}
+    hollow = {**dark, **_PA_LINE, "markeredgecolor": "#303030"}
+    return [
+        legend_entry("mIoU", **{**dark, "linestyle": "-"}),
+        legend_entry("PA", **hollow),
+        legend_entry("mIoU of Cloudy", **{**_INPUT_LINE, "linestyle": "-"}),
+        legend_entry("PA of Cloudy", **{**_INPUT_LINE, "linestyle": ":"}),
+    ]
 
 
 def _expect_segmenters(ledgers: Sequence[Ledger]) -> dict[str, str]:

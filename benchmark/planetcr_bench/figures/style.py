@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +19,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from planetcr_bench.figures.fonts import ignore_missing_glyphs, write_all_letters
+from planetcr_bench.figures.fonts import ignore_missing_glyphs, text_width, write_all_letters
 from planetcr_bench.utils.files import atomic_write
 
 WIDTH_INCH: Final = 7.0
@@ -32,6 +35,10 @@ CAPTION_CHARACTERS: Final = 150
 
 _NAME_CHARACTERS: Final = 42
 
+_LEGEND_LINE: Final = 0.17  # inches
+
+_HANDLE: Final = 4.8  # sizes of the font before a name of a legend and between names
+
 FEW_SCENES: Final = 10
 """A point with fewer scenes than this behind it has a hollow marker."""
 
@@ -39,13 +46,31 @@ LOG_SPREAD: Final = 4.0
 """MAE and SAM get a logarithmic axis where the largest is more than this many times the smallest:
 the cloudy input would otherwise press all methods into one line at the bottom."""
 
-COLOURS: Final = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"),  # Okabe-Ito
-    *("#882255", "#999933", "#332288"),  # those of Tol's muted set that differ from these
-)
+Styles = Mapping[str, Mapping[str, str]]
+"""Row of a table to colour and marker, as matplotlib names them."""
 
-MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h")
-"""One more than the colours, so that a pair of both comes back only after 110 methods."""
+METHOD_STYLES: Final = {
+    "mcgan": ("#CC79A7", "D"),
+    "spa_gan": ("#882255", "h"),
+    "sar_opt_cgan": ("#000000", "X"),
+    "dsen2_cr": ("#009E73", "^"),
+    "dsen2_cr_no_sar": ("#999933", "<"),
+    "glf_cr": ("#E69F00", "P"),
+    "align_cr": ("#0072B2", "o"),
+    "align_cr_no_sar": ("#56B4E9", "v"),
+    "align_cr_no_align": ("#332288", "p"),
+    "copy_cloudy": ("#808080", "d"),
+    "mean_fill": ("#A6761D", "*"),
+    "sar_regression": ("#6A8CAF", ">"),
+}
+"""Colour and marker of known methods, the same in all figures; legible side by side in grey by
+their markers, and for colour-blind readers."""
+
+OTHER_STYLES: Final = (
+    ("#D55E00", "s"), ("#117733", "H"), ("#AA4499", "8"), ("#88CCEE", "D"), ("#661100", "^"),
+    ("#DDAA33", "o"), ("#004488", "X"), ("#BB5566", "v"), ("#44AA99", "P"), ("#777711", "p"),
+)  # fmt: skip
+"""Of all other methods: of each by its name, so that it keeps its style from figure to figure."""
 
 EDGE: Final[dict[str, Any]] = {"markeredgecolor": "white", "markeredgewidth": 0.5}
 """Of a marker: separates overlapping ones."""
@@ -80,6 +105,26 @@ STYLE: Final[list[Any]] = [
         "pdf.fonttype": 42,
     },
 ]
+
+PRINT: Final[dict[str, object]] = {
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 6.5,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 4.2,
+    "grid.linewidth": 0.5,
+}
+"""Of figures in a paper, which are printed in their size."""
+
+PRINT_DPI: Final = 300
 
 _NO_DATES: Final[dict[str, dict[str, Any]]] = {
     "png": {"Software": None},
@@ -140,32 +185,65 @@ def panel_grid(figure: Figure, count: int, columns: int) -> list[tuple[Axes, boo
 
 
 def finish_figure(
-    figure: Figure, curves: Sequence[Curve], caption: str, *, height_inch: float
+    figure: Figure,
+    curves: Sequence[Curve],
+    caption: str = "",
+    *,
+    height_inch: float,
+    width_inch: float = WIDTH_INCH,
 ) -> None:
     """Put a legend above the panels and a caption below them, and settle the layout for good.
 
     Args:
-        figure: With its panels, laid out by constraints; becomes 7 inches wide.
+        figure: With its panels, laid out by constraints.
         curves: Entries of the legend; none: no legend.
-        caption: Lines of text.
+        caption: Lines of text; none: no caption.
         height_inch: Of the figure without legend and caption.
+        width_inch: Of the figure.
     """
-    lines = _add_legend(figure, curves) if curves else 0
-    figure.supxlabel(caption, x=0.01, ha="left", fontsize=6, color="#404040", parse_math=False)
-    height_inch += 0.17 * lines + 0.1 * len(caption.splitlines())
-    figure.set_size_inches(WIDTH_INCH, height_inch)
+    lines = _add_legend(figure, curves, width_inch) if curves else 0
+    if caption:
+        figure.supxlabel(caption, x=0.01, ha="left", fontsize=6, color="#404040", parse_math=False)
+    height_inch += _LEGEND_LINE * lines + 0.1 * len(caption.splitlines())
+    figure.set_size_inches(width_inch, height_inch)
     write_all_letters(figure)
+    settle_layout(figure)
+
+
+def settle_layout(figure: Figure) -> None:
+    """Lay a figure out once; all formats share that, where an engine would draw twice."""
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)  # what drawing would do first
-    figure.set_layout_engine(None)  # all formats share one layout; an engine would draw twice
+    figure.set_layout_engine(None)
 
 
-def _add_legend(figure: Figure, curves: Sequence[Curve]) -> int:
+def take_caption(figure: Figure) -> str:
+    """Remove the caption of a finished figure from it, and its height with it; return its text."""
+    caption = figure.get_supxlabel()
+    width, height = figure.get_size_inches()
+    with matplotlib.style.context(STYLE), ignore_missing_glyphs():
+        figure.supxlabel("")
+        figure.set_size_inches(width, height - 0.1 * len(caption.splitlines()))
+        figure.set_layout_engine("constrained")
+        settle_layout(figure)
+    return caption
+
+
+def letter_panel(axes: Axes, position: int) -> None:
+    """Put (a), (b), … before the title of a panel, at its left."""
+    title, name = axes.get_title(), f"({chr(ord('a') + position)})"
+    axes.set_title("")
+    axes.set_title(f"{name} {title}", loc="left", parse_math=False)
+
+
+def _add_legend(figure: Figure, curves: Sequence[Curve], width_inch: float) -> int:
     """Put one legend above the panels and say how many lines of text it takes."""
+    size = FontProperties(size=matplotlib.rcParams["legend.fontsize"]).get_size_in_points()
+    room = 72 * width_inch / size - 0.8  # sizes of the font
     names = [textwrap.fill(curve.name, _NAME_CHARACTERS) for curve in curves]
-    longest = max(len(line) for name in names for line in name.splitlines())
-    columns = min(len(names), max(1, int(WIDTH_INCH / (0.6 + 0.068 * longest))))
+    longest = max(text_width(line) for name in names for line in name.splitlines())
+    columns = min(len(names), max(1, int((room + 2) / (longest + _HANDLE))))
     columns = math.ceil(len(names) / math.ceil(len(names) / columns))  # 5 and 5, not 6 and 4
     legend = figure.legend(
         [Line2D([], [], **curve.line) for curve in curves],
@@ -196,12 +274,42 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "sv
         atomic_write(path.with_name(f"{path.name}.{ending}"), stream.getvalue())
 
 
-def method_style(method: int) -> dict[str, str]:
-    """Colour and marker of a method, by its position among those of a figure."""
-    return {
-        "color": COLOURS[method % len(COLOURS)],
-        "marker": MARKERS[method % len(MARKERS)],
-    }
+def method_styles(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Colour and marker of each method of a figure.
+
+    Known methods, also variants of them such as ``align_cr-small``, have those of
+    :data:`METHOD_STYLES`; another has one of :data:`OTHER_STYLES` by its name, which it has in
+    other figures too, unless it meets a method there that has the same.
+    """
+    taken: dict[str, tuple[str, str]] = {}
+    others = []
+    for name in dict.fromkeys(names):
+        known = known_method(name)
+        if known and METHOD_STYLES[known] not in taken.values():
+            taken[name] = METHOD_STYLES[known]
+        else:
+            others.append(name)
+    pairs = [*OTHER_STYLES, *METHOD_STYLES.values()]
+    pairs += [(colour, marker) for colour, _ in pairs for _, marker in OTHER_STYLES]
+    for name in others:
+        free = [pair for pair in pairs if pair not in taken.values()] or pairs
+        first = zlib.crc32(name.encode()) % len(OTHER_STYLES)
+        own = OTHER_STYLES[first]
+        taken[name] = own if own in free else free[0]
+    return {name: dict(zip(("color", "marker"), taken[name], strict=True)) for name in taken}
+
+
+def known_method(name: str) -> str | None:
+    """Key of :data:`METHOD_STYLES` for the name of a run or of a method.
+
+    Example:
+        >>> known_method("align_cr-small"), known_method("DSen2-CR without SAR, small")
+        ('align_cr', 'dsen2_cr_no_sar')
+    """
+    words = re.sub(r"[^0-9a-z]+", "_", name.lower())
+    words = re.sub(r"_(without|w_o)_", "_no_", f"{words}_")
+    found = [key for key in METHOD_STYLES if words.startswith(f"{key}_")]
+    return max(found, key=len, default=None)
 
 
 def legend_entry(name: str, **style: Any) -> Curve:

@@ -19,10 +19,11 @@ from planetcr_bench.figures.style import (
     EDGE,
     REGION_STYLE,
     Curve,
+    Styles,
     caption_lines,
     finish_figure,
     legend_entry,
-    method_style,
+    method_styles,
     new_figure,
     sample_size,
 )
@@ -66,19 +67,22 @@ def position_of(shares: ArrayLike) -> NDArray[np.float64]:
     return position
 
 
-def triangle_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
+def triangle_figure(
+    analysis: ErrorAnalysis, *, note: str = "", styles: Styles | None = None
+) -> Figure:
     """Ternary plots of residual cloud, recovery and hallucination, by cover and by region.
 
     Args:
         analysis: Runs in one protocol.
         note: Last line of the caption.
+        styles: Row to colour and marker, if not by the names of the rows.
 
     Returns:
         A figure 7 inches wide. Left, of one method, its scenes and all pixels; of several, or of a
         compact ledger, a trail over the cloud-cover bins of each. Right, each method under cloud,
         at its edge and clear.
     """
-    names = list(analysis.failures()["row"])
+    styles = styles or method_styles(list(analysis.failures()["row"]))
     with new_figure({"axes.grid": False}) as figure:
         left, right = figure.subplots(1, 2)
         for axes in (left, right):
@@ -91,10 +95,10 @@ def triangle_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
             _draw_regions(right, analysis.triangle)
         else:
             left.set_title("Methods over cloud cover")
-            _draw_trails(left, analysis.triangle, "cover_bin", COVER_BINS)
+            _draw_trails(left, analysis.triangle, styles, "cover_bin", COVER_BINS)
             right.set_title("Methods over regions")
-            _draw_trails(right, analysis.triangle, "region", REGIONS[::-1])
-        legend = _scene_legend() if one else _method_legend(names)
+            _draw_trails(right, analysis.triangle, styles, "region", REGIONS[::-1])
+        legend = _scene_legend() if one else _method_legend(styles)
         caption = caption_lines(_sentences(analysis), [signature(analysis.protocol, "mae")], note)
         finish_figure(figure, legend, caption, height_inch=3.65)
     return figure
@@ -127,11 +131,9 @@ def _scene_legend() -> list[Curve]:
     return [*bins, legend_entry("all pixels", **_MEAN, **EDGE)]
 
 
-def _method_legend(names: Sequence[str]) -> list[Curve]:
+def _method_legend(styles: Styles) -> list[Curve]:
     line = {"linestyle": "-", "linewidth": 0.8, **EDGE}
-    return [
-        legend_entry(name, **{**line, **method_style(index)}) for index, name in enumerate(names)
-    ]
+    return [legend_entry(name, **{**line, **own}) for name, own in styles.items()]
 
 
 def _draw_triangle(axes: Axes) -> None:
@@ -189,15 +191,17 @@ def _draw_scenes(axes: Axes, scenes: pd.DataFrame, table: pd.DataFrame) -> None:
     axes.plot([x], [y], label="all pixels", zorder=3, **{**_MEAN, **EDGE})
 
 
-def _draw_trails(axes: Axes, table: pd.DataFrame, by: str, order: Sequence[str]) -> None:
+def _draw_trails(
+    axes: Axes, table: pd.DataFrame, styles: Styles, by: str, order: Sequence[str]
+) -> None:
     """Draw a line per method through its groups, markers growing along it."""
     trails = table[table["by"] == by].groupby("row", sort=False)
     sizes = np.linspace(7, 36, len(order))
-    for index, (name, trail) in enumerate(trails):
+    for name, trail in trails:
         positions = position_of(trail.set_index("group").loc[list(order), list(TRIANGLE)])
         kept = np.isfinite(positions).all(axis=1)
         x, y = positions[kept].T
-        colour, marker = method_style(index)["color"], method_style(index)["marker"]
+        colour, marker = styles[str(name)]["color"], styles[str(name)]["marker"]
         axes.plot(x, y, label=str(name), color=colour, linewidth=0.8, zorder=2)
         edge: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.4, "zorder": 2.5}
         axes.scatter(x, y, s=sizes[kept], c=colour, marker=marker, **edge)

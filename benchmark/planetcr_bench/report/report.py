@@ -16,9 +16,10 @@ from planetcr_bench.figures.segmentation import discrepancy_figure, transition_f
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.metrics.protocols import Pool
 from planetcr_bench.report.error_analysis import ERROR_ANALYSIS_FILES, write_error_analysis
+from planetcr_bench.report.latex import latex_file
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
-from planetcr_bench.report.table import Table, escape_markdown, to_latex, to_markdown
+from planetcr_bench.report.table import Table, escape_markdown, to_markdown
 from planetcr_bench.results.aggregate import (
     clusters_of,
     coverage,
@@ -155,7 +156,7 @@ def _remove(folder: Path, stem: str) -> None:
 
 def _write_table_files(path: Path, tables: Sequence[Table], frame: pd.DataFrame) -> None:
     """Write a table as ``.tex``, and at full precision as ``.csv`` and ``.json``."""
-    _write(path.with_suffix(".tex"), "\n".join(map(to_latex, tables)))
+    _write(path.with_suffix(".tex"), latex_file(tables, path.name))
     _write(path.with_suffix(".csv"), frame.to_csv(index=False))
     rows = frame.astype(object).to_dict("records")
     text = json.dumps(to_json_value(rows), indent=2, ensure_ascii=False, allow_nan=False)

@@ -32,7 +32,7 @@ from planetcr_bench.analysis.segmentation_tables import (
 )
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.report.table import Table, coverage_notes, number
+from planetcr_bench.report.table import Table, coverage_notes, number, shared_heads
 from planetcr_bench.results.aggregate import clusters_of
 from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
@@ -245,6 +245,7 @@ class _SegmentedRuns:
                 *notes,
                 *([f"Rows marked (published): {SOURCE}. {SEEN}"] if len(paper) else []),
             ],
+            heads=shared_heads([_bin(name) for name, _ in shown]),
         )
 
 
@@ -344,6 +345,7 @@ def _class_table(runs: _SegmentedRuns) -> Table:
             *runs.hardly_known_notes(),
             f"Pixels in the truth: {pixels}.",
         ],
+        heads=shared_heads([name for name, _ in columns]),
     )
 
 

@@ -1,10 +1,11 @@
-"""Make tables of runs, and write them as Markdown, as LaTeX or for the terminal."""
+"""Make tables of runs, and write them as Markdown or for the terminal; see also ``latex.py``."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +32,13 @@ class Table:
         kinds: Kind of each row; a line is drawn where it turns into or out of ``published``.
         notes: Lines printed under it: signatures, coverage, sources.
         bold: Positions (row, column) of the best cells and of all tied with them, for LaTeX.
+        second: Positions of the second best, underlined in LaTeX.
+        heads: What columns after the first have in common, and of how many; empty for those that
+            have a name alone. For LaTeX.
+        caption: In LaTeX in place of the title.
+        label: By which LaTeX refers to it.
+        cites: LaTeX that follows the names of some rows.
+        rules: Rows before which a line is drawn, if not by their kinds.
     """
 
     title: str
@@ -39,14 +47,25 @@ class Table:
     kinds: Sequence[str]
     notes: Sequence[str] = field(default_factory=list)
     bold: frozenset[tuple[int, int]] = frozenset()
+    second: frozenset[tuple[int, int]] = frozenset()
+    heads: Sequence[tuple[str, int]] = ()
+    caption: str = ""
+    label: str = ""
+    cites: Mapping[int, str] = field(default_factory=dict)
+    rules: Sequence[int] = ()
 
     def breaks(self) -> list[int]:
-        """Rows before which a line separates published figures from measured ones."""
-        return [
+        """Rows before which a line separates published figures from measured ones, or others."""
+        return list(self.rules) or [
             index
             for index in range(1, len(self.rows))
             if (self.kinds[index] == "published") != (self.kinds[index - 1] == "published")
         ]
+
+
+def shared_heads(names: Sequence[str]) -> list[tuple[str, int]]:
+    """What neighbouring columns have in common, as ``Table.heads``."""
+    return [(name, len(list(own))) for name, own in itertools.groupby(names)]
 
 
 def run_table(
@@ -118,59 +137,6 @@ def escape_markdown(text: str) -> str:
         'a\\_net \\| \\[b\\]\\(c\\)'
     """
     return re.sub(r"([\\`*_{}\[\]<>()#!|])", r"\\\1", printable(text))
-
-
-_LATEX: Final = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "|": r"\textbar{}",
-        "↓": r"$\downarrow$",
-        "↑": r"$\uparrow$",
-        "°": r"\textdegree{}",
-        "∞": r"$\infty$",
-        "−": "$-$",
-        "–": "--",
-        "±": r"$\pm$",
-        "→": r"$\to$",
-        "Σ": r"$\Sigma$",
-        "∇": r"$\nabla$",
-    }
-)
-
-
-def to_latex(table: Table) -> str:
-    """LaTeX; needs the package booktabs."""
-    breaks = table.breaks()
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{table.title.translate(_LATEX)}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
-        r"\toprule",
-        _ampersands(table.header),
-        r"\midrule",
-    ]
-    for index, row in enumerate(table.rows):
-        bold = {column for line, column in table.bold if line == index}
-        lines += [r"\midrule"] * (index in breaks) + [_ampersands(row, bold)]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {note.translate(_LATEX)}" for note in table.notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def _ampersands(cells: Sequence[str], bold: Collection[int] = ()) -> str:
-    texts = [printable(cell).translate(_LATEX) for cell in cells]
-    shown = [rf"\textbf{{{text}}}" if at in bold else text for at, text in enumerate(texts)]
-    return " & ".join(shown) + r" \\"
 
 
 def to_rich(table: Table) -> RichTable:

@@ -21,7 +21,8 @@ from paths import RUNS
 from planetcr_bench.cli.app import app
 from planetcr_bench.data.metadata import read_metadata
 from planetcr_bench.errors import BenchError, LedgerError
-from planetcr_bench.report.table import Table, to_latex, to_markdown, to_rich
+from planetcr_bench.report.latex import to_latex
+from planetcr_bench.report.table import Table, to_markdown, to_rich
 from planetcr_bench.results.ledger import METADATA_KEY, ledger_table, read_ledger, write_ledger
 from planetcr_bench.utils.parallel import track
 

@@ -15,8 +15,8 @@ from numpy.testing import assert_array_equal
 
 from cover_tables import FULL, OFFICIAL, make_row, make_table
 from planetcr_bench.constants import PAPER_METHODS
-from planetcr_bench.figures.cloud_cover import CROWD, cover_figure
-from planetcr_bench.figures.style import COLOURS, FEW_SCENES, MARKERS, save_figure
+from planetcr_bench.figures.cloud_cover import CROWD, cover_figure, printed_cover_figure
+from planetcr_bench.figures.style import FEW_SCENES, method_styles, save_figure, take_caption
 from planetcr_bench.results.aggregate import INPUT
 
 
@@ -80,12 +80,21 @@ def test_bins_are_named_in_every_panel_and_counted_in_the_lower_two(plain: Figur
         assert tick_labels(panel)[0] == "0–20 %\nn = 612\nAOIs = 39"
 
 
-def test_ten_methods_differ_in_colour_and_in_marker() -> None:
-    rows = [make_row(f"m{number}", worse=1 + number / 10) for number in range(10)]
+def test_a_method_has_the_same_colour_and_marker_whatever_is_beside_it() -> None:
+    names = ["mine", *PAPER_METHODS, "mean-fill"]
+    rows = [make_row(name, worse=1 + number / 10) for number, name in enumerate(names)]
     axes = cover_figure(make_table(make_row(INPUT, worse=3), *rows), OFFICIAL).axes[0]
-    drawn = [lines(axes, f"m{number}")[0] for number in range(10)]
-    assert [line.get_color() for line in drawn] == list(COLOURS)
-    assert [line.get_marker() for line in drawn] == list(MARKERS[:10])
+    for name in names:
+        (line,) = lines(axes, name)
+        drawn = {"color": line.get_color(), "marker": line.get_marker()}
+        assert method_styles([name]) == {name: drawn}
+
+
+def test_forty_methods_differ_in_colour_or_marker() -> None:
+    names = [*PAPER_METHODS, "align_cr-small", *(f"m{number}" for number in range(30))]
+    styles = method_styles(names)
+    assert len({tuple(own.values()) for own in styles.values()}) == len(names)
+    assert styles["align_cr"] == method_styles(["Align-CR, small"])["Align-CR, small"]
 
 
 def test_a_point_with_few_scenes_is_hollow_and_the_caption_says_so(plain: Figure) -> None:
@@ -199,6 +208,32 @@ def test_files_hold_no_date_and_svg_draws_its_text(saved: Path) -> None:
     assert "DejaVuSans-" in svg
     assert "<dc:date>" not in svg
     assert b"Software" not in (saved / "fig5.png").read_bytes()
+
+
+def test_a_figure_of_a_paper_has_letters_bands_and_no_caption() -> None:
+    table = make_table(make_row(INPUT, worse=9), make_row("align_cr"), make_row("mean-fill"))
+    table["kind"] = table["kind"].where(table["row"] != "mean-fill", "baseline")
+    table = table.assign(mae_low=table["mae"] - 0.001, mae_high=table["mae"] + 0.001)
+    for width, columns in ((7.1, 4), (3.5, 2)):
+        figure = printed_cover_figure(table, width_inch=width)
+        assert figure.get_size_inches()[0] == width
+        titles = [axes.get_title(loc="left") for axes in figure.axes]
+        assert titles == ["(a) MAE ↓", "(b) PSNR ↑ [dB]", "(c) SAM ↓ [°]", "(d) SSIM ↑"]
+        assert len({round(axes.get_position().x0, 2) for axes in figure.axes}) == columns
+        assert caption(figure) == ""
+        mae = figure.axes[0]
+        assert len(mae.collections) == 3  # a band of each row
+        assert mae.get_ylim()[1] < 0.05  # the input does not press the methods together
+        assert np.asarray(lines(mae, "_beyond")[0].get_xdata()).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_caption_can_be_taken_out_of_a_figure(two_methods: pd.DataFrame) -> None:
+    figure = cover_figure(two_methods, OFFICIAL, note="a note")
+    width, height = figure.get_size_inches()
+    assert take_caption(figure).endswith("a note")
+    assert figure.get_size_inches()[0] == width
+    assert figure.get_size_inches()[1] < height
+    assert caption(figure) == ""
 
 
 def test_settings_of_the_caller_are_kept_and_have_no_effect(

@@ -14,9 +14,16 @@ from numpy.testing import assert_allclose
 
 from ledgers import make_ledger
 from planetcr_bench.analysis.segmentation import segmentation_scores, transitions
+from planetcr_bench.analysis.segmentation_tables import table3
 from planetcr_bench.constants import COVER_BINS, LAND_COVER, PAPER_METHODS
 from planetcr_bench.errors import LedgerError
-from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
+from planetcr_bench.figures.segmentation import (
+    MOST_OVERLAID,
+    discrepancies,
+    discrepancy_figure,
+    printed_discrepancy_figure,
+    transition_figure,
+)
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import segmenter_columns
@@ -125,6 +132,28 @@ def test_one_segmenter_has_points_above_their_bins_and_no_bars() -> None:
         assert_allclose(lines(axes, "a")[0].get_xdata(), range(5))
     assert "Bar beside" not in caption(figure)
     assert "PA|full|window:patch" in figure.get_supxlabel()
+
+
+def test_in_a_paper_a_few_methods_share_panels_and_more_have_one_each() -> None:
+    names = [f"m{number}" for number in range(MOST_OVERLAID + 2)]
+    runs = [make_ledger(name, segmenters=("aa",), seed=seed) for seed, name in enumerate(names)]
+    table = discrepancies(runs, table3(runs, OFFICIAL))
+    few = printed_discrepancy_figure(
+        table[table["row"].isin(["Cloudy", "m0", "m1"])], width_inch=3.5
+    )
+    assert [axes.get_title(loc="left")[:8] for axes in few.axes] == ["(a) mIoU", "(b) PA b"]
+    assert few.get_supxlabel() == ""
+    table = table.assign(miou_discrepancy_low=0.0, miou_discrepancy_high=9.0)
+    many = printed_discrepancy_figure(table, width_inch=7.1)
+    titles = [axes.get_title(loc="left") for axes in many.axes[: len(names)]]
+    assert titles == [f"({letter}) {name}" for letter, name in zip("abcdef", names, strict=True)]
+    for axes, name in zip(many.axes, names, strict=False):
+        own = table[table["row"] == name].set_index("cover_bin").loc[list(COVER_BINS)]
+        for score in ("miou", "pa"):
+            (line,) = lines(axes, score)
+            assert_allclose(np.asarray(line.get_ydata()), own[f"{score}_discrepancy"])
+        assert len(axes.collections) == 1  # the band of mIoU
+    assert len({axes.get_ylim() for axes in many.axes[: len(names)]}) == 1
 
 
 def test_an_empty_bin_has_no_point(fig6: Figure) -> None:

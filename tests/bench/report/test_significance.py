@@ -21,10 +21,11 @@ from planetcr_bench.cli.compare import compare
 from planetcr_bench.errors import LedgerError
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
+from planetcr_bench.report.latex import to_latex
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import further_table, table2_tables
 from planetcr_bench.report.significance import best_of, statistic_frame, statistic_tables
-from planetcr_bench.report.table import Table, number, to_latex, to_markdown
+from planetcr_bench.report.table import Table, number, to_markdown
 from planetcr_bench.results.aggregate import further_metrics
 from planetcr_bench.results.ledger import Ledger
 
@@ -246,12 +247,13 @@ def test_latex_makes_the_best_and_those_tied_with_them_bold(
         bold = {}
         for line in to_latex(table).splitlines():
             cells = line.removesuffix(r" \\").split(" & ")
-            places = [place for place, cell in enumerate(cells) if r"\textbf{" in cell]
+            places = [place for place, cell in enumerate(cells) if r"\bestscore{" in cell]
             if places:
                 bold[cells[0]] = places
         assert bold == {"good": [7, 8], "also good": [7, 8]}
         row = table.rows[[row[0] for row in table.rows].index("good")]
-        assert rf" \textbf{{{row[7]}}} & \textbf{{{row[8]}}} \\" in to_latex(table)
+        cells = [rf"\bestscore{{{cell.replace('.', '}{')}}}" for cell in row[7:9]]
+        assert rf" {' & '.join(cells)} \\" in to_latex(table)
         assert any("(published)" in row[0] for row in table.rows) == published
 
 
@@ -274,7 +276,7 @@ def test_published_rows_and_the_input_are_never_bold(runs: list[Ledger]) -> None
 
 
 def test_without_a_comparison_nothing_is_bold(runs: list[Ledger]) -> None:
-    assert not any(r"\textbf" in to_latex(table) for table in RunTables(runs[:1]).table2_tables)
+    assert not any(r"\bestscore" in to_latex(table) for table in RunTables(runs[:1]).table2_tables)
     alone = metric_comparisons(runs[:1], FULL, resamples=100)
     assert best_of(alone) == {metric: [] for metric in HEADLINE}
     assert not any(table.bold for table in table2_tables(runs[:1], FULL, best=best_of(alone)))
@@ -339,7 +341,7 @@ def test_compare_prints_and_writes_which_differences_are_significant(
     assert records[3]["p"] == whole["official"][0].pairs[0].p
     cell = statistic_tables(runs, FULL, whole["full"])[0].rows[0][1]
     assert rf"\textbf{{{cell}}}" in (tmp_path / "out" / "tables/statistics.tex").read_text()
-    assert (tmp_path / "out" / "tables/table2.tex").read_text().count(r"\textbf{") == 2 * 2 * 2 * 2
+    assert (tmp_path / "out" / "tables/table2.tex").read_text().count(r"\bestscore{") == 16
 
 
 @pytest.mark.usefixtures("_no_pictures")

@@ -1,10 +1,8 @@
-"""The same table in Markdown, LaTeX and on the terminal."""
+"""The same table in Markdown and on the terminal."""
 
 from __future__ import annotations
 
 import io
-import shutil
-import subprocess
 
 import pytest
 from rich.console import Console
@@ -12,7 +10,7 @@ from rich.console import Console
 from ledgers import as_planet_cr, make_ledger
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.report.scores import cover_table, pool_table, region_table, table2_tables
-from planetcr_bench.report.table import Table, number, to_latex, to_markdown, to_rich
+from planetcr_bench.report.table import Table, number, to_markdown, to_rich
 from planetcr_bench.results.published import published_table2, published_table3
 
 OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
@@ -92,23 +90,3 @@ def test_the_terminal_shows_every_cell() -> None:
     console.print(to_rich(table))
     text = console.export_text()
     assert all(cell in text for row in table.rows for cell in row)
-
-
-def test_latex_escapes_and_rules() -> None:
-    table = Table(
-        "A & B", ["a_b", "SAM ↓ [°]"], [["50 %", "∞"], ["x", "–"]], ["measured", "published"]
-    )
-    text = to_latex(table)
-    assert r"\caption{A \& B}" in text
-    assert r"a\_b & SAM $\downarrow$ [\textdegree{}] \\" in text
-    assert text.count(r"\midrule") == 2
-    assert r"50 \% & $\infty$ \\" in text
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
-def test_latex_compiles(tmp_path) -> None:
-    body = "\n".join(to_latex(table) for table in table2_tables([make_ledger("a_b")], OFFICIAL))
-    preamble = r"\documentclass{article}\usepackage{booktabs,textcomp}\begin{document}"
-    (tmp_path / "t.tex").write_text(f"{preamble}\n{body}\n\\end{{document}}\n")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
