@@ -49,6 +49,9 @@ the cloudy input would otherwise press all methods into one line at the bottom."
 Styles = Mapping[str, Mapping[str, str]]
 """Row of a table to colour and marker, as matplotlib names them."""
 
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+"""Of Okabe and Ito, for what is no method: distinct for colour-blind readers."""
+
 METHOD_STYLES: Final = {
     "mcgan": ("#CC79A7", "D"),
     "spa_gan": ("#882255", "h"),

@@ -32,7 +32,8 @@ from planetcr_bench.overview.scene_panels import choice, chosen_scenes, scenes_f
 from planetcr_bench.overview.spatial import intraclass, label_of
 from planetcr_bench.overview.statistics import Statistics, measure_dataset
 from planetcr_bench.overview.table1 import table1, table1_frame
-from planetcr_bench.report.table import Table, to_latex, to_markdown
+from planetcr_bench.report.latex import latex_file
+from planetcr_bench.report.table import Table, to_markdown
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.parallel import Workers
 
@@ -129,7 +130,7 @@ def overview(
         written.append(Overview(statistics, leakage, missing))
     datasets = table1(measured)
     _write(out / "tables/table1.md", to_markdown(datasets))
-    _write(out / "tables/table1.tex", to_latex(datasets))
+    _write(out / "tables/table1.tex", latex_file([datasets], "table1"))
     _write(out / "tables/table1.csv", table1_frame(measured).to_csv(index=False))
     _write(out / PAGE, page(sections, datasets))
     return written
