@@ -339,6 +339,7 @@ def alikeness_figure(statistics: Statistics) -> Figure | str:
             _distance_sentence(statistics, lags),
         ]
         legend = [legend_entry(label_of(n), **{**style[n], "linestyle": "-"}) for n in order]
+        legend = legend if len(lags) else []  # bars have names of their own
         _finish(figure, statistics, sentences, legend, 2.6)
     return figure
 
@@ -352,7 +353,9 @@ def _draw_correlogram(
                       elinewidth=0.6, markersize=3, **style[str(name)])  # fmt: skip
     axes.axhline(0, color="#404040", linewidth=0.8)
     axes.set(
-        title=f"(a) By distance within one {word}", xlabel="distance [km]", ylabel="correlation"
+        title=f"Correlation by distance within one {word}",
+        xlabel="distance [km]",
+        ylabel="correlation",
     )
     axes.set_ylim(max(axes.get_ylim()[0], -1), min(axes.get_ylim()[1], 1.05))
 
@@ -366,7 +369,7 @@ def _draw_intraclass(
     for position, (value, scenes, independent) in enumerate(zip(*columns, strict=True)):
         text = f"{value:.2f}: {scenes:,.0f} scenes as {independent:,.0f}".replace("-", "−")
         axes.text(max(value, 0) + 0.02, position, text, va="center", size=6.5)
-    axes.set(title="(b) Intraclass correlation", xlim=(min(0, classes["correlation"].min()), 1.6))
+    axes.set(title="Intraclass correlation", xlim=(min(0, classes["correlation"].min()), 1.6))
     axes.set_yticks(range(len(classes)), [label_of(str(name)) for name in classes.index])
     axes.set_xticks([0, 0.5, 1])
     axes.invert_yaxis()
@@ -382,9 +385,9 @@ def _distance_sentence(statistics: Statistics, lags: pd.DataFrame) -> str:
 
 
 def _alike_sentences(classes: pd.DataFrame, word: str) -> list[str]:
+    many, few = "scenes count in a mean as the fewer independent ones", "beside the bars"
     return [
-        f"Patches of one {word} are alike, so intervals of scores are over {word}s.",
-        "(b): as how many independent scenes all scenes count in a mean.",
+        f"Where patches of one {word} are alike, {many} {few}: intervals are over {word}s.",
         f"Patches per {word}: {classes['patches'].iloc[0]:.1f}. Bands: mean of the clear image.",
     ]
 
