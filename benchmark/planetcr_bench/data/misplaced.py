@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.scene_files import SceneFiles, split_folder
-from planetcr_bench.data.templates import INTEGER, Template, Value
+from planetcr_bench.data.templates import INTEGER, Template, Value, existing
 from planetcr_bench.utils.folders import (
     affixes,
     describe_affixes,
@@ -157,18 +157,27 @@ def what_is_there(data: Path, split: str, description: Description, product: str
             continue
         folder, values = level[0]
         shown = {name: f"{{{name}}}" for name in template.fields}
-        names = [
-            printable(path.name)
-            for path in _inside(Path(folder))
-            if not path.name.startswith(".") and path.is_file() == last
-        ]
-        found = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        names, others = (
+            [
+                printable(path.name)
+                for path in _inside(Path(folder))
+                if not path.name.startswith(".") and path.is_file() == is_file
+            ]
+            for is_file in (last, not last)
+        )
+        found = _first_names(names) or "none"
+        if not names and others:
+            found = f"only {'folders' if last else 'files'}: {_first_names(others)}"
         expected = part.format_map({**shown, **values})
         return (
             f"expected {product} {'files' if last else 'folders'} {expected} in {folder}, found "
-            f"{found or 'none'}{_zeros_hint(template, index, values, names)}"
+            f"{found}{_zeros_hint(template, index, values, names)}"
         )
     raise AssertionError("a template has parts")
+
+
+def _first_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
 
 
 def _zeros_hint(
@@ -216,6 +225,31 @@ def absent_products(
         for bit, product in enumerate(description.products)
         if not any(bits & 1 << bit for bits in products.values())
     }
+
+
+def repeated_files(
+    strays: Iterable[Path], data: Path, split: str, description: Description
+) -> dict[Path, str]:
+    """Files among strays that differ from another only in the spelling of their extension.
+
+    Args:
+        strays: From ``layout.find_files``.
+        data: Folder of the dataset.
+        split: Name of the split.
+        description: Of the dataset.
+
+    Returns:
+        File to a line about it.
+    """
+    known, lines = description.split_values(split), {}
+    for path in strays:
+        relative = path.relative_to(data).as_posix()
+        for product, template in description.all_templates:
+            values = template.match(relative, known)
+            if values is not None:
+                other = existing(data / template.format(values))
+                lines[path] = f"{path}: expected one {product} file for its scene, got also {other}"
+    return lines
 
 
 def of_products(
