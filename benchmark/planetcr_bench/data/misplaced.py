@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.scene_files import SceneFiles, split_folder
 from planetcr_bench.data.templates import INTEGER, Template, Value, existing
+from planetcr_bench.data.variants import catalogue
 from planetcr_bench.utils.folders import (
     affixes,
     describe_affixes,
@@ -28,6 +32,8 @@ _SHOWN: Final = 3
 
 def folder_hint(data: Path, description: Description) -> str:
     """Suggest the folder to give instead of one without a split, as the end of a message."""
+    if hint := _other_dataset(data, description):
+        return hint
     if not _starts_with_split(description):
         return _root_hint(data, description)
     resolved = data.resolve()
@@ -44,10 +50,41 @@ def folder_hint(data: Path, description: Description) -> str:
         return f"; move its folders into one named {names}, and give what holds that"
     inner = nested_split(data, description)
     if inner is None:
-        return ""
+        return _describe_it(description)
     if inner.name in _folders(description):
         return f"; give {inner.parent}, which does"
     return f"; {inner} holds the scenes: name it {names}, and give what holds it"
+
+
+def _other_dataset(data: Path, description: Description) -> str:
+    """Name the dataset of the catalogue whose layout a folder has; empty if it is none."""
+    own = description.paths("clear")
+    for name in catalogue():
+        other = load_description(name)
+        if other.paths("clear") != own and _has_layout(data, other):
+            return f"; it has the layout of {other.title}: give --dataset {name}"
+    return ""
+
+
+def _has_layout(data: Path, description: Description) -> bool:
+    """Whether one of the first files is a clear image of a dataset."""
+    template = description.templates("clear")[0]
+    last = len(template.parts) - 1
+    level = [(str(data), description.split_values(split)) for split in description.splits]
+    for index in range(last):
+        level = [step for f in level for step in islice(template.folders(index, *f), _SHOWN)]
+    return any(
+        template.pattern(last, values).fullmatch(path.name)
+        for folder, values in level
+        for path in _inside(Path(folder))
+    )
+
+
+def _describe_it(description: Description) -> str:
+    """Advice where a folder is probably not of the dataset that is taken by default."""
+    if description.title != load_description(PLANET_CR).title:
+        return ""
+    return "; another dataset than Planet-CR needs --dataset (`planetcr-bench describe` drafts one)"
 
 
 def _starts_with_split(description: Description) -> bool:
@@ -135,13 +172,16 @@ def no_scenes(data: Path, split: str, description: Description) -> str:
     """Explain why a split has no scene, and name the folder to give instead if there is one."""
     folder = split_folder(data, split, description)
     inner = nested_split(folder, description)
-    if not _starts_with_split(description) and (hint := _root_hint(data, description)):
+    if hint := _other_dataset(data, description):
+        remedy = hint
+    elif not _starts_with_split(description) and (hint := _root_hint(data, description)):
         remedy = hint
     elif inner is not None:
         give = f"give {inner.parent}, or " if inner.name == folder.name else ""
         remedy = f"; they lie in {inner}: {give}move what is in it to {folder}"
     else:
-        remedy = f": {what_is_there(data, split, description, 'clear')}"
+        there = what_is_there(data, split, description, "clear")
+        remedy = f": {there}{_describe_it(description)}"
     return f"{folder}: expected scenes in {description.layout_name}, found none{remedy}"
 
 

@@ -290,6 +290,15 @@ def test_values_are_those_of_the_files(name: str, written: Callable[[str], Path]
         assert (scene.cloud_mask == (colours.sum(0, int) > 0)).all()
 
 
+@every_dataset
+def test_a_layout_of_the_catalogue_is_recognised(name: str, written: Callable[[str], Path]) -> None:
+    hint = f"it has the layout of {load_description(name).title}: give --dataset {name}$"
+    for other in (None, "whus2-cr" if name == "t-cloud" else "t-cloud"):
+        if other != name:
+            with pytest.raises(DatasetError, match=hint):
+                find_scenes(written(name), "test", dataset=other)
+
+
 @pytest.mark.parametrize("name", HALVES)
 def test_half_size_is_the_mean_of_four_pixels(name: str, written: Callable[[str], Path]) -> None:
     fake = FAKES[HALVES[name]]
