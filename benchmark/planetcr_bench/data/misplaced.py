@@ -32,10 +32,12 @@ _SHOWN: Final = 3
 
 def folder_hint(data: Path, description: Description) -> str:
     """Suggest the folder to give instead of one without a split, as the end of a message."""
-    if hint := _other_dataset(data, description):
-        return hint
-    if not _starts_with_split(description):
-        return _root_hint(data, description)
+    hint = _split_hint if _starts_with_split(description) else _root_hint
+    return _other_dataset(data, description) or hint(data, description)
+
+
+def _split_hint(data: Path, description: Description) -> str:
+    """Suggest the folder to give where the folders of splits lie in it."""
     resolved = data.resolve()
     above = [
         folder
@@ -172,9 +174,10 @@ def no_scenes(data: Path, split: str, description: Description) -> str:
     """Explain why a split has no scene, and name the folder to give instead if there is one."""
     folder = split_folder(data, split, description)
     inner = nested_split(folder, description)
-    if hint := _other_dataset(data, description):
-        remedy = hint
-    elif not _starts_with_split(description) and (hint := _root_hint(data, description)):
+    hint = _other_dataset(data, description)
+    if not hint and not _starts_with_split(description):
+        hint = _root_hint(data, description)
+    if hint:
         remedy = hint
     elif inner is not None:
         give = f"give {inner.parent}, or " if inner.name == folder.name else ""

@@ -219,11 +219,10 @@ def needs_log_scale(values: ArrayLike) -> bool:
 class _ErrorTicks(LogLocator):
     """1, 2, 3 and 5 of each power of ten, and fewer of them where an axis spans several."""
 
-    def tick_values(self, vmin: float, vmax: float) -> NDArray[np.float64]:
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         decades = math.log10(vmax / vmin) if 0 < vmin < vmax else 0
         self.set_params(subs=(1, 2, 3, 5) if decades < 2 else (1, 3) if decades < 3 else (1,))
-        ticks: NDArray[np.float64] = super().tick_values(vmin, vmax)
-        return ticks
+        return super().tick_values(vmin, vmax)
 
 
 def log_ticks(axis: Axis) -> None:

@@ -47,10 +47,10 @@ TITLE: Final = "Where and how it fails"
 
 _REGIONS: Final = (
     "*Cloud* are pixels under the mask, *edge* those within {edge} of it, *clear* those farther "
-    "away. Clear pixels are not identical in the two dates: {haze}, and the land changes{days}. *Changed* is the mean of "
-    "|prediction − cloudy|; *worse* the share of pixels whose error exceeds the input's. *Pasted* "
-    "is a composite that keeps the input's pixels in that region; its gains are positive where it "
-    "is better than the prediction."
+    "away. Clear pixels are not identical in the two dates: {haze}, and the land changes{days}. "
+    "*Changed* is the mean of |prediction − cloudy|; *worse* the share of pixels whose error "
+    "exceeds the input's. *Pasted* is a composite that keeps the input's pixels in that region; "
+    "its gains are positive where it is better than the prediction."
 )
 _DAYS: Final = " (in Planet-CR 2.8 days lie between the two on average)"
 
@@ -75,8 +75,8 @@ _EXTREMES: Final = (
 )
 
 _MORE: Final = (
-    "`planetcr-bench report` of a run, or `compare --full` of several, adds errors by {groups}, and "
-    "separates residual cloud from hallucination."
+    "`planetcr-bench report` of a run, or `compare --full` of several, adds errors by {groups}, "
+    "and separates residual cloud from hallucination."
 )
 
 
