@@ -47,7 +47,7 @@ from planetcr_bench.evaluation.runner import (
     protocols_of,
 )
 from planetcr_bench.evaluation.scored import is_scored, remember_scored, results_digest, scored_mark
-from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool
+from planetcr_bench.evaluation.segmenters import Segmenter, SegmenterPool, expect_bands
 from planetcr_bench.metrics.protocols import Pool, Protocol
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.folder import Predictions, find_predictions, input_window_of
@@ -354,14 +354,8 @@ def _segmenter_pool(
     for first, second in pairwise(segmenters):  # in the order of their keys
         if first.key == second.key:
             raise UsageError(f"--segmenter: expected each segmenter once, got {first.name} twice")
-    expected = len(dataset.imagery.bands)
     for segmenter in segmenters:
-        bands = segmenter.facts.get("options", {}).get("bands", expected)
-        if bands != expected:
-            raise BenchError(
-                f"--segmenter: {segmenter.name} takes images of {bands} bands, the dataset has "
-                f"{expected}; `planetcr-bench train segmenter` on it makes one"
-            )
+        expect_bands(segmenter, dataset.imagery.bands)
     if not segmenters:
         return None
     return SegmenterPool(segmenters, dataset.fingerprint, protocols)

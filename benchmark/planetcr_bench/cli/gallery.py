@@ -61,6 +61,8 @@ def gallery(
         str | None, typer.Option(help="Split of the dataset.", show_default="test")
     ] = None,
     scene_list: options.SceneList = None,
+    masks: options.Masks = None,
+    mask_rule: options.MaskRule = None,
     panels: Annotated[
         list[Panels] | None,
         typer.Option(
@@ -83,6 +85,7 @@ def gallery(
     SAR and land cover are drawn where the dataset has them.
     """
     _check_options(panels or [], segmenter, device)
+    from planetcr_bench.data.masks import other_masks
     from planetcr_bench.gallery.gallery import check_out
     from planetcr_bench.gallery.gallery import gallery as run
 
@@ -106,6 +109,7 @@ def gallery(
         panels=[name.value for name in panels or [Panels.error] if name is not Panels.none],
         segmenter=loaded,
         described=dataset,
+        masks=other_masks(masks, mask_rule),
     )
     typer.echo(f"{len(drawn)} {'scene' if len(drawn) == 1 else 'scenes'} in {out}")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from planetcr_bench.data.encodings import KINDS, OPTICAL
 from planetcr_bench.data.templates import INTEGER, field_names, template_fault
+from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.validation import shown
 
@@ -22,6 +23,10 @@ def faults_of(described: Description) -> Iterator[str]:
     yield from _band_faults(described)
     yield from _name_faults(described)
     yield from _split_faults(described)
+    yield from _protocol_faults(described)
+    same = {*described.optical.clear} & {*described.optical.cloudy}
+    if same:
+        yield f"optical: expected other files of cloudy than of clear, got {min(same)!r} for both"
     for split, known in described.known.items():
         if described.values_of(known.scene) is None:
             expected = f"expected a scene's name, {described.scene_template}"
@@ -46,6 +51,16 @@ def _band_faults(described: Description) -> Iterator[str]:
         yield f"optical.file_bands: expected {len(described.bands)} bands in all, got {chosen}"
     if abs(round(1 / described.resize) - 1 / described.resize) > 1e-6:
         yield f"resize: expected 1, 1/2, 1/3, …, got {described.resize:g}"
+
+
+def _protocol_faults(described: Description) -> Iterator[str]:
+    """A protocol that crops needs square images of one size, of which it takes the centre."""
+    size = described.read_size_of("clear")
+    for name in described.protocols:
+        window = PROTOCOLS[name].window
+        if window and (size is None or size[0] != size[1] or size[0] < window):
+            expected = f"size = a side of {window} pixels or more for {name}"
+            yield f"protocols: expected {expected}, got {shown(size and list(size))}"
 
 
 def _path_faults(described: Description, product: str) -> Iterator[str]:

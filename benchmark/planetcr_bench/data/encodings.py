@@ -143,6 +143,9 @@ class Radar(FileModel):
         return self
 
 
+LEGEND: Final = "land-cover"
+"""Product of land cover that has no name."""
+
 Byte = Literal["uint8"]
 
 
@@ -164,7 +167,7 @@ class LandCover(FileModel):
     """
 
     path: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1, max_length=1)]
-    legend: str = "land-cover"
+    legend: str = LEGEND
     codes: dict[str, list[Annotated[int, Field(ge=0, le=255)]]]
     nodata: Annotated[int, Field(ge=0, le=255)] = 0
     dtype: Annotated[list[Byte], BeforeValidator(as_list)] = Field(default_factory=_bytes)

@@ -30,6 +30,7 @@ from planetcr_bench.data.misplaced import (
     missing_file,
     no_scenes,
     of_products,
+    repeated_files,
 )
 from planetcr_bench.data.pixel_checks import too_dark
 from planetcr_bench.data.scene_checks import SceneState, inspect_scene
@@ -148,9 +149,9 @@ def check_dataset(
         told = of_products(
             renames.strays, absent if scenes else description.products, data, split, description
         )
-        layout = description.layout_name
+        repeated = repeated_files(renames.strays, data, split, description)
         problems += [
-            f"{path}: expected nothing here by {layout}"
+            repeated.get(path, f"{path}: expected nothing here by {description.layout_name}")
             for path in renames.strays
             if path not in told
         ]

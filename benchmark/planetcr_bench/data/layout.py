@@ -18,6 +18,7 @@ from planetcr_bench.data.misplaced import (
     missing_file,
     nested_split,
     no_scenes,
+    repeated_files,
 )
 from planetcr_bench.data.scene_files import SceneFiles, split_folder
 from planetcr_bench.data.scene_lists import (
@@ -68,13 +69,7 @@ def find_scenes(
     if scene_list is not None:
         products = _listed(scene_list, data, split, description)
     else:
-        products, strays = find_files(data, split, description)
-        renames = misnamed(data, split, description, strays)
-        if not products:
-            raise DatasetError(_no_scenes(data, split, description), renames.lines)
-        unfinished = shortfall(data, split, sum(bits == complete for bits in products.values()))
-        if unfinished:
-            raise DatasetError(unfinished, renames.lines)
+        products, renames = _walked(data, split, description)
     if not products:
         raise DatasetError(f"{scene_list}: expected scenes, found none")
     if not any(products.values()) and nested_split(
@@ -97,6 +92,28 @@ def find_scenes(
         count = description.optical.dates
         raise DatasetError(f"{data}: expected {count} cloudy images for each scene", faults)
     return sorted(products)
+
+
+def _walked(
+    data: Path, split: str, description: Description
+) -> tuple[dict[SceneFiles, int], Misnamed]:
+    """Scenes of a split with bit sets of their products, and files of other names.
+
+    Raises:
+        DatasetError: No scene, fewer than declared, or two files for one product.
+    """
+    products, strays = find_files(data, split, description)
+    renames = misnamed(data, split, description, strays)
+    if not products:
+        raise DatasetError(_no_scenes(data, split, description), renames.lines)
+    if repeated := repeated_files(renames.strays, data, split, description):
+        folder = split_folder(data, split, description)
+        raise DatasetError(f"{folder}: expected one file for a product", [*repeated.values()])
+    complete = all_products(description)
+    unfinished = shortfall(data, split, sum(bits == complete for bits in products.values()))
+    if unfinished:
+        raise DatasetError(unfinished, renames.lines)
+    return products, renames
 
 
 def _no_scenes(data: Path, split: str, description: Description) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.data.description import Description
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.scene_files import SceneFiles, split_folder
-from planetcr_bench.data.templates import INTEGER, Template, Value
+from planetcr_bench.data.templates import INTEGER, Template, Value, existing
+from planetcr_bench.data.variants import catalogue
 from planetcr_bench.utils.folders import (
     affixes,
     describe_affixes,
@@ -28,8 +32,12 @@ _SHOWN: Final = 3
 
 def folder_hint(data: Path, description: Description) -> str:
     """Suggest the folder to give instead of one without a split, as the end of a message."""
-    if not _starts_with_split(description):
-        return _root_hint(data, description)
+    hint = _split_hint if _starts_with_split(description) else _root_hint
+    return _other_dataset(data, description) or hint(data, description)
+
+
+def _split_hint(data: Path, description: Description) -> str:
+    """Suggest the folder to give where the folders of splits lie in it."""
     resolved = data.resolve()
     above = [
         folder
@@ -44,10 +52,41 @@ def folder_hint(data: Path, description: Description) -> str:
         return f"; move its folders into one named {names}, and give what holds that"
     inner = nested_split(data, description)
     if inner is None:
-        return ""
+        return _describe_it(description)
     if inner.name in _folders(description):
         return f"; give {inner.parent}, which does"
     return f"; {inner} holds the scenes: name it {names}, and give what holds it"
+
+
+def _other_dataset(data: Path, description: Description) -> str:
+    """Name the dataset of the catalogue whose layout a folder has; empty if it is none."""
+    own = description.paths("clear")
+    for name in catalogue():
+        other = load_description(name)
+        if other.paths("clear") != own and _has_layout(data, other):
+            return f"; it has the layout of {other.title}: give --dataset {name}"
+    return ""
+
+
+def _has_layout(data: Path, description: Description) -> bool:
+    """Whether one of the first files is a clear image of a dataset."""
+    template = description.templates("clear")[0]
+    last = len(template.parts) - 1
+    level = [(str(data), description.split_values(split)) for split in description.splits]
+    for index in range(last):
+        level = [step for f in level for step in islice(template.folders(index, *f), _SHOWN)]
+    return any(
+        template.pattern(last, values).fullmatch(path.name)
+        for folder, values in level
+        for path in _inside(Path(folder))
+    )
+
+
+def _describe_it(description: Description) -> str:
+    """Advice where a folder is probably not of the dataset that is taken by default."""
+    if description.title != load_description(PLANET_CR).title:
+        return ""
+    return "; another dataset than Planet-CR needs --dataset (`planetcr-bench describe` drafts one)"
 
 
 def _starts_with_split(description: Description) -> bool:
@@ -135,13 +174,17 @@ def no_scenes(data: Path, split: str, description: Description) -> str:
     """Explain why a split has no scene, and name the folder to give instead if there is one."""
     folder = split_folder(data, split, description)
     inner = nested_split(folder, description)
-    if not _starts_with_split(description) and (hint := _root_hint(data, description)):
+    hint = _other_dataset(data, description)
+    if not hint and not _starts_with_split(description):
+        hint = _root_hint(data, description)
+    if hint:
         remedy = hint
     elif inner is not None:
         give = f"give {inner.parent}, or " if inner.name == folder.name else ""
         remedy = f"; they lie in {inner}: {give}move what is in it to {folder}"
     else:
-        remedy = f": {what_is_there(data, split, description, 'clear')}"
+        there = what_is_there(data, split, description, "clear")
+        remedy = f": {there}{_describe_it(description)}"
     return f"{folder}: expected scenes in {description.layout_name}, found none{remedy}"
 
 
@@ -157,18 +200,27 @@ def what_is_there(data: Path, split: str, description: Description, product: str
             continue
         folder, values = level[0]
         shown = {name: f"{{{name}}}" for name in template.fields}
-        names = [
-            printable(path.name)
-            for path in _inside(Path(folder))
-            if not path.name.startswith(".") and path.is_file() == last
-        ]
-        found = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        names, others = (
+            [
+                printable(path.name)
+                for path in _inside(Path(folder))
+                if not path.name.startswith(".") and path.is_file() == is_file
+            ]
+            for is_file in (last, not last)
+        )
+        found = _first_names(names) or "none"
+        if not names and others:
+            found = f"only {'folders' if last else 'files'}: {_first_names(others)}"
         expected = part.format_map({**shown, **values})
         return (
             f"expected {product} {'files' if last else 'folders'} {expected} in {folder}, found "
-            f"{found or 'none'}{_zeros_hint(template, index, values, names)}"
+            f"{found}{_zeros_hint(template, index, values, names)}"
         )
     raise AssertionError("a template has parts")
+
+
+def _first_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
 
 
 def _zeros_hint(
@@ -216,6 +268,31 @@ def absent_products(
         for bit, product in enumerate(description.products)
         if not any(bits & 1 << bit for bits in products.values())
     }
+
+
+def repeated_files(
+    strays: Iterable[Path], data: Path, split: str, description: Description
+) -> dict[Path, str]:
+    """Files among strays that differ from another only in the spelling of their extension.
+
+    Args:
+        strays: From ``layout.find_files``.
+        data: Folder of the dataset.
+        split: Name of the split.
+        description: Of the dataset.
+
+    Returns:
+        File to a line about it.
+    """
+    known, lines = description.split_values(split), {}
+    for path in strays:
+        relative = path.relative_to(data).as_posix()
+        for product, template in description.all_templates:
+            values = template.match(relative, known)
+            if values is not None:
+                other = existing(data / template.format(values))
+                lines[path] = f"{path}: expected one {product} file for its scene, got also {other}"
+    return lines
 
 
 def of_products(

@@ -284,7 +284,7 @@ def expect_scale(pixels: NDArray[Any], scale: float, offset: float) -> None:
         PixelError: Their mean is a reflectance that none has.
     """
     mean = (float(pixels.mean(dtype=np.float64)) + offset) / scale
-    if not abs(mean) <= IMPOSSIBLE:
+    if not abs(mean) <= LARGEST_MEAN:
         raise PixelError(
             f"expected reflectance × {number(scale)}, got an image of mean "
             f"{number(mean * scale - offset)}, reflectance {mean:.3g}: its scale is another"

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from planetcr_bench.constants import OPTICAL_BANDS, OPTICAL_SIZE
+from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.evaluation.loading import Job, ScenePixels, read_pixels
 from planetcr_bench.evaluation.segmenters import SegmenterPool
@@ -57,9 +57,7 @@ class Outcome:
     pixels: ScenePixels | None = None
 
 
-def protocols_of(
-    size: int, names: Collection[str] = tuple(PROTOCOLS), *, whole: int | None = OPTICAL_SIZE
-) -> list[Protocol]:
+def protocols_of(size: int, names: Collection[str], *, whole: int | None) -> list[Protocol]:
     """Protocols that predictions can be measured in.
 
     Args:
@@ -160,8 +158,8 @@ def measure_scenes(
     identity: Mapping[str, object],
     partial_folder: Path,
     *,
-    protocols: Sequence[Protocol] | None = None,
-    bands: Sequence[str] = OPTICAL_BANDS,
+    protocols: Sequence[Protocol],
+    bands: Sequence[str],
     optical_thickness: Path | None = None,
     pool: SegmenterPool | None = None,
     workers: Workers = None,
@@ -175,7 +173,7 @@ def measure_scenes(
         identity: All settings that change a number, and nothing else; what an earlier run left
             under another identity is deleted.
         partial_folder: Where measured scenes are kept until the caller has published them.
-        protocols: That all predictions are large enough for; by default those of Planet-CR.
+        protocols: Of the dataset, that all predictions are large enough for.
         bands: Names of the bands of the dataset.
         optical_thickness: Folder of the hidden truth of simulated scenes.
         pool: Segmenters to run on the predictions, in this process.
@@ -193,7 +191,6 @@ def measure_scenes(
         BenchError: A worker died.
     """
     expect_units(predictions)
-    protocols = protocols_of(predictions.size) if protocols is None else protocols
     parts = ResumeStore(partial_folder, identity, pool.keys if pool else (), bands)
     jobs = {
         files: Job(files, path, optical_thickness)

@@ -17,8 +17,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.constants import LAND_COVER
+from planetcr_bench.constants import LAND_COVER, OPTICAL_BANDS
 from planetcr_bench.data.scene import Image
+from planetcr_bench.errors import BenchError
 from planetcr_bench.evaluation.loading import ScenePixels
 from planetcr_bench.metrics import kernels, protocols
 from planetcr_bench.metrics.sums import GROUPS, SEGMENTER_WIDTH
@@ -59,6 +60,32 @@ class Segmenter(Protocol):
         Returns:
             Index into ``LAND_COVER``, shape (images, H, W).
         """
+
+
+def expect_bands(segmenter: Segmenter, bands: Sequence[str]) -> None:
+    """Refuse a segmenter that learned from other bands than those of a dataset.
+
+    Args:
+        segmenter: One that states no bands, but four of them, learned from those of Planet-CR.
+        bands: Of the dataset.
+
+    Raises:
+        BenchError: Their number or their order is another.
+    """
+    remedy = "`planetcr-bench train segmenter` on it makes one"
+    count = segmenter.facts.get("options", {}).get("bands", len(bands))
+    if count != len(bands):
+        raise BenchError(
+            f"--segmenter: {segmenter.name} takes images of {count} bands, the dataset has "
+            f"{len(bands)}; {remedy}"
+        )
+    usual = OPTICAL_BANDS if "options" in segmenter.facts and count == len(OPTICAL_BANDS) else bands
+    known = segmenter.facts.get("bands", usual)
+    if [*known] != [*bands]:
+        raise BenchError(
+            f"--segmenter: {segmenter.name} learned from {', '.join(known)}, the dataset has "
+            f"{', '.join(bands)}; {remedy}"
+        )
 
 
 class SegmenterPool:

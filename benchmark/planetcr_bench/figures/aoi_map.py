@@ -84,9 +84,10 @@ def aoi_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure | None:
 
 def _sentences(placed: pd.DataFrame, imagery: Imagery, *, unplaced: int) -> list[str]:
     fewest, most = int(placed["scenes"].min()), int(placed["scenes"].max())
+    area = f"Area of a point: its scenes, {fewest}{f' to {most}' if most > fewest else ' each'}."
     return [
         f"One point per {imagery.cluster}, {placed['aoi'].nunique():,} in all.",
-        f"Area of a point: its scenes, {fewest}{f' to {most}' if most > fewest else ' each'}.",
+        *[area] * (not imagery.one_scene_each),
         *(
             [f"{unplaced:,} {imagery.clusters} of unknown coordinates are left out."]
             if unplaced

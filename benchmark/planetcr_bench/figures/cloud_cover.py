@@ -30,6 +30,7 @@ from planetcr_bench.figures.style import (
 )
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
+from planetcr_bench.results.imagery import SCENE
 
 CROWD: Final = 3
 """With more methods than this the axes span the methods only, so that they are legible; the value
@@ -37,9 +38,14 @@ of an input that lies beyond is written at the edge of the panel."""
 
 AOIS: Final = "AOIs"
 
+SCENES: Final = f"{SCENE}s"
+"""In place of AOIs, where each scene counts as independent."""
+
 
 def counts_note(clusters: str = AOIS) -> str:
     """What :func:`label_counts` writes, for the caption."""
+    if clusters == SCENES:
+        return "n: scenes in the bin."
     meaning = "areas of interest" if clusters == AOIS else "those"
     return f"n: scenes in the bin. {clusters}: {meaning} that they come from."
 
@@ -256,7 +262,8 @@ def label_counts(panels: Sequence[Axes], curves: Sequence[Curve], clusters: str 
     """Write scenes and AOIs under the bins of panels, as the input has them."""
     counts = next(curve for curve in curves if curve.is_input).bins[["scenes", "aois"]].fillna(0)
     labels = [
-        f"{_percent(str(name))}\nn = {int(scenes):,}\n{clusters} = {int(aois):,}"
+        f"{_percent(str(name))}\nn = {int(scenes):,}"
+        + (f"\n{clusters} = {int(aois):,}" if clusters != SCENES else "")
         for name, scenes, aois in counts.itertuples()
     ]
     for axes in panels:

@@ -47,7 +47,7 @@ _SHARE_TITLE: Final = {
     "hallucination": "Hallucination ↓ [%]",
 }
 _REGION_NOTE: Final = (
-    "Cloud: under the mask. Edge: within {edge} of it. Clear: farther away; the mask misses haze "
+    "Cloud: under the mask. Edge: within {edge} of it. Clear: farther away; {haze} "
     "and the two dates differ, so the input's error there is not zero. Worse: error of the pixel "
     "above the input's."
 )
@@ -98,7 +98,7 @@ def region_figure(analysis: ErrorAnalysis, *, note: str = "") -> Figure:
         for axes in figure.axes:
             _draw_bands(axes, names)
         sentences = [
-            _REGION_NOTE.format(edge=analysis.edge),
+            _REGION_NOTE.format(edge=analysis.edge, haze=analysis.ledgers[0].imagery.haze),
             _GAIN_NOTE,
             sample_size(analysis.failures(), complete=analysis.complete),
         ]

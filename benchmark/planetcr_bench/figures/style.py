@@ -327,9 +327,18 @@ def needs_log_scale(values: ArrayLike) -> bool:
     return bool(finite.size) and 0 < LOG_SPREAD * float(finite.min()) < float(finite.max())
 
 
+class _ErrorTicks(LogLocator):
+    """1, 2, 3 and 5 of each power of ten, and fewer of them where an axis spans several."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        decades = math.log10(vmax / vmin) if 0 < vmin < vmax else 0
+        self.set_params(subs=(1, 2, 3, 5) if decades < 2 else (1, 3) if decades < 3 else (1,))
+        return super().tick_values(vmin, vmax)
+
+
 def log_ticks(axis: Axis) -> None:
     """Give a logarithmic axis of errors few and plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.set_major_locator(_ErrorTicks())
     axis.set_minor_locator(NullLocator())
     plain_numbers(axis)
 

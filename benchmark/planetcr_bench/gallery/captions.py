@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from planetcr_bench.constants import UNNAMED
 from planetcr_bench.data.description import Description
+from planetcr_bench.data.encodings import LEGEND
+from planetcr_bench.data.scene_files import CLOUD_MASK, SceneFiles
 from planetcr_bench.data.scene_lists import count_word
 from planetcr_bench.evaluation.inputs import Dataset
 from planetcr_bench.gallery.panels import LONGEST_SIDE, PERCENTILES, is_true_colour, sar_limits
@@ -21,14 +23,15 @@ def selection(
     method: str,
     protocol: Protocol,
     count: int,
-    described: Description,
+    first: SceneFiles,
 ) -> str:
-    """Say how scenes were chosen."""
+    """Say how scenes were chosen; ``first`` is one of them."""
+    described, has_masks = first.description, CLOUD_MASK in first.products
     if select == "classes":
         over = "for its land cover" if count == 1 else "evenly over the classes of land cover"
-        near = ", of a cloud cover near the median" if described.cloud_mask else ""
+        near = ", of a cloud cover near the median" if has_masks else ""
         return f"chosen {over}{near}"
-    if select not in BY_SCORE and described.cloud_mask is None:
+    if select not in BY_SCORE and not has_masks:
         over = f", evenly over {described.cluster_name}s" if described.cluster and count > 1 else ""
         return f"chosen by the hashes of their names{over}" if count > 1 else "chosen by its hash"
     if select not in BY_SCORE:
@@ -170,5 +173,6 @@ def _land_cover(described: Description) -> list[str]:
         return []
     legend = described.land_cover.legend
     own = legend == "WorldCover"
-    source = "ESA WorldCover, in its colours" if own else f"{legend}, in WorldCover's colours"
-    return [f"Land cover: classes from {source} (rangeland in that of shrubland)."]
+    source = "from ESA WorldCover, in its colours" if own else "in WorldCover's colours"
+    source = source if own or legend == LEGEND else f"from {legend}, {source}"
+    return [f"Land cover: classes {source} (rangeland in that of shrubland)."]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,14 +19,14 @@ from numpy.typing import NDArray
 from planetcr_bench.constants import (
     DN_PER_REFLECTANCE,
     LAND_COVER,
-    OPTICAL_BANDS,
     PAPER_METHODS,
     UNKNOWN,
 )
 from planetcr_bench.data.description import Description
-from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.data.masks import OtherMasks, with_masks
+from planetcr_bench.data.scene_files import CLOUD_MASK, SceneFiles
 from planetcr_bench.errors import DatasetError, UsageError
-from planetcr_bench.evaluation.segmenters import Segmenter
+from planetcr_bench.evaluation.segmenters import Segmenter, expect_bands
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.gallery.captions import caption, input_windows, selection, shown_scenes
 from planetcr_bench.gallery.figure import (
@@ -111,6 +112,7 @@ def gallery(
     panels: Sequence[str] = ("error",),
     segmenter: Segmenter | None = None,
     described: str | Path | None = None,
+    masks: OtherMasks | None = None,
     quiet: bool = False,
 ) -> list[str]:
     """Draw scenes and what methods made of them.
@@ -129,6 +131,7 @@ def gallery(
         panels: Panels to draw under each scene, of :data:`PANELS`.
         segmenter: Predicts land cover from images; adds the panels ``segmenter``.
         described: Name or file of the dataset's description; see ``find_dataset``.
+        masks: From elsewhere, in place of the dataset's own.
         quiet: Show no progress.
 
     Returns:
@@ -151,7 +154,8 @@ def gallery(
     dataset = find_common_dataset(
         data, folders, split, scene_list, described=described, quiet=quiet
     )
-    _check_products(dataset.scenes[0].description, select, panels, segmenter)
+    dataset = replace(dataset, scenes=with_masks(dataset.scenes, masks))
+    _check_products(dataset.scenes[0], select, panels, segmenter)
     titles = method_titles(folders)
     fit_layout(_blank_content(dataset.scenes, titles, panels, segmenter, count))
     if select in BY_SCORE:
@@ -167,8 +171,10 @@ def gallery(
     drawn = read_all(scenes, predictions, protocol)
     reason = "chosen by name"
     if not names:
-        reason = selection(select, rank_by, titles[0], protocol, len(scenes), scenes[0].description)
+        reason = selection(select, rank_by, titles[0], protocol, len(scenes), scenes[0])
     note = shown_scenes(dataset, len(scenes), reason)
+    if masks is not None:
+        note += f" Cloud masks: {masks.source}."
     if protocol.name == "official":  # what a network saw is part of an official score
         note += f" {input_windows(titles, predictions)}"
     figure = gallery_figure(drawn, titles, protocol, panels=panels, segmenter=segmenter, note=note)
@@ -220,23 +226,26 @@ def _check_options(
 
 
 def _check_products(
-    described: Description,
+    files: SceneFiles,
     select: Select | None,
     panels: Sequence[str],
     segmenter: Segmenter | None,
 ) -> None:
     """Refuse what a dataset does not have the bands or products for."""
+    described = files.description
     title, bands = described.title, ", ".join(described.bands)
     if select == "classes" and described.land_cover is None:
         raise UsageError(f"--select classes: expected land cover, {title} has none")
-    if "mask" in panels and described.cloud_mask is None:
-        raise UsageError(f"--panels mask: expected cloud masks, {title} has none")
+    if "mask" in panels and CLOUD_MASK not in files.products:
+        raise UsageError(
+            f"--panels mask: expected cloud masks, {title} has none; --masks takes them from "
+            "elsewhere"
+        )
     if "infrared" in panels and not {*INFRARED} <= {*described.bands}:
         needed = ", ".join(INFRARED)
         raise UsageError(f"--panels infrared: expected the bands {needed}, {title} has {bands}")
-    if segmenter is not None and tuple(described.bands) != OPTICAL_BANDS:
-        needed = ", ".join(OPTICAL_BANDS)
-        raise UsageError(f"--segmenter: expected the bands {needed}, {title} has {bands}")
+    if segmenter is not None:
+        expect_bands(segmenter, described.bands)
 
 
 def method_titles(folders: Sequence[Path]) -> list[str]:

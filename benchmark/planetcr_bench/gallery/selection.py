@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import LAND_COVER, LAND_COVER_NAMES
-from planetcr_bench.data.reading import read_product
-from planetcr_bench.data.scene import land_cover_classes
-from planetcr_bench.data.scene_files import SceneFiles
+from planetcr_bench.data.reading import first_mask, read_product
+from planetcr_bench.data.scene import cover_of, land_cover_classes
+from planetcr_bench.data.scene_files import CLOUD_MASK, SceneFiles
 from planetcr_bench.data.splits import some_scenes
 from planetcr_bench.errors import DatasetError, PredictionError
 from planetcr_bench.evaluation.runner import measure_scenes
@@ -152,10 +152,10 @@ def _nearest_scene(
 
 
 def cloud_cover(files: SceneFiles) -> float:
-    """Of the whole patch, in [0, 1]; nan without a mask."""
-    if files.description.cloud_mask is None:
+    """Of the whole patch, in [0, 1], of several dates of the first; nan without a mask."""
+    if CLOUD_MASK not in files.products:
         return math.nan
-    return float(read_product(files, "cloud_mask").pixels.mean())
+    return cover_of(first_mask(read_product(files, CLOUD_MASK)))
 
 
 def class_shares(files: SceneFiles) -> NDArray[np.float64]:
@@ -190,8 +190,11 @@ def scene_scores(
         DatasetError: A scene is broken.
         PredictionError: A prediction is.
     """
+    bands = next(iter(predictions.files)).description.bands
     with tempfile.TemporaryDirectory() as folder:
-        table, problems = measure_scenes(predictions, {}, Path(folder, "parts"), quiet=quiet)
+        table, problems = measure_scenes(
+            predictions, {}, Path(folder, "parts"), protocols=[protocol], bands=bands, quiet=quiet
+        )
     if problems:
         raise PredictionError(
             f"{predictions.folder}: expected usable predictions, by whose scores scenes are "

@@ -518,6 +518,7 @@ function labelled(score, digits) {
 
 const board = () => DATA.boards[Number(state.board)];
 const clusters = (count = 2) => `${board().cluster}${count === 1 ? "" : "s"}`; // over which intervals are
+const alone = () => board().cluster === "scene"; // nobody knows which scenes are of one place
 const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_bin, region: state.region });
 
 function shown() {
@@ -623,7 +624,7 @@ function showTable(rows, input) {
   const places = rankings(rows);
   const head = [make("th", "Rank", { scope: "col" }), heading("method", "Method"),
     ...columns().map((metric) => heading(metric, titled(metric))),
-    ...["Inputs", "Scenes", clusters()].map((title) => make("th", title, { scope: "col" }))];
+    ...["Inputs", "Scenes", ...(alone() ? [] : [clusters()])].map((title) => make("th", title, { scope: "col" }))];
   const body = ranked(rows).map((row) => tableRow(row, places.get(row.entry.name)));
   if (input) {
     body.push(make("tr", [make("td", ""), make("th", INPUT, { scope: "row", class: "text" }),
@@ -639,7 +640,8 @@ function isOfficial() {
 }
 
 function countCells({ scenes, aois }, words = "") {
-  return [make("td", `${scenes}${words}`, { "data-count": "scenes" }), make("td", String(aois), { "data-count": "aois" })];
+  const cells = [make("td", `${scenes}${words}`, { "data-count": "scenes" })];
+  return alone() ? cells : [...cells, make("td", String(aois), { "data-count": "aois" })];
 }
 
 function titled(metric) {
@@ -657,7 +659,7 @@ function captionOf() {
 }
 
 function countsOf({ scenes, aois }) {
-  return `${scenes} ${scenes === 1 ? "scene" : "scenes"} of ${aois} ${clusters(aois)}`;
+  return `${scenes} ${scenes === 1 ? "scene" : "scenes"}${alone() ? "" : ` of ${aois} ${clusters(aois)}`}`;
 }
 
 function named(axis, value) {
@@ -979,7 +981,8 @@ function showAbout() {
   const everything = { land_cover: "all", cover_bin: "all", region: "all" };
   const chosen = AXES.some((axis) => state[axis] !== "all");
   const { aois } = behindBoard(everything);
-  const size = chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${board().scenes} of ${aois}.` : `${board().scenes} scenes of ${aois} ${clusters()}.`;
+  const whole = { scenes: board().scenes, aois };
+  const size = chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${countsOf(whole)}.` : `${countsOf(whole)}.`;
   at("about").replaceChildren(
     ...(board().simulated ? [make("span", "simulated", { class: "badge warned" }), " These scenes were simulated. "] : []),
     ...(DATA.verified_only ? ["Verified entries only. "] : []), `${[size, ...board().missing].join(" ")} Signature: ${board().signature}`);

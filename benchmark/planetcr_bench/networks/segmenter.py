@@ -27,6 +27,7 @@ from planetcr_models.weights.pretrained import SEGMENTER
 
 CARD_KEYS: Final = (
     "track",
+    "bands",
     "training_fingerprint",
     "training_scenes",
     "validation_scenes",

@@ -261,7 +261,7 @@ def prepare(request: Request) -> Prepared:
     make: Callable[..., Objective] = _segmenter if segmenter else _network
     save: Callable[..., object] = _save_network
     if segmenter:
-        save = partial(_save_segmenter, identity, validation)
+        save = partial(_save_segmenter, identity, described.bands, validation)
     elif is_user_file(request.name):
         make = partial(_user_network, whole=bool(scenes))
         save = partial(_save_user_network, identity, facts_of(described))
@@ -536,6 +536,7 @@ def _save_user_network(
 
 def _save_segmenter(
     identity: Mapping[str, Any],
+    bands: Sequence[str],
     validation: SceneValidation | None,
     segmenter: nn.Module,
     path: Path,
@@ -549,7 +550,7 @@ def _save_segmenter(
         "validation_fingerprint",
         "validation_scenes",
     )
-    card = {key: identity[key] for key in ("track", *data)}
+    card = {key: identity[key] for key in ("track", *data)} | {"bands": [*bands]}
     card["scores"] = to_json_value(scores)
     if isinstance(validation, SegmenterValidation):
         card["class_pixels"] = validation.class_pixels

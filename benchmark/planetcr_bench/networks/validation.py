@@ -17,7 +17,7 @@ from planetcr_bench.data.reading import read_land_cover, read_scene
 from planetcr_bench.data.scene import Image, Scene
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.splits import some_scenes
-from planetcr_bench.evaluation.loading import first_date, scene_pixels
+from planetcr_bench.evaluation.loading import scene_pixels
 from planetcr_bench.evaluation.runner import measure_scene
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.gallery.figure import PageContent, PanelRow, ScenePanels, draw_page
@@ -34,8 +34,7 @@ from planetcr_bench.metrics.scores import (
     pixel_accuracy,
 )
 from planetcr_bench.metrics.sums import SceneSums
-from planetcr_bench.networks.images import is_planet_cr
-from planetcr_bench.predictions.format import digital_numbers
+from planetcr_bench.predictions.format import dtype_of, to_stored
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import ledger_table
 from planetcr_models.inference import Precision, restore_batch
@@ -104,11 +103,7 @@ class NetworkValidation(SceneValidation):
         """Draw cloudy, SAR, land cover, restored, clear, error; or as much as there is."""
         scenes = self._drawn()
         restored = [self._restore(network, scene) for scene in scenes]
-        described = self.files[0].description
-        if is_planet_cr(described):
-            draw_restored(scenes, restored, path)
-        else:
-            draw_plainly(scenes, restored, described.picture_bands, path)
+        draw_restored(scenes, restored, path)
 
     def _restore(self, network: nn.Module, scene: Scene) -> Image:
         sar = None if scene.sar is None else scene.sar[None]
@@ -171,14 +166,13 @@ def scene_sums(
 
     Args:
         scene: With its clear image.
-        prediction: Of the whole patch, reflectance, shape (B, H, W); counts as it would be stored,
-            in whole digital numbers of 0 or more.
+        prediction: Of the whole patch, reflectance, shape (B, H, W); counts as it would be stored.
         protocols: By default all.
     """
-    stored = np.divide(
-        digital_numbers(prediction), np.float32(DN_PER_REFLECTANCE), dtype=np.float32
-    )
-    return measure_scene(scene_pixels(scene, stored), protocols)
+    dtype = dtype_of(scene.description)
+    stored, scale = to_stored(prediction, dtype), DN_PER_REFLECTANCE if dtype == "uint16" else 1
+    read = np.divide(stored, np.float32(scale), dtype=np.float32)
+    return measure_scene(scene_pixels(scene, read), protocols)
 
 
 def overall_scores(measured: Sequence[SceneSums]) -> dict[str, float]:
@@ -205,29 +199,6 @@ def draw_restored(scenes: Sequence[Scene], predictions: Sequence[Image], out: Pa
     drawn = [drawn_scene(*pair) for pair in zip(scenes, predictions, strict=True)]
     figure = gallery_figure(drawn, ["Restored"], PROTOCOLS["full"])
     save_figure(figure, out.with_suffix(""), ["png"])
-
-
-def draw_plainly(
-    scenes: Sequence[Scene], predictions: Sequence[Image], picture: Sequence[str], out: Path
-) -> None:
-    """Draw cloudy, restored and clear image of a few scenes of any dataset, into a PNG file.
-
-    Args:
-        scenes: A few.
-        predictions: What a network made of them.
-        picture: Names of the bands that are shown as red, green and blue.
-        out: File to write.
-    """
-    content = []
-    for scene, prediction in zip(scenes, predictions, strict=True):
-        images = (first_date(scene.cloudy), prediction, scene.clear)
-        content.append(
-            ScenePanels(
-                scene.name, [optical_panels(images, scene.clear, picture, order=scene.bands)]
-            )
-        )
-    page = PageContent(["Cloudy", "Restored", "Clear"], [PanelRow()], content)
-    save_figure(draw_page(page), out.with_suffix(""), ["png"])
 
 
 def draw_maps(

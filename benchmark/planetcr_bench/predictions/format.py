@@ -261,25 +261,41 @@ def centre_grid(raster: Raster, size: tuple[int, ...]) -> Affine | None:
     return raster.transform @ Affine.translation(left, top)
 
 
-def digital_numbers(image: Image) -> NDArray[np.uint16]:
-    """Convert reflectance to stored values: clipped to uint16, rounded to 1 / 10 000."""
-    numbers: NDArray[np.uint16] = np.rint(np.clip(image, 0, 6.5535) * DN_PER_REFLECTANCE).astype(
-        np.uint16
-    )
-    return numbers
+def dtype_of(description: Description) -> str:
+    """Data type in which predictions of a dataset are written; see :func:`to_stored`.
+
+    ``uint16`` where the dataset's own images are whole numbers of 1 / 10 000, else ``float32``:
+    so pixels that a method does not change stay exactly those of the input.
+    """
+    return "uint16" if description.optical.scale == DN_PER_REFLECTANCE else "float32"
 
 
-def write_prediction(path: Path, image: Image, clear: Raster) -> None:
+def to_stored(image: Image, dtype: str = "uint16") -> NDArray[np.uint16] | NDArray[np.float32]:
+    """Convert reflectance to stored values.
+
+    Args:
+        image: Of any shape.
+        dtype: ``uint16``: reflectance × 10 000, clipped and rounded. ``float32``: reflectance.
+    """
+    if dtype == "float32":
+        return image.astype(np.float32, copy=False)
+    return np.rint(np.clip(image, 0, 6.5535) * DN_PER_REFLECTANCE).astype(np.uint16)
+
+
+def write_prediction(path: Path, image: Image, clear: Raster, *, dtype: str = "uint16") -> None:
     """Write a prediction for ``evaluate`` atomically.
 
     Args:
         path: Ends in ``.tif``.
-        image: Reflectance, shape (B, H, W); clipped to the range of uint16, rounded to 1 / 10 000.
+        image: Reflectance, shape (B, H, W).
         clear: Provides CRS and transform; a smaller image is its centre.
+        dtype: See :func:`to_stored`.
     """
-    numbers = digital_numbers(image)
+    stored = to_stored(image, dtype)
+    predictor = 3 if dtype == "float32" else 2
     try:
-        write_geotiff(path, numbers, clear.crs, centre_grid(clear, numbers.shape[1:]), predictor=2)
+        grid = centre_grid(clear, stored.shape[1:])
+        write_geotiff(path, stored, clear.crs, grid, predictor=predictor)
     except RasterioIOError:  # also an OSError, which says more as it is
         raise
     except OSError as error:  # a folder of this name

@@ -25,7 +25,7 @@ from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
 from planetcr_bench.predictions.baselines import DATED, METHODS, first_date
 from planetcr_bench.predictions.card import CARD, Card, read_card, write_card
-from planetcr_bench.predictions.format import CROP_SIZE, write_prediction
+from planetcr_bench.predictions.format import CROP_SIZE, dtype_of, write_prediction
 from planetcr_bench.predictions.network_inputs import Inputs, batches, read_inputs
 from planetcr_bench.utils.folders import is_litter, other_spelling
 from planetcr_bench.utils.parallel import Workers, run_ordered, track
@@ -258,7 +258,8 @@ def _predict_scene(method: str, out: Path, files: SceneFiles) -> int:
     rasters = read_rasters(files)
     scene = scene_from_rasters(files, rasters)
     image = METHODS[method](scene if method in DATED else first_date(scene))
-    write_prediction(_file(out, files), image, rasters["clear"])
+    dtype = dtype_of(files.description)
+    write_prediction(_file(out, files), image, rasters["clear"], dtype=dtype)
     return 1
 
 
@@ -288,7 +289,7 @@ def _is_readable(out: Path, size: int | None, files: SceneFiles) -> bool:
         return False
     whole = files.description.read_size_of("clear") or pixels.shape[-2:]
     expected = (bands, *(whole if size is None else (size, size)))
-    return pixels.shape == expected and pixels.dtype == np.uint16
+    return pixels.shape == expected and pixels.dtype == dtype_of(files.description)
 
 
 # --- Networks -------------------------------------------------------------------------------
@@ -345,8 +346,9 @@ def _restore_all(
                 writing.popleft().result()
                 yield 1
             for scene, image in zip(group, images, strict=True):
-                path = _file(out, scene.files)
-                writing.append(writer.submit(write_prediction, path, image, scene.cloudy))
+                path, dtype = _file(out, scene.files), dtype_of(scene.files.description)
+                write = partial(write_prediction, dtype=dtype)
+                writing.append(writer.submit(write, path, image, scene.cloudy))
         while writing:
             writing.popleft().result()
             yield 1

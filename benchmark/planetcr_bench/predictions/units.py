@@ -108,10 +108,11 @@ def swapped_colours(predictions: Predictions) -> str:
     few, sure = FEW_SCENES
     if not likenesses or np.mean(likenesses) > -(sure if len(likenesses) <= few else ALIKE):
         return ""
+    bands = next(iter(predictions.files)).description.bands
     return (
         f"{predictions.folder}: red and blue are probably swapped: over clear pixels, red minus "
         f"blue runs against the input's in {sum(value < 0 for value in likenesses)} of "
-        f"{len(likenesses)} scenes looked at; the order is blue, green, red, near-infrared"
+        f"{len(likenesses)} scenes looked at; the order is {', '.join(bands)}"
     )
 
 

@@ -47,11 +47,10 @@ TITLE: Final = "Where and how it fails"
 
 _REGIONS: Final = (
     "*Cloud* are pixels under the mask, *edge* those within {edge} of it, *clear* those farther "
-    "away. Clear pixels are not identical in the two dates: the mask misses haze, and the land "
-    "changes{days}. *Changed* is the mean of "
-    "|prediction − cloudy|; *worse* the share of pixels whose error exceeds the input's. *Pasted* "
-    "is a composite that keeps the input's pixels in that region; its gains are positive where it "
-    "is better than the prediction."
+    "away. Clear pixels are not identical in the two dates: {haze}, and the land changes{days}. "
+    "*Changed* is the mean of |prediction − cloudy|; *worse* the share of pixels whose error "
+    "exceeds the input's. *Pasted* is a composite that keeps the input's pixels in that region; "
+    "its gains are positive where it is better than the prediction."
 )
 _DAYS: Final = " (in Planet-CR 2.8 days lie between the two on average)"
 
@@ -70,16 +69,27 @@ _THICKNESS: Final = (
     "without cloud."
 )
 _EXTREMES: Final = (
-    "Scenes and {clusters} with the lowest and the highest figures; equal ones in the order of "
+    "{ends} with the lowest and the highest figures; equal ones in the order of "
     "their names. No figure is listed as both worst and best: a method whose figures are all equal "
     "is not listed."
 )
 
 _MORE: Final = (
-    "`planetcr-bench report` of a run, or `compare --full` of several, adds errors by land-cover "
-    "class, optical thickness, season, {cluster} and scene, and separates residual cloud from "
-    "hallucination."
+    "`planetcr-bench report` of a run, or `compare --full` of several, adds errors by {groups}, "
+    "and separates residual cloud from hallucination."
 )
+
+
+def _groups(analysis: ErrorAnalysis) -> str:
+    """By what the whole chapter groups errors."""
+    known, imagery = analysis.known, analysis.ledgers[0].imagery
+    groups = [
+        *["land-cover class"] * known.land_cover,
+        *["optical thickness"] * (analysis.with_optical_thickness is not None),
+        *["season"] * known.seasons,
+        *[imagery.cluster] * (not imagery.one_scene_each),
+    ]
+    return " and ".join(filter(None, [", ".join(groups), "scene"]))
 
 
 def results(analysis: ErrorAnalysis) -> str:
@@ -286,11 +296,14 @@ def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = 
         Parts of a report in the same folder: heading, results, texts, links, tables.
     """
     parts = [f"## {TITLE}", results(analysis)]
+    imagery = analysis.ledgers[0].imagery
     words = {
         "edge": analysis.edge,
-        "days": _DAYS if analysis.ledgers[0].imagery == Imagery() else "",
-        "cluster": analysis.ledgers[0].imagery.cluster,
-        "clusters": analysis.clusters,
+        "days": _DAYS if imagery == Imagery() else "",
+        "haze": imagery.haze,
+        "ends": "Scenes" if imagery.one_scene_each else f"Scenes and {imagery.clusters}",
+        "groups": _groups(analysis),
+        "clusters": imagery.clusters,
     }
     for section in _SECTIONS if full else _SECTIONS[:1]:
         tables = section.tables(analysis) if section.is_known(analysis) else []

@@ -89,7 +89,12 @@ def season_table(analysis: ErrorAnalysis) -> Table:
 
 
 def aoi_tables(analysis: ErrorAnalysis) -> list[Table]:
-    """AOIs with the lowest and the highest PSNR; none where AOIs do not differ."""
+    """AOIs with the lowest and the highest PSNR; none where AOIs do not differ.
+
+    Of AOIs of one scene each the tables of scenes say as much.
+    """
+    if analysis.ledgers[0].imagery.one_scene_each and analysis.with_scenes is not None:
+        return []
     frame = extremes(analysis.aois, "psnr", name="aoi", count=_count(analysis))
     frame["position"] = [
         f"{number(north, digits=2)}, {number(east, digits=2)}"

@@ -221,7 +221,9 @@ def _page(parts: Sequence[str]) -> str:
 def _score_section(tables: RunTables) -> list[str]:
     shown = [*tables.table2_tables, *tables.group_tables]
     picture = [f"![Scores per cloud-cover bin]({FIGURES}/fig5.png)"] * tables.known.masks
-    regions = _REGIONS.format(edge=tables.ledgers[0].imagery.edge) if tables.known.masks else ""
+    imagery = tables.ledgers[0].imagery
+    words = {"edge": imagery.edge, "haze": imagery.haze}
+    regions = _REGIONS.format(**words) if tables.known.masks else ""
     return [*picture, *map(to_markdown, shown), f"{_GAIN} {regions}{_DASH}"]
 
 
@@ -245,7 +247,7 @@ def _segmentation_section(tables: RunTables, *, full: bool) -> list[str]:
 def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
     rows = {
         "Track, split": f"{run['track']}, {run['split']}",
-        "Scored": f"{coverage(ledger)}, {len(ledger.aois)} {ledger.imagery.clusters}",
+        "Scored": ", ".join([coverage(ledger), *_clusters(ledger)]),
         **({"Bands": ", ".join(ledger.bands)} if ledger.bands != OPTICAL_BANDS else {}),
         "Method": escape_markdown(run["method"] or "not stated"),
         "Input window": input_note([ledger]).removeprefix("Input window: ").removesuffix("."),
@@ -261,6 +263,12 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
         ),
     }
     return "\n".join(["| | |", "|:--|:--|", *(f"| {key} | {text} |" for key, text in rows.items())])
+
+
+def _clusters(ledger: Ledger) -> list[str]:
+    """How many places the scenes are of, where that is known."""
+    imagery = ledger.imagery
+    return [] if imagery.one_scene_each else [f"{len(ledger.aois)} {imagery.clusters}"]
 
 
 def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
@@ -292,7 +300,7 @@ _GAIN: Final = (
 )
 _REGIONS: Final = (
     "*Cloud*, *edge* and *clear* are pixels under the cloud mask, within {edge} of it, and farther "
-    "away; the mask misses haze, so clear pixels are not identical in the two dates. "
+    "away; {haze}, so clear pixels are not identical in the two dates. "
 )
 _DASH: Final = "A dash means that nothing was measured."
 

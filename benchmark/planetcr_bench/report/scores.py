@@ -167,11 +167,12 @@ def _figures(
 
 def _counts_table(frame: pd.DataFrame, ledgers: Sequence[Ledger], protocol: Protocol) -> Table:
     columns = [*(f"_{name}" for name in Known.of(ledgers).classes), ""]
+    imagery = ledgers[0].imagery
     rows = [
-        [row["row"], *(f"{row[f'scenes{c}']:.0f} / {row[f'aois{c}']:.0f}" for c in columns)]
+        [row["row"], *(imagery.counts(row[f"scenes{c}"], row[f"aois{c}"]) for c in columns)]
         for row in frame[frame["kind"] == "measured"].to_dict("records")
     ]
-    title = f"Scenes / {clusters_of(ledgers)} behind each cell of Tab. 2"
+    title = f"{imagery.counted.replace('s', 'S', 1)} behind each cell of Tab. 2"
     header = ["Method", *_classes(ledgers), "Overall"]
     return run_table(title, header, rows, ledgers=ledgers, protocol=protocol)
 
@@ -259,12 +260,13 @@ def cover_table(
 def _group_table(
     title: str, scores: pd.DataFrame, by: str, ledgers: Sequence[Ledger], protocol: Protocol
 ) -> Table:
+    imagery = ledgers[0].imagery
     rows = [
         [
             row["row"],
             row[by],
             *(number(row[metric]) for metric in HEADLINE),
-            f"{row['scenes']} / {row['aois']}",
+            imagery.counts(row["scenes"], row["aois"]),
             f"{row['pixels']}",
         ]
         for row in scores.to_dict("records")
@@ -272,7 +274,7 @@ def _group_table(
     titles = [METRICS[name].title for name in HEADLINE]
     return run_table(
         title,
-        ["Method", by.replace("_", " "), *titles, f"scenes / {clusters_of(ledgers)}", "pixels"],
+        ["Method", by.replace("_", " "), *titles, imagery.counted, "pixels"],
         rows,
         ledgers=ledgers,
         protocol=protocol,

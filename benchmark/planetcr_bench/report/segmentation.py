@@ -33,7 +33,6 @@ from planetcr_bench.analysis.segmentation_tables import (
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.report.table import Table, coverage_notes, number, shared_heads
-from planetcr_bench.results.aggregate import clusters_of
 from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.published import SEEN, SOURCE, refuse_published
@@ -184,12 +183,16 @@ class _SegmentedRuns:
         keys = self._keys(segmenter)
         scores = self.scores[self.scores["segmenter"] == keys[0]]
         clear = scores[scores["kind"] == "clear"].set_index("cover_bin")
-        counts = (f"{_bin(name)} {clear.scenes[name]} / {clear.aois[name]}" for name in self.bins)
+        imagery = self.ledgers[0].imagery
+        counts = (
+            f"{_bin(name)} {imagery.counts(clear.scenes[name], clear.aois[name])}"
+            for name in self.bins
+        )
         unsegmented = [run.name for run in self.ledgers if not run.segmenters]
         return [
             *(signature(metric, self.protocol, keys) for metric in metrics),
             f"Segmenter{'s' * (len(keys) > 1)}: {', '.join(self.segmenters[key] for key in keys)}.",
-            f"Scenes / {clusters_of(self.ledgers)} of known land: {', '.join(counts)}.",
+            f"{imagery.counted.replace('s', 'S', 1)} of known land: {', '.join(counts)}.",
             *_left_out_notes(scores, "absent", "Excluded from means (not in the truth)"),
             *(
                 f"{name} was not segmented; evaluate it again with --segmenter."

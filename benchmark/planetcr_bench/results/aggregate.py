@@ -543,7 +543,7 @@ def _check_masks(first: Ledger, other: Ledger) -> None:
     expected, got = (
         f"{imagery.masks} (sha256 {imagery.masks_sha256[:12]})"
         if imagery.masks
-        else "the dataset's"
+        else "the dataset's own or none"
         for imagery in (ours, theirs)
     )
     raise LedgerError(

@@ -99,6 +99,21 @@ class Imagery:
         return self.cluster == SCENE
 
     @property
+    def counted(self) -> str:
+        """What counts of a score are of, such as ``scenes / AOIs``; see :meth:`counts`."""
+        return "scenes" if self.one_scene_each else f"scenes / {self.clusters}"
+
+    def counts(self, scenes: float, clusters: float) -> str:
+        """Scenes and clusters behind a score, such as ``12 / 3``."""
+        return f"{scenes:.0f}" if self.one_scene_each else f"{scenes:.0f} / {clusters:.0f}"
+
+    @property
+    def haze(self) -> str:
+        """What is known of haze outside the mask: that of Planet-CR misses it."""
+        known = self.is_planet_cr and not self.masks
+        return "the mask misses haze" if known else "the mask may miss haze"
+
+    @property
     def edge(self) -> str:
         """Width of the region at the edge of cloud, such as ``30 m``."""
         if self.resolution_m is None:

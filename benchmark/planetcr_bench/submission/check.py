@@ -27,7 +27,7 @@ from planetcr_bench.leaderboard.card import EntryCard
 from planetcr_bench.leaderboard.entries import Entry, Status, read_entries
 from planetcr_bench.leaderboard.ledgers import LARGEST_RECORD
 from planetcr_bench.predictions.card import Card, read_card, write_card
-from planetcr_bench.predictions.format import write_prediction
+from planetcr_bench.predictions.format import dtype_of, write_prediction
 from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
 from planetcr_bench.results.imagery import Imagery
@@ -348,7 +348,7 @@ def _write_input(path: Path, scene: SceneFiles) -> None:
     rasters = read_rasters(scene, OPTICAL)
     stored = first_date(rasters["cloudy"].pixels)
     image = reflectance(stored, scene.description.optical.scaling)
-    write_prediction(path, image, rasters["clear"])
+    write_prediction(path, image, rasters["clear"], dtype=dtype_of(scene.description))
 
 
 def _measure(

@@ -290,6 +290,15 @@ def test_values_are_those_of_the_files(name: str, written: Callable[[str], Path]
         assert (scene.cloud_mask == (colours.sum(0, int) > 0)).all()
 
 
+@every_dataset
+def test_a_layout_of_the_catalogue_is_recognised(name: str, written: Callable[[str], Path]) -> None:
+    hint = f"it has the layout of {load_description(name).title}: give --dataset {name}$"
+    for other in (None, "whus2-cr" if name == "t-cloud" else "t-cloud"):
+        if other != name:
+            with pytest.raises(DatasetError, match=hint):
+                find_scenes(written(name), "test", dataset=other)
+
+
 @pytest.mark.parametrize("name", HALVES)
 def test_half_size_is_the_mean_of_four_pixels(name: str, written: Callable[[str], Path]) -> None:
     fake = FAKES[HALVES[name]]
@@ -379,14 +388,16 @@ def test_a_folder_of_another_name_is_shown(name: str, copied: Callable[[str], Pa
 
 
 @every_dataset
-def test_a_second_file_of_a_product_is_reported(name: str, copied: Callable[[str], Path]) -> None:
+def test_a_second_file_of_a_product_is_refused(name: str, copied: Callable[[str], Path]) -> None:
     data = copied(name)
     path = data / first_file(name)
     second = path.with_suffix(path.suffix.upper())
     shutil.copy(path, second)
-    layout = f"the layout of {load_description(name).title}"
-    report = check_dataset(data, dataset=name, workers=0)
-    assert report.problems == [f"{second}: expected nothing here by {layout}"]
+    line = f"{second}: expected one clear file for its scene, got also {path}"
+    assert check_dataset(data, dataset=name, workers=0).problems == [line]
+    with pytest.raises(DatasetError, match="expected one file for a product") as refused:
+        find_scenes(data, "test", dataset=name)
+    assert refused.value.problems == (line,)
 
 
 def test_a_scene_with_two_dates_is_refused(copied: Callable[[str], Path]) -> None:

@@ -46,6 +46,13 @@ def test_reflectance_is_clipped_to_zero_and_one_by_default() -> None:
     assert description(optical=clipped).optical.scaling.limits == (0, 2000)
 
 
+@pytest.mark.parametrize("size", [159, [160, 300]])
+def test_a_protocol_of_centres_needs_square_images_with_room(size: object) -> None:
+    assert description(protocols=["official", "full"], size=160).protocols == ["official", "full"]
+    with pytest.raises(ValueError, match="protocols: expected size = a side of 160 pixels or more"):
+        description(protocols=["official", "full"], size=size)
+
+
 def test_a_description_survives_pickling() -> None:
     described = description()
     assert described.products
@@ -91,6 +98,8 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("optical.dtype", "float16", "optical.dtype[0]: expected"),
         ("optical.clip", [1.0, 0.0], "optical: expected clip = [low, high]"),
         ("optical.dates", 3, "optical.dates: expected a field that only optical.cloudy has, got"),
+        ("optical.cloudy", S2["optical"]["clear"], "optical: expected other files of cloudy than"),
+        ("protocols", ["official"], "protocols: expected size = a side of 160 pixels or more"),
         ("optical.file_bands", [[1], [1]], "optical: expected file_bands with one list for"),
         ("optical.file_bands", [[4, 3, 2]], "optical.file_bands: expected 13 bands in all, got 3"),
         ("optical.file_bands", [[0]], "optical.file_bands[0][0]: expected a number of at least 1"),

@@ -192,6 +192,18 @@ def test_a_template_that_matches_nothing_shows_what_is_there(tmp_path: Path) -> 
     ) in str(refused.value)
 
 
+def test_files_are_shown_where_folders_are_expected(tmp_path: Path) -> None:
+    paths = {}
+    for product in ("clear", "cloudy"):
+        write_png(tmp_path / product / "1.png")
+        paths[product] = f"{product}/small/{{name}}.png"
+    content = {**FLAT, "splits": {"test": {}}, "optical": paths}
+    write_description(tmp_path / "dataset.toml", content)
+    words = rf"expected clear folders small in {tmp_path}/clear, found only files: 1\.png"
+    with pytest.raises(DatasetError, match=words):
+        find_scenes(tmp_path, "test")
+
+
 def test_a_product_that_no_scene_has_is_one_line_whatever_the_number_of_files(
     tmp_path: Path,
 ) -> None:
@@ -416,15 +428,16 @@ def test_two_files_for_one_product_are_refused(tmp_path: Path) -> None:
         find_scenes(tmp_path, "test")
 
 
-def test_a_wrong_scale_is_refused(tmp_path: Path) -> None:
-    content = {**FLAT, "optical": {**FLAT["optical"], "scale": 1.0}}
+@pytest.mark.parametrize("scale", [1, 50])
+def test_a_wrong_scale_is_refused(tmp_path: Path, scale: int) -> None:
+    content = {**FLAT, "optical": {**FLAT["optical"], "scale": float(scale)}}
     del content["splits"]
     write_description(tmp_path / "dataset.toml", content)
     for product in ("clear", "cloudy"):
         write_png(tmp_path / product / "a.png")
     (files,) = find_scenes(tmp_path, "test")
     with pytest.raises(
-        DatasetError, match=r"expected reflectance × 1, got .* its scale is another"
+        DatasetError, match=rf"expected reflectance × {scale}, got .* its scale is another"
     ):
         read_scene(files)
 

@@ -76,7 +76,9 @@ def test_a_list_that_cannot_be_read_is_refused(data: Path, tmp_path: Path) -> No
 def test_a_folder_other_than_a_dataset_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="found no such folder"):
         find_splits(tmp_path / "none")
-    with pytest.raises(DatasetError, match=r"holds train/ or test/, found none$"):
+    with pytest.raises(
+        DatasetError, match=r"found none; another dataset than Planet-CR needs --dataset "
+    ):
         find_splits(tmp_path)
     with pytest.raises(DatasetError, match=f"give its parent, {data}"):
         find_splits(data / "test")

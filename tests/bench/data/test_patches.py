@@ -44,7 +44,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[SceneFiles]:
     root = write_dataset(tmp_path_factory.mktemp("data"), test=6)
     scenes = find_scenes(root, "test")
     rng = np.random.default_rng(1)
-    optical = rng.integers(0, 65536, (4, 300, 300), np.uint16)
+    optical = rng.integers(0, 30_000, (4, 300, 300), np.uint16)
     write_tif(scenes[1].path("cloudy"), optical, (0, 0), 3, None)
     sar = rng.uniform(-40, 5, (2, 90, 90)).astype(np.float32)
     sar[:, 10:20] = np.nan

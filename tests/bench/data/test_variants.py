@@ -18,6 +18,7 @@ def test_a_variant_says_only_what_differs(tmp_path: Path, name: str) -> None:
         "track": "half",
         "resize": 0.5,
         "splits": ["test"],
+        "protocols": ["full"],
         "optical": {"dtype": "int16"},
     }
     path = write_description(tmp_path / name, content)

@@ -39,6 +39,8 @@ def test_a_folder_of_pairs_is_scored_without_a_description(cli: Cli, tmp_path: P
     ledger = read_ledger(tmp_path / "results/unnamed/preds")
     assert set(ledger.frame["protocol"].astype(str)) == {"full"}
     assert set(ledger.frame["region"].astype(str)) == {"unknown"}
+    changed = ledger.frame[["prediction_cloudy", "worse_pixels"]]  # of a copy, bytes stay bytes
+    assert (changed == 0).all(axis=None)
     assert ledger.provenance["bands"] == ["red", "green", "blue"]
     report = (tmp_path / "results/unnamed/preds/report.md").read_text()
     for line in ("no land cover", "no cloud masks", "intervals will be too narrow"):

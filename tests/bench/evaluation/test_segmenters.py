@@ -440,6 +440,11 @@ def test_a_segmenter_of_other_bands_or_classes_is_refused(preds: Path, tmp_path:
     code, says = refused("evaluate", preds, "--segmenter", path)
     assert code == 1
     assert "takes images of 3 bands, the dataset has 4; `planetcr-bench train segmenter`" in says
+    save_segmenter(Segmenter(encoder="resnet18"), path, {"bands": ["red", "green", "blue", "nir"]})
+    code, says = refused("evaluate", preds, "--segmenter", path)
+    assert (code, "learned from red, green, blue, nir, the dataset has blue, green" in says) == (
+        1, True,
+    )  # fmt: skip
     save_segmenter(Segmenter(encoder="resnet18", classes=5), path, {})
     code, says = refused("evaluate", preds, "--segmenter", path)
     assert (code, "expected a segmenter of 6 classes, got 5" in says) == (1, True)

@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from described import S2, description, write_description, write_png, write_s2
 from pages import caption, panels, texts_of, titles
 from planetcr_bench.data.layout import find_scenes
+from planetcr_bench.data.masks import OtherMasks
 from planetcr_bench.errors import UsageError
 from planetcr_bench.gallery.figure import PageContent, PanelRow, ScenePanels, draw_page
 from planetcr_bench.gallery.gallery import gallery, gallery_figure, input_columns
@@ -72,6 +73,13 @@ def test_scenes_of_sentinel_have_sar_and_no_land_cover(tmp_path: Path) -> None:
         assert part in text
     for word in ("cloud cover", "Land cover", "WorldCover", "nan"):
         assert word not in text
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / f"masks/{names[0]}.npy", np.eye(40, 48, dtype=bool))
+    options = {"select": "worst", "masks": OtherMasks(tmp_path / "masks"), "panels": ["mask"]}
+    gallery(tmp_path / "data", [tmp_path / "copy"], out, described=toml, quiet=True, **options)
+    text = texts_of(out)
+    for part in ("Cloud masks: folder masks.", "Mask: cloud is white", "cloud cover 2 %"):
+        assert part in text
 
 
 def test_a_folder_of_pairs_of_several_sizes_is_drawn(tmp_path: Path) -> None:
@@ -147,7 +155,10 @@ def test_scenes_of_unknown_cloud_cover_are_spread_over_clusters(tmp_path: Path) 
     ("options", "message"),
     [
         ({"select": "classes"}, "--select classes: expected land cover, pairs of images has none"),
-        ({"panels": ["mask"]}, "--panels mask: expected cloud masks, pairs of images has none"),
+        (
+            {"panels": ["mask"]},
+            "--panels mask: expected cloud masks, pairs of images has none; --masks",
+        ),
         ({"panels": ["infrared"]}, "expected the bands nir, red, green, pairs of images has red"),
     ],
 )

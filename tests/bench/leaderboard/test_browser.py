@@ -634,7 +634,7 @@ def test_counts_are_those_of_what_the_filters_choose(page, runs, protocol: str) 
         scenes, aois = counts(page, name)
         assert int(scenes.split()[0]) == frame["scene"].nunique()
         assert int(aois) == frame["aoi"].nunique()
-    assert f"out of {SCENES} of {SCENES // 3}" in page.locator("#about").inner_text()
+    assert f"out of {SCENES} scenes of {SCENES // 3} " in page.locator("#about").inner_text()
     assert f"{SCENES} scenes" not in page.locator("#table caption").inner_text()
 
 

@@ -31,7 +31,10 @@ def test_a_report_leaves_out_what_is_not_known_and_says_so(dataset: str, tmp_pat
         )  # fmt: skip
         assert (DEPENDENT in text) == (kind.imagery.cluster == "scene")
         assert not re.search("AOI|Planet-CR|WorldCover", text)
-        assert f"/ {kind.imagery.clusters}" in text
+        alone = kind.imagery.one_scene_each
+        assert (f"/ {kind.imagery.clusters}" in text) == (not alone)
+        assert not re.search(r"[Ss]cenes (and|/) scenes|scenes, \d+ scenes|scene and scene", text)
+        assert "misses haze" not in text
         assert (f"within {kind.imagery.edge} of it" in text) == kind.masks
         assert ("| Forest |" in text) == kind.land_cover
         shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)

@@ -17,12 +17,13 @@ import pytest
 from other_datasets import each_dataset, made_run
 from paths import RUNS
 from planetcr_bench.api import evaluate
-from planetcr_bench.constants import THICKNESS
+from planetcr_bench.constants import OPTICAL_BANDS, THICKNESS
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_scene
 from planetcr_bench.data.scene import Scene
 from planetcr_bench.evaluation.runner import measure_scenes
 from planetcr_bench.leaderboard.ledgers import record_errors
+from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.sums import SEGMENTED_IMAGES, SUMS
 from planetcr_bench.predictions.card import Card, read_card, write_card
 from planetcr_bench.predictions.folder import find_predictions
@@ -109,8 +110,9 @@ def with_thickness(folder: Path, whole: Ledger, data: Path) -> Ledger:
         np.savez(data.parent / f"{files.name}.npz", cloud_thickness=thickness)
     predictions = find_predictions(folder, read_card(folder), scenes)
     table, _ = measure_scenes(
-        predictions, {}, data.parent / "parts", optical_thickness=data.parent, workers=0, quiet=True
-    )
+        predictions, {}, data.parent / "parts", protocols=[*PROTOCOLS.values()],
+        bands=OPTICAL_BANDS, optical_thickness=data.parent, workers=0, quiet=True,
+    )  # fmt: skip
     return Ledger(
         table.to_pandas(ignore_metadata=True), {**whole.provenance, "optical_thickness": True}
     )
