@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -26,6 +27,16 @@ from planetcr_bench.simulation.writer import simulate
 from scenes import write_dataset
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage rarely, and never in what is there before the first test.
+
+    That is libraries and tests: to go through them again and again took a tenth of all time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session", autouse=True)

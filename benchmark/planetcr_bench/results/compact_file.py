@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from planetcr_bench.constants import COVER_BIN_NAMES, LAND_COVER_NAMES, REGION_NAMES
 from planetcr_bench.errors import LedgerError
@@ -195,15 +196,19 @@ def split_groups(file: Path, frame: pd.DataFrame, provenance: Mapping[str, Any])
     bands = Imagery.of(provenance).bands
     columns = _columns(list(frame.columns), segmenters, bands)
     protocols = [name for name in PROTOCOLS if name in provenance["protocols"]]
-    bits = sum((frame[key].astype(str) != ALL) * 2**bit for bit, key in enumerate(KEYS))
-    parts = dict(list(frame.groupby([frame["protocol"].astype(str), bits])))
+    texts = {key: frame[key].astype(str).to_numpy(object) for key in ("protocol", *KEYS)}
+    numbers = frame.drop(columns=list(texts))
+    cells = dict(zip(numbers.columns, numbers.to_numpy(np.float64).T, strict=True))
+    bits = sum((texts[key] != ALL) * 2**bit for bit, key in enumerate(KEYS))
     groups: dict[tuple[str, Grouping], pd.DataFrame] = {}
     rows = 0
     for name, by in product(protocols, GROUPINGS):
-        part = parts.get((name, sum(2 ** KEYS.index(key) for key in by)), frame[:0])
+        own = (texts["protocol"] == name) & (bits == sum(2 ** KEYS.index(key) for key in by))
+        part = {key: values[own] for key, values in cells.items()}
+        keys = [pd.Index(texts[key][own], dtype=object, name=key) for key in by]
         columns_of = contents(PROTOCOLS[name], by, columns, bands, segmenters)
-        groups[name, by] = _group(file, part, by, columns_of, len(bands))
-        rows += len(part)
+        groups[name, by] = _group(file, part, keys, columns_of, len(bands))
+        rows += int(own.sum())
     if not groups or rows != len(frame):
         raise LedgerError(
             f"{file}: expected rows of its record's protocols and known groupings "
@@ -216,31 +221,34 @@ def split_groups(file: Path, frame: pd.DataFrame, provenance: Mapping[str, Any])
 
 
 def _group(
-    file: Path, part: pd.DataFrame, by: Grouping, names: list[str], bands: int
+    file: Path,
+    part: Mapping[str, NDArray[np.float64]],
+    keys: Sequence[pd.Index[Any]],
+    names: list[str],
+    bands: int,
 ) -> pd.DataFrame:
     """The rows of one grouping, with its columns and no others."""
-    stored = [f"lacking_{name}" if name in LACKING else name for name in names if name != "values"]
-    where = f"{file}: expected rows by {' × '.join(by) or 'nothing'}"
-    others = part.columns.difference([*stored, *KEYS, "protocol"])
-    full = [name for name in stored if name not in POSITION]
-    if part.empty or part[full].isna().any(axis=None) or part[others].notna().any(axis=None):
+    where = f"{file}: expected rows by {' × '.join(str(key.name) for key in keys) or 'nothing'}"
+    stored = {f"lacking_{name}" if name in LACKING else name for name in names if name != "values"}
+    sound = part["pixels"].size > 0 and all(
+        not np.isnan(values).any() if key in stored else np.isnan(values).all()
+        for key, values in part.items()
+        if key not in stored.intersection(POSITION)
+    )
+    if not sound:
         raise LedgerError(f"{where} with its sums and no others, found otherwise; {AGAIN}")
-    values = {name: part["pixels"] - part[f"lacking_{name}"] for name in names if name in LACKING}
-    values |= {"values": bands * part["pixels"]} if "values" in names else {}
-    whole = {name: "int64" for name in names if is_count(name)}
-    table = part[stored].copy().assign(**values)[names].astype(whole).copy()  # few blocks: fast
-    if not by:
-        table.index = pd.Index([ALL] * len(part), name=ALL)
+    made = {name: part["pixels"] - part[f"lacking_{name}"] for name in names if name in LACKING}
+    made["values"] = bands * part["pixels"]
+    sums = {name: made[name] if name in made else part[name] for name in names}
+    with np.errstate(invalid="ignore"):  # too large a count is refused later
+        counts = {name: sums[name].astype(np.int64) for name in names if is_count(name)}
+    if not keys:
+        index = pd.Index([ALL] * len(part["pixels"]), name=ALL)
     else:
-        keys = [part[key].astype(str).astype(object) for key in by]
-        table.index = (
-            pd.Index(keys[0], name=by[0])
-            if len(by) == 1
-            else pd.MultiIndex.from_arrays(keys, names=by)
-        )
-    if table.index.has_duplicates:
+        index = keys[0] if len(keys) == 1 else pd.MultiIndex.from_arrays(keys)
+    if index.has_duplicates:
         raise LedgerError(f"{where} each once, found otherwise; {AGAIN}")
-    return table
+    return pd.DataFrame({**sums, **counts}, index)
 
 
 # --- Rules --------------------------------------------------------------------------------------
@@ -259,98 +267,109 @@ def broken_compact_rules(ledger: CompactLedger) -> list[str]:
 def _rules(
     ledger: CompactLedger, protocol: Protocol, by: Grouping, table: pd.DataFrame
 ) -> Iterator[tuple[str, bool]]:
-    whole = ledger.groups[protocol.name, ()].iloc[0]
-    values = {
+    numbers = _numbers(table)
+    whole = {name: values[0] for name, values in _numbers(ledger.groups[protocol.name, ()]).items()}
+    known = {
         "cover_bin": COVER_BIN_NAMES,
         "land_cover": LAND_COVER_NAMES,
         "region": REGION_NAMES,
         "known": ("known", "unknown"),
     }
-    for key in set(by) & values.keys():
-        yield (
-            f"known values of {key}",
-            bool(table.index.get_level_values(key).isin(values[key]).all()),
-        )
-    numbers = table.drop(columns=list(POSITION), errors="ignore")
-    sums = numbers[[name for name in numbers if not str(name).startswith("score_")]]
-    counts = sums[[name for name in sums if is_count(str(name))]]
-    yield "finite sums of a modest size", bool((sums.abs() <= _LARGEST).all(axis=None))
-    modest = ((counts >= 0) & (counts <= _MOST)).all(axis=None)
-    yield f"counts of at least zero and at most {_MOST:g}", bool(modest)
-    scenes = [name for name in numbers if name == "scenes" or "score" in str(name)]
+    for key in set(by) & known.keys():
+        yield f"known values of {key}", set(table.index.unique(key)) <= set(known[key])
+    sums = [name for name in numbers if not name.startswith("score_")]
+    counts = [numbers[name] for name in sums if is_count(name)]
+    modest = all(bool((np.abs(numbers[name]) <= _LARGEST).all()) for name in sums)
+    yield "finite sums of a modest size", modest
+    counted = all(bool(((count >= 0) & (count <= _MOST)).all()) for count in counts)
+    yield f"counts of at least zero and at most {_MOST:g}", counted
+    scenes = [name for name in numbers if name == "scenes" or "score" in name]
     own = [name for name in sums if name not in (*scenes, "aois", "values")]
     if "pixels" in own:
-        pixels = [name for name in own if str(name).endswith("pixels")]
-        fewer = sums[pixels].le(table["pixels"], axis=0).all(axis=None)
-        possible = bool(fewer and (table["pixels"] > 0).all())
+        pixels = numbers["pixels"]
+        fewer = all(bool((numbers[n] <= pixels).all()) for n in own if n.endswith("pixels"))
+        possible = fewer and bool((pixels > 0).all())
         yield "pixels in every group, and no count above them", possible
+    aois, of = numbers["aois"], numbers["scenes"]
     yield (
         "scenes and AOIs in every group, no more than the run has",
         bool(
-            (table["aois"] >= 1).all()
-            and (table["aois"] <= table["scenes"]).all()
-            and (table["scenes"] <= ledger.scenes).all()
-            and (table["aois"] <= (1 if "aoi" in by else whole["aois"])).all()
+            (aois >= 1).all()
+            and (aois <= of).all()
+            and (of <= ledger.scenes).all()
+            and (aois <= (1 if "aoi" in by else whole["aois"])).all()
         ),
     )
-    if set(SUMS) <= set(table):
+    if numbers.keys() >= SUMS.keys():
         segmenters = ledger.segmenters if by == ("cover_bin", "land_cover") else ()
-        rows = table.reset_index().assign(protocol=protocol.name)
+        rows = table.assign(protocol=protocol.name)
         yield from sum_rules(rows, segmenters, ledger.bands).items()
     elif by == CELLS:
-        additive = [name for name in own if "ssim" not in str(name)]
-        yield "sums of at least zero", bool((sums[additive] >= 0).all(axis=None))
-    yield "groups that add up to the whole", _adds_up(table, whole, own)
+        additive = [name for name in own if "ssim" not in name]
+        yield "sums of at least zero", all(bool((numbers[n] >= 0).all()) for n in additive)
+    yield "groups that add up to the whole", _adds_up(numbers, whole, own)
     if not {"land_cover", "region", "known"} & set(by):
-        yield "scenes and their scores that add up to the whole", _adds_up(table, whole, scenes)
+        yield "scenes and their scores that add up to the whole", _adds_up(numbers, whole, scenes)
     pairs = scored(protocol, by, ledger.columns, ledger.bands)
-    yield "scores of scenes in their range", _are_possible(table, protocol, pairs)
+    yield "scores of scenes in their range", _are_possible(numbers, protocol, pairs)
     if by == ("aoi",):
         yield "as many AOIs as the run has", len(table) == whole["aois"]
         yield "longitude, latitude and cloud cover of AOIs", _is_placed(table, ledger)
     if by == ():
         yield f"{ledger.scenes} scenes as its record says", whole["scenes"] == ledger.scenes
     if by == SEEN_BY:
-        counts = ledger.groups[protocol.name, ("cover_bin", "land_cover")]
+        table_of_all = ledger.groups[protocol.name, ("cover_bin", "land_cover")]
         yield (
             "predicted classes as the segmenters' counts have them",
-            all(_is_seen(table, counts, segmenter) for segmenter in ledger.segmenters),
+            all(_is_seen(table, table_of_all, segmenter) for segmenter in ledger.segmenters),
         )
 
 
-def _adds_up(table: pd.DataFrame, whole: pd.Series[float], names: list[Any]) -> bool:
+def _numbers(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Columns of a table but those of :data:`POSITION`, which may have gaps."""
+    columns = zip(table.columns, table.to_numpy(np.float64).T, strict=True)
+    return {str(name): values for name, values in columns if name not in POSITION}
+
+
+def _adds_up(
+    numbers: Mapping[str, NDArray[np.float64]], whole: Mapping[str, float], names: list[str]
+) -> bool:
     """Whether the groups' sums are those of all pixels, as far as both have them."""
-    shared = [name for name in names if name in whole.index]
-    total, expected = table[shared].sum(), whole[shared].astype(float)
-    # what may be negative cancels: its terms are of the order of 1
-    slack = _ROUNDING * np.where(table[shared].lt(0).any(), whole["pixels"], expected.abs())
-    with np.errstate(invalid="ignore"):
-        return bool(((total == expected) | ((total - expected).abs() <= slack)).all())
+    for name in names:
+        if name not in whole:
+            continue
+        with np.errstate(invalid="ignore"):
+            total, expected = numbers[name].sum(), whole[name]
+            # what may be negative cancels: its terms are of the order of 1
+            scale = whole["pixels"] if (numbers[name] < 0).any() else abs(expected)
+            if not (total == expected or abs(total - expected) <= _ROUNDING * scale):
+                return False
+    return True
 
 
-def _are_possible(table: pd.DataFrame, protocol: Protocol, pairs: Sequence[tuple[str, Of]]) -> bool:
+def _are_possible(
+    numbers: Mapping[str, NDArray[np.float64]], protocol: Protocol, pairs: Sequence[tuple[str, Of]]
+) -> bool:
     """Whether sums of so many scenes' scores can be sums of possible scores."""
-    columns = [score_columns(*pair) for pair in pairs]
-    totals = table[[score for score, _ in columns]].to_numpy(np.float64)
-    unscored = table[[lacking for _, lacking in columns]].to_numpy(np.float64)
-    scenes = table["scenes"].to_numpy(np.float64)[:, None] - unscored
-    low, high = np.array([RATIOS[metric].possible for metric, _ in pairs]).reshape(-1, 2).T
-    perfect = [RATIOS[metric].scale == "log" for metric, _ in pairs]
-    infinite = np.array(perfect, bool) & np.isinf(protocol.perfect_psnr) & (totals == np.inf)
-    finite = [np.where(np.isfinite(bound), bound, 0) for bound in (low, high)]
-    room = _SCORE_ROUNDING * scenes
-    least = np.where(np.isfinite(low), finite[0] * scenes - room, -np.inf)
-    most = np.where(np.isfinite(high), finite[1] * scenes + room, np.inf)
-    return bool(
-        (
-            (unscored >= 0)
+    for metric, of in pairs:
+        score, lacking = score_columns(metric, of)
+        total, scenes = numbers[score], numbers["scenes"] - numbers[lacking]
+        low, high = RATIOS[metric].possible
+        room = _SCORE_ROUNDING * scenes
+        least = low * scenes - room if np.isfinite(low) else -np.inf
+        most = high * scenes + room if np.isfinite(high) else np.inf
+        perfect = RATIOS[metric].scale == "log" and np.isinf(protocol.perfect_psnr)
+        possible = (
+            (numbers[lacking] >= 0)
             & (scenes >= 0)
-            & ((np.abs(totals) <= _LARGEST) | infinite)
-            & (totals >= least)
-            & (totals <= most)
-            & ((scenes > 0) | (totals == 0))
-        ).all()
-    )
+            & ((np.abs(total) <= _LARGEST) | (perfect & (total == np.inf)))
+            & (total >= least)
+            & (total <= most)
+            & ((scenes > 0) | (total == 0))
+        )
+        if not possible.all():
+            return False
+    return True
 
 
 def _is_placed(table: pd.DataFrame, ledger: CompactLedger) -> bool:
