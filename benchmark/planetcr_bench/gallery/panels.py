@@ -28,6 +28,13 @@ INFRARED: Final = ("nir", "red", "green")
 PERCENTILES: Final = (2.0, 98.0)
 """Of the clear image's drawn bands: black and white."""
 
+WHITE: Final = 0.85
+"""Shade of the clear image's white. The rest of the range is left for what is brighter, so that
+clouds keep their structure and stand out from a white page."""
+
+BRIGHTEST: Final = 0.98
+"""Shade that ever brighter pixels approach."""
+
 SAR_DB: Final = {"vv": (-22.0, -2.0), "vh": (-29.0, -9.0)}
 """Backscatter of the blackest and the whitest shade of every SAR panel of a band; others have the
 range that their description gives to networks."""
@@ -60,6 +67,8 @@ COLOUR_MAPS: Final = {"error": "magma", "angle": "viridis"}
 
 UNDEFINED: Final = "#c8c8c8"
 """Colour of pixels that have no angle."""
+
+_SOFTNESS: Final = 1.5  # widths of the clear image's range by which brightness is compressed
 
 _RGB: Final = np.array([to_rgb(colour) for colour in LAND_COVER_COLOURS])
 
@@ -154,10 +163,17 @@ def stretched(
     *,
     order: Sequence[str] = OPTICAL_BANDS,
 ) -> NDArray[np.float64]:
-    """Colours of an image, in [0, 1], shape (H, W, 3); what lies beyond the limits is clipped."""
+    """Colours of an image, shape (H, W, 3), in [0, :data:`BRIGHTEST`].
+
+    Between black and white they grow evenly, up to :data:`WHITE`; what is darker is black, and what
+    is brighter is compressed: a cloud ten times as bright as the ground is not a white patch.
+    """
     black, white = limits
     shades = (_drawn(image, bands, order).transpose(1, 2, 0) - black) / (white - black)
-    colours: NDArray[np.float64] = np.clip(shades, 0, 1)
+    beyond = np.maximum(shades - 1, 0)
+    colours: NDArray[np.float64] = WHITE * np.clip(shades, 0, 1) + (BRIGHTEST - WHITE) * (
+        1 - np.exp(-beyond / _SOFTNESS)
+    )
     return colours
 
 
