@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 COARSEST: Final = 0.07
 """Largest step of the logarithm of a cell's ratio: a cell is off by at most 7 %."""
 
-STEP_PER_CELL: Final = 2e-5
-"""Steps of short arrays are smaller in proportion, as they cost little."""
+LONG: Final = 3500
+"""Cells of an array with the largest step; shorter ones have smaller steps, as they cost little."""
 
 DECIBEL: Final = 2
 """Size of a step of decibels, which may be negative, in steps of logarithms."""
@@ -28,9 +28,11 @@ DECIBEL: Final = 2
 KINDS: Final = ("whole", "linear", "log", "rest")
 """How the page reads an array: u is its integer and n the number of the cell in its sizes.
 
-whole: u · step, but with sizes u + n · step, the latter rounded; linear: n · u · step; log: n · exp(u · step); rest:
-n less that. With the smallest u of log and rest the cell has nothing.
+whole: u · step, but with sizes u + n · step, the latter rounded; linear: n · u · step; log:
+n · exp(u · step), but nothing for the smallest u; rest: n less that.
 """
+
+_NOTHING: Final = 1 << 40  # stands for the logarithm of zero
 
 
 class ArrayStore:
@@ -38,8 +40,8 @@ class ArrayStore:
 
     def __init__(self) -> None:
         self.facts: dict[str, list[Any]] = {}
-        """Key to where the array begins in the text, its length, bytes per number, smallest
-        integer, step, key of its sizes or None, and position in :data:`KINDS`."""
+        """Key to where the array begins in the bytes, its length, bytes per number, smallest u,
+        step, key of its sizes or None, and position in :data:`KINDS`."""
         self._bytes: list[bytes] = []
         self._used = 0
         self._sizes: dict[str, NDArray[np.float64]] = {}
@@ -97,7 +99,7 @@ class ArrayStore:
         """
         of, values = self._sizes[sizes], np.asarray(values, np.float64)
         kept = np.maximum(of - values, 0) if rest else values
-        step = round(min(COARSEST, STEP_PER_CELL * len(values)), 6)
+        step = round(COARSEST * min(1, len(values) / LONG) ** 2, 6) or 1e-6
         if linear:
             step *= DECIBEL
             return self._add(_linear(kept, of, groups, step), step, sizes, "linear")
@@ -105,9 +107,9 @@ class ArrayStore:
         return self._add(_logarithms(kept, of, groups, step), step, sizes, kind)
 
     def _add(self, values: NDArray[Any], step: float, sizes: str | None, kind: str) -> str:
-        values = values.astype(np.int64)
-        low = int(values.min()) if len(values) else 0
-        digits = values - low
+        found = values[values != _NOTHING] if kind in ("log", "rest") else values
+        low = int(found.min(initial=0)) - (kind in ("log", "rest"))
+        digits = np.where(values == _NOTHING, 0, values - low).astype(np.int64)
         width = max(1, (int(digits.max()).bit_length() + 7) // 8) if len(values) else 1
         planes = b"".join(
             (digits >> 8 * plane & 255).astype(np.uint8).tobytes() for plane in range(width)
@@ -124,20 +126,19 @@ class ArrayStore:
 def _logarithms(
     values: NDArray[np.float64], sizes: NDArray[np.float64], groups: NDArray[Any], step: float
 ) -> NDArray[np.int64]:
-    """Steps of the logarithm of each ratio; one less than the smallest where there is none."""
-    found: list[int | None] = []
+    """Steps of the logarithm of each ratio; the largest cells first, whose rounding weighs most."""
+    found = np.full(len(values), _NOTHING)
     carried = dict.fromkeys(groups.tolist(), 0.0)
-    for value, size, group in zip(values.tolist(), sizes.tolist(), groups.tolist(), strict=True):
+    for cell in np.argsort(-values, kind="stable").tolist():
+        value, size, group = float(values[cell]), float(sizes[cell]), int(groups[cell])
         if value <= 0 or size <= 0:
-            found.append(None)
             continue
         exact, wanted = math.log(value / size) / step, value + carried[group]
         steps = math.log(wanted / size) / step if wanted > 0 else -math.inf
         count = round(min(max(steps, math.floor(exact)), math.ceil(exact)))  # a neighbour of exact
         carried[group] = wanted - size * math.exp(count * step)
-        found.append(count)
-    least = min((count for count in found if count is not None), default=1) - 1
-    return np.array([least if count is None else count for count in found], np.int64)
+        found[cell] = count
+    return found
 
 
 def _linear(

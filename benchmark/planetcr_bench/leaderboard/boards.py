@@ -376,6 +376,6 @@ def _segmented_counts(
     classes = pd.Index(LAND_COVER).get_indexer(pd.Index(rows["land_cover"]))
     hits = predicted[np.arange(len(rows)), classes]
     of_class = rows[keys].assign(truth=predicted.sum(1), hits=hits).set_index(keys)
-    seen = rows.groupby(["aoi", "cover_bin"])[list(LAND_COVER)].sum()
-    long = seen.rename_axis("land_cover", axis=1).stack().rename("seen")
-    return of_class.join(long.reorder_levels(keys), how="outer").fillna(0).sort_index()
+    totals = rows.groupby(["aoi", "cover_bin"])[list(LAND_COVER)].sum().reset_index()
+    seen = totals.melt(["aoi", "cover_bin"], list(LAND_COVER), "land_cover", "seen")
+    return of_class.join(seen.set_index(keys), how="outer").fillna(0).sort_index()

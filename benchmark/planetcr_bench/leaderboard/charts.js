@@ -2,6 +2,7 @@
 // Draws scores over the cloud cover as lines with bands, whose values the pointer and the keyboard reach.
 
 const COLOURS = 8;
+const FAR_OFF = 2.5; // spans of the coloured lines that all together may take
 const slots = new Map(); // a method keeps its colour as long as it has one
 
 /** Styles of methods in their order: the first eight have colours, the rest are grey. */
@@ -63,16 +64,18 @@ function marker(x, y, style) {
 }
 
 function chart(figure, lines, { caption, axis, digits }) {
-  const values = lines.flatMap((line) => line.values.flatMap(({ value, low, high }) =>
-    (line.style === "other" ? [value] : [value, low, high]))).filter(Number.isFinite);
-  if (!values.length) {
+  const own = lines.filter(({ style }) => style[0] === "k");
+  const [every, coloured] = [lines, own].map(endsOf);
+  const isFar = own.length > 1 && every[1] - every[0] > FAR_OFF * (coloured[1] - coloured[0]);
+  const [least, most] = isFar ? coloured : every;
+  if (!Number.isFinite(least)) {
     figure.replaceChildren(make("figcaption", `${caption}${lines.length ? ": nothing was measured" : ""}`));
     return;
   }
   const bins = DATA.axes.cover_bin;
   const width = Math.max(figure.clientWidth || 560, 280);
   const [height, left, right, top, bottom] = [Math.round(Math.min(380, 0.55 * width + 60)), 58, 10, 26, 44];
-  const ticks = ticksOf(Math.min(...values), Math.max(...values));
+  const ticks = ticksOf(least, most);
   const [low, high] = [ticks[0], ticks[ticks.length - 1]];
   const step = (width - left - right) / bins.length;
   const x = (bin) => left + (bin + 0.5) * step;
@@ -85,10 +88,18 @@ function chart(figure, lines, { caption, axis, digits }) {
   bins.forEach((bin, index) => svg.append(draw("text", { x: x(index), y: height - bottom + 18, "text-anchor": "middle" }, binOf(bin))));
   svg.append(draw("text", { x: left + (width - left - right) / 2, y: height - 6, "text-anchor": "middle", class: "axis" }, "Cloud cover of the patch [%]"),
     draw("text", { x: 0, y: 14, class: "axis" }, axis));
-  for (const line of [...lines].reverse()) svg.append(...curve(line, x, y, digits));
+  const plot = { x: 0, y: top - 6, width, height: height - top - bottom + 12 }; // cuts off what lies outside
+  svg.append(draw("svg", { ...plot, viewBox: Object.values(plot).join(" ") }, [...lines].reverse().flatMap((line) => curve(line, x, y, digits))));
   const tip = make("div", "", { class: "tip", hidden: "" });
   bins.forEach((bin, index) => svg.append(target(lines, index, { x: x(index) - step / 2, y: top, width: step, height: height - top - bottom }, tip, digits)));
-  figure.replaceChildren(svg, tip, make("figcaption", caption));
+  figure.replaceChildren(svg, tip, make("figcaption", `${caption}${isFar ? "; lines in grey may lie outside" : ""}`));
+}
+
+/** The least and the largest value of lines, with the bands of those that have one. */
+function endsOf(lines) {
+  const values = lines.flatMap((line) => line.values.flatMap(({ value, low, high }) =>
+    (line.style === "other" ? [value] : [value, low, high]))).filter(Number.isFinite);
+  return [Math.min(...values), Math.max(...values)];
 }
 
 /** A line, its band and its marks. */
@@ -101,7 +112,7 @@ function curve(line, x, y, digits) {
   const stroke = draw("path", { d: path(points.map((point) => [point.x, y(point.value)])), class: `curve ${line.style}`, "data-name": line.name },
     draw("title", {}, `${methodOf(line.name)}: ${spoken}`));
   if (line.style === "other") return [stroke];
-  return [draw("path", { d: `${path(band)}z`, class: `band ${line.style}` }), stroke, ...points.map((point) => marker(point.x, y(point.value), line.style))];
+  return [draw("path", { d: path(band) && `${path(band)}z`, class: `band ${line.style}` }), stroke, ...points.map((point) => marker(point.x, y(point.value), line.style))];
 }
 
 /** What shows the values of one bin, to the pointer and to the keyboard. */

@@ -3,6 +3,7 @@
 
 const INPUT = "Cloudy (input)";
 const SAMPLE = ["cloudy", "prediction", "cloud-free"]; // from left to right in a method's picture
+const FAR = 4; // median deviations, beyond which a score is off the axis of its column
 const MOST_GROUPS = 8; // of tied methods whose bars are drawn
 const START = { track: "", protocol: "", land_cover: "all", cover_bin: "all", region: "all", inputs: "all", verified: "",
   segmenter: "", sort: "psnr", down: "1", a: "", b: "", entry: "" };
@@ -50,7 +51,7 @@ function range({ low, high }, digits) {
 }
 
 function chance(p) {
-  return p < 0.001 ? "p < 0.001" : `p = ${text(p, p < 0.01 ? 3 : 2)}`;
+  return (p < 0.001 ? "p < 0.001" : `p = ${text(p, p < 0.01 ? 3 : 2)}`).replaceAll(" ", "\u00a0");
 }
 
 function withUnit(value, metric, difference = false) {
@@ -181,12 +182,12 @@ function answer(rows) {
   const { label } = METRICS[metric];
   const { whole, order, comparison } = rankings(rows, metric);
   if (!whole.length) return ["No complete entry has a score under these filters."];
-  const score = (row) => `${label} ${withUnit(row.scores[metric].value, metric)}`;
+  const score = withUnit(order[0].scores[metric].value, metric);
   const second = order[1];
-  const best = [`${order[0].entry.method}`];
-  if (!second) return [best, ` is the only one ranked here, with ${score(order[0])}.`];
+  const best = [order[0].entry.method];
+  if (!second) return [best, ` is the only one ranked here, with ${label} ${score}.`];
   const gap = Math.abs(order[0].scores[metric].value - second.scores[metric].value);
-  const ahead = [best, ` has the best ${score(order[0])}, `, [withUnit(gap, metric, true)],
+  const ahead = [best, ` has the best ${label}, ${score}: `, [withUnit(gap, metric, true)],
     ` ${METRICS[metric].up ? "above" : "below"} ${second.entry.method}. `];
   if (!comparison) return [...ahead, "Entries cover other areas, so no difference is tested."];
   const [i, j] = [whole.indexOf(order[0]), whole.indexOf(second)].sort((left, right) => left - right);
@@ -233,8 +234,8 @@ async function showBeforeAfter(rows) {
   const show = (chosen) => {
     const [part, label] = choices[chosen];
     const box = comparing({ src, part: 0, label: "cloudy" }, { src, part, label });
-    const buttons = choices.map(([, name], index) => {
-      const button = make("button", name, { type: "button", "aria-pressed": String(index === chosen) });
+    const buttons = choices.map((_, index) => {
+      const button = make("button", SAMPLE[index + 1], { type: "button", "aria-pressed": String(index === chosen) });
       button.addEventListener("click", () => { show(index); figure.querySelectorAll("button")[index].focus(); });
       return button;
     });
@@ -281,27 +282,34 @@ function named(axis, value) {
 
 function showTable(rows, input) {
   const { places, comparison } = state.sort === "method" ? { places: new Map() } : rankings(rows, state.sort);
-  const scales = Object.fromEntries(columns().map((metric) => [metric, scaleOf(rows, input, metric)]));
+  const scales = Object.fromEntries(columns().map((metric) => [metric, scaleOf(rows, metric)]));
   const groups = groupsOf(ranked(rows), places);
   const head = [make("th", "Rank", { scope: "col" }), heading("method", "Method"),
     ...columns().map((metric) => heading(metric, titled(metric))),
-    ...["Scenes", `${cluster()}s`].map((title) => make("th", title, { scope: "col" }))];
+    make("th", `Scenes, ${cluster()}s`, { scope: "col" })];
   const body = ranked(rows).map((row) => tableRow(row, places.get(row.entry.name), scales, groups));
   if (input) {
-    body.push(make("tr", [make("td", ""), make("th", INPUT, { scope: "row", class: "text" }),
+    body.push(make("tr", [make("td", make("span", "")), make("th", INPUT, { scope: "row", class: "text" }),
       ...columns().map((metric) => make("td", labelled(input[metric], metric, scales[metric]), { class: metric === state.sort ? "sorted" : "" })),
-      ...countCells(behindBoard())], { class: "unranked", "data-name": "input" }));
+      countCell(behindBoard())], { class: "unranked", "data-name": "input" }));
   }
   at("table").replaceChildren(
     make("caption", captionOf(), { class: "note" }), make("thead", make("tr", head)), make("tbody", body));
   showDetectable(comparison);
 }
 
-/** Ends of the axis on which the intervals of a column are drawn. */
-function scaleOf(rows, input, metric) {
-  const scores = [...rows.map((row) => row.scores[metric]), ...(input ? [input[metric]] : [])];
-  const ends = scores.flatMap(({ low, high, value }) => [low, high, value]).filter(Number.isFinite);
+/** Ends of the axis on which the intervals of a column are drawn: of the rows that are not far off. */
+function scaleOf(rows, metric) {
+  const scores = rows.map((row) => row.scores[metric]).filter(({ value }) => Number.isFinite(value));
+  const middle = median(scores.map(({ value }) => value));
+  const reach = FAR * median(scores.map(({ value }) => Math.abs(value - middle)));
+  const ends = scores.filter(({ value }) => Math.abs(value - middle) <= reach).flatMap(({ low, high, value }) => [low, high, value]).filter(Number.isFinite);
   return ends.length ? [Math.min(...ends), Math.max(...ends)] : [0, 1];
+}
+
+function median(values) {
+  const order = [...values].sort((left, right) => left - right);
+  return order.length ? (order[(order.length - 1) >> 1] + order[order.length >> 1]) / 2 : NaN;
 }
 
 /** Letters that several rows share, each with its first and its last row; none if there are too many to draw. */
@@ -319,10 +327,11 @@ function labelled(score, metric, scale, letters = "") {
   if (!Number.isFinite(score.high - score.low)) return parts;
   const place = (value) => 100 * (scale[1] > scale[0] ? (value - scale[0]) / (scale[1] - scale[0]) : 0.5);
   const [low, high, middle] = [score.low, score.high, score.value].map(place);
-  parts.push(draw("svg", { viewBox: "0 0 100 6", preserveAspectRatio: "none", class: "interval", "aria-hidden": "true" }, [
-    draw("path", { d: "M0 3H100", class: "rail" }),
-    draw("rect", { x: low, width: Math.max(high - low, 1), y: 1.5, height: 3 }),
-    draw("rect", { x: Math.min(middle, 99) - 0.5, width: 1.5, y: 0, height: 6, class: "value" })]));
+  const [from, to] = [Math.max(low, 0), Math.min(high, 100)];
+  const marks = middle < -1 ? [draw("path", { d: "M0 3L4 0V6z", class: "beyond" })] : middle > 101 ? [draw("path", { d: "M100 3L96 0V6z", class: "beyond" })]
+    : [draw("rect", { x: from, width: Math.max(to - from, 1), y: 1.5, height: 3 }), draw("rect", { x: middle - 0.75, width: 1.5, y: 0, height: 6, class: "value" })];
+  parts.push(draw("svg", { viewBox: "-1 0 102 6", preserveAspectRatio: "none", class: "interval", "aria-hidden": "true" },
+    [draw("path", { d: "M0 3H100", class: "rail" }), ...marks]));
   return [...parts, make("span", range(score, digits), { class: "pm" })];
 }
 
@@ -330,8 +339,10 @@ function effective(score) {
   return Number.isFinite(score.effective) ? `${text(score.effective, 1)} of ${counted(score.aois, cluster())} of equal error would determine this score as well.` : "";
 }
 
-function countCells({ scenes, aois }, words = "") {
-  return [make("td", `${scenes.toLocaleString("en")}${words}`, { "data-count": "scenes" }), make("td", String(aois), { "data-count": "aois" })];
+function countCell({ scenes, aois }, words = "") {
+  return make("td", [make("span", scenes.toLocaleString("en"), { "data-count": "scenes" }),
+    make("span", [make("span", String(aois), { "data-count": "aois" }), ` ${cluster()}${aois === 1 ? "" : "s"}`], { class: "pm" }),
+    words ? make("span", words, { class: "pm" }) : null]);
 }
 
 function tableRow({ entry, scores }, ranking, scales, groups) {
@@ -351,7 +362,7 @@ function tableRow({ entry, scores }, ranking, scales, groups) {
   const classes = [entry.complete ? "" : "unranked", ranking?.best ? "tied" : ""].filter(Boolean).join(" ");
   return make("tr", [
     make("td", rank, { class: "rank" }), make("th", [name, make("span", badges(entry), { class: "marks" })], { scope: "row", class: "text" }),
-    ...cells, ...countCells(behind(entry.name), entry.complete ? "" : ` (${entry.coverage} in all, not ranked)`),
+    ...cells, countCell(behind(entry.name), entry.complete ? "" : `${entry.coverage} in all, not ranked`),
   ], { "data-name": entry.name, ...(classes && { class: classes }) });
 }
 

@@ -104,7 +104,8 @@ def write_board(
                 "version": __version__,
                 "verified_only": verified,
                 "boards": summaries,
-            }, indent=2
+            },
+            indent=2,
         )
         + "\n",
         "leaderboard.bib": bibtex,

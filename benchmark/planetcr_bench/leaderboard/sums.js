@@ -14,7 +14,9 @@ let packed = new Uint8Array();
 
 /** Unpack the arrays; nothing can be computed before. */
 async function unpack() {
-  const bytes = Uint8Array.from(atob(DATA.arrays.text), (letter) => letter.charCodeAt(0));
+  const letters = atob(DATA.arrays.text);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i += 1) bytes[i] = letters.charCodeAt(i);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   packed = new Uint8Array(await new Response(stream).arrayBuffer());
 }
